@@ -1,0 +1,197 @@
+#include "mycelium/base/sys.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace mycelium {
+namespace {
+
+constexpr int64_t kNsPerSecond = 1'000'000'000;
+
+int64_t OrErrno(int64_t result) { return result < 0 ? -errno : result; }
+
+timespec ToTimespec(int64_t ns) {
+  timespec time;
+  time.tv_sec = ns / kNsPerSecond;
+  time.tv_nsec = ns % kNsPerSecond;
+  return time;
+}
+
+int64_t ReadClock(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return now.tv_sec * kNsPerSecond + now.tv_nsec;
+}
+
+absl::StatusCode CodeOf(int error) {
+  switch (error) {
+    case ENOENT:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EPIPE:
+    case ENOTCONN:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return absl::StatusCode::kUnavailable;
+    case EACCES:
+    case EPERM:
+      return absl::StatusCode::kPermissionDenied;
+    case EEXIST:
+    case EADDRINUSE:
+      return absl::StatusCode::kAlreadyExists;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC:
+    case EAGAIN:
+      return absl::StatusCode::kResourceExhausted;
+    case EINVAL:
+    case ENAMETOOLONG:
+    case EISDIR:
+    case ENOTDIR:
+    case ELOOP:
+      return absl::StatusCode::kInvalidArgument;
+    case ETIMEDOUT:
+      return absl::StatusCode::kDeadlineExceeded;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+}  // namespace
+
+Sys& Sys::Real() {
+  static Sys* const real = new Sys;
+  return *real;
+}
+
+int64_t Sys::Open(const char* path, int flags, mode_t mode) {
+  return OrErrno(open(path, flags | O_CLOEXEC, mode));
+}
+int64_t Sys::Close(int fd) { return OrErrno(close(fd)); }
+int64_t Sys::Read(int fd, void* bytes, size_t bytes_max) {
+  return OrErrno(read(fd, bytes, bytes_max));
+}
+int64_t Sys::Write(int fd, const void* bytes, size_t bytes_count) {
+  return OrErrno(write(fd, bytes, bytes_count));
+}
+int64_t Sys::Fstat(int fd, struct stat* out) { return OrErrno(fstat(fd, out)); }
+int64_t Sys::Lstat(const char* path, struct stat* out) {
+  return OrErrno(lstat(path, out));
+}
+int64_t Sys::Unlink(const char* path) { return OrErrno(unlink(path)); }
+int64_t Sys::Mkdir(const char* path, mode_t mode) {
+  return OrErrno(mkdir(path, mode));
+}
+int64_t Sys::Chmod(const char* path, mode_t mode) {
+  return OrErrno(chmod(path, mode));
+}
+int64_t Sys::Flock(int fd, int operation) {
+  return OrErrno(flock(fd, operation));
+}
+
+int64_t Sys::Socket(int domain, int type) {
+  return OrErrno(socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+int64_t Sys::Bind(int fd, const sockaddr* address, socklen_t bytes) {
+  return OrErrno(bind(fd, address, bytes));
+}
+int64_t Sys::Listen(int fd, int backlog) {
+  return OrErrno(listen(fd, backlog));
+}
+int64_t Sys::Accept(int fd) {
+  return OrErrno(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+int64_t Sys::Connect(int fd, const sockaddr* address, socklen_t bytes) {
+  return OrErrno(connect(fd, address, bytes));
+}
+int64_t Sys::SendMsg(int fd, const msghdr& message, int flags) {
+  return OrErrno(sendmsg(fd, &message, flags));
+}
+int64_t Sys::Recv(int fd, void* bytes, size_t bytes_max, int flags) {
+  return OrErrno(recv(fd, bytes, bytes_max, flags));
+}
+int64_t Sys::RecvMsg(int fd, msghdr* message, int flags) {
+  return OrErrno(recvmsg(fd, message, flags));
+}
+int64_t Sys::GetSockOpt(int fd, int level, int name, void* value,
+                        socklen_t* bytes) {
+  return OrErrno(getsockopt(fd, level, name, value, bytes));
+}
+int64_t Sys::SetSockOpt(int fd, int level, int name, const void* value,
+                        socklen_t bytes) {
+  return OrErrno(setsockopt(fd, level, name, value, bytes));
+}
+
+int64_t Sys::EpollCreate() { return OrErrno(epoll_create1(EPOLL_CLOEXEC)); }
+int64_t Sys::EpollCtl(int epoll_fd, int operation, int fd, epoll_event* event) {
+  return OrErrno(epoll_ctl(epoll_fd, operation, fd, event));
+}
+int64_t Sys::EpollWait(int epoll_fd, epoll_event* events, int events_max,
+                       int64_t timeout_ns) {
+  if (timeout_ns < 0) {
+    return OrErrno(
+        epoll_pwait2(epoll_fd, events, events_max, nullptr, nullptr));
+  }
+  const timespec timeout = ToTimespec(timeout_ns);
+  return OrErrno(epoll_pwait2(epoll_fd, events, events_max, &timeout, nullptr));
+}
+int64_t Sys::EventFd() {
+  return OrErrno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+int64_t Sys::FutexWait(const std::atomic<uint32_t>* word, uint32_t expected,
+                       int64_t timeout_ns) {
+  const timespec timeout = ToTimespec(timeout_ns < 0 ? 0 : timeout_ns);
+  return OrErrno(syscall(SYS_futex, word, FUTEX_WAIT, expected,
+                         timeout_ns < 0 ? nullptr : &timeout, nullptr, 0));
+}
+int64_t Sys::FutexWake(const std::atomic<uint32_t>* word, int waiters_max) {
+  return OrErrno(
+      syscall(SYS_futex, word, FUTEX_WAKE, waiters_max, nullptr, nullptr, 0));
+}
+
+void* Sys::Map(size_t bytes, int protection, int flags, int fd,
+               int64_t* error) {
+  void* const address = mmap(nullptr, bytes, protection, flags, fd, 0);
+  if (address != MAP_FAILED) return address;
+  *error = -errno;
+  return nullptr;
+}
+int64_t Sys::Unmap(void* address, size_t bytes) {
+  return OrErrno(munmap(address, bytes));
+}
+
+int64_t Sys::GetPid() { return getpid(); }
+int64_t Sys::GetEffectiveUid() { return geteuid(); }
+int64_t Sys::HostName(char* bytes, size_t bytes_max) {
+  return OrErrno(gethostname(bytes, bytes_max));
+}
+int64_t Sys::GetRandom(void* bytes, size_t bytes_count) {
+  return OrErrno(getrandom(bytes, bytes_count, 0));
+}
+int64_t Sys::MonotonicNs() { return ReadClock(CLOCK_MONOTONIC); }
+int64_t Sys::RealtimeNs() { return ReadClock(CLOCK_REALTIME); }
+
+absl::Status ErrnoStatus(int64_t result, absl::string_view what) {
+  const int error = static_cast<int>(-result);
+  char text[128];
+  // The GNU strerror_r, which may return a string of its own.
+  return absl::Status(
+      CodeOf(error),
+      absl::StrCat(what, ": ", strerror_r(error, text, sizeof text)));
+}
+
+}  // namespace mycelium

@@ -1,0 +1,98 @@
+#ifndef MYCELIUM_BASE_SYS_H_
+#define MYCELIUM_BASE_SYS_H_
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace mycelium {
+
+// The system calls that Mycelium makes, as an interface: a test replaces it to
+// make the n-th call of a kind fail, and another platform replaces it to bring
+// its own. Nothing outside base/ calls the kernel in any other way.
+//
+// Every call returns what the kernel returned, or the negated errno: there is
+// no global error state. Calls are not retried here; EINTR is the caller's.
+//
+// Thread safety: all members may be called from any thread.
+//
+// Example:
+//   const int64_t taken = sys.Read(fd, buffer, sizeof buffer);
+//   if (taken < 0) return ErrnoStatus(taken, "read ", path);
+class Sys {
+ public:
+  virtual ~Sys() = default;
+
+  // The kernel itself. Lives for ever.
+  static Sys& Real();
+
+  // Files and directories.
+  virtual int64_t Open(const char* path, int flags, mode_t mode);
+  virtual int64_t Close(int fd);
+  virtual int64_t Read(int fd, void* bytes, size_t bytes_max);
+  virtual int64_t Write(int fd, const void* bytes, size_t bytes_count);
+  virtual int64_t Fstat(int fd, struct stat* out);
+  virtual int64_t Lstat(const char* path, struct stat* out);
+  virtual int64_t Unlink(const char* path);
+  virtual int64_t Mkdir(const char* path, mode_t mode);
+  virtual int64_t Chmod(const char* path, mode_t mode);
+  virtual int64_t Flock(int fd, int operation);
+
+  // Sockets. Every descriptor made here is close-on-exec and non-blocking.
+  virtual int64_t Socket(int domain, int type);
+  virtual int64_t Bind(int fd, const sockaddr* address, socklen_t bytes);
+  virtual int64_t Listen(int fd, int backlog);
+  virtual int64_t Accept(int fd);
+  virtual int64_t Connect(int fd, const sockaddr* address, socklen_t bytes);
+  virtual int64_t SendMsg(int fd, const msghdr& message, int flags);
+  virtual int64_t Recv(int fd, void* bytes, size_t bytes_max, int flags);
+  virtual int64_t RecvMsg(int fd, msghdr* message, int flags);
+  virtual int64_t GetSockOpt(int fd, int level, int name, void* value,
+                             socklen_t* bytes);
+  virtual int64_t SetSockOpt(int fd, int level, int name, const void* value,
+                             socklen_t bytes);
+
+  // Readiness and wake-ups. Timeouts are in nanoseconds; -1 waits for ever.
+  virtual int64_t EpollCreate();
+  virtual int64_t EpollCtl(int epoll_fd, int operation, int fd,
+                           epoll_event* event);
+  virtual int64_t EpollWait(int epoll_fd, epoll_event* events, int events_max,
+                            int64_t timeout_ns);
+  virtual int64_t EventFd();
+  // Sleeps while `*word == expected`; returns -ETIMEDOUT after `timeout_ns`.
+  virtual int64_t FutexWait(const std::atomic<uint32_t>* word,
+                            uint32_t expected, int64_t timeout_ns);
+  virtual int64_t FutexWake(const std::atomic<uint32_t>* word, int waiters_max);
+
+  // Memory. Map returns the address, or nullptr with the negated errno in
+  // `*error`.
+  virtual void* Map(size_t bytes, int protection, int flags, int fd,
+                    int64_t* error);
+  virtual int64_t Unmap(void* address, size_t bytes);
+
+  // Identity and time.
+  virtual int64_t GetPid();
+  virtual int64_t GetEffectiveUid();
+  virtual int64_t HostName(char* bytes, size_t bytes_max);
+  virtual int64_t GetRandom(void* bytes, size_t bytes_count);
+  virtual int64_t MonotonicNs();
+  virtual int64_t RealtimeNs();
+};
+
+// The status for a result of a Sys call that was negative: the code that fits
+// the errno, and "<what>: <errno text>" as the message.
+absl::Status ErrnoStatus(int64_t result, absl::string_view what);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BASE_SYS_H_
