@@ -1,0 +1,62 @@
+#ifndef MYCELIUM_BASE_EVENT_COUNT_H_
+#define MYCELIUM_BASE_EVENT_COUNT_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "mycelium/base/waiter.h"
+
+namespace mycelium {
+
+// Lets threads sleep until a condition that others change may have become
+// true, without a lock around the condition. Whoever changes the condition
+// calls Notify(), which enters the kernel only if somebody sleeps.
+//
+// Thread safety: all members may be called from any thread.
+//
+// Example:
+//   while (!ready()) {
+//     EventCount::Sleep sleep(count);
+//     if (ready()) break;             // Look again: a wake-up is not lost.
+//     sleep.Until(waiter, deadline);
+//   }
+class EventCount {
+ public:
+  // Announces, for its lifetime, that a thread is about to sleep.
+  class Sleep {
+   public:
+    explicit Sleep(EventCount& count) : count_(count) {
+      // Pairs with the read-modify-write in Notify(): whichever comes second
+      // in the order of `sleepers_` sees what the other stored before.
+      count_.sleepers_.fetch_add(1, std::memory_order_acq_rel);
+      ticket_ = count_.epoch_.load(std::memory_order_acquire);
+    }
+    ~Sleep() { count_.sleepers_.fetch_sub(1, std::memory_order_relaxed); }
+    Sleep(const Sleep&) = delete;
+    Sleep& operator=(const Sleep&) = delete;
+
+    // Sleeps until a Notify() after the construction, or `deadline`.
+    void Until(Waiter& waiter, TimeNs deadline) {
+      waiter.WaitWord(count_.epoch_, ticket_, deadline);
+    }
+
+   private:
+    EventCount& count_;
+    uint32_t ticket_;
+  };
+
+  // Wakes all that sleep. Costs one atomic operation if nobody does.
+  void Notify(Waiter& waiter) {
+    if (sleepers_.fetch_add(0, std::memory_order_acq_rel) == 0) return;
+    epoch_.fetch_add(1, std::memory_order_release);
+    waiter.WakeWord(epoch_);
+  }
+
+ private:
+  std::atomic<uint32_t> epoch_{0};
+  std::atomic<uint32_t> sleepers_{0};
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BASE_EVENT_COUNT_H_

@@ -1,0 +1,199 @@
+#include "mycelium/base/event_loop.h"
+
+#include <cerrno>
+#include <utility>
+
+namespace mycelium {
+
+absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
+    Environment& environment) {
+  Sys& sys = environment.sys;
+  const int64_t epoll = sys.EpollCreate();
+  if (epoll < 0) return ErrnoStatus(epoll, "epoll_create1");
+  Fd epoll_fd(sys, static_cast<int>(epoll));
+  const int64_t wake = sys.EventFd();
+  if (wake < 0) return ErrnoStatus(wake, "eventfd");
+  Fd wake_fd(sys, static_cast<int>(wake));
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.fd = wake_fd.get();
+  const int64_t added =
+      sys.EpollCtl(epoll_fd.get(), EPOLL_CTL_ADD, wake_fd.get(), &event);
+  if (added < 0) return ErrnoStatus(added, "epoll_ctl add wake descriptor");
+  return std::unique_ptr<EventLoop>(
+      new EventLoop(environment, std::move(epoll_fd), std::move(wake_fd)));
+}
+
+void EventLoop::Post(Task task) {
+  {
+    MutexLock lock(mutex_);
+    tasks_.push_back(std::move(task));
+    // Sequentially consistent together with `sleeping_`: the runner stores
+    // `sleeping_` and then looks here, so one of the two sees the other.
+    posted_.store(true);
+  }
+  if (sleeping_.load()) Wake();
+}
+
+uint64_t EventLoop::RunAt(TimeNs at, Task task) {
+  uint64_t timer;
+  bool is_first;
+  {
+    MutexLock lock(mutex_);
+    timer = next_timer_++;
+    timers_.emplace(std::make_pair(at, timer), std::move(task));
+    timer_times_[timer] = at;
+    is_first = timers_.begin()->first.second == timer;
+    if (is_first) first_timer_.store(at);
+  }
+  if (is_first && sleeping_.load()) Wake();
+  return timer;
+}
+
+void EventLoop::Cancel(uint64_t timer) {
+  Task dropped;  // Destroyed outside the lock.
+  MutexLock lock(mutex_);
+  const auto time = timer_times_.find(timer);
+  if (time == timer_times_.end()) return;
+  const auto entry = timers_.find(std::make_pair(time->second, timer));
+  dropped = std::move(entry->second);
+  timers_.erase(entry);
+  timer_times_.erase(time);
+  first_timer_.store(timers_.empty() ? kNever : timers_.begin()->first.first);
+}
+
+absl::Status EventLoop::Watch(int fd, uint32_t events, Handler& handler) {
+  epoll_event event = {};
+  event.events = events;
+  event.data.fd = fd;
+  const int64_t added =
+      environment_.sys.EpollCtl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  if (added < 0) return ErrnoStatus(added, "epoll_ctl add");
+  handlers_[fd] = &handler;
+  spin_list_stale_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status EventLoop::Rewatch(int fd, uint32_t events) {
+  epoll_event event = {};
+  event.events = events;
+  event.data.fd = fd;
+  const int64_t changed =
+      environment_.sys.EpollCtl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+  if (changed < 0) return ErrnoStatus(changed, "epoll_ctl modify");
+  return absl::OkStatus();
+}
+
+void EventLoop::Unwatch(int fd) {
+  if (handlers_.erase(fd) == 0) return;
+  spin_list_stale_ = true;
+  environment_.sys.EpollCtl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+bool EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
+  MutexLock lock(run_mutex_);
+  runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  bool ran = RunDue();
+  if (!ran && spin_ns > 0) {
+    const TimeNs now = environment_.clock.NowNs();
+    const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
+    ran = Spin(std::min(deadline, spin_end));
+  }
+  ran |= RunReady(ran ? 0 : deadline);
+  ran |= RunDue();
+  runner_.store(std::thread::id(), std::memory_order_relaxed);
+  return ran;
+}
+
+void EventLoop::Wake() {
+  const uint64_t one = 1;
+  environment_.sys.Write(wake_.get(), &one, sizeof one);
+}
+
+bool EventLoop::RunDue() {
+  const bool ran_tasks = HasPosted() && RunPosted();
+  return RunTimers() || ran_tasks;
+}
+
+bool EventLoop::RunPosted() {
+  std::vector<Task> tasks;
+  {
+    MutexLock lock(mutex_);
+    tasks.swap(tasks_);
+    posted_.store(false);
+  }
+  for (Task& task : tasks) task();
+  return !tasks.empty();
+}
+
+bool EventLoop::RunTimers() {
+  const TimeNs first = first_timer_.load();
+  if (first == kNever || environment_.clock.NowNs() < first) return false;
+  bool ran = false;
+  const TimeNs now = environment_.clock.NowNs();
+  while (true) {
+    Task task;
+    {
+      MutexLock lock(mutex_);
+      if (timers_.empty() || timers_.begin()->first.first > now) break;
+      task = std::move(timers_.begin()->second);
+      timer_times_.erase(timers_.begin()->first.second);
+      timers_.erase(timers_.begin());
+      first_timer_.store(timers_.empty() ? kNever
+                                         : timers_.begin()->first.first);
+    }
+    task();
+    ran = true;
+  }
+  return ran;
+}
+
+bool EventLoop::RunReady(TimeNs deadline) {
+  epoll_event events[kEventsMax];
+  sleeping_.store(true);
+  // What was posted before `sleeping_` was set did not wake us: look again.
+  if (HasPosted()) deadline = 0;
+  deadline = std::min(deadline, first_timer_.load());
+  const int64_t ready = environment_.waiter.WaitEpoll(
+      epoll_.get(), events, kEventsMax, std::max<TimeNs>(deadline, 0));
+  sleeping_.store(false);
+  bool ran = false;
+  for (int64_t i = 0; i < ready; ++i) {
+    const int fd = events[i].data.fd;
+    if (fd == wake_.get()) {
+      DrainWake();
+      ran = true;
+      continue;
+    }
+    // An earlier handler of this batch may have stopped watching this one.
+    const auto handler = handlers_.find(fd);
+    if (handler == handlers_.end()) continue;
+    handler->second->OnReady(events[i].events);
+    ran = true;
+  }
+  return ran;
+}
+
+bool EventLoop::Spin(TimeNs until) {
+  if (spin_list_stale_) {
+    spin_list_.clear();
+    for (const auto& [fd, handler] : handlers_) spin_list_.push_back(handler);
+    spin_list_stale_ = false;
+  }
+  while (true) {
+    for (Handler* handler : spin_list_) {
+      if (handler->Poll()) return true;
+      if (spin_list_stale_) return true;
+    }
+    if (HasPosted()) return true;
+    const TimeNs now = environment_.clock.NowNs();
+    if (now >= until || now >= first_timer_.load()) return false;
+  }
+}
+
+void EventLoop::DrainWake() {
+  uint64_t count;
+  environment_.sys.Read(wake_.get(), &count, sizeof count);
+}
+
+}  // namespace mycelium

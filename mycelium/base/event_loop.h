@@ -1,0 +1,130 @@
+#ifndef MYCELIUM_BASE_EVENT_LOOP_H_
+#define MYCELIUM_BASE_EVENT_LOOP_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/fd.h"
+#include "mycelium/base/mutex.h"
+
+namespace mycelium {
+
+// Waits for descriptors, timers and posted tasks, and runs what is due, always
+// on one thread at a time: whichever calls RunOnce(). A second thread that
+// calls RunOnce() meanwhile waits for its turn.
+//
+// Thread safety: Post, RunAt, Cancel, Rewatch, Wake and RunOnce may be called
+// from any thread; Watch and Unwatch only from within RunOnce, or while nothing
+// runs the loop.
+//
+// Ownership: borrows the environment and the handlers.
+class EventLoop final {
+ public:
+  using Task = std::function<void()>;
+
+  // What a descriptor's readiness does.
+  class Handler {
+   public:
+    virtual ~Handler() = default;
+
+    // `events` are epoll's bits.
+    virtual void OnReady(uint32_t events) = 0;
+
+    // Called again and again while the loop spins instead of sleeping. Looks
+    // for work without waiting and returns whether it found some.
+    virtual bool Poll() { return false; }
+  };
+
+  static absl::StatusOr<std::unique_ptr<EventLoop>> Create(
+      Environment& environment);
+
+  // Runs `task` on the loop, after what was posted before.
+  void Post(Task task);
+
+  // Runs `task` on the loop once `at` has come. Returns what Cancel() takes;
+  // never 0.
+  uint64_t RunAt(TimeNs at, Task task);
+
+  // Forgets a timer. A timer that ran, runs or was never there is no error.
+  void Cancel(uint64_t timer);
+
+  // Calls `handler` when one of `events` is true of `fd`, until Unwatch().
+  absl::Status Watch(int fd, uint32_t events, Handler& handler);
+
+  // Waits for other events of a descriptor that is watched.
+  absl::Status Rewatch(int fd, uint32_t events);
+
+  // After this returns, the handler of `fd` is not called again.
+  void Unwatch(int fd);
+
+  // Runs what is due. If nothing was, waits for something until `deadline`,
+  // spinning over the handlers' Poll() for the first `spin_ns` of that.
+  // Returns whether anything ran.
+  bool RunOnce(TimeNs deadline, int64_t spin_ns);
+
+  // Makes a waiting RunOnce() return.
+  void Wake();
+
+  // Whether the calling thread is inside RunOnce().
+  bool InLoop() const {
+    return runner_.load(std::memory_order_relaxed) ==
+           std::this_thread::get_id();
+  }
+
+  // A descriptor that is readable when RunOnce() would find work, for callers
+  // that have an epoll loop of their own. Timers do not show in it.
+  int descriptor() const { return epoll_.get(); }
+
+ private:
+  static constexpr int kEventsMax = 64;
+
+  EventLoop(Environment& environment, Fd epoll, Fd wake)
+      : environment_(environment),
+        epoll_(std::move(epoll)),
+        wake_(std::move(wake)) {}
+
+  bool RunDue();
+  bool RunPosted();
+  bool RunTimers();
+  bool RunReady(TimeNs deadline);
+  bool Spin(TimeNs until);
+  bool HasPosted() const { return posted_.load(std::memory_order_acquire); }
+  TimeNs NextTimer();
+  void DrainWake();
+
+  Environment& environment_;
+  Fd epoll_;
+  Fd wake_;
+
+  Mutex run_mutex_;  // Held by the thread that runs the loop.
+  std::atomic<std::thread::id> runner_{};
+
+  Mutex mutex_;
+  std::vector<Task> tasks_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<TimeNs, uint64_t>, Task> timers_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, TimeNs> timer_times_ ABSL_GUARDED_BY(mutex_);
+  uint64_t next_timer_ ABSL_GUARDED_BY(mutex_) = 1;
+
+  std::atomic<bool> posted_{false};          // tasks_ is not empty.
+  std::atomic<TimeNs> first_timer_{kNever};  // A copy, to look at unlocked.
+  std::atomic<bool> sleeping_{false};        // Post() must write to wake_.
+
+  // Used by the running thread only.
+  absl::flat_hash_map<int, Handler*> handlers_;
+  std::vector<Handler*> spin_list_;  // A copy of the handlers, while spinning.
+  bool spin_list_stale_ = true;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BASE_EVENT_LOOP_H_
