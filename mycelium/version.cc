@@ -1,0 +1,7 @@
+#include "mycelium/version.h"
+
+namespace mycelium {
+
+const char* Version() { return "0.3.0"; }
+
+}  // namespace mycelium
