@@ -1,0 +1,43 @@
+#ifndef MYCELIUM_CODEC_FRAME_DECODER_H_
+#define MYCELIUM_CODEC_FRAME_DECODER_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "mycelium/codec/frame_format.h"
+
+namespace mycelium {
+
+// A frame as its reader sees it. The spans point into the frame.
+struct FrameView {
+  FrameHeader header;
+  int64_t publish_time_ns = 0;  // 0 if the frame has none.
+  absl::Span<const std::byte> extension;
+  absl::Span<const std::byte> payload;
+};
+
+// What a decoder makes of some bytes.
+enum class FrameVerdict {
+  kOk,
+  kTruncated,  // The bytes end before the frame does.
+  kCorrupt,    // No frame of ours looks like that.
+};
+
+// Reads the frame at the start of `bytes`, which may hold more. Every field is
+// copied before it is checked, so the bytes may change meanwhile: the view then
+// has wrong contents, but never points outside `bytes`.
+// `flags_allowed`: of FrameFlag; a frame with any other flag is corrupt.
+FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
+                         size_t frame_bytes_max, uint16_t flags_allowed,
+                         FrameView* view);
+
+// Says what is wrong with the header of a frame that DecodeFrame called
+// corrupt.
+absl::Status DescribeCorruptFrame(absl::Span<const std::byte> bytes,
+                                  size_t frame_bytes_max);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_CODEC_FRAME_DECODER_H_

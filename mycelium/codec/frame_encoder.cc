@@ -1,0 +1,56 @@
+#include "mycelium/codec/frame_encoder.h"
+
+#include <cstring>
+
+namespace mycelium {
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "frames are little-endian and are read in place"
+#endif
+
+namespace {
+
+size_t ExtensionRoom(const FrameFields& fields) {
+  return AlignedFrameBytes(fields.extension.size());
+}
+
+}  // namespace
+
+size_t EncodedFrameBytes(const FrameFields& fields, size_t payload_bytes) {
+  const size_t time =
+      (fields.flags & kFramePublishTime) != 0 ? kPublishTimeBytes : 0;
+  return sizeof(FrameHeader) + time + ExtensionRoom(fields) + payload_bytes;
+}
+
+absl::Span<std::byte> EncodeFrame(const FrameFields& fields,
+                                  uint64_t lane_sequence, size_t payload_bytes,
+                                  absl::Span<std::byte> frame) {
+  FrameHeader header;
+  header.flags = fields.flags;
+  header.extension_bytes = static_cast<uint16_t>(ExtensionRoom(fields));
+  header.lane_sequence = lane_sequence;
+  header.digest_prefix = fields.digest_prefix;
+  header.publisher_sequence = fields.publisher_sequence;
+  header.publisher_id = fields.publisher_id;
+  header.reserved = 0;
+  // The first four bytes are the commit word, which is not ours to store.
+  std::byte* out = frame.data();
+  constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
+  std::memcpy(out + kAfterCommit,
+              reinterpret_cast<const std::byte*>(&header) + kAfterCommit,
+              sizeof header - kAfterCommit);
+  out += sizeof header;
+  if ((fields.flags & kFramePublishTime) != 0) {
+    std::memcpy(out, &fields.publish_time_ns, kPublishTimeBytes);
+    out += kPublishTimeBytes;
+  }
+  if (!fields.extension.empty()) {
+    std::memcpy(out, fields.extension.data(), fields.extension.size());
+    std::memset(out + fields.extension.size(), 0,
+                ExtensionRoom(fields) - fields.extension.size());
+    out += ExtensionRoom(fields);
+  }
+  return absl::MakeSpan(out, payload_bytes);
+}
+
+}  // namespace mycelium

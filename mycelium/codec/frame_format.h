@@ -1,0 +1,96 @@
+#ifndef MYCELIUM_CODEC_FRAME_FORMAT_H_
+#define MYCELIUM_CODEC_FRAME_FORMAT_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mycelium {
+
+// The bytes of a frame and of the records that carry frames over a byte
+// stream. docs/wire_format.md explains them: change one, change both, and bump
+// kProtocolVersion. All integers are little-endian; so is every machine that
+// Mycelium runs on, and frame_encoder.cc refuses to compile elsewhere.
+
+inline constexpr uint32_t kProtocolVersion = 1;
+
+// Frames start at multiples of this, in a ring and within a record's body.
+inline constexpr size_t kFrameAlignment = 8;
+
+// An encoded envelope. In a ring, `frame_bytes` is the commit word: it is
+// stored last, and a reader that finds 0 finds no frame yet.
+struct FrameHeader {
+  uint32_t frame_bytes;      // Of the whole frame, without what alignment adds.
+  uint16_t flags;            // Of FrameFlag.
+  uint16_t extension_bytes;  // A serialised EnvelopeExtension, padded to 8.
+  uint64_t lane_sequence;    // 1, 2, 3, … in each lane; 0 in padding.
+  uint64_t digest_prefix;    // First 8 bytes of the type's digest.
+  uint64_t publisher_sequence;  // 1, 2, 3, … of the publisher.
+  uint32_t publisher_id;        // As declared by PublisherDeclare.
+  uint32_t reserved;            // Zero.
+  // Then: publish time (8 bytes, if kFramePublishTime), extension, payload.
+};
+static_assert(sizeof(FrameHeader) == 40);
+static_assert(offsetof(FrameHeader, frame_bytes) == 0);
+static_assert(offsetof(FrameHeader, flags) == 4);
+static_assert(offsetof(FrameHeader, extension_bytes) == 6);
+static_assert(offsetof(FrameHeader, lane_sequence) == 8);
+static_assert(offsetof(FrameHeader, digest_prefix) == 16);
+static_assert(offsetof(FrameHeader, publisher_sequence) == 24);
+static_assert(offsetof(FrameHeader, publisher_id) == 32);
+static_assert(offsetof(FrameHeader, reserved) == 36);
+
+enum FrameFlag : uint16_t {
+  // Fills the end of a ring. Only the header's first 8 bytes exist.
+  kFramePad = 1 << 0,
+  // The payload is a pointer of this process. Never leaves it.
+  kFrameObject = 1 << 1,
+  // Eight bytes of publish time follow the header: ns since the Unix epoch.
+  kFramePublishTime = 1 << 2,
+};
+inline constexpr uint16_t kFrameFlagsOnWire = kFramePublishTime;
+
+inline constexpr size_t kPublishTimeBytes = 8;
+inline constexpr size_t kExtensionBytesMax = 32 * 1024;
+
+// What `frame_bytes` take in a ring or in a record's body.
+constexpr size_t AlignedFrameBytes(size_t frame_bytes) {
+  return (frame_bytes + kFrameAlignment - 1) & ~(kFrameAlignment - 1);
+}
+
+// Cuts a byte stream into bodies.
+struct RecordHeader {
+  uint16_t magic;       // kRecordMagic.
+  uint8_t kind;         // Of RecordKind.
+  uint8_t reserved;     // Zero.
+  uint32_t lane;        // Of kData; else 0.
+  uint64_t position;    // Of kData: the body's position in the lane; else 0.
+  uint32_t body_bytes;  // What follows.
+  uint32_t reserved2;   // Zero.
+};
+static_assert(sizeof(RecordHeader) == 24);
+static_assert(offsetof(RecordHeader, kind) == 2);
+static_assert(offsetof(RecordHeader, lane) == 4);
+static_assert(offsetof(RecordHeader, position) == 8);
+static_assert(offsetof(RecordHeader, body_bytes) == 16);
+
+inline constexpr uint16_t kRecordMagic = 0x794D;  // "My" in memory.
+
+enum class RecordKind : uint8_t {
+  kControl = 1,  // A serialised mycelium.v1.Control.
+  kData = 2,     // Whole frames of one lane, each aligned.
+  kAck = 3,      // AckEntry, one or more.
+};
+
+// How far the receiver of a lane has come, as positions in that lane. Both only
+// ever grow.
+struct AckEntry {
+  uint32_t lane;
+  uint32_t reserved;  // Zero.
+  uint64_t received;  // Grants credit; a resend starts here.
+  uint64_t handled;   // Frees the sender's ring.
+};
+static_assert(sizeof(AckEntry) == 24);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_CODEC_FRAME_FORMAT_H_

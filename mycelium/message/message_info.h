@@ -1,0 +1,52 @@
+#ifndef MYCELIUM_MESSAGE_MESSAGE_INFO_H_
+#define MYCELIUM_MESSAGE_MESSAGE_INFO_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "mycelium/schema/digest.h"
+
+namespace mycelium {
+
+// Who publishes: one publisher of one service, as its subscribers know it.
+struct Origin {
+  std::string node;
+  std::string service;
+  std::string topic;
+  std::string type;
+  Digest digest;
+  // Only subscriptions of this service get the messages. Empty: all do.
+  std::string target_service;
+};
+
+// What a subscriber learns of a message besides its payload. Valid for the call
+// that it is passed to; what the strings point at lives as long as the bus.
+class MessageInfo final {
+ public:
+  MessageInfo(const Origin& origin, uint64_t sequence, int64_t publish_time_ns)
+      : origin_(&origin),
+        sequence_(sequence),
+        publish_time_ns_(publish_time_ns) {}
+
+  absl::string_view topic() const { return origin_->topic; }
+  absl::string_view type() const { return origin_->type; }
+  absl::string_view publisher_node() const { return origin_->node; }
+  absl::string_view publisher_service() const { return origin_->service; }
+
+  // Counts the messages of that publisher: 1, 2, 3, …
+  uint64_t sequence() const { return sequence_; }
+
+  // Nanoseconds since the Unix epoch, or 0: publishers stamp the time only
+  // where PublisherOptions::publish_time asks for it.
+  int64_t publish_time_ns() const { return publish_time_ns_; }
+
+ private:
+  const Origin* origin_;
+  uint64_t sequence_;
+  int64_t publish_time_ns_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_MESSAGE_MESSAGE_INFO_H_

@@ -1,0 +1,44 @@
+#ifndef MYCELIUM_MESSAGE_MESSAGE_TYPE_H_
+#define MYCELIUM_MESSAGE_MESSAGE_TYPE_H_
+
+#include <cstddef>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "mycelium/schema/digest.h"
+
+namespace mycelium {
+
+// What the bus knows of a message type: its name, its digest and how to turn
+// messages into bytes and back. Two descriptions with equal names and digests
+// are the same type.
+//
+// Thread safety: immutable after construction; the functions may be called from
+// any thread, for different messages at once.
+struct MessageType {
+  std::string name;  // The full name: "market.Quote".
+  Digest digest;
+
+  // What the digest was computed from; empty for raw bytes.
+  std::string canonical_text;
+
+  // Null for raw bytes. `serialize` writes exactly what `byte_size` said just
+  // before for the same, unchanged message. `parse` replaces what is in
+  // `message` and returns false if the bytes are not of this type.
+  size_t (*byte_size)(const void* message) = nullptr;
+  void (*serialize)(const void* message, std::byte* out) = nullptr;
+  bool (*parse)(absl::Span<const std::byte> bytes, void* message) = nullptr;
+
+  bool is_raw() const { return byte_size == nullptr; }
+};
+
+// A type whose messages the bus carries as bytes that it does not look into.
+// With the digest of a Protobuf type it matches that type's publishers and
+// subscribers; without one, only raw ones of the same name.
+MessageType RawMessageType(absl::string_view name);
+MessageType RawMessageType(absl::string_view name, const Digest& digest);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_MESSAGE_MESSAGE_TYPE_H_

@@ -1,0 +1,21 @@
+#include "mycelium/transport/lane/drop_reason.h"
+
+namespace mycelium {
+
+absl::string_view DropReasonWord(DropReason reason) {
+  switch (reason) {
+    case DropReason::kNoSubscriber:
+      return "no_subscriber";
+    case DropReason::kSubscriberGone:
+      return "subscriber_gone";
+    case DropReason::kShutdown:
+      return "shutdown";
+    case DropReason::kUndecodable:
+      return "undecodable";
+    case DropReason::kSchemaMismatch:
+      return "schema_mismatch";
+  }
+  return "unknown";
+}
+
+}  // namespace mycelium

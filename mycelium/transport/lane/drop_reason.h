@@ -1,0 +1,25 @@
+#ifndef MYCELIUM_TRANSPORT_LANE_DROP_REASON_H_
+#define MYCELIUM_TRANSPORT_LANE_DROP_REASON_H_
+
+#include <cstddef>
+
+#include "absl/strings/string_view.h"
+
+namespace mycelium {
+
+// Why an accepted message was not delivered.
+enum class DropReason {
+  kNoSubscriber,    // Nobody was subscribed when it was published.
+  kSubscriberGone,  // The subscription ended, or its process died.
+  kShutdown,        // This node shut down before it could be handed over.
+  kUndecodable,     // The payload is not what its type says.
+  kSchemaMismatch,  // The types of the two sides differ.
+};
+inline constexpr size_t kDropReasonCount = 5;
+
+// "no_subscriber", "subscriber_gone", …
+absl::string_view DropReasonWord(DropReason reason);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_LANE_DROP_REASON_H_

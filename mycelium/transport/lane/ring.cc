@@ -1,0 +1,103 @@
+#include "mycelium/transport/lane/ring.h"
+
+#include <cstring>
+
+namespace mycelium {
+namespace {
+
+uint32_t LoadCommit(const std::byte* header) {
+  // Pairs with StoreCommit(): what the writer stored before is visible.
+  return __atomic_load_n(reinterpret_cast<const uint32_t*>(header),
+                         __ATOMIC_ACQUIRE);
+}
+
+void StoreCommit(std::byte* header, uint32_t frame_bytes) {
+  // Pairs with LoadCommit().
+  __atomic_store_n(reinterpret_cast<uint32_t*>(header), frame_bytes,
+                   __ATOMIC_RELEASE);
+}
+
+void ClearCommit(std::byte* header) {
+  // Relaxed: the StoreCommit() that follows publishes it.
+  __atomic_store_n(reinterpret_cast<uint32_t*>(header), 0, __ATOMIC_RELAXED);
+}
+
+}  // namespace
+
+RingWriter::RingWriter(absl::Span<std::byte> memory, RingPositions& positions)
+    : memory_(memory), positions_(positions), limit_(memory.size()) {}
+
+bool RingWriter::Fits(uint64_t end) {
+  if (end + kFrameAlignment <= limit_) return true;
+  // Pairs with the reader's store: it no longer looks at what it released.
+  const uint64_t released = positions_.released.load(std::memory_order_acquire);
+  // Compared, never trusted: the reader may be another process.
+  if (released > position_ || released + capacity() < limit_) return false;
+  limit_ = released + capacity();
+  return end + kFrameAlignment <= limit_;
+}
+
+absl::Span<std::byte> RingWriter::TryClaim(size_t frame_bytes) {
+  const size_t aligned = AlignedFrameBytes(frame_bytes);
+  const size_t offset = position_ & (capacity() - 1);
+  const size_t run = capacity() - offset;
+  const uint64_t start = aligned <= run ? position_ : position_ + run;
+  if (!Fits(start + aligned)) return {};
+  claim_start_ = start;
+  claim_bytes_ = static_cast<uint32_t>(frame_bytes);
+  return memory_.subspan(start & (capacity() - 1), frame_bytes);
+}
+
+void RingWriter::Commit() {
+  const uint64_t next = claim_start_ + AlignedFrameBytes(claim_bytes_);
+  ClearCommit(&memory_[next & (capacity() - 1)]);
+  StoreCommit(&memory_[claim_start_ & (capacity() - 1)], claim_bytes_);
+  if (claim_start_ != position_) {
+    // The reader stands before the pad, so the pad's commit comes last.
+    std::byte* const pad = &memory_[position_ & (capacity() - 1)];
+    const uint16_t flags = kFramePad;
+    std::memcpy(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
+    StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
+    pad_from_ = position_;
+  }
+  position_ = next;
+}
+
+RingReader::RingReader(absl::Span<const std::byte> memory,
+                       RingPositions& positions, uint16_t flags_allowed)
+    : memory_(memory), positions_(positions), flags_allowed_(flags_allowed) {}
+
+bool RingReader::HasFrame() const {
+  return LoadCommit(&memory_[cursor_ & (memory_.size() - 1)]) != 0;
+}
+
+RingReader::Result RingReader::Poll(FrameView* view) {
+  while (true) {
+    const size_t offset = cursor_ & (memory_.size() - 1);
+    const std::byte* const header = &memory_[offset];
+    const uint32_t committed = LoadCommit(header);
+    if (committed == 0) return Result::kEmpty;
+    uint16_t flags;
+    std::memcpy(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
+    const size_t run = memory_.size() - offset;
+    if (flags == kFramePad) {
+      // A pad ends where the memory does; anything else is corruption.
+      if (committed != run) return Result::kCorrupt;
+      cursor_ += run;
+      continue;
+    }
+    if (DecodeFrame(memory_.subspan(offset), memory_.size() / 2, flags_allowed_,
+                    view) != FrameVerdict::kOk) {
+      return Result::kCorrupt;
+    }
+    cursor_ += AlignedFrameBytes(view->header.frame_bytes);
+    return Result::kFrame;
+  }
+}
+
+void RingReader::Release() {
+  // Pairs with the load in RingWriter::Fits().
+  positions_.released.store(cursor_, std::memory_order_release);
+}
+
+}  // namespace mycelium

@@ -1,0 +1,110 @@
+#ifndef MYCELIUM_TRANSPORT_LANE_RING_H_
+#define MYCELIUM_TRANSPORT_LANE_RING_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/codec/frame_format.h"
+
+namespace mycelium {
+
+// A ring of variable-length frames from one writer to one reader, laid out in
+// memory that both can see. Neither side ever blocks, allocates or enters the
+// kernel.
+//
+// Positions are absolute: they count bytes since the ring was made and never
+// wrap. A frame is contiguous; where it does not fit before the end of the
+// memory, a pad frame fills the rest. Each header's first four bytes are the
+// commit word: 0 until the frame may be read.
+//
+// Invariants:
+//  (1) The commit word at the writer's position is 0: clearing it is part of
+//      committing what lies before it, and room for it is part of every claim.
+//  (2) released <= reader's cursor <= writer's position
+//      <= released + capacity - kFrameAlignment.
+//  (3) What lies between `released` and the writer's position is not written.
+//
+// Thread safety: one thread may write while one thread reads. A second writer
+// or reader is a bug, not an error; Lane brings the lock.
+//
+// Ownership: writer and reader borrow memory and positions.
+
+// What writer and reader tell each other besides the frames.
+struct RingPositions {
+  // Where the oldest frame starts that the writer must keep. The reader (or
+  // whoever receives its acknowledgements) stores it.
+  alignas(64) std::atomic<uint64_t> released{0};
+};
+
+inline constexpr size_t kRingBytesMin = 4096;
+
+class RingWriter final {
+ public:
+  // REQUIRES: memory.size() is a power of two, at least kRingBytesMin, and the
+  // memory is zero and 8-byte aligned.
+  RingWriter(absl::Span<std::byte> memory, RingPositions& positions);
+
+  // Reserves `frame_bytes`, or returns an empty span if they do not fit now.
+  // Nothing is written before Commit(), so a claim may be forgotten.
+  // REQUIRES: sizeof(FrameHeader) <= frame_bytes <= frame_bytes_max().
+  absl::Span<std::byte> TryClaim(size_t frame_bytes);
+
+  // Makes the frame of the last TryClaim() visible.
+  void Commit();
+
+  // Where the next frame goes, give or take a pad.
+  uint64_t position() const { return position_; }
+
+  // Where the pad starts that fills the end of the memory in the lap of
+  // `position_`; a position of an earlier lap if that lap has none.
+  uint64_t pad_from() const { return pad_from_; }
+
+  size_t capacity() const { return memory_.size(); }
+  size_t frame_bytes_max() const { return memory_.size() / 2; }
+
+ private:
+  // Whether a frame that ends at `end` leaves the unread ones alone.
+  bool Fits(uint64_t end);
+
+  absl::Span<std::byte> memory_;
+  RingPositions& positions_;
+  uint64_t position_ = 0;
+  uint64_t limit_;  // A cached `released` plus the capacity.
+  uint64_t pad_from_ = 0;
+  uint64_t claim_start_ = 0;
+  uint32_t claim_bytes_ = 0;
+};
+
+class RingReader final {
+ public:
+  enum class Result { kFrame, kEmpty, kCorrupt };
+
+  // `flags_allowed`: see DecodeFrame().
+  RingReader(absl::Span<const std::byte> memory, RingPositions& positions,
+             uint16_t flags_allowed);
+
+  // Takes the next frame. What `view` points at stays until Release().
+  Result Poll(FrameView* view);
+
+  // Whether Poll() would find a frame (or corruption).
+  bool HasFrame() const;
+
+  // Gives the room of every frame taken so far back to the writer.
+  void Release();
+
+  // Where the next frame starts.
+  uint64_t cursor() const { return cursor_; }
+
+ private:
+  absl::Span<const std::byte> memory_;
+  RingPositions& positions_;
+  const uint16_t flags_allowed_;
+  uint64_t cursor_ = 0;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_LANE_RING_H_
