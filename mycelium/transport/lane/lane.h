@@ -104,6 +104,15 @@ class Lane final {
   void MarkStalled() { stalled_at_.store(released() + 1); }
   bool stalled() const { return stalled_at_.load() == released() + 1; }
 
+  // Whether the reader's process is out of reach, so that waiting for room is
+  // pointless until it is back.
+  void SetReaderAway(bool away) {
+    reader_away_.store(away, std::memory_order_release);
+  }
+  bool reader_away() const {
+    return reader_away_.load(std::memory_order_acquire);
+  }
+
   // The end of the last committed frame.
   uint64_t committed() const {
     return committed_.load(std::memory_order_acquire);
@@ -162,6 +171,7 @@ class Lane final {
   std::atomic<uint64_t> pad_from_{0};
   std::atomic<uint64_t> stalled_at_{0};
   std::atomic<bool> closed_{false};
+  std::atomic<bool> reader_away_{false};
   alignas(64) EventCount room_event_;
 };
 

@@ -1,0 +1,50 @@
+#include "mycelium/base/gate.h"
+
+namespace mycelium {
+
+bool Gate::MarkPending() {
+  uint32_t state = state_.load(std::memory_order_relaxed);
+  while (true) {
+    if ((state & kClosed) != 0) return false;
+    const uint32_t next =
+        (state & kRunning) != 0 ? (state | kPending) : kRunning;
+    // Release: pairs with LeaveSlowly(), which then sees what was queued.
+    if (state_.compare_exchange_weak(state, next, std::memory_order_acq_rel)) {
+      if (next == kRunning) {
+        owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+        return true;
+      }
+      return false;
+    }
+  }
+}
+
+bool Gate::LeaveSlowly(Waiter& waiter) {
+  uint32_t state = state_.load(std::memory_order_relaxed);
+  while (true) {
+    if ((state & kClosed) != 0) {
+      state_.store(kClosed, std::memory_order_release);
+      left_.Notify(waiter);
+      return true;
+    }
+    // Acquire: pairs with MarkPending().
+    const uint32_t next = (state & kPending) != 0 ? kRunning : kIdle;
+    if (state_.compare_exchange_weak(state, next, std::memory_order_acq_rel)) {
+      if (next == kIdle) return true;
+      owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+      return false;
+    }
+  }
+}
+
+void Gate::Close(Waiter& waiter) {
+  const uint32_t before = state_.fetch_or(kClosed, std::memory_order_acq_rel);
+  if ((before & kRunning) == 0 || IsInside()) return;
+  while ((state_.load(std::memory_order_acquire) & kRunning) != 0) {
+    EventCount::Sleep sleep(left_);
+    if ((state_.load(std::memory_order_acquire) & kRunning) == 0) break;
+    sleep.Until(waiter, kNever);
+  }
+}
+
+}  // namespace mycelium

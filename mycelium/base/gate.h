@@ -1,0 +1,86 @@
+#ifndef MYCELIUM_BASE_GATE_H_
+#define MYCELIUM_BASE_GATE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+#include "mycelium/base/event_count.h"
+#include "mycelium/base/waiter.h"
+
+namespace mycelium {
+
+// Lets one thread at a time do something, without making the others wait:
+// whoever finds it busy leaves his work in a queue of the caller's, and the
+// thread inside does that too before it goes. A thread that comes again while
+// it is inside is the same case, so its work is queued and not recursed.
+//
+// Invariant: whoever marked the gate pending is answered: the thread inside
+// cannot leave before it has looked at the queue once more.
+//
+// Thread safety: all members may be called from any thread; Leave() by the
+// thread inside only.
+class Gate final {
+ public:
+  enum class Entry { kEntered, kBusy, kClosed };
+
+  // kEntered: the caller is inside and must call Leave() until it is out.
+  Entry TryEnter() {
+    uint32_t expected = kIdle;
+    // Acquire: what the last one inside did happened before.
+    if (state_.compare_exchange_strong(expected, kRunning,
+                                       std::memory_order_acq_rel)) {
+      owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+      return Entry::kEntered;
+    }
+    return (expected & kClosed) != 0 ? Entry::kClosed : Entry::kBusy;
+  }
+
+  // Call after queueing something. True: nobody was inside, now the caller is,
+  // and must drain the queue.
+  bool MarkPending();
+
+  // True: the caller is out. False: something was queued meanwhile; the caller
+  // is still inside, drains the queue and calls again.
+  bool Leave(Waiter& waiter) {
+    owner_.store(std::thread::id(), std::memory_order_relaxed);
+    uint32_t expected = kRunning;
+    // Release: pairs with TryEnter().
+    if (state_.compare_exchange_strong(expected, kIdle,
+                                       std::memory_order_acq_rel)) {
+      return true;
+    }
+    return LeaveSlowly(waiter);
+  }
+
+  // Whether the caller is inside.
+  bool IsInside() const {
+    return owner_.load(std::memory_order_relaxed) ==
+           std::this_thread::get_id();
+  }
+
+  // After this nobody enters, and nobody is inside but perhaps the caller: for
+  // a caller inside it takes effect when he leaves. Waits for a handler that is
+  // running, however long that takes.
+  void Close(Waiter& waiter);
+
+  bool closed() const {
+    return (state_.load(std::memory_order_acquire) & kClosed) != 0;
+  }
+
+ private:
+  static constexpr uint32_t kIdle = 0;
+  static constexpr uint32_t kRunning = 1;
+  static constexpr uint32_t kPending = 2;
+  static constexpr uint32_t kClosed = 4;
+
+  bool LeaveSlowly(Waiter& waiter);
+
+  std::atomic<uint32_t> state_{kIdle};
+  std::atomic<std::thread::id> owner_{};
+  EventCount left_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BASE_GATE_H_

@@ -1,0 +1,246 @@
+#include "mycelium/routing/fan_out.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace mycelium {
+
+absl::Status FanOut::Publish(const Payload& payload) {
+  Claims claims;
+  Obstacle obstacle;
+  TimeNs deadline = 0;
+  while (true) {
+    mutex_.Lock();
+    if (routes_.empty()) {
+      absl::Status status = WithoutRoutes();
+      mutex_.Unlock();
+      return status;
+    }
+    if (ClaimAll(payload, &claims, &obstacle)) break;
+    mutex_.Unlock();
+    AbandonAll(&claims);
+    if (absl::Status status = Overcome(obstacle, &deadline); !status.ok()) {
+      return status;
+    }
+  }
+  const int64_t time_ns =
+      options_.publish_time ? environment_.clock.WallNs() : 0;
+  CommitAll(payload, time_ns, &claims);
+  const uint64_t sequence = sequence_;
+  mutex_.Unlock();
+  Deliver(payload, sequence, time_ns, &claims);
+  return absl::OkStatus();
+}
+
+absl::Status FanOut::WithoutRoutes() {
+  if (closed_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "publisher of \"", origin().topic, "\" is closed"));
+  }
+  if (!without_routes_.ok()) return without_routes_;
+  ++sequence_;
+  unmatched_.CountAccepted();
+  unmatched_.CountDropped(DropReason::kNoSubscriber, 1);
+  return absl::OkStatus();
+}
+
+bool FanOut::ClaimAll(const Payload& payload, Claims* claims,
+                      Obstacle* obstacle) {
+  constexpr size_t kUnknown = std::numeric_limits<size_t>::max();
+  size_t payload_bytes = kUnknown;
+  for (const Route& route : routes_) {
+    if (route.subscription != nullptr &&
+        route.subscription->options().mode == DeliveryMode::kInline) {
+      const Gate::Entry entry = route.subscription->gate().TryEnter();
+      if (entry == Gate::Entry::kClosed) continue;
+      if (entry == Gate::Entry::kEntered) {
+        Claim claim;
+        claim.route = &route;
+        claim.subscription = route.subscription.get();
+        claim.flow = route.flows[0].get();
+        claim.inside = true;
+        claims->push_back(claim);
+        continue;
+      }
+    }
+    if (payload_bytes == kUnknown) payload_bytes = payload.ByteSize();
+    if (!ClaimLane(route, payload, payload_bytes, claims, obstacle)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool FanOut::ClaimLane(const Route& route, const Payload& payload,
+                       size_t payload_bytes, Claims* claims,
+                       Obstacle* obstacle) {
+  Claim claim;
+  claim.route = &route;
+  claim.subscription = route.subscription.get();
+  claim.lane = route.lane.get();
+  claim.local = route.subscription != nullptr;
+  claim.object = claim.local && payload.shared != nullptr;
+  FrameFields fields;
+  if (options_.publish_time) fields.flags |= kFramePublishTime;
+  const size_t frame_bytes = EncodedFrameBytes(
+      fields, claim.object ? sizeof(ObjectPayload) : payload_bytes);
+  const Lane::ClaimResult result =
+      claim.lane->TryClaim(frame_bytes, &claim.room);
+  if (result == Lane::ClaimResult::kClosed) return true;  // Just unsubscribed.
+  if (result == Lane::ClaimResult::kClaimed) {
+    claims->push_back(claim);
+    return true;
+  }
+  obstacle->lane = route.lane;
+  obstacle->frame_bytes = frame_bytes;
+  obstacle->result = result;
+  obstacle->overflow = route.overflow;
+  obstacle->own_subscription =
+      claim.local && route.subscription->IsConsumedByThisThread();
+  return false;
+}
+
+void FanOut::AbandonAll(Claims* claims) {
+  for (Claim& claim : *claims) {
+    if (!claim.inside) claim.lane->Abandon();
+  }
+  // Leaving may run handlers, so no lane is locked any more.
+  for (Claim& claim : *claims) {
+    if (claim.inside) claim.subscription->Leave();
+  }
+  claims->clear();
+}
+
+void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
+                       Claims* claims) {
+  FrameFields fields;
+  fields.publisher_sequence = ++sequence_;
+  fields.publisher_id = options_.publisher_id;
+  fields.publish_time_ns = time_ns;
+  if (options_.publish_time) fields.flags |= kFramePublishTime;
+  absl::Span<const std::byte> encoded;  // Serialised at most once.
+  for (Claim& claim : *claims) {
+    if (!claim.inside) CommitLane(payload, fields, &claim, &encoded);
+  }
+  for (const Claim& claim : *claims) {
+    for (const auto& flow : claim.route->flows) flow->CountAccepted();
+  }
+  for (Claim& claim : *claims) {
+    if (claim.inside) continue;
+    claim.lane->Ring();
+    // Under the lock, so that nobody overtakes what lies in the queue.
+    const bool is_inline =
+        claim.local &&
+        claim.subscription->options().mode == DeliveryMode::kInline;
+    claim.inside = is_inline && claim.subscription->gate().MarkPending();
+  }
+}
+
+void FanOut::CommitLane(const Payload& payload, FrameFields fields,
+                        Claim* claim, absl::Span<const std::byte>* encoded) {
+  fields.digest_prefix =
+      claim->local ? OriginWord(origin()) : payload.type->digest.prefix();
+  if (claim->object) fields.flags |= kFrameObject;
+  const size_t payload_bytes =
+      claim->room.size() - EncodedFrameBytes(fields, 0);
+  const absl::Span<std::byte> room = EncodeFrame(
+      fields, claim->lane->next_sequence(), payload_bytes, claim->room);
+  if (claim->object) {
+    new (room.data()) ObjectPayload{*payload.shared, payload.type};
+  } else if (!encoded->empty()) {
+    std::memcpy(room.data(), encoded->data(), encoded->size());
+  } else {
+    payload.Serialize(room.data());
+    *encoded = room;
+  }
+  claim->lane->Commit();
+}
+
+void FanOut::Deliver(const Payload& payload, uint64_t sequence,
+                     int64_t time_ns, Claims* claims) {
+  const MessageInfo info(origin(), sequence, time_ns);
+  for (Claim& claim : *claims) {
+    if (!claim.inside) continue;
+    if (claim.lane != nullptr) {
+      claim.subscription->LeaveAfterDraining();
+    } else {
+      claim.subscription->Run(*claim.flow, payload, info);
+      claim.subscription->Leave();
+    }
+  }
+}
+
+absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
+  Lane& lane = *obstacle.lane;
+  if (obstacle.result == Lane::ClaimResult::kTooLarge) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        lane.name(), ": frame of ", obstacle.frame_bytes,
+        " bytes is larger than the ", lane.frame_bytes_max(), " allowed"));
+  }
+  const auto full = [&](absl::string_view why) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(lane.name(), ": lane full, frame needs ",
+                     obstacle.frame_bytes, " of ", lane.capacity_bytes(),
+                     " bytes; ", why, "; message not sent"));
+  };
+  if (lane.reader_away()) {
+    return absl::UnavailableError(absl::StrCat(
+        lane.name(),
+        ": lane full and its subscriber is out of reach; message not sent"));
+  }
+  if (obstacle.overflow == Overflow::kFail) return full("overflow is fail");
+  if (obstacle.own_subscription) {
+    return full("only this thread, which is in the handler, makes room");
+  }
+  if (lane.stalled()) return full("subscriber has stalled");
+  if (*deadline == 0) {
+    *deadline =
+        DeadlineAfter(environment_.clock.NowNs(), options_.publish_timeout);
+  }
+  const RoomWaiter::Outcome outcome = room_waiter_.WaitFor(
+      lane.room_event(),
+      [&] { return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away(); },
+      *deadline);
+  switch (outcome) {
+    case RoomWaiter::Outcome::kReady:
+      return absl::OkStatus();
+    case RoomWaiter::Outcome::kWouldDeadlock:
+      return full("only this thread, which runs the links, makes room");
+    case RoomWaiter::Outcome::kDeadline:
+      break;
+  }
+  lane.MarkStalled();
+  return full(absl::StrCat("waited ",
+                           absl::FormatDuration(options_.publish_timeout)));
+}
+
+void FanOut::SetRoutes(std::vector<Route> routes) {
+  std::sort(routes.begin(), routes.end(), [](const Route& a, const Route& b) {
+    return a.lane->order() < b.lane->order();
+  });
+  MutexLock lock(mutex_);
+  routes_.swap(routes);
+}
+
+void FanOut::SetWithoutRoutes(absl::Status status) {
+  MutexLock lock(mutex_);
+  without_routes_ = std::move(status);
+}
+
+void FanOut::Close() {
+  MutexLock lock(mutex_);
+  routes_.clear();
+  closed_ = true;
+}
+
+size_t FanOut::route_count() {
+  MutexLock lock(mutex_);
+  return routes_.size();
+}
+
+}  // namespace mycelium

@@ -1,0 +1,142 @@
+#ifndef MYCELIUM_ROUTING_FAN_OUT_H_
+#define MYCELIUM_ROUTING_FAN_OUT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/codec/frame_encoder.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/message/payload.h"
+#include "mycelium/routing/room_waiter.h"
+#include "mycelium/routing/subscription.h"
+#include "mycelium/topology/settings.h"
+#include "mycelium/transport/lane/lane.h"
+#include "mycelium/transport/lane/ledger.h"
+
+namespace mycelium {
+
+// One way that a publisher's messages take, to one or more subscriptions.
+struct Route {
+  // Of this process; null for a link's lane.
+  std::shared_ptr<Subscription> subscription;
+
+  // The link's lane, the subscription's queue, or what an inline subscription
+  // keeps for when it is busy. Never null.
+  std::shared_ptr<Lane> lane;
+
+  // One for each subscription behind the lane.
+  absl::InlinedVector<std::shared_ptr<FlowCounters>, 1> flows;
+
+  Overflow overflow = Overflow::kBlock;
+};
+
+// What one publisher does with a message: it claims room on every route, in the
+// order of the lanes, and commits when it has all. So a status that is not OK
+// means that nobody got the message. Inline handlers run last, outside the
+// lock, on the calling thread.
+//
+// Thread safety: all members may be called from any thread. Messages of two
+// threads are ordered as they commit, the same on every route.
+//
+// Locks: a link or queue is rung under the lock, so what a doorbell calls must
+// never come back here.
+//
+// Allocates nothing for up to kRoutesInline routes.
+class FanOut final {
+ public:
+  struct Options {
+    const Origin* origin = nullptr;  // Outlives the node.
+    uint32_t publisher_id = 0;       // Unique in this run of the node.
+    bool publish_time = false;       // Stamp every message.
+    absl::Duration publish_timeout;  // The longest wait for room.
+  };
+
+  FanOut(Environment& environment, RoomWaiter& room_waiter,
+         const Options& options)
+      : environment_(environment),
+        room_waiter_(room_waiter),
+        options_(options) {}
+
+  // Sends one message along every route.
+  //   RESOURCE_EXHAUSTED   no room within the timeout, or none by policy
+  //   INVALID_ARGUMENT     larger than a route takes
+  //   FAILED_PRECONDITION  the publisher was closed
+  absl::Status Publish(const Payload& payload);
+
+  // Replaces the routes. Returns when no thread uses the old ones.
+  void SetRoutes(std::vector<Route> routes);
+
+  // What Publish() returns while there is no route. OK, the default, counts the
+  // message as dropped[no_subscriber].
+  void SetWithoutRoutes(absl::Status status);
+
+  void Close();
+
+  const Options& options() const { return options_; }
+  const Origin& origin() const { return *options_.origin; }
+  size_t route_count();
+
+  // Counts of messages that found no route.
+  Ledger unmatched() const { return unmatched_.Read(); }
+
+ private:
+  static constexpr size_t kRoutesInline = 8;
+
+  // A message's hold on one route, between claim and delivery.
+  struct Claim {
+    const Route* route = nullptr;          // Valid under the lock.
+    Subscription* subscription = nullptr;  // Entered, or to drain.
+    FlowCounters* flow = nullptr;          // Of `subscription`.
+    Lane* lane = nullptr;                  // Claimed; null if entered.
+    absl::Span<std::byte> room;
+    bool object = false;  // The frame holds the pointer, not bytes.
+    bool local = false;   // The frame stays in this process.
+    bool inside = false;  // The caller is inside the subscription's gate.
+  };
+  using Claims = absl::InlinedVector<Claim, kRoutesInline>;
+
+  // What stopped ClaimAll().
+  struct Obstacle {
+    std::shared_ptr<Lane> lane;
+    size_t frame_bytes = 0;
+    Lane::ClaimResult result = Lane::ClaimResult::kClaimed;
+    Overflow overflow = Overflow::kBlock;
+    bool own_subscription = false;  // Only the calling thread can drain it.
+  };
+
+  bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool ClaimLane(const Route& route, const Payload& payload,
+                 size_t payload_bytes, Claims* claims, Obstacle* obstacle) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AbandonAll(Claims* claims);
+  void CommitAll(const Payload& payload, int64_t time_ns, Claims* claims)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CommitLane(const Payload& payload, FrameFields fields, Claim* claim,
+                  absl::Span<const std::byte>* encoded);
+  void Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
+               Claims* claims);
+  absl::Status Overcome(const Obstacle& obstacle, TimeNs* deadline);
+  absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  Environment& environment_;
+  RoomWaiter& room_waiter_;
+  const Options options_;
+
+  Mutex mutex_;  // Held from the first claim to the last commit.
+  std::vector<Route> routes_ ABSL_GUARDED_BY(mutex_);
+  uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);
+  FlowCounters unmatched_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_FAN_OUT_H_

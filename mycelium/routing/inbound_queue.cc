@@ -1,0 +1,117 @@
+#include "mycelium/routing/inbound_queue.h"
+
+#include <utility>
+
+#include "mycelium/routing/local_frame.h"
+
+namespace mycelium {
+
+void InboundQueue::AddFeed(std::shared_ptr<Feed> feed) {
+  {
+    MutexLock lock(mutex_);
+    if (closed()) return;
+    feeds_.push_back(std::move(feed));
+  }
+  Notify();
+}
+
+bool InboundQueue::Take(FrameView* frame) {
+  MutexLock lock(mutex_);
+  Release();
+  return TakeNext(frame);
+}
+
+bool InboundQueue::TakeNext(FrameView* frame) {
+  for (size_t tried = 0; tried < feeds_.size();) {
+    if (next_feed_ >= feeds_.size()) next_feed_ = 0;
+    Feed& feed = *feeds_[next_feed_];
+    const bool ended = feed.ended();  // Before the look: nothing comes after.
+    if (feed.reader().Poll(frame) == RingReader::Result::kFrame) {
+      taken_from_ = feeds_[next_feed_];
+      taken_view_ = *frame;
+      is_taken_ = true;
+      ++next_feed_;  // The others get their turn.
+      return true;
+    }
+    if (ended) {
+      feeds_.erase(feeds_.begin() + static_cast<ptrdiff_t>(next_feed_));
+      continue;
+    }
+    ++next_feed_;
+    ++tried;
+  }
+  return false;
+}
+
+void InboundQueue::Finish() {
+  MutexLock lock(mutex_);
+  Release();
+}
+
+void InboundQueue::Release() {
+  if (!is_taken_) return;
+  is_taken_ = false;
+  DestroyObject(taken_view_);
+  taken_from_->reader().Release();
+  taken_from_->OnReleased(taken_view_.header);
+}
+
+bool InboundQueue::HasFrame() {
+  MutexLock lock(mutex_);
+  for (const auto& feed : feeds_) {
+    if (feed->reader().HasFrame()) return true;
+  }
+  return false;
+}
+
+void InboundQueue::Close(absl::FunctionRef<void(const FrameView&)> visit) {
+  {
+    MutexLock lock(mutex_);
+    closed_.store(true, std::memory_order_release);
+    for (const auto& feed : feeds_) {
+      FrameView frame;
+      while (feed->reader().Poll(&frame) == RingReader::Result::kFrame) {
+        visit(frame);
+        DestroyObject(frame);
+        feed->reader().Release();
+        feed->OnReleased(frame.header);
+      }
+    }
+    feeds_.clear();
+  }
+  Notify();
+}
+
+void InboundQueue::Notify() {
+  event_.Notify(environment_.waiter);
+  // Pairs with ArmDescriptor(): the commit came before this read-modify-write.
+  if (descriptor_number_.load(std::memory_order_relaxed) >= 0 &&
+      descriptor_armed_.exchange(false)) {
+    const uint64_t one = 1;
+    environment_.sys.Write(descriptor_number_.load(), &one, sizeof one);
+  }
+}
+
+absl::StatusOr<int> InboundQueue::Descriptor() {
+  MutexLock lock(descriptor_mutex_);
+  if (!descriptor_.valid()) {
+    const int64_t made = environment_.sys.EventFd();
+    if (made < 0) return ErrnoStatus(made, "eventfd for a subscriber");
+    descriptor_ = Fd(environment_.sys, static_cast<int>(made));
+    descriptor_number_.store(static_cast<int>(made));
+  }
+  return descriptor_.get();
+}
+
+bool InboundQueue::ArmDescriptor() {
+  const int descriptor = descriptor_number_.load();
+  if (descriptor < 0) return !HasFrame();
+  uint64_t count;
+  environment_.sys.Read(descriptor, &count, sizeof count);
+  descriptor_armed_.exchange(true);
+  if (!HasFrame()) return true;
+  descriptor_armed_.store(false);
+  return false;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,102 @@
+#ifndef MYCELIUM_ROUTING_INBOUND_QUEUE_H_
+#define MYCELIUM_ROUTING_INBOUND_QUEUE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_count.h"
+#include "mycelium/base/fd.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/transport/lane/ring.h"
+
+namespace mycelium {
+
+// The reading end of a queued or pull subscription: the rings that feed it, and
+// a way to sleep until one of them has a frame. The consuming thread reads the
+// rings itself; there is no hop.
+//
+// A taken frame stays in its ring until Finish(), which is when the publisher's
+// side may reuse the room and learns that the message was handled.
+//
+// Thread safety: feeds and notifications may come from any thread. One thread
+// at a time takes and finishes.
+class InboundQueue final {
+ public:
+  // One ring that the queue reads.
+  class Feed {
+   public:
+    virtual ~Feed() = default;
+    virtual RingReader& reader() = 0;
+    // The room of `frame`, the last one taken, was released.
+    virtual void OnReleased(const FrameHeader& frame) = 0;
+    // No more frames will come; forgotten once it is empty.
+    virtual bool ended() const = 0;
+  };
+
+  explicit InboundQueue(Environment& environment)
+      : environment_(environment) {}
+
+  void AddFeed(std::shared_ptr<Feed> feed);
+
+  // The next frame, or false if there is none. The last one is finished first.
+  bool Take(FrameView* frame);
+
+  // Gives the room of the taken frame back. Does nothing if none is open.
+  void Finish();
+
+  // Whether Take() would find a frame.
+  bool HasFrame();
+
+  // Ends the queue: finishes every frame that nobody took, after `visit` has
+  // seen it, and refuses feeds from now on. A frame that is taken stays valid
+  // until Finish().
+  void Close(absl::FunctionRef<void(const FrameView&)> visit);
+  bool closed() const { return closed_.load(std::memory_order_acquire); }
+
+  // A frame was committed to one of the feeds, or something else happened that
+  // a sleeping consumer must look at.
+  void Notify();
+
+  // Notified along with Notify().
+  EventCount& event() { return event_; }
+
+  // A descriptor that becomes readable when a frame comes after ArmDescriptor()
+  // returned true. Made at the first call.
+  absl::StatusOr<int> Descriptor();
+
+  // Clears the descriptor. True: no frame is there, so the next one makes it
+  // readable. False: take what is there first.
+  bool ArmDescriptor();
+
+ private:
+  void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TakeNext(FrameView* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  Environment& environment_;
+  Mutex mutex_;
+  std::vector<std::shared_ptr<Feed>> feeds_ ABSL_GUARDED_BY(mutex_);
+  size_t next_feed_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::shared_ptr<Feed> taken_from_ ABSL_GUARDED_BY(mutex_);
+  FrameHeader taken_ ABSL_GUARDED_BY(mutex_);
+  bool is_taken_ ABSL_GUARDED_BY(mutex_) = false;
+  FrameView taken_view_ ABSL_GUARDED_BY(mutex_);
+
+  EventCount event_;
+  std::atomic<bool> closed_{false};
+  std::atomic<bool> descriptor_armed_{false};
+  Mutex descriptor_mutex_;
+  Fd descriptor_ ABSL_GUARDED_BY(descriptor_mutex_);
+  std::atomic<int> descriptor_number_{-1};
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_INBOUND_QUEUE_H_

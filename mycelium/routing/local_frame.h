@@ -1,0 +1,59 @@
+#ifndef MYCELIUM_ROUTING_LOCAL_FRAME_H_
+#define MYCELIUM_ROUTING_LOCAL_FRAME_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/codec/frame_format.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/message/payload.h"
+
+namespace mycelium {
+
+// Frames of rings that only this process sees. They say who published by
+// address, and may hold a pointer in place of bytes:
+//   digest_prefix   the address of the Origin, which lives as long as the node
+//   flags           kFrameObject: the payload is an ObjectPayload
+//   lane_sequence   in a ring that buffers a link's lane: where the frame ends
+//                   in that lane, which is what is acknowledged
+inline constexpr uint16_t kLocalFrameFlags = kFrameObject | kFramePublishTime;
+
+inline uint64_t OriginWord(const Origin& origin) {
+  return reinterpret_cast<uint64_t>(&origin);
+}
+
+inline const Origin& OriginOf(const FrameView& frame) {
+  return *reinterpret_cast<const Origin*>(frame.header.digest_prefix);
+}
+
+// The object that a frame holds, or nullptr if it holds bytes. Whoever finishes
+// the frame destroys it with DestroyObject().
+inline ObjectPayload* ObjectOf(const FrameView& frame) {
+  if ((frame.header.flags & kFrameObject) == 0) return nullptr;
+  return reinterpret_cast<ObjectPayload*>(
+      const_cast<std::byte*>(frame.payload.data()));
+}
+
+inline void DestroyObject(const FrameView& frame) {
+  if (ObjectPayload* object = ObjectOf(frame)) std::destroy_at(object);
+}
+
+// The payload of a local frame. `bytes_type` describes it if it is bytes.
+inline Payload PayloadOf(const FrameView& frame,
+                         const MessageType& bytes_type) {
+  if (const ObjectPayload* object = ObjectOf(frame)) {
+    return Payload::Object(*object->type, object->object.get(),
+                           &object->object);
+  }
+  return Payload::Bytes(bytes_type, frame.payload);
+}
+
+inline MessageInfo InfoOf(const FrameView& frame, const Origin& origin) {
+  return MessageInfo(origin, frame.header.publisher_sequence,
+                     frame.publish_time_ns);
+}
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_LOCAL_FRAME_H_

@@ -1,0 +1,33 @@
+#ifndef MYCELIUM_ROUTING_ROOM_WAITER_H_
+#define MYCELIUM_ROUTING_ROOM_WAITER_H_
+
+#include "absl/functional/function_ref.h"
+#include "mycelium/base/clock.h"
+#include "mycelium/base/event_count.h"
+
+namespace mycelium {
+
+// Lets a thread wait for something that other threads, or the node's event
+// loop, bring about. Knows who may wait: a thread that runs the loop would wait
+// for itself.
+//
+// Thread safety: may be called from any thread.
+class RoomWaiter {
+ public:
+  enum class Outcome {
+    kReady,
+    kDeadline,
+    kWouldDeadlock,  // Only the calling thread could make it ready.
+  };
+
+  virtual ~RoomWaiter() = default;
+
+  // Waits until `ready` returns true, looking again at each notification of
+  // `event`, or until `deadline`.
+  virtual Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
+                          TimeNs deadline) = 0;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_ROOM_WAITER_H_

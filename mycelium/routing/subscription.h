@@ -1,0 +1,159 @@
+#ifndef MYCELIUM_ROUTING_SUBSCRIPTION_H_
+#define MYCELIUM_ROUTING_SUBSCRIPTION_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/log.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/message/payload.h"
+#include "mycelium/routing/inbound_queue.h"
+#include "mycelium/base/gate.h"
+#include "mycelium/routing/local_frame.h"
+#include "mycelium/transport/lane/lane.h"
+#include "mycelium/transport/lane/ledger.h"
+
+namespace mycelium {
+
+// How a subscriber wants its messages handled.
+enum class DeliveryMode {
+  kInline,  // On the thread that publishes, or that reads the link.
+  kQueued,  // On the thread that takes them from the subscription's queue.
+};
+
+// Takes one message. Returns false if the payload is not what its type says.
+using MessageHandler =
+    std::function<bool(const Payload& payload, const MessageInfo& info)>;
+
+// One handler or queue on one topic: the receiving end of every publisher that
+// matches. It counts what it delivered, per publisher.
+//
+// Both modes have one lane, in which publishers of this process put what must
+// wait: the queue itself, or what came while an inline handler was busy.
+//
+// Thread safety: all members may be called from any thread, except where a
+// comment names the one.
+//
+// Ownership: shared by the bus, the dispatcher and the routes that lead here.
+class Subscription final : public Lane::Doorbell {
+ public:
+  struct Options {
+    uint32_t id = 0;  // Unique in this run of the node.
+    std::string service;
+    std::string topic;
+    std::string name;
+    MessageType type;
+    DeliveryMode mode = DeliveryMode::kInline;
+    size_t lane_bytes = 0;
+    size_t frame_bytes_max = 0;
+  };
+
+  static absl::StatusOr<std::shared_ptr<Subscription>> Create(
+      Environment& environment, Options options, MessageHandler handler,
+      LogSink log);
+  ~Subscription() override;
+
+  const Options& options() const { return options_; }
+  const MessageType& type() const { return options_.type; }
+  Gate& gate() { return gate_; }
+  InboundQueue& queue() { return queue_; }
+  Lane& lane() { return *lane_; }
+
+  // The counters for messages of `origin`, which outlives the subscription.
+  std::shared_ptr<FlowCounters> FlowFrom(const Origin& origin);
+
+  // Runs the handler and counts. REQUIRES: the caller is inside the gate.
+  void Run(FlowCounters& flow, const Payload& payload, const MessageInfo& info);
+
+  // Leaves the gate, after running what was queued while the caller was inside.
+  void Leave();
+
+  // Runs what was queued, then leaves. REQUIRES: the caller has entered by
+  // MarkPending().
+  void LeaveAfterDraining();
+
+  // Takes the next queued message and handles it with this subscription's
+  // handler. Returns false if there was none. One thread at a time.
+  bool RunNext();
+
+  // Whether only the calling thread makes room in lane(): it is inside the
+  // handler, or it is the one that takes from the queue.
+  bool IsConsumedByThisThread() const {
+    return gate_.IsInside() || consumer_.load(std::memory_order_relaxed) ==
+                                   std::this_thread::get_id();
+  }
+
+  // Makes the calling thread the one that takes from queue().
+  void SetConsumerThread() {
+    consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  }
+
+  // Counts a message of `origin` that a pull took as delivered. The thread that
+  // pulls.
+  void CountPulled(const Origin& origin, bool decodable);
+
+  // Ends the subscription: no handler runs after this returns, except the one
+  // that called it. What is still queued counts as dropped[subscriber_gone].
+  void Close();
+  bool closed() const { return closed_.load(std::memory_order_acquire); }
+
+  // What this side counted, for each publisher.
+  struct FlowLedger {
+    const Origin* origin;
+    Ledger ledger;
+  };
+  std::vector<FlowLedger> Ledgers() const;
+  uint64_t handler_errors() const {
+    return handler_errors_.load(std::memory_order_relaxed);
+  }
+
+  void OnCommit(Lane& lane) override;
+
+ private:
+  class LocalFeed;
+
+  Subscription(Environment& environment, Options options,
+               MessageHandler handler, LogSink log);
+
+  void DrainSpill();
+  void DropSpilled();
+  void FinishSpilled(const FrameView& frame);
+  void DropFrame(const FrameView& frame);
+  FlowCounters& CachedFlow(const Origin& origin);
+  void ReportHandlerError(const char* what);
+
+  Environment& environment_;
+  const Options options_;
+  const MessageHandler handler_;
+  const LogSink log_;
+  std::unique_ptr<Lane> lane_;
+  std::unique_ptr<RingReader> spill_reader_;  // Inline mode; inside the gate.
+  Gate gate_;
+  InboundQueue queue_;
+  std::atomic<bool> closed_{false};
+  std::atomic<uint64_t> handler_errors_{0};
+  std::atomic<std::thread::id> consumer_{};
+
+  Mutex drop_mutex_;
+
+  mutable Mutex flows_mutex_;
+  std::map<const Origin*, std::shared_ptr<FlowCounters>> flows_
+      ABSL_GUARDED_BY(flows_mutex_);
+
+  // The last flow looked up. Used inside the gate, or by the consuming thread.
+  const Origin* cached_origin_ = nullptr;
+  FlowCounters* cached_flow_ = nullptr;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_SUBSCRIPTION_H_

@@ -1,0 +1,68 @@
+#ifndef MYCELIUM_TRANSPORT_CHANNEL_H_
+#define MYCELIUM_TRANSPORT_CHANNEL_H_
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace mycelium {
+
+// One connection: a byte pipe in each direction, ordered and reliable until it
+// ends. Links and handshakes are written on top of it, once for all transports.
+//
+// What every channel promises:
+//  (1) Bytes arrive in the order in which Send() took them, none twice, and
+//      none is missing before one that arrives.
+//  (2) What had arrived when the connection ended is offered before OnClosed().
+//  (3) After Send() took less than it was given, OnWritable() follows once it
+//      may take more, or OnClosed().
+//  (4) After Close(), or once OnClosed() was called, the handler is not called
+//      again.
+//  (5) Memory for arriving bytes grows only with bytes that have arrived.
+//
+// Thread safety: Send() from one thread at a time, any thread. Everything else,
+// and all calls of the handler, on the thread that runs the event loop.
+class Channel {
+ public:
+  class Handler {
+   public:
+    virtual ~Handler() = default;
+
+    // Bytes that arrived. Returns how many it is done with; the others are
+    // offered again with more behind them. Valid for the call.
+    virtual size_t OnBytes(absl::Span<const std::byte> bytes) = 0;
+
+    virtual void OnWritable() = 0;
+
+    // The connection is over, for the reason in `status`.
+    virtual void OnClosed(const absl::Status& status) = 0;
+  };
+
+  virtual ~Channel() = default;
+
+  // Sets who is told, and offers what had arrived before. Not to be called
+  // from within OnBytes().
+  virtual void Start(Handler& handler) = 0;
+
+  // Sends from the front of `pieces` as much as the pipe takes without waiting,
+  // and returns how many bytes that was. UNAVAILABLE: the other side has gone;
+  // what it sent before is still offered.
+  virtual absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) = 0;
+
+  // Stops, or goes on, offering bytes. Going on offers what is there, later.
+  virtual void SetPaused(bool paused) = 0;
+
+  virtual void Close() = 0;
+
+  // The other end, for people: "pid 4711, uid 1000".
+  virtual const std::string& peer_description() const = 0;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_CHANNEL_H_

@@ -1,0 +1,93 @@
+#ifndef MYCELIUM_TRANSPORT_LINK_H_
+#define MYCELIUM_TRANSPORT_LINK_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/transport/lane/lane.h"
+#include "proto/mycelium/v1/control.pb.h"
+
+namespace mycelium {
+
+// The ordered, two-way path between this node and one other, whatever carries
+// it. A link outlives its connections: it keeps its lanes while it reconnects.
+//
+// What every link promises:
+//  (1) Frames committed to one lane arrive once and in order, across
+//      connections that break, as long as both processes live.
+//  (2) Control messages arrive in order, and before every frame committed
+//      after they were sent, on the connection that is up. They are not sent
+//      again on the next one: the owner repeats what must be known.
+//  (3) A frame stays in its lane until the peer has handled it.
+//  (4) Handler calls come one at a time, on the thread that runs the node's
+//      event loop.
+//  (5) Nothing blocks: what the connection does not take now is sent when it
+//      can take it.
+//
+// Thread safety: all members may be called from any thread, with no lock held
+// that a handler takes.
+class Link {
+ public:
+  virtual ~Link() = default;
+
+  // The other node, by its name in the topology.
+  virtual const std::string& peer() const = 0;
+
+  // A lane to that subscription of the peer; 0 for the lane of all inline
+  // ones, which is made once. The peer learns of it before its first frame.
+  virtual absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
+      uint32_t subscription) = 0;
+
+  // Ends a lane: nothing is committed to it any more, and what the peer has
+  // not received is forgotten.
+  virtual void CloseLane(const Lane& lane) = 0;
+
+  // Queues a control message. Dropped where no connection is up.
+  virtual void SendControl(const v1::Control& control) = 0;
+
+  // The peer's frames of `lane` up to `position` were handled.
+  virtual void NoteHandled(uint32_t lane, uint64_t position) = 0;
+
+  // Asks the peer to acknowledge what it can, and sends what is waiting.
+  virtual void Flush() = 0;
+
+  // Continues after OnFrame() answered kNotNow.
+  virtual void Resume() = 0;
+};
+
+// What a link tells its owner.
+class LinkHandler {
+ public:
+  enum class FrameOutcome {
+    kHandled,  // May be acknowledged.
+    kTaken,    // NoteHandled() follows.
+    kNotNow,   // Offered again after Resume(); nothing overtakes it.
+    kCorrupt,  // The link ends the connection.
+  };
+
+  virtual ~LinkHandler() = default;
+
+  // A connection is up and the peer has introduced itself. `resumed`: the peer
+  // is the same process as before and lanes go on; else they are new.
+  virtual void OnUp(Link& link, const v1::Hello& peer, bool resumed) = 0;
+
+  // The connection is lost, or was refused, for the reason in `status`. The
+  // link tries again unless the owner drops it.
+  virtual void OnDown(Link& link, const absl::Status& status) = 0;
+
+  // A control message that is not about the connection itself.
+  virtual void OnControl(Link& link, const v1::Control& control) = 0;
+
+  // The next frame of a lane. `end`: the position behind it, for NoteHandled().
+  // The view is valid for the call.
+  virtual FrameOutcome OnFrame(Link& link, uint32_t lane,
+                               const FrameView& frame, uint64_t end) = 0;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_LINK_H_
