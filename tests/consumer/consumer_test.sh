@@ -38,7 +38,7 @@ cd /
 for program in service shared_service py_service; do
   output=$("$bin/$program") || fail "$program exited with status $?"
   echo "$program: $output"
-  [[ $output == "mycelium "[0-9]* ]] || fail "$program: unexpected output"
+  [[ $output == "mycelium "[0-9]*", order of MYC with a time" ]] || fail "$program: unexpected output"
 done
 
 for program in service shared_service; do
