@@ -33,13 +33,26 @@ nested_bazel build --symlink_prefix=/ --jobs=2 //... ||
   fail "the consumer does not build"
 bin=$(nested_bazel info --symlink_prefix=/ bazel-bin)
 
-# As a user's program runs: without Bazel, and from its own folder.
+expect_order() {
+  local program=$1 output
+  output=$("$program") || fail "$program exited with status $?"
+  echo "$program: $output"
+  [[ $output == "mycelium "[0-9]*", order of MYC with a time" ]] ||
+    fail "$program: unexpected output"
+}
+
+# As a user's program runs: without Bazel, and from any folder.
 cd /
 for program in service shared_service py_service; do
-  output=$("$bin/$program") || fail "$program exited with status $?"
-  echo "$program: $output"
-  [[ $output == "mycelium "[0-9]*", order of MYC with a time" ]] || fail "$program: unexpected output"
+  expect_order "$bin/$program"
 done
+
+# As in a container image: nothing else of the build is near.
+deployed=$TEST_TMPDIR/deployed
+rm -rf "$deployed"
+mkdir "$deployed"
+cp -rL "$bin/py_service" "$bin/py_service.runfiles" "$deployed"
+expect_order "$deployed/py_service"
 
 for program in service shared_service; do
   needed=$(readelf --dynamic "$bin/$program" | grep -c 'libmycelium\.so' || true)
