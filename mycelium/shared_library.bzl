@@ -2,9 +2,12 @@
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
 
+def _has_archive(library):
+    return bool(library.static_library or library.pic_static_library)
+
 def _whole(ctx, library, cc_toolchain, features):
     """Returns `library` such that the linker takes all of its archive."""
-    if not library.static_library and not library.pic_static_library:
+    if not _has_archive(library):
         return library  # A shared library of the system.
     return cc_common.create_library_to_link(
         actions = ctx.actions,
@@ -67,11 +70,30 @@ def _cc_shared_view_impl(ctx):
     headers = cc_common.merge_cc_infos(
         cc_infos = [library[CcInfo] for library in ctx.attr.libraries],
     )
-    shared = ctx.attr.shared_library[CcInfo]
+
+    # Inline functions of a system's library are compiled into the program too.
+    system = [
+        cc_common.create_linker_input(
+            owner = input.owner,
+            libraries = depset([
+                library
+                for library in input.libraries
+                if not _has_archive(library)
+            ]),
+            user_link_flags = depset(input.user_link_flags),
+        )
+        for input in headers.linking_context.linker_inputs.to_list()
+    ]
+    shared = ctx.attr.shared_library[CcInfo].linking_context.linker_inputs
     return [
         CcInfo(
             compilation_context = headers.compilation_context,
-            linking_context = shared.linking_context,
+            linking_context = cc_common.create_linking_context(
+                linker_inputs = depset(
+                    shared.to_list() + system,
+                    order = "topological",
+                ),
+            ),
         ),
         ctx.attr.shared_library[DefaultInfo],
     ]
@@ -80,10 +102,10 @@ cc_shared_view = rule(
     implementation = _cc_shared_view_impl,
     doc = """What a C++ target depends on to use libraries through a .so.
 
-It offers the headers of `libraries`, as a dependency on them would, but puts
-only `shared_library` on the linker's line. A plain cc_library cannot do that:
-whoever depends on it links the archives of everything below it, which would be
-a second copy of what is in the .so.
+It offers the headers of `libraries` and the system's libraries below them, as a
+dependency on them would, but `shared_library` instead of their archives. A plain
+cc_library cannot do that: whoever depends on it links the archives of all that
+is below it, which would be a second copy of what is in the .so.
 """,
     attrs = {
         "libraries": attr.label_list(

@@ -157,6 +157,7 @@ def mycelium_repositories():
         files = {"BUILD": "", "python/BUILD": ""},
         links = {
             "@mycelium//third_party/rules_python:defs.bzl": "python/defs.bzl",
+            "@mycelium//third_party/rules_python:proto.bzl": "python/proto.bzl",
         },
     )
 

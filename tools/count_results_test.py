@@ -84,14 +84,17 @@ class CountTest(unittest.TestCase):
         '3 passed, 0 failed')
 
   def test_crash_after_green_cases_is_one_failure(self):
-    result = self._result('//a', 'FAILED', _TWO_PASS_XML)
     self.assertEqual(
-        self._count(result, _FINISHED, bazel_status=3), '2 passed, 1 failed')
+        self._count(self._result('//a', 'FAILED', _TWO_PASS_XML),
+                    self._result('//b', 'FAILED', _TWO_PASS_XML), _FINISHED,
+                    bazel_status=3),
+        '4 passed, 2 failed')
 
   def test_timeout_without_cases_is_one_failure(self):
     self.assertEqual(
-        self._count(self._result('//a', 'TIMEOUT'), _FINISHED, bazel_status=3),
-        '0 passed, 1 failed')
+        self._count(self._result('//a', 'TIMEOUT'),
+                    self._result('//b', 'TIMEOUT'), _FINISHED, bazel_status=3),
+        '0 passed, 2 failed')
 
   def test_error_that_bazel_wrote_is_one_failure(self):
     result = self._result('//a', 'FAILED', _BAZEL_ERROR_XML)
