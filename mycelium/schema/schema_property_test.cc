@@ -22,7 +22,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr int kSchemas = 400;
+constexpr int kSchemas = 200;
 constexpr int kWritingsPerSchema = 10;
 constexpr int kMutationsPerSchema = 60;
 
