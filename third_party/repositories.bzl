@@ -32,7 +32,9 @@ _ABSL_TARGETS = {
 }
 
 # Debian ships Abseil as many shared libraries whose headers call into one
-# another, so every target offers all of them and the linker keeps what is used.
+# another, so every target links all of them. The linker is not asked to keep
+# only what is needed: gold would drop what a shared library of the build calls
+# and the program itself does not, and the program would stop at that call.
 _ABSL_LIBRARIES = [
     "flags_parse",
     "flags_usage",
@@ -97,7 +99,7 @@ _PUBLIC = 'package(default_visibility = ["//visibility:public"])\n'
 def _library(name, link_libraries, deps = []):
     return 'cc_library(name = "{}", linkopts = {}, deps = {})\n'.format(
         name,
-        repr(["-Wl,--as-needed"] + ["-l" + lib for lib in link_libraries]),
+        repr(["-l" + lib for lib in link_libraries]),
         repr(deps),
     )
 

@@ -1,0 +1,47 @@
+#ifndef MYCELIUM_SCHEMA_DESCRIPTOR_SET_H_
+#define MYCELIUM_SCHEMA_DESCRIPTOR_SET_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "google/protobuf/descriptor.h"
+
+namespace mycelium {
+
+// The files that protoc compiled, as descriptors: what schema_digest_tool reads
+// instead of linking every message.
+//
+// Thread safety: thread-compatible. Owns every descriptor that it returns.
+class DescriptorSet final {
+ public:
+  DescriptorSet();
+  ~DescriptorSet();
+
+  // Adds every file of a serialised FileDescriptorSet. A file may come several
+  // times, in any order, and before what it imports. Returns the names of the
+  // files, or INVALID_ARGUMENT if `bytes` are no such set.
+  absl::StatusOr<std::vector<std::string>> Add(absl::string_view bytes);
+
+  // The message `full_name`. NOT_FOUND if there is none, or if something that
+  // its file imports is missing; the message says which.
+  absl::StatusOr<const google::protobuf::Descriptor*> Message(
+      const std::string& full_name) const;
+
+  // The top-level messages of `file_names`, which were added. NOT_FOUND as in
+  // Message().
+  absl::StatusOr<std::vector<const google::protobuf::Descriptor*>>
+  TopLevelMessages(absl::Span<const std::string> file_names) const;
+
+ private:
+  struct State;
+  const std::unique_ptr<State> state_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_SCHEMA_DESCRIPTOR_SET_H_

@@ -1,0 +1,249 @@
+#include "mycelium/schema/verdict.h"
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/schema/canonical_text.h"
+#include "mycelium/schema/canonical_text_parser.h"
+#include "mycelium/schema/proto_source.h"
+
+namespace mycelium {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::Field;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+std::string Text(absl::string_view types, const std::string& root = "m.Quote") {
+  return CanonicalText(
+      ProtoSource(absl::StrCat("syntax = 'proto3'; package m;", types))
+          .Type(root));
+}
+
+std::string Text2(absl::string_view types) {
+  return CanonicalText(
+      ProtoSource(absl::StrCat("syntax = 'proto2'; package m;", types))
+          .Type("m.Quote"));
+}
+
+std::string FirstOf(absl::string_view ours, absl::string_view theirs) {
+  return FirstDifference(Text(ours), Text(theirs));
+}
+
+std::string FirstOf2(absl::string_view ours, absl::string_view theirs) {
+  return FirstDifference(Text2(ours), Text2(theirs));
+}
+
+TEST(VerdictTest, EqualTextsHaveNoDifference) {
+  EXPECT_EQ(FirstOf("message Quote { double price = 4; }",
+                    "message Quote { double price = 4; }"),
+            "");
+}
+
+TEST(VerdictTest, ChangedTypeNamesBothTypes) {
+  EXPECT_EQ(FirstOf("message Quote { double price = 4; }",
+                    "message Quote { int64 price = 4; }"),
+            "m.Quote.price (4): double -> int64");
+  EXPECT_EQ(FirstOf("message Quote { A a = 1; } message A {}",
+                    "message Quote { B a = 1; } message B {}"),
+            "m.Quote.a (1): m.A -> m.B");
+  EXPECT_EQ(FirstOf("message Quote { E a = 1; } enum E { ZERO = 0; }",
+                    "message Quote { int32 a = 1; }"),
+            "m.Quote.a (1): enum m.E -> int32");
+}
+
+TEST(VerdictTest, FieldOfOneSideNamesTheSide) {
+  const std::string with =
+      "message Quote { double price = 4; int64 volume = 5; }";
+  const std::string without = "message Quote { double price = 4; }";
+  EXPECT_EQ(FirstOf(with, without),
+            "m.Quote.volume (5): missing on the other side");
+  EXPECT_EQ(FirstOf(without, with), "m.Quote.volume (5): missing on this side");
+}
+
+TEST(VerdictTest, RenumberedFieldNamesBothNumbers) {
+  EXPECT_EQ(FirstOf("message Quote { double price = 4; }",
+                    "message Quote { double price = 7; }"),
+            "m.Quote.price (4): number 4 -> 7");
+  EXPECT_EQ(FirstOf("message Quote { double price = 7; }",
+                    "message Quote { double price = 4; }"),
+            "m.Quote.price (7): number 7 -> 4");
+}
+
+TEST(VerdictTest, RenumberedFieldIsOneDifference) {
+  EXPECT_EQ(Differences(Text("message Quote { double price = 4; }"),
+                        Text("message Quote { double price = 7; }"), 9)
+                .size(),
+            1u);
+}
+
+TEST(VerdictTest, RenamedFieldNamesBothNames) {
+  EXPECT_EQ(FirstOf("message Quote { double price = 4; }",
+                    "message Quote { double cost = 4; }"),
+            "m.Quote.price (4): name price -> cost");
+}
+
+TEST(VerdictTest, LabelPresenceOneofAndPackingAreNamed) {
+  EXPECT_EQ(FirstOf("message Quote { string x = 1; }",
+                    "message Quote { repeated string x = 1; }"),
+            "m.Quote.x (1): label optional -> repeated");
+  EXPECT_EQ(FirstOf("message Quote { int32 x = 1; }",
+                    "message Quote { optional int32 x = 1; }"),
+            "m.Quote.x (1): presence implicit -> explicit");
+  EXPECT_EQ(FirstOf("message Quote { optional int32 x = 1; }",
+                    "message Quote { oneof choice { int32 x = 1; } }"),
+            "m.Quote.x (1): oneof none -> choice");
+  EXPECT_EQ(FirstOf("message Quote { repeated int32 x = 1; }",
+                    "message Quote { repeated int32 x = 1 [packed=false]; }"),
+            "m.Quote.x (1): packing packed -> expanded");
+}
+
+TEST(VerdictTest, DefaultIsNamed) {
+  EXPECT_EQ(
+      FirstOf2("message Quote { optional string x = 1; }",
+               "message Quote { optional string x = 1 [default='a b']; }"),
+      "m.Quote.x (1): default none -> \"a b\"");
+}
+
+TEST(VerdictTest, EnumValuesAreNamed) {
+  const std::string quote = "message Quote { E e = 1; }";
+  const std::string ours = quote + "enum E { ZERO = 0; ONE = 1; }";
+  EXPECT_EQ(FirstOf(ours, quote + "enum E { ZERO = 0; }"),
+            "m.E.ONE (1): missing on the other side");
+  EXPECT_EQ(FirstOf(quote + "enum E { ZERO = 0; }", ours),
+            "m.E.ONE (1): missing on this side");
+  EXPECT_EQ(FirstOf(ours, quote + "enum E { ZERO = 0; UNO = 1; }"),
+            "m.E.ONE (1): name ONE -> UNO");
+  EXPECT_EQ(FirstOf(ours, quote + "enum E { ZERO = 0; ONE = -2; }"),
+            "m.E.ONE (1): number 1 -> -2");
+}
+
+TEST(VerdictTest, AliasThatOnlyOneSideHasIsMissing) {
+  const std::string quote = "message Quote { E e = 1; }";
+  EXPECT_EQ(
+      FirstOf(quote + "enum E { option allow_alias = true; A = 0; B = 0; }",
+              quote + "enum E { A = 0; }"),
+      "m.E.B (0): missing on the other side");
+}
+
+TEST(VerdictTest, ClosedEnumIsNotAnOpenOne) {
+  EXPECT_EQ(FirstDifference(
+                Text2("message Quote { optional E e = 1; } enum E { Z = 0; }"),
+                Text("message Quote { optional E e = 1; } enum E { Z = 0; }")),
+            "m.E: closed -> open");
+}
+
+TEST(VerdictTest, DifferentRootsAreNamed) {
+  EXPECT_EQ(FirstDifference(Text("message Quote {}"),
+                            Text("message Order {}", "m.Order")),
+            "type: m.Quote -> m.Order");
+}
+
+TEST(VerdictTest, FieldsOfTheRootComeBeforeThoseOfReachedTypes) {
+  EXPECT_THAT(Differences(Text("message Quote { A a = 1; int32 z = 9; } "
+                               "message A { int32 x = 1; }"),
+                          Text("message Quote { A a = 1; int64 z = 9; } "
+                               "message A { int64 x = 1; }"),
+                          9),
+              ElementsAre(Field(&Difference::where, "m.Quote.z (9)"),
+                          Field(&Difference::where, "m.A.x (1)")));
+}
+
+TEST(VerdictTest, NoMoreThanTheMaximumIsReturned) {
+  const std::string ours = Text("message Quote { int32 a = 1; int32 b = 2; }");
+  const std::string theirs =
+      Text("message Quote { int64 a = 1; int64 b = 2; }");
+  EXPECT_EQ(Differences(ours, theirs, 0).size(), 0u);
+  EXPECT_EQ(Differences(ours, theirs, 1).size(), 1u);
+  EXPECT_EQ(Differences(ours, theirs, 2).size(), 2u);
+  EXPECT_EQ(Differences(ours, theirs, 3).size(), 2u);
+}
+
+TEST(VerdictTest, RecursiveTypesEnd) {
+  EXPECT_EQ(FirstOf("message Quote { Quote next = 1; B b = 2; } "
+                    "message B { Quote q = 1; int32 x = 2; }",
+                    "message Quote { Quote next = 1; B b = 2; } "
+                    "message B { Quote q = 1; bool x = 2; }"),
+            "m.B.x (2): int32 -> bool");
+}
+
+TEST(VerdictTest, GarbageOfAPeerIsNamedAndNotRepeated) {
+  const std::string ours = Text("message Quote { int32 a = 1; }");
+  for (const std::string& garbage :
+       {std::string(), std::string("\0\xff\x1b[31m", 7), std::string("\n"),
+        std::string("mycelium.schema 1\n"), std::string("mycelium.schema 2\n"),
+        ours + "x", ours + "\n", ours + ours, "\n" + ours,
+        std::string(ours.size(), '\n')}) {
+    EXPECT_THAT(FirstDifference(ours, garbage),
+                StartsWith("the other side: schema text"));
+    EXPECT_THAT(FirstDifference(garbage, ours),
+                StartsWith("this side: schema text"));
+  }
+}
+
+TEST(VerdictTest, TextOfTheLargestSizeIsReadAndOneByteMoreIsNot) {
+  const std::string ours = Text("message Quote { int32 a = 1; }");
+  std::string largest = ours;
+  absl::StrAppend(&largest, "message z",
+                  std::string(kCanonicalTextBytesMax - ours.size() - 10, 'N'),
+                  "\n");
+  ASSERT_EQ(largest.size(), kCanonicalTextBytesMax);
+  EXPECT_EQ(FirstDifference(ours, largest),
+            "m.Quote: types differ that no field reaches");
+  EXPECT_THAT(
+      FirstDifference(
+          ours, absl::StrReplaceAll(largest, {{"message z", "message zz"}})),
+      HasSubstr("1048577 bytes, at most 1048576"));
+}
+
+TEST(VerdictTest, LongNamesOfAPeerAreCutShort) {
+  const std::string ours = Text("message Quote { int32 a = 1; }");
+  const std::string theirs = absl::StrReplaceAll(
+      ours, {{"a optional", std::string(100000, 'a') + " optional"}});
+  EXPECT_LT(FirstDifference(ours, theirs).size(), 500u);
+}
+
+// Wherever a byte of a text is damaged, the answer is a short printable line,
+// and never "no difference".
+TEST(VerdictTest, DamagedTextIsAlwaysADifference) {
+  const std::string ours = Text(
+      "message Quote { E e = 1; repeated int32 r = 2; map<string, Quote> m = 3;"
+      "oneof o { string s = 4; double d = 5; } } enum E { ZERO = 0; ONE = 1; "
+      "}");
+  std::mt19937 random(1);
+  for (int round = 0; round < 20000; ++round) {
+    std::string theirs = ours;
+    const size_t at = random() % theirs.size();
+    switch (random() % 4) {
+      case 0:
+        theirs[at] = static_cast<char>(random());
+        break;
+      case 1:
+        theirs.resize(at);
+        break;
+      case 2:
+        theirs.erase(at, 1 + random() % 40);
+        break;
+      default:
+        theirs.insert(at, ours, random() % ours.size(), random() % 40);
+    }
+    const std::string difference = FirstDifference(ours, theirs);
+    EXPECT_EQ(difference.empty(), ours == theirs) << "round " << round;
+    EXPECT_LT(difference.size(), 1000u);
+    EXPECT_THAT(
+        difference,
+        Each(testing::ResultOf(
+            [](unsigned char c) { return absl::ascii_isprint(c); }, true)));
+  }
+}
+
+}  // namespace
+}  // namespace mycelium
