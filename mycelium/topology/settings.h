@@ -68,12 +68,26 @@ struct Limits {
   absl::Duration keepalive = absl::Seconds(10);
 };
 
+// The settings with what `overrides` changes.
+RouteSettings Apply(const RouteOverrides& overrides, RouteSettings settings);
+
 // inproc, shm, unix, grpc
 absl::string_view WordOf(TransportKind kind);
 // block, fail, drop_newest, drop_oldest, latest, disconnect
 absl::string_view WordOf(Overflow overflow);
 // spin, adaptive, block
 absl::string_view WordOf(WaitMode wait);
+
+// The enumerator that a word stands for, if it is known. "tcp" is another word
+// for grpc.
+std::optional<TransportKind> TransportKindOf(absl::string_view word);
+std::optional<Overflow> OverflowOf(absl::string_view word);
+std::optional<WaitMode> WaitModeOf(absl::string_view word);
+
+// What the words may be, as error messages list them.
+std::vector<absl::string_view> TransportWords();
+std::vector<absl::string_view> OverflowWords();
+std::vector<absl::string_view> WaitWords();
 
 }  // namespace mycelium
 

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "mycelium/topology/settings.h"
+#include "mycelium/topology/source_position.h"
 
 namespace mycelium {
 
@@ -27,13 +28,6 @@ namespace mycelium {
 //       LoadTopology(Sys::Real(), "topology.toml", ProcessEnvironment());
 //   if (!topology.ok()) return topology.status();
 //   const TopologyNode* node = topology->NodeOfService("strategy");
-
-// Where something stands in the file; both count from 1. A line of 0 means
-// that it was not read from a file.
-struct SourcePosition {
-  int line = 0;
-  int column = 0;
-};
 
 // How a node listens besides what its place implies.
 struct Endpoint {
@@ -56,7 +50,13 @@ struct TopologyNode {
   // The host in the form in which two nodes are compared: lower case, no
   // brackets, and empty for every way to write "this machine".
   std::string place;
+
+  // Of the table itself, and of its values; a missing value has its table's.
   SourcePosition position;
+  SourcePosition name_position;
+  SourcePosition host_position;
+  SourcePosition port_position;
+  std::vector<SourcePosition> service_positions;
 };
 
 // Settings for the messages that a route matches. An empty `from` or `to`, or
@@ -66,7 +66,11 @@ struct Route {
   std::string to;
   std::vector<std::string> topics;
   RouteOverrides overrides;
+
   SourcePosition position;
+  SourcePosition from_position;
+  SourcePosition to_position;
+  SourcePosition transport_position;
 };
 
 struct Tls {
@@ -86,6 +90,7 @@ struct Topology {
   std::string socket_dir;  // Never empty after parsing.
   bool socket_dir_configured = false;  // False: `socket_dir` is the default.
   std::vector<int64_t> allow_uids;     // May connect besides our own uid.
+  SourcePosition socket_dir_position;
   SchemaPolicy schema = SchemaPolicy::kExact;
   bool insecure = false;         // Remote hosts without TLS are accepted.
   bool allow_anonymous = false;  // gRPC peers that are in no [[nodes]].
