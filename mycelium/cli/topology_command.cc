@@ -1,0 +1,147 @@
+#include "mycelium/cli/topology_command.h"
+
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "mycelium/topology/route_rules.h"
+#include "mycelium/topology/topology_loader.h"
+
+namespace mycelium {
+namespace {
+
+CommandResult UsageError(absl::string_view what) {
+  return {kExitUsage, "", absl::StrCat("mycelium: ", what, "\n", UsageText())};
+}
+
+CommandResult Invalid(const absl::Status& status) {
+  return {kExitInvalid, "", absl::StrCat(status.message(), "\n")};
+}
+
+std::string Counted(size_t count, absl::string_view noun) {
+  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
+}
+
+CommandResult Check(Sys& sys, const EnvLookup& env, const std::string& file) {
+  const absl::StatusOr<Topology> topology = LoadTopology(sys, file, env);
+  if (!topology.ok()) return Invalid(topology.status());
+  size_t services = 0;
+  for (const TopologyNode& node : topology->nodes) {
+    services += node.services.size();
+  }
+  return {kExitOk,
+          absl::StrCat(file, ": ok: ", Counted(topology->nodes.size(), "node"),
+                       ", ", Counted(services, "service"), ", ",
+                       Counted(topology->routes.size(), "route"), "\ndigest ",
+                       ContentDigest(*topology), "\n"),
+          ""};
+}
+
+std::string SettingsText(const RouteSettings& settings) {
+  return absl::StrCat(
+      "overflow: ", WordOf(settings.overflow), "\ndepth: ", settings.depth,
+      "\nwindow: ", settings.window, "\nlane_bytes: ", settings.lane_bytes,
+      "\npublish_timeout: ", absl::FormatDuration(settings.publish_timeout),
+      "\nretain: ", absl::FormatDuration(settings.retain),
+      "\nwait: ", WordOf(settings.wait),
+      "\nspin: ", absl::FormatDuration(settings.spin), "\n");
+}
+
+CommandResult ExplainPair(Sys& sys, const EnvLookup& env,
+                          const std::vector<std::string>& names,
+                          const std::string& topic) {
+  const absl::StatusOr<Topology> topology = LoadTopology(sys, names[0], env);
+  if (!topology.ok()) return Invalid(topology.status());
+  const absl::StatusOr<Connection> connection =
+      Explain(*topology, names[1], names[2], topic);
+  if (!connection.ok()) return Invalid(connection.status());
+  return {kExitOk,
+          absl::StrCat(
+              names[1], " -> ", names[2],
+              "\ntransport: ", WordOf(connection->transport), "\naddress: ",
+              connection->address.empty() ? "-" : connection->address,
+              "\nrule: ", connection->rule, "\n",
+              SettingsText(SettingsFor(*topology, names[1], names[2], topic))),
+          ""};
+}
+
+// Takes `--topic X` and `--topic=X` out of `words`. Nothing if an option is
+// unknown or has no value; `*fault` says which.
+std::optional<std::string> TakeTopic(std::vector<std::string>& words,
+                                     std::string* fault) {
+  std::string topic;
+  std::vector<std::string> rest;
+  for (size_t i = 0; i < words.size(); ++i) {
+    absl::string_view word = words[i];
+    if (absl::ConsumePrefix(&word, "--topic=")) {
+      topic = std::string(word);
+    } else if (word == "--topic") {
+      if (++i == words.size()) {
+        *fault = "--topic needs a value";
+        return std::nullopt;
+      }
+      topic = words[i];
+    } else if (absl::StartsWith(word, "-")) {
+      *fault = absl::StrCat("unknown option ", word, "; known: --topic");
+      return std::nullopt;
+    } else {
+      rest.push_back(words[i]);
+    }
+  }
+  words = std::move(rest);
+  return topic;
+}
+
+}  // namespace
+
+std::string UsageText() {
+  return "usage: mycelium topology check FILE\n"
+         "       mycelium topology explain FILE FROM TO [--topic TOPIC]\n"
+         "\n"
+         "  check    reports every error in a topology file\n"
+         "  explain  says how messages travel from one service (or node) to\n"
+         "           another, and which rule of the file decided it\n"
+         "\n"
+         "exit status: 0 fine, 1 the file or a name is wrong, 2 usage\n";
+}
+
+CommandResult RunCommand(Sys& sys, const EnvLookup& env,
+                         const std::vector<std::string>& arguments) {
+  if (!arguments.empty() &&
+      (arguments[0] == "--help" || arguments[0] == "help")) {
+    return {kExitOk, UsageText(), ""};
+  }
+  if (arguments.empty()) return UsageError("no command; known: topology");
+  if (arguments[0] != "topology") {
+    return UsageError(
+        absl::StrCat("unknown command ", arguments[0], "; known: topology"));
+  }
+  if (arguments.size() < 2) {
+    return UsageError("topology: no subcommand; known: check, explain");
+  }
+  const std::string& subcommand = arguments[1];
+  std::vector<std::string> words(arguments.begin() + 2, arguments.end());
+  if (subcommand == "check") {
+    if (words.size() != 1) return UsageError("topology check takes one FILE");
+    return Check(sys, env, words[0]);
+  }
+  if (subcommand == "explain") {
+    std::string fault;
+    const std::optional<std::string> topic = TakeTopic(words, &fault);
+    if (!topic.has_value()) {
+      return UsageError(absl::StrCat("topology explain: ", fault));
+    }
+    if (words.size() != 3) {
+      return UsageError("topology explain takes FILE FROM TO");
+    }
+    return ExplainPair(sys, env, words, *topic);
+  }
+  return UsageError(absl::StrCat("topology: unknown subcommand ", subcommand,
+                                 "; known: check, explain"));
+}
+
+}  // namespace mycelium

@@ -1,0 +1,30 @@
+#ifndef MYCELIUM_TOPOLOGY_NEAREST_WORD_H_
+#define MYCELIUM_TOPOLOGY_NEAREST_WORD_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace mycelium {
+
+// The one of `known` that takes the fewest edits (insert, remove, replace or
+// swap two neighbours) to become `word`; the first of several. Empty if even
+// that one shares too little with `word` to be what was meant. Words of more
+// than kNearestWordBytesMax bytes are near to nothing: the cost is bounded.
+inline constexpr size_t kNearestWordBytesMax = 64;
+absl::string_view NearestWord(absl::string_view word,
+                              absl::Span<const absl::string_view> known);
+
+// What an error message says after an unknown word: "; nearest: <word>", or
+// "; known: <a>, <b>" where nothing is near. Long lists end in "...".
+std::string NearestHint(absl::string_view word,
+                        absl::Span<const absl::string_view> known);
+
+// A text from outside as error messages show it: quoted, with what is not
+// printable escaped, and cut where it is long.
+std::string Quoted(absl::string_view text);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TOPOLOGY_NEAREST_WORD_H_

@@ -1,0 +1,189 @@
+#include "mycelium/topology/node_reader.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "mycelium/topology/nearest_word.h"
+#include "mycelium/topology/place.h"
+#include "mycelium/topology/table_reader.h"
+
+namespace mycelium {
+namespace {
+
+std::string WhereOf(const TomlValue& table) {
+  for (const TomlEntry& entry : table.entries) {
+    if (entry.key == "name" && !entry.value.text.empty()) {
+      return absl::StrCat("node ", Quoted(entry.value.text));
+    }
+  }
+  return "[[nodes]]";
+}
+
+void ReadName(TableReader& reader, TopologyNode& node) {
+  const bool given = reader.Find("name") != nullptr;
+  node.name_position = reader.PositionOf("name");
+  if (!given) {
+    reader.Error(reader.position(), "no name; each node has one");
+    return;
+  }
+  const std::optional<std::string> name = reader.String("name");
+  if (!name.has_value()) return;
+  const std::string fault = NameFault(*name);
+  if (!fault.empty()) {
+    reader.Error(node.name_position, absl::StrCat("name ", fault));
+  }
+  node.name = *name;
+}
+
+void ReadServices(TableReader& reader, TopologyNode& node) {
+  for (const TomlValue* value :
+       reader.Strings("services", kServicesPerNodeMax)) {
+    const std::string fault = NameFault(value->text);
+    if (!fault.empty()) {
+      reader.Error(value->position, absl::StrCat("service ", fault));
+    }
+    node.services.push_back(value->text);
+    node.service_positions.push_back(value->position);
+  }
+}
+
+void ReadHost(TableReader& reader, const LocalIdentity& self,
+              TopologyNode& node) {
+  const std::optional<std::string> host = reader.ExpandedString("host");
+  node.host_position = reader.PositionOf("host");
+  if (!host.has_value()) return;
+  if (host->empty()) {
+    reader.Error(node.host_position,
+                 "host is empty; leave the key out for this machine");
+  } else if (!IsHost(*host)) {
+    reader.Error(node.host_position,
+                 absl::StrCat("host ", Quoted(*host),
+                              " is neither a name nor an address"));
+  } else {
+    node.host = *host;
+    node.place = PlaceOf(*host, self);
+  }
+}
+
+void ReadPort(TableReader& reader, TopologyNode& node) {
+  const TomlValue* const value = reader.Find("port");
+  node.port_position = reader.PositionOf("port");
+  if (value == nullptr) return;
+  node.port = kBadPort;
+
+  int64_t port = value->integer;
+  if (value->kind == TomlValue::Kind::kString) {
+    const std::optional<std::string> text = reader.Expand("port", *value);
+    if (!text.has_value()) return;
+    const bool digits =
+        text->find_first_not_of("0123456789") == std::string::npos;
+    if (!digits || !absl::SimpleAtoi(*text, &port)) {
+      reader.Error(value->position,
+                   absl::StrCat("port ", Quoted(*text), " is no number"));
+      return;
+    }
+  } else if (value->kind != TomlValue::Kind::kInteger) {
+    reader.WrongType("port", "an integer, or a string with ${VAR}", *value);
+    return;
+  }
+  if (port < 1 || port > kPortMax) {
+    reader.Error(
+        value->position,
+        absl::StrCat("port ", port, " is out of bounds; 1 to ", kPortMax));
+    return;
+  }
+  node.port = static_cast<int>(port);
+}
+
+void ReadEndpointAddress(TableReader& reader, Endpoint& endpoint) {
+  const std::optional<std::string> address = reader.ExpandedString("addr");
+  if (!address.has_value()) return;
+  const SourcePosition position = reader.PositionOf("addr");
+  std::string host;
+  int port;
+  if (endpoint.kind == TransportKind::kGrpc) {
+    if (!SplitHostPort(*address, &host, &port)) {
+      reader.Error(position,
+                   absl::StrCat("addr ", Quoted(*address), " is no host:port"));
+      return;
+    }
+  } else if (!absl::StartsWith(*address, "/") ||
+             absl::StrContains(*address, '\0')) {
+    reader.Error(position, absl::StrCat("addr ", Quoted(*address),
+                                        " is no absolute path"));
+    return;
+  }
+  endpoint.address = *address;
+  endpoint.position = position;
+}
+
+void ReadEndpoint(TableReader& node_reader, const EnvLookup& env,
+                  Diagnostics& diagnostics, TopologyNode& node) {
+  const TomlValue* const table = node_reader.Table("endpoint");
+  if (table == nullptr) return;
+  TableReader reader(*table, absl::StrCat(node_reader.where(), ": endpoint"),
+                     env, diagnostics);
+  Endpoint endpoint;
+  endpoint.position = table->position;
+  const TomlValue* const kind = reader.Find("kind");
+  bool known = false;
+  if (kind == nullptr) {
+    reader.Error(table->position, "no kind; known: shm, unix, grpc, tcp");
+  } else if (reader.String("kind").has_value()) {
+    const std::optional<TransportKind> value = TransportKindOf(kind->text);
+    known = value.has_value() && *value != TransportKind::kInproc;
+    if (known) {
+      endpoint.kind = *value;
+    } else {
+      reader.UnknownWord(*kind, "kind", {"shm", "unix", "grpc", "tcp"});
+    }
+  }
+  if (known) {
+    ReadEndpointAddress(reader, endpoint);
+    node.endpoint = std::move(endpoint);
+  } else {
+    reader.Find("addr");  // What it has to be is unknown too.
+  }
+  reader.Finish();
+}
+
+}  // namespace
+
+std::string NameFault(absl::string_view name) {
+  if (name.empty()) return "is empty";
+  if (name.size() > kNameBytesMax) {
+    return absl::StrCat(Quoted(name), " has ", name.size(), " bytes; at most ",
+                        kNameBytesMax);
+  }
+  if (absl::StrContains(name, "..")) {
+    return absl::StrCat(Quoted(name), " contains \"..\"");
+  }
+  if (name == ".") return "\".\" is a directory";
+  for (unsigned char c : name) {
+    if (c == '/' || c == '*' || c == '$' || absl::ascii_iscntrl(c)) {
+      return absl::StrCat(Quoted(name), " contains ",
+                          Quoted(std::string(1, static_cast<char>(c))));
+    }
+  }
+  return "";
+}
+
+TopologyNode ReadNode(const TomlValue& table, const EnvLookup& env,
+                      const LocalIdentity& self, Diagnostics& diagnostics) {
+  TableReader reader(table, WhereOf(table), env, diagnostics);
+  TopologyNode node;
+  node.position = table.position;
+  ReadName(reader, node);
+  ReadServices(reader, node);
+  ReadHost(reader, self, node);
+  ReadPort(reader, node);
+  ReadEndpoint(reader, env, diagnostics, node);
+  reader.Finish();
+  return node;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,69 @@
+#include "mycelium/topology/route_matching.h"
+
+#include <algorithm>
+#include <string>
+
+namespace mycelium {
+
+NameIndex::NameIndex(const Topology& topology) {
+  for (const TopologyNode& node : topology.nodes) {
+    for (const std::string& service : node.services) {
+      ends_.try_emplace(service, RouteEnd{false, &node, service});
+    }
+  }
+  for (const TopologyNode& node : topology.nodes) {
+    ends_.try_emplace(node.name, RouteEnd{false, &node, {}});
+  }
+}
+
+RouteEnd NameIndex::Resolve(absl::string_view name) const {
+  if (name.empty()) return RouteEnd{true, nullptr, {}};
+  const auto found = ends_.find(name);
+  return found == ends_.end() ? RouteEnd{} : found->second;
+}
+
+std::vector<absl::string_view> NameIndex::Names() const {
+  std::vector<absl::string_view> names;
+  for (const auto& [name, end] : ends_) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool Covers(const RouteEnd& route_end, const RouteEnd& asked) {
+  if (route_end.any) return true;
+  if (route_end.node == nullptr || route_end.node != asked.node) return false;
+  return route_end.service.empty() || route_end.service == asked.service;
+}
+
+bool Overlap(const RouteEnd& a, const RouteEnd& b) {
+  if (a.any || b.any) return true;
+  if (a.node == nullptr || a.node != b.node) return false;
+  return a.service.empty() || b.service.empty() || a.service == b.service;
+}
+
+bool TopicsOverlap(const std::vector<std::string>& a,
+                   const std::vector<std::string>& b) {
+  if (a.empty() || b.empty()) return true;
+  auto i = a.begin();
+  auto j = b.begin();
+  while (i != a.end() && j != b.end()) {
+    const int order = i->compare(*j);
+    if (order == 0) return true;
+    if (order < 0) {
+      ++i;
+    } else {
+      ++j;
+    }
+  }
+  return false;
+}
+
+Specificity SpecificityOf(const Route& route, const NameIndex& index) {
+  const RouteEnd from = index.Resolve(route.from);
+  const RouteEnd to = index.Resolve(route.to);
+  return {
+      (from.any ? 0 : 1) + (to.any ? 0 : 1) + (route.topics.empty() ? 0 : 1),
+      (from.service.empty() ? 0 : 1) + (to.service.empty() ? 0 : 1)};
+}
+
+}  // namespace mycelium

@@ -1,0 +1,62 @@
+#ifndef MYCELIUM_TOPOLOGY_ROUTE_MATCHING_H_
+#define MYCELIUM_TOPOLOGY_ROUTE_MATCHING_H_
+
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "mycelium/topology/topology.h"
+
+namespace mycelium {
+
+// Which routes speak about which pairs of services. The validator and the
+// route rules share this, so that they cannot disagree.
+
+// What a name in a route, or in a question, stands for.
+struct RouteEnd {
+  bool any = false;
+  const TopologyNode* node = nullptr;  // Null: any, or unknown.
+  absl::string_view service;           // Empty: the whole node.
+
+  bool unknown() const { return !any && node == nullptr; }
+};
+
+// Looks up names of services and nodes.
+//
+// Ownership: borrows the topology, whose nodes must not change meanwhile.
+// Thread safety: const members may be called from any thread.
+class NameIndex final {
+ public:
+  explicit NameIndex(const Topology& topology);
+
+  // Empty is any; a service goes before a node of the same name.
+  RouteEnd Resolve(absl::string_view name) const;
+
+  // All names of services and nodes.
+  std::vector<absl::string_view> Names() const;
+
+ private:
+  absl::flat_hash_map<absl::string_view, RouteEnd> ends_;
+};
+
+// Whether a route's end covers the end of a question.
+bool Covers(const RouteEnd& route_end, const RouteEnd& asked);
+
+// Whether some question is covered by both.
+bool Overlap(const RouteEnd& a, const RouteEnd& b);
+
+// Whether some topic is matched by both lists, which are sorted; an empty list
+// matches all.
+bool TopicsOverlap(const std::vector<std::string>& a,
+                   const std::vector<std::string>& b);
+
+// How much a route says about what it matches; more is more specific. First
+// the number of from, to and topics that are given, then how many of the ends
+// are services.
+using Specificity = std::pair<int, int>;
+Specificity SpecificityOf(const Route& route, const NameIndex& index);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TOPOLOGY_ROUTE_MATCHING_H_

@@ -1,0 +1,192 @@
+#include "mycelium/topology/route_rules.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "mycelium/topology/diagnostics.h"
+#include "mycelium/topology/nearest_word.h"
+#include "mycelium/topology/route_matching.h"
+
+namespace mycelium {
+namespace {
+
+// The routes that match, the least specific one first.
+std::vector<const Route*> MatchingRoutes(const Topology& topology,
+                                         const NameIndex& index,
+                                         const RouteEnd& from,
+                                         const RouteEnd& to,
+                                         absl::string_view topic) {
+  std::vector<std::pair<Specificity, const Route*>> matching;
+  for (const Route& route : topology.routes) {
+    if (!Covers(index.Resolve(route.from), from)) continue;
+    if (!Covers(index.Resolve(route.to), to)) continue;
+    if (!route.topics.empty() &&
+        std::find(route.topics.begin(), route.topics.end(), topic) ==
+            route.topics.end()) {
+      continue;
+    }
+    matching.emplace_back(SpecificityOf(route, index), &route);
+  }
+  std::stable_sort(
+      matching.begin(), matching.end(),
+      [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<const Route*> routes;
+  for (const auto& [specificity, route] : matching) routes.push_back(route);
+  return routes;
+}
+
+// A transport that some rule asks for.
+struct Wish {
+  TransportKind transport;
+  std::string rule;
+};
+
+// The link between two nodes is one, whoever publishes: of two endpoints that
+// differ, unix wins, which every build can do.
+std::optional<Wish> EndpointWish(const Topology& topology,
+                                 const TopologyNode& from,
+                                 const TopologyNode& to) {
+  const TopologyNode* chosen = nullptr;
+  for (const TopologyNode* node : {&to, &from}) {
+    // A grpc endpoint is one more way in; it changes nothing on the same host.
+    if (!node->endpoint.has_value() ||
+        node->endpoint->kind == TransportKind::kGrpc) {
+      continue;
+    }
+    if (chosen == nullptr || node->endpoint->kind == TransportKind::kUnix) {
+      chosen = node;
+      if (node->endpoint->kind == TransportKind::kUnix) break;
+    }
+  }
+  if (chosen == nullptr) return std::nullopt;
+  return Wish{
+      chosen->endpoint->kind,
+      absl::StrCat("endpoint of node ", Quoted(chosen->name), " at ",
+                   PositionText(topology.path, chosen->endpoint->position))};
+}
+
+// What the rules ask for between two nodes, the strongest rule first.
+std::vector<Wish> WishesFor(const Topology& topology,
+                            const std::vector<const Route*>& routes,
+                            const TopologyNode& from, const TopologyNode& to) {
+  std::vector<Wish> wishes;
+  for (auto it = routes.rbegin(); it != routes.rend(); ++it) {
+    if (!(*it)->overrides.transport.has_value()) continue;
+    wishes.push_back(
+        {*(*it)->overrides.transport,
+         absl::StrCat("routes[", *it - topology.routes.data(), "] at ",
+                      PositionText(topology.path, (*it)->position))});
+    break;
+  }
+  if (from.place != to.place) {
+    wishes.push_back({TransportKind::kGrpc, "different hosts"});
+    return wishes;
+  }
+  std::optional<Wish> endpoint = EndpointWish(topology, from, to);
+  if (endpoint.has_value()) wishes.push_back(*std::move(endpoint));
+  if (topology.default_transport.has_value()) {
+    wishes.push_back(
+        {*topology.default_transport,
+         absl::StrCat("[defaults] at ",
+                      PositionText(topology.path,
+                                   topology.default_transport_position))});
+  }
+  wishes.push_back({kSamePlaceTransport, "same host: default"});
+  return wishes;
+}
+
+// Why two nodes cannot meet over a transport, or empty if they can.
+absl::string_view ObstacleTo(TransportKind transport, const TopologyNode& from,
+                             const TopologyNode& to) {
+  switch (transport) {
+    case TransportKind::kInproc:
+      return "which needs one node";
+    case TransportKind::kShm:
+    case TransportKind::kUnix:
+      return from.place == to.place ? "" : "which needs one host";
+    case TransportKind::kGrpc:
+      return GrpcDialAddress(from).empty() && GrpcDialAddress(to).empty()
+                 ? "but neither node has a port"
+                 : "";
+  }
+  return "";
+}
+
+// The connection that a wish leads to; the wish is possible.
+Connection Fulfil(const Topology& topology, const Wish& wish,
+                  const TopologyNode& from, const TopologyNode& to) {
+  Connection connection{wish.transport, "", wish.rule};
+  if (wish.transport == TransportKind::kShm && !kShmAvailable) {
+    connection.transport = TransportKind::kUnix;
+    connection.rule += "; shm not available in this build; unix";
+  }
+  if (connection.transport != TransportKind::kGrpc) {
+    connection.address = topology.SocketPath(to);
+    return connection;
+  }
+  connection.address = GrpcDialAddress(to);
+  if (connection.address.empty()) {
+    connection.address = GrpcDialAddress(from);
+    absl::StrAppend(&connection.rule, "; dialled by ", Quoted(to.name));
+  }
+  return connection;
+}
+
+absl::Status UnknownName(const Topology& topology, const NameIndex& index,
+                         absl::string_view name) {
+  return absl::NotFoundError(absl::StrCat(topology.path,
+                                          ": no service or node ", Quoted(name),
+                                          NearestHint(name, index.Names())));
+}
+
+}  // namespace
+
+absl::StatusOr<Connection> Explain(const Topology& topology,
+                                   absl::string_view from, absl::string_view to,
+                                   absl::string_view topic) {
+  const NameIndex index(topology);
+  const RouteEnd from_end = index.Resolve(from);
+  const RouteEnd to_end = index.Resolve(to);
+  if (from_end.node == nullptr) return UnknownName(topology, index, from);
+  if (to_end.node == nullptr) return UnknownName(topology, index, to);
+  if (from_end.node == to_end.node) {
+    return Connection{TransportKind::kInproc, "", "same node"};
+  }
+  const std::vector<Wish> wishes = WishesFor(
+      topology, MatchingRoutes(topology, index, from_end, to_end, topic),
+      *from_end.node, *to_end.node);
+  std::string refused;
+  for (const Wish& wish : wishes) {
+    const absl::string_view obstacle =
+        ObstacleTo(wish.transport, *from_end.node, *to_end.node);
+    if (obstacle.empty()) {
+      Connection connection =
+          Fulfil(topology, wish, *from_end.node, *to_end.node);
+      connection.rule += refused;
+      return connection;
+    }
+    absl::StrAppend(&refused, "; ", wish.rule, " asks for ",
+                    WordOf(wish.transport), ", ", obstacle);
+  }
+  // Only a topology that nobody validated has remote nodes without ports.
+  return absl::FailedPreconditionError(
+      absl::StrCat(topology.path, ": no transport joins ", Quoted(from),
+                   " and ", Quoted(to), refused));
+}
+
+RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
+                          absl::string_view to, absl::string_view topic) {
+  const NameIndex index(topology);
+  RouteSettings settings = topology.defaults;
+  for (const Route* route : MatchingRoutes(topology, index, index.Resolve(from),
+                                           index.Resolve(to), topic)) {
+    settings = Apply(route->overrides, settings);
+  }
+  return settings;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,53 @@
+#ifndef MYCELIUM_TOPOLOGY_ROUTE_RULES_H_
+#define MYCELIUM_TOPOLOGY_ROUTE_RULES_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "mycelium/topology/topology.h"
+
+namespace mycelium {
+
+// Which transport carries messages from one service to another, with which
+// settings, and which rule of the file says so.
+//
+// `from` and `to` are names of services or of nodes (a service goes first
+// where one name is both); a route that names a service does not match its
+// whole node. An empty `topic` matches only routes without topics.
+//
+// Of the routes that match, the most specific one wins, separately for each
+// setting: more of from, to, topics given is more specific, then a service
+// more than a node. The validator refuses ties that contradict.
+//
+// Thread safety: pure functions of their arguments.
+
+// Same-place nodes meet over this transport unless the file says otherwise.
+inline constexpr TransportKind kSamePlaceTransport = TransportKind::kUnix;
+
+// Whether this build can carry messages through shared memory.
+inline constexpr bool kShmAvailable = false;
+
+struct Connection {
+  TransportKind transport = TransportKind::kInproc;
+  // What is dialled: a socket's path, a host:port, or empty in one process.
+  std::string address;
+  // The rule that chose, for people: "routes[2] at topology.toml:14:1",
+  // "same node", "same host: default", "different hosts".
+  std::string rule;
+};
+
+// The connection for messages from `from` to `to`.
+//   NOT_FOUND  a name is neither a service nor a node; names the nearest
+absl::StatusOr<Connection> Explain(const Topology& topology,
+                                   absl::string_view from, absl::string_view to,
+                                   absl::string_view topic = "");
+
+// The settings for messages from `from` to `to`, of `topic`. A name that the
+// topology does not have matches only routes that leave that end open.
+RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
+                          absl::string_view to, absl::string_view topic = "");
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TOPOLOGY_ROUTE_RULES_H_

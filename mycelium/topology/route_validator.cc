@@ -1,0 +1,125 @@
+#include "mycelium/topology/route_validator.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "mycelium/topology/nearest_word.h"
+#include "mycelium/topology/route_matching.h"
+#include "mycelium/topology/route_reader.h"
+
+namespace mycelium {
+namespace {
+
+struct ResolvedRoute {
+  const Route* route;
+  RouteEnd from;
+  RouteEnd to;
+  Specificity specificity;
+};
+
+void CheckEnd(const std::string& name, absl::string_view key,
+              SourcePosition position, const Route& route,
+              const NameIndex& index, Diagnostics& diagnostics) {
+  if (!index.Resolve(name).unknown()) return;
+  diagnostics.Add(position, RouteName(route),
+                  absl::StrCat(key, ": no service or node ", Quoted(name),
+                               NearestHint(name, index.Names())));
+}
+
+// A route that names both ends must be possible; one that leaves an end open
+// applies where it can.
+void CheckTransport(const ResolvedRoute& resolved, Diagnostics& diagnostics) {
+  const Route& route = *resolved.route;
+  const TopologyNode* const from = resolved.from.node;
+  const TopologyNode* const to = resolved.to.node;
+  if (!route.overrides.transport.has_value()) return;
+  if (from == nullptr || to == nullptr) return;
+  const TransportKind transport = *route.overrides.transport;
+  std::string fault;
+  if (from == to) {
+    if (transport == TransportKind::kInproc) return;
+    fault = absl::StrCat("both ends are in node ", Quoted(from->name),
+                         "; known: inproc");
+  } else if (transport == TransportKind::kInproc) {
+    fault = "the ends are in different nodes; known: shm, unix, grpc, tcp";
+  } else if (transport == TransportKind::kGrpc) {
+    const bool dialled = from->port != 0 || to->port != 0 ||
+                         !GrpcDialAddress(*from).empty() ||
+                         !GrpcDialAddress(*to).empty();
+    if (dialled) return;
+    fault = "neither end has a port";
+  } else if (from->place != to->place) {
+    fault = "the ends are on different hosts; known: grpc, tcp";
+  } else {
+    return;
+  }
+  diagnostics.Add(route.transport_position, RouteName(route),
+                  absl::StrCat("transport ", WordOf(transport), ": ", fault));
+}
+
+template <typename T>
+void CompareField(absl::string_view key, const std::optional<T>& a,
+                  const std::optional<T>& b,
+                  std::vector<absl::string_view>& different) {
+  if (a.has_value() && b.has_value() && *a != *b) different.push_back(key);
+}
+
+// The keys that both set, to different values.
+std::vector<absl::string_view> Contradictions(const RouteOverrides& a,
+                                              const RouteOverrides& b) {
+  std::vector<absl::string_view> keys;
+  CompareField("transport", a.transport, b.transport, keys);
+  CompareField("overflow", a.overflow, b.overflow, keys);
+  CompareField("depth", a.depth, b.depth, keys);
+  CompareField("window", a.window, b.window, keys);
+  CompareField("lane_bytes", a.lane_bytes, b.lane_bytes, keys);
+  CompareField("publish_timeout", a.publish_timeout, b.publish_timeout, keys);
+  CompareField("retain", a.retain, b.retain, keys);
+  CompareField("wait", a.wait, b.wait, keys);
+  CompareField("spin", a.spin, b.spin, keys);
+  return keys;
+}
+
+// Reports each route against the first one before it that it contradicts.
+void CheckConflicts(const std::vector<ResolvedRoute>& routes,
+                    Diagnostics& diagnostics) {
+  for (size_t later = 1; later < routes.size(); ++later) {
+    const ResolvedRoute& b = routes[later];
+    for (size_t earlier = 0; earlier < later; ++earlier) {
+      const ResolvedRoute& a = routes[earlier];
+      if (a.specificity != b.specificity) continue;
+      if (!Overlap(a.from, b.from) || !Overlap(a.to, b.to)) continue;
+      const std::vector<absl::string_view> keys =
+          Contradictions(a.route->overrides, b.route->overrides);
+      if (keys.empty()) continue;
+      if (!TopicsOverlap(a.route->topics, b.route->topics)) continue;
+      diagnostics.Add(
+          b.route->position, RouteName(*b.route),
+          absl::StrCat("conflicting routes: lines ", a.route->position.line,
+                       " and ", b.route->position.line,
+                       " are equally specific and differ in ",
+                       absl::StrJoin(keys, ", ")));
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+void ValidateRoutes(const Topology& topology, Diagnostics& diagnostics) {
+  const NameIndex index(topology);
+  std::vector<ResolvedRoute> resolved;
+  for (const Route& route : topology.routes) {
+    CheckEnd(route.from, "from", route.from_position, route, index,
+             diagnostics);
+    CheckEnd(route.to, "to", route.to_position, route, index, diagnostics);
+    resolved.push_back({&route, index.Resolve(route.from),
+                        index.Resolve(route.to), SpecificityOf(route, index)});
+    CheckTransport(resolved.back(), diagnostics);
+  }
+  CheckConflicts(resolved, diagnostics);
+}
+
+}  // namespace mycelium

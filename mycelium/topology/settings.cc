@@ -1,0 +1,98 @@
+#include "mycelium/topology/settings.h"
+
+#include <cstddef>
+
+namespace mycelium {
+namespace {
+
+template <typename Enum>
+struct Word {
+  Enum value;
+  absl::string_view text;
+};
+
+constexpr Word<TransportKind> kTransports[] = {
+    {TransportKind::kInproc, "inproc"}, {TransportKind::kShm, "shm"},
+    {TransportKind::kUnix, "unix"},     {TransportKind::kGrpc, "grpc"},
+    {TransportKind::kGrpc, "tcp"},
+};
+constexpr Word<Overflow> kOverflows[] = {
+    {Overflow::kBlock, "block"},
+    {Overflow::kFail, "fail"},
+    {Overflow::kDropNewest, "drop_newest"},
+    {Overflow::kDropOldest, "drop_oldest"},
+    {Overflow::kLatest, "latest"},
+    {Overflow::kDisconnect, "disconnect"},
+};
+constexpr Word<WaitMode> kWaits[] = {
+    {WaitMode::kSpin, "spin"},
+    {WaitMode::kAdaptive, "adaptive"},
+    {WaitMode::kBlock, "block"},
+};
+
+template <typename Enum, size_t N>
+absl::string_view TextOf(const Word<Enum> (&words)[N], Enum value) {
+  for (const Word<Enum>& word : words) {
+    if (word.value == value) return word.text;
+  }
+  return "?";  // Not an enumerator.
+}
+
+template <typename Enum, size_t N>
+std::optional<Enum> ValueOf(const Word<Enum> (&words)[N],
+                            absl::string_view text) {
+  for (const Word<Enum>& word : words) {
+    if (word.text == text) return word.value;
+  }
+  return std::nullopt;
+}
+
+template <typename Enum, size_t N>
+std::vector<absl::string_view> TextsOf(const Word<Enum> (&words)[N]) {
+  std::vector<absl::string_view> texts;
+  for (const Word<Enum>& word : words) texts.push_back(word.text);
+  return texts;
+}
+
+template <typename T>
+void Override(const std::optional<T>& from, T& to) {
+  if (from.has_value()) to = *from;
+}
+
+}  // namespace
+
+RouteSettings Apply(const RouteOverrides& overrides, RouteSettings settings) {
+  Override(overrides.overflow, settings.overflow);
+  Override(overrides.depth, settings.depth);
+  Override(overrides.window, settings.window);
+  Override(overrides.lane_bytes, settings.lane_bytes);
+  Override(overrides.publish_timeout, settings.publish_timeout);
+  Override(overrides.retain, settings.retain);
+  Override(overrides.wait, settings.wait);
+  Override(overrides.spin, settings.spin);
+  return settings;
+}
+
+absl::string_view WordOf(TransportKind kind) {
+  return TextOf(kTransports, kind);
+}
+absl::string_view WordOf(Overflow overflow) {
+  return TextOf(kOverflows, overflow);
+}
+absl::string_view WordOf(WaitMode wait) { return TextOf(kWaits, wait); }
+
+std::optional<TransportKind> TransportKindOf(absl::string_view word) {
+  return ValueOf(kTransports, word);
+}
+std::optional<Overflow> OverflowOf(absl::string_view word) {
+  return ValueOf(kOverflows, word);
+}
+std::optional<WaitMode> WaitModeOf(absl::string_view word) {
+  return ValueOf(kWaits, word);
+}
+
+std::vector<absl::string_view> TransportWords() { return TextsOf(kTransports); }
+std::vector<absl::string_view> OverflowWords() { return TextsOf(kOverflows); }
+std::vector<absl::string_view> WaitWords() { return TextsOf(kWaits); }
+
+}  // namespace mycelium

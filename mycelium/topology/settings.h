@@ -1,0 +1,94 @@
+#ifndef MYCELIUM_TOPOLOGY_SETTINGS_H_
+#define MYCELIUM_TOPOLOGY_SETTINGS_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace mycelium {
+
+// What can be set per route, and what bounds a whole node, with the defaults.
+// The same numbers stand in the table of docs/topology.md; a test compares.
+//
+// The words for the enumerators, as users meet them in files, errors and
+// flags, are given by WordOf().
+
+enum class TransportKind { kInproc, kShm, kUnix, kGrpc };
+
+// What happens when a lane is full.
+enum class Overflow {
+  kBlock,
+  kFail,
+  kDropNewest,
+  kDropOldest,
+  kLatest,
+  kDisconnect,
+};
+
+// How a reader waits for the next message.
+enum class WaitMode { kSpin, kAdaptive, kBlock };
+
+// How messages travel between one publisher and one subscriber: every value is
+// set, from a route, from [defaults] or from here.
+struct RouteSettings {
+  Overflow overflow = Overflow::kBlock;
+  int64_t depth = 1024;  // Messages that a lossy or queued lane keeps.
+  int64_t window = 16;   // Messages in flight that drop_oldest spares.
+  int64_t lane_bytes = 4 << 20;
+  absl::Duration publish_timeout = absl::Seconds(1);
+  absl::Duration retain = absl::Seconds(5);  // For a subscriber that died.
+  WaitMode wait = WaitMode::kAdaptive;
+  absl::Duration spin = absl::Microseconds(50);  // Of WaitMode::kAdaptive.
+};
+
+// What one route changes; an empty value leaves what a less specific route,
+// or [defaults], says.
+struct RouteOverrides {
+  std::optional<TransportKind> transport;
+  std::optional<Overflow> overflow;
+  std::optional<int64_t> depth;
+  std::optional<int64_t> window;
+  std::optional<int64_t> lane_bytes;
+  std::optional<absl::Duration> publish_timeout;
+  std::optional<absl::Duration> retain;
+  std::optional<WaitMode> wait;
+  std::optional<absl::Duration> spin;
+};
+
+// Bounds of a node.
+struct Limits {
+  absl::Duration handshake = absl::Seconds(2);
+  int64_t frame_bytes_max = 2 << 20;
+  int64_t links = 256;
+  absl::Duration reconnect_min = absl::Milliseconds(10);
+  absl::Duration reconnect_max = absl::Seconds(2);
+  absl::Duration keepalive = absl::Seconds(10);
+};
+
+// The settings with what `overrides` changes.
+RouteSettings Apply(const RouteOverrides& overrides, RouteSettings settings);
+
+// inproc, shm, unix, grpc
+absl::string_view WordOf(TransportKind kind);
+// block, fail, drop_newest, drop_oldest, latest, disconnect
+absl::string_view WordOf(Overflow overflow);
+// spin, adaptive, block
+absl::string_view WordOf(WaitMode wait);
+
+// The enumerator that a word stands for, if it is known. "tcp" is another word
+// for grpc.
+std::optional<TransportKind> TransportKindOf(absl::string_view word);
+std::optional<Overflow> OverflowOf(absl::string_view word);
+std::optional<WaitMode> WaitModeOf(absl::string_view word);
+
+// What the words may be, as error messages list them.
+std::vector<absl::string_view> TransportWords();
+std::vector<absl::string_view> OverflowWords();
+std::vector<absl::string_view> WaitWords();
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TOPOLOGY_SETTINGS_H_

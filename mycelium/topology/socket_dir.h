@@ -1,0 +1,31 @@
+#ifndef MYCELIUM_TOPOLOGY_SOCKET_DIR_H_
+#define MYCELIUM_TOPOLOGY_SOCKET_DIR_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "mycelium/base/sys.h"
+#include "mycelium/topology/environment.h"
+
+namespace mycelium {
+
+// The directory for sockets where a file gives none:
+// $XDG_RUNTIME_DIR/mycelium, else /tmp/mycelium-UID.
+std::string DefaultSocketDir(const EnvLookup& env, int64_t uid);
+
+// Makes sure that `path` is a directory of our own into which nobody else can
+// put a socket: creates it with mode 0700, or 0711 if `allow_uids` is not
+// empty (others then reach a socket whose name they know, and list nothing).
+// Corrects the mode of an existing directory of ours. Missing parents are
+// created with mode 0755.
+//   PERMISSION_DENIED    it belongs to another uid, or is a symbolic link
+//   FAILED_PRECONDITION  it is no directory
+//   others               as the system call says
+absl::Status PrepareSocketDir(Sys& sys, const std::string& path,
+                              const std::vector<int64_t>& allow_uids);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TOPOLOGY_SOCKET_DIR_H_

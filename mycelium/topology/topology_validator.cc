@@ -1,0 +1,163 @@
+#include "mycelium/topology/topology_validator.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "mycelium/topology/nearest_word.h"
+#include "mycelium/topology/place.h"
+#include "mycelium/topology/route_validator.h"
+
+namespace mycelium {
+namespace {
+
+std::string NodeName(const TopologyNode& node) {
+  return absl::StrCat("node ", Quoted(node.name));
+}
+
+std::string OfPlace(const TopologyNode& node) {
+  return node.place.empty() ? "this machine" : Quoted(node.host);
+}
+
+void CheckNames(const Topology& topology, Diagnostics& diagnostics) {
+  absl::flat_hash_map<absl::string_view, int> line_of_node;
+  absl::flat_hash_map<absl::string_view, const TopologyNode*> node_of_service;
+  for (const TopologyNode& node : topology.nodes) {
+    const auto [first, is_new] =
+        line_of_node.try_emplace(node.name, node.name_position.line);
+    if (!is_new && !node.name.empty()) {
+      diagnostics.Add(
+          node.name_position, NodeName(node),
+          absl::StrCat("name is taken by the node of line ", first->second));
+    }
+    for (size_t i = 0; i < node.services.size(); ++i) {
+      const std::string& service = node.services[i];
+      const auto [owner, is_first] =
+          node_of_service.try_emplace(service, &node);
+      if (is_first || service.empty()) continue;
+      diagnostics.Add(
+          node.service_positions[i], NodeName(node),
+          owner->second == &node
+              ? absl::StrCat("service ", Quoted(service), " is listed twice")
+              : absl::StrCat("service ", Quoted(service), " is in ",
+                             NodeName(*owner->second), " already"));
+    }
+  }
+}
+
+void CheckPorts(const Topology& topology, Diagnostics& diagnostics) {
+  using Address = std::pair<absl::string_view, std::string>;
+  absl::flat_hash_map<Address, const TopologyNode*> node_of_port;
+  absl::flat_hash_map<Address, const TopologyNode*> node_of_address;
+  for (const TopologyNode& node : topology.nodes) {
+    if (!node.place.empty() && node.port == 0) {
+      diagnostics.Add(node.host_position, NodeName(node),
+                      absl::StrCat("host ", Quoted(node.host),
+                                   " is remote, and there is no port to dial"));
+    }
+    if (node.port > 0) {
+      const auto [first, is_new] = node_of_port.try_emplace(
+          Address(node.place, absl::StrCat(node.port)), &node);
+      if (!is_new) {
+        diagnostics.Add(
+            node.port_position, NodeName(node),
+            absl::StrCat("port ", node.port, " of ", OfPlace(node),
+                         " is taken by ", NodeName(*first->second)));
+      }
+    }
+    if (node.endpoint.has_value() && !node.endpoint->address.empty()) {
+      const auto [first, is_new] = node_of_address.try_emplace(
+          Address(node.place, node.endpoint->address), &node);
+      if (!is_new) {
+        diagnostics.Add(
+            node.endpoint->position, NodeName(node),
+            absl::StrCat("addr ", Quoted(node.endpoint->address),
+                         " is taken by ", NodeName(*first->second)));
+      }
+    }
+  }
+}
+
+// Only nodes of this machine: the paths of others are theirs to shorten.
+void CheckSocketPaths(const Topology& topology, Diagnostics& diagnostics) {
+  for (const TopologyNode& node : topology.nodes) {
+    const std::string path = topology.SocketPath(node);
+    if (!node.place.empty() || path.size() <= kSocketPathBytesMax) continue;
+    const bool own =
+        node.endpoint.has_value() && node.endpoint->address == path;
+    diagnostics.Add(
+        own                              ? node.endpoint->position
+        : topology.socket_dir_configured ? topology.socket_dir_position
+                                         : node.name_position,
+        NodeName(node),
+        absl::StrCat("socket path ", Quoted(path), " has ", path.size(),
+                     " bytes; at most ", kSocketPathBytesMax));
+  }
+}
+
+// Listening beyond this machine, or dialling there, needs TLS or the author's
+// word. Reported once: the cure is one.
+void CheckEncryption(const Topology& topology, Diagnostics& diagnostics) {
+  if (topology.insecure) return;
+  constexpr absl::string_view kCure =
+      "; add a certificate in [tls], or insecure = true to send in the clear";
+  for (const TopologyNode& node : topology.nodes) {
+    const bool reachable = !node.place.empty() || node.port > 0;
+    if (!topology.tls.enabled() && reachable && !node.host.empty() &&
+        !IsLoopback(node.host)) {
+      diagnostics.Add(
+          node.host_position, NodeName(node),
+          absl::StrCat("host ", Quoted(node.host), " without TLS", kCure));
+      return;
+    }
+    std::string host;
+    int port;
+    if (topology.tls.certificate.empty() && node.endpoint.has_value() &&
+        SplitHostPort(node.endpoint->address, &host, &port) &&
+        !IsLoopback(host)) {
+      diagnostics.Add(
+          node.endpoint->position, NodeName(node),
+          absl::StrCat("addr ", Quoted(node.endpoint->address),
+                       " listens beyond this machine without TLS", kCure));
+      return;
+    }
+  }
+}
+
+// Without an explicit address, grpc on one host has nothing to dial.
+void CheckDefaultTransport(const Topology& topology, Diagnostics& diagnostics) {
+  if (topology.default_transport != TransportKind::kGrpc) return;
+  absl::flat_hash_map<absl::string_view, const TopologyNode*> without_port;
+  for (const TopologyNode& node : topology.nodes) {
+    if (node.port != 0 || !GrpcDialAddress(node).empty()) continue;
+    const auto [other, is_first] = without_port.try_emplace(node.place, &node);
+    if (is_first) continue;
+    diagnostics.Add(
+        topology.default_transport_position, "default transport",
+        absl::StrCat("grpc needs a port at ", NodeName(*other->second), " or ",
+                     NodeName(node)));
+    return;
+  }
+}
+
+}  // namespace
+
+void ValidateTopology(const Topology& topology, Diagnostics& diagnostics) {
+  if (topology.nodes.empty()) {
+    // After another error this one may be its consequence ([[node]]).
+    if (diagnostics.empty()) {
+      diagnostics.Add({1, 1}, "top level",
+                      "no nodes; a topology has at least one [[nodes]]");
+    }
+    return;
+  }
+  CheckNames(topology, diagnostics);
+  CheckPorts(topology, diagnostics);
+  CheckSocketPaths(topology, diagnostics);
+  CheckEncryption(topology, diagnostics);
+  CheckDefaultTransport(topology, diagnostics);
+  ValidateRoutes(topology, diagnostics);
+}
+
+}  // namespace mycelium

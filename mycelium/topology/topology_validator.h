@@ -1,0 +1,16 @@
+#ifndef MYCELIUM_TOPOLOGY_TOPOLOGY_VALIDATOR_H_
+#define MYCELIUM_TOPOLOGY_TOPOLOGY_VALIDATOR_H_
+
+#include "mycelium/topology/diagnostics.h"
+#include "mycelium/topology/topology.h"
+
+namespace mycelium {
+
+// Reports what is wrong between the parts of a topology whose parts are each
+// well-formed: names given twice, addresses that are missing or collide, hosts
+// that need TLS, routes that name nobody, cannot be, or contradict each other.
+void ValidateTopology(const Topology& topology, Diagnostics& diagnostics);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TOPOLOGY_TOPOLOGY_VALIDATOR_H_
