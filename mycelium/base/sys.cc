@@ -118,6 +118,7 @@ int64_t Sys::Accept(int fd) {
 int64_t Sys::Connect(int fd, const sockaddr* address, socklen_t bytes) {
   return OrErrno(connect(fd, address, bytes));
 }
+int64_t Sys::Shutdown(int fd) { return OrErrno(shutdown(fd, SHUT_RDWR)); }
 int64_t Sys::SendMsg(int fd, const msghdr& message, int flags) {
   return OrErrno(sendmsg(fd, &message, flags));
 }

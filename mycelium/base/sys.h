@@ -54,6 +54,8 @@ class Sys {
   virtual int64_t Listen(int fd, int backlog);
   virtual int64_t Accept(int fd);
   virtual int64_t Connect(int fd, const sockaddr* address, socklen_t bytes);
+  // Ends both directions.
+  virtual int64_t Shutdown(int fd);
   virtual int64_t SendMsg(int fd, const msghdr& message, int flags);
   virtual int64_t Recv(int fd, void* bytes, size_t bytes_max, int flags);
   virtual int64_t RecvMsg(int fd, msghdr* message, int flags);

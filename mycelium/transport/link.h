@@ -42,8 +42,8 @@ class Link {
   virtual absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription) = 0;
 
-  // Ends a lane: nothing is committed to it any more, and what the peer has
-  // not received is forgotten.
+  // Ends a lane: nothing is committed to it any more. It goes away when the
+  // peer has handled what is in it.
   virtual void CloseLane(const Lane& lane) = 0;
 
   // Queues a control message. Dropped where no connection is up.

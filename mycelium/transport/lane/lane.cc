@@ -122,6 +122,18 @@ bool Lane::Release(uint64_t position) {
 void Lane::ForEachFrame(uint64_t from,
                         absl::FunctionRef<void(const FrameHeader&)> visit) {
   MutexLock lock(mutex_);
+  VisitFrames(from, visit);
+}
+
+uint64_t Lane::SequenceAt(uint64_t from) {
+  MutexLock lock(mutex_);
+  uint64_t frames_after = 0;
+  VisitFrames(from, [&](const FrameHeader&) { ++frames_after; });
+  return sequence_ - frames_after + 1;
+}
+
+void Lane::VisitFrames(uint64_t from,
+                       absl::FunctionRef<void(const FrameHeader&)> visit) {
   const uint64_t end = committed();
   uint64_t position = std::max(from, released());
   while (position < end) {

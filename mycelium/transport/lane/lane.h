@@ -146,6 +146,9 @@ class Lane final {
   absl::Span<const std::byte> ring_memory() const { return memory_.bytes(); }
   RingPositions& ring_positions() { return *positions_; }
 
+  // The sequence of the first frame at or after `from`, committed or not yet.
+  uint64_t SequenceAt(uint64_t from);
+
   const std::string& name() const { return options_.name; }
   uint32_t id() const { return options_.id; }
   uint64_t order() const { return order_; }
@@ -153,6 +156,10 @@ class Lane final {
   size_t capacity_bytes() const { return memory_.bytes().size(); }
 
  private:
+  void VisitFrames(uint64_t from,
+                   absl::FunctionRef<void(const FrameHeader&)> visit)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   Lane(Environment& environment, Options options, Doorbell* doorbell,
        Mapping memory);
 

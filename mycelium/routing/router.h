@@ -1,0 +1,171 @@
+#ifndef MYCELIUM_ROUTING_ROUTER_H_
+#define MYCELIUM_ROUTING_ROUTER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/message/message_type.h"
+#include "mycelium/routing/fan_out.h"
+#include "mycelium/routing/flow_report.h"
+#include "mycelium/routing/subscription.h"
+#include "mycelium/topology/settings.h"
+#include "mycelium/transport/link.h"
+
+namespace mycelium {
+
+// Matches publishers of this node with subscriptions, here and at the other end
+// of links, and keeps the routes of every publisher up to date. Its twin for
+// what arrives is the Dispatcher.
+//
+// A publisher and a subscription match if their topics are equal and the
+// publisher names no other service as its target. If then their types differ,
+// the subscription is refused and both sides get the error.
+//
+// Thread safety: all members may be called from any thread, with no lock held
+// that a link's or publisher's members take.
+//
+// Ownership: borrows links and origins; shares publishers and subscriptions.
+class Router final {
+ public:
+  // What the owner is told. Called with no lock held.
+  struct Callbacks {
+    // Settings of messages of that origin to that node and service.
+    std::function<RouteSettings(const Origin& origin, const std::string& node,
+                                const std::string& service)>
+        settings;
+    // A subscription of this process does not match a publisher's type.
+    std::function<void(Subscription&, const absl::Status&)> on_local_refusal;
+    // A publisher of this node refused a subscription of the peer.
+    std::function<void(const absl::Status&)> on_refusal;
+  };
+
+  Router(Environment& environment, Callbacks callbacks)
+      : environment_(environment), callbacks_(std::move(callbacks)) {}
+
+  // A publisher of `type`. `when_unmatched`: see FanOut::SetWithoutRoutes().
+  void AddPublisher(std::shared_ptr<FanOut> publisher, const MessageType& type,
+                    absl::Status when_unmatched);
+  // Closes it; what it published is still delivered.
+  void RemovePublisher(FanOut& publisher);
+
+  void AddLocal(std::shared_ptr<Subscription> subscription);
+  void RemoveLocal(const Subscription& subscription);
+
+  // What a peer's Subscribe, Unsubscribe and CanonicalText messages ask for.
+  void AddRemote(Link& link, const v1::Subscribe& subscribe);
+  void RemoveRemote(Link& link, uint32_t subscription);
+  void ExplainRefusal(Link& link, const v1::CanonicalText& text);
+
+  // A connection to the same process as before is up: tells it again what it
+  // must know of publishers and matches.
+  void Repeat(Link& link);
+
+  // The process at the other end is gone: what it has not handled counts as
+  // dropped[subscriber_gone].
+  void RemoveLink(Link& link);
+
+  // How many subscriptions the publisher reaches now.
+  size_t SubscriberCount(const FanOut& publisher) const;
+  // Why subscriptions do not get what the publisher publishes.
+  std::vector<absl::Status> Refusals(const FanOut& publisher) const;
+  // Notified when one of the two above has changed.
+  EventCount& changed_event() { return changed_; }
+
+  // What every publisher of this node has counted, per subscription.
+  std::vector<FlowReport> Reports() const;
+
+ private:
+  // Tells one subscription of one peer from the others.
+  struct RemoteKey {
+    const Link* link;
+    uint32_t id;
+    bool operator<(const RemoteKey& other) const {
+      return std::tie(link, id) < std::tie(other.link, other.id);
+    }
+  };
+
+  struct Remote {
+    Link* link;
+    v1::Subscribe subscribe;
+    Digest digest;
+    std::shared_ptr<Lane> lane;
+    std::string difference;  // Once the peer has explained a refusal.
+    std::map<const FanOut*, Digest> refused_by;
+  };
+
+  // One publisher's messages to one subscription: the counters, and where
+  // frames that are not handled yet are to be found.
+  struct Flow {
+    std::string node;  // Empty: this process.
+    std::string service;
+    std::string name;
+    std::shared_ptr<FlowCounters> counters;
+    std::shared_ptr<Subscription> local;
+    Link* link = nullptr;
+    uint32_t subscription = 0;
+    std::shared_ptr<Lane> lane;
+    uint64_t from_sequence = 0;
+    uint64_t until_sequence = 0;  // 0: still open.
+  };
+
+  struct Publisher {
+    std::shared_ptr<FanOut> fan_out;
+    const MessageType* type;
+    absl::Status when_unmatched;
+    bool closed = false;
+    std::vector<Flow> flows;
+    std::vector<absl::Status> refusals;
+    std::vector<FlowReport> ended;  // Of flows that are over, added up.
+  };
+
+  using Deferred = std::vector<std::function<void()>>;
+
+  void Rematch(const std::string& topic, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RematchPublisher(Publisher& publisher, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void MatchLocal(Publisher& publisher,
+                  const std::shared_ptr<Subscription>& subscription,
+                  std::vector<Route>* routes, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void MatchRemote(Publisher& publisher, Remote& remote,
+                   std::vector<Route>* routes, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Flow& OpenFlow(Publisher& publisher, Remote& remote)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellOfFlow(const Publisher& publisher, const Flow& flow) const;
+  void Declare(const Publisher& publisher, Link& link) const;
+  void EndFlows(Publisher& publisher, Link& link)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetDrained(Publisher& publisher)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t InFlight(const Publisher& publisher, const Flow& flow) const;
+  FlowReport Report(const Publisher& publisher, const Flow& flow) const;
+  static void FoldReport(const FlowReport& report,
+                         std::vector<FlowReport>* reports);
+  void RunDeferred(Deferred* deferred);
+
+  Environment& environment_;
+  const Callbacks callbacks_;
+  mutable Mutex mutex_;
+  std::map<std::string, std::vector<std::unique_ptr<Publisher>>> publishers_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<RemoteKey, Remote> remotes_ ABSL_GUARDED_BY(mutex_);
+  EventCount changed_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_ROUTER_H_

@@ -1,0 +1,50 @@
+#include "mycelium/routing/schema_mismatch.h"
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "mycelium/schema/verdict.h"
+
+namespace mycelium {
+namespace {
+
+constexpr absl::string_view kTypeUrl =
+    "type.googleapis.com/mycelium.v1.SchemaMismatch";
+
+}  // namespace
+
+absl::Status SchemaMismatchError(absl::string_view topic,
+                                 const MessageType& local,
+                                 const Digest& remote_digest,
+                                 absl::string_view remote_text,
+                                 absl::string_view remote_node) {
+  v1::SchemaMismatch mismatch;
+  mismatch.set_topic(std::string(topic));
+  mismatch.set_type(local.name);
+  mismatch.set_local_digest(std::string(local.digest.bytes()));
+  mismatch.set_remote_digest(std::string(remote_digest.bytes()));
+  mismatch.set_remote_node(std::string(remote_node));
+  if (!remote_text.empty() && !local.canonical_text.empty()) {
+    mismatch.set_difference(FirstDifference(local.canonical_text, remote_text));
+  }
+  absl::Status status = absl::FailedPreconditionError(absl::StrCat(
+      "topic \"", topic, "\": type ", local.name, " differs from that of ",
+      remote_node.empty() ? "another service of this process"
+                          : absl::StrCat("node ", remote_node),
+      mismatch.difference().empty() ? "" : ": ", mismatch.difference(),
+      " (digests ", local.digest.ToHex().substr(0, 12), " here, ",
+      remote_digest.ToHex().substr(0, 12), " there)"));
+  status.SetPayload(kTypeUrl, absl::Cord(mismatch.SerializeAsString()));
+  return status;
+}
+
+std::optional<v1::SchemaMismatch> SchemaMismatchOf(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kTypeUrl);
+  v1::SchemaMismatch mismatch;
+  if (!payload.has_value() ||
+      !mismatch.ParseFromString(std::string(*payload))) {
+    return std::nullopt;
+  }
+  return mismatch;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,29 @@
+#ifndef MYCELIUM_ROUTING_SCHEMA_MISMATCH_H_
+#define MYCELIUM_ROUTING_SCHEMA_MISMATCH_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "mycelium/message/message_type.h"
+#include "proto/mycelium/v1/schema_mismatch.pb.h"
+
+namespace mycelium {
+
+// The FAILED_PRECONDITION that both sides get when the types of a topic differ,
+// with a mycelium.v1.SchemaMismatch as its payload.
+// `remote_text`: the canonical text of the other side's type, or empty if it is
+// not known.
+absl::Status SchemaMismatchError(absl::string_view topic,
+                                 const MessageType& local,
+                                 const Digest& remote_digest,
+                                 absl::string_view remote_text,
+                                 absl::string_view remote_node);
+
+// The payload of such a status, if it is one.
+std::optional<v1::SchemaMismatch> SchemaMismatchOf(const absl::Status& status);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_SCHEMA_MISMATCH_H_

@@ -1,0 +1,566 @@
+#include "mycelium/transport/framed_link.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/codec/frame_decoder.h"
+
+namespace mycelium {
+
+FramedLink::FramedLink(Environment& environment, EventLoop& loop,
+                       Options options, LinkHandler& handler)
+    : environment_(environment),
+      loop_(loop),
+      options_(std::move(options)),
+      name_(absl::StrCat("link ", options_.self, " -> ", options_.peer, " (",
+                         options_.transport, ")")),
+      handler_(handler) {}
+
+FramedLink::~FramedLink() {
+  *alive_ = false;
+  Abandon();
+  // Whoever is inside the gate leaves soon; nobody may come in after.
+  gate_.Close(environment_.waiter);
+}
+
+// ---------------------------------------------------------------------------
+// Connections
+
+void FramedLink::Attach(std::shared_ptr<Channel> channel,
+                        const v1::Hello& peer) {
+  Detach();
+  const bool resumed =
+      peer_incarnation_ != 0 && peer_incarnation_ == peer.incarnation();
+  broken_ = absl::OkStatus();
+  paused_ = false;
+  reader_.Reset();
+  ResetLanes(peer, resumed);
+  peer_incarnation_ = peer.incarnation();
+  channel_ = channel;
+  {
+    MutexLock lock(control_mutex_);
+    control_.clear();
+    next_channel_ = std::move(channel);
+    swap_channel_.store(true, std::memory_order_release);
+  }
+  up_.store(true, std::memory_order_release);
+  handler_.OnUp(*this, peer, resumed);
+  Kick();
+  if (channel_ != nullptr) channel_->Start(*this);
+}
+
+void FramedLink::Detach() {
+  if (channel_ == nullptr) return;
+  up_.store(false, std::memory_order_release);
+  channel_->Close();
+  // We may be inside one of its calls.
+  loop_.Post([channel = std::move(channel_)] {});
+  channel_ = nullptr;
+  {
+    MutexLock lock(control_mutex_);
+    control_.clear();
+    has_control_.store(false, std::memory_order_relaxed);
+    next_channel_ = nullptr;
+    swap_channel_.store(true, std::memory_order_release);
+  }
+  Kick();
+  MutexLock lock(lanes_mutex_);
+  for (auto& [id, out] : out_lanes_) out->lane->SetReaderAway(true);
+}
+
+void FramedLink::Abandon() {
+  Detach();
+  MutexLock lock(lanes_mutex_);
+  abandoned_ = true;
+  for (auto& [id, out] : out_lanes_) out->lane->Close();
+}
+
+void FramedLink::ResetLanes(const v1::Hello& peer, bool resumed) {
+  std::map<uint32_t, v1::LaneProgress> progress;
+  if (peer.resume_incarnation() == options_.incarnation) {
+    for (const v1::LaneProgress& lane : peer.resume()) {
+      progress[lane.lane()] = lane;
+    }
+  }
+  MutexLock lock(lanes_mutex_);
+  if (!resumed) {
+    inbound_.Clear();
+    // The owner closes the lanes of the process that is gone in OnUp().
+    for (auto& [id, out] : out_lanes_) {
+      out->lane->Close();
+      retired_.push_back(std::move(out));
+    }
+    out_lanes_.clear();
+    return;
+  }
+  inbound_.ForgetTold();
+  for (auto& [id, out] : out_lanes_) {
+    const v1::LaneProgress& known = progress[id];
+    out->lane->Release(known.handled());
+    const uint64_t released = out->lane->released();
+    const bool plausible = known.received() >= released &&
+                           known.received() <= out->lane->committed();
+    const uint64_t start = plausible ? known.received() : released;
+    out->received.store(start, std::memory_order_relaxed);
+    out->announced = false;
+    out->lane->SetReaderAway(false);
+  }
+}
+
+void FramedLink::FillResume(v1::Hello* hello) const {
+  hello->set_resume_incarnation(peer_incarnation_);
+  inbound_.FillResume(hello);
+}
+
+void FramedLink::Break(const absl::Status& status) {
+  if (channel_ == nullptr) return;
+  Detach();
+  handler_.OnDown(*this, absl::Status(status.code(),
+                                      absl::StrCat(name_, ": ",
+                                                   status.message())));
+}
+
+// ---------------------------------------------------------------------------
+// Lanes
+
+absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
+    uint32_t subscription) {
+  MutexLock lock(lanes_mutex_);
+  if (abandoned_) return absl::UnavailableError(absl::StrCat(name_, ": over"));
+  if (subscription == 0) {
+    const auto shared = out_lanes_.find(0);
+    if (shared != out_lanes_.end()) return shared->second->lane;
+  }
+  const uint32_t id = subscription == 0 ? 0 : next_lane_++;
+  Lane::Options options;
+  options.name = absl::StrCat(name_, ": lane ", id);
+  options.id = id;
+  options.capacity_bytes = options_.lane_bytes;
+  options.frame_bytes_max = options_.frame_bytes_max;
+  absl::StatusOr<std::unique_ptr<Lane>> lane =
+      Lane::Create(environment_, std::move(options), this);
+  if (!lane.ok()) return lane.status();
+  auto out = std::make_unique<OutLane>();
+  out->lane = *std::move(lane);
+  out->subscription = subscription;
+  std::shared_ptr<Lane> opened = out->lane;
+  out_lanes_[id] = std::move(out);
+  return opened;
+}
+
+void FramedLink::CloseLane(const Lane& lane) {
+  MutexLock lock(lanes_mutex_);
+  const auto out = out_lanes_.find(lane.id());
+  if (out == out_lanes_.end() || out->second->lane.get() != &lane) return;
+  out->second->lane->Close();
+  out->second->draining = true;
+  CloseIfDrained(*out->second);
+}
+
+void FramedLink::CloseIfDrained(OutLane& out) {
+  if (!out.draining || out.closing || !out.lane->empty()) return;
+  out.closing = true;
+  if (!out.announced) return;
+  v1::Control control;
+  control.mutable_lane_closed()->set_lane(out.lane->id());
+  SendControl(control);
+}
+
+bool FramedLink::Idle() const {
+  MutexLock lock(lanes_mutex_);
+  return std::all_of(out_lanes_.begin(), out_lanes_.end(),
+                     [](const auto& out) { return out.second->lane->empty(); });
+}
+
+std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> FramedLink::Committed()
+    const {
+  MutexLock lock(lanes_mutex_);
+  std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> committed;
+  for (const auto& [id, out] : out_lanes_) {
+    committed.emplace_back(out->lane, out->lane->committed());
+  }
+  return committed;
+}
+
+void FramedLink::NoteHandled(uint32_t lane, uint64_t position) {
+  if (inbound_.NoteHandled(lane, position) ||
+      ack_asked_.load(std::memory_order_relaxed)) {
+    ack_now_.store(true, std::memory_order_relaxed);
+    Kick();
+  } else {
+    ScheduleAcks();
+  }
+}
+
+// ---------------------------------------------------------------------------
+// Sending
+
+void FramedLink::Outgoing::Clear() {
+  first = count = header_count = 0;
+  control.clear();
+  acks.clear();
+}
+
+void FramedLink::Outgoing::Add(const void* bytes, size_t bytes_count) {
+  pieces[count].iov_base = const_cast<void*>(bytes);
+  pieces[count].iov_len = bytes_count;
+  ++count;
+}
+
+RecordHeader& FramedLink::Outgoing::AddHeader(RecordKind kind,
+                                              size_t body_bytes) {
+  RecordHeader& header = headers[header_count++];
+  header = RecordHeader{};
+  header.magic = kRecordMagic;
+  header.kind = static_cast<uint8_t>(kind);
+  header.body_bytes = static_cast<uint32_t>(body_bytes);
+  Add(&header, sizeof header);
+  return header;
+}
+
+void FramedLink::Outgoing::Consume(size_t bytes) {
+  while (bytes > 0) {
+    iovec& piece = pieces[first];
+    const size_t taken = std::min(bytes, piece.iov_len);
+    piece.iov_base = static_cast<char*>(piece.iov_base) + taken;
+    piece.iov_len -= taken;
+    bytes -= taken;
+    if (piece.iov_len == 0) ++first;
+  }
+}
+
+void FramedLink::OnCommit(Lane&) { Kick(); }
+
+void FramedLink::Kick() {
+  if (!gate_.MarkPending()) return;
+  do {
+    SendAll();
+  } while (!gate_.Leave(environment_.waiter));
+}
+
+void FramedLink::SendAll() {
+  if (swap_channel_.load(std::memory_order_acquire)) AdoptChannel();
+  if (send_channel_ == nullptr) return;
+  if (blocked_ && !writable_.exchange(false)) return;
+  blocked_ = false;
+  while (true) {
+    if (outgoing_.done() && !Compose()) return;
+    if (!Write()) return;
+  }
+}
+
+void FramedLink::AdoptChannel() {
+  {
+    MutexLock lock(control_mutex_);
+    send_channel_ = next_channel_;
+    swap_channel_.store(false, std::memory_order_relaxed);
+  }
+  outgoing_.Clear();
+  blocked_ = false;
+  writable_.store(false, std::memory_order_relaxed);
+  MutexLock lock(lanes_mutex_);
+  retired_.clear();  // Nothing points into their memory any more.
+  for (auto& [id, out] : out_lanes_) {
+    out->sent = out->received.load(std::memory_order_relaxed);
+  }
+}
+
+bool FramedLink::Compose() {
+  outgoing_.Clear();
+  // The ends of the lanes are read before the control messages, so that what a
+  // frame depends on goes out before it; ComposeLanes() writes no further.
+  ComposeLanes();
+  const size_t data_pieces = outgoing_.count;
+  if (has_control_.load(std::memory_order_acquire)) {
+    MutexLock lock(control_mutex_);
+    outgoing_.control.swap(control_);
+    has_control_.store(false, std::memory_order_relaxed);
+  }
+  if (!outgoing_.control.empty()) {
+    outgoing_.Add(outgoing_.control.data(), outgoing_.control.size());
+  }
+  ComposeAcks();
+  // Control and acknowledgements go first.
+  std::rotate(outgoing_.pieces.begin(), outgoing_.pieces.begin() + data_pieces,
+              outgoing_.pieces.begin() + outgoing_.count);
+  return !outgoing_.done();
+}
+
+void FramedLink::ComposeAcks() {
+  const bool wanted = ack_now_.exchange(false, std::memory_order_relaxed);
+  // Riding along costs little; alone they wait until they are wanted.
+  if (!wanted && outgoing_.done()) return;
+  inbound_.TakeAcks(&outgoing_.acks);
+  if (outgoing_.acks.empty()) return;
+  const size_t bytes = outgoing_.acks.size() * sizeof(AckEntry);
+  outgoing_.AddHeader(RecordKind::kAck, bytes);
+  outgoing_.Add(outgoing_.acks.data(), bytes);
+}
+
+void FramedLink::ComposeLanes() {
+  const bool flush = flush_.exchange(false, std::memory_order_acq_rel);
+  MutexLock lock(lanes_mutex_);
+  // What was being sent is gone, so nothing points into these any more.
+  for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
+    out = out->second->closing ? out_lanes_.erase(out) : std::next(out);
+  }
+  if (!flush && ShouldGather()) return;
+  // Room is kept for control and acknowledgements.
+  for (auto& [id, out] : out_lanes_) {
+    while (outgoing_.count + 6 <= kPiecesMax) {
+      const Lane::Run run = out->lane->CommittedFrom(out->sent);
+      if (run.bytes.empty()) break;
+      if (!out->announced) Announce(*out);
+      RecordHeader& header =
+          outgoing_.AddHeader(RecordKind::kData, run.bytes.size());
+      header.lane = id;
+      header.position = run.position;
+      outgoing_.Add(run.bytes.data(), run.bytes.size());
+      out->sent = run.position + run.bytes.size();
+    }
+  }
+}
+
+bool FramedLink::ShouldGather() const {
+  uint64_t on_their_way = 0;
+  uint64_t waiting = 0;
+  for (const auto& [id, out] : out_lanes_) {
+    on_their_way += out->sent - std::min(out->sent, out->received.load(
+                                             std::memory_order_relaxed));
+    waiting += out->lane->committed() - out->sent;
+  }
+  return on_their_way > kGatherBytes && waiting < kGatheredBytes;
+}
+
+void FramedLink::Announce(OutLane& out) {
+  // `sent` is still where this connection starts, so the frames before it are
+  // exactly those that the peer has.
+  v1::Control control;
+  v1::LaneOpen& open = *control.mutable_lane_open();
+  open.set_lane(out.lane->id());
+  open.set_subscription(out.subscription);
+  open.set_position(out.sent);
+  open.set_next_sequence(out.lane->SequenceAt(out.sent));
+  open.set_capacity_bytes(out.lane->capacity_bytes());
+  SendControl(control);
+  out.announced = true;
+}
+
+bool FramedLink::Write() {
+  const absl::StatusOr<size_t> sent = send_channel_->Send(absl::MakeConstSpan(
+      outgoing_.pieces.data() + outgoing_.first,
+      outgoing_.count - outgoing_.first));
+  if (!sent.ok()) {
+    // The loop hears of it too, after what the peer had sent before.
+    send_channel_ = nullptr;
+    return false;
+  }
+  outgoing_.Consume(*sent);
+  if (outgoing_.done()) return true;
+  blocked_ = true;
+  return writable_.exchange(false);
+}
+
+void FramedLink::SendControl(const v1::Control& control) {
+  RecordHeader header = {};
+  header.magic = kRecordMagic;
+  header.kind = static_cast<uint8_t>(RecordKind::kControl);
+  const std::string body = control.SerializeAsString();
+  header.body_bytes = static_cast<uint32_t>(body.size());
+  {
+    MutexLock lock(control_mutex_);
+    if (next_channel_ == nullptr) return;
+    control_.append(reinterpret_cast<const char*>(&header), sizeof header);
+    control_.append(body);
+    has_control_.store(true, std::memory_order_release);
+  }
+  Kick();
+}
+
+void FramedLink::Flush() {
+  flush_.store(true, std::memory_order_release);
+  if (Idle()) return;
+  v1::Control control;
+  control.mutable_ack_request();
+  SendControl(control);
+}
+
+void FramedLink::ScheduleAcks() {
+  if (ack_timer_set_.exchange(true)) return;
+  loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs,
+              [this, alive = alive_] {
+                if (!*alive) return;
+                ack_timer_set_.store(false);
+                ack_now_.store(true, std::memory_order_relaxed);
+                Kick();
+              });
+}
+
+// ---------------------------------------------------------------------------
+// Receiving
+
+size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
+  if (paused_) return 0;
+  size_t used = 0;
+  bool paused = false;
+  const absl::Status read = reader_.Read(bytes, *this, &used, &paused);
+  if (!read.ok()) {
+    Break(read);
+    return used;
+  }
+  if (channel_ == nullptr) return used;
+  if (paused) {
+    paused_ = true;
+    channel_->SetPaused(true);
+  }
+  const uint64_t untold = inbound_.UntoldBytes();
+  if (untold >= kAckBytes ||
+      (untold > 0 && ack_asked_.load(std::memory_order_relaxed))) {
+    ack_now_.store(true, std::memory_order_relaxed);
+    Kick();
+  } else if (untold > 0) {
+    ScheduleAcks();
+  }
+  return used;
+}
+
+absl::Status FramedLink::Corrupt(absl::string_view what) const {
+  return absl::DataLossError(absl::StrCat(what, "; connection closed"));
+}
+
+absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
+  v1::Control control;
+  if (!control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+    return Corrupt("a control message does not parse");
+  }
+  switch (control.body_case()) {
+    case v1::Control::kLaneOpen:
+      OnLaneOpen(control.lane_open());
+      break;
+    case v1::Control::kLaneClosed:
+      break;  // The owner lets go of it, then CloseInbound().
+    case v1::Control::kAckRequest:
+      ack_asked_.store(true);
+      ack_now_.store(true, std::memory_order_relaxed);
+      Kick();
+      return absl::OkStatus();
+    case v1::Control::BODY_NOT_SET:
+      // A newer peer says something that may be ignored.
+      return absl::OkStatus();
+    default:
+      break;
+  }
+  handler_.OnControl(*this, control);
+  return absl::OkStatus();
+}
+
+void FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
+  inbound_.Open(open.lane(), {open.position(), open.next_sequence()});
+}
+
+absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
+  if (body.size() % sizeof(AckEntry) != 0) {
+    return Corrupt(absl::StrCat("an acknowledgement has ", body.size(),
+                                " bytes"));
+  }
+  while (!body.empty()) {
+    AckEntry ack;
+    std::memcpy(&ack, body.data(), sizeof ack);
+    body = body.subspan(sizeof ack);
+    MutexLock lock(lanes_mutex_);
+    const auto out = out_lanes_.find(ack.lane);
+    if (out == out_lanes_.end()) continue;  // Closed meanwhile.
+    Lane& lane = *out->second->lane;
+    if (ack.received < ack.handled || ack.received > lane.committed() ||
+        !lane.Release(ack.handled)) {
+      return Corrupt(absl::StrCat("acknowledgement of lane ", ack.lane,
+                                  " says received ", ack.received,
+                                  ", handled ", ack.handled, " of ",
+                                  lane.committed(), " bytes"));
+    }
+    out->second->received.store(ack.received, std::memory_order_relaxed);
+    CloseIfDrained(*out->second);
+  }
+  handled_event_.Notify(environment_.waiter);
+  Kick();
+  return absl::OkStatus();
+}
+
+absl::Status FramedLink::OnDataRecord(uint32_t lane, uint64_t position) {
+  InboundLanes::Expected expected;
+  if (!inbound_.Find(lane, &expected)) {
+    return Corrupt(absl::StrCat("data for lane ", lane, ", which is not open"));
+  }
+  if (position < expected.position || position % kFrameAlignment != 0) {
+    return Corrupt(absl::StrCat("data of lane ", lane, " at position ",
+                                position, ", expected ", expected.position));
+  }
+  data_lane_ = lane;
+  data_position_ = position;
+  return absl::OkStatus();
+}
+
+RecordReader::FrameStep FramedLink::OnFrameBytes(
+    absl::Span<const std::byte> bytes) {
+  using What = RecordReader::FrameStep::What;
+  const auto corrupt = [this](absl::string_view what) {
+    return RecordReader::FrameStep{What::kError, 0, Corrupt(what)};
+  };
+  FrameView frame;
+  const FrameVerdict verdict = DecodeFrame(bytes, options_.frame_bytes_max,
+                                           kFrameFlagsOnWire, &frame);
+  if (verdict == FrameVerdict::kTruncated) return {What::kNeedMore, 0, {}};
+  if (verdict == FrameVerdict::kCorrupt) {
+    return {What::kError, 0,
+            DescribeCorruptFrame(bytes, options_.frame_bytes_max)};
+  }
+  const size_t aligned = AlignedFrameBytes(frame.header.frame_bytes);
+  if (aligned > bytes.size()) return {What::kNeedMore, 0, {}};
+  InboundLanes::Expected expected;
+  if (!inbound_.Find(data_lane_, &expected)) {
+    return corrupt(absl::StrCat("lane ", data_lane_, " closed within a record"));
+  }
+  if (frame.header.lane_sequence != expected.sequence) {
+    return corrupt(absl::StrCat(
+        "lane ", data_lane_, ": frame at position ", data_position_,
+        " has sequence ", frame.header.lane_sequence, ", expected ",
+        expected.sequence));
+  }
+  const uint64_t end = data_position_ + aligned;
+  switch (handler_.OnFrame(*this, data_lane_, frame, end)) {
+    case LinkHandler::FrameOutcome::kHandled:
+      inbound_.NoteReceived(data_lane_, end, /*handled=*/true);
+      break;
+    case LinkHandler::FrameOutcome::kTaken:
+      inbound_.NoteReceived(data_lane_, end, /*handled=*/false);
+      break;
+    case LinkHandler::FrameOutcome::kNotNow:
+      return {What::kPause, 0, {}};
+    case LinkHandler::FrameOutcome::kCorrupt:
+      return corrupt(absl::StrCat("lane ", data_lane_,
+                                  ": frame of publisher ",
+                                  frame.header.publisher_id,
+                                  ", which was not declared"));
+  }
+  data_position_ = end;
+  return {What::kTook, aligned, {}};
+}
+
+void FramedLink::Resume() {
+  loop_.Post([this, alive = alive_] {
+    if (!*alive || !paused_ || channel_ == nullptr) return;
+    paused_ = false;
+    channel_->SetPaused(false);
+  });
+}
+
+void FramedLink::OnWritable() {
+  writable_.store(true);
+  Kick();
+}
+
+void FramedLink::OnClosed(const absl::Status& status) { Break(status); }
+
+}  // namespace mycelium

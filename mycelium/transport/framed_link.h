@@ -1,0 +1,227 @@
+#ifndef MYCELIUM_TRANSPORT_FRAMED_LINK_H_
+#define MYCELIUM_TRANSPORT_FRAMED_LINK_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/base/gate.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/transport/channel.h"
+#include "mycelium/transport/inbound_lanes.h"
+#include "mycelium/transport/lane/lane.h"
+#include "mycelium/transport/link.h"
+#include "mycelium/transport/record_reader.h"
+
+namespace mycelium {
+
+// A link over channels: lanes whose frames are sent as they lie in memory, and
+// kept there until the peer has handled them.
+//
+// Sending. Whoever commits a frame enters the gate and sends everything that is
+// waiting, of all lanes; who finds the gate busy leaves it to the one inside.
+// So an idle link is written to by the publishing thread itself. While more
+// than kGatherBytes are on their way, small amounts wait: the acknowledgement
+// of what is on its way brings the loop here, which sends what has gathered.
+//
+// Receiving. Frames go to the handler as they arrive. Acknowledgements ride on
+// data; without any they are sent after kAckBytes, or kAckDelay.
+//
+// Invariants, for each lane:
+//  (1) peer's handled <= peer's received <= sent <= committed.
+//  (2) A connection starts at the peer's `received` of the connection before,
+//      if the peer is the same process; so nothing is missing and none is
+//      twice.
+//  (3) `sent` is used inside the gate only.
+//
+// Thread safety: see Link. Attach, Detach and ResumeState on the loop.
+//
+// Ownership: borrows the environment, the loop and the handler.
+class FramedLink final : public Link,
+                         public Lane::Doorbell,
+                         private RecordReader::Handler,
+                         private Channel::Handler {
+ public:
+  struct Options {
+    std::string self;  // This node's name.
+    std::string peer;
+    std::string transport;  // The word, for messages.
+    uint64_t incarnation = 0;
+    size_t lane_bytes = 0;
+    size_t frame_bytes_max = 0;
+  };
+
+  FramedLink(Environment& environment, EventLoop& loop, Options options,
+             LinkHandler& handler);
+  ~FramedLink() override;
+
+  // Takes over a connection on which both have said Hello, closing the one
+  // before. Calls OnUp().
+  void Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer);
+
+  // Ends the connection, if any is up, without calling OnDown(). The lanes
+  // stay.
+  void Detach();
+
+  // Ends the link for good: closes every lane, after which nothing is sent.
+  void Abandon();
+
+  // Fills in what this side has of the peer's lanes, for our Hello.
+  void FillResume(v1::Hello* hello) const;
+
+  bool is_up() const { return up_.load(std::memory_order_acquire); }
+  uint64_t peer_incarnation() const { return peer_incarnation_; }
+  const std::string& name() const { return name_; }
+
+  // Whether everything committed so far was handled by the peer.
+  bool Idle() const;
+  // The position behind the last committed frame, for each open lane.
+  std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> Committed() const;
+
+  // Notified when the peer has handled something.
+  EventCount& handled_event() { return handled_event_; }
+
+  // Forgets a lane of the peer, after LaneClosed and once it is empty.
+  void CloseInbound(uint32_t lane) { inbound_.Close(lane); }
+
+  // Link:
+  const std::string& peer() const override { return options_.peer; }
+  absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
+      uint32_t subscription) override;
+  void CloseLane(const Lane& lane) override;
+  void SendControl(const v1::Control& control) override;
+  void NoteHandled(uint32_t lane, uint64_t position) override;
+  void Flush() override;
+  void Resume() override;
+
+  // Lane::Doorbell:
+  void OnCommit(Lane& lane) override;
+
+ private:
+  // Above this much on its way, data gathers …
+  static constexpr uint64_t kGatherBytes = 16 * 1024;
+  // … until there is this much of it, or an acknowledgement comes.
+  static constexpr uint64_t kGatheredBytes = 32 * 1024;
+  static constexpr uint64_t kAckBytes = 8 * 1024;
+  static constexpr int64_t kAckDelayNs = 1'000'000;
+  static constexpr size_t kPiecesMax = 32;
+
+  struct OutLane {
+    std::shared_ptr<Lane> lane;
+    uint32_t subscription = 0;
+    uint64_t sent = 0;                  // Inside the gate.
+    std::atomic<uint64_t> received{0};  // As the peer said.
+    bool announced = false;             // On this connection.
+    bool draining = false;              // Closed once it is empty.
+    bool closing = false;               // Erased when nothing points to it.
+  };
+  using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
+
+  // What is being written to the channel: pieces of memory that stay as they
+  // are until all of it is gone.
+  struct Outgoing {
+    std::array<iovec, kPiecesMax> pieces;
+    size_t first = 0;
+    size_t count = 0;
+    std::array<RecordHeader, kPiecesMax> headers;
+    size_t header_count = 0;
+    std::string control;
+    std::vector<AckEntry> acks;
+
+    bool done() const { return first == count; }
+    void Clear();
+    void Add(const void* bytes, size_t count);
+    RecordHeader& AddHeader(RecordKind kind, size_t body_bytes);
+    bool has_room() const { return count + 4 <= kPiecesMax; }
+    void Consume(size_t bytes);
+  };
+
+  // Inside the gate.
+  void Kick();
+  void SendAll();
+  void AdoptChannel();
+  bool Compose();
+  void ComposeAcks();
+  void ComposeLanes();
+  bool ShouldGather() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  void Announce(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  bool Write();
+
+  void ScheduleAcks();  // Any thread.
+
+  // On the loop.
+  void Break(const absl::Status& status);
+  void ResetLanes(const v1::Hello& peer, bool resumed);
+  void CloseIfDrained(OutLane& out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  void OnLaneOpen(const v1::LaneOpen& open);
+  absl::Status Corrupt(absl::string_view what) const;
+
+  // RecordReader::Handler:
+  absl::Status OnControlRecord(absl::Span<const std::byte> body) override;
+  absl::Status OnAckRecord(absl::Span<const std::byte> body) override;
+  absl::Status OnDataRecord(uint32_t lane, uint64_t position) override;
+  FrameStep OnFrameBytes(absl::Span<const std::byte> bytes) override;
+
+  // Channel::Handler:
+  size_t OnBytes(absl::Span<const std::byte> bytes) override;
+  void OnWritable() override;
+  void OnClosed(const absl::Status& status) override;
+
+  Environment& environment_;
+  EventLoop& loop_;
+  const Options options_;
+  const std::string name_;
+  LinkHandler& handler_;
+  // Posted tasks and timers look here before they touch the link.
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+  // On the loop.
+  std::shared_ptr<Channel> channel_;
+  uint64_t peer_incarnation_ = 0;
+  RecordReader reader_;
+  InboundLanes inbound_;
+  uint32_t data_lane_ = 0;      // Of the data record that is being read.
+  uint64_t data_position_ = 0;  // Of the next frame in it.
+  bool paused_ = false;
+  absl::Status broken_;
+
+  std::atomic<bool> up_{false};
+  EventCount handled_event_;
+
+  mutable Mutex lanes_mutex_;
+  OutLanes out_lanes_ ABSL_GUARDED_BY(lanes_mutex_);
+  // Lanes of a peer that is gone, while something may still be sent from them.
+  std::vector<std::unique_ptr<OutLane>> retired_ ABSL_GUARDED_BY(lanes_mutex_);
+  uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
+  bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
+
+  Mutex control_mutex_;
+  std::string control_ ABSL_GUARDED_BY(control_mutex_);  // Whole records.
+  std::shared_ptr<Channel> next_channel_ ABSL_GUARDED_BY(control_mutex_);
+  std::atomic<bool> has_control_{false};
+  std::atomic<bool> swap_channel_{false};
+
+  Gate gate_;
+  std::atomic<bool> writable_{false};     // The channel may take more.
+  std::atomic<bool> flush_{false};        // Send however little there is.
+  std::atomic<bool> ack_now_{false};      // Send acknowledgements.
+  std::atomic<bool> ack_asked_{false};    // The peer waits for them.
+  std::atomic<bool> ack_timer_set_{false};
+  // Inside the gate.
+  std::shared_ptr<Channel> send_channel_;
+  Outgoing outgoing_;
+  bool blocked_ = false;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_FRAMED_LINK_H_

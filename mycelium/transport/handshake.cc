@@ -1,0 +1,190 @@
+#include "mycelium/transport/handshake.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/codec/frame_format.h"
+#include "mycelium/transport/record_reader.h"
+#include "proto/mycelium/v1/control.pb.h"
+
+namespace mycelium {
+
+std::unique_ptr<Handshake> Handshake::Dial(Environment& environment,
+                                           EventLoop& loop,
+                                           std::unique_ptr<Channel> channel,
+                                           const v1::Hello& ours,
+                                           TimeNs deadline, Done done) {
+  std::unique_ptr<Handshake> handshake(new Handshake(
+      environment, loop, std::move(channel), nullptr, std::move(done)));
+  handshake->Begin(deadline);
+  v1::Control control;
+  *control.mutable_hello() = ours;
+  handshake->SendControl(control);
+  return handshake;
+}
+
+std::unique_ptr<Handshake> Handshake::Accept(Environment& environment,
+                                             EventLoop& loop,
+                                             std::unique_ptr<Channel> channel,
+                                             Decide decide, TimeNs deadline,
+                                             Done done) {
+  std::unique_ptr<Handshake> handshake(
+      new Handshake(environment, loop, std::move(channel), std::move(decide),
+                    std::move(done)));
+  handshake->Begin(deadline);
+  return handshake;
+}
+
+Handshake::Handshake(Environment& environment, EventLoop& loop,
+                     std::unique_ptr<Channel> channel, Decide decide, Done done)
+    : environment_(environment),
+      loop_(loop),
+      channel_(std::move(channel)),
+      decide_(std::move(decide)),
+      done_(std::move(done)) {}
+
+Handshake::~Handshake() {
+  *alive_ = false;
+  loop_.Cancel(timer_);
+  if (channel_ != nullptr) channel_->Close();
+}
+
+void Handshake::Begin(TimeNs deadline) {
+  timer_ = loop_.RunAt(deadline, [this, alive = alive_] {
+    if (!*alive) return;
+    FinishWith(absl::DeadlineExceededError(
+        absl::StrCat("handshake: ", channel_->peer_description(),
+                     " did not say who it is in time")));
+  });
+  channel_->Start(*this);
+}
+
+void Handshake::SendControl(const google::protobuf::Message& control) {
+  RecordHeader header = {};
+  header.magic = kRecordMagic;
+  header.kind = static_cast<uint8_t>(RecordKind::kControl);
+  const std::string body = control.SerializeAsString();
+  header.body_bytes = static_cast<uint32_t>(body.size());
+  outgoing_.append(reinterpret_cast<const char*>(&header), sizeof header);
+  outgoing_.append(body);
+  SendMore();
+}
+
+void Handshake::SendMore() {
+  while (!outgoing_.empty()) {
+    const iovec piece = {outgoing_.data(), outgoing_.size()};
+    const absl::StatusOr<size_t> sent =
+        channel_->Send(absl::MakeConstSpan(&piece, 1));
+    // A connection that broke is reported by OnClosed().
+    if (!sent.ok() || *sent == 0) return;
+    outgoing_.erase(0, *sent);
+  }
+}
+
+size_t Handshake::OnBytes(absl::Span<const std::byte> bytes) {
+  if (outcome_.has_value()) return 0;  // Kept for the link.
+  bool complete = false;
+  size_t body_bytes = 0;
+  const absl::Status checked =
+      CheckControlHeader(bytes, kHandshakeBytesMax, &complete, &body_bytes);
+  if (!checked.ok()) {
+    FinishWith(checked);
+    return 0;
+  }
+  if (!complete) return 0;
+  FinishWith(ReadControl(bytes.subspan(sizeof(RecordHeader), body_bytes)));
+  return sizeof(RecordHeader) + body_bytes;
+}
+
+absl::Status Handshake::ReadControl(absl::Span<const std::byte> body) {
+  v1::Control control;
+  if (!control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+    return absl::DataLossError("handshake: the first message does not parse");
+  }
+  if (control.has_reject()) return RejectStatus(control.reject());
+  if (!control.has_hello()) {
+    return absl::DataLossError("handshake: the first message is no Hello");
+  }
+  peer_ = std::move(*control.mutable_hello());
+  return absl::OkStatus();
+}
+
+void Handshake::OnWritable() { SendMore(); }
+
+void Handshake::OnClosed(const absl::Status& status) { FinishWith(status); }
+
+void Handshake::FinishWith(absl::Status status) {
+  if (outcome_.has_value()) return;
+  outcome_ = std::move(status);
+  loop_.Post([this, alive = alive_] {
+    if (*alive) Finish();
+  });
+}
+
+void Handshake::Finish() {
+  absl::Status status = *outcome_;
+  if (status.ok() && decide_ != nullptr) status = Answer();
+  loop_.Cancel(timer_);
+  Done done = std::move(done_);
+  if (!status.ok()) {
+    channel_->Close();
+    done(status);  // May destroy this.
+    return;
+  }
+  Established established;
+  established.channel = std::move(channel_);
+  established.peer = std::move(peer_);
+  done(std::move(established));
+}
+
+absl::Status Handshake::Answer() {
+  v1::Hello ours;
+  const std::optional<v1::Reject> reject = decide_(peer_, &ours);
+  v1::Control control;
+  if (!reject.has_value()) {
+    *control.mutable_hello() = ours;
+    SendControl(control);
+    return absl::OkStatus();
+  }
+  *control.mutable_reject() = *reject;
+  SendControl(control);
+  return absl::Status(
+      RejectStatus(*reject).code(),
+      absl::StrCat("refused ", channel_->peer_description(), ", node \"",
+                   peer_.node(), "\": ", reject->message()));
+}
+
+v1::Reject MakeReject(v1::Reject::Reason reason, absl::string_view message) {
+  v1::Reject reject;
+  reject.set_reason(reason);
+  reject.set_message(std::string(message));
+  return reject;
+}
+
+absl::Status RejectStatus(const v1::Reject& reject) {
+  const auto code = [&] {
+    switch (reject.reason()) {
+      case v1::Reject::PROTOCOL_VERSION:
+      case v1::Reject::SCHEMA_DIGEST:
+        return absl::StatusCode::kFailedPrecondition;
+      case v1::Reject::DUPLICATE_LINK:
+      case v1::Reject::NODE_NAME_TAKEN:
+        return absl::StatusCode::kAlreadyExists;
+      case v1::Reject::NOT_ALLOWED:
+        return absl::StatusCode::kPermissionDenied;
+      case v1::Reject::TOO_MANY_LINKS:
+        return absl::StatusCode::kResourceExhausted;
+      case v1::Reject::MALFORMED:
+        return absl::StatusCode::kInvalidArgument;
+      default:
+        return absl::StatusCode::kUnavailable;
+    }
+  }();
+  return absl::Status(code, absl::StrCat("refused by the peer: ",
+                                         v1::Reject::Reason_Name(
+                                             reject.reason()),
+                                         ": ", reject.message()));
+}
+
+}  // namespace mycelium

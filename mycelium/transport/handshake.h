@@ -1,0 +1,97 @@
+#ifndef MYCELIUM_TRANSPORT_HANDSHAKE_H_
+#define MYCELIUM_TRANSPORT_HANDSHAKE_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/transport/channel.h"
+#include "proto/mycelium/v1/handshake.pb.h"
+
+namespace mycelium {
+
+// The first exchange on a connection: the dialling side says Hello, the other
+// answers with its own Hello or with a reason for refusing. It has a deadline
+// and allocates nothing of a size that the peer chose, so a peer that says
+// nothing, or garbage, costs one connection.
+//
+// Thread safety: on the loop. Destroying it ends the connection, unless it is
+// done.
+class Handshake final : private Channel::Handler {
+ public:
+  struct Established {
+    std::unique_ptr<Channel> channel;
+    v1::Hello peer;
+  };
+
+  // Called once, not from within a call of the handshake or its channel. A
+  // status: FAILED_PRECONDITION and others for what the peer refused (see
+  // RejectStatus), DATA_LOSS for garbage, DEADLINE_EXCEEDED, UNAVAILABLE.
+  using Done = std::function<void(absl::StatusOr<Established>)>;
+
+  // Judges the peer's Hello and fills in ours, or returns why it is refused.
+  using Decide = std::function<std::optional<v1::Reject>(const v1::Hello& peer,
+                                                         v1::Hello* ours)>;
+
+  // Says `ours` on a connection that we dialled.
+  static std::unique_ptr<Handshake> Dial(Environment& environment,
+                                         EventLoop& loop,
+                                         std::unique_ptr<Channel> channel,
+                                         const v1::Hello& ours,
+                                         TimeNs deadline, Done done);
+
+  // Waits for the Hello of whoever dialled us.
+  static std::unique_ptr<Handshake> Accept(Environment& environment,
+                                           EventLoop& loop,
+                                           std::unique_ptr<Channel> channel,
+                                           Decide decide, TimeNs deadline,
+                                           Done done);
+
+  ~Handshake() override;
+
+ private:
+  Handshake(Environment& environment, EventLoop& loop,
+            std::unique_ptr<Channel> channel, Decide decide, Done done);
+
+  void Begin(TimeNs deadline);
+  void SendControl(const google::protobuf::Message& control);
+  void SendMore();
+  absl::Status ReadControl(absl::Span<const std::byte> body);
+  // Finish later, since the channel is calling us now.
+  void FinishWith(absl::Status status);
+  void Finish();
+  absl::Status Answer();
+
+  // Channel::Handler:
+  size_t OnBytes(absl::Span<const std::byte> bytes) override;
+  void OnWritable() override;
+  void OnClosed(const absl::Status& status) override;
+
+  Environment& environment_;
+  EventLoop& loop_;
+  std::unique_ptr<Channel> channel_;
+  const Decide decide_;  // Null on the dialling side.
+  Done done_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  uint64_t timer_ = 0;
+  std::string outgoing_;
+  std::optional<absl::Status> outcome_;  // Set once the peer has spoken.
+  v1::Hello peer_;
+};
+
+// The largest Hello or Reject.
+inline constexpr size_t kHandshakeBytesMax = 64 * 1024;
+
+// What a refusal means for the one who was refused: "refused by <peer>: …".
+absl::Status RejectStatus(const v1::Reject& reject);
+
+v1::Reject MakeReject(v1::Reject::Reason reason, absl::string_view message);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_HANDSHAKE_H_

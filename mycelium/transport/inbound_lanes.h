@@ -1,0 +1,66 @@
+#ifndef MYCELIUM_TRANSPORT_INBOUND_LANES_H_
+#define MYCELIUM_TRANSPORT_INBOUND_LANES_H_
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "mycelium/base/mutex.h"
+#include "mycelium/codec/frame_format.h"
+#include "proto/mycelium/v1/handshake.pb.h"
+
+namespace mycelium {
+
+// How far the lanes of one peer have come on this side, and what of that the
+// peer has been told. Survives the connection, so that the next one can go on.
+//
+// Thread safety: all members may be called from any thread.
+class InboundLanes final {
+ public:
+  // What the reader of the connection expects next on a lane.
+  struct Expected {
+    uint64_t position = 0;
+    uint64_t sequence = 0;
+  };
+
+  // Makes the lane known. One that is known stays as it is.
+  void Open(uint32_t lane, const Expected& expected);
+  void Close(uint32_t lane);
+  void Clear();
+
+  // False if there is no such lane.
+  bool Find(uint32_t lane, Expected* expected) const;
+
+  // A frame that ends at `end` has arrived, and was handled too if `handled`.
+  void NoteReceived(uint32_t lane, uint64_t end, bool handled);
+  // Returns whether that made room worth telling the peer of at once.
+  bool NoteHandled(uint32_t lane, uint64_t position);
+
+  // Adds what the peer has not been told yet, and takes it as told.
+  void TakeAcks(std::vector<AckEntry>* acks);
+
+  // How many bytes the peer has not been told of.
+  uint64_t UntoldBytes() const;
+
+  // Forgets what was told: the connection that carried it may have lost it.
+  void ForgetTold();
+
+  void FillResume(v1::Hello* hello) const;
+
+ private:
+  struct State {
+    uint64_t received = 0;
+    uint64_t handled = 0;
+    uint64_t next_sequence = 0;
+    uint64_t told_received = 0;
+    uint64_t told_handled = 0;
+  };
+
+  mutable Mutex mutex_;
+  std::map<uint32_t, State> lanes_ ABSL_GUARDED_BY(mutex_);
+  uint64_t untold_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_INBOUND_LANES_H_

@@ -1,0 +1,113 @@
+#include "mycelium/transport/uds/unix_transport.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/transport/local_socket/local_socket.h"
+#include "mycelium/transport/record_reader.h"
+#include "mycelium/transport/uds/unix_channel.h"
+
+namespace mycelium {
+namespace {
+
+// How long a listener rests when the process is out of descriptors: the
+// connection that it cannot take stays ready, so it must not be watched.
+constexpr int64_t kRestNs = 100'000'000;
+constexpr int kAcceptsAtOnce = 64;
+
+}  // namespace
+
+class UnixTransport::UnixListener final : public Listener,
+                                          private EventLoop::Handler {
+ public:
+  UnixListener(UnixTransport& transport, LocalListener socket,
+               AcceptCallback on_accept)
+      : transport_(transport),
+        socket_(std::move(socket)),
+        on_accept_(std::move(on_accept)) {}
+  ~UnixListener() override {
+    *alive_ = false;
+    transport_.loop_.Unwatch(socket_.fd());
+  }
+
+  absl::Status Watch() {
+    return transport_.loop_.Watch(socket_.fd(), EPOLLIN, *this);
+  }
+  const std::string& address() const override { return socket_.path(); }
+
+ private:
+  void OnReady(uint32_t) override {
+    for (int i = 0; i < kAcceptsAtOnce; ++i) {
+      absl::StatusOr<Fd> fd = AcceptLocal(transport_.environment_, socket_);
+      if (!fd.ok()) {
+        Rest(fd.status());
+        return;
+      }
+      if (!fd->valid()) return;
+      absl::StatusOr<std::unique_ptr<Channel>> channel =
+          transport_.MakeChannel(*std::move(fd));
+      if (channel.ok()) {
+        on_accept_(*std::move(channel));
+      } else {
+        transport_.options_.log(
+            LogLevel::kWarning,
+            absl::StrCat("listener ", socket_.path(), ": refused: ",
+                         channel.status().message()));
+      }
+    }
+  }
+
+  void Rest(const absl::Status& status) {
+    transport_.options_.log(LogLevel::kError, std::string(status.message()));
+    (void)transport_.loop_.Rewatch(socket_.fd(), 0);
+    transport_.loop_.RunAt(
+        transport_.environment_.clock.NowNs() + kRestNs,
+        [this, alive = alive_] {
+          if (*alive) {
+            (void)transport_.loop_.Rewatch(socket_.fd(), EPOLLIN);
+          }
+        });
+  }
+
+  UnixTransport& transport_;
+  LocalListener socket_;
+  const AcceptCallback on_accept_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+absl::StatusOr<std::unique_ptr<Listener>> UnixTransport::Listen(
+    const std::string& address, AcceptCallback on_accept) {
+  absl::StatusOr<LocalListener> socket = ListenLocal(environment_, address);
+  if (!socket.ok()) return socket.status();
+  auto listener = std::make_unique<UnixListener>(*this, *std::move(socket),
+                                                 std::move(on_accept));
+  if (absl::Status watched = listener->Watch(); !watched.ok()) return watched;
+  return listener;
+}
+
+absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::Dial(
+    const std::string& address) {
+  absl::StatusOr<Fd> fd = DialLocal(environment_, address);
+  if (!fd.ok()) return fd.status();
+  return MakeChannel(*std::move(fd));
+}
+
+absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::MakeChannel(Fd fd) {
+  absl::StatusOr<PeerCredentials> peer = PeerOf(environment_, fd.get());
+  if (!peer.ok()) return peer.status();
+  const int64_t self = environment_.sys.GetEffectiveUid();
+  const auto& allowed = options_.allow_uids;
+  if (peer->uid != self && peer->uid != 0 &&
+      std::find(allowed.begin(), allowed.end(), peer->uid) == allowed.end()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("peer pid ", peer->pid, " has uid ", peer->uid,
+                     "; allowed are ", self, " and allow_uids"));
+  }
+  const size_t buffer_bytes_max =
+      std::max(options_.frame_bytes_max, kControlBytesMax) + 64 * 1024;
+  return std::make_unique<UnixChannel>(environment_, loop_, std::move(fd),
+                                       *peer, buffer_bytes_max);
+}
+
+}  // namespace mycelium
