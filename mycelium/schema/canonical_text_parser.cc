@@ -116,6 +116,7 @@ absl::string_view Parser::ParseLine(absl::string_view line) {
     parsed_.root = line;
     return "";
   }
+  if (absl::EndsWith(line, " ")) return "space at the end";
   if (!absl::ConsumePrefix(&line, "  ")) return ParseType(line);
   if (parsed_.types.empty()) return "expected a type";
   return parsed_.types.back().is_enum ? ParseValue(line) : ParseField(line);

@@ -5,6 +5,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -71,6 +72,39 @@ TEST(GoldenTest, DigestsAreThePinnedOnes) {
 TEST(GoldenTest, ExampleOfTheGuideIsThePinnedOne) {
   EXPECT_EQ(CanonicalText(*market::Quote::descriptor()),
             Read("quote_text.txt"));
+}
+
+// The text of market.Quote with the first `from` replaced by `to`.
+std::string ChangedQuote(const std::string& from, const std::string& to) {
+  std::string text = CanonicalText(*market::Quote::descriptor());
+  const size_t at = text.find(from);
+  EXPECT_NE(at, text.npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(GoldenTest, DifferencesOfTheGuideAreThePinnedOnes) {
+  const std::string ours = CanonicalText(*market::Quote::descriptor());
+  std::string lines;
+  const std::pair<std::string, std::string> changes[] = {
+      {"price optional double", "price optional int64"},
+      {"  8 notes", "  9 notes"},
+      {"price", "cost"},
+      {"  5 volume optional int64 presence=explicit\n", ""},
+      {"volume optional int64 presence=explicit",
+       "volume optional int64 presence=implicit"},
+      {"symbol optional string presence=implicit", "symbol repeated string"},
+      {"levels repeated double packing=packed",
+       "levels repeated double packing=expanded"},
+      {"oneof=origin", "oneof=source"},
+      {"  2 SIDE_SELL\n", ""},
+      {"  2 SIDE_SELL", "  3 SIDE_SELL"},
+      {"  2 SIDE_SELL", "  2 SIDE_ASK"},
+  };
+  for (const auto& [from, to] : changes) {
+    absl::StrAppend(&lines, FirstDifference(ours, ChangedQuote(from, to)),
+                    "\n");
+  }
+  EXPECT_EQ(lines, Read("quote_differences.txt"));
 }
 
 TEST(GoldenTest, EveryTextIsReadWhenComparedWithAnother) {

@@ -1,0 +1,28 @@
+#include "mycelium/schema/generated_code.h"
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "gtest/gtest.h"
+
+namespace mycelium {
+namespace {
+
+TEST(GeneratedCodeTest, NamespaceThatIsNoneIsInvalid) {
+  for (const char* name : {"", "a::", "::a", "a b", "1a", "a-b", "a:b", "a{"}) {
+    EXPECT_EQ(CcHeader({}, name, "a.h").status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << name;
+  }
+  for (const char* name : {"a", "a::b", "_a::b1"}) {
+    EXPECT_TRUE(CcHeader({}, name, "a.h").ok()) << name;
+  }
+}
+
+TEST(GeneratedCodeTest, GuardsOfTwoPathsDiffer) {
+  EXPECT_NE(CcHeader({}, "a", "x/a.h").value(),
+            CcHeader({}, "a", "y/a.h").value());
+}
+
+}  // namespace
+}  // namespace mycelium

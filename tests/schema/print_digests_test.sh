@@ -1,0 +1,45 @@
+#!/bin/sh
+# The commands of docs/schema.md, run.
+set -eu
+tool=$PWD/$TOOL
+protoc=$PWD/$PROTOC
+mkdir "$TEST_TMPDIR/bin"
+ln -s "$tool" "$TEST_TMPDIR/bin/schema_digest_tool"
+ln -s "$protoc" "$TEST_TMPDIR/bin/protoc"
+PATH=$TEST_TMPDIR/bin:$PATH
+cp "$QUOTE" "$TEST_TMPDIR/quote.proto"
+cp "$QUOTE_TEXT" "$TEST_TMPDIR/expected.txt"
+cd "$TEST_TMPDIR"
+sed 's/double price/int64 price/' quote.proto > theirs.proto
+protoc --include_imports --descriptor_set_out=theirs.set theirs.proto
+schema_digest_tool --descriptor_sets=theirs.set --messages=market.Quote \
+    --text > theirs.txt
+
+protoc --include_imports --descriptor_set_out=quote.set quote.proto
+schema_digest_tool --descriptor_sets=quote.set
+schema_digest_tool --descriptor_sets=quote.set --messages=market.Quote \
+    --text > ours.txt
+diff ours.txt theirs.txt > changes.txt && exit 1
+
+cmp ours.txt expected.txt
+diff - changes.txt <<'CHANGES'
+10c10
+<   4 price optional double presence=implicit
+---
+>   4 price optional int64 presence=implicit
+CHANGES
+digest=$(sha256sum < ours.txt | cut -d' ' -f1)
+schema_digest_tool --descriptor_sets=quote.set | grep -x "market.Quote $digest"
+
+# What cannot be done is an error, and says what it is.
+if schema_digest_tool --descriptor_sets=quote.set --messages=market.Nothing \
+    2> error.txt; then exit 1; fi
+grep -x "schema_digest_tool: no message market.Nothing" error.txt
+if schema_digest_tool --descriptor_sets=quote.proto 2> error.txt; then
+  exit 1
+fi
+grep "quote.proto: not a FileDescriptorSet" error.txt
+if schema_digest_tool --descriptor_sets=absent.set 2> error.txt; then
+  exit 1
+fi
+grep "no file absent.set" error.txt
