@@ -24,6 +24,12 @@ inline void CpuRelax() {
 #endif
 }
 
+// Polls the clock until `ns`. Pacing that slept would add its own wake-up to
+// what is measured.
+inline void SpinUntil(int64_t ns) {
+  while (NowNs() < ns) CpuRelax();
+}
+
 // Makes the compiler believe that somebody reads `bytes`.
 inline void Consume(const void* bytes) {
   asm volatile("" : : "r"(bytes) : "memory");
