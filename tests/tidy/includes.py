@@ -85,4 +85,6 @@ def _folder(path):
         return "proto"
     if not path.startswith("mycelium/"):
         return None
-    return "/".join(path.split("/")[1:-1])
+    folder = "/".join(path.split("/")[1:-1])
+    # Files made for a folder's tests belong to that folder.
+    return folder[: -len("/testdata")] if folder.endswith("/testdata") else folder

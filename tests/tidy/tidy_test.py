@@ -116,6 +116,13 @@ class IncludesTest(TreeTest):
             self.including(path, "mycelium/base/clock.h"), [(path, 1)]
         )
 
+    def test_testdata_belongs_to_its_folder(self):
+        path = "mycelium/schema/a_test.cc"
+        header = "mycelium/schema/testdata/x.pb.h"
+        self.assertEqual(self.including(path, header), [])
+        header = "mycelium/routing/testdata/x.pb.h"
+        self.assertEqual(self.including(path, header), [(path, 1)])
+
     def test_floors_see_nothing_of_the_project(self):
         path = "tests/benchmark/floors/x.cc"
         self.assertEqual(
@@ -186,6 +193,14 @@ class TargetsTest(TreeTest):
             ("p/a.cc", 0),
             ("p/b.cc", 0),
         )
+
+    def test_file_that_is_listed_as_compiled_twice_is_fine(self):
+        path = sorted(targets.COMPILED_TWICE)[0]
+        package, name = os.path.split(path)
+        rules = "".join(
+            f'cc_binary(name = "{rule}", srcs = ["{name}"])\n' for rule in "ab"
+        )
+        self.assert_found(targets.check, {path: "", package + "/BUILD": rules})
 
     def test_named_and_added_lists_are_understood(self):
         self.assert_found(
@@ -417,6 +432,12 @@ class DeterminismTest(TreeTest):
             ("a_test.cc", 1),
             ("a_test.cc", 3),
         )
+
+
+    def test_addresses_in_tests_of_the_topology_are_text(self):
+        text = 'Parse("localhost:70");\nusleep(5);\n'
+        path = "mycelium/topology/a_test.cc"
+        self.assert_found(determinism.check, {path: text}, (path, 2))
 
 
 class SizesTest(TreeTest):
