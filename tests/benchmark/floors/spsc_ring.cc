@@ -153,7 +153,8 @@ absl::Status WriteAll(Stage& stage, const Case& what) {
   const int64_t syscalls = writer.syscalls();
   stage.MarkFirst(NowNs());
   for (int64_t i = 0; i < what.messages; ++i) {
-    std::memcpy(bytes.data(), &i, sizeof i);
+    // At the end: there a message that wraps is in its second piece.
+    std::memcpy(&bytes[bytes.size() - sizeof i], &i, sizeof i);
     writer.Write(bytes.data());
   }
   stage.End();
@@ -173,7 +174,7 @@ absl::Status ReadAll(Stage& stage, const Case& what) {
     reader.Read(bytes.data());
     Consume(bytes.data());
     int64_t number;
-    std::memcpy(&number, bytes.data(), sizeof number);
+    std::memcpy(&number, &bytes[bytes.size() - sizeof number], sizeof number);
     in_order += number == i ? 1 : 0;
   }
   const int64_t last_ns = NowNs();
