@@ -12,7 +12,7 @@ Report OneRow() {
   report.machine.cpu_model = "CPU \"X\"";
   report.machine.kernel = "Linux 6";
   report.tally.near_rounds = 5;
-  report.tally.handover_ns = {60, 70, 62};
+  report.tally.handover_ns = {60, 245, 70, 240, 250, 62};
   Row row;
   row.system = "mycelium";
   row.what.transport = "unix";
