@@ -1,0 +1,258 @@
+// Measures Mycelium through its public API beside what the machine allows.
+// Method and how to read the answer: docs/benchmarks.md.
+//
+//   bazel run -c opt //tests/benchmark:bench -- --transports=inproc,unix
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "tests/benchmark/comparison.h"
+#include "tests/benchmark/floors/handover.h"
+#include "tests/benchmark/floors/socketpair.h"
+#include "tests/benchmark/floors/spsc_ring.h"
+#include "tests/benchmark/report.h"
+#include "tests/benchmark/statistics.h"
+
+using Words = std::vector<std::string>;
+
+ABSL_FLAG(Words, transports, Words({"inproc", "unix"}),
+          "of inproc, shm, unix; or the word floor: floors only, of all");
+ABSL_FLAG(Words, sizes, Words({"64", "1024", "65536", "1048576"}),
+          "payload bytes");
+ABSL_FLAG(Words, modes, Words({"latency", "flood", "open"}),
+          "of latency, flood, open");
+ABSL_FLAG(Words, kinds, Words({"raw", "protobuf"}), "of raw, protobuf");
+ABSL_FLAG(Words, wait, Words({"spin", "block"}), "of spin, block");
+ABSL_FLAG(int, rounds, 5, "how often floor and candidate take turns");
+ABSL_FLAG(int64_t, messages, 0,
+          "per run; 0: as many as take about --run_ms at the floor's speed");
+ABSL_FLAG(int64_t, run_ms, 200, "see --messages");
+ABSL_FLAG(double, open_rate, 10'000,
+          "messages a second in open mode; fewer where that were more than "
+          "512 MiB a second");
+ABSL_FLAG(int64_t, ring_bytes, 1 << 20, "room between two sides in memory");
+ABSL_FLAG(int64_t, deadline_ms, 30'000, "for one run");
+ABSL_FLAG(Words, cpus, Words({}), "the two to pin to; none: the first two");
+ABSL_FLAG(bool, keep_disturbed, false,
+          "use runs during which others used the CPUs, for a quick look only");
+ABSL_FLAG(std::string, json, "", "file to write the rows to");
+ABSL_FLAG(bool, list, false, "print the contests and stop");
+
+namespace mycelium::bench {
+namespace {
+
+// A rate that no floor keeps up with measures only how long the queue got.
+constexpr double kOpenBytesPerSecondMax = 512 << 20;
+
+using Systems = std::vector<std::unique_ptr<System>>;
+
+Systems MakeFloors() {
+  Systems floors;
+  floors.push_back(std::make_unique<HandoverFloor>());
+  floors.push_back(std::make_unique<SpscRingFloor>());
+  floors.push_back(std::make_unique<SocketpairFloor>());
+  return floors;
+}
+
+// What is compared with the floors.
+Systems MakeCandidates() { return {}; }
+
+// A contest as the flags ask for it.
+struct Contest {
+  Comparison::Entrant floor;
+  std::vector<Comparison::Entrant> candidates;
+};
+
+bool FloorsOnly() {
+  return absl::c_linear_search(absl::GetFlag(FLAGS_transports), "floor");
+}
+
+absl::StatusOr<std::vector<Case>> CasesFromFlags() {
+  const Words transports = FloorsOnly() ? Words{"inproc", "shm", "unix"}
+                                        : absl::GetFlag(FLAGS_transports);
+  std::vector<Case> cases;
+  for (const std::string& transport : transports) {
+    for (const std::string& mode_name : absl::GetFlag(FLAGS_modes)) {
+      const absl::StatusOr<Mode> mode = ParseMode(mode_name);
+      if (!mode.ok()) return mode.status();
+      for (const std::string& wait_name : absl::GetFlag(FLAGS_wait)) {
+        const absl::StatusOr<Wait> wait = ParseWait(wait_name);
+        if (!wait.ok()) return wait.status();
+        for (const std::string& size : absl::GetFlag(FLAGS_sizes)) {
+          Case what;
+          what.transport = transport;
+          what.mode = *mode;
+          what.wait = *wait;
+          if (!absl::SimpleAtoi(size, &what.bytes) || what.bytes < kBytesMin ||
+              what.bytes > kBytesMax) {
+            return absl::InvalidArgumentError(
+                absl::StrCat("size \"", size, "\" is not a number from ",
+                             kBytesMin, " to ", kBytesMax));
+          }
+          cases.push_back(what);
+        }
+      }
+    }
+  }
+  for (Case& what : cases) {
+    what.rate_per_s =
+        std::min(absl::GetFlag(FLAGS_open_rate),
+                 kOpenBytesPerSecondMax / static_cast<double>(what.bytes));
+    what.ring_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_ring_bytes));
+    what.deadline_ms = absl::GetFlag(FLAGS_deadline_ms);
+    what.messages = absl::GetFlag(FLAGS_messages);
+    if (what.messages <= 0) {
+      what.messages = MessagesFor(what, absl::GetFlag(FLAGS_run_ms));
+    }
+    what.warm_up = what.messages / 10 + 10;
+  }
+  return cases;
+}
+
+// Pairs each case with its floor and with all candidates that support it, in
+// each kind of payload that was asked for.
+absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
+    const Systems& floors, const Systems& candidates) {
+  const absl::StatusOr<std::vector<Case>> cases = CasesFromFlags();
+  if (!cases.ok()) return cases.status();
+  std::vector<Contest> contests;
+  for (const Case& what : *cases) {
+    Contest contest;
+    contest.floor.what = what;
+    for (const auto& floor : floors) {
+      if (floor->Supports(what)) contest.floor.system = floor.get();
+    }
+    for (const std::string& kind_name : absl::GetFlag(FLAGS_kinds)) {
+      const absl::StatusOr<Kind> kind = ParseKind(kind_name);
+      if (!kind.ok()) return kind.status();
+      Case of_kind = what;
+      of_kind.kind = *kind;
+      for (const auto& candidate : candidates) {
+        if (FloorsOnly() || !candidate->Supports(of_kind)) continue;
+        contest.candidates.push_back({candidate.get(), of_kind});
+      }
+    }
+    const bool empty =
+        contest.floor.system == nullptr && contest.candidates.empty();
+    if (!empty) contests.push_back(std::move(contest));
+  }
+  if (contests.empty()) {
+    return absl::InvalidArgumentError("no system supports what was asked for");
+  }
+  return contests;
+}
+
+absl::StatusOr<CpuPair> CpusFromFlags(const Machine& machine) {
+  std::vector<int> cpus = machine.cpus_allowed;
+  if (!absl::GetFlag(FLAGS_cpus).empty()) {
+    cpus.clear();
+    for (const std::string& text : absl::GetFlag(FLAGS_cpus)) {
+      int cpu;
+      if (absl::SimpleAtoi(text, &cpu)) cpus.push_back(cpu);
+    }
+    if (cpus.size() != 2 || cpus[0] == cpus[1]) {
+      return absl::InvalidArgumentError("--cpus wants two different numbers");
+    }
+  }
+  if (cpus.size() < 2) {
+    return absl::FailedPreconditionError("this needs two CPUs");
+  }
+  return CpuPair{cpus[0], cpus[1]};
+}
+
+absl::StatusOr<double> ProbeHandoverNs(const CpuPair& cpus) {
+  Case what;
+  what.transport = "shm";
+  what.messages = 20'000;
+  what.warm_up = 2'000;
+  what.deadline_ms = absl::GetFlag(FLAGS_deadline_ms);
+  const absl::StatusOr<RoundResult> result = HandoverFloor().Run(what, cpus);
+  if (!result.ok()) return result.status();
+  return static_cast<double>(PercentilesOf(result->latencies_ns).p50);
+}
+
+void PrintContests(const std::vector<Contest>& contests) {
+  for (const Contest& contest : contests) {
+    const System* floor = contest.floor.system;
+    const std::string floor_name = floor == nullptr ? "none" : floor->variant();
+    std::printf("%s: %lld messages, floor %s\n",
+                Describe(contest.floor.what).c_str(),
+                static_cast<long long>(contest.floor.what.messages),
+                floor_name.c_str());
+    for (const Comparison::Entrant& candidate : contest.candidates) {
+      std::printf("  %s %s (%s)\n", candidate.system->name().c_str(),
+                  candidate.system->variant().c_str(),
+                  std::string(Name(candidate.what.kind)).c_str());
+    }
+  }
+}
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "bench: %s\n", status.ToString().c_str());
+  return 2;
+}
+
+int Main() {
+#ifndef NDEBUG
+  std::fprintf(stderr, "bench: built without -c opt: the figures mislead\n");
+#endif
+  const Systems floors = MakeFloors();
+  const Systems candidates = MakeCandidates();
+  const absl::StatusOr<std::vector<Contest>> contests =
+      ContestsFromFlags(floors, candidates);
+  if (!contests.ok()) return Fail(contests.status());
+  if (absl::GetFlag(FLAGS_list)) {
+    PrintContests(*contests);
+    return 0;
+  }
+  const Machine machine = ThisMachine();
+  const absl::StatusOr<CpuPair> cpus = CpusFromFlags(machine);
+  if (!cpus.ok()) return Fail(cpus.status());
+  const std::string json_path = absl::GetFlag(FLAGS_json);
+  std::ofstream json;
+  if (!json_path.empty()) {
+    json.open(json_path);  // Now, not after minutes of measuring.
+    if (!json) {
+      return Fail(absl::NotFoundError(absl::StrCat("open ", json_path)));
+    }
+  }
+
+  ComparisonOptions options;
+  options.cpus = *cpus;
+  options.rounds = absl::GetFlag(FLAGS_rounds);
+  options.keep_disturbed = absl::GetFlag(FLAGS_keep_disturbed);
+  Comparison comparison(options, [&] { return ProbeHandoverNs(*cpus); });
+  for (const Contest& contest : *contests) {
+    comparison.AddContest(contest.floor, contest.candidates);
+  }
+  comparison.Run([](const std::string& line) {
+    std::fprintf(stderr, "%s\n", line.c_str());
+  });
+  const Report report = MakeReport(machine, *cpus, comparison);
+  std::fputs(ToText(report).c_str(), stdout);
+  if (json.is_open()) json << ToJson(report) << std::flush;
+  if (json_path.empty() || json.good())
+    return report.tally.errors.empty() ? 0 : 1;
+  return Fail(absl::DataLossError(absl::StrCat("write ", json_path)));
+}
+
+}  // namespace
+}  // namespace mycelium::bench
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "measures Mycelium beside what the machine allows");
+  absl::ParseCommandLine(argc, argv);
+  return mycelium::bench::Main();
+}

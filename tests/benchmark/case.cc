@@ -1,0 +1,93 @@
+#include "tests/benchmark/case.h"
+
+#include <algorithm>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace mycelium::bench {
+namespace {
+
+constexpr int64_t kMessagesMin = 200;
+constexpr int64_t kMessagesMax = 2'000'000;
+
+// Copies in and out of a warm cache, rounded.
+double CopyNs(size_t bytes) { return static_cast<double>(bytes) / 5; }
+
+double RoughCostNs(const Case& what) {
+  const bool socket = what.transport == "unix" || what.transport == "grpc";
+  switch (what.mode) {
+    case Mode::kOpen:
+      return 1e9 / std::max(what.rate_per_s, 1.0);
+    case Mode::kFlood:
+      return (socket ? 100 : 30) + CopyNs(what.bytes);
+    case Mode::kLatency:
+      break;
+  }
+  double one_way_ns = CopyNs(what.bytes) + (socket ? 3'000 : 200);
+  if (what.wait == Wait::kBlock) one_way_ns += 12'000;
+  return 2 * one_way_ns;
+}
+
+absl::Status UnknownWord(absl::string_view what, absl::string_view word,
+                         absl::string_view known) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown ", what, " \"", word, "\"; known: ", known));
+}
+
+}  // namespace
+
+absl::string_view Name(Kind kind) {
+  return kind == Kind::kRaw ? "raw" : "protobuf";
+}
+
+absl::string_view Name(Mode mode) {
+  switch (mode) {
+    case Mode::kLatency:
+      return "latency";
+    case Mode::kOpen:
+      return "open";
+    case Mode::kFlood:
+      break;
+  }
+  return "flood";
+}
+
+absl::string_view Name(Wait wait) {
+  return wait == Wait::kSpin ? "spin" : "block";
+}
+
+absl::StatusOr<Mode> ParseMode(absl::string_view name) {
+  for (Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood}) {
+    if (name == Name(mode)) return mode;
+  }
+  return UnknownWord("mode", name, "latency, open, flood");
+}
+
+absl::StatusOr<Wait> ParseWait(absl::string_view name) {
+  for (Wait wait : {Wait::kSpin, Wait::kBlock}) {
+    if (name == Name(wait)) return wait;
+  }
+  return UnknownWord("wait", name, "spin, block");
+}
+
+absl::StatusOr<Kind> ParseKind(absl::string_view name) {
+  for (Kind kind : {Kind::kRaw, Kind::kProtobuf}) {
+    if (name == Name(kind)) return kind;
+  }
+  return UnknownWord("kind", name, "raw, protobuf");
+}
+
+std::string Describe(const Case& what) {
+  return absl::StrCat(what.transport, " ", Name(what.kind), " ",
+                      Name(what.mode), " ", Name(what.wait), " ", what.bytes,
+                      " B");
+}
+
+int64_t MessagesFor(const Case& what, int64_t budget_ms) {
+  const double messages =
+      static_cast<double>(budget_ms) * 1e6 / RoughCostNs(what);
+  return std::clamp(static_cast<int64_t>(messages), kMessagesMin, kMessagesMax);
+}
+
+}  // namespace mycelium::bench

@@ -1,0 +1,60 @@
+#ifndef TESTS_BENCHMARK_CASE_H_
+#define TESTS_BENCHMARK_CASE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace mycelium::bench {
+
+// What the payload is: bytes as they are, or a Protobuf message of about that
+// serialised size, encoded and decoded inside the measurement.
+enum class Kind { kRaw, kProtobuf };
+
+// How messages are offered. kLatency: ping-pong, one message in flight. kOpen:
+// a fixed rate, whatever the receiver does. kFlood: as fast as they go.
+enum class Mode { kLatency, kOpen, kFlood };
+
+// How a side that has nothing to do waits: it polls, or it sleeps in the
+// kernel. Both sides of a comparison wait the same way.
+enum class Wait { kSpin, kBlock };
+
+// One thing to measure. A floor and a candidate are given the same case.
+struct Case {
+  std::string transport;  // inproc, shm, unix or grpc.
+  Kind kind = Kind::kRaw;
+  Mode mode = Mode::kLatency;
+  Wait wait = Wait::kSpin;
+  size_t bytes = 64;        // Of the payload. At least kBytesMin.
+  int64_t messages = 0;     // Measured; for kLatency, round trips.
+  int64_t warm_up = 0;      // Sent before those and not measured.
+  double rate_per_s = 0;    // kOpen only.
+  size_t ring_bytes = 0;    // Capacity of what lies between the two sides.
+  int64_t deadline_ms = 0;  // For one run of it, set-up included.
+};
+
+// Room for the intended send time that an open-loop payload starts with.
+inline constexpr size_t kBytesMin = 16;
+inline constexpr size_t kBytesMax = size_t{64} << 20;
+
+absl::string_view Name(Kind kind);
+absl::string_view Name(Mode mode);
+absl::string_view Name(Wait wait);
+
+absl::StatusOr<Mode> ParseMode(absl::string_view name);
+absl::StatusOr<Wait> ParseWait(absl::string_view name);
+absl::StatusOr<Kind> ParseKind(absl::string_view name);
+
+// "unix raw latency spin 64 B".
+std::string Describe(const Case& what);
+
+// How many messages keep one run of `what` at roughly `budget_ms`, from a rough
+// idea of what its floor costs.
+int64_t MessagesFor(const Case& what, int64_t budget_ms);
+
+}  // namespace mycelium::bench
+
+#endif  // TESTS_BENCHMARK_CASE_H_

@@ -1,0 +1,105 @@
+// What holds for every floor: it carries all messages of every case that it
+// says it supports. How fast it does is for the benchmark to say.
+
+#include <memory>
+#include <string>
+#include <tuple>
+
+#include "gtest/gtest.h"
+#include "tests/benchmark/floors/handover.h"
+#include "tests/benchmark/floors/socketpair.h"
+#include "tests/benchmark/floors/spsc_ring.h"
+
+namespace mycelium::bench {
+namespace {
+
+constexpr int64_t kMessages = 300;
+constexpr int64_t kWarmUp = 20;
+
+std::unique_ptr<System> MakeFloor(const std::string& name) {
+  if (name == "handover") return std::make_unique<HandoverFloor>();
+  if (name == "spsc_ring") return std::make_unique<SpscRingFloor>();
+  return std::make_unique<SocketpairFloor>();
+}
+
+Case MakeCase(const std::string& transport, Mode mode, Wait wait,
+              size_t bytes) {
+  Case what;
+  what.transport = transport;
+  what.mode = mode;
+  what.wait = wait;
+  what.bytes = bytes;
+  what.messages = kMessages;
+  what.warm_up = kWarmUp;
+  what.rate_per_s = 100'000;
+  what.ring_bytes = 4096;
+  what.deadline_ms = 30'000;
+  return what;
+}
+
+class FloorTest : public testing::TestWithParam<
+                      std::tuple<const char*, const char*, Mode, Wait>> {
+ protected:
+  void RunAndCheck(size_t bytes) {
+    const auto [name, transport, mode, wait] = GetParam();
+    const std::unique_ptr<System> floor = MakeFloor(name);
+    const Case what = MakeCase(transport, mode, wait, bytes);
+    if (!floor->Supports(what)) GTEST_SKIP() << "not this floor's case";
+    // A side that sleeps leaves its CPU to the other, so one CPU is enough.
+    const absl::StatusOr<RoundResult> result =
+        floor->Run(what, CpuPair{0, wait == Wait::kBlock ? 0 : 1});
+    ASSERT_TRUE(result.ok()) << result.status();
+    const size_t samples = mode == Mode::kFlood ? 0 : kMessages;
+    EXPECT_EQ(result->latencies_ns.size(), samples);
+    for (const int64_t ns : result->latencies_ns) EXPECT_GT(ns, 0);
+    EXPECT_GE(result->messages, kMessages);
+    EXPECT_GT(result->elapsed_ns, 0);
+    EXPECT_TRUE(result->syscalls.has_value());
+    EXPECT_GT(*result->cpu_ns, 0);
+  }
+};
+
+TEST_P(FloorTest, CarriesEverySmallMessage) { RunAndCheck(64); }
+
+TEST_P(FloorTest, CarriesMessagesThatDoNotDivideTheRing) { RunAndCheck(1000); }
+
+TEST_P(FloorTest, CarriesMessagesLargerThanTheRingAskedFor) {
+  RunAndCheck(100'000);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Floors, FloorTest,
+    testing::Combine(testing::Values("handover", "spsc_ring", "socketpair"),
+                     testing::Values("inproc", "shm", "unix"),
+                     testing::Values(Mode::kLatency, Mode::kOpen, Mode::kFlood),
+                     testing::Values(Wait::kSpin, Wait::kBlock)));
+
+TEST(FloorsTest, EachCaseHasExactlyOneFloor) {
+  for (const char* transport : {"inproc", "shm", "unix"}) {
+    for (const Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood}) {
+      int floors = 0;
+      for (const char* name : {"handover", "spsc_ring", "socketpair"}) {
+        const Case what = MakeCase(transport, mode, Wait::kSpin, 64);
+        floors += MakeFloor(name)->Supports(what) ? 1 : 0;
+      }
+      EXPECT_EQ(floors, 1) << transport << " " << Name(mode);
+    }
+  }
+}
+
+TEST(FloorsTest, SpinningThroughMemoryMakesNoSystemCall) {
+  const Case what = MakeCase("shm", Mode::kLatency, Wait::kSpin, 64);
+  const auto result = HandoverFloor().Run(what, CpuPair{});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->syscalls, 0);
+}
+
+TEST(FloorsTest, FloodOfTheSocketGathersMessagesIntoOneCall) {
+  const Case what = MakeCase("unix", Mode::kFlood, Wait::kBlock, 64);
+  const auto result = SocketpairFloor().Run(what, CpuPair{});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_LT(*result->syscalls, kMessages / 2);
+}
+
+}  // namespace
+}  // namespace mycelium::bench

@@ -1,0 +1,34 @@
+#ifndef TESTS_BENCHMARK_REPORT_H_
+#define TESTS_BENCHMARK_REPORT_H_
+
+#include <string>
+#include <vector>
+
+#include "tests/benchmark/comparison.h"
+#include "tests/benchmark/machine.h"
+
+namespace mycelium::bench {
+
+// The answer of one benchmark run, ready to be written.
+struct Report {
+  Machine machine;
+  CpuPair cpus;
+  FloorClass floor_class = FloorClass::kNear;
+  Tally tally;
+  std::vector<Row> rows;              // Of floor_class.
+  std::vector<Row> other_class_rows;  // Of the other; only those with rounds.
+};
+
+Report MakeReport(const Machine& machine, const CpuPair& cpus,
+                  const Comparison& comparison);
+
+// The JSON of docs/benchmarks.md: {"machine": {...}, "rows": [...]}.
+std::string ToJson(const Report& report);
+
+// For people: a line for the machine, then a table with the floor above the
+// candidates that are compared with it, then what was left out and why.
+std::string ToText(const Report& report);
+
+}  // namespace mycelium::bench
+
+#endif  // TESTS_BENCHMARK_REPORT_H_

@@ -1,0 +1,163 @@
+"""Documents keep their word: links lead somewhere, code was really run.
+
+A block of code in README.md or docs/ stands under one of these comments:
+
+    <!-- from: examples/x/main.cc#publish -->  equals the region between
+        `// [publish]` and `// [/publish]` (`#` in Python and TOML) of a file
+        that a test covers, without its indentation; without `#region`, the
+        whole file
+    <!-- checked by: //mycelium/topology:examples_test -->  a test reads it here
+    <!-- untested: why -->
+
+Blocks in a language that is not listed in LANGUAGES (sh, text, ...) need none.
+"""
+
+import posixpath
+import re
+import textwrap
+
+from tests.tidy.source_tree import Finding
+
+LANGUAGES = {"cpp", "c++", "cc", "c", "python", "py", "toml", "proto"}
+
+_FENCE = re.compile(r"^(\s*)(```+|~~~+)\s*([\w+-]*)")
+_LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
+_CODE_SPAN = re.compile(r"`[^`]*`")
+_REFERENCE = re.compile(r"^\s*<!--\s*(from|checked by|untested):\s*(.*?)\s*-->")
+_HEADING = re.compile(r"^#+\s+(.*?)\s*#*\s*$")
+_MARKER = re.compile(r"^\s*(?://|#)\s*\[/?[\w-]+\]\s*$")
+
+
+def check(tree):
+    findings = []
+    for path in tree.with_suffix(".md"):
+        prose, blocks = _split(tree.lines(path))
+        findings.extend(_check_links(tree, path, prose))
+        if path == "README.md" or path.startswith("docs/"):
+            for block in blocks:
+                message = _check_block(tree, block)
+                if message:
+                    findings.append(Finding(path, block.line, message))
+    return findings
+
+
+class _Block:
+    """A fenced block, with the reference comment above it if there is one."""
+
+    def __init__(self, line, language, reference):
+        self.line = line
+        self.language = language.lower()
+        self.reference = reference
+        self.text = []
+
+
+def _split(lines):
+    """Numbered lines outside fences, and the fenced blocks."""
+    prose, blocks = [], []
+    fence, block, reference = None, None, None
+    for number, line in lines:
+        match = _FENCE.match(line)
+        if fence is not None:
+            if match and match.group(2).startswith(fence) and not match.group(3):
+                fence = None
+            else:
+                block.text.append(line)
+            continue
+        if match:
+            fence = match.group(2)
+            block = _Block(number, match.group(3), reference)
+            blocks.append(block)
+            reference = None
+            continue
+        prose.append((number, line))
+        found = _REFERENCE.match(line)
+        if found:
+            reference = (found.group(1), found.group(2))
+        elif line.strip():
+            reference = None
+    return prose, blocks
+
+
+def _check_block(tree, block):
+    if block.reference is None:
+        if block.language not in LANGUAGES:
+            return None
+        return (
+            f"{block.language} block without <!-- from: file#region -->, "
+            "<!-- checked by: //test --> or <!-- untested: reason -->"
+        )
+    kind, value = block.reference
+    if not value:
+        return f"<!-- {kind}: --> says nothing"
+    if kind == "untested":
+        return None
+    if kind == "checked by":
+        return _check_label(tree, value)
+    file, _, region = value.partition("#")
+    if not tree.exists(file):
+        return f"{file}: no such file"
+    wanted = _region(tree.text(file), region)
+    if wanted is None:
+        return f"{file} has no region [{region}]"
+    if wanted == "\n".join(block.text).strip("\n"):
+        return None
+    return f"differs from {value}"
+
+
+def _check_label(tree, label):
+    package = label[2:].partition(":")[0]
+    name = label.partition(":")[2] or posixpath.basename(package)
+    build = posixpath.join(package, "BUILD")
+    if label.startswith("//") and tree.exists(build):
+        if re.search(r'name\s*=\s*"%s"' % re.escape(name), tree.text(build)):
+            return None
+    return f"{label}: no such target"
+
+
+def _region(text, name):
+    lines = text.splitlines()
+    if name:
+        comment = r"^\s*(?://|#)\s*\[%s%s\]\s*$"
+        opens = re.compile(comment % ("", re.escape(name)))
+        closes = re.compile(comment % ("/", re.escape(name)))
+        starts = [i for i, line in enumerate(lines) if opens.match(line)]
+        ends = [i for i, line in enumerate(lines) if closes.match(line)]
+        if len(starts) != 1 or len(ends) != 1 or ends[0] < starts[0]:
+            return None
+        lines = lines[starts[0] + 1 : ends[0]]
+    kept = [line for line in lines if not _MARKER.match(line)]
+    return textwrap.dedent("\n".join(kept)).strip("\n")
+
+
+def _check_links(tree, path, prose):
+    findings = []
+    for number, line in prose:
+        for target in _LINK.findall(_CODE_SPAN.sub("", line)):
+            if re.match(r"^[a-z][a-z0-9+.-]*:", target):
+                continue
+            file, _, anchor = target.partition("#")
+            base = "" if file.startswith("/") else posixpath.dirname(path)
+            linked = path
+            if file:
+                linked = posixpath.normpath(
+                    posixpath.join(base, file.lstrip("/"))
+                )
+            if not tree.exists(linked):
+                message = f"link to {target}: no such file"
+                findings.append(Finding(path, number, message))
+            elif anchor and linked.endswith(".md"):
+                if anchor not in _anchors(tree, linked):
+                    message = f"link to {target}: no such heading"
+                    findings.append(Finding(path, number, message))
+    return findings
+
+
+def _anchors(tree, path):
+    anchors = set()
+    prose, _ = _split(tree.lines(path))
+    for _, line in prose:
+        match = _HEADING.match(line)
+        if match:
+            words = re.sub(r"[^\w\- ]", "", match.group(1).lower())
+            anchors.add(words.replace(" ", "-"))
+    return anchors

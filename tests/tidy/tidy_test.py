@@ -1,0 +1,488 @@
+"""Each check goes red on what it is for, and stays green on what it is not."""
+
+import os
+import tempfile
+import unittest
+
+from tests.tidy import determinism
+from tests.tidy import docs
+from tests.tidy import formatting
+from tests.tidy import includes
+from tests.tidy import machine_paths
+from tests.tidy import names
+from tests.tidy import sizes
+from tests.tidy import system_calls
+from tests.tidy import targets
+from tests.tidy.source_tree import SourceTree
+
+
+class TreeTest(unittest.TestCase):
+    """Builds small trees."""
+
+    def tree(self, files):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for path, text in files.items():
+            full = os.path.join(folder.name, path)
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            mode = "wb" if isinstance(text, bytes) else "w"
+            with open(full, mode) as file:
+                file.write(text)
+        return SourceTree(folder.name)
+
+    def found(self, check, files):
+        """(path, line) of each finding."""
+        return [(f.path, f.line) for f in check(self.tree(files))]
+
+    def assert_found(self, check, files, *places):
+        self.assertEqual(sorted(self.found(check, files)), sorted(places))
+
+
+class SourceTreeTest(TreeTest):
+    def test_ignored_files_and_links_are_not_seen(self):
+        tree = self.tree(
+            {
+                ".gitignore": "/out-*\n__pycache__/\n*.o\n",
+                "out-1/a.cc": "",
+                "sub/out-1/a.cc": "",
+                "sub/b.o": "",
+                "__pycache__/x.py": "",
+                ".git/config": "",
+            }
+        )
+        os.symlink(tree.root, os.path.join(tree.root, "link"))
+        seen = SourceTree(tree.root).paths
+        self.assertEqual(seen, [".gitignore", "sub/out-1/a.cc"])
+
+    def test_binary_files_have_no_lines(self):
+        tree = self.tree({"x.bin": b"\xff\xfe\x00"})
+        self.assertEqual(tree.lines("x.bin"), [])
+
+
+class IncludesTest(TreeTest):
+    def including(self, path, *headers):
+        lines = [f'#include "{header}"\n' for header in headers]
+        return self.found(includes.check, {path: "".join(lines)})
+
+    def test_downwards_and_sideways_in_a_folder_are_allowed(self):
+        self.assertEqual(
+            self.including(
+                "mycelium/bus/bus.cc",
+                "mycelium/bus/bus.h",
+                "mycelium/routing/router.h",
+                "mycelium/base/clock.h",
+                "absl/status/status.h",
+            ),
+            [],
+        )
+
+    def test_base_sees_nothing_else(self):
+        path = "mycelium/base/x.h"
+        self.assertEqual(
+            self.including(path, "mycelium/message/topic.h"), [(path, 1)]
+        )
+        generated = "proto/mycelium/v1/envelope.pb.h"
+        self.assertEqual(self.including(path, generated), [(path, 1)])
+
+    def test_nothing_below_bus_sees_routing(self):
+        for folder in ("codec", "transport", "transport/lane", "transport/uds"):
+            path = f"mycelium/{folder}/x.cc"
+            with self.subTest(folder):
+                self.assertEqual(
+                    self.including(path, "mycelium/routing/router.h"),
+                    [(path, 1)],
+                )
+
+    def test_transports_do_not_see_each_other(self):
+        folders = ["inproc", "shm", "uds", "grpc"]
+        for one in folders:
+            for other in folders:
+                path = f"mycelium/transport/{one}/x.cc"
+                header = f"mycelium/transport/{other}/y.h"
+                wanted = [] if one == other else [(path, 1)]
+                with self.subTest(one=one, other=other):
+                    self.assertEqual(self.including(path, header), wanted)
+
+    def test_upwards_is_refused_for_every_row(self):
+        for folder, allowed in includes.ALLOWED.items():
+            for below in allowed:
+                if below != "proto":
+                    with self.subTest(folder=folder, below=below):
+                        self.assertNotIn(folder, includes.ALLOWED[below])
+
+    def test_folder_without_a_row_is_named(self):
+        path = "mycelium/novel/x.cc"
+        self.assertEqual(
+            self.including(path, "mycelium/base/clock.h"), [(path, 1)]
+        )
+
+    def test_testdata_belongs_to_its_folder(self):
+        path = "mycelium/schema/a_test.cc"
+        header = "mycelium/schema/testdata/x.pb.h"
+        self.assertEqual(self.including(path, header), [])
+        header = "mycelium/routing/testdata/x.pb.h"
+        self.assertEqual(self.including(path, header), [(path, 1)])
+
+    def test_floors_see_nothing_of_the_project(self):
+        path = "tests/benchmark/floors/x.cc"
+        self.assertEqual(
+            self.including(path, "mycelium/base/clock.h"), [(path, 1)]
+        )
+        self.assertEqual(self.including(path, "tests/benchmark/clock.h"), [])
+
+
+class NamesTest(TreeTest):
+    def test_banned_words_in_declarations_are_found(self):
+        declarations = [
+            "class LinkManager final {",
+            "struct ParseHelper {",
+            "enum class UtilKind { kA };",
+            "class RouterImpl;",
+            "template <typename T> class [[nodiscard]] StringUtils {",
+        ]
+        for declaration in declarations:
+            with self.subTest(declaration):
+                self.assert_found(
+                    names.check, {"a.h": declaration + "\n"}, ("a.h", 1)
+                )
+
+    def test_banned_words_in_file_names_are_found(self):
+        self.assert_found(
+            names.check,
+            {"mycelium/string_util.h": "", "x/helper.py": "", "utility.cc": ""},
+            ("mycelium/string_util.h", 0),
+            ("x/helper.py", 0),
+        )
+
+    def test_service_impls_and_longer_words_are_allowed(self):
+        self.assert_found(
+            names.check,
+            {
+                "a.h": "class LinkServiceImpl final {\n"
+                "class Implementation;\n"
+                "class UtilityCurve;\n"
+                "  Manager manager;\n"
+            },
+        )
+
+
+class TargetsTest(TreeTest):
+    def test_file_of_no_target_is_found(self):
+        self.assert_found(
+            targets.check,
+            {
+                "p/BUILD": 'cc_library(name = "a", srcs = ["a.cc"])\n',
+                "p/a.cc": "",
+                "p/dead.cc": "",
+                "q/dead.py": "",
+            },
+            ("p/dead.cc", 0),
+            ("q/dead.py", 0),
+        )
+
+    def test_file_of_two_targets_is_found(self):
+        self.assert_found(
+            targets.check,
+            {
+                "p/BUILD": 'cc_library(name = "a", srcs = ["a.cc"])\n'
+                'cc_test(name = "b", srcs = ["b.cc", "a.cc"])\n',
+                "q/BUILD": 'cc_test(name = "c", srcs = ["//p:b.cc"])\n',
+                "p/a.cc": "",
+                "p/b.cc": "",
+            },
+            ("p/a.cc", 0),
+            ("p/b.cc", 0),
+        )
+
+    def test_file_that_is_listed_as_compiled_twice_is_fine(self):
+        path = sorted(targets.COMPILED_TWICE)[0]
+        package, name = os.path.split(path)
+        rules = "".join(
+            f'cc_binary(name = "{rule}", srcs = ["{name}"])\n' for rule in "ab"
+        )
+        self.assert_found(targets.check, {path: "", package + "/BUILD": rules})
+
+    def test_named_and_added_lists_are_understood(self):
+        self.assert_found(
+            targets.check,
+            {
+                "p/BUILD": '_S = ["a.cc"]\n'
+                'cc_library(name = "a", srcs = _S + ["b.cc"], hdrs = ["c.h"])\n'
+                'exports_files(["d.py"])\n'
+                'py_test(name = "t", srcs = [":e.py"], data = ["f.proto"])\n',
+                "p/a.cc": "",
+                "p/b.cc": "",
+                "p/c.h": "",
+                "p/d.py": "",
+                "p/e.py": "",
+                "p/f.proto": "",
+            },
+        )
+
+    def test_glob_of_sources_is_found(self):
+        self.assert_found(
+            targets.check,
+            {"p/BUILD": '\ncc_library(name = "a", srcs = glob(["*.cc"]))\n'},
+            ("p/BUILD", 2),
+        )
+
+    def test_labels_of_a_nested_workspace_are_its_own(self):
+        self.assert_found(
+            targets.check,
+            {
+                "tests/consumer/WORKSPACE": "",
+                "tests/consumer/BUILD": 'x(name = "a", srcs = ["//p:a.cc"])\n',
+                "tests/consumer/p/a.cc": "",
+                "p/a.cc": "",
+            },
+            ("p/a.cc", 0),
+        )
+
+
+class DocsTest(TreeTest):
+    def test_broken_links_are_found(self):
+        self.assert_found(
+            docs.check,
+            {
+                "docs/a.md": "[x](b.md) [y](../README.md#try-it) [z](#here)\n"
+                "# Here\n"
+                "[gone](c.md)\n"
+                "[no heading](b.md#nowhere)\n"
+                "[web](https://example.com) `[code](gone.md)`\n",
+                "docs/b.md": "",
+                "README.md": "## Try it!\n",
+            },
+            ("docs/a.md", 3),
+            ("docs/a.md", 4),
+        )
+
+    def test_links_in_code_blocks_are_not_links(self):
+        self.assert_found(docs.check, {"a.md": "```text\n[x](gone.md)\n```\n"})
+
+    def page(self, comment, block):
+        return {
+            "docs/a.md": f"{comment}\n```cpp\n{block}\n```\n",
+            "x/main.cc": "int a;\n"
+            "  // [part]\n  int b;\n    int c;\n  // [/part]\n"
+            "int d;\n",
+            "x/BUILD": 'cc_test(name = "main_test")\n',
+        }
+
+    def test_block_that_equals_its_region_is_fine(self):
+        self.assert_found(
+            docs.check,
+            self.page("<!-- from: x/main.cc#part -->", "int b;\n  int c;"),
+        )
+        whole = "int a;\n  int b;\n    int c;\nint d;"
+        self.assert_found(
+            docs.check, self.page("<!-- from: x/main.cc -->", whole)
+        )
+
+    def test_block_that_differs_from_its_region_is_found(self):
+        self.assert_found(
+            docs.check,
+            self.page("<!-- from: x/main.cc#part -->", "int b;\n  int e;"),
+            ("docs/a.md", 2),
+        )
+
+    def test_reference_to_nothing_is_found(self):
+        for comment in (
+            "<!-- from: x/gone.cc -->",
+            "<!-- from: x/main.cc#gone -->",
+            "<!-- checked by: //x:gone -->",
+            "<!-- untested: -->",
+        ):
+            with self.subTest(comment):
+                self.assert_found(
+                    docs.check, self.page(comment, "int b;"), ("docs/a.md", 2)
+                )
+
+    def test_block_without_a_reference_is_found(self):
+        for language in ("cpp", "python", "c", "toml", "proto"):
+            text = f"text\n\n```{language}\nx\n```\n"
+            with self.subTest(language):
+                self.assert_found(
+                    docs.check, {"README.md": text}, ("README.md", 3)
+                )
+
+    def test_reference_belongs_to_the_next_block_only(self):
+        self.assert_found(
+            docs.check,
+            {
+                "docs/a.md": "<!-- untested: a sketch -->\n```c\n```\n"
+                "```c\n```\n"
+                "<!-- untested: a sketch -->\nprose\n```c\n```\n"
+            },
+            ("docs/a.md", 4),
+            ("docs/a.md", 8),
+        )
+
+    def test_other_references_and_languages_are_fine(self):
+        self.assert_found(
+            docs.check, self.page("<!-- checked by: //x:main_test -->", "int b;")
+        )
+        self.assert_found(
+            docs.check, self.page("<!-- untested: a sketch -->", "int b;")
+        )
+        self.assert_found(docs.check, {"README.md": "```sh\nls\n```\n"})
+        self.assert_found(docs.check, {"x/notes.md": "```cpp\nx\n```\n"})
+
+
+class SystemCallsTest(TreeTest):
+    def test_calls_and_headers_are_found(self):
+        for line in (
+            "#include <sys/epoll.h>",
+            "#include <linux/futex.h>",
+            "  x = mmap(nullptr, 1, 2, 3, 4, 5);",
+            "  ::close(fd);",
+            "  return ::recvmsg(fd, &m, 0);",
+        ):
+            with self.subTest(line):
+                path = "mycelium/bus/a.cc"
+                self.assert_found(
+                    system_calls.check, {path: line + "\n"}, (path, 1)
+                )
+
+    def test_members_comments_and_literals_are_no_calls(self):
+        self.assert_found(
+            system_calls.check,
+            {
+                "mycelium/bus/a.cc": "sys.Read(fd); link.close(); Link::open(x);\n"
+                "// mmap(x) would do\n"
+                'Log("munmap(x)");\n'
+                "/* ::close(1)\n ::close(2) */\n"
+                "int my_mmap(int); stream->write(1); sys->madvise(2);\n"
+            },
+        )
+
+    def test_the_two_folders_and_tests_may(self):
+        text = "#include <sys/epoll.h>\nint x = ::close(1);\n"
+        self.assert_found(
+            system_calls.check,
+            {
+                "mycelium/base/sys.cc": text,
+                "mycelium/transport/local_socket/dialler.cc": text,
+                "mycelium/bus/a_test.cc": text,
+                "tests/x.cc": text,
+            },
+        )
+
+
+class FormattingTest(TreeTest):
+    STYLE = "BasedOnStyle: Google\n"
+
+    def test_misformatted_file_is_found_once(self):
+        self.assert_found(
+            formatting.check,
+            {
+                ".clang-format": self.STYLE,
+                "a.cc": "int  a;\nint  b;\n",
+                "b.h": "int a;\n",
+            },
+            ("a.cc", 1),
+        )
+
+    def test_missing_program_is_a_finding(self):
+        tree = self.tree({"a.cc": "int a;\n"})
+        findings = formatting.check(tree, program="no-such-clang-format")
+        self.assertEqual(len(findings), 1)
+        self.assertIn("not installed", findings[0].message)
+
+
+class DeterminismTest(TreeTest):
+    def test_sleeps_in_tests_are_found(self):
+        for line in (
+            "std::this_thread::sleep_for(1ms);",
+            "absl::SleepFor(x);",
+            "usleep(5);",
+            "time.sleep(1)",
+        ):
+            with self.subTest(line):
+                self.assert_found(
+                    determinism.check, {"a_test.cc": line}, ("a_test.cc", 1)
+                )
+
+    def test_sleep_with_a_reason_or_outside_tests_is_fine(self):
+        self.assert_found(
+            determinism.check,
+            {
+                "a_test.cc": "usleep(5);  // waits: the kernel has no event\n"
+                "// waits: same\nusleep(5);\n",
+                "tests/b.py": "time.sleep(1)  # waits: no event\n",
+                "mycelium/base/waiter.cc": "usleep(5);\n",
+            },
+        )
+
+    def test_empty_reason_is_none(self):
+        self.assert_found(
+            determinism.check,
+            {"a_test.cc": "usleep(5);  // waits:\n"},
+            ("a_test.cc", 1),
+        )
+
+    def test_fixed_ports_are_found(self):
+        self.assert_found(
+            determinism.check,
+            {
+                "a_test.cc": 'Dial("127.0.0.1:9001");\n'
+                'Bind("localhost:0");\n'
+                "x = htons(80);\n"
+                'Parse("localhost:70");  // port: never bound\n'
+            },
+            ("a_test.cc", 1),
+            ("a_test.cc", 3),
+        )
+
+
+    def test_addresses_in_tests_of_the_topology_are_text(self):
+        text = 'Parse("localhost:70");\nusleep(5);\n'
+        path = "mycelium/topology/a_test.cc"
+        self.assert_found(determinism.check, {path: text}, (path, 2))
+
+
+class SizesTest(TreeTest):
+    def test_hard_caps_fail_and_one_line_less_does_not(self):
+        for suffix, maximum in ((".h", 400), (".cc", 700)):
+            with self.subTest(suffix):
+                path = "a" + suffix
+                self.assert_found(
+                    sizes.check, {path: "//\n" * (maximum + 1)}, (path, 0)
+                )
+                self.assert_found(sizes.check, {path: "//\n" * maximum})
+
+    def test_unusual_sizes_are_reported(self):
+        body = "  x();\n" * 60
+        tree = self.tree(
+            {
+                "a.h": "//\n" * 201,
+                "b.cc": "namespace n {\n"
+                + f"void Long() {{\n{body}}}\n"
+                + f"int Wrapped(int a,\n            int b) {{\n{body}}}\n"
+                + "void Short() {\n  x();\n}\n}\n",
+                "c.h": "//\n" * 200,
+            }
+        )
+        notes = sizes.report(tree)
+        self.assertEqual(
+            [note.split(" ")[0] for note in notes],
+            ["a.h:", "b.cc:2:", "b.cc:65:"],
+        )
+
+
+class MachinePathsTest(TreeTest):
+    def test_paths_of_one_machine_are_found(self):
+        # Put together here, or this file would be found itself.
+        for place in ("work", "root", "home"):
+            with self.subTest(place):
+                line = "cd " + "/" + place + "/x\n"
+                self.assert_found(
+                    machine_paths.check, {"a.sh": line}, ("a.sh", 1)
+                )
+
+    def test_relative_and_common_paths_are_fine(self):
+        text = "a/work" + "/b\n/usr/bin/x\n/tmp/y\n$X/root" + "/z\n"
+        self.assert_found(machine_paths.check, {"a.sh": text})
+
+
+if __name__ == "__main__":
+    unittest.main()
