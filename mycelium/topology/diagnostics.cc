@@ -23,11 +23,16 @@ absl::Status Diagnostics::ToStatus() const {
                      return std::tie(a->position.line, a->position.column) <
                             std::tie(b->position.line, b->position.column);
                    });
+  const size_t reported = std::min(sorted.size(), kErrorsMax);
   std::string text;
-  for (const Error* error : sorted) {
-    absl::StrAppend(&text, text.empty() ? "" : "\n",
-                    PositionText(file_name_, error->position), ": ",
-                    error->text);
+  for (size_t i = 0; i < reported; ++i) {
+    absl::StrAppend(&text, i == 0 ? "" : "\n",
+                    PositionText(file_name_, sorted[i]->position), ": ",
+                    sorted[i]->text);
+  }
+  if (reported < sorted.size()) {
+    absl::StrAppend(&text, "\n", file_name_, ": and ", sorted.size() - reported,
+                    " more errors");
   }
   return absl::InvalidArgumentError(text);
 }

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TOPOLOGY_DIAGNOSTICS_H_
 #define MYCELIUM_TOPOLOGY_DIAGNOSTICS_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,9 @@
 #include "mycelium/topology/source_position.h"
 
 namespace mycelium {
+
+// How many errors of one file are reported.
+inline constexpr size_t kErrorsMax = 1000;
 
 // Collects what is wrong with one file, so that its author sees all of it at
 // once.
@@ -29,7 +33,8 @@ class Diagnostics final {
 
   bool empty() const { return errors_.empty(); }
 
-  // OK, or INVALID_ARGUMENT with one line per error, in the file's order.
+  // OK, or INVALID_ARGUMENT with one line per error, in the file's order. Of
+  // more than kErrorsMax, the first ones and a line that counts the rest.
   absl::Status ToStatus() const;
 
  private:

@@ -70,7 +70,11 @@ bool SplitHostPort(absl::string_view text, std::string* host, int* port) {
 
 bool IsLoopback(absl::string_view host) {
   const std::string name = Normalized(host);
-  return name == "localhost" || name == "::1" || absl::StartsWith(name, "127.");
+  // A name such as 127.example.com can be anywhere.
+  const bool is_ipv4 =
+      name.find_first_not_of("0123456789.") == std::string::npos;
+  return name == "localhost" || name == "::1" ||
+         (is_ipv4 && absl::StartsWith(name, "127."));
 }
 
 }  // namespace mycelium

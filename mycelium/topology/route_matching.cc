@@ -8,10 +8,12 @@ namespace mycelium {
 NameIndex::NameIndex(const Topology& topology) {
   for (const TopologyNode& node : topology.nodes) {
     for (const std::string& service : node.services) {
+      if (service.empty()) continue;
       ends_.try_emplace(service, RouteEnd{false, &node, service});
     }
   }
   for (const TopologyNode& node : topology.nodes) {
+    if (node.name.empty()) continue;
     ends_.try_emplace(node.name, RouteEnd{false, &node, {}});
   }
 }

@@ -14,7 +14,9 @@ TableReader::TableReader(const TomlValue& table, absl::string_view where,
     : table_(table), where_(where), env_(env), diagnostics_(diagnostics) {}
 
 const TomlValue* TableReader::Find(absl::string_view key) {
-  known_.push_back(key);
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
+    known_.push_back(key);
+  }
   for (const TomlEntry& entry : table_.entries) {
     if (entry.key == key) return &entry.value;
   }

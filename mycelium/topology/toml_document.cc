@@ -9,6 +9,7 @@
 #include <toml++/toml.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace mycelium {
 namespace {
@@ -147,8 +148,11 @@ std::optional<TomlValue> ParseToml(absl::string_view text,
       toml::parse(std::string_view(text.data(), text.size()));
   if (result.failed()) {
     const toml::parse_error& error = result.error();
-    const std::string_view what = error.description();
-    diagnostics.Add(At(error.source()), "TOML", {what.data(), what.size()});
+    const std::string_view text_of_error = error.description();
+    absl::string_view what(text_of_error.data(), text_of_error.size());
+    // A macro means nothing to the author of a file.
+    absl::ConsumeSuffix(&what, " (TOML_MAX_NESTED_VALUES)");
+    diagnostics.Add(At(error.source()), "TOML", what);
     return std::nullopt;
   }
   return Convert(result.table());

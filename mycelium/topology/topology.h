@@ -135,7 +135,7 @@ std::string ContentDigest(const Topology& topology);
 std::string CanonicalText(const Topology& topology);
 
 // Bounds of a topology file; beyond them it is refused.
-inline constexpr size_t kTopologyBytesMax = 1 << 20;
+inline constexpr size_t kTopologyBytesMax = 256 << 10;
 inline constexpr size_t kNameBytesMax = 64;    // Of nodes and services.
 inline constexpr size_t kTopicBytesMax = 255;  // Of topics in routes.
 inline constexpr size_t kNodesMax = 1024;

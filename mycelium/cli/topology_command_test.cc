@@ -1,0 +1,123 @@
+#include "mycelium/cli/topology_command.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mycelium {
+namespace {
+
+class TopologyCommandTest : public testing::Test {
+ protected:
+  std::string Write(const std::string& text) {
+    const std::string path = testing::TempDir() + "/command.toml";
+    std::ofstream(path) << text;
+    return path;
+  }
+
+  CommandResult Run(const std::vector<std::string>& arguments) {
+    return RunCommand(
+        Sys::Real(), [](const std::string&) { return std::nullopt; },
+        arguments);
+  }
+
+  const std::string good_ =
+      "socket_dir = \"/run/m\"\n"
+      "[[nodes]]\nname = \"feed\"\nservices = [\"prices\", \"trades\"]\n"
+      "[[nodes]]\nname = \"brain\"\nservices = [\"strategy\"]\n"
+      "[[routes]]\ntopics = [\"t\"]\ndepth = 9\n";
+};
+
+TEST_F(TopologyCommandTest, CheckCountsWhatAGoodFileHas) {
+  const std::string file = Write(good_);
+  const CommandResult result = Run({"topology", "check", file});
+  EXPECT_EQ(result.exit_code, kExitOk);
+  EXPECT_EQ(result.err, "");
+  const std::string head = file + ": ok: 2 nodes, 3 services, 1 route\ndigest ";
+  EXPECT_EQ(result.out.substr(0, head.size()), head);
+  EXPECT_EQ(result.out.size(), head.size() + 64 + 1);
+}
+
+TEST_F(TopologyCommandTest, CheckPrintsEveryErrorToStandardError) {
+  const std::string file = Write("[[nodes]]\nname = \"\"\nport = 0\n");
+  const CommandResult result = Run({"topology", "check", file});
+  EXPECT_EQ(result.exit_code, kExitInvalid);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, file + ":2:8: [[nodes]]: name is empty\n" + file +
+                            ":3:8: [[nodes]]: port 0 is out of bounds; 1 to "
+                            "65535\n");
+}
+
+TEST_F(TopologyCommandTest, CheckNamesTheMissingFile) {
+  const CommandResult result = Run({"topology", "check", "/nowhere/t.toml"});
+  EXPECT_EQ(result.exit_code, kExitInvalid);
+  EXPECT_EQ(result.err, "/nowhere/t.toml: no such file\n");
+}
+
+TEST_F(TopologyCommandTest, ExplainPrintsTransportRuleAndSettings) {
+  const std::string file = Write(good_);
+  const std::string head =
+      "prices -> strategy\ntransport: unix\naddress: /run/m/brain.sock\n"
+      "rule: same host: default\noverflow: block\n";
+  const std::string tail =
+      "window: 16\nlane_bytes: 4194304\npublish_timeout: 1s\nretain: 5s\n"
+      "wait: adaptive\nspin: 50us\n";
+  EXPECT_EQ(Run({"topology", "explain", file, "prices", "strategy"}).out,
+            head + "depth: 1024\n" + tail);
+  EXPECT_EQ(
+      Run({"topology", "explain", file, "prices", "strategy", "--topic", "t"})
+          .out,
+      head + "depth: 9\n" + tail);
+  EXPECT_EQ(
+      Run({"topology", "explain", "--topic=t", file, "prices", "strategy"}).out,
+      head + "depth: 9\n" + tail);
+}
+
+TEST_F(TopologyCommandTest, ExplainNamesTheNearestService) {
+  const std::string file = Write(good_);
+  const CommandResult result =
+      Run({"topology", "explain", file, "prices", "stratgy"});
+  EXPECT_EQ(result.exit_code, kExitInvalid);
+  EXPECT_EQ(result.err,
+            file + ": no service or node \"stratgy\"; nearest: strategy\n");
+}
+
+TEST_F(TopologyCommandTest, WrongCommandLinesSayWhatIsKnown) {
+  struct Case {
+    std::vector<std::string> arguments;
+    std::string error;
+  };
+  const Case cases[] = {
+      {{}, "no command; known: topology"},
+      {{"topologie"}, "unknown command topologie; known: topology"},
+      {{"topology"}, "topology: no subcommand; known: check, explain"},
+      {{"topology", "show"},
+       "topology: unknown subcommand show; known: check, explain"},
+      {{"topology", "check"}, "topology check takes one FILE"},
+      {{"topology", "check", "a", "b"}, "topology check takes one FILE"},
+      {{"topology", "explain", "f", "a"},
+       "topology explain takes FILE FROM TO"},
+      {{"topology", "explain", "f", "a", "b", "--topic"},
+       "topology explain: --topic needs a value"},
+      {{"topology", "explain", "f", "a", "b", "--topics=x"},
+       "topology explain: unknown option --topics=x; known: --topic"},
+  };
+  for (const Case& wrong : cases) {
+    const CommandResult result = Run(wrong.arguments);
+    EXPECT_EQ(result.exit_code, kExitUsage);
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(result.err, "mycelium: " + wrong.error + "\n" + UsageText());
+  }
+}
+
+TEST_F(TopologyCommandTest, HelpIsNoError) {
+  const CommandResult result = Run({"--help"});
+  EXPECT_EQ(result.exit_code, kExitOk);
+  EXPECT_EQ(result.out, UsageText());
+}
+
+}  // namespace
+}  // namespace mycelium

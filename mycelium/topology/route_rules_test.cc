@@ -1,0 +1,227 @@
+#include "mycelium/topology/route_rules.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "mycelium/topology/topology_fixture.h"
+
+namespace mycelium {
+namespace {
+
+constexpr char kNodes[] = R"(insecure = true
+socket_dir = "/run/m"
+[[nodes]]
+name = "feed"
+services = ["prices", "trades"]
+[[nodes]]
+name = "brain"
+services = ["strategy"]
+[[nodes]]
+name = "far"
+services = ["ledger"]
+host = "10.0.1.10"
+port = 9001
+)";  // Ends with line 13.
+
+Topology Parsed(const std::string& text) {
+  absl::StatusOr<Topology> topology = ParseHere(text);
+  EXPECT_TRUE(topology.ok()) << topology.status();
+  return topology.ok() ? *std::move(topology) : Topology();
+}
+
+// "<transport> <address> <rule>"
+std::string Explained(const Topology& topology, const std::string& from,
+                      const std::string& to, const std::string& topic = "") {
+  const absl::StatusOr<Connection> connection =
+      Explain(topology, from, to, topic);
+  if (!connection.ok()) return connection.status().ToString();
+  return std::string(WordOf(connection->transport)) + " <" +
+         connection->address + "> " + connection->rule;
+}
+
+TEST(RouteRulesTest, ServicesOfOneNodeShareTheProcess) {
+  EXPECT_EQ(Explained(Parsed(kNodes), "prices", "trades"),
+            "inproc <> same node");
+}
+
+TEST(RouteRulesTest, NodesOfOneHostMeetAtTheSocketOfTheOther) {
+  const Topology topology = Parsed(kNodes);
+  EXPECT_EQ(Explained(topology, "prices", "strategy"),
+            "unix </run/m/brain.sock> same host: default");
+  EXPECT_EQ(Explained(topology, "brain", "feed"),
+            "unix </run/m/feed.sock> same host: default");
+}
+
+TEST(RouteRulesTest, NodesOfDifferentHostsMeetOverGrpc) {
+  const Topology topology = Parsed(kNodes);
+  EXPECT_EQ(Explained(topology, "prices", "ledger"),
+            "grpc <10.0.1.10:9001> different hosts");
+  EXPECT_EQ(Explained(topology, "ledger", "prices"),
+            "grpc <10.0.1.10:9001> different hosts; dialled by \"feed\"");
+}
+
+TEST(RouteRulesTest, UnknownNameIsNotFoundAndNamesTheNearest) {
+  const Topology topology = Parsed(kNodes);
+  EXPECT_EQ(Explain(topology, "price", "strategy").status(),
+            absl::NotFoundError(
+                "t.toml: no service or node \"price\"; nearest: prices"));
+  EXPECT_EQ(Explain(topology, "prices", "").status().code(),
+            absl::StatusCode::kNotFound);
+}
+
+TEST(RouteRulesTest, ShmIsParsedAndReportedAsNotAvailable) {
+  const std::string route =
+      std::string(kNodes) + "[[routes]]\nfrom = \"prices\"\n";
+  EXPECT_EQ(
+      Explained(Parsed(route + "transport = \"shm\"\n"), "prices", "strategy"),
+      "unix </run/m/brain.sock> routes[0] at t.toml:14:1; shm not available in "
+      "this build; unix");
+}
+
+TEST(RouteRulesTest, RouteOfATopicLeavesOtherTopicsAlone) {
+  const Topology topology = Parsed(std::string(kNodes) +
+                                   "[[routes]]\ntopics = [\"a\", \"b\"]\n"
+                                   "transport = \"unix\"\n");
+  EXPECT_EQ(Explained(topology, "prices", "strategy", "b"),
+            "unix </run/m/brain.sock> routes[0] at t.toml:14:1");
+  EXPECT_EQ(Explained(topology, "prices", "strategy", "c"),
+            "unix </run/m/brain.sock> same host: default");
+  EXPECT_EQ(Explained(topology, "prices", "strategy"),
+            "unix </run/m/brain.sock> same host: default");
+}
+
+TEST(RouteRulesTest, OpenRouteThatCannotApplySaysSo) {
+  const Topology topology =
+      Parsed(std::string(kNodes) + "[[routes]]\ntransport = \"unix\"\n");
+  EXPECT_EQ(Explained(topology, "prices", "ledger"),
+            "grpc <10.0.1.10:9001> different hosts; routes[0] at t.toml:14:1 "
+            "asks for unix, which needs one host");
+  const Topology grpc =
+      Parsed(std::string(kNodes) + "[[routes]]\ntransport = \"grpc\"\n");
+  EXPECT_EQ(Explained(grpc, "prices", "strategy"),
+            "unix </run/m/brain.sock> same host: default; routes[0] at "
+            "t.toml:14:1 asks for grpc, but neither node has a port");
+}
+
+TEST(RouteRulesTest, EndpointChoosesTheSocketOnOneHost) {
+  const Topology topology = Parsed(
+      "socket_dir = \"/run/m\"\n"
+      "[[nodes]]\nname = \"a\"\n"
+      "[[nodes]]\nname = \"b\"\n"
+      "endpoint = { kind = \"unix\", addr = \"/run/own.sock\" }\n");
+  EXPECT_EQ(Explained(topology, "a", "b"),
+            "unix </run/own.sock> endpoint of node \"b\" at t.toml:6:36");
+  EXPECT_EQ(Explained(topology, "b", "a"),
+            "unix </run/m/a.sock> endpoint of node \"b\" at t.toml:6:36");
+}
+
+TEST(RouteRulesTest, GrpcEndpointChangesNothingOnOneHost) {
+  const Topology topology = Parsed(
+      "socket_dir = \"/run/m\"\n"
+      "[[nodes]]\nname = \"a\"\n"
+      "[[nodes]]\nname = \"b\"\n"
+      "endpoint = { kind = \"tcp\", addr = \"127.0.0.1:9001\" }\n");
+  EXPECT_EQ(Explained(topology, "a", "b"),
+            "unix </run/m/b.sock> same host: default");
+}
+
+TEST(RouteRulesTest, DefaultTransportIsUsedOnOneHost) {
+  const Topology topology = Parsed(
+      "[[nodes]]\nname = \"a\"\nport = 9001\n"
+      "[[nodes]]\nname = \"b\"\nport = 9002\nhost = \"::1\"\n"
+      "[defaults]\ntransport = \"tcp\"\n");
+  EXPECT_EQ(Explained(topology, "a", "b"),
+            "grpc <[::1]:9002> [defaults] at t.toml:9:13");
+  EXPECT_EQ(Explained(topology, "b", "a"),
+            "grpc <127.0.0.1:9001> [defaults] at t.toml:9:13");
+}
+
+TEST(RouteRulesTest, MostSpecificRouteWinsForEachSettingSeparately) {
+  const Topology topology = Parsed(std::string(kNodes) + R"(
+[defaults]
+depth = 1
+window = 1
+[[routes]]
+from = "prices"
+to = "strategy"
+topics = ["t"]
+depth = 4
+[[routes]]
+from = "prices"
+to = "strategy"
+depth = 3
+overflow = "fail"
+[[routes]]
+to = "strategy"
+depth = 2
+overflow = "latest"
+retain = "9s"
+)");
+  const RouteSettings topic = SettingsFor(topology, "prices", "strategy", "t");
+  EXPECT_EQ(topic.depth, 4);
+  EXPECT_EQ(topic.overflow, Overflow::kFail);
+  EXPECT_EQ(topic.retain, absl::Seconds(9));
+  EXPECT_EQ(topic.window, 1);
+  EXPECT_EQ(SettingsFor(topology, "prices", "strategy").depth, 3);
+  EXPECT_EQ(SettingsFor(topology, "trades", "strategy").depth, 2);
+  EXPECT_EQ(SettingsFor(topology, "prices", "ledger").depth, 1);
+  EXPECT_EQ(SettingsFor(topology, "nobody", "strategy").depth, 2);
+  EXPECT_EQ(SettingsFor(topology, "nobody", "strategy").overflow,
+            Overflow::kLatest);
+}
+
+TEST(RouteRulesTest, ServiceIsMoreSpecificThanItsNode) {
+  const Topology topology = Parsed(std::string(kNodes) + R"(
+[[routes]]
+from = "prices"
+depth = 7
+[[routes]]
+from = "feed"
+depth = 8
+)");
+  EXPECT_EQ(SettingsFor(topology, "prices", "strategy").depth, 7);
+  EXPECT_EQ(SettingsFor(topology, "trades", "strategy").depth, 8);
+  EXPECT_EQ(SettingsFor(topology, "feed", "strategy").depth, 8);
+}
+
+TEST(RouteRulesTest, ServiceGoesBeforeANodeOfTheSameName) {
+  const Topology topology = Parsed(R"(
+[[nodes]]
+name = "x"
+services = ["y"]
+[[nodes]]
+name = "y"
+services = ["x"]
+[[routes]]
+from = "x"
+depth = 5
+)");
+  EXPECT_EQ(topology.FindServiceOrNode("x")->name, "y");
+  EXPECT_EQ(SettingsFor(topology, "x", "y").depth, 5);
+  EXPECT_EQ(SettingsFor(topology, "y", "x").depth, 1024);
+}
+
+TEST(RouteRulesTest, RoutesThatAgreeAreNoConflict) {
+  EXPECT_TRUE(ParseHere(std::string(kNodes) + R"(
+[[routes]]
+from = "prices"
+depth = 2
+[[routes]]
+to = "strategy"
+depth = 2
+wait = "spin"
+[[routes]]
+from = "trades"
+depth = 3
+topics = ["a"]
+[[routes]]
+from = "trades"
+depth = 4
+topics = ["b"]
+)")
+                  .ok());
+}
+
+}  // namespace
+}  // namespace mycelium

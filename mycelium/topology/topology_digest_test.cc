@@ -1,0 +1,73 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "mycelium/topology/topology_fixture.h"
+
+namespace mycelium {
+namespace {
+
+constexpr char kText[] =
+    "[[nodes]]\nname = \"a\"\nservices = [\"s\", \"t\"]\n"
+    "[[nodes]]\nname = \"b\"\nservices = [\"u\"]\n"
+    "[[routes]]\nfrom = \"s\"\ntopics = [\"x\", \"y\"]\ndepth = 3\n";
+
+std::string DigestOf(const std::string& text) {
+  const absl::StatusOr<Topology> topology = ParseHere(text);
+  EXPECT_TRUE(topology.ok()) << topology.status();
+  return topology.ok() ? ContentDigest(*topology) : "";
+}
+
+TEST(TopologyDigestTest, OrderLayoutAndCommentsDoNotMatter) {
+  EXPECT_EQ(DigestOf(kText),
+            DigestOf("# A comment.\n"
+                     "[[routes]]\ntopics = [\"y\", \"x\"]\ndepth=3\n"
+                     "from = \"s\"\n"
+                     "[[nodes]]\nservices = [\"u\"]\nname = \"b\"\n"
+                     "[[nodes]]\nservices = [\"t\",\n \"s\"]\nname = 'a'\n"));
+}
+
+TEST(TopologyDigestTest, DefaultSocketDirOfAMachineDoesNotMatter) {
+  EXPECT_EQ(ContentDigest(*ParseHere(kText)),
+            ContentDigest(*ParseHere(kText, {{"XDG_RUNTIME_DIR", "/run/u"}})));
+}
+
+TEST(TopologyDigestTest, EveryMeaningMatters) {
+  const std::string digest = DigestOf(kText);
+  for (const char* more :
+       {"[[nodes]]\nname = \"c\"\n", "[[routes]]\nretain = \"1s\"\n",
+        "[defaults]\ndepth = 3\n", "[defaults]\ntransport = \"unix\"\n",
+        "[limits]\nlinks = 3\n", "[limits]\nkeepalive = \"3s\"\n"}) {
+    EXPECT_NE(digest, DigestOf(std::string(kText) + more)) << more;
+  }
+  for (const char* top :
+       {"insecure = true\n", "allow_uids = [3]\n", "allow_anonymous = true\n",
+        "socket_dir = \"/x\"\n"}) {
+    EXPECT_NE(digest, DigestOf(std::string(top) + kText)) << top;
+  }
+}
+
+TEST(TopologyDigestTest, NamesCannotBeTakenForOtherFacts) {
+  EXPECT_NE(DigestOf("[[nodes]]\nname = 'a'\nservices = ['s', 't']\n"),
+            DigestOf("[[nodes]]\nname = 'a'\nservices = ['s\",\"t']\n"));
+}
+
+TEST(TopologyDigestTest, TextAndDigestArePinned) {
+  const absl::StatusOr<Topology> topology =
+      ParseHere("[[nodes]]\nname = \"a\"\nservices = [\"s\"]\n");
+  ASSERT_TRUE(topology.ok());
+  EXPECT_EQ(CanonicalText(*topology),
+            "mycelium topology 1\n"
+            "access allow_uids=[] allow_anonymous=0 insecure=0 tls=0 "
+            "require_client_certificate=0 schema=exact\n"
+            "defaults overflow=block depth=1024 window=16 lane_bytes=4194304 "
+            "publish_timeout=1s retain=5s wait=adaptive spin=50us\n"
+            "limits handshake=2s frame_bytes_max=2097152 links=256 "
+            "reconnect_min=10ms reconnect_max=2s keepalive=10s\n"
+            "node \"a\" services=[\"s\"] host=\"\" port=0\n");
+  EXPECT_EQ(ContentDigest(*topology),
+            "57768641ef069a2baacd9d219c13e8829bb727ef5d9c889693c9616b363d188a");
+}
+
+}  // namespace
+}  // namespace mycelium
