@@ -90,8 +90,8 @@ void EventLoop::Unwatch(int fd) {
   environment_.sys.EpollCtl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
-bool EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
-  MutexLock lock(run_mutex_);
+EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
+  if (!run_mutex_.TryLock()) return Ran::kOtherThread;
   runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   bool ran = RunDue();
   if (!ran && spin_ns > 0) {
@@ -102,7 +102,8 @@ bool EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   ran |= RunReady(ran ? 0 : deadline);
   ran |= RunDue();
   runner_.store(std::thread::id(), std::memory_order_relaxed);
-  return ran;
+  run_mutex_.Unlock();
+  return ran ? Ran::kSomething : Ran::kNothing;
 }
 
 void EventLoop::Wake() {

@@ -20,8 +20,7 @@
 namespace mycelium {
 
 // Waits for descriptors, timers and posted tasks, and runs what is due, always
-// on one thread at a time: whichever calls RunOnce(). A second thread that
-// calls RunOnce() meanwhile waits for its turn.
+// on one thread at a time: whichever calls RunOnce().
 //
 // Thread safety: Post, RunAt, Cancel, Rewatch, Wake and RunOnce may be called
 // from any thread; Watch and Unwatch only from within RunOnce, or while nothing
@@ -69,8 +68,9 @@ class EventLoop final {
 
   // Runs what is due. If nothing was, waits for something until `deadline`,
   // spinning over the handlers' Poll() for the first `spin_ns` of that.
-  // Returns whether anything ran.
-  bool RunOnce(TimeNs deadline, int64_t spin_ns);
+  // Returns at once if another thread runs the loop.
+  enum class Ran { kNothing, kSomething, kOtherThread };
+  Ran RunOnce(TimeNs deadline, int64_t spin_ns);
 
   // Makes a waiting RunOnce() return.
   void Wake();

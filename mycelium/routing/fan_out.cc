@@ -53,7 +53,7 @@ bool FanOut::ClaimAll(const Payload& payload, Claims* claims,
                       Obstacle* obstacle) {
   constexpr size_t kUnknown = std::numeric_limits<size_t>::max();
   size_t payload_bytes = kUnknown;
-  for (const Route& route : routes_) {
+  for (const PublishRoute& route : routes_) {
     if (route.subscription != nullptr &&
         route.subscription->options().mode == DeliveryMode::kInline) {
       const Gate::Entry entry = route.subscription->gate().TryEnter();
@@ -76,7 +76,7 @@ bool FanOut::ClaimAll(const Payload& payload, Claims* claims,
   return true;
 }
 
-bool FanOut::ClaimLane(const Route& route, const Payload& payload,
+bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
                        size_t payload_bytes, Claims* claims,
                        Obstacle* obstacle) {
   Claim claim;
@@ -219,12 +219,14 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
                            absl::FormatDuration(options_.publish_timeout)));
 }
 
-void FanOut::SetRoutes(std::vector<Route> routes) {
-  std::sort(routes.begin(), routes.end(), [](const Route& a, const Route& b) {
+void FanOut::SetRoutes(std::vector<PublishRoute> routes,
+                       absl::FunctionRef<void()> settle) {
+  std::sort(routes.begin(), routes.end(), [](const PublishRoute& a, const PublishRoute& b) {
     return a.lane->order() < b.lane->order();
   });
   MutexLock lock(mutex_);
   routes_.swap(routes);
+  settle();
 }
 
 void FanOut::SetWithoutRoutes(absl::Status status) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "mycelium/base/environment.h"
@@ -23,7 +24,7 @@
 namespace mycelium {
 
 // One way that a publisher's messages take, to one or more subscriptions.
-struct Route {
+struct PublishRoute {
   // Of this process; null for a link's lane.
   std::shared_ptr<Subscription> subscription;
 
@@ -70,8 +71,9 @@ class FanOut final {
   //   FAILED_PRECONDITION  the publisher was closed
   absl::Status Publish(const Payload& payload);
 
-  // Replaces the routes. Returns when no thread uses the old ones.
-  void SetRoutes(std::vector<Route> routes);
+  // Replaces the routes. Returns when no thread uses the old ones. Calls
+  // `settle` in between, while nothing is published.
+  void SetRoutes(std::vector<PublishRoute> routes, absl::FunctionRef<void()> settle);
 
   // What Publish() returns while there is no route. OK, the default, counts the
   // message as dropped[no_subscriber].
@@ -91,7 +93,7 @@ class FanOut final {
 
   // A message's hold on one route, between claim and delivery.
   struct Claim {
-    const Route* route = nullptr;          // Valid under the lock.
+    const PublishRoute* route = nullptr;          // Valid under the lock.
     Subscription* subscription = nullptr;  // Entered, or to drain.
     FlowCounters* flow = nullptr;          // Of `subscription`.
     Lane* lane = nullptr;                  // Claimed; null if entered.
@@ -113,7 +115,7 @@ class FanOut final {
 
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool ClaimLane(const Route& route, const Payload& payload,
+  bool ClaimLane(const PublishRoute& route, const Payload& payload,
                  size_t payload_bytes, Claims* claims, Obstacle* obstacle) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AbandonAll(Claims* claims);
   void CommitAll(const Payload& payload, int64_t time_ns, Claims* claims)
@@ -130,7 +132,7 @@ class FanOut final {
   const Options options_;
 
   Mutex mutex_;  // Held from the first claim to the last commit.
-  std::vector<Route> routes_ ABSL_GUARDED_BY(mutex_);
+  std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);

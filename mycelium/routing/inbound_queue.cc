@@ -85,11 +85,12 @@ void InboundQueue::Close(absl::FunctionRef<void(const FrameView&)> visit) {
 void InboundQueue::Notify() {
   event_.Notify(environment_.waiter);
   // Pairs with ArmDescriptor(): the commit came before this read-modify-write.
-  if (descriptor_number_.load(std::memory_order_relaxed) >= 0 &&
-      descriptor_armed_.exchange(false)) {
-    const uint64_t one = 1;
-    environment_.sys.Write(descriptor_number_.load(), &one, sizeof one);
-  }
+  if (has_descriptor() && descriptor_armed_.exchange(false)) MakeReadable();
+}
+
+void InboundQueue::MakeReadable() {
+  const uint64_t one = 1;
+  environment_.sys.Write(descriptor_number_.load(), &one, sizeof one);
 }
 
 absl::StatusOr<int> InboundQueue::Descriptor() {

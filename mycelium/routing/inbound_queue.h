@@ -72,6 +72,11 @@ class InboundQueue final {
   // returned true. Made at the first call.
   absl::StatusOr<int> Descriptor();
 
+  bool has_descriptor() const {
+    return descriptor_number_.load(std::memory_order_relaxed) >= 0;
+  }
+  void MakeReadable();
+
   // Clears the descriptor. True: no frame is there, so the next one makes it
   // readable. False: take what is there first.
   bool ArmDescriptor();

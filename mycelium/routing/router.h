@@ -5,7 +5,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -62,6 +64,9 @@ class Router final {
   // What a peer's Subscribe, Unsubscribe and CanonicalText messages ask for.
   void AddRemote(Link& link, const v1::Subscribe& subscribe);
   void RemoveRemote(Link& link, uint32_t subscription);
+  // The peer has said again, on a new connection, all that it subscribes to:
+  // what it did not say is over.
+  void EndOfSubscriptions(Link& link);
   void ExplainRefusal(Link& link, const v1::CanonicalText& text);
 
   // A connection to the same process as before is up: tells it again what it
@@ -97,8 +102,9 @@ class Router final {
     v1::Subscribe subscribe;
     Digest digest;
     std::shared_ptr<Lane> lane;
-    std::string difference;  // Once the peer has explained a refusal.
-    std::map<const FanOut*, Digest> refused_by;
+    std::string canonical_text;  // Once the peer has explained a refusal.
+    std::set<const FanOut*> refused_by;
+    bool said = true;  // On the connection that is up.
   };
 
   // One publisher's messages to one subscription: the counters, and where
@@ -112,7 +118,7 @@ class Router final {
     Link* link = nullptr;
     uint32_t subscription = 0;
     std::shared_ptr<Lane> lane;
-    uint64_t from_sequence = 0;
+    uint64_t from_sequence = 0;   // In the lane; 0: not settled yet.
     uint64_t until_sequence = 0;  // 0: still open.
   };
 
@@ -134,10 +140,10 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MatchLocal(Publisher& publisher,
                   const std::shared_ptr<Subscription>& subscription,
-                  std::vector<Route>* routes, Deferred* deferred)
+                  std::vector<PublishRoute>* routes, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MatchRemote(Publisher& publisher, Remote& remote,
-                   std::vector<Route>* routes, Deferred* deferred)
+                   std::vector<PublishRoute>* routes, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -133,6 +133,28 @@ void Subscription::FinishSpilled(const FrameView& frame) {
   DestroyObject(frame);
   spill_reader_->Release();
   lane_->NotifyReleased();
+  // Pairs with the exchange in CallWhenRoom(): whichever comes second sees what
+  // the other did before.
+  if (has_room_callbacks_.exchange(false)) RunRoomCallbacks();
+}
+
+void Subscription::CallWhenRoom(size_t frame_bytes,
+                                std::function<void()> callback) {
+  {
+    MutexLock lock(room_mutex_);
+    room_callbacks_.push_back(std::move(callback));
+    has_room_callbacks_.exchange(true);
+  }
+  if (lane_->HasRoom(frame_bytes)) RunRoomCallbacks();
+}
+
+void Subscription::RunRoomCallbacks() {
+  std::vector<std::function<void()>> callbacks;
+  {
+    MutexLock lock(room_mutex_);
+    callbacks.swap(room_callbacks_);
+  }
+  for (const auto& callback : callbacks) callback();
 }
 
 bool Subscription::RunNext() {

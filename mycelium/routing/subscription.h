@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "mycelium/routing/inbound_queue.h"
 #include "mycelium/base/gate.h"
 #include "mycelium/routing/local_frame.h"
+#include "mycelium/topology/settings.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/lane/ledger.h"
 
@@ -53,6 +55,7 @@ class Subscription final : public Lane::Doorbell {
     std::string name;
     MessageType type;
     DeliveryMode mode = DeliveryMode::kInline;
+    std::optional<Overflow> overflow;  // None: as the topology says.
     size_t lane_bytes = 0;
     size_t frame_bytes_max = 0;
   };
@@ -84,6 +87,10 @@ class Subscription final : public Lane::Doorbell {
   // Takes the next queued message and handles it with this subscription's
   // handler. Returns false if there was none. One thread at a time.
   bool RunNext();
+
+  // Calls `callback` once, from any thread, as soon as lane() has room for a
+  // frame of that size; at once if it has. For an inline subscription.
+  void CallWhenRoom(size_t frame_bytes, std::function<void()> callback);
 
   // Whether only the calling thread makes room in lane(): it is inside the
   // handler, or it is the one that takes from the queue.
@@ -127,6 +134,7 @@ class Subscription final : public Lane::Doorbell {
   void DrainSpill();
   void DropSpilled();
   void FinishSpilled(const FrameView& frame);
+  void RunRoomCallbacks();
   void DropFrame(const FrameView& frame);
   FlowCounters& CachedFlow(const Origin& origin);
   void ReportHandlerError(const char* what);
@@ -144,6 +152,11 @@ class Subscription final : public Lane::Doorbell {
   std::atomic<std::thread::id> consumer_{};
 
   Mutex drop_mutex_;
+
+  Mutex room_mutex_;
+  std::vector<std::function<void()>> room_callbacks_
+      ABSL_GUARDED_BY(room_mutex_);
+  std::atomic<bool> has_room_callbacks_{false};
 
   mutable Mutex flows_mutex_;
   std::map<const Origin*, std::shared_ptr<FlowCounters>> flows_

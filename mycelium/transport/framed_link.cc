@@ -77,6 +77,26 @@ void FramedLink::Abandon() {
   for (auto& [id, out] : out_lanes_) out->lane->Close();
 }
 
+void FramedLink::Forget() {
+  peer_incarnation_ = 0;
+  MutexLock lock(lanes_mutex_);
+  DropLanes();
+}
+
+void FramedLink::DropLanes() {
+  inbound_.Clear();
+  for (auto& [id, out] : out_lanes_) {
+    out->lane->Close();
+    retired_.push_back(std::move(out));
+  }
+  out_lanes_.clear();
+}
+
+uint64_t FramedLink::NextSequence(uint32_t lane) const {
+  InboundLanes::Expected expected;
+  return inbound_.Find(lane, &expected) ? expected.sequence : 0;
+}
+
 void FramedLink::ResetLanes(const v1::Hello& peer, bool resumed) {
   std::map<uint32_t, v1::LaneProgress> progress;
   if (peer.resume_incarnation() == options_.incarnation) {
@@ -86,13 +106,7 @@ void FramedLink::ResetLanes(const v1::Hello& peer, bool resumed) {
   }
   MutexLock lock(lanes_mutex_);
   if (!resumed) {
-    inbound_.Clear();
-    // The owner closes the lanes of the process that is gone in OnUp().
-    for (auto& [id, out] : out_lanes_) {
-      out->lane->Close();
-      retired_.push_back(std::move(out));
-    }
-    out_lanes_.clear();
+    DropLanes();
     return;
   }
   inbound_.ForgetTold();
@@ -187,8 +201,7 @@ std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> FramedLink::Committed()
 void FramedLink::NoteHandled(uint32_t lane, uint64_t position) {
   if (inbound_.NoteHandled(lane, position) ||
       ack_asked_.load(std::memory_order_relaxed)) {
-    ack_now_.store(true, std::memory_order_relaxed);
-    Kick();
+    SendAcks();
   } else {
     ScheduleAcks();
   }
@@ -292,6 +305,9 @@ void FramedLink::ComposeAcks() {
   const bool wanted = ack_now_.exchange(false, std::memory_order_relaxed);
   // Riding along costs little; alone they wait until they are wanted.
   if (!wanted && outgoing_.done()) return;
+  if (ack_asked_.load(std::memory_order_relaxed) && inbound_.AllHandled()) {
+    ack_asked_.store(false, std::memory_order_relaxed);
+  }
   inbound_.TakeAcks(&outgoing_.acks);
   if (outgoing_.acks.empty()) return;
   const size_t bytes = outgoing_.acks.size() * sizeof(AckEntry);
@@ -387,14 +403,18 @@ void FramedLink::Flush() {
   SendControl(control);
 }
 
+void FramedLink::SendAcks() {
+  ack_now_.store(true, std::memory_order_relaxed);
+  Kick();
+}
+
 void FramedLink::ScheduleAcks() {
   if (ack_timer_set_.exchange(true)) return;
   loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs,
               [this, alive = alive_] {
                 if (!*alive) return;
                 ack_timer_set_.store(false);
-                ack_now_.store(true, std::memory_order_relaxed);
-                Kick();
+                SendAcks();
               });
 }
 
@@ -418,8 +438,7 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
   const uint64_t untold = inbound_.UntoldBytes();
   if (untold >= kAckBytes ||
       (untold > 0 && ack_asked_.load(std::memory_order_relaxed))) {
-    ack_now_.store(true, std::memory_order_relaxed);
-    Kick();
+    SendAcks();
   } else if (untold > 0) {
     ScheduleAcks();
   }
@@ -443,8 +462,7 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       break;  // The owner lets go of it, then CloseInbound().
     case v1::Control::kAckRequest:
       ack_asked_.store(true);
-      ack_now_.store(true, std::memory_order_relaxed);
-      Kick();
+      SendAcks();
       return absl::OkStatus();
     case v1::Control::BODY_NOT_SET:
       // A newer peer says something that may be ignored.

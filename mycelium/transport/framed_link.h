@@ -71,6 +71,13 @@ class FramedLink final : public Link,
   // stay.
   void Detach();
 
+  // Lets go of the process at the other end: drops every lane in both
+  // directions. The next connection starts anew. REQUIRES: not up.
+  void Forget();
+
+  // The sequence that the next frame of a lane of the peer has.
+  uint64_t NextSequence(uint32_t lane) const;
+
   // Ends the link for good: closes every lane, after which nothing is sent.
   void Abandon();
 
@@ -86,6 +93,9 @@ class FramedLink final : public Link,
   // The position behind the last committed frame, for each open lane.
   std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> Committed() const;
 
+  // Sends what can be acknowledged now.
+  void SendAcks();
+
   // Notified when the peer has handled something.
   EventCount& handled_event() { return handled_event_; }
 
@@ -94,6 +104,7 @@ class FramedLink final : public Link,
 
   // Link:
   const std::string& peer() const override { return options_.peer; }
+  absl::string_view transport() const override { return options_.transport; }
   absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription) override;
   void CloseLane(const Lane& lane) override;
@@ -160,6 +171,7 @@ class FramedLink final : public Link,
   // On the loop.
   void Break(const absl::Status& status);
   void ResetLanes(const v1::Hello& peer, bool resumed);
+  void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void CloseIfDrained(OutLane& out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void OnLaneOpen(const v1::LaneOpen& open);
@@ -169,7 +181,7 @@ class FramedLink final : public Link,
   absl::Status OnControlRecord(absl::Span<const std::byte> body) override;
   absl::Status OnAckRecord(absl::Span<const std::byte> body) override;
   absl::Status OnDataRecord(uint32_t lane, uint64_t position) override;
-  FrameStep OnFrameBytes(absl::Span<const std::byte> bytes) override;
+  RecordReader::FrameStep OnFrameBytes(absl::Span<const std::byte> bytes) override;
 
   // Channel::Handler:
   size_t OnBytes(absl::Span<const std::byte> bytes) override;

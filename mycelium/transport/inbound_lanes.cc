@@ -81,6 +81,14 @@ uint64_t InboundLanes::UntoldBytes() const {
   return untold_bytes_;
 }
 
+bool InboundLanes::AllHandled() const {
+  MutexLock lock(mutex_);
+  for (const auto& [id, state] : lanes_) {
+    if (state.handled < state.received) return false;
+  }
+  return true;
+}
+
 void InboundLanes::ForgetTold() {
   MutexLock lock(mutex_);
   for (auto& [id, state] : lanes_) state.told_received = state.told_handled = 0;

@@ -42,6 +42,9 @@ class InboundLanes final {
   // How many bytes the peer has not been told of.
   uint64_t UntoldBytes() const;
 
+  // Whether all that has arrived is handled.
+  bool AllHandled() const;
+
   // Forgets what was told: the connection that carried it may have lost it.
   void ForgetTold();
 

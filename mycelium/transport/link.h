@@ -37,6 +37,9 @@ class Link {
   // The other node, by its name in the topology.
   virtual const std::string& peer() const = 0;
 
+  // The word for what carries it: "unix".
+  virtual absl::string_view transport() const = 0;
+
   // A lane to that subscription of the peer; 0 for the lane of all inline
   // ones, which is made once. The peer learns of it before its first frame.
   virtual absl::StatusOr<std::shared_ptr<Lane>> OpenLane(

@@ -1,0 +1,83 @@
+#include "mycelium/bus/connector.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace mycelium {
+
+Connector::~Connector() { loop_.Cancel(timer_); }
+
+void Connector::Redial() {
+  failures_ = 0;
+  last_failure_.clear();
+  loop_.Cancel(timer_);
+  if (handshake_ == nullptr) Dial();
+}
+
+void Connector::Dial() {
+  const std::optional<v1::Hello> hello = callbacks_.hello(*this);
+  if (!hello.has_value()) {
+    DialLater();
+    return;
+  }
+  absl::StatusOr<std::unique_ptr<Channel>> channel =
+      transport_.Dial(options_.address);
+  if (!channel.ok()) {
+    Fail(channel.status());
+    return;
+  }
+  handshake_ = Handshake::Dial(
+      environment_, loop_, *std::move(channel), *hello,
+      DeadlineAfter(environment_.clock.NowNs(), options_.handshake),
+      [this](absl::StatusOr<Handshake::Established> established) {
+        OnHandshake(std::move(established));
+      });
+}
+
+void Connector::OnHandshake(
+    absl::StatusOr<Handshake::Established> established) {
+  // We are inside its callback: it goes when that is over.
+  loop_.Post([done = std::shared_ptr<Handshake>(std::move(handshake_))] {});
+  if (!established.ok()) {
+    Fail(established.status());
+    return;
+  }
+  if (!options_.expected_peer.empty() &&
+      established->peer.node() != options_.expected_peer) {
+    established->channel->Close();
+    Fail(absl::FailedPreconditionError(
+        absl::StrCat("node \"", established->peer.node(), "\" answers at ",
+                     options_.address, ", expected \"",
+                     options_.expected_peer, "\"")));
+    return;
+  }
+  failures_ = 0;
+  last_failure_.clear();
+  if (!callbacks_.on_established(*this, *std::move(established))) DialLater();
+}
+
+void Connector::Fail(const absl::Status& status) {
+  if (std::string(status.message()) != last_failure_) {
+    last_failure_ = std::string(status.message());
+    callbacks_.on_failure(*this, status);
+  }
+  ++failures_;
+  DialLater();
+}
+
+void Connector::DialLater() {
+  // Twice as long each time, up to the maximum, and between half and all of
+  // that.
+  const int64_t min_ns = absl::ToInt64Nanoseconds(options_.reconnect_min);
+  const int64_t max_ns = absl::ToInt64Nanoseconds(options_.reconnect_max);
+  const int64_t longest =
+      std::min(max_ns, min_ns << std::min(failures_, 20));
+  const int64_t wait =
+      longest / 2 + static_cast<int64_t>(random_.Below(longest / 2 + 1));
+  loop_.Cancel(timer_);
+  timer_ = loop_.RunAt(environment_.clock.NowNs() + wait, [this] { Dial(); });
+}
+
+}  // namespace mycelium

@@ -1,0 +1,79 @@
+#ifndef MYCELIUM_BUS_CONNECTOR_H_
+#define MYCELIUM_BUS_CONNECTOR_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/base/random.h"
+#include "mycelium/transport/handshake.h"
+#include "mycelium/transport/transport.h"
+
+namespace mycelium {
+
+// Dials one address until it has a connection, and again when that is lost.
+// Between tries it waits, twice as long after each failure, with jitter, so
+// that many nodes do not return at once.
+//
+// Thread safety: on the loop.
+class Connector final {
+ public:
+  struct Options {
+    std::string address;
+    std::string expected_peer;  // Empty: whoever answers.
+    absl::Duration reconnect_min;
+    absl::Duration reconnect_max;
+    absl::Duration handshake;
+  };
+  struct Callbacks {
+    // What to say to the peer; none if no connection is wanted now.
+    std::function<std::optional<v1::Hello>(const Connector&)> hello;
+    // True: the connection is used, and the connector rests until Redial().
+    std::function<bool(Connector&, Handshake::Established)> on_established;
+    // A try has failed. Told once for each reason, not at every try.
+    std::function<void(Connector&, const absl::Status&)> on_failure;
+  };
+
+  Connector(Environment& environment, EventLoop& loop, Transport& transport,
+            Random& random, Options options, Callbacks callbacks)
+      : environment_(environment),
+        loop_(loop),
+        transport_(transport),
+        random_(random),
+        options_(std::move(options)),
+        callbacks_(std::move(callbacks)) {}
+  ~Connector();
+
+  // Starts, or starts again after the connection was lost.
+  void Redial();
+
+  // Whether a Hello of ours is under way.
+  bool in_handshake() const { return handshake_ != nullptr; }
+  const Options& options() const { return options_; }
+  Transport& transport() const { return transport_; }
+
+ private:
+  void Dial();
+  void DialLater();
+  void OnHandshake(absl::StatusOr<Handshake::Established> established);
+  void Fail(const absl::Status& status);
+
+  Environment& environment_;
+  EventLoop& loop_;
+  Transport& transport_;
+  Random& random_;
+  const Options options_;
+  const Callbacks callbacks_;
+  std::unique_ptr<Handshake> handshake_;
+  uint64_t timer_ = 0;
+  int failures_ = 0;
+  std::string last_failure_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_CONNECTOR_H_

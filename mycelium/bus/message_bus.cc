@@ -1,0 +1,115 @@
+#include "mycelium/bus/message_bus.h"
+
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "mycelium/bus/node_registry.h"
+#include "mycelium/base/random.h"
+
+namespace mycelium {
+
+absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::FromTopology(
+    const std::string& path, const std::string& service,
+    const BusOptions& options) {
+  absl::StatusOr<std::shared_ptr<NodeRuntime>> node =
+      NodeRegistry::Get().Join(path, service, options);
+  if (!node.ok()) return node.status();
+  if (absl::Status added = (*node)->AddService(service, options.schema_digest);
+      !added.ok()) {
+    return added;
+  }
+  std::unique_ptr<MessageBus> bus(new MessageBus(*node, service));
+  if (absl::Status started = (*node)->Start(); !started.ok()) return started;
+  return bus;
+}
+
+absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::Create(
+    const BusOptions& options) {
+  std::string name = options.node;
+  if (name.empty()) {
+    Random random(SeedFrom(*options.environment));
+    name = absl::StrFormat("anonymous-%016x", random.Next64());
+  }
+  absl::StatusOr<std::shared_ptr<NodeRuntime>> node =
+      NodeRuntime::Create(options, name, nullptr);
+  if (!node.ok()) return node.status();
+  if (absl::Status added = (*node)->AddService(name, options.schema_digest);
+      !added.ok()) {
+    return added;
+  }
+  return std::unique_ptr<MessageBus>(new MessageBus(*node, name));
+}
+
+MessageBus::~MessageBus() { node_->RemoveService(service_); }
+
+absl::StatusOr<mycelium::RawPublisher> MessageBus::RawPublisher(
+    const MessageType& type, const std::string& service,
+    const PublisherOptions& options) {
+  auto kept = std::make_shared<const MessageType>(type);
+  absl::StatusOr<std::shared_ptr<FanOut>> fan_out =
+      node_->AddPublisher(service_, service, *kept, options);
+  if (!fan_out.ok()) return fan_out.status();
+  return mycelium::RawPublisher(node_, *std::move(fan_out), std::move(kept));
+}
+
+absl::StatusOr<SubscriptionHandle> MessageBus::SubscribePayload(
+    const MessageType& type, MessageHandler handler,
+    const SubscriberOptions& options) {
+  absl::StatusOr<std::shared_ptr<Subscription>> subscription =
+      node_->AddSubscription(service_, type, options.delivery, options,
+                             std::move(handler));
+  if (!subscription.ok()) return subscription.status();
+  return SubscriptionHandle(node_, *std::move(subscription));
+}
+
+absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeRaw(
+    const MessageType& type,
+    std::function<void(absl::Span<const std::byte>, const MessageInfo&)>
+        handler,
+    const SubscriberOptions& options) {
+  return SubscribePayload(
+      type,
+      [handler = std::move(handler),
+       scratch = std::make_shared<std::vector<std::byte>>()](
+          const Payload& payload, const MessageInfo& info) {
+        if (payload.object == nullptr) {
+          handler(payload.bytes, info);
+          return true;
+        }
+        scratch->resize(payload.ByteSize());
+        payload.Serialize(scratch->data());
+        handler(*scratch, info);
+        return true;
+      },
+      options);
+}
+
+absl::StatusOr<mycelium::RawSubscriber> MessageBus::RawSubscriber(
+    const MessageType& type, const SubscriberOptions& options) {
+  absl::StatusOr<std::shared_ptr<Subscription>> subscription =
+      node_->AddSubscription(service_, type, DeliveryMode::kQueued, options,
+                             nullptr);
+  if (!subscription.ok()) return subscription.status();
+  return mycelium::RawSubscriber(node_, *std::move(subscription));
+}
+
+absl::Status MessageBus::Flush(absl::Duration timeout) {
+  return node_->Flush(
+      DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+}
+
+absl::Status MessageBus::Shutdown(absl::Duration timeout) {
+  return node_->Shutdown(
+      DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+}
+
+absl::StatusOr<bool> MessageBus::Poll(absl::Duration timeout) {
+  return node_->Poll(
+      timeout <= absl::ZeroDuration()
+          ? 0
+          : DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+}
+
+}  // namespace mycelium

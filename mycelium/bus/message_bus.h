@@ -1,0 +1,172 @@
+#ifndef MYCELIUM_BUS_MESSAGE_BUS_H_
+#define MYCELIUM_BUS_MESSAGE_BUS_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "mycelium/bus/node_runtime.h"
+#include "mycelium/bus/options.h"
+#include "mycelium/bus/publisher.h"
+#include "mycelium/bus/subscriber.h"
+#include "mycelium/routing/flow_report.h"
+
+namespace mycelium {
+
+// One service's end of the bus: it publishes and subscribes; the topology
+// decides how each message travels.
+//
+// Thread safety: all members may be called from any thread. A handler may call
+// any of them except those that wait for the handlers (each says so, and
+// returns FAILED_PRECONDITION there).
+//
+// Ownership: publishers, subscribers and handles keep what they need of the
+// node alive; the bus may go before them. The bus's destructor does not wait
+// for what is in flight: call Shutdown() first.
+//
+// Example:
+//   auto bus = mycelium::MessageBus::FromTopology("topology.toml", "strategy");
+//   if (!bus.ok()) return bus.status();
+//   auto quotes = (*bus)->Subscribe<Quote>(
+//       [](const Quote& quote, const mycelium::MessageInfo&) { Use(quote); });
+//   auto orders = (*bus)->PublisherTo<Order>("execution");
+//   absl::Status sent = orders->Publish(order);
+class MessageBus final {
+ public:
+  // The bus of one service of a topology. Buses of services of one node, in one
+  // process, share the node: they exchange pointers. An empty `path` stands for
+  // the file that MYCELIUM_TOPOLOGY names.
+  //   INVALID_ARGUMENT     the file has errors; lists all of them
+  //   NOT_FOUND            no such file, or the topology has no such service;
+  //                        names the nearest
+  //   ALREADY_EXISTS       another process, or another bus here, is that one
+  //   FAILED_PRECONDITION  the file has changed since this process first
+  //                        loaded it
+  static absl::StatusOr<std::unique_ptr<MessageBus>> FromTopology(
+      const std::string& path, const std::string& service,
+      const BusOptions& options = BusOptions());
+
+  // A bus without a topology: within the process, plus the endpoints that are
+  // bound or dialled by hand.
+  static absl::StatusOr<std::unique_ptr<MessageBus>> Create(
+      const BusOptions& options = BusOptions());
+
+  ~MessageBus();
+
+  // Publishes to every subscription of the topic. Without any, a message counts
+  // as dropped[no_subscriber].
+  template <typename Message>
+  absl::StatusOr<mycelium::Publisher<Message>> Publisher(
+      const PublisherOptions& options = PublisherOptions()) {
+    return PublisherTo<Message>("", options);
+  }
+
+  // Publishes to the subscriptions of one service.
+  // NOT_FOUND: the topology has no such service; names the nearest.
+  template <typename Message>
+  absl::StatusOr<mycelium::Publisher<Message>> PublisherTo(
+      const std::string& service,
+      const PublisherOptions& options = PublisherOptions()) {
+    absl::StatusOr<std::shared_ptr<FanOut>> fan_out = node_->AddPublisher(
+        service_, service, MessageTypeOf<Message>(), options);
+    if (!fan_out.ok()) return fan_out.status();
+    return mycelium::Publisher<Message>(node_, *std::move(fan_out));
+  }
+
+  // The same for bytes; see RawMessageType(). `service` may be empty.
+  absl::StatusOr<mycelium::RawPublisher> RawPublisher(
+      const MessageType& type, const std::string& service = "",
+      const PublisherOptions& options = PublisherOptions());
+
+  // Calls `handler` for every message, never on two threads at once. Where it
+  // runs: SubscriberOptions::delivery. An exception that it throws is caught,
+  // counted and logged.
+  template <typename Message>
+  absl::StatusOr<SubscriptionHandle> Subscribe(
+      std::function<void(const Message&, const MessageInfo&)> handler,
+      const SubscriberOptions& options = SubscriberOptions()) {
+    return SubscribePayload(
+        MessageTypeOf<Message>(),
+        // Parsed into again and again, which reuses its memory.
+        [handler = std::move(handler),
+         scratch = std::make_shared<Message>()](const Payload& payload,
+                                                const MessageInfo& info) {
+          if (payload.object != nullptr) {
+            handler(*static_cast<const Message*>(payload.object), info);
+            return true;
+          }
+          if (!MessageTypeOf<Message>().parse(payload.bytes, scratch.get())) {
+            return false;
+          }
+          handler(*scratch, info);
+          return true;
+        },
+        options);
+  }
+
+  // The same for bytes, which are valid for the call.
+  absl::StatusOr<SubscriptionHandle> SubscribeRaw(
+      const MessageType& type,
+      std::function<void(absl::Span<const std::byte>, const MessageInfo&)>
+          handler,
+      const SubscriberOptions& options = SubscriberOptions());
+
+  // A queue that the caller takes messages from.
+  template <typename Message>
+  absl::StatusOr<mycelium::Subscriber<Message>> Subscriber(
+      const SubscriberOptions& options = SubscriberOptions()) {
+    absl::StatusOr<std::shared_ptr<Subscription>> subscription =
+        node_->AddSubscription(service_, MessageTypeOf<Message>(),
+                               DeliveryMode::kQueued, options, nullptr);
+    if (!subscription.ok()) return subscription.status();
+    return mycelium::Subscriber<Message>(node_, *std::move(subscription));
+  }
+  absl::StatusOr<mycelium::RawSubscriber> RawSubscriber(
+      const MessageType& type,
+      const SubscriberOptions& options = SubscriberOptions());
+
+  // Waits until everything that this node has published so far was handled.
+  // Not from a handler. DEADLINE_EXCEEDED: names a lane that has more.
+  absl::Status Flush(absl::Duration timeout);
+
+  // Waits for what is in flight, says goodbye to the peers and ends the node,
+  // for every service of it in this process. What is not handled in time counts
+  // as dropped. Not from a handler.
+  absl::Status Shutdown(absl::Duration timeout);
+
+  // Under poll = kCaller: runs what has arrived, or arrives within `timeout`.
+  // Returns whether there was something.
+  absl::StatusOr<bool> Poll(absl::Duration timeout);
+  // Readable when Poll() would find something.
+  int poll_descriptor() const { return node_->poll_descriptor(); }
+
+  // What this node counted, for each publisher and subscription.
+  std::vector<FlowReport> FlowReports() const { return node_->FlowReports(); }
+  // The other nodes, how they are reached and whether they are.
+  std::vector<LinkReport> LinkReports() const { return node_->LinkReports(); }
+
+  const std::string& service() const { return service_; }
+  const std::string& node() const { return node_->node(); }
+  const std::shared_ptr<NodeRuntime>& runtime() const { return node_; }
+
+ private:
+  MessageBus(std::shared_ptr<NodeRuntime> node, std::string service)
+      : node_(std::move(node)), service_(std::move(service)) {}
+
+  absl::StatusOr<SubscriptionHandle> SubscribePayload(
+      const MessageType& type, MessageHandler handler,
+      const SubscriberOptions& options);
+
+  std::shared_ptr<NodeRuntime> node_;
+  std::string service_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_MESSAGE_BUS_H_

@@ -1,0 +1,77 @@
+#include "mycelium/bus/node_registry.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/topology/environment.h"
+#include "mycelium/topology/nearest_word.h"
+#include "mycelium/topology/topology_loader.h"
+
+namespace mycelium {
+namespace {
+
+constexpr char kTopologyVariable[] = "MYCELIUM_TOPOLOGY";
+
+absl::StatusOr<std::string> PathOrDefault(const std::string& path) {
+  if (!path.empty()) return path;
+  const std::optional<std::string> given =
+      ProcessEnvironment()(kTopologyVariable);
+  if (given.has_value() && !given->empty()) return *given;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "no topology file: pass a path, or set ", kTopologyVariable));
+}
+
+std::string CanonicalPath(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path canonical =
+      std::filesystem::canonical(path, error);
+  return error ? path : canonical.string();
+}
+
+}  // namespace
+
+NodeRegistry& NodeRegistry::Get() {
+  static auto* const registry = new NodeRegistry;
+  return *registry;
+}
+
+absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
+    const std::string& given_path, const std::string& service,
+    const BusOptions& options) {
+  absl::StatusOr<std::string> path = PathOrDefault(given_path);
+  if (!path.ok()) return path.status();
+  absl::StatusOr<Topology> topology = LoadTopology(
+      options.environment->sys, *path, ProcessEnvironment());
+  if (!topology.ok()) return topology.status();
+  const TopologyNode* node = topology->NodeOfService(service);
+  if (node == nullptr) {
+    std::vector<absl::string_view> services;
+    for (const TopologyNode& other : topology->nodes) {
+      services.insert(services.end(), other.services.begin(),
+                      other.services.end());
+    }
+    return absl::NotFoundError(absl::StrCat(*path, ": no node hosts service ",
+                                            Quoted(service),
+                                            NearestHint(service, services)));
+  }
+  MutexLock lock(mutex_);
+  std::weak_ptr<NodeRuntime>& known =
+      nodes_[Key(CanonicalPath(*path), node->name)];
+  if (std::shared_ptr<NodeRuntime> running = known.lock()) {
+    if (ContentDigest(*running->topology()) == ContentDigest(*topology)) {
+      return running;
+    }
+    return absl::FailedPreconditionError(absl::StrCat(
+        *path, " has changed since node ", node->name,
+        " of this process was started with it; restart the process"));
+  }
+  const std::string name = node->name;
+  absl::StatusOr<std::shared_ptr<NodeRuntime>> made = NodeRuntime::Create(
+      options, name, std::make_shared<const Topology>(*std::move(topology)));
+  if (made.ok()) known = *made;
+  return made;
+}
+
+}  // namespace mycelium

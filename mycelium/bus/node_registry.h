@@ -1,0 +1,40 @@
+#ifndef MYCELIUM_BUS_NODE_REGISTRY_H_
+#define MYCELIUM_BUS_NODE_REGISTRY_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/bus/node_runtime.h"
+#include "mycelium/bus/options.h"
+
+namespace mycelium {
+
+// The nodes that this process runs, by topology file and node name: how buses
+// of services that were made apart find each other. The only global of
+// Mycelium; it holds no node alive.
+//
+// Thread safety: all members may be called from any thread.
+class NodeRegistry final {
+ public:
+  static NodeRegistry& Get();
+
+  // The node that hosts `service` by that file: the one that runs already, or a
+  // new one. For the errors see MessageBus::FromTopology().
+  absl::StatusOr<std::shared_ptr<NodeRuntime>> Join(const std::string& path,
+                                                    const std::string& service,
+                                                    const BusOptions& options);
+
+ private:
+  using Key = std::pair<std::string, std::string>;  // Canonical path, node.
+
+  Mutex mutex_;
+  std::map<Key, std::weak_ptr<NodeRuntime>> nodes_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_NODE_REGISTRY_H_

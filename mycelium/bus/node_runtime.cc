@@ -1,0 +1,578 @@
+#include "mycelium/bus/node_runtime.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "mycelium/routing/schema_mismatch.h"
+#include "mycelium/topology/route_rules.h"
+#include "mycelium/topology/socket_dir.h"
+#include "mycelium/transport/uds/unix_transport.h"
+
+namespace mycelium {
+namespace {
+
+// How long a waiting thread leaves the loop to another one before it looks.
+constexpr int64_t kTurnNs = 1'000'000;
+constexpr size_t kTopicNameBytesMax = 255;
+
+absl::Status CheckTopic(const std::string& topic) {
+  if (!topic.empty() && topic.size() <= kTopicNameBytesMax) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("topic \"", topic.substr(0, 40), "\" has ", topic.size(),
+                   " bytes; 1 to ", kTopicNameBytesMax, " are allowed"));
+}
+
+absl::Status CheckOverflow(std::optional<Overflow> overflow) {
+  if (!overflow.has_value() || *overflow == Overflow::kBlock ||
+      *overflow == Overflow::kFail) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("overflow \"", WordOf(*overflow),
+                   "\" is not available; known: block, fail"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
+    const BusOptions& options, std::string node,
+    std::shared_ptr<const Topology> topology) {
+  std::shared_ptr<NodeRuntime> runtime(
+      new NodeRuntime(options, std::move(node), std::move(topology)));
+  if (absl::Status made = runtime->Init(); !made.ok()) return made;
+  return runtime;
+}
+
+NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
+                         std::shared_ptr<const Topology> topology)
+    : options_(options),
+      node_(std::move(node)),
+      topology_(std::move(topology)),
+      environment_(*options.environment),
+      random_(SeedFrom(environment_)),
+      incarnation_(random_.Next64() | 1) {}
+
+NodeRuntime::~NodeRuntime() {
+  (void)Shutdown(/*deadline=*/0);
+  StopThread();
+  listeners_.clear();
+  peers_.reset();
+}
+
+absl::Status NodeRuntime::Init() {
+  absl::StatusOr<std::unique_ptr<EventLoop>> loop =
+      EventLoop::Create(environment_);
+  if (!loop.ok()) return loop.status();
+  loop_ = *std::move(loop);
+  const Limits limits =
+      topology_ != nullptr ? topology_->limits : options_.limits;
+  Router::Callbacks routing;
+  routing.settings = [this](const Origin& origin, const std::string& node,
+                            const std::string& service) {
+    return SettingsFor(origin, node, service);
+  };
+  routing.on_local_refusal = [this](Subscription& subscription,
+                                    const absl::Status& status) {
+    SetRefusal(subscription, status);
+  };
+  routing.on_refusal = [this](const absl::Status& status) {
+    options_.log(LogLevel::kError, std::string(status.message()));
+  };
+  router_ = std::make_unique<Router>(environment_, std::move(routing));
+  dispatcher_ = std::make_unique<Dispatcher>(environment_);
+  UnixTransport::Options unix_options;
+  unix_options.allow_uids =
+      topology_ != nullptr ? topology_->allow_uids : options_.allow_uids;
+  unix_options.frame_bytes_max = limits.frame_bytes_max;
+  unix_options.log = options_.log;
+  unix_ = std::make_unique<UnixTransport>(environment_, *loop_,
+                                          std::move(unix_options));
+  const RouteSettings settings =
+      topology_ != nullptr ? ::mycelium::SettingsFor(*topology_, "", "")
+                           : options_.settings;
+  PeerTable::Options peer_options;
+  peer_options.node = node_;
+  peer_options.incarnation = incarnation_;
+  peer_options.limits = limits;
+  peer_options.lane_bytes = settings.lane_bytes;
+  peer_options.retain = settings.retain;
+  if (topology_ != nullptr) {
+    absl::StatusOr<Digest> digest = Digest::FromHex(ContentDigest(*topology_));
+    if (digest.ok()) peer_options.topology_digest = std::string(digest->bytes());
+  }
+  peer_options.on_connection = options_.on_connection;
+  peer_options.log = options_.log;
+  PeerTable::Callbacks callbacks;
+  callbacks.services = [this] {
+    MutexLock lock(mutex_);
+    return services_;
+  };
+  callbacks.on_refused = [this](const std::string& peer,
+                                const v1::SubscribeRefused& refused) {
+    OnRefusedByPeer(peer, refused);
+  };
+  peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
+                                       *dispatcher_, std::move(peer_options),
+                                       std::move(callbacks));
+  if (options_.poll == PollMode::kThread) {
+    thread_ = std::thread([this] {
+      while (!stop_.load(std::memory_order_acquire)) {
+        if (!RunOnce(kNever, /*spin=*/true)) continue;
+      }
+    });
+  }
+  return absl::OkStatus();
+}
+
+void NodeRuntime::StopThread() {
+  if (!thread_.joinable()) return;
+  stop_.store(true, std::memory_order_release);
+  loop_->Wake();
+  if (loop_->InLoop()) {
+    thread_.detach();  // The last bus was destroyed by a handler.
+  } else {
+    thread_.join();
+  }
+}
+
+int64_t NodeRuntime::SpinNs() const {
+  switch (options_.wait) {
+    case WaitMode::kSpin:
+      return kNever;
+    case WaitMode::kAdaptive:
+      return absl::ToInt64Nanoseconds(options_.spin);
+    case WaitMode::kBlock:
+      return 0;
+  }
+  return 0;
+}
+
+bool NodeRuntime::RunOnce(TimeNs deadline, bool spin) {
+  return loop_->RunOnce(deadline, spin ? SpinNs() : 0) ==
+         EventLoop::Ran::kSomething;
+}
+
+void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
+  if (loop_->InLoop()) {
+    task();
+    return;
+  }
+  std::atomic<bool> done{false};
+  loop_->Post([&] {
+    task();
+    done.store(true, std::memory_order_release);
+    done_event_.Notify(environment_.waiter);
+  });
+  WaitFor(done_event_, [&] { return done.load(std::memory_order_acquire); },
+          kNever);
+}
+
+absl::Status NodeRuntime::Start() {
+  {
+    MutexLock lock(mutex_);
+    if (started_ || topology_ == nullptr) return absl::OkStatus();
+    started_ = true;
+  }
+  return StartTopology();
+}
+
+absl::Status NodeRuntime::StartTopology() {
+  const TopologyNode* self = topology_->FindNode(node_);
+  bool has_local_peers = false;
+  struct Dialled {
+    std::string address, node, rule;
+  };
+  std::vector<Dialled> dialled;
+  for (const TopologyNode& other : topology_->nodes) {
+    if (other.name == node_) continue;
+    absl::StatusOr<Connection> connection =
+        Explain(*topology_, node_, other.name);
+    if (!connection.ok()) return connection.status();
+    if (connection->transport != TransportKind::kUnix &&
+        connection->transport != TransportKind::kShm) {
+      options_.log(LogLevel::kWarning,
+                   absl::StrCat("node ", other.name, " is reached over ",
+                                WordOf(connection->transport), " (",
+                                connection->rule,
+                                "), which this build does not have"));
+      continue;
+    }
+    has_local_peers = true;
+    dialled.push_back({connection->address, other.name, connection->rule});
+  }
+  if (!has_local_peers) return absl::OkStatus();
+  if (!topology_->socket_dir_configured || self == nullptr ||
+      !self->endpoint.has_value()) {
+    if (absl::Status prepared =
+            PrepareSocketDir(environment_.sys, topology_->socket_dir,
+                             topology_->allow_uids);
+        !prepared.ok()) {
+      return prepared;
+    }
+  }
+  absl::StatusOr<uint64_t> listening = ListenUnix(topology_->SocketPath(*self));
+  if (!listening.ok()) return listening.status();
+  OnLoop([&] {
+    for (const Dialled& peer : dialled) {
+      peers_->Dial(*unix_, peer.address, peer.node, peer.rule);
+    }
+  });
+  return absl::OkStatus();
+}
+
+absl::Status NodeRuntime::AddService(const std::string& service,
+                                     std::optional<Digest> schema_digest) {
+  MutexLock lock(mutex_);
+  if (shut_down_) return absl::FailedPreconditionError("the bus is closed");
+  if (!services_.try_emplace(service, schema_digest).second) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("service ", service, " of node ", node_,
+                     " has a bus in this process already"));
+  }
+  return absl::OkStatus();
+}
+
+void NodeRuntime::RemoveService(const std::string& service) {
+  MutexLock lock(mutex_);
+  services_.erase(service);
+}
+
+absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
+  absl::StatusOr<uint64_t> result = absl::InternalError("not run");
+  OnLoop([&] {
+    absl::StatusOr<std::unique_ptr<Listener>> listener =
+        unix_->Listen(path, [this](std::unique_ptr<Channel> channel) {
+          peers_->Accept(unix_->word(), std::move(channel));
+        });
+    if (!listener.ok()) {
+      result = listener.status();
+      return;
+    }
+    listeners_[next_listener_] = *std::move(listener);
+    result = next_listener_++;
+  });
+  return result;
+}
+
+void NodeRuntime::StopListening(uint64_t listener) {
+  OnLoop([&] { listeners_.erase(listener); });
+}
+
+absl::Status NodeRuntime::DialUnix(const std::string& path) {
+  OnLoop([&] { peers_->Dial(*unix_, path, "", "dialled by hand"); });
+  return absl::OkStatus();
+}
+
+RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
+                                       const std::string& node,
+                                       const std::string& service) const {
+  if (topology_ == nullptr) return options_.settings;
+  return ::mycelium::SettingsFor(*topology_, origin.service,
+                                 service.empty() ? node : service,
+                                 origin.topic);
+}
+
+absl::Status NodeRuntime::Unmatched(const Origin& origin) const {
+  if (origin.target_service.empty()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(
+      "service ", origin.target_service,
+      " has no subscription to topic \"", origin.topic,
+      "\" that is connected; message not sent"));
+}
+
+absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
+    const std::string& service, const std::string& target_service,
+    const MessageType& type, const PublisherOptions& options) {
+  Origin origin;
+  origin.node = node_;
+  origin.service = service;
+  origin.topic = options.topic.empty() ? type.name : options.topic;
+  origin.type = type.name;
+  origin.digest = type.digest;
+  origin.target_service = target_service;
+  if (absl::Status checked = CheckTopic(origin.topic); !checked.ok()) {
+    return checked;
+  }
+  if (topology_ != nullptr && !target_service.empty()) {
+    // Names the nearest service if there is none of that name.
+    absl::StatusOr<Connection> connection =
+        Explain(*topology_, service, target_service, origin.topic);
+    if (!connection.ok()) return connection.status();
+  }
+  FanOut::Options fan_out;
+  fan_out.publisher_id = next_publisher_.fetch_add(1);
+  fan_out.publish_time = options.publish_time;
+  fan_out.publish_timeout = options.publish_timeout.value_or(
+      SettingsFor(origin, "", target_service).publish_timeout);
+  const absl::Status unmatched = Unmatched(origin);
+  fan_out.origin = &dispatcher_->Intern(std::move(origin));
+  auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
+  router_->AddPublisher(publisher, type, unmatched);
+  return publisher;
+}
+
+void NodeRuntime::RemovePublisher(FanOut& publisher) {
+  router_->RemovePublisher(publisher);
+}
+
+absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
+    const std::string& service, const MessageType& type, DeliveryMode mode,
+    const SubscriberOptions& options, MessageHandler handler) {
+  Subscription::Options made;
+  made.id = next_subscription_.fetch_add(1);
+  made.service = service;
+  made.topic = options.topic.empty() ? type.name : options.topic;
+  made.name = options.name;
+  made.type = type;
+  made.mode = mode;
+  made.overflow = options.overflow;
+  if (absl::Status checked = CheckTopic(made.topic); !checked.ok()) {
+    return checked;
+  }
+  if (absl::Status checked = CheckOverflow(options.overflow); !checked.ok()) {
+    return checked;
+  }
+  Origin anybody;
+  anybody.topic = made.topic;
+  const RouteSettings settings = SettingsFor(anybody, node_, service);
+  made.lane_bytes = settings.lane_bytes;
+  made.frame_bytes_max = topology_ != nullptr
+                             ? topology_->limits.frame_bytes_max
+                             : options_.limits.frame_bytes_max;
+  absl::StatusOr<std::shared_ptr<Subscription>> subscription =
+      Subscription::Create(environment_, std::move(made), std::move(handler),
+                           options_.log);
+  if (!subscription.ok()) return subscription;
+  if (options.on_error != nullptr) {
+    MutexLock lock(mutex_);
+    on_error_[(*subscription)->options().id] = options.on_error;
+  }
+  dispatcher_->Add(*subscription);
+  router_->AddLocal(*subscription);
+  OnLoop([&] { peers_->Subscribe(**subscription); });
+  return subscription;
+}
+
+void NodeRuntime::RemoveSubscription(
+    const std::shared_ptr<Subscription>& subscription) {
+  if (subscription->closed()) return;
+  subscription->Close();
+  router_->RemoveLocal(*subscription);
+  dispatcher_->Remove(subscription->options().id);
+  loop_->Post([this, subscription] { peers_->Unsubscribe(*subscription); });
+  MutexLock lock(mutex_);
+  ended_subscriptions_.push_back(subscription);
+  on_error_.erase(subscription->options().id);
+  refusals_.erase(subscription->options().id);
+}
+
+void NodeRuntime::SetRefusal(const Subscription& subscription,
+                             const absl::Status& status) {
+  std::function<void(const absl::Status&)> on_error;
+  {
+    MutexLock lock(mutex_);
+    absl::Status& known = refusals_[subscription.options().id];
+    if (known == status) return;
+    known = status;
+    has_refusals_.store(true, std::memory_order_release);
+    const auto callback = on_error_.find(subscription.options().id);
+    if (callback != on_error_.end()) on_error = callback->second;
+  }
+  options_.log(LogLevel::kError, std::string(status.message()));
+  if (on_error != nullptr) on_error(status);
+  const_cast<Subscription&>(subscription).queue().Notify();
+}
+
+void NodeRuntime::OnRefusedByPeer(const std::string& peer,
+                                  const v1::SubscribeRefused& refused) {
+  const std::shared_ptr<Subscription> subscription =
+      dispatcher_->Find(refused.subscription());
+  if (subscription == nullptr) return;
+  absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());
+  SetRefusal(*subscription,
+             SchemaMismatchError(subscription->options().topic,
+                                 subscription->type(),
+                                 digest.ok() ? *digest : Digest(),
+                                 refused.canonical_text(), peer));
+  v1::Control control;
+  v1::CanonicalText& text = *control.mutable_canonical_text();
+  text.set_subscription(refused.subscription());
+  text.set_canonical_text(subscription->type().canonical_text);
+  for (FramedLink* link : peers_->Links()) {
+    if (link->peer() == peer) link->SendControl(control);
+  }
+}
+
+absl::Status NodeRuntime::RefusalOf(const Subscription& subscription) const {
+  MutexLock lock(mutex_);
+  const auto refusal = refusals_.find(subscription.options().id);
+  return refusal == refusals_.end() ? absl::OkStatus() : refusal->second;
+}
+
+absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {
+  if (options_.poll != PollMode::kCaller) {
+    return absl::FailedPreconditionError(
+        "Poll() is for poll = kCaller; this bus has a thread for it");
+  }
+  if (loop_->InLoop()) {
+    return absl::FailedPreconditionError(
+        "Poll() was called from inside a handler that Poll() runs");
+  }
+  return RunOnce(deadline, /*spin=*/true);
+}
+
+RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
+                                         absl::FunctionRef<bool()> ready,
+                                         TimeNs deadline) {
+  while (!ready()) {
+    if (loop_->InLoop()) return Outcome::kWouldDeadlock;
+    const TimeNs now = environment_.clock.NowNs();
+    if (now >= deadline) return Outcome::kDeadline;
+    TimeNs until = deadline;
+    if (options_.poll == PollMode::kCaller) {
+      until = std::min(deadline, now + kTurnNs);
+      const EventLoop::Ran ran = loop_->RunOnce(until, /*spin_ns=*/0);
+      if (ran != EventLoop::Ran::kOtherThread) continue;
+    }
+    EventCount::Sleep sleep(event);
+    if (ready()) break;
+    sleep.Until(environment_.waiter, until);
+  }
+  return Outcome::kReady;
+}
+
+RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(
+    EventCount& event, absl::FunctionRef<bool()> ready, TimeNs deadline) {
+  const int64_t spin_ns = SpinNs();
+  if (spin_ns == 0 || ready()) return WaitFor(event, ready, deadline);
+  const TimeNs now = environment_.clock.NowNs();
+  const TimeNs spin_end =
+      std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
+  const bool runs_loop =
+      options_.poll == PollMode::kCaller && !loop_->InLoop();
+  for (int i = 0; !ready(); ++i) {
+    if (runs_loop) loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1);
+    // The clock costs more than a look at the queue.
+    if ((runs_loop || i % 64 == 0) && environment_.clock.NowNs() >= spin_end) {
+      return WaitFor(event, ready, deadline);
+    }
+  }
+  return Outcome::kReady;
+}
+
+void NodeRuntime::SpinAndSleep(EventCount& event,
+                               absl::FunctionRef<bool()> ready) {
+  const int64_t spin_ns = SpinNs();
+  const TimeNs now = spin_ns == 0 ? 0 : environment_.clock.NowNs();
+  const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
+  for (int i = 1; !ready(); ++i) {
+    // The clock costs more than a look at the queue.
+    if (spin_ns != 0 && (i % 64 != 0 || environment_.clock.NowNs() < spin_end)) {
+      continue;
+    }
+    EventCount::Sleep sleep(event);
+    if (ready()) return;
+    sleep.Until(environment_.waiter, kNever);
+  }
+}
+
+absl::Status NodeRuntime::Flush(TimeNs deadline) {
+  // Lanes of links, and of subscriptions of this process.
+  std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> goals;
+  for (FramedLink* link : peers_->Links()) {
+    link->Flush();
+    for (auto& goal : link->Committed()) goals.push_back(std::move(goal));
+  }
+  for (const auto& subscription : dispatcher_->All()) {
+    std::shared_ptr<Lane> lane(subscription, &subscription->lane());
+    const uint64_t committed = lane->committed();
+    goals.emplace_back(std::move(lane), committed);
+  }
+  for (const auto& [lane, goal] : goals) {
+    EventCount& event = lane->room_event();
+    const Outcome outcome = WaitFor(
+        event,
+        [&lane = *lane, goal = goal] {
+          return lane.released() >= goal || lane.closed();
+        },
+        deadline);
+    if (outcome == Outcome::kWouldDeadlock) {
+      return absl::FailedPreconditionError(
+          "Flush() was called from a handler, which it would wait for");
+    }
+    if (outcome == Outcome::kDeadline) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          lane->name(), ": not everything was handled in time"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
+  {
+    MutexLock lock(mutex_);
+    if (shut_down_) return absl::OkStatus();
+    shut_down_ = true;
+  }
+  const absl::Status flushed = deadline == 0 ? absl::OkStatus()
+                                             : Flush(deadline);
+  for (const auto& subscription : dispatcher_->All()) {
+    RemoveSubscription(subscription);
+  }
+  OnLoop([this] {
+    listeners_.clear();
+    peers_->Shutdown();
+  });
+  return flushed;
+}
+
+std::vector<FlowReport> NodeRuntime::FlowReports() const {
+  std::vector<FlowReport> reports = router_->Reports();
+  const auto add = [&](const Subscription& subscription) {
+    for (const Subscription::FlowLedger& flow : subscription.Ledgers()) {
+      if (flow.origin->node == node_) continue;  // The router has it.
+      FlowReport report;
+      report.topic = flow.origin->topic;
+      report.publisher_node = flow.origin->node;
+      report.publisher_service = flow.origin->service;
+      report.subscriber_node = node_;
+      report.subscriber_service = subscription.options().service;
+      report.subscription_name = subscription.options().name;
+      report.transport = "unix";
+      report.ledger = flow.ledger;
+      const auto known = std::find_if(
+          reports.begin(), reports.end(),
+          [&](const FlowReport& other) { return other.SameFlow(report); });
+      if (known == reports.end()) {
+        reports.push_back(std::move(report));
+      } else {
+        known->ledger += report.ledger;
+      }
+    }
+  };
+  for (const auto& subscription : dispatcher_->All()) add(*subscription);
+  MutexLock lock(mutex_);
+  for (const auto& subscription : ended_subscriptions_) add(*subscription);
+  return reports;
+}
+
+std::vector<LinkReport> NodeRuntime::LinkReports() const {
+  std::vector<LinkReport> reports;
+  for (PeerTable::State& state : peers_->States()) {
+    LinkReport report;
+    report.peer = std::move(state.peer);
+    report.transport = std::move(state.transport);
+    report.address = std::move(state.address);
+    report.rule = std::move(state.rule);
+    report.is_up = state.is_up;
+    report.last_error = std::move(state.last_error);
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,171 @@
+#ifndef MYCELIUM_BUS_NODE_RUNTIME_H_
+#define MYCELIUM_BUS_NODE_RUNTIME_H_
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/base/random.h"
+#include "mycelium/bus/options.h"
+#include "mycelium/bus/peer_table.h"
+#include "mycelium/routing/dispatcher.h"
+#include "mycelium/routing/fan_out.h"
+#include "mycelium/routing/flow_report.h"
+#include "mycelium/routing/room_waiter.h"
+#include "mycelium/routing/router.h"
+#include "mycelium/topology/topology.h"
+#include "mycelium/transport/transport.h"
+
+namespace mycelium {
+
+// What one connection looks like from here.
+struct LinkReport {
+  std::string peer;
+  std::string transport;
+  std::string address;  // Empty if the peer dialled us.
+  std::string rule;     // Why this transport.
+  bool is_up = false;
+  std::string last_error;  // Empty while it is up.
+};
+
+// One node: the loop, the links to other nodes, and the publishers and
+// subscriptions of every service that this process hosts. Buses of one process
+// and node share it, which is why they exchange pointers.
+//
+// Thread safety: all members may be called from any thread.
+class NodeRuntime final : public RoomWaiter {
+ public:
+  // `topology`: null for a bus without one. `node` is then only a name.
+  static absl::StatusOr<std::shared_ptr<NodeRuntime>> Create(
+      const BusOptions& options, std::string node,
+      std::shared_ptr<const Topology> topology);
+  ~NodeRuntime() override;
+
+  const std::string& node() const { return node_; }
+  const Topology* topology() const { return topology_.get(); }
+  const BusOptions& options() const { return options_; }
+  Environment& environment() { return environment_; }
+  Router& router() { return *router_; }
+
+  // Listens where the topology says and dials the other nodes. Once.
+  absl::Status Start();
+
+  // A service that this process hosts, with the digest that it insists on.
+  absl::Status AddService(const std::string& service,
+                          std::optional<Digest> schema_digest);
+  void RemoveService(const std::string& service);
+
+  // Endpoints without a topology. Listen() returns what StopListening() takes.
+  absl::StatusOr<uint64_t> ListenUnix(const std::string& path);
+  void StopListening(uint64_t listener);
+  absl::Status DialUnix(const std::string& path);
+
+  absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(
+      const std::string& service, const std::string& target_service,
+      const MessageType& type, const PublisherOptions& options);
+  void RemovePublisher(FanOut& publisher);
+  absl::StatusOr<std::shared_ptr<Subscription>> AddSubscription(
+      const std::string& service, const MessageType& type, DeliveryMode mode,
+      const SubscriberOptions& options, MessageHandler handler);
+  void RemoveSubscription(const std::shared_ptr<Subscription>& subscription);
+
+  // Why a subscription does not get what some publisher publishes; OK if it
+  // gets all.
+  absl::Status RefusalOf(const Subscription& subscription) const;
+  // Whether any subscription was ever refused: RefusalOf() takes a lock.
+  bool has_refusals() const {
+    return has_refusals_.load(std::memory_order_acquire);
+  }
+
+  // Runs what is due, waiting for something until `deadline`. True if
+  // something ran. FAILED_PRECONDITION under PollMode::kThread.
+  absl::StatusOr<bool> Poll(TimeNs deadline);
+  int poll_descriptor() const { return loop_->descriptor(); }
+
+  // Waits for what others, or the loop, bring about.
+  Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
+                  TimeNs deadline) override;
+  // The same, spinning as the options say before it sleeps.
+  Outcome SpinAndWaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
+                         TimeNs deadline);
+
+  // The same on a thread that never runs the loop, without a deadline.
+  void SpinAndSleep(EventCount& event, absl::FunctionRef<bool()> ready);
+
+  // Waits until everything that was published before has been handled.
+  absl::Status Flush(TimeNs deadline);
+
+  // Says goodbye to the peers and ends. What is in flight is waited for until
+  // `deadline`; DEADLINE_EXCEEDED if some of it was not handled by then, which
+  // counts as dropped[shutdown].
+  absl::Status Shutdown(TimeNs deadline);
+
+  std::vector<FlowReport> FlowReports() const;
+  std::vector<LinkReport> LinkReports() const;
+
+ private:
+  NodeRuntime(const BusOptions& options, std::string node,
+              std::shared_ptr<const Topology> topology);
+
+  absl::Status Init();
+  absl::Status StartTopology();
+  void StopThread();
+  bool RunOnce(TimeNs deadline, bool spin);
+  int64_t SpinNs() const;
+  // Runs `task` on the loop and waits for it.
+  void OnLoop(absl::FunctionRef<void()> task);
+  RouteSettings SettingsFor(const Origin& origin, const std::string& node,
+                            const std::string& service) const;
+  absl::Status Unmatched(const Origin& origin) const;
+  void SetRefusal(const Subscription& subscription, const absl::Status& status);
+  void OnRefusedByPeer(const std::string& peer,
+                       const v1::SubscribeRefused& refused);
+
+  const BusOptions options_;
+  const std::string node_;
+  const std::shared_ptr<const Topology> topology_;
+  Environment& environment_;
+  Random random_;
+  const uint64_t incarnation_;
+
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<Router> router_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+  std::unique_ptr<Transport> unix_;
+  std::unique_ptr<PeerTable> peers_;
+  std::map<uint64_t, std::unique_ptr<Listener>> listeners_;  // On the loop.
+  uint64_t next_listener_ = 1;                               // On the loop.
+
+  mutable Mutex mutex_;
+  bool started_ ABSL_GUARDED_BY(mutex_) = false;
+  bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<std::string, std::optional<Digest>> services_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<uint32_t, absl::Status> refusals_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint32_t, std::function<void(const absl::Status&)>> on_error_
+      ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Subscription>> ended_subscriptions_
+      ABSL_GUARDED_BY(mutex_);
+  mutable std::vector<FlowReport> ended_reports_ ABSL_GUARDED_BY(mutex_);
+
+  std::atomic<uint32_t> next_publisher_{1};
+  std::atomic<uint32_t> next_subscription_{1};
+  std::atomic<bool> has_refusals_{false};
+  std::atomic<bool> stop_{false};
+  EventCount done_event_;  // Of OnLoop().
+  std::thread thread_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_NODE_RUNTIME_H_

@@ -1,0 +1,91 @@
+#ifndef MYCELIUM_BUS_OPTIONS_H_
+#define MYCELIUM_BUS_OPTIONS_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/log.h"
+#include "mycelium/routing/subscription.h"
+#include "mycelium/schema/digest.h"
+#include "mycelium/topology/settings.h"
+
+namespace mycelium {
+
+// Who runs what arrives on links.
+enum class PollMode {
+  kThread,  // A thread of the node's own.
+  kCaller,  // Whoever calls MessageBus::Poll(), or waits in another call.
+};
+
+// What became of the link to another node.
+struct ConnectionEvent {
+  enum class State {
+    kConnected,
+    kReconnected,   // The same process as before; nothing was lost.
+    kDisconnected,  // For the reason in `status`; tried again.
+    kRefused,       // One side does not want the other, as `status` says.
+    kGone,          // Left, or did not come back in time: its lanes are over.
+  };
+  std::string peer;  // May be empty where it never said its name.
+  std::string transport;
+  State state = State::kConnected;
+  absl::Status status;
+};
+
+struct BusOptions {
+  // This process, among others. Without a topology; empty: made up.
+  std::string node;
+
+  PollMode poll = PollMode::kThread;
+
+  // How threads wait: the poll thread, and Subscriber::Receive().
+  WaitMode wait = WaitMode::kAdaptive;
+  absl::Duration spin = absl::Microseconds(50);  // Of WaitMode::kAdaptive.
+
+  // If given, a peer whose service gives another is refused.
+  std::optional<Digest> schema_digest;
+
+  // Bounds and settings, where no topology says otherwise.
+  Limits limits;
+  RouteSettings settings;
+  // Which users may connect besides our own.
+  std::vector<int64_t> allow_uids;
+
+  // Called on the thread that polls, one call at a time. Must not wait.
+  std::function<void(const ConnectionEvent&)> on_connection;
+
+  LogSink log = StderrLog();
+
+  // The world; tests bring their own. Must outlive the bus.
+  Environment* environment = &Environment::Real();
+};
+
+struct PublisherOptions {
+  std::string topic;          // Empty: the type's full name.
+  bool publish_time = false;  // Stamp each message with the time.
+  // The longest that one Publish() waits for room. None: as configured.
+  std::optional<absl::Duration> publish_timeout;
+};
+
+struct SubscriberOptions {
+  std::string topic;  // Empty: the type's full name.
+  // Tells this one from another subscription of the service to the topic.
+  std::string name;
+  // Subscribe() only: where the handler runs.
+  DeliveryMode delivery = DeliveryMode::kInline;
+  // What happens to a publisher when this subscription's lane is full. None: as
+  // the topology says.
+  std::optional<Overflow> overflow;
+  // Called when a publisher's type differs, on the thread that found out.
+  std::function<void(const absl::Status&)> on_error;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_OPTIONS_H_

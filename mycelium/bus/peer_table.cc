@@ -1,0 +1,495 @@
+#include "mycelium/bus/peer_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace mycelium {
+namespace {
+
+constexpr size_t kNodeNameBytesMax = 255;
+
+std::optional<v1::Reject> JudgeBasics(const v1::Hello& theirs,
+                                      const std::string& self) {
+  if (theirs.protocol_version() != kProtocolVersion) {
+    return MakeReject(
+        v1::Reject::PROTOCOL_VERSION,
+        absl::StrCat("protocol version ", theirs.protocol_version(),
+                     "; this node speaks ", kProtocolVersion));
+  }
+  if (theirs.node().empty() || theirs.node().size() > kNodeNameBytesMax ||
+      theirs.incarnation() == 0) {
+    return MakeReject(v1::Reject::MALFORMED,
+                      "a Hello needs a node name of up to 255 bytes and an "
+                      "incarnation");
+  }
+  if (theirs.node() == self) {
+    return MakeReject(v1::Reject::NODE_NAME_TAKEN,
+                      absl::StrCat("this node is called ", self, " too"));
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+PeerTable::PeerTable(Environment& environment, EventLoop& loop, Random& random,
+                     Router& router, Dispatcher& dispatcher, Options options,
+                     Callbacks callbacks)
+    : environment_(environment),
+      loop_(loop),
+      random_(random),
+      router_(router),
+      dispatcher_(dispatcher),
+      options_(std::move(options)),
+      callbacks_(std::move(callbacks)) {}
+
+PeerTable::~PeerTable() {
+  handshakes_.clear();
+  connectors_.clear();
+  for (auto& [name, peer] : peers_) loop_.Cancel(peer->retain_timer);
+}
+
+void PeerTable::Dial(Transport& transport, const std::string& address,
+                     const std::string& expected_peer,
+                     const std::string& rule) {
+  Connector::Options options;
+  options.address = address;
+  options.expected_peer = expected_peer;
+  options.reconnect_min = options_.limits.reconnect_min;
+  options.reconnect_max = options_.limits.reconnect_max;
+  options.handshake = options_.limits.handshake;
+  Connector::Callbacks callbacks;
+  callbacks.hello =
+      [this](const Connector& connector) -> std::optional<v1::Hello> {
+    if (shutting_down_) return std::nullopt;
+    const std::string& name = connector.options().expected_peer;
+    const auto peer = peers_.find(name);
+    if (peer != peers_.end() && peer->second->link->is_up()) {
+      return std::nullopt;
+    }
+    return MakeHello(name);
+  };
+  callbacks.on_established = [this](Connector& connector,
+                                    Handshake::Established established) {
+    const std::string name = established.peer.node();
+    const absl::string_view word = connector.transport().word();
+    Peer& peer = PeerNamed(name, word);
+    {
+      MutexLock lock(mutex_);
+      peer.connector = &connector;
+      peer.address = connector.options().address;
+      peer.rule = rules_[&connector];
+    }
+    // Accepted from the peer meanwhile: the one dialled by the first name.
+    if (peer.link->is_up() && options_.node > name) {
+      established.channel->Close();
+      return false;
+    }
+    Attach(word, std::move(established), /*dialled_by_us=*/true);
+    return true;
+  };
+  callbacks.on_failure = [this](Connector& connector,
+                                const absl::Status& status) {
+    const bool refused = status.code() != absl::StatusCode::kUnavailable &&
+                         status.code() != absl::StatusCode::kAlreadyExists;
+    const std::string& name = connector.options().expected_peer;
+    if (const auto peer = peers_.find(name); peer != peers_.end()) {
+      MutexLock lock(mutex_);
+      peer->second->last_error = std::string(status.message());
+    }
+    if (refused) {
+      Tell(name, connector.transport().word(), ConnectionEvent::State::kRefused,
+           status);
+    }
+  };
+  connectors_.push_back(std::make_unique<Connector>(
+      environment_, loop_, transport, random_, std::move(options),
+      std::move(callbacks)));
+  Connector& connector = *connectors_.back();
+  rules_[&connector] = rule;
+  if (!expected_peer.empty()) {
+    Peer& peer = PeerNamed(expected_peer, transport.word());
+    MutexLock lock(mutex_);
+    peer.connector = &connector;
+    peer.address = address;
+    peer.rule = rule;
+  }
+  connector.Redial();
+}
+
+void PeerTable::Accept(absl::string_view transport,
+                       std::unique_ptr<Channel> channel) {
+  if (handshakes_.size() >= static_cast<size_t>(options_.limits.links)) {
+    // The oldest would time out soon; new ones are told to come back.
+    channel->Close();
+    return;
+  }
+  auto holder = std::make_shared<std::shared_ptr<Handshake>>();
+  const std::string word(transport);
+  std::shared_ptr<Handshake> handshake = Handshake::Accept(
+      environment_, loop_, std::move(channel),
+      [this](const v1::Hello& theirs, v1::Hello* ours) {
+        return Judge(theirs, ours);
+      },
+      DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
+      [this, holder, word](absl::StatusOr<Handshake::Established> established) {
+        const std::shared_ptr<Handshake> self = std::move(*holder);
+        handshakes_.erase(self);
+        loop_.Post([self] {});
+        if (established.ok()) {
+          Attach(word, *std::move(established), /*dialled_by_us=*/false);
+        } else if (established.status().code() !=
+                   absl::StatusCode::kAlreadyExists) {
+          Tell("", word, ConnectionEvent::State::kRefused,
+               established.status());
+        }
+      });
+  *holder = handshake;
+  handshakes_.insert(std::move(handshake));
+}
+
+v1::Hello PeerTable::MakeHello(const std::string& peer) {
+  v1::Hello hello;
+  hello.set_protocol_version(kProtocolVersion);
+  hello.set_node(options_.node);
+  hello.set_incarnation(options_.incarnation);
+  for (const auto& [name, digest] : callbacks_.services()) {
+    v1::ServiceInfo* service = hello.add_services();
+    service->set_name(name);
+    if (digest.has_value()) {
+      service->set_schema_digest(std::string(digest->bytes()));
+    }
+  }
+  hello.set_topology_digest(options_.topology_digest);
+  hello.set_frame_bytes_max(options_.limits.frame_bytes_max);
+  if (const auto known = peers_.find(peer); known != peers_.end()) {
+    known->second->link->FillResume(&hello);
+  }
+  return hello;
+}
+
+std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
+                                           v1::Hello* ours) {
+  if (auto reject = JudgeBasics(theirs, options_.node)) return reject;
+  if (shutting_down_) {
+    return MakeReject(v1::Reject::SHUTTING_DOWN, "this node is leaving");
+  }
+  if (auto reject = JudgeDigests(theirs)) return reject;
+  if (auto reject = JudgeDuplicate(theirs)) return reject;
+  if (peers_.find(theirs.node()) == peers_.end() &&
+      peers_.size() >= static_cast<size_t>(options_.limits.links)) {
+    return MakeReject(
+        v1::Reject::TOO_MANY_LINKS,
+        absl::StrCat("this node has its ", options_.limits.links, " links"));
+  }
+  // Before we say how far we are: nothing more may come on the old one.
+  if (const auto known = peers_.find(theirs.node()); known != peers_.end()) {
+    known->second->link->Detach();
+  }
+  *ours = MakeHello(theirs.node());
+  return std::nullopt;
+}
+
+std::optional<v1::Reject> PeerTable::JudgeDigests(
+    const v1::Hello& theirs) const {
+  for (const auto& [name, ours] : callbacks_.services()) {
+    if (!ours.has_value()) continue;
+    for (const v1::ServiceInfo& service : theirs.services()) {
+      if (service.schema_digest().empty() ||
+          service.schema_digest() == ours->bytes()) {
+        continue;
+      }
+      absl::StatusOr<Digest> digest =
+          Digest::FromBytes(service.schema_digest());
+      return MakeReject(
+          v1::Reject::SCHEMA_DIGEST,
+          absl::StrCat("service ", service.name(), " of ", theirs.node(),
+                       " has schema digest ",
+                       digest.ok() ? digest->ToHex() : "of a wrong size",
+                       ", service ", name, " of ", options_.node, " has ",
+                       ours->ToHex()));
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
+  const std::string& name = theirs.node();
+  if (options_.node < name && InHandshakeWith(name)) {
+    return MakeReject(v1::Reject::DUPLICATE_LINK, "we are dialling you");
+  }
+  const auto known = peers_.find(name);
+  if (known == peers_.end() || !known->second->link->is_up()) {
+    return std::nullopt;
+  }
+  const Peer& peer = *known->second;
+  if (peer.link->peer_incarnation() != theirs.incarnation()) {
+    return MakeReject(
+        v1::Reject::NODE_NAME_TAKEN,
+        absl::StrCat("another process is connected as ", name));
+  }
+  if (peer.dialled_by_us && options_.node < name) {
+    return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
+  }
+  return std::nullopt;
+}
+
+bool PeerTable::InHandshakeWith(const std::string& peer) const {
+  return std::any_of(connectors_.begin(), connectors_.end(),
+                     [&](const auto& connector) {
+                       return connector->in_handshake() &&
+                              connector->options().expected_peer == peer;
+                     });
+}
+
+PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
+                                      absl::string_view transport) {
+  const auto known = peers_.find(name);
+  if (known != peers_.end()) return *known->second;
+  FramedLink::Options options;
+  options.self = options_.node;
+  options.peer = name;
+  options.transport = std::string(transport);
+  options.incarnation = options_.incarnation;
+  options.lane_bytes = options_.lane_bytes;
+  options.frame_bytes_max = options_.limits.frame_bytes_max;
+  auto peer = std::make_unique<Peer>();
+  peer->link = std::make_unique<FramedLink>(environment_, loop_,
+                                            std::move(options), *this);
+  MutexLock lock(mutex_);
+  return *(peers_[name] = std::move(peer));
+}
+
+PeerTable::Peer& PeerTable::PeerOf(Link& link) { return *peers_[link.peer()]; }
+
+void PeerTable::Attach(absl::string_view transport,
+                       Handshake::Established established, bool dialled_by_us) {
+  Peer& peer = PeerNamed(established.peer.node(), transport);
+  loop_.Cancel(peer.retain_timer);
+  {
+    MutexLock lock(mutex_);
+    peer.dialled_by_us = dialled_by_us;
+    peer.leaving = false;
+    peer.last_error.clear();
+    for (const v1::ServiceInfo& service : established.peer.services()) {
+      peer.services.insert(service.name());
+    }
+  }
+  peer.link->Attach(std::move(established.channel), established.peer);
+}
+
+void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
+  Peer& peer = PeerOf(link);
+  if (!resumed) {
+    // Whatever was known was about a process that is gone.
+    router_.RemoveLink(link);
+    dispatcher_.RemoveLink(link);
+  }
+  const bool again = resumed && peer.seen;
+  peer.seen = true;
+  if (resumed) router_.Repeat(link);
+  for (const auto& subscription : dispatcher_.All()) {
+    if (!subscription->closed()) SendSubscribe(link, *subscription);
+  }
+  v1::Control known;
+  known.mutable_subscribers_known();
+  link.SendControl(known);
+  if (!hello.topology_digest().empty() && !options_.topology_digest.empty() &&
+      hello.topology_digest() != options_.topology_digest) {
+    options_.log(LogLevel::kWarning,
+                 absl::StrCat("node ", link.peer(),
+                              " runs with another topology than ",
+                              options_.node, "; see `mycelium topology check`"));
+  }
+  Tell(link.peer(), link.transport(),
+       again ? ConnectionEvent::State::kReconnected
+             : ConnectionEvent::State::kConnected,
+       absl::OkStatus());
+}
+
+void PeerTable::OnDown(Link& link, const absl::Status& status) {
+  Peer& peer = PeerOf(link);
+  {
+    MutexLock lock(mutex_);
+    peer.last_error = std::string(status.message());
+  }
+  if (peer.leaving) {
+    Forget(peer, absl::UnavailableError(
+                     absl::StrCat("node ", link.peer(), " has left")));
+  } else {
+    peer.retain_timer = loop_.RunAt(
+        DeadlineAfter(environment_.clock.NowNs(), options_.retain),
+        [this, &peer, status] { Forget(peer, status); });
+    Tell(link.peer(), link.transport(), ConnectionEvent::State::kDisconnected,
+         status);
+  }
+  if (peer.connector != nullptr && !shutting_down_) peer.connector->Redial();
+}
+
+void PeerTable::Forget(Peer& peer, const absl::Status& status) {
+  FramedLink& link = *peer.link;
+  if (link.is_up()) return;
+  router_.RemoveLink(link);
+  dispatcher_.RemoveLink(link);
+  link.Forget();
+  peer.seen = false;
+  Tell(link.peer(), link.transport(), ConnectionEvent::State::kGone, status);
+}
+
+void PeerTable::Tell(const std::string& peer, absl::string_view transport,
+                     ConnectionEvent::State state,
+                     const absl::Status& status) {
+  if (!status.ok() && state != ConnectionEvent::State::kGone) {
+    options_.log(LogLevel::kWarning, std::string(status.message()));
+  }
+  if (options_.on_connection == nullptr) return;
+  ConnectionEvent event;
+  event.peer = peer;
+  event.transport = std::string(transport);
+  event.state = state;
+  event.status = status;
+  options_.on_connection(event);
+}
+
+void PeerTable::SendSubscribe(Link& link, const Subscription& subscription) {
+  const Subscription::Options& options = subscription.options();
+  v1::Control control;
+  v1::Subscribe& subscribe = *control.mutable_subscribe();
+  subscribe.set_subscription(options.id);
+  subscribe.set_service(options.service);
+  subscribe.set_topic(options.topic);
+  subscribe.set_type(options.type.name);
+  subscribe.set_type_digest(std::string(options.type.digest.bytes()));
+  subscribe.set_name(options.name);
+  subscribe.set_delivery(options.mode == DeliveryMode::kInline
+                             ? v1::Subscribe::INLINE
+                             : v1::Subscribe::QUEUED);
+  if (options.overflow.has_value()) {
+    subscribe.set_overflow(std::string(WordOf(*options.overflow)));
+  }
+  link.SendControl(control);
+}
+
+void PeerTable::Subscribe(const Subscription& subscription) {
+  for (auto& [name, peer] : peers_) {
+    if (peer->link->is_up()) SendSubscribe(*peer->link, subscription);
+  }
+}
+
+void PeerTable::Unsubscribe(const Subscription& subscription) {
+  v1::Control control;
+  control.mutable_unsubscribe()->set_subscription(subscription.options().id);
+  for (auto& [name, peer] : peers_) {
+    if (peer->link->is_up()) peer->link->SendControl(control);
+  }
+}
+
+void PeerTable::OnControl(Link& link, const v1::Control& control) {
+  switch (control.body_case()) {
+    case v1::Control::kSubscribe:
+      router_.AddRemote(link, control.subscribe());
+      break;
+    case v1::Control::kUnsubscribe:
+      router_.RemoveRemote(link, control.unsubscribe().subscription());
+      break;
+    case v1::Control::kSubscribersKnown:
+      router_.EndOfSubscriptions(link);
+      break;
+    case v1::Control::kSubscribeRefused:
+      callbacks_.on_refused(link.peer(), control.subscribe_refused());
+      break;
+    case v1::Control::kCanonicalText:
+      router_.ExplainRefusal(link, control.canonical_text());
+      break;
+    case v1::Control::kPublisher:
+      dispatcher_.OnDeclare(link, control.publisher());
+      break;
+    case v1::Control::kMatched:
+      dispatcher_.OnMatched(link, control.matched());
+      break;
+    case v1::Control::kUnmatched:
+      dispatcher_.OnUnmatched(link, control.unmatched(),
+                              PeerOf(link).link->NextSequence(0));
+      break;
+    case v1::Control::kLaneOpen:
+      if (absl::Status opened =
+              dispatcher_.OnLaneOpen(link, control.lane_open());
+          !opened.ok()) {
+        options_.log(LogLevel::kError,
+                     absl::StrCat("node ", link.peer(), ": ",
+                                  opened.message()));
+      }
+      break;
+    case v1::Control::kLaneClosed:
+      dispatcher_.OnLaneClosed(link, control.lane_closed().lane());
+      PeerOf(link).link->CloseInbound(control.lane_closed().lane());
+      break;
+    case v1::Control::kGoodbye:
+      PeerOf(link).leaving = true;
+      break;
+    default:
+      break;
+  }
+}
+
+LinkHandler::FrameOutcome PeerTable::OnFrame(Link& link, uint32_t lane,
+                                             const FrameView& frame,
+                                             uint64_t end) {
+  return dispatcher_.OnFrame(link, lane, frame, end);
+}
+
+void PeerTable::Shutdown() {
+  shutting_down_ = true;
+  handshakes_.clear();
+  connectors_.clear();
+  rules_.clear();
+  v1::Control goodbye;
+  goodbye.mutable_goodbye();
+  for (auto& [name, peer] : peers_) {
+    {
+      MutexLock lock(mutex_);
+      peer->connector = nullptr;
+    }
+    loop_.Cancel(peer->retain_timer);
+    peer->link->SendAcks();
+    peer->link->SendControl(goodbye);
+    peer->link->Detach();
+    router_.RemoveLink(*peer->link);
+    dispatcher_.RemoveLink(*peer->link);
+    peer->link->Abandon();
+  }
+}
+
+std::vector<FramedLink*> PeerTable::Links() const {
+  MutexLock lock(mutex_);
+  std::vector<FramedLink*> links;
+  for (const auto& [name, peer] : peers_) links.push_back(peer->link.get());
+  return links;
+}
+
+std::vector<PeerTable::State> PeerTable::States() const {
+  MutexLock lock(mutex_);
+  std::vector<State> states;
+  for (const auto& [name, peer] : peers_) {
+    State state;
+    state.peer = name;
+    state.transport = std::string(peer->link->transport());
+    state.address = peer->dialled_by_us ? peer->address : "";
+    state.rule = peer->rule;
+    state.is_up = peer->link->is_up();
+    state.last_error = state.is_up ? "" : peer->last_error;
+    states.push_back(std::move(state));
+  }
+  return states;
+}
+
+bool PeerTable::HasSeenService(const std::string& service) const {
+  MutexLock lock(mutex_);
+  for (const auto& [name, peer] : peers_) {
+    if (peer->services.count(service) != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,134 @@
+#ifndef MYCELIUM_BUS_PEER_TABLE_H_
+#define MYCELIUM_BUS_PEER_TABLE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/base/random.h"
+#include "mycelium/bus/connector.h"
+#include "mycelium/bus/options.h"
+#include "mycelium/routing/dispatcher.h"
+#include "mycelium/routing/router.h"
+#include "mycelium/transport/framed_link.h"
+#include "mycelium/transport/handshake.h"
+
+namespace mycelium {
+
+// The other nodes that this one knows: who they are, the link to each, and what
+// is being done to get or keep it. One link per pair: of two that are dialled
+// at once, the one dialled by the node whose name sorts first stays.
+//
+// A link that is lost keeps its lanes for `retain`; if the same process is back
+// by then, they go on where they were.
+//
+// Thread safety: on the loop, except the members that say otherwise.
+//
+// Ownership: borrows all it is given. Links live as long as the table.
+class PeerTable final : public LinkHandler {
+ public:
+  struct Options {
+    std::string node;
+    uint64_t incarnation = 0;
+    Limits limits;
+    size_t lane_bytes = 0;
+    absl::Duration retain;
+    std::string topology_digest;  // 32 bytes, or empty.
+    std::function<void(const ConnectionEvent&)> on_connection;
+    LogSink log;
+  };
+  struct Callbacks {
+    // Our services, with the digests that they insist on.
+    std::function<std::map<std::string, std::optional<Digest>>()> services;
+    // A peer does not want a subscription of ours.
+    std::function<void(const std::string& peer, const v1::SubscribeRefused&)>
+        on_refused;
+  };
+
+  PeerTable(Environment& environment, EventLoop& loop, Random& random,
+            Router& router, Dispatcher& dispatcher, Options options,
+            Callbacks callbacks);
+  ~PeerTable() override;
+
+  // Keeps a connection to that address. `rule`: why, for reports.
+  void Dial(Transport& transport, const std::string& address,
+            const std::string& expected_peer, const std::string& rule);
+
+  // Takes a connection that somebody dialled.
+  void Accept(absl::string_view transport, std::unique_ptr<Channel> channel);
+
+  // Tells every peer of a subscription, or of its end.
+  void Subscribe(const Subscription& subscription);
+  void Unsubscribe(const Subscription& subscription);
+
+  // Says goodbye and ends every connection; refuses new ones.
+  void Shutdown();
+
+  // Any thread:
+  std::vector<FramedLink*> Links() const;
+  struct State {
+    std::string peer, transport, address, rule, last_error;
+    bool is_up;
+  };
+  std::vector<State> States() const;
+  bool HasSeenService(const std::string& service) const;
+
+  // LinkHandler:
+  void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
+  void OnDown(Link& link, const absl::Status& status) override;
+  void OnControl(Link& link, const v1::Control& control) override;
+  FrameOutcome OnFrame(Link& link, uint32_t lane, const FrameView& frame,
+                       uint64_t end) override;
+
+ private:
+  struct Peer {
+    std::unique_ptr<FramedLink> link;
+    Connector* connector = nullptr;  // That dials it, if one does.
+    std::string address, rule, last_error;
+    bool dialled_by_us = false;  // The connection that is up.
+    bool seen = false;           // Was up in this life.
+    bool leaving = false;        // Has said goodbye.
+    uint64_t retain_timer = 0;
+    std::set<std::string> services;
+  };
+
+  Peer& PeerNamed(const std::string& name, absl::string_view transport);
+  Peer& PeerOf(Link& link);
+  v1::Hello MakeHello(const std::string& peer);
+  std::optional<v1::Reject> Judge(const v1::Hello& theirs, v1::Hello* ours);
+  std::optional<v1::Reject> JudgeDigests(const v1::Hello& theirs) const;
+  std::optional<v1::Reject> JudgeDuplicate(const v1::Hello& theirs);
+  void Attach(absl::string_view transport, Handshake::Established established,
+              bool dialled_by_us);
+  void Forget(Peer& peer, const absl::Status& status);
+  void Tell(const std::string& peer, absl::string_view transport,
+            ConnectionEvent::State state, const absl::Status& status);
+  void SendSubscribe(Link& link, const Subscription& subscription);
+  bool InHandshakeWith(const std::string& peer) const;
+
+  Environment& environment_;
+  EventLoop& loop_;
+  Random& random_;
+  Router& router_;
+  Dispatcher& dispatcher_;
+  const Options options_;
+  const Callbacks callbacks_;
+  bool shutting_down_ = false;
+
+  mutable Mutex mutex_;  // For readers on other threads; the loop writes.
+  std::map<std::string, std::unique_ptr<Peer>> peers_;
+  std::vector<std::unique_ptr<Connector>> connectors_;
+  std::map<Connector*, std::string> rules_;
+  std::set<std::shared_ptr<Handshake>> handshakes_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_PEER_TABLE_H_

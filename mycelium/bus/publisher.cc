@@ -1,0 +1,27 @@
+#include "mycelium/bus/publisher.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace mycelium {
+
+absl::Status PublisherBase::WaitForSubscribers(size_t count,
+                                               absl::Duration timeout) {
+  Environment& environment = node_->environment();
+  const RoomWaiter::Outcome outcome = node_->WaitFor(
+      node_->router().changed_event(),
+      [&] { return subscriber_count() >= count || !refusals().empty(); },
+      DeadlineAfter(environment.clock.NowNs(), timeout));
+  const size_t now = subscriber_count();
+  if (now >= count) return absl::OkStatus();
+  if (const auto refused = refusals(); !refused.empty()) return refused.front();
+  if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {
+    return absl::FailedPreconditionError(
+        "WaitForSubscribers() was called from a handler, which it would wait "
+        "for");
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat("topic \"", topic(), "\" has ", now, " of ", count,
+                   " subscribers after ", absl::FormatDuration(timeout)));
+}
+
+}  // namespace mycelium

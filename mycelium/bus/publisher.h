@@ -1,0 +1,123 @@
+#ifndef MYCELIUM_BUS_PUBLISHER_H_
+#define MYCELIUM_BUS_PUBLISHER_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "mycelium/bus/node_runtime.h"
+#include "mycelium/message/payload.h"
+#include "mycelium/message/protobuf_type.h"
+#include "mycelium/routing/fan_out.h"
+
+namespace mycelium {
+
+// What publishers of every type have in common: one end of a topic.
+//
+// Thread safety: Publish and everything else may be called from any thread;
+// moving and destroying, while no other call is under way.
+//
+// Ownership: keeps the node running. Destroying the publisher does not take
+// back what it published.
+class PublisherBase {
+ public:
+  PublisherBase(PublisherBase&&) = default;
+  PublisherBase& operator=(PublisherBase&& other) {
+    Close();
+    node_ = std::move(other.node_);
+    fan_out_ = std::move(other.fan_out_);
+    return *this;
+  }
+  ~PublisherBase() { Close(); }
+
+  // Waits until at least `count` subscriptions get what is published.
+  //   DEADLINE_EXCEEDED    there were fewer; says how many
+  //   FAILED_PRECONDITION  a subscription was refused: its type differs
+  absl::Status WaitForSubscribers(size_t count, absl::Duration timeout);
+
+  // How many subscriptions get what is published now.
+  size_t subscriber_count() const {
+    return node_->router().SubscriberCount(*fan_out_);
+  }
+
+  // Why subscriptions to the topic do not get it: their types differ.
+  std::vector<absl::Status> refusals() const {
+    return node_->router().Refusals(*fan_out_);
+  }
+
+  const std::string& topic() const { return fan_out_->origin().topic; }
+
+ protected:
+  PublisherBase(std::shared_ptr<NodeRuntime> node,
+                std::shared_ptr<FanOut> fan_out)
+      : node_(std::move(node)), fan_out_(std::move(fan_out)) {}
+
+  void Close() {
+    if (node_ != nullptr) node_->RemovePublisher(*fan_out_);
+    node_ = nullptr;
+  }
+
+  std::shared_ptr<NodeRuntime> node_;
+  std::shared_ptr<FanOut> fan_out_;
+};
+
+// Publishes messages of one Protobuf type. Made by MessageBus.
+//
+// Publish() returns OK once the message is accepted: it will be delivered to
+// every subscription that is matched now, or counted with the reason why not.
+// Any other status means that nobody got it, and the call may be repeated:
+//   RESOURCE_EXHAUSTED   a subscription has no room, by its overflow policy;
+//                        under `block`, for the whole publish_timeout. From
+//                        inside a handler that is what happens at once where
+//                        only the calling thread could make room.
+//   UNAVAILABLE          PublisherTo(): the service is not connected, or has no
+//                        such subscription
+//   INVALID_ARGUMENT     larger than frame_bytes_max
+//   FAILED_PRECONDITION  the types differ, or the bus was shut down
+// Inline handlers of this process run inside Publish(), on this thread.
+template <typename Message>
+class Publisher final : public PublisherBase {
+ public:
+  Publisher(std::shared_ptr<NodeRuntime> node, std::shared_ptr<FanOut> fan_out)
+      : PublisherBase(std::move(node), std::move(fan_out)) {}
+
+  // The message is read before the call returns, and not kept.
+  absl::Status Publish(const Message& message) {
+    return fan_out_->Publish(
+        Payload::Object(MessageTypeOf<Message>(), &message, nullptr));
+  }
+
+  // Subscriptions of this process get the pointer itself. The message must not
+  // change any more.
+  absl::Status Publish(std::shared_ptr<const Message> message) {
+    const std::shared_ptr<const void> shared = std::move(message);
+    return fan_out_->Publish(
+        Payload::Object(MessageTypeOf<Message>(), shared.get(), &shared));
+  }
+};
+
+// Publishes bytes that the bus does not look into. See Publisher.
+class RawPublisher final : public PublisherBase {
+ public:
+  RawPublisher(std::shared_ptr<NodeRuntime> node,
+               std::shared_ptr<FanOut> fan_out,
+               std::shared_ptr<const MessageType> type)
+      : PublisherBase(std::move(node), std::move(fan_out)),
+        type_(std::move(type)) {}
+
+  // The bytes are read before the call returns, and not kept.
+  absl::Status Publish(absl::Span<const std::byte> bytes) {
+    return fan_out_->Publish(Payload::Bytes(*type_, bytes));
+  }
+
+ private:
+  std::shared_ptr<const MessageType> type_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_PUBLISHER_H_

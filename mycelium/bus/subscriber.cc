@@ -1,0 +1,145 @@
+#include "mycelium/bus/subscriber.h"
+
+#include <atomic>
+
+#include "absl/strings/str_cat.h"
+
+namespace mycelium {
+
+struct SubscriptionHandle::Worker {
+  std::thread thread;
+};
+
+SubscriptionHandle::SubscriptionHandle(
+    std::shared_ptr<NodeRuntime> node,
+    std::shared_ptr<Subscription> subscription)
+    : node_(std::move(node)), subscription_(std::move(subscription)) {
+  if (subscription_->options().mode != DeliveryMode::kQueued) return;
+  worker_ = std::make_shared<Worker>();
+  worker_->thread = std::thread([node = node_.get(),
+                                 subscription = subscription_] {
+    subscription->SetConsumerThread();
+    InboundQueue& queue = subscription->queue();
+    while (!queue.closed()) {
+      if (subscription->RunNext()) continue;
+      node->SpinAndSleep(queue.event(), [&] {
+        return queue.HasFrame() || queue.closed();
+      });
+    }
+  });
+}
+
+SubscriptionHandle& SubscriptionHandle::operator=(SubscriptionHandle&& other) {
+  Unsubscribe();
+  node_ = std::move(other.node_);
+  subscription_ = std::move(other.subscription_);
+  worker_ = std::move(other.worker_);
+  return *this;
+}
+
+void SubscriptionHandle::Unsubscribe() {
+  if (node_ == nullptr) return;
+  node_->RemoveSubscription(subscription_);
+  if (worker_ != nullptr && worker_->thread.joinable()) {
+    if (worker_->thread.get_id() == std::this_thread::get_id()) {
+      worker_->thread.detach();  // The handler unsubscribes itself.
+    } else {
+      worker_->thread.join();
+    }
+  }
+  node_ = nullptr;
+}
+
+SubscriberBase& SubscriberBase::operator=(SubscriberBase&& other) {
+  Close();
+  node_ = std::move(other.node_);
+  subscription_ = std::move(other.subscription_);
+  info_ = std::move(other.info_);
+  frame_ = other.frame_;
+  return *this;
+}
+
+void SubscriberBase::Close() {
+  if (node_ == nullptr) return;
+  Finish();
+  node_->RemoveSubscription(subscription_);
+  node_ = nullptr;
+}
+
+absl::StatusOr<int> SubscriberBase::Descriptor() {
+  absl::StatusOr<int> descriptor = subscription_->queue().Descriptor();
+  // What is there already makes it readable too.
+  if (descriptor.ok() && !subscription_->queue().ArmDescriptor()) {
+    subscription_->queue().MakeReadable();
+  }
+  return descriptor;
+}
+
+bool SubscriberBase::TryTake(Payload* payload) {
+  InboundQueue& queue = subscription_->queue();
+  if (!queue.Take(&frame_)) {
+    // Only the taker may find that a frame slipped in before the arming.
+    if (!queue.has_descriptor() || queue.ArmDescriptor()) return false;
+    if (!queue.Take(&frame_)) return false;
+  }
+  subscription_->SetConsumerThread();
+  const Origin& origin = OriginOf(frame_);
+  info_.emplace(InfoOf(frame_, origin));
+  *payload = PayloadOf(frame_, subscription_->type());
+  return true;
+}
+
+absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
+  if (TryTake(payload)) return absl::OkStatus();
+  InboundQueue& queue = subscription_->queue();
+  const RoomWaiter::Outcome outcome = node_->SpinAndWaitFor(
+      queue.event(),
+      [&] {
+        return queue.HasFrame() || queue.closed() ||
+               (node_->has_refusals() && !status().ok());
+      },
+      DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+  if (TryTake(payload)) return absl::OkStatus();
+  if (queue.closed()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "subscriber of \"", subscription_->options().topic, "\" is closed"));
+  }
+  if (absl::Status refused = status(); !refused.ok()) return refused;
+  if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {
+    return absl::FailedPreconditionError(
+        "Receive() was called from a handler, which it would wait for");
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat("no message on \"", subscription_->options().topic,
+                   "\" within ", absl::FormatDuration(timeout)));
+}
+
+void SubscriberBase::Count(bool decodable) {
+  subscription_->CountPulled(OriginOf(frame_), decodable);
+}
+
+absl::Span<const std::byte> RawSubscriber::BytesOf(const Payload& payload) {
+  Count(true);
+  if (payload.object == nullptr) return payload.bytes;
+  serialised_.resize(payload.ByteSize());
+  payload.Serialize(serialised_.data());
+  return serialised_;
+}
+
+absl::StatusOr<absl::Span<const std::byte>> RawSubscriber::Receive(
+    absl::Duration timeout) {
+  Payload payload;
+  if (absl::Status taken = Take(timeout, &payload); !taken.ok()) return taken;
+  return BytesOf(payload);
+}
+
+absl::StatusOr<std::optional<absl::Span<const std::byte>>>
+RawSubscriber::TryReceive() {
+  Payload payload;
+  if (!TryTake(&payload)) {
+    return std::optional<absl::Span<const std::byte>>();
+  }
+  return std::make_optional(BytesOf(payload));
+}
+
+}  // namespace mycelium

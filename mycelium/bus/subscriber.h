@@ -1,0 +1,167 @@
+#ifndef MYCELIUM_BUS_SUBSCRIBER_H_
+#define MYCELIUM_BUS_SUBSCRIBER_H_
+
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "mycelium/bus/node_runtime.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/message/payload.h"
+#include "mycelium/message/protobuf_type.h"
+#include "mycelium/routing/subscription.h"
+
+namespace mycelium {
+
+// A handler that is subscribed. Destroying the handle unsubscribes: no call of
+// the handler is under way after that, unless it is the handler that does it.
+//
+// Thread safety: any thread, but moving and destroying like any object.
+class SubscriptionHandle final {
+ public:
+  SubscriptionHandle() = default;
+  SubscriptionHandle(std::shared_ptr<NodeRuntime> node,
+                     std::shared_ptr<Subscription> subscription);
+  SubscriptionHandle(SubscriptionHandle&&) = default;
+  SubscriptionHandle& operator=(SubscriptionHandle&& other);
+  ~SubscriptionHandle() { Unsubscribe(); }
+
+  // What is queued counts as dropped[subscriber_gone]. Idempotent.
+  void Unsubscribe();
+
+  // OK, or why some publisher's messages do not come: their type differs.
+  absl::Status status() const {
+    return node_ == nullptr ? absl::OkStatus()
+                            : node_->RefusalOf(*subscription_);
+  }
+
+  // How often the handler threw.
+  uint64_t handler_errors() const { return subscription_->handler_errors(); }
+
+ private:
+  struct Worker;  // The thread of a queued subscription.
+
+  std::shared_ptr<NodeRuntime> node_;
+  std::shared_ptr<Subscription> subscription_;
+  std::shared_ptr<Worker> worker_;
+};
+
+// What pull subscribers of every type have in common.
+//
+// A received message is finished, and its room given back, at the next receive
+// of the same subscriber or when the subscriber is destroyed.
+//
+// Thread safety: one thread at a time receives; it may be another one each
+// time. Destroying waits for nobody: no receive may be under way.
+class SubscriberBase {
+ public:
+  SubscriberBase(SubscriberBase&&) = default;
+  SubscriberBase& operator=(SubscriberBase&& other);
+  ~SubscriberBase() { Close(); }
+
+  // A descriptor for poll() or epoll: readable once a message came after a
+  // TryReceive() that found none. It stays the subscriber's. Under
+  // poll = kCaller watch MessageBus::poll_descriptor() as well.
+  absl::StatusOr<int> Descriptor();
+
+  // OK, or why some publisher's messages do not come: their type differs.
+  absl::Status status() const { return node_->RefusalOf(*subscription_); }
+
+  // Where messages come from and which they are; of the last one received.
+  const MessageInfo& info() const { return *info_; }
+
+ protected:
+  SubscriberBase(std::shared_ptr<NodeRuntime> node,
+                 std::shared_ptr<Subscription> subscription)
+      : node_(std::move(node)), subscription_(std::move(subscription)) {}
+
+  // The next message; false if there is none now. Finishes the last one.
+  bool TryTake(Payload* payload);
+  // The same, waiting for one.
+  absl::Status Take(absl::Duration timeout, Payload* payload);
+  void Count(bool decodable);
+  void Finish() { subscription_->queue().Finish(); }
+  void Close();
+
+  std::shared_ptr<NodeRuntime> node_;
+  std::shared_ptr<Subscription> subscription_;
+  std::optional<MessageInfo> info_;
+  FrameView frame_;
+};
+
+// Receives messages of one Protobuf type when it is asked to. Made by
+// MessageBus.
+//
+// Example:
+//   absl::StatusOr<const Quote*> quote = quotes.Receive(absl::Seconds(1));
+//   if (quote.ok()) Use(**quote);
+template <typename Message>
+class Subscriber final : public SubscriberBase {
+ public:
+  Subscriber(std::shared_ptr<NodeRuntime> node,
+             std::shared_ptr<Subscription> subscription)
+      : SubscriberBase(std::move(node), std::move(subscription)) {}
+
+  // The next message, valid until the next receive.
+  //   DEADLINE_EXCEEDED    none came in time
+  //   FAILED_PRECONDITION  none came, and a publisher was refused: its type
+  //                        differs. Or the bus was shut down.
+  //   DATA_LOSS            a message came that is not of its type; counted as
+  //                        dropped[undecodable]
+  absl::StatusOr<const Message*> Receive(absl::Duration timeout) {
+    Payload payload;
+    if (absl::Status taken = Take(timeout, &payload); !taken.ok()) return taken;
+    return Decode(payload);
+  }
+
+  // The next message, or nullptr at once if there is none.
+  absl::StatusOr<const Message*> TryReceive() {
+    Payload payload;
+    if (!TryTake(&payload)) return nullptr;
+    return Decode(payload);
+  }
+
+ private:
+  absl::StatusOr<const Message*> Decode(const Payload& payload) {
+    if (payload.object != nullptr) {
+      Count(true);
+      return static_cast<const Message*>(payload.object);
+    }
+    const bool decoded =
+        MessageTypeOf<Message>().parse(payload.bytes, message_.get());
+    Count(decoded);
+    if (!decoded) {
+      return absl::DataLossError("a message does not parse as its type");
+    }
+    return message_.get();
+  }
+
+  // Parsed into again and again, which reuses its memory.
+  std::unique_ptr<Message> message_ = std::make_unique<Message>();
+};
+
+// Receives bytes. See Subscriber.
+class RawSubscriber final : public SubscriberBase {
+ public:
+  RawSubscriber(std::shared_ptr<NodeRuntime> node,
+                std::shared_ptr<Subscription> subscription)
+      : SubscriberBase(std::move(node), std::move(subscription)) {}
+
+  // The bytes are valid until the next receive.
+  absl::StatusOr<absl::Span<const std::byte>> Receive(absl::Duration timeout);
+  absl::StatusOr<std::optional<absl::Span<const std::byte>>> TryReceive();
+
+ private:
+  absl::Span<const std::byte> BytesOf(const Payload& payload);
+
+  std::vector<std::byte> serialised_;  // Of an object of this process.
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_SUBSCRIBER_H_

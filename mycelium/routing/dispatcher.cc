@@ -1,0 +1,260 @@
+#include "mycelium/routing/dispatcher.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/codec/frame_encoder.h"
+
+namespace mycelium {
+
+using FrameOutcome = LinkHandler::FrameOutcome;
+
+void Dispatcher::Add(std::shared_ptr<Subscription> subscription) {
+  MutexLock lock(mutex_);
+  const uint32_t id = subscription->options().id;
+  subscriptions_[id] = std::move(subscription);
+}
+
+void Dispatcher::Remove(uint32_t subscription) {
+  MutexLock lock(mutex_);
+  subscriptions_.erase(subscription);
+}
+
+std::shared_ptr<Subscription> Dispatcher::Find(uint32_t subscription) const {
+  MutexLock lock(mutex_);
+  const auto entry = subscriptions_.find(subscription);
+  return entry == subscriptions_.end() ? nullptr : entry->second;
+}
+
+std::vector<std::shared_ptr<Subscription>> Dispatcher::All() const {
+  MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<Subscription>> all;
+  for (const auto& [id, subscription] : subscriptions_) {
+    all.push_back(subscription);
+  }
+  return all;
+}
+
+const Origin& Dispatcher::Intern(Origin origin) {
+  const std::string key = absl::StrCat(
+      origin.node, "\n", origin.service, "\n", origin.topic, "\n", origin.type,
+      "\n", origin.target_service, "\n", origin.digest.ToHex());
+  MutexLock lock(mutex_);
+  std::unique_ptr<Origin>& known = origins_[key];
+  if (known == nullptr) known = std::make_unique<Origin>(std::move(origin));
+  return *known;
+}
+
+void Dispatcher::OnDeclare(Link& link, const v1::PublisherDeclare& declare) {
+  Origin origin;
+  origin.node = link.peer();
+  origin.service = declare.service();
+  origin.topic = declare.topic();
+  origin.type = declare.type();
+  origin.target_service = declare.target_service();
+  if (absl::StatusOr<Digest> digest = Digest::FromBytes(declare.type_digest());
+      digest.ok()) {
+    origin.digest = *digest;
+  }
+  inboxes_[&link].publishers[declare.publisher()].origin =
+      &Intern(std::move(origin));
+}
+
+void Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
+  Publisher& publisher = inboxes_[&link].publishers[matched.publisher()];
+  if (publisher.origin == nullptr) return;  // Frames of it will be corrupt.
+  for (const Match& match : publisher.matches) {
+    if (match.id == matched.subscription() &&
+        match.from_sequence == matched.from_sequence()) {
+      return;  // Said again on another connection.
+    }
+  }
+  Match match;
+  match.id = matched.subscription();
+  match.subscription = Find(matched.subscription());
+  match.flow = match.subscription == nullptr
+                   ? nullptr
+                   : match.subscription->FlowFrom(*publisher.origin).get();
+  match.lane = matched.lane();
+  match.from_sequence = matched.from_sequence();
+  match.until_sequence = std::numeric_limits<uint64_t>::max();
+  publisher.matches.push_back(std::move(match));
+}
+
+void Dispatcher::OnUnmatched(Link& link, const v1::Unmatched& unmatched,
+                             uint64_t next_sequence) {
+  auto& publishers = inboxes_[&link].publishers;
+  const auto publisher = publishers.find(unmatched.publisher());
+  if (publisher == publishers.end()) return;
+  auto& matches = publisher->second.matches;
+  for (Match& match : matches) {
+    if (match.id == unmatched.subscription()) {
+      match.until_sequence =
+          std::min(match.until_sequence, unmatched.until_sequence());
+    }
+  }
+  matches.erase(std::remove_if(matches.begin(), matches.end(),
+                               [&](const Match& match) {
+                                 return match.lane == 0 &&
+                                        match.until_sequence <= next_sequence;
+                               }),
+                matches.end());
+}
+
+absl::Status Dispatcher::OnLaneOpen(Link& link, const v1::LaneOpen& open) {
+  if (open.lane() == 0) return absl::OkStatus();
+  Inbox& inbox = inboxes_[&link];
+  if (inbox.feeds.count(open.lane()) != 0) return absl::OkStatus();
+  absl::StatusOr<std::shared_ptr<StagingFeed>> feed = StagingFeed::Create(
+      environment_, link, open.lane(), open.capacity_bytes());
+  if (!feed.ok()) return feed.status();
+  inbox.feeds[open.lane()] = *feed;
+  if (const auto subscription = Find(open.subscription())) {
+    subscription->queue().AddFeed(*feed);
+  }
+  return absl::OkStatus();
+}
+
+void Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
+  Inbox& inbox = inboxes_[&link];
+  const auto feed = inbox.feeds.find(lane);
+  if (feed != inbox.feeds.end()) {
+    feed->second->End();
+    inbox.feeds.erase(feed);
+  }
+  for (auto& [id, publisher] : inbox.publishers) {
+    auto& matches = publisher.matches;
+    matches.erase(
+        std::remove_if(matches.begin(), matches.end(),
+                       [&](const Match& match) { return match.lane == lane; }),
+        matches.end());
+  }
+}
+
+FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
+                                 const FrameView& frame, uint64_t end) {
+  Inbox& inbox = inboxes_[&link];
+  const auto entry = inbox.publishers.find(frame.header.publisher_id);
+  if (entry == inbox.publishers.end() || entry->second.origin == nullptr ||
+      entry->second.origin->digest.prefix() != frame.header.digest_prefix) {
+    return FrameOutcome::kCorrupt;
+  }
+  Publisher& publisher = entry->second;
+  if (lane == 0) {
+    return DeliverInline(link, inbox, publisher, lane, frame, end);
+  }
+  const auto feed = inbox.feeds.find(lane);
+  if (feed == inbox.feeds.end()) return FrameOutcome::kCorrupt;
+  for (const Match& match : publisher.matches) {
+    if (match.lane != lane) continue;
+    if (match.subscription == nullptr) return FrameOutcome::kHandled;
+    if (match.subscription->closed()) {
+      match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+      return FrameOutcome::kHandled;
+    }
+    if (!feed->second->Put(*publisher.origin, frame, end)) {
+      return FrameOutcome::kCorrupt;
+    }
+    match.subscription->queue().Notify();
+    return FrameOutcome::kTaken;
+  }
+  return FrameOutcome::kHandled;
+}
+
+FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
+                                       Publisher& publisher, uint32_t lane,
+                                       const FrameView& frame, uint64_t end) {
+  const uint64_t sequence = frame.header.lane_sequence;
+  size_t next = inbox.partial_end == end ? inbox.partial_count : 0;
+  bool over = false;
+  for (; next < publisher.matches.size(); ++next) {
+    const Match& match = publisher.matches[next];
+    over |= sequence + 1 >= match.until_sequence;
+    if (match.lane != lane || sequence < match.from_sequence ||
+        sequence >= match.until_sequence) {
+      continue;
+    }
+    if (!DeliverTo(link, match, *publisher.origin, frame)) {
+      inbox.partial_end = end;
+      inbox.partial_count = next;
+      return FrameOutcome::kNotNow;
+    }
+  }
+  if (over) {
+    auto& matches = publisher.matches;
+    matches.erase(std::remove_if(matches.begin(), matches.end(),
+                                 [&](const Match& match) {
+                                   return match.lane == lane &&
+                                          sequence + 1 >= match.until_sequence;
+                                 }),
+                  matches.end());
+  }
+  return FrameOutcome::kHandled;
+}
+
+bool Dispatcher::DeliverTo(Link& link, const Match& match,
+                           const Origin& origin, const FrameView& frame) {
+  if (match.subscription == nullptr) return true;
+  // A handler may unsubscribe itself: keep it alive until it returns.
+  const std::shared_ptr<Subscription> subscription = match.subscription;
+  switch (subscription->gate().TryEnter()) {
+    case Gate::Entry::kClosed:
+      match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+      return true;
+    case Gate::Entry::kBusy:
+      return Spill(link, *subscription, origin, frame);
+    case Gate::Entry::kEntered:
+      subscription->Run(*match.flow,
+                        Payload::Bytes(subscription->type(), frame.payload),
+                        InfoOf(frame, origin));
+      subscription->Leave();
+      return true;
+  }
+  return true;
+}
+
+bool Dispatcher::Spill(Link& link, Subscription& subscription,
+                       const Origin& origin, const FrameView& frame) {
+  FrameFields fields;
+  fields.digest_prefix = OriginWord(origin);
+  fields.publisher_sequence = frame.header.publisher_sequence;
+  fields.publisher_id = 0;  // Of another node: it is in none of our flows.
+  fields.flags = frame.header.flags & kFramePublishTime;
+  fields.publish_time_ns = frame.publish_time_ns;
+  const size_t bytes = EncodedFrameBytes(fields, frame.payload.size());
+  absl::Span<std::byte> room;
+  switch (subscription.lane().TryClaim(bytes, &room)) {
+    case Lane::ClaimResult::kClaimed:
+      break;
+    case Lane::ClaimResult::kFull:
+      // Not a moment too late: the callback comes at once if there is room.
+      subscription.CallWhenRoom(bytes, [&link] { link.Resume(); });
+      return false;
+    case Lane::ClaimResult::kTooLarge:
+    case Lane::ClaimResult::kClosed:
+      subscription.FlowFrom(origin)->CountDropped(DropReason::kSubscriberGone,
+                                                  1);
+      return true;
+  }
+  const absl::Span<std::byte> payload =
+      EncodeFrame(fields, subscription.lane().next_sequence(),
+                  frame.payload.size(), room);
+  if (!payload.empty()) {
+    std::memcpy(payload.data(), frame.payload.data(), payload.size());
+  }
+  subscription.lane().Commit();
+  if (subscription.gate().MarkPending()) subscription.LeaveAfterDraining();
+  return true;
+}
+
+void Dispatcher::RemoveLink(Link& link) {
+  const auto inbox = inboxes_.find(&link);
+  if (inbox == inboxes_.end()) return;
+  for (auto& [lane, feed] : inbox->second.feeds) feed->End();
+  inboxes_.erase(inbox);
+}
+
+}  // namespace mycelium

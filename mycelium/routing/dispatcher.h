@@ -1,0 +1,99 @@
+#ifndef MYCELIUM_ROUTING_DISPATCHER_H_
+#define MYCELIUM_ROUTING_DISPATCHER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/routing/staging_feed.h"
+#include "mycelium/routing/subscription.h"
+#include "mycelium/transport/link.h"
+
+namespace mycelium {
+
+// Hands what arrives on links to the subscriptions of this node. The peer says
+// which frames belong to which subscription (Matched, Unmatched), so that what
+// it counts as accepted and what is delivered here are the same messages. Its
+// twin for what leaves is the Router.
+//
+// Thread safety: subscriptions come and go from any thread; everything about a
+// link happens on the loop.
+//
+// Ownership: borrows links; shares subscriptions.
+class Dispatcher final {
+ public:
+  explicit Dispatcher(Environment& environment) : environment_(environment) {}
+
+  void Add(std::shared_ptr<Subscription> subscription);
+  void Remove(uint32_t subscription);
+  std::shared_ptr<Subscription> Find(uint32_t subscription) const;
+  std::vector<std::shared_ptr<Subscription>> All() const;
+
+  // The one object for everybody who publishes as `origin`. Lives as long as
+  // the dispatcher.
+  const Origin& Intern(Origin origin);
+
+  // From the loop: the messages of a link that are for the dispatcher.
+  void OnDeclare(Link& link, const v1::PublisherDeclare& declare);
+  void OnMatched(Link& link, const v1::Matched& matched);
+  void OnUnmatched(Link& link, const v1::Unmatched& unmatched,
+                   uint64_t next_sequence);
+  absl::Status OnLaneOpen(Link& link, const v1::LaneOpen& open);
+  void OnLaneClosed(Link& link, uint32_t lane);
+  LinkHandler::FrameOutcome OnFrame(Link& link, uint32_t lane,
+                                    const FrameView& frame, uint64_t end);
+
+  // The process at the other end is gone. What queues have of it stays theirs.
+  void RemoveLink(Link& link);
+
+ private:
+  // Frames of a publisher, from one sequence of the lane to another, that are
+  // for one subscription.
+  struct Match {
+    uint32_t id;
+    std::shared_ptr<Subscription> subscription;  // Null: it was gone already.
+    FlowCounters* flow;                          // Of `subscription`.
+    uint32_t lane;
+    uint64_t from_sequence;
+    uint64_t until_sequence;
+  };
+  struct Publisher {
+    const Origin* origin = nullptr;
+    std::vector<Match> matches;
+  };
+  struct Inbox {
+    absl::flat_hash_map<uint32_t, Publisher> publishers;
+    std::map<uint32_t, std::shared_ptr<StagingFeed>> feeds;
+    // How many matches have the frame that ends here, when the next one could
+    // not take it.
+    uint64_t partial_end = 0;
+    size_t partial_count = 0;
+  };
+
+  LinkHandler::FrameOutcome DeliverInline(Link& link, Inbox& inbox,
+                                          Publisher& publisher, uint32_t lane,
+                                          const FrameView& frame, uint64_t end);
+  bool DeliverTo(Link& link, const Match& match, const Origin& origin,
+                 const FrameView& frame);
+  bool Spill(Link& link, Subscription& subscription, const Origin& origin,
+             const FrameView& frame);
+
+  Environment& environment_;
+  mutable Mutex mutex_;
+  std::map<uint32_t, std::shared_ptr<Subscription>> subscriptions_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::unique_ptr<Origin>> origins_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<const Link*, Inbox> inboxes_;  // On the loop.
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_DISPATCHER_H_

@@ -1,0 +1,525 @@
+#include "mycelium/routing/router.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/routing/schema_mismatch.h"
+
+namespace mycelium {
+namespace {
+
+// A canonical text that is longer is not sent; the difference stays unnamed.
+constexpr size_t kExplanationBytesMax = 256 * 1024;
+
+std::string Sendable(const std::string& canonical_text) {
+  return canonical_text.size() <= kExplanationBytesMax ? canonical_text
+                                                       : std::string();
+}
+
+bool Wants(const Origin& origin, absl::string_view service) {
+  return origin.target_service.empty() || origin.target_service == service;
+}
+
+Digest DigestFrom(const std::string& bytes) {
+  absl::StatusOr<Digest> digest = Digest::FromBytes(bytes);
+  return digest.ok() ? *digest : Digest();
+}
+
+}  // namespace
+
+void Router::AddPublisher(std::shared_ptr<FanOut> publisher,
+                          const MessageType& type,
+                          absl::Status when_unmatched) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    auto entry = std::make_unique<Publisher>();
+    entry->fan_out = std::move(publisher);
+    entry->type = &type;
+    entry->when_unmatched = std::move(when_unmatched);
+    Publisher& added = *entry;
+    publishers_[added.fan_out->origin().topic].push_back(std::move(entry));
+    RematchPublisher(added, &deferred);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::RemovePublisher(FanOut& fan_out) {
+  MutexLock lock(mutex_);
+  for (const auto& publisher : publishers_[fan_out.origin().topic]) {
+    if (publisher->fan_out.get() != &fan_out) continue;
+    publisher->closed = true;
+    fan_out.Close();
+  }
+}
+
+void Router::AddLocal(std::shared_ptr<Subscription> subscription) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    const std::string topic = subscription->options().topic;
+    locals_[topic].push_back(std::move(subscription));
+    Rematch(topic, &deferred);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::RemoveLocal(const Subscription& subscription) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    const std::string& topic = subscription.options().topic;
+    auto& locals = locals_[topic];
+    for (auto& publisher : publishers_[topic]) {
+      for (Flow& flow : publisher->flows) {
+        if (flow.local.get() != &subscription) continue;
+        FoldReport(Report(*publisher, flow), &publisher->ended);
+        flow.local = nullptr;
+        flow.counters = nullptr;
+      }
+      publisher->flows.erase(
+          std::remove_if(publisher->flows.begin(), publisher->flows.end(),
+                         [](const Flow& flow) { return !flow.counters; }),
+          publisher->flows.end());
+    }
+    locals.erase(std::remove_if(locals.begin(), locals.end(),
+                                [&](const auto& local) {
+                                  return local.get() == &subscription;
+                                }),
+                 locals.end());
+    Rematch(topic, &deferred);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    const auto [entry, is_new] =
+        remotes_.try_emplace(RemoteKey{&link, subscribe.subscription()});
+    Remote& remote = entry->second;
+    remote.said = true;
+    if (!is_new) return;  // Said again on another connection.
+    remote.link = &link;
+    remote.subscribe = subscribe;
+    remote.digest = DigestFrom(subscribe.type_digest());
+    Rematch(subscribe.topic(), &deferred);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::RemoveRemote(Link& link, uint32_t subscription) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    const auto entry = remotes_.find(RemoteKey{&link, subscription});
+    if (entry == remotes_.end()) return;
+    const std::string topic = entry->second.subscribe.topic();
+    const std::shared_ptr<Lane> lane = entry->second.lane;
+    remotes_.erase(entry);
+    Rematch(topic, &deferred);  // Nothing is accepted for it from here on.
+    if (lane != nullptr && lane->id() != 0) link.CloseLane(*lane);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::RemoveLink(Link& link) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    for (auto entry = remotes_.begin(); entry != remotes_.end();) {
+      entry = entry->first.link == &link ? remotes_.erase(entry)
+                                         : std::next(entry);
+    }
+    for (auto& [topic, publishers] : publishers_) {
+      bool concerned = false;
+      for (auto& publisher : publishers) {
+        for (const Flow& flow : publisher->flows) {
+          concerned |= flow.link == &link;
+        }
+      }
+      if (!concerned) continue;
+      Rematch(topic, &deferred);
+      // No route leads there any more, so what is in the lanes is all.
+      for (auto& publisher : publishers) EndFlows(*publisher, link);
+    }
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::EndFlows(Publisher& publisher, Link& link) {
+  auto& flows = publisher.flows;
+  for (Flow& flow : flows) {
+    if (flow.link != &link) continue;
+    const uint64_t lost = InFlight(publisher, flow);
+    flow.counters->CountDropped(DropReason::kSubscriberGone, lost);
+    flow.lane = nullptr;
+    FoldReport(Report(publisher, flow), &publisher.ended);
+  }
+  flows.erase(
+      std::remove_if(flows.begin(), flows.end(),
+                     [&](const Flow& flow) { return flow.link == &link; }),
+      flows.end());
+}
+
+void Router::Rematch(const std::string& topic, Deferred* deferred) {
+  const auto publishers = publishers_.find(topic);
+  if (publishers == publishers_.end()) return;
+  for (auto& publisher : publishers->second) {
+    RematchPublisher(*publisher, deferred);
+  }
+  auto& all = publishers->second;
+  all.erase(std::remove_if(all.begin(), all.end(),
+                           [](const auto& publisher) {
+                             return publisher->closed &&
+                                    publisher->flows.empty() &&
+                                    publisher->ended.empty();
+                           }),
+            all.end());
+}
+
+void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
+  ForgetDrained(publisher);
+  if (publisher.closed) return;
+  const Origin& origin = publisher.fan_out->origin();
+  publisher.refusals.clear();
+  std::vector<PublishRoute> routes;
+  for (const auto& subscription : locals_[origin.topic]) {
+    if (Wants(origin, subscription->options().service)) {
+      MatchLocal(publisher, subscription, &routes, deferred);
+    }
+  }
+  for (auto& [key, remote] : remotes_) {
+    if (remote.subscribe.topic() == origin.topic &&
+        Wants(origin, remote.subscribe.service())) {
+      MatchRemote(publisher, remote, &routes, deferred);
+    }
+  }
+  publisher.fan_out->SetWithoutRoutes(publisher.refusals.empty()
+                                          ? publisher.when_unmatched
+                                          : publisher.refusals.front());
+  // While the publisher stands still, so that what a flow counts and what the
+  // peer takes to be its frames are the same.
+  publisher.fan_out->SetRoutes(std::move(routes), [&] {
+    for (Flow& flow : publisher.flows) {
+      if (flow.link == nullptr || flow.until_sequence != 0) continue;
+      const bool is_matched =
+          remotes_.count(RemoteKey{flow.link, flow.subscription}) != 0;
+      const uint64_t next = flow.lane->SequenceAt(flow.lane->committed());
+      if (is_matched && flow.from_sequence != 0) continue;
+      if (is_matched) {
+        flow.from_sequence = next;
+      } else {
+        flow.until_sequence = next;
+      }
+      TellOfFlow(publisher, flow);
+    }
+  });
+}
+
+void Router::MatchLocal(Publisher& publisher,
+                        const std::shared_ptr<Subscription>& subscription,
+                        std::vector<PublishRoute>* routes, Deferred* deferred) {
+  const Origin& origin = publisher.fan_out->origin();
+  if (subscription->type().digest != origin.digest) {
+    const absl::Status ours = SchemaMismatchError(
+        origin.topic, *publisher.type, subscription->type().digest,
+        subscription->type().canonical_text, "");
+    const absl::Status theirs = SchemaMismatchError(
+        origin.topic, subscription->type(), origin.digest,
+        publisher.type->canonical_text, "");
+    publisher.refusals.push_back(ours);
+    deferred->push_back([this, subscription, theirs] {
+      callbacks_.on_local_refusal(*subscription, theirs);
+    });
+    return;
+  }
+  const auto known = std::find_if(
+      publisher.flows.begin(), publisher.flows.end(),
+      [&](const Flow& flow) { return flow.local == subscription; });
+  if (known == publisher.flows.end()) {
+    Flow flow;
+    flow.service = subscription->options().service;
+    flow.name = subscription->options().name;
+    flow.counters = subscription->FlowFrom(origin);
+    flow.local = subscription;
+    flow.lane = std::shared_ptr<Lane>(subscription, &subscription->lane());
+    publisher.flows.push_back(std::move(flow));
+  }
+  PublishRoute route;
+  route.subscription = subscription;
+  route.lane = std::shared_ptr<Lane>(subscription, &subscription->lane());
+  route.flows.push_back(subscription->FlowFrom(origin));
+  route.overflow =
+      subscription->options().overflow.value_or(
+          callbacks_
+              .settings(origin, origin.node, subscription->options().service)
+              .overflow);
+  routes->push_back(std::move(route));
+}
+
+void Router::MatchRemote(Publisher& publisher, Remote& remote,
+                         std::vector<PublishRoute>* routes, Deferred* deferred) {
+  if (remote.digest != publisher.fan_out->origin().digest) {
+    Refuse(publisher, remote, deferred);
+    return;
+  }
+  if (remote.lane == nullptr) {
+    const bool is_queued =
+        remote.subscribe.delivery() == v1::Subscribe::QUEUED;
+    absl::StatusOr<std::shared_ptr<Lane>> lane = remote.link->OpenLane(
+        is_queued ? remote.subscribe.subscription() : 0);
+    if (!lane.ok()) {
+      publisher.refusals.push_back(lane.status());
+      return;
+    }
+    remote.lane = *std::move(lane);
+  }
+  Flow& flow = OpenFlow(publisher, remote);
+  for (PublishRoute& route : *routes) {
+    if (route.lane == remote.lane) {
+      route.flows.push_back(flow.counters);
+      return;
+    }
+  }
+  const Origin& origin = publisher.fan_out->origin();
+  PublishRoute route;
+  route.lane = remote.lane;
+  route.flows.push_back(flow.counters);
+  route.overflow =
+      OverflowOf(remote.subscribe.overflow())
+          .value_or(callbacks_
+                        .settings(origin, remote.link->peer(),
+                                  remote.subscribe.service())
+                        .overflow);
+  routes->push_back(std::move(route));
+}
+
+Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote) {
+  for (Flow& flow : publisher.flows) {
+    if (flow.link == remote.link && flow.until_sequence == 0 &&
+        flow.subscription == remote.subscribe.subscription()) {
+      return flow;
+    }
+  }
+  Flow flow;
+  flow.node = remote.link->peer();
+  flow.service = remote.subscribe.service();
+  flow.name = remote.subscribe.name();
+  flow.counters = std::make_shared<FlowCounters>();
+  flow.link = remote.link;
+  flow.subscription = remote.subscribe.subscription();
+  flow.lane = remote.lane;
+  publisher.flows.push_back(std::move(flow));
+  return publisher.flows.back();
+}
+
+void Router::Declare(const Publisher& publisher, Link& link) const {
+  const Origin& origin = publisher.fan_out->origin();
+  v1::Control control;
+  v1::PublisherDeclare& declare = *control.mutable_publisher();
+  declare.set_publisher(publisher.fan_out->options().publisher_id);
+  declare.set_service(origin.service);
+  declare.set_topic(origin.topic);
+  declare.set_type(origin.type);
+  declare.set_type_digest(std::string(origin.digest.bytes()));
+  declare.set_target_service(origin.target_service);
+  link.SendControl(control);
+}
+
+void Router::TellOfFlow(const Publisher& publisher, const Flow& flow) const {
+  v1::Control control;
+  if (flow.until_sequence != 0) {
+    v1::Unmatched& unmatched = *control.mutable_unmatched();
+    unmatched.set_publisher(publisher.fan_out->options().publisher_id);
+    unmatched.set_subscription(flow.subscription);
+    unmatched.set_until_sequence(flow.until_sequence);
+    flow.link->SendControl(control);
+    return;
+  }
+  Declare(publisher, *flow.link);
+  v1::Matched& matched = *control.mutable_matched();
+  matched.set_publisher(publisher.fan_out->options().publisher_id);
+  matched.set_subscription(flow.subscription);
+  matched.set_lane(flow.lane->id());
+  matched.set_from_sequence(flow.from_sequence);
+  flow.link->SendControl(control);
+}
+
+void Router::EndOfSubscriptions(Link& link) {
+  std::vector<uint32_t> over;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [key, remote] : remotes_) {
+      if (key.link == &link && !remote.said) over.push_back(key.id);
+    }
+  }
+  for (const uint32_t subscription : over) RemoveRemote(link, subscription);
+}
+
+void Router::Repeat(Link& link) {
+  MutexLock lock(mutex_);
+  for (auto& [key, remote] : remotes_) {
+    if (key.link == &link) remote.said = false;
+  }
+  for (const auto& [topic, publishers] : publishers_) {
+    for (const auto& publisher : publishers) {
+      for (const Flow& flow : publisher->flows) {
+        if (flow.link != &link) continue;
+        Flow told = flow;
+        told.until_sequence = 0;
+        TellOfFlow(*publisher, told);
+        if (flow.until_sequence != 0) TellOfFlow(*publisher, flow);
+      }
+    }
+  }
+}
+
+void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
+  const FanOut* const key = publisher.fan_out.get();
+  publisher.refusals.push_back(SchemaMismatchError(
+      remote.subscribe.topic(), *publisher.type, remote.digest,
+      remote.canonical_text, remote.link->peer()));
+  if (!remote.refused_by.insert(key).second) {
+    return;  // Told before.
+  }
+  v1::Control control;
+  v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
+  refused.set_subscription(remote.subscribe.subscription());
+  refused.set_type_digest(std::string(publisher.type->digest.bytes()));
+  refused.set_canonical_text(Sendable(publisher.type->canonical_text));
+  remote.link->SendControl(control);
+  deferred->push_back([this, status = publisher.refusals.back()] {
+    callbacks_.on_refusal(status);
+  });
+}
+
+void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    const auto entry = remotes_.find(RemoteKey{&link, text.subscription()});
+    if (entry == remotes_.end()) return;
+    Remote& remote = entry->second;
+    remote.canonical_text = text.canonical_text();
+    // The errors are made again, now with the difference.
+    Rematch(remote.subscribe.topic(), &deferred);
+    for (const auto& publisher : publishers_[remote.subscribe.topic()]) {
+      for (const absl::Status& refusal : publisher->refusals) {
+        deferred.push_back([this, refusal] { callbacks_.on_refusal(refusal); });
+      }
+    }
+  }
+  RunDeferred(&deferred);
+}
+
+size_t Router::SubscriberCount(const FanOut& fan_out) const {
+  MutexLock lock(mutex_);
+  const auto publishers = publishers_.find(fan_out.origin().topic);
+  if (publishers == publishers_.end()) return 0;
+  for (const auto& publisher : publishers->second) {
+    if (publisher->fan_out.get() != &fan_out) continue;
+    return static_cast<size_t>(std::count_if(
+        publisher->flows.begin(), publisher->flows.end(),
+        [](const Flow& flow) { return flow.until_sequence == 0; }));
+  }
+  return 0;
+}
+
+std::vector<absl::Status> Router::Refusals(const FanOut& fan_out) const {
+  MutexLock lock(mutex_);
+  const auto publishers = publishers_.find(fan_out.origin().topic);
+  if (publishers == publishers_.end()) return {};
+  for (const auto& publisher : publishers->second) {
+    if (publisher->fan_out.get() == &fan_out) return publisher->refusals;
+  }
+  return {};
+}
+
+uint64_t Router::InFlight(const Publisher& publisher, const Flow& flow) const {
+  if (flow.lane == nullptr) return 0;
+  const uint64_t until = flow.until_sequence == 0
+                             ? std::numeric_limits<uint64_t>::max()
+                             : flow.until_sequence;
+  uint64_t frames = 0;
+  flow.lane->ForEachFrame(0, [&](const FrameHeader& frame) {
+    frames += frame.publisher_id == publisher.fan_out->options().publisher_id &&
+              frame.lane_sequence >= flow.from_sequence &&
+              frame.lane_sequence < until;
+  });
+  return frames;
+}
+
+void Router::ForgetDrained(Publisher& publisher) {
+  auto& flows = publisher.flows;
+  for (Flow& flow : flows) {
+    if (flow.until_sequence == 0 || InFlight(publisher, flow) > 0) continue;
+    flow.lane = nullptr;
+    FoldReport(Report(publisher, flow), &publisher.ended);
+  }
+  flows.erase(std::remove_if(flows.begin(), flows.end(),
+                             [](const Flow& flow) { return !flow.lane; }),
+              flows.end());
+}
+
+FlowReport Router::Report(const Publisher& publisher, const Flow& flow) const {
+  const Origin& origin = publisher.fan_out->origin();
+  FlowReport report;
+  report.topic = origin.topic;
+  report.publisher_node = origin.node;
+  report.publisher_service = origin.service;
+  report.subscriber_node = flow.local != nullptr ? origin.node : flow.node;
+  report.subscriber_service = flow.service;
+  report.subscription_name = flow.name;
+  report.transport =
+      flow.local != nullptr ? "inproc" : std::string(flow.link->transport());
+  report.ledger = flow.counters->Read();
+  report.ledger.in_flight = InFlight(publisher, flow);
+  return report;
+}
+
+void Router::FoldReport(const FlowReport& report,
+                        std::vector<FlowReport>* reports) {
+  for (FlowReport& known : *reports) {
+    if (known.SameFlow(report) && known.transport == report.transport) {
+      known.ledger += report.ledger;
+      return;
+    }
+  }
+  reports->push_back(report);
+}
+
+std::vector<FlowReport> Router::Reports() const {
+  MutexLock lock(mutex_);
+  std::vector<FlowReport> reports;
+  for (const auto& [topic, publishers] : publishers_) {
+    for (const auto& publisher : publishers) {
+      for (const FlowReport& ended : publisher->ended) {
+        FoldReport(ended, &reports);
+      }
+      for (const Flow& flow : publisher->flows) {
+        FoldReport(Report(*publisher, flow), &reports);
+      }
+      const Ledger unmatched = publisher->fan_out->unmatched();
+      if (unmatched.accepted == 0) continue;
+      FlowReport report;
+      report.topic = topic;
+      report.publisher_node = publisher->fan_out->origin().node;
+      report.publisher_service = publisher->fan_out->origin().service;
+      report.transport = "none";
+      report.ledger = unmatched;
+      FoldReport(report, &reports);
+    }
+  }
+  return reports;
+}
+
+void Router::RunDeferred(Deferred* deferred) {
+  for (const auto& run : *deferred) run();
+  changed_.Notify(environment_.waiter);
+}
+
+}  // namespace mycelium

@@ -1,0 +1,68 @@
+#ifndef MYCELIUM_ROUTING_STAGING_FEED_H_
+#define MYCELIUM_ROUTING_STAGING_FEED_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/mapping.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/routing/inbound_queue.h"
+#include "mycelium/routing/local_frame.h"
+#include "mycelium/transport/lane/ring.h"
+#include "mycelium/transport/link.h"
+
+namespace mycelium {
+
+// Holds the frames of one lane of a link between the loop, which reads the
+// connection, and the thread that takes them from a subscription's queue. It is
+// larger than the lane, whose frames stay there until they are handled here, so
+// it is never full: it adds no bound and drops nothing.
+//
+// Thread safety: the loop puts and ends; the queue's consumer does the rest.
+class StagingFeed final : public InboundQueue::Feed {
+ public:
+  // `lane_bytes`: the capacity of the lane at the other end.
+  static absl::StatusOr<std::shared_ptr<StagingFeed>> Create(
+      Environment& environment, Link& link, uint32_t lane, size_t lane_bytes);
+
+  // Copies a frame whose end in the lane is `end`. False: no room, so the peer
+  // has sent more than its lane holds.
+  bool Put(const Origin& origin, const FrameView& frame, uint64_t end);
+
+  // No more frames will come. The link is not used after this.
+  void End();
+
+  // InboundQueue::Feed:
+  RingReader& reader() override { return reader_; }
+  void OnReleased(const FrameHeader& frame) override;
+  bool ended() const override { return ended_.load(std::memory_order_acquire); }
+
+ private:
+  StagingFeed(Mapping memory, Link& link, uint32_t lane)
+      : memory_(std::move(memory)),
+        writer_(memory_.bytes(), positions_),
+        reader_(memory_.bytes(), positions_, kLocalFrameFlags),
+        link_(&link),
+        lane_(lane) {}
+
+  const Mapping memory_;
+  RingPositions positions_;
+  RingWriter writer_;
+  RingReader reader_;
+  Mutex link_mutex_;
+  Link* link_ ABSL_GUARDED_BY(link_mutex_);
+  const uint32_t lane_;
+  std::atomic<bool> ended_{false};
+};
+
+// The largest lane of a peer that is accepted.
+inline constexpr size_t kPeerLaneBytesMax = 256 << 20;
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_STAGING_FEED_H_
