@@ -55,8 +55,7 @@ class Gate final {
 
   // Whether the caller is inside.
   bool IsInside() const {
-    return owner_.load(std::memory_order_relaxed) ==
-           std::this_thread::get_id();
+    return owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
   }
 
   // After this nobody enters, and nobody is inside but perhaps the caller: for

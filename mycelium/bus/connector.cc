@@ -47,10 +47,9 @@ void Connector::OnHandshake(
   if (!options_.expected_peer.empty() &&
       established->peer.node() != options_.expected_peer) {
     established->channel->Close();
-    Fail(absl::FailedPreconditionError(
-        absl::StrCat("node \"", established->peer.node(), "\" answers at ",
-                     options_.address, ", expected \"",
-                     options_.expected_peer, "\"")));
+    Fail(absl::FailedPreconditionError(absl::StrCat(
+        "node \"", established->peer.node(), "\" answers at ", options_.address,
+        ", expected \"", options_.expected_peer, "\"")));
     return;
   }
   failures_ = 0;
@@ -72,8 +71,7 @@ void Connector::DialLater() {
   // that.
   const int64_t min_ns = absl::ToInt64Nanoseconds(options_.reconnect_min);
   const int64_t max_ns = absl::ToInt64Nanoseconds(options_.reconnect_max);
-  const int64_t longest =
-      std::min(max_ns, min_ns << std::min(failures_, 20));
+  const int64_t longest = std::min(max_ns, min_ns << std::min(failures_, 20));
   const int64_t wait =
       longest / 2 + static_cast<int64_t>(random_.Below(longest / 2 + 1));
   loop_.Cancel(timer_);

@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "mycelium/bus/node_registry.h"
 #include "mycelium/base/random.h"
+#include "mycelium/bus/node_registry.h"
 
 namespace mycelium {
 

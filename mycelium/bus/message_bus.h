@@ -94,9 +94,8 @@ class MessageBus final {
     return SubscribePayload(
         MessageTypeOf<Message>(),
         // Parsed into again and again, which reuses its memory.
-        [handler = std::move(handler),
-         scratch = std::make_shared<Message>()](const Payload& payload,
-                                                const MessageInfo& info) {
+        [handler = std::move(handler), scratch = std::make_shared<Message>()](
+            const Payload& payload, const MessageInfo& info) {
           if (payload.object != nullptr) {
             handler(*static_cast<const Message*>(payload.object), info);
             return true;

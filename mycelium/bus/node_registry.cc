@@ -42,8 +42,8 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
     const BusOptions& options) {
   absl::StatusOr<std::string> path = PathOrDefault(given_path);
   if (!path.ok()) return path.status();
-  absl::StatusOr<Topology> topology = LoadTopology(
-      options.environment->sys, *path, ProcessEnvironment());
+  absl::StatusOr<Topology> topology =
+      LoadTopology(options.environment->sys, *path, ProcessEnvironment());
   if (!topology.ok()) return topology.status();
   const TopologyNode* node = topology->NodeOfService(service);
   if (node == nullptr) {

@@ -102,7 +102,8 @@ absl::Status NodeRuntime::Init() {
   peer_options.retain = settings.retain;
   if (topology_ != nullptr) {
     absl::StatusOr<Digest> digest = Digest::FromHex(ContentDigest(*topology_));
-    if (digest.ok()) peer_options.topology_digest = std::string(digest->bytes());
+    if (digest.ok())
+      peer_options.topology_digest = std::string(digest->bytes());
   }
   peer_options.on_connection = options_.on_connection;
   peer_options.log = options_.log;
@@ -167,8 +168,9 @@ void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
     done.store(true, std::memory_order_release);
     done_event_.Notify(environment_.waiter);
   });
-  WaitFor(done_event_, [&] { return done.load(std::memory_order_acquire); },
-          kNever);
+  WaitFor(
+      done_event_, [&] { return done.load(std::memory_order_acquire); },
+      kNever);
 }
 
 absl::Status NodeRuntime::Start() {
@@ -194,11 +196,11 @@ absl::Status NodeRuntime::StartTopology() {
     if (!connection.ok()) return connection.status();
     if (connection->transport != TransportKind::kUnix &&
         connection->transport != TransportKind::kShm) {
-      options_.log(LogLevel::kWarning,
-                   absl::StrCat("node ", other.name, " is reached over ",
-                                WordOf(connection->transport), " (",
-                                connection->rule,
-                                "), which this build does not have"));
+      options_.log(
+          LogLevel::kWarning,
+          absl::StrCat("node ", other.name, " is reached over ",
+                       WordOf(connection->transport), " (", connection->rule,
+                       "), which this build does not have"));
       continue;
     }
     has_local_peers = true;
@@ -207,9 +209,8 @@ absl::Status NodeRuntime::StartTopology() {
   if (!has_local_peers) return absl::OkStatus();
   if (!topology_->socket_dir_configured || self == nullptr ||
       !self->endpoint.has_value()) {
-    if (absl::Status prepared =
-            PrepareSocketDir(environment_.sys, topology_->socket_dir,
-                             topology_->allow_uids);
+    if (absl::Status prepared = PrepareSocketDir(
+            environment_.sys, topology_->socket_dir, topology_->allow_uids);
         !prepared.ok()) {
       return prepared;
     }
@@ -279,9 +280,8 @@ RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
 absl::Status NodeRuntime::Unmatched(const Origin& origin) const {
   if (origin.target_service.empty()) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat(
-      "service ", origin.target_service,
-      " has no subscription to topic \"", origin.topic,
-      "\" that is connected; message not sent"));
+      "service ", origin.target_service, " has no subscription to topic \"",
+      origin.topic, "\" that is connected; message not sent"));
 }
 
 absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
@@ -393,11 +393,11 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
       dispatcher_->Find(refused.subscription());
   if (subscription == nullptr) return;
   absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());
-  SetRefusal(*subscription,
-             SchemaMismatchError(subscription->options().topic,
-                                 subscription->type(),
-                                 digest.ok() ? *digest : Digest(),
-                                 refused.canonical_text(), peer));
+  SetRefusal(
+      *subscription,
+      SchemaMismatchError(subscription->options().topic, subscription->type(),
+                          digest.ok() ? *digest : Digest(),
+                          refused.canonical_text(), peer));
   v1::Control control;
   v1::CanonicalText& text = *control.mutable_canonical_text();
   text.set_subscription(refused.subscription());
@@ -445,15 +445,15 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
   return Outcome::kReady;
 }
 
-RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(
-    EventCount& event, absl::FunctionRef<bool()> ready, TimeNs deadline) {
+RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
+                                                absl::FunctionRef<bool()> ready,
+                                                TimeNs deadline) {
   const int64_t spin_ns = SpinNs();
   if (spin_ns == 0 || ready()) return WaitFor(event, ready, deadline);
   const TimeNs now = environment_.clock.NowNs();
   const TimeNs spin_end =
       std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
-  const bool runs_loop =
-      options_.poll == PollMode::kCaller && !loop_->InLoop();
+  const bool runs_loop = options_.poll == PollMode::kCaller && !loop_->InLoop();
   for (int i = 0; !ready(); ++i) {
     if (runs_loop) loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1);
     // The clock costs more than a look at the queue.
@@ -471,7 +471,8 @@ void NodeRuntime::SpinAndSleep(EventCount& event,
   const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
   for (int i = 1; !ready(); ++i) {
     // The clock costs more than a look at the queue.
-    if (spin_ns != 0 && (i % 64 != 0 || environment_.clock.NowNs() < spin_end)) {
+    if (spin_ns != 0 &&
+        (i % 64 != 0 || environment_.clock.NowNs() < spin_end)) {
       continue;
     }
     EventCount::Sleep sleep(event);
@@ -505,8 +506,8 @@ absl::Status NodeRuntime::Flush(TimeNs deadline) {
           "Flush() was called from a handler, which it would wait for");
     }
     if (outcome == Outcome::kDeadline) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          lane->name(), ": not everything was handled in time"));
+      return absl::DeadlineExceededError(
+          absl::StrCat(lane->name(), ": not everything was handled in time"));
     }
   }
   return absl::OkStatus();
@@ -518,8 +519,8 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
     if (shut_down_) return absl::OkStatus();
     shut_down_ = true;
   }
-  const absl::Status flushed = deadline == 0 ? absl::OkStatus()
-                                             : Flush(deadline);
+  const absl::Status flushed =
+      deadline == 0 ? absl::OkStatus() : Flush(deadline);
   for (const auto& subscription : dispatcher_->All()) {
     RemoveSubscription(subscription);
   }

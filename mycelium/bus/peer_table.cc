@@ -103,9 +103,9 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
            status);
     }
   };
-  connectors_.push_back(std::make_unique<Connector>(
-      environment_, loop_, transport, random_, std::move(options),
-      std::move(callbacks)));
+  connectors_.push_back(
+      std::make_unique<Connector>(environment_, loop_, transport, random_,
+                                  std::move(options), std::move(callbacks)));
   Connector& connector = *connectors_.back();
   rules_[&connector] = rule;
   if (!expected_peer.empty()) {
@@ -225,9 +225,8 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
   }
   const Peer& peer = *known->second;
   if (peer.link->peer_incarnation() != theirs.incarnation()) {
-    return MakeReject(
-        v1::Reject::NODE_NAME_TAKEN,
-        absl::StrCat("another process is connected as ", name));
+    return MakeReject(v1::Reject::NODE_NAME_TAKEN,
+                      absl::StrCat("another process is connected as ", name));
   }
   if (peer.dialled_by_us && options_.node < name) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
@@ -297,10 +296,10 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   link.SendControl(known);
   if (!hello.topology_digest().empty() && !options_.topology_digest.empty() &&
       hello.topology_digest() != options_.topology_digest) {
-    options_.log(LogLevel::kWarning,
-                 absl::StrCat("node ", link.peer(),
-                              " runs with another topology than ",
-                              options_.node, "; see `mycelium topology check`"));
+    options_.log(
+        LogLevel::kWarning,
+        absl::StrCat("node ", link.peer(), " runs with another topology than ",
+                     options_.node, "; see `mycelium topology check`"));
   }
   Tell(link.peer(), link.transport(),
        again ? ConnectionEvent::State::kReconnected
@@ -318,9 +317,9 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
     Forget(peer, absl::UnavailableError(
                      absl::StrCat("node ", link.peer(), " has left")));
   } else {
-    peer.retain_timer = loop_.RunAt(
-        DeadlineAfter(environment_.clock.NowNs(), options_.retain),
-        [this, &peer, status] { Forget(peer, status); });
+    peer.retain_timer =
+        loop_.RunAt(DeadlineAfter(environment_.clock.NowNs(), options_.retain),
+                    [this, &peer, status] { Forget(peer, status); });
     Tell(link.peer(), link.transport(), ConnectionEvent::State::kDisconnected,
          status);
   }
@@ -338,8 +337,7 @@ void PeerTable::Forget(Peer& peer, const absl::Status& status) {
 }
 
 void PeerTable::Tell(const std::string& peer, absl::string_view transport,
-                     ConnectionEvent::State state,
-                     const absl::Status& status) {
+                     ConnectionEvent::State state, const absl::Status& status) {
   if (!status.ok() && state != ConnectionEvent::State::kGone) {
     options_.log(LogLevel::kWarning, std::string(status.message()));
   }
@@ -416,9 +414,8 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       if (absl::Status opened =
               dispatcher_.OnLaneOpen(link, control.lane_open());
           !opened.ok()) {
-        options_.log(LogLevel::kError,
-                     absl::StrCat("node ", link.peer(), ": ",
-                                  opened.message()));
+        options_.log(LogLevel::kError, absl::StrCat("node ", link.peer(), ": ",
+                                                    opened.message()));
       }
       break;
     case v1::Control::kLaneClosed:

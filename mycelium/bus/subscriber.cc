@@ -16,17 +16,17 @@ SubscriptionHandle::SubscriptionHandle(
     : node_(std::move(node)), subscription_(std::move(subscription)) {
   if (subscription_->options().mode != DeliveryMode::kQueued) return;
   worker_ = std::make_shared<Worker>();
-  worker_->thread = std::thread([node = node_.get(),
-                                 subscription = subscription_] {
-    subscription->SetConsumerThread();
-    InboundQueue& queue = subscription->queue();
-    while (!queue.closed()) {
-      if (subscription->RunNext()) continue;
-      node->SpinAndSleep(queue.event(), [&] {
-        return queue.HasFrame() || queue.closed();
+  worker_->thread =
+      std::thread([node = node_.get(), subscription = subscription_] {
+        subscription->SetConsumerThread();
+        InboundQueue& queue = subscription->queue();
+        while (!queue.closed()) {
+          if (subscription->RunNext()) continue;
+          node->SpinAndSleep(queue.event(), [&] {
+            return queue.HasFrame() || queue.closed();
+          });
+        }
       });
-    }
-  });
 }
 
 SubscriptionHandle& SubscriptionHandle::operator=(SubscriptionHandle&& other) {

@@ -195,8 +195,8 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
   return FrameOutcome::kHandled;
 }
 
-bool Dispatcher::DeliverTo(Link& link, const Match& match,
-                           const Origin& origin, const FrameView& frame) {
+bool Dispatcher::DeliverTo(Link& link, const Match& match, const Origin& origin,
+                           const FrameView& frame) {
   if (match.subscription == nullptr) return true;
   // A handler may unsubscribe itself: keep it alive until it returns.
   const std::shared_ptr<Subscription> subscription = match.subscription;
@@ -239,9 +239,8 @@ bool Dispatcher::Spill(Link& link, Subscription& subscription,
                                                   1);
       return true;
   }
-  const absl::Span<std::byte> payload =
-      EncodeFrame(fields, subscription.lane().next_sequence(),
-                  frame.payload.size(), room);
+  const absl::Span<std::byte> payload = EncodeFrame(
+      fields, subscription.lane().next_sequence(), frame.payload.size(), room);
   if (!payload.empty()) {
     std::memcpy(payload.data(), frame.payload.data(), payload.size());
   }

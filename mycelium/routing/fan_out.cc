@@ -39,8 +39,8 @@ absl::Status FanOut::Publish(const Payload& payload) {
 
 absl::Status FanOut::WithoutRoutes() {
   if (closed_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "publisher of \"", origin().topic, "\" is closed"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("publisher of \"", origin().topic, "\" is closed"));
   }
   if (!without_routes_.ok()) return without_routes_;
   ++sequence_;
@@ -134,9 +134,8 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
     if (claim.inside) continue;
     claim.lane->Ring();
     // Under the lock, so that nobody overtakes what lies in the queue.
-    const bool is_inline =
-        claim.local &&
-        claim.subscription->options().mode == DeliveryMode::kInline;
+    const bool is_inline = claim.local && claim.subscription->options().mode ==
+                                              DeliveryMode::kInline;
     claim.inside = is_inline && claim.subscription->gate().MarkPending();
   }
 }
@@ -161,8 +160,8 @@ void FanOut::CommitLane(const Payload& payload, FrameFields fields,
   claim->lane->Commit();
 }
 
-void FanOut::Deliver(const Payload& payload, uint64_t sequence,
-                     int64_t time_ns, Claims* claims) {
+void FanOut::Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
+                     Claims* claims) {
   const MessageInfo info(origin(), sequence, time_ns);
   for (Claim& claim : *claims) {
     if (!claim.inside) continue;
@@ -183,10 +182,9 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
         " bytes is larger than the ", lane.frame_bytes_max(), " allowed"));
   }
   const auto full = [&](absl::string_view why) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(lane.name(), ": lane full, frame needs ",
-                     obstacle.frame_bytes, " of ", lane.capacity_bytes(),
-                     " bytes; ", why, "; message not sent"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        lane.name(), ": lane full, frame needs ", obstacle.frame_bytes, " of ",
+        lane.capacity_bytes(), " bytes; ", why, "; message not sent"));
   };
   if (lane.reader_away()) {
     return absl::UnavailableError(absl::StrCat(
@@ -215,15 +213,16 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
       break;
   }
   lane.MarkStalled();
-  return full(absl::StrCat("waited ",
-                           absl::FormatDuration(options_.publish_timeout)));
+  return full(
+      absl::StrCat("waited ", absl::FormatDuration(options_.publish_timeout)));
 }
 
 void FanOut::SetRoutes(std::vector<PublishRoute> routes,
                        absl::FunctionRef<void()> settle) {
-  std::sort(routes.begin(), routes.end(), [](const PublishRoute& a, const PublishRoute& b) {
-    return a.lane->order() < b.lane->order();
-  });
+  std::sort(routes.begin(), routes.end(),
+            [](const PublishRoute& a, const PublishRoute& b) {
+              return a.lane->order() < b.lane->order();
+            });
   MutexLock lock(mutex_);
   routes_.swap(routes);
   settle();

@@ -73,7 +73,8 @@ class FanOut final {
 
   // Replaces the routes. Returns when no thread uses the old ones. Calls
   // `settle` in between, while nothing is published.
-  void SetRoutes(std::vector<PublishRoute> routes, absl::FunctionRef<void()> settle);
+  void SetRoutes(std::vector<PublishRoute> routes,
+                 absl::FunctionRef<void()> settle);
 
   // What Publish() returns while there is no route. OK, the default, counts the
   // message as dropped[no_subscriber].
@@ -93,7 +94,7 @@ class FanOut final {
 
   // A message's hold on one route, between claim and delivery.
   struct Claim {
-    const PublishRoute* route = nullptr;          // Valid under the lock.
+    const PublishRoute* route = nullptr;   // Valid under the lock.
     Subscription* subscription = nullptr;  // Entered, or to drain.
     FlowCounters* flow = nullptr;          // Of `subscription`.
     Lane* lane = nullptr;                  // Claimed; null if entered.
@@ -116,7 +117,8 @@ class FanOut final {
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ClaimLane(const PublishRoute& route, const Payload& payload,
-                 size_t payload_bytes, Claims* claims, Obstacle* obstacle) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                 size_t payload_bytes, Claims* claims, Obstacle* obstacle)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AbandonAll(Claims* claims);
   void CommitAll(const Payload& payload, int64_t time_ns, Claims* claims)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -41,8 +41,7 @@ class InboundQueue final {
     virtual bool ended() const = 0;
   };
 
-  explicit InboundQueue(Environment& environment)
-      : environment_(environment) {}
+  explicit InboundQueue(Environment& environment) : environment_(environment) {}
 
   void AddFeed(std::shared_ptr<Feed> feed);
 

@@ -131,8 +131,8 @@ void Router::RemoveLink(Link& link) {
   {
     MutexLock lock(mutex_);
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
-      entry = entry->first.link == &link ? remotes_.erase(entry)
-                                         : std::next(entry);
+      entry =
+          entry->first.link == &link ? remotes_.erase(entry) : std::next(entry);
     }
     for (auto& [topic, publishers] : publishers_) {
       bool concerned = false;
@@ -228,9 +228,9 @@ void Router::MatchLocal(Publisher& publisher,
     const absl::Status ours = SchemaMismatchError(
         origin.topic, *publisher.type, subscription->type().digest,
         subscription->type().canonical_text, "");
-    const absl::Status theirs = SchemaMismatchError(
-        origin.topic, subscription->type(), origin.digest,
-        publisher.type->canonical_text, "");
+    const absl::Status theirs =
+        SchemaMismatchError(origin.topic, subscription->type(), origin.digest,
+                            publisher.type->canonical_text, "");
     publisher.refusals.push_back(ours);
     deferred->push_back([this, subscription, theirs] {
       callbacks_.on_local_refusal(*subscription, theirs);
@@ -253,25 +253,23 @@ void Router::MatchLocal(Publisher& publisher,
   route.subscription = subscription;
   route.lane = std::shared_ptr<Lane>(subscription, &subscription->lane());
   route.flows.push_back(subscription->FlowFrom(origin));
-  route.overflow =
-      subscription->options().overflow.value_or(
-          callbacks_
-              .settings(origin, origin.node, subscription->options().service)
-              .overflow);
+  route.overflow = subscription->options().overflow.value_or(
+      callbacks_.settings(origin, origin.node, subscription->options().service)
+          .overflow);
   routes->push_back(std::move(route));
 }
 
 void Router::MatchRemote(Publisher& publisher, Remote& remote,
-                         std::vector<PublishRoute>* routes, Deferred* deferred) {
+                         std::vector<PublishRoute>* routes,
+                         Deferred* deferred) {
   if (remote.digest != publisher.fan_out->origin().digest) {
     Refuse(publisher, remote, deferred);
     return;
   }
   if (remote.lane == nullptr) {
-    const bool is_queued =
-        remote.subscribe.delivery() == v1::Subscribe::QUEUED;
-    absl::StatusOr<std::shared_ptr<Lane>> lane = remote.link->OpenLane(
-        is_queued ? remote.subscribe.subscription() : 0);
+    const bool is_queued = remote.subscribe.delivery() == v1::Subscribe::QUEUED;
+    absl::StatusOr<std::shared_ptr<Lane>> lane =
+        remote.link->OpenLane(is_queued ? remote.subscribe.subscription() : 0);
     if (!lane.ok()) {
       publisher.refusals.push_back(lane.status());
       return;
@@ -289,12 +287,11 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
   PublishRoute route;
   route.lane = remote.lane;
   route.flows.push_back(flow.counters);
-  route.overflow =
-      OverflowOf(remote.subscribe.overflow())
-          .value_or(callbacks_
-                        .settings(origin, remote.link->peer(),
-                                  remote.subscribe.service())
-                        .overflow);
+  route.overflow = OverflowOf(remote.subscribe.overflow())
+                       .value_or(callbacks_
+                                     .settings(origin, remote.link->peer(),
+                                               remote.subscribe.service())
+                                     .overflow);
   routes->push_back(std::move(route));
 }
 

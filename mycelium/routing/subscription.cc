@@ -26,13 +26,12 @@ class Subscription::LocalFeed final : public InboundQueue::Feed {
 absl::StatusOr<std::shared_ptr<Subscription>> Subscription::Create(
     Environment& environment, Options options, MessageHandler handler,
     LogSink log) {
-  std::shared_ptr<Subscription> subscription(
-      new Subscription(environment, std::move(options), std::move(handler),
-                       std::move(log)));
+  std::shared_ptr<Subscription> subscription(new Subscription(
+      environment, std::move(options), std::move(handler), std::move(log)));
   Lane::Options lane_options;
-  lane_options.name = absl::StrCat("subscription ",
-                                   subscription->options_.service, " to \"",
-                                   subscription->options_.topic, "\"");
+  lane_options.name =
+      absl::StrCat("subscription ", subscription->options_.service, " to \"",
+                   subscription->options_.topic, "\"");
   lane_options.capacity_bytes = subscription->options_.lane_bytes;
   lane_options.frame_bytes_max = subscription->options_.frame_bytes_max;
   absl::StatusOr<std::unique_ptr<Lane>> lane =

@@ -13,12 +13,12 @@
 
 #include "absl/status/statusor.h"
 #include "mycelium/base/environment.h"
+#include "mycelium/base/gate.h"
 #include "mycelium/base/log.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/payload.h"
 #include "mycelium/routing/inbound_queue.h"
-#include "mycelium/base/gate.h"
 #include "mycelium/routing/local_frame.h"
 #include "mycelium/topology/settings.h"
 #include "mycelium/transport/lane/lane.h"

@@ -131,9 +131,9 @@ void FramedLink::FillResume(v1::Hello* hello) const {
 void FramedLink::Break(const absl::Status& status) {
   if (channel_ == nullptr) return;
   Detach();
-  handler_.OnDown(*this, absl::Status(status.code(),
-                                      absl::StrCat(name_, ": ",
-                                                   status.message())));
+  handler_.OnDown(
+      *this,
+      absl::Status(status.code(), absl::StrCat(name_, ": ", status.message())));
 }
 
 // ---------------------------------------------------------------------------
@@ -165,12 +165,15 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
 }
 
 void FramedLink::CloseLane(const Lane& lane) {
-  MutexLock lock(lanes_mutex_);
-  const auto out = out_lanes_.find(lane.id());
-  if (out == out_lanes_.end() || out->second->lane.get() != &lane) return;
-  out->second->lane->Close();
-  out->second->draining = true;
-  CloseIfDrained(*out->second);
+  {
+    MutexLock lock(lanes_mutex_);
+    const auto out = out_lanes_.find(lane.id());
+    if (out == out_lanes_.end() || out->second->lane.get() != &lane) return;
+    out->second->lane->Close();
+    out->second->draining = true;
+    CloseIfDrained(*out->second);
+  }
+  Kick();
 }
 
 void FramedLink::CloseIfDrained(OutLane& out) {
@@ -179,7 +182,7 @@ void FramedLink::CloseIfDrained(OutLane& out) {
   if (!out.announced) return;
   v1::Control control;
   control.mutable_lane_closed()->set_lane(out.lane->id());
-  SendControl(control);
+  QueueControl(control);
 }
 
 bool FramedLink::Idle() const {
@@ -343,8 +346,9 @@ bool FramedLink::ShouldGather() const {
   uint64_t on_their_way = 0;
   uint64_t waiting = 0;
   for (const auto& [id, out] : out_lanes_) {
-    on_their_way += out->sent - std::min(out->sent, out->received.load(
-                                             std::memory_order_relaxed));
+    on_their_way +=
+        out->sent -
+        std::min(out->sent, out->received.load(std::memory_order_relaxed));
     waiting += out->lane->committed() - out->sent;
   }
   return on_their_way > kGatherBytes && waiting < kGatheredBytes;
@@ -360,14 +364,14 @@ void FramedLink::Announce(OutLane& out) {
   open.set_position(out.sent);
   open.set_next_sequence(out.lane->SequenceAt(out.sent));
   open.set_capacity_bytes(out.lane->capacity_bytes());
-  SendControl(control);
+  QueueControl(control);
   out.announced = true;
 }
 
 bool FramedLink::Write() {
-  const absl::StatusOr<size_t> sent = send_channel_->Send(absl::MakeConstSpan(
-      outgoing_.pieces.data() + outgoing_.first,
-      outgoing_.count - outgoing_.first));
+  const absl::StatusOr<size_t> sent = send_channel_->Send(
+      absl::MakeConstSpan(outgoing_.pieces.data() + outgoing_.first,
+                          outgoing_.count - outgoing_.first));
   if (!sent.ok()) {
     // The loop hears of it too, after what the peer had sent before.
     send_channel_ = nullptr;
@@ -380,6 +384,11 @@ bool FramedLink::Write() {
 }
 
 void FramedLink::SendControl(const v1::Control& control) {
+  QueueControl(control);
+  Kick();
+}
+
+void FramedLink::QueueControl(const v1::Control& control) {
   RecordHeader header = {};
   header.magic = kRecordMagic;
   header.kind = static_cast<uint8_t>(RecordKind::kControl);
@@ -392,7 +401,6 @@ void FramedLink::SendControl(const v1::Control& control) {
     control_.append(body);
     has_control_.store(true, std::memory_order_release);
   }
-  Kick();
 }
 
 void FramedLink::Flush() {
@@ -410,12 +418,11 @@ void FramedLink::SendAcks() {
 
 void FramedLink::ScheduleAcks() {
   if (ack_timer_set_.exchange(true)) return;
-  loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs,
-              [this, alive = alive_] {
-                if (!*alive) return;
-                ack_timer_set_.store(false);
-                SendAcks();
-              });
+  loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs, [this, alive = alive_] {
+    if (!*alive) return;
+    ack_timer_set_.store(false);
+    SendAcks();
+  });
 }
 
 // ---------------------------------------------------------------------------
@@ -480,8 +487,8 @@ void FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
 
 absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
   if (body.size() % sizeof(AckEntry) != 0) {
-    return Corrupt(absl::StrCat("an acknowledgement has ", body.size(),
-                                " bytes"));
+    return Corrupt(
+        absl::StrCat("an acknowledgement has ", body.size(), " bytes"));
   }
   while (!body.empty()) {
     AckEntry ack;
@@ -493,10 +500,9 @@ absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
     Lane& lane = *out->second->lane;
     if (ack.received < ack.handled || ack.received > lane.committed() ||
         !lane.Release(ack.handled)) {
-      return Corrupt(absl::StrCat("acknowledgement of lane ", ack.lane,
-                                  " says received ", ack.received,
-                                  ", handled ", ack.handled, " of ",
-                                  lane.committed(), " bytes"));
+      return Corrupt(absl::StrCat(
+          "acknowledgement of lane ", ack.lane, " says received ", ack.received,
+          ", handled ", ack.handled, " of ", lane.committed(), " bytes"));
     }
     out->second->received.store(ack.received, std::memory_order_relaxed);
     CloseIfDrained(*out->second);
@@ -527,8 +533,8 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     return RecordReader::FrameStep{What::kError, 0, Corrupt(what)};
   };
   FrameView frame;
-  const FrameVerdict verdict = DecodeFrame(bytes, options_.frame_bytes_max,
-                                           kFrameFlagsOnWire, &frame);
+  const FrameVerdict verdict =
+      DecodeFrame(bytes, options_.frame_bytes_max, kFrameFlagsOnWire, &frame);
   if (verdict == FrameVerdict::kTruncated) return {What::kNeedMore, 0, {}};
   if (verdict == FrameVerdict::kCorrupt) {
     return {What::kError, 0,
@@ -538,13 +544,14 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
   if (aligned > bytes.size()) return {What::kNeedMore, 0, {}};
   InboundLanes::Expected expected;
   if (!inbound_.Find(data_lane_, &expected)) {
-    return corrupt(absl::StrCat("lane ", data_lane_, " closed within a record"));
+    return corrupt(
+        absl::StrCat("lane ", data_lane_, " closed within a record"));
   }
   if (frame.header.lane_sequence != expected.sequence) {
-    return corrupt(absl::StrCat(
-        "lane ", data_lane_, ": frame at position ", data_position_,
-        " has sequence ", frame.header.lane_sequence, ", expected ",
-        expected.sequence));
+    return corrupt(absl::StrCat("lane ", data_lane_, ": frame at position ",
+                                data_position_, " has sequence ",
+                                frame.header.lane_sequence, ", expected ",
+                                expected.sequence));
   }
   const uint64_t end = data_position_ + aligned;
   switch (handler_.OnFrame(*this, data_lane_, frame, end)) {
@@ -557,8 +564,7 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     case LinkHandler::FrameOutcome::kNotNow:
       return {What::kPause, 0, {}};
     case LinkHandler::FrameOutcome::kCorrupt:
-      return corrupt(absl::StrCat("lane ", data_lane_,
-                                  ": frame of publisher ",
+      return corrupt(absl::StrCat("lane ", data_lane_, ": frame of publisher ",
                                   frame.header.publisher_id,
                                   ", which was not declared"));
   }

@@ -155,8 +155,10 @@ class FramedLink final : public Link,
     void Consume(size_t bytes);
   };
 
-  // Inside the gate.
+  void QueueControl(const v1::Control& control);
   void Kick();
+
+  // Inside the gate.
   void SendAll();
   void AdoptChannel();
   bool Compose();
@@ -172,8 +174,7 @@ class FramedLink final : public Link,
   void Break(const absl::Status& status);
   void ResetLanes(const v1::Hello& peer, bool resumed);
   void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
-  void CloseIfDrained(OutLane& out)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  void CloseIfDrained(OutLane& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void OnLaneOpen(const v1::LaneOpen& open);
   absl::Status Corrupt(absl::string_view what) const;
 
@@ -181,7 +182,8 @@ class FramedLink final : public Link,
   absl::Status OnControlRecord(absl::Span<const std::byte> body) override;
   absl::Status OnAckRecord(absl::Span<const std::byte> body) override;
   absl::Status OnDataRecord(uint32_t lane, uint64_t position) override;
-  RecordReader::FrameStep OnFrameBytes(absl::Span<const std::byte> bytes) override;
+  RecordReader::FrameStep OnFrameBytes(
+      absl::Span<const std::byte> bytes) override;
 
   // Channel::Handler:
   size_t OnBytes(absl::Span<const std::byte> bytes) override;
@@ -223,10 +225,10 @@ class FramedLink final : public Link,
   std::atomic<bool> swap_channel_{false};
 
   Gate gate_;
-  std::atomic<bool> writable_{false};     // The channel may take more.
-  std::atomic<bool> flush_{false};        // Send however little there is.
-  std::atomic<bool> ack_now_{false};      // Send acknowledgements.
-  std::atomic<bool> ack_asked_{false};    // The peer waits for them.
+  std::atomic<bool> writable_{false};   // The channel may take more.
+  std::atomic<bool> flush_{false};      // Send however little there is.
+  std::atomic<bool> ack_now_{false};    // Send acknowledgements.
+  std::atomic<bool> ack_asked_{false};  // The peer waits for them.
   std::atomic<bool> ack_timer_set_{false};
   // Inside the gate.
   std::shared_ptr<Channel> send_channel_;

@@ -181,10 +181,10 @@ absl::Status RejectStatus(const v1::Reject& reject) {
         return absl::StatusCode::kUnavailable;
     }
   }();
-  return absl::Status(code, absl::StrCat("refused by the peer: ",
-                                         v1::Reject::Reason_Name(
-                                             reject.reason()),
-                                         ": ", reject.message()));
+  return absl::Status(
+      code, absl::StrCat("refused by the peer: ",
+                         v1::Reject::Reason_Name(reject.reason()), ": ",
+                         reject.message()));
 }
 
 }  // namespace mycelium

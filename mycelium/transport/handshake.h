@@ -42,8 +42,8 @@ class Handshake final : private Channel::Handler {
   static std::unique_ptr<Handshake> Dial(Environment& environment,
                                          EventLoop& loop,
                                          std::unique_ptr<Channel> channel,
-                                         const v1::Hello& ours,
-                                         TimeNs deadline, Done done);
+                                         const v1::Hello& ours, TimeNs deadline,
+                                         Done done);
 
   // Waits for the Hello of whoever dialled us.
   static std::unique_ptr<Handshake> Accept(Environment& environment,

@@ -48,9 +48,9 @@ absl::Status RecordReader::Read(absl::Span<const std::byte> bytes,
           continue;
         case FrameStep::What::kNeedMore:
           if (rest.size() >= body_left_) {
-            return absl::DataLossError(absl::StrCat(
-                "a frame goes beyond its record, which has ", body_left_,
-                " bytes left"));
+            return absl::DataLossError(
+                absl::StrCat("a frame goes beyond its record, which has ",
+                             body_left_, " bytes left"));
           }
           return absl::OkStatus();
         case FrameStep::What::kPause:
@@ -107,8 +107,8 @@ absl::Status CheckControlHeader(absl::Span<const std::byte> bytes,
   }
   if (bytes.size() < sizeof header) return absl::OkStatus();
   if (static_cast<RecordKind>(header.kind) != RecordKind::kControl) {
-    return absl::DataLossError(absl::StrCat(
-        "record of kind ", header.kind, " before the handshake is over"));
+    return absl::DataLossError(absl::StrCat("record of kind ", header.kind,
+                                            " before the handshake is over"));
   }
   if (header.body_bytes > body_bytes_max) {
     return absl::DataLossError(

@@ -89,8 +89,8 @@ absl::Status RemoveStale(Environment& environment, const std::string& path,
   if (looked == -ENOENT) return absl::OkStatus();
   if (looked < 0) return ErrnoStatus(looked, absl::StrCat("look at ", path));
   if (!S_ISSOCK(found.st_mode)) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("listen at ", path, ": there is a file that is no socket"));
+    return absl::AlreadyExistsError(absl::StrCat(
+        "listen at ", path, ": there is a file that is no socket"));
   }
   absl::StatusOr<Fd> probe = MakeSocket(environment);
   if (!probe.ok()) return probe.status();
@@ -134,9 +134,8 @@ absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
   absl::StatusOr<Fd> fd = MakeSocket(environment);
   if (!fd.ok()) return fd.status();
   Sys& sys = environment.sys;
-  const int64_t bound =
-      sys.Bind(fd->get(), reinterpret_cast<const sockaddr*>(&*address),
-               sizeof *address);
+  const int64_t bound = sys.Bind(
+      fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
   if (bound < 0) return ErrnoStatus(bound, absl::StrCat("bind ", path));
   struct stat made;
   const int64_t looked = sys.Lstat(path.c_str(), &made);

@@ -134,14 +134,13 @@ bool UnixChannel::MakeRoom() {
 
 bool UnixChannel::ReadSome() {
   if (!MakeRoom()) {
-    End(absl::DataLossError(
-        absl::StrCat("a record needs more than ", buffer_bytes_max_,
-                     " bytes; connection closed")));
+    End(absl::DataLossError(absl::StrCat("a record needs more than ",
+                                         buffer_bytes_max_,
+                                         " bytes; connection closed")));
     return true;
   }
-  const int64_t got =
-      environment_.sys.Recv(fd_.get(), buffer_.data() + end_,
-                            buffer_.size() - end_, MSG_DONTWAIT);
+  const int64_t got = environment_.sys.Recv(
+      fd_.get(), buffer_.data() + end_, buffer_.size() - end_, MSG_DONTWAIT);
   if (got == -EAGAIN || got == -EINTR) return false;
   if (got < 0) {
     End(ErrnoStatus(got, "receive"));
@@ -158,9 +157,8 @@ bool UnixChannel::ReadSome() {
 }
 
 void UnixChannel::Offer() {
-  const size_t used =
-      handler_->OnBytes(absl::MakeConstSpan(buffer_.data() + begin_,
-                                            end_ - begin_));
+  const size_t used = handler_->OnBytes(
+      absl::MakeConstSpan(buffer_.data() + begin_, end_ - begin_));
   begin_ += used;
 }
 

@@ -52,8 +52,8 @@ class UnixTransport::UnixListener final : public Listener,
       } else {
         transport_.options_.log(
             LogLevel::kWarning,
-            absl::StrCat("listener ", socket_.path(), ": refused: ",
-                         channel.status().message()));
+            absl::StrCat("listener ", socket_.path(),
+                         ": refused: ", channel.status().message()));
       }
     }
   }
@@ -61,13 +61,13 @@ class UnixTransport::UnixListener final : public Listener,
   void Rest(const absl::Status& status) {
     transport_.options_.log(LogLevel::kError, std::string(status.message()));
     (void)transport_.loop_.Rewatch(socket_.fd(), 0);
-    transport_.loop_.RunAt(
-        transport_.environment_.clock.NowNs() + kRestNs,
-        [this, alive = alive_] {
-          if (*alive) {
-            (void)transport_.loop_.Rewatch(socket_.fd(), EPOLLIN);
-          }
-        });
+    transport_.loop_.RunAt(transport_.environment_.clock.NowNs() + kRestNs,
+                           [this, alive = alive_] {
+                             if (*alive) {
+                               (void)transport_.loop_.Rewatch(socket_.fd(),
+                                                              EPOLLIN);
+                             }
+                           });
   }
 
   UnixTransport& transport_;

@@ -26,9 +26,7 @@ class UnixTransport final : public Transport {
   };
 
   UnixTransport(Environment& environment, EventLoop& loop, Options options)
-      : environment_(environment),
-        loop_(loop),
-        options_(std::move(options)) {}
+      : environment_(environment), loop_(loop), options_(std::move(options)) {}
 
   absl::string_view word() const override { return "unix"; }
   absl::StatusOr<std::unique_ptr<Listener>> Listen(

@@ -1,0 +1,66 @@
+#ifndef MYCELIUM_BUS_UNIX_ENDPOINT_H_
+#define MYCELIUM_BUS_UNIX_ENDPOINT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mycelium/bus/message_bus.h"
+
+namespace mycelium {
+
+// Unix sockets by hand, for a bus without a topology. Both ends publish and
+// subscribe; nobody gets his own messages back over a link.
+//
+// Example:
+//   auto endpoint = mycelium::BindUnixEndpoint("/run/app/worker.sock", *bus);
+//   ...
+//   absl::Status dialled = mycelium::DialUnixEndpoint(path, *other_bus);
+
+// Listens until it is destroyed. Links that were accepted stay.
+//
+// Thread safety: like any object; not to be destroyed from a handler.
+class UnixEndpointHandle final {
+ public:
+  UnixEndpointHandle(std::shared_ptr<NodeRuntime> node, uint64_t listener,
+                     std::string path)
+      : node_(std::move(node)), listener_(listener), path_(std::move(path)) {}
+  UnixEndpointHandle(UnixEndpointHandle&&) = default;
+  UnixEndpointHandle& operator=(UnixEndpointHandle&&) = delete;
+  ~UnixEndpointHandle() {
+    if (node_ != nullptr) node_->StopListening(listener_);
+  }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::shared_ptr<NodeRuntime> node_;
+  uint64_t listener_;
+  std::string path_;
+};
+
+// Accepts links at `path`.
+//   ALREADY_EXISTS     somebody listens there, or there is no socket but
+//                      another file
+//   INVALID_ARGUMENT   the path is empty or longer than 107 bytes
+//   UNAVAILABLE        no such directory
+inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
+    const std::string& path, MessageBus& bus) {
+  absl::StatusOr<uint64_t> listener = bus.runtime()->ListenUnix(path);
+  if (!listener.ok()) return listener.status();
+  return UnixEndpointHandle(bus.runtime(), *listener, path);
+}
+
+// Keeps a link to whoever listens at `path`, now or later, until the bus is
+// shut down. Returns at once; BusOptions::on_connection tells what becomes of
+// it.
+inline absl::Status DialUnixEndpoint(const std::string& path, MessageBus& bus) {
+  return bus.runtime()->DialUnix(path);
+}
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_UNIX_ENDPOINT_H_
