@@ -99,7 +99,13 @@ EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
     const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
     ran = Spin(std::min(deadline, spin_end));
   }
-  ran |= RunReady(ran ? 0 : deadline);
+  // A spinning caller has looked at the handlers itself; the kernel, which
+  // knows of the rest, is asked now and then.
+  const bool may_skip = spin_ns > 0 && (ran || deadline <= 0);
+  if (!may_skip || ++looks_skipped_ >= kLooksSkippedMax) {
+    looks_skipped_ = 0;
+    ran |= RunReady(ran ? 0 : deadline);
+  }
   ran |= RunDue();
   runner_.store(std::thread::id(), std::memory_order_relaxed);
   run_mutex_.Unlock();

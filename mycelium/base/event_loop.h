@@ -87,6 +87,7 @@ class EventLoop final {
 
  private:
   static constexpr int kEventsMax = 64;
+  static constexpr int kLooksSkippedMax = 64;
 
   EventLoop(Environment& environment, Fd epoll, Fd wake)
       : environment_(environment),
@@ -123,6 +124,7 @@ class EventLoop final {
   absl::flat_hash_map<int, Handler*> handlers_;
   std::vector<Handler*> spin_list_;  // A copy of the handlers, while spinning.
   bool spin_list_stale_ = true;
+  int looks_skipped_ = 0;
 };
 
 }  // namespace mycelium

@@ -58,6 +58,11 @@ class Gate final {
     return owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
   }
 
+  // Whether somebody is inside.
+  bool IsRunning() const {
+    return (state_.load(std::memory_order_acquire) & kRunning) != 0;
+  }
+
   // After this nobody enters, and nobody is inside but perhaps the caller: for
   // a caller inside it takes effect when he leaves. Waits for a handler that is
   // running, however long that takes.

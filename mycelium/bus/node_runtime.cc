@@ -294,6 +294,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   origin.type = type.name;
   origin.digest = type.digest;
   origin.target_service = target_service;
+  origin.transport = "inproc";
   if (absl::Status checked = CheckTopic(origin.topic); !checked.ok()) {
     return checked;
   }
@@ -353,7 +354,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   }
   dispatcher_->Add(*subscription);
   router_->AddLocal(*subscription);
-  OnLoop([&] { peers_->Subscribe(**subscription); });
+  loop_->Post([this, added = *subscription] { peers_->Subscribe(*added); });
   return subscription;
 }
 
@@ -365,9 +366,23 @@ void NodeRuntime::RemoveSubscription(
   dispatcher_->Remove(subscription->options().id);
   loop_->Post([this, subscription] { peers_->Unsubscribe(*subscription); });
   MutexLock lock(mutex_);
+  FoldEndedSubscriptions();
   ended_subscriptions_.push_back(subscription);
   on_error_.erase(subscription->options().id);
   refusals_.erase(subscription->options().id);
+}
+
+void NodeRuntime::FoldEndedSubscriptions() {
+  auto& ended = ended_subscriptions_;
+  for (auto& subscription : ended) {
+    // Frames on their way, or a handler up the stack, may still count.
+    if (subscription.use_count() > 1 || subscription->gate().IsRunning()) {
+      continue;
+    }
+    AddReports(*subscription, &ended_reports_);
+    subscription = nullptr;
+  }
+  ended.erase(std::remove(ended.begin(), ended.end(), nullptr), ended.end());
 }
 
 void NodeRuntime::SetRefusal(const Subscription& subscription,
@@ -531,33 +546,33 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
   return flushed;
 }
 
+void NodeRuntime::AddReports(const Subscription& subscription,
+                             std::vector<FlowReport>* reports) const {
+  for (const Subscription::FlowLedger& flow : subscription.Ledgers()) {
+    if (flow.origin->node == node_) continue;  // The router has it.
+    FlowReport report;
+    report.topic = flow.origin->topic;
+    report.publisher_node = flow.origin->node;
+    report.publisher_service = flow.origin->service;
+    report.subscriber_node = node_;
+    report.subscriber_service = subscription.options().service;
+    report.subscription_name = subscription.options().name;
+    report.transport = flow.origin->transport;
+    report.ledger = flow.ledger;
+    FoldReport(report, reports);
+  }
+}
+
 std::vector<FlowReport> NodeRuntime::FlowReports() const {
   std::vector<FlowReport> reports = router_->Reports();
-  const auto add = [&](const Subscription& subscription) {
-    for (const Subscription::FlowLedger& flow : subscription.Ledgers()) {
-      if (flow.origin->node == node_) continue;  // The router has it.
-      FlowReport report;
-      report.topic = flow.origin->topic;
-      report.publisher_node = flow.origin->node;
-      report.publisher_service = flow.origin->service;
-      report.subscriber_node = node_;
-      report.subscriber_service = subscription.options().service;
-      report.subscription_name = subscription.options().name;
-      report.transport = "unix";
-      report.ledger = flow.ledger;
-      const auto known = std::find_if(
-          reports.begin(), reports.end(),
-          [&](const FlowReport& other) { return other.SameFlow(report); });
-      if (known == reports.end()) {
-        reports.push_back(std::move(report));
-      } else {
-        known->ledger += report.ledger;
-      }
-    }
-  };
-  for (const auto& subscription : dispatcher_->All()) add(*subscription);
+  for (const auto& subscription : dispatcher_->All()) {
+    AddReports(*subscription, &reports);
+  }
   MutexLock lock(mutex_);
-  for (const auto& subscription : ended_subscriptions_) add(*subscription);
+  for (const auto& subscription : ended_subscriptions_) {
+    AddReports(*subscription, &reports);
+  }
+  for (const FlowReport& report : ended_reports_) FoldReport(report, &reports);
   return reports;
 }
 

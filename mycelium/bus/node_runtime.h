@@ -128,6 +128,10 @@ class NodeRuntime final : public RoomWaiter {
                             const std::string& service) const;
   absl::Status Unmatched(const Origin& origin) const;
   void SetRefusal(const Subscription& subscription, const absl::Status& status);
+  void AddReports(const Subscription& subscription,
+                  std::vector<FlowReport>* reports) const;
+  // Lets go of subscriptions that nothing counts for any more.
+  void FoldEndedSubscriptions() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnRefusedByPeer(const std::string& peer,
                        const v1::SubscribeRefused& refused);
 
@@ -156,7 +160,7 @@ class NodeRuntime final : public RoomWaiter {
       ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Subscription>> ended_subscriptions_
       ABSL_GUARDED_BY(mutex_);
-  mutable std::vector<FlowReport> ended_reports_ ABSL_GUARDED_BY(mutex_);
+  std::vector<FlowReport> ended_reports_ ABSL_GUARDED_BY(mutex_);
 
   std::atomic<uint32_t> next_publisher_{1};
   std::atomic<uint32_t> next_subscription_{1};

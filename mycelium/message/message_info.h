@@ -18,6 +18,8 @@ struct Origin {
   Digest digest;
   // Only subscriptions of this service get the messages. Empty: all do.
   std::string target_service;
+  // How the messages come here: "inproc", "unix", ….
+  std::string transport;
 };
 
 // What a subscriber learns of a message besides its payload. Valid for the call

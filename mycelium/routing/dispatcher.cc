@@ -39,9 +39,10 @@ std::vector<std::shared_ptr<Subscription>> Dispatcher::All() const {
 }
 
 const Origin& Dispatcher::Intern(Origin origin) {
-  const std::string key = absl::StrCat(
-      origin.node, "\n", origin.service, "\n", origin.topic, "\n", origin.type,
-      "\n", origin.target_service, "\n", origin.digest.ToHex());
+  const std::string key =
+      absl::StrCat(origin.node, "\n", origin.service, "\n", origin.topic, "\n",
+                   origin.type, "\n", origin.target_service, "\n",
+                   origin.transport, "\n", origin.digest.ToHex());
   MutexLock lock(mutex_);
   std::unique_ptr<Origin>& known = origins_[key];
   if (known == nullptr) known = std::make_unique<Origin>(std::move(origin));
@@ -55,6 +56,7 @@ void Dispatcher::OnDeclare(Link& link, const v1::PublisherDeclare& declare) {
   origin.topic = declare.topic();
   origin.type = declare.type();
   origin.target_service = declare.target_service();
+  origin.transport = std::string(link.transport());
   if (absl::StatusOr<Digest> digest = Digest::FromBytes(declare.type_digest());
       digest.ok()) {
     origin.digest = *digest;

@@ -2,6 +2,7 @@
 #define MYCELIUM_ROUTING_FLOW_REPORT_H_
 
 #include <string>
+#include <vector>
 
 #include "mycelium/transport/lane/ledger.h"
 
@@ -30,6 +31,18 @@ struct FlowReport {
            subscription_name == other.subscription_name;
   }
 };
+
+// Adds `report` to the one of the same flow and transport, or as a new one.
+inline void FoldReport(const FlowReport& report,
+                       std::vector<FlowReport>* reports) {
+  for (FlowReport& known : *reports) {
+    if (known.SameFlow(report) && known.transport == report.transport) {
+      known.ledger += report.ledger;
+      return;
+    }
+  }
+  reports->push_back(report);
+}
 
 }  // namespace mycelium
 

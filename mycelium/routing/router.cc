@@ -478,17 +478,6 @@ FlowReport Router::Report(const Publisher& publisher, const Flow& flow) const {
   return report;
 }
 
-void Router::FoldReport(const FlowReport& report,
-                        std::vector<FlowReport>* reports) {
-  for (FlowReport& known : *reports) {
-    if (known.SameFlow(report) && known.transport == report.transport) {
-      known.ledger += report.ledger;
-      return;
-    }
-  }
-  reports->push_back(report);
-}
-
 std::vector<FlowReport> Router::Reports() const {
   MutexLock lock(mutex_);
   std::vector<FlowReport> reports;

@@ -157,8 +157,6 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t InFlight(const Publisher& publisher, const Flow& flow) const;
   FlowReport Report(const Publisher& publisher, const Flow& flow) const;
-  static void FoldReport(const FlowReport& report,
-                         std::vector<FlowReport>* reports);
   void RunDeferred(Deferred* deferred);
 
   Environment& environment_;
