@@ -228,7 +228,10 @@ absl::Status NodeRuntime::StartTopology() {
 absl::Status NodeRuntime::AddService(const std::string& service,
                                      std::optional<Digest> schema_digest) {
   MutexLock lock(mutex_);
-  if (shut_down_) return absl::FailedPreconditionError("the bus is closed");
+  if (shut_down_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node ", node_, " has been shut down"));
+  }
   if (!services_.try_emplace(service, schema_digest).second) {
     return absl::AlreadyExistsError(
         absl::StrCat("service ", service, " of node ", node_,
@@ -277,6 +280,13 @@ RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
                                  origin.topic);
 }
 
+absl::Status NodeRuntime::CheckOpen() const {
+  MutexLock lock(mutex_);
+  if (!shut_down_) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("node ", node_, " has been shut down"));
+}
+
 absl::Status NodeRuntime::Unmatched(const Origin& origin) const {
   if (origin.target_service.empty()) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat(
@@ -298,6 +308,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   if (absl::Status checked = CheckTopic(origin.topic); !checked.ok()) {
     return checked;
   }
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
   if (topology_ != nullptr && !target_service.empty()) {
     // Names the nearest service if there is none of that name.
     absl::StatusOr<Connection> connection =
@@ -337,6 +348,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   if (absl::Status checked = CheckOverflow(options.overflow); !checked.ok()) {
     return checked;
   }
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
   Origin anybody;
   anybody.topic = made.topic;
   const RouteSettings settings = SettingsFor(anybody, node_, service);
@@ -536,6 +548,7 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
   }
   const absl::Status flushed =
       deadline == 0 ? absl::OkStatus() : Flush(deadline);
+  router_->ClosePublishers();
   for (const auto& subscription : dispatcher_->All()) {
     RemoveSubscription(subscription);
   }

@@ -126,6 +126,7 @@ class NodeRuntime final : public RoomWaiter {
   void OnLoop(absl::FunctionRef<void()> task);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
+  absl::Status CheckOpen() const;
   absl::Status Unmatched(const Origin& origin) const;
   void SetRefusal(const Subscription& subscription, const absl::Status& status);
   void AddReports(const Subscription& subscription,

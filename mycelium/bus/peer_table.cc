@@ -282,7 +282,7 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   Peer& peer = PeerOf(link);
   if (!resumed) {
     // Whatever was known was about a process that is gone.
-    router_.RemoveLink(link);
+    router_.RemoveLink(link, DropReason::kSubscriberGone);
     dispatcher_.RemoveLink(link);
   }
   const bool again = resumed && peer.seen;
@@ -329,7 +329,7 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
 void PeerTable::Forget(Peer& peer, const absl::Status& status) {
   FramedLink& link = *peer.link;
   if (link.is_up()) return;
-  router_.RemoveLink(link);
+  router_.RemoveLink(link, DropReason::kSubscriberGone);
   dispatcher_.RemoveLink(link);
   link.Forget();
   peer.seen = false;
@@ -452,7 +452,7 @@ void PeerTable::Shutdown() {
     peer->link->SendAcks();
     peer->link->SendControl(goodbye);
     peer->link->Detach();
-    router_.RemoveLink(*peer->link);
+    router_.RemoveLink(*peer->link, DropReason::kShutdown);
     dispatcher_.RemoveLink(*peer->link);
     peer->link->Abandon();
   }

@@ -55,6 +55,16 @@ void Router::RemovePublisher(FanOut& fan_out) {
   }
 }
 
+void Router::ClosePublishers() {
+  MutexLock lock(mutex_);
+  for (auto& [topic, publishers] : publishers_) {
+    for (auto& publisher : publishers) {
+      publisher->closed = true;
+      publisher->fan_out->Close();
+    }
+  }
+}
+
 void Router::AddLocal(std::shared_ptr<Subscription> subscription) {
   Deferred deferred;
   {
@@ -126,7 +136,7 @@ void Router::RemoveRemote(Link& link, uint32_t subscription) {
   RunDeferred(&deferred);
 }
 
-void Router::RemoveLink(Link& link) {
+void Router::RemoveLink(Link& link, DropReason reason) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
@@ -144,18 +154,18 @@ void Router::RemoveLink(Link& link) {
       if (!concerned) continue;
       Rematch(topic, &deferred);
       // No route leads there any more, so what is in the lanes is all.
-      for (auto& publisher : publishers) EndFlows(*publisher, link);
+      for (auto& publisher : publishers) EndFlows(*publisher, link, reason);
     }
   }
   RunDeferred(&deferred);
 }
 
-void Router::EndFlows(Publisher& publisher, Link& link) {
+void Router::EndFlows(Publisher& publisher, Link& link, DropReason reason) {
   auto& flows = publisher.flows;
   for (Flow& flow : flows) {
     if (flow.link != &link) continue;
     const uint64_t lost = InFlight(publisher, flow);
-    flow.counters->CountDropped(DropReason::kSubscriberGone, lost);
+    flow.counters->CountDropped(reason, lost);
     flow.lane = nullptr;
     FoldReport(Report(publisher, flow), &publisher.ended);
   }

@@ -73,9 +73,12 @@ class Router final {
   // must know of publishers and matches.
   void Repeat(Link& link);
 
-  // The process at the other end is gone: what it has not handled counts as
-  // dropped[subscriber_gone].
-  void RemoveLink(Link& link);
+  // The process at the other end is gone, or we leave: what it has not handled
+  // counts as dropped for that reason.
+  void RemoveLink(Link& link, DropReason reason);
+
+  // Closes every publisher: the node has shut down.
+  void ClosePublishers();
 
   // How many subscriptions the publisher reaches now.
   size_t SubscriberCount(const FanOut& publisher) const;
@@ -151,7 +154,7 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellOfFlow(const Publisher& publisher, const Flow& flow) const;
   void Declare(const Publisher& publisher, Link& link) const;
-  void EndFlows(Publisher& publisher, Link& link)
+  void EndFlows(Publisher& publisher, Link& link, DropReason reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetDrained(Publisher& publisher)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -306,8 +306,11 @@ bool FramedLink::Compose() {
 
 void FramedLink::ComposeAcks() {
   const bool wanted = ack_now_.exchange(false, std::memory_order_relaxed);
-  // Riding along costs little; alone they wait until they are wanted.
-  if (!wanted && outgoing_.done()) return;
+  // Some ride along, which saves a system call; the rest waits until it is
+  // wanted.
+  if (!wanted && (outgoing_.done() || inbound_.UntoldBytes() < kRideBytes)) {
+    return;
+  }
   if (ack_asked_.load(std::memory_order_relaxed) && inbound_.AllHandled()) {
     ack_asked_.store(false, std::memory_order_relaxed);
   }
