@@ -54,7 +54,8 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       topology_(std::move(topology)),
       environment_(*options.environment),
       random_(SeedFrom(environment_)),
-      incarnation_(random_.Next64() | 1) {}
+      incarnation_(random_.Next64() | 1),
+      spin_ns_(SpinNsOf()) {}
 
 NodeRuntime::~NodeRuntime() {
   (void)Shutdown(/*deadline=*/0);
@@ -63,7 +64,31 @@ NodeRuntime::~NodeRuntime() {
   peers_.reset();
 }
 
+absl::Status NodeRuntime::CheckTopologyOverflow() const {
+  if (topology_ == nullptr) return absl::OkStatus();
+  if (absl::Status checked = CheckOverflow(topology_->defaults.overflow);
+      !checked.ok()) {
+    return absl::Status(
+        checked.code(),
+        absl::StrCat(topology_->path, ": [defaults]: ", checked.message()));
+  }
+  for (const Route& route : topology_->routes) {
+    if (absl::Status checked = CheckOverflow(route.overrides.overflow);
+        !checked.ok()) {
+      return absl::Status(
+          checked.code(),
+          absl::StrCat(topology_->path, ":", route.position.line, ":",
+                       route.position.column, ": route \"", route.from, " -> ",
+                       route.to, "\": ", checked.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status NodeRuntime::Init() {
+  if (absl::Status checked = CheckTopologyOverflow(); !checked.ok()) {
+    return checked;
+  }
   absl::StatusOr<std::unique_ptr<EventLoop>> loop =
       EventLoop::Create(environment_);
   if (!loop.ok()) return loop.status();
@@ -140,12 +165,14 @@ void NodeRuntime::StopThread() {
   }
 }
 
-int64_t NodeRuntime::SpinNs() const {
-  switch (options_.wait) {
+int64_t NodeRuntime::SpinNsOf() const {
+  const RouteSettings& settings =
+      topology_ != nullptr ? topology_->defaults : options_.settings;
+  switch (options_.wait.value_or(settings.wait)) {
     case WaitMode::kSpin:
       return kNever;
     case WaitMode::kAdaptive:
-      return absl::ToInt64Nanoseconds(options_.spin);
+      return absl::ToInt64Nanoseconds(settings.spin);
     case WaitMode::kBlock:
       return 0;
   }
@@ -153,7 +180,7 @@ int64_t NodeRuntime::SpinNs() const {
 }
 
 bool NodeRuntime::RunOnce(TimeNs deadline, bool spin) {
-  return loop_->RunOnce(deadline, spin ? SpinNs() : 0) ==
+  return loop_->RunOnce(deadline, spin ? spin_ns_ : 0) ==
          EventLoop::Ran::kSomething;
 }
 
@@ -475,11 +502,10 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
 RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
                                                 absl::FunctionRef<bool()> ready,
                                                 TimeNs deadline) {
-  const int64_t spin_ns = SpinNs();
-  if (spin_ns == 0 || ready()) return WaitFor(event, ready, deadline);
+  if (spin_ns_ == 0 || ready()) return WaitFor(event, ready, deadline);
   const TimeNs now = environment_.clock.NowNs();
   const TimeNs spin_end =
-      std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
+      std::min(deadline, spin_ns_ >= kNever - now ? kNever : now + spin_ns_);
   const bool runs_loop = options_.poll == PollMode::kCaller && !loop_->InLoop();
   for (int i = 0; !ready(); ++i) {
     if (runs_loop) loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1);
@@ -493,12 +519,11 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
 
 void NodeRuntime::SpinAndSleep(EventCount& event,
                                absl::FunctionRef<bool()> ready) {
-  const int64_t spin_ns = SpinNs();
-  const TimeNs now = spin_ns == 0 ? 0 : environment_.clock.NowNs();
-  const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
+  const TimeNs now = spin_ns_ == 0 ? 0 : environment_.clock.NowNs();
+  const TimeNs spin_end = spin_ns_ >= kNever - now ? kNever : now + spin_ns_;
   for (int i = 1; !ready(); ++i) {
     // The clock costs more than a look at the queue.
-    if (spin_ns != 0 &&
+    if (spin_ns_ != 0 &&
         (i % 64 != 0 || environment_.clock.NowNs() < spin_end)) {
       continue;
     }

@@ -118,10 +118,11 @@ class NodeRuntime final : public RoomWaiter {
               std::shared_ptr<const Topology> topology);
 
   absl::Status Init();
+  absl::Status CheckTopologyOverflow() const;
   absl::Status StartTopology();
   void StopThread();
   bool RunOnce(TimeNs deadline, bool spin);
-  int64_t SpinNs() const;
+  int64_t SpinNsOf() const;
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
@@ -142,6 +143,7 @@ class NodeRuntime final : public RoomWaiter {
   Environment& environment_;
   Random random_;
   const uint64_t incarnation_;
+  const int64_t spin_ns_;  // How long a thread spins before it sleeps.
 
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Router> router_;
