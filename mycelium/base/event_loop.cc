@@ -30,6 +30,21 @@ absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
       new EventLoop(environment, std::move(epoll_fd), std::move(wake_fd)));
 }
 
+EventLoop::~EventLoop() {
+  // What a task owns may still use the loop while it is destroyed.
+  bool done = false;
+  while (!done) {
+    std::vector<Task> tasks;
+    std::map<std::pair<TimeNs, uint64_t>, Task> timers;
+    MutexLock lock(mutex_);
+    tasks.swap(tasks_);
+    timers.swap(timers_);
+    timer_times_.clear();
+    done = tasks.empty() && timers.empty();
+    // The lock goes first, then what was swapped out.
+  }
+}
+
 void EventLoop::Post(Task task) {
   {
     MutexLock lock(mutex_);

@@ -63,7 +63,7 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
   callbacks.hello =
       [this](const Connector& connector) -> std::optional<v1::Hello> {
     if (shutting_down_) return std::nullopt;
-    const std::string& name = connector.options().expected_peer;
+    const std::string& name = connector.peer();
     const auto peer = peers_.find(name);
     if (peer != peers_.end() && peer->second->link->is_up()) {
       return std::nullopt;
@@ -84,16 +84,15 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     // Accepted from the peer meanwhile: the one dialled by the first name.
     if (peer.link->is_up() && options_.node > name) {
       established.channel->Close();
-      return false;
+      return;
     }
     Attach(word, std::move(established), /*dialled_by_us=*/true);
-    return true;
   };
   callbacks.on_failure = [this](Connector& connector,
                                 const absl::Status& status) {
     const bool refused = status.code() != absl::StatusCode::kUnavailable &&
                          status.code() != absl::StatusCode::kAlreadyExists;
-    const std::string& name = connector.options().expected_peer;
+    const std::string& name = connector.peer();
     if (const auto peer = peers_.find(name); peer != peers_.end()) {
       MutexLock lock(mutex_);
       peer->second->last_error = std::string(status.message());
@@ -238,7 +237,7 @@ bool PeerTable::InHandshakeWith(const std::string& peer) const {
   return std::any_of(connectors_.begin(), connectors_.end(),
                      [&](const auto& connector) {
                        return connector->in_handshake() &&
-                              connector->options().expected_peer == peer;
+                              connector->peer() == peer;
                      });
 }
 
