@@ -2,6 +2,7 @@
 #define TESTS_BENCHMARK_MYCELIUM_MEMORY_LOG_H_
 
 #include <cstdint>
+#include <limits>
 
 namespace mycelium::bench {
 
@@ -14,7 +15,7 @@ class MemoryLog final {
  public:
   // `side`: a literal.
   MemoryLog(bool enabled, const char* side, int64_t messages)
-      : side_(side), messages_(messages), next_(enabled ? 0 : -1) {}
+      : side_(side), messages_(messages), next_(enabled ? 0 : kNever) {}
 
   // To be called for each message.
   void At(int64_t number) {
@@ -23,6 +24,8 @@ class MemoryLog final {
 
  private:
   static constexpr int64_t kSteps = 4;
+  // No number of a message; those of the warm-up are negative.
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::min();
 
   void Print();
 
