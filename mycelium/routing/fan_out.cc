@@ -214,7 +214,7 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
   }
   if (obstacle.overflow == Overflow::kFail) return full("overflow is fail");
   if (obstacle.own_subscription) {
-    return full("only this thread, which is in the handler, makes room");
+    return full("only this thread could make room");
   }
   if (lane.stalled()) return full("subscriber has stalled");
   if (*deadline == 0) {
@@ -229,7 +229,7 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
     case RoomWaiter::Outcome::kReady:
       return absl::OkStatus();
     case RoomWaiter::Outcome::kWouldDeadlock:
-      return full("only this thread, which runs the links, makes room");
+      return full("this thread runs the links and must not wait");
     case RoomWaiter::Outcome::kDeadline:
       break;
   }

@@ -132,7 +132,6 @@ class Router final {
     bool closed = false;
     std::vector<Flow> flows;
     std::vector<absl::Status> refusals;
-    std::vector<FlowReport> ended;  // Of flows that are over, added up.
   };
 
   using Deferred = std::vector<std::function<void()>>;
@@ -160,6 +159,8 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t InFlight(const Publisher& publisher, const Flow& flow) const;
   FlowReport Report(const Publisher& publisher, const Flow& flow) const;
+  static void FoldUnmatched(const Publisher& publisher,
+                            std::vector<FlowReport>* reports);
   void RunDeferred(Deferred* deferred);
 
   Environment& environment_;
@@ -170,6 +171,8 @@ class Router final {
   std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
       ABSL_GUARDED_BY(mutex_);
   std::map<RemoteKey, Remote> remotes_ ABSL_GUARDED_BY(mutex_);
+  // Of flows that are over, added up.
+  std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;
 };
 
