@@ -382,8 +382,10 @@ bool FramedLink::Write() {
   }
   outgoing_.Consume(*sent);
   if (outgoing_.done()) return true;
-  blocked_ = true;
-  return writable_.exchange(false);
+  // The loop may have found the channel writable since Send() did not: then we
+  // are not blocked, and nobody would come to tell us so again.
+  blocked_ = !writable_.exchange(false);
+  return !blocked_;
 }
 
 void FramedLink::SendControl(const v1::Control& control) {
