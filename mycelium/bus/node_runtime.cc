@@ -581,6 +581,7 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
     listeners_.clear();
     peers_->Shutdown();
   });
+  ended_.store(true, std::memory_order_release);
   return flushed;
 }
 

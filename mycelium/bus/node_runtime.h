@@ -109,6 +109,8 @@ class NodeRuntime final : public RoomWaiter {
   // `deadline`; DEADLINE_EXCEEDED if some of it was not handled by then, which
   // counts as dropped[shutdown].
   absl::Status Shutdown(TimeNs deadline);
+  // Whether that is done: another runtime may be this node from now on.
+  bool has_ended() const { return ended_.load(std::memory_order_acquire); }
 
   std::vector<FlowReport> FlowReports() const;
   std::vector<LinkReport> LinkReports() const;
@@ -169,6 +171,7 @@ class NodeRuntime final : public RoomWaiter {
   std::atomic<uint32_t> next_subscription_{1};
   std::atomic<bool> has_refusals_{false};
   std::atomic<bool> stop_{false};
+  std::atomic<bool> ended_{false};
   EventCount done_event_;  // Of OnLoop().
   std::thread thread_;
 };
