@@ -125,7 +125,8 @@ void PeerTable::Accept(absl::string_view transport,
     channel->Close();
     return;
   }
-  auto holder = std::make_shared<std::shared_ptr<Handshake>>();
+  // Weak: the handshake owns the callback that holds it.
+  auto holder = std::make_shared<std::weak_ptr<Handshake>>();
   const std::string word(transport);
   std::shared_ptr<Handshake> handshake = Handshake::Accept(
       environment_, loop_, std::move(channel),
@@ -134,7 +135,7 @@ void PeerTable::Accept(absl::string_view transport,
       },
       DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
       [this, holder, word](absl::StatusOr<Handshake::Established> established) {
-        const std::shared_ptr<Handshake> self = std::move(*holder);
+        const std::shared_ptr<Handshake> self = holder->lock();
         handshakes_.erase(self);
         loop_.Post([self] {});
         if (established.ok()) {
