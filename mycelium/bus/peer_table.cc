@@ -178,8 +178,8 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
   }
   if (auto reject = JudgeDigests(theirs)) return reject;
   if (auto reject = JudgeDuplicate(theirs)) return reject;
-  if (peers_.find(theirs.node()) == peers_.end() &&
-      peers_.size() >= static_cast<size_t>(options_.limits.links)) {
+  if (!UsesLink(theirs.node()) &&
+      LinksUsed() >= static_cast<size_t>(options_.limits.links)) {
     return MakeReject(
         v1::Reject::TOO_MANY_LINKS,
         absl::StrCat("this node has its ", options_.limits.links, " links"));
@@ -233,6 +233,21 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
   }
   return std::nullopt;
+}
+
+bool PeerTable::UsesLink(const Peer& peer) {
+  return peer.seen || peer.connector != nullptr;
+}
+
+bool PeerTable::UsesLink(const std::string& name) const {
+  const auto known = peers_.find(name);
+  return known != peers_.end() && UsesLink(*known->second);
+}
+
+size_t PeerTable::LinksUsed() const {
+  return static_cast<size_t>(
+      std::count_if(peers_.begin(), peers_.end(),
+                    [](const auto& peer) { return UsesLink(*peer.second); }));
 }
 
 bool PeerTable::InHandshakeWith(const std::string& peer) const {

@@ -112,6 +112,10 @@ class PeerTable final : public LinkHandler {
             ConnectionEvent::State state, const absl::Status& status);
   void SendSubscribe(Link& link, const Subscription& subscription);
   bool InHandshakeWith(const std::string& peer) const;
+  // A peer that has left is remembered but takes no link.
+  static bool UsesLink(const Peer& peer);
+  bool UsesLink(const std::string& name) const;
+  size_t LinksUsed() const;
 
   Environment& environment_;
   EventLoop& loop_;
