@@ -399,6 +399,12 @@ void PeerTable::Unsubscribe(const Subscription& subscription) {
   }
 }
 
+void PeerTable::LogIfBad(const Link& link, const absl::Status& status) const {
+  if (status.ok()) return;
+  options_.log(LogLevel::kError,
+               absl::StrCat("node ", link.peer(), ": ", status.message()));
+}
+
 void PeerTable::OnControl(Link& link, const v1::Control& control) {
   switch (control.body_case()) {
     case v1::Control::kSubscribe:
@@ -420,19 +426,14 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       dispatcher_.OnDeclare(link, control.publisher());
       break;
     case v1::Control::kMatched:
-      dispatcher_.OnMatched(link, control.matched());
+      LogIfBad(link, dispatcher_.OnMatched(link, control.matched()));
       break;
     case v1::Control::kUnmatched:
       dispatcher_.OnUnmatched(link, control.unmatched(),
                               PeerOf(link).link->NextSequence(0));
       break;
     case v1::Control::kLaneOpen:
-      if (absl::Status opened =
-              dispatcher_.OnLaneOpen(link, control.lane_open());
-          !opened.ok()) {
-        options_.log(LogLevel::kError, absl::StrCat("node ", link.peer(), ": ",
-                                                    opened.message()));
-      }
+      LogIfBad(link, dispatcher_.OnLaneOpen(link, control.lane_open()));
       break;
     case v1::Control::kLaneClosed:
       dispatcher_.OnLaneClosed(link, control.lane_closed().lane());
