@@ -124,7 +124,8 @@ void PeerTable::Accept(absl::string_view transport,
     channel->Close();
     return;
   }
-  auto holder = std::make_shared<std::shared_ptr<Handshake>>();
+  // Weak: the handshake owns the callback that holds it.
+  auto holder = std::make_shared<std::weak_ptr<Handshake>>();
   const std::string word(transport);
   std::shared_ptr<Handshake> handshake = Handshake::Accept(
       environment_, loop_, std::move(channel),
@@ -133,7 +134,7 @@ void PeerTable::Accept(absl::string_view transport,
       },
       DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
       [this, holder, word](absl::StatusOr<Handshake::Established> established) {
-        const std::shared_ptr<Handshake> self = std::move(*holder);
+        const std::shared_ptr<Handshake> self = holder->lock();
         handshakes_.erase(self);
         loop_.Post([self] {});
         if (established.ok()) {
@@ -176,8 +177,8 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
   }
   if (auto reject = JudgeDigests(theirs)) return reject;
   if (auto reject = JudgeDuplicate(theirs)) return reject;
-  if (peers_.find(theirs.node()) == peers_.end() &&
-      peers_.size() >= static_cast<size_t>(options_.limits.links)) {
+  if (!UsesLink(theirs.node()) &&
+      LinksUsed() >= static_cast<size_t>(options_.limits.links)) {
     return MakeReject(
         v1::Reject::TOO_MANY_LINKS,
         absl::StrCat("this node has its ", options_.limits.links, " links"));
@@ -231,6 +232,21 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
   }
   return std::nullopt;
+}
+
+bool PeerTable::UsesLink(const Peer& peer) {
+  return peer.seen || peer.connector != nullptr;
+}
+
+bool PeerTable::UsesLink(const std::string& name) const {
+  const auto known = peers_.find(name);
+  return known != peers_.end() && UsesLink(*known->second);
+}
+
+size_t PeerTable::LinksUsed() const {
+  return static_cast<size_t>(
+      std::count_if(peers_.begin(), peers_.end(),
+                    [](const auto& peer) { return UsesLink(*peer.second); }));
 }
 
 bool PeerTable::InHandshakeWith(const std::string& peer) const {
@@ -382,6 +398,12 @@ void PeerTable::Unsubscribe(const Subscription& subscription) {
   }
 }
 
+void PeerTable::LogIfBad(const Link& link, const absl::Status& status) const {
+  if (status.ok()) return;
+  options_.log(LogLevel::kError,
+               absl::StrCat("node ", link.peer(), ": ", status.message()));
+}
+
 void PeerTable::OnControl(Link& link, const v1::Control& control) {
   switch (control.body_case()) {
     case v1::Control::kSubscribe:
@@ -403,19 +425,14 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       dispatcher_.OnDeclare(link, control.publisher());
       break;
     case v1::Control::kMatched:
-      dispatcher_.OnMatched(link, control.matched());
+      LogIfBad(link, dispatcher_.OnMatched(link, control.matched()));
       break;
     case v1::Control::kUnmatched:
       dispatcher_.OnUnmatched(link, control.unmatched(),
                               PeerOf(link).link->NextSequence(0));
       break;
     case v1::Control::kLaneOpen:
-      if (absl::Status opened =
-              dispatcher_.OnLaneOpen(link, control.lane_open());
-          !opened.ok()) {
-        options_.log(LogLevel::kError, absl::StrCat("node ", link.peer(), ": ",
-                                                    opened.message()));
-      }
+      LogIfBad(link, dispatcher_.OnLaneOpen(link, control.lane_open()));
       break;
     case v1::Control::kLaneClosed:
       dispatcher_.OnLaneClosed(link, control.lane_closed().lane());

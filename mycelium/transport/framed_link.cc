@@ -569,9 +569,11 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     case LinkHandler::FrameOutcome::kNotNow:
       return {What::kPause, 0, {}};
     case LinkHandler::FrameOutcome::kCorrupt:
-      return corrupt(absl::StrCat("lane ", data_lane_, ": frame of publisher ",
-                                  frame.header.publisher_id,
-                                  ", which was not declared"));
+      return corrupt(absl::StrCat(
+          "lane ", data_lane_, ": frame of ", frame.header.frame_bytes,
+          " bytes of publisher ", frame.header.publisher_id,
+          ", which was not declared with that type, or more than the lane "
+          "holds"));
   }
   data_position_ = end;
   return {What::kTook, aligned, {}};
