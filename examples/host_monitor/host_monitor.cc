@@ -1,0 +1,170 @@
+// Runs services of the host monitor until it is told to stop:
+//
+//   host_monitor --topology monolith.toml --services sampler,detector,reporter
+//   host_monitor --topology bundled.toml --services sampler
+//
+// Which services share a process, and how their messages travel, is up to the
+// topology; this program and the services are the same.
+#include <signal.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "examples/host_monitor/detector.h"
+#include "examples/host_monitor/reporter.h"
+#include "examples/host_monitor/run_summary.h"
+#include "examples/host_monitor/sampler.h"
+#include "mycelium/bus/message_bus.h"
+
+ABSL_FLAG(std::string, topology, "",
+          "the topology file; none: what MYCELIUM_TOPOLOGY names");
+ABSL_FLAG(std::vector<std::string>, services, {},
+          "the services that this process hosts, of one node: sampler, "
+          "detector, reporter. They are stopped in this order");
+ABSL_FLAG(absl::Duration, period, absl::Milliseconds(100),
+          "sampler: time between two samples");
+ABSL_FLAG(absl::Duration, refresh, absl::Seconds(1),
+          "reporter: time between two views");
+ABSL_FLAG(absl::Duration, run_for, absl::InfiniteDuration(),
+          "stop after this time, if no signal comes before");
+ABSL_FLAG(std::string, report_json, "",
+          "a file for the final ledger, as JSON; see run_report.proto");
+
+namespace host_monitor {
+namespace {
+
+constexpr absl::Duration kShutdown = absl::Seconds(5);
+
+absl::Status RunService(const std::string& name, mycelium::MessageBus& bus,
+                        const absl::Notification& stop) {
+  if (name == "sampler") {
+    Sampler::Options options;
+    options.period = absl::GetFlag(FLAGS_period);
+    return Sampler(bus, options).Run(stop);
+  }
+  if (name == "detector") return Detector(bus, {}).Run(stop);
+  if (name == "reporter") {
+    Reporter::Options options;
+    options.refresh = absl::GetFlag(FLAGS_refresh);
+    options.is_terminal = isatty(STDOUT_FILENO) != 0;
+    return Reporter(bus, std::cout, options).Run(stop);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--services: no code for \"", name,
+                   "\"; known: sampler, detector, reporter"));
+}
+
+// A service on its thread. If it ends with an error, the process is told to
+// stop as if by a signal.
+class RunningService final {
+ public:
+  RunningService(std::string name, std::unique_ptr<mycelium::MessageBus> bus)
+      : name_(std::move(name)), bus_(std::move(bus)), thread_([this] {
+          status_ = RunService(name_, *bus_, stop_);
+          if (!status_.ok()) kill(getpid(), SIGTERM);
+        }) {}
+  ~RunningService() { (void)Stop(); }
+
+  // What it published before it was stopped has been handled when this returns.
+  absl::Status Stop() {
+    if (!thread_.joinable()) return absl::OkStatus();
+    stop_.Notify();
+    thread_.join();
+    return status_.ok() ? bus_->Flush(kShutdown) : status_;
+  }
+
+  mycelium::MessageBus& bus() { return *bus_; }
+
+ private:
+  const std::string name_;
+  const std::unique_ptr<mycelium::MessageBus> bus_;
+  absl::Notification stop_;
+  absl::Status status_;  // Of the thread, once it has ended.
+  std::thread thread_;
+};
+
+mycelium::BusOptions BusOptions() {
+  mycelium::BusOptions options;
+  options.on_connection = [](const mycelium::ConnectionEvent& event) {
+    using State = mycelium::ConnectionEvent::State;
+    const bool is_up =
+        event.state == State::kConnected || event.state == State::kReconnected;
+    // The bus logs the other states itself, but for this one.
+    if (!is_up && event.state != State::kGone) return;
+    std::cerr << absl::StrCat("host_monitor: ", event.peer,
+                              is_up ? " is connected over " : " is gone",
+                              is_up ? event.transport : "", "\n");
+  };
+  return options;
+}
+
+// Signals are blocked in all threads and taken here.
+void WaitForSignal(const sigset_t& signals, absl::Duration at_most) {
+  if (at_most == absl::InfiniteDuration()) {
+    int signal;
+    sigwait(&signals, &signal);
+    return;
+  }
+  const timespec timeout = absl::ToTimespec(at_most);
+  sigtimedwait(&signals, nullptr, &timeout);
+}
+
+absl::Status Run() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  const std::vector<std::string> names = absl::GetFlag(FLAGS_services);
+  if (names.empty()) {
+    return absl::InvalidArgumentError(
+        "--services: which services does this process host?");
+  }
+  std::vector<std::unique_ptr<RunningService>> services;
+  for (const std::string& name : names) {
+    absl::StatusOr<std::unique_ptr<mycelium::MessageBus>> bus =
+        mycelium::MessageBus::FromTopology(absl::GetFlag(FLAGS_topology), name,
+                                           BusOptions());
+    if (!bus.ok()) return bus.status();
+    services.push_back(std::make_unique<RunningService>(name, *std::move(bus)));
+  }
+  WaitForSignal(signals, absl::GetFlag(FLAGS_run_for));
+
+  absl::Status ended;
+  for (auto& service : services) ended.Update(service->Stop());
+  // The services share their node: one call and one report are for all.
+  mycelium::MessageBus& bus = services.front()->bus();
+  ended.Update(bus.Shutdown(kShutdown));
+  const RunReport report = ReportOf(bus);
+  std::cout << ToText(report) << std::flush;
+  const std::string path = absl::GetFlag(FLAGS_report_json);
+  if (!path.empty()) ended.Update(WriteJson(report, path));
+  return ended;
+}
+
+}  // namespace
+}  // namespace host_monitor
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "watches this machine: --topology FILE --services NAME,NAME,...");
+  absl::ParseCommandLine(argc, argv);
+  const absl::Status ended = host_monitor::Run();
+  if (ended.ok()) return 0;
+  std::cerr << "host_monitor: " << ended << std::endl;
+  return 1;
+}

@@ -1,0 +1,69 @@
+"""The host monitor does its work under both topologies, and survives a death."""
+
+import sys
+import unittest
+
+from examples.host_monitor import monitor_run
+
+# Twice as fast as users run it.
+FLAGS = ["--period=50ms", "--refresh=200ms"]
+
+
+class HostMonitorTest(unittest.TestCase):
+    def test_monolith_passes_pointers(self):
+        with monitor_run.MonitorRun("monolith.toml", FLAGS) as run:
+            self._run_to_the_end(run)
+            self._expect_transport(run, "inproc")
+
+    def test_bundled_uses_sockets(self):
+        with monitor_run.MonitorRun("bundled.toml", FLAGS) as run:
+            self._run_to_the_end(run)
+            self._expect_transport(run, "unix")
+
+    def test_restarted_detector_goes_on_where_a_killed_one_stopped(self):
+        with monitor_run.MonitorRun("bundled.toml", FLAGS) as run:
+            run.start_all()
+            run.wait_for("detector", r"^detector: knows ")
+            run.find_anomaly()
+
+            run.kill("detector")
+            # The others notice nothing but that it is gone.
+            for _ in range(3):
+                after = run.position("reporter")
+                run.wait_for("reporter", r"^sample ", after)
+
+            run.start(["detector"])
+            run.wait_for("detector", r"^detector: knows ")
+            run.find_anomaly()
+            run.stop_all()
+
+            # The dead one took its counts along, so only these add up.
+            survivors = run.link("sampler", "reporter")
+            self.assertTrue(survivors.balances(), survivors)
+            self.assertGreater(survivors.delivered, 0)
+            self.assertFalse(survivors.dropped, survivors)
+            samples = run.link("sampler", "detector")
+            self.assertGreater(samples.delivered, 0)
+            self.assertLess(samples.delivered, samples.accepted)
+            self.assertEqual(samples.in_flight, 0)
+            # What the second detector accepted, the reporter got, and more.
+            anomalies = run.link("detector", "reporter")
+            self.assertGreater(anomalies.accepted, 0)
+            self.assertGreater(anomalies.delivered, anomalies.accepted)
+
+    def _run_to_the_end(self, run):
+        run.start_all()
+        run.wait_for("reporter", r"^sample ")
+        run.wait_for("detector", r"^detector: knows ")
+        run.find_anomaly()
+        run.stop_all()
+        monitor_run.check_did_its_work(run)
+
+    def _expect_transport(self, run, transport):
+        for link in run.links():
+            if link.subscriber:
+                self.assertEqual(link.transport, transport, link)
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main())

@@ -1,0 +1,276 @@
+"""Starts the processes of the host monitor, watches them, adds up their ledgers.
+
+    with MonitorRun("bundled.toml") as run:
+        run.start_all()
+        run.wait_for("reporter", r"^sample ")
+        run.find_anomaly()
+        run.stop_all()
+        for link in run.links():
+            print(link)
+
+Every wait has a deadline and ends with what the processes said. Sockets and
+reports lie in a folder of the run's own, so several runs do not meet.
+"""
+
+import collections
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+# Upstream first: whoever is stopped has nobody any more who sends to it.
+SERVICES = ["sampler", "detector", "reporter"]
+# Which of them share a process, as the topology files say.
+PROCESSES = {
+    "monolith.toml": [SERVICES],
+    "bundled.toml": [[service] for service in SERVICES],
+}
+
+# The machine may be busy with something else.
+DEADLINE_S = 60
+# Processes that were left alone end by themselves.
+LIFETIME_S = 300
+BURN_S = 2.0
+BURNERS_PER_CORE = 12
+
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+
+
+class Failure(Exception):
+    """Something that was to happen did not."""
+
+
+class Link:
+    """One publisher's messages to one subscriber, counted on both sides."""
+
+    def __init__(self, topic, publisher, subscriber):
+        self.topic = topic
+        self.publisher = publisher
+        self.subscriber = subscriber
+        self.transport = ""
+        self.accepted = self.delivered = self.in_flight = 0
+        self.dropped = collections.Counter()
+
+    def add(self, flow):
+        self.transport = flow["transport"]
+        self.accepted += int(flow["accepted"])
+        self.delivered += int(flow["delivered"])
+        self.in_flight += int(flow["in_flight"])
+        for reason, messages in flow["dropped"].items():
+            self.dropped[reason] += int(messages)
+
+    def balances(self):
+        """Whether every accepted message is accounted for, and none on its way."""
+        ended = self.delivered + sum(self.dropped.values())
+        return self.accepted == ended and self.in_flight == 0
+
+    def __str__(self):
+        dropped = ", ".join(f"{n} {why}" for why, n in self.dropped.items())
+        return (
+            f"{self.publisher} -> {self.subscriber or '(nobody)'}"
+            f" [{self.topic}] over {self.transport}:"
+            f" accepted {self.accepted}, delivered {self.delivered},"
+            f" dropped {dropped or 0}, in flight {self.in_flight}"
+        )
+
+
+class _Process:
+    """One process and the lines that it printed so far."""
+
+    def __init__(self, command, environment, report):
+        self.report = report
+        self.lines = []
+        self.changed = threading.Condition()
+        self.is_over = False  # It prints nothing more.
+        self.popen = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.popen.stdout:
+            with self.changed:
+                self.lines.append(line.rstrip("\n"))
+                self.changed.notify_all()
+        with self.changed:
+            self.is_over = True
+            self.changed.notify_all()
+
+    def wait(self):
+        try:
+            self.popen.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            return None
+        self._reader.join()
+        self.popen.stdout.close()
+        return self.popen.returncode
+
+
+class MonitorRun:
+    def __init__(self, topology, flags=()):
+        self._topology = topology
+        self._flags = list(flags)
+        # Short: the path of a socket may have 107 bytes.
+        self._folder = tempfile.mkdtemp(prefix="hm-", dir="/tmp")
+        self._by_service = {}  # The latest process of each service.
+        self._started = []
+        self._burners = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for popen in [p.popen for p in self._started] + self._burners:
+            if popen.poll() is None:
+                popen.kill()
+            popen.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start_all(self):
+        for services in PROCESSES[self._topology]:
+            self.start(services)
+
+    def start(self, services):
+        report = os.path.join(self._folder, f"{len(self._started)}.json")
+        command = [
+            os.path.join(_FOLDER, "host_monitor"),
+            "--topology=" + os.path.join(_FOLDER, self._topology),
+            "--services=" + ",".join(services),
+            f"--report_json={report}",
+            f"--run_for={LIFETIME_S}s",
+        ]
+        environment = dict(os.environ, XDG_RUNTIME_DIR=self._folder)
+        process = _Process(command + self._flags, environment, report)
+        self._started.append(process)
+        for service in services:
+            self._by_service[service] = process
+
+    def position(self, service):
+        """For wait_for(): what the service's process prints from now on."""
+        process = self._by_service[service]
+        with process.changed:
+            return len(process.lines)
+
+    def wait_for(self, service, pattern, after=0, timeout=DEADLINE_S):
+        """The first line of the service's process, after so many, that
+        matches."""
+        line = self._find(self._by_service[service], pattern, after, timeout)
+        if line is None:
+            raise Failure(
+                f"{self._topology}: {service}: no line like {pattern!r}\n"
+                + self.everything_said()
+            )
+        return line
+
+    def _find(self, process, pattern, after, timeout):
+        expression = re.compile(pattern)
+        deadline = time.monotonic() + timeout
+        with process.changed:
+            while True:
+                for line in process.lines[after:]:
+                    if expression.search(line):
+                        return line
+                left = deadline - time.monotonic()
+                if process.is_over or left <= 0:
+                    return None
+                process.changed.wait(left)
+
+    def find_anomaly(self):
+        """Loads the machine until the reporter tells of an anomaly that comes
+        from that, and returns its line."""
+        pattern = r"^anomaly: (cpu|processes\.(running|total))\S* .* above "
+        after = self.position("reporter")
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            self.burn()
+            # Other work may have hidden this burst; the next one is of its own.
+            process = self._by_service["reporter"]
+            line = self._find(process, pattern, after, 2 * BURN_S)
+            if line is not None:
+                return line
+        raise Failure(
+            f"{self._topology}: no anomaly reported\n" + self.everything_said()
+        )
+
+    def burn(self):
+        """Loads all cores for a while, at the lowest priority."""
+        code = (
+            "import os, time; os.nice(19); end = time.monotonic() + %f\n"
+            "while time.monotonic() < end: pass" % BURN_S
+        )
+        for _ in range(BURNERS_PER_CORE * (os.cpu_count() or 1)):
+            self._burners.append(subprocess.Popen([sys.executable, "-c", code]))
+
+    def kill(self, service):
+        """Ends the service's process without a chance to say anything."""
+        process = self._by_service[service]
+        process.popen.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def stop_all(self):
+        """Ends every process that runs, upstream first, as a user would."""
+        for service in SERVICES:
+            process = self._by_service[service]
+            if process.popen.poll() is None:
+                process.popen.send_signal(signal.SIGTERM)
+            status = process.wait()
+            if status != 0:
+                raise Failure(
+                    f"{self._topology}: {service}: exit status {status}\n"
+                    + self.everything_said()
+                )
+
+    def links(self):
+        """What the processes that ended by themselves counted, added up."""
+        links = {}
+        for process in self._started:
+            if not os.path.exists(process.report):
+                continue  # Was killed.
+            with open(process.report, encoding="utf-8") as file:
+                flows = json.load(file)["flows"]
+            for flow in flows:
+                key = (flow["topic"], flow["publisher"], flow["subscriber"])
+                links.setdefault(key, Link(*key)).add(flow)
+        return [links[key] for key in sorted(links)]
+
+    def link(self, publisher, subscriber):
+        """The one between two services."""
+        for link in self.links():
+            if link.publisher.endswith("/" + publisher) and (
+                link.subscriber.endswith("/" + subscriber)
+            ):
+                return link
+        raise Failure(f"{self._topology}: nothing from {publisher} to {subscriber}")
+
+    def everything_said(self):
+        return "\n".join(
+            f"{' '.join(process.popen.args[2:3])}: {line}"
+            for process in self._started
+            for line in process.lines
+        )
+
+
+def check_did_its_work(run):
+    """Raises Failure unless samples and anomalies arrived and nothing is lost."""
+    for publisher, subscriber in [
+        ("sampler", "detector"),
+        ("sampler", "reporter"),
+        ("detector", "reporter"),
+    ]:
+        if run.link(publisher, subscriber).delivered == 0:
+            raise Failure(f"nothing reached {subscriber} from {publisher}")
+    for link in run.links():
+        if not link.balances():
+            raise Failure(f"the ledger does not balance: {link}")

@@ -1,0 +1,70 @@
+#ifndef EXAMPLES_HOST_MONITOR_OUTLIER_WATCH_H_
+#define EXAMPLES_HOST_MONITOR_OUTLIER_WATCH_H_
+
+#include <cstddef>
+#include <deque>
+#include <optional>
+
+namespace host_monitor {
+
+// Watches one figure and says when it leaves what it has been lately.
+//
+// The measure is the modified z-score of a value among those of a window before
+// it: 0.6745 (value - median) / MAD, where MAD is the median of the absolute
+// deviations from the median. Beyond 3.5 a value counts as an outlier. Unlike
+// mean and standard deviation, medians are not moved by the outliers
+// themselves, so a burst does not hide the next one. Where the level changes
+// for good, it is the usual one after half a window.
+//   B. Iglewicz, D. Hoaglin: How to Detect and Handle Outliers. ASQC Quality
+//   Press, 1993. Also in the NIST/SEMATECH e-Handbook of Statistical Methods,
+//   1.3.5.17.
+//
+// One outlier is no event yet: `run` of them in a row are, and not again until
+// a value is back within the bounds.
+//
+// Cost: sorts the window for every value.
+//
+// Thread safety: none.
+//
+// Example:
+//   OutlierWatch watch(OutlierWatch::Options{});
+//   if (std::optional<OutlierWatch::Outlier> found = watch.Add(load)) {
+//     std::cout << load << " instead of " << found->median << "\n";
+//   }
+class OutlierWatch final {
+ public:
+  struct Options {
+    size_t window = 60;      // Values that it compares with; at least 2.
+    size_t warm_up = 20;     // Values that it needs before it says anything.
+    double threshold = 3.5;  // Of the score.
+    size_t run = 3;          // Outliers in a row that make an event.
+    // A smaller MAD counts as this one: a figure that usually stands still
+    // may move so much.
+    double mad_min = 0;
+  };
+  struct Outlier {
+    double median = 0;
+    double score = 0;  // Negative: below the median.
+  };
+
+  explicit OutlierWatch(const Options& options) : options_(options) {}
+
+  // Takes the next value; returns what makes it an event, if it is one.
+  std::optional<Outlier> Add(double value);
+
+  // Whether it has seen enough to judge the next value.
+  bool is_warm() const { return values_.size() >= options_.warm_up; }
+
+  // How far `value` is from those in the window. Infinite if they are all
+  // alike, `mad_min` is 0, and it is another one.
+  Outlier Judge(double value) const;
+
+ private:
+  const Options options_;
+  std::deque<double> values_;
+  size_t run_ = 0;  // Outliers in a row up to now.
+};
+
+}  // namespace host_monitor
+
+#endif  // EXAMPLES_HOST_MONITOR_OUTLIER_WATCH_H_

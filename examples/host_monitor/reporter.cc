@@ -1,0 +1,90 @@
+#include "examples/host_monitor/reporter.h"
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <utility>
+
+#include "absl/synchronization/mutex.h"
+#include "examples/host_monitor/host_monitor.pb.h"
+#include "examples/host_monitor/view.h"
+
+namespace host_monitor {
+namespace {
+
+constexpr size_t kAnomaliesShownMax = 8;
+// Cursor to the top left; clear from there to the end of the screen.
+constexpr char kHomeAndClear[] = "\033[H\033[J";
+
+// The latest of everything, and where it is shown. Thread safe.
+class Screen final {
+ public:
+  Screen(std::ostream& out, bool is_terminal)
+      : out_(out), is_terminal_(is_terminal) {}
+
+  void Set(const HostSample& sample) {
+    absl::MutexLock lock(&mutex_);
+    sample_ = sample;
+    ++samples_;
+  }
+
+  void Add(const Anomaly& anomaly) {
+    absl::MutexLock lock(&mutex_);
+    anomalies_.push_back(anomaly);
+    if (anomalies_.size() > kAnomaliesShownMax) anomalies_.pop_front();
+    if (is_terminal_) {
+      Draw();
+    } else {
+      out_ << AnomalyLine(anomaly) << std::flush;
+    }
+  }
+
+  void Refresh() {
+    absl::MutexLock lock(&mutex_);
+    if (samples_ == 0) return;
+    if (is_terminal_) {
+      Draw();
+    } else {
+      out_ << SampleLine(samples_, sample_) << std::flush;
+    }
+  }
+
+ private:
+  void Draw() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    out_ << kHomeAndClear << Table(samples_, sample_, anomalies_) << std::flush;
+  }
+
+  absl::Mutex mutex_;
+  std::ostream& out_ ABSL_GUARDED_BY(mutex_);
+  const bool is_terminal_;
+  uint64_t samples_ ABSL_GUARDED_BY(mutex_) = 0;
+  HostSample sample_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Anomaly> anomalies_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+absl::Status Reporter::Run(const absl::Notification& stop) {
+  Screen screen(out_, options_.is_terminal);
+  // On threads of their own: a terminal that scrolls slowly delays nobody.
+  mycelium::SubscriberOptions queued;
+  queued.delivery = mycelium::DeliveryMode::kQueued;
+  auto samples = bus_.Subscribe<HostSample>(
+      [&screen](const HostSample& sample, const mycelium::MessageInfo&) {
+        screen.Set(sample);
+      },
+      queued);
+  if (!samples.ok()) return samples.status();
+  auto anomalies = bus_.Subscribe<Anomaly>(
+      [&screen](const Anomaly& anomaly, const mycelium::MessageInfo&) {
+        screen.Add(anomaly);
+      },
+      queued);
+  if (!anomalies.ok()) return anomalies.status();
+  while (!stop.WaitForNotificationWithTimeout(options_.refresh)) {
+    screen.Refresh();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace host_monitor
