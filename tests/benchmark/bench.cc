@@ -37,6 +37,8 @@ ABSL_FLAG(Words, modes, Words({"latency", "flood", "open"}),
           "of latency, flood, open");
 ABSL_FLAG(Words, kinds, Words({"raw", "protobuf"}), "of raw, protobuf");
 ABSL_FLAG(Words, wait, Words({"spin", "block"}), "of spin, block");
+ABSL_FLAG(Words, variants, Words({}),
+          "of the candidates, as the table calls them; none: all");
 ABSL_FLAG(int, rounds, 5, "how often floor and candidate take turns");
 ABSL_FLAG(int64_t, messages, 0,
           "per run; 0: as many as take about --run_ms at the floor's speed");
@@ -145,6 +147,13 @@ absl::StatusOr<std::vector<Case>> CasesFromFlags() {
   return cases;
 }
 
+bool IsWanted(const System& candidate) {
+  const Words variants = absl::GetFlag(FLAGS_variants);
+  return !FloorsOnly() &&
+         (variants.empty() ||
+          absl::c_linear_search(variants, candidate.variant()));
+}
+
 // Pairs each case with its floor and with all candidates that support it, in
 // each kind of payload that was asked for.
 absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
@@ -164,7 +173,7 @@ absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
       Case of_kind = what;
       of_kind.kind = *kind;
       for (const auto& candidate : candidates) {
-        if (FloorsOnly() || !candidate->Supports(of_kind)) continue;
+        if (!IsWanted(*candidate) || !candidate->Supports(of_kind)) continue;
         contest.candidates.push_back({candidate.get(), of_kind});
       }
     }
