@@ -32,12 +32,13 @@ services = ["answerer"]
 '''
 # A lane that a few messages fill.
 NARROW = MONOLITH + '''
-[defaults]
-overflow = "fail"
-lane_bytes = 65536
 [limits]
 frame_bytes_max = 8192
+[defaults]
+lane_bytes = 65536
 '''
+NARROW_FAIL = NARROW + 'overflow = "fail"'
+NARROW_BLOCK = NARROW + 'overflow = "block"'
 
 
 def answer(bus, count):
@@ -163,6 +164,29 @@ class BusTest(unittest.TestCase):
     self.assertEqual(flow['transport'], 'inproc')
     self.assertEqual((flow['accepted'], flow['delivered']), (100, 100))
 
+  def test_other_threads_run_while_one_publishes_and_flushes(self):
+    topology = self.topology(NARROW_BLOCK)
+    notes = self.bus(topology, 'answerer').subscriber(Note)
+    asker = self.bus(topology, 'asker')
+    publisher = asker.publisher(Note)
+    flushing = threading.Event()
+    ids = []
+
+    def receive():
+      for _ in range(200):
+        ids.append(notes.recv(LONG).id)
+      flushing.wait()  # With a message that is not finished yet.
+      notes.recv_nowait()
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    for number in range(200):
+      publisher.publish(Note(id=number, blob=bytes(4096)))
+    flushing.set()
+    asker.flush(LONG)
+    thread.join()
+    self.assertEqual(ids, list(range(200)))
+
   def test_threads_that_receive_at_once_get_each_message_once(self):
     topology = self.topology(MONOLITH)
     notes = self.bus(topology, 'answerer').subscriber(Note)
@@ -224,7 +248,7 @@ class BusTest(unittest.TestCase):
     self.assertEqual(flow['dropped']['no_subscriber'], 1)
 
   def test_full_subscriber_is_resource_exhausted(self):
-    topology = self.topology(NARROW)
+    topology = self.topology(NARROW_FAIL)
     notes = self.bus(topology, 'answerer').subscriber(Note)
     publisher = self.bus(topology, 'asker').publisher(Note)
     sent = 0

@@ -21,7 +21,7 @@ _EVERYTHING = _BELOW_BUS + ["bus", "service", "capi"]
 
 ALLOWED = {
     "base": [],
-    "message": ["base", "proto"],
+    "message": ["base", "schema", "proto"],
     "schema": ["base", "proto"],
     "topology": ["base", "schema", "proto"],
     "codec": _BELOW_CODEC,
