@@ -182,6 +182,9 @@ class Lane final {
   alignas(64) EventCount room_event_;
 };
 
+// The largest lane of a peer that is accepted.
+inline constexpr size_t kLaneBytesMax = 256 << 20;
+
 // The rank of claims that are open at once: a number for each lane and each
 // other thing that is locked together with lanes, rising in order of creation.
 uint64_t NextClaimOrder();
