@@ -182,8 +182,8 @@ class Lane final {
   alignas(64) EventCount room_event_;
 };
 
-// The largest lane of a peer that is accepted.
-inline constexpr size_t kLaneBytesMax = 256 << 20;
+// The largest lane of a peer that is accepted: what lane_bytes may be set to.
+inline constexpr size_t kLaneBytesMax = 1 << 30;
 
 // The rank of claims that are open at once: a number for each lane and each
 // other thing that is locked together with lanes, rising in order of creation.
