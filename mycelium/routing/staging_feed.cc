@@ -10,11 +10,11 @@ namespace mycelium {
 
 absl::StatusOr<std::shared_ptr<StagingFeed>> StagingFeed::Create(
     Environment& environment, Link& link, uint32_t lane, size_t lane_bytes) {
-  if (lane_bytes > kPeerLaneBytesMax || lane_bytes < kRingBytesMin ||
+  if (lane_bytes > kLaneBytesMax || lane_bytes < kRingBytesMin ||
       (lane_bytes & (lane_bytes - 1)) != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("a lane of ", lane_bytes, " bytes; a power of two from ",
-                     kRingBytesMin, " to ", kPeerLaneBytesMax, " is accepted"));
+                     kRingBytesMin, " to ", kLaneBytesMax, " is accepted"));
   }
   // Frames lie otherwise here than in the lane, so more may be lost to pads.
   absl::StatusOr<Mapping> memory =

@@ -13,6 +13,7 @@
 #include "mycelium/message/message_info.h"
 #include "mycelium/routing/inbound_queue.h"
 #include "mycelium/routing/local_frame.h"
+#include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/lane/ring.h"
 #include "mycelium/transport/link.h"
 
@@ -59,9 +60,6 @@ class StagingFeed final : public InboundQueue::Feed {
   const uint32_t lane_;
   std::atomic<bool> ended_{false};
 };
-
-// The largest lane of a peer that is accepted.
-inline constexpr size_t kPeerLaneBytesMax = 256 << 20;
 
 }  // namespace mycelium
 

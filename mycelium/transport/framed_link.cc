@@ -468,7 +468,9 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
   }
   switch (control.body_case()) {
     case v1::Control::kLaneOpen:
-      OnLaneOpen(control.lane_open());
+      if (absl::Status opened = OnLaneOpen(control.lane_open()); !opened.ok()) {
+        return opened;
+      }
       break;
     case v1::Control::kLaneClosed:
       break;  // The owner lets go of it, then CloseInbound().
@@ -486,8 +488,16 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
   return absl::OkStatus();
 }
 
-void FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
-  inbound_.Open(open.lane(), {open.position(), open.next_sequence()});
+absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
+  const uint64_t bytes = open.capacity_bytes();
+  if (bytes < kRingBytesMin || bytes > kLaneBytesMax ||
+      (bytes & (bytes - 1)) != 0) {
+    return Corrupt(absl::StrCat("a lane of ", bytes,
+                                " bytes; a power of two from ", kRingBytesMin,
+                                " to ", kLaneBytesMax, " is accepted"));
+  }
+  inbound_.Open(open.lane(), {open.position(), open.next_sequence(), bytes});
+  return absl::OkStatus();
 }
 
 absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
@@ -522,7 +532,11 @@ absl::Status FramedLink::OnDataRecord(uint32_t lane, uint64_t position) {
   if (!inbound_.Find(lane, &expected)) {
     return Corrupt(absl::StrCat("data for lane ", lane, ", which is not open"));
   }
-  if (position < expected.position || position % kFrameAlignment != 0) {
+  // What is skipped is a pad, which ends where the ring does.
+  const bool after_pad = position > expected.position &&
+                         position % expected.capacity_bytes == 0 &&
+                         position - expected.position < expected.capacity_bytes;
+  if (position != expected.position && !after_pad) {
     return Corrupt(absl::StrCat("data of lane ", lane, " at position ",
                                 position, ", expected ", expected.position));
   }

@@ -176,7 +176,7 @@ class FramedLink final : public Link,
   void ResetLanes(const v1::Hello& peer, bool resumed);
   void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void CloseIfDrained(OutLane& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
-  void OnLaneOpen(const v1::LaneOpen& open);
+  absl::Status OnLaneOpen(const v1::LaneOpen& open);
   absl::Status Corrupt(absl::string_view what) const;
 
   // RecordReader::Handler:

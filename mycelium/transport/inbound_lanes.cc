@@ -15,6 +15,7 @@ void InboundLanes::Open(uint32_t lane, const Expected& expected) {
   state.received = state.handled = expected.position;
   state.told_received = state.told_handled = expected.position;
   state.next_sequence = expected.sequence;
+  state.capacity_bytes = expected.capacity_bytes;
 }
 
 void InboundLanes::Close(uint32_t lane) {
@@ -34,6 +35,7 @@ bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
   if (entry == lanes_.end()) return false;
   expected->position = entry->second.received;
   expected->sequence = entry->second.next_sequence;
+  expected->capacity_bytes = entry->second.capacity_bytes;
   return true;
 }
 

@@ -21,6 +21,7 @@ class InboundLanes final {
   struct Expected {
     uint64_t position = 0;
     uint64_t sequence = 0;
+    uint64_t capacity_bytes = 0;  // Of the ring at the other end.
   };
 
   // Makes the lane known. One that is known stays as it is.
@@ -55,6 +56,7 @@ class InboundLanes final {
     uint64_t received = 0;
     uint64_t handled = 0;
     uint64_t next_sequence = 0;
+    uint64_t capacity_bytes = 0;
     uint64_t told_received = 0;
     uint64_t told_handled = 0;
   };

@@ -182,6 +182,9 @@ class Lane final {
   alignas(64) EventCount room_event_;
 };
 
+// The largest lane of a peer that is accepted: what lane_bytes may be set to.
+inline constexpr size_t kLaneBytesMax = 1 << 30;
+
 // The rank of claims that are open at once: a number for each lane and each
 // other thing that is locked together with lanes, rising in order of creation.
 uint64_t NextClaimOrder();

@@ -1,0 +1,295 @@
+#include "mycelium/transport/lane/lane.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/transport/lane/ring_frames.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::FillFrame;
+using ClaimResult = Lane::ClaimResult;
+
+constexpr size_t kCapacity = kRingBytesMin;
+
+class CountingDoorbell final : public Lane::Doorbell {
+ public:
+  void OnCommit(Lane&) override { ++rings; }
+  int rings = 0;
+};
+
+class LaneTest : public ::testing::Test {
+ protected:
+  LaneTest() {
+    Lane::Options options;
+    options.name = "a lane";
+    options.id = 7;
+    options.capacity_bytes = kCapacity;
+    options.frame_bytes_max = 1 << 20;
+    lane_ = *Lane::Create(Environment::Real(), options, &doorbell_);
+  }
+
+  ClaimResult Write(size_t frame_bytes) {
+    absl::Span<std::byte> room;
+    const ClaimResult result = lane_->TryClaim(frame_bytes, &room);
+    if (result != ClaimResult::kClaimed) return result;
+    FillFrame(lane_->next_sequence(), room);
+    lane_->Commit();
+    lane_->Ring();
+    return result;
+  }
+
+  CountingDoorbell doorbell_;
+  std::unique_ptr<Lane> lane_;
+};
+
+TEST_F(LaneTest, CapacityIsRoundedUpToAPowerOfTwo) {
+  for (const auto& [asked, got] : std::map<size_t, size_t>{
+           {0, 4096}, {4096, 4096}, {4097, 8192}, {100'000, 131'072}}) {
+    Lane::Options options;
+    options.capacity_bytes = asked;
+    options.frame_bytes_max = 1 << 30;
+    auto lane = Lane::Create(Environment::Real(), options, nullptr);
+    ASSERT_TRUE(lane.ok());
+    EXPECT_EQ((*lane)->capacity_bytes(), got);
+    EXPECT_EQ((*lane)->frame_bytes_max(), got / 2);
+  }
+}
+
+TEST_F(LaneTest, FrameOfTheMaximumIsTakenAndOneByteMoreIsTooLarge) {
+  EXPECT_EQ(Write(lane_->frame_bytes_max() + 1), ClaimResult::kTooLarge);
+  EXPECT_EQ(Write(lane_->frame_bytes_max()), ClaimResult::kClaimed);
+  EXPECT_EQ(Write(lane_->frame_bytes_max()), ClaimResult::kFull);
+}
+
+TEST_F(LaneTest, CommitRingsTheDoorbellOnce) {
+  EXPECT_EQ(Write(64), ClaimResult::kClaimed);
+  EXPECT_EQ(doorbell_.rings, 1);
+  EXPECT_EQ(lane_->committed(), 64u);
+}
+
+TEST_F(LaneTest, AbandonedClaimUnlocksAndLeavesNoTrace) {
+  absl::Span<std::byte> room;
+  ASSERT_EQ(lane_->TryClaim(64, &room), ClaimResult::kClaimed);
+  lane_->Abandon();
+  EXPECT_TRUE(lane_->empty());
+  EXPECT_EQ(Write(64), ClaimResult::kClaimed);
+  EXPECT_EQ(lane_->SequenceAt(lane_->committed()), 2u);
+}
+
+TEST_F(LaneTest, ClosedLaneTakesNothingAndKeepsWhatItHas) {
+  ASSERT_EQ(Write(64), ClaimResult::kClaimed);
+  lane_->Close();
+  EXPECT_TRUE(lane_->closed());
+  EXPECT_EQ(Write(64), ClaimResult::kClosed);
+  EXPECT_EQ(lane_->CommittedFrom(0).bytes.size(), 64u);
+  EXPECT_TRUE(lane_->Release(64));
+  EXPECT_TRUE(lane_->empty());
+}
+
+TEST_F(LaneTest, CloseWakesWhoWaitsForRoom) {
+  while (Write(64) == ClaimResult::kClaimed) continue;
+  std::thread waiting([&] {
+    while (!lane_->HasRoom(64)) {
+      EventCount::Sleep sleep(lane_->room_event());
+      if (lane_->HasRoom(64)) break;
+      sleep.Until(Environment::Real().waiter, kNever);
+    }
+  });
+  lane_->Close();
+  waiting.join();
+}
+
+TEST_F(LaneTest, ReleaseWakesWhoWaitsForRoom) {
+  while (Write(64) == ClaimResult::kClaimed) continue;
+  EXPECT_FALSE(lane_->HasRoom(64));
+  std::thread waiting([&] {
+    while (!lane_->HasRoom(64)) {
+      EventCount::Sleep sleep(lane_->room_event());
+      if (lane_->HasRoom(64)) break;
+      sleep.Until(Environment::Real().waiter, kNever);
+    }
+  });
+  EXPECT_TRUE(lane_->Release(64));
+  waiting.join();
+}
+
+TEST_F(LaneTest, ReleaseRefusesWhereTheReaderCannotBe) {
+  ASSERT_EQ(Write(64), ClaimResult::kClaimed);
+  ASSERT_EQ(Write(64), ClaimResult::kClaimed);
+  EXPECT_FALSE(lane_->Release(136));
+  EXPECT_FALSE(lane_->Release(~uint64_t{0}));
+  EXPECT_FALSE(lane_->Release(12)) << "not aligned";
+  EXPECT_EQ(lane_->released(), 0u);
+  EXPECT_TRUE(lane_->Release(64));
+  EXPECT_TRUE(lane_->Release(64)) << "said again";
+  EXPECT_FALSE(lane_->Release(0)) << "went back";
+  EXPECT_TRUE(lane_->Release(128));
+  EXPECT_TRUE(lane_->empty());
+}
+
+TEST_F(LaneTest, StalledLaneIsOneThatHasNotMovedSince) {
+  ASSERT_EQ(Write(64), ClaimResult::kClaimed);
+  EXPECT_FALSE(lane_->stalled());
+  lane_->MarkStalled();
+  EXPECT_TRUE(lane_->stalled());
+  lane_->Release(64);
+  EXPECT_FALSE(lane_->stalled());
+}
+
+TEST_F(LaneTest, LaterLanesHaveHigherOrder) {
+  Lane::Options options;
+  auto later = *Lane::Create(Environment::Real(), options, nullptr);
+  EXPECT_LT(lane_->order(), later->order());
+}
+
+TEST_F(LaneTest, VisitorSeesEachCommittedFrameOnce) {
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(Write(100), ClaimResult::kClaimed);
+  std::vector<uint64_t> sequences;
+  lane_->ForEachFrame(0, [&](const FrameHeader& frame) {
+    sequences.push_back(frame.lane_sequence);
+  });
+  EXPECT_EQ(sequences, (std::vector<uint64_t>{1, 2, 3, 4, 5}));
+  sequences.clear();
+  ASSERT_TRUE(lane_->Release(2 * AlignedFrameBytes(100)));
+  lane_->ForEachFrame(0, [&](const FrameHeader& frame) {
+    sequences.push_back(frame.lane_sequence);
+  });
+  EXPECT_EQ(sequences, (std::vector<uint64_t>{3, 4, 5}));
+}
+
+TEST_F(LaneTest, VisitorStopsWhereThePositionIsWithinAFrame) {
+  // The payload is zeros: a header there announces nothing, and at the end of
+  // the memory there is not even a whole one.
+  absl::Span<std::byte> room;
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(lane_->TryClaim(2040, &room), ClaimResult::kClaimed);
+    FillFrame(256, room);
+    lane_->Commit();
+  }
+  for (const uint64_t from : {8, 1024, 2040 + 48, 4080 - 8}) {
+    ASSERT_TRUE(lane_->Release(from));
+    int visited = 0;
+    lane_->ForEachFrame(from, [&](const FrameHeader&) { ++visited; });
+    EXPECT_LE(visited, 2) << from;
+    (void)lane_->SequenceAt(from);
+  }
+}
+
+// Writes and releases at random, and compares what the lane says of what lies
+// where with a list of the frames.
+TEST_F(LaneTest, RunsAndSequencesMatchAModelAcrossManyLaps) {
+  struct Written {
+    uint64_t position, sequence;
+    size_t bytes;
+  };
+  constexpr uint32_t kSeed = 9;
+  std::mt19937 random(kSeed);
+  std::vector<Written> frames;  // Not released yet.
+  uint64_t sequence = 0, end = 0;
+  for (int step = 0; step < 20'000; ++step) {
+    const size_t bytes = sizeof(FrameHeader) + random() % 700;
+    if (random() % 3 != 0 && Write(bytes) == ClaimResult::kClaimed) {
+      const uint64_t start = lane_->committed() - AlignedFrameBytes(bytes);
+      ASSERT_TRUE(start == end || start % kCapacity == 0);
+      frames.push_back({start, ++sequence, bytes});
+      end = lane_->committed();
+    } else if (!frames.empty()) {
+      const size_t count = 1 + random() % frames.size();
+      const Written& last = frames[count - 1];
+      ASSERT_TRUE(
+          lane_->Release(last.position + AlignedFrameBytes(last.bytes)));
+      frames.erase(frames.begin(), frames.begin() + count);
+    }
+    // From every place where a sender may stand: behind each frame.
+    size_t index = 0;
+    for (uint64_t from = lane_->released();; ++index) {
+      SCOPED_TRACE(testing::Message() << "seed " << kSeed << " step " << step);
+      ASSERT_EQ(lane_->SequenceAt(from), sequence - frames.size() + index + 1);
+      const Lane::Run run = lane_->CommittedFrom(from);
+      if (index == frames.size()) {
+        ASSERT_TRUE(run.bytes.empty());
+        break;
+      }
+      ASSERT_EQ(run.position, frames[index].position);
+      size_t at = 0;
+      for (size_t i = index; at < run.bytes.size(); ++i) {
+        ASSERT_LT(i, frames.size());
+        ASSERT_EQ(run.position + at, frames[i].position);
+        FrameView view;
+        ASSERT_EQ(DecodeFrame(run.bytes.subspan(at), kCapacity, 0, &view),
+                  FrameVerdict::kOk);
+        ASSERT_TRUE(test::IsFilled(view, frames[i].sequence, frames[i].bytes));
+        at += AlignedFrameBytes(frames[i].bytes);
+      }
+      ASSERT_EQ(at, run.bytes.size());
+      from = frames[index].position + AlignedFrameBytes(frames[index].bytes);
+    }
+  }
+  EXPECT_GT(end, 100 * kCapacity);
+}
+
+TEST(LaneConcurrentTest, FramesOfManyThreadsComeOnceAndInOrder) {
+  constexpr int kThreads = 4;
+  constexpr uint64_t kEach = 20'000;
+  Lane::Options options;
+  options.capacity_bytes = 8192;
+  options.frame_bytes_max = 4096;
+  auto lane = *Lane::Create(Environment::Real(), options, nullptr);
+  Environment& environment = Environment::Real();
+  std::vector<std::thread> writers;
+  for (int thread = 0; thread < kThreads; ++thread) {
+    writers.emplace_back([&, thread] {
+      for (uint64_t i = 1; i <= kEach;) {
+        absl::Span<std::byte> room;
+        const size_t bytes = sizeof(FrameHeader) + (i * 13) % 300;
+        if (lane->TryClaim(bytes, &room) == ClaimResult::kClaimed) {
+          FrameFields fields;
+          fields.publisher_id = static_cast<uint32_t>(thread);
+          fields.publisher_sequence = i++;
+          EncodeFrame(fields, lane->next_sequence(),
+                      bytes - sizeof(FrameHeader), room);
+          lane->Commit();
+          continue;
+        }
+        EventCount::Sleep sleep(lane->room_event());
+        if (lane->HasRoom(bytes)) continue;
+        sleep.Until(environment.waiter, kNever);
+      }
+    });
+  }
+  uint64_t at = 0, sequence = 0;
+  std::vector<uint64_t> last(kThreads);
+  while (sequence < kThreads * kEach) {
+    const Lane::Run run = lane->CommittedFrom(at);
+    if (run.bytes.empty()) {
+      std::this_thread::yield();
+      continue;
+    }
+    for (size_t offset = 0; offset < run.bytes.size();) {
+      FrameView view;
+      const FrameVerdict verdict =
+          DecodeFrame(run.bytes.subspan(offset), 4096, 0, &view);
+      const bool right = verdict == FrameVerdict::kOk &&
+                         view.header.lane_sequence == ++sequence &&
+                         view.header.publisher_sequence ==
+                             ++last[view.header.publisher_id % kThreads];
+      EXPECT_TRUE(right) << sequence;
+      if (!right) std::abort();  // The writers would wait for ever.
+      offset += AlignedFrameBytes(view.header.frame_bytes);
+    }
+    at = run.position + run.bytes.size();
+    EXPECT_TRUE(lane->Release(at));
+  }
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_TRUE(lane->empty());
+}
+
+}  // namespace
+}  // namespace mycelium

@@ -1,0 +1,65 @@
+#ifndef MYCELIUM_TRANSPORT_LANE_RING_FRAMES_H_
+#define MYCELIUM_TRANSPORT_LANE_RING_FRAMES_H_
+
+#include <cstring>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "mycelium/codec/frame_encoder.h"
+#include "mycelium/transport/lane/ring.h"
+
+namespace mycelium::test {
+
+// Zeroed memory for a ring, aligned as rings need it.
+class RingMemory final {
+ public:
+  explicit RingMemory(size_t bytes) : words_(bytes / sizeof(uint64_t)) {}
+  absl::Span<std::byte> bytes() {
+    return {reinterpret_cast<std::byte*>(words_.data()),
+            words_.size() * sizeof(uint64_t)};
+  }
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+// Writes a frame that can be recognised: each byte of its payload follows from
+// `sequence`.
+inline void FillFrame(uint64_t sequence, absl::Span<std::byte> frame) {
+  FrameFields fields;
+  fields.publisher_sequence = sequence;
+  const absl::Span<std::byte> payload =
+      EncodeFrame(fields, sequence, frame.size() - sizeof(FrameHeader), frame);
+  if (!payload.empty()) {
+    std::memset(payload.data(), static_cast<int>(sequence & 0xFF),
+                payload.size());
+  }
+}
+
+// Whether `view` is what FillFrame() wrote for `sequence`.
+inline bool IsFilled(const FrameView& view, uint64_t sequence,
+                     size_t frame_bytes) {
+  if (view.header.lane_sequence != sequence ||
+      view.header.frame_bytes != frame_bytes ||
+      view.payload.size() != frame_bytes - sizeof(FrameHeader)) {
+    return false;
+  }
+  for (const std::byte byte : view.payload) {
+    if (byte != static_cast<std::byte>(sequence & 0xFF)) return false;
+  }
+  return true;
+}
+
+// Claims, fills and commits. False if there is no room.
+inline bool WriteFrame(RingWriter& writer, uint64_t sequence,
+                       size_t frame_bytes) {
+  const absl::Span<std::byte> room = writer.TryClaim(frame_bytes);
+  if (room.empty()) return false;
+  FillFrame(sequence, room);
+  writer.Commit();
+  return true;
+}
+
+}  // namespace mycelium::test
+
+#endif  // MYCELIUM_TRANSPORT_LANE_RING_FRAMES_H_

@@ -1,0 +1,285 @@
+// What strangers may do before a link is up, and what it costs the others.
+
+#include <unistd.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/schema/digest.h"
+#include "tests/conformance/raw_peer.h"
+#include "tests/conformance/served_node.h"
+
+namespace mycelium::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uint32_t kHuge = 0xFFFFFFF0;
+
+// Pages of this process that are in memory, in bytes.
+size_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  size_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+class HostileHandshakeTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  static BusOptions ShortHandshake() {
+    BusOptions options;
+    options.limits.handshake = absl::Milliseconds(100);
+    return options;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(AllTransports, HostileHandshakeTest,
+                         ::testing::Values("unix"),
+                         [](const auto& info) { return info.param; });
+
+TEST_P(HostileHandshakeTest, OtherProtocolVersionGetsTypedReject) {
+  ServedNode served(GetParam());
+  RawPeer peer(served.path());
+  v1::Hello hello = HelloFrom("future");
+  hello.set_protocol_version(kProtocolVersion + 1);
+  const v1::Control answer = peer.SayHello(hello);
+  ASSERT_TRUE(answer.has_reject());
+  EXPECT_EQ(answer.reject().reason(), v1::Reject::PROTOCOL_VERSION);
+  EXPECT_THAT(answer.reject().message(),
+              HasSubstr(absl::StrCat("version ", kProtocolVersion + 1)));
+  EXPECT_TRUE(peer.Closed());
+  const auto event = served.EventWith(ConnectionEvent::State::kRefused, "");
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ(event->status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(served.WasTold("node \"future\": protocol version"));
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, SilentClientIsClosedInTimeAndDelaysNobody) {
+  BusOptions options;
+  options.limits.handshake = absl::Seconds(3);
+  ServedNode served(GetParam(), options);
+  RawPeer silent(served.path());
+  served.ExpectServesOthers();
+  EXPECT_FALSE(silent.ClosedWithin(0)) << "served after it, not beside it";
+  EXPECT_TRUE(silent.Closed());
+  EXPECT_TRUE(served.WasTold("did not say who it is in time"));
+  EXPECT_EQ(
+      served.EventWith(ConnectionEvent::State::kRefused, "")->status.code(),
+      absl::StatusCode::kDeadlineExceeded);
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, SilentClientIsClosedWhenTheBusShutsDown) {
+  const size_t before = OpenDescriptors();
+  {
+    ServedNode served(GetParam());
+    RawPeer silent(served.path());
+    served.ExpectServesOthers();
+    served.Shutdown();
+    EXPECT_TRUE(silent.Closed());
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+TEST_P(HostileHandshakeTest, ByteAtATimeHelloIsClosedAtTheLimit) {
+  ServedNode served(GetParam(), ShortHandshake());
+  v1::Control control;
+  *control.mutable_hello() = HelloFrom("slow");
+  const std::string bytes = ControlBytes(control);
+  RawPeer slow(served.path());
+  // Each byte waits for nothing that comes, so that it is a byte per interval.
+  size_t sent = 0;
+  while (sent < bytes.size() && slow.Send(bytes.substr(sent, 1))) {
+    ++sent;
+    if (slow.ClosedWithin(/*timeout_ms=*/20)) break;
+  }
+  EXPECT_LT(sent, bytes.size());
+  EXPECT_TRUE(served.WasTold("did not say who it is in time"));
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, HelloInSingleBytesIsUnderstoodInTime) {
+  ServedNode served(GetParam());
+  v1::Control control;
+  *control.mutable_hello() = HelloFrom("pieces");
+  RawPeer peer(served.path());
+  for (const char byte : ControlBytes(control)) {
+    ASSERT_TRUE(peer.Send(std::string(1, byte)));
+  }
+  EXPECT_TRUE(peer.Read()->control.has_hello());
+}
+
+TEST_P(HostileHandshakeTest, GarbageClosesTheConnectionAtOnce) {
+  ServedNode served(GetParam());
+  for (const std::string& garbage :
+       {std::string("GET / HTTP/1.1\r\n\r\n"), std::string("\0\0", 2),
+        std::string(4096, '\xff')}) {
+    RawPeer peer(served.path());
+    ASSERT_TRUE(peer.Send(garbage));
+    EXPECT_TRUE(peer.Closed());
+  }
+  EXPECT_TRUE(served.WasTold("record starts with 0x4547, expected 0x794d"));
+  EXPECT_EQ(
+      served.EventWith(ConnectionEvent::State::kRefused, "")->status.code(),
+      absl::StatusCode::kDataLoss);
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, RecordThatIsNoHelloIsRefused) {
+  ServedNode served(GetParam());
+  v1::Control goodbye;
+  goodbye.mutable_goodbye();
+  RawPeer no_hello(served.path());
+  no_hello.SendControl(goodbye);
+  EXPECT_TRUE(no_hello.Closed());
+  EXPECT_TRUE(served.WasTold("the first message is no Hello"));
+  RawPeer data(served.path());
+  data.SendFrame(0, 0, NoteFrame(1));
+  EXPECT_TRUE(data.Closed());
+  EXPECT_TRUE(served.WasTold("before the handshake is over"));
+  RawPeer unparsable(served.path());
+  unparsable.Send(RecordBytes(RecordKind::kControl, "\xff\xff\xff"));
+  EXPECT_TRUE(unparsable.Closed());
+  EXPECT_TRUE(served.WasTold("the first message does not parse"));
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, HugeAnnouncedLengthAllocatesNothingOfThatSize) {
+  ServedNode served(GetParam());
+  served.ExpectServesOthers();
+  const size_t before = ResidentBytes();
+  RawPeer peer(served.path());
+  peer.Send(RecordBytes(RecordKind::kControl, "", 0, 0, kHuge));
+  EXPECT_TRUE(peer.Closed());
+  EXPECT_TRUE(served.WasTold("of control, at most"));
+  RawPeer beyond(served.path());
+  beyond.Send(RecordBytes(RecordKind::kControl, "", 0, 0, 64 * 1024 + 1));
+  EXPECT_TRUE(beyond.Closed());
+  EXPECT_TRUE(served.WasTold("handshake announces 65537 bytes"));
+  EXPECT_LT(ResidentBytes(), before + (64 << 20));
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, NodeNameMustBeThereAndShortAndNotOurs) {
+  ServedNode served(GetParam());
+  const auto reason_for = [&](const std::string& name) {
+    RawPeer peer(served.path());
+    const v1::Control answer = peer.SayHello(HelloFrom(name));
+    return answer.has_hello() ? v1::Reject::REASON_UNSPECIFIED
+                              : answer.reject().reason();
+  };
+  EXPECT_EQ(reason_for(""), v1::Reject::MALFORMED);
+  EXPECT_EQ(reason_for(std::string(256, 'n')), v1::Reject::MALFORMED);
+  EXPECT_EQ(reason_for(std::string(255, 'n')), v1::Reject::REASON_UNSPECIFIED);
+  EXPECT_EQ(reason_for("served"), v1::Reject::NODE_NAME_TAKEN);
+  EXPECT_TRUE(served.WasTold("a Hello needs a node name"));
+  RawPeer none(served.path());
+  EXPECT_EQ(none.SayHello(HelloFrom("nobody", 0)).reject().reason(),
+            v1::Reject::MALFORMED);
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, SecondProcessOfANameIsRefusedWhileTheFirstLives) {
+  ServedNode served(GetParam());
+  RawPeer first = served.Greeted("twin", 1);
+  RawPeer second(served.path());
+  EXPECT_EQ(second.SayHello(HelloFrom("twin", 2)).reject().reason(),
+            v1::Reject::NODE_NAME_TAKEN);
+  EXPECT_TRUE(second.Closed());
+  EXPECT_FALSE(first.ClosedWithin(0));
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, OtherSchemaDigestIsTypedOnTheWireAndOnBothSides) {
+  BusOptions options;
+  options.schema_digest = Digest::Of("ours");
+  ServedNode served(GetParam(), options);
+  RawPeer raw(served.path());
+  v1::Hello hello = HelloFrom("raw");
+  hello.mutable_services(0)->set_schema_digest(
+      std::string(Digest::Of("theirs").bytes()));
+  const v1::Control answer = raw.SayHello(hello);
+  ASSERT_TRUE(answer.has_reject());
+  EXPECT_EQ(answer.reject().reason(), v1::Reject::SCHEMA_DIGEST);
+  EXPECT_THAT(answer.reject().message(), HasSubstr(Digest::Of("ours").ToHex()));
+  EXPECT_THAT(answer.reject().message(),
+              HasSubstr(Digest::Of("theirs").ToHex()));
+  const auto refused = served.EventWith(ConnectionEvent::State::kRefused, "");
+  EXPECT_EQ(refused->status.code(), absl::StatusCode::kFailedPrecondition);
+
+  // A bus that dials learns it as a status too.
+  std::mutex mutex;
+  std::condition_variable changed;
+  absl::Status told;
+  BusOptions other;
+  other.node = "dialler";
+  other.schema_digest = Digest::Of("theirs");
+  other.log = [](LogLevel, absl::string_view) {};
+  other.on_connection = [&](const ConnectionEvent& event) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (event.state == ConnectionEvent::State::kRefused) told = event.status;
+    changed.notify_all();
+  };
+  auto dialler = *MessageBus::Create(other);
+  ASSERT_TRUE(DialUnixEndpoint(served.path(), *dialler).ok());
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(20),
+                                 [&] { return !told.ok(); }));
+    EXPECT_EQ(told.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(told.message()), HasSubstr("SCHEMA_DIGEST"));
+  }
+  (void)dialler->Shutdown(absl::ZeroDuration());
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, DisconnectAtEveryByteOfAHelloIsSurvived) {
+  ServedNode served(GetParam());
+  v1::Control control;
+  *control.mutable_hello() = HelloFrom("leaver");
+  const std::string bytes = ControlBytes(control);
+  for (size_t sent = 0; sent < bytes.size(); ++sent) {
+    RawPeer peer(served.path());
+    ASSERT_TRUE(peer.Send(bytes.substr(0, sent)));
+  }
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, NodesThatHaveLeftDoNotUseUpTheLinks) {
+  BusOptions options;
+  options.limits.links = 4;
+  ServedNode served(GetParam(), options);
+  v1::Control goodbye;
+  goodbye.mutable_goodbye();
+  for (int i = 0; i < 12; ++i) {
+    const std::string name = absl::StrCat("passer-by-", i);
+    RawPeer peer = served.Greeted(name);
+    peer.SendControl(goodbye);
+    peer.Close();
+    ASSERT_TRUE(
+        served.EventWith(ConnectionEvent::State::kGone, name).has_value());
+  }
+  served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, OneLinkBeyondTheLimitGetsTypedReject) {
+  BusOptions options;
+  options.limits.links = 3;
+  ServedNode served(GetParam(), options);
+  RawPeer a = served.Greeted("a"), b = served.Greeted("b"),
+          c = served.Greeted("c");
+  RawPeer d(served.path());
+  EXPECT_EQ(d.SayHello(HelloFrom("d")).reject().reason(),
+            v1::Reject::TOO_MANY_LINKS);
+  EXPECT_TRUE(served.WasTold("this node has its 3 links"));
+}
+
+}  // namespace
+}  // namespace mycelium::test

@@ -1,0 +1,144 @@
+#include "tests/conformance/raw_peer.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace mycelium::test {
+namespace {
+
+constexpr int kLongMs = 10'000;
+
+template <typename T>
+std::string AsBytes(const T& value) {
+  return std::string(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+}  // namespace
+
+std::string BytesOf(const RawFrame& frame) {
+  const size_t true_bytes = sizeof(FrameHeader) + frame.payload.size();
+  FrameHeader header = {};
+  header.frame_bytes =
+      frame.frame_bytes.value_or(static_cast<uint32_t>(true_bytes));
+  header.flags = frame.flags;
+  header.extension_bytes = frame.extension_bytes;
+  header.lane_sequence = frame.sequence;
+  header.digest_prefix = frame.digest_prefix;
+  header.publisher_sequence = frame.sequence;
+  header.publisher_id = frame.publisher;
+  std::string bytes = AsBytes(header) + frame.payload;
+  bytes.resize((bytes.size() + 7) / 8 * 8);
+  return bytes;
+}
+
+std::string RecordBytes(RecordKind kind, absl::string_view body, uint32_t lane,
+                        uint64_t position, std::optional<uint32_t> body_bytes) {
+  RecordHeader header = {};
+  header.magic = kRecordMagic;
+  header.kind = static_cast<uint8_t>(kind);
+  header.lane = lane;
+  header.position = position;
+  header.body_bytes = body_bytes.value_or(static_cast<uint32_t>(body.size()));
+  return AsBytes(header) + std::string(body);
+}
+
+std::string ControlBytes(const v1::Control& control) {
+  return RecordBytes(RecordKind::kControl, control.SerializeAsString());
+}
+
+v1::Hello HelloFrom(const std::string& node, uint64_t incarnation) {
+  v1::Hello hello;
+  hello.set_protocol_version(kProtocolVersion);
+  hello.set_node(node);
+  hello.set_incarnation(incarnation);
+  hello.add_services()->set_name(node);
+  hello.set_frame_bytes_max(2 << 20);
+  return hello;
+}
+
+RawPeer::RawPeer(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address),
+              sizeof address) != 0) {
+    close(fd);
+    return;
+  }
+  fd_ = fd;
+}
+
+void RawPeer::Close() {
+  if (fd_ >= 0) close(std::exchange(fd_, -1));
+}
+
+bool RawPeer::Send(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<size_t>(sent));
+  }
+  return true;
+}
+
+bool RawPeer::SendAck(uint32_t lane, uint64_t received, uint64_t handled) {
+  AckEntry ack = {};
+  ack.lane = lane;
+  ack.received = received;
+  ack.handled = handled;
+  return Send(RecordBytes(RecordKind::kAck, AsBytes(ack)));
+}
+
+v1::Control RawPeer::SayHello(const v1::Hello& hello) {
+  v1::Control control;
+  *control.mutable_hello() = hello;
+  if (!SendControl(control)) return v1::Control();
+  const std::optional<Record> answer = Read();
+  return answer.has_value() ? answer->control : v1::Control();
+}
+
+bool RawPeer::Receive(int timeout_ms) {
+  pollfd ready = {fd_, POLLIN, 0};
+  if (poll(&ready, 1, timeout_ms) != 1) return false;
+  char bytes[4096];
+  const ssize_t got = recv(fd_, bytes, sizeof bytes, 0);
+  if (got <= 0) return false;
+  arrived_.append(bytes, static_cast<size_t>(got));
+  return true;
+}
+
+std::optional<RawPeer::Record> RawPeer::Read() {
+  Record record;
+  while (arrived_.size() < sizeof record.header) {
+    if (!Receive(kLongMs)) return std::nullopt;
+  }
+  std::memcpy(&record.header, arrived_.data(), sizeof record.header);
+  const size_t bytes = sizeof record.header + record.header.body_bytes;
+  while (arrived_.size() < bytes) {
+    if (!Receive(kLongMs)) return std::nullopt;
+  }
+  record.body = arrived_.substr(sizeof record.header, record.header.body_bytes);
+  arrived_.erase(0, bytes);
+  if (record.header.kind == static_cast<uint8_t>(RecordKind::kControl)) {
+    record.control.ParseFromString(record.body);
+  }
+  return record;
+}
+
+bool RawPeer::ClosedWithin(int timeout_ms) {
+  while (true) {
+    pollfd ready = {fd_, POLLIN, 0};
+    if (poll(&ready, 1, timeout_ms) != 1) return false;
+    char bytes[4096];
+    if (recv(fd_, bytes, sizeof bytes, 0) <= 0) return true;
+  }
+}
+
+bool RawPeer::Closed() { return ClosedWithin(kLongMs); }
+
+}  // namespace mycelium::test

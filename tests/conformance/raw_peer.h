@@ -1,0 +1,109 @@
+#ifndef TESTS_CONFORMANCE_RAW_PEER_H_
+#define TESTS_CONFORMANCE_RAW_PEER_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "mycelium/codec/frame_format.h"
+#include "proto/mycelium/v1/control.pb.h"
+
+namespace mycelium::test {
+
+// The bytes of one frame, padded as it lies in a record. `frame_bytes`: what
+// the header announces; the true size if it is not given.
+struct RawFrame {
+  uint64_t sequence = 1;
+  uint32_t publisher = 1;
+  uint64_t digest_prefix = 0;
+  uint16_t flags = 0;
+  uint16_t extension_bytes = 0;
+  std::string payload;
+  std::optional<uint32_t> frame_bytes;
+};
+std::string BytesOf(const RawFrame& frame);
+
+// The bytes of one record. `body_bytes`: what the header announces.
+std::string RecordBytes(RecordKind kind, absl::string_view body,
+                        uint32_t lane = 0, uint64_t position = 0,
+                        std::optional<uint32_t> body_bytes = std::nullopt);
+std::string ControlBytes(const v1::Control& control);
+
+// A Hello that a node with nothing to hide would send.
+v1::Hello HelloFrom(const std::string& node, uint64_t incarnation = 1);
+
+// One connection that speaks the wire format by hand, right or wrong: what a
+// peer of another make, or a broken one, could send. Shares no code with the
+// links and handshakes that it tests, only the layout of the bytes.
+//
+// Every read has a deadline of its own, long enough for any machine.
+//
+// Thread safety: none.
+class RawPeer final {
+ public:
+  // Connects to a Unix socket.
+  explicit RawPeer(const std::string& path);
+  RawPeer(RawPeer&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)),
+        arrived_(std::move(other.arrived_)) {}
+  RawPeer& operator=(RawPeer&&) = delete;
+  ~RawPeer() { Close(); }
+
+  bool connected() const { return fd_ >= 0; }
+
+  // False if the other side has gone.
+  bool Send(absl::string_view bytes);
+  bool SendControl(const v1::Control& control) {
+    return Send(ControlBytes(control));
+  }
+  bool SendFrame(uint32_t lane, uint64_t position, const RawFrame& frame) {
+    return Send(RecordBytes(RecordKind::kData, BytesOf(frame), lane, position));
+  }
+  bool SendAck(uint32_t lane, uint64_t received, uint64_t handled);
+
+  // Says Hello and returns the answer: a Hello, a Reject, or nothing.
+  v1::Control SayHello(const v1::Hello& hello);
+
+  struct Record {
+    RecordHeader header;
+    std::string body;
+    v1::Control control;  // Of a control record.
+  };
+  // The next record; none if the other side has closed.
+  std::optional<Record> Read();
+  // Skips records until `wanted` says yes to one.
+  template <typename Wanted>
+  std::optional<Record> ReadUntil(Wanted wanted) {
+    while (std::optional<Record> record = Read()) {
+      if (wanted(*record)) return record;
+    }
+    return std::nullopt;
+  }
+  std::optional<Record> ReadUntilControl(v1::Control::BodyCase body) {
+    return ReadUntil([&](const Record& record) {
+      return record.control.body_case() == body;
+    });
+  }
+
+  // Whether the other side closes within `timeout_ms`. Takes what it sends
+  // until then.
+  bool ClosedWithin(int timeout_ms);
+  // Whether it closes at all.
+  bool Closed();
+
+  void Close();
+
+ private:
+  // Takes what has arrived. False at the end, or if nothing came in time.
+  bool Receive(int timeout_ms);
+
+  int fd_ = -1;
+  std::string arrived_;
+};
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_CONFORMANCE_RAW_PEER_H_
