@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace mycelium {
+namespace {
+
+// How often a spinning loop looks at its handlers for each look at the clock.
+constexpr int kRoundsPerClock = 8;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
     Environment& environment) {
@@ -22,6 +28,21 @@ absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
   if (added < 0) return ErrnoStatus(added, "epoll_ctl add wake descriptor");
   return std::unique_ptr<EventLoop>(
       new EventLoop(environment, std::move(epoll_fd), std::move(wake_fd)));
+}
+
+EventLoop::~EventLoop() {
+  // What a task owns may still use the loop while it is destroyed.
+  bool done = false;
+  while (!done) {
+    std::vector<Task> tasks;
+    std::map<std::pair<TimeNs, uint64_t>, Task> timers;
+    MutexLock lock(mutex_);
+    tasks.swap(tasks_);
+    timers.swap(timers_);
+    timer_times_.clear();
+    done = tasks.empty() && timers.empty();
+    // The lock goes first, then what was swapped out.
+  }
 }
 
 void EventLoop::Post(Task task) {
@@ -187,12 +208,16 @@ bool EventLoop::Spin(TimeNs until) {
     for (const auto& [fd, handler] : handlers_) spin_list_.push_back(handler);
     spin_list_stale_ = false;
   }
-  while (true) {
+  for (int round = 1;; ++round) {
     for (Handler* handler : spin_list_) {
       if (handler->Poll()) return true;
       if (spin_list_stale_) return true;
     }
     if (HasPosted()) return true;
+    // An idle list costs nothing to look at, so then the clock is the brake.
+    if (round % kRoundsPerClock != 0 && !spin_list_.empty() && until > 0) {
+      continue;
+    }
     const TimeNs now = environment_.clock.NowNs();
     if (now >= until || now >= first_timer_.load()) return false;
   }

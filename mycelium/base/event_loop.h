@@ -44,6 +44,9 @@ class EventLoop final {
     virtual bool Poll() { return false; }
   };
 
+  // Destroys what was posted or set and did not run.
+  ~EventLoop();
+
   static absl::StatusOr<std::unique_ptr<EventLoop>> Create(
       Environment& environment);
 

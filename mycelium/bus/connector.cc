@@ -18,10 +18,7 @@ void Connector::Redial() {
 
 void Connector::Dial() {
   const std::optional<v1::Hello> hello = callbacks_.hello(*this);
-  if (!hello.has_value()) {
-    DialLater();
-    return;
-  }
+  if (!hello.has_value()) return;
   absl::StatusOr<std::unique_ptr<Channel>> channel =
       transport_.Dial(options_.address);
   if (!channel.ok()) {
@@ -54,7 +51,8 @@ void Connector::OnHandshake(
   }
   failures_ = 0;
   last_failure_.clear();
-  if (!callbacks_.on_established(*this, *std::move(established))) DialLater();
+  peer_ = established->peer.node();
+  callbacks_.on_established(*this, *std::move(established));
 }
 
 void Connector::Fail(const absl::Status& status) {

@@ -30,10 +30,11 @@ class Connector final {
     absl::Duration handshake;
   };
   struct Callbacks {
-    // What to say to the peer; none if no connection is wanted now.
+    // What to say to the peer; none if no connection is wanted, in which case
+    // the connector rests until Redial().
     std::function<std::optional<v1::Hello>(const Connector&)> hello;
-    // True: the connection is used, and the connector rests until Redial().
-    std::function<bool(Connector&, Handshake::Established)> on_established;
+    // The connector rests until Redial().
+    std::function<void(Connector&, Handshake::Established)> on_established;
     // A try has failed. Told once for each reason, not at every try.
     std::function<void(Connector&, const absl::Status&)> on_failure;
   };
@@ -53,6 +54,10 @@ class Connector final {
 
   // Whether a Hello of ours is under way.
   bool in_handshake() const { return handshake_ != nullptr; }
+  // Who is expected to answer, or did the last time; empty before that.
+  const std::string& peer() const {
+    return options_.expected_peer.empty() ? peer_ : options_.expected_peer;
+  }
   const Options& options() const { return options_; }
   Transport& transport() const { return transport_; }
 
@@ -70,6 +75,7 @@ class Connector final {
   const Callbacks callbacks_;
   std::unique_ptr<Handshake> handshake_;
   uint64_t timer_ = 0;
+  std::string peer_;  // Of the last handshake.
   int failures_ = 0;
   std::string last_failure_;
 };

@@ -59,7 +59,9 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
   MutexLock lock(mutex_);
   std::weak_ptr<NodeRuntime>& known =
       nodes_[Key(CanonicalPath(*path), node->name)];
-  if (std::shared_ptr<NodeRuntime> running = known.lock()) {
+  // One that has ended may live on in publishers that nobody uses any more.
+  if (std::shared_ptr<NodeRuntime> running = known.lock();
+      running != nullptr && !running->has_ended()) {
     if (ContentDigest(*running->topology()) == ContentDigest(*topology)) {
       return running;
     }

@@ -54,7 +54,8 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       topology_(std::move(topology)),
       environment_(*options.environment),
       random_(SeedFrom(environment_)),
-      incarnation_(random_.Next64() | 1) {}
+      incarnation_(random_.Next64() | 1),
+      spin_ns_(SpinNsOf()) {}
 
 NodeRuntime::~NodeRuntime() {
   (void)Shutdown(/*deadline=*/0);
@@ -63,7 +64,31 @@ NodeRuntime::~NodeRuntime() {
   peers_.reset();
 }
 
+absl::Status NodeRuntime::CheckTopologyOverflow() const {
+  if (topology_ == nullptr) return absl::OkStatus();
+  if (absl::Status checked = CheckOverflow(topology_->defaults.overflow);
+      !checked.ok()) {
+    return absl::Status(
+        checked.code(),
+        absl::StrCat(topology_->path, ": [defaults]: ", checked.message()));
+  }
+  for (const Route& route : topology_->routes) {
+    if (absl::Status checked = CheckOverflow(route.overrides.overflow);
+        !checked.ok()) {
+      return absl::Status(
+          checked.code(),
+          absl::StrCat(topology_->path, ":", route.position.line, ":",
+                       route.position.column, ": route \"", route.from, " -> ",
+                       route.to, "\": ", checked.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status NodeRuntime::Init() {
+  if (absl::Status checked = CheckTopologyOverflow(); !checked.ok()) {
+    return checked;
+  }
   absl::StatusOr<std::unique_ptr<EventLoop>> loop =
       EventLoop::Create(environment_);
   if (!loop.ok()) return loop.status();
@@ -140,12 +165,14 @@ void NodeRuntime::StopThread() {
   }
 }
 
-int64_t NodeRuntime::SpinNs() const {
-  switch (options_.wait) {
+int64_t NodeRuntime::SpinNsOf() const {
+  const RouteSettings& settings =
+      topology_ != nullptr ? topology_->defaults : options_.settings;
+  switch (options_.wait.value_or(settings.wait)) {
     case WaitMode::kSpin:
       return kNever;
     case WaitMode::kAdaptive:
-      return absl::ToInt64Nanoseconds(options_.spin);
+      return absl::ToInt64Nanoseconds(settings.spin);
     case WaitMode::kBlock:
       return 0;
   }
@@ -153,7 +180,7 @@ int64_t NodeRuntime::SpinNs() const {
 }
 
 bool NodeRuntime::RunOnce(TimeNs deadline, bool spin) {
-  return loop_->RunOnce(deadline, spin ? SpinNs() : 0) ==
+  return loop_->RunOnce(deadline, spin ? spin_ns_ : 0) ==
          EventLoop::Ran::kSomething;
 }
 
@@ -228,7 +255,10 @@ absl::Status NodeRuntime::StartTopology() {
 absl::Status NodeRuntime::AddService(const std::string& service,
                                      std::optional<Digest> schema_digest) {
   MutexLock lock(mutex_);
-  if (shut_down_) return absl::FailedPreconditionError("the bus is closed");
+  if (shut_down_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node ", node_, " has been shut down"));
+  }
   if (!services_.try_emplace(service, schema_digest).second) {
     return absl::AlreadyExistsError(
         absl::StrCat("service ", service, " of node ", node_,
@@ -277,6 +307,13 @@ RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
                                  origin.topic);
 }
 
+absl::Status NodeRuntime::CheckOpen() const {
+  MutexLock lock(mutex_);
+  if (!shut_down_) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("node ", node_, " has been shut down"));
+}
+
 absl::Status NodeRuntime::Unmatched(const Origin& origin) const {
   if (origin.target_service.empty()) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat(
@@ -298,6 +335,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   if (absl::Status checked = CheckTopic(origin.topic); !checked.ok()) {
     return checked;
   }
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
   if (topology_ != nullptr && !target_service.empty()) {
     // Names the nearest service if there is none of that name.
     absl::StatusOr<Connection> connection =
@@ -337,6 +375,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   if (absl::Status checked = CheckOverflow(options.overflow); !checked.ok()) {
     return checked;
   }
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
   Origin anybody;
   anybody.topic = made.topic;
   const RouteSettings settings = SettingsFor(anybody, node_, service);
@@ -463,11 +502,10 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
 RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
                                                 absl::FunctionRef<bool()> ready,
                                                 TimeNs deadline) {
-  const int64_t spin_ns = SpinNs();
-  if (spin_ns == 0 || ready()) return WaitFor(event, ready, deadline);
+  if (spin_ns_ == 0 || ready()) return WaitFor(event, ready, deadline);
   const TimeNs now = environment_.clock.NowNs();
   const TimeNs spin_end =
-      std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
+      std::min(deadline, spin_ns_ >= kNever - now ? kNever : now + spin_ns_);
   const bool runs_loop = options_.poll == PollMode::kCaller && !loop_->InLoop();
   for (int i = 0; !ready(); ++i) {
     if (runs_loop) loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1);
@@ -481,12 +519,11 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
 
 void NodeRuntime::SpinAndSleep(EventCount& event,
                                absl::FunctionRef<bool()> ready) {
-  const int64_t spin_ns = SpinNs();
-  const TimeNs now = spin_ns == 0 ? 0 : environment_.clock.NowNs();
-  const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
+  const TimeNs now = spin_ns_ == 0 ? 0 : environment_.clock.NowNs();
+  const TimeNs spin_end = spin_ns_ >= kNever - now ? kNever : now + spin_ns_;
   for (int i = 1; !ready(); ++i) {
     // The clock costs more than a look at the queue.
-    if (spin_ns != 0 &&
+    if (spin_ns_ != 0 &&
         (i % 64 != 0 || environment_.clock.NowNs() < spin_end)) {
       continue;
     }
@@ -536,6 +573,7 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
   }
   const absl::Status flushed =
       deadline == 0 ? absl::OkStatus() : Flush(deadline);
+  router_->ClosePublishers();
   for (const auto& subscription : dispatcher_->All()) {
     RemoveSubscription(subscription);
   }
@@ -543,6 +581,7 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
     listeners_.clear();
     peers_->Shutdown();
   });
+  ended_.store(true, std::memory_order_release);
   return flushed;
 }
 

@@ -109,6 +109,8 @@ class NodeRuntime final : public RoomWaiter {
   // `deadline`; DEADLINE_EXCEEDED if some of it was not handled by then, which
   // counts as dropped[shutdown].
   absl::Status Shutdown(TimeNs deadline);
+  // Whether that is done: another runtime may be this node from now on.
+  bool has_ended() const { return ended_.load(std::memory_order_acquire); }
 
   std::vector<FlowReport> FlowReports() const;
   std::vector<LinkReport> LinkReports() const;
@@ -118,14 +120,16 @@ class NodeRuntime final : public RoomWaiter {
               std::shared_ptr<const Topology> topology);
 
   absl::Status Init();
+  absl::Status CheckTopologyOverflow() const;
   absl::Status StartTopology();
   void StopThread();
   bool RunOnce(TimeNs deadline, bool spin);
-  int64_t SpinNs() const;
+  int64_t SpinNsOf() const;
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
+  absl::Status CheckOpen() const;
   absl::Status Unmatched(const Origin& origin) const;
   void SetRefusal(const Subscription& subscription, const absl::Status& status);
   void AddReports(const Subscription& subscription,
@@ -141,6 +145,7 @@ class NodeRuntime final : public RoomWaiter {
   Environment& environment_;
   Random random_;
   const uint64_t incarnation_;
+  const int64_t spin_ns_;  // How long a thread spins before it sleeps.
 
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Router> router_;
@@ -166,6 +171,7 @@ class NodeRuntime final : public RoomWaiter {
   std::atomic<uint32_t> next_subscription_{1};
   std::atomic<bool> has_refusals_{false};
   std::atomic<bool> stop_{false};
+  std::atomic<bool> ended_{false};
   EventCount done_event_;  // Of OnLoop().
   std::thread thread_;
 };

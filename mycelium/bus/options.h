@@ -44,9 +44,9 @@ struct BusOptions {
 
   PollMode poll = PollMode::kThread;
 
-  // How threads wait: the poll thread, and Subscriber::Receive().
-  WaitMode wait = WaitMode::kAdaptive;
-  absl::Duration spin = absl::Microseconds(50);  // Of WaitMode::kAdaptive.
+  // How threads wait: the poll thread, and Subscriber::Receive(). None: as the
+  // topology says, else as `settings` do.
+  std::optional<WaitMode> wait;
 
   // If given, a peer whose service gives another is refused.
   std::optional<Digest> schema_digest;

@@ -63,7 +63,7 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
   callbacks.hello =
       [this](const Connector& connector) -> std::optional<v1::Hello> {
     if (shutting_down_) return std::nullopt;
-    const std::string& name = connector.options().expected_peer;
+    const std::string& name = connector.peer();
     const auto peer = peers_.find(name);
     if (peer != peers_.end() && peer->second->link->is_up()) {
       return std::nullopt;
@@ -84,16 +84,15 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     // Accepted from the peer meanwhile: the one dialled by the first name.
     if (peer.link->is_up() && options_.node > name) {
       established.channel->Close();
-      return false;
+      return;
     }
     Attach(word, std::move(established), /*dialled_by_us=*/true);
-    return true;
   };
   callbacks.on_failure = [this](Connector& connector,
                                 const absl::Status& status) {
     const bool refused = status.code() != absl::StatusCode::kUnavailable &&
                          status.code() != absl::StatusCode::kAlreadyExists;
-    const std::string& name = connector.options().expected_peer;
+    const std::string& name = connector.peer();
     if (const auto peer = peers_.find(name); peer != peers_.end()) {
       MutexLock lock(mutex_);
       peer->second->last_error = std::string(status.message());
@@ -125,7 +124,8 @@ void PeerTable::Accept(absl::string_view transport,
     channel->Close();
     return;
   }
-  auto holder = std::make_shared<std::shared_ptr<Handshake>>();
+  // Weak: the handshake owns the callback that holds it.
+  auto holder = std::make_shared<std::weak_ptr<Handshake>>();
   const std::string word(transport);
   std::shared_ptr<Handshake> handshake = Handshake::Accept(
       environment_, loop_, std::move(channel),
@@ -134,7 +134,7 @@ void PeerTable::Accept(absl::string_view transport,
       },
       DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
       [this, holder, word](absl::StatusOr<Handshake::Established> established) {
-        const std::shared_ptr<Handshake> self = std::move(*holder);
+        const std::shared_ptr<Handshake> self = holder->lock();
         handshakes_.erase(self);
         loop_.Post([self] {});
         if (established.ok()) {
@@ -177,8 +177,8 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
   }
   if (auto reject = JudgeDigests(theirs)) return reject;
   if (auto reject = JudgeDuplicate(theirs)) return reject;
-  if (peers_.find(theirs.node()) == peers_.end() &&
-      peers_.size() >= static_cast<size_t>(options_.limits.links)) {
+  if (!UsesLink(theirs.node()) &&
+      LinksUsed() >= static_cast<size_t>(options_.limits.links)) {
     return MakeReject(
         v1::Reject::TOO_MANY_LINKS,
         absl::StrCat("this node has its ", options_.limits.links, " links"));
@@ -234,11 +234,26 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
   return std::nullopt;
 }
 
+bool PeerTable::UsesLink(const Peer& peer) {
+  return peer.seen || peer.connector != nullptr;
+}
+
+bool PeerTable::UsesLink(const std::string& name) const {
+  const auto known = peers_.find(name);
+  return known != peers_.end() && UsesLink(*known->second);
+}
+
+size_t PeerTable::LinksUsed() const {
+  return static_cast<size_t>(
+      std::count_if(peers_.begin(), peers_.end(),
+                    [](const auto& peer) { return UsesLink(*peer.second); }));
+}
+
 bool PeerTable::InHandshakeWith(const std::string& peer) const {
   return std::any_of(connectors_.begin(), connectors_.end(),
                      [&](const auto& connector) {
                        return connector->in_handshake() &&
-                              connector->options().expected_peer == peer;
+                              connector->peer() == peer;
                      });
 }
 
@@ -282,7 +297,7 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   Peer& peer = PeerOf(link);
   if (!resumed) {
     // Whatever was known was about a process that is gone.
-    router_.RemoveLink(link);
+    router_.RemoveLink(link, DropReason::kSubscriberGone);
     dispatcher_.RemoveLink(link);
   }
   const bool again = resumed && peer.seen;
@@ -329,7 +344,7 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
 void PeerTable::Forget(Peer& peer, const absl::Status& status) {
   FramedLink& link = *peer.link;
   if (link.is_up()) return;
-  router_.RemoveLink(link);
+  router_.RemoveLink(link, DropReason::kSubscriberGone);
   dispatcher_.RemoveLink(link);
   link.Forget();
   peer.seen = false;
@@ -383,6 +398,12 @@ void PeerTable::Unsubscribe(const Subscription& subscription) {
   }
 }
 
+void PeerTable::LogIfBad(const Link& link, const absl::Status& status) const {
+  if (status.ok()) return;
+  options_.log(LogLevel::kError,
+               absl::StrCat("node ", link.peer(), ": ", status.message()));
+}
+
 void PeerTable::OnControl(Link& link, const v1::Control& control) {
   switch (control.body_case()) {
     case v1::Control::kSubscribe:
@@ -404,19 +425,14 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       dispatcher_.OnDeclare(link, control.publisher());
       break;
     case v1::Control::kMatched:
-      dispatcher_.OnMatched(link, control.matched());
+      LogIfBad(link, dispatcher_.OnMatched(link, control.matched()));
       break;
     case v1::Control::kUnmatched:
       dispatcher_.OnUnmatched(link, control.unmatched(),
                               PeerOf(link).link->NextSequence(0));
       break;
     case v1::Control::kLaneOpen:
-      if (absl::Status opened =
-              dispatcher_.OnLaneOpen(link, control.lane_open());
-          !opened.ok()) {
-        options_.log(LogLevel::kError, absl::StrCat("node ", link.peer(), ": ",
-                                                    opened.message()));
-      }
+      LogIfBad(link, dispatcher_.OnLaneOpen(link, control.lane_open()));
       break;
     case v1::Control::kLaneClosed:
       dispatcher_.OnLaneClosed(link, control.lane_closed().lane());
@@ -452,7 +468,7 @@ void PeerTable::Shutdown() {
     peer->link->SendAcks();
     peer->link->SendControl(goodbye);
     peer->link->Detach();
-    router_.RemoveLink(*peer->link);
+    router_.RemoveLink(*peer->link, DropReason::kShutdown);
     dispatcher_.RemoveLink(*peer->link);
     peer->link->Abandon();
   }

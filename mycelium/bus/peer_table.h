@@ -110,8 +110,13 @@ class PeerTable final : public LinkHandler {
   void Forget(Peer& peer, const absl::Status& status);
   void Tell(const std::string& peer, absl::string_view transport,
             ConnectionEvent::State state, const absl::Status& status);
+  void LogIfBad(const Link& link, const absl::Status& status) const;
   void SendSubscribe(Link& link, const Subscription& subscription);
   bool InHandshakeWith(const std::string& peer) const;
+  // A peer that has left is remembered but takes no link.
+  static bool UsesLink(const Peer& peer);
+  bool UsesLink(const std::string& name) const;
+  size_t LinksUsed() const;
 
   Environment& environment_;
   EventLoop& loop_;

@@ -65,18 +65,29 @@ void Dispatcher::OnDeclare(Link& link, const v1::PublisherDeclare& declare) {
       &Intern(std::move(origin));
 }
 
-void Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
+absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
   Publisher& publisher = inboxes_[&link].publishers[matched.publisher()];
-  if (publisher.origin == nullptr) return;  // Frames of it will be corrupt.
+  // Frames of a publisher that was not declared will be corrupt.
+  if (publisher.origin == nullptr) return absl::OkStatus();
   for (const Match& match : publisher.matches) {
     if (match.id == matched.subscription() &&
         match.from_sequence == matched.from_sequence()) {
-      return;  // Said again on another connection.
+      return absl::OkStatus();  // Said again on another connection.
     }
   }
   Match match;
   match.id = matched.subscription();
   match.subscription = Find(matched.subscription());
+  if (match.subscription != nullptr &&
+      (match.subscription->type().digest != publisher.origin->digest ||
+       match.subscription->options().topic != publisher.origin->topic)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "publisher ", matched.publisher(), " of type ", publisher.origin->type,
+        " on topic \"", publisher.origin->topic,
+        "\" is matched to a subscription to type ",
+        match.subscription->type().name, " on topic \"",
+        match.subscription->options().topic, "\"; its messages are ignored"));
+  }
   match.flow = match.subscription == nullptr
                    ? nullptr
                    : match.subscription->FlowFrom(*publisher.origin).get();
@@ -84,6 +95,7 @@ void Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
   match.from_sequence = matched.from_sequence();
   match.until_sequence = std::numeric_limits<uint64_t>::max();
   publisher.matches.push_back(std::move(match));
+  return absl::OkStatus();
 }
 
 void Dispatcher::OnUnmatched(Link& link, const v1::Unmatched& unmatched,

@@ -42,7 +42,9 @@ class Dispatcher final {
 
   // From the loop: the messages of a link that are for the dispatcher.
   void OnDeclare(Link& link, const v1::PublisherDeclare& declare);
-  void OnMatched(Link& link, const v1::Matched& matched);
+  // INVALID_ARGUMENT: the peer matches a publisher to a subscription of another
+  // topic or type, which gets nothing of it.
+  absl::Status OnMatched(Link& link, const v1::Matched& matched);
   void OnUnmatched(Link& link, const v1::Unmatched& unmatched,
                    uint64_t next_sequence);
   absl::Status OnLaneOpen(Link& link, const v1::LaneOpen& open);

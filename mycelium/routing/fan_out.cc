@@ -11,6 +11,7 @@
 namespace mycelium {
 
 absl::Status FanOut::Publish(const Payload& payload) {
+  if (PublishToOnlyInline(payload)) return absl::OkStatus();
   Claims claims;
   Obstacle obstacle;
   TimeNs deadline = 0;
@@ -35,6 +36,26 @@ absl::Status FanOut::Publish(const Payload& payload) {
   mutex_.Unlock();
   Deliver(payload, sequence, time_ns, &claims);
   return absl::OkStatus();
+}
+
+bool FanOut::PublishToOnlyInline(const Payload& payload) {
+  mutex_.Lock();
+  Subscription* const subscription = only_inline_;
+  if (subscription == nullptr ||
+      subscription->gate().TryEnter() != Gate::Entry::kEntered) {
+    mutex_.Unlock();
+    return false;
+  }
+  FlowCounters& flow = *routes_[0].flows[0];
+  flow.CountAccepted();
+  const uint64_t sequence = ++sequence_;
+  mutex_.Unlock();
+  // Being inside the gate keeps the subscription and its flow alive.
+  const int64_t time_ns =
+      options_.publish_time ? environment_.clock.WallNs() : 0;
+  subscription->Run(flow, payload, MessageInfo(origin(), sequence, time_ns));
+  subscription->Leave();
+  return true;
 }
 
 absl::Status FanOut::WithoutRoutes() {
@@ -193,7 +214,7 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
   }
   if (obstacle.overflow == Overflow::kFail) return full("overflow is fail");
   if (obstacle.own_subscription) {
-    return full("only this thread, which is in the handler, makes room");
+    return full("only this thread could make room");
   }
   if (lane.stalled()) return full("subscriber has stalled");
   if (*deadline == 0) {
@@ -208,7 +229,7 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
     case RoomWaiter::Outcome::kReady:
       return absl::OkStatus();
     case RoomWaiter::Outcome::kWouldDeadlock:
-      return full("only this thread, which runs the links, makes room");
+      return full("this thread runs the links and must not wait");
     case RoomWaiter::Outcome::kDeadline:
       break;
   }
@@ -225,7 +246,17 @@ void FanOut::SetRoutes(std::vector<PublishRoute> routes,
             });
   MutexLock lock(mutex_);
   routes_.swap(routes);
+  FindOnlyInline();
   settle();
+}
+
+void FanOut::FindOnlyInline() {
+  only_inline_ = nullptr;
+  if (routes_.size() != 1 || routes_[0].subscription == nullptr) return;
+  Subscription& subscription = *routes_[0].subscription;
+  if (subscription.options().mode == DeliveryMode::kInline) {
+    only_inline_ = &subscription;
+  }
 }
 
 void FanOut::SetWithoutRoutes(absl::Status status) {
@@ -236,6 +267,7 @@ void FanOut::SetWithoutRoutes(absl::Status status) {
 void FanOut::Close() {
   MutexLock lock(mutex_);
   routes_.clear();
+  only_inline_ = nullptr;
   closed_ = true;
 }
 

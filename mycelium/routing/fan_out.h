@@ -114,6 +114,10 @@ class FanOut final {
     bool own_subscription = false;  // Only the calling thread can drain it.
   };
 
+  // The whole of Publish() for the commonest case: one route, to an inline
+  // subscription of this process that is idle. False: nothing was done.
+  bool PublishToOnlyInline(const Payload& payload);
+  void FindOnlyInline() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ClaimLane(const PublishRoute& route, const Payload& payload,
@@ -135,6 +139,7 @@ class FanOut final {
 
   Mutex mutex_;  // Held from the first claim to the last commit.
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
+  Subscription* only_inline_ ABSL_GUARDED_BY(mutex_) = nullptr;
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);

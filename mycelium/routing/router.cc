@@ -47,11 +47,32 @@ void Router::AddPublisher(std::shared_ptr<FanOut> publisher,
 }
 
 void Router::RemovePublisher(FanOut& fan_out) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    const std::string& topic = fan_out.origin().topic;
+    for (const auto& publisher : publishers_[topic]) {
+      if (publisher->fan_out.get() != &fan_out) continue;
+      publisher->closed = true;
+      fan_out.Close();
+      for (Flow& flow : publisher->flows) {
+        if (flow.until_sequence != 0) continue;
+        flow.until_sequence = flow.lane->SequenceAt(flow.lane->committed());
+        if (flow.link != nullptr) TellOfFlow(*publisher, flow);
+      }
+    }
+    Rematch(topic, &deferred);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::ClosePublishers() {
   MutexLock lock(mutex_);
-  for (const auto& publisher : publishers_[fan_out.origin().topic]) {
-    if (publisher->fan_out.get() != &fan_out) continue;
-    publisher->closed = true;
-    fan_out.Close();
+  for (auto& [topic, publishers] : publishers_) {
+    for (auto& publisher : publishers) {
+      publisher->closed = true;
+      publisher->fan_out->Close();
+    }
   }
 }
 
@@ -75,7 +96,7 @@ void Router::RemoveLocal(const Subscription& subscription) {
     for (auto& publisher : publishers_[topic]) {
       for (Flow& flow : publisher->flows) {
         if (flow.local.get() != &subscription) continue;
-        FoldReport(Report(*publisher, flow), &publisher->ended);
+        FoldReport(Report(*publisher, flow), &ended_);
         flow.local = nullptr;
         flow.counters = nullptr;
       }
@@ -126,7 +147,7 @@ void Router::RemoveRemote(Link& link, uint32_t subscription) {
   RunDeferred(&deferred);
 }
 
-void Router::RemoveLink(Link& link) {
+void Router::RemoveLink(Link& link, DropReason reason) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
@@ -144,20 +165,20 @@ void Router::RemoveLink(Link& link) {
       if (!concerned) continue;
       Rematch(topic, &deferred);
       // No route leads there any more, so what is in the lanes is all.
-      for (auto& publisher : publishers) EndFlows(*publisher, link);
+      for (auto& publisher : publishers) EndFlows(*publisher, link, reason);
     }
   }
   RunDeferred(&deferred);
 }
 
-void Router::EndFlows(Publisher& publisher, Link& link) {
+void Router::EndFlows(Publisher& publisher, Link& link, DropReason reason) {
   auto& flows = publisher.flows;
   for (Flow& flow : flows) {
     if (flow.link != &link) continue;
     const uint64_t lost = InFlight(publisher, flow);
-    flow.counters->CountDropped(DropReason::kSubscriberGone, lost);
+    flow.counters->CountDropped(reason, lost);
     flow.lane = nullptr;
-    FoldReport(Report(publisher, flow), &publisher.ended);
+    FoldReport(Report(publisher, flow), &ended_);
   }
   flows.erase(
       std::remove_if(flows.begin(), flows.end(),
@@ -172,13 +193,12 @@ void Router::Rematch(const std::string& topic, Deferred* deferred) {
     RematchPublisher(*publisher, deferred);
   }
   auto& all = publishers->second;
-  all.erase(std::remove_if(all.begin(), all.end(),
-                           [](const auto& publisher) {
-                             return publisher->closed &&
-                                    publisher->flows.empty() &&
-                                    publisher->ended.empty();
-                           }),
-            all.end());
+  for (auto& publisher : all) {
+    if (!publisher->closed || !publisher->flows.empty()) continue;
+    FoldUnmatched(*publisher, &ended_);
+    publisher = nullptr;
+  }
+  all.erase(std::remove(all.begin(), all.end(), nullptr), all.end());
 }
 
 void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
@@ -455,7 +475,7 @@ void Router::ForgetDrained(Publisher& publisher) {
   for (Flow& flow : flows) {
     if (flow.until_sequence == 0 || InFlight(publisher, flow) > 0) continue;
     flow.lane = nullptr;
-    FoldReport(Report(publisher, flow), &publisher.ended);
+    FoldReport(Report(publisher, flow), &ended_);
   }
   flows.erase(std::remove_if(flows.begin(), flows.end(),
                              [](const Flow& flow) { return !flow.lane; }),
@@ -478,26 +498,29 @@ FlowReport Router::Report(const Publisher& publisher, const Flow& flow) const {
   return report;
 }
 
+void Router::FoldUnmatched(const Publisher& publisher,
+                           std::vector<FlowReport>* reports) {
+  const Ledger unmatched = publisher.fan_out->unmatched();
+  if (unmatched.accepted == 0) return;
+  const Origin& origin = publisher.fan_out->origin();
+  FlowReport report;
+  report.topic = origin.topic;
+  report.publisher_node = origin.node;
+  report.publisher_service = origin.service;
+  report.transport = "none";
+  report.ledger = unmatched;
+  FoldReport(report, reports);
+}
+
 std::vector<FlowReport> Router::Reports() const {
   MutexLock lock(mutex_);
-  std::vector<FlowReport> reports;
+  std::vector<FlowReport> reports = ended_;
   for (const auto& [topic, publishers] : publishers_) {
     for (const auto& publisher : publishers) {
-      for (const FlowReport& ended : publisher->ended) {
-        FoldReport(ended, &reports);
-      }
       for (const Flow& flow : publisher->flows) {
         FoldReport(Report(*publisher, flow), &reports);
       }
-      const Ledger unmatched = publisher->fan_out->unmatched();
-      if (unmatched.accepted == 0) continue;
-      FlowReport report;
-      report.topic = topic;
-      report.publisher_node = publisher->fan_out->origin().node;
-      report.publisher_service = publisher->fan_out->origin().service;
-      report.transport = "none";
-      report.ledger = unmatched;
-      FoldReport(report, &reports);
+      FoldUnmatched(*publisher, &reports);
     }
   }
   return reports;

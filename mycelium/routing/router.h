@@ -73,9 +73,12 @@ class Router final {
   // must know of publishers and matches.
   void Repeat(Link& link);
 
-  // The process at the other end is gone: what it has not handled counts as
-  // dropped[subscriber_gone].
-  void RemoveLink(Link& link);
+  // The process at the other end is gone, or we leave: what it has not handled
+  // counts as dropped for that reason.
+  void RemoveLink(Link& link, DropReason reason);
+
+  // Closes every publisher: the node has shut down.
+  void ClosePublishers();
 
   // How many subscriptions the publisher reaches now.
   size_t SubscriberCount(const FanOut& publisher) const;
@@ -129,7 +132,6 @@ class Router final {
     bool closed = false;
     std::vector<Flow> flows;
     std::vector<absl::Status> refusals;
-    std::vector<FlowReport> ended;  // Of flows that are over, added up.
   };
 
   using Deferred = std::vector<std::function<void()>>;
@@ -151,12 +153,14 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellOfFlow(const Publisher& publisher, const Flow& flow) const;
   void Declare(const Publisher& publisher, Link& link) const;
-  void EndFlows(Publisher& publisher, Link& link)
+  void EndFlows(Publisher& publisher, Link& link, DropReason reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetDrained(Publisher& publisher)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t InFlight(const Publisher& publisher, const Flow& flow) const;
   FlowReport Report(const Publisher& publisher, const Flow& flow) const;
+  static void FoldUnmatched(const Publisher& publisher,
+                            std::vector<FlowReport>* reports);
   void RunDeferred(Deferred* deferred);
 
   Environment& environment_;
@@ -167,6 +171,8 @@ class Router final {
   std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
       ABSL_GUARDED_BY(mutex_);
   std::map<RemoteKey, Remote> remotes_ ABSL_GUARDED_BY(mutex_);
+  // Of flows that are over, added up.
+  std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;
 };
 

@@ -32,8 +32,9 @@ bool StagingFeed::Put(const Origin& origin, const FrameView& frame,
   fields.publisher_id = frame.header.publisher_id;
   fields.flags = frame.header.flags & kFramePublishTime;
   fields.publish_time_ns = frame.publish_time_ns;
-  const absl::Span<std::byte> room =
-      writer_.TryClaim(EncodedFrameBytes(fields, frame.payload.size()));
+  const size_t bytes = EncodedFrameBytes(fields, frame.payload.size());
+  if (bytes > writer_.frame_bytes_max()) return false;
+  const absl::Span<std::byte> room = writer_.TryClaim(bytes);
   if (room.empty()) return false;
   const absl::Span<std::byte> payload =
       EncodeFrame(fields, /*lane_sequence=*/end, frame.payload.size(), room);

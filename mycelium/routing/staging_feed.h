@@ -30,8 +30,8 @@ class StagingFeed final : public InboundQueue::Feed {
   static absl::StatusOr<std::shared_ptr<StagingFeed>> Create(
       Environment& environment, Link& link, uint32_t lane, size_t lane_bytes);
 
-  // Copies a frame whose end in the lane is `end`. False: no room, so the peer
-  // has sent more than its lane holds.
+  // Copies a frame whose end in the lane is `end`. False: no room, or none for
+  // any frame of that size, so the peer has sent more than its lane holds.
   bool Put(const Origin& origin, const FrameView& frame, uint64_t end);
 
   // No more frames will come. The link is not used after this.

@@ -13,8 +13,8 @@
 
 namespace mycelium {
 
-// The files that protoc compiled, as descriptors: what schema_digest_tool reads
-// instead of linking every message.
+// The files that protoc compiled, as descriptors: what is read where the code of
+// the messages is not linked.
 //
 // Thread safety: thread-compatible. Owns every descriptor that it returns.
 class DescriptorSet final {

@@ -306,8 +306,11 @@ bool FramedLink::Compose() {
 
 void FramedLink::ComposeAcks() {
   const bool wanted = ack_now_.exchange(false, std::memory_order_relaxed);
-  // Riding along costs little; alone they wait until they are wanted.
-  if (!wanted && outgoing_.done()) return;
+  // Some ride along, which saves a system call; the rest waits until it is
+  // wanted.
+  if (!wanted && (outgoing_.done() || inbound_.UntoldBytes() < kRideBytes)) {
+    return;
+  }
   if (ack_asked_.load(std::memory_order_relaxed) && inbound_.AllHandled()) {
     ack_asked_.store(false, std::memory_order_relaxed);
   }
@@ -379,8 +382,10 @@ bool FramedLink::Write() {
   }
   outgoing_.Consume(*sent);
   if (outgoing_.done()) return true;
-  blocked_ = true;
-  return writable_.exchange(false);
+  // The loop may have found the channel writable since Send() did not: then we
+  // are not blocked, and nobody would come to tell us so again.
+  blocked_ = !writable_.exchange(false);
+  return !blocked_;
 }
 
 void FramedLink::SendControl(const v1::Control& control) {
@@ -564,9 +569,11 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     case LinkHandler::FrameOutcome::kNotNow:
       return {What::kPause, 0, {}};
     case LinkHandler::FrameOutcome::kCorrupt:
-      return corrupt(absl::StrCat("lane ", data_lane_, ": frame of publisher ",
-                                  frame.header.publisher_id,
-                                  ", which was not declared"));
+      return corrupt(absl::StrCat(
+          "lane ", data_lane_, ": frame of ", frame.header.frame_bytes,
+          " bytes of publisher ", frame.header.publisher_id,
+          ", which was not declared with that type, or more than the lane "
+          "holds"));
   }
   data_position_ = end;
   return {What::kTook, aligned, {}};

@@ -122,6 +122,7 @@ class FramedLink final : public Link,
   // … until there is this much of it, or an acknowledgement comes.
   static constexpr uint64_t kGatheredBytes = 32 * 1024;
   static constexpr uint64_t kAckBytes = 8 * 1024;
+  static constexpr uint64_t kRideBytes = 2 * 1024;
   static constexpr int64_t kAckDelayNs = 1'000'000;
   static constexpr size_t kPiecesMax = 32;
 

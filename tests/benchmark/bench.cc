@@ -21,6 +21,9 @@
 #include "tests/benchmark/floors/handover.h"
 #include "tests/benchmark/floors/socketpair.h"
 #include "tests/benchmark/floors/spsc_ring.h"
+#include "tests/benchmark/mycelium/inline_system.h"
+#include "tests/benchmark/mycelium/queued_system.h"
+#include "tests/benchmark/mycelium/unix_system.h"
 #include "tests/benchmark/report.h"
 #include "tests/benchmark/statistics.h"
 
@@ -47,6 +50,9 @@ ABSL_FLAG(Words, cpus, Words({}), "the two to pin to; none: the first two");
 ABSL_FLAG(bool, keep_disturbed, false,
           "use runs during which others used the CPUs, for a quick look only");
 ABSL_FLAG(std::string, json, "", "file to write the rows to");
+ABSL_FLAG(int64_t, soak, 0,
+          "no comparison: flood each candidate with so many messages "
+          "and print how its memory grows");
 ABSL_FLAG(bool, list, false, "print the contests and stop");
 
 namespace mycelium::bench {
@@ -54,6 +60,9 @@ namespace {
 
 // A rate that no floor keeps up with measures only how long the queue got.
 constexpr double kOpenBytesPerSecondMax = 512 << 20;
+
+// Slower than this is taken for a hang.
+constexpr int64_t kSoakPerMsMin = 50;
 
 using Systems = std::vector<std::unique_ptr<System>>;
 
@@ -66,7 +75,23 @@ Systems MakeFloors() {
 }
 
 // What is compared with the floors.
-Systems MakeCandidates() { return {}; }
+Systems MakeCandidates(bool log_memory) {
+  Systems systems;
+  for (const InlineSystem::Publish publish :
+       {InlineSystem::Publish::kByReference,
+        InlineSystem::Publish::kByPointer}) {
+    systems.push_back(std::make_unique<InlineSystem>(publish, log_memory));
+  }
+  for (const QueuedSystem::Pull pull :
+       {QueuedSystem::Pull::kReceive, QueuedSystem::Pull::kTryReceive}) {
+    systems.push_back(std::make_unique<QueuedSystem>(pull, log_memory));
+  }
+  for (const UnixSystem::Polling polling :
+       {UnixSystem::Polling::kCaller, UnixSystem::Polling::kThread}) {
+    systems.push_back(std::make_unique<UnixSystem>(polling, log_memory));
+  }
+  return systems;
+}
 
 // A contest as the flags ask for it.
 struct Contest {
@@ -203,12 +228,41 @@ int Fail(const absl::Status& status) {
   return 2;
 }
 
+// Floods for --soak; returns the exit status.
+int Soak() {
+  const absl::StatusOr<CpuPair> cpus = CpusFromFlags(ThisMachine());
+  if (!cpus.ok()) return Fail(cpus.status());
+  const Systems systems = MakeCandidates(/*log_memory=*/true);
+  const absl::StatusOr<std::vector<Contest>> contests =
+      ContestsFromFlags(/*floors=*/{}, systems);
+  if (!contests.ok()) return Fail(contests.status());
+  int status = 0;
+  for (const Contest& contest : *contests) {
+    for (const Comparison::Entrant& candidate : contest.candidates) {
+      Case what = candidate.what;
+      if (what.mode != Mode::kFlood) continue;
+      what.messages = absl::GetFlag(FLAGS_soak);
+      what.deadline_ms =
+          std::max<int64_t>(what.deadline_ms, what.messages / kSoakPerMsMin);
+      std::printf("%s (%s)\n", Describe(what).c_str(),
+                  candidate.system->variant().c_str());
+      const absl::StatusOr<RoundResult> result =
+          candidate.system->Run(what, *cpus);
+      if (result.ok()) continue;
+      std::printf("error: %s\n", result.status().ToString().c_str());
+      status = 1;
+    }
+  }
+  return status;
+}
+
 int Main() {
 #ifndef NDEBUG
   std::fprintf(stderr, "bench: built without -c opt: the figures mislead\n");
 #endif
+  if (absl::GetFlag(FLAGS_soak) > 0) return Soak();
   const Systems floors = MakeFloors();
-  const Systems candidates = MakeCandidates();
+  const Systems candidates = MakeCandidates(/*log_memory=*/false);
   const absl::StatusOr<std::vector<Contest>> contests =
       ContestsFromFlags(floors, candidates);
   if (!contests.ok()) return Fail(contests.status());

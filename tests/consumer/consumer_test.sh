@@ -33,26 +33,51 @@ nested_bazel build --symlink_prefix=/ --jobs=2 //... ||
   fail "the consumer does not build"
 bin=$(nested_bazel info --symlink_prefix=/ bazel-bin)
 
-expect_order() {
-  local program=$1 output
-  output=$("$program") || fail "$program exited with status $?"
-  echo "$program: $output"
-  [[ $output == "mycelium "[0-9]*", order of MYC with a time" ]] ||
-    fail "$program: unexpected output"
+# Runs both services until they have exchanged their messages, as a user does:
+# without Bazel, and from any folder. Prints what each printed, as one text.
+cd /
+exchange() {
+  local cc_service=$1 py_service=$2 folder status=0
+  # Short enough for sockets, as Bazel's own folder is not.
+  folder=$(mktemp -d /tmp/myc-XXXXXX)
+  export CONSUMER_SOCKET_DIR=$folder
+  "$py_service" "$topology" >"$folder/py" 2>&1 &
+  local py_pid=$!
+  "$cc_service" "$topology" >"$folder/cc" 2>&1 || status=$?
+  wait "$py_pid" || status=$?
+  cat "$folder/cc" "$folder/py"
+  rm -rf "$folder"
+  return "$status"
 }
 
-# As a user's program runs: without Bazel, and from any folder.
-cd /
-for program in service shared_service py_service; do
-  expect_order "$bin/$program"
-done
+expect_exchange() {
+  local output version_and_schema
+  output=$(exchange "$@") || fail "$* did not exchange messages: $output"
+  echo "$*:"$'\n'"$output"
+  version_and_schema=$(head -n 1 <<<"$output")
+  [[ $version_and_schema =~ ^mycelium\ [0-9.]+,\ schema\ [0-9a-f]{64}$ ]] ||
+    fail "unexpected first line"
+  # The same version and the same schema digest on both sides.
+  [[ $output == "$version_and_schema
+fill of MYC at 10.5
+fill of HYP at 11.5
+fill of SPO at 12.5
+$version_and_schema
+order of MYC, SIDE_BUY, with a time
+order of HYP, SIDE_BUY, with a time
+order of SPO, SIDE_BUY, with a time" ]] || fail "unexpected output"
+}
+
+topology=$consumer/topology.toml
+expect_exchange "$bin/service" "$bin/py_service"
+expect_exchange "$bin/shared_service" "$bin/py_service"
 
 # As in a container image: nothing else of the build is near.
 deployed=$TEST_TMPDIR/deployed
 rm -rf "$deployed"
 mkdir "$deployed"
 cp -rL "$bin/py_service" "$bin/py_service.runfiles" "$deployed"
-expect_order "$deployed/py_service"
+expect_exchange "$bin/service" "$deployed/py_service"
 
 for program in service shared_service; do
   needed=$(readelf --dynamic "$bin/$program" | grep -c 'libmycelium\.so' || true)
@@ -60,4 +85,19 @@ for program in service shared_service; do
   if [[ $program == shared_* ]]; then expected=1; fi
   [[ $needed -eq $expected ]] ||
     fail "$program: needs libmycelium.so $needed times, expected $expected"
+done
+
+# Generated code of mycelium.v1 is in the library, and in nothing that uses it.
+holds_generated_code() {
+  nm --defined-only "$@" | grep descriptor_table_proto_2fmycelium_2fv1_ >/dev/null
+}
+runfiles=$deployed/py_service.runfiles/mycelium
+holds_generated_code --dynamic "$runfiles/mycelium/libmycelium.so" ||
+  fail "libmycelium.so has no generated code"
+holds_generated_code "$bin/service" ||
+  fail "a program on the archives has no generated code"
+for user in "$bin/shared_service" "$runfiles/python/_mycelium.so"; do
+  if holds_generated_code "$user"; then
+    fail "$user has a second copy of the generated code"
+  fi
 done

@@ -141,7 +141,13 @@ void Lane::VisitFrames(uint64_t from,
     position = run.position;
     for (size_t at = 0; at < run.bytes.size();) {
       FrameHeader header;
+      if (run.bytes.size() - at < sizeof header) return;
       std::memcpy(&header, run.bytes.data() + at, sizeof header);
+      // `from` comes from the reader and may lie within a frame.
+      if (header.frame_bytes < sizeof header ||
+          header.frame_bytes > run.bytes.size() - at) {
+        return;
+      }
       visit(header);
       at += AlignedFrameBytes(header.frame_bytes);
     }

@@ -1,0 +1,289 @@
+"""Services in Python exchange messages over the topology."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+import mycelium
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+Reply = test_messages_pb2.Reply
+
+LONG = 20  # Seconds; nothing that works takes as long.
+
+MONOLITH = '''
+[[nodes]]
+name = "all"
+services = ["asker", "answerer"]
+'''
+BUNDLED = '''
+[[nodes]]
+name = "left"
+services = ["asker"]
+
+[[nodes]]
+name = "right"
+services = ["answerer"]
+'''
+# A lane that a few messages fill.
+NARROW = MONOLITH + '''
+[defaults]
+overflow = "fail"
+lane_bytes = 65536
+[limits]
+frame_bytes_max = 8192
+'''
+
+
+def answer(bus, count):
+  """Answers `count` notes; returns the ids."""
+  notes = bus.subscriber(Note)
+  replies = bus.publisher_to('asker', Reply)
+  replies.wait_for_subscribers(1, LONG)
+  ids = []
+  for _ in range(count):
+    note = notes.recv(LONG)
+    ids.append(note.id)
+    replies.publish(Reply(id=note.id, value=len(note.text)))
+  notes.recv_nowait()
+  return ids
+
+
+def ask(bus, count):
+  """Asks `count` times, one note after the other; returns the replies."""
+  replies = bus.subscriber(Reply)
+  notes = bus.publisher_to('answerer', Note)
+  notes.wait_for_subscribers(1, LONG)
+  got = []
+  for number in range(count):
+    notes.publish(Note(id=number, text='x' * number))
+    reply = replies.recv(LONG)
+    got.append((reply.id, reply.value))
+  replies.recv_nowait()
+  return got
+
+
+def answer_in_a_process(topology, count, results):
+  """What the second process of a test runs."""
+  with mycelium.MessageBus.from_topology(topology, 'answerer') as bus:
+    ids = answer(bus, count)
+    bus.flush(LONG)
+    results.send((ids, bus.ledger()))
+    results.recv()  # Until the other side is done too.
+
+
+def wait_for_ever_at_exit(topology):
+  """Ends the process while a daemon thread of it waits in recv()."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  notes = bus.subscriber(Note)
+  waiting = threading.Event()
+
+  def wait():
+    waiting.set()
+    try:
+      notes.recv(timeout=3600)
+    except mycelium.FailedPrecondition:
+      pass
+
+  threading.Thread(target=wait, daemon=True).start()
+  waiting.wait()
+
+
+class BusTest(unittest.TestCase):
+
+  def setUp(self):
+    # Short enough for sockets, as Bazel's own folder is not.
+    folder = tempfile.TemporaryDirectory(prefix='myc-', dir='/tmp')
+    self.addCleanup(folder.cleanup)
+    self.folder = folder.name
+
+  def topology(self, text):
+    path = os.path.join(self.folder, 'topology.toml')
+    with open(path, 'w', encoding='utf-8') as file:
+      file.write(f'socket_dir = "{self.folder}"\n{text}')
+    return path
+
+  def bus(self, topology, service, **options):
+    bus = mycelium.MessageBus.from_topology(topology, service, **options)
+    self.addCleanup(bus.close, 0)
+    return bus
+
+  def flow(self, ledger, topic):
+    flows = [flow for flow in ledger if flow['topic'] == topic]
+    self.assertEqual(len(flows), 1, ledger)
+    return flows[0]
+
+  def test_two_processes_exchange_messages_over_unix(self):
+    topology = self.topology(BUNDLED)
+    ours, theirs = multiprocessing.Pipe()
+    other = multiprocessing.get_context('spawn').Process(
+        target=answer_in_a_process, args=(topology, 100, theirs))
+    other.start()
+    self.addCleanup(other.kill)
+    bus = self.bus(topology, 'asker')
+    self.assertEqual(bus.node, 'left')
+    got = ask(bus, 100)
+    self.assertEqual(got, [(number, number) for number in range(100)])
+    self.assertTrue(ours.poll(LONG))
+    their_ids, their_ledger = ours.recv()
+    self.assertEqual(their_ids, list(range(100)))
+    bus.flush(LONG)
+    sent = self.flow(bus.ledger(), 'mycelium.test.Note')
+    handled = self.flow(their_ledger, 'mycelium.test.Note')
+    self.assertEqual(sent['transport'], 'unix')
+    self.assertEqual(sent['accepted'], 100)
+    self.assertEqual(sent['in_flight'], 0)
+    self.assertEqual(handled['delivered'], 100)
+    self.assertEqual(sum(sent['dropped'].values()), 0)
+    self.assertEqual(sum(handled['dropped'].values()), 0)
+    ours.send('done')
+    other.join(LONG)
+    self.assertEqual(other.exitcode, 0)
+
+  # If a call that waits kept the GIL, the thread that could end the wait would
+  # never run.
+  def test_other_threads_run_while_one_waits(self):
+    topology = self.topology(MONOLITH)
+    asker = self.bus(topology, 'asker')
+    answerer = self.bus(topology, 'answerer')
+    ids = []
+    thread = threading.Thread(
+        target=lambda: ids.extend(answer(answerer, 100)))
+    thread.start()
+    got = ask(asker, 100)
+    thread.join()
+    self.assertEqual(got, [(number, number) for number in range(100)])
+    self.assertEqual(ids, list(range(100)))
+    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+    self.assertEqual(flow['transport'], 'inproc')
+    self.assertEqual((flow['accepted'], flow['delivered']), (100, 100))
+
+  def test_threads_that_receive_at_once_get_each_message_once(self):
+    topology = self.topology(MONOLITH)
+    notes = self.bus(topology, 'answerer').subscriber(Note)
+    publisher = self.bus(topology, 'asker').publisher(Note)
+    got = [[], [], []]
+
+    def receive(ids):
+      for _ in range(50):
+        ids.append(notes.recv(LONG).id)
+
+    threads = [threading.Thread(target=receive, args=(ids,)) for ids in got]
+    for thread in threads:
+      thread.start()
+    for number in range(150):
+      publisher.publish(Note(id=number))
+    for thread in threads:
+      thread.join()
+    self.assertEqual(sorted(sum(got, [])), list(range(150)))
+
+  def test_recv_raises_timeout_error_when_nothing_comes(self):
+    notes = self.bus(self.topology(MONOLITH), 'asker').subscriber(Note)
+    with self.assertRaises(TimeoutError) as raised:
+      notes.recv(timeout=0.01)
+    self.assertIsInstance(raised.exception, mycelium.DeadlineExceeded)
+    self.assertEqual(raised.exception.code, 'DEADLINE_EXCEEDED')
+    self.assertIn('mycelium.test.Note', str(raised.exception))
+    self.assertIsNone(notes.recv_nowait())
+
+  def test_close_ends_a_recv_that_waits(self):
+    bus = self.bus(self.topology(MONOLITH), 'asker')
+    notes = bus.subscriber(Note)
+    waiting = threading.Event()
+    raised = []
+
+    def wait():
+      waiting.set()
+      try:
+        notes.recv(timeout=LONG)
+      except mycelium.MyceliumError as error:
+        raised.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting.wait()
+    bus.close()
+    thread.join()
+    self.assertEqual([type(error) for error in raised],
+                     [mycelium.FailedPrecondition])
+
+  def test_closed_bus_can_be_opened_again(self):
+    topology = self.topology(BUNDLED)
+    with mycelium.MessageBus.from_topology(topology, 'asker') as first:
+      notes = first.publisher(Note)
+    with self.assertRaises(mycelium.FailedPrecondition):
+      notes.publish(Note())
+    again = self.bus(topology, 'asker')
+    again.publisher(Note).publish(Note(id=1))
+    flow = self.flow(again.ledger(), 'mycelium.test.Note')
+    self.assertEqual(flow['dropped']['no_subscriber'], 1)
+
+  def test_full_subscriber_is_resource_exhausted(self):
+    topology = self.topology(NARROW)
+    notes = self.bus(topology, 'answerer').subscriber(Note)
+    publisher = self.bus(topology, 'asker').publisher(Note)
+    sent = 0
+    with self.assertRaises(mycelium.ResourceExhausted):
+      while sent < 1000:
+        publisher.publish(Note(id=sent, blob=bytes(4096)))
+        sent += 1
+    got = [notes.recv(LONG).id for _ in range(sent)]
+    self.assertEqual(got, list(range(sent)))
+    self.assertIsNone(notes.recv_nowait())
+
+  def test_absent_service_is_unavailable(self):
+    publisher = self.bus(self.topology(BUNDLED), 'asker').publisher_to(
+        'answerer', Note)
+    with self.assertRaises(mycelium.Unavailable):
+      publisher.publish(Note())
+    with self.assertRaises(TimeoutError):
+      publisher.wait_for_subscribers(1, timeout=0.01)
+
+  def test_unknown_service_is_not_found_and_the_nearest_is_named(self):
+    topology = self.topology(MONOLITH)
+    with self.assertRaisesRegex(mycelium.NotFound, 'answerer'):
+      mycelium.MessageBus.from_topology(topology, 'answerrer')
+    with self.assertRaisesRegex(mycelium.NotFound, 'answerer'):
+      self.bus(topology, 'asker').publisher_to('answerrer', Note)
+
+  def test_second_bus_of_a_service_already_exists(self):
+    topology = self.topology(MONOLITH)
+    self.bus(topology, 'asker')
+    with self.assertRaises(mycelium.AlreadyExists):
+      mycelium.MessageBus.from_topology(topology, 'asker')
+
+  def test_wrong_arguments_are_refused(self):
+    bus = self.bus(self.topology(MONOLITH), 'asker')
+    notes = bus.subscriber(Note)
+    for timeout in (-1, float('nan'), float('inf')):
+      with self.assertRaises(ValueError):
+        notes.recv(timeout)
+    with self.assertRaises(mycelium.InvalidArgument):
+      mycelium.MessageBus.from_topology(
+          self.topology(MONOLITH), 'answerer', schema_digest=b'short')
+    with self.assertRaises(TypeError):
+      bus.publisher(Note).publish(Reply())
+    with self.assertRaises(TypeError):
+      bus.publisher('mycelium.test.Note')
+
+  def test_process_ends_while_a_thread_receives(self):
+    topology = self.topology(MONOLITH)
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    for _ in range(3):
+      ended = subprocess.run(
+          [sys.executable, __file__, 'wait_for_ever_at_exit', topology],
+          env=environment, timeout=LONG, check=False,
+          stderr=subprocess.PIPE, encoding='utf-8')
+      self.assertEqual((ended.returncode, ended.stderr), (0, ''))
+
+
+if __name__ == '__main__':
+  if sys.argv[1:2] == ['wait_for_ever_at_exit']:
+    wait_for_ever_at_exit(sys.argv[2])
+  else:
+    unittest.main()

@@ -1,0 +1,103 @@
+"""Python has the digests of the C++ code, and notices types that differ."""
+
+import os
+import tempfile
+import unittest
+
+import mycelium
+from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pool
+from google.protobuf import message_factory
+from google.protobuf import timestamp_pb2
+from python import test_schema
+from tests.testdata import test_messages_pb2
+
+MONOLITH = '''
+[[nodes]]
+name = "all"
+services = ["one", "two"]
+'''
+
+
+def classes_of(files):
+  """A function from full names to message classes made of `files`."""
+  database = descriptor_pool.DescriptorPool()
+  for file in files:
+    database.Add(file)
+  factory = message_factory.MessageFactory(database)
+  return lambda name: factory.GetPrototype(database.FindMessageTypeByName(name))
+
+
+def golden_files():
+  timestamp = descriptor_pb2.FileDescriptorProto()
+  timestamp_pb2.DESCRIPTOR.CopyToProto(timestamp)
+  files = [timestamp]
+  for path in os.environ['DESCRIPTOR_SETS'].split():
+    with open(path, 'rb') as data:
+      files.extend(descriptor_pb2.FileDescriptorSet.FromString(data.read()).file)
+  return files
+
+
+def golden_digests():
+  with open(os.environ['GOLDEN_DIGESTS'], encoding='utf-8') as lines:
+    return dict(line.split() for line in lines)
+
+
+class DigestTest(unittest.TestCase):
+
+  def test_digests_are_the_pinned_ones(self):
+    pinned = golden_digests()
+    del pinned['schema']
+    class_of = classes_of(golden_files())
+    computed = {
+        name: mycelium.type_digest(class_of(name)).hex() for name in pinned
+    }
+    self.assertEqual(computed, pinned)
+
+  def test_generated_class_has_the_digest_of_its_mycelium_schema(self):
+    for name, digest in test_schema.TYPE_DIGESTS.items():
+      message_cls = getattr(test_messages_pb2, name.rpartition('.')[2])
+      self.assertEqual(mycelium.type_digest(message_cls), digest)
+    self.assertIn('mycelium.test.Note', test_schema.TYPE_DIGESTS)
+
+
+class MismatchTest(unittest.TestCase):
+
+  def setUp(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.topology = os.path.join(folder.name, 'topology.toml')
+    with open(self.topology, 'w', encoding='utf-8') as file:
+      file.write(MONOLITH)
+
+  def bus(self, service, **options):
+    bus = mycelium.MessageBus.from_topology(self.topology, service, **options)
+    self.addCleanup(bus.close, 0)
+    return bus
+
+  def test_both_sides_learn_the_first_field_that_differs(self):
+    files = golden_files()
+    old = classes_of(files)('market.Quote')
+    for file in files:
+      for message in file.message_type:
+        for field in message.field:
+          if (message.name, field.name) == ('Quote', 'price'):
+            field.type = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
+    new = classes_of(files)('market.Quote')
+    publisher = self.bus('one').publisher(old)
+    subscriber = self.bus('two').subscriber(new)
+    with self.assertRaises(mycelium.SchemaMismatch) as received:
+      subscriber.recv(timeout=5)
+    with self.assertRaises(mycelium.SchemaMismatch) as waited:
+      publisher.wait_for_subscribers(1, timeout=5)
+    for error, ours, arrow in ((received.exception, new, 'int64 -> double'),
+                               (waited.exception, old, 'double -> int64')):
+      self.assertIsInstance(error, mycelium.FailedPrecondition)
+      self.assertEqual(error.topic, 'market.Quote')
+      self.assertEqual(error.local_digest, mycelium.type_digest(ours))
+      self.assertIn('price', error.difference)
+      self.assertIn(arrow, error.difference)
+
+
+if __name__ == '__main__':
+  unittest.main()

@@ -1,0 +1,37 @@
+#ifndef TESTS_BENCHMARK_MYCELIUM_BUS_OPTIONS_H_
+#define TESTS_BENCHMARK_MYCELIUM_BUS_OPTIONS_H_
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/strings/string_view.h"
+#include "mycelium/base/log.h"
+#include "mycelium/bus/options.h"
+#include "tests/benchmark/case.h"
+#include "tests/benchmark/mycelium/counting_environment.h"
+
+namespace mycelium::bench {
+
+// How a bus is set up for a case: as users get it, except for how it waits and
+// for limits that a large payload would break. `world` outlives the bus.
+inline BusOptions OptionsFor(const Case& what, PollMode poll,
+                             CountingEnvironment& world) {
+  BusOptions options;
+  options.poll = poll;
+  options.wait = what.wait == Wait::kSpin ? WaitMode::kSpin : WaitMode::kBlock;
+  const auto bytes = static_cast<int64_t>(what.bytes);
+  options.limits.frame_bytes_max =
+      std::max(options.limits.frame_bytes_max, 2 * bytes);
+  while (options.settings.lane_bytes < 4 * bytes) {
+    options.settings.lane_bytes *= 2;
+  }
+  options.environment = &world.environment;
+  options.log = [](LogLevel level, absl::string_view text) {
+    if (level >= LogLevel::kWarning) StderrLog()(level, text);
+  };
+  return options;
+}
+
+}  // namespace mycelium::bench
+
+#endif  // TESTS_BENCHMARK_MYCELIUM_BUS_OPTIONS_H_
