@@ -1,6 +1,8 @@
 #include "mycelium/base/event_loop.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <tuple>
 #include <utility>
 
 namespace mycelium {
@@ -35,11 +37,10 @@ EventLoop::~EventLoop() {
   bool done = false;
   while (!done) {
     std::vector<Task> tasks;
-    std::map<std::pair<TimeNs, uint64_t>, Task> timers;
+    std::vector<Timer> timers;
     MutexLock lock(mutex_);
     tasks.swap(tasks_);
     timers.swap(timers_);
-    timer_times_.clear();
     done = tasks.empty() && timers.empty();
     // The lock goes first, then what was swapped out.
   }
@@ -57,30 +58,36 @@ void EventLoop::Post(Task task) {
 }
 
 uint64_t EventLoop::RunAt(TimeNs at, Task task) {
-  uint64_t timer;
+  uint64_t id;
   bool is_first;
   {
     MutexLock lock(mutex_);
-    timer = next_timer_++;
-    timers_.emplace(std::make_pair(at, timer), std::move(task));
-    timer_times_[timer] = at;
-    is_first = timers_.begin()->first.second == timer;
+    id = next_timer_++;
+    timers_.push_back({at, id, std::move(task)});
+    is_first = at < first_timer_.load();
     if (is_first) first_timer_.store(at);
   }
   if (is_first && sleeping_.load()) Wake();
-  return timer;
+  return id;
 }
 
 void EventLoop::Cancel(uint64_t timer) {
   Task dropped;  // Destroyed outside the lock.
   MutexLock lock(mutex_);
-  const auto time = timer_times_.find(timer);
-  if (time == timer_times_.end()) return;
-  const auto entry = timers_.find(std::make_pair(time->second, timer));
-  dropped = std::move(entry->second);
-  timers_.erase(entry);
-  timer_times_.erase(time);
-  first_timer_.store(timers_.empty() ? kNever : timers_.begin()->first.first);
+  const auto entry =
+      std::find_if(timers_.begin(), timers_.end(),
+                   [&](const Timer& known) { return known.id == timer; });
+  if (entry == timers_.end()) return;
+  dropped = std::move(entry->task);
+  *entry = std::move(timers_.back());
+  timers_.pop_back();
+  FindFirstTimer();
+}
+
+void EventLoop::FindFirstTimer() {
+  TimeNs first = kNever;
+  for (const Timer& timer : timers_) first = std::min(first, timer.at);
+  first_timer_.store(first);
 }
 
 absl::Status EventLoop::Watch(int fd, uint32_t events, Handler& handler) {
@@ -156,24 +163,27 @@ bool EventLoop::RunPosted() {
 
 bool EventLoop::RunTimers() {
   const TimeNs first = first_timer_.load();
-  if (first == kNever || environment_.clock.NowNs() < first) return false;
-  bool ran = false;
+  if (first == kNever) return false;
   const TimeNs now = environment_.clock.NowNs();
+  if (now < first) return false;
   while (true) {
     Task task;
     {
       MutexLock lock(mutex_);
-      if (timers_.empty() || timers_.begin()->first.first > now) break;
-      task = std::move(timers_.begin()->second);
-      timer_times_.erase(timers_.begin()->first.second);
-      timers_.erase(timers_.begin());
-      first_timer_.store(timers_.empty() ? kNever
-                                         : timers_.begin()->first.first);
+      // The earliest first; of equal ones the one that was set first.
+      const auto due = std::min_element(
+          timers_.begin(), timers_.end(), [](const Timer& a, const Timer& b) {
+            return std::tie(a.at, a.id) < std::tie(b.at, b.id);
+          });
+      if (due == timers_.end() || due->at > now) break;
+      task = std::move(due->task);
+      *due = std::move(timers_.back());
+      timers_.pop_back();
+      FindFirstTimer();
     }
     task();
-    ran = true;
   }
-  return ran;
+  return true;
 }
 
 bool EventLoop::RunReady(TimeNs deadline) {

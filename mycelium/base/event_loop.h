@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -53,7 +52,9 @@ class EventLoop final {
   // Runs `task` on the loop, after what was posted before.
   void Post(Task task);
 
-  // Runs `task` on the loop once `at` has come. Returns what Cancel() takes;
+  // Runs `task` on the loop once `at` has come. A node has few timers, so they
+  // are searched and not sorted; none allocates once as many were set before,
+  // if the task captures no more than a pointer. Returns what Cancel() takes;
   // never 0.
   uint64_t RunAt(TimeNs at, Task task);
 
@@ -92,6 +93,12 @@ class EventLoop final {
   static constexpr int kEventsMax = 64;
   static constexpr int kLooksSkippedMax = 64;
 
+  struct Timer {
+    TimeNs at;
+    uint64_t id;
+    Task task;
+  };
+
   EventLoop(Environment& environment, Fd epoll, Fd wake)
       : environment_(environment),
         epoll_(std::move(epoll)),
@@ -103,7 +110,7 @@ class EventLoop final {
   bool RunReady(TimeNs deadline);
   bool Spin(TimeNs until);
   bool HasPosted() const { return posted_.load(std::memory_order_acquire); }
-  TimeNs NextTimer();
+  void FindFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DrainWake();
 
   Environment& environment_;
@@ -115,8 +122,7 @@ class EventLoop final {
 
   Mutex mutex_;
   std::vector<Task> tasks_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::pair<TimeNs, uint64_t>, Task> timers_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<uint64_t, TimeNs> timer_times_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Timer> timers_ ABSL_GUARDED_BY(mutex_);  // In no order.
   uint64_t next_timer_ ABSL_GUARDED_BY(mutex_) = 1;
 
   std::atomic<bool> posted_{false};          // tasks_ is not empty.

@@ -250,11 +250,10 @@ size_t PeerTable::LinksUsed() const {
 }
 
 bool PeerTable::InHandshakeWith(const std::string& peer) const {
-  return std::any_of(connectors_.begin(), connectors_.end(),
-                     [&](const auto& connector) {
-                       return connector->in_handshake() &&
-                              connector->peer() == peer;
-                     });
+  return std::any_of(
+      connectors_.begin(), connectors_.end(), [&](const auto& connector) {
+        return connector->in_handshake() && connector->peer() == peer;
+      });
 }
 
 PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,

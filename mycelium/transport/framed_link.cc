@@ -20,6 +20,7 @@ FramedLink::FramedLink(Environment& environment, EventLoop& loop,
 
 FramedLink::~FramedLink() {
   *alive_ = false;
+  loop_.Cancel(ack_timer_.load());
   Abandon();
   // Whoever is inside the gate leaves soon; nobody may come in after.
   gate_.Close(environment_.waiter);
@@ -423,11 +424,12 @@ void FramedLink::SendAcks() {
 
 void FramedLink::ScheduleAcks() {
   if (ack_timer_set_.exchange(true)) return;
-  loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs, [this, alive = alive_] {
-    if (!*alive) return;
-    ack_timer_set_.store(false);
-    SendAcks();
-  });
+  // Captures one pointer, so that it allocates nothing.
+  ack_timer_.store(
+      loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs, [this] {
+        ack_timer_set_.store(false);
+        SendAcks();
+      }));
 }
 
 // ---------------------------------------------------------------------------

@@ -231,6 +231,7 @@ class FramedLink final : public Link,
   std::atomic<bool> ack_now_{false};    // Send acknowledgements.
   std::atomic<bool> ack_asked_{false};  // The peer waits for them.
   std::atomic<bool> ack_timer_set_{false};
+  std::atomic<uint64_t> ack_timer_{0};  // The last one that was set.
   // Inside the gate.
   std::shared_ptr<Channel> send_channel_;
   Outgoing outgoing_;
