@@ -143,12 +143,17 @@ int64_t Sys::EpollCtl(int epoll_fd, int operation, int fd, epoll_event* event) {
 }
 int64_t Sys::EpollWait(int epoll_fd, epoll_event* events, int events_max,
                        int64_t timeout_ns) {
-  if (timeout_ns < 0) {
-    return OrErrno(
-        epoll_pwait2(epoll_fd, events, events_max, nullptr, nullptr));
-  }
-  const timespec timeout = ToTimespec(timeout_ns);
-  return OrErrno(epoll_pwait2(epoll_fd, events, events_max, &timeout, nullptr));
+  const timespec timeout = ToTimespec(timeout_ns < 0 ? 0 : timeout_ns);
+  const int64_t ready =
+      OrErrno(epoll_pwait2(epoll_fd, events, events_max,
+                           timeout_ns < 0 ? nullptr : &timeout, nullptr));
+  if (ready != -ENOSYS) return ready;
+  // Before Linux 5.11: whole milliseconds, rather too long than too short.
+  constexpr int64_t kNsPerMs = 1'000'000;
+  const int64_t timeout_ms =
+      timeout_ns < 0 ? -1 : (timeout_ns + kNsPerMs - 1) / kNsPerMs;
+  return OrErrno(
+      epoll_wait(epoll_fd, events, events_max, static_cast<int>(timeout_ms)));
 }
 int64_t Sys::EventFd() {
   return OrErrno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

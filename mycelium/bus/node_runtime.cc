@@ -15,6 +15,8 @@ namespace {
 
 // How long a waiting thread leaves the loop to another one before it looks.
 constexpr int64_t kTurnNs = 1'000'000;
+// How often a spinning thread looks at its queue for each turn of the loop.
+constexpr int kLooksPerTurn = 16;
 constexpr size_t kTopicNameBytesMax = 255;
 
 absl::Status CheckTopic(const std::string& topic) {
@@ -507,10 +509,12 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
   const TimeNs spin_end =
       std::min(deadline, spin_ns_ >= kNever - now ? kNever : now + spin_ns_);
   const bool runs_loop = options_.poll == PollMode::kCaller && !loop_->InLoop();
-  for (int i = 0; !ready(); ++i) {
+  // A look at the queue costs a few nanoseconds; the clock, and a turn of the
+  // loop with its system calls, far more.
+  for (int look = 1; !ready(); ++look) {
+    if (look % kLooksPerTurn != 0) continue;
     if (runs_loop) loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1);
-    // The clock costs more than a look at the queue.
-    if ((runs_loop || i % 64 == 0) && environment_.clock.NowNs() >= spin_end) {
+    if (environment_.clock.NowNs() >= spin_end) {
       return WaitFor(event, ready, deadline);
     }
   }

@@ -85,7 +85,7 @@ class InboundQueue final {
   bool TakeNext(FrameView* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Environment& environment_;
-  Mutex mutex_;
+  alignas(64) Mutex mutex_;
   std::vector<std::shared_ptr<Feed>> feeds_ ABSL_GUARDED_BY(mutex_);
   size_t next_feed_ ABSL_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<Feed> taken_from_ ABSL_GUARDED_BY(mutex_);
@@ -93,7 +93,9 @@ class InboundQueue final {
   bool is_taken_ ABSL_GUARDED_BY(mutex_) = false;
   FrameView taken_view_ ABSL_GUARDED_BY(mutex_);
 
-  EventCount event_;
+  // Publishers look at what follows at every message, and the consumer writes
+  // what stands above: lines of their own.
+  alignas(64) EventCount event_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> descriptor_armed_{false};
   Mutex descriptor_mutex_;

@@ -95,12 +95,17 @@ class Subscription final : public Lane::Doorbell {
   // Whether only the calling thread makes room in lane(): it is inside the
   // handler, or it is the one that takes from the queue.
   bool IsConsumedByThisThread() const {
-    return gate_.IsInside() || consumer_.load(std::memory_order_relaxed) ==
-                                   std::this_thread::get_id();
+    return gate_.IsInside() || IsConsumer();
+  }
+
+  bool IsConsumer() const {
+    return consumer_.load(std::memory_order_relaxed) ==
+           std::this_thread::get_id();
   }
 
   // Makes the calling thread the one that takes from queue().
   void SetConsumerThread() {
+    if (IsConsumer()) return;
     consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   }
 
@@ -163,7 +168,7 @@ class Subscription final : public Lane::Doorbell {
       ABSL_GUARDED_BY(flows_mutex_);
 
   // The last flow looked up. Used inside the gate, or by the consuming thread.
-  const Origin* cached_origin_ = nullptr;
+  alignas(64) const Origin* cached_origin_ = nullptr;
   FlowCounters* cached_flow_ = nullptr;
 };
 

@@ -28,7 +28,11 @@ void UnixChannel::Start(Channel::Handler& handler) {
   handler_ = &handler;
   if (closed_.load(std::memory_order_relaxed)) return;
   if (!watched_) {
-    const absl::Status watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
+    absl::Status watched;
+    {
+      MutexLock lock(events_mutex_);
+      watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
+    }
     if (!watched.ok()) {
       End(watched);
       return;
@@ -44,9 +48,15 @@ void UnixChannel::PostOffer() {
   });
 }
 
+void UnixChannel::SetWantWritable(bool want) {
+  MutexLock lock(events_mutex_);
+  want_writable_ = want;
+  // A descriptor that is not watched any more is being closed.
+  (void)loop_.Rewatch(fd_.get(), WantedEvents());
+}
+
 uint32_t UnixChannel::WantedEvents() const {
-  return (paused_ ? 0u : EPOLLIN) |
-         (want_writable_.load(std::memory_order_relaxed) ? EPOLLOUT : 0u);
+  return (want_readable_ ? EPOLLIN : 0u) | (want_writable_ ? EPOLLOUT : 0u);
 }
 
 absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
@@ -65,9 +75,7 @@ absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
   size_t given = 0;
   for (const iovec& piece : pieces) given += piece.iov_len;
   if (taken < given) {
-    want_writable_.store(true, std::memory_order_relaxed);
-    // A descriptor that is not watched any more is being closed.
-    (void)loop_.Rewatch(fd_.get(), WantedEvents());
+    SetWantWritable(true);
   }
   return taken;
 }
@@ -75,12 +83,14 @@ absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
 void UnixChannel::SetPaused(bool paused) {
   if (paused_ == paused || closed_.load(std::memory_order_relaxed)) return;
   paused_ = paused;
-  if (watched_) {
-    (void)loop_.Rewatch(fd_.get(), WantedEvents());
-  } else if (absl::Status watched =
-                 loop_.Watch(fd_.get(), WantedEvents(), *this);
-             watched.ok()) {
-    watched_ = true;
+  {
+    MutexLock lock(events_mutex_);
+    want_readable_ = !paused;
+    if (watched_) {
+      (void)loop_.Rewatch(fd_.get(), WantedEvents());
+    } else {
+      watched_ = loop_.Watch(fd_.get(), WantedEvents(), *this).ok();
+    }
   }
   if (!paused && begin_ != end_) PostOffer();
 }
@@ -96,8 +106,7 @@ void UnixChannel::Close() {
 
 void UnixChannel::OnReady(uint32_t events) {
   if ((events & EPOLLOUT) != 0) {
-    want_writable_.store(false, std::memory_order_relaxed);
-    (void)loop_.Rewatch(fd_.get(), WantedEvents());
+    SetWantWritable(false);
     handler_->OnWritable();
   }
   if (closed_.load(std::memory_order_relaxed)) return;

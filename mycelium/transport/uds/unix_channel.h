@@ -10,6 +10,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/fd.h"
+#include "mycelium/base/mutex.h"
 #include "mycelium/transport/channel.h"
 #include "mycelium/transport/local_socket/local_socket.h"
 
@@ -47,7 +48,8 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   void Offer();
   void End(const absl::Status& status);
   bool MakeRoom();
-  uint32_t WantedEvents() const;
+  void SetWantWritable(bool want);
+  uint32_t WantedEvents() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(events_mutex_);
   void PostOffer();
 
   Environment& environment_;
@@ -65,7 +67,10 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   size_t begin_ = 0;  // What was offered and not used starts here.
   size_t end_ = 0;
 
-  std::atomic<bool> want_writable_{false};
+  // What the descriptor is watched for: the sender and the loop both change it.
+  Mutex events_mutex_;
+  bool want_readable_ ABSL_GUARDED_BY(events_mutex_) = true;
+  bool want_writable_ ABSL_GUARDED_BY(events_mutex_) = false;
   std::atomic<bool> closed_{false};
 };
 
