@@ -13,10 +13,12 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mycelium/bus/message_bus.h"
@@ -108,11 +110,53 @@ py::dict DictOf(const FlowReport& flow) {
                   py::arg("dropped") = dropped);
 }
 
+// The end of the process
+
+// Around every call that releases the GIL. A thread that asks for the GIL once
+// the interpreter is being finalised is ended by it, which C++ code on its
+// stack turns into an abort. So at exit calls are waited for, and the threads
+// that begin another one, which can only be daemons, never come back from it.
+//
+// Thread safety: made and destroyed with the GIL, which guards the members.
+class CallUnderWay final {
+ public:
+  CallUnderWay() {
+    if (ending_ && std::this_thread::get_id() != ending_thread_) {
+      const py::gil_scoped_release release;
+      while (true) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+    ++count_;
+  }
+  CallUnderWay(const CallUnderWay&) = delete;
+  CallUnderWay& operator=(const CallUnderWay&) = delete;
+  ~CallUnderWay() { --count_; }
+
+  // Waits for the calls of other threads, which somebody has seen to that they
+  // return. Only the calling thread may make calls from now on.
+  static void EndCalls(double seconds) {
+    ending_ = true;
+    ending_thread_ = std::this_thread::get_id();
+    const absl::Time deadline = absl::Now() + Timeout(seconds);
+    while (count_ > 0 && absl::Now() < deadline) {
+      const py::gil_scoped_release release;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+ private:
+  inline static int count_ = 0;
+  inline static bool ending_ = false;
+  inline static std::thread::id ending_thread_;
+};
+
+using MayWait = py::call_guard<CallUnderWay>;
+
 // Objects
 
 struct DeleteWithoutGil {
   template <typename T>
   void operator()(T* object) const {
+    const CallUnderWay call;
     py::gil_scoped_release release;
     delete object;
   }
@@ -193,29 +237,36 @@ Owned<PullSubscriber> SubscriberOf(MessageBus& bus, const MessageType& type) {
 
 void DefineBus(py::module_& module) {
   py::class_<MessageBus, Owned<MessageBus>>(module, "MessageBus")
-      .def(py::init(&FromTopology))
+      .def(py::init(&FromTopology), MayWait())
       .def_property_readonly("service", &MessageBus::service)
       .def_property_readonly("node", &MessageBus::node)
-      .def("publisher_to", &PublisherTo)
-      .def("subscriber", &SubscriberOf)
-      .def("flush",
-           [](MessageBus& bus, double seconds) {
-             const absl::Duration timeout = Timeout(seconds);
-             RaiseUnlessOk(WithoutGil([&] { return bus.Flush(timeout); }));
-           })
-      .def("shutdown",
-           [](MessageBus& bus, double seconds) {
-             const absl::Duration timeout = Timeout(seconds);
-             RaiseUnlessOk(WithoutGil([&] { return bus.Shutdown(timeout); }));
-           })
-      .def("ledger", [](const MessageBus& bus) {
-        py::list flows;
-        for (const FlowReport& flow :
-             WithoutGil([&] { return bus.FlowReports(); })) {
-          flows.append(DictOf(flow));
-        }
-        return flows;
-      });
+      .def("publisher_to", &PublisherTo, MayWait())
+      .def("subscriber", &SubscriberOf, MayWait())
+      .def(
+          "flush",
+          [](MessageBus& bus, double seconds) {
+            const absl::Duration timeout = Timeout(seconds);
+            RaiseUnlessOk(WithoutGil([&] { return bus.Flush(timeout); }));
+          },
+          MayWait())
+      .def(
+          "shutdown",
+          [](MessageBus& bus, double seconds) {
+            const absl::Duration timeout = Timeout(seconds);
+            RaiseUnlessOk(WithoutGil([&] { return bus.Shutdown(timeout); }));
+          },
+          MayWait())
+      .def(
+          "ledger",
+          [](const MessageBus& bus) {
+            py::list flows;
+            for (const FlowReport& flow :
+                 WithoutGil([&] { return bus.FlowReports(); })) {
+              flows.append(DictOf(flow));
+            }
+            return flows;
+          },
+          MayWait());
 }
 
 void DefineEnds(py::module_& module) {
@@ -236,11 +287,13 @@ void DefineEnds(py::module_& module) {
                  [&] { return publisher.WaitForSubscribers(count, timeout); }));
            });
   py::class_<PullSubscriber, Owned<PullSubscriber>>(module, "PullSubscriber")
-      .def("receive",
-           [](PullSubscriber& subscriber, double seconds) {
-             return subscriber.Receive(Timeout(seconds));
-           })
-      .def("try_receive", &PullSubscriber::TryReceive);
+      .def(
+          "receive",
+          [](PullSubscriber& subscriber, double seconds) {
+            return subscriber.Receive(Timeout(seconds));
+          },
+          MayWait())
+      .def("try_receive", &PullSubscriber::TryReceive, MayWait());
 }
 
 PYBIND11_MODULE(_mycelium, module) {
@@ -254,6 +307,7 @@ PYBIND11_MODULE(_mycelium, module) {
       .def_property_readonly("digest", [](const MessageType& type) {
         return BytesOf(type.digest.bytes());
       });
+  module.def("end_calls", &CallUnderWay::EndCalls);
   DefineBus(module);
   DefineEnds(module);
 }

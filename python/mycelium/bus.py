@@ -30,7 +30,8 @@ _CLOSE_TIMEOUT = 5.0
 class Publisher:
   """Publishes messages of one class. Made by MessageBus."""
 
-  def __init__(self, publisher, message_cls):
+  def __init__(self, bus, publisher, message_cls):
+    self._bus = bus  # Which closes itself at exit as long as it is alive.
     self._publisher = publisher
     self._message_cls = message_cls
 
@@ -77,7 +78,8 @@ class Subscriber:
   when the subscriber is gone. Threads that receive at once take turns.
   """
 
-  def __init__(self, subscriber, message_cls):
+  def __init__(self, bus, subscriber, message_cls):
+    self._bus = bus  # Which closes itself at exit as long as it is alive.
     self._subscriber = subscriber
     self._message_cls = message_cls
 
@@ -158,13 +160,14 @@ class MessageBus:
       NotFound: the topology has no such service; the text names the nearest.
     """
     return Publisher(
+        self,
         self._bus.publisher_to(message_type_of(message_cls), target_service),
         message_cls)
 
   def subscriber(self, message_cls):
     """A Subscriber, which gets what is published from now on."""
     return Subscriber(
-        self._bus.subscriber(message_type_of(message_cls)), message_cls)
+        self, self._bus.subscriber(message_type_of(message_cls)), message_cls)
 
   def flush(self, timeout):
     """Waits until all that this node has published so far was handled.
@@ -217,3 +220,4 @@ def _close_all():
       bus.close()
     except errors.DeadlineExceeded:
       pass  # The ledger has counted what was lost.
+  _mycelium.end_calls(_CLOSE_TIMEOUT)
