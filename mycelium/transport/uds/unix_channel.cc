@@ -59,6 +59,9 @@ absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
                                     MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (sent == -EINTR);
   if (sent < 0 && sent != -EAGAIN) {
+    // So that the loop hears of it, whatever the reason, behind what the peer
+    // had sent.
+    environment_.sys.Shutdown(fd_.get());
     return ErrnoStatus(sent, "send");
   }
   const size_t taken = sent < 0 ? 0 : static_cast<size_t>(sent);
