@@ -42,16 +42,18 @@ class Gate final {
 
   // True: the caller is out. False: something was queued meanwhile; the caller
   // is still inside, drains the queue and calls again.
-  bool Leave(Waiter& waiter) {
+  bool Leave(Waiter& waiter) { return LeaveQuickly() || LeaveSlowly(waiter); }
+
+  // The two steps of Leave(). After LeaveQuickly() has returned true the gate
+  // is not touched any more, so that whoever comes next may destroy it.
+  bool LeaveQuickly() {
     owner_.store(std::thread::id(), std::memory_order_relaxed);
     uint32_t expected = kRunning;
     // Release: pairs with TryEnter().
-    if (state_.compare_exchange_strong(expected, kIdle,
-                                       std::memory_order_acq_rel)) {
-      return true;
-    }
-    return LeaveSlowly(waiter);
+    return state_.compare_exchange_strong(expected, kIdle,
+                                          std::memory_order_acq_rel);
   }
+  bool LeaveSlowly(Waiter& waiter);
 
   // Whether the caller is inside.
   bool IsInside() const {
@@ -77,8 +79,6 @@ class Gate final {
   static constexpr uint32_t kRunning = 1;
   static constexpr uint32_t kPending = 2;
   static constexpr uint32_t kClosed = 4;
-
-  bool LeaveSlowly(Waiter& waiter);
 
   std::atomic<uint32_t> state_{kIdle};
   std::atomic<std::thread::id> owner_{};

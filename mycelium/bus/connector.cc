@@ -6,14 +6,28 @@
 #include "absl/strings/str_cat.h"
 
 namespace mycelium {
+namespace {
+
+// A connection that lived this long counts as a success.
+constexpr int64_t kLivedNs = 50'000'000;
+
+}  // namespace
 
 Connector::~Connector() { loop_.Cancel(timer_); }
 
 void Connector::Redial() {
+  loop_.Cancel(timer_);
+  if (handshake_ != nullptr) return;
+  // A connection that broke at once would do so again and again.
+  if (established_at_ > 0 &&
+      environment_.clock.NowNs() - established_at_ < kLivedNs) {
+    ++failures_;
+    DialLater();
+    return;
+  }
   failures_ = 0;
   last_failure_.clear();
-  loop_.Cancel(timer_);
-  if (handshake_ == nullptr) Dial();
+  Dial();
 }
 
 void Connector::Dial() {
@@ -49,7 +63,7 @@ void Connector::OnHandshake(
         ", expected \"", options_.expected_peer, "\"")));
     return;
   }
-  failures_ = 0;
+  established_at_ = environment_.clock.NowNs();
   last_failure_.clear();
   peer_ = established->peer.node();
   callbacks_.on_established(*this, *std::move(established));

@@ -343,6 +343,13 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
 void PeerTable::Forget(Peer& peer, const absl::Status& status) {
   FramedLink& link = *peer.link;
   if (link.is_up()) return;
+  if (InHandshakeWith(link.peer())) {
+    // Our Hello has said that we remember the peer: wait for its answer.
+    peer.retain_timer = loop_.RunAt(
+        DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
+        [this, &peer, status] { Forget(peer, status); });
+    return;
+  }
   router_.RemoveLink(link, DropReason::kSubscriberGone);
   dispatcher_.RemoveLink(link);
   link.Forget();

@@ -93,17 +93,12 @@ void Router::RemoveLocal(const Subscription& subscription) {
     MutexLock lock(mutex_);
     const std::string& topic = subscription.options().topic;
     auto& locals = locals_[topic];
+    // A handler of it may be running still, and then count.
     for (auto& publisher : publishers_[topic]) {
       for (Flow& flow : publisher->flows) {
         if (flow.local.get() != &subscription) continue;
-        FoldReport(Report(*publisher, flow), &ended_);
-        flow.local = nullptr;
-        flow.counters = nullptr;
+        flow.until_sequence = flow.lane->SequenceAt(flow.lane->committed());
       }
-      publisher->flows.erase(
-          std::remove_if(publisher->flows.begin(), publisher->flows.end(),
-                         [](const Flow& flow) { return !flow.counters; }),
-          publisher->flows.end());
     }
     locals.erase(std::remove_if(locals.begin(), locals.end(),
                                 [&](const auto& local) {
@@ -474,6 +469,7 @@ void Router::ForgetDrained(Publisher& publisher) {
   auto& flows = publisher.flows;
   for (Flow& flow : flows) {
     if (flow.until_sequence == 0 || InFlight(publisher, flow) > 0) continue;
+    if (flow.local != nullptr && flow.local->gate().IsRunning()) continue;
     flow.lane = nullptr;
     FoldReport(Report(publisher, flow), &ended_);
   }

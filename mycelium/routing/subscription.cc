@@ -98,14 +98,18 @@ void Subscription::ReportHandlerError(const char* what) {
 }
 
 void Subscription::Leave() {
-  if (!gate_.Leave(environment_.waiter)) LeaveAfterDraining();
+  if (gate_.LeaveQuickly()) return;  // Somebody may destroy this from here on.
+  const std::shared_ptr<Subscription> keep = shared_from_this();
+  if (!gate_.LeaveSlowly(environment_.waiter)) LeaveAfterDraining();
   if (gate_.closed()) DropSpilled();
 }
 
 void Subscription::LeaveAfterDraining() {
+  const std::shared_ptr<Subscription> keep = shared_from_this();
   do {
     DrainSpill();
   } while (!gate_.Leave(environment_.waiter));
+  if (gate_.closed()) DropSpilled();
 }
 
 void Subscription::DrainSpill() {

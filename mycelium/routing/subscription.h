@@ -46,7 +46,8 @@ using MessageHandler =
 // comment names the one.
 //
 // Ownership: shared by the bus, the dispatcher and the routes that lead here.
-class Subscription final : public Lane::Doorbell {
+class Subscription final : public Lane::Doorbell,
+                           public std::enable_shared_from_this<Subscription> {
  public:
   struct Options {
     uint32_t id = 0;  // Unique in this run of the node.

@@ -16,7 +16,8 @@ FramedLink::FramedLink(Environment& environment, EventLoop& loop,
       options_(std::move(options)),
       name_(absl::StrCat("link ", options_.self, " -> ", options_.peer, " (",
                          options_.transport, ")")),
-      handler_(handler) {}
+      handler_(handler),
+      frame_bytes_max_(options_.frame_bytes_max) {}
 
 FramedLink::~FramedLink() {
   *alive_ = false;
@@ -32,14 +33,22 @@ FramedLink::~FramedLink() {
 void FramedLink::Attach(std::shared_ptr<Channel> channel,
                         const v1::Hello& peer) {
   Detach();
-  const bool resumed =
-      peer_incarnation_ != 0 && peer_incarnation_ == peer.incarnation();
+  // Both must remember the other, or lanes would go on at one end only.
+  const bool resumed = peer_incarnation_ != 0 &&
+                       peer_incarnation_ == peer.incarnation() &&
+                       peer.resume_incarnation() == options_.incarnation;
+  if (peer.frame_bytes_max() != 0) {
+    frame_bytes_max_.store(
+        std::min<uint64_t>(peer.frame_bytes_max(), options_.frame_bytes_max));
+  }
   broken_ = absl::OkStatus();
   paused_ = false;
   reader_.Reset();
   ResetLanes(peer, resumed);
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
+  // Data waits until the handler has said what the peer must know first.
+  hold_data_.store(true, std::memory_order_release);
   {
     MutexLock lock(control_mutex_);
     control_.clear();
@@ -48,6 +57,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel,
   }
   up_.store(true, std::memory_order_release);
   handler_.OnUp(*this, peer, resumed);
+  hold_data_.store(false, std::memory_order_release);
   Kick();
   if (channel_ != nullptr) channel_->Start(*this);
 }
@@ -148,12 +158,16 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     const auto shared = out_lanes_.find(0);
     if (shared != out_lanes_.end()) return shared->second->lane;
   }
+  if (out_lanes_.size() >= kLanesMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(name_, ": has its ", kLanesMax, " lanes"));
+  }
   const uint32_t id = subscription == 0 ? 0 : next_lane_++;
   Lane::Options options;
   options.name = absl::StrCat(name_, ": lane ", id);
   options.id = id;
   options.capacity_bytes = options_.lane_bytes;
-  options.frame_bytes_max = options_.frame_bytes_max;
+  options.frame_bytes_max = frame_bytes_max_.load();
   absl::StatusOr<std::unique_ptr<Lane>> lane =
       Lane::Create(environment_, std::move(options), this);
   if (!lane.ok()) return lane.status();
@@ -323,6 +337,7 @@ void FramedLink::ComposeAcks() {
 }
 
 void FramedLink::ComposeLanes() {
+  if (hold_data_.load(std::memory_order_acquire)) return;
   const bool flush = flush_.exchange(false, std::memory_order_acq_rel);
   MutexLock lock(lanes_mutex_);
   // What was being sent is gone, so nothing points into these any more.

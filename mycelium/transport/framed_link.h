@@ -125,6 +125,7 @@ class FramedLink final : public Link,
   static constexpr uint64_t kRideBytes = 2 * 1024;
   static constexpr int64_t kAckDelayNs = 1'000'000;
   static constexpr size_t kPiecesMax = 32;
+  static constexpr size_t kLanesMax = 1024;
 
   struct OutLane {
     std::shared_ptr<Lane> lane;
@@ -210,6 +211,8 @@ class FramedLink final : public Link,
   absl::Status broken_;
 
   std::atomic<bool> up_{false};
+  std::atomic<bool> hold_data_{false};
+  std::atomic<uint64_t> frame_bytes_max_;  // That both sides accept.
   EventCount handled_event_;
 
   mutable Mutex lanes_mutex_;

@@ -138,14 +138,14 @@ absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
       fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
   if (bound < 0) return ErrnoStatus(bound, absl::StrCat("bind ", path));
   struct stat made;
-  const int64_t looked = sys.Lstat(path.c_str(), &made);
-  if (looked < 0) return ErrnoStatus(looked, absl::StrCat("look at ", path));
-  LocalListener listener(environment, *std::move(fd), path, made.st_ino);
-  const int64_t listening = sys.Listen(listener.fd(), kBacklog);
-  if (listening < 0) {
-    return ErrnoStatus(listening, absl::StrCat("listen at ", path));
+  int64_t result = sys.Lstat(path.c_str(), &made);
+  if (result >= 0) result = sys.Listen(fd->get(), kBacklog);
+  if (result < 0) {
+    // Here and not by a listener, which would wait for the lock that we hold.
+    sys.Unlink(path.c_str());
+    return ErrnoStatus(result, absl::StrCat("listen at ", path));
   }
-  return listener;
+  return LocalListener(environment, *std::move(fd), path, made.st_ino);
 }
 
 absl::StatusOr<Fd> AcceptLocal(Environment& environment,

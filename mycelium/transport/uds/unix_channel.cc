@@ -28,11 +28,7 @@ void UnixChannel::Start(Channel::Handler& handler) {
   handler_ = &handler;
   if (closed_.load(std::memory_order_relaxed)) return;
   if (!watched_) {
-    absl::Status watched;
-    {
-      MutexLock lock(events_mutex_);
-      watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
-    }
+    const absl::Status watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
     if (!watched.ok()) {
       End(watched);
       return;
@@ -48,15 +44,16 @@ void UnixChannel::PostOffer() {
   });
 }
 
-void UnixChannel::SetWantWritable(bool want) {
-  MutexLock lock(events_mutex_);
-  want_writable_ = want;
+void UnixChannel::Rewatch() {
+  // Whoever is last has seen what the others changed.
+  MutexLock lock(rewatch_mutex_);
   // A descriptor that is not watched any more is being closed.
   (void)loop_.Rewatch(fd_.get(), WantedEvents());
 }
 
 uint32_t UnixChannel::WantedEvents() const {
-  return (want_readable_ ? EPOLLIN : 0u) | (want_writable_ ? EPOLLOUT : 0u);
+  return (paused_ ? 0u : EPOLLIN) |
+         (want_writable_.load(std::memory_order_relaxed) ? EPOLLOUT : 0u);
 }
 
 absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
@@ -69,13 +66,17 @@ absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
                                     MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (sent == -EINTR);
   if (sent < 0 && sent != -EAGAIN) {
+    // So that the loop hears of it, whatever the reason, behind what the peer
+    // had sent.
+    environment_.sys.Shutdown(fd_.get());
     return ErrnoStatus(sent, "send");
   }
   const size_t taken = sent < 0 ? 0 : static_cast<size_t>(sent);
   size_t given = 0;
   for (const iovec& piece : pieces) given += piece.iov_len;
   if (taken < given) {
-    SetWantWritable(true);
+    want_writable_.store(true, std::memory_order_relaxed);
+    Rewatch();
   }
   return taken;
 }
@@ -83,14 +84,12 @@ absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
 void UnixChannel::SetPaused(bool paused) {
   if (paused_ == paused || closed_.load(std::memory_order_relaxed)) return;
   paused_ = paused;
-  {
-    MutexLock lock(events_mutex_);
-    want_readable_ = !paused;
-    if (watched_) {
-      (void)loop_.Rewatch(fd_.get(), WantedEvents());
-    } else {
-      watched_ = loop_.Watch(fd_.get(), WantedEvents(), *this).ok();
-    }
+  if (watched_) {
+    Rewatch();
+  } else if (absl::Status watched =
+                 loop_.Watch(fd_.get(), WantedEvents(), *this);
+             watched.ok()) {
+    watched_ = true;
   }
   if (!paused && begin_ != end_) PostOffer();
 }
@@ -106,7 +105,8 @@ void UnixChannel::Close() {
 
 void UnixChannel::OnReady(uint32_t events) {
   if ((events & EPOLLOUT) != 0) {
-    SetWantWritable(false);
+    want_writable_.store(false, std::memory_order_relaxed);
+    Rewatch();
     handler_->OnWritable();
   }
   if (closed_.load(std::memory_order_relaxed)) return;

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TRANSPORT_UDS_UNIX_CHANNEL_H_
 #define MYCELIUM_TRANSPORT_UDS_UNIX_CHANNEL_H_
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -48,8 +49,8 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   void Offer();
   void End(const absl::Status& status);
   bool MakeRoom();
-  void SetWantWritable(bool want);
-  uint32_t WantedEvents() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(events_mutex_);
+  uint32_t WantedEvents() const;
+  void Rewatch();  // Any thread.
   void PostOffer();
 
   Environment& environment_;
@@ -62,15 +63,13 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   // On the loop.
   Channel::Handler* handler_ = nullptr;
   bool watched_ = false;
-  bool paused_ = false;
   std::vector<std::byte> buffer_;
   size_t begin_ = 0;  // What was offered and not used starts here.
   size_t end_ = 0;
 
-  // What the descriptor is watched for: the sender and the loop both change it.
-  Mutex events_mutex_;
-  bool want_readable_ ABSL_GUARDED_BY(events_mutex_) = true;
-  bool want_writable_ ABSL_GUARDED_BY(events_mutex_) = false;
+  Mutex rewatch_mutex_;  // From looking at the two to telling the kernel.
+  std::atomic<bool> paused_{false};
+  std::atomic<bool> want_writable_{false};
   std::atomic<bool> closed_{false};
 };
 
