@@ -11,6 +11,9 @@ import sys
 
 from examples.host_monitor import monitor_run
 
+# Seven seconds of them.
+_SAMPLES = 70
+
 _TITLES = {
     "monolith.toml": "one process",
     "bundled.toml": "three processes",
@@ -21,12 +24,11 @@ def demonstrate(topology):
     print(f"\n== {topology}: {_TITLES[topology]}", flush=True)
     with monitor_run.MonitorRun(topology) as run:
         run.start_all()
-        print(run.wait_for("reporter", r"^sample "), flush=True)
+        print(run.wait_for_samples(1), flush=True)
         print(run.wait_for("detector", r"^detector: knows "), flush=True)
         print("-- loading the CPU", flush=True)
         print(run.find_anomaly(), flush=True)
-        after = run.position("reporter")
-        print(run.wait_for("reporter", r"^sample ", after), flush=True)
+        print(run.wait_for_samples(_SAMPLES), flush=True)
         run.stop_all()
         print("-- stopped; the ledger of both sides:")
         for link in run.links():

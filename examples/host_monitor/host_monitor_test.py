@@ -7,6 +7,8 @@ from examples.host_monitor import monitor_run
 
 # Twice as fast as users run it.
 FLAGS = ["--period=50ms", "--refresh=200ms"]
+# Enough for a ledger that loses count now and then to show it.
+SAMPLES = 100
 
 
 class HostMonitorTest(unittest.TestCase):
@@ -35,6 +37,7 @@ class HostMonitorTest(unittest.TestCase):
             run.start(["detector"])
             run.wait_for("detector", r"^detector: knows ")
             run.find_anomaly()
+            run.wait_for_samples(SAMPLES)
             run.stop_all()
 
             # The dead one took its counts along, so only these add up.
@@ -53,9 +56,9 @@ class HostMonitorTest(unittest.TestCase):
 
     def _run_to_the_end(self, run):
         run.start_all()
-        run.wait_for("reporter", r"^sample ")
         run.wait_for("detector", r"^detector: knows ")
         run.find_anomaly()
+        run.wait_for_samples(SAMPLES)
         run.stop_all()
         monitor_run.check_did_its_work(run)
 

@@ -2,7 +2,7 @@
 
     with MonitorRun("bundled.toml") as run:
         run.start_all()
-        run.wait_for("reporter", r"^sample ")
+        run.wait_for_samples(1)
         run.find_anomaly()
         run.stop_all()
         for link in run.links():
@@ -173,6 +173,20 @@ class MonitorRun:
                 + self.everything_said()
             )
         return line
+
+    def wait_for_samples(self, count):
+        """The reporter's line once it has shown so many samples."""
+        after = 0
+        while True:
+            line = self.wait_for("reporter", r"^sample \d+:", after)
+            if int(re.match(r"sample (\d+)", line).group(1)) >= count:
+                return line
+            after = self.position_behind("reporter", line)
+
+    def position_behind(self, service, line):
+        process = self._by_service[service]
+        with process.changed:
+            return process.lines.index(line) + 1
 
     def _find(self, process, pattern, after, timeout):
         expression = re.compile(pattern)
