@@ -75,7 +75,7 @@ class Connector final {
   const Callbacks callbacks_;
   std::unique_ptr<Handshake> handshake_;
   uint64_t timer_ = 0;
-  std::string peer_;  // Of the last handshake.
+  std::string peer_;           // Of the last handshake.
   TimeNs established_at_ = 0;  // 0: never.
   int failures_ = 0;
   std::string last_failure_;

@@ -40,12 +40,14 @@ namespace mycelium {
 class MessageBus final {
  public:
   // The bus of one service of a topology. Buses of services of one node, in one
-  // process, share the node: they exchange pointers. An empty `path` stands for
-  // the file that MYCELIUM_TOPOLOGY names.
+  // process, share the node: they exchange pointers, and the first one's
+  // options hold for all but `schema_digest`. An empty `path` stands for the
+  // file that MYCELIUM_TOPOLOGY names.
   //   INVALID_ARGUMENT     the file has errors; lists all of them
   //   NOT_FOUND            no such file, or the topology has no such service;
   //                        names the nearest
-  //   ALREADY_EXISTS       another process, or another bus here, is that one
+  //   ALREADY_EXISTS       another process listens as that node, or another
+  //                        bus of this process is that service
   //   FAILED_PRECONDITION  the file has changed since this process first
   //                        loaded it
   static absl::StatusOr<std::unique_ptr<MessageBus>> FromTopology(

@@ -203,12 +203,13 @@ void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
 }
 
 absl::Status NodeRuntime::Start() {
-  {
-    MutexLock lock(mutex_);
-    if (started_ || topology_ == nullptr) return absl::OkStatus();
-    started_ = true;
-  }
-  return StartTopology();
+  if (topology_ == nullptr) return absl::OkStatus();
+  // Held while it starts, so that a second service sees how that went.
+  MutexLock lock(start_mutex_);
+  if (started_) return absl::OkStatus();
+  const absl::Status status = StartTopology();
+  started_ = status.ok();
+  return status;
 }
 
 absl::Status NodeRuntime::StartTopology() {
@@ -457,7 +458,8 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   v1::Control control;
   v1::CanonicalText& text = *control.mutable_canonical_text();
   text.set_subscription(refused.subscription());
-  text.set_canonical_text(subscription->type().canonical_text);
+  text.set_canonical_text(
+      SendableCanonicalText(subscription->type().canonical_text));
   for (FramedLink* link : peers_->Links()) {
     if (link->peer() == peer) link->SendControl(control);
   }
@@ -537,7 +539,20 @@ void NodeRuntime::SpinAndSleep(EventCount& event,
   }
 }
 
+absl::Status NodeRuntime::CheckOutsideHandlers(absl::string_view call) const {
+  bool inside = loop_->InLoop();
+  for (const auto& subscription : dispatcher_->All()) {
+    inside = inside || subscription->IsHandledByThisThread();
+  }
+  if (!inside) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      call, " was called from a handler, which it would wait for"));
+}
+
 absl::Status NodeRuntime::Flush(TimeNs deadline) {
+  if (absl::Status outside = CheckOutsideHandlers("Flush()"); !outside.ok()) {
+    return outside;
+  }
   // Lanes of links, and of subscriptions of this process.
   std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> goals;
   for (FramedLink* link : peers_->Links()) {
@@ -557,10 +572,6 @@ absl::Status NodeRuntime::Flush(TimeNs deadline) {
           return lane.released() >= goal || lane.closed();
         },
         deadline);
-    if (outcome == Outcome::kWouldDeadlock) {
-      return absl::FailedPreconditionError(
-          "Flush() was called from a handler, which it would wait for");
-    }
     if (outcome == Outcome::kDeadline) {
       return absl::DeadlineExceededError(
           absl::StrCat(lane->name(), ": not everything was handled in time"));
@@ -570,6 +581,12 @@ absl::Status NodeRuntime::Flush(TimeNs deadline) {
 }
 
 absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
+  if (deadline != 0) {
+    if (absl::Status outside = CheckOutsideHandlers("Shutdown()");
+        !outside.ok()) {
+      return outside;
+    }
+  }
   {
     MutexLock lock(mutex_);
     if (shut_down_) return absl::OkStatus();
@@ -610,6 +627,9 @@ std::vector<FlowReport> NodeRuntime::FlowReports() const {
   std::vector<FlowReport> reports = router_->Reports();
   for (const auto& subscription : dispatcher_->All()) {
     AddReports(*subscription, &reports);
+  }
+  for (const FlowReport& report : dispatcher_->DepartedReports(node_)) {
+    FoldReport(report, &reports);
   }
   MutexLock lock(mutex_);
   for (const auto& subscription : ended_subscriptions_) {

@@ -129,6 +129,7 @@ class NodeRuntime final : public RoomWaiter {
   void OnLoop(absl::FunctionRef<void()> task);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
+  absl::Status CheckOutsideHandlers(absl::string_view call) const;
   absl::Status CheckOpen() const;
   absl::Status Unmatched(const Origin& origin) const;
   void SetRefusal(const Subscription& subscription, const absl::Status& status);
@@ -155,8 +156,10 @@ class NodeRuntime final : public RoomWaiter {
   std::map<uint64_t, std::unique_ptr<Listener>> listeners_;  // On the loop.
   uint64_t next_listener_ = 1;                               // On the loop.
 
+  Mutex start_mutex_;
+  bool started_ ABSL_GUARDED_BY(start_mutex_) = false;
+
   mutable Mutex mutex_;
-  bool started_ ABSL_GUARDED_BY(mutex_) = false;
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::optional<Digest>> services_
       ABSL_GUARDED_BY(mutex_);

@@ -74,8 +74,9 @@ class PublisherBase {
 //                        under `block`, for the whole publish_timeout. From
 //                        inside a handler that is what happens at once where
 //                        only the calling thread could make room.
-//   UNAVAILABLE          PublisherTo(): the service is not connected, or has no
-//                        such subscription
+//   UNAVAILABLE          a lane is full and its subscriber out of reach; or,
+//                        for PublisherTo(), the service is not connected or
+//                        has no such subscription
 //   INVALID_ARGUMENT     larger than frame_bytes_max
 //   FAILED_PRECONDITION  the types differ, or the bus was shut down
 // Inline handlers of this process run inside Publish(), on this thread.

@@ -21,7 +21,7 @@ FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
   const bool has_time = (header.flags & kFramePublishTime) != 0;
   const size_t before_payload = sizeof header +
                                 (has_time ? kPublishTimeBytes : 0) +
-                                header.extension_bytes;
+                                AlignedFrameBytes(header.extension_bytes);
   if (before_payload > frame_bytes) return FrameVerdict::kCorrupt;
   if (frame_bytes > bytes.size()) return FrameVerdict::kTruncated;
 

@@ -27,7 +27,7 @@ absl::Span<std::byte> EncodeFrame(const FrameFields& fields,
                                   absl::Span<std::byte> frame) {
   FrameHeader header;
   header.flags = fields.flags;
-  header.extension_bytes = static_cast<uint16_t>(ExtensionRoom(fields));
+  header.extension_bytes = static_cast<uint16_t>(fields.extension.size());
   header.lane_sequence = lane_sequence;
   header.digest_prefix = fields.digest_prefix;
   header.publisher_sequence = fields.publisher_sequence;

@@ -19,15 +19,17 @@ inline constexpr size_t kFrameAlignment = 8;
 // An encoded envelope. In a ring, `frame_bytes` is the commit word: it is
 // stored last, and a reader that finds 0 finds no frame yet.
 struct FrameHeader {
-  uint32_t frame_bytes;      // Of the whole frame, without what alignment adds.
-  uint16_t flags;            // Of FrameFlag.
-  uint16_t extension_bytes;  // A serialised EnvelopeExtension, padded to 8.
-  uint64_t lane_sequence;    // 1, 2, 3, … in each lane; 0 in padding.
-  uint64_t digest_prefix;    // First 8 bytes of the type's digest.
+  uint32_t frame_bytes;  // Of the whole frame, without what alignment adds.
+  uint16_t flags;        // Of FrameFlag.
+  uint16_t
+      extension_bytes;  // Of a serialised EnvelopeExtension, without padding.
+  uint64_t lane_sequence;       // 1, 2, 3, … in each lane; 0 in padding.
+  uint64_t digest_prefix;       // First 8 bytes of the type's digest.
   uint64_t publisher_sequence;  // 1, 2, 3, … of the publisher.
   uint32_t publisher_id;        // As declared by PublisherDeclare.
   uint32_t reserved;            // Zero.
-  // Then: publish time (8 bytes, if kFramePublishTime), extension, payload.
+  // Then: publish time (8 bytes, if kFramePublishTime), the extension with
+  // zeros up to a multiple of 8, payload.
 };
 static_assert(sizeof(FrameHeader) == 40);
 static_assert(offsetof(FrameHeader, frame_bytes) == 0);

@@ -9,6 +9,12 @@
 #include "mycelium/codec/frame_encoder.h"
 
 namespace mycelium {
+namespace {
+
+// How many ended subscriptions are remembered whose last messages may come.
+constexpr size_t kDepartedMax = 4096;
+
+}  // namespace
 
 using FrameOutcome = LinkHandler::FrameOutcome;
 
@@ -20,7 +26,50 @@ void Dispatcher::Add(std::shared_ptr<Subscription> subscription) {
 
 void Dispatcher::Remove(uint32_t subscription) {
   MutexLock lock(mutex_);
-  subscriptions_.erase(subscription);
+  const auto entry = subscriptions_.find(subscription);
+  if (entry == subscriptions_.end()) return;
+  Departed& departed = departed_[subscription];
+  departed.service = entry->second->options().service;
+  departed.name = entry->second->options().name;
+  subscriptions_.erase(entry);
+  if (departed_.size() <= kDepartedMax) return;
+  // Peers have long heard of the oldest; ids rise.
+  for (auto old = departed_.begin(); old != departed_.end(); ++old) {
+    if (!old->second.flows.empty()) continue;
+    departed_.erase(old);
+    return;
+  }
+}
+
+std::shared_ptr<FlowCounters> Dispatcher::DepartedFlow(uint32_t subscription,
+                                                       const Origin& origin) {
+  MutexLock lock(mutex_);
+  const auto entry = departed_.find(subscription);
+  if (entry == departed_.end()) return nullptr;
+  std::shared_ptr<FlowCounters>& flow = entry->second.flows[&origin];
+  if (flow == nullptr) flow = std::make_shared<FlowCounters>();
+  return flow;
+}
+
+std::vector<FlowReport> Dispatcher::DepartedReports(
+    const std::string& node) const {
+  MutexLock lock(mutex_);
+  std::vector<FlowReport> reports;
+  for (const auto& [id, departed] : departed_) {
+    for (const auto& [origin, flow] : departed.flows) {
+      FlowReport report;
+      report.topic = origin->topic;
+      report.publisher_node = origin->node;
+      report.publisher_service = origin->service;
+      report.subscriber_node = node;
+      report.subscriber_service = departed.service;
+      report.subscription_name = departed.name;
+      report.transport = origin->transport;
+      report.ledger = flow->Read();
+      FoldReport(report, &reports);
+    }
+  }
+  return reports;
 }
 
 std::shared_ptr<Subscription> Dispatcher::Find(uint32_t subscription) const {
@@ -89,8 +138,8 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
         match.subscription->options().topic, "\"; its messages are ignored"));
   }
   match.flow = match.subscription == nullptr
-                   ? nullptr
-                   : match.subscription->FlowFrom(*publisher.origin).get();
+                   ? DepartedFlow(match.id, *publisher.origin)
+                   : match.subscription->FlowFrom(*publisher.origin);
   match.lane = matched.lane();
   match.from_sequence = matched.from_sequence();
   match.until_sequence = std::numeric_limits<uint64_t>::max();
@@ -164,9 +213,10 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   if (feed == inbox.feeds.end()) return FrameOutcome::kCorrupt;
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
-    if (match.subscription == nullptr) return FrameOutcome::kHandled;
-    if (match.subscription->closed()) {
-      match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+    if (match.subscription == nullptr || match.subscription->closed()) {
+      if (match.flow != nullptr) {
+        match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+      }
       return FrameOutcome::kHandled;
     }
     if (!feed->second->Put(*publisher.origin, frame, end)) {
@@ -182,6 +232,11 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                                        Publisher& publisher, uint32_t lane,
                                        const FrameView& frame, uint64_t end) {
   const uint64_t sequence = frame.header.lane_sequence;
+  if (inbox.spills == nullptr) {
+    inbox.spills = std::make_shared<SpillTracker>(link);
+  }
+  SpillTracker& spills = *inbox.spills;
+  SpillTracker::Frame tracked(spills, lane, end);
   size_t next = inbox.partial_end == end ? inbox.partial_count : 0;
   bool over = false;
   for (; next < publisher.matches.size(); ++next) {
@@ -191,9 +246,10 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
         sequence >= match.until_sequence) {
       continue;
     }
-    if (!DeliverTo(link, match, *publisher.origin, frame)) {
+    if (!DeliverTo(link, spills, match, *publisher.origin, frame)) {
       inbox.partial_end = end;
       inbox.partial_count = next;
+      tracked.Postpone();
       return FrameOutcome::kNotNow;
     }
   }
@@ -206,12 +262,17 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                                  }),
                   matches.end());
   }
-  return FrameOutcome::kHandled;
+  return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
 }
 
-bool Dispatcher::DeliverTo(Link& link, const Match& match, const Origin& origin,
-                           const FrameView& frame) {
-  if (match.subscription == nullptr) return true;
+bool Dispatcher::DeliverTo(Link& link, SpillTracker& spills, const Match& match,
+                           const Origin& origin, const FrameView& frame) {
+  if (match.subscription == nullptr) {
+    if (match.flow != nullptr) {
+      match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+    }
+    return true;
+  }
   // A handler may unsubscribe itself: keep it alive until it returns.
   const std::shared_ptr<Subscription> subscription = match.subscription;
   switch (subscription->gate().TryEnter()) {
@@ -219,7 +280,7 @@ bool Dispatcher::DeliverTo(Link& link, const Match& match, const Origin& origin,
       match.flow->CountDropped(DropReason::kSubscriberGone, 1);
       return true;
     case Gate::Entry::kBusy:
-      return Spill(link, *subscription, origin, frame);
+      return Spill(link, spills, *subscription, origin, frame);
     case Gate::Entry::kEntered:
       subscription->Run(*match.flow,
                         Payload::Bytes(subscription->type(), frame.payload),
@@ -230,8 +291,9 @@ bool Dispatcher::DeliverTo(Link& link, const Match& match, const Origin& origin,
   return true;
 }
 
-bool Dispatcher::Spill(Link& link, Subscription& subscription,
-                       const Origin& origin, const FrameView& frame) {
+bool Dispatcher::Spill(Link& link, SpillTracker& spills,
+                       Subscription& subscription, const Origin& origin,
+                       const FrameView& frame) {
   FrameFields fields;
   fields.digest_prefix = OriginWord(origin);
   fields.publisher_sequence = frame.header.publisher_sequence;
@@ -253,8 +315,9 @@ bool Dispatcher::Spill(Link& link, Subscription& subscription,
                                                   1);
       return true;
   }
-  const absl::Span<std::byte> payload = EncodeFrame(
-      fields, subscription.lane().next_sequence(), frame.payload.size(), room);
+  // The sequence is of no use here: the field says who waits for the frame.
+  const absl::Span<std::byte> payload =
+      EncodeFrame(fields, spills.AddSpill(), frame.payload.size(), room);
   if (!payload.empty()) {
     std::memcpy(payload.data(), frame.payload.data(), payload.size());
   }
@@ -267,6 +330,7 @@ void Dispatcher::RemoveLink(Link& link) {
   const auto inbox = inboxes_.find(&link);
   if (inbox == inboxes_.end()) return;
   for (auto& [lane, feed] : inbox->second.feeds) feed->End();
+  if (inbox->second.spills != nullptr) inbox->second.spills->End();
   inboxes_.erase(inbox);
 }
 

@@ -12,6 +12,8 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/message/message_info.h"
+#include "mycelium/routing/flow_report.h"
+#include "mycelium/routing/spill_tracker.h"
 #include "mycelium/routing/staging_feed.h"
 #include "mycelium/routing/subscription.h"
 #include "mycelium/transport/link.h"
@@ -35,6 +37,10 @@ class Dispatcher final {
   void Remove(uint32_t subscription);
   std::shared_ptr<Subscription> Find(uint32_t subscription) const;
   std::vector<std::shared_ptr<Subscription>> All() const;
+
+  // What was dropped because it came after its subscription had ended and been
+  // forgotten. `node` is ours.
+  std::vector<FlowReport> DepartedReports(const std::string& node) const;
 
   // The one object for everybody who publishes as `origin`. Lives as long as
   // the dispatcher.
@@ -61,10 +67,17 @@ class Dispatcher final {
   struct Match {
     uint32_t id;
     std::shared_ptr<Subscription> subscription;  // Null: it was gone already.
-    FlowCounters* flow;                          // Of `subscription`.
+    std::shared_ptr<FlowCounters> flow;          // Null: there never was one.
     uint32_t lane;
     uint64_t from_sequence;
     uint64_t until_sequence;
+  };
+  // A subscription that ended. Peers that have not heard of it yet may still
+  // match it, and count what they send for it as accepted.
+  struct Departed {
+    std::string service;
+    std::string name;
+    std::map<const Origin*, std::shared_ptr<FlowCounters>> flows;
   };
   struct Publisher {
     const Origin* origin = nullptr;
@@ -73,6 +86,7 @@ class Dispatcher final {
   struct Inbox {
     absl::flat_hash_map<uint32_t, Publisher> publishers;
     std::map<uint32_t, std::shared_ptr<StagingFeed>> feeds;
+    std::shared_ptr<SpillTracker> spills;
     // How many matches have the frame that ends here, when the next one could
     // not take it.
     uint64_t partial_end = 0;
@@ -82,15 +96,18 @@ class Dispatcher final {
   LinkHandler::FrameOutcome DeliverInline(Link& link, Inbox& inbox,
                                           Publisher& publisher, uint32_t lane,
                                           const FrameView& frame, uint64_t end);
-  bool DeliverTo(Link& link, const Match& match, const Origin& origin,
-                 const FrameView& frame);
-  bool Spill(Link& link, Subscription& subscription, const Origin& origin,
-             const FrameView& frame);
+  bool DeliverTo(Link& link, SpillTracker& spills, const Match& match,
+                 const Origin& origin, const FrameView& frame);
+  bool Spill(Link& link, SpillTracker& spills, Subscription& subscription,
+             const Origin& origin, const FrameView& frame);
+  std::shared_ptr<FlowCounters> DepartedFlow(uint32_t subscription,
+                                             const Origin& origin);
 
   Environment& environment_;
   mutable Mutex mutex_;
   std::map<uint32_t, std::shared_ptr<Subscription>> subscriptions_
       ABSL_GUARDED_BY(mutex_);
+  std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::unique_ptr<Origin>> origins_
       ABSL_GUARDED_BY(mutex_);
   std::map<const Link*, Inbox> inboxes_;  // On the loop.

@@ -10,14 +10,6 @@
 namespace mycelium {
 namespace {
 
-// A canonical text that is longer is not sent; the difference stays unnamed.
-constexpr size_t kExplanationBytesMax = 256 * 1024;
-
-std::string Sendable(const std::string& canonical_text) {
-  return canonical_text.size() <= kExplanationBytesMax ? canonical_text
-                                                       : std::string();
-}
-
 bool Wants(const Origin& origin, absl::string_view service) {
   return origin.target_service.empty() || origin.target_service == service;
 }
@@ -402,7 +394,8 @@ void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
   v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
   refused.set_subscription(remote.subscribe.subscription());
   refused.set_type_digest(std::string(publisher.type->digest.bytes()));
-  refused.set_canonical_text(Sendable(publisher.type->canonical_text));
+  refused.set_canonical_text(
+      SendableCanonicalText(publisher.type->canonical_text));
   remote.link->SendControl(control);
   deferred->push_back([this, status = publisher.refusals.back()] {
     callbacks_.on_refusal(status);

@@ -37,7 +37,8 @@ namespace mycelium {
 // Ownership: borrows links and origins; shares publishers and subscriptions.
 class Router final {
  public:
-  // What the owner is told. Called with no lock held.
+  // What the owner is asked and told. `settings` is called with the router
+  // locked, the others are not.
   struct Callbacks {
     // Settings of messages of that origin to that node and service.
     std::function<RouteSettings(const Origin& origin, const std::string& node,

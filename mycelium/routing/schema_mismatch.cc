@@ -37,6 +37,11 @@ absl::Status SchemaMismatchError(absl::string_view topic,
   return status;
 }
 
+std::string SendableCanonicalText(const std::string& canonical_text) {
+  return canonical_text.size() <= kExplanationBytesMax ? canonical_text
+                                                       : std::string();
+}
+
 std::optional<v1::SchemaMismatch> SchemaMismatchOf(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(kTypeUrl);
   v1::SchemaMismatch mismatch;

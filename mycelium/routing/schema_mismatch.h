@@ -21,6 +21,11 @@ absl::Status SchemaMismatchError(absl::string_view topic,
                                  absl::string_view remote_text,
                                  absl::string_view remote_node);
 
+// What is sent to explain a refusal: the text, or nothing if it is longer than
+// kExplanationBytesMax, in which case the difference stays unnamed.
+inline constexpr size_t kExplanationBytesMax = 256 * 1024;
+std::string SendableCanonicalText(const std::string& canonical_text);
+
 // The payload of such a status, if it is one.
 std::optional<v1::SchemaMismatch> SchemaMismatchOf(const absl::Status& status);
 

@@ -134,6 +134,10 @@ void Subscription::DropSpilled() {
 
 void Subscription::FinishSpilled(const FrameView& frame) {
   DestroyObject(frame);
+  // A frame of a link; the publishers of this node have other ids.
+  if (frame.header.publisher_id == 0) {
+    SpillTracker::FinishSpill(frame.header.lane_sequence);
+  }
   spill_reader_->Release();
   lane_->NotifyReleased();
   // Pairs with the exchange in CallWhenRoom(): whichever comes second sees what

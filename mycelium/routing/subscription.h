@@ -20,6 +20,7 @@
 #include "mycelium/message/payload.h"
 #include "mycelium/routing/inbound_queue.h"
 #include "mycelium/routing/local_frame.h"
+#include "mycelium/routing/spill_tracker.h"
 #include "mycelium/topology/settings.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/lane/ledger.h"
@@ -97,6 +98,12 @@ class Subscription final : public Lane::Doorbell,
   // handler, or it is the one that takes from the queue.
   bool IsConsumedByThisThread() const {
     return gate_.IsInside() || IsConsumer();
+  }
+
+  // Whether the calling thread is inside this subscription's handler, or is the
+  // one that runs it again and again.
+  bool IsHandledByThisThread() const {
+    return gate_.IsInside() || (handler_ != nullptr && IsConsumer());
   }
 
   bool IsConsumer() const {

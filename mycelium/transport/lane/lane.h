@@ -43,7 +43,8 @@ namespace mycelium {
 //   lane.Ring();
 class Lane final {
  public:
-  // Told, with no lock held, that frames were committed.
+  // Told that frames were committed. The lane is not locked, but a publisher
+  // is: what is called from here must not publish or change routes.
   class Doorbell {
    public:
     virtual ~Doorbell() = default;

@@ -122,7 +122,8 @@ LocalListener::~LocalListener() {
 }
 
 absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
-                                          const std::string& path) {
+                                          const std::string& path,
+                                          mode_t mode) {
   absl::StatusOr<sockaddr_un> address = AddressOf(path);
   if (!address.ok()) return address.status();
   absl::StatusOr<Fd> lock = LockDirectory(environment, DirectoryOf(path));
@@ -137,6 +138,8 @@ absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
   const int64_t bound = sys.Bind(
       fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
   if (bound < 0) return ErrnoStatus(bound, absl::StrCat("bind ", path));
+  const int64_t allowed = sys.Chmod(path.c_str(), mode);
+  if (allowed < 0) return ErrnoStatus(allowed, absl::StrCat("chmod ", path));
   struct stat made;
   int64_t result = sys.Lstat(path.c_str(), &made);
   if (result >= 0) result = sys.Listen(fd->get(), kBacklog);

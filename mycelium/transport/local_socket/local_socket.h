@@ -31,7 +31,8 @@ class LocalListener final {
 
  private:
   friend absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
-                                                   const std::string& path);
+                                                   const std::string& path,
+                                                   mode_t mode);
   LocalListener(Environment& environment, Fd fd, std::string path,
                 uint64_t inode)
       : environment_(environment),
@@ -50,8 +51,10 @@ class LocalListener final {
 // two that start at once, one wins: they take turns by a lock on the directory.
 //   ALREADY_EXISTS     somebody listens there, or it is no socket
 //   INVALID_ARGUMENT   the path is empty or too long
+// `mode`: permissions of the path; who may write to it may connect.
 absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
-                                          const std::string& path);
+                                          const std::string& path,
+                                          mode_t mode = 0600);
 
 // Takes the next waiting connection; an invalid Fd if there is none.
 // RESOURCE_EXHAUSTED: out of descriptors or memory; it waits on.

@@ -78,7 +78,8 @@ class UnixTransport::UnixListener final : public Listener,
 
 absl::StatusOr<std::unique_ptr<Listener>> UnixTransport::Listen(
     const std::string& address, AcceptCallback on_accept) {
-  absl::StatusOr<LocalListener> socket = ListenLocal(environment_, address);
+  absl::StatusOr<LocalListener> socket = ListenLocal(
+      environment_, address, options_.allow_uids.empty() ? 0600 : 0666);
   if (!socket.ok()) return socket.status();
   auto listener = std::make_unique<UnixListener>(*this, *std::move(socket),
                                                  std::move(on_accept));

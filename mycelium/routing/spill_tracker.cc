@@ -1,0 +1,53 @@
+#include "mycelium/routing/spill_tracker.h"
+
+namespace mycelium {
+namespace {
+
+// What a spill queue keeps: a share of the tracker, by address.
+using Share = std::shared_ptr<SpillTracker>;
+
+}  // namespace
+
+SpillTracker::Frame::Frame(SpillTracker& tracker, uint32_t lane, uint64_t end)
+    : tracker_(tracker), lane_(lane), end_(end) {
+  // Where others wait, this one must not be reported before them.
+  tracker_.is_tracked_ =
+      tracker_.unfinished_.load(std::memory_order_acquire) > 0;
+  if (tracker_.is_tracked_) tracker_.unfinished_.fetch_add(1);
+}
+
+SpillTracker::Frame::~Frame() {
+  if (!tracker_.is_tracked_) return;
+  tracker_.is_tracked_ = false;
+  if (!postponed_) {
+    MutexLock lock(tracker_.mutex_);
+    tracker_.lane_ = lane_;
+    tracker_.end_ = end_;
+  }
+  tracker_.FinishOne();
+}
+
+uint64_t SpillTracker::AddSpill() {
+  // One for the frame in the queue and one for its delivery to the others.
+  unfinished_.fetch_add(is_tracked_ ? 1 : 2);
+  is_tracked_ = true;
+  return reinterpret_cast<uint64_t>(new Share(shared_from_this()));
+}
+
+void SpillTracker::FinishSpill(uint64_t word) {
+  const std::unique_ptr<Share> share(reinterpret_cast<Share*>(word));
+  (*share)->FinishOne();
+}
+
+void SpillTracker::FinishOne() {
+  MutexLock lock(mutex_);
+  if (unfinished_.fetch_sub(1) != 1 || link_ == nullptr) return;
+  link_->NoteHandled(lane_, end_);
+}
+
+void SpillTracker::End() {
+  MutexLock lock(mutex_);
+  link_ = nullptr;
+}
+
+}  // namespace mycelium
