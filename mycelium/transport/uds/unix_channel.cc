@@ -44,6 +44,13 @@ void UnixChannel::PostOffer() {
   });
 }
 
+void UnixChannel::Rewatch() {
+  // Whoever is last has seen what the others changed.
+  MutexLock lock(rewatch_mutex_);
+  // A descriptor that is not watched any more is being closed.
+  (void)loop_.Rewatch(fd_.get(), WantedEvents());
+}
+
 uint32_t UnixChannel::WantedEvents() const {
   return (paused_ ? 0u : EPOLLIN) |
          (want_writable_.load(std::memory_order_relaxed) ? EPOLLOUT : 0u);
@@ -69,8 +76,7 @@ absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
   for (const iovec& piece : pieces) given += piece.iov_len;
   if (taken < given) {
     want_writable_.store(true, std::memory_order_relaxed);
-    // A descriptor that is not watched any more is being closed.
-    (void)loop_.Rewatch(fd_.get(), WantedEvents());
+    Rewatch();
   }
   return taken;
 }
@@ -79,7 +85,7 @@ void UnixChannel::SetPaused(bool paused) {
   if (paused_ == paused || closed_.load(std::memory_order_relaxed)) return;
   paused_ = paused;
   if (watched_) {
-    (void)loop_.Rewatch(fd_.get(), WantedEvents());
+    Rewatch();
   } else if (absl::Status watched =
                  loop_.Watch(fd_.get(), WantedEvents(), *this);
              watched.ok()) {
@@ -100,7 +106,7 @@ void UnixChannel::Close() {
 void UnixChannel::OnReady(uint32_t events) {
   if ((events & EPOLLOUT) != 0) {
     want_writable_.store(false, std::memory_order_relaxed);
-    (void)loop_.Rewatch(fd_.get(), WantedEvents());
+    Rewatch();
     handler_->OnWritable();
   }
   if (closed_.load(std::memory_order_relaxed)) return;

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TRANSPORT_UDS_UNIX_CHANNEL_H_
 #define MYCELIUM_TRANSPORT_UDS_UNIX_CHANNEL_H_
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/fd.h"
+#include "mycelium/base/mutex.h"
 #include "mycelium/transport/channel.h"
 #include "mycelium/transport/local_socket/local_socket.h"
 
@@ -48,6 +50,7 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   void End(const absl::Status& status);
   bool MakeRoom();
   uint32_t WantedEvents() const;
+  void Rewatch();  // Any thread.
   void PostOffer();
 
   Environment& environment_;
@@ -60,11 +63,12 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   // On the loop.
   Channel::Handler* handler_ = nullptr;
   bool watched_ = false;
-  bool paused_ = false;
   std::vector<std::byte> buffer_;
   size_t begin_ = 0;  // What was offered and not used starts here.
   size_t end_ = 0;
 
+  Mutex rewatch_mutex_;  // From looking at the two to telling the kernel.
+  std::atomic<bool> paused_{false};
   std::atomic<bool> want_writable_{false};
   std::atomic<bool> closed_{false};
 };
