@@ -1,0 +1,210 @@
+#include "mycelium/base/event_loop.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace mycelium {
+namespace {
+
+using Ran = EventLoop::Ran;
+
+class DrivenClock final : public Clock {
+ public:
+  TimeNs NowNs() override { return now; }
+  int64_t WallNs() override { return now; }
+  TimeNs now = 1000;
+};
+
+// Does not sleep: where nothing is ready, time jumps to the deadline.
+class DrivenWaiter final : public Waiter {
+ public:
+  explicit DrivenWaiter(DrivenClock& clock) : clock_(clock) {}
+  void WaitWord(const std::atomic<uint32_t>&, uint32_t, TimeNs) override {}
+  void WakeWord(const std::atomic<uint32_t>&) override {}
+  int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
+                    TimeNs deadline) override {
+    deadlines.push_back(deadline);
+    const int64_t ready =
+        Sys::Real().EpollWait(epoll_fd, events, events_max, 0);
+    if (ready == 0 && deadline != kNever && deadline > clock_.now) {
+      clock_.now = deadline;
+    }
+    return ready;
+  }
+  std::vector<TimeNs> deadlines;
+
+ private:
+  DrivenClock& clock_;
+};
+
+// A descriptor that is readable, and counts how often the loop said so.
+class Readable final : public EventLoop::Handler {
+ public:
+  Readable() {
+    EXPECT_EQ(pipe(fds_), 0);
+    EXPECT_EQ(write(fds_[1], "x", 1), 1);
+  }
+  ~Readable() override {
+    close(fds_[0]);
+    close(fds_[1]);
+  }
+  void OnReady(uint32_t events) override {
+    EXPECT_NE(events & EPOLLIN, 0u);
+    ++calls;
+    if (on_ready != nullptr) on_ready();
+  }
+  bool Poll() override {
+    ++polls;
+    return polls >= found_at_poll;
+  }
+  int fd() const { return fds_[0]; }
+  std::function<void()> on_ready;
+  int calls = 0;
+  int polls = 0;
+  int found_at_poll = 1 << 30;
+
+ private:
+  int fds_[2];
+};
+
+class EventLoopTest : public ::testing::Test {
+ protected:
+  DrivenClock clock_;
+  DrivenWaiter waiter_{clock_};
+  Environment environment_{Sys::Real(), clock_, waiter_};
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
+  std::string log_;
+};
+
+TEST_F(EventLoopTest, TimersRunInOrderOfTimeAndThenOfAge) {
+  loop_->RunAt(3000, [&] { log_ += "c"; });
+  loop_->RunAt(2000, [&] { log_ += "a"; });
+  loop_->RunAt(2000, [&] { log_ += "b"; });
+  EXPECT_EQ(loop_->RunOnce(1500, 0), Ran::kNothing);
+  EXPECT_EQ(log_, "");
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(log_, "ab");
+  EXPECT_EQ(clock_.now, 2000);
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(log_, "abc");
+}
+
+TEST_F(EventLoopTest, CancelledTimerDoesNotRun) {
+  const uint64_t first = loop_->RunAt(2000, [&] { log_ += "a"; });
+  uint64_t second = 0;
+  loop_->RunAt(2000, [&] {
+    log_ += "b";
+    loop_->Cancel(second);
+  });
+  second = loop_->RunAt(2000, [&] { log_ += "c"; });
+  loop_->RunAt(2500, [&] { log_ += "d"; });
+  EXPECT_NE(first, 0u);
+  loop_->Cancel(first);
+  loop_->Cancel(first);
+  loop_->Cancel(0);
+  loop_->Cancel(4711);
+  while (clock_.now < 2500) loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(log_, "bd");
+}
+
+TEST_F(EventLoopTest, CancellingTheFirstTimerWaitsForTheNext) {
+  const uint64_t first = loop_->RunAt(2000, [] {});
+  loop_->RunAt(9000, [&] { log_ += "x"; });
+  loop_->Cancel(first);
+  loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(waiter_.deadlines.back(), 9000);
+  EXPECT_EQ(log_, "x");
+}
+
+TEST_F(EventLoopTest, PostedTasksRunInOrderAndTheirOwnPostsLater) {
+  loop_->Post([&] {
+    log_ += "a";
+    loop_->Post([&] { log_ += "c"; });
+  });
+  loop_->Post([&] { log_ += "b"; });
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(log_, "abc");
+}
+
+TEST_F(EventLoopTest, LoopWithoutWorkWaitsUntilTheDeadline) {
+  EXPECT_EQ(loop_->RunOnce(5000, 0), Ran::kNothing);
+  EXPECT_EQ(clock_.now, 5000);
+}
+
+TEST_F(EventLoopTest, HandlerThatAnEarlierOneUnwatchedIsNotCalled) {
+  Readable a, b;
+  a.on_ready = [&] { loop_->Unwatch(b.fd()); };
+  b.on_ready = [&] { loop_->Unwatch(a.fd()); };
+  ASSERT_TRUE(loop_->Watch(a.fd(), EPOLLIN, a).ok());
+  ASSERT_TRUE(loop_->Watch(b.fd(), EPOLLIN, b).ok());
+  EXPECT_EQ(loop_->RunOnce(0, 0), Ran::kSomething);
+  EXPECT_EQ(a.calls + b.calls, 1) << "both were ready in one batch";
+}
+
+TEST_F(EventLoopTest, RewatchedDescriptorIsToldOnlyOfWhatIsWanted) {
+  Readable a;
+  ASSERT_TRUE(loop_->Watch(a.fd(), EPOLLIN, a).ok());
+  ASSERT_TRUE(loop_->Rewatch(a.fd(), 0).ok());
+  loop_->RunOnce(0, 0);
+  EXPECT_EQ(a.calls, 0);
+  ASSERT_TRUE(loop_->Rewatch(a.fd(), EPOLLIN).ok());
+  loop_->RunOnce(0, 0);
+  EXPECT_EQ(a.calls, 1);
+  loop_->Unwatch(a.fd());
+  loop_->Unwatch(a.fd());
+  EXPECT_FALSE(loop_->Rewatch(a.fd(), EPOLLIN).ok());
+}
+
+TEST_F(EventLoopTest, SpinningLooksAtHandlersUntilOneFindsWork) {
+  Readable a;
+  a.found_at_poll = 5;
+  ASSERT_TRUE(loop_->Watch(a.fd(), 0, a).ok());
+  EXPECT_EQ(loop_->RunOnce(kNever, kNever), Ran::kSomething);
+  EXPECT_EQ(a.polls, 5);
+}
+
+TEST_F(EventLoopTest, OnlyTheRunningThreadIsInTheLoop) {
+  EXPECT_FALSE(loop_->InLoop());
+  loop_->Post([&] {
+    EXPECT_TRUE(loop_->InLoop());
+    std::thread([&] {
+      EXPECT_FALSE(loop_->InLoop());
+      EXPECT_EQ(loop_->RunOnce(0, 0), Ran::kOtherThread);
+    }).join();
+  });
+  EXPECT_EQ(loop_->RunOnce(0, 0), Ran::kSomething);
+  EXPECT_FALSE(loop_->InLoop());
+}
+
+TEST(EventLoopConcurrentTest, NoPostIsLeftToASleepingLoop) {
+  // Each post waits for the one before, so that a lost wake-up stops the test.
+  constexpr int kPosts = 20'000;
+  Environment& environment = Environment::Real();
+  auto loop = *EventLoop::Create(environment);
+  std::atomic<int> ran{0};
+  std::thread posting([&] {
+    for (int i = 0; i < kPosts; ++i) {
+      if (i % 2 == 0) {
+        loop->Post([&] { ++ran; });
+      } else {
+        loop->RunAt(environment.clock.NowNs(), [&] { ++ran; });
+      }
+      while (ran.load() <= i) std::this_thread::yield();
+    }
+  });
+  const TimeNs deadline = environment.clock.NowNs() + 20'000'000'000;
+  while (ran < kPosts && environment.clock.NowNs() < deadline) {
+    loop->RunOnce(deadline, 0);
+  }
+  EXPECT_EQ(ran, kPosts);
+  posting.join();
+}
+
+}  // namespace
+}  // namespace mycelium

@@ -1,0 +1,136 @@
+#include "mycelium/base/sys.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <map>
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "mycelium/base/fd.h"
+#include "mycelium/base/mapping.h"
+
+namespace mycelium {
+namespace {
+
+using ::absl::StatusCode;
+
+class CountingSys final : public Sys {
+ public:
+  int64_t Close(int fd) override {
+    ++closes;
+    return Sys::Close(fd);
+  }
+  void* Map(size_t bytes, int protection, int flags, int fd,
+            int64_t* error) override {
+    if (!refuse_maps) return Sys::Map(bytes, protection, flags, fd, error);
+    *error = -ENOMEM;
+    return nullptr;
+  }
+  int64_t Unmap(void* address, size_t bytes) override {
+    ++unmaps;
+    return Sys::Unmap(address, bytes);
+  }
+  int closes = 0;
+  int unmaps = 0;
+  bool refuse_maps = false;
+};
+
+TEST(ErrnoStatusTest, EachErrnoHasItsCode) {
+  const std::map<int, StatusCode> codes = {
+      {ENOENT, StatusCode::kUnavailable},
+      {ECONNREFUSED, StatusCode::kUnavailable},
+      {ECONNRESET, StatusCode::kUnavailable},
+      {EPIPE, StatusCode::kUnavailable},
+      {ENOTCONN, StatusCode::kUnavailable},
+      {EHOSTUNREACH, StatusCode::kUnavailable},
+      {ENETUNREACH, StatusCode::kUnavailable},
+      {EACCES, StatusCode::kPermissionDenied},
+      {EPERM, StatusCode::kPermissionDenied},
+      {EEXIST, StatusCode::kAlreadyExists},
+      {EADDRINUSE, StatusCode::kAlreadyExists},
+      {EMFILE, StatusCode::kResourceExhausted},
+      {ENFILE, StatusCode::kResourceExhausted},
+      {ENOMEM, StatusCode::kResourceExhausted},
+      {ENOBUFS, StatusCode::kResourceExhausted},
+      {ENOSPC, StatusCode::kResourceExhausted},
+      {EAGAIN, StatusCode::kResourceExhausted},
+      {EINVAL, StatusCode::kInvalidArgument},
+      {ENAMETOOLONG, StatusCode::kInvalidArgument},
+      {EISDIR, StatusCode::kInvalidArgument},
+      {ENOTDIR, StatusCode::kInvalidArgument},
+      {ELOOP, StatusCode::kInvalidArgument},
+      {ETIMEDOUT, StatusCode::kDeadlineExceeded},
+      {EBADF, StatusCode::kInternal},
+      {EIO, StatusCode::kInternal},
+  };
+  for (const auto& [error, code] : codes) {
+    EXPECT_EQ(ErrnoStatus(-error, "call").code(), code) << error;
+  }
+}
+
+TEST(ErrnoStatusTest, MessageNamesTheCallAndTheReason) {
+  EXPECT_EQ(ErrnoStatus(-ENOENT, "connect /run/x.sock").message(),
+            "connect /run/x.sock: No such file or directory");
+}
+
+TEST(SysTest, FailedCallReturnsTheNegatedErrno) {
+  EXPECT_EQ(Sys::Real().Open("/no/such/file", O_RDONLY, 0), -ENOENT);
+  EXPECT_EQ(Sys::Real().Close(-1), -EBADF);
+}
+
+TEST(SysTest, FutexWaitEndsWithoutSleepingIfTheWordDiffers) {
+  std::atomic<uint32_t> word{7};
+  EXPECT_EQ(Sys::Real().FutexWait(&word, 8, -1), -EAGAIN);
+  EXPECT_EQ(Sys::Real().FutexWait(&word, 7, 1000), -ETIMEDOUT);
+  EXPECT_EQ(Sys::Real().FutexWake(&word, 1), 0);
+}
+
+TEST(FdTest, DescriptorIsClosedOnceByItsLastOwner) {
+  CountingSys sys;
+  {
+    Fd first(sys, static_cast<int>(sys.EventFd()));
+    EXPECT_TRUE(first.valid());
+    Fd second = std::move(first);
+    EXPECT_FALSE(first.valid());
+    Fd third(sys, static_cast<int>(sys.EventFd()));
+    third = std::move(second);
+    EXPECT_EQ(sys.closes, 1) << "what it had before";
+    Fd& same = third;
+    third = std::move(same);
+    EXPECT_TRUE(third.valid());
+  }
+  EXPECT_EQ(sys.closes, 2);
+  { Fd none; }
+  EXPECT_EQ(sys.closes, 2);
+}
+
+TEST(MappingTest, MemoryIsZeroAndUnmappedOnce) {
+  CountingSys sys;
+  {
+    auto mapping = Mapping::Private(sys, 1 << 16);
+    ASSERT_TRUE(mapping.ok());
+    ASSERT_EQ(mapping->bytes().size(), 1u << 16);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(mapping->bytes().data()) % 4096, 0u);
+    for (const std::byte byte : mapping->bytes()) {
+      ASSERT_EQ(byte, std::byte{0});
+    }
+    Mapping moved = *std::move(mapping);
+    Mapping assigned;
+    assigned = std::move(moved);
+    EXPECT_EQ(assigned.bytes().size(), 1u << 16);
+    EXPECT_EQ(sys.unmaps, 0);
+  }
+  EXPECT_EQ(sys.unmaps, 1);
+}
+
+TEST(MappingTest, RefusalIsResourceExhausted) {
+  CountingSys sys;
+  sys.refuse_maps = true;
+  EXPECT_EQ(Mapping::Private(sys, 1 << 16).status().code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(sys.unmaps, 0);
+}
+
+}  // namespace
+}  // namespace mycelium

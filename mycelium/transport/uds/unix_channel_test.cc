@@ -1,0 +1,330 @@
+#include "mycelium/transport/uds/unix_channel.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "gtest/gtest.h"
+#include "tests/support/faulty_sys.h"
+
+namespace mycelium {
+namespace {
+
+using ::absl::StatusCode;
+using ::mycelium::test::FaultySys;
+
+class Recorder final : public Channel::Handler {
+ public:
+  size_t OnBytes(absl::Span<const std::byte> bytes) override {
+    EXPECT_FALSE(closed.has_value());
+    ++offers;
+    const size_t used = std::min(bytes.size(), use_at_most);
+    got.append(reinterpret_cast<const char*>(bytes.data()), used);
+    if (on_bytes != nullptr) on_bytes();
+    return used;
+  }
+  void OnWritable() override { ++writable; }
+  void OnClosed(const absl::Status& status) override {
+    EXPECT_FALSE(closed.has_value());
+    closed = status;
+  }
+
+  size_t use_at_most = ~size_t{0};
+  std::function<void()> on_bytes;
+  std::string got;
+  int offers = 0;
+  int writable = 0;
+  std::optional<absl::Status> closed;
+};
+
+// Lets a test run something between a look at the flags and the call that tells
+// the kernel.
+class InterruptedSys final : public FaultySys {
+ public:
+  int64_t EpollCtl(int epoll_fd, int operation, int fd,
+                   epoll_event* event) override {
+    if (operation == EPOLL_CTL_MOD && before_modify != nullptr) {
+      std::exchange(before_modify, nullptr)();
+    }
+    return FaultySys::EpollCtl(epoll_fd, operation, fd, event);
+  }
+  std::function<void()> before_modify;
+};
+
+class UnixChannelTest : public ::testing::Test {
+ protected:
+  static constexpr size_t kBufferMax = 512 * 1024;
+
+  UnixChannelTest() {
+    int pair[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    peer_ = pair[1];
+    loop_ = *EventLoop::Create(environment_);
+    channel_ = std::make_unique<UnixChannel>(
+        environment_, *loop_, Fd(sys_, pair[0]), PeerCredentials(), kBufferMax);
+  }
+  ~UnixChannelTest() override {
+    channel_.reset();
+    ClosePeer();
+  }
+
+  void ClosePeer() {
+    if (peer_ >= 0) close(std::exchange(peer_, -1));
+  }
+  void PeerSends(const std::string& text) {
+    ASSERT_EQ(send(peer_, text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
+  }
+  std::string PeerReceives() {
+    std::string text(1 << 20, '\0');
+    const ssize_t got = recv(peer_, text.data(), text.size(), MSG_DONTWAIT);
+    text.resize(got < 0 ? 0 : static_cast<size_t>(got));
+    return text;
+  }
+  absl::StatusOr<size_t> Send(const std::string& text) {
+    const iovec piece = {const_cast<char*>(text.data()), text.size()};
+    return channel_->Send(absl::MakeConstSpan(&piece, 1));
+  }
+  // Runs the loop until nothing more is ready.
+  void Run() {
+    while (loop_->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
+  }
+
+  InterruptedSys sys_;
+  Environment environment_{sys_, Environment::Real().clock,
+                           Environment::Real().waiter};
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<UnixChannel> channel_;
+  Recorder recorder_;
+  int peer_ = -1;
+};
+
+TEST_F(UnixChannelTest, BytesThatWereNotUsedAreOfferedAgainWithMore) {
+  channel_->Start(recorder_);
+  recorder_.use_at_most = 2;
+  PeerSends("abcde");
+  Run();
+  EXPECT_EQ(recorder_.got, "ab");
+  recorder_.use_at_most = 100;
+  PeerSends("fg");
+  Run();
+  EXPECT_EQ(recorder_.got, "abcdefg");
+}
+
+TEST_F(UnixChannelTest, NextHandlerGetsWhatTheLastOneLeft) {
+  channel_->Start(recorder_);
+  recorder_.use_at_most = 3;
+  PeerSends("abcde");
+  Run();
+  Recorder next;
+  channel_->Start(next);
+  Run();
+  EXPECT_EQ(next.got, "de");
+}
+
+TEST_F(UnixChannelTest, PiecesAreSentInOneCall) {
+  std::string a = "one ", b = "call";
+  const iovec pieces[] = {{a.data(), a.size()}, {b.data(), b.size()}};
+  channel_->Start(recorder_);
+  const auto sent = channel_->Send(pieces);
+  ASSERT_TRUE(sent.ok());
+  EXPECT_EQ(*sent, 8u);
+  EXPECT_EQ(PeerReceives(), "one call");
+  Run();
+  EXPECT_EQ(recorder_.writable, 0) << "nothing was left to send";
+}
+
+TEST_F(UnixChannelTest, ShortSendIsFollowedByOnWritable) {
+  channel_->Start(recorder_);
+  sys_.SendAtMost({3});
+  EXPECT_EQ(*Send("abcdefgh"), 3u);
+  Run();
+  EXPECT_EQ(recorder_.writable, 1);
+  EXPECT_EQ(*Send("defgh"), 5u);
+  Run();
+  EXPECT_EQ(recorder_.writable, 1) << "asked for once";
+  EXPECT_EQ(PeerReceives(), "abcdefgh");
+}
+
+TEST_F(UnixChannelTest, FullPipeTakesNothingUntilThePeerReads) {
+  channel_->Start(recorder_);
+  const std::string chunk(64 * 1024, 'c');
+  size_t total = 0;
+  while (true) {
+    const size_t taken = *Send(chunk);
+    total += taken;
+    if (taken < chunk.size()) break;
+  }
+  EXPECT_EQ(*Send(chunk), 0u);
+  Run();
+  EXPECT_EQ(recorder_.writable, 0);
+  size_t received = 0;
+  while (received < total) received += PeerReceives().size();
+  Run();
+  EXPECT_GE(recorder_.writable, 1);
+  EXPECT_GT(*Send(chunk), 0u);
+}
+
+TEST_F(UnixChannelTest, InterruptedSendIsTriedAgain) {
+  channel_->Start(recorder_);
+  sys_.Fail("sendmsg", {-EINTR, -EINTR});
+  EXPECT_EQ(*Send("abc"), 3u);
+  EXPECT_EQ(sys_.Left("sendmsg"), 0u);
+}
+
+TEST_F(UnixChannelTest, InterruptedReceiveLosesNothing) {
+  channel_->Start(recorder_);
+  sys_.Fail("recv", {-EINTR, -EAGAIN});
+  PeerSends("abc");
+  Run();
+  EXPECT_EQ(recorder_.got, "abc");
+  EXPECT_EQ(sys_.Left("recv"), 0u);
+}
+
+TEST_F(UnixChannelTest, SendToAPeerThatHasGoneIsUnavailable) {
+  channel_->Start(recorder_);
+  PeerSends("last words");
+  ClosePeer();
+  EXPECT_EQ(Send("abc").status().code(), StatusCode::kUnavailable);
+  EXPECT_FALSE(recorder_.closed.has_value()) << "the loop has not run";
+  Run();
+  EXPECT_EQ(recorder_.got, "last words");
+  ASSERT_TRUE(recorder_.closed.has_value());
+  EXPECT_EQ(recorder_.closed->code(), StatusCode::kUnavailable);
+}
+
+TEST_F(UnixChannelTest, SendThatTheKernelRefusesEndsTheConnection) {
+  for (const int64_t error : {-ENOBUFS, -ENOMEM, -ENOSPC}) {
+    int pair[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    Recorder recorder;
+    UnixChannel channel(environment_, *loop_, Fd(sys_, pair[0]),
+                        PeerCredentials(), kBufferMax);
+    channel.Start(recorder);
+    ASSERT_EQ(send(pair[1], "before", 6, 0), 6);
+    sys_.Fail("sendmsg", {error});
+    const iovec piece = {const_cast<char*>("abc"), 3};
+    EXPECT_EQ(channel.Send(absl::MakeConstSpan(&piece, 1)).status().code(),
+              StatusCode::kResourceExhausted);
+    Run();
+    EXPECT_EQ(recorder.got, "before");
+    EXPECT_TRUE(recorder.closed.has_value());
+    close(pair[1]);
+  }
+}
+
+TEST_F(UnixChannelTest, ReceiveErrorEndsTheConnection) {
+  channel_->Start(recorder_);
+  sys_.Fail("recv", {-ECONNRESET});
+  PeerSends("abc");
+  Run();
+  ASSERT_TRUE(recorder_.closed.has_value());
+  EXPECT_EQ(recorder_.closed->code(), StatusCode::kUnavailable);
+}
+
+TEST_F(UnixChannelTest, WhatArrivedBeforeTheEndComesBeforeIt) {
+  PeerSends("abc");
+  ClosePeer();
+  recorder_.on_bytes = [&] { EXPECT_FALSE(recorder_.closed.has_value()); };
+  channel_->Start(recorder_);
+  Run();
+  EXPECT_EQ(recorder_.got, "abc");
+  EXPECT_TRUE(recorder_.closed.has_value());
+}
+
+TEST_F(UnixChannelTest, PausedChannelOffersNothingUntilItGoesOn) {
+  channel_->Start(recorder_);
+  recorder_.use_at_most = 1;
+  recorder_.on_bytes = [&] { channel_->SetPaused(true); };
+  PeerSends("abc");
+  Run();
+  PeerSends("def");
+  Run();
+  EXPECT_EQ(recorder_.got, "a");
+  EXPECT_EQ(recorder_.offers, 1);
+  recorder_.use_at_most = 100;
+  recorder_.on_bytes = nullptr;
+  channel_->SetPaused(false);
+  EXPECT_EQ(recorder_.offers, 1) << "later, not at once";
+  Run();
+  EXPECT_EQ(recorder_.got, "abcdef");
+}
+
+TEST_F(UnixChannelTest, EndWhilePausedIsToldBehindWhatCameBefore) {
+  channel_->Start(recorder_);
+  channel_->SetPaused(true);
+  PeerSends("abc");
+  ClosePeer();
+  Run();
+  EXPECT_FALSE(recorder_.closed.has_value());
+  channel_->SetPaused(false);
+  Run();
+  EXPECT_EQ(recorder_.got, "abc");
+  EXPECT_TRUE(recorder_.closed.has_value());
+}
+
+TEST_F(UnixChannelTest, ResumingWhileASenderArmsTheSocketKeepsReading) {
+  channel_->Start(recorder_);
+  channel_->SetPaused(true);
+  const std::string chunk(64 * 1024, 'c');
+  while (*Send(chunk) == chunk.size()) continue;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool resumed = false;
+  std::thread resuming;
+  sys_.before_modify = [&] {
+    // The other thread, at the worst moment. It may have to wait for us, so we
+    // do not wait for it for long.
+    resuming = std::thread([&] {
+      channel_->SetPaused(false);
+      const std::lock_guard<std::mutex> lock(mutex);
+      resumed = true;
+      changed.notify_all();
+    });
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait_for(lock, std::chrono::milliseconds(100),
+                     [&] { return resumed; });
+  };
+  EXPECT_EQ(*Send(chunk), 0u);
+  resuming.join();
+  // The peer does not read before it has been read.
+  PeerSends("still here");
+  Run();
+  EXPECT_EQ(recorder_.got, "still here");
+}
+
+TEST_F(UnixChannelTest, NothingIsCalledAfterClose) {
+  recorder_.on_bytes = [&] { channel_->Close(); };
+  recorder_.use_at_most = 1;
+  channel_->Start(recorder_);
+  PeerSends("abc");
+  ClosePeer();
+  Run();
+  EXPECT_EQ(recorder_.offers, 1);
+  EXPECT_FALSE(recorder_.closed.has_value());
+}
+
+TEST_F(UnixChannelTest, BufferGrowsOnlyToItsBound) {
+  channel_->Start(recorder_);
+  recorder_.use_at_most = 0;
+  size_t sent = 0;
+  const std::string chunk(32 * 1024, 'c');
+  while (!recorder_.closed.has_value() && sent < 4 * kBufferMax) {
+    const ssize_t taken = send(peer_, chunk.data(), chunk.size(), MSG_NOSIGNAL);
+    if (taken > 0) sent += static_cast<size_t>(taken);
+    Run();
+  }
+  ASSERT_TRUE(recorder_.closed.has_value());
+  EXPECT_EQ(recorder_.closed->code(), StatusCode::kDataLoss);
+  EXPECT_GE(sent, kBufferMax);
+  EXPECT_LE(sent, kBufferMax + 2 * chunk.size());
+}
+
+}  // namespace
+}  // namespace mycelium
