@@ -2,10 +2,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <mutex>
 #include <string>
 #include <utility>
 
-#include "absl/synchronization/mutex.h"
 #include "examples/host_monitor/host_monitor.pb.h"
 #include "examples/host_monitor/view.h"
 
@@ -20,16 +20,16 @@ constexpr char kHomeAndClear[] = "\033[H\033[J";
 class Screen final {
  public:
   Screen(std::ostream& out, bool is_terminal)
-      : out_(out), is_terminal_(is_terminal) {}
+      : is_terminal_(is_terminal), out_(out) {}
 
   void Set(const HostSample& sample) {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard<std::mutex> lock(mutex_);
     sample_ = sample;
     ++samples_;
   }
 
   void Add(const Anomaly& anomaly) {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard<std::mutex> lock(mutex_);
     anomalies_.push_back(anomaly);
     if (anomalies_.size() > kAnomaliesShownMax) anomalies_.pop_front();
     if (is_terminal_) {
@@ -40,7 +40,7 @@ class Screen final {
   }
 
   void Refresh() {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard<std::mutex> lock(mutex_);
     if (samples_ == 0) return;
     if (is_terminal_) {
       Draw();
@@ -50,16 +50,17 @@ class Screen final {
   }
 
  private:
-  void Draw() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  // REQUIRES: the lock is held.
+  void Draw() {
     out_ << kHomeAndClear << Table(samples_, sample_, anomalies_) << std::flush;
   }
 
-  absl::Mutex mutex_;
-  std::ostream& out_ ABSL_GUARDED_BY(mutex_);
   const bool is_terminal_;
-  uint64_t samples_ ABSL_GUARDED_BY(mutex_) = 0;
-  HostSample sample_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Anomaly> anomalies_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;  // Guards what follows.
+  std::ostream& out_;
+  uint64_t samples_ = 0;
+  HostSample sample_;
+  std::deque<Anomaly> anomalies_;
 };
 
 }  // namespace
