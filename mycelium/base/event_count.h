@@ -16,24 +16,24 @@ namespace mycelium {
 //
 // Example:
 //   while (!ready()) {
-//     EventCount::Sleep sleep(count);
+//     EventCount::Sleeper sleeper(count);
 //     if (ready()) break;             // Look again: a wake-up is not lost.
-//     sleep.Until(waiter, deadline);
+//     sleeper.Until(waiter, deadline);
 //   }
 class EventCount {
  public:
   // Announces, for its lifetime, that a thread is about to sleep.
-  class Sleep {
+  class Sleeper {
    public:
-    explicit Sleep(EventCount& count) : count_(count) {
+    explicit Sleeper(EventCount& count) : count_(count) {
       // Pairs with the read-modify-write in Notify(): whichever comes second
       // in the order of `sleepers_` sees what the other stored before.
       count_.sleepers_.fetch_add(1, std::memory_order_acq_rel);
       ticket_ = count_.epoch_.load(std::memory_order_acquire);
     }
-    ~Sleep() { count_.sleepers_.fetch_sub(1, std::memory_order_relaxed); }
-    Sleep(const Sleep&) = delete;
-    Sleep& operator=(const Sleep&) = delete;
+    ~Sleeper() { count_.sleepers_.fetch_sub(1, std::memory_order_relaxed); }
+    Sleeper(const Sleeper&) = delete;
+    Sleeper& operator=(const Sleeper&) = delete;
 
     // Sleeps until a Notify() after the construction, or `deadline`.
     void Until(Waiter& waiter, TimeNs deadline) {

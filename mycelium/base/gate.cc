@@ -41,9 +41,9 @@ void Gate::Close(Waiter& waiter) {
   const uint32_t before = state_.fetch_or(kClosed, std::memory_order_acq_rel);
   if ((before & kRunning) == 0 || IsInside()) return;
   while ((state_.load(std::memory_order_acquire) & kRunning) != 0) {
-    EventCount::Sleep sleep(left_);
+    EventCount::Sleeper sleeper(left_);
     if ((state_.load(std::memory_order_acquire) & kRunning) == 0) break;
-    sleep.Until(waiter, kNever);
+    sleeper.Until(waiter, kNever);
   }
 }
 

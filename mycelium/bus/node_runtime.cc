@@ -496,9 +496,9 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
       const EventLoop::Ran ran = loop_->RunOnce(until, /*spin_ns=*/0);
       if (ran != EventLoop::Ran::kOtherThread) continue;
     }
-    EventCount::Sleep sleep(event);
+    EventCount::Sleeper sleeper(event);
     if (ready()) break;
-    sleep.Until(environment_.waiter, until);
+    sleeper.Until(environment_.waiter, until);
   }
   return Outcome::kReady;
 }
@@ -533,9 +533,9 @@ void NodeRuntime::SpinAndSleep(EventCount& event,
         (i % 64 != 0 || environment_.clock.NowNs() < spin_end)) {
       continue;
     }
-    EventCount::Sleep sleep(event);
+    EventCount::Sleeper sleeper(event);
     if (ready()) return;
-    sleep.Until(environment_.waiter, kNever);
+    sleeper.Until(environment_.waiter, kNever);
   }
 }
 

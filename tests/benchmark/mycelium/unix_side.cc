@@ -38,7 +38,7 @@ absl::Status UnixSide::Until(absl::FunctionRef<bool()> done) {
       return failure_;
     }
     if (!polls()) {
-      usleep(1000);  // A handler of another thread does the work.
+      usleep(1000);  // waits: a handler of another thread does the work.
       continue;
     }
     if (const absl::StatusOr<bool> ran = bus_->Poll(kTurn); !ran.ok()) {
