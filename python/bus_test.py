@@ -41,9 +41,8 @@ NARROW_FAIL = NARROW + 'overflow = "fail"'
 NARROW_BLOCK = NARROW + 'overflow = "block"'
 
 
-def answer(bus, count):
-  """Answers `count` notes; returns the ids."""
-  notes = bus.subscriber(Note)
+def answer(bus, notes, count):
+  """Answers `count` notes of a subscriber; returns the ids."""
   replies = bus.publisher_to('asker', Reply)
   replies.wait_for_subscribers(1, LONG)
   ids = []
@@ -72,7 +71,8 @@ def ask(bus, count):
 def answer_in_a_process(topology, count, results):
   """What the second process of a test runs."""
   with mycelium.MessageBus.from_topology(topology, 'answerer') as bus:
-    ids = answer(bus, count)
+    notes = bus.subscriber(Note)  # As long as the other side counts.
+    ids = answer(bus, notes, count)
     bus.flush(LONG)
     results.send((ids, bus.ledger()))
     results.recv()  # Until the other side is done too.
@@ -155,9 +155,10 @@ class BusTest(unittest.TestCase):
     topology = self.topology(MONOLITH)
     asker = self.bus(topology, 'asker')
     answerer = self.bus(topology, 'answerer')
+    notes = answerer.subscriber(Note)
     ids = []
     thread = threading.Thread(
-        target=lambda: ids.extend(answer(answerer, 100)))
+        target=lambda: ids.extend(answer(answerer, notes, 100)))
     thread.start()
     got = ask(asker, 100)
     thread.join()
