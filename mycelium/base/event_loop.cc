@@ -133,8 +133,8 @@ EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   if (!may_skip || ++looks_skipped_ >= kLooksSkippedMax) {
     looks_skipped_ = 0;
     ran |= RunReady(ran ? 0 : deadline);
+    ran |= RunDue();
   }
-  ran |= RunDue();
   runner_.store(std::thread::id(), std::memory_order_relaxed);
   run_mutex_.Unlock();
   return ran ? Ran::kSomething : Ran::kNothing;

@@ -569,7 +569,7 @@ absl::Status NodeRuntime::Flush(TimeNs deadline) {
     const Outcome outcome = WaitFor(
         event,
         [&lane = *lane, goal = goal] {
-          return lane.released() >= goal || lane.closed();
+          return lane.released() >= goal || lane.discarded();
         },
         deadline);
     if (outcome == Outcome::kDeadline) {

@@ -199,7 +199,11 @@ void Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
 
 FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
                                  const FrameView& frame, uint64_t end) {
-  Inbox& inbox = inboxes_[&link];
+  if (last_link_ != &link) {
+    last_inbox_ = &inboxes_[&link];  // Nodes of a map stay where they are.
+    last_link_ = &link;
+  }
+  Inbox& inbox = *last_inbox_;
   const auto entry = inbox.publishers.find(frame.header.publisher_id);
   if (entry == inbox.publishers.end() || entry->second.origin == nullptr ||
       entry->second.origin->digest.prefix() != frame.header.digest_prefix) {
@@ -329,6 +333,7 @@ bool Dispatcher::Spill(Link& link, SpillTracker& spills,
 void Dispatcher::RemoveLink(Link& link) {
   const auto inbox = inboxes_.find(&link);
   if (inbox == inboxes_.end()) return;
+  last_link_ = nullptr;
   for (auto& [lane, feed] : inbox->second.feeds) feed->End();
   if (inbox->second.spills != nullptr) inbox->second.spills->End();
   inboxes_.erase(inbox);

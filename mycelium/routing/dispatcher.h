@@ -110,7 +110,10 @@ class Dispatcher final {
   std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::unique_ptr<Origin>> origins_
       ABSL_GUARDED_BY(mutex_);
-  std::map<const Link*, Inbox> inboxes_;  // On the loop.
+  // On the loop:
+  std::map<const Link*, Inbox> inboxes_;
+  const Link* last_link_ = nullptr;  // Whose inbox OnFrame() used last.
+  Inbox* last_inbox_ = nullptr;
 };
 
 }  // namespace mycelium

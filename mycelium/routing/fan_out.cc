@@ -39,8 +39,11 @@ absl::Status FanOut::Publish(const Payload& payload) {
 }
 
 bool FanOut::PublishToOnlyInline(const Payload& payload) {
+  // A hint, which saves the lock where there is none.
+  if (only_inline_.load(std::memory_order_relaxed) == nullptr) return false;
   mutex_.Lock();
-  Subscription* const subscription = only_inline_;
+  Subscription* const subscription =
+      only_inline_.load(std::memory_order_relaxed);
   if (subscription == nullptr ||
       subscription->gate().TryEnter() != Gate::Entry::kEntered) {
     mutex_.Unlock();

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_ROUTING_FAN_OUT_H_
 #define MYCELIUM_ROUTING_FAN_OUT_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -139,7 +140,8 @@ class FanOut final {
 
   Mutex mutex_;  // Held from the first claim to the last commit.
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
-  Subscription* only_inline_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  // Changed under the lock.
+  std::atomic<Subscription*> only_inline_{nullptr};
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);

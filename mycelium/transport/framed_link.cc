@@ -85,7 +85,7 @@ void FramedLink::Abandon() {
   Detach();
   MutexLock lock(lanes_mutex_);
   abandoned_ = true;
-  for (auto& [id, out] : out_lanes_) out->lane->Close();
+  for (auto& [id, out] : out_lanes_) out->lane->Discard();
 }
 
 void FramedLink::Forget() {
@@ -97,7 +97,7 @@ void FramedLink::Forget() {
 void FramedLink::DropLanes() {
   inbound_.Clear();
   for (auto& [id, out] : out_lanes_) {
-    out->lane->Close();
+    out->lane->Discard();
     retired_.push_back(std::move(out));
   }
   out_lanes_.clear();
@@ -276,10 +276,12 @@ void FramedLink::SendAll() {
   if (send_channel_ == nullptr) return;
   if (blocked_ && !writable_.exchange(false)) return;
   blocked_ = false;
-  while (true) {
+  // Whoever commits meanwhile marks the gate, so one look at the lanes is
+  // enough, unless there was more than fits into one system call.
+  do {
     if (outgoing_.done() && !Compose()) return;
     if (!Write()) return;
-  }
+  } while (has_more_);
 }
 
 void FramedLink::AdoptChannel() {
@@ -300,6 +302,7 @@ void FramedLink::AdoptChannel() {
 
 bool FramedLink::Compose() {
   outgoing_.Clear();
+  has_more_ = false;
   // The ends of the lanes are read before the control messages, so that what a
   // frame depends on goes out before it; ComposeLanes() writes no further.
   ComposeLanes();
@@ -347,9 +350,13 @@ void FramedLink::ComposeLanes() {
   if (!flush && ShouldGather()) return;
   // Room is kept for control and acknowledgements.
   for (auto& [id, out] : out_lanes_) {
-    while (outgoing_.count + 6 <= kPiecesMax) {
+    while (true) {
       const Lane::Run run = out->lane->CommittedFrom(out->sent);
       if (run.bytes.empty()) break;
+      if (outgoing_.count + 6 > kPiecesMax) {
+        has_more_ = true;
+        return;
+      }
       if (!out->announced) Announce(*out);
       RecordHeader& header =
           outgoing_.AddHeader(RecordKind::kData, run.bytes.size());

@@ -238,6 +238,7 @@ class FramedLink final : public Link,
   // Inside the gate.
   std::shared_ptr<Channel> send_channel_;
   Outgoing outgoing_;
+  bool has_more_ = false;  // Than `outgoing_` has room for.
   bool blocked_ = false;
 };
 

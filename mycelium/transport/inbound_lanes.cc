@@ -7,12 +7,30 @@ namespace mycelium {
 // Released room is told at once when it is this much.
 constexpr uint64_t kRoomBytes = 64 * 1024;
 
+InboundLanes::State* InboundLanes::Look(uint32_t lane) const {
+  if (looked_ != nullptr && looked_lane_ == lane) return looked_;
+  const auto entry = lanes_.find(lane);
+  if (entry == lanes_.end()) return nullptr;
+  looked_lane_ = lane;
+  looked_ = &entry->second;
+  return looked_;
+}
+
+void InboundLanes::RaiseHandled(State& state, uint64_t position) {
+  uint64_t handled = state.handled.load(std::memory_order_relaxed);
+  while (handled < position &&
+         !state.handled.compare_exchange_weak(handled, position,
+                                              std::memory_order_release)) {
+  }
+}
+
 void InboundLanes::Open(uint32_t lane, const Expected& expected) {
   MutexLock lock(mutex_);
   const auto [entry, is_new] = lanes_.try_emplace(lane);
   if (!is_new) return;
   State& state = entry->second;
-  state.received = state.handled = expected.position;
+  state.received.store(expected.position, std::memory_order_relaxed);
+  state.handled.store(expected.position, std::memory_order_relaxed);
   state.told_received = state.told_handled = expected.position;
   state.next_sequence = expected.sequence;
   state.capacity_bytes = expected.capacity_bytes;
@@ -20,34 +38,34 @@ void InboundLanes::Open(uint32_t lane, const Expected& expected) {
 
 void InboundLanes::Close(uint32_t lane) {
   MutexLock lock(mutex_);
+  looked_ = nullptr;
   lanes_.erase(lane);
 }
 
 void InboundLanes::Clear() {
   MutexLock lock(mutex_);
+  looked_ = nullptr;
   lanes_.clear();
-  untold_bytes_ = 0;
+  untold_bytes_.store(0, std::memory_order_relaxed);
 }
 
 bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
-  MutexLock lock(mutex_);
-  const auto entry = lanes_.find(lane);
-  if (entry == lanes_.end()) return false;
-  expected->position = entry->second.received;
-  expected->sequence = entry->second.next_sequence;
-  expected->capacity_bytes = entry->second.capacity_bytes;
+  const State* const state = Look(lane);
+  if (state == nullptr) return false;
+  expected->position = state->received.load(std::memory_order_relaxed);
+  expected->sequence = state->next_sequence;
+  expected->capacity_bytes = state->capacity_bytes;
   return true;
 }
 
 void InboundLanes::NoteReceived(uint32_t lane, uint64_t end, bool handled) {
-  MutexLock lock(mutex_);
-  const auto entry = lanes_.find(lane);
-  if (entry == lanes_.end()) return;
-  State& state = entry->second;
-  untold_bytes_ += end - state.received;
-  state.received = end;
-  if (handled) state.handled = end;
-  ++state.next_sequence;
+  State* const state = Look(lane);
+  if (state == nullptr) return;
+  const uint64_t before = state->received.load(std::memory_order_relaxed);
+  state->received.store(end, std::memory_order_release);
+  if (handled) RaiseHandled(*state, end);
+  ++state->next_sequence;
+  untold_bytes_.fetch_add(end - before, std::memory_order_relaxed);
 }
 
 bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
@@ -55,38 +73,41 @@ bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
   const auto entry = lanes_.find(lane);
   if (entry == lanes_.end()) return false;
   State& state = entry->second;
-  if (position > state.handled) state.handled = position;
-  return state.handled - state.told_handled >= kRoomBytes;
+  RaiseHandled(state, position);
+  return position - std::min(position, state.told_handled) >= kRoomBytes;
 }
 
 void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
   MutexLock lock(mutex_);
+  untold_bytes_.store(0, std::memory_order_relaxed);
   for (auto& [id, state] : lanes_) {
+    const uint64_t received = state.received.load(std::memory_order_acquire);
     // A consumer may be ahead of the loop that is about to note the arrival.
-    const uint64_t handled = std::min(state.handled, state.received);
-    if (state.received == state.told_received &&
-        handled == state.told_handled) {
+    const uint64_t handled =
+        std::min(state.handled.load(std::memory_order_acquire), received);
+    if (received == state.told_received && handled == state.told_handled) {
       continue;
     }
     AckEntry ack;
     ack.lane = id;
     ack.reserved = 0;
-    ack.received = state.told_received = state.received;
+    ack.received = state.told_received = received;
     ack.handled = state.told_handled = handled;
     acks->push_back(ack);
   }
-  untold_bytes_ = 0;
 }
 
 uint64_t InboundLanes::UntoldBytes() const {
-  MutexLock lock(mutex_);
-  return untold_bytes_;
+  return untold_bytes_.load(std::memory_order_relaxed);
 }
 
 bool InboundLanes::AllHandled() const {
   MutexLock lock(mutex_);
   for (const auto& [id, state] : lanes_) {
-    if (state.handled < state.received) return false;
+    if (state.handled.load(std::memory_order_acquire) <
+        state.received.load(std::memory_order_acquire)) {
+      return false;
+    }
   }
   return true;
 }

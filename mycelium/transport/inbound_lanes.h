@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TRANSPORT_INBOUND_LANES_H_
 #define MYCELIUM_TRANSPORT_INBOUND_LANES_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -14,7 +15,8 @@ namespace mycelium {
 // How far the lanes of one peer have come on this side, and what of that the
 // peer has been told. Survives the connection, so that the next one can go on.
 //
-// Thread safety: all members may be called from any thread.
+// Thread safety: Open, Close, Clear, Find and NoteReceived on the loop, which
+// alone changes which lanes there are; the rest from any thread.
 class InboundLanes final {
  public:
   // What the reader of the connection expects next on a lane.
@@ -52,18 +54,26 @@ class InboundLanes final {
   void FillResume(v1::Hello* hello) const;
 
  private:
+  // What the loop stores is read by others, and the other way round.
   struct State {
-    uint64_t received = 0;
-    uint64_t handled = 0;
-    uint64_t next_sequence = 0;
+    std::atomic<uint64_t> received{0};
+    std::atomic<uint64_t> handled{0};
+    uint64_t next_sequence = 0;  // On the loop.
     uint64_t capacity_bytes = 0;
-    uint64_t told_received = 0;
+    uint64_t told_received = 0;  // Under the lock, like the next.
     uint64_t told_handled = 0;
   };
+  using Lanes = std::map<uint32_t, State>;
 
-  mutable Mutex mutex_;
-  std::map<uint32_t, State> lanes_ ABSL_GUARDED_BY(mutex_);
-  uint64_t untold_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  State* Look(uint32_t lane) const ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  static void RaiseHandled(State& state, uint64_t position);
+
+  mutable Mutex mutex_;  // The loop reads the map without it.
+  mutable Lanes lanes_ ABSL_GUARDED_BY(mutex_);
+  // The last that Look() found. On the loop.
+  mutable uint32_t looked_lane_ = 0;
+  mutable State* looked_ = nullptr;
+  std::atomic<uint64_t> untold_bytes_{0};
 };
 
 }  // namespace mycelium

@@ -85,6 +85,11 @@ void Lane::Close() {
   room_event_.Notify(environment_.waiter);
 }
 
+void Lane::Discard() {
+  discarded_.store(true, std::memory_order_release);
+  Close();
+}
+
 Lane::Run Lane::CommittedFrom(uint64_t from) const {
   const uint64_t end = committed();
   Run run;

@@ -98,6 +98,9 @@ class Lane final {
 
   // From now on every claim ends in kClosed. What is in the ring stays.
   void Close();
+  // The same, and nobody reads what is in the ring either: it is lost.
+  void Discard();
+  bool discarded() const { return discarded_.load(std::memory_order_acquire); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
   // Remembers that a wait for room ran out, so that the next publisher does not
@@ -179,6 +182,7 @@ class Lane final {
   std::atomic<uint64_t> pad_from_{0};
   std::atomic<uint64_t> stalled_at_{0};
   std::atomic<bool> closed_{false};
+  std::atomic<bool> discarded_{false};
   std::atomic<bool> reader_away_{false};
   alignas(64) EventCount room_event_;
 };
