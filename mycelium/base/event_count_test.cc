@@ -18,9 +18,9 @@ bool SleepUntil(EventCount& event, Ready ready) {
   Environment& environment = Environment::Real();
   const TimeNs deadline = environment.clock.NowNs() + kLongNs;
   while (!ready()) {
-    EventCount::Sleep sleep(event);
+    EventCount::Sleep asleep(event);
     if (ready()) break;
-    sleep.Until(environment.waiter, deadline);
+    asleep.Until(environment.waiter, deadline);
     if (environment.clock.NowNs() >= deadline) return false;
   }
   return true;
@@ -41,7 +41,7 @@ TEST(EventCountTest, NotifyEntersTheKernelOnlyIfSomebodySleeps) {
   event.Notify(waiter);
   EXPECT_EQ(waiter.wakes, 0);
   {
-    EventCount::Sleep sleep(event);
+    EventCount::Sleep asleep(event);
     event.Notify(waiter);
     EXPECT_EQ(waiter.wakes, 1);
   }
@@ -52,20 +52,20 @@ TEST(EventCountTest, NotifyEntersTheKernelOnlyIfSomebodySleeps) {
 TEST(EventCountTest, SleepEndsAtItsDeadline) {
   Environment& environment = Environment::Real();
   EventCount event;
-  EventCount::Sleep sleep(event);
+  EventCount::Sleep asleep(event);
   const TimeNs deadline = environment.clock.NowNs() + 2'000'000;
   while (environment.clock.NowNs() < deadline) {
-    sleep.Until(environment.waiter, deadline);
+    asleep.Until(environment.waiter, deadline);
   }
 }
 
 TEST(EventCountTest, NotifyBetweenTicketAndSleepIsNotLost) {
   Environment& environment = Environment::Real();
   EventCount event;
-  EventCount::Sleep sleep(event);
+  EventCount::Sleep asleep(event);
   event.Notify(environment.waiter);
   const TimeNs before = environment.clock.NowNs();
-  sleep.Until(environment.waiter, before + kLongNs);
+  asleep.Until(environment.waiter, before + kLongNs);
   EXPECT_LT(environment.clock.NowNs() - before, kLongNs);
 }
 

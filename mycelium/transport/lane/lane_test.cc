@@ -97,9 +97,9 @@ TEST_F(LaneTest, CloseWakesWhoWaitsForRoom) {
   while (Write(64) == ClaimResult::kClaimed) continue;
   std::thread waiting([&] {
     while (!lane_->HasRoom(64)) {
-      EventCount::Sleep sleep(lane_->room_event());
+      EventCount::Sleep asleep(lane_->room_event());
       if (lane_->HasRoom(64)) break;
-      sleep.Until(Environment::Real().waiter, kNever);
+      asleep.Until(Environment::Real().waiter, kNever);
     }
   });
   lane_->Close();
@@ -111,9 +111,9 @@ TEST_F(LaneTest, ReleaseWakesWhoWaitsForRoom) {
   EXPECT_FALSE(lane_->HasRoom(64));
   std::thread waiting([&] {
     while (!lane_->HasRoom(64)) {
-      EventCount::Sleep sleep(lane_->room_event());
+      EventCount::Sleep asleep(lane_->room_event());
       if (lane_->HasRoom(64)) break;
-      sleep.Until(Environment::Real().waiter, kNever);
+      asleep.Until(Environment::Real().waiter, kNever);
     }
   });
   EXPECT_TRUE(lane_->Release(64));
@@ -258,9 +258,9 @@ TEST(LaneConcurrentTest, FramesOfManyThreadsComeOnceAndInOrder) {
           lane->Commit();
           continue;
         }
-        EventCount::Sleep sleep(lane->room_event());
+        EventCount::Sleep asleep(lane->room_event());
         if (lane->HasRoom(bytes)) continue;
-        sleep.Until(environment.waiter, kNever);
+        asleep.Until(environment.waiter, kNever);
       }
     });
   }
