@@ -1,0 +1,126 @@
+#include "mycelium/transport/inbound_lanes.h"
+
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace mycelium {
+namespace {
+
+std::vector<AckEntry> Acks(InboundLanes& lanes) {
+  std::vector<AckEntry> acks;
+  lanes.TakeAcks(&acks);
+  return acks;
+}
+
+TEST(InboundLanesTest, LaneIsExpectedWhereItWasOpened) {
+  InboundLanes lanes;
+  InboundLanes::Expected expected;
+  EXPECT_FALSE(lanes.Find(1, &expected));
+  lanes.Open(1, {640, 11, 4096});
+  ASSERT_TRUE(lanes.Find(1, &expected));
+  EXPECT_EQ(expected.position, 640u);
+  EXPECT_EQ(expected.sequence, 11u);
+  EXPECT_EQ(expected.capacity_bytes, 4096u);
+  lanes.NoteReceived(1, 704, /*handled=*/false);
+  ASSERT_TRUE(lanes.Find(1, &expected));
+  EXPECT_EQ(expected.position, 704u);
+  EXPECT_EQ(expected.sequence, 12u);
+}
+
+TEST(InboundLanesTest, LaneThatIsKnownStaysWhereItIs) {
+  InboundLanes lanes;
+  lanes.Open(1, {0, 1, 4096});
+  lanes.NoteReceived(1, 64, true);
+  lanes.Open(1, {640, 11, 8192});
+  InboundLanes::Expected expected;
+  ASSERT_TRUE(lanes.Find(1, &expected));
+  EXPECT_EQ(expected.position, 64u);
+  EXPECT_EQ(expected.sequence, 2u);
+}
+
+TEST(InboundLanesTest, AckTellsOnceWhatIsNew) {
+  InboundLanes lanes;
+  lanes.Open(1, {0, 1, 4096});
+  lanes.Open(2, {0, 1, 4096});
+  EXPECT_TRUE(Acks(lanes).empty());
+  lanes.NoteReceived(1, 64, /*handled=*/false);
+  EXPECT_EQ(lanes.UntoldBytes(), 64u);
+  EXPECT_FALSE(lanes.AllHandled());
+  std::vector<AckEntry> acks = Acks(lanes);
+  ASSERT_EQ(acks.size(), 1u);
+  EXPECT_EQ(acks[0].lane, 1u);
+  EXPECT_EQ(acks[0].received, 64u);
+  EXPECT_EQ(acks[0].handled, 0u);
+  EXPECT_EQ(lanes.UntoldBytes(), 0u);
+  EXPECT_TRUE(Acks(lanes).empty());
+  lanes.NoteHandled(1, 64);
+  EXPECT_TRUE(lanes.AllHandled());
+  acks = Acks(lanes);
+  ASSERT_EQ(acks.size(), 1u);
+  EXPECT_EQ(acks[0].handled, 64u);
+}
+
+TEST(InboundLanesTest, ConsumerAheadOfTheLoopIsNotToldBeforeTheArrival) {
+  InboundLanes lanes;
+  lanes.Open(1, {0, 1, 4096});
+  lanes.NoteHandled(1, 64);
+  EXPECT_TRUE(Acks(lanes).empty());
+  lanes.NoteReceived(1, 64, /*handled=*/false);
+  const std::vector<AckEntry> acks = Acks(lanes);
+  ASSERT_EQ(acks.size(), 1u);
+  EXPECT_EQ(acks[0].received, 64u);
+  EXPECT_EQ(acks[0].handled, 64u);
+}
+
+TEST(InboundLanesTest, HandledNeverGoesBack) {
+  InboundLanes lanes;
+  lanes.Open(1, {0, 1, 4096});
+  lanes.NoteReceived(1, 64, true);
+  lanes.NoteHandled(1, 8);
+  EXPECT_EQ(Acks(lanes)[0].handled, 64u);
+}
+
+TEST(InboundLanesTest, MuchRoomIsWorthTellingAtOnce) {
+  InboundLanes lanes;
+  lanes.Open(1, {0, 1, 1 << 20});
+  lanes.NoteReceived(1, 1 << 17, false);
+  EXPECT_FALSE(lanes.NoteHandled(1, 64 * 1024 - 8));
+  EXPECT_TRUE(lanes.NoteHandled(1, 64 * 1024));
+  Acks(lanes);
+  EXPECT_FALSE(lanes.NoteHandled(1, 64 * 1024 + 8));
+}
+
+TEST(InboundLanesTest, NextConnectionIsToldAgainAndResumesThere) {
+  InboundLanes lanes;
+  lanes.Open(1, {0, 1, 4096});
+  lanes.NoteReceived(1, 64, true);
+  lanes.NoteReceived(1, 128, false);
+  Acks(lanes);
+  lanes.ForgetTold();
+  EXPECT_EQ(Acks(lanes).size(), 1u);
+  v1::Hello hello;
+  lanes.FillResume(&hello);
+  ASSERT_EQ(hello.resume_size(), 1);
+  EXPECT_EQ(hello.resume(0).lane(), 1u);
+  EXPECT_EQ(hello.resume(0).received(), 128u);
+  EXPECT_EQ(hello.resume(0).handled(), 64u);
+}
+
+TEST(InboundLanesTest, ClosedLaneIsForgotten) {
+  InboundLanes lanes;
+  lanes.Open(1, {0, 1, 4096});
+  lanes.Open(2, {0, 1, 4096});
+  lanes.Close(1);
+  InboundLanes::Expected expected;
+  EXPECT_FALSE(lanes.Find(1, &expected));
+  EXPECT_TRUE(lanes.Find(2, &expected));
+  EXPECT_FALSE(lanes.NoteHandled(1, 64));
+  lanes.NoteReceived(1, 64, true);
+  EXPECT_TRUE(Acks(lanes).empty());
+  lanes.Clear();
+  EXPECT_FALSE(lanes.Find(2, &expected));
+}
+
+}  // namespace
+}  // namespace mycelium

@@ -1,0 +1,80 @@
+// A bus whose system calls fail now and then: nothing is lost, nothing comes
+// twice, and it goes on.
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/conformance/raw_peer.h"
+#include "tests/conformance/served_node.h"
+#include "tests/support/faulty_sys.h"
+
+namespace mycelium::test {
+namespace {
+
+class FaultyKernelTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  BusOptions Faulty() {
+    BusOptions options;
+    options.environment = &environment_;
+    return options;
+  }
+
+  FaultySys sys_;
+  Environment environment_{sys_, Environment::Real().clock,
+                           Environment::Real().waiter};
+};
+
+INSTANTIATE_TEST_SUITE_P(AllTransports, FaultyKernelTest,
+                         ::testing::Values("unix"),
+                         [](const auto& info) { return info.param; });
+
+TEST_P(FaultyKernelTest, NodeOutOfDescriptorsAcceptsAgainLater) {
+  ServedNode served(GetParam(), Faulty());
+  sys_.Fail("accept", {-EMFILE, -ENFILE, -EMFILE});
+  RawPeer waiting(served.path());
+  served.ExpectServesOthers();
+  EXPECT_EQ(sys_.Left("accept"), 0u);
+  EXPECT_TRUE(served.WasTold("Too many open files"));
+  EXPECT_TRUE(waiting.SayHello(HelloFrom("waiting")).has_hello());
+}
+
+TEST_P(FaultyKernelTest, ShortAndInterruptedCallsChangeNothing) {
+  ServedNode served(GetParam(), Faulty());
+  std::vector<size_t> shorts;
+  for (size_t i = 0; i < 200; ++i) shorts.push_back(1 + i % 50);
+  sys_.SendAtMost(shorts);
+  sys_.Fail("sendmsg", {-EINTR, -EAGAIN, -EINTR, -EINTR, -EAGAIN});
+  sys_.Fail("recv", {-EINTR, -EAGAIN, -EINTR});
+  served.ExpectServesOthers();
+  EXPECT_EQ(sys_.Left("sendmsg") + sys_.Left("recv"), 0u);
+}
+
+TEST_P(FaultyKernelTest, RefusedSendCostsAConnectionAndNoMessage) {
+  for (const int64_t error : {-ENOBUFS, -ENOMEM, -ENOSPC}) {
+    ServedNode served(GetParam(), Faulty());
+    RawPeer peer = served.Greeted("subscriber");
+    peer.SendControl(SubscribeOf(1));
+    ASSERT_TRUE(peer.ReadUntilControl(v1::Control::kMatched).has_value());
+    sys_.Fail("sendmsg", {error});
+    ASSERT_TRUE(served.publisher().Publish(MakeNote(1)).ok());
+    EXPECT_TRUE(peer.Closed());
+    EXPECT_TRUE(
+        served.EventWith(ConnectionEvent::State::kDisconnected, "subscriber")
+            .has_value());
+    // The same process is back, and is sent what it has not got.
+    RawPeer again = served.Greeted("subscriber");
+    again.SendControl(SubscribeOf(1));
+    const auto data = again.ReadUntil([](const RawPeer::Record& record) {
+      return record.header.kind == static_cast<uint8_t>(RecordKind::kData);
+    });
+    ASSERT_TRUE(data.has_value());
+    EXPECT_EQ(data->header.position, 0u);
+    EXPECT_EQ(data->body.size(), BytesOf(NoteFrame(1)).size());
+    served.ExpectServesOthers();
+  }
+}
+
+}  // namespace
+}  // namespace mycelium::test
