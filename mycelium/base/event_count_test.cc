@@ -18,15 +18,9 @@ bool SleepUntil(EventCount& event, Ready ready) {
   Environment& environment = Environment::Real();
   const TimeNs deadline = environment.clock.NowNs() + kLongNs;
   while (!ready()) {
-<<<<<<< HEAD
-    EventCount::Sleeper sleeper(event);
-    if (ready()) break;
-    sleeper.Until(environment.waiter, deadline);
-=======
-    EventCount::Sleep asleep(event);
+    EventCount::Sleeper asleep(event);
     if (ready()) break;
     asleep.Until(environment.waiter, deadline);
->>>>>>> h-topology
     if (environment.clock.NowNs() >= deadline) return false;
   }
   return true;
@@ -47,11 +41,7 @@ TEST(EventCountTest, NotifyEntersTheKernelOnlyIfSomebodySleeps) {
   event.Notify(waiter);
   EXPECT_EQ(waiter.wakes, 0);
   {
-<<<<<<< HEAD
-    EventCount::Sleeper sleeper(event);
-=======
-    EventCount::Sleep asleep(event);
->>>>>>> h-topology
+    EventCount::Sleeper asleep(event);
     event.Notify(waiter);
     EXPECT_EQ(waiter.wakes, 1);
   }
@@ -62,34 +52,20 @@ TEST(EventCountTest, NotifyEntersTheKernelOnlyIfSomebodySleeps) {
 TEST(EventCountTest, SleepEndsAtItsDeadline) {
   Environment& environment = Environment::Real();
   EventCount event;
-<<<<<<< HEAD
-  EventCount::Sleeper sleeper(event);
-  const TimeNs deadline = environment.clock.NowNs() + 2'000'000;
-  while (environment.clock.NowNs() < deadline) {
-    sleeper.Until(environment.waiter, deadline);
-=======
-  EventCount::Sleep asleep(event);
+  EventCount::Sleeper asleep(event);
   const TimeNs deadline = environment.clock.NowNs() + 2'000'000;
   while (environment.clock.NowNs() < deadline) {
     asleep.Until(environment.waiter, deadline);
->>>>>>> h-topology
   }
 }
 
 TEST(EventCountTest, NotifyBetweenTicketAndSleepIsNotLost) {
   Environment& environment = Environment::Real();
   EventCount event;
-<<<<<<< HEAD
-  EventCount::Sleeper sleeper(event);
-  event.Notify(environment.waiter);
-  const TimeNs before = environment.clock.NowNs();
-  sleeper.Until(environment.waiter, before + kLongNs);
-=======
-  EventCount::Sleep asleep(event);
+  EventCount::Sleeper asleep(event);
   event.Notify(environment.waiter);
   const TimeNs before = environment.clock.NowNs();
   asleep.Until(environment.waiter, before + kLongNs);
->>>>>>> h-topology
   EXPECT_LT(environment.clock.NowNs() - before, kLongNs);
 }
 

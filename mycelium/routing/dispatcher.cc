@@ -88,10 +88,13 @@ std::vector<std::shared_ptr<Subscription>> Dispatcher::All() const {
 }
 
 const Origin& Dispatcher::Intern(Origin origin) {
-  const std::string key =
-      absl::StrCat(origin.node, "\n", origin.service, "\n", origin.topic, "\n",
-                   origin.type, "\n", origin.target_service, "\n",
-                   origin.transport, "\n", origin.digest.ToHex());
+  // With their lengths, since a peer may put anything into its names.
+  std::string key = origin.digest.ToHex();
+  for (const std::string* part :
+       {&origin.node, &origin.service, &origin.topic, &origin.type,
+        &origin.target_service, &origin.transport}) {
+    absl::StrAppend(&key, " ", part->size(), ":", *part);
+  }
   MutexLock lock(mutex_);
   std::unique_ptr<Origin>& known = origins_[key];
   if (known == nullptr) known = std::make_unique<Origin>(std::move(origin));

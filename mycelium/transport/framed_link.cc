@@ -277,11 +277,14 @@ void FramedLink::SendAll() {
   if (blocked_ && !writable_.exchange(false)) return;
   blocked_ = false;
   // Whoever commits meanwhile marks the gate, so one look at the lanes is
-  // enough, unless there was more than fits into one system call.
+  // enough, unless that was before the channel was blocked, or there was more
+  // than fits into one system call.
+  bool look_again;
   do {
+    look_again = !outgoing_.done();
     if (outgoing_.done() && !Compose()) return;
     if (!Write()) return;
-  } while (has_more_);
+  } while (look_again || has_more_);
 }
 
 void FramedLink::AdoptChannel() {

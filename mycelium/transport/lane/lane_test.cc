@@ -97,15 +97,9 @@ TEST_F(LaneTest, CloseWakesWhoWaitsForRoom) {
   while (Write(64) == ClaimResult::kClaimed) continue;
   std::thread waiting([&] {
     while (!lane_->HasRoom(64)) {
-<<<<<<< HEAD
-      EventCount::Sleeper sleeper(lane_->room_event());
-      if (lane_->HasRoom(64)) break;
-      sleeper.Until(Environment::Real().waiter, kNever);
-=======
-      EventCount::Sleep asleep(lane_->room_event());
+      EventCount::Sleeper asleep(lane_->room_event());
       if (lane_->HasRoom(64)) break;
       asleep.Until(Environment::Real().waiter, kNever);
->>>>>>> h-topology
     }
   });
   lane_->Close();
@@ -117,15 +111,9 @@ TEST_F(LaneTest, ReleaseWakesWhoWaitsForRoom) {
   EXPECT_FALSE(lane_->HasRoom(64));
   std::thread waiting([&] {
     while (!lane_->HasRoom(64)) {
-<<<<<<< HEAD
-      EventCount::Sleeper sleeper(lane_->room_event());
-      if (lane_->HasRoom(64)) break;
-      sleeper.Until(Environment::Real().waiter, kNever);
-=======
-      EventCount::Sleep asleep(lane_->room_event());
+      EventCount::Sleeper asleep(lane_->room_event());
       if (lane_->HasRoom(64)) break;
       asleep.Until(Environment::Real().waiter, kNever);
->>>>>>> h-topology
     }
   });
   EXPECT_TRUE(lane_->Release(64));
@@ -270,15 +258,9 @@ TEST(LaneConcurrentTest, FramesOfManyThreadsComeOnceAndInOrder) {
           lane->Commit();
           continue;
         }
-<<<<<<< HEAD
-        EventCount::Sleeper sleeper(lane->room_event());
-        if (lane->HasRoom(bytes)) continue;
-        sleeper.Until(environment.waiter, kNever);
-=======
-        EventCount::Sleep asleep(lane->room_event());
+        EventCount::Sleeper asleep(lane->room_event());
         if (lane->HasRoom(bytes)) continue;
         asleep.Until(environment.waiter, kNever);
->>>>>>> h-topology
       }
     });
   }
