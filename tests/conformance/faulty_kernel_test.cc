@@ -54,7 +54,9 @@ TEST_P(FaultyKernelTest, ShortAndInterruptedCallsChangeNothing) {
 TEST_P(FaultyKernelTest, RefusedSendCostsAConnectionAndNoMessage) {
   for (const int64_t error : {-ENOBUFS, -ENOMEM, -ENOSPC}) {
     ServedNode served(GetParam(), Faulty());
-    RawPeer peer = served.Greeted("subscriber");
+    RawPeer peer(served.path());
+    const v1::Control answer = peer.SayHello(HelloFrom("subscriber"));
+    ASSERT_TRUE(answer.has_hello());
     peer.SendControl(SubscribeOf(1));
     ASSERT_TRUE(peer.ReadUntilControl(v1::Control::kMatched).has_value());
     sys_.Fail("sendmsg", {error});
@@ -64,7 +66,10 @@ TEST_P(FaultyKernelTest, RefusedSendCostsAConnectionAndNoMessage) {
         served.EventWith(ConnectionEvent::State::kDisconnected, "subscriber")
             .has_value());
     // The same process is back, and is sent what it has not got.
-    RawPeer again = served.Greeted("subscriber");
+    RawPeer again(served.path());
+    v1::Hello hello = HelloFrom("subscriber");
+    hello.set_resume_incarnation(answer.hello().incarnation());
+    ASSERT_TRUE(again.SayHello(hello).has_hello());
     again.SendControl(SubscribeOf(1));
     const auto data = again.ReadUntil([](const RawPeer::Record& record) {
       return record.header.kind == static_cast<uint8_t>(RecordKind::kData);
