@@ -136,10 +136,10 @@ class Peer final {
     while (!done_) {
       pollfd fds[] = {{STDIN_FILENO, POLLIN, 0},
                       {bus_->poll_descriptor(), POLLIN, 0}};
-      if (poll(fds, watched, -1) < 0) continue;
-      if (watched == 2 && fds[1].revents != 0) {
-        (void)bus_->Poll(absl::ZeroDuration());
-      }
+      // Timers of the bus, such as the one that sends acknowledgements, do not
+      // show in its descriptor.
+      if (poll(fds, watched, watched == 2 ? 1 : -1) < 0) continue;
+      if (watched == 2) (void)bus_->Poll(absl::ZeroDuration());
       if (fds[0].revents == 0) continue;
       char bytes[256];
       const ssize_t count = read(STDIN_FILENO, bytes, sizeof(bytes));

@@ -154,6 +154,37 @@ TEST_F(ProcessTest, WhatAKilledSubscriberLeavesUnhandledIsCountedAsDropped) {
   ExpectEachOnceInOrder(reader->counts().received[1], 1000);
 }
 
+TEST_F(ProcessTest, SubscriberThatReplacesAKilledOneGetsNewMessagesInOrder) {
+  auto first = Reader();
+  auto writer = Writer();
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  writer->Tell("stream");
+  first->Ask("await 2000", "reached 2000");
+  first->Kill();
+  writer->Await("event disconnected b");
+  auto second = Reader();
+  second->Ask("await 2000", "reached 2000");
+  writer->Ask("stop", "stopped");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  const Counted sent = LedgerOf(*writer);
+  const ReceivedIds& before = first->counts().received[1];
+  const ReceivedIds& after = second->counts().received[1];
+  EXPECT_EQ(before.gaps + before.duplicates, 0u);
+  EXPECT_EQ(after.gaps + after.duplicates, 0u);
+  EXPECT_GT(after.first, before.last);
+  EXPECT_EQ(after.last, sent.accepted);
+  EXPECT_EQ(sent.accepted, writer->counts().accepted);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_EQ(sent.dropped, sent.gone);
+  EXPECT_EQ(LedgerOf(*second).delivered, after.count);
+  // The first one may have handled more than it could acknowledge, so that
+  //   acknowledged = accepted - dropped <= handled <= accepted;
+  // and what nobody handled was dropped.
+  const uint64_t handled = before.count + after.count;
+  EXPECT_LE(sent.accepted - sent.dropped, handled);
+  EXPECT_LE(handled, sent.accepted);
+}
+
 TEST_F(ProcessTest, KilledPublisherLeavesAPrefixAndItsSuccessorIsHeardInFull) {
   auto reader = Reader(/*run=*/1);
   auto first = Writer(/*run=*/2);
