@@ -17,12 +17,14 @@ absl::Status FanOut::Publish(const Payload& payload) {
   TimeNs deadline = 0;
   while (true) {
     mutex_.Lock();
-    if (routes_.empty()) {
+    if (ClaimAll(payload, &claims, &obstacle)) {
+      if (!claims.empty()) break;
+      // No route, or none that has not just closed: a link closes its lanes
+      // before their routes are taken away.
       absl::Status status = WithoutRoutes();
       mutex_.Unlock();
       return status;
     }
-    if (ClaimAll(payload, &claims, &obstacle)) break;
     mutex_.Unlock();
     AbandonAll(&claims);
     if (absl::Status status = Overcome(obstacle, &deadline); !status.ok()) {

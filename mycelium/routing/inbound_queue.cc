@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "mycelium/base/cpu_relax.h"
 #include "mycelium/routing/local_frame.h"
 
 namespace mycelium {
@@ -18,6 +19,14 @@ void InboundQueue::AddFeed(std::shared_ptr<Feed> feed) {
 bool InboundQueue::Take(FrameView* frame) {
   MutexLock lock(mutex_);
   Release();
+  if (TakeNext(frame)) {
+    ++burst_;
+    return true;
+  }
+  const bool was_busy = burst_ >= kBurst;
+  burst_ = 0;
+  if (!was_busy) return false;
+  for (int i = 0; i < kRestPauses; ++i) CpuRelax();
   return TakeNext(frame);
 }
 

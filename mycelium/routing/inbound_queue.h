@@ -82,10 +82,18 @@ class InboundQueue final {
 
  private:
   void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // After this many frames in a row an empty queue is left alone for a moment:
+  // looking at once would take the line from a publisher who is writing to it.
+  static constexpr uint32_t kBurst = 16;
+  static constexpr int kRestPauses = 40;
+
   bool TakeNext(FrameView* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Environment& environment_;
-  alignas(64) Mutex mutex_;
+  // What the consumer touches at every message.
+  alignas(64) std::atomic<bool> closed_{false};
+  Mutex mutex_;
+  uint32_t burst_ ABSL_GUARDED_BY(mutex_) = 0;  // Taken since it was empty.
   std::vector<std::shared_ptr<Feed>> feeds_ ABSL_GUARDED_BY(mutex_);
   size_t next_feed_ ABSL_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<Feed> taken_from_ ABSL_GUARDED_BY(mutex_);
@@ -93,10 +101,8 @@ class InboundQueue final {
   bool is_taken_ ABSL_GUARDED_BY(mutex_) = false;
   FrameView taken_view_ ABSL_GUARDED_BY(mutex_);
 
-  // Publishers look at what follows at every message, and the consumer writes
-  // what stands above: lines of their own.
+  // What publishers touch at every message, on a line of its own.
   alignas(64) EventCount event_;
-  std::atomic<bool> closed_{false};
   std::atomic<bool> descriptor_armed_{false};
   Mutex descriptor_mutex_;
   Fd descriptor_ ABSL_GUARDED_BY(descriptor_mutex_);

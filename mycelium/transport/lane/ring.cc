@@ -5,6 +5,8 @@
 namespace mycelium {
 namespace {
 
+constexpr size_t kLineBytes = 64;
+
 uint32_t LoadCommit(const std::byte* header) {
   // Pairs with StoreCommit(): what the writer stored before is visible.
   return __atomic_load_n(reinterpret_cast<const uint32_t*>(header),
@@ -68,7 +70,11 @@ RingReader::RingReader(absl::Span<const std::byte> memory,
     : memory_(memory), positions_(positions), flags_allowed_(flags_allowed) {}
 
 bool RingReader::HasFrame() const {
-  return LoadCommit(&memory_[cursor_ & (memory_.size() - 1)]) != 0;
+  const size_t offset = cursor_ & (memory_.size() - 1);
+  if (LoadCommit(&memory_[offset]) != 0) return true;
+  // See Poll().
+  __builtin_prefetch(&memory_[(offset + kLineBytes) & (memory_.size() - 1)]);
+  return false;
 }
 
 RingReader::Result RingReader::Poll(FrameView* view) {
@@ -76,7 +82,12 @@ RingReader::Result RingReader::Poll(FrameView* view) {
     const size_t offset = cursor_ & (memory_.size() - 1);
     const std::byte* const header = &memory_[offset];
     const uint32_t committed = LoadCommit(header);
-    if (committed == 0) return Result::kEmpty;
+    if (committed == 0) {
+      // The frame that comes goes on behind this line: have it here by then.
+      __builtin_prefetch(
+          &memory_[(offset + kLineBytes) & (memory_.size() - 1)]);
+      return Result::kEmpty;
+    }
     uint16_t flags;
     std::memcpy(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
     const size_t run = memory_.size() - offset;

@@ -1,0 +1,274 @@
+// One process of a test with several. It is one service of a topology, and
+// does what the lines on its input say; each answer is a line.
+//
+//   conformance_peer --role=publish|subscribe --topology=FILE --service=NAME
+//                    --page=FILE [--run=N] [--to=SERVICE] [--poll=caller]
+//
+// Both roles: `await N` answers `reached N` once so many messages were
+// accepted, or received of this run; `ledger`; `links`; `shutdown`.
+// publish: `wait N`, `publish N`, `stream`, `stop`, `flush`.
+// Unasked for: `ready` or `failed CODE`, and `event WORD PEER`.
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "mycelium/bus/message_bus.h"
+#include "tests/conformance/peer_page.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium::test {
+namespace {
+
+constexpr absl::Duration kLong = absl::Seconds(20);
+constexpr uint64_t kNoGoal = ~uint64_t{0};
+
+void Say(const std::string& line) {
+  static std::mutex mutex;
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::fputs((line + "\n").c_str(), stdout);
+  std::fflush(stdout);
+}
+
+const char* WordOf(ConnectionEvent::State state) {
+  switch (state) {
+    case ConnectionEvent::State::kConnected:
+      return "connected";
+    case ConnectionEvent::State::kReconnected:
+      return "reconnected";
+    case ConnectionEvent::State::kDisconnected:
+      return "disconnected";
+    case ConnectionEvent::State::kRefused:
+      return "refused";
+    case ConnectionEvent::State::kGone:
+      return "gone";
+  }
+  return "unknown";
+}
+
+// Says once that a count has got as far as somebody wanted.
+class Goal final {
+ public:
+  void Set(uint64_t goal, const std::atomic<uint64_t>& count) {
+    goal_ = goal;
+    Look(count);
+  }
+  void Look(const std::atomic<uint64_t>& count) {
+    const uint64_t goal = goal_;
+    if (count < goal) return;
+    if (goal_.exchange(kNoGoal) == goal) Say(absl::StrCat("reached ", goal));
+  }
+
+ private:
+  std::atomic<uint64_t> goal_{kNoGoal};
+};
+
+class Peer final {
+ public:
+  Peer(std::map<std::string, std::string> flags, PeerCounts& counts)
+      : flags_(std::move(flags)), counts_(counts) {
+    (void)absl::SimpleAtoi(flags_["run"], &run_);
+  }
+
+  int Run() {
+    BusOptions options;
+    if (flags_["poll"] == "caller") options.poll = PollMode::kCaller;
+    options.on_connection = [](const ConnectionEvent& event) {
+      Say(absl::StrCat("event ", WordOf(event.state), " ", event.peer));
+    };
+    auto bus = MessageBus::FromTopology(flags_["topology"], flags_["service"],
+                                        options);
+    if (!bus.ok()) return Failed(bus.status());
+    bus_ = *std::move(bus);
+    const absl::Status started =
+        flags_["role"] == "publish" ? StartPublishing() : StartSubscribing();
+    if (!started.ok()) return Failed(started);
+    Say("ready");
+    ObeyLines();
+    StopStream();
+    return 0;
+  }
+
+ private:
+  static int Failed(const absl::Status& status) {
+    Say(absl::StrCat("failed ", absl::StatusCodeToString(status.code()), " ",
+                     status.message()));
+    return 1;
+  }
+
+  absl::Status StartPublishing() {
+    auto publisher = bus_->PublisherTo<Note>(flags_["to"]);
+    if (!publisher.ok()) return publisher.status();
+    publisher_.emplace(*std::move(publisher));
+    return absl::OkStatus();
+  }
+
+  absl::Status StartSubscribing() {
+    auto subscription =
+        bus_->Subscribe<Note>([this](const Note& note, const MessageInfo&) {
+          uint64_t run = 0;
+          (void)absl::SimpleAtoi(note.text(), &run);
+          ReceivedIds& ids = counts_.received[run % PeerCounts::kRunsMax];
+          ids.Record(note.id());
+          if (run == run_) goal_.Look(ids.count);
+        });
+    if (!subscription.ok()) return subscription.status();
+    subscription_ = *std::move(subscription);
+    return absl::OkStatus();
+  }
+
+  // Ends with the input. Under poll = kCaller the bus has its turns here.
+  void ObeyLines() {
+    std::string text;
+    const nfds_t watched = flags_["poll"] == "caller" ? 2 : 1;
+    while (!done_) {
+      pollfd fds[] = {{STDIN_FILENO, POLLIN, 0},
+                      {bus_->poll_descriptor(), POLLIN, 0}};
+      // Timers of the bus, such as the one that sends acknowledgements, do not
+      // show in its descriptor.
+      if (poll(fds, watched, watched == 2 ? 1 : -1) < 0) continue;
+      if (watched == 2) (void)bus_->Poll(absl::ZeroDuration());
+      if (fds[0].revents == 0) continue;
+      char bytes[256];
+      const ssize_t count = read(STDIN_FILENO, bytes, sizeof(bytes));
+      if (count <= 0) return;
+      text.append(bytes, static_cast<size_t>(count));
+      for (size_t end; (end = text.find('\n')) != std::string::npos;) {
+        Obey(text.substr(0, end));
+        text.erase(0, end + 1);
+      }
+    }
+  }
+
+  void Obey(const std::string& line) {
+    const std::pair<std::string, std::string> words =
+        absl::StrSplit(line, absl::MaxSplits(' ', 1));
+    const std::string& word = words.first;
+    uint64_t number = 0;
+    (void)absl::SimpleAtoi(words.second, &number);
+    if (word == "await") {
+      goal_.Set(number, publisher_.has_value() ? counts_.accepted
+                                               : counts_.received[run_].count);
+    } else if (word == "wait") {
+      Answer("waited", publisher_->WaitForSubscribers(number, kLong));
+    } else if (word == "publish") {
+      PublishMany(number);
+    } else if (word == "stream") {
+      stream_ = std::thread([this] { Stream(); });
+    } else if (word == "stop") {
+      StopStream();
+      Say(absl::StrCat("stopped ", counts_.accepted.load()));
+    } else if (word == "flush") {
+      Answer("flushed", bus_->Flush(kLong));
+    } else if (word == "ledger") {
+      SayLedger();
+    } else if (word == "links") {
+      SayLinks();
+    } else if (word == "shutdown") {
+      Answer("shut", bus_->Shutdown(kLong));
+      done_ = true;
+    } else {
+      Say(absl::StrCat("unknown ", line));
+    }
+  }
+
+  static void Answer(const std::string& word, const absl::Status& status) {
+    Say(absl::StrCat(word, " ", absl::StatusCodeToString(status.code())));
+  }
+
+  absl::Status PublishNext() {
+    Note note;
+    note.set_id(counts_.accepted + 1);
+    note.set_text(absl::StrCat(run_));
+    if (absl::Status sent = publisher_->Publish(note); !sent.ok()) return sent;
+    ++counts_.accepted;
+    goal_.Look(counts_.accepted);
+    return absl::OkStatus();
+  }
+
+  // Up to the first that is refused; answers `published CODE MS`, how long the
+  // last call took.
+  void PublishMany(uint64_t messages) {
+    absl::Status sent;
+    auto began = std::chrono::steady_clock::now();
+    for (uint64_t i = 0; i < messages && sent.ok(); ++i) {
+      began = std::chrono::steady_clock::now();
+      sent = PublishNext();
+    }
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now() - began);
+    Say(absl::StrCat("published ", absl::StatusCodeToString(sent.code()), " ",
+                     took.count()));
+  }
+
+  // Publishes, waiting for a subscriber whenever there is none, until `stop`.
+  void Stream() {
+    while (!stop_) {
+      if (PublishNext().ok()) continue;
+      (void)publisher_->WaitForSubscribers(1, absl::Milliseconds(20));
+    }
+  }
+  void StopStream() {
+    stop_ = true;
+    if (stream_.joinable()) stream_.join();
+    stop_ = false;
+  }
+
+  void SayLedger() {
+    Ledger sum;
+    for (const FlowReport& flow : bus_->FlowReports()) sum += flow.ledger;
+    Say(absl::StrCat("ledger ", sum.accepted, " ", sum.delivered, " ",
+                     sum.in_flight, " ", sum.dropped_total(), " ",
+                     sum.dropped_for(DropReason::kSubscriberGone)));
+  }
+
+  void SayLinks() {
+    const std::vector<LinkReport> links = bus_->LinkReports();
+    uint64_t up = 0;
+    for (const LinkReport& link : links) up += link.is_up ? 1 : 0;
+    Say(absl::StrCat("links ", links.size(), " ", up));
+  }
+
+  std::map<std::string, std::string> flags_;
+  PeerCounts& counts_;
+  uint64_t run_ = 0;
+  Goal goal_;
+  std::atomic<bool> stop_{false};
+  bool done_ = false;
+  std::unique_ptr<MessageBus> bus_;
+  std::optional<Publisher<Note>> publisher_;
+  SubscriptionHandle subscription_;
+  std::thread stream_;
+};
+
+int Main(int argc, char** argv) {
+  std::map<std::string, std::string> flags = {{"run", "1"}};
+  for (int i = 1; i < argc; ++i) {
+    const std::pair<std::string, std::string> flag =
+        absl::StrSplit(argv[i], absl::MaxSplits('=', 1));
+    flags[flag.first.substr(2)] = flag.second;
+  }
+  PeerPage page(flags["page"]);
+  if (!page.ok()) {
+    Say("failed: no page");
+    return 1;
+  }
+  return Peer(std::move(flags), page.counts()).Run();
+}
+
+}  // namespace
+}  // namespace mycelium::test
+
+int main(int argc, char** argv) { return mycelium::test::Main(argc, argv); }

@@ -1,0 +1,74 @@
+#ifndef TESTS_CONFORMANCE_PEER_PAGE_H_
+#define TESTS_CONFORMANCE_PEER_PAGE_H_
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+namespace mycelium::test {
+
+// The ids that came from one run of a publisher, which sends 1, 2, 3, …
+struct ReceivedIds {
+  std::atomic<uint64_t> first;
+  std::atomic<uint64_t> last;
+  std::atomic<uint64_t> count;
+  std::atomic<uint64_t> gaps;        // Ids that were skipped over.
+  std::atomic<uint64_t> duplicates;  // Ids no higher than one before.
+
+  void Record(uint64_t id) {
+    const uint64_t before = last;
+    if (count == 0) {
+      first = id;
+    } else if (id <= before) {
+      ++duplicates;
+      return;
+    } else {
+      gaps += id - before - 1;
+    }
+    last = id;
+    ++count;
+  }
+};
+
+// What a peer process counts, in a file that outlives it.
+struct PeerCounts {
+  static constexpr uint64_t kRunsMax = 8;
+  std::atomic<uint64_t> accepted;  // Raised right after Publish() said OK.
+  ReceivedIds received[kRunsMax];  // By the publisher's run.
+};
+
+// Maps the counts at a path, which it creates with zeroes if there are none.
+//
+// Thread safety: the counts are atomic, with one writer each.
+class PeerPage final {
+ public:
+  explicit PeerPage(const std::string& path) {
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return;
+    if (ftruncate(fd, sizeof(PeerCounts)) == 0) {
+      void* memory = mmap(nullptr, sizeof(PeerCounts), PROT_READ | PROT_WRITE,
+                          MAP_SHARED, fd, 0);
+      if (memory != MAP_FAILED) counts_ = static_cast<PeerCounts*>(memory);
+    }
+    close(fd);
+  }
+  PeerPage(const PeerPage&) = delete;
+  PeerPage& operator=(const PeerPage&) = delete;
+  ~PeerPage() {
+    if (counts_ != nullptr) munmap(counts_, sizeof(PeerCounts));
+  }
+
+  bool ok() const { return counts_ != nullptr; }
+  PeerCounts& counts() { return *counts_; }
+
+ private:
+  PeerCounts* counts_ = nullptr;
+};
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_CONFORMANCE_PEER_PAGE_H_

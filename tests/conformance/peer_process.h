@@ -1,0 +1,63 @@
+#ifndef TESTS_CONFORMANCE_PEER_PROCESS_H_
+#define TESTS_CONFORMANCE_PEER_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "tests/conformance/peer_page.h"
+
+namespace mycelium::test {
+
+// Another process that runs conformance_peer, told what to do line by line.
+//
+// What it counts is in a page that the test still has after Kill().
+//
+// Thread safety: none. Ownership: the process ends with the object.
+//
+// Example:
+//   PeerProcess writer({"--role=publish", ...}, dir.file("writer.page"));
+//   writer.Tell("publish 100");
+//   EXPECT_EQ(writer.Await("published"), "OK 0");
+class PeerProcess final {
+ public:
+  PeerProcess(std::vector<std::string> flags, const std::string& page_path);
+  PeerProcess(const PeerProcess&) = delete;
+  PeerProcess& operator=(const PeerProcess&) = delete;
+  ~PeerProcess();
+
+  void Tell(const std::string& line);
+
+  // Waits for a line that begins with these words, up to a deadline, and
+  // returns what follows them. Other lines stay for later. A test failure, and
+  // "(none)", if no such line comes.
+  std::string Await(const std::string& words);
+
+  // Tells, and awaits the answer.
+  std::string Ask(const std::string& line, const std::string& answer) {
+    Tell(line);
+    return Await(answer);
+  }
+
+  void Kill();    // SIGKILL, and waits for the end.
+  void Stop();    // SIGSTOP, and waits until it stands.
+  void Resume();  // SIGCONT.
+
+  PeerCounts& counts() { return page_.counts(); }
+
+ private:
+  bool ReadMore(int64_t deadline_ms);
+
+  PeerPage page_;
+  pid_t pid_ = -1;
+  int input_ = -1;   // Of the process: we write.
+  int output_ = -1;  // We read.
+  std::string partial_;
+  std::deque<std::string> lines_;
+};
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_CONFORMANCE_PEER_PROCESS_H_
