@@ -72,7 +72,7 @@ void CuttingRelay::Run() {
 void CuttingRelay::Relay(int from, int to) {
   const uint64_t bytes_max = bytes_max_;
   uint64_t budget = bytes_max == 0 ? std::numeric_limits<uint64_t>::max()
-                                   : random_() % bytes_max;
+                                   : 1 + random_() % bytes_max;
   while (true) {
     pollfd fds[] = {{from, POLLIN, 0}, {to, POLLIN, 0}, {orders_, POLLIN, 0}};
     if (poll(fds, 3, -1) <= 0) continue;
@@ -81,8 +81,12 @@ void CuttingRelay::Relay(int from, int to) {
       (void)eventfd_read(orders_, &ignored);
       break;
     }
-    if (fds[0].revents != 0 && !Pass(from, to, &budget)) break;
-    if (fds[1].revents != 0 && !Pass(to, from, &budget)) break;
+    if ((fds[0].revents != 0 && !Pass(from, to, &budget)) ||
+        (budget > 0 && fds[1].revents != 0 && !Pass(to, from, &budget))) {
+      ++closed_by_ends_;
+      return;
+    }
+    if (budget == 0) break;
   }
   ++cuts_;
 }
@@ -100,7 +104,7 @@ bool CuttingRelay::Pass(int from, int to, uint64_t* budget) {
     if (more <= 0) return false;
     sent += more;
   }
-  return *budget > 0;
+  return true;
 }
 
 }  // namespace mycelium::test

@@ -21,7 +21,7 @@ namespace mycelium::test {
 class CuttingRelay final {
  public:
   // Listens at `path`; who comes is connected to `target`. Each connection
-  // passes fewer than `bytes_max` bytes; 0 stands for no limit.
+  // passes at most `bytes_max` bytes; 0 stands for no limit.
   CuttingRelay(const std::string& path, const std::string& target,
                uint64_t seed, uint64_t bytes_max);
   CuttingRelay(const CuttingRelay&) = delete;
@@ -34,17 +34,20 @@ class CuttingRelay final {
   void StopRandomCuts() { bytes_max_ = 0; }
 
   uint64_t cuts() const { return cuts_; }
+  // Connections that one of the ends closed by itself.
+  uint64_t closed_by_ends() const { return closed_by_ends_; }
 
  private:
   void Run();
   void Relay(int from, int to);
-  // False once one end has closed, or the budget is used up.
+  // False once one end has closed.
   bool Pass(int from, int to, uint64_t* budget);
 
   const std::string target_;
   std::mt19937_64 random_;
   std::atomic<uint64_t> bytes_max_;
   std::atomic<uint64_t> cuts_{0};
+  std::atomic<uint64_t> closed_by_ends_{0};
   std::atomic<bool> over_{false};
   int listener_ = -1;
   int orders_ = -1;  // An eventfd: cut, or end.

@@ -168,6 +168,8 @@ void ExpectNothingLostAcrossCuts(const std::string& dials,
   std::cout << relay.cuts() << " cuts, " << dialled.reconnected()
             << " times reconnected\n";
   EXPECT_GE(relay.cuts(), kCutsMin);
+  // Neither end took what the other sent next for corrupt.
+  EXPECT_EQ(relay.closed_by_ends(), 0u);
   EXPECT_GT(dialled.reconnected(), 0u);
   EXPECT_EQ(bound.gone() + dialled.gone(), 0u);
   bound.ExpectEachOnceInOrder();
