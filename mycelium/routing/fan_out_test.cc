@@ -1,0 +1,81 @@
+#include "mycelium/routing/fan_out.h"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mycelium/message/protobuf_type.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::Note;
+
+class NeverWaits final : public RoomWaiter {
+ public:
+  Outcome WaitFor(EventCount&, absl::FunctionRef<bool()>, TimeNs) override {
+    return Outcome::kDeadline;
+  }
+};
+
+// A publisher with one route, to a lane of a link.
+class FanOutTest : public ::testing::Test {
+ protected:
+  FanOutTest() {
+    Lane::Options lane_options;
+    lane_options.name = "a -> b";
+    lane_options.capacity_bytes = 64 << 10;
+    lane_options.frame_bytes_max = 8 << 10;
+    lane_ = *Lane::Create(Environment::Real(), lane_options, nullptr);
+    FanOut::Options options;
+    options.origin = &origin_;
+    options.publish_timeout = absl::ZeroDuration();
+    fan_out_ =
+        std::make_unique<FanOut>(Environment::Real(), never_waits_, options);
+    PublishRoute route;
+    route.lane = lane_;
+    route.flows.push_back(flow_);
+    std::vector<PublishRoute> routes;
+    routes.push_back(std::move(route));
+    fan_out_->SetRoutes(std::move(routes), [] {});
+  }
+
+  absl::Status Publish() {
+    const Note note;
+    return fan_out_->Publish(
+        Payload::Object(MessageTypeOf<Note>(), &note, nullptr));
+  }
+
+  const Origin origin_;
+  NeverWaits never_waits_;
+  std::shared_ptr<Lane> lane_;
+  std::shared_ptr<FlowCounters> flow_ = std::make_shared<FlowCounters>();
+  std::unique_ptr<FanOut> fan_out_;
+};
+
+TEST_F(FanOutTest, MessageForAnOpenLaneIsCountedThere) {
+  EXPECT_TRUE(Publish().ok());
+  EXPECT_EQ(flow_->Read().accepted, 1u);
+  EXPECT_FALSE(lane_->empty());
+}
+
+TEST_F(FanOutTest, MessageIsUnmatchedWhenItsOnlyLaneHasClosed) {
+  lane_->Close();
+  EXPECT_TRUE(Publish().ok());
+  EXPECT_EQ(flow_->Read().accepted, 0u);
+  EXPECT_EQ(fan_out_->unmatched().accepted, 1u);
+  EXPECT_EQ(fan_out_->unmatched().dropped_for(DropReason::kNoSubscriber), 1u);
+}
+
+TEST_F(FanOutTest, PublisherToOneServiceIsToldWhenItsOnlyLaneHasClosed) {
+  fan_out_->SetWithoutRoutes(absl::UnavailableError("not connected"));
+  lane_->Close();
+  EXPECT_EQ(Publish().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(flow_->Read().accepted, 0u);
+  EXPECT_EQ(fan_out_->unmatched().accepted, 0u);
+}
+
+}  // namespace
+}  // namespace mycelium
