@@ -609,7 +609,6 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
 void NodeRuntime::AddReports(const Subscription& subscription,
                              std::vector<FlowReport>* reports) const {
   for (const Subscription::FlowLedger& flow : subscription.Ledgers()) {
-    if (flow.origin->node == node_) continue;  // The router has it.
     FlowReport report;
     report.topic = flow.origin->topic;
     report.publisher_node = flow.origin->node;

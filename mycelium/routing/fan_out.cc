@@ -51,14 +51,14 @@ bool FanOut::PublishToOnlyInline(const Payload& payload) {
     mutex_.Unlock();
     return false;
   }
-  FlowCounters& flow = *routes_[0].flows[0];
-  flow.CountAccepted();
+  FlowCounters& handled = *routes_[0].handled;
+  routes_[0].flows[0]->CountAccepted();
   const uint64_t sequence = ++sequence_;
   mutex_.Unlock();
-  // Being inside the gate keeps the subscription and its flow alive.
+  // Being inside the gate keeps the subscription and its counters alive.
   const int64_t time_ns =
       options_.publish_time ? environment_.clock.WallNs() : 0;
-  subscription->Run(flow, payload, MessageInfo(origin(), sequence, time_ns));
+  subscription->Run(handled, payload, MessageInfo(origin(), sequence, time_ns));
   subscription->Leave();
   return true;
 }
@@ -88,7 +88,7 @@ bool FanOut::ClaimAll(const Payload& payload, Claims* claims,
         Claim claim;
         claim.route = &route;
         claim.subscription = route.subscription.get();
-        claim.flow = route.flows[0].get();
+        claim.flow = route.handled;
         claim.inside = true;
         claims->push_back(claim);
         continue;

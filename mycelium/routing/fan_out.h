@@ -36,6 +36,10 @@ struct PublishRoute {
   // One for each subscription behind the lane.
   absl::InlinedVector<std::shared_ptr<FlowCounters>, 1> flows;
 
+  // Where `subscription` counts what it has handled. It is the subscription's,
+  // since other publishers of the service lead there too.
+  FlowCounters* handled = nullptr;
+
   Overflow overflow = Overflow::kBlock;
 };
 

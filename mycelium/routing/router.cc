@@ -244,22 +244,23 @@ void Router::MatchLocal(Publisher& publisher,
     });
     return;
   }
-  const auto known = std::find_if(
+  auto known = std::find_if(
       publisher.flows.begin(), publisher.flows.end(),
       [&](const Flow& flow) { return flow.local == subscription; });
   if (known == publisher.flows.end()) {
     Flow flow;
     flow.service = subscription->options().service;
     flow.name = subscription->options().name;
-    flow.counters = subscription->FlowFrom(origin);
+    flow.counters = std::make_shared<FlowCounters>();
     flow.local = subscription;
     flow.lane = std::shared_ptr<Lane>(subscription, &subscription->lane());
-    publisher.flows.push_back(std::move(flow));
+    known = publisher.flows.insert(known, std::move(flow));
   }
   PublishRoute route;
   route.subscription = subscription;
   route.lane = std::shared_ptr<Lane>(subscription, &subscription->lane());
-  route.flows.push_back(subscription->FlowFrom(origin));
+  route.flows.push_back(known->counters);
+  route.handled = subscription->FlowFrom(origin).get();  // Kept there.
   route.overflow = subscription->options().overflow.value_or(
       callbacks_.settings(origin, origin.node, subscription->options().service)
           .overflow);
