@@ -149,12 +149,13 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   fields.publisher_id = options_.publisher_id;
   fields.publish_time_ns = time_ns;
   if (options_.publish_time) fields.flags |= kFramePublishTime;
+  // Before the lanes are let go: one that closes then is counted up.
+  for (const Claim& claim : *claims) {
+    for (const auto& flow : claim.route->flows) flow->CountAccepted();
+  }
   absl::Span<const std::byte> encoded;  // Serialised at most once.
   for (Claim& claim : *claims) {
     if (!claim.inside) CommitLane(payload, fields, &claim, &encoded);
-  }
-  for (const Claim& claim : *claims) {
-    for (const auto& flow : claim.route->flows) flow->CountAccepted();
   }
   for (Claim& claim : *claims) {
     if (claim.inside) continue;
