@@ -405,9 +405,10 @@ void NodeRuntime::RemoveSubscription(
   if (subscription->closed()) return;
   subscription->Close();
   router_->RemoveLocal(*subscription);
-  dispatcher_->Remove(subscription->options().id);
   loop_->Post([this, subscription] { peers_->Unsubscribe(*subscription); });
+  // In one step, or a report in between would know nothing of it.
   MutexLock lock(mutex_);
+  dispatcher_->Remove(subscription->options().id);
   FoldEndedSubscriptions();
   ended_subscriptions_.push_back(subscription);
   on_error_.erase(subscription->options().id);
@@ -624,13 +625,13 @@ void NodeRuntime::AddReports(const Subscription& subscription,
 
 std::vector<FlowReport> NodeRuntime::FlowReports() const {
   std::vector<FlowReport> reports = router_->Reports();
+  MutexLock lock(mutex_);
   for (const auto& subscription : dispatcher_->All()) {
     AddReports(*subscription, &reports);
   }
   for (const FlowReport& report : dispatcher_->DepartedReports(node_)) {
     FoldReport(report, &reports);
   }
-  MutexLock lock(mutex_);
   for (const auto& subscription : ended_subscriptions_) {
     AddReports(*subscription, &reports);
   }
