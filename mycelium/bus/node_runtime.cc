@@ -18,6 +18,10 @@ constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
 constexpr int kLooksPerTurn = 16;
 constexpr size_t kTopicNameBytesMax = 255;
+// How long peers have for their last word: so long whatever the deadline, and
+// no longer whatever the deadline.
+constexpr int64_t kPartingMinNs = 100'000'000;
+constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
 absl::Status CheckTopic(const std::string& topic) {
   if (!topic.empty() && topic.size() <= kTopicNameBytesMax) {
@@ -593,18 +597,36 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
     if (shut_down_) return absl::OkStatus();
     shut_down_ = true;
   }
-  const absl::Status flushed =
-      deadline == 0 ? absl::OkStatus() : Flush(deadline);
+  // Others may publish while the first is waited for; the second waits for what
+  // was accepted meanwhile.
+  absl::Status flushed = deadline == 0 ? absl::OkStatus() : Flush(deadline);
   router_->ClosePublishers();
+  if (deadline != 0 && flushed.ok()) flushed = Flush(deadline);
   for (const auto& subscription : dispatcher_->All()) {
     RemoveSubscription(subscription);
   }
+  ReportTaken();
   OnLoop([this] {
     listeners_.clear();
-    peers_->Shutdown();
+    peers_->Part();
   });
+  const TimeNs now = environment_.clock.NowNs();
+  (void)WaitFor(
+      peers_->parted_event(), [this] { return peers_->HasParted(); },
+      std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs));
+  OnLoop([this] { peers_->Shutdown(); });
   ended_.store(true, std::memory_order_release);
   return flushed;
+}
+
+void NodeRuntime::ReportTaken() {
+  std::vector<std::shared_ptr<Subscription>> ended;
+  {
+    MutexLock lock(mutex_);
+    ended = ended_subscriptions_;
+  }
+  // A handler, or who pulled, still has a message: it counts as delivered.
+  for (const auto& subscription : ended) subscription->queue().ReportTaken();
 }
 
 void NodeRuntime::AddReports(const Subscription& subscription,

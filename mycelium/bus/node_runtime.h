@@ -106,8 +106,9 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status Flush(TimeNs deadline);
 
   // Says goodbye to the peers and ends. What is in flight is waited for until
-  // `deadline`; DEADLINE_EXCEEDED if some of it was not handled by then, which
-  // counts as dropped[shutdown].
+  // `deadline`, or a little longer for a peer's last word; DEADLINE_EXCEEDED if
+  // some of it was not handled by then. Of that, what a peer has not said to
+  // have taken over counts as dropped[shutdown].
   absl::Status Shutdown(TimeNs deadline);
   // Whether that is done: another runtime may be this node from now on.
   bool has_ended() const { return ended_.load(std::memory_order_acquire); }
@@ -123,6 +124,7 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status CheckTopologyOverflow() const;
   absl::Status StartTopology();
   void StopThread();
+  void ReportTaken();
   bool RunOnce(TimeNs deadline, bool spin);
   int64_t SpinNsOf() const;
   // Runs `task` on the loop and waits for it.

@@ -322,6 +322,10 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
 }
 
 void PeerTable::OnDown(Link& link, const absl::Status& status) {
+  if (shutting_down_) {
+    parted_event_.Notify(environment_.waiter);
+    return;
+  }
   Peer& peer = PeerOf(link);
   {
     MutexLock lock(mutex_);
@@ -337,7 +341,7 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
     Tell(link.peer(), link.transport(), ConnectionEvent::State::kDisconnected,
          status);
   }
-  if (peer.connector != nullptr && !shutting_down_) peer.connector->Redial();
+  if (peer.connector != nullptr) peer.connector->Redial();
 }
 
 void PeerTable::Forget(Peer& peer, const absl::Status& status) {
@@ -458,21 +462,29 @@ LinkHandler::FrameOutcome PeerTable::OnFrame(Link& link, uint32_t lane,
   return dispatcher_.OnFrame(link, lane, frame, end);
 }
 
-void PeerTable::Shutdown() {
+void PeerTable::Part() {
   shutting_down_ = true;
   handshakes_.clear();
   connectors_.clear();
   rules_.clear();
-  v1::Control goodbye;
-  goodbye.mutable_goodbye();
   for (auto& [name, peer] : peers_) {
     {
       MutexLock lock(mutex_);
       peer->connector = nullptr;
     }
     loop_.Cancel(peer->retain_timer);
-    peer->link->SendAcks();
-    peer->link->SendControl(goodbye);
+    peer->link->Part();
+  }
+}
+
+bool PeerTable::HasParted() const {
+  const std::vector<FramedLink*> links = Links();
+  return std::none_of(links.begin(), links.end(),
+                      [](const FramedLink* link) { return link->is_up(); });
+}
+
+void PeerTable::Shutdown() {
+  for (auto& [name, peer] : peers_) {
     peer->link->Detach();
     router_.RemoveLink(*peer->link, DropReason::kShutdown);
     dispatcher_.RemoveLink(*peer->link);

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "mycelium/base/environment.h"
+#include "mycelium/base/event_count.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/random.h"
 #include "mycelium/bus/connector.h"
@@ -68,10 +69,18 @@ class PeerTable final : public LinkHandler {
   void Subscribe(const Subscription& subscription);
   void Unsubscribe(const Subscription& subscription);
 
-  // Says goodbye and ends every connection; refuses new ones.
+  // Says goodbye on every connection and refuses new ones. Each ends when its
+  // peer has answered.
+  void Part();
+  // After Part(): ends every connection that is left. What peers have not taken
+  // over counts as dropped[shutdown].
   void Shutdown();
 
   // Any thread:
+  // Whether no connection is up.
+  bool HasParted() const;
+  // Notified when one has ended after Part().
+  EventCount& parted_event() { return parted_event_; }
   std::vector<FramedLink*> Links() const;
   struct State {
     std::string peer, transport, address, rule, last_error;
@@ -126,6 +135,7 @@ class PeerTable final : public LinkHandler {
   const Options options_;
   const Callbacks callbacks_;
   bool shutting_down_ = false;
+  EventCount parted_event_;
 
   mutable Mutex mutex_;  // For readers on other threads; the loop writes.
   std::map<std::string, std::unique_ptr<Peer>> peers_;

@@ -39,6 +39,7 @@ bool InboundQueue::TakeNext(FrameView* frame) {
       taken_from_ = feeds_[next_feed_];
       taken_view_ = *frame;
       is_taken_ = true;
+      holds_room_ = true;
       ++next_feed_;  // The others get their turn.
       return true;
     }
@@ -61,8 +62,20 @@ void InboundQueue::Release() {
   if (!is_taken_) return;
   is_taken_ = false;
   DestroyObject(taken_view_);
+  ReleaseRoom();
+}
+
+void InboundQueue::ReportTaken() {
+  MutexLock lock(mutex_);
+  if (is_taken_) ReleaseRoom();
+}
+
+void InboundQueue::ReleaseRoom() {
+  if (!holds_room_) return;
+  holds_room_ = false;
   taken_from_->reader().Release();
-  taken_from_->OnReleased(taken_view_.header);
+  taken_from_->OnReleased(last_dropped_.value_or(taken_view_.header));
+  last_dropped_.reset();
 }
 
 bool InboundQueue::HasFrame() {
@@ -77,18 +90,34 @@ void InboundQueue::Close(absl::FunctionRef<void(const FrameView&)> visit) {
   {
     MutexLock lock(mutex_);
     closed_.store(true, std::memory_order_release);
-    for (const auto& feed : feeds_) {
-      FrameView frame;
-      while (feed->reader().Poll(&frame) == RingReader::Result::kFrame) {
-        visit(frame);
-        DestroyObject(frame);
-        feed->reader().Release();
-        feed->OnReleased(frame.header);
-      }
-    }
+    for (const auto& feed : feeds_) DropAll(*feed, visit);
     feeds_.clear();
   }
   Notify();
+}
+
+void InboundQueue::DropLate(Feed& feed,
+                            absl::FunctionRef<void(const FrameView&)> visit) {
+  MutexLock lock(mutex_);
+  DropAll(feed, visit);
+}
+
+void InboundQueue::DropAll(Feed& feed,
+                           absl::FunctionRef<void(const FrameView&)> visit) {
+  FrameView frame;
+  bool dropped = false;
+  while (feed.reader().Poll(&frame) == RingReader::Result::kFrame) {
+    visit(frame);
+    DestroyObject(frame);
+    dropped = true;
+  }
+  if (!dropped) return;
+  if (is_taken_ && holds_room_ && taken_from_.get() == &feed) {
+    last_dropped_ = frame.header;  // Released with the one before them.
+    return;
+  }
+  feed.reader().Release();
+  feed.OnReleased(frame.header);
 }
 
 void InboundQueue::Notify() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -54,10 +55,16 @@ class InboundQueue final {
   // Whether Take() would find a frame.
   bool HasFrame();
 
-  // Ends the queue: finishes every frame that nobody took, after `visit` has
-  // seen it, and refuses feeds from now on. A frame that is taken stays valid
-  // until Finish().
+  // Ends the queue: drops every frame that nobody took, after `visit` has seen
+  // it, and refuses feeds from now on. A frame that is taken stays valid until
+  // Finish(), which then gives back the room of those behind it too.
   void Close(absl::FunctionRef<void(const FrameView&)> visit);
+  // The same for what came into a feed while the queue was being closed.
+  void DropLate(Feed& feed, absl::FunctionRef<void(const FrameView&)> visit);
+  // Tells the publisher's side now that the taken frame is handled, though it
+  // is not finished. Its bytes stay, since nothing comes any more. REQUIRES:
+  // closed().
+  void ReportTaken();
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
   // A frame was committed to one of the feeds, or something else happened that
@@ -82,12 +89,15 @@ class InboundQueue final {
 
  private:
   void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReleaseRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // After this many frames in a row an empty queue is left alone for a moment:
   // looking at once would take the line from a publisher who is writing to it.
   static constexpr uint32_t kBurst = 16;
   static constexpr int kRestPauses = 40;
 
   bool TakeNext(FrameView* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropAll(Feed& feed, absl::FunctionRef<void(const FrameView&)> visit)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Environment& environment_;
   // What the consumer touches at every message.
@@ -97,9 +107,11 @@ class InboundQueue final {
   std::vector<std::shared_ptr<Feed>> feeds_ ABSL_GUARDED_BY(mutex_);
   size_t next_feed_ ABSL_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<Feed> taken_from_ ABSL_GUARDED_BY(mutex_);
-  FrameHeader taken_ ABSL_GUARDED_BY(mutex_);
   bool is_taken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool holds_room_ ABSL_GUARDED_BY(mutex_) = false;  // Of the taken frame.
   FrameView taken_view_ ABSL_GUARDED_BY(mutex_);
+  // Behind the taken frame, when the queue was closed meanwhile.
+  std::optional<FrameHeader> last_dropped_ ABSL_GUARDED_BY(mutex_);
 
   // What publishers touch at every message, on a line of its own.
   alignas(64) EventCount event_;

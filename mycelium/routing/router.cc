@@ -85,19 +85,21 @@ void Router::RemoveLocal(const Subscription& subscription) {
     MutexLock lock(mutex_);
     const std::string& topic = subscription.options().topic;
     auto& locals = locals_[topic];
-    // A handler of it may be running still, and then count.
-    for (auto& publisher : publishers_[topic]) {
-      for (Flow& flow : publisher->flows) {
-        if (flow.local.get() != &subscription) continue;
-        flow.until_sequence = flow.lane->SequenceAt(flow.lane->committed());
-      }
-    }
     locals.erase(std::remove_if(locals.begin(), locals.end(),
                                 [&](const auto& local) {
                                   return local.get() == &subscription;
                                 }),
                  locals.end());
     Rematch(topic, &deferred);
+    // No route leads there any more, so nothing is accepted from here on. What
+    // a handler still has may be counted later.
+    for (auto& publisher : publishers_[topic]) {
+      for (Flow& flow : publisher->flows) {
+        if (flow.local.get() != &subscription) continue;
+        flow.until_sequence = flow.lane->SequenceAt(flow.lane->committed());
+      }
+      ForgetDrained(*publisher);
+    }
   }
   RunDeferred(&deferred);
 }
@@ -162,7 +164,10 @@ void Router::EndFlows(Publisher& publisher, Link& link, DropReason reason) {
   auto& flows = publisher.flows;
   for (Flow& flow : flows) {
     if (flow.link != &link) continue;
-    const uint64_t lost = InFlight(publisher, flow);
+    // What the peer has taken over is its to count, unless it is gone itself.
+    const uint64_t from =
+        reason == DropReason::kShutdown ? link.TakenOver(*flow.lane) : 0;
+    const uint64_t lost = InFlight(publisher, flow, from);
     flow.counters->CountDropped(reason, lost);
     flow.lane = nullptr;
     FoldReport(Report(publisher, flow), &ended_);
@@ -445,13 +450,14 @@ std::vector<absl::Status> Router::Refusals(const FanOut& fan_out) const {
   return {};
 }
 
-uint64_t Router::InFlight(const Publisher& publisher, const Flow& flow) const {
+uint64_t Router::InFlight(const Publisher& publisher, const Flow& flow,
+                          uint64_t from) const {
   if (flow.lane == nullptr) return 0;
   const uint64_t until = flow.until_sequence == 0
                              ? std::numeric_limits<uint64_t>::max()
                              : flow.until_sequence;
   uint64_t frames = 0;
-  flow.lane->ForEachFrame(0, [&](const FrameHeader& frame) {
+  flow.lane->ForEachFrame(from, [&](const FrameHeader& frame) {
     frames += frame.publisher_id == publisher.fan_out->options().publisher_id &&
               frame.lane_sequence >= flow.from_sequence &&
               frame.lane_sequence < until;

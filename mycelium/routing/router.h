@@ -158,7 +158,9 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetDrained(Publisher& publisher)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  uint64_t InFlight(const Publisher& publisher, const Flow& flow) const;
+  // Frames of the flow at or after that position that are not handled.
+  uint64_t InFlight(const Publisher& publisher, const Flow& flow,
+                    uint64_t from = 0) const;
   FlowReport Report(const Publisher& publisher, const Flow& flow) const;
   static void FoldUnmatched(const Publisher& publisher,
                             std::vector<FlowReport>* reports);

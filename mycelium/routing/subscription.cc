@@ -198,6 +198,10 @@ void Subscription::Close() {
   if (!gate_.IsInside()) DropSpilled();
 }
 
+void Subscription::DropLate(InboundQueue::Feed& feed) {
+  queue_.DropLate(feed, [this](const FrameView& frame) { DropFrame(frame); });
+}
+
 std::vector<Subscription::FlowLedger> Subscription::Ledgers() const {
   MutexLock lock(flows_mutex_);
   std::vector<FlowLedger> ledgers;

@@ -124,6 +124,8 @@ class Subscription final : public Lane::Doorbell,
   // Ends the subscription: no handler runs after this returns, except the one
   // that called it. What is still queued counts as dropped[subscriber_gone].
   void Close();
+  // Drops what was put into a feed of queue() while Close() ran.
+  void DropLate(InboundQueue::Feed& feed);
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
   // What this side counted, for each publisher.

@@ -43,6 +43,9 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel,
   }
   broken_ = absl::OkStatus();
   paused_ = false;
+  peer_is_done_ = false;
+  leaving_.store(false);
+  final_wanted_.store(false);
   reader_.Reset();
   ResetLanes(peer, resumed);
   peer_incarnation_ = peer.incarnation();
@@ -79,6 +82,12 @@ void FramedLink::Detach() {
   Kick();
   MutexLock lock(lanes_mutex_);
   for (auto& [id, out] : out_lanes_) out->lane->SetReaderAway(true);
+}
+
+void FramedLink::Part() {
+  if (channel_ == nullptr) return;
+  leaving_.store(true, std::memory_order_release);
+  Kick();
 }
 
 void FramedLink::Abandon() {
@@ -228,40 +237,6 @@ void FramedLink::NoteHandled(uint32_t lane, uint64_t position) {
 // ---------------------------------------------------------------------------
 // Sending
 
-void FramedLink::Outgoing::Clear() {
-  first = count = header_count = 0;
-  control.clear();
-  acks.clear();
-}
-
-void FramedLink::Outgoing::Add(const void* bytes, size_t bytes_count) {
-  pieces[count].iov_base = const_cast<void*>(bytes);
-  pieces[count].iov_len = bytes_count;
-  ++count;
-}
-
-RecordHeader& FramedLink::Outgoing::AddHeader(RecordKind kind,
-                                              size_t body_bytes) {
-  RecordHeader& header = headers[header_count++];
-  header = RecordHeader{};
-  header.magic = kRecordMagic;
-  header.kind = static_cast<uint8_t>(kind);
-  header.body_bytes = static_cast<uint32_t>(body_bytes);
-  Add(&header, sizeof header);
-  return header;
-}
-
-void FramedLink::Outgoing::Consume(size_t bytes) {
-  while (bytes > 0) {
-    iovec& piece = pieces[first];
-    const size_t taken = std::min(bytes, piece.iov_len);
-    piece.iov_base = static_cast<char*>(piece.iov_base) + taken;
-    piece.iov_len -= taken;
-    bytes -= taken;
-    if (piece.iov_len == 0) ++first;
-  }
-}
-
 void FramedLink::OnCommit(Lane&) { Kick(); }
 
 void FramedLink::Kick() {
@@ -284,7 +259,8 @@ void FramedLink::SendAll() {
     look_again = !outgoing_.done();
     if (outgoing_.done() && !Compose()) return;
     if (!Write()) return;
-  } while (look_again || has_more_);
+    if (final_said_ && outgoing_.done()) NoteFinalWritten();
+  } while (look_again || has_more_ || !outgoing_.done());
 }
 
 void FramedLink::AdoptChannel() {
@@ -295,6 +271,9 @@ void FramedLink::AdoptChannel() {
   }
   outgoing_.Clear();
   blocked_ = false;
+  goodbye_said_ = false;
+  final_said_ = false;
+  final_written_.store(false, std::memory_order_relaxed);
   writable_.store(false, std::memory_order_relaxed);
   MutexLock lock(lanes_mutex_);
   retired_.clear();  // Nothing points into their memory any more.
@@ -306,10 +285,13 @@ void FramedLink::AdoptChannel() {
 bool FramedLink::Compose() {
   outgoing_.Clear();
   has_more_ = false;
+  // Looked at before data and acknowledgements, which must not follow Goodbye.
+  const bool leaving = leaving_.load(std::memory_order_acquire);
+  const bool final = final_wanted_.load(std::memory_order_acquire);
   // The ends of the lanes are read before the control messages, so that what a
   // frame depends on goes out before it; ComposeLanes() writes no further.
   ComposeLanes();
-  const size_t data_pieces = outgoing_.count;
+  const size_t data_pieces = outgoing_.count();
   if (has_control_.load(std::memory_order_acquire)) {
     MutexLock lock(control_mutex_);
     outgoing_.control.swap(control_);
@@ -319,10 +301,32 @@ bool FramedLink::Compose() {
     outgoing_.Add(outgoing_.control.data(), outgoing_.control.size());
   }
   ComposeAcks();
+  if (leaving) ComposeGoodbye(final);
   // Control and acknowledgements go first.
-  std::rotate(outgoing_.pieces.begin(), outgoing_.pieces.begin() + data_pieces,
-              outgoing_.pieces.begin() + outgoing_.count);
+  outgoing_.MoveToFront(data_pieces);
   return !outgoing_.done();
+}
+
+void FramedLink::ComposeGoodbye(bool final) {
+  std::string& records = outgoing_.goodbye;
+  v1::Control control;
+  control.mutable_goodbye();
+  if (!goodbye_said_)
+    AppendControlRecord(control.SerializeAsString(), &records);
+  goodbye_said_ = true;
+  control.mutable_goodbye()->set_final(true);
+  if (final && !final_said_) {
+    AppendControlRecord(control.SerializeAsString(), &records);
+    final_said_ = true;
+  }
+  if (!records.empty()) outgoing_.Add(records.data(), records.size());
+}
+
+void FramedLink::NoteFinalWritten() {
+  if (final_written_.exchange(true)) return;
+  loop_.Post([this, alive = alive_] {
+    if (*alive) BreakIfParted();
+  });
 }
 
 void FramedLink::ComposeAcks() {
@@ -350,13 +354,13 @@ void FramedLink::ComposeLanes() {
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
     out = out->second->closing ? out_lanes_.erase(out) : std::next(out);
   }
+  if (leaving_.load(std::memory_order_acquire)) return;
   if (!flush && ShouldGather()) return;
-  // Room is kept for control and acknowledgements.
   for (auto& [id, out] : out_lanes_) {
     while (true) {
       const Lane::Run run = out->lane->CommittedFrom(out->sent);
       if (run.bytes.empty()) break;
-      if (outgoing_.count + 6 > kPiecesMax) {
+      if (!outgoing_.has_room_for_data()) {
         has_more_ = true;
         return;
       }
@@ -398,9 +402,7 @@ void FramedLink::Announce(OutLane& out) {
 }
 
 bool FramedLink::Write() {
-  const absl::StatusOr<size_t> sent = send_channel_->Send(
-      absl::MakeConstSpan(outgoing_.pieces.data() + outgoing_.first,
-                          outgoing_.count - outgoing_.first));
+  const absl::StatusOr<size_t> sent = send_channel_->Send(outgoing_.pieces());
   if (!sent.ok()) {
     // The loop hears of it too, after what the peer had sent before.
     send_channel_ = nullptr;
@@ -420,18 +422,21 @@ void FramedLink::SendControl(const v1::Control& control) {
 }
 
 void FramedLink::QueueControl(const v1::Control& control) {
-  RecordHeader header = {};
-  header.magic = kRecordMagic;
-  header.kind = static_cast<uint8_t>(RecordKind::kControl);
   const std::string body = control.SerializeAsString();
-  header.body_bytes = static_cast<uint32_t>(body.size());
-  {
-    MutexLock lock(control_mutex_);
-    if (next_channel_ == nullptr) return;
-    control_.append(reinterpret_cast<const char*>(&header), sizeof header);
-    control_.append(body);
-    has_control_.store(true, std::memory_order_release);
+  MutexLock lock(control_mutex_);
+  if (next_channel_ == nullptr) return;
+  AppendControlRecord(body, &control_);
+  has_control_.store(true, std::memory_order_release);
+}
+
+uint64_t FramedLink::TakenOver(const Lane& lane) const {
+  MutexLock lock(lanes_mutex_);
+  const auto out = out_lanes_.find(lane.id());
+  if (out == out_lanes_.end() || out->second->lane.get() != &lane) {
+    return lane.released();
   }
+  return std::max(lane.released(),
+                  out->second->received.load(std::memory_order_relaxed));
 }
 
 void FramedLink::Flush() {
@@ -505,6 +510,9 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       ack_asked_.store(true);
       SendAcks();
       return absl::OkStatus();
+    case v1::Control::kGoodbye:
+      OnGoodbye(control.goodbye());
+      break;
     case v1::Control::BODY_NOT_SET:
       // A newer peer says something that may be ignored.
       return absl::OkStatus();
@@ -513,6 +521,27 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
   }
   handler_.OnControl(*this, control);
   return absl::OkStatus();
+}
+
+void FramedLink::OnGoodbye(const v1::Goodbye& goodbye) {
+  if (goodbye.final()) {
+    peer_is_done_ = true;
+    // Not now: we are inside a call of the channel.
+    loop_.Post([this, alive = alive_] {
+      if (*alive) BreakIfParted();
+    });
+    return;
+  }
+  leaving_.store(true, std::memory_order_release);
+  ack_now_.store(true, std::memory_order_relaxed);
+  // Pairs with the load in Compose(): the acknowledgements go before it.
+  final_wanted_.store(true, std::memory_order_release);
+  Kick();
+}
+
+void FramedLink::BreakIfParted() {
+  if (!peer_is_done_ || !final_written_.load(std::memory_order_acquire)) return;
+  Break(absl::UnavailableError("both sides have said goodbye"));
 }
 
 absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {

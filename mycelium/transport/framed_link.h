@@ -19,6 +19,7 @@
 #include "mycelium/transport/inbound_lanes.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/link.h"
+#include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/record_reader.h"
 
 namespace mycelium {
@@ -78,6 +79,11 @@ class FramedLink final : public Link,
   // The sequence that the next frame of a lane of the peer has.
   uint64_t NextSequence(uint32_t lane) const;
 
+  // Says that this node leaves: sends no more data, and ends the connection, as
+  // by OnDown(), when the peer has told what it has handled. Does nothing if no
+  // connection is up.
+  void Part();
+
   // Ends the link for good: closes every lane, after which nothing is sent.
   void Abandon();
 
@@ -109,6 +115,7 @@ class FramedLink final : public Link,
       uint32_t subscription) override;
   void CloseLane(const Lane& lane) override;
   void SendControl(const v1::Control& control) override;
+  uint64_t TakenOver(const Lane& lane) const override;
   void NoteHandled(uint32_t lane, uint64_t position) override;
   void Flush() override;
   void Resume() override;
@@ -124,7 +131,6 @@ class FramedLink final : public Link,
   static constexpr uint64_t kAckBytes = 8 * 1024;
   static constexpr uint64_t kRideBytes = 2 * 1024;
   static constexpr int64_t kAckDelayNs = 1'000'000;
-  static constexpr size_t kPiecesMax = 32;
   static constexpr size_t kLanesMax = 1024;
 
   struct OutLane {
@@ -138,25 +144,6 @@ class FramedLink final : public Link,
   };
   using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
 
-  // What is being written to the channel: pieces of memory that stay as they
-  // are until all of it is gone.
-  struct Outgoing {
-    std::array<iovec, kPiecesMax> pieces;
-    size_t first = 0;
-    size_t count = 0;
-    std::array<RecordHeader, kPiecesMax> headers;
-    size_t header_count = 0;
-    std::string control;
-    std::vector<AckEntry> acks;
-
-    bool done() const { return first == count; }
-    void Clear();
-    void Add(const void* bytes, size_t count);
-    RecordHeader& AddHeader(RecordKind kind, size_t body_bytes);
-    bool has_room() const { return count + 4 <= kPiecesMax; }
-    void Consume(size_t bytes);
-  };
-
   void QueueControl(const v1::Control& control);
   void Kick();
 
@@ -166,6 +153,8 @@ class FramedLink final : public Link,
   bool Compose();
   void ComposeAcks();
   void ComposeLanes();
+  void ComposeGoodbye(bool final);
+  void NoteFinalWritten();
   bool ShouldGather() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void Announce(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool Write();
@@ -178,6 +167,8 @@ class FramedLink final : public Link,
   void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void CloseIfDrained(OutLane& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   absl::Status OnLaneOpen(const v1::LaneOpen& open);
+  void OnGoodbye(const v1::Goodbye& goodbye);
+  void BreakIfParted();
   absl::Status Corrupt(absl::string_view what) const;
 
   // RecordReader::Handler:
@@ -208,6 +199,7 @@ class FramedLink final : public Link,
   uint32_t data_lane_ = 0;      // Of the data record that is being read.
   uint64_t data_position_ = 0;  // Of the next frame in it.
   bool paused_ = false;
+  bool peer_is_done_ = false;  // Has said its final Goodbye.
   absl::Status broken_;
 
   std::atomic<bool> up_{false};
@@ -234,12 +226,17 @@ class FramedLink final : public Link,
   std::atomic<bool> ack_now_{false};    // Send acknowledgements.
   std::atomic<bool> ack_asked_{false};  // The peer waits for them.
   std::atomic<bool> ack_timer_set_{false};
-  std::atomic<uint64_t> ack_timer_{0};  // The last one that was set.
+  std::atomic<uint64_t> ack_timer_{0};      // The last one that was set.
+  std::atomic<bool> leaving_{false};        // Say Goodbye instead of data.
+  std::atomic<bool> final_wanted_{false};   // The peer has said it.
+  std::atomic<bool> final_written_{false};  // Our last word is out.
   // Inside the gate.
   std::shared_ptr<Channel> send_channel_;
   Outgoing outgoing_;
   bool has_more_ = false;  // Than `outgoing_` has room for.
   bool blocked_ = false;
+  bool goodbye_said_ = false;  // On this connection; and for good:
+  bool final_said_ = false;
 };
 
 }  // namespace mycelium

@@ -65,7 +65,8 @@ void InboundLanes::NoteReceived(uint32_t lane, uint64_t end, bool handled) {
   state->received.store(end, std::memory_order_release);
   if (handled) RaiseHandled(*state, end);
   ++state->next_sequence;
-  untold_bytes_.fetch_add(end - before, std::memory_order_relaxed);
+  // Pairs with the exchange in TakeAcks().
+  untold_bytes_.fetch_add(end - before, std::memory_order_release);
 }
 
 bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
@@ -79,7 +80,9 @@ bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
 
 void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
   MutexLock lock(mutex_);
-  untold_bytes_.store(0, std::memory_order_relaxed);
+  // Whose bytes this takes away, their `received` is seen below. (A store could
+  // be delayed beyond the loads, and take away bytes that nobody has told.)
+  untold_bytes_.exchange(0, std::memory_order_acq_rel);
   for (auto& [id, state] : lanes_) {
     const uint64_t received = state.received.load(std::memory_order_acquire);
     // A consumer may be ahead of the loop that is about to note the arrival.

@@ -52,6 +52,10 @@ class Link {
   // Queues a control message. Dropped where no connection is up.
   virtual void SendControl(const v1::Control& control) = 0;
 
+  // How far the peer has come in a lane: what lies before it is the peer's to
+  // deliver or to drop.
+  virtual uint64_t TakenOver(const Lane& lane) const = 0;
+
   // The peer's frames of `lane` up to `position` were handled.
   virtual void NoteHandled(uint32_t lane, uint64_t position) = 0;
 

@@ -75,7 +75,10 @@ void ConformanceTest::Settle() {
   const absl::Time end = absl::Now() + kLong;
   const auto all_settled = [this] {
     for (const FlowReport& flow : Flows()) {
-      if (flow.ledger.in_flight > 0 || !flow.ledger.Balances()) return false;
+      if (flow.ledger.in_flight > 0) return false;
+#ifndef MYCELIUM_MISCOUNT  // It never balances.
+      if (!flow.ledger.Balances()) return false;
+#endif
     }
     return true;
   };
@@ -85,9 +88,6 @@ void ConformanceTest::Settle() {
       (void)bus->Flush(absl::Milliseconds(10));
       (void)bus->Poll(absl::ZeroDuration());  // Where nobody else does.
     }
-#ifdef MYCELIUM_MISCOUNT
-    return;  // It would never balance.
-#endif
   } while (!all_settled() && absl::Now() < end);
 }
 

@@ -1,0 +1,70 @@
+#ifndef MYCELIUM_TRANSPORT_OUTGOING_H_
+#define MYCELIUM_TRANSPORT_OUTGOING_H_
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "mycelium/codec/frame_format.h"
+
+namespace mycelium {
+
+// What a link is writing to its channel: pieces of memory, most of it lanes',
+// that stay as they are until all of it is gone. Allocates nothing in steady
+// state.
+//
+// Thread safety: none.
+//
+// Ownership: borrows what Add() is given, until Clear() or done().
+class Outgoing final {
+ public:
+  static constexpr size_t kPiecesMax = 32;
+
+  // What lanes leave free, for control messages and acknowledgements.
+  static constexpr size_t kPiecesReserved = 6;
+
+  bool done() const { return first_ == count_; }
+  bool has_room_for_data() const {
+    return count_ + kPiecesReserved <= kPiecesMax;
+  }
+  size_t count() const { return count_; }
+
+  void Clear();
+  void Add(const void* bytes, size_t bytes_count);
+
+  // Adds a record's header, for whose body Add() follows.
+  RecordHeader& AddHeader(RecordKind kind, size_t body_bytes);
+
+  // Puts the pieces from `piece` on before those that came first.
+  void MoveToFront(size_t piece);
+
+  // What is left to be written, and how much of that was.
+  absl::Span<const iovec> pieces() const {
+    return absl::MakeConstSpan(pieces_.data() + first_, count_ - first_);
+  }
+  void Consume(size_t bytes);
+
+  // Bodies that are made for the purpose; Add() takes them from here.
+  std::string control;
+  std::string goodbye;
+  std::vector<AckEntry> acks;
+
+ private:
+  std::array<iovec, kPiecesMax> pieces_;
+  size_t first_ = 0;
+  size_t count_ = 0;
+  std::array<RecordHeader, kPiecesMax> headers_;
+  size_t header_count_ = 0;
+};
+
+// Appends a control message as a whole record.
+void AppendControlRecord(absl::string_view control, std::string* records);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_OUTGOING_H_
