@@ -9,7 +9,10 @@ absl::Status PublisherBase::WaitForSubscribers(size_t count,
   Environment& environment = node_->environment();
   const RoomWaiter::Outcome outcome = node_->WaitFor(
       node_->router().changed_event(),
-      [&] { return subscriber_count() >= count || !refusals().empty(); },
+      [&] {
+        return subscriber_count() >= count ||
+               node_->router().AreRefusalsExplained(*fan_out_);
+      },
       DeadlineAfter(environment.clock.NowNs(), timeout));
   const size_t now = subscriber_count();
   if (now >= count) return absl::OkStatus();

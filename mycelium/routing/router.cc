@@ -198,6 +198,7 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
   if (publisher.closed) return;
   const Origin& origin = publisher.fan_out->origin();
   publisher.refusals.clear();
+  publisher.awaits_explanation = false;
   std::vector<PublishRoute> routes;
   for (const auto& subscription : locals_[origin.topic]) {
     if (Wants(origin, subscription->options().service)) {
@@ -393,6 +394,7 @@ void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
   publisher.refusals.push_back(SchemaMismatchError(
       remote.subscribe.topic(), *publisher.type, remote.digest,
       remote.canonical_text, remote.link->peer()));
+  publisher.awaits_explanation |= !remote.explained;
   if (!remote.refused_by.insert(key).second) {
     return;  // Told before.
   }
@@ -416,6 +418,7 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     if (entry == remotes_.end()) return;
     Remote& remote = entry->second;
     remote.canonical_text = text.canonical_text();
+    remote.explained = true;
     // The errors are made again, now with the difference.
     Rematch(remote.subscribe.topic(), &deferred);
     for (const auto& publisher : publishers_[remote.subscribe.topic()]) {
@@ -427,27 +430,36 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
   RunDeferred(&deferred);
 }
 
+const Router::Publisher* Router::Find(const FanOut& fan_out) const {
+  const auto publishers = publishers_.find(fan_out.origin().topic);
+  if (publishers == publishers_.end()) return nullptr;
+  for (const auto& publisher : publishers->second) {
+    if (publisher->fan_out.get() == &fan_out) return publisher.get();
+  }
+  return nullptr;
+}
+
 size_t Router::SubscriberCount(const FanOut& fan_out) const {
   MutexLock lock(mutex_);
-  const auto publishers = publishers_.find(fan_out.origin().topic);
-  if (publishers == publishers_.end()) return 0;
-  for (const auto& publisher : publishers->second) {
-    if (publisher->fan_out.get() != &fan_out) continue;
-    return static_cast<size_t>(std::count_if(
-        publisher->flows.begin(), publisher->flows.end(),
-        [](const Flow& flow) { return flow.until_sequence == 0; }));
-  }
-  return 0;
+  const Publisher* const publisher = Find(fan_out);
+  if (publisher == nullptr) return 0;
+  return static_cast<size_t>(
+      std::count_if(publisher->flows.begin(), publisher->flows.end(),
+                    [](const Flow& flow) { return flow.until_sequence == 0; }));
 }
 
 std::vector<absl::Status> Router::Refusals(const FanOut& fan_out) const {
   MutexLock lock(mutex_);
-  const auto publishers = publishers_.find(fan_out.origin().topic);
-  if (publishers == publishers_.end()) return {};
-  for (const auto& publisher : publishers->second) {
-    if (publisher->fan_out.get() == &fan_out) return publisher->refusals;
-  }
-  return {};
+  const Publisher* const publisher = Find(fan_out);
+  return publisher == nullptr ? std::vector<absl::Status>()
+                              : publisher->refusals;
+}
+
+bool Router::AreRefusalsExplained(const FanOut& fan_out) const {
+  MutexLock lock(mutex_);
+  const Publisher* const publisher = Find(fan_out);
+  return publisher != nullptr && !publisher->refusals.empty() &&
+         !publisher->awaits_explanation;
 }
 
 uint64_t Router::InFlight(const Publisher& publisher, const Flow& flow,

@@ -85,6 +85,10 @@ class Router final {
   size_t SubscriberCount(const FanOut& publisher) const;
   // Why subscriptions do not get what the publisher publishes.
   std::vector<absl::Status> Refusals(const FanOut& publisher) const;
+  // Whether there are any, and each says all that it ever will: a peer's type
+  // is known, and with it the first difference, only when the peer has
+  // answered.
+  bool AreRefusalsExplained(const FanOut& publisher) const;
   // Notified when one of the two above has changed.
   EventCount& changed_event() { return changed_; }
 
@@ -107,6 +111,7 @@ class Router final {
     Digest digest;
     std::shared_ptr<Lane> lane;
     std::string canonical_text;  // Once the peer has explained a refusal.
+    bool explained = false;
     std::set<const FanOut*> refused_by;
     bool said = true;  // On the connection that is up.
   };
@@ -133,6 +138,7 @@ class Router final {
     bool closed = false;
     std::vector<Flow> flows;
     std::vector<absl::Status> refusals;
+    bool awaits_explanation = false;  // Of one of the refusals.
   };
 
   using Deferred = std::vector<std::function<void()>>;
@@ -164,6 +170,8 @@ class Router final {
   FlowReport Report(const Publisher& publisher, const Flow& flow) const;
   static void FoldUnmatched(const Publisher& publisher,
                             std::vector<FlowReport>* reports);
+  const Publisher* Find(const FanOut& fan_out) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunDeferred(Deferred* deferred);
 
   Environment& environment_;

@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "tests/conformance/conformance_fixture.h"
 
 namespace mycelium::test {
@@ -167,6 +168,52 @@ TEST_P(LifetimeTest, ShutdownUnderTrafficAccountsForAllThatWasAccepted) {
   EXPECT_EQ(total.accepted, sent);
   EXPECT_EQ(total.delivered, got.ids().size());
   EXPECT_EQ(got.ids(), Counting(got.ids().size()));
+}
+
+TEST_P(LifetimeTest, WhatThePeerHasIsDeliveredAfterAShutdownThatCouldNotWait) {
+  Open();
+  Inbox got;
+  absl::Notification go_on;
+  auto handle = beta_->Subscribe<Note>(
+      [&](const Note& note, const MessageInfo&) {
+        go_on.WaitForNotification();
+        got.Add(note.id());
+      },
+      Delivered(DeliveryMode::kQueued));
+  Publisher<Note> publisher = Publishing(1);
+  for (uint64_t id = 1; id <= 20; ++id) {
+    ASSERT_THAT(publisher.Publish(MakeNote(id)), IsOk());
+  }
+  EXPECT_THAT(alpha_->Shutdown(absl::Milliseconds(20)),
+              HasCode(absl::StatusCode::kDeadlineExceeded));
+  go_on.Notify();
+  // In one node the subscription has ended too.
+  const bool same_node = alpha_->node() == beta_->node();
+  ASSERT_TRUE(got.WaitFor(same_node ? 1 : 20));
+  Settle();
+  const Ledger total = Total();
+  EXPECT_EQ(total.accepted, 20u);
+  EXPECT_EQ(total.delivered, got.ids().size());
+  EXPECT_EQ(got.ids(), Counting(same_node ? 1 : 20));
+}
+
+TEST_P(LifetimeTest, MessageThatIsHeldDuringShutdownIsDeliveredOnce) {
+  Open();
+  auto pull = beta_->Subscriber<Note>();
+  Publisher<Note> publisher = Publishing(1);
+  for (uint64_t id = 1; id <= 3; ++id) {
+    ASSERT_THAT(publisher.Publish(MakeNote(id)), IsOk());
+  }
+  auto held = pull->Receive(kLong);
+  ASSERT_TRUE(held.ok()) << held.status();
+  (void)beta_->Shutdown(absl::Milliseconds(20));
+  EXPECT_EQ((*held)->id(), 1u);
+  Settle();
+  const Ledger total = Total();
+  EXPECT_EQ(total.accepted, 3u);
+  EXPECT_EQ(total.delivered, 1u);
+  EXPECT_EQ(total.dropped[static_cast<size_t>(DropReason::kSubscriberGone)],
+            2u);
 }
 
 MYCELIUM_ALL_TRANSPORTS(LifetimeTest);
