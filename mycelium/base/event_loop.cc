@@ -14,7 +14,7 @@ constexpr int kRoundsPerClock = 8;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
-    Environment& environment) {
+    Environment& environment, bool is_polled) {
   Sys& sys = environment.sys;
   const int64_t epoll = sys.EpollCreate();
   if (epoll < 0) return ErrnoStatus(epoll, "epoll_create1");
@@ -22,14 +22,24 @@ absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
   const int64_t wake = sys.EventFd();
   if (wake < 0) return ErrnoStatus(wake, "eventfd");
   Fd wake_fd(sys, static_cast<int>(wake));
-  epoll_event event = {};
-  event.events = EPOLLIN;
-  event.data.fd = wake_fd.get();
-  const int64_t added =
-      sys.EpollCtl(epoll_fd.get(), EPOLL_CTL_ADD, wake_fd.get(), &event);
-  if (added < 0) return ErrnoStatus(added, "epoll_ctl add wake descriptor");
+  Fd timer_fd;
+  if (is_polled) {
+    const int64_t timer = sys.TimerFd();
+    if (timer < 0) return ErrnoStatus(timer, "timerfd_create");
+    timer_fd = Fd(sys, static_cast<int>(timer));
+  }
+  for (const Fd* fd : {&wake_fd, &timer_fd}) {
+    if (!fd->valid()) continue;
+    epoll_event event = {};
+    event.events = EPOLLIN;
+    event.data.fd = fd->get();
+    const int64_t added =
+        sys.EpollCtl(epoll_fd.get(), EPOLL_CTL_ADD, fd->get(), &event);
+    if (added < 0) return ErrnoStatus(added, "epoll_ctl add wake descriptor");
+  }
   return std::unique_ptr<EventLoop>(
-      new EventLoop(environment, std::move(epoll_fd), std::move(wake_fd)));
+      new EventLoop(environment, std::move(epoll_fd), std::move(wake_fd),
+                    std::move(timer_fd)));
 }
 
 EventLoop::~EventLoop() {
@@ -47,14 +57,16 @@ EventLoop::~EventLoop() {
 }
 
 void EventLoop::Post(Task task) {
+  bool is_first;
   {
     MutexLock lock(mutex_);
+    is_first = tasks_.empty();
     tasks_.push_back(std::move(task));
     // Sequentially consistent together with `sleeping_`: the runner stores
     // `sleeping_` and then looks here, so one of the two sees the other.
     posted_.store(true);
   }
-  if (sleeping_.load()) Wake();
+  if (sleeping_.load() || (is_first && shown_.load())) Wake();
 }
 
 uint64_t EventLoop::RunAt(TimeNs at, Task task) {
@@ -66,6 +78,7 @@ uint64_t EventLoop::RunAt(TimeNs at, Task task) {
     timers_.push_back({at, id, std::move(task)});
     is_first = at < first_timer_.load();
     if (is_first) first_timer_.store(at);
+    if (is_first && shown_.load()) ShowFirstTimer();
   }
   if (is_first && sleeping_.load()) Wake();
   return id;
@@ -88,6 +101,27 @@ void EventLoop::FindFirstTimer() {
   TimeNs first = kNever;
   for (const Timer& timer : timers_) first = std::min(first, timer.at);
   first_timer_.store(first);
+  if (shown_.load()) ShowFirstTimer();
+}
+
+int EventLoop::descriptor() {
+  if (!timer_.valid()) return epoll_.get();
+  MutexLock lock(mutex_);
+  if (shown_.exchange(true)) return epoll_.get();
+  ShowFirstTimer();
+  if (!tasks_.empty()) Wake();
+  return epoll_.get();
+}
+
+void EventLoop::ShowFirstTimer() {
+  const TimeNs first = first_timer_.load();
+  if (first == timer_shows_) return;
+  timer_shows_ = first;
+  const int64_t after_ns =
+      first == kNever
+          ? 0
+          : std::max<int64_t>(first - environment_.clock.NowNs(), 1);
+  environment_.sys.TimerFdSet(timer_.get(), after_ns);
 }
 
 absl::Status EventLoop::Watch(int fd, uint32_t events, Handler& handler) {
@@ -129,7 +163,7 @@ EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   }
   // A spinning caller has looked at the handlers itself; the kernel, which
   // knows of the rest, is asked now and then.
-  const bool may_skip = spin_ns > 0 && (ran || deadline <= 0);
+  const bool may_skip = spin_ns > 0 && (ran || deadline <= 0) && !shown_.load();
   if (!may_skip || ++looks_skipped_ >= kLooksSkippedMax) {
     looks_skipped_ = 0;
     ran |= RunReady(ran ? 0 : deadline);
@@ -201,6 +235,13 @@ bool EventLoop::RunReady(TimeNs deadline) {
     if (fd == wake_.get()) {
       DrainWake();
       ran = true;
+      continue;
+    }
+    if (fd == timer_.get()) {
+      // Perhaps a moment before it is due; it is set again in any case.
+      MutexLock lock(mutex_);
+      timer_shows_ = kNever - 1;
+      ShowFirstTimer();
       continue;
     }
     // An earlier handler of this batch may have stopped watching this one.

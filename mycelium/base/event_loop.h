@@ -46,8 +46,9 @@ class EventLoop final {
   // Destroys what was posted or set and did not run.
   ~EventLoop();
 
+  // `is_polled`: a caller with a loop of its own may ask for descriptor().
   static absl::StatusOr<std::unique_ptr<EventLoop>> Create(
-      Environment& environment);
+      Environment& environment, bool is_polled = false);
 
   // Runs `task` on the loop, after what was posted before.
   void Post(Task task);
@@ -85,9 +86,11 @@ class EventLoop final {
            std::this_thread::get_id();
   }
 
-  // A descriptor that is readable when RunOnce() would find work, for callers
-  // that have an epoll loop of their own. Timers do not show in it.
-  int descriptor() const { return epoll_.get(); }
+  // A descriptor that is readable when RunOnce() would find work, timers that
+  // are due included, for a caller that has an epoll loop of its own. From the
+  // first call on it is kept so, which costs a system call for each task posted
+  // and each timer that becomes the first. REQUIRES: is_polled.
+  int descriptor();
 
  private:
   static constexpr int kEventsMax = 64;
@@ -99,10 +102,11 @@ class EventLoop final {
     Task task;
   };
 
-  EventLoop(Environment& environment, Fd epoll, Fd wake)
+  EventLoop(Environment& environment, Fd epoll, Fd wake, Fd timer)
       : environment_(environment),
         epoll_(std::move(epoll)),
-        wake_(std::move(wake)) {}
+        wake_(std::move(wake)),
+        timer_(std::move(timer)) {}
 
   bool RunDue();
   bool RunPosted();
@@ -111,11 +115,13 @@ class EventLoop final {
   bool Spin(TimeNs until);
   bool HasPosted() const { return posted_.load(std::memory_order_acquire); }
   void FindFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ShowFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DrainWake();
 
   Environment& environment_;
   Fd epoll_;
   Fd wake_;
+  Fd timer_;  // Only if polled.
 
   Mutex run_mutex_;  // Held by the thread that runs the loop.
   std::atomic<std::thread::id> runner_{};
@@ -124,10 +130,12 @@ class EventLoop final {
   std::vector<Task> tasks_ ABSL_GUARDED_BY(mutex_);
   std::vector<Timer> timers_ ABSL_GUARDED_BY(mutex_);  // In no order.
   uint64_t next_timer_ ABSL_GUARDED_BY(mutex_) = 1;
+  TimeNs timer_shows_ ABSL_GUARDED_BY(mutex_) = kNever;  // What it is set to.
 
   std::atomic<bool> posted_{false};          // tasks_ is not empty.
   std::atomic<TimeNs> first_timer_{kNever};  // A copy, to look at unlocked.
   std::atomic<bool> sleeping_{false};        // Post() must write to wake_.
+  std::atomic<bool> shown_{false};           // descriptor() was asked for.
 
   // Used by the running thread only.
   absl::flat_hash_map<int, Handler*> handlers_;

@@ -1,5 +1,6 @@
 #include "mycelium/base/event_loop.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -204,6 +205,57 @@ TEST(EventLoopConcurrentTest, NoPostIsLeftToASleepingLoop) {
   }
   EXPECT_EQ(ran, kPosts);
   posting.join();
+}
+
+bool IsReadable(int fd, int timeout_ms) {
+  pollfd watched = {fd, POLLIN, 0};
+  return poll(&watched, 1, timeout_ms) == 1;
+}
+
+constexpr int kLongMs = 20'000;
+
+class EventLoopDescriptorTest : public testing::Test {
+ protected:
+  Environment environment_ = Environment::Real();
+  std::unique_ptr<EventLoop> loop_ =
+      *EventLoop::Create(environment_, /*is_polled=*/true);
+  int runs_ = 0;
+};
+
+TEST_F(EventLoopDescriptorTest, ShowsATaskUntilItHasRun) {
+  loop_->Post([this] { ++runs_; });
+  EXPECT_TRUE(IsReadable(loop_->descriptor(), 0));
+  loop_->RunOnce(0, 0);
+  EXPECT_EQ(runs_, 1);
+  EXPECT_FALSE(IsReadable(loop_->descriptor(), 0));
+  // A task that is posted by a task, and one that comes later.
+  loop_->Post([this] { loop_->Post([this] { ++runs_; }); });
+  EXPECT_TRUE(IsReadable(loop_->descriptor(), 0));
+  while (IsReadable(loop_->descriptor(), 0)) loop_->RunOnce(0, 0);
+  EXPECT_EQ(runs_, 2);
+}
+
+TEST_F(EventLoopDescriptorTest, ShowsATimerThatIsDue) {
+  const TimeNs now = environment_.clock.NowNs();
+  loop_->RunAt(now + 2'000'000, [this] { ++runs_; });
+  const int descriptor = loop_->descriptor();
+  loop_->RunAt(now + 1'000'000, [this] { ++runs_; });
+  for (int due = 1; due <= 2; ++due) {
+    while (runs_ < due) {
+      ASSERT_TRUE(IsReadable(descriptor, kLongMs));
+      loop_->RunOnce(0, 0);
+    }
+  }
+  EXPECT_FALSE(IsReadable(descriptor, 0));
+}
+
+TEST_F(EventLoopDescriptorTest, ForgetsATimerThatIsCancelled) {
+  const int descriptor = loop_->descriptor();
+  const TimeNs now = environment_.clock.NowNs();
+  const uint64_t cancelled = loop_->RunAt(now, [this] { ++runs_; });
+  ASSERT_TRUE(IsReadable(descriptor, kLongMs));
+  loop_->Cancel(cancelled);
+  EXPECT_FALSE(IsReadable(descriptor, 0));
 }
 
 }  // namespace

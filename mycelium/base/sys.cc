@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -157,6 +158,14 @@ int64_t Sys::EpollWait(int epoll_fd, epoll_event* events, int events_max,
 }
 int64_t Sys::EventFd() {
   return OrErrno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+int64_t Sys::TimerFd() {
+  return OrErrno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+int64_t Sys::TimerFdSet(int fd, int64_t after_ns) {
+  itimerspec setting = {};
+  setting.it_value = ToTimespec(after_ns);
+  return OrErrno(timerfd_settime(fd, /*flags=*/0, &setting, nullptr));
 }
 int64_t Sys::FutexWait(const std::atomic<uint32_t>* word, uint32_t expected,
                        int64_t timeout_ns) {

@@ -71,6 +71,10 @@ class Sys {
   virtual int64_t EpollWait(int epoll_fd, epoll_event* events, int events_max,
                             int64_t timeout_ns);
   virtual int64_t EventFd();
+  // A descriptor that becomes readable when its time is up; TimerFdSet() makes
+  // it unreadable and sets that to `after_ns` from now, or never if 0.
+  virtual int64_t TimerFd();
+  virtual int64_t TimerFdSet(int fd, int64_t after_ns);
   // Sleeps while `*word == expected`; returns -ETIMEDOUT after `timeout_ns`.
   virtual int64_t FutexWait(const std::atomic<uint32_t>* word,
                             uint32_t expected, int64_t timeout_ns);

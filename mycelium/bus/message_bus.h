@@ -144,7 +144,9 @@ class MessageBus final {
   // Under poll = kCaller: runs what has arrived, or arrives within `timeout`.
   // Returns whether there was something.
   absl::StatusOr<bool> Poll(absl::Duration timeout);
-  // Readable when Poll() would find something.
+  // Readable when Poll() would find something, a timer that is due included.
+  // For a thread that sleeps in an epoll of its own; one that calls Poll() with
+  // a timeout does better without. The bus's, which closes it.
   int poll_descriptor() const { return node_->poll_descriptor(); }
 
   // What this node counted, for each publisher and subscription.

@@ -96,7 +96,7 @@ absl::Status NodeRuntime::Init() {
     return checked;
   }
   absl::StatusOr<std::unique_ptr<EventLoop>> loop =
-      EventLoop::Create(environment_);
+      EventLoop::Create(environment_, options_.poll == PollMode::kCaller);
   if (!loop.ok()) return loop.status();
   loop_ = *std::move(loop);
   const Limits limits =

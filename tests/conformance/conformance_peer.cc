@@ -136,9 +136,7 @@ class Peer final {
     while (!done_) {
       pollfd fds[] = {{STDIN_FILENO, POLLIN, 0},
                       {bus_->poll_descriptor(), POLLIN, 0}};
-      // Timers of the bus, such as the one that sends acknowledgements, do not
-      // show in its descriptor.
-      if (poll(fds, watched, watched == 2 ? 1 : -1) < 0) continue;
+      if (poll(fds, watched, -1) < 0) continue;
       if (watched == 2) (void)bus_->Poll(absl::ZeroDuration());
       if (fds[0].revents == 0) continue;
       char bytes[256];
