@@ -465,7 +465,7 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   text.set_subscription(refused.subscription());
   text.set_canonical_text(
       SendableCanonicalText(subscription->type().canonical_text));
-  for (FramedLink* link : peers_->Links()) {
+  for (const auto& link : peers_->Links()) {
     if (link->peer() == peer) link->SendControl(control);
   }
 }
@@ -560,7 +560,7 @@ absl::Status NodeRuntime::Flush(TimeNs deadline) {
   }
   // Lanes of links, and of subscriptions of this process.
   std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> goals;
-  for (FramedLink* link : peers_->Links()) {
+  for (const auto& link : peers_->Links()) {
     link->Flush();
     for (auto& goal : link->Committed()) goals.push_back(std::move(goal));
   }

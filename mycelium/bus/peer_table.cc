@@ -120,9 +120,8 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
 void PeerTable::Accept(absl::string_view transport,
                        std::unique_ptr<Channel> channel) {
   if (handshakes_.size() >= static_cast<size_t>(options_.limits.links)) {
-    // The oldest would time out soon; new ones are told to come back.
-    channel->Close();
-    return;
+    // So that silent clients do not keep the others out.
+    handshakes_.pop_front();
   }
   // Weak: the handshake owns the callback that holds it.
   auto holder = std::make_shared<std::weak_ptr<Handshake>>();
@@ -135,7 +134,7 @@ void PeerTable::Accept(absl::string_view transport,
       DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
       [this, holder, word](absl::StatusOr<Handshake::Established> established) {
         const std::shared_ptr<Handshake> self = holder->lock();
-        handshakes_.erase(self);
+        handshakes_.remove(self);
         loop_.Post([self] {});
         if (established.ok()) {
           Attach(word, *std::move(established), /*dialled_by_us=*/false);
@@ -146,7 +145,7 @@ void PeerTable::Accept(absl::string_view transport,
         }
       });
   *holder = handshake;
-  handshakes_.insert(std::move(handshake));
+  handshakes_.push_back(std::move(handshake));
 }
 
 v1::Hello PeerTable::MakeHello(const std::string& peer) {
@@ -268,7 +267,7 @@ PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
   options.lane_bytes = options_.lane_bytes;
   options.frame_bytes_max = options_.limits.frame_bytes_max;
   auto peer = std::make_unique<Peer>();
-  peer->link = std::make_unique<FramedLink>(environment_, loop_,
+  peer->link = std::make_shared<FramedLink>(environment_, loop_,
                                             std::move(options), *this);
   MutexLock lock(mutex_);
   return *(peers_[name] = std::move(peer));
@@ -285,9 +284,6 @@ void PeerTable::Attach(absl::string_view transport,
     peer.dialled_by_us = dialled_by_us;
     peer.leaving = false;
     peer.last_error.clear();
-    for (const v1::ServiceInfo& service : established.peer.services()) {
-      peer.services.insert(service.name());
-    }
   }
   peer.link->Attach(std::move(established.channel), established.peer);
 }
@@ -359,6 +355,25 @@ void PeerTable::Forget(Peer& peer, const absl::Status& status) {
   link.Forget();
   peer.seen = false;
   Tell(link.peer(), link.transport(), ConnectionEvent::State::kGone, status);
+  // Not now: the link may be up the stack.
+  loop_.Post([this, name = link.peer()] { Erase(name); });
+}
+
+void PeerTable::Erase(const std::string& name) {
+  const auto known = peers_.find(name);
+  if (known == peers_.end() || shutting_down_) return;
+  const Peer& peer = *known->second;
+  // One that somebody dials is expected back, and stays in the reports.
+  if (peer.connector != nullptr || peer.seen || peer.link->is_up()) return;
+  erased_.push_back(peer.link);
+  {
+    MutexLock lock(mutex_);
+    peers_.erase(known);
+  }
+  erased_.erase(
+      std::remove_if(erased_.begin(), erased_.end(),
+                     [](const auto& link) { return link.use_count() == 1; }),
+      erased_.end());
 }
 
 void PeerTable::Tell(const std::string& peer, absl::string_view transport,
@@ -478,9 +493,9 @@ void PeerTable::Part() {
 }
 
 bool PeerTable::HasParted() const {
-  const std::vector<FramedLink*> links = Links();
+  const auto links = Links();
   return std::none_of(links.begin(), links.end(),
-                      [](const FramedLink* link) { return link->is_up(); });
+                      [](const auto& link) { return link->is_up(); });
 }
 
 void PeerTable::Shutdown() {
@@ -492,10 +507,10 @@ void PeerTable::Shutdown() {
   }
 }
 
-std::vector<FramedLink*> PeerTable::Links() const {
+std::vector<std::shared_ptr<FramedLink>> PeerTable::Links() const {
   MutexLock lock(mutex_);
-  std::vector<FramedLink*> links;
-  for (const auto& [name, peer] : peers_) links.push_back(peer->link.get());
+  std::vector<std::shared_ptr<FramedLink>> links;
+  for (const auto& [name, peer] : peers_) links.push_back(peer->link);
   return links;
 }
 
@@ -513,14 +528,6 @@ std::vector<PeerTable::State> PeerTable::States() const {
     states.push_back(std::move(state));
   }
   return states;
-}
-
-bool PeerTable::HasSeenService(const std::string& service) const {
-  MutexLock lock(mutex_);
-  for (const auto& [name, peer] : peers_) {
-    if (peer->services.count(service) != 0) return true;
-  }
-  return false;
 }
 
 }  // namespace mycelium

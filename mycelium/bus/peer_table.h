@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -32,7 +32,9 @@ namespace mycelium {
 //
 // Thread safety: on the loop, except the members that say otherwise.
 //
-// Ownership: borrows all it is given. Links live as long as the table.
+// A peer that nobody dials is forgotten when it has left.
+//
+// Ownership: borrows all it is given.
 class PeerTable final : public LinkHandler {
  public:
   struct Options {
@@ -81,13 +83,12 @@ class PeerTable final : public LinkHandler {
   bool HasParted() const;
   // Notified when one has ended after Part().
   EventCount& parted_event() { return parted_event_; }
-  std::vector<FramedLink*> Links() const;
+  std::vector<std::shared_ptr<FramedLink>> Links() const;
   struct State {
     std::string peer, transport, address, rule, last_error;
     bool is_up;
   };
   std::vector<State> States() const;
-  bool HasSeenService(const std::string& service) const;
 
   // LinkHandler:
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
@@ -98,14 +99,13 @@ class PeerTable final : public LinkHandler {
 
  private:
   struct Peer {
-    std::unique_ptr<FramedLink> link;
+    std::shared_ptr<FramedLink> link;
     Connector* connector = nullptr;  // That dials it, if one does.
     std::string address, rule, last_error;
     bool dialled_by_us = false;  // The connection that is up.
     bool seen = false;           // Was up in this life.
     bool leaving = false;        // Has said goodbye.
     uint64_t retain_timer = 0;
-    std::set<std::string> services;
   };
 
   Peer& PeerNamed(const std::string& name, absl::string_view transport);
@@ -117,6 +117,7 @@ class PeerTable final : public LinkHandler {
   void Attach(absl::string_view transport, Handshake::Established established,
               bool dialled_by_us);
   void Forget(Peer& peer, const absl::Status& status);
+  void Erase(const std::string& name);
   void Tell(const std::string& peer, absl::string_view transport,
             ConnectionEvent::State state, const absl::Status& status);
   void LogIfBad(const Link& link, const absl::Status& status) const;
@@ -141,7 +142,9 @@ class PeerTable final : public LinkHandler {
   std::map<std::string, std::unique_ptr<Peer>> peers_;
   std::vector<std::unique_ptr<Connector>> connectors_;
   std::map<Connector*, std::string> rules_;
-  std::set<std::shared_ptr<Handshake>> handshakes_;
+  std::list<std::shared_ptr<Handshake>> handshakes_;  // The oldest first.
+  // Links that other threads may still look at.
+  std::vector<std::shared_ptr<FramedLink>> erased_;
 };
 
 }  // namespace mycelium

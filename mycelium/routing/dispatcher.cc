@@ -258,7 +258,7 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
         sequence >= match.until_sequence) {
       continue;
     }
-    if (!DeliverTo(link, spills, match, *publisher.origin, frame)) {
+    if (!DeliverTo(spills, match, *publisher.origin, frame)) {
       inbox.partial_end = end;
       inbox.partial_count = next;
       tracked.Postpone();
@@ -277,7 +277,7 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
   return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
 }
 
-bool Dispatcher::DeliverTo(Link& link, SpillTracker& spills, const Match& match,
+bool Dispatcher::DeliverTo(SpillTracker& spills, const Match& match,
                            const Origin& origin, const FrameView& frame) {
   if (match.subscription == nullptr) {
     if (match.flow != nullptr) {
@@ -292,7 +292,7 @@ bool Dispatcher::DeliverTo(Link& link, SpillTracker& spills, const Match& match,
       match.flow->CountDropped(DropReason::kSubscriberGone, 1);
       return true;
     case Gate::Entry::kBusy:
-      return Spill(link, spills, *subscription, origin, frame);
+      return Spill(spills, *subscription, origin, frame);
     case Gate::Entry::kEntered:
       subscription->Run(*match.flow,
                         Payload::Bytes(subscription->type(), frame.payload),
@@ -303,9 +303,8 @@ bool Dispatcher::DeliverTo(Link& link, SpillTracker& spills, const Match& match,
   return true;
 }
 
-bool Dispatcher::Spill(Link& link, SpillTracker& spills,
-                       Subscription& subscription, const Origin& origin,
-                       const FrameView& frame) {
+bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
+                       const Origin& origin, const FrameView& frame) {
   FrameFields fields;
   fields.digest_prefix = OriginWord(origin);
   fields.publisher_sequence = frame.header.publisher_sequence;
@@ -319,7 +318,8 @@ bool Dispatcher::Spill(Link& link, SpillTracker& spills,
       break;
     case Lane::ClaimResult::kFull:
       // Not a moment too late: the callback comes at once if there is room.
-      subscription.CallWhenRoom(bytes, [&link] { link.Resume(); });
+      subscription.CallWhenRoom(
+          bytes, [tracker = spills.shared_from_this()] { tracker->Resume(); });
       return false;
     case Lane::ClaimResult::kTooLarge:
     case Lane::ClaimResult::kClosed:

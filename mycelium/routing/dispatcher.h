@@ -96,9 +96,9 @@ class Dispatcher final {
   LinkHandler::FrameOutcome DeliverInline(Link& link, Inbox& inbox,
                                           Publisher& publisher, uint32_t lane,
                                           const FrameView& frame, uint64_t end);
-  bool DeliverTo(Link& link, SpillTracker& spills, const Match& match,
-                 const Origin& origin, const FrameView& frame);
-  bool Spill(Link& link, SpillTracker& spills, Subscription& subscription,
+  bool DeliverTo(SpillTracker& spills, const Match& match, const Origin& origin,
+                 const FrameView& frame);
+  bool Spill(SpillTracker& spills, Subscription& subscription,
              const Origin& origin, const FrameView& frame);
   std::shared_ptr<FlowCounters> DepartedFlow(uint32_t subscription,
                                              const Origin& origin);

@@ -45,6 +45,11 @@ void SpillTracker::FinishOne() {
   link_->NoteHandled(lane_, end_);
 }
 
+void SpillTracker::Resume() {
+  MutexLock lock(mutex_);
+  if (link_ != nullptr) link_->Resume();
+}
+
 void SpillTracker::End() {
   MutexLock lock(mutex_);
   link_ = nullptr;

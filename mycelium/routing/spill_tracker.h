@@ -18,7 +18,8 @@ namespace mycelium {
 // Invariant: `unfinished_` counts the spilled frames, and the frame that the
 // loop is delivering if it was spilled, or came while others were waiting.
 //
-// Thread safety: FinishSpill() and End() from any thread; the rest on the loop.
+// Thread safety: FinishSpill(), Resume() and End() from any thread; the rest on
+// the loop.
 class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
  public:
   explicit SpillTracker(Link& link) : link_(&link) {}
@@ -49,6 +50,9 @@ class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
   // queue keeps with it, for FinishSpill().
   uint64_t AddSpill();
   static void FinishSpill(uint64_t word);
+
+  // Link::Resume(), where there is one still.
+  void Resume();
 
   // The peer is gone; the link is not used after this.
   void End();

@@ -99,8 +99,12 @@ void FramedLink::Abandon() {
 
 void FramedLink::Forget() {
   peer_incarnation_ = 0;
-  MutexLock lock(lanes_mutex_);
-  DropLanes();
+  {
+    MutexLock lock(lanes_mutex_);
+    DropLanes();
+  }
+  swap_channel_.store(true, std::memory_order_release);
+  Kick();  // Lets go of their memory.
 }
 
 void FramedLink::DropLanes() {
@@ -278,7 +282,7 @@ void FramedLink::AdoptChannel() {
   MutexLock lock(lanes_mutex_);
   retired_.clear();  // Nothing points into their memory any more.
   for (auto& [id, out] : out_lanes_) {
-    out->sent = out->received.load(std::memory_order_relaxed);
+    out->sent.store(out->received.load(std::memory_order_relaxed));
   }
 }
 
@@ -357,8 +361,9 @@ void FramedLink::ComposeLanes() {
   if (leaving_.load(std::memory_order_acquire)) return;
   if (!flush && ShouldGather()) return;
   for (auto& [id, out] : out_lanes_) {
+    uint64_t sent = out->sent.load(std::memory_order_relaxed);
     while (true) {
-      const Lane::Run run = out->lane->CommittedFrom(out->sent);
+      const Lane::Run run = out->lane->CommittedFrom(sent);
       if (run.bytes.empty()) break;
       if (!outgoing_.has_room_for_data()) {
         has_more_ = true;
@@ -370,7 +375,8 @@ void FramedLink::ComposeLanes() {
       header.lane = id;
       header.position = run.position;
       outgoing_.Add(run.bytes.data(), run.bytes.size());
-      out->sent = run.position + run.bytes.size();
+      sent = run.position + run.bytes.size();
+      out->sent.store(sent, std::memory_order_release);
     }
   }
 }
@@ -379,10 +385,10 @@ bool FramedLink::ShouldGather() const {
   uint64_t on_their_way = 0;
   uint64_t waiting = 0;
   for (const auto& [id, out] : out_lanes_) {
+    const uint64_t sent = out->sent.load(std::memory_order_relaxed);
     on_their_way +=
-        out->sent -
-        std::min(out->sent, out->received.load(std::memory_order_relaxed));
-    waiting += out->lane->committed() - out->sent;
+        sent - std::min(sent, out->received.load(std::memory_order_relaxed));
+    waiting += out->lane->committed() - sent;
   }
   return on_their_way > kGatherBytes && waiting < kGatheredBytes;
 }
@@ -394,8 +400,9 @@ void FramedLink::Announce(OutLane& out) {
   v1::LaneOpen& open = *control.mutable_lane_open();
   open.set_lane(out.lane->id());
   open.set_subscription(out.subscription);
-  open.set_position(out.sent);
-  open.set_next_sequence(out.lane->SequenceAt(out.sent));
+  const uint64_t sent = out.sent.load(std::memory_order_relaxed);
+  open.set_position(sent);
+  open.set_next_sequence(out.lane->SequenceAt(sent));
   open.set_capacity_bytes(out.lane->capacity_bytes());
   QueueControl(control);
   out.announced = true;
@@ -569,11 +576,16 @@ absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
     const auto out = out_lanes_.find(ack.lane);
     if (out == out_lanes_.end()) continue;  // Closed meanwhile.
     Lane& lane = *out->second->lane;
-    if (ack.received < ack.handled || ack.received > lane.committed() ||
+    // Acquire: pairs with the store in ComposeLanes(). What the peer has from
+    // the connection before may not be in `sent` yet.
+    const uint64_t sent =
+        std::max(out->second->sent.load(std::memory_order_acquire),
+                 out->second->received.load(std::memory_order_relaxed));
+    if (ack.received < ack.handled || ack.received > sent ||
         !lane.Release(ack.handled)) {
-      return Corrupt(absl::StrCat(
-          "acknowledgement of lane ", ack.lane, " says received ", ack.received,
-          ", handled ", ack.handled, " of ", lane.committed(), " bytes"));
+      return Corrupt(absl::StrCat("acknowledgement of lane ", ack.lane,
+                                  " says received ", ack.received, ", handled ",
+                                  ack.handled, " of ", sent, " bytes"));
     }
     out->second->received.store(ack.received, std::memory_order_relaxed);
     CloseIfDrained(*out->second);

@@ -41,7 +41,7 @@ namespace mycelium {
 //  (2) A connection starts at the peer's `received` of the connection before,
 //      if the peer is the same process; so nothing is missing and none is
 //      twice.
-//  (3) `sent` is used inside the gate only.
+//  (3) `sent` is changed inside the gate only.
 //
 // Thread safety: see Link. Attach, Detach and ResumeState on the loop.
 //
@@ -136,7 +136,7 @@ class FramedLink final : public Link,
   struct OutLane {
     std::shared_ptr<Lane> lane;
     uint32_t subscription = 0;
-    uint64_t sent = 0;                  // Inside the gate.
+    std::atomic<uint64_t> sent{0};      // Changed inside the gate.
     std::atomic<uint64_t> received{0};  // As the peer said.
     bool announced = false;             // On this connection.
     bool draining = false;              // Closed once it is empty.

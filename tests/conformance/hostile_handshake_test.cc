@@ -269,6 +269,35 @@ TEST_P(HostileHandshakeTest, NodesThatHaveLeftDoNotUseUpTheLinks) {
   served.ExpectServesOthers();
 }
 
+TEST_P(HostileHandshakeTest, NodesThatHaveLeftAreForgotten) {
+  ServedNode served(GetParam());
+  v1::Control goodbye;
+  goodbye.mutable_goodbye();
+  RawPeer peer = served.Greeted("passer-by");
+  peer.SendControl(goodbye);
+  peer.Close();
+  ASSERT_TRUE(served.EventWith(ConnectionEvent::State::kGone, "passer-by"));
+  served.ExpectServesOthers();
+  for (const LinkReport& link : served.bus().LinkReports()) {
+    EXPECT_NE(link.peer, "passer-by");
+  }
+}
+
+TEST_P(HostileHandshakeTest, SilentClientsDoNotKeepOthersOut) {
+  BusOptions options;
+  options.limits.links = 4;
+  options.limits.handshake = absl::Hours(1);
+  ServedNode served(GetParam(), options);
+  std::vector<std::unique_ptr<RawPeer>> silent;
+  for (int i = 0; i < 8; ++i) {
+    silent.push_back(std::make_unique<RawPeer>(served.path()));
+    ASSERT_TRUE(silent.back()->connected());
+  }
+  served.ExpectServesOthers();
+  // The oldest had to go.
+  EXPECT_TRUE(silent.front()->Closed());
+}
+
 TEST_P(HostileHandshakeTest, OneLinkBeyondTheLimitGetsTypedReject) {
   BusOptions options;
   options.limits.links = 3;
