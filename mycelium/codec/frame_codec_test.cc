@@ -74,7 +74,7 @@ TEST(FrameCodecTest, DecoderReadsWhatTheEncoderWrote) {
         EXPECT_EQ(view.header.digest_prefix, fields.digest_prefix);
         EXPECT_EQ(view.header.publisher_sequence, 42u);
         EXPECT_EQ(view.header.publisher_id, 7u);
-        EXPECT_EQ(view.header.reserved, 0u);
+        EXPECT_EQ(view.lost_before, 0u);
         EXPECT_EQ(view.publish_time_ns, has_time ? fields.publish_time_ns : 0);
         EXPECT_EQ(Text(view.payload), payload);
         EXPECT_EQ(Text(view.extension), extension);

@@ -27,6 +27,7 @@ FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
 
   const std::byte* next = bytes.data() + sizeof header;
   view->publish_time_ns = 0;
+  view->lost_before = header.lost_before;
   if (has_time) {
     std::memcpy(&view->publish_time_ns, next, kPublishTimeBytes);
     next += kPublishTimeBytes;

@@ -14,6 +14,7 @@ namespace mycelium {
 struct FrameView {
   FrameHeader header;
   int64_t publish_time_ns = 0;  // 0 if the frame has none.
+  uint64_t lost_before = 0;     // Frames that were dropped before this one.
   absl::Span<const std::byte> extension;
   absl::Span<const std::byte> payload;
 };

@@ -32,7 +32,7 @@ absl::Span<std::byte> EncodeFrame(const FrameFields& fields,
   header.digest_prefix = fields.digest_prefix;
   header.publisher_sequence = fields.publisher_sequence;
   header.publisher_id = fields.publisher_id;
-  header.reserved = 0;
+  header.lost_before = fields.lost_before;
   // The first four bytes are the commit word, which is not ours to store.
   std::byte* out = frame.data();
   constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);

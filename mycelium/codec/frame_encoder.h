@@ -15,6 +15,7 @@ struct FrameFields {
   uint64_t digest_prefix = 0;
   uint64_t publisher_sequence = 0;
   uint32_t publisher_id = 0;
+  uint32_t lost_before = 0;  // In frames that stay in this process.
   uint16_t flags = 0;
   int64_t publish_time_ns = 0;  // Written if `flags` has kFramePublishTime.
   absl::string_view extension;  // A serialised mycelium.v1.EnvelopeExtension.

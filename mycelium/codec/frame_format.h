@@ -27,7 +27,7 @@ struct FrameHeader {
   uint64_t digest_prefix;       // First 8 bytes of the type's digest.
   uint64_t publisher_sequence;  // 1, 2, 3, … of the publisher.
   uint32_t publisher_id;        // As declared by PublisherDeclare.
-  uint32_t reserved;            // Zero.
+  uint32_t lost_before;         // Zero on the wire; see local_frame.h.
   // Then: publish time (8 bytes, if kFramePublishTime), the extension with
   // zeros up to a multiple of 8, payload.
 };
@@ -39,7 +39,7 @@ static_assert(offsetof(FrameHeader, lane_sequence) == 8);
 static_assert(offsetof(FrameHeader, digest_prefix) == 16);
 static_assert(offsetof(FrameHeader, publisher_sequence) == 24);
 static_assert(offsetof(FrameHeader, publisher_id) == 32);
-static_assert(offsetof(FrameHeader, reserved) == 36);
+static_assert(offsetof(FrameHeader, lost_before) == 36);
 
 enum FrameFlag : uint16_t {
   // Fills the end of a ring. Only the header's first 8 bytes exist.
@@ -48,6 +48,8 @@ enum FrameFlag : uint16_t {
   kFrameObject = 1 << 1,
   // Eight bytes of publish time follow the header: ns since the Unix epoch.
   kFramePublishTime = 1 << 2,
+  // Another process may have handled it already. Never leaves this one.
+  kFrameRedelivered = 1 << 3,
 };
 inline constexpr uint16_t kFrameFlagsOnWire = kFramePublishTime;
 

@@ -1,0 +1,154 @@
+#ifndef MYCELIUM_TRANSPORT_LANE_LOSSY_RING_H_
+#define MYCELIUM_TRANSPORT_LANE_LOSSY_RING_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/transport/lane/ring.h"
+
+namespace mycelium {
+
+// A ring of frames from which the writer may take back what the reader has not
+// taken yet. Neither side waits for the other, whatever the other does: a
+// reader that stands still holds one frame, and the writer goes round it.
+//
+// Both sides move the cursor `next` by compare-and-swap: the reader to take the
+// frame there, the writer to drop it. So a frame is taken or dropped, never
+// both and never neither.
+//
+// The reader stores the frame it is about to take in `held` first. Only then
+// can its compare-and-swap succeed, so a writer that sees a frame taken also
+// sees it held until the reader lets go. Frames that were dropped are not held,
+// even if `held` names them: the reader's compare-and-swap will fail.
+//
+// Layout and positions are as in ring.h, but a pad may be anywhere and of any
+// size, since it also covers a held frame.
+//
+// Invariants:
+//  (1) The commit word at the writer's position is 0.
+//  (2) `next` is where a frame or its pad starts, or the writer's position.
+//      Any other value is corruption.
+//  (3) What lies between `next` and the writer's position is not written, nor
+//      is the frame that is held.
+//  (4) At most `depth` frames lie between `next` and the writer's position.
+//
+// Thread safety: one thread may write while one thread reads, in the same or
+// another process. Ownership: writer and reader borrow memory and positions.
+//
+// Memory ordering: the reader stores `held` before its compare-and-swap
+// (release), with which every load and exchange of `next` by the writer pairs
+// (acquire). The reader's release of `held` pairs with the writer's load of it.
+struct LossyPositions {
+  static constexpr uint64_t kNothingHeld = ~uint64_t{0};
+
+  alignas(64) std::atomic<uint64_t> next{0};
+  alignas(64) std::atomic<uint64_t> held{kNothingHeld};
+};
+
+class LossyRingWriter final {
+ public:
+  enum class Fit {
+    kFits,
+    kDepth,    // `depth` frames are waiting already.
+    kBytes,    // There is no room for as many bytes.
+    kCorrupt,  // The other side has stored a cursor that no frame has.
+  };
+
+  // REQUIRES: memory.size() is a power of two, at least kRingBytesMin, and the
+  // memory is zero and 8-byte aligned. depth > 0.
+  LossyRingWriter(absl::Span<std::byte> memory, LossyPositions& positions,
+                  size_t depth);
+
+  // Reserves `frame_bytes` in `*room` if they fit without dropping anything.
+  // What was reserved before and not committed is forgotten.
+  // REQUIRES: sizeof(FrameHeader) <= frame_bytes <= frame_bytes_max().
+  Fit TryReserve(size_t frame_bytes, absl::Span<std::byte>* room);
+
+  // Makes the reserved frame, which has this sequence, visible.
+  void Commit(uint64_t sequence);
+
+  // Takes the oldest waiting frame back. `*dropped` is valid until the next
+  // TryReserve(). False: none is waiting.
+  bool DropOldest(FrameView* dropped);
+
+  // Frames that nobody has taken.
+  size_t waiting();
+
+  // Whether the frame of that sequence, and all before it, were dropped, or
+  // taken and let go.
+  bool IsOver(uint64_t sequence);
+
+  // Visits the header of each frame that is held or waiting.
+  void ForEachFrame(absl::FunctionRef<void(const FrameHeader&)> visit);
+
+  // A ring of this capacity takes a frame of that size whatever is held.
+  static size_t CapacityFor(size_t frame_bytes);
+
+  size_t capacity() const { return memory_.size(); }
+
+ private:
+  // A frame, from the pad before it, if any, to its end.
+  struct Entry {
+    uint64_t start;
+    uint64_t frame;
+    uint64_t end;
+    uint64_t sequence;
+  };
+
+  bool Synchronise();
+  bool FindPlace(size_t aligned, uint64_t* start) const;
+  bool IsHeld(const Entry& taken) const;
+  Entry& oldest() { return entries_[first_ & (entries_.size() - 1)]; }
+  size_t count() const { return static_cast<size_t>(last_ - first_); }
+  std::byte* At(uint64_t position) {
+    return &memory_[position & (memory_.size() - 1)];
+  }
+
+  absl::Span<std::byte> memory_;
+  LossyPositions& positions_;
+  const size_t depth_;
+  uint64_t position_ = 0;
+  uint64_t reserved_start_ = 0;
+  uint32_t reserved_bytes_ = 0;
+
+  // The waiting frames, as a ring with a power of two of entries.
+  std::vector<Entry> entries_;
+  uint64_t first_ = 0;
+  uint64_t last_ = 0;
+  Entry taken_ = {};  // The last that the reader took.
+  bool has_taken_ = false;
+};
+
+class LossyRingReader final {
+ public:
+  // `flags_allowed`: see DecodeFrame().
+  LossyRingReader(absl::Span<const std::byte> memory,
+                  LossyPositions& positions, uint16_t flags_allowed);
+
+  // Takes the next frame, letting go of the one before. What `view` points at
+  // stays until the next call or Release(). `view->lost_before` says how many
+  // frames were dropped between the two.
+  RingReader::Result Poll(FrameView* view);
+
+  // Whether Poll() would find a frame, unless the writer drops it first.
+  bool HasFrame() const;
+
+  // Lets go of the frame that was taken last.
+  void Release();
+
+ private:
+  absl::Span<const std::byte> memory_;
+  LossyPositions& positions_;
+  const uint16_t flags_allowed_;
+  uint64_t last_sequence_ = 0;
+  bool holds_ = false;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_LANE_LOSSY_RING_H_

@@ -1,0 +1,224 @@
+#include "mycelium/transport/lane/lossy_ring.h"
+
+#include <algorithm>
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mycelium/transport/lane/ring_frames.h"
+
+namespace mycelium {
+namespace {
+
+using test::IsFilled;
+using test::RingMemory;
+using Fit = LossyRingWriter::Fit;
+using Result = RingReader::Result;
+
+constexpr size_t kFrameBytes = 64;
+
+class LossyRingTest : public ::testing::Test {
+ protected:
+  explicit LossyRingTest(size_t depth = 4, size_t capacity = kRingBytesMin)
+      : memory_(capacity),
+        writer_(memory_.bytes(), positions_, depth),
+        reader_(memory_.bytes(), positions_, 0) {}
+
+  // Drops what is in the way, as drop_oldest does. Returns how many.
+  size_t Write(uint64_t sequence, size_t frame_bytes = kFrameBytes) {
+    absl::Span<std::byte> room;
+    size_t dropped = 0;
+    bool was_drained = false;
+    while (writer_.TryReserve(frame_bytes, &room) != Fit::kFits) {
+      FrameView oldest;
+      if (writer_.DropOldest(&oldest)) {
+        dropped_.push_back(oldest.header.lane_sequence);
+        ++dropped;
+        continue;
+      }
+      if (was_drained) {
+        ADD_FAILURE() << "no room, and nothing to drop";
+        return dropped;
+      }
+      was_drained = true;  // The reader has just taken the last one.
+    }
+    test::FillFrame(sequence, room);
+    writer_.Commit(sequence);
+    return dropped;
+  }
+
+  uint64_t Take(uint64_t* lost_before = nullptr) {
+    FrameView view;
+    if (reader_.Poll(&view) != Result::kFrame) return 0;
+    EXPECT_TRUE(IsFilled(view, view.header.lane_sequence,
+                         view.header.frame_bytes));
+    if (lost_before != nullptr) *lost_before = view.lost_before;
+    return view.header.lane_sequence;
+  }
+
+  RingMemory memory_;
+  LossyPositions positions_;
+  LossyRingWriter writer_;
+  LossyRingReader reader_;
+  std::vector<uint64_t> dropped_;
+};
+
+TEST_F(LossyRingTest, EmptyRingHasNoFrame) {
+  EXPECT_FALSE(reader_.HasFrame());
+  EXPECT_EQ(Take(), 0u);
+}
+
+TEST_F(LossyRingTest, FramesArriveInOrderWhileTheyAreFewerThanTheDepth) {
+  for (uint64_t id = 1; id <= 4; ++id) EXPECT_EQ(Write(id), 0u);
+  for (uint64_t id = 1; id <= 4; ++id) EXPECT_EQ(Take(), id);
+  EXPECT_EQ(Take(), 0u);
+}
+
+TEST_F(LossyRingTest, DepthIsTheMostThatWaits) {
+  absl::Span<std::byte> room;
+  for (uint64_t id = 1; id <= 4; ++id) Write(id);
+  EXPECT_EQ(writer_.TryReserve(kFrameBytes, &room), Fit::kDepth);
+  EXPECT_EQ(writer_.waiting(), 4u);
+}
+
+TEST_F(LossyRingTest, OldestGoesAndTheNextSaysHowManyWereLost) {
+  for (uint64_t id = 1; id <= 10; ++id) Write(id);
+  EXPECT_EQ(dropped_, (std::vector<uint64_t>{1, 2, 3, 4, 5, 6}));
+  uint64_t lost = 0;
+  EXPECT_EQ(Take(&lost), 7u);
+  EXPECT_EQ(lost, 6u);
+  EXPECT_EQ(Take(&lost), 8u);
+  EXPECT_EQ(lost, 0u);
+}
+
+TEST_F(LossyRingTest, HeldFrameStaysWholeHoweverOftenTheWriterGoesRound) {
+  Write(1, 1000);
+  FrameView held;
+  ASSERT_EQ(reader_.Poll(&held), Result::kFrame);
+  for (uint64_t id = 2; id <= 1000; ++id) {
+    Write(id, 40 + (id * 72) % 900);
+    ASSERT_TRUE(IsFilled(held, 1, 1000)) << "after " << id;
+  }
+  EXPECT_EQ(Take(), 997u);
+}
+
+TEST_F(LossyRingTest, FrameOfTheSizeThatTheCapacityIsForAlwaysFits) {
+  constexpr size_t kLargest = 1000;
+  ASSERT_EQ(LossyRingWriter::CapacityFor(kLargest), kRingBytesMin);
+  std::minstd_rand random(1);
+  FrameView held;
+  for (uint64_t id = 1; id <= 20'000; ++id) {
+    Write(id, random() % 3 == 0 ? kLargest : 40 + random() % 500);
+    if (random() % 5 == 0) {
+      ASSERT_NE(reader_.Poll(&held), Result::kCorrupt);
+    }
+    if (random() % 7 == 0) reader_.Release();
+  }
+}
+
+TEST_F(LossyRingTest, FrameThatIsTakenIsNotDropped) {
+  Write(1);
+  Write(2);
+  EXPECT_EQ(Take(), 1u);
+  FrameView dropped;
+  ASSERT_TRUE(writer_.DropOldest(&dropped));
+  EXPECT_EQ(dropped.header.lane_sequence, 2u);
+  EXPECT_FALSE(writer_.DropOldest(&dropped));
+  EXPECT_EQ(Take(), 0u);
+}
+
+TEST_F(LossyRingTest, FrameIsOverWhenItWasDroppedOrLetGo) {
+  Write(1);
+  Write(2);
+  EXPECT_FALSE(writer_.IsOver(1));
+  EXPECT_EQ(Take(), 1u);
+  EXPECT_FALSE(writer_.IsOver(1)) << "it is held";
+  reader_.Release();
+  EXPECT_TRUE(writer_.IsOver(1));
+  EXPECT_FALSE(writer_.IsOver(2));
+  FrameView dropped;
+  EXPECT_TRUE(writer_.DropOldest(&dropped));
+  EXPECT_TRUE(writer_.IsOver(2));
+}
+
+TEST_F(LossyRingTest, EachFrameVisitsWhatIsHeldAndWhatWaits) {
+  for (uint64_t id = 1; id <= 3; ++id) Write(id);
+  EXPECT_EQ(Take(), 1u);
+  std::vector<uint64_t> seen;
+  writer_.ForEachFrame(
+      [&](const FrameHeader& frame) { seen.push_back(frame.lane_sequence); });
+  EXPECT_EQ(seen, (std::vector<uint64_t>{1, 2, 3}));
+}
+
+TEST_F(LossyRingTest, CursorThatNoFrameHasIsCorruption) {
+  for (uint64_t id = 1; id <= 3; ++id) Write(id);
+  positions_.next.store(8);
+  absl::Span<std::byte> room;
+  EXPECT_EQ(writer_.TryReserve(kFrameBytes, &room), Fit::kCorrupt);
+  FrameView dropped;
+  EXPECT_FALSE(writer_.DropOldest(&dropped));
+}
+
+TEST_F(LossyRingTest, HeaderThatNoWriterWroteIsCorruption) {
+  Write(1);
+  const uint32_t longer_than_the_ring = 1 << 20;
+  std::memcpy(memory_.bytes().data(), &longer_than_the_ring, 4);
+  FrameView view;
+  EXPECT_EQ(reader_.Poll(&view), Result::kCorrupt);
+}
+
+class LossyRingConcurrentTest : public LossyRingTest,
+                                public testing::WithParamInterface<size_t> {
+ protected:
+  LossyRingConcurrentTest() : LossyRingTest(GetParam()) {}
+};
+
+TEST_P(LossyRingConcurrentTest, EachFrameIsTakenOrDroppedNeverBoth) {
+  constexpr uint64_t kFrames = 300'000;
+  std::atomic<bool> over{false};
+  std::vector<uint64_t> taken;
+  uint64_t lost = 0;
+  std::thread reader([&] {
+    std::minstd_rand random(3);
+    FrameView view;
+    bool last_look = false;
+    while (true) {
+      const Result result = reader_.Poll(&view);
+      ASSERT_NE(result, Result::kCorrupt);
+      if (result == Result::kEmpty) {
+        if (last_look) return;
+        last_look = over.load();
+        continue;
+      }
+      // Slow now and then, with the frame held.
+      if (random() % 64 == 0) {
+        for (unsigned i = random() % 4096; i > 0; --i) {
+          ASSERT_TRUE(view.header.lane_sequence > 0);
+        }
+      }
+      ASSERT_TRUE(IsFilled(view, view.header.lane_sequence,
+                           view.header.frame_bytes));
+      taken.push_back(view.header.lane_sequence);
+      lost += view.lost_before;
+    }
+  });
+  std::minstd_rand random(2);
+  for (uint64_t id = 1; id <= kFrames; ++id) Write(id, 40 + random() % 400);
+  over.store(true);
+  reader.join();
+  EXPECT_TRUE(std::is_sorted(taken.begin(), taken.end()));
+  std::vector<uint64_t> all = taken;
+  all.insert(all.end(), dropped_.begin(), dropped_.end());
+  std::sort(all.begin(), all.end());
+  ASSERT_EQ(all.size(), kFrames);
+  for (uint64_t id = 1; id <= kFrames; ++id) ASSERT_EQ(all[id - 1], id);
+  EXPECT_EQ(lost, taken.back() - taken.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Depths, LossyRingConcurrentTest,
+                         ::testing::Values(1, 2, 7, 64));
+
+}  // namespace
+}  // namespace mycelium
