@@ -32,14 +32,13 @@ absl::Status CheckTopic(const std::string& topic) {
                    " bytes; 1 to ", kTopicNameBytesMax, " are allowed"));
 }
 
-absl::Status CheckOverflow(std::optional<Overflow> overflow) {
-  if (!overflow.has_value() || *overflow == Overflow::kBlock ||
-      *overflow == Overflow::kFail) {
+absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
+                        int64_t most) {
+  if (!count.has_value() || (*count >= 1 && *count <= most)) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("overflow \"", WordOf(*overflow),
-                   "\" is not available; known: block, fail"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "subscription: ", what, " is ", *count, "; 1 to ", most, " are allowed"));
 }
 
 }  // namespace
@@ -70,31 +69,7 @@ NodeRuntime::~NodeRuntime() {
   peers_.reset();
 }
 
-absl::Status NodeRuntime::CheckTopologyOverflow() const {
-  if (topology_ == nullptr) return absl::OkStatus();
-  if (absl::Status checked = CheckOverflow(topology_->defaults.overflow);
-      !checked.ok()) {
-    return absl::Status(
-        checked.code(),
-        absl::StrCat(topology_->path, ": [defaults]: ", checked.message()));
-  }
-  for (const Route& route : topology_->routes) {
-    if (absl::Status checked = CheckOverflow(route.overrides.overflow);
-        !checked.ok()) {
-      return absl::Status(
-          checked.code(),
-          absl::StrCat(topology_->path, ":", route.position.line, ":",
-                       route.position.column, ": route \"", route.from, " -> ",
-                       route.to, "\": ", checked.message()));
-    }
-  }
-  return absl::OkStatus();
-}
-
 absl::Status NodeRuntime::Init() {
-  if (absl::Status checked = CheckTopologyOverflow(); !checked.ok()) {
-    return checked;
-  }
   absl::StatusOr<std::unique_ptr<EventLoop>> loop =
       EventLoop::Create(environment_, options_.poll == PollMode::kCaller);
   if (!loop.ok()) return loop.status();
@@ -129,7 +104,6 @@ absl::Status NodeRuntime::Init() {
   peer_options.node = node_;
   peer_options.incarnation = incarnation_;
   peer_options.limits = limits;
-  peer_options.lane_bytes = settings.lane_bytes;
   peer_options.retain = settings.retain;
   if (topology_ != nullptr) {
     absl::StatusOr<Digest> digest = Digest::FromHex(ContentDigest(*topology_));
@@ -146,6 +120,13 @@ absl::Status NodeRuntime::Init() {
   callbacks.on_refused = [this](const std::string& peer,
                                 const v1::SubscribeRefused& refused) {
     OnRefusedByPeer(peer, refused);
+  };
+  callbacks.on_disconnected = [this](const std::string& peer,
+                                     uint32_t subscription) {
+    const auto found = dispatcher_->Find(subscription);
+    if (found == nullptr) return;
+    SetRefusal(*found, DisconnectedError(found->options().topic,
+                                         absl::StrCat("node ", peer)));
   };
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, std::move(peer_options),
@@ -354,6 +335,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   fan_out.publish_time = options.publish_time;
   fan_out.publish_timeout = options.publish_timeout.value_or(
       SettingsFor(origin, "", target_service).publish_timeout);
+  fan_out.disconnect = [this](const Lane& lane) { router_->Disconnect(lane); };
   const absl::Status unmatched = Unmatched(origin);
   fan_out.origin = &dispatcher_->Intern(std::move(origin));
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
@@ -376,10 +358,17 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   made.type = type;
   made.mode = mode;
   made.overflow = options.overflow;
+  made.depth = options.depth;
+  made.window = options.window;
   if (absl::Status checked = CheckTopic(made.topic); !checked.ok()) {
     return checked;
   }
-  if (absl::Status checked = CheckOverflow(options.overflow); !checked.ok()) {
+  if (absl::Status checked = CheckCount("depth", options.depth, kDepthMax);
+      !checked.ok()) {
+    return checked;
+  }
+  if (absl::Status checked = CheckCount("window", options.window, kWindowMax);
+      !checked.ok()) {
     return checked;
   }
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
@@ -562,21 +551,21 @@ absl::Status NodeRuntime::Flush(TimeNs deadline) {
   std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> goals;
   for (const auto& link : peers_->Links()) {
     link->Flush();
-    for (auto& goal : link->Committed()) goals.push_back(std::move(goal));
+    for (auto& lane : link->Lanes()) {
+      const uint64_t mark = lane->Mark();
+      goals.emplace_back(std::move(lane), mark);
+    }
   }
   for (const auto& subscription : dispatcher_->All()) {
-    std::shared_ptr<Lane> lane(subscription, &subscription->lane());
-    const uint64_t committed = lane->committed();
-    goals.emplace_back(std::move(lane), committed);
+    for (Lane* const lane : subscription->Lanes()) {
+      goals.emplace_back(std::shared_ptr<Lane>(subscription, lane),
+                         lane->Mark());
+    }
   }
   for (const auto& [lane, goal] : goals) {
-    EventCount& event = lane->room_event();
     const Outcome outcome = WaitFor(
-        event,
-        [&lane = *lane, goal = goal] {
-          return lane.released() >= goal || lane.discarded();
-        },
-        deadline);
+        lane->room_event(),
+        [&lane = *lane, goal = goal] { return lane.IsOver(goal); }, deadline);
     if (outcome == Outcome::kDeadline) {
       return absl::DeadlineExceededError(
           absl::StrCat(lane->name(), ": not everything was handled in time"));

@@ -121,7 +121,6 @@ class NodeRuntime final : public RoomWaiter {
               std::shared_ptr<const Topology> topology);
 
   absl::Status Init();
-  absl::Status CheckTopologyOverflow() const;
   absl::Status StartTopology();
   void StopThread();
   void ReportTaken();

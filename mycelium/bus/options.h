@@ -82,6 +82,11 @@ struct SubscriberOptions {
   // What happens to a publisher when this subscription's lane is full. None: as
   // the topology says.
   std::optional<Overflow> overflow;
+  // Of a lossy one: how many messages wait before one is dropped, and how many
+  // more may be on their way where a socket carries them. 1 to kDepthMax and
+  // kWindowMax. None: as the topology says.
+  std::optional<int64_t> depth;
+  std::optional<int64_t> window;
   // Called when a publisher's type differs, on the thread that found out.
   std::function<void(const absl::Status&)> on_error;
 };

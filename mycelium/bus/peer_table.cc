@@ -264,7 +264,6 @@ PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
   options.peer = name;
   options.transport = std::string(transport);
   options.incarnation = options_.incarnation;
-  options.lane_bytes = options_.lane_bytes;
   options.frame_bytes_max = options_.limits.frame_bytes_max;
   auto peer = std::make_unique<Peer>();
   peer->link = std::make_shared<FramedLink>(environment_, loop_,
@@ -406,6 +405,8 @@ void PeerTable::SendSubscribe(Link& link, const Subscription& subscription) {
   if (options.overflow.has_value()) {
     subscribe.set_overflow(std::string(WordOf(*options.overflow)));
   }
+  subscribe.set_depth(static_cast<uint32_t>(options.depth.value_or(0)));
+  subscribe.set_window(static_cast<uint32_t>(options.window.value_or(0)));
   link.SendControl(control);
 }
 
@@ -462,6 +463,10 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
     case v1::Control::kLaneClosed:
       dispatcher_.OnLaneClosed(link, control.lane_closed().lane());
       PeerOf(link).link->CloseInbound(control.lane_closed().lane());
+      if (control.lane_closed().disconnected_subscription() != 0) {
+        callbacks_.on_disconnected(
+            link.peer(), control.lane_closed().disconnected_subscription());
+      }
       break;
     case v1::Control::kGoodbye:
       PeerOf(link).leaving = true;

@@ -41,7 +41,6 @@ class PeerTable final : public LinkHandler {
     std::string node;
     uint64_t incarnation = 0;
     Limits limits;
-    size_t lane_bytes = 0;
     absl::Duration retain;
     std::string topology_digest;  // 32 bytes, or empty.
     std::function<void(const ConnectionEvent&)> on_connection;
@@ -53,6 +52,9 @@ class PeerTable final : public LinkHandler {
     // A peer does not want a subscription of ours.
     std::function<void(const std::string& peer, const v1::SubscribeRefused&)>
         on_refused;
+    // A peer has disconnected a subscription of ours.
+    std::function<void(const std::string& peer, uint32_t subscription)>
+        on_disconnected;
   };
 
   PeerTable(Environment& environment, EventLoop& loop, Random& random,

@@ -26,10 +26,13 @@ struct Origin {
 // that it is passed to; what the strings point at lives as long as the bus.
 class MessageInfo final {
  public:
-  MessageInfo(const Origin& origin, uint64_t sequence, int64_t publish_time_ns)
+  MessageInfo(const Origin& origin, uint64_t sequence, int64_t publish_time_ns,
+              uint64_t lost_before = 0, bool redelivered = false)
       : origin_(&origin),
         sequence_(sequence),
-        publish_time_ns_(publish_time_ns) {}
+        publish_time_ns_(publish_time_ns),
+        lost_before_(lost_before),
+        redelivered_(redelivered) {}
 
   absl::string_view topic() const { return origin_->topic; }
   absl::string_view type() const { return origin_->type; }
@@ -43,10 +46,21 @@ class MessageInfo final {
   // where PublisherOptions::publish_time asks for it.
   int64_t publish_time_ns() const { return publish_time_ns_; }
 
+  // How many messages for this subscription its overflow policy dropped since
+  // the one before this that came the same way: from publishers of the same
+  // node. 0 unless the subscription is lossy.
+  uint64_t lost_before() const { return lost_before_; }
+
+  // Whether an earlier process of this node may have handled the message and
+  // died before it could say so.
+  bool redelivered() const { return redelivered_; }
+
  private:
   const Origin* origin_;
   uint64_t sequence_;
   int64_t publish_time_ns_;
+  uint64_t lost_before_;
+  bool redelivered_;
 };
 
 }  // namespace mycelium

@@ -1,6 +1,7 @@
 #include "mycelium/routing/dispatcher.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -174,13 +175,16 @@ absl::Status Dispatcher::OnLaneOpen(Link& link, const v1::LaneOpen& open) {
   if (open.lane() == 0) return absl::OkStatus();
   Inbox& inbox = inboxes_[&link];
   if (inbox.feeds.count(open.lane()) != 0) return absl::OkStatus();
+  const std::shared_ptr<Subscription> subscription = Find(open.subscription());
+  if (subscription != nullptr &&
+      subscription->options().mode == DeliveryMode::kInline) {
+    return absl::OkStatus();  // Lossy: a lane of its own all the same.
+  }
   absl::StatusOr<std::shared_ptr<StagingFeed>> feed = StagingFeed::Create(
       environment_, link, open.lane(), open.capacity_bytes());
   if (!feed.ok()) return feed.status();
   inbox.feeds[open.lane()] = *feed;
-  if (const auto subscription = Find(open.subscription())) {
-    subscription->queue().AddFeed(*feed);
-  }
+  if (subscription != nullptr) subscription->queue().AddFeed(*feed);
   return absl::OkStatus();
 }
 
@@ -190,6 +194,11 @@ void Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
   if (feed != inbox.feeds.end()) {
     feed->second->End();
     inbox.feeds.erase(feed);
+  }
+  if (const auto spills = inbox.spills.find(lane);
+      spills != inbox.spills.end()) {
+    spills->second->End();
+    inbox.spills.erase(spills);
   }
   for (auto& [id, publisher] : inbox.publishers) {
     auto& matches = publisher.matches;
@@ -213,11 +222,10 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     return FrameOutcome::kCorrupt;
   }
   Publisher& publisher = entry->second;
-  if (lane == 0) {
+  const auto feed = lane == 0 ? inbox.feeds.end() : inbox.feeds.find(lane);
+  if (feed == inbox.feeds.end()) {
     return DeliverInline(link, inbox, publisher, lane, frame, end);
   }
-  const auto feed = inbox.feeds.find(lane);
-  if (feed == inbox.feeds.end()) return FrameOutcome::kCorrupt;
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
     if (match.subscription == nullptr || match.subscription->closed()) {
@@ -244,10 +252,10 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                                        Publisher& publisher, uint32_t lane,
                                        const FrameView& frame, uint64_t end) {
   const uint64_t sequence = frame.header.lane_sequence;
-  if (inbox.spills == nullptr) {
-    inbox.spills = std::make_shared<SpillTracker>(link);
-  }
-  SpillTracker& spills = *inbox.spills;
+  std::shared_ptr<SpillTracker>& tracker = inbox.spills[lane];
+  if (tracker == nullptr) tracker = std::make_shared<SpillTracker>(link);
+  const std::shared_ptr<SpillTracker> kept = tracker;
+  SpillTracker& spills = *kept;
   SpillTracker::Frame tracked(spills, lane, end);
   size_t next = inbox.partial_end == end ? inbox.partial_count : 0;
   bool over = false;
@@ -265,6 +273,7 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
       return FrameOutcome::kNotNow;
     }
   }
+  inbox.partial_end = 0;
   if (over) {
     auto& matches = publisher.matches;
     matches.erase(std::remove_if(matches.begin(), matches.end(),
@@ -309,11 +318,14 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
   fields.digest_prefix = OriginWord(origin);
   fields.publisher_sequence = frame.header.publisher_sequence;
   fields.publisher_id = 0;  // Of another node: it is in none of our flows.
-  fields.flags = frame.header.flags & kFramePublishTime;
+  fields.flags = frame.header.flags & (kFramePublishTime | kFrameRedelivered);
   fields.publish_time_ns = frame.publish_time_ns;
+  fields.lost_before = LostBeforeWord(frame);
+  std::array<char, SpillTracker::kWordBytes> word = {};
+  fields.extension = absl::string_view(word.data(), word.size());
   const size_t bytes = EncodedFrameBytes(fields, frame.payload.size());
-  absl::Span<std::byte> room;
-  switch (subscription.lane().TryClaim(bytes, &room)) {
+  Lane& lane = subscription.lane();
+  switch (lane.TryClaim(bytes)) {
     case Lane::ClaimResult::kClaimed:
       break;
     case Lane::ClaimResult::kFull:
@@ -327,13 +339,13 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
                                                   1);
       return true;
   }
-  // The sequence is of no use here: the field says who waits for the frame.
-  const absl::Span<std::byte> payload =
-      EncodeFrame(fields, spills.AddSpill(), frame.payload.size(), room);
+  word = spills.AddSpill();
+  const absl::Span<std::byte> payload = EncodeFrame(
+      fields, lane.next_sequence(), frame.payload.size(), lane.Room());
   if (!payload.empty()) {
     std::memcpy(payload.data(), frame.payload.data(), payload.size());
   }
-  subscription.lane().Commit();
+  lane.Commit();
   if (subscription.gate().MarkPending()) subscription.LeaveAfterDraining();
   return true;
 }
@@ -343,7 +355,7 @@ void Dispatcher::RemoveLink(Link& link) {
   if (inbox == inboxes_.end()) return;
   last_link_ = nullptr;
   for (auto& [lane, feed] : inbox->second.feeds) feed->End();
-  if (inbox->second.spills != nullptr) inbox->second.spills->End();
+  for (auto& [lane, spills] : inbox->second.spills) spills->End();
   inboxes_.erase(inbox);
 }
 

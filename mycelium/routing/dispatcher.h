@@ -85,8 +85,9 @@ class Dispatcher final {
   };
   struct Inbox {
     absl::flat_hash_map<uint32_t, Publisher> publishers;
+    // Of lanes to queues; and of lanes whose handlers run on the loop.
     std::map<uint32_t, std::shared_ptr<StagingFeed>> feeds;
-    std::shared_ptr<SpillTracker> spills;
+    std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
     // How many matches have the frame that ends here, when the next one could
     // not take it.
     uint64_t partial_end = 0;

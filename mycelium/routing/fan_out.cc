@@ -115,8 +115,7 @@ bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
   if (options_.publish_time) fields.flags |= kFramePublishTime;
   const size_t frame_bytes = EncodedFrameBytes(
       fields, claim.object ? sizeof(ObjectPayload) : payload_bytes);
-  const Lane::ClaimResult result =
-      claim.lane->TryClaim(frame_bytes, &claim.room);
+  const Lane::ClaimResult result = claim.lane->TryClaim(frame_bytes);
   if (result == Lane::ClaimResult::kClosed) return true;  // Just unsubscribed.
   if (result == Lane::ClaimResult::kClaimed) {
     claims->push_back(claim);
@@ -146,6 +145,7 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
                        Claims* claims) {
   FrameFields fields;
   fields.publisher_sequence = ++sequence_;
+  fields.digest_prefix = payload.type->digest.prefix();
   fields.publisher_id = options_.publisher_id;
   fields.publish_time_ns = time_ns;
   if (options_.publish_time) fields.flags |= kFramePublishTime;
@@ -155,7 +155,11 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   }
   absl::Span<const std::byte> encoded;  // Serialised at most once.
   for (Claim& claim : *claims) {
-    if (!claim.inside) CommitLane(payload, fields, &claim, &encoded);
+    if (!claim.inside) FillRoom(payload, fields, &claim, &encoded);
+  }
+  // Not before: a lane that is committed may be read, and written again.
+  for (const Claim& claim : *claims) {
+    if (!claim.inside) CommitLane(fields, claim);
   }
   for (Claim& claim : *claims) {
     if (claim.inside) continue;
@@ -167,11 +171,17 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   }
 }
 
-void FanOut::CommitLane(const Payload& payload, FrameFields fields,
-                        Claim* claim, absl::Span<const std::byte>* encoded) {
-  fields.digest_prefix =
-      claim->local ? OriginWord(origin()) : payload.type->digest.prefix();
-  if (claim->object) fields.flags |= kFrameObject;
+FrameFields FanOut::FieldsFor(const Claim& claim, FrameFields fields) const {
+  if (claim.local) fields.digest_prefix = OriginWord(origin());
+  if (claim.object) fields.flags |= kFrameObject;
+  return fields;
+}
+
+void FanOut::FillRoom(const Payload& payload, const FrameFields& common,
+                      Claim* claim, absl::Span<const std::byte>* encoded) {
+  claim->room = claim->lane->Room();
+  if (claim->room.empty()) return;  // Lossy, and this message is to go.
+  const FrameFields fields = FieldsFor(*claim, common);
   const size_t payload_bytes =
       claim->room.size() - EncodedFrameBytes(fields, 0);
   const absl::Span<std::byte> room = EncodeFrame(
@@ -184,7 +194,14 @@ void FanOut::CommitLane(const Payload& payload, FrameFields fields,
     payload.Serialize(room.data());
     *encoded = room;
   }
-  claim->lane->Commit();
+}
+
+void FanOut::CommitLane(const FrameFields& common, const Claim& claim) {
+  if (claim.room.empty()) {
+    claim.lane->DropClaimed(FieldsFor(claim, common));
+  } else {
+    claim.lane->Commit();
+  }
 }
 
 void FanOut::Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
@@ -213,6 +230,10 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
         lane.name(), ": lane full, frame needs ", obstacle.frame_bytes, " of ",
         lane.capacity_bytes(), " bytes; ", why, "; message not sent"));
   };
+  if (obstacle.overflow == Overflow::kDisconnect) {
+    options_.disconnect(lane);
+    return absl::OkStatus();
+  }
   if (lane.reader_away()) {
     return absl::UnavailableError(absl::StrCat(
         lane.name(),

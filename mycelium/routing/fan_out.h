@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,6 +63,9 @@ class FanOut final {
     uint32_t publisher_id = 0;       // Unique in this run of the node.
     bool publish_time = false;       // Stamp every message.
     absl::Duration publish_timeout;  // The longest wait for room.
+    // Takes away the routes to a lane that is full, where the policy is to
+    // disconnect. Called with no lock held.
+    std::function<void(const Lane&)> disconnect;
   };
 
   FanOut(Environment& environment, RoomWaiter& room_waiter,
@@ -131,8 +135,10 @@ class FanOut final {
   void AbandonAll(Claims* claims);
   void CommitAll(const Payload& payload, int64_t time_ns, Claims* claims)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CommitLane(const Payload& payload, FrameFields fields, Claim* claim,
-                  absl::Span<const std::byte>* encoded);
+  FrameFields FieldsFor(const Claim& claim, FrameFields fields) const;
+  void FillRoom(const Payload& payload, const FrameFields& common, Claim* claim,
+                absl::Span<const std::byte>* encoded);
+  void CommitLane(const FrameFields& common, const Claim& claim);
   void Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
                Claims* claims);
   absl::Status Overcome(const Obstacle& obstacle, TimeNs* deadline);

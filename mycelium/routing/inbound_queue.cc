@@ -35,7 +35,7 @@ bool InboundQueue::TakeNext(FrameView* frame) {
     if (next_feed_ >= feeds_.size()) next_feed_ = 0;
     Feed& feed = *feeds_[next_feed_];
     const bool ended = feed.ended();  // Before the look: nothing comes after.
-    if (feed.reader().Poll(frame) == RingReader::Result::kFrame) {
+    if (feed.Poll(frame) == RingReader::Result::kFrame) {
       taken_from_ = feeds_[next_feed_];
       taken_view_ = *frame;
       is_taken_ = true;
@@ -73,15 +73,14 @@ void InboundQueue::ReportTaken() {
 void InboundQueue::ReleaseRoom() {
   if (!holds_room_) return;
   holds_room_ = false;
-  taken_from_->reader().Release();
-  taken_from_->OnReleased(last_dropped_.value_or(taken_view_.header));
+  taken_from_->Release(last_dropped_.value_or(taken_view_.header));
   last_dropped_.reset();
 }
 
 bool InboundQueue::HasFrame() {
   MutexLock lock(mutex_);
   for (const auto& feed : feeds_) {
-    if (feed->reader().HasFrame()) return true;
+    if (feed->HasFrame()) return true;
   }
   return false;
 }
@@ -106,7 +105,7 @@ void InboundQueue::DropAll(Feed& feed,
                            absl::FunctionRef<void(const FrameView&)> visit) {
   FrameView frame;
   bool dropped = false;
-  while (feed.reader().Poll(&frame) == RingReader::Result::kFrame) {
+  while (feed.Poll(&frame) == RingReader::Result::kFrame) {
     visit(frame);
     DestroyObject(frame);
     dropped = true;
@@ -116,8 +115,7 @@ void InboundQueue::DropAll(Feed& feed,
     last_dropped_ = frame.header;  // Released with the one before them.
     return;
   }
-  feed.reader().Release();
-  feed.OnReleased(frame.header);
+  feed.Release(frame.header);
 }
 
 void InboundQueue::Notify() {

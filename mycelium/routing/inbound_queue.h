@@ -35,9 +35,11 @@ class InboundQueue final {
   class Feed {
    public:
     virtual ~Feed() = default;
-    virtual RingReader& reader() = 0;
-    // The room of `frame`, the last one taken, was released.
-    virtual void OnReleased(const FrameHeader& frame) = 0;
+    // Takes the next frame, as RingReader does.
+    virtual RingReader::Result Poll(FrameView* frame) = 0;
+    virtual bool HasFrame() const = 0;
+    // Gives the room of every frame taken so far back; `last` is the last.
+    virtual void Release(const FrameHeader& last) = 0;
     // No more frames will come; forgotten once it is empty.
     virtual bool ended() const = 0;
   };

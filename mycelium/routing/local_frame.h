@@ -1,7 +1,9 @@
 #ifndef MYCELIUM_ROUTING_LOCAL_FRAME_H_
 #define MYCELIUM_ROUTING_LOCAL_FRAME_H_
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "mycelium/codec/frame_decoder.h"
@@ -17,7 +19,17 @@ namespace mycelium {
 //   flags           kFrameObject: the payload is an ObjectPayload
 //   lane_sequence   in a ring that buffers a link's lane: where the frame ends
 //                   in that lane, which is what is acknowledged
-inline constexpr uint16_t kLocalFrameFlags = kFrameObject | kFramePublishTime;
+//   lost_before     in such a ring: how many messages of that lane were dropped
+//                   right before this one, at most 2^32 - 1
+//   extension       in what an inline subscription keeps for later: a word of
+//                   the SpillTracker, if the frame came over a link
+inline constexpr uint16_t kLocalFrameFlags =
+    kFrameObject | kFramePublishTime | kFrameRedelivered;
+
+inline uint32_t LostBeforeWord(const FrameView& frame) {
+  return static_cast<uint32_t>(std::min<uint64_t>(
+      frame.lost_before, std::numeric_limits<uint32_t>::max()));
+}
 
 inline uint64_t OriginWord(const Origin& origin) {
   return reinterpret_cast<uint64_t>(&origin);
@@ -51,7 +63,8 @@ inline Payload PayloadOf(const FrameView& frame,
 
 inline MessageInfo InfoOf(const FrameView& frame, const Origin& origin) {
   return MessageInfo(origin, frame.header.publisher_sequence,
-                     frame.publish_time_ns);
+                     frame.publish_time_ns, frame.lost_before,
+                     (frame.header.flags & kFrameRedelivered) != 0);
 }
 
 }  // namespace mycelium

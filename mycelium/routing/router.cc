@@ -21,6 +21,13 @@ Digest DigestFrom(const std::string& bytes) {
 
 }  // namespace
 
+absl::Status DisconnectedError(absl::string_view topic,
+                               absl::string_view node) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("subscription to \"", topic, "\": disconnected by ", node,
+                   ": it fell behind, and its overflow is disconnect"));
+}
+
 void Router::AddPublisher(std::shared_ptr<FanOut> publisher,
                           const MessageType& type,
                           absl::Status when_unmatched) {
@@ -49,7 +56,7 @@ void Router::RemovePublisher(FanOut& fan_out) {
       fan_out.Close();
       for (Flow& flow : publisher->flows) {
         if (flow.until_sequence != 0) continue;
-        flow.until_sequence = flow.lane->SequenceAt(flow.lane->committed());
+        flow.until_sequence = flow.lane->NextSequence();
         if (flow.link != nullptr) TellOfFlow(*publisher, flow);
       }
     }
@@ -91,15 +98,8 @@ void Router::RemoveLocal(const Subscription& subscription) {
                                 }),
                  locals.end());
     Rematch(topic, &deferred);
-    // No route leads there any more, so nothing is accepted from here on. What
-    // a handler still has may be counted later.
-    for (auto& publisher : publishers_[topic]) {
-      for (Flow& flow : publisher->flows) {
-        if (flow.local.get() != &subscription) continue;
-        flow.until_sequence = flow.lane->SequenceAt(flow.lane->committed());
-      }
-      ForgetDrained(*publisher);
-    }
+    SettleLocal(subscription);
+    disconnected_.erase(subscription.options().id);
   }
   RunDeferred(&deferred);
 }
@@ -128,12 +128,57 @@ void Router::RemoveRemote(Link& link, uint32_t subscription) {
     const auto entry = remotes_.find(RemoteKey{&link, subscription});
     if (entry == remotes_.end()) return;
     const std::string topic = entry->second.subscribe.topic();
-    const std::shared_ptr<Lane> lane = entry->second.lane;
+    const auto lanes = std::move(entry->second.lanes);
     remotes_.erase(entry);
     Rematch(topic, &deferred);  // Nothing is accepted for it from here on.
-    if (lane != nullptr && lane->id() != 0) link.CloseLane(*lane);
+    for (const auto& [rule, lane] : lanes) {
+      if (lane->id() != 0) link.CloseLane(*lane);
+    }
   }
   RunDeferred(&deferred);
+}
+
+void Router::Disconnect(const Lane& lane) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    for (auto& [key, remote] : remotes_) {
+      for (const auto& [rule, opened] : remote.lanes) {
+        if (opened.get() != &lane || remote.disconnected) continue;
+        remote.disconnected = true;
+        Rematch(remote.subscribe.topic(), &deferred);
+        remote.link->CloseLane(lane, remote.subscribe.subscription());
+      }
+    }
+    for (auto& [topic, locals] : locals_) {
+      for (const auto& local : locals) {
+        const std::vector<Lane*> lanes = local->Lanes();
+        if (std::count(lanes.begin(), lanes.end(), &lane) == 0) continue;
+        if (!disconnected_.insert(local->options().id).second) continue;
+        Rematch(topic, &deferred);
+        SettleLocal(*local);
+        deferred.push_back([this, local = local] {
+          callbacks_.on_local_refusal(
+              *local, DisconnectedError(local->options().topic, "this node"));
+        });
+      }
+    }
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::SettleLocal(const Subscription& subscription) {
+  // No route leads there any more, so nothing is accepted from here on. What
+  // a handler still has may be counted later.
+  for (auto& publisher : publishers_[subscription.options().topic]) {
+    for (Flow& flow : publisher->flows) {
+      if (flow.local.get() != &subscription || flow.until_sequence != 0) {
+        continue;
+      }
+      flow.until_sequence = flow.lane->NextSequence();
+    }
+    ForgetDrained(*publisher);
+  }
 }
 
 void Router::RemoveLink(Link& link, DropReason reason) {
@@ -169,8 +214,7 @@ void Router::EndFlows(Publisher& publisher, Link& link, DropReason reason) {
         reason == DropReason::kShutdown ? link.TakenOver(*flow.lane) : 0;
     const uint64_t lost = InFlight(publisher, flow, from);
     flow.counters->CountDropped(reason, lost);
-    flow.lane = nullptr;
-    FoldReport(Report(publisher, flow), &ended_);
+    EndFlow(publisher, flow);
   }
   flows.erase(
       std::remove_if(flows.begin(), flows.end(),
@@ -201,12 +245,13 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
   publisher.awaits_explanation = false;
   std::vector<PublishRoute> routes;
   for (const auto& subscription : locals_[origin.topic]) {
-    if (Wants(origin, subscription->options().service)) {
+    if (Wants(origin, subscription->options().service) &&
+        disconnected_.count(subscription->options().id) == 0) {
       MatchLocal(publisher, subscription, &routes, deferred);
     }
   }
   for (auto& [key, remote] : remotes_) {
-    if (remote.subscribe.topic() == origin.topic &&
+    if (remote.subscribe.topic() == origin.topic && !remote.disconnected &&
         Wants(origin, remote.subscribe.service())) {
       MatchRemote(publisher, remote, &routes, deferred);
     }
@@ -219,9 +264,11 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
   publisher.fan_out->SetRoutes(std::move(routes), [&] {
     for (Flow& flow : publisher.flows) {
       if (flow.link == nullptr || flow.until_sequence != 0) continue;
+      const auto remote =
+          remotes_.find(RemoteKey{flow.link, flow.subscription});
       const bool is_matched =
-          remotes_.count(RemoteKey{flow.link, flow.subscription}) != 0;
-      const uint64_t next = flow.lane->SequenceAt(flow.lane->committed());
+          remote != remotes_.end() && !remote->second.disconnected;
+      const uint64_t next = flow.lane->NextSequence();
       if (is_matched && flow.from_sequence != 0) continue;
       if (is_matched) {
         flow.from_sequence = next;
@@ -250,6 +297,15 @@ void Router::MatchLocal(Publisher& publisher,
     });
     return;
   }
+  RouteSettings settings =
+      callbacks_.settings(origin, origin.node, subscription->options().service);
+  subscription->options().Override(&settings);
+  const absl::StatusOr<Lane*> lane =
+      subscription->LaneFor(LaneRule::Of(settings));
+  if (!lane.ok()) {
+    publisher.refusals.push_back(lane.status());
+    return;
+  }
   auto known = std::find_if(
       publisher.flows.begin(), publisher.flows.end(),
       [&](const Flow& flow) { return flow.local == subscription; });
@@ -259,18 +315,53 @@ void Router::MatchLocal(Publisher& publisher,
     flow.name = subscription->options().name;
     flow.counters = std::make_shared<FlowCounters>();
     flow.local = subscription;
-    flow.lane = std::shared_ptr<Lane>(subscription, &subscription->lane());
+    flow.lane = std::shared_ptr<Lane>(subscription, *lane);
     known = publisher.flows.insert(known, std::move(flow));
   }
   PublishRoute route;
   route.subscription = subscription;
-  route.lane = std::shared_ptr<Lane>(subscription, &subscription->lane());
+  route.lane = known->lane;
   route.flows.push_back(known->counters);
   route.handled = subscription->FlowFrom(origin).get();  // Kept there.
-  route.overflow = subscription->options().overflow.value_or(
-      callbacks_.settings(origin, origin.node, subscription->options().service)
-          .overflow);
+  route.overflow = settings.overflow;
   routes->push_back(std::move(route));
+}
+
+RouteSettings Router::SettingsOf(const Publisher& publisher,
+                                 const Remote& remote) const {
+  const v1::Subscribe& subscribe = remote.subscribe;
+  RouteSettings settings = callbacks_.settings(
+      publisher.fan_out->origin(), remote.link->peer(), subscribe.service());
+  // What the peer asks for is bounded like everything else that it says.
+  const auto bounded = [](uint32_t asked, int64_t most, int64_t configured) {
+    return asked == 0 ? configured : std::min<int64_t>(asked, most);
+  };
+  settings.overflow =
+      OverflowOf(subscribe.overflow()).value_or(settings.overflow);
+  settings.depth = bounded(subscribe.depth(), kDepthMax, settings.depth);
+  settings.window = bounded(subscribe.window(), kWindowMax, settings.window);
+  return settings;
+}
+
+absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
+    Remote& remote, const RouteSettings& settings) {
+  const LaneRule rule = LaneRule::Of(settings);
+  std::shared_ptr<Lane>& lane = remote.lanes[rule];
+  if (lane != nullptr) return lane;
+  const bool is_own =
+      rule.own || remote.subscribe.delivery() == v1::Subscribe::QUEUED;
+  Lane::Options options;
+  options.capacity_bytes = static_cast<size_t>(settings.lane_bytes);
+  options.lossy = rule.stage();
+  options.window = rule.window;
+  if (rule.lossy) options.drop_sink = remote.drops;
+  absl::StatusOr<std::shared_ptr<Lane>> opened = remote.link->OpenLane(
+      is_own ? remote.subscribe.subscription() : 0, std::move(options));
+  if (!opened.ok()) {
+    remote.lanes.erase(rule);
+    return opened.status();
+  }
+  return lane = *std::move(opened);
 }
 
 void Router::MatchRemote(Publisher& publisher, Remote& remote,
@@ -280,36 +371,28 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
     Refuse(publisher, remote, deferred);
     return;
   }
-  if (remote.lane == nullptr) {
-    const bool is_queued = remote.subscribe.delivery() == v1::Subscribe::QUEUED;
-    absl::StatusOr<std::shared_ptr<Lane>> lane =
-        remote.link->OpenLane(is_queued ? remote.subscribe.subscription() : 0);
-    if (!lane.ok()) {
-      publisher.refusals.push_back(lane.status());
-      return;
-    }
-    remote.lane = *std::move(lane);
+  const RouteSettings settings = SettingsOf(publisher, remote);
+  const absl::StatusOr<std::shared_ptr<Lane>> lane = LaneOf(remote, settings);
+  if (!lane.ok()) {
+    publisher.refusals.push_back(lane.status());
+    return;
   }
-  Flow& flow = OpenFlow(publisher, remote);
+  Flow& flow = OpenFlow(publisher, remote, *lane);
   for (PublishRoute& route : *routes) {
-    if (route.lane == remote.lane) {
+    if (route.lane == *lane) {
       route.flows.push_back(flow.counters);
       return;
     }
   }
-  const Origin& origin = publisher.fan_out->origin();
   PublishRoute route;
-  route.lane = remote.lane;
+  route.lane = *lane;
   route.flows.push_back(flow.counters);
-  route.overflow = OverflowOf(remote.subscribe.overflow())
-                       .value_or(callbacks_
-                                     .settings(origin, remote.link->peer(),
-                                               remote.subscribe.service())
-                                     .overflow);
+  route.overflow = settings.overflow;
   routes->push_back(std::move(route));
 }
 
-Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote) {
+Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,
+                               const std::shared_ptr<Lane>& lane) {
   for (Flow& flow : publisher.flows) {
     if (flow.link == remote.link && flow.until_sequence == 0 &&
         flow.subscription == remote.subscribe.subscription()) {
@@ -323,7 +406,11 @@ Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote) {
   flow.counters = std::make_shared<FlowCounters>();
   flow.link = remote.link;
   flow.subscription = remote.subscribe.subscription();
-  flow.lane = remote.lane;
+  flow.lane = lane;
+  if (lane->stage() != nullptr) {
+    flow.drops = remote.drops;
+    flow.drops->Add(publisher.fan_out->options().publisher_id, flow.counters);
+  }
   publisher.flows.push_back(std::move(flow));
   return publisher.flows.back();
 }
@@ -477,13 +564,20 @@ uint64_t Router::InFlight(const Publisher& publisher, const Flow& flow,
   return frames;
 }
 
+void Router::EndFlow(const Publisher& publisher, Flow& flow) {
+  if (flow.drops != nullptr) {
+    flow.drops->Remove(publisher.fan_out->options().publisher_id);
+  }
+  flow.lane = nullptr;  // Nothing of it is in flight any more.
+  FoldReport(Report(publisher, flow), &ended_);
+}
+
 void Router::ForgetDrained(Publisher& publisher) {
   auto& flows = publisher.flows;
   for (Flow& flow : flows) {
     if (flow.until_sequence == 0 || InFlight(publisher, flow) > 0) continue;
     if (flow.local != nullptr && flow.local->gate().IsRunning()) continue;
-    flow.lane = nullptr;
-    FoldReport(Report(publisher, flow), &ended_);
+    EndFlow(publisher, flow);
   }
   flows.erase(std::remove_if(flows.begin(), flows.end(),
                              [](const Flow& flow) { return !flow.lane; }),

@@ -17,6 +17,8 @@
 #include "mycelium/message/message_type.h"
 #include "mycelium/routing/fan_out.h"
 #include "mycelium/routing/flow_report.h"
+#include "mycelium/routing/flow_table.h"
+#include "mycelium/routing/lane_rule.h"
 #include "mycelium/routing/subscription.h"
 #include "mycelium/topology/settings.h"
 #include "mycelium/transport/link.h"
@@ -70,6 +72,11 @@ class Router final {
   void EndOfSubscriptions(Link& link);
   void ExplainRefusal(Link& link, const v1::CanonicalText& text);
 
+  // That lane is full, and its subscription is to be disconnected then: no
+  // publisher of this node reaches it any more. It gets what is in the lane,
+  // and is told after that.
+  void Disconnect(const Lane& lane);
+
   // A connection to the same process as before is up: tells it again what it
   // must know of publishers and matches.
   void Repeat(Link& link);
@@ -109,11 +116,14 @@ class Router final {
     Link* link;
     v1::Subscribe subscribe;
     Digest digest;
-    std::shared_ptr<Lane> lane;
+    // Lane 0, if it is an inline one, for what is not lossy.
+    std::map<LaneRule, std::shared_ptr<Lane>> lanes;
+    std::shared_ptr<FlowTable> drops = std::make_shared<FlowTable>();
     std::string canonical_text;  // Once the peer has explained a refusal.
     bool explained = false;
     std::set<const FanOut*> refused_by;
     bool said = true;  // On the connection that is up.
+    bool disconnected = false;
   };
 
   // One publisher's messages to one subscription: the counters, and where
@@ -127,8 +137,9 @@ class Router final {
     Link* link = nullptr;
     uint32_t subscription = 0;
     std::shared_ptr<Lane> lane;
-    uint64_t from_sequence = 0;   // In the lane; 0: not settled yet.
-    uint64_t until_sequence = 0;  // 0: still open.
+    std::shared_ptr<FlowTable> drops;  // That has the counters, if it is lossy.
+    uint64_t from_sequence = 0;        // In the lane; 0: not settled yet.
+    uint64_t until_sequence = 0;       // 0: still open.
   };
 
   struct Publisher {
@@ -156,11 +167,21 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Flow& OpenFlow(Publisher& publisher, Remote& remote)
+  absl::StatusOr<std::shared_ptr<Lane>> LaneOf(Remote& remote,
+                                               const RouteSettings& settings)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  RouteSettings SettingsOf(const Publisher& publisher,
+                           const Remote& remote) const;
+  Flow& OpenFlow(Publisher& publisher, Remote& remote,
+                 const std::shared_ptr<Lane>& lane)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellOfFlow(const Publisher& publisher, const Flow& flow) const;
   void Declare(const Publisher& publisher, Link& link) const;
   void EndFlows(Publisher& publisher, Link& link, DropReason reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SettleLocal(const Subscription& subscription)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndFlow(const Publisher& publisher, Flow& flow)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetDrained(Publisher& publisher)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -182,10 +203,15 @@ class Router final {
   std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
       ABSL_GUARDED_BY(mutex_);
   std::map<RemoteKey, Remote> remotes_ ABSL_GUARDED_BY(mutex_);
+  // Ids of local subscriptions that fell behind.
+  std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
   // Of flows that are over, added up.
   std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;
 };
+
+// What a subscription is told that Router::Disconnect() has ended.
+absl::Status DisconnectedError(absl::string_view topic, absl::string_view node);
 
 }  // namespace mycelium
 

@@ -1,5 +1,7 @@
 #include "mycelium/routing/spill_tracker.h"
 
+#include <cstring>
+
 namespace mycelium {
 namespace {
 
@@ -27,15 +29,21 @@ SpillTracker::Frame::~Frame() {
   tracker_.FinishOne();
 }
 
-uint64_t SpillTracker::AddSpill() {
+std::array<char, SpillTracker::kWordBytes> SpillTracker::AddSpill() {
   // One for the frame in the queue and one for its delivery to the others.
   unfinished_.fetch_add(is_tracked_ ? 1 : 2);
   is_tracked_ = true;
-  return reinterpret_cast<uint64_t>(new Share(shared_from_this()));
+  const Share* const share = new Share(shared_from_this());
+  static_assert(sizeof share == kWordBytes);
+  std::array<char, kWordBytes> word;
+  std::memcpy(word.data(), &share, sizeof share);
+  return word;
 }
 
-void SpillTracker::FinishSpill(uint64_t word) {
-  const std::unique_ptr<Share> share(reinterpret_cast<Share*>(word));
+void SpillTracker::FinishSpill(absl::Span<const std::byte> word) {
+  Share* kept;
+  std::memcpy(&kept, word.data(), sizeof kept);
+  const std::unique_ptr<Share> share(kept);
   (*share)->FinishOne();
 }
 

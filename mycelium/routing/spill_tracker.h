@@ -1,10 +1,13 @@
 #ifndef MYCELIUM_ROUTING_SPILL_TRACKER_H_
 #define MYCELIUM_ROUTING_SPILL_TRACKER_H_
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
+#include "absl/types/span.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/link.h"
 
@@ -48,8 +51,9 @@ class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
 
   // The frame being delivered was put into a spill queue. Returns what the
   // queue keeps with it, for FinishSpill().
-  uint64_t AddSpill();
-  static void FinishSpill(uint64_t word);
+  static constexpr size_t kWordBytes = 8;
+  std::array<char, kWordBytes> AddSpill();
+  static void FinishSpill(absl::Span<const std::byte> word);
 
   // Link::Resume(), where there is one still.
   void Resume();

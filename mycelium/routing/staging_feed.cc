@@ -30,7 +30,8 @@ bool StagingFeed::Put(const Origin& origin, const FrameView& frame,
   fields.digest_prefix = OriginWord(origin);
   fields.publisher_sequence = frame.header.publisher_sequence;
   fields.publisher_id = frame.header.publisher_id;
-  fields.flags = frame.header.flags & kFramePublishTime;
+  fields.flags = frame.header.flags & (kFramePublishTime | kFrameRedelivered);
+  fields.lost_before = LostBeforeWord(frame);
   fields.publish_time_ns = frame.publish_time_ns;
   const size_t bytes = EncodedFrameBytes(fields, frame.payload.size());
   if (bytes > writer_.frame_bytes_max()) return false;
@@ -51,9 +52,10 @@ void StagingFeed::End() {
   link_ = nullptr;
 }
 
-void StagingFeed::OnReleased(const FrameHeader& frame) {
+void StagingFeed::Release(const FrameHeader& last) {
+  reader_.Release();
   MutexLock lock(link_mutex_);
-  if (link_ != nullptr) link_->NoteHandled(lane_, frame.lane_sequence);
+  if (link_ != nullptr) link_->NoteHandled(lane_, last.lane_sequence);
 }
 
 }  // namespace mycelium

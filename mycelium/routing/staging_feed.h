@@ -39,8 +39,11 @@ class StagingFeed final : public InboundQueue::Feed {
   void End();
 
   // InboundQueue::Feed:
-  RingReader& reader() override { return reader_; }
-  void OnReleased(const FrameHeader& frame) override;
+  RingReader::Result Poll(FrameView* frame) override {
+    return reader_.Poll(frame);
+  }
+  bool HasFrame() const override { return reader_.HasFrame(); }
+  void Release(const FrameHeader& last) override;
   bool ended() const override { return ended_.load(std::memory_order_acquire); }
 
  private:

@@ -7,20 +7,19 @@
 
 namespace mycelium {
 
-// The subscription's own lane as one of the rings that its queue reads.
-class Subscription::LocalFeed final : public InboundQueue::Feed {
+// Counts what the subscription's lossy lanes drop. The lanes are the
+// subscription's, so it outlives this.
+class Subscription::Drops final : public DropSink {
  public:
-  explicit LocalFeed(Lane& lane)
-      : lane_(lane),
-        reader_(lane.ring_memory(), lane.ring_positions(), kLocalFrameFlags) {}
+  explicit Drops(Subscription& subscription) : subscription_(subscription) {}
 
-  RingReader& reader() override { return reader_; }
-  void OnReleased(const FrameHeader&) override { lane_.NotifyReleased(); }
-  bool ended() const override { return false; }
+  void OnDrop(const FrameView& frame, DropReason reason) override {
+    subscription_.DropFrame(frame, reason);
+    DestroyObject(frame);
+  }
 
  private:
-  Lane& lane_;
-  RingReader reader_;
+  Subscription& subscription_;
 };
 
 absl::StatusOr<std::shared_ptr<Subscription>> Subscription::Create(
@@ -28,25 +27,48 @@ absl::StatusOr<std::shared_ptr<Subscription>> Subscription::Create(
     LogSink log) {
   std::shared_ptr<Subscription> subscription(new Subscription(
       environment, std::move(options), std::move(handler), std::move(log)));
-  Lane::Options lane_options;
-  lane_options.name =
-      absl::StrCat("subscription ", subscription->options_.service, " to \"",
-                   subscription->options_.topic, "\"");
-  lane_options.capacity_bytes = subscription->options_.lane_bytes;
-  lane_options.frame_bytes_max = subscription->options_.frame_bytes_max;
-  absl::StatusOr<std::unique_ptr<Lane>> lane =
-      Lane::Create(environment, std::move(lane_options), subscription.get());
+  absl::StatusOr<Lane*> lane = subscription->LaneFor(LaneRule());
   if (!lane.ok()) return lane.status();
-  subscription->lane_ = *std::move(lane);
-  if (subscription->options_.mode == DeliveryMode::kQueued) {
-    subscription->queue_.AddFeed(
-        std::make_shared<LocalFeed>(*subscription->lane_));
-  } else {
-    subscription->spill_reader_ = std::make_unique<RingReader>(
-        subscription->lane_->ring_memory(),
-        subscription->lane_->ring_positions(), kLocalFrameFlags);
-  }
   return subscription;
+}
+
+absl::StatusOr<Lane*> Subscription::LaneFor(const LaneRule& asked) {
+  LaneRule rule = asked;
+  rule.window = 0;  // Nothing is on its way within a process.
+  MutexLock lock(lanes_mutex_);
+  for (size_t i = 0; i < rules_.size(); ++i) {
+    if (rules_[i] == rule) return &owned_lanes_[i]->lane();
+  }
+  const std::string name = absl::StrCat("subscription ", options_.service,
+                                        " to \"", options_.topic, "\"");
+  if (rules_.size() == kLanesMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(name, ": publishers with more than ", kLanesMax - 1,
+                     " different lossy overflow rules; give them equal depth"));
+  }
+  Lane::Options lane_options;
+  lane_options.name = name;
+  lane_options.capacity_bytes = options_.lane_bytes;
+  lane_options.frame_bytes_max = options_.frame_bytes_max;
+  lane_options.lossy = rule.stage();
+  if (rule.lossy) lane_options.drop_sink = std::make_shared<Drops>(*this);
+  absl::StatusOr<std::shared_ptr<LocalLane>> made =
+      LocalLane::Create(environment_, std::move(lane_options), this);
+  if (!made.ok()) return made.status();
+  if (closed()) (*made)->lane().Close();
+  lanes_[rules_.size()].store(made->get(), std::memory_order_release);
+  rules_.push_back(rule);
+  owned_lanes_.push_back(*made);
+  if (options_.mode == DeliveryMode::kQueued) queue_.AddFeed(*made);
+  return &(*made)->lane();
+}
+
+std::vector<Lane*> Subscription::Lanes() {
+  std::vector<Lane*> lanes;
+  for (size_t i = 0; LaneAt(i) != nullptr; ++i) {
+    lanes.push_back(&LaneAt(i)->lane());
+  }
+  return lanes;
 }
 
 Subscription::Subscription(Environment& environment, Options options,
@@ -94,7 +116,7 @@ void Subscription::Run(FlowCounters& flow, const Payload& payload,
 void Subscription::ReportHandlerError(const char* what) {
   handler_errors_.fetch_add(1, std::memory_order_relaxed);
   log_(LogLevel::kError,
-       absl::StrCat(lane_->name(), ": handler threw: ", what));
+       absl::StrCat(lane().name(), ": handler threw: ", what));
 }
 
 void Subscription::Leave() {
@@ -112,13 +134,20 @@ void Subscription::LeaveAfterDraining() {
   if (gate_.closed()) DropSpilled();
 }
 
+bool Subscription::TakeSpilled(FrameView* frame, LocalLane** from) {
+  for (size_t i = 0; (*from = LaneAt(i)) != nullptr; ++i) {
+    if ((*from)->Poll(frame) == RingReader::Result::kFrame) return true;
+  }
+  return false;
+}
+
 void Subscription::DrainSpill() {
   FrameView frame;
-  while (!gate_.closed() &&
-         spill_reader_->Poll(&frame) == RingReader::Result::kFrame) {
+  LocalLane* from;
+  while (!gate_.closed() && TakeSpilled(&frame, &from)) {
     const Origin& origin = OriginOf(frame);
     Run(CachedFlow(origin), PayloadOf(frame, type()), InfoOf(frame, origin));
-    FinishSpilled(frame);
+    FinishSpilled(frame, *from);
   }
 }
 
@@ -126,20 +155,18 @@ void Subscription::DropSpilled() {
   // The gate is closed and left: only Close() and the last one inside get here.
   MutexLock lock(drop_mutex_);
   FrameView frame;
-  while (spill_reader_->Poll(&frame) == RingReader::Result::kFrame) {
-    DropFrame(frame);
-    FinishSpilled(frame);
+  LocalLane* from;
+  while (TakeSpilled(&frame, &from)) {
+    DropFrame(frame, DropReason::kSubscriberGone);
+    FinishSpilled(frame, *from);
   }
 }
 
-void Subscription::FinishSpilled(const FrameView& frame) {
+void Subscription::FinishSpilled(const FrameView& frame, LocalLane& from) {
   DestroyObject(frame);
-  // A frame of a link; the publishers of this node have other ids.
-  if (frame.header.publisher_id == 0) {
-    SpillTracker::FinishSpill(frame.header.lane_sequence);
-  }
-  spill_reader_->Release();
-  lane_->NotifyReleased();
+  // Only a frame that came over a link has one.
+  if (!frame.extension.empty()) SpillTracker::FinishSpill(frame.extension);
+  from.Release(frame.header);
   // Pairs with the exchange in CallWhenRoom(): whichever comes second sees what
   // the other did before.
   if (has_room_callbacks_.exchange(false)) RunRoomCallbacks();
@@ -152,7 +179,7 @@ void Subscription::CallWhenRoom(size_t frame_bytes,
     room_callbacks_.push_back(std::move(callback));
     has_room_callbacks_.exchange(true);
   }
-  if (lane_->HasRoom(frame_bytes)) RunRoomCallbacks();
+  if (lane().HasRoom(frame_bytes)) RunRoomCallbacks();
 }
 
 void Subscription::RunRoomCallbacks() {
@@ -181,16 +208,20 @@ void Subscription::CountPulled(const Origin& origin, bool decodable) {
   }
 }
 
-void Subscription::DropFrame(const FrameView& frame) {
-  FlowFrom(OriginOf(frame))->CountDropped(DropReason::kSubscriberGone, 1);
+void Subscription::DropFrame(const FrameView& frame, DropReason reason) {
+  FlowFrom(OriginOf(frame))->CountDropped(reason, 1);
 }
 
 void Subscription::Close() {
   if (closed_.exchange(true)) return;
-  if (lane_ == nullptr) return;
-  lane_->Close();
+  {
+    MutexLock lock(lanes_mutex_);  // None is added that nobody closes.
+    for (const auto& lane : owned_lanes_) lane->lane().Close();
+  }
   if (options_.mode == DeliveryMode::kQueued) {
-    queue_.Close([this](const FrameView& frame) { DropFrame(frame); });
+    queue_.Close([this](const FrameView& frame) {
+      DropFrame(frame, DropReason::kSubscriberGone);
+    });
     return;
   }
   gate_.Close(environment_.waiter);
@@ -199,7 +230,9 @@ void Subscription::Close() {
 }
 
 void Subscription::DropLate(InboundQueue::Feed& feed) {
-  queue_.DropLate(feed, [this](const FrameView& frame) { DropFrame(frame); });
+  queue_.DropLate(feed, [this](const FrameView& frame) {
+    DropFrame(frame, DropReason::kSubscriberGone);
+  });
 }
 
 std::vector<Subscription::FlowLedger> Subscription::Ledgers() const {

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_ROUTING_SUBSCRIPTION_H_
 #define MYCELIUM_ROUTING_SUBSCRIPTION_H_
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -19,7 +20,9 @@
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/payload.h"
 #include "mycelium/routing/inbound_queue.h"
+#include "mycelium/routing/lane_rule.h"
 #include "mycelium/routing/local_frame.h"
+#include "mycelium/routing/local_lane.h"
 #include "mycelium/routing/spill_tracker.h"
 #include "mycelium/topology/settings.h"
 #include "mycelium/transport/lane/lane.h"
@@ -40,8 +43,10 @@ using MessageHandler =
 // One handler or queue on one topic: the receiving end of every publisher that
 // matches. It counts what it delivered, per publisher.
 //
-// Both modes have one lane, in which publishers of this process put what must
-// wait: the queue itself, or what came while an inline handler was busy.
+// Both modes have lanes, in which publishers of this process put what must
+// wait: the queue itself, or what came while an inline handler was busy. There
+// is one lossless lane, and one for each lossy rule that some publisher's route
+// has.
 //
 // Thread safety: all members may be called from any thread, except where a
 // comment names the one.
@@ -58,9 +63,20 @@ class Subscription final : public Lane::Doorbell,
     MessageType type;
     DeliveryMode mode = DeliveryMode::kInline;
     std::optional<Overflow> overflow;  // None: as the topology says.
+    std::optional<int64_t> depth;      // The same.
+    std::optional<int64_t> window;
     size_t lane_bytes = 0;
     size_t frame_bytes_max = 0;
+    int64_t spin_ns = 0;  // How long who receives spins before he sleeps.
+
+    // What this subscription wants instead of what a route says.
+    void Override(RouteSettings* settings) const {
+      settings->overflow = overflow.value_or(settings->overflow);
+      settings->depth = depth.value_or(settings->depth);
+      settings->window = window.value_or(settings->window);
+    }
   };
+  static constexpr size_t kLanesMax = 8;
 
   static absl::StatusOr<std::shared_ptr<Subscription>> Create(
       Environment& environment, Options options, MessageHandler handler,
@@ -71,7 +87,13 @@ class Subscription final : public Lane::Doorbell,
   const MessageType& type() const { return options_.type; }
   Gate& gate() { return gate_; }
   InboundQueue& queue() { return queue_; }
-  Lane& lane() { return *lane_; }
+  // The lossless lane.
+  Lane& lane() { return lanes_[0].load(std::memory_order_acquire)->lane(); }
+
+  // The lane for messages of publishers with that rule, made at the first call.
+  // RESOURCE_EXHAUSTED: no memory, or there are kLanesMax with other rules.
+  absl::StatusOr<Lane*> LaneFor(const LaneRule& rule);
+  std::vector<Lane*> Lanes();
 
   // The counters for messages of `origin`, which outlives the subscription.
   std::shared_ptr<FlowCounters> FlowFrom(const Origin& origin);
@@ -141,16 +163,21 @@ class Subscription final : public Lane::Doorbell,
   void OnCommit(Lane& lane) override;
 
  private:
-  class LocalFeed;
+  class Drops;
 
   Subscription(Environment& environment, Options options,
                MessageHandler handler, LogSink log);
 
+  LocalLane* LaneAt(size_t index) {
+    return index < kLanesMax ? lanes_[index].load(std::memory_order_acquire)
+                             : nullptr;
+  }
+  bool TakeSpilled(FrameView* frame, LocalLane** from);
   void DrainSpill();
   void DropSpilled();
-  void FinishSpilled(const FrameView& frame);
+  void FinishSpilled(const FrameView& frame, LocalLane& from);
   void RunRoomCallbacks();
-  void DropFrame(const FrameView& frame);
+  void DropFrame(const FrameView& frame, DropReason reason);
   FlowCounters& CachedFlow(const Origin& origin);
   void ReportHandlerError(const char* what);
 
@@ -158,8 +185,13 @@ class Subscription final : public Lane::Doorbell,
   const Options options_;
   const MessageHandler handler_;
   const LogSink log_;
-  std::unique_ptr<Lane> lane_;
-  std::unique_ptr<RingReader> spill_reader_;  // Inline mode; inside the gate.
+  Mutex lanes_mutex_;
+  std::vector<std::shared_ptr<LocalLane>> owned_lanes_
+      ABSL_GUARDED_BY(lanes_mutex_);
+  std::vector<LaneRule> rules_ ABSL_GUARDED_BY(lanes_mutex_);
+  // The same, for who must not lock. Only ever grows. In inline mode they are
+  // read inside the gate.
+  std::array<std::atomic<LocalLane*>, kLanesMax> lanes_ = {};
   Gate gate_;
   InboundQueue queue_;
   std::atomic<bool> closed_{false};

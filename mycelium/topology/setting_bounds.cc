@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "mycelium/topology/settings.h"
 
 namespace mycelium {
 namespace {
@@ -21,8 +22,8 @@ constexpr int64_t kMinute = 60 * kSecond;
 constexpr int64_t kHour = 60 * kMinute;
 
 constexpr SettingBounds kBounds[] = {
-    {"depth", SettingUnit::kCount, 1, 1 << 20},
-    {"window", SettingUnit::kCount, 1, 1 << 16},
+    {"depth", SettingUnit::kCount, 1, kDepthMax},
+    {"window", SettingUnit::kCount, 1, kWindowMax},
     {"lane_bytes", SettingUnit::kBytes, 64 * kKiB, kGiB},
     {"publish_timeout", SettingUnit::kDuration, 0, kHour},
     {"retain", SettingUnit::kDuration, 0, 24 * kHour},

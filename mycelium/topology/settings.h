@@ -31,12 +31,16 @@ enum class Overflow {
 // How a reader waits for the next message.
 enum class WaitMode { kSpin, kAdaptive, kBlock };
 
+// The most that may be asked for.
+inline constexpr int64_t kDepthMax = 1 << 20;
+inline constexpr int64_t kWindowMax = 1 << 16;
+
 // How messages travel between one publisher and one subscriber: every value is
 // set, from a route, from [defaults] or from here.
 struct RouteSettings {
   Overflow overflow = Overflow::kBlock;
-  int64_t depth = 1024;  // Messages that a lossy or queued lane keeps.
-  int64_t window = 16;   // Messages in flight that drop_oldest spares.
+  int64_t depth = 1024;  // Messages that wait in a lossy lane.
+  int64_t window = 16;   // Of a lossy lane, on their way or being handled.
   int64_t lane_bytes = 4 << 20;
   absl::Duration publish_timeout = absl::Seconds(1);
   absl::Duration retain = absl::Seconds(5);  // For a subscriber that died.

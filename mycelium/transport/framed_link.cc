@@ -164,7 +164,7 @@ void FramedLink::Break(const absl::Status& status) {
 // Lanes
 
 absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
-    uint32_t subscription) {
+    uint32_t subscription, Lane::Options options) {
   MutexLock lock(lanes_mutex_);
   if (abandoned_) return absl::UnavailableError(absl::StrCat(name_, ": over"));
   if (subscription == 0) {
@@ -176,10 +176,8 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
         absl::StrCat(name_, ": has its ", kLanesMax, " lanes"));
   }
   const uint32_t id = subscription == 0 ? 0 : next_lane_++;
-  Lane::Options options;
   options.name = absl::StrCat(name_, ": lane ", id);
   options.id = id;
-  options.capacity_bytes = options_.lane_bytes;
   options.frame_bytes_max = frame_bytes_max_.load();
   absl::StatusOr<std::unique_ptr<Lane>> lane =
       Lane::Create(environment_, std::move(options), this);
@@ -192,13 +190,14 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
   return opened;
 }
 
-void FramedLink::CloseLane(const Lane& lane) {
+void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {
   {
     MutexLock lock(lanes_mutex_);
     const auto out = out_lanes_.find(lane.id());
     if (out == out_lanes_.end() || out->second->lane.get() != &lane) return;
     out->second->lane->Close();
     out->second->draining = true;
+    out->second->disconnected = disconnected;
     CloseIfDrained(*out->second);
   }
   Kick();
@@ -209,7 +208,9 @@ void FramedLink::CloseIfDrained(OutLane& out) {
   out.closing = true;
   if (!out.announced) return;
   v1::Control control;
-  control.mutable_lane_closed()->set_lane(out.lane->id());
+  v1::LaneClosed& closed = *control.mutable_lane_closed();
+  closed.set_lane(out.lane->id());
+  closed.set_disconnected_subscription(out.disconnected);
   QueueControl(control);
 }
 
@@ -219,14 +220,11 @@ bool FramedLink::Idle() const {
                      [](const auto& out) { return out.second->lane->empty(); });
 }
 
-std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> FramedLink::Committed()
-    const {
+std::vector<std::shared_ptr<Lane>> FramedLink::Lanes() const {
   MutexLock lock(lanes_mutex_);
-  std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> committed;
-  for (const auto& [id, out] : out_lanes_) {
-    committed.emplace_back(out->lane, out->lane->committed());
-  }
-  return committed;
+  std::vector<std::shared_ptr<Lane>> lanes;
+  for (const auto& [id, out] : out_lanes_) lanes.push_back(out->lane);
+  return lanes;
 }
 
 void FramedLink::NoteHandled(uint32_t lane, uint64_t position) {
@@ -359,6 +357,9 @@ void FramedLink::ComposeLanes() {
     out = out->second->closing ? out_lanes_.erase(out) : std::next(out);
   }
   if (leaving_.load(std::memory_order_acquire)) return;
+  for (auto& [id, out] : out_lanes_) {
+    if (out->lane->stage() != nullptr) out->lane->Advance();
+  }
   if (!flush && ShouldGather()) return;
   for (auto& [id, out] : out_lanes_) {
     uint64_t sent = out->sent.load(std::memory_order_relaxed);
@@ -404,6 +405,7 @@ void FramedLink::Announce(OutLane& out) {
   open.set_position(sent);
   open.set_next_sequence(out.lane->SequenceAt(sent));
   open.set_capacity_bytes(out.lane->capacity_bytes());
+  open.set_lossy_window(static_cast<uint32_t>(out.lane->window()));
   QueueControl(control);
   out.announced = true;
 }
@@ -487,7 +489,7 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
     channel_->SetPaused(true);
   }
   const uint64_t untold = inbound_.UntoldBytes();
-  if (untold >= kAckBytes ||
+  if (untold >= kAckBytes || inbound_.PeerWaits() ||
       (untold > 0 && ack_asked_.load(std::memory_order_relaxed))) {
     SendAcks();
   } else if (untold > 0) {
@@ -559,7 +561,8 @@ absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
                                 " bytes; a power of two from ", kRingBytesMin,
                                 " to ", kLaneBytesMax, " is accepted"));
   }
-  inbound_.Open(open.lane(), {open.position(), open.next_sequence(), bytes});
+  inbound_.Open(open.lane(), {open.position(), open.next_sequence(), bytes,
+                              open.lossy_window()});
   return absl::OkStatus();
 }
 
@@ -634,19 +637,21 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     return corrupt(
         absl::StrCat("lane ", data_lane_, " closed within a record"));
   }
-  if (frame.header.lane_sequence != expected.sequence) {
+  const uint64_t sequence = frame.header.lane_sequence;
+  if (expected.lossy_window == 0 ? sequence != expected.sequence
+                                 : sequence < expected.sequence) {
     return corrupt(absl::StrCat("lane ", data_lane_, ": frame at position ",
-                                data_position_, " has sequence ",
-                                frame.header.lane_sequence, ", expected ",
-                                expected.sequence));
+                                data_position_, " has sequence ", sequence,
+                                ", expected ", expected.sequence));
   }
+  frame.lost_before = sequence - expected.sequence;
   const uint64_t end = data_position_ + aligned;
   switch (handler_.OnFrame(*this, data_lane_, frame, end)) {
     case LinkHandler::FrameOutcome::kHandled:
-      inbound_.NoteReceived(data_lane_, end, /*handled=*/true);
+      inbound_.NoteReceived(data_lane_, sequence, end, /*handled=*/true);
       break;
     case LinkHandler::FrameOutcome::kTaken:
-      inbound_.NoteReceived(data_lane_, end, /*handled=*/false);
+      inbound_.NoteReceived(data_lane_, sequence, end, /*handled=*/false);
       break;
     case LinkHandler::FrameOutcome::kNotNow:
       return {What::kPause, 0, {}};

@@ -56,7 +56,6 @@ class FramedLink final : public Link,
     std::string peer;
     std::string transport;  // The word, for messages.
     uint64_t incarnation = 0;
-    size_t lane_bytes = 0;
     size_t frame_bytes_max = 0;
   };
 
@@ -96,8 +95,7 @@ class FramedLink final : public Link,
 
   // Whether everything committed so far was handled by the peer.
   bool Idle() const;
-  // The position behind the last committed frame, for each open lane.
-  std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> Committed() const;
+  std::vector<std::shared_ptr<Lane>> Lanes() const;
 
   // Sends what can be acknowledged now.
   void SendAcks();
@@ -112,8 +110,8 @@ class FramedLink final : public Link,
   const std::string& peer() const override { return options_.peer; }
   absl::string_view transport() const override { return options_.transport; }
   absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
-      uint32_t subscription) override;
-  void CloseLane(const Lane& lane) override;
+      uint32_t subscription, Lane::Options options) override;
+  void CloseLane(const Lane& lane, uint32_t disconnected) override;
   void SendControl(const v1::Control& control) override;
   uint64_t TakenOver(const Lane& lane) const override;
   void NoteHandled(uint32_t lane, uint64_t position) override;
@@ -136,6 +134,7 @@ class FramedLink final : public Link,
   struct OutLane {
     std::shared_ptr<Lane> lane;
     uint32_t subscription = 0;
+    uint32_t disconnected = 0;
     std::atomic<uint64_t> sent{0};      // Changed inside the gate.
     std::atomic<uint64_t> received{0};  // As the peer said.
     bool announced = false;             // On this connection.

@@ -24,6 +24,13 @@ void InboundLanes::RaiseHandled(State& state, uint64_t position) {
   }
 }
 
+void InboundLanes::CountHandled(State& state) {
+  if (state.lossy_window == 0) return;
+  // Half a window, so that the other half is on its way meanwhile.
+  const uint32_t handled = state.untold_frames.fetch_add(1) + 1;
+  if (2 * handled >= state.lossy_window) peer_waits_.store(true);
+}
+
 void InboundLanes::Open(uint32_t lane, const Expected& expected) {
   MutexLock lock(mutex_);
   const auto [entry, is_new] = lanes_.try_emplace(lane);
@@ -34,6 +41,7 @@ void InboundLanes::Open(uint32_t lane, const Expected& expected) {
   state.told_received = state.told_handled = expected.position;
   state.next_sequence = expected.sequence;
   state.capacity_bytes = expected.capacity_bytes;
+  state.lossy_window = expected.lossy_window;
 }
 
 void InboundLanes::Close(uint32_t lane) {
@@ -55,16 +63,21 @@ bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
   expected->position = state->received.load(std::memory_order_relaxed);
   expected->sequence = state->next_sequence;
   expected->capacity_bytes = state->capacity_bytes;
+  expected->lossy_window = state->lossy_window;
   return true;
 }
 
-void InboundLanes::NoteReceived(uint32_t lane, uint64_t end, bool handled) {
+void InboundLanes::NoteReceived(uint32_t lane, uint64_t sequence, uint64_t end,
+                                bool handled) {
   State* const state = Look(lane);
   if (state == nullptr) return;
   const uint64_t before = state->received.load(std::memory_order_relaxed);
   state->received.store(end, std::memory_order_release);
-  if (handled) RaiseHandled(*state, end);
-  ++state->next_sequence;
+  if (handled) {
+    RaiseHandled(*state, end);
+    CountHandled(*state);
+  }
+  state->next_sequence = sequence + 1;
   // Pairs with the exchange in TakeAcks().
   untold_bytes_.fetch_add(end - before, std::memory_order_release);
 }
@@ -75,7 +88,9 @@ bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
   if (entry == lanes_.end()) return false;
   State& state = entry->second;
   RaiseHandled(state, position);
-  return position - std::min(position, state.told_handled) >= kRoomBytes;
+  CountHandled(state);
+  return PeerWaits() ||
+         position - std::min(position, state.told_handled) >= kRoomBytes;
 }
 
 void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
@@ -83,7 +98,9 @@ void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
   // Whose bytes this takes away, their `received` is seen below. (A store could
   // be delayed beyond the loads, and take away bytes that nobody has told.)
   untold_bytes_.exchange(0, std::memory_order_acq_rel);
+  peer_waits_.exchange(false);
   for (auto& [id, state] : lanes_) {
+    if (state.lossy_window > 0) state.untold_frames.exchange(0);
     const uint64_t received = state.received.load(std::memory_order_acquire);
     // A consumer may be ahead of the loop that is about to note the arrival.
     const uint64_t handled =

@@ -24,6 +24,7 @@ class InboundLanes final {
     uint64_t position = 0;
     uint64_t sequence = 0;
     uint64_t capacity_bytes = 0;  // Of the ring at the other end.
+    uint32_t lossy_window = 0;    // As in LaneOpen.
   };
 
   // Makes the lane known. One that is known stays as it is.
@@ -34,10 +35,15 @@ class InboundLanes final {
   // False if there is no such lane.
   bool Find(uint32_t lane, Expected* expected) const;
 
-  // A frame that ends at `end` has arrived, and was handled too if `handled`.
-  void NoteReceived(uint32_t lane, uint64_t end, bool handled);
+  // The frame of that sequence, which ends at `end`, has arrived, and was
+  // handled too if `handled`.
+  void NoteReceived(uint32_t lane, uint64_t sequence, uint64_t end,
+                    bool handled);
   // Returns whether that made room worth telling the peer of at once.
   bool NoteHandled(uint32_t lane, uint64_t position);
+
+  // Whether the peer waits to be told before it sends more of a lossy lane.
+  bool PeerWaits() const { return peer_waits_.load(std::memory_order_relaxed); }
 
   // Adds what the peer has not been told yet, and takes it as told.
   void TakeAcks(std::vector<AckEntry>* acks);
@@ -60,13 +66,16 @@ class InboundLanes final {
     std::atomic<uint64_t> handled{0};
     uint64_t next_sequence = 0;  // On the loop.
     uint64_t capacity_bytes = 0;
-    uint64_t told_received = 0;  // Under the lock, like the next.
+    uint32_t lossy_window = 0;
+    std::atomic<uint32_t> untold_frames{0};  // Handled, of a lossy lane.
+    uint64_t told_received = 0;              // Under the lock, like the next.
     uint64_t told_handled = 0;
   };
   using Lanes = std::map<uint32_t, State>;
 
   State* Look(uint32_t lane) const ABSL_NO_THREAD_SAFETY_ANALYSIS;
   static void RaiseHandled(State& state, uint64_t position);
+  void CountHandled(State& state);
 
   mutable Mutex mutex_;  // The loop reads the map without it.
   mutable Lanes lanes_ ABSL_GUARDED_BY(mutex_);
@@ -74,6 +83,7 @@ class InboundLanes final {
   mutable uint32_t looked_lane_ = 0;
   mutable State* looked_ = nullptr;
   std::atomic<uint64_t> untold_bytes_{0};
+  std::atomic<bool> peer_waits_{false};
 };
 
 }  // namespace mycelium

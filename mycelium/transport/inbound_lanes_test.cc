@@ -22,7 +22,7 @@ TEST(InboundLanesTest, LaneIsExpectedWhereItWasOpened) {
   EXPECT_EQ(expected.position, 640u);
   EXPECT_EQ(expected.sequence, 11u);
   EXPECT_EQ(expected.capacity_bytes, 4096u);
-  lanes.NoteReceived(1, 704, /*handled=*/false);
+  lanes.NoteReceived(1, /*sequence=*/11, 704, /*handled=*/false);
   ASSERT_TRUE(lanes.Find(1, &expected));
   EXPECT_EQ(expected.position, 704u);
   EXPECT_EQ(expected.sequence, 12u);
@@ -31,7 +31,7 @@ TEST(InboundLanesTest, LaneIsExpectedWhereItWasOpened) {
 TEST(InboundLanesTest, LaneThatIsKnownStaysWhereItIs) {
   InboundLanes lanes;
   lanes.Open(1, {0, 1, 4096});
-  lanes.NoteReceived(1, 64, true);
+  lanes.NoteReceived(1, /*sequence=*/1, 64, true);
   lanes.Open(1, {640, 11, 8192});
   InboundLanes::Expected expected;
   ASSERT_TRUE(lanes.Find(1, &expected));
@@ -44,7 +44,7 @@ TEST(InboundLanesTest, AckTellsOnceWhatIsNew) {
   lanes.Open(1, {0, 1, 4096});
   lanes.Open(2, {0, 1, 4096});
   EXPECT_TRUE(Acks(lanes).empty());
-  lanes.NoteReceived(1, 64, /*handled=*/false);
+  lanes.NoteReceived(1, /*sequence=*/1, 64, /*handled=*/false);
   EXPECT_EQ(lanes.UntoldBytes(), 64u);
   EXPECT_FALSE(lanes.AllHandled());
   std::vector<AckEntry> acks = Acks(lanes);
@@ -66,7 +66,7 @@ TEST(InboundLanesTest, ConsumerAheadOfTheLoopIsNotToldBeforeTheArrival) {
   lanes.Open(1, {0, 1, 4096});
   lanes.NoteHandled(1, 64);
   EXPECT_TRUE(Acks(lanes).empty());
-  lanes.NoteReceived(1, 64, /*handled=*/false);
+  lanes.NoteReceived(1, /*sequence=*/1, 64, /*handled=*/false);
   const std::vector<AckEntry> acks = Acks(lanes);
   ASSERT_EQ(acks.size(), 1u);
   EXPECT_EQ(acks[0].received, 64u);
@@ -76,7 +76,7 @@ TEST(InboundLanesTest, ConsumerAheadOfTheLoopIsNotToldBeforeTheArrival) {
 TEST(InboundLanesTest, HandledNeverGoesBack) {
   InboundLanes lanes;
   lanes.Open(1, {0, 1, 4096});
-  lanes.NoteReceived(1, 64, true);
+  lanes.NoteReceived(1, /*sequence=*/1, 64, true);
   lanes.NoteHandled(1, 8);
   EXPECT_EQ(Acks(lanes)[0].handled, 64u);
 }
@@ -84,7 +84,7 @@ TEST(InboundLanesTest, HandledNeverGoesBack) {
 TEST(InboundLanesTest, MuchRoomIsWorthTellingAtOnce) {
   InboundLanes lanes;
   lanes.Open(1, {0, 1, 1 << 20});
-  lanes.NoteReceived(1, 1 << 17, false);
+  lanes.NoteReceived(1, /*sequence=*/1, 1 << 17, false);
   EXPECT_FALSE(lanes.NoteHandled(1, 64 * 1024 - 8));
   EXPECT_TRUE(lanes.NoteHandled(1, 64 * 1024));
   Acks(lanes);
@@ -94,8 +94,8 @@ TEST(InboundLanesTest, MuchRoomIsWorthTellingAtOnce) {
 TEST(InboundLanesTest, NextConnectionIsToldAgainAndResumesThere) {
   InboundLanes lanes;
   lanes.Open(1, {0, 1, 4096});
-  lanes.NoteReceived(1, 64, true);
-  lanes.NoteReceived(1, 128, false);
+  lanes.NoteReceived(1, /*sequence=*/1, 64, true);
+  lanes.NoteReceived(1, /*sequence=*/1, 128, false);
   Acks(lanes);
   lanes.ForgetTold();
   EXPECT_EQ(Acks(lanes).size(), 1u);
@@ -116,7 +116,7 @@ TEST(InboundLanesTest, ClosedLaneIsForgotten) {
   EXPECT_FALSE(lanes.Find(1, &expected));
   EXPECT_TRUE(lanes.Find(2, &expected));
   EXPECT_FALSE(lanes.NoteHandled(1, 64));
-  lanes.NoteReceived(1, 64, true);
+  lanes.NoteReceived(1, /*sequence=*/1, 64, true);
   EXPECT_TRUE(Acks(lanes).empty());
   lanes.Clear();
   EXPECT_FALSE(lanes.Find(2, &expected));

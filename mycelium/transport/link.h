@@ -40,14 +40,16 @@ class Link {
   // The word for what carries it: "unix".
   virtual absl::string_view transport() const = 0;
 
-  // A lane to that subscription of the peer; 0 for the lane of all inline
-  // ones, which is made once. The peer learns of it before its first frame.
+  // A lane to that subscription of the peer; 0 for the lane of all lossless
+  // inline ones, which is made once. The link fills in the name, the id and the
+  // largest frame. The peer learns of the lane before its first frame.
   virtual absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
-      uint32_t subscription) = 0;
+      uint32_t subscription, Lane::Options options) = 0;
 
   // Ends a lane: nothing is committed to it any more. It goes away when the
-  // peer has handled what is in it.
-  virtual void CloseLane(const Lane& lane) = 0;
+  // peer has handled what is in it, and the peer hears then that we have
+  // disconnected that subscription, if it is not 0.
+  virtual void CloseLane(const Lane& lane, uint32_t disconnected = 0) = 0;
 
   // Queues a control message. Dropped where no connection is up.
   virtual void SendControl(const v1::Control& control) = 0;

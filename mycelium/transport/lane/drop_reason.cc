@@ -14,6 +14,12 @@ absl::string_view DropReasonWord(DropReason reason) {
       return "undecodable";
     case DropReason::kSchemaMismatch:
       return "schema_mismatch";
+    case DropReason::kOverflow:
+      return "overflow";
+    case DropReason::kOverflowBytes:
+      return "overflow_bytes";
+    case DropReason::kPoison:
+      return "poison";
   }
   return "unknown";
 }

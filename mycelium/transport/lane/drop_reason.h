@@ -14,8 +14,11 @@ enum class DropReason {
   kShutdown,        // This node shut down before it could be handed over.
   kUndecodable,     // The payload is not what its type says.
   kSchemaMismatch,  // The types of the two sides differ.
+  kOverflow,        // A lossy subscription had `depth` messages waiting.
+  kOverflowBytes,   // It had fewer, but no room for the message's bytes.
+  kPoison,          // Its subscriber's process died of it again and again.
 };
-inline constexpr size_t kDropReasonCount = 5;
+inline constexpr size_t kDropReasonCount = 8;
 
 // "no_subscriber", "subscriber_gone", …
 absl::string_view DropReasonWord(DropReason reason);

@@ -26,55 +26,168 @@ absl::StatusOr<std::unique_ptr<Lane>> Lane::Create(Environment& environment,
                                                    Doorbell* doorbell) {
   const size_t capacity =
       RoundUpToPowerOfTwo(std::max(options.capacity_bytes, kRingBytesMin));
-  absl::StatusOr<Mapping> memory = Mapping::Private(environment.sys, capacity);
-  if (!memory.ok()) {
-    return absl::Status(memory.status().code(),
-                        absl::StrCat(options.name, ": lane memory: ",
-                                     memory.status().message()));
-  }
+  const auto named = [&](const absl::Status& status) {
+    return absl::Status(
+        status.code(),
+        absl::StrCat(options.name, ": lane memory: ", status.message()));
+  };
   options.frame_bytes_max = std::min(options.frame_bytes_max, capacity / 2);
-  return std::unique_ptr<Lane>(
-      new Lane(environment, std::move(options), doorbell, *std::move(memory)));
+  std::unique_ptr<LossyStage> stage;
+  if (options.lossy.has_value()) {
+    absl::StatusOr<std::unique_ptr<LossyStage>> made =
+        LossyStage::Create(environment, *options.lossy, capacity,
+                           options.frame_bytes_max, options.drop_sink);
+    if (!made.ok()) return named(made.status());
+    stage = *std::move(made);
+  }
+  // A lossy lane without a window is read where it is staged.
+  const bool has_ring = stage == nullptr || options.window > 0;
+  absl::StatusOr<Mapping> memory =
+      Mapping::Private(environment.sys, has_ring ? capacity : kRingBytesMin);
+  if (!memory.ok()) return named(memory.status());
+  return std::unique_ptr<Lane>(new Lane(environment, std::move(options),
+                                        doorbell, *std::move(memory),
+                                        std::move(stage)));
 }
 
 Lane::Lane(Environment& environment, Options options, Doorbell* doorbell,
-           Mapping memory)
+           Mapping memory, std::unique_ptr<LossyStage> stage)
     : environment_(environment),
       options_(std::move(options)),
       doorbell_(doorbell),
       memory_(std::move(memory)),
       order_(NextClaimOrder()),
       positions_(std::make_unique<RingPositions>()),
-      writer_(memory_.bytes(), *positions_) {}
+      writer_(memory_.bytes(), *positions_),
+      stage_(std::move(stage)) {
+  if (stage_ == nullptr || options_.window == 0) return;
+  stage_reader_ = std::make_unique<LossyRingReader>(
+      stage_->memory(), stage_->positions(), kFrameFlagsOnWire);
+  moved_.resize(options_.window);
+}
 
-Lane::ClaimResult Lane::TryClaim(size_t frame_bytes,
-                                 absl::Span<std::byte>* room) {
+Lane::ClaimResult Lane::TryClaim(size_t frame_bytes) {
   if (frame_bytes > options_.frame_bytes_max) return ClaimResult::kTooLarge;
   mutex_.Lock();
   if (closed_.load(std::memory_order_relaxed)) {
     mutex_.Unlock();
     return ClaimResult::kClosed;
   }
-  *room = writer_.TryClaim(frame_bytes);
-  if (!room->empty()) return ClaimResult::kClaimed;
+  if (stage_ != nullptr) {
+    claimed_bytes_ = frame_bytes;
+    return ClaimResult::kClaimed;
+  }
+  room_ = writer_.TryClaim(frame_bytes);
+  if (!room_.empty()) return ClaimResult::kClaimed;
   mutex_.Unlock();
   return ClaimResult::kFull;
 }
 
+absl::Span<std::byte> Lane::Room() {
+  if (stage_ != nullptr)
+    room_ = stage_->MakeRoom(claimed_bytes_, &drop_reason_);
+  return room_;
+}
+
 void Lane::Commit() {
-  writer_.Commit();
   ++sequence_;
+  if (stage_ == nullptr) {
+    CommitToRing();
+    mutex_.Unlock();
+    return;
+  }
+  stage_->Commit(sequence_);
+  mutex_.Unlock();
+  NotifyReleased();  // What had to go may be what somebody waits for.
+}
+
+void Lane::CommitToRing() {
+  writer_.Commit();
   pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
   // Pairs with committed(): whoever reads it may read the frames before it.
   committed_.store(writer_.position(), std::memory_order_release);
+}
+
+void Lane::DropClaimed(const FrameFields& fields) {
+  FrameView view = {};
+  view.header.lane_sequence = ++sequence_;
+  view.header.digest_prefix = fields.digest_prefix;
+  view.header.publisher_sequence = fields.publisher_sequence;
+  view.header.publisher_id = fields.publisher_id;
+  stage_->DropNewest(view, drop_reason_);
   mutex_.Unlock();
 }
 
 void Lane::Abandon() { mutex_.Unlock(); }
 
 bool Lane::HasRoom(size_t frame_bytes) {
+  if (stage_ != nullptr) return true;
   MutexLock lock(mutex_);
   return closed() || !writer_.TryClaim(frame_bytes).empty();
+}
+
+bool Lane::empty() {
+  if (stage_ == nullptr) return released() == committed();
+  return IsOver(Mark());
+}
+
+uint64_t Lane::Mark() {
+  if (stage_ == nullptr) return committed();
+  MutexLock lock(mutex_);
+  return sequence_;
+}
+
+bool Lane::IsOver(uint64_t mark) {
+  if (discarded()) return true;
+  if (stage_ == nullptr) return released() >= mark;
+  MutexLock move_lock(move_mutex_);
+  ForgetReleased();
+  if (moved_count_ > 0 && MovedAt(0).sequence <= mark) return false;
+  MutexLock lock(mutex_);
+  return stage_->IsOver(mark);
+}
+
+uint64_t Lane::NextSequence() {
+  MutexLock lock(mutex_);
+  return sequence_ + 1;
+}
+
+void Lane::ForgetReleased() {
+  while (moved_count_ > 0 && MovedAt(0).end <= released()) {
+    released_sequence_ = MovedAt(0).sequence;
+    ++moved_first_;
+    --moved_count_;
+  }
+}
+
+void Lane::Advance() {
+  MutexLock lock(move_mutex_);
+  ForgetReleased();
+  bool moved = false;
+  while (moved_count_ < options_.window) {
+    if (!is_pinned_ &&
+        stage_reader_->Poll(&pinned_) != RingReader::Result::kFrame) {
+      break;
+    }
+    is_pinned_ = !MoveOne(pinned_);
+    if (is_pinned_) break;
+    moved = true;
+  }
+  if (moved) NotifyReleased();
+}
+
+bool Lane::MoveOne(const FrameView& frame) {
+  const absl::Span<const std::byte> bytes = stage_reader_->taken();
+  const absl::Span<std::byte> room = writer_.TryClaim(bytes.size());
+  if (room.empty()) return false;
+  // The commit word is the ring's to store.
+  constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
+  std::memcpy(room.data() + kAfterCommit, bytes.data() + kAfterCommit,
+              bytes.size() - kAfterCommit);
+  CommitToRing();
+  MovedAt(moved_count_++) = {committed(), frame.header.lane_sequence};
+  stage_reader_->Release();
+  return true;
 }
 
 void Lane::Close() {
@@ -126,19 +239,31 @@ bool Lane::Release(uint64_t position) {
 
 void Lane::ForEachFrame(uint64_t from,
                         absl::FunctionRef<void(const FrameHeader&)> visit) {
+  // What moves from the stage into the ring meanwhile is not seen twice.
+  MutexLock move_lock(move_mutex_);
   MutexLock lock(mutex_);
-  VisitFrames(from, visit);
+  VisitRing(from, visit);
+  if (stage_ != nullptr) stage_->ForEachFrame(visit);
 }
 
 uint64_t Lane::SequenceAt(uint64_t from) {
+  MutexLock move_lock(move_mutex_);
+  if (stage_ != nullptr) {
+    ForgetReleased();
+    uint64_t sequence = released_sequence_ + 1;
+    for (size_t i = 0; i < moved_count_ && MovedAt(i).end <= from; ++i) {
+      sequence = MovedAt(i).sequence + 1;
+    }
+    return sequence;
+  }
   MutexLock lock(mutex_);
   uint64_t frames_after = 0;
-  VisitFrames(from, [&](const FrameHeader&) { ++frames_after; });
+  VisitRing(from, [&](const FrameHeader&) { ++frames_after; });
   return sequence_ - frames_after + 1;
 }
 
-void Lane::VisitFrames(uint64_t from,
-                       absl::FunctionRef<void(const FrameHeader&)> visit) {
+void Lane::VisitRing(uint64_t from,
+                     absl::FunctionRef<void(const FrameHeader&)> visit) {
   const uint64_t end = committed();
   uint64_t position = std::max(from, released());
   while (position < end) {

@@ -5,8 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
@@ -15,7 +17,10 @@
 #include "mycelium/base/event_count.h"
 #include "mycelium/base/mapping.h"
 #include "mycelium/base/mutex.h"
+#include "mycelium/codec/frame_encoder.h"
 #include "mycelium/codec/frame_format.h"
+#include "mycelium/transport/lane/drop_reason.h"
+#include "mycelium/transport/lane/lossy_stage.h"
 #include "mycelium/transport/lane/ring.h"
 
 namespace mycelium {
@@ -30,14 +35,21 @@ namespace mycelium {
 // every lane before it is committed in any. Whoever claims in several lanes
 // takes them in the order of `order()`, and waits only while holding none.
 //
+// A *lossy* lane has a stage in front of the ring. Publishers commit to the
+// stage, which drops by its rule and never makes them wait. A subscription of
+// the same process reads the stage itself; for another node, the link moves
+// frames into the ring when few are on their way, so that what is dropped is
+// always what was not sent.
+//
 // Thread safety: all members may be called from any thread, but claim and
 // commit belong to the thread that claimed.
 //
 // Ownership: borrows the environment and the doorbell.
 //
 // Example:
-//   absl::Span<std::byte> room;
-//   if (lane.TryClaim(bytes, &room) != Lane::ClaimResult::kClaimed) return;
+//   if (lane.TryClaim(bytes) != Lane::ClaimResult::kClaimed) return;
+//   absl::Span<std::byte> room = lane.Room();
+//   if (room.empty()) return lane.DropClaimed(fields);
 //   EncodeFrame(fields, lane.next_sequence(), payload_bytes, room);
 //   lane.Commit();
 //   lane.Ring();
@@ -63,6 +75,12 @@ class Lane final {
     uint32_t id = 0;            // Names the lane on its link.
     size_t capacity_bytes = 0;  // Rounded up to a power of two.
     size_t frame_bytes_max = 0;  // At most half the capacity.
+
+    // A lossy lane's rule, and who is told of drops.
+    std::optional<LossyStage::Options> lossy;
+    std::shared_ptr<DropSink> drop_sink;
+    // How many of its frames a link may have on their way.
+    size_t window = 0;
   };
 
   // `doorbell` may be null.
@@ -70,10 +88,14 @@ class Lane final {
                                                       Options options,
                                                       Doorbell* doorbell);
 
-  // Reserves room for a frame. On kClaimed the lane is locked and `room` has
-  // `frame_bytes`; otherwise nothing has changed.
-  ClaimResult TryClaim(size_t frame_bytes, absl::Span<std::byte>* room)
-      ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  // Reserves room for a frame. On kClaimed the lane is locked; otherwise
+  // nothing has changed. A lossy lane is never full.
+  ClaimResult TryClaim(size_t frame_bytes) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+
+  // The room that was claimed. A lossy lane drops here what is in its way; an
+  // empty span says that it is the new message that has to go: call
+  // DropClaimed() instead of Commit(). REQUIRES: a claim is open.
+  absl::Span<std::byte> Room() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   // The sequence of the frame that is claimed. REQUIRES: a claim is open.
   uint64_t next_sequence() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -82,6 +104,9 @@ class Lane final {
 
   // Makes the claimed frame visible, and unlocks. Follow with Ring().
   void Commit() ABSL_NO_THREAD_SAFETY_ANALYSIS;
+
+  // Counts the claimed message as dropped, and unlocks.
+  void DropClaimed(const FrameFields& fields) ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   // Forgets the claim, and unlocks.
   void Abandon() ABSL_NO_THREAD_SAFETY_ANALYSIS;
@@ -124,7 +149,13 @@ class Lane final {
   uint64_t released() const {
     return positions_->released.load(std::memory_order_acquire);
   }
-  bool empty() const { return released() == committed(); }
+  // Whether everything that was published is over: handled or dropped.
+  bool empty();
+
+  // A mark behind what was published so far, and whether all before it is over.
+  // Notified by room_event().
+  uint64_t Mark();
+  bool IsOver(uint64_t mark);
 
   // Committed frames that lie together, from `from` on. `position` is where
   // they start, after a pad if there was one at `from`.
@@ -150,8 +181,21 @@ class Lane final {
   absl::Span<const std::byte> ring_memory() const { return memory_.bytes(); }
   RingPositions& ring_positions() { return *positions_; }
 
-  // The sequence of the first frame at or after `from`, committed or not yet.
+  // The sequence of the first frame at or after `from` in the ring, or of the
+  // next one. In a lossy lane frames may be missing from there on.
   uint64_t SequenceAt(uint64_t from);
+
+  // The sequence of the next frame that is published.
+  uint64_t NextSequence();
+
+  // A lossy lane's, else null: what the reader in this process reads.
+  LossyStage* stage() { return stage_.get(); }
+  size_t window() const { return options_.window; }
+
+  // Of a lossy lane that a link sends: moves waiting frames into the ring,
+  // while fewer than `window` are in it. One thread at a time, as for the
+  // ring's writer.
+  void Advance();
 
   const std::string& name() const { return options_.name; }
   uint32_t id() const { return options_.id; }
@@ -160,12 +204,24 @@ class Lane final {
   size_t capacity_bytes() const { return memory_.bytes().size(); }
 
  private:
-  void VisitFrames(uint64_t from,
-                   absl::FunctionRef<void(const FrameHeader&)> visit)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Where a frame of a lossy lane ends in the ring.
+  struct Moved {
+    uint64_t end;
+    uint64_t sequence;
+  };
 
   Lane(Environment& environment, Options options, Doorbell* doorbell,
-       Mapping memory);
+       Mapping memory, std::unique_ptr<LossyStage> stage);
+
+  void VisitRing(uint64_t from,
+                 absl::FunctionRef<void(const FrameHeader&)> visit);
+  Moved& MovedAt(size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_) {
+    return moved_[(moved_first_ + i) % moved_.size()];
+  }
+  void CommitToRing() ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  void ForgetReleased() ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);
+  bool MoveOne(const FrameView& frame)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);
 
   Environment& environment_;
   const Options options_;
@@ -175,8 +231,24 @@ class Lane final {
   const std::unique_ptr<RingPositions> positions_;
 
   Mutex mutex_;
-  RingWriter writer_ ABSL_GUARDED_BY(mutex_);
+  // Under the lock; in a lossy lane under `move_mutex_`.
+  RingWriter writer_;
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t claimed_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Span<std::byte> room_ ABSL_GUARDED_BY(mutex_);
+  DropReason drop_reason_ ABSL_GUARDED_BY(mutex_) = DropReason::kOverflow;
+
+  // Of a lossy lane.
+  const std::unique_ptr<LossyStage> stage_;
+  std::unique_ptr<LossyRingReader> stage_reader_;  // In Advance().
+  Mutex move_mutex_;  // A publisher never waits for it.
+  // Those in the ring, the oldest first: `moved_count_` from `moved_first_` on.
+  std::vector<Moved> moved_ ABSL_GUARDED_BY(move_mutex_);
+  size_t moved_first_ ABSL_GUARDED_BY(move_mutex_) = 0;
+  size_t moved_count_ ABSL_GUARDED_BY(move_mutex_) = 0;
+  uint64_t released_sequence_ ABSL_GUARDED_BY(move_mutex_) = 0;
+  FrameView pinned_ ABSL_GUARDED_BY(move_mutex_);
+  bool is_pinned_ ABSL_GUARDED_BY(move_mutex_) = false;
 
   std::atomic<uint64_t> committed_{0};
   std::atomic<uint64_t> pad_from_{0};

@@ -36,10 +36,9 @@ class LaneTest : public ::testing::Test {
   }
 
   ClaimResult Write(size_t frame_bytes) {
-    absl::Span<std::byte> room;
-    const ClaimResult result = lane_->TryClaim(frame_bytes, &room);
+    const ClaimResult result = lane_->TryClaim(frame_bytes);
     if (result != ClaimResult::kClaimed) return result;
-    FillFrame(lane_->next_sequence(), room);
+    FillFrame(lane_->next_sequence(), lane_->Room());
     lane_->Commit();
     lane_->Ring();
     return result;
@@ -75,8 +74,7 @@ TEST_F(LaneTest, CommitRingsTheDoorbellOnce) {
 }
 
 TEST_F(LaneTest, AbandonedClaimUnlocksAndLeavesNoTrace) {
-  absl::Span<std::byte> room;
-  ASSERT_EQ(lane_->TryClaim(64, &room), ClaimResult::kClaimed);
+  ASSERT_EQ(lane_->TryClaim(64), ClaimResult::kClaimed);
   lane_->Abandon();
   EXPECT_TRUE(lane_->empty());
   EXPECT_EQ(Write(64), ClaimResult::kClaimed);
@@ -167,10 +165,9 @@ TEST_F(LaneTest, VisitorSeesEachCommittedFrameOnce) {
 TEST_F(LaneTest, VisitorStopsWhereThePositionIsWithinAFrame) {
   // The payload is zeros: a header there announces nothing, and at the end of
   // the memory there is not even a whole one.
-  absl::Span<std::byte> room;
   for (int i = 0; i < 2; ++i) {
-    ASSERT_EQ(lane_->TryClaim(2040, &room), ClaimResult::kClaimed);
-    FillFrame(256, room);
+    ASSERT_EQ(lane_->TryClaim(2040), ClaimResult::kClaimed);
+    FillFrame(256, lane_->Room());
     lane_->Commit();
   }
   for (const uint64_t from : {8, 1024, 2040 + 48, 4080 - 8}) {
@@ -247,14 +244,13 @@ TEST(LaneConcurrentTest, FramesOfManyThreadsComeOnceAndInOrder) {
   for (int thread = 0; thread < kThreads; ++thread) {
     writers.emplace_back([&, thread] {
       for (uint64_t i = 1; i <= kEach;) {
-        absl::Span<std::byte> room;
         const size_t bytes = sizeof(FrameHeader) + (i * 13) % 300;
-        if (lane->TryClaim(bytes, &room) == ClaimResult::kClaimed) {
+        if (lane->TryClaim(bytes) == ClaimResult::kClaimed) {
           FrameFields fields;
           fields.publisher_id = static_cast<uint32_t>(thread);
           fields.publisher_sequence = i++;
           EncodeFrame(fields, lane->next_sequence(),
-                      bytes - sizeof(FrameHeader), room);
+                      bytes - sizeof(FrameHeader), lane->Room());
           lane->Commit();
           continue;
         }

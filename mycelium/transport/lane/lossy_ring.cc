@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace mycelium {
 namespace {
 
 // Of each header: commit word, flags, extension.
 constexpr size_t kPeekBytes = 8;
+
+// Grows up to the depth, which may be a peer's wish.
+constexpr size_t kEntriesAtFirst = 1024;
 
 struct Peeked {
   uint32_t frame_bytes;
@@ -49,14 +53,13 @@ LossyRingWriter::LossyRingWriter(absl::Span<std::byte> memory,
     : memory_(memory),
       positions_(positions),
       depth_(depth),
-      entries_(RoundUpToPowerOfTwo(depth)) {}
+      entries_(RoundUpToPowerOfTwo(std::min(depth, kEntriesAtFirst))) {}
 
 size_t LossyRingWriter::CapacityFor(size_t frame_bytes) {
   // What is held may cut the memory in two, and a frame may fit in neither end
   // of a half: four times the frame leaves a half of that room.
-  return RoundUpToPowerOfTwo(
-      std::max(kRingBytesMin, 4 * (AlignedFrameBytes(frame_bytes) +
-                                   kFrameAlignment)));
+  return RoundUpToPowerOfTwo(std::max(
+      kRingBytesMin, 4 * (AlignedFrameBytes(frame_bytes) + kFrameAlignment)));
 }
 
 bool LossyRingWriter::Synchronise() {
@@ -81,9 +84,9 @@ bool LossyRingWriter::FindPlace(size_t aligned, uint64_t* start) const {
   const uint64_t mask = capacity() - 1;
   // With the commit word that comes behind the frame.
   const uint64_t span = aligned + kFrameAlignment;
-  const uint64_t oldest =
-      last_ == first_ ? position_
-                      : entries_[first_ & (entries_.size() - 1)].start;
+  const uint64_t oldest = last_ == first_
+                              ? position_
+                              : entries_[first_ & (entries_.size() - 1)].start;
   const bool avoid = has_taken_ && IsHeld(taken_);
   const uint64_t held_bytes = avoid ? taken_.end - taken_.frame : 0;
   uint64_t at = position_;
@@ -104,8 +107,8 @@ bool LossyRingWriter::FindPlace(size_t aligned, uint64_t* start) const {
   return false;
 }
 
-LossyRingWriter::Fit LossyRingWriter::TryReserve(
-    size_t frame_bytes, absl::Span<std::byte>* room) {
+LossyRingWriter::Fit LossyRingWriter::TryReserve(size_t frame_bytes,
+                                                 absl::Span<std::byte>* room) {
   if (!Synchronise()) return Fit::kCorrupt;
   if (count() >= depth_) return Fit::kDepth;
   if (!FindPlace(AlignedFrameBytes(frame_bytes), &reserved_start_)) {
@@ -129,10 +132,19 @@ void LossyRingWriter::Commit(uint64_t sequence) {
     StoreCommit(At(position_),
                 static_cast<uint32_t>(reserved_start_ - position_));
   }
+  if (count() == entries_.size()) GrowEntries();
   entries_[last_ & (entries_.size() - 1)] = {position_, reserved_start_, end,
                                              sequence};
   ++last_;
   position_ = end;
+}
+
+void LossyRingWriter::GrowEntries() {
+  std::vector<Entry> larger(2 * entries_.size());
+  for (uint64_t i = first_; i != last_; ++i) {
+    larger[i & (larger.size() - 1)] = entries_[i & (entries_.size() - 1)];
+  }
+  entries_ = std::move(larger);
 }
 
 bool LossyRingWriter::DropOldest(FrameView* dropped) {
@@ -142,8 +154,8 @@ bool LossyRingWriter::DropOldest(FrameView* dropped) {
     if (next != entry.start && next != entry.frame) continue;
     // Acquire, as in Synchronise(). Fails if the reader took it, or skipped
     // the pad before it.
-    if (!positions_.next.compare_exchange_strong(
-            next, entry.end, std::memory_order_acq_rel)) {
+    if (!positions_.next.compare_exchange_strong(next, entry.end,
+                                                 std::memory_order_acq_rel)) {
       continue;
     }
     ++first_;
@@ -220,8 +232,8 @@ RingReader::Result LossyRingReader::Poll(FrameView* view) {
       // writer sees this before it sees the exchange below.
       positions_.held.store(next, std::memory_order_release);
     }
-    if (!positions_.next.compare_exchange_strong(
-            next, next + aligned, std::memory_order_acq_rel)) {
+    if (!positions_.next.compare_exchange_strong(next, next + aligned,
+                                                 std::memory_order_acq_rel)) {
       continue;
     }
     if (is_pad) continue;
@@ -234,6 +246,7 @@ RingReader::Result LossyRingReader::Poll(FrameView* view) {
                     flags_allowed_, view) != FrameVerdict::kOk) {
       return RingReader::Result::kCorrupt;
     }
+    taken_ = memory_.subspan(offset, peeked.frame_bytes);
     view->lost_before += view->header.lane_sequence - last_sequence_ - 1;
     last_sequence_ = view->header.lane_sequence;
     return RingReader::Result::kFrame;

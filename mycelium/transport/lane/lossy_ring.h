@@ -101,6 +101,7 @@ class LossyRingWriter final {
   };
 
   bool Synchronise();
+  void GrowEntries();
   bool FindPlace(size_t aligned, uint64_t* start) const;
   bool IsHeld(const Entry& taken) const;
   Entry& oldest() { return entries_[first_ & (entries_.size() - 1)]; }
@@ -127,8 +128,8 @@ class LossyRingWriter final {
 class LossyRingReader final {
  public:
   // `flags_allowed`: see DecodeFrame().
-  LossyRingReader(absl::Span<const std::byte> memory,
-                  LossyPositions& positions, uint16_t flags_allowed);
+  LossyRingReader(absl::Span<const std::byte> memory, LossyPositions& positions,
+                  uint16_t flags_allowed);
 
   // Takes the next frame, letting go of the one before. What `view` points at
   // stays until the next call or Release(). `view->lost_before` says how many
@@ -138,6 +139,9 @@ class LossyRingReader final {
   // Whether Poll() would find a frame, unless the writer drops it first.
   bool HasFrame() const;
 
+  // The whole frame that was taken last, header included.
+  absl::Span<const std::byte> taken() const { return taken_; }
+
   // Lets go of the frame that was taken last.
   void Release();
 
@@ -145,6 +149,7 @@ class LossyRingReader final {
   absl::Span<const std::byte> memory_;
   LossyPositions& positions_;
   const uint16_t flags_allowed_;
+  absl::Span<const std::byte> taken_;
   uint64_t last_sequence_ = 0;
   bool holds_ = false;
 };

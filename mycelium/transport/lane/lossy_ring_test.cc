@@ -52,8 +52,8 @@ class LossyRingTest : public ::testing::Test {
   uint64_t Take(uint64_t* lost_before = nullptr) {
     FrameView view;
     if (reader_.Poll(&view) != Result::kFrame) return 0;
-    EXPECT_TRUE(IsFilled(view, view.header.lane_sequence,
-                         view.header.frame_bytes));
+    EXPECT_TRUE(
+        IsFilled(view, view.header.lane_sequence, view.header.frame_bytes));
     if (lost_before != nullptr) *lost_before = view.lost_before;
     return view.header.lane_sequence;
   }
@@ -198,8 +198,8 @@ TEST_P(LossyRingConcurrentTest, EachFrameIsTakenOrDroppedNeverBoth) {
           ASSERT_TRUE(view.header.lane_sequence > 0);
         }
       }
-      ASSERT_TRUE(IsFilled(view, view.header.lane_sequence,
-                           view.header.frame_bytes));
+      ASSERT_TRUE(
+          IsFilled(view, view.header.lane_sequence, view.header.frame_bytes));
       taken.push_back(view.header.lane_sequence);
       lost += view.lost_before;
     }
