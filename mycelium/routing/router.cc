@@ -285,7 +285,7 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
     absl::StatusOr<std::shared_ptr<Lane>> lane =
         remote.link->OpenLane(is_queued ? remote.subscribe.subscription() : 0);
     if (!lane.ok()) {
-      publisher.refusals.push_back(lane.status());
+      AwaitLane(publisher, remote, lane.status(), deferred);
       return;
     }
     remote.lane = *std::move(lane);
@@ -307,6 +307,32 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
                                                remote.subscribe.service())
                                      .overflow);
   routes->push_back(std::move(route));
+}
+
+void Router::AwaitLane(Publisher& publisher, Remote& remote,
+                       const absl::Status& status, Deferred* deferred) {
+  publisher.refusals.push_back(status);
+  publisher.awaits_explanation = true;
+  if (!std::exchange(remote.lacks_lane, true)) {
+    deferred->push_back([this, status] { callbacks_.on_refusal(status); });
+  }
+  if (!std::exchange(retry_is_due_, true)) {
+    deferred->push_back([this] { callbacks_.retry_later(); });
+  }
+}
+
+void Router::RetryLanes() {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    retry_is_due_ = false;
+    std::set<std::string> topics;
+    for (const auto& [key, remote] : remotes_) {
+      if (remote.lane == nullptr) topics.insert(remote.subscribe.topic());
+    }
+    for (const std::string& topic : topics) Rematch(topic, &deferred);
+  }
+  RunDeferred(&deferred);
 }
 
 Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote) {

@@ -48,6 +48,9 @@ class Router final {
     std::function<void(Subscription&, const absl::Status&)> on_local_refusal;
     // A publisher of this node refused a subscription of the peer.
     std::function<void(const absl::Status&)> on_refusal;
+    // A subscription of a peer goes without a lane, which on_refusal has said.
+    // RetryLanes() is to be called a little later.
+    std::function<void()> retry_later;
   };
 
   Router(Environment& environment, Callbacks callbacks)
@@ -69,6 +72,10 @@ class Router final {
   // what it did not say is over.
   void EndOfSubscriptions(Link& link);
   void ExplainRefusal(Link& link, const v1::CanonicalText& text);
+
+  // Makes the lanes that could not be made, so that want of memory at one
+  // moment does not leave a subscription out for good.
+  void RetryLanes();
 
   // A connection to the same process as before is up: tells it again what it
   // must know of publishers and matches.
@@ -113,7 +120,8 @@ class Router final {
     std::string canonical_text;  // Once the peer has explained a refusal.
     bool explained = false;
     std::set<const FanOut*> refused_by;
-    bool said = true;  // On the connection that is up.
+    bool said = true;         // On the connection that is up.
+    bool lacks_lane = false;  // There was none to be had, and we said so.
   };
 
   // One publisher's messages to one subscription: the counters, and where
@@ -138,7 +146,7 @@ class Router final {
     bool closed = false;
     std::vector<Flow> flows;
     std::vector<absl::Status> refusals;
-    bool awaits_explanation = false;  // Of one of the refusals.
+    bool awaits_explanation = false;  // One refusal is not the last word.
   };
 
   using Deferred = std::vector<std::function<void()>>;
@@ -155,6 +163,9 @@ class Router final {
                    std::vector<PublishRoute>* routes, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AwaitLane(Publisher& publisher, Remote& remote,
+                 const absl::Status& status, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Flow& OpenFlow(Publisher& publisher, Remote& remote)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -182,6 +193,7 @@ class Router final {
   std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
       ABSL_GUARDED_BY(mutex_);
   std::map<RemoteKey, Remote> remotes_ ABSL_GUARDED_BY(mutex_);
+  bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;
   // Of flows that are over, added up.
   std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;
