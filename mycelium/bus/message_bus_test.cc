@@ -1,6 +1,7 @@
 #include "mycelium/bus/message_bus.h"
 
 #include <atomic>
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <thread>
@@ -9,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/unix_endpoint.h"
+#include "tests/support/faulty_sys.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -122,6 +124,53 @@ TEST(MessageBusTest, UnixLinkDeliversInOrderBothWays) {
   EXPECT_EQ(delivered, 2002u);
   EXPECT_TRUE(a->Shutdown(kLong).ok());
   EXPECT_TRUE(b->Shutdown(kLong).ok());
+}
+
+TEST(MessageBusTest, NoDescriptorsLeftIsAStatus) {
+  test::FaultySys sys;
+  Environment environment{sys, Environment::Real().clock,
+                          Environment::Real().waiter};
+  BusOptions options;
+  options.environment = &environment;
+  sys.Fail("epoll_create", {-EMFILE});
+  EXPECT_EQ(MessageBus::Create(options).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(MessageBus::Create(options).ok());
+}
+
+TEST(MessageBusTest, SubscriptionIsMatchedOnceThereIsMemoryForItsLane) {
+  test::FaultySys sys;
+  Environment environment{sys, Environment::Real().clock,
+                          Environment::Real().waiter};
+  BusOptions options;
+  options.environment = &environment;
+  std::atomic<int> errors{0};
+  options.log = [&](LogLevel level, absl::string_view) {
+    if (level == LogLevel::kError) ++errors;
+  };
+  test::ShortTempDir dir;
+  auto publishing = MakeBus("a", options);
+  auto subscribing = MakeBus("b");
+  auto subscriber = subscribing->Subscriber<Note>();
+  ASSERT_TRUE(subscriber.ok()) << subscriber.status();
+  auto publisher = publishing->Publisher<Note>();
+  ASSERT_TRUE(publisher.ok()) << publisher.status();
+  sys.Fail("map", {-ENOMEM, -ENOMEM});
+  auto endpoint = BindUnixEndpoint(dir.file("a"), *publishing);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  ASSERT_TRUE(DialUnixEndpoint(dir.file("a"), *subscribing).ok());
+  const absl::Status matched = publisher->WaitForSubscribers(1, kLong);
+  EXPECT_TRUE(matched.ok()) << matched;
+  EXPECT_EQ(sys.Left("map"), 0u);
+  EXPECT_EQ(errors, 1) << "said once, not at each attempt";
+  ASSERT_TRUE(publisher->Publish(MakeNote(1)).ok());
+  EXPECT_TRUE(subscriber->Receive(kLong).ok());
+  (void)subscriber->TryReceive();  // Finishes it.
+  EXPECT_TRUE(publishing->Shutdown(kLong).ok());
+  for (const FlowReport& flow : publishing->FlowReports()) {
+    EXPECT_EQ(flow.ledger.accepted, 1u);
+    EXPECT_EQ(flow.ledger.in_flight + flow.ledger.dropped_total(), 0u);
+  }
 }
 
 }  // namespace

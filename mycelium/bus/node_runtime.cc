@@ -18,6 +18,8 @@ constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
 constexpr int kLooksPerTurn = 16;
 constexpr size_t kTopicNameBytesMax = 255;
+// How long a subscription waits for memory that there was not.
+constexpr int64_t kLaneRetryNs = 100'000'000;
 // How long peers have for their last word: so long whatever the deadline, and
 // no longer whatever the deadline.
 constexpr int64_t kPartingMinNs = 100'000'000;
@@ -63,6 +65,7 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       spin_ns_(SpinNsOf()) {}
 
 NodeRuntime::~NodeRuntime() {
+  if (peers_ == nullptr) return;  // Init() failed: nothing was started.
   (void)Shutdown(/*deadline=*/0);
   StopThread();
   listeners_.clear();
@@ -93,6 +96,10 @@ absl::Status NodeRuntime::Init() {
       options_.log);
   routing.on_drop = [this] { watch_->NoteDrop(); };
   routing.redeliver_max = static_cast<uint64_t>(limits.redeliver_max);
+  routing.retry_later = [this] {
+    loop_->RunAt(environment_.clock.NowNs() + kLaneRetryNs,
+                 [this] { router_->RetryLanes(); });
+  };
   router_ = std::make_unique<Router>(environment_, std::move(routing));
   dispatcher_ = std::make_unique<Dispatcher>(environment_);
   UnixTransport::Options unix_options;

@@ -537,9 +537,10 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
   const RouteSettings settings = SettingsOf(publisher, remote);
   const absl::StatusOr<std::shared_ptr<Lane>> lane = LaneOf(remote, settings);
   if (!lane.ok()) {
-    publisher.refusals.push_back(lane.status());
+    AwaitLane(publisher, remote, lane.status(), deferred);
     return;
   }
+  remote.lacks_lane = false;
   Flow& flow = OpenFlow(publisher, remote, *lane);
   for (PublishRoute& route : *routes) {
     if (route.lane == *lane) {
@@ -552,6 +553,32 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
   route.flows.push_back(flow.counters);
   route.overflow = settings.overflow;
   routes->push_back(std::move(route));
+}
+
+void Router::AwaitLane(Publisher& publisher, Remote& remote,
+                       const absl::Status& status, Deferred* deferred) {
+  publisher.refusals.push_back(status);
+  publisher.awaits_explanation = true;
+  if (!std::exchange(remote.lacks_lane, true)) {
+    deferred->push_back([this, status] { callbacks_.on_refusal(status); });
+  }
+  if (!std::exchange(retry_is_due_, true)) {
+    deferred->push_back([this] { callbacks_.retry_later(); });
+  }
+}
+
+void Router::RetryLanes() {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    retry_is_due_ = false;
+    std::set<std::string> topics;
+    for (const auto& [serial, remote] : remotes_) {
+      if (remote.lacks_lane) topics.insert(remote.subscribe.topic());
+    }
+    for (const std::string& topic : topics) Rematch(topic, &deferred);
+  }
+  RunDeferred(&deferred);
 }
 
 Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,

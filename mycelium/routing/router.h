@@ -54,6 +54,9 @@ class Router final {
     uint64_t redeliver_max = 3;
     // Messages were dropped. Called with locks held; may be null.
     std::function<void()> on_drop;
+    // A subscription of a peer goes without a lane, which on_refusal has said.
+    // RetryLanes() is to be called a little later.
+    std::function<void()> retry_later;
   };
 
   Router(Environment& environment, Callbacks callbacks)
@@ -80,6 +83,9 @@ class Router final {
   // publisher of this node reaches it any more. It gets what is in the lane,
   // and is told after that.
   void Disconnect(const Lane& lane);
+  // Makes the lanes that could not be made, so that want of memory at one
+  // moment does not leave a subscription out for good.
+  void RetryLanes();
 
   // A connection to the same process as before is up: tells it again what it
   // must know of publishers and matches.
@@ -130,6 +136,7 @@ class Router final {
     std::set<uint32_t> refused_by;  // Publishers, by id; on this connection.
     bool said = true;               // On the connection that is up.
     bool disconnected = false;
+    bool lacks_lane = false;  // There was none to be had, and we said so.
   };
 
   // One publisher's messages to one subscription: the counters, and where
@@ -162,7 +169,7 @@ class Router final {
     bool closed = false;
     std::vector<Flow> flows;
     std::vector<absl::Status> refusals;
-    bool awaits_explanation = false;  // Of one of the refusals.
+    bool awaits_explanation = false;  // One refusal is not the last word.
   };
 
   using Deferred = std::vector<std::function<void()>>;
@@ -179,6 +186,9 @@ class Router final {
                    std::vector<PublishRoute>* routes, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AwaitLane(Publisher& publisher, Remote& remote,
+                 const absl::Status& status, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::shared_ptr<Lane>> LaneOf(Remote& remote,
                                                const RouteSettings& settings)
@@ -231,6 +241,7 @@ class Router final {
   uint64_t next_remote_ ABSL_GUARDED_BY(mutex_) = 1;
   // Ids of local subscriptions that fell behind.
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
+  bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;
   // Of flows that are over, added up.
   std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;

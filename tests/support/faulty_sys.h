@@ -1,113 +1,128 @@
 #ifndef TESTS_SUPPORT_FAULTY_SYS_H_
 #define TESTS_SUPPORT_FAULTY_SYS_H_
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
-#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <deque>
-#include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "mycelium/base/sys.h"
 
 namespace mycelium::test {
 
-// The kernel, but for calls that a test makes fail: each kind of call has a
-// list of answers, used up from the front. Without one, the real call is made.
+// The kernel, but for calls that a test makes fail. Calls are of a kind each,
+// named as the member of Sys in small letters: "sendmsg", "epoll_ctl". Two ways
+// to choose which fail: the next ones of a kind, from a list that is used up,
+// or the n-th one of a kind. All others are the real ones.
+//
+// A close or an unmap that fails has been done all the same: so does Linux, and
+// who tries again closes somebody else's descriptor.
 //
 // Thread safety: all members may be called from any thread.
 //
 // Example:
 //   FaultySys sys;
 //   sys.Fail("accept", {-EMFILE, -EMFILE});
+//   sys.FailNth("sendmsg", 3, -EPIPE);
 class FaultySys : public Sys {
  public:
+  using Counts = std::map<std::string, uint64_t>;
+
+  // Every kind but the clocks and the identity, which cannot fail.
+  static const std::vector<std::string>& Kinds();
+
   // The next calls of that kind return these.
-  void Fail(const std::string& call, std::vector<int64_t> results) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (const int64_t result : results) answers_[call].push_back(result);
-  }
-
+  void Fail(const std::string& call, std::vector<int64_t> results);
   // The next sends take at most so many bytes each.
-  void SendAtMost(std::vector<size_t> bytes) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (const size_t count : bytes) short_sends_.push_back(count);
-  }
-
+  void SendAtMost(std::vector<size_t> bytes);
   // How many answers of that kind are left.
-  size_t Left(const std::string& call) const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto entry = answers_.find(call);
-    return entry == answers_.end() ? 0 : entry->second.size();
-  }
+  size_t Left(const std::string& call) const;
 
-  int64_t Accept(int fd) override {
-    int64_t result;
-    return Answer("accept", &result) ? result : Sys::Accept(fd);
-  }
-  int64_t Listen(int fd, int backlog) override {
-    int64_t result;
-    return Answer("listen", &result) ? result : Sys::Listen(fd, backlog);
-  }
-  int64_t Bind(int fd, const sockaddr* address, socklen_t bytes) override {
-    int64_t result;
-    return Answer("bind", &result) ? result : Sys::Bind(fd, address, bytes);
-  }
-  int64_t Connect(int fd, const sockaddr* address, socklen_t bytes) override {
-    int64_t result;
-    return Answer("connect", &result) ? result
-                                      : Sys::Connect(fd, address, bytes);
-  }
-  int64_t Socket(int domain, int type) override {
-    int64_t result;
-    return Answer("socket", &result) ? result : Sys::Socket(domain, type);
-  }
-  int64_t Recv(int fd, void* bytes, size_t bytes_max, int flags) override {
-    int64_t result;
-    return Answer("recv", &result) ? result
-                                   : Sys::Recv(fd, bytes, bytes_max, flags);
-  }
-  int64_t SendMsg(int fd, const msghdr& message, int flags) override {
-    int64_t result;
-    if (Answer("sendmsg", &result)) return result;
-    size_t bytes_max = ~size_t{0};
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (!short_sends_.empty()) {
-        bytes_max = short_sends_.front();
-        short_sends_.pop_front();
-      }
-    }
-    std::vector<iovec> pieces;
-    for (size_t i = 0; i < message.msg_iovlen && bytes_max > 0; ++i) {
-      pieces.push_back(message.msg_iov[i]);
-      pieces.back().iov_len = std::min(pieces.back().iov_len, bytes_max);
-      bytes_max -= pieces.back().iov_len;
-    }
-    msghdr shorter = message;
-    shorter.msg_iov = pieces.data();
-    shorter.msg_iovlen = pieces.size();
-    return Sys::SendMsg(fd, shorter, flags);
-  }
+  // The `nth` call of that kind returns `result`. The first one is 1, counted
+  // from the object's construction.
+  void FailNth(const std::string& call, uint64_t nth, int64_t result);
+  // The `nth` read, write, recv or sendmsg moves at most `bytes_max` bytes.
+  void ShortenNth(const std::string& call, uint64_t nth, size_t bytes_max);
+  // Whether the call that was chosen so has been made.
+  bool fired() const;
+
+  // How many calls of each kind were made.
+  Counts counts() const;
+  // How many mappings there are that were not unmapped.
+  size_t mapped() const;
+  // Ends, from outside, every connection that was accepted.
+  void CutConnections();
+
+  int64_t Open(const char* path, int flags, mode_t mode) override;
+  int64_t Close(int fd) override;
+  int64_t Read(int fd, void* bytes, size_t bytes_max) override;
+  int64_t Write(int fd, const void* bytes, size_t bytes_count) override;
+  int64_t Fstat(int fd, struct stat* out) override;
+  int64_t Lstat(const char* path, struct stat* out) override;
+  int64_t Unlink(const char* path) override;
+  int64_t Mkdir(const char* path, mode_t mode) override;
+  int64_t Chmod(const char* path, mode_t mode) override;
+  int64_t Flock(int fd, int operation) override;
+  int64_t Socket(int domain, int type) override;
+  int64_t Bind(int fd, const sockaddr* address, socklen_t bytes) override;
+  int64_t Listen(int fd, int backlog) override;
+  int64_t Accept(int fd) override;
+  int64_t Connect(int fd, const sockaddr* address, socklen_t bytes) override;
+  int64_t Shutdown(int fd) override;
+  int64_t SendMsg(int fd, const msghdr& message, int flags) override;
+  int64_t Recv(int fd, void* bytes, size_t bytes_max, int flags) override;
+  int64_t RecvMsg(int fd, msghdr* message, int flags) override;
+  int64_t GetSockOpt(int fd, int level, int name, void* value,
+                     socklen_t* bytes) override;
+  int64_t SetSockOpt(int fd, int level, int name, const void* value,
+                     socklen_t bytes) override;
+  int64_t EpollCreate() override;
+  int64_t EpollCtl(int epoll_fd, int operation, int fd,
+                   epoll_event* event) override;
+  int64_t EpollWait(int epoll_fd, epoll_event* events, int events_max,
+                    int64_t timeout_ns) override;
+  int64_t EventFd() override;
+  int64_t TimerFd() override;
+  int64_t TimerFdSet(int fd, int64_t after_ns) override;
+  int64_t FutexWait(const std::atomic<uint32_t>* word, uint32_t expected,
+                    int64_t timeout_ns) override;
+  int64_t FutexWake(const std::atomic<uint32_t>* word,
+                    int waiters_max) override;
+  void* Map(size_t bytes, int protection, int flags, int fd,
+            int64_t* error) override;
+  int64_t Unmap(void* address, size_t bytes) override;
+  int64_t HostName(char* bytes, size_t bytes_max) override;
+  int64_t GetRandom(void* bytes, size_t bytes_count) override;
 
  private:
-  bool Answer(const std::string& call, int64_t* result) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto entry = answers_.find(call);
-    if (entry == answers_.end() || entry->second.empty()) return false;
-    *result = entry->second.front();
-    entry->second.pop_front();
-    return true;
-  }
+  // What is to become of a call.
+  struct Verdict {
+    bool fails = false;
+    int64_t result = 0;
+    size_t bytes_max = ~size_t{0};
+  };
+  struct Chosen {
+    std::string call;
+    uint64_t nth = 0;
+    Verdict verdict;
+    bool made = false;
+  };
+
+  // Counts the call.
+  Verdict Judge(absl::string_view call);
 
   mutable std::mutex mutex_;
+  Counts counts_;
   std::map<std::string, std::deque<int64_t>> answers_;
   std::deque<size_t> short_sends_;
+  Chosen chosen_;
+  std::map<void*, size_t> mappings_;
+  std::set<int> accepted_;  // Descriptors that are open.
 };
 
 }  // namespace mycelium::test

@@ -92,8 +92,9 @@ RingReader::Result RingReader::Poll(FrameView* view) {
     std::memcpy(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
     const size_t run = memory_.size() - offset;
     if (flags == kFramePad) {
-      // A pad ends where the memory does; anything else is corruption.
-      if (committed != run) return Result::kCorrupt;
+      // A pad ends where the memory does, and starts after a frame: one of a
+      // whole lap would send us round for ever.
+      if (committed != run || offset == 0) return Result::kCorrupt;
       cursor_ += run;
       continue;
     }

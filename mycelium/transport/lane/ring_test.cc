@@ -199,6 +199,18 @@ TEST_F(RingTest, CorruptMemoryIsReportedAndNeverLeft) {
   EXPECT_TRUE(corrupted_by(64, kFramePad | kFramePublishTime, 0));
 }
 
+TEST_F(RingTest, PadOfAWholeLapIsCorruptAndNotFollowed) {
+  RingMemory memory(kCapacity);
+  RingPositions positions;
+  RingReader reader(memory.bytes(), positions, kFrameFlagsOnWire);
+  FrameHeader header = {};
+  header.frame_bytes = kCapacity;
+  header.flags = kFramePad;
+  std::memcpy(memory.bytes().data(), &header, sizeof header);
+  FrameView view;
+  EXPECT_EQ(reader.Poll(&view), Result::kCorrupt);
+}
+
 TEST_F(RingTest, RandomTrafficMatchesAQueue) {
   constexpr uint32_t kSeed = 20240607;
   std::mt19937 random(kSeed);

@@ -47,8 +47,10 @@ void UnixChannel::PostOffer() {
 void UnixChannel::Rewatch() {
   // Whoever is last has seen what the others changed.
   MutexLock lock(rewatch_mutex_);
-  // A descriptor that is not watched any more is being closed.
-  (void)loop_.Rewatch(fd_.get(), WantedEvents());
+  if (loop_.Rewatch(fd_.get(), WantedEvents()).ok()) return;
+  // Nobody would come to say that it is writable. The loop hears of the end
+  // without being asked to. (Or it is not watched any more: being closed.)
+  environment_.sys.Shutdown(fd_.get());
 }
 
 uint32_t UnixChannel::WantedEvents() const {
@@ -86,12 +88,20 @@ void UnixChannel::SetPaused(bool paused) {
   paused_ = paused;
   if (watched_) {
     Rewatch();
-  } else if (absl::Status watched =
-                 loop_.Watch(fd_.get(), WantedEvents(), *this);
-             watched.ok()) {
-    watched_ = true;
+  } else {
+    WatchAgain();
   }
   if (!paused && begin_ != end_) PostOffer();
+}
+
+void UnixChannel::WatchAgain() {
+  const absl::Status watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
+  watched_ = watched.ok();
+  if (watched_) return;
+  // Later, since the handler is calling us.
+  loop_.Post([this, watched, alive = alive_] {
+    if (*alive && !closed_.load(std::memory_order_relaxed)) End(watched);
+  });
 }
 
 void UnixChannel::Close() {

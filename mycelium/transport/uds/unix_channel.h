@@ -52,6 +52,7 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   uint32_t WantedEvents() const;
   void Rewatch();  // Any thread.
   void PostOffer();
+  void WatchAgain();
 
   Environment& environment_;
   EventLoop& loop_;

@@ -299,6 +299,29 @@ TEST_F(UnixChannelTest, ResumingWhileASenderArmsTheSocketKeepsReading) {
   EXPECT_EQ(recorder_.got, "still here");
 }
 
+TEST_F(UnixChannelTest, EndsIfItCannotAskForRoom) {
+  channel_->Start(recorder_);
+  sys_.SendAtMost({2});
+  sys_.Fail("epoll_ctl", {-ENOMEM});
+  ASSERT_TRUE(Send("abcde").ok());
+  Run();
+  EXPECT_TRUE(recorder_.closed.has_value())
+      << "nobody would say that the rest can be sent";
+}
+
+TEST_F(UnixChannelTest, EndsIfItCannotBeWatchedWhenItGoesOn) {
+  channel_->Start(recorder_);
+  channel_->SetPaused(true);
+  ClosePeer();
+  Run();  // The end is reported whatever is watched for: no longer watched.
+  sys_.Fail("epoll_ctl", {-ENOMEM});
+  channel_->SetPaused(false);
+  EXPECT_FALSE(recorder_.closed.has_value()) << "called from within a call";
+  Run();
+  ASSERT_TRUE(recorder_.closed.has_value());
+  EXPECT_EQ(recorder_.closed->code(), StatusCode::kResourceExhausted);
+}
+
 TEST_F(UnixChannelTest, NothingIsCalledAfterClose) {
   recorder_.on_bytes = [&] { channel_->Close(); };
   recorder_.use_at_most = 1;

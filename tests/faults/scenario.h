@@ -1,0 +1,96 @@
+#ifndef TESTS_FAULTS_SCENARIO_H_
+#define TESTS_FAULTS_SCENARIO_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "mycelium/bus/message_bus.h"
+#include "tests/faults/stepped_world.h"
+#include "tests/support/faulty_sys.h"
+#include "tests/support/short_temp_dir.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium::test {
+
+// The kernel of a scenario: what chance and timers there are come from here, so
+// that every run makes the same calls.
+class ScenarioSys final : public FaultySys {
+ public:
+  // Nobody polls the descriptor, and the time is not the kernel's.
+  int64_t TimerFdSet(int fd, int64_t after_ns) override {
+    return FaultySys::TimerFdSet(fd, after_ns > 0 ? kFarNs : 0);
+  }
+  int64_t GetRandom(void* bytes, size_t bytes_count) override;
+
+ private:
+  static constexpr int64_t kFarNs = 3'600'000'000'000;
+  uint64_t random_ = 0x9e3779b97f4a7c15;
+};
+
+// Two nodes of one process with a Unix socket between them, driven by one
+// thread: they start from a topology file, subscribe, exchange messages both
+// ways, some larger than a socket takes at once, lose their connection in the
+// middle of one, go on, and shut down.
+//
+// Whatever one system call does, these laws are checked, by gtest:
+//   - every call of the bus returns within its deadline, with OK or with a
+//     status that says something; one that failed succeeds when it is repeated
+//   - every message that was accepted arrives once and in order
+//   - the ledger is true, and empty at the end
+//   - no descriptor and no mapping is left
+//
+// Thread safety: none. Use once.
+class Scenario final {
+ public:
+  explicit Scenario(ScenarioSys& sys);
+  ~Scenario();
+
+  void Run();
+
+  // How many calls of the bus returned an error.
+  uint64_t calls_failed() const { return calls_failed_; }
+
+ private:
+  using Ids = std::vector<uint64_t>;
+
+  // Makes one call, and once more if it fails. False: it failed again.
+  bool Insist(absl::string_view what, absl::Duration timeout,
+              const std::function<absl::Status()>& call);
+  bool OpenBuses();
+  bool Subscribe();
+  bool Advertise();
+  void Exchange(uint64_t first, uint64_t last);
+  void PublishLarge(uint64_t id);
+  void ExpectAllArrive();
+  void ExpectLedgerTrue();
+  void Shutdown();
+  // Gives each bus a turn and takes what was pulled.
+  bool RunAll();
+
+  ScenarioSys& sys_;
+  SteppedWorld world_;
+  Environment environment_;
+  ShortTempDir dir_;
+  uint64_t calls_failed_ = 0;
+
+  std::unique_ptr<MessageBus> alpha_;
+  std::unique_ptr<MessageBus> beta_;
+  SubscriptionHandle notes_handle_;
+  SubscriptionHandle replies_handle_;
+  std::optional<Subscriber<Note>> pull_;
+  std::optional<Publisher<Note>> notes_;
+  std::optional<Publisher<Reply>> replies_;
+  Ids handled_, pulled_, replied_;         // Ids that arrived.
+  Ids notes_accepted_, replies_accepted_;  // Ids that were accepted.
+};
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_FAULTS_SCENARIO_H_

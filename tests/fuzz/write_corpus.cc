@@ -1,0 +1,272 @@
+// Writes seeds for the fuzz targets, made of what the product itself sends:
+//
+//   write_corpus DIRECTORY
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "mycelium/codec/frame_encoder.h"
+#include "mycelium/transport/framed_link.h"
+#include "mycelium/transport/handshake.h"
+#include "mycelium/transport/lane/ring.h"
+#include "tests/fuzz/fake_channel.h"
+#include "tests/fuzz/input.h"
+
+namespace mycelium::test {
+namespace {
+
+// The form in which the targets take a stream: choices, then pieces.
+std::string InPieces(uint8_t choices, const std::string& stream,
+                     size_t piece_bytes) {
+  std::string input(1, static_cast<char>(choices));
+  for (size_t at = 0; at < stream.size(); at += piece_bytes) {
+    const std::string piece = stream.substr(at, piece_bytes);
+    input += static_cast<char>(piece.size() - 1);
+    input += piece;
+  }
+  return input;
+}
+
+class Corpus final {
+ public:
+  Corpus(const std::string& root, const std::string& target)
+      : directory_(std::filesystem::path(root) / target) {
+    std::filesystem::create_directories(directory_);
+  }
+  void Add(const std::string& name, const std::string& input) {
+    std::ofstream(directory_ / name, std::ios::binary) << input;
+    std::cout << (directory_ / name).string() << ": " << input.size()
+              << " bytes\n";
+  }
+
+ private:
+  std::filesystem::path directory_;
+};
+
+absl::Span<const std::byte> BytesOf(const std::string& text) {
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+void WriteHandshakes(FuzzWorld& world, Corpus corpus) {
+  v1::Hello hello;
+  hello.set_protocol_version(kProtocolVersion);
+  hello.set_node("them");
+  hello.set_incarnation(2);
+  hello.set_frame_bytes_max(2 << 20);
+  hello.set_topology_digest(std::string(32, 't'));
+  v1::ServiceInfo* const service = hello.add_services();
+  service->set_name("feed");
+  service->set_schema_digest(std::string(32, 's'));
+  v1::LaneProgress* const lane = hello.add_resume();
+  lane->set_lane(1);
+  lane->set_received(4096);
+  lane->set_handled(1024);
+  const auto ignore = [](absl::StatusOr<Handshake::Established>) {};
+  FakeWire dialling;
+  const auto dialled = Handshake::Dial(world.environment(), world.loop(),
+                                       std::make_unique<FakeChannel>(dialling),
+                                       hello, 1'000'000, ignore);
+  for (const bool refuses : {false, true}) {
+    FakeWire accepting;
+    const auto accepted = Handshake::Accept(
+        world.environment(), world.loop(),
+        std::make_unique<FakeChannel>(accepting),
+        [&](const v1::Hello&, v1::Hello* ours) -> std::optional<v1::Reject> {
+          *ours = hello;
+          if (!refuses) return std::nullopt;
+          return MakeReject(v1::Reject::NODE_NAME_TAKEN, "somebody is them");
+        },
+        1'000'000, ignore);
+    accepting.Deliver(BytesOf(dialling.sent()));
+    world.RunPosted();
+    corpus.Add(refuses ? "reject" : "hello_reply",
+               InPieces(1, accepting.sent(), 256));
+  }
+  corpus.Add("hello", InPieces(0, dialling.sent(), 256));
+  corpus.Add("hello_refused", InPieces(4, dialling.sent(), 256));
+  corpus.Add("hello_in_small_pieces", InPieces(0, dialling.sent(), 7));
+  corpus.Add("hello_cut", InPieces(2, dialling.sent().substr(0, 40), 16));
+}
+
+// Takes every frame that comes.
+class Taker final : public LinkHandler {
+ public:
+  void OnUp(Link&, const v1::Hello&, bool) override {}
+  void OnDown(Link&, const absl::Status&) override {}
+  void OnControl(Link&, const v1::Control&) override {}
+  FrameOutcome OnFrame(Link&, uint32_t, const FrameView&, uint64_t) override {
+    return FrameOutcome::kHandled;
+  }
+};
+
+void Publish(Lane& lane, uint64_t sequence, size_t payload_bytes) {
+  FrameFields fields;
+  fields.digest_prefix = 0x1122334455667788;
+  fields.publisher_sequence = sequence;
+  fields.publisher_id = 1;
+  if (sequence % 2 == 0) {
+    fields.flags = kFramePublishTime;
+    fields.publish_time_ns = 1'000;
+    fields.extension = "extension";
+  }
+  absl::Span<std::byte> room;
+  if (lane.TryClaim(EncodedFrameBytes(fields, payload_bytes), &room) !=
+      Lane::ClaimResult::kClaimed) {
+    return;
+  }
+  const auto payload =
+      EncodeFrame(fields, lane.next_sequence(), payload_bytes, room);
+  std::fill(payload.begin(), payload.end(), std::byte{'p'});
+  lane.Commit();
+  lane.Ring();
+}
+
+// Two links, and what each said to the other.
+void WriteRecords(FuzzWorld& world, Corpus corpus) {
+  Taker taker;
+  const auto make = [&](const std::string& self, const std::string& peer,
+                        uint64_t incarnation) {
+    FramedLink::Options options;
+    options.self = self;
+    options.peer = peer;
+    options.transport = "unix";
+    options.incarnation = incarnation;
+    options.lane_bytes = 4096;
+    options.frame_bytes_max = 2048;
+    return std::make_unique<FramedLink>(world.environment(), world.loop(),
+                                        options, taker);
+  };
+  const auto hello = [](const std::string& node, uint64_t incarnation) {
+    v1::Hello hello;
+    hello.set_node(node);
+    hello.set_incarnation(incarnation);
+    hello.set_frame_bytes_max(2048);
+    return hello;
+  };
+  FakeWire theirs, ours;
+  const auto them = make("them", "us", 2);
+  const auto us = make("us", "them", 1);
+  them->Attach(std::make_shared<FakeChannel>(theirs), hello("us", 1));
+  us->Attach(std::make_shared<FakeChannel>(ours), hello("them", 2));
+  const auto shared = *them->OpenLane(0);
+  const auto queued = *them->OpenLane(7);
+  const auto back = *us->OpenLane(0);
+  v1::Control control;
+  control.mutable_subscribe()->set_subscription(1);
+  control.mutable_subscribe()->set_topic("topic");
+  them->SendControl(control);
+  size_t to_us = 0, to_them = 0;
+  const auto exchange = [&] {
+    while (to_us < theirs.sent().size() || to_them < ours.sent().size()) {
+      const std::string a = theirs.sent().substr(to_us);
+      const std::string b = ours.sent().substr(to_them);
+      to_us += a.size();
+      to_them += b.size();
+      ours.Deliver(BytesOf(a));
+      theirs.Deliver(BytesOf(b));
+      us->SendAcks();
+      them->SendAcks();
+      world.RunPosted();
+    }
+  };
+  for (uint64_t i = 1; i <= 4; ++i) {
+    Publish(*shared, i, 10 * i);
+    Publish(*queued, i, 100 * i);
+    Publish(*back, i, 100);
+    exchange();
+    if (i == 2) {
+      corpus.Add("data", InPieces(0, theirs.sent(), 256));
+      corpus.Add("data_taken_and_paused", InPieces(3, theirs.sent(), 100));
+    }
+  }
+  // More than a lane holds, so that one wraps around.
+  for (uint64_t i = 5; i <= 9; ++i) {
+    Publish(*queued, i, 900);
+    exchange();
+  }
+  corpus.Add("data_with_pad", InPieces(0, theirs.sent(), 256));
+  // What answers `kPublishes`: frames of 100 bytes in our lane 0.
+  corpus.Add("acknowledgements", InPieces(4, theirs.sent(), 100));
+  corpus.Add("acknowledgements_then_back", InPieces(4 + 16, theirs.sent(), 50));
+  them->CloseLane(*queued);
+  exchange();
+  them->Flush();
+  them->Part();
+  us->Part();
+  exchange();
+  corpus.Add("goodbye", InPieces(8, theirs.sent(), 200));
+}
+
+std::string FrameOf(size_t payload_bytes, uint16_t flags) {
+  FrameFields fields;
+  fields.digest_prefix = 0x1122334455667788;
+  fields.publisher_sequence = 3;
+  fields.publisher_id = 1;
+  fields.flags = flags;
+  fields.publish_time_ns = 1'000;
+  if (flags != 0) fields.extension = "extension";
+  std::string frame(EncodedFrameBytes(fields, payload_bytes), 'p');
+  EncodeFrame(
+      fields, 5, payload_bytes,
+      absl::MakeSpan(reinterpret_cast<std::byte*>(&frame[0]), frame.size()));
+  const auto frame_bytes = static_cast<uint32_t>(frame.size());
+  std::memcpy(&frame[0], &frame_bytes, sizeof frame_bytes);
+  frame.resize(AlignedFrameBytes(frame.size()));
+  return frame;
+}
+
+std::string FrameInput(uint8_t what, uint64_t word, const std::string& memory) {
+  std::string input = {static_cast<char>(what),
+                       static_cast<char>(kFrameFlagsOnWire)};
+  input.append(reinterpret_cast<const char*>(&word), sizeof word);
+  return input + memory;
+}
+
+void WriteFrames(Corpus corpus) {
+  corpus.Add("frame", FrameInput(0, 4096, FrameOf(20, 0)));
+  corpus.Add("frame_with_all", FrameInput(0, 4096, FrameOf(20, 4)));
+  corpus.Add("frame_empty", FrameInput(0, 4096, FrameOf(0, 0)));
+  std::string ring = FrameOf(20, 0) + FrameOf(100, 4) + FrameOf(3, 0);
+  corpus.Add("ring_full", FrameInput(1, 0, ring));
+  ring.resize(kRingBytesMin - 64, '\0');
+  corpus.Add("ring", FrameInput(1, 0, ring));
+  std::string to_the_end = FrameOf(1900, 0) + FrameOf(1900, 0);
+  std::string pad(kRingBytesMin - to_the_end.size(), '\0');
+  const auto pad_bytes = static_cast<uint32_t>(pad.size());
+  const uint16_t pad_flag = kFramePad;
+  std::memcpy(&pad[0], &pad_bytes, sizeof pad_bytes);
+  std::memcpy(&pad[4], &pad_flag, sizeof pad_flag);
+  corpus.Add("ring_with_pad", FrameInput(1, 0, to_the_end + pad));
+  // Claims of 1000 bytes, of which the reader releases some.
+  std::string claims;
+  for (uint64_t i = 0; i < 12; ++i) {
+    const uint64_t released = i * 1000, bytes = 960;
+    const bool releases = i % 2 == 0;
+    claims += static_cast<char>(2 + (releases ? 1 : 0));
+    if (releases) {
+      claims.append(reinterpret_cast<const char*>(&released), sizeof released);
+    }
+    claims.append(reinterpret_cast<const char*>(&bytes), sizeof bytes);
+  }
+  corpus.Add("claims", FrameInput(2, 0, claims));
+}
+
+}  // namespace
+}  // namespace mycelium::test
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: write_corpus DIRECTORY\n";
+    return 2;
+  }
+  mycelium::test::FuzzWorld world;
+  mycelium::test::WriteHandshakes(world, {argv[1], "handshake_fuzz"});
+  mycelium::test::WriteRecords(world, {argv[1], "record_fuzz"});
+  mycelium::test::WriteFrames({argv[1], "frame_fuzz"});
+  return 0;
+}
