@@ -124,5 +124,20 @@ TEST(MessageBusTest, UnixLinkDeliversInOrderBothWays) {
   EXPECT_TRUE(b->Shutdown(kLong).ok());
 }
 
+TEST(MessageBusTest, SpinningNodeAcceptsConnections) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("bus.sock");
+  BusOptions spinning;
+  spinning.wait = WaitMode::kSpin;
+  auto a = MakeBus("a", spinning);
+  auto b = MakeBus("b");
+  auto subscriber = a->Subscriber<Note>();
+  auto endpoint = BindUnixEndpoint(path, *a);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  ASSERT_TRUE(DialUnixEndpoint(path, *b).ok());
+  auto publisher = b->Publisher<Note>();
+  EXPECT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+}
+
 }  // namespace
 }  // namespace mycelium
