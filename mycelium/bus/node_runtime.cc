@@ -82,8 +82,9 @@ absl::Status NodeRuntime::Init() {
     return SettingsFor(origin, node, service);
   };
   routing.on_local_refusal = [this](Subscription& subscription,
+                                    uint32_t publisher,
                                     const absl::Status& status) {
-    SetRefusal(subscription, status);
+    SetRefusal(subscription, {"", publisher}, status);
   };
   routing.on_refusal = [this](const absl::Status& status) {
     options_.log(LogLevel::kError, std::string(status.message()));
@@ -121,12 +122,26 @@ absl::Status NodeRuntime::Init() {
                                 const v1::SubscribeRefused& refused) {
     OnRefusedByPeer(peer, refused);
   };
+  callbacks.on_up = [this](const std::string& peer, bool resumed) {
+    if (resumed) {
+      refusals_.ExpectRepeats(peer);
+    } else {
+      refusals_.RemovePeer(peer);
+    }
+  };
+  callbacks.on_repeated = [this](const std::string& peer) {
+    refusals_.EndOfRepeats(peer);
+  };
+  callbacks.on_gone = [this](const std::string& peer) {
+    refusals_.RemovePeer(peer);
+  };
   callbacks.on_disconnected = [this](const std::string& peer,
                                      uint32_t subscription) {
     const auto found = dispatcher_->Find(subscription);
     if (found == nullptr) return;
-    SetRefusal(*found, DisconnectedError(found->options().topic,
-                                         absl::StrCat("node ", peer)));
+    SetRefusal(
+        *found, {peer, 0},
+        DisconnectedError(found->options().topic, absl::StrCat("node ", peer)));
   };
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, std::move(peer_options),
@@ -339,12 +354,14 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   const absl::Status unmatched = Unmatched(origin);
   fan_out.origin = &dispatcher_->Intern(std::move(origin));
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
+  refusals_.AddPublisher(fan_out.publisher_id);
   router_->AddPublisher(publisher, type, unmatched);
   return publisher;
 }
 
 void NodeRuntime::RemovePublisher(FanOut& publisher) {
   router_->RemovePublisher(publisher);
+  refusals_.RemovePublisher(publisher.options().publisher_id);
 }
 
 absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
@@ -387,6 +404,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
     MutexLock lock(mutex_);
     on_error_[(*subscription)->options().id] = options.on_error;
   }
+  refusals_.AddSubscription((*subscription)->options().id);
   dispatcher_->Add(*subscription);
   router_->AddLocal(*subscription);
   loop_->Post([this, added = *subscription] { peers_->Subscribe(*added); });
@@ -405,7 +423,7 @@ void NodeRuntime::RemoveSubscription(
   FoldEndedSubscriptions();
   ended_subscriptions_.push_back(subscription);
   on_error_.erase(subscription->options().id);
-  refusals_.erase(subscription->options().id);
+  refusals_.RemoveSubscription(subscription->options().id);
 }
 
 void NodeRuntime::FoldEndedSubscriptions() {
@@ -421,21 +439,19 @@ void NodeRuntime::FoldEndedSubscriptions() {
   ended.erase(std::remove(ended.begin(), ended.end(), nullptr), ended.end());
 }
 
-void NodeRuntime::SetRefusal(const Subscription& subscription,
+void NodeRuntime::SetRefusal(Subscription& subscription,
+                             const RefusalTable::Cause& cause,
                              const absl::Status& status) {
+  if (!refusals_.Set(subscription.options().id, cause, status)) return;
   std::function<void(const absl::Status&)> on_error;
   {
     MutexLock lock(mutex_);
-    absl::Status& known = refusals_[subscription.options().id];
-    if (known == status) return;
-    known = status;
-    has_refusals_.store(true, std::memory_order_release);
     const auto callback = on_error_.find(subscription.options().id);
     if (callback != on_error_.end()) on_error = callback->second;
   }
   options_.log(LogLevel::kError, std::string(status.message()));
   if (on_error != nullptr) on_error(status);
-  const_cast<Subscription&>(subscription).queue().Notify();
+  subscription.queue().Notify();
 }
 
 void NodeRuntime::OnRefusedByPeer(const std::string& peer,
@@ -443,9 +459,14 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   const std::shared_ptr<Subscription> subscription =
       dispatcher_->Find(refused.subscription());
   if (subscription == nullptr) return;
+  const RefusalTable::Cause cause = {peer, refused.publisher()};
+  if (refused.over()) {
+    refusals_.Clear(refused.subscription(), cause);
+    return;
+  }
   absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());
   SetRefusal(
-      *subscription,
+      *subscription, cause,
       SchemaMismatchError(subscription->options().topic, subscription->type(),
                           digest.ok() ? *digest : Digest(),
                           refused.canonical_text(), peer));
@@ -457,12 +478,6 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   for (const auto& link : peers_->Links()) {
     if (link->peer() == peer) link->SendControl(control);
   }
-}
-
-absl::Status NodeRuntime::RefusalOf(const Subscription& subscription) const {
-  MutexLock lock(mutex_);
-  const auto refusal = refusals_.find(subscription.options().id);
-  return refusal == refusals_.end() ? absl::OkStatus() : refusal->second;
 }
 
 absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {

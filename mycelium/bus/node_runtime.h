@@ -18,6 +18,7 @@
 #include "mycelium/base/random.h"
 #include "mycelium/bus/options.h"
 #include "mycelium/bus/peer_table.h"
+#include "mycelium/bus/refusal_table.h"
 #include "mycelium/routing/dispatcher.h"
 #include "mycelium/routing/fan_out.h"
 #include "mycelium/routing/flow_report.h"
@@ -79,13 +80,8 @@ class NodeRuntime final : public RoomWaiter {
       const SubscriberOptions& options, MessageHandler handler);
   void RemoveSubscription(const std::shared_ptr<Subscription>& subscription);
 
-  // Why a subscription does not get what some publisher publishes; OK if it
-  // gets all.
-  absl::Status RefusalOf(const Subscription& subscription) const;
-  // Whether any subscription was ever refused: RefusalOf() takes a lock.
-  bool has_refusals() const {
-    return has_refusals_.load(std::memory_order_acquire);
-  }
+  // Why subscriptions do not get what some publishers publish.
+  RefusalTable& refusals() { return refusals_; }
 
   // Runs what is due, waiting for something until `deadline`. True if
   // something ran. FAILED_PRECONDITION under PollMode::kThread.
@@ -133,7 +129,8 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status CheckOutsideHandlers(absl::string_view call) const;
   absl::Status CheckOpen() const;
   absl::Status Unmatched(const Origin& origin) const;
-  void SetRefusal(const Subscription& subscription, const absl::Status& status);
+  void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,
+                  const absl::Status& status);
   void AddReports(const Subscription& subscription,
                   std::vector<FlowReport>* reports) const;
   // Lets go of subscriptions that nothing counts for any more.
@@ -164,16 +161,15 @@ class NodeRuntime final : public RoomWaiter {
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::optional<Digest>> services_
       ABSL_GUARDED_BY(mutex_);
-  std::map<uint32_t, absl::Status> refusals_ ABSL_GUARDED_BY(mutex_);
   std::map<uint32_t, std::function<void(const absl::Status&)>> on_error_
       ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Subscription>> ended_subscriptions_
       ABSL_GUARDED_BY(mutex_);
   std::vector<FlowReport> ended_reports_ ABSL_GUARDED_BY(mutex_);
 
+  RefusalTable refusals_;
   std::atomic<uint32_t> next_publisher_{1};
   std::atomic<uint32_t> next_subscription_{1};
-  std::atomic<bool> has_refusals_{false};
   std::atomic<bool> stop_{false};
   std::atomic<bool> ended_{false};
   EventCount done_event_;  // Of OnLoop().

@@ -59,6 +59,11 @@ void Router::RemovePublisher(FanOut& fan_out) {
         flow.until_sequence = flow.lane->NextSequence();
         if (flow.link != nullptr) TellOfFlow(*publisher, flow);
       }
+      for (auto& [key, remote] : remotes_) {
+        if (remote.refused_by.erase(fan_out.options().publisher_id) > 0) {
+          SendRefused(*publisher, remote, /*over=*/true);
+        }
+      }
     }
     Rematch(topic, &deferred);
   }
@@ -159,7 +164,8 @@ void Router::Disconnect(const Lane& lane) {
         SettleLocal(*local);
         deferred.push_back([this, local = local] {
           callbacks_.on_local_refusal(
-              *local, DisconnectedError(local->options().topic, "this node"));
+              *local, /*publisher=*/0,
+              DisconnectedError(local->options().topic, "this node"));
         });
       }
     }
@@ -185,12 +191,17 @@ void Router::RemoveLink(Link& link, DropReason reason) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
+    std::set<std::string> topics;  // Refusals end, too.
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
-      entry =
-          entry->first.link == &link ? remotes_.erase(entry) : std::next(entry);
+      if (entry->first.link != &link) {
+        ++entry;
+        continue;
+      }
+      topics.insert(entry->second.subscribe.topic());
+      entry = remotes_.erase(entry);
     }
     for (auto& [topic, publishers] : publishers_) {
-      bool concerned = false;
+      bool concerned = topics.count(topic) > 0;
       for (auto& publisher : publishers) {
         for (const Flow& flow : publisher->flows) {
           concerned |= flow.link == &link;
@@ -292,8 +303,9 @@ void Router::MatchLocal(Publisher& publisher,
         SchemaMismatchError(origin.topic, subscription->type(), origin.digest,
                             publisher.type->canonical_text, "");
     publisher.refusals.push_back(ours);
-    deferred->push_back([this, subscription, theirs] {
-      callbacks_.on_local_refusal(*subscription, theirs);
+    const uint32_t id = publisher.fan_out->options().publisher_id;
+    deferred->push_back([this, subscription, id, theirs] {
+      callbacks_.on_local_refusal(*subscription, id, theirs);
     });
     return;
   }
@@ -472,29 +484,43 @@ void Router::Repeat(Link& link) {
         TellOfFlow(*publisher, told);
         if (flow.until_sequence != 0) TellOfFlow(*publisher, flow);
       }
+      for (const auto& [key, remote] : remotes_) {
+        if (key.link == &link &&
+            remote.refused_by.count(
+                publisher->fan_out->options().publisher_id) > 0) {
+          SendRefused(*publisher, remote, /*over=*/false);
+        }
+      }
     }
   }
 }
 
 void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
-  const FanOut* const key = publisher.fan_out.get();
   publisher.refusals.push_back(SchemaMismatchError(
       remote.subscribe.topic(), *publisher.type, remote.digest,
       remote.canonical_text, remote.link->peer()));
   publisher.awaits_explanation |= !remote.explained;
-  if (!remote.refused_by.insert(key).second) {
-    return;  // Told before.
-  }
-  v1::Control control;
-  v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
-  refused.set_subscription(remote.subscribe.subscription());
-  refused.set_type_digest(std::string(publisher.type->digest.bytes()));
-  refused.set_canonical_text(
-      SendableCanonicalText(publisher.type->canonical_text));
-  remote.link->SendControl(control);
+  const uint32_t id = publisher.fan_out->options().publisher_id;
+  if (!remote.refused_by.insert(id).second) return;  // Told before.
+  SendRefused(publisher, remote, /*over=*/false);
   deferred->push_back([this, status = publisher.refusals.back()] {
     callbacks_.on_refusal(status);
   });
+}
+
+void Router::SendRefused(const Publisher& publisher, const Remote& remote,
+                         bool over) const {
+  v1::Control control;
+  v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
+  refused.set_subscription(remote.subscribe.subscription());
+  refused.set_publisher(publisher.fan_out->options().publisher_id);
+  refused.set_over(over);
+  if (!over) {
+    refused.set_type_digest(std::string(publisher.type->digest.bytes()));
+    refused.set_canonical_text(
+        SendableCanonicalText(publisher.type->canonical_text));
+  }
+  remote.link->SendControl(control);
 }
 
 void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
@@ -504,6 +530,9 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     const auto entry = remotes_.find(RemoteKey{&link, text.subscription()});
     if (entry == remotes_.end()) return;
     Remote& remote = entry->second;
+    if (remote.explained && remote.canonical_text == text.canonical_text()) {
+      return;  // Said again on another connection.
+    }
     remote.canonical_text = text.canonical_text();
     remote.explained = true;
     // The errors are made again, now with the difference.

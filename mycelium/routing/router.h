@@ -46,8 +46,10 @@ class Router final {
     std::function<RouteSettings(const Origin& origin, const std::string& node,
                                 const std::string& service)>
         settings;
-    // A subscription of this process does not match a publisher's type.
-    std::function<void(Subscription&, const absl::Status&)> on_local_refusal;
+    // A subscription of this process does not match that publisher's type, or
+    // gets nothing from this node at all: 0.
+    std::function<void(Subscription&, uint32_t publisher, const absl::Status&)>
+        on_local_refusal;
     // A publisher of this node refused a subscription of the peer.
     std::function<void(const absl::Status&)> on_refusal;
   };
@@ -121,8 +123,8 @@ class Router final {
     std::shared_ptr<FlowTable> drops = std::make_shared<FlowTable>();
     std::string canonical_text;  // Once the peer has explained a refusal.
     bool explained = false;
-    std::set<const FanOut*> refused_by;
-    bool said = true;  // On the connection that is up.
+    std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
+    bool said = true;               // On the connection that is up.
     bool disconnected = false;
   };
 
@@ -167,6 +169,8 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SendRefused(const Publisher& publisher, const Remote& remote,
+                   bool over) const;
   absl::StatusOr<std::shared_ptr<Lane>> LaneOf(Remote& remote,
                                                const RouteSettings& settings)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
