@@ -27,7 +27,8 @@ namespace mycelium {
 // returns FAILED_PRECONDITION there).
 //
 // Ownership: publishers, subscribers and handles keep what they need of the
-// node alive; the bus may go before them. The bus's destructor does not wait
+// node alive; the bus may go before them. The last of them may go in a handler:
+// the node then ends when that has returned. The bus's destructor does not wait
 // for what is in flight: call Shutdown() first.
 //
 // Example:

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/unix_endpoint.h"
@@ -123,6 +124,69 @@ TEST(MessageBusTest, UnixLinkDeliversInOrderBothWays) {
   EXPECT_TRUE(a->Shutdown(kLong).ok());
   EXPECT_TRUE(b->Shutdown(kLong).ok());
 }
+
+// Notifies when the node that has it is destroyed.
+class Witness final {
+ public:
+  explicit Witness(absl::Notification& destroyed) : destroyed_(destroyed) {}
+  ~Witness() { destroyed_.Notify(); }
+
+ private:
+  absl::Notification& destroyed_;
+};
+
+class LastOwnerTest : public testing::TestWithParam<PollMode> {};
+
+TEST_P(LastOwnerTest, NodeOutlivesTheHandlerThatDestroysItsLastOwner) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("bus.sock");
+  auto a = MakeBus("a");
+  auto endpoint = BindUnixEndpoint(path, *a);
+  absl::Notification destroyed, returned;
+  BusOptions options;
+  options.poll = GetParam();
+  options.log = [witness = std::make_shared<Witness>(destroyed)](
+                    LogLevel, absl::string_view) {};
+  auto b = MakeBus("b", options);
+  options = BusOptions();  // Only the node has the witness.
+  SubscriptionHandle subscription;
+  int calls = 0;
+  auto subscribed = b->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    ++calls;
+    b = nullptr;
+    subscription = SubscriptionHandle();
+    EXPECT_FALSE(destroyed.HasBeenNotified());
+    returned.Notify();
+  });
+  subscription = *std::move(subscribed);
+  ASSERT_TRUE(DialUnixEndpoint(path, *b).ok());
+  auto publisher = a->Publisher<Note>();
+  while (GetParam() == PollMode::kCaller &&
+         publisher->subscriber_count() == 0) {
+    ASSERT_TRUE(b->Poll(absl::Milliseconds(1)).ok());
+  }
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(publisher->Publish(MakeNote(1)).ok());
+  ASSERT_TRUE(publisher->Publish(MakeNote(2)).ok());
+  while (GetParam() == PollMode::kCaller && b != nullptr) {
+    ASSERT_TRUE(b->Poll(absl::Milliseconds(1)).ok());
+  }
+  destroyed.WaitForNotification();
+  EXPECT_TRUE(returned.HasBeenNotified());
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(a->Flush(kLong).ok());
+  for (const FlowReport& flow : a->FlowReports()) {
+    EXPECT_EQ(flow.ledger.accepted, 2u);
+    EXPECT_EQ(flow.ledger.in_flight, 0u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(PollModes, LastOwnerTest,
+                         testing::Values(PollMode::kThread, PollMode::kCaller),
+                         [](const auto& mode) {
+                           return mode.param == PollMode::kThread ? "thread"
+                                                                  : "caller";
+                         });
 
 TEST(MessageBusTest, SpinningNodeAcceptsConnections) {
   test::ShortTempDir dir;

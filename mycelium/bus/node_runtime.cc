@@ -47,7 +47,7 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
     const BusOptions& options, std::string node,
     std::shared_ptr<const Topology> topology) {
   std::shared_ptr<NodeRuntime> runtime(
-      new NodeRuntime(options, std::move(node), std::move(topology)));
+      new NodeRuntime(options, std::move(node), std::move(topology)), &Release);
   if (absl::Status made = runtime->Init(); !made.ok()) return made;
   return runtime;
 }
@@ -61,6 +61,25 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       random_(SeedFrom(environment_)),
       incarnation_(random_.Next64() | 1),
       spin_ns_(SpinNsOf()) {}
+
+void NodeRuntime::Release(NodeRuntime* runtime) {
+  if (!runtime->thread_.joinable() || !runtime->loop_->InLoop()) {
+    delete runtime;
+    return;
+  }
+  // The loop is up the stack: let it unwind first.
+  runtime->orphaned_ = true;
+  runtime->stop_.store(true, std::memory_order_release);
+}
+
+void NodeRuntime::RunThread() {
+  while (!stop_.load(std::memory_order_acquire)) {
+    (void)RunOnce(kNever, /*spin=*/true);
+  }
+  if (!orphaned_) return;
+  thread_.detach();
+  delete this;
+}
 
 NodeRuntime::~NodeRuntime() {
   (void)Shutdown(/*deadline=*/0);
@@ -147,11 +166,7 @@ absl::Status NodeRuntime::Init() {
                                        *dispatcher_, std::move(peer_options),
                                        std::move(callbacks));
   if (options_.poll == PollMode::kThread) {
-    thread_ = std::thread([this] {
-      while (!stop_.load(std::memory_order_acquire)) {
-        if (!RunOnce(kNever, /*spin=*/true)) continue;
-      }
-    });
+    thread_ = std::thread([this] { RunThread(); });
   }
   return absl::OkStatus();
 }
@@ -160,11 +175,7 @@ void NodeRuntime::StopThread() {
   if (!thread_.joinable()) return;
   stop_.store(true, std::memory_order_release);
   loop_->Wake();
-  if (loop_->InLoop()) {
-    thread_.detach();  // The last bus was destroyed by a handler.
-  } else {
-    thread_.join();
-  }
+  thread_.join();
 }
 
 int64_t NodeRuntime::SpinNsOf() const {
@@ -500,7 +511,7 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
     const TimeNs now = environment_.clock.NowNs();
     if (now >= deadline) return Outcome::kDeadline;
     TimeNs until = deadline;
-    if (options_.poll == PollMode::kCaller) {
+    if (HasNoThread()) {
       until = std::min(deadline, now + kTurnNs);
       const EventLoop::Ran ran = loop_->RunOnce(until, /*spin_ns=*/0);
       if (ran != EventLoop::Ran::kOtherThread) continue;

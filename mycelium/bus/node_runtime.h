@@ -44,6 +44,9 @@ struct LinkReport {
 // and node share it, which is why they exchange pointers.
 //
 // Thread safety: all members may be called from any thread.
+//
+// Ownership: shared. If the last owner goes on the node's own thread, in a
+// handler, that thread ends the node when the handler has returned.
 class NodeRuntime final : public RoomWaiter {
  public:
   // `topology`: null for a bus without one. `node` is then only a name.
@@ -116,7 +119,14 @@ class NodeRuntime final : public RoomWaiter {
   NodeRuntime(const BusOptions& options, std::string node,
               std::shared_ptr<const Topology> topology);
 
+  static void Release(NodeRuntime* runtime);  // Nobody owns it any more.
   absl::Status Init();
+  void RunThread();
+  // Whether who waits has to run the loop himself.
+  bool HasNoThread() const {
+    return options_.poll == PollMode::kCaller ||
+           stop_.load(std::memory_order_acquire);
+  }
   absl::Status StartTopology();
   void StopThread();
   void ReportTaken();
@@ -171,6 +181,7 @@ class NodeRuntime final : public RoomWaiter {
   std::atomic<uint32_t> next_publisher_{1};
   std::atomic<uint32_t> next_subscription_{1};
   std::atomic<bool> stop_{false};
+  bool orphaned_ = false;  // On the loop: the thread destroys this.
   std::atomic<bool> ended_{false};
   EventCount done_event_;  // Of OnLoop().
   std::thread thread_;
