@@ -36,8 +36,10 @@ void Router::AddPublisher(std::shared_ptr<FanOut> publisher,
     MutexLock lock(mutex_);
     auto entry = std::make_unique<Publisher>();
     entry->fan_out = std::move(publisher);
-    entry->type = &type;
+    entry->type = type;
     entry->when_unmatched = std::move(when_unmatched);
+    entry->closed = closed_;
+    if (closed_) entry->fan_out->Close();
     Publisher& added = *entry;
     publishers_[added.fan_out->origin().topic].push_back(std::move(entry));
     RematchPublisher(added, &deferred);
@@ -72,6 +74,7 @@ void Router::RemovePublisher(FanOut& fan_out) {
 
 void Router::ClosePublishers() {
   MutexLock lock(mutex_);
+  closed_ = true;
   for (auto& [topic, publishers] : publishers_) {
     for (auto& publisher : publishers) {
       publisher->closed = true;
@@ -297,11 +300,11 @@ void Router::MatchLocal(Publisher& publisher,
   const Origin& origin = publisher.fan_out->origin();
   if (subscription->type().digest != origin.digest) {
     const absl::Status ours = SchemaMismatchError(
-        origin.topic, *publisher.type, subscription->type().digest,
+        origin.topic, publisher.type, subscription->type().digest,
         subscription->type().canonical_text, "");
     const absl::Status theirs =
         SchemaMismatchError(origin.topic, subscription->type(), origin.digest,
-                            publisher.type->canonical_text, "");
+                            publisher.type.canonical_text, "");
     publisher.refusals.push_back(ours);
     const uint32_t id = publisher.fan_out->options().publisher_id;
     deferred->push_back([this, subscription, id, theirs] {
@@ -497,7 +500,7 @@ void Router::Repeat(Link& link) {
 
 void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
   publisher.refusals.push_back(SchemaMismatchError(
-      remote.subscribe.topic(), *publisher.type, remote.digest,
+      remote.subscribe.topic(), publisher.type, remote.digest,
       remote.canonical_text, remote.link->peer()));
   publisher.awaits_explanation |= !remote.explained;
   const uint32_t id = publisher.fan_out->options().publisher_id;
@@ -516,9 +519,9 @@ void Router::SendRefused(const Publisher& publisher, const Remote& remote,
   refused.set_publisher(publisher.fan_out->options().publisher_id);
   refused.set_over(over);
   if (!over) {
-    refused.set_type_digest(std::string(publisher.type->digest.bytes()));
+    refused.set_type_digest(std::string(publisher.type.digest.bytes()));
     refused.set_canonical_text(
-        SendableCanonicalText(publisher.type->canonical_text));
+        SendableCanonicalText(publisher.type.canonical_text));
   }
   remote.link->SendControl(control);
 }

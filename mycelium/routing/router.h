@@ -87,7 +87,7 @@ class Router final {
   // counts as dropped for that reason.
   void RemoveLink(Link& link, DropReason reason);
 
-  // Closes every publisher: the node has shut down.
+  // Closes every publisher, also those that come: the node has shut down.
   void ClosePublishers();
 
   // How many subscriptions the publisher reaches now.
@@ -146,7 +146,7 @@ class Router final {
 
   struct Publisher {
     std::shared_ptr<FanOut> fan_out;
-    const MessageType* type;
+    MessageType type;
     absl::Status when_unmatched;
     bool closed = false;
     std::vector<Flow> flows;
@@ -209,6 +209,7 @@ class Router final {
   std::map<RemoteKey, Remote> remotes_ ABSL_GUARDED_BY(mutex_);
   // Ids of local subscriptions that fell behind.
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // By ClosePublishers().
   // Of flows that are over, added up.
   std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;
