@@ -139,7 +139,8 @@ class MessageBus final {
 
   // Waits for what is in flight, says goodbye to the peers and ends the node,
   // for every service of it in this process. What is not handled in time counts
-  // as dropped. Not from a handler.
+  // as dropped. Not from a handler. A second call waits for the end of the
+  // first.
   absl::Status Shutdown(absl::Duration timeout);
 
   // Under poll = kCaller: runs what has arrived, or arrives within `timeout`.

@@ -289,6 +289,11 @@ void NodeRuntime::RemoveService(const std::string& service) {
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
   absl::StatusOr<uint64_t> result = absl::InternalError("not run");
   OnLoop([&] {
+    // Here, so that Shutdown() closes every listener that was made.
+    if (absl::Status open = CheckOpen(); !open.ok()) {
+      result = open;
+      return;
+    }
     absl::StatusOr<std::unique_ptr<Listener>> listener =
         unix_->Listen(path, [this](std::unique_ptr<Channel> channel) {
           peers_->Accept(unix_->word(), std::move(channel));
@@ -308,8 +313,12 @@ void NodeRuntime::StopListening(uint64_t listener) {
 }
 
 absl::Status NodeRuntime::DialUnix(const std::string& path) {
-  OnLoop([&] { peers_->Dial(*unix_, path, "", "dialled by hand"); });
-  return absl::OkStatus();
+  absl::Status open;
+  OnLoop([&] {
+    open = CheckOpen();
+    if (open.ok()) peers_->Dial(*unix_, path, "", "dialled by hand");
+  });
+  return open;
 }
 
 RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
@@ -367,6 +376,11 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
   refusals_.AddPublisher(fan_out.publisher_id);
   router_->AddPublisher(publisher, type, unmatched);
+  // A shutdown that began meanwhile has closed it, or does so later.
+  if (absl::Status open = CheckOpen(); !open.ok()) {
+    RemovePublisher(*publisher);
+    return open;
+  }
   return publisher;
 }
 
@@ -419,6 +433,11 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   dispatcher_->Add(*subscription);
   router_->AddLocal(*subscription);
   loop_->Post([this, added = *subscription] { peers_->Subscribe(*added); });
+  // A shutdown that began meanwhile may have looked before it was there.
+  if (absl::Status open = CheckOpen(); !open.ok()) {
+    RemoveSubscription(*subscription);
+    return open;
+  }
   return subscription;
 }
 
@@ -607,11 +626,22 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
       return outside;
     }
   }
+  bool is_first = false;
   {
     MutexLock lock(mutex_);
-    if (shut_down_) return absl::OkStatus();
-    shut_down_ = true;
+    if (!shut_down_) {
+      shut_down_ = true;
+      is_first = true;
+    }
   }
+  if (!is_first) {
+    const Outcome outcome = WaitFor(
+        ended_event_, [this] { return has_ended(); }, deadline);
+    if (outcome == Outcome::kReady) return absl::OkStatus();
+    return absl::DeadlineExceededError(
+        absl::StrCat("node ", node_, " is still shutting down"));
+  }
+  router_->changed_event().Notify(environment_.waiter);
   // Others may publish while the first is waited for; the second waits for what
   // was accepted meanwhile.
   absl::Status flushed = deadline == 0 ? absl::OkStatus() : Flush(deadline);
@@ -631,6 +661,7 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
       std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs));
   OnLoop([this] { peers_->Shutdown(); });
   ended_.store(true, std::memory_order_release);
+  ended_event_.Notify(environment_.waiter);
   return flushed;
 }
 

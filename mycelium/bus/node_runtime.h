@@ -64,6 +64,9 @@ class NodeRuntime final : public RoomWaiter {
   // Listens where the topology says and dials the other nodes. Once.
   absl::Status Start();
 
+  // FAILED_PRECONDITION: a shutdown has begun.
+  absl::Status CheckOpen() const;
+
   // A service that this process hosts, with the digest that it insists on.
   absl::Status AddService(const std::string& service,
                           std::optional<Digest> schema_digest);
@@ -107,7 +110,8 @@ class NodeRuntime final : public RoomWaiter {
   // Says goodbye to the peers and ends. What is in flight is waited for until
   // `deadline`, or a little longer for a peer's last word; DEADLINE_EXCEEDED if
   // some of it was not handled by then. Of that, what a peer has not said to
-  // have taken over counts as dropped[shutdown].
+  // have taken over counts as dropped[shutdown]. A second call waits for the
+  // end of the first one.
   absl::Status Shutdown(TimeNs deadline);
   // Whether that is done: another runtime may be this node from now on.
   bool has_ended() const { return ended_.load(std::memory_order_acquire); }
@@ -137,7 +141,6 @@ class NodeRuntime final : public RoomWaiter {
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
   absl::Status CheckOutsideHandlers(absl::string_view call) const;
-  absl::Status CheckOpen() const;
   absl::Status Unmatched(const Origin& origin) const;
   void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,
                   const absl::Status& status);
@@ -184,6 +187,7 @@ class NodeRuntime final : public RoomWaiter {
   bool orphaned_ = false;  // On the loop: the thread destroys this.
   std::atomic<bool> ended_{false};
   EventCount done_event_;  // Of OnLoop().
+  EventCount ended_event_;
   std::thread thread_;
 };
 
