@@ -11,6 +11,10 @@ namespace {
 // How often a spinning loop looks at its handlers for each look at the clock.
 constexpr int kRoundsPerClock = 8;
 
+// How long a spinning loop goes without asking the kernel, which alone knows of
+// listeners and of sockets that have become writable.
+constexpr int64_t kLookNs = 1'000'000;
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
@@ -155,23 +159,42 @@ void EventLoop::Unwatch(int fd) {
 EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   if (!run_mutex_.TryLock()) return Ran::kOtherThread;
   runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-  bool ran = RunDue();
-  if (!ran && spin_ns > 0) {
-    const TimeNs now = environment_.clock.NowNs();
-    const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
-    ran = Spin(std::min(deadline, spin_end));
-  }
-  // A spinning caller has looked at the handlers itself; the kernel, which
-  // knows of the rest, is asked now and then.
-  const bool may_skip = spin_ns > 0 && (ran || deadline <= 0) && !shown_.load();
-  if (!may_skip || ++looks_skipped_ >= kLooksSkippedMax) {
-    looks_skipped_ = 0;
-    ran |= RunReady(ran ? 0 : deadline);
-    ran |= RunDue();
-  }
+  const bool ran =
+      spin_ns > 0 ? RunSpinning(deadline, spin_ns) : RunAsleep(deadline);
   runner_.store(std::thread::id(), std::memory_order_relaxed);
   run_mutex_.Unlock();
   return ran ? Ran::kSomething : Ran::kNothing;
+}
+
+bool EventLoop::RunAsleep(TimeNs deadline) {
+  looks_skipped_ = 0;
+  bool ran = RunDue();
+  ran |= RunReady(ran ? 0 : deadline);
+  ran |= RunDue();
+  return ran;
+}
+
+bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
+  bool ran = RunDue();
+  TimeNs now = environment_.clock.NowNs();
+  const TimeNs spin_end =
+      std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
+  if (!ran) ran = Spin(std::min(spin_end, now + kLookNs));
+  // A spinning caller has looked at the handlers itself; the kernel, which
+  // knows of the rest, is asked now and then.
+  if ((ran || deadline <= 0) && !shown_.load() &&
+      ++looks_skipped_ < kLooksSkippedMax && now - looked_at_ < kLookNs) {
+    return ran;
+  }
+  while (true) {
+    looks_skipped_ = 0;
+    looked_at_ = now = environment_.clock.NowNs();
+    const bool is_over = ran || now >= spin_end;
+    ran |= RunReady(ran || !is_over ? 0 : deadline);
+    ran |= RunDue();
+    if (ran || is_over) return ran;
+    if (Spin(std::min(spin_end, now + kLookNs))) return true;
+  }
 }
 
 void EventLoop::Wake() {
@@ -258,9 +281,13 @@ bool EventLoop::Spin(TimeNs until) {
     spin_list_.clear();
     for (const auto& [fd, handler] : handlers_) spin_list_.push_back(handler);
     spin_list_stale_ = false;
+    spin_next_ = 0;
   }
   for (int round = 1;; ++round) {
-    for (Handler* handler : spin_list_) {
+    for (size_t i = 0; i < spin_list_.size(); ++i) {
+      // After the one that found work last, so that none keeps others waiting.
+      Handler* const handler = spin_list_[spin_next_];
+      if (++spin_next_ == spin_list_.size()) spin_next_ = 0;
       if (handler->Poll()) return true;
       if (spin_list_stale_) return true;
     }

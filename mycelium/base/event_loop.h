@@ -108,6 +108,8 @@ class EventLoop final {
         wake_(std::move(wake)),
         timer_(std::move(timer)) {}
 
+  bool RunAsleep(TimeNs deadline);
+  bool RunSpinning(TimeNs deadline, int64_t spin_ns);
   bool RunDue();
   bool RunPosted();
   bool RunTimers();
@@ -141,7 +143,9 @@ class EventLoop final {
   absl::flat_hash_map<int, Handler*> handlers_;
   std::vector<Handler*> spin_list_;  // A copy of the handlers, while spinning.
   bool spin_list_stale_ = true;
+  size_t spin_next_ = 0;  // Who is looked at first.
   int looks_skipped_ = 0;
+  TimeNs looked_at_ = 0;  // When a spinning loop last asked the kernel.
 };
 
 }  // namespace mycelium

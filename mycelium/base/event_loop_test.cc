@@ -62,10 +62,11 @@ class Readable final : public EventLoop::Handler {
   }
   bool Poll() override {
     ++polls;
+    if (on_poll != nullptr) on_poll();
     return polls >= found_at_poll;
   }
   int fd() const { return fds_[0]; }
-  std::function<void()> on_ready;
+  std::function<void()> on_ready, on_poll;
   int calls = 0;
   int polls = 0;
   int found_at_poll = 1 << 30;
@@ -168,6 +169,50 @@ TEST_F(EventLoopTest, SpinningLooksAtHandlersUntilOneFindsWork) {
   ASSERT_TRUE(loop_->Watch(a.fd(), 0, a).ok());
   EXPECT_EQ(loop_->RunOnce(kNever, kNever), Ran::kSomething);
   EXPECT_EQ(a.polls, 5);
+}
+
+TEST_F(EventLoopTest, SpinningForEverAsksTheKernelOnceAMillisecond) {
+  Readable a;  // Whose Poll() never finds what the kernel knows of.
+  a.found_at_poll = 100'000;
+  a.on_poll = [&] { clock_.now += 1000; };
+  ASSERT_TRUE(loop_->Watch(a.fd(), EPOLLIN, a).ok());
+  for (int turn = 1; turn <= 3; ++turn) {
+    EXPECT_EQ(loop_->RunOnce(kNever, kNever), Ran::kSomething);
+    EXPECT_EQ(a.calls, turn);
+    EXPECT_LE(a.polls, turn * 1010);
+  }
+  EXPECT_GE(a.polls, 3 * 900) << "and not more often";
+}
+
+TEST_F(EventLoopTest, SpinningEndsInASleepWhenItsTimeIsOver) {
+  Readable a;
+  a.on_poll = [&] { clock_.now += 1000; };
+  ASSERT_TRUE(loop_->Watch(a.fd(), 0, a).ok());
+  EXPECT_EQ(loop_->RunOnce(9'000'000, 2'500'000), Ran::kNothing);
+  EXPECT_EQ(clock_.now, 9'000'000);
+  EXPECT_EQ(waiter_.deadlines, (std::vector<TimeNs>{0, 0, 9'000'000}));
+}
+
+TEST_F(EventLoopTest, SlowHandlersOfASpinningLoopDoNotKeepTheKernelWaiting) {
+  Readable busy, other;
+  busy.found_at_poll = other.polls = 0;
+  busy.on_poll = [&] { clock_.now += 10'000'000; };
+  ASSERT_TRUE(loop_->Watch(busy.fd(), 0, busy).ok());
+  ASSERT_TRUE(loop_->Watch(other.fd(), EPOLLIN, other).ok());
+  for (int turn = 0; turn < 3; ++turn) loop_->RunOnce(kNever, kNever);
+  EXPECT_GE(other.calls, 1);
+}
+
+TEST_F(EventLoopTest, SpinningLooksAtEveryHandlerInTurn) {
+  Readable a, b, c;
+  for (Readable* readable : {&a, &b, &c}) {
+    readable->found_at_poll = 0;
+    ASSERT_TRUE(loop_->Watch(readable->fd(), 0, *readable).ok());
+  }
+  for (int turn = 0; turn < 9; ++turn) loop_->RunOnce(kNever, kNever);
+  EXPECT_EQ(a.polls, 3);
+  EXPECT_EQ(b.polls, 3);
+  EXPECT_EQ(c.polls, 3);
 }
 
 TEST_F(EventLoopTest, OnlyTheRunningThreadIsInTheLoop) {

@@ -106,10 +106,12 @@ absl::Status MessageBus::Shutdown(absl::Duration timeout) {
 }
 
 absl::StatusOr<bool> MessageBus::Poll(absl::Duration timeout) {
-  return node_->Poll(
+  // A handler may destroy this bus.
+  const std::shared_ptr<NodeRuntime> node = node_;
+  return node->Poll(
       timeout <= absl::ZeroDuration()
           ? 0
-          : DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+          : DeadlineAfter(node->environment().clock.NowNs(), timeout));
 }
 
 }  // namespace mycelium

@@ -27,7 +27,8 @@ namespace mycelium {
 // returns FAILED_PRECONDITION there).
 //
 // Ownership: publishers, subscribers and handles keep what they need of the
-// node alive; the bus may go before them. The bus's destructor does not wait
+// node alive; the bus may go before them. The last of them may go in a handler:
+// the node then ends when that has returned. The bus's destructor does not wait
 // for what is in flight: call Shutdown() first.
 //
 // Example:
@@ -138,7 +139,8 @@ class MessageBus final {
 
   // Waits for what is in flight, says goodbye to the peers and ends the node,
   // for every service of it in this process. What is not handled in time counts
-  // as dropped. Not from a handler.
+  // as dropped. Not from a handler. A second call waits for the end of the
+  // first.
   absl::Status Shutdown(absl::Duration timeout);
 
   // Under poll = kCaller: runs what has arrived, or arrives within `timeout`.

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/unix_endpoint.h"
@@ -171,6 +172,230 @@ TEST(MessageBusTest, SubscriptionIsMatchedOnceThereIsMemoryForItsLane) {
     EXPECT_EQ(flow.ledger.accepted, 1u);
     EXPECT_EQ(flow.ledger.in_flight + flow.ledger.dropped_total(), 0u);
   }
+}
+
+// The largest message that `publisher` takes now.
+std::vector<std::byte> PublishLargest(RawPublisher& publisher, size_t most) {
+  std::vector<std::byte> bytes(most);
+  absl::Status sent;
+  while (!(sent = publisher.Publish(bytes)).ok()) {
+    EXPECT_EQ(sent.code(), absl::StatusCode::kInvalidArgument) << sent;
+    if (sent.code() != absl::StatusCode::kInvalidArgument) break;
+    bytes.pop_back();
+  }
+  return bytes;
+}
+
+TEST(MessageBusTest, LargestFrameOfALinkWaitsForABusyHandler) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("bus.sock");
+  BusOptions options;
+  options.limits.frame_bytes_max = 32 << 10;
+  options.settings.lane_bytes = 64 << 10;
+  auto a = MakeBus("a", options);
+  auto b = MakeBus("b", options);
+  const MessageType type = RawMessageType("bytes");
+  std::vector<size_t> got;
+  absl::Notification busy, passed, done;
+  auto handle = b->SubscribeRaw(
+      type, [&](absl::Span<const std::byte> bytes, const MessageInfo& info) {
+        got.push_back(bytes.size());
+        if (info.publisher_node() == "a") return done.Notify();
+        busy.Notify();
+        passed.WaitForNotification();
+      });
+  SubscriberOptions on_marker;
+  on_marker.topic = "marker";
+  auto marked = b->SubscribeRaw(
+      type, [&](auto, const MessageInfo&) { passed.Notify(); }, on_marker);
+  auto endpoint = BindUnixEndpoint(path, *a);
+  ASSERT_TRUE(DialUnixEndpoint(path, *b).ok());
+  auto publisher = a->RawPublisher(type);
+  PublisherOptions to_marker;
+  to_marker.topic = "marker";
+  auto marker = a->RawPublisher(type, "", to_marker);
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(marker->WaitForSubscribers(1, kLong).ok());
+  std::thread local([&] {
+    auto own = b->RawPublisher(type);
+    EXPECT_TRUE(own->Publish({}).ok());
+  });
+  busy.WaitForNotification();
+  const size_t largest = PublishLargest(*publisher, 32 << 10).size();
+  ASSERT_TRUE(marker->Publish({}).ok());
+  local.join();
+  ASSERT_TRUE(a->Flush(kLong).ok());
+  EXPECT_THAT(got, ElementsAre(0, largest));
+  EXPECT_GT(largest, (32u << 10) - 64);
+  for (MessageBus* bus : {a.get(), b.get()}) {
+    for (const FlowReport& flow : bus->FlowReports()) {
+      EXPECT_EQ(flow.ledger.dropped_total(), 0u);
+      EXPECT_EQ(flow.ledger.in_flight, 0u);
+    }
+  }
+}
+
+TEST(MessageBusTest, SecondShutdownWaitsForTheFirst) {
+  auto bus = MakeBus("a");
+  absl::Notification busy, leave;
+  SubscriberOptions queued;
+  queued.delivery = DeliveryMode::kQueued;
+  auto handle = bus->Subscribe<Note>(
+      [&](const Note&, const MessageInfo&) {
+        busy.Notify();
+        leave.WaitForNotification();
+      },
+      queued);
+  auto publisher = bus->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(MakeNote(1)).ok());
+  busy.WaitForNotification();
+  std::thread first([&] { EXPECT_TRUE(bus->Shutdown(kLong).ok()); });
+  while (bus->Publisher<Note>().ok()) std::this_thread::yield();
+  EXPECT_EQ(bus->Shutdown(absl::Milliseconds(1)).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  leave.Notify();
+  EXPECT_TRUE(bus->Shutdown(kLong).ok());
+  EXPECT_TRUE(bus->runtime()->has_ended());
+  first.join();
+  for (const FlowReport& flow : bus->FlowReports()) {
+    EXPECT_TRUE(flow.ledger.Balances());
+  }
+}
+
+TEST(MessageBusTest, ShutdownEndsAWaitForSubscribers) {
+  auto bus = MakeBus("a");
+  auto publisher = bus->Publisher<Note>();
+  absl::Notification started;
+  absl::Status waited;
+  std::thread waiting([&] {
+    started.Notify();
+    waited = publisher->WaitForSubscribers(1, absl::InfiniteDuration());
+  });
+  started.WaitForNotification();
+  ASSERT_TRUE(bus->Shutdown(kLong).ok());
+  waiting.join();
+  EXPECT_EQ(waited.code(), absl::StatusCode::kFailedPrecondition) << waited;
+}
+
+TEST(MessageBusTest, NothingIsAddedAfterAShutdown) {
+  test::ShortTempDir dir;
+  auto bus = MakeBus("a");
+  ASSERT_TRUE(bus->Shutdown(kLong).ok());
+  const auto refused = absl::StatusCode::kFailedPrecondition;
+  EXPECT_EQ(bus->Publisher<Note>().status().code(), refused);
+  EXPECT_EQ(bus->Subscriber<Note>().status().code(), refused);
+  EXPECT_EQ(BindUnixEndpoint(dir.file("s"), *bus).status().code(), refused);
+  EXPECT_EQ(DialUnixEndpoint(dir.file("s"), *bus).code(), refused);
+}
+
+TEST(MessageBusTest, WhatIsAddedDuringAShutdownEndsWithIt) {
+  // A race: whatever was made must be closed in the end.
+  for (int round = 0; round < 50; ++round) {
+    test::ShortTempDir dir;
+    auto bus = MakeBus("a");
+    std::vector<Publisher<Note>> publishers;
+    std::vector<Subscriber<Note>> subscribers;
+    std::atomic<bool> adding{false};
+    std::thread adder([&] {
+      for (bool open = true; open;) {
+        auto publisher = bus->Publisher<Note>();
+        auto subscriber = bus->Subscriber<Note>();
+        open = publisher.ok() && subscriber.ok();
+        if (publisher.ok()) publishers.push_back(*std::move(publisher));
+        if (subscriber.ok()) subscribers.push_back(*std::move(subscriber));
+        adding = true;
+      }
+    });
+    while (!adding) std::this_thread::yield();
+    EXPECT_TRUE(bus->Shutdown(kLong).ok());
+    adder.join();
+    for (auto& publisher : publishers) {
+      ASSERT_EQ(publisher.Publish(MakeNote(1)).code(),
+                absl::StatusCode::kFailedPrecondition);
+    }
+    for (auto& subscriber : subscribers) {
+      ASSERT_EQ(subscriber.Receive(absl::ZeroDuration()).status().code(),
+                absl::StatusCode::kFailedPrecondition);
+    }
+  }
+}
+
+// Notifies when the node that has it is destroyed.
+class Witness final {
+ public:
+  explicit Witness(absl::Notification& destroyed) : destroyed_(destroyed) {}
+  ~Witness() { destroyed_.Notify(); }
+
+ private:
+  absl::Notification& destroyed_;
+};
+
+class LastOwnerTest : public testing::TestWithParam<PollMode> {};
+
+TEST_P(LastOwnerTest, NodeOutlivesTheHandlerThatDestroysItsLastOwner) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("bus.sock");
+  auto a = MakeBus("a");
+  auto endpoint = BindUnixEndpoint(path, *a);
+  absl::Notification destroyed, returned;
+  BusOptions options;
+  options.poll = GetParam();
+  options.log = [witness = std::make_shared<Witness>(destroyed)](
+                    LogLevel, absl::string_view) {};
+  auto b = MakeBus("b", options);
+  options = BusOptions();  // Only the node has the witness.
+  SubscriptionHandle subscription;
+  int calls = 0;
+  auto subscribed = b->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    ++calls;
+    b = nullptr;
+    subscription = SubscriptionHandle();
+    EXPECT_FALSE(destroyed.HasBeenNotified());
+    returned.Notify();
+  });
+  subscription = *std::move(subscribed);
+  ASSERT_TRUE(DialUnixEndpoint(path, *b).ok());
+  auto publisher = a->Publisher<Note>();
+  while (GetParam() == PollMode::kCaller &&
+         publisher->subscriber_count() == 0) {
+    ASSERT_TRUE(b->Poll(absl::Milliseconds(1)).ok());
+  }
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(publisher->Publish(MakeNote(1)).ok());
+  ASSERT_TRUE(publisher->Publish(MakeNote(2)).ok());
+  while (GetParam() == PollMode::kCaller && b != nullptr) {
+    ASSERT_TRUE(b->Poll(absl::Milliseconds(1)).ok());
+  }
+  destroyed.WaitForNotification();
+  EXPECT_TRUE(returned.HasBeenNotified());
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(a->Flush(kLong).ok());
+  for (const FlowReport& flow : a->FlowReports()) {
+    EXPECT_EQ(flow.ledger.accepted, 2u);
+    EXPECT_EQ(flow.ledger.in_flight, 0u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(PollModes, LastOwnerTest,
+                         testing::Values(PollMode::kThread, PollMode::kCaller),
+                         [](const auto& mode) {
+                           return mode.param == PollMode::kThread ? "thread"
+                                                                  : "caller";
+                         });
+
+TEST(MessageBusTest, SpinningNodeAcceptsConnections) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("bus.sock");
+  BusOptions spinning;
+  spinning.wait = WaitMode::kSpin;
+  auto a = MakeBus("a", spinning);
+  auto b = MakeBus("b");
+  auto subscriber = a->Subscriber<Note>();
+  auto endpoint = BindUnixEndpoint(path, *a);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  ASSERT_TRUE(DialUnixEndpoint(path, *b).ok());
+  auto publisher = b->Publisher<Note>();
+  EXPECT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
     const BusOptions& options, std::string node,
     std::shared_ptr<const Topology> topology) {
   std::shared_ptr<NodeRuntime> runtime(
-      new NodeRuntime(options, std::move(node), std::move(topology)));
+      new NodeRuntime(options, std::move(node), std::move(topology)), &Release);
   if (absl::Status made = runtime->Init(); !made.ok()) return made;
   return runtime;
 }
@@ -63,6 +63,25 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       random_(SeedFrom(environment_)),
       incarnation_(random_.Next64() | 1),
       spin_ns_(SpinNsOf()) {}
+
+void NodeRuntime::Release(NodeRuntime* runtime) {
+  if (!runtime->thread_.joinable() || !runtime->loop_->InLoop()) {
+    delete runtime;
+    return;
+  }
+  // The loop is up the stack: let it unwind first.
+  runtime->orphaned_ = true;
+  runtime->stop_.store(true, std::memory_order_release);
+}
+
+void NodeRuntime::RunThread() {
+  while (!stop_.load(std::memory_order_acquire)) {
+    (void)RunOnce(kNever, /*spin=*/true);
+  }
+  if (!orphaned_) return;
+  thread_.detach();
+  delete this;
+}
 
 NodeRuntime::~NodeRuntime() {
   if (peers_ == nullptr) return;  // Init() failed: nothing was started.
@@ -85,8 +104,9 @@ absl::Status NodeRuntime::Init() {
     return SettingsFor(origin, node, service);
   };
   routing.on_local_refusal = [this](Subscription& subscription,
+                                    uint32_t publisher,
                                     const absl::Status& status) {
-    SetRefusal(subscription, status);
+    SetRefusal(subscription, {"", publisher}, status);
   };
   routing.on_refusal = [this](const absl::Status& status) {
     options_.log(LogLevel::kError, std::string(status.message()));
@@ -136,22 +156,32 @@ absl::Status NodeRuntime::Init() {
   callbacks.on_publisher_gone = [this](const Dispatcher::Parted& parted) {
     OnPublisherGone(parted);
   };
+  callbacks.on_up = [this](const std::string& peer, bool resumed) {
+    if (resumed) {
+      refusals_.ExpectRepeats(peer);
+    } else {
+      refusals_.RemovePeer(peer);
+    }
+  };
+  callbacks.on_repeated = [this](const std::string& peer) {
+    refusals_.EndOfRepeats(peer);
+  };
+  callbacks.on_gone = [this](const std::string& peer) {
+    refusals_.RemovePeer(peer);
+  };
   callbacks.on_disconnected = [this](const std::string& peer,
                                      uint32_t subscription) {
     const auto found = dispatcher_->Find(subscription);
     if (found == nullptr) return;
-    SetRefusal(*found, DisconnectedError(found->options().topic,
-                                         absl::StrCat("node ", peer)));
+    SetRefusal(
+        *found, {peer, 0},
+        DisconnectedError(found->options().topic, absl::StrCat("node ", peer)));
   };
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, std::move(peer_options),
                                        std::move(callbacks));
   if (options_.poll == PollMode::kThread) {
-    thread_ = std::thread([this] {
-      while (!stop_.load(std::memory_order_acquire)) {
-        if (!RunOnce(kNever, /*spin=*/true)) continue;
-      }
-    });
+    thread_ = std::thread([this] { RunThread(); });
   }
   return absl::OkStatus();
 }
@@ -160,11 +190,7 @@ void NodeRuntime::StopThread() {
   if (!thread_.joinable()) return;
   stop_.store(true, std::memory_order_release);
   loop_->Wake();
-  if (loop_->InLoop()) {
-    thread_.detach();  // The last bus was destroyed by a handler.
-  } else {
-    thread_.join();
-  }
+  thread_.join();
 }
 
 int64_t NodeRuntime::SpinNsOf() const {
@@ -278,6 +304,11 @@ void NodeRuntime::RemoveService(const std::string& service) {
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
   absl::StatusOr<uint64_t> result = absl::InternalError("not run");
   OnLoop([&] {
+    // Here, so that Shutdown() closes every listener that was made.
+    if (absl::Status open = CheckOpen(); !open.ok()) {
+      result = open;
+      return;
+    }
     absl::StatusOr<std::unique_ptr<Listener>> listener =
         unix_->Listen(path, [this](std::unique_ptr<Channel> channel) {
           peers_->Accept(unix_->word(), std::move(channel));
@@ -297,8 +328,12 @@ void NodeRuntime::StopListening(uint64_t listener) {
 }
 
 absl::Status NodeRuntime::DialUnix(const std::string& path) {
-  OnLoop([&] { peers_->Dial(*unix_, path, "", "dialled by hand"); });
-  return absl::OkStatus();
+  absl::Status open;
+  OnLoop([&] {
+    open = CheckOpen();
+    if (open.ok()) peers_->Dial(*unix_, path, "", "dialled by hand");
+  });
+  return open;
 }
 
 RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
@@ -357,7 +392,13 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   const absl::Status unmatched = Unmatched(origin);
   fan_out.origin = &dispatcher_->Intern(std::move(origin));
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
+  refusals_.AddPublisher(fan_out.publisher_id);
   router_->AddPublisher(publisher, type, unmatched);
+  // A shutdown that began meanwhile has closed it, or does so later.
+  if (absl::Status open = CheckOpen(); !open.ok()) {
+    RemovePublisher(*publisher);
+    return open;
+  }
   return publisher;
 }
 
@@ -374,6 +415,7 @@ absl::Status NodeRuntime::CheckPayloadBytes(size_t bytes) const {
 
 void NodeRuntime::RemovePublisher(FanOut& publisher) {
   router_->RemovePublisher(publisher);
+  refusals_.RemovePublisher(publisher.options().publisher_id);
 }
 
 absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
@@ -421,9 +463,15 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
       on_publisher_gone_[id] = options.on_publisher_gone;
     }
   }
+  refusals_.AddSubscription((*subscription)->options().id);
   dispatcher_->Add(*subscription);
   router_->AddLocal(*subscription);
   loop_->Post([this, added = *subscription] { peers_->Subscribe(*added); });
+  // A shutdown that began meanwhile may have looked before it was there.
+  if (absl::Status open = CheckOpen(); !open.ok()) {
+    RemoveSubscription(*subscription);
+    return open;
+  }
   return subscription;
 }
 
@@ -440,7 +488,7 @@ void NodeRuntime::RemoveSubscription(
   ended_subscriptions_.push_back(subscription);
   on_error_.erase(subscription->options().id);
   on_publisher_gone_.erase(subscription->options().id);
-  refusals_.erase(subscription->options().id);
+  refusals_.RemoveSubscription(subscription->options().id);
 }
 
 void NodeRuntime::FoldEndedSubscriptions() {
@@ -456,21 +504,19 @@ void NodeRuntime::FoldEndedSubscriptions() {
   ended.erase(std::remove(ended.begin(), ended.end(), nullptr), ended.end());
 }
 
-void NodeRuntime::SetRefusal(const Subscription& subscription,
+void NodeRuntime::SetRefusal(Subscription& subscription,
+                             const RefusalTable::Cause& cause,
                              const absl::Status& status) {
+  if (!refusals_.Set(subscription.options().id, cause, status)) return;
   std::function<void(const absl::Status&)> on_error;
   {
     MutexLock lock(mutex_);
-    absl::Status& known = refusals_[subscription.options().id];
-    if (known == status) return;
-    known = status;
-    has_refusals_.store(true, std::memory_order_release);
     const auto callback = on_error_.find(subscription.options().id);
     if (callback != on_error_.end()) on_error = callback->second;
   }
   options_.log(LogLevel::kError, std::string(status.message()));
   if (on_error != nullptr) on_error(status);
-  const_cast<Subscription&>(subscription).queue().Notify();
+  subscription.queue().Notify();
 }
 
 void NodeRuntime::OnPublisherGone(const Dispatcher::Parted& parted) {
@@ -490,9 +536,14 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   const std::shared_ptr<Subscription> subscription =
       dispatcher_->Find(refused.subscription());
   if (subscription == nullptr) return;
+  const RefusalTable::Cause cause = {peer, refused.publisher()};
+  if (refused.over()) {
+    refusals_.Clear(refused.subscription(), cause);
+    return;
+  }
   absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());
   SetRefusal(
-      *subscription,
+      *subscription, cause,
       SchemaMismatchError(subscription->options().topic, subscription->type(),
                           digest.ok() ? *digest : Digest(),
                           refused.canonical_text(), peer));
@@ -504,12 +555,6 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   for (const auto& link : peers_->Links()) {
     if (link->peer() == peer) link->SendControl(control);
   }
-}
-
-absl::Status NodeRuntime::RefusalOf(const Subscription& subscription) const {
-  MutexLock lock(mutex_);
-  const auto refusal = refusals_.find(subscription.options().id);
-  return refusal == refusals_.end() ? absl::OkStatus() : refusal->second;
 }
 
 absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {
@@ -532,7 +577,7 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
     const TimeNs now = environment_.clock.NowNs();
     if (now >= deadline) return Outcome::kDeadline;
     TimeNs until = deadline;
-    if (options_.poll == PollMode::kCaller) {
+    if (HasNoThread()) {
       until = std::min(deadline, now + kTurnNs);
       const EventLoop::Ran ran = loop_->RunOnce(until, /*spin_ns=*/0);
       if (ran != EventLoop::Ran::kOtherThread) continue;
@@ -628,11 +673,22 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
       return outside;
     }
   }
+  bool is_first = false;
   {
     MutexLock lock(mutex_);
-    if (shut_down_) return absl::OkStatus();
-    shut_down_ = true;
+    if (!shut_down_) {
+      shut_down_ = true;
+      is_first = true;
+    }
   }
+  if (!is_first) {
+    const Outcome outcome = WaitFor(
+        ended_event_, [this] { return has_ended(); }, deadline);
+    if (outcome == Outcome::kReady) return absl::OkStatus();
+    return absl::DeadlineExceededError(
+        absl::StrCat("node ", node_, " is still shutting down"));
+  }
+  router_->changed_event().Notify(environment_.waiter);
   // Others may publish while the first is waited for; the second waits for what
   // was accepted meanwhile.
   absl::Status flushed = deadline == 0 ? absl::OkStatus() : Flush(deadline);
@@ -652,6 +708,7 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
       std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs));
   OnLoop([this] { peers_->Shutdown(); });
   ended_.store(true, std::memory_order_release);
+  ended_event_.Notify(environment_.waiter);
   return flushed;
 }
 

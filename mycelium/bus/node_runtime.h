@@ -19,6 +19,7 @@
 #include "mycelium/bus/flow_watch.h"
 #include "mycelium/bus/options.h"
 #include "mycelium/bus/peer_table.h"
+#include "mycelium/bus/refusal_table.h"
 #include "mycelium/routing/dispatcher.h"
 #include "mycelium/routing/fan_out.h"
 #include "mycelium/routing/flow_report.h"
@@ -44,6 +45,9 @@ struct LinkReport {
 // and node share it, which is why they exchange pointers.
 //
 // Thread safety: all members may be called from any thread.
+//
+// Ownership: shared. If the last owner goes on the node's own thread, in a
+// handler, that thread ends the node when the handler has returned.
 class NodeRuntime final : public RoomWaiter {
  public:
   // `topology`: null for a bus without one. `node` is then only a name.
@@ -60,6 +64,9 @@ class NodeRuntime final : public RoomWaiter {
 
   // Listens where the topology says and dials the other nodes. Once.
   absl::Status Start();
+
+  // FAILED_PRECONDITION: a shutdown has begun.
+  absl::Status CheckOpen() const;
 
   // A service that this process hosts, with the digest that it insists on.
   absl::Status AddService(const std::string& service,
@@ -82,13 +89,8 @@ class NodeRuntime final : public RoomWaiter {
       const SubscriberOptions& options, MessageHandler handler);
   void RemoveSubscription(const std::shared_ptr<Subscription>& subscription);
 
-  // Why a subscription does not get what some publisher publishes; OK if it
-  // gets all.
-  absl::Status RefusalOf(const Subscription& subscription) const;
-  // Whether any subscription was ever refused: RefusalOf() takes a lock.
-  bool has_refusals() const {
-    return has_refusals_.load(std::memory_order_acquire);
-  }
+  // Why subscriptions do not get what some publishers publish.
+  RefusalTable& refusals() { return refusals_; }
 
   // Runs what is due, waiting for something until `deadline`. True if
   // something ran. FAILED_PRECONDITION under PollMode::kThread.
@@ -111,7 +113,8 @@ class NodeRuntime final : public RoomWaiter {
   // Says goodbye to the peers and ends. What is in flight is waited for until
   // `deadline`, or a little longer for a peer's last word; DEADLINE_EXCEEDED if
   // some of it was not handled by then. Of that, what a peer has not said to
-  // have taken over counts as dropped[shutdown].
+  // have taken over counts as dropped[shutdown]. A second call waits for the
+  // end of the first one.
   absl::Status Shutdown(TimeNs deadline);
   // Whether that is done: another runtime may be this node from now on.
   bool has_ended() const { return ended_.load(std::memory_order_acquire); }
@@ -123,7 +126,14 @@ class NodeRuntime final : public RoomWaiter {
   NodeRuntime(const BusOptions& options, std::string node,
               std::shared_ptr<const Topology> topology);
 
+  static void Release(NodeRuntime* runtime);  // Nobody owns it any more.
   absl::Status Init();
+  void RunThread();
+  // Whether who waits has to run the loop himself.
+  bool HasNoThread() const {
+    return options_.poll == PollMode::kCaller ||
+           stop_.load(std::memory_order_acquire);
+  }
   absl::Status StartTopology();
   void StopThread();
   void ReportTaken();
@@ -134,9 +144,9 @@ class NodeRuntime final : public RoomWaiter {
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
   absl::Status CheckOutsideHandlers(absl::string_view call) const;
-  absl::Status CheckOpen() const;
   absl::Status Unmatched(const Origin& origin) const;
-  void SetRefusal(const Subscription& subscription, const absl::Status& status);
+  void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,
+                  const absl::Status& status);
   void AddReports(const Subscription& subscription,
                   std::vector<FlowReport>* reports) const;
   // Lets go of subscriptions that nothing counts for any more.
@@ -169,7 +179,6 @@ class NodeRuntime final : public RoomWaiter {
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::optional<Digest>> services_
       ABSL_GUARDED_BY(mutex_);
-  std::map<uint32_t, absl::Status> refusals_ ABSL_GUARDED_BY(mutex_);
   // Of subscriptions, by their ids.
   std::map<uint32_t, std::function<void(const absl::Status&)>> on_error_
       ABSL_GUARDED_BY(mutex_);
@@ -179,12 +188,14 @@ class NodeRuntime final : public RoomWaiter {
       ABSL_GUARDED_BY(mutex_);
   std::vector<FlowReport> ended_reports_ ABSL_GUARDED_BY(mutex_);
 
+  RefusalTable refusals_;
   std::atomic<uint32_t> next_publisher_{1};
   std::atomic<uint32_t> next_subscription_{1};
-  std::atomic<bool> has_refusals_{false};
   std::atomic<bool> stop_{false};
+  bool orphaned_ = false;  // On the loop: the thread destroys this.
   std::atomic<bool> ended_{false};
   EventCount done_event_;  // Of OnLoop().
+  EventCount ended_event_;
   std::thread thread_;
 };
 

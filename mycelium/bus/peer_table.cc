@@ -309,6 +309,7 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
       }
     });
   }
+  callbacks_.on_up(link.peer(), resumed);
   const bool again = resumed && peer.seen;
   peer.seen = true;
   if (resumed) router_.Repeat(link);
@@ -368,6 +369,7 @@ void PeerTable::Forget(Peer& peer, const absl::Status& status) {
   router_.RemoveLink(link, DropReason::kSubscriberGone);
   ForgetInbound(link);
   link.Forget();
+  callbacks_.on_gone(link.peer());
   peer.seen = false;
   Tell(link.peer(), link.transport(), ConnectionEvent::State::kGone, status);
   // Not now: the link may be up the stack.
@@ -462,6 +464,7 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       break;
     case v1::Control::kSubscribersKnown:
       router_.EndOfSubscriptions(link);
+      callbacks_.on_repeated(link.peer());
       break;
     case v1::Control::kSubscribeRefused:
       callbacks_.on_refused(link.peer(), control.subscribe_refused());

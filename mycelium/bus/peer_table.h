@@ -52,6 +52,12 @@ class PeerTable final : public LinkHandler {
     // A peer does not want a subscription of ours.
     std::function<void(const std::string& peer, const v1::SubscribeRefused&)>
         on_refused;
+    // A peer is connected: the same process as before, or another.
+    std::function<void(const std::string& peer, bool resumed)> on_up;
+    // A peer has said again what it said on the connection before.
+    std::function<void(const std::string& peer)> on_repeated;
+    // A peer is gone.
+    std::function<void(const std::string& peer)> on_gone;
     // A peer has disconnected a subscription of ours.
     std::function<void(const std::string& peer, uint32_t subscription)>
         on_disconnected;

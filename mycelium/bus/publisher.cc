@@ -10,11 +10,12 @@ absl::Status PublisherBase::WaitForSubscribers(size_t count,
   const RoomWaiter::Outcome outcome = node_->WaitFor(
       node_->router().changed_event(),
       [&] {
-        return subscriber_count() >= count ||
+        return subscriber_count() >= count || !node_->CheckOpen().ok() ||
                node_->router().AreRefusalsExplained(*fan_out_);
       },
       DeadlineAfter(environment.clock.NowNs(), timeout));
   const size_t now = subscriber_count();
+  if (absl::Status open = node_->CheckOpen(); !open.ok()) return open;
   if (now >= count) return absl::OkStatus();
   if (const auto refused = refusals(); !refused.empty()) return refused.front();
   if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {

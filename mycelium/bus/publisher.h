@@ -39,7 +39,8 @@ class PublisherBase {
 
   // Waits until at least `count` subscriptions get what is published.
   //   DEADLINE_EXCEEDED    there were fewer; says how many
-  //   FAILED_PRECONDITION  a subscription was refused: its type differs
+  //   FAILED_PRECONDITION  a subscription was refused: its type differs; or the
+  //                        bus is shut down
   absl::Status WaitForSubscribers(size_t count, absl::Duration timeout);
 
   // How many subscriptions get what is published now.

@@ -96,7 +96,7 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
       queue.event(),
       [&] {
         return queue.HasFrame() || queue.closed() ||
-               (node_->has_refusals() && !status().ok());
+               node_->refusals().HasNews(subscription_->options().id);
       },
       DeadlineAfter(node_->environment().clock.NowNs(), timeout));
   if (TryTake(payload)) return absl::OkStatus();
@@ -104,7 +104,11 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
     return absl::FailedPreconditionError(absl::StrCat(
         "subscriber of \"", subscription_->options().topic, "\" is closed"));
   }
-  if (absl::Status refused = status(); !refused.ok()) return refused;
+  if (absl::Status refused =
+          node_->refusals().TakeNews(subscription_->options().id);
+      !refused.ok()) {
+    return refused;
+  }
   if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {
     return absl::FailedPreconditionError(
         "Receive() was called from a handler, which it would wait for");

@@ -37,7 +37,7 @@ class SubscriptionHandle final {
   // OK, or why some publisher's messages do not come: their type differs.
   absl::Status status() const {
     return node_ == nullptr ? absl::OkStatus()
-                            : node_->RefusalOf(*subscription_);
+                            : node_->refusals().Of(subscription_->options().id);
   }
 
   // How often the handler threw.
@@ -70,7 +70,9 @@ class SubscriberBase {
   absl::StatusOr<int> Descriptor();
 
   // OK, or why some publisher's messages do not come: their type differs.
-  absl::Status status() const { return node_->RefusalOf(*subscription_); }
+  absl::Status status() const {
+    return node_->refusals().Of(subscription_->options().id);
+  }
 
   // Where messages come from and which they are; of the last one received.
   const MessageInfo& info() const { return *info_; }
@@ -110,7 +112,8 @@ class Subscriber final : public SubscriberBase {
   // The next message, valid until the next receive.
   //   DEADLINE_EXCEEDED    none came in time
   //   FAILED_PRECONDITION  none came, and a publisher was refused: its type
-  //                        differs. Or the bus was shut down.
+  //                        differs. Said once for each; status() says it as
+  //                        long as there is one. Or the bus was shut down.
   //   DATA_LOSS            a message came that is not of its type; counted as
   //                        dropped[undecodable]
   absl::StatusOr<const Message*> Receive(absl::Duration timeout) {

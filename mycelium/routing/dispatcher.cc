@@ -341,7 +341,7 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
       lane.CallWhenRoom(
           bytes, [tracker = spills.shared_from_this()] { tracker->Resume(); });
       return false;
-    case Lane::ClaimResult::kTooLarge:
+    case Lane::ClaimResult::kTooLarge:  // Cannot be: see LaneFor().
     case Lane::ClaimResult::kClosed:
       subscription.FlowFrom(origin)->CountDropped(DropReason::kSubscriberGone,
                                                   1);

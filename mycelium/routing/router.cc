@@ -36,8 +36,10 @@ void Router::AddPublisher(std::shared_ptr<FanOut> publisher,
     MutexLock lock(mutex_);
     auto entry = std::make_unique<Publisher>();
     entry->fan_out = std::move(publisher);
-    entry->type = &type;
+    entry->type = type;
     entry->when_unmatched = std::move(when_unmatched);
+    entry->closed = closed_;
+    if (closed_) entry->fan_out->Close();
     Publisher& added = *entry;
     publishers_[added.fan_out->origin().topic].push_back(std::move(entry));
     RematchPublisher(added, &deferred);
@@ -59,6 +61,11 @@ void Router::RemovePublisher(FanOut& fan_out) {
         flow.until_sequence = flow.lane->NextSequence();
         if (flow.link != nullptr) TellOfEnd(*publisher, flow);
       }
+      for (auto& [serial, remote] : remotes_) {
+        if (remote.refused_by.erase(fan_out.options().publisher_id) > 0) {
+          SendRefused(*publisher, remote, /*over=*/true);
+        }
+      }
     }
     Rematch(topic, &deferred);
   }
@@ -67,6 +74,7 @@ void Router::RemovePublisher(FanOut& fan_out) {
 
 void Router::ClosePublishers() {
   MutexLock lock(mutex_);
+  closed_ = true;
   for (auto& [topic, publishers] : publishers_) {
     for (auto& publisher : publishers) {
       publisher->closed = true;
@@ -122,6 +130,7 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
       known->said = true;  // Again, on another connection.
       return;
     }
+    bool is_adopted = false;
     for (auto& [serial, remote] : remotes_) {
       if (remote.link != &link || !remote.is_orphan ||
           remote.subscribe.service() != subscribe.service() ||
@@ -131,23 +140,28 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
       }
       if (Adopt(remote, subscribe)) {
         ReleaseSharedLane(link);
-        changed_.Notify(environment_.waiter);
-        return;
+        Rematch(subscribe.topic(), &deferred);
+        is_adopted = true;
+        break;
       }
       EndRemote(serial, DropReason::kSubscriberGone, &deferred);
       break;
     }
-    Remote remote;
-    remote.link = &link;
-    remote.serial = next_remote_++;
-    remote.subscribe = subscribe;
-    remote.digest = DigestFrom(subscribe.type_digest());
-    remote.drops = std::make_shared<FlowTable>(callbacks_.on_drop);
-    remotes_[remote.serial] = std::move(remote);
-    ReleaseSharedLane(link);
-    Rematch(subscribe.topic(), &deferred);
+    if (!is_adopted) AddNewRemote(link, subscribe, &deferred);
   }
   RunDeferred(&deferred);
+}
+
+void Router::AddNewRemote(Link& link, const v1::Subscribe& subscribe,
+                          Deferred* deferred) {
+  Remote& remote = remotes_[next_remote_];
+  remote.serial = next_remote_++;
+  remote.link = &link;
+  remote.subscribe = subscribe;
+  remote.digest = DigestFrom(subscribe.type_digest());
+  remote.drops = std::make_shared<FlowTable>(callbacks_.on_drop);
+  ReleaseSharedLane(link);
+  Rematch(subscribe.topic(), deferred);
 }
 
 bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
@@ -318,7 +332,8 @@ void Router::Disconnect(const Lane& lane) {
         SettleLocal(*local);
         deferred.push_back([this, local = local] {
           callbacks_.on_local_refusal(
-              *local, DisconnectedError(local->options().topic, "this node"));
+              *local, /*publisher=*/0,
+              DisconnectedError(local->options().topic, "this node"));
         });
       }
     }
@@ -344,12 +359,17 @@ void Router::RemoveLink(Link& link, DropReason reason) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
+    std::set<std::string> topics;  // Refusals end, too.
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
-      entry = entry->second.link == &link ? remotes_.erase(entry)
-                                          : std::next(entry);
+      if (entry->second.link != &link) {
+        ++entry;
+        continue;
+      }
+      topics.insert(entry->second.subscribe.topic());
+      entry = remotes_.erase(entry);
     }
     for (auto& [topic, publishers] : publishers_) {
-      bool concerned = false;
+      bool concerned = topics.count(topic) > 0;
       for (auto& publisher : publishers) {
         for (const Flow& flow : publisher->flows) {
           concerned |= flow.link == &link;
@@ -449,14 +469,15 @@ void Router::MatchLocal(Publisher& publisher,
   const Origin& origin = publisher.fan_out->origin();
   if (subscription->type().digest != origin.digest) {
     const absl::Status ours = SchemaMismatchError(
-        origin.topic, *publisher.type, subscription->type().digest,
+        origin.topic, publisher.type, subscription->type().digest,
         subscription->type().canonical_text, "");
     const absl::Status theirs =
         SchemaMismatchError(origin.topic, subscription->type(), origin.digest,
-                            publisher.type->canonical_text, "");
+                            publisher.type.canonical_text, "");
     publisher.refusals.push_back(ours);
-    deferred->push_back([this, subscription, theirs] {
-      callbacks_.on_local_refusal(*subscription, theirs);
+    const uint32_t id = publisher.fan_out->options().publisher_id;
+    deferred->push_back([this, subscription, id, theirs] {
+      callbacks_.on_local_refusal(*subscription, id, theirs);
     });
     return;
   }
@@ -654,45 +675,52 @@ void Router::EndOfSubscriptions(Link& link) {
 }
 
 void Router::Repeat(Link& link) {
-  Deferred deferred;
-  {
-    MutexLock lock(mutex_);
-    for (auto& [serial, remote] : remotes_) {
-      if (remote.link != &link || remote.is_orphan) continue;
-      remote.said = false;
-      remote.refused_by.clear();  // The peer may not have heard of it.
-    }
-    for (const auto& [topic, publishers] : publishers_) {
-      for (const auto& publisher : publishers) {
-        for (Flow& flow : publisher->flows) {
-          if (flow.link == &link && flow.told) TellOfFlow(*publisher, flow);
+  MutexLock lock(mutex_);
+  for (auto& [serial, remote] : remotes_) {
+    if (remote.link == &link && !remote.is_orphan) remote.said = false;
+  }
+  for (const auto& [topic, publishers] : publishers_) {
+    for (const auto& publisher : publishers) {
+      for (Flow& flow : publisher->flows) {
+        if (flow.link == &link && flow.told) TellOfFlow(*publisher, flow);
+      }
+      const uint32_t id = publisher->fan_out->options().publisher_id;
+      for (const auto& [serial, remote] : remotes_) {
+        if (remote.link == &link && !remote.is_orphan &&
+            remote.refused_by.count(id) > 0) {
+          SendRefused(*publisher, remote, /*over=*/false);
         }
       }
-      Rematch(topic, &deferred);
     }
   }
-  RunDeferred(&deferred);
 }
 
 void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
-  const uint32_t key = publisher.fan_out->options().publisher_id;
   publisher.refusals.push_back(SchemaMismatchError(
-      remote.subscribe.topic(), *publisher.type, remote.digest,
+      remote.subscribe.topic(), publisher.type, remote.digest,
       remote.canonical_text, remote.link->peer()));
   publisher.awaits_explanation |= !remote.explained;
-  if (!remote.refused_by.insert(key).second) {
-    return;  // Told before.
-  }
-  v1::Control control;
-  v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
-  refused.set_subscription(remote.subscribe.subscription());
-  refused.set_type_digest(std::string(publisher.type->digest.bytes()));
-  refused.set_canonical_text(
-      SendableCanonicalText(publisher.type->canonical_text));
-  remote.link->SendControl(control);
+  const uint32_t id = publisher.fan_out->options().publisher_id;
+  if (!remote.refused_by.insert(id).second) return;  // Told before.
+  SendRefused(publisher, remote, /*over=*/false);
   deferred->push_back([this, status = publisher.refusals.back()] {
     callbacks_.on_refusal(status);
   });
+}
+
+void Router::SendRefused(const Publisher& publisher, const Remote& remote,
+                         bool over) const {
+  v1::Control control;
+  v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
+  refused.set_subscription(remote.subscribe.subscription());
+  refused.set_publisher(publisher.fan_out->options().publisher_id);
+  refused.set_over(over);
+  if (!over) {
+    refused.set_type_digest(std::string(publisher.type.digest.bytes()));
+    refused.set_canonical_text(
+        SendableCanonicalText(publisher.type.canonical_text));
+  }
+  remote.link->SendControl(control);
 }
 
 void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
@@ -702,6 +730,9 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     Remote* const refused = FindRemote(link, text.subscription());
     if (refused == nullptr) return;
     Remote& remote = *refused;
+    if (remote.explained && remote.canonical_text == text.canonical_text()) {
+      return;  // Said again on another connection.
+    }
     remote.canonical_text = text.canonical_text();
     remote.explained = true;
     // The errors are made again, now with the difference.

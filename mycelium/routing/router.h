@@ -46,8 +46,10 @@ class Router final {
     std::function<RouteSettings(const Origin& origin, const std::string& node,
                                 const std::string& service)>
         settings;
-    // A subscription of this process does not match a publisher's type.
-    std::function<void(Subscription&, const absl::Status&)> on_local_refusal;
+    // A subscription of this process does not match that publisher's type, or
+    // gets nothing from this node at all: 0.
+    std::function<void(Subscription&, uint32_t publisher, const absl::Status&)>
+        on_local_refusal;
     // A publisher of this node refused a subscription of the peer.
     std::function<void(const absl::Status&)> on_refusal;
     // How many processes may die of a message before it is dropped.
@@ -102,7 +104,7 @@ class Router final {
   // counts as dropped for that reason.
   void RemoveLink(Link& link, DropReason reason);
 
-  // Closes every publisher: the node has shut down.
+  // Closes every publisher, also those that come: the node has shut down.
   void ClosePublishers();
 
   // How many subscriptions the publisher reaches now.
@@ -133,7 +135,7 @@ class Router final {
     std::shared_ptr<FlowTable> drops;
     std::string canonical_text;  // Once the peer has explained a refusal.
     bool explained = false;
-    std::set<uint32_t> refused_by;  // Publishers, by id; on this connection.
+    std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
     bool said = true;               // On the connection that is up.
     bool disconnected = false;
     bool lacks_lane = false;  // There was none to be had, and we said so.
@@ -164,7 +166,7 @@ class Router final {
 
   struct Publisher {
     std::shared_ptr<FanOut> fan_out;
-    const MessageType* type;
+    MessageType type;
     absl::Status when_unmatched;
     bool closed = false;
     std::vector<Flow> flows;
@@ -190,6 +192,8 @@ class Router final {
   void AwaitLane(Publisher& publisher, Remote& remote,
                  const absl::Status& status, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SendRefused(const Publisher& publisher, const Remote& remote,
+                   bool over) const;
   absl::StatusOr<std::shared_ptr<Lane>> LaneOf(Remote& remote,
                                                const RouteSettings& settings)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -207,6 +211,8 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Remote* FindRemote(const Link& link, uint32_t subscription)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddNewRemote(Link& link, const v1::Subscribe& subscribe,
+                    Deferred* deferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The remote is over: its flows count what is left for that reason.
   void EndRemote(uint64_t serial, DropReason reason, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -242,6 +248,7 @@ class Router final {
   // Ids of local subscriptions that fell behind.
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
   bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // By ClosePublishers().
   // Of flows that are over, added up.
   std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;

@@ -1,11 +1,17 @@
 #include "mycelium/routing/subscription.h"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace mycelium {
+
+// What a frame of a link grows by where it waits for a busy handler: the word
+// of the SpillTracker, and its length rounded up.
+constexpr size_t kSpillExtraBytes =
+    AlignedFrameBytes(SpillTracker::kWordBytes) + kFrameAlignment;
 
 // Counts what the subscription's lossy lanes drop. The lanes are the
 // subscription's, so it outlives this.
@@ -50,6 +56,12 @@ absl::StatusOr<Lane*> Subscription::LaneFor(const LaneRule& asked) {
   lane_options.name = name;
   lane_options.capacity_bytes = options_.lane_bytes;
   lane_options.frame_bytes_max = options_.frame_bytes_max;
+  if (options_.mode == DeliveryMode::kInline && !rule.own) {
+    // Takes every frame that a link may bring, whatever the size of its lanes.
+    lane_options.frame_bytes_max += kSpillExtraBytes;
+    lane_options.capacity_bytes =
+        std::max(lane_options.capacity_bytes, 2 * lane_options.frame_bytes_max);
+  }
   lane_options.lossy = rule.stage();
   if (rule.lossy) lane_options.drop_sink = std::make_shared<Drops>(*this);
   absl::StatusOr<std::shared_ptr<LocalLane>> made =

@@ -116,7 +116,12 @@ absl::Status Handshake::ReadControl(absl::Span<const std::byte> body) {
 
 void Handshake::OnWritable() { SendMore(); }
 
-void Handshake::OnClosed(const absl::Status& status) { FinishWith(status); }
+void Handshake::OnClosed(const absl::Status& status) {
+  // It may come between the peer's Hello and Finish(): whoever gets the channel
+  // after us would not be told again.
+  if (outcome_.has_value() && outcome_->ok()) outcome_ = status;
+  FinishWith(status);
+}
 
 void Handshake::FinishWith(absl::Status status) {
   if (outcome_.has_value()) return;

@@ -247,6 +247,15 @@ TEST_F(HandshakeTest, EndOfTheConnectionIsTheOutcome) {
   EXPECT_EQ(Code(), StatusCode::kUnavailable);
 }
 
+TEST_F(HandshakeTest, EndRightBehindTheHelloIsTheOutcome) {
+  // Whoever takes the channel over would not hear of it any more.
+  Dial();
+  wire_.Deliver(HelloBytes("them"));
+  wire_.handler->OnClosed(absl::UnavailableError("gone"));
+  EXPECT_EQ(Code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(wire_.closed);
+}
+
 TEST_F(HandshakeTest, DestroyedHandshakeEndsItsConnectionAndSaysNothing) {
   Accept();
   wire_.Deliver(HelloBytes("them"));

@@ -4,28 +4,31 @@
 //   conformance_peer --role=publish|subscribe --topology=FILE --service=NAME
 //                    --page=FILE [--run=N] [--to=SERVICE] [--poll=caller]
 //                    [--delivery=queued] [--names=A,B] [--overflow=WORD]
-//                    [--depth=N] [--window=N] [--die_at=ID]
+//                    [--depth=N] [--window=N] [--die_at=ID] [--slow_us=N]
+//                    [--threads=N]
 //
 // A subscriber has one subscription for each name; --die_at: it kills itself in
-// the handler of that message.
+// the handler of that message; --slow_us: each takes at least so long. --threads:
+// `stream` publishes on so many, as runs 1, 2, …, each with a publisher.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
 // publish: `wait N`, `publish N`, `stream`, `stop`, `flush`.
-// subscribe: `subscribe NAME`.
+// subscribe: `subscribe NAME`. Both: `cut` breaks the connections.
 // Unasked for: `ready` or `failed CODE`, and `event WORD PEER`.
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -117,9 +120,13 @@ class Peer final {
   }
 
   absl::Status StartPublishing() {
-    auto publisher = bus_->PublisherTo<Note>(flags_["to"]);
-    if (!publisher.ok()) return publisher.status();
-    publisher_.emplace(*std::move(publisher));
+    const size_t threads =
+        static_cast<size_t>(std::max<int64_t>(1, NumberOf("threads")));
+    for (size_t i = 0; i < threads; ++i) {
+      auto publisher = bus_->PublisherTo<Note>(flags_["to"]);
+      if (!publisher.ok()) return publisher.status();
+      publishers_.push_back(*std::move(publisher));
+    }
     return absl::OkStatus();
   }
 
@@ -148,6 +155,7 @@ class Peer final {
         [this, die_at = static_cast<uint64_t>(NumberOf("die_at"))](
             const Note& note, const MessageInfo& info) {
           if (note.id() == die_at) (void)kill(getpid(), SIGKILL);
+          BeSlow(NumberOf("slow_us"));
           uint64_t run = 0;
           (void)absl::SimpleAtoi(note.text(), &run);
           ReceivedIds& ids = counts_.received[run % PeerCounts::kRunsMax];
@@ -160,6 +168,14 @@ class Peer final {
     if (!subscription.ok()) return subscription.status();
     subscriptions_.push_back(*std::move(subscription));
     return absl::OkStatus();
+  }
+
+  static void BeSlow(int64_t us) {
+    if (us == 0) return;
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::microseconds(us);
+    while (std::chrono::steady_clock::now() < end) {
+    }
   }
 
   int64_t NumberOf(const std::string& flag) {
@@ -196,21 +212,30 @@ class Peer final {
     uint64_t number = 0;
     (void)absl::SimpleAtoi(words.second, &number);
     if (word == "await") {
-      goal_.Set(number, publisher_.has_value() ? counts_.accepted
-                                               : counts_.received[run_].count);
+      goal_.Set(number, publishers_.empty() ? counts_.received[run_].count
+                                            : counts_.accepted);
     } else if (word == "wait") {
-      Answer("waited", publisher_->WaitForSubscribers(number, kLong));
+      for (size_t i = 1; i < publishers_.size(); ++i) {
+        (void)publishers_[i].WaitForSubscribers(number, kLong);
+      }
+      Answer("waited", publishers_[0].WaitForSubscribers(number, kLong));
     } else if (word == "publish") {
       PublishMany(number);
     } else if (word == "stream") {
-      stream_ = std::thread([this] { Stream(); });
+      for (size_t i = 0; i < publishers_.size(); ++i) {
+        streams_.emplace_back(
+            [this, i] { Stream(publishers_[i], run_ + i); });
+      }
     } else if (word == "stop") {
       StopStream();
       Say(absl::StrCat("stopped ", counts_.accepted.load()));
     } else if (word == "flush") {
       Answer("flushed", bus_->Flush(kLong));
     } else if (word == "ledger") {
-      SayLedger();
+      SayLedger(words.second);
+    } else if (word == "cut") {
+      CutConnections();
+      Say("cut");
     } else if (word == "subscribe") {
       Answer("subscribed", Subscribe(words.second));
     } else if (word == "links") {
@@ -227,11 +252,13 @@ class Peer final {
     Say(absl::StrCat(word, " ", absl::StatusCodeToString(status.code())));
   }
 
-  absl::Status PublishNext() {
+  absl::Status PublishNext(Publisher<Note>& publisher, uint64_t run) {
+    std::atomic<uint64_t>& accepted = counts_.accepted_by[run];
     Note note;
-    note.set_id(counts_.accepted + 1);
-    note.set_text(absl::StrCat(run_));
-    if (absl::Status sent = publisher_->Publish(note); !sent.ok()) return sent;
+    note.set_id(accepted + 1);
+    note.set_text(absl::StrCat(run));
+    if (absl::Status sent = publisher.Publish(note); !sent.ok()) return sent;
+    ++accepted;
     ++counts_.accepted;
     goal_.Look(counts_.accepted);
     return absl::OkStatus();
@@ -244,7 +271,7 @@ class Peer final {
     auto began = std::chrono::steady_clock::now();
     for (uint64_t i = 0; i < messages && sent.ok(); ++i) {
       began = std::chrono::steady_clock::now();
-      sent = PublishNext();
+      sent = PublishNext(publishers_[0], run_);
     }
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
         std::chrono::steady_clock::now() - began);
@@ -253,21 +280,39 @@ class Peer final {
   }
 
   // Publishes, waiting for a subscriber whenever there is none, until `stop`.
-  void Stream() {
+  void Stream(Publisher<Note>& publisher, uint64_t run) {
     while (!stop_) {
-      if (PublishNext().ok()) continue;
-      (void)publisher_->WaitForSubscribers(1, absl::Milliseconds(20));
+      if (PublishNext(publisher, run).ok()) continue;
+      (void)publisher.WaitForSubscribers(1, absl::Milliseconds(20));
     }
   }
   void StopStream() {
     stop_ = true;
-    if (stream_.joinable()) stream_.join();
+    for (std::thread& stream : streams_) stream.join();
+    streams_.clear();
     stop_ = false;
   }
 
-  void SayLedger() {
+  // Breaks every connection from below, as a faulty network would.
+  static void CutConnections() {
+    for (int fd = 3; fd < 256; ++fd) {
+      sockaddr_storage peer;
+      socklen_t bytes = sizeof peer;
+      // Only connected sockets have a peer.
+      if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &bytes) == 0) {
+        (void)shutdown(fd, SHUT_RDWR);
+      }
+    }
+  }
+
+  // Of all flows, or those to one service.
+  void SayLedger(const std::string& service) {
     Ledger sum;
-    for (const FlowReport& flow : bus_->FlowReports()) sum += flow.ledger;
+    for (const FlowReport& flow : bus_->FlowReports()) {
+      if (service.empty() || flow.subscriber_service == service) {
+        sum += flow.ledger;
+      }
+    }
     Say(absl::StrCat("ledger ", sum.accepted, " ", sum.delivered, " ",
                      sum.in_flight, " ", sum.dropped_total(), " ",
                      sum.dropped_for(DropReason::kSubscriberGone), " ",
@@ -289,9 +334,9 @@ class Peer final {
   std::atomic<bool> stop_{false};
   bool done_ = false;
   std::unique_ptr<MessageBus> bus_;
-  std::optional<Publisher<Note>> publisher_;
+  std::vector<Publisher<Note>> publishers_;
   std::vector<SubscriptionHandle> subscriptions_;
-  std::thread stream_;
+  std::vector<std::thread> streams_;
 };
 
 int Main(int argc, char** argv) {

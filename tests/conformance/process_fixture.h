@@ -23,8 +23,9 @@ struct Counted {
   uint64_t gone = 0, poison = 0, overflow = 0;
 };
 
-inline Counted LedgerOf(PeerProcess& peer) {
-  const std::string answer = peer.Ask("ledger", "ledger");
+// `service`: of the flows to it only, if it is not empty.
+inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
+  const std::string answer = peer.Ask("ledger " + service, "ledger");
   const std::vector<std::string> words = absl::StrSplit(answer, ' ');
   Counted counted;
   uint64_t* const fields[] = {&counted.accepted,  &counted.delivered,

@@ -2,6 +2,9 @@
 
 #include <string>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "tests/conformance/conformance_fixture.h"
 
@@ -48,7 +51,97 @@ TEST_P(SchemaTest, MismatchIsTypedOnBothSidesAndOtherTopicsGoOn) {
   EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(2));
 }
 
+TEST_P(SchemaTest, RefusalIsReceivedOnceAndEndsWithItsPublisher) {
+  Open();
+  auto pull = beta_->Subscriber<Note>();
+  const std::string topic = "mycelium.test.Note";
+  PublisherOptions to_notes;
+  to_notes.topic = topic;
+  {
+    auto wrong = alpha_->Publisher<Reply>(to_notes);
+    ASSERT_THAT(wrong->WaitForSubscribers(1, kLong),
+                HasCode(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(pull->Receive(kLong).status(),
+                HasCode(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(pull->Receive(absl::Milliseconds(1)).status(),
+                HasCode(absl::StatusCode::kDeadlineExceeded));
+    EXPECT_THAT(pull->status(), HasCode(absl::StatusCode::kFailedPrecondition));
+  }
+  auto right = alpha_->Publisher<Note>(to_notes);
+  ASSERT_THAT(right->WaitForSubscribers(1, kLong), IsOk());
+  ASSERT_THAT(right->Publish(MakeNote(1)), IsOk());
+  EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(1));
+  EXPECT_THAT(pull->status(), IsOk());
+  auto wrong_again = alpha_->Publisher<Reply>(to_notes);
+  EXPECT_THAT(pull->Receive(kLong).status(),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_P(SchemaTest, RefusalEndsWithTheSubscriptionThatWasRefused) {
+  Open();
+  auto notes = alpha_->Publisher<Note>();
+  SubscriberOptions to_notes;
+  to_notes.topic = "mycelium.test.Note";
+  {
+    auto wrong = beta_->Subscriber<Reply>(to_notes);
+    ASSERT_THAT(notes->WaitForSubscribers(1, kLong),
+                HasCode(absl::StatusCode::kFailedPrecondition));
+  }
+  auto pull = beta_->Subscriber<Note>();
+  // Until the publisher's node has heard of both.
+  absl::Status found;
+  const absl::Time end = absl::Now() + kLong;
+  do {
+    found = notes->WaitForSubscribers(1, kLong);
+  } while (!found.ok() && absl::Now() < end);
+  ASSERT_THAT(found, IsOk());
+  ASSERT_THAT(notes->Publish(MakeNote(1)), IsOk());
+  EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(1));
+  EXPECT_TRUE(notes->refusals().empty());
+}
+
 MYCELIUM_ALL_TRANSPORTS(SchemaTest);
+
+// A publisher whose only subscription was refused, and the peer that had it.
+TEST(SchemaAcrossProcessesTest, RefusalsEndWhenTheirPeerLeaves) {
+  ShortTempDir dir;
+  const std::string path = dir.file("bus.sock");
+  absl::Notification gone;
+  BusOptions options;
+  options.node = "stays";
+  options.log = [](LogLevel, absl::string_view) {};
+  options.on_connection = [&](const ConnectionEvent& event) {
+    if (event.state == ConnectionEvent::State::kGone) gone.Notify();
+  };
+  auto stays = *MessageBus::Create(options);
+  options.node = "leaves";
+  options.on_connection = nullptr;
+  auto leaves = *MessageBus::Create(options);
+  auto endpoint = BindUnixEndpoint(path, *stays);
+  SubscriberOptions shared;
+  shared.topic = "shared";
+  PublisherOptions to_shared;
+  to_shared.topic = "shared";
+  auto publisher = stays->Publisher<Note>(to_shared);
+  auto subscriber = stays->Subscriber<Note>(Delivered({}));
+  ASSERT_THAT(DialUnixEndpoint(path, *leaves), IsOk());
+  auto refused = leaves->Subscriber<Reply>(shared);
+  PublisherOptions to_notes;
+  to_notes.topic = "mycelium.test.Note";
+  auto refusing = leaves->Publisher<Reply>(to_notes);
+  ASSERT_THAT(publisher->WaitForSubscribers(1, kLong),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+  ASSERT_THAT(subscriber->Receive(kLong).status(),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+  ASSERT_THAT(leaves->Shutdown(kLong), IsOk());
+  gone.WaitForNotification();
+  EXPECT_TRUE(publisher->refusals().empty());
+  EXPECT_THAT(publisher->Publish(MakeNote(1)), IsOk()) << "nobody is there";
+  EXPECT_THAT(subscriber->status(), IsOk());
+  for (const FlowReport& flow : stays->FlowReports()) {
+    EXPECT_TRUE(flow.ledger.Balances());
+  }
+}
 
 }  // namespace
 }  // namespace mycelium::test

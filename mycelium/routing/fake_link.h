@@ -1,0 +1,80 @@
+#ifndef MYCELIUM_ROUTING_FAKE_LINK_H_
+#define MYCELIUM_ROUTING_FAKE_LINK_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mycelium/base/environment.h"
+#include "mycelium/transport/link.h"
+
+namespace mycelium {
+
+// A link that goes nowhere: it makes lanes and remembers what it was told.
+//
+// Thread safety: none.
+class FakeLink final : public Link {
+ public:
+  struct Handled {
+    uint32_t lane;
+    uint64_t position;
+  };
+
+  explicit FakeLink(std::string peer) : peer_(std::move(peer)) {}
+
+  const std::string& peer() const override { return peer_; }
+  absl::string_view transport() const override { return "fake"; }
+  absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
+      uint32_t subscription, Lane::Options options) override {
+    options.id = subscription == 0 ? 0 : next_lane_++;
+    options.name = "fake lane";
+    options.frame_bytes_max = 16 << 10;
+    absl::StatusOr<std::unique_ptr<Lane>> lane =
+        Lane::Create(Environment::Real(), std::move(options), nullptr);
+    if (!lane.ok()) return lane.status();
+    lanes.push_back(*std::move(lane));
+    return lanes.back();
+  }
+  void CloseLane(const Lane& lane, uint32_t) override {
+    closed.push_back(lane.id());
+  }
+  void AdoptLane(const Lane& lane, uint32_t) override {
+    adopted.push_back(lane.id());
+  }
+  void DropLane(const Lane& lane) override { dropped.push_back(lane.id()); }
+  void SendControl(const v1::Control& control) override {
+    sent.push_back(control);
+  }
+  uint64_t TakenOver(const Lane&) const override { return taken_over; }
+  void NoteHandled(uint32_t lane, uint64_t position) override {
+    handled.push_back({lane, position});
+  }
+  void Flush() override {}
+  void Resume() override { ++resumes; }
+
+  // Messages of that kind that were sent.
+  std::vector<v1::Control> Sent(v1::Control::BodyCase body) const {
+    std::vector<v1::Control> found;
+    for (const v1::Control& control : sent) {
+      if (control.body_case() == body) found.push_back(control);
+    }
+    return found;
+  }
+
+  std::vector<std::shared_ptr<Lane>> lanes;
+  std::vector<uint32_t> closed, adopted, dropped;
+  std::vector<v1::Control> sent;
+  std::vector<Handled> handled;
+  uint64_t taken_over = 0;
+  int resumes = 0;
+
+ private:
+  const std::string peer_;
+  uint32_t next_lane_ = 1;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_FAKE_LINK_H_

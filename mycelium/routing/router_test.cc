@@ -1,0 +1,144 @@
+#include "mycelium/routing/router.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/routing/fake_link.h"
+
+namespace mycelium {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr char kTopic[] = "readings";
+
+class NeverWaits final : public RoomWaiter {
+ public:
+  Outcome WaitFor(EventCount&, absl::FunctionRef<bool()>, TimeNs) override {
+    return Outcome::kDeadline;
+  }
+};
+
+class RouterTest : public testing::Test {
+ protected:
+  RouterTest() {
+    Router::Callbacks callbacks;
+    callbacks.settings = [](const Origin&, const std::string&,
+                            const std::string&) { return RouteSettings(); };
+    callbacks.on_local_refusal = [this](Subscription&, uint32_t publisher,
+                                        const absl::Status& status) {
+      local_refusals_.push_back({publisher, status});
+    };
+    callbacks.on_refusal = [this](const absl::Status& status) {
+      refusals_.push_back(status);
+    };
+    router_.emplace(Environment::Real(), std::move(callbacks));
+  }
+
+  static MessageType TypeNamed(const std::string& name) {
+    return RawMessageType(name, Digest::Of(name));
+  }
+
+  std::shared_ptr<FanOut> AddPublisher(const MessageType& type,
+                                       const std::string& target = "") {
+    origins_.push_back(std::make_unique<Origin>());
+    Origin& origin = *origins_.back();
+    origin.node = "here";
+    origin.topic = kTopic;
+    origin.type = type.name;
+    origin.digest = type.digest;
+    origin.target_service = target;
+    FanOut::Options options;
+    options.origin = &origin;
+    options.publisher_id = static_cast<uint32_t>(origins_.size());
+    auto publisher =
+        std::make_shared<FanOut>(Environment::Real(), never_waits_, options);
+    router_->AddPublisher(publisher, type, absl::OkStatus());
+    return publisher;
+  }
+
+  static v1::Subscribe Subscribe(uint32_t id, const MessageType& type,
+                                 const std::string& service = "reader") {
+    v1::Subscribe subscribe;
+    subscribe.set_subscription(id);
+    subscribe.set_service(service);
+    subscribe.set_topic(kTopic);
+    subscribe.set_type(type.name);
+    subscribe.set_type_digest(std::string(type.digest.bytes()));
+    subscribe.set_delivery(v1::Subscribe::QUEUED);
+    return subscribe;
+  }
+
+  absl::Status Publish(FanOut& publisher) {
+    const std::byte bytes[8] = {};
+    return publisher.Publish(Payload::Bytes(type_, bytes));
+  }
+
+  const MessageType type_ = TypeNamed("Reading");
+  const MessageType other_type_ = TypeNamed("OtherReading");
+  std::vector<std::unique_ptr<Origin>> origins_;
+  std::vector<std::pair<uint32_t, absl::Status>> local_refusals_;
+  std::vector<absl::Status> refusals_;
+  NeverWaits never_waits_;
+  FakeLink link_{"there"};
+  std::optional<Router> router_;
+};
+
+TEST_F(RouterTest, TypeOfAPublisherMayEndBeforeIt) {
+  auto type = std::make_unique<MessageType>(type_);
+  const auto publisher = AddPublisher(*type);
+  type->name = "gone";
+  type = nullptr;
+  router_->AddRemote(link_, Subscribe(1, other_type_));
+  ASSERT_THAT(refusals_, SizeIs(1));
+  EXPECT_THAT(std::string(refusals_[0].message()), HasSubstr("type Reading"));
+  EXPECT_EQ(link_.Sent(v1::Control::kSubscribeRefused)[0]
+                .subscribe_refused()
+                .type_digest(),
+            type_.digest.bytes());
+}
+
+TEST_F(RouterTest, RefusalOfAPeerEndsWithItsLink) {
+  const auto publisher = AddPublisher(type_);
+  router_->AddRemote(link_, Subscribe(1, other_type_));
+  EXPECT_THAT(router_->Refusals(*publisher), SizeIs(1));
+  EXPECT_EQ(Publish(*publisher).code(), absl::StatusCode::kFailedPrecondition);
+  router_->RemoveLink(link_, DropReason::kSubscriberGone);
+  EXPECT_THAT(router_->Refusals(*publisher), IsEmpty());
+  EXPECT_TRUE(Publish(*publisher).ok());
+}
+
+TEST_F(RouterTest, RefusalIsSaidOnceOnEachConnectionUntilItsPublisherEnds) {
+  const auto publisher = AddPublisher(type_);
+  router_->AddRemote(link_, Subscribe(1, other_type_));
+  router_->AddRemote(link_, Subscribe(2, type_));  // Matches again.
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), SizeIs(1));
+  router_->Repeat(link_);
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), SizeIs(2));
+  router_->RemovePublisher(*publisher);
+  const auto said = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(said, SizeIs(3));
+  EXPECT_FALSE(said[1].subscribe_refused().over());
+  EXPECT_TRUE(said[2].subscribe_refused().over());
+  EXPECT_EQ(said[2].subscribe_refused().publisher(), 1u);
+  router_->Repeat(link_);
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), SizeIs(3));
+}
+
+TEST_F(RouterTest, PublisherThatComesAfterTheEndIsClosed) {
+  router_->ClosePublishers();
+  const auto publisher = AddPublisher(type_);
+  router_->AddRemote(link_, Subscribe(1, type_));
+  EXPECT_EQ(Publish(*publisher).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(router_->Reports(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace mycelium
