@@ -178,7 +178,8 @@ absl::Status Dispatcher::OnLaneOpen(Link& link, const v1::LaneOpen& open) {
   const std::shared_ptr<Subscription> subscription = Find(open.subscription());
   if (subscription != nullptr &&
       subscription->options().mode == DeliveryMode::kInline) {
-    return absl::OkStatus();  // Lossy: a lane of its own all the same.
+    inbox.inline_lanes.insert(open.lane());
+    return absl::OkStatus();
   }
   absl::StatusOr<std::shared_ptr<StagingFeed>> feed = StagingFeed::Create(
       environment_, link, open.lane(), open.capacity_bytes());
@@ -200,6 +201,7 @@ void Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
     spills->second->End();
     inbox.spills.erase(spills);
   }
+  inbox.inline_lanes.erase(lane);
   for (auto& [id, publisher] : inbox.publishers) {
     auto& matches = publisher.matches;
     matches.erase(
@@ -222,8 +224,12 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     return FrameOutcome::kCorrupt;
   }
   Publisher& publisher = entry->second;
-  const auto feed = lane == 0 ? inbox.feeds.end() : inbox.feeds.find(lane);
+  if (lane == 0) {
+    return DeliverInline(link, inbox, publisher, lane, frame, end);
+  }
+  const auto feed = inbox.feeds.find(lane);
   if (feed == inbox.feeds.end()) {
+    if (inbox.inline_lanes.count(lane) == 0) return FrameOutcome::kCorrupt;
     return DeliverInline(link, inbox, publisher, lane, frame, end);
   }
   for (const Match& match : publisher.matches) {
@@ -269,6 +275,10 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
     if (match.lane != lane || sequence < match.from_sequence ||
         sequence >= match.until_sequence || has_it(match.id)) {
       continue;
+    }
+    if (match.subscription != nullptr &&
+        match.subscription->options().mode != DeliveryMode::kInline) {
+      return FrameOutcome::kCorrupt;  // It has no handler to be called here.
     }
     if (!DeliverTo(spills, match, *publisher.origin, frame)) {
       inbox.partial_lane = lane;

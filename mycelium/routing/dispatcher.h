@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,7 @@ class Dispatcher final {
     // Of lanes to queues; and of lanes whose handlers run on the loop.
     std::map<uint32_t, std::shared_ptr<StagingFeed>> feeds;
     std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
+    std::set<uint32_t> inline_lanes;  // Besides lane 0.
     // The frame that one subscription could not take now, and those that have
     // it: it will be offered again.
     uint32_t partial_lane = 0;

@@ -38,6 +38,7 @@ struct ReceivedIds {
 struct PeerCounts {
   static constexpr uint64_t kRunsMax = 8;
   std::atomic<uint64_t> accepted;     // Raised right after Publish() said OK.
+  std::atomic<uint64_t> accepted_by[kRunsMax];  // The same, by run.
   ReceivedIds received[kRunsMax];     // By the publisher's run.
   std::atomic<uint64_t> redelivered;  // Of all that were received.
   std::atomic<uint64_t> lost;         // As the messages said.
