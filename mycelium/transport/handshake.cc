@@ -112,7 +112,12 @@ absl::Status Handshake::ReadControl(absl::Span<const std::byte> body) {
 
 void Handshake::OnWritable() { SendMore(); }
 
-void Handshake::OnClosed(const absl::Status& status) { FinishWith(status); }
+void Handshake::OnClosed(const absl::Status& status) {
+  // Also behind a Hello that is not passed on yet: who got that connection
+  // would not be told again that it is over.
+  if (outcome_.has_value() && outcome_->ok()) outcome_ = status;
+  FinishWith(status);
+}
 
 void Handshake::FinishWith(absl::Status status) {
   if (outcome_.has_value()) return;

@@ -247,6 +247,18 @@ TEST_F(HandshakeTest, EndOfTheConnectionIsTheOutcome) {
   EXPECT_EQ(Code(), StatusCode::kUnavailable);
 }
 
+TEST_F(HandshakeTest, EndRightBehindTheHelloIsTheOutcome) {
+  for (const bool dials : {true, false}) {
+    wire_ = Wire();
+    outcomes_ = 0;
+    dials ? Dial() : Accept();
+    wire_.Deliver(HelloBytes("them"));
+    wire_.handler->OnClosed(absl::UnavailableError("gone"));
+    EXPECT_EQ(Code(), StatusCode::kUnavailable)
+        << "nobody would hear of the end";
+  }
+}
+
 TEST_F(HandshakeTest, DestroyedHandshakeEndsItsConnectionAndSaysNothing) {
   Accept();
   wire_.Deliver(HelloBytes("them"));
