@@ -248,12 +248,15 @@ TEST_F(HandshakeTest, EndOfTheConnectionIsTheOutcome) {
 }
 
 TEST_F(HandshakeTest, EndRightBehindTheHelloIsTheOutcome) {
-  // Whoever takes the channel over would not hear of it any more.
-  Dial();
-  wire_.Deliver(HelloBytes("them"));
-  wire_.handler->OnClosed(absl::UnavailableError("gone"));
-  EXPECT_EQ(Code(), StatusCode::kUnavailable);
-  EXPECT_TRUE(wire_.closed);
+  for (const bool dials : {true, false}) {
+    wire_ = Wire();
+    outcomes_ = 0;
+    dials ? Dial() : Accept();
+    wire_.Deliver(HelloBytes("them"));
+    wire_.handler->OnClosed(absl::UnavailableError("gone"));
+    EXPECT_EQ(Code(), StatusCode::kUnavailable)
+        << "nobody would hear of the end";
+  }
 }
 
 TEST_F(HandshakeTest, DestroyedHandshakeEndsItsConnectionAndSaysNothing) {

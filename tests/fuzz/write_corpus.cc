@@ -242,6 +242,11 @@ void WriteFrames(Corpus corpus) {
   std::memcpy(&pad[0], &pad_bytes, sizeof pad_bytes);
   std::memcpy(&pad[4], &pad_flag, sizeof pad_flag);
   corpus.Add("ring_with_pad", FrameInput(1, 0, to_the_end + pad));
+  std::string lap(kRingBytesMin, '\0');
+  const uint32_t lap_bytes = kRingBytesMin;
+  std::memcpy(&lap[0], &lap_bytes, sizeof lap_bytes);
+  std::memcpy(&lap[4], &pad_flag, sizeof pad_flag);
+  corpus.Add("ring_of_one_pad", FrameInput(1, 0, lap));
   // Claims of 1000 bytes, of which the reader releases some.
   std::string claims;
   for (uint64_t i = 0; i < 12; ++i) {
