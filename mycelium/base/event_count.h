@@ -45,11 +45,13 @@ class EventCount {
     uint32_t ticket_;
   };
 
-  // Wakes all that sleep. Costs one atomic operation if nobody does.
-  void Notify(Waiter& waiter) {
-    if (sleepers_.fetch_add(0, std::memory_order_acq_rel) == 0) return;
+  // Wakes all that sleep, and returns whether there is a Sleeper, asleep or
+  // not. Costs one atomic operation if there is none.
+  bool Notify(Waiter& waiter) {
+    if (sleepers_.fetch_add(0, std::memory_order_acq_rel) == 0) return false;
     epoch_.fetch_add(1, std::memory_order_release);
     waiter.WakeWord(epoch_);
+    return true;
   }
 
  private:

@@ -50,6 +50,8 @@ void Connector::Dial() {
 void Connector::OnHandshake(
     absl::StatusOr<Handshake::Established> established) {
   // We are inside its callback: it goes when that is over.
+  // Who has refused us is who the next Hello may offer to resume.
+  if (!handshake_->refused_by().empty()) peer_ = handshake_->refused_by();
   loop_.Post([done = std::shared_ptr<Handshake>(std::move(handshake_))] {});
   if (!established.ok()) {
     Fail(established.status());

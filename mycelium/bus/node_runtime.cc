@@ -108,6 +108,11 @@ absl::Status NodeRuntime::Init() {
   routing.on_refusal = [this](const absl::Status& status) {
     options_.log(LogLevel::kError, std::string(status.message()));
   };
+  watch_ = std::make_unique<FlowWatch>(
+      environment_, *loop_, [this] { return FlowReports(); }, options_.on_flow,
+      options_.log);
+  routing.on_drop = [this] { watch_->NoteDrop(); };
+  routing.redeliver_max = static_cast<uint64_t>(limits.redeliver_max);
   router_ = std::make_unique<Router>(environment_, std::move(routing));
   dispatcher_ = std::make_unique<Dispatcher>(environment_);
   UnixTransport::Options unix_options;
@@ -153,6 +158,9 @@ absl::Status NodeRuntime::Init() {
   };
   callbacks.on_gone = [this](const std::string& peer) {
     refusals_.RemovePeer(peer);
+  };
+  callbacks.on_publisher_gone = [this](const Dispatcher::Parted& parted) {
+    OnPublisherGone(parted);
   };
   callbacks.on_disconnected = [this](const std::string& peer,
                                      uint32_t subscription) {
@@ -371,6 +379,9 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   fan_out.publish_timeout = options.publish_timeout.value_or(
       SettingsFor(origin, "", target_service).publish_timeout);
   fan_out.disconnect = [this](const Lane& lane) { router_->Disconnect(lane); };
+  fan_out.on_stall = [this](const Lane& lane) {
+    watch_->NoteStall(lane.name());
+  };
   const absl::Status unmatched = Unmatched(origin);
   fan_out.origin = &dispatcher_->Intern(std::move(origin));
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
@@ -382,6 +393,17 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
     return open;
   }
   return publisher;
+}
+
+absl::Status NodeRuntime::CheckPayloadBytes(size_t bytes) const {
+  const Limits& limits =
+      topology_ != nullptr ? topology_->limits : options_.limits;
+  const size_t most =
+      static_cast<size_t>(limits.frame_bytes_max) - sizeof(FrameHeader);
+  if (bytes <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a payload of ", bytes, " bytes is larger than the ", most,
+      " that frame_bytes_max = ", limits.frame_bytes_max, " leaves"));
 }
 
 void NodeRuntime::RemovePublisher(FanOut& publisher) {
@@ -401,6 +423,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   made.mode = mode;
   made.overflow = options.overflow;
   made.depth = options.depth;
+  made.on_drop = [this] { watch_->NoteDrop(); };
   made.window = options.window;
   if (absl::Status checked = CheckTopic(made.topic); !checked.ok()) {
     return checked;
@@ -425,9 +448,13 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
       Subscription::Create(environment_, std::move(made), std::move(handler),
                            options_.log);
   if (!subscription.ok()) return subscription;
-  if (options.on_error != nullptr) {
+  {
     MutexLock lock(mutex_);
-    on_error_[(*subscription)->options().id] = options.on_error;
+    const uint32_t id = (*subscription)->options().id;
+    if (options.on_error != nullptr) on_error_[id] = options.on_error;
+    if (options.on_publisher_gone != nullptr) {
+      on_publisher_gone_[id] = options.on_publisher_gone;
+    }
   }
   refusals_.AddSubscription((*subscription)->options().id);
   dispatcher_->Add(*subscription);
@@ -453,6 +480,7 @@ void NodeRuntime::RemoveSubscription(
   FoldEndedSubscriptions();
   ended_subscriptions_.push_back(subscription);
   on_error_.erase(subscription->options().id);
+  on_publisher_gone_.erase(subscription->options().id);
   refusals_.RemoveSubscription(subscription->options().id);
 }
 
@@ -482,6 +510,18 @@ void NodeRuntime::SetRefusal(Subscription& subscription,
   options_.log(LogLevel::kError, std::string(status.message()));
   if (on_error != nullptr) on_error(status);
   subscription.queue().Notify();
+}
+
+void NodeRuntime::OnPublisherGone(const Dispatcher::Parted& parted) {
+  std::function<void(const PublisherGone&)> callback;
+  {
+    MutexLock lock(mutex_);
+    const auto known =
+        on_publisher_gone_.find(parted.subscription->options().id);
+    if (known == on_publisher_gone_.end()) return;
+    callback = known->second;
+  }
+  callback({parted.origin->node, parted.origin->service, parted.origin->topic});
 }
 
 void NodeRuntime::OnRefusedByPeer(const std::string& peer,

@@ -16,6 +16,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/random.h"
+#include "mycelium/bus/flow_watch.h"
 #include "mycelium/bus/options.h"
 #include "mycelium/bus/peer_table.h"
 #include "mycelium/bus/refusal_table.h"
@@ -81,6 +82,8 @@ class NodeRuntime final : public RoomWaiter {
       const std::string& service, const std::string& target_service,
       const MessageType& type, const PublisherOptions& options);
   void RemovePublisher(FanOut& publisher);
+  // INVALID_ARGUMENT if no frame has room for a payload of that size.
+  absl::Status CheckPayloadBytes(size_t bytes) const;
   absl::StatusOr<std::shared_ptr<Subscription>> AddSubscription(
       const std::string& service, const MessageType& type, DeliveryMode mode,
       const SubscriberOptions& options, MessageHandler handler);
@@ -148,6 +151,7 @@ class NodeRuntime final : public RoomWaiter {
                   std::vector<FlowReport>* reports) const;
   // Lets go of subscriptions that nothing counts for any more.
   void FoldEndedSubscriptions() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnPublisherGone(const Dispatcher::Parted& parted);
   void OnRefusedByPeer(const std::string& peer,
                        const v1::SubscribeRefused& refused);
 
@@ -160,6 +164,7 @@ class NodeRuntime final : public RoomWaiter {
   const int64_t spin_ns_;  // How long a thread spins before it sleeps.
 
   std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<FlowWatch> watch_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<Transport> unix_;
@@ -174,8 +179,11 @@ class NodeRuntime final : public RoomWaiter {
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::optional<Digest>> services_
       ABSL_GUARDED_BY(mutex_);
+  // Of subscriptions, by their ids.
   std::map<uint32_t, std::function<void(const absl::Status&)>> on_error_
       ABSL_GUARDED_BY(mutex_);
+  std::map<uint32_t, std::function<void(const PublisherGone&)>>
+      on_publisher_gone_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Subscription>> ended_subscriptions_
       ABSL_GUARDED_BY(mutex_);
   std::vector<FlowReport> ended_reports_ ABSL_GUARDED_BY(mutex_);

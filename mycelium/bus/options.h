@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/log.h"
+#include "mycelium/bus/flow_event.h"
 #include "mycelium/routing/subscription.h"
 #include "mycelium/schema/digest.h"
 #include "mycelium/topology/settings.h"
@@ -60,6 +61,11 @@ struct BusOptions {
   // Called on the thread that polls, one call at a time. Must not wait.
   std::function<void(const ConnectionEvent&)> on_connection;
 
+  // Called on the thread that polls when messages were dropped or a publisher
+  // waited for room in vain: soon after the first, then at most once a second
+  // with all that happened meanwhile. Must not wait.
+  std::function<void(const FlowEvent&)> on_flow;
+
   LogSink log = StderrLog();
 
   // The world; tests bring their own. Must outlive the bus.
@@ -71,6 +77,13 @@ struct PublisherOptions {
   bool publish_time = false;  // Stamp each message with the time.
   // The longest that one Publish() waits for room. None: as configured.
   std::optional<absl::Duration> publish_timeout;
+};
+
+// A publisher that a subscription hears no more of.
+struct PublisherGone {
+  std::string node;
+  std::string service;
+  std::string topic;
 };
 
 struct SubscriberOptions {
@@ -87,8 +100,13 @@ struct SubscriberOptions {
   // kWindowMax. None: as the topology says.
   std::optional<int64_t> depth;
   std::optional<int64_t> window;
-  // Called when a publisher's type differs, on the thread that found out.
+  // Called when a publisher's type differs, or this subscription was
+  // disconnected, on the thread that found out.
   std::function<void(const absl::Status&)> on_error;
+  // Called on the thread that polls when a publisher of another node that this
+  // subscription was matched with is gone, and will not come back as the same
+  // process: what it had not sent is lost.
+  std::function<void(const PublisherGone&)> on_publisher_gone;
 };
 
 }  // namespace mycelium

@@ -129,7 +129,9 @@ void PeerTable::Accept(absl::string_view transport,
   std::shared_ptr<Handshake> handshake = Handshake::Accept(
       environment_, loop_, std::move(channel),
       [this](const v1::Hello& theirs, v1::Hello* ours) {
-        return Judge(theirs, ours);
+        std::optional<v1::Reject> reject = Judge(theirs, ours);
+        if (reject.has_value()) reject->set_node(options_.node);
+        return reject;
       },
       DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
       [this, holder, word](absl::StatusOr<Handshake::Established> established) {
@@ -184,7 +186,9 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
   }
   // Before we say how far we are: nothing more may come on the old one.
   if (const auto known = peers_.find(theirs.node()); known != peers_.end()) {
-    known->second->link->Detach();
+    Peer& peer = *known->second;
+    if (peer.link->is_up()) peer.lost_at = environment_.clock.NowNs();
+    peer.link->Detach();
   }
   *ours = MakeHello(theirs.node());
   return std::nullopt;
@@ -278,21 +282,32 @@ void PeerTable::Attach(absl::string_view transport,
                        Handshake::Established established, bool dialled_by_us) {
   Peer& peer = PeerNamed(established.peer.node(), transport);
   loop_.Cancel(peer.retain_timer);
+  peer.retain_timer = 0;
+  if (peer.link->is_up()) peer.lost_at = environment_.clock.NowNs();
   {
     MutexLock lock(mutex_);
     peer.dialled_by_us = dialled_by_us;
     peer.leaving = false;
     peer.last_error.clear();
   }
-  peer.link->Attach(std::move(established.channel), established.peer);
+  peer.link->Attach(std::move(established.channel), established.peer,
+                    established.resume_offered);
 }
 
 void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   Peer& peer = PeerOf(link);
   if (!resumed) {
-    // Whatever was known was about a process that is gone.
-    router_.RemoveLink(link, DropReason::kSubscriberGone);
-    dispatcher_.RemoveLink(link);
+    // What was known was about a process that is gone. Its subscriptions may
+    // come back with the new one.
+    const TimeNs deadline = DeadlineAfter(peer.lost_at, options_.retain);
+    router_.Orphan(link, deadline);
+    ForgetInbound(link);
+    loop_.RunAt(deadline, [this, name = link.peer(), deadline] {
+      const auto known = peers_.find(name);
+      if (known != peers_.end() && !shutting_down_) {
+        router_.DropOrphans(*known->second->link, deadline);
+      }
+    });
   }
   callbacks_.on_up(link.peer(), resumed);
   const bool again = resumed && peer.seen;
@@ -323,6 +338,7 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
     return;
   }
   Peer& peer = PeerOf(link);
+  peer.lost_at = environment_.clock.NowNs();
   {
     MutexLock lock(mutex_);
     peer.last_error = std::string(status.message());
@@ -351,13 +367,19 @@ void PeerTable::Forget(Peer& peer, const absl::Status& status) {
     return;
   }
   router_.RemoveLink(link, DropReason::kSubscriberGone);
-  dispatcher_.RemoveLink(link);
+  ForgetInbound(link);
   link.Forget();
   callbacks_.on_gone(link.peer());
   peer.seen = false;
   Tell(link.peer(), link.transport(), ConnectionEvent::State::kGone, status);
   // Not now: the link may be up the stack.
   loop_.Post([this, name = link.peer()] { Erase(name); });
+}
+
+void PeerTable::ForgetInbound(Link& link) {
+  for (const Dispatcher::Parted& parted : dispatcher_.RemoveLink(link)) {
+    callbacks_.on_publisher_gone(parted);
+  }
 }
 
 void PeerTable::Erase(const std::string& name) {
@@ -510,7 +532,7 @@ void PeerTable::Shutdown() {
   for (auto& [name, peer] : peers_) {
     peer->link->Detach();
     router_.RemoveLink(*peer->link, DropReason::kShutdown);
-    dispatcher_.RemoveLink(*peer->link);
+    (void)dispatcher_.RemoveLink(*peer->link);
     peer->link->Abandon();
   }
 }

@@ -61,6 +61,8 @@ class PeerTable final : public LinkHandler {
     // A peer has disconnected a subscription of ours.
     std::function<void(const std::string& peer, uint32_t subscription)>
         on_disconnected;
+    // A publisher of a peer is gone for good.
+    std::function<void(const Dispatcher::Parted&)> on_publisher_gone;
   };
 
   PeerTable(Environment& environment, EventLoop& loop, Random& random,
@@ -114,6 +116,7 @@ class PeerTable final : public LinkHandler {
     bool seen = false;           // Was up in this life.
     bool leaving = false;        // Has said goodbye.
     uint64_t retain_timer = 0;
+    TimeNs lost_at = 0;  // When the last connection ended.
   };
 
   Peer& PeerNamed(const std::string& name, absl::string_view transport);
@@ -125,6 +128,7 @@ class PeerTable final : public LinkHandler {
   void Attach(absl::string_view transport, Handshake::Established established,
               bool dialled_by_us);
   void Forget(Peer& peer, const absl::Status& status);
+  void ForgetInbound(Link& link);
   void Erase(const std::string& name);
   void Tell(const std::string& peer, absl::string_view transport,
             ConnectionEvent::State state, const absl::Status& status);

@@ -1,14 +1,17 @@
 #ifndef MYCELIUM_BUS_PUBLISHER_H_
 #define MYCELIUM_BUS_PUBLISHER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "mycelium/bus/loan.h"
 #include "mycelium/bus/node_runtime.h"
 #include "mycelium/message/payload.h"
 #include "mycelium/message/protobuf_type.h"
@@ -49,6 +52,19 @@ class PublisherBase {
   std::vector<absl::Status> refusals() const {
     return node_->router().Refusals(*fan_out_);
   }
+
+  // For an event loop that publishes with a publish_timeout of zero: calls
+  // `callback` once, as soon as there may be room for the last message that was
+  // refused with RESOURCE_EXHAUSTED or UNAVAILABLE; at once if there is. It
+  // runs on the thread that made the room, and must not wait or call the bus.
+  void CallWhenRoom(std::function<void()> callback) {
+    fan_out_->CallWhenRoom(std::move(callback));
+  }
+
+  // The same as a descriptor for poll() or epoll: after a Publish() that was
+  // refused it becomes readable when there may be room, and stays so until
+  // another one is refused. It stays the publisher's.
+  absl::StatusOr<int> RoomDescriptor() { return fan_out_->RoomDescriptor(); }
 
   const std::string& topic() const { return fan_out_->origin().topic; }
 
@@ -116,8 +132,18 @@ class RawPublisher final : public PublisherBase {
     return fan_out_->Publish(Payload::Bytes(*type_, bytes));
   }
 
+  // Room for a message of that size.
+  // INVALID_ARGUMENT: no lane takes a message so large.
+  absl::StatusOr<mycelium::Loan> Loan(size_t bytes) {
+    if (absl::Status fits = node_->CheckPayloadBytes(bytes); !fits.ok()) {
+      return fits;
+    }
+    return mycelium::Loan(fan_out_, type_, loans_, bytes);
+  }
+
  private:
   std::shared_ptr<const MessageType> type_;
+  std::shared_ptr<LoanPool> loans_ = std::make_shared<LoanPool>();
 };
 
 }  // namespace mycelium

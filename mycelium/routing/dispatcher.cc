@@ -257,23 +257,31 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
   const std::shared_ptr<SpillTracker> kept = tracker;
   SpillTracker& spills = *kept;
   SpillTracker::Frame tracked(spills, lane, end);
-  size_t next = inbox.partial_end == end ? inbox.partial_count : 0;
+  const bool is_again = inbox.partial_end == end && inbox.partial_lane == lane;
+  const auto has_it = [&](uint32_t subscription) {
+    return is_again && std::count(inbox.partial.begin(), inbox.partial.end(),
+                                  subscription) > 0;
+  };
   bool over = false;
-  for (; next < publisher.matches.size(); ++next) {
+  for (size_t next = 0; next < publisher.matches.size(); ++next) {
     const Match& match = publisher.matches[next];
     over |= sequence + 1 >= match.until_sequence;
     if (match.lane != lane || sequence < match.from_sequence ||
-        sequence >= match.until_sequence) {
+        sequence >= match.until_sequence || has_it(match.id)) {
       continue;
     }
     if (!DeliverTo(spills, match, *publisher.origin, frame)) {
+      inbox.partial_lane = lane;
       inbox.partial_end = end;
-      inbox.partial_count = next;
+      inbox.partial.clear();
+      for (size_t i = 0; i < next; ++i) {
+        inbox.partial.push_back(publisher.matches[i].id);
+      }
       tracked.Postpone();
       return FrameOutcome::kNotNow;
     }
   }
-  inbox.partial_end = 0;
+  if (is_again) inbox.partial_end = 0;
   if (over) {
     auto& matches = publisher.matches;
     matches.erase(std::remove_if(matches.begin(), matches.end(),
@@ -330,7 +338,7 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
       break;
     case Lane::ClaimResult::kFull:
       // Not a moment too late: the callback comes at once if there is room.
-      subscription.CallWhenRoom(
+      lane.CallWhenRoom(
           bytes, [tracker = spills.shared_from_this()] { tracker->Resume(); });
       return false;
     case Lane::ClaimResult::kTooLarge:  // Cannot be: see LaneFor().
@@ -350,13 +358,27 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
   return true;
 }
 
-void Dispatcher::RemoveLink(Link& link) {
+std::vector<Dispatcher::Parted> Dispatcher::RemoveLink(Link& link) {
+  std::vector<Parted> parted;
   const auto inbox = inboxes_.find(&link);
-  if (inbox == inboxes_.end()) return;
+  if (inbox == inboxes_.end()) return parted;
   last_link_ = nullptr;
+  for (const auto& [id, publisher] : inbox->second.publishers) {
+    for (const Match& match : publisher.matches) {
+      if (match.subscription == nullptr || match.subscription->closed()) {
+        continue;
+      }
+      parted.push_back({match.subscription, publisher.origin});
+    }
+  }
+  std::sort(parted.begin(), parted.end(), [](const auto& a, const auto& b) {
+    return std::make_pair(a.subscription->options().id, a.origin->service) <
+           std::make_pair(b.subscription->options().id, b.origin->service);
+  });
   for (auto& [lane, feed] : inbox->second.feeds) feed->End();
   for (auto& [lane, spills] : inbox->second.spills) spills->End();
   inboxes_.erase(inbox);
+  return parted;
 }
 
 }  // namespace mycelium

@@ -58,8 +58,14 @@ class Dispatcher final {
   LinkHandler::FrameOutcome OnFrame(Link& link, uint32_t lane,
                                     const FrameView& frame, uint64_t end);
 
+  // A publisher of a peer that a subscription of ours was matched with.
+  struct Parted {
+    std::shared_ptr<Subscription> subscription;
+    const Origin* origin;
+  };
+
   // The process at the other end is gone. What queues have of it stays theirs.
-  void RemoveLink(Link& link);
+  std::vector<Parted> RemoveLink(Link& link);
 
  private:
   // Frames of a publisher, from one sequence of the lane to another, that are
@@ -88,10 +94,11 @@ class Dispatcher final {
     // Of lanes to queues; and of lanes whose handlers run on the loop.
     std::map<uint32_t, std::shared_ptr<StagingFeed>> feeds;
     std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
-    // How many matches have the frame that ends here, when the next one could
-    // not take it.
-    uint64_t partial_end = 0;
-    size_t partial_count = 0;
+    // The frame that one subscription could not take now, and those that have
+    // it: it will be offered again.
+    uint32_t partial_lane = 0;
+    uint64_t partial_end = 0;  // 0: there is none.
+    std::vector<uint32_t> partial;
   };
 
   LinkHandler::FrameOutcome DeliverInline(Link& link, Inbox& inbox,

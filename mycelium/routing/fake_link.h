@@ -40,6 +40,8 @@ class FakeLink final : public Link {
   void CloseLane(const Lane& lane, uint32_t) override {
     closed.push_back(lane.id());
   }
+  void AdoptLane(const Lane&, uint32_t) override {}
+  void DropLane(const Lane& lane) override { closed.push_back(lane.id()); }
   void SendControl(const v1::Control& control) override {
     sent.push_back(control);
   }

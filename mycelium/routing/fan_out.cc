@@ -225,15 +225,22 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
         lane.name(), ": frame of ", obstacle.frame_bytes,
         " bytes is larger than the ", lane.frame_bytes_max(), " allowed"));
   }
+  if (obstacle.overflow == Overflow::kDisconnect) {
+    options_.disconnect(lane);
+    return absl::OkStatus();
+  }
+  absl::Status status = WaitForRoom(obstacle, deadline);
+  if (!status.ok()) NoteNoRoom(obstacle);
+  return status;
+}
+
+absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
+  Lane& lane = *obstacle.lane;
   const auto full = [&](absl::string_view why) {
     return absl::ResourceExhaustedError(absl::StrCat(
         lane.name(), ": lane full, frame needs ", obstacle.frame_bytes, " of ",
         lane.capacity_bytes(), " bytes; ", why, "; message not sent"));
   };
-  if (obstacle.overflow == Overflow::kDisconnect) {
-    options_.disconnect(lane);
-    return absl::OkStatus();
-  }
   if (lane.reader_away()) {
     return absl::UnavailableError(absl::StrCat(
         lane.name(),
@@ -261,8 +268,48 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
       break;
   }
   lane.MarkStalled();
+  if (options_.on_stall != nullptr) options_.on_stall(lane);
   return full(
       absl::StrCat("waited ", absl::FormatDuration(options_.publish_timeout)));
+}
+
+void FanOut::NoteNoRoom(const Obstacle& obstacle) {
+  std::shared_ptr<Signal> signal;
+  {
+    MutexLock lock(room_mutex_);
+    full_lane_ = obstacle.lane;
+    full_bytes_ = obstacle.frame_bytes;
+    signal = room_signal_;
+  }
+  if (signal == nullptr || !signal->Arm()) return;
+  obstacle.lane->CallWhenRoom(obstacle.frame_bytes,
+                              [signal] { signal->Raise(); });
+}
+
+void FanOut::CallWhenRoom(std::function<void()> callback) {
+  std::shared_ptr<Lane> lane;
+  size_t frame_bytes;
+  {
+    MutexLock lock(room_mutex_);
+    lane = full_lane_.lock();
+    frame_bytes = full_bytes_;
+  }
+  if (lane == nullptr) {
+    callback();
+  } else {
+    lane->CallWhenRoom(frame_bytes, std::move(callback));
+  }
+}
+
+absl::StatusOr<int> FanOut::RoomDescriptor() {
+  MutexLock lock(room_mutex_);
+  if (room_signal_ == nullptr) {
+    absl::StatusOr<std::shared_ptr<Signal>> made =
+        Signal::Create(environment_.sys);
+    if (!made.ok()) return made.status();
+    room_signal_ = *std::move(made);
+  }
+  return room_signal_->descriptor();
 }
 
 void FanOut::SetRoutes(std::vector<PublishRoute> routes,

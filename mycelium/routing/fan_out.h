@@ -11,9 +11,11 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
+#include "mycelium/base/signal.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/payload.h"
@@ -66,6 +68,8 @@ class FanOut final {
     // Takes away the routes to a lane that is full, where the policy is to
     // disconnect. Called with no lock held.
     std::function<void(const Lane&)> disconnect;
+    // Told once when a wait for room has run out.
+    std::function<void(const Lane&)> on_stall;
   };
 
   FanOut(Environment& environment, RoomWaiter& room_waiter,
@@ -79,6 +83,15 @@ class FanOut final {
   //   INVALID_ARGUMENT     larger than a route takes
   //   FAILED_PRECONDITION  the publisher was closed
   absl::Status Publish(const Payload& payload);
+
+  // Calls `callback` once, as soon as there may be room for the message that
+  // the last Publish() without room had; at once if there is. See
+  // Lane::CallWhenRoom() for what it may do.
+  void CallWhenRoom(std::function<void()> callback);
+
+  // A descriptor that becomes readable when CallWhenRoom() would call back, for
+  // each Publish() without room. Made at the first call; the publisher's.
+  absl::StatusOr<int> RoomDescriptor();
 
   // Replaces the routes. Returns when no thread uses the old ones. Calls
   // `settle` in between, while nothing is published.
@@ -142,6 +155,8 @@ class FanOut final {
   void Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
                Claims* claims);
   absl::Status Overcome(const Obstacle& obstacle, TimeNs* deadline);
+  absl::Status WaitForRoom(const Obstacle& obstacle, TimeNs* deadline);
+  void NoteNoRoom(const Obstacle& obstacle);
   absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Environment& environment_;
@@ -155,6 +170,12 @@ class FanOut final {
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);
+
+  Mutex room_mutex_;
+  // Where the last message that was refused had no room.
+  std::weak_ptr<Lane> full_lane_ ABSL_GUARDED_BY(room_mutex_);
+  size_t full_bytes_ ABSL_GUARDED_BY(room_mutex_) = 0;
+  std::shared_ptr<Signal> room_signal_ ABSL_GUARDED_BY(room_mutex_);
   FlowCounters unmatched_;
 };
 

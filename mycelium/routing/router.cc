@@ -59,7 +59,7 @@ void Router::RemovePublisher(FanOut& fan_out) {
       for (Flow& flow : publisher->flows) {
         if (flow.until_sequence != 0) continue;
         flow.until_sequence = flow.lane->NextSequence();
-        if (flow.link != nullptr) TellOfFlow(*publisher, flow);
+        if (flow.link != nullptr) TellOfEnd(*publisher, flow);
       }
       for (auto& [key, remote] : remotes_) {
         if (remote.refused_by.erase(fan_out.options().publisher_id) > 0) {
@@ -112,32 +112,196 @@ void Router::RemoveLocal(const Subscription& subscription) {
   RunDeferred(&deferred);
 }
 
+Router::Remote* Router::FindRemote(const Link& link, uint32_t subscription) {
+  for (auto& [serial, remote] : remotes_) {
+    if (remote.link == &link && !remote.is_orphan &&
+        remote.subscribe.subscription() == subscription) {
+      return &remote;
+    }
+  }
+  return nullptr;
+}
+
 void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
-    const auto [entry, is_new] =
-        remotes_.try_emplace(RemoteKey{&link, subscribe.subscription()});
-    Remote& remote = entry->second;
-    remote.said = true;
-    if (!is_new) return;  // Said again on another connection.
-    remote.link = &link;
-    remote.subscribe = subscribe;
-    remote.digest = DigestFrom(subscribe.type_digest());
-    Rematch(subscribe.topic(), &deferred);
+    if (Remote* const known = FindRemote(link, subscribe.subscription())) {
+      known->said = true;  // Again, on another connection.
+      return;
+    }
+    bool is_adopted = false;
+    for (auto& [serial, remote] : remotes_) {
+      if (remote.link != &link || !remote.is_orphan ||
+          remote.subscribe.service() != subscribe.service() ||
+          remote.subscribe.topic() != subscribe.topic() ||
+          remote.subscribe.name() != subscribe.name()) {
+        continue;
+      }
+      if (Adopt(remote, subscribe)) {
+        ReleaseSharedLane(link);
+        Rematch(subscribe.topic(), &deferred);  // Some may refuse it.
+        is_adopted = true;
+      } else {
+        EndRemote(serial, DropReason::kSubscriberGone, &deferred);
+      }
+      break;
+    }
+    if (!is_adopted) {
+      Remote remote;
+      remote.link = &link;
+      remote.serial = next_remote_++;
+      remote.subscribe = subscribe;
+      remote.digest = DigestFrom(subscribe.type_digest());
+      remote.drops = std::make_shared<FlowTable>(callbacks_.on_drop);
+      remotes_[remote.serial] = std::move(remote);
+      ReleaseSharedLane(link);
+      Rematch(subscribe.topic(), &deferred);
+    }
   }
   RunDeferred(&deferred);
+}
+
+bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
+  // What lies in the lanes must be what the new process would ask for.
+  const v1::Subscribe& old = orphan.subscribe;
+  if (orphan.digest != DigestFrom(subscribe.type_digest()) ||
+      old.delivery() != subscribe.delivery() ||
+      old.overflow() != subscribe.overflow() ||
+      old.depth() != subscribe.depth() || old.window() != subscribe.window()) {
+    return false;
+  }
+  orphan.is_orphan = false;
+  orphan.said = true;
+  orphan.disconnected = false;
+  orphan.subscribe = subscribe;
+  orphan.refused_by.clear();
+  for (auto& publisher : publishers_[subscribe.topic()]) {
+    for (Flow& flow : publisher->flows) {
+      if (flow.remote != orphan.serial) continue;
+      flow.subscription = subscribe.subscription();
+      TellOfFlow(*publisher, flow);
+    }
+  }
+  for (const auto& [rule, lane] : orphan.lanes) {
+    if (lane->id() != 0) {
+      orphan.link->AdoptLane(*lane, subscribe.subscription());
+    }
+  }
+  return true;
+}
+
+void Router::ReleaseSharedLane(Link& link) {
+  std::shared_ptr<Lane> shared;
+  for (const auto& [serial, remote] : remotes_) {
+    if (remote.link != &link) continue;
+    for (const auto& [rule, lane] : remote.lanes) {
+      if (lane->id() != 0) continue;
+      // What is in it for that one would pass the others' handlers by.
+      if (remote.is_orphan) return;
+      shared = lane;
+    }
+  }
+  if (shared != nullptr) link.AdoptLane(*shared, 0);
+}
+
+void Router::EndRemote(uint64_t serial, DropReason reason, Deferred* deferred) {
+  const auto entry = remotes_.find(serial);
+  Link& link = *entry->second.link;
+  const std::string topic = entry->second.subscribe.topic();
+  const auto lanes = std::move(entry->second.lanes);
+  remotes_.erase(entry);
+  Rematch(topic, deferred);  // No route leads there any more.
+  for (auto& publisher : publishers_[topic]) {
+    EndFlows(*publisher, reason,
+             [serial](const Flow& flow) { return flow.remote == serial; });
+  }
+  for (const auto& [rule, lane] : lanes) {
+    if (lane->id() != 0) link.DropLane(*lane);
+  }
+}
+
+void Router::Orphan(Link& link, TimeNs deadline) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    std::set<uint64_t> kept;
+    for (auto& [serial, remote] : remotes_) {
+      if (remote.link != &link) continue;
+      kept.insert(serial);
+      if (remote.is_orphan) continue;  // Since an earlier process.
+      remote.is_orphan = true;
+      remote.deadline = deadline;
+      remote.refused_by.clear();  // Nobody is there to hear that it is over.
+    }
+    // Of subscriptions that had ended: nobody will ask for what they had left.
+    for (auto& [topic, publishers] : publishers_) {
+      for (auto& publisher : publishers) {
+        for (Flow& flow : publisher->flows) flow.told &= flow.link != &link;
+        EndFlows(*publisher, DropReason::kSubscriberGone,
+                 [&](const Flow& flow) {
+                   return flow.link == &link && kept.count(flow.remote) == 0;
+                 });
+      }
+      Rematch(topic, &deferred);
+    }
+    DropPoison(link);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::DropOrphans(Link& link, TimeNs now) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    std::vector<uint64_t> over;
+    for (const auto& [serial, remote] : remotes_) {
+      if (remote.link == &link && remote.is_orphan && remote.deadline <= now) {
+        over.push_back(serial);
+      }
+    }
+    for (const uint64_t serial : over) {
+      EndRemote(serial, DropReason::kSubscriberGone, &deferred);
+    }
+    ReleaseSharedLane(link);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::DropPoison(Link& link) {
+  std::vector<Lane*> lanes;
+  for (const auto& [serial, remote] : remotes_) {
+    if (remote.link != &link) continue;
+    for (const auto& [rule, lane] : remote.lanes) lanes.push_back(lane.get());
+  }
+  for (Lane* const lane : lanes) {
+    FrameHeader poison;
+    if (!lane->TakePoison(callbacks_.redeliver_max, &poison)) continue;
+    for (auto& [topic, publishers] : publishers_) {
+      for (auto& publisher : publishers) {
+        if (publisher->fan_out->options().publisher_id != poison.publisher_id) {
+          continue;
+        }
+        for (const Flow& flow : publisher->flows) {
+          if (flow.lane.get() == lane && flow.Has(poison.lane_sequence)) {
+            flow.counters->CountDropped(DropReason::kPoison, 1);
+            if (callbacks_.on_drop != nullptr) callbacks_.on_drop();
+          }
+        }
+      }
+    }
+  }
 }
 
 void Router::RemoveRemote(Link& link, uint32_t subscription) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
-    const auto entry = remotes_.find(RemoteKey{&link, subscription});
-    if (entry == remotes_.end()) return;
-    const std::string topic = entry->second.subscribe.topic();
-    const auto lanes = std::move(entry->second.lanes);
-    remotes_.erase(entry);
+    Remote* const remote = FindRemote(link, subscription);
+    if (remote == nullptr) return;
+    const std::string topic = remote->subscribe.topic();
+    const auto lanes = std::move(remote->lanes);
+    remotes_.erase(remote->serial);
     Rematch(topic, &deferred);  // Nothing is accepted for it from here on.
     for (const auto& [rule, lane] : lanes) {
       if (lane->id() != 0) link.CloseLane(*lane);
@@ -150,7 +314,7 @@ void Router::Disconnect(const Lane& lane) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
-    for (auto& [key, remote] : remotes_) {
+    for (auto& [serial, remote] : remotes_) {
       for (const auto& [rule, opened] : remote.lanes) {
         if (opened.get() != &lane || remote.disconnected) continue;
         remote.disconnected = true;
@@ -196,7 +360,7 @@ void Router::RemoveLink(Link& link, DropReason reason) {
     MutexLock lock(mutex_);
     std::set<std::string> topics;  // Refusals end, too.
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
-      if (entry->first.link != &link) {
+      if (entry->second.link != &link) {
         ++entry;
         continue;
       }
@@ -213,27 +377,31 @@ void Router::RemoveLink(Link& link, DropReason reason) {
       if (!concerned) continue;
       Rematch(topic, &deferred);
       // No route leads there any more, so what is in the lanes is all.
-      for (auto& publisher : publishers) EndFlows(*publisher, link, reason);
+      for (auto& publisher : publishers) {
+        EndFlows(*publisher, reason,
+                 [&](const Flow& flow) { return flow.link == &link; });
+      }
     }
   }
   RunDeferred(&deferred);
 }
 
-void Router::EndFlows(Publisher& publisher, Link& link, DropReason reason) {
+void Router::EndFlows(Publisher& publisher, DropReason reason,
+                      absl::FunctionRef<bool(const Flow&)> which) {
   auto& flows = publisher.flows;
   for (Flow& flow : flows) {
-    if (flow.link != &link) continue;
+    if (!which(flow)) continue;
     // What the peer has taken over is its to count, unless it is gone itself.
     const uint64_t from =
-        reason == DropReason::kShutdown ? link.TakenOver(*flow.lane) : 0;
+        reason == DropReason::kShutdown ? flow.link->TakenOver(*flow.lane) : 0;
     const uint64_t lost = InFlight(publisher, flow, from);
     flow.counters->CountDropped(reason, lost);
+    if (lost > 0 && callbacks_.on_drop != nullptr) callbacks_.on_drop();
     EndFlow(publisher, flow);
   }
-  flows.erase(
-      std::remove_if(flows.begin(), flows.end(),
-                     [&](const Flow& flow) { return flow.link == &link; }),
-      flows.end());
+  flows.erase(std::remove_if(flows.begin(), flows.end(),
+                             [](const Flow& flow) { return !flow.lane; }),
+              flows.end());
 }
 
 void Router::Rematch(const std::string& topic, Deferred* deferred) {
@@ -264,7 +432,7 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
       MatchLocal(publisher, subscription, &routes, deferred);
     }
   }
-  for (auto& [key, remote] : remotes_) {
+  for (auto& [serial, remote] : remotes_) {
     if (remote.subscribe.topic() == origin.topic && !remote.disconnected &&
         Wants(origin, remote.subscribe.service())) {
       MatchRemote(publisher, remote, &routes, deferred);
@@ -278,18 +446,18 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
   publisher.fan_out->SetRoutes(std::move(routes), [&] {
     for (Flow& flow : publisher.flows) {
       if (flow.link == nullptr || flow.until_sequence != 0) continue;
-      const auto remote =
-          remotes_.find(RemoteKey{flow.link, flow.subscription});
+      const auto remote = remotes_.find(flow.remote);
       const bool is_matched =
           remote != remotes_.end() && !remote->second.disconnected;
       const uint64_t next = flow.lane->NextSequence();
       if (is_matched && flow.from_sequence != 0) continue;
       if (is_matched) {
         flow.from_sequence = next;
+        if (!remote->second.is_orphan) TellOfFlow(publisher, flow);
       } else {
         flow.until_sequence = next;
+        TellOfEnd(publisher, flow);
       }
-      TellOfFlow(publisher, flow);
     }
   });
 }
@@ -383,7 +551,8 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
                          std::vector<PublishRoute>* routes,
                          Deferred* deferred) {
   if (remote.digest != publisher.fan_out->origin().digest) {
-    Refuse(publisher, remote, deferred);
+    // The next process may have another type.
+    if (!remote.is_orphan) Refuse(publisher, remote, deferred);
     return;
   }
   const RouteSettings settings = SettingsOf(publisher, remote);
@@ -409,10 +578,7 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
 Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,
                                const std::shared_ptr<Lane>& lane) {
   for (Flow& flow : publisher.flows) {
-    if (flow.link == remote.link && flow.until_sequence == 0 &&
-        flow.subscription == remote.subscribe.subscription()) {
-      return flow;
-    }
+    if (flow.remote == remote.serial && flow.until_sequence == 0) return flow;
   }
   Flow flow;
   flow.node = remote.link->peer();
@@ -420,6 +586,7 @@ Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,
   flow.name = remote.subscribe.name();
   flow.counters = std::make_shared<FlowCounters>();
   flow.link = remote.link;
+  flow.remote = remote.serial;
   flow.subscription = remote.subscribe.subscription();
   flow.lane = lane;
   if (lane->stage() != nullptr) {
@@ -443,16 +610,19 @@ void Router::Declare(const Publisher& publisher, Link& link) const {
   link.SendControl(control);
 }
 
-void Router::TellOfFlow(const Publisher& publisher, const Flow& flow) const {
+void Router::TellOfEnd(const Publisher& publisher, const Flow& flow) const {
+  // Another process may call another subscription the same.
+  if (!flow.told) return;
   v1::Control control;
-  if (flow.until_sequence != 0) {
-    v1::Unmatched& unmatched = *control.mutable_unmatched();
-    unmatched.set_publisher(publisher.fan_out->options().publisher_id);
-    unmatched.set_subscription(flow.subscription);
-    unmatched.set_until_sequence(flow.until_sequence);
-    flow.link->SendControl(control);
-    return;
-  }
+  v1::Unmatched& unmatched = *control.mutable_unmatched();
+  unmatched.set_publisher(publisher.fan_out->options().publisher_id);
+  unmatched.set_subscription(flow.subscription);
+  unmatched.set_until_sequence(flow.until_sequence);
+  flow.link->SendControl(control);
+}
+
+void Router::TellOfFlow(const Publisher& publisher, Flow& flow) {
+  v1::Control control;
   Declare(publisher, *flow.link);
   v1::Matched& matched = *control.mutable_matched();
   matched.set_publisher(publisher.fan_out->options().publisher_id);
@@ -460,42 +630,42 @@ void Router::TellOfFlow(const Publisher& publisher, const Flow& flow) const {
   matched.set_lane(flow.lane->id());
   matched.set_from_sequence(flow.from_sequence);
   flow.link->SendControl(control);
+  flow.told = true;
+  if (flow.until_sequence != 0) TellOfEnd(publisher, flow);
 }
 
 void Router::EndOfSubscriptions(Link& link) {
   std::vector<uint32_t> over;
   {
     MutexLock lock(mutex_);
-    for (const auto& [key, remote] : remotes_) {
-      if (key.link == &link && !remote.said) over.push_back(key.id);
+    for (const auto& [serial, remote] : remotes_) {
+      if (remote.link == &link && !remote.is_orphan && !remote.said) {
+        over.push_back(remote.subscribe.subscription());
+      }
     }
   }
   for (const uint32_t subscription : over) RemoveRemote(link, subscription);
 }
 
 void Router::Repeat(Link& link) {
-  MutexLock lock(mutex_);
-  for (auto& [key, remote] : remotes_) {
-    if (key.link == &link) remote.said = false;
-  }
-  for (const auto& [topic, publishers] : publishers_) {
-    for (const auto& publisher : publishers) {
-      for (const Flow& flow : publisher->flows) {
-        if (flow.link != &link) continue;
-        Flow told = flow;
-        told.until_sequence = 0;
-        TellOfFlow(*publisher, told);
-        if (flow.until_sequence != 0) TellOfFlow(*publisher, flow);
-      }
-      for (const auto& [key, remote] : remotes_) {
-        if (key.link == &link &&
-            remote.refused_by.count(
-                publisher->fan_out->options().publisher_id) > 0) {
-          SendRefused(*publisher, remote, /*over=*/false);
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    for (auto& [serial, remote] : remotes_) {
+      if (remote.link != &link || remote.is_orphan) continue;
+      remote.said = false;
+      remote.refused_by.clear();  // The peer may not have heard of it.
+    }
+    for (const auto& [topic, publishers] : publishers_) {
+      for (const auto& publisher : publishers) {
+        for (Flow& flow : publisher->flows) {
+          if (flow.link == &link && flow.told) TellOfFlow(*publisher, flow);
         }
       }
+      Rematch(topic, &deferred);
     }
   }
+  RunDeferred(&deferred);
 }
 
 void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
@@ -530,9 +700,9 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
-    const auto entry = remotes_.find(RemoteKey{&link, text.subscription()});
-    if (entry == remotes_.end()) return;
-    Remote& remote = entry->second;
+    Remote* const refused = FindRemote(link, text.subscription());
+    if (refused == nullptr) return;
+    Remote& remote = *refused;
     if (remote.explained && remote.canonical_text == text.canonical_text()) {
       return;  // Said again on another connection.
     }

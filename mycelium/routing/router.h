@@ -7,9 +7,9 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <tuple>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
@@ -52,6 +52,10 @@ class Router final {
         on_local_refusal;
     // A publisher of this node refused a subscription of the peer.
     std::function<void(const absl::Status&)> on_refusal;
+    // How many processes may die of a message before it is dropped.
+    uint64_t redeliver_max = 3;
+    // Messages were dropped. Called with locks held; may be null.
+    std::function<void()> on_drop;
   };
 
   Router(Environment& environment, Callbacks callbacks)
@@ -83,6 +87,13 @@ class Router final {
   // must know of publishers and matches.
   void Repeat(Link& link);
 
+  // Another process has taken the place of the one at the other end. What that
+  // one subscribed to is kept until `deadline`, for the new process: its
+  // subscription of the same service, topic and name gets what was not handled.
+  void Orphan(Link& link, TimeNs deadline);
+  // Ends what nobody has taken over and whose deadline is not after `now`.
+  void DropOrphans(Link& link, TimeNs now);
+
   // The process at the other end is gone, or we leave: what it has not handled
   // counts as dropped for that reason.
   void RemoveLink(Link& link, DropReason reason);
@@ -105,25 +116,20 @@ class Router final {
   std::vector<FlowReport> Reports() const;
 
  private:
-  // Tells one subscription of one peer from the others.
-  struct RemoteKey {
-    const Link* link;
-    uint32_t id;
-    bool operator<(const RemoteKey& other) const {
-      return std::tie(link, id) < std::tie(other.link, other.id);
-    }
-  };
-
+  // A subscription of a peer.
   struct Remote {
-    Link* link;
+    Link* link = nullptr;
+    uint64_t serial = 0;  // Unique in this node's life, unlike the peer's id.
+    bool is_orphan = false;  // Its process is gone; `deadline` holds.
+    TimeNs deadline = 0;
     v1::Subscribe subscribe;
     Digest digest;
     // Lane 0, if it is an inline one, for what is not lossy.
     std::map<LaneRule, std::shared_ptr<Lane>> lanes;
-    std::shared_ptr<FlowTable> drops = std::make_shared<FlowTable>();
+    std::shared_ptr<FlowTable> drops;
     std::string canonical_text;  // Once the peer has explained a refusal.
     bool explained = false;
-    std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
+    std::set<uint32_t> refused_by;  // Publishers, by id; on this connection.
     bool said = true;               // On the connection that is up.
     bool disconnected = false;
   };
@@ -137,11 +143,18 @@ class Router final {
     std::shared_ptr<FlowCounters> counters;
     std::shared_ptr<Subscription> local;
     Link* link = nullptr;
-    uint32_t subscription = 0;
+    uint64_t remote = 0;        // Serial.
+    uint32_t subscription = 0;  // As the peer calls it.
     std::shared_ptr<Lane> lane;
     std::shared_ptr<FlowTable> drops;  // That has the counters, if it is lossy.
     uint64_t from_sequence = 0;        // In the lane; 0: not settled yet.
     uint64_t until_sequence = 0;       // 0: still open.
+    bool told = false;                 // The peer's process knows of the match.
+
+    bool Has(uint64_t sequence) const {
+      return sequence >= from_sequence &&
+             (until_sequence == 0 || sequence < until_sequence);
+    }
   };
 
   struct Publisher {
@@ -179,10 +192,22 @@ class Router final {
   Flow& OpenFlow(Publisher& publisher, Remote& remote,
                  const std::shared_ptr<Lane>& lane)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TellOfFlow(const Publisher& publisher, const Flow& flow) const;
+  // Tells the peer that the flow is open, and if it is, that it has ended.
+  void TellOfFlow(const Publisher& publisher, Flow& flow);
+  void TellOfEnd(const Publisher& publisher, const Flow& flow) const;
   void Declare(const Publisher& publisher, Link& link) const;
-  void EndFlows(Publisher& publisher, Link& link, DropReason reason)
+  void EndFlows(Publisher& publisher, DropReason reason,
+                absl::FunctionRef<bool(const Flow&)> which)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Remote* FindRemote(const Link& link, uint32_t subscription)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The remote is over: its flows count what is left for that reason.
+  void EndRemote(uint64_t serial, DropReason reason, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Adopt(Remote& orphan, const v1::Subscribe& subscribe)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReleaseSharedLane(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropPoison(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SettleLocal(const Subscription& subscription)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndFlow(const Publisher& publisher, Flow& flow)
@@ -206,7 +231,8 @@ class Router final {
       ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
       ABSL_GUARDED_BY(mutex_);
-  std::map<RemoteKey, Remote> remotes_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, Remote> remotes_ ABSL_GUARDED_BY(mutex_);  // By serial.
+  uint64_t next_remote_ ABSL_GUARDED_BY(mutex_) = 1;
   // Ids of local subscriptions that fell behind.
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // By ClosePublishers().

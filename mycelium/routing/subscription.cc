@@ -122,6 +122,7 @@ void Subscription::Run(FlowCounters& flow, const Payload& payload,
     flow.CountDelivered();
   } else {
     flow.CountDropped(DropReason::kUndecodable, 1);
+    if (options_.on_drop != nullptr) options_.on_drop();
   }
 }
 
@@ -179,28 +180,6 @@ void Subscription::FinishSpilled(const FrameView& frame, LocalLane& from) {
   // Only a frame that came over a link has one.
   if (!frame.extension.empty()) SpillTracker::FinishSpill(frame.extension);
   from.Release(frame.header);
-  // Pairs with the exchange in CallWhenRoom(): whichever comes second sees what
-  // the other did before.
-  if (has_room_callbacks_.exchange(false)) RunRoomCallbacks();
-}
-
-void Subscription::CallWhenRoom(size_t frame_bytes,
-                                std::function<void()> callback) {
-  {
-    MutexLock lock(room_mutex_);
-    room_callbacks_.push_back(std::move(callback));
-    has_room_callbacks_.exchange(true);
-  }
-  if (lane().HasRoom(frame_bytes)) RunRoomCallbacks();
-}
-
-void Subscription::RunRoomCallbacks() {
-  std::vector<std::function<void()>> callbacks;
-  {
-    MutexLock lock(room_mutex_);
-    callbacks.swap(room_callbacks_);
-  }
-  for (const auto& callback : callbacks) callback();
 }
 
 bool Subscription::RunNext() {
@@ -222,6 +201,7 @@ void Subscription::CountPulled(const Origin& origin, bool decodable) {
 
 void Subscription::DropFrame(const FrameView& frame, DropReason reason) {
   FlowFrom(OriginOf(frame))->CountDropped(reason, 1);
+  if (options_.on_drop != nullptr) options_.on_drop();
 }
 
 void Subscription::Close() {

@@ -68,6 +68,8 @@ class Subscription final : public Lane::Doorbell,
     size_t lane_bytes = 0;
     size_t frame_bytes_max = 0;
     int64_t spin_ns = 0;  // How long who receives spins before he sleeps.
+    // Messages were dropped. Called with locks held; may be null.
+    std::function<void()> on_drop;
 
     // What this subscription wants instead of what a route says.
     void Override(RouteSettings* settings) const {
@@ -111,10 +113,6 @@ class Subscription final : public Lane::Doorbell,
   // Takes the next queued message and handles it with this subscription's
   // handler. Returns false if there was none. One thread at a time.
   bool RunNext();
-
-  // Calls `callback` once, from any thread, as soon as lane() has room for a
-  // frame of that size; at once if it has. For an inline subscription.
-  void CallWhenRoom(size_t frame_bytes, std::function<void()> callback);
 
   // Whether only the calling thread makes room in lane(): it is inside the
   // handler, or it is the one that takes from the queue.
@@ -176,7 +174,6 @@ class Subscription final : public Lane::Doorbell,
   void DrainSpill();
   void DropSpilled();
   void FinishSpilled(const FrameView& frame, LocalLane& from);
-  void RunRoomCallbacks();
   void DropFrame(const FrameView& frame, DropReason reason);
   FlowCounters& CachedFlow(const Origin& origin);
   void ReportHandlerError(const char* what);
@@ -199,11 +196,6 @@ class Subscription final : public Lane::Doorbell,
   std::atomic<std::thread::id> consumer_{};
 
   Mutex drop_mutex_;
-
-  Mutex room_mutex_;
-  std::vector<std::function<void()>> room_callbacks_
-      ABSL_GUARDED_BY(room_mutex_);
-  std::atomic<bool> has_room_callbacks_{false};
 
   mutable Mutex flows_mutex_;
   std::map<const Origin*, std::shared_ptr<FlowCounters>> flows_

@@ -34,6 +34,7 @@ constexpr SettingBounds kBounds[] = {
     {"reconnect_min", SettingUnit::kDuration, kMs, kMinute},
     {"reconnect_max", SettingUnit::kDuration, kMs, kHour},
     {"keepalive", SettingUnit::kDuration, 100 * kMs, kHour},
+    {"redeliver_max", SettingUnit::kCount, 0, 1'000'000},
 };
 
 struct ByteUnit {

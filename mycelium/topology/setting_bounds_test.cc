@@ -33,8 +33,9 @@ TEST(SettingBoundsTest, DurationsSaturateInsteadOfWrapping) {
 }
 
 bool IsOfNode(const SettingBounds& bounds) {
-  for (const char* key : {"handshake", "frame_bytes_max", "links",
-                          "reconnect_min", "reconnect_max", "keepalive"}) {
+  for (const char* key :
+       {"handshake", "frame_bytes_max", "links", "reconnect_min",
+        "reconnect_max", "keepalive", "redeliver_max"}) {
     if (bounds.key == key) return true;
   }
   return false;

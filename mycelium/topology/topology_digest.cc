@@ -86,7 +86,8 @@ std::string LimitsText(const Limits& limits) {
                       " links=", limits.links,
                       " reconnect_min=", ValueText(limits.reconnect_min),
                       " reconnect_max=", ValueText(limits.reconnect_max),
-                      " keepalive=", ValueText(limits.keepalive));
+                      " keepalive=", ValueText(limits.keepalive),
+                      " redeliver_max=", limits.redeliver_max);
 }
 
 }  // namespace

@@ -63,10 +63,11 @@ TEST(TopologyDigestTest, TextAndDigestArePinned) {
             "defaults overflow=block depth=1024 window=16 lane_bytes=4194304 "
             "publish_timeout=1s retain=5s wait=adaptive spin=50us\n"
             "limits handshake=2s frame_bytes_max=2097152 links=256 "
-            "reconnect_min=10ms reconnect_max=2s keepalive=10s\n"
+            "reconnect_min=10ms reconnect_max=2s keepalive=10s "
+            "redeliver_max=3\n"
             "node \"a\" services=[\"s\"] host=\"\" port=0\n");
   EXPECT_EQ(ContentDigest(*topology),
-            "57768641ef069a2baacd9d219c13e8829bb727ef5d9c889693c9616b363d188a");
+            "37313fdf04e8b1847aed2bb7bfd34d913e971971a9f40e80d7b427990f3c4145");
 }
 
 }  // namespace

@@ -122,6 +122,7 @@ TEST(TopologyDocsTest, EachSettingHasItsRow) {
       {"reconnect_min", true, ns(limits.reconnect_min)},
       {"reconnect_max", true, ns(limits.reconnect_max)},
       {"keepalive", true, ns(limits.keepalive)},
+      {"redeliver_max", true, limits.redeliver_max},
   };
   const std::string page = ReadPage();
   ASSERT_EQ(AllSettingBounds().size(), std::size(defaults));

@@ -90,6 +90,8 @@ class Parser final {
         reader.DurationSetting("reconnect_max").value_or(limits.reconnect_max);
     limits.keepalive =
         reader.DurationSetting("keepalive").value_or(limits.keepalive);
+    limits.redeliver_max =
+        reader.Setting("redeliver_max").value_or(limits.redeliver_max);
     if (limits.reconnect_min > limits.reconnect_max) {
       reader.Error(reader.PositionOf("reconnect_min"),
                    absl::StrCat("reconnect_min ",

@@ -30,12 +30,13 @@ FramedLink::~FramedLink() {
 // ---------------------------------------------------------------------------
 // Connections
 
-void FramedLink::Attach(std::shared_ptr<Channel> channel,
-                        const v1::Hello& peer) {
+void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
+                        uint64_t resume_offered) {
   Detach();
-  // Both must remember the other, or lanes would go on at one end only.
-  const bool resumed = peer_incarnation_ != 0 &&
-                       peer_incarnation_ == peer.incarnation() &&
+  // Both must have said that they remember the other, or lanes would go on at
+  // one end only.
+  const bool resumed = resume_offered != 0 &&
+                       resume_offered == peer.incarnation() &&
                        peer.resume_incarnation() == options_.incarnation;
   if (peer.frame_bytes_max() != 0) {
     frame_bytes_max_.store(
@@ -47,7 +48,11 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel,
   leaving_.store(false);
   final_wanted_.store(false);
   reader_.Reset();
-  ResetLanes(peer, resumed);
+  if (resumed) {
+    ResetLanes(peer);
+  } else {
+    ParkLanes();
+  }
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
   // Data waits until the handler has said what the peer must know first.
@@ -60,6 +65,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel,
   }
   up_.store(true, std::memory_order_release);
   handler_.OnUp(*this, peer, resumed);
+  if (resumed) CloseUnknownLanes(peer);
   hold_data_.store(false, std::memory_order_release);
   Kick();
   if (channel_ != nullptr) channel_->Start(*this);
@@ -121,19 +127,12 @@ uint64_t FramedLink::NextSequence(uint32_t lane) const {
   return inbound_.Find(lane, &expected) ? expected.sequence : 0;
 }
 
-void FramedLink::ResetLanes(const v1::Hello& peer, bool resumed) {
+void FramedLink::ResetLanes(const v1::Hello& peer) {
   std::map<uint32_t, v1::LaneProgress> progress;
-  if (peer.resume_incarnation() == options_.incarnation) {
-    for (const v1::LaneProgress& lane : peer.resume()) {
-      progress[lane.lane()] = lane;
-    }
+  for (const v1::LaneProgress& lane : peer.resume()) {
+    progress[lane.lane()] = lane;
   }
   MutexLock lock(lanes_mutex_);
-  if (!resumed) {
-    DropLanes();
-    return;
-  }
-  inbound_.ForgetTold();
   for (auto& [id, out] : out_lanes_) {
     const v1::LaneProgress& known = progress[id];
     out->lane->Release(known.handled());
@@ -143,8 +142,72 @@ void FramedLink::ResetLanes(const v1::Hello& peer, bool resumed) {
     const uint64_t start = plausible ? known.received() : released;
     out->received.store(start, std::memory_order_relaxed);
     out->announced = false;
-    out->lane->SetReaderAway(false);
+    out->lane->SetReaderAway(out->parked);
   }
+}
+
+void FramedLink::ParkLanes() {
+  inbound_.Clear();
+  MutexLock lock(lanes_mutex_);
+  for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
+    OutLane& lane = *out->second;
+    if (lane.draining) {  // Its subscription ended with the process, if not
+                          // before.
+      lane.lane->Discard();
+      retired_.push_back(std::move(out->second));
+      out = out_lanes_.erase(out);
+      continue;
+    }
+    lane.lane->BeginRedelivery(std::max(lane.reached, lane.sent.load()));
+    lane.received.store(lane.lane->released(), std::memory_order_relaxed);
+    lane.announced = lane.known_to_peer = false;
+    lane.parked = true;
+    ++out;
+  }
+}
+
+void FramedLink::CloseUnknownLanes(const v1::Hello& peer) {
+  MutexLock lock(lanes_mutex_);
+  for (const v1::LaneProgress& lane : peer.resume()) {
+    if (out_lanes_.count(lane.lane()) != 0) continue;
+    v1::Control control;
+    control.mutable_lane_closed()->set_lane(lane.lane());
+    QueueControl(control);
+  }
+}
+
+FramedLink::OutLane* FramedLink::FindOut(const Lane& lane) {
+  const auto out = out_lanes_.find(lane.id());
+  if (out == out_lanes_.end() || out->second->lane.get() != &lane) {
+    return nullptr;
+  }
+  return out->second.get();
+}
+
+void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
+  {
+    MutexLock lock(lanes_mutex_);
+    OutLane* const out = FindOut(lane);
+    if (out == nullptr) return;
+    if (lane.id() != 0) out->subscription = subscription;
+    if (out->parked) {
+      // Where it goes on; a poisonous frame may have been taken out meanwhile.
+      out->sent.store(lane.released());
+      out->received.store(lane.released());
+      out->parked = false;
+    }
+    out->lane->SetReaderAway(!is_up());
+  }
+  Kick();
+}
+
+void FramedLink::DropLane(const Lane& lane) {
+  MutexLock lock(lanes_mutex_);
+  const auto out = out_lanes_.find(lane.id());
+  if (out == out_lanes_.end() || out->second->lane.get() != &lane) return;
+  out->second->lane->Discard();
+  retired_.push_back(std::move(out->second));
+  out_lanes_.erase(out);
 }
 
 void FramedLink::FillResume(v1::Hello* hello) const {
@@ -193,12 +256,12 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
 void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {
   {
     MutexLock lock(lanes_mutex_);
-    const auto out = out_lanes_.find(lane.id());
-    if (out == out_lanes_.end() || out->second->lane.get() != &lane) return;
-    out->second->lane->Close();
-    out->second->draining = true;
-    out->second->disconnected = disconnected;
-    CloseIfDrained(*out->second);
+    OutLane* const out = FindOut(lane);
+    if (out == nullptr) return;
+    out->lane->Close();
+    out->draining = true;
+    out->disconnected = disconnected;
+    CloseIfDrained(*out);
   }
   Kick();
 }
@@ -206,7 +269,7 @@ void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {
 void FramedLink::CloseIfDrained(OutLane& out) {
   if (!out.draining || out.closing || !out.lane->empty()) return;
   out.closing = true;
-  if (!out.announced) return;
+  if (!out.known_to_peer) return;
   v1::Control control;
   v1::LaneClosed& closed = *control.mutable_lane_closed();
   closed.set_lane(out.lane->id());
@@ -258,6 +321,8 @@ void FramedLink::SendAll() {
   // than fits into one system call.
   bool look_again;
   do {
+    if (swap_channel_.load(std::memory_order_acquire)) AdoptChannel();
+    if (send_channel_ == nullptr) return;
     look_again = !outgoing_.done();
     if (outgoing_.done() && !Compose()) return;
     if (!Write()) return;
@@ -277,9 +342,13 @@ void FramedLink::AdoptChannel() {
   final_said_ = false;
   final_written_.store(false, std::memory_order_relaxed);
   writable_.store(false, std::memory_order_relaxed);
+  // Here, not on the loop: what was told until now went into the old one.
+  inbound_.ForgetTold();
+  ack_now_.store(true, std::memory_order_relaxed);
   MutexLock lock(lanes_mutex_);
   retired_.clear();  // Nothing points into their memory any more.
   for (auto& [id, out] : out_lanes_) {
+    out->reached = std::max(out->reached, out->sent.load());
     out->sent.store(out->received.load(std::memory_order_relaxed));
   }
 }
@@ -296,8 +365,11 @@ bool FramedLink::Compose() {
   const size_t data_pieces = outgoing_.count();
   if (has_control_.load(std::memory_order_acquire)) {
     MutexLock lock(control_mutex_);
-    outgoing_.control.swap(control_);
-    has_control_.store(false, std::memory_order_relaxed);
+    // What is for the next connection is not said on this one.
+    if (send_channel_ == next_channel_) {
+      outgoing_.control.swap(control_);
+      has_control_.store(false, std::memory_order_relaxed);
+    }
   }
   if (!outgoing_.control.empty()) {
     outgoing_.Add(outgoing_.control.data(), outgoing_.control.size());
@@ -352,16 +424,20 @@ void FramedLink::ComposeLanes() {
   if (hold_data_.load(std::memory_order_acquire)) return;
   const bool flush = flush_.exchange(false, std::memory_order_acq_rel);
   MutexLock lock(lanes_mutex_);
+  // The lanes may have been reset for the next connection by now. (Attach()
+  // sets this before it takes the lock to do so.)
+  if (swap_channel_.load(std::memory_order_acquire)) return;
   // What was being sent is gone, so nothing points into these any more.
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
     out = out->second->closing ? out_lanes_.erase(out) : std::next(out);
   }
   if (leaving_.load(std::memory_order_acquire)) return;
   for (auto& [id, out] : out_lanes_) {
-    if (out->lane->stage() != nullptr) out->lane->Advance();
+    if (out->lane->stage() != nullptr && !out->parked) out->lane->Advance();
   }
   if (!flush && ShouldGather()) return;
   for (auto& [id, out] : out_lanes_) {
+    if (out->parked) continue;
     uint64_t sent = out->sent.load(std::memory_order_relaxed);
     while (true) {
       const Lane::Run run = out->lane->CommittedFrom(sent);
@@ -386,6 +462,7 @@ bool FramedLink::ShouldGather() const {
   uint64_t on_their_way = 0;
   uint64_t waiting = 0;
   for (const auto& [id, out] : out_lanes_) {
+    if (out->parked) continue;
     const uint64_t sent = out->sent.load(std::memory_order_relaxed);
     on_their_way +=
         sent - std::min(sent, out->received.load(std::memory_order_relaxed));
@@ -406,8 +483,9 @@ void FramedLink::Announce(OutLane& out) {
   open.set_next_sequence(out.lane->SequenceAt(sent));
   open.set_capacity_bytes(out.lane->capacity_bytes());
   open.set_lossy_window(static_cast<uint32_t>(out.lane->window()));
+  open.set_redelivered_until(out.lane->redelivered_until());
   QueueControl(control);
-  out.announced = true;
+  out.announced = out.known_to_peer = true;
 }
 
 bool FramedLink::Write() {
@@ -562,7 +640,7 @@ absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
                                 " to ", kLaneBytesMax, " is accepted"));
   }
   inbound_.Open(open.lane(), {open.position(), open.next_sequence(), bytes,
-                              open.lossy_window()});
+                              open.lossy_window(), open.redelivered_until()});
   return absl::OkStatus();
 }
 
@@ -645,6 +723,12 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
                                 ", expected ", expected.sequence));
   }
   frame.lost_before = sequence - expected.sequence;
+  if (sequence < expected.redelivered_until) {
+    frame.header.flags |= kFrameRedelivered;
+    // One of these may have killed the process before: it must be the first
+    // that is not handled, so what comes before it is told at once.
+    if (inbound_.UntoldBytes() > 0) SendAcks();
+  }
   const uint64_t end = data_position_ + aligned;
   switch (handler_.OnFrame(*this, data_lane_, frame, end)) {
     case LinkHandler::FrameOutcome::kHandled:

@@ -64,8 +64,14 @@ class FramedLink final : public Link,
   ~FramedLink() override;
 
   // Takes over a connection on which both have said Hello, closing the one
-  // before. Calls OnUp().
-  void Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer);
+  // before. `resume_offered`: what our Hello had from FillResume(). Calls
+  // OnUp().
+  //
+  // If the peer is another process than before, our lanes are parked: nothing
+  // of them is sent until AdoptLane() says which subscription of the new
+  // process gets it, or DropLane() that none does.
+  void Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
+              uint64_t resume_offered);
 
   // Ends the connection, if any is up, without calling OnDown(). The lanes
   // stay.
@@ -112,6 +118,8 @@ class FramedLink final : public Link,
   absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription, Lane::Options options) override;
   void CloseLane(const Lane& lane, uint32_t disconnected) override;
+  void AdoptLane(const Lane& lane, uint32_t subscription) override;
+  void DropLane(const Lane& lane) override;
   void SendControl(const v1::Control& control) override;
   uint64_t TakenOver(const Lane& lane) const override;
   void NoteHandled(uint32_t lane, uint64_t position) override;
@@ -136,8 +144,11 @@ class FramedLink final : public Link,
     uint32_t subscription = 0;
     uint32_t disconnected = 0;
     std::atomic<uint64_t> sent{0};      // Changed inside the gate.
+    uint64_t reached = 0;               // By `sent`, on any connection.
     std::atomic<uint64_t> received{0};  // As the peer said.
     bool announced = false;             // On this connection.
+    bool known_to_peer = false;         // Announced to this process.
+    bool parked = false;                // Not sent for now.
     bool draining = false;              // Closed once it is empty.
     bool closing = false;               // Erased when nothing points to it.
   };
@@ -162,8 +173,13 @@ class FramedLink final : public Link,
 
   // On the loop.
   void Break(const absl::Status& status);
-  void ResetLanes(const v1::Hello& peer, bool resumed);
+  void ResetLanes(const v1::Hello& peer);
+  void ParkLanes();
+  // Tells the peer of lanes that it still has and we have not.
+  void CloseUnknownLanes(const v1::Hello& peer);
   void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  OutLane* FindOut(const Lane& lane)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void CloseIfDrained(OutLane& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   absl::Status OnLaneOpen(const v1::LaneOpen& open);
   void OnGoodbye(const v1::Goodbye& goodbye);

@@ -18,6 +18,7 @@ std::unique_ptr<Handshake> Handshake::Dial(Environment& environment,
   std::unique_ptr<Handshake> handshake(new Handshake(
       environment, loop, std::move(channel), nullptr, std::move(done)));
   handshake->Begin(deadline);
+  handshake->resume_offered_ = ours.resume_incarnation();
   v1::Control control;
   *control.mutable_hello() = ours;
   handshake->SendControl(control);
@@ -102,7 +103,10 @@ absl::Status Handshake::ReadControl(absl::Span<const std::byte> body) {
   if (!control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
     return absl::DataLossError("handshake: the first message does not parse");
   }
-  if (control.has_reject()) return RejectStatus(control.reject());
+  if (control.has_reject()) {
+    refused_by_ = control.reject().node();
+    return RejectStatus(control.reject());
+  }
   if (!control.has_hello()) {
     return absl::DataLossError("handshake: the first message is no Hello");
   }
@@ -135,6 +139,7 @@ void Handshake::Finish() {
   Established established;
   established.channel = std::move(channel_);
   established.peer = std::move(peer_);
+  established.resume_offered = resume_offered_;
   done(std::move(established));
 }
 
@@ -143,6 +148,7 @@ absl::Status Handshake::Answer() {
   const std::optional<v1::Reject> reject = decide_(peer_, &ours);
   v1::Control control;
   if (!reject.has_value()) {
+    resume_offered_ = ours.resume_incarnation();
     *control.mutable_hello() = ours;
     SendControl(control);
     return absl::OkStatus();

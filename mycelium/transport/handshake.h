@@ -27,6 +27,9 @@ class Handshake final : private Channel::Handler {
   struct Established {
     std::unique_ptr<Channel> channel;
     v1::Hello peer;
+    // The incarnation of the peer that our own Hello offered to resume; 0:
+    // none.
+    uint64_t resume_offered = 0;
   };
 
   // Called once, not from within a call of the handshake or its channel. A
@@ -53,6 +56,9 @@ class Handshake final : private Channel::Handler {
                                            Done done);
 
   ~Handshake() override;
+
+  // Who refused us, if it said so.
+  const std::string& refused_by() const { return refused_by_; }
 
  private:
   Handshake(Environment& environment, EventLoop& loop,
@@ -82,6 +88,8 @@ class Handshake final : private Channel::Handler {
   std::string outgoing_;
   std::optional<absl::Status> outcome_;  // Set once the peer has spoken.
   v1::Hello peer_;
+  uint64_t resume_offered_ = 0;
+  std::string refused_by_;
 };
 
 // The largest Hello or Reject.

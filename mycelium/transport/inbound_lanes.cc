@@ -42,6 +42,7 @@ void InboundLanes::Open(uint32_t lane, const Expected& expected) {
   state.next_sequence = expected.sequence;
   state.capacity_bytes = expected.capacity_bytes;
   state.lossy_window = expected.lossy_window;
+  state.redelivered_until = expected.redelivered_until;
 }
 
 void InboundLanes::Close(uint32_t lane) {
@@ -64,6 +65,7 @@ bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
   expected->sequence = state->next_sequence;
   expected->capacity_bytes = state->capacity_bytes;
   expected->lossy_window = state->lossy_window;
+  expected->redelivered_until = state->redelivered_until;
   return true;
 }
 
@@ -78,6 +80,8 @@ void InboundLanes::NoteReceived(uint32_t lane, uint64_t sequence, uint64_t end,
     CountHandled(*state);
   }
   state->next_sequence = sequence + 1;
+  state->is_prompt.store(sequence < state->redelivered_until,
+                         std::memory_order_relaxed);
   // Pairs with the exchange in TakeAcks().
   untold_bytes_.fetch_add(end - before, std::memory_order_release);
 }
@@ -89,7 +93,7 @@ bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
   State& state = entry->second;
   RaiseHandled(state, position);
   CountHandled(state);
-  return PeerWaits() ||
+  return PeerWaits() || state.is_prompt.load(std::memory_order_relaxed) ||
          position - std::min(position, state.told_handled) >= kRoomBytes;
 }
 

@@ -24,7 +24,8 @@ class InboundLanes final {
     uint64_t position = 0;
     uint64_t sequence = 0;
     uint64_t capacity_bytes = 0;  // Of the ring at the other end.
-    uint32_t lossy_window = 0;    // As in LaneOpen.
+    uint32_t lossy_window = 0;    // As in LaneOpen, like the next.
+    uint64_t redelivered_until = 0;
   };
 
   // Makes the lane known. One that is known stays as it is.
@@ -67,6 +68,8 @@ class InboundLanes final {
     uint64_t next_sequence = 0;  // On the loop.
     uint64_t capacity_bytes = 0;
     uint32_t lossy_window = 0;
+    uint64_t redelivered_until = 0;
+    std::atomic<bool> is_prompt{false};      // Each frame is told of at once.
     std::atomic<uint32_t> untold_frames{0};  // Handled, of a lossy lane.
     uint64_t told_received = 0;              // Under the lock, like the next.
     uint64_t told_handled = 0;

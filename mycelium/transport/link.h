@@ -51,6 +51,14 @@ class Link {
   // disconnected that subscription, if it is not 0.
   virtual void CloseLane(const Lane& lane, uint32_t disconnected = 0) = 0;
 
+  // Of a lane that was parked when another process took the peer's place (see
+  // LinkHandler::OnUp): it goes on, with what the old process has not handled,
+  // to that subscription of the new one. For lane 0 the subscriptions are
+  // matched one by one, and this only lets it go on.
+  virtual void AdoptLane(const Lane& lane, uint32_t subscription) = 0;
+  // Or it is over: what is in it is lost.
+  virtual void DropLane(const Lane& lane) = 0;
+
   // Queues a control message. Dropped where no connection is up.
   virtual void SendControl(const v1::Control& control) = 0;
 
@@ -81,7 +89,8 @@ class LinkHandler {
   virtual ~LinkHandler() = default;
 
   // A connection is up and the peer has introduced itself. `resumed`: the peer
-  // is the same process as before and lanes go on; else they are new.
+  // is the same process as before and lanes go on; else the peer's lanes are
+  // new, and ours are parked.
   virtual void OnUp(Link& link, const v1::Hello& peer, bool resumed) = 0;
 
   // The connection is lost, or was refused, for the reason in `status`. The

@@ -3,13 +3,20 @@
 //
 //   conformance_peer --role=publish|subscribe --topology=FILE --service=NAME
 //                    --page=FILE [--run=N] [--to=SERVICE] [--poll=caller]
+//                    [--delivery=queued] [--names=A,B] [--overflow=WORD]
+//                    [--depth=N] [--window=N] [--die_at=ID]
+//
+// A subscriber has one subscription for each name; --die_at: it kills itself in
+// the handler of that message.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
 // publish: `wait N`, `publish N`, `stream`, `stop`, `flush`.
+// subscribe: `subscribe NAME`.
 // Unasked for: `ready` or `failed CODE`, and `event WORD PEER`.
 
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -21,6 +28,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -116,17 +124,48 @@ class Peer final {
   }
 
   absl::Status StartSubscribing() {
-    auto subscription =
-        bus_->Subscribe<Note>([this](const Note& note, const MessageInfo&) {
+    for (const std::string& name :
+         std::vector<std::string>(absl::StrSplit(flags_["names"], ','))) {
+      if (absl::Status added = Subscribe(name); !added.ok()) return added;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Subscribe(const std::string& name) {
+    SubscriberOptions options;
+    options.name = name;
+    if (flags_["delivery"] == "queued") {
+      options.delivery = DeliveryMode::kQueued;
+    }
+    options.overflow = OverflowOf(flags_["overflow"]);
+    if (const int64_t depth = NumberOf("depth"); depth > 0) {
+      options.depth = depth;
+    }
+    if (const int64_t window = NumberOf("window"); window > 0) {
+      options.window = window;
+    }
+    auto subscription = bus_->Subscribe<Note>(
+        [this, die_at = static_cast<uint64_t>(NumberOf("die_at"))](
+            const Note& note, const MessageInfo& info) {
+          if (note.id() == die_at) (void)kill(getpid(), SIGKILL);
           uint64_t run = 0;
           (void)absl::SimpleAtoi(note.text(), &run);
           ReceivedIds& ids = counts_.received[run % PeerCounts::kRunsMax];
           ids.Record(note.id());
+          if (info.redelivered()) ++counts_.redelivered;
+          counts_.lost += info.lost_before();
           if (run == run_) goal_.Look(ids.count);
-        });
+        },
+        options);
     if (!subscription.ok()) return subscription.status();
-    subscription_ = *std::move(subscription);
+    subscriptions_.push_back(*std::move(subscription));
     return absl::OkStatus();
+  }
+
+  int64_t NumberOf(const std::string& flag) {
+    int64_t number = 0;
+    (void)absl::SimpleAtoi(flags_[flag], &number);
+    return number;
   }
 
   // Ends with the input. Under poll = kCaller the bus has its turns here.
@@ -172,6 +211,8 @@ class Peer final {
       Answer("flushed", bus_->Flush(kLong));
     } else if (word == "ledger") {
       SayLedger();
+    } else if (word == "subscribe") {
+      Answer("subscribed", Subscribe(words.second));
     } else if (word == "links") {
       SayLinks();
     } else if (word == "shutdown") {
@@ -229,7 +270,9 @@ class Peer final {
     for (const FlowReport& flow : bus_->FlowReports()) sum += flow.ledger;
     Say(absl::StrCat("ledger ", sum.accepted, " ", sum.delivered, " ",
                      sum.in_flight, " ", sum.dropped_total(), " ",
-                     sum.dropped_for(DropReason::kSubscriberGone)));
+                     sum.dropped_for(DropReason::kSubscriberGone), " ",
+                     sum.dropped_for(DropReason::kPoison), " ",
+                     sum.dropped_for(DropReason::kOverflow)));
   }
 
   void SayLinks() {
@@ -247,7 +290,7 @@ class Peer final {
   bool done_ = false;
   std::unique_ptr<MessageBus> bus_;
   std::optional<Publisher<Note>> publisher_;
-  SubscriptionHandle subscription_;
+  std::vector<SubscriptionHandle> subscriptions_;
   std::thread stream_;
 };
 

@@ -152,6 +152,27 @@ uint64_t Lane::NextSequence() {
   return sequence_ + 1;
 }
 
+void Lane::BeginRedelivery(uint64_t sent) {
+  const uint64_t first = SequenceAt(released());
+  const uint64_t until = SequenceAt(std::max(sent, released()));
+  redelivered_until_.store(std::max(redelivered_until(), until),
+                           std::memory_order_release);
+  if (first >= until) return;  // Nothing was with that process.
+  suspected_ = first == suspect_ ? suspected_ + 1 : 1;
+  suspect_ = first;
+}
+
+bool Lane::TakePoison(uint64_t redeliveries_max, FrameHeader* poison) {
+  if (suspected_ <= redeliveries_max || SequenceAt(released()) != suspect_) {
+    return false;
+  }
+  const Run run = CommittedFrom(released());
+  if (run.bytes.size() < sizeof *poison) return false;
+  std::memcpy(poison, run.bytes.data(), sizeof *poison);
+  suspected_ = 0;
+  return Release(run.position + AlignedFrameBytes(poison->frame_bytes));
+}
+
 void Lane::ForgetReleased() {
   while (moved_count_ > 0 && MovedAt(0).end <= released()) {
     released_sequence_ = MovedAt(0).sequence;
@@ -190,12 +211,40 @@ bool Lane::MoveOne(const FrameView& frame) {
   return true;
 }
 
+void Lane::CallWhenRoom(size_t frame_bytes, std::function<void()> callback) {
+  {
+    MutexLock lock(room_mutex_);
+    room_watches_.push_back({frame_bytes, std::move(callback)});
+    if (!room_watcher_.has_value()) room_watcher_.emplace(room_event_);
+  }
+  // Whoever makes room from here on sees the watcher.
+  RunRoomWatches();
+}
+
+void Lane::RunRoomWatches() {
+  std::vector<RoomWatch> ready;
+  {
+    MutexLock lock(room_mutex_);
+    for (RoomWatch& watch : room_watches_) {
+      if (!HasRoom(watch.frame_bytes)) continue;
+      ready.push_back(std::move(watch));
+      watch.callback = nullptr;
+    }
+    room_watches_.erase(
+        std::remove_if(room_watches_.begin(), room_watches_.end(),
+                       [](const RoomWatch& watch) { return !watch.callback; }),
+        room_watches_.end());
+    if (room_watches_.empty()) room_watcher_.reset();
+  }
+  for (const RoomWatch& watch : ready) watch.callback();
+}
+
 void Lane::Close() {
   {
     MutexLock lock(mutex_);
     closed_.store(true, std::memory_order_release);
   }
-  room_event_.Notify(environment_.waiter);
+  NotifyReleased();
 }
 
 void Lane::Discard() {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -121,6 +122,11 @@ class Lane final {
   // Notified when room was released or the lane was closed.
   EventCount& room_event() { return room_event_; }
 
+  // Calls `callback` once, as soon as HasRoom(frame_bytes); at once if so now.
+  // It runs on the thread that made the room, which may hold locks: it must not
+  // wait or call the bus.
+  void CallWhenRoom(size_t frame_bytes, std::function<void()> callback);
+
   // From now on every claim ends in kClosed. What is in the ring stays.
   void Close();
   // The same, and nobody reads what is in the ring either: it is lost.
@@ -171,7 +177,9 @@ class Lane final {
   bool Release(uint64_t position);
 
   // Tells that the reader of ring_memory() released room by itself.
-  void NotifyReleased() { room_event_.Notify(environment_.waiter); }
+  void NotifyReleased() {
+    if (room_event_.Notify(environment_.waiter)) RunRoomWatches();
+  }
 
   // Calls `visit` with the header of each frame between `from` and the last
   // committed one, while the lane is locked. For ledgers, not for hot paths.
@@ -187,6 +195,18 @@ class Lane final {
 
   // The sequence of the next frame that is published.
   uint64_t NextSequence();
+
+  // Another process takes the reader's place. `sent`: how far the ring was sent
+  // to the last one. What of that was not released is redelivered.
+  void BeginRedelivery(uint64_t sent);
+  // Frames with a lower sequence may have been handled by another process.
+  uint64_t redelivered_until() const {
+    return redelivered_until_.load(std::memory_order_acquire);
+  }
+  // If more than `redeliveries_max` processes died with the same frame as the
+  // first that they had not handled: takes that frame out, and copies its
+  // header.
+  bool TakePoison(uint64_t redeliveries_max, FrameHeader* poison);
 
   // A lossy lane's, else null: what the reader in this process reads.
   LossyStage* stage() { return stage_.get(); }
@@ -213,6 +233,13 @@ class Lane final {
   Lane(Environment& environment, Options options, Doorbell* doorbell,
        Mapping memory, std::unique_ptr<LossyStage> stage);
 
+  // Who is told by CallWhenRoom().
+  struct RoomWatch {
+    size_t frame_bytes;
+    std::function<void()> callback;
+  };
+
+  void RunRoomWatches();
   void VisitRing(uint64_t from,
                  absl::FunctionRef<void(const FrameHeader&)> visit);
   Moved& MovedAt(size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_) {
@@ -250,6 +277,12 @@ class Lane final {
   FrameView pinned_ ABSL_GUARDED_BY(move_mutex_);
   bool is_pinned_ ABSL_GUARDED_BY(move_mutex_) = false;
 
+  // Which frame was the first that was not handled when the reader's process
+  // died, and how many times in a row. On the thread that begins redelivery.
+  uint64_t suspect_ = 0;
+  uint64_t suspected_ = 0;
+  std::atomic<uint64_t> redelivered_until_{0};
+
   std::atomic<uint64_t> committed_{0};
   std::atomic<uint64_t> pad_from_{0};
   std::atomic<uint64_t> stalled_at_{0};
@@ -257,6 +290,11 @@ class Lane final {
   std::atomic<bool> discarded_{false};
   std::atomic<bool> reader_away_{false};
   alignas(64) EventCount room_event_;
+
+  Mutex room_mutex_;
+  std::vector<RoomWatch> room_watches_ ABSL_GUARDED_BY(room_mutex_);
+  // Makes Notify() say that somebody waits.
+  std::optional<EventCount::Sleeper> room_watcher_ ABSL_GUARDED_BY(room_mutex_);
 };
 
 // The largest lane of a peer that is accepted: what lane_bytes may be set to.

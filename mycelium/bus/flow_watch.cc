@@ -1,0 +1,93 @@
+#include "mycelium/bus/flow_watch.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace mycelium {
+
+FlowWatch::FlowWatch(Environment& environment, EventLoop& loop,
+                     std::function<std::vector<FlowReport>()> reports,
+                     Callback callback, LogSink log)
+    : environment_(environment),
+      loop_(loop),
+      reports_(std::move(reports)),
+      callback_(std::move(callback)),
+      log_(std::move(log)) {}
+
+FlowWatch::~FlowWatch() { loop_.Cancel(timer_.load()); }
+
+void FlowWatch::NoteDrop() {
+  if (is_due_.load(std::memory_order_relaxed) || is_due_.exchange(true)) return;
+  const TimeNs soon = environment_.clock.NowNs() + kSoonNs;
+  timer_.store(
+      loop_.RunAt(std::max(soon, not_before_.load()), [this] { Look(); }));
+}
+
+void FlowWatch::NoteStall(const std::string& lane) {
+  {
+    MutexLock lock(mutex_);
+    stalled_.insert(lane);
+  }
+  NoteDrop();
+}
+
+void FlowWatch::Look() {
+  not_before_.store(environment_.clock.NowNs() + kPauseNs);
+  is_due_.exchange(false);  // What is counted from here on is told next time.
+  std::set<std::string> stalled;
+  {
+    MutexLock lock(mutex_);
+    stalled.swap(stalled_);
+  }
+  for (const std::string& lane : stalled) {
+    log_(LogLevel::kWarning,
+         absl::StrCat(lane,
+                      ": a publisher waited for room in vain; until the "
+                      "subscriber moves, the next ones fail at once"));
+    if (callback_ == nullptr) continue;
+    FlowEvent event;
+    event.kind = FlowEvent::Kind::kStalled;
+    event.lane = lane;
+    callback_(event);
+  }
+  for (const FlowReport& flow : reports_()) TellOfDrops(flow);
+}
+
+void FlowWatch::TellOfDrops(const FlowReport& flow) {
+  if (flow.ledger.dropped_total() == 0) return;
+  Ledger& told = ToldOf(flow);
+  for (size_t i = 0; i < kDropReasonCount; ++i) {
+    const uint64_t messages = flow.ledger.dropped[i] - told.dropped[i];
+    if (messages == 0) continue;
+    told.dropped[i] = flow.ledger.dropped[i];
+    FlowEvent event;
+    event.flow = flow;
+    event.reason = static_cast<DropReason>(i);
+    event.messages = messages;
+    log_(LogLevel::kWarning,
+         absl::StrCat(
+             "topic \"", flow.topic, "\", ", flow.publisher_service, " -> ",
+             flow.subscriber_service.empty() ? "nobody"
+                                             : flow.subscriber_service,
+             flow.subscription_name.empty() ? "" : "/", flow.subscription_name,
+             " (", flow.transport, "): ", messages,
+             " messages dropped: ", DropReasonWord(event.reason), "; ",
+             flow.ledger.dropped_total(), " in all"));
+    if (callback_ != nullptr) callback_(event);
+  }
+}
+
+Ledger& FlowWatch::ToldOf(const FlowReport& flow) {
+  const auto known =
+      std::find_if(told_.begin(), told_.end(), [&](const FlowReport& other) {
+        return other.SameFlow(flow) && other.transport == flow.transport;
+      });
+  if (known != told_.end()) return known->ledger;
+  told_.push_back(flow);
+  told_.back().ledger = Ledger();
+  return told_.back().ledger;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,209 @@
+// What becomes of the messages of a subscriber that died: the next process of
+// its node gets them, if it comes in time.
+
+#include <memory>
+#include <string>
+
+#include "tests/conformance/process_fixture.h"
+
+namespace mycelium::test {
+namespace {
+
+class HandoverTest : public ProcessTest,
+                     public ::testing::WithParamInterface<std::string> {
+ protected:
+  HandoverTest() { WriteTopology("a", "b", /*retain=*/"20s"); }
+
+  std::unique_ptr<PeerProcess> Reading(Flags more = {}) {
+    more.push_back("--delivery=" + GetParam());
+    return Reader(/*run=*/1, more);
+  }
+
+  // Publishes, and waits until all of it is handled or dropped.
+  static void PublishAndFlush(PeerProcess& writer, uint64_t count) {
+    EXPECT_EQ(
+        writer.Ask(absl::StrCat("publish ", count), "published").substr(0, 2),
+        "OK");
+    EXPECT_EQ(writer.Ask("flush", "flushed"), "OK");
+  }
+};
+
+TEST_P(HandoverTest, NextProcessGetsWhatTheKilledOneHadNotHandled) {
+  auto first = Reading();
+  auto writer = Writer();
+  SendAll(*writer, *first, 1000);
+  first->Stop();
+  EXPECT_EQ(writer->Ask("publish 10", "published").substr(0, 2), "OK");
+  first->Kill();
+  writer->Await("event disconnected b");
+  auto second = Reading();
+  PublishAndFlush(*writer, 5);
+  const ReceivedIds& got = second->counts().received[1];
+  EXPECT_EQ(got.first, 1001u);
+  EXPECT_EQ(got.last, 1015u);
+  EXPECT_EQ(got.count, 15u);
+  EXPECT_EQ(got.gaps + got.duplicates, 0u);
+  EXPECT_EQ(second->counts().redelivered, 10u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 1015u);
+  EXPECT_EQ(sent.dropped, 0u);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_EQ(LedgerOf(*second).delivered, 15u);
+}
+
+TEST_P(HandoverTest, WhatIsPublishedMeanwhileWaitsForTheNextProcess) {
+  auto first = Reading();
+  auto writer = Writer();
+  SendAll(*writer, *first, 100);
+  first->Kill();
+  writer->Await("event disconnected b");
+  EXPECT_EQ(writer->Ask("publish 20", "published").substr(0, 2), "OK");
+  EXPECT_EQ(LedgerOf(*writer).in_flight, 20u);
+  auto second = Reading();
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  EXPECT_EQ(second->counts().received[1].first, 101u);
+  EXPECT_EQ(second->counts().received[1].count, 20u);
+  EXPECT_EQ(second->counts().redelivered, 0u) << "none was with the first";
+  EXPECT_EQ(LedgerOf(*writer).dropped, 0u);
+}
+
+TEST_P(HandoverTest, StreamReachesOneProcessAfterTheOtherWithoutAGap) {
+  auto writer = Writer();
+  auto reader = Reading();
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  writer->Tell("stream");
+  uint64_t last = 0;
+  for (int life = 0; life < 4; ++life) {
+    reader->Ask("await 2000", "reached 2000");
+    const ReceivedIds& got = reader->counts().received[1];
+    EXPECT_EQ(got.gaps + got.duplicates, 0u);
+    EXPECT_LE(got.first, last + 1) << "some reached no process";
+    reader->Kill();
+    last = got.last;
+    writer->Await("event disconnected b");
+    reader = Reading();
+  }
+  reader->Ask("await 100", "reached 100");
+  writer->Ask("stop", "stopped");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  const ReceivedIds& got = reader->counts().received[1];
+  EXPECT_LE(got.first, last + 1);
+  EXPECT_EQ(got.gaps + got.duplicates, 0u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(got.last, sent.accepted);
+  EXPECT_EQ(sent.accepted, writer->counts().accepted);
+  EXPECT_EQ(sent.dropped, 0u);
+  EXPECT_EQ(sent.in_flight, 0u);
+}
+
+TEST_P(HandoverTest, MessageThatKillsEveryProcessIsDroppedAsPoison) {
+  auto writer = Writer();
+  auto reader = Reading({"--die_at=7"});
+  SendAll(*writer, *reader, 6);
+  EXPECT_EQ(writer->Ask("publish 4", "published").substr(0, 2), "OK");
+  // Once, and then again for each of the three times that it is redelivered.
+  for (int death = 1; death <= 4; ++death) {
+    writer->Await("event disconnected b");
+    if (death < 4)
+      reader =
+          Start("subscribe", 1, {"--die_at=7", "--delivery=" + GetParam()});
+  }
+  auto last = Reading({"--die_at=7"});
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  EXPECT_EQ(last->counts().received[1].first, 8u);
+  EXPECT_EQ(last->counts().received[1].last, 10u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 10u);
+  EXPECT_EQ(sent.poison, 1u);
+  EXPECT_EQ(sent.dropped, 1u);
+  EXPECT_EQ(sent.in_flight, 0u);
+}
+
+TEST_P(HandoverTest, EachOfTwoSubscriptionsGetsItsOwnRest) {
+  auto writer = Writer();
+  auto first = Reading({"--names=one,two"});
+  EXPECT_EQ(writer->Ask("wait 2", "waited"), "OK");
+  PublishAndFlush(*writer, 50);
+  first->Stop();
+  EXPECT_EQ(writer->Ask("publish 10", "published").substr(0, 2), "OK");
+  first->Kill();
+  writer->Await("event disconnected b");
+  // The second comes later than the first, and still gets all.
+  auto second = Reading({"--names=one"});
+  EXPECT_EQ(second->Ask("subscribe two", "subscribed"), "OK");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  EXPECT_EQ(LedgerOf(*second).delivered, 20u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 120u);
+  EXPECT_EQ(sent.dropped, 0u);
+  EXPECT_EQ(sent.in_flight, 0u);
+}
+
+TEST_P(HandoverTest, SubscriptionThatDoesNotComeBackIsCountedAsGone) {
+  WriteTopology("a", "b", /*retain=*/"1s");
+  auto writer = Writer();
+  auto first = Reading({"--names=one,two"});
+  EXPECT_EQ(writer->Ask("wait 2", "waited"), "OK");
+  PublishAndFlush(*writer, 50);
+  first->Stop();
+  EXPECT_EQ(writer->Ask("publish 10", "published").substr(0, 2), "OK");
+  first->Kill();
+  writer->Await("event disconnected b");
+  auto second = Reading({"--names=one"});
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  EXPECT_EQ(LedgerOf(*second).delivered, 10u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 120u);
+  EXPECT_EQ(sent.gone, 10u);
+  EXPECT_EQ(sent.dropped, 10u);
+  EXPECT_EQ(sent.in_flight, 0u);
+}
+
+TEST_P(HandoverTest, LossyLaneIsHandedOverWithWhatItKeeps) {
+  const Flags lossy = {"--overflow=drop_oldest", "--depth=5", "--window=2"};
+  auto writer = Writer();
+  auto first = Reading(lossy);
+  SendAll(*writer, *first, 5);
+  first->Stop();
+  EXPECT_EQ(writer->Ask("publish 50", "published").substr(0, 2), "OK");
+  first->Kill();
+  writer->Await("event disconnected b");
+  auto second = Reading(lossy);
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  const ReceivedIds& got = second->counts().received[1];
+  EXPECT_EQ(got.first, 6u);
+  EXPECT_EQ(got.last, 55u);
+  EXPECT_EQ(got.count, 7u);
+  EXPECT_EQ(second->counts().lost, 43u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 55u);
+  EXPECT_EQ(sent.overflow, 43u);
+  EXPECT_EQ(sent.dropped, 43u);
+  EXPECT_EQ(sent.in_flight, 0u);
+}
+
+TEST_P(HandoverTest, StoppedLossySubscriberDelaysNobodyAndGetsTheNewest) {
+  auto writer = Writer();
+  auto reader = Reading({"--overflow=drop_oldest", "--depth=5", "--window=2"});
+  SendAll(*writer, *reader, 5);
+  for (uint64_t round = 1; round <= 3; ++round) {
+    reader->Stop();
+    EXPECT_EQ(writer->Ask("publish 1000", "published").substr(0, 4), "OK 0");
+    reader->Resume();
+    EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+    EXPECT_EQ(reader->counts().received[1].last, 5 + 1000 * round);
+    EXPECT_EQ(reader->counts().received[1].count, 5 + 7 * round);
+    EXPECT_EQ(reader->counts().lost, 993 * round);
+  }
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 3005u);
+  EXPECT_EQ(sent.overflow, 2979u);
+  EXPECT_EQ(LedgerOf(*reader).delivered, 26u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Deliveries, HandoverTest,
+                         ::testing::Values("inline", "queued"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace mycelium::test

@@ -1,0 +1,121 @@
+#ifndef TESTS_CONFORMANCE_PROCESS_FIXTURE_H_
+#define TESTS_CONFORMANCE_PROCESS_FIXTURE_H_
+
+#include <cstdint>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "gtest/gtest.h"
+#include "tests/conformance/peer_process.h"
+#include "tests/support/short_temp_dir.h"
+
+namespace mycelium::test {
+
+// What a process says of all its flows.
+struct Counted {
+  uint64_t accepted = 0, delivered = 0, in_flight = 0;
+  uint64_t dropped = 0;  // All, of which:
+  uint64_t gone = 0, poison = 0, overflow = 0;
+};
+
+inline Counted LedgerOf(PeerProcess& peer) {
+  const std::string answer = peer.Ask("ledger", "ledger");
+  const std::vector<std::string> words = absl::StrSplit(answer, ' ');
+  Counted counted;
+  uint64_t* const fields[] = {&counted.accepted,  &counted.delivered,
+                              &counted.in_flight, &counted.dropped,
+                              &counted.gone,      &counted.poison,
+                              &counted.overflow};
+  EXPECT_EQ(words.size(), std::size(fields)) << answer;
+  for (size_t i = 0; i < words.size() && i < std::size(fields); ++i) {
+    EXPECT_TRUE(absl::SimpleAtoi(words[i], fields[i])) << answer;
+  }
+  return counted;
+}
+
+// Two nodes of one host: service `writer` publishes to service `reader`.
+class ProcessTest : public ::testing::Test {
+ protected:
+  using Flags = std::vector<std::string>;
+
+  ProcessTest() { WriteTopology("a", "b"); }
+
+  // `retain`: how long lanes wait for a subscriber that died.
+  void WriteTopology(const std::string& writer, const std::string& reader,
+                     const std::string& retain = "200ms") {
+    std::ofstream file(dir_.file("topology.toml"));
+    file << "socket_dir = \"" << dir_.path() << "\"\n"
+         << "[[nodes]]\nname = \"" << writer << "\"\nservices = [\"writer\"]\n"
+         << "[[nodes]]\nname = \"" << reader << "\"\nservices = [\"reader\"]\n"
+         << "[defaults]\ntransport = \"unix\"\nretain = \"" << retain << "\"\n"
+         << "publish_timeout = \"300ms\"\nlane_bytes = \"64KiB\"\n"
+         << "[limits]\nframe_bytes_max = \"8KiB\"\n"
+         << "reconnect_max = \"50ms\"\n";
+  }
+
+  std::unique_ptr<PeerProcess> Start(const std::string& role, int run,
+                                     const Flags& more = {}) {
+    const bool publishes = role == "publish";
+    Flags flags = {"--role=" + role, absl::StrCat("--run=", run),
+                   "--topology=" + dir_.file("topology.toml"),
+                   publishes ? "--service=writer" : "--service=reader",
+                   "--to=reader"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    return std::make_unique<PeerProcess>(
+        flags, dir_.file(absl::StrCat("page", ++pages_)));
+  }
+  std::unique_ptr<PeerProcess> Writer(int run = 1) {
+    auto peer = Start("publish", run);
+    peer->Await("ready");
+    return peer;
+  }
+  // Awaits messages of the writer's `run`.
+  std::unique_ptr<PeerProcess> Reader(int run = 1, const Flags& more = {}) {
+    auto peer = Start("subscribe", run, more);
+    peer->Await("ready");
+    return peer;
+  }
+
+  static void ExpectEachOnceInOrder(const ReceivedIds& ids, uint64_t count) {
+    EXPECT_EQ(ids.first, 1u);
+    EXPECT_EQ(ids.last, count);
+    EXPECT_EQ(ids.count, count);
+    EXPECT_EQ(ids.gaps, 0u);
+    EXPECT_EQ(ids.duplicates, 0u);
+  }
+
+  // Publishes, and compares what both sides know once it has arrived.
+  static void SendAll(PeerProcess& writer, PeerProcess& reader,
+                      uint64_t count) {
+    EXPECT_EQ(writer.Ask("wait 1", "waited"), "OK");
+    writer.Tell(absl::StrCat("publish ", count));
+    EXPECT_EQ(writer.Await("published").substr(0, 2), "OK");
+    EXPECT_EQ(writer.Ask("flush", "flushed"), "OK");
+    ExpectAllArrived(writer, reader, count);
+  }
+
+  static void ExpectAllArrived(PeerProcess& writer, PeerProcess& reader,
+                               uint64_t count) {
+    const Counted sent = LedgerOf(writer);
+    const Counted got = LedgerOf(reader);
+    EXPECT_EQ(writer.counts().accepted, count);
+    EXPECT_EQ(sent.accepted, count);
+    EXPECT_EQ(sent.in_flight, 0u);
+    EXPECT_EQ(sent.dropped, 0u);
+    EXPECT_EQ(got.delivered, count);
+    EXPECT_EQ(got.dropped, 0u);
+    ExpectEachOnceInOrder(reader.counts().received[1], count);
+  }
+
+  ShortTempDir dir_;
+  int pages_ = 0;
+};
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_CONFORMANCE_PROCESS_FIXTURE_H_
