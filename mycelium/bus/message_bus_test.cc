@@ -1,6 +1,7 @@
 #include "mycelium/bus/message_bus.h"
 
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -184,6 +185,59 @@ TEST(MessageBusTest, LargestFrameOfALinkWaitsForABusyHandler) {
       EXPECT_EQ(flow.ledger.in_flight, 0u);
     }
   }
+}
+
+TEST(MessageBusTest, LanesThatDoNotTakeTheLargestFrameAreRefused) {
+  BusOptions options;
+  options.settings.lane_bytes = 64 << 10;
+  options.limits.frame_bytes_max = 32 << 10;
+  EXPECT_TRUE(MessageBus::Create(options).ok());
+  ++options.limits.frame_bytes_max;
+  EXPECT_EQ(MessageBus::Create(options).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+// Counts the sleeps of threads.
+class CountingWaiter final : public Waiter {
+ public:
+  void WaitWord(const std::atomic<uint32_t>& word, uint32_t expected,
+                TimeNs deadline) override {
+    ++sleeps;
+    Environment::Real().waiter.WaitWord(word, expected, deadline);
+  }
+  void WakeWord(const std::atomic<uint32_t>& word) override {
+    Environment::Real().waiter.WakeWord(word);
+  }
+  int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
+                    TimeNs deadline) override {
+    return Environment::Real().waiter.WaitEpoll(epoll_fd, events, events_max,
+                                                deadline);
+  }
+  std::atomic<int> sleeps{0};
+};
+
+TEST(MessageBusTest, ReceiverWaitsAsTheRouteToItsServiceSays) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("t.toml");
+  std::ofstream(path) << "[[nodes]]\nname = \"n\"\n"
+                         "services = [\"spins\", \"blocks\"]\n"
+                         "[defaults]\nwait = \"block\"\n"
+                         "[[routes]]\nto = \"spins\"\nwait = \"spin\"\n";
+  CountingWaiter waiter;
+  Environment environment{Sys::Real(), Environment::Real().clock, waiter};
+  BusOptions options;
+  options.environment = &environment;
+  auto spins = MessageBus::FromTopology(path, "spins", options);
+  ASSERT_TRUE(spins.ok()) << spins.status();
+  auto blocks = MessageBus::FromTopology(path, "blocks", options);
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  auto spinning = (*spins)->Subscriber<Note>();
+  auto blocking = (*blocks)->Subscriber<Note>();
+  waiter.sleeps = 0;
+  EXPECT_FALSE(spinning->Receive(absl::Milliseconds(5)).ok());
+  EXPECT_EQ(waiter.sleeps, 0);
+  EXPECT_FALSE(blocking->Receive(absl::Milliseconds(5)).ok());
+  EXPECT_GE(waiter.sleeps, 1);
 }
 
 TEST(MessageBusTest, SecondShutdownWaitsForTheFirst) {

@@ -299,7 +299,8 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   if (!resumed) {
     // What was known was about a process that is gone. Its subscriptions may
     // come back with the new one.
-    const TimeNs deadline = DeadlineAfter(peer.lost_at, options_.retain);
+    const TimeNs deadline =
+        DeadlineAfter(peer.lost_at, options_.retain(link.peer()));
     router_.Orphan(link, deadline);
     ForgetInbound(link);
     loop_.RunAt(deadline, [this, name = link.peer(), deadline] {
@@ -348,7 +349,7 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
                      absl::StrCat("node ", link.peer(), " has left")));
   } else {
     peer.retain_timer =
-        loop_.RunAt(DeadlineAfter(environment_.clock.NowNs(), options_.retain),
+        loop_.RunAt(DeadlineAfter(peer.lost_at, options_.retain(link.peer())),
                     [this, &peer, status] { Forget(peer, status); });
     Tell(link.peer(), link.transport(), ConnectionEvent::State::kDisconnected,
          status);

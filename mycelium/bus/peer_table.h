@@ -41,7 +41,8 @@ class PeerTable final : public LinkHandler {
     std::string node;
     uint64_t incarnation = 0;
     Limits limits;
-    absl::Duration retain;
+    // How long the lanes of a link to that peer outlive it.
+    std::function<absl::Duration(const std::string& peer)> retain;
     std::string topology_digest;  // 32 bytes, or empty.
     std::function<void(const ConnectionEvent&)> on_connection;
     LogSink log;

@@ -22,9 +22,9 @@ SubscriptionHandle::SubscriptionHandle(
         InboundQueue& queue = subscription->queue();
         while (!queue.closed()) {
           if (subscription->RunNext()) continue;
-          node->SpinAndSleep(queue.event(), [&] {
-            return queue.HasFrame() || queue.closed();
-          });
+          node->SpinAndSleep(
+              queue.event(), [&] { return queue.HasFrame() || queue.closed(); },
+              subscription->options().spin_ns);
         }
       });
 }
@@ -98,7 +98,8 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
         return queue.HasFrame() || queue.closed() ||
                node_->refusals().HasNews(subscription_->options().id);
       },
-      DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+      DeadlineAfter(node_->environment().clock.NowNs(), timeout),
+      subscription_->options().spin_ns);
   if (TryTake(payload)) return absl::OkStatus();
   if (queue.closed()) {
     return absl::FailedPreconditionError(absl::StrCat(
