@@ -54,7 +54,7 @@ SubscriberBase& SubscriberBase::operator=(SubscriberBase&& other) {
   Close();
   node_ = std::move(other.node_);
   subscription_ = std::move(other.subscription_);
-  info_ = std::move(other.info_);
+  info_ = other.info_;
   frame_ = other.frame_;
   return *this;
 }
@@ -84,7 +84,7 @@ bool SubscriberBase::TryTake(Payload* payload) {
   }
   subscription_->SetConsumerThread();
   const Origin& origin = OriginOf(frame_);
-  info_.emplace(InfoOf(frame_, origin));
+  info_ = InfoOf(frame_, origin);
   *payload = PayloadOf(frame_, subscription_->type());
   return true;
 }
