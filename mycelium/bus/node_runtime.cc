@@ -308,9 +308,10 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
       result = open;
       return;
     }
-    absl::StatusOr<std::unique_ptr<Listener>> listener =
-        unix_->Listen(path, [this](std::unique_ptr<Channel> channel) {
-          peers_->Accept(unix_->word(), std::move(channel));
+    absl::StatusOr<std::unique_ptr<Listener>> listener = unix_->Listen(
+        path,
+        [this](std::unique_ptr<Channel> channel, const absl::Status& admitted) {
+          peers_->Accept(unix_->word(), std::move(channel), admitted);
         });
     if (!listener.ok()) {
       result = listener.status();

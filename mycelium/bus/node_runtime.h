@@ -32,7 +32,7 @@ namespace mycelium {
 
 // What one connection looks like from here.
 struct LinkReport {
-  std::string peer;
+  std::string peer;  // Empty while nobody has answered at `address`.
   std::string transport;
   std::string address;  // Empty if the peer dialled us.
   std::string rule;     // Why this transport.
