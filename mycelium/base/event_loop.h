@@ -115,7 +115,7 @@ class EventLoop final {
   bool RunTimers();
   bool RunReady(TimeNs deadline);
   bool Spin(TimeNs until);
-  bool HasPosted() const { return posted_.load(std::memory_order_acquire); }
+  bool HasPosted() const { return posted_.load(); }  // See Post().
   void FindFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DrainWake();

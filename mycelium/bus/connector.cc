@@ -57,6 +57,11 @@ void Connector::OnHandshake(
     Fail(established.status());
     return;
   }
+  if (absl::Status judged = callbacks_.judge(established->peer); !judged.ok()) {
+    established->channel->Close();
+    Fail(judged);
+    return;
+  }
   if (!options_.expected_peer.empty() &&
       established->peer.node() != options_.expected_peer) {
     established->channel->Close();

@@ -33,6 +33,8 @@ class Connector final {
     // What to say to the peer; none if no connection is wanted, in which case
     // the connector rests until Redial().
     std::function<std::optional<v1::Hello>(const Connector&)> hello;
+    // Whether who answers is wanted.
+    std::function<absl::Status(const v1::Hello& theirs)> judge;
     // The connector rests until Redial().
     std::function<void(Connector&, Handshake::Established)> on_established;
     // A try has failed. Told once for each reason, not at every try.

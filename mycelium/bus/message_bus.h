@@ -57,6 +57,7 @@ class MessageBus final {
 
   // A bus without a topology: within the process, plus the endpoints that are
   // bound or dialled by hand.
+  // INVALID_ARGUMENT: the lanes would not take the largest frame.
   static absl::StatusOr<std::unique_ptr<MessageBus>> Create(
       const BusOptions& options = BusOptions());
 

@@ -1,8 +1,12 @@
 #include "mycelium/bus/message_bus.h"
 
+#include <sys/socket.h>
+
 #include <atomic>
 #include <cerrno>
+#include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,6 +15,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/unix_endpoint.h"
+#include "mycelium/transport/outgoing.h"
+#include "mycelium/transport/uds/unix_transport.h"
 #include "tests/support/faulty_sys.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
@@ -20,6 +26,7 @@ namespace {
 
 using ::mycelium::test::Note;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr absl::Duration kLong = absl::Seconds(10);
 
@@ -233,6 +240,203 @@ TEST(MessageBusTest, LargestFrameOfALinkWaitsForABusyHandler) {
       EXPECT_EQ(flow.ledger.in_flight, 0u);
     }
   }
+}
+
+TEST(MessageBusTest, LanesThatDoNotTakeTheLargestFrameAreRefused) {
+  BusOptions options;
+  options.settings.lane_bytes = 64 << 10;
+  options.limits.frame_bytes_max = 32 << 10;
+  EXPECT_TRUE(MessageBus::Create(options).ok());
+  ++options.limits.frame_bytes_max;
+  EXPECT_EQ(MessageBus::Create(options).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+// Counts the sleeps of threads.
+class CountingWaiter final : public Waiter {
+ public:
+  void WaitWord(const std::atomic<uint32_t>& word, uint32_t expected,
+                TimeNs deadline) override {
+    ++sleeps;
+    Environment::Real().waiter.WaitWord(word, expected, deadline);
+  }
+  void WakeWord(const std::atomic<uint32_t>& word) override {
+    Environment::Real().waiter.WakeWord(word);
+  }
+  int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
+                    TimeNs deadline) override {
+    return Environment::Real().waiter.WaitEpoll(epoll_fd, events, events_max,
+                                                deadline);
+  }
+  std::atomic<int> sleeps{0};
+};
+
+TEST(MessageBusTest, ReceiverWaitsAsTheRouteToItsServiceSays) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("t.toml");
+  std::ofstream(path) << "[[nodes]]\nname = \"n\"\n"
+                         "services = [\"spins\", \"blocks\"]\n"
+                         "[defaults]\nwait = \"block\"\n"
+                         "[[routes]]\nto = \"spins\"\nwait = \"spin\"\n";
+  CountingWaiter waiter;
+  Environment environment{Sys::Real(), Environment::Real().clock, waiter};
+  BusOptions options;
+  options.environment = &environment;
+  auto spins = MessageBus::FromTopology(path, "spins", options);
+  ASSERT_TRUE(spins.ok()) << spins.status();
+  auto blocks = MessageBus::FromTopology(path, "blocks", options);
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  auto spinning = (*spins)->Subscriber<Note>();
+  auto blocking = (*blocks)->Subscriber<Note>();
+  waiter.sleeps = 0;
+  EXPECT_FALSE(spinning->Receive(absl::Milliseconds(5)).ok());
+  EXPECT_EQ(waiter.sleeps, 0);
+  EXPECT_FALSE(blocking->Receive(absl::Milliseconds(5)).ok());
+  EXPECT_GE(waiter.sleeps, 1);
+}
+
+// The kernel, but that everybody is a stranger.
+class StrangersSys final : public Sys {
+ public:
+  int64_t GetSockOpt(int fd, int level, int name, void* value,
+                     socklen_t* bytes) override {
+    const int64_t got = Sys::GetSockOpt(fd, level, name, value, bytes);
+    if (name == SO_PEERCRED) static_cast<ucred*>(value)->uid = 4711;
+    return got;
+  }
+};
+
+// Remembers the first refusal of a node.
+class Refusals final {
+ public:
+  void AddTo(BusOptions* options) {
+    options->on_connection = [this](const ConnectionEvent& event) {
+      if (event.state != ConnectionEvent::State::kRefused ||
+          told_.HasBeenNotified()) {
+        return;
+      }
+      status_ = event.status;
+      told_.Notify();
+    };
+    options->log = [](LogLevel, absl::string_view) {};
+  }
+  absl::Status Wait() {
+    told_.WaitForNotification();
+    return status_;
+  }
+
+ private:
+  absl::Notification told_;
+  absl::Status status_;
+};
+
+TEST(MessageBusTest, BothSidesLearnThatAUserMayNotConnect) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("bus.sock");
+  StrangersSys sys;
+  Environment strange{sys, Environment::Real().clock,
+                      Environment::Real().waiter};
+  Refusals at_a, at_b;
+  BusOptions options;
+  options.environment = &strange;
+  at_a.AddTo(&options);
+  auto a = MakeBus("a", options);
+  auto endpoint = BindUnixEndpoint(path, *a);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  options = BusOptions();
+  at_b.AddTo(&options);
+  auto b = MakeBus("b", options);
+  ASSERT_TRUE(DialUnixEndpoint(path, *b).ok());
+  const absl::Status told_a = at_a.Wait(), told_b = at_b.Wait();
+  EXPECT_EQ(told_a.code(), absl::StatusCode::kPermissionDenied) << told_a;
+  EXPECT_THAT(std::string(told_a.message()), HasSubstr("has uid 4711"));
+  EXPECT_EQ(told_b.code(), absl::StatusCode::kPermissionDenied) << told_b;
+  EXPECT_THAT(std::string(told_b.message()), HasSubstr("NOT_ALLOWED"));
+  const std::vector<LinkReport> links = b->LinkReports();
+  ASSERT_EQ(links.size(), 1u);
+  EXPECT_EQ(links[0].address, path);
+  EXPECT_FALSE(links[0].is_up);
+  EXPECT_THAT(links[0].last_error, HasSubstr("NOT_ALLOWED"));
+}
+
+// Answers every connection with one control message, and closes it.
+class Answering final {
+ public:
+  Answering(const std::string& path, const v1::Control& answer)
+      : loop_(*EventLoop::Create(Environment::Real())) {
+    UnixTransport::Options options;
+    options.frame_bytes_max = 4096;
+    options.log = [](LogLevel, absl::string_view) {};
+    transport_.emplace(Environment::Real(), *loop_, options);
+    std::string record;
+    AppendControlRecord(answer.SerializeAsString(), &record);
+    listener_ = *transport_->Listen(
+        path, [record](std::unique_ptr<Channel> channel, const absl::Status&) {
+          std::string bytes = record;
+          const iovec piece = {bytes.data(), bytes.size()};
+          EXPECT_TRUE(channel->Send(absl::MakeConstSpan(&piece, 1)).ok());
+          channel->Close();
+        });
+    thread_ = std::thread([this] {
+      while (!stop_) loop_->RunOnce(kNever, 0);
+    });
+  }
+  ~Answering() {
+    stop_ = true;
+    loop_->Wake();
+    thread_.join();
+  }
+
+ private:
+  std::unique_ptr<EventLoop> loop_;
+  std::optional<UnixTransport> transport_;
+  std::unique_ptr<Listener> listener_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+TEST(MessageBusTest, DiallerLearnsThatItsProtocolIsNotSpoken) {
+  v1::Control rejecting, answering;
+  v1::Reject& reject = *rejecting.mutable_reject();
+  reject.set_reason(v1::Reject::PROTOCOL_VERSION);
+  reject.set_message("protocol version 1; this node speaks 9");
+  v1::Hello& hello = *answering.mutable_hello();
+  hello.set_protocol_version(9);
+  hello.set_node("future");
+  hello.set_incarnation(1);
+  for (const v1::Control& answer : {rejecting, answering}) {
+    test::ShortTempDir dir;
+    const std::string path = dir.file("bus.sock");
+    Answering future(path, answer);
+    Refusals told;
+    BusOptions options;
+    told.AddTo(&options);
+    auto bus = MakeBus("a", options);
+    ASSERT_TRUE(DialUnixEndpoint(path, *bus).ok());
+    const absl::Status status = told.Wait();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("protocol version"));
+    const std::vector<LinkReport> links = bus->LinkReports();
+    ASSERT_EQ(links.size(), 1u);
+    EXPECT_THAT(links[0].last_error, HasSubstr("protocol version"));
+  }
+}
+
+TEST(MessageBusTest, HandlesThatHaveNothingSaySo) {
+  SubscriptionHandle none;
+  EXPECT_EQ(none.handler_errors(), 0u);
+  EXPECT_TRUE(none.status().ok());
+  auto bus = MakeBus("a");
+  auto made = bus->Subscribe<Note>([](const Note&, const MessageInfo&) {});
+  SubscriptionHandle taken = *std::move(made);
+  EXPECT_EQ(made->handler_errors(), 0u);
+  EXPECT_TRUE(made->status().ok());
+  auto pull = bus->Subscriber<Note>();
+  EXPECT_EQ(pull->info().sequence(), 0u);
+  EXPECT_EQ(pull->info().topic(), "");
+  EXPECT_EQ(pull->info().publisher_node(), "");
+  const Subscriber<Note> moved = *std::move(pull);
+  EXPECT_TRUE(pull->status().ok());
 }
 
 TEST(MessageBusTest, SecondShutdownWaitsForTheFirst) {

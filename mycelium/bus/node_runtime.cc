@@ -48,6 +48,13 @@ absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
 absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
     const BusOptions& options, std::string node,
     std::shared_ptr<const Topology> topology) {
+  if (topology == nullptr && options.limits.frame_bytes_max >
+                                 FrameBytesFor(options.settings.lane_bytes)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "BusOptions: settings.lane_bytes ", options.settings.lane_bytes,
+        " takes frames of at most ", FrameBytesFor(options.settings.lane_bytes),
+        ", but limits.frame_bytes_max is ", options.limits.frame_bytes_max));
+  }
   std::shared_ptr<NodeRuntime> runtime(
       new NodeRuntime(options, std::move(node), std::move(topology)), &Release);
   if (absl::Status made = runtime->Init(); !made.ok()) return made;
@@ -62,7 +69,8 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       environment_(*options.environment),
       random_(SeedFrom(environment_)),
       incarnation_(random_.Next64() | 1),
-      spin_ns_(SpinNsOf()) {}
+      spin_ns_(SpinNsOf(topology_ != nullptr ? topology_->defaults
+                                             : options_.settings)) {}
 
 void NodeRuntime::Release(NodeRuntime* runtime) {
   if (!runtime->thread_.joinable() || !runtime->loop_->InLoop()) {
@@ -129,14 +137,14 @@ absl::Status NodeRuntime::Init() {
   unix_options.log = options_.log;
   unix_ = std::make_unique<UnixTransport>(environment_, *loop_,
                                           std::move(unix_options));
-  const RouteSettings settings =
-      topology_ != nullptr ? ::mycelium::SettingsFor(*topology_, "", "")
-                           : options_.settings;
   PeerTable::Options peer_options;
   peer_options.node = node_;
   peer_options.incarnation = incarnation_;
   peer_options.limits = limits;
-  peer_options.retain = settings.retain;
+  peer_options.retain = [this](const std::string& peer) {
+    return topology_ != nullptr ? LongestRetain(*topology_, node_, peer)
+                                : options_.settings.retain;
+  };
   if (topology_ != nullptr) {
     absl::StatusOr<Digest> digest = Digest::FromHex(ContentDigest(*topology_));
     if (digest.ok())
@@ -193,9 +201,7 @@ void NodeRuntime::StopThread() {
   thread_.join();
 }
 
-int64_t NodeRuntime::SpinNsOf() const {
-  const RouteSettings& settings =
-      topology_ != nullptr ? topology_->defaults : options_.settings;
+int64_t NodeRuntime::SpinNsOf(const RouteSettings& settings) const {
   switch (options_.wait.value_or(settings.wait)) {
     case WaitMode::kSpin:
       return kNever;
@@ -309,9 +315,10 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
       result = open;
       return;
     }
-    absl::StatusOr<std::unique_ptr<Listener>> listener =
-        unix_->Listen(path, [this](std::unique_ptr<Channel> channel) {
-          peers_->Accept(unix_->word(), std::move(channel));
+    absl::StatusOr<std::unique_ptr<Listener>> listener = unix_->Listen(
+        path,
+        [this](std::unique_ptr<Channel> channel, const absl::Status& admitted) {
+          peers_->Accept(unix_->word(), std::move(channel), admitted);
         });
     if (!listener.ok()) {
       result = listener.status();
@@ -448,6 +455,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   anybody.topic = made.topic;
   const RouteSettings settings = SettingsFor(anybody, node_, service);
   made.lane_bytes = settings.lane_bytes;
+  made.spin_ns = SpinNsOf(settings);
   made.frame_bytes_max = topology_ != nullptr
                              ? topology_->limits.frame_bytes_max
                              : options_.limits.frame_bytes_max;
@@ -591,11 +599,12 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
 
 RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
                                                 absl::FunctionRef<bool()> ready,
-                                                TimeNs deadline) {
-  if (spin_ns_ == 0 || ready()) return WaitFor(event, ready, deadline);
+                                                TimeNs deadline,
+                                                int64_t spin_ns) {
+  if (spin_ns == 0 || ready()) return WaitFor(event, ready, deadline);
   const TimeNs now = environment_.clock.NowNs();
   const TimeNs spin_end =
-      std::min(deadline, spin_ns_ >= kNever - now ? kNever : now + spin_ns_);
+      std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
   const bool runs_loop = options_.poll == PollMode::kCaller && !loop_->InLoop();
   // A look at the queue costs a few nanoseconds; the clock, and a turn of the
   // loop with its system calls, far more.
@@ -610,12 +619,13 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
 }
 
 void NodeRuntime::SpinAndSleep(EventCount& event,
-                               absl::FunctionRef<bool()> ready) {
-  const TimeNs now = spin_ns_ == 0 ? 0 : environment_.clock.NowNs();
-  const TimeNs spin_end = spin_ns_ >= kNever - now ? kNever : now + spin_ns_;
+                               absl::FunctionRef<bool()> ready,
+                               int64_t spin_ns) {
+  const TimeNs now = spin_ns == 0 ? 0 : environment_.clock.NowNs();
+  const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
   for (int i = 1; !ready(); ++i) {
     // The clock costs more than a look at the queue.
-    if (spin_ns_ != 0 &&
+    if (spin_ns != 0 &&
         (i % 64 != 0 || environment_.clock.NowNs() < spin_end)) {
       continue;
     }

@@ -32,7 +32,7 @@ namespace mycelium {
 
 // What one connection looks like from here.
 struct LinkReport {
-  std::string peer;
+  std::string peer;  // Empty while nobody has answered at `address`.
   std::string transport;
   std::string address;  // Empty if the peer dialled us.
   std::string rule;     // Why this transport.
@@ -100,12 +100,13 @@ class NodeRuntime final : public RoomWaiter {
   // Waits for what others, or the loop, bring about.
   Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                   TimeNs deadline) override;
-  // The same, spinning as the options say before it sleeps.
+  // The same, spinning for `spin_ns` before it sleeps.
   Outcome SpinAndWaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
-                         TimeNs deadline);
+                         TimeNs deadline, int64_t spin_ns);
 
   // The same on a thread that never runs the loop, without a deadline.
-  void SpinAndSleep(EventCount& event, absl::FunctionRef<bool()> ready);
+  void SpinAndSleep(EventCount& event, absl::FunctionRef<bool()> ready,
+                    int64_t spin_ns);
 
   // Waits until everything that was published before has been handled.
   absl::Status Flush(TimeNs deadline);
@@ -138,7 +139,7 @@ class NodeRuntime final : public RoomWaiter {
   void StopThread();
   void ReportTaken();
   bool RunOnce(TimeNs deadline, bool spin);
-  int64_t SpinNsOf() const;
+  int64_t SpinNsOf(const RouteSettings& settings) const;
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
@@ -161,7 +162,7 @@ class NodeRuntime final : public RoomWaiter {
   Environment& environment_;
   Random random_;
   const uint64_t incarnation_;
-  const int64_t spin_ns_;  // How long a thread spins before it sleeps.
+  const int64_t spin_ns_;  // How long the loop spins before it sleeps.
 
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<FlowWatch> watch_;

@@ -52,7 +52,8 @@ struct BusOptions {
   // If given, a peer whose service gives another is refused.
   std::optional<Digest> schema_digest;
 
-  // Bounds and settings, where no topology says otherwise.
+  // Bounds and settings, where no topology says otherwise. Twice
+  // `limits.frame_bytes_max` must fit into `settings.lane_bytes`.
   Limits limits;
   RouteSettings settings;
   // Which users may connect besides our own.

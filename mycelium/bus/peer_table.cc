@@ -70,6 +70,12 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     }
     return MakeHello(name);
   };
+  callbacks.judge = [this](const v1::Hello& theirs) {
+    const auto reject = JudgeBasics(theirs, options_.node);
+    if (!reject.has_value()) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        absl::StrCat("node \"", theirs.node(), "\": ", reject->message()));
+  };
   callbacks.on_established = [this](Connector& connector,
                                     Handshake::Established established) {
     const std::string name = established.peer.node();
@@ -80,6 +86,7 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
       peer.connector = &connector;
       peer.address = connector.options().address;
       peer.rule = rules_[&connector];
+      unanswered_.erase(&connector);
     }
     // Accepted from the peer meanwhile: the one dialled by the first name.
     if (peer.link->is_up() && options_.node > name) {
@@ -96,6 +103,14 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     if (const auto peer = peers_.find(name); peer != peers_.end()) {
       MutexLock lock(mutex_);
       peer->second->last_error = std::string(status.message());
+    } else {
+      State state;
+      state.transport = std::string(connector.transport().word());
+      state.address = connector.options().address;
+      state.rule = rules_[&connector];
+      state.last_error = std::string(status.message());
+      MutexLock lock(mutex_);
+      unanswered_[&connector] = std::move(state);
     }
     if (refused) {
       Tell(name, connector.transport().word(), ConnectionEvent::State::kRefused,
@@ -118,7 +133,15 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
 }
 
 void PeerTable::Accept(absl::string_view transport,
-                       std::unique_ptr<Channel> channel) {
+                       std::unique_ptr<Channel> channel,
+                       const absl::Status& admitted) {
+  if (!admitted.ok()) {
+    SendReject(*channel, MakeReject(v1::Reject::NOT_ALLOWED,
+                                    "this user may not connect"));
+    channel->Close();
+    Tell("", transport, ConnectionEvent::State::kRefused, admitted);
+    return;
+  }
   if (handshakes_.size() >= static_cast<size_t>(options_.limits.links)) {
     // So that silent clients do not keep the others out.
     handshakes_.pop_front();
@@ -299,7 +322,8 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   if (!resumed) {
     // What was known was about a process that is gone. Its subscriptions may
     // come back with the new one.
-    const TimeNs deadline = DeadlineAfter(peer.lost_at, options_.retain);
+    const TimeNs deadline =
+        DeadlineAfter(peer.lost_at, options_.retain(link.peer()));
     router_.Orphan(link, deadline);
     ForgetInbound(link);
     loop_.RunAt(deadline, [this, name = link.peer(), deadline] {
@@ -348,7 +372,7 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
                      absl::StrCat("node ", link.peer(), " has left")));
   } else {
     peer.retain_timer =
-        loop_.RunAt(DeadlineAfter(environment_.clock.NowNs(), options_.retain),
+        loop_.RunAt(DeadlineAfter(peer.lost_at, options_.retain(link.peer())),
                     [this, &peer, status] { Forget(peer, status); });
     Tell(link.peer(), link.transport(), ConnectionEvent::State::kDisconnected,
          status);
@@ -510,6 +534,10 @@ LinkHandler::FrameOutcome PeerTable::OnFrame(Link& link, uint32_t lane,
 void PeerTable::Part() {
   shutting_down_ = true;
   handshakes_.clear();
+  {
+    MutexLock lock(mutex_);
+    unanswered_.clear();
+  }
   connectors_.clear();
   rules_.clear();
   for (auto& [name, peer] : peers_) {
@@ -557,6 +585,7 @@ std::vector<PeerTable::State> PeerTable::States() const {
     state.last_error = state.is_up ? "" : peer->last_error;
     states.push_back(std::move(state));
   }
+  for (const auto& [connector, state] : unanswered_) states.push_back(state);
   return states;
 }
 

@@ -41,7 +41,8 @@ class PeerTable final : public LinkHandler {
     std::string node;
     uint64_t incarnation = 0;
     Limits limits;
-    absl::Duration retain;
+    // How long the lanes of a link to that peer outlive it.
+    std::function<absl::Duration(const std::string& peer)> retain;
     std::string topology_digest;  // 32 bytes, or empty.
     std::function<void(const ConnectionEvent&)> on_connection;
     LogSink log;
@@ -74,8 +75,9 @@ class PeerTable final : public LinkHandler {
   void Dial(Transport& transport, const std::string& address,
             const std::string& expected_peer, const std::string& rule);
 
-  // Takes a connection that somebody dialled.
-  void Accept(absl::string_view transport, std::unique_ptr<Channel> channel);
+  // Takes a connection that somebody dialled, or says that he may not.
+  void Accept(absl::string_view transport, std::unique_ptr<Channel> channel,
+              const absl::Status& admitted);
 
   // Tells every peer of a subscription, or of its end.
   void Subscribe(const Subscription& subscription);
@@ -96,7 +98,7 @@ class PeerTable final : public LinkHandler {
   std::vector<std::shared_ptr<FramedLink>> Links() const;
   struct State {
     std::string peer, transport, address, rule, last_error;
-    bool is_up;
+    bool is_up = false;
   };
   std::vector<State> States() const;
 
@@ -152,6 +154,8 @@ class PeerTable final : public LinkHandler {
 
   mutable Mutex mutex_;  // For readers on other threads; the loop writes.
   std::map<std::string, std::unique_ptr<Peer>> peers_;
+  // Addresses where nobody has said his name yet, once a try has failed.
+  std::map<const Connector*, State> unanswered_;
   std::vector<std::unique_ptr<Connector>> connectors_;
   std::map<Connector*, std::string> rules_;
   std::list<std::shared_ptr<Handshake>> handshakes_;  // The oldest first.

@@ -22,9 +22,9 @@ SubscriptionHandle::SubscriptionHandle(
         InboundQueue& queue = subscription->queue();
         while (!queue.closed()) {
           if (subscription->RunNext()) continue;
-          node->SpinAndSleep(queue.event(), [&] {
-            return queue.HasFrame() || queue.closed();
-          });
+          node->SpinAndSleep(
+              queue.event(), [&] { return queue.HasFrame() || queue.closed(); },
+              subscription->options().spin_ns);
         }
       });
 }
@@ -54,7 +54,7 @@ SubscriberBase& SubscriberBase::operator=(SubscriberBase&& other) {
   Close();
   node_ = std::move(other.node_);
   subscription_ = std::move(other.subscription_);
-  info_ = std::move(other.info_);
+  info_ = other.info_;
   frame_ = other.frame_;
   return *this;
 }
@@ -84,7 +84,7 @@ bool SubscriberBase::TryTake(Payload* payload) {
   }
   subscription_->SetConsumerThread();
   const Origin& origin = OriginOf(frame_);
-  info_.emplace(InfoOf(frame_, origin));
+  info_ = InfoOf(frame_, origin);
   *payload = PayloadOf(frame_, subscription_->type());
   return true;
 }
@@ -98,7 +98,8 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
         return queue.HasFrame() || queue.closed() ||
                node_->refusals().HasNews(subscription_->options().id);
       },
-      DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+      DeadlineAfter(node_->environment().clock.NowNs(), timeout),
+      subscription_->options().spin_ns);
   if (TryTake(payload)) return absl::OkStatus();
   if (queue.closed()) {
     return absl::FailedPreconditionError(absl::StrCat(

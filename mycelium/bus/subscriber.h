@@ -40,8 +40,10 @@ class SubscriptionHandle final {
                             : node_->refusals().Of(subscription_->options().id);
   }
 
-  // How often the handler threw.
-  uint64_t handler_errors() const { return subscription_->handler_errors(); }
+  // How often the handler threw; 0 for a handle that has none.
+  uint64_t handler_errors() const {
+    return subscription_ == nullptr ? 0 : subscription_->handler_errors();
+  }
 
  private:
   struct Worker;  // The thread of a queued subscription.
@@ -58,6 +60,9 @@ class SubscriptionHandle final {
 //
 // Thread safety: one thread at a time receives; it may be another one each
 // time. Destroying waits for nobody: no receive may be under way.
+//
+// One that was moved from may be destroyed, assigned to, and asked for status()
+// and info().
 class SubscriberBase {
  public:
   SubscriberBase(SubscriberBase&&) = default;
@@ -71,11 +76,13 @@ class SubscriberBase {
 
   // OK, or why some publisher's messages do not come: their type differs.
   absl::Status status() const {
-    return node_->refusals().Of(subscription_->options().id);
+    return node_ == nullptr ? absl::OkStatus()
+                            : node_->refusals().Of(subscription_->options().id);
   }
 
   // Where messages come from and which they are; of the last one received.
-  const MessageInfo& info() const { return *info_; }
+  // Before that, of nobody.
+  const MessageInfo& info() const { return info_; }
 
  protected:
   SubscriberBase(std::shared_ptr<NodeRuntime> node,
@@ -92,7 +99,7 @@ class SubscriberBase {
 
   std::shared_ptr<NodeRuntime> node_;
   std::shared_ptr<Subscription> subscription_;
-  std::optional<MessageInfo> info_;
+  MessageInfo info_;
   FrameView frame_;
 };
 

@@ -26,6 +26,8 @@ struct Origin {
 // that it is passed to; what the strings point at lives as long as the bus.
 class MessageInfo final {
  public:
+  // Of no message.
+  MessageInfo() = default;
   MessageInfo(const Origin& origin, uint64_t sequence, int64_t publish_time_ns,
               uint64_t lost_before = 0, bool redelivered = false)
       : origin_(&origin),
@@ -34,10 +36,10 @@ class MessageInfo final {
         lost_before_(lost_before),
         redelivered_(redelivered) {}
 
-  absl::string_view topic() const { return origin_->topic; }
-  absl::string_view type() const { return origin_->type; }
-  absl::string_view publisher_node() const { return origin_->node; }
-  absl::string_view publisher_service() const { return origin_->service; }
+  absl::string_view topic() const { return Text(&Origin::topic); }
+  absl::string_view type() const { return Text(&Origin::type); }
+  absl::string_view publisher_node() const { return Text(&Origin::node); }
+  absl::string_view publisher_service() const { return Text(&Origin::service); }
 
   // Counts the messages of that publisher: 1, 2, 3, …
   uint64_t sequence() const { return sequence_; }
@@ -56,11 +58,15 @@ class MessageInfo final {
   bool redelivered() const { return redelivered_; }
 
  private:
-  const Origin* origin_;
-  uint64_t sequence_;
-  int64_t publish_time_ns_;
-  uint64_t lost_before_;
-  bool redelivered_;
+  absl::string_view Text(std::string Origin::*member) const {
+    return origin_ == nullptr ? absl::string_view() : origin_->*member;
+  }
+
+  const Origin* origin_ = nullptr;
+  uint64_t sequence_ = 0;
+  int64_t publish_time_ns_ = 0;
+  uint64_t lost_before_ = 0;
+  bool redelivered_ = false;
 };
 
 }  // namespace mycelium

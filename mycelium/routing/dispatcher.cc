@@ -244,9 +244,8 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
       return FrameOutcome::kCorrupt;
     }
     match.subscription->queue().Notify();
-    // It may have closed since, without this frame. The read-modify-write in
-    // Notify() keeps this look behind the frame; pairs with that in Close().
-    if (match.subscription->closed()) {
+    // It may have closed since, without this frame.
+    if (match.subscription->ClosedBehind()) {
       match.subscription->DropLate(*feed->second);
     }
     return FrameOutcome::kTaken;

@@ -255,9 +255,13 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
     *deadline =
         DeadlineAfter(environment_.clock.NowNs(), options_.publish_timeout);
   }
+  uint64_t released = lane.released();
   const RoomWaiter::Outcome outcome = room_waiter_.WaitFor(
       lane.room_event(),
-      [&] { return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away(); },
+      [&] {
+        released = lane.released();  // Before the look: it may move after it.
+        return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away();
+      },
       *deadline);
   switch (outcome) {
     case RoomWaiter::Outcome::kReady:
@@ -267,7 +271,7 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
     case RoomWaiter::Outcome::kDeadline:
       break;
   }
-  lane.MarkStalled();
+  lane.MarkStalled(released);
   if (options_.on_stall != nullptr) options_.on_stall(lane);
   return full(
       absl::StrCat("waited ", absl::FormatDuration(options_.publish_timeout)));

@@ -1,5 +1,7 @@
 #include "mycelium/routing/fan_out.h"
 
+#include <cstring>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -75,6 +77,50 @@ TEST_F(FanOutTest, PublisherToOneServiceIsToldWhenItsOnlyLaneHasClosed) {
   EXPECT_EQ(Publish().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(flow_->Read().accepted, 0u);
   EXPECT_EQ(fan_out_->unmatched().accepted, 0u);
+}
+
+// Lets time run out; the reader moves just after the last look.
+class MovesTooLate final : public RoomWaiter {
+ public:
+  explicit MovesTooLate(std::function<void()> move) : move_(std::move(move)) {}
+  Outcome WaitFor(EventCount&, absl::FunctionRef<bool()> ready,
+                  TimeNs) override {
+    ++waits;
+    EXPECT_FALSE(ready());
+    move_();
+    return Outcome::kDeadline;
+  }
+  int waits = 0;
+
+ private:
+  const std::function<void()> move_;
+};
+
+TEST_F(FanOutTest, LaneThatMovedAfterTheLastLookHasNotStalled) {
+  uint64_t handled = 0;
+  MovesTooLate waiter([&] {
+    const Lane::Run run = lane_->CommittedFrom(handled);
+    FrameHeader header;
+    std::memcpy(&header, run.bytes.data(), sizeof header);
+    handled = run.position + AlignedFrameBytes(header.frame_bytes);
+    ASSERT_TRUE(lane_->Release(handled));
+  });
+  FanOut::Options options;
+  options.origin = &origin_;
+  FanOut fan_out(Environment::Real(), waiter, options);
+  PublishRoute route;
+  route.lane = lane_;
+  route.flows.push_back(flow_);
+  std::vector<PublishRoute> routes;
+  routes.push_back(std::move(route));
+  fan_out.SetRoutes(std::move(routes), [] {});
+  const MessageType type = RawMessageType("bytes");
+  const std::vector<std::byte> large(7 << 10);
+  absl::Status sent;
+  while (sent.ok()) sent = fan_out.Publish(Payload::Bytes(type, large));
+  EXPECT_EQ(sent.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(waiter.waits, 1);
+  EXPECT_FALSE(lane_->stalled());
 }
 
 }  // namespace

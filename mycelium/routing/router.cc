@@ -142,9 +142,9 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
         ReleaseSharedLane(link);
         Rematch(subscribe.topic(), &deferred);
         is_adopted = true;
-        break;
+      } else {
+        EndRemote(serial, DropReason::kSubscriberGone, &deferred);
       }
-      EndRemote(serial, DropReason::kSubscriberGone, &deferred);
       break;
     }
     if (!is_adopted) AddNewRemote(link, subscribe, &deferred);
@@ -234,6 +234,7 @@ void Router::Orphan(Link& link, TimeNs deadline) {
       if (remote.is_orphan) continue;  // Since an earlier process.
       remote.is_orphan = true;
       remote.deadline = deadline;
+      remote.refused_by.clear();  // Nobody is there to hear that it is over.
     }
     // Of subscriptions that had ended: nobody will ask for what they had left.
     for (auto& [topic, publishers] : publishers_) {
@@ -552,7 +553,8 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
                          std::vector<PublishRoute>* routes,
                          Deferred* deferred) {
   if (remote.digest != publisher.fan_out->origin().digest) {
-    Refuse(publisher, remote, deferred);
+    // The next process may have another type.
+    if (!remote.is_orphan) Refuse(publisher, remote, deferred);
     return;
   }
   const RouteSettings settings = SettingsOf(publisher, remote);

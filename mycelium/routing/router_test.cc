@@ -132,6 +132,27 @@ TEST_F(RouterTest, RefusalIsSaidOnceOnEachConnectionUntilItsPublisherEnds) {
   EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), SizeIs(3));
 }
 
+TEST_F(RouterTest, RefusedSubscriptionIsNotKeptForTheNextProcess) {
+  const auto publisher = AddPublisher(type_);
+  router_->AddRemote(link_, Subscribe(1, other_type_));
+  router_->Orphan(link_, kNever);
+  EXPECT_THAT(router_->Refusals(*publisher), IsEmpty());
+  EXPECT_TRUE(Publish(*publisher).ok());
+}
+
+TEST_F(RouterTest, NextProcessIsToldOfRefusalsUnderItsOwnNumbers) {
+  const auto matching = AddPublisher(type_);
+  router_->AddRemote(link_, Subscribe(1, type_));
+  router_->Orphan(link_, kNever);
+  const auto refusing = AddPublisher(other_type_);
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), IsEmpty());
+  router_->AddRemote(link_, Subscribe(9, type_));
+  const auto said = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(said, SizeIs(1));
+  EXPECT_EQ(said[0].subscribe_refused().subscription(), 9u);
+  EXPECT_EQ(said[0].subscribe_refused().publisher(), 2u);
+}
+
 TEST_F(RouterTest, PublisherThatComesAfterTheEndIsClosed) {
   router_->ClosePublishers();
   const auto publisher = AddPublisher(type_);

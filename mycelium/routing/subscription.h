@@ -147,6 +147,14 @@ class Subscription final : public Lane::Doorbell,
   // Drops what was put into a feed of queue() while Close() ran.
   void DropLate(InboundQueue::Feed& feed);
   bool closed() const { return closed_.load(std::memory_order_acquire); }
+  // The same, for who has put a frame into a feed: either this is true, or
+  // Close() finds the frame. Both read and write `closed_`, so whichever comes
+  // second in its order sees what the other did before.
+  bool ClosedBehind() {
+    bool is_closed = false;
+    return !closed_.compare_exchange_strong(is_closed, false,
+                                            std::memory_order_acq_rel);
+  }
 
   // What this side counted, for each publisher.
   struct FlowLedger {

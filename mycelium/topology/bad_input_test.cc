@@ -323,6 +323,17 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Routes, BadInputTest,
     testing::Values(
+        BadInput{"LaneOfRoute", Route("lane_bytes = \"1MiB\""),
+                 "8:14: route \"* -> *\": lane_bytes 1MiB takes frames of at "
+                 "most 512KiB, but frame_bytes_max of [limits] is 2MiB"},
+        BadInput{"LaneOfDefaults",
+                 Node("[defaults]\nlane_bytes = \"64KiB\"\n"
+                      "[limits]\nframe_bytes_max = \"33KiB\""),
+                 "5:14: [defaults]: lane_bytes 64KiB takes frames of at most "
+                 "32KiB, but frame_bytes_max of [limits] is 33KiB"},
+        BadInput{"FramesOfLimits", Node("[limits]\nframe_bytes_max = 2097153"),
+                 "5:19: [limits]: lane_bytes 4MiB takes frames of at most "
+                 "2MiB, but frame_bytes_max of [limits] is 2097153"},
         BadInput{"UnknownFrom", Route("from = \"ss\""),
                  "8:8: route \"ss -> *\": from: no service or node \"ss\"; "
                  "nearest: s"},

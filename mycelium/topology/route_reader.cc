@@ -104,6 +104,7 @@ Route ReadRoute(const TomlValue& table, const EnvLookup& env,
   }
   route.overrides = ReadOverrides(reader);
   route.transport_position = reader.PositionOf("transport");
+  route.lane_bytes_position = reader.PositionOf("lane_bytes");
   reader.Finish();
   return route;
 }

@@ -189,4 +189,32 @@ RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
   return settings;
 }
 
+absl::Duration LongestRetain(const Topology& topology, absl::string_view a,
+                             absl::string_view b) {
+  // By node: a service may have the same name as another node.
+  const auto whole = [&](absl::string_view name) {
+    RouteEnd end;
+    end.node = topology.FindNode(name);
+    return end;
+  };
+  const NameIndex index(topology);
+  absl::Duration longest = absl::ZeroDuration();
+  for (const auto& [from, to] : {std::make_pair(whole(a), whole(b)),
+                                 std::make_pair(whole(b), whole(a))}) {
+    RouteSettings settings = topology.defaults;
+    for (const Route* route : MatchingRoutes(topology, index, from, to, "")) {
+      settings = Apply(route->overrides, settings);
+    }
+    longest = std::max(longest, settings.retain);
+    for (const Route& route : topology.routes) {
+      if (!route.overrides.retain.has_value()) continue;
+      if (Overlap(index.Resolve(route.from), from) &&
+          Overlap(index.Resolve(route.to), to)) {
+        longest = std::max(longest, *route.overrides.retain);
+      }
+    }
+  }
+  return longest;
+}
+
 }  // namespace mycelium

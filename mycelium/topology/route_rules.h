@@ -48,6 +48,12 @@ absl::StatusOr<Connection> Explain(const Topology& topology,
 RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
                           absl::string_view to, absl::string_view topic = "");
 
+// How long the link between two nodes keeps what it has for a process that is
+// lost: the longest of `retain` of [defaults], or of the routes that take its
+// place for all of both, and of the routes between them.
+absl::Duration LongestRetain(const Topology& topology, absl::string_view a,
+                             absl::string_view b);
+
 }  // namespace mycelium
 
 #endif  // MYCELIUM_TOPOLOGY_ROUTE_RULES_H_

@@ -223,5 +223,40 @@ topics = ["b"]
                   .ok());
 }
 
+TEST(RouteRulesTest, LinkRetainsAsLongAsTheLongestRouteBetweenItsNodes) {
+  const Topology topology = Parsed(R"(
+[defaults]
+retain = "2s"
+[[nodes]]
+name = "a"
+services = ["a1", "a2"]
+[[nodes]]
+name = "b"
+services = ["b1"]
+[[nodes]]
+name = "c"
+[[nodes]]
+name = "d"
+[[routes]]
+from = "b1"
+to = "a2"
+topics = ["t"]
+retain = "9s"
+[[routes]]
+from = "c"
+to = "d"
+retain = "1s"
+[[routes]]
+from = "d"
+to = "c"
+retain = "1s"
+)");
+  EXPECT_EQ(LongestRetain(topology, "a", "b"), absl::Seconds(9));
+  EXPECT_EQ(LongestRetain(topology, "b", "a"), absl::Seconds(9));
+  EXPECT_EQ(LongestRetain(topology, "a", "c"), absl::Seconds(2));
+  EXPECT_EQ(LongestRetain(topology, "c", "d"), absl::Seconds(1));
+  EXPECT_EQ(LongestRetain(topology, "a", "stranger"), absl::Seconds(2));
+}
+
 }  // namespace
 }  // namespace mycelium

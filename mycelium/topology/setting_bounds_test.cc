@@ -52,6 +52,11 @@ std::string FileWith(const SettingBounds& bounds, int64_t value) {
   // The two ends of the backoff bound each other too.
   if (bounds.key == "reconnect_min") file += "reconnect_max = \"1h\"\n";
   if (bounds.key == "reconnect_max") file += "reconnect_min = \"1ms\"\n";
+  // So do a lane and the largest frame.
+  if (bounds.key == "lane_bytes") file += "[limits]\nframe_bytes_max = 1024\n";
+  if (bounds.key == "frame_bytes_max") {
+    file += "[defaults]\nlane_bytes = \"1GiB\"\n";
+  }
   return file;
 }
 

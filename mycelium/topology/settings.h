@@ -74,6 +74,10 @@ struct Limits {
   int64_t redeliver_max = 3;
 };
 
+// The largest frame that a lane of that size takes: two fit, so that one can be
+// written while another is read.
+constexpr int64_t FrameBytesFor(int64_t lane_bytes) { return lane_bytes / 2; }
+
 // The settings with what `overrides` changes.
 RouteSettings Apply(const RouteOverrides& overrides, RouteSettings settings);
 

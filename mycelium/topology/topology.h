@@ -71,6 +71,7 @@ struct Route {
   SourcePosition from_position;
   SourcePosition to_position;
   SourcePosition transport_position;
+  SourcePosition lane_bytes_position;
 };
 
 struct Tls {
@@ -101,7 +102,9 @@ struct Topology {
   // Between nodes of one place, where [defaults] gives one.
   std::optional<TransportKind> default_transport;
   SourcePosition default_transport_position;
+  SourcePosition lane_bytes_position;  // Of [defaults].
   Limits limits;
+  SourcePosition frame_bytes_max_position;
   Tls tls;
 
   // The node of that name, or nullptr. Valid until `nodes` changes.

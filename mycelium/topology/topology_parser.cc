@@ -58,6 +58,9 @@ class Parser final {
     TableReader reader(*table, "[defaults]", env_, diagnostics_);
     const RouteOverrides overrides = ReadOverrides(reader);
     topology_.defaults = Apply(overrides, topology_.defaults);
+    if (overrides.lane_bytes.has_value()) {
+      topology_.lane_bytes_position = reader.PositionOf("lane_bytes");
+    }
     if (overrides.transport.has_value()) SetTransport(reader, overrides);
     reader.Finish();
   }
@@ -83,6 +86,7 @@ class Parser final {
         reader.DurationSetting("handshake").value_or(limits.handshake);
     limits.frame_bytes_max =
         reader.Setting("frame_bytes_max").value_or(limits.frame_bytes_max);
+    topology_.frame_bytes_max_position = reader.PositionOf("frame_bytes_max");
     limits.links = reader.Setting("links").value_or(limits.links);
     limits.reconnect_min =
         reader.DurationSetting("reconnect_min").value_or(limits.reconnect_min);

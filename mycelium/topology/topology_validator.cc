@@ -7,7 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "mycelium/topology/nearest_word.h"
 #include "mycelium/topology/place.h"
+#include "mycelium/topology/route_reader.h"
 #include "mycelium/topology/route_validator.h"
+#include "mycelium/topology/setting_bounds.h"
 
 namespace mycelium {
 namespace {
@@ -76,6 +78,34 @@ void CheckPorts(const Topology& topology, Diagnostics& diagnostics) {
                          " is taken by ", NodeName(*first->second)));
       }
     }
+  }
+}
+
+// A lane that could not take the largest frame would refuse it, or lose it.
+void CheckFrames(const Topology& topology, Diagnostics& diagnostics) {
+  const int64_t largest = topology.limits.frame_bytes_max;
+  const auto check = [&](int64_t lane_bytes, SourcePosition position,
+                         const std::string& where) {
+    if (largest <= FrameBytesFor(lane_bytes)) return;
+    const auto size = [](int64_t bytes) {
+      return FormatSetting(SettingUnit::kBytes, bytes);
+    };
+    diagnostics.Add(
+        position, where,
+        absl::StrCat("lane_bytes ", size(lane_bytes),
+                     " takes frames of at most ",
+                     size(FrameBytesFor(lane_bytes)),
+                     ", but frame_bytes_max of [limits] is ", size(largest)));
+  };
+  const bool has_lanes = topology.lane_bytes_position.line > 0;
+  check(topology.defaults.lane_bytes,
+        has_lanes ? topology.lane_bytes_position
+                  : topology.frame_bytes_max_position,
+        has_lanes ? "[defaults]" : "[limits]");
+  for (const Route& route : topology.routes) {
+    if (!route.overrides.lane_bytes.has_value()) continue;
+    check(*route.overrides.lane_bytes, route.lane_bytes_position,
+          RouteName(route));
   }
 }
 
@@ -154,6 +184,7 @@ void ValidateTopology(const Topology& topology, Diagnostics& diagnostics) {
   }
   CheckNames(topology, diagnostics);
   CheckPorts(topology, diagnostics);
+  CheckFrames(topology, diagnostics);
   CheckSocketPaths(topology, diagnostics);
   CheckEncryption(topology, diagnostics);
   CheckDefaultTransport(topology, diagnostics);

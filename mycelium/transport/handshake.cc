@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/codec/frame_format.h"
+#include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/record_reader.h"
 #include "proto/mycelium/v1/control.pb.h"
 
@@ -164,6 +165,15 @@ absl::Status Handshake::Answer() {
       RejectStatus(*reject).code(),
       absl::StrCat("refused ", channel_->peer_description(), ", node \"",
                    peer_.node(), "\": ", reject->message()));
+}
+
+void SendReject(Channel& channel, const v1::Reject& reject) {
+  v1::Control control;
+  *control.mutable_reject() = reject;
+  std::string record;
+  AppendControlRecord(control.SerializeAsString(), &record);
+  const iovec piece = {record.data(), record.size()};
+  (void)channel.Send(absl::MakeConstSpan(&piece, 1));
 }
 
 v1::Reject MakeReject(v1::Reject::Reason reason, absl::string_view message) {

@@ -98,6 +98,10 @@ inline constexpr size_t kHandshakeBytesMax = 64 * 1024;
 // What a refusal means for the one who was refused: "refused by <peer>: …".
 absl::Status RejectStatus(const v1::Reject& reject);
 
+// Says `reject` on a connection whose Hello is not waited for, as far as that
+// goes without waiting.
+void SendReject(Channel& channel, const v1::Reject& reject);
+
 v1::Reject MakeReject(v1::Reject::Reason reason, absl::string_view message);
 
 }  // namespace mycelium

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "mycelium/transport/channel.h"
@@ -27,7 +28,10 @@ class Listener {
 // it.
 class Transport {
  public:
-  using AcceptCallback = std::function<void(std::unique_ptr<Channel>)>;
+  // A connection that somebody dialled. `admitted`: PERMISSION_DENIED if he may
+  // not; he can be told so, and nothing that he says counts.
+  using AcceptCallback = std::function<void(std::unique_ptr<Channel>,
+                                            const absl::Status& admitted)>;
 
   virtual ~Transport() = default;
 

@@ -36,11 +36,9 @@ TEST_P(OtherUserTest, ProcessOfAnotherUserIsRefused) {
     if (setuid(kNobody) != 0) _exit(kCannotBecomeNobody);
     RawPeer peer(served.path());
     if (!peer.connected()) _exit(11);
-    // Refused without an answer, whatever it says.
-    if (peer.SayHello(HelloFrom("nobody")).body_case() !=
-        v1::Control::BODY_NOT_SET) {
-      _exit(12);
-    }
+    const v1::Control answer = peer.SayHello(HelloFrom("nobody"));
+    if (answer.reject().reason() != v1::Reject::NOT_ALLOWED) _exit(12);
+    if (!peer.Closed()) _exit(13);
     _exit(0);
   }
   int status = 0;
@@ -52,6 +50,9 @@ TEST_P(OtherUserTest, ProcessOfAnotherUserIsRefused) {
   }
   EXPECT_EQ(WEXITSTATUS(status), 0);
   EXPECT_TRUE(served.WasTold("has uid 65534; allowed are"));
+  const auto event = served.EventWith(ConnectionEvent::State::kRefused, "");
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ(event->status.code(), absl::StatusCode::kPermissionDenied);
   served.ExpectServesOthers();
 }
 

@@ -136,7 +136,8 @@ class Lane final {
 
   // Remembers that a wait for room ran out, so that the next publisher does not
   // wait as long again for a reader that does not move.
-  void MarkStalled() { stalled_at_.store(released() + 1); }
+  // `released`: what it was when there was no room last.
+  void MarkStalled(uint64_t released) { stalled_at_.store(released + 1); }
   bool stalled() const { return stalled_at_.load() == released() + 1; }
 
   // Whether the reader's process is out of reach, so that waiting for room is

@@ -135,7 +135,7 @@ TEST_F(LaneTest, ReleaseRefusesWhereTheReaderCannotBe) {
 TEST_F(LaneTest, StalledLaneIsOneThatHasNotMovedSince) {
   ASSERT_EQ(Write(64), ClaimResult::kClaimed);
   EXPECT_FALSE(lane_->stalled());
-  lane_->MarkStalled();
+  lane_->MarkStalled(lane_->released());
   EXPECT_TRUE(lane_->stalled());
   lane_->Release(64);
   EXPECT_FALSE(lane_->stalled());

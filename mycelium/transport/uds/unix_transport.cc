@@ -45,10 +45,11 @@ class UnixTransport::UnixListener final : public Listener,
         return;
       }
       if (!fd->valid()) return;
+      absl::Status admitted;
       absl::StatusOr<std::unique_ptr<Channel>> channel =
-          transport_.MakeChannel(*std::move(fd));
+          transport_.MakeChannel(*std::move(fd), &admitted);
       if (channel.ok()) {
-        on_accept_(*std::move(channel));
+        on_accept_(*std::move(channel), admitted);
       } else {
         transport_.options_.log(
             LogLevel::kWarning,
@@ -91,17 +92,22 @@ absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::Dial(
     const std::string& address) {
   absl::StatusOr<Fd> fd = DialLocal(environment_, address);
   if (!fd.ok()) return fd.status();
-  return MakeChannel(*std::move(fd));
+  absl::Status admitted;
+  absl::StatusOr<std::unique_ptr<Channel>> channel =
+      MakeChannel(*std::move(fd), &admitted);
+  if (!admitted.ok()) return admitted;
+  return channel;
 }
 
-absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::MakeChannel(Fd fd) {
+absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::MakeChannel(
+    Fd fd, absl::Status* admitted) {
   absl::StatusOr<PeerCredentials> peer = PeerOf(environment_, fd.get());
   if (!peer.ok()) return peer.status();
   const int64_t self = environment_.sys.GetEffectiveUid();
   const auto& allowed = options_.allow_uids;
   if (peer->uid != self && peer->uid != 0 &&
       std::find(allowed.begin(), allowed.end(), peer->uid) == allowed.end()) {
-    return absl::PermissionDeniedError(
+    *admitted = absl::PermissionDeniedError(
         absl::StrCat("peer pid ", peer->pid, " has uid ", peer->uid,
                      "; allowed are ", self, " and allow_uids"));
   }

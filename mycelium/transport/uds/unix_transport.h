@@ -37,7 +37,9 @@ class UnixTransport final : public Transport {
  private:
   class UnixListener;
 
-  absl::StatusOr<std::unique_ptr<Channel>> MakeChannel(Fd fd);
+  // `admitted`: whether who is at the other end may be there.
+  absl::StatusOr<std::unique_ptr<Channel>> MakeChannel(Fd fd,
+                                                       absl::Status* admitted);
 
   Environment& environment_;
   EventLoop& loop_;

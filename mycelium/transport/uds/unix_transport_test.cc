@@ -39,10 +39,12 @@ class UnixTransportTest : public ::testing::Test {
       log_.push_back(std::string(line));
     };
     transport_ = std::make_unique<UnixTransport>(environment_, *loop_, options);
-    listener_ = *transport_->Listen(dir_.file("s"),
-                                    [this](std::unique_ptr<Channel> channel) {
-                                      accepted_.push_back(std::move(channel));
-                                    });
+    listener_ = *transport_->Listen(
+        dir_.file("s"),
+        [this](std::unique_ptr<Channel> channel, const absl::Status& admitted) {
+          accepted_.push_back(std::move(channel));
+          admitted_.push_back(admitted);
+        });
   }
 
   void RunUntilAccepted(size_t count) {
@@ -59,6 +61,7 @@ class UnixTransportTest : public ::testing::Test {
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<UnixTransport> transport_;
   std::vector<std::unique_ptr<Channel>> accepted_;
+  std::vector<absl::Status> admitted_;
   std::unique_ptr<Listener> listener_;
   std::vector<std::string> log_;
 };
@@ -92,16 +95,19 @@ TEST_F(UnixTransportTest, OtherUsersAreRefusedUnlessTheyAreAllowed) {
   sys_.peer_uid = 12345;
   EXPECT_EQ(transport_->Dial(dir_.file("s")).status().code(),
             absl::StatusCode::kPermissionDenied);
-  loop_->RunOnce(0, 0);
-  EXPECT_TRUE(accepted_.empty());
-  ASSERT_EQ(log_.size(), 1u);
-  EXPECT_NE(log_[0].find("has uid 12345"), std::string::npos) << log_[0];
+  RunUntilAccepted(1);
+  ASSERT_EQ(admitted_.size(), 1u);
+  EXPECT_EQ(admitted_[0].code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_NE(admitted_[0].message().find("has uid 12345"), std::string::npos)
+      << admitted_[0];
   for (const int64_t uid : {int64_t{4711}, int64_t{0}}) {
     sys_.peer_uid = uid;
     EXPECT_TRUE(transport_->Dial(dir_.file("s")).ok()) << uid;
   }
-  RunUntilAccepted(2);
-  EXPECT_EQ(accepted_.size(), 2u);
+  RunUntilAccepted(3);
+  ASSERT_EQ(admitted_.size(), 3u);
+  EXPECT_TRUE(admitted_[1].ok()) << admitted_[1];
+  EXPECT_TRUE(admitted_[2].ok()) << admitted_[2];
 }
 
 TEST_F(UnixTransportTest, NobodyIsAcceptedAfterTheListenerIsGone) {

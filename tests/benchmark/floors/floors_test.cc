@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/benchmark/floors/handover.h"
@@ -37,14 +38,31 @@ Case MakeCase(const std::string& transport, Mode mode, Wait wait,
   return what;
 }
 
-class FloorTest : public testing::TestWithParam<
-                      std::tuple<const char*, const char*, Mode, Wait>> {
+using FloorCase = std::tuple<const char*, const char*, Mode, Wait>;
+
+std::vector<FloorCase> SupportedCases() {
+  std::vector<FloorCase> cases;
+  for (const char* name : {"handover", "spsc_ring", "socketpair"}) {
+    for (const char* transport : {"inproc", "shm", "unix"}) {
+      for (const Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood}) {
+        for (const Wait wait : {Wait::kSpin, Wait::kBlock}) {
+          const Case what = MakeCase(transport, mode, wait, 64);
+          if (!MakeFloor(name)->Supports(what)) continue;
+          cases.emplace_back(name, transport, mode, wait);
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+class FloorTest : public testing::TestWithParam<FloorCase> {
  protected:
   void RunAndCheck(size_t bytes) {
     const auto [name, transport, mode, wait] = GetParam();
     const std::unique_ptr<System> floor = MakeFloor(name);
     const Case what = MakeCase(transport, mode, wait, bytes);
-    if (!floor->Supports(what)) GTEST_SKIP() << "not this floor's case";
+    ASSERT_TRUE(floor->Supports(what)) << "whatever the size";
     // A side that sleeps leaves its CPU to the other, so one CPU is enough.
     const absl::StatusOr<RoundResult> result =
         floor->Run(what, CpuPair{0, wait == Wait::kBlock ? 0 : 1});
@@ -67,12 +85,8 @@ TEST_P(FloorTest, CarriesMessagesLargerThanTheRingAskedFor) {
   RunAndCheck(100'000);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Floors, FloorTest,
-    testing::Combine(testing::Values("handover", "spsc_ring", "socketpair"),
-                     testing::Values("inproc", "shm", "unix"),
-                     testing::Values(Mode::kLatency, Mode::kOpen, Mode::kFlood),
-                     testing::Values(Wait::kSpin, Wait::kBlock)));
+INSTANTIATE_TEST_SUITE_P(Floors, FloorTest,
+                         testing::ValuesIn(SupportedCases()));
 
 TEST(FloorsTest, EachCaseHasExactlyOneFloor) {
   for (const char* transport : {"inproc", "shm", "unix"}) {
