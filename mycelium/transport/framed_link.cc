@@ -517,6 +517,8 @@ void FramedLink::QueueControl(const v1::Control& control) {
 }
 
 uint64_t FramedLink::TakenOver(const Lane& lane) const {
+  // One that has not said its last word may have died with what it had.
+  if (!peer_is_done_) return lane.released();
   MutexLock lock(lanes_mutex_);
   const auto out = out_lanes_.find(lane.id());
   if (out == out_lanes_.end() || out->second->lane.get() != &lane) {
