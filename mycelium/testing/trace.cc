@@ -62,6 +62,8 @@ absl::string_view WordOf(Happening what) {
       return "slow";
     case Happening::kUnsubscribe:
       return "unsubscribe";
+    case Happening::kDisconnect:
+      return "disconnect";
     case Happening::kDrift:
       return "drift";
     case Happening::kCall:

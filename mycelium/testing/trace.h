@@ -44,6 +44,7 @@ enum class Happening {
   kContinue,
   kSlow,
   kUnsubscribe,
+  kDisconnect,  // By an overflow policy.
   kDrift,
   kCall,
   kConnection,  // What a bus tells of one.

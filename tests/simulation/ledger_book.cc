@@ -24,7 +24,8 @@ uint64_t LedgerBook::PartingsOf(int place, int other) const {
 }
 
 void LedgerBook::CountDelivered(SubscriptionLife to, PublisherLife from,
-                                uint64_t id, uint64_t sequence) {
+                                uint64_t id, uint64_t sequence,
+                                uint64_t lost_before) {
   if (from >= publishers_.size()) {
     Fail(absl::StrCat("a message of publisher ", from, ", who never was"));
     return;
@@ -62,6 +63,13 @@ void LedgerBook::CountDelivered(SubscriptionLife to, PublisherLife from,
              received.partings == partings) {
     fail("lost between living processes");
   }
+  if (id > received.last + 1 && received.count > 0) {
+    received.missing += id - received.last - 1;
+  }
+  if (lost_before > 0 && !subscription.lossy) {
+    fail(absl::StrCat("lost before: ", lost_before));
+  }
+  subscription.lost_before[publisher.place] += lost_before;
   received.last = std::max(received.last, id);
   received.partings = partings;
   ++received.count;
@@ -139,7 +147,33 @@ void LedgerBook::CheckAgreement(int place, int incarnation, uint64_t inside,
   }
 }
 
+bool LedgerBook::NeverParted(int place, int other) {
+  return incarnations_[place] == 1 && incarnations_[other] == 1 &&
+         PartingsOf(place, other) == 0;
+}
+
+void LedgerBook::CheckLostBefore() {
+  for (const Subscription& subscription : subscriptions_) {
+    if (!subscription.lossy) continue;
+    std::map<int, uint64_t> missing;  // By place.
+    for (const auto& [life, received] : subscription.received) {
+      missing[publishers_[life].place] += received.missing;
+    }
+    for (const auto& [place, count] : missing) {
+      const auto told = subscription.lost_before.find(place);
+      const uint64_t lost =
+          told == subscription.lost_before.end() ? 0 : told->second;
+      if (!NeverParted(place, subscription.place) || count <= lost) continue;
+      Fail(absl::StrCat("told: ", subscription.service, "/",
+                        subscription.name, " misses ", count,
+                        " messages of place ", place,
+                        ", and was told of ", lost));
+    }
+  }
+}
+
 void LedgerBook::CheckLedger() {
+  CheckLostBefore();
   for (const Subscription& subscription : subscriptions_) {
     for (const auto& [life, received] : subscription.received) {
       sums_[{subscription.topic, publishers_[life].service,
@@ -149,10 +183,7 @@ void LedgerBook::CheckLedger() {
   }
   for (const auto& [key, sum] : sums_) {
     ++flows_;
-    const bool strict =
-        incarnations_[sum.from_place] == 1 &&
-        incarnations_[sum.to_place] == 1 &&
-        PartingsOf(sum.from_place, sum.to_place) == 0;
+    const bool strict = NeverParted(sum.from_place, sum.to_place);
     const uint64_t out =
         sum.delivered + sum.dropped + sum.lost_in_crash + sum.in_flight;
     if (strict) ++strict_flows_;

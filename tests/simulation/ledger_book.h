@@ -20,6 +20,7 @@ namespace mycelium::test {
 //   order      and those of one publisher in the order of their acceptance
 //   no loss    and none is missing between two that it gets, unless the two
 //              processes had given each other up in between
+//   told       what a lossy one misses, `lost_before` has told it
 //   ledger     accepted = delivered + dropped + in flight, over both sides
 //   agreement  buses count as delivered what was delivered
 //
@@ -41,6 +42,7 @@ class LedgerBook final {
     uint64_t first = 0;
     uint64_t last = 0;
     uint64_t count = 0;
+    uint64_t missing = 0;   // Between the first and the last.
     uint64_t partings = 0;  // Of the pair, when the last one came.
   };
   struct Subscription {
@@ -50,6 +52,7 @@ class LedgerBook final {
     bool lossy = false;
     bool open = true;
     std::map<PublisherLife, Received> received;
+    std::map<int, uint64_t> lost_before;  // As the bus said, by place.
   };
 
   PublisherLife AddPublisher(Publisher publisher);
@@ -62,9 +65,9 @@ class LedgerBook final {
     return publishers_[life].accepted + 1;
   }
   void CountAccepted(PublisherLife life) { ++publishers_[life].accepted; }
-  // `sequence`: as the bus says.
+  // The last two: as the bus says.
   void CountDelivered(SubscriptionLife to, PublisherLife from, uint64_t id,
-                      uint64_t sequence);
+                      uint64_t sequence, uint64_t lost_before);
 
   // One of the two has given the other up: what was between them may be lost.
   void NotePart(int place, int other) {
@@ -113,6 +116,8 @@ class LedgerBook final {
     bool half_published = false;  // A publisher died within Publish().
   };
 
+  void CheckLostBefore();
+  bool NeverParted(int place, int other);
   uint64_t PartingsOf(int place, int other) const;
   int PlaceOf(const std::string& node) const;
   void CheckAgreement(int place, int incarnation, uint64_t inside,

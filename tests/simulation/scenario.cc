@@ -6,9 +6,16 @@
 namespace mycelium::test {
 
 const std::vector<Overflow>& SimulatedPolicies() {
-  static const auto* const policies =
-      new std::vector<Overflow>{Overflow::kBlock, Overflow::kFail};
+  static const auto* const policies = new std::vector<Overflow>{
+      Overflow::kBlock,      Overflow::kBlock,  Overflow::kFail,
+      Overflow::kDropNewest, Overflow::kDropOldest,
+      Overflow::kLatest,     Overflow::kDisconnect};
   return *policies;
+}
+
+bool IsLossy(Overflow overflow) {
+  return overflow == Overflow::kDropNewest ||
+         overflow == Overflow::kDropOldest || overflow == Overflow::kLatest;
 }
 
 std::string Scenario::TopologyText(int drift) const {
@@ -50,7 +57,7 @@ Scenario MakeScenario(uint64_t seed) {
   scenario.reconnect_max_ms = between(5, 100);
   scenario.handshake_ms = between(20, 200);
   scenario.overflow = policy();
-  scenario.socket_bytes = static_cast<size_t>(1) << between(10, 16);
+  scenario.socket_bytes = static_cast<size_t>(1) << between(9, 15);
   scenario.processes_die = seed % 4 != 0;
   scenario.partitions_last = seed % 3 != 0;
   scenario.percent = static_cast<uint32_t>(between(0, 3) * between(0, 6));
@@ -93,6 +100,8 @@ Scenario MakeScenario(uint64_t seed) {
       subscription.name = absl::StrCat("s", s);
       subscription.pull = random.Below(2) == 0;
       if (random.Below(2) == 0) subscription.overflow = policy();
+      if (random.Below(2) == 0) subscription.depth = between(1, 50);
+      if (random.Below(2) == 0) subscription.window = between(1, 16);
       node.subscriptions.push_back(std::move(subscription));
     }
   }

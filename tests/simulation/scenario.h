@@ -24,6 +24,8 @@ struct PlannedSubscription {
   std::string name;
   bool pull = false;
   std::optional<Overflow> overflow;
+  std::optional<int64_t> depth;
+  std::optional<int64_t> window;
 };
 
 struct PlannedNode {
@@ -59,6 +61,9 @@ struct Scenario {
 
 // The policies that subscriptions may have.
 const std::vector<Overflow>& SimulatedPolicies();
+
+// Whether messages may be missing in the middle under that policy.
+bool IsLossy(Overflow overflow);
 
 Scenario MakeScenario(uint64_t seed);
 

@@ -1,6 +1,9 @@
 // Runs simulated worlds, one for each seed:
 //   simulate --seed=N [--verbose]    one; prints every event
 //   simulate --seeds=A-B             many; prints the summary of those that fail
+//   --stop                           after the first seed that fails
+//   --planted_bug=N                  see mycelium/base/planted_bug.h; REQUIRES a
+//                                    build that has them
 //   --repeat                         each twice, and compares the traces
 //   --summaries                      prints every summary
 // Ends with 1 if a law was broken, 2 if the arguments make no sense.
@@ -14,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "mycelium/base/planted_bug.h"
 #include "tests/simulation/simulation.h"
 
 namespace mycelium::test {
@@ -25,6 +29,8 @@ struct Arguments {
   bool verbose = false;
   bool repeat = false;
   bool summaries = false;
+  bool stop = false;
+  int planted_bug = 0;
 };
 
 bool Parse(int argc, char** argv, Arguments* arguments) {
@@ -46,6 +52,10 @@ bool Parse(int argc, char** argv, Arguments* arguments) {
       arguments->repeat = true;
     } else if (text == "--summaries") {
       arguments->summaries = true;
+    } else if (text == "--stop") {
+      arguments->stop = true;
+    } else if (absl::ConsumePrefix(&text, "--planted_bug=")) {
+      if (!absl::SimpleAtoi(text, &arguments->planted_bug)) return false;
     } else {
       return false;
     }
@@ -92,14 +102,25 @@ int Main(int argc, char** argv) {
   if (!Parse(argc, argv, &arguments)) {
     std::fprintf(stderr,
                  "usage: simulate [--seed=N | --seeds=A-B] [--verbose] "
-                 "[--repeat] [--summaries]\n");
+                 "[--repeat] [--summaries] [--stop] [--planted_bug=N]\n");
     return 2;
   }
+#ifdef MYCELIUM_PLANTED_BUGS
+  planted_bug = arguments.planted_bug;
+#else
+  if (arguments.planted_bug != 0) {
+    std::fprintf(stderr, "this build has no planted bugs\n");
+    return 2;
+  }
+#endif
   const auto start = std::chrono::steady_clock::now();
   SimulationResult total;
   uint64_t failed = 0;
   for (uint64_t seed = arguments.first; seed <= arguments.last; ++seed) {
-    if (!RunSeed(seed, arguments, &total)) ++failed;
+    if (!RunSeed(seed, arguments, &total)) {
+      ++failed;
+      if (arguments.stop) return 1;
+    }
     std::fflush(stdout);
   }
   const uint64_t seeds = arguments.last - arguments.first + 1;

@@ -33,6 +33,7 @@ struct SimulatedNode::Subscribing {
   std::optional<RawSubscriber> pull;
   LedgerBook::SubscriptionLife life = 0;
   bool open = false;
+  bool disconnected = false;
 };
 
 struct SimulatedNode::Life {
@@ -253,7 +254,7 @@ bool SimulatedNode::Open(Life& life) {
   if (plan_.sleeps_on_descriptors) watch(life.buses.front()->poll_descriptor());
   for (const PlannedSubscription& plan : plan_.subscriptions) {
     life.subscriptions.push_back({&plan, bus_of(plan.service), {}, {}, 0,
-                                  false});
+                                  false, false});
     Subscribe(life, life.subscriptions.back());
   }
   for (const PlannedPublisher& plan : plan_.publishers) {
@@ -280,6 +281,13 @@ void SimulatedNode::Subscribe(Life& life, Subscribing& subscribing) {
   options.topic = plan.topic;
   options.name = plan.name;
   options.overflow = plan.overflow;
+  options.depth = plan.depth;
+  options.window = plan.window;
+  // Under `disconnect`: it gets nothing more.
+  options.on_error = [&subscribing](const absl::Status&) {
+    subscribing.disconnected = true;
+  };
+  subscribing.disconnected = false;
   LedgerBook::Subscription entry;
   entry.place = place_;
   entry.incarnation = incarnation_;
@@ -288,7 +296,7 @@ void SimulatedNode::Subscribe(Life& life, Subscribing& subscribing) {
   entry.topic = plan.topic;
   entry.name = plan.name;
   const Overflow overflow = plan.overflow.value_or(scenario_.overflow);
-  entry.lossy = overflow != Overflow::kBlock && overflow != Overflow::kFail;
+  entry.lossy = IsLossy(overflow);
   subscribing.life = book_.AddSubscription(std::move(entry));
   subscribing.open = true;
   absl::Status status;
@@ -329,6 +337,13 @@ void SimulatedNode::Unsubscribe(Subscribing& subscribing) {
   book_.EndSubscription(subscribing.life);
 }
 
+void SimulatedNode::Resubscribe(Life& life, Subscribing& subscribing) {
+  world_.trace().Note(world_.now(), Happening::kUnsubscribe, place_,
+                      subscribing.life);
+  Unsubscribe(subscribing);
+  if (!life.process.crashed()) Subscribe(life, subscribing);
+}
+
 void SimulatedNode::OnMessage(Life& life, Subscribing& subscribing,
                               absl::Span<const std::byte> bytes,
                               const MessageInfo& info) {
@@ -343,7 +358,7 @@ void SimulatedNode::OnMessage(Life& life, Subscribing& subscribing,
                           message.publisher,
                       message.id);
   book_.CountDelivered(subscribing.life, message.publisher, message.id,
-                       info.sequence());
+                       info.sequence(), info.lost_before());
   if (subscribing.plan->pull || message.hops > 0 ||
       mode_ == Mode::kDrain || random_.Below(4) != 0) {
     return;
@@ -382,13 +397,14 @@ void SimulatedNode::OnConnection(Life& life, const ConnectionEvent& event) {
 
 void SimulatedNode::Act(Life& life) {
   if (std::exchange(unsubscribes_, false) && !life.subscriptions.empty()) {
-    Subscribing& subscribing =
-        life.subscriptions[random_.Below(life.subscriptions.size())];
-    world_.trace().Note(world_.now(), Happening::kUnsubscribe, place_,
+    Resubscribe(life,
+                life.subscriptions[random_.Below(life.subscriptions.size())]);
+  }
+  for (Subscribing& subscribing : life.subscriptions) {
+    if (!subscribing.disconnected || life.process.crashed()) continue;
+    world_.trace().Note(world_.now(), Happening::kDisconnect, place_,
                         subscribing.life);
-    Unsubscribe(subscribing);
-    if (life.process.crashed()) return;
-    Subscribe(life, subscribing);
+    Resubscribe(life, subscribing);
   }
   if (life.probes) Probe(life);
   if (mode_ == Mode::kDrain) {
@@ -397,7 +413,7 @@ void SimulatedNode::Act(Life& life) {
     return;
   }
   const uint64_t what = random_.Below(100);
-  if (what < 45 && !life.publishers.empty()) {
+  if (what < 30 && !life.publishers.empty()) {
     Publishing& publishing =
         life.publishers[random_.Below(life.publishers.size())];
     if (publishing.plan->relays) return Sleep(life, kMs);
@@ -405,16 +421,16 @@ void SimulatedNode::Act(Life& life) {
          left > 0 && !life.process.crashed(); --left) {
       Publish(life, publishing);
     }
-  } else if (what < 70 && !life.subscriptions.empty()) {
+  } else if (what < 45 && !life.subscriptions.empty()) {
     Receive(life,
             life.subscriptions[random_.Below(life.subscriptions.size())]);
-  } else if (what < 72) {
+  } else if (what < 47) {
     const int64_t timeout = static_cast<int64_t>(random_.Below(5)) * kMs;
     Timed(life, "Flush()", timeout, [&] {
       (void)life.buses.front()->Flush(absl::Nanoseconds(timeout));
     });
   } else {
-    Sleep(life, static_cast<int64_t>(random_.Below(2 * kMs)));
+    Sleep(life, static_cast<int64_t>(random_.Below(10 * kMs)));
   }
 }
 

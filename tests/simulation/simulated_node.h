@@ -76,6 +76,7 @@ class SimulatedNode final {
   bool Open(Life& life);
   void Subscribe(Life& life, Subscribing& subscription);
   void Unsubscribe(Subscribing& subscription);
+  void Resubscribe(Life& life, Subscribing& subscribing);
   void Act(Life& life);
   void Publish(Life& life, Publishing& publishing);
   void Receive(Life& life, Subscribing& subscribing);

@@ -60,6 +60,7 @@ class Simulation final {
     }
     if (!RunUntil("everybody knows everybody", kRestNs, nullptr,
                   [&] { return AllMatched(); })) {
+      DescribeUnmatched();
       return Result();
     }
     Remark("probes");
@@ -145,6 +146,23 @@ class Simulation final {
     });
   }
 
+  void DescribeUnmatched() {
+    std::map<LedgerBook::PublisherLife, size_t> matches;
+    ForEachMatch([&](const SimulatedNode&, auto from, auto) {
+      ++matches[from];
+    });
+    for (const auto& node : nodes_) {
+      for (const auto life : node->publishers()) {
+        const size_t reached = node->SubscriberCount(life);
+        if (reached == matches[life]) continue;
+        const LedgerBook::Publisher& publisher = book_.publishers()[life];
+        book_.Fail(absl::StrCat("  ", publisher.service, " \"",
+                                publisher.topic, "\" ", publisher.target,
+                                " reaches ", reached, " of ", matches[life]));
+      }
+    }
+  }
+
   void DescribeUnrest() {
     for (const auto& node : nodes_) {
       for (const FlowReport& report : node->Reports()) {
@@ -180,7 +198,8 @@ class Simulation final {
   bool AllHaveLast() const {
     bool all = true;
     ForEachMatch([&](const SimulatedNode& node, auto from, auto to) {
-      all = all && node.has_probed(from) && book_.HasLast(to, from);
+      all = all && node.has_probed(from) &&
+            (book_.subscriptions()[to].lossy || book_.HasLast(to, from));
     });
     return all;
   }
@@ -232,7 +251,7 @@ const std::vector<Happening>& FaultKinds() {
       Happening::kCrash,        Happening::kLeave,
       Happening::kStop,         Happening::kContinue,
       Happening::kSlow,         Happening::kUnsubscribe,
-      Happening::kDrift,
+      Happening::kDrift,        Happening::kDisconnect,
   };
   return *kinds;
 }
