@@ -63,6 +63,8 @@ void SubscriberBase::Close() {
   if (node_ == nullptr) return;
   Finish();
   node_->RemoveSubscription(subscription_);
+  // Others may keep the subscription a while, to count its last messages.
+  subscription_->queue().CloseDescriptor();
   node_ = nullptr;
 }
 

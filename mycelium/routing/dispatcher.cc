@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/planted_bug.h"
 #include "mycelium/codec/frame_encoder.h"
 
 namespace mycelium {
@@ -174,7 +175,9 @@ void Dispatcher::OnUnmatched(Link& link, const v1::Unmatched& unmatched,
 absl::Status Dispatcher::OnLaneOpen(Link& link, const v1::LaneOpen& open) {
   if (open.lane() == 0) return absl::OkStatus();
   Inbox& inbox = inboxes_[&link];
-  if (inbox.feeds.count(open.lane()) != 0) return absl::OkStatus();
+  if (inbox.feeds.count(open.lane()) != 0 && !MYCELIUM_PLANTED_BUG(5)) {
+    return absl::OkStatus();
+  }
   const std::shared_ptr<Subscription> subscription = Find(open.subscription());
   if (subscription != nullptr &&
       subscription->options().mode == DeliveryMode::kInline) {

@@ -125,8 +125,16 @@ void InboundQueue::Notify() {
 }
 
 void InboundQueue::MakeReadable() {
+  MutexLock lock(descriptor_mutex_);
+  if (!descriptor_.valid()) return;
   const uint64_t one = 1;
-  environment_.sys.Write(descriptor_number_.load(), &one, sizeof one);
+  environment_.sys.Write(descriptor_.get(), &one, sizeof one);
+}
+
+void InboundQueue::CloseDescriptor() {
+  MutexLock lock(descriptor_mutex_);
+  descriptor_number_.store(-1);
+  descriptor_.Close();
 }
 
 absl::StatusOr<int> InboundQueue::Descriptor() {

@@ -84,6 +84,8 @@ class InboundQueue final {
     return descriptor_number_.load(std::memory_order_relaxed) >= 0;
   }
   void MakeReadable();
+  // Closes it: its owner is gone, and an epoll that watches it forgets it.
+  void CloseDescriptor();
 
   // Clears the descriptor. True: no frame is there, so the next one makes it
   // readable. False: take what is there first.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/planted_bug.h"
 #include "mycelium/codec/frame_decoder.h"
 
 namespace mycelium {
@@ -137,7 +138,8 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
     const v1::LaneProgress& known = progress[id];
     out->lane->Release(known.handled());
     const uint64_t released = out->lane->released();
-    const bool plausible = known.received() >= released &&
+    const bool plausible = !MYCELIUM_PLANTED_BUG(2) &&
+                           known.received() >= released &&
                            known.received() <= out->lane->committed();
     const uint64_t start = plausible ? known.received() : released;
     out->received.store(start, std::memory_order_relaxed);
@@ -517,6 +519,8 @@ void FramedLink::QueueControl(const v1::Control& control) {
 }
 
 uint64_t FramedLink::TakenOver(const Lane& lane) const {
+  // One that has not said its last word may have died with what it had.
+  if (!peer_is_done_) return lane.released();
   MutexLock lock(lanes_mutex_);
   const auto out = out_lanes_.find(lane.id());
   if (out == out_lanes_.end() || out->second->lane.get() != &lane) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "mycelium/base/planted_bug.h"
+
 namespace mycelium {
 
 // Released room is told at once when it is this much.
@@ -34,7 +36,7 @@ void InboundLanes::CountHandled(State& state) {
 void InboundLanes::Open(uint32_t lane, const Expected& expected) {
   MutexLock lock(mutex_);
   const auto [entry, is_new] = lanes_.try_emplace(lane);
-  if (!is_new) return;
+  if (!is_new && !MYCELIUM_PLANTED_BUG(2)) return;
   State& state = entry->second;
   state.received.store(expected.position, std::memory_order_relaxed);
   state.handled.store(expected.position, std::memory_order_relaxed);
@@ -117,6 +119,7 @@ void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
     ack.reserved = 0;
     ack.received = state.told_received = received;
     ack.handled = state.told_handled = handled;
+    if (MYCELIUM_PLANTED_BUG(1) && received % 256 == 0) continue;
     acks->push_back(ack);
   }
 }

@@ -1,6 +1,8 @@
 // Who gets what, in which order, and what the caller is told.
 
 #include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
@@ -199,6 +201,23 @@ TEST_P(DeliveryTest, DescriptorIsReadableOnceANoteCame) {
   ASSERT_THAT(publisher.Publish(MakeNote(1)), IsOk());
   ASSERT_EQ(poll(&watched, 1, 20'000), 1);
   EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(1));
+}
+
+TEST_P(DeliveryTest, EpollForgetsTheDescriptorOfAClosedSubscriber) {
+  Open();
+  auto pull = beta_->Subscriber<Note>();
+  const auto descriptor = pull->Descriptor();
+  ASSERT_TRUE(descriptor.ok()) << descriptor.status();
+  Publisher<Note> publisher = Publishing(1);
+  ASSERT_THAT(publisher.Publish(MakeNote(1)), IsOk());
+  EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(1));
+  const int epoll = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  ASSERT_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, *descriptor, &event), 0);
+  pull = absl::CancelledError("closed");
+  EXPECT_EQ(epoll_wait(epoll, &event, 1, 0), 0);
+  close(epoll);
 }
 
 TEST_P(DeliveryTest, CallerWhoPollsNeedsNoThread) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/planted_bug.h"
 
 namespace mycelium {
 
@@ -78,7 +79,7 @@ absl::StatusOr<size_t> UnixChannel::Send(absl::Span<const iovec> pieces) {
   for (const iovec& piece : pieces) given += piece.iov_len;
   if (taken < given) {
     want_writable_.store(true, std::memory_order_relaxed);
-    Rewatch();
+    if (!MYCELIUM_PLANTED_BUG(4)) Rewatch();
   }
   return taken;
 }

@@ -1,18 +1,18 @@
-"""A program built so that it counts wrongly, to show that tests notice."""
+"""A program built so that it has a fault, to show that tests notice."""
 
-def _miscounting_settings_impl(settings, _attr):
+def _settings_impl(settings, attr):
     return {
         "//command_line_option:copt": settings["//command_line_option:copt"] +
-                                      ["-DMYCELIUM_MISCOUNT"],
+                                      attr.added_copts,
     }
 
-_miscounting_settings = transition(
-    implementation = _miscounting_settings_impl,
+_settings = transition(
+    implementation = _settings_impl,
     inputs = ["//command_line_option:copt"],
     outputs = ["//command_line_option:copt"],
 )
 
-def _miscounting_binary_impl(ctx):
+def _binary_built_with_impl(ctx):
     built = ctx.attr.binary[0][DefaultInfo]
     link = ctx.actions.declare_file(ctx.label.name)
     ctx.actions.symlink(
@@ -23,12 +23,13 @@ def _miscounting_binary_impl(ctx):
     runfiles = ctx.runfiles(files = [link]).merge(built.default_runfiles)
     return [DefaultInfo(executable = link, runfiles = runfiles)]
 
-miscounting_binary = rule(
-    doc = "`binary`, and all that it needs, with MYCELIUM_MISCOUNT defined.",
-    implementation = _miscounting_binary_impl,
+binary_built_with = rule(
+    doc = "`binary`, and all that it needs, compiled with more options.",
+    implementation = _binary_built_with_impl,
     attrs = {
+        "added_copts": attr.string_list(mandatory = True),
         "binary": attr.label(
-            cfg = _miscounting_settings,
+            cfg = _settings,
             executable = True,
             mandatory = True,
         ),

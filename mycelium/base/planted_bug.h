@@ -1,0 +1,25 @@
+#ifndef MYCELIUM_BASE_PLANTED_BUG_H_
+#define MYCELIUM_BASE_PLANTED_BUG_H_
+
+// Bugs that stand in the code on purpose, to show that the simulation finds
+// them (tests/simulation). They exist only in a build with MYCELIUM_PLANTED_BUGS
+// defined, in which one at a time is switched on; in any other build the
+// condition is the constant `false`.
+//
+//   1  lost acknowledgement   inbound_lanes.cc
+//   2  double hand-over       inbound_lanes.cc, framed_link.cc
+//   3  miscounted drop        router.cc
+//   4  missed wake-up         unix_channel.cc
+//   5  reorder on resend      dispatcher.cc
+
+#ifdef MYCELIUM_PLANTED_BUGS
+namespace mycelium {
+// Which one is switched on; 0: none. Set before any bus is made.
+inline int planted_bug = 0;
+}  // namespace mycelium
+#define MYCELIUM_PLANTED_BUG(number) (::mycelium::planted_bug == (number))
+#else
+#define MYCELIUM_PLANTED_BUG(number) false
+#endif
+
+#endif  // MYCELIUM_BASE_PLANTED_BUG_H_

@@ -1,0 +1,103 @@
+#ifndef MYCELIUM_TESTING_TRACE_H_
+#define MYCELIUM_TESTING_TRACE_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "mycelium/base/clock.h"
+
+namespace mycelium {
+
+// What can happen in a simulated world.
+enum class Happening {
+  kTurn,  // A thread runs.
+  kTimePasses,
+  kConnect,
+  kRefuse,  // A connect that fails.
+  kAccept,
+  kSend,
+  kReceive,
+  kEnd,  // A receive that finds the connection over.
+  // Faults of the kernel.
+  kDelay,  // Bytes that take longer than usual.
+  kShortWrite,
+  kShortRead,
+  kWouldBlock,  // A send for which there is no room.
+  kInterrupt,
+  kCut,
+  kPartition,
+  kHeal,
+  // What the driver does and sees.
+  kPublish,
+  kPublishFails,
+  kDeliver,
+  kStart,
+  kReturnInTime,  // A start within `retain` after the last end.
+  kReturnLate,
+  kCrash,
+  kLeave,
+  kStop,
+  kContinue,
+  kSlow,
+  kUnsubscribe,
+  kDisconnect,  // By an overflow policy.
+  kDrift,
+  kCall,
+  kConnection,  // What a bus tells of one.
+  kLast = kConnection,
+};
+
+absl::string_view WordOf(Happening what);
+
+// Everything that happened in a simulated world, as a number that two equal runs
+// have in common, and how often each kind of thing did.
+//
+// Thread safety: none.
+class Trace final {
+ public:
+  static constexpr size_t kKinds = static_cast<size_t>(Happening::kLast) + 1;
+  using Printer = std::function<void(absl::string_view line)>;
+
+  // `who`: a place, or -1 for the world.
+  void Note(TimeNs now, Happening what, int who, uint64_t a = 0,
+            uint64_t b = 0) {
+    for (const uint64_t word :
+         {static_cast<uint64_t>(now), static_cast<uint64_t>(what),
+          static_cast<uint64_t>(who), a, b}) {
+      hash_ = (hash_ ^ word) * 0x9e3779b97f4a7c15;
+      hash_ ^= hash_ >> 29;
+    }
+    ++events_;
+    ++counts_[static_cast<size_t>(what)];
+    if (printer_ != nullptr) Print(now, what, who, a, b);
+  }
+
+  // Prints every event from now on; costs far more than the event.
+  void PrintTo(Printer printer) { printer_ = std::move(printer); }
+  bool prints() const { return printer_ != nullptr; }
+  void Remark(absl::string_view text) {
+    if (printer_ != nullptr) printer_(absl::StrCat("  ", text));
+  }
+
+  uint64_t hash() const { return hash_; }
+  uint64_t events() const { return events_; }
+  uint64_t count(Happening what) const {
+    return counts_[static_cast<size_t>(what)];
+  }
+
+ private:
+  void Print(TimeNs now, Happening what, int who, uint64_t a, uint64_t b);
+
+  uint64_t hash_ = 0;
+  uint64_t events_ = 0;
+  std::array<uint64_t, kKinds> counts_ = {};
+  Printer printer_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TESTING_TRACE_H_

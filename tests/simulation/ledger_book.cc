@@ -1,0 +1,204 @@
+#include "tests/simulation/ledger_book.h"
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace mycelium::test {
+
+LedgerBook::PublisherLife LedgerBook::AddPublisher(Publisher publisher) {
+  publishers_.push_back(std::move(publisher));
+  return static_cast<PublisherLife>(publishers_.size() - 1);
+}
+
+LedgerBook::SubscriptionLife LedgerBook::AddSubscription(
+    Subscription subscription) {
+  subscriptions_.push_back(std::move(subscription));
+  return static_cast<SubscriptionLife>(subscriptions_.size() - 1);
+}
+
+uint64_t LedgerBook::PartingsOf(int place, int other) const {
+  const auto entry = partings_.find(std::minmax(place, other));
+  return entry == partings_.end() ? 0 : entry->second;
+}
+
+void LedgerBook::CountDelivered(SubscriptionLife to, PublisherLife from,
+                                uint64_t id, uint64_t sequence,
+                                uint64_t lost_before) {
+  if (from >= publishers_.size()) {
+    Fail(absl::StrCat("a message of publisher ", from, ", who never was"));
+    return;
+  }
+  const Publisher& publisher = publishers_[from];
+  Subscription& subscription = subscriptions_[to];
+  Received& received = subscription.received[from];
+  const auto fail = [&](absl::string_view what) {
+    Fail(absl::StrCat(
+        what, ": ", publisher.node, ".", publisher.incarnation, "/",
+        publisher.service, " -> ", subscription.node, ".",
+        subscription.incarnation, "/", subscription.service, "/",
+        subscription.name, " \"", publisher.topic, "\" message ", id,
+        " after ", received.last));
+  };
+  if (!subscription.open) fail("delivered after the end");
+  if (subscription.topic != publisher.topic ||
+      (!publisher.target.empty() &&
+       publisher.target != subscription.service)) {
+    fail("delivered to the wrong one");
+  }
+  if (sequence != id) {
+    fail(absl::StrCat("sequence is ", sequence));
+  }
+  // One more while its Publish() has not returned.
+  if (id > publisher.accepted + 1) fail("delivered though not accepted");
+  const uint64_t partings = PartingsOf(publisher.place, subscription.place);
+  if (received.count == 0) {
+    received.first = id;
+  } else if (id == received.last) {
+    fail("delivered twice");
+  } else if (id < received.last) {
+    fail("delivered twice or out of order");
+  } else if (id != received.last + 1 && !subscription.lossy &&
+             received.partings == partings) {
+    fail("lost between living processes");
+  }
+  if (id > received.last + 1 && received.count > 0) {
+    received.missing += id - received.last - 1;
+  }
+  if (lost_before > 0 && !subscription.lossy) {
+    fail(absl::StrCat("lost before: ", lost_before));
+  }
+  subscription.lost_before[publisher.place] += lost_before;
+  received.last = std::max(received.last, id);
+  received.partings = partings;
+  ++received.count;
+}
+
+bool LedgerBook::HasLast(SubscriptionLife to, PublisherLife from) const {
+  const auto& received = subscriptions_[to].received;
+  const auto entry = received.find(from);
+  return entry != received.end() &&
+         entry->second.last == publishers_[from].accepted;
+}
+
+int LedgerBook::PlaceOf(const std::string& node) const {
+  int place = -1;
+  const size_t dash = node.rfind('-');
+  if (dash == std::string::npos ||
+      !absl::SimpleAtoi(node.substr(dash + 1), &place)) {
+    return -1;
+  }
+  return place;
+}
+
+void LedgerBook::AddReports(int place, int incarnation, bool crashed,
+                            uint64_t inside,
+                            const std::vector<FlowReport>& reports) {
+  incarnations_[place] = incarnation;
+  for (const FlowReport& report : reports) {
+    if (report.subscriber_node.empty()) continue;
+    FlowSum& sum = sums_[{report.topic, report.publisher_service,
+                          report.subscriber_service,
+                          report.subscription_name}];
+    sum.from_place = PlaceOf(report.publisher_node);
+    sum.to_place = PlaceOf(report.subscriber_node);
+    sum.accepted += report.ledger.accepted;
+    sum.dropped += report.ledger.dropped_total();
+    sum.half_published |=
+        crashed && inside > 0 && report.publisher_node ==
+                                     report.subscriber_node;
+    if (crashed) {
+      sum.lost_in_crash += report.ledger.in_flight;
+    } else {
+      sum.in_flight += report.ledger.in_flight;
+    }
+  }
+  CheckAgreement(place, incarnation, inside, reports);
+}
+
+void LedgerBook::CheckAgreement(int place, int incarnation, uint64_t inside,
+                                const std::vector<FlowReport>& reports) {
+  std::map<FlowKey, std::pair<uint64_t, uint64_t>> counts;  // Theirs, ours.
+  for (const FlowReport& report : reports) {
+    if (PlaceOf(report.subscriber_node) != place) continue;
+    counts[{report.topic, report.publisher_service, report.subscriber_service,
+            report.subscription_name}]
+        .first += report.ledger.delivered;
+  }
+  for (const Subscription& subscription : subscriptions_) {
+    if (subscription.place != place ||
+        subscription.incarnation != incarnation) {
+      continue;
+    }
+    for (const auto& [life, received] : subscription.received) {
+      counts[{subscription.topic, publishers_[life].service,
+              subscription.service, subscription.name}]
+          .second += received.count;
+    }
+  }
+  for (const auto& [key, count] : counts) {
+    if (count.first <= count.second && count.second - count.first <= inside) {
+      continue;
+    }
+    Fail(absl::StrCat("agreement: ", key.from, " -> ", key.to, "/", key.name,
+                      " \"", key.topic, "\": the bus says delivered ",
+                      count.first, ", there were ", count.second));
+  }
+}
+
+bool LedgerBook::NeverParted(int place, int other) {
+  return incarnations_[place] == 1 && incarnations_[other] == 1 &&
+         PartingsOf(place, other) == 0;
+}
+
+void LedgerBook::CheckLostBefore() {
+  for (const Subscription& subscription : subscriptions_) {
+    if (!subscription.lossy) continue;
+    std::map<int, uint64_t> missing;  // By place.
+    for (const auto& [life, received] : subscription.received) {
+      missing[publishers_[life].place] += received.missing;
+    }
+    for (const auto& [place, count] : missing) {
+      const auto told = subscription.lost_before.find(place);
+      const uint64_t lost =
+          told == subscription.lost_before.end() ? 0 : told->second;
+      if (!NeverParted(place, subscription.place) || count <= lost) continue;
+      Fail(absl::StrCat("told: ", subscription.service, "/",
+                        subscription.name, " misses ", count,
+                        " messages of place ", place,
+                        ", and was told of ", lost));
+    }
+  }
+}
+
+void LedgerBook::CheckLedger() {
+  CheckLostBefore();
+  for (const Subscription& subscription : subscriptions_) {
+    for (const auto& [life, received] : subscription.received) {
+      sums_[{subscription.topic, publishers_[life].service,
+             subscription.service, subscription.name}]
+          .delivered += received.count;
+    }
+  }
+  for (const auto& [key, sum] : sums_) {
+    ++flows_;
+    const bool strict = NeverParted(sum.from_place, sum.to_place);
+    const uint64_t out =
+        sum.delivered + sum.dropped + sum.lost_in_crash + sum.in_flight;
+    if (strict) ++strict_flows_;
+    if (strict ? sum.accepted == out
+               : (sum.accepted <= out || sum.half_published) &&
+                     sum.delivered <= sum.accepted) {
+      continue;
+    }
+    Fail(absl::StrCat("ledger", strict ? "" : " (of a pair that parted)", ": ",
+                      key.from, " -> ", key.to, "/", key.name, " \"",
+                      key.topic, "\": accepted ", sum.accepted,
+                      ", delivered ", sum.delivered, ", dropped ",
+                      sum.dropped, ", lost in crashes ", sum.lost_in_crash,
+                      ", in flight ", sum.in_flight));
+  }
+}
+
+}  // namespace mycelium::test

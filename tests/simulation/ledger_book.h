@@ -1,0 +1,138 @@
+#ifndef TESTS_SIMULATION_LEDGER_BOOK_H_
+#define TESTS_SIMULATION_LEDGER_BOOK_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "mycelium/routing/flow_report.h"
+
+namespace mycelium::test {
+
+// What the test itself saw of every message, written down beside what the buses
+// count, and the laws that hold between the two:
+//
+//   once       a subscription gets a message of a publisher at most once
+//   order      and those of one publisher in the order of their acceptance
+//   no loss    and none is missing between two that it gets, unless the two
+//              processes had given each other up in between
+//   told       what a lossy one misses, `lost_before` has told it
+//   ledger     accepted = delivered + dropped + in flight, over both sides
+//   agreement  buses count as delivered what was delivered
+//
+// A life is one run of one publisher or subscription: of one process, and of one
+// Subscribe() call in it.
+class LedgerBook final {
+ public:
+  using PublisherLife = uint32_t;
+  using SubscriptionLife = uint32_t;
+
+  struct Publisher {
+    int place;
+    int incarnation;
+    std::string node, service, topic, target;
+    uint64_t accepted = 0;
+  };
+  // What one subscription had of one publisher.
+  struct Received {
+    uint64_t first = 0;
+    uint64_t last = 0;
+    uint64_t count = 0;
+    uint64_t missing = 0;   // Between the first and the last.
+    uint64_t partings = 0;  // Of the pair, when the last one came.
+  };
+  struct Subscription {
+    int place;
+    int incarnation;
+    std::string node, service, topic, name;
+    bool lossy = false;
+    bool open = true;
+    std::map<PublisherLife, Received> received;
+    std::map<int, uint64_t> lost_before;  // As the bus said, by place.
+  };
+
+  PublisherLife AddPublisher(Publisher publisher);
+  SubscriptionLife AddSubscription(Subscription subscription);
+  void EndSubscription(SubscriptionLife life) {
+    subscriptions_[life].open = false;
+  }
+
+  uint64_t NextId(PublisherLife life) const {
+    return publishers_[life].accepted + 1;
+  }
+  void CountAccepted(PublisherLife life) { ++publishers_[life].accepted; }
+  // The last two: as the bus says.
+  void CountDelivered(SubscriptionLife to, PublisherLife from, uint64_t id,
+                      uint64_t sequence, uint64_t lost_before);
+
+  // One of the two has given the other up: what was between them may be lost.
+  void NotePart(int place, int other) {
+    ++partings_[std::minmax(place, other)];
+  }
+
+  // What the buses of a process have counted when it ended. `inside`: handlers
+  // that had not returned.
+  void AddReports(int place, int incarnation, bool crashed, uint64_t inside,
+                  const std::vector<FlowReport>& reports);
+
+  // After the last process has ended.
+  void CheckLedger();
+
+  // Whether everything that the publisher has had accepted last has come to the
+  // subscription.
+  bool HasLast(SubscriptionLife to, PublisherLife from) const;
+
+  void Fail(std::string what) { violations_.push_back(std::move(what)); }
+  const std::vector<std::string>& violations() const { return violations_; }
+  const std::vector<Publisher>& publishers() const { return publishers_; }
+  const std::vector<Subscription>& subscriptions() const {
+    return subscriptions_;
+  }
+  // Pairs of nodes between which nothing may be lost, and all.
+  uint64_t strict_flows() const { return strict_flows_; }
+  uint64_t flows() const { return flows_; }
+
+ private:
+  // Over all lives: topic, publisher's service, subscriber's service, name.
+  struct FlowKey {
+    std::string topic, from, to, name;
+    bool operator<(const FlowKey& other) const {
+      return std::tie(topic, from, to, name) <
+             std::tie(other.topic, other.from, other.to, other.name);
+    }
+  };
+  struct FlowSum {
+    int from_place = -1;
+    int to_place = -1;
+    uint64_t accepted = 0;
+    uint64_t dropped = 0;
+    uint64_t lost_in_crash = 0;
+    uint64_t in_flight = 0;
+    uint64_t delivered = 0;  // By the test's own count.
+    bool half_published = false;  // A publisher died within Publish().
+  };
+
+  void CheckLostBefore();
+  bool NeverParted(int place, int other);
+  uint64_t PartingsOf(int place, int other) const;
+  int PlaceOf(const std::string& node) const;
+  void CheckAgreement(int place, int incarnation, uint64_t inside,
+                      const std::vector<FlowReport>& reports);
+
+  std::vector<Publisher> publishers_;
+  std::vector<Subscription> subscriptions_;
+  std::map<std::pair<int, int>, uint64_t> partings_;
+  std::map<FlowKey, FlowSum> sums_;
+  std::map<int, int> incarnations_;  // By place, the last one.
+  std::vector<std::string> violations_;
+  uint64_t strict_flows_ = 0;
+  uint64_t flows_ = 0;
+};
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_SIMULATION_LEDGER_BOOK_H_

@@ -1,0 +1,28 @@
+#!/bin/bash
+# Each bug that is planted in the code has to be found within 1000 seeds; says
+# at which.
+set -euo pipefail
+
+simulate=$1
+unset XML_OUTPUT_FILE
+
+failed=0
+for bug in 1 2 3 4 5; do
+  if output=$("$simulate" "--planted_bug=$bug" --seeds=1-1000 --stop 2>&1); then
+    echo "FAIL: planted bug $bug is not found:" >&2
+    tail -n 30 <<<"$output" >&2
+    failed=1
+  elif ! found=$(grep -m 1 -A 1 "^seed .* FAILED" <<<"$output"); then
+    echo "FAIL: planted bug $bug: no law was broken, but:" >&2
+    tail -n 30 <<<"$output" >&2
+    failed=1
+  else
+    echo "planted bug $bug: ${found/,*$'\n'/: }"
+  fi
+done
+# With none switched on the same program finds nothing.
+"$simulate" --planted_bug=0 --seeds=1-20 >/dev/null || {
+  echo "FAIL: the build with planted bugs fails without any" >&2
+  failed=1
+}
+exit "$failed"

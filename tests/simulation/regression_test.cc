@@ -1,0 +1,33 @@
+// Seeds that once found a bug of the product, each named after the law that the
+// bug broke; and that the same seed is the same run.
+#include <cstdint>
+
+#include "gtest/gtest.h"
+#include "tests/simulation/simulation.h"
+
+namespace mycelium::test {
+namespace {
+
+void ExpectOk(uint64_t seed) {
+  const SimulationResult result = Simulate(seed, /*print=*/false);
+  EXPECT_TRUE(result.ok()) << Describe(result);
+  EXPECT_GE(result.events, kEventsMin);
+}
+
+TEST(SimulationTest, SameSeedIsTheSameRun) {
+  for (const uint64_t seed : {1, 2, 3, 5, 8, 13, 21, 34}) {
+    const SimulationResult first = Simulate(seed, /*print=*/false);
+    const SimulationResult second = Simulate(seed, /*print=*/false);
+    EXPECT_EQ(first.hash, second.hash) << "seed " << seed;
+    EXPECT_EQ(first.events, second.events) << "seed " << seed;
+    EXPECT_EQ(first.counts, second.counts) << "seed " << seed;
+  }
+}
+
+TEST(SimulationTest, OtherSeedIsAnotherRun) {
+  EXPECT_NE(Simulate(1, /*print=*/false).hash,
+            Simulate(2, /*print=*/false).hash);
+}
+
+}  // namespace
+}  // namespace mycelium::test

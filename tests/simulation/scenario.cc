@@ -1,0 +1,115 @@
+#include "tests/simulation/scenario.h"
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/base/random.h"
+
+namespace mycelium::test {
+
+const std::vector<Overflow>& SimulatedPolicies() {
+  static const auto* const policies = new std::vector<Overflow>{
+      Overflow::kBlock,      Overflow::kBlock,  Overflow::kFail,
+      Overflow::kDropNewest, Overflow::kDropOldest,
+      Overflow::kLatest,     Overflow::kDisconnect};
+  return *policies;
+}
+
+bool IsLossy(Overflow overflow) {
+  return overflow == Overflow::kDropNewest ||
+         overflow == Overflow::kDropOldest || overflow == Overflow::kLatest;
+}
+
+std::string Scenario::TopologyText(int drift) const {
+  std::string text = absl::StrCat(
+      "socket_dir = \"/simulated\"\n[defaults]\nwait = \"block\"\n",
+      "lane_bytes = \"64KiB\"\nretain = \"", retain_ms, "ms\"\n",
+      "publish_timeout = \"", publish_timeout_ms + drift, "ms\"\n",
+      "overflow = \"", WordOf(overflow), "\"\n[limits]\nhandshake = \"",
+      handshake_ms, "ms\"\nframe_bytes_max = \"32KiB\"\n",
+      "reconnect_min = \"1ms\"\nreconnect_max = \"", reconnect_max_ms,
+      "ms\"\n");
+  for (const PlannedNode& node : nodes) {
+    absl::StrAppend(&text, "[[nodes]]\nname = \"", node.name,
+                    "\"\nservices = [");
+    for (const std::string& service : node.services) {
+      absl::StrAppend(&text, "\"", service, "\", ");
+    }
+    absl::StrAppend(&text, "]\n");
+  }
+  absl::StrAppend(&text, "[[routes]]\nfrom = \"*\"\nto = \"*\"\n",
+                  "transport = \"unix\"\n");
+  return text;
+}
+
+Scenario MakeScenario(uint64_t seed) {
+  Random random(seed * 2 + 1);
+  const auto between = [&](int64_t least, int64_t most) {
+    return least + static_cast<int64_t>(
+                       random.Below(static_cast<uint64_t>(most - least + 1)));
+  };
+  const auto policy = [&] {
+    const auto& policies = SimulatedPolicies();
+    return policies[random.Below(policies.size())];
+  };
+  Scenario scenario;
+  scenario.seed = seed;
+  scenario.retain_ms = between(100, 600);
+  scenario.publish_timeout_ms = between(1, 50);
+  scenario.reconnect_max_ms = between(5, 100);
+  scenario.handshake_ms = between(20, 200);
+  scenario.overflow = policy();
+  scenario.socket_bytes = static_cast<size_t>(1) << between(9, 15);
+  scenario.processes_die = seed % 4 != 0;
+  scenario.partitions_last = seed % 3 != 0;
+  scenario.percent = static_cast<uint32_t>(between(0, 3) * between(0, 6));
+  scenario.faults = static_cast<size_t>(between(20, 50));
+
+  // Small worlds more often: each node has more to do there.
+  const int64_t nodes = seed % 2 == 0 ? between(2, 4) : between(2, 8);
+  const int64_t topics = between(1, 4);
+  const auto topic = [&] { return absl::StrCat("topic-", between(1, topics)); };
+  std::vector<std::string> services;
+  for (int64_t i = 0; i < nodes; ++i) {
+    PlannedNode node;
+    node.name = absl::StrCat("node-", i);
+    for (int64_t s = between(1, 2); s > 0; --s) {
+      node.services.push_back(absl::StrCat("service-", services.size()));
+      services.push_back(node.services.back());
+    }
+    node.sleeps_on_descriptors = random.Below(2) == 0;
+    node.starts_after_ns =
+        random.Below(4) == 0 ? between(0, 300'000'000) : between(0, 2'000'000);
+    scenario.nodes.push_back(std::move(node));
+  }
+  for (int64_t i = 0; i < nodes; ++i) {
+    PlannedNode& node = scenario.nodes[static_cast<size_t>(i)];
+    const auto own = [&] { return node.services[random.Below(node.services.size())]; };
+    for (int64_t p = between(i == 0 ? 1 : 0, 2); p > 0; --p) {
+      PlannedPublisher publisher{own(), topic(), ""};
+      if (random.Below(4) == 0) {
+        publisher.target = services[random.Below(services.size())];
+      }
+      node.publishers.push_back(std::move(publisher));
+    }
+    if (random.Below(3) == 0) {
+      node.publishers.push_back({own(), topic(), "", /*relays=*/true});
+    }
+    for (int64_t s = between(i == 1 ? 1 : 0, 3); s > 0; --s) {
+      PlannedSubscription subscription;
+      subscription.service = own();
+      subscription.topic = topic();
+      subscription.name = absl::StrCat("s", s);
+      subscription.pull = random.Below(2) == 0;
+      if (random.Below(2) == 0) subscription.overflow = policy();
+      if (random.Below(2) == 0) subscription.depth = between(1, 50);
+      if (random.Below(2) == 0) subscription.window = between(1, 16);
+      node.subscriptions.push_back(std::move(subscription));
+    }
+  }
+  // Somebody listens to somebody.
+  scenario.nodes[1].subscriptions.front().topic =
+      scenario.nodes[0].publishers.front().topic;
+  scenario.nodes[0].publishers.front().target.clear();
+  return scenario;
+}
+
+}  // namespace mycelium::test

@@ -1,0 +1,44 @@
+#ifndef TESTS_SIMULATION_SIMULATION_H_
+#define TESTS_SIMULATION_SIMULATION_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mycelium/testing/trace.h"
+
+namespace mycelium::test {
+
+// What became of one seed.
+struct SimulationResult {
+  uint64_t seed = 0;
+  uint64_t hash = 0;
+  uint64_t events = 0;
+  int64_t virtual_ms = 0;
+  std::array<uint64_t, Trace::kKinds> counts = {};
+  uint64_t flows = 0;
+  uint64_t strict_flows = 0;  // Between which nothing may be lost.
+  std::vector<std::string> violations;
+
+  bool ok() const { return violations.empty(); }
+};
+
+// Events that a seed has at least.
+inline constexpr uint64_t kEventsMin = 10'000;
+
+// The kinds that count as faults: each must come up in a batch of seeds.
+const std::vector<Happening>& FaultKinds();
+
+// Runs the world of a seed to its end: trouble until there were enough faults
+// and events; then no more faults, until everything has drained; then one
+// message more from each publisher to each subscription; then everybody leaves.
+// With `print`, prints every event.
+SimulationResult Simulate(uint64_t seed, bool print);
+
+// What Simulate() found out, in a line or a few.
+std::string Describe(const SimulationResult& result);
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_SIMULATION_SIMULATION_H_
