@@ -601,7 +601,7 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
                                                 absl::FunctionRef<bool()> ready,
                                                 TimeNs deadline,
                                                 int64_t spin_ns) {
-  if (spin_ns == 0 || ready()) return WaitFor(event, ready, deadline);
+  if (spin_ns == 0) return WaitFor(event, ready, deadline);
   const TimeNs now = environment_.clock.NowNs();
   const TimeNs spin_end =
       std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);

@@ -94,15 +94,20 @@ bool SubscriberBase::TryTake(Payload* payload) {
 absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
   if (TryTake(payload)) return absl::OkStatus();
   InboundQueue& queue = subscription_->queue();
+  // Looking is taking, which saves a second look; but where a descriptor would
+  // have to be armed at each look.
+  const bool only_looks = queue.has_descriptor();
+  bool taken = false;
   const RoomWaiter::Outcome outcome = node_->SpinAndWaitFor(
       queue.event(),
       [&] {
-        return queue.HasFrame() || queue.closed() ||
+        taken = taken || (!only_looks && TryTake(payload));
+        return taken || (only_looks && queue.HasFrame()) || queue.closed() ||
                node_->refusals().HasNews(subscription_->options().id);
       },
       DeadlineAfter(node_->environment().clock.NowNs(), timeout),
       subscription_->options().spin_ns);
-  if (TryTake(payload)) return absl::OkStatus();
+  if (taken || TryTake(payload)) return absl::OkStatus();
   if (queue.closed()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "subscriber of \"", subscription_->options().topic, "\" is closed"));

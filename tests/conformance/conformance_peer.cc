@@ -242,6 +242,7 @@ class Peer final {
       SayLinks();
     } else if (word == "shutdown") {
       Answer("shut", bus_->Shutdown(kLong));
+      SayLedger("");
       done_ = true;
     } else {
       Say(absl::StrCat("unknown ", line));

@@ -84,6 +84,7 @@ class MatrixTest : public ProcessTest,
       AwaitMore(victim);
     } else if (event_ == "left") {
       EXPECT_EQ(victim.Ask("shutdown", "shut"), "OK");
+      last_words_ = ReadLedger(victim.Await("ledger"));
       writer_->Await("event gone b0");
     } else {
       victim.Kill();
@@ -160,7 +161,8 @@ class MatrixTest : public ProcessTest,
     if (first_life_ != nullptr) handled += ReceivedBy(*first_life_);
     EXPECT_EQ(sent.in_flight, 0u);
     if (event_ == "left") {
-      EXPECT_EQ(sent.accepted, handled + sent.dropped);
+      EXPECT_EQ(last_words_.delivered, handled);
+      EXPECT_EQ(sent.accepted, handled + last_words_.dropped + sent.dropped);
       return;
     }
     // It may have died after it had handled one and before it could say so:
@@ -193,6 +195,7 @@ class MatrixTest : public ProcessTest,
   std::unique_ptr<PeerProcess> writer_;
   std::vector<std::unique_ptr<PeerProcess>> readers_;  // The victim first.
   std::unique_ptr<PeerProcess> first_life_;  // Of a victim that came back.
+  Counted last_words_;                       // Of a victim that left.
 };
 
 TEST_P(MatrixTest, EachMessageIsDeliveredOrCounted) {

@@ -23,9 +23,7 @@ struct Counted {
   uint64_t gone = 0, poison = 0, overflow = 0;
 };
 
-// `service`: of the flows to it only, if it is not empty.
-inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
-  const std::string answer = peer.Ask("ledger " + service, "ledger");
+inline Counted ReadLedger(const std::string& answer) {
   const std::vector<std::string> words = absl::StrSplit(answer, ' ');
   Counted counted;
   uint64_t* const fields[] = {&counted.accepted,  &counted.delivered,
@@ -37,6 +35,11 @@ inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
     EXPECT_TRUE(absl::SimpleAtoi(words[i], fields[i])) << answer;
   }
   return counted;
+}
+
+// `service`: of the flows to it only, if it is not empty.
+inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
+  return ReadLedger(peer.Ask("ledger " + service, "ledger"));
 }
 
 // Two nodes of one host: service `writer` publishes to service `reader`.

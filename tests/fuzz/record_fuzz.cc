@@ -48,8 +48,9 @@ class Owner final : public LinkHandler {
       return FrameOutcome::kNotNow;
     }
     const auto [last, is_first] = last_.try_emplace(lane);
-    Require(is_first || frame.header.lane_sequence == last->second.sequence + 1,
-            "a lane's frames come once and in order");
+    Require(is_first || frame.header.lane_sequence ==
+                            last->second.sequence + 1 + frame.lost_before,
+            "a lane's frames come once, in order, with none lost uncounted");
     Require(is_first || end > last->second.end, "positions grow");
     last->second = {frame.header.lane_sequence, end};
     if ((choices_ & kTakes) == 0) return FrameOutcome::kHandled;
@@ -74,11 +75,11 @@ class Owner final : public LinkHandler {
 };
 
 void Publish(Lane& lane) {
-  absl::Span<std::byte> room;
   FrameFields fields;
   const size_t frame_bytes = EncodedFrameBytes(fields, 100);
-  if (lane.TryClaim(frame_bytes, &room) != Lane::ClaimResult::kClaimed) return;
-  const auto payload = EncodeFrame(fields, lane.next_sequence(), 100, room);
+  if (lane.TryClaim(frame_bytes) != Lane::ClaimResult::kClaimed) return;
+  const auto payload =
+      EncodeFrame(fields, lane.next_sequence(), 100, lane.Room());
   std::fill(payload.begin(), payload.end(), std::byte{'p'});
   lane.Commit();
   lane.Ring();
@@ -92,7 +93,6 @@ void Run(FuzzWorld& world, FuzzInput input) {
   options.peer = "them";
   options.transport = "unix";
   options.incarnation = 1;
-  options.lane_bytes = kLaneBytes;
   options.frame_bytes_max = kFrameBytesMax;
   auto link = std::make_unique<FramedLink>(world.environment(), world.loop(),
                                            options, owner);
@@ -104,11 +104,16 @@ void Run(FuzzWorld& world, FuzzInput input) {
   std::vector<std::unique_ptr<FakeWire>> wires;
   const auto connect = [&] {
     wires.push_back(std::make_unique<FakeWire>());
-    link->Attach(std::make_shared<FakeChannel>(*wires.back()), hello);
+    link->Attach(std::make_shared<FakeChannel>(*wires.back()), hello,
+                 link->peer_incarnation());
   };
   connect();
   std::shared_ptr<Lane> lane;
-  if ((choices & kPublishes) != 0) lane = link->OpenLane(0).value_or(nullptr);
+  if ((choices & kPublishes) != 0) {
+    Lane::Options lane_options;
+    lane_options.capacity_bytes = kLaneBytes;
+    lane = link->OpenLane(0, lane_options).value_or(nullptr);
+  }
   bool returned = false;
   while (!input.empty()) {
     if (lane != nullptr) Publish(*lane);

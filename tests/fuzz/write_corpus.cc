@@ -114,13 +114,12 @@ void Publish(Lane& lane, uint64_t sequence, size_t payload_bytes) {
     fields.publish_time_ns = 1'000;
     fields.extension = "extension";
   }
-  absl::Span<std::byte> room;
-  if (lane.TryClaim(EncodedFrameBytes(fields, payload_bytes), &room) !=
+  if (lane.TryClaim(EncodedFrameBytes(fields, payload_bytes)) !=
       Lane::ClaimResult::kClaimed) {
     return;
   }
   const auto payload =
-      EncodeFrame(fields, lane.next_sequence(), payload_bytes, room);
+      EncodeFrame(fields, lane.next_sequence(), payload_bytes, lane.Room());
   std::fill(payload.begin(), payload.end(), std::byte{'p'});
   lane.Commit();
   lane.Ring();
@@ -136,7 +135,6 @@ void WriteRecords(FuzzWorld& world, Corpus corpus) {
     options.peer = peer;
     options.transport = "unix";
     options.incarnation = incarnation;
-    options.lane_bytes = 4096;
     options.frame_bytes_max = 2048;
     return std::make_unique<FramedLink>(world.environment(), world.loop(),
                                         options, taker);
@@ -151,11 +149,14 @@ void WriteRecords(FuzzWorld& world, Corpus corpus) {
   FakeWire theirs, ours;
   const auto them = make("them", "us", 2);
   const auto us = make("us", "them", 1);
-  them->Attach(std::make_shared<FakeChannel>(theirs), hello("us", 1));
-  us->Attach(std::make_shared<FakeChannel>(ours), hello("them", 2));
-  const auto shared = *them->OpenLane(0);
-  const auto queued = *them->OpenLane(7);
-  const auto back = *us->OpenLane(0);
+  them->Attach(std::make_shared<FakeChannel>(theirs), hello("us", 1), 0);
+  us->Attach(std::make_shared<FakeChannel>(ours), hello("them", 2),
+             0);
+  Lane::Options lane_options;
+  lane_options.capacity_bytes = 4096;
+  const auto shared = *them->OpenLane(0, lane_options);
+  const auto queued = *them->OpenLane(7, lane_options);
+  const auto back = *us->OpenLane(0, lane_options);
   v1::Control control;
   control.mutable_subscribe()->set_subscription(1);
   control.mutable_subscribe()->set_topic("topic");
