@@ -166,6 +166,8 @@ void Router::AddNewRemote(Link& link, const v1::Subscribe& subscribe,
 }
 
 bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
+  // Its lanes are closed: nothing would ever come through them again.
+  if (orphan.disconnected) return false;
   // What lies in the lanes must be what the new process would ask for.
   const v1::Subscribe& old = orphan.subscribe;
   if (orphan.digest != DigestFrom(subscribe.type_digest()) ||

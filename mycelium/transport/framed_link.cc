@@ -116,6 +116,7 @@ void FramedLink::Forget() {
 
 void FramedLink::DropLanes() {
   inbound_.Clear();
+  disconnected_.clear();
   for (auto& [id, out] : out_lanes_) {
     out->lane->Discard();
     retired_.push_back(std::move(out));
@@ -151,6 +152,7 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
 void FramedLink::ParkLanes() {
   inbound_.Clear();
   MutexLock lock(lanes_mutex_);
+  disconnected_.clear();
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
     OutLane& lane = *out->second;
     if (lane.draining) {  // Its subscription ended with the process, if not
@@ -170,12 +172,23 @@ void FramedLink::ParkLanes() {
 
 void FramedLink::CloseUnknownLanes(const v1::Hello& peer) {
   MutexLock lock(lanes_mutex_);
+  std::map<uint32_t, uint32_t> untold;
   for (const v1::LaneProgress& lane : peer.resume()) {
-    if (out_lanes_.count(lane.lane()) != 0) continue;
+    const auto disconnected = disconnected_.find(lane.lane());
+    if (disconnected != disconnected_.end()) untold.insert(*disconnected);
+    const auto out = out_lanes_.find(lane.lane());
+    if (out != out_lanes_.end() && !out->second->closing) continue;
     v1::Control control;
-    control.mutable_lane_closed()->set_lane(lane.lane());
+    v1::LaneClosed& closed = *control.mutable_lane_closed();
+    closed.set_lane(lane.lane());
+    if (disconnected != disconnected_.end()) {
+      closed.set_disconnected_subscription(disconnected->second);
+    }
     QueueControl(control);
   }
+  disconnected_ = std::move(untold);  // The others it has heard of.
+  // What the peer said in its Hello may have been all that a lane waited for.
+  for (auto& [id, out] : out_lanes_) CloseIfDrained(*out);
 }
 
 FramedLink::OutLane* FramedLink::FindOut(const Lane& lane) {
@@ -276,6 +289,7 @@ void FramedLink::CloseIfDrained(OutLane& out) {
   v1::LaneClosed& closed = *control.mutable_lane_closed();
   closed.set_lane(out.lane->id());
   closed.set_disconnected_subscription(out.disconnected);
+  if (out.disconnected != 0) disconnected_[out.lane->id()] = out.disconnected;
   QueueControl(control);
 }
 

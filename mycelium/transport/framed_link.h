@@ -226,6 +226,9 @@ class FramedLink final : public Link,
   OutLanes out_lanes_ ABSL_GUARDED_BY(lanes_mutex_);
   // Lanes of a peer that is gone, while something may still be sent from them.
   std::vector<std::unique_ptr<OutLane>> retired_ ABSL_GUARDED_BY(lanes_mutex_);
+  // Of lanes that were closed, those whose subscription must be told why: the
+  // connection may have lost the word.
+  std::map<uint32_t, uint32_t> disconnected_ ABSL_GUARDED_BY(lanes_mutex_);
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
   bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
 

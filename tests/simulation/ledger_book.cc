@@ -189,7 +189,9 @@ void LedgerBook::CheckLedger() {
     if (strict) ++strict_flows_;
     if (strict ? sum.accepted == out
                : (sum.accepted <= out || sum.half_published) &&
-                     sum.delivered <= sum.accepted) {
+                     // The next life may get again what one that died had.
+                     (sum.delivered <= sum.accepted ||
+                      incarnations_[sum.to_place] > 1)) {
       continue;
     }
     Fail(absl::StrCat("ledger", strict ? "" : " (of a pair that parted)", ": ",
