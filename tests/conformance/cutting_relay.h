@@ -34,8 +34,6 @@ class CuttingRelay final {
   void StopRandomCuts() { bytes_max_ = 0; }
 
   uint64_t cuts() const { return cuts_; }
-  // Connections that one of the ends closed by itself.
-  uint64_t closed_by_ends() const { return closed_by_ends_; }
 
  private:
   void Run();
@@ -47,7 +45,6 @@ class CuttingRelay final {
   std::mt19937_64 random_;
   std::atomic<uint64_t> bytes_max_;
   std::atomic<uint64_t> cuts_{0};
-  std::atomic<uint64_t> closed_by_ends_{0};
   std::atomic<bool> over_{false};
   int listener_ = -1;
   int orders_ = -1;  // An eventfd: cut, or end.

@@ -41,6 +41,11 @@ class Side final {
     options.on_connection = [this](const ConnectionEvent& event) {
       if (event.state == ConnectionEvent::State::kGone) ++gone_;
       if (event.state == ConnectionEvent::State::kReconnected) ++reconnected_;
+      // A connection that was cut is UNAVAILABLE.
+      if (!event.status.ok() && !absl::IsUnavailable(event.status)) {
+        ++complaints_;
+        std::cout << event.status << "\n";
+      }
     };
     auto bus = MessageBus::Create(options);
     EXPECT_TRUE(bus.ok()) << bus.status();
@@ -94,6 +99,7 @@ class Side final {
   MessageBus& bus() { return *bus_; }
   uint64_t gone() const { return gone_; }
   uint64_t reconnected() const { return reconnected_; }
+  uint64_t complaints() const { return complaints_; }
 
  private:
   void PublishAll(CuttingRelay& relay) {
@@ -135,6 +141,7 @@ class Side final {
   const std::string sends_;
   std::atomic<uint64_t> gone_{0};
   std::atomic<uint64_t> reconnected_{0};
+  std::atomic<uint64_t> complaints_{0};
   ReceivedIds handled_ = {};
   ReceivedIds pulled_ = {};
   std::unique_ptr<MessageBus> bus_;
@@ -168,8 +175,10 @@ void ExpectNothingLostAcrossCuts(const std::string& dials,
   std::cout << relay.cuts() << " cuts, " << dialled.reconnected()
             << " times reconnected\n";
   EXPECT_GE(relay.cuts(), kCutsMin);
-  // Neither end took what the other sent next for corrupt.
-  EXPECT_EQ(relay.closed_by_ends(), 0u);
+  // Neither end took what the other sent next for corrupt. (One may close a
+  // connection all the same: if the Hello of one that was cut is read behind
+  // the Hello of its successor, it takes its place for a moment.)
+  EXPECT_EQ(bound.complaints() + dialled.complaints(), 0u);
   EXPECT_GT(dialled.reconnected(), 0u);
   EXPECT_EQ(bound.gone() + dialled.gone(), 0u);
   bound.ExpectEachOnceInOrder();

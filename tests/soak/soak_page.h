@@ -19,6 +19,7 @@ struct SoakCounts {
   ReceivedIds received;
   std::atomic<uint64_t> gone;  // Times that a side gave the other one up.
   std::atomic<uint64_t> reconnected;
+  std::atomic<uint64_t> complaints;  // Connections lost but not by a cut.
   // From the reports of both sides, once each is done.
   std::atomic<uint64_t> accepted;
   std::atomic<uint64_t> delivered;

@@ -37,6 +37,10 @@ BusOptions OptionsOf(const std::string& node, SoakCounts& counts) {
     if (event.state == ConnectionEvent::State::kReconnected) {
       ++counts.reconnected;
     }
+    if (!event.status.ok() && !absl::IsUnavailable(event.status)) {
+      ++counts.complaints;
+      std::cerr << event.status << "\n";
+    }
   };
   return options;
 }
