@@ -300,6 +300,14 @@ void NodeRuntime::RemoveService(const std::string& service) {
   services_.erase(service);
 }
 
+std::string NodeRuntime::SchemaDigestOf(const std::string& service) const {
+  MutexLock lock(mutex_);
+  const auto known = services_.find(service);
+  return known == services_.end() || !known->second.has_value()
+             ? ""
+             : std::string(known->second->bytes());
+}
+
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
   absl::StatusOr<uint64_t> result = absl::InternalError("not run");
   OnLoop([&] {
@@ -393,7 +401,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   fan_out.origin = &dispatcher_->Intern(std::move(origin));
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
   refusals_.AddPublisher(fan_out.publisher_id);
-  router_->AddPublisher(publisher, type, unmatched);
+  router_->AddPublisher(publisher, type, unmatched, SchemaDigestOf(service));
   // A shutdown that began meanwhile has closed it, or does so later.
   if (absl::Status open = CheckOpen(); !open.ok()) {
     RemovePublisher(*publisher);
@@ -424,6 +432,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   Subscription::Options made;
   made.id = next_subscription_.fetch_add(1);
   made.service = service;
+  made.service_digest = SchemaDigestOf(service);
   made.topic = options.topic.empty() ? type.name : options.topic;
   made.name = options.name;
   made.type = type;
@@ -540,6 +549,14 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   const RefusalTable::Cause cause = {peer, refused.publisher()};
   if (refused.over()) {
     refusals_.Clear(refused.subscription(), cause);
+    return;
+  }
+  if (!refused.service_digest().empty()) {
+    const Subscription::Options& ours = subscription->options();
+    SetRefusal(*subscription, cause,
+               ServiceMismatchError(
+                   ours.topic, {ours.service, ours.service_digest},
+                   {refused.service(), refused.service_digest()}, peer));
     return;
   }
   absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());

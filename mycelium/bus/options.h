@@ -49,7 +49,8 @@ struct BusOptions {
   // topology says, else as `settings` do.
   std::optional<WaitMode> wait;
 
-  // If given, a peer whose service gives another is refused.
+  // If given, this service and one that was given another do not get each
+  // other's messages: both get FAILED_PRECONDITION.
   std::optional<Digest> schema_digest;
 
   // Bounds and settings, where no topology says otherwise. Twice

@@ -100,6 +100,34 @@ TEST_P(SchemaTest, RefusalEndsWithTheSubscriptionThatWasRefused) {
   EXPECT_TRUE(notes->refusals().empty());
 }
 
+TEST_P(SchemaTest, ServicesWithOtherSchemaDigestsRefuseEachOtherOnly) {
+  WriteTopology();
+  BusOptions options;
+  options.log = [](LogLevel, absl::string_view) {};
+  options.schema_digest = Digest::Of("alpha's");
+  alpha_ = OpenService("alpha", options);
+  options.schema_digest = Digest::Of("beta's");
+  beta_ = OpenService("beta", options);
+  auto from_alpha = alpha_->Publisher<Note>();
+  auto at_beta = beta_->Subscriber<Note>();
+  const absl::Status at_publisher = from_alpha->WaitForSubscribers(1, kLong);
+  const absl::Status at_subscriber = at_beta->Receive(kLong).status();
+  const auto ours = SchemaMismatchOf(at_publisher);
+  const auto theirs = SchemaMismatchOf(at_subscriber);
+  ASSERT_TRUE(ours.has_value()) << at_publisher;
+  ASSERT_TRUE(theirs.has_value()) << at_subscriber;
+  EXPECT_EQ(ours->local_service(), "alpha");
+  EXPECT_EQ(ours->remote_service(), "beta");
+  EXPECT_EQ(ours->local_digest(), Digest::Of("alpha's").bytes());
+  EXPECT_EQ(ours->local_digest(), theirs->remote_digest());
+  EXPECT_EQ(ours->remote_digest(), theirs->local_digest());
+  EXPECT_EQ(theirs->remote_service(), "alpha");
+  // The same service hears itself.
+  auto own = alpha_->Subscriber<Note>();
+  ASSERT_THAT(from_alpha->Publish(MakeNote(1)), IsOk());
+  EXPECT_THAT(ReceiveAll(*own, 1), ElementsAre(1));
+}
+
 MYCELIUM_ALL_TRANSPORTS(SchemaTest);
 
 // A publisher whose only subscription was refused, and the peer that had it.
