@@ -17,19 +17,31 @@ namespace {
 constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
 constexpr int kLooksPerTurn = 16;
-constexpr size_t kTopicNameBytesMax = 255;
+constexpr size_t kNameBytesMax = 255;
 // How long peers have for their last word: so long whatever the deadline, and
 // no longer whatever the deadline.
 constexpr int64_t kPartingMinNs = 100'000'000;
 constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
-absl::Status CheckTopic(const std::string& topic) {
-  if (!topic.empty() && topic.size() <= kTopicNameBytesMax) {
+absl::Status CheckName(absl::string_view what, const std::string& name,
+                       size_t least) {
+  if (name.size() >= least && name.size() <= kNameBytesMax) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("topic \"", topic.substr(0, 40), "\" has ", topic.size(),
-                   " bytes; 1 to ", kTopicNameBytesMax, " are allowed"));
+      absl::StrCat(what, " \"", name.substr(0, 40), "\" has ", name.size(),
+                   " bytes; ", least, " to ", kNameBytesMax, " are allowed"));
+}
+
+absl::Status CheckNames(const std::string& topic, const std::string& type,
+                        const std::string& subscription) {
+  if (absl::Status checked = CheckName("topic", topic, 1); !checked.ok()) {
+    return checked;
+  }
+  if (absl::Status checked = CheckName("type", type, 1); !checked.ok()) {
+    return checked;
+  }
+  return CheckName("subscription name", subscription, 0);
 }
 
 absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
@@ -378,7 +390,8 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   origin.digest = type.digest;
   origin.target_service = target_service;
   origin.transport = "inproc";
-  if (absl::Status checked = CheckTopic(origin.topic); !checked.ok()) {
+  if (absl::Status checked = CheckNames(origin.topic, origin.type, "");
+      !checked.ok()) {
     return checked;
   }
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
@@ -441,7 +454,8 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   made.depth = options.depth;
   made.on_drop = [this] { watch_->NoteDrop(); };
   made.window = options.window;
-  if (absl::Status checked = CheckTopic(made.topic); !checked.ok()) {
+  if (absl::Status checked = CheckNames(made.topic, type.name, made.name);
+      !checked.ok()) {
     return checked;
   }
   if (absl::Status checked = CheckCount("depth", options.depth, kDepthMax);

@@ -90,7 +90,8 @@ struct PublisherGone {
 
 struct SubscriberOptions {
   std::string topic;  // Empty: the type's full name.
-  // Tells this one from another subscription of the service to the topic.
+  // Tells this one from another subscription of the service to the topic. At
+  // most 255 bytes, as topics and types.
   std::string name;
   // Subscribe() only: where the handler runs.
   DeliveryMode delivery = DeliveryMode::kInline;

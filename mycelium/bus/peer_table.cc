@@ -474,7 +474,7 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       router_.ExplainRefusal(link, control.canonical_text());
       break;
     case v1::Control::kPublisher:
-      dispatcher_.OnDeclare(link, control.publisher());
+      LogIfBad(link, dispatcher_.OnDeclare(link, control.publisher()));
       break;
     case v1::Control::kMatched:
       LogIfBad(link, dispatcher_.OnMatched(link, control.matched()));

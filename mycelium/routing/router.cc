@@ -799,7 +799,7 @@ void Router::EndFlow(const Publisher& publisher, Flow& flow) {
     flow.drops->Remove(publisher.fan_out->options().publisher_id);
   }
   flow.lane = nullptr;  // Nothing of it is in flight any more.
-  FoldReport(Report(publisher, flow), &ended_);
+  FoldEnded(Report(publisher, flow), &ended_);
 }
 
 void Router::ForgetDrained(Publisher& publisher) {
