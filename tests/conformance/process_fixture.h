@@ -23,8 +23,8 @@ struct Counted {
   uint64_t gone = 0, poison = 0, overflow = 0;
 };
 
-inline Counted LedgerOf(PeerProcess& peer) {
-  const std::string answer = peer.Ask("ledger", "ledger");
+// Of what a peer answers to "ledger".
+inline Counted CountedOf(const std::string& answer) {
   const std::vector<std::string> words = absl::StrSplit(answer, ' ');
   Counted counted;
   uint64_t* const fields[] = {&counted.accepted,  &counted.delivered,
@@ -36,6 +36,10 @@ inline Counted LedgerOf(PeerProcess& peer) {
     EXPECT_TRUE(absl::SimpleAtoi(words[i], fields[i])) << answer;
   }
   return counted;
+}
+
+inline Counted LedgerOf(PeerProcess& peer) {
+  return CountedOf(peer.Ask("ledger", "ledger"));
 }
 
 // Two nodes of one host: service `writer` publishes to service `reader`.
