@@ -279,13 +279,16 @@ void DefineEnds(py::module_& module) {
             const Bytes bytes(reinterpret_cast<const std::byte*>(view.data()),
                               view.size());
             RaiseUnlessOk(WithoutGil([&] { return publisher.Publish(bytes); }));
-          })
-      .def("wait_for_subscribers",
-           [](RawPublisher& publisher, size_t count, double seconds) {
-             const absl::Duration timeout = Timeout(seconds);
-             RaiseUnlessOk(WithoutGil(
-                 [&] { return publisher.WaitForSubscribers(count, timeout); }));
-           });
+          },
+          MayWait())
+      .def(
+          "wait_for_subscribers",
+          [](RawPublisher& publisher, size_t count, double seconds) {
+            const absl::Duration timeout = Timeout(seconds);
+            RaiseUnlessOk(WithoutGil(
+                [&] { return publisher.WaitForSubscribers(count, timeout); }));
+          },
+          MayWait());
   py::class_<PullSubscriber, Owned<PullSubscriber>>(module, "PullSubscriber")
       .def(
           "receive",

@@ -98,6 +98,33 @@ def wait_for_ever_at_exit(topology):
     waiting.acquire()
 
 
+def publish_for_ever_at_exit(topology):
+  """The same while they publish, and wait for subscribers."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  begun = threading.Semaphore(0)
+
+  def repeat(call):
+    begun.release()
+    while True:
+      try:
+        call()
+      except mycelium.FailedPrecondition:
+        pass
+
+  notes = bus.publisher(Note)
+  for call in 4 * [
+      lambda: notes.publish(Note(text='x' * 1000)),
+      lambda: notes.wait_for_subscribers(1, timeout=3600)]:
+    threading.Thread(target=repeat, args=(call,), daemon=True).start()
+  for _ in range(8):
+    begun.acquire()
+
+
+AT_EXIT = {
+    function.__name__: function
+    for function in (wait_for_ever_at_exit, publish_for_ever_at_exit)}
+
+
 class BusTest(unittest.TestCase):
 
   def setUp(self):
@@ -300,18 +327,24 @@ class BusTest(unittest.TestCase):
       bus.publisher('mycelium.test.Note')
 
   def test_process_ends_while_threads_receive(self):
+    self.expect_end_of('wait_for_ever_at_exit')
+
+  def test_process_ends_while_threads_publish(self):
+    self.expect_end_of('publish_for_ever_at_exit')
+
+  def expect_end_of(self, function):
     topology = self.topology(MONOLITH)
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     for _ in range(5):
       ended = subprocess.run(
-          [sys.executable, __file__, 'wait_for_ever_at_exit', topology],
+          [sys.executable, __file__, function, topology],
           env=environment, timeout=LONG, check=False,
           stderr=subprocess.PIPE, encoding='utf-8')
       self.assertEqual((ended.returncode, ended.stderr), (0, ''))
 
 
 if __name__ == '__main__':
-  if sys.argv[1:2] == ['wait_for_ever_at_exit']:
-    wait_for_ever_at_exit(sys.argv[2])
+  if sys.argv[1:2] and sys.argv[1] in AT_EXIT:
+    AT_EXIT[sys.argv[1]](sys.argv[2])
   else:
     unittest.main()

@@ -90,7 +90,8 @@ void Connector::DialLater() {
   // that.
   const int64_t min_ns = absl::ToInt64Nanoseconds(options_.reconnect_min);
   const int64_t max_ns = absl::ToInt64Nanoseconds(options_.reconnect_max);
-  const int64_t longest = std::min(max_ns, min_ns << std::min(failures_, 20));
+  const int doublings = std::min(failures_ - 1, 20);
+  const int64_t longest = std::min(max_ns, min_ns << doublings);
   const int64_t wait =
       longest / 2 + static_cast<int64_t>(random_.Below(longest / 2 + 1));
   loop_.Cancel(timer_);

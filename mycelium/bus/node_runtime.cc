@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
 constexpr int kLooksPerTurn = 16;
-constexpr size_t kTopicNameBytesMax = 255;
+constexpr size_t kNameBytesMax = 255;
 // How long a subscription waits for memory that there was not.
 constexpr int64_t kLaneRetryNs = 100'000'000;
 // How long peers have for their last word: so long whatever the deadline, and
@@ -25,13 +25,25 @@ constexpr int64_t kLaneRetryNs = 100'000'000;
 constexpr int64_t kPartingMinNs = 100'000'000;
 constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
-absl::Status CheckTopic(const std::string& topic) {
-  if (!topic.empty() && topic.size() <= kTopicNameBytesMax) {
+absl::Status CheckName(absl::string_view what, const std::string& name,
+                       size_t least) {
+  if (name.size() >= least && name.size() <= kNameBytesMax) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("topic \"", topic.substr(0, 40), "\" has ", topic.size(),
-                   " bytes; 1 to ", kTopicNameBytesMax, " are allowed"));
+      absl::StrCat(what, " \"", name.substr(0, 40), "\" has ", name.size(),
+                   " bytes; ", least, " to ", kNameBytesMax, " are allowed"));
+}
+
+absl::Status CheckNames(const std::string& topic, const std::string& type,
+                        const std::string& subscription) {
+  if (absl::Status checked = CheckName("topic", topic, 1); !checked.ok()) {
+    return checked;
+  }
+  if (absl::Status checked = CheckName("type", type, 1); !checked.ok()) {
+    return checked;
+  }
+  return CheckName("subscription name", subscription, 0);
 }
 
 absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
@@ -307,6 +319,14 @@ void NodeRuntime::RemoveService(const std::string& service) {
   services_.erase(service);
 }
 
+std::string NodeRuntime::SchemaDigestOf(const std::string& service) const {
+  MutexLock lock(mutex_);
+  const auto known = services_.find(service);
+  return known == services_.end() || !known->second.has_value()
+             ? ""
+             : std::string(known->second->bytes());
+}
+
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
   absl::StatusOr<uint64_t> result = absl::InternalError("not run");
   OnLoop([&] {
@@ -377,7 +397,8 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   origin.digest = type.digest;
   origin.target_service = target_service;
   origin.transport = "inproc";
-  if (absl::Status checked = CheckTopic(origin.topic); !checked.ok()) {
+  if (absl::Status checked = CheckNames(origin.topic, origin.type, "");
+      !checked.ok()) {
     return checked;
   }
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
@@ -400,7 +421,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   fan_out.origin = &dispatcher_->Intern(std::move(origin));
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
   refusals_.AddPublisher(fan_out.publisher_id);
-  router_->AddPublisher(publisher, type, unmatched);
+  router_->AddPublisher(publisher, type, unmatched, SchemaDigestOf(service));
   // A shutdown that began meanwhile has closed it, or does so later.
   if (absl::Status open = CheckOpen(); !open.ok()) {
     RemovePublisher(*publisher);
@@ -431,6 +452,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   Subscription::Options made;
   made.id = next_subscription_.fetch_add(1);
   made.service = service;
+  made.service_digest = SchemaDigestOf(service);
   made.topic = options.topic.empty() ? type.name : options.topic;
   made.name = options.name;
   made.type = type;
@@ -439,7 +461,8 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   made.depth = options.depth;
   made.on_drop = [this] { watch_->NoteDrop(); };
   made.window = options.window;
-  if (absl::Status checked = CheckTopic(made.topic); !checked.ok()) {
+  if (absl::Status checked = CheckNames(made.topic, type.name, made.name);
+      !checked.ok()) {
     return checked;
   }
   if (absl::Status checked = CheckCount("depth", options.depth, kDepthMax);
@@ -547,6 +570,14 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   const RefusalTable::Cause cause = {peer, refused.publisher()};
   if (refused.over()) {
     refusals_.Clear(refused.subscription(), cause);
+    return;
+  }
+  if (!refused.service_digest().empty()) {
+    const Subscription::Options& ours = subscription->options();
+    SetRefusal(*subscription, cause,
+               ServiceMismatchError(
+                   ours.topic, {ours.service, ours.service_digest},
+                   {refused.service(), refused.service_digest()}, peer));
     return;
   }
   absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());

@@ -146,6 +146,8 @@ class NodeRuntime final : public RoomWaiter {
                             const std::string& service) const;
   absl::Status CheckOutsideHandlers(absl::string_view call) const;
   absl::Status Unmatched(const Origin& origin) const;
+  // The schema digest that a service insists on, 32 bytes or none.
+  std::string SchemaDigestOf(const std::string& service) const;
   void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,
                   const absl::Status& status);
   void AddReports(const Subscription& subscription,

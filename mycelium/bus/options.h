@@ -49,7 +49,8 @@ struct BusOptions {
   // topology says, else as `settings` do.
   std::optional<WaitMode> wait;
 
-  // If given, a peer whose service gives another is refused.
+  // If given, this service and one that was given another do not get each
+  // other's messages: both get FAILED_PRECONDITION.
   std::optional<Digest> schema_digest;
 
   // Bounds and settings, where no topology says otherwise. Twice
@@ -89,7 +90,8 @@ struct PublisherGone {
 
 struct SubscriberOptions {
   std::string topic;  // Empty: the type's full name.
-  // Tells this one from another subscription of the service to the topic.
+  // Tells this one from another subscription of the service to the topic. At
+  // most 255 bytes, as topics and types.
   std::string name;
   // Subscribe() only: where the handler runs.
   DeliveryMode delivery = DeliveryMode::kInline;

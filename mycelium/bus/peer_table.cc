@@ -199,7 +199,6 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
   if (shutting_down_) {
     return MakeReject(v1::Reject::SHUTTING_DOWN, "this node is leaving");
   }
-  if (auto reject = JudgeDigests(theirs)) return reject;
   if (auto reject = JudgeDuplicate(theirs)) return reject;
   if (!UsesLink(theirs.node()) &&
       LinksUsed() >= static_cast<size_t>(options_.limits.links)) {
@@ -214,29 +213,6 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
     peer.link->Detach();
   }
   *ours = MakeHello(theirs.node());
-  return std::nullopt;
-}
-
-std::optional<v1::Reject> PeerTable::JudgeDigests(
-    const v1::Hello& theirs) const {
-  for (const auto& [name, ours] : callbacks_.services()) {
-    if (!ours.has_value()) continue;
-    for (const v1::ServiceInfo& service : theirs.services()) {
-      if (service.schema_digest().empty() ||
-          service.schema_digest() == ours->bytes()) {
-        continue;
-      }
-      absl::StatusOr<Digest> digest =
-          Digest::FromBytes(service.schema_digest());
-      return MakeReject(
-          v1::Reject::SCHEMA_DIGEST,
-          absl::StrCat("service ", service.name(), " of ", theirs.node(),
-                       " has schema digest ",
-                       digest.ok() ? digest->ToHex() : "of a wrong size",
-                       ", service ", name, " of ", options_.node, " has ",
-                       ours->ToHex()));
-    }
-  }
   return std::nullopt;
 }
 
@@ -443,6 +419,7 @@ void PeerTable::SendSubscribe(Link& link, const Subscription& subscription) {
   v1::Subscribe& subscribe = *control.mutable_subscribe();
   subscribe.set_subscription(options.id);
   subscribe.set_service(options.service);
+  subscribe.set_service_digest(options.service_digest);
   subscribe.set_topic(options.topic);
   subscribe.set_type(options.type.name);
   subscribe.set_type_digest(std::string(options.type.digest.bytes()));
@@ -497,7 +474,7 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       router_.ExplainRefusal(link, control.canonical_text());
       break;
     case v1::Control::kPublisher:
-      dispatcher_.OnDeclare(link, control.publisher());
+      LogIfBad(link, dispatcher_.OnDeclare(link, control.publisher()));
       break;
     case v1::Control::kMatched:
       LogIfBad(link, dispatcher_.OnMatched(link, control.matched()));

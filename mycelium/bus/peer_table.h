@@ -125,7 +125,6 @@ class PeerTable final : public LinkHandler {
   Peer& PeerOf(Link& link);
   v1::Hello MakeHello(const std::string& peer);
   std::optional<v1::Reject> Judge(const v1::Hello& theirs, v1::Hello* ours);
-  std::optional<v1::Reject> JudgeDigests(const v1::Hello& theirs) const;
   std::optional<v1::Reject> JudgeDuplicate(const v1::Hello& theirs);
   void Attach(absl::string_view transport, Handshake::Established established,
               bool dialled_by_us);

@@ -37,7 +37,14 @@ void Dispatcher::Remove(uint32_t subscription) {
   if (departed_.size() <= kDepartedMax) return;
   // Peers have long heard of the oldest; ids rise.
   for (auto old = departed_.begin(); old != departed_.end(); ++old) {
-    if (!old->second.flows.empty()) continue;
+    const auto& flows = old->second.flows;
+    // Matches of links may count for it still.
+    if (std::any_of(flows.begin(), flows.end(), [](const auto& flow) {
+          return flow.second.use_count() > 1;
+        })) {
+      continue;
+    }
+    ReportDeparted(old->second, &ended_);
     departed_.erase(old);
     return;
   }
@@ -53,24 +60,29 @@ std::shared_ptr<FlowCounters> Dispatcher::DepartedFlow(uint32_t subscription,
   return flow;
 }
 
+void Dispatcher::ReportDeparted(const Departed& departed,
+                                std::vector<FlowReport>* reports) {
+  for (const auto& [origin, flow] : departed.flows) {
+    FlowReport report;
+    report.topic = origin->topic;
+    report.publisher_node = origin->node;
+    report.publisher_service = origin->service;
+    report.subscriber_service = departed.service;
+    report.subscription_name = departed.name;
+    report.transport = origin->transport;
+    report.ledger = flow->Read();
+    FoldEnded(report, reports);
+  }
+}
+
 std::vector<FlowReport> Dispatcher::DepartedReports(
     const std::string& node) const {
   MutexLock lock(mutex_);
-  std::vector<FlowReport> reports;
+  std::vector<FlowReport> reports = ended_;
   for (const auto& [id, departed] : departed_) {
-    for (const auto& [origin, flow] : departed.flows) {
-      FlowReport report;
-      report.topic = origin->topic;
-      report.publisher_node = origin->node;
-      report.publisher_service = origin->service;
-      report.subscriber_node = node;
-      report.subscriber_service = departed.service;
-      report.subscription_name = departed.name;
-      report.transport = origin->transport;
-      report.ledger = flow->Read();
-      FoldReport(report, &reports);
-    }
+    ReportDeparted(departed, &reports);
   }
+  for (FlowReport& report : reports) report.subscriber_node = node;
   return reports;
 }
 
@@ -90,6 +102,10 @@ std::vector<std::shared_ptr<Subscription>> Dispatcher::All() const {
 }
 
 const Origin& Dispatcher::Intern(Origin origin) {
+  return *InternUpTo(std::move(origin), std::numeric_limits<size_t>::max());
+}
+
+const Origin* Dispatcher::InternUpTo(Origin origin, size_t most) {
   // With their lengths, since a peer may put anything into its names.
   std::string key = origin.digest.ToHex();
   for (const std::string* part :
@@ -98,12 +114,38 @@ const Origin& Dispatcher::Intern(Origin origin) {
     absl::StrAppend(&key, " ", part->size(), ":", *part);
   }
   MutexLock lock(mutex_);
-  std::unique_ptr<Origin>& known = origins_[key];
-  if (known == nullptr) known = std::make_unique<Origin>(std::move(origin));
-  return *known;
+  const auto known = origins_.find(key);
+  if (known != origins_.end()) return known->second.get();
+  if (origins_.size() >= most) return nullptr;
+  std::unique_ptr<Origin>& added = origins_[key];
+  added = std::make_unique<Origin>(std::move(origin));
+  return added.get();
 }
 
-void Dispatcher::OnDeclare(Link& link, const v1::PublisherDeclare& declare) {
+absl::Status Dispatcher::OnDeclare(Link& link,
+                                   const v1::PublisherDeclare& declare) {
+  for (const std::string* name : {&declare.service(), &declare.topic(),
+                                  &declare.type(), &declare.target_service()}) {
+    if (name->size() <= kNameBytesMax) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("publisher ", declare.publisher(), " has a name of ",
+                     name->size(), " bytes; at most ", kNameBytesMax));
+  }
+  auto& publishers = inboxes_[&link].publishers;
+  if (publishers.size() >= kPublishersMax) {
+    for (auto old = publishers.begin(); old != publishers.end();) {
+      const auto next = std::next(old);
+      if (old->second.was_matched && old->second.matches.empty()) {
+        publishers.erase(old);
+      }
+      old = next;
+    }
+  }
+  if (publishers.size() >= kPublishersMax &&
+      publishers.count(declare.publisher()) == 0) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("more than ", kPublishersMax, " publishers"));
+  }
   Origin origin;
   origin.node = link.peer();
   origin.service = declare.service();
@@ -115,14 +157,21 @@ void Dispatcher::OnDeclare(Link& link, const v1::PublisherDeclare& declare) {
       digest.ok()) {
     origin.digest = *digest;
   }
-  inboxes_[&link].publishers[declare.publisher()].origin =
-      &Intern(std::move(origin));
+  const Origin* const interned = InternUpTo(std::move(origin), kOriginsMax);
+  if (interned == nullptr) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "more than ", kOriginsMax, " services and topics that publish"));
+  }
+  publishers[declare.publisher()].origin = interned;
+  return absl::OkStatus();
 }
 
 absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
-  Publisher& publisher = inboxes_[&link].publishers[matched.publisher()];
+  auto& publishers = inboxes_[&link].publishers;
+  const auto declared = publishers.find(matched.publisher());
   // Frames of a publisher that was not declared will be corrupt.
-  if (publisher.origin == nullptr) return absl::OkStatus();
+  if (declared == publishers.end()) return absl::OkStatus();
+  Publisher& publisher = declared->second;
   for (const Match& match : publisher.matches) {
     if (match.id == matched.subscription() &&
         match.from_sequence == matched.from_sequence()) {
@@ -142,6 +191,12 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
         match.subscription->type().name, " on topic \"",
         match.subscription->options().topic, "\"; its messages are ignored"));
   }
+  if (publisher.matches.size() >= kMatchesMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("publisher ", matched.publisher(), " has more than ",
+                     kMatchesMax, " matches"));
+  }
+  publisher.was_matched = true;
   match.flow = match.subscription == nullptr
                    ? DepartedFlow(match.id, *publisher.origin)
                    : match.subscription->FlowFrom(*publisher.origin);

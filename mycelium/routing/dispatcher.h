@@ -47,10 +47,19 @@ class Dispatcher final {
   // the dispatcher.
   const Origin& Intern(Origin origin);
 
+  // What a peer may make us remember: publishers of one link, matches of one
+  // publisher, different origins of all, bytes of a name.
+  static constexpr size_t kPublishersMax = 16 * 1024;
+  static constexpr size_t kMatchesMax = 4096;
+  static constexpr size_t kOriginsMax = 64 * 1024;
+  static constexpr size_t kNameBytesMax = 255;
+
   // From the loop: the messages of a link that are for the dispatcher.
-  void OnDeclare(Link& link, const v1::PublisherDeclare& declare);
+  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED: beyond a bound; frames of that
+  // publisher are corrupt.
+  absl::Status OnDeclare(Link& link, const v1::PublisherDeclare& declare);
   // INVALID_ARGUMENT: the peer matches a publisher to a subscription of another
-  // topic or type, which gets nothing of it.
+  // topic or type, which gets nothing of it. RESOURCE_EXHAUSTED: so often.
   absl::Status OnMatched(Link& link, const v1::Matched& matched);
   void OnUnmatched(Link& link, const v1::Unmatched& unmatched,
                    uint64_t next_sequence);
@@ -89,6 +98,7 @@ class Dispatcher final {
   struct Publisher {
     const Origin* origin = nullptr;
     std::vector<Match> matches;
+    bool was_matched = false;  // Without matches its frames are all here.
   };
   struct Inbox {
     absl::flat_hash_map<uint32_t, Publisher> publishers;
@@ -110,6 +120,10 @@ class Dispatcher final {
                  const FrameView& frame);
   bool Spill(SpillTracker& spills, Subscription& subscription,
              const Origin& origin, const FrameView& frame);
+  // Null: it would be one of more than `most`.
+  const Origin* InternUpTo(Origin origin, size_t most);
+  static void ReportDeparted(const Departed& departed,
+                             std::vector<FlowReport>* reports);
   std::shared_ptr<FlowCounters> DepartedFlow(uint32_t subscription,
                                              const Origin& origin);
 
@@ -120,6 +134,7 @@ class Dispatcher final {
   std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::unique_ptr<Origin>> origins_
       ABSL_GUARDED_BY(mutex_);
+  std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);  // Of `departed_`.
   // On the loop:
   std::map<const Link*, Inbox> inboxes_;
   const Link* last_link_ = nullptr;  // Whose inbox OnFrame() used last.

@@ -15,6 +15,15 @@ bool Wants(const Origin& origin, absl::string_view service) {
   return origin.target_service.empty() || origin.target_service == service;
 }
 
+ServiceSchema SchemaOf(const v1::Subscribe& subscribe) {
+  return {subscribe.service(), subscribe.service_digest()};
+}
+
+ServiceSchema SchemaOf(const Subscription& subscription) {
+  return {subscription.options().service,
+          subscription.options().service_digest};
+}
+
 Digest DigestFrom(const std::string& bytes) {
   absl::StatusOr<Digest> digest = Digest::FromBytes(bytes);
   return digest.ok() ? *digest : Digest();
@@ -30,14 +39,15 @@ absl::Status DisconnectedError(absl::string_view topic,
 }
 
 void Router::AddPublisher(std::shared_ptr<FanOut> publisher,
-                          const MessageType& type,
-                          absl::Status when_unmatched) {
+                          const MessageType& type, absl::Status when_unmatched,
+                          const std::string& service_digest) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
     auto entry = std::make_unique<Publisher>();
     entry->fan_out = std::move(publisher);
     entry->type = type;
+    entry->schema = {entry->fan_out->origin().service, service_digest};
     entry->when_unmatched = std::move(when_unmatched);
     entry->closed = closed_;
     if (closed_) entry->fan_out->Close();
@@ -171,6 +181,7 @@ bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
   // What lies in the lanes must be what the new process would ask for.
   const v1::Subscribe& old = orphan.subscribe;
   if (orphan.digest != DigestFrom(subscribe.type_digest()) ||
+      old.service_digest() != subscribe.service_digest() ||
       old.delivery() != subscribe.delivery() ||
       old.overflow() != subscribe.overflow() ||
       old.depth() != subscribe.depth() || old.window() != subscribe.window()) {
@@ -472,13 +483,20 @@ void Router::MatchLocal(Publisher& publisher,
                         const std::shared_ptr<Subscription>& subscription,
                         std::vector<PublishRoute>* routes, Deferred* deferred) {
   const Origin& origin = publisher.fan_out->origin();
+  const ServiceSchema schema = SchemaOf(*subscription);
+  absl::Status ours, theirs;
   if (subscription->type().digest != origin.digest) {
-    const absl::Status ours = SchemaMismatchError(
-        origin.topic, publisher.type, subscription->type().digest,
-        subscription->type().canonical_text, "");
-    const absl::Status theirs =
+    ours = SchemaMismatchError(origin.topic, publisher.type,
+                               subscription->type().digest,
+                               subscription->type().canonical_text, "");
+    theirs =
         SchemaMismatchError(origin.topic, subscription->type(), origin.digest,
                             publisher.type.canonical_text, "");
+  } else if (publisher.schema.ClashesWith(schema)) {
+    ours = ServiceMismatchError(origin.topic, publisher.schema, schema, "");
+    theirs = ServiceMismatchError(origin.topic, schema, publisher.schema, "");
+  }
+  if (!ours.ok()) {
     publisher.refusals.push_back(ours);
     const uint32_t id = publisher.fan_out->options().publisher_id;
     deferred->push_back([this, subscription, id, theirs] {
@@ -556,7 +574,8 @@ absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
 void Router::MatchRemote(Publisher& publisher, Remote& remote,
                          std::vector<PublishRoute>* routes,
                          Deferred* deferred) {
-  if (remote.digest != publisher.fan_out->origin().digest) {
+  if (remote.digest != publisher.type.digest ||
+      publisher.schema.ClashesWith(SchemaOf(remote.subscribe))) {
     // The next process may have another type.
     if (!remote.is_orphan) Refuse(publisher, remote, deferred);
     return;
@@ -702,10 +721,16 @@ void Router::Repeat(Link& link) {
 }
 
 void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
-  publisher.refusals.push_back(SchemaMismatchError(
-      remote.subscribe.topic(), publisher.type, remote.digest,
-      remote.canonical_text, remote.link->peer()));
-  publisher.awaits_explanation |= !remote.explained;
+  if (remote.digest == publisher.type.digest) {
+    publisher.refusals.push_back(
+        ServiceMismatchError(remote.subscribe.topic(), publisher.schema,
+                             SchemaOf(remote.subscribe), remote.link->peer()));
+  } else {
+    publisher.refusals.push_back(SchemaMismatchError(
+        remote.subscribe.topic(), publisher.type, remote.digest,
+        remote.canonical_text, remote.link->peer()));
+    publisher.awaits_explanation |= !remote.explained;
+  }
   const uint32_t id = publisher.fan_out->options().publisher_id;
   if (!remote.refused_by.insert(id).second) return;  // Told before.
   SendRefused(publisher, remote, /*over=*/false);
@@ -721,7 +746,10 @@ void Router::SendRefused(const Publisher& publisher, const Remote& remote,
   refused.set_subscription(remote.subscribe.subscription());
   refused.set_publisher(publisher.fan_out->options().publisher_id);
   refused.set_over(over);
-  if (!over) {
+  if (!over && remote.digest == publisher.type.digest) {
+    refused.set_service(publisher.schema.service);
+    refused.set_service_digest(publisher.schema.digest);
+  } else if (!over) {
     refused.set_type_digest(std::string(publisher.type.digest.bytes()));
     refused.set_canonical_text(
         SendableCanonicalText(publisher.type.canonical_text));
@@ -804,7 +832,7 @@ void Router::EndFlow(const Publisher& publisher, Flow& flow) {
     flow.drops->Remove(publisher.fan_out->options().publisher_id);
   }
   flow.lane = nullptr;  // Nothing of it is in flight any more.
-  FoldReport(Report(publisher, flow), &ended_);
+  FoldEnded(Report(publisher, flow), &ended_);
 }
 
 void Router::ForgetDrained(Publisher& publisher) {

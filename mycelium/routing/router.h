@@ -19,6 +19,7 @@
 #include "mycelium/routing/flow_report.h"
 #include "mycelium/routing/flow_table.h"
 #include "mycelium/routing/lane_rule.h"
+#include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/routing/subscription.h"
 #include "mycelium/topology/settings.h"
 #include "mycelium/transport/link.h"
@@ -31,7 +32,8 @@ namespace mycelium {
 //
 // A publisher and a subscription match if their topics are equal and the
 // publisher names no other service as its target. If then their types differ,
-// the subscription is refused and both sides get the error.
+// or the schema digests that their services were given, the subscription is
+// refused and both sides get the error.
 //
 // Thread safety: all members may be called from any thread, with no lock held
 // that a link's or publisher's members take.
@@ -65,8 +67,11 @@ class Router final {
       : environment_(environment), callbacks_(std::move(callbacks)) {}
 
   // A publisher of `type`. `when_unmatched`: see FanOut::SetWithoutRoutes().
+  // `service_digest`: the schema digest that its service insists on, 32 bytes
+  // or none.
   void AddPublisher(std::shared_ptr<FanOut> publisher, const MessageType& type,
-                    absl::Status when_unmatched);
+                    absl::Status when_unmatched,
+                    const std::string& service_digest = "");
   // Closes it; what it published is still delivered.
   void RemovePublisher(FanOut& publisher);
 
@@ -167,6 +172,7 @@ class Router final {
   struct Publisher {
     std::shared_ptr<FanOut> fan_out;
     MessageType type;
+    ServiceSchema schema;
     absl::Status when_unmatched;
     bool closed = false;
     std::vector<Flow> flows;

@@ -37,6 +37,30 @@ absl::Status SchemaMismatchError(absl::string_view topic,
   return status;
 }
 
+absl::Status ServiceMismatchError(absl::string_view topic,
+                                  const ServiceSchema& local,
+                                  const ServiceSchema& remote,
+                                  absl::string_view remote_node) {
+  v1::SchemaMismatch mismatch;
+  mismatch.set_topic(std::string(topic));
+  mismatch.set_local_digest(local.digest);
+  mismatch.set_remote_digest(remote.digest);
+  mismatch.set_remote_node(std::string(remote_node));
+  mismatch.set_local_service(local.service);
+  mismatch.set_remote_service(remote.service);
+  const auto hex = [](const std::string& bytes) {
+    const absl::StatusOr<Digest> digest = Digest::FromBytes(bytes);
+    return digest.ok() ? digest->ToHex() : "of a wrong size";
+  };
+  absl::Status status = absl::FailedPreconditionError(absl::StrCat(
+      "topic \"", topic, "\": service ", local.service, " has schema digest ",
+      hex(local.digest), ", service ", remote.service, " of ",
+      remote_node.empty() ? "this process" : absl::StrCat("node ", remote_node),
+      " has ", hex(remote.digest)));
+  status.SetPayload(kTypeUrl, absl::Cord(mismatch.SerializeAsString()));
+  return status;
+}
+
 std::string SendableCanonicalText(const std::string& canonical_text) {
   return canonical_text.size() <= kExplanationBytesMax ? canonical_text
                                                        : std::string();

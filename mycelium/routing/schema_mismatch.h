@@ -21,6 +21,21 @@ absl::Status SchemaMismatchError(absl::string_view topic,
                                  absl::string_view remote_text,
                                  absl::string_view remote_node);
 
+// The same where the types are equal, but the two services have been given
+// schema digests that differ.
+struct ServiceSchema {
+  std::string service;
+  std::string digest;  // 32 bytes; empty: none was given.
+
+  bool ClashesWith(const ServiceSchema& other) const {
+    return !digest.empty() && !other.digest.empty() && digest != other.digest;
+  }
+};
+absl::Status ServiceMismatchError(absl::string_view topic,
+                                  const ServiceSchema& local,
+                                  const ServiceSchema& remote,
+                                  absl::string_view remote_node);
+
 // What is sent to explain a refusal: the text, or nothing if it is longer than
 // kExplanationBytesMax, in which case the difference stays unnamed.
 inline constexpr size_t kExplanationBytesMax = 256 * 1024;

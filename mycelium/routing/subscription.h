@@ -58,6 +58,7 @@ class Subscription final : public Lane::Doorbell,
   struct Options {
     uint32_t id = 0;  // Unique in this run of the node.
     std::string service;
+    std::string service_digest;  // 32 bytes, or none.
     std::string topic;
     std::string name;
     MessageType type;

@@ -657,8 +657,12 @@ absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
                                 " bytes; a power of two from ", kRingBytesMin,
                                 " to ", kLaneBytesMax, " is accepted"));
   }
-  inbound_.Open(open.lane(), {open.position(), open.next_sequence(), bytes,
-                              open.lossy_window(), open.redelivered_until()});
+  if (!inbound_.Open(open.lane(),
+                     {open.position(), open.next_sequence(), bytes,
+                      open.lossy_window(), open.redelivered_until()})) {
+    return Corrupt(absl::StrCat("more than ", InboundLanes::kLanesMax,
+                                " lanes"));
+  }
   return absl::OkStatus();
 }
 

@@ -33,10 +33,11 @@ void InboundLanes::CountHandled(State& state) {
   if (2 * handled >= state.lossy_window) peer_waits_.store(true);
 }
 
-void InboundLanes::Open(uint32_t lane, const Expected& expected) {
+bool InboundLanes::Open(uint32_t lane, const Expected& expected) {
   MutexLock lock(mutex_);
+  if (lanes_.size() >= kLanesMax && lanes_.count(lane) == 0) return false;
   const auto [entry, is_new] = lanes_.try_emplace(lane);
-  if (!is_new && !MYCELIUM_PLANTED_BUG(2)) return;
+  if (!is_new && !MYCELIUM_PLANTED_BUG(2)) return true;
   State& state = entry->second;
   state.received.store(expected.position, std::memory_order_relaxed);
   state.handled.store(expected.position, std::memory_order_relaxed);
@@ -45,6 +46,7 @@ void InboundLanes::Open(uint32_t lane, const Expected& expected) {
   state.capacity_bytes = expected.capacity_bytes;
   state.lossy_window = expected.lossy_window;
   state.redelivered_until = expected.redelivered_until;
+  return true;
 }
 
 void InboundLanes::Close(uint32_t lane) {

@@ -28,8 +28,10 @@ class InboundLanes final {
     uint64_t redelivered_until = 0;
   };
 
-  // Makes the lane known. One that is known stays as it is.
-  void Open(uint32_t lane, const Expected& expected);
+  // Makes the lane known. One that is known stays as it is. False: there are
+  // kLanesMax others.
+  static constexpr size_t kLanesMax = 1024;
+  bool Open(uint32_t lane, const Expected& expected);
   void Close(uint32_t lane);
   void Clear();
 

@@ -28,6 +28,17 @@ TEST(InboundLanesTest, LaneIsExpectedWhereItWasOpened) {
   EXPECT_EQ(expected.sequence, 12u);
 }
 
+TEST(InboundLanesTest, OneLaneBeyondTheLimitIsNotOpened) {
+  InboundLanes lanes;
+  for (uint32_t lane = 0; lane < InboundLanes::kLanesMax; ++lane) {
+    ASSERT_TRUE(lanes.Open(lane, {0, 1, 4096}));
+  }
+  EXPECT_FALSE(lanes.Open(InboundLanes::kLanesMax, {0, 1, 4096}));
+  EXPECT_TRUE(lanes.Open(0, {0, 1, 4096})) << "it is known";
+  lanes.Close(7);
+  EXPECT_TRUE(lanes.Open(InboundLanes::kLanesMax, {0, 1, 4096}));
+}
+
 TEST(InboundLanesTest, LaneThatIsKnownStaysWhereItIs) {
   InboundLanes lanes;
   lanes.Open(1, {0, 1, 4096});

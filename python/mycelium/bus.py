@@ -124,8 +124,8 @@ class MessageBus:
       topology_path: the TOML file. Empty: what MYCELIUM_TOPOLOGY names.
       service_name: a service of it. Buses of services of one node, in one
         process, share the node.
-      schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer
-        whose service gives another one is refused.
+      schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A service
+        that gives another one is refused.
 
     Raises:
       InvalidArgument: the file has errors, all of which the text lists.

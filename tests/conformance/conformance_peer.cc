@@ -8,8 +8,9 @@
 //                    [--threads=N]
 //
 // A subscriber has one subscription for each name; --die_at: it kills itself in
-// the handler of that message; --slow_us: each takes at least so long. --threads:
-// `stream` publishes on so many, as runs 1, 2, …, each with a publisher.
+// the handler of that message; --slow_us: each takes at least so long.
+// --threads: `stream` publishes on so many, as runs 1, 2, …, each with a
+// publisher.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
@@ -223,8 +224,7 @@ class Peer final {
       PublishMany(number);
     } else if (word == "stream") {
       for (size_t i = 0; i < publishers_.size(); ++i) {
-        streams_.emplace_back(
-            [this, i] { Stream(publishers_[i], run_ + i); });
+        streams_.emplace_back([this, i] { Stream(publishers_[i], run_ + i); });
       }
     } else if (word == "stop") {
       StopStream();

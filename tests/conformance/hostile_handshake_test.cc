@@ -201,42 +201,37 @@ TEST_P(HostileHandshakeTest, OtherSchemaDigestIsTypedOnTheWireAndOnBothSides) {
   BusOptions options;
   options.schema_digest = Digest::Of("ours");
   ServedNode served(GetParam(), options);
-  RawPeer raw(served.path());
-  v1::Hello hello = HelloFrom("raw");
-  hello.mutable_services(0)->set_schema_digest(
+  RawPeer raw = served.Greeted("raw");
+  v1::Control control = SubscribeOf(1);
+  control.mutable_subscribe()->set_service_digest(
       std::string(Digest::Of("theirs").bytes()));
-  const v1::Control answer = raw.SayHello(hello);
-  ASSERT_TRUE(answer.has_reject());
-  EXPECT_EQ(answer.reject().reason(), v1::Reject::SCHEMA_DIGEST);
-  EXPECT_THAT(answer.reject().message(), HasSubstr(Digest::Of("ours").ToHex()));
-  EXPECT_THAT(answer.reject().message(),
-              HasSubstr(Digest::Of("theirs").ToHex()));
-  const auto refused = served.EventWith(ConnectionEvent::State::kRefused, "");
-  EXPECT_EQ(refused->status.code(), absl::StatusCode::kFailedPrecondition);
+  raw.SendControl(control);
+  const auto refused = raw.ReadUntilControl(v1::Control::kSubscribeRefused);
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->control.subscribe_refused().service_digest(),
+            Digest::Of("ours").bytes());
+  EXPECT_EQ(refused->control.subscribe_refused().service(), "served");
 
-  // A bus that dials learns it as a status too.
-  std::mutex mutex;
-  std::condition_variable changed;
-  absl::Status told;
+  // A bus that subscribes learns it as a status, and the publisher does too.
   BusOptions other;
-  other.node = "dialler";
+  other.node = "other";
   other.schema_digest = Digest::Of("theirs");
   other.log = [](LogLevel, absl::string_view) {};
-  other.on_connection = [&](const ConnectionEvent& event) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (event.state == ConnectionEvent::State::kRefused) told = event.status;
-    changed.notify_all();
-  };
-  auto dialler = *MessageBus::Create(other);
-  ASSERT_TRUE(DialUnixEndpoint(served.path(), *dialler).ok());
-  {
-    std::unique_lock<std::mutex> lock(mutex);
-    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(20),
-                                 [&] { return !told.ok(); }));
-    EXPECT_EQ(told.code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(std::string(told.message()), HasSubstr("SCHEMA_DIGEST"));
+  auto bus = *MessageBus::Create(other);
+  ASSERT_TRUE(DialUnixEndpoint(served.path(), *bus).ok());
+  auto notes = bus->Subscriber<Note>();
+  const absl::Status told = notes->Receive(absl::Seconds(20)).status();
+  EXPECT_EQ(told.code(), absl::StatusCode::kFailedPrecondition);
+  for (const char* side : {"ours", "theirs"}) {
+    EXPECT_THAT(std::string(told.message()),
+                HasSubstr(Digest::Of(side).ToHex()));
   }
-  (void)dialler->Shutdown(absl::ZeroDuration());
+  EXPECT_TRUE(served.WasTold("service other of node other has"));
+  // Nor does it get anything the other way.
+  auto publisher = bus->Publisher<Note>();
+  EXPECT_EQ(publisher->WaitForSubscribers(2, absl::Seconds(20)).code(),
+            absl::StatusCode::kFailedPrecondition);
+  (void)bus->Shutdown(absl::ZeroDuration());
   served.ExpectServesOthers();
 }
 

@@ -1,6 +1,6 @@
 // Every overflow policy against everything that may happen to a subscriber,
-// alone or beside two others, with one publishing thread or four. Each cell is a
-// writer and its readers in processes of their own.
+// alone or beside two others, with one publishing thread or four. Each cell is
+// a writer and its readers in processes of their own.
 
 #include <memory>
 #include <ostream>
@@ -49,8 +49,8 @@ class MatrixTest : public ProcessTest,
   }
 
   void Begin() {
-    writer_ = Start("publish", 1,
-                    {"--to=", absl::StrCat("--threads=", threads_)});
+    writer_ =
+        Start("publish", 1, {"--to=", absl::StrCat("--threads=", threads_)});
     writer_->Await("ready");
     for (int i = 0; i < subscribers_; ++i) readers_.push_back(StartReader(i));
     ASSERT_EQ(writer_->Ask(absl::StrCat("wait ", subscribers_), "waited"),
@@ -84,7 +84,7 @@ class MatrixTest : public ProcessTest,
       AwaitMore(victim);
     } else if (event_ == "left") {
       EXPECT_EQ(victim.Ask("shutdown", "shut"), "OK");
-      last_words_ = ReadLedger(victim.Await("ledger"));
+      last_words_ = CountedOf(victim.Await("ledger"));
       writer_->Await("event gone b0");
     } else {
       victim.Kill();
@@ -219,16 +219,15 @@ TEST_P(MatrixTest, EachMessageIsDeliveredOrCounted) {
 
 INSTANTIATE_TEST_SUITE_P(
     Cells, MatrixTest,
-    ::testing::Combine(
-        ::testing::Values("block", "fail", "drop_newest", "drop_oldest",
-                          "latest", "disconnect"),
-        ::testing::Values("slow", "stopped", "killed", "restarted_soon",
-                          "restarted_late", "left", "disconnected"),
-        ::testing::Values(1, 3), ::testing::Values(1, 4)),
+    ::testing::Combine(::testing::Values("block", "fail", "drop_newest",
+                                         "drop_oldest", "latest", "disconnect"),
+                       ::testing::Values("slow", "stopped", "killed",
+                                         "restarted_soon", "restarted_late",
+                                         "left", "disconnected"),
+                       ::testing::Values(1, 3), ::testing::Values(1, 4)),
     [](const auto& cell) {
-      return absl::StrCat(std::get<0>(cell.param), "_",
-                          std::get<1>(cell.param), "_",
-                          std::get<2>(cell.param), "subscribers_",
+      return absl::StrCat(std::get<0>(cell.param), "_", std::get<1>(cell.param),
+                          "_", std::get<2>(cell.param), "subscribers_",
                           std::get<3>(cell.param), "threads");
     });
 

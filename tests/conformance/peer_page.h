@@ -37,11 +37,11 @@ struct ReceivedIds {
 // What a peer process counts, in a file that outlives it.
 struct PeerCounts {
   static constexpr uint64_t kRunsMax = 8;
-  std::atomic<uint64_t> accepted;     // Raised right after Publish() said OK.
+  std::atomic<uint64_t> accepted;  // Raised right after Publish() said OK.
   std::atomic<uint64_t> accepted_by[kRunsMax];  // The same, by run.
-  ReceivedIds received[kRunsMax];     // By the publisher's run.
-  std::atomic<uint64_t> redelivered;  // Of all that were received.
-  std::atomic<uint64_t> lost;         // As the messages said.
+  ReceivedIds received[kRunsMax];               // By the publisher's run.
+  std::atomic<uint64_t> redelivered;            // Of all that were received.
+  std::atomic<uint64_t> lost;                   // As the messages said.
 };
 
 // Maps the counts at a path, which it creates with zeroes if there are none.

@@ -23,7 +23,8 @@ struct Counted {
   uint64_t gone = 0, poison = 0, overflow = 0;
 };
 
-inline Counted ReadLedger(const std::string& answer) {
+// Of what a peer answers to "ledger".
+inline Counted CountedOf(const std::string& answer) {
   const std::vector<std::string> words = absl::StrSplit(answer, ' ');
   Counted counted;
   uint64_t* const fields[] = {&counted.accepted,  &counted.delivered,
@@ -39,7 +40,7 @@ inline Counted ReadLedger(const std::string& answer) {
 
 // `service`: of the flows to it only, if it is not empty.
 inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
-  return ReadLedger(peer.Ask("ledger " + service, "ledger"));
+  return CountedOf(peer.Ask("ledger " + service, "ledger"));
 }
 
 // Two nodes of one host: service `writer` publishes to service `reader`.

@@ -76,6 +76,92 @@ TEST_F(ProcessTest, KilledPublisherLeavesAPrefixAndItsSuccessorIsHeardInFull) {
   EXPECT_EQ(LedgerOf(*reader).dropped, 0u);
 }
 
+TEST_F(ProcessTest, SubscriberThatLeavesInGoodOrderMayComeBack) {
+  WriteTopology("a", "b", /*retain=*/"20s");  // It is not waited for.
+  auto writer = Writer();
+  auto first = Reader();
+  SendAll(*writer, *first, 100);
+  EXPECT_EQ(first->Ask("shutdown", "shut"), "OK");
+  writer->Await("event gone b");
+  EXPECT_FALSE(writer->Ask("publish 1", "published UNAVAILABLE").empty());
+  auto second = Reader();
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  EXPECT_EQ(writer->Ask("publish 50", "published").substr(0, 2), "OK");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 150u);
+  EXPECT_EQ(sent.in_flight + sent.dropped, 0u);
+  EXPECT_EQ(LedgerOf(*second).delivered, 50u);
+  const ReceivedIds& ids = second->counts().received[1];
+  EXPECT_EQ(ids.first, 101u);
+  EXPECT_EQ(ids.last, 150u);
+  EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
+}
+
+TEST_F(ProcessTest, PublisherThatLeavesInGoodOrderMayComeBack) {
+  auto reader = Reader(/*run=*/2);
+  auto first = Writer(/*run=*/1);
+  SendAll(*first, *reader, 100);
+  EXPECT_EQ(first->Ask("shutdown", "shut"), "OK");
+  reader->Await("event gone a");
+  auto second = Writer(/*run=*/2);
+  EXPECT_EQ(second->Ask("wait 1", "waited"), "OK");
+  EXPECT_EQ(second->Ask("publish 50", "published").substr(0, 2), "OK");
+  EXPECT_EQ(second->Ask("flush", "flushed"), "OK");
+  ExpectEachOnceInOrder(reader->counts().received[1], 100);
+  ExpectEachOnceInOrder(reader->counts().received[2], 50);
+  const Counted sent = LedgerOf(*second), got = LedgerOf(*reader);
+  EXPECT_EQ(sent.accepted, 50u);
+  EXPECT_EQ(sent.in_flight + sent.dropped, 0u);
+  EXPECT_EQ(got.delivered, 150u);
+  EXPECT_EQ(got.dropped, 0u);
+}
+
+TEST_F(ProcessTest, SubscriberThatIsKilledAtRestCostsNoMessage) {
+  auto reader = Reader();
+  auto writer = Writer();
+  SendAll(*writer, *reader, 1000);
+  reader->Kill();
+  writer->Await("event gone b");
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 1000u);
+  EXPECT_EQ(sent.in_flight + sent.dropped, 0u);
+  ExpectEachOnceInOrder(reader->counts().received[1], 1000);
+}
+
+TEST_F(ProcessTest, PublisherThatIsKilledAtRestCostsNoMessage) {
+  auto reader = Reader();
+  auto writer = Writer();
+  SendAll(*writer, *reader, 1000);
+  writer->Kill();
+  reader->Await("event gone a");
+  const Counted got = LedgerOf(*reader);
+  EXPECT_EQ(writer->counts().accepted, 1000u);
+  EXPECT_EQ(got.delivered, 1000u);
+  EXPECT_EQ(got.dropped, 0u);
+  ExpectEachOnceInOrder(reader->counts().received[1], 1000);
+}
+
+TEST_F(ProcessTest, SubscriberThatLeavesUnderTrafficLosesNoCount) {
+  for (const std::string delivery : {"", "queued"}) {
+    auto reader = Reader(1, {"--delivery=" + delivery});
+    auto writer = Writer();
+    EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+    writer->Tell("stream");
+    reader->Ask("await 5000", "reached 5000");
+    reader->Tell("shutdown\nledger");
+    EXPECT_FALSE(reader->Await("shut").empty());
+    const Counted got = CountedOf(reader->Await("ledger"));
+    writer->Await("event gone b");
+    (void)writer->Ask("stop", "stopped");
+    const Counted sent = LedgerOf(*writer);
+    EXPECT_EQ(sent.accepted, writer->counts().accepted);
+    EXPECT_EQ(sent.in_flight, 0u);
+    EXPECT_EQ(sent.accepted, got.delivered + got.dropped + sent.dropped);
+    ExpectEachOnceInOrder(reader->counts().received[1], got.delivered);
+  }
+}
+
 TEST_F(ProcessTest, StoppedSubscriberBlocksItsPublisherAndLosesNothing) {
   auto reader = Reader();
   auto writer = Writer();

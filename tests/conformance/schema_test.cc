@@ -4,7 +4,9 @@
 
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "google/protobuf/descriptor.pb.h"
 #include "mycelium/bus/unix_endpoint.h"
+#include "mycelium/message/described_type.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "tests/conformance/conformance_fixture.h"
 
@@ -98,6 +100,105 @@ TEST_P(SchemaTest, RefusalEndsWithTheSubscriptionThatWasRefused) {
   ASSERT_THAT(notes->Publish(MakeNote(1)), IsOk());
   EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(1));
   EXPECT_TRUE(notes->refusals().empty());
+}
+
+TEST_P(SchemaTest, ServicesWithOtherSchemaDigestsRefuseEachOtherOnly) {
+  WriteTopology();
+  BusOptions options;
+  options.log = [](LogLevel, absl::string_view) {};
+  options.schema_digest = Digest::Of("alpha's");
+  alpha_ = OpenService("alpha", options);
+  options.schema_digest = Digest::Of("beta's");
+  beta_ = OpenService("beta", options);
+  auto from_alpha = alpha_->Publisher<Note>();
+  auto at_beta = beta_->Subscriber<Note>();
+  const absl::Status at_publisher = from_alpha->WaitForSubscribers(1, kLong);
+  const absl::Status at_subscriber = at_beta->Receive(kLong).status();
+  const auto ours = SchemaMismatchOf(at_publisher);
+  const auto theirs = SchemaMismatchOf(at_subscriber);
+  ASSERT_TRUE(ours.has_value()) << at_publisher;
+  ASSERT_TRUE(theirs.has_value()) << at_subscriber;
+  EXPECT_EQ(ours->local_service(), "alpha");
+  EXPECT_EQ(ours->remote_service(), "beta");
+  EXPECT_EQ(ours->local_digest(), Digest::Of("alpha's").bytes());
+  EXPECT_EQ(ours->local_digest(), theirs->remote_digest());
+  EXPECT_EQ(ours->remote_digest(), theirs->local_digest());
+  EXPECT_EQ(theirs->remote_service(), "alpha");
+  // The same service hears itself.
+  auto own = alpha_->Subscriber<Note>();
+  ASSERT_THAT(from_alpha->Publish(MakeNote(1)), IsOk());
+  EXPECT_THAT(ReceiveAll(*own, 1), ElementsAre(1));
+}
+
+// market.Quote, as somebody has it whose price is of that type.
+MessageType QuoteWith(google::protobuf::FieldDescriptorProto::Type price) {
+  google::protobuf::FileDescriptorSet set;
+  google::protobuf::FileDescriptorProto& file = *set.add_file();
+  file.set_name("quote.proto");
+  file.set_package("market");
+  file.set_syntax("proto3");
+  google::protobuf::DescriptorProto& message = *file.add_message_type();
+  message.set_name("Quote");
+  google::protobuf::FieldDescriptorProto& field = *message.add_field();
+  field.set_name("price");
+  field.set_number(4);
+  field.set_type(price);
+  field.set_label(google::protobuf::FieldDescriptorProto::LABEL_OPTIONAL);
+  return *DescribedMessageType("market.Quote", set.SerializeAsString());
+}
+
+TEST_P(SchemaTest, BothSidesNameTheFirstFieldThatDiffers) {
+  using Field = google::protobuf::FieldDescriptorProto;
+  Open();
+  auto quotes = beta_->RawSubscriber(QuoteWith(Field::TYPE_INT64));
+  auto publisher = alpha_->RawPublisher(QuoteWith(Field::TYPE_DOUBLE));
+  const absl::Status at_publisher = publisher->WaitForSubscribers(1, kLong);
+  const absl::Status at_subscriber = quotes->Receive(kLong).status();
+  const auto ours = SchemaMismatchOf(at_publisher);
+  const auto theirs = SchemaMismatchOf(at_subscriber);
+  ASSERT_TRUE(ours.has_value()) << at_publisher;
+  ASSERT_TRUE(theirs.has_value()) << at_subscriber;
+  EXPECT_EQ(ours->difference(), "market.Quote.price (4): double -> int64");
+  EXPECT_EQ(theirs->difference(), "market.Quote.price (4): int64 -> double");
+  for (const absl::Status& status : {at_publisher, at_subscriber}) {
+    EXPECT_NE(status.message().find("market.Quote.price (4): "),
+              absl::string_view::npos)
+        << status;
+  }
+  auto pull = beta_->Subscriber<Note>();
+  auto notes = alpha_->Publisher<Note>();
+  ASSERT_THAT(notes->WaitForSubscribers(1, kLong), IsOk());
+  ASSERT_THAT(notes->Publish(MakeNote(1)), IsOk());
+  EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(1));
+}
+
+TEST_P(SchemaTest, BytesThatAreNotOfTheirTypeAreCountedAsUndecodable) {
+  Open();
+  Inbox got;
+  auto pull = beta_->Subscriber<Note>(Delivered({}, "pull"));
+  auto handle = beta_->Subscribe<Note>(
+      got.Handler(), Delivered(DeliveryMode::kInline, "inline"));
+  const MessageType& type = MessageTypeOf<Note>();
+  auto raw = alpha_->RawPublisher(RawMessageType(type.name, type.digest));
+  ASSERT_THAT(raw->WaitForSubscribers(2, kLong), IsOk());
+  const std::string good = MakeNote(2).SerializeAsString();
+  for (const absl::string_view bytes :
+       {absl::string_view("\xff\xff"), absl::string_view(good)}) {
+    ASSERT_THAT(
+        raw->Publish(absl::MakeConstSpan(
+            reinterpret_cast<const std::byte*>(bytes.data()), bytes.size())),
+        IsOk());
+  }
+  EXPECT_THAT(pull->Receive(kLong).status(),
+              HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(2));
+  ASSERT_TRUE(got.WaitFor(1));
+  EXPECT_THAT(got.ids(), ElementsAre(2));
+  Settle();
+  const Ledger total = Total();
+  EXPECT_EQ(total.accepted, 4u);
+  EXPECT_EQ(total.delivered, 2u);
+  EXPECT_EQ(total.dropped_for(DropReason::kUndecodable), 2u);
 }
 
 MYCELIUM_ALL_TRANSPORTS(SchemaTest);

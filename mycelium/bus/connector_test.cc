@@ -1,0 +1,208 @@
+#include "mycelium/bus/connector.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mycelium/codec/frame_format.h"
+#include "mycelium/transport/outgoing.h"
+#include "proto/mycelium/v1/control.pb.h"
+
+namespace mycelium {
+namespace {
+
+constexpr int64_t kMinNs = 10'000'000;
+constexpr int64_t kMaxNs = 2'000'000'000;
+
+class DrivenClock final : public Clock {
+ public:
+  TimeNs NowNs() override { return now; }
+  int64_t WallNs() override { return now; }
+  TimeNs now = 1000;
+};
+
+// Does not sleep: where nothing is ready, time jumps to the deadline.
+class DrivenWaiter final : public Waiter {
+ public:
+  explicit DrivenWaiter(DrivenClock& clock) : clock_(clock) {}
+  void WaitWord(const std::atomic<uint32_t>&, uint32_t, TimeNs) override {}
+  void WakeWord(const std::atomic<uint32_t>&) override {}
+  int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
+                    TimeNs deadline) override {
+    const int64_t ready =
+        Sys::Real().EpollWait(epoll_fd, events, events_max, 0);
+    if (ready == 0 && deadline != kNever) {
+      clock_.now = std::max(clock_.now, deadline);
+    }
+    return ready;
+  }
+
+ private:
+  DrivenClock& clock_;
+};
+
+// Answers whatever is sent with a Hello of "peer".
+class GreetingChannel final : public Channel {
+ public:
+  explicit GreetingChannel(EventLoop& loop) : loop_(loop) {}
+  ~GreetingChannel() override { *alive_ = false; }
+  void Start(Handler& handler) override { handler_ = &handler; }
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
+    loop_.Post([this, alive = alive_] {
+      if (!*alive) return;
+      v1::Control control;
+      control.mutable_hello()->set_protocol_version(kProtocolVersion);
+      control.mutable_hello()->set_node("peer");
+      control.mutable_hello()->set_incarnation(1);
+      std::string record;
+      AppendControlRecord(control.SerializeAsString(), &record);
+      handler_->OnBytes(absl::MakeConstSpan(
+          reinterpret_cast<const std::byte*>(record.data()), record.size()));
+    });
+    size_t bytes = 0;
+    for (const iovec& piece : pieces) bytes += piece.iov_len;
+    return bytes;
+  }
+  void SetPaused(bool) override {}
+  void Close() override {}
+  const std::string& peer_description() const override { return name_; }
+
+ private:
+  EventLoop& loop_;
+  Handler* handler_ = nullptr;
+  const std::string name_ = "a greeting channel";
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+class ConnectorTest : public testing::Test, public Transport {
+ protected:
+  std::unique_ptr<Connector> Connecting(uint64_t seed) {
+    random_.emplace(seed);
+    Connector::Options options;
+    options.address = "somewhere";
+    options.reconnect_min = absl::Nanoseconds(kMinNs);
+    options.reconnect_max = absl::Nanoseconds(kMaxNs);
+    options.handshake = absl::Seconds(2);
+    Connector::Callbacks callbacks;
+    callbacks.hello = [](const Connector&) {
+      return std::make_optional<v1::Hello>();
+    };
+    callbacks.judge = [](const v1::Hello&) { return absl::OkStatus(); };
+    callbacks.on_established = [this](Connector&,
+                                      Handshake::Established established) {
+      connections_.push_back(std::move(established.channel));
+    };
+    callbacks.on_failure = [this](Connector&, const absl::Status& status) {
+      failures_.push_back(std::string(status.message()));
+    };
+    return std::make_unique<Connector>(environment_, *loop_, *this, *random_,
+                                       options, callbacks);
+  }
+
+  // How long it waited before each of the next tries.
+  std::vector<int64_t> Waits(size_t count) {
+    const size_t first = dials_.size() - 1;
+    while (dials_.size() < first + count + 1) loop_->RunOnce(kNever, 0);
+    std::vector<int64_t> waits;
+    for (size_t i = first; i < first + count; ++i) {
+      waits.push_back(dials_[i + 1] - dials_[i]);
+    }
+    return waits;
+  }
+
+  absl::string_view word() const override { return "fake"; }
+  absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string&,
+                                                   AcceptCallback) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<std::unique_ptr<Channel>> Dial(const std::string&) override {
+    dials_.push_back(clock_.now);
+    if (!answers_) return absl::UnavailableError(reason_);
+    return std::make_unique<GreetingChannel>(*loop_);
+  }
+
+  DrivenClock clock_;
+  DrivenWaiter waiter_{clock_};
+  Environment environment_{Sys::Real(), clock_, waiter_};
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
+  std::optional<Random> random_;
+  bool answers_ = false;
+  std::string reason_ = "nobody listens";
+  std::vector<TimeNs> dials_;
+  std::vector<std::unique_ptr<Channel>> connections_;
+  std::vector<std::string> failures_;
+};
+
+TEST_F(ConnectorTest, WaitsDoubleFromTheLeastToTheMostWithJitter) {
+  const auto connector = Connecting(1);
+  connector->Redial();
+  ASSERT_EQ(dials_, std::vector<TimeNs>{1000}) << "the first try is at once";
+  int64_t longest = kMinNs;
+  int below = 0;
+  for (const int64_t wait : Waits(40)) {
+    EXPECT_GE(wait, longest / 2);
+    EXPECT_LE(wait, longest);
+    below += wait < longest;
+    longest = std::min(2 * longest, kMaxNs);
+  }
+  EXPECT_EQ(longest, kMaxNs);
+  EXPECT_GT(below, 30) << "that is the jitter";
+}
+
+TEST_F(ConnectorTest, JitterFollowsTheSeed) {
+  std::vector<std::vector<int64_t>> waits;
+  for (const uint64_t seed : {1, 1, 2}) {
+    const auto connector = Connecting(seed);
+    connector->Redial();
+    waits.push_back(Waits(8));
+  }
+  EXPECT_EQ(waits[0], waits[1]);
+  EXPECT_NE(waits[0], waits[2]);
+}
+
+TEST_F(ConnectorTest, ConnectionThatLivedStartsTheWaitsAnew) {
+  const auto connector = Connecting(1);
+  connector->Redial();
+  (void)Waits(12);
+  answers_ = true;
+  while (connections_.empty()) loop_->RunOnce(kNever, 0);
+  answers_ = false;
+  clock_.now += 50'000'000;
+  const TimeNs lost = clock_.now;
+  connector->Redial();
+  EXPECT_EQ(dials_.back(), lost) << "at once";
+  EXPECT_LE(Waits(1)[0], kMinNs);
+}
+
+TEST_F(ConnectorTest, ConnectionThatBreaksAtOnceIsAFailure) {
+  const auto connector = Connecting(1);
+  answers_ = true;
+  connector->Redial();
+  int64_t longest = kMinNs;
+  for (size_t tries = 1; tries <= 5; ++tries) {
+    while (connections_.size() < tries) loop_->RunOnce(kNever, 0);
+    const TimeNs broken = clock_.now;
+    connector->Redial();
+    while (dials_.size() < tries + 1) loop_->RunOnce(kNever, 0);
+    EXPECT_GE(dials_.back() - broken, longest / 2);
+    EXPECT_LE(dials_.back() - broken, longest);
+    longest *= 2;
+  }
+}
+
+TEST_F(ConnectorTest, FailureIsToldOnceForEachReason) {
+  const auto connector = Connecting(1);
+  connector->Redial();
+  (void)Waits(3);
+  reason_ = "no such directory";
+  (void)Waits(3);
+  EXPECT_EQ(failures_,
+            (std::vector<std::string>{"nobody listens", "no such directory"}));
+}
+
+}  // namespace
+}  // namespace mycelium
