@@ -642,8 +642,8 @@ absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
   if (!inbound_.Open(open.lane(),
                      {open.position(), open.next_sequence(), bytes,
                       open.lossy_window(), open.redelivered_until()})) {
-    return Corrupt(absl::StrCat("more than ", InboundLanes::kLanesMax,
-                                " lanes"));
+    return Corrupt(
+        absl::StrCat("more than ", InboundLanes::kLanesMax, " lanes"));
   }
   return absl::OkStatus();
 }
