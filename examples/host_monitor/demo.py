@@ -20,15 +20,15 @@ _TITLES = {
 }
 
 
-def demonstrate(topology):
+def demonstrate(topology, samples=_SAMPLES, flags=()):
     print(f"\n== {topology}: {_TITLES[topology]}", flush=True)
-    with monitor_run.MonitorRun(topology) as run:
+    with monitor_run.MonitorRun(topology, list(flags)) as run:
         run.start_all()
         print(run.wait_for_samples(1), flush=True)
         print(run.wait_for("detector", r"^detector: knows "), flush=True)
         print("-- loading the CPU", flush=True)
         print(run.find_anomaly(), flush=True)
-        print(run.wait_for_samples(_SAMPLES), flush=True)
+        print(run.wait_for_samples(samples), flush=True)
         run.stop_all()
         print("-- stopped; the ledger of both sides:")
         for link in run.links():
@@ -37,10 +37,10 @@ def demonstrate(topology):
         monitor_run.check_did_its_work(run)
 
 
-def main():
+def main(samples=_SAMPLES, flags=()):
     try:
         for topology in monitor_run.PROCESSES:
-            demonstrate(topology)
+            demonstrate(topology, samples, flags)
     except monitor_run.Failure as failure:
         print(f"demo: {failure}", file=sys.stderr)
         return 1

@@ -1,25 +1,51 @@
 #!/bin/bash
-# The suite of delivery, built so that one in 64 deliveries is not counted, has
-# to fail on every transport, and to say that it is the ledger.
+# Suites that are built so that some counts are forgotten, of the counter that
+# the environment names, have to fail on every transport and across processes,
+# and to say that it is the ledger.
 set -euo pipefail
 
-suite=$1
+delivery=$1 lifetime=$2 process=$3
 # Not the outer test's own report and shards.
 unset XML_OUTPUT_FILE TEST_TOTAL_SHARDS TEST_SHARD_INDEX TEST_SHARD_STATUS_FILE
 
-law=DeliveryTest.PullQueuedAndInlineGetAllInOrder
+# expect_noticed COUNTER SUITE TEST FILE TEXT: the test fails in FILE alone, and
+# says TEXT.
+expect_noticed() {
+  local counter=$1 suite=$2 test=$3 file=$4 text=$5 output
+  if ! output=$(env -u MYCELIUM_MISCOUNT "$suite" "--gtest_filter=$test" 2>&1)
+  then
+    echo "FAIL: $test fails where nothing is miscounted:" >&2
+    echo "$output" >&2
+    exit 1
+  fi
+  if output=$(MYCELIUM_MISCOUNT=$counter "$suite" "--gtest_filter=$test" 2>&1)
+  then
+    echo "FAIL: $test: a wrong count of $counter is not noticed:" >&2
+    echo "$output" >&2
+    exit 1
+  fi
+  if ! grep -qF "$text" <<<"$output" ||
+    grep "Failure" <<<"$output" | grep -qv "$file"; then
+    echo "FAIL: $test: $counter: failed, but not by the ledger alone:" >&2
+    echo "$output" >&2
+    exit 1
+  fi
+  echo "$test: a wrong count of $counter is noticed"
+}
+
 for transport in inproc unix; do
-  if output=$("$suite" "--gtest_filter=*/$law/$transport" 2>&1); then
-    echo "FAIL: $transport: a wrong count is not noticed:" >&2
-    echo "$output" >&2
-    exit 1
-  fi
   # 500 notes less every 64th, and only the count is wrong.
-  if ! grep -q "accepted 500, delivered 493" <<<"$output" ||
-    grep "Failure" <<<"$output" | grep -qv "conformance_fixture.cc"; then
-    echo "FAIL: $transport: failed, but not by the ledger alone:" >&2
-    echo "$output" >&2
-    exit 1
-  fi
-  echo "$transport: a wrong count is noticed"
+  law="*/DeliveryTest.PullQueuedAndInlineGetAllInOrder/$transport"
+  expect_noticed delivered "$delivery" "$law" conformance_fixture.cc \
+    "accepted 500, delivered 493"
+  expect_noticed accepted "$delivery" "$law" conformance_fixture.cc \
+    "accepted 493, delivered 500"
+  law="*/LifetimeTest.HandlerThatUnsubscribesItselfGetsNothingMore/$transport"
+  expect_noticed dropped "$lifetime" "$law" conformance_fixture.cc \
+    "flow.ledger.Balances()"
 done
+law="ProcessTest.PublisherThatStartsFirstWaitsForItsSubscriber"
+expect_noticed delivered "$process" "$law" process_fixture.h got.delivered
+expect_noticed accepted "$process" "$law" process_fixture.h sent.accepted
+law="ProcessTest.SubscriberThatLeavesUnderTrafficLosesNoCount"
+expect_noticed dropped "$process" "$law" process_test.cc sent.dropped

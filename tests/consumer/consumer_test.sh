@@ -32,6 +32,8 @@ trap 'nested_bazel shutdown' EXIT
 nested_bazel build --symlink_prefix=/ --jobs=2 //... ||
   fail "the consumer does not build"
 bin=$(nested_bazel info --symlink_prefix=/ bazel-bin)
+[[ $(<"$bin/googletest_origin.txt") == "the consumer" ]] ||
+  fail "a repository that the consumer declared was declared again"
 
 # Runs both services until they have exchanged their messages, as a user does:
 # without Bazel, and from any folder. Prints what each printed, as one text.

@@ -7,6 +7,11 @@
 #include <cstdint>
 #include <numeric>
 
+#ifdef MYCELIUM_MISCOUNT
+#include <cstdlib>
+#include <cstring>
+#endif
+
 #include "mycelium/transport/lane/drop_reason.h"
 
 namespace mycelium {
@@ -48,17 +53,12 @@ struct Ledger {
 // Thread safety: any thread may read; see above for writing.
 class FlowCounters final {
  public:
-  void CountAccepted() { Add(accepted_, 1); }
-  void CountDelivered() {
-#ifndef MYCELIUM_MISCOUNT  // Defined only to show that the tests notice.
-    Add(delivered_, 1);
-#else
-    if ((++miscount_ & 63) != 0) Add(delivered_, 1);
-#endif
-  }
+  void CountAccepted() { Add(accepted_, 1 - Forgotten("accepted", 63)); }
+  void CountDelivered() { Add(delivered_, 1 - Forgotten("delivered", 63)); }
 
   // Several places may drop: this one is a read-modify-write.
   void CountDropped(DropReason reason, uint64_t messages) {
+    if (messages > 0) messages -= Forgotten("dropped", 0);
     dropped_[static_cast<size_t>(reason)].fetch_add(messages,
                                                     std::memory_order_relaxed);
   }
@@ -74,6 +74,18 @@ class FlowCounters final {
   }
 
  private:
+#ifndef MYCELIUM_MISCOUNT  // Defined only to show that the tests notice.
+  static constexpr uint64_t Forgotten(const char*, uint64_t) { return 0; }
+#else
+  // 1 at every (mask + 1)th call for the counter that the environment names.
+  uint64_t Forgotten(const char* counter, uint64_t mask) {
+    const char* const named = std::getenv("MYCELIUM_MISCOUNT");
+    if (named == nullptr || std::strcmp(named, counter) != 0) return 0;
+    return (++miscount_ & mask) == 0 ? 1 : 0;
+  }
+  std::atomic<uint64_t> miscount_{0};
+#endif
+
   static void Add(std::atomic<uint64_t>& counter, uint64_t messages) {
     counter.store(counter.load(std::memory_order_relaxed) + messages,
                   std::memory_order_relaxed);
@@ -83,9 +95,6 @@ class FlowCounters final {
   alignas(64) std::atomic<uint64_t> accepted_{0};
   alignas(64) std::atomic<uint64_t> delivered_{0};
   std::array<std::atomic<uint64_t>, kDropReasonCount> dropped_ = {};
-#ifdef MYCELIUM_MISCOUNT
-  uint64_t miscount_ = 0;
-#endif
 };
 
 }  // namespace mycelium

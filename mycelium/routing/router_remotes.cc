@@ -1,0 +1,316 @@
+// The part of Router that is about subscriptions of peers: how they come, what
+// becomes of their lanes when their process dies, and how they end.
+#include <algorithm>
+#include <utility>
+
+#include "mycelium/routing/router.h"
+
+namespace mycelium {
+namespace {
+
+Digest DigestFrom(const std::string& bytes) {
+  absl::StatusOr<Digest> digest = Digest::FromBytes(bytes);
+  return digest.ok() ? *digest : Digest();
+}
+
+}  // namespace
+
+Router::Remote* Router::FindRemote(const Link& link, uint32_t subscription) {
+  for (auto& [serial, remote] : remotes_) {
+    if (remote.link == &link && !remote.is_orphan &&
+        remote.subscribe.subscription() == subscription) {
+      return &remote;
+    }
+  }
+  return nullptr;
+}
+
+void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    if (Remote* const known = FindRemote(link, subscribe.subscription())) {
+      known->said = true;  // Again, on another connection.
+      return;
+    }
+    bool is_adopted = false;
+    for (auto& [serial, remote] : remotes_) {
+      if (remote.link != &link || !remote.is_orphan ||
+          remote.subscribe.service() != subscribe.service() ||
+          remote.subscribe.topic() != subscribe.topic() ||
+          remote.subscribe.name() != subscribe.name()) {
+        continue;
+      }
+      if (Adopt(remote, subscribe)) {
+        ReleaseSharedLane(link);
+        Rematch(subscribe.topic(), &deferred);
+        is_adopted = true;
+      } else {
+        EndRemote(serial, DropReason::kSubscriberGone, &deferred);
+      }
+      break;
+    }
+    if (!is_adopted) AddNewRemote(link, subscribe, &deferred);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::AddNewRemote(Link& link, const v1::Subscribe& subscribe,
+                          Deferred* deferred) {
+  Remote& remote = remotes_[next_remote_];
+  remote.serial = next_remote_++;
+  remote.link = &link;
+  remote.subscribe = subscribe;
+  remote.digest = DigestFrom(subscribe.type_digest());
+  remote.drops = std::make_shared<FlowTable>(callbacks_.on_drop);
+  ReleaseSharedLane(link);
+  Rematch(subscribe.topic(), deferred);
+}
+
+bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
+  // Its lanes are closed: nothing would ever come through them again.
+  if (orphan.disconnected) return false;
+  // What lies in the lanes must be what the new process would ask for.
+  const v1::Subscribe& old = orphan.subscribe;
+  if (orphan.digest != DigestFrom(subscribe.type_digest()) ||
+      old.service_digest() != subscribe.service_digest() ||
+      old.delivery() != subscribe.delivery() ||
+      old.overflow() != subscribe.overflow() ||
+      old.depth() != subscribe.depth() || old.window() != subscribe.window()) {
+    return false;
+  }
+  orphan.is_orphan = false;
+  orphan.said = true;
+  orphan.disconnected = false;
+  orphan.subscribe = subscribe;
+  orphan.refused_by.clear();
+  for (auto& publisher : publishers_[subscribe.topic()]) {
+    for (Flow& flow : publisher->flows) {
+      if (flow.remote != orphan.serial) continue;
+      flow.subscription = subscribe.subscription();
+      TellOfFlow(*publisher, flow);
+    }
+  }
+  for (const auto& [rule, lane] : orphan.lanes) {
+    if (lane->id() != 0) {
+      orphan.link->AdoptLane(*lane, subscribe.subscription());
+    }
+  }
+  return true;
+}
+
+void Router::ReleaseSharedLane(Link& link) {
+  std::shared_ptr<Lane> shared;
+  for (const auto& [serial, remote] : remotes_) {
+    if (remote.link != &link) continue;
+    for (const auto& [rule, lane] : remote.lanes) {
+      if (lane->id() != 0) continue;
+      // What is in it for that one would pass the others' handlers by.
+      if (remote.is_orphan) return;
+      shared = lane;
+    }
+  }
+  if (shared != nullptr) link.AdoptLane(*shared, 0);
+}
+
+void Router::EndRemote(uint64_t serial, DropReason reason, Deferred* deferred) {
+  const auto entry = remotes_.find(serial);
+  Link& link = *entry->second.link;
+  const std::string topic = entry->second.subscribe.topic();
+  const auto lanes = std::move(entry->second.lanes);
+  remotes_.erase(entry);
+  Rematch(topic, deferred);  // No route leads there any more.
+  for (auto& publisher : publishers_[topic]) {
+    EndFlows(*publisher, reason,
+             [serial](const Flow& flow) { return flow.remote == serial; });
+  }
+  for (const auto& [rule, lane] : lanes) {
+    if (lane->id() != 0) link.DropLane(*lane);
+  }
+}
+
+void Router::Orphan(Link& link, TimeNs deadline) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    std::set<uint64_t> kept;
+    for (auto& [serial, remote] : remotes_) {
+      if (remote.link != &link) continue;
+      kept.insert(serial);
+      if (remote.is_orphan) continue;  // Since an earlier process.
+      remote.is_orphan = true;
+      remote.deadline = deadline;
+      remote.refused_by.clear();  // Nobody is there to hear that it is over.
+    }
+    // Of subscriptions that had ended: nobody will ask for what they had left.
+    for (auto& [topic, publishers] : publishers_) {
+      for (auto& publisher : publishers) {
+        for (Flow& flow : publisher->flows) flow.told &= flow.link != &link;
+        EndFlows(*publisher, DropReason::kSubscriberGone,
+                 [&](const Flow& flow) {
+                   return flow.link == &link && kept.count(flow.remote) == 0;
+                 });
+      }
+      Rematch(topic, &deferred);
+    }
+    DropPoison(link);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::DropOrphans(Link& link, TimeNs now) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    std::vector<uint64_t> over;
+    for (const auto& [serial, remote] : remotes_) {
+      if (remote.link == &link && remote.is_orphan && remote.deadline <= now) {
+        over.push_back(serial);
+      }
+    }
+    for (const uint64_t serial : over) {
+      EndRemote(serial, DropReason::kSubscriberGone, &deferred);
+    }
+    ReleaseSharedLane(link);
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::DropPoison(Link& link) {
+  std::vector<Lane*> lanes;
+  for (const auto& [serial, remote] : remotes_) {
+    if (remote.link != &link) continue;
+    for (const auto& [rule, lane] : remote.lanes) lanes.push_back(lane.get());
+  }
+  for (Lane* const lane : lanes) {
+    FrameHeader poison;
+    if (!lane->TakePoison(callbacks_.redeliver_max, &poison)) continue;
+    for (auto& [topic, publishers] : publishers_) {
+      for (auto& publisher : publishers) {
+        if (publisher->fan_out->options().publisher_id != poison.publisher_id) {
+          continue;
+        }
+        for (const Flow& flow : publisher->flows) {
+          if (flow.lane.get() == lane && flow.Has(poison.lane_sequence)) {
+            flow.counters->CountDropped(DropReason::kPoison, 1);
+            if (callbacks_.on_drop != nullptr) callbacks_.on_drop();
+          }
+        }
+      }
+    }
+  }
+}
+
+void Router::RemoveRemote(Link& link, uint32_t subscription) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    Remote* const remote = FindRemote(link, subscription);
+    if (remote == nullptr) return;
+    const std::string topic = remote->subscribe.topic();
+    const auto lanes = std::move(remote->lanes);
+    remotes_.erase(remote->serial);
+    Rematch(topic, &deferred);  // Nothing is accepted for it from here on.
+    for (const auto& [rule, lane] : lanes) {
+      if (lane->id() != 0) link.CloseLane(*lane);
+    }
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::Disconnect(const Lane& lane) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    for (auto& [serial, remote] : remotes_) {
+      for (const auto& [rule, opened] : remote.lanes) {
+        if (opened.get() != &lane || remote.disconnected) continue;
+        remote.disconnected = true;
+        Rematch(remote.subscribe.topic(), &deferred);
+        remote.link->CloseLane(lane, remote.subscribe.subscription());
+      }
+    }
+    for (auto& [topic, locals] : locals_) {
+      for (const auto& local : locals) {
+        const std::vector<Lane*> lanes = local->Lanes();
+        if (std::count(lanes.begin(), lanes.end(), &lane) == 0) continue;
+        if (!disconnected_.insert(local->options().id).second) continue;
+        Rematch(topic, &deferred);
+        SettleLocal(*local);
+        deferred.push_back([this, local = local] {
+          callbacks_.on_local_refusal(
+              *local, /*publisher=*/0,
+              DisconnectedError(local->options().topic, "this node"));
+        });
+      }
+    }
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::SettleLocal(const Subscription& subscription) {
+  // No route leads there any more, so nothing is accepted from here on. What
+  // a handler still has may be counted later.
+  for (auto& publisher : publishers_[subscription.options().topic]) {
+    for (Flow& flow : publisher->flows) {
+      if (flow.local.get() != &subscription || flow.until_sequence != 0) {
+        continue;
+      }
+      flow.until_sequence = flow.lane->NextSequence();
+    }
+    ForgetDrained(*publisher);
+  }
+}
+
+void Router::RemoveLink(Link& link, DropReason reason) {
+  Deferred deferred;
+  {
+    MutexLock lock(mutex_);
+    std::set<std::string> topics;  // Refusals end, too.
+    for (auto entry = remotes_.begin(); entry != remotes_.end();) {
+      if (entry->second.link != &link) {
+        ++entry;
+        continue;
+      }
+      topics.insert(entry->second.subscribe.topic());
+      entry = remotes_.erase(entry);
+    }
+    for (auto& [topic, publishers] : publishers_) {
+      bool concerned = topics.count(topic) > 0;
+      for (auto& publisher : publishers) {
+        for (const Flow& flow : publisher->flows) {
+          concerned |= flow.link == &link;
+        }
+      }
+      if (!concerned) continue;
+      Rematch(topic, &deferred);
+      // No route leads there any more, so what is in the lanes is all.
+      for (auto& publisher : publishers) {
+        EndFlows(*publisher, reason,
+                 [&](const Flow& flow) { return flow.link == &link; });
+      }
+    }
+  }
+  RunDeferred(&deferred);
+}
+
+void Router::EndFlows(Publisher& publisher, DropReason reason,
+                      absl::FunctionRef<bool(const Flow&)> which) {
+  auto& flows = publisher.flows;
+  for (Flow& flow : flows) {
+    if (!which(flow)) continue;
+    // What the peer has taken over is its to count, unless it is gone itself.
+    const uint64_t from =
+        reason == DropReason::kShutdown ? flow.link->TakenOver(*flow.lane) : 0;
+    uint64_t lost = InFlight(publisher, flow, from);
+    if (MYCELIUM_PLANTED_BUG(3) && lost > 0) --lost;
+    flow.counters->CountDropped(reason, lost);
+    if (lost > 0 && callbacks_.on_drop != nullptr) callbacks_.on_drop();
+    EndFlow(publisher, flow);
+  }
+  flows.erase(std::remove_if(flows.begin(), flows.end(),
+                             [](const Flow& flow) { return !flow.lane; }),
+              flows.end());
+}
+
+}  // namespace mycelium

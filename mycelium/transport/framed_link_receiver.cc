@@ -1,0 +1,230 @@
+// The receiving part of FramedLink: from the bytes of a channel to frames and
+// control messages.
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/base/planted_bug.h"
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/transport/framed_link.h"
+
+namespace mycelium {
+
+size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
+  if (paused_) return 0;
+  size_t used = 0;
+  bool paused = false;
+  const absl::Status read = reader_.Read(bytes, *this, &used, &paused);
+  if (!read.ok()) {
+    Break(read);
+    return used;
+  }
+  if (channel_ == nullptr) return used;
+  if (paused) {
+    paused_ = true;
+    channel_->SetPaused(true);
+  }
+  const uint64_t untold = inbound_.UntoldBytes();
+  if (untold >= kAckBytes || inbound_.PeerWaits() ||
+      (untold > 0 && ack_asked_.load(std::memory_order_relaxed))) {
+    SendAcks();
+  } else if (untold > 0) {
+    ScheduleAcks();
+  }
+  return used;
+}
+
+absl::Status FramedLink::Corrupt(absl::string_view what) const {
+  return absl::DataLossError(absl::StrCat(what, "; connection closed"));
+}
+
+absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
+  v1::Control control;
+  if (!control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+    return Corrupt("a control message does not parse");
+  }
+  switch (control.body_case()) {
+    case v1::Control::kLaneOpen:
+      if (absl::Status opened = OnLaneOpen(control.lane_open()); !opened.ok()) {
+        return opened;
+      }
+      break;
+    case v1::Control::kLaneClosed:
+      break;  // The owner lets go of it, then CloseInbound().
+    case v1::Control::kAckRequest:
+      ack_asked_.store(true);
+      SendAcks();
+      return absl::OkStatus();
+    case v1::Control::kGoodbye:
+      OnGoodbye(control.goodbye());
+      break;
+    case v1::Control::BODY_NOT_SET:
+      // A newer peer says something that may be ignored.
+      return absl::OkStatus();
+    default:
+      break;
+  }
+  handler_.OnControl(*this, control);
+  return absl::OkStatus();
+}
+
+void FramedLink::OnGoodbye(const v1::Goodbye& goodbye) {
+  if (goodbye.final()) {
+    peer_is_done_ = true;
+    // Not now: we are inside a call of the channel.
+    loop_.Post([this, alive = alive_] {
+      if (*alive) BreakIfParted();
+    });
+    return;
+  }
+  leaving_.store(true, std::memory_order_release);
+  ack_now_.store(true, std::memory_order_relaxed);
+  // Pairs with the load in Compose(): the acknowledgements go before it.
+  final_wanted_.store(true, std::memory_order_release);
+  Kick();
+}
+
+void FramedLink::BreakIfParted() {
+  if (!peer_is_done_ || !final_written_.load(std::memory_order_acquire)) return;
+  Break(absl::UnavailableError("both sides have said goodbye"));
+}
+
+absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
+  const uint64_t bytes = open.capacity_bytes();
+  if (bytes < kRingBytesMin || bytes > kLaneBytesMax ||
+      (bytes & (bytes - 1)) != 0) {
+    return Corrupt(absl::StrCat("a lane of ", bytes,
+                                " bytes; a power of two from ", kRingBytesMin,
+                                " to ", kLaneBytesMax, " is accepted"));
+  }
+  if (!inbound_.Open(open.lane(),
+                     {open.position(), open.next_sequence(), bytes,
+                      open.lossy_window(), open.redelivered_until()})) {
+    return Corrupt(
+        absl::StrCat("more than ", InboundLanes::kLanesMax, " lanes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
+  if (body.size() % sizeof(AckEntry) != 0) {
+    return Corrupt(
+        absl::StrCat("an acknowledgement has ", body.size(), " bytes"));
+  }
+  while (!body.empty()) {
+    AckEntry ack;
+    std::memcpy(&ack, body.data(), sizeof ack);
+    body = body.subspan(sizeof ack);
+    MutexLock lock(lanes_mutex_);
+    const auto out = out_lanes_.find(ack.lane);
+    if (out == out_lanes_.end()) continue;  // Closed meanwhile.
+    Lane& lane = *out->second->lane;
+    // Acquire: pairs with the store in ComposeLanes(). What the peer has from
+    // the connection before may not be in `sent` yet.
+    const uint64_t sent =
+        std::max(out->second->sent.load(std::memory_order_acquire),
+                 out->second->received.load(std::memory_order_relaxed));
+    if (ack.received < ack.handled || ack.received > sent ||
+        !lane.Release(ack.handled)) {
+      return Corrupt(absl::StrCat("acknowledgement of lane ", ack.lane,
+                                  " says received ", ack.received, ", handled ",
+                                  ack.handled, " of ", sent, " bytes"));
+    }
+    out->second->received.store(ack.received, std::memory_order_relaxed);
+    CloseIfDrained(*out->second);
+  }
+  handled_event_.Notify(environment_.waiter);
+  Kick();
+  return absl::OkStatus();
+}
+
+absl::Status FramedLink::OnDataRecord(uint32_t lane, uint64_t position) {
+  InboundLanes::Expected expected;
+  if (!inbound_.Find(lane, &expected)) {
+    return Corrupt(absl::StrCat("data for lane ", lane, ", which is not open"));
+  }
+  // What is skipped is a pad, which ends where the ring does.
+  const bool after_pad = position > expected.position &&
+                         position % expected.capacity_bytes == 0 &&
+                         position - expected.position < expected.capacity_bytes;
+  if (position != expected.position && !after_pad) {
+    return Corrupt(absl::StrCat("data of lane ", lane, " at position ",
+                                position, ", expected ", expected.position));
+  }
+  data_lane_ = lane;
+  data_position_ = position;
+  return absl::OkStatus();
+}
+
+RecordReader::FrameStep FramedLink::OnFrameBytes(
+    absl::Span<const std::byte> bytes) {
+  using What = RecordReader::FrameStep::What;
+  const auto corrupt = [this](absl::string_view what) {
+    return RecordReader::FrameStep{What::kError, 0, Corrupt(what)};
+  };
+  FrameView frame;
+  const FrameVerdict verdict =
+      DecodeFrame(bytes, options_.frame_bytes_max, kFrameFlagsOnWire, &frame);
+  if (verdict == FrameVerdict::kTruncated) return {What::kNeedMore, 0, {}};
+  if (verdict == FrameVerdict::kCorrupt) {
+    return {What::kError, 0,
+            DescribeCorruptFrame(bytes, options_.frame_bytes_max)};
+  }
+  const size_t aligned = AlignedFrameBytes(frame.header.frame_bytes);
+  if (aligned > bytes.size()) return {What::kNeedMore, 0, {}};
+  InboundLanes::Expected expected;
+  if (!inbound_.Find(data_lane_, &expected)) {
+    return corrupt(
+        absl::StrCat("lane ", data_lane_, " closed within a record"));
+  }
+  const uint64_t sequence = frame.header.lane_sequence;
+  if (expected.lossy_window == 0 ? sequence != expected.sequence
+                                 : sequence < expected.sequence) {
+    return corrupt(absl::StrCat("lane ", data_lane_, ": frame at position ",
+                                data_position_, " has sequence ", sequence,
+                                ", expected ", expected.sequence));
+  }
+  frame.lost_before = sequence - expected.sequence;
+  if (sequence < expected.redelivered_until) {
+    frame.header.flags |= kFrameRedelivered;
+    // One of these may have killed the process before: it must be the first
+    // that is not handled, so what comes before it is told at once.
+    if (inbound_.UntoldBytes() > 0) SendAcks();
+  }
+  const uint64_t end = data_position_ + aligned;
+  switch (handler_.OnFrame(*this, data_lane_, frame, end)) {
+    case LinkHandler::FrameOutcome::kHandled:
+      inbound_.NoteReceived(data_lane_, sequence, end, /*handled=*/true);
+      break;
+    case LinkHandler::FrameOutcome::kTaken:
+      inbound_.NoteReceived(data_lane_, sequence, end, /*handled=*/false);
+      break;
+    case LinkHandler::FrameOutcome::kNotNow:
+      return {What::kPause, 0, {}};
+    case LinkHandler::FrameOutcome::kCorrupt:
+      return corrupt(absl::StrCat(
+          "lane ", data_lane_, ": frame of ", frame.header.frame_bytes,
+          " bytes of publisher ", frame.header.publisher_id,
+          ", which was not declared with that type, or more than the lane "
+          "holds"));
+  }
+  data_position_ = end;
+  return {What::kTook, aligned, {}};
+}
+
+void FramedLink::Resume() {
+  loop_.Post([this, alive = alive_] {
+    if (!*alive || !paused_ || channel_ == nullptr) return;
+    paused_ = false;
+    channel_->SetPaused(false);
+  });
+}
+
+void FramedLink::OnWritable() {
+  writable_.store(true);
+  Kick();
+}
+
+void FramedLink::OnClosed(const absl::Status& status) { Break(status); }
+
+}  // namespace mycelium
