@@ -221,27 +221,6 @@ int64_t NodeRuntime::SpinNsOf(const RouteSettings& settings) const {
   return 0;
 }
 
-bool NodeRuntime::RunOnce(TimeNs deadline, bool spin) {
-  return loop_->RunOnce(deadline, spin ? spin_ns_ : 0) ==
-         EventLoop::Ran::kSomething;
-}
-
-void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
-  if (loop_->InLoop()) {
-    task();
-    return;
-  }
-  std::atomic<bool> done{false};
-  loop_->Post([&] {
-    task();
-    done.store(true, std::memory_order_release);
-    done_event_.Notify(environment_.waiter);
-  });
-  WaitFor(
-      done_event_, [&] { return done.load(std::memory_order_acquire); },
-      kNever);
-}
-
 absl::Status NodeRuntime::Start() {
   if (topology_ == nullptr) return absl::OkStatus();
   // Held while it starts, so that a second service sees how that went.
@@ -590,37 +569,6 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   for (const auto& link : peers_->Links()) {
     if (link->peer() == peer) link->SendControl(control);
   }
-}
-
-absl::Status NodeRuntime::Flush(TimeNs deadline) {
-  if (absl::Status outside = CheckOutsideHandlers("Flush()"); !outside.ok()) {
-    return outside;
-  }
-  // Lanes of links, and of subscriptions of this process.
-  std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> goals;
-  for (const auto& link : peers_->Links()) {
-    link->Flush();
-    for (auto& lane : link->Lanes()) {
-      const uint64_t mark = lane->Mark();
-      goals.emplace_back(std::move(lane), mark);
-    }
-  }
-  for (const auto& subscription : dispatcher_->All()) {
-    for (Lane* const lane : subscription->Lanes()) {
-      goals.emplace_back(std::shared_ptr<Lane>(subscription, lane),
-                         lane->Mark());
-    }
-  }
-  for (const auto& [lane, goal] : goals) {
-    const Outcome outcome = WaitFor(
-        lane->room_event(),
-        [&lane = *lane, goal = goal] { return lane.IsOver(goal); }, deadline);
-    if (outcome == Outcome::kDeadline) {
-      return absl::DeadlineExceededError(
-          absl::StrCat(lane->name(), ": not everything was handled in time"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::Status NodeRuntime::Shutdown(TimeNs deadline) {

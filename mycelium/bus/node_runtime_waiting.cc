@@ -95,4 +95,56 @@ absl::Status NodeRuntime::CheckOutsideHandlers(absl::string_view call) const {
       call, " was called from a handler, which it would wait for"));
 }
 
+bool NodeRuntime::RunOnce(TimeNs deadline, bool spin) {
+  return loop_->RunOnce(deadline, spin ? spin_ns_ : 0) ==
+         EventLoop::Ran::kSomething;
+}
+
+void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
+  if (loop_->InLoop()) {
+    task();
+    return;
+  }
+  std::atomic<bool> done{false};
+  loop_->Post([&] {
+    task();
+    done.store(true, std::memory_order_release);
+    done_event_.Notify(environment_.waiter);
+  });
+  WaitFor(
+      done_event_, [&] { return done.load(std::memory_order_acquire); },
+      kNever);
+}
+
+absl::Status NodeRuntime::Flush(TimeNs deadline) {
+  if (absl::Status outside = CheckOutsideHandlers("Flush()"); !outside.ok()) {
+    return outside;
+  }
+  // Lanes of links, and of subscriptions of this process.
+  std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> goals;
+  for (const auto& link : peers_->Links()) {
+    link->Flush();
+    for (auto& lane : link->Lanes()) {
+      const uint64_t mark = lane->Mark();
+      goals.emplace_back(std::move(lane), mark);
+    }
+  }
+  for (const auto& subscription : dispatcher_->All()) {
+    for (Lane* const lane : subscription->Lanes()) {
+      goals.emplace_back(std::shared_ptr<Lane>(subscription, lane),
+                         lane->Mark());
+    }
+  }
+  for (const auto& [lane, goal] : goals) {
+    const Outcome outcome = WaitFor(
+        lane->room_event(),
+        [&lane = *lane, goal = goal] { return lane.IsOver(goal); }, deadline);
+    if (outcome == Outcome::kDeadline) {
+      return absl::DeadlineExceededError(
+          absl::StrCat(lane->name(), ": not everything was handled in time"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace mycelium

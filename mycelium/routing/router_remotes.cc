@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "mycelium/base/planted_bug.h"
 #include "mycelium/routing/router.h"
 
 namespace mycelium {

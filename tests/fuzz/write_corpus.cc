@@ -194,7 +194,7 @@ void WriteRecords(FuzzWorld& world, Corpus corpus) {
   // What answers `kPublishes`: frames of 100 bytes in our lane 0.
   corpus.Add("acknowledgements", InPieces(4, theirs.sent(), 100));
   corpus.Add("acknowledgements_then_back", InPieces(4 + 16, theirs.sent(), 50));
-  them->CloseLane(*queued);
+  them->CloseLane(*queued, 0);
   exchange();
   them->Flush();
   them->Part();
