@@ -57,6 +57,8 @@ struct Scenario {
 
   // The file that a node reads; another `drift` gives another digest.
   std::string TopologyText(int drift) const;
+  // Who publishes and subscribes, for people.
+  std::string PlanText() const;
 };
 
 // The policies that subscriptions may have.

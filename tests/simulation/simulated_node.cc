@@ -358,7 +358,7 @@ void SimulatedNode::OnMessage(Life& life, Subscribing& subscribing,
                           message.publisher,
                       message.id);
   book_.CountDelivered(subscribing.life, message.publisher, message.id,
-                       info.sequence(), info.lost_before());
+                       info.sequence(), info.lost_before(), info.redelivered());
   if (subscribing.plan->pull || message.hops > 0 ||
       mode_ == Mode::kDrain || random_.Below(4) != 0) {
     return;
@@ -413,7 +413,7 @@ void SimulatedNode::Act(Life& life) {
     return;
   }
   const uint64_t what = random_.Below(100);
-  if (what < 30 && !life.publishers.empty()) {
+  if (what < 20 && !life.publishers.empty()) {
     Publishing& publishing =
         life.publishers[random_.Below(life.publishers.size())];
     if (publishing.plan->relays) return Sleep(life, kMs);
@@ -421,16 +421,18 @@ void SimulatedNode::Act(Life& life) {
          left > 0 && !life.process.crashed(); --left) {
       Publish(life, publishing);
     }
-  } else if (what < 45 && !life.subscriptions.empty()) {
+  } else if (what < 35 && !life.subscriptions.empty()) {
     Receive(life,
             life.subscriptions[random_.Below(life.subscriptions.size())]);
-  } else if (what < 47) {
+  } else if (what < 37) {
     const int64_t timeout = static_cast<int64_t>(random_.Below(5)) * kMs;
     Timed(life, "Flush()", timeout, [&] {
       (void)life.buses.front()->Flush(absl::Nanoseconds(timeout));
     });
   } else {
-    Sleep(life, static_cast<int64_t>(random_.Below(10 * kMs)));
+    // The more there are, the less each does.
+    Sleep(life, static_cast<int64_t>(
+                    random_.Below(4 * kMs * scenario_.nodes.size())));
   }
 }
 
@@ -443,7 +445,7 @@ void SimulatedNode::Publish(Life& life, Publishing& publishing) {
   message.hops = publishing.plan->relays ? 1 : 0;
   message.id = book_.NextId(publishing.life);
   const uint64_t kind = random_.Below(20);
-  const size_t filler = kind == 0   ? random_.Below(20'000)
+  const size_t filler = kind == 0   ? random_.Below(8'000)
                         : kind < 5 ? random_.Below(2'000)
                                    : random_.Below(200);
   absl::Status status;

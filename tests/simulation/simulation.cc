@@ -33,7 +33,8 @@ class Simulation final {
       world_.trace().PrintTo([](absl::string_view line) {
         std::printf("%s\n", std::string(line).c_str());
       });
-      std::printf("%s", scenario_.TopologyText(0).c_str());
+      std::printf("%s%s", scenario_.TopologyText(0).c_str(),
+                  scenario_.PlanText().c_str());
     }
     for (size_t i = 0; i < scenario_.nodes.size(); ++i) {
       nodes_.push_back(std::make_unique<SimulatedNode>(
