@@ -35,17 +35,15 @@ void LedgerBook::CountDelivered(SubscriptionLife to, PublisherLife from,
   Subscription& subscription = subscriptions_[to];
   Received& received = subscription.received[from];
   const auto fail = [&](absl::string_view what) {
-    Fail(absl::StrCat(
-        what, ": ", publisher.node, ".", publisher.incarnation, "/",
-        publisher.service, " -> ", subscription.node, ".",
-        subscription.incarnation, "/", subscription.service, "/",
-        subscription.name, " \"", publisher.topic, "\" message ", id,
-        " after ", received.last));
+    Fail(absl::StrCat(what, ": ", publisher.node, ".", publisher.incarnation,
+                      "/", publisher.service, " -> ", subscription.node, ".",
+                      subscription.incarnation, "/", subscription.service, "/",
+                      subscription.name, " \"", publisher.topic, "\" message ",
+                      id, " after ", received.last));
   };
   if (!subscription.open) fail("delivered after the end");
   if (subscription.topic != publisher.topic ||
-      (!publisher.target.empty() &&
-       publisher.target != subscription.service)) {
+      (!publisher.target.empty() && publisher.target != subscription.service)) {
     fail("delivered to the wrong one");
   }
   if (sequence != id) {
@@ -104,21 +102,19 @@ void LedgerBook::AddReports(int place, int incarnation, bool crashed,
   for (const FlowReport& report : reports) {
     if (report.subscriber_node.empty()) continue;
     FlowSum& sum = sums_[{report.topic, report.publisher_service,
-                          report.subscriber_service,
-                          report.subscription_name}];
+                          report.subscriber_service, report.subscription_name}];
     sum.from_place = PlaceOf(report.publisher_node);
     sum.to_place = PlaceOf(report.subscriber_node);
     sum.accepted += report.ledger.accepted;
     sum.dropped += report.ledger.dropped_total();
     for (size_t i = 0; i < kDropReasonCount; ++i) {
       if (report.ledger.dropped[i] == 0) continue;
-      sum.reasons.push_back(absl::StrCat(
-          DropReasonWord(static_cast<DropReason>(i)), " ",
-          report.ledger.dropped[i], " at ", place));
+      sum.reasons.push_back(
+          absl::StrCat(DropReasonWord(static_cast<DropReason>(i)), " ",
+                       report.ledger.dropped[i], " at ", place));
     }
-    sum.half_published |=
-        crashed && inside > 0 && report.publisher_node ==
-                                     report.subscriber_node;
+    sum.half_published |= crashed && inside > 0 &&
+                          report.publisher_node == report.subscriber_node;
     if (crashed) {
       sum.lost_in_crash += report.ledger.in_flight;
     } else {
@@ -164,8 +160,7 @@ bool LedgerBook::NeverParted(int place, int other) {
 }
 
 bool LedgerBook::DiedWithTakenOver(const FlowSum& sum) {
-  return incarnations_[sum.from_place] > 1 &&
-         crashed_.count(sum.to_place) != 0;
+  return incarnations_[sum.from_place] > 1 && crashed_.count(sum.to_place) != 0;
 }
 
 void LedgerBook::CheckLostBefore() {
@@ -180,9 +175,8 @@ void LedgerBook::CheckLostBefore() {
       const uint64_t lost =
           told == subscription.lost_before.end() ? 0 : told->second;
       if (!NeverParted(place, subscription.place) || count <= lost) continue;
-      Fail(absl::StrCat("told: ", subscription.service, "/",
-                        subscription.name, " misses ", count,
-                        " messages of place ", place,
+      Fail(absl::StrCat("told: ", subscription.service, "/", subscription.name,
+                        " misses ", count, " messages of place ", place,
                         ", and was told of ", lost));
     }
   }
@@ -212,12 +206,12 @@ void LedgerBook::CheckLedger() {
                       PartingsOf(sum.from_place, sum.to_place) > 0)) {
       continue;
     }
-    Fail(absl::StrCat("ledger", strict ? "" : " (of a pair that parted)", ": ",
-                      key.from, " -> ", key.to, "/", key.name, " \"",
-                      key.topic, "\": accepted ", sum.accepted,
-                      ", delivered ", sum.delivered, ", dropped ",
-                      sum.dropped, " (", absl::StrJoin(sum.reasons, " "), ")", ", lost in crashes ", sum.lost_in_crash,
-                      ", in flight ", sum.in_flight));
+    Fail(absl::StrCat(
+        "ledger", strict ? "" : " (of a pair that parted)", ": ", key.from,
+        " -> ", key.to, "/", key.name, " \"", key.topic, "\": accepted ",
+        sum.accepted, ", delivered ", sum.delivered, ", dropped ", sum.dropped,
+        " (", absl::StrJoin(sum.reasons, " "), ")", ", lost in crashes ",
+        sum.lost_in_crash, ", in flight ", sum.in_flight));
   }
 }
 

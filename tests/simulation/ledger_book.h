@@ -26,8 +26,8 @@ namespace mycelium::test {
 //   ledger     accepted = delivered + dropped + in flight, over both sides
 //   agreement  buses count as delivered what was delivered
 //
-// A life is one run of one publisher or subscription: of one process, and of one
-// Subscribe() call in it.
+// A life is one run of one publisher or subscription: of one process, and of
+// one Subscribe() call in it.
 class LedgerBook final {
  public:
   using PublisherLife = uint32_t;
@@ -44,7 +44,7 @@ class LedgerBook final {
     uint64_t first = 0;
     uint64_t last = 0;
     uint64_t count = 0;
-    uint64_t missing = 0;   // Between the first and the last.
+    uint64_t missing = 0;  // Between the first and the last.
     uint64_t gaps = 0;
   };
   struct Subscription {
@@ -115,9 +115,9 @@ class LedgerBook final {
     uint64_t dropped = 0;
     uint64_t lost_in_crash = 0;
     uint64_t in_flight = 0;
-    uint64_t delivered = 0;  // By the test's own count.
+    uint64_t delivered = 0;            // By the test's own count.
     std::vector<std::string> reasons;  // Of `dropped`, for people.
-    bool half_published = false;  // A publisher died within Publish().
+    bool half_published = false;       // A publisher died within Publish().
   };
 
   void CheckLostBefore();

@@ -7,9 +7,9 @@ namespace mycelium::test {
 
 const std::vector<Overflow>& SimulatedPolicies() {
   static const auto* const policies = new std::vector<Overflow>{
-      Overflow::kBlock,      Overflow::kBlock,  Overflow::kFail,
-      Overflow::kDropNewest, Overflow::kDropOldest,
-      Overflow::kLatest,     Overflow::kDisconnect};
+      Overflow::kBlock,      Overflow::kBlock,      Overflow::kFail,
+      Overflow::kDropNewest, Overflow::kDropOldest, Overflow::kLatest,
+      Overflow::kDisconnect};
   return *policies;
 }
 
@@ -54,12 +54,12 @@ std::string Scenario::PlanText() const {
                       publisher.relays ? ", from handlers" : "", "\n");
     }
     for (const PlannedSubscription& subscription : node.subscriptions) {
-      absl::StrAppend(
-          &text, "  ", subscription.service, "/", subscription.name,
-          subscription.pull ? " pulls \"" : " handles \"", subscription.topic,
-          "\", ", WordOf(subscription.overflow.value_or(overflow)), ", depth ",
-          subscription.depth.value_or(0), ", window ",
-          subscription.window.value_or(0), "\n");
+      absl::StrAppend(&text, "  ", subscription.service, "/", subscription.name,
+                      subscription.pull ? " pulls \"" : " handles \"",
+                      subscription.topic, "\", ",
+                      WordOf(subscription.overflow.value_or(overflow)),
+                      ", depth ", subscription.depth.value_or(0), ", window ",
+                      subscription.window.value_or(0), "\n");
     }
   }
   return text;
@@ -107,7 +107,9 @@ Scenario MakeScenario(uint64_t seed) {
   }
   for (int64_t i = 0; i < nodes; ++i) {
     PlannedNode& node = scenario.nodes[static_cast<size_t>(i)];
-    const auto own = [&] { return node.services[random.Below(node.services.size())]; };
+    const auto own = [&] {
+      return node.services[random.Below(node.services.size())];
+    };
     for (int64_t p = between(i == 0 ? 1 : 0, 2); p > 0; --p) {
       PlannedPublisher publisher{own(), topic(), ""};
       if (random.Below(4) == 0) {
