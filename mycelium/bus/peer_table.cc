@@ -312,7 +312,10 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   callbacks_.on_up(link.peer(), resumed);
   const bool again = resumed && peer.seen;
   peer.seen = true;
-  if (resumed) router_.Repeat(link);
+  if (resumed) {
+    dispatcher_.AwaitMatches(link);
+    router_.Repeat(link);
+  }
   for (const auto& subscription : dispatcher_.All()) {
     if (!subscription->closed()) SendSubscribe(link, *subscription);
   }
@@ -465,6 +468,7 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       break;
     case v1::Control::kSubscribersKnown:
       router_.EndOfSubscriptions(link);
+      dispatcher_.EndOfMatches(link);
       callbacks_.on_repeated(link.peer());
       break;
     case v1::Control::kSubscribeRefused:

@@ -172,9 +172,10 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
   // Frames of a publisher that was not declared will be corrupt.
   if (declared == publishers.end()) return absl::OkStatus();
   Publisher& publisher = declared->second;
-  for (const Match& match : publisher.matches) {
+  for (Match& match : publisher.matches) {
     if (match.id == matched.subscription() &&
         match.from_sequence == matched.from_sequence()) {
+      match.said = true;
       return absl::OkStatus();  // Said again on another connection.
     }
   }
@@ -225,6 +226,22 @@ void Dispatcher::OnUnmatched(Link& link, const v1::Unmatched& unmatched,
                                         match.until_sequence <= next_sequence;
                                }),
                 matches.end());
+}
+
+void Dispatcher::AwaitMatches(Link& link) {
+  for (auto& [id, publisher] : inboxes_[&link].publishers) {
+    for (Match& match : publisher.matches) match.said = false;
+  }
+}
+
+void Dispatcher::EndOfMatches(Link& link) {
+  for (auto& [id, publisher] : inboxes_[&link].publishers) {
+    auto& matches = publisher.matches;
+    matches.erase(
+        std::remove_if(matches.begin(), matches.end(),
+                       [](const Match& match) { return !match.said; }),
+        matches.end());
+  }
 }
 
 absl::Status Dispatcher::OnLaneOpen(Link& link, const v1::LaneOpen& open) {

@@ -63,6 +63,11 @@ class Dispatcher final {
   absl::Status OnMatched(Link& link, const v1::Matched& matched);
   void OnUnmatched(Link& link, const v1::Unmatched& unmatched,
                    uint64_t next_sequence);
+  // A connection to the same process as before is up: the peer says again which
+  // matches there are. Those that it has not said by EndOfMatches() are over,
+  // and all that was sent for them is handled.
+  void AwaitMatches(Link& link);
+  void EndOfMatches(Link& link);
   absl::Status OnLaneOpen(Link& link, const v1::LaneOpen& open);
   void OnLaneClosed(Link& link, uint32_t lane);
   LinkHandler::FrameOutcome OnFrame(Link& link, uint32_t lane,
@@ -87,6 +92,7 @@ class Dispatcher final {
     uint32_t lane;
     uint64_t from_sequence;
     uint64_t until_sequence;
+    bool said = true;  // On the connection that is up.
   };
   // A subscription that ended. Peers that have not heard of it yet may still
   // match it, and count what they send for it as accepted.

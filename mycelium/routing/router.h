@@ -224,7 +224,10 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Adopt(Remote& orphan, const v1::Subscribe& subscribe)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ReleaseSharedLane(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::shared_ptr<Lane> SharedLaneOf(const Link& link) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReleaseSharedLane(Link& link, const std::shared_ptr<Lane>& shared)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropPoison(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SettleLocal(const Subscription& subscription)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -35,6 +35,7 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
       return;
     }
     bool is_adopted = false;
+    const std::shared_ptr<Lane> shared = SharedLaneOf(link);
     for (auto& [serial, remote] : remotes_) {
       if (remote.link != &link || !remote.is_orphan ||
           remote.subscribe.service() != subscribe.service() ||
@@ -43,12 +44,12 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
         continue;
       }
       if (Adopt(remote, subscribe)) {
-        ReleaseSharedLane(link);
         Rematch(subscribe.topic(), &deferred);
         is_adopted = true;
       } else {
         EndRemote(serial, DropReason::kSubscriberGone, &deferred);
       }
+      ReleaseSharedLane(link, shared);
       break;
     }
     if (!is_adopted) AddNewRemote(link, subscribe, &deferred);
@@ -64,7 +65,6 @@ void Router::AddNewRemote(Link& link, const v1::Subscribe& subscribe,
   remote.subscribe = subscribe;
   remote.digest = DigestFrom(subscribe.type_digest());
   remote.drops = std::make_shared<FlowTable>(callbacks_.on_drop);
-  ReleaseSharedLane(link);
   Rematch(subscribe.topic(), deferred);
 }
 
@@ -100,18 +100,27 @@ bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
   return true;
 }
 
-void Router::ReleaseSharedLane(Link& link) {
-  std::shared_ptr<Lane> shared;
+std::shared_ptr<Lane> Router::SharedLaneOf(const Link& link) const {
   for (const auto& [serial, remote] : remotes_) {
     if (remote.link != &link) continue;
     for (const auto& [rule, lane] : remote.lanes) {
-      if (lane->id() != 0) continue;
-      // What is in it for that one would pass the others' handlers by.
-      if (remote.is_orphan) return;
-      shared = lane;
+      if (lane->id() == 0) return lane;
     }
   }
-  if (shared != nullptr) link.AdoptLane(*shared, 0);
+  return nullptr;
+}
+
+void Router::ReleaseSharedLane(Link& link,
+                               const std::shared_ptr<Lane>& shared) {
+  if (shared == nullptr) return;
+  for (const auto& [serial, remote] : remotes_) {
+    if (remote.link != &link || !remote.is_orphan) continue;
+    for (const auto& [rule, lane] : remote.lanes) {
+      // What is in it for that one would pass the others' handlers by.
+      if (lane == shared) return;
+    }
+  }
+  link.AdoptLane(*shared, 0);
 }
 
 void Router::EndRemote(uint64_t serial, DropReason reason, Deferred* deferred) {
@@ -164,6 +173,7 @@ void Router::DropOrphans(Link& link, TimeNs now) {
   {
     MutexLock lock(mutex_);
     std::vector<uint64_t> over;
+    const std::shared_ptr<Lane> shared = SharedLaneOf(link);
     for (const auto& [serial, remote] : remotes_) {
       if (remote.link == &link && remote.is_orphan && remote.deadline <= now) {
         over.push_back(serial);
@@ -172,7 +182,7 @@ void Router::DropOrphans(Link& link, TimeNs now) {
     for (const uint64_t serial : over) {
       EndRemote(serial, DropReason::kSubscriberGone, &deferred);
     }
-    ReleaseSharedLane(link);
+    ReleaseSharedLane(link, shared);
   }
   RunDeferred(&deferred);
 }

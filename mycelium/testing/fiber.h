@@ -10,8 +10,8 @@
 namespace mycelium {
 
 // A function with a stack of its own, which runs until it waits and goes on
-// later from there. Whoever resumes it is the same thread of the kernel, so that
-// any number of fibers take turns in one order.
+// later from there. Whoever resumes it is the same thread of the kernel, so
+// that any number of fibers take turns in one order.
 //
 // Thread safety: none: all fibers of a program belong to one thread.
 //

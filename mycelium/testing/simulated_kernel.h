@@ -30,8 +30,8 @@ namespace mycelium {
 // writes and lost connections is the code of the product.
 //
 // Between two places it can be bad weather: bytes are delayed, written and read
-// in part; connections are cut with what was on its way, two places cannot reach
-// each other for a while.
+// in part; connections are cut with what was on its way, two places cannot
+// reach each other for a while.
 //
 // Thread safety: none.
 //
@@ -46,7 +46,7 @@ class SimulatedKernel final {
     uint32_t short_write_percent = 0;
     uint32_t short_read_percent = 0;
     uint32_t interrupt_percent = 0;
-    uint32_t refuse_percent = 0;  // Connects that find too many waiting.
+    uint32_t refuse_percent = 0;      // Connects that find too many waiting.
     size_t socket_bytes = 64 * 1024;  // Of a connection that is made now.
   };
   using FilePtr = std::shared_ptr<SimulatedFile>;
@@ -69,8 +69,7 @@ class SimulatedKernel final {
   int Cut(int place, int other);
   void SetPartitioned(int place, int other, bool partitioned);
   bool IsPartitioned(int place, int other) const {
-    return place != other &&
-           partitions_.count(std::minmax(place, other)) != 0;
+    return place != other && partitions_.count(std::minmax(place, other)) != 0;
   }
   // The places that have a connection with `place`.
   std::vector<int> NeighboursOf(int place) const;

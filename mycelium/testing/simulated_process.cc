@@ -44,7 +44,8 @@ int64_t SimulatedProcess::ProcessWaiter::WaitEpoll(int epoll_fd,
   SimulatedSys& sys = process_.sys_;
   while (deadline > process_.clock_.NowNs()) {
     // Even if something is ready: the others may come first.
-    if (!process_.world_.Wait(deadline, [&] { return sys.IsReady(epoll_fd); })) {
+    if (!process_.world_.Wait(deadline,
+                              [&] { return sys.IsReady(epoll_fd); })) {
       process_.SkipTo(deadline);
       return 0;
     }

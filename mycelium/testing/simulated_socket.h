@@ -65,9 +65,9 @@ struct SimulatedConnection {
   SimulatedPipe to[2];  // By the end that reads.
   // When each end sees that the other one, or the connection, is gone.
   TimeNs over[2] = {kNever, kNever};
-  bool reset[2] = {false, false};     // It sees an error, not an end.
-  bool shut[2] = {false, false};      // By its own doing.
-  bool deaf[2] = {false, false};      // What is sent to it vanishes.
+  bool reset[2] = {false, false};  // It sees an error, not an end.
+  bool shut[2] = {false, false};   // By its own doing.
+  bool deaf[2] = {false, false};   // What is sent to it vanishes.
 };
 
 // A socket, from its making to its end.

@@ -178,9 +178,8 @@ int64_t SimulatedSys::Accept(int fd) {
 
 int64_t SimulatedSys::Connect(int fd, const sockaddr* address, socklen_t) {
   const auto socket = FindAs<SimulatedSocket>(fd);
-  return socket == nullptr
-             ? -EBADF
-             : kernel_.Connect(socket, PathOf(address), pid_);
+  return socket == nullptr ? -EBADF
+                           : kernel_.Connect(socket, PathOf(address), pid_);
 }
 
 int64_t SimulatedSys::Shutdown(int fd) {

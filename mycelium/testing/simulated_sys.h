@@ -12,8 +12,8 @@
 
 namespace mycelium {
 
-// The system calls of one process of a simulated world: its descriptors, and the
-// files that it finds. Memory is the real one.
+// The system calls of one process of a simulated world: its descriptors, and
+// the files that it finds. Memory is the real one.
 //
 // After Crash() every descriptor is closed and no call does anything any more,
 // so that the objects of the process can be destroyed without a trace.

@@ -6,8 +6,7 @@
 namespace mycelium {
 
 SimulatedThread& SimulatedWorld::Spawn(int place, std::function<void()> body) {
-  threads_.push_back(
-      std::make_unique<SimulatedThread>(place, std::move(body)));
+  threads_.push_back(std::make_unique<SimulatedThread>(place, std::move(body)));
   return *threads_.back();
 }
 

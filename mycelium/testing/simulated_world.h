@@ -44,9 +44,9 @@ class SimulatedThread final {
 };
 
 // Buses of several processes in one thread of one process, for a test: threads
-// that take turns as a seed decides, on a SimulatedKernel, in a time that passes
-// only when nobody has anything left to do. The same seed gives the same run,
-// event by event; trace() compares two.
+// that take turns as a seed decides, on a SimulatedKernel, in a time that
+// passes only when nobody has anything left to do. The same seed gives the same
+// run, event by event; trace() compares two.
 //
 // What it cannot show: since one thread runs at a time, from one wait to the
 // next, there are no data races.

@@ -53,8 +53,8 @@ enum class Happening {
 
 absl::string_view WordOf(Happening what);
 
-// Everything that happened in a simulated world, as a number that two equal runs
-// have in common, and how often each kind of thing did.
+// Everything that happened in a simulated world, as a number that two equal
+// runs have in common, and how often each kind of thing did.
 //
 // Thread safety: none.
 class Trace final {

@@ -117,9 +117,9 @@ void FaultSchedule::Leave(SimulatedNode& node) { node.AskToLeave(); }
 
 void FaultSchedule::ComeBack(SimulatedNode& node) {
   const bool in_time = random_.Below(2) == 0;
-  const int64_t wait = in_time ? Between(0, scenario_.retain_ms - 1)
-                               : Between(scenario_.retain_ms + 1,
-                                         scenario_.retain_ms * 2 + 50);
+  const int64_t wait =
+      in_time ? Between(0, scenario_.retain_ms - 1)
+              : Between(scenario_.retain_ms + 1, scenario_.retain_ms * 2 + 50);
   At(world_.now() + wait * kMs, [this, &node] {
     if (node.running()) return;
     const int64_t away = world_.now() - node.ended_at();

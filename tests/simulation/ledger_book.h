@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -16,7 +17,8 @@ namespace mycelium::test {
 // What the test itself saw of every message, written down beside what the buses
 // count, and the laws that hold between the two:
 //
-//   once       a subscription gets a message of a publisher at most once
+//   once       a subscription gets a message of a publisher at most once; more
+//              often only if the two had given each other up, and marked
 //   order      and those of one publisher in the order of their acceptance
 //   no loss    and none is missing between two that it gets, unless the two
 //              processes had given each other up in between
@@ -24,8 +26,8 @@ namespace mycelium::test {
 //   ledger     accepted = delivered + dropped + in flight, over both sides
 //   agreement  buses count as delivered what was delivered
 //
-// A life is one run of one publisher or subscription: of one process, and of one
-// Subscribe() call in it.
+// A life is one run of one publisher or subscription: of one process, and of
+// one Subscribe() call in it.
 class LedgerBook final {
  public:
   using PublisherLife = uint32_t;
@@ -42,8 +44,8 @@ class LedgerBook final {
     uint64_t first = 0;
     uint64_t last = 0;
     uint64_t count = 0;
-    uint64_t missing = 0;   // Between the first and the last.
-    uint64_t partings = 0;  // Of the pair, when the last one came.
+    uint64_t missing = 0;  // Between the first and the last.
+    uint64_t gaps = 0;
   };
   struct Subscription {
     int place;
@@ -65,9 +67,10 @@ class LedgerBook final {
     return publishers_[life].accepted + 1;
   }
   void CountAccepted(PublisherLife life) { ++publishers_[life].accepted; }
-  // The last two: as the bus says.
+  // The last three: as the bus says.
   void CountDelivered(SubscriptionLife to, PublisherLife from, uint64_t id,
-                      uint64_t sequence, uint64_t lost_before);
+                      uint64_t sequence, uint64_t lost_before,
+                      bool redelivered);
 
   // One of the two has given the other up: what was between them may be lost.
   void NotePart(int place, int other) {
@@ -112,11 +115,15 @@ class LedgerBook final {
     uint64_t dropped = 0;
     uint64_t lost_in_crash = 0;
     uint64_t in_flight = 0;
-    uint64_t delivered = 0;  // By the test's own count.
-    bool half_published = false;  // A publisher died within Publish().
+    uint64_t delivered = 0;            // By the test's own count.
+    std::vector<std::string> reasons;  // Of `dropped`, for people.
+    bool half_published = false;       // A publisher died within Publish().
   };
 
   void CheckLostBefore();
+  // What a publisher that left in good order had handed over is the
+  // subscriber's, and dies with it: nobody is left to count it.
+  bool DiedWithTakenOver(const FlowSum& sum);
   bool NeverParted(int place, int other);
   uint64_t PartingsOf(int place, int other) const;
   int PlaceOf(const std::string& node) const;
@@ -128,6 +135,7 @@ class LedgerBook final {
   std::map<std::pair<int, int>, uint64_t> partings_;
   std::map<FlowKey, FlowSum> sums_;
   std::map<int, int> incarnations_;  // By place, the last one.
+  std::set<int> crashed_;            // Places.
   std::vector<std::string> violations_;
   uint64_t strict_flows_ = 0;
   uint64_t flows_ = 0;

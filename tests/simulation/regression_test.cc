@@ -29,5 +29,21 @@ TEST(SimulationTest, OtherSeedIsAnotherRun) {
             Simulate(2, /*print=*/false).hash);
 }
 
+// A closed subscriber's descriptor stayed open and readable.
+TEST(SimulationTest, ClosedSubscribersDescriptorWakesNobody) { ExpectOk(11); }
+
+// LaneClosed, which says so, was lost with its connection.
+TEST(SimulationTest, DisconnectedSubscriptionIsToldAfterACut) { ExpectOk(188); }
+
+// It was handed over to the next process with its closed lanes.
+TEST(SimulationTest, DisconnectedSubscriptionIsNotHandedOver) { ExpectOk(3); }
+
+// Unmatched was lost with its connection, and the match stayed open.
+TEST(SimulationTest, MatchThatIsNotRepeatedCountsNoDrops) { ExpectOk(72); }
+
+// The lane stayed parked when the last subscription it was kept for was given
+// up.
+TEST(SimulationTest, SharedLaneGoesOnWithoutItsOrphans) { ExpectOk(261); }
+
 }  // namespace
 }  // namespace mycelium::test

@@ -7,9 +7,9 @@ namespace mycelium::test {
 
 const std::vector<Overflow>& SimulatedPolicies() {
   static const auto* const policies = new std::vector<Overflow>{
-      Overflow::kBlock,      Overflow::kBlock,  Overflow::kFail,
-      Overflow::kDropNewest, Overflow::kDropOldest,
-      Overflow::kLatest,     Overflow::kDisconnect};
+      Overflow::kBlock,      Overflow::kBlock,      Overflow::kFail,
+      Overflow::kDropNewest, Overflow::kDropOldest, Overflow::kLatest,
+      Overflow::kDisconnect};
   return *policies;
 }
 
@@ -40,6 +40,31 @@ std::string Scenario::TopologyText(int drift) const {
   return text;
 }
 
+std::string Scenario::PlanText() const {
+  std::string text;
+  for (const PlannedNode& node : nodes) {
+    absl::StrAppend(&text, node.name,
+                    node.sleeps_on_descriptors ? " sleeps on descriptors"
+                                               : " sleeps in Poll()",
+                    "\n");
+    for (const PlannedPublisher& publisher : node.publishers) {
+      absl::StrAppend(&text, "  ", publisher.service, " publishes \"",
+                      publisher.topic, "\" to ",
+                      publisher.target.empty() ? "all" : publisher.target,
+                      publisher.relays ? ", from handlers" : "", "\n");
+    }
+    for (const PlannedSubscription& subscription : node.subscriptions) {
+      absl::StrAppend(&text, "  ", subscription.service, "/", subscription.name,
+                      subscription.pull ? " pulls \"" : " handles \"",
+                      subscription.topic, "\", ",
+                      WordOf(subscription.overflow.value_or(overflow)),
+                      ", depth ", subscription.depth.value_or(0), ", window ",
+                      subscription.window.value_or(0), "\n");
+    }
+  }
+  return text;
+}
+
 Scenario MakeScenario(uint64_t seed) {
   Random random(seed * 2 + 1);
   const auto between = [&](int64_t least, int64_t most) {
@@ -57,10 +82,10 @@ Scenario MakeScenario(uint64_t seed) {
   scenario.reconnect_max_ms = between(5, 100);
   scenario.handshake_ms = between(20, 200);
   scenario.overflow = policy();
-  scenario.socket_bytes = static_cast<size_t>(1) << between(9, 15);
+  scenario.socket_bytes = static_cast<size_t>(1) << between(10, 15);
   scenario.processes_die = seed % 4 != 0;
   scenario.partitions_last = seed % 3 != 0;
-  scenario.percent = static_cast<uint32_t>(between(0, 3) * between(0, 6));
+  scenario.percent = static_cast<uint32_t>(between(0, 3) * between(0, 4));
   scenario.faults = static_cast<size_t>(between(20, 50));
 
   // Small worlds more often: each node has more to do there.
@@ -82,7 +107,9 @@ Scenario MakeScenario(uint64_t seed) {
   }
   for (int64_t i = 0; i < nodes; ++i) {
     PlannedNode& node = scenario.nodes[static_cast<size_t>(i)];
-    const auto own = [&] { return node.services[random.Below(node.services.size())]; };
+    const auto own = [&] {
+      return node.services[random.Below(node.services.size())];
+    };
     for (int64_t p = between(i == 0 ? 1 : 0, 2); p > 0; --p) {
       PlannedPublisher publisher{own(), topic(), ""};
       if (random.Below(4) == 0) {

@@ -14,7 +14,7 @@ namespace mycelium::test {
 struct PlannedPublisher {
   std::string service;
   std::string topic;
-  std::string target;  // Empty: whoever subscribes.
+  std::string target;   // Empty: whoever subscribes.
   bool relays = false;  // Publishes from inside handlers only.
 };
 
@@ -50,13 +50,15 @@ struct Scenario {
   int64_t handshake_ms = 0;
   Overflow overflow = Overflow::kBlock;  // Of [defaults].
   size_t socket_bytes = 0;
-  bool processes_die = false;   // Crashes, restarts and clean shutdowns.
+  bool processes_die = false;    // Crashes, restarts and clean shutdowns.
   bool partitions_last = false;  // Beyond `retain`.
-  uint32_t percent = 0;         // How often sockets misbehave.
+  uint32_t percent = 0;          // How often sockets misbehave.
   size_t faults = 0;
 
   // The file that a node reads; another `drift` gives another digest.
   std::string TopologyText(int drift) const;
+  // Who publishes and subscribes, for people.
+  std::string PlanText() const;
 };
 
 // The policies that subscriptions may have.

@@ -1,8 +1,10 @@
 // Runs simulated worlds, one for each seed:
 //   simulate --seed=N [--verbose]    one; prints every event
-//   simulate --seeds=A-B             many; prints the summary of those that fail
+//   simulate --seeds=A-B             many; prints the summary of those that
+//   fail
 //   --stop                           after the first seed that fails
-//   --planted_bug=N                  see mycelium/base/planted_bug.h; REQUIRES a
+//   --planted_bug=N                  see mycelium/base/planted_bug.h; REQUIRES
+//   a
 //                                    build that has them
 //   --repeat                         each twice, and compares the traces
 //   --summaries                      prints every summary
@@ -129,8 +131,7 @@ int Main(int argc, char** argv) {
   Print(absl::StrCat(seeds, " seeds, ", failed, " failed, ", total.events,
                      " events, flows ", total.flows, ", without loss ",
                      total.strict_flows, ", ",
-                     took.count() / static_cast<double>(seeds),
-                     " ms a seed"));
+                     took.count() / static_cast<double>(seeds), " ms a seed"));
   bool complete = true;
   for (const Happening kind : FaultKinds()) {
     const uint64_t count = total.counts[static_cast<size_t>(kind)];

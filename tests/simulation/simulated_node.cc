@@ -51,9 +51,9 @@ struct SimulatedNode::Life {
   bool leaves = false;
   bool probes = false;
   std::vector<size_t> to_probe;
-  uint64_t inside = 0;       // Handlers that run.
-  int64_t handling_ns = 0;   // Spent in them, and
-  int64_t stopped_ns = 0;    // while it did not run.
+  uint64_t inside = 0;      // Handlers that run.
+  int64_t handling_ns = 0;  // Spent in them, and
+  int64_t stopped_ns = 0;   // while it did not run.
   TimeNs stopped_at = 0;
 };
 
@@ -120,17 +120,15 @@ void SimulatedNode::AskToProbe() {
 }
 
 bool SimulatedNode::has_probed(LedgerBook::PublisherLife publisher) const {
-  return std::none_of(life_->to_probe.begin(), life_->to_probe.end(),
-                      [&](size_t at) {
-                        return life_->publishers[at].life == publisher;
-                      });
+  return std::none_of(
+      life_->to_probe.begin(), life_->to_probe.end(),
+      [&](size_t at) { return life_->publishers[at].life == publisher; });
 }
 
 void SimulatedNode::SetStopped(bool stopped) {
   if (stopped == life_->thread->stopped()) return;
-  world_.trace().Note(world_.now(),
-                      stopped ? Happening::kStop : Happening::kContinue,
-                      place_);
+  world_.trace().Note(
+      world_.now(), stopped ? Happening::kStop : Happening::kContinue, place_);
   life_->thread->SetStopped(stopped);
   if (stopped) {
     life_->stopped_at = world_.now();
@@ -194,8 +192,8 @@ void SimulatedNode::Timed(Life& life, absl::string_view what,
   const int64_t excused = life.stopped_ns + life.handling_ns;
   call();
   if (life.process.crashed()) return;
-  const int64_t took = world_.now() - start -
-                       (life.stopped_ns + life.handling_ns - excused);
+  const int64_t took =
+      world_.now() - start - (life.stopped_ns + life.handling_ns - excused);
   world_.trace().Note(world_.now(), Happening::kCall, place_,
                       static_cast<uint64_t>(took));
   if (took > timeout_ns + kLateNs) {
@@ -239,8 +237,8 @@ bool SimulatedNode::Open(Life& life) {
     life.buses.push_back(*std::move(bus));
   }
   const auto bus_of = [&](const std::string& service) {
-    const auto at = std::find(plan_.services.begin(), plan_.services.end(),
-                              service);
+    const auto at =
+        std::find(plan_.services.begin(), plan_.services.end(), service);
     return life.buses[static_cast<size_t>(at - plan_.services.begin())].get();
   };
   life.epoll = static_cast<int>(life.process.sys().EpollCreate());
@@ -253,8 +251,8 @@ bool SimulatedNode::Open(Life& life) {
   watch(life.control);
   if (plan_.sleeps_on_descriptors) watch(life.buses.front()->poll_descriptor());
   for (const PlannedSubscription& plan : plan_.subscriptions) {
-    life.subscriptions.push_back({&plan, bus_of(plan.service), {}, {}, 0,
-                                  false, false});
+    life.subscriptions.push_back(
+        {&plan, bus_of(plan.service), {}, {}, 0, false, false});
     Subscribe(life, life.subscriptions.back());
   }
   for (const PlannedPublisher& plan : plan_.publishers) {
@@ -268,9 +266,9 @@ bool SimulatedNode::Open(Life& life) {
       return false;
     }
     life.publishers.push_back({&plan, *std::move(publisher), 0, false});
-    life.publishers.back().life = book_.AddPublisher(
-        {place_, incarnation_, plan_.name, plan.service, plan.topic,
-         plan.target, 0});
+    life.publishers.back().life =
+        book_.AddPublisher({place_, incarnation_, plan_.name, plan.service,
+                            plan.topic, plan.target, 0});
   }
   return true;
 }
@@ -353,14 +351,14 @@ void SimulatedNode::OnMessage(Life& life, Subscribing& subscribing,
     Fail("a message is not what was sent");
     return;
   }
-  world_.trace().Note(world_.now(), Happening::kDeliver, place_,
-                      static_cast<uint64_t>(subscribing.life) << 32 |
-                          message.publisher,
-                      message.id);
+  world_.trace().Note(
+      world_.now(), Happening::kDeliver, place_,
+      static_cast<uint64_t>(subscribing.life) << 32 | message.publisher,
+      message.id);
   book_.CountDelivered(subscribing.life, message.publisher, message.id,
-                       info.sequence(), info.lost_before());
-  if (subscribing.plan->pull || message.hops > 0 ||
-      mode_ == Mode::kDrain || random_.Below(4) != 0) {
+                       info.sequence(), info.lost_before(), info.redelivered());
+  if (subscribing.plan->pull || message.hops > 0 || mode_ == Mode::kDrain ||
+      random_.Below(4) != 0) {
     return;
   }
   ++life.inside;
@@ -370,8 +368,7 @@ void SimulatedNode::OnMessage(Life& life, Subscribing& subscribing,
     if (publishing.plan->relays) Publish(life, publishing);
   }
   if (life.inside == 1) {
-    life.handling_ns +=
-        world_.now() - start - (life.stopped_ns - stopped);
+    life.handling_ns += world_.now() - start - (life.stopped_ns - stopped);
   }
   --life.inside;
 }
@@ -381,8 +378,8 @@ void SimulatedNode::OnConnection(Life& life, const ConnectionEvent& event) {
   world_.trace().Note(world_.now(), Happening::kConnection, place_,
                       static_cast<uint64_t>(event.state));
   if (world_.trace().prints()) {
-    static constexpr const char* kWords[] = {
-        "connected", "reconnected", "disconnected", "refused", "gone"};
+    static constexpr const char* kWords[] = {"connected", "reconnected",
+                                             "disconnected", "refused", "gone"};
     world_.trace().Remark(absl::StrCat(plan_.name, ": ", event.peer, " is ",
                                        kWords[static_cast<int>(event.state)],
                                        " ", event.status.message()));
@@ -413,7 +410,7 @@ void SimulatedNode::Act(Life& life) {
     return;
   }
   const uint64_t what = random_.Below(100);
-  if (what < 30 && !life.publishers.empty()) {
+  if (what < 20 && !life.publishers.empty()) {
     Publishing& publishing =
         life.publishers[random_.Below(life.publishers.size())];
     if (publishing.plan->relays) return Sleep(life, kMs);
@@ -421,16 +418,16 @@ void SimulatedNode::Act(Life& life) {
          left > 0 && !life.process.crashed(); --left) {
       Publish(life, publishing);
     }
-  } else if (what < 45 && !life.subscriptions.empty()) {
-    Receive(life,
-            life.subscriptions[random_.Below(life.subscriptions.size())]);
-  } else if (what < 47) {
+  } else if (what < 35 && !life.subscriptions.empty()) {
+    Receive(life, life.subscriptions[random_.Below(life.subscriptions.size())]);
+  } else if (what < 37) {
     const int64_t timeout = static_cast<int64_t>(random_.Below(5)) * kMs;
-    Timed(life, "Flush()", timeout, [&] {
-      (void)life.buses.front()->Flush(absl::Nanoseconds(timeout));
-    });
+    Timed(life, "Flush()", timeout,
+          [&] { (void)life.buses.front()->Flush(absl::Nanoseconds(timeout)); });
   } else {
-    Sleep(life, static_cast<int64_t>(random_.Below(10 * kMs)));
+    // The more there are, the less each does.
+    Sleep(life, static_cast<int64_t>(
+                    random_.Below(4 * kMs * scenario_.nodes.size())));
   }
 }
 
@@ -443,15 +440,13 @@ void SimulatedNode::Publish(Life& life, Publishing& publishing) {
   message.hops = publishing.plan->relays ? 1 : 0;
   message.id = book_.NextId(publishing.life);
   const uint64_t kind = random_.Below(20);
-  const size_t filler = kind == 0   ? random_.Below(20'000)
+  const size_t filler = kind == 0  ? random_.Below(8'000)
                         : kind < 5 ? random_.Below(2'000)
                                    : random_.Below(200);
   absl::Status status;
-  Timed(life, "Publish()",
-        (scenario_.publish_timeout_ms + 1) * kMs, [&] {
-          status = publishing.publisher->Publish(
-              EncodeMessage(message, filler));
-        });
+  Timed(life, "Publish()", (scenario_.publish_timeout_ms + 1) * kMs, [&] {
+    status = publishing.publisher->Publish(EncodeMessage(message, filler));
+  });
   if (life.process.crashed()) return;
   world_.trace().Note(
       world_.now(),
@@ -472,8 +467,7 @@ void SimulatedNode::Receive(Life& life, Subscribing& subscribing) {
   if (!subscribing.pull.has_value() || slow_) return;
   if (random_.Below(2) == 0) {
     const int64_t timeout = static_cast<int64_t>(random_.Below(3 * kMs));
-    absl::StatusOr<absl::Span<const std::byte>> bytes =
-        absl::InternalError("");
+    absl::StatusOr<absl::Span<const std::byte>> bytes = absl::InternalError("");
     Timed(life, "Receive()", timeout, [&] {
       bytes = subscribing.pull->Receive(absl::Nanoseconds(timeout));
     });

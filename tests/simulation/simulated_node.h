@@ -20,8 +20,8 @@
 namespace mycelium::test {
 
 // One node of a scenario over all its lives: each is a process with one thread
-// that publishes, receives, waits and does what else users do, at random. Writes
-// what it sees into the ledger book.
+// that publishes, receives, waits and does what else users do, at random.
+// Writes what it sees into the ledger book.
 class SimulatedNode final {
  public:
   // What the nodes of a world are up to.

@@ -17,8 +17,8 @@ namespace mycelium::test {
 namespace {
 
 constexpr int64_t kMs = 1'000'000;
-// How long a world may take, without faults, to come to rest, to bring a message
-// to everybody, and to part. Far more than any timeout in it.
+// How long a world may take, without faults, to come to rest, to bring a
+// message to everybody, and to part. Far more than any timeout in it.
 constexpr int64_t kRestNs = 20'000 * kMs;
 // And how much trouble there is at most.
 constexpr int64_t kTroubleNs = 60'000 * kMs;
@@ -33,7 +33,8 @@ class Simulation final {
       world_.trace().PrintTo([](absl::string_view line) {
         std::printf("%s\n", std::string(line).c_str());
       });
-      std::printf("%s", scenario_.TopologyText(0).c_str());
+      std::printf("%s%s", scenario_.TopologyText(0).c_str(),
+                  scenario_.PlanText().c_str());
     }
     for (size_t i = 0; i < scenario_.nodes.size(); ++i) {
       nodes_.push_back(std::make_unique<SimulatedNode>(
@@ -50,11 +51,10 @@ class Simulation final {
     faults.Stop();
     Remark("no more faults");
     mode_ = SimulatedNode::Mode::kDrain;
-    if (!RunUntil("everything drains", kRestNs, nullptr,
-                  [&] {
-                    faults.Revive();
-                    return AllOpen() && IsAtRest();
-                  })) {
+    if (!RunUntil("everything drains", kRestNs, nullptr, [&] {
+          faults.Revive();
+          return AllOpen() && IsAtRest();
+        })) {
       DescribeUnrest();
       return Result();
     }
@@ -135,9 +135,8 @@ class Simulation final {
   // Whether every publisher knows every subscription.
   bool AllMatched() const {
     std::map<LedgerBook::PublisherLife, size_t> matches;
-    ForEachMatch([&](const SimulatedNode&, auto from, auto) {
-      ++matches[from];
-    });
+    ForEachMatch(
+        [&](const SimulatedNode&, auto from, auto) { ++matches[from]; });
     return std::all_of(nodes_.begin(), nodes_.end(), [&](const auto& node) {
       for (const auto life : node->publishers()) {
         if (node->SubscriberCount(life) != matches[life]) return false;
@@ -148,17 +147,16 @@ class Simulation final {
 
   void DescribeUnmatched() {
     std::map<LedgerBook::PublisherLife, size_t> matches;
-    ForEachMatch([&](const SimulatedNode&, auto from, auto) {
-      ++matches[from];
-    });
+    ForEachMatch(
+        [&](const SimulatedNode&, auto from, auto) { ++matches[from]; });
     for (const auto& node : nodes_) {
       for (const auto life : node->publishers()) {
         const size_t reached = node->SubscriberCount(life);
         if (reached == matches[life]) continue;
         const LedgerBook::Publisher& publisher = book_.publishers()[life];
-        book_.Fail(absl::StrCat("  ", publisher.service, " \"",
-                                publisher.topic, "\" ", publisher.target,
-                                " reaches ", reached, " of ", matches[life]));
+        book_.Fail(absl::StrCat("  ", publisher.service, " \"", publisher.topic,
+                                "\" ", publisher.target, " reaches ", reached,
+                                " of ", matches[life]));
       }
     }
   }
@@ -167,10 +165,10 @@ class Simulation final {
     for (const auto& node : nodes_) {
       for (const FlowReport& report : node->Reports()) {
         if (report.ledger.in_flight == 0) continue;
-        book_.Fail(absl::StrCat(
-            "  in flight: ", report.publisher_service, " -> ",
-            report.subscriber_service, "/", report.subscription_name, " \"",
-            report.topic, "\" ", report.ledger.in_flight));
+        book_.Fail(absl::StrCat("  in flight: ", report.publisher_service,
+                                " -> ", report.subscriber_service, "/",
+                                report.subscription_name, " \"", report.topic,
+                                "\" ", report.ledger.in_flight));
       }
     }
   }
