@@ -150,8 +150,7 @@ void WriteRecords(FuzzWorld& world, Corpus corpus) {
   const auto them = make("them", "us", 2);
   const auto us = make("us", "them", 1);
   them->Attach(std::make_shared<FakeChannel>(theirs), hello("us", 1), 0);
-  us->Attach(std::make_shared<FakeChannel>(ours), hello("them", 2),
-             0);
+  us->Attach(std::make_shared<FakeChannel>(ours), hello("them", 2), 0);
   Lane::Options lane_options;
   lane_options.capacity_bytes = 4096;
   const auto shared = *them->OpenLane(0, lane_options);

@@ -1,5 +1,9 @@
 """A program built so that it has a fault, to show that tests notice."""
 
+# Every fault that the code has for the purpose, switched on by who runs it. One
+# list for all, so that what lies below is built once.
+FAULTS = ["-DMYCELIUM_MISCOUNT", "-DMYCELIUM_PLANTED_BUGS"]
+
 def _settings_impl(settings, attr):
     return {
         "//command_line_option:copt": settings["//command_line_option:copt"] +
