@@ -601,6 +601,11 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
   if (deadline != 0 && flushed.ok()) flushed = Flush(deadline);
   for (const auto& subscription : dispatcher_->All()) {
     RemoveSubscription(subscription);
+    // Its handler may still be at work; what it has is counted when it returns.
+    if (deadline == 0) continue;
+    (void)WaitFor(
+        subscription->queue().event(),
+        [&] { return !subscription->in_handler(); }, deadline);
   }
   ReportTaken();
   OnLoop([this] {

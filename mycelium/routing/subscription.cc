@@ -183,6 +183,15 @@ void Subscription::FinishSpilled(const FrameView& frame, LocalLane& from) {
 }
 
 bool Subscription::RunNext() {
+  // Before the look: who closes the queue after that sees it.
+  in_handler_.store(true, std::memory_order_relaxed);
+  const bool ran = RunTaken();
+  in_handler_.store(false, std::memory_order_release);
+  if (queue_.closed()) queue_.Notify();  // Somebody may wait for us to be out.
+  return ran;
+}
+
+bool Subscription::RunTaken() {
   FrameView frame;
   if (!queue_.Take(&frame)) return false;
   const Origin& origin = OriginOf(frame);

@@ -138,6 +138,11 @@ class Subscription final : public Lane::Doorbell,
     consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   }
 
+  // Whether RunNext() is under way. After Close() false stays false.
+  bool in_handler() const {
+    return in_handler_.load(std::memory_order_acquire);
+  }
+
   // Counts a message of `origin` that a pull took as delivered. The thread that
   // pulls.
   void CountPulled(const Origin& origin, bool decodable);
@@ -179,6 +184,7 @@ class Subscription final : public Lane::Doorbell,
     return index < kLanesMax ? lanes_[index].load(std::memory_order_acquire)
                              : nullptr;
   }
+  bool RunTaken();
   bool TakeSpilled(FrameView* frame, LocalLane** from);
   void DrainSpill();
   void DropSpilled();
@@ -201,6 +207,7 @@ class Subscription final : public Lane::Doorbell,
   Gate gate_;
   InboundQueue queue_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> in_handler_{false};
   std::atomic<uint64_t> handler_errors_{0};
   std::atomic<std::thread::id> consumer_{};
 
