@@ -187,6 +187,7 @@ v1::Hello PeerTable::MakeHello(const std::string& peer) {
   }
   hello.set_topology_digest(options_.topology_digest);
   hello.set_frame_bytes_max(options_.limits.frame_bytes_max);
+  hello.set_number(++last_hello_);
   if (const auto known = peers_.find(peer); known != peers_.end()) {
     known->second->link->FillResume(&hello);
   }
@@ -222,10 +223,15 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are dialling you");
   }
   const auto known = peers_.find(name);
-  if (known == peers_.end() || !known->second->link->is_up()) {
-    return std::nullopt;
-  }
+  if (known == peers_.end()) return std::nullopt;
   const Peer& peer = *known->second;
+  if (peer.link->peer_incarnation() == theirs.incarnation() &&
+      theirs.number() != 0 && theirs.number() < peer.hello_number) {
+    // It would make us forget what the two have exchanged since it was sent.
+    return MakeReject(v1::Reject::DUPLICATE_LINK,
+                      "a later Hello of yours was here before");
+  }
+  if (!peer.link->is_up()) return std::nullopt;
   if (peer.link->peer_incarnation() != theirs.incarnation()) {
     return MakeReject(v1::Reject::NODE_NAME_TAKEN,
                       absl::StrCat("another process is connected as ", name));
@@ -289,6 +295,7 @@ void PeerTable::Attach(absl::string_view transport,
     peer.leaving = false;
     peer.last_error.clear();
   }
+  peer.hello_number = established.peer.number();
   peer.link->Attach(std::move(established.channel), established.peer,
                     established.resume_offered);
 }

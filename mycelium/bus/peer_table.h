@@ -118,6 +118,7 @@ class PeerTable final : public LinkHandler {
     bool seen = false;           // Was up in this life.
     bool leaving = false;        // Has said goodbye.
     uint64_t retain_timer = 0;
+    uint64_t hello_number = 0;  // Of the last connection's.
     TimeNs lost_at = 0;  // When the last connection ended.
   };
 
@@ -149,6 +150,7 @@ class PeerTable final : public LinkHandler {
   const Options options_;
   const Callbacks callbacks_;
   bool shutting_down_ = false;
+  uint64_t last_hello_ = 0;  // The number of the last that we made.
   EventCount parted_event_;
 
   mutable Mutex mutex_;  // For readers on other threads; the loop writes.
