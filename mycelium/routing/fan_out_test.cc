@@ -123,5 +123,43 @@ TEST_F(FanOutTest, LaneThatMovedAfterTheLastLookHasNotStalled) {
   EXPECT_FALSE(lane_->stalled());
 }
 
+int serialisations = 0;
+
+TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightLanes) {
+  MessageType type;
+  type.name = "counted";
+  type.byte_size = [](const void*) { return size_t{8}; };
+  type.serialize = [](const void* message, std::byte* out) {
+    ++serialisations;
+    std::memcpy(out, message, 8);
+  };
+  const Origin origin;
+  NeverWaits never_waits;
+  FanOut::Options options;
+  options.origin = &origin;
+  FanOut fan_out(Environment::Real(), never_waits, options);
+  std::vector<PublishRoute> routes(8);
+  std::vector<std::shared_ptr<Lane>> lanes;
+  for (PublishRoute& route : routes) {
+    Lane::Options lane_options;
+    lane_options.capacity_bytes = 4096;
+    lane_options.frame_bytes_max = 1024;
+    lanes.push_back(*Lane::Create(Environment::Real(), lane_options, nullptr));
+    route.lane = lanes.back();
+    route.flows.push_back(std::make_shared<FlowCounters>());
+  }
+  fan_out.SetRoutes(std::move(routes), [] {});
+  const uint64_t message = 0x0123456789abcdef;
+  EXPECT_TRUE(fan_out.Publish(Payload::Object(type, &message, nullptr)).ok());
+  EXPECT_EQ(serialisations, 1);
+  for (const auto& lane : lanes) {
+    const Lane::Run run = lane->CommittedFrom(0);
+    ASSERT_EQ(run.bytes.size(), sizeof(FrameHeader) + 8);
+    uint64_t got;
+    std::memcpy(&got, run.bytes.data() + sizeof(FrameHeader), sizeof got);
+    EXPECT_EQ(got, message);
+  }
+}
+
 }  // namespace
 }  // namespace mycelium
