@@ -69,8 +69,6 @@ void Router::AddNewRemote(Link& link, const v1::Subscribe& subscribe,
 }
 
 bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
-  // Its lanes are closed: nothing would ever come through them again.
-  if (orphan.disconnected) return false;
   // What lies in the lanes must be what the new process would ask for.
   const v1::Subscribe& old = orphan.subscribe;
   if (orphan.digest != DigestFrom(subscribe.type_digest()) ||
@@ -82,7 +80,6 @@ bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
   }
   orphan.is_orphan = false;
   orphan.said = true;
-  orphan.disconnected = false;
   orphan.subscribe = subscribe;
   orphan.refused_by.clear();
   for (auto& publisher : publishers_[subscribe.topic()]) {
@@ -144,9 +141,14 @@ void Router::Orphan(Link& link, TimeNs deadline) {
   {
     MutexLock lock(mutex_);
     std::set<uint64_t> kept;
-    for (auto& [serial, remote] : remotes_) {
+    for (auto entry = remotes_.begin(); entry != remotes_.end();) {
+      Remote& remote = (entry++)->second;
       if (remote.link != &link) continue;
-      kept.insert(serial);
+      if (remote.disconnected) {  // It was not to get any more.
+        remotes_.erase(remote.serial);
+        continue;
+      }
+      kept.insert(remote.serial);
       if (remote.is_orphan) continue;  // Since an earlier process.
       remote.is_orphan = true;
       remote.deadline = deadline;

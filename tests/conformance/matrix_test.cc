@@ -52,7 +52,10 @@ class MatrixTest : public ProcessTest,
     writer_ =
         Start("publish", 1, {"--to=", absl::StrCat("--threads=", threads_)});
     writer_->Await("ready");
-    for (int i = 0; i < subscribers_; ++i) readers_.push_back(StartReader(i));
+    for (int i = 0; i < subscribers_; ++i) {
+      readers_.push_back(StartReader(i));
+      writer_->Await(absl::StrCat("event connected b", i));
+    }
     ASSERT_EQ(writer_->Ask(absl::StrCat("wait ", subscribers_), "waited"),
               "OK");
     writer_->Tell("stream");
@@ -96,6 +99,7 @@ class MatrixTest : public ProcessTest,
     if (event_ == "restarted_soon" || event_ == "restarted_late") {
       first_life_ = std::move(readers_[0]);
       readers_[0] = StartReader(0);
+      writer_->Await("event connected b0");
       AwaitMore(*readers_[0]);
     }
   }
