@@ -119,7 +119,7 @@ class PeerTable final : public LinkHandler {
     bool leaving = false;        // Has said goodbye.
     uint64_t retain_timer = 0;
     uint64_t hello_number = 0;  // Of the last connection's.
-    TimeNs lost_at = 0;  // When the last connection ended.
+    TimeNs lost_at = 0;         // When the last connection ended.
   };
 
   Peer& PeerNamed(const std::string& name, absl::string_view transport);

@@ -47,5 +47,5 @@ done
 law="ProcessTest.PublisherThatStartsFirstWaitsForItsSubscriber"
 expect_noticed delivered "$process" "$law" process_fixture.h got.delivered
 expect_noticed accepted "$process" "$law" process_fixture.h sent.accepted
-law="ProcessTest.SubscriberThatLeavesUnderTrafficLosesNoCount"
+law="ProcessTest.WhatAKilledSubscriberLeavesUnhandledIsCountedAsDropped"
 expect_noticed dropped "$process" "$law" process_test.cc sent.dropped

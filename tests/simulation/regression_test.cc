@@ -45,8 +45,8 @@ TEST(SimulationTest, MatchThatIsNotRepeatedCountsNoDrops) { ExpectOk(72); }
 // up.
 TEST(SimulationTest, SharedLaneGoesOnWithoutItsOrphans) { ExpectOk(261); }
 
-// One that had waited in a socket made its receiver forget what it had received,
-// and the next connection brought it again.
+// One that had waited in a socket made its receiver forget what it had
+// received, and the next connection brought it again.
 TEST(SimulationTest, StaleHelloIsNotBelieved) { ExpectOk(448); }
 
 }  // namespace
