@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "mycelium/base/planted_bug.h"
 #include "mycelium/routing/schema_mismatch.h"
 
 namespace mycelium {

@@ -106,9 +106,6 @@ class FramedLink final : public Link,
   // Sends what can be acknowledged now.
   void SendAcks();
 
-  // Notified when the peer has handled something.
-  EventCount& handled_event() { return handled_event_; }
-
   // Forgets a lane of the peer, after LaneClosed and once it is empty.
   void CloseInbound(uint32_t lane) { inbound_.Close(lane); }
 
@@ -220,7 +217,6 @@ class FramedLink final : public Link,
   std::atomic<bool> up_{false};
   std::atomic<bool> hold_data_{false};
   std::atomic<uint64_t> frame_bytes_max_;  // That both sides accept.
-  EventCount handled_event_;
 
   mutable Mutex lanes_mutex_;
   OutLanes out_lanes_ ABSL_GUARDED_BY(lanes_mutex_);

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "mycelium/base/planted_bug.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/transport/framed_link.h"
 
@@ -133,7 +132,6 @@ absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
     out->second->received.store(ack.received, std::memory_order_relaxed);
     CloseIfDrained(*out->second);
   }
-  handled_event_.Notify(environment_.waiter);
   Kick();
   return absl::OkStatus();
 }
