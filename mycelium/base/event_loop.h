@@ -174,7 +174,7 @@ class EventLoop final {
   absl::flat_hash_set<int> not_spinning_;  // Of `handlers_`.
   std::vector<Poller*> pollers_;
   bool pollers_asleep_ = false;  // PrepareSleep() was called.
-  size_t spin_next_ = 0;  // Who is looked at first.
+  size_t spin_next_ = 0;         // Who is looked at first.
   int looks_skipped_ = 0;
   TimeNs looked_at_ = 0;  // When a spinning loop last asked the kernel.
 };

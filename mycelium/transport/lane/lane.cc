@@ -199,7 +199,8 @@ bool Lane::IsOver(uint64_t mark) {
 uint64_t Lane::CheckedReleased() const {
   // Before the look: it was looked at before, and only ever grows.
   const uint64_t before = checked_released_.load(std::memory_order_acquire);
-  const uint64_t now = positions_->ring.released.load(std::memory_order_acquire);
+  const uint64_t now =
+      positions_->ring.released.load(std::memory_order_acquire);
   // After it: the reader has seen what was being committed.
   const uint64_t end = committing_.load(std::memory_order_relaxed);
   if (now < before || now > end || now % kFrameAlignment != 0) {
@@ -208,9 +209,8 @@ uint64_t Lane::CheckedReleased() const {
     return before;
   }
   uint64_t checked = before;
-  while (checked < now &&
-         !checked_released_.compare_exchange_weak(checked, now,
-                                                  std::memory_order_acq_rel)) {
+  while (checked < now && !checked_released_.compare_exchange_weak(
+                              checked, now, std::memory_order_acq_rel)) {
   }
   return now;
 }

@@ -300,7 +300,7 @@ class Lane final {
   Doorbell* const doorbell_;
   const std::shared_ptr<LaneMemory> memory_;  // Of the ring.
   const uint64_t order_;
-  LanePositions* const positions_;  // Of `memory_`.
+  LanePositions* const positions_;                  // Of `memory_`.
   const std::shared_ptr<SharedLaneMemory> shared_;  // Ring's or stage's.
 
   Mutex mutex_;

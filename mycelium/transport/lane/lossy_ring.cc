@@ -166,8 +166,8 @@ LossyRingWriter::Restarted LossyRingWriter::Restart(
   const auto keep = [&](const Entry& entry) {
     FrameHeader header;
     std::memcpy(&header, At(entry.frame), sizeof header);
-    kept.push_back({entry.sequence, {At(entry.frame),
-                                     At(entry.frame) + header.frame_bytes}});
+    kept.push_back({entry.sequence,
+                    {At(entry.frame), At(entry.frame) + header.frame_bytes}});
   };
   if (restarted.had_taken) keep(taken_);
   for (uint64_t i = first_; i != last_; ++i) {

@@ -75,7 +75,6 @@ class LossyStage final {
   LossyPositions& positions() { return memory_->positions().lossy; }
 
  private:
-
   const Options options_;
   const std::shared_ptr<LaneMemory> memory_;
   const std::shared_ptr<DropSink> sink_;
