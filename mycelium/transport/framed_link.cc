@@ -106,6 +106,8 @@ void FramedLink::Detach() {
   MutexLock lock(lanes_mutex_);
   for (auto& [id, out] : out_lanes_) {
     out->lane->SetReaderAway(true);
+    // What comes from here on, the process at the other end does not see.
+    if (out->lane->mapped()) out->reached = out->lane->committed();
     out->lane->NotifyReleased();  // Whoever waits for room need not any more.
   }
 }
@@ -193,7 +195,7 @@ void FramedLink::ParkLanes() {
       continue;
     }
     if (lane.lane->mapped()) {
-      const absl::Status renewed = lane.lane->RenewReader();
+      const absl::Status renewed = lane.lane->RenewReader(lane.reached);
       lane.refused = !renewed.ok();
       if (!renewed.ok()) handler_.OnFallback(*this, renewed);
       lane.lane->SetMapped(false);

@@ -219,7 +219,7 @@ void Lane::ReportCorrupt(const std::string& what) const {
   doorbell_->OnCorrupt(*this, what);
 }
 
-absl::Status Lane::RenewReader() {
+absl::Status Lane::RenewReader(uint64_t seen) {
   const uint64_t identity = shared_->positions().identity.load();
   if (stage_ != nullptr) {
     MutexLock move_lock(move_mutex_);
@@ -253,7 +253,7 @@ absl::Status Lane::RenewReader() {
     checked_released_.store(start, std::memory_order_release);
     corrupt_.store(false);
   }
-  BeginRedelivery(committed());
+  BeginRedelivery(seen);
   return absl::OkStatus();
 }
 

@@ -218,8 +218,9 @@ class Lane final {
   bool TakeReaderSleeps() { return shared_->positions().TakeSleeping(); }
   // Gives a lane in shared memory to another reader, who may be another
   // process: it starts with what the last one has not handled, marked as
-  // redelivered. On an error the lane is as it was.
-  absl::Status RenewReader();
+  // redelivered up to `seen`, the end of what that one may have seen. On an
+  // error the lane is as it was.
+  absl::Status RenewReader(uint64_t seen);
 
   // The sequence of the first frame at or after `from` in the ring, or of the
   // next one. In a lossy lane frames may be missing from there on.
