@@ -204,6 +204,7 @@ Play PlayOf(const Case& what, int role) {
 
 bool UnixSystem::Supports(const Case& what) const {
   return (what.transport == "unix" || what.transport == "shm") &&
+         what.mode != Mode::kWake &&
          (polling_ == Polling::kCaller || what.wait == Wait::kBlock);
 }
 
