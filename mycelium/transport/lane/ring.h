@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/codec/frame_format.h"
 
@@ -36,7 +37,7 @@ namespace mycelium {
 struct RingPositions {
   // Where the oldest frame starts that the writer must keep. The reader (or
   // whoever receives its acknowledgements) stores it.
-  alignas(64) std::atomic<uint64_t> released{0};
+  alignas(64) SharedWord<uint64_t> released{0};
 };
 
 inline constexpr size_t kRingBytesMin = 4096;
