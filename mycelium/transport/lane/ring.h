@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/codec/frame_format.h"
 
@@ -36,7 +37,7 @@ namespace mycelium {
 struct RingPositions {
   // Where the oldest frame starts that the writer must keep. The reader (or
   // whoever receives its acknowledgements) stores it.
-  alignas(64) std::atomic<uint64_t> released{0};
+  alignas(64) SharedWord<uint64_t> released{0};
 };
 
 inline constexpr size_t kRingBytesMin = 4096;
@@ -109,8 +110,8 @@ class RingReader final {
     const size_t mask = memory_.size() - 1;
     const size_t offset = cursor() & mask;
     // Acquire: pairs with the writer's store.
-    if (__atomic_load_n(reinterpret_cast<const uint32_t*>(&memory_[offset]),
-                        __ATOMIC_ACQUIRE) != 0) {
+    if (SharedWordAt<uint32_t>(&memory_[offset])
+            .load(std::memory_order_acquire) != 0) {
       return true;
     }
     // The frame that comes goes on behind this line: have it here by then.
