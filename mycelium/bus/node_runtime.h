@@ -102,6 +102,12 @@ class NodeRuntime final : public RoomWaiter {
   // Runs what is due, waiting for something until `deadline`. True if
   // something ran. FAILED_PRECONDITION under PollMode::kThread.
   absl::StatusOr<bool> Poll(TimeNs deadline);
+  // The same for what comes within a fraction of a microsecond, if this node's
+  // caller polls and spins.
+  bool PollQuickly() {
+    return options_.poll == PollMode::kCaller && spin_ns_ > 0 &&
+           !loop_->InLoop() && loop_->RunQuickly();
+  }
   int poll_descriptor() const { return loop_->descriptor(); }
 
   // Waits for what others, or the loop, bring about.

@@ -127,7 +127,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   using Outcome = LinkHandler::FrameOutcome;
   if (!ring.active || ring.paused) return false;
   bool ran = false;
-  FrameView frame;
+  const FrameView* frame = nullptr;
   uint64_t end;
   const int most =
       ending_.has_value() ? std::numeric_limits<int>::max() : kFramesPerTurn;
@@ -150,7 +150,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     }
     if (look != Look::kFrame) break;
     ran = true;
-    switch (handler_.OnFrame(*this, ring.lane(), frame, end)) {
+    switch (handler_.OnFrame(*this, ring.lane(), *frame, end)) {
       case Outcome::kHandled:
         ring.Pop(/*handled=*/true);
         ++burst_;
@@ -166,8 +166,8 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
         loop_.Post([this, alive = alive_,
                     status = Corrupt(absl::StrCat(
                         "lane ", ring.lane(), " in shared memory: frame of ",
-                        frame.header.frame_bytes, " bytes of publisher ",
-                        frame.header.publisher_id,
+                        frame->header.frame_bytes, " bytes of publisher ",
+                        frame->header.publisher_id,
                         ", which was not declared with that type"))] {
           if (*alive) Break(status);
         });

@@ -25,14 +25,14 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
   }
 }
 
-InboundRing::Look InboundRing::Peek(uint32_t controls_seen, FrameView* view,
-                                    uint64_t* end) {
+InboundRing::Look InboundRing::Peek(uint32_t controls_seen,
+                                    const FrameView** view, uint64_t* end) {
   if (!is_pending_) {
     const Look look = Next();
     if (look != Look::kFrame) return look;
   }
   if (!MaySee(controls_seen)) return Look::kNotYet;
-  *view = pending_;
+  *view = &pending_;
   *end = pending_end_;
   return Look::kFrame;
 }
@@ -97,22 +97,25 @@ void InboundRing::Pop(bool handled) {
   next_sequence_ = pending_.header.lane_sequence + 1;
   taken_.store(pending_end_, std::memory_order_release);
   holds_ = options_.lossy;
+  is_deferred_ |= !handled;
+  if (handled && !is_deferred_ && !options_.lossy) {
+    // Nobody else stores it. Release: pairs with the load in
+    // RingWriter::Fits().
+    positions_.ring.released.store(pending_end_, std::memory_order_release);
+    return;
+  }
   if (handled) NoteHandled(pending_end_);
   if (holds_) ReleaseHandled();
 }
 
 void InboundRing::NoteHandled(uint64_t end) {
-  uint64_t before = handled_.load(std::memory_order_relaxed);
-  while (before < end && !handled_.compare_exchange_weak(
-                             before, end, std::memory_order_acq_rel)) {
-  }
-  if (before >= end || options_.lossy) return;
   // Of two that store, the later may have the lower one.
-  SharedWord<uint64_t>& released = positions_.ring.released;
-  uint64_t told = released.load(std::memory_order_relaxed);
+  SharedWord<uint64_t>& handled =
+      options_.lossy ? handled_ : positions_.ring.released;
+  uint64_t before = handled.load(std::memory_order_relaxed);
   // Release: pairs with the load in RingWriter::Fits().
-  while (told < end && !released.compare_exchange_weak(
-                           told, end, std::memory_order_release)) {
+  while (before < end && !handled.compare_exchange_weak(
+                             before, end, std::memory_order_acq_rel)) {
   }
 }
 

@@ -68,7 +68,8 @@ class InboundRing final {
 
   // The next frame, for somebody who has read `controls_seen` control messages.
   // The view is valid until Pop().
-  Look Peek(uint32_t controls_seen, FrameView* view, uint64_t* end);
+  // `*view` points at a view of this object's.
+  Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end);
   // Takes the frame that Peek() showed.
   void Pop(bool handled);
 
@@ -90,7 +91,10 @@ class InboundRing final {
   uint64_t next_sequence() const { return next_sequence_; }
   // The end of the last frame that was taken, and of the last that was handled.
   uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
-  uint64_t handled() const { return handled_.load(std::memory_order_acquire); }
+  uint64_t handled() const {
+    return (options_.lossy ? handled_ : positions_.ring.released)
+        .load(std::memory_order_acquire);
+  }
 
   // What is wrong, and where.
   const std::string& error() const { return error_; }
@@ -123,10 +127,13 @@ class InboundRing final {
   uint32_t stamp_ = 0;  // How many control messages come before it.
   std::vector<std::byte> copied_;
   bool holds_ = false;  // The lossy ring's frame `taken_`.
+  // Whether a frame was taken that was not handled at once: from then on other
+  // threads call NoteHandled(), too.
+  bool is_deferred_ = false;
 
   std::string error_;
   std::atomic<uint64_t> taken_;
-  std::atomic<uint64_t> handled_;
+  SharedWord<uint64_t> handled_;  // Of a lossy lane.
 };
 
 }  // namespace mycelium

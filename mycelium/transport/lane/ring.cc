@@ -80,8 +80,7 @@ void RingWriter::CommitFrom(const std::byte* frame) {
   constexpr size_t kAfterCommit = sizeof(uint32_t);
   const uint64_t next = claim_start_ + AlignedFrameBytes(claim_bytes_);
   ClearCommit(&memory_[next & (capacity() - 1)]);
-  CopyToShared(room + kAfterCommit, frame + kAfterCommit,
-               head - kAfterCommit);
+  CopyToShared(room + kAfterCommit, frame + kAfterCommit, head - kAfterCommit);
   Commit();
 }
 
