@@ -2,6 +2,7 @@
 #define TESTS_CONFORMANCE_PROCESS_FIXTURE_H_
 
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -43,6 +44,12 @@ inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
   return CountedOf(peer.Ask("ledger " + service, "ledger"));
 }
 
+// What carries the links: a test runs once for each, see BUILD.
+inline std::string TransportUnderTest() {
+  const char* const transport = std::getenv("MYCELIUM_TEST_TRANSPORT");
+  return transport == nullptr ? "unix" : transport;
+}
+
 // Two nodes of one host: service `writer` publishes to service `reader`.
 class ProcessTest : public ::testing::Test {
  protected:
@@ -60,9 +67,15 @@ class ProcessTest : public ::testing::Test {
     file << "socket_dir = \"" << dir_.path() << "\"\n"
          << "[[nodes]]\nname = \"" << writer << "\"\nservices = [\"writer\"]\n"
          << "[[nodes]]\nname = \"" << reader << "\"\nservices = [\"reader\"]\n"
-         << "[defaults]\ntransport = \"unix\"\nretain = \"" << retain << "\"\n"
+         << "[defaults]
+transport = \"" << TransportUnderTest()
+         << "\"
+retain = \"" << retain << "\"
+"
          << "publish_timeout = \"" << publish_timeout
-         << "\"\nlane_bytes = \"64KiB\"\n"
+         << "\"
+lane_bytes = \"64KiB\"
+"
          << "[limits]\nframe_bytes_max = \"8KiB\"\n"
          << "reconnect_max = \"50ms\"\n"
          << limits;
