@@ -303,6 +303,26 @@ class DocsTest(TreeTest):
             ("docs/a.md", 4),
         )
 
+    def test_titles_name_test_cases(self):
+        link = '[x](x_test.cc "%s")\n'
+        self.assert_found(
+            docs.check,
+            {
+                "docs/a.md": link % "All/ATest.Law/slow_one"
+                + link % "ATest.Law"
+                + link % "ATest.Gone"
+                + link % "None/ATest.Law"
+                + link % "All/ATest.Law/fast"
+                + link % "a law",
+                "docs/x_test.cc": "TEST_P(ATest, Law) {}\n"
+                'INSTANTIATE_TEST_SUITE_P(All, ATest, Values("slow", "one"));\n',
+            },
+            ("docs/a.md", 3),
+            ("docs/a.md", 4),
+            ("docs/a.md", 5),
+            ("docs/a.md", 6),
+        )
+
     def test_links_in_code_blocks_are_not_links(self):
         self.assert_found(docs.check, {"a.md": "```text\n[x](gone.md)\n```\n"})
 
