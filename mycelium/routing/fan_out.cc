@@ -1,12 +1,12 @@
 #include "mycelium/routing/fan_out.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 
@@ -213,7 +213,7 @@ void FanOut::FillRoom(const Payload& payload, const FrameFields& common,
   if (claim->object) {
     new (room.data()) ObjectPayload{*payload.shared, payload.type};
   } else if (!encoded->empty()) {
-    std::memcpy(room.data(), encoded->data(), encoded->size());
+    CopyToShared(room.data(), encoded->data(), encoded->size());
   } else {
     payload.Serialize(room.data());
     *encoded = room;

@@ -169,6 +169,10 @@ class FramedLink final : public Link,
   static constexpr size_t kLanesMax = 1024;
   // How many frames of one ring are handed out before the next has its turn.
   static constexpr int kFramesPerTurn = 64;
+  // After so many frames without an empty look, the next empty one is followed
+  // by a moment's rest.
+  static constexpr int kBurst = 32;
+  static constexpr int kRestPauses = 40;
 
   struct OutLane {
     std::shared_ptr<Lane> lane;
@@ -215,6 +219,7 @@ class FramedLink final : public Link,
   void OnDoorbell();
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
+  void Rest();
   void PauseRings(bool paused);
   bool AreDrained();
   void FinishDraining();
@@ -272,6 +277,7 @@ class FramedLink final : public Link,
   std::vector<InboundRing*> ring_list_;
   bool is_poller_ = false;
   bool is_polling_ = false;
+  int burst_ = 0;            // Frames that came without an empty look.
   bool is_reading_ = false;  // Inside OnBytes().
 
   std::atomic<bool> up_{false};

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/cpu_relax.h"
 #include "mycelium/transport/framed_link.h"
 
 namespace mycelium {
@@ -104,11 +105,21 @@ bool FramedLink::PollRings() {
   bool ran = false;
   bool is_over = false;
   for (size_t i = 0; i < ring_list_.size() && !is_over; ++i) {
+    if (!ring_list_[i]->MayHaveFrame()) continue;
     ran |= PollRing(*ring_list_[i], &is_over);
   }
   is_polling_ = false;
   if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
+  if (!ran) Rest();
   return ran;
+}
+
+void FramedLink::Rest() {
+  const bool was_busy = burst_ >= kBurst;
+  burst_ = 0;
+  if (!was_busy) return;
+  // Frames come fast: looking at once takes the line from who writes to it.
+  for (int i = 0; i < kRestPauses; ++i) CpuRelax();
 }
 
 bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
@@ -142,6 +153,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     switch (handler_.OnFrame(*this, ring.lane(), frame, end)) {
       case Outcome::kHandled:
         ring.Pop(/*handled=*/true);
+        ++burst_;
         continue;
       case Outcome::kTaken:
         ring.Pop(/*handled=*/false);
@@ -163,8 +175,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     }
     break;
   }
-  // Also where nothing came: others may have handled what came before.
-  if (ring.TakeWriterWaits()) RingPeer();
+  if (ran && ring.TakeWriterWaits()) RingPeer();
   return ran;
 }
 

@@ -60,6 +60,13 @@ class InboundRing final {
   uint32_t lane() const { return options_.lane; }
   bool is_lossy() const { return options_.lossy; }
 
+  // Whether Peek() has something to say. All that most looks are.
+  bool MayHaveFrame() {
+    if (is_pending_) return true;
+    return lossy_reader_.has_value() ? holds_ || lossy_reader_->HasFrame()
+                                     : reader_.HasFrame();
+  }
+
   // The next frame, for somebody who has read `controls_seen` control messages.
   // The view is valid until Pop().
   Look Peek(uint32_t controls_seen, FrameView* view, uint64_t* end);

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TRANSPORT_LANE_LANE_H_
 #define MYCELIUM_TRANSPORT_LANE_LANE_H_
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -323,6 +324,11 @@ class Lane final {
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t claimed_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Span<std::byte> room_ ABSL_GUARDED_BY(mutex_);
+  // Small frames for another process are written here and copied at once.
+  static constexpr size_t kScratchBytes = 1024 + 64;
+  alignas(64) std::array<std::byte, kScratchBytes> scratch_
+      ABSL_GUARDED_BY(mutex_);
+  bool uses_scratch_ = false;  // As `writer_`.
   DropReason drop_reason_ ABSL_GUARDED_BY(mutex_) = DropReason::kOverflow;
   uint64_t staged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of a lossy lane.
 
