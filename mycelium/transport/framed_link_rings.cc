@@ -222,7 +222,10 @@ void FramedLink::CloseInbound(uint32_t lane) {
                                   }),
                    ring_list_.end());
   MutexLock lock(rings_mutex_);
-  rings_.erase(lane);
+  const auto ring = rings_.find(lane);
+  if (ring == rings_.end()) return;
+  ring->second->AddTraffic(&ended_in_);
+  rings_.erase(ring);
 }
 
 void FramedLink::DropRings() {
@@ -230,6 +233,7 @@ void FramedLink::DropRings() {
   if (is_poller_) loop_.RemovePoller(*this);
   is_poller_ = false;
   MutexLock lock(rings_mutex_);
+  for (const auto& [lane, ring] : rings_) ring->AddTraffic(&ended_in_);
   rings_.clear();
 }
 

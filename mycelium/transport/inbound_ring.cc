@@ -53,9 +53,10 @@ InboundRing::Look InboundRing::Next() {
   }
   const FrameHeader& header = pending_.header;
   const uint64_t sequence = header.lane_sequence;
-  if (options_.lossy ? sequence < next_sequence_ : sequence != next_sequence_) {
+  const uint64_t expected = next_sequence();
+  if (options_.lossy ? sequence < expected : sequence != expected) {
     return Corrupt(absl::StrCat("a frame has sequence ", sequence,
-                                ", expected ", next_sequence_));
+                                ", expected ", expected));
   }
   if (header.frame_bytes > options_.frame_bytes_max) {
     return Corrupt(absl::StrCat("frame ", sequence, " has ", header.frame_bytes,
@@ -63,7 +64,7 @@ InboundRing::Look InboundRing::Next() {
                                 " are allowed"));
   }
   stamp_ = header.lost_before;
-  pending_.lost_before = sequence - next_sequence_;
+  pending_.lost_before = sequence - expected;
   if (sequence < options_.redelivered_until) {
     pending_.header.flags |= kFrameRedelivered;
   }
@@ -94,7 +95,8 @@ void InboundRing::CopyOut() {
 
 void InboundRing::Pop(bool handled) {
   is_pending_ = false;
-  next_sequence_ = pending_.header.lane_sequence + 1;
+  next_sequence_.store(pending_.header.lane_sequence + 1,
+                       std::memory_order_relaxed);
   taken_.store(pending_end_, std::memory_order_release);
   holds_ = options_.lossy;
   is_deferred_ |= !handled;
@@ -104,8 +106,25 @@ void InboundRing::Pop(bool handled) {
     positions_.ring.released.store(pending_end_, std::memory_order_release);
     return;
   }
+  if (options_.lossy) {
+    // One thread stores them.
+    lossy_frames_.store(lossy_frames_.load(std::memory_order_relaxed) + 1,
+                        std::memory_order_relaxed);
+    lossy_bytes_.store(lossy_bytes_.load(std::memory_order_relaxed) +
+                           AlignedFrameBytes(pending_.header.frame_bytes),
+                       std::memory_order_relaxed);
+  }
   if (handled) NoteHandled(pending_end_);
   if (holds_) ReleaseHandled();
+}
+
+void InboundRing::AddTraffic(LinkTraffic* traffic) const {
+  traffic->frames_received +=
+      options_.lossy ? lossy_frames_.load(std::memory_order_relaxed)
+                     : next_sequence() - options_.next_sequence;
+  traffic->bytes_received += options_.lossy
+                                 ? lossy_bytes_.load(std::memory_order_relaxed)
+                                 : taken() - options_.position;
 }
 
 void InboundRing::NoteHandled(uint64_t end) {

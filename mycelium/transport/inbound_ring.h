@@ -13,6 +13,7 @@
 #include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/lossy_ring.h"
 #include "mycelium/transport/lane/ring.h"
+#include "mycelium/transport/link_traffic.h"
 
 namespace mycelium {
 
@@ -25,8 +26,8 @@ namespace mycelium {
 // lossy lane. A lossy lane hands out one frame at a time, and holds it until it
 // is handled.
 //
-// Thread safety: NoteHandled(), taken() and handled() from any thread, and of a
-// lossless lane TakeWriterWaits(); the rest on the loop.
+// Thread safety: NoteHandled(), taken(), handled() and AddTraffic() from any
+// thread, and of a lossless lane TakeWriterWaits(); the rest on the loop.
 //
 // Ownership: shares the memory.
 class InboundRing final {
@@ -88,13 +89,18 @@ class InboundRing final {
   bool IsDrained(uint32_t controls_seen);
 
   // The sequence of the frame that comes next.
-  uint64_t next_sequence() const { return next_sequence_; }
+  uint64_t next_sequence() const {
+    return next_sequence_.load(std::memory_order_relaxed);
+  }
   // The end of the last frame that was taken, and of the last that was handled.
   uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
   uint64_t handled() const {
     return (options_.lossy ? handled_ : positions_.ring.released)
         .load(std::memory_order_acquire);
   }
+
+  // Adds what was taken here.
+  void AddTraffic(LinkTraffic* traffic) const;
 
   // What is wrong, and where.
   const std::string& error() const { return error_; }
@@ -118,7 +124,10 @@ class InboundRing final {
   const Options options_;
   RingReader reader_;
   std::optional<LossyRingReader> lossy_reader_;
-  uint64_t next_sequence_;
+  std::atomic<uint64_t> next_sequence_;  // The loop stores it.
+  // Of a lossy lane, where positions do not tell.
+  std::atomic<uint64_t> lossy_frames_{0};
+  std::atomic<uint64_t> lossy_bytes_{0};
 
   // The frame that Peek() shows.
   bool is_pending_ = false;

@@ -422,6 +422,20 @@ class SystemCallsTest(TreeTest):
             },
         )
 
+    def test_what_only_linux_has_stays_behind_sys(self):
+        for name in ["F_SEAL_SHRINK", "MFD_CLOEXEC", "EPOLLIN", "SO_PEERCRED"]:
+            with self.subTest(name=name):
+                self.assert_found(
+                    system_calls.check,
+                    {
+                        "mycelium/transport/shm/a.cc": f"int x = {name};\n",
+                        "mycelium/base/a.cc": f"int x = {name};\n",
+                        "mycelium/testing/a.cc": f"int x = {name};\n",
+                        "mycelium/bus/a.cc": f"// {name}\nint MY_{name};\n",
+                    },
+                    ("mycelium/transport/shm/a.cc", 1),
+                )
+
     def test_the_two_folders_and_tests_may(self):
         text = "#include <sys/epoll.h>\nint x = ::close(1);\n"
         self.assert_found(

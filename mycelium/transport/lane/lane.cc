@@ -136,6 +136,7 @@ void Lane::Commit() {
     return;
   }
   stage_->Commit(sequence_);
+  staged_bytes_ += AlignedFrameBytes(claimed_bytes_);
   const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
   if (is_corrupt) ReportCorrupt("`next` is where no frame starts");
@@ -291,6 +292,15 @@ bool Lane::IsSoundFrom(uint64_t from) {
 uint64_t Lane::NextSequence() {
   MutexLock lock(mutex_);
   return sequence_ + 1;
+}
+
+Lane::Published Lane::published() {
+  MutexLock lock(mutex_);
+  Published published;
+  published.frames = sequence_;
+  published.bytes = stage_ != nullptr ? staged_bytes_ : committed();
+  published.stalls = stalls_.load(std::memory_order_relaxed);
+  return published;
 }
 
 void Lane::BeginRedelivery(uint64_t sent) {
