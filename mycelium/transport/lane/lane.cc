@@ -132,7 +132,7 @@ void Lane::Commit() {
   stage_->Commit(sequence_);
   const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
-  if (is_corrupt) ReportCorrupt("`next` is where no frame starts");
+  if (is_corrupt) ReportCorruptNext();
   NotifyReleased();  // What had to go may be what somebody waits for.
 }
 
@@ -154,7 +154,7 @@ void Lane::DropClaimed(const FrameFields& fields) {
   stage_->DropNewest(view, drop_reason_);
   const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
-  if (is_corrupt) ReportCorrupt("`next` is where no frame starts");
+  if (is_corrupt) ReportCorruptNext();
 }
 
 void Lane::Abandon() { mutex_.Unlock(); }
@@ -212,6 +212,12 @@ uint64_t Lane::CheckedReleased() const {
                               checked, now, std::memory_order_acq_rel)) {
   }
   return now;
+}
+
+void Lane::ReportCorruptNext() const {
+  ReportCorrupt(absl::StrCat(
+      "`next` is ", shared_ != nullptr ? stage_->positions().next.load() : 0,
+      "; where a frame starts that waits, or the writer, is expected"));
 }
 
 void Lane::ReportCorrupt(const std::string& what) const {
