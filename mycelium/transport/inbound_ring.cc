@@ -1,9 +1,9 @@
 #include "mycelium/transport/inbound_ring.h"
 
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 
@@ -109,7 +109,7 @@ void InboundRing::CopyOut() {
   if (bytes > kCopiedBytesMax && !options_.copies_all) return;
   if (bytes > copied_.size()) copied_.resize(bytes);
   // They follow one another in the frame.
-  std::memcpy(copied_.data(), pending_.payload.data() - extension, bytes);
+  CopyFromShared(copied_.data(), pending_.payload.data() - extension, bytes);
   pending_.extension =
       absl::MakeConstSpan(copied_.data(), pending_.extension.size());
   pending_.payload =
@@ -133,7 +133,7 @@ void InboundRing::NoteHandled(uint64_t end) {
   }
   if (before >= end || options_.lossy) return;
   // Of two that store, the later may have the lower one.
-  std::atomic<uint64_t>& released = positions_.ring.released;
+  SharedWord<uint64_t>& released = positions_.ring.released;
   uint64_t told = released.load(std::memory_order_relaxed);
   // Release: pairs with the load in RingWriter::Fits().
   while (told < end && !released.compare_exchange_weak(

@@ -123,6 +123,56 @@ TEST_P(HandoverTest, MessageThatKillsEveryProcessIsDroppedAsPoison) {
   EXPECT_EQ(sent.in_flight, 0u);
 }
 
+// At the limit the message is tried once more; one death beyond it is dropped.
+TEST_P(HandoverTest, MessageIsPoisonAfterOneDeathMoreThanRedeliverMax) {
+  for (const int redeliver_max : {0, 1}) {
+    WriteTopology("a", "b", "20s", "300ms",
+                  absl::StrCat("redeliver_max = ", redeliver_max, "\n"));
+    auto writer = Writer();
+    auto reader = Reading({"--die_at=7"});
+    SendAll(*writer, *reader, 6);
+    EXPECT_EQ(writer->Ask("publish 4", "published").substr(0, 2), "OK");
+    for (int death = 0; death <= redeliver_max; ++death) {
+      writer->Await("event disconnected b");
+      EXPECT_EQ(LedgerOf(*writer).poison, 0u) << redeliver_max;
+      reader =
+          Start("subscribe", 1, {"--die_at=7", "--delivery=" + GetParam()});
+    }
+    EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+    EXPECT_EQ(reader->counts().received[1].first, 8u);
+    EXPECT_EQ(reader->counts().received[1].count, 3u);
+    const Counted sent = LedgerOf(*writer);
+    EXPECT_EQ(sent.accepted, 10u);
+    EXPECT_EQ(sent.poison, 1u);
+    EXPECT_EQ(sent.dropped, 1u);
+    EXPECT_EQ(sent.in_flight, 0u);
+    EXPECT_EQ(LedgerOf(*reader).delivered, 3u);
+  }
+}
+
+TEST_P(HandoverTest, RetainOfZeroKeepsNothingForTheNextProcess) {
+  WriteTopology("a", "b", /*retain=*/"0s");
+  auto writer = Writer();
+  auto first = Reading();
+  SendAll(*writer, *first, 100);
+  first->Stop();
+  EXPECT_EQ(writer->Ask("publish 10", "published").substr(0, 2), "OK");
+  first->Kill();
+  writer->Await("event gone b");
+  const Counted between = LedgerOf(*writer);
+  EXPECT_EQ(between.gone, 10u);
+  EXPECT_EQ(between.in_flight, 0u);
+  auto second = Reading();
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  PublishAndFlush(*writer, 5);
+  EXPECT_EQ(second->counts().received[1].first, 111u);
+  EXPECT_EQ(second->counts().redelivered, 0u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 115u);
+  EXPECT_EQ(sent.dropped, 10u);
+  EXPECT_EQ(LedgerOf(*second).delivered, 5u);
+}
+
 TEST_P(HandoverTest, EachOfTwoSubscriptionsGetsItsOwnRest) {
   auto writer = Writer();
   auto first = Reading({"--names=one,two"});

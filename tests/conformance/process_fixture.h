@@ -57,18 +57,28 @@ class ProcessTest : public ::testing::Test {
 
   ProcessTest() { WriteTopology("a", "b"); }
 
-  // `retain`: how long lanes wait for a subscriber that died.
+  // `retain`: how long lanes wait for a subscriber that died. `limits`: lines
+  // of that table.
   void WriteTopology(const std::string& writer, const std::string& reader,
-                     const std::string& retain = "200ms") {
+                     const std::string& retain = "200ms",
+                     const std::string& publish_timeout = "300ms",
+                     const std::string& limits = "") {
     std::ofstream file(dir_.file("topology.toml"));
     file << "socket_dir = \"" << dir_.path() << "\"\n"
          << "[[nodes]]\nname = \"" << writer << "\"\nservices = [\"writer\"]\n"
          << "[[nodes]]\nname = \"" << reader << "\"\nservices = [\"reader\"]\n"
-         << "[defaults]\ntransport = \"" << TransportUnderTest()
-         << "\"\nretain = \"" << retain << "\"\n"
-         << "publish_timeout = \"300ms\"\nlane_bytes = \"64KiB\"\n"
+         << "[defaults]
+transport = \"" << TransportUnderTest()
+         << "\"
+retain = \"" << retain << "\"
+"
+         << "publish_timeout = \"" << publish_timeout
+         << "\"
+lane_bytes = \"64KiB\"
+"
          << "[limits]\nframe_bytes_max = \"8KiB\"\n"
-         << "reconnect_max = \"50ms\"\n";
+         << "reconnect_max = \"50ms\"\n"
+         << limits;
   }
 
   std::unique_ptr<PeerProcess> Start(const std::string& role, int run,

@@ -1,9 +1,9 @@
 #include "mycelium/transport/lane/lane.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 namespace {
@@ -117,8 +117,8 @@ void Lane::Stamp() {
   if (shared_ == nullptr) return;
   const uint32_t stamp =
       options_.control_count->load(std::memory_order_relaxed);
-  std::memcpy(room_.data() + offsetof(FrameHeader, lost_before), &stamp,
-              sizeof stamp);
+  CopyToShared(room_.data() + offsetof(FrameHeader, lost_before), &stamp,
+               sizeof stamp);
 }
 
 void Lane::Commit() {
@@ -323,7 +323,7 @@ bool Lane::TakeRingPoison(FrameHeader* poison) {
   if (SequenceAt(released()) != suspect_) return false;
   const Run run = CommittedFrom(released());
   if (run.bytes.size() < sizeof *poison) return false;
-  std::memcpy(poison, run.bytes.data(), sizeof *poison);
+  CopyFromShared(poison, run.bytes.data(), sizeof *poison);
   suspected_ = 0;
   return Release(run.position + AlignedFrameBytes(poison->frame_bytes));
 }
@@ -359,8 +359,8 @@ bool Lane::MoveOne(const FrameView& frame) {
   if (room.empty()) return false;
   // The commit word is the ring's to store.
   constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
-  std::memcpy(room.data() + kAfterCommit, bytes.data() + kAfterCommit,
-              bytes.size() - kAfterCommit);
+  CopyToShared(room.data() + kAfterCommit, bytes.data() + kAfterCommit,
+               bytes.size() - kAfterCommit);
   CommitToRing();
   MovedAt(moved_count_++) = {committed(), frame.header.lane_sequence};
   stage_reader_->Release();
@@ -481,7 +481,7 @@ void Lane::VisitRing(uint64_t from,
     for (size_t at = 0; at < run.bytes.size();) {
       FrameHeader header;
       if (run.bytes.size() - at < sizeof header) return;
-      std::memcpy(&header, run.bytes.data() + at, sizeof header);
+      CopyFromShared(&header, run.bytes.data() + at, sizeof header);
       // `from` comes from the reader and may lie within a frame.
       if (header.frame_bytes < sizeof header ||
           header.frame_bytes > run.bytes.size() - at) {

@@ -154,9 +154,10 @@ class Lane final {
   bool stalled() const { return stalled_at_.load() == released() + 1; }
 
   // Whether the reader's process is out of reach, so that waiting for room is
-  // pointless until it is back.
+  // pointless until it is back. Who waits already is woken to see it.
   void SetReaderAway(bool away) {
     reader_away_.store(away, std::memory_order_release);
+    if (away) room_event_.Notify(environment_.waiter);
   }
   bool reader_away() const {
     return reader_away_.load(std::memory_order_acquire);

@@ -1,7 +1,5 @@
 #include "mycelium/transport/lane/ring.h"
 
-#include <cstring>
-
 namespace mycelium {
 namespace {
 
@@ -9,19 +7,17 @@ constexpr size_t kLineBytes = 64;
 
 uint32_t LoadCommit(const std::byte* header) {
   // Pairs with StoreCommit(): what the writer stored before is visible.
-  return __atomic_load_n(reinterpret_cast<const uint32_t*>(header),
-                         __ATOMIC_ACQUIRE);
+  return SharedWordAt<uint32_t>(header).load(std::memory_order_acquire);
 }
 
 void StoreCommit(std::byte* header, uint32_t frame_bytes) {
   // Pairs with LoadCommit().
-  __atomic_store_n(reinterpret_cast<uint32_t*>(header), frame_bytes,
-                   __ATOMIC_RELEASE);
+  SharedWordAt<uint32_t>(header).store(frame_bytes, std::memory_order_release);
 }
 
 void ClearCommit(std::byte* header) {
   // Relaxed: the StoreCommit() that follows publishes it.
-  __atomic_store_n(reinterpret_cast<uint32_t*>(header), 0, __ATOMIC_RELAXED);
+  SharedWordAt<uint32_t>(header).store(0, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -67,7 +63,7 @@ void RingWriter::Commit() {
     // The reader stands before the pad, so the pad's commit comes last.
     std::byte* const pad = &memory_[position_ & (capacity() - 1)];
     const uint16_t flags = kFramePad;
-    std::memcpy(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
+    CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
     StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
     pad_from_ = position_;
   }
@@ -79,7 +75,7 @@ RingReader::RingReader(absl::Span<const std::byte> memory,
     : memory_(memory), positions_(positions), flags_allowed_(flags_allowed) {}
 
 bool RingReader::HasFrame() const {
-  const size_t offset = cursor_ & (memory_.size() - 1);
+  const size_t offset = cursor() & (memory_.size() - 1);
   if (LoadCommit(&memory_[offset]) != 0) return true;
   // See Poll().
   __builtin_prefetch(&memory_[(offset + kLineBytes) & (memory_.size() - 1)]);
@@ -87,8 +83,9 @@ bool RingReader::HasFrame() const {
 }
 
 RingReader::Result RingReader::Poll(FrameView* view) {
+  uint64_t at = cursor();
   while (true) {
-    const size_t offset = cursor_ & (memory_.size() - 1);
+    const size_t offset = at & (memory_.size() - 1);
     const std::byte* const header = &memory_[offset];
     const uint32_t committed = LoadCommit(header);
     if (committed == 0) {
@@ -98,27 +95,29 @@ RingReader::Result RingReader::Poll(FrameView* view) {
       return Result::kEmpty;
     }
     uint16_t flags;
-    std::memcpy(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
+    CopyFromShared(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
     const size_t run = memory_.size() - offset;
     if (flags == kFramePad) {
       // A pad ends where the memory does, and starts after a frame: one of a
       // whole lap would send us round for ever.
       if (committed != run || offset == 0) return Result::kCorrupt;
-      cursor_ += run;
+      at += run;
+      cursor_.store(at, std::memory_order_relaxed);
       continue;
     }
     if (DecodeFrame(memory_.subspan(offset), memory_.size() / 2, flags_allowed_,
                     view) != FrameVerdict::kOk) {
       return Result::kCorrupt;
     }
-    cursor_ += AlignedFrameBytes(view->header.frame_bytes);
+    cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),
+                  std::memory_order_relaxed);
     return Result::kFrame;
   }
 }
 
 void RingReader::Release() {
   // Pairs with the load in RingWriter::Fits().
-  positions_.released.store(cursor_, std::memory_order_release);
+  positions_.released.store(cursor(), std::memory_order_release);
 }
 
 }  // namespace mycelium

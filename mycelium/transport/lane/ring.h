@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/codec/frame_format.h"
 
@@ -36,7 +37,7 @@ namespace mycelium {
 struct RingPositions {
   // Where the oldest frame starts that the writer must keep. The reader (or
   // whoever receives its acknowledgements) stores it.
-  alignas(64) std::atomic<uint64_t> released{0};
+  alignas(64) SharedWord<uint64_t> released{0};
 };
 
 inline constexpr size_t kRingBytesMin = 4096;
@@ -98,7 +99,8 @@ class RingReader final {
   // Takes the next frame. What `view` points at stays until Release().
   Result Poll(FrameView* view);
 
-  // Whether Poll() would find a frame (or corruption).
+  // Whether Poll() would find a frame (or corruption). May run beside Poll() on
+  // another thread, and is then a hint.
   bool HasFrame() const;
 
   // Gives the room of every frame taken so far back to the writer.
@@ -109,13 +111,14 @@ class RingReader final {
   void StartAt(uint64_t cursor) { cursor_ = cursor; }
 
   // Where the next frame starts.
-  uint64_t cursor() const { return cursor_; }
+  uint64_t cursor() const { return cursor_.load(std::memory_order_relaxed); }
 
  private:
   absl::Span<const std::byte> memory_;
   RingPositions& positions_;
   const uint16_t flags_allowed_;
-  uint64_t cursor_ = 0;
+  std::atomic<uint64_t> cursor_{
+      0};  // Written by Poll(); relaxed: see HasFrame.
 };
 
 }  // namespace mycelium
