@@ -84,6 +84,26 @@ TEST(MessageBusTest, PointerIsHandedOverWithoutACopy) {
   EXPECT_EQ(*received, note.get());
 }
 
+TEST(MessageBusTest, FinishedMessageIsHandledBeforeTheNextReceive) {
+  auto bus = MakeBus("a");
+  auto subscriber = bus->Subscriber<Note>();
+  auto publisher = bus->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(MakeNote(1)).ok());
+  ASSERT_TRUE(subscriber->Receive(kLong).ok());
+  EXPECT_EQ(bus->Flush(absl::ZeroDuration()).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  subscriber->Finish();
+  EXPECT_TRUE(bus->Flush(absl::ZeroDuration()).ok());
+  EXPECT_FALSE(subscriber->closed());
+  EXPECT_TRUE(bus->Shutdown(kLong).ok());
+  EXPECT_TRUE(subscriber->closed());
+  for (const FlowReport& flow : bus->FlowReports()) {
+    EXPECT_EQ(flow.ledger.accepted, 1u);
+    EXPECT_EQ(flow.ledger.delivered, 1u);
+    EXPECT_EQ(flow.ledger.in_flight + flow.ledger.dropped_total(), 0u);
+  }
+}
+
 TEST(MessageBusTest, UnixLinkDeliversInOrderBothWays) {
   test::ShortTempDir dir;
   const std::string path = dir.file("bus.sock");
