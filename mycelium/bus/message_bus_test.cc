@@ -95,8 +95,11 @@ TEST(MessageBusTest, FinishedMessageIsHandledBeforeTheNextReceive) {
   subscriber->Finish();
   EXPECT_TRUE(bus->Flush(absl::ZeroDuration()).ok());
   EXPECT_FALSE(subscriber->closed());
+  EXPECT_TRUE(subscriber->TakeNews().ok());
   EXPECT_TRUE(bus->Shutdown(kLong).ok());
   EXPECT_TRUE(subscriber->closed());
+  EXPECT_EQ(subscriber->TakeNews().code(),
+            absl::StatusCode::kFailedPrecondition);
   for (const FlowReport& flow : bus->FlowReports()) {
     EXPECT_EQ(flow.ledger.accepted, 1u);
     EXPECT_EQ(flow.ledger.delivered, 1u);

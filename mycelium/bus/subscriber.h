@@ -84,6 +84,11 @@ class SubscriberBase {
   // that receives. Does nothing if there is none.
   void Finish() { subscription_->queue().Finish(); }
 
+  // Why messages do not come, each reason once, as a receive that waits says
+  // it: FAILED_PRECONDITION, for a type that differs or, every time, a bus that
+  // was shut down. For who uses TryReceive() and the descriptor.
+  absl::Status TakeNews();
+
   // Whether no message will come any more: the bus was shut down.
   bool closed() const {
     return node_ == nullptr || subscription_->queue().closed();
