@@ -76,7 +76,7 @@ class TypingTest(unittest.TestCase):
           encoding='utf-8')
 
   def test_package_is_well_typed(self):
-    checked = self.mypy('-p', 'mycelium')
+    checked = self.mypy('-p', 'mycelium', '-p', 'mycelium_native')
     self.assertEqual(checked.returncode, 0, checked.stdout)
 
   def test_package_says_that_it_is_typed(self):

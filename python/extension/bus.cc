@@ -120,6 +120,12 @@ OwnedBus Create(const py::kwargs& options) {
       options, [](const BusOptions& made) { return MessageBus::Create(made); });
 }
 
+OwnedBus OfProcess(const std::string& service, const py::kwargs& options) {
+  return MakeBus(options, [&](const BusOptions& made) {
+    return MessageBus::OfProcess(service, made);
+  });
+}
+
 template <typename Reports>
 py::list ListOf(const Reports& reports) {
   py::list list;
@@ -197,6 +203,7 @@ void DefineBus(py::module_& module) {
           MayWait());
   module.def("bus_from_topology", &FromTopology, MayWait());
   module.def("create_bus", &Create, MayWait());
+  module.def("bus_of_process", &OfProcess, MayWait());
 }
 
 }  // namespace mycelium

@@ -150,10 +150,13 @@ SubscriberOptions SubscriberOptionsOf(const py::kwargs& options) {
 }
 
 PublisherOptions PublisherOptionsOf(const py::kwargs& options) {
-  CheckKnown(options, {"topic", "publish_time", "publish_timeout"});
+  CheckKnown(options, {"topic", "publish_time", "publish_timeout",
+                       "require_subscriber"});
   PublisherOptions made;
   made.topic = Given<std::string>(options, "topic").value_or("");
   made.publish_time = Given<bool>(options, "publish_time").value_or(false);
+  made.require_subscriber =
+      Given<bool>(options, "require_subscriber").value_or(false);
   if (const auto seconds = Given<double>(options, "publish_timeout");
       seconds.has_value()) {
     made.publish_timeout = TimeoutOf(*seconds);

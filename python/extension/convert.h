@@ -56,7 +56,8 @@ pybind11::dict DictOf(const LinkReport& link);
 // Of a keyword dict that has `topic`, `name`, `overflow`, `depth` and `window`,
 // each of which may be missing or None; for a callback also `queued`.
 SubscriberOptions SubscriberOptionsOf(const pybind11::kwargs& options);
-// The same with `topic`, `publish_time` and `publish_timeout`.
+// The same with `topic`, `publish_time`, `publish_timeout` and
+// `require_subscriber`.
 PublisherOptions PublisherOptionsOf(const pybind11::kwargs& options);
 // The same with `node`, `wait`, `schema_digest` and `allow_uids`.
 BusOptions BusOptionsOf(const pybind11::kwargs& options);

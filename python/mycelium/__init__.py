@@ -3,6 +3,9 @@
 MessageBus is where to begin; the guide is docs/python-bridge/USAGE.md.
 """
 
+# Before the extension.
+from mycelium import _loading  # isort:skip pylint: disable=unused-import
+
 from _mycelium import Loan
 from _mycelium import Payload
 from _mycelium import version

@@ -105,12 +105,14 @@ class MessageBus:
   @overload
   def publisher(self, message_cls: Type[M], *, topic: str = '',
                 publish_time: bool = False,
-                publish_timeout: Optional[float] = None) -> Publisher[M]: ...
+                publish_timeout: Optional[float] = None,
+                require_subscriber: bool = False) -> Publisher[M]: ...
 
   @overload
   def publisher(self, message_cls: RawType, *, topic: str = '',
                 publish_time: bool = False,
-                publish_timeout: Optional[float] = None) -> Publisher[Any]: ...
+                publish_timeout: Optional[float] = None,
+                require_subscriber: bool = False) -> Publisher[Any]: ...
 
   def publisher(self, message_cls: Any, **options: Any) -> Publisher[Any]:
     """A Publisher that reaches every subscription to the topic.
@@ -123,6 +125,7 @@ class MessageBus:
       publish_time: whether to stamp each message with the time.
       publish_timeout: how many seconds publish() waits for room; by default as
         the topology says.
+      require_subscriber: whether publish() raises Unavailable instead.
     """
     return self.publisher_to('', message_cls, **options)
 
