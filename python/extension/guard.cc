@@ -21,7 +21,7 @@ PyObject* HasRuntime(PyObject*, PyObject*) {
   }
   const bool found =
       google::protobuf::DescriptorPool::generated_pool()->FindFileByName(
-          "proto/mycelium/v1/envelope.proto") != nullptr;
+          "proto/mycelium/v1/handshake.proto") != nullptr;
   return PyBool_FromLong(found ? 1 : 0);
 }
 

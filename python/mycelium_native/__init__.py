@@ -13,6 +13,9 @@ Example:
         MarketData, lambda data: runtime.publish(predict(data)))
 """
 
+# Before the extension.
+from mycelium import _loading  # isort:skip pylint: disable=unused-import
+
 import atexit
 import os
 import threading
