@@ -158,6 +158,25 @@ def add_tests():
 add_tests()
 
 
+def pairs_table():
+  """The table of the guide, by what the tests above are."""
+  rows = [['from \\ to', *LANGUAGES], ['---'] * (len(LANGUAGES) + 1)]
+  for publishing in LANGUAGES:
+    rows.append([publishing] + [', '.join(TRANSPORTS)] * len(LANGUAGES))
+  lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
+  lines[1] = lines[1].replace(' ', '')
+  return '\n'.join(lines)
+
+
+class GuideTest(unittest.TestCase):
+
+  def test_guide_names_the_pairs_that_are_tested(self):
+    with open(os.environ['GUIDE'], encoding='utf-8') as guide:
+      text = guide.read()
+    shown = text.split('<!-- pairs -->\n')[1].split('\n<!-- /pairs -->')[0]
+    self.assertEqual(shown, pairs_table())
+
+
 class DigestTest(unittest.TestCase):
 
   def test_c_peer_has_the_digest_of_the_others(self):
