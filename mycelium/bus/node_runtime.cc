@@ -8,6 +8,8 @@
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/route_rules.h"
 #include "mycelium/topology/socket_dir.h"
+#include "mycelium/transport/shm/memfd_memory.h"
+#include "mycelium/transport/shm/shm_transport.h"
 #include "mycelium/transport/uds/unix_transport.h"
 
 namespace mycelium {
@@ -143,8 +145,12 @@ absl::Status NodeRuntime::Init() {
       topology_ != nullptr ? topology_->allow_uids : options_.allow_uids;
   unix_options.frame_bytes_max = limits.frame_bytes_max;
   unix_options.log = options_.log;
-  unix_ = std::make_unique<UnixTransport>(environment_, *loop_,
+  unix_ = std::make_unique<UnixTransport>(environment_, *loop_, unix_options);
+  memory_ = MemfdMemory::Create(environment_.sys);
+  if (memory_.ok()) {
+    shm_ = std::make_unique<ShmTransport>(environment_, *loop_,
                                           std::move(unix_options));
+  }
   PeerTable::Options peer_options;
   peer_options.node = node_;
   peer_options.incarnation = incarnation_;
@@ -157,6 +163,13 @@ absl::Status NodeRuntime::Init() {
     absl::StatusOr<Digest> digest = Digest::FromHex(ContentDigest(*topology_));
     if (digest.ok())
       peer_options.topology_digest = std::string(digest->bytes());
+  }
+  peer_options.shared_memory = memory_.ok() ? memory_->get() : nullptr;
+  if (topology_ != nullptr) {
+    peer_options.shares_with = [this](const std::string& peer) {
+      const auto connection = Explain(*topology_, node_, peer);
+      return connection.ok() && connection->transport == TransportKind::kShm;
+    };
   }
   peer_options.on_connection = options_.on_connection;
   peer_options.log = options_.log;
@@ -235,6 +248,7 @@ absl::Status NodeRuntime::StartTopology() {
   const TopologyNode* self = topology_->FindNode(node_);
   bool has_local_peers = false;
   struct Dialled {
+    TransportKind kind;
     std::string address, node, rule;
   };
   std::vector<Dialled> dialled;
@@ -253,7 +267,8 @@ absl::Status NodeRuntime::StartTopology() {
       continue;
     }
     has_local_peers = true;
-    dialled.push_back({connection->address, other.name, connection->rule});
+    dialled.push_back({connection->transport, connection->address, other.name,
+                       connection->rule});
   }
   if (!has_local_peers) return absl::OkStatus();
   if (!topology_->socket_dir_configured || self == nullptr ||
@@ -264,11 +279,22 @@ absl::Status NodeRuntime::StartTopology() {
       return prepared;
     }
   }
-  absl::StatusOr<uint64_t> listening = ListenUnix(topology_->SocketPath(*self));
+  const bool shares = std::any_of(
+      dialled.begin(), dialled.end(),
+      [](const Dialled& peer) { return peer.kind == TransportKind::kShm; });
+  if (shares && !memory_.ok()) {
+    options_.log(LogLevel::kWarning,
+                 absl::StrCat("node ", node_,
+                              " shares no memory: ", memory_.status().message(),
+                              "; its links of kind shm go over Unix sockets"));
+  }
+  absl::StatusOr<uint64_t> listening = ListenOn(
+      LocalTransportFor(TransportKind::kShm), topology_->SocketPath(*self));
   if (!listening.ok()) return listening.status();
   OnLoop([&] {
     for (const Dialled& peer : dialled) {
-      peers_->Dial(*unix_, peer.address, peer.node, peer.rule);
+      peers_->Dial(LocalTransportFor(peer.kind), peer.address, peer.node,
+                   peer.rule);
     }
   });
   return absl::OkStatus();
@@ -303,6 +329,17 @@ std::string NodeRuntime::SchemaDigestOf(const std::string& service) const {
 }
 
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
+  return ListenOn(*unix_, path);
+}
+
+absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path) {
+  if (shm_ != nullptr) return ListenOn(*shm_, path);
+  return absl::UnavailableError(
+      absl::StrCat("shared memory: ", memory_.status().message()));
+}
+
+absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
+                                               const std::string& path) {
   absl::StatusOr<uint64_t> result = absl::InternalError("not run");
   OnLoop([&] {
     // Here, so that Shutdown() closes every listener that was made.
@@ -310,10 +347,10 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
       result = open;
       return;
     }
-    absl::StatusOr<std::unique_ptr<Listener>> listener = unix_->Listen(
-        path,
-        [this](std::unique_ptr<Channel> channel, const absl::Status& admitted) {
-          peers_->Accept(unix_->word(), std::move(channel), admitted);
+    absl::StatusOr<std::unique_ptr<Listener>> listener = transport.Listen(
+        path, [this, &transport](std::unique_ptr<Channel> channel,
+                                 const absl::Status& admitted) {
+          peers_->Accept(transport.word(), std::move(channel), admitted);
         });
     if (!listener.ok()) {
       result = listener.status();
@@ -330,10 +367,19 @@ void NodeRuntime::StopListening(uint64_t listener) {
 }
 
 absl::Status NodeRuntime::DialUnix(const std::string& path) {
+  return DialOn(*unix_, path);
+}
+
+absl::Status NodeRuntime::DialShm(const std::string& path) {
+  return DialOn(LocalTransportFor(TransportKind::kShm), path);
+}
+
+absl::Status NodeRuntime::DialOn(Transport& transport,
+                                 const std::string& path) {
   absl::Status open;
   OnLoop([&] {
     open = CheckOpen();
-    if (open.ok()) peers_->Dial(*unix_, path, "", "dialled by hand");
+    if (open.ok()) peers_->Dial(transport, path, "", "dialled by hand");
   });
   return open;
 }
@@ -680,6 +726,7 @@ std::vector<LinkReport> NodeRuntime::LinkReports() const {
     report.rule = std::move(state.rule);
     report.is_up = state.is_up;
     report.last_error = std::move(state.last_error);
+    report.fallback = std::move(state.fallback);
     reports.push_back(std::move(report));
   }
   return reports;

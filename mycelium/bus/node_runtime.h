@@ -38,6 +38,9 @@ struct LinkReport {
   std::string rule;     // Why this transport.
   bool is_up = false;
   std::string last_error;  // Empty while it is up.
+  // Why messages go over the socket though shared memory is configured, or was
+  // not to be had for one lane at least. Empty: they do not.
+  std::string fallback;
 };
 
 // One node: the loop, the links to other nodes, and the publishers and
@@ -75,8 +78,12 @@ class NodeRuntime final : public RoomWaiter {
 
   // Endpoints without a topology. Listen() returns what StopListening() takes.
   absl::StatusOr<uint64_t> ListenUnix(const std::string& path);
+  // UNAVAILABLE: this kernel has not what sharing memory needs.
+  absl::StatusOr<uint64_t> ListenShm(const std::string& path);
   void StopListening(uint64_t listener);
   absl::Status DialUnix(const std::string& path);
+  // Where one side has no shared memory, the link goes over the socket.
+  absl::Status DialShm(const std::string& path);
 
   absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(
       const std::string& service, const std::string& target_service,
@@ -136,6 +143,13 @@ class NodeRuntime final : public RoomWaiter {
            stop_.load(std::memory_order_acquire);
   }
   absl::Status StartTopology();
+  absl::StatusOr<uint64_t> ListenOn(Transport& transport,
+                                    const std::string& path);
+  absl::Status DialOn(Transport& transport, const std::string& path);
+  // Over shared memory where that is to be had.
+  Transport& LocalTransportFor(TransportKind kind) {
+    return kind == TransportKind::kShm && shm_ != nullptr ? *shm_ : *unix_;
+  }
   void StopThread();
   void ReportTaken();
   bool RunOnce(TimeNs deadline, bool spin);
@@ -172,6 +186,9 @@ class NodeRuntime final : public RoomWaiter {
   std::unique_ptr<Router> router_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<Transport> unix_;
+  absl::StatusOr<std::unique_ptr<SharedMemory>>
+      memory_;                      // Or why there's none.
+  std::unique_ptr<Transport> shm_;  // Null without it.
   std::unique_ptr<PeerTable> peers_;
   std::map<uint64_t, std::unique_ptr<Listener>> listeners_;  // On the loop.
   uint64_t next_listener_ = 1;                               // On the loop.

@@ -29,7 +29,8 @@ class MatrixTest : public ProcessTest,
       file << "[[nodes]]\nname = \"b" << i << "\"\nservices = [\""
            << ServiceOf(i) << "\"]\n";
     }
-    file << "[defaults]\ntransport = \"unix\"\npublish_timeout = \"300ms\"\n"
+    file << "[defaults]\ntransport = \"" << TransportUnderTest()
+         << "\"\npublish_timeout = \"300ms\"\n"
          << "retain = \"" << (retained ? "20s" : "200ms") << "\"\n"
          << "lane_bytes = \"64KiB\"\n"
          << "[limits]\nframe_bytes_max = \"8KiB\"\nreconnect_max = \"50ms\"\n";

@@ -2,6 +2,7 @@
 #define TESTS_CONFORMANCE_PROCESS_FIXTURE_H_
 
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -43,6 +44,12 @@ inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
   return CountedOf(peer.Ask("ledger " + service, "ledger"));
 }
 
+// What carries the links: a test runs once for each, see BUILD.
+inline std::string TransportUnderTest() {
+  const char* const transport = std::getenv("MYCELIUM_TEST_TRANSPORT");
+  return transport == nullptr ? "unix" : transport;
+}
+
 // Two nodes of one host: service `writer` publishes to service `reader`.
 class ProcessTest : public ::testing::Test {
  protected:
@@ -50,17 +57,28 @@ class ProcessTest : public ::testing::Test {
 
   ProcessTest() { WriteTopology("a", "b"); }
 
-  // `retain`: how long lanes wait for a subscriber that died.
+  // `retain`: how long lanes wait for a subscriber that died. `limits`: lines
+  // of that table.
   void WriteTopology(const std::string& writer, const std::string& reader,
-                     const std::string& retain = "200ms") {
+                     const std::string& retain = "200ms",
+                     const std::string& publish_timeout = "300ms",
+                     const std::string& limits = "") {
     std::ofstream file(dir_.file("topology.toml"));
     file << "socket_dir = \"" << dir_.path() << "\"\n"
          << "[[nodes]]\nname = \"" << writer << "\"\nservices = [\"writer\"]\n"
          << "[[nodes]]\nname = \"" << reader << "\"\nservices = [\"reader\"]\n"
-         << "[defaults]\ntransport = \"unix\"\nretain = \"" << retain << "\"\n"
-         << "publish_timeout = \"300ms\"\nlane_bytes = \"64KiB\"\n"
+         << "[defaults]
+transport = \"" << TransportUnderTest()
+         << "\"
+retain = \"" << retain << "\"
+"
+         << "publish_timeout = \"" << publish_timeout
+         << "\"
+lane_bytes = \"64KiB\"
+"
          << "[limits]\nframe_bytes_max = \"8KiB\"\n"
-         << "reconnect_max = \"50ms\"\n";
+         << "reconnect_max = \"50ms\"\n"
+         << limits;
   }
 
   std::unique_ptr<PeerProcess> Start(const std::string& role, int run,
