@@ -69,6 +69,10 @@ bool FanOut::PublishToOnlyLane(const Payload& payload) {
   if (!only_lane_.load(std::memory_order_relaxed)) return false;  // A hint.
   MutexLock lock(mutex_);
   if (!only_lane_.load(std::memory_order_relaxed)) return false;
+  if (routes_[0].subscription == nullptr &&
+      routes_[0].lane->stage() == nullptr) {
+    return PublishToOnlyLink(payload);
+  }
   Claim claim;
   const size_t frame_bytes =
       PrepareLaneClaim(routes_[0], payload, payload.ByteSize(), &claim);
@@ -78,6 +82,32 @@ bool FanOut::PublishToOnlyLane(const Payload& payload) {
   const int64_t time_ns =
       options_.publish_time ? environment_.clock.WallNs() : 0;
   CommitAll(payload, time_ns, absl::MakeSpan(&claim, 1));
+  return true;
+}
+
+bool FanOut::PublishToOnlyLink(const Payload& payload) {
+  const PublishRoute& route = routes_[0];
+  Lane& lane = *route.lane;
+  FrameFields fields;
+  if (options_.publish_time) fields.flags |= kFramePublishTime;
+  const size_t payload_bytes = payload.ByteSize();
+  if (lane.TryClaim(EncodedFrameBytes(fields, payload_bytes)) !=
+      Lane::ClaimResult::kClaimed) {
+    return false;
+  }
+  if (options_.publish_time) {
+    fields.publish_time_ns = environment_.clock.WallNs();
+  }
+  fields.publisher_sequence = ++sequence_;
+  fields.digest_prefix = payload.type->digest.prefix();
+  fields.publisher_id = options_.publisher_id;
+  // Before the lane is let go, as in CommitAll().
+  for (const auto& flow : route.flows) flow->CountAccepted();
+  payload.Serialize(
+      EncodeFrame(fields, lane.next_sequence(), payload_bytes, lane.Room())
+          .data());
+  lane.Commit();
+  lane.Ring();
   return true;
 }
 

@@ -155,6 +155,9 @@ class FanOut final {
   // The same where the one route is a lane whose reader is somewhere else: a
   // queue of this process, or a link.
   bool PublishToOnlyLane(const Payload& payload);
+  // Of that: to another process, and lossless.
+  bool PublishToOnlyLink(const Payload& payload)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FindOnlyRoute() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -25,19 +25,6 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
   }
 }
 
-InboundRing::Look InboundRing::Peek(uint32_t controls_seen,
-                                    const FrameView** view, uint64_t* end) {
-  if (may_show_ == 0) return Look::kEmpty;
-  if (!is_pending_) {
-    const Look look = Next();
-    if (look != Look::kFrame) return look;
-  }
-  if (!MaySee(controls_seen)) return Look::kNotYet;
-  *view = &pending_;
-  *end = pending_end_;
-  return Look::kFrame;
-}
-
 InboundRing::Look InboundRing::Next() {
   if (lossy_reader_.has_value()) {
     ReleaseHandled();

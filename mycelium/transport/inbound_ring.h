@@ -70,7 +70,17 @@ class InboundRing final {
   // The next frame, for somebody who has read `controls_seen` control messages.
   // The view is valid until Pop().
   // `*view` points at a view of this object's.
-  Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end);
+  Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end) {
+    if (may_show_ == 0) return Look::kEmpty;
+    if (!is_pending_) {
+      const Look look = Next();
+      if (look != Look::kFrame) return look;
+    }
+    if (!MaySee(controls_seen)) return Look::kNotYet;
+    *view = &pending_;
+    *end = pending_end_;
+    return Look::kFrame;
+  }
   // Takes the frame that Peek() showed.
   void Pop(bool handled);
 
