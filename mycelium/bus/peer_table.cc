@@ -314,11 +314,18 @@ void PeerTable::Attach(absl::string_view transport,
 
 void PeerTable::NoteSharing(Peer& peer,
                             const Handshake::Established& established) {
+  const std::string& name = established.peer.node();
+  const bool is_wanted =
+      established.peer.shared_memory() ||
+      (options_.shares_with != nullptr && options_.shares_with(name));
   MutexLock lock(mutex_);
   peer.fallback.clear();
   if (established.shared_memory_offered && !established.peer.shared_memory()) {
     peer.fallback = absl::StrCat("node ", established.peer.node(),
                                  " does not offer shared memory");
+  } else if (options_.shared_memory == nullptr && is_wanted) {
+    peer.fallback =
+        absl::StrCat("this node shares no memory: ", options_.no_memory);
   }
 }
 
