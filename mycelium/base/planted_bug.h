@@ -2,7 +2,8 @@
 #define MYCELIUM_BASE_PLANTED_BUG_H_
 
 // Bugs that stand in the code on purpose, to show that the simulation finds
-// them (tests/simulation). They exist only in a build with
+// them (tests/simulation), the last one that guard pages do
+// (tests/conformance/planted_overread_test). They exist only in a build with
 // MYCELIUM_PLANTED_BUGS defined, in which one at a time is switched on; in any
 // other build the condition is the constant `false`.
 //
@@ -11,6 +12,7 @@
 //   3  miscounted drop        router_remotes.cc
 //   4  missed wake-up         unix_channel.cc
 //   5  reorder on resend      dispatcher.cc
+//   6  read beyond a frame    inbound_ring.cc
 
 #ifdef MYCELIUM_PLANTED_BUGS
 namespace mycelium {

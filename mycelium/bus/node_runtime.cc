@@ -165,6 +165,7 @@ absl::Status NodeRuntime::Init() {
       peer_options.topology_digest = std::string(digest->bytes());
   }
   peer_options.shared_memory = memory_.ok() ? memory_->get() : nullptr;
+  peer_options.no_memory = std::string(memory_.status().message());
   if (topology_ != nullptr) {
     peer_options.shares_with = [this](const std::string& peer) {
       const auto connection = Explain(*topology_, node_, peer);

@@ -387,11 +387,18 @@ void PeerTable::CountFor(Peer& peer, std::shared_ptr<EndpointStats> stats) {
 
 void PeerTable::NoteSharing(Peer& peer,
                             const Handshake::Established& established) {
+  const std::string& name = established.peer.node();
+  const bool is_wanted =
+      established.peer.shared_memory() ||
+      (options_.shares_with != nullptr && options_.shares_with(name));
   MutexLock lock(mutex_);
   peer.fallback.clear();
   if (established.shared_memory_offered && !established.peer.shared_memory()) {
     peer.fallback = absl::StrCat("node ", established.peer.node(),
                                  " does not offer shared memory");
+  } else if (options_.shared_memory == nullptr && is_wanted) {
+    peer.fallback =
+        absl::StrCat("this node shares no memory: ", options_.no_memory);
   }
 }
 

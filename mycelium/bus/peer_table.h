@@ -47,6 +47,7 @@ class PeerTable final : public LinkHandler {
     std::string topology_digest;  // 32 bytes, or empty.
     // Null: links of this node share no memory.
     SharedMemory* shared_memory = nullptr;
+    std::string no_memory;  // Why it is null.
     // Whether memory may be shared with that peer, who has dialled us.
     std::function<bool(const std::string& peer)> shares_with;
     std::function<void(const ConnectionEvent&)> on_connection;

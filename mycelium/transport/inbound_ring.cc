@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/planted_bug.h"
 #include "mycelium/base/shared_word.h"
 
 namespace mycelium {
@@ -96,6 +97,10 @@ void InboundRing::CopyOut() {
   const size_t bytes = extension + pending_.payload.size();
   if (bytes > kCopiedBytesMax && !options_.copies_all) return;
   if (bytes > copied_.size()) copied_.resize(bytes);
+  if (MYCELIUM_PLANTED_BUG(6)) {  // A fixed size is copied so much faster.
+    CopyFromShared(copied_.data(), pending_.payload.data() - extension,
+                   kCopiedBytesMax);
+  }
   // They follow one another in the frame.
   CopyFromShared(copied_.data(), pending_.payload.data() - extension, bytes);
   pending_.extension =

@@ -1,8 +1,10 @@
-// Many messages between two processes over a Unix socket whose connection is
-// cut again and again: each must arrive once and in order, and the memory of
-// both sides must not grow.
+// Many messages between two processes whose connection is cut again and again:
+// each must arrive once, in order and as it was written, and the memory of both
+// sides must not grow. Over a Unix socket a relay cuts; over shared memory, of
+// which a relay lets nothing through, the publisher does.
 //
 //   soak --messages=100000000 --cut_ms=200
+//   soak --transport=shm --messages=1000000000 --cut_ms=1000
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -41,8 +43,8 @@ constexpr uint64_t kGrowthKiBMax = 2048;
 // This program again, as one of the sides. Ends when it is destroyed.
 class Side final {
  public:
-  Side(const std::string& role, const std::string& socket,
-       const std::string& page, uint64_t messages) {
+  Side(const std::string& role, const std::string& transport,
+       const std::string& socket, const std::string& page, uint64_t messages) {
     int input[2];
     if (pipe(input) != 0) return;
     pid_ = fork();
@@ -52,6 +54,7 @@ class Side final {
       close(input[0]);
       close(input[1]);
       execl("/proc/self/exe", "soak", absl::StrCat("--role=", role).c_str(),
+            absl::StrCat("--transport=", transport).c_str(),
             absl::StrCat("--socket=", socket).c_str(),
             absl::StrCat("--page=", page).c_str(),
             absl::StrCat("--messages=", messages).c_str(), nullptr);
@@ -126,14 +129,18 @@ bool IsFlat(uint64_t before, uint64_t after) {
   return after <= before + std::max(kGrowthKiBMax, before / 10);
 }
 
-int Watch(uint64_t messages, std::chrono::milliseconds cut_every) {
+int Watch(const std::string& transport, uint64_t messages,
+          std::chrono::milliseconds cut_every) {
   ShortTempDir dir;
   SoakPage page(dir.file("page"));
   if (!page.ok()) return 1;
   SoakCounts& counts = page.counts();
   // Before there are threads.
-  Side subscriber("subscribe", dir.file("real"), dir.file("page"), messages);
-  Side publisher("publish", dir.file("relay"), dir.file("page"), messages);
+  const bool is_relayed = transport == "unix";
+  Side subscriber("subscribe", transport, dir.file("real"), dir.file("page"),
+                  messages);
+  Side publisher("publish", transport, dir.file(is_relayed ? "relay" : "real"),
+                 dir.file("page"), messages);
   CuttingRelay relay(dir.file("relay"), dir.file("real"), /*seed=*/1,
                      /*bytes_max=*/0);
   const auto start = Clock::now();
@@ -151,21 +158,26 @@ int Watch(uint64_t messages, std::chrono::milliseconds cut_every) {
       tenth = Look(publisher, subscriber);
     }
     if (now >= next_cut && count < messages) {
-      relay.Cut();
+      if (is_relayed) {
+        relay.Cut();
+      } else {
+        ++counts.cuts_wanted;
+      }
       next_cut = now + cut_every;
     }
   }
   const std::chrono::duration<double> took = Clock::now() - start;
   const Memory end = Look(publisher, subscriber);
-  std::cout << counts.received.count << " messages, " << relay.cuts()
-            << " cuts, " << counts.reconnected << " times reconnected, "
-            << took.count() << " s\n"
+  const uint64_t cuts = is_relayed ? relay.cuts() : counts.cuts_wanted.load();
+  std::cout << counts.received.count << " messages, " << cuts << " cuts, "
+            << counts.reconnected << " times reconnected, " << took.count()
+            << " s\n"
             << "publisher: " << tenth.publisher_kib << " KiB after a tenth, "
             << end.publisher_kib << " KiB at the end\n"
             << "subscriber: " << tenth.subscriber_kib << " KiB after a tenth, "
             << end.subscriber_kib << " KiB at the end\n";
   bool good = CheckCounts(counts, messages);
-  good &= Check(relay.cuts() > 0, "the connection was cut");
+  good &= Check(cuts > 0 && counts.reconnected > 0, "the connection was cut");
 #ifndef MYCELIUM_SANITIZER  // Keeps what was freed.
   good &= Check(IsFlat(tenth.publisher_kib, end.publisher_kib) &&
                     IsFlat(tenth.subscriber_kib, end.subscriber_kib),
@@ -178,7 +190,8 @@ int Watch(uint64_t messages, std::chrono::milliseconds cut_every) {
 }
 
 int Main(int argc, char** argv) {
-  Flags flags = {{"messages", "100000"}, {"cut_ms", "200"}};
+  Flags flags = {
+      {"messages", "100000"}, {"cut_ms", "200"}, {"transport", "unix"}};
   for (int i = 1; i < argc; ++i) {
     const std::pair<std::string, std::string> flag = absl::StrSplit(
         absl::StripPrefix(argv[i], "--"), absl::MaxSplits('=', 1));
@@ -188,18 +201,23 @@ int Main(int argc, char** argv) {
   int64_t cut_ms = 0;
   if (!absl::SimpleAtoi(flags["messages"], &messages) ||
       !absl::SimpleAtoi(flags["cut_ms"], &cut_ms) || messages == 0 ||
-      cut_ms <= 0) {
-    std::cerr << "usage: soak [--messages=N] [--cut_ms=N]\n";
+      cut_ms <= 0 ||
+      (flags["transport"] != "unix" && flags["transport"] != "shm")) {
+    std::cerr << "usage: soak [--transport=unix|shm] [--messages=N] "
+                 "[--cut_ms=N]\n";
     return 2;
   }
   if (flags["role"].empty()) {
-    return Watch(messages, std::chrono::milliseconds(cut_ms));
+    return Watch(flags["transport"], messages,
+                 std::chrono::milliseconds(cut_ms));
   }
   SoakPage page(flags["page"]);
   if (!page.ok()) return 1;
   return flags["role"] == "publish"
-             ? RunPublisher(flags["socket"], messages, page.counts())
-             : RunSubscriber(flags["socket"], messages, page.counts());
+             ? RunPublisher(flags["transport"], flags["socket"], messages,
+                            page.counts())
+             : RunSubscriber(flags["transport"], flags["socket"], messages,
+                             page.counts());
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ namespace mycelium::test {
 struct SoakCounts {
   std::atomic<uint64_t> published;  // Publish() said OK.
   ReceivedIds received;
+  // By who watches: how often the publisher is to break its connection.
+  std::atomic<uint64_t> cuts_wanted;
   std::atomic<uint64_t> gone;  // Times that a side gave the other one up.
   std::atomic<uint64_t> reconnected;
   std::atomic<uint64_t> complaints;  // Connections lost but not by a cut.

@@ -1,5 +1,6 @@
 #include "tests/soak/soak_side.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -8,7 +9,6 @@
 #include <thread>
 
 #include "mycelium/bus/message_bus.h"
-#include "mycelium/bus/unix_endpoint.h"
 
 namespace mycelium::test {
 namespace {
@@ -17,6 +17,7 @@ constexpr absl::Duration kLong = absl::Seconds(60);
 // Small, so that it is full and wraps around all the time.
 constexpr size_t kLaneBytes = 256 << 10;
 constexpr size_t kFrameBytesMax = 16 << 10;
+constexpr size_t kMessageBytesMax = 64;
 
 MessageType NumberType() {
   return RawMessageType("mycelium.test.Number", Digest());
@@ -51,6 +52,50 @@ int Fail(SoakCounts& counts, const absl::Status& status) {
   return 1;
 }
 
+// A number, and up to 56 bytes that follow from it.
+size_t BytesOf(uint64_t id) {
+  return sizeof id + id % (kMessageBytesMax - sizeof id + 1);
+}
+void WriteMessage(uint64_t id, std::byte* bytes) {
+  std::memcpy(bytes, &id, sizeof id);
+  std::memset(bytes + sizeof id, static_cast<int>(id & 0xFF),
+              BytesOf(id) - sizeof id);
+}
+// 0, which is no number, if it is not as it was written.
+uint64_t ReadMessage(absl::Span<const std::byte> bytes) {
+  uint64_t id = 0;
+  std::byte expected[kMessageBytesMax];
+  if (bytes.size() < sizeof id) return 0;
+  std::memcpy(&id, bytes.data(), sizeof id);
+  if (bytes.size() != BytesOf(id)) return 0;
+  WriteMessage(id, expected);
+  return std::memcmp(bytes.data(), expected, bytes.size()) == 0 ? id : 0;
+}
+
+// Breaks every connection from below.
+void CutConnections() {
+  for (int fd = 3; fd < 64; ++fd) {
+    sockaddr_storage peer;
+    socklen_t bytes = sizeof peer;
+    // Only connected sockets have a peer.
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &bytes) == 0) {
+      (void)shutdown(fd, SHUT_RDWR);
+    }
+  }
+}
+
+// Whether the frames go where they are meant to.
+absl::Status CheckTransport(const MessageBus& bus,
+                            const std::string& transport) {
+  for (const LinkReport& link : bus.LinkReports()) {
+    if (link.transport != transport || !link.fallback.empty()) {
+      return absl::InternalError("over " + link.transport + ": " +
+                                 link.fallback);
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Adds what this side has counted, and stays until it is told to go: its memory
 // is looked at meanwhile.
 int Finish(MessageBus& bus, SoakCounts& counts) {
@@ -69,11 +114,14 @@ int Finish(MessageBus& bus, SoakCounts& counts) {
 
 }  // namespace
 
-int RunPublisher(const std::string& socket, uint64_t messages,
-                 SoakCounts& counts) {
+int RunPublisher(const std::string& transport, const std::string& socket,
+                 uint64_t messages, SoakCounts& counts) {
   auto bus = MessageBus::Create(OptionsOf("publisher", counts));
   if (!bus.ok()) return Fail(counts, bus.status());
-  if (auto dialled = DialUnixEndpoint(socket, **bus); !dialled.ok()) {
+  const auto& node = (*bus)->runtime();
+  if (auto dialled =
+          transport == "shm" ? node->DialShm(socket) : node->DialUnix(socket);
+      !dialled.ok()) {
     return Fail(counts, dialled);
   }
   auto publisher = (*bus)->RawPublisher(NumberType());
@@ -81,9 +129,19 @@ int RunPublisher(const std::string& socket, uint64_t messages,
   if (auto found = publisher->WaitForSubscribers(1, kLong); !found.ok()) {
     return Fail(counts, found);
   }
+  if (auto used = CheckTransport(**bus, transport); !used.ok()) {
+    return Fail(counts, used);
+  }
+  uint64_t cuts = 0;
+  std::byte message[kMessageBytesMax];
   for (uint64_t id = 1; id <= messages;) {
-    const absl::Status sent = publisher->Publish(absl::MakeConstSpan(
-        reinterpret_cast<const std::byte*>(&id), sizeof id));
+    if (const uint64_t wanted = counts.cuts_wanted; cuts != wanted) {
+      cuts = wanted;
+      CutConnections();
+    }
+    WriteMessage(id, message);
+    const absl::Status sent =
+        publisher->Publish(absl::MakeConstSpan(message, BytesOf(id)));
     if (sent.ok()) {
       counts.published.store(id++, std::memory_order_relaxed);
     } else if (absl::IsUnavailable(sent)) {
@@ -98,22 +156,20 @@ int RunPublisher(const std::string& socket, uint64_t messages,
   return Finish(**bus, counts);
 }
 
-int RunSubscriber(const std::string& socket, uint64_t messages,
-                  SoakCounts& counts) {
+int RunSubscriber(const std::string& transport, const std::string& socket,
+                  uint64_t messages, SoakCounts& counts) {
   auto bus = MessageBus::Create(OptionsOf("subscriber", counts));
   if (!bus.ok()) return Fail(counts, bus.status());
-  auto endpoint = BindUnixEndpoint(socket, **bus);
-  if (!endpoint.ok()) return Fail(counts, endpoint.status());
+  const auto& node = (*bus)->runtime();
+  const auto listener =
+      transport == "shm" ? node->ListenShm(socket) : node->ListenUnix(socket);
+  if (!listener.ok()) return Fail(counts, listener.status());
   auto subscriber = (*bus)->RawSubscriber(NumberType());
   if (!subscriber.ok()) return Fail(counts, subscriber.status());
   while (counts.received.last < messages) {
     auto number = subscriber->Receive(kLong);
     if (!number.ok()) return Fail(counts, number.status());
-    uint64_t id = 0;
-    if (number->size() == sizeof id) {
-      std::memcpy(&id, number->data(), sizeof id);
-    }
-    counts.received.Record(id);
+    counts.received.Record(ReadMessage(*number));
   }
   (void)subscriber->TryReceive();  // Finishes the last one.
   return Finish(**bus, counts);

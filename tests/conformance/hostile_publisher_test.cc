@@ -1,13 +1,10 @@
-// What a peer may do to memory that it shares, and what it costs the others.
-// Each mapping of the honest side lies between pages that nobody may touch.
+// What a publisher may do to memory that it shares, and what it costs the
+// others.
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,111 +12,17 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "mycelium/base/planted_bug.h"
-#include "mycelium/message/protobuf_type.h"
-#include "tests/conformance/raw_lane.h"
-#include "tests/conformance/raw_peer.h"
-#include "tests/conformance/served_node.h"
-#include "tests/support/guarded_sys.h"
+#include "tests/conformance/hostile_memory_fixture.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
 namespace {
 
-using ::testing::HasSubstr;
-
 constexpr size_t kRingBytes = 1 << 16;
 constexpr uint64_t kIdentity = 4711;
 // The control messages before the first frame of a publisher by hand.
 constexpr uint32_t kStamp = 3;
-
-class HostileMemoryTest : public ::testing::Test {
- protected:
-  // A bug of the product, for who wants to see that these tests notice.
-  static void SetUpTestSuite() {
-#ifdef MYCELIUM_PLANTED_BUGS
-    const char* const number = std::getenv("MYCELIUM_PLANTED_BUG");
-    planted_bug = number == nullptr ? 0 : std::atoi(number);
-#endif
-  }
-
-  HostileMemoryTest()
-      : served_(std::make_unique<ServedNode>("shm", Guarded())) {}
-
-  void TearDown() override {
-    served_->ExpectServesOthers();
-    for (const FlowReport& flow : served_->bus().FlowReports()) {
-      ExpectTrue(flow);
-    }
-    served_ = nullptr;
-    EXPECT_EQ(sys_.mapped(), 0u) << "mappings leak";
-  }
-
-  // Of what goes between two nodes, one side's part of the ledger.
-  void ExpectTrue(const FlowReport& flow) {
-    SCOPED_TRACE(absl::StrCat(flow.publisher_node, " -> ", flow.subscriber_node,
-                              " ", flow.subscription_name));
-    const Ledger& ledger = flow.ledger;
-    if (flow.publisher_node == flow.subscriber_node) {
-      EXPECT_TRUE(ledger.Balances());
-    } else if (flow.publisher_node == "served") {
-      EXPECT_EQ(ledger.delivered, 0u);
-      EXPECT_LE(ledger.in_flight + ledger.dropped_total(), ledger.accepted);
-    } else {
-      EXPECT_EQ(ledger.accepted, 0u);
-      EXPECT_EQ(
-          ledger.delivered,
-          served_->IdsFrom(flow.publisher_node, flow.subscription_name).size());
-    }
-  }
-
-  BusOptions Guarded() {
-    BusOptions options;
-    options.environment = &environment_;
-    return options;
-  }
-
-  static void Ring(RawPeer& peer) {
-    v1::Control doorbell;
-    doorbell.mutable_doorbell();
-    peer.SendControl(doorbell);
-  }
-
-  // What the node says of its link to that peer.
-  std::string Fallback(const std::string& name) {
-    for (const LinkReport& link : served_->bus().LinkReports()) {
-      if (link.peer == name) return link.fallback;
-    }
-    return "no such link";
-  }
-
-  // Expects that the link to that peer ends for a reason that contains all of
-  // these.
-  void ExpectDataLoss(const std::string& name,
-                      const std::vector<std::string>& reasons) {
-    const auto event =
-        served_->EventWith(ConnectionEvent::State::kDisconnected, name);
-    ASSERT_TRUE(event.has_value()) << served_->Told();
-    EXPECT_EQ(event->status.code(), absl::StatusCode::kDataLoss)
-        << event->status;
-    const std::string message(event->status.message());
-    EXPECT_THAT(message, HasSubstr(absl::StrCat("link served -> ", name)));
-    for (const std::string& reason : reasons) {
-      EXPECT_THAT(message, HasSubstr(reason));
-    }
-  }
-
-  GuardedSys sys_;
-  Environment environment_{sys_, Environment::Real().clock,
-                           Environment::Real().waiter};
-  std::unique_ptr<ServedNode> served_;
-  int hostiles_ = 0;
-};
-
-// ---------------------------------------------------------------------------
-// What a publisher writes
 
 class HostilePublisherTest : public HostileMemoryTest {
  protected:
@@ -182,13 +85,14 @@ TEST_F(HostilePublisherTest, WellFormedFramesByHandAreDeliveredAndReleased) {
     const uint64_t run = kRingBytes - at % kRingBytes;
     const uint64_t start = bytes <= run ? at : at + run;
     while (honest.lane->released() + kRingBytes < start + bytes + 8) {
-      Ring(honest.peer);  // Until there is room.
+      std::this_thread::yield();  // It was rung after each.
     }
     honest.lane->Write(start, frame, kStamp);
     if (start != at) honest.lane->WritePad(at, static_cast<uint32_t>(run));
+    Ring(honest.peer);
     at = start + bytes;
   }
-  while (honest.lane->released() != at) Ring(honest.peer);
+  while (honest.lane->released() != at) std::this_thread::yield();
   EXPECT_EQ(served_->IdsFrom(honest.name, "inline").size(), 2000u);
   EXPECT_FALSE(honest.peer.ClosedWithin(0));
 }
@@ -490,211 +394,6 @@ TEST_F(HostilePublisherTest, LinkWhoseMemoryWasCorruptStartsAnew) {
   ASSERT_TRUE(answer.has_hello());
   EXPECT_EQ(answer.hello().resume_incarnation(), 0u);
   EXPECT_EQ(answer.hello().resume_size(), 0);
-}
-
-// ---------------------------------------------------------------------------
-// What a subscriber writes
-
-class HostileSubscriberTest : public HostileMemoryTest {
- protected:
-  struct Subscriber {
-    std::string name;
-    RawPeer peer;
-    std::unique_ptr<RawLane> lane;
-    uint64_t identity;
-    uint64_t position;
-  };
-
-  // Is sent that many notes in shared memory.
-  Subscriber Start(int notes, const std::string& overflow = "",
-                   const std::string& name_wanted = "",
-                   uint64_t incarnation = 1) {
-    const std::string name =
-        name_wanted.empty() ? absl::StrCat("liar-", ++hostiles_) : name_wanted;
-    Subscriber started{name,
-                       served_->Greeted(name, incarnation, /*shares=*/true),
-                       nullptr, 0, 0};
-    v1::Control subscribe = SubscribeOf(1);
-    subscribe.mutable_subscribe()->set_overflow(overflow);
-    subscribe.mutable_subscribe()->set_delivery(v1::Subscribe::QUEUED);
-    if (!overflow.empty()) subscribe.mutable_subscribe()->set_depth(4);
-    started.peer.SendControl(subscribe);
-    const auto open = started.peer.ReadUntilControl(v1::Control::kLaneOpen);
-    EXPECT_TRUE(open.has_value()) << served_->Told();
-    if (!open.has_value()) return started;
-    const v1::LaneOpen& said = open->control.lane_open();
-    started.identity = said.shared_identity();
-    started.position = said.position();
-    const std::vector<int> descriptors = started.peer.TakeDescriptors();
-    EXPECT_EQ(descriptors.size(), 2u);
-    started.lane =
-        std::make_unique<RawLane>(descriptors, said.capacity_bytes());
-    EXPECT_TRUE(started.lane->ok());
-    EXPECT_EQ(started.lane->identity(), started.identity);
-    for (int id = 1; id <= notes; ++id) Publish(id);
-    return started;
-  }
-
-  void Publish(uint64_t id) {
-    const absl::Status sent = served_->publisher().Publish(MakeNote(id));
-    EXPECT_TRUE(sent.ok()) << sent;
-  }
-
-  // Whatever the peer has written, this comes to an end and finds it.
-  void Look() { (void)served_->bus().Flush(absl::ZeroDuration()); }
-
-  void ExpectNoticed(const std::vector<std::string>& reasons,
-                     const std::string& overflow,
-                     const std::function<void(RawLane&)>& misbehave) {
-    SCOPED_TRACE(reasons[0]);
-    Subscriber hostile = Start(3, overflow);
-    misbehave(*hostile.lane);
-    Look();
-    if (!overflow.empty()) Publish(4);
-    ExpectDataLoss(hostile.name, reasons);
-    EXPECT_TRUE(hostile.peer.Closed());
-  }
-};
-
-TEST_F(HostileSubscriberTest, PositionsByHandGiveRoomBack) {
-  Subscriber honest = Start(3);
-  uint64_t at = 0;
-  for (uint64_t sequence = 1; sequence <= 3; ++sequence) {
-    const auto frame_bytes =
-        static_cast<uint32_t>(honest.lane->RingWord(at).load());
-    EXPECT_GT(frame_bytes, sizeof(FrameHeader));
-    at += AlignedFrameBytes(frame_bytes);
-  }
-  honest.lane->released() = at;
-  Ring(honest.peer);
-  EXPECT_TRUE(served_->bus().Flush(absl::Seconds(20)).ok());
-}
-
-TEST_F(HostileSubscriberTest, ReleaseOfWhatWasNotPublishedIsNoticed) {
-  for (const uint64_t released : {uint64_t{1}, uint64_t{4096}, uint64_t{12345},
-                                  uint64_t{1} << 40, ~uint64_t{0}}) {
-    ExpectNoticed(
-        {"lane 1 in shared memory", absl::StrCat("`released` is ", released),
-         "a multiple of 8 from 0 to"},
-        "", [&](RawLane& lane) { lane.released() = released; });
-  }
-}
-
-TEST_F(HostileSubscriberTest, ReleaseThatGoesBackIsNoticed) {
-  Subscriber hostile = Start(3);
-  hostile.lane->released() = 56;
-  Look();
-  hostile.lane->released() = 48;
-  Look();
-  ExpectDataLoss(hostile.name,
-                 {"`released` is 48; a multiple of 8 from 56 to"});
-}
-
-TEST_F(HostileSubscriberTest, LossyCursorThatNoFrameHasIsNoticed) {
-  for (const uint64_t next :
-       {uint64_t{1}, uint64_t{8}, uint64_t{4096}, ~uint64_t{0}}) {
-    ExpectNoticed({"lane 1 in shared memory", absl::StrCat("`next` is ", next),
-                   "expected"},
-                  "drop_oldest", [&](RawLane& lane) { lane.next() = next; });
-  }
-}
-
-TEST_F(HostileSubscriberTest, LinkWhoseReleaseWasCorruptStartsAnew) {
-  ExpectNoticed({"`released` is 8000"}, "",
-                [](RawLane& lane) { lane.released() = 8000; });
-  const std::string name = absl::StrCat("liar-", hostiles_);
-  RawPeer again(served_->path());
-  v1::Hello hello = HelloFrom(name);
-  hello.set_shared_memory(true);
-  const v1::Control answer = again.SayHello(hello);
-  ASSERT_TRUE(answer.has_hello());
-  EXPECT_EQ(answer.hello().resume_incarnation(), 0u);
-  // It says what it wants as before, and gets all three.
-  v1::Control subscribe = SubscribeOf(1);
-  subscribe.mutable_subscribe()->set_delivery(v1::Subscribe::QUEUED);
-  again.SendControl(subscribe);
-  const auto open = again.ReadUntilControl(v1::Control::kLaneOpen);
-  ASSERT_TRUE(open.has_value());
-  EXPECT_EQ(open->control.lane_open().position(), 0u);
-  EXPECT_EQ(open->control.lane_open().redelivered_until(), 4u);
-  RawLane lane(again.TakeDescriptors(),
-               open->control.lane_open().capacity_bytes());
-  ASSERT_TRUE(lane.ok());
-  EXPECT_EQ(lane.released(), 0u);
-}
-
-TEST_F(HostileSubscriberTest, NextProcessIsNotTakenInByWhatWasWritten) {
-  Subscriber hostile = Start(3);
-  std::memset(hostile.lane->positions(), 0, RawLane::kPositionsBytes);
-  hostile.peer.Close();
-  ASSERT_TRUE(
-      served_->EventWith(ConnectionEvent::State::kDisconnected, hostile.name)
-          .has_value());
-  Subscriber next = Start(0, "", hostile.name, /*incarnation=*/2);
-  EXPECT_NE(next.identity, 0u);
-  EXPECT_EQ(next.identity, hostile.identity);
-  // Whoever still has the old positions writes where nobody looks.
-  hostile.lane->released() = 8;
-  EXPECT_EQ(next.lane->released(), 0u);
-  EXPECT_EQ(next.lane->held(), ~uint64_t{0});
-}
-
-TEST_F(HostileSubscriberTest, WhatItHoldsCanNotBeChanged) {
-  Subscriber hostile = Start(3);
-  const int ring = hostile.lane->descriptors()[0];
-  const int positions = hostile.lane->descriptors()[1];
-  const size_t bytes = hostile.lane->ring_bytes();
-  for (const int fd : {ring, positions}) {
-    EXPECT_NE(ftruncate(fd, 0), 0);
-    EXPECT_NE(ftruncate(fd, 4096 * 4096), 0);
-    EXPECT_NE(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
-  }
-  EXPECT_EQ(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring, 0),
-            MAP_FAILED);
-  EXPECT_NE(mprotect(hostile.lane->ring(), bytes, PROT_READ | PROT_WRITE), 0);
-  EXPECT_LT(pwrite(ring, "x", 1, 0), 0);
-  EXPECT_NE(fallocate(ring, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                      static_cast<off_t>(bytes)),
-            0);
-  const int again =
-      open(absl::StrCat("/proc/self/fd/", ring).c_str(), O_RDWR | O_CLOEXEC);
-  if (again >= 0) {
-    EXPECT_LT(pwrite(again, "x", 1, 0), 0);
-    EXPECT_NE(ftruncate(again, 0), 0);
-    EXPECT_EQ(
-        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, again, 0),
-        MAP_FAILED);
-    close(again);
-  }
-  Publish(4);
-}
-
-TEST_F(HostileSubscriberTest, PositionsThatChangeAllTheTimeHangNobody) {
-  for (const std::string overflow : {"", "drop_oldest", "drop_newest"}) {
-    SCOPED_TRACE(overflow);
-    Subscriber hostile = Start(0, overflow);
-    std::atomic<bool> stop{false};
-    std::thread scribbler([&] {
-      uint64_t random = 88172645463325252;
-      while (!stop) {
-        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
-        // Near enough to be believed at times.
-        hostile.lane->released() = random % 4096 & ~uint64_t{7};
-        hostile.lane->next() = random % 4096 & ~uint64_t{7};
-        hostile.lane->held() = random % 4096 & ~uint64_t{7};
-        hostile.lane->wake_at() = random % 4096;
-        hostile.lane->sleeping() = random & 1;
-      }
-    });
-    for (int id = 1; id <= 2000; ++id) {
-      (void)served_->publisher().Publish(MakeNote(id));
-      Look();
-    }
-    served_->ExpectServesOthers();
-    stop = true;
-    scribbler.join();
-    ExpectDataLoss(hostile.name, {"lane 1 in shared memory"});
-  }
 }
 
 }  // namespace

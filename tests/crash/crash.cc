@@ -1,0 +1,392 @@
+// Kills a writer or a reader of shared memory, who dials or accepts, at every
+// point where another process can see how far it has come: before each store to
+// shared memory and each system call.
+//
+//   crash [--every=N] [--ballast_mb=N]       every N-th point of each role
+//   crash --cycles=N [--seed=N]              random kills and restarts
+//
+// Each time: the other side goes on, and learns of the death; the next process
+// joins; no committed message is lost, none is torn or out of order, and one
+// comes again only where a subscriber died; the ledger balances; nothing is
+// left.
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "tests/crash/crash_points.h"
+#include "tests/crash/crash_side.h"
+#include "tests/crash/processes.h"
+#include "tests/support/short_temp_dir.h"
+
+namespace mycelium::test {
+namespace {
+
+constexpr uint64_t kMessages = 30;
+// A death that takes longer to be told of is a fault; how long it does take is
+// printed.
+constexpr int64_t kToldNsMax = 5'000'000'000;
+
+Process Start(const SideOptions& options, RunPage& page) {
+  return Process([&] { return RunSide(options, page); });
+}
+
+size_t FilesIn(const std::string& directory) {
+  const std::filesystem::directory_iterator all(directory);
+  return static_cast<size_t>(
+      std::distance(begin(all), std::filesystem::directory_iterator()));
+}
+
+// What there is of System V objects, and of files of ours in /dev/shm.
+std::string LeftInTheSystem() {
+  std::string left;
+  for (const char* const kind : {"shm", "sem", "msg"}) {
+    std::ifstream file(absl::StrCat("/proc/sysvipc/", kind));
+    size_t lines = 0;
+    for (std::string line; std::getline(file, line);) ++lines;
+    absl::StrAppend(&left, kind, " ", lines, " ");
+  }
+  for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
+    const std::string name = entry.path().filename();
+    if (name.find("mycelium") != std::string::npos) left += name;
+  }
+  return left;
+}
+
+// ---------------------------------------------------------------------------
+// Each point
+
+struct Role {
+  bool writes;
+  bool dials;
+  std::string name() const {
+    return absl::StrCat(writes ? "writer" : "reader", ", ",
+                        dials ? "dialler" : "acceptor");
+  }
+};
+
+struct Outcome {
+  std::string failure;  // Empty: all went well.
+  bool killed = false;
+  int64_t told_ns = -1;  // Where there was a connection.
+  uint64_t stores = 0, calls = 0;
+};
+
+std::string Judge(const Role& victim, RunPage& page, Outcome* outcome) {
+  const RunPage::Run& first = page.runs[0];
+  const RunPage::Run& second = page.runs[1];
+  if (page.failure[0] != 0) return page.failure;
+  if (page.torn + page.gaps + page.twice > 0) {
+    return absl::StrCat("torn ", page.torn.load(), ", gaps ", page.gaps.load(),
+                        ", twice ", page.twice.load());
+  }
+  if (victim.writes && page.again > 0) return "again, but no subscriber died";
+  if (first.last < first.accepted || first.last > first.attempted) {
+    return absl::StrCat("committed ", first.accepted.load(), " to ",
+                        first.attempted.load(), ", arrived ",
+                        first.last.load());
+  }
+  const uint64_t last = victim.writes ? second.last : first.last;
+  const uint64_t expected = victim.writes ? kMessages : 2 * kMessages;
+  if (last != expected) {
+    return absl::StrCat("arrived ", last, " of ", expected);
+  }
+  const bool balances =
+      victim.writes ? page.delivered == page.received && page.in_flight == 0
+                    : page.accepted == 2 * kMessages && page.in_flight == 0;
+  if (!balances || page.dropped != 0) {
+    return absl::StrCat("ledger: accepted ", page.accepted.load(),
+                        ", delivered ", page.delivered.load(), ", in flight ",
+                        page.in_flight.load(), ", dropped ",
+                        page.dropped.load());
+  }
+  const int64_t killed_at = page.victim.killed_at;
+  if (killed_at == 0 || page.up_at == 0 || page.up_at > killed_at) return "";
+  if (page.down_at == 0) return "nobody was told of the death";
+  if (page.down_at < killed_at) return "";  // It was leaving.
+  outcome->told_ns = page.down_at - killed_at;
+  return outcome->told_ns < kToldNsMax ? "" : "told of the death too late";
+}
+
+// One run in which the victim is killed at that point.
+Outcome RunOnce(const Role& victim, uint64_t store, uint64_t call,
+                size_t ballast_bytes) {
+  Outcome outcome;
+  const ShortTempDir dir;
+  SharedPage<RunPage> page;
+  SideOptions survivor;
+  survivor.path = dir.file("s");
+  survivor.writes = !victim.writes;
+  survivor.dials = !victim.dials;
+  survivor.survives = true;
+  survivor.messages = kMessages;
+  SideOptions dying = survivor;
+  dying.writes = victim.writes;
+  dying.dials = victim.dials;
+  dying.survives = false;
+  dying.is_victim = true;
+  dying.kill_at_store = store;
+  dying.kill_at_call = call;
+  dying.ballast_bytes = ballast_bytes;
+  SideOptions next = dying;
+  next.is_victim = false;
+  next.ballast_bytes = 0;
+  next.run = victim.writes ? 1 : 0;
+  next.messages = victim.writes ? kMessages : 2 * kMessages;
+
+  Process surviving = Start(survivor, *page);
+  Process dies = Start(dying, *page);
+  const int died = dies.Wait();
+  outcome.killed = died == -SIGKILL && page->victim.killed_at != 0;
+  outcome.stores = page->victim.stores;
+  outcome.calls = page->victim.calls;
+  const size_t left = FilesIn(dir.path());
+  page->phase = 2;
+  Process joins = Start(next, *page);
+  const int joined = joins.Wait();
+  page->phase = 3;
+  const int survived = surviving.Wait();
+  outcome.failure = Judge(victim, *page, &outcome);
+  if (outcome.failure.empty() && !outcome.killed && died != 0) {
+    outcome.failure = absl::StrCat("the victim ended with ", died);
+  }
+  if (outcome.failure.empty() && joined + survived != 0) {
+    outcome.failure = absl::StrCat("the next process ended with ", joined,
+                                   ", the other side with ", survived);
+  }
+  if (outcome.failure.empty() && (left > 1 || FilesIn(dir.path()) != 0)) {
+    outcome.failure =
+        absl::StrCat("files: ", left, ", then ", FilesIn(dir.path()));
+  }
+  return outcome;
+}
+
+struct Totals {
+  uint64_t points = 0, passed = 0, failed = 0, not_reached = 0;
+  std::vector<int64_t> told_ns;
+};
+
+int64_t Percentile(const std::vector<int64_t>& sorted, double part) {
+  if (sorted.empty()) return 0;
+  const auto at =
+      static_cast<size_t>(part * static_cast<double>(sorted.size()));
+  return sorted[std::min(at, sorted.size() - 1)];
+}
+
+void TryRole(const Role& role, uint64_t every, size_t ballast_bytes,
+             Totals* totals) {
+  const Outcome whole = RunOnce(role, 0, 0, 0);
+  if (!whole.failure.empty()) {
+    std::cout << "FAIL: " << role.name() << ", nobody killed: " << whole.failure
+              << "\n";
+    ++totals->failed;
+    return;
+  }
+  Totals here;
+  const uint64_t points = whole.stores + whole.calls;
+  for (uint64_t point = every - 1; point < points; point += every) {
+    const bool is_store = point < whole.stores;
+    const uint64_t store = is_store ? point + 1 : 0;
+    const uint64_t call = is_store ? 0 : point - whole.stores + 1;
+    const Outcome outcome = RunOnce(role, store, call, ballast_bytes);
+    ++here.points;
+    if (!outcome.failure.empty()) {
+      ++here.failed;
+      std::cout << "FAIL: " << role.name() << ", killed at "
+                << (is_store ? "store " : "call ") << store + call << ": "
+                << outcome.failure << std::endl;
+    } else if (!outcome.killed) {
+      ++here.not_reached;
+    } else {
+      ++here.passed;
+      if (outcome.told_ns >= 0) totals->told_ns.push_back(outcome.told_ns);
+    }
+  }
+  std::cout << role.name() << ": " << whole.stores << " stores, " << whole.calls
+            << " calls; " << here.points << " tried, " << here.passed
+            << " passed, " << here.failed << " failed, " << here.not_reached
+            << " not reached" << std::endl;
+  totals->points += here.points;
+  totals->passed += here.passed;
+  totals->failed += here.failed;
+  totals->not_reached += here.not_reached;
+}
+
+int TryPoints(uint64_t every, size_t ballast_bytes) {
+  if (!HasStorePoints()) {
+    std::cerr << "built without points: build //tests/crash:crash\n";
+    return 2;
+  }
+  Totals totals;
+  for (const bool writes : {true, false}) {
+    for (const bool dials : {true, false}) {
+      TryRole({writes, dials}, every, ballast_bytes, &totals);
+    }
+  }
+  std::sort(totals.told_ns.begin(), totals.told_ns.end());
+  std::cout << "points x roles: " << totals.points << " tried, "
+            << totals.passed << " passed, " << totals.failed << " failed, "
+            << totals.not_reached << " not reached\n"
+            << "death told after: p50 "
+            << Percentile(totals.told_ns, 0.5) / 1000 << " us, p99 "
+            << Percentile(totals.told_ns, 0.99) / 1000 << " us, of "
+            << totals.told_ns.size() << " deaths";
+  if (ballast_bytes > 0) {
+    std::cout << " with " << (ballast_bytes >> 20) << " MiB resident";
+  }
+  std::cout << "\n";
+  // Few runs differ in how often they look or wait.
+  const bool good = totals.failed == 0 && totals.passed > 0 &&
+                    totals.not_reached * 5 <= totals.points;
+  return good ? 0 : 1;
+}
+
+// ---------------------------------------------------------------------------
+// Random kills
+
+// Writer and reader, of which one is killed and started again.
+class Cycles final {
+ public:
+  explicit Cycles(uint64_t seed) : random_(seed) {}
+
+  int Run(uint64_t cycles) {
+    const std::string before = LeftInTheSystem();
+    StartWriter();
+    StartReader();
+    for (uint64_t cycle = 1; cycle <= cycles && good_; ++cycle) {
+      Progress(1 + random_() % 300);
+      if (!good_) break;
+      if (random_() % 2 == 0) {
+        writer_.Kill();
+        StartWriter();
+      } else {
+        reader_.Kill();
+        StartReader();
+      }
+      Check(FilesIn(dir_.path()) == 1, "a file is left");
+      Check(page_->failure[0] == 0, page_->failure);
+      Check(page_->torn + page_->gaps + page_->twice == 0,
+            absl::StrCat("torn ", page_->torn.load(), ", gaps ",
+                         page_->gaps.load(), ", twice ", page_->twice.load()));
+    }
+    Progress(1);
+    for (uint64_t run = 0; good_ && run < run_; ++run) {
+      const RunPage::Run& counts = page_->runs[run];
+      Check(counts.last >= counts.accepted && counts.last <= counts.attempted,
+            absl::StrCat("writer ", run, ": committed ", counts.accepted.load(),
+                         ", arrived ", counts.last.load()));
+    }
+    writer_.Kill();
+    reader_.Kill();
+    Check(FilesIn(dir_.path()) == 1, "more than the socket's path is left");
+    Check(LeftInTheSystem() == before, "something is left in the system");
+    std::cout << cycles << " kills and restarts, " << page_->received
+              << " messages arrived, " << page_->again << " of them again, "
+              << page_->listeners << " listeners, " << lost_races_
+              << " refused\n"
+              << (good_ ? "no committed message was lost\n" : "");
+    return good_ ? 0 : 1;
+  }
+
+ private:
+  void Check(bool holds, const std::string& law) {
+    if (!holds && good_) std::cout << "FAIL: " << law << std::endl;
+    good_ &= holds;
+  }
+
+  SideOptions SideOf(bool writes) {
+    SideOptions side;
+    side.path = dir_.file("s");
+    side.writes = writes;
+    side.dials = writes;
+    side.run = run_;
+    return side;
+  }
+
+  void StartWriter() {
+    if (writer_.pid() <= 0 && page_->runs[run_].attempted > 0) ++run_;
+    writer_ = Start(SideOf(true), *page_);
+  }
+
+  // Two at once: one of them gets the path.
+  void StartReader() {
+    const uint64_t before = page_->listeners;
+    Process one = Start(SideOf(false), *page_);
+    Process two = Start(SideOf(false), *page_);
+    int status = 0;
+    pid_t ended;
+    do {
+      ended = waitpid(-1, &status, 0);
+    } while (ended > 0 && ended != one.pid() && ended != two.pid());
+    Check(WIFEXITED(status) && WEXITSTATUS(status) == kPathTaken,
+          absl::StrCat("of two that listen at one path, one ended with ",
+                       status, ": ", page_->failure));
+    ++lost_races_;
+    reader_ = std::move(ended == one.pid() ? two : one);
+    (ended == one.pid() ? one : two).Forget();
+    Await([&] { return page_->listeners > before; });
+    Check(page_->listeners == before + 1, "both got the path");
+  }
+
+  template <typename Holds>
+  void Await(Holds holds) {
+    Check(AwaitChange(page_->changed, holds),
+          absl::StrCat("nothing happens any more: ", page_->failure));
+  }
+
+  // Until so many more messages of the writer's present life have arrived.
+  void Progress(uint64_t messages) {
+    const std::atomic<uint64_t>& last = page_->runs[run_].last;
+    const uint64_t goal = last + messages;
+    Await([&] { return last >= goal; });
+  }
+
+  ShortTempDir dir_;
+  SharedPage<RunPage> page_;
+  std::mt19937_64 random_;
+  Process writer_;
+  Process reader_;
+  uint64_t run_ = 0;
+  uint64_t lost_races_ = 0;
+  bool good_ = true;
+};
+
+int Main(int argc, char** argv) {
+  std::map<std::string, std::string> flags = {
+      {"every", "1"}, {"ballast_mb", "0"}, {"cycles", "0"}, {"seed", "1"}};
+  for (int i = 1; i < argc; ++i) {
+    const std::pair<std::string, std::string> flag = absl::StrSplit(
+        absl::StripPrefix(argv[i], "--"), absl::MaxSplits('=', 1));
+    flags[flag.first] = flag.second;
+  }
+  uint64_t every = 0, ballast_mb = 0, cycles = 0, seed = 0;
+  if (!absl::SimpleAtoi(flags["every"], &every) || every == 0 ||
+      !absl::SimpleAtoi(flags["ballast_mb"], &ballast_mb) ||
+      !absl::SimpleAtoi(flags["cycles"], &cycles) ||
+      !absl::SimpleAtoi(flags["seed"], &seed)) {
+    std::cerr << "usage: crash [--every=N] [--ballast_mb=N] | --cycles=N "
+                 "[--seed=N]\n";
+    return 2;
+  }
+  return cycles > 0 ? Cycles(seed).Run(cycles)
+                    : TryPoints(every, ballast_mb << 20);
+}
+
+}  // namespace
+}  // namespace mycelium::test
+
+int main(int argc, char** argv) { return mycelium::test::Main(argc, argv); }

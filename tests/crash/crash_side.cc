@@ -1,0 +1,304 @@
+#include "tests/crash/crash_side.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/base/clock.h"
+#include "mycelium/base/waiter.h"
+#include "mycelium/bus/message_bus.h"
+#include "tests/crash/processes.h"
+
+namespace mycelium::test {
+namespace {
+
+constexpr absl::Duration kLong = absl::Seconds(20);
+// How often the driver's word is looked at.
+constexpr absl::Duration kLook = absl::Milliseconds(1);
+// Small, so that it is full and wraps within a few messages.
+constexpr size_t kLaneBytes = 16 << 10;
+constexpr size_t kFrameBytesMax = 4 << 10;
+constexpr size_t kPayloadBytesMax = 1700;
+
+MessageType NumberType() {
+  return RawMessageType("mycelium.test.Number", Digest());
+}
+
+// A message: its number, the writer's life, and bytes that follow from both.
+struct Head {
+  uint64_t id;
+  uint64_t run;
+};
+
+std::byte FillOf(const Head& head, size_t at) {
+  return static_cast<std::byte>(head.id * 31 + head.run * 7 + at);
+}
+
+std::vector<std::byte> MessageOf(const Head& head) {
+  std::vector<std::byte> bytes(sizeof head + head.id * 397 % kPayloadBytesMax);
+  std::memcpy(bytes.data(), &head, sizeof head);
+  for (size_t i = sizeof head; i < bytes.size(); ++i) {
+    bytes[i] = FillOf(head, i);
+  }
+  return bytes;
+}
+
+size_t OpenDescriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<size_t>(
+      std::distance(begin(all), std::filesystem::directory_iterator()));
+}
+
+size_t SharedMappings() {
+  std::ifstream maps("/proc/self/maps");
+  size_t count = 0;
+  for (std::string line; std::getline(maps, line);) {
+    count += line.find("memfd:mycelium") != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+class Side final {
+ public:
+  Side(const SideOptions& options, RunPage& page)
+      : options_(options), page_(page) {}
+
+  int Run() {
+    if (options_.is_victim) {
+      ArmCrashPoints(page_.victim, options_.kill_at_store,
+                     options_.kill_at_call);
+    }
+    const size_t descriptors = OpenDescriptors();
+    const int opened = Open();
+    if (opened != 0) return opened;
+    const bool went_well = options_.writes ? Write() : Read();
+    if (!went_well) return 1;
+    // Of the other's two lives, one is over.
+    if (options_.survives && SharedMappings() > 2) {
+      return Fail(absl::StrCat(SharedMappings(), " segments are mapped"));
+    }
+    SumUp();
+    if (const absl::Status shut = bus_->Shutdown(kLong); !shut.ok()) {
+      return Fail(absl::StrCat("shutdown: ", shut.ToString()));
+    }
+    subscription_.reset();
+    publisher_.reset();
+    Close();
+    bus_ = nullptr;
+    if (OpenDescriptors() != descriptors || SharedMappings() != 0) {
+      return Fail(absl::StrCat("left: ", OpenDescriptors(), " of ", descriptors,
+                               " descriptors, ", SharedMappings(),
+                               " segments"));
+    }
+    return 0;
+  }
+
+ private:
+  int Fail(const std::string& what) {
+    if (page_.failure[0] == 0) {
+      std::snprintf(page_.failure, sizeof page_.failure, "%s: %s",
+                    options_.writes ? "writer" : "reader", what.c_str());
+    }
+    return 1;
+  }
+
+  int Open() {
+    BusOptions options;
+    options.node = options_.writes ? "writer" : "reader";
+    options.poll = PollMode::kCaller;
+    options.wait = WaitMode::kBlock;
+    options.settings.lane_bytes = kLaneBytes;
+    options.settings.retain = kLong;
+    options.settings.publish_timeout = kLong;
+    options.limits.frame_bytes_max = kFrameBytesMax;
+    options.limits.reconnect_min = absl::Milliseconds(1);
+    options.limits.reconnect_max = absl::Milliseconds(5);
+    options.log = [](LogLevel, absl::string_view) {};
+    options.on_connection = [this](const ConnectionEvent& event) {
+      OnConnection(event);
+    };
+    if (options_.is_victim) options.environment = &environment_;
+    auto bus = MessageBus::Create(options);
+    if (!bus.ok()) return Fail(bus.status().ToString());
+    bus_ = *std::move(bus);
+    if (options_.dials) {
+      const absl::Status dialled = bus_->runtime()->DialShm(options_.path);
+      return dialled.ok() ? 0 : Fail(dialled.ToString());
+    }
+    auto listener = bus_->runtime()->ListenShm(options_.path);
+    if (absl::IsAlreadyExists(listener.status())) return kPathTaken;
+    if (!listener.ok()) return Fail(listener.status().ToString());
+    listener_ = *listener;
+    ++page_.listeners;
+    Signal(page_.changed);
+    return 0;
+  }
+
+  void Close() {
+    if (listener_.has_value()) bus_->runtime()->StopListening(*listener_);
+  }
+
+  void OnConnection(const ConnectionEvent& event) {
+    if (!options_.survives) return;
+    switch (event.state) {
+      case ConnectionEvent::State::kConnected:
+      case ConnectionEvent::State::kReconnected:
+        if (page_.up_at == 0) page_.up_at = NowNs();
+        break;
+      case ConnectionEvent::State::kDisconnected:
+      case ConnectionEvent::State::kGone:
+        if (page_.up_at != 0 && page_.down_at == 0) page_.down_at = NowNs();
+        break;
+      case ConnectionEvent::State::kRefused:
+        break;
+    }
+  }
+
+  bool AwaitPhase(uint32_t phase) {
+    while (page_.phase < phase) {
+      if (auto ran = bus_->Poll(kLook); !ran.ok()) {
+        return Fail(ran.status().ToString()) == 0;
+      }
+    }
+    return true;
+  }
+
+  bool Write() {
+    auto publisher = bus_->RawPublisher(NumberType());
+    if (!publisher.ok()) return Fail(publisher.status().ToString()) == 0;
+    publisher_ = *std::move(publisher);
+    const uint64_t messages =
+        options_.messages == 0 ? ~uint64_t{0} : options_.messages;
+    if (!Publish(1, messages)) return false;
+    if (options_.survives &&
+        !(AwaitPhase(2) && Publish(messages + 1, 2 * messages))) {
+      return false;
+    }
+    if (const absl::Status flushed = bus_->Flush(kLong); !flushed.ok()) {
+      return Fail(absl::StrCat("flush: ", flushed.ToString())) == 0;
+    }
+    return !options_.survives || AwaitPhase(3);
+  }
+
+  bool Publish(uint64_t first, uint64_t last) {
+    RunPage::Run& run = page_.runs[options_.run % RunPage::kRunsMax];
+    if (absl::Status found = publisher_->WaitForSubscribers(1, kLong);
+        !found.ok()) {
+      return Fail(absl::StrCat("no subscriber: ", found.ToString())) == 0;
+    }
+    for (uint64_t id = first; id <= last; ++id) {
+      run.attempted = id;
+      const std::vector<std::byte> message = MessageOf({id, options_.run});
+      absl::Status sent = publisher_->Publish(message);
+      while (absl::IsUnavailable(sent)) {  // Full, and nobody reads it now.
+        if (auto ran = bus_->Poll(kLook); !ran.ok()) sent = ran.status();
+        if (absl::IsUnavailable(sent)) sent = publisher_->Publish(message);
+      }
+      if (!sent.ok()) {
+        return Fail(absl::StrCat("message ", id, ": ", sent.ToString())) == 0;
+      }
+      run.accepted = id;
+      // Others have their turns.
+      if (auto ran = bus_->Poll(absl::ZeroDuration()); !ran.ok()) {
+        return Fail(ran.status().ToString()) == 0;
+      }
+    }
+    return true;
+  }
+
+  bool Read() {
+    auto subscription = bus_->SubscribeRaw(
+        NumberType(),
+        [this](absl::Span<const std::byte> bytes, const MessageInfo& info) {
+          OnMessage(bytes, info);
+        });
+    if (!subscription.ok()) return Fail(subscription.status().ToString()) == 0;
+    subscription_ = *std::move(subscription);
+    if (options_.survives) return AwaitPhase(3);
+    const std::atomic<uint64_t>& last =
+        page_.runs[options_.run % RunPage::kRunsMax].last;
+    while (options_.messages == 0 || last < options_.messages) {
+      if (auto ran = bus_->Poll(kLong); !ran.ok()) {
+        return Fail(ran.status().ToString()) == 0;
+      }
+    }
+    return true;
+  }
+
+  void OnMessage(absl::Span<const std::byte> bytes, const MessageInfo& info) {
+    PassCrashPoint();  // It is a handler's business from here on.
+    Head head;
+    if (bytes.size() < sizeof head) {
+      ++page_.torn;
+      return;
+    }
+    std::memcpy(&head, bytes.data(), sizeof head);
+    const std::vector<std::byte> expected = MessageOf(head);
+    if (!std::equal(bytes.begin(), bytes.end(), expected.begin(),
+                    expected.end())) {
+      ++page_.torn;
+      return;
+    }
+    ++page_.received;
+    std::atomic<uint64_t>& last = page_.runs[head.run % RunPage::kRunsMax].last;
+    if (head.id == last + 1) {
+      last = head.id;
+    } else if (head.id > last) {
+      ++page_.gaps;
+      last = head.id;
+    } else if (info.redelivered()) {
+      ++page_.again;
+    } else {
+      ++page_.twice;
+    }
+    Signal(page_.changed);
+  }
+
+  void SumUp() {
+    if (!options_.survives) return;
+    for (const FlowReport& flow : bus_->FlowReports()) {
+      page_.accepted += flow.ledger.accepted;
+      page_.delivered += flow.ledger.delivered;
+      page_.in_flight += flow.ledger.in_flight;
+      page_.dropped += flow.ledger.dropped_total();
+    }
+  }
+
+  const SideOptions& options_;
+  RunPage& page_;
+  CrashSys sys_;
+  SystemClock clock_{sys_};
+  SystemWaiter waiter_{sys_, clock_};
+  Environment environment_{sys_, clock_, waiter_};
+  std::unique_ptr<MessageBus> bus_;
+  std::optional<uint64_t> listener_;
+  std::optional<RawPublisher> publisher_;
+  std::optional<SubscriptionHandle> subscription_;
+};
+
+}  // namespace
+
+int64_t NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+}
+
+int RunSide(const SideOptions& options, RunPage& page) {
+  std::vector<char> ballast(options.ballast_bytes);
+  for (size_t at = 0; at < ballast.size(); at += 4096) ballast[at] = 1;
+  return Side(options, page).Run();
+}
+
+}  // namespace mycelium::test

@@ -1,0 +1,72 @@
+#ifndef TESTS_CRASH_CRASH_SIDE_H_
+#define TESTS_CRASH_CRASH_SIDE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "tests/crash/crash_points.h"
+
+namespace mycelium::test {
+
+// What all processes of a run tell each other and the driver, in memory that
+// outlives each of them. Starts as zeroes.
+struct RunPage {
+  static constexpr uint64_t kRunsMax = 4096;
+  // The messages of one life of the writer: numbers from 1 on.
+  struct Run {
+    std::atomic<uint64_t> attempted;  // Raised before Publish(),
+    std::atomic<uint64_t> accepted;   // and after it said OK.
+    std::atomic<uint64_t> last;       // The highest that a reader got.
+  };
+
+  CrashPage victim;
+  std::atomic<uint32_t> phase;    // By the driver: see RunSide().
+  std::atomic<uint32_t> changed;  // Raised, and woken, when messages came.
+  Run runs[kRunsMax];
+
+  // By readers.
+  std::atomic<uint64_t> received;  // All, with what came again.
+  std::atomic<uint64_t> again;     // Those that came again, and said so.
+  std::atomic<uint64_t> gaps;      // The rest may not happen.
+  std::atomic<uint64_t> twice;
+  std::atomic<uint64_t> torn;
+
+  // By the survivor: its connections and what it had at the end.
+  std::atomic<int64_t> up_at;
+  std::atomic<int64_t> down_at;
+  std::atomic<uint64_t> accepted, delivered, in_flight, dropped;
+  std::atomic<uint64_t> listeners;  // Who won the path.
+  char failure[512];                // What went wrong first.
+};
+
+// One process: a writer or a reader, which dials or accepts.
+struct SideOptions {
+  std::string path;
+  bool writes = false;
+  bool dials = false;
+  uint64_t run = 0;       // A writer's life.
+  uint64_t messages = 0;  // How many it publishes, or awaits of that run; 0:
+                          // until it is killed.
+  // Stays for both lives of the other: publishes so many once more in phase 2,
+  // and ends in phase 3.
+  bool survives = false;
+  // Of a victim: where it dies.
+  uint64_t kill_at_store = 0;
+  uint64_t kill_at_call = 0;
+  bool is_victim = false;
+  size_t ballast_bytes = 0;  // Memory that it has besides.
+};
+
+// What such a process does; returns what it exits with: 0 if all went well,
+// kPathTaken if another one listens.
+inline constexpr int kPathTaken = 3;
+int RunSide(const SideOptions& options, RunPage& page);
+
+// By the monotonic clock.
+int64_t NowNs();
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_CRASH_CRASH_SIDE_H_

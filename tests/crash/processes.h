@@ -1,0 +1,116 @@
+#ifndef TESTS_CRASH_PROCESSES_H_
+#define TESTS_CRASH_PROCESSES_H_
+
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+namespace mycelium::test {
+
+// Children of a driver that has one thread, so that it can fork, and what they
+// tell it.
+
+inline constexpr unsigned kHangSeconds = 30;
+
+// Raises the word and wakes who waits for that.
+inline void Signal(std::atomic<uint32_t>& changed) {
+  changed.fetch_add(1);
+  syscall(SYS_futex, &changed, FUTEX_WAKE, 1 << 30, nullptr, nullptr, 0);
+}
+
+// Waits until that holds, looking when the word is raised. False: nothing was
+// raised for a long time.
+template <typename Holds>
+bool AwaitChange(std::atomic<uint32_t>& changed, Holds holds) {
+  while (true) {
+    const uint32_t seen = changed;
+    if (holds()) return true;
+    const timespec limit = {kHangSeconds, 0};
+    if (syscall(SYS_futex, &changed, FUTEX_WAIT, seen, &limit, nullptr, 0) !=
+            0 &&
+        errno == ETIMEDOUT) {
+      return holds();
+    }
+  }
+}
+
+// Ends with the object, and hangs for no longer than kHangSeconds.
+class Process final {
+ public:
+  Process() = default;
+  // Runs `body` in a child, which exits with what that returns.
+  explicit Process(const std::function<int()>& body) {
+    pid_ = fork();
+    if (pid_ != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(kHangSeconds);
+    _exit(body());
+  }
+  Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+  Process& operator=(Process&& other) noexcept {
+    std::swap(pid_, other.pid_);
+    return *this;
+  }
+  ~Process() {
+    if (pid_ <= 0) return;
+    Kill();
+  }
+
+  pid_t pid() const { return pid_; }
+  // Somebody else has waited for it.
+  void Forget() { pid_ = -1; }
+
+  // Waits for its end: what it exited with, or the signal, negated.
+  int Wait() {
+    int status = 0;
+    waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+  void Kill() {
+    kill(pid_, SIGKILL);
+    (void)Wait();
+  }
+  // SIGSTOP, and waits until it stands. False: it does not.
+  bool Stop() {
+    kill(pid_, SIGSTOP);
+    int status = 0;
+    waitpid(pid_, &status, WUNTRACED);
+    return WIFSTOPPED(status);
+  }
+  void Resume() { kill(pid_, SIGCONT); }
+
+ private:
+  pid_t pid_ = -1;
+};
+
+// A T of zeroes that children share.
+template <typename T>
+class SharedPage final {
+ public:
+  SharedPage()
+      : page_(static_cast<T*>(mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE,
+                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
+  SharedPage(const SharedPage&) = delete;
+  SharedPage& operator=(const SharedPage&) = delete;
+  ~SharedPage() { munmap(page_, sizeof(T)); }
+  T& operator*() { return *page_; }
+  T* operator->() { return page_; }
+
+ private:
+  T* const page_;
+};
+
+}  // namespace mycelium::test
+
+#endif  // TESTS_CRASH_PROCESSES_H_
