@@ -133,6 +133,7 @@ absl::Status NodeRuntime::Init() {
       environment_, *loop_, [this] { return FlowReports(); }, options_.on_flow,
       options_.log);
   routing.on_drop = [this] { watch_->NoteDrop(); };
+  routing.matches_local = options_.delivers_locally;
   routing.redeliver_max = static_cast<uint64_t>(limits.redeliver_max);
   routing.retry_later = [this] {
     loop_->RunAt(environment_.clock.NowNs() + kLaneRetryNs,
