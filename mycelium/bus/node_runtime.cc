@@ -7,7 +7,6 @@
 #include "absl/strings/str_format.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/route_rules.h"
-#include "mycelium/topology/socket_dir.h"
 #include "mycelium/transport/shm/memfd_memory.h"
 #include "mycelium/transport/shm/shm_transport.h"
 #include "mycelium/transport/uds/unix_transport.h"
@@ -207,6 +206,7 @@ absl::Status NodeRuntime::Init() {
         *found, {peer, 0},
         DisconnectedError(found->options().topic, absl::StrCat("node ", peer)));
   };
+  callbacks.drops = [this](const std::string& peer) { return DropsOf(peer); };
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, std::move(peer_options),
                                        std::move(callbacks));
@@ -235,72 +235,6 @@ int64_t NodeRuntime::SpinNsOf(const RouteSettings& settings) const {
   return 0;
 }
 
-absl::Status NodeRuntime::Start() {
-  if (topology_ == nullptr) return absl::OkStatus();
-  // Held while it starts, so that a second service sees how that went.
-  MutexLock lock(start_mutex_);
-  if (started_) return absl::OkStatus();
-  const absl::Status status = StartTopology();
-  started_ = status.ok();
-  return status;
-}
-
-absl::Status NodeRuntime::StartTopology() {
-  const TopologyNode* self = topology_->FindNode(node_);
-  bool has_local_peers = false;
-  struct Dialled {
-    TransportKind kind;
-    std::string address, node, rule;
-  };
-  std::vector<Dialled> dialled;
-  for (const TopologyNode& other : topology_->nodes) {
-    if (other.name == node_) continue;
-    absl::StatusOr<Connection> connection =
-        Explain(*topology_, node_, other.name);
-    if (!connection.ok()) return connection.status();
-    if (connection->transport != TransportKind::kUnix &&
-        connection->transport != TransportKind::kShm) {
-      options_.log(
-          LogLevel::kWarning,
-          absl::StrCat("node ", other.name, " is reached over ",
-                       WordOf(connection->transport), " (", connection->rule,
-                       "), which this build does not have"));
-      continue;
-    }
-    has_local_peers = true;
-    dialled.push_back({connection->transport, connection->address, other.name,
-                       connection->rule});
-  }
-  if (!has_local_peers) return absl::OkStatus();
-  if (!topology_->socket_dir_configured || self == nullptr ||
-      !self->endpoint.has_value()) {
-    if (absl::Status prepared = PrepareSocketDir(
-            environment_.sys, topology_->socket_dir, topology_->allow_uids);
-        !prepared.ok()) {
-      return prepared;
-    }
-  }
-  const bool shares = std::any_of(
-      dialled.begin(), dialled.end(),
-      [](const Dialled& peer) { return peer.kind == TransportKind::kShm; });
-  if (shares && !memory_.ok()) {
-    options_.log(LogLevel::kWarning,
-                 absl::StrCat("node ", node_,
-                              " shares no memory: ", memory_.status().message(),
-                              "; its links of kind shm go over Unix sockets"));
-  }
-  absl::StatusOr<uint64_t> listening = ListenOn(
-      LocalTransportFor(TransportKind::kShm), topology_->SocketPath(*self));
-  if (!listening.ok()) return listening.status();
-  OnLoop([&] {
-    for (const Dialled& peer : dialled) {
-      peers_->Dial(LocalTransportFor(peer.kind), peer.address, peer.node,
-                   peer.rule);
-    }
-  });
-  return absl::OkStatus();
-}
-
 absl::Status NodeRuntime::AddService(const std::string& service,
                                      std::optional<Digest> schema_digest) {
   MutexLock lock(mutex_);
@@ -327,62 +261,6 @@ std::string NodeRuntime::SchemaDigestOf(const std::string& service) const {
   return known == services_.end() || !known->second.has_value()
              ? ""
              : std::string(known->second->bytes());
-}
-
-absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
-  return ListenOn(*unix_, path);
-}
-
-absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path) {
-  if (shm_ != nullptr) return ListenOn(*shm_, path);
-  return absl::UnavailableError(
-      absl::StrCat("shared memory: ", memory_.status().message()));
-}
-
-absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
-                                               const std::string& path) {
-  absl::StatusOr<uint64_t> result = absl::InternalError("not run");
-  OnLoop([&] {
-    // Here, so that Shutdown() closes every listener that was made.
-    if (absl::Status open = CheckOpen(); !open.ok()) {
-      result = open;
-      return;
-    }
-    absl::StatusOr<std::unique_ptr<Listener>> listener = transport.Listen(
-        path, [this, &transport](std::unique_ptr<Channel> channel,
-                                 const absl::Status& admitted) {
-          peers_->Accept(transport.word(), std::move(channel), admitted);
-        });
-    if (!listener.ok()) {
-      result = listener.status();
-      return;
-    }
-    listeners_[next_listener_] = *std::move(listener);
-    result = next_listener_++;
-  });
-  return result;
-}
-
-void NodeRuntime::StopListening(uint64_t listener) {
-  OnLoop([&] { listeners_.erase(listener); });
-}
-
-absl::Status NodeRuntime::DialUnix(const std::string& path) {
-  return DialOn(*unix_, path);
-}
-
-absl::Status NodeRuntime::DialShm(const std::string& path) {
-  return DialOn(LocalTransportFor(TransportKind::kShm), path);
-}
-
-absl::Status NodeRuntime::DialOn(Transport& transport,
-                                 const std::string& path) {
-  absl::Status open;
-  OnLoop([&] {
-    open = CheckOpen();
-    if (open.ok()) peers_->Dial(transport, path, "", "dialled by hand");
-  });
-  return open;
 }
 
 RouteSettings NodeRuntime::SettingsFor(const Origin& origin,

@@ -36,7 +36,8 @@ std::string FramedLink::name() const {
 // Connections
 
 void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
-                        uint64_t resume_offered, bool shared_memory_offered) {
+                        uint64_t resume_offered, bool shared_memory_offered,
+                        uint64_t lane_bytes) {
   Detach();
   ending_.reset();
   goodbye_.reset();
@@ -55,10 +56,15 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   const bool resumed = resume_offered != 0 &&
                        resume_offered == peer.incarnation() &&
                        peer.resume_incarnation() == options_.incarnation;
+  uint64_t frame_bytes_max = options_.frame_bytes_max;
   if (peer.frame_bytes_max() != 0) {
-    frame_bytes_max_.store(
-        std::min<uint64_t>(peer.frame_bytes_max(), options_.frame_bytes_max));
+    frame_bytes_max = std::min(frame_bytes_max, peer.frame_bytes_max());
   }
+  if (lane_bytes != 0) {
+    frame_bytes_max = std::min(frame_bytes_max, lane_bytes / 2);
+  }
+  frame_bytes_max_.store(frame_bytes_max);
+  lane_bytes_.store(lane_bytes);
   paused_ = false;
   peer_is_done_ = false;
   leaving_.store(false);
@@ -196,6 +202,9 @@ void FramedLink::ParkLanes() {
     }
     if (lane.lane->mapped()) {
       const absl::Status renewed = lane.lane->RenewReader(lane.reached);
+      // The process that had the old positions may have changed it there.
+      lane.lane->shared()->positions().identity.store(
+          IdentityOf(lane.lane->id()));
       lane.refused = !renewed.ok();
       if (!renewed.ok()) handler_.OnFallback(*this, renewed);
       lane.lane->SetMapped(false);
@@ -277,30 +286,6 @@ void FramedLink::FillResume(v1::Hello* hello) const {
   }
 }
 
-void FramedLink::Break(const absl::Status& status) {
-  if (channel_ == nullptr) return;
-  Detach();
-  ending_ = status;
-  if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
-    // What lies there cannot be trusted. The next connection starts anew, with
-    // what the two sides have published themselves.
-    peer_incarnation_ = 0;
-    DropRings();
-  }
-  // What the peer had committed is handed out before its end is told.
-  for (InboundRing* const ring : ring_list_) ring->active = true;
-  (void)PollRings();
-  FinishDraining();
-}
-
-void FramedLink::FinishBreak() {
-  const absl::Status status = *std::exchange(ending_, std::nullopt);
-  for (InboundRing* const ring : ring_list_) ring->active = false;
-  handler_.OnDown(*this,
-                  absl::Status(status.code(),
-                               absl::StrCat(name(), ": ", status.message())));
-}
-
 // ---------------------------------------------------------------------------
 // Lanes
 
@@ -320,14 +305,16 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
   options.name = absl::StrCat(name(), ": lane ", id);
   options.id = id;
   options.frame_bytes_max = frame_bytes_max_.load();
+  if (const uint64_t lane_bytes = lane_bytes_.load(); lane_bytes != 0) {
+    options.capacity_bytes = lane_bytes;
+  }
   if (shares_.load(std::memory_order_acquire)) {
     absl::StatusOr<std::shared_ptr<SharedLaneMemory>> memory =
         options_.shared_memory->Create(Lane::MemoryBytes(options));
     if (memory.ok()) {
       options.shared = *std::move(memory);
       options.control_count = &control_count_;
-      options.shared->positions().identity.store(options_.incarnation +
-                                                 2 * (uint64_t{id} + 1));
+      options.shared->positions().identity.store(IdentityOf(id));
     } else {
       handler_.OnFallback(*this, memory.status());
     }
@@ -420,14 +407,6 @@ void FramedLink::OnCommit(Lane& lane) {
   }
 }
 
-void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
-  const absl::Status status = absl::DataLossError(
-      absl::StrCat("lane ", lane.id(), " in shared memory: ", what));
-  loop_.Post([this, alive = alive_, status] {
-    if (*alive) Break(status);
-  });
-}
-
 void FramedLink::RingPeer() {
   ring_peer_.store(true, std::memory_order_release);
   Kick();
@@ -480,7 +459,9 @@ void FramedLink::AdoptChannel() {
   inbound_.ForgetTold();
   ack_now_.store(true, std::memory_order_relaxed);
   MutexLock lock(lanes_mutex_);
-  retired_.clear();  // Nothing points into their memory any more.
+  // Nothing points into their memory any more.
+  for (const auto& out : retired_) AddTraffic(*out, &ended_out_);
+  retired_.clear();
   for (auto& [id, out] : out_lanes_) {
     out->reached = std::max(out->reached, out->sent.load());
     out->sent.store(out->received.load(std::memory_order_relaxed));
@@ -576,7 +557,12 @@ void FramedLink::ComposeLanes() {
   if (swap_channel_.load(std::memory_order_acquire)) return;
   // What was being sent is gone, so nothing points into these any more.
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
-    out = out->second->closing ? out_lanes_.erase(out) : std::next(out);
+    if (!out->second->closing) {
+      ++out;
+      continue;
+    }
+    AddTraffic(*out->second, &ended_out_);
+    out = out_lanes_.erase(out);
   }
   if (leaving_.load(std::memory_order_acquire)) return;
   for (auto& [id, out] : out_lanes_) {
@@ -636,7 +622,7 @@ void FramedLink::Announce(OutLane& out) {
   open.set_lane(out.lane->id());
   open.set_subscription(out.subscription);
   if (IsDirect(out)) {
-    open.set_shared_identity(out.lane->shared()->positions().identity.load());
+    open.set_shared_identity(IdentityOf(out.lane->id()));
     out.sent.store(out.lane->released());
   }
   const uint64_t sent = out.sent.load(std::memory_order_relaxed);

@@ -1,9 +1,9 @@
 #include "mycelium/transport/inbound_ring.h"
 
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 
@@ -25,14 +25,15 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
   }
 }
 
-InboundRing::Look InboundRing::Peek(uint32_t controls_seen, FrameView* view,
-                                    uint64_t* end) {
+InboundRing::Look InboundRing::Peek(uint32_t controls_seen,
+                                    const FrameView** view, uint64_t* end) {
+  if (may_show_ == 0) return Look::kEmpty;
   if (!is_pending_) {
     const Look look = Next();
     if (look != Look::kFrame) return look;
   }
   if (!MaySee(controls_seen)) return Look::kNotYet;
-  *view = pending_;
+  *view = &pending_;
   *end = pending_end_;
   return Look::kFrame;
 }
@@ -47,23 +48,24 @@ InboundRing::Look InboundRing::Next() {
                                         : reader_.Poll(&pending_);
   if (result == RingReader::Result::kEmpty) return Look::kEmpty;
   if (result == RingReader::Result::kCorrupt) {
-    return Corrupt(options_.lossy ? "no frame starts where `next` is"
-                                  : absl::StrCat("no frame starts at position ",
-                                                 reader_.cursor()));
+    return Corrupt(absl::StrCat("no frame starts ", DescribePlace()));
   }
   const FrameHeader& header = pending_.header;
   const uint64_t sequence = header.lane_sequence;
-  if (options_.lossy ? sequence < next_sequence_ : sequence != next_sequence_) {
-    return Corrupt(absl::StrCat("a frame has sequence ", sequence,
-                                ", expected ", next_sequence_));
+  const uint64_t expected = next_sequence();
+  if (options_.lossy ? sequence < expected : sequence != expected) {
+    return Corrupt(absl::StrCat("the frame before position ", Position(),
+                                " has sequence ", sequence, ", expected ",
+                                expected, options_.lossy ? " or a later" : ""));
   }
   if (header.frame_bytes > options_.frame_bytes_max) {
-    return Corrupt(absl::StrCat("frame ", sequence, " has ", header.frame_bytes,
+    return Corrupt(absl::StrCat("frame ", sequence, " before position ",
+                                Position(), " has ", header.frame_bytes,
                                 " bytes; at most ", options_.frame_bytes_max,
-                                " are allowed"));
+                                " are expected"));
   }
   stamp_ = header.lost_before;
-  pending_.lost_before = sequence - next_sequence_;
+  pending_.lost_before = sequence - expected;
   if (sequence < options_.redelivered_until) {
     pending_.header.flags |= kFrameRedelivered;
   }
@@ -79,13 +81,36 @@ InboundRing::Look InboundRing::Corrupt(std::string what) {
   return Look::kCorrupt;
 }
 
+uint64_t InboundRing::Position() const {
+  return options_.lossy ? positions_.lossy.next.load(std::memory_order_relaxed)
+                        : reader_.cursor();
+}
+
+std::string InboundRing::DescribePlace() const {
+  const uint64_t position = Position();
+  const auto memory = memory_->bytes();
+  const size_t at = position & (memory.size() - 1);
+  if (at % kFrameAlignment != 0) {
+    return absl::StrCat("at position ", position,
+                        "; a multiple of 8 is expected");
+  }
+  const auto rest = memory.subspan(at);
+  return absl::StrCat("at position ", position, ", ", rest.size(),
+                      " bytes before the end: ",
+                      DescribeCorruptFrame(rest, memory.size() / 2).message());
+}
+
+void InboundRing::BeginDraining() {
+  may_show_ = memory_->bytes().size() / sizeof(FrameHeader);
+}
+
 void InboundRing::CopyOut() {
   const size_t extension = AlignedFrameBytes(pending_.extension.size());
   const size_t bytes = extension + pending_.payload.size();
   if (bytes > kCopiedBytesMax && !options_.copies_all) return;
   if (bytes > copied_.size()) copied_.resize(bytes);
   // They follow one another in the frame.
-  std::memcpy(copied_.data(), pending_.payload.data() - extension, bytes);
+  CopyFromShared(copied_.data(), pending_.payload.data() - extension, bytes);
   pending_.extension =
       absl::MakeConstSpan(copied_.data(), pending_.extension.size());
   pending_.payload =
@@ -94,25 +119,47 @@ void InboundRing::CopyOut() {
 
 void InboundRing::Pop(bool handled) {
   is_pending_ = false;
-  next_sequence_ = pending_.header.lane_sequence + 1;
+  if (may_show_.has_value()) --*may_show_;
+  next_sequence_.store(pending_.header.lane_sequence + 1,
+                       std::memory_order_relaxed);
   taken_.store(pending_end_, std::memory_order_release);
   holds_ = options_.lossy;
+  is_deferred_ |= !handled;
+  if (handled && !is_deferred_ && !options_.lossy) {
+    // Nobody else stores it. Release: pairs with the load in
+    // RingWriter::Fits().
+    positions_.ring.released.store(pending_end_, std::memory_order_release);
+    return;
+  }
+  if (options_.lossy) {
+    // One thread stores them.
+    lossy_frames_.store(lossy_frames_.load(std::memory_order_relaxed) + 1,
+                        std::memory_order_relaxed);
+    lossy_bytes_.store(lossy_bytes_.load(std::memory_order_relaxed) +
+                           AlignedFrameBytes(pending_.header.frame_bytes),
+                       std::memory_order_relaxed);
+  }
   if (handled) NoteHandled(pending_end_);
   if (holds_) ReleaseHandled();
 }
 
+void InboundRing::AddTraffic(LinkTraffic* traffic) const {
+  traffic->frames_received +=
+      options_.lossy ? lossy_frames_.load(std::memory_order_relaxed)
+                     : next_sequence() - options_.next_sequence;
+  traffic->bytes_received += options_.lossy
+                                 ? lossy_bytes_.load(std::memory_order_relaxed)
+                                 : taken() - options_.position;
+}
+
 void InboundRing::NoteHandled(uint64_t end) {
-  uint64_t before = handled_.load(std::memory_order_relaxed);
-  while (before < end && !handled_.compare_exchange_weak(
-                             before, end, std::memory_order_acq_rel)) {
-  }
-  if (before >= end || options_.lossy) return;
   // Of two that store, the later may have the lower one.
-  std::atomic<uint64_t>& released = positions_.ring.released;
-  uint64_t told = released.load(std::memory_order_relaxed);
+  SharedWord<uint64_t>& handled =
+      options_.lossy ? handled_ : positions_.ring.released;
+  uint64_t before = handled.load(std::memory_order_relaxed);
   // Release: pairs with the load in RingWriter::Fits().
-  while (told < end && !released.compare_exchange_weak(
-                           told, end, std::memory_order_release)) {
+  while (before < end && !handled.compare_exchange_weak(
+                             before, end, std::memory_order_acq_rel)) {
   }
 }
 
@@ -137,6 +184,7 @@ bool InboundRing::PrepareSleep(uint32_t controls_seen) {
 }
 
 bool InboundRing::IsDrained(uint32_t controls_seen) {
+  if (may_show_ == 0) return true;
   if (is_pending_) return !MaySee(controls_seen);
   if (!options_.lossy) return !reader_.HasFrame();
   ReleaseHandled();
