@@ -105,7 +105,7 @@ AT_EXIT = {
 
 class BusTest(BusCase):
 
-  def test_two_processes_exchange_messages_over_unix(self):
+  def test_two_processes_exchange_messages_over_shm(self):
     topology = self.topology(BUNDLED)
     ours, theirs = multiprocessing.Pipe()
     other = multiprocessing.get_context('spawn').Process(
@@ -122,7 +122,7 @@ class BusTest(BusCase):
     bus.flush(LONG)
     sent = self.flow(bus.ledger(), 'mycelium.test.Note')
     handled = self.flow(their_ledger, 'mycelium.test.Note')
-    self.assertEqual(sent['transport'], 'unix')
+    self.assertEqual(sent['transport'], 'shm')
     self.assertEqual(sent['accepted'], 100)
     self.assertEqual(sent['in_flight'], 0)
     self.assertEqual(handled['delivered'], 100)

@@ -138,7 +138,7 @@ class RuntimeTest(BusCase):
     sent = self.flow(asker.ledger(), 'mycelium.test.Note')
     handled = self.flow(answerer.ledger(), 'mycelium.test.Note')
     self.assertEqual((sent['transport'], sent['accepted'],
-                      sent['in_flight']), ('unix', 100, 0))
+                      sent['in_flight']), ('shm', 100, 0))
     self.assertEqual(handled['delivered'], 100)
     with self.assertRaises(mycelium.NotFound):
       asker.publish_to('nobody', Note())

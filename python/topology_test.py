@@ -22,7 +22,7 @@ class TopologyTest(BusCase):
   def test_connection_info_names_transport_address_node_and_rule(self):
     topology = mycelium.Topology.load(pathlib.Path(self.topology(TEXT)))
     info = topology.connection_info('watch', from_service='sampler')
-    self.assertEqual(info['transport'], 'unix')
+    self.assertEqual(info['transport'], 'shm')
     self.assertEqual(info['address'], self.path('control.sock'))
     self.assertEqual(info['node'], 'control')
     self.assertIn('same', info['rule'])
@@ -33,13 +33,13 @@ class TopologyTest(BusCase):
     topology = mycelium.Topology.load(self.topology(TEXT))
     for service in ('watch', 'sampler'):
       self.assertEqual(
-          topology.connection_info(service)['transport'], 'unix')
+          topology.connection_info(service)['transport'], 'shm')
 
   def test_explain_is_one_line(self):
     topology = mycelium.Topology.load(self.topology(TEXT))
     self.assertRegex(
         topology.explain('sampler', 'watch'),
-        r'^sampler -> watch: unix at /.*/control\.sock \(.*\)$')
+        r'^sampler -> watch: shm at /.*/control\.sock \(.*\)$')
 
   def test_nodes_and_digest(self):
     topology = mycelium.Topology.load(self.topology(TEXT))

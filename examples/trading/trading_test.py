@@ -16,9 +16,9 @@ class TradingTest(unittest.TestCase):
     self.assertEqual(
         said.count(f'accepted {COUNT}, delivered {COUNT}, dropped 0'), 2, said)
 
-  def test_separate_model_is_reached_over_a_socket(self):
+  def test_separate_model_is_reached_through_shared_memory(self):
     said = demo.separate(COUNT)
-    self.assertIn(f'{COUNT} signals over unix', said)
+    self.assertIn(f'{COUNT} signals over shm', said)
     self.assertIn(f'MarketData: accepted {COUNT}, delivered 0, dropped 0', said)
     self.assertIn(f'Signal: accepted 0, delivered {COUNT}, dropped 0', said)
 

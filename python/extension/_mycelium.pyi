@@ -18,7 +18,8 @@ def bus_of_process(service: str, *,
                    schema_digest: Optional[bytes] = None) -> Bus: ...
 def create_bus(*, node: str = '', schema_digest: Optional[bytes] = None,
                wait: Optional[str] = None,
-               allow_uids: List[int] = ...) -> Bus: ...
+               allow_uids: List[int] = ...,
+               delivers_locally: bool = True) -> Bus: ...
 
 class MessageType:
   name: str

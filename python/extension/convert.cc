@@ -165,7 +165,8 @@ PublisherOptions PublisherOptionsOf(const py::kwargs& options) {
 }
 
 BusOptions BusOptionsOf(const py::kwargs& options) {
-  CheckKnown(options, {"node", "wait", "schema_digest", "allow_uids"});
+  CheckKnown(options, {"node", "wait", "schema_digest", "allow_uids",
+                       "delivers_locally"});
   BusOptions made;
   made.node = Given<std::string>(options, "node").value_or("");
   if (const auto word = Given<std::string>(options, "wait"); word.has_value()) {
@@ -175,6 +176,8 @@ BusOptions BusOptionsOf(const py::kwargs& options) {
       digest.has_value()) {
     made.schema_digest = ValueOrRaise(Digest::FromBytes(ViewOf(*digest)));
   }
+  made.delivers_locally =
+      Given<bool>(options, "delivers_locally").value_or(true);
   made.allow_uids = Given<std::vector<int64_t>>(options, "allow_uids")
                         .value_or(std::vector<int64_t>());
   return made;

@@ -59,7 +59,8 @@ SubscriberOptions SubscriberOptionsOf(const pybind11::kwargs& options);
 // The same with `topic`, `publish_time`, `publish_timeout` and
 // `require_subscriber`.
 PublisherOptions PublisherOptionsOf(const pybind11::kwargs& options);
-// The same with `node`, `wait`, `schema_digest` and `allow_uids`.
+// The same with `node`, `wait`, `schema_digest`, `allow_uids` and
+// `delivers_locally`.
 BusOptions BusOptionsOf(const pybind11::kwargs& options);
 
 // The contiguous bytes of an object that has the buffer protocol, which is held

@@ -49,14 +49,16 @@ class MessageBus:
       that was given another one is refused.
     wait: how threads wait: 'spin', 'adaptive' or 'block'.
     allow_uids: which users may connect besides this one.
+    delivers_locally: whether its own subscriptions get what it publishes.
   """
 
   def __init__(self, node: str = '', schema_digest: Optional[bytes] = None,
                wait: Optional[str] = None,
-               allow_uids: Sequence[int] = ()) -> None:
+               allow_uids: Sequence[int] = (),
+               delivers_locally: bool = True) -> None:
     self._open(_mycelium.create_bus(
         node=node, schema_digest=schema_digest, wait=wait,
-        allow_uids=list(allow_uids)))
+        allow_uids=list(allow_uids), delivers_locally=delivers_locally))
 
   @classmethod
   def from_topology(cls, topology_path: Optional[Path], service_name: str,

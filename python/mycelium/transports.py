@@ -1,7 +1,8 @@
 """Two processes without a topology: one listens, the other one connects.
 
 Each class is one way to reach the other process, named as in a topology file.
-Both ends publish and subscribe; nobody gets his own messages back.
+Both ends publish and subscribe; nobody gets his own messages back, and a
+publisher and a subscriber of one object do not hear each other.
 
 Example:
 
@@ -72,7 +73,8 @@ class Transport:
              timeout: float = 0.0) -> None:
     if self._bus is not None:
       raise errors.FailedPrecondition(f'{self} is open already')
-    bus = MessageBus(schema_digest=self._schema_digest)
+    bus = MessageBus(
+        schema_digest=self._schema_digest, delivers_locally=False)
     try:
       begin(bus)
       if timeout > 0:

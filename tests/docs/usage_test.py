@@ -169,7 +169,7 @@ class UsageTest(unittest.TestCase):
         ledger(self.bus)
 
     def test_topology(self):
-        self.assertEqual(explain(PLANT), "unix")
+        self.assertEqual(explain(PLANT), "shm")
 
     def test_publishing_to_nobody_is_expected(self):
         bus = mycelium.MessageBus.from_topology(PLANT, "sampler")
