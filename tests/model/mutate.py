@@ -1,0 +1,204 @@
+"""Shows that the checker goes red for each change in mutations.py.
+
+Makes programs that each hold a checker for some mutations, in namespaces of
+their own, and one of the code as it is: so what they share is compiled once.
+Runs the scenarios that each mutation is about. A mutation counts as found when a scenario says which law is broken: a crash does
+not count, nor does a scenario that is not complete.
+
+By hand, all of them: `python3 -m tests.model.mutate` in the root, or with
+words of the names of some. `--sample=N` takes every N-th.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+from tests.model import mutations
+
+# What a checker is made of, in an order in which one file can follow another.
+_SOURCES = [
+    "mycelium/testing/fiber.cc",
+    "tests/model/memory.cc",
+    "tests/model/explorer.cc",
+    "tests/model/hooks.cc",
+    "mycelium/codec/frame_decoder.cc",
+    "mycelium/codec/frame_encoder.cc",
+    "mycelium/transport/lane/drop_reason.cc",
+    "mycelium/transport/lane/ring.cc",
+    "mycelium/transport/lane/lossy_ring.cc",
+    "mycelium/transport/lane/lossy_stage.cc",
+    "mycelium/transport/inbound_ring.cc",
+    "tests/model/lossless_scenarios.cc",
+    "tests/model/lossy_scenarios.cc",
+    "tests/model/check_model.cc",
+]
+# Names that two of these files use, each for itself.
+_OWN_NAMES = ["LoadCommit", "StoreCommit", "kLineBytes"]
+_COMPILE = [
+    "g++", "-std=c++17", "-O0", "-w", "-DMYCELIUM_SHARED_WORD_HOOKS",
+]  # fmt: skip
+_LIBRARIES = [
+    "-labsl_status", "-labsl_strings", "-labsl_base", "-labsl_throw_delegate",
+    "-labsl_raw_logging_internal",
+]  # fmt: skip
+_RUN_SECONDS = 600
+_PER_PROGRAM = 10
+_GUARD = re.compile(r"^#ifndef (\w+_H_)$", re.MULTILINE)
+_INCLUDE = re.compile(r'#include "((?:mycelium|tests)/[^"]+)"')
+
+
+def real_root():
+    """The root of the tree that this file really lies in."""
+    here = os.path.dirname(os.path.realpath(__file__))
+    return os.path.dirname(os.path.dirname(here))
+
+
+class Tree:
+    """The source tree, with some files changed."""
+
+    def __init__(self, root, changed):
+        self._root = root
+        self._changed = changed
+
+    def text(self, path):
+        if path in self._changed:
+            return self._changed[path]
+        with open(os.path.join(self._root, path)) as file:
+            return file.read()
+
+    def joined(self, path, seen):
+        """A file's lines with those of the project's headers that are new."""
+        for number, line in enumerate(self.text(path).split("\n"), 1):
+            include = _INCLUDE.match(line)
+            if not include:
+                yield line
+            elif include.group(1) not in seen:
+                header = include.group(1)
+                seen.add(header)
+                yield "#undef " + _GUARD.search(self.text(header)).group(1)
+                yield f'#line 1 "{header}"'
+                yield from self.joined(header, seen)
+                yield f'#line {number + 1} "{path}"'
+
+
+def checker_text(tree, index):
+    """The whole checker, with other names than any other's."""
+    lines = [f"#define mycelium mycelium_{index}", f"#define main main_{index}"]
+    seen = set()
+    for source in _SOURCES:
+        stem = os.path.basename(source).split(".")[0]
+        lines += [f"#define {name} {name}_{stem}" for name in _own(stem)]
+        lines.append(f'#line 1 "{source}"')
+        lines += tree.joined(source, seen)
+        lines += [f"#undef {name}" for name in _own(stem)]
+    lines += ["#undef mycelium", "#undef main"]
+    return "\n".join(lines)
+
+
+def _own(stem):
+    return _OWN_NAMES if stem in ("ring", "lossy_ring") else []
+
+
+def changed_text(root, mutation):
+    with open(os.path.join(root, mutation.file)) as file:
+        text = file.read()
+    for old, new in [
+        (mutation.old, mutation.new),
+        *mutations.ALSO.get(mutation.name, []),
+    ]:
+        if text.count(old) != 1:
+            raise ValueError(
+                f"{mutation.name}: {text.count(old)} times in {mutation.file}: "
+                f"{old}"
+            )
+        text = text.replace(old, new)
+    return text
+
+
+def build(root, folder, chosen):
+    """A program whose first argument is which of the checkers to be."""
+    texts = [checker_text(Tree(root, {}), 0)]
+    for index, mutation in enumerate(chosen, 1):
+        changed = {mutation.file: changed_text(root, mutation)}
+        texts.append(checker_text(Tree(root, changed), index))
+    count = len(texts)
+    cases = "".join(
+        f"    case {index}: return main_{index}(argc - 1, argv + 1);\n"
+        for index in range(count)
+    )
+    texts.append(
+        "int main(int argc, char** argv) {\n"
+        f"  switch (std::atoi(argv[1])) {{\n{cases}  }}\n  return 2;\n}}\n"
+    )
+    source = os.path.join(folder, "checkers.cc")
+    with open(source, "w") as file:
+        file.write("\n".join(texts))
+    program = os.path.join(folder, "checkers")
+    subprocess.run([*_COMPILE, source, "-o", program, *_LIBRARIES], check=True)
+    return program
+
+
+def run(program, index, scenarios):
+    done = subprocess.run(
+        [program, str(index), *scenarios],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_RUN_SECONDS,
+    )
+    return done.returncode, done.stdout
+
+
+def broken_law(status, output):
+    """What the first scenario that is red says."""
+    if status != 1:
+        return None
+    for line in output.splitlines():
+        if line.startswith(" ") or line.endswith(": all laws hold"):
+            continue
+        return None if line.endswith("NOT COMPLETE") else line
+    return None
+
+
+def try_some(root, chosen):
+    """How many of them are found, or None if it is red without any."""
+    found = 0
+    with tempfile.TemporaryDirectory() as folder:
+        program = build(root, folder, chosen)
+        status, output = run(program, 0, ["lossless", "sleeping_reader"])
+        if status != 0:
+            print(f"FAIL: red without any mutation:\n{output}")
+            return None
+        for index, mutation in enumerate(chosen, 1):
+            status, output = run(program, index, mutation.scenarios)
+            law = broken_law(status, output)
+            found += law is not None
+            mark = "NOT FOUND" if law is None else "found"
+            said = law or f"status {status}"
+            print(f"{mark}: {mutation.name}: {said}", flush=True)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sample", type=int, default=1)
+    parser.add_argument("words", nargs="*")
+    arguments = parser.parse_args()
+    words = " ".join(arguments.words)
+    chosen = [mutation for mutation in mutations.ALL if words in mutation.name]
+    chosen = chosen[:: arguments.sample]
+    found = 0
+    for start in range(0, len(chosen), _PER_PROGRAM):
+        some = try_some(real_root(), chosen[start : start + _PER_PROGRAM])
+        if some is None:
+            return 1
+        found += some
+    print(f"{found} of {len(chosen)} mutations found")
+    return 0 if chosen and found == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,455 @@
+"""What the checker must find: one change of the real source each.
+
+`old` stands in the file exactly once; a change that no longer applies is a
+failure, so the list follows the code.
+"""
+
+import collections
+
+Mutation = collections.namedtuple("Mutation", "name file old new scenarios")
+
+_LANE = "mycelium/transport/lane/"
+_RING = _LANE + "ring.cc"
+_LOSSY = _LANE + "lossy_ring.cc"
+_POSITIONS = _LANE + "lane_positions.h"
+_INBOUND = "mycelium/transport/inbound_ring.cc"
+
+_LOSSLESS = ["lossless"]
+_SLEEPING = ["sleeping"]
+_DROPPING = ["lossy"]
+
+
+def _weaker(name, file, old, order, weaker, scenarios):
+    """`old` with its memory order made weaker."""
+    assert old.count(order) == 1, (name, old)
+    return Mutation(name, file, old, old.replace(order, weaker), scenarios)
+
+
+_ACQUIRE = "std::memory_order_acquire"
+_RELEASE = "std::memory_order_release"
+_BOTH = "std::memory_order_acq_rel"
+_RELAXED = "std::memory_order_relaxed"
+
+_RING_COMMIT = """\
+  ClearCommit(&memory_[next & (capacity() - 1)]);
+  StoreCommit(&memory_[claim_start_ & (capacity() - 1)], claim_bytes_);
+"""
+_RING_PAD = """\
+  if (claim_start_ != position_) {
+    // The reader stands before the pad, so the pad's commit comes last.
+    std::byte* const pad = &memory_[position_ & (capacity() - 1)];
+    const uint16_t flags = kFramePad;
+    CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
+    StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
+    pad_from_ = position_;
+  }
+"""
+_PAD_STORES = """\
+    CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
+    StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
+"""
+_LOSSY_CLEAR = (
+    "  SharedWordAt<uint32_t>(At(end)).store(0, std::memory_order_relaxed);\n"
+)
+_LOSSY_COMMIT = "  StoreCommit(At(reserved_start_), reserved_bytes_);\n"
+_LOSSY_PAD = """\
+  if (reserved_start_ != position_) {
+    // The reader stands before the pad, so the pad's commit comes last.
+    const uint16_t flags = kFramePad;
+    CopyToShared(At(position_) + offsetof(FrameHeader, flags), &flags,
+                 sizeof flags);
+    StoreCommit(At(position_),
+                static_cast<uint32_t>(reserved_start_ - position_));
+  }
+"""
+_HELD = "      positions_.held.store(next, std::memory_order_release);\n"
+_TAKE = """\
+    if (!positions_.next.compare_exchange_strong(next, next + aligned,
+                                                 std::memory_order_acq_rel)) {
+      continue;
+    }
+    if (is_pad) continue;
+"""
+_DROP = """\
+    if (!positions_.next.compare_exchange_strong(next, entry.end,
+                                                 std::memory_order_acq_rel)) {
+"""
+
+_LOSSLESS_RING = [
+    _weaker(
+        "commit word loaded relaxed",
+        _RING,
+        "SharedWordAt<uint32_t>(header).load(std::memory_order_acquire)",
+        _ACQUIRE,
+        _RELAXED,
+        _LOSSLESS,
+    ),
+    _weaker(
+        "commit word stored relaxed",
+        _RING,
+        "SharedWordAt<uint32_t>(header).store(frame_bytes, "
+        "std::memory_order_release)",
+        _RELEASE,
+        _RELAXED,
+        _LOSSLESS,
+    ),
+    _weaker(
+        "released loaded relaxed",
+        _RING,
+        "positions_.released.load(std::memory_order_acquire)",
+        _ACQUIRE,
+        _RELAXED,
+        _LOSSLESS,
+    ),
+    _weaker(
+        "released stored relaxed",
+        _RING,
+        "positions_.released.store(cursor(), std::memory_order_release)",
+        _RELEASE,
+        _RELAXED,
+        _LOSSLESS,
+    ),
+    Mutation(
+        "released stored before the frame is read",
+        _RING,
+        "    cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),\n",
+        "    positions_.released.store(\n"
+        "        at + AlignedFrameBytes(view->header.frame_bytes),\n"
+        "        std::memory_order_release);\n"
+        "    cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),\n",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "next commit word cleared after the commit",
+        _RING,
+        _RING_COMMIT,
+        "\n".join(reversed(_RING_COMMIT.rstrip().split("\n"))) + "\n",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "next commit word not cleared",
+        _RING,
+        "  ClearCommit(&memory_[next & (capacity() - 1)]);\n",
+        "",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "pad committed before its frame",
+        _RING,
+        _RING_COMMIT + _RING_PAD,
+        _RING_PAD + _RING_COMMIT,
+        _LOSSLESS,
+    ),
+    Mutation(
+        "pad committed before its flags",
+        _RING,
+        _PAD_STORES,
+        "\n".join(reversed(_PAD_STORES.rstrip().split("\n"))) + "\n",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "claim without room for the next commit word",
+        _RING,
+        "  if (end + kFrameAlignment <= limit_) return true;\n",
+        "  if (end <= limit_) return true;\n",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "claim that forgets the pad",
+        _RING,
+        "  if (!Fits(start + aligned)) return {};\n",
+        "  if (!Fits(position_ + aligned)) return {};\n",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "claim before it was looked at whether there is room",
+        _RING,
+        "  if (!Fits(start + aligned)) return {};\n",
+        "  (void)Fits(start + aligned);\n",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "reader's limit is a lap and a word",
+        _RING,
+        "  limit_ = released + capacity();\n",
+        "  limit_ = released + capacity() + kFrameAlignment;\n",
+        _LOSSLESS,
+    ),
+]
+
+_WAITING = [
+    _weaker(
+        "room of a handled frame given back relaxed",
+        _INBOUND,
+        "told, end, std::memory_order_release)",
+        _RELEASE,
+        _RELAXED,
+        _SLEEPING,
+    ),
+    Mutation(
+        "reader looks before it says that it sleeps",
+        _INBOUND,
+        "  positions_.Sleep();\n"
+        "  if (paused || !active) return false;  // Somebody wakes the loop later.\n"
+        "  if (is_pending_) return MaySee(controls_seen);\n"
+        "  if (!options_.lossy) return reader_.HasFrame();\n",
+        "  if (!options_.lossy) {\n"
+        "    const bool has_frame = is_pending_ || reader_.HasFrame();\n"
+        "    positions_.Sleep();\n"
+        "    return has_frame;\n"
+        "  }\n"
+        "  positions_.Sleep();\n",
+        _SLEEPING,
+    ),
+    _weaker(
+        "sleeping set without acquire",
+        _POSITIONS,
+        "sleeping.exchange(1, std::memory_order_acq_rel)",
+        _BOTH,
+        _RELEASE,
+        _SLEEPING,
+    ),
+    _weaker(
+        "sleeping read without release",
+        _POSITIONS,
+        "sleeping.fetch_add(0, std::memory_order_acq_rel)",
+        _BOTH,
+        _ACQUIRE,
+        _SLEEPING,
+    ),
+    Mutation(
+        "sleeping read by a load",
+        _POSITIONS,
+        "sleeping.fetch_add(0, std::memory_order_acq_rel)",
+        "sleeping.load(std::memory_order_acquire)",
+        _SLEEPING,
+    ),
+    Mutation(
+        "sleeping ended by a store",
+        _POSITIONS,
+        "sleeping.exchange(0, std::memory_order_relaxed)",
+        "sleeping.store(0, std::memory_order_relaxed)",
+        _SLEEPING,
+    ),
+    Mutation(
+        "an earlier wish to be woken is believed",
+        _POSITIONS,
+        "    while (!wake_at.compare_exchange_weak(",
+        "    while (at < asked && !wake_at.compare_exchange_weak(",
+        _SLEEPING,
+    ),
+    _weaker(
+        "wake_at set without acquire",
+        _POSITIONS,
+        "asked, std::min(at, asked),\n"
+        "                                          std::memory_order_acq_rel)",
+        _BOTH,
+        _RELEASE,
+        _SLEEPING,
+    ),
+    _weaker(
+        "wake_at read without release",
+        _POSITIONS,
+        "wake_at.fetch_add(0, std::memory_order_acq_rel) <= at",
+        _BOTH,
+        _ACQUIRE,
+        _SLEEPING,
+    ),
+    Mutation(
+        "wake_at read by a load",
+        _POSITIONS,
+        "wake_at.fetch_add(0, std::memory_order_acq_rel) <= at",
+        "wake_at.load(std::memory_order_acquire) <= at",
+        _SLEEPING,
+    ),
+    Mutation(
+        "writer woken one position late",
+        _POSITIONS,
+        "wake_at.fetch_add(0, std::memory_order_acq_rel) <= at",
+        "wake_at.fetch_add(0, std::memory_order_acq_rel) < at",
+        _SLEEPING,
+    ),
+    Mutation(
+        "writer asks for a position too far",
+        _RING,
+        "  return end > capacity() ? end - capacity() : 0;\n",
+        "  return end;\n",
+        _SLEEPING,
+    ),
+]
+
+_LOSSY_RING = [
+    _weaker(
+        "lossy: commit word stored relaxed",
+        _LOSSY,
+        "SharedWordAt<uint32_t>(header).store(frame_bytes, "
+        "std::memory_order_release)",
+        _RELEASE,
+        _RELAXED,
+        _DROPPING,
+    ),
+    _weaker(
+        "lossy: next loaded relaxed by the writer",
+        _LOSSY,
+        "  // Acquire: what the reader held when it moved the cursor is seen "
+        "below.\n"
+        "  const uint64_t next = "
+        "positions_.next.load(std::memory_order_acquire);\n",
+        _ACQUIRE,
+        _RELAXED,
+        _DROPPING,
+    ),
+    _weaker(
+        "lossy: held loaded relaxed",
+        _LOSSY,
+        "positions_.held.load(std::memory_order_acquire)",
+        _ACQUIRE,
+        _RELAXED,
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: held loaded before next",
+        _LOSSY,
+        "  const uint64_t next = "
+        "positions_.next.load(std::memory_order_acquire);\n"
+        "  while (count() > 0 && oldest().end <= next) {\n",
+        "  held_before = positions_.held.load(std::memory_order_acquire);\n"
+        "  const uint64_t next = "
+        "positions_.next.load(std::memory_order_acquire);\n"
+        "  while (count() > 0 && oldest().end <= next) {\n",
+        _DROPPING,
+    ),
+    _weaker(
+        "lossy: held stored relaxed",
+        _LOSSY,
+        _HELD,
+        _RELEASE,
+        _RELAXED,
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: held stored after the frame is taken",
+        _LOSSY,
+        _HELD + "    }\n" + _TAKE,
+        "    }\n" + _TAKE + _HELD,
+        _DROPPING,
+    ),
+    _weaker(
+        "lossy: taken without release",
+        _LOSSY,
+        _TAKE,
+        _BOTH,
+        _ACQUIRE,
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: taken by a store",
+        _LOSSY,
+        _TAKE,
+        "    positions_.next.store(next + aligned, std::memory_order_release);\n"
+        "    if (is_pad) continue;\n",
+        _DROPPING,
+    ),
+    _weaker(
+        "lossy: let go relaxed",
+        _LOSSY,
+        "  positions_.held.store(LossyPositions::kNothingHeld,\n"
+        "                        std::memory_order_release);\n"
+        "}\n",
+        _RELEASE,
+        _RELAXED,
+        _DROPPING,
+    ),
+    _weaker(
+        "lossy: dropped without release",
+        _LOSSY,
+        _DROP,
+        _BOTH,
+        _ACQUIRE,
+        _DROPPING,
+    ),
+    _weaker(
+        "lossy: dropped without acquire",
+        _LOSSY,
+        _DROP,
+        _BOTH,
+        _RELEASE,
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: dropped by a store",
+        _LOSSY,
+        _DROP + "      continue;\n    }\n",
+        "    positions_.next.store(entry.end, std::memory_order_release);\n",
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: next commit word cleared after the commit",
+        _LOSSY,
+        _LOSSY_CLEAR + _LOSSY_COMMIT,
+        _LOSSY_COMMIT + _LOSSY_CLEAR,
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: next commit word not cleared",
+        _LOSSY,
+        _LOSSY_CLEAR,
+        "",
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: pad committed before its frame",
+        _LOSSY,
+        _LOSSY_COMMIT + _LOSSY_PAD,
+        _LOSSY_PAD + _LOSSY_COMMIT,
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: written over what is held",
+        _LOSSY,
+        "  const bool avoid = has_taken_ && IsHeld(taken_);\n",
+        "  const bool avoid = false;\n",
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: claim without room for the next commit word",
+        _LOSSY,
+        "  const uint64_t span = aligned + kFrameAlignment;\n",
+        "  const uint64_t span = aligned;\n",
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: a dropped frame's bytes are believed",
+        _LOSSY,
+        "      if (positions_.next.load(std::memory_order_acquire) != next) "
+        "continue;\n"
+        "      Release();\n",
+        "      Release();\n",
+        _DROPPING,
+    ),
+    Mutation(
+        "lossy: a dropped frame's bytes are no frame",
+        _LOSSY,
+        "    if (positions_.next.load(std::memory_order_acquire) == next) "
+        "return false;\n",
+        "    return false;\n",
+        _DROPPING,
+    ),
+]
+
+# What a mutation needs besides, in the same file: (name, old, new).
+ALSO = {
+    "lossy: held loaded before next": [
+        (
+            "constexpr int kTriesMax = 1024;\n",
+            "constexpr int kTriesMax = 1024;\nuint64_t held_before;\n",
+        ),
+        (
+            "  return positions_.held.load(std::memory_order_acquire) == "
+            "taken.frame;\n",
+            "  return held_before == taken.frame;\n",
+        ),
+    ],
+}
+
+ALL = _LOSSLESS_RING + _WAITING + _LOSSY_RING
