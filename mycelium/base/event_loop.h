@@ -111,6 +111,13 @@ class EventLoop final {
   // Makes a waiting RunOnce() return.
   void Wake();
 
+  // The same, for who has stored something (sequentially consistent, or by a
+  // read-modify-write) that a poller looks for when it prepares to sleep.
+  // Costs nothing while the loop is awake.
+  void WakeIfAsleep() {
+    if (sleeping_.load() || shown_.load()) Wake();
+  }
+
   // Whether the calling thread is inside RunOnce().
   bool InLoop() const {
     return runner_.load(std::memory_order_relaxed) ==

@@ -40,6 +40,11 @@ absl::Status FramedLink::Corrupt(absl::string_view what) const {
 }
 
 absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
+  if (body.size() == kDoorbellBytes.size() &&
+      std::memcmp(body.data(), kDoorbellBytes.data(), body.size()) == 0) {
+    OnDoorbell();
+    return absl::OkStatus();
+  }
   v1::Control control;
   if (!control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
     return Corrupt("a control message does not parse");

@@ -145,24 +145,29 @@ void InboundRing::AddTraffic(LinkTraffic* traffic) const {
 }
 
 void InboundRing::NoteHandled(uint64_t end) {
+  if (options_.lossy) {
+    // Before `handled_` lets the loop take another one, which is held then.
+    positions_.lossy.held.store(LossyPositions::kNothingHeld,
+                                std::memory_order_release);
+  }
   // Of two that store, the later may have the lower one.
   SharedWord<uint64_t>& handled =
       options_.lossy ? handled_ : positions_.ring.released;
   uint64_t before = handled.load(std::memory_order_relaxed);
-  // Release: pairs with the load in RingWriter::Fits().
+  // Release: pairs with the load in RingWriter::Fits(). Sequentially consistent
+  // with the loop's `sleeping_`, see EventLoop::WakeIfAsleep().
   while (before < end && !handled.compare_exchange_weak(
-                             before, end, std::memory_order_acq_rel)) {
+                             before, end, std::memory_order_seq_cst)) {
   }
 }
 
 void InboundRing::ReleaseHandled() {
   if (!holds_ || handled() < taken_.load(std::memory_order_relaxed)) return;
-  lossy_reader_->Release();
+  lossy_reader_->Forget();
   holds_ = false;
 }
 
 bool InboundRing::TakeWriterWaits() {
-  if (options_.lossy) ReleaseHandled();
   return positions_.TakeWriterWaits(handled());
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "mycelium/codec/frame_format.h"
 
@@ -56,6 +57,10 @@ class RecordReader final {
 
   uint64_t body_left_ = 0;  // Of the data record that is being read.
 };
+
+// A serialised v1::Control with an empty Doorbell, which is all that Doorbell
+// can be: it is sent and recognised without Protobuf, which would allocate.
+inline constexpr absl::string_view kDoorbellBytes("\x7a\x00", 2);
 
 // The largest control or acknowledgement record.
 inline constexpr size_t kControlBytesMax = 1 << 20;

@@ -162,6 +162,8 @@ class LossyRingReader final {
 
   // Lets go of the frame that was taken last.
   void Release();
+  // The same where somebody else has stored that nothing is held.
+  void Forget() { holds_ = false; }
 
  private:
   absl::Span<const std::byte> memory_;

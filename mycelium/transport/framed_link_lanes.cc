@@ -1,0 +1,111 @@
+// The part of FramedLink that opens and closes our lanes to the peer.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/transport/framed_link.h"
+
+namespace mycelium {
+
+absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
+    uint32_t subscription, Lane::Options options) {
+  MutexLock lock(lanes_mutex_);
+  if (abandoned_) return absl::UnavailableError(absl::StrCat(name(), ": over"));
+  if (subscription == 0) {
+    const auto shared = out_lanes_.find(0);
+    if (shared != out_lanes_.end()) return shared->second->lane;
+  }
+  if (out_lanes_.size() >= kLanesMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(name(), ": has its ", kLanesMax, " lanes"));
+  }
+  const uint32_t id = subscription == 0 ? 0 : next_lane_++;
+  options.name = absl::StrCat(name(), ": lane ", id);
+  options.id = id;
+  options.frame_bytes_max = frame_bytes_max_.load();
+  if (const uint64_t lane_bytes = lane_bytes_.load(); lane_bytes != 0) {
+    options.capacity_bytes = lane_bytes;
+  }
+  if (shares_.load(std::memory_order_acquire)) {
+    absl::StatusOr<std::shared_ptr<SharedLaneMemory>> memory =
+        options_.shared_memory->Create(Lane::MemoryBytes(options));
+    if (memory.ok()) {
+      options.shared = *std::move(memory);
+      options.control_count = &control_count_;
+      options.shared->positions().identity.store(IdentityOf(id));
+    } else {
+      handler_.OnFallback(*this, memory.status());
+    }
+  }
+  absl::StatusOr<std::unique_ptr<Lane>> lane =
+      Lane::Create(environment_, std::move(options), this);
+  if (!lane.ok()) return lane.status();
+  auto out = std::make_unique<OutLane>();
+  out->lane = *std::move(lane);
+  out->subscription = subscription;
+  std::shared_ptr<Lane> opened = out->lane;
+  out_lanes_[id] = std::move(out);
+  return opened;
+}
+
+void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {
+  {
+    MutexLock lock(lanes_mutex_);
+    OutLane* const out = FindOut(lane);
+    if (out == nullptr) return;
+    out->lane->Close();
+    out->draining = true;
+    out->disconnected = disconnected;
+    CloseIfDrained(*out);
+  }
+  Kick();
+}
+
+void FramedLink::CloseIfDrained(OutLane& out) {
+  if (!out.draining || out.closing || !out.lane->empty()) return;
+  out.closing = true;
+  if (!out.known_to_peer) return;
+  v1::Control control;
+  v1::LaneClosed& closed = *control.mutable_lane_closed();
+  closed.set_lane(out.lane->id());
+  closed.set_disconnected_subscription(out.disconnected);
+  if (out.disconnected != 0) disconnected_[out.lane->id()] = out.disconnected;
+  QueueControl(control);
+}
+
+bool FramedLink::Idle() const {
+  MutexLock lock(lanes_mutex_);
+  return std::all_of(out_lanes_.begin(), out_lanes_.end(),
+                     [](const auto& out) { return out.second->lane->empty(); });
+}
+
+std::vector<std::shared_ptr<Lane>> FramedLink::Lanes() const {
+  MutexLock lock(lanes_mutex_);
+  std::vector<std::shared_ptr<Lane>> lanes;
+  for (const auto& [id, out] : out_lanes_) lanes.push_back(out->lane);
+  return lanes;
+}
+
+void FramedLink::NoteHandled(uint32_t lane, uint64_t position) {
+  std::shared_ptr<InboundRing> ring;
+  {
+    MutexLock lock(rings_mutex_);
+    if (const auto entry = rings_.find(lane); entry != rings_.end()) {
+      ring = entry->second;
+    }
+  }
+  if (ring != nullptr) {
+    ring->NoteHandled(position);
+    // Of a lossy lane the loop takes the next frame now.
+    if (ring->is_lossy()) loop_.WakeIfAsleep();
+    if (ring->TakeWriterWaits()) RingPeer();
+    return;
+  }
+  if (inbound_.NoteHandled(lane, position) ||
+      ack_asked_.load(std::memory_order_relaxed)) {
+    SendAcks();
+  } else {
+    ScheduleAcks();
+  }
+}
+
+}  // namespace mycelium
