@@ -26,8 +26,8 @@ namespace mycelium {
 // lossy lane. A lossy lane hands out one frame at a time, and holds it until it
 // is handled.
 //
-// Thread safety: NoteHandled(), taken(), handled() and AddTraffic() from any
-// thread, and of a lossless lane TakeWriterWaits(); the rest on the loop.
+// Thread safety: NoteHandled(), taken(), handled(), TakeWriterWaits() and
+// AddTraffic() from any thread; the rest on the loop.
 //
 // Ownership: shares the memory.
 class InboundRing final {
