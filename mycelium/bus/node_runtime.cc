@@ -7,7 +7,6 @@
 #include "absl/strings/str_format.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/route_rules.h"
-#include "mycelium/topology/socket_dir.h"
 #include "mycelium/transport/shm/memfd_memory.h"
 #include "mycelium/transport/shm/shm_transport.h"
 #include "mycelium/transport/uds/unix_transport.h"
@@ -133,6 +132,7 @@ absl::Status NodeRuntime::Init() {
       environment_, *loop_, [this] { return FlowReports(); }, options_.on_flow,
       options_.log);
   routing.on_drop = [this] { watch_->NoteDrop(); };
+  routing.matches_local = options_.delivers_locally;
   routing.redeliver_max = static_cast<uint64_t>(limits.redeliver_max);
   routing.retry_later = [this] {
     loop_->RunAt(environment_.clock.NowNs() + kLaneRetryNs,
@@ -207,6 +207,7 @@ absl::Status NodeRuntime::Init() {
         *found, {peer, 0},
         DisconnectedError(found->options().topic, absl::StrCat("node ", peer)));
   };
+  callbacks.drops = [this](const std::string& peer) { return DropsOf(peer); };
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, std::move(peer_options),
                                        std::move(callbacks));
@@ -233,72 +234,6 @@ int64_t NodeRuntime::SpinNsOf(const RouteSettings& settings) const {
       return 0;
   }
   return 0;
-}
-
-absl::Status NodeRuntime::Start() {
-  if (topology_ == nullptr) return absl::OkStatus();
-  // Held while it starts, so that a second service sees how that went.
-  MutexLock lock(start_mutex_);
-  if (started_) return absl::OkStatus();
-  const absl::Status status = StartTopology();
-  started_ = status.ok();
-  return status;
-}
-
-absl::Status NodeRuntime::StartTopology() {
-  const TopologyNode* self = topology_->FindNode(node_);
-  bool has_local_peers = false;
-  struct Dialled {
-    TransportKind kind;
-    std::string address, node, rule;
-  };
-  std::vector<Dialled> dialled;
-  for (const TopologyNode& other : topology_->nodes) {
-    if (other.name == node_) continue;
-    absl::StatusOr<Connection> connection =
-        Explain(*topology_, node_, other.name);
-    if (!connection.ok()) return connection.status();
-    if (connection->transport != TransportKind::kUnix &&
-        connection->transport != TransportKind::kShm) {
-      options_.log(
-          LogLevel::kWarning,
-          absl::StrCat("node ", other.name, " is reached over ",
-                       WordOf(connection->transport), " (", connection->rule,
-                       "), which this build does not have"));
-      continue;
-    }
-    has_local_peers = true;
-    dialled.push_back({connection->transport, connection->address, other.name,
-                       connection->rule});
-  }
-  if (!has_local_peers) return absl::OkStatus();
-  if (!topology_->socket_dir_configured || self == nullptr ||
-      !self->endpoint.has_value()) {
-    if (absl::Status prepared = PrepareSocketDir(
-            environment_.sys, topology_->socket_dir, topology_->allow_uids);
-        !prepared.ok()) {
-      return prepared;
-    }
-  }
-  const bool shares = std::any_of(
-      dialled.begin(), dialled.end(),
-      [](const Dialled& peer) { return peer.kind == TransportKind::kShm; });
-  if (shares && !memory_.ok()) {
-    options_.log(LogLevel::kWarning,
-                 absl::StrCat("node ", node_,
-                              " shares no memory: ", memory_.status().message(),
-                              "; its links of kind shm go over Unix sockets"));
-  }
-  absl::StatusOr<uint64_t> listening = ListenOn(
-      LocalTransportFor(TransportKind::kShm), topology_->SocketPath(*self));
-  if (!listening.ok()) return listening.status();
-  OnLoop([&] {
-    for (const Dialled& peer : dialled) {
-      peers_->Dial(LocalTransportFor(peer.kind), peer.address, peer.node,
-                   peer.rule);
-    }
-  });
-  return absl::OkStatus();
 }
 
 absl::Status NodeRuntime::AddService(const std::string& service,
@@ -329,62 +264,6 @@ std::string NodeRuntime::SchemaDigestOf(const std::string& service) const {
              : std::string(known->second->bytes());
 }
 
-absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
-  return ListenOn(*unix_, path);
-}
-
-absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path) {
-  if (shm_ != nullptr) return ListenOn(*shm_, path);
-  return absl::UnavailableError(
-      absl::StrCat("shared memory: ", memory_.status().message()));
-}
-
-absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
-                                               const std::string& path) {
-  absl::StatusOr<uint64_t> result = absl::InternalError("not run");
-  OnLoop([&] {
-    // Here, so that Shutdown() closes every listener that was made.
-    if (absl::Status open = CheckOpen(); !open.ok()) {
-      result = open;
-      return;
-    }
-    absl::StatusOr<std::unique_ptr<Listener>> listener = transport.Listen(
-        path, [this, &transport](std::unique_ptr<Channel> channel,
-                                 const absl::Status& admitted) {
-          peers_->Accept(transport.word(), std::move(channel), admitted);
-        });
-    if (!listener.ok()) {
-      result = listener.status();
-      return;
-    }
-    listeners_[next_listener_] = *std::move(listener);
-    result = next_listener_++;
-  });
-  return result;
-}
-
-void NodeRuntime::StopListening(uint64_t listener) {
-  OnLoop([&] { listeners_.erase(listener); });
-}
-
-absl::Status NodeRuntime::DialUnix(const std::string& path) {
-  return DialOn(*unix_, path);
-}
-
-absl::Status NodeRuntime::DialShm(const std::string& path) {
-  return DialOn(LocalTransportFor(TransportKind::kShm), path);
-}
-
-absl::Status NodeRuntime::DialOn(Transport& transport,
-                                 const std::string& path) {
-  absl::Status open;
-  OnLoop([&] {
-    open = CheckOpen();
-    if (open.ok()) peers_->Dial(transport, path, "", "dialled by hand");
-  });
-  return open;
-}
-
 RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
                                        const std::string& node,
                                        const std::string& service) const {
@@ -401,8 +280,14 @@ absl::Status NodeRuntime::CheckOpen() const {
       absl::StrCat("node ", node_, " has been shut down"));
 }
 
-absl::Status NodeRuntime::Unmatched(const Origin& origin) const {
-  if (origin.target_service.empty()) return absl::OkStatus();
+absl::Status NodeRuntime::Unmatched(const Origin& origin,
+                                    const PublisherOptions& options) const {
+  if (origin.target_service.empty()) {
+    if (!options.require_subscriber) return absl::OkStatus();
+    return absl::UnavailableError(
+        absl::StrCat("nobody is subscribed to topic \"", origin.topic,
+                     "\"; message not sent"));
+  }
   return absl::UnavailableError(absl::StrCat(
       "service ", origin.target_service, " has no subscription to topic \"",
       origin.topic, "\" that is connected; message not sent"));
@@ -439,7 +324,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   fan_out.on_stall = [this](const Lane& lane) {
     watch_->NoteStall(lane.name());
   };
-  const absl::Status unmatched = Unmatched(origin);
+  const absl::Status unmatched = Unmatched(origin, options);
   fan_out.origin = &dispatcher_->Intern(std::move(origin));
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
   refusals_.AddPublisher(fan_out.publisher_id);

@@ -57,6 +57,8 @@ struct BusOptions {
   // `limits.frame_bytes_max` must fit into `settings.lane_bytes`.
   Limits limits;
   RouteSettings settings;
+  // Whether subscriptions of this node get what it publishes itself.
+  bool delivers_locally = true;
   // Which users may connect besides our own.
   std::vector<int64_t> allow_uids;
 
@@ -77,6 +79,9 @@ struct BusOptions {
 struct PublisherOptions {
   std::string topic;          // Empty: the type's full name.
   bool publish_time = false;  // Stamp each message with the time.
+  // Without any subscription a message is UNAVAILABLE, as it is for
+  // PublisherTo(), and not counted as dropped.
+  bool require_subscriber = false;
   // The longest that one Publish() waits for room. None: as configured.
   std::optional<absl::Duration> publish_timeout;
 };

@@ -10,7 +10,7 @@
 
 namespace mycelium {
 
-absl::Status FanOut::Publish(const Payload& payload) {
+absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
   if (PublishToOnlyInline(payload)) return absl::OkStatus();
   if (PublishToOnlyLane(payload)) return absl::OkStatus();
   Claims claims;
@@ -28,7 +28,8 @@ absl::Status FanOut::Publish(const Payload& payload) {
     }
     mutex_.Unlock();
     AbandonAll(&claims);
-    if (absl::Status status = Overcome(obstacle, &deadline); !status.ok()) {
+    if (absl::Status status = Overcome(obstacle, timeout, &deadline);
+        !status.ok()) {
       return status;
     }
   }
@@ -68,6 +69,10 @@ bool FanOut::PublishToOnlyLane(const Payload& payload) {
   if (!only_lane_.load(std::memory_order_relaxed)) return false;  // A hint.
   MutexLock lock(mutex_);
   if (!only_lane_.load(std::memory_order_relaxed)) return false;
+  if (routes_[0].subscription == nullptr &&
+      routes_[0].lane->stage() == nullptr) {
+    return PublishToOnlyLink(payload);
+  }
   Claim claim;
   const size_t frame_bytes =
       PrepareLaneClaim(routes_[0], payload, payload.ByteSize(), &claim);
@@ -77,6 +82,32 @@ bool FanOut::PublishToOnlyLane(const Payload& payload) {
   const int64_t time_ns =
       options_.publish_time ? environment_.clock.WallNs() : 0;
   CommitAll(payload, time_ns, absl::MakeSpan(&claim, 1));
+  return true;
+}
+
+bool FanOut::PublishToOnlyLink(const Payload& payload) {
+  const PublishRoute& route = routes_[0];
+  Lane& lane = *route.lane;
+  FrameFields fields;
+  if (options_.publish_time) fields.flags |= kFramePublishTime;
+  const size_t payload_bytes = payload.ByteSize();
+  if (lane.TryClaim(EncodedFrameBytes(fields, payload_bytes)) !=
+      Lane::ClaimResult::kClaimed) {
+    return false;
+  }
+  if (options_.publish_time) {
+    fields.publish_time_ns = environment_.clock.WallNs();
+  }
+  fields.publisher_sequence = ++sequence_;
+  fields.digest_prefix = payload.type->digest.prefix();
+  fields.publisher_id = options_.publisher_id;
+  // Before the lane is let go, as in CommitAll().
+  for (const auto& flow : route.flows) flow->CountAccepted();
+  payload.Serialize(
+      EncodeFrame(fields, lane.next_sequence(), payload_bytes, lane.Room())
+          .data());
+  lane.Commit();
+  lane.Ring();
   return true;
 }
 
@@ -126,11 +157,12 @@ size_t FanOut::PrepareLaneClaim(const PublishRoute& route,
   claim->subscription = route.subscription.get();
   claim->lane = route.lane.get();
   claim->local = route.subscription != nullptr;
-  claim->object = claim->local && payload.shared != nullptr;
+  claim->object = claim->local && payload.IsHandedOver();
   FrameFields fields;
   if (options_.publish_time) fields.flags |= kFramePublishTime;
-  return EncodedFrameBytes(
-      fields, claim->object ? sizeof(ObjectPayload) : payload_bytes);
+  return EncodedFrameBytes(fields, claim->object && payload.object != nullptr
+                                       ? sizeof(ObjectPayload)
+                                       : payload_bytes);
 }
 
 bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
@@ -211,7 +243,8 @@ void FanOut::FillRoom(const Payload& payload, const FrameFields& common,
   const absl::Span<std::byte> room = EncodeFrame(
       fields, claim->lane->next_sequence(), payload_bytes, claim->room);
   if (claim->object) {
-    new (room.data()) ObjectPayload{*payload.shared, payload.type};
+    new (room.data()) ObjectPayload{
+        *payload.shared, payload.object != nullptr ? payload.type : nullptr};
   } else if (!encoded->empty()) {
     CopyToShared(room.data(), encoded->data(), encoded->size());
   } else {
@@ -242,7 +275,8 @@ void FanOut::Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
   }
 }
 
-absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
+absl::Status FanOut::Overcome(const Obstacle& obstacle, Timeout timeout,
+                              TimeNs* deadline) {
   Lane& lane = *obstacle.lane;
   if (obstacle.result == Lane::ClaimResult::kTooLarge) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -253,12 +287,13 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
     options_.disconnect(lane);
     return absl::OkStatus();
   }
-  absl::Status status = WaitForRoom(obstacle, deadline);
+  absl::Status status = WaitForRoom(obstacle, timeout, deadline);
   if (!status.ok()) NoteNoRoom(obstacle);
   return status;
 }
 
-absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
+absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
+                                 TimeNs* deadline) {
   Lane& lane = *obstacle.lane;
   const auto full = [&](absl::string_view why) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -275,9 +310,9 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
     return full("only this thread could make room");
   }
   if (lane.stalled()) return full("subscriber has stalled");
+  if (!timeout.has_value()) return full("it was not waited for");
   if (*deadline == 0) {
-    *deadline =
-        DeadlineAfter(environment_.clock.NowNs(), options_.publish_timeout);
+    *deadline = DeadlineAfter(environment_.clock.NowNs(), *timeout);
   }
   uint64_t released = lane.released();
   const RoomWaiter::Outcome outcome = room_waiter_.WaitFor(
@@ -297,8 +332,7 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
   }
   lane.MarkStalled(released);
   if (options_.on_stall != nullptr) options_.on_stall(lane);
-  return full(
-      absl::StrCat("waited ", absl::FormatDuration(options_.publish_timeout)));
+  return full(absl::StrCat("waited ", absl::FormatDuration(*timeout)));
 }
 
 void FanOut::NoteNoRoom(const Obstacle& obstacle) {
@@ -375,6 +409,14 @@ void FanOut::Close() {
   routes_.clear();
   FindOnlyRoute();
   closed_ = true;
+}
+
+bool FanOut::StaysInProcess() {
+  MutexLock lock(mutex_);
+  return !routes_.empty() && std::all_of(routes_.begin(), routes_.end(),
+                                         [](const PublishRoute& route) {
+                                           return route.subscription != nullptr;
+                                         });
 }
 
 size_t FanOut::route_count() {

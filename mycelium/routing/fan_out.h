@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,7 +84,14 @@ class FanOut final {
   //   RESOURCE_EXHAUSTED   no room within the timeout, or none by policy
   //   INVALID_ARGUMENT     larger than a route takes
   //   FAILED_PRECONDITION  the publisher was closed
-  absl::Status Publish(const Payload& payload);
+  absl::Status Publish(const Payload& payload) {
+    return PublishWithin(options_.publish_timeout, payload);
+  }
+
+  // The same without waiting for room, and without calling a lane stalled.
+  absl::Status TryPublish(const Payload& payload) {
+    return PublishWithin(std::nullopt, payload);
+  }
 
   // Calls `callback` once, as soon as there may be room for the message that
   // the last Publish() without room had; at once if there is. See
@@ -108,6 +116,8 @@ class FanOut final {
   const Options& options() const { return options_; }
   const Origin& origin() const { return *options_.origin; }
   size_t route_count();
+  // Whether there are routes, all to subscriptions of this process.
+  bool StaysInProcess();
 
   // Counts of messages that found no route.
   Ledger unmatched() const { return unmatched_.Read(); }
@@ -122,7 +132,7 @@ class FanOut final {
     FlowCounters* flow = nullptr;          // Of `subscription`.
     Lane* lane = nullptr;                  // Claimed; null if entered.
     absl::Span<std::byte> room;
-    bool object = false;  // The frame holds the pointer, not bytes.
+    bool object = false;  // The frame holds an ObjectPayload, not bytes.
     bool local = false;   // The frame stays in this process.
     bool inside = false;  // The caller is inside the subscription's gate.
   };
@@ -137,12 +147,17 @@ class FanOut final {
     bool own_subscription = false;  // Only the calling thread can drain it.
   };
 
+  using Timeout = std::optional<absl::Duration>;  // None: does not wait.
+  absl::Status PublishWithin(Timeout timeout, const Payload& payload);
   // The whole of Publish() for the commonest case: one route, to an inline
   // subscription of this process that is idle. False: nothing was done.
   bool PublishToOnlyInline(const Payload& payload);
   // The same where the one route is a lane whose reader is somewhere else: a
   // queue of this process, or a link.
   bool PublishToOnlyLane(const Payload& payload);
+  // Of that: to another process, and lossless.
+  bool PublishToOnlyLink(const Payload& payload)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FindOnlyRoute() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -162,8 +177,10 @@ class FanOut final {
   void CommitLane(const FrameFields& common, const Claim& claim);
   void Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
                Claims* claims);
-  absl::Status Overcome(const Obstacle& obstacle, TimeNs* deadline);
-  absl::Status WaitForRoom(const Obstacle& obstacle, TimeNs* deadline);
+  absl::Status Overcome(const Obstacle& obstacle, Timeout timeout,
+                        TimeNs* deadline);
+  absl::Status WaitForRoom(const Obstacle& obstacle, Timeout timeout,
+                           TimeNs* deadline);
   void NoteNoRoom(const Obstacle& obstacle);
   absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -123,6 +123,33 @@ TEST_F(FanOutTest, LaneThatMovedAfterTheLastLookHasNotStalled) {
   EXPECT_FALSE(lane_->stalled());
 }
 
+TEST_F(FanOutTest, TryPublishNeitherWaitsNorCallsTheLaneStalled) {
+  MovesTooLate waiter([] {});
+  FanOut::Options options;
+  options.origin = &origin_;
+  options.publish_timeout = absl::Hours(1);
+  FanOut fan_out(Environment::Real(), waiter, options);
+  PublishRoute route;
+  route.lane = lane_;
+  route.flows.push_back(flow_);
+  std::vector<PublishRoute> routes;
+  routes.push_back(std::move(route));
+  fan_out.SetRoutes(std::move(routes), [] {});
+  const MessageType type = RawMessageType("bytes");
+  const std::vector<std::byte> large(7 << 10);
+  uint64_t accepted = 0;
+  absl::Status sent;
+  while (sent.ok()) {
+    sent = fan_out.TryPublish(Payload::Bytes(type, large));
+    if (sent.ok()) ++accepted;
+  }
+  EXPECT_EQ(sent.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(waiter.waits, 0);
+  EXPECT_FALSE(lane_->stalled());
+  EXPECT_EQ(flow_->Read().accepted, accepted);
+  EXPECT_GT(accepted, 0u);
+}
+
 int serialisations = 0;
 
 TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightLanes) {
@@ -159,6 +186,59 @@ TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightLanes) {
     std::memcpy(&got, run.bytes.data() + sizeof(FrameHeader), sizeof got);
     EXPECT_EQ(got, message);
   }
+}
+
+TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightQueues) {
+  MessageType type;
+  type.name = "counted";
+  type.byte_size = [](const void*) { return size_t{8}; };
+  type.serialize = [](const void* message, std::byte* out) {
+    ++serialisations;
+    std::memcpy(out, message, 8);
+  };
+  serialisations = 0;
+  const Origin origin;
+  NeverWaits never_waits;
+  FanOut::Options options;
+  options.origin = &origin;
+  FanOut fan_out(Environment::Real(), never_waits, options);
+  std::vector<PublishRoute> routes(8);
+  std::vector<std::shared_ptr<Subscription>> queued;
+  for (PublishRoute& route : routes) {
+    Subscription::Options subscriber;
+    subscriber.type = type;
+    subscriber.mode = DeliveryMode::kQueued;
+    subscriber.lane_bytes = 4096;
+    subscriber.frame_bytes_max = 1024;
+    queued.push_back(*Subscription::Create(Environment::Real(), subscriber,
+                                           /*handler=*/nullptr,
+                                           [](LogLevel, absl::string_view) {}));
+    route.subscription = queued.back();
+    route.lane = std::shared_ptr<Lane>(queued.back(), &queued.back()->lane());
+    route.flows.push_back(queued.back()->FlowFrom(origin));
+  }
+  fan_out.SetRoutes(std::move(routes), [] {});
+  const uint64_t message = 0x0123456789abcdef;
+  EXPECT_TRUE(fan_out.Publish(Payload::Object(type, &message, nullptr)).ok());
+  EXPECT_EQ(serialisations, 1);
+  for (const auto& subscription : queued) {
+    FrameView frame;
+    ASSERT_TRUE(subscription->queue().Take(&frame));
+    ASSERT_EQ(frame.payload.size(), 8u);
+    EXPECT_EQ(std::memcmp(frame.payload.data(), &message, 8), 0);
+    subscription->CountPulled(origin, /*decodable=*/true);
+    subscription->queue().Finish();
+    EXPECT_EQ(subscription->FlowFrom(origin)->Read().accepted, 1u);
+    EXPECT_EQ(subscription->FlowFrom(origin)->Read().delivered, 1u);
+  }
+  // A pointer that the subscribers may keep needs no serialising at all.
+  const auto shared = std::make_shared<const uint64_t>(message);
+  const std::shared_ptr<const void> pointer = shared;
+  EXPECT_TRUE(
+      fan_out.Publish(Payload::Object(type, pointer.get(), &pointer)).ok());
+  EXPECT_EQ(serialisations, 1);
+  for (const auto& subscription : queued) subscription->Close();
+  EXPECT_EQ(pointer.use_count(), 2);
 }
 
 }  // namespace

@@ -67,15 +67,10 @@ class ProcessTest : public ::testing::Test {
     file << "socket_dir = \"" << dir_.path() << "\"\n"
          << "[[nodes]]\nname = \"" << writer << "\"\nservices = [\"writer\"]\n"
          << "[[nodes]]\nname = \"" << reader << "\"\nservices = [\"reader\"]\n"
-         << "[defaults]
-transport = \"" << TransportUnderTest()
-         << "\"
-retain = \"" << retain << "\"
-"
+         << "[defaults]\ntransport = \"" << TransportUnderTest()
+         << "\"\nretain = \"" << retain << "\"\n"
          << "publish_timeout = \"" << publish_timeout
-         << "\"
-lane_bytes = \"64KiB\"
-"
+         << "\"\nlane_bytes = \"64KiB\"\n"
          << "[limits]\nframe_bytes_max = \"8KiB\"\n"
          << "reconnect_max = \"50ms\"\n"
          << limits;

@@ -303,6 +303,26 @@ class DocsTest(TreeTest):
             ("docs/a.md", 4),
         )
 
+    def test_titles_name_test_cases(self):
+        link = '[x](x_test.cc "%s")\n'
+        self.assert_found(
+            docs.check,
+            {
+                "docs/a.md": link % "All/ATest.Law/slow_one"
+                + link % "ATest.Law"
+                + link % "ATest.Gone"
+                + link % "None/ATest.Law"
+                + link % "All/ATest.Law/fast"
+                + link % "a law",
+                "docs/x_test.cc": "TEST_P(ATest, Law) {}\n"
+                'INSTANTIATE_TEST_SUITE_P(All, ATest, Values("slow", "one"));\n',
+            },
+            ("docs/a.md", 3),
+            ("docs/a.md", 4),
+            ("docs/a.md", 5),
+            ("docs/a.md", 6),
+        )
+
     def test_links_in_code_blocks_are_not_links(self):
         self.assert_found(docs.check, {"a.md": "```text\n[x](gone.md)\n```\n"})
 
@@ -401,6 +421,20 @@ class SystemCallsTest(TreeTest):
                 "int my_mmap(int); stream->write(1); sys->madvise(2);\n"
             },
         )
+
+    def test_what_only_linux_has_stays_behind_sys(self):
+        for name in ["F_SEAL_SHRINK", "MFD_CLOEXEC", "EPOLLIN", "SO_PEERCRED"]:
+            with self.subTest(name=name):
+                self.assert_found(
+                    system_calls.check,
+                    {
+                        "mycelium/transport/shm/a.cc": f"int x = {name};\n",
+                        "mycelium/base/a.cc": f"int x = {name};\n",
+                        "mycelium/testing/a.cc": f"int x = {name};\n",
+                        "mycelium/bus/a.cc": f"// {name}\nint MY_{name};\n",
+                    },
+                    ("mycelium/transport/shm/a.cc", 1),
+                )
 
     def test_the_two_folders_and_tests_may(self):
         text = "#include <sys/epoll.h>\nint x = ::close(1);\n"

@@ -101,7 +101,13 @@ Lane::ClaimResult Lane::TryClaim(size_t frame_bytes) {
     return ClaimResult::kClaimed;
   }
   room_ = writer_.TryClaim(frame_bytes);
-  if (!room_.empty()) return ClaimResult::kClaimed;
+  if (!room_.empty()) {
+    uses_scratch_ = shared_ != nullptr && frame_bytes <= kScratchBytes;
+    if (uses_scratch_) {
+      room_ = absl::MakeSpan(scratch_.data(), frame_bytes);
+    }
+    return ClaimResult::kClaimed;
+  }
   mutex_.Unlock();
   if (shared_ != nullptr) (void)CheckedReleased();  // Why is it full?
   return ClaimResult::kFull;
@@ -130,6 +136,7 @@ void Lane::Commit() {
     return;
   }
   stage_->Commit(sequence_);
+  staged_bytes_ += AlignedFrameBytes(claimed_bytes_);
   const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
   if (is_corrupt) ReportCorruptNext();
@@ -139,7 +146,11 @@ void Lane::Commit() {
 void Lane::CommitToRing() {
   // Published by the commit word, with which the reader's answer pairs.
   committing_.store(writer_.claimed_end(), std::memory_order_relaxed);
-  writer_.Commit();
+  if (uses_scratch_) {
+    writer_.CommitFrom(scratch_.data());
+  } else {
+    writer_.Commit();
+  }
   pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
   // Pairs with committed(): whoever reads it may read the frames before it.
   committed_.store(writer_.position(), std::memory_order_release);
@@ -287,6 +298,15 @@ bool Lane::IsSoundFrom(uint64_t from) {
 uint64_t Lane::NextSequence() {
   MutexLock lock(mutex_);
   return sequence_ + 1;
+}
+
+Lane::Published Lane::published() {
+  MutexLock lock(mutex_);
+  Published published;
+  published.frames = sequence_;
+  published.bytes = stage_ != nullptr ? staged_bytes_ : committed();
+  published.stalls = stalls_.load(std::memory_order_relaxed);
+  return published;
 }
 
 void Lane::BeginRedelivery(uint64_t sent) {

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TRANSPORT_LANE_LANE_POSITIONS_H_
 #define MYCELIUM_TRANSPORT_LANE_LANE_POSITIONS_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -32,7 +33,9 @@ struct LanePositions {
 
   // By the reader, before it looks for the last time.
   void Sleep() { sleeping.exchange(1, std::memory_order_acq_rel); }
-  void EndSleep() { sleeping.store(0, std::memory_order_relaxed); }
+  // A read-modify-write too: a plain store would come between what the writer
+  // left in the flag and the next Sleep(), which would not see it.
+  void EndSleep() { sleeping.exchange(0, std::memory_order_relaxed); }
   // By the writer, after a commit: whether it has to tell the reader, who is
   // told once.
   bool TakeSleeping() {
@@ -43,11 +46,10 @@ struct LanePositions {
   // By the writer, before it looks for the last time.
   void AskToBeWoken(uint64_t at) {
     uint64_t asked = wake_at.load(std::memory_order_relaxed);
-    while (at < asked && !wake_at.compare_exchange_weak(
-                             asked, at, std::memory_order_acq_rel)) {
+    // Even if an earlier one asks already, since that wish may just be taken.
+    while (!wake_at.compare_exchange_weak(asked, std::min(at, asked),
+                                          std::memory_order_acq_rel)) {
     }
-    // Where an earlier one asks already, this is the read-modify-write.
-    if (at >= asked) wake_at.fetch_add(0, std::memory_order_acq_rel);
   }
   // By the reader, after it has let go of what lies before `at`: whether it has
   // to tell the writer, who is told once.

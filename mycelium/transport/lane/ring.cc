@@ -1,5 +1,7 @@
 #include "mycelium/transport/lane/ring.h"
 
+#include <algorithm>
+
 namespace mycelium {
 namespace {
 
@@ -70,17 +72,21 @@ void RingWriter::Commit() {
   position_ = next;
 }
 
+void RingWriter::CommitFrom(const std::byte* frame) {
+  std::byte* const room = &memory_[claim_start_ & (capacity() - 1)];
+  const size_t line_left = kLineBytes - (claim_start_ & (kLineBytes - 1));
+  const size_t head = std::min<size_t>(line_left, claim_bytes_);
+  CopyToShared(room + head, frame + head, claim_bytes_ - head);
+  constexpr size_t kAfterCommit = sizeof(uint32_t);
+  const uint64_t next = claim_start_ + AlignedFrameBytes(claim_bytes_);
+  ClearCommit(&memory_[next & (capacity() - 1)]);
+  CopyToShared(room + kAfterCommit, frame + kAfterCommit, head - kAfterCommit);
+  Commit();
+}
+
 RingReader::RingReader(absl::Span<const std::byte> memory,
                        RingPositions& positions, uint16_t flags_allowed)
     : memory_(memory), positions_(positions), flags_allowed_(flags_allowed) {}
-
-bool RingReader::HasFrame() const {
-  const size_t offset = cursor() & (memory_.size() - 1);
-  if (LoadCommit(&memory_[offset]) != 0) return true;
-  // See Poll().
-  __builtin_prefetch(&memory_[(offset + kLineBytes) & (memory_.size() - 1)]);
-  return false;
-}
 
 RingReader::Result RingReader::Poll(FrameView* view) {
   uint64_t at = cursor();

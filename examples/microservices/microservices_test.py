@@ -1,0 +1,28 @@
+"""The services do the same in one process and in three."""
+
+import unittest
+
+from examples.microservices import demo
+
+ORDERS = 1000
+
+
+class MicroservicesTest(unittest.TestCase):
+
+  def check(self, topology, transport):
+    said, flows = demo.run(topology)
+    self.assertEqual(len(flows), 3)
+    for topic, sums in flows.items():
+      self.assertEqual(
+          sums, {'transport': transport, 'accepted': ORDERS,
+                 'delivered': ORDERS, 'in_flight': 0, 'dropped': 0}, topic)
+    return said
+
+  def test_topology_alone_decides_how_messages_travel(self):
+    together = self.check('together.toml', 'inproc')
+    apart = self.check('apart.toml', 'shm')
+    self.assertEqual(together, apart)
+
+
+if __name__ == '__main__':
+  unittest.main()

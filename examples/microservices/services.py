@@ -1,0 +1,104 @@
+"""Three services that handle orders, in whichever processes the topology says.
+
+    services TOPOLOGY SERVICE...
+
+runs services of one node. `gateway` sends orders and waits for their fills;
+`python-processor` prices them; `execution-service` fills them. When the gateway is
+done, each process prints its ledger and ends; the others end when their standard
+input does.
+"""
+
+import json
+import sys
+
+from mycelium import MessageBus
+
+from examples.microservices.orders_pb2 import Fill
+from examples.microservices.orders_pb2 import Order
+from examples.microservices.orders_pb2 import PricedOrder
+from examples.microservices.orders_schema import SCHEMA_DIGEST
+
+PATIENCE = 20.0
+ORDERS = 1000
+PRICES = {'MYC': 12.5, 'HYP': 3.0, 'SPO': 40.0}
+
+
+class Processor:
+  """Prices orders and passes them on."""
+
+  def __init__(self, bus):
+    self._priced = bus.publisher_to('execution-service', PricedOrder)
+    # On a thread of its own, as every handler that itself publishes may wait.
+    bus.subscribe(Order, self._on_order, queued=True)
+
+  def wait(self):
+    self._priced.wait_for_subscribers(1, PATIENCE)
+
+  def _on_order(self, order):
+    self._priced.publish(
+        PricedOrder(order=order, price=PRICES[order.symbol]))
+
+
+class Execution:
+  """Fills priced orders."""
+
+  def __init__(self, bus):
+    self._fills = bus.publisher_to('gateway', Fill)
+    bus.subscribe(PricedOrder, self._on_priced_order, queued=True)
+
+  def wait(self):
+    self._fills.wait_for_subscribers(1, PATIENCE)
+
+  def _on_priced_order(self, priced):
+    self._fills.publish(Fill(
+        order_id=priced.order.id, amount=priced.price * priced.order.quantity))
+
+
+class Gateway:
+  """Sends orders and adds up what they cost."""
+
+  def __init__(self, bus):
+    self._fills = bus.subscriber(Fill)
+    self._orders = bus.publisher_to('python-processor', Order)
+
+  def wait(self):
+    self._orders.wait_for_subscribers(1, PATIENCE)
+
+  def run(self):
+    symbols = list(PRICES)
+    total = 0.0
+    for number in range(1, ORDERS + 1):
+      self._orders.publish(Order(
+          id=number, symbol=symbols[number % len(symbols)], quantity=number))
+    for number in range(1, ORDERS + 1):
+      fill = self._fills.recv(PATIENCE)
+      assert fill.order_id == number, fill
+      total += fill.amount
+    self._fills.finish()
+    print(f'gateway: {ORDERS} fills, {total:.2f} in all', flush=True)
+
+
+SERVICES = {'gateway': Gateway, 'python-processor': Processor,
+            'execution-service': Execution}
+
+
+def main(topology, *names):
+  buses = {name: MessageBus.from_topology(topology, name, SCHEMA_DIGEST)
+           for name in names}
+  services = {name: SERVICES[name](bus) for name, bus in buses.items()}
+  for service in services.values():
+    service.wait()
+  print('ready', flush=True)
+  sys.stdin.readline()  # Everybody is.
+  if 'gateway' in services:
+    services['gateway'].run()
+  else:
+    sys.stdin.read()
+  bus = buses[names[0]]  # They share their node.
+  bus.flush(PATIENCE)
+  print(json.dumps(bus.ledger()), flush=True)
+  bus.close()
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

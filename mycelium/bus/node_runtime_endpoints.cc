@@ -1,0 +1,173 @@
+// The part of NodeRuntime that listens and dials.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/bus/node_runtime.h"
+#include "mycelium/topology/route_rules.h"
+#include "mycelium/topology/socket_dir.h"
+
+namespace mycelium {
+
+absl::Status NodeRuntime::Start() {
+  if (topology_ == nullptr) return absl::OkStatus();
+  // Held while it starts, so that a second service sees how that went.
+  MutexLock lock(start_mutex_);
+  if (started_) return absl::OkStatus();
+  const absl::Status status = StartTopology();
+  started_ = status.ok();
+  return status;
+}
+
+absl::Status NodeRuntime::StartTopology() {
+  const TopologyNode* self = topology_->FindNode(node_);
+  bool has_local_peers = false;
+  struct Dialled {
+    TransportKind kind;
+    std::string address, node, rule;
+  };
+  std::vector<Dialled> dialled;
+  for (const TopologyNode& other : topology_->nodes) {
+    if (other.name == node_) continue;
+    absl::StatusOr<Connection> connection =
+        Explain(*topology_, node_, other.name);
+    if (!connection.ok()) return connection.status();
+    if (connection->transport != TransportKind::kUnix &&
+        connection->transport != TransportKind::kShm) {
+      options_.log(
+          LogLevel::kWarning,
+          absl::StrCat("node ", other.name, " is reached over ",
+                       WordOf(connection->transport), " (", connection->rule,
+                       "), which this build does not have"));
+      continue;
+    }
+    has_local_peers = true;
+    dialled.push_back({connection->transport, connection->address, other.name,
+                       connection->rule});
+  }
+  if (!has_local_peers) return absl::OkStatus();
+  if (!topology_->socket_dir_configured || self == nullptr ||
+      !self->endpoint.has_value()) {
+    if (absl::Status prepared = PrepareSocketDir(
+            environment_.sys, topology_->socket_dir, topology_->allow_uids);
+        !prepared.ok()) {
+      return prepared;
+    }
+  }
+  const bool shares = std::any_of(
+      dialled.begin(), dialled.end(),
+      [](const Dialled& peer) { return peer.kind == TransportKind::kShm; });
+  if (shares && !memory_.ok()) {
+    options_.log(LogLevel::kWarning,
+                 absl::StrCat("node ", node_,
+                              " shares no memory: ", memory_.status().message(),
+                              "; its links of kind shm go over Unix sockets"));
+  }
+  absl::StatusOr<uint64_t> listening = ListenOn(
+      LocalTransportFor(TransportKind::kShm), topology_->SocketPath(*self), {});
+  if (!listening.ok()) return listening.status();
+  OnLoop([&] {
+    for (const Dialled& peer : dialled) {
+      peers_->Dial(LocalTransportFor(peer.kind), peer.address, peer.node,
+                   peer.rule);
+    }
+  });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,
+                                                 EndpointOptions options) {
+  return ListenOn(*unix_, path, std::move(options));
+}
+
+absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
+                                                const std::string& service,
+                                                EndpointOptions options) {
+  if (options.lane_bytes != 0 && (options.lane_bytes < kRingBytesMin ||
+                                  options.lane_bytes > kLaneBytesMax)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "endpoint ", path, ": a capacity of ", options.lane_bytes, " bytes; ",
+        kRingBytesMin, " to ", kLaneBytesMax, " are allowed"));
+  }
+  const std::string insists = SchemaDigestOf(service);
+  if (options.schema_digest.has_value() && !insists.empty() &&
+      options.schema_digest->bytes() != insists) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "endpoint ", path, ": its schema digest ",
+        options.schema_digest->ToHex(), " is not the one of service ", service,
+        ", whose bus was given another"));
+  }
+  if (shm_ != nullptr) return ListenOn(*shm_, path, std::move(options));
+  return absl::UnavailableError(
+      absl::StrCat("shared memory: ", memory_.status().message()));
+}
+
+absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
+                                               const std::string& path,
+                                               EndpointOptions options) {
+  const auto endpoint =
+      std::make_shared<const EndpointOptions>(std::move(options));
+  absl::StatusOr<uint64_t> result = absl::InternalError("not run");
+  OnLoop([&] {
+    // Here, so that Shutdown() closes every listener that was made.
+    if (absl::Status open = CheckOpen(); !open.ok()) {
+      result = open;
+      return;
+    }
+    absl::StatusOr<std::unique_ptr<Listener>> listener = transport.Listen(
+        path, [this, &transport, endpoint](std::unique_ptr<Channel> channel,
+                                           const absl::Status& admitted) {
+          peers_->Accept(transport.word(), endpoint, std::move(channel),
+                         admitted);
+        });
+    if (!listener.ok()) {
+      result = listener.status();
+      return;
+    }
+    listeners_[next_listener_] = *std::move(listener);
+    result = next_listener_++;
+  });
+  return result;
+}
+
+void NodeRuntime::StopListening(uint64_t listener) {
+  OnLoop([&] { listeners_.erase(listener); });
+}
+
+absl::Status NodeRuntime::DialUnix(const std::string& path) {
+  return DialOn(*unix_, path, /*lane_bytes=*/0);
+}
+
+absl::Status NodeRuntime::DialShm(const std::string& path,
+                                  uint64_t lane_bytes) {
+  return DialOn(LocalTransportFor(TransportKind::kShm), path, lane_bytes);
+}
+
+absl::Status NodeRuntime::DialOn(Transport& transport, const std::string& path,
+                                 uint64_t lane_bytes) {
+  if (path.empty() || path.size() > kSocketPathBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dial \"", path, "\": the path has ", path.size(),
+                     " bytes; 1 to ", kSocketPathBytesMax, " are allowed"));
+  }
+  absl::Status open;
+  OnLoop([&] {
+    open = CheckOpen();
+    if (open.ok()) {
+      peers_->Dial(transport, path, "", "dialled by hand", lane_bytes);
+    }
+  });
+  return open;
+}
+
+DropCounts NodeRuntime::DropsOf(const std::string& peer) const {
+  DropCounts drops = {};
+  for (const FlowReport& flow : FlowReports()) {
+    if (flow.publisher_node != peer && flow.subscriber_node != peer) continue;
+    for (size_t i = 0; i < drops.size(); ++i)
+      drops[i] += flow.ledger.dropped[i];
+  }
+  return drops;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,139 @@
+#ifndef MYCELIUM_TESTS_MODEL_EXPLORER_H_
+#define MYCELIUM_TESTS_MODEL_EXPLORER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "mycelium/base/shared_word.h"
+#include "mycelium/testing/fiber.h"
+#include "tests/model/memory.h"
+
+namespace mycelium::model {
+
+// A few threads, each with a bounded program over shared memory.
+class Scenario {
+ public:
+  virtual ~Scenario() = default;
+
+  struct Shared {
+    std::byte* ring;
+    size_t ring_bytes;
+    std::byte* words;  // LanePositions and what lies behind them.
+    size_t words_bytes;
+  };
+  virtual Shared shared() = 0;
+  virtual size_t thread_count() const { return 2; }
+  // Whether a thread may be killed, so that it matters where it stands.
+  virtual bool kills() const { return false; }
+  virtual void Run(size_t thread) = 0;
+  // When all have ended; sees all that they did.
+  virtual void AtEnd() = 0;
+};
+
+// Runs a scenario in every way in which the threads can take turns and their
+// loads can see stores. Two ways that lead to the same state, which is what was
+// stored and what each thread has read, go on as one.
+//
+// The code under test comes here by shared_word_hooks (hooks.cc), before each
+// load and store. A turn ends there, with two exceptions, which belong to the
+// turn that they are in: copies of bytes, since no order of theirs makes a
+// difference that is not a race, and stores to the ring, which has one writer:
+// a load that comes before such a store sees what one that comes after it may
+// see.
+//
+// Thread safety: none, and one explorer at a time in a process.
+class Explorer final {
+ public:
+  struct Outcome {
+    bool failed = false;
+    bool complete = true;  // Else there were more executions than allowed.
+    std::string what;
+    std::vector<std::string> trace;  // Of the execution that failed.
+    uint64_t executions = 0;
+    uint64_t states = 0;
+  };
+
+  Explorer();
+  ~Explorer();
+  Explorer(const Explorer&) = delete;
+  Explorer& operator=(const Explorer&) = delete;
+
+  using Make = std::function<std::unique_ptr<Scenario>(Explorer&)>;
+  Outcome Explore(const Make& make, uint64_t executions_max);
+
+  // The rest is for scenarios, and for the hooks.
+
+  // Ends the execution if `holds` is false.
+  void Check(bool holds, const char* what);
+  void Fail(const std::string& what);
+
+  // Waits until the word is not 0, and makes it 0: a doorbell.
+  void Await(SharedWord<uint32_t>& bell);
+
+  // The thread does not go on: its process was killed, and whoever calls this
+  // has been told so by the kernel.
+  void Kill(size_t thread) {
+    threads_[thread].is_killed = true;
+    memory_.JoinAll();
+  }
+
+  // Before each access.
+  void BeforeAccess();
+  void BeforeStore(const void* at) {
+    if (!memory_.IsInRing(at) || scenario_->kills()) BeforeAccess();
+  }
+  Memory& memory() { return memory_; }
+  // Null while nothing is explored.
+  static Explorer* current();
+
+ private:
+  struct Unwind {};  // Ends a thread in the middle.
+  struct Choice {
+    size_t taken;
+    size_t count;
+  };
+  struct Thread {
+    std::unique_ptr<Fiber> fiber;
+    bool is_started = false;
+    bool is_done = false;
+    bool is_killed = false;
+    SharedWord<uint32_t>* bell = nullptr;  // That it waits for.
+  };
+  static constexpr size_t kNobody = kThreadsMax;
+
+  void Execute(const Make& make);
+  void RunThreads(const Scenario& scenario);
+  void RunFiber(size_t thread);
+  void UnwindThreads();
+  size_t Choose(size_t count);
+  bool CanRun(const Thread& thread) const;
+  size_t PickThread();
+  bool Backtrack();
+  void Note(const std::string& event);
+
+  Memory memory_;
+  Thread threads_[kThreadsMax];
+  size_t thread_count_ = 0;
+  Scenario* scenario_ = nullptr;
+  size_t running_ = kNobody;
+  size_t next_ = kNobody;
+  bool is_picked_ = false;
+  bool is_scheduling_ = false;
+  bool is_unwinding_ = false;
+  bool is_closing_ = false;
+
+  std::vector<Choice> choices_;
+  size_t depth_ = 0;   // How many of them this execution has made.
+  size_t replay_ = 0;  // How many it repeats.
+  std::unordered_set<uint64_t> visited_;
+  Outcome outcome_;
+};
+
+}  // namespace mycelium::model
+
+#endif  // MYCELIUM_TESTS_MODEL_EXPLORER_H_

@@ -1,0 +1,299 @@
+#include <memory>
+#include <optional>
+
+#include "mycelium/transport/inbound_ring.h"
+#include "mycelium/transport/lane/ring.h"
+#include "tests/model/frames.h"
+#include "tests/model/scenarios.h"
+
+namespace mycelium::model {
+namespace {
+
+// One writes frames, one reads them: invariants 1 to 5 of docs/shm_layout.md.
+class LosslessScenario final : public Scenario {
+ public:
+  struct Options {
+    size_t capacity;
+    std::vector<size_t> frames;  // Their sizes.
+    int tries;                   // Of the writer, for each frame.
+    int polls;                   // Of the reader.
+    int release_every;           // So many frames.
+  };
+
+  LosslessScenario(Explorer& explorer, const Options& options)
+      : explorer_(explorer),
+        options_(options),
+        memory_(options.capacity),
+        writer_(memory_.bytes(), memory_.positions().ring),
+        reader_(memory_.bytes(), memory_.positions().ring, kFrameFlagsOnWire) {}
+
+  Shared shared() override { return memory_.shared(); }
+
+  void Run(size_t thread) override {
+    if (thread == 0) {
+      explorer_.memory().on_ring_write = [this](size_t offset, size_t bytes) {
+        CheckWrite(offset, bytes);
+      };
+      for (const size_t bytes : options_.frames) {
+        if (!Write(bytes)) return;
+      }
+    } else {
+      for (int i = 0; i < options_.polls; ++i) ReadOne();
+    }
+  }
+
+  void AtEnd() override {
+    explorer_.memory().on_ring_write = nullptr;
+    while (ReadOne()) {
+    }
+    explorer_.Check(next_ == committed_ + 1, "a committed frame is missing");
+    reader_.Release();
+    // All the room is back.
+    const size_t bytes = writer_.frame_bytes_max();
+    explorer_.Check(writer_.ReleasedFor(bytes) <= reader_.cursor() ||
+                        writer_.position() % options_.capacity != 0,
+                    "the ring is empty and cannot take a frame");
+    explorer_.Check(!writer_.TryClaim(bytes).empty() ||
+                        writer_.ReleasedFor(bytes) > reader_.cursor(),
+                    "room was released and is not found");
+  }
+
+ private:
+  uint64_t released() {
+    return explorer_.memory().Last(&memory_.positions().ring.released, 8);
+  }
+
+  // Invariant 3: nothing is written that the reader may look at.
+  void CheckWrite(size_t offset, size_t bytes) {
+    const uint64_t from = released();
+    const uint64_t kept = writer_.position() - from;
+    explorer_.Check(!Meet(offset, bytes, from, kept, options_.capacity),
+                    "written between `released` and the writer's position");
+  }
+
+  bool Write(size_t bytes) {
+    for (int i = 0; i < options_.tries; ++i) {
+      const absl::Span<std::byte> room = writer_.TryClaim(bytes);
+      if (room.empty()) {
+        explorer_.memory().Observe(0);
+        continue;
+      }
+      FillFrame(committed_ + 1, room);
+      sizes_.push_back(bytes);
+      ++committed_;
+      writer_.Commit();
+      explorer_.Check(
+          explorer_.memory().Last(
+              &memory_.bytes()[writer_.position() % options_.capacity], 4) == 0,
+          "invariant 1: the commit word at the writer's position is not 0");
+      explorer_.Check(
+          released() <= reader_.cursor() &&
+              writer_.position() <= released() + options_.capacity - 8,
+          "invariant 2: the writer is more than a lap ahead");
+      return true;
+    }
+    return false;
+  }
+
+  bool ReadOne() {
+    FrameView view;
+    const RingReader::Result result = reader_.Poll(&view);
+    explorer_.Check(result != RingReader::Result::kCorrupt,
+                    "the reader finds the ring corrupt");
+    if (result == RingReader::Result::kEmpty) return false;
+    explorer_.Check(view.header.lane_sequence == next_,
+                    "a frame is lost, torn, twice or out of order");
+    explorer_.Check(next_ <= sizes_.size() && IsFilled(view, sizes_[next_ - 1]),
+                    "a frame has wrong contents");
+    ++next_;
+    if ((next_ - 1) % options_.release_every == 0) reader_.Release();
+    return true;
+  }
+
+  Explorer& explorer_;
+  const Options options_;
+  ModelMemory memory_;
+  RingWriter writer_;
+  RingReader reader_;
+  std::vector<size_t> sizes_;
+  uint64_t committed_ = 0;
+  uint64_t next_ = 1;
+};
+
+// The reader sleeps when there is nothing, the writer when there is no room:
+// invariants 9 to 11. The reader is the product's; the writer does what Lane
+// and FramedLink do.
+class SleepingScenario final : public Scenario {
+ public:
+  struct Options {
+    size_t capacity;
+    size_t frame_bytes;
+    uint64_t frames;
+  };
+
+  SleepingScenario(Explorer& explorer, const Options& options)
+      : explorer_(explorer),
+        options_(options),
+        memory_(std::make_shared<ModelMemory>(options.capacity)),
+        writer_(memory_->bytes(), memory_->positions().ring),
+        reader_(memory_, InboundOptions(options)) {}
+
+  Shared shared() override { return memory_->shared(); }
+
+  void Run(size_t thread) override {
+    if (thread == 0) {
+      for (uint64_t i = 1; i <= options_.frames; ++i) Write(i);
+    } else {
+      while (read_ < options_.frames) Read();
+    }
+  }
+
+  void AtEnd() override {
+    explorer_.Check(read_ == options_.frames, "a frame is missing");
+  }
+
+ private:
+  static InboundRing::Options InboundOptions(const Options& options) {
+    InboundRing::Options inbound;
+    inbound.frame_bytes_max = options.capacity / 2;
+    return inbound;
+  }
+
+  void Write(uint64_t sequence) {
+    LanePositions& positions = memory_->positions();
+    absl::Span<std::byte> room = writer_.TryClaim(options_.frame_bytes);
+    while (room.empty()) {
+      positions.AskToBeWoken(writer_.ReleasedFor(options_.frame_bytes));
+      room = writer_.TryClaim(options_.frame_bytes);
+      if (room.empty()) explorer_.Await(memory_->writers_bell());
+    }
+    FillFrame(sequence, room);
+    writer_.Commit();
+    if (positions.TakeSleeping()) Ring(memory_->readers_bell());
+  }
+
+  void Read() {
+    FrameView view;
+    uint64_t end;
+    const InboundRing::Look look = reader_.Peek(0, &view, &end);
+    explorer_.Check(look != InboundRing::Look::kCorrupt,
+                    "the reader finds the ring corrupt");
+    if (look == InboundRing::Look::kFrame) {
+      ++read_;
+      explorer_.Check(view.header.lane_sequence == read_ &&
+                          IsFilled(view, options_.frame_bytes),
+                      "a frame is lost, torn, twice or out of order");
+      reader_.Pop(true);
+      if (reader_.TakeWriterWaits()) Ring(memory_->writers_bell());
+      return;
+    }
+    if (!reader_.PrepareSleep(0)) explorer_.Await(memory_->readers_bell());
+    reader_.EndSleep();
+  }
+
+  Explorer& explorer_;
+  const Options options_;
+  const std::shared_ptr<ModelMemory> memory_;
+  RingWriter writer_;
+  InboundRing reader_;
+  uint64_t read_ = 0;
+};
+
+// Two threads of the writer's process wait for different positions: who comes
+// second leaves the first one's wish in `wake_at`. Both frames are there from
+// the start.
+class TwoWaitersScenario final : public Scenario {
+ public:
+  explicit TwoWaitersScenario(Explorer& explorer)
+      : explorer_(explorer), memory_(std::make_shared<ModelMemory>(128)) {
+    RingWriter writer(memory_->bytes(), memory_->positions().ring);
+    for (uint64_t sequence = 1; sequence <= 2; ++sequence) {
+      FillFrame(sequence, writer.TryClaim(kFrameBytes));
+      writer.Commit();
+    }
+    InboundRing::Options options;
+    options.frame_bytes_max = kFrameBytes;
+    reader_.emplace(memory_, options);
+  }
+
+  Shared shared() override { return memory_->shared(); }
+  size_t thread_count() const override { return 3; }
+
+  void Run(size_t thread) override {
+    if (thread == 0) {
+      memory_->positions().AskToBeWoken(kFrameBytes);
+    } else if (thread == 1) {
+      Read();
+      Read();
+    } else {
+      WaitForBoth();
+    }
+  }
+
+  void AtEnd() override {}
+
+ private:
+  static constexpr size_t kFrameBytes = 48;
+
+  void Read() {
+    FrameView view;
+    uint64_t end;
+    explorer_.Check(reader_->Peek(0, &view, &end) == InboundRing::Look::kFrame,
+                    "a frame is missing");
+    reader_->Pop(true);
+    if (reader_->TakeWriterWaits()) Ring(memory_->writers_bell());
+  }
+
+  void WaitForBoth() {
+    LanePositions& positions = memory_->positions();
+    // What rang before was for others.
+    memory_->writers_bell().exchange(0, std::memory_order_relaxed);
+    while (true) {
+      positions.AskToBeWoken(2 * kFrameBytes);
+      if (positions.ring.released.load(std::memory_order_acquire) ==
+          2 * kFrameBytes) {
+        return;
+      }
+      explorer_.Await(memory_->writers_bell());
+    }
+  }
+
+  Explorer& explorer_;
+  const std::shared_ptr<ModelMemory> memory_;
+  std::optional<InboundRing> reader_;
+};
+
+Explorer::Make Lossless(const LosslessScenario::Options& options) {
+  return [options](Explorer& explorer) {
+    return std::make_unique<LosslessScenario>(explorer, options);
+  };
+}
+
+Explorer::Make Sleeping(const SleepingScenario::Options& options) {
+  return [options](Explorer& explorer) {
+    return std::make_unique<SleepingScenario>(explorer, options);
+  };
+}
+
+}  // namespace
+
+std::vector<NamedScenario> LosslessScenarios() {
+  return {
+      // Two frames and a pad fill a lap.
+      {"lossless_wrap", Lossless({128, {48, 48, 48, 48, 48}, 2, 5, 1})},
+      // No pad: the frames fill the lap, and the commit word behind the last
+      // one needs the first byte of the next.
+      {"lossless_full", Lossless({128, {64, 40, 64, 40}, 2, 4, 1})},
+      {"lossless_late_release", Lossless({256, {96, 88, 56, 96, 88}, 2, 4, 2})},
+      // A frame comes to lie across the payload of the one read last.
+      {"lossless_uneven", Lossless({256, {48, 112, 88, 112}, 2, 3, 1})},
+      {"sleeping_reader", Sleeping({256, 48, 2})},
+      {"sleeping_both", Sleeping({128, 48, 3})},
+      {"sleeping_waiters",
+       [](Explorer& explorer) {
+         return std::make_unique<TwoWaitersScenario>(explorer);
+       }},
+  };
+}
+
+}  // namespace mycelium::model
