@@ -297,4 +297,22 @@ void FramedLink::DropRings() {
   rings_.clear();
 }
 
+void FramedLink::OnCommit(Lane& lane) {
+  if (!lane.mapped()) {
+    Kick();
+  } else if (lane.TakeReaderSleeps()) {
+    RingPeer();
+  }
+}
+
+void FramedLink::RingPeer() {
+  ring_peer_.store(true, std::memory_order_release);
+  Kick();
+}
+
+bool FramedLink::IsDirect(const OutLane& out) const {
+  return out.lane->shared() != nullptr && !out.refused &&
+         shares_.load(std::memory_order_acquire);
+}
+
 }  // namespace mycelium

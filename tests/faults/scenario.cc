@@ -33,7 +33,6 @@ services = ["beta"]
 [[routes]]
 from = "*"
 to = "*"
-transport = "unix"
 )";
 
 size_t OpenDescriptors() {
@@ -59,9 +58,10 @@ int64_t ScenarioSys::GetRandom(void* bytes, size_t bytes_count) {
   return result;
 }
 
-Scenario::Scenario(ScenarioSys& sys)
+Scenario::Scenario(ScenarioSys& sys, const std::string& transport)
     : sys_(sys), world_(sys), environment_{sys, world_, world_} {
-  std::ofstream(dir_.file("topology.toml")) << kTopology;
+  std::ofstream(dir_.file("topology.toml"))
+      << kTopology << "transport = \"" << transport << "\"\n";
   setenv("XDG_RUNTIME_DIR", dir_.path().c_str(), /*overwrite=*/1);
   world_.SetOthers([this] { return RunAll(); });
 }

@@ -34,8 +34,9 @@ class ScenarioSys final : public FaultySys {
   uint64_t random_ = 0x9e3779b97f4a7c15;
 };
 
-// Two nodes of one process with a Unix socket between them, driven by one
-// thread: they start from a topology file, subscribe, exchange messages both
+// Two nodes of one process with a Unix socket between them, which carries the
+// frames or, over "shm", what goes with shared memory; driven by one thread:
+// they start from a topology file, subscribe, exchange messages both
 // ways, some larger than a socket takes at once, lose their connection in the
 // middle of one, go on, and shut down.
 //
@@ -49,7 +50,8 @@ class ScenarioSys final : public FaultySys {
 // Thread safety: none. Use once.
 class Scenario final {
  public:
-  explicit Scenario(ScenarioSys& sys);
+  // `transport`: "unix" or "shm".
+  Scenario(ScenarioSys& sys, const std::string& transport);
   ~Scenario();
 
   void Run();

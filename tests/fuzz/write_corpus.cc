@@ -261,6 +261,36 @@ void WriteFrames(Corpus corpus) {
   corpus.Add("claims", FrameInput(2, 0, claims));
 }
 
+// Steps that look, take, handle, sleep and drain, over memory of frames.
+std::string RingInput(uint8_t choices, const std::string& memory) {
+  const std::string steps("\x00\x09\x04\x01\x05\x09\x09\x06\x01\x04\x07\x09",
+                          12);
+  std::string input(1, static_cast<char>(choices));
+  input += static_cast<char>(steps.size());
+  std::string taken = steps;
+  taken.resize(steps.size() * 9, '\x09');
+  return input + taken + memory;
+}
+
+void WriteInboundRings(Corpus corpus) {
+  std::string frames;
+  for (uint64_t sequence = 1; sequence <= 40; ++sequence) {
+    std::string frame =
+        FrameOf(sequence * 37 % 1500, sequence % 2 == 0 ? 4 : 0);
+    std::memcpy(&frame[8], &sequence, sizeof sequence);
+    if (frames.size() + frame.size() > kRingBytesMin - 8) break;
+    frames += frame;
+  }
+  std::string ring = frames;
+  ring.resize(kRingBytesMin, '\0');
+  corpus.Add("lossless", RingInput(0, ring));
+  corpus.Add("lossless_copied", RingInput(2, ring));
+  corpus.Add("lossy", RingInput(1, ring));
+  corpus.Add("lossy_redelivered", RingInput(7, ring));
+  corpus.Add("again_and_again", RingInput(0, frames.substr(0, 80)));
+  corpus.Add("in_the_middle", RingInput(8, ring));
+}
+
 }  // namespace
 }  // namespace mycelium::test
 
@@ -273,5 +303,6 @@ int main(int argc, char** argv) {
   mycelium::test::WriteHandshakes(world, {argv[1], "handshake_fuzz"});
   mycelium::test::WriteRecords(world, {argv[1], "record_fuzz"});
   mycelium::test::WriteFrames({argv[1], "frame_fuzz"});
+  mycelium::test::WriteInboundRings({argv[1], "inbound_ring_fuzz"});
   return 0;
 }

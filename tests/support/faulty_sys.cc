@@ -139,9 +139,6 @@ int64_t FaultySys::Connect(int fd, const sockaddr* address, socklen_t bytes) {
 int64_t FaultySys::Shutdown(int fd) {
   MYCELIUM_FAULTY("shutdown", Sys::Shutdown(fd));
 }
-int64_t FaultySys::RecvMsg(int fd, msghdr* message, int flags) {
-  MYCELIUM_FAULTY("recvmsg", Sys::RecvMsg(fd, message, flags));
-}
 int64_t FaultySys::GetSockOpt(int fd, int level, int name, void* value,
                               socklen_t* bytes) {
   MYCELIUM_FAULTY("getsockopt", Sys::GetSockOpt(fd, level, name, value, bytes));
@@ -220,6 +217,18 @@ int64_t FaultySys::Recv(int fd, void* bytes, size_t bytes_max, int flags) {
   const Verdict verdict = Judge("recv");
   if (verdict.fails) return verdict.result;
   return Sys::Recv(fd, bytes, std::min(bytes_max, verdict.bytes_max), flags);
+}
+
+int64_t FaultySys::RecvMsg(int fd, msghdr* message, int flags) {
+  const Verdict verdict = Judge("recvmsg");
+  if (verdict.fails) return verdict.result;
+  if (message->msg_iovlen != 1) return Sys::RecvMsg(fd, message, flags);
+  iovec piece = message->msg_iov[0];
+  piece.iov_len = std::min(piece.iov_len, verdict.bytes_max);
+  iovec* const whole = std::exchange(message->msg_iov, &piece);
+  const int64_t got = Sys::RecvMsg(fd, message, flags);
+  message->msg_iov = whole;
+  return got;
 }
 
 int64_t FaultySys::SendMsg(int fd, const msghdr& message, int flags) {

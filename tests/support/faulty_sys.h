@@ -46,7 +46,8 @@ class FaultySys : public Sys {
   // The `nth` call of that kind returns `result`. The first one is 1, counted
   // from the object's construction.
   void FailNth(const std::string& call, uint64_t nth, int64_t result);
-  // The `nth` read, write, recv or sendmsg moves at most `bytes_max` bytes.
+  // The `nth` read, write, recv, recvmsg or sendmsg moves at most `bytes_max`
+  // bytes.
   void ShortenNth(const std::string& call, uint64_t nth, size_t bytes_max);
   // Whether the call that was chosen so has been made.
   bool fired() const;

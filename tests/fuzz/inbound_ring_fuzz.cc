@@ -1,0 +1,169 @@
+// Arbitrary bytes in both segments of a lane that a peer has made, which change
+// while they are read.
+//
+// Input: a byte of choices, a byte of steps, the steps, then the memory. A step
+// is a byte, and the words it needs.
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "mycelium/transport/inbound_ring.h"
+#include "tests/fuzz/input.h"
+
+namespace mycelium::test {
+namespace {
+
+constexpr size_t kFrameBytesMax = 3000;
+constexpr size_t kPositionWords = 6;
+
+// Ends where the allocation does.
+class FuzzMemory final : public LaneMemory {
+ public:
+  FuzzMemory() : ring_(new uint64_t[kRingBytesMin / sizeof(uint64_t)]()) {}
+
+  absl::Span<std::byte> bytes() override {
+    return {reinterpret_cast<std::byte*>(ring_.get()), kRingBytesMin};
+  }
+  LanePositions& positions() override { return positions_; }
+
+  // The same again and again, so that few bytes reach the end.
+  void Fill(absl::Span<const std::byte> with) {
+    for (size_t at = 0; !with.empty() && at < kRingBytesMin;) {
+      const size_t count = std::min(with.size(), kRingBytesMin - at);
+      std::memcpy(&bytes()[at], with.data(), count);
+      at += count;
+    }
+  }
+  void StoreInRing(uint64_t at, uint64_t word) {
+    std::memcpy(&bytes()[at % kRingBytesMin & ~uint64_t{7}], &word,
+                sizeof word);
+  }
+  void StorePosition(uint64_t which, uint64_t word) {
+    std::memcpy(
+        reinterpret_cast<std::byte*>(&positions_) + which % kPositionWords * 64,
+        &word, which % kPositionWords == 3 ? 4 : 8);
+  }
+
+ private:
+  const std::unique_ptr<uint64_t[]> ring_;
+  LanePositions positions_;
+};
+
+bool LiesIn(absl::Span<const std::byte> part,
+            absl::Span<const std::byte> whole) {
+  return part.data() >= whole.data() &&
+         part.data() + part.size() <= whole.data() + whole.size();
+}
+
+// Reads what is shown. False: there is nothing more to be had.
+bool Look(InboundRing& ring, FuzzMemory& memory, bool copies_all) {
+  FrameView view;
+  uint64_t end = 0;
+  switch (ring.Peek(/*controls_seen=*/1, &view, &end)) {
+    case InboundRing::Look::kFrame:
+      Require(view.header.frame_bytes <= kFrameBytesMax, "frames are bounded");
+      Require(
+          (view.header.flags & ~(kFrameFlagsOnWire | kFrameRedelivered)) == 0,
+          "flags are allowed");
+      if (!view.payload.empty()) {
+        const bool is_copied = !LiesIn(view.payload, memory.bytes());
+        Require(is_copied || (!copies_all &&
+                              view.payload.size() + view.extension.size() + 7 >
+                                  InboundRing::kCopiedBytesMax),
+                "what is small, or of another user, is copied");
+      }
+      Touch(view.payload);
+      Touch(view.extension);
+      return true;
+    case InboundRing::Look::kCorrupt:
+      Require(!ring.error().empty(), "what is wrong is said");
+      return false;
+    case InboundRing::Look::kEmpty:
+    case InboundRing::Look::kNotYet:
+      return true;
+  }
+  return false;
+}
+
+void Step(FuzzInput& input, InboundRing& ring, FuzzMemory& memory,
+          bool* may_go_on, bool copies_all) {
+  switch (const uint8_t step = input.TakeByte(); step % 8) {
+    case 0:
+    case 1: {
+      *may_go_on = Look(ring, memory, copies_all);
+      FrameView view;
+      uint64_t end;
+      if (step % 8 == 1 && *may_go_on &&
+          ring.Peek(1, &view, &end) == InboundRing::Look::kFrame) {
+        ring.Pop((step & 8) != 0);
+      }
+      break;
+    }
+    case 2: {
+      const uint64_t at = input.TakeWord();
+      memory.StoreInRing(at, input.TakeWord());
+      break;
+    }
+    case 3:
+      memory.StorePosition(step / 8, input.TakeWord());
+      break;
+    case 4:
+      ring.NoteHandled(ring.taken());
+      (void)ring.TakeWriterWaits();
+      break;
+    case 5:
+      (void)ring.PrepareSleep(1);
+      ring.EndSleep();
+      break;
+    case 6:
+      (void)ring.IsDrained(1);
+      break;
+    case 7:
+      ring.BeginDraining();
+      break;
+  }
+  Require(ring.handled() <= ring.taken(), "nothing is handled before its time");
+}
+
+void Run(FuzzInput input) {
+  const uint8_t choices = input.TakeByte();
+  auto memory = std::make_shared<FuzzMemory>();
+  InboundRing::Options options;
+  options.lossy = (choices & 1) != 0;
+  options.copies_all = (choices & 2) != 0;
+  options.redelivered_until = (choices & 4) != 0 ? 2 : 0;
+  options.position = uint64_t{choices} / 8 * 128;
+  options.frame_bytes_max = kFrameBytesMax;
+  memory->StorePosition(1, options.position);
+  InboundRing ring(memory, options);
+  FuzzInput steps = input;
+  const size_t steps_count = steps.TakeByte();
+  input = steps;
+  (void)input.Take(steps_count * 9);
+  memory->Fill(input.Take(kRingBytesMin));
+  bool may_go_on = true;
+  for (size_t i = 0; i < steps_count && may_go_on; ++i) {
+    Step(steps, ring, *memory, &may_go_on, options.copies_all);
+  }
+  // A peer that is not dead and goes on for ever is not followed for ever.
+  ring.BeginDraining();
+  uint64_t shown = 0;
+  FrameView view;
+  uint64_t end;
+  while (may_go_on && ring.Peek(1, &view, &end) == InboundRing::Look::kFrame) {
+    Touch(view.payload);
+    ring.Pop(true);
+    ++shown;
+  }
+  Require(shown <= kRingBytesMin / sizeof(FrameHeader),
+          "no more is drained than the memory holds");
+}
+
+}  // namespace
+}  // namespace mycelium::test
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t count) {
+  mycelium::test::Run(mycelium::test::FuzzInput(bytes, count));
+  return 0;
+}
