@@ -30,6 +30,8 @@ def demonstrate(topology, samples=_SAMPLES, flags=()):
         print(run.find_anomaly(), flush=True)
         print(run.wait_for_samples(samples), flush=True)
         run.stop_all()
+        for joint in run.joints():
+            print(f"-- {joint}")
         print("-- stopped; the ledger of both sides:")
         for link in run.links():
             mark = "balances" if link.balances() else "DOES NOT BALANCE"

@@ -17,10 +17,15 @@ class HostMonitorTest(unittest.TestCase):
             self._run_to_the_end(run)
             self._expect_transport(run, "inproc")
 
-    def test_bundled_uses_sockets(self):
+    def test_bundled_shares_memory(self):
         with monitor_run.MonitorRun("bundled.toml", FLAGS) as run:
             self._run_to_the_end(run)
-            self._expect_transport(run, "unix")
+            self._expect_transport(run, "shm")
+            joints = run.joints()
+            self.assertEqual(len(joints), 6, joints)
+            for joint in joints:
+                self.assertEqual(joint.transport, "shm", joint)
+                self.assertEqual(joint.fallback, "", joint)
 
     def test_restarted_detector_goes_on_where_a_killed_one_stopped(self):
         with monitor_run.MonitorRun("bundled.toml", FLAGS) as run:

@@ -81,6 +81,15 @@ class Link:
         )
 
 
+class Joint(collections.namedtuple("Joint", "node peer transport rule fallback")):
+    """How one node was joined to another, as it said itself."""
+
+    def __str__(self):
+        why = f"; not shared: {self.fallback}" if self.fallback else ""
+        rule = self.rule or f"as {self.peer} has dialled"
+        return f"{self.node} to {self.peer}: {self.transport} ({rule}{why})"
+
+
 class _Process:
     """One process and the lines that it printed so far."""
 
@@ -258,15 +267,32 @@ class MonitorRun:
     def links(self):
         """What the processes that ended by themselves counted, added up."""
         links = {}
+        for report in self._reports():
+            for flow in report["flows"]:
+                key = (flow["topic"], flow["publisher"], flow["subscriber"])
+                links.setdefault(key, Link(*key)).add(flow)
+        return [links[key] for key in sorted(links)]
+
+    def joints(self):
+        """How the processes that ended by themselves were joined."""
+        return [
+            Joint(
+                report["node"],
+                link["peer"],
+                link["transport"],
+                link["rule"],
+                link["fallback"],
+            )
+            for report in self._reports()
+            for link in report["links"]
+        ]
+
+    def _reports(self):
         for process in self._started:
             if not os.path.exists(process.report):
                 continue  # Was killed.
             with open(process.report, encoding="utf-8") as file:
-                flows = json.load(file)["flows"]
-            for flow in flows:
-                key = (flow["topic"], flow["publisher"], flow["subscriber"])
-                links.setdefault(key, Link(*key)).add(flow)
-        return [links[key] for key in sorted(links)]
+                yield json.load(file)
 
     def link(self, publisher, subscriber):
         """The one between two services."""

@@ -45,6 +45,7 @@ RunReport ReportOf(const mycelium::MessageBus& bus) {
     state.set_peer(link.peer);
     state.set_transport(link.transport);
     state.set_rule(link.rule);
+    state.set_fallback(link.fallback);
   }
   for (const mycelium::FlowReport& flow : bus.FlowReports()) {
     *report.add_flows() = StateOf(flow);
@@ -55,8 +56,10 @@ RunReport ReportOf(const mycelium::MessageBus& bus) {
 std::string ToText(const RunReport& report) {
   std::string text = absl::StrCat("node ", report.node(), "\n");
   for (const LinkState& link : report.links()) {
-    absl::StrAppendFormat(&text, "  link to %s: %s (%s)\n", link.peer(),
-                          link.transport(), link.rule());
+    absl::StrAppendFormat(
+        &text, "  link to %s: %s (%s)%s%s\n", link.peer(), link.transport(),
+        link.rule(),
+        link.fallback().empty() ? "" : "; not shared: ", link.fallback());
   }
   for (const FlowState& flow : report.flows()) {
     const std::string subscriber =
