@@ -58,23 +58,24 @@ bool LiesIn(absl::Span<const std::byte> part,
 
 // Reads what is shown. False: there is nothing more to be had.
 bool Look(InboundRing& ring, FuzzMemory& memory, bool copies_all) {
-  FrameView view;
+  const FrameView* view = nullptr;
   uint64_t end = 0;
   switch (ring.Peek(/*controls_seen=*/1, &view, &end)) {
     case InboundRing::Look::kFrame:
-      Require(view.header.frame_bytes <= kFrameBytesMax, "frames are bounded");
+      Require(view->header.frame_bytes <= kFrameBytesMax, "frames are bounded");
       Require(
-          (view.header.flags & ~(kFrameFlagsOnWire | kFrameRedelivered)) == 0,
+          (view->header.flags & ~(kFrameFlagsOnWire | kFrameRedelivered)) == 0,
           "flags are allowed");
-      if (!view.payload.empty()) {
-        const bool is_copied = !LiesIn(view.payload, memory.bytes());
-        Require(is_copied || (!copies_all &&
-                              view.payload.size() + view.extension.size() + 7 >
-                                  InboundRing::kCopiedBytesMax),
-                "what is small, or of another user, is copied");
+      if (!view->payload.empty()) {
+        const bool is_copied = !LiesIn(view->payload, memory.bytes());
+        Require(
+            is_copied || (!copies_all &&
+                          view->payload.size() + view->extension.size() + 7 >
+                              InboundRing::kCopiedBytesMax),
+            "what is small, or of another user, is copied");
       }
-      Touch(view.payload);
-      Touch(view.extension);
+      Touch(view->payload);
+      Touch(view->extension);
       return true;
     case InboundRing::Look::kCorrupt:
       Require(!ring.error().empty(), "what is wrong is said");
@@ -92,7 +93,7 @@ void Step(FuzzInput& input, InboundRing& ring, FuzzMemory& memory,
     case 0:
     case 1: {
       *may_go_on = Look(ring, memory, copies_all);
-      FrameView view;
+      const FrameView* view = nullptr;
       uint64_t end;
       if (step % 8 == 1 && *may_go_on &&
           ring.Peek(1, &view, &end) == InboundRing::Look::kFrame) {
@@ -149,10 +150,10 @@ void Run(FuzzInput input) {
   // A peer that is not dead and goes on for ever is not followed for ever.
   ring.BeginDraining();
   uint64_t shown = 0;
-  FrameView view;
+  const FrameView* view = nullptr;
   uint64_t end;
   while (may_go_on && ring.Peek(1, &view, &end) == InboundRing::Look::kFrame) {
-    Touch(view.payload);
+    Touch(view->payload);
     ring.Pop(true);
     ++shown;
   }

@@ -173,15 +173,15 @@ class SleepingScenario final : public Scenario {
   }
 
   void Read() {
-    FrameView view;
+    const FrameView* view = nullptr;
     uint64_t end;
     const InboundRing::Look look = reader_.Peek(0, &view, &end);
     explorer_.Check(look != InboundRing::Look::kCorrupt,
                     "the reader finds the ring corrupt");
     if (look == InboundRing::Look::kFrame) {
       ++read_;
-      explorer_.Check(view.header.lane_sequence == read_ &&
-                          IsFilled(view, options_.frame_bytes),
+      explorer_.Check(view->header.lane_sequence == read_ &&
+                          IsFilled(*view, options_.frame_bytes),
                       "a frame is lost, torn, twice or out of order");
       reader_.Pop(true);
       if (reader_.TakeWriterWaits()) Ring(memory_->writers_bell());
@@ -236,7 +236,7 @@ class TwoWaitersScenario final : public Scenario {
   static constexpr size_t kFrameBytes = 48;
 
   void Read() {
-    FrameView view;
+    const FrameView* view = nullptr;
     uint64_t end;
     explorer_.Check(reader_->Peek(0, &view, &end) == InboundRing::Look::kFrame,
                     "a frame is missing");

@@ -334,13 +334,13 @@ class SleepingReaderScenario final : public LossyScenario {
   }
 
   void Read() {
-    FrameView view;
+    const FrameView* view = nullptr;
     uint64_t end;
     const InboundRing::Look look = reader_.Peek(0, &view, &end);
     explorer_.Check(look != InboundRing::Look::kCorrupt,
                     "the reader finds the ring corrupt");
     if (look == InboundRing::Look::kFrame) {
-      read_ = view.header.lane_sequence;
+      read_ = view->header.lane_sequence;
       reader_.Pop(true);
       if (reader_.TakeWriterWaits()) Ring(memory_->writers_bell());
       return;

@@ -94,7 +94,7 @@ uint64_t Read(const std::shared_ptr<OneMapping>& memory, bool lossy) {
   InboundRing ring(memory, options);
   uint64_t sound = 0;
   for (uint64_t last = 0; last < kFrames;) {
-    FrameView view;
+    const FrameView* view = nullptr;
     uint64_t end;
     const InboundRing::Look look = ring.Peek(0, &view, &end);
     if (look == InboundRing::Look::kCorrupt) {
@@ -107,9 +107,9 @@ uint64_t Read(const std::shared_ptr<OneMapping>& memory, bool lossy) {
       ring.EndSleep();
       continue;
     }
-    last = view.header.lane_sequence;
-    bool is_sound = view.payload.size() == PayloadBytes(last);
-    for (const std::byte byte : view.payload) {
+    last = view->header.lane_sequence;
+    bool is_sound = view->payload.size() == PayloadBytes(last);
+    for (const std::byte byte : view->payload) {
       is_sound &= byte == static_cast<std::byte>(last & 0xFF);
     }
     sound += is_sound ? 1 : 0;
