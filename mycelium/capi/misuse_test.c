@@ -47,6 +47,10 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_runtime_listen_unix(runtime, NULL));
   CHECK_INVALID(mycelium_runtime_connect_unix(NULL, "s"));
   CHECK_INVALID(mycelium_runtime_connect_unix(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_listen_shm(NULL, "s", 0));
+  CHECK_INVALID(mycelium_runtime_listen_shm(runtime, NULL, 0));
+  CHECK_INVALID(mycelium_runtime_connect_shm(NULL, "s"));
+  CHECK_INVALID(mycelium_runtime_connect_shm(runtime, NULL));
   CHECK_INVALID(mycelium_runtime_poll(NULL, 0, NULL));
   CHECK_INVALID(mycelium_runtime_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_runtime_descriptor(runtime, NULL));
@@ -101,6 +105,7 @@ static void TestWrongValues(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_runtime_flush(runtime, -1));
   CHECK_INVALID(mycelium_runtime_shutdown(runtime, INT64_MIN));
   CHECK_INVALID(mycelium_runtime_listen_unix(runtime, ""));
+  CHECK_INVALID(mycelium_runtime_listen_shm(runtime, "/tmp/s", 100));
 
   MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
   options.struct_size = 0;

@@ -165,6 +165,15 @@ mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
                                               const char* path);
 
+/* The same through shared memory: the path is that of the socket over which the
+   two sides meet. `capacity` is the size of each lane in bytes; a message takes
+   at most half of it; 0 stands for 1 MiB. Where one side cannot share memory, a
+   link goes over the socket. */
+mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
+                                            const char* path, size_t capacity);
+mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
+                                             const char* path);
+
 /* With poll_by_caller: runs what is due, waiting for it up to `timeout_ms`.
    `*ran`, which may be NULL, becomes 1 if there was something, else 0. */
 mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,

@@ -218,7 +218,7 @@ mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
       mycelium::BindUnixEndpoint(path, *runtime->bus);
   if (!endpoint.ok()) return Returned(endpoint.status());
   mycelium::MutexLock lock(runtime->mutex);
-  runtime->endpoints.push_back(*std::move(endpoint));
+  runtime->unix_endpoints.push_back(*std::move(endpoint));
   return MYCELIUM_OK;
 }
 
@@ -227,6 +227,29 @@ mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
   absl::Status good = CheckGiven(runtime, "runtime");
   if (good.ok()) good = CheckGiven(path, "path");
   if (good.ok()) good = mycelium::DialUnixEndpoint(path, *runtime->bus);
+  return Returned(good);
+}
+
+mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
+                                            const char* path, size_t capacity) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(path, "path");
+  if (!good.ok()) return Returned(good);
+  absl::StatusOr<mycelium::ShmEndpointHandle> endpoint =
+      mycelium::BindShmEndpoint(
+          path, *runtime->bus, std::nullopt,
+          capacity == 0 ? mycelium::kShmCapacity : capacity);
+  if (!endpoint.ok()) return Returned(endpoint.status());
+  mycelium::MutexLock lock(runtime->mutex);
+  runtime->shm_endpoints.push_back(*std::move(endpoint));
+  return MYCELIUM_OK;
+}
+
+mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
+                                             const char* path) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(path, "path");
+  if (good.ok()) good = mycelium::DialShmEndpoint(path, *runtime->bus);
   return Returned(good);
 }
 

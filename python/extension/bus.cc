@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "python/extension/convert.h"
 #include "python/extension/define.h"
@@ -77,6 +78,15 @@ class PythonBus final {
         WithoutGil([&] { return BindUnixEndpoint(path, *bus_); })));
   }
 
+  void ListenShm(const std::string& path, size_t capacity) {
+    shm_endpoints_.push_back(ValueOrRaise(WithoutGil(
+        [&] { return BindShmEndpoint(path, *bus_, std::nullopt, capacity); })));
+  }
+
+  void ConnectShm(const std::string& path) {
+    RaiseUnlessOk(WithoutGil([&] { return DialShmEndpoint(path, *bus_); }));
+  }
+
   void ConnectUnix(const std::string& path) {
     RaiseUnlessOk(WithoutGil([&] { return DialUnixEndpoint(path, *bus_); }));
   }
@@ -84,7 +94,9 @@ class PythonBus final {
  private:
   const std::unique_ptr<MessageBus> bus_;
   const std::shared_ptr<ConnectionWatch> watch_;
-  std::deque<UnixEndpointHandle> unix_endpoints_;  // Guarded by the GIL.
+  // Guarded by the GIL.
+  std::deque<UnixEndpointHandle> unix_endpoints_;
+  std::deque<ShmEndpointHandle> shm_endpoints_;
 };
 
 struct DeleteBus {
@@ -143,6 +155,8 @@ void DefineBus(py::module_& module) {
                              [](PythonBus& self) { return self.bus().node(); })
       .def("listen_unix", &PythonBus::ListenUnix, MayWait())
       .def("connect_unix", &PythonBus::ConnectUnix, MayWait())
+      .def("listen_shm", &PythonBus::ListenShm, MayWait())
+      .def("connect_shm", &PythonBus::ConnectShm, MayWait())
       .def(
           "wait_for_link",
           [](PythonBus& self, double seconds) {

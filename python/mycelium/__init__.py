@@ -29,6 +29,7 @@ from mycelium.subscriber import MessageInfo
 from mycelium.subscriber import Subscriber
 from mycelium.subscription import Subscription
 from mycelium.topology import Topology
+from mycelium.transports import SharedMemoryTransport
 from mycelium.transports import UnixTransport
 
 __version__ = version()
@@ -51,6 +52,7 @@ __all__ = [
     'RawType',
     'ResourceExhausted',
     'SchemaMismatch',
+    'SharedMemoryTransport',
     'Subscriber',
     'Subscription',
     'Topology',

@@ -235,6 +235,22 @@ class MessageBus:
     """Keeps a link to whoever listens there, now or later."""
     self._native.connect_unix(os.fspath(path))
 
+  def listen_shm(self, path: Path, capacity: int = 1 << 20) -> None:
+    """Accepts links through shared memory, until the bus is closed.
+
+    Args:
+      path: of the Unix socket over which both sides meet.
+      capacity: of each lane, in bytes. A message takes at most half of it.
+
+    Raises:
+      AlreadyExists: somebody listens there, or it is another file.
+    """
+    self._native.listen_shm(os.fspath(path), capacity)
+
+  def connect_shm(self, path: Path) -> None:
+    """Keeps a link to whoever listens there, now or later."""
+    self._native.connect_shm(os.fspath(path))
+
   def wait_for_link(self, timeout: float) -> None:
     """Waits until some other node has been connected.
 

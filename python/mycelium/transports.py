@@ -139,3 +139,51 @@ class UnixTransport(Transport):
 
   def __str__(self) -> str:
     return f'unix transport at {self.path}'
+
+
+class SharedMemoryTransport(Transport):
+  """Through shared memory, between processes of one machine.
+
+  Made by create() on one side and open() on the other; the side that opens may
+  come first. `path` is that of a Unix socket, over which the two meet; nothing
+  else appears in a file system.
+  """
+
+  def __init__(self, path: Path, schema_digest: Optional[bytes] = None) -> None:
+    """Not for users: see create() and open()."""
+    super().__init__(schema_digest)
+    self.path = os.fspath(path)
+
+  @classmethod
+  def create(cls, path: Path, schema_digest: Optional[bytes] = None,
+             capacity: int = 1 << 20) -> 'SharedMemoryTransport':
+    """The side that listens.
+
+    Args:
+      path: where the other side finds it.
+      schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer
+        that was given another one gets no messages; both get SchemaMismatch.
+      capacity: of each lane, in bytes. A message takes at most half of it.
+
+    Raises:
+      AlreadyExists: somebody listens there, or it is another file.
+      Unavailable: there is no such directory, or no shared memory here.
+    """
+    transport = cls(path, schema_digest)
+    transport._start(lambda bus: bus.listen_shm(transport.path, capacity))
+    return transport
+
+  @classmethod
+  def open(cls, path: Path,
+           schema_digest: Optional[bytes] = None) -> 'SharedMemoryTransport':
+    """The side that connects, to who has created `path`, now or later.
+
+    Returns at once; wait_for_link() of its bus, or wait_for_subscribers() of a
+    publisher, says whether somebody is there.
+    """
+    transport = cls(path, schema_digest)
+    transport._start(lambda bus: bus.connect_shm(transport.path))
+    return transport
+
+  def __str__(self) -> str:
+    return f'shared memory at {self.path}'

@@ -54,8 +54,13 @@ static void WaitForLine(void) {
   if (fgets(line, sizeof line, stdin) == NULL) return;
 }
 
-/* A seam: what the other transports bring comes here. */
+/* What other transports bring comes here. */
 static mycelium_status Open(MyceliumRuntime* runtime, const Arguments* given) {
+  if (strcmp(given->transport, "shm") == 0) {
+    return strcmp(given->role, "publish") == 0
+               ? mycelium_runtime_connect_shm(runtime, given->address)
+               : mycelium_runtime_listen_shm(runtime, given->address, 0);
+  }
   if (strcmp(given->transport, "unix") != 0) return MYCELIUM_INVALID_ARGUMENT;
   if (strcmp(given->role, "publish") == 0) {
     return mycelium_runtime_connect_unix(runtime, given->address);

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -40,21 +41,29 @@ void SayError(const absl::Status& status) {
                    status.message()));
 }
 
-// A seam: what the other transports bring comes here.
-absl::StatusOr<std::optional<UnixEndpointHandle>> Open(
-    const Arguments& arguments, MessageBus& bus) {
-  if (arguments.transport != "unix") {
-    return absl::InvalidArgumentError("no such transport");
+// What keeps listening while it lives. What other transports bring comes here.
+struct Endpoint {
+  std::optional<UnixEndpointHandle> over_unix;
+  std::optional<ShmEndpointHandle> over_shm;
+};
+
+absl::Status Open(const Arguments& arguments, MessageBus& bus,
+                  Endpoint* endpoint) {
+  const std::string& path = arguments.address;
+  const bool dials = arguments.role == "publish";
+  if (arguments.transport == "unix") {
+    if (dials) return DialUnixEndpoint(path, bus);
+    absl::StatusOr<UnixEndpointHandle> bound = BindUnixEndpoint(path, bus);
+    if (bound.ok()) endpoint->over_unix.emplace(*std::move(bound));
+    return bound.status();
   }
-  if (arguments.role == "publish") {
-    absl::Status dialled = DialUnixEndpoint(arguments.address, bus);
-    if (!dialled.ok()) return dialled;
-    return std::optional<UnixEndpointHandle>();
+  if (arguments.transport == "shm") {
+    if (dials) return DialShmEndpoint(path, bus);
+    absl::StatusOr<ShmEndpointHandle> bound = BindShmEndpoint(path, bus);
+    if (bound.ok()) endpoint->over_shm.emplace(*std::move(bound));
+    return bound.status();
   }
-  absl::StatusOr<UnixEndpointHandle> bound =
-      BindUnixEndpoint(arguments.address, bus);
-  if (!bound.ok()) return bound.status();
-  return std::make_optional(*std::move(bound));
+  return absl::InvalidArgumentError("no such transport");
 }
 
 void SayLedger(const MessageBus& bus) {
@@ -123,8 +132,10 @@ absl::Status Run(const Arguments& arguments) {
     publisher = (*bus)->Publisher<Note>();
     if (!publisher.ok()) return publisher.status();
   }
-  auto endpoint = Open(arguments, **bus);
-  if (!endpoint.ok()) return endpoint.status();
+  Endpoint endpoint;
+  if (absl::Status opened = Open(arguments, **bus, &endpoint); !opened.ok()) {
+    return opened;
+  }
   Say("ready");
   const absl::Status done = arguments.role == "publish"
                                 ? Publish(**bus, *publisher, arguments)

@@ -31,7 +31,7 @@ LANGUAGES = {
     'C': [os.path.join(FOLDER, 'c_peer')],
 }
 # The transports that all of them have.
-TRANSPORTS = ['unix']
+TRANSPORTS = ['unix', 'shm']
 COUNT = 10000
 LONG = 60
 DIGEST = bytes([1]) * 32

@@ -35,6 +35,27 @@ def unix_socket(path):
   transport.close()
 
 
+def shared_memory(path):
+  """The side that opens."""
+  # [shared-memory]
+  from mycelium import SharedMemoryTransport
+
+  transport = SharedMemoryTransport.open(
+      path,
+      schema_digest=SCHEMA_DIGEST
+  )
+
+  pub = transport.publisher(Message)
+  sub = transport.subscriber(Message)
+  # [/shared-memory]
+  pub.wait_for_subscribers(1, LONG)
+  pub.publish(Message(id=1))
+  print(sub.recv(LONG).id, flush=True)
+  sub.finish()
+  transport.flush(LONG)
+  transport.close()
+
+
 def topology_aware(path):
   """Auto-routing based on the topology."""
   # [topology-aware]
@@ -136,7 +157,7 @@ def trading(path):
 
 
 SAMPLES = {sample.__name__: sample
-           for sample in (unix_socket, topology_aware, migrated, microservice,
+           for sample in (unix_socket, shared_memory, topology_aware, migrated, microservice,
                           native_runtime, trading)}
 
 if __name__ == '__main__':

@@ -70,15 +70,27 @@ class SamplesTest(unittest.TestCase):
 
   def test_unix_socket(self):
     path = os.path.join(self.folder, 'worker.sock')
-    with mycelium.UnixTransport(path, SCHEMA_DIGEST).listen() as worker:
+    self.talk('unix_socket', path,
+              mycelium.UnixTransport(path, SCHEMA_DIGEST).listen(), 'unix')
+
+  def test_shared_memory(self):
+    path = os.path.join(self.folder, 'service.shm')
+    self.talk('shared_memory', path, mycelium.SharedMemoryTransport.create(
+        path, SCHEMA_DIGEST, capacity=1 << 20), 'shm')
+
+  def talk(self, name, path, transport, word):
+    with transport as worker:
       messages = worker.subscriber(Message)
       publisher = worker.publisher(Message)
-      sample = self.sample('unix_socket', path)
+      sample = self.sample(name, path)
       self.assertEqual(messages.recv(LONG).id, 1)
       messages.finish()
       publisher.wait_for_subscribers(1, LONG)
       publisher.publish(Message(id=9))
       self.assertEqual(self.finish(sample), '9\n')
+      flows = worker.bus.ledger()
+      self.assertEqual({flow['transport'] for flow in flows}, {word})
+      self.assertEqual(sum(flow['in_flight'] for flow in flows), 0)
 
   def test_topology_aware(self):
     self.receives('topology_aware', Message, 'target-service', 2)
@@ -122,6 +134,9 @@ class SamplesTest(unittest.TestCase):
     for function, names in (
         (mycelium.Topology.load, ['path']),
         (mycelium.Topology.connection_info, ['self', 'target_service']),
+        (mycelium.SharedMemoryTransport.create,
+         ['path', 'schema_digest', 'capacity']),
+        (mycelium.SharedMemoryTransport.open, ['path', 'schema_digest']),
         (mycelium.MessageBus.from_topology,
          ['topology_path', 'service_name', 'schema_digest']),
         (mycelium.MessageBus.publisher_to,

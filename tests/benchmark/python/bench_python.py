@@ -29,6 +29,7 @@ RAW = mycelium.RawType('bench')
 PAYLOAD = bytes(64)
 CC_PEER = os.path.join(
     os.path.dirname(__file__), '..', '..', 'interop', 'cc_peer')
+WAITS = {'unix': None, 'shm': 'spin'}
 # Calls that are timed together: the clock costs as much as some of them.
 BATCH = 32
 
@@ -81,13 +82,13 @@ class Bench:
   # Receiving many
 
   def _receive_many(self, message_cls):
-    """Nanoseconds for each message of a C++ publisher, over a socket."""
+    """Nanoseconds for each message of a C++ publisher."""
     path = os.path.join(self.folder.name, 'many')
     with mycelium.MessageBus() as bus:
       notes = bus.subscriber(message_cls)
-      bus.listen_unix(path)
+      bus.listen_shm(path)
       with subprocess.Popen(
-          [CC_PEER, 'publish', 'unix', path, '00' * 32, str(self.count), '0'],
+          [CC_PEER, 'publish', 'shm', path, '00' * 32, str(self.count), '0'],
           stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as peer:
         received = len(notes.recv_many(1, LONG))
         begin = time.perf_counter_ns()
@@ -199,12 +200,21 @@ class Bench:
     return samples
 
   def ping_pong_unix(self):
-    path = os.path.join(self.folder.name, 'pong')
-    with mycelium.UnixTransport(path).listen() as transport:
-      pongs = transport.subscriber(RAW, topic='pong')
-      pings = transport.publisher(RAW, topic='ping')
+    return self._ping_pong_over('unix')
+
+  def ping_pong_shm(self):
+    """Both sides spin."""
+    return self._ping_pong_over('shm')
+
+  def _ping_pong_over(self, transport):
+    path = os.path.join(self.folder.name, transport)
+    with mycelium.MessageBus(
+        wait=WAITS[transport], delivers_locally=False) as bus:
+      getattr(bus, f'listen_{transport}')(path)
+      pongs = bus.subscriber(RAW, topic='pong')
+      pings = bus.publisher(RAW, topic='ping')
       process = multiprocessing.get_context('spawn').Process(
-          target=echo_mycelium, args=(path,))
+          target=echo_mycelium, args=(path, transport))
       process.start()
       pings.wait_for_subscribers(1, LONG)
       pings.publish(PAYLOAD)
@@ -217,7 +227,7 @@ class Bench:
       samples = self._ping_pong(ping)
       pings.publish(b'')
       pongs.finish()
-      transport.flush(LONG)
+      bus.flush(LONG)
     process.join(LONG)
     return samples
 
@@ -232,10 +242,12 @@ def echo_socket(path):
       connection.sendall(data)
 
 
-def echo_mycelium(path):
-  with mycelium.UnixTransport(path).connect() as transport:
-    pings = transport.subscriber(RAW, topic='ping')
-    pongs = transport.publisher(RAW, topic='pong')
+def echo_mycelium(path, transport):
+  with mycelium.MessageBus(
+      wait=WAITS[transport], delivers_locally=False) as bus:
+    getattr(bus, f'connect_{transport}')(path)
+    pings = bus.subscriber(RAW, topic='ping')
+    pongs = bus.publisher(RAW, topic='pong')
     pongs.wait_for_subscribers(1, LONG)
     while True:
       data = bytes(pings.recv(LONG))
@@ -256,6 +268,7 @@ ROWS = [
     ('recv_async', 'floor_eventfd'),
     ('floor_unix_socket', None),
     ('ping_pong_unix', 'floor_unix_socket'),
+    ('ping_pong_shm', 'floor_unix_socket'),
 ]
 
 
