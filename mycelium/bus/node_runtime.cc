@@ -7,8 +7,6 @@
 #include "absl/strings/str_format.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/route_rules.h"
-#include "mycelium/topology/socket_dir.h"
-#include "mycelium/transport/uds/unix_transport.h"
 
 namespace mycelium {
 namespace {
@@ -105,6 +103,7 @@ NodeRuntime::~NodeRuntime() {
   StopThread();
   listeners_.clear();
   peers_.reset();
+  remote_.reset();
 }
 
 absl::Status NodeRuntime::Init() {
@@ -138,13 +137,7 @@ absl::Status NodeRuntime::Init() {
   };
   router_ = std::make_unique<Router>(environment_, std::move(routing));
   dispatcher_ = std::make_unique<Dispatcher>(environment_);
-  UnixTransport::Options unix_options;
-  unix_options.allow_uids =
-      topology_ != nullptr ? topology_->allow_uids : options_.allow_uids;
-  unix_options.frame_bytes_max = limits.frame_bytes_max;
-  unix_options.log = options_.log;
-  unix_ = std::make_unique<UnixTransport>(environment_, *loop_,
-                                          std::move(unix_options));
+  MakeTransports(limits);
   PeerTable::Options peer_options;
   peer_options.node = node_;
   peer_options.incarnation = incarnation_;
@@ -231,49 +224,6 @@ absl::Status NodeRuntime::Start() {
   return status;
 }
 
-absl::Status NodeRuntime::StartTopology() {
-  const TopologyNode* self = topology_->FindNode(node_);
-  bool has_local_peers = false;
-  struct Dialled {
-    std::string address, node, rule;
-  };
-  std::vector<Dialled> dialled;
-  for (const TopologyNode& other : topology_->nodes) {
-    if (other.name == node_) continue;
-    absl::StatusOr<Connection> connection =
-        Explain(*topology_, node_, other.name);
-    if (!connection.ok()) return connection.status();
-    if (connection->transport != TransportKind::kUnix &&
-        connection->transport != TransportKind::kShm) {
-      options_.log(
-          LogLevel::kWarning,
-          absl::StrCat("node ", other.name, " is reached over ",
-                       WordOf(connection->transport), " (", connection->rule,
-                       "), which this build does not have"));
-      continue;
-    }
-    has_local_peers = true;
-    dialled.push_back({connection->address, other.name, connection->rule});
-  }
-  if (!has_local_peers) return absl::OkStatus();
-  if (!topology_->socket_dir_configured || self == nullptr ||
-      !self->endpoint.has_value()) {
-    if (absl::Status prepared = PrepareSocketDir(
-            environment_.sys, topology_->socket_dir, topology_->allow_uids);
-        !prepared.ok()) {
-      return prepared;
-    }
-  }
-  absl::StatusOr<uint64_t> listening = ListenUnix(topology_->SocketPath(*self));
-  if (!listening.ok()) return listening.status();
-  OnLoop([&] {
-    for (const Dialled& peer : dialled) {
-      peers_->Dial(*unix_, peer.address, peer.node, peer.rule);
-    }
-  });
-  return absl::OkStatus();
-}
-
 absl::Status NodeRuntime::AddService(const std::string& service,
                                      std::optional<Digest> schema_digest) {
   MutexLock lock(mutex_);
@@ -300,42 +250,6 @@ std::string NodeRuntime::SchemaDigestOf(const std::string& service) const {
   return known == services_.end() || !known->second.has_value()
              ? ""
              : std::string(known->second->bytes());
-}
-
-absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
-  absl::StatusOr<uint64_t> result = absl::InternalError("not run");
-  OnLoop([&] {
-    // Here, so that Shutdown() closes every listener that was made.
-    if (absl::Status open = CheckOpen(); !open.ok()) {
-      result = open;
-      return;
-    }
-    absl::StatusOr<std::unique_ptr<Listener>> listener = unix_->Listen(
-        path,
-        [this](std::unique_ptr<Channel> channel, const absl::Status& admitted) {
-          peers_->Accept(unix_->word(), std::move(channel), admitted);
-        });
-    if (!listener.ok()) {
-      result = listener.status();
-      return;
-    }
-    listeners_[next_listener_] = *std::move(listener);
-    result = next_listener_++;
-  });
-  return result;
-}
-
-void NodeRuntime::StopListening(uint64_t listener) {
-  OnLoop([&] { listeners_.erase(listener); });
-}
-
-absl::Status NodeRuntime::DialUnix(const std::string& path) {
-  absl::Status open;
-  OnLoop([&] {
-    open = CheckOpen();
-    if (open.ok()) peers_->Dial(*unix_, path, "", "dialled by hand");
-  });
-  return open;
 }
 
 RouteSettings NodeRuntime::SettingsFor(const Origin& origin,

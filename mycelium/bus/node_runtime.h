@@ -26,6 +26,7 @@
 #include "mycelium/routing/room_waiter.h"
 #include "mycelium/routing/router.h"
 #include "mycelium/topology/topology.h"
+#include "mycelium/transport/remote_transport.h"
 #include "mycelium/transport/transport.h"
 
 namespace mycelium {
@@ -77,6 +78,13 @@ class NodeRuntime final : public RoomWaiter {
   absl::StatusOr<uint64_t> ListenUnix(const std::string& path);
   void StopListening(uint64_t listener);
   absl::Status DialUnix(const std::string& path);
+  // The same between hosts. UNIMPLEMENTED: this program has no gRPC.
+  struct BoundListener {
+    uint64_t id;
+    std::string address;  // With the port that the kernel chose, if it did.
+  };
+  absl::StatusOr<BoundListener> ListenRemote(const std::string& address);
+  absl::Status DialRemote(const std::string& address);
 
   absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(
       const std::string& service, const std::string& target_service,
@@ -135,7 +143,16 @@ class NodeRuntime final : public RoomWaiter {
     return options_.poll == PollMode::kCaller ||
            stop_.load(std::memory_order_acquire);
   }
+  void MakeTransports(const Limits& limits);
   absl::Status StartTopology();
+  absl::Status ListenLocally(const TopologyNode& self);
+  absl::StatusOr<BoundListener> Listen(Transport& transport,
+                                       const std::string& address);
+  absl::Status Dial(Transport& transport, const std::string& address);
+  absl::Status CheckRemote() const;
+  // Whether who dialled us may be that node.
+  absl::Status AdmitRemote(const RemotePeer& peer,
+                           const std::string& node) const;
   void StopThread();
   void ReportTaken();
   bool RunOnce(TimeNs deadline, bool spin);
@@ -171,6 +188,7 @@ class NodeRuntime final : public RoomWaiter {
   std::unique_ptr<Router> router_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<Transport> unix_;
+  std::unique_ptr<Transport> remote_;  // Null: not in this program.
   std::unique_ptr<PeerTable> peers_;
   std::map<uint64_t, std::unique_ptr<Listener>> listeners_;  // On the loop.
   uint64_t next_listener_ = 1;                               // On the loop.
