@@ -152,15 +152,59 @@ absl::Status EventLoop::Rewatch(int fd, uint32_t events) {
 
 void EventLoop::Unwatch(int fd) {
   if (handlers_.erase(fd) == 0) return;
+  not_spinning_.erase(fd);
   spin_list_stale_ = true;
   environment_.sys.EpollCtl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+void EventLoop::AddPoller(Poller& poller) {
+  pollers_.push_back(&poller);
+  spin_list_stale_ = true;
+}
+
+void EventLoop::RemovePoller(Poller& poller) {
+  pollers_.erase(std::remove(pollers_.begin(), pollers_.end(), &poller),
+                 pollers_.end());
+  spin_list_stale_ = true;
+}
+
+void EventLoop::SetSpinning(int fd, bool spins) {
+  if (spins) {
+    not_spinning_.erase(fd);
+  } else {
+    not_spinning_.insert(fd);
+  }
+  spin_list_stale_ = true;
+}
+
+bool EventLoop::RunPollers() {
+  bool ran = false;
+  // By index: what runs may add and remove.
+  for (size_t i = 0; i < pollers_.size(); ++i) ran |= pollers_[i]->Poll();
+  return ran;
+}
+
+bool EventLoop::PreparePollers() {
+  pollers_asleep_ = true;
+  bool has_work = false;
+  for (Poller* const poller : pollers_) has_work |= poller->PrepareSleep();
+  return has_work;
+}
+
+void EventLoop::EndPollers() {
+  if (!pollers_asleep_) return;
+  pollers_asleep_ = false;
+  for (Poller* const poller : pollers_) poller->EndSleep();
 }
 
 EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   if (!run_mutex_.TryLock()) return Ran::kOtherThread;
   runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  EndPollers();
   const bool ran =
       spin_ns > 0 ? RunSpinning(deadline, spin_ns) : RunAsleep(deadline);
+  // Until the next turn somebody else's epoll waits for us.
+  if (shown_.load() && PreparePollers()) Wake();
   runner_.store(std::thread::id(), std::memory_order_relaxed);
   run_mutex_.Unlock();
   return ran ? Ran::kSomething : Ran::kNothing;
@@ -169,6 +213,7 @@ EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
 bool EventLoop::RunAsleep(TimeNs deadline) {
   looks_skipped_ = 0;
   bool ran = RunDue();
+  ran |= RunPollers();
   ran |= RunReady(ran ? 0 : deadline);
   ran |= RunDue();
   return ran;
@@ -248,11 +293,14 @@ bool EventLoop::RunReady(TimeNs deadline) {
   sleeping_.store(true);
   // What was posted before `sleeping_` was set did not wake us: look again.
   if (HasPosted()) deadline = 0;
+  if (deadline > 0 && !pollers_.empty() && PreparePollers()) deadline = 0;
   deadline = std::min(deadline, first_timer_.load());
   const int64_t ready = environment_.waiter.WaitEpoll(
       epoll_.get(), events, kEventsMax, std::max<TimeNs>(deadline, 0));
   sleeping_.store(false);
-  bool ran = false;
+  const bool slept = pollers_asleep_;
+  EndPollers();
+  bool ran = slept && RunPollers();
   for (int64_t i = 0; i < ready; ++i) {
     const int fd = events[i].data.fd;
     if (fd == wake_.get()) {
@@ -279,11 +327,17 @@ bool EventLoop::RunReady(TimeNs deadline) {
 bool EventLoop::Spin(TimeNs until) {
   if (spin_list_stale_) {
     spin_list_.clear();
-    for (const auto& [fd, handler] : handlers_) spin_list_.push_back(handler);
+    for (const auto& [fd, handler] : handlers_) {
+      if (not_spinning_.count(fd) == 0) spin_list_.push_back(handler);
+    }
     spin_list_stale_ = false;
     spin_next_ = 0;
   }
   for (int round = 1;; ++round) {
+    for (size_t i = 0; i < pollers_.size(); ++i) {
+      if (pollers_[i]->Poll()) return true;
+      if (spin_list_stale_) return true;
+    }
     for (size_t i = 0; i < spin_list_.size(); ++i) {
       // After the one that found work last, so that none keeps others waiting.
       Handler* const handler = spin_list_[spin_next_];
@@ -293,7 +347,8 @@ bool EventLoop::Spin(TimeNs until) {
     }
     if (HasPosted()) return true;
     // An idle list costs nothing to look at, so then the clock is the brake.
-    if (round % kRoundsPerClock != 0 && !spin_list_.empty() && until > 0) {
+    const bool is_idle = spin_list_.empty() && pollers_.empty();
+    if (round % kRoundsPerClock != 0 && !is_idle && until > 0) {
       continue;
     }
     const TimeNs now = environment_.clock.NowNs();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mycelium/base/environment.h"
@@ -43,6 +44,22 @@ class EventLoop final {
     virtual bool Poll() { return false; }
   };
 
+  // Work that no descriptor tells of, such as frames in shared memory.
+  class Poller {
+   public:
+    virtual ~Poller() = default;
+
+    // As Handler::Poll(), also called once in each RunOnce().
+    virtual bool Poll() = 0;
+
+    // The loop is about to sleep: from here on, whoever makes work also makes
+    // a descriptor ready. True: there is work already. Called again and again
+    // without EndSleep() between.
+    virtual bool PrepareSleep() = 0;
+    // It no longer sleeps.
+    virtual void EndSleep() = 0;
+  };
+
   // Destroys what was posted or set and did not run.
   ~EventLoop();
 
@@ -70,6 +87,14 @@ class EventLoop final {
 
   // After this returns, the handler of `fd` is not called again.
   void Unwatch(int fd);
+
+  // Looks at `poller` too, until RemovePoller(). As Watch() and Unwatch().
+  void AddPoller(Poller& poller);
+  void RemovePoller(Poller& poller);
+
+  // Whether `handler` of that descriptor is looked at by Handler::Poll(). One
+  // that is not is noticed a little later while the loop spins. As Watch().
+  void SetSpinning(int fd, bool spins);
 
   // Runs what is due. If nothing was, waits for something until `deadline`,
   // spinning over the handlers' Poll() for the first `spin_ns` of that.
@@ -114,6 +139,9 @@ class EventLoop final {
   bool RunPosted();
   bool RunTimers();
   bool RunReady(TimeNs deadline);
+  bool RunPollers();
+  bool PreparePollers();
+  void EndPollers();
   bool Spin(TimeNs until);
   bool HasPosted() const { return posted_.load(); }  // See Post().
   void FindFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -143,7 +171,10 @@ class EventLoop final {
   absl::flat_hash_map<int, Handler*> handlers_;
   std::vector<Handler*> spin_list_;  // A copy of the handlers, while spinning.
   bool spin_list_stale_ = true;
-  size_t spin_next_ = 0;  // Who is looked at first.
+  absl::flat_hash_set<int> not_spinning_;  // Of `handlers_`.
+  std::vector<Poller*> pollers_;
+  bool pollers_asleep_ = false;  // PrepareSleep() was called.
+  size_t spin_next_ = 0;         // Who is looked at first.
   int looks_skipped_ = 0;
   TimeNs looked_at_ = 0;  // When a spinning loop last asked the kernel.
 };

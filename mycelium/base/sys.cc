@@ -189,7 +189,29 @@ int64_t Sys::Unmap(void* address, size_t bytes) {
   return OrErrno(munmap(address, bytes));
 }
 
+int64_t Sys::MapOver(void* address, size_t bytes, int fd) {
+  void* const mapped = mmap(address, bytes, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_FIXED, fd, 0);
+  return mapped == MAP_FAILED ? -errno : 0;
+}
+int64_t Sys::KeepFromChildren(void* address, size_t bytes) {
+  return OrErrno(madvise(address, bytes, MADV_DONTFORK));
+}
+int64_t Sys::MemfdCreate(const char* name) {
+  return OrErrno(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+}
+int64_t Sys::Reserve(int fd, size_t bytes) {
+  return OrErrno(fallocate(fd, /*mode=*/0, 0, static_cast<off_t>(bytes)));
+}
+int64_t Sys::AddSeals(int fd, int seals) {
+  return OrErrno(fcntl(fd, F_ADD_SEALS, seals));
+}
+int64_t Sys::GetSeals(int fd) { return OrErrno(fcntl(fd, F_GET_SEALS)); }
+
 int64_t Sys::GetPid() { return getpid(); }
+int64_t Sys::PidfdOpen(int64_t pid) {
+  return OrErrno(syscall(SYS_pidfd_open, pid, 0));
+}
 int64_t Sys::GetEffectiveUid() { return geteuid(); }
 int64_t Sys::HostName(char* bytes, size_t bytes_max) {
   return OrErrno(gethostname(bytes, bytes_max));

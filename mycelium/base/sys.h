@@ -85,9 +85,22 @@ class Sys {
   virtual void* Map(size_t bytes, int protection, int flags, int fd,
                     int64_t* error);
   virtual int64_t Unmap(void* address, size_t bytes);
+  // Replaces what is mapped at `address` by the start of `fd`, shared and
+  // writable. Other threads see the one or the other.
+  virtual int64_t MapOver(void* address, size_t bytes, int fd);
+  // Keeps a mapping from children of fork().
+  virtual int64_t KeepFromChildren(void* address, size_t bytes);
+  // Memory that a descriptor stands for, without a name, of size 0.
+  virtual int64_t MemfdCreate(const char* name);
+  // Makes it so large, and reserves its pages.
+  virtual int64_t Reserve(int fd, size_t bytes);
+  virtual int64_t AddSeals(int fd, int seals);
+  virtual int64_t GetSeals(int fd);
 
   // Identity and time.
   virtual int64_t GetPid();
+  // A descriptor that is readable once that process has ended.
+  virtual int64_t PidfdOpen(int64_t pid);
   virtual int64_t GetEffectiveUid();
   virtual int64_t HostName(char* bytes, size_t bytes_max);
   virtual int64_t GetRandom(void* bytes, size_t bytes_count);

@@ -3,12 +3,15 @@
 
 #include <sys/uio.h>
 
+#include <array>
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "mycelium/base/fd.h"
 
 namespace mycelium {
 
@@ -67,6 +70,30 @@ class Channel {
   virtual absl::Status CheckPeerName(const std::string& /*node*/) const {
     return absl::OkStatus();
   }
+
+  // What a channel between processes of one host can do besides.
+
+  // Whether descriptors can be passed, and whether the peer may be trusted with
+  // memory that it sees change: it is a process of the same user.
+  virtual bool passes_descriptors() const { return false; }
+  virtual bool is_same_user() const { return false; }
+
+  // As Send(), passing copies of two descriptors along with the first byte.
+  virtual absl::StatusOr<size_t> SendDescriptors(std::array<int, 2>,
+                                                 absl::Span<const iovec>) {
+    return absl::UnimplementedError("this channel passes no descriptors");
+  }
+  // The next two that were passed, with bytes that were offered or are next;
+  // nothing if none were. One that did not arrive is not valid.
+  virtual std::optional<std::array<Fd, 2>> TakeDescriptors() {
+    return std::nullopt;
+  }
+
+  // Whether a spinning loop looks at this channel all the time. It does at
+  // first; else arriving bytes are noticed a little later.
+  virtual void SetSpinning(bool) {}
+  // Offers what has arrived, without waiting. Not from within OnBytes().
+  virtual void ReadNow() {}
 };
 
 }  // namespace mycelium

@@ -21,44 +21,65 @@ uint64_t NextClaimOrder() {
   return next.fetch_add(1, std::memory_order_relaxed);
 }
 
+size_t Lane::MemoryBytes(const Options& options) {
+  const size_t capacity =
+      RoundUpToPowerOfTwo(std::max(options.capacity_bytes, kRingBytesMin));
+  if (!options.lossy.has_value()) return capacity;
+  return LossyStage::CapacityFor(
+      capacity, std::min(options.frame_bytes_max, capacity / 2));
+}
+
 absl::StatusOr<std::unique_ptr<Lane>> Lane::Create(Environment& environment,
                                                    Options options,
                                                    Doorbell* doorbell) {
   const size_t capacity =
       RoundUpToPowerOfTwo(std::max(options.capacity_bytes, kRingBytesMin));
-  const auto named = [&](const absl::Status& status) {
-    return absl::Status(
-        status.code(),
-        absl::StrCat(options.name, ": lane memory: ", status.message()));
+  const auto memory_of = [&](size_t bytes) {
+    absl::StatusOr<std::shared_ptr<LaneMemory>> made =
+        PrivateLaneMemory::Create(environment, bytes);
+    if (made.ok()) return made;
+    return absl::StatusOr<std::shared_ptr<LaneMemory>>(absl::Status(
+        made.status().code(), absl::StrCat(options.name, ": lane memory: ",
+                                           made.status().message())));
   };
   options.frame_bytes_max = std::min(options.frame_bytes_max, capacity / 2);
   std::unique_ptr<LossyStage> stage;
   if (options.lossy.has_value()) {
-    absl::StatusOr<std::unique_ptr<LossyStage>> made =
-        LossyStage::Create(environment, *options.lossy, capacity,
-                           options.frame_bytes_max, options.drop_sink);
-    if (!made.ok()) return named(made.status());
-    stage = *std::move(made);
+    std::shared_ptr<LaneMemory> memory = options.shared;
+    if (memory == nullptr) {
+      absl::StatusOr<std::shared_ptr<LaneMemory>> made =
+          memory_of(MemoryBytes(options));
+      if (!made.ok()) return made.status();
+      memory = *std::move(made);
+    }
+    stage = std::make_unique<LossyStage>(*options.lossy, std::move(memory),
+                                         options.drop_sink);
   }
-  // A lossy lane without a window is read where it is staged.
-  const bool has_ring = stage == nullptr || options.window > 0;
-  absl::StatusOr<Mapping> memory =
-      Mapping::Private(environment.sys, has_ring ? capacity : kRingBytesMin);
-  if (!memory.ok()) return named(memory.status());
+  std::shared_ptr<LaneMemory> ring = options.shared;
+  if (ring == nullptr || stage != nullptr) {
+    // A lossy lane without a window is read where it is staged.
+    const bool has_ring = stage == nullptr || options.window > 0;
+    absl::StatusOr<std::shared_ptr<LaneMemory>> made =
+        memory_of(has_ring ? capacity : kRingBytesMin);
+    if (!made.ok()) return made.status();
+    ring = *std::move(made);
+  }
   return std::unique_ptr<Lane>(new Lane(environment, std::move(options),
-                                        doorbell, *std::move(memory),
+                                        doorbell, std::move(ring),
                                         std::move(stage)));
 }
 
 Lane::Lane(Environment& environment, Options options, Doorbell* doorbell,
-           Mapping memory, std::unique_ptr<LossyStage> stage)
+           std::shared_ptr<LaneMemory> memory,
+           std::unique_ptr<LossyStage> stage)
     : environment_(environment),
       options_(std::move(options)),
       doorbell_(doorbell),
       memory_(std::move(memory)),
       order_(NextClaimOrder()),
-      positions_(std::make_unique<RingPositions>()),
-      writer_(memory_.bytes(), *positions_),
+      positions_(&memory_->positions()),
+      shared_(options_.shared),
+      writer_(memory_->bytes(), positions_->ring),
       stage_(std::move(stage)) {
   if (stage_ == nullptr || options_.window == 0) return;
   stage_reader_ = std::make_unique<LossyRingReader>(
@@ -80,6 +101,7 @@ Lane::ClaimResult Lane::TryClaim(size_t frame_bytes) {
   room_ = writer_.TryClaim(frame_bytes);
   if (!room_.empty()) return ClaimResult::kClaimed;
   mutex_.Unlock();
+  if (shared_ != nullptr) (void)CheckedReleased();  // Why is it full?
   return ClaimResult::kFull;
 }
 
@@ -89,19 +111,32 @@ absl::Span<std::byte> Lane::Room() {
   return room_;
 }
 
+void Lane::Stamp() {
+  if (shared_ == nullptr) return;
+  const uint32_t stamp =
+      options_.control_count->load(std::memory_order_relaxed);
+  std::memcpy(room_.data() + offsetof(FrameHeader, lost_before), &stamp,
+              sizeof stamp);
+}
+
 void Lane::Commit() {
   ++sequence_;
+  Stamp();
   if (stage_ == nullptr) {
     CommitToRing();
     mutex_.Unlock();
     return;
   }
   stage_->Commit(sequence_);
+  const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
+  if (is_corrupt) ReportCorrupt("`next` is where no frame starts");
   NotifyReleased();  // What had to go may be what somebody waits for.
 }
 
 void Lane::CommitToRing() {
+  // Published by the commit word, with which the reader's answer pairs.
+  committing_.store(writer_.claimed_end(), std::memory_order_relaxed);
   writer_.Commit();
   pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
   // Pairs with committed(): whoever reads it may read the frames before it.
@@ -115,7 +150,9 @@ void Lane::DropClaimed(const FrameFields& fields) {
   view.header.publisher_sequence = fields.publisher_sequence;
   view.header.publisher_id = fields.publisher_id;
   stage_->DropNewest(view, drop_reason_);
+  const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
+  if (is_corrupt) ReportCorrupt("`next` is where no frame starts");
 }
 
 void Lane::Abandon() { mutex_.Unlock(); }
@@ -123,7 +160,11 @@ void Lane::Abandon() { mutex_.Unlock(); }
 bool Lane::HasRoom(size_t frame_bytes) {
   if (stage_ != nullptr) return true;
   MutexLock lock(mutex_);
-  return closed() || !writer_.TryClaim(frame_bytes).empty();
+  if (closed() || !writer_.TryClaim(frame_bytes).empty()) return true;
+  if (shared_ == nullptr) return false;
+  // The reader has no other way to know; then look again.
+  positions_->AskToBeWoken(writer_.ReleasedFor(frame_bytes));
+  return !writer_.TryClaim(frame_bytes).empty();
 }
 
 bool Lane::empty() {
@@ -139,12 +180,97 @@ uint64_t Lane::Mark() {
 
 bool Lane::IsOver(uint64_t mark) {
   if (discarded()) return true;
-  if (stage_ == nullptr) return released() >= mark;
+  if (stage_ == nullptr) {
+    if (released() >= mark) return true;
+    if (shared_ == nullptr) return false;
+    positions_->AskToBeWoken(mark);
+    return released() >= mark;
+  }
   MutexLock move_lock(move_mutex_);
   ForgetReleased();
   if (moved_count_ > 0 && MovedAt(0).sequence <= mark) return false;
   MutexLock lock(mutex_);
+  if (stage_->IsOver(mark)) return true;
+  if (shared_ == nullptr) return false;
+  shared_->positions().AskToBeWoken(mark);
   return stage_->IsOver(mark);
+}
+
+uint64_t Lane::CheckedReleased() const {
+  // Before the look: it was looked at before, and only ever grows.
+  const uint64_t before = checked_released_.load(std::memory_order_acquire);
+  const uint64_t now =
+      positions_->ring.released.load(std::memory_order_acquire);
+  // After it: the reader has seen what was being committed.
+  const uint64_t end = committing_.load(std::memory_order_relaxed);
+  if (now < before || now > end || now % kFrameAlignment != 0) {
+    ReportCorrupt(absl::StrCat("`released` is ", now, "; a multiple of 8 from ",
+                               before, " to ", end, " is expected"));
+    return before;
+  }
+  uint64_t checked = before;
+  while (checked < now && !checked_released_.compare_exchange_weak(
+                              checked, now, std::memory_order_acq_rel)) {
+  }
+  return now;
+}
+
+void Lane::ReportCorrupt(const std::string& what) const {
+  if (corrupt_.exchange(true) || doorbell_ == nullptr) return;
+  doorbell_->OnCorrupt(*this, what);
+}
+
+absl::Status Lane::RenewReader() {
+  if (stage_ != nullptr) {
+    MutexLock move_lock(move_mutex_);
+    MutexLock lock(mutex_);
+    absl::Status renewed;
+    LossyRingWriter::Restarted restarted = stage_->Restart(
+        [&] { renewed = shared_->RenewPositions([](LanePositions&) {}); });
+    if (options_.window > 0) {
+      // It starts where the others do.
+      stage_reader_ = std::make_unique<LossyRingReader>(
+          stage_->memory(), stage_->positions(), kFrameFlagsOnWire);
+    }
+    released_sequence_ = restarted.next_sequence - 1;
+    if (restarted.had_taken) {
+      Suspect(restarted.next_sequence, restarted.next_sequence + 1);
+    }
+    corrupt_.store(false);
+    return renewed;
+  }
+  {
+    MutexLock lock(mutex_);
+    const uint64_t start = FirstSoundFrom(released());
+    const absl::Status renewed = shared_->RenewPositions(
+        [&](LanePositions& fresh) { fresh.ring.released.store(start); });
+    if (!renewed.ok()) return renewed;
+    checked_released_.store(start, std::memory_order_release);
+    corrupt_.store(false);
+  }
+  BeginRedelivery(committed());
+  return absl::OkStatus();
+}
+
+uint64_t Lane::FirstSoundFrom(uint64_t from) {
+  // A reader that is mad may have named any position. A frame that it has
+  // released a part of is over, as if it had released all of it.
+  while (from < committed() && !IsSoundFrom(from)) from += kFrameAlignment;
+  return from;
+}
+
+bool Lane::IsSoundFrom(uint64_t from) {
+  uint64_t sequence = 0;
+  uint64_t frames = 0;
+  bool is_sound = true;
+  uint64_t end = from;
+  VisitRing(from, [&](const FrameHeader& header) {
+    is_sound &= sequence == 0 || header.lane_sequence == sequence + 1;
+    sequence = header.lane_sequence;
+    end += AlignedFrameBytes(header.frame_bytes);
+    ++frames;
+  });
+  return is_sound && frames > 0 && sequence == sequence_;
 }
 
 uint64_t Lane::NextSequence() {
@@ -153,8 +279,10 @@ uint64_t Lane::NextSequence() {
 }
 
 void Lane::BeginRedelivery(uint64_t sent) {
-  const uint64_t first = SequenceAt(released());
-  const uint64_t until = SequenceAt(std::max(sent, released()));
+  Suspect(SequenceAt(released()), SequenceAt(std::max(sent, released())));
+}
+
+void Lane::Suspect(uint64_t first, uint64_t until) {
   redelivered_until_.store(std::max(redelivered_until(), until),
                            std::memory_order_release);
   if (first >= until) return;  // Nothing was with that process.
@@ -163,9 +291,25 @@ void Lane::BeginRedelivery(uint64_t sent) {
 }
 
 bool Lane::TakePoison(uint64_t redeliveries_max, FrameHeader* poison) {
-  if (suspected_ <= redeliveries_max || SequenceAt(released()) != suspect_) {
+  if (suspected_ <= redeliveries_max) return false;
+  return stage_ != nullptr && shared_ != nullptr ? TakeStagePoison(poison)
+                                                 : TakeRingPoison(poison);
+}
+
+bool Lane::TakeStagePoison(FrameHeader* poison) {
+  MutexLock move_lock(move_mutex_);
+  MutexLock lock(mutex_);
+  FrameView dropped;
+  if (!stage_->PeekOldest(poison) || poison->lane_sequence != suspect_ ||
+      !stage_->DropOldest(&dropped)) {
     return false;
   }
+  suspected_ = 0;
+  return true;
+}
+
+bool Lane::TakeRingPoison(FrameHeader* poison) {
+  if (SequenceAt(released()) != suspect_) return false;
   const Run run = CommittedFrom(released());
   if (run.bytes.size() < sizeof *poison) return false;
   std::memcpy(poison, run.bytes.data(), sizeof *poison);
@@ -182,6 +326,7 @@ void Lane::ForgetReleased() {
 }
 
 void Lane::Advance() {
+  if (mapped()) return;  // The peer reads the stage itself.
   MutexLock lock(move_mutex_);
   ForgetReleased();
   bool moved = false;
@@ -257,7 +402,7 @@ Lane::Run Lane::CommittedFrom(uint64_t from) const {
   Run run;
   run.position = from;
   if (from == end) return run;
-  const size_t mask = memory_.bytes().size() - 1;
+  const size_t mask = memory_->bytes().size() - 1;
   const uint64_t lap_end = (from | mask) + 1;
   uint64_t run_end = std::min(end, lap_end);
   // The frames of a lap end at its pad. The writer cannot start another lap's
@@ -269,19 +414,19 @@ Lane::Run Lane::CommittedFrom(uint64_t from) const {
     run_end = end;
   }
   run.bytes =
-      memory_.bytes().subspan(run.position & mask, run_end - run.position);
+      memory_->bytes().subspan(run.position & mask, run_end - run.position);
   return run;
 }
 
 bool Lane::Release(uint64_t position) {
-  const uint64_t before = positions_->released.load(std::memory_order_relaxed);
+  const uint64_t before = released();
   if (position < before || position > committed() ||
       position % kFrameAlignment != 0) {
     return false;
   }
   if (position == before) return true;
   // Pairs with the load in RingWriter::Fits().
-  positions_->released.store(position, std::memory_order_release);
+  positions_->ring.released.store(position, std::memory_order_release);
   NotifyReleased();
   return true;
 }
@@ -297,6 +442,10 @@ void Lane::ForEachFrame(uint64_t from,
 
 uint64_t Lane::SequenceAt(uint64_t from) {
   MutexLock move_lock(move_mutex_);
+  if (stage_ != nullptr && mapped()) {
+    MutexLock lock(mutex_);
+    return stage_->NextSequence();
+  }
   if (stage_ != nullptr) {
     ForgetReleased();
     uint64_t sequence = released_sequence_ + 1;

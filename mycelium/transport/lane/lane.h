@@ -16,11 +16,11 @@
 #include "absl/types/span.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_count.h"
-#include "mycelium/base/mapping.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/codec/frame_format.h"
 #include "mycelium/transport/lane/drop_reason.h"
+#include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/lossy_stage.h"
 #include "mycelium/transport/lane/ring.h"
 
@@ -62,6 +62,10 @@ class Lane final {
    public:
     virtual ~Doorbell() = default;
     virtual void OnCommit(Lane& lane) = 0;
+
+    // The reader of shared memory has stored what no reader stores: `what`.
+    // Called once, by whoever finds out, who may hold the lane and others.
+    virtual void OnCorrupt(const Lane&, const std::string&) {}
   };
 
   enum class ClaimResult {
@@ -82,7 +86,16 @@ class Lane final {
     std::shared_ptr<DropSink> drop_sink;
     // How many of its frames a link may have on their way.
     size_t window = 0;
+
+    // Where the ring lies that another process reads, or null. What
+    // MemoryBytes() says, at least. Every frame is stamped with
+    // `*control_count`, see FramedLink.
+    std::shared_ptr<SharedLaneMemory> shared;
+    const std::atomic<uint32_t>* control_count = nullptr;
   };
+
+  // How large a ring such a lane has.
+  static size_t MemoryBytes(const Options& options);
 
   // `doorbell` may be null.
   static absl::StatusOr<std::unique_ptr<Lane>> Create(Environment& environment,
@@ -154,7 +167,9 @@ class Lane final {
     return committed_.load(std::memory_order_acquire);
   }
   uint64_t released() const {
-    return positions_->released.load(std::memory_order_acquire);
+    return shared_ == nullptr
+               ? positions_->ring.released.load(std::memory_order_acquire)
+               : CheckedReleased();
   }
   // Whether everything that was published is over: handled or dropped.
   bool empty();
@@ -187,8 +202,24 @@ class Lane final {
   void ForEachFrame(uint64_t from,
                     absl::FunctionRef<void(const FrameHeader&)> visit);
 
-  absl::Span<const std::byte> ring_memory() const { return memory_.bytes(); }
-  RingPositions& ring_positions() { return *positions_; }
+  absl::Span<const std::byte> ring_memory() const { return memory_->bytes(); }
+  RingPositions& ring_positions() { return positions_->ring; }
+
+  // Of a lane in shared memory, else null.
+  SharedLaneMemory* shared() const { return shared_.get(); }
+  // Whether the peer reads the shared memory itself now; else the link sends
+  // what is in it.
+  void SetMapped(bool mapped) {
+    mapped_.store(mapped, std::memory_order_release);
+  }
+  bool mapped() const { return mapped_.load(std::memory_order_acquire); }
+  // After a commit to a lane that is mapped: whether its reader sleeps and has
+  // to be told.
+  bool TakeReaderSleeps() { return shared_->positions().TakeSleeping(); }
+  // Gives a lane in shared memory to another reader, who may be another
+  // process: it starts with what the last one has not handled, marked as
+  // redelivered. On an error the lane is as it was.
+  absl::Status RenewReader();
 
   // The sequence of the first frame at or after `from` in the ring, or of the
   // next one. In a lossy lane frames may be missing from there on.
@@ -222,7 +253,9 @@ class Lane final {
   uint32_t id() const { return options_.id; }
   uint64_t order() const { return order_; }
   size_t frame_bytes_max() const { return options_.frame_bytes_max; }
-  size_t capacity_bytes() const { return memory_.bytes().size(); }
+  size_t capacity_bytes() const {
+    return (shared_ != nullptr ? shared_->bytes() : memory_->bytes()).size();
+  }
 
  private:
   // Where a frame of a lossy lane ends in the ring.
@@ -232,7 +265,18 @@ class Lane final {
   };
 
   Lane(Environment& environment, Options options, Doorbell* doorbell,
-       Mapping memory, std::unique_ptr<LossyStage> stage);
+       std::shared_ptr<LaneMemory> memory, std::unique_ptr<LossyStage> stage);
+
+  uint64_t CheckedReleased() const;
+  void ReportCorrupt(const std::string& what) const;
+  // The first position from `from` on where sound frames start that go on to
+  // the end.
+  uint64_t FirstSoundFrom(uint64_t from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsSoundFrom(uint64_t from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Suspect(uint64_t first, uint64_t until);
+  bool TakeRingPoison(FrameHeader* poison);
+  bool TakeStagePoison(FrameHeader* poison);
+  void Stamp() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   // Who is told by CallWhenRoom().
   struct RoomWatch {
@@ -254,9 +298,10 @@ class Lane final {
   Environment& environment_;
   const Options options_;
   Doorbell* const doorbell_;
-  const Mapping memory_;
+  const std::shared_ptr<LaneMemory> memory_;  // Of the ring.
   const uint64_t order_;
-  const std::unique_ptr<RingPositions> positions_;
+  LanePositions* const positions_;                  // Of `memory_`.
+  const std::shared_ptr<SharedLaneMemory> shared_;  // Ring's or stage's.
 
   Mutex mutex_;
   // Under the lock; in a lossy lane under `move_mutex_`.
@@ -285,6 +330,12 @@ class Lane final {
   std::atomic<uint64_t> redelivered_until_{0};
 
   std::atomic<uint64_t> committed_{0};
+  // Where the frame ends that is being committed: the reader may be there
+  // before `committed_` is.
+  std::atomic<uint64_t> committing_{0};
+  mutable std::atomic<uint64_t> checked_released_{0};
+  mutable std::atomic<bool> corrupt_{false};
+  std::atomic<bool> mapped_{false};
   std::atomic<uint64_t> pad_from_{0};
   std::atomic<uint64_t> stalled_at_{0};
   std::atomic<bool> closed_{false};

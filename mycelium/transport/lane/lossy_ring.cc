@@ -13,6 +13,9 @@ constexpr size_t kPeekBytes = 8;
 // Grows up to the depth, which may be a peer's wish.
 constexpr size_t kEntriesAtFirst = 1024;
 
+// How often the reader tries to take a frame before it says that there is none.
+constexpr int kTriesMax = 1024;
+
 struct Peeked {
   uint32_t frame_bytes;
   uint16_t flags;
@@ -147,6 +150,68 @@ void LossyRingWriter::GrowEntries() {
   entries_ = std::move(larger);
 }
 
+LossyRingWriter::Restarted LossyRingWriter::Restart(
+    absl::FunctionRef<void()> renew_positions,
+    absl::FunctionRef<void(const FrameView&)> lost) {
+  (void)Synchronise();
+  Restarted restarted;
+  restarted.had_taken = has_taken_ && IsHeld(taken_);
+  restarted.next_sequence =
+      restarted.had_taken ? taken_.sequence : NextSequence();
+  struct Kept {
+    uint64_t sequence;
+    std::vector<std::byte> bytes;
+  };
+  std::vector<Kept> kept;
+  const auto keep = [&](const Entry& entry) {
+    FrameHeader header;
+    std::memcpy(&header, At(entry.frame), sizeof header);
+    kept.push_back({entry.sequence,
+                    {At(entry.frame), At(entry.frame) + header.frame_bytes}});
+  };
+  if (restarted.had_taken) keep(taken_);
+  for (uint64_t i = first_; i != last_; ++i) {
+    keep(entries_[i & (entries_.size() - 1)]);
+  }
+  first_ = last_ = 0;
+  has_taken_ = false;
+  first_sequence_ = restarted.next_sequence;
+  position_ = (position_ / capacity() + 1) * capacity();
+  std::memset(memory_.data(), 0, memory_.size());
+  renew_positions();
+  positions_.held.store(LossyPositions::kNothingHeld,
+                        std::memory_order_relaxed);
+  positions_.next.store(position_, std::memory_order_release);
+  for (const Kept& frame : kept) {
+    if (!FindPlace(AlignedFrameBytes(frame.bytes.size()), &reserved_start_)) {
+      FrameView view;
+      (void)DecodeFrame(frame.bytes, capacity(), ~uint16_t{0}, &view);
+      lost(view);
+      continue;
+    }
+    // All but the commit word, which is what Commit() stores.
+    constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
+    std::memcpy(At(reserved_start_) + kAfterCommit,
+                frame.bytes.data() + kAfterCommit,
+                frame.bytes.size() - kAfterCommit);
+    reserved_bytes_ = static_cast<uint32_t>(frame.bytes.size());
+    Commit(frame.sequence);
+  }
+  return restarted;
+}
+
+uint64_t LossyRingWriter::NextSequence() {
+  (void)Synchronise();
+  return has_taken_ ? taken_.sequence + 1 : first_sequence_;
+}
+
+bool LossyRingWriter::PeekOldest(FrameHeader* header) {
+  (void)Synchronise();
+  if (count() == 0) return false;
+  std::memcpy(header, At(oldest().frame), sizeof *header);
+  return true;
+}
+
 bool LossyRingWriter::DropOldest(FrameView* dropped) {
   while (Synchronise() && count() > 0) {
     const Entry entry = oldest();
@@ -199,19 +264,25 @@ LossyRingReader::LossyRingReader(absl::Span<const std::byte> memory,
     : memory_(memory), positions_(positions), flags_allowed_(flags_allowed) {}
 
 bool LossyRingReader::HasFrame() const {
-  while (true) {
+  for (int tries = 0; tries < kTriesMax; ++tries) {
     const uint64_t next = positions_.next.load(std::memory_order_acquire);
-    const Peeked peeked = Peek(&memory_[next & (memory_.size() - 1)]);
+    const size_t offset = next & (memory_.size() - 1);
+    if (offset % kFrameAlignment != 0) return true;  // For Poll() to report.
+    const Peeked peeked = Peek(&memory_[offset]);
     if (peeked.frame_bytes != 0) return true;
     // A dropped frame's memory may say anything: only the present one counts.
     if (positions_.next.load(std::memory_order_acquire) == next) return false;
   }
+  return true;
 }
 
 RingReader::Result LossyRingReader::Poll(FrameView* view) {
-  while (true) {
+  // A writer who drops all the time, or has gone mad, must not keep us here.
+  for (int tries = 0; tries < kTriesMax; ++tries) {
     uint64_t next = positions_.next.load(std::memory_order_acquire);
     const size_t offset = next & (memory_.size() - 1);
+    // The writer may be another process, and store anything.
+    if (offset % kFrameAlignment != 0) return RingReader::Result::kCorrupt;
     const size_t run = memory_.size() - offset;
     const Peeked peeked = Peek(&memory_[offset]);
     const size_t aligned = AlignedFrameBytes(peeked.frame_bytes);
@@ -251,6 +322,8 @@ RingReader::Result LossyRingReader::Poll(FrameView* view) {
     last_sequence_ = view->header.lane_sequence;
     return RingReader::Result::kFrame;
   }
+  Release();
+  return RingReader::Result::kEmpty;
 }
 
 void LossyRingReader::Release() {

@@ -86,6 +86,23 @@ class LossyRingWriter final {
   // Visits the header of each frame that is held or waiting.
   void ForEachFrame(absl::FunctionRef<void(const FrameHeader&)> visit);
 
+  // Starts anew for another reader, on positions that say that nothing was
+  // read and nothing is held: waiting frames, and before them the one that the
+  // last reader had taken and not let go, are written anew. `lost` is told of
+  // those for which there is no room, as by DropOldest().
+  struct Restarted {
+    uint64_t next_sequence;  // Of the first frame that the new reader is due.
+    bool had_taken;          // The last reader had that one.
+  };
+  Restarted Restart(absl::FunctionRef<void()> renew_positions,
+                    absl::FunctionRef<void(const FrameView&)> lost);
+
+  // The sequence that follows the last frame that was taken.
+  uint64_t NextSequence();
+
+  // The header of the oldest frame that waits. False: none does.
+  bool PeekOldest(FrameHeader* header);
+
   // A ring of this capacity takes a frame of that size whatever is held.
   static size_t CapacityFor(size_t frame_bytes);
 
@@ -123,6 +140,7 @@ class LossyRingWriter final {
   uint64_t last_ = 0;
   Entry taken_ = {};  // The last that the reader took.
   bool has_taken_ = false;
+  uint64_t first_sequence_ = 1;  // That a reader who took nothing is due.
 };
 
 class LossyRingReader final {

@@ -5,24 +5,26 @@
 
 namespace mycelium {
 
-absl::StatusOr<std::unique_ptr<LossyStage>> LossyStage::Create(
-    Environment& environment, const Options& options, size_t capacity_bytes,
-    size_t frame_bytes_max, std::shared_ptr<DropSink> sink) {
-  const size_t capacity =
-      std::max(capacity_bytes, LossyRingWriter::CapacityFor(frame_bytes_max));
-  absl::StatusOr<Mapping> memory = Mapping::Private(environment.sys, capacity);
-  if (!memory.ok()) return memory.status();
-  return std::unique_ptr<LossyStage>(
-      new LossyStage(options, *std::move(memory), std::move(sink)));
+size_t LossyStage::CapacityFor(size_t capacity_bytes, size_t frame_bytes_max) {
+  return std::max(capacity_bytes,
+                  LossyRingWriter::CapacityFor(frame_bytes_max));
 }
 
-LossyStage::LossyStage(const Options& options, Mapping memory,
+LossyStage::LossyStage(const Options& options,
+                       std::shared_ptr<LaneMemory> memory,
                        std::shared_ptr<DropSink> sink)
     : options_(options),
       memory_(std::move(memory)),
-      positions_(std::make_unique<LossyPositions>()),
       sink_(std::move(sink)),
-      writer_(memory_.bytes(), *positions_, options.depth) {}
+      writer_(memory_->bytes(), positions(), options.depth) {}
+
+LossyRingWriter::Restarted LossyStage::Restart(
+    absl::FunctionRef<void()> renew_positions) {
+  corrupt_ = false;
+  return writer_.Restart(renew_positions, [this](const FrameView& lost) {
+    sink_->OnDrop(lost, DropReason::kOverflowBytes);
+  });
+}
 
 absl::Span<std::byte> LossyStage::MakeRoom(size_t frame_bytes,
                                            DropReason* reason) {
@@ -31,6 +33,7 @@ absl::Span<std::byte> LossyStage::MakeRoom(size_t frame_bytes,
   while (true) {
     const LossyRingWriter::Fit fit = writer_.TryReserve(frame_bytes, &room);
     if (fit == LossyRingWriter::Fit::kFits) return room;
+    corrupt_ |= fit == LossyRingWriter::Fit::kCorrupt;
     *reason = fit == LossyRingWriter::Fit::kDepth ? DropReason::kOverflow
                                                   : DropReason::kOverflowBytes;
     if (options_.drop_newest) return {};

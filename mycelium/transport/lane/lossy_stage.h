@@ -6,12 +6,10 @@
 #include <memory>
 
 #include "absl/functional/function_ref.h"
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "mycelium/base/environment.h"
-#include "mycelium/base/mapping.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/transport/lane/drop_reason.h"
+#include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/lossy_ring.h"
 
 namespace mycelium {
@@ -44,9 +42,11 @@ class LossyStage final {
     bool drop_newest = false;
   };
 
-  static absl::StatusOr<std::unique_ptr<LossyStage>> Create(
-      Environment& environment, const Options& options, size_t capacity_bytes,
-      size_t frame_bytes_max, std::shared_ptr<DropSink> sink);
+  // The least memory for a lane of that capacity and largest frame.
+  static size_t CapacityFor(size_t capacity_bytes, size_t frame_bytes_max);
+
+  LossyStage(const Options& options, std::shared_ptr<LaneMemory> memory,
+             std::shared_ptr<DropSink> sink);
 
   // Makes room for a frame, dropping what is in its way. Empty: the message
   // itself must go, for the reason in `*reason`.
@@ -64,18 +64,22 @@ class LossyStage final {
     writer_.ForEachFrame(visit);
   }
 
-  absl::Span<const std::byte> memory() const { return memory_.bytes(); }
-  LossyPositions& positions() { return *positions_; }
+  // See LossyRingWriter.
+  LossyRingWriter::Restarted Restart(absl::FunctionRef<void()> renew_positions);
+  uint64_t NextSequence() { return writer_.NextSequence(); }
+  bool PeekOldest(FrameHeader* header) { return writer_.PeekOldest(header); }
+  bool DropOldest(FrameView* dropped) { return writer_.DropOldest(dropped); }
+  bool corrupt() const { return corrupt_; }
+
+  absl::Span<const std::byte> memory() const { return memory_->bytes(); }
+  LossyPositions& positions() { return memory_->positions().lossy; }
 
  private:
-  LossyStage(const Options& options, Mapping memory,
-             std::shared_ptr<DropSink> sink);
-
   const Options options_;
-  const Mapping memory_;
-  const std::unique_ptr<LossyPositions> positions_;
+  const std::shared_ptr<LaneMemory> memory_;
   const std::shared_ptr<DropSink> sink_;
   LossyRingWriter writer_;
+  bool corrupt_ = false;  // The reader has stored what no reader stores.
 };
 
 }  // namespace mycelium

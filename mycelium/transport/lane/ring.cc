@@ -39,11 +39,20 @@ bool RingWriter::Fits(uint64_t end) {
   return end + kFrameAlignment <= limit_;
 }
 
+uint64_t RingWriter::StartFor(size_t aligned) const {
+  const size_t run = capacity() - (position_ & (capacity() - 1));
+  return aligned <= run ? position_ : position_ + run;
+}
+
+uint64_t RingWriter::ReleasedFor(size_t frame_bytes) const {
+  const size_t aligned = AlignedFrameBytes(frame_bytes);
+  const uint64_t end = StartFor(aligned) + aligned + kFrameAlignment;
+  return end > capacity() ? end - capacity() : 0;
+}
+
 absl::Span<std::byte> RingWriter::TryClaim(size_t frame_bytes) {
   const size_t aligned = AlignedFrameBytes(frame_bytes);
-  const size_t offset = position_ & (capacity() - 1);
-  const size_t run = capacity() - offset;
-  const uint64_t start = aligned <= run ? position_ : position_ + run;
+  const uint64_t start = StartFor(aligned);
   if (!Fits(start + aligned)) return {};
   claim_start_ = start;
   claim_bytes_ = static_cast<uint32_t>(frame_bytes);

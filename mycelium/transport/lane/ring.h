@@ -55,8 +55,16 @@ class RingWriter final {
   // Makes the frame of the last TryClaim() visible.
   void Commit();
 
+  // What `released` has to be before TryClaim(frame_bytes) can succeed.
+  uint64_t ReleasedFor(size_t frame_bytes) const;
+
   // Where the next frame goes, give or take a pad.
   uint64_t position() const { return position_; }
+
+  // Where the frame of the last TryClaim() ends.
+  uint64_t claimed_end() const {
+    return claim_start_ + AlignedFrameBytes(claim_bytes_);
+  }
 
   // Where the pad starts that fills the end of the memory in the lap of
   // `position_`; a position of an earlier lap if that lap has none.
@@ -68,6 +76,7 @@ class RingWriter final {
  private:
   // Whether a frame that ends at `end` leaves the unread ones alone.
   bool Fits(uint64_t end);
+  uint64_t StartFor(size_t aligned) const;
 
   absl::Span<std::byte> memory_;
   RingPositions& positions_;
@@ -94,6 +103,10 @@ class RingReader final {
 
   // Gives the room of every frame taken so far back to the writer.
   void Release();
+
+  // Where the next frame is expected, before the first Poll().
+  // REQUIRES: a multiple of kFrameAlignment.
+  void StartAt(uint64_t cursor) { cursor_ = cursor; }
 
   // Where the next frame starts.
   uint64_t cursor() const { return cursor_; }

@@ -1,49 +1,17 @@
 #ifndef MYCELIUM_TRANSPORT_UDS_UNIX_TRANSPORT_H_
 #define MYCELIUM_TRANSPORT_UDS_UNIX_TRANSPORT_H_
 
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <string>
-#include <vector>
+#include <utility>
 
-#include "mycelium/base/environment.h"
-#include "mycelium/base/event_loop.h"
-#include "mycelium/base/log.h"
-#include "mycelium/transport/transport.h"
+#include "mycelium/transport/local_socket/local_transport.h"
 
 namespace mycelium {
 
-// Unix sockets: between processes of one host. An address is a path. Both sides
-// check the other's uid, as the kernel reports it, before a byte is exchanged.
-class UnixTransport final : public Transport {
+// "unix": between processes of one host, everything over a Unix socket.
+class UnixTransport final : public LocalTransport {
  public:
-  struct Options {
-    // Who may be at the other end besides our own uid and root.
-    std::vector<int64_t> allow_uids;
-    size_t frame_bytes_max = 0;
-    LogSink log;
-  };
-
   UnixTransport(Environment& environment, EventLoop& loop, Options options)
-      : environment_(environment), loop_(loop), options_(std::move(options)) {}
-
-  absl::string_view word() const override { return "unix"; }
-  absl::StatusOr<std::unique_ptr<Listener>> Listen(
-      const std::string& address, AcceptCallback on_accept) override;
-  absl::StatusOr<std::unique_ptr<Channel>> Dial(
-      const std::string& address) override;
-
- private:
-  class UnixListener;
-
-  // `admitted`: whether who is at the other end may be there.
-  absl::StatusOr<std::unique_ptr<Channel>> MakeChannel(Fd fd,
-                                                       absl::Status* admitted);
-
-  Environment& environment_;
-  EventLoop& loop_;
-  const Options options_;
+      : LocalTransport(environment, loop, "unix", std::move(options)) {}
 };
 
 }  // namespace mycelium

@@ -1,9 +1,12 @@
-#ifndef MYCELIUM_TRANSPORT_UDS_UNIX_CHANNEL_H_
-#define MYCELIUM_TRANSPORT_UDS_UNIX_CHANNEL_H_
+#ifndef MYCELIUM_TRANSPORT_LOCAL_SOCKET_LOCAL_CHANNEL_H_
+#define MYCELIUM_TRANSPORT_LOCAL_SOCKET_LOCAL_CHANNEL_H_
 
+#include <array>
 #include <atomic>
 #include <cstddef>
+#include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,15 +22,20 @@ namespace mycelium {
 
 // A connected Unix socket as a channel. See Channel for the contract.
 //
+// The end of the peer is the end of the socket. A child that the peer forked
+// may hold the socket too, so the end of the peer's process counts as well,
+// where the kernel tells of it.
+//
 // Sending is one system call for everything that it is given. Receiving is one
 // call for as much as the buffer holds; the buffer grows while a single frame
 // fills it, up to `buffer_bytes_max`.
-class UnixChannel final : public Channel, private EventLoop::Handler {
+class LocalChannel final : public Channel, private EventLoop::Handler {
  public:
   // `buffer_bytes_max`: room for the largest frame and what goes before it.
-  UnixChannel(Environment& environment, EventLoop& loop, Fd fd,
-              const PeerCredentials& peer, size_t buffer_bytes_max);
-  ~UnixChannel() override;
+  LocalChannel(Environment& environment, EventLoop& loop, Fd fd,
+               const PeerCredentials& peer, size_t buffer_bytes_max,
+               bool passes_descriptors = false);
+  ~LocalChannel() override;
 
   void Start(Channel::Handler& handler) override;
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override;
@@ -36,9 +44,28 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   const std::string& peer_description() const override {
     return peer_description_;
   }
+  bool passes_descriptors() const override { return passes_descriptors_; }
+  bool is_same_user() const override { return is_same_user_; }
+  absl::StatusOr<size_t> SendDescriptors(
+      std::array<int, 2> descriptors, absl::Span<const iovec> pieces) override;
+  std::optional<std::array<Fd, 2>> TakeDescriptors() override;
+  void SetSpinning(bool spins) override;
+  void ReadNow() override { Poll(); }
 
  private:
   static constexpr size_t kBufferBytes = 128 * 1024;
+  // Pairs that were passed and nobody has asked for: no link needs more.
+  static constexpr size_t kPairsMax = 16;
+
+  // Hears of the end of the peer's process.
+  class ProcessWatch final : public EventLoop::Handler {
+   public:
+    explicit ProcessWatch(LocalChannel& channel) : channel_(channel) {}
+    void OnReady(uint32_t) override { channel_.OnProcessEnded(); }
+
+   private:
+    LocalChannel& channel_;
+  };
 
   // EventLoop::Handler:
   void OnReady(uint32_t events) override;
@@ -46,6 +73,12 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
 
   // Reads once. Returns whether bytes came or the connection ended.
   bool ReadSome();
+  int64_t Receive(void* bytes, size_t bytes_max);
+  bool KeepDescriptors(const msghdr& message);
+  absl::StatusOr<size_t> SendMessage(const msghdr& message);
+  void WatchProcess();
+  void UnwatchProcess();
+  void OnProcessEnded();
   void Offer();
   void End(const absl::Status& status);
   bool MakeRoom();
@@ -59,11 +92,19 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
   Fd fd_;
   const std::string peer_description_;
   const size_t buffer_bytes_max_;
+  const bool passes_descriptors_;
+  const bool is_same_user_;
+  const int64_t peer_pid_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
   // On the loop.
   Channel::Handler* handler_ = nullptr;
   bool watched_ = false;
+  bool spins_ = true;
+  Fd process_;  // Readable once the peer's process has ended.
+  ProcessWatch process_watch_{*this};
+  bool process_ended_ = false;
+  std::deque<std::array<Fd, 2>> pairs_;
   std::vector<std::byte> buffer_;
   size_t begin_ = 0;  // What was offered and not used starts here.
   size_t end_ = 0;
@@ -76,4 +117,4 @@ class UnixChannel final : public Channel, private EventLoop::Handler {
 
 }  // namespace mycelium
 
-#endif  // MYCELIUM_TRANSPORT_UDS_UNIX_CHANNEL_H_
+#endif  // MYCELIUM_TRANSPORT_LOCAL_SOCKET_LOCAL_CHANNEL_H_

@@ -1,4 +1,4 @@
-#include "mycelium/transport/uds/unix_channel.h"
+#include "mycelium/transport/local_socket/local_channel.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -57,19 +57,19 @@ class InterruptedSys final : public FaultySys {
   std::function<void()> before_modify;
 };
 
-class UnixChannelTest : public ::testing::Test {
+class LocalChannelTest : public ::testing::Test {
  protected:
   static constexpr size_t kBufferMax = 512 * 1024;
 
-  UnixChannelTest() {
+  LocalChannelTest() {
     int pair[2];
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     peer_ = pair[1];
     loop_ = *EventLoop::Create(environment_);
-    channel_ = std::make_unique<UnixChannel>(
+    channel_ = std::make_unique<LocalChannel>(
         environment_, *loop_, Fd(sys_, pair[0]), PeerCredentials(), kBufferMax);
   }
-  ~UnixChannelTest() override {
+  ~LocalChannelTest() override {
     channel_.reset();
     ClosePeer();
   }
@@ -100,12 +100,12 @@ class UnixChannelTest : public ::testing::Test {
   Environment environment_{sys_, Environment::Real().clock,
                            Environment::Real().waiter};
   std::unique_ptr<EventLoop> loop_;
-  std::unique_ptr<UnixChannel> channel_;
+  std::unique_ptr<LocalChannel> channel_;
   Recorder recorder_;
   int peer_ = -1;
 };
 
-TEST_F(UnixChannelTest, BytesThatWereNotUsedAreOfferedAgainWithMore) {
+TEST_F(LocalChannelTest, BytesThatWereNotUsedAreOfferedAgainWithMore) {
   channel_->Start(recorder_);
   recorder_.use_at_most = 2;
   PeerSends("abcde");
@@ -117,7 +117,7 @@ TEST_F(UnixChannelTest, BytesThatWereNotUsedAreOfferedAgainWithMore) {
   EXPECT_EQ(recorder_.got, "abcdefg");
 }
 
-TEST_F(UnixChannelTest, NextHandlerGetsWhatTheLastOneLeft) {
+TEST_F(LocalChannelTest, NextHandlerGetsWhatTheLastOneLeft) {
   channel_->Start(recorder_);
   recorder_.use_at_most = 3;
   PeerSends("abcde");
@@ -128,7 +128,7 @@ TEST_F(UnixChannelTest, NextHandlerGetsWhatTheLastOneLeft) {
   EXPECT_EQ(next.got, "de");
 }
 
-TEST_F(UnixChannelTest, PiecesAreSentInOneCall) {
+TEST_F(LocalChannelTest, PiecesAreSentInOneCall) {
   std::string a = "one ", b = "call";
   const iovec pieces[] = {{a.data(), a.size()}, {b.data(), b.size()}};
   channel_->Start(recorder_);
@@ -140,7 +140,7 @@ TEST_F(UnixChannelTest, PiecesAreSentInOneCall) {
   EXPECT_EQ(recorder_.writable, 0) << "nothing was left to send";
 }
 
-TEST_F(UnixChannelTest, ShortSendIsFollowedByOnWritable) {
+TEST_F(LocalChannelTest, ShortSendIsFollowedByOnWritable) {
   channel_->Start(recorder_);
   sys_.SendAtMost({3});
   EXPECT_EQ(*Send("abcdefgh"), 3u);
@@ -152,7 +152,7 @@ TEST_F(UnixChannelTest, ShortSendIsFollowedByOnWritable) {
   EXPECT_EQ(PeerReceives(), "abcdefgh");
 }
 
-TEST_F(UnixChannelTest, FullPipeTakesNothingUntilThePeerReads) {
+TEST_F(LocalChannelTest, FullPipeTakesNothingUntilThePeerReads) {
   channel_->Start(recorder_);
   const std::string chunk(64 * 1024, 'c');
   size_t total = 0;
@@ -171,14 +171,14 @@ TEST_F(UnixChannelTest, FullPipeTakesNothingUntilThePeerReads) {
   EXPECT_GT(*Send(chunk), 0u);
 }
 
-TEST_F(UnixChannelTest, InterruptedSendIsTriedAgain) {
+TEST_F(LocalChannelTest, InterruptedSendIsTriedAgain) {
   channel_->Start(recorder_);
   sys_.Fail("sendmsg", {-EINTR, -EINTR});
   EXPECT_EQ(*Send("abc"), 3u);
   EXPECT_EQ(sys_.Left("sendmsg"), 0u);
 }
 
-TEST_F(UnixChannelTest, InterruptedReceiveLosesNothing) {
+TEST_F(LocalChannelTest, InterruptedReceiveLosesNothing) {
   channel_->Start(recorder_);
   sys_.Fail("recv", {-EINTR, -EAGAIN});
   PeerSends("abc");
@@ -187,7 +187,7 @@ TEST_F(UnixChannelTest, InterruptedReceiveLosesNothing) {
   EXPECT_EQ(sys_.Left("recv"), 0u);
 }
 
-TEST_F(UnixChannelTest, SendToAPeerThatHasGoneIsUnavailable) {
+TEST_F(LocalChannelTest, SendToAPeerThatHasGoneIsUnavailable) {
   channel_->Start(recorder_);
   PeerSends("last words");
   ClosePeer();
@@ -199,13 +199,13 @@ TEST_F(UnixChannelTest, SendToAPeerThatHasGoneIsUnavailable) {
   EXPECT_EQ(recorder_.closed->code(), StatusCode::kUnavailable);
 }
 
-TEST_F(UnixChannelTest, SendThatTheKernelRefusesEndsTheConnection) {
+TEST_F(LocalChannelTest, SendThatTheKernelRefusesEndsTheConnection) {
   for (const int64_t error : {-ENOBUFS, -ENOMEM, -ENOSPC}) {
     int pair[2];
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     Recorder recorder;
-    UnixChannel channel(environment_, *loop_, Fd(sys_, pair[0]),
-                        PeerCredentials(), kBufferMax);
+    LocalChannel channel(environment_, *loop_, Fd(sys_, pair[0]),
+                         PeerCredentials(), kBufferMax);
     channel.Start(recorder);
     ASSERT_EQ(send(pair[1], "before", 6, 0), 6);
     sys_.Fail("sendmsg", {error});
@@ -219,7 +219,7 @@ TEST_F(UnixChannelTest, SendThatTheKernelRefusesEndsTheConnection) {
   }
 }
 
-TEST_F(UnixChannelTest, ReceiveErrorEndsTheConnection) {
+TEST_F(LocalChannelTest, ReceiveErrorEndsTheConnection) {
   channel_->Start(recorder_);
   sys_.Fail("recv", {-ECONNRESET});
   PeerSends("abc");
@@ -228,7 +228,7 @@ TEST_F(UnixChannelTest, ReceiveErrorEndsTheConnection) {
   EXPECT_EQ(recorder_.closed->code(), StatusCode::kUnavailable);
 }
 
-TEST_F(UnixChannelTest, WhatArrivedBeforeTheEndComesBeforeIt) {
+TEST_F(LocalChannelTest, WhatArrivedBeforeTheEndComesBeforeIt) {
   PeerSends("abc");
   ClosePeer();
   recorder_.on_bytes = [&] { EXPECT_FALSE(recorder_.closed.has_value()); };
@@ -238,7 +238,7 @@ TEST_F(UnixChannelTest, WhatArrivedBeforeTheEndComesBeforeIt) {
   EXPECT_TRUE(recorder_.closed.has_value());
 }
 
-TEST_F(UnixChannelTest, PausedChannelOffersNothingUntilItGoesOn) {
+TEST_F(LocalChannelTest, PausedChannelOffersNothingUntilItGoesOn) {
   channel_->Start(recorder_);
   recorder_.use_at_most = 1;
   recorder_.on_bytes = [&] { channel_->SetPaused(true); };
@@ -256,7 +256,7 @@ TEST_F(UnixChannelTest, PausedChannelOffersNothingUntilItGoesOn) {
   EXPECT_EQ(recorder_.got, "abcdef");
 }
 
-TEST_F(UnixChannelTest, EndWhilePausedIsToldBehindWhatCameBefore) {
+TEST_F(LocalChannelTest, EndWhilePausedIsToldBehindWhatCameBefore) {
   channel_->Start(recorder_);
   channel_->SetPaused(true);
   PeerSends("abc");
@@ -269,7 +269,7 @@ TEST_F(UnixChannelTest, EndWhilePausedIsToldBehindWhatCameBefore) {
   EXPECT_TRUE(recorder_.closed.has_value());
 }
 
-TEST_F(UnixChannelTest, ResumingWhileASenderArmsTheSocketKeepsReading) {
+TEST_F(LocalChannelTest, ResumingWhileASenderArmsTheSocketKeepsReading) {
   channel_->Start(recorder_);
   channel_->SetPaused(true);
   const std::string chunk(64 * 1024, 'c');
@@ -299,7 +299,7 @@ TEST_F(UnixChannelTest, ResumingWhileASenderArmsTheSocketKeepsReading) {
   EXPECT_EQ(recorder_.got, "still here");
 }
 
-TEST_F(UnixChannelTest, EndsIfItCannotAskForRoom) {
+TEST_F(LocalChannelTest, EndsIfItCannotAskForRoom) {
   channel_->Start(recorder_);
   sys_.SendAtMost({2});
   sys_.Fail("epoll_ctl", {-ENOMEM});
@@ -309,7 +309,7 @@ TEST_F(UnixChannelTest, EndsIfItCannotAskForRoom) {
       << "nobody would say that the rest can be sent";
 }
 
-TEST_F(UnixChannelTest, EndsIfItCannotBeWatchedWhenItGoesOn) {
+TEST_F(LocalChannelTest, EndsIfItCannotBeWatchedWhenItGoesOn) {
   channel_->Start(recorder_);
   channel_->SetPaused(true);
   ClosePeer();
@@ -322,7 +322,7 @@ TEST_F(UnixChannelTest, EndsIfItCannotBeWatchedWhenItGoesOn) {
   EXPECT_EQ(recorder_.closed->code(), StatusCode::kResourceExhausted);
 }
 
-TEST_F(UnixChannelTest, NothingIsCalledAfterClose) {
+TEST_F(LocalChannelTest, NothingIsCalledAfterClose) {
   recorder_.on_bytes = [&] { channel_->Close(); };
   recorder_.use_at_most = 1;
   channel_->Start(recorder_);
@@ -333,7 +333,7 @@ TEST_F(UnixChannelTest, NothingIsCalledAfterClose) {
   EXPECT_FALSE(recorder_.closed.has_value());
 }
 
-TEST_F(UnixChannelTest, BufferGrowsOnlyToItsBound) {
+TEST_F(LocalChannelTest, BufferGrowsOnlyToItsBound) {
   channel_->Start(recorder_);
   recorder_.use_at_most = 0;
   size_t sent = 0;

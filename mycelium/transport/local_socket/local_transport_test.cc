@@ -1,4 +1,4 @@
-#include "mycelium/transport/uds/unix_transport.h"
+#include "mycelium/transport/local_socket/local_transport.h"
 
 #include <unistd.h>
 
@@ -29,16 +29,17 @@ class StrangerSys final : public FaultySys {
   int64_t peer_uid = -1;
 };
 
-class UnixTransportTest : public ::testing::Test {
+class LocalTransportTest : public ::testing::Test {
  protected:
-  UnixTransportTest() {
+  LocalTransportTest() {
     loop_ = *EventLoop::Create(environment_);
-    UnixTransport::Options options;
+    LocalTransport::Options options;
     options.allow_uids = {4711};
     options.log = [this](LogLevel, absl::string_view line) {
       log_.push_back(std::string(line));
     };
-    transport_ = std::make_unique<UnixTransport>(environment_, *loop_, options);
+    transport_ =
+        std::make_unique<LocalTransport>(environment_, *loop_, "unix", options);
     listener_ = *transport_->Listen(
         dir_.file("s"),
         [this](std::unique_ptr<Channel> channel, const absl::Status& admitted) {
@@ -59,14 +60,14 @@ class UnixTransportTest : public ::testing::Test {
   Environment environment_{sys_, Environment::Real().clock,
                            Environment::Real().waiter};
   std::unique_ptr<EventLoop> loop_;
-  std::unique_ptr<UnixTransport> transport_;
+  std::unique_ptr<LocalTransport> transport_;
   std::vector<std::unique_ptr<Channel>> accepted_;
   std::vector<absl::Status> admitted_;
   std::unique_ptr<Listener> listener_;
   std::vector<std::string> log_;
 };
 
-TEST_F(UnixTransportTest, DialledConnectionIsAccepted) {
+TEST_F(LocalTransportTest, DialledConnectionIsAccepted) {
   auto channel = transport_->Dial(dir_.file("s"));
   ASSERT_TRUE(channel.ok()) << channel.status();
   RunUntilAccepted(1);
@@ -77,7 +78,7 @@ TEST_F(UnixTransportTest, DialledConnectionIsAccepted) {
   EXPECT_EQ(listener_->address(), dir_.file("s"));
 }
 
-TEST_F(UnixTransportTest, ListenerOutOfDescriptorsRestsAndGoesOn) {
+TEST_F(LocalTransportTest, ListenerOutOfDescriptorsRestsAndGoesOn) {
   sys_.Fail("accept", {-EMFILE, -EMFILE});
   auto channel = transport_->Dial(dir_.file("s"));
   ASSERT_TRUE(channel.ok());
@@ -91,7 +92,7 @@ TEST_F(UnixTransportTest, ListenerOutOfDescriptorsRestsAndGoesOn) {
   EXPECT_NE(log_[0].find("Too many open files"), std::string::npos) << log_[0];
 }
 
-TEST_F(UnixTransportTest, OtherUsersAreRefusedUnlessTheyAreAllowed) {
+TEST_F(LocalTransportTest, OtherUsersAreRefusedUnlessTheyAreAllowed) {
   sys_.peer_uid = 12345;
   EXPECT_EQ(transport_->Dial(dir_.file("s")).status().code(),
             absl::StatusCode::kPermissionDenied);
@@ -110,7 +111,7 @@ TEST_F(UnixTransportTest, OtherUsersAreRefusedUnlessTheyAreAllowed) {
   EXPECT_TRUE(admitted_[2].ok()) << admitted_[2];
 }
 
-TEST_F(UnixTransportTest, NobodyIsAcceptedAfterTheListenerIsGone) {
+TEST_F(LocalTransportTest, NobodyIsAcceptedAfterTheListenerIsGone) {
   listener_.reset();
   EXPECT_EQ(transport_->Dial(dir_.file("s")).status().code(),
             absl::StatusCode::kUnavailable);

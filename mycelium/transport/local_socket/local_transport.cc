@@ -1,12 +1,12 @@
-#include "mycelium/transport/uds/unix_transport.h"
+#include "mycelium/transport/local_socket/local_transport.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/transport/local_socket/local_channel.h"
 #include "mycelium/transport/local_socket/local_socket.h"
 #include "mycelium/transport/record_reader.h"
-#include "mycelium/transport/uds/unix_channel.h"
 
 namespace mycelium {
 namespace {
@@ -18,15 +18,15 @@ constexpr int kAcceptsAtOnce = 64;
 
 }  // namespace
 
-class UnixTransport::UnixListener final : public Listener,
-                                          private EventLoop::Handler {
+class LocalTransport::SocketListener final : public Listener,
+                                             private EventLoop::Handler {
  public:
-  UnixListener(UnixTransport& transport, LocalListener socket,
-               AcceptCallback on_accept)
+  SocketListener(LocalTransport& transport, LocalListener socket,
+                 AcceptCallback on_accept)
       : transport_(transport),
         socket_(std::move(socket)),
         on_accept_(std::move(on_accept)) {}
-  ~UnixListener() override {
+  ~SocketListener() override {
     *alive_ = false;
     transport_.loop_.Unwatch(socket_.fd());
   }
@@ -71,24 +71,24 @@ class UnixTransport::UnixListener final : public Listener,
                            });
   }
 
-  UnixTransport& transport_;
+  LocalTransport& transport_;
   LocalListener socket_;
   const AcceptCallback on_accept_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-absl::StatusOr<std::unique_ptr<Listener>> UnixTransport::Listen(
+absl::StatusOr<std::unique_ptr<Listener>> LocalTransport::Listen(
     const std::string& address, AcceptCallback on_accept) {
   absl::StatusOr<LocalListener> socket = ListenLocal(
       environment_, address, options_.allow_uids.empty() ? 0600 : 0666);
   if (!socket.ok()) return socket.status();
-  auto listener = std::make_unique<UnixListener>(*this, *std::move(socket),
-                                                 std::move(on_accept));
+  auto listener = std::make_unique<SocketListener>(*this, *std::move(socket),
+                                                   std::move(on_accept));
   if (absl::Status watched = listener->Watch(); !watched.ok()) return watched;
   return listener;
 }
 
-absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::Dial(
+absl::StatusOr<std::unique_ptr<Channel>> LocalTransport::Dial(
     const std::string& address) {
   absl::StatusOr<Fd> fd = DialLocal(environment_, address);
   if (!fd.ok()) return fd.status();
@@ -99,7 +99,7 @@ absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::Dial(
   return channel;
 }
 
-absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::MakeChannel(
+absl::StatusOr<std::unique_ptr<Channel>> LocalTransport::MakeChannel(
     Fd fd, absl::Status* admitted) {
   absl::StatusOr<PeerCredentials> peer = PeerOf(environment_, fd.get());
   if (!peer.ok()) return peer.status();
@@ -113,8 +113,9 @@ absl::StatusOr<std::unique_ptr<Channel>> UnixTransport::MakeChannel(
   }
   const size_t buffer_bytes_max =
       std::max(options_.frame_bytes_max, kControlBytesMax) + 64 * 1024;
-  return std::make_unique<UnixChannel>(environment_, loop_, std::move(fd),
-                                       *peer, buffer_bytes_max);
+  return std::make_unique<LocalChannel>(environment_, loop_, std::move(fd),
+                                        *peer, buffer_bytes_max,
+                                        options_.passes_descriptors);
 }
 
 }  // namespace mycelium

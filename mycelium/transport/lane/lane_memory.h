@@ -1,0 +1,65 @@
+#ifndef MYCELIUM_TRANSPORT_LANE_LANE_MEMORY_H_
+#define MYCELIUM_TRANSPORT_LANE_LANE_MEMORY_H_
+
+#include <array>
+#include <cstddef>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/mapping.h"
+#include "mycelium/transport/lane/lane_positions.h"
+
+namespace mycelium {
+
+// Where a ring and its positions lie. Both stay at their addresses as long as
+// the object lives.
+class LaneMemory {
+ public:
+  virtual ~LaneMemory() = default;
+
+  // The ring: zero at first; a power of two of bytes, page-aligned. Read-only
+  // memory for who reads another process's lane.
+  virtual absl::Span<std::byte> bytes() = 0;
+  virtual LanePositions& positions() = 0;
+};
+
+// One that another process can map too.
+class SharedLaneMemory : public LaneMemory {
+ public:
+  // The ring's and the positions' descriptor, to be passed to that process.
+  // They stay open as long as the object lives.
+  virtual std::array<int, 2> descriptors() const = 0;
+
+  // Replaces the positions by fresh ones, which the process that had the old
+  // ones cannot reach. `fill` is given the fresh ones before anybody sees them.
+  // On an error the old ones stay.
+  virtual absl::Status RenewPositions(
+      absl::FunctionRef<void(LanePositions&)> fill) = 0;
+};
+
+// Of this process alone.
+class PrivateLaneMemory final : public LaneMemory {
+ public:
+  static absl::StatusOr<std::shared_ptr<LaneMemory>> Create(
+      Environment& environment, size_t bytes) {
+    absl::StatusOr<Mapping> mapping = Mapping::Private(environment.sys, bytes);
+    if (!mapping.ok()) return mapping.status();
+    return std::make_shared<PrivateLaneMemory>(*std::move(mapping));
+  }
+  explicit PrivateLaneMemory(Mapping mapping) : mapping_(std::move(mapping)) {}
+
+  absl::Span<std::byte> bytes() override { return mapping_.bytes(); }
+  LanePositions& positions() override { return positions_; }
+
+ private:
+  const Mapping mapping_;
+  LanePositions positions_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_LANE_LANE_MEMORY_H_

@@ -1,0 +1,68 @@
+#ifndef MYCELIUM_TRANSPORT_LANE_LANE_POSITIONS_H_
+#define MYCELIUM_TRANSPORT_LANE_LANE_POSITIONS_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "mycelium/transport/lane/lossy_ring.h"
+#include "mycelium/transport/lane/ring.h"
+
+namespace mycelium {
+
+// What the two ends of a lane tell each other besides the frames. If they are
+// processes, it lies in memory that both map and write: docs/shm_layout.md.
+//
+// Waiting: who waits sets the flag and looks once more; who has made what the
+// other waits for reads the flag afterwards. Both by a read-modify-write, so
+// that the later of the two sees what came before the earlier.
+struct LanePositions {
+  static constexpr uint64_t kNobodyWaits = ~uint64_t{0};
+
+  RingPositions ring;
+  LossyPositions lossy;
+  // The reader wants to be told of the next frame.
+  alignas(64) std::atomic<uint32_t> sleeping{0};
+  // The writer wants to be told when the reader is done with everything before
+  // that position (of a lossy lane: with that sequence).
+  alignas(64) std::atomic<uint64_t> wake_at{kNobodyWaits};
+
+  // By the reader, before it looks for the last time.
+  void Sleep() { sleeping.exchange(1, std::memory_order_acq_rel); }
+  void EndSleep() { sleeping.store(0, std::memory_order_relaxed); }
+  // By the writer, after a commit: whether it has to tell the reader, who is
+  // told once.
+  bool TakeSleeping() {
+    return sleeping.fetch_add(0, std::memory_order_acq_rel) != 0 &&
+           sleeping.exchange(0, std::memory_order_acq_rel) != 0;
+  }
+
+  // By the writer, before it looks for the last time.
+  void AskToBeWoken(uint64_t at) {
+    uint64_t asked = wake_at.load(std::memory_order_relaxed);
+    while (at < asked && !wake_at.compare_exchange_weak(
+                             asked, at, std::memory_order_acq_rel)) {
+    }
+    // Where an earlier one asks already, this is the read-modify-write.
+    if (at >= asked) wake_at.fetch_add(0, std::memory_order_acq_rel);
+  }
+  // By the reader, after it has let go of what lies before `at`: whether it has
+  // to tell the writer, who is told once.
+  bool TakeWriterWaits(uint64_t at) {
+    return wake_at.fetch_add(0, std::memory_order_acq_rel) <= at &&
+           wake_at.exchange(kNobodyWaits, std::memory_order_acq_rel) !=
+               kNobodyWaits;
+  }
+};
+static_assert(sizeof(RingPositions) == 64);
+static_assert(sizeof(LossyPositions) == 128);
+static_assert(offsetof(LanePositions, ring) == 0);
+static_assert(offsetof(LanePositions, lossy) == 64);
+static_assert(offsetof(LossyPositions, held) == 64);
+static_assert(offsetof(LanePositions, sleeping) == 192);
+static_assert(offsetof(LanePositions, wake_at) == 256);
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_LANE_LANE_POSITIONS_H_

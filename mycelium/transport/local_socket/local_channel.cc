@@ -1,0 +1,307 @@
+#include "mycelium/transport/local_socket/local_channel.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/base/planted_bug.h"
+
+namespace mycelium {
+
+LocalChannel::LocalChannel(Environment& environment, EventLoop& loop, Fd fd,
+                           const PeerCredentials& peer, size_t buffer_bytes_max,
+                           bool passes_descriptors)
+    : environment_(environment),
+      loop_(loop),
+      fd_(std::move(fd)),
+      peer_description_(absl::StrCat("pid ", peer.pid, ", uid ", peer.uid)),
+      buffer_bytes_max_(std::max(buffer_bytes_max, kBufferBytes)),
+      passes_descriptors_(passes_descriptors),
+      is_same_user_(peer.uid == environment.sys.GetEffectiveUid()),
+      peer_pid_(peer.pid) {}
+
+LocalChannel::~LocalChannel() {
+  *alive_ = false;
+  Close();
+}
+
+void LocalChannel::Start(Channel::Handler& handler) {
+  handler_ = &handler;
+  if (closed_.load(std::memory_order_relaxed)) return;
+  if (!watched_) {
+    const absl::Status watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
+    if (!watched.ok()) {
+      End(watched);
+      return;
+    }
+    watched_ = true;
+    loop_.SetSpinning(fd_.get(), spins_);
+    WatchProcess();
+  }
+  if (begin_ != end_) PostOffer();
+}
+
+void LocalChannel::WatchProcess() {
+  // A process of another namespace has no number here. Ours needs no watch.
+  if (process_.valid() || peer_pid_ <= 0 ||
+      peer_pid_ == environment_.sys.GetPid()) {
+    return;
+  }
+  const int64_t opened = environment_.sys.PidfdOpen(peer_pid_);
+  if (opened < 0) return;  // The socket tells, as soon as nobody holds it.
+  process_ = Fd(environment_.sys, static_cast<int>(opened));
+  if (!loop_.Watch(process_.get(), EPOLLIN, process_watch_).ok()) {
+    process_.Close();
+  }
+}
+
+void LocalChannel::UnwatchProcess() {
+  if (!process_.valid()) return;
+  loop_.Unwatch(process_.get());
+  process_.Close();
+}
+
+void LocalChannel::OnProcessEnded() {
+  UnwatchProcess();
+  process_ended_ = true;
+  // What it had sent comes first.
+  while (!paused_ && !closed_.load(std::memory_order_relaxed)) {
+    if (ReadSome()) continue;
+    End(absl::UnavailableError(
+        absl::StrCat("the peer (", peer_description_, ") has ended")));
+  }
+}
+
+void LocalChannel::SetSpinning(bool spins) {
+  spins_ = spins;
+  if (watched_) loop_.SetSpinning(fd_.get(), spins_);
+}
+
+void LocalChannel::PostOffer() {
+  loop_.Post([this, alive = alive_] {
+    if (*alive && !closed_.load(std::memory_order_relaxed) && !paused_) Offer();
+  });
+}
+
+void LocalChannel::Rewatch() {
+  // Whoever is last has seen what the others changed.
+  MutexLock lock(rewatch_mutex_);
+  if (loop_.Rewatch(fd_.get(), WantedEvents()).ok()) return;
+  // Nobody would come to say that it is writable. The loop hears of the end
+  // without being asked to. (Or it is not watched any more: being closed.)
+  environment_.sys.Shutdown(fd_.get());
+}
+
+uint32_t LocalChannel::WantedEvents() const {
+  return (paused_ ? 0u : EPOLLIN) |
+         (want_writable_.load(std::memory_order_relaxed) ? EPOLLOUT : 0u);
+}
+
+absl::StatusOr<size_t> LocalChannel::Send(absl::Span<const iovec> pieces) {
+  msghdr message = {};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  return SendMessage(message);
+}
+
+absl::StatusOr<size_t> LocalChannel::SendDescriptors(
+    std::array<int, 2> descriptors, absl::Span<const iovec> pieces) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptors)] = {};
+  msghdr message = {};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof descriptors);
+  std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof descriptors);
+  return SendMessage(message);
+}
+
+std::optional<std::array<Fd, 2>> LocalChannel::TakeDescriptors() {
+  if (pairs_.empty()) return std::nullopt;
+  std::optional<std::array<Fd, 2>> pair = std::move(pairs_.front());
+  pairs_.pop_front();
+  return pair;
+}
+
+absl::StatusOr<size_t> LocalChannel::SendMessage(const msghdr& message) {
+  const auto pieces = absl::MakeConstSpan(message.msg_iov, message.msg_iovlen);
+  int64_t sent;
+  do {
+    sent = environment_.sys.SendMsg(fd_.get(), message,
+                                    MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (sent == -EINTR);
+  if (sent < 0 && sent != -EAGAIN) {
+    // So that the loop hears of it, whatever the reason, behind what the peer
+    // had sent.
+    environment_.sys.Shutdown(fd_.get());
+    return ErrnoStatus(sent, "send");
+  }
+  const size_t taken = sent < 0 ? 0 : static_cast<size_t>(sent);
+  size_t given = 0;
+  for (const iovec& piece : pieces) given += piece.iov_len;
+  if (taken < given) {
+    want_writable_.store(true, std::memory_order_relaxed);
+    if (!MYCELIUM_PLANTED_BUG(4)) Rewatch();
+  }
+  return taken;
+}
+
+void LocalChannel::SetPaused(bool paused) {
+  if (paused_ == paused || closed_.load(std::memory_order_relaxed)) return;
+  paused_ = paused;
+  if (watched_) {
+    Rewatch();
+  } else {
+    WatchAgain();
+  }
+  if (!paused && begin_ != end_) PostOffer();
+  if (paused || !process_ended_) return;
+  loop_.Post([this, alive = alive_] {
+    if (*alive) OnProcessEnded();
+  });
+}
+
+void LocalChannel::WatchAgain() {
+  const absl::Status watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
+  watched_ = watched.ok();
+  if (watched_) loop_.SetSpinning(fd_.get(), spins_);
+  if (watched_) return;
+  // Later, since the handler is calling us.
+  loop_.Post([this, watched, alive = alive_] {
+    if (*alive && !closed_.load(std::memory_order_relaxed)) End(watched);
+  });
+}
+
+void LocalChannel::Close() {
+  if (closed_.exchange(true)) return;
+  if (watched_) loop_.Unwatch(fd_.get());
+  watched_ = false;
+  UnwatchProcess();
+  pairs_.clear();
+  // The descriptor itself is closed with the object, since another thread may
+  // be sending.
+  environment_.sys.Shutdown(fd_.get());
+}
+
+void LocalChannel::OnReady(uint32_t events) {
+  if ((events & EPOLLOUT) != 0) {
+    want_writable_.store(false, std::memory_order_relaxed);
+    Rewatch();
+    handler_->OnWritable();
+  }
+  if (closed_.load(std::memory_order_relaxed)) return;
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+  if (!paused_) {
+    ReadSome();
+  } else if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+    // Reported whatever is watched for; SetPaused(false) watches again.
+    loop_.Unwatch(fd_.get());
+    watched_ = false;
+  }
+}
+
+bool LocalChannel::Poll() {
+  if (paused_ || closed_.load(std::memory_order_relaxed)) return false;
+  return ReadSome();
+}
+
+bool LocalChannel::MakeRoom() {
+  if (begin_ == end_) begin_ = end_ = 0;
+  if (buffer_.empty()) buffer_.resize(kBufferBytes);
+  if (end_ < buffer_.size() && end_ - begin_ < buffer_.size() / 2) return true;
+  if (begin_ > 0) {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  if (end_ < buffer_.size()) return true;
+  // One frame fills it. Twice as much, since so much has arrived.
+  if (buffer_.size() >= buffer_bytes_max_) return false;
+  buffer_.resize(std::min(buffer_.size() * 2, buffer_bytes_max_));
+  return true;
+}
+
+bool LocalChannel::ReadSome() {
+  if (!MakeRoom()) {
+    End(absl::DataLossError(absl::StrCat("a record needs more than ",
+                                         buffer_bytes_max_,
+                                         " bytes; connection closed")));
+    return true;
+  }
+  const int64_t got = Receive(buffer_.data() + end_, buffer_.size() - end_);
+  if (got == -EAGAIN || got == -EINTR) return false;
+  if (got < 0) {
+    End(ErrnoStatus(got, "receive"));
+    return true;
+  }
+  if (got == 0) {
+    End(absl::UnavailableError(
+        absl::StrCat("the peer (", peer_description_, ") closed")));
+    return true;
+  }
+  end_ += static_cast<size_t>(got);
+  Offer();
+  return true;
+}
+
+int64_t LocalChannel::Receive(void* bytes, size_t bytes_max) {
+  Sys& sys = environment_.sys;
+  if (!passes_descriptors_) {
+    return sys.Recv(fd_.get(), bytes, bytes_max, MSG_DONTWAIT);
+  }
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
+  iovec piece = {bytes, bytes_max};
+  msghdr message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const int64_t got =
+      sys.RecvMsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got > 0 && message.msg_controllen > 0 && !KeepDescriptors(message)) {
+    return -EPROTO;
+  }
+  return got;
+}
+
+bool LocalChannel::KeepDescriptors(const msghdr& message) {
+  for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(const_cast<msghdr*>(&message),
+                            const_cast<cmsghdr*>(header))) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+      continue;
+    }
+    // Out of descriptors, the kernel brings fewer: none of them counts then.
+    std::array<Fd, 2> pair;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+      Fd owned(environment_.sys, fd);
+      if (i < pair.size()) pair[i] = std::move(owned);
+    }
+    pairs_.push_back(std::move(pair));
+  }
+  return pairs_.size() <= kPairsMax;
+}
+
+void LocalChannel::Offer() {
+  const size_t used = handler_->OnBytes(
+      absl::MakeConstSpan(buffer_.data() + begin_, end_ - begin_));
+  begin_ += used;
+}
+
+void LocalChannel::End(const absl::Status& status) {
+  Close();
+  handler_->OnClosed(status);
+}
+
+}  // namespace mycelium

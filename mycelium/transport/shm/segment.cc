@@ -1,0 +1,119 @@
+#include "mycelium/transport/shm/segment.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/transport/shm/memory_limit.h"
+
+namespace mycelium {
+namespace {
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+int SealsOf(Segment::Kind kind) {
+  const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+  return kind == Segment::Kind::kRing ? seals | F_SEAL_FUTURE_WRITE : seals;
+}
+
+absl::StatusOr<Fd> MakeReserved(Sys& sys, size_t bytes) {
+  const int64_t made = sys.MemfdCreate("mycelium-lane");
+  if (made < 0) return ErrnoStatus(made, "memfd_create");
+  Fd fd(sys, static_cast<int>(made));
+  if (absl::Status fits = CheckMemoryLimit(sys, bytes); !fits.ok()) return fits;
+  int64_t reserved;
+  do {
+    reserved = sys.Reserve(fd.get(), bytes);
+  } while (reserved == -EINTR);
+  if (reserved < 0) {
+    return ErrnoStatus(
+        reserved, absl::StrCat("reserve ", bytes, " bytes of shared memory"));
+  }
+  return fd;
+}
+
+absl::StatusOr<absl::Span<std::byte>> MapShared(Sys& sys, const Fd& fd,
+                                                size_t bytes, int protection) {
+  int64_t error = 0;
+  void* const address =
+      sys.Map(bytes, protection, MAP_SHARED, fd.get(), &error);
+  if (address == nullptr) {
+    return ErrnoStatus(error,
+                       absl::StrCat("map ", bytes, " bytes of shared memory"));
+  }
+  const int64_t kept = sys.KeepFromChildren(address, bytes);
+  if (kept < 0) {
+    sys.Unmap(address, bytes);
+    return ErrnoStatus(kept, "keep shared memory from children");
+  }
+  return absl::MakeSpan(static_cast<std::byte*>(address), bytes);
+}
+
+}  // namespace
+
+Segment::Segment(Segment&& other) noexcept
+    : sys_(other.sys_),
+      kind_(other.kind_),
+      fd_(std::move(other.fd_)),
+      bytes_(std::exchange(other.bytes_, {})) {}
+
+Segment::~Segment() {
+  if (!bytes_.empty()) sys_.Unmap(bytes_.data(), bytes_.size());
+}
+
+absl::StatusOr<Segment> Segment::Create(Sys& sys, Kind kind, size_t bytes) {
+  absl::StatusOr<Fd> fd = MakeReserved(sys, bytes);
+  if (!fd.ok()) return fd.status();
+  // Before the seals: FUTURE_WRITE leaves only mappings that there are.
+  absl::StatusOr<absl::Span<std::byte>> mapped =
+      MapShared(sys, *fd, bytes, PROT_READ | PROT_WRITE);
+  if (!mapped.ok()) return mapped.status();
+  Segment segment(sys, kind, *std::move(fd), *mapped);
+  const int64_t sealed = sys.AddSeals(segment.descriptor(), SealsOf(kind));
+  if (sealed < 0) return ErrnoStatus(sealed, "seal shared memory");
+  return segment;
+}
+
+absl::StatusOr<Segment> Segment::Map(Sys& sys, Kind kind, Fd fd, size_t bytes) {
+  const int64_t seals = sys.GetSeals(fd.get());
+  if (seals < 0 || (seals & SealsOf(kind)) != SealsOf(kind)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a descriptor is no sealed memory: seals ", seals, " of ",
+                     SealsOf(kind)));
+  }
+  struct stat found;
+  const int64_t looked = sys.Fstat(fd.get(), &found);
+  if (looked < 0) return ErrnoStatus(looked, "look at a descriptor");
+  if (static_cast<uint64_t>(found.st_size) != bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("shared memory has ",
+                                                   found.st_size, " bytes; ",
+                                                   bytes, " were announced"));
+  }
+  const int protection =
+      kind == Kind::kRing ? PROT_READ : PROT_READ | PROT_WRITE;
+  absl::StatusOr<absl::Span<std::byte>> mapped =
+      MapShared(sys, fd, bytes, protection);
+  if (!mapped.ok()) return mapped.status();
+  return Segment(sys, kind, Fd(), *mapped);
+}
+
+absl::Status Segment::Renew(
+    absl::FunctionRef<void(absl::Span<std::byte>)> fill) {
+  absl::StatusOr<Segment> fresh = Create(sys_, kind_, bytes_.size());
+  if (!fresh.ok()) return fresh.status();
+  fill(fresh->bytes());
+  const int64_t mapped =
+      sys_.MapOver(bytes_.data(), bytes_.size(), fresh->descriptor());
+  if (mapped < 0) return ErrnoStatus(mapped, "map fresh shared memory");
+  // What fails here can be no more than inherited by a child.
+  (void)sys_.KeepFromChildren(bytes_.data(), bytes_.size());
+  fd_ = std::move(fresh->fd_);
+  return absl::OkStatus();
+}
+
+}  // namespace mycelium

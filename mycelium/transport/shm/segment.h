@@ -1,0 +1,62 @@
+#ifndef MYCELIUM_TRANSPORT_SHM_SEGMENT_H_
+#define MYCELIUM_TRANSPORT_SHM_SEGMENT_H_
+
+#include <cstddef>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "mycelium/base/fd.h"
+#include "mycelium/base/sys.h"
+
+namespace mycelium {
+
+// Anonymous memory that two processes map, and that neither can shrink, grow or
+// unseal: so no access to it ever fails. It has no name; the last mapping and
+// descriptor to go take it along. Children of fork() do not inherit it.
+//
+// Thread safety: const members from any thread.
+//
+// Ownership: owns mapping and descriptor; borrows `sys`.
+class Segment final {
+ public:
+  enum class Kind {
+    kRing,       // Only its maker writes to it, through this one mapping.
+    kPositions,  // Both sides write to it.
+  };
+
+  // Zero-filled; its pages are reserved.
+  //   RESOURCE_EXHAUSTED  no memory, descriptors or addresses are left
+  static absl::StatusOr<Segment> Create(Sys& sys, Kind kind, size_t bytes);
+
+  // What another process made, if it is of that kind and size and sealed.
+  // INVALID_ARGUMENT if not. The descriptor is closed.
+  static absl::StatusOr<Segment> Map(Sys& sys, Kind kind, Fd fd, size_t bytes);
+
+  Segment(Segment&& other) noexcept;
+  Segment& operator=(Segment&&) = delete;
+  ~Segment();
+
+  absl::Span<std::byte> bytes() const { return bytes_; }
+  // Of a segment that was made here; else -1.
+  int descriptor() const { return fd_.get(); }
+
+  // Puts a fresh segment of the same kind and size where this one is mapped.
+  // `fill` is given the fresh memory before. On an error nothing has changed.
+  absl::Status Renew(absl::FunctionRef<void(absl::Span<std::byte>)> fill);
+
+ private:
+  Segment(Sys& sys, Kind kind, Fd fd, absl::Span<std::byte> bytes)
+      : sys_(sys), kind_(kind), fd_(std::move(fd)), bytes_(bytes) {}
+
+  Sys& sys_;
+  const Kind kind_;
+  Fd fd_;
+  absl::Span<std::byte> bytes_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_SHM_SEGMENT_H_
