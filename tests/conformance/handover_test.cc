@@ -3,19 +3,23 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 
 #include "tests/conformance/process_fixture.h"
 
 namespace mycelium::test {
 namespace {
 
-class HandoverTest : public ProcessTest,
-                     public ::testing::WithParamInterface<std::string> {
+class HandoverTest : public ProcessFixture,
+                     public ::testing::WithParamInterface<
+                         std::tuple<std::string, std::string>> {
  protected:
-  HandoverTest() { WriteTopology("a", "b", /*retain=*/"20s"); }
+  HandoverTest() : ProcessFixture(std::get<1>(GetParam())) {
+    WriteTopology("a", "b", /*retain=*/"20s");
+  }
 
   std::unique_ptr<PeerProcess> Reading(Flags more = {}) {
-    more.push_back("--delivery=" + GetParam());
+    more.push_back("--delivery=" + std::get<0>(GetParam()));
     return Reader(/*run=*/1, more);
   }
 
@@ -105,8 +109,8 @@ TEST_P(HandoverTest, MessageThatKillsEveryProcessIsDroppedAsPoison) {
   for (int death = 1; death <= 4; ++death) {
     writer->Await("event disconnected b");
     if (death < 4)
-      reader =
-          Start("subscribe", 1, {"--die_at=7", "--delivery=" + GetParam()});
+      reader = Start("subscribe", 1,
+                     {"--die_at=7", "--delivery=" + std::get<0>(GetParam())});
   }
   auto last = Reading({"--die_at=7"});
   EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
@@ -202,8 +206,13 @@ TEST_P(HandoverTest, StoppedLossySubscriberDelaysNobodyAndGetsTheNewest) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Deliveries, HandoverTest,
-                         ::testing::Values("inline", "queued"),
-                         [](const auto& info) { return info.param; });
+                         ::testing::Combine(::testing::Values("inline",
+                                                              "queued"),
+                                            MYCELIUM_PROCESS_TRANSPORTS),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_" +
+                                  std::get<1>(info.param);
+                         });
 
 }  // namespace
 }  // namespace mycelium::test

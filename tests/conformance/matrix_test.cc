@@ -13,23 +13,22 @@
 namespace mycelium::test {
 namespace {
 
-using Cell = std::tuple<std::string, std::string, int, int>;
+using Cell = std::tuple<std::string, std::string, int, int, std::string>;
 
 constexpr uint64_t kSome = 200;
 
-class MatrixTest : public ProcessTest,
+class MatrixTest : public ProcessFixture,
                    public ::testing::WithParamInterface<Cell> {
  protected:
-  MatrixTest() {
+  MatrixTest() : ProcessFixture(std::get<4>(GetParam())) {
     std::ofstream file(dir_.file("topology.toml"));
     const bool retained = event_ != "killed" && event_ != "restarted_late";
-    file << "socket_dir = \"" << dir_.path() << "\"\n"
-         << "[[nodes]]\nname = \"a\"\nservices = [\"writer\"]\n";
+    file << "socket_dir = \"" << dir_.path() << "\"\n" << NodeOf("a", "writer");
     for (int i = 0; i < subscribers_; ++i) {
-      file << "[[nodes]]\nname = \"b" << i << "\"\nservices = [\""
-           << ServiceOf(i) << "\"]\n";
+      file << NodeOf(absl::StrCat("b", i), ServiceOf(i));
     }
-    file << "[defaults]\ntransport = \"unix\"\npublish_timeout = \"300ms\"\n"
+    file << "[defaults]\ntransport = \"" << transport_
+         << "\"\npublish_timeout = \"300ms\"\n"
          << "retain = \"" << (retained ? "20s" : "200ms") << "\"\n"
          << "lane_bytes = \"64KiB\"\n"
          << "[limits]\nframe_bytes_max = \"8KiB\"\nreconnect_max = \"50ms\"\n";
@@ -224,11 +223,13 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::Values("slow", "stopped", "killed",
                                          "restarted_soon", "restarted_late",
                                          "left", "disconnected"),
-                       ::testing::Values(1, 3), ::testing::Values(1, 4)),
+                       ::testing::Values(1, 3), ::testing::Values(1, 4),
+                       MYCELIUM_PROCESS_TRANSPORTS),
     [](const auto& cell) {
       return absl::StrCat(std::get<0>(cell.param), "_", std::get<1>(cell.param),
                           "_", std::get<2>(cell.param), "subscribers_",
-                          std::get<3>(cell.param), "threads");
+                          std::get<3>(cell.param), "threads_",
+                          std::get<4>(cell.param));
     });
 
 }  // namespace

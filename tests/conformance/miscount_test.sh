@@ -33,7 +33,7 @@ expect_noticed() {
   echo "$test: a wrong count of $counter is noticed"
 }
 
-for transport in inproc unix; do
+for transport in inproc unix grpc; do
   # 500 notes less every 64th, and only the count is wrong.
   law="*/DeliveryTest.PullQueuedAndInlineGetAllInOrder/$transport"
   expect_noticed delivered "$delivery" "$law" conformance_fixture.cc \
@@ -44,8 +44,8 @@ for transport in inproc unix; do
   expect_noticed dropped "$lifetime" "$law" conformance_fixture.cc \
     "flow.ledger.Balances()"
 done
-law="ProcessTest.PublisherThatStartsFirstWaitsForItsSubscriber"
+law="*/ProcessTest.PublisherThatStartsFirstWaitsForItsSubscriber/*"
 expect_noticed delivered "$process" "$law" process_fixture.h got.delivered
 expect_noticed accepted "$process" "$law" process_fixture.h sent.accepted
-law="ProcessTest.WhatAKilledSubscriberLeavesUnhandledIsCountedAsDropped"
+law="*/ProcessTest.WhatAKilledSubscriberLeavesUnhandledIsCountedAsDropped/*"
 expect_noticed dropped "$process" "$law" process_test.cc sent.dropped

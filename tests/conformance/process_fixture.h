@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/peer_process.h"
+#include "tests/support/loopback_address.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
@@ -44,23 +45,38 @@ inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
 }
 
 // Two nodes of one host: service `writer` publishes to service `reader`.
-class ProcessTest : public ::testing::Test {
+class ProcessFixture : public ::testing::Test {
  protected:
   using Flags = std::vector<std::string>;
 
-  ProcessTest() { WriteTopology("a", "b"); }
+  // `transport`: the word for what joins the two.
+  explicit ProcessFixture(const std::string& transport)
+      : transport_(transport) {
+    WriteTopology("a", "b");
+  }
 
   // `retain`: how long lanes wait for a subscriber that died.
   void WriteTopology(const std::string& writer, const std::string& reader,
                      const std::string& retain = "200ms") {
     std::ofstream file(dir_.file("topology.toml"));
     file << "socket_dir = \"" << dir_.path() << "\"\n"
-         << "[[nodes]]\nname = \"" << writer << "\"\nservices = [\"writer\"]\n"
-         << "[[nodes]]\nname = \"" << reader << "\"\nservices = [\"reader\"]\n"
-         << "[defaults]\ntransport = \"unix\"\nretain = \"" << retain << "\"\n"
+         << NodeOf(writer, "writer") << NodeOf(reader, "reader")
+         << "[defaults]\ntransport = \"" << transport_ << "\"\nretain = \""
+         << retain << "\"\n"
          << "publish_timeout = \"300ms\"\nlane_bytes = \"64KiB\"\n"
          << "[limits]\nframe_bytes_max = \"8KiB\"\n"
          << "reconnect_max = \"50ms\"\n";
+  }
+
+  // The lines of a node, which has an address where the transport needs one.
+  std::string NodeOf(const std::string& name, const std::string& service) {
+    std::string lines = absl::StrCat("[[nodes]]\nname = \"", name,
+                                     "\"\nservices = [\"", service, "\"]\n");
+    if (transport_ == "grpc") {
+      absl::StrAppend(&lines, "host = \"", host_.host,
+                      "\"\nport = ", LoopbackAddress().port, "\n");
+    }
+    return lines;
   }
 
   std::unique_ptr<PeerProcess> Start(const std::string& role, int run,
@@ -118,9 +134,20 @@ class ProcessTest : public ::testing::Test {
   }
 
   ShortTempDir dir_;
+  const std::string transport_;
+  const LoopbackAddress host_;  // Of all nodes.
   int pages_ = 0;
 };
 
+// Over each transport that joins processes: a law that does not depend on it.
+class ProcessTest : public ProcessFixture,
+                    public ::testing::WithParamInterface<std::string> {
+ protected:
+  ProcessTest() : ProcessFixture(GetParam()) {}
+};
+
 }  // namespace mycelium::test
+
+#define MYCELIUM_PROCESS_TRANSPORTS ::testing::Values("unix", "grpc")
 
 #endif  // TESTS_CONFORMANCE_PROCESS_FIXTURE_H_

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "gtest/gtest.h"
+#include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "tests/conformance/cutting_relay.h"
@@ -153,17 +154,32 @@ class Side final {
 };
 
 // Both directions at once, with the dialling node named first or last.
-void ExpectNothingLostAcrossCuts(const std::string& dials,
+void ExpectNothingLostAcrossCuts(const std::string& transport,
+                                 const std::string& dials,
                                  const std::string& binds) {
   const uint64_t seed = std::random_device()();
   std::cout << "seed " << seed << "\n";
   ShortTempDir dir;
   Side bound(binds, "west", "east");
   Side dialled(dials, "east", "west");
-  auto endpoint = BindUnixEndpoint(dir.file("real"), bound.bus());
-  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  // What stands between the two passes bytes on, whatever they mean.
+  std::optional<UnixEndpointHandle> unix_endpoint;
+  std::optional<GrpcEndpointHandle> grpc_endpoint;
+  if (transport == "unix") {
+    auto endpoint = BindUnixEndpoint(dir.file("real"), bound.bus());
+    ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+    unix_endpoint.emplace(*std::move(endpoint));
+  } else {
+    auto endpoint = BindGrpcEndpoint("unix:" + dir.file("real"), bound.bus());
+    ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+    grpc_endpoint.emplace(*std::move(endpoint));
+  }
   CuttingRelay relay(dir.file("relay"), dir.file("real"), seed, 200'000);
-  ASSERT_TRUE(DialUnixEndpoint(dir.file("relay"), dialled.bus()).ok());
+  const std::string path = dir.file("relay");
+  const absl::Status dialling =
+      transport == "unix" ? DialUnixEndpoint(path, dialled.bus())
+                          : DialGrpcEndpoint("unix:" + path, dialled.bus());
+  ASSERT_TRUE(dialling.ok()) << dialling;
   bound.Start(relay);
   dialled.Start(relay);
   bound.Join();
@@ -189,13 +205,19 @@ void ExpectNothingLostAcrossCuts(const std::string& dials,
   EXPECT_TRUE(bound.bus().Shutdown(kLong).ok());
 }
 
-TEST(ReconnectTest, CutConnectionLosesAndRepeatsNothingBothWays) {
-  ExpectNothingLostAcrossCuts("a", "b");
+class ReconnectTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(ReconnectTest, CutConnectionLosesAndRepeatsNothingBothWays) {
+  ExpectNothingLostAcrossCuts(GetParam(), "a", "b");
 }
 
-TEST(ReconnectTest, CutConnectionLosesNothingWhereTheSecondNameDials) {
-  ExpectNothingLostAcrossCuts("b", "a");
+TEST_P(ReconnectTest, CutConnectionLosesNothingWhereTheSecondNameDials) {
+  ExpectNothingLostAcrossCuts(GetParam(), "b", "a");
 }
+
+INSTANTIATE_TEST_SUITE_P(AllTransports, ReconnectTest,
+                         ::testing::Values("unix", "grpc"),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace mycelium::test
