@@ -83,6 +83,7 @@ absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
       stream->Close();
       return;
     }
+    streams_.Reap();
     (*accept)(
         std::make_unique<GrpcChannel>(environment_, loop_, std::move(stream),
                                       CheckNameOf(std::move(peer))),
@@ -100,6 +101,7 @@ absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
       !allowed.ok()) {
     return allowed;
   }
+  streams_.Reap();
   if (credentials_ == nullptr) {
     auto made = MakeChannelCredentials(options_);
     if (!made.ok()) return made.status();

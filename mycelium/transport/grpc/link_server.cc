@@ -75,7 +75,7 @@ class ServerStream final
       done_ = true;
     }
     Ended(absl::OkStatus());
-    streams_.Remove(*this);  // May destroy this.
+    streams_.Remove(*this);  // Nothing of this may be used any more.
   }
 
   StreamSet& streams_;

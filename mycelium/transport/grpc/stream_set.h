@@ -12,9 +12,13 @@
 
 namespace mycelium {
 
-// The streams that gRPC may still call, kept alive until it lets go of them.
+// The streams that gRPC may still call, kept alive until it lets go of them,
+// and until a thread of ours destroys them: with the last one that dialled gRPC
+// ends its own threads, which none of these survives if it is the one that does
+// it.
 //
-// Thread safety: all members may be called from any thread.
+// Thread safety: all members may be called from any thread, Reap() and the
+// destructor not from one of gRPC's.
 class StreamSet final {
  public:
   explicit StreamSet(Environment& environment) : environment_(environment) {}
@@ -25,17 +29,23 @@ class StreamSet final {
     streams_[key] = std::move(stream);
   }
 
-  // The last that gRPC does with a stream, which may be destroyed by it.
+  // The last that gRPC does with a stream.
   void Remove(GrpcStream& stream) {
-    std::shared_ptr<GrpcStream> removed;  // Destroyed outside the lock.
-    {
-      MutexLock lock(mutex_);
-      const auto known = streams_.find(&stream);
-      if (known == streams_.end()) return;
-      removed = std::move(known->second);
-      streams_.erase(known);
-    }
+    MutexLock lock(mutex_);
+    const auto known = streams_.find(&stream);
+    if (known == streams_.end()) return;
+    ended_.push_back(std::move(known->second));
+    streams_.erase(known);
+    // With the lock held: whoever sees that it is empty may destroy this.
     empty_event_.Notify(environment_.waiter);
+  }
+
+  // Destroys those that have ended, as far as nobody else needs them.
+  void Reap() {
+    std::vector<std::shared_ptr<GrpcStream>> ended;
+    MutexLock lock(mutex_);
+    ended.swap(ended_);
+    // The lock goes first, then they.
   }
 
   std::vector<std::shared_ptr<GrpcStream>> All() const {
@@ -65,6 +75,7 @@ class StreamSet final {
   mutable Mutex mutex_;
   std::map<GrpcStream*, std::shared_ptr<GrpcStream>> streams_
       ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<GrpcStream>> ended_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mycelium
