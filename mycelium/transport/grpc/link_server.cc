@@ -172,6 +172,8 @@ absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
   auto state =
       std::make_unique<State>(loop, streams, options, std::move(on_stream));
   ::grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  // Reflection shows it, and nothing else here would have it linked.
+  (void)v1::LinkMessage::descriptor();
   const HealthCheckingOn health_checking;
   ::grpc::ServerBuilder builder;
   int port = 0;
