@@ -20,11 +20,13 @@ class DemoTest(unittest.TestCase):
             status = demo.main(SAMPLES, FLAGS)
         return status, out.getvalue(), err.getvalue()
 
-    def test_both_topologies_run_and_every_ledger_balances(self):
+    def test_every_topology_runs_and_every_ledger_balances(self):
         status, out, err = self.run_demo()
         self.assertEqual((status, err), (0, ""), out)
         self.assertIn("== monolith.toml: one process", out)
         self.assertIn("== bundled.toml: three processes", out)
+        self.assertIn("== distributed.toml: three processes", out)
+        self.assertIn("over grpc", out)
         self.assertIn(": balances", out)
         self.assertNotIn("DOES NOT BALANCE", out)
         self.assertTrue(out.endswith("every message arrived.\n"), out)
