@@ -1,8 +1,8 @@
-// Many messages between two processes over a Unix socket whose connection is
-// cut again and again: each must arrive once and in order, and the memory of
-// both sides must not grow.
+// Many messages between two processes over a connection that is cut again and
+// again: each must arrive once and in order, and the memory of both sides must
+// not grow.
 //
-//   soak --messages=100000000 --cut_ms=200
+//   soak --messages=100000000 --cut_ms=200 --transport=unix|grpc
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -41,8 +41,8 @@ constexpr uint64_t kGrowthKiBMax = 2048;
 // This program again, as one of the sides. Ends when it is destroyed.
 class Side final {
  public:
-  Side(const std::string& role, const std::string& socket,
-       const std::string& page, uint64_t messages) {
+  Side(const std::string& role, const std::string& transport,
+       const std::string& socket, const std::string& page, uint64_t messages) {
     int input[2];
     if (pipe(input) != 0) return;
     pid_ = fork();
@@ -52,6 +52,7 @@ class Side final {
       close(input[0]);
       close(input[1]);
       execl("/proc/self/exe", "soak", absl::StrCat("--role=", role).c_str(),
+            absl::StrCat("--transport=", transport).c_str(),
             absl::StrCat("--socket=", socket).c_str(),
             absl::StrCat("--page=", page).c_str(),
             absl::StrCat("--messages=", messages).c_str(), nullptr);
@@ -126,14 +127,17 @@ bool IsFlat(uint64_t before, uint64_t after) {
   return after <= before + std::max(kGrowthKiBMax, before / 10);
 }
 
-int Watch(uint64_t messages, std::chrono::milliseconds cut_every) {
+int Watch(const std::string& transport, uint64_t messages,
+          std::chrono::milliseconds cut_every) {
   ShortTempDir dir;
   SoakPage page(dir.file("page"));
   if (!page.ok()) return 1;
   SoakCounts& counts = page.counts();
   // Before there are threads.
-  Side subscriber("subscribe", dir.file("real"), dir.file("page"), messages);
-  Side publisher("publish", dir.file("relay"), dir.file("page"), messages);
+  Side subscriber("subscribe", transport, dir.file("real"), dir.file("page"),
+                  messages);
+  Side publisher("publish", transport, dir.file("relay"), dir.file("page"),
+                 messages);
   CuttingRelay relay(dir.file("relay"), dir.file("real"), /*seed=*/1,
                      /*bytes_max=*/0);
   const auto start = Clock::now();
@@ -178,7 +182,8 @@ int Watch(uint64_t messages, std::chrono::milliseconds cut_every) {
 }
 
 int Main(int argc, char** argv) {
-  Flags flags = {{"messages", "100000"}, {"cut_ms", "200"}};
+  Flags flags = {
+      {"messages", "100000"}, {"cut_ms", "200"}, {"transport", "unix"}};
   for (int i = 1; i < argc; ++i) {
     const std::pair<std::string, std::string> flag = absl::StrSplit(
         absl::StripPrefix(argv[i], "--"), absl::MaxSplits('=', 1));
@@ -188,18 +193,23 @@ int Main(int argc, char** argv) {
   int64_t cut_ms = 0;
   if (!absl::SimpleAtoi(flags["messages"], &messages) ||
       !absl::SimpleAtoi(flags["cut_ms"], &cut_ms) || messages == 0 ||
-      cut_ms <= 0) {
-    std::cerr << "usage: soak [--messages=N] [--cut_ms=N]\n";
+      cut_ms <= 0 ||
+      (flags["transport"] != "unix" && flags["transport"] != "grpc")) {
+    std::cerr << "usage: soak [--messages=N] [--cut_ms=N] "
+                 "[--transport=unix|grpc]\n";
     return 2;
   }
   if (flags["role"].empty()) {
-    return Watch(messages, std::chrono::milliseconds(cut_ms));
+    return Watch(flags["transport"], messages,
+                 std::chrono::milliseconds(cut_ms));
   }
   SoakPage page(flags["page"]);
   if (!page.ok()) return 1;
   return flags["role"] == "publish"
-             ? RunPublisher(flags["socket"], messages, page.counts())
-             : RunSubscriber(flags["socket"], messages, page.counts());
+             ? RunPublisher(flags["transport"], flags["socket"], messages,
+                            page.counts())
+             : RunSubscriber(flags["transport"], flags["socket"], messages,
+                             page.counts());
 }
 
 }  // namespace

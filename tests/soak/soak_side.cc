@@ -5,8 +5,10 @@
 #include <cstring>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <thread>
 
+#include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/unix_endpoint.h"
 
@@ -69,13 +71,14 @@ int Finish(MessageBus& bus, SoakCounts& counts) {
 
 }  // namespace
 
-int RunPublisher(const std::string& socket, uint64_t messages,
-                 SoakCounts& counts) {
+int RunPublisher(const std::string& transport, const std::string& socket,
+                 uint64_t messages, SoakCounts& counts) {
   auto bus = MessageBus::Create(OptionsOf("publisher", counts));
   if (!bus.ok()) return Fail(counts, bus.status());
-  if (auto dialled = DialUnixEndpoint(socket, **bus); !dialled.ok()) {
-    return Fail(counts, dialled);
-  }
+  const absl::Status dialled = transport == "unix"
+                                   ? DialUnixEndpoint(socket, **bus)
+                                   : DialGrpcEndpoint("unix:" + socket, **bus);
+  if (!dialled.ok()) return Fail(counts, dialled);
   auto publisher = (*bus)->RawPublisher(NumberType());
   if (!publisher.ok()) return Fail(counts, publisher.status());
   if (auto found = publisher->WaitForSubscribers(1, kLong); !found.ok()) {
@@ -98,12 +101,21 @@ int RunPublisher(const std::string& socket, uint64_t messages,
   return Finish(**bus, counts);
 }
 
-int RunSubscriber(const std::string& socket, uint64_t messages,
-                  SoakCounts& counts) {
+int RunSubscriber(const std::string& transport, const std::string& socket,
+                  uint64_t messages, SoakCounts& counts) {
   auto bus = MessageBus::Create(OptionsOf("subscriber", counts));
   if (!bus.ok()) return Fail(counts, bus.status());
-  auto endpoint = BindUnixEndpoint(socket, **bus);
-  if (!endpoint.ok()) return Fail(counts, endpoint.status());
+  std::optional<UnixEndpointHandle> unix_endpoint;
+  std::optional<GrpcEndpointHandle> grpc_endpoint;
+  if (transport == "unix") {
+    auto endpoint = BindUnixEndpoint(socket, **bus);
+    if (!endpoint.ok()) return Fail(counts, endpoint.status());
+    unix_endpoint.emplace(*std::move(endpoint));
+  } else {
+    auto endpoint = BindGrpcEndpoint("unix:" + socket, **bus);
+    if (!endpoint.ok()) return Fail(counts, endpoint.status());
+    grpc_endpoint.emplace(*std::move(endpoint));
+  }
   auto subscriber = (*bus)->RawSubscriber(NumberType());
   if (!subscriber.ok()) return Fail(counts, subscriber.status());
   while (counts.received.last < messages) {

@@ -9,13 +9,14 @@
 namespace mycelium::test {
 
 // The two processes that exchange the messages of a soak: numbers from 1 to
-// `messages`, as raw bytes. Each returns once all were handled, the counts are
-// in the page, and its standard input has ended; 0 if nothing went wrong.
+// `messages`, as raw bytes, over "unix" or "grpc". Each returns once all were
+// handled, the counts are in the page, and its standard input has ended; 0 if
+// nothing went wrong.
 
-int RunPublisher(const std::string& socket, uint64_t messages,
-                 SoakCounts& counts);
-int RunSubscriber(const std::string& socket, uint64_t messages,
-                  SoakCounts& counts);
+int RunPublisher(const std::string& transport, const std::string& socket,
+                 uint64_t messages, SoakCounts& counts);
+int RunSubscriber(const std::string& transport, const std::string& socket,
+                  uint64_t messages, SoakCounts& counts);
 
 }  // namespace mycelium::test
 
