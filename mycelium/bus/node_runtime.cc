@@ -151,6 +151,13 @@ absl::Status NodeRuntime::Init() {
     if (digest.ok())
       peer_options.topology_digest = std::string(digest->bytes());
   }
+  peer_options.shared_memory = memory_.ok() ? memory_->get() : nullptr;
+  if (topology_ != nullptr) {
+    peer_options.shares_with = [this](const std::string& peer) {
+      const auto connection = Explain(*topology_, node_, peer);
+      return connection.ok() && connection->transport == TransportKind::kShm;
+    };
+  }
   peer_options.on_connection = options_.on_connection;
   peer_options.log = options_.log;
   PeerTable::Callbacks callbacks;
@@ -588,6 +595,7 @@ std::vector<LinkReport> NodeRuntime::LinkReports() const {
     report.rule = std::move(state.rule);
     report.is_up = state.is_up;
     report.last_error = std::move(state.last_error);
+    report.fallback = std::move(state.fallback);
     reports.push_back(std::move(report));
   }
   return reports;

@@ -39,6 +39,9 @@ struct LinkReport {
   std::string rule;     // Why this transport.
   bool is_up = false;
   std::string last_error;  // Empty while it is up.
+  // Why messages go over the socket though shared memory is configured, or was
+  // not to be had for one lane at least. Empty: they do not.
+  std::string fallback;
 };
 
 // One node: the loop, the links to other nodes, and the publishers and
@@ -76,8 +79,12 @@ class NodeRuntime final : public RoomWaiter {
 
   // Endpoints without a topology. Listen() returns what StopListening() takes.
   absl::StatusOr<uint64_t> ListenUnix(const std::string& path);
+  // UNAVAILABLE: this kernel has not what sharing memory needs.
+  absl::StatusOr<uint64_t> ListenShm(const std::string& path);
   void StopListening(uint64_t listener);
   absl::Status DialUnix(const std::string& path);
+  // Where one side has no shared memory, the link goes over the socket.
+  absl::Status DialShm(const std::string& path);
   // The same between hosts. UNIMPLEMENTED: this program has no gRPC.
   struct BoundListener {
     uint64_t id;
@@ -153,6 +160,10 @@ class NodeRuntime final : public RoomWaiter {
   // Whether who dialled us may be that node.
   absl::Status AdmitRemote(const RemotePeer& peer,
                            const std::string& node) const;
+  // Over shared memory where that is to be had.
+  Transport& LocalTransportFor(TransportKind kind) {
+    return kind == TransportKind::kShm && shm_ != nullptr ? *shm_ : *unix_;
+  }
   void StopThread();
   void ReportTaken();
   bool RunOnce(TimeNs deadline, bool spin);
@@ -188,6 +199,9 @@ class NodeRuntime final : public RoomWaiter {
   std::unique_ptr<Router> router_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<Transport> unix_;
+  absl::StatusOr<std::unique_ptr<SharedMemory>>
+      memory_;                         // Or why there's none.
+  std::unique_ptr<Transport> shm_;     // Null without it.
   std::unique_ptr<Transport> remote_;  // Null: not in this program.
   std::unique_ptr<PeerTable> peers_;
   std::map<uint64_t, std::unique_ptr<Listener>> listeners_;  // On the loop.

@@ -9,6 +9,8 @@
 #include "mycelium/topology/route_rules.h"
 #include "mycelium/topology/socket_dir.h"
 #include "mycelium/transport/remote_transport.h"
+#include "mycelium/transport/shm/memfd_memory.h"
+#include "mycelium/transport/shm/shm_transport.h"
 #include "mycelium/transport/uds/unix_transport.h"
 
 namespace mycelium {
@@ -32,8 +34,12 @@ void NodeRuntime::MakeTransports(const Limits& limits) {
       topology_ != nullptr ? topology_->allow_uids : options_.allow_uids;
   unix_options.frame_bytes_max = limits.frame_bytes_max;
   unix_options.log = options_.log;
-  unix_ = std::make_unique<UnixTransport>(environment_, *loop_,
+  unix_ = std::make_unique<UnixTransport>(environment_, *loop_, unix_options);
+  memory_ = MemfdMemory::Create(environment_.sys);
+  if (memory_.ok()) {
+    shm_ = std::make_unique<ShmTransport>(environment_, *loop_,
                                           std::move(unix_options));
+  }
   if (MakeRemoteTransport == nullptr) return;
   const Tls& tls = topology_ != nullptr ? topology_->tls : options_.tls;
   RemoteOptions remote;
@@ -93,6 +99,7 @@ absl::Status NodeRuntime::StartTopology() {
   };
   std::vector<Dialled> dialled;
   bool has_local_peers = false;
+  bool shares = false;
   bool listens_remotely = self->endpoint.has_value() &&
                           self->endpoint->kind == TransportKind::kGrpc;
   for (const TopologyNode& other : topology_->nodes) {
@@ -120,6 +127,12 @@ absl::Status NodeRuntime::StartTopology() {
       dialled.push_back({remote_.get(), address, other.name, connection->rule});
     }
   }
+  if (shares && !memory_.ok()) {
+    options_.log(LogLevel::kWarning,
+                 absl::StrCat("node ", node_,
+                              " shares no memory: ", memory_.status().message(),
+                              "; its links of kind shm go over Unix sockets"));
+  }
   if (has_local_peers) {
     if (absl::Status listening = ListenLocally(*self); !listening.ok()) {
       return listening;
@@ -146,7 +159,9 @@ absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
       return prepared;
     }
   }
-  return ListenUnix(topology_->SocketPath(self)).status();
+  return Listen(LocalTransportFor(TransportKind::kShm),
+                topology_->SocketPath(self))
+      .status();
 }
 
 absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::Listen(
@@ -179,6 +194,16 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
   return listener->id;
 }
 
+absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path) {
+  if (shm_ == nullptr) {
+    return absl::UnavailableError(
+        absl::StrCat("shared memory: ", memory_.status().message()));
+  }
+  absl::StatusOr<BoundListener> listener = Listen(*shm_, path);
+  if (!listener.ok()) return listener.status();
+  return listener->id;
+}
+
 void NodeRuntime::StopListening(uint64_t listener) {
   OnLoop([&] { listeners_.erase(listener); });
 }
@@ -195,6 +220,10 @@ absl::Status NodeRuntime::Dial(Transport& transport,
 
 absl::Status NodeRuntime::DialUnix(const std::string& path) {
   return Dial(*unix_, path);
+}
+
+absl::Status NodeRuntime::DialShm(const std::string& path) {
+  return Dial(LocalTransportFor(TransportKind::kShm), path);
 }
 
 absl::Status NodeRuntime::CheckRemote() const {

@@ -11,7 +11,7 @@ namespace {
 // How long a waiting thread leaves the loop to another one before it looks.
 constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
-constexpr int kLooksPerTurn = 16;
+constexpr int kLooksPerTurn = 64;
 
 }  // namespace
 

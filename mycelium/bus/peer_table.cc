@@ -68,7 +68,7 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     if (peer != peers_.end() && peer->second->link->is_up()) {
       return std::nullopt;
     }
-    return MakeHello(name);
+    return MakeHello(name, connector.transport().word() == "shm");
   };
   callbacks.judge = [this](const v1::Hello& theirs) {
     const auto reject = JudgeBasics(theirs, options_.node);
@@ -151,8 +151,8 @@ void PeerTable::Accept(absl::string_view transport,
   const std::string word(transport);
   std::shared_ptr<Handshake> handshake = Handshake::Accept(
       environment_, loop_, std::move(channel),
-      [this](const v1::Hello& theirs, v1::Hello* ours) {
-        std::optional<v1::Reject> reject = Judge(theirs, ours);
+      [this, word](const v1::Hello& theirs, v1::Hello* ours) {
+        std::optional<v1::Reject> reject = Judge(theirs, word, ours);
         if (reject.has_value()) reject->set_node(options_.node);
         return reject;
       },
@@ -173,8 +173,9 @@ void PeerTable::Accept(absl::string_view transport,
   handshakes_.push_back(std::move(handshake));
 }
 
-v1::Hello PeerTable::MakeHello(const std::string& peer) {
+v1::Hello PeerTable::MakeHello(const std::string& peer, bool shares) {
   v1::Hello hello;
+  hello.set_shared_memory(shares && options_.shared_memory != nullptr);
   hello.set_protocol_version(kProtocolVersion);
   hello.set_node(options_.node);
   hello.set_incarnation(options_.incarnation);
@@ -195,6 +196,7 @@ v1::Hello PeerTable::MakeHello(const std::string& peer) {
 }
 
 std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
+                                           absl::string_view transport,
                                            v1::Hello* ours) {
   if (auto reject = JudgeBasics(theirs, options_.node)) return reject;
   if (shutting_down_) {
@@ -213,7 +215,10 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
     if (peer.link->is_up()) peer.lost_at = environment_.clock.NowNs();
     peer.link->Detach();
   }
-  *ours = MakeHello(theirs.node());
+  const bool shares =
+      transport == "shm" &&
+      (options_.shares_with == nullptr || options_.shares_with(theirs.node()));
+  *ours = MakeHello(theirs.node(), shares);
   return std::nullopt;
 }
 
@@ -225,6 +230,10 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
   const auto known = peers_.find(name);
   if (known == peers_.end()) return std::nullopt;
   const Peer& peer = *known->second;
+  if (peer.link->is_draining()) {
+    return MakeReject(v1::Reject::DUPLICATE_LINK,
+                      "what came on the connection before is still handled");
+  }
   if (peer.link->peer_incarnation() == theirs.incarnation() &&
       theirs.number() != 0 && theirs.number() < peer.hello_number) {
     // It would make us forget what the two have exchanged since it was sent.
@@ -274,6 +283,7 @@ PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
   options.transport = std::string(transport);
   options.incarnation = options_.incarnation;
   options.frame_bytes_max = options_.limits.frame_bytes_max;
+  options.shared_memory = options_.shared_memory;
   auto peer = std::make_unique<Peer>();
   peer->link = std::make_shared<FramedLink>(environment_, loop_,
                                             std::move(options), *this);
@@ -296,8 +306,32 @@ void PeerTable::Attach(absl::string_view transport,
     peer.last_error.clear();
   }
   peer.hello_number = established.peer.number();
+  NoteSharing(peer, established);
   peer.link->Attach(std::move(established.channel), established.peer,
-                    established.resume_offered);
+                    established.resume_offered,
+                    established.shared_memory_offered);
+}
+
+void PeerTable::NoteSharing(Peer& peer,
+                            const Handshake::Established& established) {
+  MutexLock lock(mutex_);
+  peer.fallback.clear();
+  if (established.shared_memory_offered && !established.peer.shared_memory()) {
+    peer.fallback = absl::StrCat("node ", established.peer.node(),
+                                 " does not offer shared memory");
+  }
+}
+
+void PeerTable::OnFallback(Link& link, const absl::Status& status) {
+  options_.log(
+      LogLevel::kWarning,
+      absl::StrCat("link to ", link.peer(),
+                   ": a lane goes over the socket: ", status.message()));
+  MutexLock lock(mutex_);
+  const auto peer = peers_.find(link.peer());
+  if (peer != peers_.end()) {
+    peer->second->fallback = std::string(status.message());
+  }
 }
 
 void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
@@ -571,6 +605,7 @@ std::vector<PeerTable::State> PeerTable::States() const {
     state.rule = peer->rule;
     state.is_up = peer->link->is_up();
     state.last_error = state.is_up ? "" : peer->last_error;
+    state.fallback = peer->fallback;
     states.push_back(std::move(state));
   }
   for (const auto& [connector, state] : unanswered_) states.push_back(state);

@@ -44,6 +44,10 @@ class PeerTable final : public LinkHandler {
     // How long the lanes of a link to that peer outlive it.
     std::function<absl::Duration(const std::string& peer)> retain;
     std::string topology_digest;  // 32 bytes, or empty.
+    // Null: links of this node share no memory.
+    SharedMemory* shared_memory = nullptr;
+    // Whether memory may be shared with that peer, who has dialled us.
+    std::function<bool(const std::string& peer)> shares_with;
     std::function<void(const ConnectionEvent&)> on_connection;
     LogSink log;
   };
@@ -76,6 +80,7 @@ class PeerTable final : public LinkHandler {
             const std::string& expected_peer, const std::string& rule);
 
   // Takes a connection that somebody dialled, or says that he may not.
+  // `transport`: the word of the listener's; over "shm", memory may be shared.
   void Accept(absl::string_view transport, std::unique_ptr<Channel> channel,
               const absl::Status& admitted);
 
@@ -97,7 +102,7 @@ class PeerTable final : public LinkHandler {
   EventCount& parted_event() { return parted_event_; }
   std::vector<std::shared_ptr<FramedLink>> Links() const;
   struct State {
-    std::string peer, transport, address, rule, last_error;
+    std::string peer, transport, address, rule, last_error, fallback;
     bool is_up = false;
   };
   std::vector<State> States() const;
@@ -106,6 +111,7 @@ class PeerTable final : public LinkHandler {
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
   void OnDown(Link& link, const absl::Status& status) override;
   void OnControl(Link& link, const v1::Control& control) override;
+  void OnFallback(Link& link, const absl::Status& status) override;
   FrameOutcome OnFrame(Link& link, uint32_t lane, const FrameView& frame,
                        uint64_t end) override;
 
@@ -114,6 +120,7 @@ class PeerTable final : public LinkHandler {
     std::shared_ptr<FramedLink> link;
     Connector* connector = nullptr;  // That dials it, if one does.
     std::string address, rule, last_error;
+    std::string fallback;        // Why memory is not shared that could be.
     bool dialled_by_us = false;  // The connection that is up.
     bool seen = false;           // Was up in this life.
     bool leaving = false;        // Has said goodbye.
@@ -124,8 +131,10 @@ class PeerTable final : public LinkHandler {
 
   Peer& PeerNamed(const std::string& name, absl::string_view transport);
   Peer& PeerOf(Link& link);
-  v1::Hello MakeHello(const std::string& peer);
-  std::optional<v1::Reject> Judge(const v1::Hello& theirs, v1::Hello* ours);
+  v1::Hello MakeHello(const std::string& peer, bool shares);
+  std::optional<v1::Reject> Judge(const v1::Hello& theirs,
+                                  absl::string_view transport, v1::Hello* ours);
+  void NoteSharing(Peer& peer, const Handshake::Established& established);
   std::optional<v1::Reject> JudgeDuplicate(const v1::Hello& theirs);
   void Attach(absl::string_view transport, Handshake::Established established,
               bool dialled_by_us);

@@ -60,7 +60,7 @@ TEST_F(TopologyCommandTest, CheckNamesTheMissingFile) {
 TEST_F(TopologyCommandTest, ExplainPrintsTransportRuleAndSettings) {
   const std::string file = Write(good_);
   const std::string head =
-      "prices -> strategy\ntransport: unix\naddress: /run/m/brain.sock\n"
+      "prices -> strategy\ntransport: shm\naddress: /run/m/brain.sock\n"
       "rule: same host: default\noverflow: block\n";
   const std::string tail =
       "window: 16\nlane_bytes: 4194304\npublish_timeout: 1s\nretain: 5s\n"

@@ -12,6 +12,7 @@ namespace mycelium {
 
 absl::Status FanOut::Publish(const Payload& payload) {
   if (PublishToOnlyInline(payload)) return absl::OkStatus();
+  if (PublishToOnlyLane(payload)) return absl::OkStatus();
   Claims claims;
   Obstacle obstacle;
   TimeNs deadline = 0;
@@ -33,7 +34,7 @@ absl::Status FanOut::Publish(const Payload& payload) {
   }
   const int64_t time_ns =
       options_.publish_time ? environment_.clock.WallNs() : 0;
-  CommitAll(payload, time_ns, &claims);
+  CommitAll(payload, time_ns, absl::MakeSpan(claims));
   const uint64_t sequence = sequence_;
   mutex_.Unlock();
   Deliver(payload, sequence, time_ns, &claims);
@@ -60,6 +61,22 @@ bool FanOut::PublishToOnlyInline(const Payload& payload) {
       options_.publish_time ? environment_.clock.WallNs() : 0;
   subscription->Run(handled, payload, MessageInfo(origin(), sequence, time_ns));
   subscription->Leave();
+  return true;
+}
+
+bool FanOut::PublishToOnlyLane(const Payload& payload) {
+  if (!only_lane_.load(std::memory_order_relaxed)) return false;  // A hint.
+  MutexLock lock(mutex_);
+  if (!only_lane_.load(std::memory_order_relaxed)) return false;
+  Claim claim;
+  const size_t frame_bytes =
+      PrepareLaneClaim(routes_[0], payload, payload.ByteSize(), &claim);
+  if (claim.lane->TryClaim(frame_bytes) != Lane::ClaimResult::kClaimed) {
+    return false;
+  }
+  const int64_t time_ns =
+      options_.publish_time ? environment_.clock.WallNs() : 0;
+  CommitAll(payload, time_ns, absl::MakeSpan(&claim, 1));
   return true;
 }
 
@@ -102,19 +119,26 @@ bool FanOut::ClaimAll(const Payload& payload, Claims* claims,
   return true;
 }
 
+size_t FanOut::PrepareLaneClaim(const PublishRoute& route,
+                                const Payload& payload, size_t payload_bytes,
+                                Claim* claim) const {
+  claim->route = &route;
+  claim->subscription = route.subscription.get();
+  claim->lane = route.lane.get();
+  claim->local = route.subscription != nullptr;
+  claim->object = claim->local && payload.shared != nullptr;
+  FrameFields fields;
+  if (options_.publish_time) fields.flags |= kFramePublishTime;
+  return EncodedFrameBytes(
+      fields, claim->object ? sizeof(ObjectPayload) : payload_bytes);
+}
+
 bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
                        size_t payload_bytes, Claims* claims,
                        Obstacle* obstacle) {
   Claim claim;
-  claim.route = &route;
-  claim.subscription = route.subscription.get();
-  claim.lane = route.lane.get();
-  claim.local = route.subscription != nullptr;
-  claim.object = claim.local && payload.shared != nullptr;
-  FrameFields fields;
-  if (options_.publish_time) fields.flags |= kFramePublishTime;
-  const size_t frame_bytes = EncodedFrameBytes(
-      fields, claim.object ? sizeof(ObjectPayload) : payload_bytes);
+  const size_t frame_bytes =
+      PrepareLaneClaim(route, payload, payload_bytes, &claim);
   const Lane::ClaimResult result = claim.lane->TryClaim(frame_bytes);
   if (result == Lane::ClaimResult::kClosed) return true;  // Just unsubscribed.
   if (result == Lane::ClaimResult::kClaimed) {
@@ -142,7 +166,7 @@ void FanOut::AbandonAll(Claims* claims) {
 }
 
 void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
-                       Claims* claims) {
+                       absl::Span<Claim> claims) {
   FrameFields fields;
   fields.publisher_sequence = ++sequence_;
   fields.digest_prefix = payload.type->digest.prefix();
@@ -150,18 +174,18 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   fields.publish_time_ns = time_ns;
   if (options_.publish_time) fields.flags |= kFramePublishTime;
   // Before the lanes are let go: one that closes then is counted up.
-  for (const Claim& claim : *claims) {
+  for (const Claim& claim : claims) {
     for (const auto& flow : claim.route->flows) flow->CountAccepted();
   }
   absl::Span<const std::byte> encoded;  // Serialised at most once.
-  for (Claim& claim : *claims) {
+  for (Claim& claim : claims) {
     if (!claim.inside) FillRoom(payload, fields, &claim, &encoded);
   }
   // Not before: a lane that is committed may be read, and written again.
-  for (const Claim& claim : *claims) {
+  for (const Claim& claim : claims) {
     if (!claim.inside) CommitLane(fields, claim);
   }
-  for (Claim& claim : *claims) {
+  for (Claim& claim : claims) {
     if (claim.inside) continue;
     claim.lane->Ring();
     // Under the lock, so that nobody overtakes what lies in the queue.
@@ -324,16 +348,20 @@ void FanOut::SetRoutes(std::vector<PublishRoute> routes,
             });
   MutexLock lock(mutex_);
   routes_.swap(routes);
-  FindOnlyInline();
+  FindOnlyRoute();
   settle();
 }
 
-void FanOut::FindOnlyInline() {
+void FanOut::FindOnlyRoute() {
   only_inline_ = nullptr;
-  if (routes_.size() != 1 || routes_[0].subscription == nullptr) return;
-  Subscription& subscription = *routes_[0].subscription;
-  if (subscription.options().mode == DeliveryMode::kInline) {
-    only_inline_ = &subscription;
+  only_lane_ = false;
+  if (routes_.size() != 1) return;
+  Subscription* const subscription = routes_[0].subscription.get();
+  if (subscription != nullptr &&
+      subscription->options().mode == DeliveryMode::kInline) {
+    only_inline_ = subscription;
+  } else {
+    only_lane_ = true;
   }
 }
 
@@ -345,7 +373,7 @@ void FanOut::SetWithoutRoutes(absl::Status status) {
 void FanOut::Close() {
   MutexLock lock(mutex_);
   routes_.clear();
-  only_inline_ = nullptr;
+  FindOnlyRoute();
   closed_ = true;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/base/signal.h"
@@ -139,14 +140,21 @@ class FanOut final {
   // The whole of Publish() for the commonest case: one route, to an inline
   // subscription of this process that is idle. False: nothing was done.
   bool PublishToOnlyInline(const Payload& payload);
-  void FindOnlyInline() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The same where the one route is a lane whose reader is somewhere else: a
+  // queue of this process, or a link.
+  bool PublishToOnlyLane(const Payload& payload);
+  void FindOnlyRoute() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Fills `*claim` for the route's lane. Returns how much room it takes.
+  size_t PrepareLaneClaim(const PublishRoute& route, const Payload& payload,
+                          size_t payload_bytes, Claim* claim) const;
   bool ClaimLane(const PublishRoute& route, const Payload& payload,
                  size_t payload_bytes, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AbandonAll(Claims* claims);
-  void CommitAll(const Payload& payload, int64_t time_ns, Claims* claims)
+  void CommitAll(const Payload& payload, int64_t time_ns,
+                 absl::Span<Claim> claims)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   FrameFields FieldsFor(const Claim& claim, FrameFields fields) const;
   void FillRoom(const Payload& payload, const FrameFields& common, Claim* claim,
@@ -167,6 +175,7 @@ class FanOut final {
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
   // Changed under the lock.
   std::atomic<Subscription*> only_inline_{nullptr};
+  std::atomic<bool> only_lane_{false};
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);

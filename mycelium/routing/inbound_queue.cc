@@ -1,5 +1,6 @@
 #include "mycelium/routing/inbound_queue.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "mycelium/base/cpu_relax.h"
@@ -11,15 +12,25 @@ void InboundQueue::AddFeed(std::shared_ptr<Feed> feed) {
   {
     MutexLock lock(mutex_);
     if (closed()) return;
+    ForgetEnded();  // Where nothing comes, nobody else does.
     feeds_.push_back(std::move(feed));
+    // Release: pairs with the load in HasFrame().
+    changes_.fetch_add(1, std::memory_order_release);
   }
   Notify();
 }
 
-bool InboundQueue::Take(FrameView* frame) {
-  MutexLock lock(mutex_);
-  Release();
-  if (TakeNext(frame)) {
+void InboundQueue::ForgetEnded() {
+  feeds_.erase(std::remove_if(feeds_.begin(), feeds_.end(),
+                              [](const std::shared_ptr<Feed>& feed) {
+                                // In this order: nothing comes after the end.
+                                return feed->ended() && !feed->HasFrame();
+                              }),
+               feeds_.end());
+}
+
+bool InboundQueue::TakeOrRest(FrameView* frame) {
+  if (TakeIfThere(frame)) {
     ++burst_;
     return true;
   }
@@ -27,7 +38,24 @@ bool InboundQueue::Take(FrameView* frame) {
   burst_ = 0;
   if (!was_busy) return false;
   for (int i = 0; i < kRestPauses; ++i) CpuRelax();
+  return TakeIfThere(frame);
+}
+
+bool InboundQueue::TakeIfThere(FrameView* frame) {
+  if (!is_taken_ && !HasFrame()) return false;
+  MutexLock lock(mutex_);
+  Release();
   return TakeNext(frame);
+}
+
+void InboundQueue::SeeFeeds() {
+  std::vector<std::shared_ptr<Feed>> feeds;
+  {
+    MutexLock lock(mutex_);
+    feeds = feeds_;
+    seen_changes_ = changes_.load(std::memory_order_relaxed);
+  }
+  seen_.swap(feeds);  // The old ones may be freed, which needs no lock.
 }
 
 bool InboundQueue::TakeNext(FrameView* frame) {
@@ -36,7 +64,8 @@ bool InboundQueue::TakeNext(FrameView* frame) {
     Feed& feed = *feeds_[next_feed_];
     const bool ended = feed.ended();  // Before the look: nothing comes after.
     if (feed.Poll(frame) == RingReader::Result::kFrame) {
-      taken_from_ = feeds_[next_feed_];
+      // Counting the owners costs more than to see that it is the same feed.
+      if (taken_from_.get() != &feed) taken_from_ = feeds_[next_feed_];
       taken_view_ = *frame;
       is_taken_ = true;
       holds_room_ = true;
@@ -45,6 +74,7 @@ bool InboundQueue::TakeNext(FrameView* frame) {
     }
     if (ended) {
       feeds_.erase(feeds_.begin() + static_cast<ptrdiff_t>(next_feed_));
+      changes_.fetch_add(1, std::memory_order_relaxed);  // For ourselves.
       continue;
     }
     ++next_feed_;
@@ -77,20 +107,14 @@ void InboundQueue::ReleaseRoom() {
   last_dropped_.reset();
 }
 
-bool InboundQueue::HasFrame() {
-  MutexLock lock(mutex_);
-  for (const auto& feed : feeds_) {
-    if (feed->HasFrame()) return true;
-  }
-  return false;
-}
-
 void InboundQueue::Close(absl::FunctionRef<void(const FrameView&)> visit) {
   {
     MutexLock lock(mutex_);
     closed_.store(true, std::memory_order_release);
     for (const auto& feed : feeds_) DropAll(*feed, visit);
     feeds_.clear();
+    // Release: pairs with the load in HasFrame().
+    changes_.fetch_add(1, std::memory_order_release);
   }
   Notify();
 }
@@ -149,12 +173,18 @@ absl::StatusOr<int> InboundQueue::Descriptor() {
 }
 
 bool InboundQueue::ArmDescriptor() {
+  const auto has_frame = [this] {
+    MutexLock lock(mutex_);
+    return std::any_of(
+        feeds_.begin(), feeds_.end(),
+        [](const std::shared_ptr<Feed>& feed) { return feed->HasFrame(); });
+  };
   const int descriptor = descriptor_number_.load();
-  if (descriptor < 0) return !HasFrame();
+  if (descriptor < 0) return !has_frame();
   uint64_t count;
   environment_.sys.Read(descriptor, &count, sizeof count);
   descriptor_armed_.exchange(true);
-  if (!HasFrame()) return true;
+  if (!has_frame()) return true;
   descriptor_armed_.store(false);
   return false;
 }

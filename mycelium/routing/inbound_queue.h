@@ -27,8 +27,30 @@ namespace mycelium {
 // A taken frame stays in its ring until Finish(), which is when the publisher's
 // side may reuse the room and learns that the message was handled.
 //
+// A look that finds nothing is a load for each feed and one more: it takes no
+// lock and writes nothing, so who polls delays nobody and sees a frame as soon
+// as its line arrives. Taking and finishing lock, once for each message.
+//
+// Invariants:
+//  (1) Feeds are polled and released under `mutex_` only. So a frame is taken
+//  by
+//      the consumer or dropped by who closes, never both.
+//  (2) What a look finds is a hint. Take() decides under the lock, where the
+//      frame may be gone: to who closes, or to the writer of a lossy ring.
+//  (3) A look misses no frame that was committed before a Notify() that the
+//      consumer has seen. `seen_` lags behind `feeds_` only while `changes_`
+//      differs from `seen_changes_`, and AddFeed() raises that before it
+//      notifies.
+//  (4) `seen_`, `seen_changes_` and `burst_` are the consumer's. `is_taken_` is
+//      written by the consumer, under the lock; so the consumer may read it
+//      without.
+//  (5) Closing empties `feeds_` and raises `changes_`: from then on a look
+//  finds
+//      nothing, and the next one lets go of the feeds themselves.
+//
 // Thread safety: feeds and notifications may come from any thread. One thread
-// at a time takes and finishes.
+// at a time is the consumer: it takes, finishes and looks. When another takes
+// over, what the first did happened before.
 class InboundQueue final {
  public:
   // One ring that the queue reads.
@@ -37,6 +59,8 @@ class InboundQueue final {
     virtual ~Feed() = default;
     // Takes the next frame, as RingReader does.
     virtual RingReader::Result Poll(FrameView* frame) = 0;
+    // Whether Poll() might find one. May run while another thread, which ends
+    // the queue, polls.
     virtual bool HasFrame() const = 0;
     // Gives the room of every frame taken so far back; `last` is the last.
     virtual void Release(const FrameHeader& last) = 0;
@@ -49,13 +73,26 @@ class InboundQueue final {
   void AddFeed(std::shared_ptr<Feed> feed);
 
   // The next frame, or false if there is none. The last one is finished first.
-  bool Take(FrameView* frame);
+  // The consumer.
+  bool Take(FrameView* frame) {
+    // Most looks find nothing: this is all of them.
+    if (!is_taken_ && burst_ == 0 && !HasFrame()) return false;
+    return TakeOrRest(frame);
+  }
 
-  // Gives the room of the taken frame back. Does nothing if none is open.
+  // Gives the room of the taken frame back. Does nothing if none is open. The
+  // consumer.
   void Finish();
 
-  // Whether Take() would find a frame.
-  bool HasFrame();
+  // Whether Take() would find a frame. The consumer.
+  bool HasFrame() {
+    // Acquire: pairs with AddFeed() and Close().
+    if (changes_.load(std::memory_order_acquire) != seen_changes_) SeeFeeds();
+    for (const auto& feed : seen_) {
+      if (feed->HasFrame()) return true;
+    }
+    return false;
+  }
 
   // Ends the queue: drops every frame that nobody took, after `visit` has seen
   // it, and refuses feeds from now on. A frame that is taken stays valid until
@@ -87,8 +124,8 @@ class InboundQueue final {
   // Closes it: its owner is gone, and an epoll that watches it forgets it.
   void CloseDescriptor();
 
-  // Clears the descriptor. True: no frame is there, so the next one makes it
-  // readable. False: take what is there first.
+  // Clears the descriptor. Any thread. True: no frame is there, so the next one
+  // makes it readable. False: take what is there first.
   bool ArmDescriptor();
 
  private:
@@ -99,19 +136,27 @@ class InboundQueue final {
   static constexpr uint32_t kBurst = 16;
   static constexpr int kRestPauses = 40;
 
+  bool TakeOrRest(FrameView* frame);
+  bool TakeIfThere(FrameView* frame);
   bool TakeNext(FrameView* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SeeFeeds();
+  void ForgetEnded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropAll(Feed& feed, absl::FunctionRef<void(const FrameView&)> visit)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Environment& environment_;
   // What the consumer touches at every message.
   alignas(64) std::atomic<bool> closed_{false};
+  std::atomic<uint32_t> changes_{0};  // Of `feeds_`; raised under the lock.
+  uint32_t seen_changes_ = 0;
+  uint32_t burst_ = 0;  // Taken since it was empty.
+  bool is_taken_ = false;
+  std::vector<std::shared_ptr<Feed>> seen_;  // A copy of `feeds_`, to look at.
+
   Mutex mutex_;
-  uint32_t burst_ ABSL_GUARDED_BY(mutex_) = 0;  // Taken since it was empty.
   std::vector<std::shared_ptr<Feed>> feeds_ ABSL_GUARDED_BY(mutex_);
   size_t next_feed_ ABSL_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<Feed> taken_from_ ABSL_GUARDED_BY(mutex_);
-  bool is_taken_ ABSL_GUARDED_BY(mutex_) = false;
   bool holds_room_ ABSL_GUARDED_BY(mutex_) = false;  // Of the taken frame.
   FrameView taken_view_ ABSL_GUARDED_BY(mutex_);
   // Behind the taken frame, when the queue was closed meanwhile.

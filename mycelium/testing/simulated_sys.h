@@ -80,6 +80,9 @@ class SimulatedSys final : public Sys {
   void* Map(size_t bytes, int protection, int flags, int fd,
             int64_t* error) override;
   int64_t Unmap(void* address, size_t bytes) override;
+  // Nodes share no memory, and no descriptor tells of a process's end.
+  int64_t MemfdCreate(const char*) override { return -ENOSYS; }
+  int64_t PidfdOpen(int64_t) override { return -ENOSYS; }
   int64_t GetPid() override { return pid_; }
   int64_t GetEffectiveUid() override { return kUid; }
   int64_t HostName(char* bytes, size_t bytes_max) override;

@@ -120,10 +120,6 @@ absl::string_view ObstacleTo(TransportKind transport, const TopologyNode& from,
 Connection Fulfil(const Topology& topology, const Wish& wish,
                   const TopologyNode& from, const TopologyNode& to) {
   Connection connection{wish.transport, "", wish.rule};
-  if (wish.transport == TransportKind::kShm && !kShmAvailable) {
-    connection.transport = TransportKind::kUnix;
-    connection.rule += "; shm not available in this build; unix";
-  }
   if (connection.transport != TransportKind::kGrpc) {
     connection.address = topology.SocketPath(to);
     return connection;

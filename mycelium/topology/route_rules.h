@@ -23,10 +23,7 @@ namespace mycelium {
 // Thread safety: pure functions of their arguments.
 
 // Same-place nodes meet over this transport unless the file says otherwise.
-inline constexpr TransportKind kSamePlaceTransport = TransportKind::kUnix;
-
-// Whether this build can carry messages through shared memory.
-inline constexpr bool kShmAvailable = false;
+inline constexpr TransportKind kSamePlaceTransport = TransportKind::kShm;
 
 struct Connection {
   TransportKind transport = TransportKind::kInproc;

@@ -48,9 +48,9 @@ TEST(RouteRulesTest, ServicesOfOneNodeShareTheProcess) {
 TEST(RouteRulesTest, NodesOfOneHostMeetAtTheSocketOfTheOther) {
   const Topology topology = Parsed(kNodes);
   EXPECT_EQ(Explained(topology, "prices", "strategy"),
-            "unix </run/m/brain.sock> same host: default");
+            "shm </run/m/brain.sock> same host: default");
   EXPECT_EQ(Explained(topology, "brain", "feed"),
-            "unix </run/m/feed.sock> same host: default");
+            "shm </run/m/feed.sock> same host: default");
 }
 
 TEST(RouteRulesTest, NodesOfDifferentHostsMeetOverGrpc) {
@@ -70,13 +70,12 @@ TEST(RouteRulesTest, UnknownNameIsNotFoundAndNamesTheNearest) {
             absl::StatusCode::kNotFound);
 }
 
-TEST(RouteRulesTest, ShmIsParsedAndReportedAsNotAvailable) {
+TEST(RouteRulesTest, ShmIsChosenByItsRoute) {
   const std::string route =
       std::string(kNodes) + "[[routes]]\nfrom = \"prices\"\n";
   EXPECT_EQ(
       Explained(Parsed(route + "transport = \"shm\"\n"), "prices", "strategy"),
-      "unix </run/m/brain.sock> routes[0] at t.toml:14:1; shm not available in "
-      "this build; unix");
+      "shm </run/m/brain.sock> routes[0] at t.toml:14:1");
 }
 
 TEST(RouteRulesTest, RouteOfATopicLeavesOtherTopicsAlone) {
@@ -86,9 +85,9 @@ TEST(RouteRulesTest, RouteOfATopicLeavesOtherTopicsAlone) {
   EXPECT_EQ(Explained(topology, "prices", "strategy", "b"),
             "unix </run/m/brain.sock> routes[0] at t.toml:14:1");
   EXPECT_EQ(Explained(topology, "prices", "strategy", "c"),
-            "unix </run/m/brain.sock> same host: default");
+            "shm </run/m/brain.sock> same host: default");
   EXPECT_EQ(Explained(topology, "prices", "strategy"),
-            "unix </run/m/brain.sock> same host: default");
+            "shm </run/m/brain.sock> same host: default");
 }
 
 TEST(RouteRulesTest, OpenRouteThatCannotApplySaysSo) {
@@ -100,7 +99,7 @@ TEST(RouteRulesTest, OpenRouteThatCannotApplySaysSo) {
   const Topology grpc =
       Parsed(std::string(kNodes) + "[[routes]]\ntransport = \"grpc\"\n");
   EXPECT_EQ(Explained(grpc, "prices", "strategy"),
-            "unix </run/m/brain.sock> same host: default; routes[0] at "
+            "shm </run/m/brain.sock> same host: default; routes[0] at "
             "t.toml:14:1 asks for grpc, but neither node has a port");
 }
 
@@ -123,7 +122,7 @@ TEST(RouteRulesTest, GrpcEndpointChangesNothingOnOneHost) {
       "[[nodes]]\nname = \"b\"\n"
       "endpoint = { kind = \"tcp\", addr = \"127.0.0.1:9001\" }\n");
   EXPECT_EQ(Explained(topology, "a", "b"),
-            "unix </run/m/b.sock> same host: default");
+            "shm </run/m/b.sock> same host: default");
 }
 
 TEST(RouteRulesTest, DefaultTransportIsUsedOnOneHost) {

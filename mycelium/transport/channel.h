@@ -92,8 +92,9 @@ class Channel {
   // Whether a spinning loop looks at this channel all the time. It does at
   // first; else arriving bytes are noticed a little later.
   virtual void SetSpinning(bool) {}
-  // Offers what has arrived, without waiting. Not from within OnBytes().
-  virtual void ReadNow() {}
+  // Offers what has arrived, without waiting. Returns whether anything was.
+  // Not from within OnBytes().
+  virtual bool ReadNow() { return false; }
 };
 
 }  // namespace mycelium

@@ -15,9 +15,8 @@ FramedLink::FramedLink(Environment& environment, EventLoop& loop,
     : environment_(environment),
       loop_(loop),
       options_(std::move(options)),
-      name_(absl::StrCat("link ", options_.self, " -> ", options_.peer, " (",
-                         options_.transport, ")")),
       handler_(handler),
+      word_(options_.transport.c_str()),
       frame_bytes_max_(options_.frame_bytes_max) {}
 
 FramedLink::~FramedLink() {
@@ -28,12 +27,29 @@ FramedLink::~FramedLink() {
   gate_.Close(environment_.waiter);
 }
 
+std::string FramedLink::name() const {
+  return absl::StrCat("link ", options_.self, " -> ", options_.peer, " (",
+                      transport(), ")");
+}
+
 // ---------------------------------------------------------------------------
 // Connections
 
 void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
-                        uint64_t resume_offered) {
+                        uint64_t resume_offered, bool shared_memory_offered) {
   Detach();
+  ending_.reset();
+  goodbye_.reset();
+  const bool shares = options_.shared_memory != nullptr &&
+                      shared_memory_offered && peer.shared_memory() &&
+                      channel->passes_descriptors();
+  shares_.store(shares, std::memory_order_release);
+  // What is meant to be shared, and is not, goes over the socket.
+  word_.store(shares                        ? "shm"
+              : options_.transport == "shm" ? "unix"
+                                            : options_.transport.c_str());
+  // The socket tells of little then, and is not worth a call each time.
+  channel->SetSpinning(!shares);
   // Both must have said that they remember the other, or lanes would go on at
   // one end only.
   const bool resumed = resume_offered != 0 &&
@@ -43,7 +59,6 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
     frame_bytes_max_.store(
         std::min<uint64_t>(peer.frame_bytes_max(), options_.frame_bytes_max));
   }
-  broken_ = absl::OkStatus();
   paused_ = false;
   peer_is_done_ = false;
   leaving_.store(false);
@@ -87,8 +102,14 @@ void FramedLink::Detach() {
     swap_channel_.store(true, std::memory_order_release);
   }
   Kick();
+  for (InboundRing* const ring : ring_list_) ring->active = false;
   MutexLock lock(lanes_mutex_);
-  for (auto& [id, out] : out_lanes_) out->lane->SetReaderAway(true);
+  for (auto& [id, out] : out_lanes_) {
+    out->lane->SetReaderAway(true);
+    // What comes from here on, the process at the other end does not see.
+    if (out->lane->mapped()) out->reached = out->lane->committed();
+    out->lane->NotifyReleased();  // Whoever waits for room need not any more.
+  }
 }
 
 void FramedLink::Part() {
@@ -99,6 +120,7 @@ void FramedLink::Part() {
 
 void FramedLink::Abandon() {
   Detach();
+  DropRings();
   MutexLock lock(lanes_mutex_);
   abandoned_ = true;
   for (auto& [id, out] : out_lanes_) out->lane->Discard();
@@ -106,6 +128,7 @@ void FramedLink::Abandon() {
 
 void FramedLink::Forget() {
   peer_incarnation_ = 0;
+  DropRings();
   {
     MutexLock lock(lanes_mutex_);
     DropLanes();
@@ -125,6 +148,9 @@ void FramedLink::DropLanes() {
 }
 
 uint64_t FramedLink::NextSequence(uint32_t lane) const {
+  for (const InboundRing* const ring : ring_list_) {
+    if (ring->lane() == lane) return ring->next_sequence();
+  }
   InboundLanes::Expected expected;
   return inbound_.Find(lane, &expected) ? expected.sequence : 0;
 }
@@ -136,6 +162,11 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
   }
   MutexLock lock(lanes_mutex_);
   for (auto& [id, out] : out_lanes_) {
+    if (out->lane->mapped()) {  // The peer says there how far it is.
+      out->announced = false;
+      out->lane->SetReaderAway(out->parked);
+      continue;
+    }
     const v1::LaneProgress& known = progress[id];
     out->lane->Release(known.handled());
     const uint64_t released = out->lane->released();
@@ -151,6 +182,7 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
 
 void FramedLink::ParkLanes() {
   inbound_.Clear();
+  DropRings();
   MutexLock lock(lanes_mutex_);
   disconnected_.clear();
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
@@ -162,7 +194,16 @@ void FramedLink::ParkLanes() {
       out = out_lanes_.erase(out);
       continue;
     }
-    lane.lane->BeginRedelivery(std::max(lane.reached, lane.sent.load()));
+    if (lane.lane->mapped()) {
+      const absl::Status renewed = lane.lane->RenewReader(lane.reached);
+      lane.refused = !renewed.ok();
+      if (!renewed.ok()) handler_.OnFallback(*this, renewed);
+      lane.lane->SetMapped(false);
+      lane.lane->NotifyReleased();  // Who waits asks anew to be woken.
+    } else {
+      lane.lane->BeginRedelivery(std::max(lane.reached, lane.sent.load()));
+      lane.refused = false;
+    }
     lane.received.store(lane.lane->released(), std::memory_order_relaxed);
     lane.announced = lane.known_to_peer = false;
     lane.parked = true;
@@ -228,14 +269,36 @@ void FramedLink::DropLane(const Lane& lane) {
 void FramedLink::FillResume(v1::Hello* hello) const {
   hello->set_resume_incarnation(peer_incarnation_);
   inbound_.FillResume(hello);
+  for (const InboundRing* const ring : ring_list_) {
+    v1::LaneProgress* const progress = hello->add_resume();
+    progress->set_lane(ring->lane());
+    progress->set_received(ring->taken());
+    progress->set_handled(ring->handled());
+  }
 }
 
 void FramedLink::Break(const absl::Status& status) {
   if (channel_ == nullptr) return;
   Detach();
-  handler_.OnDown(
-      *this,
-      absl::Status(status.code(), absl::StrCat(name_, ": ", status.message())));
+  ending_ = status;
+  if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
+    // What lies there cannot be trusted. The next connection starts anew, with
+    // what the two sides have published themselves.
+    peer_incarnation_ = 0;
+    DropRings();
+  }
+  // What the peer had committed is handed out before its end is told.
+  for (InboundRing* const ring : ring_list_) ring->active = true;
+  (void)PollRings();
+  FinishDraining();
+}
+
+void FramedLink::FinishBreak() {
+  const absl::Status status = *std::exchange(ending_, std::nullopt);
+  for (InboundRing* const ring : ring_list_) ring->active = false;
+  handler_.OnDown(*this,
+                  absl::Status(status.code(),
+                               absl::StrCat(name(), ": ", status.message())));
 }
 
 // ---------------------------------------------------------------------------
@@ -244,19 +307,31 @@ void FramedLink::Break(const absl::Status& status) {
 absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     uint32_t subscription, Lane::Options options) {
   MutexLock lock(lanes_mutex_);
-  if (abandoned_) return absl::UnavailableError(absl::StrCat(name_, ": over"));
+  if (abandoned_) return absl::UnavailableError(absl::StrCat(name(), ": over"));
   if (subscription == 0) {
     const auto shared = out_lanes_.find(0);
     if (shared != out_lanes_.end()) return shared->second->lane;
   }
   if (out_lanes_.size() >= kLanesMax) {
     return absl::ResourceExhaustedError(
-        absl::StrCat(name_, ": has its ", kLanesMax, " lanes"));
+        absl::StrCat(name(), ": has its ", kLanesMax, " lanes"));
   }
   const uint32_t id = subscription == 0 ? 0 : next_lane_++;
-  options.name = absl::StrCat(name_, ": lane ", id);
+  options.name = absl::StrCat(name(), ": lane ", id);
   options.id = id;
   options.frame_bytes_max = frame_bytes_max_.load();
+  if (shares_.load(std::memory_order_acquire)) {
+    absl::StatusOr<std::shared_ptr<SharedLaneMemory>> memory =
+        options_.shared_memory->Create(Lane::MemoryBytes(options));
+    if (memory.ok()) {
+      options.shared = *std::move(memory);
+      options.control_count = &control_count_;
+      options.shared->positions().identity.store(options_.incarnation +
+                                                 2 * (uint64_t{id} + 1));
+    } else {
+      handler_.OnFallback(*this, memory.status());
+    }
+  }
   absl::StatusOr<std::unique_ptr<Lane>> lane =
       Lane::Create(environment_, std::move(options), this);
   if (!lane.ok()) return lane.status();
@@ -307,6 +382,25 @@ std::vector<std::shared_ptr<Lane>> FramedLink::Lanes() const {
 }
 
 void FramedLink::NoteHandled(uint32_t lane, uint64_t position) {
+  std::shared_ptr<InboundRing> ring;
+  {
+    MutexLock lock(rings_mutex_);
+    if (const auto entry = rings_.find(lane); entry != rings_.end()) {
+      ring = entry->second;
+    }
+  }
+  if (ring != nullptr) {
+    ring->NoteHandled(position);
+    if (!ring->is_lossy()) {
+      if (ring->TakeWriterWaits()) RingPeer();
+      return;
+    }
+    // The loop lets go of the frame.
+    loop_.Post([this, alive = alive_] {
+      if (*alive) PollRings();
+    });
+    return;
+  }
   if (inbound_.NoteHandled(lane, position) ||
       ack_asked_.load(std::memory_order_relaxed)) {
     SendAcks();
@@ -318,7 +412,31 @@ void FramedLink::NoteHandled(uint32_t lane, uint64_t position) {
 // ---------------------------------------------------------------------------
 // Sending
 
-void FramedLink::OnCommit(Lane&) { Kick(); }
+void FramedLink::OnCommit(Lane& lane) {
+  if (!lane.mapped()) {
+    Kick();
+  } else if (lane.TakeReaderSleeps()) {
+    RingPeer();
+  }
+}
+
+void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
+  const absl::Status status = absl::DataLossError(
+      absl::StrCat("lane ", lane.id(), " in shared memory: ", what));
+  loop_.Post([this, alive = alive_, status] {
+    if (*alive) Break(status);
+  });
+}
+
+void FramedLink::RingPeer() {
+  ring_peer_.store(true, std::memory_order_release);
+  Kick();
+}
+
+bool FramedLink::IsDirect(const OutLane& out) const {
+  return out.lane->shared() != nullptr && !out.refused &&
+         shares_.load(std::memory_order_acquire);
+}
 
 void FramedLink::Kick() {
   if (!gate_.MarkPending()) return;
@@ -387,10 +505,15 @@ bool FramedLink::Compose() {
       has_control_.store(false, std::memory_order_relaxed);
     }
   }
+  if (ring_peer_.exchange(false, std::memory_order_acq_rel)) {
+    v1::Control doorbell;
+    doorbell.mutable_doorbell();
+    AppendControlRecord(doorbell.SerializeAsString(), &outgoing_.control);
+  }
   if (!outgoing_.control.empty()) {
     outgoing_.Add(outgoing_.control.data(), outgoing_.control.size());
   }
-  ComposeAcks();
+  ComposeAcks(final && !final_said_);
   if (leaving) ComposeGoodbye(final);
   // Control and acknowledgements go first.
   outgoing_.MoveToFront(data_pieces);
@@ -419,8 +542,9 @@ void FramedLink::NoteFinalWritten() {
   });
 }
 
-void FramedLink::ComposeAcks() {
-  const bool wanted = ack_now_.exchange(false, std::memory_order_relaxed);
+void FramedLink::ComposeAcks(bool final) {
+  const bool wanted =
+      ack_now_.exchange(false, std::memory_order_relaxed) || final;
   // Some ride along, which saves a system call; the rest waits until it is
   // wanted.
   if (!wanted && (outgoing_.done() || inbound_.UntoldBytes() < kRideBytes)) {
@@ -430,6 +554,13 @@ void FramedLink::ComposeAcks() {
     ack_asked_.store(false, std::memory_order_relaxed);
   }
   inbound_.TakeAcks(&outgoing_.acks);
+  if (final) {
+    // The peer's last question: what of its lanes is ours to deliver.
+    MutexLock lock(rings_mutex_);
+    for (const auto& [lane, ring] : rings_) {
+      outgoing_.acks.push_back({lane, 0, ring->taken(), ring->handled()});
+    }
+  }
   if (outgoing_.acks.empty()) return;
   const size_t bytes = outgoing_.acks.size() * sizeof(AckEntry);
   outgoing_.AddHeader(RecordKind::kAck, bytes);
@@ -449,11 +580,21 @@ void FramedLink::ComposeLanes() {
   }
   if (leaving_.load(std::memory_order_acquire)) return;
   for (auto& [id, out] : out_lanes_) {
+    if (out->parked || out->announced || !IsDirect(*out)) continue;
+    if (!out->known_to_peer) {
+      outgoing_.descriptors = out->lane->shared()->descriptors();
+    }
+    Announce(*out);
+    out->lane->SetMapped(true);
+    has_more_ = true;  // Descriptors go one pair at a time.
+    return;
+  }
+  for (auto& [id, out] : out_lanes_) {
     if (out->lane->stage() != nullptr && !out->parked) out->lane->Advance();
   }
   if (!flush && ShouldGather()) return;
   for (auto& [id, out] : out_lanes_) {
-    if (out->parked) continue;
+    if (out->parked || out->lane->mapped()) continue;
     uint64_t sent = out->sent.load(std::memory_order_relaxed);
     while (true) {
       const Lane::Run run = out->lane->CommittedFrom(sent);
@@ -478,7 +619,7 @@ bool FramedLink::ShouldGather() const {
   uint64_t on_their_way = 0;
   uint64_t waiting = 0;
   for (const auto& [id, out] : out_lanes_) {
-    if (out->parked) continue;
+    if (out->parked || out->lane->mapped()) continue;
     const uint64_t sent = out->sent.load(std::memory_order_relaxed);
     on_their_way +=
         sent - std::min(sent, out->received.load(std::memory_order_relaxed));
@@ -494,6 +635,10 @@ void FramedLink::Announce(OutLane& out) {
   v1::LaneOpen& open = *control.mutable_lane_open();
   open.set_lane(out.lane->id());
   open.set_subscription(out.subscription);
+  if (IsDirect(out)) {
+    open.set_shared_identity(out.lane->shared()->positions().identity.load());
+    out.sent.store(out.lane->released());
+  }
   const uint64_t sent = out.sent.load(std::memory_order_relaxed);
   open.set_position(sent);
   open.set_next_sequence(out.lane->SequenceAt(sent));
@@ -505,12 +650,17 @@ void FramedLink::Announce(OutLane& out) {
 }
 
 bool FramedLink::Write() {
-  const absl::StatusOr<size_t> sent = send_channel_->Send(outgoing_.pieces());
+  const absl::StatusOr<size_t> sent =
+      outgoing_.descriptors.has_value()
+          ? send_channel_->SendDescriptors(*outgoing_.descriptors,
+                                           outgoing_.pieces())
+          : send_channel_->Send(outgoing_.pieces());
   if (!sent.ok()) {
     // The loop hears of it too, after what the peer had sent before.
     send_channel_ = nullptr;
     return false;
   }
+  if (*sent > 0) outgoing_.descriptors.reset();
   outgoing_.Consume(*sent);
   if (outgoing_.done()) return true;
   // The loop may have found the channel writable since Send() did not: then we
@@ -525,10 +675,17 @@ void FramedLink::SendControl(const v1::Control& control) {
 }
 
 void FramedLink::QueueControl(const v1::Control& control) {
-  const std::string body = control.SerializeAsString();
   MutexLock lock(control_mutex_);
   if (next_channel_ == nullptr) return;
-  AppendControlRecord(body, &control_);
+  const uint32_t number = control_count_.load(std::memory_order_relaxed) + 1;
+  if (control.has_lane_open()) {
+    v1::Control numbered = control;
+    numbered.mutable_lane_open()->set_control_number(number);
+    AppendControlRecord(numbered.SerializeAsString(), &control_);
+  } else {
+    AppendControlRecord(control.SerializeAsString(), &control_);
+  }
+  control_count_.store(number, std::memory_order_release);
   has_control_.store(true, std::memory_order_release);
 }
 

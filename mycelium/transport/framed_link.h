@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,12 @@
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/channel.h"
 #include "mycelium/transport/inbound_lanes.h"
+#include "mycelium/transport/inbound_ring.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/link.h"
 #include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/record_reader.h"
+#include "mycelium/transport/shared_memory.h"
 
 namespace mycelium {
 
@@ -46,17 +49,31 @@ namespace mycelium {
 // Thread safety: see Link. Attach, Detach and ResumeState on the loop.
 //
 // Ownership: borrows the environment, the loop and the handler.
+// In shared memory. Where both sides can, a lane's frames are not sent: the
+// peer reads them in the memory where they are published, and gives the room
+// back there too (docs/shm_layout.md). The connection then carries control
+// messages, and a doorbell where one side sleeps. Such a lane is *mapped*;
+// the others, and all of a peer that cannot, are sent.
+//
+// Invariants of mapped lanes:
+//  (4) No frame is handed to the handler before the control messages that were
+//      queued before it was committed.
+//  (5) When a connection ends, or the peer says Goodbye, what the peer had
+//      committed is handed out first; OnDown() and Goodbye come after that.
 class FramedLink final : public Link,
                          public Lane::Doorbell,
+                         private EventLoop::Poller,
                          private RecordReader::Handler,
                          private Channel::Handler {
  public:
   struct Options {
     std::string self;  // This node's name.
     std::string peer;
-    std::string transport;  // The word, for messages.
+    std::string transport;  // The word, while there is no connection.
     uint64_t incarnation = 0;
     size_t frame_bytes_max = 0;
+    // Null: no lane lies in shared memory.
+    SharedMemory* shared_memory = nullptr;
   };
 
   FramedLink(Environment& environment, EventLoop& loop, Options options,
@@ -70,8 +87,14 @@ class FramedLink final : public Link,
   // If the peer is another process than before, our lanes are parked: nothing
   // of them is sent until AdoptLane() says which subscription of the new
   // process gets it, or DropLane() that none does.
+  //
+  // `shared_memory_offered`: what our Hello said.
   void Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
-              uint64_t resume_offered);
+              uint64_t resume_offered, bool shared_memory_offered = false);
+
+  // Whether the last connection has ended, but not all that came on it was
+  // handed out yet: OnDown() follows.
+  bool is_draining() const { return ending_.has_value(); }
 
   // Ends the connection, if any is up, without calling OnDown(). The lanes
   // stay.
@@ -97,7 +120,8 @@ class FramedLink final : public Link,
 
   bool is_up() const { return up_.load(std::memory_order_acquire); }
   uint64_t peer_incarnation() const { return peer_incarnation_; }
-  const std::string& name() const { return name_; }
+  // For messages: "link feed -> brain (shm)".
+  std::string name() const;
 
   // Whether everything committed so far was handled by the peer.
   bool Idle() const;
@@ -107,11 +131,11 @@ class FramedLink final : public Link,
   void SendAcks();
 
   // Forgets a lane of the peer, after LaneClosed and once it is empty.
-  void CloseInbound(uint32_t lane) { inbound_.Close(lane); }
+  void CloseInbound(uint32_t lane);
 
   // Link:
   const std::string& peer() const override { return options_.peer; }
-  absl::string_view transport() const override { return options_.transport; }
+  absl::string_view transport() const override { return word_.load(); }
   absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription, Lane::Options options) override;
   void CloseLane(const Lane& lane, uint32_t disconnected) override;
@@ -125,6 +149,7 @@ class FramedLink final : public Link,
 
   // Lane::Doorbell:
   void OnCommit(Lane& lane) override;
+  void OnCorrupt(const Lane& lane, const std::string& what) override;
 
  private:
   // Above this much on its way, data gathers …
@@ -135,6 +160,8 @@ class FramedLink final : public Link,
   static constexpr uint64_t kRideBytes = 2 * 1024;
   static constexpr int64_t kAckDelayNs = 1'000'000;
   static constexpr size_t kLanesMax = 1024;
+  // How many frames of one ring are handed out before the next has its turn.
+  static constexpr int kFramesPerTurn = 64;
 
   struct OutLane {
     std::shared_ptr<Lane> lane;
@@ -146,6 +173,7 @@ class FramedLink final : public Link,
     bool announced = false;             // On this connection.
     bool known_to_peer = false;         // Announced to this process.
     bool parked = false;                // Not sent for now.
+    bool refused = false;               // By this process, to map it.
     bool draining = false;              // Closed once it is empty.
     bool closing = false;               // Erased when nothing points to it.
   };
@@ -158,18 +186,37 @@ class FramedLink final : public Link,
   void SendAll();
   void AdoptChannel();
   bool Compose();
-  void ComposeAcks();
+  void ComposeAcks(bool final);
   void ComposeLanes();
   void ComposeGoodbye(bool final);
   void NoteFinalWritten();
   bool ShouldGather() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void Announce(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool Write();
+  // Whether that lane is, or is to be, read in shared memory.
+  bool IsDirect(const OutLane& lane) const;
+  void RingPeer();  // Any thread.
 
   void ScheduleAcks();  // Any thread.
 
   // On the loop.
   void Break(const absl::Status& status);
+  void FinishBreak();
+  bool OpenRing(const v1::LaneOpen& open);
+  void RefuseLane(uint32_t lane, const absl::Status& status);
+  void OnLaneRefused(const v1::LaneRefused& refused);
+  void OnDoorbell();
+  bool PollRings();
+  bool PollRing(InboundRing& ring, bool* is_over);
+  void PauseRings(bool paused);
+  bool AreDrained();
+  void FinishDraining();
+  void DropRings();
+
+  // EventLoop::Poller:
+  bool Poll() override { return PollRings(); }
+  bool PrepareSleep() override;
+  void EndSleep() override;
   void ResetLanes(const v1::Hello& peer);
   void ParkLanes();
   // Tells the peer of lanes that it still has and we have not.
@@ -198,7 +245,6 @@ class FramedLink final : public Link,
   Environment& environment_;
   EventLoop& loop_;
   const Options options_;
-  const std::string name_;
   LinkHandler& handler_;
   // Posted tasks and timers look here before they touch the link.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
@@ -211,10 +257,18 @@ class FramedLink final : public Link,
   uint32_t data_lane_ = 0;      // Of the data record that is being read.
   uint64_t data_position_ = 0;  // Of the next frame in it.
   bool paused_ = false;
-  bool peer_is_done_ = false;  // Has said its final Goodbye.
-  absl::Status broken_;
+  bool peer_is_done_ = false;   // Has said its final Goodbye.
+  uint32_t controls_seen_ = 0;  // Of the peer's, as its frames count them.
+  std::optional<absl::Status> ending_;  // Why, if what came last is drained.
+  std::optional<v1::Goodbye> goodbye_;  // That waits for the same.
+  std::vector<InboundRing*> ring_list_;
+  bool is_poller_ = false;
+  bool is_polling_ = false;
+  bool is_reading_ = false;  // Inside OnBytes().
 
   std::atomic<bool> up_{false};
+  std::atomic<const char*> word_;
+  std::atomic<bool> shares_{false};  // Both sides, on this connection.
   std::atomic<bool> hold_data_{false};
   std::atomic<uint64_t> frame_bytes_max_;  // That both sides accept.
 
@@ -228,14 +282,22 @@ class FramedLink final : public Link,
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
   bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
 
+  // The loop changes it, and reads it without the lock.
+  mutable Mutex rings_mutex_;
+  std::map<uint32_t, std::shared_ptr<InboundRing>> rings_
+      ABSL_GUARDED_BY(rings_mutex_);
+
   Mutex control_mutex_;
   std::string control_ ABSL_GUARDED_BY(control_mutex_);  // Whole records.
   std::shared_ptr<Channel> next_channel_ ABSL_GUARDED_BY(control_mutex_);
   std::atomic<bool> has_control_{false};
+  // How many were queued, ever. Frames in shared memory say it.
+  std::atomic<uint32_t> control_count_{0};
   std::atomic<bool> swap_channel_{false};
 
   Gate gate_;
   std::atomic<bool> writable_{false};   // The channel may take more.
+  std::atomic<bool> ring_peer_{false};  // Send a doorbell.
   std::atomic<bool> flush_{false};      // Send however little there is.
   std::atomic<bool> ack_now_{false};    // Send acknowledgements.
   std::atomic<bool> ack_asked_{false};  // The peer waits for them.

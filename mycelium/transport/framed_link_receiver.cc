@@ -13,7 +13,9 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
   if (paused_) return 0;
   size_t used = 0;
   bool paused = false;
+  is_reading_ = true;
   const absl::Status read = reader_.Read(bytes, *this, &used, &paused);
+  is_reading_ = false;
   if (!read.ok()) {
     Break(read);
     return used;
@@ -42,7 +44,14 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
   if (!control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
     return Corrupt("a control message does not parse");
   }
+  if (!control.has_doorbell()) ++controls_seen_;
   switch (control.body_case()) {
+    case v1::Control::kDoorbell:
+      OnDoorbell();
+      return absl::OkStatus();
+    case v1::Control::kLaneRefused:
+      OnLaneRefused(control.lane_refused());
+      return absl::OkStatus();
     case v1::Control::kLaneOpen:
       if (absl::Status opened = OnLaneOpen(control.lane_open()); !opened.ok()) {
         return opened;
@@ -55,6 +64,13 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       SendAcks();
       return absl::OkStatus();
     case v1::Control::kGoodbye:
+      if (!control.goodbye().final()) {
+        // What the peer had published before comes first.
+        goodbye_ = control.goodbye();
+        if (!is_polling_) (void)PollRings();
+        FinishDraining();
+        return absl::OkStatus();
+      }
       OnGoodbye(control.goodbye());
       break;
     case v1::Control::BODY_NOT_SET:
@@ -89,6 +105,7 @@ void FramedLink::BreakIfParted() {
 }
 
 absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
+  controls_seen_ = open.control_number();
   const uint64_t bytes = open.capacity_bytes();
   if (bytes < kRingBytesMin || bytes > kLaneBytesMax ||
       (bytes & (bytes - 1)) != 0) {
@@ -96,6 +113,7 @@ absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
                                 " bytes; a power of two from ", kRingBytesMin,
                                 " to ", kLaneBytesMax, " is accepted"));
   }
+  if (open.shared_identity() != 0 && OpenRing(open)) return absl::OkStatus();
   if (!inbound_.Open(open.lane(),
                      {open.position(), open.next_sequence(), bytes,
                       open.lossy_window(), open.redelivered_until()})) {
@@ -118,6 +136,12 @@ absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
     const auto out = out_lanes_.find(ack.lane);
     if (out == out_lanes_.end()) continue;  // Closed meanwhile.
     Lane& lane = *out->second->lane;
+    if (lane.mapped()) {  // It says itself what is handled.
+      if (ack.received <= lane.committed()) {
+        out->second->received.store(ack.received, std::memory_order_relaxed);
+      }
+      continue;
+    }
     // Acquire: pairs with the store in ComposeLanes(). What the peer has from
     // the connection before may not be in `sent` yet.
     const uint64_t sent =
@@ -212,7 +236,9 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
 
 void FramedLink::Resume() {
   loop_.Post([this, alive = alive_] {
-    if (!*alive || !paused_ || channel_ == nullptr) return;
+    if (!*alive) return;
+    PauseRings(false);
+    if (!paused_ || channel_ == nullptr) return;
     paused_ = false;
     channel_->SetPaused(false);
   });

@@ -20,6 +20,7 @@ std::unique_ptr<Handshake> Handshake::Dial(Environment& environment,
       environment, loop, std::move(channel), nullptr, std::move(done)));
   handshake->Begin(deadline);
   handshake->resume_offered_ = ours.resume_incarnation();
+  handshake->shared_memory_offered_ = ours.shared_memory();
   v1::Control control;
   *control.mutable_hello() = ours;
   handshake->SendControl(control);
@@ -149,6 +150,7 @@ void Handshake::Finish() {
   established.channel = std::move(channel_);
   established.peer = std::move(peer_);
   established.resume_offered = resume_offered_;
+  established.shared_memory_offered = shared_memory_offered_;
   done(std::move(established));
 }
 
@@ -161,6 +163,7 @@ absl::Status Handshake::Answer() {
   v1::Control control;
   if (!reject.has_value()) {
     resume_offered_ = ours.resume_incarnation();
+    shared_memory_offered_ = ours.shared_memory();
     *control.mutable_hello() = ours;
     SendControl(control);
     return absl::OkStatus();

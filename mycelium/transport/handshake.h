@@ -30,6 +30,8 @@ class Handshake final : private Channel::Handler {
     // The incarnation of the peer that our own Hello offered to resume; 0:
     // none.
     uint64_t resume_offered = 0;
+    // Whether our own Hello offered to share memory.
+    bool shared_memory_offered = false;
   };
 
   // Called once, not from within a call of the handshake or its channel. A
@@ -89,6 +91,7 @@ class Handshake final : private Channel::Handler {
   std::optional<absl::Status> outcome_;  // Set once the peer has spoken.
   v1::Hello peer_;
   uint64_t resume_offered_ = 0;
+  bool shared_memory_offered_ = false;
   std::string refused_by_;
 };
 

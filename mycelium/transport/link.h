@@ -100,6 +100,10 @@ class LinkHandler {
   // A control message that is not about the connection itself.
   virtual void OnControl(Link& link, const v1::Control& control) = 0;
 
+  // Lanes of the link whose frames are to lie in shared memory are sent
+  // instead, for the reason in `status`.
+  virtual void OnFallback(Link&, const absl::Status& /*status*/) {}
+
   // The next frame of a lane. `end`: the position behind it, for NoteHandled().
   // The view is valid for the call.
   virtual FrameOutcome OnFrame(Link& link, uint32_t lane,

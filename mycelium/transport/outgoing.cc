@@ -9,6 +9,7 @@ void Outgoing::Clear() {
   control.clear();
   goodbye.clear();
   acks.clear();
+  descriptors.reset();
 }
 
 void Outgoing::Add(const void* bytes, size_t bytes_count) {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,9 @@ class Outgoing final {
     return absl::MakeConstSpan(pieces_.data() + first_, count_ - first_);
   }
   void Consume(size_t bytes);
+
+  // Two that go with the first byte.
+  std::optional<std::array<int, 2>> descriptors;
 
   // Bodies that are made for the purpose; Add() takes them from here.
   std::string control;

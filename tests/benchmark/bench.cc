@@ -18,12 +18,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tests/benchmark/comparison.h"
+#include "tests/benchmark/floors/futex_wake.h"
 #include "tests/benchmark/floors/handover.h"
 #include "tests/benchmark/floors/socketpair.h"
 #include "tests/benchmark/floors/spsc_ring.h"
 #include "tests/benchmark/mycelium/inline_system.h"
 #include "tests/benchmark/mycelium/queued_system.h"
 #include "tests/benchmark/mycelium/unix_system.h"
+#include "tests/benchmark/mycelium/wake_system.h"
 #include "tests/benchmark/report.h"
 #include "tests/benchmark/statistics.h"
 
@@ -33,8 +35,8 @@ ABSL_FLAG(Words, transports, Words({"inproc", "unix"}),
           "of inproc, shm, unix; or the word floor: floors only, of all");
 ABSL_FLAG(Words, sizes, Words({"64", "1024", "65536", "1048576"}),
           "payload bytes");
-ABSL_FLAG(Words, modes, Words({"latency", "flood", "open"}),
-          "of latency, flood, open");
+ABSL_FLAG(Words, modes, Words({"latency", "flood", "open", "wake"}),
+          "of latency, flood, open, wake");
 ABSL_FLAG(Words, kinds, Words({"raw", "protobuf"}), "of raw, protobuf");
 ABSL_FLAG(Words, wait, Words({"spin", "block"}), "of spin, block");
 ABSL_FLAG(Words, variants, Words({}),
@@ -73,6 +75,7 @@ Systems MakeFloors() {
   floors.push_back(std::make_unique<HandoverFloor>());
   floors.push_back(std::make_unique<SpscRingFloor>());
   floors.push_back(std::make_unique<SocketpairFloor>());
+  floors.push_back(std::make_unique<FutexWakeFloor>());
   return floors;
 }
 
@@ -91,6 +94,11 @@ Systems MakeCandidates(bool log_memory) {
   for (const UnixSystem::Polling polling :
        {UnixSystem::Polling::kCaller, UnixSystem::Polling::kThread}) {
     systems.push_back(std::make_unique<UnixSystem>(polling, log_memory));
+  }
+  for (const WakeSystem::Path path :
+       {WakeSystem::Path::kInproc, WakeSystem::Path::kUnixCaller,
+        WakeSystem::Path::kUnixThread}) {
+    systems.push_back(std::make_unique<WakeSystem>(path));
   }
   return systems;
 }

@@ -21,6 +21,8 @@ double RoughCostNs(const Case& what) {
       return 1e9 / std::max(what.rate_per_s, 1.0);
     case Mode::kFlood:
       return (socket ? 100 : 30) + CopyNs(what.bytes);
+    case Mode::kWake:
+      return socket ? 1'200'000 : 80'000;
     case Mode::kLatency:
       break;
   }
@@ -47,6 +49,8 @@ absl::string_view Name(Mode mode) {
       return "latency";
     case Mode::kOpen:
       return "open";
+    case Mode::kWake:
+      return "wake";
     case Mode::kFlood:
       break;
   }
@@ -58,10 +62,10 @@ absl::string_view Name(Wait wait) {
 }
 
 absl::StatusOr<Mode> ParseMode(absl::string_view name) {
-  for (Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood}) {
+  for (Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood, Mode::kWake}) {
     if (name == Name(mode)) return mode;
   }
-  return UnknownWord("mode", name, "latency, open, flood");
+  return UnknownWord("mode", name, "latency, open, flood, wake");
 }
 
 absl::StatusOr<Wait> ParseWait(absl::string_view name) {

@@ -15,8 +15,10 @@ namespace mycelium::bench {
 enum class Kind { kRaw, kProtobuf };
 
 // How messages are offered. kLatency: ping-pong, one message in flight. kOpen:
-// a fixed rate, whatever the receiver does. kFlood: as fast as they go.
-enum class Mode { kLatency, kOpen, kFlood };
+// a fixed rate, whatever the receiver does. kFlood: as fast as they go. kWake:
+// as many as fit, and one more for each that the receiver takes while the
+// sender sleeps, which is timed.
+enum class Mode { kLatency, kOpen, kFlood, kWake };
 
 // How a side that has nothing to do waits: it polls, or it sleeps in the
 // kernel. Both sides of a comparison wait the same way.

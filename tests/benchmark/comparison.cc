@@ -136,15 +136,17 @@ Comparison::Figures Comparison::Reduce(const Case& what,
   if (!result.latencies_ns.empty()) {
     figures.latency = PercentilesOf(result.latencies_ns);
   }
-  if (what.mode != Mode::kLatency && result.elapsed_ns > 0) {
+  const bool paced = what.mode == Mode::kOpen || what.mode == Mode::kWake;
+  if (what.mode != Mode::kLatency && what.mode != Mode::kWake &&
+      result.elapsed_ns > 0) {
     figures.msgs_per_s = static_cast<double>(result.messages) * 1e9 /
                          static_cast<double>(result.elapsed_ns);
   }
   figures.allocations_per_msg = PerMessage(result.allocations, result.messages);
   figures.syscalls_per_msg = PerMessage(result.syscalls, result.messages);
-  // In an open loop the sender polls the clock between messages: its CPU time
-  // says nothing about a message.
-  if (what.mode != Mode::kOpen) {
+  // A side that polls the clock between messages: its CPU time says nothing
+  // about a message.
+  if (!paced) {
     figures.cpu_ns_per_msg = PerMessage(result.cpu_ns, result.messages);
   }
   return figures;

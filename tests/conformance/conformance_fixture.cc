@@ -64,6 +64,12 @@ std::unique_ptr<MessageBus> ConformanceTest::OpenService(
 
 void ConformanceTest::TearDown() {
   Settle();
+  for (const auto& node : Nodes()) {
+    for (const LinkReport& link : node->LinkReports()) {
+      EXPECT_EQ(link.transport, GetParam());
+      EXPECT_EQ(link.fallback, "");
+    }
+  }
   uint64_t accepted = 0;
   for (const FlowReport& flow : Flows()) {
     accepted += flow.ledger.accepted;

@@ -107,11 +107,12 @@ MATCHER(IsOk, "") {
 
 }  // namespace mycelium::test
 
-#define MYCELIUM_ALL_TRANSPORTS(Suite)                                   \
-  INSTANTIATE_TEST_SUITE_P(                                              \
-      AllTransports, Suite, ::testing::Values("inproc", "unix", "grpc"), \
-      [](const testing::TestParamInfo<std::string>& transport) {         \
-        return transport.param;                                          \
+#define MYCELIUM_ALL_TRANSPORTS(Suite)                           \
+  INSTANTIATE_TEST_SUITE_P(                                      \
+      AllTransports, Suite,                                      \
+      ::testing::Values("inproc", "unix", "shm", "grpc"),        \
+      [](const testing::TestParamInfo<std::string>& transport) { \
+        return transport.param;                                  \
       })
 
 #endif  // TESTS_CONFORMANCE_CONFORMANCE_FIXTURE_H_

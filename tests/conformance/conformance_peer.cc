@@ -4,17 +4,19 @@
 //   conformance_peer --role=publish|subscribe --topology=FILE --service=NAME
 //                    --page=FILE [--run=N] [--to=SERVICE] [--poll=caller]
 //                    [--delivery=queued] [--names=A,B] [--overflow=WORD]
-//                    [--depth=N] [--window=N] [--die_at=ID] [--slow_us=N]
-//                    [--threads=N]
+//                    [--depth=N] [--window=N] [--die_at=ID] [--die_after=ID]
+//                    [--slow_us=N] [--threads=N]
 //
 // A subscriber has one subscription for each name; --die_at: it kills itself in
-// the handler of that message; --slow_us: each takes at least so long.
+// the handler of that message, before it is recorded or, --die_after, when it
+// is; --slow_us: each takes at least so long.
 // --threads: `stream` publishes on so many, as runs 1, 2, …, each with a
 // publisher.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
-// publish: `wait N`, `publish N`, `stream`, `stop`, `flush`.
+// publish: `wait N`, `publish N`, `stream`, `stop`, `flush`; `probe` publishes
+// one of run 7 without waiting for room.
 // subscribe: `subscribe NAME`. Both: `cut` breaks the connections.
 // Unasked for: `ready` or `failed CODE`, and `event WORD PEER`.
 
@@ -30,6 +32,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,6 +49,7 @@ namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(20);
 constexpr uint64_t kNoGoal = ~uint64_t{0};
+constexpr uint64_t kProbeRun = 7;
 
 void Say(const std::string& line) {
   static std::mutex mutex;
@@ -128,6 +132,11 @@ class Peer final {
       if (!publisher.ok()) return publisher.status();
       publishers_.push_back(*std::move(publisher));
     }
+    PublisherOptions impatient;
+    impatient.publish_timeout = absl::ZeroDuration();
+    auto prober = bus_->PublisherTo<Note>(flags_["to"], impatient);
+    if (!prober.ok()) return prober.status();
+    prober_.emplace(*std::move(prober));
     return absl::OkStatus();
   }
 
@@ -153,7 +162,8 @@ class Peer final {
       options.window = window;
     }
     auto subscription = bus_->Subscribe<Note>(
-        [this, die_at = static_cast<uint64_t>(NumberOf("die_at"))](
+        [this, die_at = static_cast<uint64_t>(NumberOf("die_at")),
+         die_after = static_cast<uint64_t>(NumberOf("die_after"))](
             const Note& note, const MessageInfo& info) {
           if (note.id() == die_at) (void)kill(getpid(), SIGKILL);
           BeSlow(NumberOf("slow_us"));
@@ -164,6 +174,7 @@ class Peer final {
           if (info.redelivered()) ++counts_.redelivered;
           counts_.lost += info.lost_before();
           if (run == run_) goal_.Look(ids.count);
+          if (note.id() == die_after) (void)kill(getpid(), SIGKILL);
         },
         options);
     if (!subscription.ok()) return subscription.status();
@@ -222,6 +233,8 @@ class Peer final {
       Answer("waited", publishers_[0].WaitForSubscribers(number, kLong));
     } else if (word == "publish") {
       PublishMany(number);
+    } else if (word == "probe") {
+      Answer("probed", PublishNext(*prober_, kProbeRun));
     } else if (word == "stream") {
       for (size_t i = 0; i < publishers_.size(); ++i) {
         streams_.emplace_back([this, i] { Stream(publishers_[i], run_ + i); });
@@ -258,6 +271,7 @@ class Peer final {
     Note note;
     note.set_id(accepted + 1);
     note.set_text(absl::StrCat(run));
+    counts_.called_by[run] = accepted + 1;
     if (absl::Status sent = publisher.Publish(note); !sent.ok()) return sent;
     ++accepted;
     ++counts_.accepted;
@@ -336,6 +350,7 @@ class Peer final {
   bool done_ = false;
   std::unique_ptr<MessageBus> bus_;
   std::vector<Publisher<Note>> publishers_;
+  std::optional<Publisher<Note>> prober_;
   std::vector<SubscriptionHandle> subscriptions_;
   std::vector<std::thread> streams_;
 };

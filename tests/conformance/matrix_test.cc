@@ -13,21 +13,21 @@
 namespace mycelium::test {
 namespace {
 
-using Cell = std::tuple<std::string, std::string, int, int, std::string>;
+using Cell = std::tuple<std::string, std::string, int, int>;
 
 constexpr uint64_t kSome = 200;
 
-class MatrixTest : public ProcessFixture,
+class MatrixTest : public ProcessTest,
                    public ::testing::WithParamInterface<Cell> {
  protected:
-  MatrixTest() : ProcessFixture(std::get<4>(GetParam())) {
+  MatrixTest() {
     std::ofstream file(dir_.file("topology.toml"));
     const bool retained = event_ != "killed" && event_ != "restarted_late";
     file << "socket_dir = \"" << dir_.path() << "\"\n" << NodeOf("a", "writer");
     for (int i = 0; i < subscribers_; ++i) {
       file << NodeOf(absl::StrCat("b", i), ServiceOf(i));
     }
-    file << "[defaults]\ntransport = \"" << transport_
+    file << "[defaults]\ntransport = \"" << TransportUnderTest()
          << "\"\npublish_timeout = \"300ms\"\n"
          << "retain = \"" << (retained ? "20s" : "200ms") << "\"\n"
          << "lane_bytes = \"64KiB\"\n"
@@ -223,13 +223,11 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::Values("slow", "stopped", "killed",
                                          "restarted_soon", "restarted_late",
                                          "left", "disconnected"),
-                       ::testing::Values(1, 3), ::testing::Values(1, 4),
-                       MYCELIUM_PROCESS_TRANSPORTS),
+                       ::testing::Values(1, 3), ::testing::Values(1, 4)),
     [](const auto& cell) {
       return absl::StrCat(std::get<0>(cell.param), "_", std::get<1>(cell.param),
                           "_", std::get<2>(cell.param), "subscribers_",
-                          std::get<3>(cell.param), "threads_",
-                          std::get<4>(cell.param));
+                          std::get<3>(cell.param), "threads");
     });
 
 }  // namespace

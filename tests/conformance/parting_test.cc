@@ -135,6 +135,24 @@ TEST_P(PartingTest, PeerWithoutALastWordIsNotWaitedForLong) {
       3u);
 }
 
+TEST_P(PartingTest, WhatASilentPeerHadReceivedCountsAsDropped) {
+  std::vector<uint64_t> ends;
+  RawPeer peer = Subscribed(3, &ends);
+  ASSERT_EQ(ends.size(), 3u);
+  ShutdownWhile([&] {
+    EXPECT_TRUE(peer.ReadUntil([](const RawPeer::Record& record) {
+      return IsGoodbye(record, false);
+    }));
+    // Two have arrived and one of them is handled; then nothing more is heard.
+    peer.SendAck(0, ends[1], ends[0]);
+    EXPECT_TRUE(peer.Closed());
+  });
+  const Ledger ledger = LedgerTowardsPeer();
+  EXPECT_EQ(ledger.accepted, 3u);
+  EXPECT_EQ(ledger.in_flight, 0u);
+  EXPECT_EQ(ledger.dropped[static_cast<size_t>(DropReason::kShutdown)], 2u);
+}
+
 TEST_P(PartingTest, LastWordWithoutAFirstOneEndsNothing) {
   RawPeer peer = served_.Publishing(kPeer);
   peer.SendControl(GoodbyeOf(true));

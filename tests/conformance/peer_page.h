@@ -39,6 +39,7 @@ struct PeerCounts {
   static constexpr uint64_t kRunsMax = 8;
   std::atomic<uint64_t> accepted;  // Raised right after Publish() said OK.
   std::atomic<uint64_t> accepted_by[kRunsMax];  // The same, by run.
+  std::atomic<uint64_t> called_by[kRunsMax];    // Raised right before it.
   ReceivedIds received[kRunsMax];               // By the publisher's run.
   std::atomic<uint64_t> redelivered;            // Of all that were received.
   std::atomic<uint64_t> lost;                   // As the messages said.

@@ -2,6 +2,7 @@
 #define TESTS_CONFORMANCE_PROCESS_FIXTURE_H_
 
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -44,35 +45,42 @@ inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
   return CountedOf(peer.Ask("ledger " + service, "ledger"));
 }
 
+// What carries the links: a test runs once for each, see BUILD.
+inline std::string TransportUnderTest() {
+  const char* const transport = std::getenv("MYCELIUM_TEST_TRANSPORT");
+  return transport == nullptr ? "unix" : transport;
+}
+
 // Two nodes of one host: service `writer` publishes to service `reader`.
-class ProcessFixture : public ::testing::Test {
+class ProcessTest : public ::testing::Test {
  protected:
   using Flags = std::vector<std::string>;
 
-  // `transport`: the word for what joins the two.
-  explicit ProcessFixture(const std::string& transport)
-      : transport_(transport) {
-    WriteTopology("a", "b");
-  }
+  ProcessTest() { WriteTopology("a", "b"); }
 
-  // `retain`: how long lanes wait for a subscriber that died.
+  // `retain`: how long lanes wait for a subscriber that died. `limits`: lines
+  // of that table.
   void WriteTopology(const std::string& writer, const std::string& reader,
-                     const std::string& retain = "200ms") {
+                     const std::string& retain = "200ms",
+                     const std::string& publish_timeout = "300ms",
+                     const std::string& limits = "") {
     std::ofstream file(dir_.file("topology.toml"));
     file << "socket_dir = \"" << dir_.path() << "\"\n"
          << NodeOf(writer, "writer") << NodeOf(reader, "reader")
-         << "[defaults]\ntransport = \"" << transport_ << "\"\nretain = \""
-         << retain << "\"\n"
-         << "publish_timeout = \"300ms\"\nlane_bytes = \"64KiB\"\n"
+         << "[defaults]\ntransport = \"" << TransportUnderTest()
+         << "\"\nretain = \"" << retain << "\"\n"
+         << "publish_timeout = \"" << publish_timeout
+         << "\"\nlane_bytes = \"64KiB\"\n"
          << "[limits]\nframe_bytes_max = \"8KiB\"\n"
-         << "reconnect_max = \"50ms\"\n";
+         << "reconnect_max = \"50ms\"\n"
+         << limits;
   }
 
   // The lines of a node, which has an address where the transport needs one.
   std::string NodeOf(const std::string& name, const std::string& service) {
     std::string lines = absl::StrCat("[[nodes]]\nname = \"", name,
                                      "\"\nservices = [\"", service, "\"]\n");
-    if (transport_ == "grpc") {
+    if (TransportUnderTest() == "grpc") {
       absl::StrAppend(&lines, "host = \"", host_.host,
                       "\"\nport = ", LoopbackAddress().port, "\n");
     }
@@ -134,20 +142,10 @@ class ProcessFixture : public ::testing::Test {
   }
 
   ShortTempDir dir_;
-  const std::string transport_;
   const LoopbackAddress host_;  // Of all nodes.
   int pages_ = 0;
 };
 
-// Over each transport that joins processes: a law that does not depend on it.
-class ProcessTest : public ProcessFixture,
-                    public ::testing::WithParamInterface<std::string> {
- protected:
-  ProcessTest() : ProcessFixture(GetParam()) {}
-};
-
 }  // namespace mycelium::test
-
-#define MYCELIUM_PROCESS_TRANSPORTS ::testing::Values("unix", "grpc")
 
 #endif  // TESTS_CONFORMANCE_PROCESS_FIXTURE_H_

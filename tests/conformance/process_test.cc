@@ -9,7 +9,7 @@
 namespace mycelium::test {
 namespace {
 
-TEST_P(ProcessTest, PublisherThatStartsFirstWaitsForItsSubscriber) {
+TEST_F(ProcessTest, PublisherThatStartsFirstWaitsForItsSubscriber) {
   auto writer = Writer();
   writer->Tell("wait 1");
   auto reader = Reader();
@@ -17,25 +17,25 @@ TEST_P(ProcessTest, PublisherThatStartsFirstWaitsForItsSubscriber) {
   SendAll(*writer, *reader, 100);
 }
 
-TEST_P(ProcessTest, SubscriberThatStartsFirstGetsTheFirstMessage) {
+TEST_F(ProcessTest, SubscriberThatStartsFirstGetsTheFirstMessage) {
   auto reader = Reader();
   auto writer = Writer();
   SendAll(*writer, *reader, 100);
 }
 
-TEST_P(ProcessTest, EachOfManyMessagesArrivesOnceInOrder) {
+TEST_F(ProcessTest, EachOfManyMessagesArrivesOnceInOrder) {
   auto reader = Reader();
   auto writer = Writer();
   SendAll(*writer, *reader, 100'000);
 }
 
-TEST_P(ProcessTest, NodeThatItsCallerPollsGetsEachMessageOnceInOrder) {
+TEST_F(ProcessTest, NodeThatItsCallerPollsGetsEachMessageOnceInOrder) {
   auto writer = Writer();
   auto reader = Reader(1, {"--poll=caller"});
   SendAll(*writer, *reader, 10'000);
 }
 
-TEST_P(ProcessTest, WhatAKilledSubscriberLeavesUnhandledIsCountedAsDropped) {
+TEST_F(ProcessTest, WhatAKilledSubscriberLeavesUnhandledIsCountedAsDropped) {
   auto reader = Reader();
   auto writer = Writer();
   SendAll(*writer, *reader, 1000);
@@ -54,7 +54,7 @@ TEST_P(ProcessTest, WhatAKilledSubscriberLeavesUnhandledIsCountedAsDropped) {
   ExpectEachOnceInOrder(reader->counts().received[1], 1000);
 }
 
-TEST_P(ProcessTest, KilledPublisherLeavesAPrefixAndItsSuccessorIsHeardInFull) {
+TEST_F(ProcessTest, KilledPublisherLeavesAPrefixAndItsSuccessorIsHeardInFull) {
   auto reader = Reader(/*run=*/1);
   auto first = Writer(/*run=*/2);
   EXPECT_EQ(first->Ask("wait 1", "waited"), "OK");
@@ -76,7 +76,7 @@ TEST_P(ProcessTest, KilledPublisherLeavesAPrefixAndItsSuccessorIsHeardInFull) {
   EXPECT_EQ(LedgerOf(*reader).dropped, 0u);
 }
 
-TEST_P(ProcessTest, SubscriberThatLeavesInGoodOrderMayComeBack) {
+TEST_F(ProcessTest, SubscriberThatLeavesInGoodOrderMayComeBack) {
   WriteTopology("a", "b", /*retain=*/"20s");  // It is not waited for.
   auto writer = Writer();
   auto first = Reader();
@@ -98,7 +98,7 @@ TEST_P(ProcessTest, SubscriberThatLeavesInGoodOrderMayComeBack) {
   EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
 }
 
-TEST_P(ProcessTest, PublisherThatLeavesInGoodOrderMayComeBack) {
+TEST_F(ProcessTest, PublisherThatLeavesInGoodOrderMayComeBack) {
   auto reader = Reader(/*run=*/2);
   auto first = Writer(/*run=*/1);
   SendAll(*first, *reader, 100);
@@ -117,7 +117,7 @@ TEST_P(ProcessTest, PublisherThatLeavesInGoodOrderMayComeBack) {
   EXPECT_EQ(got.dropped, 0u);
 }
 
-TEST_P(ProcessTest, SubscriberThatIsKilledAtRestCostsNoMessage) {
+TEST_F(ProcessTest, SubscriberThatIsKilledAtRestCostsNoMessage) {
   auto reader = Reader();
   auto writer = Writer();
   SendAll(*writer, *reader, 1000);
@@ -129,7 +129,7 @@ TEST_P(ProcessTest, SubscriberThatIsKilledAtRestCostsNoMessage) {
   ExpectEachOnceInOrder(reader->counts().received[1], 1000);
 }
 
-TEST_P(ProcessTest, PublisherThatIsKilledAtRestCostsNoMessage) {
+TEST_F(ProcessTest, PublisherThatIsKilledAtRestCostsNoMessage) {
   auto reader = Reader();
   auto writer = Writer();
   SendAll(*writer, *reader, 1000);
@@ -142,7 +142,7 @@ TEST_P(ProcessTest, PublisherThatIsKilledAtRestCostsNoMessage) {
   ExpectEachOnceInOrder(reader->counts().received[1], 1000);
 }
 
-TEST_P(ProcessTest, SubscriberThatLeavesUnderTrafficLosesNoCount) {
+TEST_F(ProcessTest, SubscriberThatLeavesUnderTrafficLosesNoCount) {
   for (const std::string delivery : {"", "queued"}) {
     auto reader = Reader(1, {"--delivery=" + delivery});
     auto writer = Writer();
@@ -162,7 +162,7 @@ TEST_P(ProcessTest, SubscriberThatLeavesUnderTrafficLosesNoCount) {
   }
 }
 
-TEST_P(ProcessTest, StoppedSubscriberBlocksItsPublisherAndLosesNothing) {
+TEST_F(ProcessTest, StoppedSubscriberBlocksItsPublisherAndLosesNothing) {
   auto reader = Reader();
   auto writer = Writer();
   SendAll(*writer, *reader, 100);
@@ -185,7 +185,7 @@ TEST_P(ProcessTest, StoppedSubscriberBlocksItsPublisherAndLosesNothing) {
   ExpectAllArrived(*writer, *reader, accepted + 1000);
 }
 
-TEST_P(ProcessTest, NodesThatDialEachOtherAtOnceHaveOneLink) {
+TEST_F(ProcessTest, NodesThatDialEachOtherAtOnceHaveOneLink) {
   for (const auto& [a, b] : {std::pair("a", "b"), std::pair("b", "a")}) {
     WriteTopology(a, b);
     auto writer = Start("publish", 1);
@@ -198,7 +198,7 @@ TEST_P(ProcessTest, NodesThatDialEachOtherAtOnceHaveOneLink) {
   }
 }
 
-TEST_P(ProcessTest, SecondProcessOfANodeIsRefusedAndTheFirstGoesOn) {
+TEST_F(ProcessTest, SecondProcessOfANodeIsRefusedAndTheFirstGoesOn) {
   auto reader = Reader();
   auto writer = Writer();
   SendAll(*writer, *reader, 100);
@@ -209,17 +209,13 @@ TEST_P(ProcessTest, SecondProcessOfANodeIsRefusedAndTheFirstGoesOn) {
   ExpectAllArrived(*writer, *reader, 200);
 }
 
-TEST_P(ProcessTest, SocketThatAKilledProcessLeftIsTakenOver) {
+TEST_F(ProcessTest, SocketThatAKilledProcessLeftIsTakenOver) {
   auto killed = Reader();
   killed->Kill();
   auto reader = Reader();
   auto writer = Writer();
   SendAll(*writer, *reader, 100);
 }
-
-INSTANTIATE_TEST_SUITE_P(AllTransports, ProcessTest,
-                         MYCELIUM_PROCESS_TRANSPORTS,
-                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace mycelium::test

@@ -9,13 +9,14 @@ namespace mycelium::test {
 
 const std::vector<std::string>& FaultySys::Kinds() {
   static const auto* const kinds = new std::vector<std::string>{
-      "open",       "close",      "read",         "write",      "fstat",
-      "lstat",      "unlink",     "mkdir",        "chmod",      "flock",
-      "socket",     "bind",       "listen",       "accept",     "connect",
-      "shutdown",   "sendmsg",    "recv",         "recvmsg",    "getsockopt",
-      "setsockopt", "epoll_wait", "epoll_create", "epoll_ctl",  "eventfd",
-      "timerfd",    "futex_wait", "timerfd_set",  "futex_wake", "map",
-      "unmap",      "hostname",   "getrandom"};
+      "open",         "close",      "read",         "write",      "fstat",
+      "lstat",        "unlink",     "mkdir",        "chmod",      "flock",
+      "socket",       "bind",       "listen",       "accept",     "connect",
+      "shutdown",     "sendmsg",    "recv",         "recvmsg",    "getsockopt",
+      "setsockopt",   "epoll_wait", "epoll_create", "epoll_ctl",  "eventfd",
+      "timerfd",      "futex_wait", "timerfd_set",  "futex_wake", "map",
+      "unmap",        "hostname",   "getrandom",    "map_over",   "dontfork",
+      "memfd_create", "reserve",    "add_seals",    "get_seals",  "pidfd_open"};
   return *kinds;
 }
 
@@ -247,6 +248,41 @@ void* FaultySys::Map(size_t bytes, int protection, int flags, int fd,
   const std::lock_guard<std::mutex> lock(mutex_);
   if (address != nullptr) mappings_[address] = bytes;
   return address;
+}
+
+int64_t FaultySys::MapOver(void* address, size_t bytes, int fd) {
+  const Verdict verdict = Judge("map_over");
+  return verdict.fails ? verdict.result : Sys::MapOver(address, bytes, fd);
+}
+
+int64_t FaultySys::KeepFromChildren(void* address, size_t bytes) {
+  const Verdict verdict = Judge("dontfork");
+  return verdict.fails ? verdict.result : Sys::KeepFromChildren(address, bytes);
+}
+
+int64_t FaultySys::MemfdCreate(const char* name) {
+  const Verdict verdict = Judge("memfd_create");
+  return verdict.fails ? verdict.result : Sys::MemfdCreate(name);
+}
+
+int64_t FaultySys::Reserve(int fd, size_t bytes) {
+  const Verdict verdict = Judge("reserve");
+  return verdict.fails ? verdict.result : Sys::Reserve(fd, bytes);
+}
+
+int64_t FaultySys::AddSeals(int fd, int seals) {
+  const Verdict verdict = Judge("add_seals");
+  return verdict.fails ? verdict.result : Sys::AddSeals(fd, seals);
+}
+
+int64_t FaultySys::GetSeals(int fd) {
+  const Verdict verdict = Judge("get_seals");
+  return verdict.fails ? verdict.result : Sys::GetSeals(fd);
+}
+
+int64_t FaultySys::PidfdOpen(int64_t pid) {
+  const Verdict verdict = Judge("pidfd_open");
+  return verdict.fails ? verdict.result : Sys::PidfdOpen(pid);
 }
 
 int64_t FaultySys::Unmap(void* address, size_t bytes) {

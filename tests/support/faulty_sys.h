@@ -96,6 +96,13 @@ class FaultySys : public Sys {
   void* Map(size_t bytes, int protection, int flags, int fd,
             int64_t* error) override;
   int64_t Unmap(void* address, size_t bytes) override;
+  int64_t MapOver(void* address, size_t bytes, int fd) override;
+  int64_t KeepFromChildren(void* address, size_t bytes) override;
+  int64_t MemfdCreate(const char* name) override;
+  int64_t Reserve(int fd, size_t bytes) override;
+  int64_t AddSeals(int fd, int seals) override;
+  int64_t GetSeals(int fd) override;
+  int64_t PidfdOpen(int64_t pid) override;
   int64_t HostName(char* bytes, size_t bytes_max) override;
   int64_t GetRandom(void* bytes, size_t bytes_count) override;
 

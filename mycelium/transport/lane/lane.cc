@@ -60,7 +60,9 @@ absl::StatusOr<std::unique_ptr<Lane>> Lane::Create(Environment& environment,
     // A lossy lane without a window is read where it is staged.
     const bool has_ring = stage == nullptr || options.window > 0;
     absl::StatusOr<std::shared_ptr<LaneMemory>> made =
-        memory_of(has_ring ? capacity : kRingBytesMin);
+        memory_of(!has_ring                   ? kRingBytesMin
+                  : options.shared != nullptr ? options.shared->bytes().size()
+                                              : capacity);
     if (!made.ok()) return made.status();
     ring = *std::move(made);
   }
@@ -167,10 +169,7 @@ bool Lane::HasRoom(size_t frame_bytes) {
   return !writer_.TryClaim(frame_bytes).empty();
 }
 
-bool Lane::empty() {
-  if (stage_ == nullptr) return released() == committed();
-  return IsOver(Mark());
-}
+bool Lane::empty() { return IsOver(Mark()); }
 
 uint64_t Lane::Mark() {
   if (stage_ == nullptr) return committed();
@@ -220,13 +219,16 @@ void Lane::ReportCorrupt(const std::string& what) const {
   doorbell_->OnCorrupt(*this, what);
 }
 
-absl::Status Lane::RenewReader() {
+absl::Status Lane::RenewReader(uint64_t seen) {
+  const uint64_t identity = shared_->positions().identity.load();
   if (stage_ != nullptr) {
     MutexLock move_lock(move_mutex_);
     MutexLock lock(mutex_);
     absl::Status renewed;
-    LossyRingWriter::Restarted restarted = stage_->Restart(
-        [&] { renewed = shared_->RenewPositions([](LanePositions&) {}); });
+    LossyRingWriter::Restarted restarted = stage_->Restart([&] {
+      renewed = shared_->RenewPositions(
+          [&](LanePositions& fresh) { fresh.identity.store(identity); });
+    });
     if (options_.window > 0) {
       // It starts where the others do.
       stage_reader_ = std::make_unique<LossyRingReader>(
@@ -242,13 +244,16 @@ absl::Status Lane::RenewReader() {
   {
     MutexLock lock(mutex_);
     const uint64_t start = FirstSoundFrom(released());
-    const absl::Status renewed = shared_->RenewPositions(
-        [&](LanePositions& fresh) { fresh.ring.released.store(start); });
+    const absl::Status renewed =
+        shared_->RenewPositions([&](LanePositions& fresh) {
+          fresh.identity.store(identity);
+          fresh.ring.released.store(start);
+        });
     if (!renewed.ok()) return renewed;
     checked_released_.store(start, std::memory_order_release);
     corrupt_.store(false);
   }
-  BeginRedelivery(committed());
+  BeginRedelivery(seen);
   return absl::OkStatus();
 }
 

@@ -154,9 +154,10 @@ class Lane final {
   bool stalled() const { return stalled_at_.load() == released() + 1; }
 
   // Whether the reader's process is out of reach, so that waiting for room is
-  // pointless until it is back.
+  // pointless until it is back. Who waits already is woken to see it.
   void SetReaderAway(bool away) {
     reader_away_.store(away, std::memory_order_release);
+    if (away) room_event_.Notify(environment_.waiter);
   }
   bool reader_away() const {
     return reader_away_.load(std::memory_order_acquire);
@@ -218,8 +219,9 @@ class Lane final {
   bool TakeReaderSleeps() { return shared_->positions().TakeSleeping(); }
   // Gives a lane in shared memory to another reader, who may be another
   // process: it starts with what the last one has not handled, marked as
-  // redelivered. On an error the lane is as it was.
-  absl::Status RenewReader();
+  // redelivered up to `seen`, the end of what that one may have seen. On an
+  // error the lane is as it was.
+  absl::Status RenewReader(uint64_t seen);
 
   // The sequence of the first frame at or after `from` in the ring, or of the
   // next one. In a lossy lane frames may be missing from there on.

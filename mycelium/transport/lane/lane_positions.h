@@ -26,6 +26,9 @@ struct LanePositions {
   // The writer wants to be told when the reader is done with everything before
   // that position (of a lossy lane: with that sequence).
   alignas(64) std::atomic<uint64_t> wake_at{kNobodyWaits};
+  // Which lane this is, as its LaneOpen says: so that descriptors which lost
+  // their way are noticed. Does not change.
+  alignas(64) std::atomic<uint64_t> identity{0};
 
   // By the reader, before it looks for the last time.
   void Sleep() { sleeping.exchange(1, std::memory_order_acq_rel); }
@@ -61,6 +64,7 @@ static_assert(offsetof(LanePositions, lossy) == 64);
 static_assert(offsetof(LossyPositions, held) == 64);
 static_assert(offsetof(LanePositions, sleeping) == 192);
 static_assert(offsetof(LanePositions, wake_at) == 256);
+static_assert(offsetof(LanePositions, identity) == 320);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 }  // namespace mycelium

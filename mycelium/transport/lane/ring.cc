@@ -79,7 +79,7 @@ RingReader::RingReader(absl::Span<const std::byte> memory,
     : memory_(memory), positions_(positions), flags_allowed_(flags_allowed) {}
 
 bool RingReader::HasFrame() const {
-  const size_t offset = cursor_ & (memory_.size() - 1);
+  const size_t offset = cursor() & (memory_.size() - 1);
   if (LoadCommit(&memory_[offset]) != 0) return true;
   // See Poll().
   __builtin_prefetch(&memory_[(offset + kLineBytes) & (memory_.size() - 1)]);
@@ -87,8 +87,9 @@ bool RingReader::HasFrame() const {
 }
 
 RingReader::Result RingReader::Poll(FrameView* view) {
+  uint64_t at = cursor();
   while (true) {
-    const size_t offset = cursor_ & (memory_.size() - 1);
+    const size_t offset = at & (memory_.size() - 1);
     const std::byte* const header = &memory_[offset];
     const uint32_t committed = LoadCommit(header);
     if (committed == 0) {
@@ -104,21 +105,23 @@ RingReader::Result RingReader::Poll(FrameView* view) {
       // A pad ends where the memory does, and starts after a frame: one of a
       // whole lap would send us round for ever.
       if (committed != run || offset == 0) return Result::kCorrupt;
-      cursor_ += run;
+      at += run;
+      cursor_.store(at, std::memory_order_relaxed);
       continue;
     }
     if (DecodeFrame(memory_.subspan(offset), memory_.size() / 2, flags_allowed_,
                     view) != FrameVerdict::kOk) {
       return Result::kCorrupt;
     }
-    cursor_ += AlignedFrameBytes(view->header.frame_bytes);
+    cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),
+                  std::memory_order_relaxed);
     return Result::kFrame;
   }
 }
 
 void RingReader::Release() {
   // Pairs with the load in RingWriter::Fits().
-  positions_.released.store(cursor_, std::memory_order_release);
+  positions_.released.store(cursor(), std::memory_order_release);
 }
 
 }  // namespace mycelium

@@ -98,7 +98,8 @@ class RingReader final {
   // Takes the next frame. What `view` points at stays until Release().
   Result Poll(FrameView* view);
 
-  // Whether Poll() would find a frame (or corruption).
+  // Whether Poll() would find a frame (or corruption). May run beside Poll() on
+  // another thread, and is then a hint.
   bool HasFrame() const;
 
   // Gives the room of every frame taken so far back to the writer.
@@ -109,13 +110,14 @@ class RingReader final {
   void StartAt(uint64_t cursor) { cursor_ = cursor; }
 
   // Where the next frame starts.
-  uint64_t cursor() const { return cursor_; }
+  uint64_t cursor() const { return cursor_.load(std::memory_order_relaxed); }
 
  private:
   absl::Span<const std::byte> memory_;
   RingPositions& positions_;
   const uint16_t flags_allowed_;
-  uint64_t cursor_ = 0;
+  std::atomic<uint64_t> cursor_{
+      0};  // Written by Poll(); relaxed: see HasFrame.
 };
 
 }  // namespace mycelium

@@ -50,7 +50,7 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
       std::array<int, 2> descriptors, absl::Span<const iovec> pieces) override;
   std::optional<std::array<Fd, 2>> TakeDescriptors() override;
   void SetSpinning(bool spins) override;
-  void ReadNow() override { Poll(); }
+  bool ReadNow() override { return Poll(); }
 
  private:
   static constexpr size_t kBufferBytes = 128 * 1024;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/benchmark/floors/futex_wake.h"
 #include "tests/benchmark/floors/handover.h"
 #include "tests/benchmark/floors/socketpair.h"
 #include "tests/benchmark/floors/spsc_ring.h"
@@ -20,6 +21,7 @@ constexpr int64_t kWarmUp = 20;
 std::unique_ptr<System> MakeFloor(const std::string& name) {
   if (name == "handover") return std::make_unique<HandoverFloor>();
   if (name == "spsc_ring") return std::make_unique<SpscRingFloor>();
+  if (name == "futex_wake") return std::make_unique<FutexWakeFloor>();
   return std::make_unique<SocketpairFloor>();
 }
 
@@ -42,9 +44,11 @@ using FloorCase = std::tuple<const char*, const char*, Mode, Wait>;
 
 std::vector<FloorCase> SupportedCases() {
   std::vector<FloorCase> cases;
-  for (const char* name : {"handover", "spsc_ring", "socketpair"}) {
+  for (const char* name :
+       {"handover", "spsc_ring", "socketpair", "futex_wake"}) {
     for (const char* transport : {"inproc", "shm", "unix"}) {
-      for (const Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood}) {
+      for (const Mode mode :
+           {Mode::kLatency, Mode::kOpen, Mode::kFlood, Mode::kWake}) {
         for (const Wait wait : {Wait::kSpin, Wait::kBlock}) {
           const Case what = MakeCase(transport, mode, wait, 64);
           if (!MakeFloor(name)->Supports(what)) continue;
@@ -90,10 +94,13 @@ INSTANTIATE_TEST_SUITE_P(Floors, FloorTest,
 
 TEST(FloorsTest, EachCaseHasExactlyOneFloor) {
   for (const char* transport : {"inproc", "shm", "unix"}) {
-    for (const Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood}) {
+    for (const Mode mode :
+         {Mode::kLatency, Mode::kOpen, Mode::kFlood, Mode::kWake}) {
       int floors = 0;
-      for (const char* name : {"handover", "spsc_ring", "socketpair"}) {
-        const Case what = MakeCase(transport, mode, Wait::kSpin, 64);
+      for (const char* name :
+           {"handover", "spsc_ring", "socketpair", "futex_wake"}) {
+        const Wait wait = mode == Mode::kWake ? Wait::kBlock : Wait::kSpin;
+        const Case what = MakeCase(transport, mode, wait, 64);
         floors += MakeFloor(name)->Supports(what) ? 1 : 0;
       }
       EXPECT_EQ(floors, 1) << transport << " " << Name(mode);

@@ -182,7 +182,8 @@ absl::Status ReceiveAtRate(Stage& stage, const Case& what) {
 
 bool HandoverFloor::Supports(const Case& what) const {
   return (what.transport == "inproc" || what.transport == "shm") &&
-         what.mode != Mode::kFlood && what.kind == Kind::kRaw;
+         (what.mode == Mode::kLatency || what.mode == Mode::kOpen) &&
+         what.kind == Kind::kRaw;
 }
 
 absl::StatusOr<RoundResult> HandoverFloor::Run(const Case& what,

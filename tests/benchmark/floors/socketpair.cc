@@ -239,7 +239,8 @@ absl::Status ReadAtOnce(Stage& stage, const Case& what, Socket socket) {
 }  // namespace
 
 bool SocketpairFloor::Supports(const Case& what) const {
-  return what.transport == "unix" && what.kind == Kind::kRaw;
+  return what.transport == "unix" && what.mode != Mode::kWake &&
+         what.kind == Kind::kRaw;
 }
 
 absl::StatusOr<RoundResult> SocketpairFloor::Run(const Case& what,

@@ -222,7 +222,7 @@ absl::StatusOr<RoundResult> RunWith(Turn<Traffic> state, const CpuPair& cpus) {
 }  // namespace
 
 bool QueuedSystem::Supports(const Case& what) const {
-  return what.transport == "inproc" &&
+  return what.transport == "inproc" && what.mode != Mode::kWake &&
          (pull_ == Pull::kReceive || what.wait == Wait::kSpin);
 }
 

@@ -21,6 +21,11 @@ absl::Status UnixSide::Open(const std::string& path) {
   absl::StatusOr<std::unique_ptr<MessageBus>> bus = MessageBus::Create(options);
   if (!bus.ok()) return bus.status();
   bus_ = *std::move(bus);
+  if (what_.transport == "shm") {
+    NodeRuntime& node = *bus_->runtime();
+    if (stage_.role() == 0) return node.DialShm(path);
+    return node.ListenShm(path).status();
+  }
   if (stage_.role() == 0) return DialUnixEndpoint(path, *bus_);
   absl::StatusOr<UnixEndpointHandle> endpoint = BindUnixEndpoint(path, *bus_);
   if (!endpoint.ok()) return endpoint.status();

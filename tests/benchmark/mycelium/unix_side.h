@@ -45,6 +45,7 @@ class UnixSide final {
   const Case& what() const { return what_; }
   MessageBus& bus() { return *bus_; }
   UnixShared& shared() { return *static_cast<UnixShared*>(stage_.shared()); }
+  const CountingSys& sys() const { return world_.sys; }
   int64_t syscalls() const { return world_.sys.calls(); }
   bool polls() const { return poll_ == PollMode::kCaller; }
 

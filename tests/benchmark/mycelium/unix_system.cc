@@ -203,7 +203,8 @@ Play PlayOf(const Case& what, int role) {
 }  // namespace
 
 bool UnixSystem::Supports(const Case& what) const {
-  return what.transport == "unix" &&
+  return (what.transport == "unix" || what.transport == "shm") &&
+         what.mode != Mode::kWake &&
          (polling_ == Polling::kCaller || what.wait == Wait::kBlock);
 }
 

@@ -1,0 +1,225 @@
+// The part of FramedLink that reads the peer's lanes in shared memory.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/transport/framed_link.h"
+
+namespace mycelium {
+
+bool FramedLink::OpenRing(const v1::LaneOpen& open) {
+  for (InboundRing* const ring : ring_list_) {
+    if (ring->lane() != open.lane()) continue;
+    ring->active = true;  // It goes on, on another connection.
+    return true;
+  }
+  std::optional<std::array<Fd, 2>> descriptors = channel_->TakeDescriptors();
+  absl::StatusOr<std::shared_ptr<LaneMemory>> memory =
+      absl::UnavailableError("its descriptors did not arrive");
+  if (descriptors.has_value() && (*descriptors)[0].valid() &&
+      (*descriptors)[1].valid()) {
+    memory = shares_.load()
+                 ? options_.shared_memory->Map(std::move((*descriptors)[0]),
+                                               std::move((*descriptors)[1]),
+                                               open.capacity_bytes())
+                 : absl::FailedPreconditionError("memory was not to be shared");
+  }
+  if (memory.ok() && ring_list_.size() >= InboundLanes::kLanesMax) {
+    memory = absl::ResourceExhaustedError(
+        absl::StrCat("more than ", InboundLanes::kLanesMax, " lanes"));
+  }
+  if (memory.ok() &&
+      (*memory)->positions().identity.load() != open.shared_identity()) {
+    memory = absl::InvalidArgumentError("the memory is another lane's");
+  }
+  if (memory.ok() && open.position() % kFrameAlignment != 0) {
+    memory = absl::InvalidArgumentError("the position is no multiple of 8");
+  }
+  if (!memory.ok()) {
+    RefuseLane(open.lane(), memory.status());
+    return false;
+  }
+  InboundRing::Options options;
+  options.lane = open.lane();
+  options.position = open.position();
+  options.next_sequence = open.next_sequence();
+  options.lossy = open.lossy_window() > 0;
+  options.redelivered_until = open.redelivered_until();
+  options.frame_bytes_max = options_.frame_bytes_max;
+  options.copies_all = !channel_->is_same_user();
+  auto ring = std::make_shared<InboundRing>(*std::move(memory), options);
+  ring_list_.push_back(ring.get());
+  {
+    MutexLock lock(rings_mutex_);
+    rings_[open.lane()] = std::move(ring);
+  }
+  if (!is_poller_) loop_.AddPoller(*this);
+  is_poller_ = true;
+  return true;
+}
+
+void FramedLink::RefuseLane(uint32_t lane, const absl::Status& status) {
+  const absl::Status reason(
+      status.code(),
+      absl::StrCat(name(), ": lane ", lane,
+                   " of the peer is not shared: ", status.message()));
+  v1::Control control;
+  control.mutable_lane_refused()->set_lane(lane);
+  control.mutable_lane_refused()->set_reason(std::string(status.message()));
+  SendControl(control);
+  handler_.OnFallback(*this, reason);
+}
+
+void FramedLink::OnLaneRefused(const v1::LaneRefused& refused) {
+  {
+    MutexLock lock(lanes_mutex_);
+    const auto entry = out_lanes_.find(refused.lane());
+    if (entry == out_lanes_.end() || !entry->second->lane->mapped()) return;
+    OutLane& out = *entry->second;
+    out.refused = true;
+    out.lane->SetMapped(false);
+  }
+  handler_.OnFallback(*this, absl::UnavailableError(absl::StrCat(
+                                 name(), ": the peer cannot map lane ",
+                                 refused.lane(), ": ", refused.reason())));
+  Kick();  // Its frames are sent from here on.
+}
+
+void FramedLink::OnDoorbell() {
+  {
+    MutexLock lock(lanes_mutex_);
+    for (auto& [id, out] : out_lanes_) {
+      if (!out->lane->mapped()) continue;
+      out->lane->NotifyReleased();
+      CloseIfDrained(*out);
+    }
+  }
+  Kick();  // There may be something to say of closed ones.
+  if (!is_polling_) (void)PollRings();
+}
+
+bool FramedLink::PollRings() {
+  // A handler that waits runs the loop, and we are in its way already.
+  if (is_polling_) return false;
+  is_polling_ = true;
+  bool ran = false;
+  bool is_over = false;
+  for (size_t i = 0; i < ring_list_.size() && !is_over; ++i) {
+    ran |= PollRing(*ring_list_[i], &is_over);
+  }
+  is_polling_ = false;
+  if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
+  return ran;
+}
+
+bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
+  using Look = InboundRing::Look;
+  using Outcome = LinkHandler::FrameOutcome;
+  if (!ring.active || ring.paused) return false;
+  bool ran = false;
+  FrameView frame;
+  uint64_t end;
+  const int most =
+      ending_.has_value() ? std::numeric_limits<int>::max() : kFramesPerTurn;
+  for (int n = 0; n < most; ++n) {
+    const Look look = ring.Peek(controls_seen_, &frame, &end);
+    if (look == Look::kCorrupt) {
+      *is_over = true;
+      const absl::Status status = Corrupt(ring.error());
+      loop_.Post([this, alive = alive_, status] {
+        if (*alive) Break(status);
+      });
+      ring.active = false;
+      return true;
+    }
+    if (look == Look::kNotYet && channel_ != nullptr && !is_reading_ && !ran) {
+      // What it waits for is in the socket, which the loop looks at less often.
+      const std::shared_ptr<Channel> channel = channel_;
+      *is_over = true;  // Rings may come and go meanwhile.
+      return channel->ReadNow();
+    }
+    if (look != Look::kFrame) break;
+    ran = true;
+    switch (handler_.OnFrame(*this, ring.lane(), frame, end)) {
+      case Outcome::kHandled:
+        ring.Pop(/*handled=*/true);
+        continue;
+      case Outcome::kTaken:
+        ring.Pop(/*handled=*/false);
+        continue;
+      case Outcome::kNotNow:
+        ring.paused = true;
+        break;
+      case Outcome::kCorrupt:
+        ring.active = false;
+        loop_.Post([this, alive = alive_,
+                    status = Corrupt(absl::StrCat(
+                        "lane ", ring.lane(), " in shared memory: frame of ",
+                        frame.header.frame_bytes, " bytes of publisher ",
+                        frame.header.publisher_id,
+                        ", which was not declared with that type"))] {
+          if (*alive) Break(status);
+        });
+        break;
+    }
+    break;
+  }
+  // Also where nothing came: others may have handled what came before.
+  if (ring.TakeWriterWaits()) RingPeer();
+  return ran;
+}
+
+void FramedLink::PauseRings(bool paused) {
+  for (InboundRing* const ring : ring_list_) ring->paused = paused;
+  if (!paused) (void)PollRings();
+}
+
+bool FramedLink::AreDrained() {
+  return std::all_of(ring_list_.begin(), ring_list_.end(),
+                     [this](InboundRing* ring) {
+                       return !ring->active || ring->IsDrained(controls_seen_);
+                     });
+}
+
+void FramedLink::FinishDraining() {
+  if (is_polling_ || !AreDrained()) return;
+  if (goodbye_.has_value()) {
+    v1::Control control;
+    *control.mutable_goodbye() = *std::exchange(goodbye_, std::nullopt);
+    OnGoodbye(control.goodbye());
+    handler_.OnControl(*this, control);
+  }
+  if (ending_.has_value()) FinishBreak();
+}
+
+bool FramedLink::PrepareSleep() {
+  bool has_work = false;
+  for (InboundRing* const ring : ring_list_) {
+    has_work |= ring->PrepareSleep(controls_seen_);
+  }
+  return has_work;
+}
+
+void FramedLink::EndSleep() {
+  for (InboundRing* const ring : ring_list_) ring->EndSleep();
+}
+
+void FramedLink::CloseInbound(uint32_t lane) {
+  inbound_.Close(lane);
+  ring_list_.erase(std::remove_if(ring_list_.begin(), ring_list_.end(),
+                                  [lane](const InboundRing* ring) {
+                                    return ring->lane() == lane;
+                                  }),
+                   ring_list_.end());
+  MutexLock lock(rings_mutex_);
+  rings_.erase(lane);
+}
+
+void FramedLink::DropRings() {
+  ring_list_.clear();
+  if (is_poller_) loop_.RemovePoller(*this);
+  is_poller_ = false;
+  MutexLock lock(rings_mutex_);
+  rings_.clear();
+}
+
+}  // namespace mycelium

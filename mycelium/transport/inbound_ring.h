@@ -1,0 +1,127 @@
+#ifndef MYCELIUM_TRANSPORT_INBOUND_RING_H_
+#define MYCELIUM_TRANSPORT_INBOUND_RING_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/transport/lane/lane_memory.h"
+#include "mycelium/transport/lane/lossy_ring.h"
+#include "mycelium/transport/lane/ring.h"
+
+namespace mycelium {
+
+// A lane of the peer that this process reads where it lies, in memory of the
+// peer's making: the reading end of a Lane with shared memory. Trusts nothing
+// that it reads there; docs/shm_layout.md says what is checked.
+//
+// A frame is looked at by Peek(), again and again until Pop() says that it was
+// taken. Its *end* names it for NoteHandled(): a position, or the sequence in a
+// lossy lane. A lossy lane hands out one frame at a time, and holds it until it
+// is handled.
+//
+// Thread safety: NoteHandled(), taken() and handled() from any thread, and of a
+// lossless lane TakeWriterWaits(); the rest on the loop.
+//
+// Ownership: shares the memory.
+class InboundRing final {
+ public:
+  struct Options {
+    uint32_t lane = 0;
+    uint64_t position = 0;       // Where the first frame is expected,
+    uint64_t next_sequence = 1;  // and its sequence.
+    bool lossy = false;
+    uint64_t redelivered_until = 0;  // See LaneOpen.
+    size_t frame_bytes_max = 0;
+    // Payloads are copied out before anybody looks at them, whatever their
+    // size.
+    bool copies_all = false;
+  };
+
+  enum class Look {
+    kFrame,
+    kEmpty,    // None, or the last one of a lossy lane is not handled yet.
+    kNotYet,   // There is one, but a control message comes before it.
+    kCorrupt,  // See error().
+  };
+
+  // Small payloads are copied out in any case: that costs less than reading
+  // them from memory that another core writes.
+  static constexpr size_t kCopiedBytesMax = 1024;
+
+  InboundRing(std::shared_ptr<LaneMemory> memory, const Options& options);
+
+  uint32_t lane() const { return options_.lane; }
+  bool is_lossy() const { return options_.lossy; }
+
+  // The next frame, for somebody who has read `controls_seen` control messages.
+  // The view is valid until Pop().
+  Look Peek(uint32_t controls_seen, FrameView* view, uint64_t* end);
+  // Takes the frame that Peek() showed.
+  void Pop(bool handled);
+
+  // Frames up to that end are handled: their room is the writer's again.
+  void NoteHandled(uint64_t end);
+  // After NoteHandled(): whether the peer waits to be told.
+  bool TakeWriterWaits();
+
+  // The reader is about to sleep: the peer rings when a frame comes. Whether
+  // there is one already.
+  bool PrepareSleep(uint32_t controls_seen);
+  void EndSleep() { positions_.EndSleep(); }
+
+  // Whether all that the peer has committed, and whose control messages have
+  // arrived, was taken.
+  bool IsDrained(uint32_t controls_seen);
+
+  // The sequence of the frame that comes next.
+  uint64_t next_sequence() const { return next_sequence_; }
+  // The end of the last frame that was taken, and of the last that was handled.
+  uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
+  uint64_t handled() const { return handled_.load(std::memory_order_acquire); }
+
+  // What is wrong, and where.
+  const std::string& error() const { return error_; }
+
+  // Whether frames may be handed out: the peer has said on the connection that
+  // is up that the lane goes on, and nobody has asked to wait.
+  bool active = true;
+  bool paused = false;
+
+ private:
+  Look Next();
+  Look Corrupt(std::string what);
+  void CopyOut();
+  void ReleaseHandled();
+  bool MaySee(uint32_t controls_seen) const {
+    return static_cast<int32_t>(controls_seen - stamp_) >= 0;
+  }
+
+  const std::shared_ptr<LaneMemory> memory_;
+  LanePositions& positions_;
+  const Options options_;
+  RingReader reader_;
+  std::optional<LossyRingReader> lossy_reader_;
+  uint64_t next_sequence_;
+
+  // The frame that Peek() shows.
+  bool is_pending_ = false;
+  FrameView pending_ = {};
+  uint64_t pending_end_ = 0;
+  uint32_t stamp_ = 0;  // How many control messages come before it.
+  std::vector<std::byte> copied_;
+  bool holds_ = false;  // The lossy ring's frame `taken_`.
+
+  std::string error_;
+  std::atomic<uint64_t> taken_;
+  std::atomic<uint64_t> handled_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_INBOUND_RING_H_

@@ -1,0 +1,213 @@
+// Processes that are killed at the worst moments: while the publisher blocks,
+// between receiving a message and acknowledging it, and both ends at once.
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "tests/conformance/process_fixture.h"
+
+namespace mycelium::test {
+namespace {
+
+constexpr uint64_t kRun = 1;
+
+class KilledTest : public ProcessTest,
+                   public ::testing::WithParamInterface<std::string> {
+ protected:
+  // A publisher that waits does so for longer than any test.
+  KilledTest() {
+    WriteTopology("a", "b", /*retain=*/"20s", /*publish_timeout=*/"1h");
+  }
+
+  std::unique_ptr<PeerProcess> Reading(Flags more = {}) {
+    more.push_back("--delivery=" + GetParam());
+    return Reader(kRun, more);
+  }
+
+  // Streams to a reader that stands still, until a call is under way that can
+  // find no room.
+  static void BlockTheWriter(PeerProcess& writer, PeerProcess& reader) {
+    EXPECT_EQ(writer.Ask("wait 1", "waited"), "OK");
+    reader.Stop();
+    writer.Tell("stream");
+    while (writer.Ask("probe", "probed") == "OK") {
+    }
+    const PeerCounts& counts = writer.counts();
+    const absl::Time end = absl::Now() + absl::Seconds(20);
+    while (counts.called_by[kRun] == counts.accepted_by[kRun]) {
+      ASSERT_LT(absl::Now(), end) << "the stream found room";
+      std::this_thread::yield();
+    }
+  }
+
+  // What one process got of what a killed one had published.
+  static void ExpectPrefix(const ReceivedIds& ids, const PeerCounts& sent,
+                           uint64_t run) {
+    EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
+    EXPECT_EQ(ids.last, ids.count);
+    // It may die between a Publish() and the count of it.
+    EXPECT_LE(ids.count, sent.accepted_by[run] + 1);
+  }
+};
+
+TEST_P(KilledTest, SubscriberKilledWhileThePublisherBlocksLosesNothing) {
+  auto writer = Writer();
+  auto first = Reading();
+  BlockTheWriter(*writer, *first);
+  first->Kill();
+  writer->Await("event disconnected b");
+  // Nobody waits an hour for a process that is out of reach: neither the call
+  // that is under way nor another one.
+  (void)writer->Ask("stop", "stopped");
+  EXPECT_EQ(writer->Ask("probe", "probed"), "UNAVAILABLE");
+  auto second = Reading();
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  EXPECT_EQ(writer->Ask("publish 100", "published").substr(0, 2), "OK");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  const ReceivedIds& got = second->counts().received[kRun];
+  EXPECT_LE(got.first, first->counts().received[kRun].last + 1);
+  EXPECT_EQ(got.gaps + got.duplicates, 0u);
+  EXPECT_EQ(got.last, writer->counts().accepted_by[kRun]);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, writer->counts().accepted);
+  EXPECT_EQ(sent.dropped, 0u);
+  EXPECT_EQ(sent.in_flight, 0u);
+}
+
+TEST_P(KilledTest, SubscriberThatStaysAwayEndsTheWaitOfThePublisher) {
+  WriteTopology("a", "b", /*retain=*/"200ms", /*publish_timeout=*/"1h");
+  auto writer = Writer();
+  auto reader = Reading();
+  BlockTheWriter(*writer, *reader);
+  reader->Kill();
+  writer->Await("event gone b");
+  (void)writer->Ask("stop", "stopped");
+  uint64_t received = 0;
+  for (const ReceivedIds& ids : reader->counts().received) {
+    received += ids.count;
+  }
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, writer->counts().accepted);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_EQ(sent.gone, sent.dropped);
+  // It may have died after it had handled one and before it could say so.
+  EXPECT_LE(sent.accepted, received + sent.gone);
+  EXPECT_LE(received, sent.accepted);
+}
+
+TEST_P(KilledTest, PublisherKilledWhileItBlocksLeavesAPrefix) {
+  auto reader = Reading();
+  auto first = Writer();
+  BlockTheWriter(*first, *reader);
+  first->Kill();
+  reader->Resume();
+  reader->Await("event disconnected a");
+  auto second = Start("publish", 2);
+  second->Await("ready");
+  EXPECT_EQ(second->Ask("wait 1", "waited"), "OK");
+  EXPECT_EQ(second->Ask("publish 1000", "published").substr(0, 2), "OK");
+  EXPECT_EQ(second->Ask("flush", "flushed"), "OK");
+  uint64_t received = 0;
+  for (const uint64_t run : {uint64_t{1}, uint64_t{7}}) {
+    const ReceivedIds& ids = reader->counts().received[run];
+    ExpectPrefix(ids, first->counts(), run);
+    received += ids.count;
+  }
+  ExpectEachOnceInOrder(reader->counts().received[2], 1000);
+  EXPECT_EQ(LedgerOf(*second).accepted, 1000u);
+  EXPECT_EQ(LedgerOf(*second).in_flight, 0u);
+  EXPECT_EQ(LedgerOf(*reader).delivered, 1000u + received);
+  EXPECT_EQ(LedgerOf(*reader).dropped, 0u);
+}
+
+// `killer`: the message that the first process died of.
+void ExpectTheNextProcessGoesOn(PeerProcess& writer, PeerProcess& first,
+                                PeerProcess& second, uint64_t killer) {
+  EXPECT_EQ(writer.Ask("flush", "flushed"), "OK");
+  const ReceivedIds& before = first.counts().received[kRun];
+  const ReceivedIds& after = second.counts().received[kRun];
+  EXPECT_EQ(before.gaps + before.duplicates, 0u);
+  EXPECT_EQ(after.gaps + after.duplicates, 0u);
+  EXPECT_LE(after.first, killer) << "what it died of was not acknowledged";
+  EXPECT_EQ(after.last, 1000u);
+  // Each that came again says so, and no other.
+  const uint64_t again =
+      before.last < after.first ? 0 : before.last - after.first + 1;
+  EXPECT_GE(second.counts().redelivered, again);
+}
+
+TEST_P(KilledTest, MessageReceivedButNotHandledComesAgain) {
+  auto writer = Writer();
+  auto first = Reading({"--die_at=500"});
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  EXPECT_EQ(writer->Ask("publish 1000", "published").substr(0, 2), "OK");
+  writer->Await("event disconnected b");
+  auto second = Reading();
+  ExpectTheNextProcessGoesOn(*writer, *first, *second, 500);
+  EXPECT_EQ(first->counts().received[kRun].last, 499u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 1000u);
+  EXPECT_EQ(sent.dropped, 0u);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_EQ(LedgerOf(*second).delivered, second->counts().received[kRun].count);
+}
+
+TEST_P(KilledTest, MessageHandledButNotAcknowledgedComesAgain) {
+  auto writer = Writer();
+  auto first = Reading({"--die_after=500"});
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  EXPECT_EQ(writer->Ask("publish 1000", "published").substr(0, 2), "OK");
+  writer->Await("event disconnected b");
+  auto second = Reading();
+  ExpectTheNextProcessGoesOn(*writer, *first, *second, 500);
+  EXPECT_EQ(first->counts().received[kRun].last, 500u);
+  EXPECT_GE(second->counts().redelivered, 1u);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 1000u);
+  EXPECT_EQ(sent.dropped, 0u);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_EQ(LedgerOf(*second).delivered, second->counts().received[kRun].count);
+}
+
+TEST_P(KilledTest, BothEndsKilledUnderTrafficLeaveNothingInTheWay) {
+  for (int life = 0; life < 3; ++life) {
+    auto writer = Writer();
+    auto reader = Reading();
+    EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+    writer->Tell("stream");
+    reader->Ask("await 2000", "reached 2000");
+    // In either order, which decides who still sees the other die.
+    PeerProcess& sooner = life % 2 == 0 ? *writer : *reader;
+    PeerProcess& later = life % 2 == 0 ? *reader : *writer;
+    sooner.Kill();
+    later.Kill();
+    ExpectPrefix(reader->counts().received[kRun], writer->counts(), kRun);
+  }
+  auto reader = Reading();
+  auto writer = Writer();
+  SendAll(*writer, *reader, 1000);
+}
+
+TEST_P(KilledTest, BothEndsKilledWhileThePublisherBlocksLeaveNothingInTheWay) {
+  {
+    auto writer = Writer();
+    auto reader = Reading();
+    BlockTheWriter(*writer, *reader);
+    writer->Kill();
+    reader->Kill();
+    ExpectPrefix(reader->counts().received[kRun], writer->counts(), kRun);
+  }
+  auto writer = Writer();
+  auto reader = Reading();
+  SendAll(*writer, *reader, 1000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Deliveries, KilledTest,
+                         ::testing::Values("inline", "queued"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace mycelium::test
