@@ -201,6 +201,7 @@ EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   if (!run_mutex_.TryLock()) return Ran::kOtherThread;
   runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   EndPollers();
+  quick_turns_ = 0;
   const bool ran =
       spin_ns > 0 ? RunSpinning(deadline, spin_ns) : RunAsleep(deadline);
   // Until the next turn somebody else's epoll waits for us.
@@ -208,6 +209,21 @@ EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   runner_.store(std::thread::id(), std::memory_order_relaxed);
   run_mutex_.Unlock();
   return ran ? Ran::kSomething : Ran::kNothing;
+}
+
+bool EventLoop::RunQuickly() {
+  if (!run_mutex_.TryLock()) return false;
+  bool ran = false;
+  if (quick_turns_ < kQuickTurnsMax && !pollers_.empty() && !shown_.load()) {
+    ++quick_turns_;
+    runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    for (int round = 0; round < kQuickRounds && !ran && !HasPosted(); ++round) {
+      ran = RunPollers();
+    }
+    runner_.store(std::thread::id(), std::memory_order_relaxed);
+  }
+  run_mutex_.Unlock();
+  return ran;
 }
 
 bool EventLoop::RunAsleep(TimeNs deadline) {

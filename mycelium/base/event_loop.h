@@ -102,6 +102,12 @@ class EventLoop final {
   enum class Ran { kNothing, kSomething, kOtherThread };
   Ran RunOnce(TimeNs deadline, int64_t spin_ns);
 
+  // Looks at the pollers for a fraction of a microsecond, and at nothing else:
+  // the way of a caller who comes again and again while work comes fast, which
+  // reads no clock. Returns whether something ran. False now and then though
+  // there is work, so that RunOnce() gets its turn.
+  bool RunQuickly();
+
   // Makes a waiting RunOnce() return.
   void Wake();
 
@@ -119,7 +125,9 @@ class EventLoop final {
 
  private:
   static constexpr int kEventsMax = 64;
-  static constexpr int kLooksSkippedMax = 64;
+  static constexpr int kLooksSkippedMax = 4096;
+  static constexpr int kQuickRounds = 32;
+  static constexpr int kQuickTurnsMax = 64;
 
   struct Timer {
     TimeNs at;
@@ -176,6 +184,7 @@ class EventLoop final {
   bool pollers_asleep_ = false;  // PrepareSleep() was called.
   size_t spin_next_ = 0;         // Who is looked at first.
   int looks_skipped_ = 0;
+  int quick_turns_ = 0;   // Since RunOnce().
   TimeNs looked_at_ = 0;  // When a spinning loop last asked the kernel.
 };
 

@@ -9,10 +9,11 @@
 // The only way to touch memory that another thread or process reads or writes
 // without a lock: words with a memory order, and bytes that the words guard.
 //
-// Each function is the instruction that its name says. A test that needs to come
-// between defines MYCELIUM_SHARED_WORD_HOOKS for the whole program, and brings the
-// functions of namespace shared_word_hooks: tests/model plays what the memory
-// model allows. //tests/tidy holds the code of rings and lanes to this file.
+// Each function is the instruction that its name says. A test that needs to
+// come between defines MYCELIUM_SHARED_WORD_HOOKS for the whole program, and
+// brings the functions of namespace shared_word_hooks: tests/model plays what
+// the memory model allows. //tests/tidy holds the code of rings and lanes to
+// this file.
 //
 // Thread safety: any thread. Ownership: none.
 //

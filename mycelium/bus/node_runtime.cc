@@ -130,6 +130,7 @@ absl::Status NodeRuntime::Init() {
       environment_, *loop_, [this] { return FlowReports(); }, options_.on_flow,
       options_.log);
   routing.on_drop = [this] { watch_->NoteDrop(); };
+  routing.matches_local = options_.delivers_locally;
   routing.redeliver_max = static_cast<uint64_t>(limits.redeliver_max);
   routing.retry_later = [this] {
     loop_->RunAt(environment_.clock.NowNs() + kLaneRetryNs,
@@ -193,6 +194,7 @@ absl::Status NodeRuntime::Init() {
         *found, {peer, 0},
         DisconnectedError(found->options().topic, absl::StrCat("node ", peer)));
   };
+  callbacks.drops = [this](const std::string& peer) { return DropsOf(peer); };
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, std::move(peer_options),
                                        std::move(callbacks));
@@ -219,16 +221,6 @@ int64_t NodeRuntime::SpinNsOf(const RouteSettings& settings) const {
       return 0;
   }
   return 0;
-}
-
-absl::Status NodeRuntime::Start() {
-  if (topology_ == nullptr) return absl::OkStatus();
-  // Held while it starts, so that a second service sees how that went.
-  MutexLock lock(start_mutex_);
-  if (started_) return absl::OkStatus();
-  const absl::Status status = StartTopology();
-  started_ = status.ok();
-  return status;
 }
 
 absl::Status NodeRuntime::AddService(const std::string& service,

@@ -16,6 +16,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/random.h"
+#include "mycelium/bus/endpoint_options.h"
 #include "mycelium/bus/flow_watch.h"
 #include "mycelium/bus/options.h"
 #include "mycelium/bus/peer_table.h"
@@ -78,13 +79,19 @@ class NodeRuntime final : public RoomWaiter {
   void RemoveService(const std::string& service);
 
   // Endpoints without a topology. Listen() returns what StopListening() takes.
-  absl::StatusOr<uint64_t> ListenUnix(const std::string& path);
+  absl::StatusOr<uint64_t> ListenUnix(const std::string& path,
+                                      EndpointOptions options = {});
   // UNAVAILABLE: this kernel has not what sharing memory needs.
-  absl::StatusOr<uint64_t> ListenShm(const std::string& path);
+  // INVALID_ARGUMENT and FAILED_PRECONDITION: see BindShmEndpoint(). `service`:
+  // whose endpoint it is.
+  absl::StatusOr<uint64_t> ListenShm(const std::string& path,
+                                     const std::string& service = "",
+                                     EndpointOptions options = {});
   void StopListening(uint64_t listener);
   absl::Status DialUnix(const std::string& path);
   // Where one side has no shared memory, the link goes over the socket.
-  absl::Status DialShm(const std::string& path);
+  // `lane_bytes`: see PeerTable::Dial().
+  absl::Status DialShm(const std::string& path, uint64_t lane_bytes = 0);
   // The same between hosts. UNIMPLEMENTED: this program has no gRPC.
   struct BoundListener {
     uint64_t id;
@@ -110,6 +117,12 @@ class NodeRuntime final : public RoomWaiter {
   // Runs what is due, waiting for something until `deadline`. True if
   // something ran. FAILED_PRECONDITION under PollMode::kThread.
   absl::StatusOr<bool> Poll(TimeNs deadline);
+  // The same for what comes within a fraction of a microsecond, if this node's
+  // caller polls and spins.
+  bool PollQuickly() {
+    return options_.poll == PollMode::kCaller && spin_ns_ > 0 &&
+           !loop_->InLoop() && loop_->RunQuickly();
+  }
   int poll_descriptor() const { return loop_->descriptor(); }
 
   // Waits for what others, or the loop, bring about.
@@ -153,13 +166,16 @@ class NodeRuntime final : public RoomWaiter {
   void MakeTransports(const Limits& limits);
   absl::Status StartTopology();
   absl::Status ListenLocally(const TopologyNode& self);
-  absl::StatusOr<BoundListener> Listen(Transport& transport,
-                                       const std::string& address);
-  absl::Status Dial(Transport& transport, const std::string& address);
   absl::Status CheckRemote() const;
   // Whether who dialled us may be that node.
   absl::Status AdmitRemote(const RemotePeer& peer,
                            const std::string& node) const;
+  absl::StatusOr<uint64_t> ListenOn(Transport& transport,
+                                    const std::string& path,
+                                    EndpointOptions options);
+  DropCounts DropsOf(const std::string& peer) const;
+  absl::Status DialOn(Transport& transport, const std::string& path,
+                      uint64_t lane_bytes);
   // Over shared memory where that is to be had.
   Transport& LocalTransportFor(TransportKind kind) {
     return kind == TransportKind::kShm && shm_ != nullptr ? *shm_ : *unix_;

@@ -1,93 +1,22 @@
-// The part of NodeRuntime that is about where the node listens and whom it
-// dials.
+// The part of NodeRuntime that listens and dials.
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/bus/node_runtime.h"
-#include "mycelium/topology/place.h"
 #include "mycelium/topology/route_rules.h"
 #include "mycelium/topology/socket_dir.h"
-#include "mycelium/transport/remote_transport.h"
-#include "mycelium/transport/shm/memfd_memory.h"
-#include "mycelium/transport/shm/shm_transport.h"
-#include "mycelium/transport/uds/unix_transport.h"
 
 namespace mycelium {
-namespace {
 
-// Whether a certificate with these names may be that node's.
-bool IsNamed(const TopologyNode& node, const std::vector<std::string>& names) {
-  const auto has = [&](const std::string& name) {
-    return !name.empty() &&
-           std::find(names.begin(), names.end(), name) != names.end();
-  };
-  if (!node.certificate_name.empty()) return has(node.certificate_name);
-  return has(node.host) || has(node.place) || has(node.name);
-}
-
-}  // namespace
-
-void NodeRuntime::MakeTransports(const Limits& limits) {
-  UnixTransport::Options unix_options;
-  unix_options.allow_uids =
-      topology_ != nullptr ? topology_->allow_uids : options_.allow_uids;
-  unix_options.frame_bytes_max = limits.frame_bytes_max;
-  unix_options.log = options_.log;
-  unix_ = std::make_unique<UnixTransport>(environment_, *loop_, unix_options);
-  memory_ = MemfdMemory::Create(environment_.sys);
-  if (memory_.ok()) {
-    shm_ = std::make_unique<ShmTransport>(environment_, *loop_,
-                                          std::move(unix_options));
-  }
-  if (MakeRemoteTransport == nullptr) return;
-  const Tls& tls = topology_ != nullptr ? topology_->tls : options_.tls;
-  RemoteOptions remote;
-  remote.frame_bytes_max = limits.frame_bytes_max;
-  remote.links = limits.links;
-  remote.handshake = limits.handshake;
-  remote.keepalive = limits.keepalive;
-  remote.certificate = tls.certificate;
-  remote.key = tls.key;
-  remote.ca = tls.ca;
-  remote.require_client_certificate = tls.require_client_certificate;
-  remote.insecure =
-      topology_ != nullptr ? topology_->insecure : options_.insecure;
-  remote.certificate_name = [this](const std::string& address) {
-    if (topology_ == nullptr) return std::string();
-    for (const TopologyNode& node : topology_->nodes) {
-      if (GrpcDialAddress(node) == address) return node.certificate_name;
-    }
-    return std::string();
-  };
-  remote.admit = [this](const RemotePeer& peer, const std::string& node) {
-    return AdmitRemote(peer, node);
-  };
-  remote.log = options_.log;
-  remote_ = MakeRemoteTransport(environment_, *loop_, std::move(remote));
-}
-
-absl::Status NodeRuntime::AdmitRemote(const RemotePeer& peer,
-                                      const std::string& node) const {
-  if (peer.is_dialled) return absl::OkStatus();
-  const TopologyNode* const known =
-      topology_ != nullptr ? topology_->FindNode(node) : nullptr;
-  if (known != nullptr) {
-    if (!peer.has_certificate || IsNamed(*known, peer.names)) {
-      return absl::OkStatus();
-    }
-    return absl::PermissionDeniedError(absl::StrCat(
-        "the certificate of ", peer.address, " is not one of node ", node,
-        ": it is for ", peer.names.empty() ? "nobody" : peer.names[0]));
-  }
-  const bool is_welcome =
-      topology_ != nullptr ? topology_->allow_anonymous
-                           : options_.allow_anonymous || peer.has_certificate;
-  if (peer.is_loopback || is_welcome) return absl::OkStatus();
-  return absl::PermissionDeniedError(absl::StrCat(
-      "node ", node, " at ", peer.address,
-      topology_ != nullptr ? " is not in the topology" : " is not known here",
-      "; allow_anonymous = true would let it in"));
+absl::Status NodeRuntime::Start() {
+  if (topology_ == nullptr) return absl::OkStatus();
+  // Held while it starts, so that a second service sees how that went.
+  MutexLock lock(start_mutex_);
+  if (started_) return absl::OkStatus();
+  const absl::Status status = StartTopology();
+  started_ = status.ok();
+  return status;
 }
 
 absl::Status NodeRuntime::StartTopology() {
@@ -159,14 +88,44 @@ absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
       return prepared;
     }
   }
-  return Listen(LocalTransportFor(TransportKind::kShm),
-                topology_->SocketPath(self))
+  return ListenOn(LocalTransportFor(TransportKind::kShm),
+                  topology_->SocketPath(self), {})
       .status();
 }
 
-absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::Listen(
-    Transport& transport, const std::string& address) {
-  absl::StatusOr<BoundListener> result = absl::InternalError("not run");
+absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,
+                                                 EndpointOptions options) {
+  return ListenOn(*unix_, path, std::move(options));
+}
+
+absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
+                                                const std::string& service,
+                                                EndpointOptions options) {
+  if (options.lane_bytes != 0 && (options.lane_bytes < kRingBytesMin ||
+                                  options.lane_bytes > kLaneBytesMax)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "endpoint ", path, ": a capacity of ", options.lane_bytes, " bytes; ",
+        kRingBytesMin, " to ", kLaneBytesMax, " are allowed"));
+  }
+  const std::string insists = SchemaDigestOf(service);
+  if (options.schema_digest.has_value() && !insists.empty() &&
+      options.schema_digest->bytes() != insists) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "endpoint ", path, ": its schema digest ",
+        options.schema_digest->ToHex(), " is not the one of service ", service,
+        ", whose bus was given another"));
+  }
+  if (shm_ != nullptr) return ListenOn(*shm_, path, std::move(options));
+  return absl::UnavailableError(
+      absl::StrCat("shared memory: ", memory_.status().message()));
+}
+
+absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
+                                               const std::string& path,
+                                               EndpointOptions options) {
+  const auto endpoint =
+      std::make_shared<const EndpointOptions>(std::move(options));
+  absl::StatusOr<uint64_t> result = absl::InternalError("not run");
   OnLoop([&] {
     // Here, so that Shutdown() closes every listener that was made.
     if (absl::Status open = CheckOpen(); !open.ok()) {
@@ -174,74 +133,59 @@ absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::Listen(
       return;
     }
     absl::StatusOr<std::unique_ptr<Listener>> listener = transport.Listen(
-        address, [this, &transport](std::unique_ptr<Channel> channel,
-                                    const absl::Status& admitted) {
-          peers_->Accept(transport.word(), std::move(channel), admitted);
+        path, [this, &transport, endpoint](std::unique_ptr<Channel> channel,
+                                           const absl::Status& admitted) {
+          peers_->Accept(transport.word(), endpoint, std::move(channel),
+                         admitted);
         });
     if (!listener.ok()) {
       result = listener.status();
       return;
     }
-    result = BoundListener{next_listener_, (*listener)->address()};
-    listeners_[next_listener_++] = *std::move(listener);
+    listeners_[next_listener_] = *std::move(listener);
+    result = next_listener_++;
   });
   return result;
-}
-
-absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path) {
-  absl::StatusOr<BoundListener> listener = Listen(*unix_, path);
-  if (!listener.ok()) return listener.status();
-  return listener->id;
-}
-
-absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path) {
-  if (shm_ == nullptr) {
-    return absl::UnavailableError(
-        absl::StrCat("shared memory: ", memory_.status().message()));
-  }
-  absl::StatusOr<BoundListener> listener = Listen(*shm_, path);
-  if (!listener.ok()) return listener.status();
-  return listener->id;
 }
 
 void NodeRuntime::StopListening(uint64_t listener) {
   OnLoop([&] { listeners_.erase(listener); });
 }
 
-absl::Status NodeRuntime::Dial(Transport& transport,
-                               const std::string& address) {
+absl::Status NodeRuntime::DialUnix(const std::string& path) {
+  return DialOn(*unix_, path, /*lane_bytes=*/0);
+}
+
+absl::Status NodeRuntime::DialShm(const std::string& path,
+                                  uint64_t lane_bytes) {
+  return DialOn(LocalTransportFor(TransportKind::kShm), path, lane_bytes);
+}
+
+absl::Status NodeRuntime::DialOn(Transport& transport, const std::string& path,
+                                 uint64_t lane_bytes) {
+  if (path.empty() || path.size() > kSocketPathBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dial \"", path, "\": the path has ", path.size(),
+                     " bytes; 1 to ", kSocketPathBytesMax, " are allowed"));
+  }
   absl::Status open;
   OnLoop([&] {
     open = CheckOpen();
-    if (open.ok()) peers_->Dial(transport, address, "", "dialled by hand");
+    if (open.ok()) {
+      peers_->Dial(transport, path, "", "dialled by hand", lane_bytes);
+    }
   });
   return open;
 }
 
-absl::Status NodeRuntime::DialUnix(const std::string& path) {
-  return Dial(*unix_, path);
-}
-
-absl::Status NodeRuntime::DialShm(const std::string& path) {
-  return Dial(LocalTransportFor(TransportKind::kShm), path);
-}
-
-absl::Status NodeRuntime::CheckRemote() const {
-  if (remote_ != nullptr) return absl::OkStatus();
-  return absl::UnimplementedError(
-      "grpc: this program was linked without it; it is in "
-      "//mycelium:mycelium");
-}
-
-absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::ListenRemote(
-    const std::string& address) {
-  if (absl::Status has = CheckRemote(); !has.ok()) return has;
-  return Listen(*remote_, address);
-}
-
-absl::Status NodeRuntime::DialRemote(const std::string& address) {
-  if (absl::Status has = CheckRemote(); !has.ok()) return has;
-  return Dial(*remote_, address);
+DropCounts NodeRuntime::DropsOf(const std::string& peer) const {
+  DropCounts drops = {};
+  for (const FlowReport& flow : FlowReports()) {
+    if (flow.publisher_node != peer && flow.subscriber_node != peer) continue;
+    for (size_t i = 0; i < drops.size(); ++i)
+      drops[i] += flow.ledger.dropped[i];
+  }
+  return drops;
 }
 
 }  // namespace mycelium

@@ -57,6 +57,8 @@ struct BusOptions {
   // `limits.frame_bytes_max` must fit into `settings.lane_bytes`.
   Limits limits;
   RouteSettings settings;
+  // Whether subscriptions of this node get what it publishes itself.
+  bool delivers_locally = true;
   // Which users may connect besides our own.
   std::vector<int64_t> allow_uids;
   // Between hosts: encryption; or that what leaves the machine may be in the

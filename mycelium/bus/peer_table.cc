@@ -24,9 +24,34 @@ std::optional<v1::Reject> JudgeBasics(const v1::Hello& theirs,
                       "a Hello needs a node name of up to 255 bytes and an "
                       "incarnation");
   }
+  if (theirs.lane_bytes() != 0 && (theirs.lane_bytes() < kRingBytesMin ||
+                                   theirs.lane_bytes() > kLaneBytesMax)) {
+    return MakeReject(
+        v1::Reject::MALFORMED,
+        absl::StrCat("lanes of ", theirs.lane_bytes(), " bytes; ",
+                     kRingBytesMin, " to ", kLaneBytesMax, " are allowed"));
+  }
   if (theirs.node() == self) {
     return MakeReject(v1::Reject::NODE_NAME_TAKEN,
                       absl::StrCat("this node is called ", self, " too"));
+  }
+  return std::nullopt;
+}
+
+// Whether a service of theirs was given another digest than the endpoint.
+std::optional<v1::Reject> JudgeDigest(const v1::Hello& theirs,
+                                      const EndpointOptions& endpoint) {
+  if (!endpoint.schema_digest.has_value()) return std::nullopt;
+  const absl::string_view wanted = endpoint.schema_digest->bytes();
+  for (const v1::ServiceInfo& service : theirs.services()) {
+    const std::string& given = service.schema_digest();
+    if (given.empty() || given == wanted) continue;
+    const absl::StatusOr<Digest> digest = Digest::FromBytes(given);
+    return MakeReject(
+        v1::Reject::SCHEMA_DIGEST,
+        absl::StrCat("service ", service.name(), " has schema digest ",
+                     digest.ok() ? digest->ToHex() : "of another size",
+                     ", the endpoint ", endpoint.schema_digest->ToHex()));
   }
   return std::nullopt;
 }
@@ -47,12 +72,15 @@ PeerTable::PeerTable(Environment& environment, EventLoop& loop, Random& random,
 PeerTable::~PeerTable() {
   handshakes_.clear();
   connectors_.clear();
-  for (auto& [name, peer] : peers_) loop_.Cancel(peer->retain_timer);
+  for (auto& [name, peer] : peers_) {
+    loop_.Cancel(peer->retain_timer);
+    CountFor(*peer, nullptr);
+  }
 }
 
 void PeerTable::Dial(Transport& transport, const std::string& address,
-                     const std::string& expected_peer,
-                     const std::string& rule) {
+                     const std::string& expected_peer, const std::string& rule,
+                     uint64_t lane_bytes) {
   Connector::Options options;
   options.address = address;
   options.expected_peer = expected_peer;
@@ -70,11 +98,18 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     }
     return MakeHello(name, connector.transport().word() == "shm");
   };
-  callbacks.judge = [this](const v1::Hello& theirs) {
+  callbacks.judge = [this, lane_bytes](const v1::Hello& theirs) {
     const auto reject = JudgeBasics(theirs, options_.node);
-    if (!reject.has_value()) return absl::OkStatus();
-    return absl::FailedPreconditionError(
-        absl::StrCat("node \"", theirs.node(), "\": ", reject->message()));
+    if (reject.has_value()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("node \"", theirs.node(), "\": ", reject->message()));
+    }
+    if (lane_bytes == 0 || lane_bytes == theirs.lane_bytes()) {
+      return absl::OkStatus();
+    }
+    return absl::FailedPreconditionError(absl::StrCat(
+        "node \"", theirs.node(), "\": its endpoint has a capacity of ",
+        theirs.lane_bytes(), " bytes, ", lane_bytes, " were asked for"));
   };
   callbacks.on_established = [this](Connector& connector,
                                     Handshake::Established established) {
@@ -93,7 +128,7 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
       established.channel->Close();
       return;
     }
-    Attach(word, std::move(established), /*dialled_by_us=*/true);
+    Attach(word, std::move(established), /*endpoint=*/nullptr);
   };
   callbacks.on_failure = [this](Connector& connector,
                                 const absl::Status& status) {
@@ -132,18 +167,28 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
   connector.Redial();
 }
 
+void PeerTable::NoteFailure(absl::string_view transport,
+                            const EndpointOptions& endpoint,
+                            const absl::Status& status) {
+  if (endpoint.stats != nullptr) endpoint.stats->CountHandshakeFailure();
+  Tell("", transport, ConnectionEvent::State::kRefused, status);
+}
+
 void PeerTable::Accept(absl::string_view transport,
+                       std::shared_ptr<const EndpointOptions> endpoint,
                        std::unique_ptr<Channel> channel,
                        const absl::Status& admitted) {
   if (!admitted.ok()) {
     SendReject(*channel, MakeReject(v1::Reject::NOT_ALLOWED,
                                     "this user may not connect"));
     channel->Close();
-    Tell("", transport, ConnectionEvent::State::kRefused, admitted);
+    NoteFailure(transport, *endpoint, admitted);
     return;
   }
   if (handshakes_.size() >= static_cast<size_t>(options_.limits.links)) {
     // So that silent clients do not keep the others out.
+    const auto& stats = handshakes_.front().endpoint->stats;
+    if (stats != nullptr) stats->CountHandshakeFailure();
     handshakes_.pop_front();
   }
   // Weak: the handshake owns the callback that holds it.
@@ -151,26 +196,29 @@ void PeerTable::Accept(absl::string_view transport,
   const std::string word(transport);
   std::shared_ptr<Handshake> handshake = Handshake::Accept(
       environment_, loop_, std::move(channel),
-      [this, word](const v1::Hello& theirs, v1::Hello* ours) {
-        std::optional<v1::Reject> reject = Judge(theirs, word, ours);
+      [this, word, endpoint](const v1::Hello& theirs, v1::Hello* ours) {
+        std::optional<v1::Reject> reject = Judge(theirs, word, *endpoint, ours);
         if (reject.has_value()) reject->set_node(options_.node);
         return reject;
       },
       DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
-      [this, holder, word](absl::StatusOr<Handshake::Established> established) {
+      [this, holder, word,
+       endpoint](absl::StatusOr<Handshake::Established> established) {
         const std::shared_ptr<Handshake> self = holder->lock();
-        handshakes_.remove(self);
+        handshakes_.remove_if([&](const Accepted& accepted) {
+          return accepted.handshake == self;
+        });
         loop_.Post([self] {});
         if (established.ok()) {
-          Attach(word, *std::move(established), /*dialled_by_us=*/false);
+          if (endpoint->stats != nullptr) endpoint->stats->CountConnection();
+          Attach(word, *std::move(established), endpoint.get());
         } else if (established.status().code() !=
                    absl::StatusCode::kAlreadyExists) {
-          Tell("", word, ConnectionEvent::State::kRefused,
-               established.status());
+          NoteFailure(word, *endpoint, established.status());
         }
       });
   *holder = handshake;
-  handshakes_.push_back(std::move(handshake));
+  handshakes_.push_back({std::move(handshake), std::move(endpoint)});
 }
 
 v1::Hello PeerTable::MakeHello(const std::string& peer, bool shares) {
@@ -197,11 +245,13 @@ v1::Hello PeerTable::MakeHello(const std::string& peer, bool shares) {
 
 std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
                                            absl::string_view transport,
+                                           const EndpointOptions& endpoint,
                                            v1::Hello* ours) {
   if (auto reject = JudgeBasics(theirs, options_.node)) return reject;
   if (shutting_down_) {
     return MakeReject(v1::Reject::SHUTTING_DOWN, "this node is leaving");
   }
+  if (auto reject = JudgeDigest(theirs, endpoint)) return reject;
   if (auto reject = JudgeDuplicate(theirs)) return reject;
   if (!UsesLink(theirs.node()) &&
       LinksUsed() >= static_cast<size_t>(options_.limits.links)) {
@@ -219,6 +269,7 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
       transport == "shm" &&
       (options_.shares_with == nullptr || options_.shares_with(theirs.node()));
   *ours = MakeHello(theirs.node(), shares);
+  ours->set_lane_bytes(endpoint.lane_bytes);
   return std::nullopt;
 }
 
@@ -294,22 +345,44 @@ PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
 PeerTable::Peer& PeerTable::PeerOf(Link& link) { return *peers_[link.peer()]; }
 
 void PeerTable::Attach(absl::string_view transport,
-                       Handshake::Established established, bool dialled_by_us) {
+                       Handshake::Established established,
+                       const EndpointOptions* endpoint) {
   Peer& peer = PeerNamed(established.peer.node(), transport);
   loop_.Cancel(peer.retain_timer);
   peer.retain_timer = 0;
   if (peer.link->is_up()) peer.lost_at = environment_.clock.NowNs();
   {
     MutexLock lock(mutex_);
-    peer.dialled_by_us = dialled_by_us;
+    peer.dialled_by_us = endpoint == nullptr;
     peer.leaving = false;
     peer.last_error.clear();
   }
   peer.hello_number = established.peer.number();
   NoteSharing(peer, established);
+  CountFor(peer, endpoint == nullptr ? nullptr : endpoint->stats);
   peer.link->Attach(std::move(established.channel), established.peer,
                     established.resume_offered,
-                    established.shared_memory_offered);
+                    established.shared_memory_offered,
+                    endpoint == nullptr ? established.peer.lane_bytes()
+                                        : endpoint->lane_bytes);
+}
+
+void PeerTable::CountFor(Peer& peer, std::shared_ptr<EndpointStats> stats) {
+  if (peer.stats == stats) return;
+  if (peer.stats != nullptr) peer.stats->RemoveLink(peer.link.get());
+  peer.stats = std::move(stats);
+  if (peer.stats == nullptr) return;
+  const auto read = [this, link = peer.link] {
+    EndpointCounts counts;
+    counts.traffic = link->Traffic();
+    counts.dropped = callbacks_.drops(link->peer());
+    return counts;
+  };
+  peer.stats->AddLink(peer.link.get(), [read, before = read()] {
+    EndpointCounts counts = read();
+    counts -= before;
+    return counts;
+  });
 }
 
 void PeerTable::NoteSharing(Peer& peer,
@@ -413,6 +486,7 @@ void PeerTable::Forget(Peer& peer, const absl::Status& status) {
   router_.RemoveLink(link, DropReason::kSubscriberGone);
   ForgetInbound(link);
   link.Forget();
+  CountFor(peer, nullptr);
   callbacks_.on_gone(link.peer());
   peer.seen = false;
   Tell(link.peer(), link.transport(), ConnectionEvent::State::kGone, status);
@@ -584,6 +658,7 @@ void PeerTable::Shutdown() {
     router_.RemoveLink(*peer->link, DropReason::kShutdown);
     (void)dispatcher_.RemoveLink(*peer->link);
     peer->link->Abandon();
+    CountFor(*peer, nullptr);
   }
 }
 

@@ -15,6 +15,7 @@
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/random.h"
 #include "mycelium/bus/connector.h"
+#include "mycelium/bus/endpoint_options.h"
 #include "mycelium/bus/options.h"
 #include "mycelium/routing/dispatcher.h"
 #include "mycelium/routing/router.h"
@@ -66,6 +67,8 @@ class PeerTable final : public LinkHandler {
     // A peer has disconnected a subscription of ours.
     std::function<void(const std::string& peer, uint32_t subscription)>
         on_disconnected;
+    // What this side has dropped of messages to and from a peer. Any thread.
+    std::function<DropCounts(const std::string& peer)> drops;
     // A publisher of a peer is gone for good.
     std::function<void(const Dispatcher::Parted&)> on_publisher_gone;
   };
@@ -76,13 +79,17 @@ class PeerTable final : public LinkHandler {
   ~PeerTable() override;
 
   // Keeps a connection to that address. `rule`: why, for reports.
+  // `lane_bytes`: if not 0, an endpoint with lanes of another size is not
+  // wanted.
   void Dial(Transport& transport, const std::string& address,
-            const std::string& expected_peer, const std::string& rule);
+            const std::string& expected_peer, const std::string& rule,
+            uint64_t lane_bytes = 0);
 
   // Takes a connection that somebody dialled, or says that he may not.
   // `transport`: the word of the listener's; over "shm", memory may be shared.
-  void Accept(absl::string_view transport, std::unique_ptr<Channel> channel,
-              const absl::Status& admitted);
+  void Accept(absl::string_view transport,
+              std::shared_ptr<const EndpointOptions> endpoint,
+              std::unique_ptr<Channel> channel, const absl::Status& admitted);
 
   // Tells every peer of a subscription, or of its end.
   void Subscribe(const Subscription& subscription);
@@ -125,19 +132,27 @@ class PeerTable final : public LinkHandler {
     bool seen = false;           // Was up in this life.
     bool leaving = false;        // Has said goodbye.
     uint64_t retain_timer = 0;
-    uint64_t hello_number = 0;  // Of the last connection's.
-    TimeNs lost_at = 0;         // When the last connection ended.
+    uint64_t hello_number = 0;             // Of the last connection's.
+    TimeNs lost_at = 0;                    // When the last connection ended.
+    std::shared_ptr<EndpointStats> stats;  // That count the link in.
   };
 
   Peer& PeerNamed(const std::string& name, absl::string_view transport);
   Peer& PeerOf(Link& link);
   v1::Hello MakeHello(const std::string& peer, bool shares);
   std::optional<v1::Reject> Judge(const v1::Hello& theirs,
-                                  absl::string_view transport, v1::Hello* ours);
+                                  absl::string_view transport,
+                                  const EndpointOptions& endpoint,
+                                  v1::Hello* ours);
   void NoteSharing(Peer& peer, const Handshake::Established& established);
   std::optional<v1::Reject> JudgeDuplicate(const v1::Hello& theirs);
+  // `endpoint`: where it was accepted; null if we have dialled.
   void Attach(absl::string_view transport, Handshake::Established established,
-              bool dialled_by_us);
+              const EndpointOptions* endpoint);
+  void CountFor(Peer& peer, std::shared_ptr<EndpointStats> stats);
+  // Tells of a peer that was not let in, or did not say what it should.
+  void NoteFailure(absl::string_view transport, const EndpointOptions& endpoint,
+                   const absl::Status& status);
   void Forget(Peer& peer, const absl::Status& status);
   void ForgetInbound(Link& link);
   void Erase(const std::string& name);
@@ -168,7 +183,11 @@ class PeerTable final : public LinkHandler {
   std::map<const Connector*, State> unanswered_;
   std::vector<std::unique_ptr<Connector>> connectors_;
   std::map<Connector*, std::string> rules_;
-  std::list<std::shared_ptr<Handshake>> handshakes_;  // The oldest first.
+  struct Accepted {
+    std::shared_ptr<Handshake> handshake;
+    std::shared_ptr<const EndpointOptions> endpoint;
+  };
+  std::list<Accepted> handshakes_;  // The oldest first.
   // Links that other threads may still look at.
   std::vector<std::shared_ptr<FramedLink>> erased_;
 };

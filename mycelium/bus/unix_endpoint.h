@@ -8,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "mycelium/bus/endpoint_options.h"
+#include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/message_bus.h"
 
 namespace mycelium {
@@ -42,14 +44,18 @@ class UnixEndpointHandle final {
   std::string path_;
 };
 
-// Accepts links at `path`.
+// Accepts links at `path`. `stats`: counts what happens here; may be null.
 //   ALREADY_EXISTS     somebody listens there, or there is no socket but
 //                      another file
 //   INVALID_ARGUMENT   the path is empty or longer than 107 bytes
 //   UNAVAILABLE        no such directory
 inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
-    const std::string& path, MessageBus& bus) {
-  absl::StatusOr<uint64_t> listener = bus.runtime()->ListenUnix(path);
+    const std::string& path, MessageBus& bus,
+    std::shared_ptr<EndpointStats> stats = nullptr) {
+  EndpointOptions options;
+  options.stats = std::move(stats);
+  absl::StatusOr<uint64_t> listener =
+      bus.runtime()->ListenUnix(path, std::move(options));
   if (!listener.ok()) return listener.status();
   return UnixEndpointHandle(bus.runtime(), *listener, path);
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 
@@ -12,7 +13,7 @@ FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
                          FrameView* view) {
   if (bytes.size() < sizeof(FrameHeader)) return FrameVerdict::kTruncated;
   FrameHeader& header = view->header;
-  std::memcpy(&header, bytes.data(), sizeof header);
+  CopyFromShared(&header, bytes.data(), sizeof header);
   const size_t frame_bytes = header.frame_bytes;
   if (frame_bytes < sizeof header || frame_bytes > frame_bytes_max ||
       (header.flags & ~flags_allowed) != 0) {
@@ -29,7 +30,7 @@ FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
   view->publish_time_ns = 0;
   view->lost_before = header.lost_before;
   if (has_time) {
-    std::memcpy(&view->publish_time_ns, next, kPublishTimeBytes);
+    CopyFromShared(&view->publish_time_ns, next, kPublishTimeBytes);
     next += kPublishTimeBytes;
   }
   view->extension = absl::MakeConstSpan(next, header.extension_bytes);

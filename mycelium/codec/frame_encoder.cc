@@ -1,6 +1,6 @@
 #include "mycelium/codec/frame_encoder.h"
 
-#include <cstring>
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 
@@ -36,17 +36,17 @@ absl::Span<std::byte> EncodeFrame(const FrameFields& fields,
   // The first four bytes are the commit word, which is not ours to store.
   std::byte* out = frame.data();
   constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
-  std::memcpy(out + kAfterCommit,
-              reinterpret_cast<const std::byte*>(&header) + kAfterCommit,
-              sizeof header - kAfterCommit);
+  CopyToShared(out + kAfterCommit,
+               reinterpret_cast<const std::byte*>(&header) + kAfterCommit,
+               sizeof header - kAfterCommit);
   out += sizeof header;
   if ((fields.flags & kFramePublishTime) != 0) {
-    std::memcpy(out, &fields.publish_time_ns, kPublishTimeBytes);
+    CopyToShared(out, &fields.publish_time_ns, kPublishTimeBytes);
     out += kPublishTimeBytes;
   }
   if (!fields.extension.empty()) {
-    std::memcpy(out, fields.extension.data(), fields.extension.size());
-    std::memset(out + fields.extension.size(), 0,
+    CopyToShared(out, fields.extension.data(), fields.extension.size());
+    ClearShared(out + fields.extension.size(),
                 ExtensionRoom(fields) - fields.extension.size());
     out += ExtensionRoom(fields);
   }

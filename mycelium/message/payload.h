@@ -19,7 +19,8 @@ struct Payload {
   const void* object = nullptr;  // Null: only `bytes` are there.
   absl::Span<const std::byte> bytes;
 
-  // Owns `object` where a publisher or a queue handed it over; else null.
+  // Owns `object`, or where that is null `bytes`, where a publisher handed it
+  // over or a queue holds it; else null.
   const std::shared_ptr<const void>* shared = nullptr;
 
   static Payload Object(const MessageType& type, const void* object,
@@ -32,12 +33,23 @@ struct Payload {
   }
 
   static Payload Bytes(const MessageType& type,
-                       absl::Span<const std::byte> bytes) {
+                       absl::Span<const std::byte> bytes,
+                       const std::shared_ptr<const void>* shared = nullptr) {
     Payload payload;
     payload.type = &type;
     payload.bytes = bytes;
+    payload.shared = shared;
     return payload;
   }
+
+  // Whether a queue of this process takes a share of what is published instead
+  // of a copy of it.
+  bool IsHandedOver() const {
+    return shared != nullptr &&
+           (object != nullptr || bytes.size() >= kHandOverBytesMin);
+  }
+  // Below this a copy is cheaper than a share.
+  static constexpr size_t kHandOverBytesMin = 1024;
 
   // The size of the serialised form. For an object, call it right before
   // Serialize().
@@ -52,8 +64,10 @@ struct Payload {
 // What an object frame of a ring in this process holds in place of bytes.
 struct ObjectPayload {
   std::shared_ptr<const void> object;
+  // Null: `object` are bytes, as many as the frame has room for.
   const MessageType* type;
 };
+static_assert(sizeof(ObjectPayload) <= Payload::kHandOverBytesMin);
 
 }  // namespace mycelium
 

@@ -131,7 +131,9 @@ absl::Status Dispatcher::OnDeclare(Link& link,
         absl::StrCat("publisher ", declare.publisher(), " has a name of ",
                      name->size(), " bytes; at most ", kNameBytesMax));
   }
-  auto& publishers = inboxes_[&link].publishers;
+  Inbox& inbox = inboxes_[&link];
+  inbox.last = nullptr;
+  auto& publishers = inbox.publishers;
   if (publishers.size() >= kPublishersMax) {
     for (auto old = publishers.begin(); old != publishers.end();) {
       const auto next = std::next(old);
@@ -293,12 +295,17 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     last_link_ = &link;
   }
   Inbox& inbox = *last_inbox_;
-  const auto entry = inbox.publishers.find(frame.header.publisher_id);
-  if (entry == inbox.publishers.end() || entry->second.origin == nullptr ||
-      entry->second.origin->digest.prefix() != frame.header.digest_prefix) {
+  if (inbox.last == nullptr || inbox.last_id != frame.header.publisher_id) {
+    const auto entry = inbox.publishers.find(frame.header.publisher_id);
+    if (entry == inbox.publishers.end()) return FrameOutcome::kCorrupt;
+    inbox.last_id = frame.header.publisher_id;
+    inbox.last = &entry->second;
+  }
+  Publisher& publisher = *inbox.last;
+  if (publisher.origin == nullptr ||
+      publisher.origin->digest.prefix() != frame.header.digest_prefix) {
     return FrameOutcome::kCorrupt;
   }
-  Publisher& publisher = entry->second;
   if (lane == 0) {
     return DeliverInline(link, inbox, publisher, lane, frame, end);
   }
@@ -332,6 +339,10 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                                        Publisher& publisher, uint32_t lane,
                                        const FrameView& frame, uint64_t end) {
   const uint64_t sequence = frame.header.lane_sequence;
+  if (publisher.matches.size() == 1 && inbox.partial_end == 0 &&
+      DeliverToOnly(inbox, publisher, lane, frame)) {
+    return FrameOutcome::kHandled;
+  }
   std::shared_ptr<SpillTracker>& tracker = inbox.spills[lane];
   if (tracker == nullptr) tracker = std::make_shared<SpillTracker>(link);
   const std::shared_ptr<SpillTracker> kept = tracker;
@@ -376,6 +387,34 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                   matches.end());
   }
   return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
+}
+
+bool Dispatcher::DeliverToOnly(const Inbox& inbox, const Publisher& publisher,
+                               uint32_t lane, const FrameView& frame) {
+  const Match& match = publisher.matches[0];
+  const uint64_t sequence = frame.header.lane_sequence;
+  if (match.lane != lane || match.subscription == nullptr ||
+      sequence < match.from_sequence || sequence + 1 >= match.until_sequence) {
+    return false;
+  }
+  // What is not handled is reported in order, by the tracker.
+  if (!inbox.spills.empty()) {
+    const auto tracker = inbox.spills.find(lane);
+    if (tracker != inbox.spills.end() && tracker->second->has_unfinished()) {
+      return false;
+    }
+  }
+  // The match keeps it, whatever its handler does: only the loop ends matches.
+  Subscription& subscription = *match.subscription;
+  if (subscription.options().mode != DeliveryMode::kInline ||
+      subscription.gate().TryEnter() != Gate::Entry::kEntered) {
+    return false;
+  }
+  subscription.Run(*match.flow,
+                   Payload::Bytes(subscription.type(), frame.payload),
+                   InfoOf(frame, *publisher.origin));
+  subscription.Leave();
+  return true;
 }
 
 bool Dispatcher::DeliverTo(SpillTracker& spills, const Match& match,

@@ -108,6 +108,9 @@ class Dispatcher final {
   };
   struct Inbox {
     absl::flat_hash_map<uint32_t, Publisher> publishers;
+    // The publisher of the last frame; null once `publishers` has changed.
+    uint32_t last_id = 0;
+    Publisher* last = nullptr;
     // Of lanes to queues; and of lanes whose handlers run on the loop.
     std::map<uint32_t, std::shared_ptr<StagingFeed>> feeds;
     std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
@@ -122,6 +125,10 @@ class Dispatcher final {
   LinkHandler::FrameOutcome DeliverInline(Link& link, Inbox& inbox,
                                           Publisher& publisher, uint32_t lane,
                                           const FrameView& frame, uint64_t end);
+  // The whole of it for the commonest case: one subscription, which is idle.
+  // False: nothing was done.
+  bool DeliverToOnly(const Inbox& inbox, const Publisher& publisher,
+                     uint32_t lane, const FrameView& frame);
   bool DeliverTo(SpillTracker& spills, const Match& match, const Origin& origin,
                  const FrameView& frame);
   bool Spill(SpillTracker& spills, Subscription& subscription,

@@ -1,12 +1,12 @@
 #include "mycelium/routing/fan_out.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 
@@ -126,11 +126,12 @@ size_t FanOut::PrepareLaneClaim(const PublishRoute& route,
   claim->subscription = route.subscription.get();
   claim->lane = route.lane.get();
   claim->local = route.subscription != nullptr;
-  claim->object = claim->local && payload.shared != nullptr;
+  claim->object = claim->local && payload.IsHandedOver();
   FrameFields fields;
   if (options_.publish_time) fields.flags |= kFramePublishTime;
-  return EncodedFrameBytes(
-      fields, claim->object ? sizeof(ObjectPayload) : payload_bytes);
+  return EncodedFrameBytes(fields, claim->object && payload.object != nullptr
+                                       ? sizeof(ObjectPayload)
+                                       : payload_bytes);
 }
 
 bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
@@ -211,9 +212,10 @@ void FanOut::FillRoom(const Payload& payload, const FrameFields& common,
   const absl::Span<std::byte> room = EncodeFrame(
       fields, claim->lane->next_sequence(), payload_bytes, claim->room);
   if (claim->object) {
-    new (room.data()) ObjectPayload{*payload.shared, payload.type};
+    new (room.data()) ObjectPayload{
+        *payload.shared, payload.object != nullptr ? payload.type : nullptr};
   } else if (!encoded->empty()) {
-    std::memcpy(room.data(), encoded->data(), encoded->size());
+    CopyToShared(room.data(), encoded->data(), encoded->size());
   } else {
     payload.Serialize(room.data());
     *encoded = room;
@@ -375,6 +377,14 @@ void FanOut::Close() {
   routes_.clear();
   FindOnlyRoute();
   closed_ = true;
+}
+
+bool FanOut::StaysInProcess() {
+  MutexLock lock(mutex_);
+  return !routes_.empty() && std::all_of(routes_.begin(), routes_.end(),
+                                         [](const PublishRoute& route) {
+                                           return route.subscription != nullptr;
+                                         });
 }
 
 size_t FanOut::route_count() {

@@ -108,6 +108,8 @@ class FanOut final {
   const Options& options() const { return options_; }
   const Origin& origin() const { return *options_.origin; }
   size_t route_count();
+  // Whether there are routes, all to subscriptions of this process.
+  bool StaysInProcess();
 
   // Counts of messages that found no route.
   Ledger unmatched() const { return unmatched_.Read(); }
@@ -122,7 +124,7 @@ class FanOut final {
     FlowCounters* flow = nullptr;          // Of `subscription`.
     Lane* lane = nullptr;                  // Claimed; null if entered.
     absl::Span<std::byte> room;
-    bool object = false;  // The frame holds the pointer, not bytes.
+    bool object = false;  // The frame holds an ObjectPayload, not bytes.
     bool local = false;   // The frame stays in this process.
     bool inside = false;  // The caller is inside the subscription's gate.
   };

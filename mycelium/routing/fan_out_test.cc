@@ -161,5 +161,58 @@ TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightLanes) {
   }
 }
 
+TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightQueues) {
+  MessageType type;
+  type.name = "counted";
+  type.byte_size = [](const void*) { return size_t{8}; };
+  type.serialize = [](const void* message, std::byte* out) {
+    ++serialisations;
+    std::memcpy(out, message, 8);
+  };
+  serialisations = 0;
+  const Origin origin;
+  NeverWaits never_waits;
+  FanOut::Options options;
+  options.origin = &origin;
+  FanOut fan_out(Environment::Real(), never_waits, options);
+  std::vector<PublishRoute> routes(8);
+  std::vector<std::shared_ptr<Subscription>> queued;
+  for (PublishRoute& route : routes) {
+    Subscription::Options subscriber;
+    subscriber.type = type;
+    subscriber.mode = DeliveryMode::kQueued;
+    subscriber.lane_bytes = 4096;
+    subscriber.frame_bytes_max = 1024;
+    queued.push_back(*Subscription::Create(Environment::Real(), subscriber,
+                                           /*handler=*/nullptr,
+                                           [](LogLevel, absl::string_view) {}));
+    route.subscription = queued.back();
+    route.lane = std::shared_ptr<Lane>(queued.back(), &queued.back()->lane());
+    route.flows.push_back(queued.back()->FlowFrom(origin));
+  }
+  fan_out.SetRoutes(std::move(routes), [] {});
+  const uint64_t message = 0x0123456789abcdef;
+  EXPECT_TRUE(fan_out.Publish(Payload::Object(type, &message, nullptr)).ok());
+  EXPECT_EQ(serialisations, 1);
+  for (const auto& subscription : queued) {
+    FrameView frame;
+    ASSERT_TRUE(subscription->queue().Take(&frame));
+    ASSERT_EQ(frame.payload.size(), 8u);
+    EXPECT_EQ(std::memcmp(frame.payload.data(), &message, 8), 0);
+    subscription->CountPulled(origin, /*decodable=*/true);
+    subscription->queue().Finish();
+    EXPECT_EQ(subscription->FlowFrom(origin)->Read().accepted, 1u);
+    EXPECT_EQ(subscription->FlowFrom(origin)->Read().delivered, 1u);
+  }
+  // A pointer that the subscribers may keep needs no serialising at all.
+  const auto shared = std::make_shared<const uint64_t>(message);
+  const std::shared_ptr<const void> pointer = shared;
+  EXPECT_TRUE(
+      fan_out.Publish(Payload::Object(type, pointer.get(), &pointer)).ok());
+  EXPECT_EQ(serialisations, 1);
+  for (const auto& subscription : queued) subscription->Close();
+  EXPECT_EQ(pointer.use_count(), 2);
+}
+
 }  // namespace
 }  // namespace mycelium

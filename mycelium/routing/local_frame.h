@@ -16,7 +16,10 @@ namespace mycelium {
 // Frames of rings that only this process sees. They say who published by
 // address, and may hold a pointer in place of bytes:
 //   digest_prefix   the address of the Origin, which lives as long as the node
-//   flags           kFrameObject: the payload is an ObjectPayload
+//   flags           kFrameObject: the payload is an ObjectPayload. That of
+//   bytes
+//                   has the length of the bytes, though it fills less, so that
+//                   a lane bounds them all the same
 //   lane_sequence   in a ring that buffers a link's lane: where the frame ends
 //                   in that lane, which is what is acknowledged
 //   lost_before     in such a ring: how many messages of that lane were dropped
@@ -55,6 +58,11 @@ inline void DestroyObject(const FrameView& frame) {
 inline Payload PayloadOf(const FrameView& frame,
                          const MessageType& bytes_type) {
   if (const ObjectPayload* object = ObjectOf(frame)) {
+    if (object->type == nullptr) {
+      const auto* bytes = static_cast<const std::byte*>(object->object.get());
+      return Payload::Bytes(bytes_type, {bytes, frame.payload.size()},
+                            &object->object);
+    }
     return Payload::Object(*object->type, object->object.get(),
                            &object->object);
   }

@@ -140,7 +140,8 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
   publisher.awaits_explanation = false;
   std::vector<PublishRoute> routes;
   for (const auto& subscription : locals_[origin.topic]) {
-    if (Wants(origin, subscription->options().service) &&
+    if (callbacks_.matches_local &&
+        Wants(origin, subscription->options().service) &&
         disconnected_.count(subscription->options().id) == 0) {
       MatchLocal(publisher, subscription, &routes, deferred);
     }

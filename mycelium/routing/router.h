@@ -54,6 +54,8 @@ class Router final {
         on_local_refusal;
     // A publisher of this node refused a subscription of the peer.
     std::function<void(const absl::Status&)> on_refusal;
+    // Whether subscriptions of this process are matched at all.
+    bool matches_local = true;
     // How many processes may die of a message before it is dropped.
     uint64_t redeliver_max = 3;
     // Messages were dropped. Called with locks held; may be null.

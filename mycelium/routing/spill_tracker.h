@@ -55,6 +55,11 @@ class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
   std::array<char, kWordBytes> AddSpill();
   static void FinishSpill(absl::Span<const std::byte> word);
 
+  // Whether a frame waits, so that none behind it is reported. On the loop.
+  bool has_unfinished() const {
+    return unfinished_.load(std::memory_order_acquire) > 0;
+  }
+
   // Link::Resume(), where there is one still.
   void Resume();
 

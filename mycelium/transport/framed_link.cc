@@ -36,7 +36,8 @@ std::string FramedLink::name() const {
 // Connections
 
 void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
-                        uint64_t resume_offered, bool shared_memory_offered) {
+                        uint64_t resume_offered, bool shared_memory_offered,
+                        uint64_t lane_bytes) {
   Detach();
   ending_.reset();
   goodbye_.reset();
@@ -55,10 +56,15 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   const bool resumed = resume_offered != 0 &&
                        resume_offered == peer.incarnation() &&
                        peer.resume_incarnation() == options_.incarnation;
+  uint64_t frame_bytes_max = options_.frame_bytes_max;
   if (peer.frame_bytes_max() != 0) {
-    frame_bytes_max_.store(
-        std::min<uint64_t>(peer.frame_bytes_max(), options_.frame_bytes_max));
+    frame_bytes_max = std::min(frame_bytes_max, peer.frame_bytes_max());
   }
+  if (lane_bytes != 0) {
+    frame_bytes_max = std::min(frame_bytes_max, lane_bytes / 2);
+  }
+  frame_bytes_max_.store(frame_bytes_max);
+  lane_bytes_.store(lane_bytes);
   paused_ = false;
   peer_is_done_ = false;
   leaving_.store(false);
@@ -320,6 +326,9 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
   options.name = absl::StrCat(name(), ": lane ", id);
   options.id = id;
   options.frame_bytes_max = frame_bytes_max_.load();
+  if (const uint64_t lane_bytes = lane_bytes_.load(); lane_bytes != 0) {
+    options.capacity_bytes = lane_bytes;
+  }
   if (shares_.load(std::memory_order_acquire)) {
     absl::StatusOr<std::shared_ptr<SharedLaneMemory>> memory =
         options_.shared_memory->Create(Lane::MemoryBytes(options));
@@ -480,7 +489,9 @@ void FramedLink::AdoptChannel() {
   inbound_.ForgetTold();
   ack_now_.store(true, std::memory_order_relaxed);
   MutexLock lock(lanes_mutex_);
-  retired_.clear();  // Nothing points into their memory any more.
+  // Nothing points into their memory any more.
+  for (const auto& out : retired_) AddTraffic(*out, &ended_out_);
+  retired_.clear();
   for (auto& [id, out] : out_lanes_) {
     out->reached = std::max(out->reached, out->sent.load());
     out->sent.store(out->received.load(std::memory_order_relaxed));
@@ -576,7 +587,12 @@ void FramedLink::ComposeLanes() {
   if (swap_channel_.load(std::memory_order_acquire)) return;
   // What was being sent is gone, so nothing points into these any more.
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
-    out = out->second->closing ? out_lanes_.erase(out) : std::next(out);
+    if (!out->second->closing) {
+      ++out;
+      continue;
+    }
+    AddTraffic(*out->second, &ended_out_);
+    out = out_lanes_.erase(out);
   }
   if (leaving_.load(std::memory_order_acquire)) return;
   for (auto& [id, out] : out_lanes_) {

@@ -21,6 +21,7 @@
 #include "mycelium/transport/inbound_ring.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/link.h"
+#include "mycelium/transport/link_traffic.h"
 #include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/record_reader.h"
 #include "mycelium/transport/shared_memory.h"
@@ -88,9 +89,12 @@ class FramedLink final : public Link,
   // of them is sent until AdoptLane() says which subscription of the new
   // process gets it, or DropLane() that none does.
   //
-  // `shared_memory_offered`: what our Hello said.
+  // `shared_memory_offered`: what our Hello said. `lane_bytes`: how large lanes
+  // are that are opened from here on, if it is not 0; frames then have at most
+  // half of that.
   void Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
-              uint64_t resume_offered, bool shared_memory_offered = false);
+              uint64_t resume_offered, bool shared_memory_offered = false,
+              uint64_t lane_bytes = 0);
 
   // Whether the last connection has ended, but not all that came on it was
   // handed out yet: OnDown() follows.
@@ -127,6 +131,9 @@ class FramedLink final : public Link,
   bool Idle() const;
   std::vector<std::shared_ptr<Lane>> Lanes() const;
 
+  // What the link has carried so far. Any thread; not for hot paths.
+  LinkTraffic Traffic() const;
+
   // Sends what can be acknowledged now.
   void SendAcks();
 
@@ -162,6 +169,10 @@ class FramedLink final : public Link,
   static constexpr size_t kLanesMax = 1024;
   // How many frames of one ring are handed out before the next has its turn.
   static constexpr int kFramesPerTurn = 64;
+  // After so many frames without an empty look, the next empty one is followed
+  // by a moment's rest.
+  static constexpr int kBurst = 32;
+  static constexpr int kRestPauses = 40;
 
   struct OutLane {
     std::shared_ptr<Lane> lane;
@@ -208,6 +219,7 @@ class FramedLink final : public Link,
   void OnDoorbell();
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
+  void Rest();
   void PauseRings(bool paused);
   bool AreDrained();
   void FinishDraining();
@@ -222,6 +234,7 @@ class FramedLink final : public Link,
   // Tells the peer of lanes that it still has and we have not.
   void CloseUnknownLanes(const v1::Hello& peer);
   void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  static void AddTraffic(const OutLane& out, LinkTraffic* traffic);
   OutLane* FindOut(const Lane& lane)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void CloseIfDrained(OutLane& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
@@ -264,6 +277,7 @@ class FramedLink final : public Link,
   std::vector<InboundRing*> ring_list_;
   bool is_poller_ = false;
   bool is_polling_ = false;
+  int burst_ = 0;            // Frames that came without an empty look.
   bool is_reading_ = false;  // Inside OnBytes().
 
   std::atomic<bool> up_{false};
@@ -271,6 +285,7 @@ class FramedLink final : public Link,
   std::atomic<bool> shares_{false};  // Both sides, on this connection.
   std::atomic<bool> hold_data_{false};
   std::atomic<uint64_t> frame_bytes_max_;  // That both sides accept.
+  std::atomic<uint64_t> lane_bytes_{0};    // Not 0: of every new lane.
 
   mutable Mutex lanes_mutex_;
   OutLanes out_lanes_ ABSL_GUARDED_BY(lanes_mutex_);
@@ -279,6 +294,7 @@ class FramedLink final : public Link,
   // Of lanes that were closed, those whose subscription must be told why: the
   // connection may have lost the word.
   std::map<uint32_t, uint32_t> disconnected_ ABSL_GUARDED_BY(lanes_mutex_);
+  LinkTraffic ended_out_ ABSL_GUARDED_BY(lanes_mutex_);  // Of lanes erased.
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
   bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
 
@@ -286,6 +302,7 @@ class FramedLink final : public Link,
   mutable Mutex rings_mutex_;
   std::map<uint32_t, std::shared_ptr<InboundRing>> rings_
       ABSL_GUARDED_BY(rings_mutex_);
+  LinkTraffic ended_in_ ABSL_GUARDED_BY(rings_mutex_);  // Of rings dropped.
 
   Mutex control_mutex_;
   std::string control_ ABSL_GUARDED_BY(control_mutex_);  // Whole records.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/cpu_relax.h"
 #include "mycelium/transport/framed_link.h"
 
 namespace mycelium {
@@ -104,11 +105,21 @@ bool FramedLink::PollRings() {
   bool ran = false;
   bool is_over = false;
   for (size_t i = 0; i < ring_list_.size() && !is_over; ++i) {
+    if (!ring_list_[i]->MayHaveFrame()) continue;
     ran |= PollRing(*ring_list_[i], &is_over);
   }
   is_polling_ = false;
   if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
+  if (!ran) Rest();
   return ran;
+}
+
+void FramedLink::Rest() {
+  const bool was_busy = burst_ >= kBurst;
+  burst_ = 0;
+  if (!was_busy) return;
+  // Frames come fast: looking at once takes the line from who writes to it.
+  for (int i = 0; i < kRestPauses; ++i) CpuRelax();
 }
 
 bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
@@ -116,7 +127,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   using Outcome = LinkHandler::FrameOutcome;
   if (!ring.active || ring.paused) return false;
   bool ran = false;
-  FrameView frame;
+  const FrameView* frame = nullptr;
   uint64_t end;
   const int most =
       ending_.has_value() ? std::numeric_limits<int>::max() : kFramesPerTurn;
@@ -139,9 +150,10 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     }
     if (look != Look::kFrame) break;
     ran = true;
-    switch (handler_.OnFrame(*this, ring.lane(), frame, end)) {
+    switch (handler_.OnFrame(*this, ring.lane(), *frame, end)) {
       case Outcome::kHandled:
         ring.Pop(/*handled=*/true);
+        ++burst_;
         continue;
       case Outcome::kTaken:
         ring.Pop(/*handled=*/false);
@@ -154,8 +166,8 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
         loop_.Post([this, alive = alive_,
                     status = Corrupt(absl::StrCat(
                         "lane ", ring.lane(), " in shared memory: frame of ",
-                        frame.header.frame_bytes, " bytes of publisher ",
-                        frame.header.publisher_id,
+                        frame->header.frame_bytes, " bytes of publisher ",
+                        frame->header.publisher_id,
                         ", which was not declared with that type"))] {
           if (*alive) Break(status);
         });
@@ -163,8 +175,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     }
     break;
   }
-  // Also where nothing came: others may have handled what came before.
-  if (ring.TakeWriterWaits()) RingPeer();
+  if (ran && ring.TakeWriterWaits()) RingPeer();
   return ran;
 }
 
@@ -211,7 +222,10 @@ void FramedLink::CloseInbound(uint32_t lane) {
                                   }),
                    ring_list_.end());
   MutexLock lock(rings_mutex_);
-  rings_.erase(lane);
+  const auto ring = rings_.find(lane);
+  if (ring == rings_.end()) return;
+  ring->second->AddTraffic(&ended_in_);
+  rings_.erase(ring);
 }
 
 void FramedLink::DropRings() {
@@ -219,6 +233,7 @@ void FramedLink::DropRings() {
   if (is_poller_) loop_.RemovePoller(*this);
   is_poller_ = false;
   MutexLock lock(rings_mutex_);
+  for (const auto& [lane, ring] : rings_) ring->AddTraffic(&ended_in_);
   rings_.clear();
 }
 

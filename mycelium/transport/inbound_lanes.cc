@@ -42,7 +42,9 @@ bool InboundLanes::Open(uint32_t lane, const Expected& expected) {
   state.received.store(expected.position, std::memory_order_relaxed);
   state.handled.store(expected.position, std::memory_order_relaxed);
   state.told_received = state.told_handled = expected.position;
-  state.next_sequence = expected.sequence;
+  state.first_position = expected.position;
+  state.first_sequence = expected.sequence;
+  state.next_sequence.store(expected.sequence, std::memory_order_relaxed);
   state.capacity_bytes = expected.capacity_bytes;
   state.lossy_window = expected.lossy_window;
   state.redelivered_until = expected.redelivered_until;
@@ -52,12 +54,16 @@ bool InboundLanes::Open(uint32_t lane, const Expected& expected) {
 void InboundLanes::Close(uint32_t lane) {
   MutexLock lock(mutex_);
   looked_ = nullptr;
-  lanes_.erase(lane);
+  const auto entry = lanes_.find(lane);
+  if (entry == lanes_.end()) return;
+  AddTraffic(entry->second, &ended_);
+  lanes_.erase(entry);
 }
 
 void InboundLanes::Clear() {
   MutexLock lock(mutex_);
   looked_ = nullptr;
+  for (const auto& [id, state] : lanes_) AddTraffic(state, &ended_);
   lanes_.clear();
   untold_bytes_.store(0, std::memory_order_relaxed);
 }
@@ -66,7 +72,7 @@ bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
   const State* const state = Look(lane);
   if (state == nullptr) return false;
   expected->position = state->received.load(std::memory_order_relaxed);
-  expected->sequence = state->next_sequence;
+  expected->sequence = state->next_sequence.load(std::memory_order_relaxed);
   expected->capacity_bytes = state->capacity_bytes;
   expected->lossy_window = state->lossy_window;
   expected->redelivered_until = state->redelivered_until;
@@ -83,7 +89,10 @@ void InboundLanes::NoteReceived(uint32_t lane, uint64_t sequence, uint64_t end,
     RaiseHandled(*state, end);
     CountHandled(*state);
   }
-  state->next_sequence = sequence + 1;
+  const uint64_t expected =
+      state->next_sequence.load(std::memory_order_relaxed);
+  if (sequence > expected) state->lost.fetch_add(sequence - expected);
+  state->next_sequence.store(sequence + 1, std::memory_order_relaxed);
   state->is_prompt.store(sequence < state->redelivered_until,
                          std::memory_order_relaxed);
   // Pairs with the exchange in TakeAcks().
@@ -144,6 +153,18 @@ bool InboundLanes::AllHandled() const {
 void InboundLanes::ForgetTold() {
   MutexLock lock(mutex_);
   for (auto& [id, state] : lanes_) state.told_received = state.told_handled = 0;
+}
+
+void InboundLanes::AddTraffic(const State& state, LinkTraffic* traffic) {
+  traffic->frames_received +=
+      state.next_sequence.load() - state.first_sequence - state.lost.load();
+  traffic->bytes_received += state.received.load() - state.first_position;
+}
+
+void InboundLanes::AddTraffic(LinkTraffic* traffic) const {
+  MutexLock lock(mutex_);
+  *traffic += ended_;
+  for (const auto& [id, state] : lanes_) AddTraffic(state, traffic);
 }
 
 void InboundLanes::FillResume(v1::Hello* hello) const {

@@ -8,6 +8,7 @@
 
 #include "mycelium/base/mutex.h"
 #include "mycelium/codec/frame_format.h"
+#include "mycelium/transport/link_traffic.h"
 #include "proto/mycelium/v1/handshake.pb.h"
 
 namespace mycelium {
@@ -62,12 +63,18 @@ class InboundLanes final {
 
   void FillResume(v1::Hello* hello) const;
 
+  // Adds what has arrived in all lanes there ever were.
+  void AddTraffic(LinkTraffic* traffic) const;
+
  private:
   // What the loop stores is read by others, and the other way round.
   struct State {
     std::atomic<uint64_t> received{0};
     std::atomic<uint64_t> handled{0};
-    uint64_t next_sequence = 0;  // On the loop.
+    std::atomic<uint64_t> next_sequence{0};
+    std::atomic<uint64_t> lost{0};  // Sequences that never came.
+    uint64_t first_position = 0;    // Under the lock, like the next.
+    uint64_t first_sequence = 0;
     uint64_t capacity_bytes = 0;
     uint32_t lossy_window = 0;
     uint64_t redelivered_until = 0;
@@ -79,11 +86,13 @@ class InboundLanes final {
   using Lanes = std::map<uint32_t, State>;
 
   State* Look(uint32_t lane) const ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  static void AddTraffic(const State& state, LinkTraffic* traffic);
   static void RaiseHandled(State& state, uint64_t position);
   void CountHandled(State& state);
 
   mutable Mutex mutex_;  // The loop reads the map without it.
   mutable Lanes lanes_ ABSL_GUARDED_BY(mutex_);
+  LinkTraffic ended_ ABSL_GUARDED_BY(mutex_);  // Of lanes that are closed.
   // The last that Look() found. On the loop.
   mutable uint32_t looked_lane_ = 0;
   mutable State* looked_ = nullptr;

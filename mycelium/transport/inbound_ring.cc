@@ -1,9 +1,9 @@
 #include "mycelium/transport/inbound_ring.h"
 
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 
@@ -25,14 +25,14 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
   }
 }
 
-InboundRing::Look InboundRing::Peek(uint32_t controls_seen, FrameView* view,
-                                    uint64_t* end) {
+InboundRing::Look InboundRing::Peek(uint32_t controls_seen,
+                                    const FrameView** view, uint64_t* end) {
   if (!is_pending_) {
     const Look look = Next();
     if (look != Look::kFrame) return look;
   }
   if (!MaySee(controls_seen)) return Look::kNotYet;
-  *view = pending_;
+  *view = &pending_;
   *end = pending_end_;
   return Look::kFrame;
 }
@@ -53,9 +53,10 @@ InboundRing::Look InboundRing::Next() {
   }
   const FrameHeader& header = pending_.header;
   const uint64_t sequence = header.lane_sequence;
-  if (options_.lossy ? sequence < next_sequence_ : sequence != next_sequence_) {
+  const uint64_t expected = next_sequence();
+  if (options_.lossy ? sequence < expected : sequence != expected) {
     return Corrupt(absl::StrCat("a frame has sequence ", sequence,
-                                ", expected ", next_sequence_));
+                                ", expected ", expected));
   }
   if (header.frame_bytes > options_.frame_bytes_max) {
     return Corrupt(absl::StrCat("frame ", sequence, " has ", header.frame_bytes,
@@ -63,7 +64,7 @@ InboundRing::Look InboundRing::Next() {
                                 " are allowed"));
   }
   stamp_ = header.lost_before;
-  pending_.lost_before = sequence - next_sequence_;
+  pending_.lost_before = sequence - expected;
   if (sequence < options_.redelivered_until) {
     pending_.header.flags |= kFrameRedelivered;
   }
@@ -85,7 +86,7 @@ void InboundRing::CopyOut() {
   if (bytes > kCopiedBytesMax && !options_.copies_all) return;
   if (bytes > copied_.size()) copied_.resize(bytes);
   // They follow one another in the frame.
-  std::memcpy(copied_.data(), pending_.payload.data() - extension, bytes);
+  CopyFromShared(copied_.data(), pending_.payload.data() - extension, bytes);
   pending_.extension =
       absl::MakeConstSpan(copied_.data(), pending_.extension.size());
   pending_.payload =
@@ -94,25 +95,46 @@ void InboundRing::CopyOut() {
 
 void InboundRing::Pop(bool handled) {
   is_pending_ = false;
-  next_sequence_ = pending_.header.lane_sequence + 1;
+  next_sequence_.store(pending_.header.lane_sequence + 1,
+                       std::memory_order_relaxed);
   taken_.store(pending_end_, std::memory_order_release);
   holds_ = options_.lossy;
+  is_deferred_ |= !handled;
+  if (handled && !is_deferred_ && !options_.lossy) {
+    // Nobody else stores it. Release: pairs with the load in
+    // RingWriter::Fits().
+    positions_.ring.released.store(pending_end_, std::memory_order_release);
+    return;
+  }
+  if (options_.lossy) {
+    // One thread stores them.
+    lossy_frames_.store(lossy_frames_.load(std::memory_order_relaxed) + 1,
+                        std::memory_order_relaxed);
+    lossy_bytes_.store(lossy_bytes_.load(std::memory_order_relaxed) +
+                           AlignedFrameBytes(pending_.header.frame_bytes),
+                       std::memory_order_relaxed);
+  }
   if (handled) NoteHandled(pending_end_);
   if (holds_) ReleaseHandled();
 }
 
+void InboundRing::AddTraffic(LinkTraffic* traffic) const {
+  traffic->frames_received +=
+      options_.lossy ? lossy_frames_.load(std::memory_order_relaxed)
+                     : next_sequence() - options_.next_sequence;
+  traffic->bytes_received += options_.lossy
+                                 ? lossy_bytes_.load(std::memory_order_relaxed)
+                                 : taken() - options_.position;
+}
+
 void InboundRing::NoteHandled(uint64_t end) {
-  uint64_t before = handled_.load(std::memory_order_relaxed);
-  while (before < end && !handled_.compare_exchange_weak(
-                             before, end, std::memory_order_acq_rel)) {
-  }
-  if (before >= end || options_.lossy) return;
   // Of two that store, the later may have the lower one.
-  std::atomic<uint64_t>& released = positions_.ring.released;
-  uint64_t told = released.load(std::memory_order_relaxed);
+  SharedWord<uint64_t>& handled =
+      options_.lossy ? handled_ : positions_.ring.released;
+  uint64_t before = handled.load(std::memory_order_relaxed);
   // Release: pairs with the load in RingWriter::Fits().
-  while (told < end && !released.compare_exchange_weak(
-                           told, end, std::memory_order_release)) {
+  while (before < end && !handled.compare_exchange_weak(
+                             before, end, std::memory_order_acq_rel)) {
   }
 }
 

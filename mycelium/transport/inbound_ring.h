@@ -13,6 +13,7 @@
 #include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/lossy_ring.h"
 #include "mycelium/transport/lane/ring.h"
+#include "mycelium/transport/link_traffic.h"
 
 namespace mycelium {
 
@@ -25,8 +26,8 @@ namespace mycelium {
 // lossy lane. A lossy lane hands out one frame at a time, and holds it until it
 // is handled.
 //
-// Thread safety: NoteHandled(), taken() and handled() from any thread, and of a
-// lossless lane TakeWriterWaits(); the rest on the loop.
+// Thread safety: NoteHandled(), taken(), handled() and AddTraffic() from any
+// thread, and of a lossless lane TakeWriterWaits(); the rest on the loop.
 //
 // Ownership: shares the memory.
 class InboundRing final {
@@ -59,9 +60,17 @@ class InboundRing final {
   uint32_t lane() const { return options_.lane; }
   bool is_lossy() const { return options_.lossy; }
 
+  // Whether Peek() has something to say. All that most looks are.
+  bool MayHaveFrame() {
+    if (is_pending_) return true;
+    return lossy_reader_.has_value() ? holds_ || lossy_reader_->HasFrame()
+                                     : reader_.HasFrame();
+  }
+
   // The next frame, for somebody who has read `controls_seen` control messages.
   // The view is valid until Pop().
-  Look Peek(uint32_t controls_seen, FrameView* view, uint64_t* end);
+  // `*view` points at a view of this object's.
+  Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end);
   // Takes the frame that Peek() showed.
   void Pop(bool handled);
 
@@ -80,10 +89,18 @@ class InboundRing final {
   bool IsDrained(uint32_t controls_seen);
 
   // The sequence of the frame that comes next.
-  uint64_t next_sequence() const { return next_sequence_; }
+  uint64_t next_sequence() const {
+    return next_sequence_.load(std::memory_order_relaxed);
+  }
   // The end of the last frame that was taken, and of the last that was handled.
   uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
-  uint64_t handled() const { return handled_.load(std::memory_order_acquire); }
+  uint64_t handled() const {
+    return (options_.lossy ? handled_ : positions_.ring.released)
+        .load(std::memory_order_acquire);
+  }
+
+  // Adds what was taken here.
+  void AddTraffic(LinkTraffic* traffic) const;
 
   // What is wrong, and where.
   const std::string& error() const { return error_; }
@@ -107,7 +124,10 @@ class InboundRing final {
   const Options options_;
   RingReader reader_;
   std::optional<LossyRingReader> lossy_reader_;
-  uint64_t next_sequence_;
+  std::atomic<uint64_t> next_sequence_;  // The loop stores it.
+  // Of a lossy lane, where positions do not tell.
+  std::atomic<uint64_t> lossy_frames_{0};
+  std::atomic<uint64_t> lossy_bytes_{0};
 
   // The frame that Peek() shows.
   bool is_pending_ = false;
@@ -116,10 +136,13 @@ class InboundRing final {
   uint32_t stamp_ = 0;  // How many control messages come before it.
   std::vector<std::byte> copied_;
   bool holds_ = false;  // The lossy ring's frame `taken_`.
+  // Whether a frame was taken that was not handled at once: from then on other
+  // threads call NoteHandled(), too.
+  bool is_deferred_ = false;
 
   std::string error_;
   std::atomic<uint64_t> taken_;
-  std::atomic<uint64_t> handled_;
+  SharedWord<uint64_t> handled_;  // Of a lossy lane.
 };
 
 }  // namespace mycelium

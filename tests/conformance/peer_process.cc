@@ -30,15 +30,16 @@ int64_t NowMs() {
       .count();
 }
 
-std::string BinaryPath() {
+std::string PathOf(const std::string& binary) {
   return absl::StrCat(getenv("TEST_SRCDIR"), "/", getenv("TEST_WORKSPACE"),
-                      "/tests/conformance/conformance_peer");
+                      "/tests/conformance/", binary);
 }
 
 }  // namespace
 
 PeerProcess::PeerProcess(std::vector<std::string> flags,
-                         const std::string& page_path)
+                         const std::string& page_path,
+                         const std::string& binary)
     : page_(page_path) {
   EXPECT_TRUE(page_.ok()) << page_path;
   int to_child[2], from_child[2];
@@ -46,7 +47,7 @@ PeerProcess::PeerProcess(std::vector<std::string> flags,
     ADD_FAILURE() << "no pipe";
     return;
   }
-  flags.insert(flags.begin(), BinaryPath());
+  flags.insert(flags.begin(), PathOf(binary));
   flags.push_back(absl::StrCat("--page=", page_path));
   std::vector<char*> arguments;
   for (std::string& flag : flags) arguments.push_back(flag.data());

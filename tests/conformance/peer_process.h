@@ -11,7 +11,8 @@
 
 namespace mycelium::test {
 
-// Another process that runs conformance_peer, told what to do line by line.
+// Another process that runs conformance_peer, or `binary` of this folder, told
+// what to do line by line.
 //
 // What it counts is in a page that the test still has after Kill().
 //
@@ -23,7 +24,8 @@ namespace mycelium::test {
 //   EXPECT_EQ(writer.Await("published"), "OK 0");
 class PeerProcess final {
  public:
-  PeerProcess(std::vector<std::string> flags, const std::string& page_path);
+  PeerProcess(std::vector<std::string> flags, const std::string& page_path,
+              const std::string& binary = "conformance_peer");
   PeerProcess(const PeerProcess&) = delete;
   PeerProcess& operator=(const PeerProcess&) = delete;
   ~PeerProcess();

@@ -1,6 +1,5 @@
-// How a publisher that never waits learns that there is room again, how it
-// writes messages in memory that it borrows, and how a node tells of what was
-// dropped.
+// How a publisher that never waits learns that there is room again, and how a
+// node tells of what was dropped.
 
 #include <poll.h>
 
@@ -103,78 +102,6 @@ TEST_P(RoomTest, DescriptorLetsOneThreadPublishAndReceiveWithoutWaiting) {
     got.push_back((*note)->id());
   }
   EXPECT_EQ(got, Counting(kNotes));
-  (void)pull->TryReceive();
-}
-
-TEST_P(RoomTest, LoansArePublishedInTheOrderOfPublishing) {
-  Open();
-  const MessageType type = RawMessageType("bytes");
-  Inbox got;
-  auto handle = beta_->SubscribeRaw(
-      type, [&](absl::Span<const std::byte> bytes, const MessageInfo&) {
-        uint64_t id = 0;
-        ASSERT_EQ(bytes.size(), sizeof id);
-        std::memcpy(&id, bytes.data(), sizeof id);
-        got.Add(id);
-      });
-  auto publisher = alpha_->RawPublisher(type);
-  ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
-  std::vector<Loan> loans;
-  for (uint64_t id = 1; id <= 4; ++id) {
-    auto loan = publisher->Loan(sizeof id);
-    ASSERT_TRUE(loan.ok()) << loan.status();
-    std::memcpy(loan->bytes().data(), &id, sizeof id);
-    loans.push_back(*std::move(loan));
-  }
-  EXPECT_THAT(loans[2].Publish(), IsOk());
-  EXPECT_THAT(loans[0].Publish(), IsOk());
-  loans.erase(loans.begin() + 1);  // Given back unpublished.
-  EXPECT_THAT(loans[2].Publish(), IsOk());
-  EXPECT_TRUE(got.WaitFor(3));
-  EXPECT_EQ(got.ids(), (std::vector<uint64_t>{3, 1, 4}));
-  EXPECT_THAT(loans[2].Publish(),
-              HasCode(absl::StatusCode::kFailedPrecondition));
-}
-
-TEST_P(RoomTest, LoanThatFoundNoRoomMayBePublishedAgain) {
-  Open(kSmallLanes);
-  const MessageType type = RawMessageType("bytes");
-  auto pull = beta_->RawSubscriber(type);
-  auto publisher = alpha_->RawPublisher(type, "", NeverWaiting());
-  ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
-  uint64_t accepted = 0;
-  auto loan = publisher->Loan(kBlobBytes);
-  while (loan->Publish().ok()) {
-    ++accepted;
-    loan = publisher->Loan(kBlobBytes);
-    std::memset(loan->bytes().data(), static_cast<int>(accepted), kBlobBytes);
-  }
-  EXPECT_EQ(loan->bytes().size(), kBlobBytes);
-  absl::Notification room;
-  publisher->CallWhenRoom([&] { room.Notify(); });
-  for (uint64_t i = 0; i < accepted; ++i) {
-    EXPECT_TRUE(pull->Receive(kLong).ok());
-  }
-  (void)pull->TryReceive();
-  ASSERT_TRUE(room.WaitForNotificationWithTimeout(kLong));
-  EXPECT_THAT(loan->Publish(), IsOk());
-  auto last = pull->Receive(kLong);
-  ASSERT_TRUE(last.ok()) << last.status();
-  EXPECT_EQ((*last)[0], static_cast<std::byte>(accepted));
-  (void)pull->TryReceive();
-}
-
-TEST_P(RoomTest, LoanLargerThanAFrameIsRefusedByName) {
-  Open(kSmallLanes);
-  auto pull = beta_->RawSubscriber(RawMessageType("bytes"));
-  auto publisher = alpha_->RawPublisher(RawMessageType("bytes"));
-  ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
-  EXPECT_THAT(publisher->Loan(4097).status(),
-              HasCode(absl::StatusCode::kInvalidArgument));
-  auto most = publisher->Loan(4096 - sizeof(FrameHeader));
-  ASSERT_TRUE(most.ok()) << most.status();
-  EXPECT_THAT(most->Publish(), IsOk());
-  EXPECT_TRUE(pull->Receive(kLong).ok());
   (void)pull->TryReceive();
 }
 

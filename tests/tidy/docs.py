@@ -10,6 +10,11 @@ A block of code in README.md or docs/ stands under one of these comments:
     <!-- untested: why -->
 
 Blocks in a language that is not listed in LANGUAGES (sh, text, ...) need none.
+
+The title of a link to a C++ test names a test case there, as gtest prints it;
+of the parameter's name no more than its first words is needed:
+
+    [all](../tests/x_test.cc "Cells/MatrixTest.EachArrives/block_slow")
 """
 
 import posixpath
@@ -21,7 +26,7 @@ from tests.tidy.source_tree import Finding
 LANGUAGES = {"cpp", "c++", "cc", "c", "python", "py", "toml", "proto"}
 
 _FENCE = re.compile(r"^(\s*)(```+|~~~+)\s*([\w+-]*)")
-_LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
+_LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)(?:\s+\"([^\"]*)\")?\)")
 _CODE_SPAN = re.compile(r"`[^`]*`")
 _REFERENCE = re.compile(r"^\s*<!--\s*(from|checked by|untested):\s*(.*?)\s*-->")
 _HEADING = re.compile(r"^#+\s+(.*?)\s*#*\s*$")
@@ -132,7 +137,7 @@ def _region(text, name):
 def _check_links(tree, path, prose):
     findings = []
     for number, line in prose:
-        for target in _LINK.findall(_CODE_SPAN.sub("", line)):
+        for target, title in _LINK.findall(_CODE_SPAN.sub("", line)):
             if re.match(r"^[a-z][a-z0-9+.-]*:", target):
                 continue
             file, _, anchor = target.partition("#")
@@ -149,7 +154,37 @@ def _check_links(tree, path, prose):
                 if anchor not in _anchors(tree, linked):
                     message = f"link to {target}: no such heading"
                     findings.append(Finding(path, number, message))
+            elif title and linked.endswith("_test.cc"):
+                if not _has_test_case(tree.text(linked), title):
+                    message = f"link to {target}: no test case {title}"
+                    findings.append(Finding(path, number, message))
     return findings
+
+
+def _has_test_case(text, name):
+    match = re.fullmatch(r"(?:(\w+)/)?(\w+)\.(\w+)(?:/(\w+))?", name)
+    if not match:
+        return False
+    instance, suite, case, parameter = match.groups()
+    if not re.search(rf"\bTEST(?:_[FP])?\(\s*{suite},\s*{case}\s*\)", text):
+        return False
+    if instance and not re.search(
+        rf"\bINSTANTIATE_TEST_SUITE_P\(\s*{instance},\s*{suite}\b", text
+    ):
+        return False
+    return not parameter or _starts_a_name(parameter, text)
+
+
+def _starts_a_name(parameter, text):
+    """Whether `parameter` is made of strings of `text` with "_" between."""
+    words = set(re.findall(r'"(\w+)"', text))
+    if parameter in words:
+        return True
+    return any(
+        parameter.startswith(word + "_")
+        and _starts_a_name(parameter[len(word) + 1 :], text)
+        for word in words
+    )
 
 
 def _anchors(tree, path):

@@ -26,8 +26,8 @@ ALLOWED = {
     "topology": ["base", "schema", "proto"],
     "codec": _BELOW_CODEC,
     "transport/lane": _BELOW_CODEC + ["codec"],
-    "transport/local_socket": ["base"],
-    "transport": _BELOW_LINKS + ["transport/local_socket"],
+    "transport": _BELOW_LINKS,
+    "transport/local_socket": _TRANSPORT,
     # No transport sees another one.
     "transport/inproc": _TRANSPORT,
     "transport/shm": _TRANSPORT + ["transport/local_socket"],

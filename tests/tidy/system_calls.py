@@ -1,7 +1,8 @@
 """System calls are made in two folders; everything else asks mycelium::Sys.
 
 Only so can a test make the n-th call fail, and another platform bring its own.
-Tests may call what they like.
+What only Linux has, a header or a name, stays there too, and where tests play
+the kernel. Tests may call what they like.
 """
 
 import re
@@ -10,11 +11,19 @@ from tests.tidy.cpp_text import code_lines
 from tests.tidy.source_tree import Finding
 
 ALLOWED_FOLDERS = ["mycelium/base/", "mycelium/transport/local_socket/"]
+# Plays the kernel, so it speaks its language, but never asks it.
+LINUX_FOLDERS = ALLOWED_FOLDERS + ["mycelium/testing/"]
 _SCOPE = ("mycelium/", "python/")
 
 _HEADERS = re.compile(
-    r"^\s*#\s*include\s+<((?:linux/.*|sys/(?:epoll|eventfd|inotify|pidfd|prctl|"
-    r"signalfd|syscall|timerfd)\.h))>"
+    r"^\s*#\s*include\s+<((?:(?:linux|asm)/.*|sys/(?:epoll|eventfd|fanotify|"
+    r"inotify|memfd|pidfd|prctl|random|sendfile|signalfd|syscall|timerfd)\.h))>"
+)
+# Of headers that other systems have as well.
+_LINUX_NAMES = re.compile(
+    r"\b(F_SEAL_\w+|F_ADD_SEALS|F_GET_SEALS|MFD_\w+|MADV_\w+|FALLOC_\w+|"
+    r"FUTEX_\w+|EPOLL\w+|EFD_\w+|TFD_\w+|MREMAP_\w+|MAP_POPULATE|O_PATH|"
+    r"O_TMPFILE|SO_PEERCRED|SCM_CREDENTIALS|MSG_CMSG_CLOEXEC|SYS_\w+)\b"
 )
 # Names that mean the kernel wherever they stand.
 _UNMISTAKABLE = [
@@ -56,5 +65,9 @@ def check(tree):
             if call:
                 name = call.group(1) or call.group(2)
                 message = f"calls {name}(); use mycelium::Sys"
+                findings.append(Finding(path, number, message))
+            name = _LINUX_NAMES.search(code)
+            if name and not path.startswith(tuple(LINUX_FOLDERS)):
+                message = f"{name.group(1)} is of Linux; keep it behind mycelium::Sys"
                 findings.append(Finding(path, number, message))
     return findings

@@ -18,6 +18,7 @@ from tests.tidy import formatting
 from tests.tidy import includes
 from tests.tidy import machine_paths
 from tests.tidy import names
+from tests.tidy import shared_words
 from tests.tidy import sizes
 from tests.tidy import system_calls
 from tests.tidy import targets
@@ -29,6 +30,7 @@ CHECKS = [
     ("one target per file", targets.check),
     ("documents", docs.check),
     ("system calls", system_calls.check),
+    ("shared memory", shared_words.check),
     ("format", formatting.check),
     ("deterministic tests", determinism.check),
     ("sizes", sizes.check),

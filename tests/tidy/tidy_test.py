@@ -10,6 +10,7 @@ from tests.tidy import formatting
 from tests.tidy import includes
 from tests.tidy import machine_paths
 from tests.tidy import names
+from tests.tidy import shared_words
 from tests.tidy import sizes
 from tests.tidy import system_calls
 from tests.tidy import targets
@@ -57,6 +58,52 @@ class SourceTreeTest(TreeTest):
     def test_binary_files_have_no_lines(self):
         tree = self.tree({"x.bin": b"\xff\xfe\x00"})
         self.assertEqual(tree.lines("x.bin"), [])
+
+
+class SharedWordsTest(TreeTest):
+    def test_other_ways_to_shared_memory_are_found(self):
+        self.assert_found(
+            shared_words.check,
+            {
+                "mycelium/transport/lane/ring.cc": (
+                    "void F() {\n"
+                    "  std::memcpy(room, bytes, 8);\n"
+                    "  std::memset(room, 0, 8);\n"
+                    "  *reinterpret_cast<uint32_t*>(room) = 1;\n"
+                    "  __atomic_store_n(word, 1, __ATOMIC_RELAXED);\n"
+                    "}\n"
+                ),
+                "mycelium/transport/lane/x.h": (
+                    "struct XPositions {\n"
+                    "  alignas(64) std::atomic<uint64_t> next{0};\n"
+                    "};\n"
+                    "std::atomic<bool> of_this_process;\n"
+                ),
+                "mycelium/transport/inbound_ring.cc": "memcpy(a, b, 1);\n",
+                "mycelium/bus/x.cc": "__sync_synchronize();\n",
+            },
+            ("mycelium/transport/lane/ring.cc", 2),
+            ("mycelium/transport/lane/ring.cc", 3),
+            ("mycelium/transport/lane/ring.cc", 4),
+            ("mycelium/transport/lane/ring.cc", 5),
+            ("mycelium/transport/lane/x.h", 2),
+            ("mycelium/transport/inbound_ring.cc", 1),
+            ("mycelium/bus/x.cc", 1),
+        )
+
+    def test_the_seam_and_everything_else_are_not(self):
+        self.assert_found(
+            shared_words.check,
+            {
+                "mycelium/base/shared_word.h": "__atomic_load_n(w, 0);\n",
+                "mycelium/transport/lane/ring.cc": (
+                    "// std::memcpy(a, b, 1);\n"
+                    "CopyToShared(room, bytes, 8);\n"
+                ),
+                "mycelium/transport/lane/ring_test.cc": "memcpy(a, b, 1);\n",
+                "mycelium/bus/x.cc": "std::memcpy(a, b, 1);\n",
+            },
+        )
 
 
 class IncludesTest(TreeTest):
@@ -256,6 +303,26 @@ class DocsTest(TreeTest):
             ("docs/a.md", 4),
         )
 
+    def test_titles_name_test_cases(self):
+        link = '[x](x_test.cc "%s")\n'
+        self.assert_found(
+            docs.check,
+            {
+                "docs/a.md": link % "All/ATest.Law/slow_one"
+                + link % "ATest.Law"
+                + link % "ATest.Gone"
+                + link % "None/ATest.Law"
+                + link % "All/ATest.Law/fast"
+                + link % "a law",
+                "docs/x_test.cc": "TEST_P(ATest, Law) {}\n"
+                'INSTANTIATE_TEST_SUITE_P(All, ATest, Values("slow", "one"));\n',
+            },
+            ("docs/a.md", 3),
+            ("docs/a.md", 4),
+            ("docs/a.md", 5),
+            ("docs/a.md", 6),
+        )
+
     def test_links_in_code_blocks_are_not_links(self):
         self.assert_found(docs.check, {"a.md": "```text\n[x](gone.md)\n```\n"})
 
@@ -354,6 +421,20 @@ class SystemCallsTest(TreeTest):
                 "int my_mmap(int); stream->write(1); sys->madvise(2);\n"
             },
         )
+
+    def test_what_only_linux_has_stays_behind_sys(self):
+        for name in ["F_SEAL_SHRINK", "MFD_CLOEXEC", "EPOLLIN", "SO_PEERCRED"]:
+            with self.subTest(name=name):
+                self.assert_found(
+                    system_calls.check,
+                    {
+                        "mycelium/transport/shm/a.cc": f"int x = {name};\n",
+                        "mycelium/base/a.cc": f"int x = {name};\n",
+                        "mycelium/testing/a.cc": f"int x = {name};\n",
+                        "mycelium/bus/a.cc": f"// {name}\nint MY_{name};\n",
+                    },
+                    ("mycelium/transport/shm/a.cc", 1),
+                )
 
     def test_the_two_folders_and_tests_may(self):
         text = "#include <sys/epoll.h>\nint x = ::close(1);\n"

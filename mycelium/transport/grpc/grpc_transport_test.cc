@@ -159,14 +159,14 @@ TEST_F(GrpcTransportTest, NameThatDoesNotResolveIsUnavailableAndNamed) {
 
 TEST(GrpcAddressTest, LoopbackIsToldFromOtherAddresses) {
   for (const char* address :
-       {"127.0.0.1:5", "127.8.9.10:5", "localhost:5", "[::1]:5",
-        "ipv4:127.0.0.1:5", "ipv6:[::1]:5", "dns:localhost:5",
-        "dns:///localhost:5", "dns://8.8.8.8/localhost:5", "unix:/a/b",
+       {"127.0.0.1:0", "127.8.9.10:5", "localhost:0", "[::1]:0",
+        "ipv4:127.0.0.1:0", "ipv6:[::1]:0", "dns:localhost:0",
+        "dns:///localhost:0", "dns://8.8.8.8/localhost:0", "unix:/a/b",
         "unix-abstract:a", "ipv6:[::ffff:127.0.0.1]:5"}) {
     EXPECT_TRUE(IsLoopbackAddress(address)) << address;
   }
   for (const char* address :
-       {"10.0.0.1:5", "0.0.0.0:5", "[::]:5", ":5", "localhost.example.com:5",
+       {"10.0.0.1:5", "0.0.0.0:0", "[::]:0", ":5", "localhost.example.com:5",
         "127.example.com:5", "ipv6:[fe80::1]:5", "dns:///example.com:5",
         "xds:///localhost", "", "[::ffff:10.0.0.1]:5"}) {
     EXPECT_FALSE(IsLoopbackAddress(address)) << address;
@@ -177,10 +177,10 @@ TEST(GrpcAddressTest, HostAndPortAreFoundInEveryForm) {
   EXPECT_EQ(HostOfAddress("dns:///name.test:5"), "name.test");
   EXPECT_EQ(HostOfAddress("[fe80::1]:5"), "fe80::1");
   EXPECT_EQ(HostOfAddress("unix:/a"), "");
-  EXPECT_EQ(WithPort("127.0.0.1:0", 7), "127.0.0.1:7");
-  EXPECT_EQ(WithPort("[::1]:0", 7), "[::1]:7");
+  EXPECT_EQ(WithPort("10.0.0.1:0", 7), "10.0.0.1:7");
+  EXPECT_EQ(WithPort("[fe80::1]:0", 7), "[fe80::1]:7");
   EXPECT_EQ(WithPort("unix:/a", 7), "unix:/a");
-  EXPECT_EQ(ReadableAddress("ipv6:%5B::1%5D:5"), "ipv6:[::1]:5");
+  EXPECT_EQ(ReadableAddress("ipv6:%5B::1%5D:0"), "ipv6:[::1]:0");
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "mycelium/transport/lane/lane.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 
 namespace mycelium {
 namespace {
@@ -101,7 +101,13 @@ Lane::ClaimResult Lane::TryClaim(size_t frame_bytes) {
     return ClaimResult::kClaimed;
   }
   room_ = writer_.TryClaim(frame_bytes);
-  if (!room_.empty()) return ClaimResult::kClaimed;
+  if (!room_.empty()) {
+    uses_scratch_ = shared_ != nullptr && frame_bytes <= kScratchBytes;
+    if (uses_scratch_) {
+      room_ = absl::MakeSpan(scratch_.data(), frame_bytes);
+    }
+    return ClaimResult::kClaimed;
+  }
   mutex_.Unlock();
   if (shared_ != nullptr) (void)CheckedReleased();  // Why is it full?
   return ClaimResult::kFull;
@@ -117,8 +123,8 @@ void Lane::Stamp() {
   if (shared_ == nullptr) return;
   const uint32_t stamp =
       options_.control_count->load(std::memory_order_relaxed);
-  std::memcpy(room_.data() + offsetof(FrameHeader, lost_before), &stamp,
-              sizeof stamp);
+  CopyToShared(room_.data() + offsetof(FrameHeader, lost_before), &stamp,
+               sizeof stamp);
 }
 
 void Lane::Commit() {
@@ -130,6 +136,7 @@ void Lane::Commit() {
     return;
   }
   stage_->Commit(sequence_);
+  staged_bytes_ += AlignedFrameBytes(claimed_bytes_);
   const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
   if (is_corrupt) ReportCorrupt("`next` is where no frame starts");
@@ -139,7 +146,11 @@ void Lane::Commit() {
 void Lane::CommitToRing() {
   // Published by the commit word, with which the reader's answer pairs.
   committing_.store(writer_.claimed_end(), std::memory_order_relaxed);
-  writer_.Commit();
+  if (uses_scratch_) {
+    writer_.CommitFrom(scratch_.data());
+  } else {
+    writer_.Commit();
+  }
   pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
   // Pairs with committed(): whoever reads it may read the frames before it.
   committed_.store(writer_.position(), std::memory_order_release);
@@ -283,6 +294,15 @@ uint64_t Lane::NextSequence() {
   return sequence_ + 1;
 }
 
+Lane::Published Lane::published() {
+  MutexLock lock(mutex_);
+  Published published;
+  published.frames = sequence_;
+  published.bytes = stage_ != nullptr ? staged_bytes_ : committed();
+  published.stalls = stalls_.load(std::memory_order_relaxed);
+  return published;
+}
+
 void Lane::BeginRedelivery(uint64_t sent) {
   Suspect(SequenceAt(released()), SequenceAt(std::max(sent, released())));
 }
@@ -317,7 +337,7 @@ bool Lane::TakeRingPoison(FrameHeader* poison) {
   if (SequenceAt(released()) != suspect_) return false;
   const Run run = CommittedFrom(released());
   if (run.bytes.size() < sizeof *poison) return false;
-  std::memcpy(poison, run.bytes.data(), sizeof *poison);
+  CopyFromShared(poison, run.bytes.data(), sizeof *poison);
   suspected_ = 0;
   return Release(run.position + AlignedFrameBytes(poison->frame_bytes));
 }
@@ -353,8 +373,8 @@ bool Lane::MoveOne(const FrameView& frame) {
   if (room.empty()) return false;
   // The commit word is the ring's to store.
   constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
-  std::memcpy(room.data() + kAfterCommit, bytes.data() + kAfterCommit,
-              bytes.size() - kAfterCommit);
+  CopyToShared(room.data() + kAfterCommit, bytes.data() + kAfterCommit,
+               bytes.size() - kAfterCommit);
   CommitToRing();
   MovedAt(moved_count_++) = {committed(), frame.header.lane_sequence};
   stage_reader_->Release();
@@ -475,7 +495,7 @@ void Lane::VisitRing(uint64_t from,
     for (size_t at = 0; at < run.bytes.size();) {
       FrameHeader header;
       if (run.bytes.size() - at < sizeof header) return;
-      std::memcpy(&header, run.bytes.data() + at, sizeof header);
+      CopyFromShared(&header, run.bytes.data() + at, sizeof header);
       // `from` comes from the reader and may lie within a frame.
       if (header.frame_bytes < sizeof header ||
           header.frame_bytes > run.bytes.size() - at) {

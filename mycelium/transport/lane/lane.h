@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TRANSPORT_LANE_LANE_H_
 #define MYCELIUM_TRANSPORT_LANE_LANE_H_
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -150,7 +151,10 @@ class Lane final {
   // Remembers that a wait for room ran out, so that the next publisher does not
   // wait as long again for a reader that does not move.
   // `released`: what it was when there was no room last.
-  void MarkStalled(uint64_t released) { stalled_at_.store(released + 1); }
+  void MarkStalled(uint64_t released) {
+    stalled_at_.store(released + 1);
+    stalls_.fetch_add(1, std::memory_order_relaxed);
+  }
   bool stalled() const { return stalled_at_.load() == released() + 1; }
 
   // Whether the reader's process is out of reach, so that waiting for room is
@@ -229,6 +233,15 @@ class Lane final {
 
   // The sequence of the next frame that is published.
   uint64_t NextSequence();
+
+  // What was published so far, pads included, and how often somebody waited for
+  // room in vain.
+  struct Published {
+    uint64_t frames = 0;
+    uint64_t bytes = 0;
+    uint64_t stalls = 0;
+  };
+  Published published();
 
   // Another process takes the reader's place. `sent`: how far the ring was sent
   // to the last one. What of that was not released is redelivered.
@@ -311,7 +324,13 @@ class Lane final {
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t claimed_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Span<std::byte> room_ ABSL_GUARDED_BY(mutex_);
+  // Small frames for another process are written here and copied at once.
+  static constexpr size_t kScratchBytes = 1024 + 64;
+  alignas(64) std::array<std::byte, kScratchBytes> scratch_
+      ABSL_GUARDED_BY(mutex_);
+  bool uses_scratch_ = false;  // As `writer_`.
   DropReason drop_reason_ ABSL_GUARDED_BY(mutex_) = DropReason::kOverflow;
+  uint64_t staged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of a lossy lane.
 
   // Of a lossy lane.
   const std::unique_ptr<LossyStage> stage_;
@@ -340,6 +359,7 @@ class Lane final {
   std::atomic<bool> mapped_{false};
   std::atomic<uint64_t> pad_from_{0};
   std::atomic<uint64_t> stalled_at_{0};
+  std::atomic<uint64_t> stalls_{0};
   std::atomic<bool> closed_{false};
   std::atomic<bool> discarded_{false};
   std::atomic<bool> reader_away_{false};

@@ -1,10 +1,10 @@
 #ifndef MYCELIUM_TRANSPORT_LANE_LANE_POSITIONS_H_
 #define MYCELIUM_TRANSPORT_LANE_LANE_POSITIONS_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "mycelium/base/shared_word.h"
 #include "mycelium/transport/lane/lossy_ring.h"
 #include "mycelium/transport/lane/ring.h"
 
@@ -22,13 +22,13 @@ struct LanePositions {
   RingPositions ring;
   LossyPositions lossy;
   // The reader wants to be told of the next frame.
-  alignas(64) std::atomic<uint32_t> sleeping{0};
+  alignas(64) SharedWord<uint32_t> sleeping{0};
   // The writer wants to be told when the reader is done with everything before
   // that position (of a lossy lane: with that sequence).
-  alignas(64) std::atomic<uint64_t> wake_at{kNobodyWaits};
+  alignas(64) SharedWord<uint64_t> wake_at{kNobodyWaits};
   // Which lane this is, as its LaneOpen says: so that descriptors which lost
   // their way are noticed. Does not change.
-  alignas(64) std::atomic<uint64_t> identity{0};
+  alignas(64) SharedWord<uint64_t> identity{0};
 
   // By the reader, before it looks for the last time.
   void Sleep() { sleeping.exchange(1, std::memory_order_acq_rel); }
@@ -65,7 +65,6 @@ static_assert(offsetof(LossyPositions, held) == 64);
 static_assert(offsetof(LanePositions, sleeping) == 192);
 static_assert(offsetof(LanePositions, wake_at) == 256);
 static_assert(offsetof(LanePositions, identity) == 320);
-static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 }  // namespace mycelium
 

@@ -1,7 +1,6 @@
 #include "mycelium/transport/lane/lossy_ring.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace mycelium {
@@ -23,24 +22,20 @@ struct Peeked {
 
 // Reads the start of a header that the writer may be overwriting, because the
 // frame there was dropped since. Whatever comes out is used only after `next`
-// was seen, or made, to have named this frame all the while; so the race is
-// harmless, and ThreadSanitizer is not asked about it.
-__attribute__((no_sanitize_thread)) Peeked Peek(const std::byte* header) {
+// was seen, or made, to have named this frame all the while.
+Peeked Peek(const std::byte* header) {
   // Pairs with StoreCommit(): what the writer stored before is visible.
-  const uint64_t word = __atomic_load_n(
-      reinterpret_cast<const uint64_t*>(header), __ATOMIC_ACQUIRE);
+  const uint64_t word = LoadRacing(header);
   return {static_cast<uint32_t>(word), static_cast<uint16_t>(word >> 32)};
 }
 
 uint32_t LoadCommit(const std::byte* header) {
-  return __atomic_load_n(reinterpret_cast<const uint32_t*>(header),
-                         __ATOMIC_ACQUIRE);
+  return SharedWordAt<uint32_t>(header).load(std::memory_order_acquire);
 }
 
 void StoreCommit(std::byte* header, uint32_t frame_bytes) {
   // Pairs with Peek().
-  __atomic_store_n(reinterpret_cast<uint32_t*>(header), frame_bytes,
-                   __ATOMIC_RELEASE);
+  SharedWordAt<uint32_t>(header).store(frame_bytes, std::memory_order_release);
 }
 
 size_t RoundUpToPowerOfTwo(size_t value) {
@@ -125,13 +120,13 @@ LossyRingWriter::Fit LossyRingWriter::TryReserve(size_t frame_bytes,
 void LossyRingWriter::Commit(uint64_t sequence) {
   const uint64_t end = reserved_start_ + AlignedFrameBytes(reserved_bytes_);
   // Relaxed: the StoreCommit() that follows publishes it.
-  __atomic_store_n(reinterpret_cast<uint32_t*>(At(end)), 0, __ATOMIC_RELAXED);
+  SharedWordAt<uint32_t>(At(end)).store(0, std::memory_order_relaxed);
   StoreCommit(At(reserved_start_), reserved_bytes_);
   if (reserved_start_ != position_) {
     // The reader stands before the pad, so the pad's commit comes last.
     const uint16_t flags = kFramePad;
-    std::memcpy(At(position_) + offsetof(FrameHeader, flags), &flags,
-                sizeof flags);
+    CopyToShared(At(position_) + offsetof(FrameHeader, flags), &flags,
+                 sizeof flags);
     StoreCommit(At(position_),
                 static_cast<uint32_t>(reserved_start_ - position_));
   }
@@ -165,9 +160,11 @@ LossyRingWriter::Restarted LossyRingWriter::Restart(
   std::vector<Kept> kept;
   const auto keep = [&](const Entry& entry) {
     FrameHeader header;
-    std::memcpy(&header, At(entry.frame), sizeof header);
-    kept.push_back({entry.sequence,
-                    {At(entry.frame), At(entry.frame) + header.frame_bytes}});
+    CopyFromShared(&header, At(entry.frame), sizeof header);
+    kept.push_back(
+        {entry.sequence, std::vector<std::byte>(header.frame_bytes)});
+    CopyFromShared(kept.back().bytes.data(), At(entry.frame),
+                   header.frame_bytes);
   };
   if (restarted.had_taken) keep(taken_);
   for (uint64_t i = first_; i != last_; ++i) {
@@ -177,7 +174,7 @@ LossyRingWriter::Restarted LossyRingWriter::Restart(
   has_taken_ = false;
   first_sequence_ = restarted.next_sequence;
   position_ = (position_ / capacity() + 1) * capacity();
-  std::memset(memory_.data(), 0, memory_.size());
+  ClearShared(memory_.data(), memory_.size());
   renew_positions();
   positions_.held.store(LossyPositions::kNothingHeld,
                         std::memory_order_relaxed);
@@ -191,9 +188,9 @@ LossyRingWriter::Restarted LossyRingWriter::Restart(
     }
     // All but the commit word, which is what Commit() stores.
     constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
-    std::memcpy(At(reserved_start_) + kAfterCommit,
-                frame.bytes.data() + kAfterCommit,
-                frame.bytes.size() - kAfterCommit);
+    CopyToShared(At(reserved_start_) + kAfterCommit,
+                 frame.bytes.data() + kAfterCommit,
+                 frame.bytes.size() - kAfterCommit);
     reserved_bytes_ = static_cast<uint32_t>(frame.bytes.size());
     Commit(frame.sequence);
   }
@@ -208,7 +205,7 @@ uint64_t LossyRingWriter::NextSequence() {
 bool LossyRingWriter::PeekOldest(FrameHeader* header) {
   (void)Synchronise();
   if (count() == 0) return false;
-  std::memcpy(header, At(oldest().frame), sizeof *header);
+  CopyFromShared(header, At(oldest().frame), sizeof *header);
   return true;
 }
 
@@ -249,7 +246,7 @@ void LossyRingWriter::ForEachFrame(
   (void)Synchronise();
   const auto look = [&](const Entry& entry) {
     FrameHeader header;
-    std::memcpy(&header, At(entry.frame), sizeof header);
+    CopyFromShared(&header, At(entry.frame), sizeof header);
     visit(header);
   };
   if (has_taken_ && IsHeld(taken_)) look(taken_);

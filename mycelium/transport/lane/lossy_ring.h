@@ -1,13 +1,13 @@
 #ifndef MYCELIUM_TRANSPORT_LANE_LOSSY_RING_H_
 #define MYCELIUM_TRANSPORT_LANE_LOSSY_RING_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/transport/lane/ring.h"
 
@@ -46,8 +46,8 @@ namespace mycelium {
 struct LossyPositions {
   static constexpr uint64_t kNothingHeld = ~uint64_t{0};
 
-  alignas(64) std::atomic<uint64_t> next{0};
-  alignas(64) std::atomic<uint64_t> held{kNothingHeld};
+  alignas(64) SharedWord<uint64_t> next{0};
+  alignas(64) SharedWord<uint64_t> held{kNothingHeld};
 };
 
 class LossyRingWriter final {

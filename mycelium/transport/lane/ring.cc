@@ -1,6 +1,6 @@
 #include "mycelium/transport/lane/ring.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace mycelium {
 namespace {
@@ -9,19 +9,17 @@ constexpr size_t kLineBytes = 64;
 
 uint32_t LoadCommit(const std::byte* header) {
   // Pairs with StoreCommit(): what the writer stored before is visible.
-  return __atomic_load_n(reinterpret_cast<const uint32_t*>(header),
-                         __ATOMIC_ACQUIRE);
+  return SharedWordAt<uint32_t>(header).load(std::memory_order_acquire);
 }
 
 void StoreCommit(std::byte* header, uint32_t frame_bytes) {
   // Pairs with LoadCommit().
-  __atomic_store_n(reinterpret_cast<uint32_t*>(header), frame_bytes,
-                   __ATOMIC_RELEASE);
+  SharedWordAt<uint32_t>(header).store(frame_bytes, std::memory_order_release);
 }
 
 void ClearCommit(std::byte* header) {
   // Relaxed: the StoreCommit() that follows publishes it.
-  __atomic_store_n(reinterpret_cast<uint32_t*>(header), 0, __ATOMIC_RELAXED);
+  SharedWordAt<uint32_t>(header).store(0, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -67,24 +65,28 @@ void RingWriter::Commit() {
     // The reader stands before the pad, so the pad's commit comes last.
     std::byte* const pad = &memory_[position_ & (capacity() - 1)];
     const uint16_t flags = kFramePad;
-    std::memcpy(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
+    CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
     StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
     pad_from_ = position_;
   }
   position_ = next;
 }
 
+void RingWriter::CommitFrom(const std::byte* frame) {
+  std::byte* const room = &memory_[claim_start_ & (capacity() - 1)];
+  const size_t line_left = kLineBytes - (claim_start_ & (kLineBytes - 1));
+  const size_t head = std::min<size_t>(line_left, claim_bytes_);
+  CopyToShared(room + head, frame + head, claim_bytes_ - head);
+  constexpr size_t kAfterCommit = sizeof(uint32_t);
+  const uint64_t next = claim_start_ + AlignedFrameBytes(claim_bytes_);
+  ClearCommit(&memory_[next & (capacity() - 1)]);
+  CopyToShared(room + kAfterCommit, frame + kAfterCommit, head - kAfterCommit);
+  Commit();
+}
+
 RingReader::RingReader(absl::Span<const std::byte> memory,
                        RingPositions& positions, uint16_t flags_allowed)
     : memory_(memory), positions_(positions), flags_allowed_(flags_allowed) {}
-
-bool RingReader::HasFrame() const {
-  const size_t offset = cursor() & (memory_.size() - 1);
-  if (LoadCommit(&memory_[offset]) != 0) return true;
-  // See Poll().
-  __builtin_prefetch(&memory_[(offset + kLineBytes) & (memory_.size() - 1)]);
-  return false;
-}
 
 RingReader::Result RingReader::Poll(FrameView* view) {
   uint64_t at = cursor();
@@ -99,7 +101,7 @@ RingReader::Result RingReader::Poll(FrameView* view) {
       return Result::kEmpty;
     }
     uint16_t flags;
-    std::memcpy(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
+    CopyFromShared(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
     const size_t run = memory_.size() - offset;
     if (flags == kFramePad) {
       // A pad ends where the memory does, and starts after a frame: one of a

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/codec/frame_format.h"
 
@@ -36,7 +37,7 @@ namespace mycelium {
 struct RingPositions {
   // Where the oldest frame starts that the writer must keep. The reader (or
   // whoever receives its acknowledgements) stores it.
-  alignas(64) std::atomic<uint64_t> released{0};
+  alignas(64) SharedWord<uint64_t> released{0};
 };
 
 inline constexpr size_t kRingBytesMin = 4096;
@@ -54,6 +55,11 @@ class RingWriter final {
 
   // Makes the frame of the last TryClaim() visible.
   void Commit();
+
+  // The same for a frame that was written elsewhere, with any commit word. A
+  // reader who polls has the first line, so that one is written last, at once:
+  // written twice, it would go back and forth.
+  void CommitFrom(const std::byte* frame);
 
   // What `released` has to be before TryClaim(frame_bytes) can succeed.
   uint64_t ReleasedFor(size_t frame_bytes) const;
@@ -100,7 +106,18 @@ class RingReader final {
 
   // Whether Poll() would find a frame (or corruption). May run beside Poll() on
   // another thread, and is then a hint.
-  bool HasFrame() const;
+  bool HasFrame() const {
+    const size_t mask = memory_.size() - 1;
+    const size_t offset = cursor() & mask;
+    // Acquire: pairs with the writer's store.
+    if (SharedWordAt<uint32_t>(&memory_[offset])
+            .load(std::memory_order_acquire) != 0) {
+      return true;
+    }
+    // The frame that comes goes on behind this line: have it here by then.
+    __builtin_prefetch(memory_.data() + ((offset + kLineBytes) & mask));
+    return false;
+  }
 
   // Gives the room of every frame taken so far back to the writer.
   void Release();
@@ -113,11 +130,13 @@ class RingReader final {
   uint64_t cursor() const { return cursor_.load(std::memory_order_relaxed); }
 
  private:
+  static constexpr size_t kLineBytes = 64;
+
   absl::Span<const std::byte> memory_;
   RingPositions& positions_;
   const uint16_t flags_allowed_;
-  std::atomic<uint64_t> cursor_{
-      0};  // Written by Poll(); relaxed: see HasFrame.
+  // Written by Poll(); relaxed: see HasFrame().
+  std::atomic<uint64_t> cursor_{0};
 };
 
 }  // namespace mycelium

@@ -1,10 +1,10 @@
 #ifndef MYCELIUM_TRANSPORT_LANE_RING_FRAMES_H_
 #define MYCELIUM_TRANSPORT_LANE_RING_FRAMES_H_
 
-#include <cstring>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/transport/lane/ring.h"
 
@@ -31,8 +31,9 @@ inline void FillFrame(uint64_t sequence, absl::Span<std::byte> frame) {
   const absl::Span<std::byte> payload =
       EncodeFrame(fields, sequence, frame.size() - sizeof(FrameHeader), frame);
   if (!payload.empty()) {
-    std::memset(payload.data(), static_cast<int>(sequence & 0xFF),
-                payload.size());
+    const std::vector<std::byte> filler(
+        payload.size(), static_cast<std::byte>(sequence & 0xFF));
+    CopyToShared(payload.data(), filler.data(), filler.size());
   }
 }
 

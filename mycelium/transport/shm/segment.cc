@@ -1,24 +1,19 @@
 #include "mycelium/transport/shm/segment.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/memory_seals.h"
 #include "mycelium/transport/shm/memory_limit.h"
 
 namespace mycelium {
 namespace {
 
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010
-#endif
-
 int SealsOf(Segment::Kind kind) {
-  const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-  return kind == Segment::Kind::kRing ? seals | F_SEAL_FUTURE_WRITE : seals;
+  return kind == Segment::Kind::kRing ? kSealsOfSizeAndWriting : kSealsOfSize;
 }
 
 absl::StatusOr<Fd> MakeReserved(Sys& sys, size_t bytes) {

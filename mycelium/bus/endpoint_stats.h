@@ -1,0 +1,74 @@
+#ifndef MYCELIUM_BUS_ENDPOINT_STATS_H_
+#define MYCELIUM_BUS_ENDPOINT_STATS_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+
+#include "mycelium/base/mutex.h"
+#include "mycelium/transport/lane/drop_reason.h"
+#include "mycelium/transport/link_traffic.h"
+
+namespace mycelium {
+
+using DropCounts = std::array<uint64_t, kDropReasonCount>;
+
+// What an endpoint has counted, over all the links that were accepted there.
+struct EndpointCounts {
+  uint64_t connections = 0;         // Whose handshake has succeeded.
+  uint64_t handshake_failures = 0;  // Refused, garbage, or silent.
+
+  // Frames and bytes each way, and how often a publisher waited for room in
+  // vain. A frame that several subscriptions of the peer share is one.
+  LinkTraffic traffic;
+
+  // Accepted messages that were not delivered, on this side of the links, by
+  // DropReason. What the peer drops it counts itself.
+  DropCounts dropped = {};
+
+  uint64_t dropped_for(DropReason reason) const {
+    return dropped[static_cast<size_t>(reason)];
+  }
+
+  EndpointCounts& operator+=(const EndpointCounts& other);
+  EndpointCounts& operator-=(const EndpointCounts& other);
+};
+
+// The counters of one endpoint, or of several that share them. Given to
+// BindShmEndpoint() or BindUnixEndpoint(). Nothing is counted when a message
+// passes: Read() asks the lanes and ledgers of the links.
+//
+// Thread safety: all members may be called from any thread. Read() takes locks
+// that publishers take: for monitoring, a few times a second at most.
+//
+// Ownership: shared by who reads it and the bus, and may outlive the bus.
+//
+// Example:
+//   auto stats = std::make_shared<mycelium::EndpointStats>();
+//   auto endpoint = mycelium::BindShmEndpoint(path, *bus, std::nullopt,
+//                                             mycelium::kShmCapacity, stats);
+//   ...
+//   Report(stats->Read().connections);
+class EndpointStats final {
+ public:
+  EndpointCounts Read() const;
+
+  // For the bus.
+  void CountConnection();
+  void CountHandshakeFailure();
+  // Counts `read` in, until RemoveLink(), which keeps what it said last. It is
+  // called from any thread, and must not call the stats.
+  void AddLink(const void* link, std::function<EndpointCounts()> read);
+  void RemoveLink(const void* link);
+
+ private:
+  mutable Mutex mutex_;
+  EndpointCounts kept_ ABSL_GUARDED_BY(mutex_);
+  std::map<const void*, std::function<EndpointCounts()>> links_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_ENDPOINT_STATS_H_

@@ -1,0 +1,103 @@
+#ifndef MYCELIUM_BUS_SHM_ENDPOINT_H_
+#define MYCELIUM_BUS_SHM_ENDPOINT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mycelium/bus/endpoint_options.h"
+#include "mycelium/bus/endpoint_stats.h"
+#include "mycelium/bus/message_bus.h"
+#include "mycelium/schema/digest.h"
+
+namespace mycelium {
+
+// Shared memory by hand, for a bus without a topology. The path is that of a
+// Unix socket, over which two processes meet, tell each other of subscriptions,
+// and wake each other; the messages lie in anonymous memory that both map.
+// Nothing else appears in a file system. Both ends publish and subscribe;
+// nobody gets his own messages back over a link.
+//
+// Example:
+//   auto endpoint = mycelium::BindShmEndpoint("/run/app/worker.shm", *bus);
+//   ...
+//   absl::Status dialled = mycelium::DialShmEndpoint(path, *other_bus);
+
+// What a lane takes if nothing else is said. Each lane has that much memory,
+// reserved when it is made: one in each direction for what inline handlers get,
+// and one for each queued, pull or lossy subscription.
+inline constexpr size_t kShmCapacity = 1 << 20;
+
+// Listens until it is destroyed. Links that were accepted stay.
+//
+// Thread safety: like any object; not to be destroyed from a handler.
+class ShmEndpointHandle final {
+ public:
+  ShmEndpointHandle(std::shared_ptr<NodeRuntime> node, uint64_t listener,
+                    std::string path)
+      : node_(std::move(node)), listener_(listener), path_(std::move(path)) {}
+  ShmEndpointHandle(ShmEndpointHandle&&) = default;
+  ShmEndpointHandle& operator=(ShmEndpointHandle&&) = delete;
+  ~ShmEndpointHandle() {
+    if (node_ != nullptr) node_->StopListening(listener_);
+  }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::shared_ptr<NodeRuntime> node_;
+  uint64_t listener_;
+  std::string path_;
+};
+
+// Accepts links at `path`.
+//
+// `digest`: a node with a service that was given another schema digest is
+// refused; both sides get FAILED_PRECONDITION in on_connection.
+//
+// `capacity`: bytes of each lane of these links, in both directions, whatever
+// the two buses are configured to; rounded up to a power of two. 0: as each bus
+// is configured. A frame, which is a message and its header, takes at most half
+// of it: publishing a larger message that one of these links should carry is
+// INVALID_ARGUMENT, which names the lane and both sizes, and nobody gets it.
+//
+// `stats`: counts what happens here; may be null.
+//
+//   ALREADY_EXISTS       somebody listens there, or there is no socket but
+//                        another file
+//   INVALID_ARGUMENT     the path is empty or longer than 107 bytes, or the
+//                        capacity is less than 4 KiB or more than 1 GiB
+//   FAILED_PRECONDITION  the bus itself was given another digest
+//   UNAVAILABLE          no such directory, or this kernel lacks what sharing
+//                        memory needs (BindUnixEndpoint() does not need it)
+inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
+    const std::string& path, MessageBus& bus,
+    std::optional<Digest> digest = std::nullopt, size_t capacity = kShmCapacity,
+    std::shared_ptr<EndpointStats> stats = nullptr) {
+  EndpointOptions options;
+  options.schema_digest = digest;
+  options.lane_bytes = capacity;
+  options.stats = std::move(stats);
+  absl::StatusOr<uint64_t> listener =
+      bus.runtime()->ListenShm(path, bus.service(), std::move(options));
+  if (!listener.ok()) return listener.status();
+  return ShmEndpointHandle(bus.runtime(), *listener, path);
+}
+
+// Keeps a link to whoever listens at `path`, now or later, until the bus is
+// shut down. Returns at once; BusOptions::on_connection tells what becomes of
+// it. Where one side cannot share memory the link goes over the socket, and
+// LinkReport::fallback says why. The digest that is compared is the one in
+// BusOptions.
+inline absl::Status DialShmEndpoint(const std::string& path, MessageBus& bus) {
+  return bus.runtime()->DialShm(path);
+}
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_SHM_ENDPOINT_H_

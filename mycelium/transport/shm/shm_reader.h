@@ -1,0 +1,86 @@
+#ifndef MYCELIUM_TRANSPORT_SHM_SHM_READER_H_
+#define MYCELIUM_TRANSPORT_SHM_SHM_READER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "mycelium/base/fd.h"
+#include "mycelium/base/sys.h"
+#include "mycelium/transport/lane/lane_memory.h"
+#include "mycelium/transport/lane/ring.h"
+
+namespace mycelium {
+
+// The reading end of a ring of messages in shared memory. Its twin is
+// ShmWriter, which says what the two are for.
+//
+// One that opens where another reader has died goes on behind what that one had
+// released: what it had polled but not released comes again. Two that read at
+// once are a bug.
+//
+// The writer may be another process that means harm: each field is checked once
+// it was copied, so no access leaves the memory. It can make this end stop
+// (error()), and change the bytes of a message while they are looked at.
+//
+// Nothing here blocks, and after Open() nothing allocates or enters the kernel.
+//
+// Thread safety: one thread at a time.
+//
+// Ownership: Open() owns the descriptors and the mapping. OpenIn() borrows the
+// memory.
+//
+// Example:
+//   absl::Span<const std::byte> message;
+//   while (reader.Poll(&message)) {
+//     Use(message);
+//     reader.Release();
+//   }
+//   if (!reader.error().ok()) return reader.error();
+class ShmReader final {
+ public:
+  // What a ShmWriter's descriptors() stand for, as they were passed by that
+  // process.
+  //   INVALID_ARGUMENT    they are not: other sizes, or not sealed, so that the
+  //                       other process could hurt this one
+  //   RESOURCE_EXHAUSTED  no addresses are left
+  static absl::StatusOr<ShmReader> Open(Fd ring, Fd positions,
+                                        Sys& sys = Sys::Real());
+
+  // What ShmWriter::CreateIn() has made in that memory, which outlives this.
+  // The ring is only read.
+  static absl::StatusOr<ShmReader> OpenIn(absl::Span<const std::byte> ring,
+                                          absl::Span<std::byte> positions);
+
+  // Takes the next message; false if there is none now, or there is an error().
+  // Its bytes stay until Release().
+  bool Poll(absl::Span<const std::byte>* message);
+
+  // Gives the room of all messages taken so far back to the writer.
+  void Release() { reader_->Release(); }
+
+  // How far this end has come: a position as ShmWriter::position(), and the
+  // number of the last message that was taken, 1 being the first ever written.
+  uint64_t position() const { return reader_->cursor(); }
+  uint64_t sequence() const { return sequence_; }
+
+  // OK, or DATA_LOSS: what lies at position() is no message, or not the one
+  // that comes next. Nothing is read from then on.
+  const absl::Status& error() const { return error_; }
+
+ private:
+  explicit ShmReader(std::shared_ptr<LaneMemory> memory);
+  static absl::StatusOr<ShmReader> Make(std::shared_ptr<LaneMemory> memory);
+
+  std::shared_ptr<LaneMemory> memory_;
+  std::unique_ptr<RingReader> reader_;  // Which cannot be moved.
+  uint64_t sequence_ = 0;  // 0: the first one that is found says where we are.
+  absl::Status error_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_SHM_SHM_READER_H_

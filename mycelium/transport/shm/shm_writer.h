@@ -1,0 +1,98 @@
+#ifndef MYCELIUM_TRANSPORT_SHM_SHM_WRITER_H_
+#define MYCELIUM_TRANSPORT_SHM_SHM_WRITER_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "mycelium/base/sys.h"
+#include "mycelium/transport/lane/lane_memory.h"
+#include "mycelium/transport/lane/ring.h"
+
+namespace mycelium {
+
+// The writing end of a ring of messages in shared memory, for who wants neither
+// bus nor link: no handshake, no types, no doorbell, no second reader. Its twin
+// is ShmReader. Layout: docs/shm_layout.md.
+//
+// Nothing here blocks, and after Create() nothing allocates or enters the
+// kernel.
+//
+// The reader may be another process that means harm: what it stores is compared
+// and never followed. It can make this end stop (error()), not misbehave.
+//
+// Thread safety: one thread at a time.
+//
+// Ownership: Create() owns the memory. CreateIn() borrows it. The ring goes on
+// for a reader that has mapped it when the writer has gone.
+//
+// Example:
+//   auto writer = mycelium::ShmWriter::Create(1 << 20);
+//   Pass(writer->descriptors());  // To the process that reads, by SCM_RIGHTS.
+//   if (!writer->TryWrite(bytes)) ...  // Full: nothing was written.
+class ShmWriter final {
+ public:
+  // Makes a ring in memory without a name, whose pages are reserved.
+  //   INVALID_ARGUMENT    `capacity` is no power of two from 4 KiB to 1 GiB
+  //   RESOURCE_EXHAUSTED  no memory, descriptors or addresses are left
+  static absl::StatusOr<ShmWriter> Create(size_t capacity,
+                                          Sys& sys = Sys::Real());
+
+  // Makes a ring in given memory, which outlives this and which the reader maps
+  // too. It is zeroed. `positions` has kPositionsBytes, both are aligned to 64
+  // bytes; the reader needs to write to `positions` only.
+  // INVALID_ARGUMENT: sizes or alignment are not as said.
+  static absl::StatusOr<ShmWriter> CreateIn(absl::Span<std::byte> ring,
+                                            absl::Span<std::byte> positions);
+
+  static constexpr size_t kPositionsBytes = 4096;
+
+  // What ShmReader::Open() takes, in another process: the ring's descriptor and
+  // the positions'. They stay the writer's. {-1, -1} after CreateIn().
+  std::array<int, 2> descriptors() const;
+
+  // Writes a copy of the message. False: there is no room for it now, it is
+  // larger than message_bytes_max(), or there is an error().
+  bool TryWrite(absl::Span<const std::byte> message);
+
+  // The same without the copy: room for a message, which the reader sees after
+  // Commit(); an empty span instead of false. `bytes` may not be 0. A claim is
+  // forgotten by the next one.
+  absl::Span<std::byte> TryClaim(size_t bytes);
+  void Commit();
+
+  // How many bytes of ring were ever used, and how many messages written.
+  uint64_t position() const { return writer_.position(); }
+  uint64_t sequence() const { return sequence_; }
+  // How far the reader has come, as it says: a position.
+  uint64_t released() const;
+
+  size_t capacity() const { return writer_.capacity(); }
+  size_t message_bytes_max() const;
+
+  // OK, or DATA_LOSS: the reader has stored what no reader stores. Found out
+  // when there is no room; nothing is written from then on.
+  const absl::Status& error() const { return error_; }
+
+ private:
+  ShmWriter(std::shared_ptr<LaneMemory> memory,
+            std::shared_ptr<SharedLaneMemory> shared);
+
+  bool CheckReleased();
+
+  std::shared_ptr<LaneMemory> memory_;
+  std::shared_ptr<SharedLaneMemory> shared_;  // Null after CreateIn().
+  RingWriter writer_;
+  absl::Span<std::byte> claimed_;
+  uint64_t sequence_ = 0;
+  uint64_t checked_released_ = 0;
+  absl::Status error_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_SHM_SHM_WRITER_H_

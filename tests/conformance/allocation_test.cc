@@ -1,0 +1,142 @@
+// In steady state a message costs no allocation, on either side.
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "tests/benchmark/allocation_counter.h"
+#include "tests/conformance/conformance_fixture.h"
+
+namespace mycelium::test {
+namespace {
+
+constexpr uint64_t kWarmUp = 5'000;
+constexpr uint64_t kMeasured = 20'000;
+// Handed out and taken back again: what is under way at once stays small.
+constexpr uint64_t kBurst = 10;
+
+class AllocationTest : public ConformanceTest {
+ protected:
+  // Runs `burst` often enough for everything to have its size, and then counts.
+  template <typename Burst>
+  void ExpectNoAllocation(Burst burst) {
+    if (!bench::AllocationsSoFar().has_value()) {
+      for (uint64_t i = 0; i < 10; ++i) burst();
+      GTEST_SKIP() << "allocations are not counted in this build";
+    }
+    for (uint64_t i = 0; i < kWarmUp / kBurst; ++i) burst();
+    const int64_t before = *bench::AllocationsSoFar();
+    for (uint64_t i = 0; i < kMeasured / kBurst; ++i) burst();
+    EXPECT_EQ(*bench::AllocationsSoFar() - before, 0)
+        << "in " << kMeasured << " messages";
+  }
+
+  // Counts what an inline or queued handler got.
+  struct Handled {
+    std::atomic<uint64_t> count{0};
+    void Await(uint64_t goal) const {
+      while (count.load(std::memory_order_acquire) < goal) {
+        std::this_thread::yield();
+      }
+    }
+  };
+
+  void ExpectHandlerAllocatesNothing(DeliveryMode mode) {
+    Open();
+    Handled handled;
+    auto handle = beta_->Subscribe<Note>(
+        [&](const Note&, const MessageInfo&) {
+          handled.count.fetch_add(1, std::memory_order_release);
+        },
+        Delivered(mode));
+    auto publisher = alpha_->Publisher<Note>();
+    ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
+    const Note note = MakeNote(1, 100);
+    uint64_t sent = 0;
+    ExpectNoAllocation([&] {
+      for (uint64_t i = 0; i < kBurst; ++i) {
+        if (publisher->Publish(note).ok()) ++sent;
+      }
+      handled.Await(sent);
+    });
+    EXPECT_EQ(handled.count, sent);
+  }
+};
+
+TEST_P(AllocationTest, InlineHandlerCostsNone) {
+  ExpectHandlerAllocatesNothing(DeliveryMode::kInline);
+}
+
+TEST_P(AllocationTest, QueuedHandlerCostsNone) {
+  ExpectHandlerAllocatesNothing(DeliveryMode::kQueued);
+}
+
+TEST_P(AllocationTest, PullOfRawBytesCostsNone) {
+  Open();
+  const MessageType type = RawMessageType("bytes");
+  auto pull = beta_->RawSubscriber(type);
+  auto publisher = alpha_->RawPublisher(type);
+  ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
+  const std::vector<std::byte> bytes(64);
+  uint64_t received = 0;
+  ExpectNoAllocation([&] {
+    for (uint64_t i = 0; i < kBurst; ++i) {
+      EXPECT_TRUE(publisher->Publish(bytes).ok());
+    }
+    for (uint64_t i = 0; i < kBurst; ++i) {
+      if (pull->Receive(kLong).ok()) ++received;
+    }
+  });
+  EXPECT_EQ(received % kBurst, 0u);
+  (void)pull->TryReceive();
+}
+
+// As long as it drops nothing: that is reported once a second, which allocates.
+TEST_P(AllocationTest, LossySubscriptionThatKeepsUpCostsNone) {
+  Open();
+  SubscriberOptions newest;
+  newest.overflow = Overflow::kDropOldest;
+  newest.depth = kBurst;
+  newest.window = 2;
+  auto pull = beta_->Subscriber<Note>(newest);
+  auto publisher = alpha_->Publisher<Note>();
+  ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
+  const Note note = MakeNote(1, 100);
+  ExpectNoAllocation([&] {
+    for (uint64_t i = 0; i < kBurst; ++i) {
+      EXPECT_TRUE(publisher->Publish(note).ok());
+    }
+    for (uint64_t i = 0; i < kBurst; ++i) {
+      EXPECT_TRUE(pull->Receive(kLong).ok());
+    }
+  });
+  (void)pull->TryReceive();
+  EXPECT_EQ(Total().dropped_total(), 0u);
+}
+
+TEST_P(AllocationTest, LoanCostsNone) {
+  Open();
+  constexpr size_t kSizes[] = {64, 4096};  // One is copied, one handed over.
+  const MessageType type = RawMessageType("bytes");
+  auto pull = beta_->RawSubscriber(type);
+  auto publisher = alpha_->RawPublisher(type);
+  ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
+  ExpectNoAllocation([&] {
+    for (uint64_t i = 0; i < kBurst; ++i) {
+      auto loan = publisher->Loan(kSizes[i % 2]);
+      EXPECT_TRUE(loan.ok() && loan->Publish().ok());
+    }
+    for (uint64_t i = 0; i < kBurst; ++i) {
+      EXPECT_TRUE(pull->Receive(kLong).ok());
+    }
+  });
+  (void)pull->TryReceive();
+}
+
+INSTANTIATE_TEST_SUITE_P(Transports, AllocationTest,
+                         testing::Values("inproc", "unix"),
+                         [](const auto& transport) { return transport.param; });
+
+}  // namespace
+}  // namespace mycelium::test

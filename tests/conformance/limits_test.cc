@@ -1,0 +1,90 @@
+// What a subscriber may ask for, at the most and one beyond.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tests/conformance/conformance_fixture.h"
+
+namespace mycelium::test {
+namespace {
+
+class LimitsTest : public ConformanceTest {
+ protected:
+  // On a topic of its own for each pair, so that no match is an old one.
+  static std::string TopicOf(int64_t depth, int64_t window) {
+    return absl::StrCat("depth ", depth, ", window ", window);
+  }
+
+  static SubscriberOptions DropOldest(int64_t depth, int64_t window) {
+    SubscriberOptions options;
+    options.topic = TopicOf(depth, window);
+    options.overflow = Overflow::kDropOldest;
+    options.depth = depth;
+    options.window = window;
+    return options;
+  }
+
+  // Publishes 1 to `count`.
+  void PublishTo(const std::string& topic, uint64_t count) {
+    PublisherOptions options;
+    options.topic = topic;
+    auto publisher = alpha_->Publisher<Note>(options);
+    EXPECT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
+    for (uint64_t id = 1; id <= count; ++id) {
+      EXPECT_THAT(publisher->Publish(MakeNote(id)), IsOk());
+    }
+  }
+};
+
+TEST_P(LimitsTest, DepthAndWindowAreAcceptedAtTheirLimits) {
+  Open();
+  for (const auto& [depth, window] :
+       {std::pair(int64_t{1}, int64_t{1}), std::pair(kDepthMax, kWindowMax)}) {
+    auto pull = beta_->Subscriber<Note>(DropOldest(depth, window));
+    ASSERT_TRUE(pull.ok()) << pull.status();
+    PublishTo(TopicOf(depth, window), 1);
+    EXPECT_EQ(ReceiveAll(*pull, 1), Counting(1));
+  }
+}
+
+TEST_P(LimitsTest, DepthAndWindowOneBeyondAreRefusedByName) {
+  Open();
+  const auto refusal = [&](int64_t depth, int64_t window) {
+    return beta_->Subscriber<Note>(DropOldest(depth, window)).status();
+  };
+  for (const int64_t bad : {int64_t{0}, kDepthMax + 1}) {
+    EXPECT_THAT(refusal(bad, 1), HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(refusal(bad, 1).ToString(), testing::HasSubstr("depth"));
+  }
+  for (const int64_t bad : {int64_t{0}, kWindowMax + 1}) {
+    EXPECT_THAT(refusal(1, bad), HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(refusal(1, bad).ToString(), testing::HasSubstr("window"));
+  }
+  // Whoever was refused is not in the way of others.
+  auto pull = beta_->Subscriber<Note>(DropOldest(1, 1));
+  PublishTo(TopicOf(1, 1), 1);
+  EXPECT_EQ(ReceiveAll(*pull, 1), Counting(1));
+}
+
+// As many as the depth wait; one beyond it, the oldest is dropped.
+TEST_P(LimitsTest, AsManyAsTheDepthWaitAndOneBeyondIsDropped) {
+  const int64_t in_flight = GetParam() == "inproc" ? 0 : 1;
+  Open();
+  for (const int64_t beyond : {0, 1}) {
+    const int64_t depth = 100 + beyond;
+    auto pull = beta_->Subscriber<Note>(DropOldest(depth, 1));
+    const uint64_t dropped_before = Total().dropped_total();
+    const auto kept = static_cast<uint64_t>(depth + in_flight);
+    PublishTo(TopicOf(depth, 1), kept + static_cast<uint64_t>(beyond));
+    EXPECT_EQ(ReceiveAll(*pull, kept).size(), kept);
+    EXPECT_EQ(Total().dropped_total() - dropped_before,
+              static_cast<uint64_t>(beyond));
+  }
+}
+
+MYCELIUM_ALL_TRANSPORTS(LimitsTest);
+
+}  // namespace
+}  // namespace mycelium::test

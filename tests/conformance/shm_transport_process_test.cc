@@ -1,0 +1,171 @@
+// SharedMemoryTransport between processes, of which some are killed.
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "tests/conformance/peer_process.h"
+#include "tests/conformance/process_fixture.h"
+#include "tests/support/short_temp_dir.h"
+
+namespace mycelium::test {
+namespace {
+
+class ShmTransportProcessTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<PeerProcess> Start(const std::string& how, int run) {
+    return std::make_unique<PeerProcess>(
+        std::vector<std::string>{absl::StrCat("--", how, "=", path_),
+                                 absl::StrCat("--run=", run)},
+        dir_.file(absl::StrCat("page", ++pages_)), "shm_peer");
+  }
+  std::unique_ptr<PeerProcess> StartReady(const std::string& how, int run) {
+    auto peer = Start(how, run);
+    peer->Await("ready");
+    return peer;
+  }
+
+  // `from` publishes to `to`, which has nothing of that run yet.
+  static void Send(PeerProcess& from, int run, PeerProcess& to,
+                   uint64_t count) {
+    EXPECT_EQ(from.Ask("wait", "waited"), "OK");
+    EXPECT_EQ(from.Ask(absl::StrCat("publish ", count), "published"), "OK");
+    EXPECT_EQ(to.Ask(absl::StrCat("await ", run, " ", count), "reached"), "");
+    EXPECT_EQ(from.Ask("flush", "flushed"), "OK");
+    const ReceivedIds& ids = to.counts().received[run];
+    EXPECT_EQ(ids.count, count);
+    EXPECT_EQ(ids.gaps, 0u);
+    EXPECT_EQ(ids.duplicates, 0u);
+  }
+
+  // No end has got a message of its own.
+  static void ExpectNoEcho(PeerProcess& peer, int run) {
+    EXPECT_EQ(peer.counts().received[run].count, 0u);
+  }
+
+  // accepted = delivered + dropped + in flight, over both ends. Whoever was
+  // killed has told the page what it had accepted.
+  static void ExpectBalance(PeerProcess& a, PeerProcess& b) {
+    const Counted ours = LedgerOf(a), theirs = LedgerOf(b);
+    EXPECT_EQ(ours.accepted, a.counts().accepted);
+    EXPECT_EQ(theirs.accepted, b.counts().accepted);
+    EXPECT_EQ(ours.accepted + theirs.accepted,
+              ours.delivered + theirs.delivered + ours.dropped +
+                  theirs.dropped + ours.in_flight + theirs.in_flight);
+  }
+
+  const ShortTempDir dir_;
+  const std::string path_ = dir_.file("service.shm");
+  int pages_ = 0;
+};
+
+TEST_F(ShmTransportProcessTest, BothEndsPublishAndNobodyHearsHimself) {
+  auto creator = StartReady("create", 1);
+  auto opener = StartReady("open", 2);
+  Send(*creator, 1, *opener, 500);
+  Send(*opener, 2, *creator, 500);
+  ExpectNoEcho(*creator, 1);
+  ExpectNoEcho(*opener, 2);
+  ExpectBalance(*creator, *opener);
+}
+
+TEST_F(ShmTransportProcessTest, OpenerMayComeFirst) {
+  auto opener = StartReady("open", 2);
+  auto creator = StartReady("create", 1);
+  Send(*opener, 2, *creator, 100);
+  Send(*creator, 1, *opener, 100);
+  ExpectBalance(*creator, *opener);
+}
+
+TEST_F(ShmTransportProcessTest, SecondCreatorIsRefusedWhileTheFirstLives) {
+  auto creator = StartReady("create", 1);
+  auto second = Start("create", 2);
+  EXPECT_EQ(second->Await("failed"), "ALREADY_EXISTS");
+}
+
+TEST_F(ShmTransportProcessTest, NextOpenerJoinsAfterTheLastWasKilled) {
+  auto creator = StartReady("create", 1);
+  auto first = StartReady("open", 2);
+  Send(*first, 2, *creator, 100);
+  first->Kill();
+  auto second = StartReady("open", 3);
+  Send(*second, 3, *creator, 100);
+  EXPECT_EQ(creator->counts().received[2].count, 100u);
+  EXPECT_EQ(creator->Ask("publish 50", "published"), "OK");
+  EXPECT_EQ(second->Ask("await 1 50", "reached"), "");
+}
+
+TEST_F(ShmTransportProcessTest, NextCreatorTakesOverAfterTheLastWasKilled) {
+  auto first = StartReady("create", 1);
+  auto opener = StartReady("open", 2);
+  Send(*opener, 2, *first, 100);
+  first->Kill();
+  auto second = StartReady("create", 3);
+  Send(*second, 3, *opener, 100);
+  EXPECT_EQ(opener->Ask("publish 100", "published"), "OK");
+  EXPECT_EQ(second->Ask("await 2 100", "reached"), "");
+  EXPECT_EQ(opener->Ask("flush", "flushed"), "OK");
+  const ReceivedIds& ids = second->counts().received[2];
+  EXPECT_EQ(ids.first, 101u);
+  EXPECT_EQ(ids.count, 100u);
+  // What the first creator had delivered is in its page.
+  const Counted sent = LedgerOf(*opener);
+  EXPECT_EQ(sent.accepted, 200u);
+  EXPECT_EQ(sent.dropped + sent.in_flight, 0u);
+  EXPECT_EQ(first->counts().received[2].count, 100u);
+}
+
+TEST_F(ShmTransportProcessTest, WhatAKilledPublisherCommittedIsDelivered) {
+  auto creator = StartReady("create", 1);
+  auto opener = StartReady("open", 2);
+  EXPECT_EQ(opener->Ask("wait", "waited"), "OK");
+  creator->Stop();
+  EXPECT_EQ(opener->Ask("publish 1000", "published"), "OK");
+  opener->Kill();
+  creator->Resume();
+  EXPECT_EQ(creator->Ask("await 2 1000", "reached"), "");
+  const ReceivedIds& ids = creator->counts().received[2];
+  EXPECT_EQ(ids.count, opener->counts().accepted);
+  EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
+  EXPECT_EQ(LedgerOf(*creator).delivered, 1000u);
+}
+
+TEST_F(ShmTransportProcessTest, SeveralOpenersTalkWithTheCreatorOnly) {
+  auto creator = StartReady("create", 1);
+  auto one = StartReady("open", 2);
+  auto other = StartReady("open", 3);
+  Send(*one, 2, *creator, 100);
+  Send(*other, 3, *creator, 100);
+  EXPECT_EQ(creator->Ask("publish 100", "published"), "OK");
+  EXPECT_EQ(one->Ask("await 1 100", "reached"), "");
+  EXPECT_EQ(other->Ask("await 1 100", "reached"), "");
+  EXPECT_EQ(creator->Ask("flush", "flushed"), "OK");
+  ExpectNoEcho(*one, 3);
+  ExpectNoEcho(*other, 2);
+  const Counted sum = LedgerOf(*creator);
+  EXPECT_EQ(sum.accepted, 200u);  // Of two subscriptions.
+  EXPECT_EQ(sum.delivered, 200u);
+  EXPECT_EQ(sum.dropped + sum.in_flight, 0u);
+}
+
+TEST_F(ShmTransportProcessTest, KilledProcessesLeaveTheSocketAndItsLockOnly) {
+  for (int i = 0; i < 5; ++i) {
+    auto creator = StartReady("create", 1);
+    auto opener = StartReady("open", 2);
+    Send(*creator, 1, *opener, 10);
+    creator->Kill();
+    opener->Kill();
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
+    const std::string name = entry.path().filename().string();
+    EXPECT_TRUE(absl::StartsWith(name, "service.shm") ||
+                absl::StartsWith(name, "page"))
+        << name;
+  }
+}
+
+}  // namespace
+}  // namespace mycelium::test
