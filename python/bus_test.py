@@ -4,42 +4,20 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 
 import mycelium
+from python.bus_case import BUNDLED
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from python.bus_case import MONOLITH
+from python.bus_case import NARROW_BLOCK
+from python.bus_case import NARROW_FAIL
 from tests.testdata import test_messages_pb2
 
 Note = test_messages_pb2.Note
 Reply = test_messages_pb2.Reply
-
-LONG = 20  # Seconds; nothing that works takes as long.
-
-MONOLITH = '''
-[[nodes]]
-name = "all"
-services = ["asker", "answerer"]
-'''
-BUNDLED = '''
-[[nodes]]
-name = "left"
-services = ["asker"]
-
-[[nodes]]
-name = "right"
-services = ["answerer"]
-'''
-# A lane that a few messages fill.
-NARROW = MONOLITH + '''
-[limits]
-frame_bytes_max = 8192
-[defaults]
-lane_bytes = 65536
-'''
-NARROW_FAIL = NARROW + 'overflow = "fail"'
-NARROW_BLOCK = NARROW + 'overflow = "block"'
-
 
 def answer(bus, notes, count):
   """Answers `count` notes of a subscriber; returns the ids."""
@@ -125,29 +103,7 @@ AT_EXIT = {
     for function in (wait_for_ever_at_exit, publish_for_ever_at_exit)}
 
 
-class BusTest(unittest.TestCase):
-
-  def setUp(self):
-    # Short enough for sockets, as Bazel's own folder is not.
-    folder = tempfile.TemporaryDirectory(prefix='myc-', dir='/tmp')
-    self.addCleanup(folder.cleanup)
-    self.folder = folder.name
-
-  def topology(self, text):
-    path = os.path.join(self.folder, 'topology.toml')
-    with open(path, 'w', encoding='utf-8') as file:
-      file.write(f'socket_dir = "{self.folder}"\n{text}')
-    return path
-
-  def bus(self, topology, service, **options):
-    bus = mycelium.MessageBus.from_topology(topology, service, **options)
-    self.addCleanup(bus.close, 0)
-    return bus
-
-  def flow(self, ledger, topic):
-    flows = [flow for flow in ledger if flow['topic'] == topic]
-    self.assertEqual(len(flows), 1, ledger)
-    return flows[0]
+class BusTest(BusCase):
 
   def test_two_processes_exchange_messages_over_unix(self):
     topology = self.topology(BUNDLED)

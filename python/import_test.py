@@ -29,9 +29,9 @@ class ImportTest(unittest.TestCase):
   def test_extension_finds_the_runtime_beside_it_in_runfiles(self):
     self.assertIn('Shared library: [libmycelium.so]', _readelf('--dynamic'))
     beside = os.path.join(
-        os.path.dirname(_mycelium.__file__), '../mycelium/libmycelium.so')
+        os.path.dirname(_mycelium.__file__), '../../mycelium/libmycelium.so')
     self.assertTrue(os.path.exists(beside))
-    self.assertIn('$ORIGIN/../mycelium', _readelf('--dynamic'))
+    self.assertIn('$ORIGIN/../../mycelium', _readelf('--dynamic'))
 
   def test_extension_exports_its_init_function_only(self):
     exported = []

@@ -50,14 +50,14 @@ class DigestTest(unittest.TestCase):
     del pinned['schema']
     class_of = classes_of(golden_files())
     computed = {
-        name: mycelium.type_digest(class_of(name)).hex() for name in pinned
+        name: mycelium.digest(class_of(name)).hex() for name in pinned
     }
     self.assertEqual(computed, pinned)
 
   def test_generated_class_has_the_digest_of_its_mycelium_schema(self):
     for name, digest in test_schema.TYPE_DIGESTS.items():
       message_cls = getattr(test_messages_pb2, name.rpartition('.')[2])
-      self.assertEqual(mycelium.type_digest(message_cls), digest)
+      self.assertEqual(mycelium.digest(message_cls), digest)
     self.assertIn('mycelium.test.Note', test_schema.TYPE_DIGESTS)
 
 
@@ -94,7 +94,7 @@ class MismatchTest(unittest.TestCase):
                                (waited.exception, old, 'double -> int64')):
       self.assertIsInstance(error, mycelium.FailedPrecondition)
       self.assertEqual(error.topic, 'market.Quote')
-      self.assertEqual(error.local_digest, mycelium.type_digest(ours))
+      self.assertEqual(error.local_digest, mycelium.digest(ours))
       self.assertIn('price', error.difference)
       self.assertIn(arrow, error.difference)
 

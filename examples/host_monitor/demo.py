@@ -40,7 +40,7 @@ def demonstrate(topology, samples=_SAMPLES, flags=()):
 
 def main(samples=_SAMPLES, flags=()):
     try:
-        for topology in monitor_run.PROCESSES:
+        for topology in _TITLES:
             demonstrate(topology, samples, flags)
     except monitor_run.Failure as failure:
         print(f"demo: {failure}", file=sys.stderr)

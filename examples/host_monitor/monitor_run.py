@@ -32,6 +32,7 @@ SERVICES = ["sampler", "detector", "reporter"]
 PROCESSES = {
     "monolith.toml": [SERVICES],
     "bundled.toml": [[service] for service in SERVICES],
+    "bundled_python.toml": [[service] for service in SERVICES],
     "distributed.toml": [[service] for service in SERVICES],
 }
 # Where those of distributed.toml listen.
@@ -165,8 +166,7 @@ class MonitorRun:
 
     def start(self, services):
         report = os.path.join(self._folder, f"{len(self._started)}.json")
-        command = [
-            os.path.join(_FOLDER, "host_monitor"),
+        command = self._program(services) + [
             "--topology=" + os.path.join(_FOLDER, self._topology),
             "--services=" + ",".join(services),
             f"--report_json={report}",
@@ -176,11 +176,17 @@ class MonitorRun:
             os.environ,
             XDG_RUNTIME_DIR=self._folder,
             MONITOR_PORT=str(self._port),
+            PYTHONPATH=os.pathsep.join(sys.path),
         )
         process = _Process(command + self._flags, environment, report)
         self._started.append(process)
         for service in services:
             self._by_service[service] = process
+
+    def _program(self, services):
+        if self._topology == "bundled_python.toml" and services == ["detector"]:
+            return [sys.executable, os.path.join(_FOLDER, "detector.py")]
+        return [os.path.join(_FOLDER, "host_monitor")]
 
     def position(self, service):
         """For wait_for(): what the service's process prints from now on."""

@@ -9,6 +9,15 @@
 #include "mycelium/bus/node_registry.h"
 
 namespace mycelium {
+namespace {
+
+std::string NameOrMadeUp(const std::string& name, const BusOptions& options) {
+  if (!name.empty()) return name;
+  Random random(SeedFrom(*options.environment));
+  return absl::StrFormat("anonymous-%016x", random.Next64());
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::FromTopology(
     const std::string& path, const std::string& service,
@@ -27,13 +36,24 @@ absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::FromTopology(
 
 absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::Create(
     const BusOptions& options) {
-  std::string name = options.node;
-  if (name.empty()) {
-    Random random(SeedFrom(*options.environment));
-    name = absl::StrFormat("anonymous-%016x", random.Next64());
-  }
+  const std::string name = NameOrMadeUp(options.node, options);
   absl::StatusOr<std::shared_ptr<NodeRuntime>> node =
       NodeRuntime::Create(options, name, nullptr);
+  if (!node.ok()) return node.status();
+  if (absl::Status added = (*node)->AddService(name, options.schema_digest);
+      !added.ok()) {
+    return added;
+  }
+  return std::unique_ptr<MessageBus>(new MessageBus(*node, name));
+}
+
+absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::OfProcess(
+    const std::string& service, const BusOptions& options) {
+  const std::string name = NameOrMadeUp(service, options);
+  BusOptions named = options;
+  named.node = NameOrMadeUp(options.node, options);
+  absl::StatusOr<std::shared_ptr<NodeRuntime>> node =
+      NodeRegistry::Get().JoinProcess(named);
   if (!node.ok()) return node.status();
   if (absl::Status added = (*node)->AddService(name, options.schema_digest);
       !added.ok()) {

@@ -61,6 +61,13 @@ class MessageBus final {
   static absl::StatusOr<std::unique_ptr<MessageBus>> Create(
       const BusOptions& options = BusOptions());
 
+  // A bus without a topology on the one node that all such buses of this
+  // process share: how a program and the Python that it embeds meet. The first
+  // one's options hold for all but `schema_digest`. An empty `service` is made
+  // up. ALREADY_EXISTS: another bus of the node is that service.
+  static absl::StatusOr<std::unique_ptr<MessageBus>> OfProcess(
+      const std::string& service, const BusOptions& options = BusOptions());
+
   ~MessageBus();
 
   // Publishes to every subscription of the topic. Without any, a message counts

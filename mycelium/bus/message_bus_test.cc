@@ -84,6 +84,72 @@ TEST(MessageBusTest, PointerIsHandedOverWithoutACopy) {
   EXPECT_EQ(*received, note.get());
 }
 
+TEST(MessageBusTest, BusesOfTheProcessShareOneNode) {
+  auto one = MessageBus::OfProcess("one");
+  auto two = MessageBus::OfProcess("");
+  ASSERT_TRUE(one.ok() && two.ok());
+  EXPECT_EQ((*one)->node(), (*two)->node());
+  EXPECT_NE((*one)->service(), (*two)->service());
+  EXPECT_EQ(MessageBus::OfProcess("one").status().code(),
+            absl::StatusCode::kAlreadyExists);
+  auto subscriber = (*two)->Subscriber<Note>();
+  auto publisher = (*one)->PublisherTo<Note>((*two)->service());
+  ASSERT_TRUE(publisher->Publish(MakeNote(1)).ok());
+  ASSERT_TRUE(subscriber->Receive(kLong).ok());
+  subscriber->Finish();
+  EXPECT_TRUE((*one)->Shutdown(kLong).ok());
+  for (const FlowReport& flow : (*one)->FlowReports()) {
+    EXPECT_EQ(flow.transport, "inproc");
+    EXPECT_EQ(flow.ledger.accepted, 1u);
+    EXPECT_EQ(flow.ledger.delivered, 1u);
+    EXPECT_EQ(flow.ledger.in_flight, 0u);
+  }
+  // The next one begins anew.
+  EXPECT_TRUE(MessageBus::OfProcess("one").ok());
+}
+
+TEST(MessageBusTest, PublisherThatRequiresASubscriberIsUnavailableWithoutOne) {
+  auto bus = MakeBus("a");
+  PublisherOptions options;
+  options.require_subscriber = true;
+  auto publisher = bus->Publisher<Note>(options);
+  EXPECT_EQ(publisher->Publish(MakeNote(1)).code(),
+            absl::StatusCode::kUnavailable);
+  auto subscriber = bus->Subscriber<Note>();
+  EXPECT_TRUE(publisher->Publish(MakeNote(2)).ok());
+  EXPECT_TRUE(subscriber->Receive(kLong).ok());
+  subscriber->Finish();
+  uint64_t accepted = 0;
+  for (const FlowReport& flow : bus->FlowReports()) {
+    EXPECT_TRUE(flow.ledger.Balances());
+    accepted += flow.ledger.accepted;
+  }
+  EXPECT_EQ(accepted, 1u);
+}
+
+TEST(MessageBusTest, FinishedMessageIsHandledBeforeTheNextReceive) {
+  auto bus = MakeBus("a");
+  auto subscriber = bus->Subscriber<Note>();
+  auto publisher = bus->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(MakeNote(1)).ok());
+  ASSERT_TRUE(subscriber->Receive(kLong).ok());
+  EXPECT_EQ(bus->Flush(absl::ZeroDuration()).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  subscriber->Finish();
+  EXPECT_TRUE(bus->Flush(absl::ZeroDuration()).ok());
+  EXPECT_FALSE(subscriber->closed());
+  EXPECT_TRUE(subscriber->TakeNews().ok());
+  EXPECT_TRUE(bus->Shutdown(kLong).ok());
+  EXPECT_TRUE(subscriber->closed());
+  EXPECT_EQ(subscriber->TakeNews().code(),
+            absl::StatusCode::kFailedPrecondition);
+  for (const FlowReport& flow : bus->FlowReports()) {
+    EXPECT_EQ(flow.ledger.accepted, 1u);
+    EXPECT_EQ(flow.ledger.delivered, 1u);
+    EXPECT_EQ(flow.ledger.in_flight + flow.ledger.dropped_total(), 0u);
+  }
+}
+
 TEST(MessageBusTest, UnixLinkDeliversInOrderBothWays) {
   test::ShortTempDir dir;
   const std::string path = dir.file("bus.sock");

@@ -76,4 +76,18 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
   return made;
 }
 
+absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::JoinProcess(
+    const BusOptions& options) {
+  MutexLock lock(mutex_);
+  std::weak_ptr<NodeRuntime>& known = nodes_[Key()];
+  if (std::shared_ptr<NodeRuntime> running = known.lock();
+      running != nullptr && !running->has_ended()) {
+    return running;
+  }
+  absl::StatusOr<std::shared_ptr<NodeRuntime>> made =
+      NodeRuntime::Create(options, options.node, nullptr);
+  if (made.ok()) known = *made;
+  return made;
+}
+
 }  // namespace mycelium

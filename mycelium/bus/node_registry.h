@@ -28,8 +28,13 @@ class NodeRegistry final {
                                                     const std::string& service,
                                                     const BusOptions& options);
 
+  // The node for buses of this process that have no topology and share it.
+  absl::StatusOr<std::shared_ptr<NodeRuntime>> JoinProcess(
+      const BusOptions& options);
+
  private:
-  using Key = std::pair<std::string, std::string>;  // Canonical path, node.
+  // Canonical path, node; both empty for the node without a topology.
+  using Key = std::pair<std::string, std::string>;
 
   Mutex mutex_;
   std::map<Key, std::weak_ptr<NodeRuntime>> nodes_ ABSL_GUARDED_BY(mutex_);

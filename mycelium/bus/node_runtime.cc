@@ -267,8 +267,14 @@ absl::Status NodeRuntime::CheckOpen() const {
       absl::StrCat("node ", node_, " has been shut down"));
 }
 
-absl::Status NodeRuntime::Unmatched(const Origin& origin) const {
-  if (origin.target_service.empty()) return absl::OkStatus();
+absl::Status NodeRuntime::Unmatched(const Origin& origin,
+                                    const PublisherOptions& options) const {
+  if (origin.target_service.empty()) {
+    if (!options.require_subscriber) return absl::OkStatus();
+    return absl::UnavailableError(
+        absl::StrCat("nobody is subscribed to topic \"", origin.topic,
+                     "\"; message not sent"));
+  }
   return absl::UnavailableError(absl::StrCat(
       "service ", origin.target_service, " has no subscription to topic \"",
       origin.topic, "\" that is connected; message not sent"));
@@ -305,7 +311,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   fan_out.on_stall = [this](const Lane& lane) {
     watch_->NoteStall(lane.name());
   };
-  const absl::Status unmatched = Unmatched(origin);
+  const absl::Status unmatched = Unmatched(origin, options);
   fan_out.origin = &dispatcher_->Intern(std::move(origin));
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
   refusals_.AddPublisher(fan_out.publisher_id);

@@ -189,7 +189,8 @@ class NodeRuntime final : public RoomWaiter {
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
   absl::Status CheckOutsideHandlers(absl::string_view call) const;
-  absl::Status Unmatched(const Origin& origin) const;
+  absl::Status Unmatched(const Origin& origin,
+                         const PublisherOptions& options) const;
   // The schema digest that a service insists on, 32 bytes or none.
   std::string SchemaDigestOf(const std::string& service) const;
   void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,

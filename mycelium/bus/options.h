@@ -84,6 +84,9 @@ struct BusOptions {
 struct PublisherOptions {
   std::string topic;          // Empty: the type's full name.
   bool publish_time = false;  // Stamp each message with the time.
+  // Without any subscription a message is UNAVAILABLE, as it is for
+  // PublisherTo(), and not counted as dropped.
+  bool require_subscriber = false;
   // The longest that one Publish() waits for room. None: as configured.
   std::optional<absl::Duration> publish_timeout;
 };

@@ -132,6 +132,11 @@ class RawPublisher final : public PublisherBase {
     return fan_out_->Publish(Payload::Bytes(*type_, bytes));
   }
 
+  // The same, but never waits for room: RESOURCE_EXHAUSTED at once.
+  absl::Status TryPublish(absl::Span<const std::byte> bytes) {
+    return fan_out_->TryPublish(Payload::Bytes(*type_, bytes));
+  }
+
   // Room for a message of that size.
   // INVALID_ARGUMENT: no lane takes a message so large.
   absl::StatusOr<mycelium::Loan> Loan(size_t bytes) {

@@ -108,15 +108,7 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
       DeadlineAfter(node_->environment().clock.NowNs(), timeout),
       subscription_->options().spin_ns);
   if (taken || TryTake(payload)) return absl::OkStatus();
-  if (queue.closed()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "subscriber of \"", subscription_->options().topic, "\" is closed"));
-  }
-  if (absl::Status refused =
-          node_->refusals().TakeNews(subscription_->options().id);
-      !refused.ok()) {
-    return refused;
-  }
+  if (absl::Status news = TakeNews(); !news.ok()) return news;
   if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {
     return absl::FailedPreconditionError(
         "Receive() was called from a handler, which it would wait for");
@@ -124,6 +116,14 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
   return absl::DeadlineExceededError(
       absl::StrCat("no message on \"", subscription_->options().topic,
                    "\" within ", absl::FormatDuration(timeout)));
+}
+
+absl::Status SubscriberBase::TakeNews() {
+  if (closed()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "subscriber of \"", subscription_->options().topic, "\" is closed"));
+  }
+  return node_->refusals().TakeNews(subscription_->options().id);
 }
 
 void SubscriberBase::Count(bool decodable) {

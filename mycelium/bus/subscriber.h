@@ -80,6 +80,20 @@ class SubscriberBase {
                             : node_->refusals().Of(subscription_->options().id);
   }
 
+  // Finishes the last message now; it is not valid any more. For the thread
+  // that receives. Does nothing if there is none.
+  void Finish() { subscription_->queue().Finish(); }
+
+  // Why messages do not come, each reason once, as a receive that waits says
+  // it: FAILED_PRECONDITION, for a type that differs or, every time, a bus that
+  // was shut down. For who uses TryReceive() and the descriptor.
+  absl::Status TakeNews();
+
+  // Whether no message will come any more: the bus was shut down.
+  bool closed() const {
+    return node_ == nullptr || subscription_->queue().closed();
+  }
+
   // Where messages come from and which they are; of the last one received.
   // Before that, of nobody.
   const MessageInfo& info() const { return info_; }
@@ -94,7 +108,6 @@ class SubscriberBase {
   // The same, waiting for one.
   absl::Status Take(absl::Duration timeout, Payload* payload);
   void Count(bool decodable);
-  void Finish() { subscription_->queue().Finish(); }
   void Close();
 
   std::shared_ptr<NodeRuntime> node_;

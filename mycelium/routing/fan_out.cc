@@ -10,7 +10,7 @@
 
 namespace mycelium {
 
-absl::Status FanOut::Publish(const Payload& payload) {
+absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
   if (PublishToOnlyInline(payload)) return absl::OkStatus();
   if (PublishToOnlyLane(payload)) return absl::OkStatus();
   Claims claims;
@@ -28,7 +28,8 @@ absl::Status FanOut::Publish(const Payload& payload) {
     }
     mutex_.Unlock();
     AbandonAll(&claims);
-    if (absl::Status status = Overcome(obstacle, &deadline); !status.ok()) {
+    if (absl::Status status = Overcome(obstacle, timeout, &deadline);
+        !status.ok()) {
       return status;
     }
   }
@@ -244,7 +245,8 @@ void FanOut::Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
   }
 }
 
-absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
+absl::Status FanOut::Overcome(const Obstacle& obstacle, Timeout timeout,
+                              TimeNs* deadline) {
   Lane& lane = *obstacle.lane;
   if (obstacle.result == Lane::ClaimResult::kTooLarge) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -255,12 +257,13 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, TimeNs* deadline) {
     options_.disconnect(lane);
     return absl::OkStatus();
   }
-  absl::Status status = WaitForRoom(obstacle, deadline);
+  absl::Status status = WaitForRoom(obstacle, timeout, deadline);
   if (!status.ok()) NoteNoRoom(obstacle);
   return status;
 }
 
-absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
+absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
+                                 TimeNs* deadline) {
   Lane& lane = *obstacle.lane;
   const auto full = [&](absl::string_view why) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -277,9 +280,9 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
     return full("only this thread could make room");
   }
   if (lane.stalled()) return full("subscriber has stalled");
+  if (!timeout.has_value()) return full("it was not waited for");
   if (*deadline == 0) {
-    *deadline =
-        DeadlineAfter(environment_.clock.NowNs(), options_.publish_timeout);
+    *deadline = DeadlineAfter(environment_.clock.NowNs(), *timeout);
   }
   uint64_t released = lane.released();
   const RoomWaiter::Outcome outcome = room_waiter_.WaitFor(
@@ -299,8 +302,7 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, TimeNs* deadline) {
   }
   lane.MarkStalled(released);
   if (options_.on_stall != nullptr) options_.on_stall(lane);
-  return full(
-      absl::StrCat("waited ", absl::FormatDuration(options_.publish_timeout)));
+  return full(absl::StrCat("waited ", absl::FormatDuration(*timeout)));
 }
 
 void FanOut::NoteNoRoom(const Obstacle& obstacle) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,7 +84,14 @@ class FanOut final {
   //   RESOURCE_EXHAUSTED   no room within the timeout, or none by policy
   //   INVALID_ARGUMENT     larger than a route takes
   //   FAILED_PRECONDITION  the publisher was closed
-  absl::Status Publish(const Payload& payload);
+  absl::Status Publish(const Payload& payload) {
+    return PublishWithin(options_.publish_timeout, payload);
+  }
+
+  // The same without waiting for room, and without calling a lane stalled.
+  absl::Status TryPublish(const Payload& payload) {
+    return PublishWithin(std::nullopt, payload);
+  }
 
   // Calls `callback` once, as soon as there may be room for the message that
   // the last Publish() without room had; at once if there is. See
@@ -139,6 +147,8 @@ class FanOut final {
     bool own_subscription = false;  // Only the calling thread can drain it.
   };
 
+  using Timeout = std::optional<absl::Duration>;  // None: does not wait.
+  absl::Status PublishWithin(Timeout timeout, const Payload& payload);
   // The whole of Publish() for the commonest case: one route, to an inline
   // subscription of this process that is idle. False: nothing was done.
   bool PublishToOnlyInline(const Payload& payload);
@@ -164,8 +174,10 @@ class FanOut final {
   void CommitLane(const FrameFields& common, const Claim& claim);
   void Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
                Claims* claims);
-  absl::Status Overcome(const Obstacle& obstacle, TimeNs* deadline);
-  absl::Status WaitForRoom(const Obstacle& obstacle, TimeNs* deadline);
+  absl::Status Overcome(const Obstacle& obstacle, Timeout timeout,
+                        TimeNs* deadline);
+  absl::Status WaitForRoom(const Obstacle& obstacle, Timeout timeout,
+                           TimeNs* deadline);
   void NoteNoRoom(const Obstacle& obstacle);
   absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -123,6 +123,33 @@ TEST_F(FanOutTest, LaneThatMovedAfterTheLastLookHasNotStalled) {
   EXPECT_FALSE(lane_->stalled());
 }
 
+TEST_F(FanOutTest, TryPublishNeitherWaitsNorCallsTheLaneStalled) {
+  MovesTooLate waiter([] {});
+  FanOut::Options options;
+  options.origin = &origin_;
+  options.publish_timeout = absl::Hours(1);
+  FanOut fan_out(Environment::Real(), waiter, options);
+  PublishRoute route;
+  route.lane = lane_;
+  route.flows.push_back(flow_);
+  std::vector<PublishRoute> routes;
+  routes.push_back(std::move(route));
+  fan_out.SetRoutes(std::move(routes), [] {});
+  const MessageType type = RawMessageType("bytes");
+  const std::vector<std::byte> large(7 << 10);
+  uint64_t accepted = 0;
+  absl::Status sent;
+  while (sent.ok()) {
+    sent = fan_out.TryPublish(Payload::Bytes(type, large));
+    if (sent.ok()) ++accepted;
+  }
+  EXPECT_EQ(sent.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(waiter.waits, 0);
+  EXPECT_FALSE(lane_->stalled());
+  EXPECT_EQ(flow_->Read().accepted, accepted);
+  EXPECT_GT(accepted, 0u);
+}
+
 int serialisations = 0;
 
 TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightLanes) {

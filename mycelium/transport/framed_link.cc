@@ -202,6 +202,9 @@ void FramedLink::ParkLanes() {
     }
     if (lane.lane->mapped()) {
       const absl::Status renewed = lane.lane->RenewReader(lane.reached);
+      // The process that had the old positions may have changed it there.
+      lane.lane->shared()->positions().identity.store(
+          IdentityOf(lane.lane->id()));
       lane.refused = !renewed.ok();
       if (!renewed.ok()) handler_.OnFallback(*this, renewed);
       lane.lane->SetMapped(false);
@@ -283,30 +286,6 @@ void FramedLink::FillResume(v1::Hello* hello) const {
   }
 }
 
-void FramedLink::Break(const absl::Status& status) {
-  if (channel_ == nullptr) return;
-  Detach();
-  ending_ = status;
-  if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
-    // What lies there cannot be trusted. The next connection starts anew, with
-    // what the two sides have published themselves.
-    peer_incarnation_ = 0;
-    DropRings();
-  }
-  // What the peer had committed is handed out before its end is told.
-  for (InboundRing* const ring : ring_list_) ring->active = true;
-  (void)PollRings();
-  FinishDraining();
-}
-
-void FramedLink::FinishBreak() {
-  const absl::Status status = *std::exchange(ending_, std::nullopt);
-  for (InboundRing* const ring : ring_list_) ring->active = false;
-  handler_.OnDown(*this,
-                  absl::Status(status.code(),
-                               absl::StrCat(name(), ": ", status.message())));
-}
-
 // ---------------------------------------------------------------------------
 // Lanes
 
@@ -335,8 +314,7 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     if (memory.ok()) {
       options.shared = *std::move(memory);
       options.control_count = &control_count_;
-      options.shared->positions().identity.store(options_.incarnation +
-                                                 2 * (uint64_t{id} + 1));
+      options.shared->positions().identity.store(IdentityOf(id));
     } else {
       handler_.OnFallback(*this, memory.status());
     }
@@ -427,14 +405,6 @@ void FramedLink::OnCommit(Lane& lane) {
   } else if (lane.TakeReaderSleeps()) {
     RingPeer();
   }
-}
-
-void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
-  const absl::Status status = absl::DataLossError(
-      absl::StrCat("lane ", lane.id(), " in shared memory: ", what));
-  loop_.Post([this, alive = alive_, status] {
-    if (*alive) Break(status);
-  });
 }
 
 void FramedLink::RingPeer() {
@@ -652,7 +622,7 @@ void FramedLink::Announce(OutLane& out) {
   open.set_lane(out.lane->id());
   open.set_subscription(out.subscription);
   if (IsDirect(out)) {
-    open.set_shared_identity(out.lane->shared()->positions().identity.load());
+    open.set_shared_identity(IdentityOf(out.lane->id()));
     out.sent.store(out.lane->released());
   }
   const uint64_t sent = out.sent.load(std::memory_order_relaxed);

@@ -204,6 +204,10 @@ class FramedLink final : public Link,
   bool ShouldGather() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void Announce(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool Write();
+  // What tells the memory of that lane from others. Never 0.
+  uint64_t IdentityOf(uint32_t lane) const {
+    return (options_.incarnation | 1) + 2 * (uint64_t{lane} + 1);
+  }
   // Whether that lane is, or is to be, read in shared memory.
   bool IsDirect(const OutLane& lane) const;
   void RingPeer();  // Any thread.
@@ -212,7 +216,12 @@ class FramedLink final : public Link,
 
   // On the loop.
   void Break(const absl::Status& status);
+  // The same, because of what that ring holds.
+  void BreakFor(InboundRing& ring, const absl::Status& status);
   void FinishBreak();
+  // The next connection starts with what the two sides have published
+  // themselves: what lies in the peer's memory cannot be trusted.
+  void DistrustMemory();
   bool OpenRing(const v1::LaneOpen& open);
   void RefuseLane(uint32_t lane, const absl::Status& status);
   void OnLaneRefused(const v1::LaneRefused& refused);
@@ -279,6 +288,7 @@ class FramedLink final : public Link,
   bool is_polling_ = false;
   int burst_ = 0;            // Frames that came without an empty look.
   bool is_reading_ = false;  // Inside OnBytes().
+  bool distrusts_ = false;   // What the peer has written to our lanes.
 
   std::atomic<bool> up_{false};
   std::atomic<const char*> word_;

@@ -1,4 +1,5 @@
-// The part of FramedLink that reads the peer's lanes in shared memory.
+// The part of FramedLink that reads the peer's lanes in shared memory, and ends
+// a connection, after which what lies there comes first.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open) {
   for (InboundRing* const ring : ring_list_) {
     if (ring->lane() != open.lane()) continue;
     ring->active = true;  // It goes on, on another connection.
+    ring->EndDraining();
     return true;
   }
   std::optional<std::array<Fd, 2>> descriptors = channel_->TakeDescriptors();
@@ -131,15 +133,11 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   uint64_t end;
   const int most =
       ending_.has_value() ? std::numeric_limits<int>::max() : kFramesPerTurn;
-  for (int n = 0; n < most; ++n) {
+  for (int n = 0; n < most && ring.active; ++n) {
     const Look look = ring.Peek(controls_seen_, &frame, &end);
     if (look == Look::kCorrupt) {
       *is_over = true;
-      const absl::Status status = Corrupt(ring.error());
-      loop_.Post([this, alive = alive_, status] {
-        if (*alive) Break(status);
-      });
-      ring.active = false;
+      BreakFor(ring, Corrupt(ring.error()));
       return true;
     }
     if (look == Look::kNotYet && channel_ != nullptr && !is_reading_ && !ran) {
@@ -162,21 +160,78 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
         ring.paused = true;
         break;
       case Outcome::kCorrupt:
-        ring.active = false;
-        loop_.Post([this, alive = alive_,
-                    status = Corrupt(absl::StrCat(
-                        "lane ", ring.lane(), " in shared memory: frame of ",
-                        frame->header.frame_bytes, " bytes of publisher ",
-                        frame->header.publisher_id,
-                        ", which was not declared with that type"))] {
-          if (*alive) Break(status);
-        });
+        BreakFor(ring, Corrupt(absl::StrCat(
+                           "lane ", ring.lane(), " in shared memory: frame ",
+                           frame->header.lane_sequence, " of ",
+                           frame->header.frame_bytes, " bytes of publisher ",
+                           frame->header.publisher_id,
+                           ", which was not declared with that type")));
         break;
     }
     break;
   }
   if (ran && ring.TakeWriterWaits()) RingPeer();
   return ran;
+}
+
+void FramedLink::Break(const absl::Status& status) {
+  if (channel_ == nullptr) return;
+  Detach();
+  ending_ = status;
+  if (distrusts_ ||
+      (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty())) {
+    DistrustMemory();
+  }
+  // What the peer had committed is handed out before its end is told.
+  for (InboundRing* const ring : ring_list_) {
+    ring->active = true;
+    ring->BeginDraining();
+  }
+  (void)PollRings();
+  FinishDraining();
+}
+
+void FramedLink::FinishBreak() {
+  const absl::Status status = *std::exchange(ending_, std::nullopt);
+  if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
+    DistrustMemory();  // It was found while that was handed out.
+  }
+  for (InboundRing* const ring : ring_list_) ring->active = false;
+  handler_.OnDown(*this,
+                  absl::Status(status.code(),
+                               absl::StrCat(name(), ": ", status.message())));
+}
+
+void FramedLink::DistrustMemory() {
+  distrusts_ = false;
+  peer_incarnation_ = 0;
+  DropRings();
+}
+
+void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
+  const absl::Status status = absl::DataLossError(
+      absl::StrCat("lane ", lane.id(), " in shared memory: ", what));
+  loop_.Post([this, alive = alive_, status] {
+    if (!*alive) return;
+    // Such a lane cannot go on, so no connection may resume it.
+    if (is_up()) {
+      distrusts_ = true;
+      Break(status);
+    } else {
+      peer_incarnation_ = 0;
+    }
+  });
+}
+
+void FramedLink::BreakFor(InboundRing& ring, const absl::Status& status) {
+  ring.active = false;
+  if (ending_.has_value()) {
+    ending_ = status;  // FinishBreak() tells of it.
+    return;
+  }
+  loop_.Post([this, alive = alive_, status] {
+    if (*alive) Break(status);
+  });
 }
 
 void FramedLink::PauseRings(bool paused) {
@@ -233,7 +288,12 @@ void FramedLink::DropRings() {
   if (is_poller_) loop_.RemovePoller(*this);
   is_poller_ = false;
   MutexLock lock(rings_mutex_);
-  for (const auto& [lane, ring] : rings_) ring->AddTraffic(&ended_in_);
+  for (const auto& [lane, ring] : rings_) {
+    ring->active = false;
+    ring->AddTraffic(&ended_in_);
+  }
+  // One may be up the stack.
+  if (is_polling_) loop_.Post([rings = std::move(rings_)] {});
   rings_.clear();
 }
 

@@ -27,6 +27,7 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
 
 InboundRing::Look InboundRing::Peek(uint32_t controls_seen,
                                     const FrameView** view, uint64_t* end) {
+  if (may_show_ == 0) return Look::kEmpty;
   if (!is_pending_) {
     const Look look = Next();
     if (look != Look::kFrame) return look;
@@ -47,21 +48,21 @@ InboundRing::Look InboundRing::Next() {
                                         : reader_.Poll(&pending_);
   if (result == RingReader::Result::kEmpty) return Look::kEmpty;
   if (result == RingReader::Result::kCorrupt) {
-    return Corrupt(options_.lossy ? "no frame starts where `next` is"
-                                  : absl::StrCat("no frame starts at position ",
-                                                 reader_.cursor()));
+    return Corrupt(absl::StrCat("no frame starts ", DescribePlace()));
   }
   const FrameHeader& header = pending_.header;
   const uint64_t sequence = header.lane_sequence;
   const uint64_t expected = next_sequence();
   if (options_.lossy ? sequence < expected : sequence != expected) {
-    return Corrupt(absl::StrCat("a frame has sequence ", sequence,
-                                ", expected ", expected));
+    return Corrupt(absl::StrCat("the frame before position ", Position(),
+                                " has sequence ", sequence, ", expected ",
+                                expected, options_.lossy ? " or a later" : ""));
   }
   if (header.frame_bytes > options_.frame_bytes_max) {
-    return Corrupt(absl::StrCat("frame ", sequence, " has ", header.frame_bytes,
+    return Corrupt(absl::StrCat("frame ", sequence, " before position ",
+                                Position(), " has ", header.frame_bytes,
                                 " bytes; at most ", options_.frame_bytes_max,
-                                " are allowed"));
+                                " are expected"));
   }
   stamp_ = header.lost_before;
   pending_.lost_before = sequence - expected;
@@ -80,6 +81,29 @@ InboundRing::Look InboundRing::Corrupt(std::string what) {
   return Look::kCorrupt;
 }
 
+uint64_t InboundRing::Position() const {
+  return options_.lossy ? positions_.lossy.next.load(std::memory_order_relaxed)
+                        : reader_.cursor();
+}
+
+std::string InboundRing::DescribePlace() const {
+  const uint64_t position = Position();
+  const auto memory = memory_->bytes();
+  const size_t at = position & (memory.size() - 1);
+  if (at % kFrameAlignment != 0) {
+    return absl::StrCat("at position ", position,
+                        "; a multiple of 8 is expected");
+  }
+  const auto rest = memory.subspan(at);
+  return absl::StrCat("at position ", position, ", ", rest.size(),
+                      " bytes before the end: ",
+                      DescribeCorruptFrame(rest, memory.size() / 2).message());
+}
+
+void InboundRing::BeginDraining() {
+  may_show_ = memory_->bytes().size() / sizeof(FrameHeader);
+}
+
 void InboundRing::CopyOut() {
   const size_t extension = AlignedFrameBytes(pending_.extension.size());
   const size_t bytes = extension + pending_.payload.size();
@@ -95,6 +119,7 @@ void InboundRing::CopyOut() {
 
 void InboundRing::Pop(bool handled) {
   is_pending_ = false;
+  if (may_show_.has_value()) --*may_show_;
   next_sequence_.store(pending_.header.lane_sequence + 1,
                        std::memory_order_relaxed);
   taken_.store(pending_end_, std::memory_order_release);
@@ -159,6 +184,7 @@ bool InboundRing::PrepareSleep(uint32_t controls_seen) {
 }
 
 bool InboundRing::IsDrained(uint32_t controls_seen) {
+  if (may_show_ == 0) return true;
   if (is_pending_) return !MaySee(controls_seen);
   if (!options_.lossy) return !reader_.HasFrame();
   ReleaseHandled();

@@ -84,6 +84,10 @@ class InboundRing final {
   bool PrepareSleep(uint32_t controls_seen);
   void EndSleep() { positions_.EndSleep(); }
 
+  // From here on no more frames are shown than the memory had room for when the
+  // connection ended: a peer that is not dead may go on for ever.
+  void BeginDraining();
+  void EndDraining() { may_show_.reset(); }
   // Whether all that the peer has committed, and whose control messages have
   // arrived, was taken.
   bool IsDrained(uint32_t controls_seen);
@@ -113,6 +117,9 @@ class InboundRing final {
  private:
   Look Next();
   Look Corrupt(std::string what);
+  // Where the reader is.
+  uint64_t Position() const;
+  std::string DescribePlace() const;
   void CopyOut();
   void ReleaseHandled();
   bool MaySee(uint32_t controls_seen) const {
@@ -139,6 +146,8 @@ class InboundRing final {
   // Whether a frame was taken that was not handled at once: from then on other
   // threads call NoteHandled(), too.
   bool is_deferred_ = false;
+  // How many frames are left to be shown, if there is an end to them.
+  std::optional<uint64_t> may_show_;
 
   std::string error_;
   std::atomic<uint64_t> taken_;

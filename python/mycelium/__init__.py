@@ -1,9 +1,15 @@
-"""Typed publish/subscribe for services: the Python side of Mycelium."""
+"""Typed publish/subscribe for services: the Python side of Mycelium.
 
+MessageBus is where to begin; the guide is docs/python-bridge/USAGE.md.
+"""
+
+# Before the extension.
+from mycelium import _loading  # isort:skip pylint: disable=unused-import
+
+from _mycelium import Loan
+from _mycelium import Payload
 from _mycelium import version
 from mycelium.bus import MessageBus
-from mycelium.bus import Publisher
-from mycelium.bus import Subscriber
 from mycelium.errors import AlreadyExists
 from mycelium.errors import DataLoss
 from mycelium.errors import DeadlineExceeded
@@ -16,7 +22,14 @@ from mycelium.errors import PermissionDenied
 from mycelium.errors import ResourceExhausted
 from mycelium.errors import SchemaMismatch
 from mycelium.errors import Unavailable
-from mycelium.message_type import type_digest
+from mycelium.message_type import RawType
+from mycelium.message_type import digest
+from mycelium.publisher import Publisher
+from mycelium.subscriber import MessageInfo
+from mycelium.subscriber import Subscriber
+from mycelium.subscription import Subscription
+from mycelium.topology import Topology
+from mycelium.transports import UnixTransport
 
 __version__ = version()
 
@@ -27,15 +40,22 @@ __all__ = [
     'FailedPrecondition',
     'Internal',
     'InvalidArgument',
+    'Loan',
     'MessageBus',
+    'MessageInfo',
     'MyceliumError',
     'NotFound',
+    'Payload',
     'PermissionDenied',
     'Publisher',
+    'RawType',
     'ResourceExhausted',
     'SchemaMismatch',
     'Subscriber',
+    'Subscription',
+    'Topology',
     'Unavailable',
-    'type_digest',
+    'UnixTransport',
+    'digest',
     'version',
 ]

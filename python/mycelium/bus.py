@@ -8,124 +8,70 @@ Example:
       orders.wait_for_subscribers(1, timeout=5)
       quote = quotes.recv(timeout=1)
       orders.publish(Order(symbol=quote.symbol))
-      quotes.recv_nowait()  # Finishes the quote, whoever flushes.
+      quotes.finish()  # Who flushes need not wait for the next recv().
 
 Everything here may be used from any thread, and other Python threads run while
-a call waits. Every call that waits takes a timeout, in seconds. What goes wrong
-is raised as an exception of mycelium.errors.
+a call waits. Every call that waits takes a timeout, in seconds, and is ended by
+Ctrl-C. What goes wrong is raised as an exception of mycelium.errors.
+
+A process that forks must not use its buses in the child: every call there raises
+FailedPrecondition. Fork first, or start processes with "spawn".
 """
 
 import atexit
 import os
 import weakref
+from typing import (Any, Callable, Dict, List, Optional, Sequence, Set, Type,
+                    TypeVar, overload)
 
 import _mycelium
-from google.protobuf import message as protobuf_message
 from mycelium import errors
-from mycelium.message_type import message_type_of
+from mycelium.message_type import ProtobufMessage, RawType, messages_of
+from mycelium.publisher import Publisher
+from mycelium.subscriber import Subscriber
+from mycelium.subscription import Subscription
+from mycelium.topology import Path
+
+M = TypeVar('M', bound=ProtobufMessage)
 
 _CLOSE_TIMEOUT = 5.0
 
 
-class Publisher:
-  """Publishes messages of one class. Made by MessageBus."""
+class MessageBus:
+  """One service's end of the bus. A context manager: leaving it closes it.
 
-  def __init__(self, bus, publisher, message_cls):
-    self._bus = bus  # Which closes itself at exit as long as it is alive.
-    self._publisher = publisher
-    self._message_cls = message_cls
+  Without a topology it reaches whoever is in this process and uses this bus,
+  plus the sockets that it listens at or dials.
 
-  @property
-  def topic(self):
-    """The topic: the full name of the message type."""
-    return self._publisher.topic
-
-  def publish(self, message):
-    """Publishes a message; when this returns, it was accepted.
-
-    It will be delivered to every subscription that is matched now, or counted
-    with the reason why not. If this raises, nobody got it.
-
-    Raises:
-      ResourceExhausted: a subscription has had no room for as long as the
-        topology lets a publisher wait.
-      Unavailable: of publisher_to(): the service is not connected, or has no
-        such subscription.
-      InvalidArgument: the message is too large.
-      FailedPrecondition: the types differ (SchemaMismatch), or the bus is
-        closed.
-    """
-    if not isinstance(message, self._message_cls):
-      raise TypeError(
-          f'expected {self._message_cls.DESCRIPTOR.full_name}, '
-          f'got {type(message).__name__}')
-    self._publisher.publish(message.SerializeToString())
-
-  def wait_for_subscribers(self, count, timeout):
-    """Waits until at least `count` subscriptions get what is published.
-
-    Raises:
-      DeadlineExceeded: there were fewer after `timeout` seconds.
-      SchemaMismatch: a subscription was refused, as its type differs.
-    """
-    self._publisher.wait_for_subscribers(count, timeout)
-
-
-class Subscriber:
-  """Receives messages of one class when asked to. Made by MessageBus.
-
-  A message counts as handled at the next receive of the same subscriber, or
-  when the subscriber is gone. Threads that receive at once take turns.
+  Args:
+    node: the name of this process, for others to see. Made up if empty.
+    schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A service
+      that was given another one is refused.
+    wait: how threads wait: 'spin', 'adaptive' or 'block'.
+    allow_uids: which users may connect besides this one.
   """
 
-  def __init__(self, bus, subscriber, message_cls):
-    self._bus = bus  # Which closes itself at exit as long as it is alive.
-    self._subscriber = subscriber
-    self._message_cls = message_cls
-
-  def recv(self, timeout):
-    """The next message, waiting up to `timeout` seconds for one.
-
-    Raises:
-      DeadlineExceeded: none came in time. It is a TimeoutError.
-      FailedPrecondition: none came, and a publisher was refused because its
-        type differs (SchemaMismatch), or the bus is closed.
-      DataLoss: what came is not a message of this class.
-    """
-    return self._parsed(self._subscriber.receive(timeout))
-
-  def recv_nowait(self):
-    """The next message, or None if there is none now."""
-    data = self._subscriber.try_receive()
-    return None if data is None else self._parsed(data)
-
-  def _parsed(self, data):
-    try:
-      return self._message_cls.FromString(data)
-    except protobuf_message.DecodeError as error:
-      raise errors.DataLoss(
-          'a message does not parse as '
-          f'{self._message_cls.DESCRIPTOR.full_name}') from error
-
-
-class MessageBus:
-  """One service's end of the bus. A context manager: leaving it closes it."""
-
-  def __init__(self, bus):
-    """Not for users: see from_topology()."""
-    self._bus = bus
-    _open_buses.add(self)
+  def __init__(self, node: str = '', schema_digest: Optional[bytes] = None,
+               wait: Optional[str] = None,
+               allow_uids: Sequence[int] = ()) -> None:
+    self._open(_mycelium.create_bus(
+        node=node, schema_digest=schema_digest, wait=wait,
+        allow_uids=list(allow_uids)))
 
   @classmethod
-  def from_topology(cls, topology_path, service_name, schema_digest=None):
+  def from_topology(cls, topology_path: Optional[Path], service_name: str,
+                    schema_digest: Optional[bytes] = None,
+                    wait: Optional[str] = None) -> 'MessageBus':
     """The bus of one service of a topology.
 
     Args:
-      topology_path: the TOML file. Empty: what MYCELIUM_TOPOLOGY names.
+      topology_path: the TOML file. None: what MYCELIUM_TOPOLOGY names.
       service_name: a service of it. Buses of services of one node, in one
-        process, share the node.
+        process, share the node, whatever language they are of.
       schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A service
-        that gives another one is refused.
+        that was given another one is refused.
+      wait: how threads wait: 'spin', 'adaptive' or 'block'. None: as the
+        topology says.
 
     Raises:
       InvalidArgument: the file has errors, all of which the text lists.
@@ -133,51 +79,181 @@ class MessageBus:
       AlreadyExists: another process, or another bus here, is that service.
       FailedPrecondition: the file has changed since this process loaded it.
     """
-    return cls(_mycelium.MessageBus(
-        os.fspath(topology_path), service_name, schema_digest))
+    bus = cls.__new__(cls)
+    bus._open(_mycelium.bus_from_topology(
+        os.fspath(topology_path or ''), service_name,
+        schema_digest=schema_digest, wait=wait))
+    return bus
+
+  def _open(self, native: '_mycelium.Bus') -> None:
+    self._native = native
+    self._subscriptions: Set[Subscription] = set()
+    _open_buses.add(self)
 
   @property
-  def service(self):
+  def service(self) -> str:
     """The name of the service."""
-    return self._bus.service
+    return self._native.service
 
   @property
-  def node(self):
+  def node(self) -> str:
     """The name of the node that hosts the service: this process."""
-    return self._bus.node
+    return self._native.node
 
-  def publisher(self, message_cls):
-    """A Publisher that reaches every subscription to the type.
+  # Publishing
+
+  @overload
+  def publisher(self, message_cls: Type[M], *, topic: str = '',
+                publish_time: bool = False,
+                publish_timeout: Optional[float] = None,
+                require_subscriber: bool = False) -> Publisher[M]: ...
+
+  @overload
+  def publisher(self, message_cls: RawType, *, topic: str = '',
+                publish_time: bool = False,
+                publish_timeout: Optional[float] = None,
+                require_subscriber: bool = False) -> Publisher[Any]: ...
+
+  def publisher(self, message_cls: Any, **options: Any) -> Publisher[Any]:
+    """A Publisher that reaches every subscription to the topic.
 
     Without any, a message counts as dropped: no_subscriber.
-    """
-    return self.publisher_to('', message_cls)
 
-  def publisher_to(self, target_service, message_cls):
+    Args:
+      message_cls: a Protobuf message class, or a RawType.
+      topic: the stream; by default the full name of the type.
+      publish_time: whether to stamp each message with the time.
+      publish_timeout: how many seconds publish() waits for room; by default as
+        the topology says.
+      require_subscriber: whether publish() raises Unavailable instead.
+    """
+    return self.publisher_to('', message_cls, **options)
+
+  @overload
+  def publisher_to(self, target_service: str, message_cls: Type[M], *,
+                   topic: str = '', publish_time: bool = False,
+                   publish_timeout: Optional[float] = None
+                   ) -> Publisher[M]: ...
+
+  @overload
+  def publisher_to(self, target_service: str, message_cls: RawType, *,
+                   topic: str = '', publish_time: bool = False,
+                   publish_timeout: Optional[float] = None
+                   ) -> Publisher[Any]: ...
+
+  def publisher_to(self, target_service: str, message_cls: Any,
+                   **options: Any) -> Publisher[Any]:
     """A Publisher that reaches the subscriptions of one service.
+
+    Args: as for publisher().
 
     Raises:
       NotFound: the topology has no such service; the text names the nearest.
     """
-    return Publisher(
-        self,
-        self._bus.publisher_to(message_type_of(message_cls), target_service),
-        message_cls)
+    messages = messages_of(message_cls)
+    native = self._native.publisher(messages.native, target_service, **options)
+    return Publisher(self, native, messages)
 
-  def subscriber(self, message_cls):
-    """A Subscriber, which gets what is published from now on."""
+  # Subscribing
+
+  @overload
+  def subscriber(self, message_cls: Type[M], *, topic: str = '', name: str = '',
+                 overflow: Optional[str] = None, depth: Optional[int] = None,
+                 window: Optional[int] = None) -> Subscriber[M]: ...
+
+  @overload
+  def subscriber(self, message_cls: RawType, *, topic: str = '', name: str = '',
+                 overflow: Optional[str] = None, depth: Optional[int] = None,
+                 window: Optional[int] = None) -> Subscriber[Any]: ...
+
+  def subscriber(self, message_cls: Any, **options: Any) -> Subscriber[Any]:
+    """A Subscriber, which gets what is published from now on.
+
+    Args:
+      message_cls: a Protobuf message class, or a RawType.
+      topic: the stream; by default the full name of the type.
+      name: tells two subscriptions of the service to one topic apart.
+      overflow: what happens when there is no room: 'block', 'fail',
+        'drop_newest', 'drop_oldest', 'latest' or 'disconnect'. By default as
+        the topology says.
+      depth: of a lossy policy, how many messages wait before one is dropped.
+      window: of a lossy policy, how many more may be on their way.
+    """
+    messages = messages_of(message_cls)
     return Subscriber(
-        self, self._bus.subscriber(message_type_of(message_cls)), message_cls)
+        self, self._native.subscriber(messages.native, **options), messages)
 
-  def flush(self, timeout):
+  @overload
+  def subscribe(self, message_cls: Type[M], callback: Callable[[M], Any], *,
+                queued: bool = False, topic: str = '', name: str = '',
+                overflow: Optional[str] = None, depth: Optional[int] = None,
+                window: Optional[int] = None) -> Subscription: ...
+
+  @overload
+  def subscribe(self, message_cls: Any, callback: Callable[..., Any], *,
+                with_info: bool = False, queued: bool = False, topic: str = '',
+                name: str = '', overflow: Optional[str] = None,
+                depth: Optional[int] = None,
+                window: Optional[int] = None) -> Subscription: ...
+
+  def subscribe(self, message_cls: Any, callback: Callable[..., Any], *,
+                with_info: bool = False, **options: Any) -> Subscription:
+    """Calls `callback(message)` for every message from now on.
+
+    Never on two threads at once. It may publish, subscribe and unsubscribe;
+    flush() and close() raise FailedPrecondition there, since they would wait for
+    it. What it raises goes to sys.unraisablehook, and the subscription lives.
+
+    Args:
+      message_cls, topic, name, overflow, depth, window: as for subscriber(). Of
+        a RawType, messages are bytes.
+      callback: called on the thread that publishes, if that is of this process,
+        else on the node's.
+      with_info: whether to call `callback(message, info)`, with a MessageInfo.
+      queued: whether to call it on a thread of its own instead.
+    """
+    messages = messages_of(message_cls)
+    subscription = Subscription(
+        messages, callback, with_info, self._subscriptions)
+    subscription.start(self._native.subscribe(
+        messages.native, subscription, **options))
+    return subscription
+
+  # Sockets by hand
+
+  def listen_unix(self, path: Path) -> None:
+    """Accepts links at the path of a Unix socket, until the bus is closed.
+
+    Raises:
+      AlreadyExists: somebody listens there, or it is another file.
+    """
+    self._native.listen_unix(os.fspath(path))
+
+  def connect_unix(self, path: Path) -> None:
+    """Keeps a link to whoever listens there, now or later."""
+    self._native.connect_unix(os.fspath(path))
+
+  def wait_for_link(self, timeout: float) -> None:
+    """Waits until some other node has been connected.
+
+    Raises:
+      DeadlineExceeded: none was after `timeout` seconds.
+      PermissionDenied: one does not let this user in.
+    """
+    self._native.wait_for_link(timeout)
+
+  # The rest
+
+  def flush(self, timeout: float) -> None:
     """Waits until all that this node has published so far was handled.
 
     Raises:
       DeadlineExceeded: it was not, after `timeout` seconds.
+      FailedPrecondition: called from a callback, which it would wait for.
     """
-    self._bus.flush(timeout)
+    self._native.flush(timeout)
 
-  def close(self, timeout=_CLOSE_TIMEOUT):
+  def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
     """Waits for what is in flight, then ends the node.
 
     It ends for every service of the node in this process; a recv() that waits
@@ -186,11 +262,21 @@ class MessageBus:
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds
         and count as dropped. The bus is closed all the same.
+      FailedPrecondition: called from a callback; the bus is open as before.
     """
-    _open_buses.discard(self)
-    self._bus.shutdown(timeout)
+    try:
+      self._native.shutdown(timeout)
+    except errors.DeadlineExceeded:
+      self._let_go()
+      raise
+    self._let_go()
 
-  def ledger(self):
+  def _let_go(self) -> None:
+    _open_buses.discard(self)
+    for subscription in list(self._subscriptions):
+      subscription.unsubscribe()
+
+  def ledger(self) -> List[Dict[str, Any]]:
     """What this node has counted: a dict for each publisher and subscription.
 
     Its keys are topic, publisher_node, publisher_service, subscriber_node,
@@ -200,24 +286,47 @@ class MessageBus:
     the publisher's counts what was accepted, the subscriber's what was
     delivered.
     """
-    return self._bus.ledger()
+    return self._native.ledger()
 
-  def __enter__(self):
+  def stats(self) -> Dict[str, int]:
+    """The sums of the ledger: accepted, delivered, in_flight and dropped."""
+    sums = dict.fromkeys(('accepted', 'delivered', 'in_flight', 'dropped'), 0)
+    for flow in self.ledger():
+      for key in ('accepted', 'delivered', 'in_flight'):
+        sums[key] += flow[key]
+      sums['dropped'] += sum(flow['dropped'].values())
+    return sums
+
+  def links(self) -> List[Dict[str, Any]]:
+    """The links to other nodes: a dict for each.
+
+    Its keys are peer, transport, address, rule (why this transport), is_up and
+    last_error.
+    """
+    return self._native.links()
+
+  def __enter__(self) -> 'MessageBus':
     return self
 
-  def __exit__(self, *exception):
+  def __exit__(self, *exception: Any) -> None:
     self.close()
 
 
-_open_buses = weakref.WeakSet()
+_open_buses: 'weakref.WeakSet[MessageBus]' = weakref.WeakSet()
 
 
 @atexit.register
-def _close_all():
-  """Ends calls that wait in other threads before the interpreter is gone."""
+def _close_all() -> None:
+  """Ends calls and callbacks before the interpreter is gone."""
+  if _mycelium.forked():
+    return
   for bus in list(_open_buses):
     try:
       bus.close()
     except errors.DeadlineExceeded:
       pass  # The ledger has counted what was lost.
   _mycelium.end_calls(_CLOSE_TIMEOUT)
+
+
+if hasattr(os, 'register_at_fork'):
+  os.register_at_fork(after_in_child=_mycelium.after_fork_in_child)

@@ -5,6 +5,8 @@ Every one is a MyceliumError, so that is what to catch for "it went wrong"; its
 has for the case.
 """
 
+from typing import Any, Dict, Optional, Type
+
 
 class MyceliumError(Exception):
   """A call did not do its work; the text says where and what."""
@@ -66,8 +68,9 @@ class SchemaMismatch(FailedPrecondition):
     remote_node: the node at the other end; empty within one process.
   """
 
-  def __init__(self, message, topic='', type_name='', local_digest=b'',
-               remote_digest=b'', difference='', remote_node=''):
+  def __init__(self, message: str, topic: str = '', type_name: str = '',
+               local_digest: bytes = b'', remote_digest: bytes = b'',
+               difference: str = '', remote_node: str = '') -> None:
     super().__init__(message)
     self.topic = topic
     self.type_name = type_name
@@ -96,7 +99,7 @@ class DataLoss(MyceliumError):
 
 
 # By the number of the code, which is that of absl::StatusCode and of gRPC.
-_BY_NUMBER = {
+_BY_NUMBER: Dict[int, Type[MyceliumError]] = {
     3: InvalidArgument,
     4: DeadlineExceeded,
     5: NotFound,
@@ -110,7 +113,8 @@ _BY_NUMBER = {
 }
 
 
-def error_of(number, message, mismatch):
+def error_of(number: int, message: str,
+             mismatch: Optional[Dict[str, Any]]) -> MyceliumError:
   """The exception for a status: what the extension raises.
 
   Args:

@@ -1,19 +1,138 @@
-"""What the runtime has to know of a Protobuf message class.
+"""What is published: Protobuf messages, or bytes under a name.
 
-Python only collects the descriptors. The digest is computed by the runtime, in
-the one place that computes it for every language.
+Python only collects the descriptors of a message class. The digest is computed
+by the runtime, in the one place that computes it for every language.
 """
+
+import functools
+from typing import Any, Generic, Optional, Type, TypeVar, Union
 
 import _mycelium
 from google.protobuf import descriptor_pb2
+from google.protobuf import message as protobuf_message
+from mycelium import errors
+
+try:
+  from typing import Protocol
+except ImportError:  # Python 3.7
+  from typing_extensions import Protocol  # type: ignore
 
 
-def message_type_of(message_cls):
-  """The extension's MessageType of a generated (or dynamic) message class."""
+class ProtobufMessage(Protocol):
+  """What every Protobuf runtime gives its messages, and all that is used."""
+
+  DESCRIPTOR: Any
+
+  def SerializeToString(self) -> bytes:  # pylint: disable=invalid-name
+    ...
+
+  @classmethod
+  def FromString(cls, data: bytes) -> Any:  # pylint: disable=invalid-name
+    ...
+
+
+class RawType:
+  """A type whose messages are bytes that nobody looks into.
+
+  Only raw publishers and subscribers of the same name match, unless it is given
+  the digest of a Protobuf type: then those of that type do, in any language.
+
+  Args:
+    name: the name, which is also the topic unless another one is given.
+    digest: the digest of a Protobuf type, 32 bytes.
+  """
+
+  def __init__(self, name: str, digest: Optional[bytes] = None) -> None:
+    self._native = _mycelium.raw_type(name, digest)
+
+  @property
+  def name(self) -> str:
+    return self._native.name
+
+  @property
+  def digest(self) -> bytes:
+    """32 bytes, zeros if none was given."""
+    return self._native.digest
+
+  @property
+  def native(self) -> '_mycelium.MessageType':
+    """What the extension takes."""
+    return self._native
+
+
+M = TypeVar('M', bound=ProtobufMessage)
+Buffer = Any  # bytes, bytearray, memoryview, numpy.ndarray, ...
+
+
+class TypedMessages(Generic[M]):
+  """How messages of one class become bytes and back."""
+
+  is_raw = False
+
+  def __init__(self, message_cls: Type[M]) -> None:
+    self.message_cls = message_cls
+    self.name: str = message_cls.DESCRIPTOR.full_name
+    self.native = _described(message_cls.DESCRIPTOR)
+
+  def to_bytes(self, message: Union[M, Buffer]) -> Buffer:
+    """The bytes of a message; what has bytes already is taken as they are."""
+    if isinstance(message, self.message_cls):
+      return message.SerializeToString()
+    if hasattr(message, 'SerializeToString'):
+      raise TypeError(
+          f'expected {self.name}, got {type(message).__name__}')
+    return message
+
+  def from_bytes(self, data: bytes) -> M:
+    try:
+      return self.message_cls.FromString(data)  # type: ignore[no-any-return]
+    except protobuf_message.DecodeError as error:
+      raise errors.DataLoss(
+          f'a message does not parse as {self.name}') from error
+
+
+class RawMessages:
+  """The same for bytes, which stay as they are."""
+
+  is_raw = True
+
+  def __init__(self, raw: RawType) -> None:
+    self.name = raw.name
+    self.native = raw.native
+
+  def to_bytes(self, message: Buffer) -> Buffer:
+    return message
+
+  def from_bytes(self, data: Any) -> Any:
+    return data
+
+
+def messages_of(message_cls: Any) -> Any:
+  """The TypedMessages or RawMessages of what a user named as the type."""
+  if isinstance(message_cls, RawType):
+    return RawMessages(message_cls)
+  _check_class(message_cls)
+  return TypedMessages(message_cls)
+
+
+def digest(message_cls: Any) -> bytes:
+  """The digest of a message class: 32 bytes, equal in every language."""
+  if isinstance(message_cls, RawType):
+    return message_cls.digest
+  _check_class(message_cls)
+  return _described(message_cls.DESCRIPTOR).digest
+
+
+def _check_class(message_cls: Any) -> None:
   descriptor = getattr(message_cls, 'DESCRIPTOR', None)
   if not isinstance(message_cls, type) or not hasattr(
       descriptor, 'fields_by_number'):
-    raise TypeError(f'not a Protobuf message class: {message_cls!r}')
+    raise TypeError(
+        f'not a Protobuf message class, nor a RawType: {message_cls!r}')
+
+
+@functools.lru_cache(maxsize=1024)
+def _described(descriptor: Any) -> '_mycelium.MessageType':
   files = descriptor_pb2.FileDescriptorSet()
   seen = set()
   remaining = [descriptor.file]
@@ -26,8 +145,3 @@ def message_type_of(message_cls):
     remaining.extend(file.dependencies)
   return _mycelium.MessageType(
       descriptor.full_name, files.SerializeToString())
-
-
-def type_digest(message_cls):
-  """The digest of a message class: 32 bytes, equal in every language."""
-  return message_type_of(message_cls).digest

@@ -40,7 +40,7 @@ class HostileHandshakeTest : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(AllTransports, HostileHandshakeTest,
-                         ::testing::Values("unix"),
+                         ::testing::Values("unix", "shm"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(HostileHandshakeTest, OtherProtocolVersionGetsTypedReject) {

@@ -48,7 +48,7 @@ class HostilePeerTest : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(AllTransports, HostilePeerTest,
-                         ::testing::Values("unix"),
+                         ::testing::Values("unix", "shm"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(HostilePeerTest, WellFormedBytesByHandAreDelivered) {
@@ -363,7 +363,7 @@ class HostileAckTest : public HostilePeerTest {
 };
 
 INSTANTIATE_TEST_SUITE_P(AllTransports, HostileAckTest,
-                         ::testing::Values("unix"),
+                         ::testing::Values("unix", "shm"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(HostileAckTest, AckBeyondWhatWasSentClosesTheLink) {

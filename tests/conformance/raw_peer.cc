@@ -75,6 +75,7 @@ RawPeer::RawPeer(const std::string& path) {
 
 void RawPeer::Close() {
   if (fd_ >= 0) close(std::exchange(fd_, -1));
+  for (const int descriptor : TakeDescriptors()) close(descriptor);
 }
 
 bool RawPeer::Send(absl::string_view bytes) {
@@ -84,6 +85,25 @@ bool RawPeer::Send(absl::string_view bytes) {
     bytes.remove_prefix(static_cast<size_t>(sent));
   }
   return true;
+}
+
+bool RawPeer::SendWithDescriptors(absl::string_view bytes,
+                                  const std::vector<int>& descriptors) {
+  iovec piece = {const_cast<char*>(bytes.data()), bytes.size()};
+  std::vector<char> control(CMSG_SPACE(descriptors.size() * sizeof(int)));
+  msghdr message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+  std::memcpy(CMSG_DATA(header), descriptors.data(),
+              descriptors.size() * sizeof(int));
+  return sendmsg(fd_, &message, MSG_NOSIGNAL) ==
+         static_cast<ssize_t>(bytes.size());
 }
 
 bool RawPeer::SendAck(uint32_t lane, uint64_t received, uint64_t handled) {
@@ -106,8 +126,25 @@ bool RawPeer::Receive(int timeout_ms) {
   pollfd ready = {fd_, POLLIN, 0};
   if (poll(&ready, 1, timeout_ms) != 1) return false;
   char bytes[4096];
-  const ssize_t got = recv(fd_, bytes, sizeof bytes, 0);
+  alignas(cmsghdr) char control[CMSG_SPACE(16 * sizeof(int))];
+  iovec piece = {bytes, sizeof bytes};
+  msghdr message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = recvmsg(fd_, &message, MSG_CMSG_CLOEXEC);
   if (got <= 0) return false;
+  for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(header))) {
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int descriptor;
+      std::memcpy(&descriptor, CMSG_DATA(header) + i * sizeof descriptor,
+                  sizeof descriptor);
+      descriptors_.push_back(descriptor);
+    }
+  }
   arrived_.append(bytes, static_cast<size_t>(got));
   return true;
 }

@@ -48,7 +48,8 @@ class RawPeer final {
   explicit RawPeer(const std::string& path);
   RawPeer(RawPeer&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)),
-        arrived_(std::move(other.arrived_)) {}
+        arrived_(std::move(other.arrived_)),
+        descriptors_(std::move(other.descriptors_)) {}
   RawPeer& operator=(RawPeer&&) = delete;
   ~RawPeer() { Close(); }
 
@@ -56,6 +57,9 @@ class RawPeer final {
 
   // False if the other side has gone.
   bool Send(absl::string_view bytes);
+  // The same with descriptors, which stay the caller's.
+  bool SendWithDescriptors(absl::string_view bytes,
+                           const std::vector<int>& descriptors);
   bool SendControl(const v1::Control& control) {
     return Send(ControlBytes(control));
   }
@@ -74,6 +78,8 @@ class RawPeer final {
   };
   // The next record; none if the other side has closed.
   std::optional<Record> Read();
+  // What came with the bytes that were read so far. The caller closes them.
+  std::vector<int> TakeDescriptors() { return std::exchange(descriptors_, {}); }
   // Skips records until `wanted` says yes to one.
   template <typename Wanted>
   std::optional<Record> ReadUntil(Wanted wanted) {
@@ -102,6 +108,7 @@ class RawPeer final {
 
   int fd_ = -1;
   std::string arrived_;
+  std::vector<int> descriptors_;
 };
 
 }  // namespace mycelium::test

@@ -100,8 +100,7 @@ size_t OpenDescriptors() {
 }
 
 ServedNode::ServedNode(const std::string& transport, BusOptions options)
-    : path_(dir_.file("served.sock")) {
-  EXPECT_EQ(transport, "unix");
+    : transport_(transport), path_(dir_.file("served.sock")) {
   options.node = "served";
   options.on_connection = [this](const ConnectionEvent& event) {
     OnConnection(event);
@@ -112,7 +111,11 @@ ServedNode::ServedNode(const std::string& transport, BusOptions options)
     changed_.notify_all();
   };
   bus_ = *MessageBus::Create(options);
-  endpoint_.emplace(*BindUnixEndpoint(path_, *bus_));
+  const auto& node = bus_->runtime();
+  endpoint_.emplace(
+      node,
+      *(transport == "shm" ? node->ListenShm(path_) : node->ListenUnix(path_)),
+      path_);
   for (const std::string name : {"inline", "queued"}) {
     SubscriberOptions subscriber;
     subscriber.name = name;
@@ -212,9 +215,12 @@ bool ServedNode::HasGotFrom(const std::string& node) {
   });
 }
 
-RawPeer ServedNode::Greeted(const std::string& node, uint64_t incarnation) {
+RawPeer ServedNode::Greeted(const std::string& node, uint64_t incarnation,
+                            bool shares) {
   RawPeer peer(path_);
-  EXPECT_TRUE(peer.SayHello(HelloFrom(node, incarnation)).has_hello());
+  v1::Hello hello = HelloFrom(node, incarnation);
+  hello.set_shared_memory(shares);
+  EXPECT_TRUE(peer.SayHello(hello).has_hello());
   return peer;
 }
 
@@ -233,7 +239,9 @@ void ServedNode::ExpectServesOthers() {
   options.node = name;
   options.log = [](LogLevel, absl::string_view) {};
   auto guest = *MessageBus::Create(options);
-  ASSERT_TRUE(DialUnixEndpoint(path_, *guest).ok());
+  ASSERT_TRUE((transport_ == "shm" ? guest->runtime()->DialShm(path_)
+                                   : guest->runtime()->DialUnix(path_))
+                  .ok());
   std::mutex mutex;
   std::multiset<uint64_t> received;
   SubscriberOptions to_guest;

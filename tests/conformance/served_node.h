@@ -24,7 +24,7 @@ namespace mycelium::test {
 // Thread safety: the members that wait may be called from one thread.
 class ServedNode final {
  public:
-  // `transport`: what carries its links: "unix".
+  // `transport`: what carries its links: "unix" or "shm".
   explicit ServedNode(const std::string& transport,
                       BusOptions options = BusOptions());
   ~ServedNode();
@@ -39,8 +39,10 @@ class ServedNode final {
   // Waits until a note of `node` has come.
   bool HasGotFrom(const std::string& node);
 
-  // A connection on which both have said Hello.
-  RawPeer Greeted(const std::string& node, uint64_t incarnation = 1);
+  // A connection on which both have said Hello. `shares`: the peer's says that
+  // it would read lanes in shared memory.
+  RawPeer Greeted(const std::string& node, uint64_t incarnation = 1,
+                  bool shares = false);
 
   // The same, with lane 0 open and publisher 1 of Note declared and matched to
   // the inline subscription. What it publishes is delivered.
@@ -73,6 +75,7 @@ class ServedNode final {
   void OnConnection(const ConnectionEvent& event);
 
   ShortTempDir dir_;
+  const std::string transport_;
   const std::string path_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -14,7 +14,7 @@ def watch(topology):
     with mycelium.MessageBus.from_topology(topology, "watch") as bus:
         readings = bus.subscriber(plant_pb2.Reading)
         reading = readings.recv(timeout=10.0)
-        readings.recv_nowait()  # The next receive says: that one is handled.
+        readings.finish()  # That one is handled; the next recv() says so too.
         return f"{reading.sensor}: {reading.celsius}"
 # [/watch]
 

@@ -20,6 +20,12 @@ _MENTIONING = {"data", "main", "src", "deps"}
 COMPILED_TWICE = {
     # As a program on the libraries and as one on libmycelium.so.
     "tests/consumer/workspace/service.cc",
+    # The same, of which the first must work and the second be refused.
+    "examples/trading/market.cc",
+    "examples/trading/market.h",
+    "examples/trading/trading_desk.cc",
+    # As a library and as a program.
+    "examples/trading/model.py",
 }
 
 _BUILD_NAMES = {"BUILD", "BUILD.bazel"}

@@ -139,7 +139,7 @@ void Lane::Commit() {
   staged_bytes_ += AlignedFrameBytes(claimed_bytes_);
   const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
-  if (is_corrupt) ReportCorrupt("`next` is where no frame starts");
+  if (is_corrupt) ReportCorruptNext();
   NotifyReleased();  // What had to go may be what somebody waits for.
 }
 
@@ -165,7 +165,7 @@ void Lane::DropClaimed(const FrameFields& fields) {
   stage_->DropNewest(view, drop_reason_);
   const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
-  if (is_corrupt) ReportCorrupt("`next` is where no frame starts");
+  if (is_corrupt) ReportCorruptNext();
 }
 
 void Lane::Abandon() { mutex_.Unlock(); }
@@ -223,6 +223,12 @@ uint64_t Lane::CheckedReleased() const {
                               checked, now, std::memory_order_acq_rel)) {
   }
   return now;
+}
+
+void Lane::ReportCorruptNext() const {
+  ReportCorrupt(absl::StrCat(
+      "`next` is ", shared_ != nullptr ? stage_->positions().next.load() : 0,
+      "; where a frame starts that waits, or the writer, is expected"));
 }
 
 void Lane::ReportCorrupt(const std::string& what) const {

@@ -284,6 +284,7 @@ class Lane final {
 
   uint64_t CheckedReleased() const;
   void ReportCorrupt(const std::string& what) const;
+  void ReportCorruptNext() const;
   // The first position from `from` on where sound frames start that go on to
   // the end.
   uint64_t FirstSoundFrom(uint64_t from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -1,0 +1,140 @@
+"""The service `detector` in Python; detector.cc is the same in C++.
+
+    detector --topology bundled_python.toml
+
+Subscribes to HostSample, keeps statistics of every figure and publishes an
+Anomaly when one leaves what it has been lately. How it tells: outlier_watch.h.
+"""
+
+import argparse
+import collections
+import json
+import signal
+import statistics
+import threading
+
+import mycelium
+from examples.host_monitor.host_monitor_pb2 import Anomaly
+from examples.host_monitor.host_monitor_pb2 import HostSample
+
+WINDOW = 60  # Values that one is compared with.
+WARM_UP = 20  # Values that it needs before it says anything.
+THRESHOLD = 3.5  # Of the score.
+RUN = 3  # Outliers in a row that make an event.
+# Makes the MAD of a normal distribution its standard deviation.
+MAD_TO_SCORE = 0.6745
+
+Metric = collections.namedtuple('Metric', 'name unit value noise')
+
+
+class OutlierWatch:
+  """Watches one figure and says when it leaves what it has been lately."""
+
+  def __init__(self, mad_min):
+    self._mad_min = mad_min  # A smaller deviation is noise.
+    self._values = collections.deque(maxlen=WINDOW)
+    self._run = 0
+
+  def add(self, value):
+    """Takes the next value; (median, score) if it makes an event."""
+    event = None
+    if len(self._values) >= WARM_UP:
+      median, score = self._judge(value)
+      self._run = self._run + 1 if abs(score) > THRESHOLD else 0
+      if self._run == RUN:
+        event = median, score
+    self._values.append(value)
+    return event
+
+  def _judge(self, value):
+    median = statistics.median(self._values)
+    mad = max(self._mad_min,
+              statistics.median(abs(each - median) for each in self._values))
+    return median, MAD_TO_SCORE * (value - median) / mad
+
+
+def metrics_of(sample):
+  """All figures of a sample, as metrics.cc has them."""
+  yield Metric('cpu.total', '%', sample.cpu.total_percent, 4)
+  for core, percent in enumerate(sample.cpu.core_percent):
+    yield Metric(f'cpu.core{core}', '%', percent, 8)
+  memory = sample.memory
+  if memory.total_bytes:
+    used = 1 - memory.available_bytes / memory.total_bytes
+    yield Metric('memory.used', '%', 100 * used, 0.5)
+  network = sample.network
+  yield Metric('network.received', 'B/s', network.received_bytes_per_second,
+               65536)
+  yield Metric('network.sent', 'B/s', network.sent_bytes_per_second, 65536)
+  processes = sample.processes
+  yield Metric('processes.total', '', processes.total, 3)
+  yield Metric('processes.running', '', processes.running, 1.5)
+  yield Metric('processes.started', '/s', processes.started_per_second, 20)
+
+
+class Detector:
+  """What the service does with samples; `publish` takes the anomalies."""
+
+  def __init__(self, publish):
+    self._publish = publish
+    self._watches = {}
+    self._samples = 0
+
+  def on_sample(self, sample):
+    for metric in metrics_of(sample):
+      watch = self._watches.setdefault(metric.name, OutlierWatch(metric.noise))
+      event = watch.add(metric.value)
+      if event is not None:
+        self._publish(Anomaly(
+            time_ns=sample.time_ns, metric=metric.name, unit=metric.unit,
+            value=metric.value, usual=event[0], score=event[1]))
+    self._samples += 1
+    if self._samples == WARM_UP:
+      print(f'detector: knows {len(self._watches)} metrics after '
+            f'{self._samples} samples', flush=True)
+
+
+def report_of(bus):
+  """What run_report.proto says of a process at its end, as JSON."""
+  flows = []
+  for flow in bus.ledger():
+    subscriber = flow['subscriber_node']
+    if subscriber:
+      subscriber += '/' + flow['subscriber_service']
+    flows.append({
+        'topic': flow['topic'],
+        'publisher': f'{flow["publisher_node"]}/{flow["publisher_service"]}',
+        'subscriber': subscriber,
+        'transport': flow['transport'],
+        'accepted': flow['accepted'],
+        'delivered': flow['delivered'],
+        'in_flight': flow['in_flight'],
+        'dropped': {why: count for why, count in flow['dropped'].items()
+                    if count},
+    })
+  return {'node': bus.node, 'flows': flows}
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--topology', help='the topology file')
+  parser.add_argument('--report_json', help='a file for the final ledger')
+  arguments, _ = parser.parse_known_args()
+  stop = threading.Event()
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: stop.set())
+
+  bus = mycelium.MessageBus.from_topology(arguments.topology, 'detector')
+  anomalies = bus.publisher(Anomaly)
+  detector = Detector(anomalies.publish)
+  # On a thread of its own: the node's goes on reading meanwhile.
+  bus.subscribe(HostSample, detector.on_sample, queued=True)
+  stop.wait()
+  bus.close()
+  if arguments.report_json:
+    with open(arguments.report_json, 'w', encoding='utf-8') as file:
+      json.dump(report_of(bus), file)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,44 @@
+"""The service `ml-signals`: a model in Python that answers market data.
+
+The same file runs inside the market's process, which embeds Python, and as a
+program of its own. Which of the two is up to the topology:
+
+    model TOPOLOGY     runs until its standard input ends
+"""
+
+import sys
+
+from mycelium_native import Runtime
+
+from examples.trading.trading_pb2 import MarketData
+from examples.trading.trading_pb2 import TradingSignal
+
+
+class Model:
+  """Stands for what was trained: the mean of the features."""
+
+  def predict(self, features):
+    return sum(features) / len(features)
+
+
+def start(topology):
+  """Subscribes the model; it works until the returned runtime is closed."""
+  model = Model()
+  # [in-process]
+  runtime = Runtime(
+      topology_path=topology,
+      service_name='ml-signals'
+  )
+
+  def on_market_data(msg):
+    signal = model.predict(msg.features)
+    runtime.publish(TradingSignal(id=msg.id, signal=signal))
+
+  runtime.subscribe(MarketData, on_market_data)
+  # [/in-process]
+  return runtime
+
+
+if __name__ == '__main__':
+  with start(sys.argv[1]):
+    sys.stdin.read()

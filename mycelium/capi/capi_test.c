@@ -1,0 +1,457 @@
+/* What mycelium.h promises, within one process. */
+#include <pthread.h>
+#include <semaphore.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mycelium/capi/check.h"
+#include "mycelium/capi/mycelium.h"
+
+enum { kLongMs = 20000 };
+
+static const uint8_t kOneDigest[MYCELIUM_DIGEST_BYTES] = {1};
+static const uint8_t kOtherDigest[MYCELIUM_DIGEST_BYTES] = {2};
+
+static MyceliumRuntime* MakeRuntime(void) {
+  MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
+  CHECK(runtime != NULL);
+  return runtime;
+}
+
+static MyceliumType* MakeType(void) {
+  MyceliumType* const type =
+      mycelium_type_create("plant.Reading", kOneDigest, sizeof kOneDigest);
+  CHECK(type != NULL);
+  return type;
+}
+
+/* The ledger of a runtime that nothing moves in any more. */
+static void CheckLedger(const MyceliumRuntime* runtime, uint64_t accepted,
+                        uint64_t delivered) {
+  MyceliumStats stats = MYCELIUM_STATS_INIT;
+  CHECK_OK(mycelium_runtime_stats(runtime, &stats));
+  CHECK(stats.accepted == accepted);
+  CHECK(stats.delivered == delivered);
+  CHECK(stats.accepted == stats.delivered + stats.dropped + stats.in_flight);
+  CHECK(stats.in_flight == 0);
+}
+
+static void TestVersions(void) {
+  CHECK(mycelium_abi_version() == MYCELIUM_ABI_VERSION);
+  CHECK(strlen(mycelium_version()) >= strlen("0.0.0"));
+  CHECK(strcmp(mycelium_status_name(MYCELIUM_NOT_FOUND), "NOT_FOUND") == 0);
+  CHECK(strcmp(mycelium_status_name(99), "UNKNOWN") == 0);
+}
+
+/* Receiving */
+
+static void TestMessagesArriveInOrderAndTheLedgerBalances(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const type = MakeType();
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(runtime, type, NULL);
+  CHECK(subscriber != NULL);
+  for (uint32_t i = 0; i < 1000; ++i) {
+    CHECK_OK(mycelium_publish(runtime, type, &i, sizeof i));
+  }
+  const MyceliumMessage* message = NULL;
+  for (uint32_t i = 0; i < 1000; ++i) {
+    uint32_t got = 0;
+    CHECK_OK(mycelium_subscriber_receive(subscriber, kLongMs, &message));
+    CHECK(message->size == sizeof got);
+    memcpy(&got, message->data, sizeof got);
+    CHECK(got == i);
+    CHECK(message->sequence == i + 1);
+    CHECK(strcmp(message->type_name, "plant.Reading") == 0);
+    CHECK(strcmp(message->topic, "plant.Reading") == 0);
+  }
+  CHECK_STATUS(mycelium_runtime_flush(runtime, 0), MYCELIUM_DEADLINE_EXCEEDED);
+  CHECK_OK(mycelium_subscriber_finish(subscriber));
+  CHECK_OK(mycelium_runtime_flush(runtime, 0));
+  CHECK_STATUS(mycelium_subscriber_receive(subscriber, 0, &message),
+               MYCELIUM_DEADLINE_EXCEEDED);
+  CHECK(message == NULL);
+  CheckLedger(runtime, 1000, 1000);
+  mycelium_subscriber_destroy(subscriber);
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(runtime);
+}
+
+static void SumFlow(const MyceliumFlow* flow, void* user) {
+  uint64_t* const no_subscriber = user;
+  CHECK(strcmp(flow->topic, "plant.Reading") == 0);
+  for (size_t i = 0; i < flow->dropped_count; ++i) {
+    CHECK(mycelium_drop_reason_name(i) != NULL);
+    if (strcmp(mycelium_drop_reason_name(i), "no_subscriber") == 0) {
+      *no_subscriber += flow->dropped[i];
+    }
+  }
+  CHECK(mycelium_drop_reason_name(flow->dropped_count) == NULL);
+}
+
+static void TestMessageToNobodyIsCountedWithItsReason(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const type = MakeType();
+  CHECK_OK(mycelium_publish(runtime, type, "x", 1));
+  uint64_t no_subscriber = 0;
+  CHECK_OK(mycelium_runtime_ledger(runtime, SumFlow, &no_subscriber));
+  CHECK(no_subscriber == 1);
+  CheckLedger(runtime, 1, 0);
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(runtime);
+}
+
+static void TestDescriptorIsReadableOnceAMessageCame(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const type = MakeType();
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(runtime, type, NULL);
+  int descriptor = -1;
+  CHECK_OK(mycelium_subscriber_descriptor(subscriber, &descriptor));
+  const MyceliumMessage* message;
+  CHECK_STATUS(mycelium_subscriber_receive(subscriber, 0, &message),
+               MYCELIUM_DEADLINE_EXCEEDED);
+  uint64_t count;
+  CHECK(read(descriptor, &count, sizeof count) < 0); /* It never blocks. */
+  CHECK_OK(mycelium_publish(runtime, type, "x", 1));
+  CHECK(read(descriptor, &count, sizeof count) == sizeof count);
+  CHECK_OK(mycelium_subscriber_receive(subscriber, 0, &message));
+  mycelium_subscriber_destroy(subscriber);
+  CheckLedger(runtime, 1, 1);
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(runtime);
+}
+
+static void TestLoanIsPublishedOnceOrNotAtAll(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const type = MakeType();
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(runtime, type, NULL);
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(runtime, type, NULL, NULL);
+  CHECK(publisher != NULL);
+  CHECK_OK(mycelium_publisher_wait_for_subscribers(publisher, 1, kLongMs));
+  void* data = NULL;
+  MyceliumLoan* loan = mycelium_loan_create(publisher, 4, &data);
+  CHECK(loan != NULL);
+  memcpy(data, "loan", 4);
+  CHECK_OK(mycelium_loan_publish(loan));
+  CHECK_STATUS(mycelium_loan_publish(loan), MYCELIUM_FAILED_PRECONDITION);
+  mycelium_loan_destroy(loan);
+  loan = mycelium_loan_create(publisher, 4, &data);
+  mycelium_loan_destroy(loan); /* Leaves no trace. */
+  CHECK(mycelium_loan_create(publisher, (size_t)1 << 40, &data) == NULL);
+  const MyceliumMessage* message;
+  CHECK_OK(mycelium_subscriber_receive(subscriber, kLongMs, &message));
+  CHECK(message->size == 4 && memcmp(message->data, "loan", 4) == 0);
+  CHECK_STATUS(mycelium_subscriber_receive(subscriber, 0, &message),
+               MYCELIUM_DEADLINE_EXCEEDED);
+  mycelium_publisher_destroy(publisher);
+  mycelium_subscriber_destroy(subscriber);
+  CheckLedger(runtime, 1, 1);
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(runtime);
+}
+
+static void TestOptionsReachTheSubscription(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const type = MakeType();
+  MyceliumSubscriberOptions latest = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
+  latest.topic = "levels";
+  latest.overflow = MYCELIUM_OVERFLOW_LATEST;
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(runtime, type, &latest);
+  CHECK(subscriber != NULL);
+  MyceliumPublisherOptions stamped = MYCELIUM_PUBLISHER_OPTIONS_INIT;
+  stamped.topic = "levels";
+  stamped.publish_time = 1;
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(runtime, type, "", &stamped);
+  CHECK(publisher != NULL);
+  for (char i = 0; i < 10; ++i) {
+    CHECK_OK(mycelium_publisher_publish(publisher, &i, 1));
+  }
+  const MyceliumMessage* message;
+  CHECK_OK(mycelium_subscriber_receive(subscriber, kLongMs, &message));
+  CHECK(message->data[0] == 9);
+  CHECK(message->lost_before == 9);
+  CHECK(message->publish_time_ns > 0);
+  CHECK(strcmp(message->topic, "levels") == 0);
+  mycelium_publisher_destroy(publisher);
+  mycelium_subscriber_destroy(subscriber);
+  CheckLedger(runtime, 10, 1);
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(runtime);
+}
+
+/* Callbacks */
+
+typedef struct Echo {
+  MyceliumRuntime* runtime;
+  MyceliumType* reply;
+  MyceliumSubscription* subscription;
+  int calls;
+  int ends; /* unsubscribes at its first call */
+} Echo;
+
+static void OnMessage(const MyceliumMessage* message, void* user) {
+  Echo* const echo = user;
+  ++echo->calls;
+  CHECK_OK(mycelium_publish(echo->runtime, echo->reply, message->data,
+                            message->size));
+  CHECK_STATUS(mycelium_runtime_flush(echo->runtime, 0),
+               MYCELIUM_FAILED_PRECONDITION);
+  CHECK_STATUS(mycelium_runtime_shutdown(echo->runtime, 0),
+               MYCELIUM_FAILED_PRECONDITION);
+  if (echo->ends) mycelium_unsubscribe(echo->subscription);
+}
+
+static void TestCallbackMayPublishAndUnsubscribe(void) {
+  MyceliumType* const type = MakeType();
+  MyceliumType* const reply = mycelium_type_create_raw("reply");
+  for (int ends = 0; ends < 2; ++ends) {
+    MyceliumRuntime* const runtime = MakeRuntime();
+    MyceliumSubscriber* const replies =
+        mycelium_subscriber_create(runtime, reply, NULL);
+    Echo echo = {runtime, reply, NULL, 0, ends};
+    echo.subscription =
+        mycelium_subscribe(runtime, type, OnMessage, &echo, NULL);
+    CHECK(echo.subscription != NULL);
+    CHECK_OK(mycelium_subscription_status(echo.subscription));
+    for (int i = 0; i < 3; ++i) {
+      CHECK_OK(mycelium_publish(runtime, type, &i, sizeof i));
+    }
+    const int calls = ends ? 1 : 3;
+    CHECK(echo.calls == calls);
+    if (!ends) mycelium_unsubscribe(echo.subscription);
+    const MyceliumMessage* message;
+    for (int i = 0; i < calls; ++i) {
+      CHECK_OK(mycelium_subscriber_receive(replies, kLongMs, &message));
+    }
+    mycelium_subscriber_destroy(replies);
+    CheckLedger(runtime, (uint64_t)(3 + calls), (uint64_t)(2 * calls));
+    mycelium_runtime_destroy(runtime);
+  }
+  mycelium_type_destroy(type);
+  mycelium_type_destroy(reply);
+}
+
+typedef struct Slow {
+  sem_t entered;
+  sem_t may_return;
+  int returned; /* under no lock: read after unsubscribing only */
+} Slow;
+
+static void OnSlowMessage(const MyceliumMessage* message, void* user) {
+  Slow* const slow = user;
+  CHECK(message->size == 1);
+  sem_post(&slow->entered);
+  sem_wait(&slow->may_return);
+  slow->returned = 1;
+}
+
+typedef struct Ending {
+  MyceliumSubscription* subscription;
+  Slow* slow;
+} Ending;
+
+static void* Unsubscribe(void* argument) {
+  Ending* const ending = argument;
+  sem_post(&ending->slow->may_return);
+  mycelium_unsubscribe(ending->subscription);
+  CHECK(ending->slow->returned == 1);
+  return NULL;
+}
+
+static void TestUnsubscribeWaitsForARunningCallback(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const type = MakeType();
+  for (int i = 0; i < 100; ++i) {
+    Slow slow = {.returned = 0};
+    sem_init(&slow.entered, 0, 0);
+    sem_init(&slow.may_return, 0, 0);
+    MyceliumSubscriberOptions queued = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
+    queued.delivery = MYCELIUM_QUEUED;
+    MyceliumSubscription* const subscription =
+        mycelium_subscribe(runtime, type, OnSlowMessage, &slow, &queued);
+    CHECK(subscription != NULL);
+    CHECK_OK(mycelium_publish(runtime, type, "x", 1));
+    sem_wait(&slow.entered);
+    Ending ending = {subscription, &slow};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, Unsubscribe, &ending) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    sem_destroy(&slow.entered);
+    sem_destroy(&slow.may_return);
+  }
+  CheckLedger(runtime, 100, 100);
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(runtime);
+}
+
+/* Polling by the caller, and links */
+
+static void Count(const MyceliumMessage* message, void* user) {
+  (void)message;
+  ++*(int*)user;
+}
+
+static void TestCallerPollsALink(void) {
+  char path[] = "/tmp/myc-capi-XXXXXX";
+  CHECK(mkdtemp(path) != NULL);
+  char socket[64];
+  snprintf(socket, sizeof socket, "%s/s", path);
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.poll_by_caller = 1;
+  options.node = "polled";
+  MyceliumRuntime* const polled = mycelium_runtime_create(&options);
+  CHECK(polled != NULL);
+  int descriptor = -1;
+  CHECK_OK(mycelium_runtime_descriptor(polled, &descriptor));
+  CHECK(descriptor >= 0);
+  MyceliumRuntime* const threaded = MakeRuntime();
+  CHECK_OK(mycelium_runtime_listen_unix(threaded, socket));
+  CHECK_STATUS(mycelium_runtime_listen_unix(polled, socket),
+               MYCELIUM_ALREADY_EXISTS);
+  CHECK_OK(mycelium_runtime_connect_unix(polled, socket));
+  MyceliumType* const type = MakeType();
+  int calls = 0;
+  MyceliumSubscription* const subscription =
+      mycelium_subscribe(polled, type, Count, &calls, NULL);
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(threaded, type, NULL, NULL);
+  int32_t ran = 0;
+  while (mycelium_publisher_wait_for_subscribers(publisher, 1, 0) != 0) {
+    CHECK_OK(mycelium_runtime_poll(polled, kLongMs, &ran));
+    CHECK(ran == 1);
+  }
+  CHECK_OK(mycelium_publisher_publish(publisher, "x", 1));
+  while (calls == 0) CHECK_OK(mycelium_runtime_poll(polled, kLongMs, NULL));
+  while (mycelium_runtime_flush(threaded, 0) != MYCELIUM_OK) {
+    CHECK_OK(mycelium_runtime_poll(polled, kLongMs, NULL));
+  }
+  CHECK_STATUS(mycelium_runtime_poll(threaded, 0, NULL),
+               MYCELIUM_FAILED_PRECONDITION);
+  MyceliumStats sent = MYCELIUM_STATS_INIT, got = MYCELIUM_STATS_INIT;
+  CHECK_OK(mycelium_runtime_stats(threaded, &sent));
+  CHECK_OK(mycelium_runtime_stats(polled, &got));
+  CHECK(sent.accepted == 1 && sent.in_flight == 0 && sent.dropped == 0);
+  CHECK(got.delivered == 1 && got.dropped == 0);
+  CHECK(sent.links == 1 && sent.links_up == 1);
+  mycelium_unsubscribe(subscription);
+  mycelium_publisher_destroy(publisher);
+  mycelium_runtime_destroy(polled);
+  mycelium_runtime_destroy(threaded);
+  mycelium_type_destroy(type);
+  CHECK(rmdir(path) == 0); /* The socket is gone. */
+}
+
+/* Errors */
+
+static void TestDifferentTypesAreASchemaMismatch(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const one = MakeType();
+  MyceliumType* const other =
+      mycelium_type_create("plant.Reading", kOtherDigest, sizeof kOtherDigest);
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(runtime, one, NULL);
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(runtime, other, NULL, NULL);
+  CHECK_STATUS(mycelium_publisher_wait_for_subscribers(publisher, 1, kLongMs),
+               MYCELIUM_FAILED_PRECONDITION);
+  const MyceliumSchemaMismatch* mismatch = mycelium_last_schema_mismatch();
+  CHECK(mismatch != NULL);
+  CHECK(strcmp(mismatch->topic, "plant.Reading") == 0);
+  CHECK(memcmp(mismatch->local_digest, kOtherDigest, 32) == 0);
+  CHECK(memcmp(mismatch->remote_digest, kOneDigest, 32) == 0);
+  const MyceliumMessage* message;
+  CHECK_STATUS(mycelium_subscriber_receive(subscriber, kLongMs, &message),
+               MYCELIUM_FAILED_PRECONDITION);
+  mismatch = mycelium_last_schema_mismatch();
+  CHECK(mismatch != NULL);
+  CHECK(memcmp(mismatch->local_digest, kOneDigest, 32) == 0);
+  CHECK_STATUS(mycelium_subscriber_receive(subscriber, 0, &message),
+               MYCELIUM_DEADLINE_EXCEEDED);
+  CHECK(mycelium_last_schema_mismatch() == NULL);
+  mycelium_publisher_destroy(publisher);
+  mycelium_subscriber_destroy(subscriber);
+  mycelium_type_destroy(one);
+  mycelium_type_destroy(other);
+  mycelium_runtime_destroy(runtime);
+}
+
+static void TestDigestIsVerified(void) {
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.schema_digest = kOneDigest;
+  options.schema_digest_size = sizeof kOneDigest;
+  MyceliumRuntime* const runtime = mycelium_runtime_create(&options);
+  CHECK_OK(mycelium_runtime_verify_digest(runtime, kOneDigest, 32));
+  CHECK_STATUS(mycelium_runtime_verify_digest(runtime, kOtherDigest, 32),
+               MYCELIUM_FAILED_PRECONDITION);
+  CHECK(strstr(mycelium_last_error(), "0200000000") != NULL);
+  CHECK_STATUS(mycelium_runtime_verify_digest(runtime, kOneDigest, 31),
+               MYCELIUM_INVALID_ARGUMENT);
+  mycelium_runtime_destroy(runtime);
+  MyceliumRuntime* const without = MakeRuntime();
+  CHECK_STATUS(mycelium_runtime_verify_digest(without, kOneDigest, 32),
+               MYCELIUM_FAILED_PRECONDITION);
+  mycelium_runtime_destroy(without);
+}
+
+static void TestNothingWorksAfterShutdown(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const type = MakeType();
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(runtime, type, NULL);
+  CHECK_OK(mycelium_runtime_shutdown(runtime, kLongMs));
+  CHECK_OK(mycelium_runtime_shutdown(runtime, kLongMs));
+  CHECK_STATUS(mycelium_publish(runtime, type, "x", 1),
+               MYCELIUM_FAILED_PRECONDITION);
+  const MyceliumMessage* message;
+  CHECK_STATUS(mycelium_subscriber_receive(subscriber, kLongMs, &message),
+               MYCELIUM_FAILED_PRECONDITION);
+  CHECK(mycelium_subscribe(runtime, type, Count, NULL, NULL) == NULL);
+  CheckLedger(runtime, 0, 0);
+  /* In an order that looks wrong. */
+  mycelium_runtime_destroy(runtime);
+  mycelium_type_destroy(type);
+  mycelium_subscriber_destroy(subscriber);
+}
+
+static void* FailElsewhere(void* argument) {
+  (void)argument;
+  CHECK(mycelium_type_create_raw("") == NULL);
+  CHECK(strcmp(mycelium_last_error(), "name is empty") == 0);
+  return NULL;
+}
+
+static void TestLastErrorIsTheThreadsOwn(void) {
+  CHECK(mycelium_type_create_raw(NULL) == NULL);
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, FailElsewhere, NULL) == 0);
+  CHECK(pthread_join(thread, NULL) == 0);
+  CHECK(strcmp(mycelium_last_error(), "name is NULL") == 0);
+}
+
+static void TestMissingTopologyIsNotFound(void) {
+  CHECK(mycelium_runtime_create_from_topology("/no/such.toml", "x") == NULL);
+  CHECK(strstr(mycelium_last_error(), "/no/such.toml") != NULL);
+}
+
+int main(void) {
+  TestVersions();
+  TestMessagesArriveInOrderAndTheLedgerBalances();
+  TestMessageToNobodyIsCountedWithItsReason();
+  TestDescriptorIsReadableOnceAMessageCame();
+  TestLoanIsPublishedOnceOrNotAtAll();
+  TestOptionsReachTheSubscription();
+  TestCallbackMayPublishAndUnsubscribe();
+  TestUnsubscribeWaitsForARunningCallback();
+  TestCallerPollsALink();
+  TestDifferentTypesAreASchemaMismatch();
+  TestDigestIsVerified();
+  TestNothingWorksAfterShutdown();
+  TestLastErrorIsTheThreadsOwn();
+  TestMissingTopologyIsNotFound();
+  return 0;
+}

@@ -1,0 +1,74 @@
+#ifndef MYCELIUM_CAPI_HANDLES_H_
+#define MYCELIUM_CAPI_HANDLES_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/bus/loan.h"
+#include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/unix_endpoint.h"
+#include "mycelium/capi/mycelium.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/message/message_type.h"
+#include "mycelium/schema/digest.h"
+
+// What is behind the handles of mycelium.h.
+
+struct MyceliumType {
+  mycelium::MessageType type;
+};
+
+struct MyceliumRuntime {
+  // The publisher that mycelium_publish() uses for a type, made at its first
+  // call. `service` is empty for one that reaches every subscription.
+  absl::StatusOr<std::shared_ptr<mycelium::RawPublisher>> PublisherFor(
+      const std::string& service, const mycelium::MessageType& type);
+
+  std::unique_ptr<mycelium::MessageBus> bus;
+  std::optional<mycelium::Digest> schema_digest;
+
+  using Key = std::tuple<std::string, std::string, mycelium::Digest>;
+  mycelium::Mutex mutex;
+  std::map<Key, std::shared_ptr<mycelium::RawPublisher>> publishers
+      ABSL_GUARDED_BY(mutex);
+  std::vector<mycelium::UnixEndpointHandle> endpoints ABSL_GUARDED_BY(mutex);
+};
+
+struct MyceliumPublisher {
+  mycelium::RawPublisher publisher;
+};
+
+struct MyceliumLoan {
+  mycelium::Loan loan;
+};
+
+struct MyceliumSubscription {
+  mycelium::SubscriptionHandle handle;
+};
+
+struct MyceliumSubscriber {
+  mycelium::RawSubscriber subscriber;
+  MyceliumMessage message;  // The last one received.
+};
+
+namespace mycelium {
+
+// Borrows both, whose texts end with NUL as all texts of an Origin do.
+MyceliumMessage MessageOf(absl::Span<const std::byte> bytes,
+                          const MessageInfo& info);
+
+absl::StatusOr<SubscriberOptions> OptionsFrom(
+    const MyceliumSubscriberOptions* options);
+absl::StatusOr<PublisherOptions> OptionsFrom(
+    const MyceliumPublisherOptions* options);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_CAPI_HANDLES_H_

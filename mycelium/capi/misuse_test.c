@@ -1,0 +1,168 @@
+/* Misuse of every function of mycelium.h is an error, never a crash. */
+#include <string.h>
+
+#include "mycelium/capi/check.h"
+#include "mycelium/capi/mycelium.h"
+
+static const uint8_t kDigest[MYCELIUM_DIGEST_BYTES] = {1};
+
+static void OnMessage(const MyceliumMessage* message, void* user) {
+  (void)message;
+  (void)user;
+}
+
+static void OnFlow(const MyceliumFlow* flow, void* user) {
+  (void)flow;
+  (void)user;
+}
+
+#define CHECK_INVALID(call) CHECK_STATUS(call, MYCELIUM_INVALID_ARGUMENT)
+
+/* Every NULL where something is needed. */
+static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
+  uint8_t digest[MYCELIUM_DIGEST_BYTES];
+  int descriptor;
+  void* data;
+  const MyceliumMessage* message;
+  MyceliumStats stats = MYCELIUM_STATS_INIT;
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(runtime, type, NULL, NULL);
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(runtime, type, NULL);
+  CHECK(publisher != NULL && subscriber != NULL);
+
+  CHECK(mycelium_type_create_raw(NULL) == NULL);
+  CHECK(mycelium_type_create(NULL, kDigest, 32) == NULL);
+  CHECK(mycelium_type_create("a.B", NULL, 32) == NULL);
+  CHECK(mycelium_type_create_from_descriptors(NULL, "", 0) == NULL);
+  CHECK(mycelium_type_create_from_descriptors("a.B", NULL, 3) == NULL);
+  CHECK_INVALID(mycelium_type_digest(NULL, digest, 32));
+  CHECK_INVALID(mycelium_type_digest(type, NULL, 32));
+  CHECK(mycelium_runtime_create_from_topology("t.toml", NULL) == NULL);
+  CHECK_INVALID(mycelium_runtime_shutdown(NULL, 0));
+  CHECK_INVALID(mycelium_runtime_flush(NULL, 0));
+  CHECK_INVALID(mycelium_runtime_verify_digest(NULL, kDigest, 32));
+  CHECK_INVALID(mycelium_runtime_verify_digest(runtime, NULL, 32));
+  CHECK_INVALID(mycelium_runtime_listen_unix(NULL, "s"));
+  CHECK_INVALID(mycelium_runtime_listen_unix(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_connect_unix(NULL, "s"));
+  CHECK_INVALID(mycelium_runtime_connect_unix(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_poll(NULL, 0, NULL));
+  CHECK_INVALID(mycelium_runtime_descriptor(NULL, &descriptor));
+  CHECK_INVALID(mycelium_runtime_descriptor(runtime, NULL));
+  CHECK_INVALID(mycelium_publish(NULL, type, "x", 1));
+  CHECK_INVALID(mycelium_publish(runtime, NULL, "x", 1));
+  CHECK_INVALID(mycelium_publish(runtime, type, NULL, 1));
+  CHECK_INVALID(mycelium_publish_to(runtime, NULL, type, "x", 1));
+  CHECK(mycelium_publisher_create(NULL, type, NULL, NULL) == NULL);
+  CHECK(mycelium_publisher_create(runtime, NULL, NULL, NULL) == NULL);
+  CHECK_INVALID(mycelium_publisher_publish(NULL, "x", 1));
+  CHECK_INVALID(mycelium_publisher_publish(publisher, NULL, 1));
+  CHECK_INVALID(mycelium_publisher_wait_for_subscribers(NULL, 1, 0));
+  CHECK(mycelium_loan_create(NULL, 1, &data) == NULL);
+  CHECK(mycelium_loan_create(publisher, 1, NULL) == NULL);
+  CHECK_INVALID(mycelium_loan_publish(NULL));
+  CHECK(mycelium_subscribe(NULL, type, OnMessage, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe(runtime, NULL, OnMessage, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe(runtime, type, NULL, NULL, NULL) == NULL);
+  CHECK_INVALID(mycelium_subscription_status(NULL));
+  CHECK(mycelium_subscriber_create(NULL, type, NULL) == NULL);
+  CHECK(mycelium_subscriber_create(runtime, NULL, NULL) == NULL);
+  CHECK_INVALID(mycelium_subscriber_receive(NULL, 0, &message));
+  CHECK_INVALID(mycelium_subscriber_receive(subscriber, 0, NULL));
+  CHECK_INVALID(mycelium_subscriber_finish(NULL));
+  CHECK_INVALID(mycelium_subscriber_descriptor(NULL, &descriptor));
+  CHECK_INVALID(mycelium_subscriber_descriptor(subscriber, NULL));
+  CHECK_INVALID(mycelium_runtime_ledger(NULL, OnFlow, NULL));
+  CHECK_INVALID(mycelium_runtime_ledger(runtime, NULL, NULL));
+  CHECK_INVALID(mycelium_runtime_stats(NULL, &stats));
+  CHECK_INVALID(mycelium_runtime_stats(runtime, NULL));
+
+  mycelium_type_destroy(NULL);
+  mycelium_runtime_destroy(NULL);
+  mycelium_publisher_destroy(NULL);
+  mycelium_loan_destroy(NULL);
+  mycelium_unsubscribe(NULL);
+  mycelium_subscriber_destroy(NULL);
+  mycelium_publisher_destroy(publisher);
+  mycelium_subscriber_destroy(subscriber);
+}
+
+/* Sizes and numbers that are none. */
+static void TestWrongValues(MyceliumRuntime* runtime, MyceliumType* type) {
+  uint8_t digest[MYCELIUM_DIGEST_BYTES];
+  CHECK(mycelium_type_create_raw("") == NULL);
+  CHECK(mycelium_type_create("a.B", kDigest, 31) == NULL);
+  CHECK(mycelium_type_create("a.B", kDigest, 0) == NULL);
+  CHECK(mycelium_type_create_from_descriptors("a.B", "junk", 4) == NULL);
+  CHECK(mycelium_type_create_from_descriptors("a.B", NULL, 0) == NULL);
+  CHECK_INVALID(mycelium_type_digest(type, digest, 31));
+  CHECK_INVALID(mycelium_type_digest(type, digest, 33));
+  CHECK_INVALID(mycelium_runtime_flush(runtime, -1));
+  CHECK_INVALID(mycelium_runtime_shutdown(runtime, INT64_MIN));
+  CHECK_INVALID(mycelium_runtime_listen_unix(runtime, ""));
+
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.struct_size = 0;
+  CHECK(mycelium_runtime_create(&options) == NULL);
+  options.struct_size = sizeof options + 1;
+  CHECK(mycelium_runtime_create(&options) == NULL);
+  options.struct_size = sizeof options;
+  options.schema_digest = kDigest;
+  CHECK(mycelium_runtime_create(&options) == NULL);
+  options.schema_digest = NULL;
+  options.schema_digest_size = 32;
+  CHECK(mycelium_runtime_create(&options) == NULL);
+
+  MyceliumPublisherOptions publishing = MYCELIUM_PUBLISHER_OPTIONS_INIT;
+  publishing.publish_timeout_ms = -2;
+  CHECK(mycelium_publisher_create(runtime, type, NULL, &publishing) == NULL);
+  publishing.struct_size = 1;
+  CHECK(mycelium_publisher_create(runtime, type, NULL, &publishing) == NULL);
+
+  MyceliumSubscriberOptions receiving = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
+  receiving.overflow = 7;
+  CHECK(mycelium_subscriber_create(runtime, type, &receiving) == NULL);
+  receiving.overflow = -1;
+  CHECK(mycelium_subscriber_create(runtime, type, &receiving) == NULL);
+  receiving.overflow = MYCELIUM_OVERFLOW_DROP_OLDEST;
+  receiving.depth = -5;
+  CHECK(mycelium_subscriber_create(runtime, type, &receiving) == NULL);
+  receiving.depth = 0;
+  receiving.delivery = 2;
+  CHECK(mycelium_subscribe(runtime, type, OnMessage, NULL, &receiving) == NULL);
+  receiving.struct_size = 3;
+  CHECK(mycelium_subscribe(runtime, type, OnMessage, NULL, &receiving) == NULL);
+
+  MyceliumStats stats = MYCELIUM_STATS_INIT;
+  stats.struct_size = 8;
+  CHECK_INVALID(mycelium_runtime_stats(runtime, &stats));
+
+  /* One more than a topic may have. */
+  char topic[257];
+  memset(topic, 't', sizeof topic - 1);
+  topic[256] = '\0';
+  publishing = (MyceliumPublisherOptions)MYCELIUM_PUBLISHER_OPTIONS_INIT;
+  publishing.topic = topic;
+  CHECK(mycelium_publisher_create(runtime, type, NULL, &publishing) == NULL);
+  topic[255] = '\0';
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(runtime, type, NULL, &publishing);
+  CHECK(publisher != NULL);
+  CHECK_INVALID(mycelium_publisher_wait_for_subscribers(publisher, 1, -1));
+  mycelium_publisher_destroy(publisher);
+}
+
+int main(void) {
+  MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
+  MyceliumType* const type =
+      mycelium_type_create("plant.Reading", kDigest, sizeof kDigest);
+  CHECK(runtime != NULL && type != NULL);
+  TestNull(runtime, type);
+  TestWrongValues(runtime, type);
+  /* Empty is a message too. */
+  CHECK_OK(mycelium_publish(runtime, type, NULL, 0));
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(runtime);
+  return 0;
+}

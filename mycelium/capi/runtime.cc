@@ -1,0 +1,296 @@
+// The functions of mycelium.h on types and runtimes.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/capi/handles.h"
+#include "mycelium/capi/status.h"
+#include "mycelium/message/described_type.h"
+#include "mycelium/version.h"
+
+using mycelium::CheckGiven;
+using mycelium::Digest;
+using mycelium::MessageBus;
+using mycelium::Returned;
+using mycelium::ReturnedNull;
+using mycelium::TextFrom;
+
+namespace mycelium {
+namespace {
+
+absl::StatusOr<BusOptions> BusOptionsFrom(
+    const MyceliumRuntimeOptions* options) {
+  BusOptions made;
+  if (options == nullptr) return made;
+  if (absl::Status size = CheckStructSize(options->struct_size, sizeof *options,
+                                          "MyceliumRuntimeOptions");
+      !size.ok()) {
+    return size;
+  }
+  if (options->schema_digest != nullptr || options->schema_digest_size != 0) {
+    absl::StatusOr<Digest> digest =
+        DigestFrom(options->schema_digest, options->schema_digest_size);
+    if (!digest.ok()) return digest.status();
+    made.schema_digest = *digest;
+  }
+  made.node = TextFrom(options->node);
+  if (options->poll_by_caller != 0) made.poll = PollMode::kCaller;
+  return made;
+}
+
+MyceliumRuntime* RuntimeOf(absl::StatusOr<std::unique_ptr<MessageBus>> bus,
+                           const BusOptions& options) {
+  if (!bus.ok()) return ReturnedNull<MyceliumRuntime>(bus.status());
+  auto* const runtime = new MyceliumRuntime;
+  runtime->bus = *std::move(bus);
+  runtime->schema_digest = options.schema_digest;
+  return runtime;
+}
+
+MyceliumFlow FlowOf(const FlowReport& report) {
+  MyceliumFlow flow;
+  flow.topic = report.topic.c_str();
+  flow.publisher_node = report.publisher_node.c_str();
+  flow.publisher_service = report.publisher_service.c_str();
+  flow.subscriber_node = report.subscriber_node.c_str();
+  flow.subscriber_service = report.subscriber_service.c_str();
+  flow.subscription_name = report.subscription_name.c_str();
+  flow.transport = report.transport.c_str();
+  flow.accepted = report.ledger.accepted;
+  flow.delivered = report.ledger.delivered;
+  flow.in_flight = report.ledger.in_flight;
+  flow.dropped = report.ledger.dropped.data();
+  flow.dropped_count = report.ledger.dropped.size();
+  return flow;
+}
+
+// Calls `function` with the bus and the timeout once both are good.
+template <typename Function>
+mycelium_status WithTimeout(MyceliumRuntime* runtime, int64_t timeout_ms,
+                            Function function) {
+  if (absl::Status given = CheckGiven(runtime, "runtime"); !given.ok()) {
+    return Returned(given);
+  }
+  const absl::StatusOr<absl::Duration> timeout = TimeoutFrom(timeout_ms);
+  if (!timeout.ok()) return Returned(timeout.status());
+  return Returned(function(*runtime->bus, *timeout));
+}
+
+MyceliumType* TypeOf(absl::StatusOr<MessageType> type) {
+  if (!type.ok()) return ReturnedNull<MyceliumType>(type.status());
+  return new MyceliumType{*std::move(type)};
+}
+
+absl::Status CheckName(const char* name) {
+  if (absl::Status given = CheckGiven(name, "name"); !given.ok()) return given;
+  if (*name != '\0') return absl::OkStatus();
+  return absl::InvalidArgumentError("name is empty");
+}
+
+}  // namespace
+}  // namespace mycelium
+
+// Versions
+
+uint32_t mycelium_abi_version(void) { return MYCELIUM_ABI_VERSION; }
+
+const char* mycelium_version(void) { return mycelium::Version(); }
+
+// Message types
+
+MyceliumType* mycelium_type_create_raw(const char* name) {
+  if (absl::Status named = mycelium::CheckName(name); !named.ok()) {
+    return ReturnedNull<MyceliumType>(named);
+  }
+  return mycelium::TypeOf(mycelium::RawMessageType(name));
+}
+
+MyceliumType* mycelium_type_create(const char* name, const uint8_t* digest,
+                                   size_t digest_size) {
+  if (absl::Status named = mycelium::CheckName(name); !named.ok()) {
+    return ReturnedNull<MyceliumType>(named);
+  }
+  const absl::StatusOr<Digest> known =
+      mycelium::DigestFrom(digest, digest_size);
+  if (!known.ok()) return ReturnedNull<MyceliumType>(known.status());
+  return mycelium::TypeOf(mycelium::RawMessageType(name, *known));
+}
+
+MyceliumType* mycelium_type_create_from_descriptors(const char* name,
+                                                    const void* descriptors,
+                                                    size_t descriptors_size) {
+  absl::Status good = mycelium::CheckName(name);
+  if (good.ok()) good = mycelium::CheckBuffer(descriptors, descriptors_size);
+  if (!good.ok()) return ReturnedNull<MyceliumType>(good);
+  return mycelium::TypeOf(mycelium::DescribedMessageType(
+      name, absl::string_view(static_cast<const char*>(descriptors),
+                              descriptors_size)));
+}
+
+mycelium_status mycelium_type_digest(const MyceliumType* type, uint8_t* digest,
+                                     size_t digest_size) {
+  absl::Status good = CheckGiven(type, "type");
+  if (good.ok()) good = CheckGiven(digest, "digest");
+  if (good.ok() && digest_size != MYCELIUM_DIGEST_BYTES) {
+    good = absl::InvalidArgumentError(
+        absl::StrCat("a digest has 32 bytes, not ", digest_size));
+  }
+  if (!good.ok()) return Returned(good);
+  const auto& bytes = type->type.digest.array();
+  std::copy(bytes.begin(), bytes.end(), digest);
+  return MYCELIUM_OK;
+}
+
+void mycelium_type_destroy(MyceliumType* type) { delete type; }
+
+// Runtimes
+
+MyceliumRuntime* mycelium_runtime_create(
+    const MyceliumRuntimeOptions* options) {
+  const absl::StatusOr<mycelium::BusOptions> made =
+      mycelium::BusOptionsFrom(options);
+  if (!made.ok()) return ReturnedNull<MyceliumRuntime>(made.status());
+  return mycelium::RuntimeOf(MessageBus::Create(*made), *made);
+}
+
+MyceliumRuntime* mycelium_runtime_create_from_topology(
+    const char* topology_path, const char* service_name) {
+  return mycelium_runtime_create_from_topology_with(topology_path, service_name,
+                                                    nullptr);
+}
+
+MyceliumRuntime* mycelium_runtime_create_from_topology_with(
+    const char* topology_path, const char* service_name,
+    const MyceliumRuntimeOptions* options) {
+  if (absl::Status given = CheckGiven(service_name, "service_name");
+      !given.ok()) {
+    return ReturnedNull<MyceliumRuntime>(given);
+  }
+  const absl::StatusOr<mycelium::BusOptions> made =
+      mycelium::BusOptionsFrom(options);
+  if (!made.ok()) return ReturnedNull<MyceliumRuntime>(made.status());
+  return mycelium::RuntimeOf(
+      MessageBus::FromTopology(TextFrom(topology_path), service_name, *made),
+      *made);
+}
+
+void mycelium_runtime_destroy(MyceliumRuntime* runtime) { delete runtime; }
+
+mycelium_status mycelium_runtime_shutdown(MyceliumRuntime* runtime,
+                                          int64_t timeout_ms) {
+  return mycelium::WithTimeout(runtime, timeout_ms,
+                               [](MessageBus& bus, absl::Duration timeout) {
+                                 return bus.Shutdown(timeout);
+                               });
+}
+
+mycelium_status mycelium_runtime_flush(MyceliumRuntime* runtime,
+                                       int64_t timeout_ms) {
+  return mycelium::WithTimeout(runtime, timeout_ms,
+                               [](MessageBus& bus, absl::Duration timeout) {
+                                 return bus.Flush(timeout);
+                               });
+}
+
+mycelium_status mycelium_runtime_verify_digest(const MyceliumRuntime* runtime,
+                                               const uint8_t* digest,
+                                               size_t digest_size) {
+  if (absl::Status given = CheckGiven(runtime, "runtime"); !given.ok()) {
+    return Returned(given);
+  }
+  const absl::StatusOr<Digest> theirs =
+      mycelium::DigestFrom(digest, digest_size);
+  if (!theirs.ok()) return Returned(theirs.status());
+  if (runtime->schema_digest == *theirs) return MYCELIUM_OK;
+  return Returned(absl::FailedPreconditionError(absl::StrCat(
+      "service \"", runtime->bus->service(), "\" has ",
+      runtime->schema_digest.has_value()
+          ? absl::StrCat("schema digest ", runtime->schema_digest->ToHex())
+          : "no schema digest",
+      ", not ", theirs->ToHex())));
+}
+
+mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
+                                             const char* path) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(path, "path");
+  if (!good.ok()) return Returned(good);
+  absl::StatusOr<mycelium::UnixEndpointHandle> endpoint =
+      mycelium::BindUnixEndpoint(path, *runtime->bus);
+  if (!endpoint.ok()) return Returned(endpoint.status());
+  mycelium::MutexLock lock(runtime->mutex);
+  runtime->endpoints.push_back(*std::move(endpoint));
+  return MYCELIUM_OK;
+}
+
+mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
+                                              const char* path) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(path, "path");
+  if (good.ok()) good = mycelium::DialUnixEndpoint(path, *runtime->bus);
+  return Returned(good);
+}
+
+mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,
+                                      int64_t timeout_ms, int32_t* ran) {
+  return mycelium::WithTimeout(
+      runtime, timeout_ms, [ran](MessageBus& bus, absl::Duration timeout) {
+        const absl::StatusOr<bool> something = bus.Poll(timeout);
+        if (something.ok() && ran != nullptr) *ran = *something ? 1 : 0;
+        return something.status();
+      });
+}
+
+mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
+                                            int* descriptor) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(descriptor, "descriptor");
+  if (good.ok()) *descriptor = runtime->bus->poll_descriptor();
+  return Returned(good);
+}
+
+// Counts
+
+const char* mycelium_drop_reason_name(size_t reason) {
+  if (reason >= mycelium::kDropReasonCount) return nullptr;
+  // A literal, so NUL follows it.
+  return mycelium::DropReasonWord(static_cast<mycelium::DropReason>(reason))
+      .data();
+}
+
+mycelium_status mycelium_runtime_ledger(
+    const MyceliumRuntime* runtime,
+    void (*callback)(const MyceliumFlow* flow, void* user), void* user) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok() && callback == nullptr) {
+    good = absl::InvalidArgumentError("callback is NULL");
+  }
+  if (!good.ok()) return Returned(good);
+  for (const mycelium::FlowReport& report : runtime->bus->FlowReports()) {
+    const MyceliumFlow flow = mycelium::FlowOf(report);
+    callback(&flow, user);
+  }
+  return MYCELIUM_OK;
+}
+
+mycelium_status mycelium_runtime_stats(const MyceliumRuntime* runtime,
+                                       MyceliumStats* stats) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(stats, "stats");
+  if (good.ok()) {
+    good = mycelium::CheckStructSize(stats->struct_size, sizeof *stats,
+                                     "MyceliumStats");
+  }
+  if (!good.ok()) return Returned(good);
+  *stats = MYCELIUM_STATS_INIT;
+  for (const mycelium::FlowReport& report : runtime->bus->FlowReports()) {
+    stats->accepted += report.ledger.accepted;
+    stats->delivered += report.ledger.delivered;
+    stats->in_flight += report.ledger.in_flight;
+    stats->dropped += report.ledger.dropped_total();
+  }
+  for (const mycelium::LinkReport& link : runtime->bus->LinkReports()) {
+    ++stats->links;
+    if (link.is_up) ++stats->links_up;
+  }
+  return MYCELIUM_OK;
+}

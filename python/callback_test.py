@@ -1,0 +1,307 @@
+"""Callbacks: on whose thread, what they may do, and how they end."""
+
+import gc
+import sys
+import threading
+import unittest
+import weakref
+
+import mycelium
+from python.bus_case import BUNDLED
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+Reply = test_messages_pb2.Reply
+
+
+class CallbackTest(BusCase):
+
+  def test_callback_runs_inside_publish_on_its_thread(self):
+    asker, answerer = self.pair()
+    got = []
+    answerer.subscribe(
+        Note, lambda note: got.append((note.id, threading.get_ident())))
+    asker.publisher(Note).publish(Note(id=1))
+    self.assertEqual(got, [(1, threading.get_ident())])
+    self.check_ledger(asker, accepted=1)
+
+  def test_queued_callback_runs_on_a_thread_of_its_own(self):
+    asker, answerer = self.pair()
+    local = threading.local()
+    got = []
+    done = threading.Event()
+
+    def on_note(note):
+      # One thread, and one thread state: threading.local() stays.
+      local.count = getattr(local, 'count', 0) + 1
+      got.append((note.id, local.count, threading.get_ident()))
+      if note.id == 99:
+        done.set()
+
+    with answerer.subscribe(Note, on_note, queued=True):
+      publisher = asker.publisher(Note)
+      for number in range(100):
+        publisher.publish(Note(id=number))
+      self.assertTrue(done.wait(LONG))
+      asker.flush(LONG)
+    self.assertEqual([(number, count) for number, count, _ in got],
+                     [(number, number + 1) for number in range(100)])
+    self.assertNotIn(threading.get_ident(), {thread for *_, thread in got})
+    self.check_ledger(asker, accepted=100)
+
+  def test_callback_over_a_link_runs_on_the_nodes_thread(self):
+    topology = self.topology(BUNDLED)
+    asker = self.bus(topology, 'asker')
+    answerer = self.bus(topology, 'answerer')
+    got = []
+    answerer.subscribe(
+        Note, lambda note, info: got.append((note.id, info.publisher_service)),
+        with_info=True)
+    publisher = asker.publisher_to('answerer', Note)
+    publisher.wait_for_subscribers(1, LONG)
+    for number in range(100):
+      publisher.publish(Note(id=number))
+    asker.flush(LONG)
+    self.assertEqual(got, [(number, 'asker') for number in range(100)])
+    self.check_ledger(asker, answerer, accepted=100)
+
+  def test_callback_publishes(self):
+    asker, answerer = self.pair()
+    replies = asker.subscriber(Reply)
+    publisher = answerer.publisher(Reply)
+    answerer.subscribe(
+        Note, lambda note: publisher.publish(Reply(id=note.id + 1)))
+    asker.publisher(Note).publish(Note(id=1))
+    self.assertEqual(replies.recv(LONG).id, 2)
+    replies.finish()
+    self.check_ledger(asker, accepted=2)
+
+  def test_callback_publishes_to_itself_without_recursion(self):
+    asker, _ = self.pair()
+    publisher = asker.publisher(Note)
+    depth = 0
+    got = []
+
+    def on_note(note):
+      nonlocal depth
+      depth += 1
+      self.assertEqual(depth, 1)
+      got.append(note.id)
+      if note.id < 10:
+        publisher.publish(Note(id=note.id + 1))
+      depth -= 1
+
+    subscription = asker.subscribe(Note, on_note)
+    publisher.publish(Note(id=0))
+    self.assertEqual(got, list(range(11)))
+    self.assertEqual(subscription.callback_errors, 0)
+    self.check_ledger(asker, accepted=11)
+
+  def test_callback_unsubscribes_itself(self):
+    asker, answerer = self.pair()
+    got = []
+
+    def on_note(note):
+      got.append(note.id)
+      subscription.unsubscribe()
+
+    for queued in (False, True):
+      subscription = answerer.subscribe(Note, on_note, queued=queued)
+      publisher = asker.publisher(Note)
+      for number in range(5):
+        publisher.publish(Note(id=number))
+      asker.flush(LONG)
+      # The handler may still be returning; nothing comes after it.
+      subscription.unsubscribe()
+      self.assertEqual(got, [0])
+      got.clear()
+    self.check_ledger(asker, accepted=10)
+
+  def test_closing_in_a_callback_is_an_error_and_the_bus_lives(self):
+    asker, answerer = self.pair()
+    raised = []
+
+    def on_note(_):
+      for call in (lambda: answerer.close(), lambda: answerer.flush(1)):
+        try:
+          call()
+        except mycelium.FailedPrecondition as error:
+          raised.append(str(error))
+
+    answerer.subscribe(Note, on_note)
+    publisher = asker.publisher(Note)
+    publisher.publish(Note())
+    self.assertEqual(len(raised), 2)
+    self.assertIn('from a handler', raised[0])
+    publisher.publish(Note())
+    self.assertEqual(len(raised), 4)
+    self.check_ledger(asker, accepted=2)
+
+  def test_unsubscribe_waits_for_the_running_callback(self):
+    asker, answerer = self.pair()
+    publisher = asker.publisher(Note)
+    for _ in range(20):
+      entered = threading.Event()
+      may_return = threading.Event()
+      returned = []
+
+      def on_note(_, entered=entered, may_return=may_return,
+                  returned=returned):
+        entered.set()
+        may_return.wait()
+        returned.append(True)
+
+      subscription = answerer.subscribe(Note, on_note, queued=True)
+      publisher.publish(Note())
+      self.assertTrue(entered.wait(LONG))
+      seen = []
+
+      def end(subscription=subscription, returned=returned, seen=seen,
+              may_return=may_return):
+        may_return.set()
+        subscription.unsubscribe()
+        seen.append(list(returned))
+
+      thread = threading.Thread(target=end)
+      thread.start()
+      thread.join(LONG)
+      self.assertEqual(seen, [[True]])
+    self.check_ledger(asker, accepted=20)
+
+  def test_exception_is_reported_and_the_subscription_lives(self):
+    asker, answerer = self.pair()
+    told = []
+    hook, sys.unraisablehook = sys.unraisablehook, told.append
+    self.addCleanup(setattr, sys, 'unraisablehook', hook)
+    got = []
+
+    def on_note(note):
+      got.append(note.id)
+      if note.id == 1:
+        raise ValueError('not this one')
+
+    subscription = answerer.subscribe(Note, on_note)
+    publisher = asker.publisher(Note)
+    for number in range(3):
+      publisher.publish(Note(id=number))
+    self.assertEqual(got, [0, 1, 2])
+    self.assertEqual([str(report.exc_value) for report in told],
+                     ['not this one'])
+    self.assertEqual(subscription.callback_errors, 1)
+    told.clear()
+    self.check_ledger(asker, accepted=3)
+
+  def test_refused_type_is_told_by_check(self):
+    asker, answerer = self.pair()
+    subscription = answerer.subscribe(Note, lambda note: None)
+    subscription.check()
+    wrong = asker.publisher(
+        mycelium.RawType('mycelium.test.Note', bytes(range(32))))
+    with self.assertRaises(mycelium.SchemaMismatch):
+      wrong.wait_for_subscribers(1, LONG)
+    with self.assertRaises(mycelium.SchemaMismatch):
+      subscription.check()
+
+
+class LifetimeTest(BusCase):
+
+  def test_subscription_lives_though_nobody_keeps_it(self):
+    asker, answerer = self.pair()
+    got = []
+    answerer.subscribe(Note, lambda note: got.append(note.id))
+    publisher = asker.publisher(Note)
+    publisher.publish(Note(id=1))
+    gc.collect()
+    publisher.publish(Note(id=2))
+    self.assertEqual(got, [1, 2])
+    self.check_ledger(asker, accepted=2)
+
+  def test_cycle_of_bus_and_callback_is_garbage_in_the_end(self):
+    topology = self.topology()
+    asker = self.bus(topology, 'asker')
+    answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
+
+    def on_note(note, bus=answerer):  # A cycle.
+      got.append((note.id, bus.service))
+
+    got = []
+    answerer.subscribe(Note, on_note)
+    publisher = asker.publisher(Note)
+    publisher.publish(Note(id=1))
+    gone = weakref.ref(on_note)
+    del on_note, answerer
+    gc.collect()
+    self.assertIsNone(gone())
+    publisher.publish(Note(id=2))
+    self.assertEqual(got, [(1, 'answerer')])
+    self.check_ledger(asker, accepted=2)
+
+  def test_collecting_while_messages_come(self):
+    topology = self.topology()
+    publisher = self.bus(topology, 'asker').publisher(Note)
+    ending = threading.Event()
+
+    def flood():
+      while not ending.is_set():
+        publisher.publish(Note())
+
+    threads = [threading.Thread(target=flood) for _ in range(3)]
+    for thread in threads:
+      thread.start()
+    for _ in range(100):
+      answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
+      calls = threading.Semaphore(0)
+
+      def on_note(_, bus=answerer, calls=calls):
+        assert bus.service == 'answerer'
+        calls.release()
+
+      answerer.subscribe(Note, on_note)
+      calls.acquire()
+      gone = weakref.ref(answerer)
+      del on_note, answerer
+      while gone() is not None:  # As long as a callback is running.
+        gc.collect()
+    ending.set()
+    for thread in threads:
+      thread.join(LONG)
+      self.assertFalse(thread.is_alive())
+
+  def test_eight_threads_call_one_callback_one_at_a_time(self):
+    asker, answerer = self.pair()
+    inside = 0
+    got = []
+
+    def on_note(note):
+      nonlocal inside
+      inside += 1
+      assert inside == 1
+      got.append(note.id)
+      inside -= 1
+
+    subscription = answerer.subscribe(Note, on_note)
+    publisher = asker.publisher(Note)
+
+    def write(thread):
+      for number in range(500):
+        publisher.publish(Note(id=thread * 1000 + number))
+
+    threads = [threading.Thread(target=write, args=(number,))
+               for number in range(8)]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join(LONG)
+      self.assertFalse(thread.is_alive())
+    asker.flush(LONG)
+    self.assertEqual(sorted(got), [thread * 1000 + number
+                                   for thread in range(8)
+                                   for number in range(500)])
+    self.assertEqual(subscription.callback_errors, 0)
+    self.check_ledger(asker, accepted=4000)
+
+
+if __name__ == '__main__':
+  unittest.main()

@@ -1,0 +1,209 @@
+// Buses, and the sockets that are bound or dialled by hand.
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/bus/unix_endpoint.h"
+#include "python/extension/convert.h"
+#include "python/extension/define.h"
+#include "python/extension/publisher.h"
+#include "python/extension/subscriber.h"
+#include "python/extension/subscription.h"
+
+namespace py = pybind11;
+
+namespace mycelium {
+namespace {
+
+// What became of the links of one bus.
+//
+// Thread safety: all members may be called from any thread.
+class ConnectionWatch final {
+ public:
+  void Report(const ConnectionEvent& event) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    switch (event.state) {
+      case ConnectionEvent::State::kConnected:
+      case ConnectionEvent::State::kReconnected:
+        ++up_;
+        break;
+      case ConnectionEvent::State::kDisconnected:
+        last_ = event.status;
+        break;
+      case ConnectionEvent::State::kRefused:
+        refused_ = event.status;
+        break;
+      case ConnectionEvent::State::kGone:
+        break;
+    }
+    changed_.notify_all();
+  }
+
+  // OK once there has been a link; what refused one; else DEADLINE_EXCEEDED.
+  absl::Status WaitForLink(absl::Duration timeout) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait_for(lock, absl::ToChronoNanoseconds(timeout),
+                      [this] { return up_ > 0 || !refused_.ok(); });
+    if (up_ > 0) return absl::OkStatus();
+    if (!refused_.ok()) return refused_;
+    return absl::DeadlineExceededError(
+        absl::StrCat("no link within ", absl::FormatDuration(timeout)));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int up_ = 0;
+  absl::Status refused_;
+  absl::Status last_;
+};
+
+// A bus with what was bound for it.
+class PythonBus final {
+ public:
+  PythonBus(std::unique_ptr<MessageBus> bus,
+            std::shared_ptr<ConnectionWatch> watch)
+      : bus_(std::move(bus)), watch_(std::move(watch)) {
+    Interpreter::CountBus(1);
+  }
+
+  MessageBus& bus() { return *bus_; }
+  ConnectionWatch& watch() { return *watch_; }
+
+  void ListenUnix(const std::string& path) {
+    unix_endpoints_.push_back(ValueOrRaise(
+        WithoutGil([&] { return BindUnixEndpoint(path, *bus_); })));
+  }
+
+  void ConnectUnix(const std::string& path) {
+    RaiseUnlessOk(WithoutGil([&] { return DialUnixEndpoint(path, *bus_); }));
+  }
+
+ private:
+  const std::unique_ptr<MessageBus> bus_;
+  const std::shared_ptr<ConnectionWatch> watch_;
+  std::deque<UnixEndpointHandle> unix_endpoints_;  // Guarded by the GIL.
+};
+
+struct DeleteBus {
+  void operator()(PythonBus* bus) const {
+    Interpreter::CountBus(-1);
+    DeleteWithoutGil()(bus);
+  }
+};
+using OwnedBus = std::unique_ptr<PythonBus, DeleteBus>;
+
+// Makes a bus by `make`, which gets options with a watch in them.
+template <typename Make>
+OwnedBus MakeBus(const py::kwargs& keywords, Make make) {
+  auto watch = std::make_shared<ConnectionWatch>();
+  BusOptions options = BusOptionsOf(keywords);
+  options.on_connection = [watch](const ConnectionEvent& event) {
+    watch->Report(event);
+  };
+  std::unique_ptr<MessageBus> bus =
+      ValueOrRaise(WithoutGil([&] { return make(options); }));
+  return OwnedBus(new PythonBus(std::move(bus), std::move(watch)));
+}
+
+OwnedBus FromTopology(const std::string& path, const std::string& service,
+                      const py::kwargs& options) {
+  return MakeBus(options, [&](const BusOptions& made) {
+    return MessageBus::FromTopology(path, service, made);
+  });
+}
+
+OwnedBus Create(const py::kwargs& options) {
+  return MakeBus(
+      options, [](const BusOptions& made) { return MessageBus::Create(made); });
+}
+
+OwnedBus OfProcess(const std::string& service, const py::kwargs& options) {
+  return MakeBus(options, [&](const BusOptions& made) {
+    return MessageBus::OfProcess(service, made);
+  });
+}
+
+template <typename Reports>
+py::list ListOf(const Reports& reports) {
+  py::list list;
+  for (const auto& report : reports) list.append(DictOf(report));
+  return list;
+}
+
+}  // namespace
+
+void DefineBus(py::module_& module) {
+  py::class_<PythonBus, OwnedBus>(module, "Bus")
+      .def_property_readonly(
+          "service", [](PythonBus& self) { return self.bus().service(); })
+      .def_property_readonly("node",
+                             [](PythonBus& self) { return self.bus().node(); })
+      .def("listen_unix", &PythonBus::ListenUnix, MayWait())
+      .def("connect_unix", &PythonBus::ConnectUnix, MayWait())
+      .def(
+          "wait_for_link",
+          [](PythonBus& self, double seconds) {
+            RaiseUnlessOk(
+                WaitInParts(TimeoutOf(seconds), [&](absl::Duration part) {
+                  return self.watch().WaitForLink(part);
+                }));
+          },
+          MayWait())
+      .def(
+          "publisher",
+          [](PythonBus& self, const MessageType& type,
+             const std::string& service, const py::kwargs& options) {
+            return PublisherOf(self.bus(), type, service, options);
+          },
+          MayWait())
+      .def(
+          "subscriber",
+          [](PythonBus& self, const MessageType& type,
+             const py::kwargs& options) {
+            return SubscriberOf(self.bus(), type, options);
+          },
+          MayWait())
+      .def(
+          "subscribe",
+          [](PythonBus& self, const MessageType& type, const py::object& owner,
+             const py::kwargs& options) {
+            return SubscriptionOf(self.bus(), type, owner, options);
+          },
+          MayWait())
+      .def(
+          "flush",
+          [](PythonBus& self, double seconds) {
+            RaiseUnlessOk(WaitInParts(
+                TimeoutOf(seconds),
+                [&](absl::Duration part) { return self.bus().Flush(part); }));
+          },
+          MayWait())
+      .def(
+          "shutdown",
+          [](PythonBus& self, double seconds) {
+            const absl::Duration timeout = TimeoutOf(seconds);
+            RaiseUnlessOk(
+                WithoutGil([&] { return self.bus().Shutdown(timeout); }));
+          },
+          MayWait())
+      .def(
+          "ledger",
+          [](PythonBus& self) {
+            return ListOf(WithoutGil([&] { return self.bus().FlowReports(); }));
+          },
+          MayWait())
+      .def(
+          "links",
+          [](PythonBus& self) {
+            return ListOf(WithoutGil([&] { return self.bus().LinkReports(); }));
+          },
+          MayWait());
+  module.def("bus_from_topology", &FromTopology, MayWait());
+  module.def("create_bus", &Create, MayWait());
+  module.def("bus_of_process", &OfProcess, MayWait());
+}
+
+}  // namespace mycelium

@@ -1,0 +1,110 @@
+#ifndef PYTHON_EXTENSION_CALLS_H_
+#define PYTHON_EXTENSION_CALLS_H_
+
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+// How calls from Python enter the runtime: the GIL, the end of the interpreter
+// and fork().
+//
+// The rule: no thread holds the GIL while it waits for anything. A call that
+// may wait, for a lock that is held while handlers run included, releases it.
+
+namespace mycelium {
+
+// What holds for the whole process, as the interpreter does.
+//
+// Thread safety: guarded by the GIL, but for what is atomic.
+class Interpreter final {
+ public:
+  // Raises FailedPrecondition in a forked child, where the threads of the
+  // runtime are gone and locks of theirs may be held for ever.
+  static void CheckNotForked();
+  static bool forked() { return forked_; }
+  static void AfterForkInChild();
+
+  // Whether Python code may still be run: set once atexit has ended all calls.
+  static bool ending() { return ending_.load(std::memory_order_acquire); }
+
+  // Waits for the calls of other threads, which somebody has seen to that they
+  // return. Only the calling thread may make calls from now on.
+  static void EndCalls(double seconds);
+
+  // How many buses there are: a fork without any is harmless.
+  static void CountBus(int change) { buses_ += change; }
+
+ private:
+  friend class CallUnderWay;
+  inline static int calls_ = 0;
+  inline static int buses_ = 0;
+  inline static bool forked_ = false;
+  inline static std::atomic<bool> ending_{false};
+  inline static std::thread::id ending_thread_;
+};
+
+// Around every call that releases the GIL. A thread that asks for the GIL once
+// the interpreter is being finalised is ended by it, which C++ code on its
+// stack turns into an abort. So at exit calls are waited for, and the threads
+// that begin another one, which can only be daemons, never come back from it.
+//
+// Thread safety: made and destroyed with the GIL.
+class CallUnderWay final {
+ public:
+  CallUnderWay();
+  CallUnderWay(const CallUnderWay&) = delete;
+  CallUnderWay& operator=(const CallUnderWay&) = delete;
+  ~CallUnderWay() { --Interpreter::calls_; }
+};
+
+// Of a method: the call may wait. It is refused in a forked child.
+class MayWaitGuard final {
+ public:
+  MayWaitGuard() { Interpreter::CheckNotForked(); }
+
+ private:
+  const CallUnderWay call_;
+};
+using MayWait = pybind11::call_guard<MayWaitGuard>;
+
+// Calls `function`, which returns a Status or a StatusOr, without the GIL.
+template <typename Function>
+auto WithoutGil(Function function) {
+  const pybind11::gil_scoped_release release;
+  return function();
+}
+
+// Calls `wait` with parts of `timeout`, one after the other, until it returns
+// anything but DEADLINE_EXCEEDED. Between them signal handlers run, so that
+// Ctrl-C ends the wait; what a handler raises is thrown.
+// REQUIRES: the GIL is held; `wait` is called without it.
+absl::Status WaitInParts(absl::Duration timeout,
+                         absl::FunctionRef<absl::Status(absl::Duration)> wait);
+
+// Frees what a Python object owned. A forked child keeps it: the destructor
+// would wait for threads that are not there.
+struct DeleteWithoutGil {
+  template <typename T>
+  void operator()(T* object) const {
+    if (Interpreter::forked()) return;
+    const CallUnderWay call;
+    const pybind11::gil_scoped_release release;
+    delete object;
+  }
+};
+
+// Owned by a Python object.
+template <typename T>
+using Owned = std::unique_ptr<T, DeleteWithoutGil>;
+
+}  // namespace mycelium
+
+#endif  // PYTHON_EXTENSION_CALLS_H_

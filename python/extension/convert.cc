@@ -1,0 +1,189 @@
+#include "python/extension/convert.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "mycelium/routing/schema_mismatch.h"
+
+namespace py = pybind11;
+
+namespace mycelium {
+namespace {
+
+constexpr absl::Duration kTimeoutMax = absl::Hours(24 * 365);
+
+// The value of a keyword that was given and is not None.
+template <typename T>
+std::optional<T> Given(const py::kwargs& options, const char* name) {
+  if (!options.contains(name)) return std::nullopt;
+  const py::object value = options[name];
+  if (value.is_none()) return std::nullopt;
+  return value.cast<T>();
+}
+
+void CheckKnown(const py::kwargs& options,
+                std::initializer_list<absl::string_view> known) {
+  for (const auto& [key, value] : options) {
+    const auto name = key.cast<std::string>();
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    throw py::type_error(
+        absl::StrCat("unexpected keyword argument \"", name,
+                     "\"; known: ", absl::StrJoin(known, ", ")));
+  }
+}
+
+// What `Parse` makes of a word, or InvalidArgument with the words that it
+// knows.
+template <typename Parse, typename Words>
+auto WordOrRaise(const char* what, const std::string& word, Parse parse,
+                 Words words) {
+  const auto value = parse(word);
+  if (value.has_value()) return value;
+  Raise(absl::InvalidArgumentError(
+      absl::StrCat("unknown ", what, " \"", word,
+                   "\"; known: ", absl::StrJoin(words(), ", "))));
+}
+
+}  // namespace
+
+void Raise(const absl::Status& status) {
+  py::object mismatch = py::none();
+  if (const std::optional<v1::SchemaMismatch> found = SchemaMismatchOf(status);
+      found.has_value()) {
+    mismatch = py::dict(
+        py::arg("topic") = found->topic(), py::arg("type_name") = found->type(),
+        py::arg("local_digest") = py::bytes(found->local_digest()),
+        py::arg("remote_digest") = py::bytes(found->remote_digest()),
+        py::arg("difference") = found->difference(),
+        py::arg("remote_node") = found->remote_node());
+  }
+  const py::object error =
+      py::module_::import("mycelium.errors")
+          .attr("error_of")(static_cast<int>(status.code()),
+                            std::string(status.message()), mismatch);
+  PyErr_SetObject(py::type::of(error).ptr(), error.ptr());
+  throw py::error_already_set();
+}
+
+void RaiseBufferError(const char* text) {
+  PyErr_SetString(PyExc_BufferError, text);
+  throw py::error_already_set();
+}
+
+absl::Duration TimeoutOf(double seconds) {
+  if (!(seconds >= 0 && seconds <= absl::ToDoubleSeconds(kTimeoutMax))) {
+    Raise(absl::InvalidArgumentError(
+        "a timeout is a number of seconds from 0 to one year"));
+  }
+  return absl::Seconds(seconds);
+}
+
+absl::string_view ViewOf(const py::bytes& bytes) {
+  return absl::string_view(PyBytes_AS_STRING(bytes.ptr()),
+                           static_cast<size_t>(PyBytes_GET_SIZE(bytes.ptr())));
+}
+
+py::bytes BytesOf(absl::string_view view) {
+  return py::bytes(view.data(), view.size());
+}
+
+py::bytes BytesOf(ByteSpan bytes) {
+  return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+py::str TextOf(absl::string_view view) {
+  return py::str(view.data(), view.size());
+}
+
+py::tuple TupleOf(const MessageInfo& info) {
+  return py::make_tuple(
+      TextOf(info.topic()), TextOf(info.type()), TextOf(info.publisher_node()),
+      TextOf(info.publisher_service()), info.sequence(), info.publish_time_ns(),
+      info.lost_before(), info.redelivered());
+}
+
+py::dict DictOf(const FlowReport& flow) {
+  py::dict dropped;
+  for (size_t i = 0; i < kDropReasonCount; ++i) {
+    dropped[TextOf(DropReasonWord(static_cast<DropReason>(i)))] =
+        flow.ledger.dropped[i];
+  }
+  return py::dict(py::arg("topic") = flow.topic,
+                  py::arg("publisher_node") = flow.publisher_node,
+                  py::arg("publisher_service") = flow.publisher_service,
+                  py::arg("subscriber_node") = flow.subscriber_node,
+                  py::arg("subscriber_service") = flow.subscriber_service,
+                  py::arg("subscription_name") = flow.subscription_name,
+                  py::arg("transport") = flow.transport,
+                  py::arg("accepted") = flow.ledger.accepted,
+                  py::arg("delivered") = flow.ledger.delivered,
+                  py::arg("in_flight") = flow.ledger.in_flight,
+                  py::arg("dropped") = dropped);
+}
+
+py::dict DictOf(const LinkReport& link) {
+  return py::dict(
+      py::arg("peer") = link.peer, py::arg("transport") = link.transport,
+      py::arg("address") = link.address, py::arg("rule") = link.rule,
+      py::arg("is_up") = link.is_up, py::arg("last_error") = link.last_error);
+}
+
+SubscriberOptions SubscriberOptionsOf(const py::kwargs& options) {
+  CheckKnown(options,
+             {"topic", "name", "overflow", "depth", "window", "queued"});
+  SubscriberOptions made;
+  made.topic = Given<std::string>(options, "topic").value_or("");
+  made.name = Given<std::string>(options, "name").value_or("");
+  if (const auto word = Given<std::string>(options, "overflow");
+      word.has_value()) {
+    made.overflow = WordOrRaise("overflow", *word, &OverflowOf, &OverflowWords);
+  }
+  made.depth = Given<int64_t>(options, "depth");
+  made.window = Given<int64_t>(options, "window");
+  if (Given<bool>(options, "queued").value_or(false)) {
+    made.delivery = DeliveryMode::kQueued;
+  }
+  return made;
+}
+
+PublisherOptions PublisherOptionsOf(const py::kwargs& options) {
+  CheckKnown(options, {"topic", "publish_time", "publish_timeout",
+                       "require_subscriber"});
+  PublisherOptions made;
+  made.topic = Given<std::string>(options, "topic").value_or("");
+  made.publish_time = Given<bool>(options, "publish_time").value_or(false);
+  made.require_subscriber =
+      Given<bool>(options, "require_subscriber").value_or(false);
+  if (const auto seconds = Given<double>(options, "publish_timeout");
+      seconds.has_value()) {
+    made.publish_timeout = TimeoutOf(*seconds);
+  }
+  return made;
+}
+
+BusOptions BusOptionsOf(const py::kwargs& options) {
+  CheckKnown(options, {"node", "wait", "schema_digest", "allow_uids"});
+  BusOptions made;
+  made.node = Given<std::string>(options, "node").value_or("");
+  if (const auto word = Given<std::string>(options, "wait"); word.has_value()) {
+    made.wait = WordOrRaise("wait", *word, &WaitModeOf, &WaitWords);
+  }
+  if (const auto digest = Given<py::bytes>(options, "schema_digest");
+      digest.has_value()) {
+    made.schema_digest = ValueOrRaise(Digest::FromBytes(ViewOf(*digest)));
+  }
+  made.allow_uids = Given<std::vector<int64_t>>(options, "allow_uids")
+                        .value_or(std::vector<int64_t>());
+  return made;
+}
+
+HeldBuffer::HeldBuffer(const py::handle& object) {
+  if (PyObject_GetBuffer(object.ptr(), &buffer_, PyBUF_SIMPLE) != 0) {
+    throw py::error_already_set();
+  }
+}
+
+}  // namespace mycelium

@@ -1,0 +1,118 @@
+// Publishers and loans.
+#include "python/extension/publisher.h"
+
+#include "python/extension/define.h"
+
+namespace py = pybind11;
+
+namespace mycelium {
+namespace {
+
+int GetLoanBuffer(PyObject* self, Py_buffer* view, int flags) {
+  return py::cast<PythonLoan&>(py::handle(self)).GetBuffer(self, view, flags);
+}
+
+void ReleaseLoanBuffer(PyObject* self, Py_buffer*) {
+  py::cast<PythonLoan&>(py::handle(self)).ReleaseBuffer();
+}
+
+}  // namespace
+
+int PythonLoan::GetBuffer(PyObject* self, Py_buffer* view, int flags) {
+  if (!is_open_) {
+    PyErr_SetString(PyExc_BufferError, "the loan was published");
+    view->obj = nullptr;
+    return -1;
+  }
+  static std::byte nothing;
+  const absl::Span<std::byte> bytes = loan_.bytes();
+  std::byte* const data = bytes.empty() ? &nothing : bytes.data();
+  if (PyBuffer_FillInfo(view, self, data, static_cast<Py_ssize_t>(bytes.size()),
+                        0, flags) != 0) {
+    return -1;
+  }
+  ++views_;
+  return 0;
+}
+
+void PythonLoan::Publish() {
+  if (views_ > 0) {
+    RaiseBufferError(
+        "a view of the loan is in use; release it before publishing");
+  }
+  // Nobody gets a view while others run.
+  const bool was_open = std::exchange(is_open_, false);
+  const absl::Status sent = WithoutGil([&] { return loan_.Publish(); });
+  is_open_ = was_open && !sent.ok();
+  RaiseUnlessOk(sent);
+}
+
+void PythonLoan::Close() {
+  if (views_ > 0 || !is_open_) return;
+  is_open_ = false;
+  const Loan over = std::move(loan_);
+}
+
+void SetBufferProtocol(const py::object& cls, getbufferproc get,
+                       releasebufferproc release) {
+  auto* const type = reinterpret_cast<PyHeapTypeObject*>(cls.ptr());
+  type->as_buffer.bf_getbuffer = get;
+  type->as_buffer.bf_releasebuffer = release;
+}
+
+Owned<PythonPublisher> PublisherOf(MessageBus& bus, const MessageType& type,
+                                   const std::string& service,
+                                   const py::kwargs& options) {
+  const PublisherOptions made = PublisherOptionsOf(options);
+  return Owned<PythonPublisher>(new PythonPublisher(ValueOrRaise(
+      WithoutGil([&] { return bus.RawPublisher(type, service, made); }))));
+}
+
+void DefinePublisher(py::module_& module) {
+  const py::class_<PythonLoan, Owned<PythonLoan>> loan =
+      py::class_<PythonLoan, Owned<PythonLoan>>(module, "Loan",
+                                                py::buffer_protocol())
+          .def("publish", &PythonLoan::Publish, MayWait())
+          .def("__len__", &PythonLoan::size)
+          .def("__enter__", [](py::object self) { return self; })
+          .def("__exit__",
+               [](PythonLoan& self, const py::args&) { self.Close(); })
+          .def_property_readonly("in_place", &PythonLoan::in_place);
+  SetBufferProtocol(loan, &GetLoanBuffer, &ReleaseLoanBuffer);
+
+  py::class_<PythonPublisher, Owned<PythonPublisher>>(module, "Publisher")
+      .def_property_readonly(
+          "topic",
+          [](PythonPublisher& self) { return self.publisher().topic(); })
+      .def("publish", &PythonPublisher::Publish, MayWait())
+      .def("try_publish", &PythonPublisher::TryPublish, MayWait())
+      .def(
+          "loan",
+          [](PythonPublisher& self, size_t bytes) {
+            return Owned<PythonLoan>(
+                new PythonLoan(ValueOrRaise(self.publisher().Loan(bytes))));
+          },
+          MayWait(), py::keep_alive<0, 1>())
+      .def("room_descriptor",
+           [](PythonPublisher& self) {
+             return ValueOrRaise(self.publisher().RoomDescriptor());
+           })
+      .def(
+          "subscriber_count",
+          [](PythonPublisher& self) {
+            return WithoutGil(
+                [&] { return self.publisher().subscriber_count(); });
+          },
+          MayWait())
+      .def(
+          "wait_for_subscribers",
+          [](PythonPublisher& self, size_t count, double seconds) {
+            RaiseUnlessOk(
+                WaitInParts(TimeoutOf(seconds), [&](absl::Duration part) {
+                  return self.publisher().WaitForSubscribers(count, part);
+                }));
+          },
+          MayWait());
+}
+
+}  // namespace mycelium

@@ -1,0 +1,70 @@
+#ifndef PYTHON_EXTENSION_PUBLISHER_H_
+#define PYTHON_EXTENSION_PUBLISHER_H_
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <utility>
+
+#include "mycelium/bus/loan.h"
+#include "mycelium/bus/message_bus.h"
+#include "python/extension/calls.h"
+#include "python/extension/convert.h"
+
+namespace mycelium {
+
+// Room for a message, as a writable buffer of Python.
+//
+// Thread safety: guarded by the GIL. While Publish() runs, and once it is over,
+// nobody gets a view, and it does not run while somebody has one.
+class PythonLoan final {
+ public:
+  explicit PythonLoan(Loan loan) : loan_(std::move(loan)) {}
+
+  void Publish();
+  // Gives the room back, unless somebody has a view.
+  void Close();
+  size_t size() { return is_open_ ? loan_.bytes().size() : 0; }
+  bool in_place() const { return loan_.in_place(); }
+
+  int GetBuffer(PyObject* self, Py_buffer* view, int flags);
+  void ReleaseBuffer() { --views_; }
+
+ private:
+  Loan loan_;
+  bool is_open_ = true;
+  int views_ = 0;
+};
+
+// A raw publisher, for objects with the buffer protocol.
+class PythonPublisher final {
+ public:
+  explicit PythonPublisher(RawPublisher publisher)
+      : publisher_(std::move(publisher)) {}
+
+  void Publish(const pybind11::handle& data) {
+    const HeldBuffer buffer(data);
+    RaiseUnlessOk(
+        WithoutGil([&] { return publisher_.Publish(buffer.bytes()); }));
+  }
+
+  // Never waits for room.
+  void TryPublish(const pybind11::handle& data) {
+    const HeldBuffer buffer(data);
+    RaiseUnlessOk(
+        WithoutGil([&] { return publisher_.TryPublish(buffer.bytes()); }));
+  }
+
+  RawPublisher& publisher() { return publisher_; }
+
+ private:
+  RawPublisher publisher_;
+};
+
+Owned<PythonPublisher> PublisherOf(MessageBus& bus, const MessageType& type,
+                                   const std::string& service,
+                                   const pybind11::kwargs& options);
+
+}  // namespace mycelium
+
+#endif  // PYTHON_EXTENSION_PUBLISHER_H_

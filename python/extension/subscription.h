@@ -1,0 +1,71 @@
+#ifndef PYTHON_EXTENSION_SUBSCRIPTION_H_
+#define PYTHON_EXTENSION_SUBSCRIPTION_H_
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "mycelium/bus/message_bus.h"
+#include "python/extension/calls.h"
+#include "python/extension/convert.h"
+
+namespace mycelium {
+
+// A callback of Python that is subscribed.
+//
+// The callback belongs to a Python object that owns this one, and is reached
+// through a weak reference: the garbage collector sees every reference there
+// is, and a cycle of bus, subscription and callback can go.
+//
+// Thread safety: called with the GIL.
+class PythonSubscription final {
+ public:
+  // What the handler of the runtime holds: nothing of Python that would have to
+  // be let go of on a thread of the runtime.
+  struct Target {
+    PyObject* owner = nullptr;  // A weak reference; guarded by the GIL.
+  };
+
+  PythonSubscription(std::shared_ptr<Target> target, SubscriptionHandle handle)
+      : target_(std::move(target)), handle_(std::move(handle)) {}
+
+  // Waits for a callback that is running, unless that is the one that calls. A
+  // second call does nothing.
+  void Unsubscribe() {
+    if (std::exchange(is_over_, true)) return;
+    const pybind11::gil_scoped_release release;
+    handle_.Unsubscribe();
+  }
+
+  absl::Status status() const { return handle_.status(); }
+  uint64_t handler_errors() const { return handle_.handler_errors(); }
+
+  // With the GIL, before it is destroyed without.
+  void LetGo() { Py_CLEAR(target_->owner); }
+
+ private:
+  const std::shared_ptr<Target> target_;
+  SubscriptionHandle handle_;
+  bool is_over_ = false;
+};
+
+struct DeleteSubscription {
+  void operator()(PythonSubscription* subscription) const {
+    subscription->LetGo();
+    DeleteWithoutGil()(subscription);
+  }
+};
+using OwnedSubscription =
+    std::unique_ptr<PythonSubscription, DeleteSubscription>;
+
+// `owner` is a Python object with a method `_deliver(data, info)`, of which
+// only a weak reference is kept.
+OwnedSubscription SubscriptionOf(MessageBus& bus, const MessageType& type,
+                                 const pybind11::object& owner,
+                                 const pybind11::kwargs& options);
+
+}  // namespace mycelium
+
+#endif  // PYTHON_EXTENSION_SUBSCRIPTION_H_

@@ -1,0 +1,9 @@
+"""Refuses what would abort the program; imported before the extension."""
+
+import _mycelium_guard
+
+if _mycelium_guard.has_runtime_of_its_own():
+  raise ImportError(
+      'this program has Mycelium linked into it statically, and would have it '
+      'twice; link it with @mycelium//mycelium:shared instead of '
+      '@mycelium//mycelium')

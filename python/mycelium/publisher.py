@@ -1,0 +1,124 @@
+"""Publishers."""
+
+import asyncio
+import time
+from typing import Any, Generic, Optional, TypeVar, Union
+
+import _mycelium
+from mycelium import errors
+from mycelium.message_type import Buffer
+from mycelium.readable import Readable
+
+M = TypeVar('M')
+
+_PUBLISH_ASYNC_TIMEOUT = 1.0
+
+
+class Publisher(Generic[M]):
+  """Publishes messages of one type. Made by MessageBus, or by a transport.
+
+  Any thread may publish; other Python threads run while a call waits.
+  """
+
+  def __init__(self, owner: Any, native: '_mycelium.Publisher',
+               messages: Any) -> None:
+    """Not for users."""
+    self._owner = owner  # Which closes itself at exit as long as it is alive.
+    self._native = native
+    self._to_bytes = messages.to_bytes
+    self._room: Optional[Readable] = None
+    self._turn: Optional[asyncio.Lock] = None
+    if messages.is_raw:
+      # Nothing is left to do in Python.
+      setattr(self, 'publish', native.publish)
+
+  @property
+  def topic(self) -> str:
+    """The topic: the full name of the message type, unless one was given."""
+    return self._native.topic
+
+  @property
+  def subscriber_count(self) -> int:
+    """How many subscriptions get what is published now."""
+    return self._native.subscriber_count()
+
+  def publish(self, message: Union[M, Buffer]) -> None:
+    """Publishes a message; when this returns, it was accepted.
+
+    It will be delivered to every subscription that is matched now, or counted
+    with the reason why not. If this raises, nobody got it. Callbacks of this
+    process that are not queued run meanwhile, on this thread.
+
+    Args:
+      message: of the publisher's class; or its bytes, as anything that has the
+        buffer protocol and is contiguous, such as bytes or a numpy array. They
+        are not copied on the Python side, and for a class not looked at.
+
+    Raises:
+      ResourceExhausted: a subscription has had no room for as long as the
+        topology, or `publish_timeout`, lets a publisher wait.
+      Unavailable: of publisher_to(): the service is not connected, or has no
+        such subscription; or the subscriber of a full lane is out of reach.
+      InvalidArgument: the message is too large.
+      FailedPrecondition: the types differ (SchemaMismatch), or the bus is
+        closed.
+    """
+    self._native.publish(self._to_bytes(message))
+
+  async def publish_async(self, message: Union[M, Buffer],
+                          timeout: float = _PUBLISH_ASYNC_TIMEOUT) -> None:
+    """The same for an event loop, which goes on while there is no room.
+
+    Coroutines publish in the order in which they call. Where a subscription's
+    policy lets publish() fail at once, this waits for room all the same.
+
+    Args:
+      message: as for publish().
+      timeout: how many seconds to wait for room.
+    """
+    data = self._to_bytes(message)
+    if self._turn is None:
+      self._turn = asyncio.Lock()
+    async with self._turn:
+      deadline = time.monotonic() + timeout
+      while True:
+        try:
+          self._native.try_publish(data)
+          return
+        except errors.ResourceExhausted:
+          left = deadline - time.monotonic()
+          if left <= 0:
+            raise
+        if self._room is None:
+          # From now on a refusal arms the descriptor.
+          self._room = Readable(self._native.room_descriptor())
+          continue
+        try:
+          await asyncio.wait_for(self._room.wait(), left)
+        except asyncio.TimeoutError:
+          pass  # The next refusal is the last.
+
+  def loan(self, size: int) -> '_mycelium.Loan':
+    """Room for a message of `size` bytes, to be written to and published.
+
+    A Loan has the buffer protocol; what it holds at first is not defined. It
+    cannot be published while somebody has a view of it (BufferError). Leaving
+    its `with` unpublished leaves no trace.
+
+        with images.loan(frame.nbytes) as loan:
+          numpy.copyto(numpy.frombuffer(loan, frame.dtype), frame.ravel())
+          loan.publish()
+
+    Raises:
+      InvalidArgument: no lane takes a message so large.
+    """
+    return self._native.loan(size)
+
+  def wait_for_subscribers(self, count: int, timeout: float) -> None:
+    """Waits until at least `count` subscriptions get what is published.
+
+    Raises:
+      DeadlineExceeded: there were fewer after `timeout` seconds.
+      SchemaMismatch: a subscription was refused, as its type differs.
+    """
+    self._native.wait_for_subscribers(count, timeout)

@@ -1,0 +1,153 @@
+"""Subscribers, which are asked for messages."""
+
+import asyncio
+from typing import (Any, AsyncIterator, Callable, Generic, Iterator, List,
+                    NamedTuple, Optional, TypeVar)
+
+import _mycelium
+from mycelium import errors
+from mycelium.readable import Readable
+
+M = TypeVar('M')
+
+_EVER = 86400.0  # Iteration waits so long again and again.
+# After so many messages that were there already, others get the event loop.
+_TURN = 64
+
+
+class MessageInfo(NamedTuple):
+  """What is known of a message besides its contents."""
+
+  topic: str
+  type_name: str
+  publisher_node: str
+  publisher_service: str
+  sequence: int  # Counts the messages of that publisher from 1.
+  publish_time_ns: int  # Since the Unix epoch; 0 unless it stamps the time.
+  lost_before: int  # How many the overflow policy dropped just before.
+  redelivered: bool  # An earlier process of this node may have handled it.
+
+
+class Subscriber(Generic[M]):
+  """Receives messages of one type when asked to. Made by MessageBus.
+
+  A message counts as handled at the next receive of the same subscriber, at
+  finish(), or when the subscriber is gone. Threads that receive at once take
+  turns; other Python threads run while one waits.
+
+  Of a RawType, recv() returns a Payload: a read-only buffer where the bytes
+  were received (`memoryview(payload)`, `bytes(payload)`, numpy.frombuffer).
+  It is gone with the next receive, which raises BufferError while somebody
+  still has a view of it.
+
+  Example:
+
+      for quote in bus.subscriber(Quote):
+        handle(quote)
+  """
+
+  def __init__(self, owner: Any, native: '_mycelium.Subscriber',
+               messages: Any) -> None:
+    """Not for users."""
+    self._owner = owner  # Which closes itself at exit as long as it is alive.
+    self._native = native
+    self._parsed: Callable[[Any], M] = messages.from_bytes
+    self._receive: Callable[[float], Any] = native.receive
+    self._try_receive: Callable[[], Any] = native.try_receive
+    self._readable: Optional[Readable] = None
+    self._streak = 0
+    if messages.is_raw:
+      self._receive = native.receive_view
+      self._try_receive = native.try_receive_view
+
+  def recv(self, timeout: float) -> M:
+    """The next message, waiting up to `timeout` seconds for one.
+
+    Raises:
+      DeadlineExceeded: none came in time. It is a TimeoutError.
+      FailedPrecondition: none came, and a publisher was refused because its
+        type differs (SchemaMismatch), or the bus is closed.
+      DataLoss: what came is not a message of this class.
+      BufferError: somebody has a view of the last payload.
+    """
+    return self._parsed(self._receive(timeout))
+
+  def recv_nowait(self) -> Optional[M]:
+    """The next message, or None if there is none now; else as recv()."""
+    data = self._try_receive()
+    return None if data is None else self._parsed(data)
+
+  def recv_many(self, count_max: int, timeout: float = 0.0) -> List[M]:
+    """Up to `count_max` messages: those that are there, at once.
+
+    If none is, waits up to `timeout` seconds for the first; the list is empty
+    if none comes. All but the last count as handled when this returns. Of a
+    RawType, they are bytes.
+    """
+    data = self._native.receive_many(count_max, timeout)
+    return list(map(self._parsed, data))
+
+  async def recv_async(self) -> M:
+    """The next message; the event loop goes on until one comes.
+
+    No thread is used: the loop watches a descriptor. Cancelling loses nothing.
+    """
+    while True:
+      data = self._try_receive()
+      if data is not None:
+        self._streak += 1
+        if self._streak >= _TURN:
+          self._streak = 0
+          await asyncio.sleep(0)
+        return self._parsed(data)
+      self._streak = 0
+      if self._readable is None:
+        self._readable = Readable(self._native.descriptor())
+        continue  # Which arms the descriptor.
+      await self._readable.wait()
+
+  def finish(self) -> None:
+    """Says that the last message is handled, before the next receive would."""
+    self._native.finish()
+
+  def fileno(self) -> int:
+    """A descriptor for select() or epoll: the subscriber's, never to be closed.
+
+    It is readable once a message came after a recv_nowait() that found none.
+    """
+    return self._native.descriptor()
+
+  @property
+  def info(self) -> MessageInfo:
+    """About the last message; before that, empty."""
+    return MessageInfo(*self._native.info())
+
+  def __iter__(self) -> Iterator[M]:
+    """Messages until the bus is closed."""
+    while True:
+      try:
+        message = self.recv(_EVER)
+      except errors.DeadlineExceeded:
+        continue
+      except errors.FailedPrecondition:
+        if self._native.closed:
+          return
+        raise
+      yield message
+
+  async def __aiter__(self) -> AsyncIterator[M]:
+    """Messages until the bus is closed, without blocking the event loop."""
+    while True:
+      try:
+        message = await self.recv_async()
+      except errors.FailedPrecondition:
+        if self._native.closed:
+          return
+        raise
+      yield message
+
+  def __enter__(self) -> 'Subscriber[M]':
+    return self
+
+  def __exit__(self, *exception: Any) -> None:
+    self.finish()

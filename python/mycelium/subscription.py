@@ -1,0 +1,69 @@
+"""Callbacks that are called for every message."""
+
+from typing import Any, Callable, Optional, Set
+
+import _mycelium
+from mycelium.subscriber import MessageInfo
+
+
+class Subscription:
+  """A callback that is subscribed. Made by MessageBus.subscribe().
+
+  It lasts until unsubscribe(), or until its bus is closed or gone; nobody has to
+  keep the object. A context manager: leaving it unsubscribes.
+  """
+
+  def __init__(self, messages: Any, callback: Callable[..., Any],
+               with_info: bool, siblings: Set['Subscription']) -> None:
+    """Not for users."""
+    self._parsed = messages.from_bytes
+    self._callback = callback
+    self._with_info = with_info
+    self._siblings = siblings  # The bus's, which keep this one.
+    self._native: Optional['_mycelium.Subscription'] = None
+
+  def start(self, native: '_mycelium.Subscription') -> None:
+    """Not for users."""
+    self._native = native
+    self._siblings.add(self)
+
+  def unsubscribe(self) -> None:
+    """Ends it. No callback runs when this returns, and none will.
+
+    It waits for a callback that is running on another thread. Called from the
+    callback itself, that is the last one. A second call does nothing.
+    """
+    if self._native is not None:
+      self._native.unsubscribe()
+    self._siblings.discard(self)
+
+  def check(self) -> None:
+    """Returns if all is well.
+
+    Raises:
+      SchemaMismatch: some publisher's messages do not come: its type differs.
+    """
+    if self._native is not None:
+      self._native.check()
+
+  @property
+  def callback_errors(self) -> int:
+    """How often the callback raised.
+
+    Each time sys.unraisablehook was told, and the subscription lived on.
+    """
+    return 0 if self._native is None else self._native.handler_errors
+
+  def _deliver(self, data: bytes, info: Any) -> None:
+    """Called by the extension, on a thread of the runtime's or a publisher's."""
+    message = self._parsed(data)
+    if self._with_info:
+      self._callback(message, MessageInfo(*info))
+    else:
+      self._callback(message)
+
+  def __enter__(self) -> 'Subscription':
+    return self
+
+  def __exit__(self, *exception: Any) -> None:
+    self.unsubscribe()

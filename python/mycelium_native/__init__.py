@@ -1,0 +1,219 @@
+"""Mycelium inside a program: Python that shares a node with C++.
+
+In a C++ program that embeds Python, a Runtime joins the node that the program
+runs, so that messages between the two need no socket. Alone, it runs a node of
+its own.
+
+Example:
+
+    from mycelium_native import Runtime
+
+    runtime = Runtime(topology_path='topology.toml', service_name='model')
+    runtime.subscribe(
+        MarketData, lambda data: runtime.publish(predict(data)))
+"""
+
+# Before the extension.
+from mycelium import _loading  # isort:skip pylint: disable=unused-import
+
+import atexit
+import os
+import threading
+import weakref
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+import _mycelium
+from mycelium import errors
+from mycelium.message_type import Buffer, messages_of
+from mycelium.publisher import Publisher
+from mycelium.subscription import Subscription
+from mycelium.topology import Path
+
+__all__ = ['Runtime', 'Subscription']
+
+_CLOSE_TIMEOUT = 5.0
+
+
+class Runtime:
+  """One service of this process. A context manager: leaving it closes it.
+
+  Args:
+    schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A service
+      that was given another one is refused.
+    topology_path: the TOML file. None: what MYCELIUM_TOPOLOGY names if a
+      service is given, else no topology at all: then it meets what this process
+      made with MessageBus::OfProcess() in C++, and other Runtimes.
+    service_name: a service of the topology. Without a topology, the name that
+      others see; made up if it is None.
+
+  Everything may be called from any thread, callbacks included. The callback of a
+  message of this process runs on the thread that publishes it, in C++ or
+  Python.
+
+  Raises: as MessageBus.from_topology().
+  """
+
+  def __init__(self, schema_digest: Optional[bytes] = None,
+               topology_path: Optional[Path] = None,
+               service_name: Optional[str] = None) -> None:
+    if topology_path is not None and service_name is None:
+      raise errors.InvalidArgument(
+          'topology_path without service_name: which service of it is this?')
+    has_topology = topology_path is not None or (
+        service_name is not None and bool(os.environ.get('MYCELIUM_TOPOLOGY')))
+    if has_topology:
+      native = _mycelium.bus_from_topology(
+          os.fspath(topology_path or ''), service_name or '',
+          schema_digest=schema_digest)
+    else:
+      native = _mycelium.bus_of_process(
+          service_name or '', schema_digest=schema_digest)
+    self._native: Optional[_mycelium.Bus] = native
+    self._service = native.service
+    self._node = native.node
+    self._subscriptions: Set[Subscription] = set()
+    self._lock = threading.Lock()
+    self._publishers: Dict[Tuple[str, Any], Publisher[Any]] = {}
+    _open_runtimes.add(self)
+
+  @property
+  def service(self) -> str:
+    """The name of the service."""
+    return self._service
+
+  @property
+  def node(self) -> str:
+    """The name of the node that it shares."""
+    return self._node
+
+  def publish(self, message: Any) -> None:
+    """Publishes a message object to every subscription of its type.
+
+    When this returns, it was accepted: it will be delivered to every
+    subscription that is matched now, or counted with the reason why not.
+
+    Raises:
+      Unavailable: nobody is subscribed.
+      ResourceExhausted: a subscription has had no room for too long.
+      InvalidArgument: the message is too large.
+      FailedPrecondition: the types differ (SchemaMismatch), or the runtime is
+        closed.
+    """
+    self.publish_to('', message)
+
+  def publish_to(self, target_service: str, message: Any) -> None:
+    """The same to the subscriptions of one service.
+
+    Raises: also NotFound: the topology has no such service.
+    """
+    self._publisher(target_service, type(message)).publish(message)
+
+  def publish_raw(self, raw_type: Any, data: Buffer,
+                  target_service: str = '') -> None:
+    """The same for bytes of a mycelium.RawType."""
+    self._publisher(target_service, raw_type).publish(data)
+
+  def wait_for_subscribers(self, message_cls: Any, count: int, timeout: float,
+                           target_service: str = '') -> None:
+    """Waits until at least `count` subscriptions get such messages.
+
+    Raises:
+      DeadlineExceeded: there were fewer after `timeout` seconds.
+      SchemaMismatch: a subscription was refused, as its type differs.
+    """
+    self._publisher(target_service, message_cls).wait_for_subscribers(
+        count, timeout)
+
+  def subscribe(self, message_cls: Any, callback: Callable[..., Any], *,
+                with_info: bool = False, **options: Any) -> Subscription:
+    """Calls `callback(message)` for every message from now on.
+
+    As MessageBus.subscribe(). It lasts until its unsubscribe(), which waits for
+    a callback that is running unless that is the one that calls it, or until
+    close().
+    """
+    messages = messages_of(message_cls)
+    subscription = Subscription(
+        messages, callback, with_info, self._subscriptions)
+    subscription.start(self._bus().subscribe(
+        messages.native, subscription, **options))
+    return subscription
+
+  def ledger(self) -> List[Dict[str, Any]]:
+    """See MessageBus.ledger(); of the whole node, the program's part too."""
+    return self._bus().ledger()
+
+  def flush(self, timeout: float) -> None:
+    """Waits until what the node has published so far was handled."""
+    self._bus().flush(timeout)
+
+  def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
+    """Ends this service; the program's own part of the node goes on.
+
+    No callback runs when this returns, but one that calls it. What was published
+    is waited for, except in a callback. Closing twice does nothing.
+
+    Raises:
+      DeadlineExceeded: some messages were not handled within `timeout` seconds.
+        The runtime is closed all the same.
+    """
+    with self._lock:
+      native, self._native = self._native, None
+    if native is None:
+      return
+    _open_runtimes.discard(self)
+    for subscription in list(self._subscriptions):
+      subscription.unsubscribe()
+    try:
+      native.flush(timeout)
+    except errors.FailedPrecondition:
+      pass  # In a callback, or the program has shut the node down.
+    finally:
+      with self._lock:
+        self._publishers.clear()
+
+  def _bus(self) -> '_mycelium.Bus':
+    native = self._native
+    if native is None:
+      raise errors.FailedPrecondition(
+          f'runtime of service {self._service} is closed')
+    return native
+
+  def _publisher(self, target_service: str, message_cls: Any
+                 ) -> Publisher[Any]:
+    key = (target_service, message_cls)
+    publisher = self._publishers.get(key)
+    if publisher is not None:
+      return publisher
+    with self._lock:
+      # One for each type, so that order is kept.
+      publisher = self._publishers.get(key)
+      if publisher is None:
+        messages = messages_of(message_cls)
+        publisher = Publisher(
+            None, self._bus().publisher(
+                messages.native, target_service, require_subscriber=True),
+            messages)
+        self._publishers[key] = publisher
+    return publisher
+
+  def __enter__(self) -> 'Runtime':
+    return self
+
+  def __exit__(self, *exception: Any) -> None:
+    self.close()
+
+
+_open_runtimes: 'weakref.WeakSet[Runtime]' = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+  """Ends callbacks before the interpreter is gone."""
+  if _mycelium.forked():
+    return
+  for runtime in list(_open_runtimes):
+    try:
+      runtime.close()
+    except errors.MyceliumError:
+      pass  # The ledger has counted what was lost.

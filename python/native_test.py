@@ -1,0 +1,181 @@
+"""mycelium_native.Runtime, in a process of its own."""
+
+import gc
+import os
+import threading
+import unittest
+import unittest.mock
+
+import mycelium
+from mycelium_native import Runtime
+from python.bus_case import BUNDLED
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+Reply = test_messages_pb2.Reply
+
+
+class RuntimeTest(BusCase):
+
+  def runtime(self, **arguments):
+    runtime = Runtime(**arguments)
+    self.addCleanup(runtime.close, 0)
+    return runtime
+
+  def test_two_runtimes_of_a_process_meet_without_a_topology(self):
+    one = self.runtime()
+    two = self.runtime(service_name='two')
+    self.assertEqual(one.node, two.node)
+    self.assertEqual(two.service, 'two')
+    got = []
+    two.subscribe(Note, lambda note: got.append(note.id))
+    one.publish(Note(id=1))
+    one.publish_to('two', Note(id=2))
+    self.assertEqual(got, [1, 2])
+    for flow in one.ledger():
+      self.assertEqual(flow['transport'], 'inproc')
+      self.assertEqual(flow['accepted'], flow['delivered'])
+
+  def test_publishing_to_nobody_raises(self):
+    runtime = self.runtime()
+    with self.assertRaises(mycelium.Unavailable):
+      runtime.publish(Note())
+    with self.assertRaises(TypeError):
+      runtime.publish('text')
+    self.assertEqual(runtime.ledger(), [])
+
+  def test_callback_publishes(self):
+    runtime = self.runtime()
+    replies = []
+    runtime.subscribe(Reply, lambda reply: replies.append(reply.id))
+    runtime.subscribe(Note, lambda note: runtime.publish(Reply(id=note.id + 1)))
+    for number in range(100):
+      runtime.publish(Note(id=number))
+    self.assertEqual(replies, list(range(1, 101)))
+
+  def test_callback_unsubscribes_and_closes(self):
+    for end in ('unsubscribe', 'close'):
+      runtime = self.runtime()
+      got = []
+
+      def on_note(note, end=end, runtime=runtime, got=got):
+        got.append(note.id)
+        if end == 'close':
+          runtime.close()
+        else:
+          subscription.unsubscribe()
+
+      subscription = runtime.subscribe(Note, on_note)
+      runtime.publish(Note(id=1))
+      with self.assertRaises(
+          (mycelium.Unavailable, mycelium.FailedPrecondition)):
+        runtime.publish(Note(id=2))
+      self.assertEqual(got, [1])
+      self.assertEqual(subscription.callback_errors, 0)
+
+  def test_close_waits_for_a_running_callback(self):
+    for _ in range(20):
+      runtime = Runtime()
+      other = Runtime()
+      entered = threading.Event()
+      may_return = threading.Event()
+      returned = []
+
+      def on_note(_, entered=entered, may_return=may_return,
+                  returned=returned):
+        entered.set()
+        may_return.wait()
+        returned.append(True)
+
+      runtime.subscribe(Note, on_note)
+      publishing = threading.Thread(target=other.publish, args=(Note(),))
+      publishing.start()
+      self.assertTrue(entered.wait(LONG))
+      may_return.set()
+      runtime.close()
+      self.assertEqual(returned, [True])
+      publishing.join(LONG)
+      other.close()
+
+  def test_closed_runtime_says_so_and_others_go_on(self):
+    one = self.runtime()
+    two = self.runtime()
+    three = self.runtime()
+    got = []
+    three.subscribe(Note, lambda note: got.append(note.id))
+    one.close()
+    one.close()
+    for call in (lambda: one.publish(Note()), one.ledger,
+                 lambda: one.subscribe(Note, print)):
+      with self.assertRaisesRegex(mycelium.FailedPrecondition, 'is closed'):
+        call()
+    two.publish(Note(id=3))
+    self.assertEqual(got, [3])
+
+  def test_topology_routes_to_another_node(self):
+    topology = self.topology(BUNDLED)
+    asker = self.runtime(topology_path=topology, service_name='asker')
+    with mock_environment(MYCELIUM_TOPOLOGY=topology):
+      answerer = self.runtime(service_name='answerer')
+    self.assertEqual((asker.node, answerer.node), ('left', 'right'))
+    got = []
+    done = threading.Event()
+
+    def on_note(note):
+      got.append(note.id)
+      if note.id == 99:
+        done.set()
+
+    answerer.subscribe(Note, on_note)
+    asker.wait_for_subscribers(Note, 1, LONG, target_service='answerer')
+    for number in range(100):
+      asker.publish_to('answerer', Note(id=number))
+    self.assertTrue(done.wait(LONG))
+    asker.flush(LONG)
+    self.assertEqual(got, list(range(100)))
+    sent = self.flow(asker.ledger(), 'mycelium.test.Note')
+    handled = self.flow(answerer.ledger(), 'mycelium.test.Note')
+    self.assertEqual((sent['transport'], sent['accepted'],
+                      sent['in_flight']), ('unix', 100, 0))
+    self.assertEqual(handled['delivered'], 100)
+    with self.assertRaises(mycelium.NotFound):
+      asker.publish_to('nobody', Note())
+
+  def test_wrong_arguments_are_refused(self):
+    with self.assertRaisesRegex(mycelium.InvalidArgument, 'service_name'):
+      Runtime(topology_path='x.toml')
+    with self.assertRaises(mycelium.InvalidArgument):
+      Runtime(schema_digest=b'short')
+
+  def test_other_digest_is_refused(self):
+    one = self.runtime(schema_digest=bytes([1]) * 32)
+    two = self.runtime(schema_digest=bytes([2]) * 32)
+    two.subscribe(Note, lambda note: self.fail('it was refused'))
+    with self.assertRaises(mycelium.SchemaMismatch):
+      one.publish(Note())
+
+  def test_raw_bytes(self):
+    runtime = self.runtime()
+    data = mycelium.RawType('data')
+    got = []
+    runtime.subscribe(data, got.append)
+    runtime.publish_raw(data, b'abc')
+    runtime.publish_raw(data, memoryview(b'def'))
+    self.assertEqual(got, [b'abc', b'def'])
+
+  def test_runtime_that_nobody_keeps_ends(self):
+    runtime = Runtime(service_name='forgotten')
+    runtime.subscribe(Note, lambda note, runtime=runtime: None)
+    del runtime
+    gc.collect()
+    self.runtime(service_name='forgotten')
+
+
+def mock_environment(**values):
+  return unittest.mock.patch.dict(os.environ, values)
+
+
+if __name__ == '__main__':
+  unittest.main()

@@ -1,0 +1,336 @@
+"""Processes: two over a socket, forked ones, interrupted ones, ending ones."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import mycelium
+from python import bus_case
+from python.bus_case import BUNDLED
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+Reply = test_messages_pb2.Reply
+ONE = bytes([1]) * 32
+OTHER = bytes([2]) * 32
+
+
+# What the other processes run. Each prints a line once it is ready.
+
+
+def echo(path, digest):
+  """Answers each note until the peer is gone or stdin ends."""
+  with mycelium.UnixTransport(path, bytes.fromhex(digest)).listen() as transport:
+    replies = transport.publisher(Reply)
+    transport.subscribe(
+        Note, lambda note: replies.publish(Reply(id=note.id)))
+    print('ready', flush=True)
+    try:
+      replies.wait_for_subscribers(1, LONG)
+      print('matched', flush=True)
+    except mycelium.SchemaMismatch:
+      print('refused', flush=True)
+    sys.stdin.read()
+    transport.flush(LONG)
+    print(transport.bus.stats(), flush=True)
+
+
+def interrupted_recv(topology):
+  """Is sent SIGINT while it waits; says how long it took to notice."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  notes = bus.subscriber(Note)
+  try:
+    print('ready', flush=True)
+    notes.recv(timeout=3600)
+  except KeyboardInterrupt:
+    print('interrupted', flush=True)
+  # It works as before.
+  bus.publisher(Note).publish(Note(id=1))
+  print(notes.recv(timeout=LONG).id, flush=True)
+
+
+def interrupted_calls(topology):
+  """The same for each other call that waits."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  notes = bus.subscriber(Note)
+  bus.publisher(Note).publish(Note())
+  notes.recv(LONG)  # Not finished: flush() waits.
+  publisher = bus.publisher(Reply)
+  for call in (lambda: bus.flush(3600),
+               lambda: publisher.wait_for_subscribers(1, 3600),
+               lambda: bus.wait_for_link(3600),
+               lambda: bus.subscriber(Reply).recv_many(1, 3600)):
+    try:
+      print('ready', flush=True)
+      call()
+    except KeyboardInterrupt:
+      print('interrupted', flush=True)
+
+
+def fork_with_a_bus(topology):
+  """The child may not use the bus, and ends cleanly; the parent goes on."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  publisher = bus.publisher(Note)
+  notes = bus.subscriber(Note)
+  bus.subscribe(Note, lambda note: None, name='other')
+  child = os.fork()
+  if child == 0:
+    for call in (lambda: publisher.publish(Note()),
+                 lambda: notes.recv(LONG), bus.close,
+                 lambda: mycelium.MessageBus(),
+                 lambda: mycelium.MessageBus.from_topology(
+                     topology, 'answerer')):
+      try:
+        call()
+      except mycelium.FailedPrecondition as error:
+        assert 'forked' in str(error), error
+      else:
+        os._exit(1)
+    sys.exit(7)  # Through atexit and every destructor.
+  assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+  publisher.publish(Note(id=5))
+  print(notes.recv(LONG).id, flush=True)
+
+
+def fork_before_a_bus(topology):
+  """Parent and child each open a bus after the fork."""
+  mycelium.MessageBus().close()
+  child = os.fork()
+  service = 'asker' if child else 'answerer'
+  with mycelium.MessageBus.from_topology(topology, service) as bus:
+    if child:
+      replies = bus.subscriber(Reply)
+      notes = bus.publisher_to('answerer', Note)
+      notes.wait_for_subscribers(1, LONG)
+      notes.publish(Note(id=4))
+      print(replies.recv(LONG).id, flush=True)
+      replies.finish()
+      os.waitpid(child, 0)
+    else:
+      notes = bus.subscriber(Note)
+      replies = bus.publisher_to('asker', Reply)
+      replies.wait_for_subscribers(1, LONG)
+      replies.publish(Reply(id=notes.recv(LONG).id))
+      notes.finish()
+      bus.flush(LONG)
+
+
+def exit_under_fire(topology):
+  """Ends while callbacks run on the node's thread, its own and publishers'."""
+  bus = mycelium.MessageBus.from_topology(topology, 'answerer')
+  enough = threading.Semaphore(0)
+
+  def on_note(_, info):
+    if info.publisher_service == 'asker':
+      enough.release()
+
+  for number, queued in enumerate((False, True, True)):
+    bus.subscribe(Note, on_note, with_info=True, queued=queued,
+                  name=str(number))
+  publisher = bus.publisher(Note)
+
+  def flood():
+    while True:
+      try:
+        publisher.publish(Note(text='x' * 100))
+      except mycelium.MyceliumError:
+        pass
+
+  threading.Thread(target=flood, daemon=True).start()
+  print('ready', flush=True)
+  for _ in range(1000):
+    enough.acquire()
+
+
+def flood_peer(topology):
+  """Publishes from another process until that one is gone."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  notes = bus.publisher_to('answerer', Note)
+  notes.wait_for_subscribers(3, LONG)
+  print('ready', flush=True)
+  while True:
+    try:
+      notes.publish(Note(text='x' * 100))
+    except mycelium.MyceliumError:
+      return
+
+
+def both_protobufs(order):
+  """Imports grpcio, Python's protobuf and the extension, in that order."""
+  for name in order.split(','):
+    __import__(name)
+  from google.protobuf.internal import api_implementation
+  bus = mycelium.MessageBus()
+  notes = bus.subscriber(Note)
+  bus.publisher(Note).publish(Note(id=6, text='x'))
+  print(notes.recv(LONG).id, api_implementation.Type(), flush=True)
+
+
+SCRIPTS = {
+    function.__name__: function
+    for function in (echo, interrupted_recv, interrupted_calls,
+                     fork_with_a_bus, fork_before_a_bus, exit_under_fire,
+                     flood_peer, both_protobufs)}
+
+
+class ProcessTest(BusCase):
+
+  def start(self, function, *arguments, **options):
+    process = bus_case.start(
+        __file__, function.__name__, *arguments, **options)
+    self.addCleanup(process.kill)
+    return process
+
+  def line(self, process):
+    line = process.stdout.readline().strip()
+    self.assertTrue(line, 'the other process has ended')
+    return line
+
+  def finish(self, process):
+    status, output, errors = bus_case.finish(process)
+    self.assertEqual((status, errors), (0, ''), output)
+    return output
+
+  # Two processes
+
+  def test_two_processes_without_a_topology(self):
+    path = self.path('worker.sock')
+    worker = self.start(echo, path, ONE.hex(), stdin=subprocess.PIPE)
+    self.line(worker)
+    with mycelium.UnixTransport(path, schema_digest=ONE).connect() as transport:
+      replies = transport.subscriber(Reply)
+      notes = transport.publisher(Note)
+      notes.wait_for_subscribers(1, LONG)
+      self.assertEqual(self.line(worker), 'matched')
+      got = []
+      for number in range(100):
+        notes.publish(Note(id=number))
+        got.append(replies.recv(LONG).id)
+      replies.finish()
+      self.assertEqual(got, list(range(100)))
+      transport.flush(LONG)
+      worker.stdin.close()
+      worker.stdin = None
+      theirs = self.line(worker)
+      ours = transport.bus.stats()
+    self.assertEqual(ours, {'accepted': 100, 'delivered': 100,
+                            'in_flight': 0, 'dropped': 0})
+    self.assertEqual(theirs, str(ours))
+    self.finish(worker)
+
+  def test_other_digest_is_a_schema_mismatch(self):
+    path = self.path('worker.sock')
+    worker = self.start(echo, path, ONE.hex(), stdin=subprocess.PIPE)
+    self.line(worker)
+    with mycelium.UnixTransport(path, OTHER).connect() as transport:
+      with self.assertRaises(mycelium.SchemaMismatch) as raised:
+        transport.publisher(Note).wait_for_subscribers(1, LONG)
+      self.assertEqual(raised.exception.local_digest, OTHER)
+      self.assertEqual(raised.exception.remote_digest, ONE)
+      replies = transport.subscriber(Reply)  # So that there is something to refuse.
+      self.assertEqual(self.line(worker), 'refused')
+      del replies
+    worker.stdin.close()
+    worker.stdin = None
+    status, _, errors = bus_case.finish(worker)
+    self.assertEqual(status, 0)
+    self.assertIn(OTHER.hex(), errors)  # It was logged there.
+
+  def test_connecting_to_nobody_is_unavailable(self):
+    path = self.path('nobody.sock')
+    with self.assertRaisesRegex(mycelium.Unavailable, 'nobody.sock'):
+      mycelium.UnixTransport(path).connect(timeout=0.05)
+
+  def test_transport_must_be_opened_first_and_once(self):
+    transport = mycelium.UnixTransport(self.path('s'))
+    with self.assertRaisesRegex(mycelium.FailedPrecondition, 'listen'):
+      transport.publisher(Note)
+    with transport.listen():
+      with self.assertRaises(mycelium.FailedPrecondition):
+        transport.connect()
+    with transport.listen():  # It was closed.
+      pass
+    transport.close()
+
+  # Interrupts
+
+  def test_ctrl_c_ends_recv(self):
+    process = self.start(interrupted_recv, self.topology())
+    self.line(process)
+    process.send_signal(signal.SIGINT)
+    self.assertEqual(self.line(process), 'interrupted')
+    self.assertEqual(self.line(process), '1')
+    self.finish(process)
+
+  def test_ctrl_c_ends_every_call_that_waits(self):
+    process = self.start(interrupted_calls, self.topology())
+    for _ in range(4):
+      self.assertEqual(self.line(process), 'ready')
+      process.send_signal(signal.SIGINT)
+      self.assertEqual(self.line(process), 'interrupted')
+    self.finish(process)
+
+  def test_handler_of_a_signal_runs_while_recv_waits(self):
+    notes = self.bus(self.topology(), 'asker').subscriber(Note)
+    handled = []
+
+    def on_signal(*_):
+      handled.append(time.monotonic())
+
+    previous = signal.signal(signal.SIGALRM, on_signal)
+    self.addCleanup(signal.signal, signal.SIGALRM, previous)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    begin = time.monotonic()
+    with self.assertRaisesRegex(mycelium.DeadlineExceeded, 'within 1s'):
+      notes.recv(timeout=1)
+    self.assertEqual(len(handled), 1)
+    self.assertLess(handled[0] - begin, 0.9)
+
+  # Forks
+
+  def test_forked_child_gets_an_error_and_ends(self):
+    output = self.finish(self.start(fork_with_a_bus, self.topology()))
+    self.assertEqual(output, '5\n')
+
+  def test_fork_before_the_first_bus_works(self):
+    output = self.finish(self.start(fork_before_a_bus, self.topology(BUNDLED)))
+    self.assertEqual(output, '4\n')
+
+  # Ends
+
+  def test_process_ends_while_callbacks_run(self):
+    topology = self.topology(BUNDLED)
+    for _ in range(5):
+      ending = self.start(exit_under_fire, topology)
+      self.line(ending)
+      flooding = self.start(flood_peer, topology)
+      self.line(flooding)
+      for process in (ending, flooding):
+        status, _, errors = bus_case.finish(process)
+        self.assertEqual(status, 0, errors)
+        for line in errors.splitlines():  # What was dropped is logged.
+          self.assertIn('messages dropped: ', line)
+
+  # Other extensions
+
+  def test_extension_loads_beside_protobuf_and_grpc(self):
+    modules = ['mycelium', 'google.protobuf.message', 'grpc']
+    for implementation in ('cpp', 'python'):
+      for order in (modules, modules[::-1]):
+        output = self.finish(self.start(
+            both_protobufs, ','.join(order),
+            env={'PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION': implementation}))
+        self.assertEqual(output, f'6 {implementation}\n')
+
+
+if __name__ == '__main__':
+  if sys.argv[1:2] and sys.argv[1] in SCRIPTS:
+    SCRIPTS[sys.argv[1]](*sys.argv[2:])
+  else:
+    unittest.main()

@@ -1,0 +1,282 @@
+"""Every way to publish: objects, buffers, arrays, loans, in an event loop."""
+
+import array
+import asyncio
+import threading
+import unittest
+
+import mycelium
+import numpy
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from python.bus_case import NARROW
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+BYTES = mycelium.RawType('bytes')
+
+
+class BufferTest(BusCase):
+
+  def test_whatever_has_the_buffer_protocol_is_published(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    for data in (b'abc', bytearray(b'abc'), memoryview(b'abc'),
+                 memoryview(b'xabc')[1:], array.array('b', b'abc'),
+                 numpy.frombuffer(b'abc', numpy.uint8)):
+      publisher.publish(data)
+      self.assertEqual(bytes(subscriber.recv(LONG)), b'abc')
+    publisher.publish(b'')
+    self.assertEqual(bytes(subscriber.recv(LONG)), b'')
+    subscriber.finish()
+    self.check_ledger(asker, accepted=7)
+
+  def test_what_is_not_contiguous_or_no_buffer_is_refused(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    with self.assertRaises((BufferError, ValueError)):
+      publisher.publish(numpy.zeros(10)[::2])
+    with self.assertRaises(TypeError):
+      publisher.publish('text')
+    with self.assertRaises(TypeError):
+      publisher.publish(Note())
+    with self.assertRaises(mycelium.InvalidArgument):
+      publisher.publish(bytes(4 << 20))
+    self.assertIsNone(subscriber.recv_nowait())
+    self.check_ledger(asker, accepted=0)
+
+  def test_typed_publisher_takes_bytes_that_are_serialised_already(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    asker.publisher(Note).publish(Note(id=8).SerializeToString())
+    self.assertEqual(notes.recv(LONG).id, 8)
+    notes.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_array_arrives_as_an_array(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    sent = numpy.arange(1000, dtype=numpy.float32)
+    asker.publisher(BYTES).publish(sent)
+    got = numpy.frombuffer(subscriber.recv(LONG), numpy.float32)
+    self.assertTrue((got == sent).all())
+    self.assertFalse(got.flags.writeable)
+    del got
+    subscriber.finish()
+    self.check_ledger(asker, accepted=1)
+
+
+class LoanTest(BusCase):
+
+  def test_loan_is_written_by_numpy_and_published(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    frame = numpy.arange(256, dtype=numpy.float64)
+    with publisher.loan(frame.nbytes) as loan:
+      self.assertEqual(len(loan), frame.nbytes)
+      numpy.copyto(numpy.frombuffer(loan, frame.dtype), frame)
+      loan.publish()
+    self.assertEqual(bytes(subscriber.recv(LONG)), frame.tobytes())
+    subscriber.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_loan_with_a_view_is_not_published(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    loan = asker.publisher(BYTES).loan(3)
+    view = memoryview(loan)
+    view[:] = b'abc'
+    with self.assertRaisesRegex(BufferError, 'view'):
+      loan.publish()
+    view.release()
+    loan.publish()
+    with self.assertRaisesRegex(BufferError, 'published'):
+      memoryview(loan)
+    with self.assertRaises(mycelium.FailedPrecondition):
+      loan.publish()
+    self.assertEqual(len(loan), 0)
+    self.assertEqual(bytes(subscriber.recv(LONG)), b'abc')
+    subscriber.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_loan_that_is_left_leaves_no_trace(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    with publisher.loan(10) as loan:
+      pass
+    with self.assertRaises(BufferError):
+      memoryview(loan)
+    view = memoryview(publisher.loan(10))  # Keeps its loan alive.
+    view[:] = bytes(10)
+    del view
+    self.assertIsNone(subscriber.recv_nowait())
+    self.check_ledger(asker, accepted=0)
+
+  def test_loan_outlives_the_bus(self):
+    asker, _ = self.pair()
+    loan = asker.publisher(BYTES).loan(4)
+    memoryview(loan)[:] = b'late'
+    asker.close(0)
+    with self.assertRaises(mycelium.FailedPrecondition):
+      loan.publish()
+    self.assertEqual(bytes(loan), b'late')
+
+  def test_loan_of_more_than_a_frame_is_refused(self):
+    asker, _ = self.pair()
+    with self.assertRaises(mycelium.InvalidArgument):
+      asker.publisher(BYTES).loan(1 << 40)
+
+
+class AsyncTest(BusCase):
+
+  def test_publish_async_waits_for_room_while_the_loop_goes_on(self):
+    asker, answerer = self.pair(NARROW)
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    block = bytes(4000)
+    sent = []
+    got = []
+
+    async def write():
+      for number in range(100):
+        await publisher.publish_async(bytes([number]) + block, LONG)
+        sent.append(number)
+
+    async def read():
+      # The lane is full, and only this loop can empty it.
+      while len(sent) < 10 or not writing.done():
+        payload = subscriber.recv_nowait()
+        if payload is not None:
+          got.append(bytes(payload)[0])
+        await asyncio.sleep(0)  # waits: for nothing, lets the writer run
+      while len(got) < 100:
+        got.append(bytes(await subscriber.recv_async())[0])
+
+    async def both():
+      nonlocal writing
+      writing = asyncio.ensure_future(write())
+      await asyncio.wait_for(asyncio.gather(writing, read()), LONG)
+
+    writing = None
+    asyncio.run(both())
+    self.assertEqual(got, list(range(100)))
+    subscriber.finish()
+    self.check_ledger(asker, accepted=100)
+
+  def test_coroutines_publish_in_the_order_of_their_calls(self):
+    asker, answerer = self.pair(NARROW)
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    block = bytes(4000)
+
+    async def run():
+      writing = asyncio.gather(*(
+          publisher.publish_async(bytes([number]) + block, LONG)
+          for number in range(50)))
+      got = [bytes(await subscriber.recv_async())[0] for _ in range(50)]
+      await writing
+      return got
+
+    got = asyncio.run(asyncio.wait_for(run(), LONG))
+    self.assertEqual(got, list(range(50)))
+    subscriber.finish()
+    self.check_ledger(asker, accepted=50)
+
+  def test_publish_async_raises_when_no_room_comes(self):
+    asker, answerer = self.pair(NARROW)
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+
+    async def fill():
+      sent = 0
+      while True:
+        try:
+          await publisher.publish_async(bytes(4000), timeout=0.01)
+        except mycelium.ResourceExhausted:
+          return sent
+        sent += 1
+
+    sent = asyncio.run(asyncio.wait_for(fill(), LONG))
+    self.assertGreater(sent, 5)
+    self.assertEqual(len(subscriber.recv_many(1000)), sent)
+    subscriber.finish()
+    self.check_ledger(asker, accepted=sent)
+
+
+class GilTest(BusCase):
+
+  def test_others_run_while_a_publisher_waits_for_room(self):
+    asker, answerer = self.pair(NARROW)
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES, publish_timeout=LONG)
+    filled = asker.publisher(BYTES, publish_timeout=0)
+    sent = 0
+    while True:
+      try:
+        filled.publish(bytes(4000))
+        sent += 1
+      except mycelium.ResourceExhausted:
+        break
+    taken = subscriber.recv_many(1)  # It moves: the lane has not stalled.
+    while True:
+      try:
+        filled.publish(bytes(100))
+        sent += 1
+      except mycelium.ResourceExhausted:
+        break
+    begun = threading.Event()
+
+    def make_room():
+      begun.wait()
+      while len(taken) < sent:
+        taken.extend(subscriber.recv_many(1))
+
+    thread = threading.Thread(target=make_room)
+    thread.start()
+    begun.set()
+    publisher.publish(bytes(4000))  # For ever, if it kept the GIL.
+    thread.join(LONG)
+    self.assertFalse(thread.is_alive())
+    taken.extend(subscriber.recv_many(1000, LONG))
+    subscriber.finish()
+    self.assertEqual(len(taken), sent + 1)
+    self.check_ledger(asker, accepted=sent + 1)
+
+  def test_eight_threads_publish_and_receive(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    got = [[] for _ in range(8)]
+
+    def write(thread):
+      for number in range(500):
+        publisher.publish(Note(id=thread * 1000 + number))
+
+    def read(ids):
+      for _ in range(500):
+        ids.append(notes.recv(LONG).id)
+
+    threads = [threading.Thread(target=write, args=(number,))
+               for number in range(8)]
+    threads += [threading.Thread(target=read, args=(ids,)) for ids in got]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join(LONG)
+    self.assertEqual(sorted(sum(got, [])),
+                     [thread * 1000 + number
+                      for thread in range(8) for number in range(500)])
+    for ids in got:
+      for thread in range(8):  # In order per publishing thread.
+        ours = [number for number in ids if number // 1000 == thread]
+        self.assertEqual(ours, sorted(ours))
+    notes.finish()
+    self.check_ledger(asker, accepted=4000)
+
+
+if __name__ == '__main__':
+  unittest.main()

@@ -1,0 +1,321 @@
+"""Every way to receive: waiting, iterating, in an event loop, by descriptor."""
+
+import asyncio
+import select
+import threading
+import unittest
+
+import mycelium
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+BYTES = mycelium.RawType('bytes')
+
+
+class SubscriberTest(BusCase):
+
+  def test_iteration_ends_when_the_bus_is_closed(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    ids = []
+    got = threading.Semaphore(0)
+
+    def read():
+      for note in notes:
+        ids.append(note.id)
+        notes.finish()
+        got.release()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(100):
+      publisher.publish(Note(id=number))
+    for _ in range(100):
+      got.acquire()
+    answerer.close()
+    reader.join(LONG)
+    self.assertFalse(reader.is_alive())
+    self.assertEqual(ids, list(range(100)))
+    self.check_ledger(asker, accepted=100)
+
+  def test_recv_many_takes_what_is_there(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    self.assertEqual(notes.recv_many(10), [])
+    self.assertEqual(notes.recv_many(10, timeout=0.01), [])
+    for number in range(25):
+      publisher.publish(Note(id=number))
+    got = [[note.id for note in notes.recv_many(10, LONG)] for _ in range(3)]
+    self.assertEqual(got, [list(range(10)), list(range(10, 20)),
+                           list(range(20, 25))])
+    self.assertEqual(notes.recv_many(0), [])
+    notes.finish()
+    self.check_ledger(asker, accepted=25)
+
+  def test_recv_many_waits_for_the_first(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    thread = threading.Thread(target=lambda: publisher.publish(Note(id=7)))
+    thread.start()
+    self.assertEqual([note.id for note in notes.recv_many(10, LONG)], [7])
+    thread.join()
+    notes.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_descriptor_is_readable_once_a_message_came(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    poll = select.poll()
+    poll.register(notes.fileno(), select.POLLIN)
+    self.assertIsNone(notes.recv_nowait())
+    self.assertEqual(poll.poll(0), [])
+    publisher.publish(Note(id=1))
+    self.assertEqual(poll.poll(LONG * 1000), [(notes.fileno(), select.POLLIN)])
+    self.assertEqual(notes.recv_nowait().id, 1)
+    self.assertIsNone(notes.recv_nowait())
+    self.assertEqual(poll.poll(0), [])
+    self.check_ledger(asker, accepted=1)
+
+  def test_info_says_where_the_last_message_is_from(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note, topic='notes', overflow='latest')
+    self.assertEqual(notes.info, mycelium.MessageInfo(
+        '', '', '', '', 0, 0, 0, False))
+    publisher = asker.publisher(Note, topic='notes', publish_time=True)
+    self.assertEqual(publisher.topic, 'notes')
+    for number in range(5):
+      publisher.publish(Note(id=number))
+    self.assertEqual(notes.recv(LONG).id, 4)
+    self.assertEqual(notes.info._replace(publish_time_ns=0),
+                     mycelium.MessageInfo('notes', 'mycelium.test.Note', 'all',
+                                          'asker', 5, 0, 4, False))
+    self.assertGreater(notes.info.publish_time_ns, 10**18)
+    notes.finish()
+    self.check_ledger(asker, accepted=5)
+
+  def test_unknown_options_and_words_are_refused(self):
+    asker, _ = self.pair()
+    with self.assertRaisesRegex(TypeError, 'topik'):
+      asker.subscriber(Note, topik='x')
+    with self.assertRaisesRegex(mycelium.InvalidArgument, 'drop_oldest'):
+      asker.subscriber(Note, overflow='drop-oldest')
+    with self.assertRaises(mycelium.InvalidArgument):
+      asker.subscriber(Note, overflow='drop_oldest', depth=0)
+
+
+class RawTest(BusCase):
+
+  def test_payload_is_a_read_only_view(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    publisher.publish(b'one')
+    payload = subscriber.recv(LONG)
+    self.assertEqual((len(payload), bytes(payload)), (3, b'one'))
+    with memoryview(payload) as view:
+      self.assertTrue(view.readonly)
+      self.assertEqual(view.tobytes(), b'one')
+    with self.assertRaises((TypeError, BufferError)):
+      memoryview(payload)[0] = 1
+    subscriber.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_view_cannot_outlive_its_frame(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    publisher.publish(b'one')
+    publisher.publish(b'two')
+    first = subscriber.recv(LONG)
+    view = memoryview(first)
+    for receive in (subscriber.recv_nowait, subscriber.finish,
+                    lambda: subscriber.recv(LONG),
+                    lambda: subscriber.recv_many(1)):
+      with self.assertRaisesRegex(BufferError, 'view of the last message'):
+        receive()
+    self.assertEqual(view.tobytes(), b'one')
+    view.release()
+    second = subscriber.recv_nowait()
+    self.assertFalse(first.valid)
+    with self.assertRaisesRegex(BufferError, 'finished'):
+      memoryview(first)
+    self.assertEqual(bytes(second), b'two')
+    subscriber.finish()
+    self.assertFalse(second.valid)
+    self.check_ledger(asker, accepted=2)
+
+  def test_view_outlives_subscriber_and_bus(self):
+    asker, answerer = self.pair()
+    asker_publisher = asker.publisher(BYTES)
+    subscriber = answerer.subscriber(BYTES)
+    asker_publisher.publish(b'x' * 1000)
+    view = memoryview(subscriber.recv(LONG))
+    with self.assertRaises(mycelium.DeadlineExceeded):
+      answerer.close(0)  # The message is not finished.
+    del subscriber, asker, answerer, asker_publisher
+    self.assertEqual(view.tobytes(), b'x' * 1000)
+
+  def test_recv_many_of_raw_is_bytes(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    for number in range(10):
+      publisher.publish(bytes([number]))
+    self.assertEqual(subscriber.recv_many(100),
+                     [bytes([number]) for number in range(10)])
+    subscriber.finish()
+    self.check_ledger(asker, accepted=10)
+
+  def test_raw_type_with_a_digest_matches_the_protobuf_type(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    raw = mycelium.RawType('mycelium.test.Note', mycelium.digest(Note))
+    self.assertEqual(mycelium.digest(raw), mycelium.digest(Note))
+    asker.publisher(raw).publish(Note(id=3).SerializeToString())
+    self.assertEqual(notes.recv(LONG).id, 3)
+    notes.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_what_does_not_parse_is_data_loss(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    asker.publisher(Note).publish(b'\xff\xff')
+    with self.assertRaises(mycelium.DataLoss):
+      notes.recv(LONG)
+
+
+class AsyncTest(BusCase):
+
+  def test_async_for_gets_every_message_without_a_thread(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    ids = []
+    threads = set()
+
+    async def read():
+      async for note in notes:
+        ids.append(note.id)
+        threads.update(threading.enumerate())
+        if len(ids) == 1000:
+          return
+
+    async def write():
+      for number in range(1000):
+        publisher.publish(Note(id=number))
+        if number % 10 == 0:
+          await asyncio.sleep(0)  # waits: for nothing, lets the reader run
+
+    async def both():
+      await asyncio.wait_for(asyncio.gather(read(), write()), LONG)
+
+    asyncio.run(both())
+    self.assertEqual(ids, list(range(1000)))
+    self.assertEqual(threads, {threading.main_thread()})
+    notes.finish()
+    self.check_ledger(asker, accepted=1000)
+
+  def test_message_wakes_a_loop_that_has_nothing_else_to_do(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+
+    async def read():
+      waiting.set()
+      return await asyncio.wait_for(notes.recv_async(), LONG)
+
+    waiting = threading.Event()
+    writer = threading.Thread(
+        target=lambda: (waiting.wait(), publisher.publish(Note(id=5))))
+    writer.start()
+    self.assertEqual(asyncio.run(read()).id, 5)
+    writer.join()
+    notes.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_busy_subscriber_leaves_the_loop_to_others(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    for number in range(1000):
+      publisher.publish(Note(id=number))
+
+    async def read():
+      for _ in range(1000):
+        await notes.recv_async()
+
+    async def tick():
+      while not reading.done():
+        ticks.append(1)
+        await asyncio.sleep(0)  # waits: for nothing, lets the reader run
+
+    async def both():
+      nonlocal reading
+      reading = asyncio.ensure_future(read())
+      await asyncio.wait_for(asyncio.gather(reading, tick()), LONG)
+
+    ticks = []
+    reading = None
+    asyncio.run(both())
+    self.assertGreater(len(ticks), 10)
+    notes.finish()
+    self.check_ledger(asker, accepted=1000)
+
+  def test_cancelling_loses_nothing(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+
+    async def run():
+      with self.assertRaises(asyncio.TimeoutError):
+        await asyncio.wait_for(notes.recv_async(), 0.01)
+      publisher.publish(Note(id=9))
+      return await asyncio.wait_for(notes.recv_async(), LONG)
+
+    self.assertEqual(asyncio.run(run()).id, 9)
+    notes.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_closing_the_bus_ends_async_for(self):
+    _, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+
+    async def run():
+      reading = asyncio.ensure_future(read())
+      await asyncio.sleep(0)  # waits: for nothing, lets the reader begin
+      closer = threading.Thread(target=answerer.close)
+      closer.start()
+      await asyncio.wait_for(reading, LONG)
+      closer.join()
+
+    async def read():
+      async for _ in notes:
+        self.fail('nobody publishes')
+
+    asyncio.run(run())
+
+  def test_refused_type_is_raised_in_the_loop(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+
+    async def run():
+      reading = asyncio.ensure_future(notes.recv_async())
+      await asyncio.sleep(0)  # waits: for nothing, lets the reader begin
+      wrong = mycelium.RawType('mycelium.test.Note', bytes(range(32)))
+      publisher = asker.publisher(wrong)
+      with self.assertRaises(mycelium.SchemaMismatch) as raised:
+        await asyncio.wait_for(reading, LONG)
+      self.assertEqual(raised.exception.remote_digest, bytes(range(32)))
+      del publisher
+
+    asyncio.run(run())
+
+
+if __name__ == '__main__':
+  unittest.main()

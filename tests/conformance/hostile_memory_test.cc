@@ -1,0 +1,701 @@
+// What a peer may do to memory that it shares, and what it costs the others.
+// Each mapping of the honest side lies between pages that nobody may touch.
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/base/planted_bug.h"
+#include "mycelium/message/protobuf_type.h"
+#include "tests/conformance/raw_lane.h"
+#include "tests/conformance/raw_peer.h"
+#include "tests/conformance/served_node.h"
+#include "tests/support/guarded_sys.h"
+#include "tests/support/short_temp_dir.h"
+
+namespace mycelium::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr size_t kRingBytes = 1 << 16;
+constexpr uint64_t kIdentity = 4711;
+// The control messages before the first frame of a publisher by hand.
+constexpr uint32_t kStamp = 3;
+
+class HostileMemoryTest : public ::testing::Test {
+ protected:
+  // A bug of the product, for who wants to see that these tests notice.
+  static void SetUpTestSuite() {
+#ifdef MYCELIUM_PLANTED_BUGS
+    const char* const number = std::getenv("MYCELIUM_PLANTED_BUG");
+    planted_bug = number == nullptr ? 0 : std::atoi(number);
+#endif
+  }
+
+  HostileMemoryTest()
+      : served_(std::make_unique<ServedNode>("shm", Guarded())) {}
+
+  void TearDown() override {
+    served_->ExpectServesOthers();
+    for (const FlowReport& flow : served_->bus().FlowReports()) {
+      ExpectTrue(flow);
+    }
+    served_ = nullptr;
+    EXPECT_EQ(sys_.mapped(), 0u) << "mappings leak";
+  }
+
+  // Of what goes between two nodes, one side's part of the ledger.
+  void ExpectTrue(const FlowReport& flow) {
+    SCOPED_TRACE(absl::StrCat(flow.publisher_node, " -> ", flow.subscriber_node,
+                              " ", flow.subscription_name));
+    const Ledger& ledger = flow.ledger;
+    if (flow.publisher_node == flow.subscriber_node) {
+      EXPECT_TRUE(ledger.Balances());
+    } else if (flow.publisher_node == "served") {
+      EXPECT_EQ(ledger.delivered, 0u);
+      EXPECT_LE(ledger.in_flight + ledger.dropped_total(), ledger.accepted);
+    } else {
+      EXPECT_EQ(ledger.accepted, 0u);
+      EXPECT_EQ(
+          ledger.delivered,
+          served_->IdsFrom(flow.publisher_node, flow.subscription_name).size());
+    }
+  }
+
+  BusOptions Guarded() {
+    BusOptions options;
+    options.environment = &environment_;
+    return options;
+  }
+
+  static void Ring(RawPeer& peer) {
+    v1::Control doorbell;
+    doorbell.mutable_doorbell();
+    peer.SendControl(doorbell);
+  }
+
+  // What the node says of its link to that peer.
+  std::string Fallback(const std::string& name) {
+    for (const LinkReport& link : served_->bus().LinkReports()) {
+      if (link.peer == name) return link.fallback;
+    }
+    return "no such link";
+  }
+
+  // Expects that the link to that peer ends for a reason that contains all of
+  // these.
+  void ExpectDataLoss(const std::string& name,
+                      const std::vector<std::string>& reasons) {
+    const auto event =
+        served_->EventWith(ConnectionEvent::State::kDisconnected, name);
+    ASSERT_TRUE(event.has_value()) << served_->Told();
+    EXPECT_EQ(event->status.code(), absl::StatusCode::kDataLoss)
+        << event->status;
+    const std::string message(event->status.message());
+    EXPECT_THAT(message, HasSubstr(absl::StrCat("link served -> ", name)));
+    for (const std::string& reason : reasons) {
+      EXPECT_THAT(message, HasSubstr(reason));
+    }
+  }
+
+  GuardedSys sys_;
+  Environment environment_{sys_, Environment::Real().clock,
+                           Environment::Real().waiter};
+  std::unique_ptr<ServedNode> served_;
+  int hostiles_ = 0;
+};
+
+// ---------------------------------------------------------------------------
+// What a publisher writes
+
+class HostilePublisherTest : public HostileMemoryTest {
+ protected:
+  struct Publisher {
+    std::string name;
+    RawPeer peer;
+    std::unique_ptr<RawLane> lane;
+  };
+
+  // Has lane 0, or a lane of its own for the queued subscription.
+  Publisher Start(uint32_t lossy_window = 0, bool queued = false,
+                  uint64_t position = 0) {
+    const std::string name = absl::StrCat("hostile-", ++hostiles_);
+    Publisher started{name, served_->Greeted(name, 1, /*shares=*/true),
+                      std::make_unique<RawLane>(kRingBytes, kIdentity)};
+    const uint32_t lane = queued ? 1 : 0;
+    const uint32_t subscription =
+        queued ? served_->queued_id() : served_->inline_id();
+    started.peer.SendControl(DeclareOf(1));
+    v1::Control open =
+        LaneOpenOf(lane, queued ? subscription : 0, kRingBytes, position);
+    open.mutable_lane_open()->set_shared_identity(kIdentity);
+    open.mutable_lane_open()->set_control_number(2);
+    open.mutable_lane_open()->set_lossy_window(lossy_window);
+    EXPECT_TRUE(started.peer.SendWithDescriptors(ControlBytes(open),
+                                                 started.lane->descriptors()));
+    started.peer.SendControl(MatchOf(1, subscription, lane));
+    return started;
+  }
+
+  // Lets it publish one note, then misbehave behind that, and expects that the
+  // link ends for those reasons.
+  void ExpectNoticed(
+      const std::vector<std::string>& reasons,
+      const std::function<void(RawLane& lane, uint64_t at)>& misbehave,
+      uint32_t lossy_window = 0) {
+    SCOPED_TRACE(reasons[0]);
+    Publisher hostile = Start(lossy_window);
+    const uint64_t at = hostile.lane->Write(0, NoteFrame(1), kStamp);
+    Ring(hostile.peer);
+    ASSERT_TRUE(served_->HasGotFrom(hostile.name)) << served_->Told();
+    misbehave(*hostile.lane, at);
+    Ring(hostile.peer);
+    ExpectDataLoss(hostile.name, reasons);
+    EXPECT_TRUE(hostile.peer.Closed());
+    EXPECT_EQ(served_->IdsFrom(hostile.name, "inline").size(), 1u);
+  }
+};
+
+TEST_F(HostilePublisherTest, WellFormedFramesByHandAreDeliveredAndReleased) {
+  Publisher honest = Start();
+  uint64_t at = 0;
+  // Several laps, so that there are pads.
+  for (uint64_t sequence = 1; sequence <= 2000; ++sequence) {
+    RawFrame frame = NoteFrame(sequence);
+    Note note = MakeNote(sequence);
+    note.set_blob(std::string(sequence % 3000, 'b'));
+    frame.payload = note.SerializeAsString();
+    const uint64_t bytes = BytesOf(frame).size();
+    const uint64_t run = kRingBytes - at % kRingBytes;
+    const uint64_t start = bytes <= run ? at : at + run;
+    while (honest.lane->released() + kRingBytes < start + bytes + 8) {
+      Ring(honest.peer);  // Until there is room.
+    }
+    honest.lane->Write(start, frame, kStamp);
+    if (start != at) honest.lane->WritePad(at, static_cast<uint32_t>(run));
+    at = start + bytes;
+  }
+  while (honest.lane->released() != at) Ring(honest.peer);
+  EXPECT_EQ(served_->IdsFrom(honest.name, "inline").size(), 2000u);
+  EXPECT_FALSE(honest.peer.ClosedWithin(0));
+}
+
+TEST_F(HostilePublisherTest, FrameAtTheVeryEndOfTheMemoryIsDelivered) {
+  // The planted bug copies more than the frame has: into the guard page.
+  const uint64_t bytes = BytesOf(NoteFrame(1)).size();
+  Publisher honest = Start(0, false, kRingBytes - bytes);
+  honest.lane->Write(kRingBytes - bytes, NoteFrame(1), kStamp);
+  Ring(honest.peer);
+  EXPECT_TRUE(served_->HasGotFrom(honest.name));
+}
+
+TEST_F(HostilePublisherTest, LengthThatNoFrameHasIsNoticed) {
+  for (const uint32_t length :
+       {1u, 8u, 39u, uint32_t{kRingBytes / 2 + 8}, uint32_t{kRingBytes},
+        0x7FFFFFF8u, 0x80000000u, 0xFFFFFFFFu}) {
+    ExpectNoticed(
+        {"lane 0 in shared memory", "no frame starts at position 56",
+         absl::StrCat("announces ", length, " bytes"), "allowed 40 to"},
+        [&](RawLane& lane, uint64_t at) {
+          ASSERT_EQ(at, 56u);
+          lane.RingWord(at) = length;
+        });
+  }
+}
+
+TEST_F(HostilePublisherTest, FrameThatGoesBeyondTheMemoryIsNoticed) {
+  const uint64_t start = kRingBytes - 64;
+  Publisher hostile = Start(0, false, start);
+  RawFrame frame = NoteFrame(1);
+  frame.frame_bytes = 65;
+  hostile.lane->Write(start, frame, kStamp);
+  Ring(hostile.peer);
+  ExpectDataLoss(hostile.name,
+                 {absl::StrCat("no frame starts at position ", start),
+                  "64 bytes before the end", "announces 65 bytes"});
+}
+
+TEST_F(HostilePublisherTest, PadThatDoesNotEndWithTheMemoryIsNoticed) {
+  for (const size_t bytes : {size_t{8}, kRingBytes, kRingBytes - 48}) {
+    ExpectNoticed({"no frame starts at position 56"},
+                  [&](RawLane& lane, uint64_t at) {
+                    lane.WritePad(at, static_cast<uint32_t>(bytes));
+                  });
+  }
+  Publisher hostile = Start();
+  hostile.lane->WritePad(0, kRingBytes);  // A lap of nothing.
+  Ring(hostile.peer);
+  ExpectDataLoss(hostile.name, {"no frame starts at position 0"});
+}
+
+TEST_F(HostilePublisherTest, HeaderThatLiesIsNoticed) {
+  const auto with = [&](const std::vector<std::string>& reasons,
+                        const std::function<void(RawFrame&)>& change) {
+    ExpectNoticed(reasons, [&](RawLane& lane, uint64_t at) {
+      RawFrame frame = NoteFrame(2);
+      change(frame);
+      lane.Write(at, frame, kStamp);
+    });
+  };
+  with({"has sequence 3, expected 2", "position 112"},
+       [](RawFrame& frame) { frame.sequence = 3; });
+  with({"has sequence 1, expected 2"},
+       [](RawFrame& frame) { frame.sequence = 1; });
+  with({"has sequence 18446744073709551615, expected 2"},
+       [](RawFrame& frame) { frame.sequence = ~uint64_t{0}; });
+  with({"publisher 2, which was not declared"},
+       [](RawFrame& frame) { frame.publisher = 2; });
+  with({"which was not declared with that type"},
+       [](RawFrame& frame) { frame.digest_prefix ^= 1; });
+  with({"extension of 65528 bytes"},
+       [](RawFrame& frame) { frame.extension_bytes = 65528; });
+  for (const uint16_t flag : {kFrameObject, FrameFlag{1 << 15}}) {
+    with({absl::StrCat("flags ", flag)},
+         [&](RawFrame& frame) { frame.flags = flag; });
+  }
+}
+
+TEST_F(HostilePublisherTest, CorruptionBehindTheEndOfTheConnectionIsNoticed) {
+  Publisher hostile = Start();
+  uint64_t at = hostile.lane->Write(0, NoteFrame(1), kStamp);
+  Ring(hostile.peer);
+  ASSERT_TRUE(served_->HasGotFrom(hostile.name));
+  // Looked at only after the end has been noticed: nobody rings.
+  hostile.lane->sleeping() = 0;
+  hostile.lane->RingWord(at) = 39;
+  hostile.peer.Close();
+  ExpectDataLoss(hostile.name, {"no frame starts at position 56"});
+}
+
+TEST_F(HostilePublisherTest, PublisherWhoGoesOnBehindTheEndStopsNobody) {
+  Publisher hostile = Start();
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    uint64_t at = 0;
+    for (uint64_t sequence = 1; !stop; ++sequence) {
+      const uint64_t bytes = BytesOf(NoteFrame(sequence)).size();
+      const uint64_t run = kRingBytes - at % kRingBytes;
+      const uint64_t start = bytes <= run ? at : at + run;
+      while (hostile.lane->released() + kRingBytes < start + bytes + 8) {
+        if (stop) return;
+      }
+      hostile.lane->Write(start, NoteFrame(sequence), kStamp);
+      if (start != at) hostile.lane->WritePad(at, static_cast<uint32_t>(run));
+      at = start + bytes;
+    }
+  });
+  Ring(hostile.peer);
+  EXPECT_TRUE(served_->HasGotFrom(hostile.name));
+  hostile.peer.Close();
+  EXPECT_TRUE(
+      served_->EventWith(ConnectionEvent::State::kDisconnected, hostile.name)
+          .has_value())
+      << "what comes behind the end keeps the node busy";
+  served_->ExpectServesOthers();
+  stop = true;
+  writer.join();
+}
+
+TEST_F(HostilePublisherTest, BytesThatChangeWhileTheyAreReadHarmNobody) {
+  for (const bool queued : {false, true}) {
+    Publisher hostile = Start(0, queued);
+    std::atomic<bool> stop{false};
+    // What is behind the commit words changes all the time.
+    std::thread scribbler([&] {
+      uint64_t random = 88172645463325252;
+      while (!stop) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        const uint64_t at = random % kRingBytes & ~uint64_t{7};
+        hostile.lane->RingWord(at) = random;
+        hostile.lane->released() = random;
+        hostile.lane->wake_at() = random;
+        hostile.lane->sleeping() = random & 1;
+      }
+    });
+    RawFrame frame = NoteFrame(1);
+    Note note = MakeNote(1);
+    note.set_blob(std::string(4000, 'b'));
+    frame.payload = note.SerializeAsString();
+    const std::string bytes = BytesOf(frame);
+    for (int tries = 0; tries < 3000; ++tries) {
+      frame.sequence = 1 + tries;
+      hostile.lane->Write(tries * bytes.size(), frame, kStamp);
+      Ring(hostile.peer);
+    }
+    EXPECT_TRUE(
+        served_->EventWith(ConnectionEvent::State::kDisconnected, hostile.name)
+            .has_value());
+    stop = true;
+    scribbler.join();
+    served_->ExpectServesOthers();
+  }
+}
+
+TEST_F(HostilePublisherTest, CursorOfALossyLaneThatNoFrameHasIsNoticed) {
+  const auto with = [&](const std::vector<std::string>& reasons,
+                        uint64_t next) {
+    ExpectNoticed(
+        reasons, [&](RawLane& lane, uint64_t) { lane.next() = next; },
+        /*lossy_window=*/2);
+  };
+  with({"no frame starts at position 1;", "a multiple of 8"}, 1);
+  with({"no frame starts at position 18446744073709551615"}, ~uint64_t{0});
+  // The payload of the first.
+  with({"no frame starts at position 40"}, 40);
+  with({"has sequence 1, expected 2 or a later"}, 0);
+  with({"has sequence 1, expected 2 or a later"}, kRingBytes);
+}
+
+TEST_F(HostilePublisherTest, LossyCursorThatNeverRestsHangsNobody) {
+  Publisher hostile = Start(/*lossy_window=*/2);
+  std::atomic<bool> stop{false};
+  std::thread flipper([&] {
+    for (uint64_t i = 0; !stop; ++i) hostile.lane->next() = i * 8;
+  });
+  Ring(hostile.peer);
+  served_->ExpectServesOthers();
+  stop = true;
+  flipper.join();
+  hostile.peer.Close();
+  EXPECT_TRUE(
+      served_->EventWith(ConnectionEvent::State::kDisconnected, hostile.name)
+          .has_value());
+}
+
+TEST_F(HostilePublisherTest, LaneOfImpossibleMemoryIsSentOverTheSocket) {
+  const int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  const int directory = open("/", O_RDONLY | O_CLOEXEC);
+  const ShortTempDir dir;
+  const int plain =
+      open(dir.file("file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_EQ(ftruncate(plain, kRingBytes), 0);
+  constexpr int kRing = RawLane::kRingSeals;
+  constexpr int kPositions = RawLane::kPositionsSeals;
+  const auto memory = [](size_t bytes, int seals) {
+    return MakeMemory(bytes, seals);
+  };
+  const int ring = memory(kRingBytes, kRing);
+  const int positions = memory(4096, kPositions);
+  struct Wrong {
+    const char* what;
+    std::vector<int> descriptors;
+  };
+  const Wrong wrongs[] = {
+      {"one", {ring}},
+      {"swapped", {positions, ring}},
+      {"a regular file", {plain, positions}},
+      {"a regular file", {ring, plain}},
+      {"a program", {file, positions}},
+      {"a directory", {directory, directory}},
+      {"not sealed", {memory(kRingBytes, 0), positions}},
+      {"not sealed", {ring, memory(4096, 0)}},
+      {"may shrink", {memory(kRingBytes, kRing & ~F_SEAL_SHRINK), positions}},
+      {"may be written", {memory(kRingBytes, kPositions), positions}},
+      {"cannot be written", {ring, memory(4096, kPositions | F_SEAL_WRITE)}},
+      {"too small", {memory(kRingBytes / 2, kRing), positions}},
+      {"too large", {memory(kRingBytes * 2, kRing), positions}},
+      {"no bytes", {memory(0, kRing), positions}},
+      {"too small", {ring, memory(64, kPositions)}},
+      {"too large", {ring, memory(8192, kPositions)}},
+      {"another lane's", {ring, positions}},  // Its identity is 0.
+  };
+  served_->ExpectServesOthers();
+  const size_t before = OpenDescriptors();
+  for (const Wrong& wrong : wrongs) {
+    SCOPED_TRACE(wrong.what);
+    const std::string name = absl::StrCat("wrong-", ++hostiles_);
+    RawPeer peer = served_->Greeted(name, 1, /*shares=*/true);
+    peer.SendControl(DeclareOf(1));
+    v1::Control open = LaneOpenOf(0, 0, kRingBytes);
+    open.mutable_lane_open()->set_shared_identity(kIdentity);
+    open.mutable_lane_open()->set_control_number(2);
+    ASSERT_TRUE(
+        peer.SendWithDescriptors(ControlBytes(open), wrong.descriptors));
+    const auto refused = peer.ReadUntilControl(v1::Control::kLaneRefused);
+    ASSERT_TRUE(refused.has_value()) << served_->Told();
+    EXPECT_NE(refused->control.lane_refused().reason(), "");
+    peer.SendControl(MatchOf(1, served_->inline_id(), 0));
+    peer.SendFrame(0, 0, NoteFrame(1));
+    EXPECT_TRUE(served_->HasGotFrom(name)) << served_->Told();
+    EXPECT_EQ(Fallback(name),
+              absl::StrCat("link served -> ", name,
+                           " (shm): lane 0 of the peer is not shared: ",
+                           refused->control.lane_refused().reason()));
+  }
+  served_->ExpectServesOthers();
+  for (int tries = 0; OpenDescriptors() > before && tries < 1000; ++tries) {
+    served_->ExpectServesOthers();
+  }
+  EXPECT_LE(OpenDescriptors(), before);
+}
+
+TEST_F(HostilePublisherTest, TooManyDescriptorsAreClosed) {
+  RawLane lane(kRingBytes, kIdentity);
+  served_->ExpectServesOthers();
+  const size_t before = OpenDescriptors();
+  {
+    RawPeer peer = served_->Greeted("generous", 1, /*shares=*/true);
+    std::vector<int> many = lane.descriptors();
+    for (int i = 0; i < 8; ++i) many.push_back(many[i % 2]);
+    v1::Control open = LaneOpenOf(0, 0, kRingBytes);
+    open.mutable_lane_open()->set_shared_identity(kIdentity);
+    open.mutable_lane_open()->set_control_number(1);
+    ASSERT_TRUE(peer.SendWithDescriptors(ControlBytes(open), many));
+    peer.SendControl(DeclareOf(1));
+    peer.SendControl(MatchOf(1, served_->inline_id(), 0));
+    lane.Write(0, NoteFrame(1), kStamp);
+    Ring(peer);
+    EXPECT_TRUE(served_->HasGotFrom("generous")) << "two of them are enough";
+  }
+  // None of these belongs to a lane.
+  RawPeer flood = served_->Greeted("flood", 1, /*shares=*/true);
+  v1::Control doorbell;
+  doorbell.mutable_doorbell();
+  for (int i = 0; i < 1000; ++i) {
+    if (!flood.SendWithDescriptors(ControlBytes(doorbell),
+                                   lane.descriptors())) {
+      break;
+    }
+  }
+  EXPECT_TRUE(flood.Closed());
+  flood.Close();
+  for (int tries = 0; OpenDescriptors() > before && tries < 1000; ++tries) {
+    served_->ExpectServesOthers();
+  }
+  EXPECT_LE(OpenDescriptors(), before);
+}
+
+TEST_F(HostilePublisherTest, LinkWhoseMemoryWasCorruptStartsAnew) {
+  ExpectNoticed({"no frame starts"},
+                [](RawLane& lane, uint64_t at) { lane.RingWord(at) = 7; });
+  // The same process is back: what it had there is not gone on with.
+  const std::string name = absl::StrCat("hostile-", hostiles_);
+  RawPeer again(served_->path());
+  v1::Hello hello = HelloFrom(name);
+  hello.set_shared_memory(true);
+  const v1::Control answer = again.SayHello(hello);
+  ASSERT_TRUE(answer.has_hello());
+  EXPECT_EQ(answer.hello().resume_incarnation(), 0u);
+  EXPECT_EQ(answer.hello().resume_size(), 0);
+}
+
+// ---------------------------------------------------------------------------
+// What a subscriber writes
+
+class HostileSubscriberTest : public HostileMemoryTest {
+ protected:
+  struct Subscriber {
+    std::string name;
+    RawPeer peer;
+    std::unique_ptr<RawLane> lane;
+    uint64_t identity;
+    uint64_t position;
+  };
+
+  // Is sent that many notes in shared memory.
+  Subscriber Start(int notes, const std::string& overflow = "",
+                   const std::string& name_wanted = "",
+                   uint64_t incarnation = 1) {
+    const std::string name =
+        name_wanted.empty() ? absl::StrCat("liar-", ++hostiles_) : name_wanted;
+    Subscriber started{name,
+                       served_->Greeted(name, incarnation, /*shares=*/true),
+                       nullptr, 0, 0};
+    v1::Control subscribe = SubscribeOf(1);
+    subscribe.mutable_subscribe()->set_overflow(overflow);
+    subscribe.mutable_subscribe()->set_delivery(v1::Subscribe::QUEUED);
+    if (!overflow.empty()) subscribe.mutable_subscribe()->set_depth(4);
+    started.peer.SendControl(subscribe);
+    const auto open = started.peer.ReadUntilControl(v1::Control::kLaneOpen);
+    EXPECT_TRUE(open.has_value()) << served_->Told();
+    if (!open.has_value()) return started;
+    const v1::LaneOpen& said = open->control.lane_open();
+    started.identity = said.shared_identity();
+    started.position = said.position();
+    const std::vector<int> descriptors = started.peer.TakeDescriptors();
+    EXPECT_EQ(descriptors.size(), 2u);
+    started.lane =
+        std::make_unique<RawLane>(descriptors, said.capacity_bytes());
+    EXPECT_TRUE(started.lane->ok());
+    EXPECT_EQ(started.lane->identity(), started.identity);
+    for (int id = 1; id <= notes; ++id) Publish(id);
+    return started;
+  }
+
+  void Publish(uint64_t id) {
+    const absl::Status sent = served_->publisher().Publish(MakeNote(id));
+    EXPECT_TRUE(sent.ok()) << sent;
+  }
+
+  // Whatever the peer has written, this comes to an end and finds it.
+  void Look() { (void)served_->bus().Flush(absl::ZeroDuration()); }
+
+  void ExpectNoticed(const std::vector<std::string>& reasons,
+                     const std::string& overflow,
+                     const std::function<void(RawLane&)>& misbehave) {
+    SCOPED_TRACE(reasons[0]);
+    Subscriber hostile = Start(3, overflow);
+    misbehave(*hostile.lane);
+    Look();
+    if (!overflow.empty()) Publish(4);
+    ExpectDataLoss(hostile.name, reasons);
+    EXPECT_TRUE(hostile.peer.Closed());
+  }
+};
+
+TEST_F(HostileSubscriberTest, PositionsByHandGiveRoomBack) {
+  Subscriber honest = Start(3);
+  uint64_t at = 0;
+  for (uint64_t sequence = 1; sequence <= 3; ++sequence) {
+    const auto frame_bytes =
+        static_cast<uint32_t>(honest.lane->RingWord(at).load());
+    EXPECT_GT(frame_bytes, sizeof(FrameHeader));
+    at += AlignedFrameBytes(frame_bytes);
+  }
+  honest.lane->released() = at;
+  Ring(honest.peer);
+  EXPECT_TRUE(served_->bus().Flush(absl::Seconds(20)).ok());
+}
+
+TEST_F(HostileSubscriberTest, ReleaseOfWhatWasNotPublishedIsNoticed) {
+  for (const uint64_t released : {uint64_t{1}, uint64_t{4096}, uint64_t{12345},
+                                  uint64_t{1} << 40, ~uint64_t{0}}) {
+    ExpectNoticed(
+        {"lane 1 in shared memory", absl::StrCat("`released` is ", released),
+         "a multiple of 8 from 0 to"},
+        "", [&](RawLane& lane) { lane.released() = released; });
+  }
+}
+
+TEST_F(HostileSubscriberTest, ReleaseThatGoesBackIsNoticed) {
+  Subscriber hostile = Start(3);
+  hostile.lane->released() = 56;
+  Look();
+  hostile.lane->released() = 48;
+  Look();
+  ExpectDataLoss(hostile.name,
+                 {"`released` is 48; a multiple of 8 from 56 to"});
+}
+
+TEST_F(HostileSubscriberTest, LossyCursorThatNoFrameHasIsNoticed) {
+  for (const uint64_t next :
+       {uint64_t{1}, uint64_t{8}, uint64_t{4096}, ~uint64_t{0}}) {
+    ExpectNoticed({"lane 1 in shared memory", absl::StrCat("`next` is ", next),
+                   "expected"},
+                  "drop_oldest", [&](RawLane& lane) { lane.next() = next; });
+  }
+}
+
+TEST_F(HostileSubscriberTest, LinkWhoseReleaseWasCorruptStartsAnew) {
+  ExpectNoticed({"`released` is 8000"}, "",
+                [](RawLane& lane) { lane.released() = 8000; });
+  const std::string name = absl::StrCat("liar-", hostiles_);
+  RawPeer again(served_->path());
+  v1::Hello hello = HelloFrom(name);
+  hello.set_shared_memory(true);
+  const v1::Control answer = again.SayHello(hello);
+  ASSERT_TRUE(answer.has_hello());
+  EXPECT_EQ(answer.hello().resume_incarnation(), 0u);
+  // It says what it wants as before, and gets all three.
+  v1::Control subscribe = SubscribeOf(1);
+  subscribe.mutable_subscribe()->set_delivery(v1::Subscribe::QUEUED);
+  again.SendControl(subscribe);
+  const auto open = again.ReadUntilControl(v1::Control::kLaneOpen);
+  ASSERT_TRUE(open.has_value());
+  EXPECT_EQ(open->control.lane_open().position(), 0u);
+  EXPECT_EQ(open->control.lane_open().redelivered_until(), 4u);
+  RawLane lane(again.TakeDescriptors(),
+               open->control.lane_open().capacity_bytes());
+  ASSERT_TRUE(lane.ok());
+  EXPECT_EQ(lane.released(), 0u);
+}
+
+TEST_F(HostileSubscriberTest, NextProcessIsNotTakenInByWhatWasWritten) {
+  Subscriber hostile = Start(3);
+  std::memset(hostile.lane->positions(), 0, RawLane::kPositionsBytes);
+  hostile.peer.Close();
+  ASSERT_TRUE(
+      served_->EventWith(ConnectionEvent::State::kDisconnected, hostile.name)
+          .has_value());
+  Subscriber next = Start(0, "", hostile.name, /*incarnation=*/2);
+  EXPECT_NE(next.identity, 0u);
+  EXPECT_EQ(next.identity, hostile.identity);
+  // Whoever still has the old positions writes where nobody looks.
+  hostile.lane->released() = 8;
+  EXPECT_EQ(next.lane->released(), 0u);
+  EXPECT_EQ(next.lane->held(), ~uint64_t{0});
+}
+
+TEST_F(HostileSubscriberTest, WhatItHoldsCanNotBeChanged) {
+  Subscriber hostile = Start(3);
+  const int ring = hostile.lane->descriptors()[0];
+  const int positions = hostile.lane->descriptors()[1];
+  const size_t bytes = hostile.lane->ring_bytes();
+  for (const int fd : {ring, positions}) {
+    EXPECT_NE(ftruncate(fd, 0), 0);
+    EXPECT_NE(ftruncate(fd, 4096 * 4096), 0);
+    EXPECT_NE(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+  }
+  EXPECT_EQ(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring, 0),
+            MAP_FAILED);
+  EXPECT_NE(mprotect(hostile.lane->ring(), bytes, PROT_READ | PROT_WRITE), 0);
+  EXPECT_LT(pwrite(ring, "x", 1, 0), 0);
+  EXPECT_NE(fallocate(ring, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                      static_cast<off_t>(bytes)),
+            0);
+  const int again =
+      open(absl::StrCat("/proc/self/fd/", ring).c_str(), O_RDWR | O_CLOEXEC);
+  if (again >= 0) {
+    EXPECT_LT(pwrite(again, "x", 1, 0), 0);
+    EXPECT_NE(ftruncate(again, 0), 0);
+    EXPECT_EQ(
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, again, 0),
+        MAP_FAILED);
+    close(again);
+  }
+  Publish(4);
+}
+
+TEST_F(HostileSubscriberTest, PositionsThatChangeAllTheTimeHangNobody) {
+  for (const std::string overflow : {"", "drop_oldest", "drop_newest"}) {
+    SCOPED_TRACE(overflow);
+    Subscriber hostile = Start(0, overflow);
+    std::atomic<bool> stop{false};
+    std::thread scribbler([&] {
+      uint64_t random = 88172645463325252;
+      while (!stop) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        // Near enough to be believed at times.
+        hostile.lane->released() = random % 4096 & ~uint64_t{7};
+        hostile.lane->next() = random % 4096 & ~uint64_t{7};
+        hostile.lane->held() = random % 4096 & ~uint64_t{7};
+        hostile.lane->wake_at() = random % 4096;
+        hostile.lane->sleeping() = random & 1;
+      }
+    });
+    for (int id = 1; id <= 2000; ++id) {
+      (void)served_->publisher().Publish(MakeNote(id));
+      Look();
+    }
+    served_->ExpectServesOthers();
+    stop = true;
+    scribbler.join();
+    ExpectDataLoss(hostile.name, {"lane 1 in shared memory"});
+  }
+}
+
+}  // namespace
+}  // namespace mycelium::test

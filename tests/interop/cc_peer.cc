@@ -1,0 +1,157 @@
+// One side of an exchange, in C++. What every language's peer does, and prints,
+// is described in interop_test.py.
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/unix_endpoint.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium {
+namespace {
+
+using test::Note;
+
+constexpr absl::Duration kPatience = absl::Seconds(20);
+
+struct Arguments {
+  std::string role;
+  std::string transport;
+  std::string address;
+  std::string schema_digest;  // Hex.
+  uint64_t count = 0;
+  uint64_t pause_at = 0;  // 0: never.
+};
+
+std::string TextOf(uint64_t id) { return absl::StrCat("note ", id); }
+
+void Say(const std::string& line) { std::cout << line << std::endl; }
+
+void SayError(const absl::Status& status) {
+  Say(absl::StrCat("error ", absl::StatusCodeToString(status.code()), " ",
+                   status.message()));
+}
+
+// A seam: what the other transports bring comes here.
+absl::StatusOr<std::optional<UnixEndpointHandle>> Open(
+    const Arguments& arguments, MessageBus& bus) {
+  if (arguments.transport != "unix") {
+    return absl::InvalidArgumentError("no such transport");
+  }
+  if (arguments.role == "publish") {
+    absl::Status dialled = DialUnixEndpoint(arguments.address, bus);
+    if (!dialled.ok()) return dialled;
+    return std::optional<UnixEndpointHandle>();
+  }
+  absl::StatusOr<UnixEndpointHandle> bound =
+      BindUnixEndpoint(arguments.address, bus);
+  if (!bound.ok()) return bound.status();
+  return std::make_optional(*std::move(bound));
+}
+
+void SayLedger(const MessageBus& bus) {
+  Ledger sum;
+  for (const FlowReport& flow : bus.FlowReports()) sum += flow.ledger;
+  Say(absl::StrCat("ledger ", sum.accepted, " ", sum.delivered, " ",
+                   sum.dropped_total(), " ", sum.in_flight));
+}
+
+absl::Status Publish(MessageBus& bus, Publisher<Note>& publisher,
+                     const Arguments& arguments) {
+  absl::Status found = publisher.WaitForSubscribers(1, kPatience);
+  if (!found.ok()) return found;
+  Say("matched");
+  Note note;
+  for (uint64_t id = 1; id <= arguments.count; ++id) {
+    note.set_id(id);
+    note.set_text(TextOf(id));
+    if (absl::Status sent = publisher.Publish(note); !sent.ok()) return sent;
+    if (id == arguments.pause_at) Say("half");
+  }
+  absl::Status handled = bus.Flush(kPatience);
+  if (handled.ok()) SayLedger(bus);
+  return handled;
+}
+
+absl::Status Receive(Subscriber<Note>& notes, const Arguments& arguments) {
+  uint64_t last = 0;
+  while (last < arguments.count) {
+    auto note = notes.Receive(kPatience);
+    if (!note.ok()) return note.status();
+    const uint64_t id = (*note)->id();
+    if ((*note)->text() != TextOf(id)) return absl::DataLossError("text");
+    // The first one tells where the publisher is; 1 begins a new publisher.
+    if (last != 0 && id != last + 1 && id != 1) {
+      return absl::DataLossError(absl::StrCat(id, " after ", last));
+    }
+    if (last == 0 || id != last + 1) Say(absl::StrCat("from ", id));
+    last = id;
+    if (id == arguments.pause_at) {
+      Say("half");
+      std::string line;
+      std::getline(std::cin, line);
+    }
+  }
+  notes.Finish();
+  Say(absl::StrCat("received ", last));
+  return absl::OkStatus();
+}
+
+absl::Status Run(const Arguments& arguments) {
+  BusOptions options;
+  options.node = arguments.role;
+  absl::StatusOr<Digest> digest = Digest::FromHex(arguments.schema_digest);
+  if (!digest.ok()) return digest.status();
+  options.schema_digest = *digest;
+  auto bus = MessageBus::Create(options);
+  if (!bus.ok()) return bus.status();
+  absl::StatusOr<Subscriber<Note>> notes = absl::UnknownError("none");
+  if (arguments.role == "subscribe") {
+    notes = (*bus)->Subscriber<Note>();
+    if (!notes.ok()) return notes.status();
+  }
+  absl::StatusOr<Publisher<Note>> publisher = absl::UnknownError("none");
+  if (arguments.role == "publish") {
+    publisher = (*bus)->Publisher<Note>();
+    if (!publisher.ok()) return publisher.status();
+  }
+  auto endpoint = Open(arguments, **bus);
+  if (!endpoint.ok()) return endpoint.status();
+  Say("ready");
+  const absl::Status done = arguments.role == "publish"
+                                ? Publish(**bus, *publisher, arguments)
+                                : Receive(*notes, arguments);
+  if (!done.ok()) SayError(done);
+  // As long as the other side counts, or has not learnt why it is refused.
+  std::string line;
+  std::getline(std::cin, line);
+  if (done.ok() && arguments.role == "subscribe") SayLedger(**bus);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace mycelium
+
+int main(int argc, char** argv) {
+  mycelium::Arguments arguments;
+  if (argc != 7 || !absl::SimpleAtoi(argv[5], &arguments.count) ||
+      !absl::SimpleAtoi(argv[6], &arguments.pause_at)) {
+    return 2;
+  }
+  arguments.role = argv[1];
+  arguments.transport = argv[2];
+  arguments.address = argv[3];
+  arguments.schema_digest = argv[4];
+  const absl::Status begun = mycelium::Run(arguments);
+  if (begun.ok()) return 0;
+  mycelium::SayError(begun);
+  return 1;
+}

@@ -1,0 +1,190 @@
+"""Every language meets every other one, over each transport.
+
+A peer is a program, one for each language, that is started as
+
+    peer ROLE TRANSPORT ADDRESS SCHEMA_DIGEST COUNT PAUSE_AT
+
+ROLE is `publish` or `subscribe`, which is also the name of its node. It prints
+`ready` once it dials or listens. The publisher prints `matched`, sends COUNT
+notes with ids from 1, flushes, and prints its ledger: accepted, delivered,
+dropped, in flight. The subscriber checks the contents and order of each, prints
+`from ID` at the first and whenever a publisher begins anew, `received ID` after
+the last, and its ledger once its standard input ends, which is what both wait
+for. PAUSE_AT is an id at which the publisher prints `half`, and the subscriber
+does and waits for a line. What goes wrong is printed as `error CODE text`.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import mycelium
+from tests.testdata.test_messages_pb2 import Note
+
+FOLDER = os.path.dirname(__file__)
+LANGUAGES = {
+    'C++': [os.path.join(FOLDER, 'cc_peer')],
+    'Python': [sys.executable, os.path.join(FOLDER, 'py_peer.py')],
+    'C': [os.path.join(FOLDER, 'c_peer')],
+}
+# The transports that all of them have.
+TRANSPORTS = ['unix']
+COUNT = 10000
+LONG = 60
+DIGEST = bytes([1]) * 32
+OTHER = bytes([2]) * 32
+
+
+class Peer:
+  """One running peer."""
+
+  def __init__(self, language, role, transport, address, digest=DIGEST,
+               count=COUNT, pause_at=0):
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    self.process = subprocess.Popen(
+        LANGUAGES[language] + [role, transport, address, digest.hex(),
+                               str(count), str(pause_at)],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, encoding='utf-8')
+
+  def line(self):
+    """The next line that it prints; what waits does not wait for ever."""
+    return self.process.stdout.readline().strip()
+
+  def go_on(self):
+    self.process.stdin.write('\n')
+    self.process.stdin.flush()
+
+  def kill(self):
+    self.process.kill()
+    self.process.communicate()
+
+  def end(self):
+    """Lets it go; what it still prints, as lines."""
+    output, _ = self.process.communicate(timeout=LONG)
+    return output.split('\n')[:-1]
+
+
+class InteropTest(unittest.TestCase):
+
+  def setUp(self):
+    folder = tempfile.TemporaryDirectory(prefix='io-', dir='/tmp')
+    self.addCleanup(folder.cleanup)
+    self.address = os.path.join(folder.name, 's')
+    self.peers = []
+    self.addCleanup(lambda: [peer.kill() for peer in self.peers])
+
+  def start(self, language, role, transport, **options):
+    peer = Peer(language, role, transport, self.address, **options)
+    self.peers.append(peer)
+    self.assertEqual(peer.line(), 'ready')
+    return peer
+
+  def expect(self, peer, *lines):
+    for line in lines:
+      self.assertEqual(peer.line(), line)
+
+  def exchange(self, publishing, subscribing, transport):
+    subscriber = self.start(subscribing, 'subscribe', transport)
+    publisher = self.start(publishing, 'publish', transport)
+    self.expect(subscriber, 'from 1', f'received {COUNT}')
+    self.expect(publisher, 'matched', f'ledger {COUNT} 0 0 0')
+    self.assertEqual(subscriber.end(), [f'ledger 0 {COUNT} 0 0'])
+    self.assertEqual(publisher.end(), [])
+
+  def refuse(self, publishing, subscribing, transport):
+    """Both sides learn both digests."""
+    subscriber = self.start(subscribing, 'subscribe', transport, digest=OTHER)
+    publisher = self.start(publishing, 'publish', transport)
+    for peer in (subscriber, publisher):
+      line = peer.line()
+      self.assertIn('error FAILED_PRECONDITION', line)
+      self.assertIn(DIGEST.hex(), line)
+      self.assertIn(OTHER.hex(), line)
+    for peer in (subscriber, publisher):
+      peer.end()
+
+  def restart_subscriber(self, publishing, subscribing, transport):
+    """The next process gets what the killed one had not handled."""
+    half = COUNT // 2
+    killed = self.start(subscribing, 'subscribe', transport, pause_at=half)
+    publisher = self.start(publishing, 'publish', transport)
+    self.expect(killed, 'from 1', 'half')
+    killed.kill()
+    successor = self.start(subscribing, 'subscribe', transport)
+    # What the killed one had handled and not said so comes again.
+    first = int(successor.line().split()[1])
+    self.assertLessEqual(first, half)
+    self.expect(successor, f'received {COUNT}')
+    self.expect(publisher, 'matched')
+    accepted, delivered, dropped, in_flight = map(
+        int, publisher.line().split()[1:])
+    self.assertEqual((accepted, delivered, dropped, in_flight),
+                     (COUNT, 0, 0, 0))
+    self.assertEqual(successor.end(), [f'ledger 0 {COUNT - first + 1} 0 0'])
+    publisher.end()
+
+  def restart_publisher(self, publishing, subscribing, transport):
+    """The subscriber goes on with the next one."""
+    half = COUNT // 2
+    subscriber = self.start(subscribing, 'subscribe', transport)
+    killed = self.start(publishing, 'publish', transport, count=half)
+    # Half of what the subscriber waits for, all of which was handled.
+    self.expect(killed, 'matched', f'ledger {half} 0 0 0')
+    killed.kill()
+    successor = self.start(publishing, 'publish', transport)
+    self.expect(subscriber, 'from 1', 'from 1', f'received {COUNT}')
+    self.expect(successor, 'matched', f'ledger {COUNT} 0 0 0')
+    self.assertEqual(subscriber.end(), [f'ledger 0 {COUNT + half} 0 0'])
+    successor.end()
+
+
+def add_tests():
+  for law in ('exchange', 'refuse', 'restart_subscriber', 'restart_publisher'):
+    for publishing, subscribing, transport in itertools.product(
+        LANGUAGES, LANGUAGES, TRANSPORTS):
+
+      def test(self, law=law, publishing=publishing, subscribing=subscribing,
+               transport=transport):
+        getattr(self, law)(publishing, subscribing, transport)
+
+      name = f'test_{law}_{publishing}_to_{subscribing}_over_{transport}'
+      setattr(InteropTest, name.replace('C++', 'cc').lower(), test)
+
+
+add_tests()
+
+
+def pairs_table():
+  """The table of the guide, by what the tests above are."""
+  rows = [['from \\ to', *LANGUAGES], ['---'] * (len(LANGUAGES) + 1)]
+  for publishing in LANGUAGES:
+    rows.append([publishing] + [', '.join(TRANSPORTS)] * len(LANGUAGES))
+  lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
+  lines[1] = lines[1].replace(' ', '')
+  return '\n'.join(lines)
+
+
+class GuideTest(unittest.TestCase):
+
+  def test_guide_names_the_pairs_that_are_tested(self):
+    with open(os.environ['GUIDE'], encoding='utf-8') as guide:
+      text = guide.read()
+    shown = text.split('<!-- pairs -->\n')[1].split('\n<!-- /pairs -->')[0]
+    self.assertEqual(shown, pairs_table())
+
+
+class DigestTest(unittest.TestCase):
+
+  def test_c_peer_has_the_digest_of_the_others(self):
+    with open(os.environ['NOTE_DIGEST'], encoding='utf-8') as header:
+      numbers = header.read().split('{')[1].split('}')[0].split(',')
+    self.assertEqual(bytes(int(number, 16) for number in numbers if
+                           number.strip()), mycelium.digest(Note))
+
+
+if __name__ == '__main__':
+  unittest.main()

@@ -1,0 +1,85 @@
+"""One side of an exchange, in Python.
+
+What every language's peer does, and prints, is described in interop_test.py.
+"""
+
+import sys
+
+import mycelium
+from tests.testdata.test_messages_pb2 import Note
+
+PATIENCE = 20.0
+
+
+def say(line):
+  print(line, flush=True)
+
+
+def open_endpoint(bus, role, transport, address):
+  """A seam: what the other transports bring comes here."""
+  assert transport == 'unix', transport
+  if role == 'publish':
+    bus.connect_unix(address)
+  else:
+    bus.listen_unix(address)
+
+
+def say_ledger(bus):
+  stats = bus.stats()
+  say('ledger {accepted} {delivered} {dropped} {in_flight}'.format(**stats))
+
+
+def publish(bus, publisher, count, pause_at):
+  publisher.wait_for_subscribers(1, PATIENCE)
+  say('matched')
+  for number in range(1, count + 1):
+    publisher.publish(Note(id=number, text=f'note {number}'))
+    if number == pause_at:
+      say('half')
+  bus.flush(PATIENCE)
+  say_ledger(bus)
+
+
+def receive(notes, count, pause_at):
+  last = 0
+  while last < count:
+    note = notes.recv(PATIENCE)
+    if note.text != f'note {note.id}':
+      raise mycelium.DataLoss('text')
+    # The first one tells where the publisher is; 1 begins a new publisher.
+    if last != 0 and note.id not in (last + 1, 1):
+      raise mycelium.DataLoss(f'{note.id} after {last}')
+    if last == 0 or note.id != last + 1:
+      say(f'from {note.id}')
+    last = note.id
+    if last == pause_at:
+      say('half')
+      sys.stdin.readline()
+  notes.finish()
+  say(f'received {last}')
+
+
+def main(role, transport, address, schema_digest, count, pause_at):
+  bus = mycelium.MessageBus(
+      node=role, schema_digest=bytes.fromhex(schema_digest))
+  notes = bus.subscriber(Note) if role == 'subscribe' else None
+  publisher = bus.publisher(Note) if role == 'publish' else None
+  try:
+    open_endpoint(bus, role, transport, address)
+    say('ready')
+    if role == 'publish':
+      publish(bus, publisher, int(count), int(pause_at))
+    else:
+      receive(notes, int(count), int(pause_at))
+    done = True
+  except mycelium.MyceliumError as error:
+    say(f'error {error.code} {error}')
+    done = False
+  # As long as the other side counts, or has not learnt why it is refused.
+  sys.stdin.readline()
+  if done and role == 'subscribe':
+    say_ledger(bus)
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
