@@ -38,8 +38,9 @@ absl::Status NodeRuntime::StartTopology() {
     if (!connection.ok()) return connection.status();
     if (connection->transport != TransportKind::kGrpc) {
       has_local_peers = true;
-      dialled.push_back(
-          {unix_.get(), connection->address, other.name, connection->rule});
+      shares |= connection->transport == TransportKind::kShm;
+      dialled.push_back({&LocalTransportFor(connection->transport),
+                         connection->address, other.name, connection->rule});
       continue;
     }
     if (remote_ == nullptr) {
