@@ -41,7 +41,7 @@ class Network final {
   std::string Name(const std::string& host) const { return prefix_ + host; }
   // `state`: up or down.
   void SetPort(const std::string& host, const std::string& state) {
-    EXPECT_TRUE(Run(InSwitch("ip link set " + host + " " + state)));
+    EXPECT_TRUE(Run(InSwitch("ip link set dev port-" + host + " " + state)));
   }
 
  private:
@@ -51,10 +51,11 @@ class Network final {
   bool AddHost(const std::string& host, int number) {
     const std::string inside = "ip -n " + Name(host) + " ";
     return Run("ip netns add " + Name(host)) &&
-           Run(InSwitch(absl::StrCat("ip link add ", host,
+           Run(InSwitch(absl::StrCat("ip link add name port-", host,
                                      " type veth peer name eth0 netns ",
                                      Name(host)))) &&
-           Run(InSwitch("ip link set " + host + " master bridge up")) &&
+           Run(InSwitch("ip link set dev port-" + host +
+                        " master bridge up")) &&
            Run(inside + "link set lo up") &&
            Run(absl::StrCat(inside, "addr add 10.99.0.", number,
                             "/24 dev eth0")) &&
