@@ -219,6 +219,10 @@ def mycelium_repositories():
                                   'srcs = ["grpc_cpp_plugin.sh"])\n',
             "src/compiler/grpc_cpp_plugin.sh": "#!/bin/sh\n" +
                                                'exec /usr/bin/grpc_cpp_plugin "$@"\n',
+            "bazel/BUILD": "",
+        },
+        links = {
+            "@mycelium//third_party/grpc:cc_grpc_library.bzl": "bazel/cc_grpc_library.bzl",
         },
     )
     _declare(

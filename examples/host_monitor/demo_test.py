@@ -20,7 +20,7 @@ class DemoTest(unittest.TestCase):
             status = demo.main(SAMPLES, FLAGS)
         return status, out.getvalue(), err.getvalue()
 
-    def test_both_topologies_run_and_every_ledger_balances(self):
+    def test_every_topology_runs_and_every_ledger_balances(self):
         status, out, err = self.run_demo()
         self.assertEqual((status, err), (0, ""), out)
         self.assertIn("== monolith.toml: one process", out)
@@ -28,6 +28,8 @@ class DemoTest(unittest.TestCase):
         self.assertIn("-- sampler-node to detector-node: shm (", out)
         self.assertIn("] over inproc: accepted ", out)
         self.assertIn("] over shm: accepted ", out)
+        self.assertIn("== distributed.toml: three processes", out)
+        self.assertIn("over grpc", out)
         self.assertIn(": balances", out)
         self.assertNotIn("DOES NOT BALANCE", out)
         self.assertTrue(out.endswith("every message arrived.\n"), out)

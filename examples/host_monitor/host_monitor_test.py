@@ -1,4 +1,4 @@
-"""The host monitor does its work under both topologies, and survives a death."""
+"""The host monitor does its work under every topology, and survives a death."""
 
 import sys
 import unittest
@@ -26,6 +26,11 @@ class HostMonitorTest(unittest.TestCase):
             for joint in joints:
                 self.assertEqual(joint.transport, "shm", joint)
                 self.assertEqual(joint.fallback, "", joint)
+
+    def test_distributed_uses_grpc(self):
+        with monitor_run.MonitorRun("distributed.toml", FLAGS) as run:
+            self._run_to_the_end(run)
+            self._expect_transport(run, "grpc")
 
     def test_restarted_detector_goes_on_where_a_killed_one_stopped(self):
         with monitor_run.MonitorRun("bundled.toml", FLAGS) as run:

@@ -13,11 +13,13 @@ reports lie in a folder of the run's own, so several runs do not meet.
 """
 
 import collections
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,10 @@ PROCESSES = {
     "monolith.toml": [SERVICES],
     "bundled.toml": [[service] for service in SERVICES],
     "bundled_python.toml": [[service] for service in SERVICES],
+    "distributed.toml": [[service] for service in SERVICES],
 }
+# Where those of distributed.toml listen.
+_HOSTS = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
 
 # The machine may be busy with something else.
 DEADLINE_S = 60
@@ -128,12 +133,28 @@ class _Process:
         return self.popen.returncode
 
 
+def _free_port():
+    """One at which nobody listens on any of the hosts."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            port = 0
+            try:
+                for host in _HOSTS:
+                    listener = stack.enter_context(socket.socket())
+                    listener.bind((host, port))
+                    port = listener.getsockname()[1]
+            except OSError:
+                continue
+            return port
+
+
 class MonitorRun:
     def __init__(self, topology, flags=()):
         self._topology = topology
         self._flags = list(flags)
         # Short: the path of a socket may have 107 bytes.
         self._folder = tempfile.mkdtemp(prefix="hm-", dir="/tmp")
+        self._port = _free_port()
         self._by_service = {}  # The latest process of each service.
         self._started = []
         self._burners = []
@@ -163,6 +184,7 @@ class MonitorRun:
         environment = dict(
             os.environ,
             XDG_RUNTIME_DIR=self._folder,
+            MONITOR_PORT=str(self._port),
             PYTHONPATH=os.pathsep.join(sys.path),
         )
         process = _Process(command + self._flags, environment, report)

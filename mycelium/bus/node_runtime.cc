@@ -7,9 +7,6 @@
 #include "absl/strings/str_format.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/route_rules.h"
-#include "mycelium/transport/shm/memfd_memory.h"
-#include "mycelium/transport/shm/shm_transport.h"
-#include "mycelium/transport/uds/unix_transport.h"
 
 namespace mycelium {
 namespace {
@@ -106,6 +103,7 @@ NodeRuntime::~NodeRuntime() {
   StopThread();
   listeners_.clear();
   peers_.reset();
+  remote_.reset();
 }
 
 absl::Status NodeRuntime::Init() {
@@ -140,17 +138,7 @@ absl::Status NodeRuntime::Init() {
   };
   router_ = std::make_unique<Router>(environment_, std::move(routing));
   dispatcher_ = std::make_unique<Dispatcher>(environment_);
-  UnixTransport::Options unix_options;
-  unix_options.allow_uids =
-      topology_ != nullptr ? topology_->allow_uids : options_.allow_uids;
-  unix_options.frame_bytes_max = limits.frame_bytes_max;
-  unix_options.log = options_.log;
-  unix_ = std::make_unique<UnixTransport>(environment_, *loop_, unix_options);
-  memory_ = MemfdMemory::Create(environment_.sys);
-  if (memory_.ok()) {
-    shm_ = std::make_unique<ShmTransport>(environment_, *loop_,
-                                          std::move(unix_options));
-  }
+  MakeTransports(limits);
   PeerTable::Options peer_options;
   peer_options.node = node_;
   peer_options.incarnation = incarnation_;

@@ -27,6 +27,7 @@
 #include "mycelium/routing/room_waiter.h"
 #include "mycelium/routing/router.h"
 #include "mycelium/topology/topology.h"
+#include "mycelium/transport/remote_transport.h"
 #include "mycelium/transport/transport.h"
 
 namespace mycelium {
@@ -91,6 +92,13 @@ class NodeRuntime final : public RoomWaiter {
   // Where one side has no shared memory, the link goes over the socket.
   // `lane_bytes`: see PeerTable::Dial().
   absl::Status DialShm(const std::string& path, uint64_t lane_bytes = 0);
+  // The same between hosts. UNIMPLEMENTED: this program has no gRPC.
+  struct BoundListener {
+    uint64_t id;
+    std::string address;  // With the port that the kernel chose, if it did.
+  };
+  absl::StatusOr<BoundListener> ListenRemote(const std::string& address);
+  absl::Status DialRemote(const std::string& address);
 
   absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(
       const std::string& service, const std::string& target_service,
@@ -155,7 +163,13 @@ class NodeRuntime final : public RoomWaiter {
     return options_.poll == PollMode::kCaller ||
            stop_.load(std::memory_order_acquire);
   }
+  void MakeTransports(const Limits& limits);
   absl::Status StartTopology();
+  absl::Status ListenLocally(const TopologyNode& self);
+  absl::Status CheckRemote() const;
+  // Whether who dialled us may be that node.
+  absl::Status AdmitRemote(const RemotePeer& peer,
+                           const std::string& node) const;
   absl::StatusOr<uint64_t> ListenOn(Transport& transport,
                                     const std::string& path,
                                     EndpointOptions options);
@@ -203,8 +217,9 @@ class NodeRuntime final : public RoomWaiter {
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<Transport> unix_;
   absl::StatusOr<std::unique_ptr<SharedMemory>>
-      memory_;                      // Or why there's none.
-  std::unique_ptr<Transport> shm_;  // Null without it.
+      memory_;                         // Or why there's none.
+  std::unique_ptr<Transport> shm_;     // Null without it.
+  std::unique_ptr<Transport> remote_;  // Null: not in this program.
   std::unique_ptr<PeerTable> peers_;
   std::map<uint64_t, std::unique_ptr<Listener>> listeners_;  // On the loop.
   uint64_t next_listener_ = 1;                               // On the loop.

@@ -21,58 +21,77 @@ absl::Status NodeRuntime::Start() {
 
 absl::Status NodeRuntime::StartTopology() {
   const TopologyNode* self = topology_->FindNode(node_);
-  bool has_local_peers = false;
+  if (self == nullptr) return absl::OkStatus();
   struct Dialled {
-    TransportKind kind;
+    Transport* transport;
     std::string address, node, rule;
   };
   std::vector<Dialled> dialled;
+  bool has_local_peers = false;
+  bool shares = false;
+  bool listens_remotely = self->endpoint.has_value() &&
+                          self->endpoint->kind == TransportKind::kGrpc;
   for (const TopologyNode& other : topology_->nodes) {
     if (other.name == node_) continue;
     absl::StatusOr<Connection> connection =
         Explain(*topology_, node_, other.name);
     if (!connection.ok()) return connection.status();
-    if (connection->transport != TransportKind::kUnix &&
-        connection->transport != TransportKind::kShm) {
-      options_.log(
-          LogLevel::kWarning,
-          absl::StrCat("node ", other.name, " is reached over ",
-                       WordOf(connection->transport), " (", connection->rule,
-                       "), which this build does not have"));
+    if (connection->transport != TransportKind::kGrpc) {
+      has_local_peers = true;
+      shares |= connection->transport == TransportKind::kShm;
+      dialled.push_back({&LocalTransportFor(connection->transport),
+                         connection->address, other.name, connection->rule});
       continue;
     }
-    has_local_peers = true;
-    dialled.push_back({connection->transport, connection->address, other.name,
-                       connection->rule});
-  }
-  if (!has_local_peers) return absl::OkStatus();
-  if (!topology_->socket_dir_configured || self == nullptr ||
-      !self->endpoint.has_value()) {
-    if (absl::Status prepared = PrepareSocketDir(
-            environment_.sys, topology_->socket_dir, topology_->allow_uids);
-        !prepared.ok()) {
-      return prepared;
+    if (remote_ == nullptr) {
+      options_.log(
+          LogLevel::kWarning,
+          absl::StrCat("node ", other.name, " is reached over grpc (",
+                       connection->rule, "), which this build does not have"));
+      continue;
+    }
+    listens_remotely = true;
+    // Empty: it dials us.
+    const std::string address = GrpcDialAddress(other);
+    if (!address.empty()) {
+      dialled.push_back({remote_.get(), address, other.name, connection->rule});
     }
   }
-  const bool shares = std::any_of(
-      dialled.begin(), dialled.end(),
-      [](const Dialled& peer) { return peer.kind == TransportKind::kShm; });
   if (shares && !memory_.ok()) {
     options_.log(LogLevel::kWarning,
                  absl::StrCat("node ", node_,
                               " shares no memory: ", memory_.status().message(),
                               "; its links of kind shm go over Unix sockets"));
   }
-  absl::StatusOr<uint64_t> listening = ListenOn(
-      LocalTransportFor(TransportKind::kShm), topology_->SocketPath(*self), {});
-  if (!listening.ok()) return listening.status();
+  if (has_local_peers) {
+    if (absl::Status listening = ListenLocally(*self); !listening.ok()) {
+      return listening;
+    }
+  }
+  const std::string remote_address = GrpcListenAddress(*self);
+  if (remote_ != nullptr && listens_remotely && !remote_address.empty()) {
+    absl::StatusOr<BoundListener> listening = ListenRemote(remote_address);
+    if (!listening.ok()) return listening.status();
+  }
   OnLoop([&] {
     for (const Dialled& peer : dialled) {
-      peers_->Dial(LocalTransportFor(peer.kind), peer.address, peer.node,
-                   peer.rule);
+      peers_->Dial(*peer.transport, peer.address, peer.node, peer.rule);
     }
   });
   return absl::OkStatus();
+}
+
+absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
+  if (!topology_->socket_dir_configured || !self.endpoint.has_value()) {
+    if (absl::Status prepared = PrepareSocketDir(
+            environment_.sys, topology_->socket_dir, topology_->allow_uids);
+        !prepared.ok()) {
+      return prepared;
+    }
+  }
+  return ListenOn(LocalTransportFor(TransportKind::kShm),
+                  topology_->SocketPath(self), {})
+      .status();
 }
 
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,

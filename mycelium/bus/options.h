@@ -61,6 +61,11 @@ struct BusOptions {
   bool delivers_locally = true;
   // Which users may connect besides our own.
   std::vector<int64_t> allow_uids;
+  // Between hosts: encryption; or that what leaves the machine may be in the
+  // clear; and that peers of other machines without a certificate may connect.
+  Tls tls;
+  bool insecure = false;
+  bool allow_anonymous = false;
 
   // Called on the thread that polls, one call at a time. Must not wait.
   std::function<void(const ConnectionEvent&)> on_connection;

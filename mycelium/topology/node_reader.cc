@@ -151,6 +151,18 @@ void ReadEndpoint(TableReader& node_reader, const EnvLookup& env,
   reader.Finish();
 }
 
+void ReadCertificateName(TableReader& reader, TopologyNode& node) {
+  const std::optional<std::string> name =
+      reader.ExpandedString("certificate_name");
+  if (!name.has_value()) return;
+  if (!IsHost(*name)) {
+    reader.Error(reader.PositionOf("certificate_name"),
+                 absl::StrCat("certificate_name ", Quoted(*name),
+                              " is neither a name nor an address"));
+  }
+  node.certificate_name = *name;
+}
+
 }  // namespace
 
 std::string NameFault(absl::string_view name) {
@@ -182,6 +194,7 @@ TopologyNode ReadNode(const TomlValue& table, const EnvLookup& env,
   ReadHost(reader, self, node);
   ReadPort(reader, node);
   ReadEndpoint(reader, env, diagnostics, node);
+  ReadCertificateName(reader, node);
   reader.Finish();
   return node;
 }

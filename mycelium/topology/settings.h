@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -72,6 +73,16 @@ struct Limits {
   absl::Duration keepalive = absl::Seconds(10);
   // How many processes may die of a message before it is dropped as poison.
   int64_t redeliver_max = 3;
+};
+
+// What is used to encrypt between hosts.
+struct Tls {
+  std::string certificate;  // PEM files.
+  std::string key;
+  std::string ca;
+  bool require_client_certificate = false;
+
+  bool enabled() const { return !certificate.empty() || !ca.empty(); }
 };
 
 // The largest frame that a lane of that size takes: two fit, so that one can be

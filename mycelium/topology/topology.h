@@ -46,6 +46,8 @@ struct TopologyNode {
   std::string host;  // As written, after ${VAR}; empty: this machine.
   int port = 0;      // 0: none given.
   std::optional<Endpoint> endpoint;
+  // What its certificate must say; empty: the host, else the node's name.
+  std::string certificate_name;
 
   // The host in the form in which two nodes are compared: lower case, no
   // brackets, and empty for every way to write "this machine".
@@ -72,15 +74,6 @@ struct Route {
   SourcePosition to_position;
   SourcePosition transport_position;
   SourcePosition lane_bytes_position;
-};
-
-struct Tls {
-  std::string certificate;  // PEM files.
-  std::string key;
-  std::string ca;
-  bool require_client_certificate = false;
-
-  bool enabled() const { return !certificate.empty() || !ca.empty(); }
 };
 
 // Which types two nodes accept from one another.

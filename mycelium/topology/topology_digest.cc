@@ -62,6 +62,10 @@ std::string NodeText(const TopologyNode& node) {
     absl::StrAppend(&line, " endpoint=", WordOf(node.endpoint->kind), ":",
                     Escaped(node.endpoint->address));
   }
+  if (!node.certificate_name.empty()) {
+    absl::StrAppend(&line,
+                    " certificate_name=", Escaped(node.certificate_name));
+  }
   return line;
 }
 

@@ -65,6 +65,12 @@ class Channel {
   // The other end, for people: "pid 4711, uid 1000".
   virtual const std::string& peer_description() const = 0;
 
+  // Whether who is at the other end may be the node of that name, as far as the
+  // connection itself proves who it is. PERMISSION_DENIED: why not.
+  virtual absl::Status CheckPeerName(const std::string& /*node*/) const {
+    return absl::OkStatus();
+  }
+
   // What a channel between processes of one host can do besides.
 
   // Whether descriptors can be passed, and whether the peer may be trusted with

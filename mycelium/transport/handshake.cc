@@ -135,7 +135,10 @@ void Handshake::FinishWith(absl::Status status) {
 
 void Handshake::Finish() {
   absl::Status status = *outcome_;
-  if (status.ok() && decide_ != nullptr) status = Answer();
+  if (status.ok()) {
+    status =
+        decide_ != nullptr ? Answer() : channel_->CheckPeerName(peer_.node());
+  }
   loop_.Cancel(timer_);
   Done done = std::move(done_);
   if (!status.ok()) {
@@ -153,7 +156,10 @@ void Handshake::Finish() {
 
 absl::Status Handshake::Answer() {
   v1::Hello ours;
-  const std::optional<v1::Reject> reject = decide_(peer_, &ours);
+  const absl::Status named = channel_->CheckPeerName(peer_.node());
+  const std::optional<v1::Reject> reject =
+      named.ok() ? decide_(peer_, &ours)
+                 : MakeReject(v1::Reject::NOT_ALLOWED, named.message());
   v1::Control control;
   if (!reject.has_value()) {
     resume_offered_ = ours.resume_incarnation();

@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/benchmark/comparison.h"
 #include "tests/benchmark/floors/futex_wake.h"
+#include "tests/benchmark/floors/grpc_stream.h"
 #include "tests/benchmark/floors/handover.h"
 #include "tests/benchmark/floors/socketpair.h"
 #include "tests/benchmark/floors/spsc_ring.h"
@@ -75,6 +76,7 @@ Systems MakeFloors() {
   floors.push_back(std::make_unique<HandoverFloor>());
   floors.push_back(std::make_unique<SpscRingFloor>());
   floors.push_back(std::make_unique<SocketpairFloor>());
+  floors.push_back(std::make_unique<GrpcStreamFloor>());
   floors.push_back(std::make_unique<FutexWakeFloor>());
   return floors;
 }
@@ -114,7 +116,7 @@ bool FloorsOnly() {
 }
 
 absl::StatusOr<std::vector<Case>> CasesFromFlags() {
-  const Words transports = FloorsOnly() ? Words{"inproc", "shm", "unix"}
+  const Words transports = FloorsOnly() ? Words{"inproc", "shm", "unix", "grpc"}
                                         : absl::GetFlag(FLAGS_transports);
   std::vector<Case> cases;
   for (const std::string& transport : transports) {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tests/support/loopback_address.h"
 
 namespace mycelium::test {
 namespace {
@@ -45,6 +46,10 @@ void ConformanceTest::WriteTopology(const std::string& settings) {
   for (const std::string service : {"alpha", "beta"}) {
     out << "[[nodes]]\nname = \"" << service << "-node\"\nservices = [\""
         << service << "\"]\n";
+    if (GetParam() != "grpc") continue;
+    if (host_.empty()) host_ = LoopbackAddress().host;
+    out << "host = \"" << host_ << "\"\nport = " << LoopbackAddress().port
+        << "\n";
   }
   out << "[[routes]]\nfrom = \"*\"\nto = \"*\"\ntransport = \"" << GetParam()
       << "\"\n";

@@ -55,6 +55,7 @@ class ConformanceTest : public testing::TestWithParam<std::string> {
 
   ShortTempDir dir_;
   const std::string path_ = dir_.file("topology.toml");
+  std::string host_;  // Of both nodes, where a transport needs one.
   std::unique_ptr<MessageBus> alpha_;
   std::unique_ptr<MessageBus> beta_;
 
@@ -106,11 +107,12 @@ MATCHER(IsOk, "") {
 
 }  // namespace mycelium::test
 
-#define MYCELIUM_ALL_TRANSPORTS(Suite)                                  \
-  INSTANTIATE_TEST_SUITE_P(                                             \
-      AllTransports, Suite, ::testing::Values("inproc", "unix", "shm"), \
-      [](const testing::TestParamInfo<std::string>& transport) {        \
-        return transport.param;                                         \
+#define MYCELIUM_ALL_TRANSPORTS(Suite)                           \
+  INSTANTIATE_TEST_SUITE_P(                                      \
+      AllTransports, Suite,                                      \
+      ::testing::Values("inproc", "unix", "shm", "grpc"),        \
+      [](const testing::TestParamInfo<std::string>& transport) { \
+        return transport.param;                                  \
       })
 
 #endif  // TESTS_CONFORMANCE_CONFORMANCE_FIXTURE_H_

@@ -23,11 +23,9 @@ class MatrixTest : public ProcessTest,
   MatrixTest() {
     std::ofstream file(dir_.file("topology.toml"));
     const bool retained = event_ != "killed" && event_ != "restarted_late";
-    file << "socket_dir = \"" << dir_.path() << "\"\n"
-         << "[[nodes]]\nname = \"a\"\nservices = [\"writer\"]\n";
+    file << "socket_dir = \"" << dir_.path() << "\"\n" << NodeOf("a", "writer");
     for (int i = 0; i < subscribers_; ++i) {
-      file << "[[nodes]]\nname = \"b" << i << "\"\nservices = [\""
-           << ServiceOf(i) << "\"]\n";
+      file << NodeOf(absl::StrCat("b", i), ServiceOf(i));
     }
     file << "[defaults]\ntransport = \"" << TransportUnderTest()
          << "\"\npublish_timeout = \"300ms\"\n"

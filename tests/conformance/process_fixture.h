@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/peer_process.h"
+#include "tests/support/loopback_address.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
@@ -65,8 +66,7 @@ class ProcessTest : public ::testing::Test {
                      const std::string& limits = "") {
     std::ofstream file(dir_.file("topology.toml"));
     file << "socket_dir = \"" << dir_.path() << "\"\n"
-         << "[[nodes]]\nname = \"" << writer << "\"\nservices = [\"writer\"]\n"
-         << "[[nodes]]\nname = \"" << reader << "\"\nservices = [\"reader\"]\n"
+         << NodeOf(writer, "writer") << NodeOf(reader, "reader")
          << "[defaults]\ntransport = \"" << TransportUnderTest()
          << "\"\nretain = \"" << retain << "\"\n"
          << "publish_timeout = \"" << publish_timeout
@@ -74,6 +74,17 @@ class ProcessTest : public ::testing::Test {
          << "[limits]\nframe_bytes_max = \"8KiB\"\n"
          << "reconnect_max = \"50ms\"\n"
          << limits;
+  }
+
+  // The lines of a node, which has an address where the transport needs one.
+  std::string NodeOf(const std::string& name, const std::string& service) {
+    std::string lines = absl::StrCat("[[nodes]]\nname = \"", name,
+                                     "\"\nservices = [\"", service, "\"]\n");
+    if (TransportUnderTest() == "grpc") {
+      absl::StrAppend(&lines, "host = \"", host_.host,
+                      "\"\nport = ", LoopbackAddress().port, "\n");
+    }
+    return lines;
   }
 
   std::unique_ptr<PeerProcess> Start(const std::string& role, int run,
@@ -131,6 +142,7 @@ class ProcessTest : public ::testing::Test {
   }
 
   ShortTempDir dir_;
+  const LoopbackAddress host_;  // Of all nodes.
   int pages_ = 0;
 };
 

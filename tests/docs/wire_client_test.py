@@ -155,14 +155,14 @@ class WireClientTest(unittest.TestCase):
         self.addCleanup(self.directory.cleanup)
         self.path = os.path.join(self.directory.name, "node.sock")
         self.node = subprocess.Popen(
-            [_PEER, self.path],
+            [_PEER, "unix", self.path],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         self.addCleanup(self.node.wait)
         self.addCleanup(self.node.kill)
         self.addCleanup(self.node.stdout.close)
         self.addCleanup(self.node.stdin.close)
-        self.assertEqual(self.node.stdout.readline(), "ready\n")
+        self.assertEqual(self.node.stdout.readline(), f"ready {self.path}\n")
 
     def dial(self):
         client = Client(self.path)

@@ -1,18 +1,21 @@
-// The node that wire_client_test.py talks to: it listens at the path in its
-// first argument and answers every plant.Reading with one on the topic "echo",
-// a degree warmer. Ends with its standard input, and then prints how many
-// messages it took and gave.
+// The node that clients written by others talk to: it listens over the
+// transport in its first argument, "unix" or "grpc", at the address in its
+// second, prints where, and answers every plant.Reading with one on the topic
+// "echo", a degree warmer. Ends with its standard input, and then prints how
+// many messages it took and gave.
 
 #include <cstdint>
 #include <iostream>
+#include <optional>
 #include <string>
 
+#include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "tests/docs/plant.pb.h"
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  if (argc != 3) return 2;
   mycelium::BusOptions options;
   options.node = "echo-node";
   auto bus = mycelium::MessageBus::Create(options);
@@ -29,9 +32,20 @@ int main(int argc, char** argv) {
           std::cerr << sent << std::endl;
         }
       });
-  auto endpoint = mycelium::BindUnixEndpoint(argv[1], **bus);
-  if (!subscription.ok() || !endpoint.ok()) return 1;
-  std::cout << "ready" << std::endl;
+  if (!subscription.ok()) return 1;
+  std::optional<mycelium::UnixEndpointHandle> unix_endpoint;
+  std::optional<mycelium::GrpcEndpointHandle> grpc_endpoint;
+  if (std::string(argv[1]) == "unix") {
+    auto endpoint = mycelium::BindUnixEndpoint(argv[2], **bus);
+    if (!endpoint.ok()) return 1;
+    unix_endpoint.emplace(*std::move(endpoint));
+    std::cout << "ready " << unix_endpoint->path() << std::endl;
+  } else {
+    auto endpoint = mycelium::BindGrpcEndpoint(argv[2], **bus);
+    if (!endpoint.ok()) return 1;
+    grpc_endpoint.emplace(*std::move(endpoint));
+    std::cout << "ready " << grpc_endpoint->address() << std::endl;
+  }
   std::string line;
   while (std::getline(std::cin, line)) continue;
   uint64_t accepted = 0, delivered = 0, dropped = 0;

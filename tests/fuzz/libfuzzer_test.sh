@@ -10,7 +10,8 @@ fail() {
   exit 1
 }
 
-targets=(handshake_fuzz record_fuzz frame_fuzz inbound_ring_fuzz)
+targets=(handshake_fuzz record_fuzz frame_fuzz inbound_ring_fuzz
+  link_message_fuzz)
 seconds=5
 
 # In the source tree: runfiles are links to it.

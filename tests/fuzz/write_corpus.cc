@@ -14,6 +14,7 @@
 #include "mycelium/transport/framed_link.h"
 #include "mycelium/transport/handshake.h"
 #include "mycelium/transport/lane/ring.h"
+#include "proto/mycelium/v1/link.pb.h"
 #include "tests/fuzz/fake_channel.h"
 #include "tests/fuzz/input.h"
 
@@ -291,6 +292,46 @@ void WriteInboundRings(Corpus corpus) {
   corpus.Add("in_the_middle", RingInput(8, ring));
 }
 
+// The first byte leaves the message in one piece.
+void AddMessage(Corpus& corpus, const std::string& name,
+                const v1::LinkMessage& message) {
+  corpus.Add(name, std::string(1, '\0') + message.SerializeAsString());
+}
+
+void WriteLinkMessages(Corpus corpus) {
+  v1::LinkMessage message;
+  v1::Hello& hello = *message.add_items()->mutable_control()->mutable_hello();
+  hello.set_protocol_version(kProtocolVersion);
+  hello.set_node("node");
+  hello.set_incarnation(1);
+  AddMessage(corpus, "hello", message);
+  v1::Ack& ack = *message.add_items()->mutable_ack();
+  ack.set_lane(3);
+  ack.set_received(4096);
+  ack.set_handled(64);
+  v1::EnvelopeBatch& batch = *message.add_items()->mutable_batch();
+  batch.set_lane(3);
+  batch.set_position(4096);
+  batch.set_sequence(9);
+  for (int i = 0; i < 3; ++i) {
+    v1::Envelope& envelope = *batch.add_envelopes();
+    envelope.set_publisher(1);
+    envelope.set_publisher_sequence(10 + i);
+    envelope.set_type_digest_prefix(0x1122334455667788);
+    envelope.set_payload(std::string(20 * i, 'p'));
+  }
+  AddMessage(corpus, "all_kinds", message);
+  batch.mutable_envelopes(1)->set_skipped(2);
+  batch.mutable_envelopes(2)->set_publish_time_unix_ns(1'000);
+  AddMessage(corpus, "lossy_with_times", message);
+  batch.mutable_envelopes(0)->mutable_extension()->set_reply_to("there");
+  AddMessage(corpus, "extension", message);
+  v1::LinkMessage large;
+  v1::Envelope& envelope = *large.add_items()->mutable_batch()->add_envelopes();
+  envelope.set_payload(std::string(4000, 'p'));
+  AddMessage(corpus, "large", large);
+}
+
 }  // namespace
 }  // namespace mycelium::test
 
@@ -304,5 +345,6 @@ int main(int argc, char** argv) {
   mycelium::test::WriteRecords(world, {argv[1], "record_fuzz"});
   mycelium::test::WriteFrames({argv[1], "frame_fuzz"});
   mycelium::test::WriteInboundRings({argv[1], "inbound_ring_fuzz"});
+  mycelium::test::WriteLinkMessages({argv[1], "link_message_fuzz"});
   return 0;
 }

@@ -1,9 +1,9 @@
 // Many messages between two processes whose connection is cut again and again:
 // each must arrive once, in order and as it was written, and the memory of both
-// sides must not grow. Over a Unix socket a relay cuts; over shared memory, of
-// which a relay lets nothing through, the publisher does.
+// sides must not grow. Over a socket or gRPC a relay cuts; over shared memory,
+// of which a relay lets nothing through, the publisher does.
 //
-//   soak --messages=100000000 --cut_ms=200
+//   soak --messages=100000000 --cut_ms=200 [--transport=unix|grpc]
 //   soak --transport=shm --messages=1000000000 --cut_ms=1000
 
 #include <signal.h>
@@ -136,7 +136,7 @@ int Watch(const std::string& transport, uint64_t messages,
   if (!page.ok()) return 1;
   SoakCounts& counts = page.counts();
   // Before there are threads.
-  const bool is_relayed = transport == "unix";
+  const bool is_relayed = transport != "shm";
   Side subscriber("subscribe", transport, dir.file("real"), dir.file("page"),
                   messages);
   Side publisher("publish", transport, dir.file(is_relayed ? "relay" : "real"),
@@ -202,8 +202,9 @@ int Main(int argc, char** argv) {
   if (!absl::SimpleAtoi(flags["messages"], &messages) ||
       !absl::SimpleAtoi(flags["cut_ms"], &cut_ms) || messages == 0 ||
       cut_ms <= 0 ||
-      (flags["transport"] != "unix" && flags["transport"] != "shm")) {
-    std::cerr << "usage: soak [--transport=unix|shm] [--messages=N] "
+      (flags["transport"] != "unix" && flags["transport"] != "shm" &&
+       flags["transport"] != "grpc")) {
+    std::cerr << "usage: soak [--transport=unix|shm|grpc] [--messages=N] "
                  "[--cut_ms=N]\n";
     return 2;
   }

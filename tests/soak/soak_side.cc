@@ -6,8 +6,10 @@
 #include <cstring>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <thread>
 
+#include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/message_bus.h"
 
 namespace mycelium::test {
@@ -119,11 +121,11 @@ int RunPublisher(const std::string& transport, const std::string& socket,
   auto bus = MessageBus::Create(OptionsOf("publisher", counts));
   if (!bus.ok()) return Fail(counts, bus.status());
   const auto& node = (*bus)->runtime();
-  if (auto dialled =
-          transport == "shm" ? node->DialShm(socket) : node->DialUnix(socket);
-      !dialled.ok()) {
-    return Fail(counts, dialled);
-  }
+  const absl::Status dialled = transport == "grpc"
+                                   ? DialGrpcEndpoint("unix:" + socket, **bus)
+                               : transport == "shm" ? node->DialShm(socket)
+                                                    : node->DialUnix(socket);
+  if (!dialled.ok()) return Fail(counts, dialled);
   auto publisher = (*bus)->RawPublisher(NumberType());
   if (!publisher.ok()) return Fail(counts, publisher.status());
   if (auto found = publisher->WaitForSubscribers(1, kLong); !found.ok()) {
@@ -161,9 +163,16 @@ int RunSubscriber(const std::string& transport, const std::string& socket,
   auto bus = MessageBus::Create(OptionsOf("subscriber", counts));
   if (!bus.ok()) return Fail(counts, bus.status());
   const auto& node = (*bus)->runtime();
-  const auto listener =
-      transport == "shm" ? node->ListenShm(socket) : node->ListenUnix(socket);
-  if (!listener.ok()) return Fail(counts, listener.status());
+  std::optional<GrpcEndpointHandle> grpc_endpoint;
+  if (transport == "grpc") {
+    auto endpoint = BindGrpcEndpoint("unix:" + socket, **bus);
+    if (!endpoint.ok()) return Fail(counts, endpoint.status());
+    grpc_endpoint.emplace(*std::move(endpoint));
+  } else {
+    const auto listener =
+        transport == "shm" ? node->ListenShm(socket) : node->ListenUnix(socket);
+    if (!listener.ok()) return Fail(counts, listener.status());
+  }
   auto subscriber = (*bus)->RawSubscriber(NumberType());
   if (!subscriber.ok()) return Fail(counts, subscriber.status());
   while (counts.received.last < messages) {

@@ -11,7 +11,7 @@ namespace mycelium::test {
 // The two processes that exchange the messages of a soak: numbers from 1 to
 // `messages`, with bytes that follow from them. Each returns once all were
 // handled, the counts are in the page, and its standard input has ended; 0 if
-// nothing went wrong. `transport`: "unix" or "shm".
+// nothing went wrong. `transport`: "unix", "shm" or "grpc".
 
 int RunPublisher(const std::string& transport, const std::string& socket,
                  uint64_t messages, SoakCounts& counts);

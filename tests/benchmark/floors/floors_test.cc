@@ -8,6 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/benchmark/floors/futex_wake.h"
+#include "tests/benchmark/floors/grpc_stream.h"
 #include "tests/benchmark/floors/handover.h"
 #include "tests/benchmark/floors/socketpair.h"
 #include "tests/benchmark/floors/spsc_ring.h"
@@ -104,6 +105,22 @@ TEST(FloorsTest, EachCaseHasExactlyOneFloor) {
         floors += MakeFloor(name)->Supports(what) ? 1 : 0;
       }
       EXPECT_EQ(floors, 1) << transport << " " << Name(mode);
+    }
+  }
+}
+
+TEST(FloorsTest, GrpcStreamCarriesEachMessageInEveryMode) {
+  for (const Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood}) {
+    for (const size_t bytes : {size_t{64}, size_t{100'000}}) {
+      Case what = MakeCase("grpc", mode, Wait::kBlock, bytes);
+      what.rate_per_s = 2000;
+      ASSERT_TRUE(GrpcStreamFloor().Supports(what));
+      const auto result = GrpcStreamFloor().Run(what, CpuPair{0, 0});
+      ASSERT_TRUE(result.ok()) << result.status() << Name(mode);
+      EXPECT_EQ(result->latencies_ns.size(),
+                mode == Mode::kFlood ? 0u : size_t{kMessages});
+      EXPECT_GE(result->messages, kMessages);
+      EXPECT_GT(result->elapsed_ns, 0);
     }
   }
 }

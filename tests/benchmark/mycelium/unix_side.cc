@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "mycelium/bus/grpc_endpoint.h"
 #include "tests/benchmark/clock.h"
 #include "tests/benchmark/mycelium/bus_options.h"
 
@@ -25,6 +26,10 @@ absl::Status UnixSide::Open(const std::string& path) {
     NodeRuntime& node = *bus_->runtime();
     if (stage_.role() == 0) return node.DialShm(path);
     return node.ListenShm(path).status();
+  }
+  if (what_.transport == "grpc") {
+    if (stage_.role() == 0) return DialGrpcEndpoint(path, *bus_);
+    return bus_->runtime()->ListenRemote(path).status();
   }
   if (stage_.role() == 0) return DialUnixEndpoint(path, *bus_);
   absl::StatusOr<UnixEndpointHandle> endpoint = BindUnixEndpoint(path, *bus_);

@@ -3,7 +3,9 @@
 #include <atomic>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "tests/benchmark/clock.h"
+#include "tests/benchmark/loopback_port.h"
 #include "tests/benchmark/mycelium/memory_log.h"
 #include "tests/benchmark/mycelium/traffic.h"
 #include "tests/benchmark/mycelium/unix_side.h"
@@ -203,7 +205,9 @@ Play PlayOf(const Case& what, int role) {
 }  // namespace
 
 bool UnixSystem::Supports(const Case& what) const {
-  return (what.transport == "unix" || what.transport == "shm") &&
+  // gRPC's threads need the CPUs that spinning sides would take.
+  const bool is_grpc = what.transport == "grpc" && what.wait == Wait::kBlock;
+  return (what.transport == "unix" || what.transport == "shm" || is_grpc) &&
          what.mode != Mode::kWake &&
          (polling_ == Polling::kCaller || what.wait == Wait::kBlock);
 }
@@ -211,7 +215,10 @@ bool UnixSystem::Supports(const Case& what) const {
 absl::StatusOr<RoundResult> UnixSystem::Run(const Case& what,
                                             const CpuPair& cpus) {
   const test::ShortTempDir dir;
-  const std::string path = dir.file("bench.sock");
+  const std::string path =
+      what.transport == "grpc"
+          ? absl::StrCat("127.0.0.1:", FreeLoopbackPort())  // port: free now
+          : dir.file("bench.sock");
   const Role play = [&](Stage& stage) -> absl::Status {
     UnixSide side(
         stage, what,

@@ -1,0 +1,72 @@
+#ifndef MYCELIUM_BUS_GRPC_ENDPOINT_H_
+#define MYCELIUM_BUS_GRPC_ENDPOINT_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mycelium/bus/message_bus.h"
+
+namespace mycelium {
+
+// Connections between hosts by hand, for a bus without a topology. Both ends
+// publish and subscribe; nobody gets his own messages back over a link.
+//
+// Addresses are as gRPC takes them: "host:port", "[::1]:9001",
+// "dns:///name:port", "unix:///path". Beyond this machine they need
+// BusOptions::tls, or BusOptions::insecure.
+//
+// Example:
+//   auto endpoint = mycelium::BindGrpcEndpoint("127.0.0.1:0", *bus);
+//   ...
+//   absl::Status dialled =
+//       mycelium::DialGrpcEndpoint(endpoint->address(), *other_bus);
+
+// Listens until it is destroyed. Links that were accepted stay.
+//
+// Thread safety: like any object; not to be destroyed from a handler.
+class GrpcEndpointHandle final {
+ public:
+  GrpcEndpointHandle(std::shared_ptr<NodeRuntime> node,
+                     NodeRuntime::BoundListener listener)
+      : node_(std::move(node)), listener_(std::move(listener)) {}
+  GrpcEndpointHandle(GrpcEndpointHandle&&) = default;
+  GrpcEndpointHandle& operator=(GrpcEndpointHandle&&) = delete;
+  ~GrpcEndpointHandle() {
+    if (node_ != nullptr) node_->StopListening(listener_.id);
+  }
+
+  // What others dial: for port 0, with the one that the kernel chose.
+  const std::string& address() const { return listener_.address; }
+
+ private:
+  std::shared_ptr<NodeRuntime> node_;
+  NodeRuntime::BoundListener listener_;
+};
+
+// Accepts links at `address`.
+//   ALREADY_EXISTS       somebody listens there, or it is no address of this
+//                        machine
+//   FAILED_PRECONDITION  it would be in the clear beyond this machine
+//   INVALID_ARGUMENT     BusOptions::tls names a file that cannot be read
+inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
+    const std::string& address, MessageBus& bus) {
+  absl::StatusOr<NodeRuntime::BoundListener> listener =
+      bus.runtime()->ListenRemote(address);
+  if (!listener.ok()) return listener.status();
+  return GrpcEndpointHandle(bus.runtime(), *std::move(listener));
+}
+
+// Keeps a link to whoever listens at `address`, now or later, until the bus is
+// shut down. Returns at once; BusOptions::on_connection tells what becomes of
+// it.
+inline absl::Status DialGrpcEndpoint(const std::string& address,
+                                     MessageBus& bus) {
+  return bus.runtime()->DialRemote(address);
+}
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_GRPC_ENDPOINT_H_

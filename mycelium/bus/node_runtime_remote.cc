@@ -1,0 +1,120 @@
+// The part of NodeRuntime that is about other hosts, and what transports there
+// are.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/bus/node_runtime.h"
+#include "mycelium/transport/remote_transport.h"
+#include "mycelium/transport/shm/memfd_memory.h"
+#include "mycelium/transport/shm/shm_transport.h"
+#include "mycelium/transport/uds/unix_transport.h"
+
+namespace mycelium {
+namespace {
+
+// Whether a certificate with these names may be that node's.
+bool IsNamed(const TopologyNode& node, const std::vector<std::string>& names) {
+  const auto has = [&](const std::string& name) {
+    return !name.empty() &&
+           std::find(names.begin(), names.end(), name) != names.end();
+  };
+  if (!node.certificate_name.empty()) return has(node.certificate_name);
+  return has(node.host) || has(node.place) || has(node.name);
+}
+
+}  // namespace
+
+void NodeRuntime::MakeTransports(const Limits& limits) {
+  UnixTransport::Options unix_options;
+  unix_options.allow_uids =
+      topology_ != nullptr ? topology_->allow_uids : options_.allow_uids;
+  unix_options.frame_bytes_max = limits.frame_bytes_max;
+  unix_options.log = options_.log;
+  unix_ = std::make_unique<UnixTransport>(environment_, *loop_, unix_options);
+  memory_ = MemfdMemory::Create(environment_.sys);
+  if (memory_.ok()) {
+    shm_ = std::make_unique<ShmTransport>(environment_, *loop_,
+                                          std::move(unix_options));
+  }
+  if (MakeRemoteTransport == nullptr) return;
+  const Tls& tls = topology_ != nullptr ? topology_->tls : options_.tls;
+  RemoteOptions remote;
+  remote.frame_bytes_max = limits.frame_bytes_max;
+  remote.links = limits.links;
+  remote.handshake = limits.handshake;
+  remote.keepalive = limits.keepalive;
+  remote.certificate = tls.certificate;
+  remote.key = tls.key;
+  remote.ca = tls.ca;
+  remote.require_client_certificate = tls.require_client_certificate;
+  remote.insecure =
+      topology_ != nullptr ? topology_->insecure : options_.insecure;
+  remote.certificate_name = [this](const std::string& address) {
+    if (topology_ == nullptr) return std::string();
+    for (const TopologyNode& node : topology_->nodes) {
+      if (GrpcDialAddress(node) == address) return node.certificate_name;
+    }
+    return std::string();
+  };
+  remote.admit = [this](const RemotePeer& peer, const std::string& node) {
+    return AdmitRemote(peer, node);
+  };
+  remote.log = options_.log;
+  remote_ = MakeRemoteTransport(environment_, *loop_, std::move(remote));
+}
+
+absl::Status NodeRuntime::AdmitRemote(const RemotePeer& peer,
+                                      const std::string& node) const {
+  if (peer.is_dialled) return absl::OkStatus();
+  const TopologyNode* const known =
+      topology_ != nullptr ? topology_->FindNode(node) : nullptr;
+  if (known != nullptr) {
+    if (!peer.has_certificate || IsNamed(*known, peer.names)) {
+      return absl::OkStatus();
+    }
+    return absl::PermissionDeniedError(absl::StrCat(
+        "the certificate of ", peer.address, " is not one of node ", node,
+        ": it is for ", peer.names.empty() ? "nobody" : peer.names[0]));
+  }
+  const bool is_welcome =
+      topology_ != nullptr ? topology_->allow_anonymous
+                           : options_.allow_anonymous || peer.has_certificate;
+  if (peer.is_loopback || is_welcome) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrCat(
+      "node ", node, " at ", peer.address,
+      topology_ != nullptr ? " is not in the topology" : " is not known here",
+      "; allow_anonymous = true would let it in"));
+}
+
+absl::Status NodeRuntime::CheckRemote() const {
+  if (remote_ != nullptr) return absl::OkStatus();
+  return absl::UnimplementedError(
+      "grpc: this program was linked without it; it is in "
+      "//mycelium:mycelium");
+}
+
+absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::ListenRemote(
+    const std::string& address) {
+  if (absl::Status has = CheckRemote(); !has.ok()) return has;
+  absl::StatusOr<uint64_t> listener = ListenOn(*remote_, address, {});
+  if (!listener.ok()) return listener.status();
+  BoundListener bound = {*listener, address};
+  OnLoop([&] {
+    const auto known = listeners_.find(*listener);
+    if (known != listeners_.end()) bound.address = known->second->address();
+  });
+  return bound;
+}
+
+absl::Status NodeRuntime::DialRemote(const std::string& address) {
+  if (absl::Status has = CheckRemote(); !has.ok()) return has;
+  absl::Status open;
+  OnLoop([&] {
+    open = CheckOpen();
+    if (open.ok()) peers_->Dial(*remote_, address, "", "dialled by hand");
+  });
+  return open;
+}
+
+}  // namespace mycelium

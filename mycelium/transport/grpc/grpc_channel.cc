@@ -1,0 +1,75 @@
+#include "mycelium/transport/grpc/grpc_channel.h"
+
+#include <utility>
+
+namespace mycelium {
+namespace {
+
+// How long a peer has to take what was sent before Close().
+constexpr int64_t kLingerNs = 1'000'000'000;
+
+}  // namespace
+
+GrpcChannel::GrpcChannel(Environment& environment, EventLoop& loop,
+                         std::shared_ptr<GrpcStream> stream,
+                         CheckName check_name)
+    : environment_(environment),
+      loop_(loop),
+      stream_(std::move(stream)),
+      check_name_(std::move(check_name)) {
+  stream_->SetOwner(this);
+}
+
+GrpcChannel::~GrpcChannel() { Close(); }
+
+void GrpcChannel::Start(Channel::Handler& handler) {
+  handler_ = &handler;
+  if (closed_.load(std::memory_order_relaxed)) return;
+  // The first handler is the handshake; who follows has accepted the peer.
+  if (++starts_ == 2) stream_->NoteHandshaken();
+  stream_->TellOwner();
+}
+
+void GrpcChannel::SetPaused(bool paused) {
+  paused_ = paused;
+  if (!paused) stream_->TellOwner();
+}
+
+void GrpcChannel::Close() {
+  if (closed_.exchange(true)) return;
+  stream_->SetOwner(nullptr);
+  stream_->Close();
+  if (stream_->has_ended()) return;
+  loop_.RunAt(environment_.clock.NowNs() + kLingerNs,
+              [stream = std::weak_ptr<GrpcStream>(stream_)] {
+                const auto left = stream.lock();
+                if (left != nullptr) left->Cancel();
+              });
+}
+
+void GrpcChannel::OnStream(bool is_writable) {
+  if (handler_ == nullptr) return;
+  if (is_writable) handler_->OnWritable();
+  if (!closed_.load(std::memory_order_relaxed)) Offer();
+}
+
+void GrpcChannel::Offer() {
+  while (!paused_) {
+    if (used_ == offered_.size()) {
+      if (!offered_.empty()) stream_->GiveBack(std::move(offered_));
+      offered_ = ByteSink();
+      used_ = 0;
+      if (!stream_->Take(&offered_)) break;
+    }
+    const size_t used = handler_->OnBytes(offered_.span().subspan(used_));
+    used_ += used;
+    if (closed_.load(std::memory_order_relaxed)) return;
+    if (used == 0) return;  // Start() or SetPaused() follows.
+  }
+  absl::Status status;
+  if (paused_ || !stream_->IsOver(&status)) return;
+  Close();
+  handler_->OnClosed(status);
+}
+
+}  // namespace mycelium

@@ -1,0 +1,65 @@
+#ifndef MYCELIUM_TRANSPORT_GRPC_GRPC_CHANNEL_H_
+#define MYCELIUM_TRANSPORT_GRPC_GRPC_CHANNEL_H_
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/transport/channel.h"
+#include "mycelium/transport/grpc/grpc_stream.h"
+
+namespace mycelium {
+
+// A gRPC stream as a channel. See Channel for the contract. What it carries are
+// records (mycelium/codec/frame_format.h) on both sides of it, and
+// mycelium.v1.LinkMessage between the two; so it is no pipe for other bytes.
+class GrpcChannel final : public Channel, private GrpcStream::Owner {
+ public:
+  using CheckName = std::function<absl::Status(const std::string& node)>;
+
+  // `check_name`: whether the peer may be that node.
+  GrpcChannel(Environment& environment, EventLoop& loop,
+              std::shared_ptr<GrpcStream> stream, CheckName check_name);
+  ~GrpcChannel() override;
+
+  void Start(Channel::Handler& handler) override;
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
+    return stream_->Send(pieces);
+  }
+  void SetPaused(bool paused) override;
+  void Close() override;
+  const std::string& peer_description() const override {
+    return stream_->peer();
+  }
+  absl::Status CheckPeerName(const std::string& node) const override {
+    return check_name_(node);
+  }
+
+ private:
+  // GrpcStream::Owner:
+  void OnStream(bool is_writable) override;
+
+  void Offer();
+
+  Environment& environment_;
+  EventLoop& loop_;
+  const std::shared_ptr<GrpcStream> stream_;
+  const CheckName check_name_;
+
+  // On the loop.
+  Channel::Handler* handler_ = nullptr;
+  int starts_ = 0;
+  bool paused_ = false;
+  ByteSink offered_;  // What was taken from the stream,
+  size_t used_ = 0;   // and how much of that is done with.
+  std::atomic<bool> closed_{false};
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_GRPC_GRPC_CHANNEL_H_

@@ -1,0 +1,138 @@
+#ifndef MYCELIUM_TRANSPORT_GRPC_GRPC_STREAM_H_
+#define MYCELIUM_TRANSPORT_GRPC_GRPC_STREAM_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/transport/grpc/byte_sink.h"
+#include "mycelium/transport/grpc/link_message_decoder.h"
+#include "mycelium/transport/grpc/link_message_encoder.h"
+
+namespace mycelium {
+
+// One call of mycelium.v1.Link/Connect, seen from either end: what is common to
+// the two reactors of gRPC, and where gRPC's threads meet the node's loop.
+//
+// Sending. One message is being written; what is sent meanwhile gathers in the
+// next, up to kGatherBytesMax. Whoever sends on an idle stream hands the
+// message to gRPC himself. When it is written, gRPC's thread starts the next.
+//
+// Receiving. gRPC's thread turns a message into records; the loop is told once
+// and takes all that has come. While more than kArrivedBytesMax wait for the
+// loop nothing is read, so that HTTP/2's flow control stops the peer. Until the
+// handshake is over one message is read, of at most kHandshakeBytesMax.
+//
+// Thread safety: all members may be called from any thread; Send() from one at
+// a time. gRPC may call back from within any of its calls, so `mutex_` is not
+// held there.
+//
+// Ownership: shared by the channel and by gRPC, until Ended() of both.
+class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
+ public:
+  // On the loop.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // Something has arrived, the stream is over, or, with `is_writable`, more
+    // can be sent.
+    virtual void OnStream(bool is_writable) = 0;
+  };
+
+  virtual ~GrpcStream() = default;
+
+  // On the loop. Null: nobody is told any more.
+  void SetOwner(Owner* owner) { owner_ = owner; }
+  // The owner is told as if something had arrived.
+  void TellOwner();
+  // The peer has said who it is and was believed.
+  void NoteHandshaken();
+
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces);
+
+  // What arrived next. False: nothing.
+  bool Take(ByteSink* records);
+  // Gives back what Take() gave, so that more may be read.
+  void GiveBack(ByteSink records);
+  // Whether nothing more will arrive, and why.
+  bool IsOver(absl::Status* status) const;
+
+  // Ends it once what was sent is written.
+  void Close();
+  // Ends it now.
+  virtual void Cancel() = 0;
+  // The loop must not be used any more.
+  void ForgetLoop();
+  bool has_ended() const;
+
+  const std::string& peer() const { return peer_; }
+
+ protected:
+  GrpcStream(EventLoop& loop, size_t frame_bytes_max, std::string peer)
+      : peer_(std::move(peer)), decoder_(frame_bytes_max), loop_(&loop) {}
+
+  // What gRPC's reactors do.
+  virtual void StartReading(::grpc::ByteBuffer* message) = 0;
+  virtual void StartWriting(const ::grpc::ByteBuffer* message) = 0;
+  // Nothing is being written, nor will be.
+  virtual void StartEnding() = 0;
+
+  // What they tell.
+  void Begun();  // It may be read from.
+  void ReadDone(bool ok);
+  void WriteDone(bool ok);
+  // The end, for the reason in `status`. gRPC lets go of it.
+  void Ended(const absl::Status& status);
+
+ private:
+  static constexpr size_t kGatherBytesMax = 128 * 1024;
+  static constexpr size_t kArrivedBytesMax = 256 * 1024;
+
+  bool MayRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeForWriting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Decode(ByteSink* records);
+
+  const std::string peer_;
+  const LinkMessageDecoder decoder_;
+  Owner* owner_ = nullptr;       // On the loop.
+  ::grpc::ByteBuffer incoming_;  // While `reading_`, gRPC's.
+  ::grpc::ByteBuffer outgoing_;  // While `writing_`, gRPC's.
+  LinkMessageEncoder encoder_;   // Send()'s.
+
+  mutable Mutex mutex_;
+  EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
+  ByteSink gathered_ ABSL_GUARDED_BY(mutex_);
+  std::deque<ByteSink> arrived_ ABSL_GUARDED_BY(mutex_);
+  std::vector<ByteSink> spare_ ABSL_GUARDED_BY(mutex_);
+  size_t arrived_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false;
+  bool handshaken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool has_read_ ABSL_GUARDED_BY(mutex_) = false;  // One message, at least.
+  bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  bool read_over_ ABSL_GUARDED_BY(mutex_) = false;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool write_over_ ABSL_GUARDED_BY(mutex_) = false;
+  bool wants_room_ ABSL_GUARDED_BY(mutex_) = false;
+  bool has_room_ ABSL_GUARDED_BY(mutex_) = false;  // Which the owner awaits.
+  bool posted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_GRPC_GRPC_STREAM_H_

@@ -1,0 +1,144 @@
+#include "mycelium/transport/grpc/grpc_transport.h"
+
+#include <grpcpp/create_channel.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/transport/grpc/client_stream.h"
+#include "mycelium/transport/grpc/grpc_address.h"
+#include "mycelium/transport/grpc/grpc_channel.h"
+#include "mycelium/transport/grpc/grpc_credentials.h"
+#include "mycelium/transport/grpc/link_server.h"
+
+namespace mycelium {
+namespace {
+
+// How long what was sent last has to be written when a node ends, and then how
+// long gRPC has to let go of what was cancelled.
+constexpr int64_t kLingerNs = 1'000'000'000;
+constexpr int64_t kCancelNs = 10'000'000'000;
+
+}  // namespace
+
+// Tells the server's callback whether the listener is still there.
+class GrpcTransport::GrpcListener final : public Listener {
+ public:
+  GrpcListener(GrpcTransport& transport, std::unique_ptr<LinkServer> server,
+               std::shared_ptr<bool> alive)
+      : transport_(transport),
+        server_(std::move(server)),
+        alive_(std::move(alive)) {}
+  ~GrpcListener() override {
+    *alive_ = false;
+    // Links that were accepted stay, and with them what carries them.
+    server_->StopListening();
+    transport_.stopped_servers_.push_back(std::move(server_));
+  }
+  const std::string& address() const override { return server_->address(); }
+
+ private:
+  GrpcTransport& transport_;
+  std::unique_ptr<LinkServer> server_;
+  const std::shared_ptr<bool> alive_;
+};
+
+GrpcTransport::GrpcTransport(Environment& environment, EventLoop& loop,
+                             RemoteOptions options)
+    : environment_(environment),
+      loop_(loop),
+      options_(std::move(options)),
+      streams_(environment) {}
+
+GrpcTransport::~GrpcTransport() {
+  for (const auto& stream : streams_.All()) {
+    stream->ForgetLoop();
+    stream->Close();
+  }
+  streams_.AwaitEmpty(environment_.clock.NowNs() + kLingerNs);
+  for (const auto& stream : streams_.All()) stream->Cancel();
+  stopped_servers_.clear();
+  streams_.AwaitEmpty(environment_.clock.NowNs() + kCancelNs);
+}
+
+GrpcChannel::CheckName GrpcTransport::CheckNameOf(RemotePeer peer) const {
+  return [peer = std::move(peer),
+          admit = options_.admit](const std::string& node) {
+    return admit == nullptr ? absl::OkStatus() : admit(peer, node);
+  };
+}
+
+absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
+    const std::string& address, AcceptCallback on_accept) {
+  if (absl::Status allowed = CheckPlaintext(options_, "listening at", address);
+      !allowed.ok()) {
+    return allowed;
+  }
+  const auto alive = std::make_shared<bool>(true);
+  const auto accept = std::make_shared<AcceptCallback>(std::move(on_accept));
+  LinkServer::OnStream on_stream = [this, alive, accept](
+                                       std::shared_ptr<GrpcStream> stream,
+                                       RemotePeer peer) {
+    if (!*alive) {
+      stream->Close();
+      return;
+    }
+    streams_.Reap();
+    (*accept)(
+        std::make_unique<GrpcChannel>(environment_, loop_, std::move(stream),
+                                      CheckNameOf(std::move(peer))),
+        absl::OkStatus());
+  };
+  absl::StatusOr<std::unique_ptr<LinkServer>> server = LinkServer::Start(
+      loop_, streams_, options_, address, std::move(on_stream));
+  if (!server.ok()) return server.status();
+  return std::make_unique<GrpcListener>(*this, *std::move(server), alive);
+}
+
+absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
+    const std::string& address) {
+  if (absl::Status allowed = CheckPlaintext(options_, "dialling", address);
+      !allowed.ok()) {
+    return allowed;
+  }
+  streams_.Reap();
+  if (credentials_ == nullptr) {
+    auto made = MakeChannelCredentials(options_);
+    if (!made.ok()) return made.status();
+    credentials_ = *std::move(made);
+  }
+  ::grpc::ChannelArguments arguments = ClientArguments(options_);
+  RemotePeer peer;
+  peer.address = address;
+  peer.is_dialled = true;
+  peer.is_loopback = IsLoopbackAddress(address);
+  if (options_.has_tls()) {
+    // gRPC has compared it with the certificate by the time that the peer says
+    // who it is.
+    std::string name = HostOfAddress(address);
+    if (options_.certificate_name != nullptr) {
+      const std::string given = options_.certificate_name(address);
+      if (!given.empty()) {
+        arguments.SetSslTargetNameOverride(given);
+        name = given;
+      }
+    }
+    peer.has_certificate = true;
+    peer.names = {name};
+  }
+  auto stream = std::make_shared<ClientStream>(
+      loop_, streams_, options_.frame_bytes_max, address,
+      ::grpc::CreateCustomChannel(address, credentials_, arguments));
+  streams_.Add(stream);
+  stream->Begin();
+  return std::make_unique<GrpcChannel>(environment_, loop_, std::move(stream),
+                                       CheckNameOf(std::move(peer)));
+}
+
+std::unique_ptr<Transport> MakeRemoteTransport(Environment& environment,
+                                               EventLoop& loop,
+                                               RemoteOptions options) {
+  return std::make_unique<GrpcTransport>(environment, loop, std::move(options));
+}
+
+}  // namespace mycelium

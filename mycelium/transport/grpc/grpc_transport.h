@@ -1,0 +1,62 @@
+#ifndef MYCELIUM_TRANSPORT_GRPC_GRPC_TRANSPORT_H_
+#define MYCELIUM_TRANSPORT_GRPC_GRPC_TRANSPORT_H_
+
+#include <grpcpp/security/credentials.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/transport/grpc/grpc_channel.h"
+#include "mycelium/transport/grpc/link_server.h"
+#include "mycelium/transport/grpc/stream_set.h"
+#include "mycelium/transport/remote_transport.h"
+#include "mycelium/transport/transport.h"
+
+namespace mycelium {
+
+// gRPC: between hosts. An address is whatever gRPC resolves; one that others
+// reach, or that is not on this machine, needs TLS or `insecure`. Each
+// connection that is dialled is a gRPC channel, and so a TCP connection, of its
+// own.
+//
+// Listen() also says: FAILED_PRECONDITION if it would be in the clear beyond
+// this machine, INVALID_ARGUMENT if [tls] cannot be used. Dial() never says
+// UNAVAILABLE: whether somebody is there shows later.
+//
+// Every listener has the standard health checking and reflection services.
+//
+// gRPC's threads only pass on what arrives; handlers are called on the loop.
+class GrpcTransport final : public Transport {
+ public:
+  GrpcTransport(Environment& environment, EventLoop& loop,
+                RemoteOptions options);
+  // Ends every stream, once what was sent before is written, and waits for
+  // that a little.
+  ~GrpcTransport() override;
+
+  absl::string_view word() const override { return "grpc"; }
+  absl::StatusOr<std::unique_ptr<Listener>> Listen(
+      const std::string& address, AcceptCallback on_accept) override;
+  absl::StatusOr<std::unique_ptr<Channel>> Dial(
+      const std::string& address) override;
+
+ private:
+  class GrpcListener;
+
+  GrpcChannel::CheckName CheckNameOf(RemotePeer peer) const;
+
+  Environment& environment_;
+  EventLoop& loop_;
+  const RemoteOptions options_;
+  StreamSet streams_;
+  std::shared_ptr<::grpc::ChannelCredentials> credentials_;  // Once made.
+  // Of listeners that are gone.
+  std::vector<std::unique_ptr<LinkServer>> stopped_servers_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TRANSPORT_GRPC_GRPC_TRANSPORT_H_

@@ -1,0 +1,187 @@
+#include "mycelium/transport/grpc/grpc_transport.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "gtest/gtest.h"
+#include "mycelium/transport/grpc/grpc_address.h"
+
+namespace mycelium {
+namespace {
+
+using ::absl::StatusCode;
+
+constexpr int64_t kLongNs = 10'000'000'000;
+
+class Watcher final : public Channel::Handler {
+ public:
+  size_t OnBytes(absl::Span<const std::byte> bytes) override {
+    return bytes.size();
+  }
+  void OnWritable() override {}
+  void OnClosed(const absl::Status& status) override { closed = status; }
+  std::optional<absl::Status> closed;
+};
+
+class GrpcTransportTest : public ::testing::Test {
+ protected:
+  GrpcTransportTest() {
+    loop_ = *EventLoop::Create(environment_);
+    RemoteOptions options;
+    options.frame_bytes_max = 1 << 20;
+    options.links = 8;
+    options.handshake = absl::Seconds(5);
+    options.keepalive = absl::Seconds(10);
+    options.admit = [this](const RemotePeer& peer, const std::string& node) {
+      peers_.push_back(peer);
+      return node == "stranger" ? absl::PermissionDeniedError("no strangers")
+                                : absl::OkStatus();
+    };
+    transport_ = std::make_unique<GrpcTransport>(environment_, *loop_, options);
+  }
+
+  absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string& address) {
+    return transport_->Listen(address, [this](std::unique_ptr<Channel> channel,
+                                              const absl::Status& admitted) {
+      EXPECT_TRUE(admitted.ok()) << admitted;
+      accepted_.push_back(std::move(channel));
+    });
+  }
+
+  // Why a connection to there ends.
+  absl::Status EndOf(const std::string& address) {
+    auto channel = transport_->Dial(address);
+    if (!channel.ok()) return channel.status();
+    Watcher watcher;
+    (*channel)->Start(watcher);
+    EXPECT_TRUE(RunUntil([&] { return watcher.closed.has_value(); }));
+    return watcher.closed.value_or(absl::OkStatus());
+  }
+
+  template <typename Condition>
+  bool RunUntil(Condition holds) {
+    const TimeNs end = environment_.clock.NowNs() + kLongNs;
+    while (!holds()) {
+      if (environment_.clock.NowNs() > end) return false;
+      loop_->RunOnce(std::min(end, environment_.clock.NowNs() + 5'000'000), 0);
+    }
+    return true;
+  }
+
+  Environment& environment_ = Environment::Real();
+  std::unique_ptr<EventLoop> loop_;
+  std::vector<RemotePeer> peers_;
+  std::unique_ptr<GrpcTransport> transport_;
+  std::vector<std::unique_ptr<Channel>> accepted_;
+};
+
+TEST_F(GrpcTransportTest, DialledConnectionIsAcceptedAtThePortThatItTells) {
+  // port: 0, which the kernel replaces
+  auto listener = Listen("127.0.0.1:0");
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  EXPECT_NE((*listener)->address(), "127.0.0.1:0");
+  auto channel = transport_->Dial((*listener)->address());
+  ASSERT_TRUE(channel.ok());
+  Watcher watcher;
+  (*channel)->Start(watcher);
+  ASSERT_TRUE(RunUntil([&] { return accepted_.size() == 1; }));
+  EXPECT_TRUE(
+      absl::StartsWith(accepted_[0]->peer_description(), "ipv4:127.0.0.1:"))
+      << accepted_[0]->peer_description();
+  EXPECT_EQ((*channel)->peer_description(), (*listener)->address());
+}
+
+TEST_F(GrpcTransportTest, NodeThatIsNotAdmittedMayNotHaveItsName) {
+  auto listener = Listen("127.0.0.1:0");
+  auto channel = *transport_->Dial((*listener)->address());
+  Watcher watcher;
+  channel->Start(watcher);
+  ASSERT_TRUE(RunUntil([&] { return accepted_.size() == 1; }));
+  EXPECT_EQ(accepted_[0]->CheckPeerName("stranger").code(),
+            StatusCode::kPermissionDenied);
+  EXPECT_TRUE(accepted_[0]->CheckPeerName("friend").ok());
+  EXPECT_TRUE(peers_[0].is_loopback);
+  EXPECT_FALSE(peers_[0].is_dialled);
+  EXPECT_TRUE(channel->CheckPeerName("friend").ok());
+  EXPECT_TRUE(peers_.back().is_dialled);
+}
+
+TEST_F(GrpcTransportTest, PortThatIsTakenIsAlreadyExists) {
+  auto first = Listen("127.0.0.1:0");
+  ASSERT_TRUE(first.ok());
+  const absl::Status second = Listen((*first)->address()).status();
+  EXPECT_EQ(second.code(), StatusCode::kAlreadyExists) << second;
+  EXPECT_TRUE(absl::StrContains(second.message(), (*first)->address()));
+}
+
+TEST_F(GrpcTransportTest, PortIsFreeAgainAfterTheListenerAndItsLinksStay) {
+  auto first = *Listen("127.0.0.1:0");
+  const std::string address = first->address();
+  auto channel = *transport_->Dial(address);
+  Watcher watcher;
+  channel->Start(watcher);
+  ASSERT_TRUE(RunUntil([&] { return accepted_.size() == 1; }));
+  first.reset();
+  EXPECT_EQ(EndOf(address).code(), StatusCode::kUnavailable);
+  EXPECT_EQ(accepted_.size(), 1u);
+  EXPECT_FALSE(watcher.closed.has_value());
+  EXPECT_TRUE(Listen(address).ok());
+}
+
+TEST_F(GrpcTransportTest, WhereNobodyListensTheConnectionIsUnavailable) {
+  auto listener = *Listen("127.0.0.1:0");
+  const std::string address = listener->address();
+  listener.reset();
+  const absl::Status end = EndOf(address);
+  EXPECT_EQ(end.code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(absl::StrContains(end.message(), "refused")) << end;
+}
+
+TEST_F(GrpcTransportTest, SocketThatIsNotThereIsUnavailable) {
+  const absl::Status end = EndOf("unix:/nothing/is/here");
+  EXPECT_EQ(end.code(), StatusCode::kUnavailable) << end;
+}
+
+TEST_F(GrpcTransportTest, NameThatDoesNotResolveIsUnavailableAndNamed) {
+  RemoteOptions options;
+  options.frame_bytes_max = 1 << 20;
+  options.keepalive = absl::Seconds(10);
+  options.insecure = true;
+  transport_ = std::make_unique<GrpcTransport>(environment_, *loop_, options);
+  // Whatever is below .invalid never exists.
+  const absl::Status end = EndOf("nobody.invalid:1");
+  EXPECT_EQ(end.code(), StatusCode::kUnavailable) << end;
+  EXPECT_TRUE(absl::StrContains(end.message(), "nobody.invalid")) << end;
+}
+
+TEST(GrpcAddressTest, LoopbackIsToldFromOtherAddresses) {
+  for (const char* address :
+       {"127.0.0.1:0", "127.8.9.10:5", "localhost:0", "[::1]:0",
+        "ipv4:127.0.0.1:0", "ipv6:[::1]:0", "dns:localhost:0",
+        "dns:///localhost:0", "dns://8.8.8.8/localhost:0", "unix:/a/b",
+        "unix-abstract:a", "ipv6:[::ffff:127.0.0.1]:5"}) {
+    EXPECT_TRUE(IsLoopbackAddress(address)) << address;
+  }
+  for (const char* address :
+       {"10.0.0.1:5", "0.0.0.0:0", "[::]:0", ":5", "localhost.example.com:5",
+        "127.example.com:5", "ipv6:[fe80::1]:5", "dns:///example.com:5",
+        "xds:///localhost", "", "[::ffff:10.0.0.1]:5"}) {
+    EXPECT_FALSE(IsLoopbackAddress(address)) << address;
+  }
+}
+
+TEST(GrpcAddressTest, HostAndPortAreFoundInEveryForm) {
+  EXPECT_EQ(HostOfAddress("dns:///name.test:5"), "name.test");
+  EXPECT_EQ(HostOfAddress("[fe80::1]:5"), "fe80::1");
+  EXPECT_EQ(HostOfAddress("unix:/a"), "");
+  EXPECT_EQ(WithPort("10.0.0.1:0", 7), "10.0.0.1:7");
+  EXPECT_EQ(WithPort("[fe80::1]:0", 7), "[fe80::1]:7");
+  EXPECT_EQ(WithPort("unix:/a", 7), "unix:/a");
+  EXPECT_EQ(ReadableAddress("ipv6:%5B::1%5D:0"), "ipv6:[::1]:0");
+}
+
+}  // namespace
+}  // namespace mycelium

@@ -1,0 +1,294 @@
+#include "mycelium/transport/grpc/link_message_decoder.h"
+
+#include <cstring>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/wire_format_lite.h"
+#include "mycelium/codec/frame_format.h"
+#include "mycelium/transport/grpc/link_message_format.h"
+#include "mycelium/transport/record_reader.h"
+
+namespace mycelium {
+namespace {
+
+using ::google::protobuf::internal::WireFormatLite;
+using ::google::protobuf::io::CodedInputStream;
+
+RecordHeader HeaderOf(RecordKind kind, size_t body_bytes) {
+  RecordHeader header = {};
+  header.magic = kRecordMagic;
+  header.kind = static_cast<uint8_t>(kind);
+  header.body_bytes = static_cast<uint32_t>(body_bytes);
+  return header;
+}
+
+// Reads one message. Every member that returns bool has set `error_`, or the
+// bytes are no Protobuf, if that is false.
+class Reader final {
+ public:
+  Reader(CodedInputStream& in, size_t frame_bytes_max, ByteSink* records)
+      : in_(in), frame_bytes_max_(frame_bytes_max), records_(*records) {}
+
+  absl::Status Read() {
+    while (const uint32_t tag = in_.ReadTag()) {
+      const bool read =
+          tag == kItemsTag ? ReadNested([&] { return Item(); }) : Skip(tag);
+      if (!read) return Error();
+    }
+    return in_.ConsumedEntireMessage() ? absl::OkStatus() : Error();
+  }
+
+ private:
+  absl::Status Error() const {
+    if (!error_.ok()) return error_;
+    return absl::DataLossError("a LinkMessage does not parse");
+  }
+  bool Fail(const std::string& what) {
+    error_ = absl::DataLossError(what);
+    return false;
+  }
+  bool Skip(uint32_t tag) { return WireFormatLite::SkipField(&in_, tag); }
+
+  // Reads a length, and with `read` what it spans.
+  template <typename Read>
+  bool ReadNested(Read read) {
+    uint32_t bytes;
+    if (!ReadLength(&bytes)) return false;
+    const CodedInputStream::Limit limit =
+        in_.PushLimit(static_cast<int>(bytes));
+    if (!read() || !in_.ConsumedEntireMessage()) return false;
+    in_.PopLimit(limit);
+    return true;
+  }
+  // A length that the bytes that are there have.
+  bool ReadLength(uint32_t* bytes) {
+    return in_.ReadVarint32(bytes) &&
+           *bytes <= static_cast<uint32_t>(std::numeric_limits<int>::max()) &&
+           static_cast<int>(*bytes) <= in_.BytesUntilLimit();
+  }
+
+  bool Item() {
+    if (++items_ > kItemsMax) {
+      return Fail(
+          absl::StrCat("a LinkMessage has more than ", kItemsMax, " items"));
+    }
+    while (const uint32_t tag = in_.ReadTag()) {
+      const bool read = tag == kControlTag ? Control()
+                        : tag == kAckTag   ? ReadNested([&] { return Ack(); })
+                        : tag == kBatchTag ? ReadNested([&] { return Batch(); })
+                                           : Skip(tag);
+      if (!read) return false;
+    }
+    return true;
+  }
+
+  bool Control() {
+    uint32_t bytes;
+    if (!ReadLength(&bytes)) return false;
+    if (bytes > kControlBytesMax) {
+      return Fail(absl::StrCat("a control message of ", bytes,
+                               " bytes, at most ", kControlBytesMax));
+    }
+    const RecordHeader header = HeaderOf(RecordKind::kControl, bytes);
+    records_.Append(&header, sizeof header);
+    return in_.ReadRaw(records_.Extend(bytes), static_cast<int>(bytes));
+  }
+
+  bool Ack() {
+    AckEntry entry = {};
+    while (const uint32_t tag = in_.ReadTag()) {
+      const bool read =
+          tag == kAckLaneTag       ? in_.ReadVarint32(&entry.lane)
+          : tag == kAckReceivedTag ? in_.ReadVarint64(&entry.received)
+          : tag == kAckHandledTag  ? in_.ReadVarint64(&entry.handled)
+                                   : Skip(tag);
+      if (!read) return false;
+    }
+    const RecordHeader header = HeaderOf(RecordKind::kAck, sizeof entry);
+    records_.Append(&header, sizeof header);
+    records_.Append(&entry, sizeof entry);
+    return true;
+  }
+
+  bool Batch() {
+    RecordHeader header = HeaderOf(RecordKind::kData, 0);
+    uint64_t position = 0;
+    const size_t start = records_.size();
+    records_.Extend(sizeof header);
+    sequence_ = 0;
+    while (const uint32_t tag = in_.ReadTag()) {
+      const bool numbers = records_.size() == start + sizeof header;
+      if (!numbers && (tag == kBatchSequenceTag)) {
+        return Fail("EnvelopeBatch.sequence follows its envelopes");
+      }
+      const bool read =
+          tag == kBatchLaneTag       ? in_.ReadVarint32(&header.lane)
+          : tag == kBatchPositionTag ? in_.ReadVarint64(&position)
+          : tag == kBatchSequenceTag ? in_.ReadVarint64(&sequence_)
+          : tag == kEnvelopesTag     ? ReadNested([&] { return Envelope(); })
+                                     : Skip(tag);
+      if (!read) return false;
+    }
+    header.position = position;
+    const size_t body = records_.size() - start - sizeof header;
+    header.body_bytes = static_cast<uint32_t>(body);
+    std::memcpy(records_.data() + start, &header, sizeof header);
+    // A record without a body would tell nothing.
+    if (body == 0) records_.Truncate(start);
+    return true;
+  }
+
+  struct Fields {
+    uint32_t publisher = 0;
+    uint64_t publisher_sequence = 0;
+    uint64_t digest_prefix = 0;
+    uint64_t skipped = 0;
+    uint64_t publish_time = 0;
+    bool has_publish_time = false;
+    std::string extension;
+    size_t payload_at = 0;  // 0: none yet.
+    size_t payload_bytes = 0;
+
+    size_t before_payload() const {
+      return (has_publish_time ? kPublishTimeBytes : 0) +
+             AlignedFrameBytes(extension.size());
+    }
+  };
+
+  bool Envelope() {
+    const size_t start = records_.size();
+    Fields fields;
+    records_.Extend(sizeof(FrameHeader));
+    while (const uint32_t tag = in_.ReadTag()) {
+      if (!EnvelopeField(tag, start, &fields)) return false;
+    }
+    const size_t before = fields.before_payload();
+    if (fields.payload_at == 0) {
+      records_.Extend(before);
+    } else if (fields.payload_at != start + sizeof(FrameHeader) + before) {
+      MovePayload(start + sizeof(FrameHeader) + before, &fields);
+    }
+    return Finish(start, fields);
+  }
+
+  bool EnvelopeField(uint32_t tag, size_t start, Fields* fields) {
+    switch (tag) {
+      case kPublisherTag:
+        return in_.ReadVarint32(&fields->publisher);
+      case kPublisherSequenceTag:
+        return in_.ReadVarint64(&fields->publisher_sequence);
+      case kDigestPrefixTag:
+        return in_.ReadLittleEndian64(&fields->digest_prefix);
+      case kSkippedTag:
+        return in_.ReadVarint64(&fields->skipped);
+      case kPublishTimeTag:
+        fields->has_publish_time = true;
+        return in_.ReadLittleEndian64(&fields->publish_time);
+      case kExtensionTag: {
+        uint32_t bytes;
+        if (!ReadLength(&bytes)) return false;
+        if (bytes > kExtensionBytesMax) {
+          return Fail(absl::StrCat("an extension of ", bytes,
+                                   " bytes, at most ", kExtensionBytesMax));
+        }
+        return in_.ReadString(&fields->extension, static_cast<int>(bytes));
+      }
+      case kPayloadTag:
+        return Payload(start, fields);
+      default:
+        return Skip(tag);
+    }
+  }
+
+  // Where it belongs if what goes before it has come before it, as it does
+  // where the fields are in order.
+  bool Payload(size_t start, Fields* fields) {
+    uint32_t bytes;
+    if (!ReadLength(&bytes)) return false;
+    if (bytes > frame_bytes_max_) {
+      return Fail(absl::StrCat("a payload of ", bytes,
+                               " bytes; frame_bytes_max is ",
+                               frame_bytes_max_));
+    }
+    records_.Truncate(start + sizeof(FrameHeader));
+    records_.Extend(fields->before_payload());
+    fields->payload_at = records_.size();
+    fields->payload_bytes = bytes;
+    return in_.ReadRaw(records_.Extend(bytes), static_cast<int>(bytes));
+  }
+
+  void MovePayload(size_t to, Fields* fields) {
+    const size_t end = to + fields->payload_bytes;
+    if (end > records_.size()) records_.Extend(end - records_.size());
+    std::memmove(records_.data() + to, records_.data() + fields->payload_at,
+                 fields->payload_bytes);
+    records_.Truncate(end);
+  }
+
+  bool Finish(size_t start, const Fields& fields) {
+    const size_t frame_bytes = records_.size() - start;
+    const size_t aligned = AlignedFrameBytes(frame_bytes);
+    if (frame_bytes > frame_bytes_max_) {
+      return Fail(absl::StrCat("an envelope takes ", frame_bytes,
+                               " bytes; frame_bytes_max is ",
+                               frame_bytes_max_));
+    }
+    if (lane_bytes_ > 0 && lane_bytes_ + aligned > kEnvelopesBytesMax) {
+      return Fail(
+          absl::StrCat("the envelopes of one LinkMessage take more "
+                       "than ",
+                       kEnvelopesBytesMax, " bytes"));
+    }
+    lane_bytes_ += aligned;
+    std::memset(records_.Extend(aligned - frame_bytes), 0,
+                aligned - frame_bytes);
+    sequence_ += fields.skipped;
+    FrameHeader header = {};
+    header.frame_bytes = static_cast<uint32_t>(frame_bytes);
+    header.flags = fields.has_publish_time ? kFramePublishTime : 0;
+    header.extension_bytes =
+        static_cast<uint16_t>(AlignedFrameBytes(fields.extension.size()));
+    header.lane_sequence = sequence_++;
+    header.digest_prefix = fields.digest_prefix;
+    header.publisher_sequence = fields.publisher_sequence;
+    header.publisher_id = fields.publisher;
+    std::byte* at = records_.data() + start;
+    std::memcpy(at, &header, sizeof header);
+    at += sizeof header;
+    if (fields.has_publish_time) {
+      std::memcpy(at, &fields.publish_time, sizeof fields.publish_time);
+      at += sizeof fields.publish_time;
+    }
+    if (!fields.extension.empty()) {
+      std::memset(at, 0, header.extension_bytes);
+      std::memcpy(at, fields.extension.data(), fields.extension.size());
+    }
+    return true;
+  }
+
+  CodedInputStream& in_;
+  const size_t frame_bytes_max_;
+  ByteSink& records_;
+  absl::Status error_;
+  uint64_t sequence_ = 0;  // Of the next envelope of the batch.
+  size_t items_ = 0;
+  size_t lane_bytes_ = 0;  // Of all envelopes so far.
+};
+
+}  // namespace
+
+absl::Status LinkMessageDecoder::Decode(
+    google::protobuf::io::ZeroCopyInputStream& message, size_t bytes,
+    ByteSink* records) const {
+  if (bytes > frame_bytes_max_ + kLinkMessageRestBytesMax) {
+    return absl::DataLossError(
+        absl::StrCat("a LinkMessage of ", bytes, " bytes"));
+  }
+  CodedInputStream in(&message);
+  in.PushLimit(static_cast<int>(bytes));
+  return Reader(in, frame_bytes_max_, records).Read();
+}
+
+}  // namespace mycelium

@@ -1,0 +1,229 @@
+#include "mycelium/transport/grpc/link_message_encoder.h"
+
+#include <cstring>
+
+#include "mycelium/transport/grpc/link_message_format.h"
+
+namespace mycelium {
+namespace {
+
+constexpr size_t kVarintBytesMax = 10;
+// Acknowledgements of every lane fit behind so many.
+constexpr size_t kItemsEnough = kItemsMax / 2;
+// Of an item and a batch: tags, lengths and numbers.
+constexpr size_t kBatchHeaderBytesMax = 64;
+constexpr size_t kEnvelopeHeaderBytesMax = 80;
+
+constexpr size_t VarintBytes(uint64_t value) {
+  size_t bytes = 1;
+  for (; value >= 0x80; value >>= 7) ++bytes;
+  return bytes;
+}
+
+// Writes into memory that has room. All tags have one byte.
+class Writer final {
+ public:
+  explicit Writer(char* to) : begin_(to), to_(to) {}
+
+  void Varint(uint64_t value) {
+    for (; value >= 0x80; value >>= 7) *to_++ = static_cast<char>(value | 0x80);
+    *to_++ = static_cast<char>(value);
+  }
+  void Field(uint32_t tag, uint64_t value) {
+    if (value == 0) return;
+    *to_++ = static_cast<char>(tag);
+    Varint(value);
+  }
+  void Fixed64(uint32_t tag, uint64_t value) {
+    *to_++ = static_cast<char>(tag);
+    std::memcpy(to_, &value, sizeof value);
+    to_ += sizeof value;
+  }
+  void Length(uint32_t tag, size_t bytes) {
+    *to_++ = static_cast<char>(tag);
+    Varint(bytes);
+  }
+  size_t bytes() const { return static_cast<size_t>(to_ - begin_); }
+
+ private:
+  char* const begin_;
+  char* to_;
+};
+
+constexpr size_t FieldBytes(uint64_t value) {
+  return value == 0 ? 0 : 1 + VarintBytes(value);
+}
+
+struct FrameParts {
+  FrameHeader header;
+  const char* publish_time;  // Null: none.
+  const char* payload;
+  size_t payload_bytes;
+};
+
+FrameParts PartsOf(const char* frame) {
+  FrameParts parts;
+  std::memcpy(&parts.header, frame, sizeof parts.header);
+  const char* at = frame + sizeof parts.header;
+  parts.publish_time = nullptr;
+  if ((parts.header.flags & kFramePublishTime) != 0) {
+    parts.publish_time = at;
+    at += kPublishTimeBytes;
+  }
+  // This version writes no extension.
+  parts.payload = at + parts.header.extension_bytes;
+  parts.payload_bytes =
+      static_cast<size_t>(frame + parts.header.frame_bytes - parts.payload);
+  return parts;
+}
+
+size_t EnvelopeBytes(const FrameParts& parts, uint64_t skipped) {
+  return FieldBytes(parts.header.publisher_id) +
+         FieldBytes(parts.header.publisher_sequence) + 9 + FieldBytes(skipped) +
+         (parts.publish_time == nullptr ? 0 : 9) + 1 +
+         VarintBytes(parts.payload_bytes) + parts.payload_bytes;
+}
+
+void AppendEnvelope(const FrameParts& parts, uint64_t skipped,
+                    ByteSink* message) {
+  char header[kEnvelopeHeaderBytesMax];
+  Writer writer(header);
+  writer.Length(kEnvelopesTag, EnvelopeBytes(parts, skipped));
+  writer.Field(kPublisherTag, parts.header.publisher_id);
+  writer.Field(kPublisherSequenceTag, parts.header.publisher_sequence);
+  writer.Fixed64(kDigestPrefixTag, parts.header.digest_prefix);
+  writer.Field(kSkippedTag, skipped);
+  if (parts.publish_time != nullptr) {
+    uint64_t time;
+    std::memcpy(&time, parts.publish_time, sizeof time);
+    writer.Fixed64(kPublishTimeTag, time);
+  }
+  writer.Length(kPayloadTag, parts.payload_bytes);
+  std::byte* const to = message->Extend(writer.bytes() + parts.payload_bytes);
+  std::memcpy(to, header, writer.bytes());
+  if (parts.payload_bytes > 0) {
+    std::memcpy(to + writer.bytes(), parts.payload, parts.payload_bytes);
+  }
+}
+
+void AppendControl(const char* body, size_t bytes, ByteSink* message) {
+  char header[2 * (1 + kVarintBytesMax)];
+  Writer writer(header);
+  writer.Length(kItemsTag, 1 + VarintBytes(bytes) + bytes);
+  writer.Length(kControlTag, bytes);
+  message->Append(header, writer.bytes());
+  message->Append(body, bytes);
+}
+
+void AppendAcks(const char* body, size_t bytes, ByteSink* message) {
+  for (; bytes >= sizeof(AckEntry);
+       body += sizeof(AckEntry), bytes -= sizeof(AckEntry)) {
+    AckEntry entry;
+    std::memcpy(&entry, body, sizeof entry);
+    const size_t ack_bytes = FieldBytes(entry.lane) +
+                             FieldBytes(entry.received) +
+                             FieldBytes(entry.handled);
+    char item[kBatchHeaderBytesMax];
+    Writer writer(item);
+    writer.Length(kItemsTag, 1 + VarintBytes(ack_bytes) + ack_bytes);
+    writer.Length(kAckTag, ack_bytes);
+    writer.Field(kAckLaneTag, entry.lane);
+    writer.Field(kAckReceivedTag, entry.received);
+    writer.Field(kAckHandledTag, entry.handled);
+    message->Append(item, writer.bytes());
+  }
+}
+
+}  // namespace
+
+size_t LinkMessageEncoder::Encode(absl::Span<const iovec> pieces,
+                                  size_t bytes_max, ByteSink* message) {
+  size_t taken = 0;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    absl::Span<const char> piece(static_cast<const char*>(pieces[i].iov_base),
+                                 pieces[i].iov_len);
+    while (!piece.empty()) {
+      if (message->size() >= bytes_max || items_ >= kItemsEnough) return taken;
+      if (body_left_ > 0) {
+        const size_t frames =
+            EncodeFrames(piece.subspan(0, body_left_), bytes_max, message);
+        if (frames == 0) return taken;
+        taken += frames;
+        piece.remove_prefix(frames);
+        continue;
+      }
+      RecordHeader header;
+      std::memcpy(&header, piece.data(), sizeof header);
+      piece.remove_prefix(sizeof header);
+      taken += sizeof header;
+      if (static_cast<RecordKind>(header.kind) == RecordKind::kData) {
+        data_ = header;
+        body_left_ = header.body_bytes;
+        continue;
+      }
+      // The body of an acknowledgement is a piece of its own.
+      if (piece.empty()) {
+        ++i;
+        piece = absl::MakeConstSpan(
+            static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);
+      }
+      if (static_cast<RecordKind>(header.kind) == RecordKind::kControl) {
+        AppendControl(piece.data(), header.body_bytes, message);
+        ++items_;
+      } else {
+        items_ += header.body_bytes / sizeof(AckEntry);
+        AppendAcks(piece.data(), header.body_bytes, message);
+      }
+      piece.remove_prefix(header.body_bytes);
+      taken += header.body_bytes;
+    }
+  }
+  return taken;
+}
+
+size_t LinkMessageEncoder::EncodeFrames(absl::Span<const char> body,
+                                        size_t bytes_max, ByteSink* message) {
+  // First how long the batch is, since that goes before it.
+  FrameHeader first;
+  std::memcpy(&first, body.data(), sizeof first);
+  uint64_t sequence = first.lane_sequence;
+  size_t taken = 0;
+  size_t envelopes_bytes = 0;
+  while (taken < body.size()) {
+    const FrameParts parts = PartsOf(body.data() + taken);
+    const size_t aligned = AlignedFrameBytes(parts.header.frame_bytes);
+    if (lane_bytes_ > 0 && lane_bytes_ + aligned > kEnvelopesBytesMax) break;
+    if (taken > 0 && message->size() + envelopes_bytes >= bytes_max) break;
+    const size_t bytes =
+        EnvelopeBytes(parts, parts.header.lane_sequence - sequence);
+    sequence = parts.header.lane_sequence + 1;
+    envelopes_bytes += 1 + VarintBytes(bytes) + bytes;
+    taken += aligned;
+    lane_bytes_ += aligned;
+  }
+  if (taken == 0) return 0;
+  const size_t batch_bytes = FieldBytes(data_.lane) +
+                             FieldBytes(data_.position) +
+                             FieldBytes(first.lane_sequence) + envelopes_bytes;
+  char header[kBatchHeaderBytesMax];
+  Writer writer(header);
+  writer.Length(kItemsTag, 1 + VarintBytes(batch_bytes) + batch_bytes);
+  writer.Length(kBatchTag, batch_bytes);
+  writer.Field(kBatchLaneTag, data_.lane);
+  writer.Field(kBatchPositionTag, data_.position);
+  writer.Field(kBatchSequenceTag, first.lane_sequence);
+  message->Append(header, writer.bytes());
+  sequence = first.lane_sequence;
+  for (size_t at = 0; at < taken;) {
+    const FrameParts parts = PartsOf(body.data() + at);
+    AppendEnvelope(parts, parts.header.lane_sequence - sequence, message);
+    sequence = parts.header.lane_sequence + 1;
+    at += AlignedFrameBytes(parts.header.frame_bytes);
+  }
+  ++items_;
+  data_.position += taken;
+  body_left_ -= taken;
+  return taken;
+}
+
+}  // namespace mycelium

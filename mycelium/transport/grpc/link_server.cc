@@ -1,0 +1,235 @@
+#include "mycelium/transport/grpc/link_server.h"
+
+#include <grpc/grpc.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <atomic>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/transport/grpc/connection_arguments.h"
+#include "mycelium/transport/grpc/grpc_address.h"
+#include "mycelium/transport/grpc/grpc_credentials.h"
+#include "proto/mycelium/v1/link.grpc.pb.h"
+
+namespace mycelium {
+namespace {
+
+// Of one connection: a link, and what else somebody wants to know.
+constexpr int kStreamsMax = 16;
+// A connection on which nothing is called goes after so long.
+constexpr int kIdleMs = 60'000;
+
+// The listening end of a stream.
+class ServerStream final
+    : public GrpcStream,
+      private ::grpc::ServerBidiReactor<::grpc::ByteBuffer,
+                                        ::grpc::ByteBuffer> {
+ public:
+  ServerStream(EventLoop& loop, StreamSet& streams, size_t frame_bytes_max,
+               const std::string& peer, ::grpc::CallbackServerContext& context)
+      : GrpcStream(loop, frame_bytes_max, peer),
+        streams_(streams),
+        context_(context) {}
+
+  using Reactor =
+      ::grpc::ServerBidiReactor<::grpc::ByteBuffer, ::grpc::ByteBuffer>;
+  Reactor* reactor() { return this; }
+
+  // Once, when `streams` has it.
+  void Begin() { Begun(); }
+  // The same, to say why it ends at once.
+  void Refuse(::grpc::Status why) {
+    end_ = std::move(why);
+    Begun();
+    Close();
+  }
+
+  void Cancel() override {
+    // Not after OnDone(), when the context is gone.
+    MutexLock lock(context_mutex_);
+    if (!done_) context_.TryCancel();
+  }
+
+ private:
+  // GrpcStream:
+  void StartReading(::grpc::ByteBuffer* message) override {
+    StartRead(message);
+  }
+  void StartWriting(const ::grpc::ByteBuffer* message) override {
+    StartWrite(message);
+  }
+  void StartEnding() override { Finish(end_); }
+
+  // ServerBidiReactor:
+  void OnReadDone(bool ok) override { ReadDone(ok); }
+  void OnWriteDone(bool ok) override { WriteDone(ok); }
+  void OnDone() override {
+    {
+      MutexLock lock(context_mutex_);
+      done_ = true;
+    }
+    Ended(absl::OkStatus());
+    streams_.Remove(*this);  // Nothing of this may be used any more.
+  }
+
+  StreamSet& streams_;
+  ::grpc::CallbackServerContext& context_;
+  ::grpc::Status end_;
+  Mutex context_mutex_;
+  bool done_ ABSL_GUARDED_BY(context_mutex_) = false;
+};
+
+// Makes a stream of each call, on gRPC's threads.
+class LinkServiceImpl final
+    : public v1::Link::WithRawCallbackMethod_Connect<v1::Link::Service> {
+ public:
+  LinkServiceImpl(EventLoop& loop, StreamSet& streams,
+                  const RemoteOptions& options, LinkServer::OnStream on_stream)
+      : loop_(loop),
+        streams_(streams),
+        frame_bytes_max_(options.frame_bytes_max),
+        waiting_max_(options.links),
+        on_stream_(std::move(on_stream)) {}
+
+  ServerStream::Reactor* Connect(
+      ::grpc::CallbackServerContext* context) override {
+    RemotePeer peer = PeerFrom(context->peer(), context->auth_context().get());
+    auto stream = std::make_shared<ServerStream>(
+        loop_, streams_, frame_bytes_max_, DescribePeer(peer), *context);
+    ServerStream::Reactor* const reactor = stream->reactor();
+    streams_.Add(stream);
+    if (stopped_.load()) {
+      stream->Refuse({::grpc::StatusCode::UNAVAILABLE, "not listening"});
+      return reactor;
+    }
+    if (waiting_->fetch_add(1) >= waiting_max_) {
+      waiting_->fetch_sub(1);
+      stream->Refuse({::grpc::StatusCode::RESOURCE_EXHAUSTED,
+                      "too many connections wait to be accepted"});
+      return reactor;
+    }
+    stream->Begin();
+    loop_.Post([on_stream = on_stream_, waiting = waiting_, stream,
+                peer = std::move(peer)] {
+      waiting->fetch_sub(1);
+      on_stream(stream, peer);
+    });
+    return reactor;
+  }
+
+  void Stop() { stopped_.store(true); }
+
+ private:
+  EventLoop& loop_;
+  StreamSet& streams_;
+  const size_t frame_bytes_max_;
+  const int64_t waiting_max_;
+  const LinkServer::OnStream on_stream_;
+  std::atomic<bool> stopped_{false};
+  // Streams that the loop has not seen yet.
+  const std::shared_ptr<std::atomic<int64_t>> waiting_ =
+      std::make_shared<std::atomic<int64_t>>(0);
+};
+
+// gRPC has one switch for all servers of the process: ours are built with it
+// on, and it is put back for those of others.
+class HealthCheckingOn final {
+ public:
+  HealthCheckingOn() : before_(::grpc::DefaultHealthCheckServiceEnabled()) {
+    ::grpc::EnableDefaultHealthCheckService(true);
+  }
+  ~HealthCheckingOn() { ::grpc::EnableDefaultHealthCheckService(before_); }
+
+ private:
+  const bool before_;
+};
+
+}  // namespace
+
+class LinkServer::State final {
+ public:
+  State(EventLoop& loop, StreamSet& streams, const RemoteOptions& options,
+        LinkServer::OnStream on_stream)
+      : service(loop, streams, options, std::move(on_stream)) {}
+
+  LinkServiceImpl service;
+  std::unique_ptr<::grpc::Server> server;
+  // Gets gRPC's word that a server that stopped has ended.
+  ::grpc_completion_queue* stopped = nullptr;
+};
+
+absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
+    EventLoop& loop, StreamSet& streams, const RemoteOptions& options,
+    const std::string& address, OnStream on_stream) {
+  auto credentials = MakeServerCredentials(options);
+  if (!credentials.ok()) return credentials.status();
+  auto state =
+      std::make_unique<State>(loop, streams, options, std::move(on_stream));
+  ::grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  // Reflection shows it, and nothing else here would have it linked.
+  (void)v1::LinkMessage::descriptor();
+  const HealthCheckingOn health_checking;
+  ::grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(address, *credentials, &port);
+  builder.RegisterService(&state->service);
+  SetConnectionArguments(options, [&](const char* name, int value) {
+    builder.AddChannelArgument(name, value);
+  });
+  // Or two nodes could listen at one port without noticing.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
+  builder.AddChannelArgument(
+      GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+      static_cast<int>(absl::ToInt64Milliseconds(options.handshake)));
+  // For reflection, which is the only service that keeps a thread.
+  using SyncOption = ::grpc::ServerBuilder::SyncServerOption;
+  builder.SetSyncServerOption(SyncOption::NUM_CQS, 1);
+  builder.SetSyncServerOption(SyncOption::MAX_POLLERS, 1);
+  state->server = builder.BuildAndStart();
+  if (state->server == nullptr ||
+      (port == 0 && !HostOfAddress(address).empty())) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("listening at ", address,
+                     ": somebody else does, or it is no address of this "
+                     "machine"));
+  }
+  state->server->GetHealthCheckService()->SetServingStatus("mycelium.v1.Link",
+                                                           true);
+  std::string bound = WithPort(address, port);
+  return std::unique_ptr<LinkServer>(
+      new LinkServer(std::move(state), std::move(bound)));
+}
+
+LinkServer::LinkServer(std::unique_ptr<State> state, std::string address)
+    : state_(std::move(state)), address_(std::move(address)) {}
+
+void LinkServer::StopListening() {
+  if (state_->stopped != nullptr) return;
+  state_->service.Stop();
+  state_->server->GetHealthCheckService()->SetServingStatus(false);
+  // Server::Shutdown() would wait for the streams, or cancel them; what is
+  // below it closes the port and tells when they have ended.
+  state_->stopped = ::grpc_completion_queue_create_for_next(nullptr);
+  ::grpc_server_shutdown_and_notify(state_->server->c_server(), state_->stopped,
+                                    nullptr);
+}
+
+LinkServer::~LinkServer() {
+  StopListening();
+  state_->server->Shutdown(std::chrono::system_clock::now());
+  const gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME);
+  (void)::grpc_completion_queue_next(state_->stopped, never, nullptr);
+  ::grpc_completion_queue_shutdown(state_->stopped);
+  (void)::grpc_completion_queue_next(state_->stopped, never, nullptr);
+  ::grpc_completion_queue_destroy(state_->stopped);
+}
+
+}  // namespace mycelium
