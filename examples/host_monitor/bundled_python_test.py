@@ -20,7 +20,7 @@ class BundledPythonTest(unittest.TestCase):
             monitor_run.check_did_its_work(run)
             for link in run.links():
                 if link.subscriber:
-                    self.assertEqual(link.transport, "unix", link)
+                    self.assertEqual(link.transport, "shm", link)
 
 
 if __name__ == "__main__":
