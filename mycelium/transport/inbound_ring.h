@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TRANSPORT_INBOUND_RING_H_
 #define MYCELIUM_TRANSPORT_INBOUND_RING_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -109,8 +110,10 @@ class InboundRing final {
   // The end of the last frame that was taken, and of the last that was handled.
   uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
   uint64_t handled() const {
-    return (options_.lossy ? handled_ : positions_.ring.released)
-        .load(std::memory_order_acquire);
+    // What lies in shared memory may say anything by now.
+    return std::min(taken(),
+                    (options_.lossy ? handled_ : positions_.ring.released)
+                        .load(std::memory_order_acquire));
   }
 
   // Adds what was taken here.

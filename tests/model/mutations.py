@@ -181,7 +181,7 @@ _WAITING = [
     _weaker(
         "room of a handled frame given back relaxed",
         _INBOUND,
-        "told, end, std::memory_order_release)",
+        "released.store(pending_end_, std::memory_order_release)",
         _RELEASE,
         _RELAXED,
         _SLEEPING,
