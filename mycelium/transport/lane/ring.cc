@@ -78,8 +78,10 @@ void RingWriter::CommitFrom(const std::byte* frame) {
   const size_t head = std::min<size_t>(line_left, claim_bytes_);
   CopyToShared(room + head, frame + head, claim_bytes_ - head);
   constexpr size_t kAfterCommit = sizeof(uint32_t);
-  const uint64_t next = claim_start_ + AlignedFrameBytes(claim_bytes_);
-  ClearCommit(&memory_[next & (capacity() - 1)]);
+  // As Commit() does once more: here, so that nothing comes between the first
+  // line and its commit word.
+  const size_t next = claimed_end() & (capacity() - 1);
+  ClearCommit(&memory_[next]);
   CopyToShared(room + kAfterCommit, frame + kAfterCommit, head - kAfterCommit);
   Commit();
 }
