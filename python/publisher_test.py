@@ -221,22 +221,28 @@ class GilTest(BusCase):
         sent += 1
       except mycelium.ResourceExhausted:
         break
-    taken = subscriber.recv_many(1)  # It moves: the lane has not stalled.
-    while True:
-      try:
-        filled.publish(bytes(100))
-        sent += 1
-      except mycelium.ResourceExhausted:
-        break
+    taken = []
+    moved = threading.Event()
     begun = threading.Event()
 
     def make_room():
+      # It moves: the lane has not stalled. And from here on it is this thread
+      # that takes.
+      taken.extend(subscriber.recv_many(1))
+      moved.set()
       begun.wait()
       while len(taken) < sent:
         taken.extend(subscriber.recv_many(1))
 
     thread = threading.Thread(target=make_room)
     thread.start()
+    self.assertTrue(moved.wait(LONG))
+    while True:
+      try:
+        filled.publish(bytes(100))
+        sent += 1
+      except mycelium.ResourceExhausted:
+        break
     begun.set()
     publisher.publish(bytes(4000))  # For ever, if it kept the GIL.
     thread.join(LONG)

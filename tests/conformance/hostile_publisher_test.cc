@@ -187,6 +187,7 @@ TEST_F(HostilePublisherTest, CorruptionBehindTheEndOfTheConnectionIsNoticed) {
 TEST_F(HostilePublisherTest, PublisherWhoGoesOnBehindTheEndStopsNobody) {
   Publisher hostile = Start();
   std::atomic<bool> stop{false};
+  std::atomic<bool> has_written{false};
   std::thread writer([&] {
     uint64_t at = 0;
     for (uint64_t sequence = 1; !stop; ++sequence) {
@@ -199,8 +200,10 @@ TEST_F(HostilePublisherTest, PublisherWhoGoesOnBehindTheEndStopsNobody) {
       hostile.lane->Write(start, NoteFrame(sequence), kStamp);
       if (start != at) hostile.lane->WritePad(at, static_cast<uint32_t>(run));
       at = start + bytes;
+      has_written = true;
     }
   });
+  while (!has_written) std::this_thread::yield();
   Ring(hostile.peer);
   EXPECT_TRUE(served_->HasGotFrom(hostile.name));
   hostile.peer.Close();
