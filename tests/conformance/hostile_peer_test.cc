@@ -480,7 +480,8 @@ TEST_P(HostilePeerTest, ThousandsOfQuickConnectsLeakNothing) {
   for (int tries = 0; OpenDescriptors() > before && tries < 1000; ++tries) {
     served_.ExpectServesOthers();
   }
-  EXPECT_EQ(OpenDescriptors(), before);
+  // Fewer where the first guest was on its way out still.
+  EXPECT_LE(OpenDescriptors(), before);
 }
 
 }  // namespace
