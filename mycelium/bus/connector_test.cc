@@ -117,7 +117,7 @@ class ConnectorTest : public testing::Test, public Transport {
   absl::string_view word() const override { return "fake"; }
   absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string&,
                                                    AcceptCallback) override {
-    return absl::UnimplementedError("");
+    return absl::UnimplementedError("a connector only dials");
   }
   absl::StatusOr<std::unique_ptr<Channel>> Dial(const std::string&) override {
     dials_.push_back(clock_.now);

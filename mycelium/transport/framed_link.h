@@ -229,7 +229,7 @@ class FramedLink final : public Link,
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
   void Rest();
-  void PauseRings(bool paused);
+  void ResumeRings();
   bool AreDrained();
   void FinishDraining();
   void DropRings();

@@ -242,7 +242,7 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
 void FramedLink::Resume() {
   loop_.Post([this, alive = alive_] {
     if (!*alive) return;
-    PauseRings(false);
+    ResumeRings();
     if (!paused_ || channel_ == nullptr) return;
     paused_ = false;
     channel_->SetPaused(false);

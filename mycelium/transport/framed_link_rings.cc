@@ -234,9 +234,9 @@ void FramedLink::BreakFor(InboundRing& ring, const absl::Status& status) {
   });
 }
 
-void FramedLink::PauseRings(bool paused) {
-  for (InboundRing* const ring : ring_list_) ring->paused = paused;
-  if (!paused) (void)PollRings();
+void FramedLink::ResumeRings() {
+  for (InboundRing* const ring : ring_list_) ring->paused = false;
+  (void)PollRings();
 }
 
 bool FramedLink::AreDrained() {
