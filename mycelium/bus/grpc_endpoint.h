@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "mycelium/bus/endpoint_handle.h"
 #include "mycelium/bus/message_bus.h"
 
 namespace mycelium {
@@ -24,27 +25,7 @@ namespace mycelium {
 //   absl::Status dialled =
 //       mycelium::DialGrpcEndpoint(endpoint->address(), *other_bus);
 
-// Listens until it is destroyed. Links that were accepted stay.
-//
-// Thread safety: like any object; not to be destroyed from a handler.
-class GrpcEndpointHandle final {
- public:
-  GrpcEndpointHandle(std::shared_ptr<NodeRuntime> node,
-                     NodeRuntime::BoundListener listener)
-      : node_(std::move(node)), listener_(std::move(listener)) {}
-  GrpcEndpointHandle(GrpcEndpointHandle&&) = default;
-  GrpcEndpointHandle& operator=(GrpcEndpointHandle&&) = delete;
-  ~GrpcEndpointHandle() {
-    if (node_ != nullptr) node_->StopListening(listener_.id);
-  }
-
-  // What others dial: for port 0, with the one that the kernel chose.
-  const std::string& address() const { return listener_.address; }
-
- private:
-  std::shared_ptr<NodeRuntime> node_;
-  NodeRuntime::BoundListener listener_;
-};
+using GrpcEndpointHandle = EndpointHandle;
 
 // Accepts links at `address`.
 //   ALREADY_EXISTS       somebody listens there, or it is no address of this
@@ -56,7 +37,8 @@ inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
   absl::StatusOr<NodeRuntime::BoundListener> listener =
       bus.runtime()->ListenRemote(address);
   if (!listener.ok()) return listener.status();
-  return GrpcEndpointHandle(bus.runtime(), *std::move(listener));
+  return GrpcEndpointHandle(bus.runtime(), listener->id,
+                            std::move(listener->address));
 }
 
 // Keeps a link to whoever listens at `address`, now or later, until the bus is

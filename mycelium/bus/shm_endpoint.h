@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "mycelium/bus/endpoint_handle.h"
 #include "mycelium/bus/endpoint_options.h"
 #include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/message_bus.h"
@@ -33,27 +34,7 @@ namespace mycelium {
 // and one for each queued, pull or lossy subscription.
 inline constexpr size_t kShmCapacity = 1 << 20;
 
-// Listens until it is destroyed. Links that were accepted stay.
-//
-// Thread safety: like any object; not to be destroyed from a handler.
-class ShmEndpointHandle final {
- public:
-  ShmEndpointHandle(std::shared_ptr<NodeRuntime> node, uint64_t listener,
-                    std::string path)
-      : node_(std::move(node)), listener_(listener), path_(std::move(path)) {}
-  ShmEndpointHandle(ShmEndpointHandle&&) = default;
-  ShmEndpointHandle& operator=(ShmEndpointHandle&&) = delete;
-  ~ShmEndpointHandle() {
-    if (node_ != nullptr) node_->StopListening(listener_);
-  }
-
-  const std::string& path() const { return path_; }
-
- private:
-  std::shared_ptr<NodeRuntime> node_;
-  uint64_t listener_;
-  std::string path_;
-};
+using ShmEndpointHandle = EndpointHandle;
 
 // Accepts links at `path`.
 //

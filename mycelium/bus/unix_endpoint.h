@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "mycelium/bus/endpoint_handle.h"
 #include "mycelium/bus/endpoint_options.h"
 #include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/message_bus.h"
@@ -22,27 +23,7 @@ namespace mycelium {
 //   ...
 //   absl::Status dialled = mycelium::DialUnixEndpoint(path, *other_bus);
 
-// Listens until it is destroyed. Links that were accepted stay.
-//
-// Thread safety: like any object; not to be destroyed from a handler.
-class UnixEndpointHandle final {
- public:
-  UnixEndpointHandle(std::shared_ptr<NodeRuntime> node, uint64_t listener,
-                     std::string path)
-      : node_(std::move(node)), listener_(listener), path_(std::move(path)) {}
-  UnixEndpointHandle(UnixEndpointHandle&&) = default;
-  UnixEndpointHandle& operator=(UnixEndpointHandle&&) = delete;
-  ~UnixEndpointHandle() {
-    if (node_ != nullptr) node_->StopListening(listener_);
-  }
-
-  const std::string& path() const { return path_; }
-
- private:
-  std::shared_ptr<NodeRuntime> node_;
-  uint64_t listener_;
-  std::string path_;
-};
+using UnixEndpointHandle = EndpointHandle;
 
 // Accepts links at `path`. `stats`: counts what happens here; may be null.
 //   ALREADY_EXISTS     somebody listens there, or there is no socket but
