@@ -36,12 +36,14 @@ class FanOutTest : public ::testing::Test {
     options.publish_timeout = absl::ZeroDuration();
     fan_out_ =
         std::make_unique<FanOut>(Environment::Real(), never_waits_, options);
-    PublishRoute route;
-    route.lane = lane_;
-    route.flows.push_back(flow_);
-    std::vector<PublishRoute> routes;
-    routes.push_back(std::move(route));
-    fan_out_->SetRoutes(std::move(routes), [] {});
+    RouteToLane(*fan_out_);
+  }
+
+  void RouteToLane(FanOut& fan_out) {
+    std::vector<PublishRoute> routes(1);
+    routes[0].lane = lane_;
+    routes[0].flows.push_back(flow_);
+    fan_out.SetRoutes(std::move(routes), [] {});
   }
 
   absl::Status Publish() {
@@ -108,12 +110,7 @@ TEST_F(FanOutTest, LaneThatMovedAfterTheLastLookHasNotStalled) {
   FanOut::Options options;
   options.origin = &origin_;
   FanOut fan_out(Environment::Real(), waiter, options);
-  PublishRoute route;
-  route.lane = lane_;
-  route.flows.push_back(flow_);
-  std::vector<PublishRoute> routes;
-  routes.push_back(std::move(route));
-  fan_out.SetRoutes(std::move(routes), [] {});
+  RouteToLane(fan_out);
   const MessageType type = RawMessageType("bytes");
   const std::vector<std::byte> large(7 << 10);
   absl::Status sent;
@@ -129,12 +126,7 @@ TEST_F(FanOutTest, TryPublishNeitherWaitsNorCallsTheLaneStalled) {
   options.origin = &origin_;
   options.publish_timeout = absl::Hours(1);
   FanOut fan_out(Environment::Real(), waiter, options);
-  PublishRoute route;
-  route.lane = lane_;
-  route.flows.push_back(flow_);
-  std::vector<PublishRoute> routes;
-  routes.push_back(std::move(route));
-  fan_out.SetRoutes(std::move(routes), [] {});
+  RouteToLane(fan_out);
   const MessageType type = RawMessageType("bytes");
   const std::vector<std::byte> large(7 << 10);
   uint64_t accepted = 0;

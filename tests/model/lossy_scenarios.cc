@@ -369,6 +369,9 @@ std::vector<NamedScenario> LossyScenarios() {
       {"lossy_held", Make<TakeOrDropScenario>({256, 1, {48, 48, 48}, 2, true})},
       {"lossy_depth",
        Make<TakeOrDropScenario>({256, 2, {48, 48, 48, 48}, 2, true})},
+      // The held frame's room alone is enough for the one that comes next.
+      {"lossy_refill",
+       Make<TakeOrDropScenario>({256, 8, {56, 56, 56, 56, 48}, 2, true})},
       {"lossy_bytes",
        Make<TakeOrDropScenario>({256, 8, {56, 56, 56, 56, 56, 56}, 2, true})},
       {"lossy_narrow",

@@ -277,22 +277,52 @@ absl::Status Lane::RenewReader(uint64_t seen) {
 uint64_t Lane::FirstSoundFrom(uint64_t from) {
   // A reader that is mad may have named any position. A frame that it has
   // released a part of is over, as if it had released all of it.
-  while (from < committed() && !IsSoundFrom(from)) from += kFrameAlignment;
+  SoundPositions known(capacity_bytes() / kFrameAlignment);
+  while (from < committed() && !IsSoundFrom(from, &known)) {
+    from += kFrameAlignment;
+  }
   return from;
 }
 
-bool Lane::IsSoundFrom(uint64_t from) {
-  uint64_t sequence = 0;
-  uint64_t frames = 0;
-  bool is_sound = true;
-  uint64_t end = from;
-  VisitRing(from, [&](const FrameHeader& header) {
-    is_sound &= sequence == 0 || header.lane_sequence == sequence + 1;
-    sequence = header.lane_sequence;
-    end += AlignedFrameBytes(header.frame_bytes);
-    ++frames;
-  });
-  return is_sound && frames > 0 && sequence == sequence_;
+bool Lane::IsSoundFrom(uint64_t from, SoundPositions* known) {
+  // What lies before the first sound frame may look like frames too, as many as
+  // there is room for: so no position is looked at twice.
+  struct Link {
+    size_t slot;
+    uint64_t sequence;
+  };
+  std::vector<Link> chain;
+  const uint64_t end = committed();
+  uint64_t next_sequence = sequence_ + 1;
+  bool is_sound = false;
+  while (true) {
+    if (from == end) {
+      is_sound = true;
+      break;
+    }
+    const Run run = CommittedFrom(from);
+    FrameHeader header;
+    if (run.bytes.size() < sizeof header) break;
+    std::memcpy(&header, run.bytes.data(), sizeof header);
+    const size_t slot = (run.position % capacity_bytes()) / kFrameAlignment;
+    if ((*known)[slot].has_value()) {
+      is_sound = *(*known)[slot];
+      next_sequence = header.lane_sequence;
+      break;
+    }
+    chain.push_back({slot, header.lane_sequence});
+    if (header.frame_bytes < sizeof header ||
+        AlignedFrameBytes(header.frame_bytes) > run.bytes.size()) {
+      break;
+    }
+    from = run.position + AlignedFrameBytes(header.frame_bytes);
+  }
+  for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
+    is_sound = is_sound && link->sequence + 1 == next_sequence;
+    next_sequence = link->sequence;
+    (*known)[link->slot] = is_sound;
+  }
+  return is_sound;
 }
 
 uint64_t Lane::NextSequence() {

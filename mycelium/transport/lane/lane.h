@@ -288,7 +288,10 @@ class Lane final {
   // The first position from `from` on where sound frames start that go on to
   // the end.
   uint64_t FirstSoundFrom(uint64_t from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool IsSoundFrom(uint64_t from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether sound frames start at each place of the ring, where that is known.
+  using SoundPositions = std::vector<std::optional<bool>>;
+  bool IsSoundFrom(uint64_t from, SoundPositions* known)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Suspect(uint64_t first, uint64_t until);
   bool TakeRingPoison(FrameHeader* poison);
   bool TakeStagePoison(FrameHeader* poison);

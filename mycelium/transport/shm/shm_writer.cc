@@ -1,10 +1,10 @@
 #include "mycelium/transport/shm/shm_writer.h"
 
-#include <cstring>
 #include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/shm/given_memory.h"
@@ -42,7 +42,7 @@ absl::StatusOr<ShmWriter> ShmWriter::CreateIn(absl::Span<std::byte> ring,
         internal::CheckAligned(positions.data())}) {
     if (!checked.ok()) return checked;
   }
-  std::memset(ring.data(), 0, ring.size());
+  ClearShared(ring.data(), ring.size());
   return ShmWriter(std::make_shared<internal::GivenMemory>(
                        ring, *new (positions.data()) LanePositions),
                    nullptr);
@@ -80,7 +80,7 @@ bool ShmWriter::TryWrite(absl::Span<const std::byte> message) {
   const absl::Span<std::byte> room = TryClaim(message.size());
   if (claimed_.empty()) return false;
   if (!message.empty()) {
-    std::memcpy(room.data(), message.data(), message.size());
+    CopyToShared(room.data(), message.data(), message.size());
   }
   Commit();
   return true;
