@@ -134,7 +134,7 @@ class EventLoop final {
   static constexpr int kEventsMax = 64;
   static constexpr int kLooksSkippedMax = 4096;
   static constexpr int kQuickRounds = 32;
-  static constexpr int kQuickTurnsMax = 64;
+  static constexpr int kQuickTurnsMax = 16;
 
   struct Timer {
     TimeNs at;

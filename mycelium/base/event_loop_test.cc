@@ -31,6 +31,7 @@ class DrivenWaiter final : public Waiter {
   int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
                     TimeNs deadline) override {
     deadlines.push_back(deadline);
+    if (on_wait != nullptr) on_wait();
     const int64_t ready =
         Sys::Real().EpollWait(epoll_fd, events, events_max, 0);
     if (ready == 0 && deadline != kNever && deadline > clock_.now) {
@@ -39,6 +40,7 @@ class DrivenWaiter final : public Waiter {
     return ready;
   }
   std::vector<TimeNs> deadlines;
+  std::function<void()> on_wait;
 
  private:
   DrivenClock& clock_;
@@ -301,6 +303,114 @@ TEST_F(EventLoopDescriptorTest, ForgetsATimerThatIsCancelled) {
   ASSERT_TRUE(IsReadable(descriptor, kLongMs));
   loop_->Cancel(cancelled);
   EXPECT_FALSE(IsReadable(descriptor, 0));
+}
+
+// Work that no descriptor tells of.
+class FakePoller final : public EventLoop::Poller {
+ public:
+  bool Poll() override {
+    ++polls;
+    if (on_poll != nullptr) on_poll();
+    const bool ran = work > 0;
+    if (ran) --work;
+    return ran;
+  }
+  bool PrepareSleep() override {
+    is_armed = true;
+    return work > 0;
+  }
+  void EndSleep() override { is_armed = false; }
+
+  std::function<void()> on_poll;
+  int work = 0;
+  int polls = 0;
+  bool is_armed = false;
+};
+
+TEST_F(EventLoopTest, PollerWithWorkKeepsTheLoopAwake) {
+  FakePoller poller;
+  loop_->AddPoller(poller);
+  poller.work = 2;
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(waiter_.deadlines.back(), 0);
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(poller.work, 0);
+}
+
+TEST_F(EventLoopTest, PollerIsArmedWhileTheLoopSleepsAndOnlyThen) {
+  FakePoller poller;
+  loop_->AddPoller(poller);
+  bool was_armed = false;
+  waiter_.on_wait = [&] { was_armed = poller.is_armed; };
+  loop_->RunOnce(clock_.now + 100, 0);
+  EXPECT_TRUE(was_armed);
+  EXPECT_FALSE(poller.is_armed);
+}
+
+TEST_F(EventLoopTest, WorkThatComesWhileTheLoopFallsAsleepIsFound) {
+  FakePoller poller;
+  loop_->AddPoller(poller);
+  // Between the last look and the sleep: who makes it wakes the loop.
+  waiter_.on_wait = [&] {
+    if (poller.work > 0 || poller.polls > 1) return;
+    poller.work = 1;
+    loop_->WakeIfAsleep();
+  };
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(poller.work, 0);
+}
+
+TEST_F(EventLoopTest, PollerThatIsRemovedIsNotLookedAt) {
+  FakePoller poller;
+  loop_->AddPoller(poller);
+  loop_->RemovePoller(poller);
+  loop_->RunOnce(0, 0);
+  EXPECT_FALSE(loop_->RunQuickly());
+  EXPECT_EQ(poller.polls, 0);
+}
+
+TEST_F(EventLoopTest, QuickTurnsLeaveAFullOneItsTurn) {
+  FakePoller poller;
+  loop_->AddPoller(poller);
+  poller.work = 1'000;
+  int quick = 0;
+  while (loop_->RunQuickly()) ++quick;
+  EXPECT_GT(quick, 0);
+  EXPECT_LT(quick, 1'000);
+  EXPECT_EQ(loop_->RunOnce(0, 0), Ran::kSomething);
+  EXPECT_TRUE(loop_->RunQuickly());
+}
+
+TEST_F(EventLoopTest, HandlerThatDoesNotSpinIsOnlyToldByTheKernel) {
+  Readable readable;
+  ASSERT_TRUE(loop_->Watch(readable.fd(), EPOLLIN, readable).ok());
+  FakePoller poller;
+  poller.on_poll = [&] { clock_.now += 100; };
+  loop_->AddPoller(poller);
+  loop_->SetSpinning(readable.fd(), false);
+  EXPECT_EQ(loop_->RunOnce(clock_.now + 10'000, 5'000), Ran::kSomething);
+  EXPECT_EQ(readable.polls, 0);
+  EXPECT_EQ(readable.calls, 1);
+  loop_->Unwatch(readable.fd());
+  // Watched again, it is like any other.
+  ASSERT_TRUE(loop_->Watch(readable.fd(), 0, readable).ok());
+  loop_->RunOnce(clock_.now + 10'000, 5'000);
+  EXPECT_GT(readable.polls, 0);
+}
+
+TEST(PolledEventLoopTest, DescriptorTellsOfAPollersWork) {
+  auto loop = *EventLoop::Create(Environment::Real(), /*is_polled=*/true);
+  FakePoller poller;
+  loop->AddPoller(poller);
+  pollfd polled = {loop->descriptor(), POLLIN, 0};
+  loop->RunOnce(0, 0);
+  while (poll(&polled, 1, 0) > 0) loop->RunOnce(0, 0);
+  EXPECT_TRUE(poller.is_armed) << "somebody else's epoll waits";
+  poller.work = 1;
+  loop->WakeIfAsleep();
+  EXPECT_EQ(poll(&polled, 1, 10'000), 1);
+  loop->RunOnce(0, 0);
+  EXPECT_EQ(poller.work, 0);
 }
 
 }  // namespace

@@ -90,6 +90,7 @@ void NodeRuntime::Release(NodeRuntime* runtime) {
 
 void NodeRuntime::RunThread() {
   while (!stop_.load(std::memory_order_acquire)) {
+    if (spin_ns_ > 0 && loop_->RunQuickly()) continue;
     (void)RunOnce(kNever, /*spin=*/true);
   }
   if (!orphaned_) return;

@@ -96,7 +96,6 @@ absl::Status NodeRuntime::CheckOutsideHandlers(absl::string_view call) const {
 }
 
 bool NodeRuntime::RunOnce(TimeNs deadline, bool spin) {
-  if (spin && spin_ns_ > 0 && loop_->RunQuickly()) return true;
   return loop_->RunOnce(deadline, spin ? spin_ns_ : 0) ==
          EventLoop::Ran::kSomething;
 }
