@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "tests/conformance/conformance_fixture.h"
 
 namespace mycelium::test {
@@ -28,12 +29,19 @@ class LimitsTest : public ConformanceTest {
 
   // Publishes 1 to `count`.
   void PublishTo(const std::string& topic, uint64_t count) {
+    PublishTo(topic, count, [] {});
+  }
+  // Calls `after_first` after the first one.
+  template <typename AfterFirst>
+  void PublishTo(const std::string& topic, uint64_t count,
+                 const AfterFirst& after_first) {
     PublisherOptions options;
     options.topic = topic;
     auto publisher = alpha_->Publisher<Note>(options);
     EXPECT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
     for (uint64_t id = 1; id <= count; ++id) {
       EXPECT_THAT(publisher->Publish(MakeNote(id)), IsOk());
+      if (id == 1) after_first();
     }
   }
 };
@@ -68,19 +76,33 @@ TEST_P(LimitsTest, DepthAndWindowOneBeyondAreRefusedByName) {
   EXPECT_EQ(ReceiveAll(*pull, 1), Counting(1));
 }
 
-// As many as the depth wait; one beyond it, the oldest is dropped.
+// While one is with the handler, as many as the depth wait; one beyond it, the
+// oldest is dropped.
 TEST_P(LimitsTest, AsManyAsTheDepthWaitAndOneBeyondIsDropped) {
-  const int64_t in_flight = GetParam() == "inproc" ? 0 : 1;
   Open();
-  for (const int64_t beyond : {0, 1}) {
-    const int64_t depth = 100 + beyond;
-    auto pull = beta_->Subscriber<Note>(DropOldest(depth, 1));
+  for (const uint64_t beyond : {0, 1}) {
+    const uint64_t depth = 100 + beyond;
+    Inbox got;
+    absl::Notification entered, go_on;
+    SubscriberOptions options = DropOldest(static_cast<int64_t>(depth), 1);
+    options.delivery = DeliveryMode::kQueued;
+    auto handle = beta_->Subscribe<Note>(
+        [&](const Note& note, const MessageInfo&) {
+          if (note.id() == 1) {
+            entered.Notify();
+            go_on.WaitForNotification();
+          }
+          got.Add(note.id());
+        },
+        options);
     const uint64_t dropped_before = Total().dropped_total();
-    const auto kept = static_cast<uint64_t>(depth + in_flight);
-    PublishTo(TopicOf(depth, 1), kept + static_cast<uint64_t>(beyond));
-    EXPECT_EQ(ReceiveAll(*pull, kept).size(), kept);
-    EXPECT_EQ(Total().dropped_total() - dropped_before,
-              static_cast<uint64_t>(beyond));
+    const uint64_t kept = 1 + depth;
+    PublishTo(options.topic, kept + beyond,
+              [&] { entered.WaitForNotification(); });
+    go_on.Notify();
+    ASSERT_TRUE(got.WaitFor(kept));
+    EXPECT_EQ(Total().dropped_total() - dropped_before, beyond);
+    EXPECT_EQ(got.ids().size(), kept);
   }
 }
 
