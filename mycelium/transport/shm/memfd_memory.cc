@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<MemfdMemory>> MemfdMemory::Create(Sys& sys) {
   absl::StatusOr<Segment> probe =
       Segment::Create(sys, Segment::Kind::kRing, kRingBytesMin);
   if (!probe.ok()) return probe.status();
-  return std::unique_ptr<MemfdMemory>(new MemfdMemory(sys));
+  return std::make_unique<MemfdMemory>(sys);
 }
 
 absl::StatusOr<std::shared_ptr<SharedLaneMemory>> MemfdMemory::Create(

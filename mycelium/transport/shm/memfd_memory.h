@@ -16,8 +16,11 @@ class MemfdMemory final : public SharedMemory {
   // The size of the segment with a lane's positions.
   static constexpr size_t kPositionsBytes = 4096;
 
-  // `sys` must outlive this and all that it makes. Fails where the kernel does
-  // not have what is needed, which is why the links there use the socket.
+  // `sys` must outlive this and all that it makes.
+  explicit MemfdMemory(Sys& sys) : sys_(sys) {}
+
+  // The same, if the kernel has what is needed: it tries. Where it has not,
+  // links use the socket.
   static absl::StatusOr<std::unique_ptr<MemfdMemory>> Create(Sys& sys);
 
   absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(
@@ -26,8 +29,6 @@ class MemfdMemory final : public SharedMemory {
                                                   size_t bytes) override;
 
  private:
-  explicit MemfdMemory(Sys& sys) : sys_(sys) {}
-
   Sys& sys_;
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -38,29 +39,48 @@ std::optional<int64_t> ReadNumber(Sys& sys, const std::string& path) {
   return number;
 }
 
-// The process's group below `root`, by the line of /proc/self/cgroup that
-// starts so.
+// The process's group below `root`, of /proc/self/cgroup's lines
+// "number:controllers:group" by the one with that controller; version 2 names
+// none.
 std::optional<std::string> GroupOf(const std::string& groups,
-                                   absl::string_view line_start,
+                                   absl::string_view controller,
                                    absl::string_view root) {
-  for (absl::string_view line : absl::StrSplit(groups, '\n')) {
-    if (line_start == "0::" ? !absl::ConsumePrefix(&line, "0::")
-                            : line.find(line_start) == line.npos) {
-      continue;
+  for (const absl::string_view line : absl::StrSplit(groups, '\n')) {
+    const std::vector<absl::string_view> parts =
+        absl::StrSplit(line, absl::MaxSplits(':', 2));
+    if (parts.size() < 3) continue;
+    for (const absl::string_view named : absl::StrSplit(parts[1], ',')) {
+      if (named != controller) continue;
+      return absl::StrCat(root, parts[2] == "/" ? "" : parts[2]);
     }
-    if (line_start != "0::") line.remove_prefix(line.rfind(':') + 1);
-    return absl::StrCat(root, line == "/" ? "" : line);
   }
   return std::nullopt;
 }
 
+// Of what counts as used, the part that the kernel takes back when it needs it:
+// files that were read and nobody uses.
+int64_t Reclaimable(Sys& sys, const std::string& group,
+                    absl::string_view name) {
+  const std::optional<std::string> stat =
+      ReadSmallFile(sys, absl::StrCat(group, "/memory.stat"));
+  if (!stat.has_value()) return 0;
+  for (absl::string_view line : absl::StrSplit(*stat, '\n')) {
+    int64_t bytes;
+    if (absl::ConsumePrefix(&line, name) && absl::ConsumePrefix(&line, " ") &&
+        absl::SimpleAtoi(line, &bytes)) {
+      return bytes;
+    }
+  }
+  return 0;
+}
+
 struct Names {
-  absl::string_view line_start, root, limit, used;
+  absl::string_view controller, root, limit, used, reclaimable;
 };
 constexpr Names kVersions[] = {
-    {"0::", "/sys/fs/cgroup", "memory.max", "memory.current"},
-    {":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes",
-     "memory.usage_in_bytes"},
+    {"", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"},
+    {"memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes",
+     "memory.usage_in_bytes", "total_inactive_file"},
 };
 
 }  // namespace
@@ -71,15 +91,18 @@ absl::Status CheckMemoryLimit(Sys& sys, size_t bytes) {
   if (!groups.has_value()) return absl::OkStatus();
   for (const Names& names : kVersions) {
     std::optional<std::string> group =
-        GroupOf(*groups, names.line_start, names.root);
+        GroupOf(*groups, names.controller, names.root);
     while (group.has_value() && group->size() >= names.root.size()) {
       const auto limit =
           ReadNumber(sys, absl::StrCat(*group, "/", names.limit));
-      const auto used = ReadNumber(sys, absl::StrCat(*group, "/", names.used));
-      if (limit.has_value() && used.has_value() &&
-          *limit - *used < static_cast<int64_t>(bytes) + kHeadroomBytes) {
+      const auto counted =
+          ReadNumber(sys, absl::StrCat(*group, "/", names.used));
+      const int64_t used =
+          counted.value_or(0) - Reclaimable(sys, *group, names.reclaimable);
+      if (limit.has_value() && counted.has_value() &&
+          *limit - used < static_cast<int64_t>(bytes) + kHeadroomBytes) {
         return absl::ResourceExhaustedError(absl::StrCat(
-            "memory cgroup ", *group, " has used ", *used, " of ", *limit,
+            "memory cgroup ", *group, " has used ", used, " of ", *limit,
             " bytes; ", bytes, " more would leave less than ", kHeadroomBytes));
       }
       group->resize(group->rfind('/'));

@@ -39,11 +39,8 @@ absl::StatusOr<ShmReader> ShmReader::Open(Fd ring, Fd positions, Sys& sys) {
       !checked.ok()) {
     return checked;
   }
-  absl::StatusOr<std::unique_ptr<MemfdMemory>> mapper =
-      MemfdMemory::Create(sys);
-  if (!mapper.ok()) return mapper.status();
   absl::StatusOr<std::shared_ptr<LaneMemory>> memory =
-      (*mapper)->Map(std::move(ring), std::move(positions), bytes);
+      MemfdMemory(sys).Map(std::move(ring), std::move(positions), bytes);
   if (!memory.ok()) return memory.status();
   return Make(*std::move(memory));
 }

@@ -25,10 +25,8 @@ absl::StatusOr<ShmWriter> ShmWriter::Create(size_t capacity, Sys& sys) {
       !checked.ok()) {
     return checked;
   }
-  absl::StatusOr<std::unique_ptr<MemfdMemory>> maker = MemfdMemory::Create(sys);
-  if (!maker.ok()) return maker.status();
   absl::StatusOr<std::shared_ptr<SharedLaneMemory>> memory =
-      (*maker)->Create(capacity);
+      MemfdMemory(sys).Create(capacity);
   if (!memory.ok()) return memory.status();
   return ShmWriter(*memory, *memory);
 }

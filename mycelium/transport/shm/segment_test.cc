@@ -1,0 +1,105 @@
+#include "mycelium/transport/shm/segment.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "gtest/gtest.h"
+#include "mycelium/base/memory_seals.h"
+#include "tests/support/faulty_sys.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::FaultySys;
+
+constexpr size_t kBytes = 4096;
+
+class SegmentTest : public ::testing::Test {
+ protected:
+  Fd Copy(const Segment& segment) {
+    return Fd(sys_, fcntl(segment.descriptor(), F_DUPFD_CLOEXEC, 0));
+  }
+  FaultySys sys_;
+};
+
+TEST_F(SegmentTest, WhatOneSideWritesTheOtherReads) {
+  auto made = Segment::Create(sys_, Segment::Kind::kRing, kBytes);
+  ASSERT_TRUE(made.ok()) << made.status();
+  auto mapped = Segment::Map(sys_, Segment::Kind::kRing, Copy(*made), kBytes);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  made->bytes()[17] = std::byte{4};
+  EXPECT_EQ(mapped->bytes()[17], std::byte{4});
+}
+
+TEST_F(SegmentTest, RingCannotBeMappedForWritingNorChangedInSize) {
+  auto made = Segment::Create(sys_, Segment::Kind::kRing, kBytes);
+  const Fd copy = Copy(*made);
+  EXPECT_EQ(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, copy.get(), 0),
+      MAP_FAILED);
+  EXPECT_NE(ftruncate(copy.get(), 0), 0);
+  EXPECT_NE(ftruncate(copy.get(), 2 * kBytes), 0);
+  EXPECT_NE(pwrite(copy.get(), "x", 1, 0), 1);
+}
+
+TEST_F(SegmentTest, UnsealedMemoryAndOtherSizesAreRefused) {
+  for (const int seals : {0, F_SEAL_SHRINK, F_SEAL_GROW,
+                          F_SEAL_SHRINK | F_SEAL_GROW, kSealsOfSize}) {
+    Fd fd(sys_, static_cast<int>(sys_.MemfdCreate("test")));
+    ASSERT_EQ(sys_.Reserve(fd.get(), kBytes), 0);
+    ASSERT_EQ(sys_.AddSeals(fd.get(), seals), 0);
+    EXPECT_EQ(Segment::Map(sys_, Segment::Kind::kRing, std::move(fd), kBytes)
+                  .status()
+                  .code(),
+              absl::StatusCode::kInvalidArgument)
+        << seals;
+  }
+  auto made = Segment::Create(sys_, Segment::Kind::kRing, kBytes);
+  EXPECT_FALSE(
+      Segment::Map(sys_, Segment::Kind::kRing, Copy(*made), 2 * kBytes).ok());
+}
+
+TEST_F(SegmentTest, RenewedOneStaysAtItsAddressAndOutOfTheOldOnesReach) {
+  auto made = Segment::Create(sys_, Segment::Kind::kPositions, kBytes);
+  auto old = Segment::Map(sys_, Segment::Kind::kPositions, Copy(*made), kBytes);
+  ASSERT_TRUE(old.ok());
+  const std::byte* const address = made->bytes().data();
+  made->bytes()[0] = std::byte{1};
+  ASSERT_TRUE(
+      made->Renew([](absl::Span<std::byte> fresh) { fresh[1] = std::byte{2}; })
+          .ok());
+  EXPECT_EQ(made->bytes().data(), address);
+  EXPECT_EQ(made->bytes()[0], std::byte{0});
+  EXPECT_EQ(made->bytes()[1], std::byte{2});
+  old->bytes()[1] = std::byte{9};
+  EXPECT_EQ(made->bytes()[1], std::byte{2});
+}
+
+TEST_F(SegmentTest, RenewalThatFailsChangesNothing) {
+  for (const char* const call : {"memfd_create", "reserve", "map_over"}) {
+    auto made = Segment::Create(sys_, Segment::Kind::kPositions, kBytes);
+    made->bytes()[0] = std::byte{1};
+    sys_.Fail(call, {-ENOMEM});
+    EXPECT_FALSE(made->Renew([](absl::Span<std::byte>) {}).ok()) << call;
+    EXPECT_EQ(made->bytes()[0], std::byte{1}) << call;
+  }
+}
+
+TEST_F(SegmentTest, EachStepThatFailsLeavesNothing) {
+  for (const char* const call :
+       {"memfd_create", "reserve", "map", "dontfork", "add_seals"}) {
+    const size_t mapped = sys_.mapped();
+    sys_.Fail(call, {-ENOMEM});
+    EXPECT_EQ(
+        Segment::Create(sys_, Segment::Kind::kRing, kBytes).status().code(),
+        absl::StatusCode::kResourceExhausted)
+        << call;
+    EXPECT_EQ(sys_.mapped(), mapped) << call;
+  }
+}
+
+}  // namespace
+}  // namespace mycelium
