@@ -4,60 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/bus/hello_rules.h"
 
 namespace mycelium {
-namespace {
-
-constexpr size_t kNodeNameBytesMax = 255;
-
-std::optional<v1::Reject> JudgeBasics(const v1::Hello& theirs,
-                                      const std::string& self) {
-  if (theirs.protocol_version() != kProtocolVersion) {
-    return MakeReject(
-        v1::Reject::PROTOCOL_VERSION,
-        absl::StrCat("protocol version ", theirs.protocol_version(),
-                     "; this node speaks ", kProtocolVersion));
-  }
-  if (theirs.node().empty() || theirs.node().size() > kNodeNameBytesMax ||
-      theirs.incarnation() == 0) {
-    return MakeReject(v1::Reject::MALFORMED,
-                      "a Hello needs a node name of up to 255 bytes and an "
-                      "incarnation");
-  }
-  if (theirs.lane_bytes() != 0 && (theirs.lane_bytes() < kRingBytesMin ||
-                                   theirs.lane_bytes() > kLaneBytesMax)) {
-    return MakeReject(
-        v1::Reject::MALFORMED,
-        absl::StrCat("lanes of ", theirs.lane_bytes(), " bytes; ",
-                     kRingBytesMin, " to ", kLaneBytesMax, " are allowed"));
-  }
-  if (theirs.node() == self) {
-    return MakeReject(v1::Reject::NODE_NAME_TAKEN,
-                      absl::StrCat("this node is called ", self, " too"));
-  }
-  return std::nullopt;
-}
-
-// Whether a service of theirs was given another digest than the endpoint.
-std::optional<v1::Reject> JudgeDigest(const v1::Hello& theirs,
-                                      const EndpointOptions& endpoint) {
-  if (!endpoint.schema_digest.has_value()) return std::nullopt;
-  const absl::string_view wanted = endpoint.schema_digest->bytes();
-  for (const v1::ServiceInfo& service : theirs.services()) {
-    const std::string& given = service.schema_digest();
-    if (given.empty() || given == wanted) continue;
-    const absl::StatusOr<Digest> digest = Digest::FromBytes(given);
-    return MakeReject(
-        v1::Reject::SCHEMA_DIGEST,
-        absl::StrCat("service ", service.name(), " has schema digest ",
-                     digest.ok() ? digest->ToHex() : "of another size",
-                     ", the endpoint ", endpoint.schema_digest->ToHex()));
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
 PeerTable::PeerTable(Environment& environment, EventLoop& loop, Random& random,
                      Router& router, Dispatcher& dispatcher, Options options,
                      Callbacks callbacks)
@@ -93,16 +42,24 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     if (shutting_down_) return std::nullopt;
     const std::string& name = connector.peer();
     const auto peer = peers_.find(name);
-    if (peer != peers_.end() && peer->second->link->is_up()) {
+    // OnDown() redials, when what came on the last connection is handed out.
+    if (peer != peers_.end() &&
+        (peer->second->link->is_up() || peer->second->link->is_draining())) {
       return std::nullopt;
     }
     return MakeHello(name, connector.transport().word() == "shm");
   };
   callbacks.judge = [this, lane_bytes](const v1::Hello& theirs) {
-    const auto reject = JudgeBasics(theirs, options_.node);
+    const auto reject = JudgeHello(theirs, options_.node);
     if (reject.has_value()) {
       return absl::FailedPreconditionError(
           absl::StrCat("node \"", theirs.node(), "\": ", reject->message()));
+    }
+    if (lane_bytes == 0 && theirs.lane_bytes() > kLaneBytesUnaskedMax) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "node \"", theirs.node(), "\": its endpoint has a capacity of ",
+          theirs.lane_bytes(), " bytes; more than ", kLaneBytesUnaskedMax,
+          " are reserved only where they are asked for"));
     }
     if (lane_bytes == 0 || lane_bytes == theirs.lane_bytes()) {
       return absl::OkStatus();
@@ -116,15 +73,19 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     const std::string name = established.peer.node();
     const absl::string_view word = connector.transport().word();
     Peer& peer = PeerNamed(name, word);
+    // Accepted from the peer meanwhile: the one dialled by the first name.
+    const bool is_second = peer.link->is_up() && options_.node > name;
     {
       MutexLock lock(mutex_);
-      peer.connector = &connector;
-      peer.address = connector.options().address;
-      peer.rule = rules_[&connector];
       unanswered_.erase(&connector);
+      // Whoever dials it already is who dials it again.
+      if (!is_second || peer.connector == nullptr) {
+        peer.connector = &connector;
+        peer.address = connector.options().address;
+        peer.rule = rules_[&connector];
+      }
     }
-    // Accepted from the peer meanwhile: the one dialled by the first name.
-    if (peer.link->is_up() && options_.node > name) {
+    if (is_second || peer.link->is_draining()) {
       established.channel->Close();
       return;
     }
@@ -174,156 +135,6 @@ void PeerTable::NoteFailure(absl::string_view transport,
   Tell("", transport, ConnectionEvent::State::kRefused, status);
 }
 
-void PeerTable::Accept(absl::string_view transport,
-                       std::shared_ptr<const EndpointOptions> endpoint,
-                       std::unique_ptr<Channel> channel,
-                       const absl::Status& admitted) {
-  if (!admitted.ok()) {
-    SendReject(*channel, MakeReject(v1::Reject::NOT_ALLOWED,
-                                    "this user may not connect"));
-    channel->Close();
-    NoteFailure(transport, *endpoint, admitted);
-    return;
-  }
-  if (handshakes_.size() >= static_cast<size_t>(options_.limits.links)) {
-    // So that silent clients do not keep the others out.
-    const auto& stats = handshakes_.front().endpoint->stats;
-    if (stats != nullptr) stats->CountHandshakeFailure();
-    handshakes_.pop_front();
-  }
-  // Weak: the handshake owns the callback that holds it.
-  auto holder = std::make_shared<std::weak_ptr<Handshake>>();
-  const std::string word(transport);
-  std::shared_ptr<Handshake> handshake = Handshake::Accept(
-      environment_, loop_, std::move(channel),
-      [this, word, endpoint](const v1::Hello& theirs, v1::Hello* ours) {
-        std::optional<v1::Reject> reject = Judge(theirs, word, *endpoint, ours);
-        if (reject.has_value()) reject->set_node(options_.node);
-        return reject;
-      },
-      DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
-      [this, holder, word,
-       endpoint](absl::StatusOr<Handshake::Established> established) {
-        const std::shared_ptr<Handshake> self = holder->lock();
-        handshakes_.remove_if([&](const Accepted& accepted) {
-          return accepted.handshake == self;
-        });
-        loop_.Post([self] {});
-        if (established.ok()) {
-          if (endpoint->stats != nullptr) endpoint->stats->CountConnection();
-          Attach(word, *std::move(established), endpoint.get());
-        } else if (established.status().code() !=
-                   absl::StatusCode::kAlreadyExists) {
-          NoteFailure(word, *endpoint, established.status());
-        }
-      });
-  *holder = handshake;
-  handshakes_.push_back({std::move(handshake), std::move(endpoint)});
-}
-
-v1::Hello PeerTable::MakeHello(const std::string& peer, bool shares) {
-  v1::Hello hello;
-  hello.set_shared_memory(shares && options_.shared_memory != nullptr);
-  hello.set_protocol_version(kProtocolVersion);
-  hello.set_node(options_.node);
-  hello.set_incarnation(options_.incarnation);
-  for (const auto& [name, digest] : callbacks_.services()) {
-    v1::ServiceInfo* service = hello.add_services();
-    service->set_name(name);
-    if (digest.has_value()) {
-      service->set_schema_digest(std::string(digest->bytes()));
-    }
-  }
-  hello.set_topology_digest(options_.topology_digest);
-  hello.set_frame_bytes_max(options_.limits.frame_bytes_max);
-  hello.set_number(++last_hello_);
-  if (const auto known = peers_.find(peer); known != peers_.end()) {
-    known->second->link->FillResume(&hello);
-  }
-  return hello;
-}
-
-std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
-                                           absl::string_view transport,
-                                           const EndpointOptions& endpoint,
-                                           v1::Hello* ours) {
-  if (auto reject = JudgeBasics(theirs, options_.node)) return reject;
-  if (shutting_down_) {
-    return MakeReject(v1::Reject::SHUTTING_DOWN, "this node is leaving");
-  }
-  if (auto reject = JudgeDigest(theirs, endpoint)) return reject;
-  if (auto reject = JudgeDuplicate(theirs)) return reject;
-  if (!UsesLink(theirs.node()) &&
-      LinksUsed() >= static_cast<size_t>(options_.limits.links)) {
-    return MakeReject(
-        v1::Reject::TOO_MANY_LINKS,
-        absl::StrCat("this node has its ", options_.limits.links, " links"));
-  }
-  // Before we say how far we are: nothing more may come on the old one.
-  if (const auto known = peers_.find(theirs.node()); known != peers_.end()) {
-    Peer& peer = *known->second;
-    if (peer.link->is_up()) peer.lost_at = environment_.clock.NowNs();
-    peer.link->Detach();
-  }
-  const bool shares =
-      transport == "shm" &&
-      (options_.shares_with == nullptr || options_.shares_with(theirs.node()));
-  *ours = MakeHello(theirs.node(), shares);
-  ours->set_lane_bytes(endpoint.lane_bytes);
-  return std::nullopt;
-}
-
-std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
-  const std::string& name = theirs.node();
-  if (options_.node < name && InHandshakeWith(name)) {
-    return MakeReject(v1::Reject::DUPLICATE_LINK, "we are dialling you");
-  }
-  const auto known = peers_.find(name);
-  if (known == peers_.end()) return std::nullopt;
-  const Peer& peer = *known->second;
-  if (peer.link->is_draining()) {
-    return MakeReject(v1::Reject::DUPLICATE_LINK,
-                      "what came on the connection before is still handled");
-  }
-  if (peer.link->peer_incarnation() == theirs.incarnation() &&
-      theirs.number() != 0 && theirs.number() < peer.hello_number) {
-    // It would make us forget what the two have exchanged since it was sent.
-    return MakeReject(v1::Reject::DUPLICATE_LINK,
-                      "a later Hello of yours was here before");
-  }
-  if (!peer.link->is_up()) return std::nullopt;
-  if (peer.link->peer_incarnation() != theirs.incarnation()) {
-    return MakeReject(v1::Reject::NODE_NAME_TAKEN,
-                      absl::StrCat("another process is connected as ", name));
-  }
-  if (peer.dialled_by_us && options_.node < name) {
-    return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
-  }
-  return std::nullopt;
-}
-
-bool PeerTable::UsesLink(const Peer& peer) {
-  return peer.seen || peer.connector != nullptr;
-}
-
-bool PeerTable::UsesLink(const std::string& name) const {
-  const auto known = peers_.find(name);
-  return known != peers_.end() && UsesLink(*known->second);
-}
-
-size_t PeerTable::LinksUsed() const {
-  return static_cast<size_t>(
-      std::count_if(peers_.begin(), peers_.end(),
-                    [](const auto& peer) { return UsesLink(*peer.second); }));
-}
-
-bool PeerTable::InHandshakeWith(const std::string& peer) const {
-  return std::any_of(
-      connectors_.begin(), connectors_.end(), [&](const auto& connector) {
-        return connector->in_handshake() && connector->peer() == peer;
-      });
-}
-
 PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
                                       absl::string_view transport) {
   const auto known = peers_.find(name);
@@ -335,6 +146,7 @@ PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
   options.incarnation = options_.incarnation;
   options.frame_bytes_max = options_.limits.frame_bytes_max;
   options.shared_memory = options_.shared_memory;
+  options.drain_ns = absl::ToInt64Nanoseconds(options_.retain(name));
   auto peer = std::make_unique<Peer>();
   peer->link = std::make_shared<FramedLink>(environment_, loop_,
                                             std::move(options), *this);
@@ -400,6 +212,14 @@ void PeerTable::NoteSharing(Peer& peer,
     peer.fallback =
         absl::StrCat("this node shares no memory: ", options_.no_memory);
   }
+}
+
+void PeerTable::OnLeftBehind(Link& link, uint64_t messages) {
+  options_.log(LogLevel::kError,
+               absl::StrCat("node ", link.peer(), ": its process is gone, and ",
+                            messages,
+                            " messages that it had left in shared memory were "
+                            "not handed out, since a handler did not return"));
 }
 
 void PeerTable::OnFallback(Link& link, const absl::Status& status) {

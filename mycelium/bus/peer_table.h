@@ -38,6 +38,10 @@ namespace mycelium {
 // Ownership: borrows all it is given.
 class PeerTable final : public LinkHandler {
  public:
+  // The largest lanes that an endpoint may have whose capacity we did not ask
+  // for: this side reserves as much for each.
+  static constexpr uint64_t kLaneBytesUnaskedMax = 64 << 20;
+
   struct Options {
     std::string node;
     uint64_t incarnation = 0;
@@ -119,6 +123,7 @@ class PeerTable final : public LinkHandler {
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
   void OnDown(Link& link, const absl::Status& status) override;
   void OnControl(Link& link, const v1::Control& control) override;
+  void OnLeftBehind(Link& link, uint64_t messages) override;
   void OnFallback(Link& link, const absl::Status& status) override;
   FrameOutcome OnFrame(Link& link, uint32_t lane, const FrameView& frame,
                        uint64_t end) override;

@@ -119,6 +119,9 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
 }
 
 absl::Status SubscriberBase::TakeNews() {
+  if (node_ == nullptr) {
+    return absl::FailedPreconditionError("this subscriber was moved from");
+  }
   if (closed()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "subscriber of \"", subscription_->options().topic, "\" is closed"));

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "mycelium/base/cpu_relax.h"
 #include "mycelium/routing/local_frame.h"
 
 namespace mycelium {
@@ -31,14 +30,10 @@ void InboundQueue::ForgetEnded() {
 
 bool InboundQueue::TakeOrRest(FrameView* frame) {
   if (TakeIfThere(frame)) {
-    ++burst_;
+    burst_.NoteTaken();
     return true;
   }
-  const bool was_busy = burst_ >= kBurst;
-  burst_ = 0;
-  if (!was_busy) return false;
-  for (int i = 0; i < kRestPauses; ++i) CpuRelax();
-  return TakeIfThere(frame);
+  return burst_.Rest() && TakeIfThere(frame);
 }
 
 bool InboundQueue::TakeIfThere(FrameView* frame) {

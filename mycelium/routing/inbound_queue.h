@@ -11,6 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "mycelium/base/burst_rest.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_count.h"
 #include "mycelium/base/fd.h"
@@ -72,12 +73,15 @@ class InboundQueue final {
 
   void AddFeed(std::shared_ptr<Feed> feed);
 
+  // Whether Take() has more to do than to say that there is nothing. The
+  // consumer.
+  bool MayTake() { return is_taken_ || burst_.has_taken() || HasFrame(); }
+
   // The next frame, or false if there is none. The last one is finished first.
   // The consumer.
   bool Take(FrameView* frame) {
     // Most looks find nothing: this is all of them.
-    if (!is_taken_ && burst_ == 0 && !HasFrame()) return false;
-    return TakeOrRest(frame);
+    return MayTake() && TakeOrRest(frame);
   }
 
   // Gives the room of the taken frame back. Does nothing if none is open. The
@@ -131,10 +135,8 @@ class InboundQueue final {
  private:
   void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReleaseRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // After this many frames in a row an empty queue is left alone for a moment:
-  // looking at once would take the line from a publisher who is writing to it.
-  static constexpr uint32_t kBurst = 16;
-  static constexpr int kRestPauses = 40;
+  // So many frames without an empty look are a burst.
+  static constexpr int kBurst = 16;
 
   bool TakeOrRest(FrameView* frame);
   bool TakeIfThere(FrameView* frame);
@@ -149,7 +151,7 @@ class InboundQueue final {
   alignas(64) std::atomic<bool> closed_{false};
   std::atomic<uint32_t> changes_{0};  // Of `feeds_`; raised under the lock.
   uint32_t seen_changes_ = 0;
-  uint32_t burst_ = 0;  // Taken since it was empty.
+  BurstRest burst_{kBurst};
   bool is_taken_ = false;
   std::vector<std::shared_ptr<Feed>> seen_;  // A copy of `feeds_`, to look at.
 

@@ -22,6 +22,7 @@ FramedLink::FramedLink(Environment& environment, EventLoop& loop,
 FramedLink::~FramedLink() {
   *alive_ = false;
   loop_.Cancel(ack_timer_.load());
+  loop_.Cancel(drain_timer_);
   Abandon();
   // Whoever is inside the gate leaves soon; nobody may come in after.
   gate_.Close(environment_.waiter);
@@ -41,6 +42,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   Detach();
   ending_.reset();
   goodbye_.reset();
+  const bool shared = shares_.load();
   const bool shares = options_.shared_memory != nullptr &&
                       shared_memory_offered && peer.shared_memory() &&
                       channel->passes_descriptors();
@@ -53,9 +55,11 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   channel->SetSpinning(!shares);
   // Both must have said that they remember the other, or lanes would go on at
   // one end only.
-  const bool resumed = resume_offered != 0 &&
-                       resume_offered == peer.incarnation() &&
-                       peer.resume_incarnation() == options_.incarnation;
+  const bool remembers = resume_offered != 0 &&
+                         resume_offered == peer.incarnation() &&
+                         peer.resume_incarnation() == options_.incarnation;
+  // Lanes that were shared cannot go on over a connection that shares none.
+  const bool resumed = remembers && (shares || !shared);
   uint64_t frame_bytes_max = options_.frame_bytes_max;
   if (peer.frame_bytes_max() != 0) {
     frame_bytes_max = std::min(frame_bytes_max, peer.frame_bytes_max());
@@ -73,6 +77,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   if (resumed) {
     ResetLanes(peer);
   } else {
+    if (peer.incarnation() != peer_incarnation_) LeaveRingsBehind();
     ParkLanes();
   }
   peer_incarnation_ = peer.incarnation();
@@ -126,6 +131,8 @@ void FramedLink::Part() {
 
 void FramedLink::Abandon() {
   Detach();
+  ending_.reset();
+  loop_.Cancel(drain_timer_);
   DropRings();
   MutexLock lock(lanes_mutex_);
   abandoned_ = true;
@@ -134,7 +141,7 @@ void FramedLink::Abandon() {
 
 void FramedLink::Forget() {
   peer_incarnation_ = 0;
-  DropRings();
+  LeaveRingsBehind();
   {
     MutexLock lock(lanes_mutex_);
     DropLanes();
@@ -170,6 +177,8 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
   for (auto& [id, out] : out_lanes_) {
     if (out->lane->mapped()) {  // The peer says there how far it is.
       out->announced = false;
+      // The word may have been lost, and the descriptors with it.
+      out->known_to_peer = progress.count(id) > 0;
       out->lane->SetReaderAway(out->parked);
       continue;
     }
@@ -200,24 +209,36 @@ void FramedLink::ParkLanes() {
       out = out_lanes_.erase(out);
       continue;
     }
-    if (lane.lane->mapped()) {
-      const absl::Status renewed = lane.lane->RenewReader(lane.reached);
-      // The process that had the old positions may have changed it there.
-      lane.lane->shared()->positions().identity.store(
-          IdentityOf(lane.lane->id()));
-      lane.refused = !renewed.ok();
-      if (!renewed.ok()) handler_.OnFallback(*this, renewed);
-      lane.lane->SetMapped(false);
-      lane.lane->NotifyReleased();  // Who waits asks anew to be woken.
-    } else {
-      lane.lane->BeginRedelivery(std::max(lane.reached, lane.sent.load()));
-      lane.refused = false;
-    }
+    PassOn(lane);
     lane.received.store(lane.lane->released(), std::memory_order_relaxed);
     lane.announced = lane.known_to_peer = false;
     lane.parked = true;
     ++out;
   }
+}
+
+void FramedLink::PassOn(OutLane& lane) {
+  const bool was_mapped = lane.lane->mapped();
+  const uint64_t seen =
+      was_mapped ? lane.reached : std::max(lane.reached, lane.sent.load());
+  // A lossy lane that was sent has frames on their way that nobody would find
+  // in its shared memory: it goes on as it is.
+  const bool stays_sent =
+      lane.lane->stage() != nullptr && !was_mapped && lane.known_to_peer;
+  const bool was_passed = was_mapped || lane.known_to_peer;
+  if (lane.lane->shared() == nullptr || !was_passed || stays_sent) {
+    lane.lane->BeginRedelivery(seen);
+    lane.refused |= stays_sent;
+    return;
+  }
+  // The last process has the old positions, whether it could map them or not.
+  const absl::Status renewed = lane.lane->RenewReader(seen);
+  // It may have changed that, too.
+  lane.lane->shared()->positions().identity.store(IdentityOf(lane.lane->id()));
+  lane.refused = !renewed.ok();
+  if (!renewed.ok()) handler_.OnFallback(*this, renewed);
+  lane.lane->SetMapped(false);
+  lane.lane->NotifyReleased();  // Who waits asks anew to be woken.
 }
 
 void FramedLink::CloseUnknownLanes(const v1::Hello& peer) {

@@ -12,6 +12,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "mycelium/base/burst_rest.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/gate.h"
@@ -47,9 +48,6 @@ namespace mycelium {
 //      twice.
 //  (3) `sent` is changed inside the gate only.
 //
-// Thread safety: see Link. Attach, Detach and ResumeState on the loop.
-//
-// Ownership: borrows the environment, the loop and the handler.
 // In shared memory. Where both sides can, a lane's frames are not sent: the
 // peer reads them in the memory where they are published, and gives the room
 // back there too (docs/shm_layout.md). The connection then carries control
@@ -61,6 +59,10 @@ namespace mycelium {
 //      queued before it was committed.
 //  (5) When a connection ends, or the peer says Goodbye, what the peer had
 //      committed is handed out first; OnDown() and Goodbye come after that.
+//
+// Thread safety: see Link. Attach, Detach and ResumeState on the loop.
+//
+// Ownership: borrows the environment, the loop and the handler.
 class FramedLink final : public Link,
                          public Lane::Doorbell,
                          private EventLoop::Poller,
@@ -75,6 +77,9 @@ class FramedLink final : public Link,
     size_t frame_bytes_max = 0;
     // Null: no lane lies in shared memory.
     SharedMemory* shared_memory = nullptr;
+    // The longest that the end of a connection waits for handlers, before what
+    // came on it in shared memory is left behind.
+    int64_t drain_ns = 0;
   };
 
   FramedLink(Environment& environment, EventLoop& loop, Options options,
@@ -172,7 +177,6 @@ class FramedLink final : public Link,
   // After so many frames without an empty look, the next empty one is followed
   // by a moment's rest.
   static constexpr int kBurst = 32;
-  static constexpr int kRestPauses = 40;
 
   struct OutLane {
     std::shared_ptr<Lane> lane;
@@ -190,6 +194,8 @@ class FramedLink final : public Link,
   };
   using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
 
+  absl::StatusOr<std::unique_ptr<Lane>> MakeLane(uint32_t id,
+                                                 Lane::Options options);
   void QueueControl(const v1::Control& control);
   void Kick();
 
@@ -228,11 +234,11 @@ class FramedLink final : public Link,
   void OnDoorbell();
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
-  void Rest();
   void ResumeRings();
   bool AreDrained();
   void FinishDraining();
   void DropRings();
+  void LeaveRingsBehind();
 
   // EventLoop::Poller:
   bool Poll() override { return PollRings(); }
@@ -240,6 +246,8 @@ class FramedLink final : public Link,
   void EndSleep() override;
   void ResetLanes(const v1::Hello& peer);
   void ParkLanes();
+  // To another process, with what this one has not handled.
+  void PassOn(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   // Tells the peer of lanes that it still has and we have not.
   void CloseUnknownLanes(const v1::Hello& peer);
   void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
@@ -282,11 +290,12 @@ class FramedLink final : public Link,
   bool peer_is_done_ = false;   // Has said its final Goodbye.
   uint32_t controls_seen_ = 0;  // Of the peer's, as its frames count them.
   std::optional<absl::Status> ending_;  // Why, if what came last is drained.
+  uint64_t drain_timer_ = 0;
   std::optional<v1::Goodbye> goodbye_;  // That waits for the same.
   std::vector<InboundRing*> ring_list_;
   bool is_poller_ = false;
   bool is_polling_ = false;
-  int burst_ = 0;            // Frames that came without an empty look.
+  BurstRest burst_{kBurst};
   bool is_reading_ = false;  // Inside OnBytes().
   bool distrusts_ = false;   // What the peer has written to our lanes.
 

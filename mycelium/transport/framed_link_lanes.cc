@@ -8,17 +8,38 @@ namespace mycelium {
 
 absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     uint32_t subscription, Lane::Options options) {
+  uint32_t id = 0;
+  {
+    MutexLock lock(lanes_mutex_);
+    if (abandoned_) {
+      return absl::UnavailableError(absl::StrCat(name(), ": over"));
+    }
+    if (subscription == 0) {
+      const auto shared = out_lanes_.find(0);
+      if (shared != out_lanes_.end()) return shared->second->lane;
+    }
+    if (out_lanes_.size() >= kLanesMax) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(name(), ": has its ", kLanesMax, " lanes"));
+    }
+    if (subscription != 0) id = next_lane_++;
+  }
+  // Without the lock, which who sends waits for: its memory takes its time.
+  absl::StatusOr<std::unique_ptr<Lane>> lane = MakeLane(id, std::move(options));
+  if (!lane.ok()) return lane.status();
   MutexLock lock(lanes_mutex_);
   if (abandoned_) return absl::UnavailableError(absl::StrCat(name(), ": over"));
-  if (subscription == 0) {
-    const auto shared = out_lanes_.find(0);
-    if (shared != out_lanes_.end()) return shared->second->lane;
+  std::unique_ptr<OutLane>& out = out_lanes_[id];
+  if (out == nullptr) {  // Lane 0 may have been made meanwhile.
+    out = std::make_unique<OutLane>();
+    out->lane = *std::move(lane);
+    out->subscription = subscription;
   }
-  if (out_lanes_.size() >= kLanesMax) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(name(), ": has its ", kLanesMax, " lanes"));
-  }
-  const uint32_t id = subscription == 0 ? 0 : next_lane_++;
+  return out->lane;
+}
+
+absl::StatusOr<std::unique_ptr<Lane>> FramedLink::MakeLane(
+    uint32_t id, Lane::Options options) {
   options.name = absl::StrCat(name(), ": lane ", id);
   options.id = id;
   options.frame_bytes_max = frame_bytes_max_.load();
@@ -36,15 +57,7 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
       handler_.OnFallback(*this, memory.status());
     }
   }
-  absl::StatusOr<std::unique_ptr<Lane>> lane =
-      Lane::Create(environment_, std::move(options), this);
-  if (!lane.ok()) return lane.status();
-  auto out = std::make_unique<OutLane>();
-  out->lane = *std::move(lane);
-  out->subscription = subscription;
-  std::shared_ptr<Lane> opened = out->lane;
-  out_lanes_[id] = std::move(out);
-  return opened;
+  return Lane::Create(environment_, std::move(options), this);
 }
 
 void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {

@@ -72,6 +72,7 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       if (!control.goodbye().final()) {
         // What the peer had published before comes first.
         goodbye_ = control.goodbye();
+        for (InboundRing* const ring : ring_list_) ring->BeginDraining();
         if (!is_polling_) (void)PollRings();
         FinishDraining();
         return absl::OkStatus();

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "mycelium/base/cpu_relax.h"
 #include "mycelium/transport/framed_link.h"
 
 namespace mycelium {
@@ -112,16 +111,8 @@ bool FramedLink::PollRings() {
   }
   is_polling_ = false;
   if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
-  if (!ran) Rest();
+  if (!ran) burst_.Rest();
   return ran;
-}
-
-void FramedLink::Rest() {
-  const bool was_busy = burst_ >= kBurst;
-  burst_ = 0;
-  if (!was_busy) return;
-  // Frames come fast: looking at once takes the line from who writes to it.
-  for (int i = 0; i < kRestPauses; ++i) CpuRelax();
 }
 
 bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
@@ -151,7 +142,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     switch (handler_.OnFrame(*this, ring.lane(), *frame, end)) {
       case Outcome::kHandled:
         ring.Pop(/*handled=*/true);
-        ++burst_;
+        burst_.NoteTaken();
         continue;
       case Outcome::kTaken:
         ring.Pop(/*handled=*/false);
@@ -189,9 +180,16 @@ void FramedLink::Break(const absl::Status& status) {
   }
   (void)PollRings();
   FinishDraining();
+  if (!ending_.has_value()) return;
+  // A handler may be at work for ever. If the peer is the same when it comes
+  // back, what it left goes on then.
+  drain_timer_ = loop_.RunAt(environment_.clock.NowNs() + options_.drain_ns,
+                             [this] { FinishBreak(); });
 }
 
 void FramedLink::FinishBreak() {
+  if (!ending_.has_value()) return;
+  loop_.Cancel(drain_timer_);
   const absl::Status status = *std::exchange(ending_, std::nullopt);
   if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
     DistrustMemory();  // It was found while that was handed out.
@@ -295,6 +293,13 @@ void FramedLink::DropRings() {
   // One may be up the stack.
   if (is_polling_) loop_.Post([rings = std::move(rings_)] {});
   rings_.clear();
+}
+
+void FramedLink::LeaveRingsBehind() {
+  uint64_t left = 0;
+  for (InboundRing* const ring : ring_list_) left += ring->CountLeft();
+  DropRings();
+  if (left > 0) handler_.OnLeftBehind(*this, left);
 }
 
 void FramedLink::OnCommit(Lane& lane) {

@@ -90,6 +90,9 @@ std::string InboundRing::DescribePlace() const {
 
 void InboundRing::BeginDraining() {
   may_show_ = memory_->bytes().size() / sizeof(FrameHeader);
+  // The writer is gone, or going, and overwrites nothing. Who has a frame has
+  // it as a copy, and may take as long as he likes.
+  LetGo();
 }
 
 void InboundRing::CopyOut() {
@@ -132,6 +135,7 @@ void InboundRing::Pop(bool handled) {
                        std::memory_order_relaxed);
   }
   if (handled) NoteHandled(pending_end_);
+  if (may_show_.has_value()) LetGo();  // See BeginDraining().
   if (holds_) ReleaseHandled();
 }
 
@@ -167,6 +171,12 @@ void InboundRing::ReleaseHandled() {
   holds_ = false;
 }
 
+void InboundRing::LetGo() {
+  if (!holds_) return;
+  lossy_reader_->Release();
+  holds_ = false;
+}
+
 bool InboundRing::TakeWriterWaits() {
   return positions_.TakeWriterWaits(handled());
 }
@@ -186,6 +196,16 @@ bool InboundRing::IsDrained(uint32_t controls_seen) {
   if (!options_.lossy) return !reader_.HasFrame();
   ReleaseHandled();
   return !holds_ && !lossy_reader_->HasFrame();
+}
+
+uint64_t InboundRing::CountLeft() {
+  BeginDraining();
+  uint64_t left = 0;
+  while (*may_show_ > 0 && (is_pending_ || Next() == Look::kFrame)) {
+    Pop(/*handled=*/false);
+    ++left;
+  }
+  return left;
 }
 
 }  // namespace mycelium

@@ -69,8 +69,7 @@ class InboundRing final {
   }
 
   // The next frame, for somebody who has read `controls_seen` control messages.
-  // The view is valid until Pop().
-  // `*view` points at a view of this object's.
+  // `*view` points at a view of this object's, valid until Pop().
   Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end) {
     if (may_show_ == 0) return Look::kEmpty;
     if (!is_pending_) {
@@ -95,10 +94,13 @@ class InboundRing final {
   bool PrepareSleep(uint32_t controls_seen);
   void EndSleep() { positions_.EndSleep(); }
 
-  // From here on no more frames are shown than the memory had room for when the
-  // connection ended: a peer that is not dead may go on for ever.
+  // The peer publishes no more. From here on no more frames are shown than the
+  // memory had room for, since a peer that is not dead may go on for ever; and
+  // a lossy lane shows one after the other, handled or not.
   void BeginDraining();
   void EndDraining() { may_show_.reset(); }
+  // Takes what is left, and returns how many frames that is.
+  uint64_t CountLeft();
   // Whether all that the peer has committed, and whose control messages have
   // arrived, was taken.
   bool IsDrained(uint32_t controls_seen);
@@ -134,6 +136,7 @@ class InboundRing final {
   uint64_t Position() const;
   std::string DescribePlace() const;
   void CopyOut();
+  void LetGo();
   void ReleaseHandled();
   bool MaySee(uint32_t controls_seen) const {
     return static_cast<int32_t>(controls_seen - stamp_) >= 0;

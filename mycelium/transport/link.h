@@ -104,6 +104,11 @@ class LinkHandler {
   // instead, for the reason in `status`.
   virtual void OnFallback(Link&, const absl::Status& /*status*/) {}
 
+  // The process at the other end is gone, and so many messages that it had left
+  // in shared memory were not handed out: OnFrame() answered kNotNow for as
+  // long as is waited for that.
+  virtual void OnLeftBehind(Link&, uint64_t /*messages*/) {}
+
   // The next frame of a lane. `end`: the position behind it, for NoteHandled().
   // The view is valid for the call.
   virtual FrameOutcome OnFrame(Link& link, uint32_t lane,

@@ -166,6 +166,7 @@ void Lane::DropClaimed(const FrameFields& fields) {
   const bool is_corrupt = stage_->corrupt();
   mutex_.Unlock();
   if (is_corrupt) ReportCorruptNext();
+  NotifyReleased();  // Older ones may have gone before it had to.
 }
 
 void Lane::Abandon() { mutex_.Unlock(); }
@@ -202,7 +203,8 @@ bool Lane::IsOver(uint64_t mark) {
   MutexLock lock(mutex_);
   if (stage_->IsOver(mark)) return true;
   if (shared_ == nullptr) return false;
-  shared_->positions().AskToBeWoken(mark);
+  // The reader never gets to one that was dropped.
+  shared_->positions().AskToBeWoken(std::min(mark, stage_->LastSequence()));
   return stage_->IsOver(mark);
 }
 
@@ -237,46 +239,48 @@ void Lane::ReportCorrupt(const std::string& what) const {
 }
 
 absl::Status Lane::RenewReader(uint64_t seen) {
-  const uint64_t identity = shared_->positions().identity.load();
-  if (stage_ != nullptr) {
-    MutexLock move_lock(move_mutex_);
-    MutexLock lock(mutex_);
-    absl::Status renewed;
-    LossyRingWriter::Restarted restarted = stage_->Restart([&] {
-      renewed = shared_->RenewPositions(
-          [&](LanePositions& fresh) { fresh.identity.store(identity); });
-    });
-    if (options_.window > 0) {
-      // It starts where the others do.
-      stage_reader_ = std::make_unique<LossyRingReader>(
-          stage_->memory(), stage_->positions(), kFrameFlagsOnWire);
-    }
-    released_sequence_ = restarted.next_sequence - 1;
-    if (restarted.had_taken) {
-      Suspect(restarted.next_sequence, restarted.next_sequence + 1);
-    }
-    corrupt_.store(false);
-    return renewed;
+  return stage_ != nullptr ? RenewStageReader() : RenewRingReader(seen);
+}
+
+absl::Status Lane::RenewStageReader() {
+  MutexLock move_lock(move_mutex_);
+  MutexLock lock(mutex_);
+  absl::Status renewed;
+  const LossyRingWriter::Restarted restarted = stage_->Restart(
+      [&] { renewed = shared_->RenewPositions([](LanePositions&) {}); });
+  if (options_.window > 0) {
+    // It starts where the others do.
+    stage_reader_ = std::make_unique<LossyRingReader>(
+        stage_->memory(), stage_->positions(), kFrameFlagsOnWire);
   }
+  released_sequence_ = restarted.next_sequence - 1;
+  if (restarted.had_taken) {
+    Suspect(restarted.next_sequence, restarted.next_sequence + 1);
+  }
+  corrupt_.store(false);
+  return renewed;
+}
+
+absl::Status Lane::RenewRingReader(uint64_t seen) {
+  absl::Status renewed;
   {
     MutexLock lock(mutex_);
     const uint64_t start = FirstSoundFrom(released());
-    const absl::Status renewed =
-        shared_->RenewPositions([&](LanePositions& fresh) {
-          fresh.identity.store(identity);
-          fresh.ring.released.store(start);
-        });
-    if (!renewed.ok()) return renewed;
+    renewed = shared_->RenewPositions(
+        [&](LanePositions& fresh) { fresh.ring.released.store(start); });
+    // On the old ones, if there are no fresh ones.
+    positions_->ring.released.store(start);
     checked_released_.store(start, std::memory_order_release);
     corrupt_.store(false);
   }
   BeginRedelivery(seen);
-  return absl::OkStatus();
+  return renewed;
 }
 
 uint64_t Lane::FirstSoundFrom(uint64_t from) {
   // A reader that is mad may have named any position. A frame that it has
   // released a part of is over, as if it had released all of it.
+  if (from == committed() || IsSoundFrom(from, /*known=*/nullptr)) return from;
   SoundPositions known(capacity_bytes() / kFrameAlignment);
   while (from < committed() && !IsSoundFrom(from, &known)) {
     from += kFrameAlignment;
@@ -286,7 +290,7 @@ uint64_t Lane::FirstSoundFrom(uint64_t from) {
 
 bool Lane::IsSoundFrom(uint64_t from, SoundPositions* known) {
   // What lies before the first sound frame may look like frames too, as many as
-  // there is room for: so no position is looked at twice.
+  // there is room for: so with `known` no position is looked at twice.
   struct Link {
     size_t slot;
     uint64_t sequence;
@@ -303,9 +307,9 @@ bool Lane::IsSoundFrom(uint64_t from, SoundPositions* known) {
     const Run run = CommittedFrom(from);
     FrameHeader header;
     if (run.bytes.size() < sizeof header) break;
-    std::memcpy(&header, run.bytes.data(), sizeof header);
+    CopyFromShared(&header, run.bytes.data(), sizeof header);
     const size_t slot = (run.position % capacity_bytes()) / kFrameAlignment;
-    if ((*known)[slot].has_value()) {
+    if (known != nullptr && (*known)[slot].has_value()) {
       is_sound = *(*known)[slot];
       next_sequence = header.lane_sequence;
       break;
@@ -320,7 +324,7 @@ bool Lane::IsSoundFrom(uint64_t from, SoundPositions* known) {
   for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
     is_sound = is_sound && link->sequence + 1 == next_sequence;
     next_sequence = link->sequence;
-    (*known)[link->slot] = is_sound;
+    if (known != nullptr) (*known)[link->slot] = is_sound;
   }
   return is_sound;
 }

@@ -224,7 +224,7 @@ class Lane final {
   // Gives a lane in shared memory to another reader, who may be another
   // process: it starts with what the last one has not handled, marked as
   // redelivered up to `seen`, the end of what that one may have seen. On an
-  // error the lane is as it was.
+  // error the last one may still write to the positions: nobody is to map them.
   absl::Status RenewReader(uint64_t seen);
 
   // The sequence of the first frame at or after `from` in the ring, or of the
@@ -292,6 +292,8 @@ class Lane final {
   using SoundPositions = std::vector<std::optional<bool>>;
   bool IsSoundFrom(uint64_t from, SoundPositions* known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status RenewStageReader();
+  absl::Status RenewRingReader(uint64_t seen);
   void Suspect(uint64_t first, uint64_t until);
   bool TakeRingPoison(FrameHeader* poison);
   bool TakeStagePoison(FrameHeader* poison);

@@ -202,6 +202,12 @@ uint64_t LossyRingWriter::NextSequence() {
   return has_taken_ ? taken_.sequence + 1 : first_sequence_;
 }
 
+uint64_t LossyRingWriter::LastSequence() {
+  (void)Synchronise();
+  if (count() == 0) return taken_.sequence;
+  return entries_[(last_ - 1) & (entries_.size() - 1)].sequence;
+}
+
 bool LossyRingWriter::PeekOldest(FrameHeader* header) {
   (void)Synchronise();
   if (count() == 0) return false;

@@ -100,6 +100,10 @@ class LossyRingWriter final {
   // The sequence that follows the last frame that was taken.
   uint64_t NextSequence();
 
+  // The sequence of the last frame that is held or waiting.
+  // REQUIRES: one is.
+  uint64_t LastSequence();
+
   // The header of the oldest frame that waits. False: none does.
   bool PeekOldest(FrameHeader* header);
 

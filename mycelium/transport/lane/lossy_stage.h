@@ -59,7 +59,6 @@ class LossyStage final {
   }
 
   bool IsOver(uint64_t sequence) { return writer_.IsOver(sequence); }
-  bool empty() { return IsOver(~uint64_t{0} - 1); }
   void ForEachFrame(absl::FunctionRef<void(const FrameHeader&)> visit) {
     writer_.ForEachFrame(visit);
   }
@@ -67,6 +66,7 @@ class LossyStage final {
   // See LossyRingWriter.
   LossyRingWriter::Restarted Restart(absl::FunctionRef<void()> renew_positions);
   uint64_t NextSequence() { return writer_.NextSequence(); }
+  uint64_t LastSequence() { return writer_.LastSequence(); }
   bool PeekOldest(FrameHeader* header) { return writer_.PeekOldest(header); }
   bool DropOldest(FrameView* dropped) { return writer_.DropOldest(dropped); }
   bool corrupt() const { return corrupt_; }

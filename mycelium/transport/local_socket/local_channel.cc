@@ -236,8 +236,11 @@ bool LocalChannel::ReadSome() {
                                          " bytes; connection closed")));
     return true;
   }
-  const int64_t got = Receive(buffer_.data() + end_, buffer_.size() - end_);
-  if (got == -EAGAIN || got == -EINTR) return false;
+  int64_t got;
+  do {
+    got = Receive(buffer_.data() + end_, buffer_.size() - end_);
+  } while (got == -EINTR);
+  if (got == -EAGAIN) return false;
   if (got < 0) {
     End(ErrnoStatus(got, "receive"));
     return true;

@@ -1,0 +1,43 @@
+#ifndef MYCELIUM_BASE_BURST_REST_H_
+#define MYCELIUM_BASE_BURST_REST_H_
+
+#include "mycelium/base/cpu_relax.h"
+
+namespace mycelium {
+
+// Leaves a ring alone for a moment when it has run empty after a burst: looking
+// at once would take the line from a writer who is writing to it.
+//
+// Thread safety: none; the reader's.
+class BurstRest final {
+ public:
+  // `burst`: so many without an empty look are a burst.
+  explicit BurstRest(int burst) : burst_(burst) {}
+
+  // Something was taken.
+  void NoteTaken() {
+    if (taken_ < burst_) ++taken_;
+  }
+  // Whether something was, since the ring was empty last.
+  bool has_taken() const { return taken_ > 0; }
+
+  // Nothing was there. Whether that ended a burst, after which it has rested:
+  // then another look may pay.
+  bool Rest() {
+    const bool was_burst = taken_ == burst_;
+    taken_ = 0;
+    if (!was_burst) return false;
+    for (int i = 0; i < kPauses; ++i) CpuRelax();
+    return true;
+  }
+
+ private:
+  static constexpr int kPauses = 40;
+
+  const int burst_;
+  int taken_ = 0;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BASE_BURST_REST_H_
