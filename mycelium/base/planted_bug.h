@@ -10,7 +10,7 @@
 //   1  lost acknowledgement   inbound_lanes.cc
 //   2  double hand-over       inbound_lanes.cc, framed_link.cc
 //   3  miscounted drop        router_remotes.cc
-//   4  missed wake-up         unix_channel.cc
+//   4  missed wake-up         local_channel.cc
 //   5  reorder on resend      dispatcher.cc
 //   6  read beyond a frame    inbound_ring.cc
 

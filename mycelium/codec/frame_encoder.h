@@ -9,6 +9,10 @@
 #include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_format.h"
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "frames are little-endian and are read in place"
+#endif
+
 namespace mycelium {
 
 // What a frame says about its payload.

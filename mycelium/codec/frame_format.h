@@ -9,7 +9,7 @@ namespace mycelium {
 // The bytes of a frame and of the records that carry frames over a byte
 // stream. docs/wire_format.md explains them: change one, change both, and bump
 // kProtocolVersion. All integers are little-endian; so is every machine that
-// Mycelium runs on, and frame_encoder.cc refuses to compile elsewhere.
+// Mycelium runs on, and frame_encoder.h refuses to compile elsewhere.
 
 inline constexpr uint32_t kProtocolVersion = 1;
 

@@ -183,6 +183,8 @@ void Subscription::FinishSpilled(const FrameView& frame, LocalLane& from) {
 }
 
 bool Subscription::RunNext() {
+  // Most looks find nothing, and write nothing.
+  if (!queue_.MayTake()) return false;
   // Before the look: who closes the queue after that sees it.
   in_handler_.store(true, std::memory_order_relaxed);
   const bool ran = RunTaken();
