@@ -40,7 +40,7 @@ void Connector::Dial() {
     return;
   }
   handshake_ = Handshake::Dial(
-      environment_, loop_, *std::move(channel), *hello,
+      loop_, *std::move(channel), *hello,
       DeadlineAfter(environment_.clock.NowNs(), options_.handshake),
       [this](absl::StatusOr<Handshake::Established> established) {
         OnHandshake(std::move(established));

@@ -29,7 +29,7 @@ void PeerTable::Accept(absl::string_view transport,
   auto holder = std::make_shared<std::weak_ptr<Handshake>>();
   const std::string word(transport);
   std::shared_ptr<Handshake> handshake = Handshake::Accept(
-      environment_, loop_, std::move(channel),
+      loop_, std::move(channel),
       [this, word, endpoint](const v1::Hello& theirs, v1::Hello* ours) {
         std::optional<v1::Reject> reject = Judge(theirs, word, *endpoint, ours);
         if (reject.has_value()) reject->set_node(options_.node);

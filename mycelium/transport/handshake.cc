@@ -11,13 +11,12 @@
 
 namespace mycelium {
 
-std::unique_ptr<Handshake> Handshake::Dial(Environment& environment,
-                                           EventLoop& loop,
+std::unique_ptr<Handshake> Handshake::Dial(EventLoop& loop,
                                            std::unique_ptr<Channel> channel,
                                            const v1::Hello& ours,
                                            TimeNs deadline, Done done) {
-  std::unique_ptr<Handshake> handshake(new Handshake(
-      environment, loop, std::move(channel), nullptr, std::move(done)));
+  std::unique_ptr<Handshake> handshake(
+      new Handshake(loop, std::move(channel), nullptr, std::move(done)));
   handshake->Begin(deadline);
   handshake->resume_offered_ = ours.resume_incarnation();
   handshake->shared_memory_offered_ = ours.shared_memory();
@@ -27,22 +26,19 @@ std::unique_ptr<Handshake> Handshake::Dial(Environment& environment,
   return handshake;
 }
 
-std::unique_ptr<Handshake> Handshake::Accept(Environment& environment,
-                                             EventLoop& loop,
+std::unique_ptr<Handshake> Handshake::Accept(EventLoop& loop,
                                              std::unique_ptr<Channel> channel,
                                              Decide decide, TimeNs deadline,
                                              Done done) {
-  std::unique_ptr<Handshake> handshake(
-      new Handshake(environment, loop, std::move(channel), std::move(decide),
-                    std::move(done)));
+  std::unique_ptr<Handshake> handshake(new Handshake(
+      loop, std::move(channel), std::move(decide), std::move(done)));
   handshake->Begin(deadline);
   return handshake;
 }
 
-Handshake::Handshake(Environment& environment, EventLoop& loop,
-                     std::unique_ptr<Channel> channel, Decide decide, Done done)
-    : environment_(environment),
-      loop_(loop),
+Handshake::Handshake(EventLoop& loop, std::unique_ptr<Channel> channel,
+                     Decide decide, Done done)
+    : loop_(loop),
       channel_(std::move(channel)),
       decide_(std::move(decide)),
       done_(std::move(done)) {}

@@ -44,15 +44,13 @@ class Handshake final : private Channel::Handler {
                                                          v1::Hello* ours)>;
 
   // Says `ours` on a connection that we dialled.
-  static std::unique_ptr<Handshake> Dial(Environment& environment,
-                                         EventLoop& loop,
+  static std::unique_ptr<Handshake> Dial(EventLoop& loop,
                                          std::unique_ptr<Channel> channel,
                                          const v1::Hello& ours, TimeNs deadline,
                                          Done done);
 
   // Waits for the Hello of whoever dialled us.
-  static std::unique_ptr<Handshake> Accept(Environment& environment,
-                                           EventLoop& loop,
+  static std::unique_ptr<Handshake> Accept(EventLoop& loop,
                                            std::unique_ptr<Channel> channel,
                                            Decide decide, TimeNs deadline,
                                            Done done);
@@ -63,8 +61,8 @@ class Handshake final : private Channel::Handler {
   const std::string& refused_by() const { return refused_by_; }
 
  private:
-  Handshake(Environment& environment, EventLoop& loop,
-            std::unique_ptr<Channel> channel, Decide decide, Done done);
+  Handshake(EventLoop& loop, std::unique_ptr<Channel> channel, Decide decide,
+            Done done);
 
   void Begin(TimeNs deadline);
   void SendControl(const google::protobuf::Message& control);
@@ -80,7 +78,6 @@ class Handshake final : private Channel::Handler {
   void OnWritable() override;
   void OnClosed(const absl::Status& status) override;
 
-  Environment& environment_;
   EventLoop& loop_;
   std::unique_ptr<Channel> channel_;
   const Decide decide_;  // Null on the dialling side.

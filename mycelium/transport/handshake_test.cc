@@ -84,13 +84,13 @@ std::string HelloBytes(const std::string& node) {
 class HandshakeTest : public ::testing::Test {
  protected:
   void Dial() {
-    handshake_ = Handshake::Dial(
-        environment_, *loop_, std::make_unique<WireChannel>(wire_),
-        HelloOf("us"), clock_.now + 500, TakeOutcome());
+    handshake_ =
+        Handshake::Dial(*loop_, std::make_unique<WireChannel>(wire_),
+                        HelloOf("us"), clock_.now + 500, TakeOutcome());
   }
   void Accept(std::optional<v1::Reject> reject = std::nullopt) {
     handshake_ = Handshake::Accept(
-        environment_, *loop_, std::make_unique<WireChannel>(wire_),
+        *loop_, std::make_unique<WireChannel>(wire_),
         [reject](const v1::Hello&, v1::Hello* ours) {
           *ours = HelloOf("us");
           return reject;

@@ -38,11 +38,11 @@ void Run(FuzzWorld& world, FuzzInput input) {
   ours.set_node("us");
   std::unique_ptr<Handshake> handshake =
       (choices & kDials) != 0
-          ? Handshake::Dial(world.environment(), world.loop(),
-                            std::make_unique<FakeChannel>(wire), ours,
+          ? Handshake::Dial(world.loop(), std::make_unique<FakeChannel>(wire),
+                            ours,
                             /*deadline=*/1'000'000, done)
-          : Handshake::Accept(world.environment(), world.loop(),
-                              std::make_unique<FakeChannel>(wire), decide,
+          : Handshake::Accept(world.loop(), std::make_unique<FakeChannel>(wire),
+                              decide,
                               /*deadline=*/1'000'000, done);
   while (!input.empty() && outcomes == 0) {
     wire.Deliver(input.Take(size_t{input.TakeByte()} + 1));

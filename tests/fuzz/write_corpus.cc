@@ -69,14 +69,13 @@ void WriteHandshakes(FuzzWorld& world, Corpus corpus) {
   lane->set_handled(1024);
   const auto ignore = [](absl::StatusOr<Handshake::Established>) {};
   FakeWire dialling;
-  const auto dialled = Handshake::Dial(world.environment(), world.loop(),
-                                       std::make_unique<FakeChannel>(dialling),
-                                       hello, 1'000'000, ignore);
+  const auto dialled =
+      Handshake::Dial(world.loop(), std::make_unique<FakeChannel>(dialling),
+                      hello, 1'000'000, ignore);
   for (const bool refuses : {false, true}) {
     FakeWire accepting;
     const auto accepted = Handshake::Accept(
-        world.environment(), world.loop(),
-        std::make_unique<FakeChannel>(accepting),
+        world.loop(), std::make_unique<FakeChannel>(accepting),
         [&](const v1::Hello&, v1::Hello* ours) -> std::optional<v1::Reject> {
           *ours = hello;
           if (!refuses) return std::nullopt;

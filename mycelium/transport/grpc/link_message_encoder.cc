@@ -162,7 +162,7 @@ size_t LinkMessageEncoder::Encode(absl::Span<const iovec> pieces,
         continue;
       }
       // The body of an acknowledgement is a piece of its own.
-      if (piece.empty()) {
+      if (piece.empty() && header.body_bytes > 0) {
         ++i;
         piece = absl::MakeConstSpan(
             static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);

@@ -174,6 +174,16 @@ TEST(LinkMessageEncoderTest, ControlAndAcknowledgementsComeInTheirOrder) {
   EXPECT_EQ(message.items(3).ack().lane(), 0u);
 }
 
+TEST(LinkMessageEncoderTest, RecordWithoutABodyMayBeTheLast) {
+  std::string record;
+  AppendControlRecord("", &record);
+  Pieces pieces;
+  pieces.Add(record);
+  const v1::LinkMessage message = Parsed(Encoded(pieces));
+  ASSERT_EQ(message.items_size(), 1);
+  EXPECT_TRUE(message.items(0).has_control());
+}
+
 TEST(LinkMessageEncoderTest, GoesOnWithinARecordWhereItStopped) {
   std::string frames;
   for (uint64_t i = 1; i <= 100; ++i) frames += Frame(i, std::string(i, 'x'));
