@@ -198,7 +198,7 @@ void EventLoop::EndPollers() {
 }
 
 EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
-  if (!run_mutex_.TryLock()) return Ran::kOtherThread;
+  if (!BeginRunning()) return Ran::kOtherThread;
   runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   EndPollers();
   quick_turns_ = 0;
@@ -207,12 +207,12 @@ EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   // Until the next turn somebody else's epoll waits for us.
   if (shown_.load() && PreparePollers()) Wake();
   runner_.store(std::thread::id(), std::memory_order_relaxed);
-  run_mutex_.Unlock();
+  EndRunning();
   return ran ? Ran::kSomething : Ran::kNothing;
 }
 
 bool EventLoop::RunQuickly() {
-  if (!run_mutex_.TryLock()) return false;
+  if (!BeginRunning()) return false;
   bool ran = false;
   if (quick_turns_ < kQuickTurnsMax && !pollers_.empty() && !shown_.load()) {
     ++quick_turns_;
@@ -222,7 +222,7 @@ bool EventLoop::RunQuickly() {
     }
     runner_.store(std::thread::id(), std::memory_order_relaxed);
   }
-  run_mutex_.Unlock();
+  EndRunning();
   return ran;
 }
 

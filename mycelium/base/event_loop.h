@@ -162,13 +162,19 @@ class EventLoop final {
   void FindFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DrainWake();
+  // Acquire and release: what the last thread did happened before.
+  bool BeginRunning() {
+    return !is_running_.exchange(true, std::memory_order_acquire);
+  }
+  void EndRunning() { is_running_.store(false, std::memory_order_release); }
 
   Environment& environment_;
   Fd epoll_;
   Fd wake_;
   Fd timer_;  // Only if polled.
 
-  Mutex run_mutex_;  // Held by the thread that runs the loop.
+  // Whether a thread runs the loop. Nobody waits for it, so it is no mutex.
+  std::atomic<bool> is_running_{false};
   std::atomic<std::thread::id> runner_{};
 
   Mutex mutex_;

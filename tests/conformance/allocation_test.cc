@@ -135,7 +135,7 @@ TEST_P(AllocationTest, LoanCostsNone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, AllocationTest,
-                         testing::Values("inproc", "unix"),
+                         testing::Values("inproc", "unix", "shm"),
                          [](const auto& transport) { return transport.param; });
 
 }  // namespace
