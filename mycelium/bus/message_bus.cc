@@ -115,9 +115,10 @@ absl::StatusOr<mycelium::RawSubscriber> MessageBus::RawSubscriber(
   return mycelium::RawSubscriber(node_, *std::move(subscription));
 }
 
-absl::Status MessageBus::Flush(absl::Duration timeout) {
+absl::Status MessageBus::Flush(absl::Duration timeout,
+                               const KeepWaiting& keep_waiting) {
   return node_->Flush(
-      DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+      DeadlineAfter(node_->environment().clock.NowNs(), timeout), keep_waiting);
 }
 
 absl::Status MessageBus::Shutdown(absl::Duration timeout) {

@@ -143,7 +143,8 @@ class MessageBus final {
 
   // Waits until everything that this node has published so far was handled.
   // Not from a handler. DEADLINE_EXCEEDED: names a lane that has more.
-  absl::Status Flush(absl::Duration timeout);
+  absl::Status Flush(absl::Duration timeout,
+                     const KeepWaiting& keep_waiting = nullptr);
 
   // Waits for what is in flight, says goodbye to the peers and ends the node,
   // for every service of it in this process. What is not handled in time counts

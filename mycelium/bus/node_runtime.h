@@ -131,13 +131,20 @@ class NodeRuntime final : public RoomWaiter {
   // The same, spinning for `spin_ns` before it sleeps.
   Outcome SpinAndWaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                          TimeNs deadline, int64_t spin_ns);
+  // The same as long as `keep_waiting`, which may be null, returns true; then
+  // CANCELLED.
+  absl::StatusOr<Outcome> WaitWhile(const KeepWaiting& keep_waiting,
+                                    EventCount& event,
+                                    absl::FunctionRef<bool()> ready,
+                                    TimeNs deadline, int64_t spin_ns);
 
   // The same on a thread that never runs the loop, without a deadline.
   void SpinAndSleep(EventCount& event, absl::FunctionRef<bool()> ready,
                     int64_t spin_ns);
 
   // Waits until everything that was published before has been handled.
-  absl::Status Flush(TimeNs deadline);
+  absl::Status Flush(TimeNs deadline,
+                     const KeepWaiting& keep_waiting = nullptr);
 
   // Says goodbye to the peers and ends. What is in flight is waited for until
   // `deadline`, or a little longer for a peer's last word; DEADLINE_EXCEEDED if

@@ -12,6 +12,8 @@ namespace {
 constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
 constexpr int kLooksPerTurn = 64;
+// How often who waits is asked whether to go on.
+constexpr int64_t kAskNs = 50'000'000;
 
 }  // namespace
 
@@ -68,6 +70,20 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
   return Outcome::kReady;
 }
 
+absl::StatusOr<RoomWaiter::Outcome> NodeRuntime::WaitWhile(
+    const KeepWaiting& keep_waiting, EventCount& event,
+    absl::FunctionRef<bool()> ready, TimeNs deadline, int64_t spin_ns) {
+  if (keep_waiting == nullptr) {
+    return SpinAndWaitFor(event, ready, deadline, spin_ns);
+  }
+  while (true) {
+    const TimeNs part = std::min(deadline, environment_.clock.NowNs() + kAskNs);
+    const Outcome outcome = SpinAndWaitFor(event, ready, part, spin_ns);
+    if (outcome != Outcome::kDeadline || part == deadline) return outcome;
+    if (!keep_waiting()) return absl::CancelledError("the wait was ended");
+  }
+}
+
 void NodeRuntime::SpinAndSleep(EventCount& event,
                                absl::FunctionRef<bool()> ready,
                                int64_t spin_ns) {
@@ -116,7 +132,8 @@ void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
       kNever);
 }
 
-absl::Status NodeRuntime::Flush(TimeNs deadline) {
+absl::Status NodeRuntime::Flush(TimeNs deadline,
+                                const KeepWaiting& keep_waiting) {
   if (absl::Status outside = CheckOutsideHandlers("Flush()"); !outside.ok()) {
     return outside;
   }
@@ -136,10 +153,12 @@ absl::Status NodeRuntime::Flush(TimeNs deadline) {
     }
   }
   for (const auto& [lane, goal] : goals) {
-    const Outcome outcome = WaitFor(
-        lane->room_event(),
-        [&lane = *lane, goal = goal] { return lane.IsOver(goal); }, deadline);
-    if (outcome == Outcome::kDeadline) {
+    const absl::StatusOr<Outcome> outcome = WaitWhile(
+        keep_waiting, lane->room_event(),
+        [&lane = *lane, goal = goal] { return lane.IsOver(goal); }, deadline,
+        /*spin_ns=*/0);
+    if (!outcome.ok()) return outcome.status();
+    if (*outcome == Outcome::kDeadline) {
       return absl::DeadlineExceededError(
           absl::StrCat(lane->name(), ": not everything was handled in time"));
     }

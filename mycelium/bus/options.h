@@ -24,6 +24,11 @@ enum class PollMode {
   kCaller,  // Whoever calls MessageBus::Poll(), or waits in another call.
 };
 
+// For a call that waits, besides its timeout: asked every 50 ms, by the thread
+// that waits and with no lock held. Once it returns false the call returns
+// CANCELLED, and nothing was taken.
+using KeepWaiting = std::function<bool()>;
+
 // What became of the link to another node.
 struct ConnectionEvent {
   enum class State {

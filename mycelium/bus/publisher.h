@@ -41,7 +41,8 @@ class PublisherBase {
   //   DEADLINE_EXCEEDED    there were fewer; says how many
   //   FAILED_PRECONDITION  a subscription was refused: its type differs; or the
   //                        bus is shut down
-  absl::Status WaitForSubscribers(size_t count, absl::Duration timeout);
+  absl::Status WaitForSubscribers(size_t count, absl::Duration timeout,
+                                  const KeepWaiting& keep_waiting = nullptr);
 
   // How many subscriptions get what is published now.
   size_t subscriber_count() const {

@@ -91,15 +91,16 @@ bool SubscriberBase::TryTake(Payload* payload) {
   return true;
 }
 
-absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
+absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
+                                  const KeepWaiting& keep_waiting) {
   if (TryTake(payload)) return absl::OkStatus();
   InboundQueue& queue = subscription_->queue();
   // Looking is taking, which saves a second look; but where a descriptor would
   // have to be armed at each look.
   const bool only_looks = queue.has_descriptor();
   bool taken = false;
-  const RoomWaiter::Outcome outcome = node_->SpinAndWaitFor(
-      queue.event(),
+  const absl::StatusOr<RoomWaiter::Outcome> outcome = node_->WaitWhile(
+      keep_waiting, queue.event(),
       [&] {
         taken = taken || (!only_looks && TryTake(payload));
         return taken || (only_looks && queue.HasFrame()) || queue.closed() ||
@@ -107,9 +108,10 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload) {
       },
       DeadlineAfter(node_->environment().clock.NowNs(), timeout),
       subscription_->options().spin_ns);
+  if (!outcome.ok()) return outcome.status();
   if (taken || TryTake(payload)) return absl::OkStatus();
   if (absl::Status news = TakeNews(); !news.ok()) return news;
-  if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {
+  if (*outcome == RoomWaiter::Outcome::kWouldDeadlock) {
     return absl::FailedPreconditionError(
         "Receive() was called from a handler, which it would wait for");
   }
@@ -142,9 +144,11 @@ absl::Span<const std::byte> RawSubscriber::BytesOf(const Payload& payload) {
 }
 
 absl::StatusOr<absl::Span<const std::byte>> RawSubscriber::Receive(
-    absl::Duration timeout) {
+    absl::Duration timeout, const KeepWaiting& keep_waiting) {
   Payload payload;
-  if (absl::Status taken = Take(timeout, &payload); !taken.ok()) return taken;
+  if (absl::Status taken = Take(timeout, &payload, keep_waiting); !taken.ok()) {
+    return taken;
+  }
   return BytesOf(payload);
 }
 

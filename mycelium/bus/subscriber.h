@@ -106,7 +106,8 @@ class SubscriberBase {
   // The next message; false if there is none now. Finishes the last one.
   bool TryTake(Payload* payload);
   // The same, waiting for one.
-  absl::Status Take(absl::Duration timeout, Payload* payload);
+  absl::Status Take(absl::Duration timeout, Payload* payload,
+                    const KeepWaiting& keep_waiting = nullptr);
   void Count(bool decodable);
   void Close();
 
@@ -176,7 +177,8 @@ class RawSubscriber final : public SubscriberBase {
       : SubscriberBase(std::move(node), std::move(subscription)) {}
 
   // The bytes are valid until the next receive.
-  absl::StatusOr<absl::Span<const std::byte>> Receive(absl::Duration timeout);
+  absl::StatusOr<absl::Span<const std::byte>> Receive(
+      absl::Duration timeout, const KeepWaiting& keep_waiting = nullptr);
   absl::StatusOr<std::optional<absl::Span<const std::byte>>> TryReceive();
 
  private:

@@ -1,0 +1,118 @@
+// Calls that wait ask whether to go on, and end when they are told not to.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::Note;
+
+constexpr absl::Duration kLong = absl::Seconds(10);
+
+class KeepWaitingTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    absl::StatusOr<std::unique_ptr<MessageBus>> bus =
+        MessageBus::Create(BusOptions());
+    ASSERT_TRUE(bus.ok()) << bus.status();
+    bus_ = *std::move(bus);
+  }
+
+  void ExpectBalanced(uint64_t accepted) {
+    uint64_t sum = 0;
+    for (const FlowReport& flow : bus_->FlowReports()) {
+      EXPECT_TRUE(flow.ledger.Balances());
+      EXPECT_EQ(flow.ledger.in_flight, 0u);
+      sum += flow.ledger.accepted;
+    }
+    EXPECT_EQ(sum, accepted);
+  }
+
+  std::unique_ptr<MessageBus> bus_;
+  int asked_ = 0;
+  // Goes on once, and not again.
+  const KeepWaiting once_ = [this] { return ++asked_ < 2; };
+};
+
+TEST_F(KeepWaitingTest, FlushIsCancelled) {
+  auto subscriber = bus_->Subscriber<Note>();
+  auto publisher = bus_->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  EXPECT_EQ(bus_->Flush(kLong, once_).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked_, 2);
+  EXPECT_TRUE(subscriber->Receive(kLong).ok());
+  subscriber->Finish();
+  EXPECT_TRUE(bus_->Flush(kLong, once_).ok());
+  EXPECT_EQ(asked_, 2);  // There was nothing to wait for.
+  ExpectBalanced(1);
+}
+
+// There is always more in flight, but not of what there was at the call.
+TEST_F(KeepWaitingTest, FlushDoesNotWaitForWhatIsPublishedMeanwhile) {
+  auto subscriber = bus_->Subscriber<Note>();
+  auto publisher = bus_->Publisher<Note>();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(publisher->Publish(Note()).ok());
+  const absl::Status flushed = bus_->Flush(kLong, [&] {
+    ++asked_;
+    EXPECT_TRUE(publisher->Publish(Note()).ok());
+    EXPECT_TRUE(subscriber->Receive(kLong).ok());  // Finishes the one before.
+    return asked_ < 10;
+  });
+  EXPECT_TRUE(flushed.ok()) << flushed;
+  EXPECT_EQ(asked_, 4);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(subscriber->Receive(kLong).ok());
+  subscriber->Finish();
+  ExpectBalanced(7);
+}
+
+TEST_F(KeepWaitingTest, WaitForSubscribersIsCancelled) {
+  auto publisher = bus_->Publisher<Note>();
+  EXPECT_EQ(publisher->WaitForSubscribers(1, kLong, once_).code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked_, 2);
+}
+
+TEST_F(KeepWaitingTest, CancelledReceiveTakesNothing) {
+  const MessageType type = RawMessageType("bytes");
+  auto subscriber = bus_->RawSubscriber(type);
+  auto publisher = bus_->RawPublisher(type);
+  EXPECT_EQ(subscriber->Receive(kLong, once_).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked_, 2);
+  const std::byte bytes[3] = {};
+  const auto publish_and_stop = [&] {
+    EXPECT_TRUE(publisher->Publish(bytes).ok());
+    return false;
+  };
+  EXPECT_EQ(subscriber->Receive(kLong, publish_and_stop).status().code(),
+            absl::StatusCode::kCancelled);
+  auto received = subscriber->Receive(absl::ZeroDuration());
+  ASSERT_TRUE(received.ok()) << received.status();
+  EXPECT_EQ(received->size(), 3u);
+  subscriber->Finish();
+  ExpectBalanced(1);
+}
+
+TEST_F(KeepWaitingTest, TimeoutEndsAWaitThatIsToGoOn) {
+  auto subscriber = bus_->RawSubscriber(RawMessageType("bytes"));
+  const auto for_ever = [this] {
+    ++asked_;
+    return true;
+  };
+  const absl::Status waited =
+      subscriber->Receive(absl::Milliseconds(120), for_ever).status();
+  EXPECT_EQ(waited.code(), absl::StatusCode::kDeadlineExceeded);
+  // Of the whole time, not of a part.
+  EXPECT_EQ(waited.message(), "no message on \"bytes\" within 120ms");
+  EXPECT_GE(asked_, 1);
+}
+
+}  // namespace
+}  // namespace mycelium
