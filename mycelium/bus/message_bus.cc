@@ -17,6 +17,19 @@ std::string NameOrMadeUp(const std::string& name, const BusOptions& options) {
   return absl::StrFormat("anonymous-%016x", random.Next64());
 }
 
+// Calls `handle` with the bytes of each message; it returns whether they parse.
+template <typename Handle>
+MessageHandler WithBytes(Handle handle) {
+  return [handle = std::move(handle),
+          scratch = std::make_shared<std::vector<std::byte>>()](
+             const Payload& payload, const MessageInfo& info) {
+    if (payload.object == nullptr) return handle(payload.bytes, info);
+    scratch->resize(payload.ByteSize());
+    payload.Serialize(scratch->data());
+    return handle(*scratch, info);
+  };
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::FromTopology(
@@ -89,21 +102,22 @@ absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeRaw(
     std::function<void(absl::Span<const std::byte>, const MessageInfo&)>
         handler,
     const SubscriberOptions& options) {
-  return SubscribePayload(
-      type,
-      [handler = std::move(handler),
-       scratch = std::make_shared<std::vector<std::byte>>()](
-          const Payload& payload, const MessageInfo& info) {
-        if (payload.object == nullptr) {
-          handler(payload.bytes, info);
-          return true;
-        }
-        scratch->resize(payload.ByteSize());
-        payload.Serialize(scratch->data());
-        handler(*scratch, info);
-        return true;
-      },
-      options);
+  return SubscribePayload(type,
+                          WithBytes([handler = std::move(handler)](
+                                        absl::Span<const std::byte> bytes,
+                                        const MessageInfo& info) {
+                            handler(bytes, info);
+                            return true;
+                          }),
+                          options);
+}
+
+absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeParsing(
+    const MessageType& type,
+    std::function<bool(absl::Span<const std::byte>, const MessageInfo&)>
+        handler,
+    const SubscriberOptions& options) {
+  return SubscribePayload(type, WithBytes(std::move(handler)), options);
 }
 
 absl::StatusOr<mycelium::RawSubscriber> MessageBus::RawSubscriber(

@@ -127,6 +127,14 @@ class MessageBus final {
           handler,
       const SubscriberOptions& options = SubscriberOptions());
 
+  // The same for a handler that parses the bytes. Where it returns false it
+  // could not: the message counts as dropped[undecodable].
+  absl::StatusOr<SubscriptionHandle> SubscribeParsing(
+      const MessageType& type,
+      std::function<bool(absl::Span<const std::byte>, const MessageInfo&)>
+          handler,
+      const SubscriberOptions& options = SubscriberOptions());
+
   // A queue that the caller takes messages from.
   template <typename Message>
   absl::StatusOr<mycelium::Subscriber<Message>> Subscriber(

@@ -136,7 +136,7 @@ void SubscriberBase::Count(bool decodable) {
 }
 
 absl::Span<const std::byte> RawSubscriber::BytesOf(const Payload& payload) {
-  Count(true);
+  if (!leaves_counting_) Count(true);
   if (payload.object == nullptr) return payload.bytes;
   serialised_.resize(payload.ByteSize());
   payload.Serialize(serialised_.data());

@@ -181,9 +181,17 @@ class RawSubscriber final : public SubscriberBase {
       absl::Duration timeout, const KeepWaiting& keep_waiting = nullptr);
   absl::StatusOr<std::optional<absl::Span<const std::byte>>> TryReceive();
 
+  // For who parses the bytes: from now on a message that is received counts as
+  // nothing yet, and CountLast() says what became of it.
+  void LeaveCounting() { leaves_counting_ = true; }
+  // The last message was delivered, or dropped[undecodable]. REQUIRES: after
+  // LeaveCounting(), once for each message, before the next receive.
+  void CountLast(bool decodable) { Count(decodable); }
+
  private:
   absl::Span<const std::byte> BytesOf(const Payload& payload);
 
+  bool leaves_counting_ = false;
   std::vector<std::byte> serialised_;  // Of an object of this process.
 };
 

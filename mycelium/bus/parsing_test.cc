@@ -1,0 +1,95 @@
+// Who takes bytes and parses them says which were no message.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::Note;
+using ::testing::ElementsAre;
+
+constexpr absl::Duration kLong = absl::Seconds(10);
+
+class ParsingTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    absl::StatusOr<std::unique_ptr<MessageBus>> bus =
+        MessageBus::Create(BusOptions());
+    ASSERT_TRUE(bus.ok()) << bus.status();
+    bus_ = *std::move(bus);
+  }
+
+  // An object, bytes that are no message, and another object.
+  void PublishThree() {
+    auto publisher = bus_->Publisher<Note>();
+    auto raw = bus_->RawPublisher(MessageTypeOf<Note>());
+    const std::byte bad[2] = {std::byte{0xff}, std::byte{0xff}};
+    Note note;
+    note.set_id(1);
+    ASSERT_TRUE(publisher->Publish(note).ok());
+    ASSERT_TRUE(raw->Publish(bad).ok());
+    note.set_id(2);
+    ASSERT_TRUE(publisher->Publish(note).ok());
+  }
+
+  bool Parse(absl::Span<const std::byte> bytes) {
+    Note note;
+    if (!note.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+      return false;
+    }
+    ids_.push_back(note.id());
+    return true;
+  }
+
+  void ExpectOneUndecodable() {
+    EXPECT_THAT(ids_, ElementsAre(1, 2));
+    Ledger sum;
+    for (const FlowReport& flow : bus_->FlowReports()) sum += flow.ledger;
+    EXPECT_TRUE(sum.Balances());
+    EXPECT_EQ(sum.accepted, 3u);
+    EXPECT_EQ(sum.delivered, 2u);
+    EXPECT_EQ(sum.dropped_for(DropReason::kUndecodable), 1u);
+    EXPECT_EQ(sum.in_flight, 0u);
+  }
+
+  std::unique_ptr<MessageBus> bus_;
+  std::vector<uint64_t> ids_;
+};
+
+TEST_F(ParsingTest, WhatAHandlerCannotParseIsUndecodable) {
+  auto handle = bus_->SubscribeParsing(
+      MessageTypeOf<Note>(),
+      [this](absl::Span<const std::byte> bytes, const MessageInfo&) {
+        return Parse(bytes);
+      });
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  PublishThree();
+  EXPECT_EQ(handle->handler_errors(), 0u);
+  ExpectOneUndecodable();
+}
+
+TEST_F(ParsingTest, WhatASubscriberCannotParseIsUndecodable) {
+  auto subscriber = bus_->RawSubscriber(MessageTypeOf<Note>());
+  ASSERT_TRUE(subscriber.ok()) << subscriber.status();
+  subscriber->LeaveCounting();
+  PublishThree();
+  for (int i = 0; i < 3; ++i) {
+    auto bytes = subscriber->Receive(kLong);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    subscriber->CountLast(Parse(*bytes));
+  }
+  subscriber->Finish();
+  ExpectOneUndecodable();
+}
+
+}  // namespace
+}  // namespace mycelium
