@@ -64,14 +64,16 @@ MyceliumMessage MessageOf(absl::Span<const std::byte> bytes,
 }
 
 absl::StatusOr<SubscriberOptions> OptionsFrom(
-    const MyceliumSubscriberOptions* options) {
+    const MyceliumSubscriberOptions* given) {
   SubscriberOptions made;
-  if (options == nullptr) return made;
-  if (absl::Status size = CheckStructSize(options->struct_size, sizeof *options,
-                                          "MyceliumSubscriberOptions");
-      !size.ok()) {
-    return size;
+  if (given == nullptr) return made;
+  MyceliumSubscriberOptions read = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
+  if (absl::Status known = ReadStruct(given, kSubscriberOptionsBytesMin,
+                                      "MyceliumSubscriberOptions", &read);
+      !known.ok()) {
+    return known;
   }
+  const MyceliumSubscriberOptions* const options = &read;
   made.topic = TextFrom(options->topic);
   made.name = TextFrom(options->name);
   if (options->delivery != MYCELIUM_INLINE &&
@@ -92,14 +94,16 @@ absl::StatusOr<SubscriberOptions> OptionsFrom(
 }
 
 absl::StatusOr<PublisherOptions> OptionsFrom(
-    const MyceliumPublisherOptions* options) {
+    const MyceliumPublisherOptions* given) {
   PublisherOptions made;
-  if (options == nullptr) return made;
-  if (absl::Status size = CheckStructSize(options->struct_size, sizeof *options,
-                                          "MyceliumPublisherOptions");
-      !size.ok()) {
-    return size;
+  if (given == nullptr) return made;
+  MyceliumPublisherOptions read = MYCELIUM_PUBLISHER_OPTIONS_INIT;
+  if (absl::Status known = ReadStruct(given, kPublisherOptionsBytesMin,
+                                      "MyceliumPublisherOptions", &read);
+      !known.ok()) {
+    return known;
   }
+  const MyceliumPublisherOptions* const options = &read;
   made.topic = TextFrom(options->topic);
   made.publish_time = options->publish_time != 0;
   if (options->publish_timeout_ms != -1) {

@@ -158,6 +158,44 @@ static void TestWrongValues(MyceliumRuntime* runtime, MyceliumType* type) {
   mycelium_publisher_destroy(publisher);
 }
 
+/* Structs as programs have them that were compiled with the header of version
+   1: these sizes are never to change. */
+static void TestStructsOfVersion1(MyceliumRuntime* runtime,
+                                  MyceliumType* type) {
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.struct_size = 40;
+  MyceliumRuntime* const other = mycelium_runtime_create(&options);
+  CHECK(other != NULL);
+  mycelium_runtime_destroy(other);
+  options.struct_size = 39;
+  CHECK(mycelium_runtime_create(&options) == NULL);
+
+  MyceliumPublisherOptions publishing = MYCELIUM_PUBLISHER_OPTIONS_INIT;
+  publishing.struct_size = 32;
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(runtime, type, NULL, &publishing);
+  CHECK(publisher != NULL);
+  mycelium_publisher_destroy(publisher);
+  publishing.struct_size = 31;
+  CHECK(mycelium_publisher_create(runtime, type, NULL, &publishing) == NULL);
+
+  MyceliumSubscriberOptions receiving = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
+  receiving.struct_size = 48;
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(runtime, type, &receiving);
+  CHECK(subscriber != NULL);
+  mycelium_subscriber_destroy(subscriber);
+  receiving.struct_size = 47;
+  CHECK(mycelium_subscriber_create(runtime, type, &receiving) == NULL);
+
+  MyceliumStats stats = MYCELIUM_STATS_INIT;
+  stats.struct_size = 56;
+  CHECK_OK(mycelium_runtime_stats(runtime, &stats));
+  CHECK(stats.struct_size == 56);
+  stats.struct_size = 55;
+  CHECK_INVALID(mycelium_runtime_stats(runtime, &stats));
+}
+
 int main(void) {
   MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
   MyceliumType* const type =
@@ -165,6 +203,7 @@ int main(void) {
   CHECK(runtime != NULL && type != NULL);
   TestNull(runtime, type);
   TestWrongValues(runtime, type);
+  TestStructsOfVersion1(runtime, type);
   /* Empty is a message too. */
   CHECK_OK(mycelium_publish(runtime, type, NULL, 0));
   mycelium_type_destroy(type);

@@ -1,3 +1,4 @@
+/* clang-format off */
 /* C interface to Mycelium, in libmycelium.so. Conventions:
    (1) Handles are opaque. Each ..._create...() has one ..._destroy(), which
        takes NULL too. Handles may be destroyed in any order: each keeps what it
@@ -10,14 +11,18 @@
    (4) Buffers and strings that are passed are borrowed for the call. Strings
        end with NUL and are UTF-8.
    (5) Unless a comment says otherwise, a handle may be used from any thread,
-   but destroyed only while no other call uses it. (6) Times are in milliseconds
-   and not negative; 0 does not wait. (7) Structs that the caller fills begin
-   with struct_size, which its ..._INIT sets. Fields are only ever added, at the
-   end. (8) NULL where something is needed, a wrong size, a number that is none
-   of an enum and a call at the wrong time are errors, never crashes. A handle
+       but destroyed only while no other call uses it.
+   (6) Times are in milliseconds and not negative; 0 does not wait.
+   (7) Structs that the caller fills begin with struct_size, which its ..._INIT
+       sets. Fields are only ever added, at the end. A library takes structs of
+       older headers, and what these lack has its default; one of a newer header
+       is an error.
+   (8) NULL where something is needed, a wrong size, a number that is none of an
+       enum and a call at the wrong time are errors, never crashes. A handle
        that was destroyed must not be used again.
 
    Guide, with an example that a test runs: docs/c_abi.md. */
+/* clang-format on */
 #ifndef MYCELIUM_CAPI_MYCELIUM_H_
 #define MYCELIUM_CAPI_MYCELIUM_H_
 
@@ -256,19 +261,21 @@ typedef struct MyceliumMessage {
   int32_t redelivered;     /* an earlier process may have handled it */
 } MyceliumMessage;
 
-enum {                      /* Where a callback runs. */
-       MYCELIUM_INLINE = 0, /* on the thread that publishes, or the node's */
-       MYCELIUM_QUEUED = 1  /* on a thread of its own */
+/* Where a callback runs. */
+enum {
+  MYCELIUM_INLINE = 0, /* on the thread that publishes, or the node's */
+  MYCELIUM_QUEUED = 1  /* on a thread of its own */
 };
 
-enum { /* What happens when a subscription has no room. */
-       MYCELIUM_OVERFLOW_CONFIGURED = 0, /* as the topology says */
-       MYCELIUM_OVERFLOW_BLOCK = 1,
-       MYCELIUM_OVERFLOW_FAIL = 2,
-       MYCELIUM_OVERFLOW_DROP_NEWEST = 3,
-       MYCELIUM_OVERFLOW_DROP_OLDEST = 4,
-       MYCELIUM_OVERFLOW_LATEST = 5,
-       MYCELIUM_OVERFLOW_DISCONNECT = 6
+/* What happens when a subscription has no room. */
+enum {
+  MYCELIUM_OVERFLOW_CONFIGURED = 0, /* as the topology says */
+  MYCELIUM_OVERFLOW_BLOCK = 1,
+  MYCELIUM_OVERFLOW_FAIL = 2,
+  MYCELIUM_OVERFLOW_DROP_NEWEST = 3,
+  MYCELIUM_OVERFLOW_DROP_OLDEST = 4,
+  MYCELIUM_OVERFLOW_LATEST = 5,
+  MYCELIUM_OVERFLOW_DISCONNECT = 6
 };
 
 typedef struct MyceliumSubscriberOptions {

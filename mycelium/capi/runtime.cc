@@ -17,15 +17,16 @@ using mycelium::TextFrom;
 namespace mycelium {
 namespace {
 
-absl::StatusOr<BusOptions> BusOptionsFrom(
-    const MyceliumRuntimeOptions* options) {
+absl::StatusOr<BusOptions> BusOptionsFrom(const MyceliumRuntimeOptions* given) {
   BusOptions made;
-  if (options == nullptr) return made;
-  if (absl::Status size = CheckStructSize(options->struct_size, sizeof *options,
-                                          "MyceliumRuntimeOptions");
-      !size.ok()) {
-    return size;
+  if (given == nullptr) return made;
+  MyceliumRuntimeOptions read = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  if (absl::Status known = ReadStruct(given, kRuntimeOptionsBytesMin,
+                                      "MyceliumRuntimeOptions", &read);
+      !known.ok()) {
+    return known;
   }
+  const MyceliumRuntimeOptions* const options = &read;
   if (options->schema_digest != nullptr || options->schema_digest_size != 0) {
     absl::StatusOr<Digest> digest =
         DigestFrom(options->schema_digest, options->schema_digest_size);
@@ -300,20 +301,22 @@ mycelium_status mycelium_runtime_stats(const MyceliumRuntime* runtime,
   absl::Status good = CheckGiven(runtime, "runtime");
   if (good.ok()) good = CheckGiven(stats, "stats");
   if (good.ok()) {
-    good = mycelium::CheckStructSize(stats->struct_size, sizeof *stats,
-                                     "MyceliumStats");
+    good =
+        mycelium::CheckStructSize(stats->struct_size, mycelium::kStatsBytesMin,
+                                  sizeof *stats, "MyceliumStats");
   }
   if (!good.ok()) return Returned(good);
-  *stats = MYCELIUM_STATS_INIT;
+  MyceliumStats sums = MYCELIUM_STATS_INIT;
   for (const mycelium::FlowReport& report : runtime->bus->FlowReports()) {
-    stats->accepted += report.ledger.accepted;
-    stats->delivered += report.ledger.delivered;
-    stats->in_flight += report.ledger.in_flight;
-    stats->dropped += report.ledger.dropped_total();
+    sums.accepted += report.ledger.accepted;
+    sums.delivered += report.ledger.delivered;
+    sums.in_flight += report.ledger.in_flight;
+    sums.dropped += report.ledger.dropped_total();
   }
   for (const mycelium::LinkReport& link : runtime->bus->LinkReports()) {
-    ++stats->links;
-    if (link.is_up) ++stats->links_up;
+    ++sums.links;
+    if (link.is_up) ++sums.links_up;
   }
+  mycelium::WriteStruct(sums, stats);
   return MYCELIUM_OK;
 }

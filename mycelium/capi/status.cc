@@ -49,12 +49,18 @@ absl::Status CheckBuffer(const void* data, size_t size) {
       absl::StrCat("data is NULL and its size is ", size));
 }
 
-absl::Status CheckStructSize(size_t given, size_t expected,
+absl::Status CheckStructSize(size_t given, size_t bytes_min, size_t bytes_max,
                              absl::string_view name) {
-  if (given == expected) return absl::OkStatus();
+  if (given >= bytes_min && given <= bytes_max) return absl::OkStatus();
+  if (given > bytes_max) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, ".struct_size is ", given, ", and at most ", bytes_max,
+        " are known; the program needs a newer library"
+        ", or the size was not set with the ..._INIT macro"));
+  }
   return absl::InvalidArgumentError(
-      absl::StrCat(name, ".struct_size is ", given, ", expected ", expected,
-                   "; set it with the ..._INIT macro"));
+      absl::StrCat(name, ".struct_size is ", given, ", expected at least ",
+                   bytes_min, "; set it with the ..._INIT macro"));
 }
 
 absl::StatusOr<Digest> DigestFrom(const uint8_t* digest, size_t size) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 #include "absl/status/status.h"
@@ -37,9 +38,37 @@ absl::Status CheckGiven(const void* pointer, absl::string_view name);
 // INVALID_ARGUMENT: NULL with a size.
 absl::Status CheckBuffer(const void* data, size_t size);
 
-// INVALID_ARGUMENT: not the size of such a struct.
-absl::Status CheckStructSize(size_t given, size_t expected,
+// Structs that the caller fills. One that was compiled with an older header is
+// smaller: it has the fields that there were, from these sizes of version 1 on,
+// which stay as they are while fields are added; behind the padding at the end
+// of version 1, which an older program has not set.
+inline constexpr size_t kRuntimeOptionsBytesMin = 40;
+inline constexpr size_t kPublisherOptionsBytesMin = 32;
+inline constexpr size_t kSubscriberOptionsBytesMin = 48;
+inline constexpr size_t kStatsBytesMin = 56;
+
+// INVALID_ARGUMENT: no version of the struct that is known has that size.
+absl::Status CheckStructSize(size_t given, size_t bytes_min, size_t bytes_max,
                              absl::string_view name);
+
+// Copies the fields that the caller's struct has to `read`, which begins with
+// the defaults of all.
+template <typename Struct>
+absl::Status ReadStruct(const Struct* given, size_t bytes_min,
+                        absl::string_view name, Struct* read) {
+  const size_t bytes = given->struct_size;
+  absl::Status known = CheckStructSize(bytes, bytes_min, sizeof *read, name);
+  if (known.ok()) std::memcpy(read, given, bytes);
+  return known;
+}
+
+// Copies `made` to the fields that the caller's struct has. REQUIRES:
+// CheckStructSize() was OK.
+template <typename Struct>
+void WriteStruct(Struct made, Struct* given) {
+  made.struct_size = given->struct_size;
+  std::memcpy(given, &made, made.struct_size);
+}
 
 absl::StatusOr<Digest> DigestFrom(const uint8_t* digest, size_t size);
 
