@@ -11,10 +11,9 @@
 
 #include "absl/status/statusor.h"
 #include "mycelium/base/mutex.h"
+#include "mycelium/bus/endpoint_handle.h"
 #include "mycelium/bus/loan.h"
 #include "mycelium/bus/message_bus.h"
-#include "mycelium/bus/shm_endpoint.h"
-#include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/capi/mycelium.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/message_type.h"
@@ -39,9 +38,7 @@ struct MyceliumRuntime {
   mycelium::Mutex mutex;
   std::map<Key, std::shared_ptr<mycelium::RawPublisher>> publishers
       ABSL_GUARDED_BY(mutex);
-  std::vector<mycelium::UnixEndpointHandle> unix_endpoints
-      ABSL_GUARDED_BY(mutex);
-  std::vector<mycelium::ShmEndpointHandle> shm_endpoints ABSL_GUARDED_BY(mutex);
+  std::vector<mycelium::EndpointHandle> endpoints ABSL_GUARDED_BY(mutex);
 };
 
 struct MyceliumPublisher {

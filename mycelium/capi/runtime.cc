@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/bus/shm_endpoint.h"
+#include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/capi/handles.h"
 #include "mycelium/capi/status.h"
 #include "mycelium/message/described_type.h"
@@ -79,6 +81,15 @@ mycelium_status WithTimeout(MyceliumRuntime* runtime, int64_t timeout_ms,
 MyceliumType* TypeOf(absl::StatusOr<MessageType> type) {
   if (!type.ok()) return ReturnedNull<MyceliumType>(type.status());
   return new MyceliumType{*std::move(type)};
+}
+
+// Keeps what listens, if it does, as long as the runtime.
+mycelium_status Keep(absl::StatusOr<EndpointHandle> endpoint,
+                     MyceliumRuntime* runtime) {
+  if (!endpoint.ok()) return Returned(endpoint.status());
+  MutexLock lock(runtime->mutex);
+  runtime->endpoints.push_back(*std::move(endpoint));
+  return MYCELIUM_OK;
 }
 
 absl::Status CheckName(const char* name) {
@@ -215,12 +226,8 @@ mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
   absl::Status good = CheckGiven(runtime, "runtime");
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
-  absl::StatusOr<mycelium::UnixEndpointHandle> endpoint =
-      mycelium::BindUnixEndpoint(path, *runtime->bus);
-  if (!endpoint.ok()) return Returned(endpoint.status());
-  mycelium::MutexLock lock(runtime->mutex);
-  runtime->unix_endpoints.push_back(*std::move(endpoint));
-  return MYCELIUM_OK;
+  return mycelium::Keep(mycelium::BindUnixEndpoint(path, *runtime->bus),
+                        runtime);
 }
 
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
@@ -236,14 +243,10 @@ mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
   absl::Status good = CheckGiven(runtime, "runtime");
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
-  absl::StatusOr<mycelium::ShmEndpointHandle> endpoint =
-      mycelium::BindShmEndpoint(
-          path, *runtime->bus, std::nullopt,
-          capacity == 0 ? mycelium::kShmCapacity : capacity);
-  if (!endpoint.ok()) return Returned(endpoint.status());
-  mycelium::MutexLock lock(runtime->mutex);
-  runtime->shm_endpoints.push_back(*std::move(endpoint));
-  return MYCELIUM_OK;
+  return mycelium::Keep(mycelium::BindShmEndpoint(
+                            path, *runtime->bus, std::nullopt,
+                            capacity == 0 ? mycelium::kShmCapacity : capacity),
+                        runtime);
 }
 
 mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,

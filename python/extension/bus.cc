@@ -74,12 +74,12 @@ class PythonBus final {
   ConnectionWatch& watch() { return *watch_; }
 
   void ListenUnix(const std::string& path) {
-    unix_endpoints_.push_back(ValueOrRaise(
+    endpoints_.push_back(ValueOrRaise(
         WithoutGil([&] { return BindUnixEndpoint(path, *bus_); })));
   }
 
   void ListenShm(const std::string& path, size_t capacity) {
-    shm_endpoints_.push_back(ValueOrRaise(WithoutGil(
+    endpoints_.push_back(ValueOrRaise(WithoutGil(
         [&] { return BindShmEndpoint(path, *bus_, std::nullopt, capacity); })));
   }
 
@@ -95,8 +95,8 @@ class PythonBus final {
   const std::unique_ptr<MessageBus> bus_;
   const std::shared_ptr<ConnectionWatch> watch_;
   // Guarded by the GIL.
-  std::deque<UnixEndpointHandle> unix_endpoints_;
-  std::deque<ShmEndpointHandle> shm_endpoints_;
+  bool is_open_ = true;
+  std::deque<EndpointHandle> endpoints_;
 };
 
 struct DeleteBus {

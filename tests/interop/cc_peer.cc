@@ -41,29 +41,29 @@ void SayError(const absl::Status& status) {
                    status.message()));
 }
 
-// What keeps listening while it lives. What other transports bring comes here.
-struct Endpoint {
-  std::optional<UnixEndpointHandle> over_unix;
-  std::optional<ShmEndpointHandle> over_shm;
-};
-
-absl::Status Open(const Arguments& arguments, MessageBus& bus,
-                  Endpoint* endpoint) {
+// What other transports bring comes here.
+absl::StatusOr<EndpointHandle> Bind(const Arguments& arguments,
+                                    MessageBus& bus) {
   const std::string& path = arguments.address;
-  const bool dials = arguments.role == "publish";
-  if (arguments.transport == "unix") {
-    if (dials) return DialUnixEndpoint(path, bus);
-    absl::StatusOr<UnixEndpointHandle> bound = BindUnixEndpoint(path, bus);
-    if (bound.ok()) endpoint->over_unix.emplace(*std::move(bound));
-    return bound.status();
-  }
-  if (arguments.transport == "shm") {
-    if (dials) return DialShmEndpoint(path, bus);
-    absl::StatusOr<ShmEndpointHandle> bound = BindShmEndpoint(path, bus);
-    if (bound.ok()) endpoint->over_shm.emplace(*std::move(bound));
-    return bound.status();
-  }
+  if (arguments.transport == "unix") return BindUnixEndpoint(path, bus);
+  if (arguments.transport == "shm") return BindShmEndpoint(path, bus);
   return absl::InvalidArgumentError("no such transport");
+}
+
+absl::Status Dial(const Arguments& arguments, MessageBus& bus) {
+  const std::string& path = arguments.address;
+  if (arguments.transport == "unix") return DialUnixEndpoint(path, bus);
+  if (arguments.transport == "shm") return DialShmEndpoint(path, bus);
+  return absl::InvalidArgumentError("no such transport");
+}
+
+// `endpoint` becomes what keeps listening while it lives, if it does.
+absl::Status Open(const Arguments& arguments, MessageBus& bus,
+                  std::optional<EndpointHandle>* endpoint) {
+  if (arguments.role == "publish") return Dial(arguments, bus);
+  absl::StatusOr<EndpointHandle> bound = Bind(arguments, bus);
+  if (bound.ok()) endpoint->emplace(*std::move(bound));
+  return bound.status();
 }
 
 void SayLedger(const MessageBus& bus) {
@@ -132,7 +132,7 @@ absl::Status Run(const Arguments& arguments) {
     publisher = (*bus)->Publisher<Note>();
     if (!publisher.ok()) return publisher.status();
   }
-  Endpoint endpoint;
+  std::optional<EndpointHandle> endpoint;
   if (absl::Status opened = Open(arguments, **bus, &endpoint); !opened.ok()) {
     return opened;
   }
