@@ -87,7 +87,7 @@ static int Publish(MyceliumRuntime* runtime, MyceliumPublisher* publisher,
        ++id) {
     uint8_t note[64];
     status = mycelium_publisher_publish(publisher, note, EncodeNote(id, note));
-    if (id == given->pause_at) printf("half\n");
+    if (id == given->pause_at) printf("at %llu\n", id);
   }
   if (status == MYCELIUM_OK) {
     status = mycelium_runtime_flush(runtime, kPatienceMs);
@@ -116,8 +116,8 @@ static int Receive(MyceliumSubscriber* notes, const Arguments* given) {
     }
     if (last == 0 || id != last + 1) printf("from %llu\n", id);
     last = id;
-    if (id == given->pause_at) {
-      printf("half\n");
+    if (given->pause_at != 0 && id % given->pause_at == 0) {
+      printf("at %llu\n", id);
       WaitForLine();
     }
   }

@@ -83,7 +83,7 @@ absl::Status Publish(MessageBus& bus, Publisher<Note>& publisher,
     note.set_id(id);
     note.set_text(TextOf(id));
     if (absl::Status sent = publisher.Publish(note); !sent.ok()) return sent;
-    if (id == arguments.pause_at) Say("half");
+    if (id == arguments.pause_at) Say(absl::StrCat("at ", id));
   }
   absl::Status handled = bus.Flush(kPatience);
   if (handled.ok()) SayLedger(bus);
@@ -103,8 +103,8 @@ absl::Status Receive(Subscriber<Note>& notes, const Arguments& arguments) {
     }
     if (last == 0 || id != last + 1) Say(absl::StrCat("from ", id));
     last = id;
-    if (id == arguments.pause_at) {
-      Say("half");
+    if (arguments.pause_at != 0 && id % arguments.pause_at == 0) {
+      Say(absl::StrCat("at ", id));
       std::string line;
       std::getline(std::cin, line);
     }

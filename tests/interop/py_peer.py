@@ -38,7 +38,7 @@ def publish(bus, publisher, count, pause_at):
   for number in range(1, count + 1):
     publisher.publish(Note(id=number, text=f'note {number}'))
     if number == pause_at:
-      say('half')
+      say(f'at {number}')
   bus.flush(PATIENCE)
   say_ledger(bus)
 
@@ -55,8 +55,8 @@ def receive(notes, count, pause_at):
     if last == 0 or note.id != last + 1:
       say(f'from {note.id}')
     last = note.id
-    if last == pause_at:
-      say('half')
+    if pause_at and last % pause_at == 0:
+      say(f'at {last}')
       sys.stdin.readline()
   notes.finish()
   say(f'received {last}')
