@@ -218,6 +218,26 @@ class LifetimeTest(BusCase):
     self.assertEqual(got, [1, 2])
     self.check_ledger(asker, accepted=2)
 
+  def test_kept_subscription_keeps_its_bus(self):
+    topology = self.topology()
+    asker = self.bus(topology, 'asker')
+    answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
+    got = []
+    subscription = answerer.subscribe(Note, lambda note: got.append(note.id))
+    gone = weakref.ref(answerer)
+    del answerer
+    gc.collect()
+    publisher = asker.publisher(Note)
+    publisher.publish(Note(id=1))
+    self.assertEqual(got, [1])
+    self.assertEqual(gone().service, 'answerer')
+    del subscription
+    gc.collect()
+    self.assertIsNone(gone())
+    publisher.publish(Note(id=2))
+    self.assertEqual(got, [1])
+    self.check_ledger(asker, accepted=2)
+
   def test_cycle_of_bus_and_callback_is_garbage_in_the_end(self):
     topology = self.topology()
     asker = self.bus(topology, 'asker')

@@ -1,5 +1,6 @@
 """Processes: two over a socket, forked ones, interrupted ones, ending ones."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -121,6 +122,24 @@ def fork_before_a_bus(topology):
       bus.flush(LONG)
 
 
+def fork_with_a_subscription(topology):
+  """The same where the subscription is all that is kept."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  subscription = bus.subscribe(Note, lambda note: None, queued=True)
+  del bus
+  gc.collect()
+  child = os.fork()
+  if child == 0:
+    try:
+      subscription.unsubscribe()
+    except mycelium.FailedPrecondition as error:
+      assert 'forked' in str(error), error
+    else:
+      os._exit(1)
+    sys.exit(7)
+  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 def exit_under_fire(topology):
   """Ends while callbacks run on the node's thread, its own and publishers'."""
   bus = mycelium.MessageBus.from_topology(topology, 'answerer')
@@ -146,6 +165,21 @@ def exit_under_fire(topology):
   print('ready', flush=True)
   for _ in range(1000):
     enough.acquire()
+
+
+def exit_with_subscriptions(topology):
+  """Ends while callbacks run; of the bus only subscriptions are kept."""
+  bus = mycelium.MessageBus.from_topology(topology, 'answerer')
+  enough = threading.Semaphore(0)
+  kept = [bus.subscribe(Note, lambda _: enough.release(), queued=queued,
+                        name=str(number))
+          for number, queued in enumerate((False, True, True))]
+  del bus
+  gc.collect()
+  print('ready', flush=True)
+  for _ in range(1000):
+    enough.acquire()
+  assert len(kept) == 3
 
 
 def flood_peer(topology):
@@ -175,8 +209,10 @@ def both_protobufs(order):
 SCRIPTS = {
     function.__name__: function
     for function in (echo, interrupted_recv, interrupted_calls,
-                     fork_with_a_bus, fork_before_a_bus, exit_under_fire,
-                     flood_peer, both_protobufs)}
+                     fork_with_a_bus, fork_before_a_bus,
+                     fork_with_a_subscription, exit_under_fire,
+                     exit_with_subscriptions, flood_peer,
+                     both_protobufs)}
 
 
 class ProcessTest(BusCase):
@@ -302,12 +338,23 @@ class ProcessTest(BusCase):
     output = self.finish(self.start(fork_before_a_bus, self.topology(BUNDLED)))
     self.assertEqual(output, '4\n')
 
+  def test_kept_subscription_makes_a_fork_an_error(self):
+    output = self.finish(
+        self.start(fork_with_a_subscription, self.topology()))
+    self.assertEqual(output, '7\n')
+
   # Ends
 
   def test_process_ends_while_callbacks_run(self):
+    self.expect_end_under_fire(exit_under_fire)
+
+  def test_process_ends_while_callbacks_run_that_alone_are_kept(self):
+    self.expect_end_under_fire(exit_with_subscriptions)
+
+  def expect_end_under_fire(self, function):
     topology = self.topology(BUNDLED)
     for _ in range(5):
-      ending = self.start(exit_under_fire, topology)
+      ending = self.start(function, topology)
       self.line(ending)
       flooding = self.start(flood_peer, topology)
       self.line(flooding)

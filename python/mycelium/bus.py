@@ -216,7 +216,7 @@ class MessageBus:
     """
     messages = messages_of(message_cls)
     subscription = Subscription(
-        messages, callback, with_info, self._subscriptions)
+        self, messages, callback, with_info, self._subscriptions)
     subscription.start(self._native.subscribe(
         messages.native, subscription, **options))
     return subscription

@@ -9,13 +9,15 @@ from mycelium.subscriber import MessageInfo
 class Subscription:
   """A callback that is subscribed. Made by MessageBus.subscribe().
 
-  It lasts until unsubscribe(), or until its bus is closed or gone; nobody has to
-  keep the object. A context manager: leaving it unsubscribes.
+  It lasts until unsubscribe(), or until its bus is closed or garbage; nobody has
+  to keep the object, and who does keeps the bus. A context manager: leaving it
+  unsubscribes.
   """
 
-  def __init__(self, messages: Any, callback: Callable[..., Any],
+  def __init__(self, owner: Any, messages: Any, callback: Callable[..., Any],
                with_info: bool, siblings: Set['Subscription']) -> None:
     """Not for users."""
+    self._owner = owner  # Which closes itself at exit as long as it is alive.
     self._parsed = messages.from_bytes
     self._callback = callback
     self._with_info = with_info

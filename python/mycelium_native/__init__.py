@@ -134,7 +134,7 @@ class Runtime:
     """
     messages = messages_of(message_cls)
     subscription = Subscription(
-        messages, callback, with_info, self._subscriptions)
+        self, messages, callback, with_info, self._subscriptions)
     subscription.start(self._bus().subscribe(
         messages.native, subscription, **options))
     return subscription
