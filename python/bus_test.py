@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -174,6 +175,31 @@ class BusTest(BusCase):
     thread.join()
     self.assertEqual(ids, list(range(200)))
 
+  # A signal handler runs while flush() waits, and lets one more message in for
+  # each that it lets out: there is never less to wait for.
+  def test_flush_does_not_wait_for_what_is_published_meanwhile(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    for _ in range(3):
+      publisher.publish(Note())
+    seen = []
+
+    def on_alarm(*_):
+      publisher.publish(Note())
+      seen.append(notes.recv(LONG))
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    self.addCleanup(signal.signal, signal.SIGALRM, before)
+    self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    asker.flush(LONG)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    self.assertGreaterEqual(len(seen), 4)  # The receive after is what finishes.
+    self.assertEqual(len(notes.recv_many(100)), 3)
+    notes.finish()
+    self.check_ledger(asker, accepted=len(seen) + 3)
+
   def test_threads_that_receive_at_once_get_each_message_once(self):
     topology = self.topology(MONOLITH)
     notes = self.bus(topology, 'answerer').subscriber(Note)
@@ -200,6 +226,8 @@ class BusTest(BusCase):
     self.assertIsInstance(raised.exception, mycelium.DeadlineExceeded)
     self.assertEqual(raised.exception.code, 'DEADLINE_EXCEEDED')
     self.assertIn('mycelium.test.Note', str(raised.exception))
+    with self.assertRaisesRegex(TimeoutError, 'within 120ms'):
+      notes.recv(timeout=0.12)  # Longer than the runtime waits at a time.
     self.assertIsNone(notes.recv_nowait())
 
   def test_close_ends_a_recv_that_waits(self):

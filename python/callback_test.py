@@ -193,6 +193,39 @@ class CallbackTest(BusCase):
     told.clear()
     self.check_ledger(asker, accepted=3)
 
+  def test_what_does_not_parse_is_not_handed_over(self):
+    asker, answerer = self.pair()
+    got = []
+    subscription = answerer.subscribe(Note, lambda note: got.append(note.id))
+    publisher = asker.publisher(Note)
+    for message in (Note(id=1), b'\xff\xff', Note(id=2)):
+      publisher.publish(message)
+    self.assertEqual(got, [1, 2])
+    self.assertEqual(subscription.callback_errors, 0)
+    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['delivered'], flow['dropped']['undecodable']),
+                     (2, 1))
+    self.check_ledger(asker, accepted=3)
+
+  def test_data_loss_of_the_callback_itself_is_its_error(self):
+    asker, answerer = self.pair()
+    told = []
+    hook, sys.unraisablehook = sys.unraisablehook, told.append
+    self.addCleanup(setattr, sys, 'unraisablehook', hook)
+
+    def on_note(_):
+      raise mycelium.DataLoss('elsewhere')
+
+    subscription = answerer.subscribe(Note, on_note)
+    asker.publisher(Note).publish(Note())
+    self.assertEqual([str(report.exc_value) for report in told], ['elsewhere'])
+    told.clear()
+    self.assertEqual(subscription.callback_errors, 1)
+    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['delivered'], flow['dropped']['undecodable']),
+                     (1, 0))
+    self.check_ledger(asker, accepted=1)
+
   def test_refused_type_is_told_by_check(self):
     asker, answerer = self.pair()
     subscription = answerer.subscribe(Note, lambda note: None)

@@ -188,6 +188,35 @@ class RawTest(BusCase):
     asker.publisher(Note).publish(b'\xff\xff')
     with self.assertRaises(mycelium.DataLoss):
       notes.recv(LONG)
+    notes.finish()
+    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['accepted'], flow['delivered'],
+                      flow['dropped']['undecodable']), (1, 0, 1))
+    self.check_ledger(asker, accepted=1)
+
+  def test_recv_many_ends_before_what_does_not_parse(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    # Every way to receive gets the error, once, and then goes on.
+    for receive in (lambda: notes.recv(LONG), notes.recv_nowait,
+                    lambda: notes.recv_many(10, LONG)):
+      for number in range(3):
+        publisher.publish(Note(id=number))
+      publisher.publish(b'\xff\xff')
+      publisher.publish(Note(id=3))
+      self.assertEqual([note.id for note in notes.recv_many(10)], [0, 1, 2])
+      last = notes.info.sequence
+      notes.finish()
+      with self.assertRaises(mycelium.DataLoss):
+        receive()
+      self.assertEqual(notes.info.sequence, last + 1)
+      self.assertEqual([note.id for note in notes.recv_many(10)], [3])
+    notes.finish()
+    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['delivered'], flow['dropped']['undecodable']),
+                     (12, 3))
+    self.check_ledger(asker, accepted=15)
 
 
 class AsyncTest(BusCase):
@@ -281,6 +310,34 @@ class AsyncTest(BusCase):
     self.assertEqual(asyncio.run(run()).id, 9)
     notes.finish()
     self.check_ledger(asker, accepted=1)
+
+  def test_cancelling_between_turns_of_the_loop_loses_nothing(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    for number in range(200):
+      publisher.publish(Note(id=number))
+
+    async def read():
+      ids = []
+      for _ in range(300):  # More often than it rests.
+        if len(ids) == 200:
+          break
+        reading = asyncio.ensure_future(notes.recv_async())
+        await asyncio.sleep(0)  # waits: for nothing, lets it take one, or rest
+        reading.cancel()
+        try:
+          ids.append((await reading).id)
+        except asyncio.CancelledError:
+          rests.append(len(ids))
+      return ids
+
+    rests = []
+    ids = asyncio.run(asyncio.wait_for(read(), LONG))
+    self.assertGreater(len(rests), 1)
+    self.assertEqual(ids, list(range(200)))
+    notes.finish()
+    self.check_ledger(asker, accepted=200)
 
   def test_closing_the_bus_ends_async_for(self):
     _, answerer = self.pair()

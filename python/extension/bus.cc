@@ -30,27 +30,27 @@ class ConnectionWatch final {
       case ConnectionEvent::State::kReconnected:
         ++up_;
         break;
-      case ConnectionEvent::State::kDisconnected:
-        last_ = event.status;
-        break;
       case ConnectionEvent::State::kRefused:
         refused_ = event.status;
         break;
+      case ConnectionEvent::State::kDisconnected:
       case ConnectionEvent::State::kGone:
         break;
     }
     changed_.notify_all();
   }
 
-  // OK once there has been a link; what refused one; else DEADLINE_EXCEEDED.
-  absl::Status WaitForLink(absl::Duration timeout) {
+  // Whether there has been a link, or one was refused, by then.
+  bool WaitForLink(absl::Duration timeout) {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait_for(lock, absl::ToChronoNanoseconds(timeout),
-                      [this] { return up_ > 0 || !refused_.ok(); });
-    if (up_ > 0) return absl::OkStatus();
-    if (!refused_.ok()) return refused_;
-    return absl::DeadlineExceededError(
-        absl::StrCat("no link within ", absl::FormatDuration(timeout)));
+    return changed_.wait_for(lock, absl::ToChronoNanoseconds(timeout),
+                             [this] { return up_ > 0 || !refused_.ok(); });
+  }
+
+  // OK if there has been a link, else what refused one.
+  absl::Status status() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return up_ > 0 ? absl::OkStatus() : refused_;
   }
 
  private:
@@ -58,7 +58,6 @@ class ConnectionWatch final {
   std::condition_variable changed_;
   int up_ = 0;
   absl::Status refused_;
-  absl::Status last_;
 };
 
 // A bus with what was bound for it.
@@ -71,7 +70,24 @@ class PythonBus final {
   }
 
   MessageBus& bus() { return *bus_; }
-  ConnectionWatch& watch() { return *watch_; }
+
+  void WaitForLink(double seconds) {
+    const absl::Duration timeout = TimeoutOf(seconds);
+    if (!WaitInParts(timeout, [this](absl::Duration part) {
+          return watch_->WaitForLink(part);
+        })) {
+      Raise(absl::DeadlineExceededError(
+          absl::StrCat("no link within ", absl::FormatDuration(timeout))));
+    }
+    RaiseUnlessOk(watch_->status());
+  }
+
+  void Shutdown(double seconds) {
+    const absl::Duration timeout = TimeoutOf(seconds);
+    const absl::Status ended =
+        WithoutGil([&] { return bus_->Shutdown(timeout); });
+    RaiseUnlessOk(ended);
+  }
 
   void ListenUnix(const std::string& path) {
     endpoints_.push_back(ValueOrRaise(
@@ -95,7 +111,6 @@ class PythonBus final {
   const std::unique_ptr<MessageBus> bus_;
   const std::shared_ptr<ConnectionWatch> watch_;
   // Guarded by the GIL.
-  bool is_open_ = true;
   std::deque<EndpointHandle> endpoints_;
 };
 
@@ -157,15 +172,7 @@ void DefineBus(py::module_& module) {
       .def("connect_unix", &PythonBus::ConnectUnix, MayWait())
       .def("listen_shm", &PythonBus::ListenShm, MayWait())
       .def("connect_shm", &PythonBus::ConnectShm, MayWait())
-      .def(
-          "wait_for_link",
-          [](PythonBus& self, double seconds) {
-            RaiseUnlessOk(
-                WaitInParts(TimeoutOf(seconds), [&](absl::Duration part) {
-                  return self.watch().WaitForLink(part);
-                }));
-          },
-          MayWait())
+      .def("wait_for_link", &PythonBus::WaitForLink, MayWait())
       .def(
           "publisher",
           [](PythonBus& self, const MessageType& type,
@@ -190,19 +197,13 @@ void DefineBus(py::module_& module) {
       .def(
           "flush",
           [](PythonBus& self, double seconds) {
-            RaiseUnlessOk(WaitInParts(
-                TimeoutOf(seconds),
-                [&](absl::Duration part) { return self.bus().Flush(part); }));
-          },
-          MayWait())
-      .def(
-          "shutdown",
-          [](PythonBus& self, double seconds) {
             const absl::Duration timeout = TimeoutOf(seconds);
-            RaiseUnlessOk(
-                WithoutGil([&] { return self.bus().Shutdown(timeout); }));
+            RaiseUnlessOk(WaitForRuntime([&](const KeepWaiting& keep_waiting) {
+              return self.bus().Flush(timeout, keep_waiting);
+            }));
           },
           MayWait())
+      .def("shutdown", &PythonBus::Shutdown, MayWait())
       .def(
           "ledger",
           [](PythonBus& self) {

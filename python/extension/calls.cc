@@ -1,10 +1,7 @@
 #include "python/extension/calls.h"
 
-#include <string>
+#include <optional>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "python/extension/convert.h"
 
@@ -13,18 +10,9 @@ namespace py = pybind11;
 namespace mycelium {
 namespace {
 
-// How long a signal handler may have to wait for a thread that waits.
+// How long a signal handler may have to wait for a thread that waits. The
+// runtime asks as often.
 constexpr absl::Duration kPart = absl::Milliseconds(50);
-
-// The error of the last part, about the whole.
-absl::Status AboutTheWhole(const absl::Status& status, absl::Duration part,
-                           absl::Duration timeout) {
-  absl::string_view text = status.message();
-  const std::string said = absl::FormatDuration(part);
-  if (!absl::ConsumeSuffix(&text, said)) return status;
-  return absl::DeadlineExceededError(
-      absl::StrCat(text, absl::FormatDuration(timeout)));
-}
 
 }  // namespace
 
@@ -61,19 +49,30 @@ CallUnderWay::CallUnderWay() {
   ++Interpreter::calls_;
 }
 
-absl::Status WaitInParts(absl::Duration timeout,
-                         absl::FunctionRef<absl::Status(absl::Duration)> wait) {
+absl::Status WaitForRuntime(
+    absl::FunctionRef<absl::Status(const KeepWaiting&)> wait) {
+  std::optional<py::error_already_set> raised;
+  const KeepWaiting handle_signals = [&raised] {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() == 0) return true;
+    raised.emplace();
+    return false;
+  };
+  absl::Status status = WithoutGil([&] { return wait(handle_signals); });
+  if (raised.has_value()) throw py::error_already_set(*raised);
+  return status;
+}
+
+bool WaitInParts(absl::Duration timeout,
+                 absl::FunctionRef<bool(absl::Duration)> wait) {
   const absl::Time deadline = absl::Now() + timeout;
   absl::Duration left = timeout;
   while (true) {
     const absl::Duration part = std::min(left, kPart);
-    absl::Status status = WithoutGil([&] { return wait(part); });
-    if (!absl::IsDeadlineExceeded(status)) return status;
+    if (WithoutGil([&] { return wait(part); })) return true;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     left = deadline - absl::Now();
-    if (left <= absl::ZeroDuration()) {
-      return AboutTheWhole(status, part, timeout);
-    }
+    if (left <= absl::ZeroDuration()) return false;
   }
 }
 

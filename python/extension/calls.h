@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "mycelium/bus/options.h"
 
 // How calls from Python enter the runtime: the GIL, the end of the interpreter
 // and fork().
@@ -82,12 +83,18 @@ auto WithoutGil(Function function) {
   return function();
 }
 
-// Calls `wait` with parts of `timeout`, one after the other, until it returns
-// anything but DEADLINE_EXCEEDED. Between them signal handlers run, so that
-// Ctrl-C ends the wait; what a handler raises is thrown.
+// Calls `wait`, which passes its argument on to a call of the runtime that
+// waits. Meanwhile signal handlers run, so that Ctrl-C ends the wait; what one
+// raises is thrown.
 // REQUIRES: the GIL is held; `wait` is called without it.
-absl::Status WaitInParts(absl::Duration timeout,
-                         absl::FunctionRef<absl::Status(absl::Duration)> wait);
+absl::Status WaitForRuntime(
+    absl::FunctionRef<absl::Status(const KeepWaiting&)> wait);
+
+// The same for what the runtime has no part in: calls `wait` with parts of
+// `timeout`, one after the other, until it returns true. False: the time is
+// over.
+bool WaitInParts(absl::Duration timeout,
+                 absl::FunctionRef<bool(absl::Duration)> wait);
 
 // Frees what a Python object owned. A forked child keeps it: the destructor
 // would wait for threads that are not there.

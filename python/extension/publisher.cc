@@ -93,10 +93,13 @@ void DefinePublisher(py::module_& module) {
                 new PythonLoan(ValueOrRaise(self.publisher().Loan(bytes))));
           },
           MayWait(), py::keep_alive<0, 1>())
-      .def("room_descriptor",
-           [](PythonPublisher& self) {
-             return ValueOrRaise(self.publisher().RoomDescriptor());
-           })
+      .def(
+          "room_descriptor",
+          [](PythonPublisher& self) {
+            return ValueOrRaise(
+                WithoutGil([&] { return self.publisher().RoomDescriptor(); }));
+          },
+          MayWait())
       .def(
           "subscriber_count",
           [](PythonPublisher& self) {
@@ -107,10 +110,11 @@ void DefinePublisher(py::module_& module) {
       .def(
           "wait_for_subscribers",
           [](PythonPublisher& self, size_t count, double seconds) {
-            RaiseUnlessOk(
-                WaitInParts(TimeoutOf(seconds), [&](absl::Duration part) {
-                  return self.publisher().WaitForSubscribers(count, part);
-                }));
+            const absl::Duration timeout = TimeoutOf(seconds);
+            RaiseUnlessOk(WaitForRuntime([&](const KeepWaiting& keep_waiting) {
+              return self.publisher().WaitForSubscribers(count, timeout,
+                                                         keep_waiting);
+            }));
           },
           MayWait());
 }

@@ -1,7 +1,9 @@
 // Subscribers that are asked, and what they receive.
 #include "python/extension/subscriber.h"
 
-#include <algorithm>
+#include <exception>
+#include <string>
+#include <utility>
 
 #include "absl/time/clock.h"
 #include "python/extension/define.h"
@@ -50,13 +52,12 @@ PythonSubscriber::Turn PythonSubscriber::TurnOrRaise(absl::Duration* timeout) {
   Turn turn(turn_, std::try_to_lock);
   if (turn.owns_lock()) return turn;
   const absl::Time start = absl::Now();
-  RaiseUnlessOk(WaitInParts(*timeout, [&](absl::Duration part) {
-    if (turn.try_lock_for(absl::ToChronoNanoseconds(part))) {
-      return absl::OkStatus();
-    }
-    return absl::DeadlineExceededError(
-        "another thread was receiving all the while");
-  }));
+  if (!WaitInParts(*timeout, [&](absl::Duration part) {
+        return turn.try_lock_for(absl::ToChronoNanoseconds(part));
+      })) {
+    Raise(absl::DeadlineExceededError(
+        "another thread was receiving all the while"));
+  }
   *timeout -= absl::Now() - start;
   return turn;
 }
@@ -69,91 +70,99 @@ void PythonSubscriber::EndLast() {
   ++generation_;
 }
 
-bool PythonSubscriber::TakeNext(absl::FunctionRef<void(ByteSpan)> use) {
-  const std::optional<ByteSpan> bytes = ValueOrRaise(subscriber_.TryReceive());
-  if (!bytes.has_value()) return false;
-  use(*bytes);
-  return true;
+bool PythonSubscriber::TakeNext(ByteSpan* bytes) {
+  const std::optional<ByteSpan> taken = ValueOrRaise(subscriber_.TryReceive());
+  if (taken.has_value()) *bytes = *taken;
+  return taken.has_value();
 }
 
-ByteSpan PythonSubscriber::WaitForNext(absl::Duration timeout) {
-  ByteSpan bytes;
-  RaiseUnlessOk(WaitInParts(timeout, [&](absl::Duration part) {
-    const absl::StatusOr<ByteSpan> received = subscriber_.Receive(part);
-    if (received.ok()) bytes = *received;
+absl::Status PythonSubscriber::WaitForNext(absl::Duration timeout,
+                                           ByteSpan* bytes) {
+  return WaitForRuntime([&](const KeepWaiting& keep_waiting) {
+    const absl::StatusOr<ByteSpan> received =
+        subscriber_.Receive(timeout, keep_waiting);
+    if (received.ok()) *bytes = *received;
     return received.status();
-  }));
-  return bytes;
+  });
 }
 
-std::shared_ptr<PythonPayload> PythonSubscriber::PayloadOf(ByteSpan bytes) {
-  return std::make_shared<PythonPayload>(shared_from_this(), generation_,
-                                         bytes);
+py::object PythonSubscriber::Parsed(const py::object& parse, ByteSpan bytes) {
+  info_ = subscriber_.info();
+  try {
+    py::object message = BytesOf(bytes);
+    if (!parse.is_none()) message = parse(message);
+    subscriber_.CountLast(true);
+    return message;
+  } catch (const std::exception&) {
+    subscriber_.CountLast(false);
+    throw;
+  }
 }
 
-py::bytes PythonSubscriber::Receive(double seconds) {
+py::object PythonSubscriber::ViewOrParsed(const py::object& parse,
+                                          ByteSpan bytes) {
+  if (!parse.is_none()) return Parsed(parse, bytes);
+  info_ = subscriber_.info();
+  subscriber_.CountLast(true);
+  return py::cast(
+      std::make_shared<PythonPayload>(shared_from_this(), generation_, bytes));
+}
+
+py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
+  const LeftOver left = *std::exchange(left_over_, std::nullopt);
+  info_ = left.info;
+  return parse(BytesOf(left.bytes));
+}
+
+py::object PythonSubscriber::Receive(const py::object& parse, double seconds) {
   absl::Duration timeout = TimeoutOf(seconds);
   const Turn turn = TurnOrRaise(&timeout);
   EndLast();
-  py::bytes copy;
-  const auto take = [&](ByteSpan bytes) { copy = BytesOf(bytes); };
-  if (!TakeNext(take)) take(WaitForNext(timeout));
-  return copy;
+  if (left_over_.has_value()) return ParseLeftOver(parse);
+  ByteSpan bytes;
+  if (!TakeNext(&bytes)) RaiseUnlessOk(WaitForNext(timeout, &bytes));
+  return ViewOrParsed(parse, bytes);
 }
 
-std::shared_ptr<PythonPayload> PythonSubscriber::ReceiveView(double seconds) {
-  absl::Duration timeout = TimeoutOf(seconds);
-  const Turn turn = TurnOrRaise(&timeout);
-  EndLast();
-  std::shared_ptr<PythonPayload> payload;
-  const auto take = [&](ByteSpan bytes) { payload = PayloadOf(bytes); };
-  if (!TakeNext(take)) take(WaitForNext(timeout));
-  return payload;
-}
-
-py::object PythonSubscriber::TryReceive() {
+py::object PythonSubscriber::TryReceive(const py::object& parse) {
   const Turn turn(turn_, std::try_to_lock);
   if (!turn.owns_lock()) return py::none();
   EndLast();
-  py::object copy = py::none();
-  const auto take = [&](ByteSpan bytes) { copy = BytesOf(bytes); };
-  if (TakeNext(take)) return copy;
+  if (left_over_.has_value()) return ParseLeftOver(parse);
+  ByteSpan bytes;
+  if (TakeNext(&bytes)) return ViewOrParsed(parse, bytes);
   RaiseUnlessOk(subscriber_.TakeNews());
-  return copy;
+  return py::none();
 }
 
-py::object PythonSubscriber::TryReceiveView() {
-  const Turn turn(turn_, std::try_to_lock);
-  if (!turn.owns_lock()) return py::none();
-  EndLast();
-  py::object payload = py::none();
-  const auto take = [&](ByteSpan bytes) {
-    payload = py::cast(PayloadOf(bytes));
-  };
-  if (TakeNext(take)) return payload;
-  RaiseUnlessOk(subscriber_.TakeNews());
-  return payload;
-}
-
-py::list PythonSubscriber::ReceiveMany(size_t count_max, double seconds) {
+py::list PythonSubscriber::ReceiveMany(const py::object& parse,
+                                       size_t count_max, double seconds) {
   absl::Duration timeout = TimeoutOf(seconds);
   const Turn turn = TurnOrRaise(&timeout);
   EndLast();
   py::list messages;
   if (count_max == 0) return messages;
-  const auto append = [&](ByteSpan bytes) { messages.append(BytesOf(bytes)); };
-  if (!TakeNext(append)) {
-    ByteSpan first;
-    const absl::Status waited = WaitInParts(timeout, [&](absl::Duration part) {
-      const absl::StatusOr<ByteSpan> received = subscriber_.Receive(part);
-      if (received.ok()) first = *received;
-      return received.status();
-    });
+  if (left_over_.has_value()) {
+    messages.append(ParseLeftOver(parse));
+    return messages;
+  }
+  ByteSpan bytes;
+  if (!TakeNext(&bytes)) {
+    const absl::Status waited = WaitForNext(timeout, &bytes);
     if (absl::IsDeadlineExceeded(waited)) return messages;
     RaiseUnlessOk(waited);
-    append(first);
   }
-  while (messages.size() < count_max && TakeNext(append)) {
+  messages.append(Parsed(parse, bytes));
+  while (messages.size() < count_max && TakeNext(&bytes)) {
+    const MessageInfo last = info_;
+    try {
+      messages.append(Parsed(parse, bytes));
+    } catch (const py::error_already_set& error) {
+      if (!error.matches(PyExc_Exception)) throw;  // KeyboardInterrupt.
+      left_over_ = LeftOver{std::string(BytesOf(bytes)), info_};
+      info_ = last;
+      break;
+    }
   }
   return messages;
 }
@@ -192,13 +201,11 @@ void DefineSubscriber(py::module_& module) {
   py::class_<PythonSubscriber, std::shared_ptr<PythonSubscriber>>(module,
                                                                   "Subscriber")
       .def("receive", &PythonSubscriber::Receive, MayWait())
-      .def("receive_view", &PythonSubscriber::ReceiveView, MayWait())
       .def("try_receive", &PythonSubscriber::TryReceive, MayWait())
-      .def("try_receive_view", &PythonSubscriber::TryReceiveView, MayWait())
       .def("receive_many", &PythonSubscriber::ReceiveMany, MayWait())
       .def("finish", &PythonSubscriber::Finish, MayWait())
       .def("info", &PythonSubscriber::info)
-      .def("descriptor", &PythonSubscriber::Descriptor)
+      .def("descriptor", &PythonSubscriber::Descriptor, MayWait())
       .def_property_readonly("closed", &PythonSubscriber::closed);
 }
 

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "mycelium/bus/message_bus.h"
 #include "python/extension/calls.h"
@@ -23,6 +23,10 @@ class PythonPayload;
 // turns. Receiving while somebody has a view of the last message's bytes raises
 // BufferError, since that message would be finished.
 //
+// Who receives says what makes a message of bytes: `parse`, a callable of
+// Python. What it raises is raised, and the message counts as
+// dropped[undecodable]. With None a message is a PythonPayload.
+//
 // Thread safety: called with the GIL. What it waits for, it waits for without.
 // Who waits for the GIL may have the turn; who has the GIL never waits for the
 // turn.
@@ -30,26 +34,31 @@ class PythonSubscriber final
     : public std::enable_shared_from_this<PythonSubscriber> {
  public:
   explicit PythonSubscriber(RawSubscriber subscriber)
-      : subscriber_(std::move(subscriber)) {}
+      : subscriber_(std::move(subscriber)) {
+    subscriber_.LeaveCounting();
+  }
 
-  // The next message, as a copy or as a view. Waits in parts.
-  pybind11::bytes Receive(double seconds);
-  std::shared_ptr<PythonPayload> ReceiveView(double seconds);
+  // The next message.
+  pybind11::object Receive(const pybind11::object& parse, double seconds);
 
   // None if there is no message, or another thread is about to take it; raises
   // why no message will come.
-  pybind11::object TryReceive();
-  pybind11::object TryReceiveView();
+  pybind11::object TryReceive(const pybind11::object& parse);
 
   // Up to `count_max` messages: those that are there, after waiting for the
-  // first. An empty list if none comes.
-  pybind11::list ReceiveMany(size_t count_max, double seconds);
+  // first. An empty list if none comes. With None they are bytes. One that does
+  // not parse ends the list, and is raised by the next receive.
+  pybind11::list ReceiveMany(const pybind11::object& parse, size_t count_max,
+                             double seconds);
 
   // Finishes the last message.
   void Finish();
 
-  pybind11::tuple info() const { return TupleOf(subscriber_.info()); }
-  int Descriptor() { return ValueOrRaise(subscriber_.Descriptor()); }
+  pybind11::tuple info() const { return TupleOf(info_); }
+  int Descriptor() {
+    return ValueOrRaise(
+        WithoutGil([this] { return subscriber_.Descriptor(); }));
+  }
   bool closed() const { return subscriber_.closed(); }
 
   // Of PythonPayload.
@@ -64,15 +73,27 @@ class PythonSubscriber final
   Turn TurnOrRaise(absl::Duration* timeout);
   // Makes what was received before unusable; raises if somebody uses it.
   void EndLast();
-  ByteSpan WaitForNext(absl::Duration timeout);
-  // Calls `use` for the next message; returns whether there was one.
-  bool TakeNext(absl::FunctionRef<void(ByteSpan)> use);
-  std::shared_ptr<PythonPayload> PayloadOf(ByteSpan bytes);
+  // The next message's bytes; false if there is none now.
+  bool TakeNext(ByteSpan* bytes);
+  absl::Status WaitForNext(absl::Duration timeout, ByteSpan* bytes);
+  // What to return for the message that was just taken, which is counted.
+  pybind11::object Parsed(const pybind11::object& parse, ByteSpan bytes);
+  pybind11::object ViewOrParsed(const pybind11::object& parse, ByteSpan bytes);
+  // Raises what ended the last list.
+  pybind11::object ParseLeftOver(const pybind11::object& parse);
+
+  // A message that ended a list. It was counted.
+  struct LeftOver {
+    std::string bytes;
+    MessageInfo info;
+  };
 
   std::timed_mutex turn_;
   RawSubscriber subscriber_;
+  MessageInfo info_;         // Of the last message returned or raised.
   uint64_t generation_ = 0;  // Counts messages.
   int views_ = 0;            // Of the last one's bytes.
+  std::optional<LeftOver> left_over_;
 };
 
 // The bytes of a message where they were received, as a buffer of Python that

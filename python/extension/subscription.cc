@@ -35,21 +35,21 @@ class ThreadState final {
   PyThreadState* state_ = nullptr;
 };
 
-// On a thread of the runtime, without the GIL. Throws what the runtime counts.
-void Deliver(const PythonSubscription::Target& target, ByteSpan bytes,
+// On a thread of the runtime, without the GIL. Whether the bytes were a
+// message; throws what the runtime counts.
+bool Deliver(const PythonSubscription::Target& target, ByteSpan bytes,
              const MessageInfo& info) {
-  if (Interpreter::ending()) return;  // atexit has unsubscribed all.
+  if (Interpreter::ending()) return true;  // atexit has unsubscribed all.
   ThreadState::Keep();
   std::string error;
   {
     const py::gil_scoped_acquire gil;
-    if (target.owner == nullptr) return;  // Being unsubscribed.
+    if (target.owner == nullptr) return true;  // Being unsubscribed.
     const auto owner =
         py::reinterpret_borrow<py::object>(PyWeakref_GetObject(target.owner));
-    if (owner.is_none()) return;  // Garbage, about to be unsubscribed.
+    if (owner.is_none()) return true;  // Garbage, about to be unsubscribed.
     try {
-      owner.attr("_deliver")(BytesOf(bytes), TupleOf(info));
-      return;
+      return owner.attr("_deliver")(BytesOf(bytes), TupleOf(info)).cast<bool>();
     } catch (py::error_already_set& raised) {
       error = raised.what();
       raised.discard_as_unraisable(owner);  // With a traceback, by the hook.
@@ -68,10 +68,10 @@ OwnedSubscription SubscriptionOf(MessageBus& bus, const MessageType& type,
   target->owner = PyWeakref_NewRef(owner.ptr(), nullptr);
   if (target->owner == nullptr) throw py::error_already_set();
   absl::StatusOr<SubscriptionHandle> handle = WithoutGil([&] {
-    return bus.SubscribeRaw(
+    return bus.SubscribeParsing(
         type,
         [target](ByteSpan bytes, const MessageInfo& info) {
-          Deliver(*target, bytes, info);
+          return Deliver(*target, bytes, info);
         },
         made);
   });

@@ -60,8 +60,8 @@ struct DeleteSubscription {
 using OwnedSubscription =
     std::unique_ptr<PythonSubscription, DeleteSubscription>;
 
-// `owner` is a Python object with a method `_deliver(data, info)`, of which
-// only a weak reference is kept.
+// `owner` is a Python object with a method `_deliver(data, info)`, which
+// returns whether the data parse; only a weak reference is kept.
 OwnedSubscription SubscriptionOf(MessageBus& bus, const MessageType& type,
                                  const pybind11::object& owner,
                                  const pybind11::kwargs& options);

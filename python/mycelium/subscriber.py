@@ -51,14 +51,11 @@ class Subscriber(Generic[M]):
     """Not for users."""
     self._owner = owner  # Which closes itself at exit as long as it is alive.
     self._native = native
-    self._parsed: Callable[[Any], M] = messages.from_bytes
-    self._receive: Callable[[float], Any] = native.receive
-    self._try_receive: Callable[[], Any] = native.try_receive
+    # Of bytes; None: what is received is a view of them.
+    self._parse: Optional[Callable[[bytes], M]] = (
+        None if messages.is_raw else messages.from_bytes)
     self._readable: Optional[Readable] = None
     self._streak = 0
-    if messages.is_raw:
-      self._receive = native.receive_view
-      self._try_receive = native.try_receive_view
 
   def recv(self, timeout: float) -> M:
     """The next message, waiting up to `timeout` seconds for one.
@@ -67,15 +64,17 @@ class Subscriber(Generic[M]):
       DeadlineExceeded: none came in time. It is a TimeoutError.
       FailedPrecondition: none came, and a publisher was refused because its
         type differs (SchemaMismatch), or the bus is closed.
-      DataLoss: what came is not a message of this class.
+      DataLoss: what came is not a message of this class. It counts as dropped:
+        undecodable.
       BufferError: somebody has a view of the last payload.
     """
-    return self._parsed(self._receive(timeout))
+    message: M = self._native.receive(self._parse, timeout)
+    return message
 
   def recv_nowait(self) -> Optional[M]:
     """The next message, or None if there is none now; else as recv()."""
-    data = self._try_receive()
-    return None if data is None else self._parsed(data)
+    message: Optional[M] = self._native.try_receive(self._parse)
+    return message
 
   def recv_many(self, count_max: int, timeout: float = 0.0) -> List[M]:
     """Up to `count_max` messages: those that are there, at once.
@@ -83,9 +82,11 @@ class Subscriber(Generic[M]):
     If none is, waits up to `timeout` seconds for the first; the list is empty
     if none comes. All but the last count as handled when this returns. Of a
     RawType, they are bytes.
+
+    Raises: as recv(), but no DeadlineExceeded. What is not a message of this
+      class ends the list before it; the next receive raises DataLoss.
     """
-    data = self._native.receive_many(count_max, timeout)
-    return list(map(self._parsed, data))
+    return self._native.receive_many(self._parse, count_max, timeout)
 
   async def recv_async(self) -> M:
     """The next message; the event loop goes on until one comes.
@@ -93,13 +94,13 @@ class Subscriber(Generic[M]):
     No thread is used: the loop watches a descriptor. Cancelling loses nothing.
     """
     while True:
-      data = self._try_receive()
-      if data is not None:
+      if self._streak >= _TURN:
+        self._streak = 0
+        await asyncio.sleep(0)  # Before a message is taken that it might lose.
+      message = self.recv_nowait()
+      if message is not None:
         self._streak += 1
-        if self._streak >= _TURN:
-          self._streak = 0
-          await asyncio.sleep(0)
-        return self._parsed(data)
+        return message
       self._streak = 0
       if self._readable is None:
         self._readable = Readable(self._native.descriptor())

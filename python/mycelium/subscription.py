@@ -3,6 +3,7 @@
 from typing import Any, Callable, Optional, Set
 
 import _mycelium
+from mycelium import errors
 from mycelium.subscriber import MessageInfo
 
 
@@ -56,13 +57,20 @@ class Subscription:
     """
     return 0 if self._native is None else self._native.handler_errors
 
-  def _deliver(self, data: bytes, info: Any) -> None:
-    """Called by the extension, on a thread of the runtime's or a publisher's."""
-    message = self._parsed(data)
+  def _deliver(self, data: bytes, info: Any) -> bool:
+    """Called by the extension, on a thread of the runtime's or a publisher's.
+
+    Returns whether the data are a message of the class.
+    """
+    try:
+      message = self._parsed(data)
+    except errors.DataLoss:
+      return False
     if self._with_info:
       self._callback(message, MessageInfo(*info))
     else:
       self._callback(message)
+    return True
 
   def __enter__(self) -> 'Subscription':
     return self
