@@ -18,6 +18,7 @@ from tests.testdata import test_messages_pb2
 
 Note = test_messages_pb2.Note
 Reply = test_messages_pb2.Reply
+BYTES = mycelium.RawType('bytes')
 ONE = bytes([1]) * 32
 OTHER = bytes([2]) * 32
 
@@ -140,6 +141,30 @@ def fork_with_a_subscription(topology):
   print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
+def fork_with_a_closed_bus(topology):
+  """The child may open buses of its own, and leaves the parent's alone."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  kept = [bus, bus.publisher(Note), bus.subscriber(Note),
+          bus.subscribe(Note, lambda note: None, queued=True, name='other'),
+          bus.publisher(BYTES).loan(10)]
+  bus.close()
+  child = os.fork()
+  if child == 0:
+    try:
+      kept[1].publish(Note())
+    except mycelium.FailedPrecondition as error:
+      assert 'forked' not in str(error), error
+    with mycelium.MessageBus.from_topology(topology, 'asker') as bus:
+      notes = bus.subscriber(Note)
+      bus.publisher(Note).publish(Note(id=5))
+      assert notes.recv(LONG).id == 5
+      notes.finish()
+    del bus, notes
+    kept.clear()
+    sys.exit(7)
+  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 def exit_under_fire(topology):
   """Ends while callbacks run on the node's thread, its own and publishers'."""
   bus = mycelium.MessageBus.from_topology(topology, 'answerer')
@@ -210,8 +235,8 @@ SCRIPTS = {
     function.__name__: function
     for function in (echo, interrupted_recv, interrupted_calls,
                      fork_with_a_bus, fork_before_a_bus,
-                     fork_with_a_subscription, exit_under_fire,
-                     exit_with_subscriptions, flood_peer,
+                     fork_with_a_subscription, fork_with_a_closed_bus,
+                     exit_under_fire, exit_with_subscriptions, flood_peer,
                      both_protobufs)}
 
 
@@ -341,6 +366,10 @@ class ProcessTest(BusCase):
   def test_kept_subscription_makes_a_fork_an_error(self):
     output = self.finish(
         self.start(fork_with_a_subscription, self.topology()))
+    self.assertEqual(output, '7\n')
+
+  def test_fork_after_the_last_bus_was_closed_works(self):
+    output = self.finish(self.start(fork_with_a_closed_bus, self.topology()))
     self.assertEqual(output, '7\n')
 
   # Ends

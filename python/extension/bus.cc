@@ -66,7 +66,7 @@ class PythonBus final {
   PythonBus(std::unique_ptr<MessageBus> bus,
             std::shared_ptr<ConnectionWatch> watch)
       : bus_(std::move(bus)), watch_(std::move(watch)) {
-    Interpreter::CountBus(1);
+    Interpreter::CountOpenBus(1);
   }
 
   MessageBus& bus() { return *bus_; }
@@ -86,7 +86,13 @@ class PythonBus final {
     const absl::Duration timeout = TimeoutOf(seconds);
     const absl::Status ended =
         WithoutGil([&] { return bus_->Shutdown(timeout); });
+    if (bus_->runtime()->has_ended()) CountAsClosed();
     RaiseUnlessOk(ended);
+  }
+
+  // From now on a fork is harmless, as far as this bus goes.
+  void CountAsClosed() {
+    if (std::exchange(is_open_, false)) Interpreter::CountOpenBus(-1);
   }
 
   void ListenUnix(const std::string& path) {
@@ -111,14 +117,19 @@ class PythonBus final {
   const std::unique_ptr<MessageBus> bus_;
   const std::shared_ptr<ConnectionWatch> watch_;
   // Guarded by the GIL.
+  bool is_open_ = true;
   std::deque<EndpointHandle> endpoints_;
 };
 
-struct DeleteBus {
+class DeleteBus final {
+ public:
   void operator()(PythonBus* bus) const {
-    Interpreter::CountBus(-1);
-    DeleteWithoutGil()(bus);
+    bus->CountAsClosed();
+    delete_(bus);
   }
+
+ private:
+  DeleteWithoutGil delete_;
 };
 using OwnedBus = std::unique_ptr<PythonBus, DeleteBus>;
 

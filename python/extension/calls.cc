@@ -26,7 +26,8 @@ void Interpreter::CheckNotForked() {
 
 void Interpreter::AfterForkInChild() {
   calls_ = 0;  // Those of other threads have gone with them.
-  if (buses_ > 0) forked_ = true;
+  ++forks_;
+  if (open_buses_ > 0) forked_ = true;
 }
 
 void Interpreter::EndCalls(double seconds) {

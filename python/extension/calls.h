@@ -40,13 +40,17 @@ class Interpreter final {
   // return. Only the calling thread may make calls from now on.
   static void EndCalls(double seconds);
 
-  // How many buses there are: a fork without any is harmless.
-  static void CountBus(int change) { buses_ += change; }
+  // How many buses are open: a fork without any is harmless.
+  static void CountOpenBus(int change) { open_buses_ += change; }
+
+  // How many forks lie between this process and the one that began.
+  static int forks() { return forks_; }
 
  private:
   friend class CallUnderWay;
   inline static int calls_ = 0;
-  inline static int buses_ = 0;
+  inline static int open_buses_ = 0;
+  inline static int forks_ = 0;
   inline static bool forked_ = false;
   inline static std::atomic<bool> ending_{false};
   inline static std::thread::id ending_thread_;
@@ -96,16 +100,20 @@ absl::Status WaitForRuntime(
 bool WaitInParts(absl::Duration timeout,
                  absl::FunctionRef<bool(absl::Duration)> wait);
 
-// Frees what a Python object owned. A forked child keeps it: the destructor
-// would wait for threads that are not there.
-struct DeleteWithoutGil {
+// Frees what a Python object owned. A child that was forked since keeps it: the
+// destructor would wait for threads that are not there.
+class DeleteWithoutGil final {
+ public:
   template <typename T>
   void operator()(T* object) const {
-    if (Interpreter::forked()) return;
+    if (forks_ != Interpreter::forks()) return;
     const CallUnderWay call;
     const pybind11::gil_scoped_release release;
     delete object;
   }
+
+ private:
+  int forks_ = Interpreter::forks();
 };
 
 // Owned by a Python object.

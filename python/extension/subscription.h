@@ -51,11 +51,15 @@ class PythonSubscription final {
   bool is_over_ = false;
 };
 
-struct DeleteSubscription {
+class DeleteSubscription final {
+ public:
   void operator()(PythonSubscription* subscription) const {
     subscription->LetGo();
-    DeleteWithoutGil()(subscription);
+    delete_(subscription);
   }
+
+ private:
+  DeleteWithoutGil delete_;
 };
 using OwnedSubscription =
     std::unique_ptr<PythonSubscription, DeleteSubscription>;
