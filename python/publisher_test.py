@@ -102,6 +102,30 @@ class LoanTest(BusCase):
     subscriber.finish()
     self.check_ledger(asker, accepted=1)
 
+  def test_loan_is_over_while_it_is_being_published(self):
+    asker, answerer = self.pair()
+    publisher = asker.publisher(BYTES)
+    loan = publisher.loan(100000)
+    raised = []
+
+    def on_bytes(data):  # Inside loan.publish().
+      for use in (loan.publish, lambda: memoryview(loan)):
+        try:
+          use()
+        except (mycelium.FailedPrecondition, BufferError) as error:
+          raised.append(type(error))
+      seen.append((len(data), len(loan), loan.in_place))
+
+    seen = []
+    subscription = answerer.subscribe(BYTES, on_bytes)
+    self.assertTrue(loan.in_place)
+    loan.publish()
+    self.assertEqual(raised, [mycelium.FailedPrecondition, BufferError])
+    self.assertEqual(seen, [(100000, 0, False)])
+    self.assertFalse(loan.in_place)
+    self.assertEqual(subscription.callback_errors, 0)
+    self.check_ledger(asker, accepted=1)
+
   def test_loan_that_is_left_leaves_no_trace(self):
     asker, answerer = self.pair()
     subscriber = answerer.subscriber(BYTES)

@@ -40,10 +40,14 @@ void PythonLoan::Publish() {
     RaiseBufferError(
         "a view of the loan is in use; release it before publishing");
   }
-  // Nobody gets a view while others run.
-  const bool was_open = std::exchange(is_open_, false);
+  if (!is_open_) {
+    Raise(absl::FailedPreconditionError(
+        "the loan was published already, or is being published"));
+  }
+  // While others run, callbacks included, nobody gets a view or publishes.
+  is_open_ = false;
   const absl::Status sent = WithoutGil([&] { return loan_.Publish(); });
-  is_open_ = was_open && !sent.ok();
+  is_open_ = !sent.ok();
   RaiseUnlessOk(sent);
 }
 
@@ -77,7 +81,8 @@ void DefinePublisher(py::module_& module) {
           .def("__enter__", [](py::object self) { return self; })
           .def("__exit__",
                [](PythonLoan& self, const py::args&) { self.Close(); })
-          .def_property_readonly("in_place", &PythonLoan::in_place);
+          .def_property_readonly(
+              "in_place", py::cpp_function(&PythonLoan::in_place, MayWait()));
   SetBufferProtocol(loan, &GetLoanBuffer, &ReleaseLoanBuffer);
 
   py::class_<PythonPublisher, Owned<PythonPublisher>>(module, "Publisher")

@@ -16,7 +16,7 @@ namespace mycelium {
 // Room for a message, as a writable buffer of Python.
 //
 // Thread safety: guarded by the GIL. While Publish() runs, and once it is over,
-// nobody gets a view, and it does not run while somebody has one.
+// nobody gets a view or publishes; and it does not run while somebody has one.
 class PythonLoan final {
  public:
   explicit PythonLoan(Loan loan) : loan_(std::move(loan)) {}
@@ -25,7 +25,8 @@ class PythonLoan final {
   // Gives the room back, unless somebody has a view.
   void Close();
   size_t size() { return is_open_ ? loan_.bytes().size() : 0; }
-  bool in_place() const { return loan_.in_place(); }
+  // False while it is being published, and afterwards.
+  bool in_place() const { return is_open_ && loan_.in_place(); }
 
   int GetBuffer(PyObject* self, Py_buffer* view, int flags);
   void ReleaseBuffer() { --views_; }
