@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import itertools
 import threading
 import unittest
 
@@ -10,10 +11,20 @@ import numpy
 from python.bus_case import BusCase
 from python.bus_case import LONG
 from python.bus_case import NARROW
+from python.bus_case import NARROW_FAIL
 from tests.testdata import test_messages_pb2
 
 Note = test_messages_pb2.Note
 BYTES = mycelium.RawType('bytes')
+
+
+def fill(publisher, block):
+  """Publishes until there is no room; how often that went well."""
+  for sent in itertools.count():
+    try:
+      publisher.publish(block)
+    except mycelium.ResourceExhausted:
+      return sent
 
 
 class BufferTest(BusCase):
@@ -209,6 +220,45 @@ class AsyncTest(BusCase):
     self.assertEqual(got, list(range(50)))
     subscriber.finish()
     self.check_ledger(asker, accepted=50)
+
+  def test_waiting_for_others_counts_as_waiting_for_room(self):
+    asker, answerer = self.pair(NARROW_FAIL)
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    block = bytes(4000)
+    sent = fill(publisher, block)
+
+    async def run():
+      first = asyncio.ensure_future(publisher.publish_async(block, LONG))
+      await asyncio.sleep(0)  # waits: for nothing, lets it begin to wait
+      with self.assertRaisesRegex(mycelium.ResourceExhausted, 'before this'):
+        await asyncio.wait_for(publisher.publish_async(block, 0.01), LONG / 2)
+      self.assertFalse(first.done())
+      got = len(subscriber.recv_many(1000))
+      await asyncio.wait_for(first, LONG)
+      return got
+
+    self.assertEqual(asyncio.run(run()), sent)
+    self.assertEqual(len(subscriber.recv_many(1000)), 1)
+    subscriber.finish()
+    self.check_ledger(asker, accepted=sent + 1)
+
+  def test_one_event_loop_after_the_other_publishes(self):
+    asker, answerer = self.pair(NARROW)
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+
+    async def run():
+      writing = asyncio.gather(*(
+          publisher.publish_async(bytes(4000), LONG) for _ in range(50)))
+      for _ in range(50):
+        await subscriber.recv_async()
+      await writing
+
+    for _ in range(2):  # Both wait for room, and for each other.
+      asyncio.run(asyncio.wait_for(run(), LONG))
+    subscriber.finish()
+    self.check_ledger(asker, accepted=100)
 
   def test_publish_async_raises_when_no_room_comes(self):
     asker, answerer = self.pair(NARROW)

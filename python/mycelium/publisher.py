@@ -14,6 +14,31 @@ M = TypeVar('M')
 _PUBLISH_ASYNC_TIMEOUT = 1.0
 
 
+class _Turns:
+  """Coroutines of one event loop, of which one at a time has the turn."""
+
+  def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    self.loop = loop
+    self._lock = asyncio.Lock()
+    self._in_line = 0  # Including the one that has it.
+
+  async def take(self, timeout: float) -> None:
+    """Raises asyncio.TimeoutError unless its turn comes in time."""
+    self._in_line += 1
+    try:
+      if self._in_line == 1:
+        await self._lock.acquire()  # At once, whatever the timeout.
+      else:
+        await asyncio.wait_for(self._lock.acquire(), timeout)
+    except BaseException:
+      self._in_line -= 1
+      raise
+
+  def give_back(self) -> None:
+    self._in_line -= 1
+    self._lock.release()
+
+
 class Publisher(Generic[M]):
   """Publishes messages of one type. Made by MessageBus, or by a transport.
 
@@ -27,7 +52,7 @@ class Publisher(Generic[M]):
     self._native = native
     self._to_bytes = messages.to_bytes
     self._room: Optional[Readable] = None
-    self._turn: Optional[asyncio.Lock] = None
+    self._turns: Optional[_Turns] = None
     if messages.is_raw:
       # Nothing is left to do in Python.
       setattr(self, 'publish', native.publish)
@@ -69,18 +94,27 @@ class Publisher(Generic[M]):
                           timeout: float = _PUBLISH_ASYNC_TIMEOUT) -> None:
     """The same for an event loop, which goes on while there is no room.
 
-    Coroutines publish in the order in which they call. Where a subscription's
-    policy lets publish() fail at once, this waits for room all the same.
+    Coroutines publish in the order in which they call, those of one event loop
+    at a time. Where a subscription's policy lets publish() fail at once, this
+    waits for room all the same.
 
     Args:
       message: as for publish().
-      timeout: how many seconds to wait for room.
+      timeout: how many seconds to wait for room, and for those who called before.
     """
     data = self._to_bytes(message)
-    if self._turn is None:
-      self._turn = asyncio.Lock()
-    async with self._turn:
-      deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout
+    loop = asyncio.get_running_loop()
+    if self._turns is None or self._turns.loop is not loop:
+      self._turns = _Turns(loop)
+    turns = self._turns
+    try:
+      await turns.take(timeout)
+    except asyncio.TimeoutError:
+      raise errors.ResourceExhausted(
+          f'publisher of "{self.topic}": the messages before this one have had '
+          f'no room for {timeout} s') from None
+    try:
       while True:
         try:
           self._native.try_publish(data)
@@ -97,6 +131,8 @@ class Publisher(Generic[M]):
           await asyncio.wait_for(self._room.wait(), left)
         except asyncio.TimeoutError:
           pass  # The next refusal is the last.
+    finally:
+      turns.give_back()
 
   def loan(self, size: int) -> '_mycelium.Loan':
     """Room for a message of `size` bytes, to be written to and published.
