@@ -21,6 +21,11 @@ class BundledPythonTest(unittest.TestCase):
             for link in run.links():
                 if link.subscriber:
                     self.assertEqual(link.transport, "shm", link)
+            joints = run.joints()
+            self.assertEqual(len(joints), 6, joints)  # Each pair, from both ends.
+            for joint in joints:
+                self.assertEqual(joint.transport, "shm", joint)
+                self.assertEqual(joint.fallback, "", joint)
 
 
 if __name__ == "__main__":

@@ -112,13 +112,26 @@ def report_of(bus):
         'dropped': {why: count for why, count in flow['dropped'].items()
                     if count},
     })
-  return {'node': bus.node, 'flows': flows}
+  links = [{key: link[key]
+            for key in ('peer', 'transport', 'rule', 'fallback')}
+           for link in bus.links()]
+  return {'node': bus.node, 'links': links, 'flows': flows}
+
+
+def seconds_of(duration):
+  """A duration as the flags of the C++ program have it: '300s', '2m', '50ms'."""
+  for unit, seconds in (('ms', 0.001), ('s', 1), ('m', 60), ('h', 3600)):
+    if duration.endswith(unit):
+      return float(duration[:-len(unit)]) * seconds
+  raise ValueError(f'no unit of time: {duration}')
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--topology', help='the topology file')
   parser.add_argument('--report_json', help='a file for the final ledger')
+  parser.add_argument('--run_for', type=seconds_of,
+                      help='stop after this time, if no signal comes before')
   arguments, _ = parser.parse_known_args()
   stop = threading.Event()
   for number in (signal.SIGINT, signal.SIGTERM):
@@ -129,7 +142,7 @@ def main():
   detector = Detector(anomalies.publish)
   # On a thread of its own: the node's goes on reading meanwhile.
   bus.subscribe(HostSample, detector.on_sample, queued=True)
-  stop.wait()
+  stop.wait(arguments.run_for)
   bus.close()
   if arguments.report_json:
     with open(arguments.report_json, 'w', encoding='utf-8') as file:

@@ -35,6 +35,13 @@ class DetectorTest(unittest.TestCase):
     self.assertEqual(metrics['memory.used'], 75)
     self.assertEqual(metrics['cpu.core1'], 2)
 
+  def test_durations_are_those_of_the_other_program(self):
+    self.assertEqual([detector.seconds_of(text)
+                      for text in ('300s', '50ms', '1.5m', '1h')],
+                     [300, 0.05, 90, 3600])
+    with self.assertRaises(ValueError):
+      detector.seconds_of('300')
+
   def test_burst_is_published(self):
     published = []
     found = detector.Detector(published.append)

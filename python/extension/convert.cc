@@ -128,7 +128,8 @@ py::dict DictOf(const LinkReport& link) {
   return py::dict(
       py::arg("peer") = link.peer, py::arg("transport") = link.transport,
       py::arg("address") = link.address, py::arg("rule") = link.rule,
-      py::arg("is_up") = link.is_up, py::arg("last_error") = link.last_error);
+      py::arg("fallback") = link.fallback, py::arg("is_up") = link.is_up,
+      py::arg("last_error") = link.last_error);
 }
 
 SubscriberOptions SubscriberOptionsOf(const py::kwargs& options) {

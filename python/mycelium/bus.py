@@ -318,7 +318,8 @@ class MessageBus:
   def links(self) -> List[Dict[str, Any]]:
     """The links to other nodes: a dict for each.
 
-    Its keys are peer, transport, address, rule (why this transport), is_up and
+    Its keys are peer, transport, address, rule (why this transport), fallback
+    (why memory is not shared, where that was meant; or ''), is_up and
     last_error.
     """
     return self._native.links()
