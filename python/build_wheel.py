@@ -13,6 +13,10 @@ import zipfile
 
 NAME = 'mycelium'
 VERSION = '0.3.0'
+# The Debian packages with the libraries that are linked, besides those of every
+# C++ program. wheel_test compares; the guide names them too.
+PACKAGES = [
+    'libabsl20220623', 'libgrpc++1.51', 'libgrpc29', 'libprotobuf32', 'libssl3']
 METADATA = f'''Metadata-Version: 2.1
 Name: {NAME}
 Version: {VERSION}
@@ -23,8 +27,9 @@ Description-Content-Type: text/markdown
 
 Typed publish/subscribe for services, in C++, Python and C.
 
-This wheel was built on Debian 12 and needs its libraries libabsl20220623,
-libprotobuf32 and libssl3 (`apt-get install` them); no other system is supported.
+This wheel was built on Debian 12; no other system is supported. It needs
+
+    apt-get install {' '.join(PACKAGES)}
 '''
 # Zip knows no time before this.
 EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -1,8 +1,10 @@
 """The wheel is installed with pip and used in a venv of its own."""
 
 import os
+import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import unittest
 import zipfile
@@ -20,6 +22,29 @@ runtime = mycelium_native.Runtime()
 runtime.subscribe(Timestamp, lambda time: print(time.seconds))
 runtime.publish(Timestamp(seconds=8))
 '''
+
+# What every C++ program needs.
+BASE = {'libc6', 'libgcc-s1', 'libstdc++6'}
+
+
+def packages_of(libraries):
+  """The Debian packages that the shared libraries of a folder need."""
+  own = {os.path.basename(library) for library in libraries}
+  needed = set()
+  for library in libraries:
+    dynamic = subprocess.run(
+        ['readelf', '--dynamic', '--wide', library], check=True,
+        stdout=subprocess.PIPE, encoding='utf-8').stdout
+    needed.update(re.findall(r'\(NEEDED\).*\[(.*)\]', dynamic))
+  folder = f'lib/{sysconfig.get_config_var("MULTIARCH")}'
+  packages = set()
+  for name in needed - own:
+    paths = [f'/usr/{folder}/{name}', f'/{folder}/{name}']
+    found = subprocess.run(  # Fails, as one of the paths is not in any.
+        ['dpkg', '--search', *paths], check=False, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, encoding='utf-8').stdout
+    packages.add(found.split(':')[0] or name)
+  return packages - BASE
 
 
 class WheelTest(unittest.TestCase):
@@ -50,7 +75,14 @@ class WheelTest(unittest.TestCase):
       self.assertIn('mycelium/py.typed', names)
       self.assertIn('_mycelium.pyi', names)
       metadata = wheel.read('mycelium-0.3.0.dist-info/METADATA').decode()
-    self.assertIn('libprotobuf32', metadata)
+      with tempfile.TemporaryDirectory() as folder:
+        needed = packages_of([
+            wheel.extract(name, folder) for name in names
+            if name.endswith('.so')])
+    with open(os.environ['GUIDE'], encoding='utf-8') as guide:
+      for text in (metadata, guide.read()):
+        command = re.search('apt-get install ([^`\n]*)', text)
+        self.assertEqual(set(command[1].split()), needed)
 
 
 if __name__ == '__main__':
