@@ -25,7 +25,6 @@ _SOURCES = [
     "tests/model/explorer.cc",
     "tests/model/hooks.cc",
     "mycelium/codec/frame_decoder.cc",
-    "mycelium/codec/frame_encoder.cc",
     "mycelium/transport/lane/drop_reason.cc",
     "mycelium/transport/lane/ring.cc",
     "mycelium/transport/lane/lossy_ring.cc",
