@@ -85,7 +85,7 @@ void Explorer::Execute(const Make& make) {
   const Scenario::Shared shared = scenario->shared();
   memory_.Reset(shared.ring, shared.ring_bytes, shared.words,
                 shared.words_bytes);
-  RunThreads(*scenario);
+  RunThreads();
   if (!is_unwinding_) {
     memory_.SetThread(0);
     memory_.JoinAll();
@@ -98,8 +98,7 @@ void Explorer::Execute(const Make& make) {
   memory_.Reset(nullptr, 0, nullptr, 0);
 }
 
-void Explorer::RunThreads(const Scenario& scenario) {
-  (void)scenario;
+void Explorer::RunThreads() {
   is_scheduling_ = true;
   running_ = kNobody;
   next_ = PickThread();

@@ -107,7 +107,7 @@ class Explorer final {
   static constexpr size_t kNobody = kThreadsMax;
 
   void Execute(const Make& make);
-  void RunThreads(const Scenario& scenario);
+  void RunThreads();
   void RunFiber(size_t thread);
   void UnwindThreads();
   size_t Choose(size_t count);

@@ -1,9 +1,11 @@
 """Shows that the checker goes red for each change in mutations.py.
 
-Makes programs that each hold a checker for some mutations, in namespaces of
-their own, and one of the code as it is: so what they share is compiled once.
-Runs the scenarios that each mutation is about. A mutation counts as found when a scenario says which law is broken: a crash does
-not count, nor does a scenario that is not complete.
+First every mutation must apply to the source as it is, those that are not
+chosen too. Then makes programs that each hold a checker for some of the chosen
+ones, in namespaces of their own, and one of the code as it is: so what they
+share is compiled once. Runs the scenarios that each mutation is about. One
+counts as found when a scenario says which law is broken: a crash does not
+count, nor does a scenario that is not complete.
 
 By hand, all of them: `python3 -m tests.model.mutate` in the root, or with
 words of the names of some. `--sample=N` takes every N-th.
@@ -117,6 +119,22 @@ def changed_text(root, mutation):
     return text
 
 
+def faults(root, all_mutations):
+    """What is wrong with those that do not apply, or change nothing."""
+    names = [mutation.name for mutation in all_mutations]
+    found = [f"{name}: no mutation" for name in mutations.ALSO.keys() - names]
+    found += [f"{name}: twice" for name in set(names) if names.count(name) > 1]
+    for mutation in all_mutations:
+        try:
+            changed = changed_text(root, mutation)
+        except (OSError, ValueError) as error:
+            found.append(str(error))
+            continue
+        if changed == Tree(root, {}).text(mutation.file):
+            found.append(f"{mutation.name}: changes nothing")
+    return found
+
+
 def build(root, folder, chosen):
     """A program whose first argument is which of the checkers to be."""
     texts = [checker_text(Tree(root, {}), 0)]
@@ -186,6 +204,11 @@ def main():
     parser.add_argument("--sample", type=int, default=1)
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
+    wrong = faults(real_root(), mutations.ALL)
+    if wrong:
+        print("\n".join(f"FAIL: {fault}" for fault in wrong))
+        return 1
+    print(f"all {len(mutations.ALL)} mutations apply")
     words = " ".join(arguments.words)
     chosen = [mutation for mutation in mutations.ALL if words in mutation.name]
     chosen = chosen[:: arguments.sample]
