@@ -70,11 +70,12 @@ bool SplitHostPort(absl::string_view text, std::string* host, int* port) {
 
 bool IsLoopback(absl::string_view host) {
   const std::string name = Normalized(host);
+  const absl::string_view ipv4 = absl::StripPrefix(name, "::ffff:");
   // A name such as 127.example.com can be anywhere.
   const bool is_ipv4 =
-      name.find_first_not_of("0123456789.") == std::string::npos;
+      ipv4.find_first_not_of("0123456789.") == absl::string_view::npos;
   return name == "localhost" || name == "::1" ||
-         (is_ipv4 && absl::StartsWith(name, "127."));
+         (is_ipv4 && absl::StartsWith(ipv4, "127."));
 }
 
 }  // namespace mycelium

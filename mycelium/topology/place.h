@@ -26,7 +26,8 @@ std::string JoinHostPort(absl::string_view host, int port);
 // not 1 to 65535. The host may be empty: all interfaces.
 bool SplitHostPort(absl::string_view text, std::string* host, int* port);
 
-// Whether only this machine can reach `host`: 127.x.x.x, ::1, localhost.
+// Whether only this machine can reach `host`: 127.x.x.x, also as
+// ::ffff:127.x.x.x, ::1, localhost.
 bool IsLoopback(absl::string_view host);
 
 }  // namespace mycelium

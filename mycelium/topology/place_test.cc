@@ -46,11 +46,13 @@ TEST(PlaceTest, AddressIsSplitAtThePort) {
 
 TEST(PlaceTest, OnlyAddressesOfThisMachineAreLoopback) {
   for (const char* host :
-       {"localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "::1", "[::1]"}) {
+       {"localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "::1", "[::1]",
+        "::ffff:127.0.0.1", "[::FFFF:127.9.9.9]"}) {
     EXPECT_TRUE(IsLoopback(host)) << host;
   }
   for (const char* host :
-       {"", "0.0.0.0", "::", "127.example.com", "10.0.0.1"}) {
+       {"", "0.0.0.0", "::", "127.example.com", "10.0.0.1", "::ffff:10.0.0.1",
+        "::ffff:localhost", "::fffe:127.0.0.1"}) {
     EXPECT_FALSE(IsLoopback(host)) << host;
   }
 }

@@ -43,9 +43,7 @@ size_t PortColon(absl::string_view host_port) {
 }  // namespace
 
 bool IsLoopbackAddress(absl::string_view address) {
-  if (IsUnix(address)) return true;
-  const std::string host = HostOfAddress(address);
-  return host == "::ffff:127.0.0.1" || IsLoopback(host);
+  return IsUnix(address) || IsLoopback(HostOfAddress(address));
 }
 
 std::string HostOfAddress(absl::string_view address) {

@@ -162,7 +162,8 @@ TEST(GrpcAddressTest, LoopbackIsToldFromOtherAddresses) {
        {"127.0.0.1:0", "127.8.9.10:5", "localhost:0", "[::1]:0",
         "ipv4:127.0.0.1:0", "ipv6:[::1]:0", "dns:localhost:0",
         "dns:///localhost:0", "dns://8.8.8.8/localhost:0", "unix:/a/b",
-        "unix-abstract:a", "ipv6:[::ffff:127.0.0.1]:5"}) {
+        "unix-abstract:a", "ipv6:[::ffff:127.0.0.1]:5",
+        "[::ffff:127.8.9.10]:5"}) {
     EXPECT_TRUE(IsLoopbackAddress(address)) << address;
   }
   for (const char* address :
