@@ -16,11 +16,12 @@ namespace {
 // Whether a certificate with these names may be that node's.
 bool IsNamed(const TopologyNode& node, const std::vector<std::string>& names) {
   const auto has = [&](const std::string& name) {
-    return !name.empty() &&
-           std::find(names.begin(), names.end(), name) != names.end();
+    return std::find(names.begin(), names.end(), name) != names.end();
   };
-  if (!node.certificate_name.empty()) return has(node.certificate_name);
-  return has(node.host) || has(node.place) || has(node.name);
+  if (has(CertificateNameOf(node))) return true;
+  // The host, however it is written.
+  return node.certificate_name.empty() && !node.place.empty() &&
+         has(node.place);
 }
 
 }  // namespace
@@ -38,22 +39,18 @@ void NodeRuntime::MakeTransports(const Limits& limits) {
                                           std::move(unix_options));
   }
   if (MakeRemoteTransport == nullptr) return;
-  const Tls& tls = topology_ != nullptr ? topology_->tls : options_.tls;
   RemoteOptions remote;
   remote.frame_bytes_max = limits.frame_bytes_max;
   remote.links = limits.links;
   remote.handshake = limits.handshake;
   remote.keepalive = limits.keepalive;
-  remote.certificate = tls.certificate;
-  remote.key = tls.key;
-  remote.ca = tls.ca;
-  remote.require_client_certificate = tls.require_client_certificate;
+  remote.tls = topology_ != nullptr ? topology_->tls : options_.tls;
   remote.insecure =
       topology_ != nullptr ? topology_->insecure : options_.insecure;
   remote.certificate_name = [this](const std::string& address) {
     if (topology_ == nullptr) return std::string();
     for (const TopologyNode& node : topology_->nodes) {
-      if (GrpcDialAddress(node) == address) return node.certificate_name;
+      if (GrpcDialAddress(node) == address) return CertificateNameOf(node);
     }
     return std::string();
   };

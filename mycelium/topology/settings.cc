@@ -61,6 +61,20 @@ void Override(const std::optional<T>& from, T& to) {
 
 }  // namespace
 
+std::vector<TlsFault> FaultsOf(const Tls& tls) {
+  std::vector<TlsFault> faults;
+  if (tls.certificate.empty() != tls.key.empty()) {
+    faults.push_back({"", tls.key.empty() ? "certificate without key"
+                                          : "key without certificate"});
+  }
+  if (tls.require_client_certificate && tls.ca.empty()) {
+    faults.push_back({"require_client_certificate",
+                      "require_client_certificate without ca; there is "
+                      "nothing to check a certificate with"});
+  }
+  return faults;
+}
+
 RouteSettings Apply(const RouteOverrides& overrides, RouteSettings settings) {
   Override(overrides.overflow, settings.overflow);
   Override(overrides.depth, settings.depth);

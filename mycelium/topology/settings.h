@@ -85,6 +85,13 @@ struct Tls {
   bool enabled() const { return !certificate.empty() || !ca.empty(); }
 };
 
+// Why nobody can encrypt with it, or would believe more than it checks.
+struct TlsFault {
+  absl::string_view key;  // Of [tls]; empty: the table.
+  absl::string_view text;
+};
+std::vector<TlsFault> FaultsOf(const Tls& tls);
+
 // The largest frame that a lane of that size takes: two fit, so that one can be
 // written while another is read.
 constexpr int64_t FrameBytesFor(int64_t lane_bytes) { return lane_bytes / 2; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "mycelium/topology/place.h"
 
 namespace mycelium {
@@ -37,6 +38,14 @@ std::string Topology::SocketPath(const TopologyNode& node) const {
   }
   const bool slash = !socket_dir.empty() && socket_dir.back() == '/';
   return absl::StrCat(socket_dir, slash ? "" : "/", node.name, ".sock");
+}
+
+std::string CertificateNameOf(const TopologyNode& node) {
+  if (!node.certificate_name.empty()) return node.certificate_name;
+  if (node.host.empty()) return node.name;
+  absl::string_view host = node.host;
+  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
+  return std::string(host);
 }
 
 namespace {

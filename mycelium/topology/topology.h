@@ -46,8 +46,7 @@ struct TopologyNode {
   std::string host;  // As written, after ${VAR}; empty: this machine.
   int port = 0;      // 0: none given.
   std::optional<Endpoint> endpoint;
-  // What its certificate must say; empty: the host, else the node's name.
-  std::string certificate_name;
+  std::string certificate_name;  // As written; see CertificateNameOf().
 
   // The host in the form in which two nodes are compared: lower case, no
   // brackets, and empty for every way to write "this machine".
@@ -111,6 +110,10 @@ struct Topology {
   // that is a path, else <socket_dir>/<node>.sock.
   std::string SocketPath(const TopologyNode& node) const;
 };
+
+// The name that the node's certificate must be for, whichever end it is:
+// certificate_name, else the host, else, without a host, the node's name.
+std::string CertificateNameOf(const TopologyNode& node);
 
 // host:port that others dial over gRPC, with an IPv6 host in brackets; the
 // endpoint's address for a node of this machine that has no port; else empty.

@@ -111,22 +111,24 @@ class Parser final {
     if (table == nullptr) return;
     TableReader reader(*table, "[tls]", env_, diagnostics_);
     Tls& tls = topology_.tls;
-    tls.certificate = reader.ExpandedString("certificate").value_or("");
-    tls.key = reader.ExpandedString("key").value_or("");
-    tls.ca = reader.ExpandedString("ca").value_or("");
+    bool is_whole = true;  // Else an error is reported already.
+    const auto read = [&](absl::string_view key) {
+      const std::optional<std::string> path = reader.ExpandedString(key);
+      if (reader.Find(key) != nullptr) is_whole &= path.has_value();
+      return path.value_or("");
+    };
+    tls.certificate = read("certificate");
+    tls.key = read("key");
+    tls.ca = read("ca");
     tls.require_client_certificate =
         reader.Bool("require_client_certificate").value_or(false);
     topology_.insecure |= reader.Bool("insecure").value_or(false);
-    const bool has_certificate = reader.Find("certificate") != nullptr;
-    if (has_certificate != (reader.Find("key") != nullptr)) {
-      reader.Error(table->position, has_certificate
-                                        ? "certificate without key"
-                                        : "key without certificate");
-    }
-    if (tls.require_client_certificate && reader.Find("ca") == nullptr) {
-      reader.Error(reader.PositionOf("require_client_certificate"),
-                   "require_client_certificate without ca; there is nothing "
-                   "to check a certificate with");
+    if (is_whole) {
+      for (const TlsFault& fault : FaultsOf(tls)) {
+        reader.Error(
+            fault.key.empty() ? table->position : reader.PositionOf(fault.key),
+            std::string(fault.text));
+      }
     }
     reader.Finish();
   }

@@ -13,6 +13,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/log.h"
+#include "mycelium/topology/settings.h"
 #include "mycelium/transport/transport.h"
 
 namespace mycelium {
@@ -34,9 +35,7 @@ struct RemoteOptions {
   // How soon an end that is silent because it is gone is noticed.
   absl::Duration keepalive;
 
-  // PEM files; see [tls] of docs/topology.md. With none, nothing is encrypted.
-  std::string certificate, key, ca;
-  bool require_client_certificate = false;
+  Tls tls;
   // Send in the clear beyond this machine.
   bool insecure = false;
 
@@ -47,8 +46,6 @@ struct RemoteOptions {
   std::function<absl::Status(const RemotePeer& peer, const std::string& node)>
       admit;
   LogSink log;
-
-  bool has_tls() const { return !certificate.empty() || !ca.empty(); }
 };
 
 // The transport between hosts, "grpc". A program has it if it links

@@ -144,12 +144,20 @@ class EncryptionTest : public ::testing::Test {
   void Open(Node& node, const std::string& service, const Identity& identity) {
     const std::string path = dir_.file(service + ".toml");
     std::ofstream file(path);
-    file << "[[nodes]]\nname = \"feed\"\nservices = [\"writer\"]\nhost = \""
-         << brain_address_.host << "\"\nport = " << feed_port_
-         << "\ncertificate_name = \"feed.test\"\n"
-         << "[[nodes]]\nname = \"brain\"\nservices = [\"reader\"]\n"
-         << brain_address_.keys() << "certificate_name = \"brain.test\"\n"
-         << "[defaults]\ntransport = \"grpc\"\nretain = \"20s\"\n"
+    file << "[[nodes]]\nname = \"feed\"\nservices = [\"writer\"]\n";
+    if (feed_has_host_) {
+      file << "host = \"" << brain_address_.host << "\"\nport = " << feed_port_
+           << "\n";
+    }
+    if (writes_certificate_names_) {
+      file << "certificate_name = \"feed.test\"\n";
+    }
+    file << "[[nodes]]\nname = \"brain\"\nservices = [\"reader\"]\n"
+         << brain_address_.keys();
+    if (writes_certificate_names_) {
+      file << "certificate_name = \"brain.test\"\n";
+    }
+    file << "[defaults]\ntransport = \"grpc\"\nretain = \"20s\"\n"
          << "[limits]\nreconnect_min = \"5ms\"\nreconnect_max = \"50ms\"\n";
     if (identity.has_tls) {
       file << "[tls]\n";
@@ -205,6 +213,8 @@ class EncryptionTest : public ::testing::Test {
   Identity feed_, brain_;
   const LoopbackAddress brain_address_;
   const int feed_port_ = LoopbackAddress().port;
+  bool feed_has_host_ = true;
+  bool writes_certificate_names_ = true;
   Node reader_, writer_;
   std::optional<Subscriber<Note>> subscription_;
   std::optional<Publisher<Note>> publisher_;
@@ -304,6 +314,68 @@ TEST_F(EncryptionTest, TlsToPlaintextDoesNotConnect) {
   OpenBoth();
   EXPECT_TRUE(writer_.HasFailed("wrong version number")) << writer_.Described();
   EXPECT_FALSE(writer_.IsUp());
+}
+
+TEST_F(EncryptionTest, TlsGivenByHandIsHeldToTheRulesOfTheFile) {
+  struct Case {
+    std::string fault;
+    Tls tls;
+  };
+  const Identity& brain = brain_;
+  const std::vector<Case> cases = {
+      {"certificate without key", {brain.certificate, "", brain.ca, false}},
+      {"key without certificate", {"", brain.key, "", false}},
+      {"require_client_certificate without ca",
+       {brain.certificate, brain.key, "", true}},
+  };
+  for (const Case& given : cases) {
+    Node node;
+    BusOptions options = node.Options();
+    options.tls = given.tls;
+    node.bus = *MessageBus::Create(options);
+    const absl::Status bound =
+        BindGrpcEndpoint("127.0.0.1:0", *node.bus).status();
+    EXPECT_THAT(bound, HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_TRUE(absl::StrContains(bound.message(), given.fault)) << bound;
+    EXPECT_THAT(DialGrpcEndpoint(brain_address_.host_port(), *node.bus),
+                IsOk());
+    EXPECT_TRUE(node.HasFailed(given.fault)) << node.Described();
+  }
+}
+
+TEST_F(EncryptionTest, ListeningInTheClearCannotRequireACertificate) {
+  BusOptions options;
+  options.tls.ca = brain_.ca;
+  options.tls.require_client_certificate = true;
+  auto bus = MessageBus::Create(options);
+  ASSERT_TRUE(bus.ok());
+  EXPECT_THAT(BindGrpcEndpoint("127.0.0.1:0", **bus).status(),
+              HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(EncryptionTest, WithoutCertificateNameItIsTheHostAtBothEnds) {
+  writes_certificate_names_ = false;
+  ca_.Issue({brain_address_.host}, feed_.certificate, feed_.key);
+  ca_.Issue({brain_address_.host}, brain_.certificate, brain_.key);
+  OpenBoth();
+  ExpectExchanges();
+}
+
+TEST_F(EncryptionTest, NameOfANodeThatHasAHostIsNotEnough) {
+  writes_certificate_names_ = false;
+  ca_.Issue({"feed"}, feed_.certificate, feed_.key);
+  ca_.Issue({brain_address_.host}, brain_.certificate, brain_.key);
+  OpenBoth();
+  ASSERT_TRUE(writer_.WasTold(State::kRefused)) << writer_.Described();
+  EXPECT_TRUE(writer_.HasFailed("it is for feed")) << writer_.Described();
+}
+
+TEST_F(EncryptionTest, WithoutAHostItIsTheNameOfTheNode) {
+  writes_certificate_names_ = feed_has_host_ = false;
+  ca_.Issue({"feed"}, feed_.certificate, feed_.key);
+  ca_.Issue({brain_address_.host}, brain_.certificate, brain_.key);
+  OpenBoth();
+  ExpectExchanges();
 }
 
 TEST_F(EncryptionTest, FileThatIsMissingIsNamedWhenTheNodeListens) {

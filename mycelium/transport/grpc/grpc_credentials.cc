@@ -19,9 +19,12 @@ namespace tls = ::grpc::experimental;
 // How often the files are looked at; gRPC counts in seconds.
 constexpr unsigned kReloadSeconds = 1;
 
-absl::Status CheckFiles(const RemoteOptions& options) {
-  for (const std::string* path :
-       {&options.certificate, &options.key, &options.ca}) {
+// gRPC ends the process for some of what is refused here.
+absl::Status CheckTls(const Tls& tls) {
+  for (const TlsFault& fault : FaultsOf(tls)) {
+    return absl::InvalidArgumentError(absl::StrCat("[tls]: ", fault.text));
+  }
+  for (const std::string* path : {&tls.certificate, &tls.key, &tls.ca}) {
     if (path->empty()) continue;
     if (std::ifstream(*path).peek() == std::ifstream::traits_type::eof()) {
       return absl::InvalidArgumentError(
@@ -32,9 +35,9 @@ absl::Status CheckFiles(const RemoteOptions& options) {
 }
 
 std::shared_ptr<tls::CertificateProviderInterface> ProviderOf(
-    const RemoteOptions& options) {
+    const Tls& files) {
   return std::make_shared<tls::FileWatcherCertificateProvider>(
-      options.key, options.certificate, options.ca, kReloadSeconds);
+      files.key, files.certificate, files.ca, kReloadSeconds);
 }
 
 }  // namespace
@@ -44,7 +47,7 @@ absl::Status CheckPlaintext(const RemoteOptions& options,
                             const std::string& address) {
   if (options.insecure || IsLoopbackAddress(address)) return absl::OkStatus();
   const bool dials = act == "dialling";
-  if (dials ? options.has_tls() : !options.certificate.empty()) {
+  if (dials ? options.tls.enabled() : !options.tls.certificate.empty()) {
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError(
@@ -55,16 +58,25 @@ absl::Status CheckPlaintext(const RemoteOptions& options,
 
 absl::StatusOr<std::shared_ptr<::grpc::ServerCredentials>>
 MakeServerCredentials(const RemoteOptions& options) {
-  if (options.certificate.empty()) return ::grpc::InsecureServerCredentials();
-  if (absl::Status checked = CheckFiles(options); !checked.ok()) return checked;
-  tls::TlsServerCredentialsOptions server(ProviderOf(options));
+  if (absl::Status checked = CheckTls(options.tls); !checked.ok()) {
+    return checked;
+  }
+  if (options.tls.certificate.empty()) {
+    if (options.tls.require_client_certificate) {
+      return absl::InvalidArgumentError(
+          "[tls]: require_client_certificate without certificate; who listens "
+          "in the clear is shown none");
+    }
+    return ::grpc::InsecureServerCredentials();
+  }
+  tls::TlsServerCredentialsOptions server(ProviderOf(options.tls));
   server.watch_identity_key_cert_pairs();
-  if (options.ca.empty()) {
+  if (options.tls.ca.empty()) {
     server.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
   } else {
     server.watch_root_certs();
     server.set_cert_request_type(
-        options.require_client_certificate
+        options.tls.require_client_certificate
             ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
             : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
   }
@@ -73,13 +85,15 @@ MakeServerCredentials(const RemoteOptions& options) {
 
 absl::StatusOr<std::shared_ptr<::grpc::ChannelCredentials>>
 MakeChannelCredentials(const RemoteOptions& options) {
-  if (!options.has_tls()) return ::grpc::InsecureChannelCredentials();
-  if (absl::Status checked = CheckFiles(options); !checked.ok()) return checked;
+  if (absl::Status checked = CheckTls(options.tls); !checked.ok()) {
+    return checked;
+  }
+  if (!options.tls.enabled()) return ::grpc::InsecureChannelCredentials();
   tls::TlsChannelCredentialsOptions channel;
-  channel.set_certificate_provider(ProviderOf(options));
+  channel.set_certificate_provider(ProviderOf(options.tls));
   // Without a CA of its own the system's are believed.
-  if (!options.ca.empty()) channel.watch_root_certs();
-  if (!options.certificate.empty()) channel.watch_identity_key_cert_pairs();
+  if (!options.tls.ca.empty()) channel.watch_root_certs();
+  if (!options.tls.certificate.empty()) channel.watch_identity_key_cert_pairs();
   channel.set_certificate_verifier(
       std::make_shared<tls::HostNameCertificateVerifier>());
   return tls::TlsCredentials(channel);

@@ -24,7 +24,7 @@ absl::Status CheckPlaintext(const RemoteOptions& options,
                             const std::string& act, const std::string& address);
 
 // INVALID_ARGUMENT: a file that is named cannot be read, or what is configured
-// is not enough to listen, or to dial, with.
+// is not enough to listen, or to dial, with; see FaultsOf() of a Tls, too.
 absl::StatusOr<std::shared_ptr<::grpc::ServerCredentials>>
 MakeServerCredentials(const RemoteOptions& options);
 absl::StatusOr<std::shared_ptr<::grpc::ChannelCredentials>>

@@ -112,13 +112,13 @@ absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
   peer.address = address;
   peer.is_dialled = true;
   peer.is_loopback = IsLoopbackAddress(address);
-  if (options_.has_tls()) {
+  if (options_.tls.enabled()) {
     // gRPC has compared it with the certificate by the time that the peer says
     // who it is.
     std::string name = HostOfAddress(address);
     if (options_.certificate_name != nullptr) {
       const std::string given = options_.certificate_name(address);
-      if (!given.empty()) {
+      if (!given.empty() && given != name) {
         arguments.SetSslTargetNameOverride(given);
         name = given;
       }
