@@ -111,18 +111,37 @@ void GrpcStream::WriteDone(bool ok) {
 // Receiving
 
 void GrpcStream::Begun() {
+  bool claimed;
   {
     MutexLock lock(mutex_);
     begun_ = true;
-    reading_ = true;
+    claimed = ClaimRead();
   }
-  StartReading(&incoming_);
+  if (claimed) StartClaimedRead();
 }
 
 bool GrpcStream::MayRead() const {
   if (!begun_ || reading_ || read_over_ || ended_) return false;
   if (closing_) return true;  // To its end; nothing of it is kept.
   return (handshaken_ || !has_read_) && arrived_bytes_ < kArrivedBytesMax;
+}
+
+bool GrpcStream::ClaimRead() {
+  if (!MayRead()) return false;
+  reading_ = true;
+  ++starting_reads_;
+  return true;
+}
+
+void GrpcStream::StartClaimedRead() {
+  StartReading(&incoming_);
+  bool end;
+  {
+    MutexLock lock(mutex_);
+    --starting_reads_;
+    end = MayEnd();
+  }
+  if (end) StartEnding();
 }
 
 absl::Status GrpcStream::Decode(ByteSink* records) {
@@ -163,14 +182,11 @@ void GrpcStream::ReadDone(bool ok) {
       arrived_bytes_ += records.size();
       arrived_.push_back(std::move(records));
     }
-    again = MayRead();
-    if (again) reading_ = true;
+    again = ClaimRead();
     Notify();
     end = MayEnd();
   }
-  // In this order: after the end has begun only a read that is under way keeps
-  // gRPC from letting go.
-  if (again) StartReading(&incoming_);
+  if (again) StartClaimedRead();
   if (!decoded.ok() && ok) Cancel();
   if (end) StartEnding();
 }
@@ -191,10 +207,9 @@ void GrpcStream::GiveBack(ByteSink records) {
     if (spare_.size() < kSparesMax && records.capacity() <= kSpareBytesMax) {
       spare_.push_back(std::move(records));
     }
-    again = MayRead();
-    if (again) reading_ = true;
+    again = ClaimRead();
   }
-  if (again) StartReading(&incoming_);
+  if (again) StartClaimedRead();
 }
 
 void GrpcStream::NoteHandshaken() {
@@ -202,10 +217,9 @@ void GrpcStream::NoteHandshaken() {
   {
     MutexLock lock(mutex_);
     handshaken_ = true;
-    again = MayRead();
-    if (again) reading_ = true;
+    again = ClaimRead();
   }
-  if (again) StartReading(&incoming_);
+  if (again) StartClaimedRead();
 }
 
 bool GrpcStream::IsOver(absl::Status* status) const {
@@ -221,7 +235,7 @@ bool GrpcStream::IsOver(absl::Status* status) const {
 // The end
 
 bool GrpcStream::MayEnd() {
-  if (ending_ || writing_ || !begun_) return false;
+  if (ending_ || writing_ || starting_reads_ > 0 || !begun_) return false;
   if (!read_over_ && !(closing_ && (gathered_.empty() || write_over_))) {
     return false;
   }
@@ -236,11 +250,10 @@ void GrpcStream::Close() {
     MutexLock lock(mutex_);
     closing_ = true;
     arrived_.clear();
-    again = MayRead();
-    if (again) reading_ = true;
+    again = ClaimRead();
     end = MayEnd();
   }
-  if (again) StartReading(&incoming_);
+  if (again) StartClaimedRead();
   if (end) StartEnding();
 }
 

@@ -99,6 +99,11 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   static constexpr size_t kArrivedBytesMax = 256 * 1024;
 
   bool MayRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // True: StartClaimedRead() follows, without the lock. Until then the stream
+  // does not end: gRPC lets go of it once the end has begun and no operation is
+  // under way, and this one is not yet.
+  bool ClaimRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void StartClaimedRead();
   bool MayEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeForWriting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -121,6 +126,8 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   bool handshaken_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_read_ ABSL_GUARDED_BY(mutex_) = false;  // One message, at least.
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  // Claimed and not known to be started. Two: the first was over already.
+  int starting_reads_ ABSL_GUARDED_BY(mutex_) = 0;
   bool read_over_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool write_over_ ABSL_GUARDED_BY(mutex_) = false;
