@@ -45,7 +45,7 @@ struct RemoteOptions {
   // Whether that peer may be the node of that name: PERMISSION_DENIED if not.
   std::function<absl::Status(const RemotePeer& peer, const std::string& node)>
       admit;
-  LogSink log;
+  LogSink log;  // Of what gRPC does not let go of at the end; may be null.
 };
 
 // The transport between hosts, "grpc". A program has it if it links

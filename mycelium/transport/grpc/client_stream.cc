@@ -48,7 +48,7 @@ void ClientStream::StartEnding() {
 
 void ClientStream::OnDone(const ::grpc::Status& status) {
   Ended(StatusFrom(status));
-  streams_.Remove(*this);  // Nothing of this may be used any more.
+  streams_->Remove(*this);  // Nothing of this may be used any more.
 }
 
 ::grpc::ChannelArguments ClientArguments(const RemoteOptions& options) {

@@ -22,11 +22,11 @@ class ClientStream final
                                         ::grpc::ByteBuffer> {
  public:
   // `streams` has it until gRPC lets go of it.
-  ClientStream(EventLoop& loop, StreamSet& streams, size_t frame_bytes_max,
-               const std::string& address,
+  ClientStream(EventLoop& loop, std::shared_ptr<StreamSet> streams,
+               size_t frame_bytes_max, const std::string& address,
                std::shared_ptr<::grpc::Channel> channel)
       : GrpcStream(loop, frame_bytes_max, address),
-        streams_(streams),
+        streams_(std::move(streams)),
         channel_(std::move(channel)) {}
 
   // Once, when `streams` has it.
@@ -49,7 +49,7 @@ class ClientStream final
   void OnWriteDone(bool ok) override { WriteDone(ok); }
   void OnDone(const ::grpc::Status& status) override;
 
-  StreamSet& streams_;
+  const std::shared_ptr<StreamSet> streams_;
   const std::shared_ptr<::grpc::Channel> channel_;
   ::grpc::ClientContext context_;
 };

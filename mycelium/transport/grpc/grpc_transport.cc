@@ -2,6 +2,7 @@
 
 #include <grpcpp/create_channel.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,6 +35,7 @@ class GrpcTransport::GrpcListener final : public Listener {
     // Links that were accepted stay, and with them what carries them.
     server_->StopListening();
     transport_.stopped_servers_.push_back(std::move(server_));
+    transport_.EndStopped();
   }
   const std::string& address() const override { return server_->address(); }
 
@@ -48,17 +50,34 @@ GrpcTransport::GrpcTransport(Environment& environment, EventLoop& loop,
     : environment_(environment),
       loop_(loop),
       options_(std::move(options)),
-      streams_(environment) {}
+      streams_(std::make_shared<StreamSet>(environment, loop,
+                                           [this] { EndStopped(); })) {}
 
 GrpcTransport::~GrpcTransport() {
-  for (const auto& stream : streams_.All()) {
+  streams_->ForgetLoop();
+  for (const auto& stream : streams_->All()) {
     stream->ForgetLoop();
     stream->Close();
   }
-  streams_.AwaitEmpty(environment_.clock.NowNs() + kLingerNs);
-  for (const auto& stream : streams_.All()) stream->Cancel();
-  stopped_servers_.clear();
-  streams_.AwaitEmpty(environment_.clock.NowNs() + kCancelNs);
+  (void)streams_->AwaitEmpty(kLingerNs);
+  for (const auto& stream : streams_->All()) stream->Cancel();
+  bool is_let_go = streams_->AwaitEmpty(kCancelNs);
+  for (const auto& server : stopped_servers_) {
+    // Once in vain is enough.
+    is_let_go &= server->End(absl::Nanoseconds(is_let_go ? kCancelNs : 0));
+  }
+  streams_->Close();
+  if (is_let_go || options_.log == nullptr) return;
+  options_.log(LogLevel::kError,
+               "grpc: connections that were cancelled have not ended; what "
+               "they use is left in memory");
+}
+
+void GrpcTransport::EndStopped() {
+  stopped_servers_.erase(
+      std::remove_if(stopped_servers_.begin(), stopped_servers_.end(),
+                     [](const auto& server) { return server->HasStopped(); }),
+      stopped_servers_.end());
 }
 
 GrpcChannel::CheckName GrpcTransport::CheckNameOf(RemotePeer peer) const {
@@ -70,6 +89,7 @@ GrpcChannel::CheckName GrpcTransport::CheckNameOf(RemotePeer peer) const {
 
 absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
     const std::string& address, AcceptCallback on_accept) {
+  EndStopped();
   if (absl::Status allowed = CheckPlaintext(options_, "listening at", address);
       !allowed.ok()) {
     return allowed;
@@ -83,7 +103,6 @@ absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
       stream->Close();
       return;
     }
-    streams_.Reap();
     (*accept)(
         std::make_unique<GrpcChannel>(environment_, loop_, std::move(stream),
                                       CheckNameOf(std::move(peer))),
@@ -101,7 +120,6 @@ absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
       !allowed.ok()) {
     return allowed;
   }
-  streams_.Reap();
   if (credentials_ == nullptr) {
     auto made = MakeChannelCredentials(options_);
     if (!made.ok()) return made.status();
@@ -129,7 +147,7 @@ absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
   auto stream = std::make_shared<ClientStream>(
       loop_, streams_, options_.frame_bytes_max, address,
       ::grpc::CreateCustomChannel(address, credentials_, arguments));
-  streams_.Add(stream);
+  streams_->Add(stream);
   stream->Begin();
   return std::make_unique<GrpcChannel>(environment_, loop_, std::move(stream),
                                        CheckNameOf(std::move(peer)));

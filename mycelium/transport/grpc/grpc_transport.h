@@ -34,7 +34,7 @@ class GrpcTransport final : public Transport {
   GrpcTransport(Environment& environment, EventLoop& loop,
                 RemoteOptions options);
   // Ends every stream, once what was sent before is written, and waits for
-  // that a little.
+  // that a little. What gRPC does not let go of stays in memory.
   ~GrpcTransport() override;
 
   absl::string_view word() const override { return "grpc"; }
@@ -47,13 +47,15 @@ class GrpcTransport final : public Transport {
   class GrpcListener;
 
   GrpcChannel::CheckName CheckNameOf(RemotePeer peer) const;
+  // Destroys the servers that nothing is left of.
+  void EndStopped();
 
   Environment& environment_;
   EventLoop& loop_;
   const RemoteOptions options_;
-  StreamSet streams_;
+  const std::shared_ptr<StreamSet> streams_;
   std::shared_ptr<::grpc::ChannelCredentials> credentials_;  // Once made.
-  // Of listeners that are gone.
+  // Of listeners that are gone; they stay while links do that they accepted.
   std::vector<std::unique_ptr<LinkServer>> stopped_servers_;
 };
 

@@ -1,5 +1,6 @@
 #include "mycelium/transport/grpc/grpc_transport.h"
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -129,6 +130,21 @@ TEST_F(GrpcTransportTest, PortIsFreeAgainAfterTheListenerAndItsLinksStay) {
   EXPECT_EQ(accepted_.size(), 1u);
   EXPECT_FALSE(watcher.closed.has_value());
   EXPECT_TRUE(Listen(address).ok());
+}
+
+TEST_F(GrpcTransportTest, ListenersThatAreClosedLeaveNothing) {
+  const auto count = [](const char* directory) {
+    const std::filesystem::directory_iterator all(directory);
+    return std::distance(begin(all), end(all));
+  };
+  // gRPC's own come with the first one, and some a little later.
+  constexpr int kSlack = 10;
+  (*Listen("127.0.0.1:0")).reset();
+  const auto descriptors = count("/proc/self/fd");
+  const auto threads = count("/proc/self/task");
+  for (int i = 0; i < 100; ++i) (*Listen("127.0.0.1:0")).reset();
+  EXPECT_LE(count("/proc/self/fd"), descriptors + kSlack);
+  EXPECT_LE(count("/proc/self/task"), threads + kSlack);
 }
 
 TEST_F(GrpcTransportTest, WhereNobodyListensTheConnectionIsUnavailable) {

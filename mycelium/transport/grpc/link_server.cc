@@ -1,6 +1,7 @@
 #include "mycelium/transport/grpc/link_server.h"
 
 #include <grpc/grpc.h>
+#include <grpc/support/time.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server.h>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/mutex.h"
 #include "mycelium/transport/grpc/connection_arguments.h"
 #include "mycelium/transport/grpc/grpc_address.h"
 #include "mycelium/transport/grpc/grpc_credentials.h"
@@ -24,6 +26,10 @@ namespace {
 constexpr int kStreamsMax = 16;
 // A connection on which nothing is called goes after so long.
 constexpr int kIdleMs = 60'000;
+// How long gRPC has to let go of what was cancelled.
+constexpr absl::Duration kEndWait = absl::Seconds(10);
+
+using Count = std::shared_ptr<std::atomic<int64_t>>;
 
 // The listening end of a stream.
 class ServerStream final
@@ -31,10 +37,13 @@ class ServerStream final
       private ::grpc::ServerBidiReactor<::grpc::ByteBuffer,
                                         ::grpc::ByteBuffer> {
  public:
-  ServerStream(EventLoop& loop, StreamSet& streams, size_t frame_bytes_max,
-               const std::string& peer, ::grpc::CallbackServerContext& context)
+  // `open` counts it already, until gRPC lets go of it.
+  ServerStream(EventLoop& loop, std::shared_ptr<StreamSet> streams, Count open,
+               size_t frame_bytes_max, const std::string& peer,
+               ::grpc::CallbackServerContext& context)
       : GrpcStream(loop, frame_bytes_max, peer),
-        streams_(streams),
+        streams_(std::move(streams)),
+        open_(std::move(open)),
         context_(context) {}
 
   using Reactor =
@@ -75,10 +84,12 @@ class ServerStream final
       done_ = true;
     }
     Ended(absl::OkStatus());
-    streams_.Remove(*this);  // Nothing of this may be used any more.
+    open_->fetch_sub(1);
+    streams_->Remove(*this);  // Nothing of this may be used any more.
   }
 
-  StreamSet& streams_;
+  const std::shared_ptr<StreamSet> streams_;
+  const Count open_;
   ::grpc::CallbackServerContext& context_;
   ::grpc::Status end_;
   Mutex context_mutex_;
@@ -89,21 +100,24 @@ class ServerStream final
 class LinkServiceImpl final
     : public v1::Link::WithRawCallbackMethod_Connect<v1::Link::Service> {
  public:
-  LinkServiceImpl(EventLoop& loop, StreamSet& streams,
+  LinkServiceImpl(EventLoop& loop, std::shared_ptr<StreamSet> streams,
                   const RemoteOptions& options, LinkServer::OnStream on_stream)
       : loop_(loop),
-        streams_(streams),
+        streams_(std::move(streams)),
         frame_bytes_max_(options.frame_bytes_max),
         waiting_max_(options.links),
         on_stream_(std::move(on_stream)) {}
 
   ServerStream::Reactor* Connect(
       ::grpc::CallbackServerContext* context) override {
+    // Before it is seen whether this was stopped: pairs with Stop(), then
+    // HasOpen().
+    open_->fetch_add(1);
     RemotePeer peer = PeerFrom(context->peer(), context->auth_context().get());
     auto stream = std::make_shared<ServerStream>(
-        loop_, streams_, frame_bytes_max_, DescribePeer(peer), *context);
+        loop_, streams_, open_, frame_bytes_max_, DescribePeer(peer), *context);
     ServerStream::Reactor* const reactor = stream->reactor();
-    streams_.Add(stream);
+    streams_->Add(stream);
     if (stopped_.load()) {
       stream->Refuse({::grpc::StatusCode::UNAVAILABLE, "not listening"});
       return reactor;
@@ -124,53 +138,92 @@ class LinkServiceImpl final
   }
 
   void Stop() { stopped_.store(true); }
+  // After Stop(): whether there are streams that need the loop to end.
+  bool HasOpen() const { return open_->load() > 0; }
 
  private:
   EventLoop& loop_;
-  StreamSet& streams_;
+  const std::shared_ptr<StreamSet> streams_;
   const size_t frame_bytes_max_;
   const int64_t waiting_max_;
   const LinkServer::OnStream on_stream_;
   std::atomic<bool> stopped_{false};
-  // Streams that the loop has not seen yet.
-  const std::shared_ptr<std::atomic<int64_t>> waiting_ =
-      std::make_shared<std::atomic<int64_t>>(0);
+  // Streams that the loop has not seen yet, and that gRPC has not let go of.
+  const Count waiting_ = std::make_shared<std::atomic<int64_t>>(0);
+  const Count open_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 
 // gRPC has one switch for all servers of the process: ours are built with it
-// on, and it is put back for those of others.
+// on, one at a time, and it is put back for those of others.
 class HealthCheckingOn final {
  public:
-  HealthCheckingOn() : before_(::grpc::DefaultHealthCheckServiceEnabled()) {
+  HealthCheckingOn()
+      : lock_(OneAtATime()),
+        before_(::grpc::DefaultHealthCheckServiceEnabled()) {
     ::grpc::EnableDefaultHealthCheckService(true);
   }
   ~HealthCheckingOn() { ::grpc::EnableDefaultHealthCheckService(before_); }
 
  private:
+  // As many as there are switches.
+  static Mutex& OneAtATime() {
+    static auto* const mutex = new Mutex;
+    return *mutex;
+  }
+
+  const MutexLock lock_;
   const bool before_;
 };
+
+void SetServing(::grpc::Server& server, bool serving) {
+  // Null where somebody else threw the switch meanwhile.
+  auto* const health = server.GetHealthCheckService();
+  if (health == nullptr) return;
+  if (serving) {
+    health->SetServingStatus("mycelium.v1.Link", true);
+  } else {
+    health->SetServingStatus(false);
+  }
+}
 
 }  // namespace
 
 class LinkServer::State final {
  public:
-  State(EventLoop& loop, StreamSet& streams, const RemoteOptions& options,
-        LinkServer::OnStream on_stream)
-      : service(loop, streams, options, std::move(on_stream)) {}
+  State(EventLoop& loop, std::shared_ptr<StreamSet> streams,
+        const RemoteOptions& options, LinkServer::OnStream on_stream)
+      : streams(std::move(streams)),
+        service(loop, this->streams, options, std::move(on_stream)) {}
 
+  // Whether gRPC's word that the server has stopped has come. It comes when
+  // the connections are gone, which their streams may outlast, and for those
+  // Server::Shutdown() would wait without end.
+  bool AwaitStopped(absl::Duration wait) {
+    if (has_stopped) return true;
+    const gpr_timespec until = ::gpr_time_add(
+        ::gpr_now(GPR_CLOCK_MONOTONIC),
+        ::gpr_time_from_millis(absl::ToInt64Milliseconds(wait), GPR_TIMESPAN));
+    has_stopped =
+        ::grpc_completion_queue_next(stopped_queue, until, nullptr).type ==
+        GRPC_OP_COMPLETE;
+    return has_stopped;
+  }
+
+  const std::shared_ptr<StreamSet> streams;
   LinkServiceImpl service;
   std::unique_ptr<::grpc::Server> server;
-  // Gets gRPC's word that a server that stopped has ended.
-  ::grpc_completion_queue* stopped = nullptr;
+  ::grpc_completion_queue* stopped_queue = nullptr;  // Null: it listens.
+  bool has_stopped = false;
 };
 
 absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
-    EventLoop& loop, StreamSet& streams, const RemoteOptions& options,
-    const std::string& address, OnStream on_stream) {
+    EventLoop& loop, std::shared_ptr<StreamSet> streams,
+    const RemoteOptions& options, const std::string& address,
+    OnStream on_stream) {
   auto credentials = MakeServerCredentials(options);
   if (!credentials.ok()) return credentials.status();
-  auto state =
-      std::make_unique<State>(loop, streams, options, std::move(on_stream));
+  auto state = std::make_unique<State>(loop, std::move(streams), options,
+                                       std::move(on_stream));
   ::grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   // Reflection shows it, and nothing else here would have it linked.
   (void)v1::LinkMessage::descriptor();
@@ -201,8 +254,7 @@ absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
                      ": somebody else does, or it is no address of this "
                      "machine"));
   }
-  state->server->GetHealthCheckService()->SetServingStatus("mycelium.v1.Link",
-                                                           true);
+  SetServing(*state->server, true);
   std::string bound = WithPort(address, port);
   return std::unique_ptr<LinkServer>(
       new LinkServer(std::move(state), std::move(bound)));
@@ -211,25 +263,42 @@ absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
 LinkServer::LinkServer(std::unique_ptr<State> state, std::string address)
     : state_(std::move(state)), address_(std::move(address)) {}
 
-void LinkServer::StopListening() {
-  if (state_->stopped != nullptr) return;
-  state_->service.Stop();
-  state_->server->GetHealthCheckService()->SetServingStatus(false);
-  // Server::Shutdown() would wait for the streams, or cancel them; what is
-  // below it closes the port and tells when they have ended.
-  state_->stopped = ::grpc_completion_queue_create_for_next(nullptr);
-  ::grpc_server_shutdown_and_notify(state_->server->c_server(), state_->stopped,
-                                    nullptr);
+LinkServer::~LinkServer() {
+  if (state_ != nullptr) (void)End(kEndWait);
 }
 
-LinkServer::~LinkServer() {
+void LinkServer::StopListening() {
+  if (state_->stopped_queue != nullptr) return;
+  state_->service.Stop();
+  SetServing(*state_->server, false);
+  // Server::Shutdown() would wait for the streams, or cancel them; what is
+  // below it closes the port and tells when they have ended.
+  state_->stopped_queue = ::grpc_completion_queue_create_for_next(nullptr);
+  ::grpc_server_shutdown_and_notify(state_->server->c_server(),
+                                    state_->stopped_queue, nullptr);
+}
+
+bool LinkServer::HasStopped() {
+  return state_->AwaitStopped(absl::ZeroDuration()) &&
+         !state_->service.HasOpen();
+}
+
+bool LinkServer::End(absl::Duration wait) {
   StopListening();
+  ::grpc_server_cancel_all_calls(state_->server->c_server());
+  const auto has_ended = [this] { return !state_->service.HasOpen(); };
+  if (!state_->streams->Await(has_ended, absl::ToInt64Nanoseconds(wait)) ||
+      !state_->AwaitStopped(wait)) {
+    (void)state_.release();
+    return false;
+  }
   state_->server->Shutdown(std::chrono::system_clock::now());
-  const gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME);
-  (void)::grpc_completion_queue_next(state_->stopped, never, nullptr);
-  ::grpc_completion_queue_shutdown(state_->stopped);
-  (void)::grpc_completion_queue_next(state_->stopped, never, nullptr);
-  ::grpc_completion_queue_destroy(state_->stopped);
+  ::grpc_completion_queue_shutdown(state_->stopped_queue);
+  (void)::grpc_completion_queue_next(
+      state_->stopped_queue, ::gpr_inf_future(GPR_CLOCK_REALTIME), nullptr);
+  ::grpc_completion_queue_destroy(state_->stopped_queue);
+  state_ = nullptr;
+  return true;
 }
 
 }  // namespace mycelium

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/transport/grpc/grpc_stream.h"
 #include "mycelium/transport/grpc/stream_set.h"
@@ -23,13 +24,21 @@ class LinkServer final {
   //   ALREADY_EXISTS    somebody listens there
   //   INVALID_ARGUMENT  [tls] cannot be used
   static absl::StatusOr<std::unique_ptr<LinkServer>> Start(
-      EventLoop& loop, StreamSet& streams, const RemoteOptions& options,
-      const std::string& address, OnStream on_stream);
-  // Cancels what is left.
+      EventLoop& loop, std::shared_ptr<StreamSet> streams,
+      const RemoteOptions& options, const std::string& address,
+      OnStream on_stream);
+  // As End() with ten seconds.
   ~LinkServer();
 
   // Nobody can connect any more. Streams that are open stay.
   void StopListening();
+  // After StopListening(): whether nothing is left, so that End() need not
+  // wait. Does not wait itself.
+  bool HasStopped();
+  // Cancels what is left, and waits until gRPC lets go of it: so long for the
+  // streams, and again for the connections. False: it did not, and all that it
+  // may still call is left in memory. Once.
+  bool End(absl::Duration wait);
 
   // With the port that it has become.
   const std::string& address() const { return address_; }
@@ -39,7 +48,7 @@ class LinkServer final {
 
   LinkServer(std::unique_ptr<State> state, std::string address);
 
-  const std::unique_ptr<State> state_;
+  std::unique_ptr<State> state_;  // Null: ended.
   const std::string address_;
 };
 

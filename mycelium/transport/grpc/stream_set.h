@@ -1,27 +1,40 @@
 #ifndef MYCELIUM_TRANSPORT_GRPC_STREAM_SET_H_
 #define MYCELIUM_TRANSPORT_GRPC_STREAM_SET_H_
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_count.h"
+#include "mycelium/base/event_loop.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/grpc/grpc_stream.h"
 
 namespace mycelium {
 
 // The streams that gRPC may still call, kept alive until it lets go of them,
-// and until a thread of ours destroys them: with the last one that dialled gRPC
-// ends its own threads, which none of these survives if it is the one that does
-// it.
+// and until the loop, or at the end Close(), destroys them: with the last one
+// that dialled gRPC ends its own threads, which none of these survives if it is
+// the one that does it.
 //
-// Thread safety: all members may be called from any thread, Reap() and the
-// destructor not from one of gRPC's.
-class StreamSet final {
+// Thread safety: Add(), Remove() and All() may be called from any thread, the
+// others from the loop's, or when nobody runs it any more.
+//
+// Ownership: shared by the transport and, in circles, by the streams, so that
+// those that gRPC never lets go of stay, and this with them.
+class StreamSet final : public std::enable_shared_from_this<StreamSet> {
  public:
-  explicit StreamSet(Environment& environment) : environment_(environment) {}
+  // `on_ended` is called on the loop when one has ended.
+  StreamSet(Environment& environment, EventLoop& loop,
+            std::function<void()> on_ended)
+      : environment_(&environment),
+        loop_(&loop),
+        on_ended_(std::move(on_ended)) {}
 
   void Add(std::shared_ptr<GrpcStream> stream) {
     MutexLock lock(mutex_);
@@ -34,18 +47,15 @@ class StreamSet final {
     MutexLock lock(mutex_);
     const auto known = streams_.find(&stream);
     if (known == streams_.end()) return;
-    ended_.push_back(std::move(known->second));
+    if (loop_ != nullptr) {
+      loop_->Post([set = shared_from_this(), ended = known->second] {
+        if (set->on_ended_ != nullptr) set->on_ended_();
+      });
+    } else {
+      ended_.push_back(known->second);
+    }
     streams_.erase(known);
-    // With the lock held: whoever sees that it is empty may destroy this.
-    empty_event_.Notify(environment_.waiter);
-  }
-
-  // Destroys those that have ended, as far as nobody else needs them.
-  void Reap() {
-    std::vector<std::shared_ptr<GrpcStream>> ended;
-    MutexLock lock(mutex_);
-    ended.swap(ended_);
-    // The lock goes first, then they.
+    if (environment_ != nullptr) ended_event_.Notify(environment_->waiter);
   }
 
   std::vector<std::shared_ptr<GrpcStream>> All() const {
@@ -55,13 +65,37 @@ class StreamSet final {
     return all;
   }
 
-  // Waits until there is none.
-  void AwaitEmpty(TimeNs deadline) {
-    while (!IsEmpty() && environment_.clock.NowNs() < deadline) {
-      EventCount::Sleeper sleeper(empty_event_);
-      if (IsEmpty()) return;
-      sleeper.Until(environment_.waiter, deadline);
+  // The loop must not be used any more, and nobody is told.
+  void ForgetLoop() {
+    on_ended_ = nullptr;
+    MutexLock lock(mutex_);
+    loop_ = nullptr;
+  }
+
+  // Waits until there is none. False: there still is one.
+  bool AwaitEmpty(int64_t wait_ns) {
+    return Await([this] { return IsEmpty(); }, wait_ns);
+  }
+  // Waits until that holds, which is seen again when a stream has ended.
+  bool Await(absl::FunctionRef<bool()> holds, int64_t wait_ns) {
+    const TimeNs deadline = environment_->clock.NowNs() + wait_ns;
+    while (!holds()) {
+      if (environment_->clock.NowNs() >= deadline) return false;
+      EventCount::Sleeper sleeper(ended_event_);
+      if (holds()) break;
+      sleeper.Until(environment_->waiter, deadline);
     }
+    return true;
+  }
+
+  // After ForgetLoop(): destroys those that have ended. The environment is not
+  // used any more.
+  void Close() {
+    std::vector<std::shared_ptr<GrpcStream>> ended;
+    MutexLock lock(mutex_);
+    environment_ = nullptr;
+    ended.swap(ended_);
+    // The lock goes first, then they.
   }
 
  private:
@@ -70,9 +104,11 @@ class StreamSet final {
     return streams_.empty();
   }
 
-  Environment& environment_;
-  EventCount empty_event_;
+  EventCount ended_event_;
   mutable Mutex mutex_;
+  Environment* environment_;  // Changed with the lock held.
+  EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> on_ended_;  // On the loop.
   std::map<GrpcStream*, std::shared_ptr<GrpcStream>> streams_
       ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<GrpcStream>> ended_ ABSL_GUARDED_BY(mutex_);

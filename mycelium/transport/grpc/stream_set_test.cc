@@ -1,0 +1,84 @@
+#include "mycelium/transport/grpc/stream_set.h"
+
+#include <memory>
+
+#include "gtest/gtest.h"
+
+namespace mycelium {
+namespace {
+
+// One that gRPC lets go of when the test says so.
+class FakeStream final : public GrpcStream {
+ public:
+  FakeStream(EventLoop& loop, std::shared_ptr<StreamSet> streams,
+             int& destroyed)
+      : GrpcStream(loop, 1 << 20, "peer"),
+        streams_(std::move(streams)),
+        destroyed_(destroyed) {}
+  ~FakeStream() override { ++destroyed_; }
+
+  void LetGo() { streams_->Remove(*this); }
+  void Cancel() override {}
+
+ private:
+  void StartReading(::grpc::ByteBuffer*) override {}
+  void StartWriting(const ::grpc::ByteBuffer*) override {}
+  void StartEnding() override {}
+
+  const std::shared_ptr<StreamSet> streams_;
+  int& destroyed_;
+};
+
+class StreamSetTest : public ::testing::Test {
+ protected:
+  // Which only the set has.
+  FakeStream& Add() {
+    auto stream = std::make_shared<FakeStream>(*loop_, streams_, destroyed_);
+    streams_->Add(stream);
+    return *stream;
+  }
+
+  int destroyed_ = 0;
+  int told_ = 0;
+  const std::unique_ptr<EventLoop> loop_ =
+      *EventLoop::Create(Environment::Real());
+  std::shared_ptr<StreamSet> streams_ = std::make_shared<StreamSet>(
+      Environment::Real(), *loop_, [this] { ++told_; });
+};
+
+TEST_F(StreamSetTest, StreamThatEndedIsDestroyedByTheLoopAtOnce) {
+  Add().LetGo();
+  EXPECT_EQ(destroyed_, 0);
+  loop_->RunOnce(/*deadline=*/0, 0);
+  EXPECT_EQ(destroyed_, 1);
+  EXPECT_EQ(told_, 1);
+}
+
+TEST_F(StreamSetTest, WithoutALoopCloseDestroysThoseThatEnded) {
+  FakeStream& stream = Add();
+  streams_->ForgetLoop();
+  stream.LetGo();
+  EXPECT_TRUE(streams_->AwaitEmpty(/*wait_ns=*/0));
+  EXPECT_EQ(destroyed_, 0);
+  streams_->Close();
+  EXPECT_EQ(destroyed_, 1);
+  loop_->RunOnce(0, 0);
+  EXPECT_EQ(told_, 0);
+}
+
+TEST_F(StreamSetTest, StreamThatIsNotLetGoOfInTimeStaysInMemory) {
+  FakeStream& stream = Add();
+  const std::weak_ptr<StreamSet> left = streams_;
+  streams_->ForgetLoop();
+  EXPECT_FALSE(streams_->AwaitEmpty(/*wait_ns=*/0));
+  streams_->Close();
+  streams_ = nullptr;
+  stream.LetGo();  // Far too late, and on a thread that may not destroy it.
+  EXPECT_EQ(destroyed_, 0);
+  ASSERT_NE(left.lock(), nullptr);
+  left.lock()->Close();  // Nothing is left of the test.
+  EXPECT_EQ(destroyed_, 1);
+}
+
+}  // namespace
+}  // namespace mycelium
