@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "mycelium/base/release_fence.h"
 #include "mycelium/base/shared_word.h"
 
 namespace mycelium::test {
@@ -297,6 +298,8 @@ uint64_t LoadRacing(const std::byte* at) {
   return __atomic_load_n(reinterpret_cast<const uint64_t*>(at),
                          __ATOMIC_ACQUIRE);
 }
+
+void ReleaseFence() { std::atomic_thread_fence(std::memory_order_release); }
 
 void CopyToShared(std::byte* to, const void* from, size_t bytes) {
   PassStore();

@@ -166,7 +166,8 @@ size_t Explorer::Choose(size_t count) {
 void Explorer::BeforeAccess() {
   if (!is_scheduling_) return;
   if (is_unwinding_) throw Unwind();
-  if (std::exchange(is_picked_, false)) return;
+  // Unless the first thing that it does is to wait.
+  if (std::exchange(is_picked_, false) && CanRun(threads_[running_])) return;
   next_ = PickThread();
   if (is_unwinding_) throw Unwind();
   if (next_ == running_) return;

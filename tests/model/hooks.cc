@@ -2,6 +2,7 @@
 #include <cstring>
 #include <vector>
 
+#include "mycelium/base/release_fence.h"
 #include "mycelium/base/shared_word.h"
 #include "tests/model/explorer.h"
 
@@ -92,6 +93,11 @@ uint64_t LoadRacing(const std::byte* at) {
   if (explorer == nullptr) return LoadPrivate(at, sizeof(uint64_t));
   explorer->BeforeAccess();
   return explorer->memory().LoadRacing(at);
+}
+
+void ReleaseFence() {
+  Explorer* const explorer = Explorer::current();
+  if (explorer != nullptr) explorer->memory().ReleaseFence();
 }
 
 void CopyToShared(std::byte* to, const void* from, size_t bytes) {

@@ -354,6 +354,35 @@ class SleepingReaderScenario final : public LossyScenario {
   uint64_t read_ = 0;
 };
 
+// At each moment after the first ones are there a message waits, and HasFrame()
+// says so, whatever comes to lie where it looks.
+class HasFrameScenario final : public LossyScenario {
+ public:
+  HasFrameScenario(Explorer& explorer, const LossyOptions& options)
+      : LossyScenario(explorer, options),
+        reader_(memory_->bytes(), memory_->positions().lossy,
+                kFrameFlagsOnWire) {}
+
+  void Run(size_t thread) override {
+    if (thread == 0) {
+      for (const size_t bytes : options_.frames) {
+        Publish(bytes);
+        // One is dropped only if another one waits behind it.
+        if (fates_->last() == options_.depth) Ring(memory_->readers_bell());
+      }
+    } else {
+      explorer_.Await(memory_->readers_bell());
+      explorer_.Check(reader_.HasFrame(),
+                      "the reader is told of no frame while one waits");
+    }
+  }
+
+  void AtEnd() override {}
+
+ private:
+  LossyRingReader reader_;
+};
+
 template <typename T>
 Explorer::Make Make(const LossyOptions& options) {
   return [options](Explorer& explorer) {
@@ -379,6 +408,12 @@ std::vector<NamedScenario> LossyScenarios() {
        Make<TakeOrDropScenario>({128, 8, {48, 48, 48, 48}, 2, true})},
       {"lossy_drop_newest",
        Make<TakeOrDropScenario>({256, 2, {48, 48, 48, 48}, 3, true, true})},
+      // The last frame's payload comes to lie where the second one started.
+      {"lossy_overwritten",
+       Make<TakeOrDropScenario>({256, 8, {48, 48, 88, 72, 104}, 2, false})},
+      // The last frame ends, with a cleared word, where the second one started.
+      {"lossy_has_frame",
+       Make<HasFrameScenario>({256, 2, {48, 48, 104, 48, 48}, 0, false})},
       {"lossy_restart", Make<RestartScenario>({256, 2, {48, 48, 48}, 2, true})},
       {"lossy_sleeping",
        Make<SleepingReaderScenario>({256, 1, {48, 48}, 0, false})},

@@ -70,6 +70,7 @@ void Memory::Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
   thread_ = 0;
   for (size_t i = 0; i < kThreadsMax; ++i) {
     views_[i] = View();
+    fences_[i] = View();
     observed_[i] = 0;
   }
   for (size_t i = 0; i < place_count_; ++i) {
@@ -201,9 +202,9 @@ uint64_t Memory::Load(const void* at, size_t bytes, std::memory_order order) {
 uint64_t Memory::LoadRacing(const std::byte* at) {
   Tick();
   const size_t place = PlaceOf(at);
-  // The halves one after the other: more than the machine does.
+  // The halves may be of two stores, which are both acquired: it is one load.
   const uint64_t low = LoadPlace(place, kCellBytes, true, true);
-  const uint64_t high = LoadPlace(place + 1, kCellBytes, false, true);
+  const uint64_t high = LoadPlace(place + 1, kCellBytes, true, true);
   const uint64_t value = low | (high << 32);
   NoteAccess("racing load", place, low, std::memory_order_acquire);
   return value;
@@ -223,7 +224,7 @@ void Memory::Store(void* at, size_t bytes, uint64_t value,
       fail_("race: two stores to " + NameOf(place));
     }
   }
-  Append(place, value, Releases(order) ? view() : View(), false);
+  Append(place, value, Releases(order) ? view() : fences_[thread_], false);
   if (Releases(order)) {
     // With the store itself, which its view was taken before.
     places_[place].stores.back().view.oldest[place] = view().oldest[place];
@@ -252,13 +253,18 @@ uint64_t Memory::Modify(
   }
   // It goes on with the release sequence of what it found.
   View released = last.view;
-  if (Releases(order)) released.Join(view());
+  released.Join(Releases(order) ? view() : fences_[thread_]);
   Append(place, value, released, false);
   if (Releases(order)) {
     target.stores.back().view.oldest[place] = view().oldest[place];
   }
   NoteAccess(name, place, value, order);
   return found;
+}
+
+void Memory::ReleaseFence() {
+  fences_[thread_] = view();
+  if (is_noting) note_("release fence");
 }
 
 uint64_t Memory::ReadPlain(size_t place) {
@@ -304,7 +310,7 @@ void Memory::CopyIn(std::byte* to, const void* from, size_t bytes) {
     const size_t take =
         std::min(kCellBytes - skip, static_cast<size_t>(end - to));
     std::memcpy(reinterpret_cast<std::byte*>(&value) + skip, in, take);
-    Append(place, value, View(), true);
+    Append(place, value, fences_[thread_], true);
     in += take;
     to += take;
   }

@@ -69,6 +69,8 @@ class Memory final {
       const std::function<bool(uint64_t found, uint64_t* value)>& change,
       const char* name);
   uint64_t LoadRacing(const std::byte* at);
+  // Each store from here on takes along what the thread has seen by now.
+  void ReleaseFence();
   void CopyIn(std::byte* to, const void* from, size_t bytes);
   void CopyOut(void* to, const std::byte* from, size_t bytes);
 
@@ -89,7 +91,7 @@ class Memory final {
  private:
   struct Stored {
     uint64_t value;
-    View view;  // Of a release store; else of nobody.
+    View view;  // Of a release store; else of the last release fence.
     uint8_t thread;
     uint8_t clock;
   };
@@ -128,6 +130,7 @@ class Memory final {
   Place places_[kPlacesMax];
   size_t place_count_ = 0;
   View views_[kThreadsMax];
+  View fences_[kThreadsMax];  // What each had seen at its last release fence.
   uint64_t observed_[kThreadsMax] = {};
   uint64_t places_hash_ = 0;
 };

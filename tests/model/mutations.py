@@ -72,7 +72,7 @@ _TAKE = """\
 """
 _DROP = """\
     if (!positions_.next.compare_exchange_strong(next, entry.end,
-                                                 std::memory_order_acq_rel)) {
+                                                 std::memory_order_release)) {
 """
 
 _LOSSLESS_RING = [
@@ -364,16 +364,15 @@ _LOSSY_RING = [
         "lossy: dropped without release",
         _LOSSY,
         _DROP,
-        _BOTH,
-        _ACQUIRE,
+        _RELEASE,
+        _RELAXED,
         _DROPPING,
     ),
-    _weaker(
-        "lossy: dropped without acquire",
+    Mutation(
+        "lossy: dropped without a fence",
         _LOSSY,
-        _DROP,
-        _BOTH,
-        _RELEASE,
+        "    ReleaseFence();\n",
+        "",
         _DROPPING,
     ),
     Mutation(

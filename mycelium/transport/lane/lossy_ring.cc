@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "mycelium/base/release_fence.h"
+
 namespace mycelium {
 namespace {
 
@@ -220,12 +222,15 @@ bool LossyRingWriter::DropOldest(FrameView* dropped) {
     const Entry entry = oldest();
     uint64_t next = positions_.next.load(std::memory_order_relaxed);
     if (next != entry.start && next != entry.frame) continue;
-    // Acquire, as in Synchronise(). Fails if the reader took it, or skipped
-    // the pad before it.
+    // Fails if the reader took it, or skipped the pad before it. No acquire:
+    // what the reader did before it got here was seen in Synchronise().
     if (!positions_.next.compare_exchange_strong(next, entry.end,
-                                                 std::memory_order_acq_rel)) {
+                                                 std::memory_order_release)) {
       continue;
     }
+    // A reader who still looks there, and finds what is written there next,
+    // looks at `next` again and must not find the old one.
+    ReleaseFence();
     ++first_;
     const size_t offset = entry.frame & (capacity() - 1);
     // Written by this side, so it can be nothing else.
