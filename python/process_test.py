@@ -21,6 +21,7 @@ Reply = test_messages_pb2.Reply
 BYTES = mycelium.RawType('bytes')
 ONE = bytes([1]) * 32
 OTHER = bytes([2]) * 32
+ISSUE_CERTIFICATES = 'tests/support/issue_certificates'
 
 
 # What the other processes run. Each prints a line once it is ready.
@@ -28,11 +29,25 @@ OTHER = bytes([2]) * 32
 
 def echo(path, digest):
   """Answers each note until the peer is gone or stdin ends."""
-  with mycelium.UnixTransport(path, bytes.fromhex(digest)).listen() as transport:
+  answer(mycelium.UnixTransport(path, bytes.fromhex(digest)).listen(), 'ready')
+
+
+def echo_tcp(digest, folder=''):
+  """The same over TCP; encrypted with the files of a folder, if there is one."""
+  tls = None if not folder else mycelium.Tls(
+      certificate=f'{folder}/localhost.pem', key=f'{folder}/localhost.key',
+      ca=f'{folder}/ca.pem', require_client_certificate=True)
+  transport = mycelium.TcpTransport(
+      'localhost', 0, bytes.fromhex(digest), tls=tls).listen()
+  answer(transport, str(transport.port))
+
+
+def answer(transport, ready):
+  with transport:
     replies = transport.publisher(Reply)
     transport.subscribe(
         Note, lambda note: replies.publish(Reply(id=note.id)))
-    print('ready', flush=True)
+    print(ready, flush=True)
     try:
       replies.wait_for_subscribers(1, LONG)
       print('matched', flush=True)
@@ -233,7 +248,7 @@ def both_protobufs(order):
 
 SCRIPTS = {
     function.__name__: function
-    for function in (echo, interrupted_recv, interrupted_calls,
+    for function in (echo, echo_tcp, interrupted_recv, interrupted_calls,
                      fork_with_a_bus, fork_before_a_bus,
                      fork_with_a_subscription, fork_with_a_closed_bus,
                      exit_under_fire, exit_with_subscriptions, flood_peer,
@@ -264,7 +279,11 @@ class ProcessTest(BusCase):
     path = self.path('worker.sock')
     worker = self.start(echo, path, ONE.hex(), stdin=subprocess.PIPE)
     self.line(worker)
-    with mycelium.UnixTransport(path, schema_digest=ONE).connect() as transport:
+    self.ask(worker, mycelium.UnixTransport(path, schema_digest=ONE))
+
+  def ask(self, worker, transport):
+    """A hundred notes and their answers, and the ledgers of both."""
+    with transport.connect():
       replies = transport.subscriber(Reply)
       notes = transport.publisher(Note)
       notes.wait_for_subscribers(1, LONG)
@@ -284,6 +303,47 @@ class ProcessTest(BusCase):
                             'in_flight': 0, 'dropped': 0})
     self.assertEqual(theirs, str(ours))
     self.finish(worker)
+
+  def test_two_processes_over_tcp(self):
+    worker = self.start(echo_tcp, ONE.hex(), stdin=subprocess.PIPE)
+    port = int(self.line(worker))
+    self.ask(worker, mycelium.TcpTransport('localhost', port, ONE))
+
+  def test_two_processes_over_tls(self):
+    subprocess.run([ISSUE_CERTIFICATES, self.folder, 'localhost'], check=True)
+    worker = self.start(
+        echo_tcp, ONE.hex(), self.folder, stdin=subprocess.PIPE)
+    port = int(self.line(worker))
+    shows = {'certificate': self.path('localhost.pem'),
+             'key': self.path('localhost.key')}
+    # In the clear, believing nobody, showing nothing.
+    for tls in (None, mycelium.Tls(**shows),
+                mycelium.Tls(ca=self.path('ca.pem'))):
+      with self.subTest(tls=tls), self.assertRaises(mycelium.MyceliumError):
+        mycelium.TcpTransport('localhost', port, ONE, tls=tls).connect(0.5)
+    self.ask(worker, mycelium.TcpTransport(
+        'localhost', port, ONE,
+        tls=mycelium.Tls(ca=self.path('ca.pem'), **shows)))
+
+  def test_tcp_in_the_clear_is_refused_beyond_this_machine(self):
+    for begin in (mycelium.TcpTransport('0.0.0.0', 0).listen,
+                  mycelium.TcpTransport('192.0.2.1', 1).connect):
+      with self.assertRaisesRegex(mycelium.FailedPrecondition, 'insecure'):
+        begin()
+    with mycelium.TcpTransport('0.0.0.0', 0, insecure=True).listen():
+      pass
+
+  def test_tls_that_is_not_enough_is_refused(self):
+    for tls, told in ((mycelium.Tls(certificate='c.pem'), 'key'),
+                      (mycelium.Tls('no.pem', 'no.key'), 'no.pem')):
+      with self.assertRaisesRegex(mycelium.InvalidArgument, told):
+        mycelium.TcpTransport('localhost', 0, tls=tls).listen()
+
+  def test_port_that_is_taken_is_told(self):
+    with mycelium.TcpTransport('::1', 0).listen() as transport:
+      self.assertEqual(str(transport), f'tcp transport at [::1]:{transport.port}')
+      with self.assertRaisesRegex(mycelium.AlreadyExists, str(transport.port)):
+        mycelium.TcpTransport('::1', transport.port).listen()
 
   def test_other_digest_is_a_schema_mismatch(self):
     path = self.path('worker.sock')

@@ -39,6 +39,9 @@ def use(bus: mycelium.MessageBus) -> List[int]:
   bus.subscribe(Note, lambda note: print(note.id))
   with mycelium.UnixTransport('/s').listen() as transport:
     transport.flush(1)
+  tls = mycelium.Tls(ca='ca.pem')
+  with mycelium.TcpTransport('feed', 9001, tls=tls).connect(1.0) as remote:
+    remote.flush(1)
   return [note.id for note in notes.recv_many(10)] + [notes.recv(1.0).id]
 
 async def read(notes: mycelium.Subscriber[Note]) -> int:

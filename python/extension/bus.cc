@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "python/extension/convert.h"
@@ -109,6 +110,17 @@ class PythonBus final {
     RaiseUnlessOk(WithoutGil([&] { return DialShmEndpoint(path, *bus_); }));
   }
 
+  // Returns the address with the port that the system chose for 0.
+  std::string ListenTcp(const std::string& address) {
+    endpoints_.push_back(ValueOrRaise(
+        WithoutGil([&] { return BindGrpcEndpoint(address, *bus_); })));
+    return endpoints_.back().address();
+  }
+
+  void ConnectTcp(const std::string& address) {
+    RaiseUnlessOk(WithoutGil([&] { return DialGrpcEndpoint(address, *bus_); }));
+  }
+
   void ConnectUnix(const std::string& path) {
     RaiseUnlessOk(WithoutGil([&] { return DialUnixEndpoint(path, *bus_); }));
   }
@@ -183,6 +195,8 @@ void DefineBus(py::module_& module) {
       .def("connect_unix", &PythonBus::ConnectUnix, MayWait())
       .def("listen_shm", &PythonBus::ListenShm, MayWait())
       .def("connect_shm", &PythonBus::ConnectShm, MayWait())
+      .def("listen_tcp", &PythonBus::ListenTcp, MayWait())
+      .def("connect_tcp", &PythonBus::ConnectTcp, MayWait())
       .def("wait_for_link", &PythonBus::WaitForLink, MayWait())
       .def(
           "publisher",

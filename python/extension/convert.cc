@@ -165,9 +165,26 @@ PublisherOptions PublisherOptionsOf(const py::kwargs& options) {
   return made;
 }
 
+namespace {
+
+Tls TlsOf(const py::kwargs& options) {
+  CheckKnown(options,
+             {"certificate", "key", "ca", "require_client_certificate"});
+  Tls made;
+  made.certificate = Given<std::string>(options, "certificate").value_or("");
+  made.key = Given<std::string>(options, "key").value_or("");
+  made.ca = Given<std::string>(options, "ca").value_or("");
+  made.require_client_certificate =
+      Given<bool>(options, "require_client_certificate").value_or(false);
+  return made;
+}
+
+}  // namespace
+
 BusOptions BusOptionsOf(const py::kwargs& options) {
-  CheckKnown(options, {"node", "wait", "schema_digest", "allow_uids",
-                       "delivers_locally"});
+  CheckKnown(options,
+             {"node", "wait", "schema_digest", "allow_uids", "delivers_locally",
+              "tls", "insecure", "allow_anonymous"});
   BusOptions made;
   made.node = Given<std::string>(options, "node").value_or("");
   if (const auto word = Given<std::string>(options, "wait"); word.has_value()) {
@@ -181,6 +198,12 @@ BusOptions BusOptionsOf(const py::kwargs& options) {
       Given<bool>(options, "delivers_locally").value_or(true);
   made.allow_uids = Given<std::vector<int64_t>>(options, "allow_uids")
                         .value_or(std::vector<int64_t>());
+  if (const auto tls = Given<py::kwargs>(options, "tls"); tls.has_value()) {
+    made.tls = TlsOf(*tls);
+  }
+  made.insecure = Given<bool>(options, "insecure").value_or(false);
+  made.allow_anonymous =
+      Given<bool>(options, "allow_anonymous").value_or(false);
   return made;
 }
 

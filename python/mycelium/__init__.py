@@ -10,6 +10,7 @@ from _mycelium import Loan
 from _mycelium import Payload
 from _mycelium import version
 from mycelium.bus import MessageBus
+from mycelium.bus import Tls
 from mycelium.errors import AlreadyExists
 from mycelium.errors import DataLoss
 from mycelium.errors import DeadlineExceeded
@@ -30,6 +31,7 @@ from mycelium.subscriber import Subscriber
 from mycelium.subscription import Subscription
 from mycelium.topology import Topology
 from mycelium.transports import SharedMemoryTransport
+from mycelium.transports import TcpTransport
 from mycelium.transports import UnixTransport
 
 __version__ = version()
@@ -55,6 +57,8 @@ __all__ = [
     'SharedMemoryTransport',
     'Subscriber',
     'Subscription',
+    'TcpTransport',
+    'Tls',
     'Topology',
     'Unavailable',
     'UnixTransport',

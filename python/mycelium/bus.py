@@ -21,8 +21,8 @@ FailedPrecondition. Fork first, or start processes with "spawn".
 import atexit
 import os
 import weakref
-from typing import (Any, Callable, Dict, List, Optional, Sequence, Set, Type,
-                    TypeVar, overload)
+from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
+                    Set, Type, TypeVar, overload)
 
 import _mycelium
 from mycelium import errors
@@ -33,6 +33,26 @@ from mycelium.subscription import Subscription
 from mycelium.topology import Path
 
 M = TypeVar('M', bound=ProtobufMessage)
+
+
+class Tls(NamedTuple):
+  """PEM files for the encryption between machines.
+
+  They are read again when they change, without a link being dropped.
+
+  Attributes:
+    certificate: who listens needs one; who connects shows his if he has one.
+    key: of the certificate.
+    ca: who must have signed the peer's certificate. Empty: of one who listens,
+      no certificate is asked for; who connects needs it.
+    require_client_certificate: whether who listens refuses peers without one.
+  """
+
+  certificate: str = ''
+  key: str = ''
+  ca: str = ''
+  require_client_certificate: bool = False
+
 
 _CLOSE_TIMEOUT = 5.0
 
@@ -50,15 +70,23 @@ class MessageBus:
     wait: how threads wait: 'spin', 'adaptive' or 'block'.
     allow_uids: which users may connect besides this one.
     delivers_locally: whether its own subscriptions get what it publishes.
+    tls: what is encrypted with between machines; see TcpTransport.
+    insecure: whether what leaves the machine may be in the clear.
+    allow_anonymous: whether peers of other machines may connect that show no
+      certificate.
   """
 
   def __init__(self, node: str = '', schema_digest: Optional[bytes] = None,
                wait: Optional[str] = None,
                allow_uids: Sequence[int] = (),
-               delivers_locally: bool = True) -> None:
+               delivers_locally: bool = True,
+               tls: Optional[Tls] = None, insecure: bool = False,
+               allow_anonymous: bool = False) -> None:
     self._open(_mycelium.create_bus(
         node=node, schema_digest=schema_digest, wait=wait,
-        allow_uids=list(allow_uids), delivers_locally=delivers_locally))
+        allow_uids=list(allow_uids), delivers_locally=delivers_locally,
+        tls=None if tls is None else tls._asdict(), insecure=insecure,
+        allow_anonymous=allow_anonymous))
 
   @classmethod
   def from_topology(cls, topology_path: Optional[Path], service_name: str,
@@ -250,6 +278,31 @@ class MessageBus:
   def connect_shm(self, path: Path) -> None:
     """Keeps a link to whoever listens there, now or later."""
     self._native.connect_shm(os.fspath(path))
+
+  def listen_tcp(self, address: str) -> str:
+    """Accepts links from other machines, until the bus is closed.
+
+    Args:
+      address: "host:port", as gRPC takes it; port 0: one that is free.
+
+    Returns:
+      The address with the port.
+
+    Raises:
+      AlreadyExists: somebody listens there, or it is no address of this
+        machine.
+      FailedPrecondition: it would be in the clear beyond this machine.
+      InvalidArgument: `tls` is not enough to listen with.
+    """
+    return self._native.listen_tcp(address)
+
+  def connect_tcp(self, address: str) -> None:
+    """Keeps a link to whoever listens there, now or later.
+
+    Raises:
+      FailedPrecondition: it would be in the clear beyond this machine.
+    """
+    self._native.connect_tcp(address)
 
   def wait_for_link(self, timeout: float) -> None:
     """Waits until some other node has been connected.

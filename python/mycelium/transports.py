@@ -15,10 +15,10 @@ Example:
 """
 
 import os
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, Optional
 
 from mycelium import errors
-from mycelium.bus import MessageBus
+from mycelium.bus import MessageBus, Tls
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
 from mycelium.subscription import Subscription
@@ -32,6 +32,7 @@ class Transport:
 
   def __init__(self, schema_digest: Optional[bytes] = None) -> None:
     self._schema_digest = schema_digest
+    self._bus_options: Dict[str, Any] = {}
     self._bus: Optional[MessageBus] = None
 
   @property
@@ -74,7 +75,8 @@ class Transport:
     if self._bus is not None:
       raise errors.FailedPrecondition(f'{self} is open already')
     bus = MessageBus(
-        schema_digest=self._schema_digest, delivers_locally=False)
+        schema_digest=self._schema_digest, delivers_locally=False,
+        **self._bus_options)
     try:
       begin(bus)
       if timeout > 0:
@@ -187,3 +189,72 @@ class SharedMemoryTransport(Transport):
 
   def __str__(self) -> str:
     return f'shared memory at {self.path}'
+
+
+class TcpTransport(Transport):
+  """Over gRPC, between machines.
+
+  Between two machines it encrypts with `tls`, or is told by `insecure` that it
+  need not; on one machine (loopback) neither is needed.
+
+  Args:
+    host: a name or an address: to listen at, or to connect to.
+    port: of TCP. 0, to listen: one that is free, which `port` then says.
+    schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer that
+      was given another one gets no messages; both sides get SchemaMismatch.
+    tls: the certificates.
+    insecure: whether what leaves the machine may be in the clear.
+    allow_anonymous: whether peers of other machines may connect that show no
+      certificate.
+  """
+
+  def __init__(self, host: str, port: int,
+               schema_digest: Optional[bytes] = None, *,
+               tls: Optional[Tls] = None, insecure: bool = False,
+               allow_anonymous: bool = False) -> None:
+    super().__init__(schema_digest)
+    self.host = host
+    self.port = port
+    self._bus_options = {'tls': tls, 'insecure': insecure,
+                         'allow_anonymous': allow_anonymous}
+
+  def listen(self) -> 'TcpTransport':
+    """Accepts peers; returns itself.
+
+    Raises:
+      AlreadyExists: the port is taken, or the address is no address of this
+        machine.
+      FailedPrecondition: it would be in the clear beyond this machine.
+      InvalidArgument: `tls` is not enough to listen, or a file cannot be read.
+    """
+    def begin(bus: MessageBus) -> None:
+      self.port = int(bus.listen_tcp(self.address).rpartition(':')[2])
+
+    self._start(begin)
+    return self
+
+  def connect(self, timeout: float = _CONNECT_TIMEOUT) -> 'TcpTransport':
+    """Connects to who listens; returns itself.
+
+    A link that breaks later comes back by itself.
+
+    Args:
+      timeout: how many seconds to wait for somebody; 0: whoever comes will do.
+
+    Raises:
+      Unavailable: nobody listened in time, or what listens there is not whom
+        the certificates allow.
+      FailedPrecondition: it would be in the clear beyond this machine.
+      InvalidArgument: a file of `tls` cannot be read.
+    """
+    self._start(lambda bus: bus.connect_tcp(self.address), timeout)
+    return self
+
+  @property
+  def address(self) -> str:
+    """Host and port as one word."""
+    host = f'[{self.host}]' if ':' in self.host else self.host
+    return f'{host}:{self.port}'
+
+  def __str__(self) -> str:
+    return f'tcp transport at {self.address}'

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -12,6 +13,7 @@ from mycelium_native import Runtime
 from tests.docs.plant_pb2 import Reading
 
 PLANT = "tests/docs/plant.toml"
+ISSUE_CERTIFICATES = "tests/support/issue_certificates"
 LONG = 10.0
 
 
@@ -116,6 +118,25 @@ def exchange(path, digest):
         got = worker.subscriber(Reading)
         readings.wait_for_subscribers(1, LONG)
         readings.publish(Reading(celsius=1))
+        celsius = got.recv(LONG).celsius
+        got.finish()
+    worker.close()
+    return celsius
+
+
+def exchange_encrypted(folder, digest):
+    subprocess.run([ISSUE_CERTIFICATES, folder, "localhost"], check=True)
+    own = mycelium.Tls(f"{folder}/localhost.pem", f"{folder}/localhost.key")
+    worker = mycelium.TcpTransport("localhost", 0, digest, tls=own).listen()
+    host, port, ca = worker.host, worker.port, f"{folder}/ca.pem"
+    # [tcp]
+    tls = mycelium.Tls(ca=ca)
+    with mycelium.TcpTransport(host, port, digest, tls=tls).connect() as transport:
+        readings = transport.publisher(Reading)
+        # [/tcp]
+        got = worker.subscriber(Reading)
+        readings.wait_for_subscribers(1, LONG)
+        readings.publish(Reading(celsius=2))
         celsius = got.recv(LONG).celsius
         got.finish()
     worker.close()
@@ -233,6 +254,10 @@ class UsageTest(unittest.TestCase):
     def test_transport(self):
         path = os.path.join(self.folder, "s")
         self.assertEqual(exchange(path, bytes([1]) * 32), 1)
+
+    def test_transport_between_machines(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(exchange_encrypted(folder, bytes([1]) * 32), 2)
 
     def test_native(self):
         self.assertEqual(native(), ["boiler"])

@@ -35,6 +35,27 @@ def unix_socket(path):
   transport.close()
 
 
+def sockets_by_hand(path):
+  """What a topology saves: both kinds of sockets, named by hand."""
+  target, port = path.split(':')
+  # [sockets-by-hand]
+  from mycelium import TcpTransport, UnixTransport
+
+  if target == "local-service":
+      transport = UnixTransport("/tmp/mycelium/local.sock", DIGEST)
+  else:
+      transport = TcpTransport("127.0.0.1", int(port), DIGEST)
+  # [/sockets-by-hand]
+  with transport.connect():
+    pub = transport.publisher(Message)
+    sub = transport.subscriber(Message)
+    pub.wait_for_subscribers(1, LONG)
+    pub.publish(Message(id=1))
+    print(sub.recv(LONG).id, flush=True)
+    sub.finish()
+    transport.flush(LONG)
+
+
 def shared_memory(path):
   """The side that opens."""
   # [shared-memory]

@@ -73,6 +73,11 @@ class SamplesTest(unittest.TestCase):
     self.talk('unix_socket', path,
               mycelium.UnixTransport(path, SCHEMA_DIGEST).listen(), 'unix')
 
+  def test_sockets_by_hand(self):
+    transport = mycelium.TcpTransport('127.0.0.1', 0, SCHEMA_DIGEST).listen()
+    self.talk('sockets_by_hand', f'elsewhere:{transport.port}', transport,
+              'grpc')
+
   def test_shared_memory(self):
     path = os.path.join(self.folder, 'service.shm')
     self.talk('shared_memory', path, mycelium.SharedMemoryTransport.create(

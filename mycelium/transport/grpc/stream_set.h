@@ -47,14 +47,17 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
     MutexLock lock(mutex_);
     const auto known = streams_.find(&stream);
     if (known == streams_.end()) return;
+    // No reference may stay here: the loop may be quicker, and the last one
+    // would go on this thread, which is gRPC's.
+    std::shared_ptr<GrpcStream> ended = std::move(known->second);
+    streams_.erase(known);
     if (loop_ != nullptr) {
-      loop_->Post([set = shared_from_this(), ended = known->second] {
+      loop_->Post([set = shared_from_this(), ended = std::move(ended)] {
         if (set->on_ended_ != nullptr) set->on_ended_();
       });
     } else {
-      ended_.push_back(known->second);
+      ended_.push_back(std::move(ended));
     }
-    streams_.erase(known);
     if (environment_ != nullptr) ended_event_.Notify(environment_->waiter);
   }
 

@@ -1,6 +1,7 @@
 #include "mycelium/transport/grpc/stream_set.h"
 
 #include <memory>
+#include <thread>
 
 #include "gtest/gtest.h"
 
@@ -15,9 +16,16 @@ class FakeStream final : public GrpcStream {
       : GrpcStream(loop, 1 << 20, "peer"),
         streams_(std::move(streams)),
         destroyed_(destroyed) {}
-  ~FakeStream() override { ++destroyed_; }
+  ~FakeStream() override {
+    ++destroyed_;
+    EXPECT_FALSE(lets_go_) << "destroyed by the thread that lets go of it";
+  }
 
-  void LetGo() { streams_->Remove(*this); }
+  void LetGo() {
+    lets_go_ = true;
+    streams_->Remove(*this);
+    lets_go_ = false;
+  }
   void Cancel() override {}
 
  private:
@@ -27,7 +35,11 @@ class FakeStream final : public GrpcStream {
 
   const std::shared_ptr<StreamSet> streams_;
   int& destroyed_;
+  // Of the thread that is inside LetGo(), which this may not outlast.
+  static thread_local bool lets_go_;
 };
+
+thread_local bool FakeStream::lets_go_ = false;
 
 class StreamSetTest : public ::testing::Test {
  protected:
@@ -52,6 +64,18 @@ TEST_F(StreamSetTest, StreamThatEndedIsDestroyedByTheLoopAtOnce) {
   loop_->RunOnce(/*deadline=*/0, 0);
   EXPECT_EQ(destroyed_, 1);
   EXPECT_EQ(told_, 1);
+}
+
+// Else gRPC's thread would end itself. Without the rule some of so many are.
+TEST_F(StreamSetTest, ThreadThatLetsGoNeverDestroysHoweverQuickTheLoopIs) {
+  constexpr int kMany = 20'000;
+  std::thread grpc([this] {
+    for (int i = 0; i < kMany; ++i) Add().LetGo();
+  });
+  while (told_ < kMany) loop_->RunOnce(/*deadline=*/kNever, 0);
+  grpc.join();
+  loop_->RunOnce(/*deadline=*/0, 0);
+  EXPECT_EQ(destroyed_, kMany);
 }
 
 TEST_F(StreamSetTest, WithoutALoopCloseDestroysThoseThatEnded) {
