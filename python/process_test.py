@@ -279,10 +279,14 @@ class ProcessTest(BusCase):
     path = self.path('worker.sock')
     worker = self.start(echo, path, ONE.hex(), stdin=subprocess.PIPE)
     self.line(worker)
-    self.ask(worker, mycelium.UnixTransport(path, schema_digest=ONE))
+    transport = mycelium.UnixTransport(path, schema_digest=ONE)
+    self.assertEqual(self.ask(worker, transport), ('', ''))
 
   def ask(self, worker, transport):
-    """A hundred notes and their answers, and the ledgers of both."""
+    """A hundred notes and their answers, and the ledgers of both.
+
+    Returns the output and the errors of the other one.
+    """
     with transport.connect():
       replies = transport.subscriber(Reply)
       notes = transport.publisher(Note)
@@ -302,12 +306,15 @@ class ProcessTest(BusCase):
     self.assertEqual(ours, {'accepted': 100, 'delivered': 100,
                             'in_flight': 0, 'dropped': 0})
     self.assertEqual(theirs, str(ours))
-    self.finish(worker)
+    status, output, errors = bus_case.finish(worker)
+    self.assertEqual(status, 0, errors)
+    return output, errors
 
   def test_two_processes_over_tcp(self):
     worker = self.start(echo_tcp, ONE.hex(), stdin=subprocess.PIPE)
     port = int(self.line(worker))
-    self.ask(worker, mycelium.TcpTransport('localhost', port, ONE))
+    transport = mycelium.TcpTransport('localhost', port, ONE)
+    self.assertEqual(self.ask(worker, transport), ('', ''))
 
   def test_two_processes_over_tls(self):
     subprocess.run([ISSUE_CERTIFICATES, self.folder, 'localhost'], check=True)
@@ -321,6 +328,7 @@ class ProcessTest(BusCase):
                 mycelium.Tls(ca=self.path('ca.pem'))):
       with self.subTest(tls=tls), self.assertRaises(mycelium.MyceliumError):
         mycelium.TcpTransport('localhost', port, ONE, tls=tls).connect(0.5)
+    # gRPC has logged what it refused.
     self.ask(worker, mycelium.TcpTransport(
         'localhost', port, ONE,
         tls=mycelium.Tls(ca=self.path('ca.pem'), **shows)))

@@ -178,7 +178,8 @@ def trading(path):
 
 
 SAMPLES = {sample.__name__: sample
-           for sample in (unix_socket, shared_memory, topology_aware, migrated, microservice,
+           for sample in (unix_socket, sockets_by_hand, shared_memory,
+                          topology_aware, migrated, microservice,
                           native_runtime, trading)}
 
 if __name__ == '__main__':
