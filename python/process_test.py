@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -321,7 +322,7 @@ class ProcessTest(BusCase):
     worker = self.start(
         echo_tcp, ONE.hex(), self.folder, stdin=subprocess.PIPE)
     port = int(self.line(worker))
-    shows = {'certificate': self.path('localhost.pem'),
+    shows = {'certificate': pathlib.Path(self.path('localhost.pem')),
              'key': self.path('localhost.key')}
     # In the clear, believing nobody, showing nothing.
     for tls in (None, mycelium.Tls(**shows),

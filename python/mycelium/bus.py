@@ -34,6 +34,8 @@ from mycelium.topology import Path
 
 M = TypeVar('M', bound=ProtobufMessage)
 
+_CLOSE_TIMEOUT = 5.0
+
 
 class Tls(NamedTuple):
   """PEM files for the encryption between machines.
@@ -48,13 +50,15 @@ class Tls(NamedTuple):
     require_client_certificate: whether who listens refuses peers without one.
   """
 
-  certificate: str = ''
-  key: str = ''
-  ca: str = ''
+  certificate: Path = ''
+  key: Path = ''
+  ca: Path = ''
   require_client_certificate: bool = False
 
-
-_CLOSE_TIMEOUT = 5.0
+  def _native(self) -> Dict[str, Any]:
+    return {'certificate': os.fspath(self.certificate),
+            'key': os.fspath(self.key), 'ca': os.fspath(self.ca),
+            'require_client_certificate': self.require_client_certificate}
 
 
 class MessageBus:
@@ -85,7 +89,7 @@ class MessageBus:
     self._open(_mycelium.create_bus(
         node=node, schema_digest=schema_digest, wait=wait,
         allow_uids=list(allow_uids), delivers_locally=delivers_locally,
-        tls=None if tls is None else tls._asdict(), insecure=insecure,
+        tls=None if tls is None else tls._native(), insecure=insecure,
         allow_anonymous=allow_anonymous))
 
   @classmethod
