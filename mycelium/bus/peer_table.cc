@@ -7,6 +7,7 @@
 #include "mycelium/bus/hello_rules.h"
 
 namespace mycelium {
+
 PeerTable::PeerTable(Environment& environment, EventLoop& loop, Random& random,
                      Router& router, Dispatcher& dispatcher, Options options,
                      Callbacks callbacks)

@@ -107,6 +107,19 @@ def receive_image(bus):
     return brightness
 
 
+def pass_on(celsius, readings, transport, worker):
+    got = worker.subscriber(Reading)
+    readings.wait_for_subscribers(1, LONG)
+    readings.publish(Reading(celsius=celsius))
+    received = got.recv(LONG).celsius
+    got.finish()
+    transport.flush(LONG)
+    sent, taken = transport.bus.stats(), worker.bus.stats()
+    assert sent["accepted"] == taken["delivered"] == 1, (sent, taken)
+    assert sent["dropped"] == sent["in_flight"] == 0, sent
+    return received
+
+
 def exchange(path, digest):
     # [listen]
     worker = mycelium.UnixTransport(path, schema_digest=digest).listen()
@@ -115,11 +128,7 @@ def exchange(path, digest):
     with mycelium.UnixTransport(path, schema_digest=digest).connect() as transport:
         readings = transport.publisher(Reading)
         # [/connect]
-        got = worker.subscriber(Reading)
-        readings.wait_for_subscribers(1, LONG)
-        readings.publish(Reading(celsius=1))
-        celsius = got.recv(LONG).celsius
-        got.finish()
+        celsius = pass_on(1, readings, transport, worker)
     worker.close()
     return celsius
 
@@ -134,11 +143,7 @@ def exchange_encrypted(folder, digest):
     with mycelium.TcpTransport(host, port, digest, tls=tls).connect() as transport:
         readings = transport.publisher(Reading)
         # [/tcp]
-        got = worker.subscriber(Reading)
-        readings.wait_for_subscribers(1, LONG)
-        readings.publish(Reading(celsius=2))
-        celsius = got.recv(LONG).celsius
-        got.finish()
+        celsius = pass_on(2, readings, transport, worker)
     worker.close()
     return celsius
 

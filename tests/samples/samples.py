@@ -16,6 +16,16 @@ DIGEST = SCHEMA_DIGEST
 LONG = 20.0
 
 
+def exchange(transport, pub, sub):
+  """What the samples leave out: a message each way, and the end."""
+  pub.wait_for_subscribers(1, LONG)
+  pub.publish(Message(id=1))
+  print(sub.recv(LONG).id, flush=True)
+  sub.finish()
+  transport.flush(LONG)
+  transport.close()
+
+
 def unix_socket(path):
   """A socket that is named by hand."""
   # [unix-socket]
@@ -27,12 +37,7 @@ def unix_socket(path):
   pub = transport.publisher(Message)
   sub = transport.subscriber(Message)
   # [/unix-socket]
-  pub.wait_for_subscribers(1, LONG)
-  pub.publish(Message(id=1))
-  print(sub.recv(LONG).id, flush=True)
-  sub.finish()
-  transport.flush(LONG)
-  transport.close()
+  exchange(transport, pub, sub)
 
 
 def sockets_by_hand(path):
@@ -46,14 +51,9 @@ def sockets_by_hand(path):
   else:
       transport = TcpTransport("127.0.0.1", int(port), DIGEST)
   # [/sockets-by-hand]
-  with transport.connect():
-    pub = transport.publisher(Message)
-    sub = transport.subscriber(Message)
-    pub.wait_for_subscribers(1, LONG)
-    pub.publish(Message(id=1))
-    print(sub.recv(LONG).id, flush=True)
-    sub.finish()
-    transport.flush(LONG)
+  transport.connect()
+  exchange(
+      transport, transport.publisher(Message), transport.subscriber(Message))
 
 
 def shared_memory(path):
@@ -69,12 +69,7 @@ def shared_memory(path):
   pub = transport.publisher(Message)
   sub = transport.subscriber(Message)
   # [/shared-memory]
-  pub.wait_for_subscribers(1, LONG)
-  pub.publish(Message(id=1))
-  print(sub.recv(LONG).id, flush=True)
-  sub.finish()
-  transport.flush(LONG)
-  transport.close()
+  exchange(transport, pub, sub)
 
 
 def topology_aware(path):
