@@ -5,6 +5,8 @@
 #include <tuple>
 #include <utility>
 
+#include "mycelium/base/cpu_relax.h"
+
 namespace mycelium {
 namespace {
 
@@ -217,8 +219,10 @@ bool EventLoop::RunQuickly() {
   if (quick_turns_ < kQuickTurnsMax && !pollers_.empty() && !shown_.load()) {
     ++quick_turns_;
     runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-    for (int round = 0; round < kQuickRounds && !ran && !HasPosted(); ++round) {
+    for (int round = 0; round < kQuickRounds && !HasPosted(); ++round) {
       ran = RunPollers();
+      if (ran) break;
+      CpuRelax();
     }
     runner_.store(std::thread::id(), std::memory_order_relaxed);
   }
@@ -362,6 +366,7 @@ bool EventLoop::Spin(TimeNs until) {
       if (spin_list_stale_) return true;
     }
     if (HasPosted()) return true;
+    if (!pollers_.empty()) CpuRelax();
     // An idle list costs nothing to look at, so then the clock is the brake.
     const bool is_idle = spin_list_.empty() && pollers_.empty();
     if (round % kRoundsPerClock != 0 && !is_idle && until > 0) {

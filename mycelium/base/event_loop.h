@@ -133,7 +133,7 @@ class EventLoop final {
  private:
   static constexpr int kEventsMax = 64;
   static constexpr int kLooksSkippedMax = 4096;
-  static constexpr int kQuickRounds = 32;
+  static constexpr int kQuickRounds = 16;
   static constexpr int kQuickTurnsMax = 16;
 
   struct Timer {

@@ -141,14 +141,19 @@ absl::Status MessageBus::Shutdown(absl::Duration timeout) {
 }
 
 absl::StatusOr<bool> MessageBus::Poll(absl::Duration timeout) {
-  // A handler may destroy this bus.
-  const std::shared_ptr<NodeRuntime> node = node_;
+  // A handler may destroy this bus; the node stays until EndPoll().
+  NodeRuntime& node = *node_;
   // Where messages come fast, the clock is not read for each.
-  if (node->PollQuickly()) return true;
-  return node->Poll(
-      timeout <= absl::ZeroDuration()
-          ? 0
-          : DeadlineAfter(node->environment().clock.NowNs(), timeout));
+  if (node.PollQuickly()) {
+    node.EndPoll();
+    return true;
+  }
+  absl::StatusOr<bool> ran =
+      node.Poll(timeout <= absl::ZeroDuration()
+                    ? 0
+                    : DeadlineAfter(node.environment().clock.NowNs(), timeout));
+  node.EndPoll();
+  return ran;
 }
 
 }  // namespace mycelium

@@ -79,7 +79,7 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
                                              : options_.settings)) {}
 
 void NodeRuntime::Release(NodeRuntime* runtime) {
-  if (!runtime->thread_.joinable() || !runtime->loop_->InLoop()) {
+  if (runtime->loop_ == nullptr || !runtime->loop_->InLoop()) {
     delete runtime;
     return;
   }

@@ -123,6 +123,11 @@ class NodeRuntime final : public RoomWaiter {
     return options_.poll == PollMode::kCaller && spin_ns_ > 0 &&
            !loop_->InLoop() && loop_->RunQuickly();
   }
+  // After either, for who polls without a share of the node: destroys it if a
+  // handler has let go of the last one.
+  void EndPoll() {
+    if (orphaned_ && !loop_->InLoop()) delete this;
+  }
   int poll_descriptor() const { return loop_->descriptor(); }
 
   // Waits for what others, or the loop, bring about.
@@ -251,7 +256,8 @@ class NodeRuntime final : public RoomWaiter {
   std::atomic<uint32_t> next_publisher_{1};
   std::atomic<uint32_t> next_subscription_{1};
   std::atomic<bool> stop_{false};
-  bool orphaned_ = false;  // On the loop: the thread destroys this.
+  // On the loop: its thread, or who polls, destroys this.
+  bool orphaned_ = false;
   std::atomic<bool> ended_{false};
   EventCount done_event_;  // Of OnLoop().
   EventCount ended_event_;

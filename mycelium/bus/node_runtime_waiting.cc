@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/cpu_relax.h"
 #include "mycelium/bus/node_runtime.h"
 
 namespace mycelium {
@@ -11,7 +12,7 @@ namespace {
 // How long a waiting thread leaves the loop to another one before it looks.
 constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
-constexpr int kLooksPerTurn = 64;
+constexpr int kLooksPerTurn = 32;
 // How often who waits is asked whether to go on.
 constexpr int64_t kAskNs = 50'000'000;
 
@@ -58,9 +59,11 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
   const TimeNs spin_end =
       std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
   const bool runs_loop = options_.poll == PollMode::kCaller && !loop_->InLoop();
-  // A look at the queue costs a few nanoseconds; the clock, and a turn of the
-  // loop with its system calls, far more.
+  // A look at the queue costs some tens of nanoseconds, most of them a pause
+  // that leaves the core to its sibling; the clock, and a turn of the loop with
+  // its system calls, far more.
   for (int look = 1; !ready(); ++look) {
+    CpuRelax();
     if (look % kLooksPerTurn != 0) continue;
     if (runs_loop) loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1);
     if (environment_.clock.NowNs() >= spin_end) {

@@ -288,6 +288,36 @@ void Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
   }
 }
 
+inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
+                                      const Publisher& publisher, uint32_t lane,
+                                      const FrameView& frame) {
+  if (publisher.matches.size() != 1 || inbox.partial_end != 0) return false;
+  const Match& match = publisher.matches[0];
+  const uint64_t sequence = frame.header.lane_sequence;
+  if (match.lane != lane || match.subscription == nullptr ||
+      sequence < match.from_sequence || sequence + 1 >= match.until_sequence) {
+    return false;
+  }
+  // What is not handled is reported in order, by the tracker.
+  if (!inbox.spills.empty()) {
+    const auto tracker = inbox.spills.find(lane);
+    if (tracker != inbox.spills.end() && tracker->second->has_unfinished()) {
+      return false;
+    }
+  }
+  // The match keeps it, whatever its handler does: only the loop ends matches.
+  Subscription& subscription = *match.subscription;
+  if (subscription.options().mode != DeliveryMode::kInline ||
+      subscription.gate().TryEnter() != Gate::Entry::kEntered) {
+    return false;
+  }
+  subscription.Run(*match.flow,
+                   Payload::Bytes(subscription.type(), frame.payload),
+                   InfoOf(frame, *publisher.origin));
+  subscription.Leave();
+  return true;
+}
+
 FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
                                  const FrameView& frame, uint64_t end) {
   if (last_link_ != &link) {
@@ -307,11 +337,17 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     return FrameOutcome::kCorrupt;
   }
   if (lane == 0) {
+    if (DeliverToOnly(inbox, publisher, lane, frame)) {
+      return FrameOutcome::kHandled;
+    }
     return DeliverInline(link, inbox, publisher, lane, frame, end);
   }
   const auto feed = inbox.feeds.find(lane);
   if (feed == inbox.feeds.end()) {
     if (inbox.inline_lanes.count(lane) == 0) return FrameOutcome::kCorrupt;
+    if (DeliverToOnly(inbox, publisher, lane, frame)) {
+      return FrameOutcome::kHandled;
+    }
     return DeliverInline(link, inbox, publisher, lane, frame, end);
   }
   for (const Match& match : publisher.matches) {
@@ -339,10 +375,6 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                                        Publisher& publisher, uint32_t lane,
                                        const FrameView& frame, uint64_t end) {
   const uint64_t sequence = frame.header.lane_sequence;
-  if (publisher.matches.size() == 1 && inbox.partial_end == 0 &&
-      DeliverToOnly(inbox, publisher, lane, frame)) {
-    return FrameOutcome::kHandled;
-  }
   std::shared_ptr<SpillTracker>& tracker = inbox.spills[lane];
   if (tracker == nullptr) tracker = std::make_shared<SpillTracker>(link);
   const std::shared_ptr<SpillTracker> kept = tracker;
@@ -387,34 +419,6 @@ FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                   matches.end());
   }
   return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
-}
-
-bool Dispatcher::DeliverToOnly(const Inbox& inbox, const Publisher& publisher,
-                               uint32_t lane, const FrameView& frame) {
-  const Match& match = publisher.matches[0];
-  const uint64_t sequence = frame.header.lane_sequence;
-  if (match.lane != lane || match.subscription == nullptr ||
-      sequence < match.from_sequence || sequence + 1 >= match.until_sequence) {
-    return false;
-  }
-  // What is not handled is reported in order, by the tracker.
-  if (!inbox.spills.empty()) {
-    const auto tracker = inbox.spills.find(lane);
-    if (tracker != inbox.spills.end() && tracker->second->has_unfinished()) {
-      return false;
-    }
-  }
-  // The match keeps it, whatever its handler does: only the loop ends matches.
-  Subscription& subscription = *match.subscription;
-  if (subscription.options().mode != DeliveryMode::kInline ||
-      subscription.gate().TryEnter() != Gate::Entry::kEntered) {
-    return false;
-  }
-  subscription.Run(*match.flow,
-                   Payload::Bytes(subscription.type(), frame.payload),
-                   InfoOf(frame, *publisher.origin));
-  subscription.Leave();
-  return true;
 }
 
 bool Dispatcher::DeliverTo(SpillTracker& spills, const Match& match,

@@ -11,8 +11,13 @@
 namespace mycelium {
 
 absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
-  if (PublishToOnlyInline(payload)) return absl::OkStatus();
-  if (PublishToOnlyLane(payload)) return absl::OkStatus();
+  if (PublishToOnlyInline(payload) || PublishToOnlyLane(payload)) {
+    return absl::OkStatus();
+  }
+  return PublishToAll(timeout, payload);
+}
+
+absl::Status FanOut::PublishToAll(Timeout timeout, const Payload& payload) {
   Claims claims;
   Obstacle obstacle;
   TimeNs deadline = 0;
@@ -95,18 +100,30 @@ bool FanOut::PublishToOnlyLink(const Payload& payload) {
       Lane::ClaimResult::kClaimed) {
     return false;
   }
-  if (options_.publish_time) {
-    fields.publish_time_ns = environment_.clock.WallNs();
-  }
-  fields.publisher_sequence = ++sequence_;
-  fields.digest_prefix = payload.type->digest.prefix();
-  fields.publisher_id = options_.publisher_id;
   // Before the lane is let go, as in CommitAll().
   for (const auto& flow : route.flows) flow->CountAccepted();
-  payload.Serialize(
-      EncodeFrame(fields, lane.next_sequence(), payload_bytes, lane.Room())
-          .data());
-  lane.Commit();
+  const bool has_bytes = payload.object == nullptr;
+  if (!options_.publish_time && (has_bytes || payload_bytes <= kSmallBytes)) {
+    FrameHeader header = {};
+    header.digest_prefix = payload.type->digest.prefix();
+    header.publisher_sequence = ++sequence_;
+    header.publisher_id = options_.publisher_id;
+    if (!has_bytes) payload.Serialize(small_.data());
+    lane.CommitFrom(
+        &header, has_bytes ? payload.bytes
+                           : absl::MakeConstSpan(small_.data(), payload_bytes));
+  } else {
+    fields.publisher_sequence = ++sequence_;
+    fields.digest_prefix = payload.type->digest.prefix();
+    fields.publisher_id = options_.publisher_id;
+    if (options_.publish_time) {
+      fields.publish_time_ns = environment_.clock.WallNs();
+    }
+    payload.Serialize(
+        EncodeFrame(fields, lane.next_sequence(), payload_bytes, lane.Room())
+            .data());
+    lane.Commit();
+  }
   lane.Ring();
   return true;
 }

@@ -1,7 +1,9 @@
 #ifndef MYCELIUM_ROUTING_FAN_OUT_H_
 #define MYCELIUM_ROUTING_FAN_OUT_H_
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -149,6 +151,10 @@ class FanOut final {
 
   using Timeout = std::optional<absl::Duration>;  // None: does not wait.
   absl::Status PublishWithin(Timeout timeout, const Payload& payload);
+  // Of that, what is left to do: any number of routes, or one that is not
+  // ready. Apart, since its many variables would cost the others time.
+  __attribute__((noinline)) absl::Status PublishToAll(Timeout timeout,
+                                                      const Payload& payload);
   // The whole of Publish() for the commonest case: one route, to an inline
   // subscription of this process that is idle. False: nothing was done.
   bool PublishToOnlyInline(const Payload& payload);
@@ -194,6 +200,11 @@ class FanOut final {
   std::atomic<Subscription*> only_inline_{nullptr};
   std::atomic<bool> only_lane_{false};
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  // An object that is smaller is serialised here and then copied, since a
+  // reader who polls would take the lane's memory away while it is written bit
+  // by bit.
+  static constexpr size_t kSmallBytes = 1024;
+  std::array<std::byte, kSmallBytes> small_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);
 

@@ -27,40 +27,53 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
 }
 
 InboundRing::Look InboundRing::Next() {
-  if (lossy_reader_.has_value()) {
-    ReleaseHandled();
-    if (holds_) return Look::kEmpty;
-  }
-  const RingReader::Result result = lossy_reader_.has_value()
-                                        ? lossy_reader_->Poll(&pending_)
-                                        : reader_.Poll(&pending_);
+  if (options_.lossy) return NextLossy();
+  const RingReader::Result result = reader_.Poll(&pending_);
   if (result == RingReader::Result::kEmpty) return Look::kEmpty;
-  if (result == RingReader::Result::kCorrupt) {
-    return Corrupt(absl::StrCat("no frame starts ", DescribePlace()));
-  }
-  const FrameHeader& header = pending_.header;
-  const uint64_t sequence = header.lane_sequence;
-  const uint64_t expected = next_sequence();
-  if (options_.lossy ? sequence < expected : sequence != expected) {
-    return Corrupt(absl::StrCat("the frame before position ", Position(),
-                                " has sequence ", sequence, ", expected ",
-                                expected, options_.lossy ? " or a later" : ""));
-  }
+  if (result == RingReader::Result::kCorrupt) return CorruptFrame();
+  const uint64_t sequence = pending_.header.lane_sequence;
+  if (sequence != next_sequence()) return CorruptSequence(sequence);
+  return Take(reader_.cursor(), /*lost=*/0);
+}
+
+InboundRing::Look InboundRing::NextLossy() {
+  ReleaseHandled();
+  if (holds_) return Look::kEmpty;
+  const RingReader::Result result = lossy_reader_->Poll(&pending_);
+  if (result == RingReader::Result::kEmpty) return Look::kEmpty;
+  if (result == RingReader::Result::kCorrupt) return CorruptFrame();
+  const uint64_t sequence = pending_.header.lane_sequence;
+  if (sequence < next_sequence()) return CorruptSequence(sequence);
+  return Take(sequence, sequence - next_sequence());
+}
+
+InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
+  FrameHeader& header = pending_.header;
   if (header.frame_bytes > options_.frame_bytes_max) {
-    return Corrupt(absl::StrCat("frame ", sequence, " before position ",
-                                Position(), " has ", header.frame_bytes,
-                                " bytes; at most ", options_.frame_bytes_max,
-                                " are expected"));
+    return Corrupt(absl::StrCat("frame ", header.lane_sequence,
+                                " before position ", Position(), " has ",
+                                header.frame_bytes, " bytes; at most ",
+                                options_.frame_bytes_max, " are expected"));
   }
   stamp_ = header.lost_before;
-  pending_.lost_before = sequence - expected;
-  if (sequence < options_.redelivered_until) {
-    pending_.header.flags |= kFrameRedelivered;
+  pending_.lost_before = lost;
+  if (header.lane_sequence < options_.redelivered_until) {
+    header.flags |= kFrameRedelivered;
   }
-  pending_end_ = options_.lossy ? sequence : reader_.cursor();
+  pending_end_ = end;
   CopyOut();
   is_pending_ = true;
   return Look::kFrame;
+}
+
+InboundRing::Look InboundRing::CorruptFrame() {
+  return Corrupt(absl::StrCat("no frame starts ", DescribePlace()));
+}
+
+InboundRing::Look InboundRing::CorruptSequence(uint64_t sequence) {
+  return Corrupt(absl::StrCat(
+      "the frame before position ", Position(), " has sequence ", sequence,
+      ", expected ", next_sequence(), options_.lossy ? " or a later" : ""));
 }
 
 InboundRing::Look InboundRing::Corrupt(std::string what) {

@@ -131,6 +131,11 @@ class InboundRing final {
 
  private:
   Look Next();
+  Look NextLossy();
+  // Makes the frame in `pending_` the one that Peek() shows.
+  Look Take(uint64_t end, uint64_t lost);
+  Look CorruptFrame();
+  Look CorruptSequence(uint64_t sequence);
   Look Corrupt(std::string what);
   // Where the reader is.
   uint64_t Position() const;

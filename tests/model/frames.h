@@ -11,6 +11,7 @@
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/transport/lane/lane_memory.h"
+#include "mycelium/transport/lane/ring.h"
 #include "tests/model/explorer.h"
 
 namespace mycelium::model {
@@ -60,6 +61,17 @@ inline void FillFrame(uint64_t sequence, absl::Span<std::byte> frame) {
   const std::vector<std::byte> filler(payload.size(),
                                       static_cast<std::byte>(sequence & 0xFF));
   CopyToShared(payload.data(), filler.data(), filler.size());
+}
+
+// Commits the same frame, made elsewhere. REQUIRES: it is claimed.
+inline void CommitFilled(uint64_t sequence, size_t frame_bytes,
+                         RingWriter& writer) {
+  FrameHeader header = {};
+  header.lane_sequence = sequence;
+  header.publisher_sequence = sequence;
+  const std::vector<std::byte> filler(frame_bytes - sizeof header,
+                                      static_cast<std::byte>(sequence & 0xFF));
+  writer.CommitFrom(header, filler);
 }
 
 // Reads the whole payload.

@@ -78,10 +78,15 @@ class LosslessScenario final : public Scenario {
         explorer_.memory().Observe(0);
         continue;
       }
-      FillFrame(committed_ + 1, room);
       sizes_.push_back(bytes);
       ++committed_;
-      writer_.Commit();
+      // In the two ways there are, in turn.
+      if (committed_ % 2 == 0) {
+        FillFrame(committed_, room);
+        writer_.Commit();
+      } else {
+        CommitFilled(committed_, bytes, writer_);
+      }
       explorer_.Check(
           explorer_.memory().Last(
               &memory_.bytes()[writer_.position() % options_.capacity], 4) == 0,

@@ -10,6 +10,7 @@ Mutation = collections.namedtuple("Mutation", "name file old new scenarios")
 
 _LANE = "mycelium/transport/lane/"
 _RING = _LANE + "ring.cc"
+_RING_READER = _LANE + "ring.h"
 _LOSSY = _LANE + "lossy_ring.cc"
 _POSITIONS = _LANE + "lane_positions.h"
 _INBOUND = "mycelium/transport/inbound_ring.cc"
@@ -44,6 +45,10 @@ _RING_PAD = """\
     pad_from_ = position_;
   }
 """
+_COPY_REST = (
+    "  CopyToShared(to + in_line, rest.data() + in_line, "
+    "rest.size() - in_line);\n"
+)
 _PAD_STORES = """\
     CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
     StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
@@ -78,7 +83,7 @@ _DROP = """\
 _LOSSLESS_RING = [
     _weaker(
         "commit word loaded relaxed",
-        _RING,
+        _RING_READER,
         "SharedWordAt<uint32_t>(header).load(std::memory_order_acquire)",
         _ACQUIRE,
         _RELAXED,
@@ -111,7 +116,7 @@ _LOSSLESS_RING = [
     ),
     Mutation(
         "released stored before the frame is read",
-        _RING,
+        _RING_READER,
         "    cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),\n",
         "    positions_.released.store(\n"
         "        at + AlignedFrameBytes(view->header.frame_bytes),\n"
@@ -131,6 +136,13 @@ _LOSSLESS_RING = [
         _RING,
         "  ClearCommit(&memory_[next & (capacity() - 1)]);\n",
         "",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "frame made elsewhere committed before it is copied",
+        _RING,
+        _COPY_REST,
+        "  Commit();\n" + _COPY_REST,
         _LOSSLESS,
     ),
     Mutation(

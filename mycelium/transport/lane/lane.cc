@@ -147,10 +147,29 @@ void Lane::CommitToRing() {
   // Published by the commit word, with which the reader's answer pairs.
   committing_.store(writer_.claimed_end(), std::memory_order_relaxed);
   if (uses_scratch_) {
-    writer_.CommitFrom(scratch_.data());
+    FrameHeader header;
+    CopyFromShared(&header, scratch_.data(), sizeof header);
+    writer_.CommitFrom(header, room_.subspan(sizeof header));
   } else {
     writer_.Commit();
   }
+  NoteCommitted();
+}
+
+void Lane::CommitFrom(FrameHeader* header,
+                      absl::Span<const std::byte> payload) {
+  header->lane_sequence = ++sequence_;
+  header->lost_before =
+      shared_ == nullptr
+          ? 0
+          : options_.control_count->load(std::memory_order_relaxed);
+  committing_.store(writer_.claimed_end(), std::memory_order_relaxed);
+  writer_.CommitFrom(*header, payload);
+  NoteCommitted();
+  mutex_.Unlock();
+}
+
+void Lane::NoteCommitted() {
   pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
   // Pairs with committed(): whoever reads it may read the frames before it.
   committed_.store(writer_.position(), std::memory_order_release);

@@ -7,13 +7,8 @@ namespace {
 
 constexpr size_t kLineBytes = 64;
 
-uint32_t LoadCommit(const std::byte* header) {
-  // Pairs with StoreCommit(): what the writer stored before is visible.
-  return SharedWordAt<uint32_t>(header).load(std::memory_order_acquire);
-}
-
 void StoreCommit(std::byte* header, uint32_t frame_bytes) {
-  // Pairs with LoadCommit().
+  // Pairs with RingReader::LoadCommit().
   SharedWordAt<uint32_t>(header).store(frame_bytes, std::memory_order_release);
 }
 
@@ -72,17 +67,24 @@ void RingWriter::Commit() {
   position_ = next;
 }
 
-void RingWriter::CommitFrom(const std::byte* frame) {
+void RingWriter::CommitFrom(const FrameHeader& header,
+                            absl::Span<const std::byte> rest) {
   std::byte* const room = &memory_[claim_start_ & (capacity() - 1)];
   const size_t line_left = kLineBytes - (claim_start_ & (kLineBytes - 1));
-  const size_t head = std::min<size_t>(line_left, claim_bytes_);
-  CopyToShared(room + head, frame + head, claim_bytes_ - head);
-  constexpr size_t kAfterCommit = sizeof(uint32_t);
+  const size_t in_line =
+      line_left <= sizeof header
+          ? 0
+          : std::min<size_t>(line_left - sizeof header, rest.size());
+  std::byte* const to = room + sizeof header;
+  CopyToShared(to + in_line, rest.data() + in_line, rest.size() - in_line);
   // As Commit() does once more: here, so that nothing comes between the first
   // line and its commit word.
-  const size_t next = claimed_end() & (capacity() - 1);
-  ClearCommit(&memory_[next]);
-  CopyToShared(room + kAfterCommit, frame + kAfterCommit, head - kAfterCommit);
+  ClearCommit(&memory_[claimed_end() & (capacity() - 1)]);
+  if (in_line > 0) CopyToShared(to, rest.data(), in_line);
+  constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
+  CopyToShared(room + kAfterCommit,
+               reinterpret_cast<const std::byte*>(&header) + kAfterCommit,
+               sizeof header - kAfterCommit);
   Commit();
 }
 
@@ -90,37 +92,19 @@ RingReader::RingReader(absl::Span<const std::byte> memory,
                        RingPositions& positions, uint16_t flags_allowed)
     : memory_(memory), positions_(positions), flags_allowed_(flags_allowed) {}
 
-RingReader::Result RingReader::Poll(FrameView* view) {
-  uint64_t at = cursor();
-  while (true) {
-    const size_t offset = at & (memory_.size() - 1);
-    const std::byte* const header = &memory_[offset];
-    const uint32_t committed = LoadCommit(header);
-    if (committed == 0) {
-      // The frame that comes goes on behind this line: have it here by then.
-      __builtin_prefetch(
-          &memory_[(offset + kLineBytes) & (memory_.size() - 1)]);
-      return Result::kEmpty;
-    }
-    uint16_t flags;
-    CopyFromShared(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
-    const size_t run = memory_.size() - offset;
-    if (flags == kFramePad) {
-      // A pad ends where the memory does, and starts after a frame: one of a
-      // whole lap would send us round for ever.
-      if (committed != run || offset == 0) return Result::kCorrupt;
-      at += run;
-      cursor_.store(at, std::memory_order_relaxed);
-      continue;
-    }
-    if (DecodeFrame(memory_.subspan(offset), memory_.size() / 2, flags_allowed_,
-                    view) != FrameVerdict::kOk) {
-      return Result::kCorrupt;
-    }
-    cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),
-                  std::memory_order_relaxed);
-    return Result::kFrame;
-  }
+RingReader::Result RingReader::PollOnwards(FrameView* view) {
+  const uint64_t at = cursor();
+  const size_t offset = at & (memory_.size() - 1);
+  const std::byte* const header = &memory_[offset];
+  uint16_t flags;
+  CopyFromShared(&flags, header + offsetof(FrameHeader, flags), sizeof flags);
+  if (flags != kFramePad) return Result::kCorrupt;
+  // A pad ends where the memory does, and starts after a frame: one of a whole
+  // lap would send us round for ever.
+  const size_t run = memory_.size() - offset;
+  if (LoadCommit(header) != run || offset == 0) return Result::kCorrupt;
+  cursor_.store(at + run, std::memory_order_relaxed);
+  return Poll(view);
 }
 
 void RingReader::Release() {

@@ -56,10 +56,11 @@ class RingWriter final {
   // Makes the frame of the last TryClaim() visible.
   void Commit();
 
-  // The same for a frame that was written elsewhere, with any commit word. A
-  // reader who polls has the first line, so that one is written last, at once:
-  // written twice, it would go back and forth.
-  void CommitFrom(const std::byte* frame);
+  // The same for a frame that was made elsewhere: `header` with any commit
+  // word, and all that follows it. A reader who polls has the first line, so
+  // that one is written last, at once: written twice, it would go back and
+  // forth.
+  void CommitFrom(const FrameHeader& header, absl::Span<const std::byte> rest);
 
   // What `released` has to be before TryClaim(frame_bytes) can succeed.
   uint64_t ReleasedFor(size_t frame_bytes) const;
@@ -102,20 +103,29 @@ class RingReader final {
              uint16_t flags_allowed);
 
   // Takes the next frame. What `view` points at stays until Release().
-  Result Poll(FrameView* view);
+  Result Poll(FrameView* view) {
+    const uint64_t at = cursor();
+    const size_t offset = at & (memory_.size() - 1);
+    if (LoadCommit(&memory_[offset]) == 0) {
+      PrefetchBehind(offset);
+      return Result::kEmpty;
+    }
+    // A pad is no frame, and left to PollOnwards() as what is corrupt is.
+    if (DecodeFrame(memory_.subspan(offset), memory_.size() / 2, flags_allowed_,
+                    view) != FrameVerdict::kOk) {
+      return PollOnwards(view);
+    }
+    cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),
+                  std::memory_order_relaxed);
+    return Result::kFrame;
+  }
 
   // Whether Poll() would find a frame (or corruption). May run beside Poll() on
   // another thread, and is then a hint.
   bool HasFrame() const {
-    const size_t mask = memory_.size() - 1;
-    const size_t offset = cursor() & mask;
-    // Acquire: pairs with the writer's store.
-    if (SharedWordAt<uint32_t>(&memory_[offset])
-            .load(std::memory_order_acquire) != 0) {
-      return true;
-    }
-    // The frame that comes goes on behind this line: have it here by then.
-    __builtin_prefetch(memory_.data() + ((offset + kLineBytes) & mask));
+    const size_t offset = cursor() & (memory_.size() - 1);
+    if (LoadCommit(&memory_[offset]) != 0) return true;
+    PrefetchBehind(offset);
     return false;
   }
 
@@ -131,6 +141,18 @@ class RingReader final {
 
  private:
   static constexpr size_t kLineBytes = 64;
+
+  static uint32_t LoadCommit(const std::byte* header) {
+    // Pairs with the writer's store: what it stored before is visible.
+    return SharedWordAt<uint32_t>(header).load(std::memory_order_acquire);
+  }
+  // The frame that comes goes on behind this line: have it here by then.
+  void PrefetchBehind(size_t offset) const {
+    __builtin_prefetch(memory_.data() +
+                       ((offset + kLineBytes) & (memory_.size() - 1)));
+  }
+  // Poll() where a pad may stand.
+  Result PollOnwards(FrameView* view);
 
   absl::Span<const std::byte> memory_;
   RingPositions& positions_;
