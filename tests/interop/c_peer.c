@@ -54,12 +54,16 @@ static void WaitForLine(void) {
   if (fgets(line, sizeof line, stdin) == NULL) return;
 }
 
-/* What other transports bring comes here. */
 static mycelium_status Open(MyceliumRuntime* runtime, const Arguments* given) {
   if (strcmp(given->transport, "shm") == 0) {
     return strcmp(given->role, "publish") == 0
                ? mycelium_runtime_connect_shm(runtime, given->address)
                : mycelium_runtime_listen_shm(runtime, given->address, 0);
+  }
+  if (strcmp(given->transport, "grpc") == 0) {
+    return strcmp(given->role, "publish") == 0
+               ? mycelium_runtime_connect_grpc(runtime, given->address)
+               : mycelium_runtime_listen_grpc(runtime, given->address, NULL);
   }
   if (strcmp(given->transport, "unix") != 0) return MYCELIUM_INVALID_ARGUMENT;
   if (strcmp(given->role, "publish") == 0) {

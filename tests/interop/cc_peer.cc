@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
@@ -41,19 +42,20 @@ void SayError(const absl::Status& status) {
                    status.message()));
 }
 
-// What other transports bring comes here.
 absl::StatusOr<EndpointHandle> Bind(const Arguments& arguments,
                                     MessageBus& bus) {
-  const std::string& path = arguments.address;
-  if (arguments.transport == "unix") return BindUnixEndpoint(path, bus);
-  if (arguments.transport == "shm") return BindShmEndpoint(path, bus);
+  const std::string& address = arguments.address;
+  if (arguments.transport == "unix") return BindUnixEndpoint(address, bus);
+  if (arguments.transport == "shm") return BindShmEndpoint(address, bus);
+  if (arguments.transport == "grpc") return BindGrpcEndpoint(address, bus);
   return absl::InvalidArgumentError("no such transport");
 }
 
 absl::Status Dial(const Arguments& arguments, MessageBus& bus) {
-  const std::string& path = arguments.address;
-  if (arguments.transport == "unix") return DialUnixEndpoint(path, bus);
-  if (arguments.transport == "shm") return DialShmEndpoint(path, bus);
+  const std::string& address = arguments.address;
+  if (arguments.transport == "unix") return DialUnixEndpoint(address, bus);
+  if (arguments.transport == "shm") return DialShmEndpoint(address, bus);
+  if (arguments.transport == "grpc") return DialGrpcEndpoint(address, bus);
   return absl::InvalidArgumentError("no such transport");
 }
 

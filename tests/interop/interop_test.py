@@ -17,6 +17,8 @@ printed as `error CODE text`.
 
 import itertools
 import os
+import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,11 +34,19 @@ LANGUAGES = {
     'C': [os.path.join(FOLDER, 'c_peer')],
 }
 # The transports that all of them have.
-TRANSPORTS = ['unix', 'shm']
+TRANSPORTS = ['shm', 'unix', 'grpc']
 COUNT = 10000
 LONG = 60
 DIGEST = bytes([1]) * 32
 OTHER = bytes([2]) * 32
+
+
+def free_address():
+  """Where nobody listens, on one of the many hosts that this machine is."""
+  host = '127.{}.{}.{}'.format(*(random.randint(1, 254) for _ in range(3)))
+  with socket.socket() as free:
+    free.bind((host, 0))
+    return '{}:{}'.format(*free.getsockname())
 
 
 class Peer:
@@ -74,12 +84,14 @@ class InteropTest(unittest.TestCase):
   def setUp(self):
     folder = tempfile.TemporaryDirectory(prefix='io-', dir='/tmp')
     self.addCleanup(folder.cleanup)
-    self.address = os.path.join(folder.name, 's')
+    path = os.path.join(folder.name, 's')
+    self.addresses = {'shm': path, 'unix': path, 'grpc': free_address()}
     self.peers = []
     self.addCleanup(lambda: [peer.kill() for peer in self.peers])
 
   def start(self, language, role, transport, **options):
-    peer = Peer(language, role, transport, self.address, **options)
+    peer = Peer(
+        language, role, transport, self.addresses[transport], **options)
     self.peers.append(peer)
     self.assertEqual(peer.line(), 'ready')
     return peer

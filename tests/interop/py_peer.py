@@ -16,10 +16,10 @@ def say(line):
 
 
 def open_endpoint(bus, role, transport, address):
-  """What other transports bring comes here."""
   connect, listen = {
       'unix': (bus.connect_unix, bus.listen_unix),
       'shm': (bus.connect_shm, bus.listen_shm),
+      'grpc': (bus.connect_tcp, bus.listen_tcp),
   }[transport]
   if role == 'publish':
     connect(address)
