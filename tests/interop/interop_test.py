@@ -35,6 +35,8 @@ LANGUAGES = {
 }
 # The transports that all of them have.
 TRANSPORTS = ['shm', 'unix', 'grpc']
+# Of which one publishes to the other one in its own process.
+EMBEDDED = ['C++', 'Python']
 COUNT = 10000
 LONG = 60
 DIGEST = bytes([1]) * 32
@@ -179,6 +181,38 @@ class InteropTest(unittest.TestCase):
     successor.end()
 
 
+class EmbeddedTest(unittest.TestCase):
+  """C++ and the Python inside it; see embedding_peer.cc."""
+
+  def run_both(self, publishing, python_digest):
+    """What they print, one line each."""
+    done = subprocess.run(
+        [os.path.join(FOLDER, 'embedding_peer'), publishing, DIGEST.hex(),
+         python_digest.hex(), str(COUNT)],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        stdout=subprocess.PIPE, timeout=LONG, encoding='utf-8', check=False)
+    self.assertEqual(done.returncode, 0, done.stdout)
+    return done.stdout.splitlines()
+
+  def test_exchange_within_a_process(self):
+    for publishing in EMBEDDED:
+      with self.subTest(publishing):
+        self.assertEqual(
+            self.run_both(publishing, DIGEST),
+            [f'received {COUNT}', f'ledger {COUNT} {COUNT} 0 0'])
+
+  def test_refuse_within_a_process(self):
+    for publishing in EMBEDDED:
+      with self.subTest(publishing):
+        *errors, ledger = self.run_both(publishing, OTHER)
+        self.assertEqual(len(errors), 2, errors)  # Both sides.
+        for error in errors:
+          self.assertIn('error FAILED_PRECONDITION', error)
+          self.assertIn(DIGEST.hex(), error)
+          self.assertIn(OTHER.hex(), error)
+        self.assertEqual(ledger, 'ledger 0 0 0 0')
+
+
 LAWS = {
     'exchange': TRANSPORTS,
     'refuse': TRANSPORTS,
@@ -209,7 +243,12 @@ def pairs_table():
   """The table of the guide, by what the tests above are."""
   rows = [['from \\ to', *LANGUAGES], ['---'] * (len(LANGUAGES) + 1)]
   for publishing in LANGUAGES:
-    rows.append([publishing] + [', '.join(TRANSPORTS)] * len(LANGUAGES))
+    row = [publishing]
+    for subscribing in LANGUAGES:
+      embedded = (publishing != subscribing and
+                  {publishing, subscribing} == set(EMBEDDED))
+      row.append(', '.join(['inproc'] * embedded + TRANSPORTS))
+    rows.append(row)
   lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
   lines[1] = lines[1].replace(' ', '')
   return '\n'.join(lines)
