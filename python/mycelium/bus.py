@@ -78,6 +78,8 @@ class MessageBus:
     insecure: whether what leaves the machine may be in the clear.
     allow_anonymous: whether peers of other machines may connect that show no
       certificate.
+    poll_by_caller: whether no thread is started: poll(), and whatever waits, run
+      the node. With wait='spin' that is what leaves a CPU to the other side.
   """
 
   def __init__(self, node: str = '', schema_digest: Optional[bytes] = None,
@@ -85,17 +87,19 @@ class MessageBus:
                allow_uids: Sequence[int] = (),
                delivers_locally: bool = True,
                tls: Optional[Tls] = None, insecure: bool = False,
-               allow_anonymous: bool = False) -> None:
+               allow_anonymous: bool = False,
+               poll_by_caller: bool = False) -> None:
     self._open(_mycelium.create_bus(
         node=node, schema_digest=schema_digest, wait=wait,
         allow_uids=list(allow_uids), delivers_locally=delivers_locally,
         tls=None if tls is None else tls._native(), insecure=insecure,
-        allow_anonymous=allow_anonymous))
+        allow_anonymous=allow_anonymous, poll_by_caller=poll_by_caller))
 
   @classmethod
   def from_topology(cls, topology_path: Optional[Path], service_name: str,
                     schema_digest: Optional[bytes] = None,
-                    wait: Optional[str] = None) -> 'MessageBus':
+                    wait: Optional[str] = None,
+                    poll_by_caller: bool = False) -> 'MessageBus':
     """The bus of one service of a topology.
 
     Args:
@@ -106,6 +110,7 @@ class MessageBus:
         that was given another one is refused.
       wait: how threads wait: 'spin', 'adaptive' or 'block'. None: as the
         topology says.
+      poll_by_caller: as for MessageBus().
 
     Raises:
       InvalidArgument: the file has errors, all of which the text lists.
@@ -116,7 +121,7 @@ class MessageBus:
     bus = cls.__new__(cls)
     bus._open(_mycelium.bus_from_topology(
         os.fspath(topology_path or ''), service_name,
-        schema_digest=schema_digest, wait=wait))
+        schema_digest=schema_digest, wait=wait, poll_by_caller=poll_by_caller))
     return bus
 
   def _open(self, native: '_mycelium.Bus') -> None:
@@ -318,6 +323,26 @@ class MessageBus:
     self._native.wait_for_link(timeout)
 
   # The rest
+
+  def poll(self, timeout: float) -> bool:
+    """With poll_by_caller: runs what is due, waiting for it.
+
+    Returns:
+      Whether there was something within `timeout` seconds.
+
+    Raises:
+      FailedPrecondition: the bus has a thread for that, or this is called from a
+        callback that it runs.
+    """
+    return self._native.poll(timeout)
+
+  def fileno(self) -> int:
+    """With poll_by_caller: a descriptor for select() or epoll.
+
+    It is readable when poll() would find something. It is the bus's, never to be
+    closed.
+    """
+    return self._native.poll_descriptor()
 
   def flush(self, timeout: float) -> None:
     """Waits until all that this node has published so far was handled.
