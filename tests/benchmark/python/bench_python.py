@@ -4,12 +4,13 @@
 
 Each row is measured in rounds that take turns with all the others. A floor is
 what Python allows without Mycelium: an empty pybind11 call, an asyncio reader of a
-bare eventfd, a raw Unix socket.
+bare eventfd, a raw Unix socket; or, as `cc_…`, what C++ does with it.
 """
 
 import argparse
 import asyncio
 import collections
+import json
 import multiprocessing
 import os
 import socket
@@ -29,7 +30,13 @@ RAW = mycelium.RawType('bench')
 PAYLOAD = bytes(64)
 CC_PEER = os.path.join(
     os.path.dirname(__file__), '..', '..', 'interop', 'cc_peer')
-WAITS = {'unix': None, 'shm': 'spin'}
+CC_BENCH = os.path.join(os.path.dirname(__file__), '..', 'bench')
+# How the two sides of a ping-pong wait. Those that spin have no other thread:
+# there are two CPUs.
+WAITS = {
+    'unix': {'delivers_locally': False},
+    'shm': {'delivers_locally': False, 'wait': 'spin', 'poll_by_caller': True},
+}
 # Calls that are timed together: the clock costs as much as some of them.
 BATCH = 32
 
@@ -38,8 +45,11 @@ def percentile(values, part):
   return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
-def timed_calls(call, count):
-  """Nanoseconds for each call, as the mean of small batches."""
+def timed_calls(call, count, between=lambda: None):
+  """Nanoseconds for each call, as the mean of small batches.
+
+  `between` is called after each of them, and not timed.
+  """
   clock = time.perf_counter_ns
   batch = range(BATCH)
   samples = []
@@ -48,6 +58,7 @@ def timed_calls(call, count):
     for _ in batch:
       call()
     samples.append((clock() - begin) / BATCH)
+    between()
   return samples
 
 
@@ -58,18 +69,58 @@ class Bench:
     self.count = count
     self.folder = tempfile.TemporaryDirectory(prefix='bp-', dir='/tmp')
 
+  # C++, from the run that measures it alone.
+
+  def _cc(self, transport, mode, kind, variant=''):
+    path = os.path.join(self.folder.name, 'cc.json')
+    rows = []
+    while not rows:  # A round that the machine changed under is no row.
+      subprocess.run(
+          [CC_BENCH, f'--transports={transport}', f'--modes={mode}',
+           f'--kinds={kind}', f'--variants={variant}', '--wait=spin', '--sizes=64', '--rounds=1',
+           f'--run_ms={max(1, self.count // 2000)}', '--keep_disturbed', f'--json={path}'],
+          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+      with open(path, encoding='utf-8') as file:
+        report = json.load(file)
+      rows = [row
+              for row in report['rows'] + report['machine']['other_class_rows']
+              if row['system'] != 'floor']
+    if mode == 'flood':
+      return [1e9 / rows[0]['msgs_per_s']]
+    return [rows[0]['p50_ns']]
+
+  def cc_publish_raw(self):
+    """With an inline handler."""
+    return self._cc('inproc', 'flood', 'raw', 'inline')
+
+  def cc_publish_protobuf(self):
+    return self._cc('inproc', 'flood', 'protobuf', 'inline')
+
+  # One publisher and one subscriber as fast as they may.
+
+  def cc_flood_raw(self):
+    return self._cc('shm', 'flood', 'raw')
+
+  def cc_flood_protobuf(self):
+    return self._cc('shm', 'flood', 'protobuf')
+
+  def cc_ping_pong_shm(self):
+    """There and back, which is two samples of that run."""
+    return [2 * sample for sample in self._cc('shm', 'latency', 'raw')]
+
   # Calls
 
   def floor_empty_call(self):
     return timed_calls(_mycelium.forked, self.count)
 
   def _publish(self, message_cls, message):
-    """To a subscriber that keeps the latest: no publish waits for anything."""
+    """To a subscriber that has always room: no publish waits for anything."""
     with mycelium.MessageBus() as bus:
-      subscriber = bus.subscriber(message_cls, overflow='latest')
+      subscriber = bus.subscriber(message_cls)
       publisher = bus.publisher(message_cls)
-      samples = timed_calls(lambda: publisher.publish(message), self.count)
-      subscriber.recv_many(self.count)
+      samples = timed_calls(
+          lambda: publisher.publish(message), self.count,
+          between=lambda: subscriber.recv_many(BATCH))
       subscriber.finish()
     return samples
 
@@ -152,13 +203,15 @@ class Bench:
     finally:
       os.close(descriptor)
 
-  def recv_async(self):
+  def async_for(self):
     with mycelium.MessageBus() as bus:
       subscriber = bus.subscriber(RAW)
       publisher = bus.publisher(RAW)
 
+      stream = aiter(subscriber)
+
       async def receive():
-        payload = await subscriber.recv_async()
+        payload = await anext(stream)
         return int.from_bytes(bytes(payload), 'little')
 
       samples = self._one_way(
@@ -208,8 +261,7 @@ class Bench:
 
   def _ping_pong_over(self, transport):
     path = os.path.join(self.folder.name, transport)
-    with mycelium.MessageBus(
-        wait=WAITS[transport], delivers_locally=False) as bus:
+    with mycelium.MessageBus(**WAITS[transport]) as bus:
       getattr(bus, f'listen_{transport}')(path)
       pongs = bus.subscriber(RAW, topic='pong')
       pings = bus.publisher(RAW, topic='ping')
@@ -243,33 +295,61 @@ def echo_socket(path):
 
 
 def echo_mycelium(path, transport):
-  with mycelium.MessageBus(
-      wait=WAITS[transport], delivers_locally=False) as bus:
+  with mycelium.MessageBus(**WAITS[transport]) as bus:
     getattr(bus, f'connect_{transport}')(path)
     pings = bus.subscriber(RAW, topic='ping')
     pongs = bus.publisher(RAW, topic='pong')
     pongs.wait_for_subscribers(1, LONG)
     while True:
-      data = bytes(pings.recv(LONG))
-      if not data:
+      payload = pings.recv(LONG)
+      if len(payload) == 0:
         pings.finish()
         return
-      pongs.publish(data)
+      pongs.publish(payload)
 
 
 # Row, what it is compared with.
 ROWS = [
     ('floor_empty_call', None),
-    ('publish_raw', 'floor_empty_call'),
-    ('publish_protobuf', 'floor_empty_call'),
-    ('recv_many_raw', None),
-    ('recv_many_protobuf', None),
+    ('cc_publish_raw', None),
+    ('publish_raw', 'cc_publish_raw'),
+    ('cc_publish_protobuf', None),
+    ('publish_protobuf', 'cc_publish_protobuf'),
+    ('cc_flood_raw', None),
+    ('recv_many_raw', 'cc_flood_raw'),
+    ('cc_flood_protobuf', None),
+    ('recv_many_protobuf', 'cc_flood_protobuf'),
     ('floor_eventfd', None),
-    ('recv_async', 'floor_eventfd'),
+    ('async_for', 'floor_eventfd'),
     ('floor_unix_socket', None),
     ('ping_pong_unix', 'floor_unix_socket'),
+    ('cc_ping_pong_shm', 'floor_unix_socket'),
     ('ping_pong_shm', 'floor_unix_socket'),
 ]
+
+# Row: the most nanoseconds that it should take, given the middle of its floor.
+GOALS = {
+    'publish_raw': lambda floor: 500,
+    'publish_protobuf': lambda floor: 2000,
+    'recv_many_raw': lambda floor: 1000,
+    'recv_many_protobuf': lambda floor: 1e9 / 300e3,
+    'async_for': lambda floor: floor + 20000,
+    'ping_pong_shm': lambda floor: floor / 5,
+}
+
+
+def note_of(row, middle, floor, lowest):
+  """What is to be said of a row besides its own times."""
+  notes = []
+  if row.startswith(('recv_many', 'cc_flood')):
+    notes.append(f'{1e3 / middle:.2f} M messages/s')
+  if floor is not None:
+    notes.append(f'{floor} {lowest:.0f} ns, ratio {middle / lowest:.2f}')
+  if row in GOALS:
+    goal = GOALS[row](lowest)
+    notes.append(
+        f'goal {goal:.0f} ns: {"met" if middle <= goal else "missed"}')
+  return '; '.join(notes)
 
 
 def main():
@@ -277,24 +357,25 @@ def main():
   parser.add_argument('--rounds', type=int, default=3)
   parser.add_argument('--count', type=int, default=100000,
                       help='calls in each round of a row')
+  parser.add_argument('--rows', default='',
+                      help='those to measure, with commas between; all')
   arguments = parser.parse_args()
+  wanted = arguments.rows.split(',') if arguments.rows else [
+      row for row, _ in ROWS]
+  floors = {floor for row, floor in ROWS if row in wanted}
+  rows = [(row, floor) for row, floor in ROWS if row in wanted or row in floors]
   bench = Bench(arguments.count)
-  samples = {row: [] for row, _ in ROWS}
+  samples = {row: [] for row, _ in rows}
   for _ in range(arguments.rounds):
-    for row, _ in ROWS:
+    for row, _ in rows:
       samples[row] += getattr(bench, row)()
-  print(f'{"row":<20} {"p50 ns":>10} {"p99 ns":>10} {"max ns":>11}  floor')
-  for row, floor in ROWS:
+  print(f'{"row":<20} {"p50 ns":>10} {"p99 ns":>10} {"max ns":>11}  note')
+  for row, floor in rows:
     values = samples[row]
     middle = statistics.median(values)
-    note = ''
-    if floor is not None:
-      lowest = statistics.median(samples[floor])
-      note = f'{floor} {lowest:.0f} ns, ratio {middle / lowest:.2f}'
-    elif row.startswith('recv_many'):
-      note = f'{1e3 / middle:.2f} M messages/s'
+    lowest = None if floor is None else statistics.median(samples[floor])
     print(f'{row:<20} {middle:>10.0f} {percentile(values, 0.99):>10.0f} '
-          f'{max(values):>11.0f}  {note}')
+          f'{max(values):>11.0f}  {note_of(row, middle, floor, lowest)}')
   return 0
 
 
