@@ -29,7 +29,7 @@ from mycelium import errors
 from mycelium.message_type import ProtobufMessage, RawType, messages_of
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
-from mycelium.subscription import Subscription
+from mycelium.subscription import Delivery, Subscription
 from mycelium.topology import Path
 
 M = TypeVar('M', bound=ProtobufMessage)
@@ -126,7 +126,7 @@ class MessageBus:
 
   def _open(self, native: '_mycelium.Bus') -> None:
     self._native = native
-    self._subscriptions: Set[Subscription] = set()
+    self._deliveries: Set[Delivery] = set()
     _open_buses.add(self)
 
   @property
@@ -252,11 +252,10 @@ class MessageBus:
       queued: whether to call it on a thread of its own instead.
     """
     messages = messages_of(message_cls)
-    subscription = Subscription(
-        self, messages, callback, with_info, self._subscriptions)
-    subscription.start(self._native.subscribe(
-        messages.native, subscription, **options))
-    return subscription
+    delivery = Delivery(messages, callback, with_info)
+    delivery.start(self._native.subscribe(
+        messages.native, delivery, **options))
+    return Subscription(self, delivery, self._deliveries)
 
   # Sockets by hand
 
@@ -373,8 +372,9 @@ class MessageBus:
 
   def _let_go(self) -> None:
     _open_buses.discard(self)
-    for subscription in list(self._subscriptions):
-      subscription.unsubscribe()
+    for delivery in list(self._deliveries):
+      delivery.unsubscribe()
+    self._deliveries.clear()
 
   def ledger(self) -> List[Dict[str, Any]]:
     """What this node has counted: a dict for each publisher and subscription.
