@@ -77,8 +77,9 @@ class Bench:
     while not rows:  # A round that the machine changed under is no row.
       subprocess.run(
           [CC_BENCH, f'--transports={transport}', f'--modes={mode}',
-           f'--kinds={kind}', f'--variants={variant}', '--wait=spin', '--sizes=64', '--rounds=1',
-           f'--run_ms={max(1, self.count // 2000)}', '--keep_disturbed', f'--json={path}'],
+           f'--kinds={kind}', f'--variants={variant}', '--wait=spin',
+           '--sizes=64', '--rounds=1', f'--run_ms={max(1, self.count // 2000)}',
+           '--keep_disturbed', f'--json={path}'],
           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
       with open(path, encoding='utf-8') as file:
         report = json.load(file)
