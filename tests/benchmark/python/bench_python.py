@@ -3,8 +3,8 @@
     bazel run -c opt //tests/benchmark:bench_python -- --rounds=3
 
 Each row is measured in rounds that take turns with all the others. A floor is
-what Python allows without Mycelium: an empty pybind11 call, an asyncio reader of a
-bare eventfd, a raw Unix socket; or, as `cc_…`, what C++ does with it.
+what Python allows without Mycelium: an empty pybind11 call, an asyncio reader of
+a bare eventfd, a raw Unix socket; or, as `cc_…`, what C++ does with it.
 """
 
 import argparse
@@ -31,11 +31,12 @@ PAYLOAD = bytes(64)
 CC_PEER = os.path.join(
     os.path.dirname(__file__), '..', '..', 'interop', 'cc_peer')
 CC_BENCH = os.path.join(os.path.dirname(__file__), '..', 'bench')
-# How the two sides of a ping-pong wait. Those that spin have no other thread:
-# there are two CPUs.
-WAITS = {
-    'unix': {'delivers_locally': False},
-    'shm': {'delivers_locally': False, 'wait': 'spin', 'poll_by_caller': True},
+# Ping-pongs: the transport, and how the two sides wait. Those that spin or
+# block have no other thread: there are two CPUs, and a raw socket has none.
+PING_PONGS = {
+    'ping_pong_unix': ('unix', {}),
+    'ping_pong_unix_block': ('unix', {'wait': 'block', 'poll_by_caller': True}),
+    'ping_pong_shm': ('shm', {'wait': 'spin', 'poll_by_caller': True}),
 }
 # Calls that are timed together: the clock costs as much as some of them.
 BATCH = 32
@@ -254,20 +255,24 @@ class Bench:
     return samples
 
   def ping_pong_unix(self):
-    return self._ping_pong_over('unix')
+    return self._ping_pong_of('ping_pong_unix')
+
+  def ping_pong_unix_block(self):
+    return self._ping_pong_of('ping_pong_unix_block')
 
   def ping_pong_shm(self):
     """Both sides spin."""
-    return self._ping_pong_over('shm')
+    return self._ping_pong_of('ping_pong_shm')
 
-  def _ping_pong_over(self, transport):
-    path = os.path.join(self.folder.name, transport)
-    with mycelium.MessageBus(**WAITS[transport]) as bus:
+  def _ping_pong_of(self, row):
+    transport, options = PING_PONGS[row]
+    path = os.path.join(self.folder.name, row)
+    with mycelium.MessageBus(delivers_locally=False, **options) as bus:
       getattr(bus, f'listen_{transport}')(path)
       pongs = bus.subscriber(RAW, topic='pong')
       pings = bus.publisher(RAW, topic='ping')
       process = multiprocessing.get_context('spawn').Process(
-          target=echo_mycelium, args=(path, transport))
+          target=echo_mycelium, args=(path, row))
       process.start()
       pings.wait_for_subscribers(1, LONG)
       pings.publish(PAYLOAD)
@@ -295,8 +300,9 @@ def echo_socket(path):
       connection.sendall(data)
 
 
-def echo_mycelium(path, transport):
-  with mycelium.MessageBus(**WAITS[transport]) as bus:
+def echo_mycelium(path, row):
+  transport, options = PING_PONGS[row]
+  with mycelium.MessageBus(delivers_locally=False, **options) as bus:
     getattr(bus, f'connect_{transport}')(path)
     pings = bus.subscriber(RAW, topic='ping')
     pongs = bus.publisher(RAW, topic='pong')
@@ -324,6 +330,7 @@ ROWS = [
     ('async_for', 'floor_eventfd'),
     ('floor_unix_socket', None),
     ('ping_pong_unix', 'floor_unix_socket'),
+    ('ping_pong_unix_block', 'floor_unix_socket'),
     ('cc_ping_pong_shm', 'floor_unix_socket'),
     ('ping_pong_shm', 'floor_unix_socket'),
 ]
@@ -370,12 +377,12 @@ def main():
   for _ in range(arguments.rounds):
     for row, _ in rows:
       samples[row] += getattr(bench, row)()
-  print(f'{"row":<20} {"p50 ns":>10} {"p99 ns":>10} {"max ns":>11}  note')
+  print(f'{"row":<21} {"p50 ns":>10} {"p99 ns":>10} {"max ns":>11}  note')
   for row, floor in rows:
     values = samples[row]
     middle = statistics.median(values)
     lowest = None if floor is None else statistics.median(samples[floor])
-    print(f'{row:<20} {middle:>10.0f} {percentile(values, 0.99):>10.0f} '
+    print(f'{row:<21} {middle:>10.0f} {percentile(values, 0.99):>10.0f} '
           f'{max(values):>11.0f}  {note_of(row, middle, floor, lowest)}')
   return 0
 
