@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -135,6 +136,42 @@ class BusTest(BusCase):
 
   # If a call that waits kept the GIL, the thread that could end the wait would
   # never run.
+  def test_caller_runs_the_node(self):
+    path = self.path('s')
+    threads = threading.active_count()
+    with mycelium.MessageBus(wait='spin', poll_by_caller=True) as polled:
+      with mycelium.MessageBus() as threaded:
+        threaded.listen_unix(path)
+        polled.connect_unix(path)
+        polled.wait_for_link(LONG)
+        got = []
+        polled.subscribe(Note, lambda note: got.append(note.id))
+        notes = threaded.publisher(Note)
+        while notes.subscriber_count == 0:
+          polled.poll(LONG)
+        notes.publish(Note(id=1))
+        # As an event loop of one's own would.
+        while not got:
+          self.assertEqual(select.select([polled], [], [], LONG)[0], [polled])
+          polled.poll(0)
+        self.assertEqual(got, [1])
+        # What waits runs the node, too.
+        replies = polled.subscriber(Reply)
+        answers = threaded.publisher(Reply)
+        while answers.subscriber_count == 0:
+          polled.poll(LONG)
+        answers.publish(Reply(id=2))
+        self.assertEqual(replies.recv(LONG).id, 2)
+        replies.finish()
+        while threaded.stats()['in_flight']:
+          polled.poll(LONG)
+        self.check_ledger(polled, threaded, accepted=2)
+        with self.assertRaisesRegex(mycelium.FailedPrecondition, 'thread'):
+          threaded.poll(0)
+        with self.assertRaises(mycelium.DeadlineExceeded):
+          mycelium.MessageBus(poll_by_caller=True).wait_for_link(0.01)
+    self.assertEqual(threading.active_count(), threads)
+
   def test_other_threads_run_while_one_waits(self):
     topology = self.topology(MONOLITH)
     asker = self.bus(topology, 'asker')

@@ -271,6 +271,48 @@ class LifetimeTest(BusCase):
     self.assertEqual(got, [1])
     self.check_ledger(asker, accepted=2)
 
+  def test_bus_with_subscriptions_goes_with_its_last_reference(self):
+    topology = self.topology()
+    asker = self.bus(topology, 'asker')
+    got = []
+    self.addCleanup(gc.enable)
+    gc.disable()  # What goes, goes without it.
+    for number in range(2):
+      # That the service is free again is told by the second round.
+      answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
+      answerer.subscribe(Note, lambda note: got.append(note.id))
+      subscription = answerer.subscribe(Reply, lambda reply: None)
+      asker.publisher(Note).publish(Note(id=number))
+      gone = weakref.ref(answerer)
+      del answerer
+      self.assertIsNotNone(gone())  # The subscription keeps it.
+      del subscription
+      self.assertIsNone(gone())
+    asker.publisher(Note).publish(Note(id=2))
+    self.assertEqual(got, [0, 1])
+    self.check_ledger(asker, accepted=3)
+
+  def test_callback_may_let_its_bus_go(self):
+    topology = self.topology()
+    asker = self.bus(topology, 'asker')
+    publisher = asker.publisher(Note)
+    for queued in (False, True):
+      buses = [mycelium.MessageBus.from_topology(topology, 'answerer')]
+      gone = weakref.ref(buses[0])
+      ended = threading.Event()
+
+      def on_note(_, buses=buses, ended=ended):
+        buses.clear()  # The last reference.
+        ended.set()
+
+      buses[0].subscribe(Note, on_note, queued=queued)
+      publisher.publish(Note())
+      self.assertTrue(ended.wait(LONG))
+      self.assertIsNone(gone())
+      publisher.publish(Note())  # To nobody.
+    asker.flush(LONG)
+    self.check_ledger(asker, accepted=4)
+
   def test_cycle_of_bus_and_callback_is_garbage_in_the_end(self):
     topology = self.topology()
     asker = self.bus(topology, 'asker')

@@ -1,11 +1,10 @@
 // Calls that wait ask whether to go on, and end when they are told not to.
 #include <cstddef>
-#include <cstdint>
-#include <memory>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "mycelium/bus/bus_fixture.h"
 #include "mycelium/bus/message_bus.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -14,28 +13,8 @@ namespace {
 
 using ::mycelium::test::Note;
 
-constexpr absl::Duration kLong = absl::Seconds(10);
-
-class KeepWaitingTest : public ::testing::Test {
+class KeepWaitingTest : public BusFixture {
  protected:
-  void SetUp() override {
-    absl::StatusOr<std::unique_ptr<MessageBus>> bus =
-        MessageBus::Create(BusOptions());
-    ASSERT_TRUE(bus.ok()) << bus.status();
-    bus_ = *std::move(bus);
-  }
-
-  void ExpectBalanced(uint64_t accepted) {
-    uint64_t sum = 0;
-    for (const FlowReport& flow : bus_->FlowReports()) {
-      EXPECT_TRUE(flow.ledger.Balances());
-      EXPECT_EQ(flow.ledger.in_flight, 0u);
-      sum += flow.ledger.accepted;
-    }
-    EXPECT_EQ(sum, accepted);
-  }
-
-  std::unique_ptr<MessageBus> bus_;
   int asked_ = 0;
   // Goes on once, and not again.
   const KeepWaiting once_ = [this] { return ++asked_ < 2; };
@@ -51,7 +30,7 @@ TEST_F(KeepWaitingTest, FlushIsCancelled) {
   subscriber->Finish();
   EXPECT_TRUE(bus_->Flush(kLong, once_).ok());
   EXPECT_EQ(asked_, 2);  // There was nothing to wait for.
-  ExpectBalanced(1);
+  EXPECT_EQ(SettledLedger().accepted, 1u);
 }
 
 // There is always more in flight, but not of what there was at the call.
@@ -69,7 +48,7 @@ TEST_F(KeepWaitingTest, FlushDoesNotWaitForWhatIsPublishedMeanwhile) {
   EXPECT_EQ(asked_, 4);
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(subscriber->Receive(kLong).ok());
   subscriber->Finish();
-  ExpectBalanced(7);
+  EXPECT_EQ(SettledLedger().accepted, 7u);
 }
 
 TEST_F(KeepWaitingTest, WaitForSubscribersIsCancelled) {
@@ -97,7 +76,7 @@ TEST_F(KeepWaitingTest, CancelledReceiveTakesNothing) {
   ASSERT_TRUE(received.ok()) << received.status();
   EXPECT_EQ(received->size(), 3u);
   subscriber->Finish();
-  ExpectBalanced(1);
+  EXPECT_EQ(SettledLedger().accepted, 1u);
 }
 
 TEST_F(KeepWaitingTest, TimeoutEndsAWaitThatIsToGoOn) {

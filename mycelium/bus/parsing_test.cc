@@ -1,13 +1,12 @@
 // Who takes bytes and parses them says which were no message.
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "mycelium/bus/bus_fixture.h"
 #include "mycelium/bus/message_bus.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -17,17 +16,8 @@ namespace {
 using ::mycelium::test::Note;
 using ::testing::ElementsAre;
 
-constexpr absl::Duration kLong = absl::Seconds(10);
-
-class ParsingTest : public ::testing::Test {
+class ParsingTest : public BusFixture {
  protected:
-  void SetUp() override {
-    absl::StatusOr<std::unique_ptr<MessageBus>> bus =
-        MessageBus::Create(BusOptions());
-    ASSERT_TRUE(bus.ok()) << bus.status();
-    bus_ = *std::move(bus);
-  }
-
   // An object, bytes that are no message, and another object.
   void PublishThree() {
     auto publisher = bus_->Publisher<Note>();
@@ -52,16 +42,12 @@ class ParsingTest : public ::testing::Test {
 
   void ExpectOneUndecodable() {
     EXPECT_THAT(ids_, ElementsAre(1, 2));
-    Ledger sum;
-    for (const FlowReport& flow : bus_->FlowReports()) sum += flow.ledger;
-    EXPECT_TRUE(sum.Balances());
+    const Ledger sum = SettledLedger();
     EXPECT_EQ(sum.accepted, 3u);
     EXPECT_EQ(sum.delivered, 2u);
     EXPECT_EQ(sum.dropped_for(DropReason::kUndecodable), 1u);
-    EXPECT_EQ(sum.in_flight, 0u);
   }
 
-  std::unique_ptr<MessageBus> bus_;
   std::vector<uint64_t> ids_;
 };
 

@@ -346,6 +346,17 @@ static void TestCallerPollsALink(void) {
   CHECK(rmdir(path) == 0); /* The socket is gone. */
 }
 
+/* Without gRPC in this program; with it: grpc_test.c. */
+static void TestOtherMachinesNeedGrpc(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  CHECK_STATUS(mycelium_runtime_listen_grpc(runtime, "localhost:0", NULL),
+               MYCELIUM_UNIMPLEMENTED);
+  CHECK_STATUS(mycelium_runtime_connect_grpc(runtime, "localhost:1"),
+               MYCELIUM_UNIMPLEMENTED);
+  CHECK(strstr(mycelium_last_error(), "//mycelium:mycelium") != NULL);
+  mycelium_runtime_destroy(runtime);
+}
+
 /* Errors */
 
 static void TestDifferentTypesAreASchemaMismatch(void) {
@@ -448,6 +459,7 @@ int main(void) {
   TestCallbackMayPublishAndUnsubscribe();
   TestUnsubscribeWaitsForARunningCallback();
   TestCallerPollsALink();
+  TestOtherMachinesNeedGrpc();
   TestDifferentTypesAreASchemaMismatch();
   TestDigestIsVerified();
   TestNothingWorksAfterShutdown();

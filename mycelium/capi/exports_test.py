@@ -10,10 +10,12 @@ COMMENT = re.compile(r'/\*.*?\*/', re.DOTALL)
 
 
 def declared():
-  """The functions that mycelium.h declares."""
-  with open(os.environ['HEADER'], encoding='utf-8') as header:
-    text = COMMENT.sub('', header.read())
-  return set(C_FUNCTION.findall(text))
+  """The functions that mycelium.h declares, and what it includes."""
+  functions = set()
+  for path in os.environ['HEADERS'].split():
+    with open(path, encoding='utf-8') as header:
+      functions.update(C_FUNCTION.findall(COMMENT.sub('', header.read())))
+  return functions
 
 
 def exported():

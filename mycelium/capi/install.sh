@@ -3,8 +3,8 @@
 #
 #   bazel run -c opt //mycelium/capi:install -- PREFIX
 #
-# puts include/mycelium/capi/mycelium.h, lib/libmycelium.so and
-# lib/pkgconfig/mycelium.pc there. The library needs the Debian packages
+# puts mycelium.h and what it includes into include/mycelium/capi, and
+# lib/libmycelium.so and lib/pkgconfig/mycelium.pc there. The library needs the Debian packages
 # libabsl20220623, libgrpc++1.51 and libprotobuf32, which tools/setup installs
 # along with their headers.
 set -euo pipefail
@@ -17,7 +17,7 @@ fi
 cd_to=${BUILD_WORKING_DIRECTORY:-$PWD}
 prefix=$(cd "$cd_to" && mkdir -p "$1" && cd "$1" && pwd)
 
-install -D -m 644 mycelium/capi/mycelium.h \
-  "$prefix/include/mycelium/capi/mycelium.h"
+install -D -m 644 -t "$prefix/include/mycelium/capi" \
+  mycelium/capi/mycelium.h mycelium/capi/mycelium_errors.h
 install -D -m 755 mycelium/libmycelium.so "$prefix/lib/libmycelium.so"
 install -D -m 644 mycelium/capi/mycelium.pc "$prefix/lib/pkgconfig/mycelium.pc"

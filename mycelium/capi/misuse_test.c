@@ -51,6 +51,10 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_runtime_listen_shm(runtime, NULL, 0));
   CHECK_INVALID(mycelium_runtime_connect_shm(NULL, "s"));
   CHECK_INVALID(mycelium_runtime_connect_shm(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_listen_grpc(NULL, "localhost:0", NULL));
+  CHECK_INVALID(mycelium_runtime_listen_grpc(runtime, NULL, NULL));
+  CHECK_INVALID(mycelium_runtime_connect_grpc(NULL, "localhost:1"));
+  CHECK_INVALID(mycelium_runtime_connect_grpc(runtime, NULL));
   CHECK_INVALID(mycelium_runtime_poll(NULL, 0, NULL));
   CHECK_INVALID(mycelium_runtime_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_runtime_descriptor(runtime, NULL));

@@ -29,11 +29,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mycelium/capi/mycelium_errors.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Versions and errors */
+/* Versions */
 
 /* Raised only when a program that was compiled before no longer works. */
 #define MYCELIUM_ABI_VERSION 1
@@ -43,43 +45,6 @@ uint32_t mycelium_abi_version(void);
 
 /* The release of the library that runs, as "1.2.3". */
 const char* mycelium_version(void);
-
-typedef int32_t mycelium_status;
-enum {
-  MYCELIUM_OK = 0,
-  MYCELIUM_INVALID_ARGUMENT = 3,
-  MYCELIUM_DEADLINE_EXCEEDED = 4,
-  MYCELIUM_NOT_FOUND = 5,
-  MYCELIUM_ALREADY_EXISTS = 6,
-  MYCELIUM_PERMISSION_DENIED = 7,
-  MYCELIUM_RESOURCE_EXHAUSTED = 8,
-  MYCELIUM_FAILED_PRECONDITION = 9,
-  MYCELIUM_INTERNAL = 13,
-  MYCELIUM_UNAVAILABLE = 14,
-  MYCELIUM_DATA_LOSS = 15
-};
-
-/* "INVALID_ARGUMENT"; "UNKNOWN" for a number that is none of the above. */
-const char* mycelium_status_name(mycelium_status status);
-
-/* The text of this thread's last error, without its code. Never NULL. */
-const char* mycelium_last_error(void);
-
-#define MYCELIUM_DIGEST_BYTES 32
-
-/* Why two sides do not get each other's messages. */
-typedef struct MyceliumSchemaMismatch {
-  const char* topic;
-  const char* type_name;
-  const uint8_t* local_digest; /* MYCELIUM_DIGEST_BYTES each, or NULL */
-  const uint8_t* remote_digest;
-  const char* difference;  /* "Quote.price (4): double -> int64" */
-  const char* remote_node; /* "" within one process */
-} MyceliumSchemaMismatch;
-
-/* What was different, if the last error is a FAILED_PRECONDITION of that kind;
-   else NULL. Valid as mycelium_last_error() is. */
-const MyceliumSchemaMismatch* mycelium_last_schema_mismatch(void);
 
 /* Message types */
 
@@ -121,9 +86,24 @@ typedef struct MyceliumRuntimeOptions {
   /* Not 0: no thread is started. mycelium_runtime_poll(), and whatever waits,
      run the node. */
   int32_t poll_by_caller;
+  /* Without a topology, for what leaves this machine. PEM files, or NULL: who
+     listens needs a certificate with its key, who connects the CA that signed
+     it. */
+  const char* tls_certificate;
+  const char* tls_key;
+  const char* tls_ca;
+  /* Not 0: who listens refuses peers without a certificate. */
+  int32_t tls_require_client_certificate;
+  /* Not 0: it may be in the clear. */
+  int32_t insecure;
+  /* Not 0: peers of other machines that show no certificate may connect. */
+  int32_t allow_anonymous;
 } MyceliumRuntimeOptions;
-#define MYCELIUM_RUNTIME_OPTIONS_INIT \
-  { sizeof(MyceliumRuntimeOptions), NULL, 0, NULL, 0 }
+#define MYCELIUM_RUNTIME_OPTIONS_INIT                                         \
+  {                                                                           \
+    sizeof(MyceliumRuntimeOptions), NULL, 0, NULL, 0, NULL, NULL, NULL, 0, 0, \
+        0                                                                     \
+  }
 
 /* Without a topology: within the process, plus the sockets that are listened
    at or dialled by hand. `options` may be NULL. */
@@ -178,6 +158,19 @@ mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
                                             const char* path, size_t capacity);
 mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
                                              const char* path);
+
+/* The same between machines, over gRPC: `address` is "host:port", as gRPC takes
+   it; port 0: one that is free. `*port`, which may be NULL, becomes the one
+   that is listened at. A link that may not be in the clear, or is refused, is
+   logged and counts in MyceliumStats as one that is not up. ALREADY_EXISTS
+   somebody listens there, or it is no address of this machine
+     FAILED_PRECONDITION  to listen would be in the clear beyond this machine
+     UNIMPLEMENTED        the program was linked without gRPC */
+mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
+                                             const char* address,
+                                             int32_t* port);
+mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
+                                              const char* address);
 
 /* With poll_by_caller: runs what is due, waiting for it up to `timeout_ms`.
    `*ran`, which may be NULL, becomes 1 if there was something, else 0. */

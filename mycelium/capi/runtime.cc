@@ -1,6 +1,8 @@
 // The functions of mycelium.h on types and runtimes.
 #include <algorithm>
+#include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
@@ -37,6 +39,13 @@ absl::StatusOr<BusOptions> BusOptionsFrom(const MyceliumRuntimeOptions* given) {
   }
   made.node = TextFrom(options->node);
   if (options->poll_by_caller != 0) made.poll = PollMode::kCaller;
+  made.tls.certificate = TextFrom(options->tls_certificate);
+  made.tls.key = TextFrom(options->tls_key);
+  made.tls.ca = TextFrom(options->tls_ca);
+  made.tls.require_client_certificate =
+      options->tls_require_client_certificate != 0;
+  made.insecure = options->insecure != 0;
+  made.allow_anonymous = options->allow_anonymous != 0;
   return made;
 }
 
@@ -90,6 +99,27 @@ mycelium_status Keep(absl::StatusOr<EndpointHandle> endpoint,
   MutexLock lock(runtime->mutex);
   runtime->endpoints.push_back(*std::move(endpoint));
   return MYCELIUM_OK;
+}
+
+// Not BindGrpcEndpoint(), which would link gRPC into every program with this.
+absl::StatusOr<EndpointHandle> BindRemote(const char* address,
+                                          MessageBus& bus) {
+  absl::StatusOr<NodeRuntime::BoundListener> listener =
+      bus.runtime()->ListenRemote(address);
+  if (!listener.ok()) return listener.status();
+  return EndpointHandle(bus.runtime(), listener->id,
+                        std::move(listener->address));
+}
+
+// Of "host:port"; 0 where there is none, as in "unix:///path".
+int32_t PortOf(const std::string& address) {
+  int32_t port = 0;
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port)) {
+    return 0;
+  }
+  return port;
 }
 
 absl::Status CheckName(const char* name) {
@@ -254,6 +284,26 @@ mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
   absl::Status good = CheckGiven(runtime, "runtime");
   if (good.ok()) good = CheckGiven(path, "path");
   if (good.ok()) good = mycelium::DialShmEndpoint(path, *runtime->bus);
+  return Returned(good);
+}
+
+mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
+                                             const char* address,
+                                             int32_t* port) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(address, "address");
+  if (!good.ok()) return Returned(good);
+  absl::StatusOr<mycelium::EndpointHandle> bound =
+      mycelium::BindRemote(address, *runtime->bus);
+  if (bound.ok() && port != nullptr) *port = mycelium::PortOf(bound->address());
+  return mycelium::Keep(std::move(bound), runtime);
+}
+
+mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
+                                              const char* address) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(address, "address");
+  if (good.ok()) good = runtime->bus->runtime()->DialRemote(address);
   return Returned(good);
 }
 

@@ -116,6 +116,8 @@ const char* mycelium_status_name(mycelium_status status) {
       return "RESOURCE_EXHAUSTED";
     case MYCELIUM_FAILED_PRECONDITION:
       return "FAILED_PRECONDITION";
+    case MYCELIUM_UNIMPLEMENTED:
+      return "UNIMPLEMENTED";
     case MYCELIUM_INTERNAL:
       return "INTERNAL";
     case MYCELIUM_UNAVAILABLE:

@@ -65,8 +65,8 @@ class ConnectionWatch final {
 class PythonBus final {
  public:
   PythonBus(std::unique_ptr<MessageBus> bus,
-            std::shared_ptr<ConnectionWatch> watch)
-      : bus_(std::move(bus)), watch_(std::move(watch)) {
+            std::shared_ptr<ConnectionWatch> watch, PollMode poll)
+      : bus_(std::move(bus)), watch_(std::move(watch)), poll_(poll) {
     Interpreter::CountOpenBus(1);
   }
 
@@ -75,12 +75,24 @@ class PythonBus final {
   void WaitForLink(double seconds) {
     const absl::Duration timeout = TimeoutOf(seconds);
     if (!WaitInParts(timeout, [this](absl::Duration part) {
-          return watch_->WaitForLink(part);
+          if (poll_ == PollMode::kThread) return watch_->WaitForLink(part);
+          if (watch_->WaitForLink(absl::ZeroDuration())) return true;
+          (void)bus_->Poll(part);  // Whoever is told of a link is told here.
+          return watch_->WaitForLink(absl::ZeroDuration());
         })) {
       Raise(absl::DeadlineExceededError(
           absl::StrCat("no link within ", absl::FormatDuration(timeout))));
     }
     RaiseUnlessOk(watch_->status());
+  }
+
+  bool Poll(double seconds) {
+    absl::StatusOr<bool> ran = false;
+    WaitInParts(TimeoutOf(seconds), [&](absl::Duration part) {
+      ran = bus_->Poll(part);
+      return !ran.ok() || *ran;
+    });
+    return ValueOrRaise(std::move(ran));
   }
 
   void Shutdown(double seconds) {
@@ -128,6 +140,7 @@ class PythonBus final {
  private:
   const std::unique_ptr<MessageBus> bus_;
   const std::shared_ptr<ConnectionWatch> watch_;
+  const PollMode poll_;
   // Guarded by the GIL.
   bool is_open_ = true;
   std::deque<EndpointHandle> endpoints_;
@@ -155,7 +168,8 @@ OwnedBus MakeBus(const py::kwargs& keywords, Make make) {
   };
   std::unique_ptr<MessageBus> bus =
       ValueOrRaise(WithoutGil([&] { return make(options); }));
-  return OwnedBus(new PythonBus(std::move(bus), std::move(watch)));
+  return OwnedBus(
+      new PythonBus(std::move(bus), std::move(watch), options.poll));
 }
 
 OwnedBus FromTopology(const std::string& path, const std::string& service,
@@ -198,6 +212,9 @@ void DefineBus(py::module_& module) {
       .def("listen_tcp", &PythonBus::ListenTcp, MayWait())
       .def("connect_tcp", &PythonBus::ConnectTcp, MayWait())
       .def("wait_for_link", &PythonBus::WaitForLink, MayWait())
+      .def("poll", &PythonBus::Poll, MayWait())
+      .def("poll_descriptor",
+           [](PythonBus& self) { return self.bus().poll_descriptor(); })
       .def(
           "publisher",
           [](PythonBus& self, const MessageType& type,

@@ -184,7 +184,7 @@ Tls TlsOf(const py::kwargs& options) {
 BusOptions BusOptionsOf(const py::kwargs& options) {
   CheckKnown(options,
              {"node", "wait", "schema_digest", "allow_uids", "delivers_locally",
-              "tls", "insecure", "allow_anonymous"});
+              "tls", "insecure", "allow_anonymous", "poll_by_caller"});
   BusOptions made;
   made.node = Given<std::string>(options, "node").value_or("");
   if (const auto word = Given<std::string>(options, "wait"); word.has_value()) {
@@ -204,6 +204,9 @@ BusOptions BusOptionsOf(const py::kwargs& options) {
   made.insecure = Given<bool>(options, "insecure").value_or(false);
   made.allow_anonymous =
       Given<bool>(options, "allow_anonymous").value_or(false);
+  if (Given<bool>(options, "poll_by_caller").value_or(false)) {
+    made.poll = PollMode::kCaller;
+  }
   return made;
 }
 

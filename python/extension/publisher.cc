@@ -85,7 +85,9 @@ void DefinePublisher(py::module_& module) {
               "in_place", py::cpp_function(&PythonLoan::in_place, MayWait()));
   SetBufferProtocol(loan, &GetLoanBuffer, &ReleaseLoanBuffer);
 
-  py::class_<PythonPublisher, Owned<PythonPublisher>>(module, "Publisher")
+  // Local to this module: found sooner, at each call.
+  py::class_<PythonPublisher, Owned<PythonPublisher>>(module, "Publisher",
+                                                      py::module_local())
       .def_property_readonly(
           "topic",
           [](PythonPublisher& self) { return self.publisher().topic(); })

@@ -7,47 +7,11 @@
 
 #include "absl/time/clock.h"
 #include "python/extension/define.h"
+#include "python/extension/payload.h"
 
 namespace py = pybind11;
 
 namespace mycelium {
-namespace {
-
-int GetPayloadBuffer(PyObject* self, Py_buffer* view, int flags) {
-  return py::cast<PythonPayload&>(py::handle(self))
-      .GetBuffer(self, view, flags);
-}
-
-void ReleasePayloadBuffer(PyObject* self, Py_buffer*) {
-  py::cast<PythonPayload&>(py::handle(self)).ReleaseBuffer();
-}
-
-}  // namespace
-
-// Payload
-
-int PythonPayload::GetBuffer(PyObject* self, Py_buffer* view, int flags) const {
-  if (!valid()) {
-    PyErr_SetString(PyExc_BufferError,
-                    "the message is finished: another one was received");
-    view->obj = nullptr;
-    return -1;
-  }
-  static std::byte nothing;
-  // Not written to: the buffer is read-only.
-  std::byte* const data =
-      bytes_.empty() ? &nothing : const_cast<std::byte*>(bytes_.data());
-  if (PyBuffer_FillInfo(view, self, data,
-                        static_cast<Py_ssize_t>(bytes_.size()), 1,
-                        flags) != 0) {
-    return -1;
-  }
-  subscriber_->CountView(1);
-  return 0;
-}
-
-// Subscriber
-
 PythonSubscriber::Turn PythonSubscriber::TurnOrRaise(absl::Duration* timeout) {
   Turn turn(turn_, std::try_to_lock);
   if (turn.owns_lock()) return turn;
@@ -104,8 +68,7 @@ py::object PythonSubscriber::ViewOrParsed(const py::object& parse,
   if (!parse.is_none()) return Parsed(parse, bytes);
   info_ = subscriber_.info();
   subscriber_.CountLast(true);
-  return py::cast(
-      std::make_shared<PythonPayload>(shared_from_this(), generation_, bytes));
+  return PythonPayload::Make(shared_from_this(), generation_, bytes);
 }
 
 py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
@@ -186,21 +149,12 @@ std::shared_ptr<PythonSubscriber> SubscriberOf(MessageBus& bus,
 }
 
 void DefineSubscriber(py::module_& module) {
-  const py::class_<PythonPayload, std::shared_ptr<PythonPayload>> payload =
-      py::class_<PythonPayload, std::shared_ptr<PythonPayload>>(
-          module, "Payload", py::buffer_protocol())
-          .def("__len__", &PythonPayload::size)
-          .def("__bytes__",
-               [](const py::object& self) {
-                 return py::reinterpret_steal<py::bytes>(
-                     PyBytes_FromObject(self.ptr()));
-               })
-          .def_property_readonly("valid", &PythonPayload::valid);
-  SetBufferProtocol(payload, &GetPayloadBuffer, &ReleasePayloadBuffer);
-
-  py::class_<PythonSubscriber, std::shared_ptr<PythonSubscriber>>(module,
-                                                                  "Subscriber")
-      .def("receive", &PythonSubscriber::Receive, MayWait())
+  PythonPayload::Define(module);
+  // Local to this module: found sooner, at each call.
+  py::class_<PythonSubscriber, std::shared_ptr<PythonSubscriber>>(
+      module, "Subscriber", py::module_local())
+      .def("receive", &PythonSubscriber::Receive, py::arg("parse"),
+           py::arg("timeout"), MayWait())
       .def("try_receive", &PythonSubscriber::TryReceive, MayWait())
       .def("receive_many", &PythonSubscriber::ReceiveMany, MayWait())
       .def("finish", &PythonSubscriber::Finish, MayWait())

@@ -17,8 +17,6 @@
 
 namespace mycelium {
 
-class PythonPayload;
-
 // A raw subscriber that several threads of Python may receive from: they take
 // turns. Receiving while somebody has a view of the last message's bytes raises
 // BufferError, since that message would be finished.
@@ -94,28 +92,6 @@ class PythonSubscriber final
   uint64_t generation_ = 0;  // Counts messages.
   int views_ = 0;            // Of the last one's bytes.
   std::optional<LeftOver> left_over_;
-};
-
-// The bytes of a message where they were received, as a buffer of Python that
-// is read-only. They are gone with the next receive.
-class PythonPayload final {
- public:
-  PythonPayload(std::shared_ptr<PythonSubscriber> subscriber,
-                uint64_t generation, ByteSpan bytes)
-      : subscriber_(std::move(subscriber)),
-        generation_(generation),
-        bytes_(bytes) {}
-
-  size_t size() const { return bytes_.size(); }
-  bool valid() const { return subscriber_->IsCurrent(generation_); }
-
-  int GetBuffer(PyObject* self, Py_buffer* view, int flags) const;
-  void ReleaseBuffer() const { subscriber_->CountView(-1); }
-
- private:
-  const std::shared_ptr<PythonSubscriber> subscriber_;
-  const uint64_t generation_;
-  const ByteSpan bytes_;
 };
 
 std::shared_ptr<PythonSubscriber> SubscriberOf(MessageBus& bus,

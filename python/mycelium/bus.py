@@ -29,7 +29,7 @@ from mycelium import errors
 from mycelium.message_type import ProtobufMessage, RawType, messages_of
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
-from mycelium.subscription import Subscription
+from mycelium.subscription import Delivery, Subscription
 from mycelium.topology import Path
 
 M = TypeVar('M', bound=ProtobufMessage)
@@ -78,6 +78,8 @@ class MessageBus:
     insecure: whether what leaves the machine may be in the clear.
     allow_anonymous: whether peers of other machines may connect that show no
       certificate.
+    poll_by_caller: whether no thread is started: poll(), and whatever waits, run
+      the node. With wait='spin' that is what leaves a CPU to the other side.
   """
 
   def __init__(self, node: str = '', schema_digest: Optional[bytes] = None,
@@ -85,17 +87,19 @@ class MessageBus:
                allow_uids: Sequence[int] = (),
                delivers_locally: bool = True,
                tls: Optional[Tls] = None, insecure: bool = False,
-               allow_anonymous: bool = False) -> None:
+               allow_anonymous: bool = False,
+               poll_by_caller: bool = False) -> None:
     self._open(_mycelium.create_bus(
         node=node, schema_digest=schema_digest, wait=wait,
         allow_uids=list(allow_uids), delivers_locally=delivers_locally,
         tls=None if tls is None else tls._native(), insecure=insecure,
-        allow_anonymous=allow_anonymous))
+        allow_anonymous=allow_anonymous, poll_by_caller=poll_by_caller))
 
   @classmethod
   def from_topology(cls, topology_path: Optional[Path], service_name: str,
                     schema_digest: Optional[bytes] = None,
-                    wait: Optional[str] = None) -> 'MessageBus':
+                    wait: Optional[str] = None,
+                    poll_by_caller: bool = False) -> 'MessageBus':
     """The bus of one service of a topology.
 
     Args:
@@ -106,6 +110,7 @@ class MessageBus:
         that was given another one is refused.
       wait: how threads wait: 'spin', 'adaptive' or 'block'. None: as the
         topology says.
+      poll_by_caller: as for MessageBus().
 
     Raises:
       InvalidArgument: the file has errors, all of which the text lists.
@@ -116,12 +121,12 @@ class MessageBus:
     bus = cls.__new__(cls)
     bus._open(_mycelium.bus_from_topology(
         os.fspath(topology_path or ''), service_name,
-        schema_digest=schema_digest, wait=wait))
+        schema_digest=schema_digest, wait=wait, poll_by_caller=poll_by_caller))
     return bus
 
   def _open(self, native: '_mycelium.Bus') -> None:
     self._native = native
-    self._subscriptions: Set[Subscription] = set()
+    self._deliveries: Set[Delivery] = set()
     _open_buses.add(self)
 
   @property
@@ -247,11 +252,10 @@ class MessageBus:
       queued: whether to call it on a thread of its own instead.
     """
     messages = messages_of(message_cls)
-    subscription = Subscription(
-        self, messages, callback, with_info, self._subscriptions)
-    subscription.start(self._native.subscribe(
-        messages.native, subscription, **options))
-    return subscription
+    delivery = Delivery(messages, callback, with_info)
+    delivery.start(self._native.subscribe(
+        messages.native, delivery, **options))
+    return Subscription(self, delivery, self._deliveries)
 
   # Sockets by hand
 
@@ -319,6 +323,26 @@ class MessageBus:
 
   # The rest
 
+  def poll(self, timeout: float) -> bool:
+    """With poll_by_caller: runs what is due, waiting for it.
+
+    Returns:
+      Whether there was something within `timeout` seconds.
+
+    Raises:
+      FailedPrecondition: the bus has a thread for that, or this is called from a
+        callback that it runs.
+    """
+    return self._native.poll(timeout)
+
+  def fileno(self) -> int:
+    """With poll_by_caller: a descriptor for select() or epoll.
+
+    It is readable when poll() would find something. It is the bus's, never to be
+    closed.
+    """
+    return self._native.poll_descriptor()
+
   def flush(self, timeout: float) -> None:
     """Waits until all that this node has published so far was handled.
 
@@ -348,8 +372,9 @@ class MessageBus:
 
   def _let_go(self) -> None:
     _open_buses.discard(self)
-    for subscription in list(self._subscriptions):
-      subscription.unsubscribe()
+    for delivery in list(self._deliveries):
+      delivery.unsubscribe()
+    self._deliveries.clear()
 
   def ledger(self) -> List[Dict[str, Any]]:
     """What this node has counted: a dict for each publisher and subscription.

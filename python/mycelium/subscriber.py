@@ -1,6 +1,7 @@
 """Subscribers, which are asked for messages."""
 
 import asyncio
+import functools
 from typing import (Any, AsyncIterator, Callable, Generic, Iterator, List,
                     NamedTuple, Optional, TypeVar)
 
@@ -56,6 +57,8 @@ class Subscriber(Generic[M]):
         None if messages.is_raw else messages.from_bytes)
     self._readable: Optional[Readable] = None
     self._streak = 0
+    # Nothing is left to do in Python.
+    setattr(self, 'recv', functools.partial(native.receive, self._parse))
 
   def recv(self, timeout: float) -> M:
     """The next message, waiting up to `timeout` seconds for one.

@@ -7,54 +7,33 @@ from mycelium import errors
 from mycelium.subscriber import MessageInfo
 
 
-class Subscription:
-  """A callback that is subscribed. Made by MessageBus.subscribe().
+class Delivery:
+  """What a bus keeps of one subscription. Not for users.
 
-  It lasts until unsubscribe(), or until its bus is closed or garbage; nobody has
-  to keep the object, and who does keeps the bus. A context manager: leaving it
-  unsubscribes.
+  It does not know the bus, so that a bus goes as soon as nobody has it, and its
+  subscriptions with it.
   """
 
-  def __init__(self, owner: Any, messages: Any, callback: Callable[..., Any],
-               with_info: bool, siblings: Set['Subscription']) -> None:
-    """Not for users."""
-    self._owner = owner  # Which closes itself at exit as long as it is alive.
+  def __init__(self, messages: Any, callback: Callable[..., Any],
+               with_info: bool) -> None:
     self._parsed = messages.from_bytes
     self._callback = callback
     self._with_info = with_info
-    self._siblings = siblings  # The bus's, which keep this one.
     self._native: Optional['_mycelium.Subscription'] = None
 
   def start(self, native: '_mycelium.Subscription') -> None:
-    """Not for users."""
     self._native = native
-    self._siblings.add(self)
 
   def unsubscribe(self) -> None:
-    """Ends it. No callback runs when this returns, and none will.
-
-    It waits for a callback that is running on another thread. Called from the
-    callback itself, that is the last one. A second call does nothing.
-    """
     if self._native is not None:
       self._native.unsubscribe()
-    self._siblings.discard(self)
 
   def check(self) -> None:
-    """Returns if all is well.
-
-    Raises:
-      SchemaMismatch: some publisher's messages do not come: its type differs.
-    """
     if self._native is not None:
       self._native.check()
 
   @property
   def callback_errors(self) -> int:
-    """How often the callback raised.
-
-    Each time sys.unraisablehook was told, and the subscription lived on.
-    """
     return 0 if self._native is None else self._native.handler_errors
 
   def _deliver(self, data: bytes, info: Any) -> bool:
@@ -71,6 +50,48 @@ class Subscription:
     else:
       self._callback(message)
     return True
+
+
+class Subscription:
+  """A callback that is subscribed. Made by MessageBus.subscribe().
+
+  It lasts until unsubscribe(), or until its bus is closed or nobody has that any
+  more; nobody has to keep the object, and who does keeps the bus. A context
+  manager: leaving it unsubscribes.
+  """
+
+  def __init__(self, owner: Any, delivery: Delivery,
+               siblings: Set[Delivery]) -> None:
+    """Not for users."""
+    self._owner = owner  # Which closes itself at exit as long as it is alive.
+    self._delivery = delivery
+    self._siblings = siblings  # The bus's, which keep the delivery.
+    siblings.add(delivery)
+
+  def unsubscribe(self) -> None:
+    """Ends it. No callback runs when this returns, and none will.
+
+    It waits for a callback that is running on another thread. Called from the
+    callback itself, that is the last one. A second call does nothing.
+    """
+    self._delivery.unsubscribe()
+    self._siblings.discard(self._delivery)
+
+  def check(self) -> None:
+    """Returns if all is well.
+
+    Raises:
+      SchemaMismatch: some publisher's messages do not come: its type differs.
+    """
+    self._delivery.check()
+
+  @property
+  def callback_errors(self) -> int:
+    """How often the callback raised.
+
+    Each time sys.unraisablehook was told, and the subscription lived on.
+    """
+    return self._delivery.callback_errors
 
   def __enter__(self) -> 'Subscription':
     return self

@@ -26,7 +26,7 @@ import _mycelium
 from mycelium import errors
 from mycelium.message_type import Buffer, messages_of
 from mycelium.publisher import Publisher
-from mycelium.subscription import Subscription
+from mycelium.subscription import Delivery, Subscription
 from mycelium.topology import Path
 
 __all__ = ['Runtime', 'Subscription']
@@ -71,7 +71,7 @@ class Runtime:
     self._native: Optional[_mycelium.Bus] = native
     self._service = native.service
     self._node = native.node
-    self._subscriptions: Set[Subscription] = set()
+    self._deliveries: Set[Delivery] = set()
     self._lock = threading.Lock()
     self._publishers: Dict[Tuple[str, Any], Publisher[Any]] = {}
     _open_runtimes.add(self)
@@ -133,11 +133,10 @@ class Runtime:
     close().
     """
     messages = messages_of(message_cls)
-    subscription = Subscription(
-        self, messages, callback, with_info, self._subscriptions)
-    subscription.start(self._bus().subscribe(
-        messages.native, subscription, **options))
-    return subscription
+    delivery = Delivery(messages, callback, with_info)
+    delivery.start(self._bus().subscribe(
+        messages.native, delivery, **options))
+    return Subscription(self, delivery, self._deliveries)
 
   def ledger(self) -> List[Dict[str, Any]]:
     """See MessageBus.ledger(); of the whole node, the program's part too."""
@@ -162,8 +161,9 @@ class Runtime:
     if native is None:
       return
     _open_runtimes.discard(self)
-    for subscription in list(self._subscriptions):
-      subscription.unsubscribe()
+    for delivery in list(self._deliveries):
+      delivery.unsubscribe()
+    self._deliveries.clear()
     try:
       native.flush(timeout)
     except errors.FailedPrecondition:

@@ -1,5 +1,6 @@
 /* One side of an exchange, in C. What every language's peer does, and prints,
-   is described in interop_test.py. */
+   is described in peers.py. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "mycelium/capi/mycelium.h"
 #include "tests/interop/note_digest.h"
 
-enum { kPatienceMs = 20000 };
+enum { kPatienceMs = 20000, kTransportBytes = 16 };
 
 typedef struct Arguments {
   const char* role;
@@ -54,13 +55,18 @@ static void WaitForLine(void) {
   if (fgets(line, sizeof line, stdin) == NULL) return;
 }
 
-/* What other transports bring comes here. */
 static mycelium_status Open(MyceliumRuntime* runtime, const Arguments* given) {
   if (strcmp(given->transport, "shm") == 0) {
     return strcmp(given->role, "publish") == 0
                ? mycelium_runtime_connect_shm(runtime, given->address)
                : mycelium_runtime_listen_shm(runtime, given->address, 0);
   }
+  if (strcmp(given->transport, "grpc") == 0) {
+    return strcmp(given->role, "publish") == 0
+               ? mycelium_runtime_connect_grpc(runtime, given->address)
+               : mycelium_runtime_listen_grpc(runtime, given->address, NULL);
+  }
+  if (strcmp(given->transport, "topology") == 0) return MYCELIUM_OK;
   if (strcmp(given->transport, "unix") != 0) return MYCELIUM_INVALID_ARGUMENT;
   if (strcmp(given->role, "publish") == 0) {
     return mycelium_runtime_connect_unix(runtime, given->address);
@@ -68,13 +74,27 @@ static mycelium_status Open(MyceliumRuntime* runtime, const Arguments* given) {
   return mycelium_runtime_listen_unix(runtime, given->address);
 }
 
+/* `user`: the transport of the flows, "mixed" if there are several. */
+static void NoteTransport(const MyceliumFlow* flow, void* user) {
+  char* const transport = user;
+  if (*transport != '\0' && strcmp(transport, flow->transport) != 0) {
+    strcpy(transport, "mixed");
+  } else {
+    snprintf(transport, kTransportBytes, "%s", flow->transport);
+  }
+}
+
 static int SayLedger(const MyceliumRuntime* runtime) {
   MyceliumStats stats = MYCELIUM_STATS_INIT;
-  const mycelium_status status = mycelium_runtime_stats(runtime, &stats);
+  char transport[kTransportBytes] = "";
+  mycelium_status status = mycelium_runtime_stats(runtime, &stats);
+  if (status == MYCELIUM_OK) {
+    status = mycelium_runtime_ledger(runtime, NoteTransport, transport);
+  }
   if (status != MYCELIUM_OK) return Fail(status);
-  printf("ledger %llu %llu %llu %llu\n", (unsigned long long)stats.accepted,
+  printf("ledger %llu %llu %llu %llu %s\n", (unsigned long long)stats.accepted,
          (unsigned long long)stats.delivered, (unsigned long long)stats.dropped,
-         (unsigned long long)stats.in_flight);
+         (unsigned long long)stats.in_flight, transport);
   return 0;
 }
 
@@ -127,15 +147,22 @@ static int Receive(MyceliumSubscriber* notes, const Arguments* given) {
   return 0;
 }
 
-static int Run(const Arguments* given) {
+static MyceliumRuntime* MakeRuntime(const Arguments* given,
+                                    const char* service) {
   MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
-  options.node = given->role;
   options.schema_digest = given->schema_digest;
   options.schema_digest_size = sizeof given->schema_digest;
-  MyceliumRuntime* const runtime = mycelium_runtime_create(&options);
-  MyceliumType* const type = mycelium_type_create(
-      "mycelium.test.Note", kNoteDigest, sizeof kNoteDigest);
-  if (runtime == NULL || type == NULL) return Fail(MYCELIUM_INTERNAL);
+  if (strcmp(given->transport, "topology") == 0) {
+    return mycelium_runtime_create_from_topology_with(given->address, service,
+                                                      &options);
+  }
+  options.node = service;
+  return mycelium_runtime_create(&options);
+}
+
+static int RunOne(const Arguments* given, const MyceliumType* type) {
+  MyceliumRuntime* const runtime = MakeRuntime(given, given->role);
+  if (runtime == NULL) return Fail(MYCELIUM_INTERNAL);
   const int publishes = strcmp(given->role, "publish") == 0;
   MyceliumPublisher* const publisher =
       publishes ? mycelium_publisher_create(runtime, type, NULL, NULL) : NULL;
@@ -152,8 +179,51 @@ static int Run(const Arguments* given) {
   if (result == 0 && !publishes) result = SayLedger(runtime);
   mycelium_publisher_destroy(publisher);
   mycelium_subscriber_destroy(notes);
-  mycelium_type_destroy(type);
   mycelium_runtime_destroy(runtime);
+  return result;
+}
+
+typedef struct Publishing {
+  MyceliumRuntime* runtime;
+  MyceliumPublisher* publisher;
+  const Arguments* given;
+  int result;
+} Publishing;
+
+static void* PublishElsewhere(void* argument) {
+  Publishing* const publishing = argument;
+  publishing->result =
+      Publish(publishing->runtime, publishing->publisher, publishing->given);
+  return NULL;
+}
+
+static int RunBoth(const Arguments* given, const MyceliumType* type) {
+  MyceliumRuntime* const publishing = MakeRuntime(given, "publish");
+  MyceliumRuntime* const subscribing = MakeRuntime(given, "subscribe");
+  if (publishing == NULL || subscribing == NULL) return Fail(MYCELIUM_INTERNAL);
+  MyceliumSubscriber* const notes =
+      mycelium_subscriber_create(subscribing, type, NULL);
+  Publishing other = {publishing, NULL, given, 0};
+  other.publisher = mycelium_publisher_create(publishing, type, NULL, NULL);
+  if (notes == NULL || other.publisher == NULL) return Fail(MYCELIUM_INTERNAL);
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, PublishElsewhere, &other) != 0) return 1;
+  const int result = Receive(notes, given);
+  pthread_join(thread, NULL);
+  mycelium_publisher_destroy(other.publisher);
+  mycelium_subscriber_destroy(notes);
+  mycelium_runtime_destroy(publishing);
+  mycelium_runtime_destroy(subscribing);
+  return result != 0 ? result : other.result;
+}
+
+static int Run(const Arguments* given) {
+  MyceliumType* const type = mycelium_type_create(
+      "mycelium.test.Note", kNoteDigest, sizeof kNoteDigest);
+  if (type == NULL) return Fail(MYCELIUM_INTERNAL);
+  const int result = strcmp(given->role, "both") == 0 ? RunBoth(given, type)
+                                                      : RunOne(given, type);
+  mycelium_type_destroy(type);
   return result;
 }
 

@@ -1,16 +1,20 @@
 // One side of an exchange, in C++. What every language's peer does, and prints,
-// is described in interop_test.py.
+// is described in peers.py.
 #include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
@@ -34,33 +38,36 @@ struct Arguments {
 
 std::string TextOf(uint64_t id) { return absl::StrCat("note ", id); }
 
-void Say(const std::string& line) { std::cout << line << std::endl; }
+// One call, so that lines of two threads do not mix.
+void Say(const std::string& line) { std::cout << line + "\n" << std::flush; }
 
 void SayError(const absl::Status& status) {
   Say(absl::StrCat("error ", absl::StatusCodeToString(status.code()), " ",
                    status.message()));
 }
 
-// What other transports bring comes here.
 absl::StatusOr<EndpointHandle> Bind(const Arguments& arguments,
                                     MessageBus& bus) {
-  const std::string& path = arguments.address;
-  if (arguments.transport == "unix") return BindUnixEndpoint(path, bus);
-  if (arguments.transport == "shm") return BindShmEndpoint(path, bus);
+  const std::string& address = arguments.address;
+  if (arguments.transport == "unix") return BindUnixEndpoint(address, bus);
+  if (arguments.transport == "shm") return BindShmEndpoint(address, bus);
+  if (arguments.transport == "grpc") return BindGrpcEndpoint(address, bus);
   return absl::InvalidArgumentError("no such transport");
 }
 
 absl::Status Dial(const Arguments& arguments, MessageBus& bus) {
-  const std::string& path = arguments.address;
-  if (arguments.transport == "unix") return DialUnixEndpoint(path, bus);
-  if (arguments.transport == "shm") return DialShmEndpoint(path, bus);
+  const std::string& address = arguments.address;
+  if (arguments.transport == "unix") return DialUnixEndpoint(address, bus);
+  if (arguments.transport == "shm") return DialShmEndpoint(address, bus);
+  if (arguments.transport == "grpc") return DialGrpcEndpoint(address, bus);
+  if (arguments.transport == "topology") return absl::OkStatus();
   return absl::InvalidArgumentError("no such transport");
 }
 
-// `endpoint` becomes what keeps listening while it lives, if it does.
-absl::Status Open(const Arguments& arguments, MessageBus& bus,
-                  std::optional<EndpointHandle>* endpoint) {
-  if (arguments.role == "publish") return Dial(arguments, bus);
+// `endpoint` becomes what keeps listening while it lives.
+absl::Status Listen(const Arguments& arguments, MessageBus& bus,
+                    std::optional<EndpointHandle>* endpoint) {
+  if (arguments.transport == "topology") return absl::OkStatus();
   absl::StatusOr<EndpointHandle> bound = Bind(arguments, bus);
   if (bound.ok()) endpoint->emplace(*std::move(bound));
   return bound.status();
@@ -68,9 +75,14 @@ absl::Status Open(const Arguments& arguments, MessageBus& bus,
 
 void SayLedger(const MessageBus& bus) {
   Ledger sum;
-  for (const FlowReport& flow : bus.FlowReports()) sum += flow.ledger;
+  std::set<std::string> transports;
+  for (const FlowReport& flow : bus.FlowReports()) {
+    sum += flow.ledger;
+    transports.insert(flow.transport);
+  }
   Say(absl::StrCat("ledger ", sum.accepted, " ", sum.delivered, " ",
-                   sum.dropped_total(), " ", sum.in_flight));
+                   sum.dropped_total(), " ", sum.in_flight, " ",
+                   absl::StrJoin(transports, ",")));
 }
 
 absl::Status Publish(MessageBus& bus, Publisher<Note>& publisher,
@@ -114,38 +126,76 @@ absl::Status Receive(Subscriber<Note>& notes, const Arguments& arguments) {
   return absl::OkStatus();
 }
 
-absl::Status Run(const Arguments& arguments) {
+absl::StatusOr<std::unique_ptr<MessageBus>> MakeBus(
+    const Arguments& arguments, const std::string& service) {
   BusOptions options;
-  options.node = arguments.role;
   absl::StatusOr<Digest> digest = Digest::FromHex(arguments.schema_digest);
   if (!digest.ok()) return digest.status();
   options.schema_digest = *digest;
-  auto bus = MessageBus::Create(options);
-  if (!bus.ok()) return bus.status();
-  absl::StatusOr<Subscriber<Note>> notes = absl::UnknownError("none");
-  if (arguments.role == "subscribe") {
-    notes = (*bus)->Subscriber<Note>();
-    if (!notes.ok()) return notes.status();
+  if (arguments.transport == "topology") {
+    return MessageBus::FromTopology(arguments.address, service, options);
   }
-  absl::StatusOr<Publisher<Note>> publisher = absl::UnknownError("none");
-  if (arguments.role == "publish") {
-    publisher = (*bus)->Publisher<Note>();
-    if (!publisher.ok()) return publisher.status();
-  }
-  std::optional<EndpointHandle> endpoint;
-  if (absl::Status opened = Open(arguments, **bus, &endpoint); !opened.ok()) {
-    return opened;
-  }
-  Say("ready");
-  const absl::Status done = arguments.role == "publish"
-                                ? Publish(**bus, *publisher, arguments)
-                                : Receive(*notes, arguments);
+  options.node = service;
+  return MessageBus::Create(options);
+}
+
+void SayDone(const absl::Status& done) {
   if (!done.ok()) SayError(done);
   // As long as the other side counts, or has not learnt why it is refused.
   std::string line;
   std::getline(std::cin, line);
-  if (done.ok() && arguments.role == "subscribe") SayLedger(**bus);
+}
+
+absl::Status RunPublisher(const Arguments& arguments) {
+  auto bus = MakeBus(arguments, "publish");
+  if (!bus.ok()) return bus.status();
+  auto publisher = (*bus)->Publisher<Note>();
+  if (!publisher.ok()) return publisher.status();
+  if (absl::Status dialled = Dial(arguments, **bus); !dialled.ok()) {
+    return dialled;
+  }
+  Say("ready");
+  SayDone(Publish(**bus, *publisher, arguments));
   return absl::OkStatus();
+}
+
+absl::Status RunSubscriber(const Arguments& arguments) {
+  auto bus = MakeBus(arguments, "subscribe");
+  if (!bus.ok()) return bus.status();
+  auto notes = (*bus)->Subscriber<Note>();
+  if (!notes.ok()) return notes.status();
+  std::optional<EndpointHandle> endpoint;
+  if (absl::Status bound = Listen(arguments, **bus, &endpoint); !bound.ok()) {
+    return bound;
+  }
+  Say("ready");
+  const absl::Status done = Receive(*notes, arguments);
+  SayDone(done);
+  if (done.ok()) SayLedger(**bus);
+  return absl::OkStatus();
+}
+
+absl::Status RunBoth(const Arguments& arguments) {
+  auto publishing = MakeBus(arguments, "publish");
+  auto subscribing = MakeBus(arguments, "subscribe");
+  if (!publishing.ok()) return publishing.status();
+  if (!subscribing.ok()) return subscribing.status();
+  auto notes = (*subscribing)->Subscriber<Note>();
+  auto publisher = (*publishing)->Publisher<Note>();
+  if (!notes.ok()) return notes.status();
+  if (!publisher.ok()) return publisher.status();
+  absl::Status published;
+  std::thread other(
+      [&] { published = Publish(**publishing, *publisher, arguments); });
+  const absl::Status received = Receive(*notes, arguments);
+  other.join();
+  return received.ok() ? published : received;
+}
+
+absl::Status Run(const Arguments& arguments) {
+  if (arguments.role == "publish") return RunPublisher(arguments);
+  if (arguments.role == "subscribe") return RunSubscriber(arguments);
+  return RunBoth(arguments);
 }
 
 }  // namespace

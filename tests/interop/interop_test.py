@@ -1,19 +1,4 @@
-"""Every language meets every other one, over each transport.
-
-A peer is a program, one for each language, that is started as
-
-    peer ROLE TRANSPORT ADDRESS SCHEMA_DIGEST COUNT PAUSE_AT
-
-ROLE is `publish` or `subscribe`, which is also the name of its node. It prints
-`ready` once it dials or listens. The publisher prints `matched`, sends COUNT
-notes with ids from 1, flushes, and prints its ledger: accepted, delivered,
-dropped, in flight. The subscriber checks the contents and order of each, prints
-`from ID` at the first and whenever a publisher begins anew, `received ID` after
-the last, and its ledger once its standard input ends, which is what both wait
-for. PAUSE_AT is an id, or 0: the publisher prints `at ID` once it sent that one;
-the subscriber does at each multiple, and waits for a line. What goes wrong is
-printed as `error CODE text`.
-"""
+"""Every language meets every other one, over each transport."""
 
 import itertools
 import os
@@ -23,50 +8,20 @@ import tempfile
 import unittest
 
 import mycelium
+from tests.interop.peers import DIGEST
+from tests.interop.peers import FOLDER
+from tests.interop.peers import free_address
+from tests.interop.peers import LANGUAGES
+from tests.interop.peers import LONG
+from tests.interop.peers import Peer
 from tests.testdata.test_messages_pb2 import Note
 
-FOLDER = os.path.dirname(__file__)
-LANGUAGES = {
-    'C++': [os.path.join(FOLDER, 'cc_peer')],
-    'Python': [sys.executable, os.path.join(FOLDER, 'py_peer.py')],
-    'C': [os.path.join(FOLDER, 'c_peer')],
-}
 # The transports that all of them have.
-TRANSPORTS = ['unix', 'shm']
+TRANSPORTS = ['shm', 'unix', 'grpc']
+# Of which one publishes to the other one in its own process.
+EMBEDDED = ['C++', 'Python']
 COUNT = 10000
-LONG = 60
-DIGEST = bytes([1]) * 32
 OTHER = bytes([2]) * 32
-
-
-class Peer:
-  """One running peer."""
-
-  def __init__(self, language, role, transport, address, digest=DIGEST,
-               count=COUNT, pause_at=0):
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    self.process = subprocess.Popen(
-        LANGUAGES[language] + [role, transport, address, digest.hex(),
-                               str(count), str(pause_at)],
-        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, encoding='utf-8')
-
-  def line(self):
-    """The next line that it prints; what waits does not wait for ever."""
-    return self.process.stdout.readline().strip()
-
-  def go_on(self):
-    self.process.stdin.write('\n')
-    self.process.stdin.flush()
-
-  def kill(self):
-    self.process.kill()
-    self.process.communicate()
-
-  def end(self):
-    """Lets it go; what it still prints, as lines."""
-    output, _ = self.process.communicate(timeout=LONG)
-    return output.split('\n')[:-1]
 
 
 class InteropTest(unittest.TestCase):
@@ -74,12 +29,15 @@ class InteropTest(unittest.TestCase):
   def setUp(self):
     folder = tempfile.TemporaryDirectory(prefix='io-', dir='/tmp')
     self.addCleanup(folder.cleanup)
-    self.address = os.path.join(folder.name, 's')
+    path = os.path.join(folder.name, 's')
+    self.addresses = {'shm': path, 'unix': path, 'grpc': free_address()}
     self.peers = []
     self.addCleanup(lambda: [peer.kill() for peer in self.peers])
 
   def start(self, language, role, transport, **options):
-    peer = Peer(language, role, transport, self.address, **options)
+    options.setdefault('count', COUNT)
+    peer = Peer(
+        language, role, transport, self.addresses[transport], **options)
     self.peers.append(peer)
     self.assertEqual(peer.line(), 'ready')
     return peer
@@ -92,8 +50,8 @@ class InteropTest(unittest.TestCase):
     subscriber = self.start(subscribing, 'subscribe', transport)
     publisher = self.start(publishing, 'publish', transport)
     self.expect(subscriber, 'from 1', f'received {COUNT}')
-    self.expect(publisher, 'matched', f'ledger {COUNT} 0 0 0')
-    self.assertEqual(subscriber.end(), [f'ledger 0 {COUNT} 0 0'])
+    self.expect(publisher, 'matched', f'ledger {COUNT} 0 0 0 {transport}')
+    self.assertEqual(subscriber.end(), [f'ledger 0 {COUNT} 0 0 {transport}'])
     self.assertEqual(publisher.end(), [])
 
   def refuse(self, publishing, subscribing, transport):
@@ -121,11 +79,9 @@ class InteropTest(unittest.TestCase):
     self.assertLessEqual(first, half)
     self.expect(successor, f'received {COUNT}')
     self.expect(publisher, 'matched')
-    accepted, delivered, dropped, in_flight = map(
-        int, publisher.line().split()[1:])
-    self.assertEqual((accepted, delivered, dropped, in_flight),
-                     (COUNT, 0, 0, 0))
-    self.assertEqual(successor.end(), [f'ledger 0 {COUNT - first + 1} 0 0'])
+    self.expect(publisher, f'ledger {COUNT} 0 0 0 {transport}')
+    self.assertEqual(
+        successor.end(), [f'ledger 0 {COUNT - first + 1} 0 0 {transport}'])
     publisher.end()
 
   def restart_publisher(self, publishing, subscribing, transport):
@@ -134,12 +90,13 @@ class InteropTest(unittest.TestCase):
     subscriber = self.start(subscribing, 'subscribe', transport)
     killed = self.start(publishing, 'publish', transport, count=half)
     # Half of what the subscriber waits for, all of which was handled.
-    self.expect(killed, 'matched', f'ledger {half} 0 0 0')
+    self.expect(killed, 'matched', f'ledger {half} 0 0 0 {transport}')
     killed.kill()
     successor = self.start(publishing, 'publish', transport)
     self.expect(subscriber, 'from 1', 'from 1', f'received {COUNT}')
-    self.expect(successor, 'matched', f'ledger {COUNT} 0 0 0')
-    self.assertEqual(subscriber.end(), [f'ledger 0 {COUNT + half} 0 0'])
+    self.expect(successor, 'matched', f'ledger {COUNT} 0 0 0 {transport}')
+    self.assertEqual(
+        subscriber.end(), [f'ledger 0 {COUNT + half} 0 0 {transport}'])
     successor.end()
 
   def kill_publisher(self, publishing, subscribing, transport):
@@ -162,9 +119,42 @@ class InteropTest(unittest.TestCase):
       self.expect(subscriber, f'at {last}')
       subscriber.go_on()
     self.expect(subscriber, f'received {COUNT}')
-    self.expect(successor, 'matched', f'ledger {COUNT} 0 0 0')
-    self.assertEqual(subscriber.end(), [f'ledger 0 {COUNT + half} 0 0'])
+    self.expect(successor, 'matched', f'ledger {COUNT} 0 0 0 {transport}')
+    self.assertEqual(
+        subscriber.end(), [f'ledger 0 {COUNT + half} 0 0 {transport}'])
     successor.end()
+
+
+class EmbeddedTest(unittest.TestCase):
+  """C++ and the Python inside it; see embedding_peer.cc."""
+
+  def run_both(self, publishing, python_digest):
+    """What they print, one line each."""
+    done = subprocess.run(
+        [os.path.join(FOLDER, 'embedding_peer'), publishing, DIGEST.hex(),
+         python_digest.hex(), str(COUNT)],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        stdout=subprocess.PIPE, timeout=LONG, encoding='utf-8', check=False)
+    self.assertEqual(done.returncode, 0, done.stdout)
+    return done.stdout.splitlines()
+
+  def test_exchange_within_a_process(self):
+    for publishing in EMBEDDED:
+      with self.subTest(publishing):
+        self.assertEqual(
+            self.run_both(publishing, DIGEST),
+            [f'received {COUNT}', f'ledger {COUNT} {COUNT} 0 0'])
+
+  def test_refuse_within_a_process(self):
+    for publishing in EMBEDDED:
+      with self.subTest(publishing):
+        *errors, ledger = self.run_both(publishing, OTHER)
+        self.assertEqual(len(errors), 2, errors)  # Both sides.
+        for error in errors:
+          self.assertIn('error FAILED_PRECONDITION', error)
+          self.assertIn(DIGEST.hex(), error)
+          self.assertIn(OTHER.hex(), error)
+        self.assertEqual(ledger, 'ledger 0 0 0 0')
 
 
 LAWS = {
@@ -197,7 +187,12 @@ def pairs_table():
   """The table of the guide, by what the tests above are."""
   rows = [['from \\ to', *LANGUAGES], ['---'] * (len(LANGUAGES) + 1)]
   for publishing in LANGUAGES:
-    rows.append([publishing] + [', '.join(TRANSPORTS)] * len(LANGUAGES))
+    row = [publishing]
+    for subscribing in LANGUAGES:
+      embedded = (publishing != subscribing and
+                  {publishing, subscribing} == set(EMBEDDED))
+      row.append(', '.join(['inproc'] * embedded + TRANSPORTS))
+    rows.append(row)
   lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
   lines[1] = lines[1].replace(' ', '')
   return '\n'.join(lines)

@@ -1,9 +1,10 @@
 """One side of an exchange, in Python.
 
-What every language's peer does, and prints, is described in interop_test.py.
+What every language's peer does, and prints, is described in peers.py.
 """
 
 import sys
+import threading
 
 import mycelium
 from tests.testdata.test_messages_pb2 import Note
@@ -12,14 +13,24 @@ PATIENCE = 20.0
 
 
 def say(line):
-  print(line, flush=True)
+  sys.stdout.write(f'{line}\n')  # One call: two threads may write.
+  sys.stdout.flush()
+
+
+def make_bus(service, transport, address, schema_digest):
+  digest = bytes.fromhex(schema_digest)
+  if transport == 'topology':
+    return mycelium.MessageBus.from_topology(address, service, digest)
+  return mycelium.MessageBus(node=service, schema_digest=digest)
 
 
 def open_endpoint(bus, role, transport, address):
-  """What other transports bring comes here."""
+  if transport == 'topology':
+    return
   connect, listen = {
       'unix': (bus.connect_unix, bus.listen_unix),
       'shm': (bus.connect_shm, bus.listen_shm),
+      'grpc': (bus.connect_tcp, bus.listen_tcp),
   }[transport]
   if role == 'publish':
     connect(address)
@@ -29,7 +40,9 @@ def open_endpoint(bus, role, transport, address):
 
 def say_ledger(bus):
   stats = bus.stats()
-  say('ledger {accepted} {delivered} {dropped} {in_flight}'.format(**stats))
+  transports = {flow['transport'] for flow in bus.ledger()}
+  say('ledger {accepted} {delivered} {dropped} {in_flight} {transports}'.format(
+      transports=','.join(sorted(transports)), **stats))
 
 
 def publish(bus, publisher, count, pause_at):
@@ -62,9 +75,24 @@ def receive(notes, count, pause_at):
   say(f'received {last}')
 
 
+def run_both(address, schema_digest, count):
+  publishing, subscribing = (
+      make_bus(service, 'topology', address, schema_digest)
+      for service in ('publish', 'subscribe'))
+  notes = subscribing.subscriber(Note)
+  publisher = publishing.publisher(Note)
+  other = threading.Thread(
+      target=publish, args=(publishing, publisher, count, 0))
+  other.start()
+  receive(notes, count, 0)
+  other.join()
+
+
 def main(role, transport, address, schema_digest, count, pause_at):
-  bus = mycelium.MessageBus(
-      node=role, schema_digest=bytes.fromhex(schema_digest))
+  if role == 'both':
+    run_both(address, schema_digest, int(count))
+    return
+  bus = make_bus(role, transport, address, schema_digest)
   notes = bus.subscriber(Note) if role == 'subscribe' else None
   publisher = bus.publisher(Note) if role == 'publish' else None
   try:

@@ -5,9 +5,11 @@ PATH is a socket or a topology file. Each publishes once its code has run.
 
 import sys
 
+from tests.samples.samples_pb2 import Features
 from tests.samples.samples_pb2 import MarketData
 from tests.samples.samples_pb2 import Message
 from tests.samples.samples_pb2 import Order
+from tests.samples.samples_pb2 import Prediction
 from tests.samples.samples_pb2 import Signal
 from tests.samples.samples_pb2 import TradingSignal
 from tests.samples.samples_schema import SCHEMA_DIGEST
@@ -42,14 +44,14 @@ def unix_socket(path):
 
 def sockets_by_hand(path):
   """What a topology saves: both kinds of sockets, named by hand."""
-  target, port = path.split(':')
+  target, place = path.split(':')
   # [sockets-by-hand]
   from mycelium import TcpTransport, UnixTransport
 
   if target == "local-service":
-      transport = UnixTransport("/tmp/mycelium/local.sock", DIGEST)
+      transport = UnixTransport(place, DIGEST)
   else:
-      transport = TcpTransport("127.0.0.1", int(port), DIGEST)
+      transport = TcpTransport("127.0.0.1", int(place), DIGEST)
   # [/sockets-by-hand]
   transport.connect()
   exchange(
@@ -70,6 +72,51 @@ def shared_memory(path):
   sub = transport.subscriber(Message)
   # [/shared-memory]
   exchange(transport, pub, sub)
+
+
+def from_unix_to_shared_memory(path):
+  """What replaces UnixTransport(path, DIGEST)."""
+  from mycelium import SharedMemoryTransport
+  # [from-unix]
+  transport = SharedMemoryTransport.open(
+      path,
+      DIGEST
+  )
+  # [/from-unix]
+  exchange(
+      transport, transport.publisher(Message), transport.subscriber(Message))
+
+
+def pipeline(path):
+  """A model in a process of its own."""
+  # [pipeline]
+  # Separate process with shared memory
+  from mycelium import SharedMemoryTransport
+
+  transport = SharedMemoryTransport.open(
+      path,
+      SCHEMA_DIGEST
+  )
+
+  pub = transport.publisher(Prediction)
+  sub = transport.subscriber(Features)
+  # [/pipeline]
+  pub.wait_for_subscribers(1, LONG)
+  for _ in range(100):
+    pub.publish(Prediction(value=sum(sub.recv(LONG).values)))
+  sub.finish()
+  transport.flush(LONG)
+  transport.close()
+
+
+def topology_information(path):
+  """What a topology tells without a bus."""
+  from mycelium import Topology
+  # [topology-information]
+  topology = Topology.load(path)
+  info = topology.connection_info("target-service")
+  # [/topology-information]
+  print(info['transport'], flush=True)
 
 
 def topology_aware(path):
@@ -174,8 +221,9 @@ def trading(path):
 
 SAMPLES = {sample.__name__: sample
            for sample in (unix_socket, sockets_by_hand, shared_memory,
-                          topology_aware, migrated, microservice,
-                          native_runtime, trading)}
+                          from_unix_to_shared_memory, pipeline,
+                          topology_information, topology_aware, migrated,
+                          microservice, native_runtime, trading)}
 
 if __name__ == '__main__':
   SAMPLES[sys.argv[1]](sys.argv[2])

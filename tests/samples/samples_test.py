@@ -9,9 +9,11 @@ import unittest
 
 import mycelium
 import mycelium_native
+from tests.samples.samples_pb2 import Features
 from tests.samples.samples_pb2 import MarketData
 from tests.samples.samples_pb2 import Message
 from tests.samples.samples_pb2 import Order
+from tests.samples.samples_pb2 import Prediction
 from tests.samples.samples_pb2 import Signal
 from tests.samples.samples_pb2 import TradingSignal
 from tests.samples.samples_schema import SCHEMA_DIGEST
@@ -74,6 +76,9 @@ class SamplesTest(unittest.TestCase):
               mycelium.UnixTransport(path, SCHEMA_DIGEST).listen(), 'unix')
 
   def test_sockets_by_hand(self):
+    path = os.path.join(self.folder, 'local.sock')
+    self.talk('sockets_by_hand', f'local-service:{path}',
+              mycelium.UnixTransport(path, SCHEMA_DIGEST).listen(), 'unix')
     transport = mycelium.TcpTransport('127.0.0.1', 0, SCHEMA_DIGEST).listen()
     self.talk('sockets_by_hand', f'elsewhere:{transport.port}', transport,
               'grpc')
@@ -82,6 +87,48 @@ class SamplesTest(unittest.TestCase):
     path = os.path.join(self.folder, 'service.shm')
     self.talk('shared_memory', path, mycelium.SharedMemoryTransport.create(
         path, SCHEMA_DIGEST, capacity=1 << 20), 'shm')
+
+  def test_from_unix_to_shared_memory(self):
+    path = os.path.join(self.folder, 'worker.shm')
+    self.talk('from_unix_to_shared_memory', path,
+              mycelium.SharedMemoryTransport.create(path, SCHEMA_DIGEST), 'shm')
+
+  def test_pipeline(self):
+    path = os.path.join(self.folder, 'ml-node.shm')
+    with mycelium.SharedMemoryTransport.create(path, SCHEMA_DIGEST) as node:
+      predictions = node.subscriber(Prediction)
+      features = node.publisher(Features)
+      sample = self.sample('pipeline', path)
+      features.wait_for_subscribers(1, LONG)
+      for number in range(100):
+        features.publish(Features(values=[number, 0.5]))
+        self.assertEqual(predictions.recv(LONG).value, number + 0.5)
+      predictions.finish()
+      self.finish(sample)
+      stats = node.bus.stats()
+      self.assertEqual(
+          (stats['accepted'], stats['delivered'], stats['in_flight'],
+           stats['dropped']), (100, 100, 0, 0))
+
+  def test_topology_information(self):
+    sample = self.sample('topology_information', self.topology)
+    self.assertEqual(self.finish(sample), 'shm\n')
+
+  def test_cc_endpoint_meets_the_python_that_opens(self):
+    path = os.path.join(self.folder, 'service.shm')
+    endpoint = self.start(
+        os.path.join(FOLDER, 'sample_cc'), 'bind_shm_endpoint', path)
+    self.assertEqual(endpoint.stdout.readline(), 'ready\n')
+    sample = self.sample('shared_memory', path)
+    # Each has what the other one sent.
+    self.assertEqual(self.finish(sample), '9\n')
+    self.assertEqual(
+        self.finish(endpoint),
+        'received 1\nledger 1 1 0 0 shm, 1 connection\n')
+
+  def test_cc_ring_between_two_processes(self):
+    ring = self.start(os.path.join(FOLDER, 'sample_cc'), 'ring')
+    self.assertEqual(self.finish(ring), 'read 100000 messages\n')
 
   def talk(self, name, path, transport, word):
     with transport as worker:
@@ -151,6 +198,8 @@ class SamplesTest(unittest.TestCase):
          ['self', 'schema_digest', 'topology_path', 'service_name'])):
       parameters = list(inspect.signature(function).parameters)
       self.assertEqual(parameters[:len(names)], names, function)
+    create = inspect.signature(mycelium.SharedMemoryTransport.create)
+    self.assertEqual(create.parameters['capacity'].default, 1024 * 1024)
 
 
 if __name__ == '__main__':

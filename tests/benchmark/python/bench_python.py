@@ -3,13 +3,14 @@
     bazel run -c opt //tests/benchmark:bench_python -- --rounds=3
 
 Each row is measured in rounds that take turns with all the others. A floor is
-what Python allows without Mycelium: an empty pybind11 call, an asyncio reader of a
-bare eventfd, a raw Unix socket.
+what Python allows without Mycelium: an empty pybind11 call, an asyncio reader of
+a bare eventfd, a raw Unix socket; or, as `cc_…`, what C++ does with it.
 """
 
 import argparse
 import asyncio
 import collections
+import json
 import multiprocessing
 import os
 import socket
@@ -27,9 +28,15 @@ from tests.testdata.test_messages_pb2 import Note
 LONG = 60.0
 RAW = mycelium.RawType('bench')
 PAYLOAD = bytes(64)
-CC_PEER = os.path.join(
-    os.path.dirname(__file__), '..', '..', 'interop', 'cc_peer')
-WAITS = {'unix': None, 'shm': 'spin'}
+FLOOD = os.path.join(os.path.dirname(__file__), 'flood')
+CC_BENCH = os.path.join(os.path.dirname(__file__), '..', 'bench')
+# Ping-pongs: the transport, and how the two sides wait. Those that spin or
+# block have no other thread: there are two CPUs, and a raw socket has none.
+PING_PONGS = {
+    'ping_pong_unix': ('unix', {}),
+    'ping_pong_unix_block': ('unix', {'wait': 'block', 'poll_by_caller': True}),
+    'ping_pong_shm': ('shm', {'wait': 'spin', 'poll_by_caller': True}),
+}
 # Calls that are timed together: the clock costs as much as some of them.
 BATCH = 32
 
@@ -38,8 +45,11 @@ def percentile(values, part):
   return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
-def timed_calls(call, count):
-  """Nanoseconds for each call, as the mean of small batches."""
+def timed_calls(call, count, between=lambda: None):
+  """Nanoseconds for each call, as the mean of small batches.
+
+  `between` is called after each of them, and not timed.
+  """
   clock = time.perf_counter_ns
   batch = range(BATCH)
   samples = []
@@ -48,6 +58,7 @@ def timed_calls(call, count):
     for _ in batch:
       call()
     samples.append((clock() - begin) / BATCH)
+    between()
   return samples
 
 
@@ -58,18 +69,59 @@ class Bench:
     self.count = count
     self.folder = tempfile.TemporaryDirectory(prefix='bp-', dir='/tmp')
 
+  # C++, from the run that measures it alone.
+
+  def _cc(self, transport, mode, kind, variant=''):
+    path = os.path.join(self.folder.name, 'cc.json')
+    rows = []
+    while not rows:  # A round that the machine changed under is no row.
+      subprocess.run(
+          [CC_BENCH, f'--transports={transport}', f'--modes={mode}',
+           f'--kinds={kind}', f'--variants={variant}', '--wait=spin',
+           '--sizes=64', '--rounds=1', f'--run_ms={max(1, self.count // 2000)}',
+           '--keep_disturbed', f'--json={path}'],
+          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+      with open(path, encoding='utf-8') as file:
+        report = json.load(file)
+      rows = [row
+              for row in report['rows'] + report['machine']['other_class_rows']
+              if row['system'] != 'floor']
+    if mode == 'flood':
+      return [1e9 / rows[0]['msgs_per_s']]
+    return [rows[0]['p50_ns']]
+
+  def cc_publish_raw(self):
+    """With an inline handler."""
+    return self._cc('inproc', 'flood', 'raw', 'inline')
+
+  def cc_publish_protobuf(self):
+    return self._cc('inproc', 'flood', 'protobuf', 'inline')
+
+  # One publisher and one subscriber as fast as they may.
+
+  def cc_flood_raw(self):
+    return self._cc('shm', 'flood', 'raw')
+
+  def cc_flood_protobuf(self):
+    return self._cc('shm', 'flood', 'protobuf')
+
+  def cc_ping_pong_shm(self):
+    """There and back, which is two samples of that run."""
+    return [2 * sample for sample in self._cc('shm', 'latency', 'raw')]
+
   # Calls
 
   def floor_empty_call(self):
     return timed_calls(_mycelium.forked, self.count)
 
   def _publish(self, message_cls, message):
-    """To a subscriber that keeps the latest: no publish waits for anything."""
+    """To a subscriber that has always room: no publish waits for anything."""
     with mycelium.MessageBus() as bus:
-      subscriber = bus.subscriber(message_cls, overflow='latest')
+      subscriber = bus.subscriber(message_cls)
       publisher = bus.publisher(message_cls)
-      samples = timed_calls(lambda: publisher.publish(message), self.count)
-      subscriber.recv_many(self.count)
+      samples = timed_calls(
+          lambda: publisher.publish(message), self.count,
+          between=lambda: subscriber.recv_many(BATCH))
       subscriber.finish()
     return samples
 
@@ -81,30 +133,29 @@ class Bench:
 
   # Receiving many
 
-  def _receive_many(self, message_cls):
+  def _receive_many(self, message_cls, kind):
     """Nanoseconds for each message of a C++ publisher."""
     path = os.path.join(self.folder.name, 'many')
-    with mycelium.MessageBus() as bus:
-      notes = bus.subscriber(message_cls)
+    # The publisher has its thread, so that two CPUs are taken.
+    with mycelium.MessageBus(poll_by_caller=True) as bus:
+      messages = bus.subscriber(message_cls)
       bus.listen_shm(path)
-      with subprocess.Popen(
-          [CC_PEER, 'publish', 'shm', path, '00' * 32, str(self.count), '0'],
-          stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as peer:
-        received = len(notes.recv_many(1, LONG))
+      with subprocess.Popen([FLOOD, path, kind, str(self.count)]) as flood:
+        received = begun = len(messages.recv_many(1, LONG))
         begin = time.perf_counter_ns()
         while received < self.count:
-          received += len(notes.recv_many(1024, LONG))
+          received += len(messages.recv_many(1024, LONG))
         took = time.perf_counter_ns() - begin
-        notes.finish()
-        peer.stdin.close()
-    return [took / received]
+        messages.finish()
+        while flood.poll() is None:  # It waits to be told that all is handled.
+          bus.poll(0.01)
+    return [took / (received - begun)]
 
   def recv_many_raw(self):
-    return self._receive_many(
-        mycelium.RawType('mycelium.test.Note', mycelium.digest(Note)))
+    return self._receive_many(RAW, 'raw')
 
   def recv_many_protobuf(self):
-    return self._receive_many(Note)
+    return self._receive_many(Note, 'protobuf')
 
   # Event loops: one-way, from a thread that goes on once it is answered.
 
@@ -152,13 +203,15 @@ class Bench:
     finally:
       os.close(descriptor)
 
-  def recv_async(self):
+  def async_for(self):
     with mycelium.MessageBus() as bus:
       subscriber = bus.subscriber(RAW)
       publisher = bus.publisher(RAW)
 
+      stream = aiter(subscriber)
+
       async def receive():
-        payload = await subscriber.recv_async()
+        payload = await anext(stream)
         return int.from_bytes(bytes(payload), 'little')
 
       samples = self._one_way(
@@ -200,21 +253,24 @@ class Bench:
     return samples
 
   def ping_pong_unix(self):
-    return self._ping_pong_over('unix')
+    return self._ping_pong_of('ping_pong_unix')
+
+  def ping_pong_unix_block(self):
+    return self._ping_pong_of('ping_pong_unix_block')
 
   def ping_pong_shm(self):
     """Both sides spin."""
-    return self._ping_pong_over('shm')
+    return self._ping_pong_of('ping_pong_shm')
 
-  def _ping_pong_over(self, transport):
-    path = os.path.join(self.folder.name, transport)
-    with mycelium.MessageBus(
-        wait=WAITS[transport], delivers_locally=False) as bus:
+  def _ping_pong_of(self, row):
+    transport, options = PING_PONGS[row]
+    path = os.path.join(self.folder.name, row)
+    with mycelium.MessageBus(delivers_locally=False, **options) as bus:
       getattr(bus, f'listen_{transport}')(path)
       pongs = bus.subscriber(RAW, topic='pong')
       pings = bus.publisher(RAW, topic='ping')
       process = multiprocessing.get_context('spawn').Process(
-          target=echo_mycelium, args=(path, transport))
+          target=echo_mycelium, args=(path, row))
       process.start()
       pings.wait_for_subscribers(1, LONG)
       pings.publish(PAYLOAD)
@@ -242,34 +298,64 @@ def echo_socket(path):
       connection.sendall(data)
 
 
-def echo_mycelium(path, transport):
-  with mycelium.MessageBus(
-      wait=WAITS[transport], delivers_locally=False) as bus:
+def echo_mycelium(path, row):
+  transport, options = PING_PONGS[row]
+  with mycelium.MessageBus(delivers_locally=False, **options) as bus:
     getattr(bus, f'connect_{transport}')(path)
     pings = bus.subscriber(RAW, topic='ping')
     pongs = bus.publisher(RAW, topic='pong')
     pongs.wait_for_subscribers(1, LONG)
     while True:
-      data = bytes(pings.recv(LONG))
-      if not data:
+      payload = pings.recv(LONG)
+      if len(payload) == 0:
         pings.finish()
         return
-      pongs.publish(data)
+      pongs.publish(payload)
 
 
 # Row, what it is compared with.
 ROWS = [
     ('floor_empty_call', None),
-    ('publish_raw', 'floor_empty_call'),
-    ('publish_protobuf', 'floor_empty_call'),
-    ('recv_many_raw', None),
-    ('recv_many_protobuf', None),
+    ('cc_publish_raw', None),
+    ('publish_raw', 'cc_publish_raw'),
+    ('cc_publish_protobuf', None),
+    ('publish_protobuf', 'cc_publish_protobuf'),
+    ('cc_flood_raw', None),
+    ('recv_many_raw', 'cc_flood_raw'),
+    ('cc_flood_protobuf', None),
+    ('recv_many_protobuf', 'cc_flood_protobuf'),
     ('floor_eventfd', None),
-    ('recv_async', 'floor_eventfd'),
+    ('async_for', 'floor_eventfd'),
     ('floor_unix_socket', None),
     ('ping_pong_unix', 'floor_unix_socket'),
+    ('ping_pong_unix_block', 'floor_unix_socket'),
+    ('cc_ping_pong_shm', 'floor_unix_socket'),
     ('ping_pong_shm', 'floor_unix_socket'),
 ]
+
+# Row: the most nanoseconds that it should take, given the middle of its floor.
+GOALS = {
+    'publish_raw': lambda floor: 500,
+    'publish_protobuf': lambda floor: 2000,
+    'recv_many_raw': lambda floor: 1000,
+    'recv_many_protobuf': lambda floor: 1e9 / 300e3,
+    'async_for': lambda floor: floor + 20000,
+    'ping_pong_shm': lambda floor: floor / 5,
+}
+
+
+def note_of(row, middle, floor, lowest):
+  """What is to be said of a row besides its own times."""
+  notes = []
+  if row.startswith(('recv_many', 'cc_flood')):
+    notes.append(f'{1e3 / middle:.2f} M messages/s')
+  if floor is not None:
+    notes.append(f'{floor} {lowest:.0f} ns, ratio {middle / lowest:.2f}')
+  if row in GOALS:
+    goal = GOALS[row](lowest)
+    notes.append(
+        f'goal {goal:.0f} ns: {"met" if middle <= goal else "missed"}')
+  return '; '.join(notes)
 
 
 def main():
@@ -277,24 +363,25 @@ def main():
   parser.add_argument('--rounds', type=int, default=3)
   parser.add_argument('--count', type=int, default=100000,
                       help='calls in each round of a row')
+  parser.add_argument('--rows', default='',
+                      help='those to measure, with commas between; all')
   arguments = parser.parse_args()
+  wanted = arguments.rows.split(',') if arguments.rows else [
+      row for row, _ in ROWS]
+  floors = {floor for row, floor in ROWS if row in wanted}
+  rows = [(row, floor) for row, floor in ROWS if row in wanted or row in floors]
   bench = Bench(arguments.count)
-  samples = {row: [] for row, _ in ROWS}
+  samples = {row: [] for row, _ in rows}
   for _ in range(arguments.rounds):
-    for row, _ in ROWS:
+    for row, _ in rows:
       samples[row] += getattr(bench, row)()
-  print(f'{"row":<20} {"p50 ns":>10} {"p99 ns":>10} {"max ns":>11}  floor')
-  for row, floor in ROWS:
+  print(f'{"row":<21} {"p50 ns":>10} {"p99 ns":>10} {"max ns":>11}  note')
+  for row, floor in rows:
     values = samples[row]
     middle = statistics.median(values)
-    note = ''
-    if floor is not None:
-      lowest = statistics.median(samples[floor])
-      note = f'{floor} {lowest:.0f} ns, ratio {middle / lowest:.2f}'
-    elif row.startswith('recv_many'):
-      note = f'{1e3 / middle:.2f} M messages/s'
-    print(f'{row:<20} {middle:>10.0f} {percentile(values, 0.99):>10.0f} '
-          f'{max(values):>11.0f}  {note}')
+    lowest = None if floor is None else statistics.median(samples[floor])
+    print(f'{row:<21} {middle:>10.0f} {percentile(values, 0.99):>10.0f} '
+          f'{max(values):>11.0f}  {note_of(row, middle, floor, lowest)}')
   return 0
 
 

@@ -22,6 +22,9 @@ class BenchPythonTest(unittest.TestCase):
     self.assertEqual(list(rows), [row for row, _ in bench_python.ROWS])
     for row, middle in rows.items():
       self.assertGreater(middle, 0, row)
+    # Each goal was compared with.
+    self.assertEqual(output.getvalue().count('; goal '),
+                     len(bench_python.GOALS))
 
 
 if __name__ == '__main__':

@@ -1,0 +1,44 @@
+"""What the steps in Python share: the bytes that they exchange, and their end."""
+
+import sys
+import threading
+
+import numpy
+
+import mycelium
+
+SAMPLES = 1024
+BANDS = 16
+FAULTS = 4
+PATIENCE = 30.0
+
+# As vibration.h has it.
+WINDOW = numpy.dtype([('id', '<u8'), ('fault', '<u4'), ('unused', '<u4'),
+                      ('samples', '<f4', (SAMPLES,))])
+FEATURES = numpy.dtype([('id', '<u8'), ('fault', '<u4'), ('unused', '<u4'),
+                        ('bands', '<f4', (BANDS,))])
+WINDOWS = mycelium.RawType('ml_pipeline.Window')
+FEATURE_ROWS = mycelium.RawType('ml_pipeline.Features')
+
+
+def say_flows(bus):
+  """Prints what this node counted, as numbers for whoever adds them up."""
+  for flow in bus.ledger():
+    print('flow', flow['topic'], flow['transport'], flow['accepted'],
+          flow['delivered'], sum(flow['dropped'].values()), flow['in_flight'],
+          flush=True)
+
+
+def run_step(bus, work):
+  """Calls `work` on a thread until the input ends; then prints what came of it.
+
+  `work` returns when the bus is closed.
+  """
+  thread = threading.Thread(target=work)
+  thread.start()
+  print('ready', flush=True)
+  sys.stdin.read()
+  bus.flush(PATIENCE)
+  say_flows(bus)
+  bus.close()
+  thread.join()
