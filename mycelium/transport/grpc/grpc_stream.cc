@@ -210,7 +210,6 @@ void GrpcStream::ReadDone(bool ok) {
   EventLoop* borrowed = nullptr;
   {
     MutexLock lock(mutex_);
-    reading_ = false;
     has_read_ = true;
     incoming_.Clear();
     if (!decoded.ok()) {
@@ -221,22 +220,19 @@ void GrpcStream::ReadDone(bool ok) {
       arrived_.push_back(std::move(records));
       if (TryBorrowLoop()) borrowed = loop_;
     }
+    if (borrowed == nullptr) Notify();
+    ++starting_reads_;  // So the stream does not end before the second lock.
+  }
+  if (borrowed != nullptr) TellBorrowing(*borrowed);
+  {
+    MutexLock lock(mutex_);
+    --starting_reads_;
+    reading_ = false;
     again = ClaimRead();
-    if (borrowed != nullptr) {
-      ++starting_reads_;
-    } else {
-      Notify();
-    }
     end = MayEnd();
   }
   if (again) StartClaimedRead();
   if (!decoded.ok() && ok) Cancel();
-  if (borrowed != nullptr) {
-    TellBorrowing(*borrowed);
-    MutexLock lock(mutex_);
-    --starting_reads_;
-    end = MayEnd();
-  }
   if (end) StartEnding();
 }
 

@@ -29,11 +29,10 @@ namespace mycelium {
 // next, up to kGatherBytesMax. Whoever sends on an idle stream hands the
 // message to gRPC himself. When it is written, gRPC's thread starts the next.
 //
-// Receiving. gRPC's thread turns a message into records and has the next read,
-// since what gRPC itself has when a connection breaks is lost. If the loop can
-// be borrowed, that thread then tells the owner itself: nobody is woken up on a
-// message's way to its handler. Else the loop is told once. Who tells takes all
-// that has come meanwhile. While more than
+// Receiving. gRPC's thread turns a message into records. If the loop can be
+// borrowed, that thread then tells the owner itself, and starts the next read
+// afterwards: nobody is woken up on a message's way to its handler. Else the
+// loop is told once and takes all that has come. While more than
 // kArrivedBytesMax wait for the loop nothing is read, so that HTTP/2's flow
 // control stops the peer. Until the handshake is over one message is read, of
 // at most kHandshakeBytesMax.
