@@ -262,6 +262,32 @@ bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
   }
 }
 
+void EventLoop::TakeBack() {
+  while (true) {
+    uint32_t seen = kAsleep;
+    if (state_.compare_exchange_strong(seen, kRunning,
+                                       std::memory_order_acquire)) {
+      break;
+    }
+    if (seen == kLent && !state_.compare_exchange_strong(
+                             seen, kLentAwaited, std::memory_order_relaxed)) {
+      continue;
+    }
+    environment_.waiter.WaitWord(state_, kLentAwaited, kNever);
+  }
+  runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+}
+
+void EventLoop::GiveBack() {
+  Waiter& waiter = environment_.waiter;
+  runner_.store(std::thread::id(), std::memory_order_relaxed);
+  // Release: pairs with TakeBack() and TryBorrow(). From here on the sleeper
+  // may go on and destroy the loop; of the word only the address is used.
+  if (state_.exchange(kAsleep, std::memory_order_release) == kLentAwaited) {
+    waiter.WakeWord(state_);
+  }
+}
+
 void EventLoop::Wake() {
   const uint64_t one = 1;
   environment_.sys.Write(wake_.get(), &one, sizeof one);
@@ -315,8 +341,11 @@ bool EventLoop::RunReady(TimeNs deadline) {
   if (HasPosted()) deadline = 0;
   if (deadline > 0 && !pollers_.empty() && PreparePollers()) deadline = 0;
   deadline = std::min(deadline, first_timer_.load());
+  const bool lends = deadline > 0 && lends_.load(std::memory_order_relaxed);
+  if (lends) Lend();
   const int64_t ready = environment_.waiter.WaitEpoll(
       epoll_.get(), events, kEventsMax, std::max<TimeNs>(deadline, 0));
+  if (lends) TakeBack();
   sleeping_.store(false);
   const bool slept = pollers_asleep_;
   EndPollers();

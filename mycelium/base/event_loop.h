@@ -20,11 +20,20 @@
 namespace mycelium {
 
 // Waits for descriptors, timers and posted tasks, and runs what is due, always
-// on one thread at a time: whichever calls RunOnce().
+// on one thread at a time: whichever calls RunOnce(), or borrows the loop.
 //
-// Thread safety: Post, RunAt, Cancel, Rewatch, Wake and RunOnce may be called
-// from any thread; Watch and Unwatch only from within RunOnce, or while nothing
-// runs the loop.
+// Lending. A thread that has work for the loop may do it itself while the one
+// that runs the loop sleeps, which saves waking it up: TryBorrow(), the work,
+// GiveBack(). The sleeper stays asleep, and whoever posts a task or sets a
+// timer wakes it as ever, the borrower too. A sleeper that wakes up goes on
+// when the loop was given back.
+//
+// Invariant: `state_` has one owner: who made it kRunning, or kLent. A lent
+// loop lives until it is given back, since RunOnce() does not return before.
+//
+// Thread safety: Post, RunAt, Cancel, Rewatch, Wake, RunOnce and TryBorrow may
+// be called from any thread; Watch and Unwatch only from within RunOnce, by a
+// borrower, or while nothing runs the loop.
 //
 // Ownership: borrows the environment and the handlers.
 class EventLoop final {
@@ -108,6 +117,30 @@ class EventLoop final {
   // there is work, so that RunOnce() gets its turn.
   bool RunQuickly();
 
+  // From here on the loop can be borrowed. Not for one whose tasks belong on
+  // the thread that asks for them.
+  void SetLending() { lends_.store(true, std::memory_order_relaxed); }
+
+  // Does not wait. True: the thread that runs the loop sleeps, and until
+  // GiveBack() the caller is in the loop instead of it. False: it does not
+  // sleep, or nobody runs the loop, or it is not to be lent, or is lent.
+  bool TryBorrow() {
+    uint32_t expected = kAsleep;
+    // Acquire: what the last thread did happened before.
+    if (!state_.compare_exchange_strong(expected, kLent,
+                                        std::memory_order_acquire)) {
+      return false;
+    }
+    runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    return true;
+  }
+  // REQUIRES: the caller has borrowed it.
+  void GiveBack();
+  // Whether somebody waits for the borrower, who should not go on for long.
+  bool IsAwaited() const {
+    return state_.load(std::memory_order_relaxed) == kLentAwaited;
+  }
+
   // Makes a waiting RunOnce() return.
   void Wake();
 
@@ -118,7 +151,7 @@ class EventLoop final {
     if (sleeping_.load() || shown_.load()) Wake();
   }
 
-  // Whether the calling thread is inside RunOnce().
+  // Whether the calling thread is inside RunOnce(), or has borrowed the loop.
   bool InLoop() const {
     return runner_.load(std::memory_order_relaxed) ==
            std::this_thread::get_id();
@@ -164,17 +197,28 @@ class EventLoop final {
   void DrainWake();
   // Acquire and release: what the last thread did happened before.
   bool BeginRunning() {
-    return !is_running_.exchange(true, std::memory_order_acquire);
+    uint32_t expected = kIdle;
+    return state_.compare_exchange_strong(expected, kRunning,
+                                          std::memory_order_acquire);
   }
-  void EndRunning() { is_running_.store(false, std::memory_order_release); }
+  void EndRunning() { state_.store(kIdle, std::memory_order_release); }
+  // Around a sleep. The second waits for a borrower.
+  void Lend() { state_.store(kAsleep, std::memory_order_release); }
+  void TakeBack();
 
   Environment& environment_;
   Fd epoll_;
   Fd wake_;
   Fd timer_;  // Only if polled.
 
-  // Whether a thread runs the loop. Nobody waits for it, so it is no mutex.
-  std::atomic<bool> is_running_{false};
+  // Who runs the loop. Nobody but a sleeper waits for it, so it is no mutex.
+  static constexpr uint32_t kIdle = 0;         // Nobody.
+  static constexpr uint32_t kRunning = 1;      // A thread in RunOnce().
+  static constexpr uint32_t kAsleep = 2;       // One that sleeps, and lends it.
+  static constexpr uint32_t kLent = 3;         // A borrower …
+  static constexpr uint32_t kLentAwaited = 4;  // … and the sleeper waits.
+  std::atomic<uint32_t> state_{kIdle};
+  std::atomic<bool> lends_{false};
   std::atomic<std::thread::id> runner_{};
 
   Mutex mutex_;

@@ -230,6 +230,73 @@ TEST_F(EventLoopTest, OnlyTheRunningThreadIsInTheLoop) {
   EXPECT_FALSE(loop_->InLoop());
 }
 
+TEST_F(EventLoopTest, OnlyASleepingLoopThatLendsIsLent) {
+  bool lent = true;
+  const auto try_elsewhere = [&] {
+    std::thread([&] {
+      lent = loop_->TryBorrow();
+      if (!lent) return;
+      EXPECT_TRUE(loop_->InLoop());
+      EXPECT_FALSE(loop_->TryBorrow()) << "it is lent";
+      loop_->GiveBack();
+      EXPECT_FALSE(loop_->InLoop());
+    }).join();
+  };
+  waiter_.on_wait = try_elsewhere;
+  loop_->RunOnce(clock_.now + 1, 0);
+  EXPECT_FALSE(lent) << "it does not lend";
+  loop_->SetLending();
+  loop_->RunOnce(clock_.now + 1, 0);
+  EXPECT_TRUE(lent);
+  loop_->RunOnce(/*deadline=*/0, 0);
+  EXPECT_FALSE(lent) << "it does not sleep";
+  try_elsewhere();
+  EXPECT_FALSE(lent) << "nobody runs it";
+  loop_->Post([&] {
+    try_elsewhere();
+    EXPECT_FALSE(lent) << "it runs";
+  });
+  waiter_.on_wait = nullptr;
+  loop_->RunOnce(clock_.now + 1, 0);
+}
+
+TEST(EventLoopConcurrentTest, BorrowersAndTheLoopAreNeverInItAtOnce) {
+  constexpr int kRounds = 3'000;
+  auto loop = *EventLoop::Create(Environment::Real());
+  loop->SetLending();
+  int inside = 0;  // Unguarded: this is what the loop is for.
+  int64_t posted = 0;
+  const auto enter = [&] {
+    EXPECT_EQ(inside++, 0);
+    EXPECT_TRUE(loop->InLoop());
+    EXPECT_EQ(--inside, 0);
+  };
+  bool stop = false;
+  std::thread running([&] {
+    while (!stop) loop->RunOnce(kNever, 0);
+  });
+  std::vector<std::thread> borrowers;
+  for (int i = 0; i < 2; ++i) {
+    borrowers.emplace_back([&] {
+      for (int lent = 0; lent < kRounds;) {
+        if (!loop->TryBorrow()) continue;
+        ++lent;
+        enter();
+        // Wakes the sleeper, who then waits for this borrower.
+        loop->Post([&] {
+          enter();
+          ++posted;
+        });
+        loop->GiveBack();
+      }
+    });
+  }
+  for (std::thread& borrower : borrowers) borrower.join();
+  loop->Post([&] { stop = true; });
+  running.join();
+  EXPECT_EQ(posted, 2 * kRounds);
+}
+
 TEST(EventLoopConcurrentTest, NoPostIsLeftToASleepingLoop) {
   // Each post waits for the one before, so that a lost wake-up stops the test.
   constexpr int kPosts = 20'000;

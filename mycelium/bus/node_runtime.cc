@@ -86,6 +86,7 @@ void NodeRuntime::Release(NodeRuntime* runtime) {
   // The loop is up the stack: let it unwind first.
   runtime->orphaned_ = true;
   runtime->stop_.store(true, std::memory_order_release);
+  runtime->loop_->Wake();  // The caller may have borrowed it.
 }
 
 void NodeRuntime::RunThread() {
@@ -201,6 +202,7 @@ absl::Status NodeRuntime::Init() {
                                        *dispatcher_, std::move(peer_options),
                                        std::move(callbacks));
   if (options_.poll == PollMode::kThread) {
+    loop_->SetLending();
     thread_ = std::thread([this] { RunThread(); });
   }
   return absl::OkStatus();

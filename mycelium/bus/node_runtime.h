@@ -51,8 +51,8 @@ struct LinkReport {
 //
 // Thread safety: all members may be called from any thread.
 //
-// Ownership: shared. If the last owner goes on the node's own thread, in a
-// handler, that thread ends the node when the handler has returned.
+// Ownership: shared. If the last owner goes in a handler that the loop runs,
+// the node's own thread ends the node when the handler has returned.
 class NodeRuntime final : public RoomWaiter {
  public:
   // `topology`: null for a bus without one. `node` is then only a name.

@@ -20,7 +20,9 @@ namespace mycelium {
 
 // Who runs what arrives on links.
 enum class PollMode {
-  kThread,  // A thread of the node's own.
+  // A thread of the node's own; while it sleeps, one of gRPC's that brings
+  // something.
+  kThread,
   kCaller,  // Whoever calls MessageBus::Poll(), or waits in another call.
 };
 

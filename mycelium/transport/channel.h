@@ -62,6 +62,13 @@ class Channel {
 
   virtual void Close() = 0;
 
+  // Whether each Send() of a little costs much, and what waits while one is
+  // under way had better go all at once.
+  virtual bool gathers() const { return false; }
+  // Of a channel that gathers: whether something is being written. If so,
+  // OnWritable() follows when it is. From the thread that may call Send().
+  virtual bool IsWriting() { return false; }
+
   // The other end, for people: "pid 4711, uid 1000".
   virtual const std::string& peer_description() const = 0;
 

@@ -418,10 +418,12 @@ void FramedLink::ComposeAcks(bool final) {
   const bool wanted =
       ack_now_.exchange(false, std::memory_order_relaxed) || final;
   // Some ride along, which saves a system call; the rest waits until it is
-  // wanted.
-  if (!wanted && (outgoing_.done() || inbound_.UntoldBytes() < kRideBytes)) {
+  // wanted. Where a message of their own is dear all of them do.
+  const uint64_t ride_bytes = send_channel_->gathers() ? 1 : kRideBytes;
+  if (!wanted && (outgoing_.done() || inbound_.UntoldBytes() < ride_bytes)) {
     return;
   }
+  if (!wanted) ack_rode_.store(true, std::memory_order_relaxed);
   if (ack_asked_.load(std::memory_order_relaxed) && inbound_.AllHandled()) {
     ack_asked_.store(false, std::memory_order_relaxed);
   }
@@ -502,7 +504,9 @@ bool FramedLink::ShouldGather() const {
         sent - std::min(sent, out->received.load(std::memory_order_relaxed));
     waiting += out->lane->committed() - sent;
   }
-  return on_their_way > kGatherBytes && waiting < kGatheredBytes;
+  if (waiting >= kGatheredBytes) return false;
+  return send_channel_->gathers() ? waiting > 0 && send_channel_->IsWriting()
+                                  : on_their_way > kGatherBytes;
 }
 
 void FramedLink::Announce(OutLane& out) {
@@ -597,7 +601,14 @@ void FramedLink::ScheduleAcks() {
   ack_timer_.store(
       loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs, [this] {
         ack_timer_set_.store(false);
-        SendAcks();
+        // Where some rode along meanwhile, the rest may, too, or goes next
+        // time.
+        if (ack_rode_.exchange(false) && channel_ != nullptr &&
+            channel_->gathers()) {
+          ScheduleAcks();
+        } else {
+          SendAcks();
+        }
       }));
 }
 

@@ -37,9 +37,13 @@ namespace mycelium {
 // So an idle link is written to by the publishing thread itself. While more
 // than kGatherBytes are on their way, small amounts wait: the acknowledgement
 // of what is on its way brings the loop here, which sends what has gathered.
+// Over a channel that gathers they wait while something is being written, and
+// its end brings the loop here.
 //
 // Receiving. Frames go to the handler as they arrive. Acknowledgements ride on
-// data; without any they are sent after kAckBytes, or kAckDelay.
+// data; without any they are sent after kAckBytes, or kAckDelay. Over a channel
+// that gathers nothing waits for them but room, and each is dear: there they
+// are sent after an eighth of the smallest lane.
 //
 // Invariants, for each lane:
 //  (1) peer's handled <= peer's received <= sent <= committed.
@@ -337,6 +341,7 @@ class FramedLink final : public Link,
   std::atomic<bool> flush_{false};      // Send however little there is.
   std::atomic<bool> ack_now_{false};    // Send acknowledgements.
   std::atomic<bool> ack_asked_{false};  // The peer waits for them.
+  std::atomic<bool> ack_rode_{false};   // Some went with data.
   std::atomic<bool> ack_timer_set_{false};
   std::atomic<uint64_t> ack_timer_{0};      // The last one that was set.
   std::atomic<bool> leaving_{false};        // Say Goodbye instead of data.

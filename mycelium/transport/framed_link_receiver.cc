@@ -26,7 +26,10 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
     channel_->SetPaused(true);
   }
   const uint64_t untold = inbound_.UntoldBytes();
-  if (untold >= kAckBytes || inbound_.PeerWaits() ||
+  const uint64_t ack_bytes =
+      channel_->gathers() ? std::max(kAckBytes, inbound_.SmallestCapacity() / 8)
+                          : kAckBytes;
+  if (untold >= ack_bytes || inbound_.PeerWaits() ||
       (untold > 0 && ack_asked_.load(std::memory_order_relaxed))) {
     SendAcks();
   } else if (untold > 0) {

@@ -48,7 +48,17 @@ bool InboundLanes::Open(uint32_t lane, const Expected& expected) {
   state.capacity_bytes = expected.capacity_bytes;
   state.lossy_window = expected.lossy_window;
   state.redelivered_until = expected.redelivered_until;
+  FindSmallest();
   return true;
+}
+
+void InboundLanes::FindSmallest() {
+  smallest_capacity_ = 0;
+  for (const auto& [id, state] : lanes_) {
+    if (smallest_capacity_ == 0 || state.capacity_bytes < smallest_capacity_) {
+      smallest_capacity_ = state.capacity_bytes;
+    }
+  }
 }
 
 void InboundLanes::Close(uint32_t lane) {
@@ -58,6 +68,7 @@ void InboundLanes::Close(uint32_t lane) {
   if (entry == lanes_.end()) return;
   AddTraffic(entry->second, &ended_);
   lanes_.erase(entry);
+  FindSmallest();
 }
 
 void InboundLanes::Clear() {
@@ -65,6 +76,7 @@ void InboundLanes::Clear() {
   looked_ = nullptr;
   for (const auto& [id, state] : lanes_) AddTraffic(state, &ended_);
   lanes_.clear();
+  smallest_capacity_ = 0;
   untold_bytes_.store(0, std::memory_order_relaxed);
 }
 

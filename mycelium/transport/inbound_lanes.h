@@ -55,6 +55,9 @@ class InboundLanes final {
   // How many bytes the peer has not been told of.
   uint64_t UntoldBytes() const;
 
+  // Of the lanes that there are. 0: there are none.
+  uint64_t SmallestCapacity() const { return smallest_capacity_; }
+
   // Whether all that has arrived is handled.
   bool AllHandled() const;
 
@@ -89,6 +92,7 @@ class InboundLanes final {
   static void AddTraffic(const State& state, LinkTraffic* traffic);
   static void RaiseHandled(State& state, uint64_t position);
   void CountHandled(State& state);
+  void FindSmallest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable Mutex mutex_;  // The loop reads the map without it.
   mutable Lanes lanes_ ABSL_GUARDED_BY(mutex_);
@@ -96,6 +100,7 @@ class InboundLanes final {
   // The last that Look() found. On the loop.
   mutable uint32_t looked_lane_ = 0;
   mutable State* looked_ = nullptr;
+  uint64_t smallest_capacity_ = 0;  // Changed and read on the loop.
   std::atomic<uint64_t> untold_bytes_{0};
   std::atomic<bool> peer_waits_{false};
 };

@@ -50,6 +50,19 @@ TEST(InboundLanesTest, LaneThatIsKnownStaysWhereItIs) {
   EXPECT_EQ(expected.sequence, 2u);
 }
 
+TEST(InboundLanesTest, SmallestCapacityIsOfTheLanesThereAre) {
+  InboundLanes lanes;
+  EXPECT_EQ(lanes.SmallestCapacity(), 0u);
+  lanes.Open(1, {0, 1, 8192});
+  lanes.Open(2, {0, 1, 4096});
+  lanes.Open(3, {0, 1, 16384});
+  EXPECT_EQ(lanes.SmallestCapacity(), 4096u);
+  lanes.Close(2);
+  EXPECT_EQ(lanes.SmallestCapacity(), 8192u);
+  lanes.Clear();
+  EXPECT_EQ(lanes.SmallestCapacity(), 0u);
+}
+
 TEST(InboundLanesTest, AckTellsOnceWhatIsNew) {
   InboundLanes lanes;
   lanes.Open(1, {0, 1, 4096});

@@ -19,10 +19,12 @@
 #include "absl/strings/str_cat.h"
 #include "tests/benchmark/comparison.h"
 #include "tests/benchmark/floors/futex_wake.h"
+#include "tests/benchmark/floors/grpc_callback.h"
 #include "tests/benchmark/floors/grpc_stream.h"
 #include "tests/benchmark/floors/handover.h"
 #include "tests/benchmark/floors/socketpair.h"
 #include "tests/benchmark/floors/spsc_ring.h"
+#include "tests/benchmark/floors/tcp.h"
 #include "tests/benchmark/mycelium/inline_system.h"
 #include "tests/benchmark/mycelium/queued_system.h"
 #include "tests/benchmark/mycelium/unix_system.h"
@@ -33,7 +35,7 @@
 using Words = std::vector<std::string>;
 
 ABSL_FLAG(Words, transports, Words({"inproc", "unix"}),
-          "of inproc, shm, unix; or the word floor: floors only, of all");
+          "of inproc, shm, unix, grpc; or the word floor: floors only, of all");
 ABSL_FLAG(Words, sizes, Words({"64", "1024", "65536", "1048576"}),
           "payload bytes");
 ABSL_FLAG(Words, modes, Words({"latency", "flood", "open", "wake"}),
@@ -78,6 +80,14 @@ Systems MakeFloors() {
   floors.push_back(std::make_unique<SocketpairFloor>());
   floors.push_back(std::make_unique<GrpcStreamFloor>());
   floors.push_back(std::make_unique<FutexWakeFloor>());
+  return floors;
+}
+
+// Floors that stand beside that of the contest, and are compared with it too.
+Systems MakeSecondFloors() {
+  Systems floors;
+  floors.push_back(std::make_unique<TcpFloor>());
+  floors.push_back(std::make_unique<GrpcCallbackFloor>());
   return floors;
 }
 
@@ -164,10 +174,11 @@ bool IsWanted(const System& candidate) {
           absl::c_linear_search(variants, candidate.variant()));
 }
 
-// Pairs each case with its floor and with all candidates that support it, in
+// Pairs each case with its floors and with all candidates that support it, in
 // each kind of payload that was asked for.
 absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
-    const Systems& floors, const Systems& candidates) {
+    const Systems& floors, const Systems& second_floors,
+    const Systems& candidates) {
   const absl::StatusOr<std::vector<Case>> cases = CasesFromFlags();
   if (!cases.ok()) return cases.status();
   std::vector<Contest> contests;
@@ -176,6 +187,11 @@ absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
     contest.floor.what = what;
     for (const auto& floor : floors) {
       if (floor->Supports(what)) contest.floor.system = floor.get();
+    }
+    for (const auto& second : second_floors) {
+      if (second->Supports(what)) {
+        contest.candidates.push_back({second.get(), what});
+      }
     }
     for (const std::string& kind_name : absl::GetFlag(FLAGS_kinds)) {
       const absl::StatusOr<Kind> kind = ParseKind(kind_name);
@@ -253,7 +269,7 @@ int Soak() {
   if (!cpus.ok()) return Fail(cpus.status());
   const Systems systems = MakeCandidates(/*log_memory=*/true);
   const absl::StatusOr<std::vector<Contest>> contests =
-      ContestsFromFlags(/*floors=*/{}, systems);
+      ContestsFromFlags(/*floors=*/{}, /*second_floors=*/{}, systems);
   if (!contests.ok()) return Fail(contests.status());
   int status = 0;
   for (const Contest& contest : *contests) {
@@ -281,9 +297,10 @@ int Main() {
 #endif
   if (absl::GetFlag(FLAGS_soak) > 0) return Soak();
   const Systems floors = MakeFloors();
+  const Systems second_floors = MakeSecondFloors();
   const Systems candidates = MakeCandidates(/*log_memory=*/false);
   const absl::StatusOr<std::vector<Contest>> contests =
-      ContestsFromFlags(floors, candidates);
+      ContestsFromFlags(floors, second_floors, candidates);
   if (!contests.ok()) return Fail(contests.status());
   if (absl::GetFlag(FLAGS_list)) {
     PrintContests(*contests);

@@ -141,6 +141,23 @@ TEST_F(ComparisonTest, DisturbedRunIsDroppedCountedAndRepeated) {
   EXPECT_EQ(rows[1].p50_ns, 90);
 }
 
+TEST(DisturbedTest, WhatIsAllowedDependsOnHowTheCaseWaits) {
+  RoundResult result;
+  result.elapsed_ns = 100'000'000;
+  Case what;
+  what.wait = Wait::kSpin;
+  result.foreign_ns = 3'000'000;
+  EXPECT_TRUE(Disturbed(what, result));
+  what.wait = Wait::kBlock;
+  EXPECT_FALSE(Disturbed(what, result));
+  result.foreign_ns = 30'000'000;
+  EXPECT_TRUE(Disturbed(what, result));
+  what.transport = "grpc";
+  EXPECT_FALSE(Disturbed(what, result));
+  result.foreign_ns = 50'000'000;
+  EXPECT_TRUE(Disturbed(what, result));
+}
+
 TEST_F(ComparisonTest, RoundThatStaysDisturbedHasNoFigures) {
   RoundResult disturbed = Latency(9999);
   disturbed.foreign_ns = disturbed.elapsed_ns;

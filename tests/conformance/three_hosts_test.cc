@@ -7,9 +7,13 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <memory>
+#include <random>
 #include <string>
+#include <vector>
 
+#include "tests/conformance/faulty_proxy.h"
 #include "tests/conformance/process_fixture.h"
 
 namespace mycelium::test {
@@ -96,6 +100,22 @@ class ThreeHostsTest : public ProcessTest {
     WriteFile("stranger.toml", /*knows_c=*/false);
   }
 
+  // What host number `own` is told: it listens at 9001, and the others are
+  // behind their proxies.
+  void WriteFileOf(int own, const std::vector<int>& proxies) {
+    const std::string names = "abc";
+    const std::string services[] = {"writer", "reader", "other"};
+    std::ofstream file(dir_.file(absl::StrCat(own, ".toml")));
+    file << "insecure = true\n";
+    for (int host = 0; host < 3; ++host) {
+      file << "[[nodes]]\nname = \"" << names[host] << "\"\nservices = [\""
+           << services[host] << "\"]\nhost = \"10.99.0." << host + 1
+           << "\"\nport = " << (host == own ? 9001 : proxies[host]) << "\n";
+    }
+    file << "[defaults]\nretain = \"60s\"\npublish_timeout = \"300ms\"\n"
+         << "[limits]\nkeepalive = \"500ms\"\nreconnect_max = \"100ms\"\n";
+  }
+
   // Without `knows_c` the third is somebody whom the others do not know.
   void WriteFile(const std::string& name, bool knows_c) {
     std::ofstream file(dir_.file(name));
@@ -137,6 +157,56 @@ TEST_F(ThreeHostsTest, HostThatIsCutOffAndRejoinsGetsEachMessageOnce) {
   writer->Await("event reconnected b");
   const uint64_t goal = reader->counts().received[1].count + 1000;
   reader->Ask(absl::StrCat("await ", goal), absl::StrCat("reached ", goal));
+  (void)writer->Ask("stop", "stopped");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  const uint64_t accepted = writer->counts().accepted;
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 2 * accepted);
+  EXPECT_EQ(sent.in_flight + sent.dropped, 0u);
+  for (PeerProcess* peer : {reader.get(), other.get()}) {
+    EXPECT_EQ(LedgerOf(*peer).delivered, accepted);
+    ExpectEachOnceInOrder(peer->counts().received[1], accepted);
+  }
+}
+
+TEST_F(ThreeHostsTest, FaultsBetweenHostsLoseAndRepeatNothing) {
+  const uint64_t seed = std::random_device()();
+  std::cout << "seed " << seed << "\n";
+  std::vector<std::unique_ptr<FaultyProxy>> proxies;
+  std::vector<int> ports;
+  for (int host = 0; host < 3; ++host) {
+    const OnHost inside(network_, std::string(1, "abc"[host]));
+    proxies.push_back(std::make_unique<FaultyProxy>(
+        absl::StrCat("10.99.0.", host + 1), /*target=*/9001, seed + host,
+        /*bytes_max=*/64 << 10));
+    ports.push_back(proxies.back()->port());
+  }
+  for (int host = 0; host < 3; ++host) WriteFileOf(host, ports);
+  const auto file = [&](int host) {
+    return "--topology=" + dir_.file(absl::StrCat(host, ".toml"));
+  };
+  auto writer = StartOn("a", "publish", {"--to=", file(0)});
+  auto reader = StartOn("b", "subscribe", {file(1)});
+  auto other = StartOn("c", "subscribe", {"--service=other", file(2)});
+  EXPECT_EQ(writer->Ask("wait 2", "waited"), "OK");
+  writer->Tell("stream");
+  for (PeerProcess* peer : {reader.get(), other.get()}) {
+    EXPECT_EQ(peer->Ask("await 10000", "reached 10000"), "");
+  }
+  uint64_t faults = 0;
+  uint64_t connections = 0;
+  for (const auto& proxy : proxies) {
+    proxy->Impose(FaultyProxy::Fault::kNone);
+    connections += proxy->connections();
+    for (const auto fault :
+         {FaultyProxy::Fault::kDrop, FaultyProxy::Fault::kReset,
+          FaultyProxy::Fault::kHalfClose, FaultyProxy::Fault::kBlackhole,
+          FaultyProxy::Fault::kDelay, FaultyProxy::Fault::kThrottle}) {
+      faults += proxy->count(fault);
+    }
+  }
+  std::cout << connections << " connections, " << faults << " faults\n";
+  EXPECT_GT(faults, 3u);
   (void)writer->Ask("stop", "stopped");
   EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
   const uint64_t accepted = writer->counts().accepted;

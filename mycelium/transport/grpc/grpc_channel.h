@@ -33,6 +33,8 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
   }
   void SetPaused(bool paused) override;
   void Close() override;
+  bool gathers() const override { return true; }
+  bool IsWriting() override { return stream_->IsWriting(); }
   const std::string& peer_description() const override {
     return stream_->peer();
   }

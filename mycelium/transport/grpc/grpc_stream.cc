@@ -4,6 +4,7 @@
 #include <grpcpp/support/slice.h>
 
 #include <array>
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,9 +16,9 @@ namespace {
 
 // An item around the record that a handshake message is.
 constexpr size_t kFirstMessageBytesMax = kHandshakeBytesMax + 16;
-// Buffers that are kept for the next messages, and how large one may be.
-constexpr size_t kSparesMax = 2;
-constexpr size_t kSpareBytesMax = 512 * 1024;
+// Up to so many bytes are copied once more rather than lent to gRPC, which
+// needs more memory for that.
+constexpr size_t kCopiedBytesMax = 1024;
 
 // What is left of `pieces` behind the first `bytes`.
 absl::Span<const iovec> Rest(absl::Span<const iovec> pieces, size_t bytes,
@@ -39,14 +40,24 @@ size_t BytesOf(absl::Span<const iovec> pieces) {
   return bytes;
 }
 
-// gRPC keeps the bytes until they are out, longer than the write lasts.
-::grpc::ByteBuffer BufferOf(ByteSink bytes) {
-  auto* const kept = new ByteSink(std::move(bytes));
-  ::grpc::Slice slice(
-      kept->data(), kept->size(),
-      [](void* sink) { delete static_cast<ByteSink*>(sink); }, kept);
-  return ::grpc::ByteBuffer(&slice, 1);
+// 1: one of gRPC's threads is in a handler. Of the process, as those threads
+// are.
+std::atomic<uint32_t>& HandlersOnGrpcThreads() {
+  static auto* const handlers = new std::atomic<uint32_t>(0);
+  return *handlers;
 }
+
+// A message that gRPC keeps until it is out, longer than the write lasts.
+struct Written {
+  ByteSink bytes;
+  std::shared_ptr<SpareBytes> spares;
+
+  static void Release(void* written) {
+    auto* const self = static_cast<Written*>(written);
+    self->spares->GiveBack(std::move(self->bytes));
+    delete self;
+  }
+};
 
 }  // namespace
 
@@ -67,7 +78,7 @@ absl::StatusOr<size_t> GrpcStream::Send(absl::Span<const iovec> pieces) {
       taken += encoder_.Encode(Rest(pieces, taken, &rest), kGatherBytesMax,
                                &gathered_);
       if (writing_ || gathered_.empty()) {
-        wants_room_ = taken < given;
+        wants_room_ |= taken < given;  // IsWriting() may have set it, too.
         return taken;
       }
       TakeForWriting();
@@ -77,15 +88,34 @@ absl::StatusOr<size_t> GrpcStream::Send(absl::Span<const iovec> pieces) {
   }
 }
 
+bool GrpcStream::IsWriting() {
+  MutexLock lock(mutex_);
+  wants_room_ |= writing_;
+  return writing_;
+}
+
 void GrpcStream::TakeForWriting() {
   writing_ = true;
-  outgoing_ = BufferOf(std::move(gathered_));
-  gathered_ = ByteSink();
+  outgoing_ = BufferOfGathered();
   encoder_.Begin();
+}
+
+::grpc::ByteBuffer GrpcStream::BufferOfGathered() {
+  if (gathered_.size() <= kCopiedBytesMax) {
+    ::grpc::Slice slice(gathered_.data(), gathered_.size());
+    gathered_.Truncate(0);
+    return ::grpc::ByteBuffer(&slice, 1);
+  }
+  auto* const written = new Written{std::move(gathered_), written_};
+  gathered_ = written_->Take();
+  ::grpc::Slice slice(written->bytes.data(), written->bytes.size(),
+                      &Written::Release, written);
+  return ::grpc::ByteBuffer(&slice, 1);
 }
 
 void GrpcStream::WriteDone(bool ok) {
   bool again = false;
+  EventLoop* borrowed = nullptr;
   bool end;
   {
     MutexLock lock(mutex_);
@@ -99,11 +129,22 @@ void GrpcStream::WriteDone(bool ok) {
     if (wants_room_) {
       wants_room_ = false;
       has_room_ = true;
-      Notify();
+      if (TryBorrowLoop()) {
+        borrowed = loop_;
+        ++starting_reads_;
+      } else {
+        Notify();
+      }
     }
     end = MayEnd();
   }
   if (again) StartWriting(&outgoing_);
+  if (borrowed != nullptr) {
+    TellBorrowing(*borrowed);
+    MutexLock lock(mutex_);
+    --starting_reads_;
+    end = MayEnd();
+  }
   if (end) StartEnding();
 }
 
@@ -150,12 +191,8 @@ absl::Status GrpcStream::Decode(ByteSink* records) {
   {
     MutexLock lock(mutex_);
     handshaken = handshaken_;
-    if (!spare_.empty()) {
-      *records = std::move(spare_.back());
-      spare_.pop_back();
-    }
   }
-  records->Truncate(0);
+  *records = spare_.Take();
   if (!handshaken && bytes > kFirstMessageBytesMax) {
     return absl::DataLossError(absl::StrCat("the first message has ", bytes,
                                             " bytes, at most ",
@@ -170,9 +207,9 @@ void GrpcStream::ReadDone(bool ok) {
   const absl::Status decoded =
       ok ? Decode(&records) : absl::UnavailableError("");
   bool again, end;
+  EventLoop* borrowed = nullptr;
   {
     MutexLock lock(mutex_);
-    reading_ = false;
     has_read_ = true;
     incoming_.Clear();
     if (!decoded.ok()) {
@@ -181,9 +218,17 @@ void GrpcStream::ReadDone(bool ok) {
     } else if (!closing_ && !records.empty()) {
       arrived_bytes_ += records.size();
       arrived_.push_back(std::move(records));
+      if (TryBorrowLoop()) borrowed = loop_;
     }
+    if (borrowed == nullptr) Notify();
+    ++starting_reads_;  // So the stream does not end before the second lock.
+  }
+  if (borrowed != nullptr) TellBorrowing(*borrowed);
+  {
+    MutexLock lock(mutex_);
+    --starting_reads_;
+    reading_ = false;
     again = ClaimRead();
-    Notify();
     end = MayEnd();
   }
   if (again) StartClaimedRead();
@@ -204,11 +249,9 @@ void GrpcStream::GiveBack(ByteSink records) {
   {
     MutexLock lock(mutex_);
     arrived_bytes_ -= records.size();
-    if (spare_.size() < kSparesMax && records.capacity() <= kSpareBytesMax) {
-      spare_.push_back(std::move(records));
-    }
     again = ClaimRead();
   }
+  spare_.GiveBack(std::move(records));
   if (again) StartClaimedRead();
 }
 
@@ -284,8 +327,47 @@ void GrpcStream::TellOwner() {
   Notify();
 }
 
+bool GrpcStream::TryBorrowLoop() {
+  if (posted_ || telling_ || loop_ == nullptr || closing_ || !handshaken_) {
+    return false;
+  }
+  if (HandlersOnGrpcThreads().exchange(1, std::memory_order_acquire) != 0) {
+    return false;
+  }
+  if (loop_->TryBorrow()) {
+    telling_ = true;
+    return true;
+  }
+  HandlersOnGrpcThreads().store(0, std::memory_order_release);
+  return false;
+}
+
+void GrpcStream::TellBorrowing(EventLoop& loop) {
+  while (true) {
+    bool is_writable;
+    {
+      MutexLock lock(mutex_);
+      is_writable = has_room_;
+      has_room_ = false;
+      tell_again_ = false;
+    }
+    if (owner_ != nullptr) owner_->OnStream(is_writable);
+    MutexLock lock(mutex_);
+    if (tell_again_ && !loop.IsAwaited()) continue;
+    telling_ = false;
+    if (tell_again_) Notify();
+    break;
+  }
+  HandlersOnGrpcThreads().store(0, std::memory_order_release);
+  loop.GiveBack();
+}
+
 void GrpcStream::Notify() {
   if (posted_ || loop_ == nullptr || closing_) return;
+  if (telling_) {
+    tell_again_ = true;
+    return;
+  }
   posted_ = true;
   loop_->Post([self = shared_from_this()] {
     bool is_writable;

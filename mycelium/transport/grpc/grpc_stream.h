@@ -18,6 +18,7 @@
 #include "mycelium/transport/grpc/byte_sink.h"
 #include "mycelium/transport/grpc/link_message_decoder.h"
 #include "mycelium/transport/grpc/link_message_encoder.h"
+#include "mycelium/transport/grpc/spare_bytes.h"
 
 namespace mycelium {
 
@@ -28,10 +29,25 @@ namespace mycelium {
 // next, up to kGatherBytesMax. Whoever sends on an idle stream hands the
 // message to gRPC himself. When it is written, gRPC's thread starts the next.
 //
-// Receiving. gRPC's thread turns a message into records; the loop is told once
-// and takes all that has come. While more than kArrivedBytesMax wait for the
-// loop nothing is read, so that HTTP/2's flow control stops the peer. Until the
-// handshake is over one message is read, of at most kHandshakeBytesMax.
+// Receiving. gRPC's thread turns a message into records. If the loop can be
+// borrowed, that thread then tells the owner itself, and starts the next read
+// afterwards: nobody is woken up on a message's way to its handler. Else the
+// loop is told once and takes all that has come. While more than
+// kArrivedBytesMax wait for the loop nothing is read, so that HTTP/2's flow
+// control stops the peer. Until the handshake is over one message is read, of
+// at most kHandshakeBytesMax.
+//
+// Handlers may take long, and gRPC has two threads or more for all nodes of a
+// process: one of them at a time is lent to handlers, the rest stay gRPC's.
+//
+// Invariants:
+//  (1) One thread at a time tells the owner, and it is in the loop: the loop's,
+//      while a task is posted, or one of gRPC's, while it has borrowed it.
+//  (2) The loop is borrowed with `mutex_` held, so not after ForgetLoop(), and
+//      what is borrowed cannot be destroyed.
+//  (3) While gRPC's thread tells the owner a read counts as being started, so
+//      the stream does not end, and `streams` of its kind has a reference: the
+//      last one never goes on a thread of gRPC's.
 //
 // Thread safety: all members may be called from any thread; Send() from one at
 // a time. gRPC may call back from within any of its calls, so `mutex_` is not
@@ -40,7 +56,7 @@ namespace mycelium {
 // Ownership: shared by the channel and by gRPC, until Ended() of both.
 class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
  public:
-  // On the loop.
+  // In the loop.
   class Owner {
    public:
     virtual ~Owner() = default;
@@ -59,6 +75,9 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   void NoteHandshaken();
 
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces);
+  // Whether a message is being written; if so, the owner is told that more can
+  // be sent when it is. As Send().
+  bool IsWriting();
 
   // What arrived next. False: nothing.
   bool Take(ByteSink* records);
@@ -95,7 +114,7 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   void Ended(const absl::Status& status);
 
  private:
-  static constexpr size_t kGatherBytesMax = 128 * 1024;
+  static constexpr size_t kGatherBytesMax = 32 * 1024;
   static constexpr size_t kArrivedBytesMax = 256 * 1024;
 
   bool MayRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -106,21 +125,27 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   void StartClaimedRead();
   bool MayEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeForWriting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  ::grpc::ByteBuffer BufferOfGathered() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // True: TellBorrowing() follows, without the lock.
+  bool TryBorrowLoop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellBorrowing(EventLoop& loop);
   absl::Status Decode(ByteSink* records);
 
   const std::string peer_;
   const LinkMessageDecoder decoder_;
-  Owner* owner_ = nullptr;       // On the loop.
+  Owner* owner_ = nullptr;       // In the loop.
   ::grpc::ByteBuffer incoming_;  // While `reading_`, gRPC's.
   ::grpc::ByteBuffer outgoing_;  // While `writing_`, gRPC's.
   LinkMessageEncoder encoder_;   // Send()'s.
+  // Those of messages that are out.
+  const std::shared_ptr<SpareBytes> written_ = std::make_shared<SpareBytes>();
 
   mutable Mutex mutex_;
   EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
   ByteSink gathered_ ABSL_GUARDED_BY(mutex_);
   std::deque<ByteSink> arrived_ ABSL_GUARDED_BY(mutex_);
-  std::vector<ByteSink> spare_ ABSL_GUARDED_BY(mutex_);
+  SpareBytes spare_;
   size_t arrived_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool begun_ ABSL_GUARDED_BY(mutex_) = false;
   bool handshaken_ ABSL_GUARDED_BY(mutex_) = false;
@@ -133,7 +158,10 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   bool write_over_ ABSL_GUARDED_BY(mutex_) = false;
   bool wants_room_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_room_ ABSL_GUARDED_BY(mutex_) = false;  // Which the owner awaits.
+  // Somebody is about to tell the owner what there is, or is doing so.
   bool posted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool telling_ ABSL_GUARDED_BY(mutex_) = false;
+  bool tell_again_ ABSL_GUARDED_BY(mutex_) = false;  // While `telling_`.
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;

@@ -13,6 +13,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/transport/outgoing.h"
 #include "proto/mycelium/v1/control.pb.h"
+#include "proto/mycelium/v1/link.pb.h"
 
 namespace mycelium {
 namespace {
@@ -31,6 +32,15 @@ class FakeStream final : public GrpcStream {
   void FinishReading() {
     const ::grpc::Slice nothing("");
     *incoming_ = ::grpc::ByteBuffer(&nothing, 1);
+    ReadDone(true);
+    --under_way_;
+  }
+  // One with an acknowledgement.
+  void FinishReadingAck() {
+    v1::LinkMessage message;
+    message.add_items()->mutable_ack()->set_received(8);
+    const ::grpc::Slice bytes(message.SerializeAsString());
+    *incoming_ = ::grpc::ByteBuffer(&bytes, 1);
     ReadDone(true);
     --under_way_;
   }
@@ -67,6 +77,73 @@ class FakeStream final : public GrpcStream {
   std::atomic<int> started_too_late_{0};
 };
 
+// A loop that a thread of its own runs.
+class RunningLoop final {
+ public:
+  RunningLoop() {
+    loop_->SetLending();
+    thread_ = std::thread([this] {
+      while (!stop_) loop_->RunOnce(kNever, 0);
+    });
+  }
+  ~RunningLoop() {
+    loop_->Post([this] { stop_ = true; });
+    thread_.join();
+  }
+
+  void AwaitAsleep() {
+    while (!loop_->TryBorrow()) std::this_thread::yield();
+    loop_->GiveBack();
+  }
+  // Lets `task` be done by the loop's thread before it returns.
+  void Run(const std::function<void()>& task) {
+    std::atomic<bool> done{false};
+    loop_->Post([&] {
+      task();
+      done = true;
+    });
+    while (!done) std::this_thread::yield();
+  }
+  EventLoop& loop() { return *loop_; }
+  std::thread::id thread() const { return thread_.get_id(); }
+
+ private:
+  const std::unique_ptr<EventLoop> loop_ =
+      *EventLoop::Create(Environment::Real());
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+// Takes what arrives, and knows on which thread it was told.
+class TakingOwner final : public GrpcStream::Owner {
+ public:
+  TakingOwner(RunningLoop& loop, std::shared_ptr<FakeStream> stream)
+      : loop_(loop), stream_(std::move(stream)) {
+    stream_->SetOwner(this);
+    stream_->NoteHandshaken();
+  }
+  void OnStream(bool is_writable) override {
+    EXPECT_TRUE(loop_.loop().InLoop());
+    writable += is_writable ? 1 : 0;
+    ByteSink records;
+    while (stream_->Take(&records)) {
+      thread = std::this_thread::get_id();
+      if (on_message) on_message();
+      ++messages;
+      stream_->GiveBack(std::move(records));
+    }
+  }
+
+  std::function<void()> on_message;
+  std::atomic<int> messages{0};
+  std::atomic<int> writable{0};
+  std::thread::id thread;
+
+ private:
+  RunningLoop& loop_;
+  const std::shared_ptr<FakeStream> stream_;
+};
+
 class GrpcStreamTest : public ::testing::Test {
  protected:
   // One that has had its first message, and writes the answer.
@@ -93,6 +170,110 @@ TEST_F(GrpcStreamTest, ReadThatIsClaimedIsStartedBeforeTheEnd) {
   stream->Close();
   EXPECT_EQ(stream->started_too_late(), 0);
   EXPECT_FALSE(stream->is_let_go());
+  stream->BreakReading();
+  EXPECT_TRUE(stream->is_let_go());
+}
+
+TEST_F(GrpcStreamTest, WhoBringsAMessageHandlesItWhileTheLoopSleeps) {
+  RunningLoop loop;
+  auto stream = std::make_shared<FakeStream>(loop.loop());
+  TakingOwner owner(loop, stream);
+  stream->Begin();
+  loop.AwaitAsleep();
+  bool next_is_started = false;
+  owner.on_message = [&] {
+    stream->before_reading = [&] { next_is_started = true; };
+  };
+  stream->FinishReadingAck();
+  EXPECT_TRUE(next_is_started) << "when it was handled";
+  EXPECT_EQ(owner.messages, 1);
+  EXPECT_EQ(owner.thread, std::this_thread::get_id());
+  EXPECT_FALSE(loop.loop().InLoop()) << "it was given back";
+  stream->Close();
+  stream->BreakReading();
+  EXPECT_TRUE(stream->is_let_go());
+}
+
+TEST_F(GrpcStreamTest, LoopThatIsAwakeHandlesWhatArrivesItself) {
+  RunningLoop loop;
+  auto stream = std::make_shared<FakeStream>(loop.loop());
+  TakingOwner owner(loop, stream);
+  stream->Begin();
+  loop.Run([&] {
+    std::thread([&] { stream->FinishReadingAck(); }).join();
+    EXPECT_EQ(owner.messages, 0);
+  });
+  while (owner.messages == 0) std::this_thread::yield();
+  EXPECT_EQ(owner.thread, loop.thread());
+  loop.Run([&] { stream->SetOwner(nullptr); });
+  stream->Close();
+  stream->BreakReading();
+  EXPECT_TRUE(stream->is_let_go());
+}
+
+TEST_F(GrpcStreamTest, OneThreadOfGrpcsAtATimeIsInAHandler) {
+  RunningLoop first, second;
+  auto stream = std::make_shared<FakeStream>(first.loop());
+  auto other = std::make_shared<FakeStream>(second.loop());
+  TakingOwner owner(first, stream);
+  TakingOwner other_owner(second, other);
+  stream->Begin();
+  other->Begin();
+  first.AwaitAsleep();
+  second.AwaitAsleep();
+  owner.on_message = [&] {
+    std::thread([&] { other->FinishReadingAck(); }).join();
+    while (other_owner.messages == 0) std::this_thread::yield();
+  };
+  stream->FinishReadingAck();
+  EXPECT_EQ(owner.thread, std::this_thread::get_id());
+  EXPECT_EQ(other_owner.thread, second.thread());
+  second.Run([&] { other->SetOwner(nullptr); });
+  for (const auto& closed : {stream, other}) {
+    closed->Close();
+    closed->BreakReading();
+    EXPECT_TRUE(closed->is_let_go());
+  }
+}
+
+TEST_F(GrpcStreamTest, EndWaitsForTheHandlerOnTheThreadOfGrpc) {
+  RunningLoop loop;
+  auto stream = std::make_shared<FakeStream>(loop.loop());
+  TakingOwner owner(loop, stream);
+  stream->Begin();
+  loop.AwaitAsleep();
+  owner.on_message = [&] {
+    stream->Close();
+    EXPECT_FALSE(stream->is_let_go());
+  };
+  stream->FinishReadingAck();
+  // What is left is read to its end.
+  stream->BreakReading();
+  EXPECT_TRUE(stream->is_let_go());
+  EXPECT_EQ(stream->started_too_late(), 0);
+}
+
+TEST_F(GrpcStreamTest, WhoWaitsForTheEndOfAWriteIsToldOfIt) {
+  RunningLoop loop;
+  auto stream = std::make_shared<FakeStream>(loop.loop());
+  TakingOwner owner(loop, stream);
+  stream->Begin();
+  EXPECT_FALSE(stream->IsWriting());
+  v1::Control answer;
+  std::string record;
+  AppendControlRecord(answer.SerializeAsString(), &record);
+  const iovec piece = {record.data(), record.size()};
+  ASSERT_TRUE(stream->Send(absl::MakeConstSpan(&piece, 1)).ok());
+  EXPECT_TRUE(stream->IsWriting());
+  // What is sent meanwhile does not take that back.
+  ASSERT_TRUE(stream->Send(absl::MakeConstSpan(&piece, 1)).ok());
+  loop.AwaitAsleep();
+  owner.writable = 0;
+  stream->FinishWriting();
+  EXPECT_EQ(owner.writable, 1);
+  stream->FinishWriting();
+  EXPECT_FALSE(stream->IsWriting());
+  stream->Close();
   stream->BreakReading();
   EXPECT_TRUE(stream->is_let_go());
 }

@@ -28,7 +28,8 @@ namespace mycelium {
 //
 // Every listener has the standard health checking and reflection services.
 //
-// gRPC's threads only pass on what arrives; handlers are called on the loop.
+// Handlers are called in the loop: by the thread that runs it, or by one of
+// gRPC's that has borrowed it (see GrpcStream).
 class GrpcTransport final : public Transport {
  public:
   GrpcTransport(Environment& environment, EventLoop& loop,

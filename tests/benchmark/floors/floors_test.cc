@@ -8,10 +8,12 @@
 
 #include "gtest/gtest.h"
 #include "tests/benchmark/floors/futex_wake.h"
+#include "tests/benchmark/floors/grpc_callback.h"
 #include "tests/benchmark/floors/grpc_stream.h"
 #include "tests/benchmark/floors/handover.h"
 #include "tests/benchmark/floors/socketpair.h"
 #include "tests/benchmark/floors/spsc_ring.h"
+#include "tests/benchmark/floors/tcp.h"
 
 namespace mycelium::bench {
 namespace {
@@ -109,20 +111,37 @@ TEST(FloorsTest, EachCaseHasExactlyOneFloor) {
   }
 }
 
-TEST(FloorsTest, GrpcStreamCarriesEachMessageInEveryMode) {
-  for (const Mode mode : {Mode::kLatency, Mode::kOpen, Mode::kFlood}) {
+// Carries each message in every mode that it supports.
+void CheckBetweenHosts(System& floor, const std::vector<Mode>& modes) {
+  for (const Mode mode : modes) {
     for (const size_t bytes : {size_t{64}, size_t{100'000}}) {
       Case what = MakeCase("grpc", mode, Wait::kBlock, bytes);
       what.rate_per_s = 2000;
-      ASSERT_TRUE(GrpcStreamFloor().Supports(what));
-      const auto result = GrpcStreamFloor().Run(what, CpuPair{0, 0});
+      ASSERT_TRUE(floor.Supports(what));
+      const auto result = floor.Run(what, CpuPair{0, 0});
       ASSERT_TRUE(result.ok()) << result.status() << Name(mode);
       EXPECT_EQ(result->latencies_ns.size(),
                 mode == Mode::kFlood ? 0u : size_t{kMessages});
       EXPECT_GE(result->messages, kMessages);
       EXPECT_GT(result->elapsed_ns, 0);
+      EXPECT_GT(*result->cpu_ns, 0);
     }
   }
+}
+
+TEST(FloorsTest, GrpcStreamCarriesEachMessageInEveryMode) {
+  GrpcStreamFloor floor;
+  CheckBetweenHosts(floor, {Mode::kLatency, Mode::kOpen, Mode::kFlood});
+}
+
+TEST(FloorsTest, GrpcCallbackCarriesEachMessageInEveryMode) {
+  GrpcCallbackFloor floor;
+  CheckBetweenHosts(floor, {Mode::kLatency, Mode::kFlood});
+}
+
+TEST(FloorsTest, TcpCarriesEachMessageInEveryMode) {
+  TcpFloor floor;
+  CheckBetweenHosts(floor, {Mode::kLatency, Mode::kOpen, Mode::kFlood});
 }
 
 TEST(FloorsTest, SpinningThroughMemoryMakesNoSystemCall) {

@@ -1,0 +1,174 @@
+// Who says Hello over gRPC and is refused, however often: with a client that is
+// made of link.proto alone.
+#include <dirent.h>
+#include <grpcpp/create_channel.h>
+
+#include <atomic>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "mycelium/bus/grpc_endpoint.h"
+#include "mycelium/bus/message_bus.h"
+#include "proto/mycelium/v1/link.grpc.pb.h"
+#include "tests/conformance/two_way_side.h"
+#include "tests/support/loopback_address.h"
+
+namespace mycelium::test {
+namespace {
+
+constexpr uint64_t kMessages = 20'000;
+constexpr absl::Duration kLong = TwoWaySide::kLong;
+
+size_t OpenDescriptors() {
+  size_t count = 0;
+  DIR* const dir = opendir("/proc/self/fd");
+  while (readdir(dir) != nullptr) ++count;
+  closedir(dir);
+  return count;
+}
+
+int64_t ResidentKib() {
+  std::ifstream file("/proc/self/statm");
+  int64_t pages = 0;
+  file >> pages >> pages;
+  return pages * 4;
+}
+
+v1::LinkMessage HelloOf(const std::string& node, uint32_t version) {
+  v1::LinkMessage message;
+  v1::Hello& hello = *message.add_items()->mutable_control()->mutable_hello();
+  hello.set_protocol_version(version);
+  hello.set_node(node);
+  hello.set_incarnation(77);
+  return message;
+}
+
+// Says Hello over a connection of its own, and returns what comes first.
+v1::LinkMessage Knock(const std::string& address, const std::string& node,
+                      uint32_t version) {
+  ::grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  const auto stub = v1::Link::NewStub(::grpc::CreateCustomChannel(
+      address, ::grpc::InsecureChannelCredentials(), arguments));
+  ::grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  context.set_deadline(std::chrono::system_clock::now() +
+                       absl::ToChronoSeconds(kLong));
+  const auto stream = stub->Connect(&context);
+  v1::LinkMessage answer;
+  (void)stream->Write(HelloOf(node, version));
+  (void)stream->Read(&answer);
+  context.TryCancel();
+  (void)stream->Finish();
+  return answer;
+}
+
+bool IsReject(const v1::LinkMessage& answer) {
+  return answer.items_size() > 0 && answer.items(0).control().has_reject();
+}
+
+class GrpcHandshakeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto endpoint = BindGrpcEndpoint(address_.host + ":0", bound_.bus());
+    ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+    endpoint_.emplace(*std::move(endpoint));
+  }
+
+  const LoopbackAddress address_;
+  TwoWaySide bound_{"b", "west", "east", kMessages, TwoWaySide::Options()};
+  std::optional<GrpcEndpointHandle> endpoint_;
+};
+
+TEST_F(GrpcHandshakeTest, RefusalsAtAHighRateHarmNobodyAndLeaveNothing) {
+  TwoWaySide honest("a", "east", "west", kMessages, TwoWaySide::Options());
+  ASSERT_TRUE(DialGrpcEndpoint(endpoint_->address(), honest.bus()).ok());
+  constexpr int kKnockers = 2;
+  constexpr int kWarmUp = 100;
+  constexpr int kKnocks = 1000;
+  std::atomic<int> refused{0};
+  const auto knock = [&](int times) {
+    std::vector<std::thread> knockers;
+    for (int i = 0; i < kKnockers; ++i) {
+      knockers.emplace_back([&, times] {
+        for (int n = 0; n < times; ++n) {
+          // Of another version, or without a name.
+          const bool odd = n % 2 == 1;
+          refused += IsReject(
+              Knock(endpoint_->address(), odd ? "" : "guest", odd ? 1 : 999));
+        }
+      });
+    }
+    for (std::thread& knocker : knockers) knocker.join();
+  };
+  bound_.Start([](uint64_t) {});
+  honest.Start([](uint64_t) {});
+  knock(kWarmUp);
+  const int64_t resident = ResidentKib();
+  const size_t descriptors = OpenDescriptors();
+  knock(kKnocks);
+  EXPECT_EQ(refused, kKnockers * (kWarmUp + kKnocks));
+  bound_.Join();
+  honest.Join();
+  EXPECT_TRUE(bound_.bus().Flush(kLong).ok());
+  EXPECT_TRUE(honest.bus().Flush(kLong).ok());
+  // Connections of the last moment end when gRPC sees it.
+  const auto end = absl::Now() + kLong;
+  while (OpenDescriptors() > descriptors && absl::Now() < end) {
+    (void)Knock(endpoint_->address(), "", 1);
+  }
+  EXPECT_LE(OpenDescriptors(), descriptors);
+  std::cout << "memory grew by " << ResidentKib() - resident << " KiB\n";
+#ifndef MYCELIUM_SANITIZER
+  EXPECT_LT(ResidentKib() - resident, 16 * 1024);
+#endif
+  EXPECT_EQ(honest.disconnected(), 0u);
+  EXPECT_EQ(honest.complaints(), 0u);
+  bound_.ExpectEachOnceInOrder();
+  honest.ExpectEachOnceInOrder();
+  bound_.ExpectBalance();
+  honest.ExpectBalance();
+}
+
+TEST_F(GrpcHandshakeTest, SecondNodeOfANameIsRefusedWhileTheFirstLives) {
+  TwoWaySide first("a", "east", "west", kMessages, TwoWaySide::Options());
+  ASSERT_TRUE(DialGrpcEndpoint(endpoint_->address(), first.bus()).ok());
+  bound_.Start([](uint64_t) {});
+  first.Start([&](uint64_t id) {
+    if (id != kMessages / 2) return;
+    BusOptions options = TwoWaySide::Options();
+    options.node = "a";
+    auto second = MessageBus::Create(options);
+    ASSERT_TRUE(second.ok());
+    ASSERT_TRUE(DialGrpcEndpoint(endpoint_->address(), **second).ok());
+    // It is tried again, since the first may be about to end.
+    std::string error;
+    const auto end = absl::Now() + kLong / 2;
+    while (error.empty() && absl::Now() < end) {
+      for (const LinkReport& link : (*second)->LinkReports()) {
+        error = link.last_error;
+      }
+      std::this_thread::yield();
+    }
+    EXPECT_TRUE(absl::StrContains(error, "another process is connected as a"))
+        << error;
+  });
+  bound_.Join();
+  first.Join();
+  EXPECT_TRUE(bound_.bus().Flush(kLong).ok());
+  EXPECT_TRUE(first.bus().Flush(kLong).ok());
+  EXPECT_EQ(first.disconnected(), 0u);
+  bound_.ExpectEachOnceInOrder();
+  first.ExpectEachOnceInOrder();
+  bound_.ExpectBalance();
+  first.ExpectBalance();
+}
+
+}  // namespace
+}  // namespace mycelium::test
