@@ -93,6 +93,37 @@ TEST_F(LinkServerTest, ServerThatWasStoppedHasStoppedWhenItsLinksAreGone) {
   EXPECT_TRUE(server->End(absl::ZeroDuration()));
 }
 
+TEST_F(LinkServerTest, StreamsBeyondTheLimitAreRefusedUntilOthersAreAccepted) {
+  constexpr size_t kTooMany = 4;
+  const auto server = Start();
+  std::vector<std::shared_ptr<GrpcStream>> dialled;
+  // Nobody runs the loop, so none is accepted.
+  for (size_t i = 0; i < options_.links + kTooMany; ++i) {
+    dialled.push_back(Dial(*server));
+  }
+  const TimeNs end = environment_.clock.NowNs() + kLongNs;
+  std::vector<GrpcStream*> refused;
+  while (refused.size() < kTooMany && environment_.clock.NowNs() < end) {
+    std::this_thread::yield();
+    refused.clear();
+    for (const auto& stream : dialled) {
+      if (stream->has_ended()) refused.push_back(stream.get());
+    }
+  }
+  ASSERT_EQ(refused.size(), kTooMany);
+  for (GrpcStream* const stream : refused) {
+    absl::Status status;
+    ASSERT_TRUE(stream->IsOver(&status));
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  }
+  const size_t limit = options_.links;
+  EXPECT_TRUE(RunUntil([&] { return accepted_.size() == limit; }));
+  dialled.push_back(Dial(*server));
+  EXPECT_TRUE(RunUntil([&] { return accepted_.size() == limit + 1; }));
+  for (const auto& stream : dialled) stream->Cancel();
+  for (const auto& stream : accepted_) stream->Cancel();
+}
+
 TEST_F(LinkServerTest, EndDoesNotWaitLongerThanItMayForAStreamThatHangs) {
   auto server = Start();
   const auto dialled = Dial(*server);
