@@ -226,13 +226,42 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   for (const Claim& claim : claims) {
     for (const auto& flow : claim.route->flows) flow->CountAccepted();
   }
-  absl::Span<const std::byte> encoded;  // Serialised at most once.
+  // Serialised at most once, where need be into the first lane that takes it.
+  // The lanes of links take what is encoded with its header in one go; their
+  // room stays empty here.
+  absl::Span<const std::byte> encoded = payload.bytes;
+  bool is_encoded = payload.object == nullptr;
   for (Claim& claim : claims) {
-    if (!claim.inside) FillRoom(payload, fields, &claim, &encoded);
+    if (claim.inside) continue;
+    const bool takes_whole = !claim.local && claim.lane->stage() == nullptr &&
+                             !options_.publish_time;
+    if (takes_whole && !is_encoded) {
+      const size_t bytes = claim.lane->Room().size() - sizeof(FrameHeader);
+      if (bytes <= kSmallBytes) {
+        payload.Serialize(small_.data());
+        encoded = absl::MakeConstSpan(small_.data(), bytes);
+        is_encoded = true;
+      }
+    }
+    if (takes_whole && is_encoded) continue;
+    FillRoom(payload, fields, &claim, &encoded);
+    is_encoded |= !encoded.empty();
   }
-  // Not before: a lane that is committed may be read, and written again.
+  const auto is_whole = [](const Claim& claim) {
+    return claim.room.empty() && claim.lane->stage() == nullptr;
+  };
   for (const Claim& claim : claims) {
-    if (!claim.inside) CommitLane(fields, claim);
+    if (claim.inside || !is_whole(claim)) continue;
+    FrameHeader header = {};
+    header.digest_prefix = fields.digest_prefix;
+    header.publisher_sequence = fields.publisher_sequence;
+    header.publisher_id = fields.publisher_id;
+    claim.lane->CommitFrom(&header, encoded);
+  }
+  // Not before: a lane that is committed may be read, and written again, and
+  // what is encoded may lie in one of these.
+  for (const Claim& claim : claims) {
+    if (!claim.inside && !is_whole(claim)) CommitLane(fields, claim);
   }
   for (Claim& claim : claims) {
     if (claim.inside) continue;
