@@ -9,6 +9,18 @@
 #include "mycelium/base/shared_word.h"
 
 namespace mycelium {
+namespace {
+
+// Of a frame without time or extension, for Lane::CommitFrom().
+FrameHeader HeaderOf(const FrameFields& fields) {
+  FrameHeader header = {};
+  header.digest_prefix = fields.digest_prefix;
+  header.publisher_sequence = fields.publisher_sequence;
+  header.publisher_id = fields.publisher_id;
+  return header;
+}
+
+}  // namespace
 
 absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
   if (PublishToOnlyInline(payload) || PublishToOnlyLane(payload)) {
@@ -100,22 +112,19 @@ bool FanOut::PublishToOnlyLink(const Payload& payload) {
       Lane::ClaimResult::kClaimed) {
     return false;
   }
+  fields.publisher_sequence = ++sequence_;
+  fields.digest_prefix = payload.type->digest.prefix();
+  fields.publisher_id = options_.publisher_id;
   // Before the lane is let go, as in CommitAll().
   for (const auto& flow : route.flows) flow->CountAccepted();
   const bool has_bytes = payload.object == nullptr;
   if (!options_.publish_time && (has_bytes || payload_bytes <= kSmallBytes)) {
-    FrameHeader header = {};
-    header.digest_prefix = payload.type->digest.prefix();
-    header.publisher_sequence = ++sequence_;
-    header.publisher_id = options_.publisher_id;
+    FrameHeader header = HeaderOf(fields);
     if (!has_bytes) payload.Serialize(small_.data());
     lane.CommitFrom(
         &header, has_bytes ? payload.bytes
                            : absl::MakeConstSpan(small_.data(), payload_bytes));
   } else {
-    fields.publisher_sequence = ++sequence_;
-    fields.digest_prefix = payload.type->digest.prefix();
-    fields.publisher_id = options_.publisher_id;
     if (options_.publish_time) {
       fields.publish_time_ns = environment_.clock.WallNs();
     }
@@ -252,10 +261,7 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   };
   for (const Claim& claim : claims) {
     if (claim.inside || !is_whole(claim)) continue;
-    FrameHeader header = {};
-    header.digest_prefix = fields.digest_prefix;
-    header.publisher_sequence = fields.publisher_sequence;
-    header.publisher_id = fields.publisher_id;
+    FrameHeader header = HeaderOf(fields);
     claim.lane->CommitFrom(&header, encoded);
   }
   // Not before: a lane that is committed may be read, and written again, and
