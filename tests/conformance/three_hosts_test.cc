@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -131,6 +132,22 @@ class ThreeHostsTest : public ProcessTest {
          << "[limits]\nkeepalive = \"500ms\"\nreconnect_max = \"100ms\"\n";
   }
 
+  // Stops the writer. Everything that it published has come once and in order
+  // to each of the two, and both sides have counted it.
+  static void ExpectAllArrive(PeerProcess& writer,
+                              std::array<PeerProcess*, 2> readers) {
+    (void)writer.Ask("stop", "stopped");
+    EXPECT_EQ(writer.Ask("flush", "flushed"), "OK");
+    const uint64_t accepted = writer.counts().accepted;
+    const Counted sent = LedgerOf(writer);
+    EXPECT_EQ(sent.accepted, 2 * accepted);
+    EXPECT_EQ(sent.in_flight + sent.dropped, 0u);
+    for (PeerProcess* const reader : readers) {
+      EXPECT_EQ(LedgerOf(*reader).delivered, accepted);
+      ExpectEachOnceInOrder(reader->counts().received[1], accepted);
+    }
+  }
+
   std::unique_ptr<PeerProcess> StartOn(const std::string& host,
                                        const std::string& role,
                                        const Flags& more) {
@@ -157,16 +174,7 @@ TEST_F(ThreeHostsTest, HostThatIsCutOffAndRejoinsGetsEachMessageOnce) {
   writer->Await("event reconnected b");
   const uint64_t goal = reader->counts().received[1].count + 1000;
   reader->Ask(absl::StrCat("await ", goal), absl::StrCat("reached ", goal));
-  (void)writer->Ask("stop", "stopped");
-  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
-  const uint64_t accepted = writer->counts().accepted;
-  const Counted sent = LedgerOf(*writer);
-  EXPECT_EQ(sent.accepted, 2 * accepted);
-  EXPECT_EQ(sent.in_flight + sent.dropped, 0u);
-  for (PeerProcess* peer : {reader.get(), other.get()}) {
-    EXPECT_EQ(LedgerOf(*peer).delivered, accepted);
-    ExpectEachOnceInOrder(peer->counts().received[1], accepted);
-  }
+  ExpectAllArrive(*writer, {reader.get(), other.get()});
 }
 
 TEST_F(ThreeHostsTest, FaultsBetweenHostsLoseAndRepeatNothing) {
@@ -207,16 +215,7 @@ TEST_F(ThreeHostsTest, FaultsBetweenHostsLoseAndRepeatNothing) {
   }
   std::cout << connections << " connections, " << faults << " faults\n";
   EXPECT_GT(faults, 3u);
-  (void)writer->Ask("stop", "stopped");
-  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
-  const uint64_t accepted = writer->counts().accepted;
-  const Counted sent = LedgerOf(*writer);
-  EXPECT_EQ(sent.accepted, 2 * accepted);
-  EXPECT_EQ(sent.in_flight + sent.dropped, 0u);
-  for (PeerProcess* peer : {reader.get(), other.get()}) {
-    EXPECT_EQ(LedgerOf(*peer).delivered, accepted);
-    ExpectEachOnceInOrder(peer->counts().received[1], accepted);
-  }
+  ExpectAllArrive(*writer, {reader.get(), other.get()});
 }
 
 TEST_F(ThreeHostsTest, NodeOfAnotherHostThatTheTopologyDoesNotHaveIsRefused) {
