@@ -3,10 +3,12 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "mycelium/codec/frame_decoder.h"
 #include "mycelium/message/protobuf_type.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -144,41 +146,64 @@ TEST_F(FanOutTest, TryPublishNeitherWaitsNorCallsTheLaneStalled) {
 
 int serialisations = 0;
 
-TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightLanes) {
+class FanOutToLanesTest : public testing::TestWithParam<size_t> {};
+
+TEST_P(FanOutToLanesTest, TypedMessageIsSerialisedOnceForEightLanes) {
+  using Bytes = std::vector<std::byte>;
   MessageType type;
   type.name = "counted";
-  type.byte_size = [](const void*) { return size_t{8}; };
+  type.byte_size = [](const void* message) {
+    return static_cast<const Bytes*>(message)->size();
+  };
   type.serialize = [](const void* message, std::byte* out) {
     ++serialisations;
-    std::memcpy(out, message, 8);
+    const auto& bytes = *static_cast<const Bytes*>(message);
+    std::memcpy(out, bytes.data(), bytes.size());
   };
+  serialisations = 0;
   const Origin origin;
   NeverWaits never_waits;
   FanOut::Options options;
   options.origin = &origin;
+  options.publisher_id = 7;
   FanOut fan_out(Environment::Real(), never_waits, options);
   std::vector<PublishRoute> routes(8);
   std::vector<std::shared_ptr<Lane>> lanes;
+  std::vector<std::shared_ptr<FlowCounters>> flows;
   for (PublishRoute& route : routes) {
     Lane::Options lane_options;
-    lane_options.capacity_bytes = 4096;
-    lane_options.frame_bytes_max = 1024;
+    lane_options.capacity_bytes = 16384;
+    lane_options.frame_bytes_max = 8192;
     lanes.push_back(*Lane::Create(Environment::Real(), lane_options, nullptr));
     route.lane = lanes.back();
-    route.flows.push_back(std::make_shared<FlowCounters>());
+    flows.push_back(std::make_shared<FlowCounters>());
+    route.flows.push_back(flows.back());
   }
   fan_out.SetRoutes(std::move(routes), [] {});
-  const uint64_t message = 0x0123456789abcdef;
+  Bytes message(GetParam());
+  for (size_t i = 0; i < message.size(); ++i) message[i] = std::byte(i * 7);
   EXPECT_TRUE(fan_out.Publish(Payload::Object(type, &message, nullptr)).ok());
   EXPECT_EQ(serialisations, 1);
-  for (const auto& lane : lanes) {
-    const Lane::Run run = lane->CommittedFrom(0);
-    ASSERT_EQ(run.bytes.size(), sizeof(FrameHeader) + 8);
-    uint64_t got;
-    std::memcpy(&got, run.bytes.data() + sizeof(FrameHeader), sizeof got);
-    EXPECT_EQ(got, message);
+  for (size_t i = 0; i < lanes.size(); ++i) {
+    const Lane::Run run = lanes[i]->CommittedFrom(0);
+    FrameView frame;
+    ASSERT_EQ(DecodeFrame(run.bytes, 8192, kFrameFlagsOnWire, &frame),
+              FrameVerdict::kOk);
+    EXPECT_EQ(frame.payload, absl::MakeConstSpan(message));
+    EXPECT_EQ(frame.header.lane_sequence, 1u);
+    EXPECT_EQ(frame.header.publisher_sequence, 1u);
+    EXPECT_EQ(frame.header.publisher_id, 7u);
+    EXPECT_EQ(frame.header.digest_prefix, type.digest.prefix());
+    EXPECT_EQ(flows[i]->Read().accepted, 1u);
   }
 }
+
+// Up to 1 024 bytes it is serialised beside the lanes, above that into one.
+INSTANTIATE_TEST_SUITE_P(Sizes, FanOutToLanesTest,
+                         testing::Values(0, 1, 8, 24, 25, 1024, 1025, 5000),
+                         [](const auto& size) {
+                           return std::to_string(size.param) + "Bytes";
+                         });
 
 TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightQueues) {
   MessageType type;
