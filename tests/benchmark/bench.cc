@@ -51,7 +51,8 @@ ABSL_FLAG(int64_t, run_ms, 200, "see --messages");
 ABSL_FLAG(double, open_rate, 10'000,
           "messages a second in open mode; fewer where that were more than "
           "512 MiB a second");
-ABSL_FLAG(int64_t, ring_bytes, 1 << 20, "room between two sides in memory");
+ABSL_FLAG(int64_t, ring_bytes, 4 << 20,
+          "room between two sides in memory, or of a lane");
 ABSL_FLAG(int64_t, deadline_ms, 30'000, "for one run");
 ABSL_FLAG(Words, cpus, Words({}), "the two to pin to; none: the first two");
 ABSL_FLAG(bool, keep_disturbed, false,
