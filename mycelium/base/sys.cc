@@ -178,6 +178,7 @@ int64_t Sys::FutexWake(const std::atomic<uint32_t>* word, int waiters_max) {
       syscall(SYS_futex, word, FUTEX_WAKE, waiters_max, nullptr, nullptr, 0));
 }
 
+const int Sys::kMapPopulated = MAP_POPULATE;
 void* Sys::Map(size_t bytes, int protection, int flags, int fd,
                int64_t* error) {
   void* const address = mmap(nullptr, bytes, protection, flags, fd, 0);
