@@ -228,6 +228,7 @@ class FramedLink final : public Link,
   void Break(const absl::Status& status);
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
+  void BreakForUndeclared(InboundRing& ring, const FrameView& frame);
   void FinishBreak();
   // The next connection starts with what the two sides have published
   // themselves: what lies in the peer's memory cannot be trusted.
@@ -238,6 +239,8 @@ class FramedLink final : public Link,
   void OnDoorbell();
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
+  // Looks at the socket before its turn. Whether something came.
+  bool ReadAhead(bool* is_over);
   void ResumeRings();
   bool AreDrained();
   void FinishDraining();
