@@ -18,7 +18,9 @@ inline BusOptions OptionsFor(const Case& what, PollMode poll,
                              CountingEnvironment& world) {
   BusOptions options;
   options.poll = poll;
-  options.wait = what.wait == Wait::kSpin ? WaitMode::kSpin : WaitMode::kBlock;
+  options.wait = what.wait == Wait::kSpin    ? WaitMode::kSpin
+                 : what.wait == Wait::kBlock ? WaitMode::kBlock
+                                             : WaitMode::kAdaptive;
   const auto bytes = static_cast<int64_t>(what.bytes);
   options.limits.frame_bytes_max =
       std::max(options.limits.frame_bytes_max, 2 * bytes);
