@@ -79,6 +79,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   } else {
     if (peer.incarnation() != peer_incarnation_) LeaveRingsBehind();
     ParkLanes();
+    heard_ = false;
   }
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
@@ -297,7 +298,9 @@ void FramedLink::DropLane(const Lane& lane) {
 }
 
 void FramedLink::FillResume(v1::Hello* hello) const {
-  hello->set_resume_incarnation(peer_incarnation_);
+  // The connection may have been over for the peer when we took it up; then it
+  // has still what came before that, and we have not.
+  hello->set_resume_incarnation(heard_ ? peer_incarnation_ : 0);
   inbound_.FillResume(hello);
   for (const InboundRing* const ring : ring_list_) {
     v1::LaneProgress* const progress = hello->add_resume();
