@@ -508,7 +508,8 @@ bool FramedLink::ShouldGather() const {
     waiting += out->lane->committed() - sent;
   }
   if (waiting >= kGatheredBytes) return false;
-  return send_channel_->gathers() ? waiting > 0 && send_channel_->IsWriting()
+  return send_channel_->gathers() ? waiting > 0 && (MYCELIUM_PLANTED_BUG(8) ||
+                                                    send_channel_->IsWriting())
                                   : on_their_way > kGatherBytes;
 }
 
@@ -606,8 +607,8 @@ void FramedLink::ScheduleAcks() {
         ack_timer_set_.store(false);
         // Where some rode along meanwhile, the rest may, too, or goes next
         // time.
-        if (ack_rode_.exchange(false) && channel_ != nullptr &&
-            channel_->gathers()) {
+        const bool rode = ack_rode_.exchange(false) || MYCELIUM_PLANTED_BUG(7);
+        if (rode && channel_ != nullptr && channel_->gathers()) {
           ScheduleAcks();
         } else {
           SendAcks();

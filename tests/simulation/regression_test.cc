@@ -49,5 +49,10 @@ TEST(SimulationTest, SharedLaneGoesOnWithoutItsOrphans) { ExpectOk(261); }
 // received, and the next connection brought it again.
 TEST(SimulationTest, StaleHelloIsNotBelieved) { ExpectOk(448); }
 
+// Whoever had given the other one up took up a connection that had waited in a
+// socket and was over at its other end. The next one then seemed to resume, and
+// brought again what had come before.
+TEST(SimulationTest, ConnectionOfOneSideIsNotResumed) { ExpectOk(899); }
+
 }  // namespace
 }  // namespace mycelium::test
