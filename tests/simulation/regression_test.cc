@@ -54,5 +54,11 @@ TEST(SimulationTest, StaleHelloIsNotBelieved) { ExpectOk(448); }
 // brought again what had come before.
 TEST(SimulationTest, ConnectionOfOneSideIsNotResumed) { ExpectOk(899); }
 
+// A pulled subscription got some of what a publisher sent after the two had
+// given each other up before the rest of what had come till then.
+TEST(SimulationTest, QueueTakesTheOldConnectionsMessagesFirst) {
+  ExpectOk(1948);
+}
+
 }  // namespace
 }  // namespace mycelium::test
