@@ -249,9 +249,8 @@ bool EventLoop::RunAsleep(TimeNs deadline) {
 bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
   bool ran = RunDue();
   TimeNs now = environment_.clock.NowNs();
-  const TimeNs spin_end =
-      std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
-  if (!ran) ran = Spin(std::min(spin_end, now + kLookNs));
+  SpinBackoff::Spell spell(backoff_, now, spin_ns, deadline);
+  if (!ran) ran = Spin(spell, now + kLookNs);
   // A spinning caller has looked at the handlers itself; the kernel, which
   // knows of the rest, is asked now and then.
   if ((ran || deadline <= 0) && !shown_.load() &&
@@ -261,11 +260,11 @@ bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
   while (true) {
     looks_skipped_ = 0;
     looked_at_ = now = environment_.clock.NowNs();
-    const bool is_over = ran || now >= spin_end;
+    const bool is_over = ran || now >= spell.end();
     ran |= RunReady(ran || !is_over ? 0 : deadline);
     ran |= RunDue();
     if (ran || is_over) return ran;
-    if (Spin(std::min(spin_end, now + kLookNs))) return true;
+    if (Spin(spell, now + kLookNs)) return true;
   }
 }
 
@@ -380,7 +379,7 @@ bool EventLoop::RunReady(TimeNs deadline) {
   return ran;
 }
 
-bool EventLoop::Spin(TimeNs until) {
+bool EventLoop::Spin(SpinBackoff::Spell& spell, TimeNs until) {
   if (spin_list_stale_) {
     spin_list_.clear();
     for (const auto& [fd, handler] : handlers_) {
@@ -405,11 +404,13 @@ bool EventLoop::Spin(TimeNs until) {
     if (!pollers_.empty()) RelaxBetweenLooks();
     // An idle list costs nothing to look at, so then the clock is the brake.
     const bool is_idle = spin_list_.empty() && pollers_.empty();
-    if (round % kRoundsPerClock != 0 && !is_idle && until > 0) {
+    if (round % kRoundsPerClock != 0 && !is_idle && spell.end() > 0 &&
+        !spell.rests()) {
       continue;
     }
     const TimeNs now = environment_.clock.NowNs();
     if (now >= until || now >= first_timer_.load()) return false;
+    if (!spell.GoesOn(now)) return false;
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -220,6 +221,8 @@ int64_t Sys::HostName(char* bytes, size_t bytes_max) {
 int64_t Sys::GetRandom(void* bytes, size_t bytes_count) {
   return OrErrno(getrandom(bytes, bytes_count, 0));
 }
+int64_t Sys::SchedYield() { return OrErrno(sched_yield()); }
+
 int64_t Sys::MonotonicNs() { return ReadClock(CLOCK_MONOTONIC); }
 int64_t Sys::RealtimeNs() { return ReadClock(CLOCK_REALTIME); }
 

@@ -79,6 +79,7 @@ class Sys {
   virtual int64_t FutexWait(const std::atomic<uint32_t>* word,
                             uint32_t expected, int64_t timeout_ns);
   virtual int64_t FutexWake(const std::atomic<uint32_t>* word, int waiters_max);
+  virtual int64_t SchedYield();
 
   // Memory. Map returns the address, or nullptr with the negated errno in
   // `*error`. With kMapPopulated among the flags, no page is faulted in later

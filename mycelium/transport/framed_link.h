@@ -289,6 +289,7 @@ class FramedLink final : public Link,
   // On the loop.
   std::shared_ptr<Channel> channel_;
   uint64_t peer_incarnation_ = 0;
+  bool heard_ = false;  // From that process, since both began anew.
   RecordReader reader_;
   InboundLanes inbound_;
   uint32_t data_lane_ = 0;      // Of the data record that is being read.

@@ -41,7 +41,7 @@ ABSL_FLAG(Words, sizes, Words({"64", "1024", "65536", "1048576"}),
 ABSL_FLAG(Words, modes, Words({"latency", "flood", "open", "wake"}),
           "of latency, flood, open, wake");
 ABSL_FLAG(Words, kinds, Words({"raw", "protobuf"}), "of raw, protobuf");
-ABSL_FLAG(Words, wait, Words({"spin", "block"}), "of spin, block");
+ABSL_FLAG(Words, wait, Words({"spin", "block"}), "of spin, block, adaptive");
 ABSL_FLAG(Words, variants, Words({}),
           "of the candidates, as the table calls them; none: all");
 ABSL_FLAG(int, rounds, 5, "how often floor and candidate take turns");

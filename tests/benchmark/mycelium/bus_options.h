@@ -18,7 +18,9 @@ inline BusOptions OptionsFor(const Case& what, PollMode poll,
                              CountingEnvironment& world) {
   BusOptions options;
   options.poll = poll;
-  options.wait = what.wait == Wait::kSpin ? WaitMode::kSpin : WaitMode::kBlock;
+  options.wait = what.wait == Wait::kSpin    ? WaitMode::kSpin
+                 : what.wait == Wait::kBlock ? WaitMode::kBlock
+                                             : WaitMode::kAdaptive;
   const auto bytes = static_cast<int64_t>(what.bytes);
   options.settings.lane_bytes =
       std::max(static_cast<int64_t>(what.ring_bytes), 4 * bytes);
