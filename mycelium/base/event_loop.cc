@@ -253,12 +253,13 @@ bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
   if (!ran) ran = Spin(spell, now + kLookNs);
   // A spinning caller has looked at the handlers itself; the kernel, which
   // knows of the rest, is asked now and then.
-  if ((ran || deadline <= 0) && !shown_.load() &&
+  if ((ran || deadline <= 0) && !shown_.load() && !asks_kernel_ &&
       ++looks_skipped_ < kLooksSkippedMax && now - looked_at_ < kLookNs) {
     return ran;
   }
   while (true) {
     looks_skipped_ = 0;
+    asks_kernel_ = false;
     looked_at_ = now = environment_.clock.NowNs();
     const bool is_over = ran || now >= spell.end();
     ran |= RunReady(ran || !is_over ? 0 : deadline);
@@ -401,6 +402,7 @@ bool EventLoop::Spin(SpinBackoff::Spell& spell, TimeNs until) {
       if (spin_list_stale_) return true;
     }
     if (HasPosted()) return true;
+    if (asks_kernel_) return false;
     if (!pollers_.empty()) RelaxBetweenLooks();
     // An idle list costs nothing to look at, so then the clock is the brake.
     const bool is_idle = spin_list_.empty() && pollers_.empty();

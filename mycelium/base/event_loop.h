@@ -106,6 +106,11 @@ class EventLoop final {
   // that is not is noticed a little later while the loop spins. As Watch().
   void SetSpinning(int fd, bool spins);
 
+  // Makes a spinning loop ask the kernel at its next look, for a handler that
+  // waits for what its Poll() does not see, such as EPOLLOUT. Call it in each
+  // Poll(). On the loop.
+  void AskKernel() { asks_kernel_ = true; }
+
   // Runs what is due. If nothing was, waits for something until `deadline`,
   // spinning over the handlers' Poll() for the first `spin_ns` of that, or
   // less if others need the CPU (SpinBackoff).
@@ -245,6 +250,7 @@ class EventLoop final {
   bool pollers_asleep_ = false;  // PrepareSleep() was called.
   size_t spin_next_ = 0;         // Who is looked at first.
   int looks_skipped_ = 0;
+  bool asks_kernel_ = false;
   int quick_turns_ = 0;   // Since RunOnce().
   TimeNs looked_at_ = 0;  // When a spinning loop last asked the kernel.
 };

@@ -192,6 +192,22 @@ TEST_F(EventLoopTest, SpinningForEverAsksTheKernelOnceAMillisecond) {
   EXPECT_GE(a.polls, 3 * 900) << "and not more often";
 }
 
+TEST_F(EventLoopTest, SpinningAsksTheKernelAtOnceIfAHandlerWantsIt) {
+  Readable a;
+  a.on_poll = [&] {
+    clock_.now += 1000;
+    if (a.polls == 3) loop_->AskKernel();
+  };
+  ASSERT_TRUE(loop_->Watch(a.fd(), EPOLLIN, a).ok());
+  EXPECT_EQ(loop_->RunOnce(kNever, kNever), Ran::kSomething);
+  EXPECT_EQ(a.calls, 1);
+  EXPECT_LE(a.polls, 4);
+  // And not once more than it was asked to.
+  EXPECT_EQ(loop_->RunOnce(kNever, kNever), Ran::kSomething);
+  EXPECT_EQ(a.calls, 2);
+  EXPECT_GE(a.polls, 900);
+}
+
 TEST_F(EventLoopTest, SpinningEndsInASleepWhenItsTimeIsOver) {
   Readable a;
   a.on_poll = [&] { clock_.now += 1000; };

@@ -34,8 +34,7 @@ namespace mycelium {
 //
 // Invariants:
 //  (1) Feeds are polled and released under `mutex_` only. So a frame is taken
-//  by
-//      the consumer or dropped by who closes, never both.
+//      by the consumer or dropped by who closes, never both.
 //  (2) What a look finds is a hint. Take() decides under the lock, where the
 //      frame may be gone: to who closes, or to the writer of a lossy ring.
 //  (3) A look misses no frame that was committed before a Notify() that the
@@ -48,8 +47,7 @@ namespace mycelium {
 //  (5) What is left of a feed that has ended is taken before all others: a
 //      publisher whose connection ends goes on in another feed.
 //  (6) Closing empties `feeds_` and raises `changes_`: from then on a look
-//  finds
-//      nothing, and the next one lets go of the feeds themselves.
+//      finds nothing, and the next one lets go of the feeds themselves.
 //
 // Thread safety: feeds and notifications may come from any thread. One thread
 // at a time is the consumer: it takes, finishes and looks. When another takes

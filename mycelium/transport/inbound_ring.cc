@@ -42,17 +42,17 @@ InboundRing::Look InboundRing::CorruptFrame() {
 }
 
 InboundRing::Look InboundRing::CorruptSequence() {
-  return Corrupt(absl::StrCat(
-      "the frame before position ", Position(), " has sequence ",
-      pending_.header.lane_sequence, ", expected ", next_sequence(),
-      options_.lossy ? " or a later" : ""));
+  return Corrupt(absl::StrCat("the frame before position ", Position(),
+                              " has sequence ", pending_.header.lane_sequence,
+                              ", expected ", next_sequence(),
+                              options_.lossy ? " or a later" : ""));
 }
 
 InboundRing::Look InboundRing::CorruptSize() {
-  return Corrupt(absl::StrCat(
-      "frame ", pending_.header.lane_sequence, " before position ", Position(),
-      " has ", pending_.header.frame_bytes, " bytes; at most ",
-      options_.frame_bytes_max, " are expected"));
+  return Corrupt(absl::StrCat("frame ", pending_.header.lane_sequence,
+                              " before position ", Position(), " has ",
+                              pending_.header.frame_bytes, " bytes; at most ",
+                              options_.frame_bytes_max, " are expected"));
 }
 
 InboundRing::Look InboundRing::Corrupt(std::string what) {
@@ -123,8 +123,8 @@ void InboundRing::NoteHandled(uint64_t end) {
   SharedWord<uint64_t>& handled =
       options_.lossy ? handled_ : positions_.ring.released;
   uint64_t before = handled.load(std::memory_order_relaxed);
-  // Release: pairs with the load in RingWriter::Fits(). Sequentially consistent
-  // with the loop's `sleeping_`, see EventLoop::WakeIfAsleep().
+  // Release: pairs with the load in RingWriter::FitsBehind(). Sequentially
+  // consistent with the loop's `sleeping_`, see EventLoop::WakeIfAsleep().
   while (before < end && !handled.compare_exchange_weak(
                              before, end, std::memory_order_seq_cst)) {
   }

@@ -496,7 +496,7 @@ bool Lane::Release(uint64_t position) {
     return false;
   }
   if (position == before) return true;
-  // Pairs with the load in RingWriter::Fits().
+  // Pairs with the load in RingWriter::FitsBehind().
   positions_->ring.released.store(position, std::memory_order_release);
   NotifyReleased();
   return true;

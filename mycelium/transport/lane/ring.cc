@@ -49,7 +49,7 @@ RingReader::Result RingReader::PollOnwards(FrameView* view) {
 }
 
 void RingReader::Release() {
-  // Pairs with the load in RingWriter::Fits().
+  // Pairs with the load in RingWriter::FitsBehind().
   positions_.released.store(cursor(), std::memory_order_release);
 }
 

@@ -209,8 +209,10 @@ void LocalChannel::OnReady(uint32_t events) {
 }
 
 bool LocalChannel::Poll() {
-  if (paused_ || closed_.load(std::memory_order_relaxed)) return false;
-  return ReadSome();
+  if (closed_.load(std::memory_order_relaxed)) return false;
+  // Only the kernel says when half of a large message may follow.
+  if (want_writable_.load(std::memory_order_relaxed)) loop_.AskKernel();
+  return !paused_ && ReadSome();
 }
 
 bool LocalChannel::MakeRoom() {

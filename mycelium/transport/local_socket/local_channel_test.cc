@@ -152,6 +152,15 @@ TEST_F(LocalChannelTest, ShortSendIsFollowedByOnWritable) {
   EXPECT_EQ(PeerReceives(), "abcdefgh");
 }
 
+TEST_F(LocalChannelTest, SpinningLoopGoesOnWithAShortSendAtOnce) {
+  channel_->Start(recorder_);
+  loop_->RunOnce(0, kNever);  // Asks the kernel: the next time in 1 ms.
+  sys_.SendAtMost({3});
+  EXPECT_EQ(*Send("abcdefgh"), 3u);
+  loop_->RunOnce(0, kNever);
+  EXPECT_EQ(recorder_.writable, 1);
+}
+
 TEST_F(LocalChannelTest, FullPipeTakesNothingUntilThePeerReads) {
   channel_->Start(recorder_);
   const std::string chunk(64 * 1024, 'c');
