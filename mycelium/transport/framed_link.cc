@@ -82,6 +82,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   }
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
+  gathers_.store(channel->gathers(), std::memory_order_relaxed);
   // Data waits until the handler has said what the peer must know first.
   hold_data_.store(true, std::memory_order_release);
   {
@@ -418,12 +419,17 @@ void FramedLink::ComposeAcks(bool final) {
   const bool wanted =
       ack_now_.exchange(false, std::memory_order_relaxed) || final;
   // Some ride along, which saves a system call; the rest waits until it is
-  // wanted. Where a message of their own is dear all of them do.
-  const uint64_t ride_bytes = send_channel_->gathers() ? 1 : kRideBytes;
-  if (!wanted && (outgoing_.done() || inbound_.UntoldBytes() < ride_bytes)) {
-    return;
+  // wanted. Over a channel that gathers they do when they are due, so that not
+  // each message of a ping-pong carries what the peer has to read and act on.
+  if (!wanted) {
+    if (outgoing_.done()) return;
+    if (send_channel_->gathers()) {
+      data_went_.store(true, std::memory_order_relaxed);
+      if (!acks_due_.exchange(false, std::memory_order_relaxed)) return;
+    } else if (inbound_.UntoldBytes() < kRideBytes) {
+      return;
+    }
   }
-  if (!wanted) ack_rode_.store(true, std::memory_order_relaxed);
   if (ack_asked_.load(std::memory_order_relaxed) && inbound_.AllHandled()) {
     ack_asked_.store(false, std::memory_order_relaxed);
   }
@@ -597,19 +603,21 @@ void FramedLink::SendAcks() {
 
 void FramedLink::ScheduleAcks() {
   if (ack_timer_set_.exchange(true)) return;
+  const int64_t delay_ns = gathers_.load(std::memory_order_relaxed)
+                               ? kGatheringAckDelayNs
+                               : kAckDelayNs;
   // Captures one pointer, so that it allocates nothing.
-  ack_timer_.store(
-      loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs, [this] {
-        ack_timer_set_.store(false);
-        // Where some rode along meanwhile, the rest may, too, or goes next
-        // time.
-        if (ack_rode_.exchange(false) && channel_ != nullptr &&
-            channel_->gathers()) {
-          ScheduleAcks();
-        } else {
-          SendAcks();
-        }
-      }));
+  ack_timer_.store(loop_.RunAt(environment_.clock.NowNs() + delay_ns, [this] {
+    ack_timer_set_.store(false);
+    // Where data goes they ride along with the next, or else go by the
+    // next time.
+    if (data_went_.exchange(false)) {
+      acks_due_.store(true, std::memory_order_relaxed);
+      ScheduleAcks();
+    } else {
+      SendAcks();
+    }
+  }));
 }
 
 }  // namespace mycelium
