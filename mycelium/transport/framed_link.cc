@@ -478,6 +478,7 @@ void FramedLink::ComposeLanes() {
     if (out->lane->stage() != nullptr && !out->parked) out->lane->Advance();
   }
   if (!flush && ShouldGather()) return;
+  const bool gathers = send_channel_->gathers();
   for (auto& [id, out] : out_lanes_) {
     if (out->parked || out->lane->mapped()) continue;
     uint64_t sent = out->sent.load(std::memory_order_relaxed);
@@ -493,7 +494,9 @@ void FramedLink::ComposeLanes() {
           outgoing_.AddHeader(RecordKind::kData, run.bytes.size());
       header.lane = id;
       header.position = run.position;
-      outgoing_.Add(run.bytes.data(), run.bytes.size());
+      const bool may_keep = gathers && run.bytes.size() >= kKeptBytesMin;
+      outgoing_.Add(run.bytes.data(), run.bytes.size(),
+                    may_keep ? out->lane->memory() : nullptr);
       sent = run.position + run.bytes.size();
       out->sent.store(sent, std::memory_order_release);
     }
@@ -541,6 +544,8 @@ bool FramedLink::Write() {
       outgoing_.descriptors.has_value()
           ? send_channel_->SendDescriptors(*outgoing_.descriptors,
                                            outgoing_.pieces())
+      : send_channel_->gathers()
+          ? send_channel_->SendKept(outgoing_.pieces(), outgoing_.keepers())
           : send_channel_->Send(outgoing_.pieces());
   if (!sent.ok()) {
     // The loop hears of it too, after what the peer had sent before.

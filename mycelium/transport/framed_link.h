@@ -179,6 +179,8 @@ class FramedLink final : public Link,
   static constexpr int64_t kAckDelayNs = 1'000'000;
   static constexpr int64_t kGatheringAckDelayNs = 4'000'000;
   static constexpr size_t kLanesMax = 1024;
+  // What a channel that gathers need not copy; less is not worth a keeper.
+  static constexpr size_t kKeptBytesMin = 4 * 1024;
   // How many frames of one ring are handed out before the next has its turn.
   static constexpr int kFramesPerTurn = 64;
   // After so many frames without an empty look, the next empty one is followed

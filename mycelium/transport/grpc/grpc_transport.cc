@@ -67,6 +67,8 @@ GrpcTransport::~GrpcTransport() {
     is_let_go &= server->End(absl::Nanoseconds(is_let_go ? kCancelNs : 0));
   }
   streams_->Close();
+  is_let_go &= streams_->loans()->AwaitNone(is_let_go ? kCancelNs : 0);
+  streams_->loans()->Close();
   if (is_let_go || options_.log == nullptr) return;
   options_.log(LogLevel::kError,
                "grpc: connections that were cancelled have not ended; what "
