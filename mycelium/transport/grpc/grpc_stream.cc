@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "mycelium/transport/grpc/written_message.h"
 #include "mycelium/transport/handshake.h"
 #include "mycelium/transport/outgoing.h"
 
@@ -64,64 +65,6 @@ std::atomic<uint32_t>& HandlersOnGrpcThreads() {
   return *handlers;
 }
 
-// A message that gRPC keeps until it is out, longer than the write lasts.
-class Written final {
- public:
-  Written(ByteSink bytes, std::vector<KeptBytes> kept,
-          std::shared_ptr<SpareBytes> spares, std::shared_ptr<Loans> loans)
-      : bytes_(std::move(bytes)),
-        kept_(std::move(kept)),
-        spares_(std::move(spares)),
-        loans_(std::move(loans)) {
-    if (!kept_.empty()) loans_->Begin();
-  }
-
-  // Once. Deletes this when gRPC has let go of all of it.
-  ::grpc::ByteBuffer ToBuffer() {
-    std::vector<::grpc::Slice> slices;
-    slices.reserve(2 * kept_.size() + 1);
-    size_t at = 0;
-    for (const KeptBytes& kept : kept_) {
-      AddSlice(bytes_.data() + at, kept.at - at, &slices);
-      AddSlice(kept.bytes.data(), kept.bytes.size(), &slices);
-      at = kept.at;
-    }
-    AddSlice(bytes_.data() + at, bytes_.size() - at, &slices);
-    ::grpc::ByteBuffer buffer(slices.data(), slices.size());
-    slices.clear();
-    Release(this);
-    return buffer;
-  }
-
- private:
-  ~Written() {
-    spares_->GiveBack(std::move(bytes_));
-    if (kept_.empty()) return;
-    Loans::Keepers keepers;
-    keepers.reserve(kept_.size());
-    for (KeptBytes& kept : kept_) keepers.push_back(std::move(kept.keeper));
-    loans_->End(std::move(keepers));
-  }
-
-  void AddSlice(const void* from, size_t bytes,
-                std::vector<::grpc::Slice>* slices) {
-    if (bytes == 0) return;
-    references_.fetch_add(1, std::memory_order_relaxed);
-    slices->emplace_back(const_cast<void*>(from), bytes, &Release, this);
-  }
-  static void Release(void* written) {
-    auto* const self = static_cast<Written*>(written);
-    if (self->references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
-    delete self;
-  }
-
-  ByteSink bytes_;
-  std::vector<KeptBytes> kept_;
-  const std::shared_ptr<SpareBytes> spares_;
-  const std::shared_ptr<Loans> loans_;
-  std::atomic<size_t> references_{1};  // ToBuffer()'s, then one of each slice.
-};
-
 }  // namespace
 
 // ---------------------------------------------------------------------------
@@ -174,7 +117,7 @@ void GrpcStream::TakeForWriting() {
     gathered_.Truncate(0);
     return ::grpc::ByteBuffer(&slice, 1);
   }
-  auto* const written = new Written(
+  auto* const written = new WrittenMessage(
       std::move(gathered_), std::move(gathered_kept_), written_, loans_);
   gathered_ = written_->Take();
   gathered_kept_.clear();
