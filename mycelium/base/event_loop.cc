@@ -17,6 +17,13 @@ constexpr int kRoundsPerClock = 8;
 // listeners and of sockets that have become writable.
 constexpr int64_t kLookNs = 1'000'000;
 
+// Between two looks at rings. Every look takes the line from the writer who is
+// writing to it, so twice as many are worth less than half as many.
+void RelaxBetweenLooks() {
+  CpuRelax();
+  CpuRelax();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
@@ -222,7 +229,7 @@ bool EventLoop::RunQuickly() {
     for (int round = 0; round < kQuickRounds && !HasPosted(); ++round) {
       ran = RunPollers();
       if (ran) break;
-      CpuRelax();
+      RelaxBetweenLooks();
     }
     runner_.store(std::thread::id(), std::memory_order_relaxed);
   }
@@ -242,9 +249,8 @@ bool EventLoop::RunAsleep(TimeNs deadline) {
 bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
   bool ran = RunDue();
   TimeNs now = environment_.clock.NowNs();
-  const TimeNs spin_end =
-      std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
-  if (!ran) ran = Spin(std::min(spin_end, now + kLookNs));
+  SpinBackoff::Spell spell(backoff_, now, spin_ns, deadline);
+  if (!ran) ran = Spin(spell, now + kLookNs);
   // A spinning caller has looked at the handlers itself; the kernel, which
   // knows of the rest, is asked now and then.
   if ((ran || deadline <= 0) && !shown_.load() &&
@@ -254,11 +260,11 @@ bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
   while (true) {
     looks_skipped_ = 0;
     looked_at_ = now = environment_.clock.NowNs();
-    const bool is_over = ran || now >= spin_end;
+    const bool is_over = ran || now >= spell.end();
     ran |= RunReady(ran || !is_over ? 0 : deadline);
     ran |= RunDue();
     if (ran || is_over) return ran;
-    if (Spin(std::min(spin_end, now + kLookNs))) return true;
+    if (Spin(spell, now + kLookNs)) return true;
   }
 }
 
@@ -373,7 +379,7 @@ bool EventLoop::RunReady(TimeNs deadline) {
   return ran;
 }
 
-bool EventLoop::Spin(TimeNs until) {
+bool EventLoop::Spin(SpinBackoff::Spell& spell, TimeNs until) {
   if (spin_list_stale_) {
     spin_list_.clear();
     for (const auto& [fd, handler] : handlers_) {
@@ -395,14 +401,16 @@ bool EventLoop::Spin(TimeNs until) {
       if (spin_list_stale_) return true;
     }
     if (HasPosted()) return true;
-    if (!pollers_.empty()) CpuRelax();
+    if (!pollers_.empty()) RelaxBetweenLooks();
     // An idle list costs nothing to look at, so then the clock is the brake.
     const bool is_idle = spin_list_.empty() && pollers_.empty();
-    if (round % kRoundsPerClock != 0 && !is_idle && until > 0) {
+    if (round % kRoundsPerClock != 0 && !is_idle && spell.end() > 0 &&
+        !spell.rests()) {
       continue;
     }
     const TimeNs now = environment_.clock.NowNs();
     if (now >= until || now >= first_timer_.load()) return false;
+    if (!spell.GoesOn(now)) return false;
   }
 }
 

@@ -16,6 +16,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/fd.h"
 #include "mycelium/base/mutex.h"
+#include "mycelium/base/spin_backoff.h"
 
 namespace mycelium {
 
@@ -106,7 +107,8 @@ class EventLoop final {
   void SetSpinning(int fd, bool spins);
 
   // Runs what is due. If nothing was, waits for something until `deadline`,
-  // spinning over the handlers' Poll() for the first `spin_ns` of that.
+  // spinning over the handlers' Poll() for the first `spin_ns` of that, or
+  // less if others need the CPU (SpinBackoff).
   // Returns at once if another thread runs the loop.
   enum class Ran { kNothing, kSomething, kOtherThread };
   Ran RunOnce(TimeNs deadline, int64_t spin_ns);
@@ -177,6 +179,7 @@ class EventLoop final {
 
   EventLoop(Environment& environment, Fd epoll, Fd wake, Fd timer)
       : environment_(environment),
+        backoff_(environment),
         epoll_(std::move(epoll)),
         wake_(std::move(wake)),
         timer_(std::move(timer)) {}
@@ -190,7 +193,7 @@ class EventLoop final {
   bool RunPollers();
   bool PreparePollers();
   void EndPollers();
-  bool Spin(TimeNs until);
+  bool Spin(SpinBackoff::Spell& spell, TimeNs until);
   bool HasPosted() const { return posted_.load(); }  // See Post().
   void FindFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -207,6 +210,7 @@ class EventLoop final {
   void TakeBack();
 
   Environment& environment_;
+  SpinBackoff backoff_;
   Fd epoll_;
   Fd wake_;
   Fd timer_;  // Only if polled.

@@ -39,8 +39,14 @@ class DrivenWaiter final : public Waiter {
     }
     return ready;
   }
+  void GiveWay() override {
+    ++ways_given;
+    clock_.now += away_ns;
+  }
   std::vector<TimeNs> deadlines;
   std::function<void()> on_wait;
+  int ways_given = 0;
+  int64_t away_ns = 0;
 
  private:
   DrivenClock& clock_;
@@ -193,6 +199,34 @@ TEST_F(EventLoopTest, SpinningEndsInASleepWhenItsTimeIsOver) {
   EXPECT_EQ(loop_->RunOnce(9'000'000, 2'500'000), Ran::kNothing);
   EXPECT_EQ(clock_.now, 9'000'000);
   EXPECT_EQ(waiter_.deadlines, (std::vector<TimeNs>{0, 0, 9'000'000}));
+}
+
+TEST_F(EventLoopTest, SpinningGivesWayToOthersUnlessItIsForEver) {
+  Readable a;
+  a.on_poll = [&] { clock_.now += 1000; };
+  ASSERT_TRUE(loop_->Watch(a.fd(), 0, a).ok());
+  loop_->RunOnce(kNever - 1, 500'000);
+  EXPECT_GE(waiter_.ways_given, 50) << "of 500 looks, once in eight";
+  waiter_.ways_given = 0;
+  a.found_at_poll = a.polls + 500;
+  loop_->RunOnce(kNever, kNever);
+  EXPECT_EQ(waiter_.ways_given, 0);
+}
+
+TEST_F(EventLoopTest, LoopThatGaveWayForLongSleepsInsteadOfSpinning) {
+  Readable a;
+  a.on_poll = [&] { clock_.now += 1000; };
+  waiter_.away_ns = 4'000'000;  // Somebody computes.
+  ASSERT_TRUE(loop_->Watch(a.fd(), 0, a).ok());
+  EXPECT_EQ(loop_->RunOnce(clock_.now + 9'000'000, 2'500'000), Ran::kNothing);
+  EXPECT_EQ(waiter_.ways_given, 1);
+  EXPECT_EQ(waiter_.deadlines.size(), 1u) << "it sleeps at once";
+  // And the next time without a spin, but for a look.
+  const int polls = a.polls;
+  EXPECT_EQ(loop_->RunOnce(clock_.now + 9'000'000, 2'500'000), Ran::kNothing);
+  EXPECT_EQ(a.polls, polls + 1);
+  EXPECT_EQ(waiter_.ways_given, 1);
+  EXPECT_EQ(waiter_.deadlines.size(), 2u);
 }
 
 TEST_F(EventLoopTest, SlowHandlersOfASpinningLoopDoNotKeepTheKernelWaiting) {

@@ -2,7 +2,7 @@
 #define MYCELIUM_BASE_PLANTED_BUG_H_
 
 // Bugs that stand in the code on purpose, to show that the simulation finds
-// them (tests/simulation), the last one that guard pages do
+// them (tests/simulation), number 6 that guard pages do
 // (tests/conformance/planted_overread_test). They exist only in a build with
 // MYCELIUM_PLANTED_BUGS defined, in which one at a time is switched on; in any
 // other build the condition is the constant `false`.
@@ -13,6 +13,8 @@
 //   4  missed wake-up         local_channel.cc
 //   5  reorder on resend      dispatcher.cc
 //   6  read beyond a frame    inbound_ring.cc
+//   7  acknowledgements that wait for data to ride on  framed_link.cc
+//   8  data that waits for a write that is over        framed_link.cc
 
 #ifdef MYCELIUM_PLANTED_BUGS
 namespace mycelium {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -178,6 +179,7 @@ int64_t Sys::FutexWake(const std::atomic<uint32_t>* word, int waiters_max) {
       syscall(SYS_futex, word, FUTEX_WAKE, waiters_max, nullptr, nullptr, 0));
 }
 
+const int Sys::kMapPopulated = MAP_POPULATE;
 void* Sys::Map(size_t bytes, int protection, int flags, int fd,
                int64_t* error) {
   void* const address = mmap(nullptr, bytes, protection, flags, fd, 0);
@@ -219,6 +221,8 @@ int64_t Sys::HostName(char* bytes, size_t bytes_max) {
 int64_t Sys::GetRandom(void* bytes, size_t bytes_count) {
   return OrErrno(getrandom(bytes, bytes_count, 0));
 }
+int64_t Sys::SchedYield() { return OrErrno(sched_yield()); }
+
 int64_t Sys::MonotonicNs() { return ReadClock(CLOCK_MONOTONIC); }
 int64_t Sys::RealtimeNs() { return ReadClock(CLOCK_REALTIME); }
 

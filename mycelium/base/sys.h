@@ -79,9 +79,12 @@ class Sys {
   virtual int64_t FutexWait(const std::atomic<uint32_t>* word,
                             uint32_t expected, int64_t timeout_ns);
   virtual int64_t FutexWake(const std::atomic<uint32_t>* word, int waiters_max);
+  virtual int64_t SchedYield();
 
   // Memory. Map returns the address, or nullptr with the negated errno in
-  // `*error`.
+  // `*error`. With kMapPopulated among the flags, no page is faulted in later
+  // where the system can do so much.
+  static const int kMapPopulated;
   virtual void* Map(size_t bytes, int protection, int flags, int fd,
                     int64_t* error);
   virtual int64_t Unmap(void* address, size_t bytes);

@@ -28,4 +28,6 @@ int64_t SystemWaiter::WaitEpoll(int epoll_fd, epoll_event* events,
   return ready == -EINTR ? 0 : ready;
 }
 
+void SystemWaiter::GiveWay() { sys_.SchedYield(); }
+
 }  // namespace mycelium

@@ -30,6 +30,10 @@ class Waiter {
   // signal, or a negated errno.
   virtual int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
                             TimeNs deadline) = 0;
+
+  // Lets another thread have the CPU, if one waits for it. Where nobody
+  // competes for a CPU there is nothing to do.
+  virtual void GiveWay() {}
 };
 
 // Sleeps in the kernel.
@@ -42,6 +46,7 @@ class SystemWaiter final : public Waiter {
   void WakeWord(const std::atomic<uint32_t>& word) override;
   int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
                     TimeNs deadline) override;
+  void GiveWay() override;
 
  private:
   // The time left, in the form that Sys takes: -1 for ever.

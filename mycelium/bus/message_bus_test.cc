@@ -318,7 +318,7 @@ TEST(MessageBusTest, LanesThatDoNotTakeTheLargestFrameAreRefused) {
             absl::StatusCode::kInvalidArgument);
 }
 
-// Counts the sleeps of threads.
+// Counts how often threads sleep, or give way.
 class CountingWaiter final : public Waiter {
  public:
   void WaitWord(const std::atomic<uint32_t>& word, uint32_t expected,
@@ -334,16 +334,18 @@ class CountingWaiter final : public Waiter {
     return Environment::Real().waiter.WaitEpoll(epoll_fd, events, events_max,
                                                 deadline);
   }
-  std::atomic<int> sleeps{0};
+  void GiveWay() override { ++ways_given; }
+  std::atomic<int> sleeps{0}, ways_given{0};
 };
 
 TEST(MessageBusTest, ReceiverWaitsAsTheRouteToItsServiceSays) {
   test::ShortTempDir dir;
   const std::string path = dir.file("t.toml");
   std::ofstream(path) << "[[nodes]]\nname = \"n\"\n"
-                         "services = [\"spins\", \"blocks\"]\n"
-                         "[defaults]\nwait = \"block\"\n"
-                         "[[routes]]\nto = \"spins\"\nwait = \"spin\"\n";
+                         "services = [\"spins\", \"blocks\", \"adapts\"]\n"
+                         "[defaults]\nwait = \"block\"\nspin = \"10ms\"\n"
+                         "[[routes]]\nto = \"spins\"\nwait = \"spin\"\n"
+                         "[[routes]]\nto = \"adapts\"\nwait = \"adaptive\"\n";
   CountingWaiter waiter;
   Environment environment{Sys::Real(), Environment::Real().clock, waiter};
   BusOptions options;
@@ -352,13 +354,20 @@ TEST(MessageBusTest, ReceiverWaitsAsTheRouteToItsServiceSays) {
   ASSERT_TRUE(spins.ok()) << spins.status();
   auto blocks = MessageBus::FromTopology(path, "blocks", options);
   ASSERT_TRUE(blocks.ok()) << blocks.status();
+  auto adapts = MessageBus::FromTopology(path, "adapts", options);
   auto spinning = (*spins)->Subscriber<Note>();
   auto blocking = (*blocks)->Subscriber<Note>();
+  auto adapting = adapts.value()->Subscriber<Note>();
   waiter.sleeps = 0;
   EXPECT_FALSE(spinning->Receive(absl::Milliseconds(5)).ok());
   EXPECT_EQ(waiter.sleeps, 0);
   EXPECT_FALSE(blocking->Receive(absl::Milliseconds(5)).ok());
   EXPECT_GE(waiter.sleeps, 1);
+  EXPECT_EQ(waiter.ways_given, 0);
+  for (int i = 0; i < 1000 && waiter.ways_given == 0; ++i) {
+    EXPECT_FALSE(adapting->Receive(absl::Milliseconds(5)).ok());
+  }
+  EXPECT_GE(waiter.ways_given, 1);
 }
 
 // The kernel, but that everybody is a stranger.

@@ -76,7 +76,8 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       random_(SeedFrom(environment_)),
       incarnation_(random_.Next64() | 1),
       spin_ns_(SpinNsOf(topology_ != nullptr ? topology_->defaults
-                                             : options_.settings)) {}
+                                             : options_.settings)),
+      receivers_backoff_(environment_) {}
 
 void NodeRuntime::Release(NodeRuntime* runtime) {
   if (runtime->loop_ == nullptr || !runtime->loop_->InLoop()) {

@@ -16,6 +16,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/random.h"
+#include "mycelium/base/spin_backoff.h"
 #include "mycelium/bus/endpoint_options.h"
 #include "mycelium/bus/flow_watch.h"
 #include "mycelium/bus/options.h"
@@ -133,7 +134,7 @@ class NodeRuntime final : public RoomWaiter {
   // Waits for what others, or the loop, bring about.
   Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                   TimeNs deadline) override;
-  // The same, spinning for `spin_ns` before it sleeps.
+  // The same, spinning for up to `spin_ns` before it sleeps (SpinBackoff).
   Outcome SpinAndWaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                          TimeNs deadline, int64_t spin_ns);
   // The same as long as `keep_waiting`, which may be null, returns true; then
@@ -222,6 +223,7 @@ class NodeRuntime final : public RoomWaiter {
   Random random_;
   const uint64_t incarnation_;
   const int64_t spin_ns_;  // How long the loop spins before it sleeps.
+  SpinBackoff receivers_backoff_;
 
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<FlowWatch> watch_;

@@ -55,9 +55,9 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
                                                 TimeNs deadline,
                                                 int64_t spin_ns) {
   if (spin_ns == 0) return WaitFor(event, ready, deadline);
-  const TimeNs now = environment_.clock.NowNs();
-  const TimeNs spin_end =
-      std::min(deadline, spin_ns >= kNever - now ? kNever : now + spin_ns);
+  SpinBackoff::Spell spell(receivers_backoff_, environment_.clock.NowNs(),
+                           spin_ns, deadline);
+  if (spell.rests()) return WaitFor(event, ready, deadline);
   const bool runs_loop = options_.poll == PollMode::kCaller && !loop_->InLoop();
   // A look at the queue costs some tens of nanoseconds, most of them a pause
   // that leaves the core to its sibling; the clock, and a turn of the loop with
@@ -65,8 +65,12 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
   for (int look = 1; !ready(); ++look) {
     CpuRelax();
     if (look % kLooksPerTurn != 0) continue;
-    if (runs_loop) loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1);
-    if (environment_.clock.NowNs() >= spin_end) {
+    const bool ran =
+        runs_loop && loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1) ==
+                         EventLoop::Ran::kSomething;
+    const TimeNs now = environment_.clock.NowNs();
+    if (ran) spell.Resume(now);
+    if (!spell.GoesOn(now)) {
       return WaitFor(event, ready, deadline);
     }
   }
@@ -90,12 +94,13 @@ absl::StatusOr<RoomWaiter::Outcome> NodeRuntime::WaitWhile(
 void NodeRuntime::SpinAndSleep(EventCount& event,
                                absl::FunctionRef<bool()> ready,
                                int64_t spin_ns) {
-  const TimeNs now = spin_ns == 0 ? 0 : environment_.clock.NowNs();
-  const TimeNs spin_end = spin_ns >= kNever - now ? kNever : now + spin_ns;
+  SpinBackoff::Spell spell(receivers_backoff_,
+                           spin_ns == 0 ? 0 : environment_.clock.NowNs(),
+                           spin_ns, kNever);
   for (int i = 1; !ready(); ++i) {
     // The clock costs more than a look at the queue.
     if (spin_ns != 0 &&
-        (i % 64 != 0 || environment_.clock.NowNs() < spin_end)) {
+        (i % 64 != 0 || spell.GoesOn(environment_.clock.NowNs()))) {
       continue;
     }
     EventCount::Sleeper sleeper(event);

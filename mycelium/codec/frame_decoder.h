@@ -53,6 +53,15 @@ inline FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
       (header.flags & ~flags_allowed) != 0) {
     return FrameVerdict::kCorrupt;
   }
+  view->lost_before = header.lost_before;
+  const std::byte* next = bytes.data() + sizeof header;
+  if ((header.flags | header.extension_bytes) == 0) {  // As most are.
+    if (frame_bytes > bytes.size()) return FrameVerdict::kTruncated;
+    view->publish_time_ns = 0;
+    view->extension = absl::MakeConstSpan(next, 0);
+    view->payload = absl::MakeConstSpan(next, frame_bytes - sizeof header);
+    return FrameVerdict::kOk;
+  }
   const bool has_time = (header.flags & kFramePublishTime) != 0;
   const size_t before_payload = sizeof header +
                                 (has_time ? kPublishTimeBytes : 0) +
@@ -60,9 +69,7 @@ inline FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
   if (before_payload > frame_bytes) return FrameVerdict::kCorrupt;
   if (frame_bytes > bytes.size()) return FrameVerdict::kTruncated;
 
-  const std::byte* next = bytes.data() + sizeof header;
   view->publish_time_ns = 0;
-  view->lost_before = header.lost_before;
   if (has_time) {
     CopyFromShared(&view->publish_time_ns, next, kPublishTimeBytes);
     next += kPublishTimeBytes;

@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/shared_word.h"
 
@@ -23,8 +24,18 @@ FrameHeader HeaderOf(const FrameFields& fields) {
 }  // namespace
 
 absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
-  if (PublishToOnlyInline(payload) || PublishToOnlyLane(payload)) {
-    return absl::OkStatus();
+  switch (way_.load(std::memory_order_relaxed)) {
+    case Way::kCopies:
+      if (PublishCopies(payload)) return absl::OkStatus();
+      break;
+    case Way::kOnlyInline:
+      if (PublishToOnlyInline(payload)) return absl::OkStatus();
+      break;
+    case Way::kOnlyLane:
+      if (PublishToOnlyLane(payload)) return absl::OkStatus();
+      break;
+    case Way::kAll:
+      break;
   }
   return PublishToAll(timeout, payload);
 }
@@ -60,13 +71,13 @@ absl::Status FanOut::PublishToAll(Timeout timeout, const Payload& payload) {
 }
 
 bool FanOut::PublishToOnlyInline(const Payload& payload) {
-  // A hint, which saves the lock where there is none.
-  if (only_inline_.load(std::memory_order_relaxed) == nullptr) return false;
   mutex_.Lock();
-  Subscription* const subscription =
-      only_inline_.load(std::memory_order_relaxed);
-  if (subscription == nullptr ||
-      subscription->gate().TryEnter() != Gate::Entry::kEntered) {
+  if (way_.load(std::memory_order_relaxed) != Way::kOnlyInline) {
+    mutex_.Unlock();
+    return false;
+  }
+  Subscription& subscription = *routes_[0].subscription;
+  if (subscription.gate().TryEnter() != Gate::Entry::kEntered) {
     mutex_.Unlock();
     return false;
   }
@@ -77,22 +88,77 @@ bool FanOut::PublishToOnlyInline(const Payload& payload) {
   // Being inside the gate keeps the subscription and its counters alive.
   const int64_t time_ns =
       options_.publish_time ? environment_.clock.WallNs() : 0;
-  subscription->Run(handled, payload, MessageInfo(origin(), sequence, time_ns));
-  subscription->Leave();
+  subscription.Run(handled, payload, MessageInfo(origin(), sequence, time_ns));
+  subscription.Leave();
   return true;
 }
 
-bool FanOut::PublishToOnlyLane(const Payload& payload) {
-  if (!only_lane_.load(std::memory_order_relaxed)) return false;  // A hint.
-  MutexLock lock(mutex_);
-  if (!only_lane_.load(std::memory_order_relaxed)) return false;
-  if (routes_[0].subscription == nullptr &&
-      routes_[0].lane->stage() == nullptr) {
-    return PublishToOnlyLink(payload);
+inline bool FanOut::CommitCopy(const PublishRoute& route, FrameHeader* header,
+                               absl::Span<const std::byte> bytes) {
+  Lane& lane = *route.lane;
+  if (lane.TryClaimFrom(bytes.size()) != Lane::ClaimResult::kClaimed) {
+    return false;
   }
+  for (const auto& flow : route.flows) flow->CountAccepted();
+  if (has_local_) header->digest_prefix = OriginWord(origin());
+  lane.CommitFrom(header, bytes);
+  lane.Ring();
+  return true;
+}
+
+inline bool FanOut::CommitCopies(FrameHeader* header,
+                                 absl::Span<const std::byte> bytes) {
+  if (routes_.size() == 1) return CommitCopy(routes_[0], header, bytes);
+  for (const PublishRoute& route : routes_) {
+    if (route.lane->TryClaimFrom(bytes.size()) != Lane::ClaimResult::kClaimed) {
+      for (const PublishRoute* claimed = &routes_[0]; claimed != &route;
+           ++claimed) {
+        claimed->lane->Abandon();
+      }
+      return false;
+    }
+  }
+  // Before the lanes are let go: one that closes then is counted up.
+  for (const PublishRoute& route : routes_) {
+    for (const auto& flow : route.flows) flow->CountAccepted();
+  }
+  const uint64_t digest_prefix = header->digest_prefix;
+  for (const PublishRoute& route : routes_) {
+    header->digest_prefix =
+        route.subscription == nullptr ? digest_prefix : OriginWord(origin());
+    route.lane->CommitFrom(header, bytes);
+  }
+  for (const PublishRoute& route : routes_) route.lane->Ring();
+  return true;
+}
+
+bool FanOut::PublishCopies(const Payload& payload) {
+  MutexLock lock(mutex_);
+  if (way_.load(std::memory_order_relaxed) != Way::kCopies) return false;
+  absl::Span<const std::byte> bytes = payload.bytes;
+  const bool is_shared = has_local_ && payload.IsHandedOver();
+  if (payload.object != nullptr || is_shared) {
+    const size_t size = payload.ByteSize();
+    if (size > kSmallBytes || is_shared) {
+      return routes_.size() == 1 && PublishInPlace(payload, size);
+    }
+    payload.Serialize(small_.data());
+    bytes = absl::MakeConstSpan(small_.data(), size);
+  }
+  FrameHeader header = {};
+  header.digest_prefix = payload.type->digest.prefix();
+  header.publisher_sequence = sequence_ + 1;
+  header.publisher_id = options_.publisher_id;
+  if (!CommitCopies(&header, bytes)) return false;
+  ++sequence_;
+  return true;
+}
+
+bool FanOut::PublishInPlace(const Payload& payload, size_t payload_bytes) {
+  const PublishRoute& route = routes_[0];
   Claim claim;
   const size_t frame_bytes =
-      PrepareLaneClaim(routes_[0], payload, payload.ByteSize(), &claim);
+      PrepareLaneClaim(route, payload, payload_bytes, &claim);
   if (claim.lane->TryClaim(frame_bytes) != Lane::ClaimResult::kClaimed) {
     return false;
   }
@@ -102,39 +168,10 @@ bool FanOut::PublishToOnlyLane(const Payload& payload) {
   return true;
 }
 
-bool FanOut::PublishToOnlyLink(const Payload& payload) {
-  const PublishRoute& route = routes_[0];
-  Lane& lane = *route.lane;
-  FrameFields fields;
-  if (options_.publish_time) fields.flags |= kFramePublishTime;
-  const size_t payload_bytes = payload.ByteSize();
-  if (lane.TryClaim(EncodedFrameBytes(fields, payload_bytes)) !=
-      Lane::ClaimResult::kClaimed) {
-    return false;
-  }
-  fields.publisher_sequence = ++sequence_;
-  fields.digest_prefix = payload.type->digest.prefix();
-  fields.publisher_id = options_.publisher_id;
-  // Before the lane is let go, as in CommitAll().
-  for (const auto& flow : route.flows) flow->CountAccepted();
-  const bool has_bytes = payload.object == nullptr;
-  if (!options_.publish_time && (has_bytes || payload_bytes <= kSmallBytes)) {
-    FrameHeader header = HeaderOf(fields);
-    if (!has_bytes) payload.Serialize(small_.data());
-    lane.CommitFrom(
-        &header, has_bytes ? payload.bytes
-                           : absl::MakeConstSpan(small_.data(), payload_bytes));
-  } else {
-    if (options_.publish_time) {
-      fields.publish_time_ns = environment_.clock.WallNs();
-    }
-    payload.Serialize(
-        EncodeFrame(fields, lane.next_sequence(), payload_bytes, lane.Room())
-            .data());
-    lane.Commit();
-  }
-  lane.Ring();
-  return true;
+bool FanOut::PublishToOnlyLane(const Payload& payload) {
+  MutexLock lock(mutex_);
+  if (way_.load(std::memory_order_relaxed) != Way::kOnlyLane) return false;
+  return PublishInPlace(payload, payload.ByteSize());
 }
 
 absl::Status FanOut::WithoutRoutes() {
@@ -434,20 +471,30 @@ void FanOut::SetRoutes(std::vector<PublishRoute> routes,
             });
   MutexLock lock(mutex_);
   routes_.swap(routes);
-  FindOnlyRoute();
+  FindWay();
   settle();
 }
 
-void FanOut::FindOnlyRoute() {
-  only_inline_ = nullptr;
-  only_lane_ = false;
-  if (routes_.size() != 1) return;
-  Subscription* const subscription = routes_[0].subscription.get();
-  if (subscription != nullptr &&
-      subscription->options().mode == DeliveryMode::kInline) {
-    only_inline_ = subscription;
+void FanOut::FindWay() {
+  const auto is_local = [](const PublishRoute& route) {
+    return route.subscription != nullptr;
+  };
+  const auto is_inline = [](const PublishRoute& route) {
+    return route.subscription != nullptr &&
+           route.subscription->options().mode == DeliveryMode::kInline;
+  };
+  const auto is_lossless = [](const PublishRoute& route) {
+    return route.lane->stage() == nullptr;
+  };
+  has_local_ = absl::c_any_of(routes_, is_local);
+  if (routes_.size() == 1 && is_inline(routes_[0])) {
+    way_ = Way::kOnlyInline;
+  } else if (!routes_.empty() && !options_.publish_time &&
+             !absl::c_any_of(routes_, is_inline) &&
+             absl::c_all_of(routes_, is_lossless)) {
+    way_ = Way::kCopies;
   } else {
-    only_lane_ = true;
+    way_ = routes_.size() == 1 ? Way::kOnlyLane : Way::kAll;
   }
 }
 
@@ -459,7 +506,7 @@ void FanOut::SetWithoutRoutes(absl::Status status) {
 void FanOut::Close() {
   MutexLock lock(mutex_);
   routes_.clear();
-  FindOnlyRoute();
+  FindWay();
   closed_ = true;
 }
 

@@ -158,13 +158,20 @@ class FanOut final {
   // The whole of Publish() for the commonest case: one route, to an inline
   // subscription of this process that is idle. False: nothing was done.
   bool PublishToOnlyInline(const Payload& payload);
-  // The same where the one route is a lane whose reader is somewhere else: a
-  // queue of this process, or a link.
-  bool PublishToOnlyLane(const Payload& payload);
-  // Of that: to another process, and lossless.
-  bool PublishToOnlyLink(const Payload& payload)
+  // The same for lossless lanes, where no time is stamped and no queue of this
+  // process takes a share of the message: encodes it once, and copies that.
+  bool PublishCopies(const Payload& payload);
+  bool CommitCopy(const PublishRoute& route, FrameHeader* header,
+                  absl::Span<const std::byte> bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void FindOnlyRoute() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool CommitCopies(FrameHeader* header, absl::Span<const std::byte> bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The same for one lane of whatever kind.
+  bool PublishToOnlyLane(const Payload& payload);
+  // Of both: claims in the one lane, and serialises there.
+  bool PublishInPlace(const Payload& payload, size_t payload_bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FindWay() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Fills `*claim` for the route's lane. Returns how much room it takes.
@@ -196,14 +203,16 @@ class FanOut final {
 
   Mutex mutex_;  // Held from the first claim to the last commit.
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
-  // Changed under the lock.
-  std::atomic<Subscription*> only_inline_{nullptr};
-  std::atomic<bool> only_lane_{false};
+  // Which of the ways above may do. A hint without the lock, under which it
+  // changes.
+  enum class Way { kAll, kOnlyInline, kCopies, kOnlyLane };
+  std::atomic<Way> way_{Way::kAll};
+  bool has_local_ ABSL_GUARDED_BY(mutex_) = false;  // Some route is.
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   // An object that is smaller is serialised here and then copied, since a
   // reader who polls would take the lane's memory away while it is written bit
   // by bit.
-  static constexpr size_t kSmallBytes = 1024;
+  static constexpr size_t kSmallBytes = 1024 + 64;
   std::array<std::byte, kSmallBytes> small_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);

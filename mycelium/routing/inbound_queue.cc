@@ -53,9 +53,17 @@ void InboundQueue::SeeFeeds() {
   seen_.swap(feeds);  // The old ones may be freed, which needs no lock.
 }
 
+size_t InboundQueue::ChooseFeed() const {
+  // An ended one first: what its publisher sends now comes to another.
+  for (size_t i = 0; i < feeds_.size() && feeds_.size() > 1; ++i) {
+    if (feeds_[i]->ended()) return i;
+  }
+  return next_feed_ < feeds_.size() ? next_feed_ : 0;
+}
+
 bool InboundQueue::TakeNext(FrameView* frame) {
   for (size_t tried = 0; tried < feeds_.size();) {
-    if (next_feed_ >= feeds_.size()) next_feed_ = 0;
+    next_feed_ = ChooseFeed();
     Feed& feed = *feeds_[next_feed_];
     const bool ended = feed.ended();  // Before the look: nothing comes after.
     if (feed.Poll(frame) == RingReader::Result::kFrame) {

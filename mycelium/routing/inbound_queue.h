@@ -45,7 +45,9 @@ namespace mycelium {
 //  (4) `seen_`, `seen_changes_` and `burst_` are the consumer's. `is_taken_` is
 //      written by the consumer, under the lock; so the consumer may read it
 //      without.
-//  (5) Closing empties `feeds_` and raises `changes_`: from then on a look
+//  (5) What is left of a feed that has ended is taken before all others: a
+//      publisher whose connection ends goes on in another feed.
+//  (6) Closing empties `feeds_` and raises `changes_`: from then on a look
 //  finds
 //      nothing, and the next one lets go of the feeds themselves.
 //
@@ -140,6 +142,8 @@ class InboundQueue final {
 
   bool TakeOrRest(FrameView* frame);
   bool TakeIfThere(FrameView* frame);
+  // Of at least one.
+  size_t ChooseFeed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TakeNext(FrameView* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SeeFeeds();
   void ForgetEnded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

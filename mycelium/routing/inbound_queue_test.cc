@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <future>
@@ -210,6 +211,26 @@ TEST_F(InboundQueueTest, EndedFeedWithFramesIsNotForgotten) {
   ended->End();
   AddFeed();
   EXPECT_EQ(Take(), 1u);
+}
+
+TEST_F(InboundQueueTest, WhatAnEndedFeedHoldsComesBeforeOthers) {
+  auto other = AddFeed();
+  auto old = AddFeed();
+  for (const uint64_t sequence : {1, 2, 3}) old->Write(sequence);
+  other->Write(100);
+  other->Write(101);
+  EXPECT_EQ(Take(), 100u);
+  EXPECT_EQ(Take(), 1u);
+  old->End();
+  auto successor = AddFeed();
+  successor->Write(4);
+  successor->Write(5);
+  EXPECT_EQ(Take(), 2u);
+  EXPECT_EQ(Take(), 3u);
+  Sequences rest = {Take(), Take(), Take()};
+  std::sort(rest.begin(), rest.end());
+  EXPECT_EQ(rest, (Sequences{4, 5, 101}));
+  EXPECT_EQ(Take(), 0u);
 }
 
 TEST_F(InboundQueueTest, CloseDropsWhatNobodyTook) {

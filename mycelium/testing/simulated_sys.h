@@ -38,6 +38,11 @@ class SimulatedSys final : public Sys {
   // Descriptors that are open.
   size_t open_files() const;
 
+  // Puts something into the world's trace that is no system call.
+  void Note(Happening what, uint64_t a) {
+    if (!crashed_) kernel_.trace().Note(kernel_.now(), what, place_, a);
+  }
+
   // Whether a wait for `epoll_fd` would end now.
   bool IsReady(int epoll_fd) const;
 

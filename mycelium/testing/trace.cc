@@ -70,6 +70,12 @@ absl::string_view WordOf(Happening what) {
       return "call";
     case Happening::kConnection:
       return "connection";
+    case Happening::kGather:
+      return "gather";
+    case Happening::kBatchFull:
+      return "batch_full";
+    case Happening::kHoldBack:
+      return "hold_back";
   }
   return "?";
 }

@@ -48,7 +48,11 @@ enum class Happening {
   kDrift,
   kCall,
   kConnection,  // What a bus tells of one.
-  kLast = kConnection,
+  // What channels that gather do.
+  kGather,     // A batch of what was sent while another was under way.
+  kBatchFull,  // A send for which the batch has no room.
+  kHoldBack,   // A batch that is not taken yet, since others are not used.
+  kLast = kHoldBack,
 };
 
 absl::string_view WordOf(Happening what);

@@ -79,6 +79,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   } else {
     if (peer.incarnation() != peer_incarnation_) LeaveRingsBehind();
     ParkLanes();
+    heard_ = false;
   }
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
@@ -298,7 +299,9 @@ void FramedLink::DropLane(const Lane& lane) {
 }
 
 void FramedLink::FillResume(v1::Hello* hello) const {
-  hello->set_resume_incarnation(peer_incarnation_);
+  // The connection may have been over for the peer when we took it up; then it
+  // has still what came before that, and we have not.
+  hello->set_resume_incarnation(heard_ ? peer_incarnation_ : 0);
   inbound_.FillResume(hello);
   for (const InboundRing* const ring : ring_list_) {
     v1::LaneProgress* const progress = hello->add_resume();
@@ -514,7 +517,8 @@ bool FramedLink::ShouldGather() const {
     waiting += out->lane->committed() - sent;
   }
   if (waiting >= kGatheredBytes) return false;
-  return send_channel_->gathers() ? waiting > 0 && send_channel_->IsWriting()
+  return send_channel_->gathers() ? waiting > 0 && (MYCELIUM_PLANTED_BUG(8) ||
+                                                    send_channel_->IsWriting())
                                   : on_their_way > kGatherBytes;
 }
 
@@ -616,7 +620,8 @@ void FramedLink::ScheduleAcks() {
     ack_timer_set_.store(false);
     // Where data goes they ride along with the next, or else go by the
     // next time.
-    if (data_went_.exchange(false)) {
+    const bool goes = data_went_.exchange(false) || MYCELIUM_PLANTED_BUG(7);
+    if (goes && gathers_.load(std::memory_order_relaxed)) {
       acks_due_.store(true, std::memory_order_relaxed);
       ScheduleAcks();
     } else {

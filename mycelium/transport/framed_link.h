@@ -233,6 +233,7 @@ class FramedLink final : public Link,
   void Break(const absl::Status& status);
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
+  void BreakForUndeclared(InboundRing& ring, const FrameView& frame);
   void FinishBreak();
   // The next connection starts with what the two sides have published
   // themselves: what lies in the peer's memory cannot be trusted.
@@ -243,6 +244,8 @@ class FramedLink final : public Link,
   void OnDoorbell();
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
+  // Looks at the socket before its turn. Whether something came.
+  bool ReadAhead(bool* is_over);
   void ResumeRings();
   bool AreDrained();
   void FinishDraining();
@@ -291,6 +294,7 @@ class FramedLink final : public Link,
   // On the loop.
   std::shared_ptr<Channel> channel_;
   uint64_t peer_incarnation_ = 0;
+  bool heard_ = false;  // From that process, since both began anew.
   RecordReader reader_;
   InboundLanes inbound_;
   uint32_t data_lane_ = 0;      // Of the data record that is being read.

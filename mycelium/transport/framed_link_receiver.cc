@@ -11,6 +11,7 @@ namespace mycelium {
 
 size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
   if (paused_) return 0;
+  heard_ = true;
   size_t used = 0;
   bool paused = false;
   is_reading_ = true;

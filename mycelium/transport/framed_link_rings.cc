@@ -119,50 +119,55 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   using Look = InboundRing::Look;
   using Outcome = LinkHandler::FrameOutcome;
   if (!ring.active || ring.paused) return false;
-  bool ran = false;
-  const FrameView* frame = nullptr;
-  uint64_t end;
   const int most =
       ending_.has_value() ? std::numeric_limits<int>::max() : kFramesPerTurn;
-  for (int n = 0; n < most && ring.active; ++n) {
-    const Look look = ring.Peek(controls_seen_, &frame, &end);
-    if (look == Look::kCorrupt) {
-      *is_over = true;
-      BreakFor(ring, Corrupt(ring.error()));
-      return true;
-    }
-    if (look == Look::kNotYet && channel_ != nullptr && !is_reading_ && !ran) {
-      // What it waits for is in the socket, which the loop looks at less often.
-      const std::shared_ptr<Channel> channel = channel_;
-      *is_over = true;  // Rings may come and go meanwhile.
-      return channel->ReadNow();
-    }
+  Look look = Look::kFrame;
+  int taken = 0;
+  for (; taken < most && ring.active; ++taken) {
+    const FrameView* frame;
+    uint64_t end;
+    look = ring.Peek(controls_seen_, &frame, &end);
     if (look != Look::kFrame) break;
-    ran = true;
-    switch (handler_.OnFrame(*this, ring.lane(), *frame, end)) {
-      case Outcome::kHandled:
-        ring.Pop(/*handled=*/true);
-        burst_.NoteTaken();
-        continue;
-      case Outcome::kTaken:
-        ring.Pop(/*handled=*/false);
-        continue;
-      case Outcome::kNotNow:
-        ring.paused = true;
-        break;
-      case Outcome::kCorrupt:
-        BreakFor(ring, Corrupt(absl::StrCat(
-                           "lane ", ring.lane(), " in shared memory: frame ",
-                           frame->header.lane_sequence, " of ",
-                           frame->header.frame_bytes, " bytes of publisher ",
-                           frame->header.publisher_id,
-                           ", which was not declared with that type")));
-        break;
+    const Outcome outcome = handler_.OnFrame(*this, ring.lane(), *frame, end);
+    if (outcome == Outcome::kHandled) {
+      ring.Pop(/*handled=*/true);
+      burst_.NoteTaken();
+    } else if (outcome == Outcome::kTaken) {
+      ring.Pop(/*handled=*/false);
+    } else {
+      ring.paused = outcome == Outcome::kNotNow;
+      if (outcome == Outcome::kCorrupt) BreakForUndeclared(ring, *frame);
+      ++taken;
+      break;
     }
-    break;
   }
-  if (ran && ring.TakeWriterWaits()) RingPeer();
-  return ran;
+  if (look == Look::kCorrupt) {
+    *is_over = true;
+    BreakFor(ring, Corrupt(ring.error()));
+    return true;
+  }
+  if (taken == 0) return look == Look::kNotYet && ReadAhead(is_over);
+  if (ring.TakeWriterWaits()) RingPeer();
+  return true;
+}
+
+bool FramedLink::ReadAhead(bool* is_over) {
+  // What the ring waits for is in the socket, which the loop looks at less
+  // often.
+  if (channel_ == nullptr || is_reading_) return false;
+  const std::shared_ptr<Channel> channel = channel_;
+  *is_over = true;  // Rings may come and go meanwhile.
+  return channel->ReadNow();
+}
+
+void FramedLink::BreakForUndeclared(InboundRing& ring, const FrameView& frame) {
+  BreakFor(ring,
+           Corrupt(absl::StrCat("lane ", ring.lane(),
+                                " in shared memory: frame ",
+                                frame.header.lane_sequence, " of ",
+                                frame.header.frame_bytes, " bytes of publisher ",
+                                frame.header.publisher_id,
+                                ", which was not declared with that type")));
 }
 
 void FramedLink::Break(const absl::Status& status) {
@@ -303,10 +308,10 @@ void FramedLink::LeaveRingsBehind() {
 }
 
 void FramedLink::OnCommit(Lane& lane) {
-  if (!lane.mapped()) {
-    Kick();
-  } else if (lane.TakeReaderSleeps()) {
+  if (lane.mapped()) {
     RingPeer();
+  } else {
+    Kick();
   }
 }
 

@@ -26,16 +26,6 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
   }
 }
 
-InboundRing::Look InboundRing::Next() {
-  if (options_.lossy) return NextLossy();
-  const RingReader::Result result = reader_.Poll(&pending_);
-  if (result == RingReader::Result::kEmpty) return Look::kEmpty;
-  if (result == RingReader::Result::kCorrupt) return CorruptFrame();
-  const uint64_t sequence = pending_.header.lane_sequence;
-  if (sequence != next_sequence()) return CorruptSequence(sequence);
-  return Take(reader_.cursor(), /*lost=*/0);
-}
-
 InboundRing::Look InboundRing::NextLossy() {
   ReleaseHandled();
   if (holds_) return Look::kEmpty;
@@ -43,37 +33,26 @@ InboundRing::Look InboundRing::NextLossy() {
   if (result == RingReader::Result::kEmpty) return Look::kEmpty;
   if (result == RingReader::Result::kCorrupt) return CorruptFrame();
   const uint64_t sequence = pending_.header.lane_sequence;
-  if (sequence < next_sequence()) return CorruptSequence(sequence);
+  if (sequence < next_sequence()) return CorruptSequence();
   return Take(sequence, sequence - next_sequence());
-}
-
-InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
-  FrameHeader& header = pending_.header;
-  if (header.frame_bytes > options_.frame_bytes_max) {
-    return Corrupt(absl::StrCat("frame ", header.lane_sequence,
-                                " before position ", Position(), " has ",
-                                header.frame_bytes, " bytes; at most ",
-                                options_.frame_bytes_max, " are expected"));
-  }
-  stamp_ = header.lost_before;
-  pending_.lost_before = lost;
-  if (header.lane_sequence < options_.redelivered_until) {
-    header.flags |= kFrameRedelivered;
-  }
-  pending_end_ = end;
-  CopyOut();
-  is_pending_ = true;
-  return Look::kFrame;
 }
 
 InboundRing::Look InboundRing::CorruptFrame() {
   return Corrupt(absl::StrCat("no frame starts ", DescribePlace()));
 }
 
-InboundRing::Look InboundRing::CorruptSequence(uint64_t sequence) {
+InboundRing::Look InboundRing::CorruptSequence() {
   return Corrupt(absl::StrCat(
-      "the frame before position ", Position(), " has sequence ", sequence,
-      ", expected ", next_sequence(), options_.lossy ? " or a later" : ""));
+      "the frame before position ", Position(), " has sequence ",
+      pending_.header.lane_sequence, ", expected ", next_sequence(),
+      options_.lossy ? " or a later" : ""));
+}
+
+InboundRing::Look InboundRing::CorruptSize() {
+  return Corrupt(absl::StrCat(
+      "frame ", pending_.header.lane_sequence, " before position ", Position(),
+      " has ", pending_.header.frame_bytes, " bytes; at most ",
+      options_.frame_bytes_max, " are expected"));
 }
 
 InboundRing::Look InboundRing::Corrupt(std::string what) {
@@ -102,44 +81,17 @@ std::string InboundRing::DescribePlace() const {
 }
 
 void InboundRing::BeginDraining() {
-  may_show_ = memory_->bytes().size() / sizeof(FrameHeader);
+  shows_left_ = memory_->bytes().size() / sizeof(FrameHeader);
   // The writer is gone, or going, and overwrites nothing. Who has a frame has
   // it as a copy, and may take as long as he likes.
   LetGo();
 }
 
-void InboundRing::CopyOut() {
-  const size_t extension = AlignedFrameBytes(pending_.extension.size());
-  const size_t bytes = extension + pending_.payload.size();
-  if (bytes > kCopiedBytesMax && !options_.copies_all) return;
-  if (bytes > copied_.size()) copied_.resize(bytes);
-  if (MYCELIUM_PLANTED_BUG(6)) {  // A fixed size is copied so much faster.
-    CopyFromShared(copied_.data(), pending_.payload.data() - extension,
-                   kCopiedBytesMax);
-  }
-  // They follow one another in the frame.
-  CopyFromShared(copied_.data(), pending_.payload.data() - extension, bytes);
-  pending_.extension =
-      absl::MakeConstSpan(copied_.data(), pending_.extension.size());
-  pending_.payload =
-      absl::MakeConstSpan(copied_.data() + extension, pending_.payload.size());
-}
-
-void InboundRing::Pop(bool handled) {
-  is_pending_ = false;
-  if (may_show_.has_value()) --*may_show_;
-  next_sequence_.store(pending_.header.lane_sequence + 1,
-                       std::memory_order_relaxed);
-  taken_.store(pending_end_, std::memory_order_release);
-  holds_ = options_.lossy;
-  is_deferred_ |= !handled;
-  if (handled && !is_deferred_ && !options_.lossy) {
-    // Nobody else stores it. Release: pairs with the load in
-    // RingWriter::Fits().
-    positions_.ring.released.store(pending_end_, std::memory_order_release);
-    return;
-  }
+void InboundRing::PopSlowly(bool handled) {
+  if (shows_left_ != kNoEnd) --shows_left_;
+  TakePending();
   if (options_.lossy) {
+    holds_ = true;
     // One thread stores them.
     lossy_frames_.store(lossy_frames_.load(std::memory_order_relaxed) + 1,
                         std::memory_order_relaxed);
@@ -148,7 +100,7 @@ void InboundRing::Pop(bool handled) {
                        std::memory_order_relaxed);
   }
   if (handled) NoteHandled(pending_end_);
-  if (may_show_.has_value()) LetGo();  // See BeginDraining().
+  if (shows_left_ != kNoEnd) LetGo();  // See BeginDraining().
   if (holds_) ReleaseHandled();
 }
 
@@ -190,10 +142,6 @@ void InboundRing::LetGo() {
   holds_ = false;
 }
 
-bool InboundRing::TakeWriterWaits() {
-  return positions_.TakeWriterWaits(handled());
-}
-
 bool InboundRing::PrepareSleep(uint32_t controls_seen) {
   positions_.Sleep();
   if (paused || !active) return false;  // Somebody wakes the loop later.
@@ -204,7 +152,7 @@ bool InboundRing::PrepareSleep(uint32_t controls_seen) {
 }
 
 bool InboundRing::IsDrained(uint32_t controls_seen) {
-  if (may_show_ == 0) return true;
+  if (shows_left_ == 0) return true;
   if (is_pending_) return !MaySee(controls_seen);
   if (!options_.lossy) return !reader_.HasFrame();
   ReleaseHandled();
@@ -214,7 +162,7 @@ bool InboundRing::IsDrained(uint32_t controls_seen) {
 uint64_t InboundRing::CountLeft() {
   BeginDraining();
   uint64_t left = 0;
-  while (*may_show_ > 0 && (is_pending_ || Next() == Look::kFrame)) {
+  while (shows_left_ > 0 && (is_pending_ || Next() == Look::kFrame)) {
     Pop(/*handled=*/false);
     ++left;
   }

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "mycelium/base/planted_bug.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/lossy_ring.h"
@@ -71,8 +73,8 @@ class InboundRing final {
   // The next frame, for somebody who has read `controls_seen` control messages.
   // `*view` points at a view of this object's, valid until Pop().
   Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end) {
-    if (may_show_ == 0) return Look::kEmpty;
     if (!is_pending_) {
+      if (shows_left_ == 0) return Look::kEmpty;
       const Look look = Next();
       if (look != Look::kFrame) return look;
     }
@@ -82,12 +84,22 @@ class InboundRing final {
     return Look::kFrame;
   }
   // Takes the frame that Peek() showed.
-  void Pop(bool handled);
+  void Pop(bool handled) {
+    is_deferred_ |= !handled;
+    if (is_deferred_ || options_.lossy || shows_left_ != kNoEnd) {
+      PopSlowly(handled);
+      return;
+    }
+    TakePending();
+    // Nobody else stores it. Release: pairs with the load in
+    // RingWriter::FitsBehind().
+    positions_.ring.released.store(pending_end_, std::memory_order_release);
+  }
 
   // Frames up to that end are handled: their room is the writer's again.
   void NoteHandled(uint64_t end);
   // After NoteHandled(): whether the peer waits to be told.
-  bool TakeWriterWaits();
+  bool TakeWriterWaits() { return positions_.TakeWriterWaits(handled()); }
 
   // The reader is about to sleep: the peer rings when a frame comes. Whether
   // there is one already.
@@ -98,7 +110,7 @@ class InboundRing final {
   // memory had room for, since a peer that is not dead may go on for ever; and
   // a lossy lane shows one after the other, handled or not.
   void BeginDraining();
-  void EndDraining() { may_show_.reset(); }
+  void EndDraining() { shows_left_ = kNoEnd; }
   // Takes what is left, and returns how many frames that is.
   uint64_t CountLeft();
   // Whether all that the peer has committed, and whose control messages have
@@ -130,12 +142,21 @@ class InboundRing final {
   bool paused = false;
 
  private:
-  Look Next();
+  // Looks for the next frame, and makes it the one that Peek() shows.
+  Look Next() { return options_.lossy ? NextLossy() : NextLossless(); }
+  Look NextLossless();
   Look NextLossy();
-  // Makes the frame in `pending_` the one that Peek() shows.
   Look Take(uint64_t end, uint64_t lost);
+  void TakePending() {
+    is_pending_ = false;
+    next_sequence_.store(pending_.header.lane_sequence + 1,
+                         std::memory_order_relaxed);
+    taken_.store(pending_end_, std::memory_order_release);
+  }
+  void PopSlowly(bool handled);
   Look CorruptFrame();
-  Look CorruptSequence(uint64_t sequence);
+  Look CorruptSequence();
+  Look CorruptSize();
   Look Corrupt(std::string what);
   // Where the reader is.
   uint64_t Position() const;
@@ -168,12 +189,54 @@ class InboundRing final {
   // threads call NoteHandled(), too.
   bool is_deferred_ = false;
   // How many frames are left to be shown, if there is an end to them.
-  std::optional<uint64_t> may_show_;
+  static constexpr uint64_t kNoEnd = ~uint64_t{0};
+  uint64_t shows_left_ = kNoEnd;
 
   std::string error_;
   std::atomic<uint64_t> taken_;
   SharedWord<uint64_t> handled_;  // Of a lossy lane.
 };
+
+// Inline, since every message passes here.
+
+inline InboundRing::Look InboundRing::NextLossless() {
+  const RingReader::Result result = reader_.Poll(&pending_);
+  if (result == RingReader::Result::kEmpty) return Look::kEmpty;
+  if (result == RingReader::Result::kCorrupt) return CorruptFrame();
+  if (pending_.header.lane_sequence != next_sequence()) {
+    return CorruptSequence();
+  }
+  return Take(reader_.cursor(), /*lost=*/0);
+}
+
+inline InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
+  FrameHeader& header = pending_.header;
+  if (header.frame_bytes > options_.frame_bytes_max) return CorruptSize();
+  stamp_ = header.lost_before;
+  pending_.lost_before = lost;
+  if (header.lane_sequence < options_.redelivered_until) {
+    header.flags |= kFrameRedelivered;
+  }
+  pending_end_ = end;
+  CopyOut();
+  is_pending_ = true;
+  return Look::kFrame;
+}
+
+inline void InboundRing::CopyOut() {
+  const size_t extension = AlignedFrameBytes(pending_.extension.size());
+  const size_t bytes = extension + pending_.payload.size();
+  if (bytes > kCopiedBytesMax && !options_.copies_all) return;
+  if (bytes > copied_.size()) copied_.resize(bytes);
+  // They follow one another in the frame. A fixed size is copied so much
+  // faster, as the planted bug has it.
+  CopyFromShared(copied_.data(), pending_.payload.data() - extension,
+                 MYCELIUM_PLANTED_BUG(6) ? kCopiedBytesMax : bytes);
+  pending_.extension =
+      absl::MakeConstSpan(copied_.data(), pending_.extension.size());
+  pending_.payload =
+      absl::MakeConstSpan(copied_.data() + extension, pending_.payload.size());
+}
 
 }  // namespace mycelium
 

@@ -41,7 +41,7 @@ ABSL_FLAG(Words, sizes, Words({"64", "1024", "65536", "1048576"}),
 ABSL_FLAG(Words, modes, Words({"latency", "flood", "open", "wake"}),
           "of latency, flood, open, wake");
 ABSL_FLAG(Words, kinds, Words({"raw", "protobuf"}), "of raw, protobuf");
-ABSL_FLAG(Words, wait, Words({"spin", "block"}), "of spin, block");
+ABSL_FLAG(Words, wait, Words({"spin", "block"}), "of spin, block, adaptive");
 ABSL_FLAG(Words, variants, Words({}),
           "of the candidates, as the table calls them; none: all");
 ABSL_FLAG(int, rounds, 5, "how often floor and candidate take turns");
@@ -51,7 +51,8 @@ ABSL_FLAG(int64_t, run_ms, 200, "see --messages");
 ABSL_FLAG(double, open_rate, 10'000,
           "messages a second in open mode; fewer where that were more than "
           "512 MiB a second");
-ABSL_FLAG(int64_t, ring_bytes, 1 << 20, "room between two sides in memory");
+ABSL_FLAG(int64_t, ring_bytes, 4 << 20,
+          "room between two sides in memory, or of a lane");
 ABSL_FLAG(int64_t, deadline_ms, 30'000, "for one run");
 ABSL_FLAG(Words, cpus, Words({}), "the two to pin to; none: the first two");
 ABSL_FLAG(bool, keep_disturbed, false,

@@ -60,7 +60,15 @@ absl::string_view Name(Mode mode) {
 }
 
 absl::string_view Name(Wait wait) {
-  return wait == Wait::kSpin ? "spin" : "block";
+  switch (wait) {
+    case Wait::kSpin:
+      return "spin";
+    case Wait::kBlock:
+      return "block";
+    case Wait::kAdaptive:
+      break;
+  }
+  return "adaptive";
 }
 
 absl::StatusOr<Mode> ParseMode(absl::string_view name) {
@@ -71,10 +79,10 @@ absl::StatusOr<Mode> ParseMode(absl::string_view name) {
 }
 
 absl::StatusOr<Wait> ParseWait(absl::string_view name) {
-  for (Wait wait : {Wait::kSpin, Wait::kBlock}) {
+  for (Wait wait : {Wait::kSpin, Wait::kBlock, Wait::kAdaptive}) {
     if (name == Name(wait)) return wait;
   }
-  return UnknownWord("wait", name, "spin, block");
+  return UnknownWord("wait", name, "spin, block, adaptive");
 }
 
 absl::StatusOr<Kind> ParseKind(absl::string_view name) {

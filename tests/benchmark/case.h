@@ -20,9 +20,11 @@ enum class Kind { kRaw, kProtobuf };
 // sender sleeps, which is timed.
 enum class Mode { kLatency, kOpen, kFlood, kWake };
 
-// How a side that has nothing to do waits: it polls, or it sleeps in the
-// kernel. Both sides of a comparison wait the same way.
-enum class Wait { kSpin, kBlock };
+// How a side that has nothing to do waits: it polls; it sleeps in the kernel;
+// or as users get it, polling for a while and with the threads that a node has
+// by itself. Both sides of a comparison wait the same way; a floor for
+// kAdaptive polls.
+enum class Wait { kSpin, kBlock, kAdaptive };
 
 // One thing to measure. A floor and a candidate are given the same case.
 struct Case {

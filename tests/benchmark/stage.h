@@ -14,13 +14,16 @@ inline constexpr int kRolesMax = 4;
 
 // What the roles of a run share with each other and with their supervisor, at
 // the start of a mapping that all of them inherit. Zero is its first state.
+// What one role stores for each message, and what another looks at for each,
+// have lines of their own: they would go back and forth otherwise, beside what
+// is measured.
 struct ControlBlock {
-  std::atomic<int64_t> meetings;  // Arrivals at Meet(), of all roles.
-  std::atomic<bool> aborted;
+  alignas(64) std::atomic<bool> aborted;
+  alignas(64) std::atomic<int64_t> samples;
+  alignas(64) std::atomic<int64_t> meetings;  // Arrivals at Meet(), of all.
   std::atomic<int64_t> first_ns;
   std::atomic<int64_t> last_ns;
   std::atomic<int64_t> handled;
-  std::atomic<int64_t> samples;
   std::atomic<int64_t> syscalls;
   std::atomic<bool> syscalls_counted;
   Usage usage[kRolesMax];  // Of each process, written when its roles are done.

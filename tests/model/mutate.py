@@ -36,8 +36,6 @@ _SOURCES = [
     "tests/model/lossy_scenarios.cc",
     "tests/model/check_model.cc",
 ]
-# Names that two of these files use, each for itself.
-_OWN_NAMES = ["LoadCommit", "StoreCommit", "kLineBytes"]
 _COMPILE = [
     "g++", "-std=c++17", "-O0", "-w", "-DMYCELIUM_SHARED_WORD_HOOKS",
 ]  # fmt: skip
@@ -90,17 +88,10 @@ def checker_text(tree, index):
     lines = [f"#define mycelium mycelium_{index}", f"#define main main_{index}"]
     seen = set()
     for source in _SOURCES:
-        stem = os.path.basename(source).split(".")[0]
-        lines += [f"#define {name} {name}_{stem}" for name in _own(stem)]
         lines.append(f'#line 1 "{source}"')
         lines += tree.joined(source, seen)
-        lines += [f"#undef {name}" for name in _own(stem)]
     lines += ["#undef mycelium", "#undef main"]
     return "\n".join(lines)
-
-
-def _own(stem):
-    return _OWN_NAMES if stem in ("ring", "lossy_ring") else []
 
 
 def changed_text(root, mutation):

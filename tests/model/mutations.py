@@ -10,10 +10,11 @@ Mutation = collections.namedtuple("Mutation", "name file old new scenarios")
 
 _LANE = "mycelium/transport/lane/"
 _RING = _LANE + "ring.cc"
-_RING_READER = _LANE + "ring.h"
+_RING_INLINE = _LANE + "ring.h"
 _LOSSY = _LANE + "lossy_ring.cc"
 _POSITIONS = _LANE + "lane_positions.h"
 _INBOUND = "mycelium/transport/inbound_ring.cc"
+_INBOUND_INLINE = "mycelium/transport/inbound_ring.h"
 
 _LOSSLESS = ["lossless"]
 _SLEEPING = ["sleeping"]
@@ -32,26 +33,18 @@ _BOTH = "std::memory_order_acq_rel"
 _RELAXED = "std::memory_order_relaxed"
 
 _RING_COMMIT = """\
-  ClearCommit(&memory_[next & (capacity() - 1)]);
-  StoreCommit(&memory_[claim_start_ & (capacity() - 1)], claim_bytes_);
+  ClearCommit(At(next));
+  FinishCommit(At(claim_start_), next);
 """
-_RING_PAD = """\
-  if (claim_start_ != position_) {
-    // The reader stands before the pad, so the pad's commit comes last.
-    std::byte* const pad = &memory_[position_ & (capacity() - 1)];
-    const uint16_t flags = kFramePad;
-    CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
-    StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
-    pad_from_ = position_;
-  }
-"""
+_RING_STORE = "  StoreCommit(room, claim_bytes_);\n"
+_RING_PAD = "  if (claim_start_ != position_) CommitPad();\n"
 _COPY_REST = (
     "  CopyToShared(to + in_line, rest.data() + in_line, "
     "rest.size() - in_line);\n"
 )
 _PAD_STORES = """\
-    CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
-    StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
+  CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
+  StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
 """
 _LOSSY_CLEAR = (
     "  SharedWordAt<uint32_t>(At(end)).store(0, std::memory_order_relaxed);\n"
@@ -83,7 +76,7 @@ _DROP = """\
 _LOSSLESS_RING = [
     _weaker(
         "commit word loaded relaxed",
-        _RING_READER,
+        _RING_INLINE,
         "SharedWordAt<uint32_t>(header).load(std::memory_order_acquire)",
         _ACQUIRE,
         _RELAXED,
@@ -91,9 +84,9 @@ _LOSSLESS_RING = [
     ),
     _weaker(
         "commit word stored relaxed",
-        _RING,
-        "SharedWordAt<uint32_t>(header).store(frame_bytes, "
-        "std::memory_order_release)",
+        _RING_INLINE,
+        "SharedWordAt<uint32_t>(header).store(frame_bytes,\n"
+        "                                         std::memory_order_release)",
         _RELEASE,
         _RELAXED,
         _LOSSLESS,
@@ -116,7 +109,7 @@ _LOSSLESS_RING = [
     ),
     Mutation(
         "released stored before the frame is read",
-        _RING_READER,
+        _RING_INLINE,
         "    cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),\n",
         "    positions_.released.store(\n"
         "        at + AlignedFrameBytes(view->header.frame_bytes),\n"
@@ -126,30 +119,37 @@ _LOSSLESS_RING = [
     ),
     Mutation(
         "next commit word cleared after the commit",
-        _RING,
+        _RING_INLINE,
         _RING_COMMIT,
         "\n".join(reversed(_RING_COMMIT.rstrip().split("\n"))) + "\n",
         _LOSSLESS,
     ),
     Mutation(
         "next commit word not cleared",
-        _RING,
-        "  ClearCommit(&memory_[next & (capacity() - 1)]);\n",
+        _RING_INLINE,
+        "  ClearCommit(At(next));\n",
+        "",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "next commit word not cleared for a frame made elsewhere",
+        _RING_INLINE,
+        "  ClearCommit(memory + (next & mask));\n",
         "",
         _LOSSLESS,
     ),
     Mutation(
         "frame made elsewhere committed before it is copied",
-        _RING,
+        _RING_INLINE,
         _COPY_REST,
         "  Commit();\n" + _COPY_REST,
         _LOSSLESS,
     ),
     Mutation(
         "pad committed before its frame",
-        _RING,
-        _RING_COMMIT + _RING_PAD,
-        _RING_PAD + _RING_COMMIT,
+        _RING_INLINE,
+        _RING_STORE + _RING_PAD,
+        _RING_PAD + _RING_STORE,
         _LOSSLESS,
     ),
     Mutation(
@@ -161,21 +161,21 @@ _LOSSLESS_RING = [
     ),
     Mutation(
         "claim without room for the next commit word",
-        _RING,
-        "  if (end + kFrameAlignment <= limit_) return true;\n",
-        "  if (end <= limit_) return true;\n",
+        _RING_INLINE,
+        "    return end + kFrameAlignment <= limit_ || FitsBehind(end);\n",
+        "    return end <= limit_ || FitsBehind(end);\n",
         _LOSSLESS,
     ),
     Mutation(
         "claim that forgets the pad",
-        _RING,
+        _RING_INLINE,
         "  if (!Fits(start + aligned)) return {};\n",
         "  if (!Fits(position_ + aligned)) return {};\n",
         _LOSSLESS,
     ),
     Mutation(
         "claim before it was looked at whether there is room",
-        _RING,
+        _RING_INLINE,
         "  if (!Fits(start + aligned)) return {};\n",
         "  (void)Fits(start + aligned);\n",
         _LOSSLESS,
@@ -192,7 +192,7 @@ _LOSSLESS_RING = [
 _WAITING = [
     _weaker(
         "room of a handled frame given back relaxed",
-        _INBOUND,
+        _INBOUND_INLINE,
         "released.store(pending_end_, std::memory_order_release)",
         _RELEASE,
         _RELAXED,

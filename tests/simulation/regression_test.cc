@@ -49,5 +49,16 @@ TEST(SimulationTest, SharedLaneGoesOnWithoutItsOrphans) { ExpectOk(261); }
 // received, and the next connection brought it again.
 TEST(SimulationTest, StaleHelloIsNotBelieved) { ExpectOk(448); }
 
+// Whoever had given the other one up took up a connection that had waited in a
+// socket and was over at its other end. The next one then seemed to resume, and
+// brought again what had come before.
+TEST(SimulationTest, ConnectionOfOneSideIsNotResumed) { ExpectOk(899); }
+
+// A pulled subscription got some of what a publisher sent after the two had
+// given each other up before the rest of what had come till then.
+TEST(SimulationTest, QueueTakesTheOldConnectionsMessagesFirst) {
+  ExpectOk(1948);
+}
+
 }  // namespace
 }  // namespace mycelium::test

@@ -20,6 +20,7 @@ bool IsLossy(Overflow overflow) {
 
 std::string Scenario::TopologyText(int drift) const {
   std::string text = absl::StrCat(
+      hosts > 0 ? "insecure = true\n" : "",
       "socket_dir = \"/simulated\"\n[defaults]\nwait = \"block\"\n",
       "lane_bytes = \"64KiB\"\nretain = \"", retain_ms, "ms\"\n",
       "publish_timeout = \"", publish_timeout_ms + drift, "ms\"\n",
@@ -27,16 +28,24 @@ std::string Scenario::TopologyText(int drift) const {
       handshake_ms, "ms\"\nframe_bytes_max = \"32KiB\"\n",
       "reconnect_min = \"1ms\"\nreconnect_max = \"", reconnect_max_ms,
       "ms\"\n");
-  for (const PlannedNode& node : nodes) {
-    absl::StrAppend(&text, "[[nodes]]\nname = \"", node.name,
-                    "\"\nservices = [");
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const PlannedNode& node = nodes[i];
+    absl::StrAppend(&text, "[[nodes]]\nname = \"", node.name, "\"\n");
+    if (hosts > 0) {
+      absl::StrAppend(&text, "host = \"10.0.0.", 1 + i % hosts,
+                      "\"\nport = ", 9000 + i, "\n");
+    }
+    absl::StrAppend(&text, "services = [");
     for (const std::string& service : node.services) {
       absl::StrAppend(&text, "\"", service, "\", ");
     }
     absl::StrAppend(&text, "]\n");
   }
-  absl::StrAppend(&text, "[[routes]]\nfrom = \"*\"\nto = \"*\"\n",
-                  "transport = \"unix\"\n");
+  // On one host the default is shared memory, which nobody has here.
+  if (hosts == 0) {
+    absl::StrAppend(&text, "[[routes]]\nfrom = \"*\"\nto = \"*\"\n",
+                    "transport = \"unix\"\n");
+  }
   return text;
 }
 
@@ -136,6 +145,9 @@ Scenario MakeScenario(uint64_t seed) {
   scenario.nodes[1].subscriptions.front().topic =
       scenario.nodes[0].publishers.front().topic;
   scenario.nodes[0].publishers.front().target.clear();
+  // Two fifths between hosts: each node on its own, or on one of two.
+  if (seed % 5 == 0) scenario.hosts = scenario.nodes.size();
+  if (seed % 5 == 4) scenario.hosts = 2;
   return scenario;
 }
 

@@ -50,6 +50,9 @@ struct Scenario {
   int64_t handshake_ms = 0;
   Overflow overflow = Overflow::kBlock;  // Of [defaults].
   size_t socket_bytes = 0;
+  // On how many hosts the nodes are, which are between hosts linked by channels
+  // that gather; 0: on this one.
+  size_t hosts = 0;
   bool processes_die = false;    // Crashes, restarts and clean shutdowns.
   bool partitions_last = false;  // Beyond `retain`.
   uint32_t percent = 0;          // How often sockets misbehave.

@@ -47,6 +47,7 @@ struct SimulatedNode::Life {
   std::deque<Subscribing> subscriptions;
   int control = -1;  // Written to by whoever asks the node for something.
   int epoll = -1;
+  int drift = 0;  // Which topology file it reads.
   bool opened = false;
   bool leaves = false;
   bool probes = false;
@@ -81,6 +82,7 @@ void SimulatedNode::Start(int drift) {
   const int64_t pid = 1000 + place_ * 100 + incarnation_;
   life_ = std::make_unique<Life>(world_, place_, pid, random_.Next64() | 1);
   life_->process.sys().SetFile(kTopologyPath, scenario_.TopologyText(drift));
+  life_->drift = drift;
   life_->control = static_cast<int>(life_->process.sys().EventFd());
   world_.trace().Note(world_.now(), Happening::kStart, place_,
                       static_cast<uint64_t>(incarnation_),
@@ -444,7 +446,8 @@ void SimulatedNode::Publish(Life& life, Publishing& publishing) {
                         : kind < 5 ? random_.Below(2'000)
                                    : random_.Below(200);
   absl::Status status;
-  Timed(life, "Publish()", (scenario_.publish_timeout_ms + 1) * kMs, [&] {
+  const int64_t timeout_ms = scenario_.publish_timeout_ms + life.drift;
+  Timed(life, "Publish()", timeout_ms * kMs, [&] {
     status = publishing.publisher->Publish(EncodeMessage(message, filler));
   });
   if (life.process.crashed()) return;

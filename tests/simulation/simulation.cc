@@ -250,6 +250,7 @@ const std::vector<Happening>& FaultKinds() {
       Happening::kStop,         Happening::kContinue,
       Happening::kSlow,         Happening::kUnsubscribe,
       Happening::kDrift,        Happening::kDisconnect,
+      Happening::kGather,       Happening::kBatchFull,
   };
   return *kinds;
 }

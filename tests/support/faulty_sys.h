@@ -33,7 +33,7 @@ class FaultySys : public Sys {
  public:
   using Counts = std::map<std::string, uint64_t>;
 
-  // Every kind but the clocks and the identity, which cannot fail.
+  // Every kind but the clocks, the identity and giving way, which cannot fail.
   static const std::vector<std::string>& Kinds();
 
   // The next calls of that kind return these.

@@ -81,6 +81,8 @@ Lane::Lane(Environment& environment, Options options, Doorbell* doorbell,
       order_(NextClaimOrder()),
       positions_(&memory_->positions()),
       shared_(options_.shared),
+      positions_of_reader_(shared_ == nullptr ? nullptr
+                                              : &shared_->positions()),
       writer_(memory_->bytes(), positions_->ring),
       stage_(std::move(stage)) {
   if (stage_ == nullptr || options_.window == 0) return;
@@ -108,6 +110,10 @@ Lane::ClaimResult Lane::TryClaim(size_t frame_bytes) {
     }
     return ClaimResult::kClaimed;
   }
+  return UnlockFull();
+}
+
+Lane::ClaimResult Lane::UnlockFull() {
   mutex_.Unlock();
   if (shared_ != nullptr) (void)CheckedReleased();  // Why is it full?
   return ClaimResult::kFull;
@@ -154,25 +160,6 @@ void Lane::CommitToRing() {
     writer_.Commit();
   }
   NoteCommitted();
-}
-
-void Lane::CommitFrom(FrameHeader* header,
-                      absl::Span<const std::byte> payload) {
-  header->lane_sequence = ++sequence_;
-  header->lost_before =
-      shared_ == nullptr
-          ? 0
-          : options_.control_count->load(std::memory_order_relaxed);
-  committing_.store(writer_.claimed_end(), std::memory_order_relaxed);
-  writer_.CommitFrom(*header, payload);
-  NoteCommitted();
-  mutex_.Unlock();
-}
-
-void Lane::NoteCommitted() {
-  pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
-  // Pairs with committed(): whoever reads it may read the frames before it.
-  committed_.store(writer_.position(), std::memory_order_release);
 }
 
 void Lane::DropClaimed(const FrameFields& fields) {

@@ -123,10 +123,27 @@ class Lane final {
   // The same for a message whose payload lies elsewhere, in a frame without
   // time or extension: writes it too, header included, of which only the
   // sequence and the stamp are the lane's to say. The shortest way for a small
-  // message. REQUIRES: the lane is not lossy, and sizeof(FrameHeader) +
-  // payload.size() bytes are claimed.
+  // message. REQUIRES: the lane is not lossy, and room for the payload is
+  // claimed.
   void CommitFrom(FrameHeader* header, absl::Span<const std::byte> payload)
-      ABSL_NO_THREAD_SAFETY_ANALYSIS;
+      ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    WriteFrom(header, payload);
+    mutex_.Unlock();
+  }
+
+  // TryClaim() for CommitFrom(), without a Room(). REQUIRES: it is not lossy.
+  ClaimResult TryClaimFrom(size_t payload_bytes)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    const size_t frame_bytes = sizeof(FrameHeader) + payload_bytes;
+    if (frame_bytes > options_.frame_bytes_max) return ClaimResult::kTooLarge;
+    mutex_.Lock();
+    if (closed_.load(std::memory_order_relaxed)) {
+      mutex_.Unlock();
+      return ClaimResult::kClosed;
+    }
+    if (writer_.TryClaim(frame_bytes).empty()) return UnlockFull();
+    return ClaimResult::kClaimed;
+  }
 
   // Counts the claimed message as dropped, and unlocks.
   void DropClaimed(const FrameFields& fields) ABSL_NO_THREAD_SAFETY_ANALYSIS;
@@ -134,7 +151,10 @@ class Lane final {
   // Forgets the claim, and unlocks.
   void Abandon() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
+  // After a commit: tells who has to know of it. A reader of shared memory that
+  // is awake sees it anyway.
   void Ring() {
+    if (mapped() && !positions_of_reader_->TakeSleeping()) return;
     if (doorbell_ != nullptr) doorbell_->OnCommit(*this);
   }
 
@@ -228,9 +248,6 @@ class Lane final {
     mapped_.store(mapped, std::memory_order_release);
   }
   bool mapped() const { return mapped_.load(std::memory_order_acquire); }
-  // After a commit to a lane that is mapped: whether its reader sleeps and has
-  // to be told.
-  bool TakeReaderSleeps() { return shared_->positions().TakeSleeping(); }
   // Gives a lane in shared memory to another reader, who may be another
   // process: it starts with what the last one has not handled, marked as
   // redelivered up to `seen`, the end of what that one may have seen. On an
@@ -321,8 +338,26 @@ class Lane final {
   Moved& MovedAt(size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_) {
     return moved_[(moved_first_ + i) % moved_.size()];
   }
+  // What CommitFrom() does with the lock held.
+  void WriteFrom(FrameHeader* header, absl::Span<const std::byte> payload)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    header->lane_sequence = ++sequence_;
+    header->lost_before =
+        shared_ == nullptr
+            ? 0
+            : options_.control_count->load(std::memory_order_relaxed);
+    // Published by the commit word, with which the reader's answer pairs.
+    committing_.store(writer_.claimed_end(), std::memory_order_relaxed);
+    writer_.CommitFrom(*header, payload);
+    NoteCommitted();
+  }
+  ClaimResult UnlockFull() ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void CommitToRing() ABSL_NO_THREAD_SAFETY_ANALYSIS;
-  void NoteCommitted();
+  void NoteCommitted() {
+    pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
+    // Pairs with committed(): whoever reads it may read the frames before it.
+    committed_.store(writer_.position(), std::memory_order_release);
+  }
   void ForgetReleased() ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);
   bool MoveOne(const FrameView& frame)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);
@@ -334,6 +369,7 @@ class Lane final {
   const uint64_t order_;
   LanePositions* const positions_;                  // Of `memory_`.
   const std::shared_ptr<SharedLaneMemory> shared_;  // Ring's or stage's.
+  LanePositions* const positions_of_reader_;        // Of `shared_`, or null.
 
   Mutex mutex_;
   // Under the lock; in a lossy lane under `move_mutex_`.

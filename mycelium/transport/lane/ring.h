@@ -1,11 +1,13 @@
 #ifndef MYCELIUM_TRANSPORT_LANE_RING_H_
 #define MYCELIUM_TRANSPORT_LANE_RING_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "mycelium/base/prefetch.h"
 #include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/codec/frame_format.h"
@@ -81,9 +83,34 @@ class RingWriter final {
   size_t frame_bytes_max() const { return memory_.size() / 2; }
 
  private:
+  static constexpr size_t kLineBytes = 64;
+  static constexpr size_t kLinesAhead = 6;
+
+  static void StoreCommit(std::byte* header, uint32_t frame_bytes) {
+    // Pairs with RingReader::LoadCommit().
+    SharedWordAt<uint32_t>(header).store(frame_bytes,
+                                         std::memory_order_release);
+  }
+  static void ClearCommit(std::byte* header) {
+    // Relaxed: the StoreCommit() that follows publishes it.
+    SharedWordAt<uint32_t>(header).store(0, std::memory_order_relaxed);
+  }
+  std::byte* At(uint64_t position) const {
+    return memory_.data() + (position & (capacity() - 1));
+  }
+  uint64_t StartFor(size_t aligned) const {
+    const size_t run = capacity() - (position_ & (capacity() - 1));
+    return aligned <= run ? position_ : position_ + run;
+  }
   // Whether a frame that ends at `end` leaves the unread ones alone.
-  bool Fits(uint64_t end);
-  uint64_t StartFor(size_t aligned) const;
+  bool Fits(uint64_t end) {
+    return end + kFrameAlignment <= limit_ || FitsBehind(end);
+  }
+  // The same, after a look at how far the reader is by now.
+  bool FitsBehind(uint64_t end);
+  // What Commit() does once the next commit word is clear.
+  void FinishCommit(std::byte* room, uint64_t next);
+  void CommitPad();
 
   absl::Span<std::byte> memory_;
   RingPositions& positions_;
@@ -106,13 +133,12 @@ class RingReader final {
   Result Poll(FrameView* view) {
     const uint64_t at = cursor();
     const size_t offset = at & (memory_.size() - 1);
-    if (LoadCommit(&memory_[offset]) == 0) {
-      PrefetchBehind(offset);
-      return Result::kEmpty;
-    }
+    if (LoadCommit(&memory_[offset]) == 0) return Result::kEmpty;
     // A pad is no frame, and left to PollOnwards() as what is corrupt is.
-    if (DecodeFrame(memory_.subspan(offset), memory_.size() / 2, flags_allowed_,
-                    view) != FrameVerdict::kOk) {
+    const auto rest =
+        absl::MakeConstSpan(&memory_[offset], memory_.size() - offset);
+    if (DecodeFrame(rest, memory_.size() / 2, flags_allowed_, view) !=
+        FrameVerdict::kOk) {
       return PollOnwards(view);
     }
     cursor_.store(at + AlignedFrameBytes(view->header.frame_bytes),
@@ -124,9 +150,12 @@ class RingReader final {
   // another thread, and is then a hint.
   bool HasFrame() const {
     const size_t offset = cursor() & (memory_.size() - 1);
-    if (LoadCommit(&memory_[offset]) != 0) return true;
-    PrefetchBehind(offset);
-    return false;
+    if (LoadCommit(&memory_[offset]) == 0) return false;
+    // Most frames go on behind this line: ask for that before anybody reads
+    // what is in this one. Not earlier, while the writer has still to write it.
+    PrefetchToRead(At(offset + kLineBytes));
+    PrefetchToRead(At(offset + 2 * kLineBytes));
+    return true;
   }
 
   // Gives the room of every frame taken so far back to the writer.
@@ -146,10 +175,8 @@ class RingReader final {
     // Pairs with the writer's store: what it stored before is visible.
     return SharedWordAt<uint32_t>(header).load(std::memory_order_acquire);
   }
-  // The frame that comes goes on behind this line: have it here by then.
-  void PrefetchBehind(size_t offset) const {
-    __builtin_prefetch(memory_.data() +
-                       ((offset + kLineBytes) & (memory_.size() - 1)));
+  const std::byte* At(size_t offset) const {
+    return memory_.data() + (offset & (memory_.size() - 1));
   }
   // Poll() where a pad may stand.
   Result PollOnwards(FrameView* view);
@@ -160,6 +187,61 @@ class RingReader final {
   // Written by Poll(); relaxed: see HasFrame().
   std::atomic<uint64_t> cursor_{0};
 };
+
+// Inline, since every message passes here.
+
+inline absl::Span<std::byte> RingWriter::TryClaim(size_t frame_bytes) {
+  const size_t aligned = AlignedFrameBytes(frame_bytes);
+  const uint64_t start = StartFor(aligned);
+  if (!Fits(start + aligned)) return {};
+  claim_start_ = start;
+  claim_bytes_ = static_cast<uint32_t>(frame_bytes);
+  return absl::MakeSpan(At(start), frame_bytes);
+}
+
+inline void RingWriter::Commit() {
+  const uint64_t next = claimed_end();
+  ClearCommit(At(next));
+  FinishCommit(At(claim_start_), next);
+}
+
+inline void RingWriter::FinishCommit(std::byte* room, uint64_t next) {
+  StoreCommit(room, claim_bytes_);
+  if (claim_start_ != position_) CommitPad();
+  position_ = next;
+}
+
+inline void RingWriter::CommitFrom(const FrameHeader& header,
+                                   absl::Span<const std::byte> rest) {
+  // In variables, since what is stored through a pointer to bytes may be any
+  // member for all that the compiler knows.
+  std::byte* const memory = memory_.data();
+  const uint64_t mask = capacity() - 1;
+  const uint64_t start = claim_start_;
+  const uint64_t next = claimed_end();
+  std::byte* const room = memory + (start & mask);
+  const size_t line_left = kLineBytes - (start & (kLineBytes - 1));
+  const size_t in_line =
+      line_left <= sizeof header
+          ? 0
+          : std::min<size_t>(line_left - sizeof header, rest.size());
+  std::byte* const to = room + sizeof header;
+  CopyToShared(to + in_line, rest.data() + in_line, rest.size() - in_line);
+  // Not where Commit() does it, so that nothing comes between the first line
+  // and its commit word.
+  ClearCommit(memory + (next & mask));
+  if (in_line > 0) CopyToShared(to, rest.data(), in_line);
+  constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
+  CopyToShared(room + kAfterCommit,
+               reinterpret_cast<const std::byte*>(&header) + kAfterCommit,
+               sizeof header - kAfterCommit);
+  FinishCommit(room, next);
+  // The reader has, or had, what is written next. Whoever waits for a line at
+  // each commit, as locked instructions do, is as slow as a line that travels:
+  // these are on their way some messages earlier.
+  PrefetchToWrite(memory + ((next + kLinesAhead * kLineBytes) & mask));
+  PrefetchToWrite(memory + ((next + (kLinesAhead + 1) * kLineBytes) & mask));
+}
 
 }  // namespace mycelium
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,6 +33,35 @@ TEST_F(SegmentTest, WhatOneSideWritesTheOtherReads) {
   ASSERT_TRUE(mapped.ok()) << mapped.status();
   made->bytes()[17] = std::byte{4};
   EXPECT_EQ(mapped->bytes()[17], std::byte{4});
+}
+
+TEST_F(SegmentTest, NoSideFaultsPagesInLater) {
+  constexpr size_t kPages = 1024;
+  const auto faults = [] {
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+  };
+  auto made = Segment::Create(sys_, Segment::Kind::kRing, kPages * kBytes);
+  ASSERT_TRUE(made.ok()) << made.status();
+  auto mapped =
+      Segment::Map(sys_, Segment::Kind::kRing, Copy(*made), kPages * kBytes);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  const long before = faults();
+  for (size_t page = 0; page < kPages; ++page) {
+    made->bytes()[page * kBytes] = std::byte{1};
+  }
+  const long written = faults();
+  size_t ones = 0;
+  for (size_t page = 0; page < kPages; ++page) {
+    if (mapped->bytes()[page * kBytes] == std::byte{1}) ++ones;
+  }
+  const long read = faults();
+  EXPECT_EQ(ones, kPages);
+  // Others of this process may fault too. The kernel maps 16 pages at a time
+  // for who only reads.
+  EXPECT_LT(written - before, static_cast<long>(kPages / 32));
+  EXPECT_LT(read - written, static_cast<long>(kPages / 32));
 }
 
 TEST_F(SegmentTest, RingCannotBeMappedForWritingNorChangedInSize) {

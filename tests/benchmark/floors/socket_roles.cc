@@ -23,7 +23,7 @@ constexpr size_t kFloodWriteBytes = 64 << 10;
 class Socket final {
  public:
   Socket(int fd, const Case& what)
-      : fd_(fd), flags_(what.wait == Wait::kSpin ? MSG_DONTWAIT : 0) {}
+      : fd_(fd), flags_(what.wait == Wait::kBlock ? 0 : MSG_DONTWAIT) {}
 
   [[nodiscard]] bool WriteAll(const char* bytes, size_t count) {
     while (count > 0) {

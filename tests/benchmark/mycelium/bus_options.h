@@ -18,13 +18,15 @@ inline BusOptions OptionsFor(const Case& what, PollMode poll,
                              CountingEnvironment& world) {
   BusOptions options;
   options.poll = poll;
-  options.wait = what.wait == Wait::kSpin ? WaitMode::kSpin : WaitMode::kBlock;
+  options.wait = what.wait == Wait::kSpin    ? WaitMode::kSpin
+                 : what.wait == Wait::kBlock ? WaitMode::kBlock
+                                             : WaitMode::kAdaptive;
   const auto bytes = static_cast<int64_t>(what.bytes);
+  options.settings.lane_bytes =
+      std::max(static_cast<int64_t>(what.ring_bytes), 4 * bytes);
   options.limits.frame_bytes_max =
-      std::max(options.limits.frame_bytes_max, 2 * bytes);
-  while (options.settings.lane_bytes < 4 * bytes) {
-    options.settings.lane_bytes *= 2;
-  }
+      std::min(std::max(options.limits.frame_bytes_max, 2 * bytes),
+               options.settings.lane_bytes / 2);
   options.environment = &world.environment;
   options.log = [](LogLevel level, absl::string_view text) {
     if (level >= LogLevel::kWarning) StderrLog()(level, text);

@@ -57,6 +57,10 @@ class CountingSys final : public Sys {
     Count();
     return Sys::FutexWake(word, waiters_max);
   }
+  int64_t SchedYield() override {
+    Count();
+    return Sys::SchedYield();
+  }
 
  private:
   // Some ns beside a call that takes some hundred.

@@ -209,7 +209,8 @@ bool UnixSystem::Supports(const Case& what) const {
   const bool is_grpc = what.transport == "grpc" && what.wait == Wait::kBlock;
   return (what.transport == "unix" || what.transport == "shm" || is_grpc) &&
          what.mode != Mode::kWake &&
-         (polling_ == Polling::kCaller || what.wait == Wait::kBlock);
+         (polling_ == Polling::kCaller ? what.wait != Wait::kAdaptive
+                                       : what.wait != Wait::kSpin);
 }
 
 absl::StatusOr<RoundResult> UnixSystem::Run(const Case& what,

@@ -1,0 +1,147 @@
+#ifndef MYCELIUM_TESTING_GATHERING_CHANNEL_H_
+#define MYCELIUM_TESTING_GATHERING_CHANNEL_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/testing/simulated_sys.h"
+#include "mycelium/transport/channel.h"
+
+namespace mycelium {
+
+// What is below a GatheringChannel, and lives on when that is closed: batches
+// over another channel, which is a simulated socket.
+//
+// Sending. One batch is under way; what is sent meanwhile gathers in the next,
+// which is bounded in bytes and in pieces. A batch is under way until the peer
+// says that it took it.
+//
+// Receiving. A batch counts once the whole of it is there, so that a connection
+// that ends takes along what was under way. It is taken at once, but where the
+// owner is paused only while there is not much that waits for it.
+//
+// On the wire: a word of four bytes, which is the size of the batch that
+// follows, or 0 to say that the other side's was taken.
+//
+// Thread safety: none.
+class GatheringStream final
+    : public Channel::Handler,
+      public std::enable_shared_from_this<GatheringStream> {
+ public:
+  static constexpr size_t kBatchBytesMax = 8 * 1024;
+  static constexpr size_t kBatchPiecesMax = 8;
+  static constexpr size_t kUnusedBytesMax = 1024;  // While it is paused.
+
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // A batch has arrived, or the stream is over.
+    virtual void OnStream() = 0;
+    virtual void OnRoom() = 0;
+  };
+
+  // `sys`: of the process, for its trace; outlives the stream.
+  GatheringStream(SimulatedSys& sys, std::unique_ptr<Channel> inner)
+      : sys_(sys), inner_(std::move(inner)) {}
+
+  // Who is told, from here on. Null: nobody.
+  void SetOwner(Owner* owner) { owner_ = owner; }
+  void Start();
+
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces);
+  bool IsWriting();
+
+  // A paused owner leaves what has arrived where it is.
+  void SetPaused(bool paused) { paused_ = paused; }
+  // What has arrived, and how much of that is done with.
+  absl::Span<const std::byte> Arrived() const;
+  void Use(size_t bytes);
+  // Whether nothing more will arrive, and why.
+  const absl::Status& end() const { return end_; }
+
+  // Ends it when what was sent is written; `on_end` is called then, perhaps at
+  // once. What arrives meanwhile is taken and forgotten.
+  void Finish(std::function<void()> on_end);
+  // Ends it now, with what the socket takes of what is left.
+  void Abandon();
+
+  const std::string& peer() const { return inner_->peer_description(); }
+
+ private:
+  // Channel::Handler, of the socket:
+  size_t OnBytes(absl::Span<const std::byte> bytes) override;
+  void OnWritable() override { Flush(); }
+  void OnClosed(const absl::Status& status) override;
+
+  size_t Gather(absl::Span<const iovec> pieces, size_t skip);
+  void StartBatch();
+  void OnTaken();
+  void TakeIfUsed();
+  void WriteWord(uint32_t word);
+  void Flush();
+  void EndIfWritten();
+
+  SimulatedSys& sys_;
+  const std::unique_ptr<Channel> inner_;
+  Owner* owner_ = nullptr;
+  std::string out_;       // What the socket has not taken.
+  std::string gathered_;  // The next batch.
+  size_t gathered_pieces_ = 0;
+  bool writing_ = false;
+  bool wants_room_ = false;
+  bool has_room_ = false;
+  std::string arrived_;
+  bool paused_ = false;
+  bool holds_back_ = false;  // It has not said yet that it took a batch.
+  absl::Status end_;
+  std::function<void()> on_end_;  // Set by Finish().
+};
+
+// A channel that gathers, in a simulated world, as one of gRPC does: see
+// Channel for the contract and GatheringStream for what it does.
+class GatheringChannel final : public Channel, private GatheringStream::Owner {
+ public:
+  // What becomes of the stream when the channel is closed.
+  using Finish = std::function<void(std::shared_ptr<GatheringStream>)>;
+
+  GatheringChannel(EventLoop& loop, std::shared_ptr<GatheringStream> stream,
+                   Finish finish)
+      : loop_(loop), stream_(std::move(stream)), finish_(std::move(finish)) {}
+  ~GatheringChannel() override;
+
+  void Start(Channel::Handler& handler) override;
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
+    return stream_->Send(pieces);
+  }
+  void SetPaused(bool paused) override;
+  void Close() override;
+  bool gathers() const override { return true; }
+  bool IsWriting() override { return stream_->IsWriting(); }
+  const std::string& peer_description() const override {
+    return stream_->peer();
+  }
+
+ private:
+  // GatheringStream::Owner:
+  void OnStream() override;
+  void OnRoom() override;
+
+  void PostOffer();
+
+  EventLoop& loop_;
+  const std::shared_ptr<GatheringStream> stream_;
+  const Finish finish_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  Channel::Handler* handler_ = nullptr;
+  bool paused_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_TESTING_GATHERING_CHANNEL_H_
