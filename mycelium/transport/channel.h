@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -65,6 +66,17 @@ class Channel {
   // Whether each Send() of a little costs much, and what waits while one is
   // under way had better go all at once.
   virtual bool gathers() const { return false; }
+  // Of a channel that gathers: as Send(), where each piece has a keeper, or
+  // null. What lies in a piece that has one may be read until the channel lets
+  // go of that keeper, instead of being copied. It is written anew before that
+  // only if the peer has it: who says so has received it on this channel, or
+  // on a later one, which there is only when nobody reads from this any more.
+  // REQUIRES: keepers.size() == pieces.size().
+  virtual absl::StatusOr<size_t> SendKept(
+      absl::Span<const iovec> pieces,
+      absl::Span<const std::shared_ptr<const void>> /*keepers*/) {
+    return Send(pieces);
+  }
   // Of a channel that gathers: whether something is being written. If so,
   // OnWritable() follows when it is. From the thread that may call Send().
   virtual bool IsWriting() { return false; }

@@ -83,6 +83,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   }
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
+  gathers_.store(channel->gathers(), std::memory_order_relaxed);
   // Data waits until the handler has said what the peer must know first.
   hold_data_.store(true, std::memory_order_release);
   {
@@ -421,12 +422,17 @@ void FramedLink::ComposeAcks(bool final) {
   const bool wanted =
       ack_now_.exchange(false, std::memory_order_relaxed) || final;
   // Some ride along, which saves a system call; the rest waits until it is
-  // wanted. Where a message of their own is dear all of them do.
-  const uint64_t ride_bytes = send_channel_->gathers() ? 1 : kRideBytes;
-  if (!wanted && (outgoing_.done() || inbound_.UntoldBytes() < ride_bytes)) {
-    return;
+  // wanted. Over a channel that gathers they do when they are due, so that not
+  // each message of a ping-pong carries what the peer has to read and act on.
+  if (!wanted) {
+    if (outgoing_.done()) return;
+    if (send_channel_->gathers()) {
+      data_went_.store(true, std::memory_order_relaxed);
+      if (!acks_due_.exchange(false, std::memory_order_relaxed)) return;
+    } else if (inbound_.UntoldBytes() < kRideBytes) {
+      return;
+    }
   }
-  if (!wanted) ack_rode_.store(true, std::memory_order_relaxed);
   if (ack_asked_.load(std::memory_order_relaxed) && inbound_.AllHandled()) {
     ack_asked_.store(false, std::memory_order_relaxed);
   }
@@ -475,6 +481,7 @@ void FramedLink::ComposeLanes() {
     if (out->lane->stage() != nullptr && !out->parked) out->lane->Advance();
   }
   if (!flush && ShouldGather()) return;
+  const bool gathers = send_channel_->gathers();
   for (auto& [id, out] : out_lanes_) {
     if (out->parked || out->lane->mapped()) continue;
     uint64_t sent = out->sent.load(std::memory_order_relaxed);
@@ -490,7 +497,9 @@ void FramedLink::ComposeLanes() {
           outgoing_.AddHeader(RecordKind::kData, run.bytes.size());
       header.lane = id;
       header.position = run.position;
-      outgoing_.Add(run.bytes.data(), run.bytes.size());
+      const bool may_keep = gathers && run.bytes.size() >= kKeptBytesMin;
+      outgoing_.Add(run.bytes.data(), run.bytes.size(),
+                    may_keep ? out->lane->memory() : nullptr);
       sent = run.position + run.bytes.size();
       out->sent.store(sent, std::memory_order_release);
     }
@@ -539,6 +548,8 @@ bool FramedLink::Write() {
       outgoing_.descriptors.has_value()
           ? send_channel_->SendDescriptors(*outgoing_.descriptors,
                                            outgoing_.pieces())
+      : send_channel_->gathers()
+          ? send_channel_->SendKept(outgoing_.pieces(), outgoing_.keepers())
           : send_channel_->Send(outgoing_.pieces());
   if (!sent.ok()) {
     // The loop hears of it too, after what the peer had sent before.
@@ -601,19 +612,22 @@ void FramedLink::SendAcks() {
 
 void FramedLink::ScheduleAcks() {
   if (ack_timer_set_.exchange(true)) return;
+  const int64_t delay_ns = gathers_.load(std::memory_order_relaxed)
+                               ? kGatheringAckDelayNs
+                               : kAckDelayNs;
   // Captures one pointer, so that it allocates nothing.
-  ack_timer_.store(
-      loop_.RunAt(environment_.clock.NowNs() + kAckDelayNs, [this] {
-        ack_timer_set_.store(false);
-        // Where some rode along meanwhile, the rest may, too, or goes next
-        // time.
-        const bool rode = ack_rode_.exchange(false) || MYCELIUM_PLANTED_BUG(7);
-        if (rode && channel_ != nullptr && channel_->gathers()) {
-          ScheduleAcks();
-        } else {
-          SendAcks();
-        }
-      }));
+  ack_timer_.store(loop_.RunAt(environment_.clock.NowNs() + delay_ns, [this] {
+    ack_timer_set_.store(false);
+    // Where data goes they ride along with the next, or else go by the
+    // next time.
+    const bool goes = data_went_.exchange(false) || MYCELIUM_PLANTED_BUG(7);
+    if (goes && gathers_.load(std::memory_order_relaxed)) {
+      acks_due_.store(true, std::memory_order_relaxed);
+      ScheduleAcks();
+    } else {
+      SendAcks();
+    }
+  }));
 }
 
 }  // namespace mycelium

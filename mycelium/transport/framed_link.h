@@ -42,8 +42,10 @@ namespace mycelium {
 //
 // Receiving. Frames go to the handler as they arrive. Acknowledgements ride on
 // data; without any they are sent after kAckBytes, or kAckDelay. Over a channel
-// that gathers nothing waits for them but room, and each is dear: there they
-// are sent after an eighth of the smallest lane.
+// that gathers nothing waits for them but room, and each is dear, as is each
+// look at a timer: there they are sent after an eighth of the smallest lane, or
+// ride on the first data after kGatheringAckDelay, or are sent after twice
+// that.
 //
 // Invariants, for each lane:
 //  (1) peer's handled <= peer's received <= sent <= committed.
@@ -175,7 +177,10 @@ class FramedLink final : public Link,
   static constexpr uint64_t kAckBytes = 8 * 1024;
   static constexpr uint64_t kRideBytes = 2 * 1024;
   static constexpr int64_t kAckDelayNs = 1'000'000;
+  static constexpr int64_t kGatheringAckDelayNs = 4'000'000;
   static constexpr size_t kLanesMax = 1024;
+  // What a channel that gathers need not copy; less is not worth a keeper.
+  static constexpr size_t kKeptBytesMin = 4 * 1024;
   // How many frames of one ring are handed out before the next has its turn.
   static constexpr int kFramesPerTurn = 64;
   // After so many frames without an empty look, the next empty one is followed
@@ -345,7 +350,10 @@ class FramedLink final : public Link,
   std::atomic<bool> flush_{false};      // Send however little there is.
   std::atomic<bool> ack_now_{false};    // Send acknowledgements.
   std::atomic<bool> ack_asked_{false};  // The peer waits for them.
-  std::atomic<bool> ack_rode_{false};   // Some went with data.
+  std::atomic<bool> gathers_{false};    // The channel does.
+  // Of such a channel: they go with the next data, which went.
+  std::atomic<bool> acks_due_{false};
+  std::atomic<bool> data_went_{false};
   std::atomic<bool> ack_timer_set_{false};
   std::atomic<uint64_t> ack_timer_{0};      // The last one that was set.
   std::atomic<bool> leaving_{false};        // Say Goodbye instead of data.

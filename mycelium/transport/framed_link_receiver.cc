@@ -27,9 +27,11 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
     channel_->SetPaused(true);
   }
   const uint64_t untold = inbound_.UntoldBytes();
-  const uint64_t ack_bytes =
-      channel_->gathers() ? std::max(kAckBytes, inbound_.SmallestCapacity() / 8)
-                          : kAckBytes;
+  uint64_t ack_bytes = kAckBytes;
+  const uint64_t capacity = inbound_.SmallestCapacity();
+  if (channel_->gathers() && capacity > 0) {
+    ack_bytes = std::min(std::max(kAckBytes, capacity / 8), capacity / 2);
+  }
   if (untold >= ack_bytes || inbound_.PeerWaits() ||
       (untold > 0 && ack_asked_.load(std::memory_order_relaxed))) {
     SendAcks();

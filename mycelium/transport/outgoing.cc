@@ -1,10 +1,13 @@
 #include "mycelium/transport/outgoing.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace mycelium {
 
 void Outgoing::Clear() {
+  if (has_keepers_) keepers_.fill(nullptr);
+  has_keepers_ = false;
   first_ = count_ = header_count_ = 0;
   control.clear();
   goodbye.clear();
@@ -12,9 +15,14 @@ void Outgoing::Clear() {
   descriptors.reset();
 }
 
-void Outgoing::Add(const void* bytes, size_t bytes_count) {
+void Outgoing::Add(const void* bytes, size_t bytes_count,
+                   std::shared_ptr<const void> keeper) {
   pieces_[count_].iov_base = const_cast<void*>(bytes);
   pieces_[count_].iov_len = bytes_count;
+  if (keeper != nullptr) {
+    keepers_[count_] = std::move(keeper);
+    has_keepers_ = true;
+  }
   ++count_;
 }
 
@@ -31,6 +39,9 @@ RecordHeader& Outgoing::AddHeader(RecordKind kind, size_t body_bytes) {
 void Outgoing::MoveToFront(size_t piece) {
   std::rotate(pieces_.begin(), pieces_.begin() + piece,
               pieces_.begin() + count_);
+  if (!has_keepers_) return;
+  std::rotate(keepers_.begin(), keepers_.begin() + piece,
+              keepers_.begin() + count_);
 }
 
 void Outgoing::Consume(size_t bytes) {
@@ -40,7 +51,9 @@ void Outgoing::Consume(size_t bytes) {
     piece.iov_base = static_cast<char*>(piece.iov_base) + taken;
     piece.iov_len -= taken;
     bytes -= taken;
-    if (piece.iov_len == 0) ++first_;
+    if (piece.iov_len > 0) continue;
+    if (has_keepers_) keepers_[first_] = nullptr;
+    ++first_;
   }
 }
 

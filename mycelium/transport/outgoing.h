@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,7 +22,8 @@ namespace mycelium {
 //
 // Thread safety: none.
 //
-// Ownership: borrows what Add() is given, until Clear() or done().
+// Ownership: borrows what Add() is given, until Clear() or done(), and holds
+// each keeper until its piece is written.
 class Outgoing final {
  public:
   static constexpr size_t kPiecesMax = 32;
@@ -36,7 +38,9 @@ class Outgoing final {
   size_t count() const { return count_; }
 
   void Clear();
-  void Add(const void* bytes, size_t bytes_count);
+  // `keeper`: see Channel::SendKept().
+  void Add(const void* bytes, size_t bytes_count,
+           std::shared_ptr<const void> keeper = nullptr);
 
   // Adds a record's header, for whose body Add() follows.
   RecordHeader& AddHeader(RecordKind kind, size_t body_bytes);
@@ -47,6 +51,10 @@ class Outgoing final {
   // What is left to be written, and how much of that was.
   absl::Span<const iovec> pieces() const {
     return absl::MakeConstSpan(pieces_.data() + first_, count_ - first_);
+  }
+  // Of each of these, or null.
+  absl::Span<const std::shared_ptr<const void>> keepers() const {
+    return absl::MakeConstSpan(keepers_.data() + first_, count_ - first_);
   }
   void Consume(size_t bytes);
 
@@ -60,6 +68,8 @@ class Outgoing final {
 
  private:
   std::array<iovec, kPiecesMax> pieces_;
+  std::array<std::shared_ptr<const void>, kPiecesMax> keepers_;
+  bool has_keepers_ = false;
   size_t first_ = 0;
   size_t count_ = 0;
   std::array<RecordHeader, kPiecesMax> headers_;

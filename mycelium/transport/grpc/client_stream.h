@@ -25,7 +25,7 @@ class ClientStream final
   ClientStream(EventLoop& loop, std::shared_ptr<StreamSet> streams,
                size_t frame_bytes_max, const std::string& address,
                std::shared_ptr<::grpc::Channel> channel)
-      : GrpcStream(loop, frame_bytes_max, address),
+      : GrpcStream(loop, streams->loans(), frame_bytes_max, address),
         streams_(std::move(streams)),
         channel_(std::move(channel)) {}
 

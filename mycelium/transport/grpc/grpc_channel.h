@@ -31,6 +31,11 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
     return stream_->Send(pieces);
   }
+  absl::StatusOr<size_t> SendKept(
+      absl::Span<const iovec> pieces,
+      absl::Span<const std::shared_ptr<const void>> keepers) override {
+    return stream_->Send(pieces, keepers);
+  }
   void SetPaused(bool paused) override;
   void Close() override;
   bool gathers() const override { return true; }

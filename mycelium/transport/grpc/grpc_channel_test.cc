@@ -192,7 +192,7 @@ TEST_F(GrpcChannelTest, WhatWasSentBeforeCloseArrivesAndThenTheEnd) {
   Accept();
   std::string sent;
   for (uint64_t i = 1; i <= 3; ++i) {
-    const std::string record = Data(i * 16'384, i, 15'000);
+    const std::string record = Data(i * 16'384, i, 3'000);
     sent += record;
     EXPECT_EQ(Send(*far_, record), record.size());
   }
@@ -208,7 +208,7 @@ TEST_F(GrpcChannelTest, WhatTheDiallerSentBeforeCloseArrivesToo) {
   Accept();
   std::string sent;
   for (uint64_t i = 1; i <= 3; ++i) {
-    const std::string record = Data(i * 16'384, i, 15'000);
+    const std::string record = Data(i * 16'384, i, 3'000);
     sent += record;
     EXPECT_EQ(Send(*near_, record), record.size());
   }

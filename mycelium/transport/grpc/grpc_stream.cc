@@ -3,11 +3,14 @@
 #include <grpcpp/support/proto_buffer_reader.h>
 #include <grpcpp/support/slice.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "mycelium/transport/grpc/written_message.h"
 #include "mycelium/transport/handshake.h"
 #include "mycelium/transport/outgoing.h"
 
@@ -20,19 +23,34 @@ constexpr size_t kFirstMessageBytesMax = kHandshakeBytesMax + 16;
 // needs more memory for that.
 constexpr size_t kCopiedBytesMax = 1024;
 
-// What is left of `pieces` behind the first `bytes`.
-absl::Span<const iovec> Rest(absl::Span<const iovec> pieces, size_t bytes,
-                             std::array<iovec, Outgoing::kPiecesMax>* copy) {
-  size_t count = 0;
-  for (const iovec& piece : pieces) {
-    const size_t skipped = std::min(bytes, piece.iov_len);
-    bytes -= skipped;
-    if (skipped == piece.iov_len) continue;
-    (*copy)[count].iov_base = static_cast<char*>(piece.iov_base) + skipped;
-    (*copy)[count++].iov_len = piece.iov_len - skipped;
+// What is left of some pieces, and their keepers, behind the first bytes.
+class Rest final {
+ public:
+  Rest(absl::Span<const iovec> pieces, LinkMessageEncoder::Keepers keepers)
+      : pieces_(pieces), keepers_(keepers) {}
+
+  absl::Span<const iovec> pieces() const { return pieces_; }
+  LinkMessageEncoder::Keepers keepers() const { return keepers_; }
+
+  void Consume(size_t bytes) {
+    size_t done = 0;
+    while (done < pieces_.size() && bytes >= pieces_[done].iov_len) {
+      bytes -= pieces_[done++].iov_len;
+    }
+    if (!keepers_.empty()) keepers_.remove_prefix(done);
+    pieces_.remove_prefix(done);
+    if (bytes == 0) return;
+    std::copy(pieces_.begin(), pieces_.end(), copy_.begin());
+    pieces_ = absl::MakeConstSpan(copy_.data(), pieces_.size());
+    copy_[0].iov_base = static_cast<char*>(copy_[0].iov_base) + bytes;
+    copy_[0].iov_len -= bytes;
   }
-  return absl::MakeConstSpan(copy->data(), count);
-}
+
+ private:
+  absl::Span<const iovec> pieces_;
+  LinkMessageEncoder::Keepers keepers_;
+  std::array<iovec, Outgoing::kPiecesMax> copy_;
+};
 
 size_t BytesOf(absl::Span<const iovec> pieces) {
   size_t bytes = 0;
@@ -47,26 +65,15 @@ std::atomic<uint32_t>& HandlersOnGrpcThreads() {
   return *handlers;
 }
 
-// A message that gRPC keeps until it is out, longer than the write lasts.
-struct Written {
-  ByteSink bytes;
-  std::shared_ptr<SpareBytes> spares;
-
-  static void Release(void* written) {
-    auto* const self = static_cast<Written*>(written);
-    self->spares->GiveBack(std::move(self->bytes));
-    delete self;
-  }
-};
-
 }  // namespace
 
 // ---------------------------------------------------------------------------
 // Sending
 
-absl::StatusOr<size_t> GrpcStream::Send(absl::Span<const iovec> pieces) {
+absl::StatusOr<size_t> GrpcStream::Send(absl::Span<const iovec> pieces,
+                                        LinkMessageEncoder::Keepers keepers) {
   const size_t given = BytesOf(pieces);
-  std::array<iovec, Outgoing::kPiecesMax> rest;
+  Rest rest(pieces, keepers);
   size_t taken = 0;
   while (true) {
     {
@@ -75,13 +82,16 @@ absl::StatusOr<size_t> GrpcStream::Send(absl::Span<const iovec> pieces) {
         return absl::UnavailableError(
             absl::StrCat("the connection to ", peer_, " is over"));
       }
-      taken += encoder_.Encode(Rest(pieces, taken, &rest), kGatherBytesMax,
-                               &gathered_);
+      const size_t more =
+          encoder_.Encode(rest.pieces(), GatherBytes(), &gathered_,
+                          rest.keepers(), &gathered_kept_);
+      taken += more;
       if (writing_ || gathered_.empty()) {
         wants_room_ |= taken < given;  // IsWriting() may have set it, too.
         return taken;
       }
       TakeForWriting();
+      if (taken < given) rest.Consume(more);
     }
     StartWriting(&outgoing_);
     if (taken == given) return taken;
@@ -97,20 +107,21 @@ bool GrpcStream::IsWriting() {
 void GrpcStream::TakeForWriting() {
   writing_ = true;
   outgoing_ = BufferOfGathered();
+  written_bytes_ += outgoing_.Length();
   encoder_.Begin();
 }
 
 ::grpc::ByteBuffer GrpcStream::BufferOfGathered() {
-  if (gathered_.size() <= kCopiedBytesMax) {
+  if (gathered_.size() <= kCopiedBytesMax && gathered_kept_.empty()) {
     ::grpc::Slice slice(gathered_.data(), gathered_.size());
     gathered_.Truncate(0);
     return ::grpc::ByteBuffer(&slice, 1);
   }
-  auto* const written = new Written{std::move(gathered_), written_};
+  auto* const written = new WrittenMessage(
+      std::move(gathered_), std::move(gathered_kept_), written_, loans_);
   gathered_ = written_->Take();
-  ::grpc::Slice slice(written->bytes.data(), written->bytes.size(),
-                      &Written::Release, written);
-  return ::grpc::ByteBuffer(&slice, 1);
+  gathered_kept_.clear();
+  return written->ToBuffer();
 }
 
 void GrpcStream::WriteDone(bool ok) {
@@ -131,6 +142,7 @@ void GrpcStream::WriteDone(bool ok) {
       has_room_ = true;
       if (TryBorrowLoop()) {
         borrowed = loop_;
+        has_room_ = false;
         ++starting_reads_;
       } else {
         Notify();
@@ -140,7 +152,7 @@ void GrpcStream::WriteDone(bool ok) {
   }
   if (again) StartWriting(&outgoing_);
   if (borrowed != nullptr) {
-    TellBorrowing(*borrowed);
+    TellBorrowing(*borrowed, /*is_writable=*/true);
     MutexLock lock(mutex_);
     --starting_reads_;
     end = MayEnd();
@@ -187,16 +199,17 @@ void GrpcStream::StartClaimedRead() {
 
 absl::Status GrpcStream::Decode(ByteSink* records) {
   const size_t bytes = incoming_.Length();
-  bool handshaken;
-  {
-    MutexLock lock(mutex_);
-    handshaken = handshaken_;
-  }
   *records = spare_.Take();
-  if (!handshaken && bytes > kFirstMessageBytesMax) {
+  if (!handshaken_ && bytes > kFirstMessageBytesMax) {
     return absl::DataLossError(absl::StrCat("the first message has ", bytes,
                                             " bytes, at most ",
                                             kHandshakeBytesMax));
+  }
+  // Small messages lie in one piece, which is found in less time.
+  if (::grpc::Slice slice; incoming_.TrySingleSlice(&slice).ok()) {
+    google::protobuf::io::ArrayInputStream reader(
+        slice.begin(), static_cast<int>(slice.size()));
+    return decoder_.Decode(reader, bytes, records);
   }
   ::grpc::ProtoBufferReader reader(&incoming_);
   return decoder_.Decode(reader, bytes, records);
@@ -208,6 +221,7 @@ void GrpcStream::ReadDone(bool ok) {
       ok ? Decode(&records) : absl::UnavailableError("");
   bool again, end;
   EventLoop* borrowed = nullptr;
+  bool is_writable = false;
   {
     MutexLock lock(mutex_);
     has_read_ = true;
@@ -218,12 +232,15 @@ void GrpcStream::ReadDone(bool ok) {
     } else if (!closing_ && !records.empty()) {
       arrived_bytes_ += records.size();
       arrived_.push_back(std::move(records));
-      if (TryBorrowLoop()) borrowed = loop_;
+      if (TryBorrowLoop()) {
+        borrowed = loop_;
+        is_writable = std::exchange(has_room_, false);
+      }
     }
     if (borrowed == nullptr) Notify();
     ++starting_reads_;  // So the stream does not end before the second lock.
   }
-  if (borrowed != nullptr) TellBorrowing(*borrowed);
+  if (borrowed != nullptr) TellBorrowing(*borrowed, is_writable);
   {
     MutexLock lock(mutex_);
     --starting_reads_;
@@ -336,24 +353,22 @@ bool GrpcStream::TryBorrowLoop() {
   }
   if (loop_->TryBorrow()) {
     telling_ = true;
+    tell_again_ = false;
     return true;
   }
   HandlersOnGrpcThreads().store(0, std::memory_order_release);
   return false;
 }
 
-void GrpcStream::TellBorrowing(EventLoop& loop) {
+void GrpcStream::TellBorrowing(EventLoop& loop, bool is_writable) {
   while (true) {
-    bool is_writable;
-    {
-      MutexLock lock(mutex_);
-      is_writable = has_room_;
-      has_room_ = false;
-      tell_again_ = false;
-    }
     if (owner_ != nullptr) owner_->OnStream(is_writable);
     MutexLock lock(mutex_);
-    if (tell_again_ && !loop.IsAwaited()) continue;
+    if (tell_again_ && !loop.IsAwaited()) {
+      tell_again_ = false;
+      is_writable = std::exchange(has_room_, false);
+      continue;
+    }
     telling_ = false;
     if (tell_again_) Notify();
     break;

@@ -4,6 +4,8 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <sys/uio.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <memory>
@@ -18,6 +20,7 @@
 #include "mycelium/transport/grpc/byte_sink.h"
 #include "mycelium/transport/grpc/link_message_decoder.h"
 #include "mycelium/transport/grpc/link_message_encoder.h"
+#include "mycelium/transport/grpc/loans.h"
 #include "mycelium/transport/grpc/spare_bytes.h"
 
 namespace mycelium {
@@ -26,8 +29,11 @@ namespace mycelium {
 // the two reactors of gRPC, and where gRPC's threads meet the node's loop.
 //
 // Sending. One message is being written; what is sent meanwhile gathers in the
-// next, up to kGatherBytesMax. Whoever sends on an idle stream hands the
+// next, up to GatherBytes(). Whoever sends on an idle stream hands the
 // message to gRPC himself. When it is written, gRPC's thread starts the next.
+// Large payloads are not copied: gRPC reads them in the lane, whose memory it
+// holds until it lets go of the message, be that after the stream has ended
+// (see Loans). Until then what it reads stays as it is, see SendKept().
 //
 // Receiving. gRPC's thread turns a message into records. If the loop can be
 // borrowed, that thread then tells the owner itself, and starts the next read
@@ -74,7 +80,9 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   // The peer has said who it is and was believed.
   void NoteHandshaken();
 
-  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces);
+  // `keepers`: see Channel::SendKept(). None: all is copied.
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces,
+                              LinkMessageEncoder::Keepers keepers = {});
   // Whether a message is being written; if so, the owner is told that more can
   // be sent when it is. As Send().
   bool IsWriting();
@@ -97,8 +105,12 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   const std::string& peer() const { return peer_; }
 
  protected:
-  GrpcStream(EventLoop& loop, size_t frame_bytes_max, std::string peer)
-      : peer_(std::move(peer)), decoder_(frame_bytes_max), loop_(&loop) {}
+  GrpcStream(EventLoop& loop, std::shared_ptr<Loans> loans,
+             size_t frame_bytes_max, std::string peer)
+      : peer_(std::move(peer)),
+        loans_(std::move(loans)),
+        decoder_(frame_bytes_max),
+        loop_(&loop) {}
 
   // What gRPC's reactors do.
   virtual void StartReading(::grpc::ByteBuffer* message) = 0;
@@ -114,7 +126,8 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   void Ended(const absl::Status& status);
 
  private:
-  static constexpr size_t kGatherBytesMax = 32 * 1024;
+  static constexpr size_t kGatherBytesMin = 8 * 1024;
+  static constexpr size_t kGatherBytesMax = 256 * 1024;
   static constexpr size_t kArrivedBytesMax = 256 * 1024;
 
   bool MayRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -124,15 +137,21 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   bool ClaimRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartClaimedRead();
   bool MayEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How much gathers in a message. Only a whole one arrives: where connections
+  // break again and again, each has to bring some.
+  size_t GatherBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return std::clamp(written_bytes_ / 8, kGatherBytesMin, kGatherBytesMax);
+  }
   void TakeForWriting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ::grpc::ByteBuffer BufferOfGathered() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // True: TellBorrowing() follows, without the lock.
   bool TryBorrowLoop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TellBorrowing(EventLoop& loop);
+  void TellBorrowing(EventLoop& loop, bool is_writable);
   absl::Status Decode(ByteSink* records);
 
   const std::string peer_;
+  const std::shared_ptr<Loans> loans_;
   const LinkMessageDecoder decoder_;
   Owner* owner_ = nullptr;       // In the loop.
   ::grpc::ByteBuffer incoming_;  // While `reading_`, gRPC's.
@@ -141,14 +160,17 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   // Those of messages that are out.
   const std::shared_ptr<SpareBytes> written_ = std::make_shared<SpareBytes>();
 
+  std::atomic<bool> handshaken_{false};  // Set with the lock held.
+
   mutable Mutex mutex_;
   EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
   ByteSink gathered_ ABSL_GUARDED_BY(mutex_);
+  std::vector<KeptBytes> gathered_kept_ ABSL_GUARDED_BY(mutex_);
+  size_t written_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of earlier messages.
   std::deque<ByteSink> arrived_ ABSL_GUARDED_BY(mutex_);
   SpareBytes spare_;
   size_t arrived_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool begun_ ABSL_GUARDED_BY(mutex_) = false;
-  bool handshaken_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_read_ ABSL_GUARDED_BY(mutex_) = false;  // One message, at least.
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
   // Claimed and not known to be started. Two: the first was over already.

@@ -2,15 +2,19 @@
 
 #include <grpcpp/support/slice.h>
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "mycelium/base/environment.h"
+#include "mycelium/codec/frame_format.h"
 #include "mycelium/transport/outgoing.h"
 #include "proto/mycelium/v1/control.pb.h"
 #include "proto/mycelium/v1/link.pb.h"
@@ -23,7 +27,10 @@ namespace {
 // then.
 class FakeStream final : public GrpcStream {
  public:
-  explicit FakeStream(EventLoop& loop) : GrpcStream(loop, 1 << 20, "peer") {}
+  explicit FakeStream(EventLoop& loop)
+      : FakeStream(loop, std::make_shared<Loans>(Environment::Real())) {}
+  FakeStream(EventLoop& loop, std::shared_ptr<Loans> loans)
+      : GrpcStream(loop, std::move(loans), 1 << 20, "peer") {}
 
   void Cancel() override {}
   void Begin() { Begun(); }
@@ -52,6 +59,8 @@ class FakeStream final : public GrpcStream {
     WriteDone(true);
     --under_way_;
   }
+  // What is being written. gRPC has its own reference until it is out.
+  ::grpc::ByteBuffer TakeWritten() { return *written_; }
 
   bool is_let_go() const { return under_way_ == 0; }
   int started_too_late() const { return started_too_late_; }
@@ -65,7 +74,10 @@ class FakeStream final : public GrpcStream {
     incoming_ = message;
     StartOperation();
   }
-  void StartWriting(const ::grpc::ByteBuffer*) override { StartOperation(); }
+  void StartWriting(const ::grpc::ByteBuffer* message) override {
+    written_ = message;
+    StartOperation();
+  }
   void StartEnding() override { --under_way_; }
 
   void StartOperation() {
@@ -73,9 +85,16 @@ class FakeStream final : public GrpcStream {
   }
 
   ::grpc::ByteBuffer* incoming_ = nullptr;
+  const ::grpc::ByteBuffer* written_ = nullptr;
   std::atomic<int> under_way_{1};  // With one for who may start more.
   std::atomic<int> started_too_late_{0};
 };
+
+::grpc::Slice Flat(const ::grpc::ByteBuffer& buffer) {
+  ::grpc::Slice flat;
+  EXPECT_TRUE(buffer.DumpToSingleSlice(&flat).ok());
+  return flat;
+}
 
 // A loop that a thread of its own runs.
 class RunningLoop final {
@@ -285,6 +304,49 @@ TEST_F(GrpcStreamTest, EndWaitsForTheWriteThatIsUnderWay) {
   EXPECT_FALSE(stream->is_let_go());
   stream->FinishWriting();
   EXPECT_TRUE(stream->is_let_go());
+}
+
+TEST_F(GrpcStreamTest, LargePayloadIsReadWhereItLiesUntilGrpcLetsGoOfIt) {
+  const auto loans = std::make_shared<Loans>(Environment::Real());
+  auto stream = std::make_shared<FakeStream>(*loop_, loans);
+  stream->Begin();
+  const std::string payload(100'000, 'p');
+  FrameHeader frame = {};
+  frame.frame_bytes = static_cast<uint32_t>(sizeof frame + payload.size());
+  auto lane = std::make_shared<std::string>(
+      reinterpret_cast<const char*>(&frame), sizeof frame);
+  *lane += payload;
+  RecordHeader header = {};
+  header.magic = kRecordMagic;
+  header.kind = static_cast<uint8_t>(RecordKind::kData);
+  header.body_bytes = static_cast<uint32_t>(lane->size());
+  const std::array<iovec, 2> pieces = {
+      {{&header, sizeof header}, {lane->data(), lane->size()}}};
+  const std::array<std::shared_ptr<const void>, 2> keepers = {nullptr, lane};
+  EXPECT_EQ(*stream->Send(pieces, keepers), sizeof header + lane->size());
+
+  std::optional<::grpc::ByteBuffer> buffer = stream->TakeWritten();
+  std::vector<::grpc::Slice> slices;
+  ASSERT_TRUE(buffer->Dump(&slices).ok());
+  ASSERT_EQ(slices.size(), 2u);
+  EXPECT_EQ(static_cast<const void*>(slices[1].begin()),
+            lane->data() + sizeof frame);
+  slices.clear();
+  const ::grpc::Slice flat = Flat(*buffer);
+  v1::LinkMessage message;
+  ASSERT_TRUE(message.ParseFromArray(flat.begin(), int(flat.size())));
+  EXPECT_EQ(message.items(0).batch().envelopes(0).payload(), payload);
+
+  stream->FinishWriting();
+  stream->Close();
+  stream->BreakReading();
+  EXPECT_TRUE(stream->is_let_go());
+  stream.reset();
+  EXPECT_EQ(lane.use_count(), 3) << "gRPC has it still, as have the keepers";
+  EXPECT_FALSE(loans->AwaitNone(0));
+  buffer.reset();
+  EXPECT_EQ(lane.use_count(), 2);
+  EXPECT_TRUE(loans->AwaitNone(0));
 }
 
 TEST_F(GrpcStreamTest, CloseAndTheEndOfAWriteMayComeAtOnce) {

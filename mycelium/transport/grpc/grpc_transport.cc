@@ -3,6 +3,7 @@
 #include <grpcpp/create_channel.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +20,16 @@ namespace {
 // long gRPC has to let go of what was cancelled.
 constexpr int64_t kLingerNs = 1'000'000'000;
 constexpr int64_t kCancelNs = 10'000'000'000;
+
+// Blocks of up to so many bytes come and go while gRPC reads.
+constexpr size_t kBlockBytes = 4 << 20;
+
+// malloc asks the kernel for each large block anew, which clears it, until it
+// has seen one as large freed. gRPC reads large messages into such blocks.
+void ShowLargeBlockToMalloc() {
+  void* volatile block = std::malloc(kBlockBytes);
+  std::free(block);
+}
 
 }  // namespace
 
@@ -51,7 +62,9 @@ GrpcTransport::GrpcTransport(Environment& environment, EventLoop& loop,
       loop_(loop),
       options_(std::move(options)),
       streams_(std::make_shared<StreamSet>(environment, loop,
-                                           [this] { EndStopped(); })) {}
+                                           [this] { EndStopped(); })) {
+  ShowLargeBlockToMalloc();
+}
 
 GrpcTransport::~GrpcTransport() {
   streams_->ForgetLoop();
@@ -67,6 +80,8 @@ GrpcTransport::~GrpcTransport() {
     is_let_go &= server->End(absl::Nanoseconds(is_let_go ? kCancelNs : 0));
   }
   streams_->Close();
+  is_let_go &= streams_->loans()->AwaitNone(is_let_go ? kCancelNs : 0);
+  streams_->loans()->Close();
   if (is_let_go || options_.log == nullptr) return;
   options_.log(LogLevel::kError,
                "grpc: connections that were cancelled have not ended; what "

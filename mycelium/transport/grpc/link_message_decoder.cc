@@ -1,20 +1,16 @@
 #include "mycelium/transport/grpc/link_message_decoder.h"
 
 #include <cstring>
-#include <limits>
+#include <string>
 
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/wire_format_lite.h"
 #include "mycelium/codec/frame_format.h"
 #include "mycelium/transport/grpc/link_message_format.h"
+#include "mycelium/transport/grpc/wire_reader.h"
 #include "mycelium/transport/record_reader.h"
 
 namespace mycelium {
 namespace {
-
-using ::google::protobuf::internal::WireFormatLite;
-using ::google::protobuf::io::CodedInputStream;
 
 RecordHeader HeaderOf(RecordKind kind, size_t body_bytes) {
   RecordHeader header = {};
@@ -28,16 +24,16 @@ RecordHeader HeaderOf(RecordKind kind, size_t body_bytes) {
 // bytes are no Protobuf, if that is false.
 class Reader final {
  public:
-  Reader(CodedInputStream& in, size_t frame_bytes_max, ByteSink* records)
+  Reader(WireReader& in, size_t frame_bytes_max, ByteSink* records)
       : in_(in), frame_bytes_max_(frame_bytes_max), records_(*records) {}
 
   absl::Status Read() {
-    while (const uint32_t tag = in_.ReadTag()) {
+    while (const uint32_t tag = in_.Tag()) {
       const bool read =
-          tag == kItemsTag ? ReadNested([&] { return Item(); }) : Skip(tag);
+          tag == kItemsTag ? ReadNested([&] { return Item(); }) : in_.Skip(tag);
       if (!read) return Error();
     }
-    return in_.ConsumedEntireMessage() ? absl::OkStatus() : Error();
+    return in_.IsAtEnd() ? absl::OkStatus() : Error();
   }
 
  private:
@@ -49,24 +45,16 @@ class Reader final {
     error_ = absl::DataLossError(what);
     return false;
   }
-  bool Skip(uint32_t tag) { return WireFormatLite::SkipField(&in_, tag); }
 
   // Reads a length, and with `read` what it spans.
   template <typename Read>
   bool ReadNested(Read read) {
-    uint32_t bytes;
-    if (!ReadLength(&bytes)) return false;
-    const CodedInputStream::Limit limit =
-        in_.PushLimit(static_cast<int>(bytes));
-    if (!read() || !in_.ConsumedEntireMessage()) return false;
-    in_.PopLimit(limit);
+    size_t bytes;
+    if (!in_.Length(&bytes)) return false;
+    const size_t outer = in_.EnterLimit(bytes);
+    if (!read() || !in_.IsAtEnd()) return false;
+    in_.LeaveLimit(outer);
     return true;
-  }
-  // A length that the bytes that are there have.
-  bool ReadLength(uint32_t* bytes) {
-    return in_.ReadVarint32(bytes) &&
-           *bytes <= static_cast<uint32_t>(std::numeric_limits<int>::max()) &&
-           static_cast<int>(*bytes) <= in_.BytesUntilLimit();
   }
 
   bool Item() {
@@ -74,36 +62,35 @@ class Reader final {
       return Fail(
           absl::StrCat("a LinkMessage has more than ", kItemsMax, " items"));
     }
-    while (const uint32_t tag = in_.ReadTag()) {
+    while (const uint32_t tag = in_.Tag()) {
       const bool read = tag == kControlTag ? Control()
                         : tag == kAckTag   ? ReadNested([&] { return Ack(); })
                         : tag == kBatchTag ? ReadNested([&] { return Batch(); })
-                                           : Skip(tag);
+                                           : in_.Skip(tag);
       if (!read) return false;
     }
     return true;
   }
 
   bool Control() {
-    uint32_t bytes;
-    if (!ReadLength(&bytes)) return false;
+    size_t bytes;
+    if (!in_.Length(&bytes)) return false;
     if (bytes > kControlBytesMax) {
       return Fail(absl::StrCat("a control message of ", bytes,
                                " bytes, at most ", kControlBytesMax));
     }
     const RecordHeader header = HeaderOf(RecordKind::kControl, bytes);
     records_.Append(&header, sizeof header);
-    return in_.ReadRaw(records_.Extend(bytes), static_cast<int>(bytes));
+    return in_.Raw(records_.Extend(bytes), bytes);
   }
 
   bool Ack() {
     AckEntry entry = {};
-    while (const uint32_t tag = in_.ReadTag()) {
-      const bool read =
-          tag == kAckLaneTag       ? in_.ReadVarint32(&entry.lane)
-          : tag == kAckReceivedTag ? in_.ReadVarint64(&entry.received)
-          : tag == kAckHandledTag  ? in_.ReadVarint64(&entry.handled)
-                                   : Skip(tag);
+    while (const uint32_t tag = in_.Tag()) {
+      const bool read = tag == kAckLaneTag       ? in_.Varint(&entry.lane)
+                        : tag == kAckReceivedTag ? in_.Varint(&entry.received)
+                        : tag == kAckHandledTag  ? in_.Varint(&entry.handled)
+                                                 : in_.Skip(tag);
       if (!read) return false;
     }
     const RecordHeader header = HeaderOf(RecordKind::kAck, sizeof entry);
@@ -118,17 +105,17 @@ class Reader final {
     const size_t start = records_.size();
     records_.Extend(sizeof header);
     sequence_ = 0;
-    while (const uint32_t tag = in_.ReadTag()) {
+    while (const uint32_t tag = in_.Tag()) {
       const bool numbers = records_.size() == start + sizeof header;
       if (!numbers && (tag == kBatchSequenceTag)) {
         return Fail("EnvelopeBatch.sequence follows its envelopes");
       }
-      const bool read =
-          tag == kBatchLaneTag       ? in_.ReadVarint32(&header.lane)
-          : tag == kBatchPositionTag ? in_.ReadVarint64(&position)
-          : tag == kBatchSequenceTag ? in_.ReadVarint64(&sequence_)
-          : tag == kEnvelopesTag     ? ReadNested([&] { return Envelope(); })
-                                     : Skip(tag);
+      const bool read = tag == kBatchLaneTag       ? in_.Varint(&header.lane)
+                        : tag == kBatchPositionTag ? in_.Varint(&position)
+                        : tag == kBatchSequenceTag ? in_.Varint(&sequence_)
+                        : tag == kEnvelopesTag
+                            ? ReadNested([&] { return Envelope(); })
+                            : in_.Skip(tag);
       if (!read) return false;
     }
     header.position = position;
@@ -161,7 +148,7 @@ class Reader final {
     const size_t start = records_.size();
     Fields fields;
     records_.Extend(sizeof(FrameHeader));
-    while (const uint32_t tag = in_.ReadTag()) {
+    while (const uint32_t tag = in_.Tag()) {
       if (!EnvelopeField(tag, start, &fields)) return false;
     }
     const size_t before = fields.before_payload();
@@ -176,37 +163,38 @@ class Reader final {
   bool EnvelopeField(uint32_t tag, size_t start, Fields* fields) {
     switch (tag) {
       case kPublisherTag:
-        return in_.ReadVarint32(&fields->publisher);
+        return in_.Varint(&fields->publisher);
       case kPublisherSequenceTag:
-        return in_.ReadVarint64(&fields->publisher_sequence);
+        return in_.Varint(&fields->publisher_sequence);
       case kDigestPrefixTag:
-        return in_.ReadLittleEndian64(&fields->digest_prefix);
+        return in_.Fixed64(&fields->digest_prefix);
       case kSkippedTag:
-        return in_.ReadVarint64(&fields->skipped);
+        return in_.Varint(&fields->skipped);
       case kPublishTimeTag:
         fields->has_publish_time = true;
-        return in_.ReadLittleEndian64(&fields->publish_time);
+        return in_.Fixed64(&fields->publish_time);
       case kExtensionTag: {
-        uint32_t bytes;
-        if (!ReadLength(&bytes)) return false;
+        size_t bytes;
+        if (!in_.Length(&bytes)) return false;
         if (bytes > kExtensionBytesMax) {
           return Fail(absl::StrCat("an extension of ", bytes,
                                    " bytes, at most ", kExtensionBytesMax));
         }
-        return in_.ReadString(&fields->extension, static_cast<int>(bytes));
+        fields->extension.resize(bytes);
+        return in_.Raw(fields->extension.data(), bytes);
       }
       case kPayloadTag:
         return Payload(start, fields);
       default:
-        return Skip(tag);
+        return in_.Skip(tag);
     }
   }
 
   // Where it belongs if what goes before it has come before it, as it does
   // where the fields are in order.
   bool Payload(size_t start, Fields* fields) {
-    uint32_t bytes;
-    if (!ReadLength(&bytes)) return false;
+    size_t bytes;
+    if (!in_.Length(&bytes)) return false;
     if (bytes > frame_bytes_max_) {
       return Fail(absl::StrCat("a payload of ", bytes,
                                " bytes; frame_bytes_max is ",
@@ -216,7 +204,7 @@ class Reader final {
     records_.Extend(fields->before_payload());
     fields->payload_at = records_.size();
     fields->payload_bytes = bytes;
-    return in_.ReadRaw(records_.Extend(bytes), static_cast<int>(bytes));
+    return in_.Raw(records_.Extend(bytes), bytes);
   }
 
   void MovePayload(size_t to, Fields* fields) {
@@ -268,7 +256,7 @@ class Reader final {
     return true;
   }
 
-  CodedInputStream& in_;
+  WireReader& in_;
   const size_t frame_bytes_max_;
   ByteSink& records_;
   absl::Status error_;
@@ -286,8 +274,7 @@ absl::Status LinkMessageDecoder::Decode(
     return absl::DataLossError(
         absl::StrCat("a LinkMessage of ", bytes, " bytes"));
   }
-  CodedInputStream in(&message);
-  in.PushLimit(static_cast<int>(bytes));
+  WireReader in(message, bytes);
   return Reader(in, frame_bytes_max_, records).Read();
 }
 

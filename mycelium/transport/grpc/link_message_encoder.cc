@@ -84,8 +84,9 @@ size_t EnvelopeBytes(const FrameParts& parts, uint64_t skipped) {
          VarintBytes(parts.payload_bytes) + parts.payload_bytes;
 }
 
-void AppendEnvelope(const FrameParts& parts, uint64_t skipped,
-                    ByteSink* message) {
+// All of an envelope but the bytes of its payload.
+void AppendEnvelopeHeader(const FrameParts& parts, uint64_t skipped,
+                          ByteSink* message) {
   char header[kEnvelopeHeaderBytesMax];
   Writer writer(header);
   writer.Length(kEnvelopesTag, EnvelopeBytes(parts, skipped));
@@ -99,11 +100,7 @@ void AppendEnvelope(const FrameParts& parts, uint64_t skipped,
     writer.Fixed64(kPublishTimeTag, time);
   }
   writer.Length(kPayloadTag, parts.payload_bytes);
-  std::byte* const to = message->Extend(writer.bytes() + parts.payload_bytes);
-  std::memcpy(to, header, writer.bytes());
-  if (parts.payload_bytes > 0) {
-    std::memcpy(to + writer.bytes(), parts.payload, parts.payload_bytes);
-  }
+  message->Append(header, writer.bytes());
 }
 
 void AppendControl(const char* body, size_t bytes, ByteSink* message) {
@@ -137,16 +134,23 @@ void AppendAcks(const char* body, size_t bytes, ByteSink* message) {
 }  // namespace
 
 size_t LinkMessageEncoder::Encode(absl::Span<const iovec> pieces,
-                                  size_t bytes_max, ByteSink* message) {
+                                  size_t bytes_max, ByteSink* message,
+                                  Keepers keepers,
+                                  std::vector<KeptBytes>* kept) {
+  const std::shared_ptr<const void> no_keeper;
   size_t taken = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
     absl::Span<const char> piece(static_cast<const char*>(pieces[i].iov_base),
                                  pieces[i].iov_len);
     while (!piece.empty()) {
-      if (message->size() >= bytes_max || items_ >= kItemsEnough) return taken;
+      if (message->size() + kept_bytes_ >= bytes_max ||
+          items_ >= kItemsEnough) {
+        return taken;
+      }
       if (body_left_ > 0) {
         const size_t frames =
-            EncodeFrames(piece.subspan(0, body_left_), bytes_max, message);
+            EncodeFrames(piece.subspan(0, body_left_), bytes_max, message,
+                         keepers.empty() ? no_keeper : keepers[i], kept);
         if (frames == 0) return taken;
         taken += frames;
         piece.remove_prefix(frames);
@@ -181,8 +185,9 @@ size_t LinkMessageEncoder::Encode(absl::Span<const iovec> pieces,
   return taken;
 }
 
-size_t LinkMessageEncoder::EncodeFrames(absl::Span<const char> body,
-                                        size_t bytes_max, ByteSink* message) {
+size_t LinkMessageEncoder::EncodeFrames(
+    absl::Span<const char> body, size_t bytes_max, ByteSink* message,
+    const std::shared_ptr<const void>& keeper, std::vector<KeptBytes>* kept) {
   // First how long the batch is, since that goes before it.
   FrameHeader first;
   std::memcpy(&first, body.data(), sizeof first);
@@ -193,7 +198,10 @@ size_t LinkMessageEncoder::EncodeFrames(absl::Span<const char> body,
     const FrameParts parts = PartsOf(body.data() + taken);
     const size_t aligned = AlignedFrameBytes(parts.header.frame_bytes);
     if (lane_bytes_ > 0 && lane_bytes_ + aligned > kEnvelopesBytesMax) break;
-    if (taken > 0 && message->size() + envelopes_bytes >= bytes_max) break;
+    if (taken > 0 &&
+        message->size() + kept_bytes_ + envelopes_bytes >= bytes_max) {
+      break;
+    }
     const size_t bytes =
         EnvelopeBytes(parts, parts.header.lane_sequence - sequence);
     sequence = parts.header.lane_sequence + 1;
@@ -216,7 +224,14 @@ size_t LinkMessageEncoder::EncodeFrames(absl::Span<const char> body,
   sequence = first.lane_sequence;
   for (size_t at = 0; at < taken;) {
     const FrameParts parts = PartsOf(body.data() + at);
-    AppendEnvelope(parts, parts.header.lane_sequence - sequence, message);
+    AppendEnvelopeHeader(parts, parts.header.lane_sequence - sequence, message);
+    if (keeper != nullptr && parts.payload_bytes >= kKeptBytesMin) {
+      kept->push_back(
+          {message->size(), {parts.payload, parts.payload_bytes}, keeper});
+      kept_bytes_ += parts.payload_bytes;
+    } else {
+      message->Append(parts.payload, parts.payload_bytes);
+    }
     sequence = parts.header.lane_sequence + 1;
     at += AlignedFrameBytes(parts.header.frame_bytes);
   }

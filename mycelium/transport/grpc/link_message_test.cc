@@ -1,6 +1,7 @@
 // The encoder and the decoder, against the classes that protoc made of the same
 // messages.
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -210,6 +211,50 @@ TEST(LinkMessageEncoderTest, GoesOnWithinARecordWhereItStopped) {
   }
   EXPECT_EQ(expected, 101u);
   EXPECT_GT(messages, 10);
+}
+
+TEST(LinkMessageEncoderTest, OnlyLargePayloadsOfAPieceWithAKeeperAreKept) {
+  const std::string large(LinkMessageEncoder::kKeptBytesMin, 'l');
+  const std::string small(LinkMessageEncoder::kKeptBytesMin - 1, 's');
+  const std::string frames =
+      Frame(1, large) + Frame(2, small) + Frame(3, large);
+  Pieces pieces;
+  pieces.Add(Header(RecordKind::kData, frames.size(), 3, 64)).Add(frames);
+  pieces.Add(Header(RecordKind::kData, frames.size(), 4, 64)).Add(frames);
+  const std::vector<iovec> iovecs = pieces.iovecs();
+  const auto keeper = std::make_shared<const int>();
+  const std::vector<std::shared_ptr<const void>> keepers = {nullptr, keeper,
+                                                            nullptr, nullptr};
+  LinkMessageEncoder encoder;
+  ByteSink copied;
+  std::vector<KeptBytes> kept;
+  EXPECT_EQ(encoder.Encode(iovecs, kFrameBytesMax, &copied, keepers, &kept),
+            pieces.bytes().size());
+  ASSERT_EQ(kept.size(), 2u);
+  EXPECT_EQ(keeper.use_count(), 4);
+  EXPECT_EQ(kept[0].bytes.data(),
+            static_cast<const char*>(iovecs[1].iov_base) + sizeof(FrameHeader));
+
+  std::string message = TextOf(copied);
+  for (size_t i = kept.size(); i-- > 0;) {
+    message.insert(kept[i].at, kept[i].bytes.data(), kept[i].bytes.size());
+  }
+  EXPECT_EQ(message, Encoded(pieces));
+}
+
+TEST(LinkMessageEncoderTest, WhatIsKeptCountsForTheBound) {
+  const std::string frames =
+      Frame(1, std::string(10'000, 'x')) + Frame(2, std::string(10'000, 'y'));
+  Pieces pieces;
+  pieces.Add(Header(RecordKind::kData, frames.size(), 3, 64)).Add(frames);
+  const std::vector<std::shared_ptr<const void>> keepers(
+      2, std::make_shared<const int>());
+  LinkMessageEncoder encoder;
+  ByteSink copied;
+  std::vector<KeptBytes> kept;
+  EXPECT_EQ(encoder.Encode(pieces.iovecs(), 10'000, &copied, keepers, &kept),
+            sizeof(RecordHeader) + frames.size() / 2);
+  EXPECT_EQ(kept.size(), 1u);
 }
 
 TEST(LinkMessageEncoderTest, KeepsToTheBoundsOfOneMessage) {

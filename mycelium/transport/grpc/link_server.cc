@@ -41,7 +41,7 @@ class ServerStream final
   ServerStream(EventLoop& loop, std::shared_ptr<StreamSet> streams, Count open,
                size_t frame_bytes_max, const std::string& peer,
                ::grpc::CallbackServerContext& context)
-      : GrpcStream(loop, frame_bytes_max, peer),
+      : GrpcStream(loop, streams->loans(), frame_bytes_max, peer),
         streams_(std::move(streams)),
         open_(std::move(open)),
         context_(context) {}

@@ -14,6 +14,7 @@
 #include "mycelium/base/event_loop.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/grpc/grpc_stream.h"
+#include "mycelium/transport/grpc/loans.h"
 
 namespace mycelium {
 
@@ -34,7 +35,11 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
             std::function<void()> on_ended)
       : environment_(&environment),
         loop_(&loop),
-        on_ended_(std::move(on_ended)) {}
+        on_ended_(std::move(on_ended)),
+        loans_(std::make_shared<Loans>(environment)) {}
+
+  // What the streams have lent to gRPC.
+  const std::shared_ptr<Loans>& loans() const { return loans_; }
 
   void Add(std::shared_ptr<GrpcStream> stream) {
     MutexLock lock(mutex_);
@@ -112,6 +117,7 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
   Environment* environment_;  // Changed with the lock held.
   EventLoop* loop_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_ended_;  // On the loop.
+  const std::shared_ptr<Loans> loans_;
   std::map<GrpcStream*, std::shared_ptr<GrpcStream>> streams_
       ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<GrpcStream>> ended_ ABSL_GUARDED_BY(mutex_);

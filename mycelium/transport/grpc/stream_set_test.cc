@@ -13,7 +13,7 @@ class FakeStream final : public GrpcStream {
  public:
   FakeStream(EventLoop& loop, std::shared_ptr<StreamSet> streams,
              int& destroyed)
-      : GrpcStream(loop, 1 << 20, "peer"),
+      : GrpcStream(loop, streams->loans(), 1 << 20, "peer"),
         streams_(std::move(streams)),
         destroyed_(destroyed) {}
   ~FakeStream() override {

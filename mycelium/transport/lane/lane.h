@@ -237,6 +237,8 @@ class Lane final {
 
   absl::Span<const std::byte> ring_memory() const { return memory_->bytes(); }
   RingPositions& ring_positions() { return positions_->ring; }
+  // What holds ring_memory(), which may so be read longer than the lane lives.
+  std::shared_ptr<const void> memory() const { return memory_; }
 
   // Of a lane in shared memory, else null.
   SharedLaneMemory* shared() const { return shared_.get(); }

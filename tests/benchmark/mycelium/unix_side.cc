@@ -48,7 +48,8 @@ absl::Status UnixSide::Until(absl::FunctionRef<bool()> done) {
       return failure_;
     }
     if (!polls()) {
-      usleep(1000);  // waits: a handler of another thread does the work.
+      // Seldom: each look wakes a thread on the CPU that is measured.
+      usleep(5000);  // waits: a handler of another thread does the work.
       continue;
     }
     if (const absl::StatusOr<bool> ran = bus_->Poll(kTurn); !ran.ok()) {
