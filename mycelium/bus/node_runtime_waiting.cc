@@ -160,6 +160,10 @@ absl::Status NodeRuntime::Flush(TimeNs deadline,
                          lane->Mark());
     }
   }
+  for (auto& lane : router_->LanesOfEnded()) {
+    const uint64_t mark = lane->Mark();
+    goals.emplace_back(std::move(lane), mark);
+  }
   for (const auto& [lane, goal] : goals) {
     const absl::StatusOr<Outcome> outcome = WaitWhile(
         keep_waiting, lane->room_event(),

@@ -560,6 +560,20 @@ FlowReport Router::Report(const Publisher& publisher, const Flow& flow) const {
   return report;
 }
 
+std::vector<std::shared_ptr<Lane>> Router::LanesOfEnded() const {
+  MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<Lane>> lanes;
+  for (const auto& [topic, publishers] : publishers_) {
+    for (const auto& publisher : publishers) {
+      for (const Flow& flow : publisher->flows) {
+        if (flow.local == nullptr || flow.until_sequence == 0) continue;
+        lanes.push_back(flow.lane);
+      }
+    }
+  }
+  return lanes;
+}
+
 void Router::FoldUnmatched(const Publisher& publisher,
                            std::vector<FlowReport>* reports) {
   const Ledger unmatched = publisher.fan_out->unmatched();

@@ -125,6 +125,10 @@ class Router final {
   // Notified when one of the two above has changed.
   EventCount& changed_event() { return changed_; }
 
+  // Of subscriptions of this process that have ended: a message may still be in
+  // a handler that ended its own.
+  std::vector<std::shared_ptr<Lane>> LanesOfEnded() const;
+
   // What every publisher of this node has counted, per subscription.
   std::vector<FlowReport> Reports() const;
 

@@ -162,12 +162,11 @@ bool FramedLink::ReadAhead(bool* is_over) {
 
 void FramedLink::BreakForUndeclared(InboundRing& ring, const FrameView& frame) {
   BreakFor(ring,
-           Corrupt(absl::StrCat("lane ", ring.lane(),
-                                " in shared memory: frame ",
-                                frame.header.lane_sequence, " of ",
-                                frame.header.frame_bytes, " bytes of publisher ",
-                                frame.header.publisher_id,
-                                ", which was not declared with that type")));
+           Corrupt(absl::StrCat(
+               "lane ", ring.lane(), " in shared memory: frame ",
+               frame.header.lane_sequence, " of ", frame.header.frame_bytes,
+               " bytes of publisher ", frame.header.publisher_id,
+               ", which was not declared with that type")));
 }
 
 void FramedLink::Break(const absl::Status& status) {

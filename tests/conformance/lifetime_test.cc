@@ -148,6 +148,30 @@ TEST_P(LifetimeTest, FlushAndShutdownInAHandlerAreRefused) {
   }
 }
 
+TEST_P(LifetimeTest, FlushWaitsForAHandlerThatHasUnsubscribedItself) {
+  Open();
+  SubscriptionHandle handle;
+  absl::Notification inside, go_on;
+  auto subscribed = beta_->Subscribe<Note>(
+      [&](const Note&, const MessageInfo&) {
+        handle.Unsubscribe();
+        inside.Notify();
+        go_on.WaitForNotification();
+      },
+      Delivered(DeliveryMode::kQueued));
+  handle = *std::move(subscribed);
+  Publisher<Note> publisher = Publishing(1);
+  ASSERT_THAT(publisher.Publish(MakeNote(1)), IsOk());
+  inside.WaitForNotification();
+  EXPECT_THAT(alpha_->Flush(absl::Milliseconds(20)),
+              HasCode(absl::StatusCode::kDeadlineExceeded));
+  go_on.Notify();
+  EXPECT_THAT(alpha_->Flush(kLong), IsOk());
+  for (const FlowReport& report : alpha_->runtime()->FlowReports()) {
+    EXPECT_EQ(report.ledger.in_flight, 0u);
+  }
+}
+
 TEST_P(LifetimeTest, ShutdownUnderTrafficAccountsForAllThatWasAccepted) {
   Open();
   Inbox got;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/shared_word.h"
+#include "mycelium/transport/lane/claim_order.h"
 
 namespace mycelium {
 namespace {
@@ -15,11 +16,6 @@ size_t RoundUpToPowerOfTwo(size_t bytes) {
 }
 
 }  // namespace
-
-uint64_t NextClaimOrder() {
-  static std::atomic<uint64_t> next{1};
-  return next.fetch_add(1, std::memory_order_relaxed);
-}
 
 size_t Lane::MemoryBytes(const Options& options) {
   const size_t capacity =

@@ -22,6 +22,7 @@
 #include "mycelium/codec/frame_format.h"
 #include "mycelium/transport/lane/drop_reason.h"
 #include "mycelium/transport/lane/lane_memory.h"
+#include "mycelium/transport/lane/lane_options.h"
 #include "mycelium/transport/lane/lossy_stage.h"
 #include "mycelium/transport/lane/ring.h"
 
@@ -57,42 +58,14 @@ namespace mycelium {
 //   lane.Ring();
 class Lane final {
  public:
-  // Told that frames were committed. The lane is not locked, but a publisher
-  // is: what is called from here must not publish or change routes.
-  class Doorbell {
-   public:
-    virtual ~Doorbell() = default;
-    virtual void OnCommit(Lane& lane) = 0;
-
-    // The reader of shared memory has stored what no reader stores: `what`.
-    // Called once, by whoever finds out, who may hold the lane and others.
-    virtual void OnCorrupt(const Lane&, const std::string&) {}
-  };
+  using Doorbell = LaneDoorbell;
+  using Options = LaneOptions;
 
   enum class ClaimResult {
     kClaimed,
     kFull,
     kTooLarge,
     kClosed,
-  };
-
-  struct Options {
-    std::string name;           // For messages: "feed -> brain (unix), lane 0".
-    uint32_t id = 0;            // Names the lane on its link.
-    size_t capacity_bytes = 0;  // Rounded up to a power of two.
-    size_t frame_bytes_max = 0;  // At most half the capacity.
-
-    // A lossy lane's rule, and who is told of drops.
-    std::optional<LossyStage::Options> lossy;
-    std::shared_ptr<DropSink> drop_sink;
-    // How many of its frames a link may have on their way.
-    size_t window = 0;
-
-    // Where the ring lies that another process reads, or null. What
-    // MemoryBytes() says, at least. Every frame is stamped with
-    // `*control_count`, see FramedLink.
-    std::shared_ptr<SharedLaneMemory> shared;
-    const std::atomic<uint32_t>* control_count = nullptr;
   };
 
   // How large a ring such a lane has.
@@ -176,9 +149,8 @@ class Lane final {
   bool discarded() const { return discarded_.load(std::memory_order_acquire); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
-  // Remembers that a wait for room ran out, so that the next publisher does not
-  // wait as long again for a reader that does not move.
-  // `released`: what it was when there was no room last.
+  // A wait for room ran out, when `released` had been that much: the next
+  // publisher does not wait as long again for a reader that does not move.
   void MarkStalled(uint64_t released) {
     stalled_at_.store(released + 1);
     stalls_.fetch_add(1, std::memory_order_relaxed);
@@ -372,8 +344,7 @@ class Lane final {
   LanePositions* const positions_of_reader_;        // Of `shared_`, or null.
 
   Mutex mutex_;
-  // Under the lock; in a lossy lane under `move_mutex_`.
-  RingWriter writer_;
+  RingWriter writer_;  // Under the lock; in a lossy lane `move_mutex_`.
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t claimed_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Span<std::byte> room_ ABSL_GUARDED_BY(mutex_);
@@ -423,13 +394,6 @@ class Lane final {
   // Makes Notify() say that somebody waits.
   std::optional<EventCount::Sleeper> room_watcher_ ABSL_GUARDED_BY(room_mutex_);
 };
-
-// The largest lane of a peer that is accepted: what lane_bytes may be set to.
-inline constexpr size_t kLaneBytesMax = 1 << 30;
-
-// The rank of claims that are open at once: a number for each lane and each
-// other thing that is locked together with lanes, rising in order of creation.
-uint64_t NextClaimOrder();
 
 }  // namespace mycelium
 
