@@ -154,7 +154,7 @@ class HotPath final {
                    : note_publisher_->Publish(note_);
   }
 
-  static absl::Status Turn(Receiver& receiver) {
+  absl::Status Turn(Receiver& receiver) {
     if (receiver.pull.has_value()) {
       auto got = receiver.pull->TryReceive();
       if (!got.ok()) return got.status();
@@ -163,7 +163,10 @@ class HotPath final {
         return absl::OkStatus();
       }
     }
-    return receiver.bus->Poll(absl::ZeroDuration()).status();
+    const auto ran = receiver.bus->Poll(absl::ZeroDuration());
+    if (!ran.ok() || *ran) return ran.status();
+    // Over a socket, what did not go at once.
+    return first_->Poll(absl::ZeroDuration()).status();
   }
 
   const bool is_raw_ = absl::GetFlag(FLAGS_kind) == "raw";
