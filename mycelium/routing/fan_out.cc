@@ -93,64 +93,44 @@ bool FanOut::PublishToOnlyInline(const Payload& payload) {
   return true;
 }
 
-inline bool FanOut::CommitCopy(const PublishRoute& route, FrameHeader* header,
-                               absl::Span<const std::byte> bytes) {
-  Lane& lane = *route.lane;
-  if (lane.TryClaimFrom(bytes.size()) != Lane::ClaimResult::kClaimed) {
+inline bool FanOut::ClaimCopies(size_t payload_bytes) {
+  for (size_t i = 0; i < routes_.size(); ++i) {
+    if (routes_[i].lane->TryClaimFrom(payload_bytes) ==
+        Lane::ClaimResult::kClaimed) {
+      continue;
+    }
+    while (i > 0) routes_[--i].lane->Abandon();
     return false;
   }
-  for (const auto& flow : route.flows) flow->CountAccepted();
-  if (has_local_) header->digest_prefix = OriginWord(origin());
-  lane.CommitFrom(header, bytes);
-  lane.Ring();
-  return true;
-}
-
-inline bool FanOut::CommitCopies(FrameHeader* header,
-                                 absl::Span<const std::byte> bytes) {
-  if (routes_.size() == 1) return CommitCopy(routes_[0], header, bytes);
-  for (const PublishRoute& route : routes_) {
-    if (route.lane->TryClaimFrom(bytes.size()) != Lane::ClaimResult::kClaimed) {
-      for (const PublishRoute* claimed = &routes_[0]; claimed != &route;
-           ++claimed) {
-        claimed->lane->Abandon();
-      }
-      return false;
-    }
-  }
-  // Before the lanes are let go: one that closes then is counted up.
-  for (const PublishRoute& route : routes_) {
-    for (const auto& flow : route.flows) flow->CountAccepted();
-  }
-  const uint64_t digest_prefix = header->digest_prefix;
-  for (const PublishRoute& route : routes_) {
-    header->digest_prefix =
-        route.subscription == nullptr ? digest_prefix : OriginWord(origin());
-    route.lane->CommitFrom(header, bytes);
-  }
-  for (const PublishRoute& route : routes_) route.lane->Ring();
   return true;
 }
 
 bool FanOut::PublishCopies(const Payload& payload) {
   MutexLock lock(mutex_);
   if (way_.load(std::memory_order_relaxed) != Way::kCopies) return false;
-  absl::Span<const std::byte> bytes = payload.bytes;
-  const bool is_shared = has_local_ && payload.IsHandedOver();
-  if (payload.object != nullptr || is_shared) {
-    const size_t size = payload.ByteSize();
-    if (size > kSmallBytes || is_shared) {
-      return routes_.size() == 1 && PublishInPlace(payload, size);
-    }
-    payload.Serialize(small_.data());
-    bytes = absl::MakeConstSpan(small_.data(), size);
+  const size_t size = payload.ByteSize();
+  const bool has_bytes = payload.object == nullptr;
+  if ((has_local_ && payload.IsHandedOver()) ||
+      (!has_bytes && size > kSmallBytes)) {
+    return routes_.size() == 1 && PublishInPlace(payload, size);
   }
+  if (!ClaimCopies(size)) return false;
+  // Not before: what has no room is not encoded in vain.
+  if (!has_bytes) payload.Serialize(small_.data());
+  const auto bytes =
+      has_bytes ? payload.bytes : absl::MakeConstSpan(small_.data(), size);
   FrameHeader header = {};
-  header.digest_prefix = payload.type->digest.prefix();
-  header.publisher_sequence = sequence_ + 1;
+  header.publisher_sequence = ++sequence_;
   header.publisher_id = options_.publisher_id;
-  if (!CommitCopies(&header, bytes)) return false;
-  ++sequence_;
+  const uint64_t digest_prefix = payload.type->digest.prefix();
+  for (const PublishRoute& route : routes_) {
+    // Before the lane is let go: one that closes then is counted up.
+    for (const auto& flow : route.flows) flow->CountAccepted();
+    header.digest_prefix =
+        route.subscription == nullptr ? digest_prefix : OriginWord(origin());
+    route.lane->CommitFrom(&header, bytes);
+  }
+  for (const PublishRoute& route : routes_) route.lane->Ring();
   return true;
 }
 

@@ -161,11 +161,7 @@ class FanOut final {
   // The same for lossless lanes, where no time is stamped and no queue of this
   // process takes a share of the message: encodes it once, and copies that.
   bool PublishCopies(const Payload& payload);
-  bool CommitCopy(const PublishRoute& route, FrameHeader* header,
-                  absl::Span<const std::byte> bytes)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool CommitCopies(FrameHeader* header, absl::Span<const std::byte> bytes)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool ClaimCopies(size_t payload_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The same for one lane of whatever kind.
   bool PublishToOnlyLane(const Payload& payload);
   // Of both: claims in the one lane, and serialises there.
