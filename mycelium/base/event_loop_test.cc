@@ -9,18 +9,14 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/support/driven_clock.h"
 
 namespace mycelium {
 namespace {
 
 using Ran = EventLoop::Ran;
 
-class DrivenClock final : public Clock {
- public:
-  TimeNs NowNs() override { return now; }
-  int64_t WallNs() override { return now; }
-  TimeNs now = 1000;
-};
+using ::mycelium::test::DrivenClock;
 
 // Does not sleep: where nothing is ready, time jumps to the deadline.
 class DrivenWaiter final : public Waiter {

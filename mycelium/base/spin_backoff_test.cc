@@ -1,16 +1,12 @@
 #include "mycelium/base/spin_backoff.h"
 
 #include "gtest/gtest.h"
+#include "tests/support/driven_clock.h"
 
 namespace mycelium {
 namespace {
 
-class DrivenClock final : public Clock {
- public:
-  TimeNs NowNs() override { return now; }
-  int64_t WallNs() override { return now; }
-  TimeNs now = 1000;
-};
+using ::mycelium::test::DrivenClock;
 
 // Who gives way is back after `away_ns`.
 class DrivenWaiter final : public Waiter {

@@ -11,6 +11,7 @@
 #include "mycelium/codec/frame_format.h"
 #include "mycelium/transport/outgoing.h"
 #include "proto/mycelium/v1/control.pb.h"
+#include "tests/support/driven_clock.h"
 
 namespace mycelium {
 namespace {
@@ -18,12 +19,7 @@ namespace {
 constexpr int64_t kMinNs = 10'000'000;
 constexpr int64_t kMaxNs = 2'000'000'000;
 
-class DrivenClock final : public Clock {
- public:
-  TimeNs NowNs() override { return now; }
-  int64_t WallNs() override { return now; }
-  TimeNs now = 1000;
-};
+using ::mycelium::test::DrivenClock;
 
 // Does not sleep: where nothing is ready, time jumps to the deadline.
 class DrivenWaiter final : public Waiter {

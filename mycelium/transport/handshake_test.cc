@@ -9,18 +9,13 @@
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_format.h"
 #include "proto/mycelium/v1/control.pb.h"
+#include "tests/support/driven_clock.h"
 
 namespace mycelium {
 namespace {
 
 using ::absl::StatusCode;
-
-class DrivenClock final : public Clock {
- public:
-  TimeNs NowNs() override { return now; }
-  int64_t WallNs() override { return now; }
-  TimeNs now = 1000;
-};
+using ::mycelium::test::DrivenClock;
 
 // What the other side of the connection sees and does.
 struct Wire {
