@@ -84,6 +84,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
   gathers_.store(channel->gathers(), std::memory_order_relaxed);
+  window_.Begin();
   // Data waits until the handler has said what the peer must know first.
   hold_data_.store(true, std::memory_order_release);
   {
@@ -480,18 +481,28 @@ void FramedLink::ComposeLanes() {
   for (auto& [id, out] : out_lanes_) {
     if (out->lane->stage() != nullptr && !out->parked) out->lane->Advance();
   }
-  if (!flush && ShouldGather()) return;
+  uint64_t on_their_way = 0;
+  if (ShouldGather(&on_their_way) && !flush) return;
   const bool gathers = send_channel_->gathers();
-  for (auto& [id, out] : out_lanes_) {
+  uint64_t room = gathers ? window_.Room(on_their_way) : kNever;
+  auto next = out_lanes_.lower_bound(gathers ? turn_ : 0);
+  for (size_t i = 0; i < out_lanes_.size(); ++i, ++next) {
+    if (next == out_lanes_.end()) next = out_lanes_.begin();
+    const uint32_t id = next->first;
+    OutLane* const out = next->second.get();
     if (out->parked || out->lane->mapped()) continue;
     uint64_t sent = out->sent.load(std::memory_order_relaxed);
     while (true) {
-      const Lane::Run run = out->lane->CommittedFrom(sent);
+      Lane::Run run = out->lane->CommittedFrom(sent);
       if (run.bytes.empty()) break;
+      if (room == 0) return;  // Acknowledgements make some.
       if (!outgoing_.has_room_for_data()) {
         has_more_ = true;
         return;
       }
+      if (gathers) run.bytes = FramesOfAtLeast(run.bytes, room);
+      room -= std::min<uint64_t>(room, run.bytes.size());
+      if (room == 0) turn_ = id + 1;
       if (!out->announced) Announce(*out);
       RecordHeader& header =
           outgoing_.AddHeader(RecordKind::kData, run.bytes.size());
@@ -506,20 +517,19 @@ void FramedLink::ComposeLanes() {
   }
 }
 
-bool FramedLink::ShouldGather() const {
-  uint64_t on_their_way = 0;
+bool FramedLink::ShouldGather(uint64_t* on_their_way) const {
   uint64_t waiting = 0;
   for (const auto& [id, out] : out_lanes_) {
     if (out->parked || out->lane->mapped()) continue;
     const uint64_t sent = out->sent.load(std::memory_order_relaxed);
-    on_their_way +=
+    *on_their_way +=
         sent - std::min(sent, out->received.load(std::memory_order_relaxed));
     waiting += out->lane->committed() - sent;
   }
   if (waiting >= kGatheredBytes) return false;
   return send_channel_->gathers() ? waiting > 0 && (MYCELIUM_PLANTED_BUG(8) ||
                                                     send_channel_->IsWriting())
-                                  : on_their_way > kGatherBytes;
+                                  : *on_their_way > kGatherBytes;
 }
 
 void FramedLink::Announce(OutLane& out) {

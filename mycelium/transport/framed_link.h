@@ -25,6 +25,7 @@
 #include "mycelium/transport/link_traffic.h"
 #include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/record_reader.h"
+#include "mycelium/transport/send_window.h"
 #include "mycelium/transport/shared_memory.h"
 
 namespace mycelium {
@@ -38,14 +39,15 @@ namespace mycelium {
 // than kGatherBytes are on their way, small amounts wait: the acknowledgement
 // of what is on its way brings the loop here, which sends what has gathered.
 // Over a channel that gathers they wait while something is being written, and
-// its end brings the loop here.
+// its end brings the loop here; and all that the window has no room for waits
+// for an acknowledgement (SendWindow).
 //
 // Receiving. Frames go to the handler as they arrive. Acknowledgements ride on
 // data; without any they are sent after kAckBytes, or kAckDelay. Over a channel
 // that gathers nothing waits for them but room, and each is dear, as is each
 // look at a timer: there they are sent after an eighth of the smallest lane, or
-// ride on the first data after kGatheringAckDelay, or are sent after twice
-// that.
+// half of a window that is less, or ride on the first data after
+// kGatheringAckDelay, or are sent after twice that.
 //
 // Invariants, for each lane:
 //  (1) peer's handled <= peer's received <= sent <= committed.
@@ -216,7 +218,8 @@ class FramedLink final : public Link,
   void ComposeLanes();
   void ComposeGoodbye(bool final);
   void NoteFinalWritten();
-  bool ShouldGather() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  bool ShouldGather(uint64_t* on_their_way) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void Announce(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool Write();
   // What tells the memory of that lane from others. Never 0.
@@ -359,8 +362,10 @@ class FramedLink final : public Link,
   std::atomic<bool> leaving_{false};        // Say Goodbye instead of data.
   std::atomic<bool> final_wanted_{false};   // The peer has said it.
   std::atomic<bool> final_written_{false};  // Our last word is out.
+  SendWindow window_;
   // Inside the gate.
   std::shared_ptr<Channel> send_channel_;
+  uint32_t turn_ = 0;  // The lane that is first where the window is short.
   Outgoing outgoing_;
   bool has_more_ = false;  // Than `outgoing_` has room for.
   bool blocked_ = false;

@@ -30,7 +30,8 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
   uint64_t ack_bytes = kAckBytes;
   const uint64_t capacity = inbound_.SmallestCapacity();
   if (channel_->gathers() && capacity > 0) {
-    ack_bytes = std::min(std::max(kAckBytes, capacity / 8), capacity / 2);
+    ack_bytes = std::min({std::max(kAckBytes, capacity / 8), capacity / 2,
+                          SendWindow::AckBytes(inbound_.ToldBytes())});
   }
   if (untold >= ack_bytes || inbound_.PeerWaits() ||
       (untold > 0 && ack_asked_.load(std::memory_order_relaxed))) {
@@ -165,7 +166,9 @@ absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
                                   " says received ", ack.received, ", handled ",
                                   ack.handled, " of ", sent, " bytes"));
     }
-    out->second->received.store(ack.received, std::memory_order_relaxed);
+    const uint64_t before =
+        out->second->received.exchange(ack.received, std::memory_order_relaxed);
+    if (ack.received > before) window_.NoteReported(ack.received - before);
     CloseIfDrained(*out->second);
   }
   Kick();

@@ -126,7 +126,8 @@ void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
   MutexLock lock(mutex_);
   // Whose bytes this takes away, their `received` is seen below. (A store could
   // be delayed beyond the loads, and take away bytes that nobody has told.)
-  untold_bytes_.exchange(0, std::memory_order_acq_rel);
+  told_bytes_.fetch_add(untold_bytes_.exchange(0, std::memory_order_acq_rel),
+                        std::memory_order_relaxed);
   peer_waits_.exchange(false);
   for (auto& [id, state] : lanes_) {
     if (state.lossy_window > 0) state.untold_frames.exchange(0);
@@ -164,6 +165,9 @@ bool InboundLanes::AllHandled() const {
 
 void InboundLanes::ForgetTold() {
   MutexLock lock(mutex_);
+  // Neither count is of the next connection, which begins by telling all.
+  untold_bytes_.exchange(0, std::memory_order_acq_rel);
+  told_bytes_.store(0, std::memory_order_relaxed);
   for (auto& [id, state] : lanes_) state.told_received = state.told_handled = 0;
 }
 

@@ -55,6 +55,11 @@ class InboundLanes final {
   // How many bytes the peer has not been told of.
   uint64_t UntoldBytes() const;
 
+  // How many it was told of since ForgetTold().
+  uint64_t ToldBytes() const {
+    return told_bytes_.load(std::memory_order_relaxed);
+  }
+
   // Of the lanes that there are. 0: there are none.
   uint64_t SmallestCapacity() const { return smallest_capacity_; }
 
@@ -102,6 +107,7 @@ class InboundLanes final {
   mutable State* looked_ = nullptr;
   uint64_t smallest_capacity_ = 0;  // Changed and read on the loop.
   std::atomic<uint64_t> untold_bytes_{0};
+  std::atomic<uint64_t> told_bytes_{0};
   std::atomic<bool> peer_waits_{false};
 };
 
