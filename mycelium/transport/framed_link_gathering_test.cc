@@ -19,6 +19,7 @@ constexpr uint64_t kWindow = SendWindow::kBytesMin;
 constexpr size_t kFrameBytes = 1024;
 constexpr size_t kLaneBytes = 1 << 20;
 constexpr size_t kFrameBytesMax = 128 * 1024;
+constexpr int64_t kDelayNs = 4'000'000;
 
 // What has come out of a channel.
 class Sent final : public RecordReader::Handler {
@@ -195,6 +196,11 @@ class FramedLinkGatheringTest : public ::testing::Test {
     return sent_.acked - before;
   }
   bool AllIsAcknowledged() const { return sent_.acked == arrived_; }
+  void Pass(int64_t ns) {
+    clock_.now += ns;
+    while (loop_->RunOnce(/*deadline=*/0, 0) == EventLoop::Ran::kSomething) {
+    }
+  }
 
   DrivenClock clock_;
   Environment environment_{Environment::Real().sys, clock_,
@@ -283,6 +289,72 @@ TEST_F(FramedLinkGatheringTest, NextConnectionIsReportedOnOftenAgain) {
   Connect();
   ASSERT_TRUE(AllIsAcknowledged()) << "as each connection begins";
   EXPECT_EQ(ArriveUntilAcknowledged(), kWindow / 2);
+}
+
+// A lane of 4 KiB would be full before the rule for larger ones holds.
+TEST_F(FramedLinkGatheringTest, SmallLaneIsAcknowledgedAtHalf) {
+  OpenInbound(4096);
+  EXPECT_EQ(ArriveUntilAcknowledged(), 2048u);
+  EXPECT_EQ(ArriveUntilAcknowledged(), 2048u);
+}
+
+TEST_F(FramedLinkGatheringTest, LongConnectionAcknowledgesAnEighthOfALane) {
+  OpenInbound(kLaneBytes);
+  for (uint64_t last = 0; last < kLaneBytes / 8;) {
+    const uint64_t next = ArriveUntilAcknowledged();
+    ASSERT_GT(next, last);
+    last = next;
+  }
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(ArriveUntilAcknowledged(), kLaneBytes / 8);
+  }
+}
+
+TEST_F(FramedLinkGatheringTest, AcknowledgementGoesAloneWhereNoDataDoes) {
+  OpenInbound(kLaneBytes);
+  Arrive();
+  Pass(kDelayNs - 1);
+  EXPECT_EQ(sent_.acked, 0u);
+  Pass(1);
+  EXPECT_TRUE(AllIsAcknowledged());
+  // And again, from the next message on.
+  Pass(2 * kDelayNs);
+  Arrive();
+  Pass(kDelayNs - 1);
+  EXPECT_FALSE(AllIsAcknowledged());
+  Pass(1);
+  EXPECT_TRUE(AllIsAcknowledged());
+}
+
+TEST_F(FramedLinkGatheringTest,
+       AcknowledgementRidesOnTheFirstDataAfterTheDelay) {
+  const auto lane = OpenLane(0);
+  OpenInbound(kLaneBytes);
+  for (int i = 0; i < 3; ++i) {
+    Arrive();
+    Publish(*lane);
+  }
+  EXPECT_EQ(sent_.acked, 0u);
+  Pass(kDelayNs);
+  EXPECT_EQ(sent_.acked, 0u);
+  Publish(*lane);
+  EXPECT_TRUE(AllIsAcknowledged());
+  // Not on each from there on.
+  Arrive();
+  Publish(*lane);
+  EXPECT_FALSE(AllIsAcknowledged());
+}
+
+TEST_F(FramedLinkGatheringTest, AcknowledgementThatNothingTookAlongGoesAlone) {
+  const auto lane = OpenLane(0);
+  OpenInbound(kLaneBytes);
+  Arrive();
+  Publish(*lane);
+  Pass(kDelayNs);
+  Pass(kDelayNs - 1);
+  EXPECT_EQ(sent_.acked, 0u);
+  Pass(1);
+  EXPECT_TRUE(AllIsAcknowledged());
 }
 
 }  // namespace
