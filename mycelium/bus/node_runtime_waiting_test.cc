@@ -1,0 +1,142 @@
+// How the thread of a queued subscription waits for its next message.
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "gtest/gtest.h"
+#include "mycelium/base/spin_backoff.h"
+#include "mycelium/bus/node_runtime.h"
+
+namespace mycelium {
+namespace {
+
+constexpr int64_t kSpinNs = 50'000;
+constexpr int kLooksPerClock = 64;
+// Nobody looks so often.
+constexpr int kLooksMax = 1'000'000;
+
+// Each look at it takes a microsecond.
+class CountedClock final : public Clock {
+ public:
+  TimeNs NowNs() override {
+    ++looks;
+    return now += 1'000;
+  }
+  int64_t WallNs() override { return now; }
+
+  TimeNs now = 1'000'000;
+  int looks = 0;
+};
+
+// Whoever sleeps is woken at once.
+class CountedWaiter final : public Waiter {
+ public:
+  explicit CountedWaiter(CountedClock& clock) : clock_(clock) {}
+
+  void WaitWord(const std::atomic<uint32_t>&, uint32_t,
+                TimeNs deadline) override {
+    ++sleeps;
+    last_deadline = deadline;
+    if (on_sleep != nullptr) on_sleep();
+  }
+  void WakeWord(const std::atomic<uint32_t>&) override {}
+  int64_t WaitEpoll(int, epoll_event*, int, TimeNs) override { return 0; }
+  void GiveWay() override { clock_.now += away_ns; }
+
+  std::function<void()> on_sleep;
+  int64_t away_ns = 0;
+  int sleeps = 0;
+  TimeNs last_deadline = 0;
+
+ private:
+  CountedClock& clock_;
+};
+
+class SpinAndSleepTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    BusOptions options;
+    options.poll = PollMode::kCaller;
+    options.environment = &environment_;
+    auto runtime = NodeRuntime::Create(options, "node", nullptr);
+    ASSERT_TRUE(runtime.ok()) << runtime.status();
+    runtime_ = *std::move(runtime);
+    clock_.looks = 0;
+  }
+
+  // Waits until `ready`, which is asked with the number of the look.
+  void Wait(int64_t spin_ns, const std::function<bool(int look)>& ready) {
+    looks_ = 0;
+    runtime_->SpinAndSleep(
+        event_,
+        [&] {
+          if (++looks_ < kLooksMax) return ready(looks_);
+          ADD_FAILURE() << "it never sleeps";
+          return true;
+        },
+        spin_ns);
+  }
+  bool HasSlept() const { return waiter_.sleeps > 0; }
+
+  CountedClock clock_;
+  CountedWaiter waiter_{clock_};
+  Environment environment_{Environment::Real().sys, clock_, waiter_};
+  EventCount event_;
+  std::shared_ptr<NodeRuntime> runtime_;
+  int looks_ = 0;
+};
+
+TEST_F(SpinAndSleepTest, WhoDoesNotSpinSleepsAtOnceAndReadsNoClock) {
+  Wait(/*spin_ns=*/0, [this](int) { return waiter_.sleeps == 2; });
+  EXPECT_EQ(waiter_.sleeps, 2);
+  EXPECT_EQ(waiter_.last_deadline, kNever);
+  EXPECT_EQ(looks_, 5);  // Two before each sleep.
+  EXPECT_EQ(clock_.looks, 0);
+}
+
+TEST_F(SpinAndSleepTest, WhatComesWhileItSpinsIsNotSleptFor) {
+  Wait(kSpinNs, [](int look) { return look == 10 * kLooksPerClock; });
+  EXPECT_FALSE(HasSlept());
+}
+
+TEST_F(SpinAndSleepTest, ClockIsReadSeldom) {
+  Wait(kSpinNs, [](int look) { return look == kLooksPerClock; });
+  EXPECT_EQ(clock_.looks, 1);
+  Wait(kSpinNs, [](int look) { return look == kLooksPerClock + 1; });
+  EXPECT_EQ(clock_.looks, 3);
+}
+
+TEST_F(SpinAndSleepTest, SleepsWhenItHasSpunForLongEnough) {
+  const TimeNs begin = clock_.now;
+  Wait(kSpinNs, [this](int) { return HasSlept(); });
+  EXPECT_EQ(waiter_.sleeps, 1);
+  EXPECT_EQ(waiter_.last_deadline, kNever);
+  EXPECT_GE(clock_.now - begin, kSpinNs);
+  EXPECT_LE(clock_.now - begin, kSpinNs + 4'000);
+}
+
+TEST_F(SpinAndSleepTest, WhatComesOnTheWayToSleepIsNotSleptOn) {
+  Wait(/*spin_ns=*/0, [](int look) { return look == 2; });
+  EXPECT_FALSE(HasSlept());
+}
+
+TEST_F(SpinAndSleepTest, WakeUpForNothingIsNoReasonToSpinAgain) {
+  int at_sleep = 0;
+  waiter_.on_sleep = [&] {
+    if (waiter_.sleeps == 1) at_sleep = looks_;
+  };
+  Wait(kSpinNs, [this](int) { return waiter_.sleeps == 2; });
+  EXPECT_EQ(looks_ - at_sleep, kLooksPerClock + 2);
+}
+
+TEST_F(SpinAndSleepTest, WhereOthersComputeItSleepsSoon) {
+  waiter_.away_ns = SpinBackoff::kLostNs;
+  for (int wait = 1; wait <= 2; ++wait) {
+    Wait(kSpinNs, [&](int) { return waiter_.sleeps == wait; });
+  }
+  EXPECT_EQ(looks_, kLooksPerClock + 2);  // The second did not spin.
+}
+
+}  // namespace
+}  // namespace mycelium
