@@ -106,7 +106,8 @@ bool GrpcStream::IsWriting() {
 
 void GrpcStream::TakeForWriting() {
   writing_ = true;
-  outgoing_ = BufferOfGathered();
+  ::grpc::ByteBuffer buffer = BufferOfGathered();
+  outgoing_.Swap(&buffer);  // An assignment would copy.
   written_bytes_ += outgoing_.Length();
   encoder_.Begin();
 }
@@ -176,7 +177,13 @@ void GrpcStream::Begun() {
 bool GrpcStream::MayRead() const {
   if (!begun_ || reading_ || read_over_ || ended_) return false;
   if (closing_) return true;  // To its end; nothing of it is kept.
+  if (WaitsForOwner()) return false;
   return (handshaken_ || !has_read_) && arrived_bytes_ < kArrivedBytesMax;
+}
+
+bool GrpcStream::WaitsForOwner() const {
+  return arrived_bytes_ > 0 && arrived_bytes_ <= kAloneBytesMax &&
+         alone_ >= kAloneMin && alone_ % kAlonePeriod != 0;
 }
 
 bool GrpcStream::ClaimRead() {
@@ -230,6 +237,7 @@ void GrpcStream::ReadDone(bool ok) {
       read_over_ = true;
       if (ok) status_ = decoded;
     } else if (!closing_ && !records.empty()) {
+      alone_ = arrived_bytes_ == 0 ? alone_ + 1 : 0;
       arrived_bytes_ += records.size();
       arrived_.push_back(std::move(records));
       if (TryBorrowLoop()) {

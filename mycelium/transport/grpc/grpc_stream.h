@@ -43,6 +43,12 @@ namespace mycelium {
 // control stops the peer. Until the handshake is over one message is read, of
 // at most kHandshakeBytesMax.
 //
+// A read that is started before the last message is answered costs a packet of
+// its own: gRPC tells the peer of the room at once, and else along with the
+// answer. So where small messages come one at a time, the next read waits until
+// the owner is done with the last one. Every kAlonePeriod-th does not wait,
+// which shows whether they come faster by now.
+//
 // Handlers may take long, and gRPC has two threads or more for all nodes of a
 // process: one of them at a time is lent to handlers, the rest stay gRPC's.
 //
@@ -129,8 +135,13 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   static constexpr size_t kGatherBytesMin = 8 * 1024;
   static constexpr size_t kGatherBytesMax = 256 * 1024;
   static constexpr size_t kArrivedBytesMax = 256 * 1024;
+  static constexpr size_t kAloneBytesMax = 1024;
+  static constexpr uint32_t kAloneMin = 64;
+  static constexpr uint32_t kAlonePeriod = 16;
 
   bool MayRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the next read waits until the owner is done with what has arrived.
+  bool WaitsForOwner() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // True: StartClaimedRead() follows, without the lock. Until then the stream
   // does not end: gRPC lets go of it once the end has begun and no operation is
   // under way, and this one is not yet.
@@ -170,6 +181,8 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   std::deque<ByteSink> arrived_ ABSL_GUARDED_BY(mutex_);
   SpareBytes spare_;
   size_t arrived_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // How many messages in a row came when none waited for the owner.
+  uint32_t alone_ ABSL_GUARDED_BY(mutex_) = 0;
   bool begun_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_read_ ABSL_GUARDED_BY(mutex_) = false;  // One message, at least.
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;

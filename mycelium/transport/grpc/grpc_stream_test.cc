@@ -42,10 +42,13 @@ class FakeStream final : public GrpcStream {
     ReadDone(true);
     --under_way_;
   }
-  // One with an acknowledgement.
-  void FinishReadingAck() {
+  // One with so many acknowledgements.
+  void FinishReadingAck(int acks = 1) {
     v1::LinkMessage message;
-    message.add_items()->mutable_ack()->set_received(8);
+    for (int lane = 0; lane < acks; ++lane) {
+      message.add_items()->mutable_ack()->set_received(8);
+    }
+    is_reading_ = false;
     const ::grpc::Slice bytes(message.SerializeAsString());
     *incoming_ = ::grpc::ByteBuffer(&bytes, 1);
     ReadDone(true);
@@ -64,6 +67,8 @@ class FakeStream final : public GrpcStream {
 
   bool is_let_go() const { return under_way_ == 0; }
   int started_too_late() const { return started_too_late_; }
+  // Whether a read was started since FinishReadingAck().
+  bool is_reading() const { return is_reading_; }
 
   // Called when a read was claimed and is not yet started.
   std::function<void()> before_reading;
@@ -72,6 +77,7 @@ class FakeStream final : public GrpcStream {
   void StartReading(::grpc::ByteBuffer* message) override {
     if (before_reading) std::exchange(before_reading, nullptr)();
     incoming_ = message;
+    is_reading_ = true;
     StartOperation();
   }
   void StartWriting(const ::grpc::ByteBuffer* message) override {
@@ -85,6 +91,7 @@ class FakeStream final : public GrpcStream {
   }
 
   ::grpc::ByteBuffer* incoming_ = nullptr;
+  std::atomic<bool> is_reading_{false};
   const ::grpc::ByteBuffer* written_ = nullptr;
   std::atomic<int> under_way_{1};  // With one for who may start more.
   std::atomic<int> started_too_late_{0};
@@ -163,6 +170,42 @@ class TakingOwner final : public GrpcStream::Owner {
   const std::shared_ptr<FakeStream> stream_;
 };
 
+// Whose owner runs the loop himself, as one who polls does: nobody borrows it.
+class PolledStream final : private GrpcStream::Owner {
+ public:
+  explicit PolledStream(EventLoop& loop)
+      : loop_(loop), stream_(std::make_shared<FakeStream>(loop)) {
+    stream_->SetOwner(this);
+    stream_->NoteHandshaken();
+    stream_->Begin();
+  }
+  ~PolledStream() override {
+    stream_->SetOwner(nullptr);
+    stream_->Close();
+    stream_->BreakReading();
+    EXPECT_TRUE(stream_->is_let_go());
+  }
+
+  // Whether gRPC reads on before the owner has seen that message.
+  bool ReadsOnAfter(int acks = 1) {
+    stream_->FinishReadingAck(acks);
+    return stream_->is_reading();
+  }
+  void Poll() {
+    loop_.RunOnce(/*deadline=*/0, 0);
+    EXPECT_TRUE(stream_->is_reading());
+  }
+
+ private:
+  void OnStream(bool) override {
+    ByteSink records;
+    while (stream_->Take(&records)) stream_->GiveBack(std::move(records));
+  }
+
+  EventLoop& loop_;
+  const std::shared_ptr<FakeStream> stream_;
+};
+
 class GrpcStreamTest : public ::testing::Test {
  protected:
   // One that has had its first message, and writes the answer.
@@ -228,6 +271,40 @@ TEST_F(GrpcStreamTest, LoopThatIsAwakeHandlesWhatArrivesItself) {
   stream->Close();
   stream->BreakReading();
   EXPECT_TRUE(stream->is_let_go());
+}
+
+TEST_F(GrpcStreamTest, NextOfSmallMessagesThatComeAloneIsReadWhenOneIsDone) {
+  PolledStream stream(*loop_);
+  for (int message = 1; message < 128; ++message) {
+    // Whether it still is so is tried now and then.
+    const bool waits = message >= 64 && message % 16 != 0;
+    EXPECT_EQ(stream.ReadsOnAfter(), !waits) << message;
+    stream.Poll();
+  }
+}
+
+TEST_F(GrpcStreamTest, SmallMessagesThatComeFasterThanTheyAreDoneAreReadAhead) {
+  PolledStream stream(*loop_);
+  for (int message = 1; message < 64; ++message) {
+    EXPECT_TRUE(stream.ReadsOnAfter());
+    stream.Poll();
+  }
+  // That is tried, and the next is there before it is done.
+  EXPECT_TRUE(stream.ReadsOnAfter());
+  EXPECT_TRUE(stream.ReadsOnAfter());
+  stream.Poll();
+  for (int message = 1; message < 64; ++message) {
+    EXPECT_TRUE(stream.ReadsOnAfter());
+    stream.Poll();
+  }
+}
+
+TEST_F(GrpcStreamTest, WhatIsNotSmallIsReadAhead) {
+  PolledStream stream(*loop_);
+  for (int message = 1; message < 128; ++message) {
+    EXPECT_TRUE(stream.ReadsOnAfter(/*acks=*/100));
+    stream.Poll();
+  }
 }
 
 TEST_F(GrpcStreamTest, OneThreadOfGrpcsAtATimeIsInAHandler) {
