@@ -153,11 +153,16 @@ void FramedLink::Forget() {
 void FramedLink::DropLanes() {
   inbound_.Clear();
   disconnected_.clear();
-  for (auto& [id, out] : out_lanes_) {
-    out->lane->Discard();
-    retired_.push_back(std::move(out));
+  for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
+    out = Retire(out);
   }
-  out_lanes_.clear();
+}
+
+FramedLink::OutLanes::iterator FramedLink::Retire(OutLanes::iterator out) {
+  out->second->lane->Discard();
+  retired_.push_back(std::move(out->second));
+  last_out_ = nullptr;
+  return out_lanes_.erase(out);
 }
 
 uint64_t FramedLink::NextSequence(uint32_t lane) const {
@@ -204,9 +209,7 @@ void FramedLink::ParkLanes() {
     OutLane& lane = *out->second;
     if (lane.draining) {  // Its subscription ended with the process, if not
                           // before.
-      lane.lane->Discard();
-      retired_.push_back(std::move(out->second));
-      out = out_lanes_.erase(out);
+      out = Retire(out);
       continue;
     }
     PassOn(lane);
@@ -263,11 +266,13 @@ void FramedLink::CloseUnknownLanes(const v1::Hello& peer) {
 }
 
 FramedLink::OutLane* FramedLink::FindOut(const Lane& lane) {
+  if (last_out_ != nullptr && last_out_->lane.get() == &lane) return last_out_;
   const auto out = out_lanes_.find(lane.id());
   if (out == out_lanes_.end() || out->second->lane.get() != &lane) {
     return nullptr;
   }
-  return out->second.get();
+  last_out_ = out->second.get();
+  return last_out_;
 }
 
 void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
@@ -288,12 +293,13 @@ void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
 }
 
 void FramedLink::DropLane(const Lane& lane) {
-  MutexLock lock(lanes_mutex_);
-  const auto out = out_lanes_.find(lane.id());
-  if (out == out_lanes_.end() || out->second->lane.get() != &lane) return;
-  out->second->lane->Discard();
-  retired_.push_back(std::move(out->second));
-  out_lanes_.erase(out);
+  {
+    MutexLock lock(lanes_mutex_);
+    const auto out = out_lanes_.find(lane.id());
+    if (out == out_lanes_.end() || out->second->lane.get() != &lane) return;
+    (void)Retire(out);
+  }
+  Kick();
 }
 
 void FramedLink::FillResume(v1::Hello* hello) const {

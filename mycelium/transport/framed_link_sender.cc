@@ -7,12 +7,99 @@
 #include "mycelium/transport/framed_link.h"
 
 namespace mycelium {
+namespace {
+
+RecordHeader DataHeader(uint32_t lane, uint64_t position, size_t body_bytes) {
+  RecordHeader header = MakeRecordHeader(RecordKind::kData, body_bytes);
+  header.lane = lane;
+  header.position = position;
+  return header;
+}
+
+}  // namespace
+
+void FramedLink::OnCommit(Lane& lane) {
+  if (lane.mapped()) {
+    RingPeer();
+    return;
+  }
+  if (!gate_.MarkPending()) return;
+  if (!SendLane(lane)) SendAll();
+  while (!gate_.Leave(environment_.waiter)) SendAll();
+}
 
 void FramedLink::Kick() {
   if (!gate_.MarkPending()) return;
   do {
     SendAll();
   } while (!gate_.Leave(environment_.waiter));
+}
+
+bool FramedLink::SendLane(Lane& lane) {
+  // Over a channel that gathers, whatever else there is goes along.
+  if (send_channel_ == nullptr || send_gathers_ || !outgoing_.done()) {
+    return false;
+  }
+  Lane::Run run;
+  bool is_all;
+  {
+    MutexLock lock(lanes_mutex_);
+    OutLane* const out = FindOut(lane);
+    if (out == nullptr || !out->announced || out->parked || lane.mapped()) {
+      return false;
+    }
+    if (lane.stage() != nullptr) {
+      if (HasMoreToSay()) return false;
+      lane.Advance();
+    }
+    run = lane.CommittedFrom(out->sent.load(std::memory_order_relaxed));
+    // After that, so that what those frames depend on is seen here.
+    if (HasMoreToSay()) return false;
+    if (under_way_ > kGatherBytes) {
+      const uint64_t committed = lane.committed();
+      waiting_ += committed - std::exchange(out->noted, committed);
+      return waiting_ < kGatheredBytes &&
+             !flush_.load(std::memory_order_acquire);
+    }
+    if (run.bytes.empty()) return true;  // Who was inside before has sent it.
+    NoteSent(*out, run);
+    is_all = out->noted == lane.committed();
+  }
+  return SendRun(lane.id(), run) && is_all;
+}
+
+bool FramedLink::HasMoreToSay() const {
+  return swap_channel_.load(std::memory_order_acquire) ||
+         hold_data_.load(std::memory_order_acquire) ||
+         leaving_.load(std::memory_order_acquire) ||
+         has_control_.load(std::memory_order_acquire) ||
+         ack_now_.load(std::memory_order_relaxed) ||
+         inbound_.UntoldBytes() >= kRideBytes;
+}
+
+void FramedLink::NoteSent(OutLane& out, const Lane::Run& run) {
+  const uint64_t end = run.position + run.bytes.size();
+  const uint64_t sent = out.sent.load(std::memory_order_relaxed);
+  under_way_ += end - sent;
+  waiting_ -= out.noted - std::min(out.noted, sent);
+  out.noted = end;
+  // Pairs with the load in OnAckRecord().
+  out.sent.store(end, std::memory_order_release);
+}
+
+bool FramedLink::SendRun(uint32_t lane, const Lane::Run& run) {
+  RecordHeader header = DataHeader(lane, run.position, run.bytes.size());
+  const iovec pieces[] = {
+      {&header, sizeof header},
+      {const_cast<std::byte*>(run.bytes.data()), run.bytes.size()}};
+  const absl::StatusOr<size_t> sent = send_channel_->Send(pieces);
+  if (sent.ok() && *sent == sizeof header + run.bytes.size()) return true;
+  // What is left is SendAll()'s, which finds out what is to be done about it.
+  outgoing_.Clear();
+  outgoing_.AddHeader(header);
+  outgoing_.Add(run.bytes.data(), run.bytes.size());
+  (void)NoteWritten(sent);
+  return false;
 }
 
 void FramedLink::SendAll() {
@@ -40,6 +127,8 @@ void FramedLink::AdoptChannel() {
     send_channel_ = next_channel_;
     swap_channel_.store(false, std::memory_order_relaxed);
   }
+  send_gathers_ = send_channel_ != nullptr && send_channel_->gathers();
+  under_way_ = waiting_ = 0;
   outgoing_.Clear();
   blocked_ = false;
   goodbye_said_ = false;
@@ -77,7 +166,8 @@ bool FramedLink::Compose() {
       has_control_.store(false, std::memory_order_relaxed);
     }
   }
-  if (ring_peer_.exchange(false, std::memory_order_acq_rel)) {
+  if (ring_peer_.load(std::memory_order_relaxed) &&
+      ring_peer_.exchange(false, std::memory_order_acq_rel)) {
     AppendControlRecord(kDoorbellBytes, &outgoing_.control);
   }
   if (!outgoing_.control.empty()) {
@@ -113,14 +203,15 @@ void FramedLink::NoteFinalWritten() {
 }
 
 void FramedLink::ComposeAcks(bool final) {
-  const bool wanted =
-      ack_now_.exchange(false, std::memory_order_relaxed) || final;
+  const bool wanted = (ack_now_.load(std::memory_order_relaxed) &&
+                       ack_now_.exchange(false, std::memory_order_relaxed)) ||
+                      final;
   // Some ride along, which saves a system call; the rest waits until it is
   // wanted. Over a channel that gathers they do when they are due, so that not
   // each message of a ping-pong carries what the peer has to read and act on.
   if (!wanted) {
     if (outgoing_.done()) return;
-    if (send_channel_->gathers()) {
+    if (send_gathers_) {
       data_went_.store(true, std::memory_order_relaxed);
       if (!acks_due_.exchange(false, std::memory_order_relaxed)) return;
     } else if (inbound_.UntoldBytes() < kRideBytes) {
@@ -130,6 +221,7 @@ void FramedLink::ComposeAcks(bool final) {
   if (ack_asked_.load(std::memory_order_relaxed) && inbound_.AllHandled()) {
     ack_asked_.store(false, std::memory_order_relaxed);
   }
+  acks_taken_at_.store(environment_.clock.NowNs(), std::memory_order_relaxed);
   inbound_.TakeAcks(&outgoing_.acks);
   if (final) {
     // The peer's last question: what of its lanes is ours to deliver.
@@ -140,80 +232,78 @@ void FramedLink::ComposeAcks(bool final) {
   }
   if (outgoing_.acks.empty()) return;
   const size_t bytes = outgoing_.acks.size() * sizeof(AckEntry);
-  outgoing_.AddHeader(RecordKind::kAck, bytes);
+  outgoing_.AddHeader(MakeRecordHeader(RecordKind::kAck, bytes));
   outgoing_.Add(outgoing_.acks.data(), bytes);
 }
 
 void FramedLink::ComposeLanes() {
   if (hold_data_.load(std::memory_order_acquire)) return;
-  const bool flush = flush_.exchange(false, std::memory_order_acq_rel);
+  const bool flush = flush_.load(std::memory_order_relaxed) &&
+                     flush_.exchange(false, std::memory_order_acq_rel);
   MutexLock lock(lanes_mutex_);
   // The lanes may have been reset for the next connection by now. (Attach()
   // sets this before it takes the lock to do so.)
   if (swap_channel_.load(std::memory_order_acquire)) return;
-  // What was being sent is gone, so nothing points into these any more.
-  for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
-    if (!out->second->closing) {
-      ++out;
-      continue;
-    }
-    AddTraffic(*out->second, &ended_out_);
-    out = out_lanes_.erase(out);
-  }
-  if (leaving_.load(std::memory_order_acquire)) return;
-  for (auto& [id, out] : out_lanes_) {
-    if (out->parked || out->announced || !IsDirect(*out)) continue;
-    if (!out->known_to_peer) {
-      outgoing_.descriptors = out->lane->shared()->descriptors();
-    }
-    Announce(*out);
-    out->lane->SetMapped(true);
-    has_more_ = true;  // Descriptors go one pair at a time.
-    return;
-  }
-  for (auto& [id, out] : out_lanes_) {
-    if (out->lane->stage() != nullptr && !out->parked) out->lane->Advance();
-  }
-  if (!flush && ShouldGather()) return;
-  const bool gathers = send_channel_->gathers();
+  if (!LookAtLanes() || (!flush && ShouldGather())) return;
   for (auto& [id, out] : out_lanes_) {
     if (out->parked || out->lane->mapped()) continue;
-    uint64_t sent = out->sent.load(std::memory_order_relaxed);
     while (true) {
-      const Lane::Run run = out->lane->CommittedFrom(sent);
+      const Lane::Run run =
+          out->lane->CommittedFrom(out->sent.load(std::memory_order_relaxed));
       if (run.bytes.empty()) break;
       if (!outgoing_.has_room_for_data()) {
         has_more_ = true;
         return;
       }
       if (!out->announced) Announce(*out);
-      RecordHeader& header =
-          outgoing_.AddHeader(RecordKind::kData, run.bytes.size());
-      header.lane = id;
-      header.position = run.position;
-      const bool may_keep = gathers && run.bytes.size() >= kKeptBytesMin;
+      outgoing_.AddHeader(DataHeader(id, run.position, run.bytes.size()));
+      const bool may_keep = send_gathers_ && run.bytes.size() >= kKeptBytesMin;
       outgoing_.Add(run.bytes.data(), run.bytes.size(),
                     may_keep ? out->lane->memory() : nullptr);
-      sent = run.position + run.bytes.size();
-      out->sent.store(sent, std::memory_order_release);
+      NoteSent(*out, run);
     }
   }
 }
 
-bool FramedLink::ShouldGather() const {
-  uint64_t on_their_way = 0;
-  uint64_t waiting = 0;
-  for (const auto& [id, out] : out_lanes_) {
-    if (out->parked || out->lane->mapped()) continue;
-    const uint64_t sent = out->sent.load(std::memory_order_relaxed);
-    on_their_way +=
-        sent - std::min(sent, out->received.load(std::memory_order_relaxed));
-    waiting += out->lane->committed() - sent;
+bool FramedLink::LookAtLanes() {
+  const bool leaving = leaving_.load(std::memory_order_acquire);
+  under_way_ = waiting_ = 0;
+  for (auto entry = out_lanes_.begin(); entry != out_lanes_.end();) {
+    OutLane& out = *entry->second;
+    if (out.closing) {
+      // What was being sent is gone, so nothing points into it any more.
+      AddTraffic(out, &ended_out_);
+      last_out_ = nullptr;
+      entry = out_lanes_.erase(entry);
+      continue;
+    }
+    ++entry;
+    if (leaving || out.parked) continue;
+    if (!out.announced && IsDirect(out)) {
+      if (!out.known_to_peer) {
+        outgoing_.descriptors = out.lane->shared()->descriptors();
+      }
+      Announce(out);
+      out.lane->SetMapped(true);
+      has_more_ = true;  // Descriptors go one pair at a time.
+      return false;
+    }
+    if (out.lane->stage() != nullptr) out.lane->Advance();
+    if (out.lane->mapped()) continue;
+    const uint64_t sent = out.sent.load(std::memory_order_relaxed);
+    under_way_ +=
+        sent - std::min(sent, out.received.load(std::memory_order_relaxed));
+    out.noted = out.lane->committed();
+    waiting_ += out.noted - sent;
   }
-  if (waiting >= kGatheredBytes) return false;
-  return send_channel_->gathers() ? waiting > 0 && (MYCELIUM_PLANTED_BUG(8) ||
-                                                    send_channel_->IsWriting())
-                                  : on_their_way > kGatherBytes;
+  return !leaving;
+}
+
+bool FramedLink::ShouldGather() const {
+  if (waiting_ >= kGatheredBytes) return false;
+  return send_gathers_ ? waiting_ > 0 && (MYCELIUM_PLANTED_BUG(8) ||
+                                          send_channel_->IsWriting())
+                       : under_way_ > kGatherBytes;
 }
 
 void FramedLink::Announce(OutLane& out) {
@@ -242,9 +332,13 @@ bool FramedLink::Write() {
       outgoing_.descriptors.has_value()
           ? send_channel_->SendDescriptors(*outgoing_.descriptors,
                                            outgoing_.pieces())
-      : send_channel_->gathers()
+      : send_gathers_
           ? send_channel_->SendKept(outgoing_.pieces(), outgoing_.keepers())
           : send_channel_->Send(outgoing_.pieces());
+  return NoteWritten(sent);
+}
+
+bool FramedLink::NoteWritten(const absl::StatusOr<size_t>& sent) {
   if (!sent.ok()) {
     // The loop hears of it too, after what the peer had sent before.
     send_channel_ = nullptr;
@@ -293,17 +387,29 @@ void FramedLink::SendAcks() {
 }
 
 void FramedLink::ScheduleAcks() {
-  if (ack_timer_set_.exchange(true)) return;
+  // A look first, since for most frames one is set. It clears this and then
+  // looks at what is to be told: on this thread, or under the lock under which
+  // InboundLanes has noted what this call is about.
+  if (ack_timer_set_.load() || ack_timer_set_.exchange(true)) return;
   const int64_t delay_ns = gathers_.load(std::memory_order_relaxed)
                                ? kGatheringAckDelayNs
                                : kAckDelayNs;
+  SendAcksAt(environment_.clock.NowNs() + delay_ns);
+}
+
+void FramedLink::SendAcksAt(TimeNs at) {
   // Captures one pointer, so that it allocates nothing.
-  ack_timer_.store(loop_.RunAt(environment_.clock.NowNs() + delay_ns, [this] {
-    ack_timer_set_.store(false);
+  ack_timer_.store(loop_.RunAt(at, [this] {
     // Where data goes they ride along with the next, or else go by the
     // next time.
     const bool goes = data_went_.exchange(false) || MYCELIUM_PLANTED_BUG(7);
-    if (goes && gathers_.load(std::memory_order_relaxed)) {
+    const bool gathers = gathers_.load(std::memory_order_relaxed);
+    // If some rode along meanwhile, all that is to be told came after that.
+    const TimeNs due =
+        acks_taken_at_.load(std::memory_order_relaxed) + kAckDelayNs;
+    if (!gathers && due > environment_.clock.NowNs()) return SendAcksAt(due);
+    ack_timer_set_.store(false);
+    if (goes && gathers) {
       acks_due_.store(true, std::memory_order_relaxed);
       ScheduleAcks();
     } else {

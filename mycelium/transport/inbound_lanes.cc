@@ -77,7 +77,8 @@ void InboundLanes::Clear() {
   for (const auto& [id, state] : lanes_) AddTraffic(state, &ended_);
   lanes_.clear();
   smallest_capacity_ = 0;
-  untold_bytes_.store(0, std::memory_order_relaxed);
+  told_bytes_.store(received_bytes_.load(std::memory_order_relaxed),
+                    std::memory_order_release);
 }
 
 bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
@@ -107,8 +108,10 @@ void InboundLanes::NoteReceived(uint32_t lane, uint64_t sequence, uint64_t end,
   state->next_sequence.store(sequence + 1, std::memory_order_relaxed);
   state->is_prompt.store(sequence < state->redelivered_until,
                          std::memory_order_relaxed);
-  // Pairs with the exchange in TakeAcks().
-  untold_bytes_.fetch_add(end - before, std::memory_order_release);
+  // Release: pairs with the load in TakeAcks().
+  received_bytes_.store(
+      received_bytes_.load(std::memory_order_relaxed) + (end - before),
+      std::memory_order_release);
 }
 
 bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
@@ -124,9 +127,10 @@ bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
 
 void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
   MutexLock lock(mutex_);
-  // Whose bytes this takes away, their `received` is seen below. (A store could
-  // be delayed beyond the loads, and take away bytes that nobody has told.)
-  untold_bytes_.exchange(0, std::memory_order_acq_rel);
+  // Acquire: whose bytes this takes for told, their `received` is seen below.
+  // Release: pairs with the load in UntoldBytes().
+  told_bytes_.store(received_bytes_.load(std::memory_order_acquire),
+                    std::memory_order_release);
   peer_waits_.exchange(false);
   for (auto& [id, state] : lanes_) {
     if (state.lossy_window > 0) state.untold_frames.exchange(0);
@@ -145,10 +149,6 @@ void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
     if (MYCELIUM_PLANTED_BUG(1) && received % 256 == 0) continue;
     acks->push_back(ack);
   }
-}
-
-uint64_t InboundLanes::UntoldBytes() const {
-  return untold_bytes_.load(std::memory_order_relaxed);
 }
 
 bool InboundLanes::AllHandled() const {
