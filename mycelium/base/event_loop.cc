@@ -247,8 +247,12 @@ bool EventLoop::RunAsleep(TimeNs deadline) {
 }
 
 bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
-  bool ran = RunDue();
   TimeNs now = environment_.clock.NowNs();
+  bool ran = false;
+  if (HasPosted() || now >= first_timer_.load()) {
+    ran = RunDue();
+    now = environment_.clock.NowNs();
+  }
   SpinBackoff::Spell spell(backoff_, now, spin_ns, deadline);
   if (!ran) ran = Spin(spell, now + kLookNs);
   // A spinning caller has looked at the handlers itself; the kernel, which

@@ -13,8 +13,8 @@
 //   4  missed wake-up         local_channel.cc
 //   5  reorder on resend      dispatcher.cc
 //   6  read beyond a frame    inbound_ring.cc
-//   7  acknowledgements that wait for data to ride on  framed_link.cc
-//   8  data that waits for a write that is over        framed_link.cc
+//   7  acknowledgements that wait for data to ride on  framed_link_sender.cc
+//   8  data that waits for a write that is over        framed_link_sender.cc
 
 #ifdef MYCELIUM_PLANTED_BUGS
 namespace mycelium {

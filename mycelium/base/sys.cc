@@ -122,6 +122,13 @@ int64_t Sys::Connect(int fd, const sockaddr* address, socklen_t bytes) {
 }
 int64_t Sys::Shutdown(int fd) { return OrErrno(shutdown(fd, SHUT_RDWR)); }
 int64_t Sys::SendMsg(int fd, const msghdr& message, int flags) {
+  const bool is_plain = message.msg_iovlen == 1 &&
+                        message.msg_name == nullptr &&
+                        message.msg_controllen == 0;
+  if (is_plain) {
+    const iovec& piece = *message.msg_iov;
+    return OrErrno(send(fd, piece.iov_base, piece.iov_len, flags));
+  }
   return OrErrno(sendmsg(fd, &message, flags));
 }
 int64_t Sys::Recv(int fd, void* bytes, size_t bytes_max, int flags) {

@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "mycelium/base/burst_rest.h"
 #include "mycelium/base/environment.h"
@@ -33,14 +32,15 @@ namespace mycelium {
 // A link over channels: lanes whose frames are sent as they lie in memory, and
 // kept there until the peer has handled them.
 //
-// Sending. Whoever commits a frame enters the gate and sends everything that is
-// waiting, of all lanes; who finds the gate busy leaves it to the one inside.
-// So an idle link is written to by the publishing thread itself. While more
-// than kGatherBytes are on their way, small amounts wait: the acknowledgement
-// of what is on its way brings the loop here, which sends what has gathered.
-// Over a channel that gathers they wait while something is being written, and
-// its end brings the loop here; and all that the window has no room for waits
-// for an acknowledgement (SendWindow).
+// Sending. Whoever commits a frame enters the gate and sends what waits in that
+// lane; who finds the gate busy leaves it to the one inside, who then looks at
+// all lanes. So an idle link is written to by the publishing thread itself,
+// without a look at the other lanes. While more than kGatherBytes are on their
+// way, small amounts wait: the acknowledgement of what is on its way brings the
+// loop here, which sends what has gathered. Over a channel that gathers they
+// wait while something is being written, and its end brings the loop here; and
+// all that the window has no room for waits for an acknowledgement
+// (SendWindow).
 //
 // Receiving. Frames go to the handler as they arrive. Acknowledgements ride on
 // data; without any they are sent after kAckBytes, or kAckDelay. Over a channel
@@ -54,7 +54,15 @@ namespace mycelium {
 //  (2) A connection starts at the peer's `received` of the connection before,
 //      if the peer is the same process; so nothing is missing and none is
 //      twice.
-//  (3) `sent` is changed inside the gate only.
+//  (3) `sent` is changed inside the gate only, and no OutLane is destroyed
+//      outside of it.
+//
+// Invariants of sending, while nobody is inside the gate:
+//  (4) A committed frame that is not sent has a publisher who is about to enter
+//      the gate, or waits for what is followed by SendAll(), which looks at all
+//      lanes: an acknowledgement, the channel, Attach() or AdoptLane().
+//  (5) `under_way_` is at least `sent` less `received` of all lanes that are
+//      sent: what makes that less is followed by SendAll() too.
 //
 // In shared memory. Where both sides can, a lane's frames are not sent: the
 // peer reads them in the memory where they are published, and gives the room
@@ -63,9 +71,9 @@ namespace mycelium {
 // the others, and all of a peer that cannot, are sent.
 //
 // Invariants of mapped lanes:
-//  (4) No frame is handed to the handler before the control messages that were
+//  (6) No frame is handed to the handler before the control messages that were
 //      queued before it was committed.
-//  (5) When a connection ends, or the peer says Goodbye, what the peer had
+//  (7) When a connection ends, or the peer says Goodbye, what the peer had
 //      committed is handed out first; OnDown() and Goodbye come after that.
 //
 // Thread safety: see Link. Attach, Detach and ResumeState on the loop.
@@ -195,6 +203,7 @@ class FramedLink final : public Link,
     uint32_t disconnected = 0;
     std::atomic<uint64_t> sent{0};      // Changed inside the gate.
     uint64_t reached = 0;               // By `sent`, on any connection.
+    uint64_t noted = 0;                 // So far `waiting_` counts it.
     std::atomic<uint64_t> received{0};  // As the peer said.
     bool announced = false;             // On this connection.
     bool known_to_peer = false;         // Announced to this process.
@@ -210,7 +219,13 @@ class FramedLink final : public Link,
   void QueueControl(const v1::Control& control);
   void Kick();
 
-  // Inside the gate.
+  // Inside the gate. SendLane() sends what waits in that lane; false: call
+  // SendAll(), since something else is to be sent, or done, before or with it.
+  bool SendLane(Lane& lane);
+  bool SendRun(uint32_t lane, const Lane::Run& run);
+  bool HasMoreToSay() const;
+  void NoteSent(OutLane& out, const Lane::Run& run)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void SendAll();
   void AdoptChannel();
   bool Compose();
@@ -218,10 +233,12 @@ class FramedLink final : public Link,
   void ComposeLanes();
   void ComposeGoodbye(bool final);
   void NoteFinalWritten();
-  bool ShouldGather(uint64_t* on_their_way) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  // False: no data goes with this.
+  bool LookAtLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  bool ShouldGather() const;
   void Announce(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool Write();
+  bool NoteWritten(const absl::StatusOr<size_t>& sent);
   // What tells the memory of that lane from others. Never 0.
   uint64_t IdentityOf(uint32_t lane) const {
     return (options_.incarnation | 1) + 2 * (uint64_t{lane} + 1);
@@ -231,6 +248,7 @@ class FramedLink final : public Link,
   void RingPeer();  // Any thread.
 
   void ScheduleAcks();  // Any thread.
+  void SendAcksAt(TimeNs at);
 
   // On the loop.
   void Break(const absl::Status& status);
@@ -266,6 +284,9 @@ class FramedLink final : public Link,
   // Tells the peer of lanes that it still has and we have not.
   void CloseUnknownLanes(const v1::Hello& peer);
   void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  // Takes it out. Returns the next one.
+  OutLanes::iterator Retire(OutLanes::iterator out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   static void AddTraffic(const OutLane& out, LinkTraffic* traffic);
   OutLane* FindOut(const Lane& lane)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
@@ -324,6 +345,8 @@ class FramedLink final : public Link,
 
   mutable Mutex lanes_mutex_;
   OutLanes out_lanes_ ABSL_GUARDED_BY(lanes_mutex_);
+  // The last that FindOut() found, while it is among those.
+  OutLane* last_out_ ABSL_GUARDED_BY(lanes_mutex_) = nullptr;
   // Lanes of a peer that is gone, while something may still be sent from them.
   std::vector<std::unique_ptr<OutLane>> retired_ ABSL_GUARDED_BY(lanes_mutex_);
   // Of lanes that were closed, those whose subscription must be told why: the
@@ -359,15 +382,19 @@ class FramedLink final : public Link,
   std::atomic<bool> data_went_{false};
   std::atomic<bool> ack_timer_set_{false};
   std::atomic<uint64_t> ack_timer_{0};      // The last one that was set.
+  std::atomic<TimeNs> acks_taken_at_{0};    // To be sent.
   std::atomic<bool> leaving_{false};        // Say Goodbye instead of data.
   std::atomic<bool> final_wanted_{false};   // The peer has said it.
   std::atomic<bool> final_written_{false};  // Our last word is out.
   SendWindow window_;
   // Inside the gate.
   std::shared_ptr<Channel> send_channel_;
+  bool send_gathers_ = false;  // That channel.
   uint32_t turn_ = 0;  // The lane that is first where the window is short.
   Outgoing outgoing_;
-  bool has_more_ = false;  // Than `outgoing_` has room for.
+  uint64_t under_way_ = 0;  // Invariant (5).
+  uint64_t waiting_ = 0;    // Known not to be sent yet, of those lanes.
+  bool has_more_ = false;   // Than `outgoing_` has room for.
   bool blocked_ = false;
   bool goodbye_said_ = false;  // On this connection; and for good:
   bool final_said_ = false;

@@ -29,7 +29,7 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
   const uint64_t untold = inbound_.UntoldBytes();
   uint64_t ack_bytes = kAckBytes;
   const uint64_t capacity = inbound_.SmallestCapacity();
-  if (channel_->gathers() && capacity > 0) {
+  if (gathers_.load(std::memory_order_relaxed) && capacity > 0) {
     ack_bytes = std::min({std::max(kAckBytes, capacity / 8), capacity / 2,
                           SendWindow::AckBytes(inbound_.ToldBytes())});
   }

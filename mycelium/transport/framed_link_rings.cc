@@ -306,14 +306,6 @@ void FramedLink::LeaveRingsBehind() {
   if (left > 0) handler_.OnLeftBehind(*this, left);
 }
 
-void FramedLink::OnCommit(Lane& lane) {
-  if (lane.mapped()) {
-    RingPeer();
-  } else {
-    Kick();
-  }
-}
-
 void FramedLink::RingPeer() {
   ring_peer_.store(true, std::memory_order_release);
   Kick();

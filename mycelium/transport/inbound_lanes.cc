@@ -77,7 +77,8 @@ void InboundLanes::Clear() {
   for (const auto& [id, state] : lanes_) AddTraffic(state, &ended_);
   lanes_.clear();
   smallest_capacity_ = 0;
-  untold_bytes_.store(0, std::memory_order_relaxed);
+  told_bytes_.store(received_bytes_.load(std::memory_order_relaxed),
+                    std::memory_order_release);
 }
 
 bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
@@ -107,8 +108,10 @@ void InboundLanes::NoteReceived(uint32_t lane, uint64_t sequence, uint64_t end,
   state->next_sequence.store(sequence + 1, std::memory_order_relaxed);
   state->is_prompt.store(sequence < state->redelivered_until,
                          std::memory_order_relaxed);
-  // Pairs with the exchange in TakeAcks().
-  untold_bytes_.fetch_add(end - before, std::memory_order_release);
+  // Release: pairs with the load in TakeAcks().
+  received_bytes_.store(
+      received_bytes_.load(std::memory_order_relaxed) + (end - before),
+      std::memory_order_release);
 }
 
 bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
@@ -124,10 +127,10 @@ bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
 
 void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
   MutexLock lock(mutex_);
-  // Whose bytes this takes away, their `received` is seen below. (A store could
-  // be delayed beyond the loads, and take away bytes that nobody has told.)
-  told_bytes_.fetch_add(untold_bytes_.exchange(0, std::memory_order_acq_rel),
-                        std::memory_order_relaxed);
+  // Acquire: whose bytes this takes for told, their `received` is seen below.
+  // Release: pairs with the load in UntoldBytes().
+  told_bytes_.store(received_bytes_.load(std::memory_order_acquire),
+                    std::memory_order_release);
   peer_waits_.exchange(false);
   for (auto& [id, state] : lanes_) {
     if (state.lossy_window > 0) state.untold_frames.exchange(0);
@@ -148,10 +151,6 @@ void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
   }
 }
 
-uint64_t InboundLanes::UntoldBytes() const {
-  return untold_bytes_.load(std::memory_order_relaxed);
-}
-
 bool InboundLanes::AllHandled() const {
   MutexLock lock(mutex_);
   for (const auto& [id, state] : lanes_) {
@@ -165,9 +164,10 @@ bool InboundLanes::AllHandled() const {
 
 void InboundLanes::ForgetTold() {
   MutexLock lock(mutex_);
-  // Neither count is of the next connection, which begins by telling all.
-  untold_bytes_.exchange(0, std::memory_order_acq_rel);
-  told_bytes_.store(0, std::memory_order_relaxed);
+  // None of that is of the next connection, which begins by telling all.
+  const uint64_t bytes = received_bytes_.load(std::memory_order_acquire);
+  told_bytes_.store(bytes, std::memory_order_release);
+  forgotten_bytes_.store(bytes, std::memory_order_release);
   for (auto& [id, state] : lanes_) state.told_received = state.told_handled = 0;
 }
 

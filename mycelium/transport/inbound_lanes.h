@@ -53,11 +53,17 @@ class InboundLanes final {
   void TakeAcks(std::vector<AckEntry>* acks);
 
   // How many bytes the peer has not been told of.
-  uint64_t UntoldBytes() const;
+  uint64_t UntoldBytes() const {
+    // Acquire: what was received is seen to be at least that.
+    const uint64_t told = told_bytes_.load(std::memory_order_acquire);
+    return received_bytes_.load(std::memory_order_relaxed) - told;
+  }
 
   // How many it was told of since ForgetTold().
   uint64_t ToldBytes() const {
-    return told_bytes_.load(std::memory_order_relaxed);
+    // Acquire: what was told is seen to be at least that.
+    const uint64_t forgotten = forgotten_bytes_.load(std::memory_order_acquire);
+    return told_bytes_.load(std::memory_order_relaxed) - forgotten;
   }
 
   // Of the lanes that there are. 0: there are none.
@@ -106,8 +112,12 @@ class InboundLanes final {
   mutable uint32_t looked_lane_ = 0;
   mutable State* looked_ = nullptr;
   uint64_t smallest_capacity_ = 0;  // Changed and read on the loop.
-  std::atomic<uint64_t> untold_bytes_{0};
-  std::atomic<uint64_t> told_bytes_{0};
+  // Of all lanes. The loop alone changes the first, so that it needs no locked
+  // instruction for each frame.
+  std::atomic<uint64_t> received_bytes_{0};
+  std::atomic<uint64_t> told_bytes_{0};  // Changed under the lock.
+  // What `told_bytes_` was when ForgetTold() was called.
+  std::atomic<uint64_t> forgotten_bytes_{0};
   std::atomic<bool> peer_waits_{false};
 };
 

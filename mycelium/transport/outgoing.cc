@@ -26,14 +26,10 @@ void Outgoing::Add(const void* bytes, size_t bytes_count,
   ++count_;
 }
 
-RecordHeader& Outgoing::AddHeader(RecordKind kind, size_t body_bytes) {
-  RecordHeader& header = headers_[header_count_++];
-  header = RecordHeader{};
-  header.magic = kRecordMagic;
-  header.kind = static_cast<uint8_t>(kind);
-  header.body_bytes = static_cast<uint32_t>(body_bytes);
-  Add(&header, sizeof header);
-  return header;
+void Outgoing::AddHeader(const RecordHeader& header) {
+  RecordHeader& kept = headers_[header_count_++];
+  kept = header;
+  Add(&kept, sizeof kept);
 }
 
 void Outgoing::MoveToFront(size_t piece) {
@@ -58,10 +54,8 @@ void Outgoing::Consume(size_t bytes) {
 }
 
 void AppendControlRecord(absl::string_view control, std::string* records) {
-  RecordHeader header = {};
-  header.magic = kRecordMagic;
-  header.kind = static_cast<uint8_t>(RecordKind::kControl);
-  header.body_bytes = static_cast<uint32_t>(control.size());
+  const RecordHeader header =
+      MakeRecordHeader(RecordKind::kControl, control.size());
   records->append(reinterpret_cast<const char*>(&header), sizeof header);
   records->append(control.data(), control.size());
 }

@@ -42,8 +42,8 @@ class Outgoing final {
   void Add(const void* bytes, size_t bytes_count,
            std::shared_ptr<const void> keeper = nullptr);
 
-  // Adds a record's header, for whose body Add() follows.
-  RecordHeader& AddHeader(RecordKind kind, size_t body_bytes);
+  // Adds a copy of a record's header, for whose body Add() follows.
+  void AddHeader(const RecordHeader& header);
 
   // Puts the pieces from `piece` on before those that came first.
   void MoveToFront(size_t piece);
@@ -75,6 +75,14 @@ class Outgoing final {
   std::array<RecordHeader, kPiecesMax> headers_;
   size_t header_count_ = 0;
 };
+
+inline RecordHeader MakeRecordHeader(RecordKind kind, size_t body_bytes) {
+  RecordHeader header = {};
+  header.magic = kRecordMagic;
+  header.kind = static_cast<uint8_t>(kind);
+  header.body_bytes = static_cast<uint32_t>(body_bytes);
+  return header;
+}
 
 // Appends a control message as a whole record.
 void AppendControlRecord(absl::string_view control, std::string* records);

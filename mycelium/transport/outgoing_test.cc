@@ -11,7 +11,7 @@ TEST(OutgoingTest, KeepersStayWithTheirPieces) {
   const auto keeper = std::make_shared<const int>();
   char data[8], control[4];
   Outgoing outgoing;
-  outgoing.AddHeader(RecordKind::kData, sizeof data);
+  outgoing.AddHeader(MakeRecordHeader(RecordKind::kData, sizeof data));
   outgoing.Add(data, sizeof data, keeper);
   outgoing.Add(control, sizeof control);
   outgoing.MoveToFront(2);

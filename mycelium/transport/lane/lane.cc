@@ -466,22 +466,22 @@ void Lane::Discard() {
 
 Lane::Run Lane::CommittedFrom(uint64_t from) const {
   const uint64_t end = committed();
+  const absl::Span<const std::byte> memory = writer_.memory();
+  const size_t mask = memory.size() - 1;
+  const uint64_t lap_end = (from | mask) + 1;
+  if (end <= lap_end) return {from, memory.subspan(from & mask, end - from)};
   Run run;
   run.position = from;
-  if (from == end) return run;
-  const size_t mask = memory_->bytes().size() - 1;
-  const uint64_t lap_end = (from | mask) + 1;
-  uint64_t run_end = std::min(end, lap_end);
+  uint64_t run_end = lap_end;
   // The frames of a lap end at its pad. The writer cannot start another lap's
   // pad before what lies at `from` is released, so this pad is the right one.
   const uint64_t pad = pad_from_.load(std::memory_order_relaxed);
-  if (end > lap_end && pad >= from && pad < lap_end) run_end = pad;
+  if (pad >= from && pad < lap_end) run_end = pad;
   if (run_end == from) {  // At the pad itself: the frames go on behind it.
     run.position = lap_end;
     run_end = end;
   }
-  run.bytes =
-      memory_->bytes().subspan(run.position & mask, run_end - run.position);
+  run.bytes = memory.subspan(run.position & mask, run_end - run.position);
   return run;
 }
 

@@ -79,6 +79,7 @@ class RingWriter final {
   // `position_`; a position of an earlier lap if that lap has none.
   uint64_t pad_from() const { return pad_from_; }
 
+  absl::Span<const std::byte> memory() const { return memory_; }
   size_t capacity() const { return memory_.size(); }
   size_t frame_bytes_max() const { return memory_.size() / 2; }
 

@@ -11,6 +11,15 @@
 #include "mycelium/base/planted_bug.h"
 
 namespace mycelium {
+namespace {
+
+size_t BytesOf(absl::Span<const iovec> pieces) {
+  size_t bytes = 0;
+  for (const iovec& piece : pieces) bytes += piece.iov_len;
+  return bytes;
+}
+
+}  // namespace
 
 LocalChannel::LocalChannel(Environment& environment, EventLoop& loop, Fd fd,
                            const PeerCredentials& peer, size_t buffer_bytes_max,
@@ -102,10 +111,23 @@ uint32_t LocalChannel::WantedEvents() const {
 }
 
 absl::StatusOr<size_t> LocalChannel::Send(absl::Span<const iovec> pieces) {
+  const size_t bytes = BytesOf(pieces);
   msghdr message = {};
-  message.msg_iov = const_cast<iovec*>(pieces.data());
-  message.msg_iovlen = pieces.size();
-  return SendMessage(message);
+  if (pieces.size() == 1 || bytes > kTogetherBytesMax) {
+    message.msg_iov = const_cast<iovec*>(pieces.data());
+    message.msg_iovlen = pieces.size();
+    return SendMessage(message, bytes);
+  }
+  std::array<char, kTogetherBytesMax> together;
+  char* end = together.data();
+  for (const iovec& piece : pieces) {
+    std::memcpy(end, piece.iov_base, piece.iov_len);
+    end += piece.iov_len;
+  }
+  iovec whole = {together.data(), bytes};
+  message.msg_iov = &whole;
+  message.msg_iovlen = 1;
+  return SendMessage(message, bytes);
 }
 
 absl::StatusOr<size_t> LocalChannel::SendDescriptors(
@@ -121,7 +143,7 @@ absl::StatusOr<size_t> LocalChannel::SendDescriptors(
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof descriptors);
   std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof descriptors);
-  return SendMessage(message);
+  return SendMessage(message, BytesOf(pieces));
 }
 
 std::optional<std::array<Fd, 2>> LocalChannel::TakeDescriptors() {
@@ -131,8 +153,8 @@ std::optional<std::array<Fd, 2>> LocalChannel::TakeDescriptors() {
   return pair;
 }
 
-absl::StatusOr<size_t> LocalChannel::SendMessage(const msghdr& message) {
-  const auto pieces = absl::MakeConstSpan(message.msg_iov, message.msg_iovlen);
+absl::StatusOr<size_t> LocalChannel::SendMessage(const msghdr& message,
+                                                 size_t bytes) {
   int64_t sent;
   do {
     sent = environment_.sys.SendMsg(fd_.get(), message,
@@ -145,9 +167,7 @@ absl::StatusOr<size_t> LocalChannel::SendMessage(const msghdr& message) {
     return ErrnoStatus(sent, "send");
   }
   const size_t taken = sent < 0 ? 0 : static_cast<size_t>(sent);
-  size_t given = 0;
-  for (const iovec& piece : pieces) given += piece.iov_len;
-  if (taken < given) {
+  if (taken < bytes) {
     want_writable_.store(true, std::memory_order_relaxed);
     if (!MYCELIUM_PLANTED_BUG(4)) Rewatch();
   }

@@ -26,9 +26,10 @@ namespace mycelium {
 // may hold the socket too, so the end of the peer's process counts as well,
 // where the kernel tells of it.
 //
-// Sending is one system call for everything that it is given. Receiving is one
-// call for as much as the buffer holds; the buffer grows while a single frame
-// fills it, up to `buffer_bytes_max`.
+// Sending is one system call for everything that it is given, which is copied
+// together if it is little. Receiving is one call for as much as the buffer
+// holds; the buffer grows while a single frame fills it, up to
+// `buffer_bytes_max`.
 class LocalChannel final : public Channel, private EventLoop::Handler {
  public:
   // `buffer_bytes_max`: room for the largest frame and what goes before it.
@@ -54,6 +55,8 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
 
  private:
   static constexpr size_t kBufferBytes = 128 * 1024;
+  // To copy so much costs less than what the kernel does for each piece.
+  static constexpr size_t kTogetherBytesMax = 2 * 1024;
   // Pairs that were passed and nobody has asked for: no link needs more.
   static constexpr size_t kPairsMax = 16;
 
@@ -75,7 +78,8 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   bool ReadSome();
   int64_t Receive(void* bytes, size_t bytes_max);
   bool KeepDescriptors(const msghdr& message);
-  absl::StatusOr<size_t> SendMessage(const msghdr& message);
+  // `bytes`: of all its pieces.
+  absl::StatusOr<size_t> SendMessage(const msghdr& message, size_t bytes);
   void WatchProcess();
   void UnwatchProcess();
   void OnProcessEnded();

@@ -54,7 +54,12 @@ class InterruptedSys final : public FaultySys {
     }
     return FaultySys::EpollCtl(epoll_fd, operation, fd, event);
   }
+  int64_t SendMsg(int fd, const msghdr& message, int flags) override {
+    pieces_sent = message.msg_iovlen;
+    return FaultySys::SendMsg(fd, message, flags);
+  }
   std::function<void()> before_modify;
+  size_t pieces_sent = 0;  // In the last call.
 };
 
 class LocalChannelTest : public ::testing::Test {
@@ -138,6 +143,19 @@ TEST_F(LocalChannelTest, PiecesAreSentInOneCall) {
   EXPECT_EQ(PeerReceives(), "one call");
   Run();
   EXPECT_EQ(recorder_.writable, 0) << "nothing was left to send";
+}
+
+TEST_F(LocalChannelTest, OnlyALittleIsCopiedTogether) {
+  channel_->Start(recorder_);
+  std::string header(24, 'h');
+  for (const size_t bytes_count : {2048, 2049}) {
+    std::string body(bytes_count - header.size(), 'b');
+    const iovec pieces[] = {{header.data(), header.size()},
+                            {body.data(), body.size()}};
+    EXPECT_EQ(*channel_->Send(pieces), bytes_count);
+    EXPECT_EQ(sys_.pieces_sent, bytes_count == 2048 ? 1u : 2u);
+    EXPECT_EQ(PeerReceives(), header + body);
+  }
 }
 
 TEST_F(LocalChannelTest, ShortSendIsFollowedByOnWritable) {

@@ -1,0 +1,291 @@
+#include "mycelium/transport/framed_link.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mycelium/codec/frame_encoder.h"
+#include "tests/support/driven_clock.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::DrivenClock;
+
+constexpr size_t kLaneBytes = 64 * 1024;
+constexpr int64_t kAckDelayNs = 1'000'000;
+
+// The other end of the connection.
+struct Wire {
+  struct Record {
+    RecordKind kind;
+    uint32_t lane;
+    uint64_t position;
+    std::string body;
+  };
+
+  // What was sent since the last call, which ends where a record does.
+  std::vector<Record> TakeRecords() {
+    std::vector<Record> records;
+    size_t at = 0;
+    while (at < sent.size()) {
+      RecordHeader header;
+      EXPECT_GE(sent.size() - at, sizeof header);
+      std::memcpy(&header, sent.data() + at, sizeof header);
+      EXPECT_EQ(header.magic, kRecordMagic);
+      at += sizeof header;
+      EXPECT_GE(sent.size() - at, header.body_bytes);
+      records.push_back({static_cast<RecordKind>(header.kind), header.lane,
+                         header.position, sent.substr(at, header.body_bytes)});
+      at += header.body_bytes;
+    }
+    sent.clear();
+    sends = 0;
+    return records;
+  }
+
+  void Deliver(RecordHeader header, const std::string& body) {
+    std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
+    bytes += body;
+    EXPECT_EQ(
+        handler->OnBytes(absl::MakeConstSpan(
+            reinterpret_cast<const std::byte*>(bytes.data()), bytes.size())),
+        bytes.size());
+  }
+
+  Channel::Handler* handler = nullptr;
+  std::string sent;
+  int sends = 0;
+  size_t takes = ~size_t{0};  // Before it is full.
+};
+
+class WireChannel final : public Channel {
+ public:
+  explicit WireChannel(Wire& wire) : wire_(wire) {}
+  void Start(Handler& handler) override { wire_.handler = &handler; }
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
+    size_t taken = 0;
+    ++wire_.sends;
+    for (const iovec& piece : pieces) {
+      const size_t part = std::min(piece.iov_len, wire_.takes);
+      wire_.sent.append(static_cast<const char*>(piece.iov_base), part);
+      wire_.takes -= part;
+      taken += part;
+    }
+    return taken;
+  }
+  void SetPaused(bool) override {}
+  void Close() override {}
+  const std::string& peer_description() const override { return description_; }
+
+ private:
+  Wire& wire_;
+  const std::string description_ = "pid 1, uid 2";
+};
+
+class HandlesAll final : public LinkHandler {
+ public:
+  void OnUp(Link&, const v1::Hello&, bool) override {}
+  void OnDown(Link&, const absl::Status& status) override {
+    ADD_FAILURE() << status;
+  }
+  void OnControl(Link&, const v1::Control&) override {}
+  FrameOutcome OnFrame(Link&, uint32_t, const FrameView&, uint64_t) override {
+    return FrameOutcome::kHandled;
+  }
+};
+
+class FramedLinkTest : public ::testing::Test {
+ protected:
+  FramedLinkTest() {
+    FramedLink::Options options;
+    options.self = "feed";
+    options.peer = "brain";
+    options.transport = "unix";
+    options.incarnation = 1;
+    options.frame_bytes_max = kLaneBytes / 2;
+    link_ =
+        std::make_unique<FramedLink>(environment_, *loop_, options, handler_);
+    v1::Hello hello;
+    hello.set_incarnation(2);
+    link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
+    one_ = Open(1);
+    two_ = Open(2);
+    // Announces them.
+    Publish(*one_, 8);
+    Publish(*two_, 8);
+    wire_.TakeRecords();
+  }
+
+  std::shared_ptr<Lane> Open(uint32_t subscription) {
+    Lane::Options options;
+    options.capacity_bytes = kLaneBytes;
+    return *link_->OpenLane(subscription, options);
+  }
+
+  // Returns where the frame ends.
+  static uint64_t Publish(Lane& lane, size_t payload_bytes) {
+    const size_t bytes = sizeof(FrameHeader) + payload_bytes;
+    EXPECT_EQ(lane.TryClaim(bytes), Lane::ClaimResult::kClaimed);
+    EncodeFrame(FrameFields(), lane.next_sequence(), payload_bytes,
+                lane.Room());
+    lane.Commit();
+    lane.Ring();
+    return lane.committed();
+  }
+
+  // The peer has received, and handled, what lies before `position`.
+  void Acknowledge(const Lane& lane, uint64_t position) {
+    AckEntry ack = {};
+    ack.lane = lane.id();
+    ack.received = ack.handled = position;
+    wire_.Deliver(MakeRecordHeader(RecordKind::kAck, sizeof ack),
+                  {reinterpret_cast<const char*>(&ack), sizeof ack});
+  }
+
+  void PeerOpensLane() {
+    v1::Control control;
+    control.mutable_lane_open()->set_lane(9);
+    control.mutable_lane_open()->set_next_sequence(1);
+    control.mutable_lane_open()->set_capacity_bytes(kLaneBytes);
+    const std::string body = control.SerializeAsString();
+    wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+  }
+  void PeerPublishes(size_t frame_bytes) {
+    std::string frame(frame_bytes, '\0');
+    EncodeFrame(FrameFields(), ++peer_sequence_,
+                frame_bytes - sizeof(FrameHeader),
+                absl::MakeSpan(reinterpret_cast<std::byte*>(frame.data()),
+                               frame_bytes));
+    const auto commit = static_cast<uint32_t>(frame_bytes);
+    std::memcpy(frame.data(), &commit, sizeof commit);
+    RecordHeader header = MakeRecordHeader(RecordKind::kData, frame_bytes);
+    header.lane = 9;
+    header.position =
+        std::exchange(peer_position_, peer_position_ + frame_bytes);
+    wire_.Deliver(header, frame);
+  }
+  void RunAt(TimeNs now) {
+    clock_.now = now;
+    while (loop_->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
+  }
+
+  DrivenClock clock_;
+  Environment environment_{Environment::Real().sys, clock_,
+                           Environment::Real().waiter};
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
+  Wire wire_;
+  HandlesAll handler_;
+  std::unique_ptr<FramedLink> link_;
+  std::shared_ptr<Lane> one_;
+  std::shared_ptr<Lane> two_;
+  uint64_t peer_sequence_ = 0;
+  uint64_t peer_position_ = 0;
+};
+
+TEST_F(FramedLinkTest, EachFrameGoesAtOnceOnAnIdleLink) {
+  for (Lane* const lane : {one_.get(), two_.get(), one_.get()}) {
+    const uint64_t position = lane->committed();
+    Publish(*lane, 64);
+    EXPECT_EQ(wire_.sends, 1);
+    const auto records = wire_.TakeRecords();
+    ASSERT_EQ(records.size(), 1u);
+    EXPECT_EQ(records[0].kind, RecordKind::kData);
+    EXPECT_EQ(records[0].lane, lane->id());
+    EXPECT_EQ(records[0].position, position);
+    EXPECT_EQ(records[0].body.size(), sizeof(FrameHeader) + 64);
+  }
+}
+
+TEST_F(FramedLinkTest, FrameThatIsHalfSentGoesOnFirst) {
+  wire_.takes = 30;  // The header of the record, and a little.
+  Publish(*one_, 64);
+  EXPECT_EQ(wire_.sent.size(), 30u);
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.sent.size(), 30u);
+  wire_.takes = ~size_t{0};
+  wire_.handler->OnWritable();
+  const auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].lane, one_->id());
+  EXPECT_EQ(records[1].lane, two_->id());
+}
+
+TEST_F(FramedLinkTest, FramesOnBothSidesOfTheWrapGoInTwoRecords) {
+  while (one_->committed() + 16 * 1024 < kLaneBytes) {
+    Acknowledge(*one_, Publish(*one_, 8 * 1024));
+  }
+  wire_.TakeRecords();
+  wire_.takes = 0;
+  const uint64_t before = Publish(*one_, 8);
+  Publish(*one_, 16 * 1024);  // Behind a pad.
+  wire_.takes = ~size_t{0};
+  wire_.handler->OnWritable();
+  const auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].position + records[0].body.size(), before);
+  EXPECT_EQ(records[1].position, kLaneBytes);
+}
+
+TEST_F(FramedLinkTest, LittleWaitsWhileMuchIsUnderWay) {
+  const uint64_t sent = Publish(*one_, 16 * 1024);
+  EXPECT_EQ(wire_.TakeRecords().size(), 1u);
+  Publish(*one_, 64);
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.sends, 0);
+  // What has waited goes with it, of all lanes.
+  Acknowledge(*one_, sent);
+  const auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].lane, one_->id());
+  EXPECT_EQ(records[1].lane, two_->id());
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.TakeRecords().size(), 1u) << "little is under way again";
+}
+
+TEST_F(FramedLinkTest, MuchGoesHoweverMuchIsUnderWay) {
+  Publish(*one_, 16 * 1024);
+  wire_.TakeRecords();
+  for (int round = 0; round < 2; ++round) {
+    size_t waiting = 0;
+    while (waiting + 2048 < 32 * 1024) {
+      Publish(*two_, 2048 - sizeof(FrameHeader));
+      waiting += 2048;
+      ASSERT_EQ(wire_.sends, 0) << waiting << " bytes";
+    }
+    Publish(*two_, 2048 - sizeof(FrameHeader));
+    size_t bytes = 0;
+    for (const Wire::Record& record : wire_.TakeRecords()) {
+      bytes += record.body.size();
+    }
+    EXPECT_EQ(bytes, 32u * 1024);
+    // So that as much is under way as before.
+    Acknowledge(*two_, two_->committed());
+  }
+}
+
+TEST_F(FramedLinkTest, AcknowledgementsThatRodeAlongAreNotFollowedByOthers) {
+  PeerOpensLane();
+  const TimeNs start = clock_.now;
+  PeerPublishes(128);  // Sets a timer.
+  RunAt(start + kAckDelayNs / 2);
+  PeerPublishes(2048);
+  Publish(*one_, 8);
+  auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].kind, RecordKind::kAck);
+  PeerPublishes(128);
+  RunAt(start + kAckDelayNs);
+  EXPECT_EQ(wire_.sends, 0) << "that frame has not waited for so long";
+  RunAt(start + kAckDelayNs + kAckDelayNs / 2);
+  records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].kind, RecordKind::kAck);
+}
+
+}  // namespace
+}  // namespace mycelium
