@@ -282,6 +282,8 @@ void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
     OutLane* const out = FindOut(lane);
     if (out == nullptr) return;
     if (lane.id() != 0) out->subscription = subscription;
+    // It was disconnected while it was parked: who has it now is to hear of it.
+    if (out->disconnected != 0) out->disconnected = subscription;
     if (out->parked) {
       // Where it goes on; a poisonous frame may have been taken out meanwhile.
       out->sent.store(lane.released());

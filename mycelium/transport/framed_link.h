@@ -34,28 +34,23 @@ namespace mycelium {
 //
 // Sending. Whoever commits a frame enters the gate and sends what waits in that
 // lane; who finds the gate busy leaves it to the one inside, who then looks at
-// all lanes. So an idle link is written to by the publishing thread itself,
-// without a look at the other lanes. While more than kGatherBytes are on their
-// way, small amounts wait: the acknowledgement of what is on its way brings the
-// loop here, which sends what has gathered. Over a channel that gathers they
-// wait while something is being written, and its end brings the loop here; and
-// all that the window has no room for waits for an acknowledgement
-// (SendWindow).
+// all lanes. So an idle link is written to by the publishing thread itself.
+// While more than kGatherBytes are on their way, small amounts wait: the
+// acknowledgement of what is on its way brings the loop here, which sends what
+// has gathered. Over a channel that gathers they wait while something is being
+// written, or the SendWindow is full.
 //
 // Receiving. Frames go to the handler as they arrive. Acknowledgements ride on
 // data; without any they are sent after kAckBytes, or kAckDelay. Over a channel
-// that gathers nothing waits for them but room, and each is dear, as is each
-// look at a timer: there they are sent after an eighth of the smallest lane, or
-// half of a window that is less, or ride on the first data after
-// kGatheringAckDelay, or are sent after twice that.
+// that gathers each is dear, as is each look at a timer: there they are sent
+// after an eighth of the smallest lane, or half of a window that is less, or
+// ride on the first data after kGatheringAckDelay, or go after twice that.
 //
 // Invariants, for each lane:
 //  (1) peer's handled <= peer's received <= sent <= committed.
-//  (2) A connection starts at the peer's `received` of the connection before,
-//      if the peer is the same process; so nothing is missing and none is
-//      twice.
-//  (3) `sent` is changed inside the gate only, and no OutLane is destroyed
-//      outside of it.
+//  (2) A connection starts at the peer's `received` of the one before, if the
+//      peer is the same process; so nothing is missing and none is twice.
+//  (3) `sent` changes, and an OutLane is destroyed, inside the gate only.
 //
 // Invariants of sending, while nobody is inside the gate:
 //  (4) A committed frame that is not sent has a publisher who is about to enter

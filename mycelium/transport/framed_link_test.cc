@@ -268,6 +268,23 @@ TEST_F(FramedLinkTest, MuchGoesHoweverMuchIsUnderWay) {
   }
 }
 
+TEST_F(FramedLinkTest, LaneDisconnectedWhileParkedTellsWhoAdoptsIt) {
+  Publish(*one_, 64);
+  v1::Hello hello;
+  hello.set_incarnation(3);  // Another process.
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
+  link_->CloseLane(*one_, /*disconnected=*/1);
+  link_->AdoptLane(*one_, 5);
+  wire_.TakeRecords();
+  Acknowledge(*one_, one_->committed());
+  const auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  v1::Control control;
+  ASSERT_TRUE(control.ParseFromString(records[0].body));
+  EXPECT_EQ(control.lane_closed().lane(), one_->id());
+  EXPECT_EQ(control.lane_closed().disconnected_subscription(), 5u);
+}
+
 TEST_F(FramedLinkTest, AcknowledgementsThatRodeAlongAreNotFollowedByOthers) {
   PeerOpensLane();
   const TimeNs start = clock_.now;

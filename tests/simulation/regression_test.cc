@@ -38,6 +38,12 @@ TEST(SimulationTest, DisconnectedSubscriptionIsToldAfterACut) { ExpectOk(188); }
 // It was handed over to the next process with its closed lanes.
 TEST(SimulationTest, DisconnectedSubscriptionIsNotHandedOver) { ExpectOk(3); }
 
+// LaneClosed named the subscription of the process before, which had had the
+// lane when it was disconnected.
+TEST(SimulationTest, DisconnectedWhileAwayIsToldToTheNextProcess) {
+  ExpectOk(931);
+}
+
 // Unmatched was lost with its connection, and the match stayed open.
 TEST(SimulationTest, MatchThatIsNotRepeatedCountsNoDrops) { ExpectOk(72); }
 
