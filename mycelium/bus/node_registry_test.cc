@@ -52,5 +52,17 @@ TEST_F(NodeRegistryTest, NodeThatWasShutDownIsMadeAnewWhileItsPublisherLives) {
   EXPECT_TRUE((*second)->Publisher<Note>()->Publish(Note()).ok());
 }
 
+TEST_F(NodeRegistryTest, SocketDirIsMadeUnlessTheEndpointNamesAnotherPlace) {
+  for (const std::string kind : {"grpc", "unix"}) {
+    const test::ShortTempDir dir;
+    std::ofstream(path_) << "socket_dir = \"" << dir.file("made") << "\"\n"
+                         << "[[nodes]]\nname = \"left\"\nservices = [\"one\"]\n"
+                         << "endpoint = { kind = \"" << kind << "\" }\n"
+                         << "[[nodes]]\nname = \"right\"\n";
+    auto bus = MessageBus::FromTopology(path_, "one");
+    EXPECT_TRUE(bus.ok()) << kind << ": " << bus.status();
+  }
+}
+
 }  // namespace
 }  // namespace mycelium
