@@ -250,6 +250,10 @@ class MessageBus:
         else on the node's.
       with_info: whether to call `callback(message, info)`, with a MessageInfo.
       queued: whether to call it on a thread of its own instead.
+
+    Raises:
+      TypeError: the callback is not callable, or is asynchronous: there is no
+        event loop that would await it.
     """
     messages = messages_of(message_cls)
     delivery = Delivery(messages, callback, with_info)
