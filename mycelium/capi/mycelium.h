@@ -162,8 +162,10 @@ mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
 /* The same between machines, over gRPC: `address` is "host:port", as gRPC takes
    it; port 0: one that is free. `*port`, which may be NULL, becomes the one
    that is listened at. A link that may not be in the clear, or is refused, is
-   logged and counts in MyceliumStats as one that is not up. ALREADY_EXISTS
-   somebody listens there, or it is no address of this machine
+   logged and counts in MyceliumStats as one that is not up.
+     INVALID_ARGUMENT     no port, or none up to 65535
+     ALREADY_EXISTS       somebody listens there, or it is no address of this
+                          machine
      FAILED_PRECONDITION  to listen would be in the clear beyond this machine
      UNIMPLEMENTED        the program was linked without gRPC */
 mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,

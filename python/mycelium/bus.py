@@ -304,15 +304,19 @@ class MessageBus:
       AlreadyExists: somebody listens there, or it is no address of this
         machine.
       FailedPrecondition: it would be in the clear beyond this machine.
-      InvalidArgument: `tls` is not enough to listen with.
+      InvalidArgument: `tls` is not enough to listen with; or the address has no
+        port, or none up to 65535.
     """
     return self._native.listen_tcp(address)
 
   def connect_tcp(self, address: str) -> None:
     """Keeps a link to whoever listens there, now or later.
 
+    Returns at once: what would be in the clear beyond this machine is not
+    dialled, which wait_for_link() raises and links() tells.
+
     Raises:
-      FailedPrecondition: it would be in the clear beyond this machine.
+      InvalidArgument: the address has no port, or none from 1 to 65535.
     """
     self._native.connect_tcp(address)
 
