@@ -504,9 +504,9 @@ std::vector<PeerTable::State> PeerTable::States() const {
     State state;
     state.peer = name;
     state.transport = std::string(peer->link->transport());
-    state.address = peer->dialled_by_us ? peer->address : "";
     state.rule = peer->rule;
     state.is_up = peer->link->is_up();
+    state.address = state.is_up && !peer->dialled_by_us ? "" : peer->address;
     state.last_error = state.is_up ? "" : peer->last_error;
     state.fallback = peer->fallback;
     states.push_back(std::move(state));
