@@ -77,7 +77,8 @@ py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
   return parse(BytesOf(left.bytes));
 }
 
-py::object PythonSubscriber::Receive(const py::object& parse, double seconds) {
+py::object PythonSubscriber::Receive(const py::object& parse,
+                                     const py::object& seconds) {
   absl::Duration timeout = TimeoutOf(seconds);
   const Turn turn = TurnOrRaise(&timeout);
   EndLast();
@@ -154,7 +155,7 @@ void DefineSubscriber(py::module_& module) {
   py::class_<PythonSubscriber, std::shared_ptr<PythonSubscriber>>(
       module, "Subscriber", py::module_local())
       .def("receive", &PythonSubscriber::Receive, py::arg("parse"),
-           py::arg("timeout"), MayWait())
+           py::arg("timeout") = py::none(), MayWait())
       .def("try_receive", &PythonSubscriber::TryReceive, MayWait())
       .def("receive_many", &PythonSubscriber::ReceiveMany, MayWait())
       .def("finish", &PythonSubscriber::Finish, MayWait())

@@ -36,8 +36,9 @@ class PythonSubscriber final
     subscriber_.LeaveCounting();
   }
 
-  // The next message.
-  pybind11::object Receive(const pybind11::object& parse, double seconds);
+  // The next message. `seconds`: of Python, where users first forget it.
+  pybind11::object Receive(const pybind11::object& parse,
+                           const pybind11::object& seconds);
 
   // None if there is no message, or another thread is about to take it; raises
   // why no message will come.

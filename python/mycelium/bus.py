@@ -324,8 +324,10 @@ class MessageBus:
     """Waits until some other node has been connected.
 
     Raises:
-      DeadlineExceeded: none was after `timeout` seconds.
-      PermissionDenied: one does not let this user in.
+      DeadlineExceeded: none was after `timeout` seconds; says why, of each node
+        that was tried.
+      PermissionDenied: one does not let this user in. Told by the first bus of a
+        node in this process; by others as DeadlineExceeded.
     """
     self._native.wait_for_link(timeout)
 
