@@ -109,6 +109,8 @@ class SubscriberBase {
   absl::Status Take(absl::Duration timeout, Payload* payload,
                     const KeepWaiting& keep_waiting = nullptr);
   void Count(bool decodable);
+  // DATA_LOSS that names the last message.
+  absl::Status Undecodable(const MessageType& type) const;
   void Close();
 
   std::shared_ptr<NodeRuntime> node_;
@@ -159,9 +161,7 @@ class Subscriber final : public SubscriberBase {
     const bool decoded =
         MessageTypeOf<Message>().parse(payload.bytes, message_.get());
     Count(decoded);
-    if (!decoded) {
-      return absl::DataLossError("a message does not parse as its type");
-    }
+    if (!decoded) return Undecodable(MessageTypeOf<Message>());
     return message_.get();
   }
 
