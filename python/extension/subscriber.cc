@@ -138,6 +138,17 @@ void PythonSubscriber::Finish() {
   subscriber_.Finish();
 }
 
+void PythonSubscriber::Close() {
+  if (std::exchange(is_closed_, true)) return;
+  WithoutGil([this] { subscriber_.Unsubscribe(); });
+  const Turn turn(turn_, std::try_to_lock);
+  if (!turn.owns_lock()) return;  // Who receives hears of it.
+  left_over_.reset();
+  if (views_ > 0) return;  // Finish() is left to who has the view.
+  ++generation_;
+  subscriber_.Finish();
+}
+
 std::shared_ptr<PythonSubscriber> SubscriberOf(MessageBus& bus,
                                                const MessageType& type,
                                                const py::kwargs& options) {
@@ -159,6 +170,7 @@ void DefineSubscriber(py::module_& module) {
       .def("try_receive", &PythonSubscriber::TryReceive, MayWait())
       .def("receive_many", &PythonSubscriber::ReceiveMany, MayWait())
       .def("finish", &PythonSubscriber::Finish, MayWait())
+      .def("close", &PythonSubscriber::Close, MayWait())
       .def("info", &PythonSubscriber::info)
       .def("descriptor", &PythonSubscriber::Descriptor, MayWait())
       .def_property_readonly("closed", &PythonSubscriber::closed);

@@ -53,6 +53,10 @@ class PythonSubscriber final
   // Finishes the last message.
   void Finish();
 
+  // Ends the subscription, for a thread that waits in Receive() too. A view of
+  // the last message stays good, and that is then not finished.
+  void Close();
+
   pybind11::tuple info() const { return TupleOf(info_); }
   int Descriptor() {
     return ValueOrRaise(
@@ -93,6 +97,7 @@ class PythonSubscriber final
   uint64_t generation_ = 0;  // Counts messages.
   int views_ = 0;            // Of the last one's bytes.
   std::optional<LeftOver> left_over_;
+  bool is_closed_ = false;  // Guarded by the GIL.
 };
 
 std::shared_ptr<PythonSubscriber> SubscriberOf(MessageBus& bus,
