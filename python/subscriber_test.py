@@ -270,7 +270,9 @@ class RawTest(BusCase):
     asker, answerer = self.pair()
     notes = answerer.subscriber(Note)
     asker.publisher(Note).publish(b'\xff\xff')
-    with self.assertRaises(mycelium.DataLoss):
+    with self.assertRaisesRegex(
+        mycelium.DataLoss, 'Note": message 1 of service asker of node all does '
+        'not parse as mycelium.test.Note'):
       notes.recv(LONG)
     notes.finish()
     flow = self.flow(asker.ledger(), 'mycelium.test.Note')
@@ -292,7 +294,7 @@ class RawTest(BusCase):
       self.assertEqual([note.id for note in notes.recv_many(10)], [0, 1, 2])
       last = notes.info.sequence
       notes.finish()
-      with self.assertRaises(mycelium.DataLoss):
+      with self.assertRaisesRegex(mycelium.DataLoss, f'message {last + 1} of'):
         receive()
       self.assertEqual(notes.info.sequence, last + 1)
       self.assertEqual([note.id for note in notes.recv_many(10)], [3])

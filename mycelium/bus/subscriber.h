@@ -103,6 +103,9 @@ class SubscriberBase {
     return node_ == nullptr || subscription_->queue().closed();
   }
 
+  // DATA_LOSS that names the last message, for who parses it and cannot.
+  absl::Status Undecodable() const;
+
   // Where messages come from and which they are; of the last one received.
   // Before that, of nobody.
   const MessageInfo& info() const { return info_; }
@@ -118,8 +121,6 @@ class SubscriberBase {
   absl::Status Take(absl::Duration timeout, Payload* payload,
                     const KeepWaiting& keep_waiting = nullptr);
   void Count(bool decodable);
-  // DATA_LOSS that names the last message.
-  absl::Status Undecodable(const MessageType& type) const;
   void Close();
 
   std::shared_ptr<NodeRuntime> node_;
@@ -171,7 +172,7 @@ class Subscriber final : public SubscriberBase {
     const bool decoded =
         MessageTypeOf<Message>().parse(payload.bytes, message_.get());
     Count(decoded);
-    if (!decoded) return Undecodable(MessageTypeOf<Message>());
+    if (!decoded) return Undecodable();
     return message_.get();
   }
 

@@ -50,6 +50,16 @@ absl::Status PythonSubscriber::WaitForNext(absl::Duration timeout,
   });
 }
 
+void PythonSubscriber::RaiseNamed(const std::exception& error) {
+  const auto* const raised = dynamic_cast<const py::error_already_set*>(&error);
+  if (raised != nullptr &&
+      raised->matches(
+          py::module_::import("mycelium.errors").attr("DataLoss"))) {
+    Raise(subscriber_.Undecodable());
+  }
+  throw;  // What is being handled.
+}
+
 py::object PythonSubscriber::Parsed(const py::object& parse, ByteSpan bytes) {
   info_ = subscriber_.info();
   try {
@@ -57,9 +67,9 @@ py::object PythonSubscriber::Parsed(const py::object& parse, ByteSpan bytes) {
     if (!parse.is_none()) message = parse(message);
     subscriber_.CountLast(true);
     return message;
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
     subscriber_.CountLast(false);
-    throw;
+    RaiseNamed(error);
   }
 }
 
@@ -74,7 +84,11 @@ py::object PythonSubscriber::ViewOrParsed(const py::object& parse,
 py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
   const LeftOver left = *std::exchange(left_over_, std::nullopt);
   info_ = left.info;
-  return parse(BytesOf(left.bytes));
+  try {
+    return parse(BytesOf(left.bytes));
+  } catch (const std::exception& error) {
+    RaiseNamed(error);
+  }
 }
 
 py::object PythonSubscriber::Receive(const py::object& parse,

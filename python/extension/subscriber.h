@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -79,6 +80,9 @@ class PythonSubscriber final
   // The next message's bytes; false if there is none now.
   bool TakeNext(ByteSpan* bytes);
   absl::Status WaitForNext(absl::Duration timeout, ByteSpan* bytes);
+  // Raises what is being handled; DataLoss, which only knows its class, with
+  // the message that was taken last.
+  [[noreturn]] void RaiseNamed(const std::exception& error);
   // What to return for the message that was just taken, which is counted.
   pybind11::object Parsed(const pybind11::object& parse, ByteSpan bytes);
   pybind11::object ViewOrParsed(const pybind11::object& parse, ByteSpan bytes);
