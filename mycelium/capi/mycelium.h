@@ -65,7 +65,7 @@ MyceliumType* mycelium_type_create_from_descriptors(const char* name,
                                                     const void* descriptors,
                                                     size_t descriptors_size);
 
-/* Copies the digest, zeros for a raw type. `digest_size` is 32. */
+/* Copies the digest; a raw type's is of its name. `digest_size` is 32. */
 mycelium_status mycelium_type_digest(const MyceliumType* type, uint8_t* digest,
                                      size_t digest_size);
 
