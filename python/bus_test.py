@@ -256,6 +256,24 @@ class BusTest(BusCase):
       thread.join()
     self.assertEqual(sorted(sum(got, [])), list(range(150)))
 
+  def test_every_bus_of_a_node_may_wait_for_its_links(self):
+    topology = self.topology(BUNDLED.replace('"asker"', '"asker", "second"'))
+    first = self.bus(topology, 'asker')
+    second = self.bus(topology, 'second')
+    for bus in (first, second):
+      with self.assertRaisesRegex(
+          mycelium.DeadlineExceeded, 'right.sock: No such file'):
+        bus.wait_for_link(0.01)
+    self.bus(topology, 'answerer')
+    first.wait_for_link(LONG)
+    second.wait_for_link(LONG)
+
+  def test_recv_says_that_it_needs_a_timeout(self):
+    notes = self.bus(self.topology(), 'asker').subscriber(Note)
+    for arguments in ((), (None,), ('1',)):
+      with self.assertRaisesRegex(TypeError, 'must be a number of seconds'):
+        notes.recv(*arguments)
+
   def test_recv_raises_timeout_error_when_nothing_comes(self):
     notes = self.bus(self.topology(MONOLITH), 'asker').subscriber(Note)
     with self.assertRaises(TimeoutError) as raised:

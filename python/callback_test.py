@@ -1,5 +1,6 @@
 """Callbacks: on whose thread, what they may do, and how they end."""
 
+import functools
 import gc
 import sys
 import threading
@@ -192,6 +193,43 @@ class CallbackTest(BusCase):
     self.assertEqual(subscription.callback_errors, 1)
     told.clear()
     self.check_ledger(asker, accepted=3)
+
+  def test_what_nobody_could_call_or_await_is_refused(self):
+    asker, answerer = self.pair()
+
+    async def on_note(note):
+      del note
+
+    class OnNote:
+
+      async def __call__(self, note):
+        del note
+
+    async def on_notes(note):
+      yield note
+
+    for callback in (None, 3, on_note, OnNote(), on_notes,
+                     functools.partial(on_note)):
+      with self.assertRaises(TypeError):
+        answerer.subscribe(Note, callback)
+    asker.publisher(Note).publish(Note())
+    self.check_ledger(asker, accepted=1)
+
+  def test_coroutine_that_a_callback_returns_is_its_error(self):
+    asker, answerer = self.pair()
+    told = []
+    hook, sys.unraisablehook = sys.unraisablehook, told.append
+    self.addCleanup(setattr, sys, 'unraisablehook', hook)
+
+    async def on_note(note):
+      del note
+
+    subscription = answerer.subscribe(Note, lambda note: on_note(note))
+    asker.publisher(Note).publish(Note())
+    self.assertEqual([type(report.exc_value) for report in told], [TypeError])
+    told.clear()
+    self.assertEqual(subscription.callback_errors, 1)
+    self.check_ledger(asker, accepted=1)
 
   def test_what_does_not_parse_is_not_handed_over(self):
     asker, answerer = self.pair()

@@ -6,6 +6,7 @@ import threading
 import unittest
 
 import mycelium
+from python.bus_case import BUNDLED
 from python.bus_case import BusCase
 from python.bus_case import LONG
 from tests.testdata import test_messages_pb2
@@ -40,6 +41,89 @@ class SubscriberTest(BusCase):
     self.assertFalse(reader.is_alive())
     self.assertEqual(ids, list(range(100)))
     self.check_ledger(asker, accepted=100)
+
+  def test_close_drops_what_is_queued_and_nothing_comes_any_more(self):
+    asker, answerer = self.pair()
+    publisher = asker.publisher(Note)
+    with answerer.subscriber(Note) as notes:
+      for number in range(3):
+        publisher.publish(Note(id=number))
+      self.assertEqual(notes.recv(LONG).id, 0)
+    self.assertEqual(publisher.subscriber_count, 0)
+    publisher.publish(Note(id=3))
+    for receive in (lambda: notes.recv(LONG), notes.recv_nowait,
+                    lambda: notes.recv_many(1, LONG)):
+      with self.assertRaisesRegex(mycelium.FailedPrecondition, 'is closed'):
+        receive()
+    notes.close()
+    dropped = {'subscriber_gone': 0, 'no_subscriber': 0}
+    for flow in asker.ledger():
+      for reason in dropped:
+        dropped[reason] += flow['dropped'][reason]
+    self.assertEqual(dropped, {'subscriber_gone': 2, 'no_subscriber': 1})
+    self.check_ledger(asker, accepted=4)
+
+  def test_close_ends_iterations_that_wait(self):
+    asker, answerer = self.pair()
+    publisher = asker.publisher(Note)
+    notes = answerer.subscriber(Note)
+    ids = []
+    got = threading.Semaphore(0)
+
+    def read():
+      for note in notes:
+        ids.append(note.id)
+        notes.finish()
+        got.release()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    publisher.publish(Note(id=1))
+    got.acquire()
+    notes.close()
+    reader.join(LONG)
+    self.assertFalse(reader.is_alive())
+
+    async def read_in_a_loop():
+      others = answerer.subscriber(Note, name='others')
+
+      async def read():
+        return [note.id async for note in others]
+
+      reading = asyncio.ensure_future(read())
+      publisher.publish(Note(id=2))
+      await asyncio.sleep(0)  # waits: for a turn of the loop
+      others.close()
+      return await asyncio.wait_for(reading, LONG)
+
+    self.assertEqual(asyncio.run(read_in_a_loop()), [2])
+    self.assertEqual(ids, [1])
+    self.check_ledger(asker, accepted=2)
+
+  def test_view_outlives_close(self):
+    asker, answerer = self.pair()
+    publisher = asker.publisher(BYTES)
+    with answerer.subscriber(BYTES) as subscriber:
+      publisher.publish(b'some bytes')
+      view = memoryview(subscriber.recv(LONG))
+    self.assertEqual(bytes(view), b'some bytes')
+    view.release()
+    subscriber.finish()
+    asker.flush(LONG)
+    self.check_ledger(asker, accepted=1)
+
+  def test_close_is_heard_of_over_a_link(self):
+    topology = self.topology(BUNDLED)
+    asker = self.bus(topology, 'asker')
+    answerer = self.bus(topology, 'answerer')
+    publisher = asker.publisher_to('answerer', Note)
+    with answerer.subscriber(Note):
+      publisher.wait_for_subscribers(1, LONG)
+    while publisher.subscriber_count:
+      pass
+    with self.assertRaises(mycelium.Unavailable):
+      publisher.publish(Note())
+    self.check_ledger(asker, answerer, accepted=0)
 
   def test_recv_many_takes_what_is_there(self):
     asker, answerer = self.pair()
@@ -186,7 +270,9 @@ class RawTest(BusCase):
     asker, answerer = self.pair()
     notes = answerer.subscriber(Note)
     asker.publisher(Note).publish(b'\xff\xff')
-    with self.assertRaises(mycelium.DataLoss):
+    with self.assertRaisesRegex(
+        mycelium.DataLoss, 'Note": message 1 of service asker of node all does '
+        'not parse as mycelium.test.Note'):
       notes.recv(LONG)
     notes.finish()
     flow = self.flow(asker.ledger(), 'mycelium.test.Note')
@@ -208,7 +294,7 @@ class RawTest(BusCase):
       self.assertEqual([note.id for note in notes.recv_many(10)], [0, 1, 2])
       last = notes.info.sequence
       notes.finish()
-      with self.assertRaises(mycelium.DataLoss):
+      with self.assertRaisesRegex(mycelium.DataLoss, f'message {last + 1} of'):
         receive()
       self.assertEqual(notes.info.sequence, last + 1)
       self.assertEqual([note.id for note in notes.recv_many(10)], [3])

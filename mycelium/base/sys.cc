@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -210,6 +211,13 @@ int64_t Sys::MemfdCreate(const char* name) {
   return OrErrno(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
 }
 int64_t Sys::Reserve(int fd, size_t bytes) {
+  // Beyond this limit the kernel would refuse with the same errno, and end the
+  // process by SIGXFSZ.
+  rlimit file_size;
+  if (getrlimit(RLIMIT_FSIZE, &file_size) == 0 &&
+      file_size.rlim_cur != RLIM_INFINITY && bytes > file_size.rlim_cur) {
+    return -EFBIG;
+  }
   return OrErrno(fallocate(fd, /*mode=*/0, 0, static_cast<off_t>(bytes)));
 }
 int64_t Sys::AddSeals(int fd, int seals) {

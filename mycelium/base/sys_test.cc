@@ -1,6 +1,7 @@
 #include "mycelium/base/sys.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 
 #include <cerrno>
 #include <map>
@@ -84,6 +85,21 @@ TEST(SysTest, FutexWaitEndsWithoutSleepingIfTheWordDiffers) {
   EXPECT_EQ(Sys::Real().FutexWait(&word, 8, -1), -EAGAIN);
   EXPECT_EQ(Sys::Real().FutexWait(&word, 7, 1000), -ETIMEDOUT);
   EXPECT_EQ(Sys::Real().FutexWake(&word, 1), 0);
+}
+
+TEST(SysTest, ReserveBeyondTheFileSizeLimitIsRefusedAndEndsNobody) {
+  const Fd fd(Sys::Real(), static_cast<int>(Sys::Real().MemfdCreate("test")));
+  ASSERT_TRUE(fd.valid());
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit limit = before;
+  limit.rlim_cur = 8192;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const int64_t fits = Sys::Real().Reserve(fd.get(), 8192);
+  const int64_t beyond = Sys::Real().Reserve(fd.get(), 8193);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(fits, 0);
+  EXPECT_EQ(beyond, -EFBIG);
 }
 
 TEST(FdTest, DescriptorIsClosedOnceByItsLastOwner) {

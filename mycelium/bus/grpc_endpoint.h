@@ -31,7 +31,9 @@ using GrpcEndpointHandle = EndpointHandle;
 //   ALREADY_EXISTS       somebody listens there, or it is no address of this
 //                        machine
 //   FAILED_PRECONDITION  it would be in the clear beyond this machine
-//   INVALID_ARGUMENT     BusOptions::tls names a file that cannot be read
+//   INVALID_ARGUMENT     the address has no port, or none from 0 (one that is
+//                        free) to 65535; or BusOptions::tls names a file that
+//                        cannot be read
 inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
     const std::string& address, MessageBus& bus) {
   absl::StatusOr<NodeRuntime::BoundListener> listener =
@@ -43,7 +45,8 @@ inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
 
 // Keeps a link to whoever listens at `address`, now or later, until the bus is
 // shut down. Returns at once; BusOptions::on_connection tells what becomes of
-// it.
+// it, also where it would be in the clear beyond this machine.
+// INVALID_ARGUMENT: the address has no port, or none from 1 to 65535.
 inline absl::Status DialGrpcEndpoint(const std::string& address,
                                      MessageBus& bus) {
   return bus.runtime()->DialRemote(address);

@@ -87,6 +87,11 @@ absl::StatusOr<mycelium::RawPublisher> MessageBus::RawPublisher(
   return mycelium::RawPublisher(node_, *std::move(fan_out), std::move(kept));
 }
 
+absl::Status MessageBus::NoHandler(const MessageType& type) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      "subscription to \"", type.name, "\": the handler is empty"));
+}
+
 absl::StatusOr<SubscriptionHandle> MessageBus::SubscribePayload(
     const MessageType& type, MessageHandler handler,
     const SubscriberOptions& options) {
@@ -102,6 +107,7 @@ absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeRaw(
     std::function<void(absl::Span<const std::byte>, const MessageInfo&)>
         handler,
     const SubscriberOptions& options) {
+  if (handler == nullptr) return NoHandler(type);
   return SubscribePayload(type,
                           WithBytes([handler = std::move(handler)](
                                         absl::Span<const std::byte> bytes,
@@ -117,6 +123,7 @@ absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeParsing(
     std::function<bool(absl::Span<const std::byte>, const MessageInfo&)>
         handler,
     const SubscriberOptions& options) {
+  if (handler == nullptr) return NoHandler(type);
   return SubscribePayload(type, WithBytes(std::move(handler)), options);
 }
 

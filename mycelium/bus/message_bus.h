@@ -57,7 +57,8 @@ class MessageBus final {
 
   // A bus without a topology: within the process, plus the endpoints that are
   // bound or dialled by hand.
-  // INVALID_ARGUMENT: the lanes would not take the largest frame.
+  // INVALID_ARGUMENT: a limit or setting is out of bounds, or the lanes would
+  // not take the largest frame.
   static absl::StatusOr<std::unique_ptr<MessageBus>> Create(
       const BusOptions& options = BusOptions());
 
@@ -97,11 +98,12 @@ class MessageBus final {
 
   // Calls `handler` for every message, never on two threads at once. Where it
   // runs: SubscriberOptions::delivery. An exception that it throws is caught,
-  // counted and logged.
+  // counted and logged. INVALID_ARGUMENT: there is none.
   template <typename Message>
   absl::StatusOr<SubscriptionHandle> Subscribe(
       std::function<void(const Message&, const MessageInfo&)> handler,
       const SubscriberOptions& options = SubscriberOptions()) {
+    if (handler == nullptr) return NoHandler(MessageTypeOf<Message>());
     return SubscribePayload(
         MessageTypeOf<Message>(),
         // Parsed into again and again, which reuses its memory.
@@ -181,6 +183,7 @@ class MessageBus final {
   MessageBus(std::shared_ptr<NodeRuntime> node, std::string service)
       : node_(std::move(node)), service_(std::move(service)) {}
 
+  static absl::Status NoHandler(const MessageType& type);
   absl::StatusOr<SubscriptionHandle> SubscribePayload(
       const MessageType& type, MessageHandler handler,
       const SubscriberOptions& options);

@@ -52,5 +52,51 @@ TEST_F(NodeRegistryTest, NodeThatWasShutDownIsMadeAnewWhileItsPublisherLives) {
   EXPECT_TRUE((*second)->Publisher<Note>()->Publish(Note()).ok());
 }
 
+TEST_F(NodeRegistryTest, WaitForSubscribersSaysWhichNodeIsNotThereAndWhy) {
+  auto one = MessageBus::FromTopology(path_, "one");
+  ASSERT_TRUE(one.ok()) << one.status();
+  const std::string nobody =
+      "topic \"mycelium.test.Note\" has 0 of 1 subscribers after 1ms; ";
+  const std::string is_down = "node right is not connected: connect " +
+                              dir_.file("right.sock") +
+                              ": No such file or directory";
+  const auto waited = [&](const std::string& service) {
+    auto publisher = (*one)->PublisherTo<Note>(service);
+    const absl::Status status =
+        publisher->WaitForSubscribers(1, absl::Milliseconds(1));
+    EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+    return std::string(status.message());
+  };
+  // The bus has dialled once before it was returned.
+  EXPECT_EQ(waited("three"), nobody + is_down);
+  EXPECT_EQ(waited(""), nobody + is_down);
+  EXPECT_EQ(waited("two"), nobody + "service two is one of this node, left");
+  ASSERT_EQ((*one)->LinkReports().size(), 1u);
+  EXPECT_EQ((*one)->LinkReports()[0].address, dir_.file("right.sock"));
+
+  auto three = MessageBus::FromTopology(path_, "three");
+  ASSERT_TRUE(three.ok()) << three.status();
+  auto notes = (*three)->Subscriber<Note>();
+  ASSERT_TRUE(
+      (*one)->PublisherTo<Note>("three")->WaitForSubscribers(1, kLong).ok());
+  auto other = (*one)->PublisherTo<mycelium::test::Reply>("three");
+  EXPECT_EQ(other->WaitForSubscribers(1, absl::Milliseconds(1)).message(),
+            "topic \"mycelium.test.Reply\" has 0 of 1 subscribers after 1ms; "
+            "node right is connected, and service three of it has no "
+            "subscription to that topic");
+}
+
+TEST_F(NodeRegistryTest, SocketDirIsMadeUnlessTheEndpointNamesAnotherPlace) {
+  for (const std::string kind : {"grpc", "unix"}) {
+    const test::ShortTempDir dir;
+    std::ofstream(path_) << "socket_dir = \"" << dir.file("made") << "\"\n"
+                         << "[[nodes]]\nname = \"left\"\nservices = [\"one\"]\n"
+                         << "endpoint = { kind = \"" << kind << "\" }\n"
+                         << "[[nodes]]\nname = \"right\"\n";
+    auto bus = MessageBus::FromTopology(path_, "one");
+    EXPECT_TRUE(bus.ok()) << kind << ": " << bus.status();
+  }
+}
+
 }  // namespace
 }  // namespace mycelium

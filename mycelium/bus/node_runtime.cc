@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "mycelium/bus/option_bounds.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/route_rules.h"
 
@@ -54,12 +55,10 @@ absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
 absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
     const BusOptions& options, std::string node,
     std::shared_ptr<const Topology> topology) {
-  if (topology == nullptr && options.limits.frame_bytes_max >
-                                 FrameBytesFor(options.settings.lane_bytes)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "BusOptions: settings.lane_bytes ", options.settings.lane_bytes,
-        " takes frames of at most ", FrameBytesFor(options.settings.lane_bytes),
-        ", but limits.frame_bytes_max is ", options.limits.frame_bytes_max));
+  if (topology == nullptr) {
+    if (absl::Status checked = CheckOptionBounds(options); !checked.ok()) {
+      return checked;
+    }
   }
   std::shared_ptr<NodeRuntime> runtime(
       new NodeRuntime(options, std::move(node), std::move(topology)), &Release);

@@ -37,7 +37,7 @@ namespace mycelium {
 struct LinkReport {
   std::string peer;  // Empty while nobody has answered at `address`.
   std::string transport;
-  std::string address;  // Empty if the peer dialled us.
+  std::string address;  // Empty if it is up and the peer dialled us.
   std::string rule;     // Why this transport.
   bool is_up = false;
   std::string last_error;  // Empty while it is up.

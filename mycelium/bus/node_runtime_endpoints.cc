@@ -82,7 +82,10 @@ absl::Status NodeRuntime::StartTopology() {
 }
 
 absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
-  if (!topology_->socket_dir_configured || !self.endpoint.has_value()) {
+  const bool is_elsewhere = self.endpoint.has_value() &&
+                            self.endpoint->kind != TransportKind::kGrpc &&
+                            !self.endpoint->address.empty();
+  if (!topology_->socket_dir_configured || !is_elsewhere) {
     if (absl::Status prepared = PrepareSocketDir(
             environment_.sys, topology_->socket_dir, topology_->allow_uids);
         !prepared.ok()) {

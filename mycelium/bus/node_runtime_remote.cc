@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/bus/node_runtime.h"
+#include "mycelium/transport/grpc/grpc_address.h"
 #include "mycelium/transport/remote_transport.h"
 #include "mycelium/transport/shm/memfd_memory.h"
 #include "mycelium/transport/shm/shm_transport.h"
@@ -106,6 +107,11 @@ absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::ListenRemote(
 
 absl::Status NodeRuntime::DialRemote(const std::string& address) {
   if (absl::Status has = CheckRemote(); !has.ok()) return has;
+  if (const std::string fault = AddressFault(address, /*port_min=*/1);
+      !fault.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dial \"", address, "\": ", fault));
+  }
   absl::Status open;
   OnLoop([&] {
     open = CheckOpen();

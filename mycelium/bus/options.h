@@ -60,7 +60,8 @@ struct BusOptions {
   // other's messages: both get FAILED_PRECONDITION.
   std::optional<Digest> schema_digest;
 
-  // Bounds and settings, where no topology says otherwise. Twice
+  // Bounds and settings, where no topology says otherwise. Each has the least
+  // and the most of the table in docs/topology.md (lanes from 4 KiB), and twice
   // `limits.frame_bytes_max` must fit into `settings.lane_bytes`.
   Limits limits;
   RouteSettings settings;

@@ -77,5 +77,36 @@ TEST_F(ParsingTest, WhatASubscriberCannotParseIsUndecodable) {
   ExpectOneUndecodable();
 }
 
+TEST_F(ParsingTest, MessageThatDoesNotParseIsNamed) {
+  auto subscriber = bus_->Subscriber<Note>();
+  ASSERT_TRUE(subscriber.ok()) << subscriber.status();
+  PublishThree();
+  for (int i = 0; i < 3; ++i) {
+    auto note = subscriber->Receive(kLong);
+    if (note.ok()) {
+      ids_.push_back((*note)->id());
+      continue;
+    }
+    EXPECT_EQ(note.status(),
+              absl::DataLossError("topic \"mycelium.test.Note\": message 1 of "
+                                  "service " +
+                                  bus_->service() + " of node " + bus_->node() +
+                                  " does not parse as mycelium.test.Note"));
+  }
+  subscriber->Finish();
+  ExpectOneUndecodable();
+}
+
+TEST_F(ParsingTest, HandlerThatIsNoneIsRefused) {
+  const MessageType type = MessageTypeOf<Note>();
+  const absl::Status refused = absl::InvalidArgumentError(
+      "subscription to \"mycelium.test.Note\": the handler is empty");
+  EXPECT_EQ(bus_->Subscribe<Note>(nullptr).status(), refused);
+  EXPECT_EQ(bus_->SubscribeRaw(type, nullptr).status(), refused);
+  EXPECT_EQ(bus_->SubscribeParsing(type, nullptr).status(), refused);
+  EXPECT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());
+  EXPECT_EQ(SettledLedger().dropped_for(DropReason::kNoSubscriber), 1u);
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -133,7 +133,15 @@ void PeerTable::NoteFailure(absl::string_view transport,
                             const EndpointOptions& endpoint,
                             const absl::Status& status) {
   if (endpoint.stats != nullptr) endpoint.stats->CountHandshakeFailure();
-  Tell("", transport, ConnectionEvent::State::kRefused, status);
+  // Who it was may not be known: at least who was asked, and over what.
+  absl::Status named(
+      status.code(),
+      absl::StrCat("node ", options_.node, ": a connection over ", transport,
+                   " was not accepted: ", status.message()));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
+    named.SetPayload(type, payload);
+  });
+  Tell("", transport, ConnectionEvent::State::kRefused, named);
 }
 
 PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
@@ -504,9 +512,9 @@ std::vector<PeerTable::State> PeerTable::States() const {
     State state;
     state.peer = name;
     state.transport = std::string(peer->link->transport());
-    state.address = peer->dialled_by_us ? peer->address : "";
     state.rule = peer->rule;
     state.is_up = peer->link->is_up();
+    state.address = state.is_up && !peer->dialled_by_us ? "" : peer->address;
     state.last_error = state.is_up ? "" : peer->last_error;
     state.fallback = peer->fallback;
     states.push_back(std::move(state));

@@ -1,8 +1,59 @@
 #include "mycelium/bus/publisher.h"
 
+#include <cstddef>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 
 namespace mycelium {
+namespace {
+
+// So many links are named in an error.
+constexpr size_t kLinksMax = 4;
+
+std::string NotConnected(const LinkReport& link) {
+  return absl::StrCat(
+      link.peer.empty() ? link.address : absl::StrCat("node ", link.peer),
+      " is not connected", link.last_error.empty() ? "" : ": ",
+      link.last_error);
+}
+
+// What is known of why there are no more subscribers: "; " and the reason, or
+// nothing.
+std::string Why(const NodeRuntime& node, const std::string& target_service,
+                size_t subscribers) {
+  const std::vector<LinkReport> links = node.LinkReports();
+  const TopologyNode* const target =
+      node.topology() == nullptr
+          ? nullptr
+          : node.topology()->NodeOfService(target_service);
+  if (target != nullptr) {
+    if (target->name == node.node()) {
+      return absl::StrCat("; service ", target_service,
+                          " is one of this node, ", node.node());
+    }
+    for (const LinkReport& link : links) {
+      if (link.peer != target->name) continue;
+      if (!link.is_up) return absl::StrCat("; ", NotConnected(link));
+      return absl::StrCat(
+          "; node ", link.peer, " is connected, and service ", target_service,
+          subscribers == 0 ? " of it has no" : " of it has no other",
+          " subscription to that topic");
+    }
+    return "";
+  }
+  std::string why;
+  size_t named = 0;
+  for (const LinkReport& link : links) {
+    if (link.is_up) continue;
+    if (++named > kLinksMax) return absl::StrCat(why, "; ...");
+    absl::StrAppend(&why, "; ", NotConnected(link));
+  }
+  return why;
+}
+
+}  // namespace
 
 absl::Status PublisherBase::WaitForSubscribers(
     size_t count, absl::Duration timeout, const KeepWaiting& keep_waiting) {
@@ -26,7 +77,8 @@ absl::Status PublisherBase::WaitForSubscribers(
   }
   return absl::DeadlineExceededError(
       absl::StrCat("topic \"", topic(), "\" has ", now, " of ", count,
-                   " subscribers after ", absl::FormatDuration(timeout)));
+                   " subscribers after ", absl::FormatDuration(timeout),
+                   Why(*node_, fan_out_->origin().target_service, now)));
 }
 
 }  // namespace mycelium

@@ -38,7 +38,8 @@ class PublisherBase {
   ~PublisherBase() { Close(); }
 
   // Waits until at least `count` subscriptions get what is published.
-  //   DEADLINE_EXCEEDED    there were fewer; says how many
+  //   DEADLINE_EXCEEDED    there were fewer; says how many, and which node is
+  //                        not connected, and why
   //   FAILED_PRECONDITION  a subscription was refused: its type differs; or the
   //                        bus is shut down
   absl::Status WaitForSubscribers(size_t count, absl::Duration timeout,

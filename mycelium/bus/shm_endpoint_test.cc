@@ -370,8 +370,12 @@ TEST_F(ShmEndpointTest, StatsCountWhoSaysGarbage) {
   char garbage[64] = "this is no handshake";
   const iovec piece = {garbage, sizeof garbage};
   ASSERT_TRUE((*channel)->Send(absl::MakeConstSpan(&piece, 1)).ok());
-  EXPECT_EQ(connections.Await(State::kRefused).status.code(),
-            absl::StatusCode::kDataLoss);
+  const absl::Status refused = connections.Await(State::kRefused).status;
+  EXPECT_EQ(refused.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(refused.message().find(
+                "node bound: a connection over shm was not accepted: "),
+            0u)
+      << refused;
   EXPECT_EQ(stats->Read().handshake_failures, 1u);
   (*channel)->Close();
 }

@@ -131,6 +131,14 @@ absl::Status SubscriberBase::TakeNews() {
   return node_->refusals().TakeNews(subscription_->options().id);
 }
 
+absl::Status SubscriberBase::Undecodable() const {
+  return absl::DataLossError(
+      absl::StrCat("topic \"", info_.topic(), "\": message ", info_.sequence(),
+                   " of service ", info_.publisher_service(), " of node ",
+                   info_.publisher_node(), " does not parse as ",
+                   subscription_->type().name));
+}
+
 void SubscriberBase::Count(bool decodable) {
   subscription_->CountPulled(OriginOf(frame_), decodable);
 }

@@ -84,15 +84,27 @@ class SubscriberBase {
   // that receives. Does nothing if there is none.
   void Finish() { subscription_->queue().Finish(); }
 
+  // Ends the subscription before its destructor does: nothing comes any more,
+  // and what is queued counts as dropped[subscriber_gone]. A receive that waits
+  // on another thread, and every later one, is FAILED_PRECONDITION. The last
+  // message stays valid until Finish(). Any thread, one at a time.
+  void Unsubscribe() {
+    if (node_ != nullptr) node_->RemoveSubscription(subscription_);
+  }
+
   // Why messages do not come, each reason once, as a receive that waits says
   // it: FAILED_PRECONDITION, for a type that differs or, every time, a bus that
   // was shut down. For who uses TryReceive() and the descriptor.
   absl::Status TakeNews();
 
-  // Whether no message will come any more: the bus was shut down.
+  // Whether no message will come any more: the bus was shut down, or
+  // Unsubscribe() was called.
   bool closed() const {
     return node_ == nullptr || subscription_->queue().closed();
   }
+
+  // DATA_LOSS that names the last message, for who parses it and cannot.
+  absl::Status Undecodable() const;
 
   // Where messages come from and which they are; of the last one received.
   // Before that, of nobody.
@@ -134,7 +146,8 @@ class Subscriber final : public SubscriberBase {
   //   DEADLINE_EXCEEDED    none came in time
   //   FAILED_PRECONDITION  none came, and a publisher was refused: its type
   //                        differs. Said once for each; status() says it as
-  //                        long as there is one. Or the bus was shut down.
+  //                        long as there is one. Or the bus was shut down,
+  //                        or Unsubscribe() was called.
   //   DATA_LOSS            a message came that is not of its type; counted as
   //                        dropped[undecodable]
   absl::StatusOr<const Message*> Receive(absl::Duration timeout) {
@@ -159,9 +172,7 @@ class Subscriber final : public SubscriberBase {
     const bool decoded =
         MessageTypeOf<Message>().parse(payload.bytes, message_.get());
     Count(decoded);
-    if (!decoded) {
-      return absl::DataLossError("a message does not parse as its type");
-    }
+    if (!decoded) return Undecodable();
     return message_.get();
   }
 

@@ -346,6 +346,59 @@ static void TestCallerPollsALink(void) {
   CHECK(rmdir(path) == 0); /* The socket is gone. */
 }
 
+struct Links {
+  const char* path;
+  int up;
+  int down; /* for the reason that there is no socket */
+};
+
+static void CountLink(const MyceliumLink* link, void* user) {
+  struct Links* const links = user;
+  CHECK(strcmp(link->transport, "unix") == 0);
+  CHECK(strcmp(link->fallback, "") == 0);
+  CHECK(strcmp(link->address, links->path) == 0);
+  if (link->is_up) {
+    ++links->up;
+    CHECK(strcmp(link->peer, "listening") == 0);
+    CHECK(strcmp(link->last_error, "") == 0);
+  } else if (strstr(link->last_error, "No such file") != NULL) {
+    ++links->down;
+  }
+}
+
+static void TestLinksSayWhyTheyAreNotUp(void) {
+  char path[] = "/tmp/myc-capi-XXXXXX";
+  CHECK(mkdtemp(path) != NULL);
+  char socket_path[64];
+  snprintf(socket_path, sizeof socket_path, "%s/s", path);
+  MyceliumRuntime* const dialling = MakeRuntime();
+  CHECK_OK(mycelium_runtime_connect_unix(dialling, socket_path));
+  struct Links links = {socket_path, 0, 0};
+  CHECK_OK(mycelium_runtime_links(dialling, CountLink, &links));
+  CHECK(links.up == 0 && links.down == 1);
+
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.node = "listening";
+  MyceliumRuntime* const listening = mycelium_runtime_create(&options);
+  CHECK(listening != NULL);
+  CHECK_OK(mycelium_runtime_listen_unix(listening, socket_path));
+  MyceliumType* const type = MakeType();
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(listening, type, NULL);
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(dialling, type, NULL, NULL);
+  CHECK_OK(mycelium_publisher_wait_for_subscribers(publisher, 1, kLongMs));
+  links.down = 0;
+  CHECK_OK(mycelium_runtime_links(dialling, CountLink, &links));
+  CHECK(links.up == 1 && links.down == 0);
+  mycelium_publisher_destroy(publisher);
+  mycelium_subscriber_destroy(subscriber);
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(dialling);
+  mycelium_runtime_destroy(listening);
+  CHECK(rmdir(path) == 0);
+}
+
 /* Without gRPC in this program; with it: grpc_test.c. */
 static void TestOtherMachinesNeedGrpc(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
@@ -459,6 +512,7 @@ int main(void) {
   TestCallbackMayPublishAndUnsubscribe();
   TestUnsubscribeWaitsForARunningCallback();
   TestCallerPollsALink();
+  TestLinksSayWhyTheyAreNotUp();
   TestOtherMachinesNeedGrpc();
   TestDifferentTypesAreASchemaMismatch();
   TestDigestIsVerified();

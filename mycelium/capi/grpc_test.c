@@ -77,6 +77,18 @@ static void TestInTheClearBeyondThisMachineIsRefusedUnlessToldOtherwise(void) {
   mycelium_runtime_destroy(bold);
 }
 
+static void TestPortThatIsNoneIsRefused(void) {
+  MyceliumRuntime* const runtime = Make(NULL);
+  CHECK_STATUS(mycelium_runtime_listen_grpc(runtime, "localhost:65536", NULL),
+               MYCELIUM_INVALID_ARGUMENT);
+  CHECK_STATUS(mycelium_runtime_connect_grpc(runtime, "localhost:65536"),
+               MYCELIUM_INVALID_ARGUMENT);
+  CHECK_STATUS(mycelium_runtime_connect_grpc(runtime, "localhost"),
+               MYCELIUM_INVALID_ARGUMENT);
+  CHECK(strstr(mycelium_last_error(), "host:port") != NULL);
+  mycelium_runtime_destroy(runtime);
+}
+
 static void TestCertificatesAreUsed(const char* issue_certificates) {
   char folder[] = "/tmp/myc-capi-XXXXXX";
   CHECK(mkdtemp(folder) != NULL);
@@ -115,6 +127,7 @@ int main(int argc, char** argv) {
   CHECK(argc == 2);
   TestBothEndsPublishOverLoopback();
   TestInTheClearBeyondThisMachineIsRefusedUnlessToldOtherwise();
+  TestPortThatIsNoneIsRefused();
   TestCertificatesAreUsed(argv[1]);
   return 0;
 }

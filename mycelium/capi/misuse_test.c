@@ -16,6 +16,11 @@ static void OnFlow(const MyceliumFlow* flow, void* user) {
   (void)user;
 }
 
+static void OnLink(const MyceliumLink* link, void* user) {
+  (void)link;
+  (void)user;
+}
+
 #define CHECK_INVALID(call) CHECK_STATUS(call, MYCELIUM_INVALID_ARGUMENT)
 
 /* Every NULL where something is needed. */
@@ -83,6 +88,8 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_subscriber_descriptor(subscriber, NULL));
   CHECK_INVALID(mycelium_runtime_ledger(NULL, OnFlow, NULL));
   CHECK_INVALID(mycelium_runtime_ledger(runtime, NULL, NULL));
+  CHECK_INVALID(mycelium_runtime_links(NULL, OnLink, NULL));
+  CHECK_INVALID(mycelium_runtime_links(runtime, NULL, NULL));
   CHECK_INVALID(mycelium_runtime_stats(NULL, &stats));
   CHECK_INVALID(mycelium_runtime_stats(runtime, NULL));
 

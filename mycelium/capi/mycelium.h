@@ -65,7 +65,7 @@ MyceliumType* mycelium_type_create_from_descriptors(const char* name,
                                                     const void* descriptors,
                                                     size_t descriptors_size);
 
-/* Copies the digest, zeros for a raw type. `digest_size` is 32. */
+/* Copies the digest; a raw type's is of its name. `digest_size` is 32. */
 mycelium_status mycelium_type_digest(const MyceliumType* type, uint8_t* digest,
                                      size_t digest_size);
 
@@ -162,8 +162,9 @@ mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
 /* The same between machines, over gRPC: `address` is "host:port", as gRPC takes
    it; port 0: one that is free. `*port`, which may be NULL, becomes the one
    that is listened at. A link that may not be in the clear, or is refused, is
-   logged and counts in MyceliumStats as one that is not up. ALREADY_EXISTS
-   somebody listens there, or it is no address of this machine
+   logged and counts in MyceliumStats as one that is not up.
+     INVALID_ARGUMENT     no port, or none up to 65535
+     ALREADY_EXISTS       it is taken, or no address of this machine
      FAILED_PRECONDITION  to listen would be in the clear beyond this machine
      UNIMPLEMENTED        the program was linked without gRPC */
 mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
@@ -354,11 +355,26 @@ typedef struct MyceliumFlow {
 /* "no_subscriber", "subscriber_gone", ...; NULL if there is no such reason. */
 const char* mycelium_drop_reason_name(size_t reason);
 
-/* Calls `callback` on this thread for each flow, which is valid for the call.
- */
+/* Calls `callback` on this thread for each flow, valid for the call. */
 mycelium_status mycelium_runtime_ledger(
     const MyceliumRuntime* runtime,
     void (*callback)(const MyceliumFlow* flow, void* user), void* user);
+
+/* The way to another node: whether it is up, over what, and why not. */
+typedef struct MyceliumLink {
+  const char* peer; /* "" while nobody has answered at `address` */
+  const char* transport;
+  const char* address; /* what is dialled; "" if it is up and the peer did */
+  const char* rule;    /* why this transport */
+  int32_t is_up;
+  const char* last_error; /* why it is not up; "" while it is */
+  const char* fallback;   /* why memory is not shared that was to be, or "" */
+} MyceliumLink;
+
+/* Calls `callback` on this thread for each link, valid for the call. */
+mycelium_status mycelium_runtime_links(
+    const MyceliumRuntime* runtime,
+    void (*callback)(const MyceliumLink* link, void* user), void* user);
 
 /* The sums over all flows, and the links to other nodes. */
 typedef struct MyceliumStats {

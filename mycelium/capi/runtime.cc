@@ -349,6 +349,28 @@ mycelium_status mycelium_runtime_ledger(
   return MYCELIUM_OK;
 }
 
+mycelium_status mycelium_runtime_links(
+    const MyceliumRuntime* runtime,
+    void (*callback)(const MyceliumLink* link, void* user), void* user) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok() && callback == nullptr) {
+    good = absl::InvalidArgumentError("callback is NULL");
+  }
+  if (!good.ok()) return Returned(good);
+  for (const mycelium::LinkReport& report : runtime->bus->LinkReports()) {
+    MyceliumLink link = {};
+    link.peer = report.peer.c_str();
+    link.transport = report.transport.c_str();
+    link.address = report.address.c_str();
+    link.rule = report.rule.c_str();
+    link.is_up = report.is_up ? 1 : 0;
+    link.last_error = report.last_error.c_str();
+    link.fallback = report.fallback.c_str();
+    callback(&link, user);
+  }
+  return MYCELIUM_OK;
+}
+
 mycelium_status mycelium_runtime_stats(const MyceliumRuntime* runtime,
                                        MyceliumStats* stats) {
   absl::Status good = CheckGiven(runtime, "runtime");

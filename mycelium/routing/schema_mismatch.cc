@@ -23,7 +23,13 @@ absl::Status SchemaMismatchError(absl::string_view topic,
   mismatch.set_local_digest(std::string(local.digest.bytes()));
   mismatch.set_remote_digest(std::string(remote_digest.bytes()));
   mismatch.set_remote_node(std::string(remote_node));
-  if (!remote_text.empty() && !local.canonical_text.empty()) {
+  // No text says so: a raw type has none.
+  const Digest raw = RawMessageType(local.name).digest;
+  if (local.digest == raw) {
+    mismatch.set_difference("raw bytes -> another type");
+  } else if (remote_digest == raw) {
+    mismatch.set_difference("another type -> raw bytes");
+  } else if (!remote_text.empty() && !local.canonical_text.empty()) {
     mismatch.set_difference(FirstDifference(local.canonical_text, remote_text));
   }
   absl::Status status = absl::FailedPreconditionError(absl::StrCat(

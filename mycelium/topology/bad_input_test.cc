@@ -170,6 +170,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{"HostOfUrl", Node("host = \"http://a\""),
                  "4:8: node \"a\": host \"http://a\" is neither a name nor an "
                  "address"},
+        BadInput{"HostWithPort", Node("host = \"far:9001\""),
+                 "4:8: node \"a\": host \"far:9001\" is neither a name nor an "
+                 "address; write port = 9001 beside it"},
         BadInput{"UnsetVariable", Node("host = \"${HOST_OF_A}\""),
                  "4:8: node \"a\": host: environment variable HOST_OF_A is not "
                  "set"},

@@ -60,9 +60,15 @@ void ReadHost(TableReader& reader, const LocalIdentity& self,
     reader.Error(node.host_position,
                  "host is empty; leave the key out for this machine");
   } else if (!IsHost(*host)) {
-    reader.Error(node.host_position,
-                 absl::StrCat("host ", Quoted(*host),
-                              " is neither a name nor an address"));
+    std::string name;
+    int port;
+    reader.Error(
+        node.host_position,
+        absl::StrCat("host ", Quoted(*host),
+                     " is neither a name nor an address",
+                     SplitHostPort(*host, &name, &port)
+                         ? absl::StrCat("; write port = ", port, " beside it")
+                         : ""));
   } else {
     node.host = *host;
     node.place = PlaceOf(*host, self);

@@ -1,5 +1,7 @@
 #include "mycelium/topology/place.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -40,7 +42,12 @@ bool IsHost(absl::string_view text) {
       return false;
     }
   }
-  return true;
+  // "host:port" is no host, and IPv6 has two colons at least.
+  const absl::string_view address = text.substr(0, text.find('%'));
+  const auto colons = std::count(address.begin(), address.end(), ':');
+  return colons == 0 || (colons >= 2 && address.find_first_not_of(
+                                            "0123456789abcdefABCDEF:.") ==
+                                            absl::string_view::npos);
 }
 
 std::string JoinHostPort(absl::string_view host, int port) {

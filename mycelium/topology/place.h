@@ -15,8 +15,8 @@ namespace mycelium {
 // the end; empty for no host, localhost, 127.0.0.1, ::1 and the own name.
 std::string PlaceOf(absl::string_view host, const LocalIdentity& self);
 
-// Whether `text` can be a host: letters, digits, and . - _ : %, or IPv6 in
-// brackets; at most 253 bytes.
+// Whether `text` can be a host: letters, digits, and . - _ %, or IPv6, with or
+// without brackets; at most 253 bytes.
 bool IsHost(absl::string_view text);
 
 // "host:port", with brackets around an IPv6 host.

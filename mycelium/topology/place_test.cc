@@ -24,8 +24,11 @@ TEST(PlaceTest, MachineWithoutANameIsOnlyLocalhost) {
 TEST(PlaceTest, HostOfTheLargestSizeIsAHost) {
   EXPECT_TRUE(IsHost(std::string(253, 'a')));
   EXPECT_FALSE(IsHost(std::string(254, 'a')));
-  EXPECT_TRUE(IsHost("fe80::1%eth0"));
-  for (const char* bad : {"", "[]", "a b", "a/b", "a@b", "${X}", "a\n"}) {
+  for (const char* good : {"fe80::1%eth0", "[::1]", "::", "::ffff:10.0.0.1"}) {
+    EXPECT_TRUE(IsHost(good)) << good;
+  }
+  for (const char* bad : {"", "[]", "a b", "a/b", "a@b", "${X}", "a\n", "a:1",
+                          "10.0.0.1:1", "a:1:1:g", ":"}) {
     EXPECT_FALSE(IsHost(bad)) << bad;
   }
 }

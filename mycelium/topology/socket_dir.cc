@@ -14,6 +14,7 @@ namespace {
 constexpr mode_t kParentMode = 0755;
 constexpr mode_t kPrivateMode = 0700;
 constexpr mode_t kSharedMode = 0711;
+constexpr mode_t kOthersWrite = 0022;
 
 // Creates what is missing above `path`; the kernel says what stands in the way
 // when `path` itself is made.
@@ -64,8 +65,21 @@ absl::Status PrepareSocketDir(Sys& sys, const std::string& path,
     return absl::PermissionDeniedError(absl::StrCat(
         where, ": belongs to uid ", found.st_uid, ", not to uid ", uid));
   }
-  if ((found.st_mode & 07777) == mode) return absl::OkStatus();
-  // It was there before, or the umask took bits away.
+  const mode_t present = found.st_mode & 07777;
+  if (present == mode) return absl::OkStatus();
+  if (made < 0 && (present & kOthersWrite) != 0) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "%s: others may write there (mode %#o); name a "
+        "directory that is for the sockets alone, such as %s, "
+        "or make this one %#o",
+        where, present, dir == "/" ? "/mycelium" : dir + "/mycelium", mode));
+  }
+  // Of a directory that may be there for something else, /run for example,
+  // nothing is changed. One with these modes we have made: for what the file
+  // said then, or before the umask was corrected.
+  const bool is_made_here =
+      made >= 0 || present == kPrivateMode || present == kSharedMode;
+  if (!is_made_here) return absl::OkStatus();
   const int64_t changed = sys.Chmod(dir.c_str(), mode);
   if (changed < 0) {
     return ErrnoStatus(changed, absl::StrFormat("%s: chmod %#o", where, mode));

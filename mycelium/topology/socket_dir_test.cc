@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace mycelium {
 namespace {
@@ -51,11 +52,36 @@ TEST_F(SocketDirTest, MissingParentsAreMade) {
   EXPECT_EQ(ModeOf(path_ + "/a/b"), 0700u);
 }
 
-TEST_F(SocketDirTest, ModeOfAnExistingDirectoryIsCorrected) {
+TEST_F(SocketDirTest, ModeFollowsTheAllowedUidsOfTheNextStart) {
   ASSERT_EQ(mkdir(path_.c_str(), 0700), 0);
-  ASSERT_EQ(chmod(path_.c_str(), 0777), 0);
+  EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {1001}), absl::OkStatus());
+  EXPECT_EQ(ModeOf(path_), 0711u);
   EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {}), absl::OkStatus());
   EXPECT_EQ(ModeOf(path_), 0700u);
+}
+
+TEST_F(SocketDirTest, ExistingDirectoryThatOthersReadKeepsItsMode) {
+  ASSERT_EQ(mkdir(path_.c_str(), 0700), 0);
+  for (const mode_t mode : {0755u, 0750u, 0500u}) {
+    ASSERT_EQ(chmod(path_.c_str(), mode), 0);
+    EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {}), absl::OkStatus());
+    EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {1001}), absl::OkStatus());
+    EXPECT_EQ(ModeOf(path_), mode);
+  }
+}
+
+TEST_F(SocketDirTest, ExistingDirectoryThatOthersWriteIsRefusedAndLeftAlone) {
+  ASSERT_EQ(mkdir(path_.c_str(), 0700), 0);
+  for (const mode_t mode : {01777u, 0770u, 0702u}) {
+    ASSERT_EQ(chmod(path_.c_str(), mode), 0);
+    EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {}),
+              absl::FailedPreconditionError(absl::StrFormat(
+                  "socket_dir %s: others may write there (mode %#o); name a "
+                  "directory that is for the sockets alone, such as "
+                  "%s/mycelium, or make this one 0700",
+                  path_, mode, path_)));
+    EXPECT_EQ(ModeOf(path_), mode);
+  }
 }
 
 TEST_F(SocketDirTest, SymbolicLinkIsRefusedWithAndWithoutSlash) {

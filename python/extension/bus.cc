@@ -1,8 +1,11 @@
 // Buses, and the sockets that are bound or dialled by hand.
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/bus/grpc_endpoint.h"
@@ -75,15 +78,22 @@ class PythonBus final {
   void WaitForLink(double seconds) {
     const absl::Duration timeout = TimeoutOf(seconds);
     if (!WaitInParts(timeout, [this](absl::Duration part) {
-          if (poll_ == PollMode::kThread) return watch_->WaitForLink(part);
-          if (watch_->WaitForLink(absl::ZeroDuration())) return true;
+          if (HasLink()) return true;
+          if (poll_ == PollMode::kThread) {
+            return watch_->WaitForLink(part) || HasLink();
+          }
           (void)bus_->Poll(part);  // Whoever is told of a link is told here.
-          return watch_->WaitForLink(absl::ZeroDuration());
+          return watch_->WaitForLink(absl::ZeroDuration()) || HasLink();
         })) {
-      Raise(absl::DeadlineExceededError(
-          absl::StrCat("no link within ", absl::FormatDuration(timeout))));
+      std::string text =
+          absl::StrCat("no link within ", absl::FormatDuration(timeout));
+      for (const LinkReport& link : bus_->LinkReports()) {
+        if (link.last_error.empty()) continue;
+        absl::StrAppend(&text, "; ", link.last_error);
+      }
+      Raise(absl::DeadlineExceededError(text));
     }
-    RaiseUnlessOk(watch_->status());
+    if (!HasLink()) RaiseUnlessOk(watch_->status());
   }
 
   bool Poll(double seconds) {
@@ -138,6 +148,13 @@ class PythonBus final {
   }
 
  private:
+  // Of links, the watch of the first bus of a node is told, and no other.
+  bool HasLink() const {
+    const std::vector<LinkReport> links = bus_->LinkReports();
+    return std::any_of(links.begin(), links.end(),
+                       [](const LinkReport& link) { return link.is_up; });
+  }
+
   const std::unique_ptr<MessageBus> bus_;
   const std::shared_ptr<ConnectionWatch> watch_;
   const PollMode poll_;

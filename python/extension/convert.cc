@@ -81,6 +81,17 @@ absl::Duration TimeoutOf(double seconds) {
   return absl::Seconds(seconds);
 }
 
+absl::Duration TimeoutOf(const py::handle& seconds) {
+  const double value = PyFloat_AsDouble(seconds.ptr());
+  if (value == -1 && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    throw py::type_error(
+        absl::StrCat("the timeout must be a number of seconds, got ",
+                     py::repr(seconds).cast<std::string>()));
+  }
+  return TimeoutOf(value);
+}
+
 absl::string_view ViewOf(const py::bytes& bytes) {
   return absl::string_view(PyBytes_AS_STRING(bytes.ptr()),
                            static_cast<size_t>(PyBytes_GET_SIZE(bytes.ptr())));

@@ -40,6 +40,8 @@ T ValueOrRaise(absl::StatusOr<T> value) {
 
 // InvalidArgument unless it is a number of seconds from 0 to a year.
 absl::Duration TimeoutOf(double seconds);
+// The same; TypeError for what is no number.
+absl::Duration TimeoutOf(const pybind11::handle& seconds);
 
 // Valid as long as the object, which nobody can change.
 absl::string_view ViewOf(const pybind11::bytes& bytes);

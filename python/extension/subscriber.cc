@@ -50,6 +50,16 @@ absl::Status PythonSubscriber::WaitForNext(absl::Duration timeout,
   });
 }
 
+void PythonSubscriber::RaiseNamed(const std::exception& error) {
+  const auto* const raised = dynamic_cast<const py::error_already_set*>(&error);
+  if (raised != nullptr &&
+      raised->matches(
+          py::module_::import("mycelium.errors").attr("DataLoss"))) {
+    Raise(subscriber_.Undecodable());
+  }
+  throw;  // What is being handled.
+}
+
 py::object PythonSubscriber::Parsed(const py::object& parse, ByteSpan bytes) {
   info_ = subscriber_.info();
   try {
@@ -57,9 +67,9 @@ py::object PythonSubscriber::Parsed(const py::object& parse, ByteSpan bytes) {
     if (!parse.is_none()) message = parse(message);
     subscriber_.CountLast(true);
     return message;
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
     subscriber_.CountLast(false);
-    throw;
+    RaiseNamed(error);
   }
 }
 
@@ -74,10 +84,15 @@ py::object PythonSubscriber::ViewOrParsed(const py::object& parse,
 py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
   const LeftOver left = *std::exchange(left_over_, std::nullopt);
   info_ = left.info;
-  return parse(BytesOf(left.bytes));
+  try {
+    return parse(BytesOf(left.bytes));
+  } catch (const std::exception& error) {
+    RaiseNamed(error);
+  }
 }
 
-py::object PythonSubscriber::Receive(const py::object& parse, double seconds) {
+py::object PythonSubscriber::Receive(const py::object& parse,
+                                     const py::object& seconds) {
   absl::Duration timeout = TimeoutOf(seconds);
   const Turn turn = TurnOrRaise(&timeout);
   EndLast();
@@ -137,6 +152,17 @@ void PythonSubscriber::Finish() {
   subscriber_.Finish();
 }
 
+void PythonSubscriber::Close() {
+  if (std::exchange(is_closed_, true)) return;
+  WithoutGil([this] { subscriber_.Unsubscribe(); });
+  const Turn turn(turn_, std::try_to_lock);
+  if (!turn.owns_lock()) return;  // Who receives hears of it.
+  left_over_.reset();
+  if (views_ > 0) return;  // Finish() is left to who has the view.
+  ++generation_;
+  subscriber_.Finish();
+}
+
 std::shared_ptr<PythonSubscriber> SubscriberOf(MessageBus& bus,
                                                const MessageType& type,
                                                const py::kwargs& options) {
@@ -154,10 +180,11 @@ void DefineSubscriber(py::module_& module) {
   py::class_<PythonSubscriber, std::shared_ptr<PythonSubscriber>>(
       module, "Subscriber", py::module_local())
       .def("receive", &PythonSubscriber::Receive, py::arg("parse"),
-           py::arg("timeout"), MayWait())
+           py::arg("timeout") = py::none(), MayWait())
       .def("try_receive", &PythonSubscriber::TryReceive, MayWait())
       .def("receive_many", &PythonSubscriber::ReceiveMany, MayWait())
       .def("finish", &PythonSubscriber::Finish, MayWait())
+      .def("close", &PythonSubscriber::Close, MayWait())
       .def("info", &PythonSubscriber::info)
       .def("descriptor", &PythonSubscriber::Descriptor, MayWait())
       .def_property_readonly("closed", &PythonSubscriber::closed);

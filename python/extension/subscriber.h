@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -36,8 +37,9 @@ class PythonSubscriber final
     subscriber_.LeaveCounting();
   }
 
-  // The next message.
-  pybind11::object Receive(const pybind11::object& parse, double seconds);
+  // The next message. `seconds`: of Python, where users first forget it.
+  pybind11::object Receive(const pybind11::object& parse,
+                           const pybind11::object& seconds);
 
   // None if there is no message, or another thread is about to take it; raises
   // why no message will come.
@@ -51,6 +53,10 @@ class PythonSubscriber final
 
   // Finishes the last message.
   void Finish();
+
+  // Ends the subscription, for a thread that waits in Receive() too. A view of
+  // the last message stays good, and that is then not finished.
+  void Close();
 
   pybind11::tuple info() const { return TupleOf(info_); }
   int Descriptor() {
@@ -74,6 +80,9 @@ class PythonSubscriber final
   // The next message's bytes; false if there is none now.
   bool TakeNext(ByteSpan* bytes);
   absl::Status WaitForNext(absl::Duration timeout, ByteSpan* bytes);
+  // Raises what is being handled; DataLoss, which only knows its class, with
+  // the message that was taken last.
+  [[noreturn]] void RaiseNamed(const std::exception& error);
   // What to return for the message that was just taken, which is counted.
   pybind11::object Parsed(const pybind11::object& parse, ByteSpan bytes);
   pybind11::object ViewOrParsed(const pybind11::object& parse, ByteSpan bytes);
@@ -92,6 +101,7 @@ class PythonSubscriber final
   uint64_t generation_ = 0;  // Counts messages.
   int views_ = 0;            // Of the last one's bytes.
   std::optional<LeftOver> left_over_;
+  bool is_closed_ = false;  // Guarded by the GIL.
 };
 
 std::shared_ptr<PythonSubscriber> SubscriberOf(MessageBus& bus,

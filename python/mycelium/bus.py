@@ -250,6 +250,10 @@ class MessageBus:
         else on the node's.
       with_info: whether to call `callback(message, info)`, with a MessageInfo.
       queued: whether to call it on a thread of its own instead.
+
+    Raises:
+      TypeError: the callback is not callable, or is asynchronous: there is no
+        event loop that would await it.
     """
     messages = messages_of(message_cls)
     delivery = Delivery(messages, callback, with_info)
@@ -300,15 +304,19 @@ class MessageBus:
       AlreadyExists: somebody listens there, or it is no address of this
         machine.
       FailedPrecondition: it would be in the clear beyond this machine.
-      InvalidArgument: `tls` is not enough to listen with.
+      InvalidArgument: `tls` is not enough to listen with; or the address has no
+        port, or none up to 65535.
     """
     return self._native.listen_tcp(address)
 
   def connect_tcp(self, address: str) -> None:
     """Keeps a link to whoever listens there, now or later.
 
+    Returns at once: what would be in the clear beyond this machine is not
+    dialled, which wait_for_link() raises and links() tells.
+
     Raises:
-      FailedPrecondition: it would be in the clear beyond this machine.
+      InvalidArgument: the address has no port, or none from 1 to 65535.
     """
     self._native.connect_tcp(address)
 
@@ -316,8 +324,10 @@ class MessageBus:
     """Waits until some other node has been connected.
 
     Raises:
-      DeadlineExceeded: none was after `timeout` seconds.
-      PermissionDenied: one does not let this user in.
+      DeadlineExceeded: none was after `timeout` seconds; says why, of each node
+        that was tried.
+      PermissionDenied: one does not let this user in. Told by the first bus of a
+        node in this process; by others as DeadlineExceeded.
     """
     self._native.wait_for_link(timeout)
 

@@ -51,7 +51,7 @@ class RawType:
 
   @property
   def digest(self) -> bytes:
-    """32 bytes, zeros if none was given."""
+    """32 bytes; if none was given, made of the name."""
     return self._native.digest
 
   @property

@@ -154,7 +154,8 @@ class Publisher(Generic[M]):
     """Waits until at least `count` subscriptions get what is published.
 
     Raises:
-      DeadlineExceeded: there were fewer after `timeout` seconds.
+      DeadlineExceeded: there were fewer after `timeout` seconds; says which
+        node is not connected, and why.
       SchemaMismatch: a subscription was refused, as its type differs.
     """
     self._native.wait_for_subscribers(count, timeout)

@@ -32,6 +32,9 @@ class MessageInfo(NamedTuple):
 class Subscriber(Generic[M]):
   """Receives messages of one type when asked to. Made by MessageBus.
 
+  A context manager: leaving it closes it. One that is neither read nor closed
+  has no room some day, and its overflow policy decides what publishers feel.
+
   A message counts as handled at the next receive of the same subscriber, at
   finish(), or when the subscriber is gone. Threads that receive at once take
   turns; other Python threads run while one waits.
@@ -114,6 +117,16 @@ class Subscriber(Generic[M]):
     """Says that the last message is handled, before the next receive would."""
     self._native.finish()
 
+  def close(self) -> None:
+    """Ends the subscription, which would else last as long as this object.
+
+    What is queued counts as dropped: subscriber_gone. A recv() that waits on
+    another thread, and every later one, raises FailedPrecondition; iterations
+    end. A view of the last payload stays good; once it is gone, finish() says
+    that the message is handled. Closing twice does nothing.
+    """
+    self._native.close()
+
   def fileno(self) -> int:
     """A descriptor for select() or epoll: the subscriber's, never to be closed.
 
@@ -127,7 +140,7 @@ class Subscriber(Generic[M]):
     return MessageInfo(*self._native.info())
 
   def __iter__(self) -> Iterator[M]:
-    """Messages until the bus is closed."""
+    """Messages until this, or the bus, is closed."""
     while True:
       try:
         message = self.recv(_EVER)
@@ -140,7 +153,7 @@ class Subscriber(Generic[M]):
       yield message
 
   async def __aiter__(self) -> AsyncIterator[M]:
-    """Messages until the bus is closed, without blocking the event loop."""
+    """The same without blocking the event loop."""
     while True:
       try:
         message = await self.recv_async()
@@ -154,4 +167,4 @@ class Subscriber(Generic[M]):
     return self
 
   def __exit__(self, *exception: Any) -> None:
-    self.finish()
+    self.close()

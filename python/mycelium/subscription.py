@@ -1,10 +1,22 @@
 """Callbacks that are called for every message."""
 
+import inspect
 from typing import Any, Callable, Optional, Set
 
 import _mycelium
 from mycelium import errors
 from mycelium.subscriber import MessageInfo
+
+
+def _check_callback(callback: Any) -> None:
+  if not callable(callback):
+    raise TypeError(f'the callback is not callable: {callback!r}')
+  for function in (callback, getattr(callback, '__call__')):
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(
+        function):
+      raise TypeError(
+          f'the callback is asynchronous, and nobody would await it: '
+          f'{callback!r}; use "async for" with a subscriber()')
 
 
 class Delivery:
@@ -16,6 +28,7 @@ class Delivery:
 
   def __init__(self, messages: Any, callback: Callable[..., Any],
                with_info: bool) -> None:
+    _check_callback(callback)
     self._parsed = messages.from_bytes
     self._callback = callback
     self._with_info = with_info
@@ -46,9 +59,14 @@ class Delivery:
     except errors.DataLoss:
       return False
     if self._with_info:
-      self._callback(message, MessageInfo(*info))
+      result = self._callback(message, MessageInfo(*info))
     else:
-      self._callback(message)
+      result = self._callback(message)
+    if result is not None and inspect.iscoroutine(result):
+      result.close()
+      raise TypeError(
+          f'the callback returned a coroutine, which nobody awaits: '
+          f'{self._callback!r}')
     return True
 
 

@@ -225,7 +225,8 @@ class TcpTransport(Transport):
       AlreadyExists: the port is taken, or the address is no address of this
         machine.
       FailedPrecondition: it would be in the clear beyond this machine.
-      InvalidArgument: `tls` is not enough to listen, or a file cannot be read.
+      InvalidArgument: `tls` is not enough to listen, or a file cannot be read;
+        or the port is none up to 65535.
     """
     def begin(bus: MessageBus) -> None:
       self.port = int(bus.listen_tcp(self.address).rpartition(':')[2])
@@ -245,7 +246,8 @@ class TcpTransport(Transport):
       Unavailable: nobody listened in time, or what listens there is not whom
         the certificates allow.
       FailedPrecondition: it would be in the clear beyond this machine.
-      InvalidArgument: a file of `tls` cannot be read.
+      InvalidArgument: a file of `tls` cannot be read, or the port is none from 1
+        to 65535.
     """
     self._start(lambda bus: bus.connect_tcp(self.address), timeout)
     return self

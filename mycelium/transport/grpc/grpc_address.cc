@@ -1,6 +1,7 @@
 #include "mycelium/transport/grpc/grpc_address.h"
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
@@ -8,6 +9,8 @@
 
 namespace mycelium {
 namespace {
+
+constexpr int kPortMax = 65535;
 
 bool IsUnix(absl::string_view address) {
   return absl::StartsWith(address, "unix:") ||
@@ -52,6 +55,29 @@ std::string HostOfAddress(absl::string_view address) {
   host = host.substr(0, PortColon(host));
   if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
   return std::string(host);
+}
+
+std::string AddressFault(absl::string_view address, int port_min) {
+  const absl::string_view host_port = WithoutScheme(address);
+  const bool is_other_scheme = absl::StrContains(host_port, "://") ||
+                               absl::StartsWith(host_port, "xds:") ||
+                               absl::StartsWith(host_port, "vsock:");
+  if (IsUnix(address) || is_other_scheme) return "";
+  const size_t colon = PortColon(host_port);
+  if (colon == absl::string_view::npos) return "no port; expected host:port";
+  const absl::string_view text = host_port.substr(colon + 1);
+  // gRPC knows these when it dials.
+  if (port_min > 0 && (text == "http" || text == "https")) return "";
+  const bool is_number =
+      !text.empty() &&
+      text.find_first_not_of("0123456789") == absl::string_view::npos;
+  int port;
+  if (is_number && absl::SimpleAtoi(text, &port) && port >= port_min &&
+      port <= kPortMax) {
+    return "";
+  }
+  return absl::StrCat("port \"", text, "\"; ", port_min, " to ", kPortMax,
+                      " are allowed");
 }
 
 std::string WithPort(absl::string_view address, int port) {

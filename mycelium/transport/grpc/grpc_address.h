@@ -18,6 +18,12 @@ bool IsLoopbackAddress(absl::string_view address);
 // The host without port, brackets and scheme; empty for Unix sockets.
 std::string HostOfAddress(absl::string_view address);
 
+// What is wrong with an address, for people: it has no port, or one below
+// `port_min` (0 to listen, where the system then chooses one, and 1 to dial) or
+// above 65535. gRPC would take another port in silence. Empty: nothing is
+// wrong, or the address is not understood.
+std::string AddressFault(absl::string_view address, int port_min);
+
 // The address with another port.
 std::string WithPort(absl::string_view address, int port);
 

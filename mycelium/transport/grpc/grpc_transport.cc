@@ -105,6 +105,11 @@ GrpcChannel::CheckName GrpcTransport::CheckNameOf(RemotePeer peer) const {
 absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
     const std::string& address, AcceptCallback on_accept) {
   EndStopped();
+  if (const std::string fault = AddressFault(address, /*port_min=*/0);
+      !fault.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("listening at \"", address, "\": ", fault));
+  }
   if (absl::Status allowed = CheckPlaintext(options_, "listening at", address);
       !allowed.ok()) {
     return allowed;

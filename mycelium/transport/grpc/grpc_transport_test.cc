@@ -118,6 +118,12 @@ TEST_F(GrpcTransportTest, PortThatIsTakenIsAlreadyExists) {
   EXPECT_TRUE(absl::StrContains(second.message(), (*first)->address()));
 }
 
+TEST_F(GrpcTransportTest, PortThatIsNoneIsNotListenedAt) {
+  const absl::Status listening = Listen("localhost:x").status();
+  EXPECT_EQ(listening.code(), StatusCode::kInvalidArgument) << listening;
+  EXPECT_TRUE(absl::StrContains(listening.message(), "localhost:x"));
+}
+
 TEST_F(GrpcTransportTest, PortIsFreeAgainAfterTheListenerAndItsLinksStay) {
   auto first = *Listen("127.0.0.1:0");
   const std::string address = first->address();
@@ -187,6 +193,28 @@ TEST(GrpcAddressTest, LoopbackIsToldFromOtherAddresses) {
         "127.example.com:5", "ipv6:[fe80::1]:5", "dns:///example.com:5",
         "xds:///localhost", "", "[::ffff:10.0.0.1]:5"}) {
     EXPECT_FALSE(IsLoopbackAddress(address)) << address;
+  }
+}
+
+TEST(GrpcAddressTest, PortMustBeThereAndBeOne) {
+  for (const char* address :
+       {"a.test:1", "a.test:65535", "[::2]:1", "dns:///a.test:1",
+        "ipv4:1.2.3.4:5", "a.test:https", "unix:/a", "unix-abstract:a",
+        "xds:///a"}) {
+    EXPECT_EQ(AddressFault(address, 1), "") << address;
+  }
+  EXPECT_EQ(AddressFault("a.test:0", 0), "");
+  for (const char* address : {"", "a.test", "[::1]", "::1", "dns:///a.test"}) {
+    EXPECT_EQ(AddressFault(address, 1), "no port; expected host:port")
+        << address;
+  }
+  EXPECT_EQ(AddressFault("a.test:0", 1), "port \"0\"; 1 to 65535 are allowed");
+  EXPECT_EQ(AddressFault("a.test:65536", 0),
+            "port \"65536\"; 0 to 65535 are allowed");
+  for (const char* address :
+       {"a.test:", "a.test:-1", "a.test:1x", "a.test:99999999999", "[::1]:x",
+        "dns:///a.test:65536", "a.test:https"}) {
+    EXPECT_NE(AddressFault(address, 0), "") << address;
   }
 }
 

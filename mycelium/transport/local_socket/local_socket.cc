@@ -81,6 +81,19 @@ int64_t ConnectTo(Environment& environment, const Fd& fd,
   return connected;
 }
 
+std::string WhoListens(Environment& environment,
+                       const absl::StatusOr<PeerCredentials>& listening) {
+  // 0: of another container.
+  if (!listening.ok() || listening->pid == 0) {
+    return "another process listens there";
+  }
+  if (listening->pid == environment.sys.GetPid()) {
+    return "this process listens there already";
+  }
+  return absl::StrCat("another process, with pid ", listening->pid,
+                      ", listens there");
+}
+
 // Removes a socket that nobody listens on. REQUIRES: the directory is locked.
 absl::Status RemoveStale(Environment& environment, const std::string& path,
                          const sockaddr_un& address) {
@@ -97,8 +110,11 @@ absl::Status RemoveStale(Environment& environment, const std::string& path,
   const int64_t connected = ConnectTo(environment, *probe, address);
   if (connected != -ECONNREFUSED) {
     // Connected, or its queue is full, or it is somebody else's: it lives.
-    return absl::AlreadyExistsError(
-        absl::StrCat("listen at ", path, ": another process listens there"));
+    const absl::StatusOr<PeerCredentials> listening =
+        connected < 0 ? absl::UnknownError("not connected")
+                      : PeerOf(environment, probe->get());
+    return absl::AlreadyExistsError(absl::StrCat(
+        "listen at ", path, ": ", WhoListens(environment, listening)));
   }
   const int64_t removed = environment.sys.Unlink(path.c_str());
   if (removed < 0 && removed != -ENOENT) {

@@ -89,6 +89,24 @@ TEST_F(LocalSocketTest, LivePathIsNeverReplaced) {
   EXPECT_TRUE(Exists(dir_.file("s")));
 }
 
+class OtherPidSys final : public Sys {
+ public:
+  int64_t GetPid() override { return Sys::GetPid() + 1; }
+};
+
+TEST_F(LocalSocketTest, WhoListensIsNamed) {
+  auto first = ListenLocal(environment_, dir_.file("s"));
+  ASSERT_TRUE(first.ok());
+  const std::string where = "listen at " + dir_.file("s") + ": ";
+  EXPECT_EQ(ListenLocal(environment_, dir_.file("s")).status().message(),
+            where + "this process listens there already");
+  OtherPidSys other;
+  Environment elsewhere{other, environment_.clock, environment_.waiter};
+  EXPECT_EQ(ListenLocal(elsewhere, dir_.file("s")).status().message(),
+            where + "another process, with pid " + std::to_string(getpid()) +
+                ", listens there");
+}
+
 TEST_F(LocalSocketTest, FileThatIsNoSocketIsLeftAlone) {
   std::ofstream(dir_.file("f")) << "precious";
   EXPECT_EQ(Listen(dir_.file("f")), StatusCode::kAlreadyExists);

@@ -1,0 +1,64 @@
+#include "mycelium/bus/option_bounds.h"
+
+#include <cstdint>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "mycelium/topology/setting_bounds.h"
+#include "mycelium/transport/lane/ring.h"
+
+namespace mycelium {
+namespace {
+
+struct Given {
+  absl::string_view group;  // Of BusOptions.
+  absl::string_view key;    // Of SettingBounds.
+  int64_t value;
+};
+
+}  // namespace
+
+absl::Status CheckOptionBounds(const BusOptions& options) {
+  const RouteSettings& settings = options.settings;
+  const Limits& limits = options.limits;
+  const auto ns = [](absl::Duration duration) {
+    return absl::ToInt64Nanoseconds(duration);
+  };
+  const Given all[] = {
+      {"settings", "depth", settings.depth},
+      {"settings", "window", settings.window},
+      {"settings", "lane_bytes", settings.lane_bytes},
+      {"settings", "publish_timeout", ns(settings.publish_timeout)},
+      {"settings", "retain", ns(settings.retain)},
+      {"settings", "spin", ns(settings.spin)},
+      {"limits", "handshake", ns(limits.handshake)},
+      {"limits", "frame_bytes_max", limits.frame_bytes_max},
+      {"limits", "links", limits.links},
+      {"limits", "reconnect_min", ns(limits.reconnect_min)},
+      {"limits", "reconnect_max", ns(limits.reconnect_max)},
+      {"limits", "keepalive", ns(limits.keepalive)},
+      {"limits", "redeliver_max", limits.redeliver_max},
+  };
+  for (const Given& given : all) {
+    const SettingBounds& bounds = BoundsOf(given.key);
+    const int64_t min = given.key == "lane_bytes"
+                            ? static_cast<int64_t>(kRingBytesMin)
+                            : bounds.min;
+    if (given.value >= min && given.value <= bounds.max) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("BusOptions: ", given.group, ".", given.key, " is ",
+                     FormatSetting(bounds.unit, given.value), "; ",
+                     FormatSetting(bounds.unit, min), " to ",
+                     FormatSetting(bounds.unit, bounds.max), " are allowed"));
+  }
+  if (limits.frame_bytes_max > FrameBytesFor(settings.lane_bytes)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "BusOptions: settings.lane_bytes ", settings.lane_bytes,
+        " takes frames of at most ", FrameBytesFor(settings.lane_bytes),
+        ", but limits.frame_bytes_max is ", limits.frame_bytes_max));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mycelium

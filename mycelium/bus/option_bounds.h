@@ -1,0 +1,17 @@
+#ifndef MYCELIUM_BUS_OPTION_BOUNDS_H_
+#define MYCELIUM_BUS_OPTION_BOUNDS_H_
+
+#include "absl/status/status.h"
+#include "mycelium/bus/options.h"
+
+namespace mycelium {
+
+// Whether `limits` and `settings` of a bus without a topology lie within the
+// bounds that a topology file has for them, and two of the largest frames fit
+// into a lane. Lanes may be smaller than in a file: as small as a ring can be.
+//   INVALID_ARGUMENT  names the first that does not
+absl::Status CheckOptionBounds(const BusOptions& options);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_OPTION_BOUNDS_H_

@@ -1,0 +1,107 @@
+#include "mycelium/bus/option_bounds.h"
+
+#include <cstdint>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "mycelium/topology/setting_bounds.h"
+
+namespace mycelium {
+namespace {
+
+std::string FaultOf(const BusOptions& options) {
+  return std::string(CheckOptionBounds(options).message());
+}
+
+TEST(OptionBoundsTest, DefaultsAndTheBoundsThemselvesAreAllowed) {
+  EXPECT_EQ(CheckOptionBounds(BusOptions()), absl::OkStatus());
+  BusOptions options;
+  for (const int64_t depth : {int64_t{1}, kDepthMax}) {
+    options.settings.depth = depth;
+    EXPECT_EQ(FaultOf(options), "");
+  }
+  options.settings.retain = absl::Hours(24);
+  options.settings.publish_timeout = absl::ZeroDuration();
+  EXPECT_EQ(FaultOf(options), "");
+}
+
+TEST(OptionBoundsTest, EveryNumberOutOfBoundsIsNamed) {
+  struct {
+    const char* key;
+    void (*set)(BusOptions&, int64_t);
+  } const all[] = {
+      {"settings.depth",
+       [](BusOptions& o, int64_t value) { o.settings.depth = value; }},
+      {"settings.window",
+       [](BusOptions& o, int64_t value) { o.settings.window = value; }},
+      {"settings.publish_timeout",
+       [](BusOptions& o, int64_t value) {
+         o.settings.publish_timeout = absl::Nanoseconds(value);
+       }},
+      {"settings.retain",
+       [](BusOptions& o, int64_t value) {
+         o.settings.retain = absl::Nanoseconds(value);
+       }},
+      {"settings.spin",
+       [](BusOptions& o, int64_t value) {
+         o.settings.spin = absl::Nanoseconds(value);
+       }},
+      {"limits.handshake",
+       [](BusOptions& o, int64_t value) {
+         o.limits.handshake = absl::Nanoseconds(value);
+       }},
+      {"limits.frame_bytes_max",
+       [](BusOptions& o, int64_t value) { o.limits.frame_bytes_max = value; }},
+      {"limits.links",
+       [](BusOptions& o, int64_t value) { o.limits.links = value; }},
+      {"limits.reconnect_min",
+       [](BusOptions& o, int64_t value) {
+         o.limits.reconnect_min = absl::Nanoseconds(value);
+       }},
+      {"limits.reconnect_max",
+       [](BusOptions& o, int64_t value) {
+         o.limits.reconnect_max = absl::Nanoseconds(value);
+       }},
+      {"limits.keepalive",
+       [](BusOptions& o, int64_t value) {
+         o.limits.keepalive = absl::Nanoseconds(value);
+       }},
+      {"limits.redeliver_max",
+       [](BusOptions& o, int64_t value) { o.limits.redeliver_max = value; }},
+  };
+  for (const auto& one : all) {
+    const std::string key = one.key;
+    const SettingBounds& bounds = BoundsOf(key.substr(key.find('.') + 1));
+    for (const int64_t value : {bounds.min - 1, bounds.max + 1}) {
+      BusOptions options;
+      one.set(options, value);
+      EXPECT_EQ(FaultOf(options),
+                "BusOptions: " + key + " is " +
+                    FormatSetting(bounds.unit, value) + "; " +
+                    FormatSetting(bounds.unit, bounds.min) + " to " +
+                    FormatSetting(bounds.unit, bounds.max) + " are allowed");
+    }
+  }
+}
+
+TEST(OptionBoundsTest, LaneIsAtLeastARing) {
+  BusOptions options;
+  options.limits.frame_bytes_max = 2 << 10;
+  options.settings.lane_bytes = 4 << 10;
+  EXPECT_EQ(FaultOf(options), "");
+  --options.settings.lane_bytes;
+  EXPECT_EQ(FaultOf(options),
+            "BusOptions: settings.lane_bytes is 4095; 4KiB to 1GiB are "
+            "allowed");
+}
+
+TEST(OptionBoundsTest, BusIsNotMadeOfSuchOptions) {
+  BusOptions options;
+  options.settings.window = -1;
+  EXPECT_EQ(MessageBus::Create(options).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace mycelium

@@ -1,0 +1,26 @@
+#include "mycelium/routing/schema_mismatch.h"
+
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace mycelium {
+namespace {
+
+std::string DifferenceOf(const MessageType& local, const Digest& remote) {
+  return SchemaMismatchOf(SchemaMismatchError("t", local, remote,
+                                              /*remote_text=*/"",
+                                              /*remote_node=*/"far"))
+      ->difference();
+}
+
+TEST(SchemaMismatchTest, SideThatIsRawIsNamed) {
+  const MessageType raw = RawMessageType("a.B");
+  const MessageType typed = RawMessageType("a.B", Digest::Of("a text"));
+  EXPECT_EQ(DifferenceOf(raw, typed.digest), "raw bytes -> another type");
+  EXPECT_EQ(DifferenceOf(typed, raw.digest), "another type -> raw bytes");
+  EXPECT_EQ(DifferenceOf(typed, Digest::Of("another text")), "");
+}
+
+}  // namespace
+}  // namespace mycelium
