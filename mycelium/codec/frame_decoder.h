@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
@@ -18,6 +19,9 @@ struct FrameView {
   uint64_t lost_before = 0;     // Frames that were dropped before this one.
   absl::Span<const std::byte> extension;
   absl::Span<const std::byte> payload;
+  // Not null: the payload stays where it lies until the frame is handled, and
+  // is there as long as somebody shares this. Set by who reads such memory.
+  const std::shared_ptr<const void>* memory = nullptr;
 };
 
 // What a decoder makes of some bytes.

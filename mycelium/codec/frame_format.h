@@ -50,6 +50,8 @@ enum FrameFlag : uint16_t {
   kFramePublishTime = 1 << 2,
   // Another process may have handled it already. Never leaves this one.
   kFrameRedelivered = 1 << 3,
+  // The payload says where its bytes are. Never leaves this process.
+  kFrameElsewhere = 1 << 4,
 };
 inline constexpr uint16_t kFrameFlagsOnWire = kFramePublishTime;
 

@@ -352,7 +352,7 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   }
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
-    if (match.subscription == nullptr || match.subscription->closed()) {
+    if (match.subscription == nullptr) {
       if (match.flow != nullptr) {
         match.flow->CountDropped(DropReason::kSubscriberGone, 1);
       }
@@ -362,7 +362,8 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
       return FrameOutcome::kCorrupt;
     }
     match.subscription->queue().Notify();
-    // It may have closed since, without this frame.
+    // It has closed without this frame. Whoever still holds one from before
+    // gives back the room of both: in the lane's order.
     if (match.subscription->ClosedBehind()) {
       match.subscription->DropLate(*feed->second);
     }

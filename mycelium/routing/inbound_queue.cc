@@ -100,7 +100,11 @@ void InboundQueue::Release() {
 
 void InboundQueue::ReportTaken() {
   MutexLock lock(mutex_);
-  if (is_taken_) ReleaseRoom();
+  if (!is_taken_) return;
+  // In the peer's memory its bytes stay only while the room is ours; how far we
+  // have come the peer learns by our Goodbye.
+  if ((taken_view_.header.flags & kFrameElsewhere) != 0) return;
+  ReleaseRoom();
 }
 
 void InboundQueue::ReleaseRoom() {

@@ -105,7 +105,8 @@ class InboundQueue final {
   // The same for what came into a feed while the queue was being closed.
   void DropLate(Feed& feed, absl::FunctionRef<void(const FrameView&)> visit);
   // Tells the publisher's side now that the taken frame is handled, though it
-  // is not finished. Its bytes stay, since nothing comes any more. REQUIRES:
+  // is not finished. Its bytes stay, since nothing comes any more; where they
+  // would not, as in a ring that the peer writes, this does nothing. REQUIRES:
   // closed().
   void ReportTaken();
   bool closed() const { return closed_.load(std::memory_order_acquire); }

@@ -17,9 +17,10 @@ namespace mycelium {
 // address, and may hold a pointer in place of bytes:
 //   digest_prefix   the address of the Origin, which lives as long as the node
 //   flags           kFrameObject: the payload is an ObjectPayload. That of
-//   bytes
-//                   has the length of the bytes, though it fills less, so that
-//                   a lane bounds them all the same
+//                   bytes has the length of the bytes, though it fills less,
+//                   so that a lane bounds them all the same.
+//                   kFrameElsewhere, in a ring that buffers a link's lane: the
+//                   payload is the address and size of the bytes
 //   lane_sequence   in a ring that buffers a link's lane: where the frame ends
 //                   in that lane, which is what is acknowledged
 //   lost_before     in such a ring: how many messages of that lane were dropped

@@ -312,10 +312,8 @@ void Router::EndFlows(Publisher& publisher, DropReason reason,
   auto& flows = publisher.flows;
   for (Flow& flow : flows) {
     if (!which(flow)) continue;
-    // What the peer has taken over is its to count, unless it is gone itself.
-    const uint64_t from =
-        reason == DropReason::kShutdown ? flow.link->TakenOver(*flow.lane) : 0;
-    uint64_t lost = InFlight(publisher, flow, from);
+    // What the peer has taken over is its to count.
+    uint64_t lost = InFlight(publisher, flow, flow.link->TakenOver(*flow.lane));
     if (MYCELIUM_PLANTED_BUG(3) && lost > 0) --lost;
     flow.counters->CountDropped(reason, lost);
     if (lost > 0 && callbacks_.on_drop != nullptr) callbacks_.on_drop();

@@ -33,17 +33,28 @@ bool StagingFeed::Put(const Origin& origin, const FrameView& frame,
   fields.flags = frame.header.flags & (kFramePublishTime | kFrameRedelivered);
   fields.lost_before = LostBeforeWord(frame);
   fields.publish_time_ns = frame.publish_time_ns;
-  const size_t bytes = EncodedFrameBytes(fields, frame.payload.size());
-  if (bytes > writer_.frame_bytes_max()) return false;
-  const absl::Span<std::byte> room = writer_.TryClaim(bytes);
+  absl::Span<const std::byte> bytes = frame.payload;
+  const Elsewhere elsewhere = {bytes.data(), bytes.size()};
+  if (CanPointTo(frame)) {
+    fields.flags |= kFrameElsewhere;
+    bytes = absl::MakeConstSpan(reinterpret_cast<const std::byte*>(&elsewhere),
+                                sizeof elsewhere);
+  }
+  const size_t frame_bytes = EncodedFrameBytes(fields, bytes.size());
+  if (frame_bytes > writer_.frame_bytes_max()) return false;
+  const absl::Span<std::byte> room = writer_.TryClaim(frame_bytes);
   if (room.empty()) return false;
   const absl::Span<std::byte> payload =
-      EncodeFrame(fields, /*lane_sequence=*/end, frame.payload.size(), room);
-  if (!payload.empty()) {
-    std::memcpy(payload.data(), frame.payload.data(), payload.size());
-  }
+      EncodeFrame(fields, /*lane_sequence=*/end, bytes.size(), room);
+  if (!bytes.empty()) std::memcpy(payload.data(), bytes.data(), bytes.size());
   writer_.Commit();
   return true;
+}
+
+bool StagingFeed::CanPointTo(const FrameView& frame) {
+  if (frame.memory == nullptr) return false;
+  if (lane_memory_ == nullptr) lane_memory_ = *frame.memory;
+  return lane_memory_ == *frame.memory;
 }
 
 void StagingFeed::End() {

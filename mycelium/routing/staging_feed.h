@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -24,6 +25,14 @@ namespace mycelium {
 // larger than the lane, whose frames stay there until they are handled here, so
 // it is never full: it adds no bound and drops nothing.
 //
+// What lies in memory of the peer's, and stays there until it is handled, is
+// not copied: the frame here says where it is. Invariants:
+//  (1) Such bytes are read between Put() and Release() of their frame only. In
+//      between nobody else writes there: the peer has the room back by
+//      NoteHandled(), and a peer that is gone writes no more.
+//  (2) The memory is shared from the first such Put() to the end of the feed,
+//      whatever becomes of the link. It is one: frames in another are copied.
+//
 // Thread safety: the loop puts and ends; the queue's consumer does the rest.
 class StagingFeed final : public InboundQueue::Feed {
  public:
@@ -31,7 +40,7 @@ class StagingFeed final : public InboundQueue::Feed {
   static absl::StatusOr<std::shared_ptr<StagingFeed>> Create(
       Environment& environment, Link& link, uint32_t lane, size_t lane_bytes);
 
-  // Copies a frame whose end in the lane is `end`. False: no room, or none for
+  // Takes a frame whose end in the lane is `end`. False: no room, or none for
   // any frame of that size, so the peer has sent more than its lane holds.
   bool Put(const Origin& origin, const FrameView& frame, uint64_t end);
 
@@ -40,21 +49,41 @@ class StagingFeed final : public InboundQueue::Feed {
 
   // InboundQueue::Feed:
   RingReader::Result Poll(FrameView* frame) override {
-    return reader_.Poll(frame);
+    const RingReader::Result result = reader_.Poll(frame);
+    if (result == RingReader::Result::kFrame) FindPayload(frame);
+    return result;
   }
   bool HasFrame() const override { return reader_.HasFrame(); }
   void Release(const FrameHeader& last) override;
   bool ended() const override { return ended_.load(std::memory_order_acquire); }
 
  private:
+  static constexpr uint16_t kFlags = kLocalFrameFlags | kFrameElsewhere;
+
+  // The payload of a frame with kFrameElsewhere.
+  struct Elsewhere {
+    const std::byte* bytes;
+    size_t size;
+  };
+
   StagingFeed(Mapping memory, Link& link, uint32_t lane)
       : memory_(std::move(memory)),
         writer_(memory_.bytes(), positions_),
-        reader_(memory_.bytes(), positions_, kLocalFrameFlags),
+        reader_(memory_.bytes(), positions_, kFlags),
         link_(&link),
         lane_(lane) {}
 
+  bool CanPointTo(const FrameView& frame);
+  static void FindPayload(FrameView* frame) {
+    if ((frame->header.flags & kFrameElsewhere) == 0) return;
+    Elsewhere elsewhere;
+    std::memcpy(&elsewhere, frame->payload.data(), sizeof elsewhere);
+    frame->payload = absl::MakeConstSpan(elsewhere.bytes, elsewhere.size);
+  }
+
   const Mapping memory_;
+  // Of the lane, once a frame here points there. The loop's.
+  std::shared_ptr<const void> lane_memory_;
   RingPositions positions_;
   RingWriter writer_;
   RingReader reader_;

@@ -68,6 +68,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   frame_bytes_max_.store(frame_bytes_max);
   lane_bytes_.store(lane_bytes);
   paused_ = false;
+  peer_leaves_ = false;
   peer_is_done_ = false;
   leaving_.store(false);
   final_wanted_.store(false);
@@ -320,7 +321,7 @@ void FramedLink::FillResume(v1::Hello* hello) const {
 
 uint64_t FramedLink::TakenOver(const Lane& lane) const {
   // One that has not said its last word may have died with what it had.
-  if (!peer_is_done_) return lane.released();
+  if (!peer_leaves_ && !peer_is_done_) return lane.released();
   MutexLock lock(lanes_mutex_);
   const auto out = out_lanes_.find(lane.id());
   if (out == out_lanes_.end() || out->second->lane.get() != &lane) {

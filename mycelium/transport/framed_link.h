@@ -224,7 +224,7 @@ class FramedLink final : public Link,
   void SendAll();
   void AdoptChannel();
   bool Compose();
-  void ComposeAcks(bool final);
+  void ComposeAcks(bool with_rings);
   void ComposeLanes();
   void ComposeGoodbye(bool final);
   void NoteFinalWritten();
@@ -319,6 +319,7 @@ class FramedLink final : public Link,
   uint32_t data_lane_ = 0;      // Of the data record that is being read.
   uint64_t data_position_ = 0;  // Of the next frame in it.
   bool paused_ = false;
+  bool peer_leaves_ = false;    // Has said Goodbye, and was the first to.
   bool peer_is_done_ = false;   // Has said its final Goodbye.
   uint32_t controls_seen_ = 0;  // Of the peer's, as its frames count them.
   std::optional<absl::Status> ending_;  // Why, if what came last is drained.

@@ -105,7 +105,8 @@ void FramedLink::OnGoodbye(const v1::Goodbye& goodbye) {
     });
     return;
   }
-  leaving_.store(true, std::memory_order_release);
+  // Who leaves has ended its subscriptions, and counts what came for them.
+  peer_leaves_ |= !leaving_.exchange(true, std::memory_order_acq_rel);
   ack_now_.store(true, std::memory_order_relaxed);
   // Pairs with the load in Compose(): the acknowledgements go before it.
   final_wanted_.store(true, std::memory_order_release);

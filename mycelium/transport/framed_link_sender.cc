@@ -173,7 +173,8 @@ bool FramedLink::Compose() {
   if (!outgoing_.control.empty()) {
     outgoing_.Add(outgoing_.control.data(), outgoing_.control.size());
   }
-  ComposeAcks(final && !final_said_);
+  // The first Goodbye is the last that a peer hears who does not answer.
+  ComposeAcks((leaving && !goodbye_said_) || (final && !final_said_));
   if (leaving) ComposeGoodbye(final);
   // Control and acknowledgements go first.
   outgoing_.MoveToFront(data_pieces);
@@ -202,10 +203,10 @@ void FramedLink::NoteFinalWritten() {
   });
 }
 
-void FramedLink::ComposeAcks(bool final) {
+void FramedLink::ComposeAcks(bool with_rings) {
   const bool wanted = (ack_now_.load(std::memory_order_relaxed) &&
                        ack_now_.exchange(false, std::memory_order_relaxed)) ||
-                      final;
+                      with_rings;
   // Some ride along, which saves a system call; the rest waits until it is
   // wanted. Over a channel that gathers they do when they are due, so that not
   // each message of a ping-pong carries what the peer has to read and act on.
@@ -223,8 +224,8 @@ void FramedLink::ComposeAcks(bool final) {
   }
   acks_taken_at_.store(environment_.clock.NowNs(), std::memory_order_relaxed);
   inbound_.TakeAcks(&outgoing_.acks);
-  if (final) {
-    // The peer's last question: what of its lanes is ours to deliver.
+  if (with_rings) {
+    // What of the peer's lanes is ours to count, though its room is not free.
     MutexLock lock(rings_mutex_);
     for (const auto& [lane, ring] : rings_) {
       outgoing_.acks.push_back({lane, 0, ring->taken(), ring->handled()});

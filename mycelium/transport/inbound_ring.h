@@ -169,6 +169,7 @@ class InboundRing final {
   }
 
   const std::shared_ptr<LaneMemory> memory_;
+  const std::shared_ptr<const void> shared_memory_ = memory_;
   LanePositions& positions_;
   const Options options_;
   RingReader reader_;
@@ -226,7 +227,12 @@ inline InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
 inline void InboundRing::CopyOut() {
   const size_t extension = AlignedFrameBytes(pending_.extension.size());
   const size_t bytes = extension + pending_.payload.size();
-  if (bytes > kCopiedBytesMax && !options_.copies_all) return;
+  if (bytes > kCopiedBytesMax && !options_.copies_all) {
+    // A lossy lane's is let go while somebody has it: see BeginDraining().
+    pending_.memory = options_.lossy ? nullptr : &shared_memory_;
+    return;
+  }
+  pending_.memory = nullptr;
   if (bytes > copied_.size()) copied_.resize(bytes);
   // They follow one another in the frame. A fixed size is copied so much
   // faster, as the planted bug has it.

@@ -5,13 +5,14 @@
 //                    --page=FILE [--run=N] [--to=SERVICE] [--poll=caller]
 //                    [--delivery=queued] [--names=A,B] [--overflow=WORD]
 //                    [--depth=N] [--window=N] [--die_at=ID] [--die_after=ID]
-//                    [--slow_us=N] [--threads=N]
+//                    [--slow_us=N] [--threads=N] [--bytes=N]
 //
 // A subscriber has one subscription for each name; --die_at: it kills itself in
 // the handler of that message, before it is recorded or, --die_after, when it
 // is; --slow_us: each takes at least so long.
 // --threads: `stream` publishes on so many, as runs 1, 2, …, each with a
 // publisher.
+// --bytes: each message has so many more.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
@@ -96,6 +97,7 @@ class Peer final {
   Peer(std::map<std::string, std::string> flags, PeerCounts& counts)
       : flags_(std::move(flags)), counts_(counts) {
     (void)absl::SimpleAtoi(flags_["run"], &run_);
+    blob_.assign(static_cast<size_t>(NumberOf("bytes")), 'b');
   }
 
   int Run() {
@@ -271,6 +273,7 @@ class Peer final {
     Note note;
     note.set_id(accepted + 1);
     note.set_text(absl::StrCat(run));
+    note.set_blob(blob_);
     counts_.called_by[run] = accepted + 1;
     if (absl::Status sent = publisher.Publish(note); !sent.ok()) return sent;
     ++accepted;
@@ -345,6 +348,7 @@ class Peer final {
   std::map<std::string, std::string> flags_;
   PeerCounts& counts_;
   uint64_t run_ = 0;
+  std::string blob_;
   Goal goal_;
   std::atomic<bool> stop_{false};
   bool done_ = false;

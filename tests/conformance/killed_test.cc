@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "tests/conformance/process_fixture.h"
@@ -23,9 +24,22 @@ class KilledTest : public ProcessTest,
   }
 
   std::unique_ptr<PeerProcess> Reading(Flags more = {}) {
-    more.push_back("--delivery=" + GetParam());
+    more.push_back(GetParam() == "inline" ? "--delivery=inline"
+                                          : "--delivery=queued");
     return Reader(kRun, more);
   }
+  std::unique_ptr<PeerProcess> Writing(int run = kRun) {
+    auto peer = Start("publish", run,
+                      {absl::StrCat("--bytes=", is_large() ? 2000 : 0)});
+    peer->Await("ready");
+    return peer;
+  }
+
+  // Over shared memory such messages stay where they were published.
+  bool is_large() const { return GetParam() == "queued_large"; }
+  // No more than a lane holds, so that a death stops no publisher.
+  uint64_t messages() const { return is_large() ? 24 : 1000; }
+  uint64_t killer() const { return messages() / 2; }
 
   // Streams to a reader that stands still, until a call is under way that can
   // find no room.
@@ -54,7 +68,7 @@ class KilledTest : public ProcessTest,
 };
 
 TEST_P(KilledTest, SubscriberKilledWhileThePublisherBlocksLosesNothing) {
-  auto writer = Writer();
+  auto writer = Writing();
   auto first = Reading();
   BlockTheWriter(*writer, *first);
   first->Kill();
@@ -79,7 +93,7 @@ TEST_P(KilledTest, SubscriberKilledWhileThePublisherBlocksLosesNothing) {
 
 TEST_P(KilledTest, SubscriberThatStaysAwayEndsTheWaitOfThePublisher) {
   WriteTopology("a", "b", /*retain=*/"200ms", /*publish_timeout=*/"1h");
-  auto writer = Writer();
+  auto writer = Writing();
   auto reader = Reading();
   BlockTheWriter(*writer, *reader);
   reader->Kill();
@@ -100,7 +114,7 @@ TEST_P(KilledTest, SubscriberThatStaysAwayEndsTheWaitOfThePublisher) {
 
 TEST_P(KilledTest, PublisherKilledWhileItBlocksLeavesAPrefix) {
   auto reader = Reading();
-  auto first = Writer();
+  auto first = Writing();
   BlockTheWriter(*first, *reader);
   first->Kill();
   reader->Resume();
@@ -132,7 +146,7 @@ void ExpectTheNextProcessGoesOn(PeerProcess& writer, PeerProcess& first,
   EXPECT_EQ(before.gaps + before.duplicates, 0u);
   EXPECT_EQ(after.gaps + after.duplicates, 0u);
   EXPECT_LE(after.first, killer) << "what it died of was not acknowledged";
-  EXPECT_EQ(after.last, 1000u);
+  EXPECT_EQ(after.last, writer.counts().accepted_by[kRun]);
   // Each that came again says so, and no other.
   const uint64_t again =
       before.last < after.first ? 0 : before.last - after.first + 1;
@@ -140,33 +154,37 @@ void ExpectTheNextProcessGoesOn(PeerProcess& writer, PeerProcess& first,
 }
 
 TEST_P(KilledTest, MessageReceivedButNotHandledComesAgain) {
-  auto writer = Writer();
-  auto first = Reading({"--die_at=500"});
+  auto writer = Writing();
+  auto first = Reading({absl::StrCat("--die_at=", killer())});
   EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
-  EXPECT_EQ(writer->Ask("publish 1000", "published").substr(0, 2), "OK");
+  EXPECT_EQ(writer->Ask(absl::StrCat("publish ", messages()), "published")
+                .substr(0, 2),
+            "OK");
   writer->Await("event disconnected b");
   auto second = Reading();
-  ExpectTheNextProcessGoesOn(*writer, *first, *second, 500);
-  EXPECT_EQ(first->counts().received[kRun].last, 499u);
+  ExpectTheNextProcessGoesOn(*writer, *first, *second, killer());
+  EXPECT_EQ(first->counts().received[kRun].last, killer() - 1);
   const Counted sent = LedgerOf(*writer);
-  EXPECT_EQ(sent.accepted, 1000u);
+  EXPECT_EQ(sent.accepted, messages());
   EXPECT_EQ(sent.dropped, 0u);
   EXPECT_EQ(sent.in_flight, 0u);
   EXPECT_EQ(LedgerOf(*second).delivered, second->counts().received[kRun].count);
 }
 
 TEST_P(KilledTest, MessageHandledButNotAcknowledgedComesAgain) {
-  auto writer = Writer();
-  auto first = Reading({"--die_after=500"});
+  auto writer = Writing();
+  auto first = Reading({absl::StrCat("--die_after=", killer())});
   EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
-  EXPECT_EQ(writer->Ask("publish 1000", "published").substr(0, 2), "OK");
+  EXPECT_EQ(writer->Ask(absl::StrCat("publish ", messages()), "published")
+                .substr(0, 2),
+            "OK");
   writer->Await("event disconnected b");
   auto second = Reading();
-  ExpectTheNextProcessGoesOn(*writer, *first, *second, 500);
-  EXPECT_EQ(first->counts().received[kRun].last, 500u);
+  ExpectTheNextProcessGoesOn(*writer, *first, *second, killer());
+  EXPECT_EQ(first->counts().received[kRun].last, killer());
   EXPECT_GE(second->counts().redelivered, 1u);
   const Counted sent = LedgerOf(*writer);
-  EXPECT_EQ(sent.accepted, 1000u);
+  EXPECT_EQ(sent.accepted, messages());
   EXPECT_EQ(sent.dropped, 0u);
   EXPECT_EQ(sent.in_flight, 0u);
   EXPECT_EQ(LedgerOf(*second).delivered, second->counts().received[kRun].count);
@@ -174,7 +192,7 @@ TEST_P(KilledTest, MessageHandledButNotAcknowledgedComesAgain) {
 
 TEST_P(KilledTest, BothEndsKilledUnderTrafficLeaveNothingInTheWay) {
   for (int life = 0; life < 3; ++life) {
-    auto writer = Writer();
+    auto writer = Writing();
     auto reader = Reading();
     EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
     writer->Tell("stream");
@@ -187,26 +205,26 @@ TEST_P(KilledTest, BothEndsKilledUnderTrafficLeaveNothingInTheWay) {
     ExpectPrefix(reader->counts().received[kRun], writer->counts(), kRun);
   }
   auto reader = Reading();
-  auto writer = Writer();
+  auto writer = Writing();
   SendAll(*writer, *reader, 1000);
 }
 
 TEST_P(KilledTest, BothEndsKilledWhileThePublisherBlocksLeaveNothingInTheWay) {
   {
-    auto writer = Writer();
+    auto writer = Writing();
     auto reader = Reading();
     BlockTheWriter(*writer, *reader);
     writer->Kill();
     reader->Kill();
     ExpectPrefix(reader->counts().received[kRun], writer->counts(), kRun);
   }
-  auto writer = Writer();
+  auto writer = Writing();
   auto reader = Reading();
   SendAll(*writer, *reader, 1000);
 }
 
 INSTANTIATE_TEST_SUITE_P(Deliveries, KilledTest,
-                         ::testing::Values("inline", "queued"),
+                         ::testing::Values("inline", "queued", "queued_large"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -1,0 +1,322 @@
+// Messages that queues hold, where the publisher's process put them.
+#include <cstdint>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+#include "mycelium/bus/shm_endpoint.h"
+#include "mycelium/message/protobuf_type.h"
+#include "tests/conformance/conformance_fixture.h"
+#include "tests/conformance/process_fixture.h"
+#include "tests/support/short_temp_dir.h"
+
+namespace mycelium::test {
+namespace {
+
+using Bytes = absl::Span<const std::byte>;
+
+constexpr size_t kCapacity = 64 << 10;
+constexpr size_t kSmall = 1000;  // Is copied out.
+constexpr size_t kLarge = 5000;  // Is read where it lies.
+
+// The file that is mapped where `address` is, as the kernel names it.
+std::string MappedFileAt(const void* address) {
+  const auto wanted = reinterpret_cast<uintptr_t>(address);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    std::istringstream words(line);
+    uintptr_t from, until;
+    char dash;
+    std::string mode, offset, device, inode, name;
+    words >> std::hex >> from >> dash >> until >> mode >> offset >> device >>
+        inode >> name;
+    if (from <= wanted && wanted < until) return name;
+  }
+  return "nothing";
+}
+
+bool IsShared(Bytes bytes) {
+  return MappedFileAt(bytes.data()).rfind("/memfd:", 0) == 0;
+}
+
+std::vector<std::byte> Pattern(uint64_t number, size_t size) {
+  std::vector<std::byte> bytes(size);
+  for (size_t i = 0; i < size; ++i) {
+    bytes[i] = static_cast<std::byte>(31 * number + i);
+  }
+  return bytes;
+}
+
+void ExpectPattern(Bytes bytes, uint64_t number) {
+  EXPECT_EQ(bytes, Bytes(Pattern(number, bytes.size())))
+      << "message " << number;
+}
+
+// A bus that publishes and one that receives, linked by shared memory with
+// lanes of kCapacity.
+class ShmInPlaceTest : public ::testing::Test {
+ protected:
+  ShmInPlaceTest() {
+    BusOptions options;
+    options.node = "reader";
+    options.settings.publish_timeout = kLong;
+    reader_ = *MessageBus::Create(options);
+    endpoint_.emplace(
+        *BindShmEndpoint(path_, *reader_, std::nullopt, kCapacity));
+    impatient_.publish_timeout = absl::ZeroDuration();
+    OpenWriter(PollMode::kThread);
+  }
+
+  void OpenWriter(PollMode poll) {
+    BusOptions options;
+    options.node = "writer";
+    options.settings.publish_timeout = kLong;
+    options.poll = poll;
+    writer_.reset();
+    writer_ = *MessageBus::Create(options);
+    EXPECT_TRUE(DialShmEndpoint(path_, *writer_).ok());
+  }
+
+  // Messages may be dropped where one end leaves.
+  void TearDown() override {
+    (void)writer_->Flush(kLong);
+    Ledger sum;
+    for (const auto* bus : {writer_.get(), reader_.get()}) {
+      for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
+    }
+    EXPECT_EQ(sum.accepted, accepted_);
+    EXPECT_GT(sum.delivered, 0u);
+    EXPECT_EQ(sum.in_flight, 0u);
+    EXPECT_TRUE(sum.Balances());
+  }
+
+  mycelium::RawPublisher Publishing(PublisherOptions options = {}) {
+    auto publisher = writer_->RawPublisher(type_, "", options);
+    EXPECT_TRUE(publisher.ok()) << publisher.status();
+    EXPECT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+    return *std::move(publisher);
+  }
+
+  // Of a writer that runs only while it is polled.
+  mycelium::RawPublisher PublishingUnpolled() {
+    auto publisher = writer_->RawPublisher(type_, "", impatient_);
+    EXPECT_TRUE(publisher.ok()) << publisher.status();
+    const absl::Time end = absl::Now() + kLong;
+    while (publisher->subscriber_count() == 0 && absl::Now() < end) {
+      EXPECT_TRUE(writer_->Poll(absl::Milliseconds(1)).ok());
+    }
+    return *std::move(publisher);
+  }
+  void PollUntilNobodyListens(mycelium::RawPublisher& publisher) {
+    const absl::Time end = absl::Now() + kLong;
+    while (publisher.subscriber_count() > 0 && absl::Now() < end) {
+      EXPECT_TRUE(writer_->Poll(absl::Milliseconds(1)).ok());
+    }
+  }
+  void PublishUntilFull(mycelium::RawPublisher& publisher) {
+    const uint64_t most = accepted_ + 5 * kCapacity / kLarge;
+    while (accepted_ < most && Publish(publisher, kLarge).ok()) {
+    }
+    EXPECT_LT(accepted_, most) << "something gave room back";
+  }
+
+  absl::Status Publish(mycelium::RawPublisher& publisher, size_t size) {
+    const absl::Status sent = publisher.Publish(Pattern(accepted_ + 1, size));
+    if (sent.ok()) ++accepted_;
+    return sent;
+  }
+
+  const MessageType type_ = RawMessageType("bytes");
+  const ShortTempDir dir_;
+  const std::string path_ = dir_.file("reader.shm");
+  std::unique_ptr<MessageBus> reader_;
+  std::optional<ShmEndpointHandle> endpoint_;
+  PublisherOptions impatient_;
+  std::unique_ptr<MessageBus> writer_;
+  uint64_t accepted_ = 0;
+};
+
+TEST_F(ShmInPlaceTest, LargePulledMessageLiesInSharedMemory) {
+  auto pull = *reader_->RawSubscriber(type_);
+  auto publisher = Publishing();
+  for (const size_t size : {kLarge, kSmall, kLarge}) {
+    ASSERT_TRUE(Publish(publisher, size).ok());
+    const auto got = pull.Receive(kLong);
+    ASSERT_TRUE(got.ok()) << got.status();
+    ASSERT_EQ(got->size(), size);
+    ExpectPattern(*got, accepted_);
+    EXPECT_EQ(IsShared(*got), size == kLarge) << MappedFileAt(got->data());
+  }
+  (void)pull.TryReceive();  // Gives the room of the last one back.
+}
+
+TEST_F(ShmInPlaceTest, LargeQueuedMessageIsHandledInSharedMemory) {
+  SubscriberOptions options;
+  options.delivery = DeliveryMode::kQueued;
+  absl::Notification handled;
+  bool is_shared = false;
+  auto handle = *reader_->SubscribeRaw(
+      type_,
+      [&](Bytes bytes, const MessageInfo&) {
+        ExpectPattern(bytes, 1);
+        is_shared = IsShared(bytes);
+        handled.Notify();
+      },
+      options);
+  auto publisher = Publishing();
+  ASSERT_TRUE(Publish(publisher, kLarge).ok());
+  ASSERT_TRUE(handled.WaitForNotificationWithTimeout(kLong));
+  EXPECT_TRUE(is_shared);
+}
+
+// The writer of a lossy lane goes round one message only, which is let go when
+// the connection ends.
+TEST_F(ShmInPlaceTest, LargeMessageOfALossyLaneIsCopied) {
+  SubscriberOptions options;
+  options.overflow = Overflow::kLatest;
+  auto pull = *reader_->RawSubscriber(type_, options);
+  auto publisher = Publishing();
+  ASSERT_TRUE(Publish(publisher, kLarge).ok());
+  const auto got = pull.Receive(kLong);
+  ASSERT_TRUE(got.ok()) << got.status();
+  ExpectPattern(*got, 1);
+  EXPECT_FALSE(IsShared(*got));
+  (void)pull.TryReceive();
+}
+
+TEST_F(ShmInPlaceTest, HeldMessageStaysWhileThePublisherFillsTheLane) {
+  auto pull = *reader_->RawSubscriber(type_);
+  auto publisher = Publishing(impatient_);
+  uint64_t received = 0;
+  for (int lap = 0; lap < 5; ++lap) {
+    while (Publish(publisher, kLarge).ok()) {
+    }
+    const auto held = pull.Receive(kLong);
+    ASSERT_TRUE(held.ok()) << held.status();
+    ASSERT_TRUE(IsShared(*held));
+    // Of what was published no room is free but that of messages before it.
+    while (Publish(publisher, kLarge).ok()) {
+    }
+    ExpectPattern(*held, ++received);
+    while (received < accepted_ - 2) {
+      const auto got = pull.Receive(kLong);
+      ASSERT_TRUE(got.ok()) << got.status();
+      ExpectPattern(*got, ++received);
+    }
+  }
+  EXPECT_GT(accepted_, 3 * kCapacity / kLarge);
+  while (received < accepted_) {
+    const auto got = pull.Receive(kLong);
+    ASSERT_TRUE(got.ok()) << got.status();
+    ExpectPattern(*got, ++received);
+  }
+  (void)pull.TryReceive();
+}
+
+// In both of these the publisher does not hear of the end, and fills the lane
+// to its last byte.
+
+TEST_F(ShmInPlaceTest, HeldMessageOutlivesTheEndOfItsBus) {
+  OpenWriter(PollMode::kCaller);
+  auto pull = *reader_->RawSubscriber(type_);
+  auto publisher = PublishingUnpolled();
+  ASSERT_TRUE(Publish(publisher, kLarge).ok());
+  const auto held = pull.Receive(kLong);
+  ASSERT_TRUE(held.ok()) << held.status();
+  ASSERT_TRUE(IsShared(*held));
+  PublishUntilFull(publisher);
+  ASSERT_TRUE(reader_->Shutdown(absl::ZeroDuration()).ok());
+  PublishUntilFull(publisher);
+  ExpectPattern(*held, 1);
+  PollUntilNobodyListens(publisher);
+}
+
+TEST_F(ShmInPlaceTest, HeldMessageOutlivesItsSubscription) {
+  OpenWriter(PollMode::kCaller);
+  SubscriberOptions options;
+  options.delivery = DeliveryMode::kQueued;
+  SubscriptionHandle handle;
+  absl::Notification ended, full, handled;
+  handle = *reader_->SubscribeRaw(
+      type_,
+      [&](Bytes bytes, const MessageInfo&) {
+        EXPECT_TRUE(IsShared(bytes));
+        handle.Unsubscribe();
+        ended.Notify();
+        full.WaitForNotification();
+        ExpectPattern(bytes, 1);
+        handled.Notify();
+      },
+      options);
+  auto publisher = PublishingUnpolled();
+  ASSERT_TRUE(Publish(publisher, kLarge).ok());
+  ASSERT_TRUE(ended.WaitForNotificationWithTimeout(kLong));
+  // What comes now is dropped as it comes, and its room lies behind the other.
+  PublishUntilFull(publisher);
+  full.Notify();
+  ASSERT_TRUE(handled.WaitForNotificationWithTimeout(kLong));
+  PollUntilNobodyListens(publisher);
+}
+
+// The reader is here, the writer a process that can be killed.
+class ShmKilledPublisherTest : public ProcessTest {};
+
+TEST_F(ShmKilledPublisherTest, WhatItHasPublishedIsReadInPlaceAfterItsDeath) {
+  absl::Notification gone;
+  BusOptions options;
+  options.on_connection = [&](const ConnectionEvent& event) {
+    if (event.state == ConnectionEvent::State::kGone &&
+        !gone.HasBeenNotified()) {
+      gone.Notify();
+    }
+  };
+  auto bus =
+      *MessageBus::FromTopology(dir_.file("topology.toml"), "reader", options);
+  auto pull = *bus->RawSubscriber(MessageTypeOf<Note>());
+  auto writer = Start("publish", 1, {absl::StrCat("--bytes=", kLarge)});
+  writer->Await("ready");
+  ASSERT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  ASSERT_EQ(writer->Ask("publish 8", "published").substr(0, 2), "OK");
+  Note note;
+  const auto held = pull.Receive(kLong);
+  ASSERT_TRUE(held.ok()) << held.status();
+  ASSERT_TRUE(IsShared(*held));
+  const std::vector<std::byte> before(held->begin(), held->end());
+  writer->Kill();
+  ASSERT_TRUE(gone.WaitForNotificationWithTimeout(kLong));
+  // Its successor has memory of its own.
+  auto successor = Start("publish", 2, {absl::StrCat("--bytes=", kLarge)});
+  successor->Await("ready");
+  ASSERT_EQ(successor->Ask("wait 1", "waited"), "OK");
+  ASSERT_EQ(successor->Ask("publish 8", "published").substr(0, 2), "OK");
+  EXPECT_EQ(*held, Bytes(before));
+  for (uint64_t number = 2; number <= 16; ++number) {
+    const auto got = pull.Receive(kLong);
+    ASSERT_TRUE(got.ok()) << got.status();
+    EXPECT_TRUE(IsShared(*got));
+    ASSERT_TRUE(
+        note.ParseFromArray(got->data(), static_cast<int>(got->size())));
+    EXPECT_EQ(note.id(), number <= 8 ? number : number - 8);
+    EXPECT_EQ(note.blob(), std::string(kLarge, 'b'));
+  }
+  (void)pull.TryReceive();
+  EXPECT_EQ(successor->Ask("flush", "flushed"), "OK");
+  const Counted sent = LedgerOf(*successor);
+  EXPECT_EQ(sent.accepted, 8u);
+  EXPECT_EQ(sent.dropped + sent.in_flight, 0u);
+  uint64_t delivered = 0;
+  for (const FlowReport& flow : bus->FlowReports()) {
+    delivered += flow.ledger.delivered;
+    EXPECT_EQ(flow.ledger.dropped_total(), 0u);
+  }
+  EXPECT_EQ(delivered, 16u);
+}
+
+}  // namespace
+}  // namespace mycelium::test
