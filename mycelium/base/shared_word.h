@@ -145,7 +145,7 @@ __attribute__((no_sanitize_thread)) inline uint64_t LoadRacing(
 
 // Bytes that a word guards: nobody else touches them meanwhile.
 inline void CopyToShared(std::byte* to, const void* from, size_t bytes) {
-  std::memcpy(to, from, bytes);
+  if (bytes > 0) std::memcpy(to, from, bytes);  // No bytes may be at null.
 }
 inline void CopyFromShared(void* to, const std::byte* from, size_t bytes) {
   std::memcpy(to, from, bytes);
