@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "mycelium/bus/option_bounds.h"
@@ -17,6 +18,7 @@ constexpr size_t kNameBytesMax = 255;
 constexpr int64_t kLaneRetryNs = 100'000'000;
 // How long peers have for their last word: so long whatever the deadline, and
 // no longer whatever the deadline.
+constexpr size_t kRefusalReasonBytesMax = 1024;  // Of a peer's words.
 constexpr int64_t kPartingMinNs = 100'000'000;
 constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
@@ -435,8 +437,8 @@ void NodeRuntime::FoldEndedSubscriptions() {
 
 void NodeRuntime::SetRefusal(Subscription& subscription,
                              const RefusalTable::Cause& cause,
-                             const absl::Status& status) {
-  if (!refusals_.Set(subscription.options().id, cause, status)) return;
+                             const absl::Status& status, bool is_news) {
+  if (!refusals_.Set(subscription.options().id, cause, status, is_news)) return;
   std::function<void(const absl::Status&)> on_error;
   {
     MutexLock lock(mutex_);
@@ -468,6 +470,17 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   const RefusalTable::Cause cause = {peer, refused.publisher()};
   if (refused.over()) {
     refusals_.Clear(refused.subscription(), cause);
+    return;
+  }
+  if (!refused.reason().empty()) {
+    SetRefusal(
+        *subscription, cause,
+        absl::ResourceExhaustedError(absl::StrCat(
+            "topic \"", subscription->options().topic, "\" of node ", peer,
+            " is not delivered: ",
+            absl::Utf8SafeCEscape(absl::string_view(refused.reason())
+                                      .substr(0, kRefusalReasonBytesMax)))),
+        /*is_news=*/false);  // It is tried again.
     return;
   }
   if (!refused.service_digest().empty()) {

@@ -207,7 +207,7 @@ class NodeRuntime final : public RoomWaiter {
   // The schema digest that a service insists on, 32 bytes or none.
   std::string SchemaDigestOf(const std::string& service) const;
   void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,
-                  const absl::Status& status);
+                  const absl::Status& status, bool is_news = true);
   void AddReports(const Subscription& subscription,
                   std::vector<FlowReport>* reports) const;
   // Lets go of subscriptions that nothing counts for any more.

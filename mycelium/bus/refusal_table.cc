@@ -49,7 +49,7 @@ void RefusalTable::RemoveSubscription(uint32_t subscription) {
 }
 
 bool RefusalTable::Set(uint32_t subscription, const Cause& cause,
-                       absl::Status status) {
+                       absl::Status status, bool is_news) {
   MutexLock lock(mutex_);
   const auto entry = refusals_.find(subscription);
   if (entry == refusals_.end()) return false;
@@ -63,11 +63,13 @@ bool RefusalTable::Set(uint32_t subscription, const Cause& cause,
     known->second.is_stale = false;
     if (known->second.status == status) return false;
     known->second.status = std::move(status);
-    known->second.is_told = false;
+    known->second.is_told = !is_news;
     return true;
   }
   if (refusals.size() >= kRefusalsMax) return false;
-  refusals[cause].status = std::move(status);
+  Refusal& refusal = refusals[cause];
+  refusal.status = std::move(status);
+  refusal.is_told = !is_news;
   count_.fetch_add(1);
   return true;
 }

@@ -39,8 +39,10 @@ class RefusalTable final {
   void AddSubscription(uint32_t subscription);
   void RemoveSubscription(uint32_t subscription);
 
-  // Returns whether it was not known in these words.
-  bool Set(uint32_t subscription, const Cause& cause, absl::Status status);
+  // Returns whether it was not known in these words. What passes by itself is
+  // no news: it ends no receive.
+  bool Set(uint32_t subscription, const Cause& cause, absl::Status status,
+           bool is_news = true);
   void Clear(uint32_t subscription, const Cause& cause);
   void RemovePeer(const std::string& peer);
 

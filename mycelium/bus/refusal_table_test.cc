@@ -36,6 +36,17 @@ TEST_F(RefusalTableTest, RefusalIsNewsOnceAndHoldsUntilItsCauseIsGone) {
   EXPECT_FALSE(table_.has_any());
 }
 
+TEST_F(RefusalTableTest, WhatPassesByItselfHoldsWithoutBeingNews) {
+  const absl::Status waits = absl::ResourceExhaustedError("waits");
+  EXPECT_TRUE(table_.Set(1, {"feed", 3}, waits, /*is_news=*/false));
+  EXPECT_FALSE(table_.HasNews(1));
+  EXPECT_EQ(table_.Of(1), waits);
+  EXPECT_TRUE(table_.Set(1, {"feed", 3}, kDiffers));
+  EXPECT_TRUE(table_.HasNews(1));
+  EXPECT_TRUE(table_.Set(1, {"feed", 3}, waits, /*is_news=*/false));
+  EXPECT_FALSE(table_.HasNews(1));
+}
+
 TEST_F(RefusalTableTest, OtherWordsAreNewsAgain) {
   table_.Set(1, {"feed", 3}, kDiffers);
   (void)table_.TakeNews(1);

@@ -115,9 +115,10 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
     return absl::FailedPreconditionError(
         "Receive() was called from a handler, which it would wait for");
   }
-  return absl::DeadlineExceededError(
-      absl::StrCat("no message on \"", subscription_->options().topic,
-                   "\" within ", absl::FormatDuration(timeout)));
+  const absl::Status why = status();
+  return absl::DeadlineExceededError(absl::StrCat(
+      "no message on \"", subscription_->options().topic, "\" within ",
+      absl::FormatDuration(timeout), why.ok() ? "" : "; ", why.message()));
 }
 
 absl::Status SubscriberBase::TakeNews() {

@@ -1,9 +1,17 @@
 #include "mycelium/bus/subscriber.h"
 
+#include <cerrno>
+#include <string>
 #include <thread>
+#include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/bus_fixture.h"
+#include "mycelium/bus/unix_endpoint.h"
+#include "tests/support/faulty_sys.h"
+#include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
 namespace mycelium {
@@ -45,6 +53,35 @@ TEST_F(SubscriberTest, UnsubscribeEndsAReceiveOfAnotherThread) {
   pull->Unsubscribe();
   receiver.join();
   EXPECT_EQ(ended.code(), absl::StatusCode::kFailedPrecondition) << ended;
+  EXPECT_EQ(SettledLedger().accepted, 0u);
+}
+
+TEST_F(SubscriberTest, DeadlineSaysWhichPublisherHasNoLane) {
+  test::FaultySys sys;
+  sys.Fail("map", std::vector<int64_t>(1000, -ENOMEM));
+  Environment environment{sys, Environment::Real().clock,
+                          Environment::Real().waiter};
+  BusOptions options;
+  options.node = "short-of-memory";
+  options.environment = &environment;
+  auto publishing = *MessageBus::Create(options);
+  auto publisher = publishing->Publisher<Note>();
+  test::ShortTempDir dir;
+  auto endpoint = BindUnixEndpoint(dir.file("socket"), *publishing);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  absl::Notification told;
+  SubscriberOptions listening;
+  listening.on_error = [&](const absl::Status&) { told.Notify(); };
+  auto pull = bus_->Subscriber<Note>(listening);
+  ASSERT_TRUE(DialUnixEndpoint(dir.file("socket"), *bus_).ok());
+  ASSERT_TRUE(told.WaitForNotificationWithTimeout(kLong));
+  EXPECT_EQ(pull->status().code(), absl::StatusCode::kResourceExhausted);
+  const absl::Status late = pull->Receive(absl::Milliseconds(1)).status();
+  EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(late.message()),
+              ::testing::ContainsRegex(
+                  "topic .*Note. of node short-of-memory is not delivered: "
+                  ".*Cannot allocate memory"));
   EXPECT_EQ(SettledLedger().accepted, 0u);
 }
 

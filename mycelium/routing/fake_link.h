@@ -28,6 +28,7 @@ class FakeLink final : public Link {
   absl::string_view transport() const override { return "fake"; }
   absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription, Lane::Options options) override {
+    if (!lane_error.ok()) return lane_error;
     options.id = subscription == 0 ? 0 : next_lane_++;
     options.name = "fake lane";
     options.frame_bytes_max = 16 << 10;
@@ -63,6 +64,7 @@ class FakeLink final : public Link {
     return found;
   }
 
+  absl::Status lane_error;  // What OpenLane() says, if it is not OK.
   std::vector<std::shared_ptr<Lane>> lanes;
   std::vector<uint32_t> closed, adopted, dropped;
   std::vector<v1::Control> sent;

@@ -284,6 +284,9 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
     return;
   }
   remote.lacks_lane = false;
+  if (remote.refused_by.erase(publisher.fan_out->options().publisher_id) > 0) {
+    SendRefused(publisher, remote, /*over=*/true);
+  }
   Flow& flow = OpenFlow(publisher, remote, *lane);
   for (PublishRoute& route : *routes) {
     if (route.lane == *lane) {
@@ -302,6 +305,11 @@ void Router::AwaitLane(Publisher& publisher, Remote& remote,
                        const absl::Status& status, Deferred* deferred) {
   publisher.refusals.push_back(status);
   publisher.awaits_explanation = true;
+  const uint32_t id = publisher.fan_out->options().publisher_id;
+  if (!remote.is_orphan &&
+      remote.refused_by.emplace(id, std::string(status.message())).second) {
+    SendRefused(publisher, remote, /*over=*/false);
+  }
   if (!std::exchange(remote.lacks_lane, true)) {
     deferred->push_back([this, status] { callbacks_.on_refusal(status); });
   }
@@ -429,7 +437,7 @@ void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
     publisher.awaits_explanation |= !remote.explained;
   }
   const uint32_t id = publisher.fan_out->options().publisher_id;
-  if (!remote.refused_by.insert(id).second) return;  // Told before.
+  if (!remote.refused_by.emplace(id, "").second) return;  // Told before.
   SendRefused(publisher, remote, /*over=*/false);
   deferred->push_back([this, status = publisher.refusals.back()] {
     callbacks_.on_refusal(status);
@@ -440,10 +448,14 @@ void Router::SendRefused(const Publisher& publisher, const Remote& remote,
                          bool over) const {
   v1::Control control;
   v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
+  const uint32_t id = publisher.fan_out->options().publisher_id;
   refused.set_subscription(remote.subscribe.subscription());
-  refused.set_publisher(publisher.fan_out->options().publisher_id);
+  refused.set_publisher(id);
   refused.set_over(over);
-  if (!over && remote.digest == publisher.type.digest) {
+  const auto refusal = remote.refused_by.find(id);
+  if (!over && refusal != remote.refused_by.end() && !refusal->second.empty()) {
+    refused.set_reason(refusal->second);
+  } else if (!over && remote.digest == publisher.type.digest) {
     refused.set_service(publisher.schema.service);
     refused.set_service_digest(publisher.schema.digest);
   } else if (!over) {

@@ -81,6 +81,10 @@ class Router final {
   void RemoveLocal(const Subscription& subscription);
 
   // What a peer's Subscribe, Unsubscribe and CanonicalText messages ask for.
+  // At most kRemotesMax of a link, orphans included; the peer is told of one
+  // that is refused.
+  static constexpr size_t kRemotesMax = 4096;
+  static constexpr uint32_t kAllPublishers = ~uint32_t{0};
   void AddRemote(Link& link, const v1::Subscribe& subscribe);
   void RemoveRemote(Link& link, uint32_t subscription);
   // The peer has said again, on a new connection, all that it subscribes to:
@@ -146,8 +150,9 @@ class Router final {
     std::shared_ptr<FlowTable> drops;
     std::string canonical_text;  // Once the peer has explained a refusal.
     bool explained = false;
-    std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
-    bool said = true;               // On the connection that is up.
+    // Publishers, as the peer was told, and why, if no type differs.
+    std::map<uint32_t, std::string> refused_by;
+    bool said = true;  // On the connection that is up.
     bool disconnected = false;
     bool lacks_lane = false;  // There was none to be had, and we said so.
   };
@@ -225,6 +230,8 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddNewRemote(Link& link, const v1::Subscribe& subscribe,
                     Deferred* deferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasTooMany(const Link& link) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void RefuseOneMore(Link& link, const v1::Subscribe& subscribe);
   // The remote is over: its flows count what is left for that reason.
   void EndRemote(uint64_t serial, DropReason reason, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

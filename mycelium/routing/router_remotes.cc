@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "mycelium/base/planted_bug.h"
 #include "mycelium/routing/router.h"
 
@@ -52,9 +53,31 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
       ReleaseSharedLane(link, shared);
       break;
     }
-    if (!is_adopted) AddNewRemote(link, subscribe, &deferred);
+    if (!is_adopted && HasTooMany(link)) {
+      RefuseOneMore(link, subscribe);
+    } else if (!is_adopted) {
+      AddNewRemote(link, subscribe, &deferred);
+    }
   }
   RunDeferred(&deferred);
+}
+
+bool Router::HasTooMany(const Link& link) const {
+  size_t count = 0;
+  for (const auto& [serial, remote] : remotes_) count += remote.link == &link;
+  return count >= kRemotesMax;
+}
+
+// Only the peer is told, whose doing it is.
+void Router::RefuseOneMore(Link& link, const v1::Subscribe& subscribe) {
+  v1::Control control;
+  v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
+  refused.set_subscription(subscribe.subscription());
+  refused.set_publisher(kAllPublishers);
+  refused.set_reason(absl::StrCat("there are ", kRemotesMax,
+                                  " subscriptions of this node already, which "
+                                  "is the most"));
+  link.SendControl(control);
 }
 
 void Router::AddNewRemote(Link& link, const v1::Subscribe& subscribe,

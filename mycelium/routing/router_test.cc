@@ -39,6 +39,7 @@ class RouterTest : public testing::Test {
     callbacks.on_refusal = [this](const absl::Status& status) {
       refusals_.push_back(status);
     };
+    callbacks.retry_later = [] {};
     router_.emplace(Environment::Real(), std::move(callbacks));
   }
 
@@ -151,6 +152,48 @@ TEST_F(RouterTest, NextProcessIsToldOfRefusalsUnderItsOwnNumbers) {
   ASSERT_THAT(said, SizeIs(1));
   EXPECT_EQ(said[0].subscribe_refused().subscription(), 9u);
   EXPECT_EQ(said[0].subscribe_refused().publisher(), 2u);
+}
+
+TEST_F(RouterTest, OneSubscriptionBeyondTheLimitIsRefused) {
+  uint32_t id = 0;
+  while (++id <= Router::kRemotesMax) {
+    router_->AddRemote(link_, Subscribe(id, type_));
+  }
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), IsEmpty());
+  router_->AddRemote(link_, Subscribe(id, type_));
+  const auto sent = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_EQ(sent[0].subscribe_refused().subscription(), id);
+  EXPECT_EQ(sent[0].subscribe_refused().publisher(), Router::kAllPublishers);
+  EXPECT_THAT(sent[0].subscribe_refused().reason(), HasSubstr("4096"));
+  router_->AddRemote(link_, Subscribe(1, type_));  // Known, so not one more.
+  FakeLink other("elsewhere");
+  router_->AddRemote(other, Subscribe(1, type_));
+  router_->RemoveRemote(link_, 1);
+  router_->AddRemote(link_, Subscribe(id, type_));
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), SizeIs(1));
+  EXPECT_THAT(other.sent, IsEmpty());
+}
+
+TEST_F(RouterTest, SubscriptionWithoutALaneIsToldWhyUntilItHasOne) {
+  const auto publisher = AddPublisher(type_);
+  link_.lane_error = absl::ResourceExhaustedError("no more lanes");
+  router_->AddRemote(link_, Subscribe(1, type_));
+  router_->RetryLanes();
+  auto sent = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(sent, SizeIs(1)) << "and is told once";
+  EXPECT_EQ(sent[0].subscribe_refused().reason(), "no more lanes");
+  EXPECT_EQ(sent[0].subscribe_refused().publisher(), 1u);
+  router_->Repeat(link_);  // On another connection.
+  sent = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(sent, SizeIs(2));
+  EXPECT_EQ(sent[1].subscribe_refused().reason(), "no more lanes");
+  link_.lane_error = absl::OkStatus();
+  router_->RetryLanes();
+  sent = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(sent, SizeIs(3));
+  EXPECT_TRUE(sent[2].subscribe_refused().over());
+  EXPECT_TRUE(Publish(*publisher).ok());
 }
 
 TEST_F(RouterTest, PublisherThatComesAfterTheEndIsClosed) {

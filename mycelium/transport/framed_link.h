@@ -184,6 +184,8 @@ class FramedLink final : public Link,
   static constexpr int64_t kAckDelayNs = 1'000'000;
   static constexpr int64_t kGatheringAckDelayNs = 4'000'000;
   static constexpr size_t kLanesMax = 1024;
+  // What waits for a peer that does not read; more ends the connection.
+  static constexpr size_t kControlBytesMax = 64 << 20;
   // What a channel that gathers need not copy; less is not worth a keeper.
   static constexpr size_t kKeptBytesMin = 4 * 1024;
   // How many frames of one ring are handed out before the next has its turn.
@@ -235,13 +237,10 @@ class FramedLink final : public Link,
   bool Write();
   bool NoteWritten(const absl::StatusOr<size_t>& sent);
   // What tells the memory of that lane from others. Never 0.
-  uint64_t IdentityOf(uint32_t lane) const {
-    return (options_.incarnation | 1) + 2 * (uint64_t{lane} + 1);
-  }
+  uint64_t IdentityOf(uint32_t lane) const;
   // Whether that lane is, or is to be, read in shared memory.
   bool IsDirect(const OutLane& lane) const;
-  void RingPeer();  // Any thread.
-
+  void RingPeer();      // Any thread.
   void ScheduleAcks();  // Any thread.
   void SendAcksAt(TimeNs at);
 

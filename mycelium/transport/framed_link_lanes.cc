@@ -6,6 +6,10 @@
 
 namespace mycelium {
 
+uint64_t FramedLink::IdentityOf(uint32_t lane) const {
+  return (options_.incarnation | 1) + 2 * (uint64_t{lane} + 1);
+}
+
 absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     uint32_t subscription, Lane::Options options) {
   uint32_t id = 0;

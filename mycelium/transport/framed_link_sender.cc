@@ -369,18 +369,32 @@ void FramedLink::SendControl(const v1::Control& control) {
 }
 
 void FramedLink::QueueControl(const v1::Control& control) {
-  MutexLock lock(control_mutex_);
-  if (next_channel_ == nullptr) return;
-  const uint32_t number = control_count_.load(std::memory_order_relaxed) + 1;
-  if (control.has_lane_open()) {
-    v1::Control numbered = control;
-    numbered.mutable_lane_open()->set_control_number(number);
-    AppendControlRecord(numbered.SerializeAsString(), &control_);
-  } else {
-    AppendControlRecord(control.SerializeAsString(), &control_);
+  {
+    MutexLock lock(control_mutex_);
+    if (next_channel_ == nullptr) return;
+    const uint32_t number = control_count_.load(std::memory_order_relaxed) + 1;
+    // Counted in any case: no frame in shared memory is taken without it.
+    control_count_.store(number, std::memory_order_release);
+    if (control_.size() <= kControlBytesMax) {
+      v1::Control numbered = control;
+      if (control.has_lane_open()) {
+        numbered.mutable_lane_open()->set_control_number(number);
+      }
+      AppendControlRecord(numbered.SerializeAsString(), &control_);
+      has_control_.store(true, std::memory_order_release);
+      return;
+    }
   }
-  control_count_.store(number, std::memory_order_release);
-  has_control_.store(true, std::memory_order_release);
+  loop_.Post([this, alive = alive_] {
+    if (!*alive) return;
+    {
+      MutexLock lock(control_mutex_);
+      if (control_.size() <= kControlBytesMax) return;  // Of a new connection.
+    }
+    Break(absl::ResourceExhaustedError(
+        absl::StrCat("the peer has left more than ", kControlBytesMax,
+                     " bytes of control messages unread")));
+  });
 }
 
 void FramedLink::Flush() {

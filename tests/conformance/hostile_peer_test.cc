@@ -241,6 +241,30 @@ TEST_P(HostilePeerTest, SubscriptionToUnknownTopicOrTypeHarmsNobody) {
   served_.ExpectServesOthers();
 }
 
+TEST_P(HostilePeerTest, PeerThatReadsNothingLosesItsConnection) {
+  MessageType large = RawMessageType("large", Digest::Of("large"));
+  large.canonical_text = std::string(200 << 10, 'x');
+  const auto publisher = served_.bus().RawPublisher(large);
+  ASSERT_TRUE(publisher.ok()) << publisher.status();
+  RawPeer peer = served_.Greeted("deaf");
+  v1::Control control = SubscribeOf(0);
+  control.mutable_subscribe()->set_topic("large");
+  control.mutable_subscribe()->set_type("large");
+  control.mutable_subscribe()->set_type_digest(std::string(32, 'x'));
+  // Each is answered with the text.
+  for (uint32_t id = 1; id <= 500; ++id) {
+    control.mutable_subscribe()->set_subscription(id);
+    if (!peer.SendControl(control)) break;
+  }
+  const auto event =
+      served_.EventWith(ConnectionEvent::State::kDisconnected, "deaf");
+  ASSERT_TRUE(event.has_value()) << served_.Told();
+  EXPECT_EQ(event->status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(event->status.message()),
+              ::testing::HasSubstr("of control messages unread"));
+  served_.ExpectServesOthers();
+}
+
 TEST_P(HostilePeerTest, FramesOfAnotherTypeNeverReachAHandler) {
   RawPeer peer = served_.Greeted("impostor");
   v1::Control declare = DeclareOf(1);
