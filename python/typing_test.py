@@ -36,10 +36,14 @@ def use(bus: mycelium.MessageBus) -> List[int]:
   bus.publisher(Note).publish(Note())
   bus.publisher_to('x', Note, topic='t', publish_timeout=1.0).publish(b'')
   notes = bus.subscriber(Note, overflow='latest')
-  bus.subscribe(Note, lambda note: print(note.id))
+  bus.subscribe(Note, lambda note: print(note.id),
+                on_publisher_gone=lambda gone: print(gone.node))
   with mycelium.UnixTransport('/s').listen() as transport:
     transport.flush(1)
   tls = mycelium.Tls(ca='ca.pem')
+  mycelium.MessageBus.from_topology(
+      None, 's', on_connection=lambda event: print(event.peer, event.error),
+      on_flow=lambda event: print(event.messages))
   with mycelium.TcpTransport('feed', 9001, tls=tls).connect(1.0) as remote:
     remote.flush(1)
   return [note.id for note in notes.recv_many(10)] + [notes.recv(1.0).id]
@@ -56,6 +60,7 @@ def use(bus: mycelium.MessageBus, notes: mycelium.Subscriber[int]) -> None:
   bus.flush('soon')
   notes.recv()
   text: str = notes.recv(1)
+  mycelium.MessageBus(on_connection=lambda event: print(event.per))
 '''
 
 
@@ -91,7 +96,7 @@ class TypingTest(unittest.TestCase):
 
   def test_users_mistakes_are_seen(self):
     checked = self.mypy('bad.py')
-    self.assertEqual(checked.stdout.count('error:'), 3, checked.stdout)
+    self.assertEqual(checked.stdout.count('error:'), 4, checked.stdout)
 
 
 if __name__ == '__main__':

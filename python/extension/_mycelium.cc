@@ -7,8 +7,10 @@
 
 #include "mycelium/message/described_type.h"
 #include "mycelium/version.h"
+#include "python/extension/callback.h"
 #include "python/extension/convert.h"
 #include "python/extension/define.h"
+#include "python/extension/log.h"
 
 namespace py = pybind11;
 
@@ -40,7 +42,13 @@ void DefineTypes(py::module_& module) {
 PYBIND11_MODULE(_mycelium, module) {
   module.def("version", &Version, "The version of the running libmycelium.so.");
   module.def("end_calls", &Interpreter::EndCalls);
-  module.def("after_fork_in_child", &Interpreter::AfterForkInChild);
+  module.def("after_fork_in_child", [] {
+    Interpreter::AfterForkInChild();
+    PythonLog::AfterForkInChild();
+  });
+  module.def("set_teller", &SetTeller);
+  module.def("set_log", &PythonLog::SetWriter);
+  module.def("end_log", &PythonLog::End);
   module.def("forked", &Interpreter::forked);
   DefineTypes(module);
   DefineTopology(module);

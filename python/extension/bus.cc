@@ -180,8 +180,10 @@ template <typename Make>
 OwnedBus MakeBus(const py::kwargs& keywords, Make make) {
   auto watch = std::make_shared<ConnectionWatch>();
   BusOptions options = BusOptionsOf(keywords);
-  options.on_connection = [watch](const ConnectionEvent& event) {
+  options.on_connection = [watch, then = std::move(options.on_connection)](
+                              const ConnectionEvent& event) {
     watch->Report(event);
+    if (then != nullptr) then(event);
   };
   std::unique_ptr<MessageBus> bus =
       ValueOrRaise(WithoutGil([&] { return make(options); }));

@@ -25,6 +25,7 @@ void Interpreter::CheckNotForked() {
 }
 
 void Interpreter::AfterForkInChild() {
+  entered_.store(0);
   calls_ = 0;  // Those of other threads have gone with them.
   ++forks_;
   if (open_buses_ > 0) forked_ = true;
@@ -33,9 +34,9 @@ void Interpreter::AfterForkInChild() {
 void Interpreter::EndCalls(double seconds) {
   if (forked_) return;
   ending_thread_ = std::this_thread::get_id();
-  ending_.store(true, std::memory_order_release);
+  ending_.store(true);
   const absl::Time deadline = absl::Now() + TimeoutOf(seconds);
-  while (calls_ > 0 && absl::Now() < deadline) {
+  while ((calls_ > 0 || entered_.load() > 0) && absl::Now() < deadline) {
     const py::gil_scoped_release release;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }

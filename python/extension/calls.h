@@ -36,9 +36,21 @@ class Interpreter final {
   // Whether Python code may still be run: set once atexit has ended all calls.
   static bool ending() { return ending_.load(std::memory_order_acquire); }
 
-  // Waits for the calls of other threads, which somebody has seen to that they
-  // return. Only the calling thread may make calls from now on.
+  // Waits for the calls of other threads, and those of the runtime into Python,
+  // which somebody has seen to that they return. Only the calling thread may
+  // make calls from now on.
   static void EndCalls(double seconds);
+
+  // Around what a thread of the runtime does in Python, which EndCalls() waits
+  // for. False: it is too late. Each counts first and asks then, so that one of
+  // the two sees the other.
+  static bool TryEnter() {
+    entered_.fetch_add(1);
+    if (!ending_.load()) return true;
+    entered_.fetch_sub(1);
+    return false;
+  }
+  static void Leave() { entered_.fetch_sub(1); }
 
   // How many buses are open: a fork without any is harmless.
   static void CountOpenBus(int change) { open_buses_ += change; }
@@ -49,6 +61,7 @@ class Interpreter final {
  private:
   friend class CallUnderWay;
   inline static int calls_ = 0;
+  inline static std::atomic<int> entered_{0};
   inline static int open_buses_ = 0;
   inline static int forks_ = 0;
   inline static bool forked_ = false;

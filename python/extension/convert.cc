@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "mycelium/routing/schema_mismatch.h"
+#include "python/extension/callback.h"
+#include "python/extension/log.h"
 
 namespace py = pybind11;
 
@@ -49,7 +51,8 @@ auto WordOrRaise(const char* what, const std::string& word, Parse parse,
 
 }  // namespace
 
-void Raise(const absl::Status& status) {
+py::object ErrorOrNone(const absl::Status& status) {
+  if (status.ok()) return py::none();
   py::object mismatch = py::none();
   if (const std::optional<v1::SchemaMismatch> found = SchemaMismatchOf(status);
       found.has_value()) {
@@ -60,10 +63,13 @@ void Raise(const absl::Status& status) {
         py::arg("difference") = found->difference(),
         py::arg("remote_node") = found->remote_node());
   }
-  const py::object error =
-      py::module_::import("mycelium.errors")
-          .attr("error_of")(static_cast<int>(status.code()),
-                            std::string(status.message()), mismatch);
+  return py::module_::import("mycelium.errors")
+      .attr("error_of")(static_cast<int>(status.code()),
+                        ReplacingTextOf(status.message()), mismatch);
+}
+
+void Raise(const absl::Status& status) {
+  const py::object error = ErrorOrNone(status);
   PyErr_SetObject(py::type::of(error).ptr(), error.ptr());
   throw py::error_already_set();
 }
@@ -109,6 +115,13 @@ py::str TextOf(absl::string_view view) {
   return py::str(view.data(), view.size());
 }
 
+py::str ReplacingTextOf(absl::string_view view) {
+  PyObject* const text = PyUnicode_DecodeUTF8(
+      view.data(), static_cast<Py_ssize_t>(view.size()), "replace");
+  if (text == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(text);
+}
+
 py::tuple TupleOf(const MessageInfo& info) {
   return py::make_tuple(
       TextOf(info.topic()), TextOf(info.type()), TextOf(info.publisher_node()),
@@ -144,9 +157,15 @@ py::dict DictOf(const LinkReport& link) {
 }
 
 SubscriberOptions SubscriberOptionsOf(const py::kwargs& options) {
-  CheckKnown(options,
-             {"topic", "name", "overflow", "depth", "window", "queued"});
+  CheckKnown(options, {"topic", "name", "overflow", "depth", "window", "queued",
+                       "on_publisher_gone"});
   SubscriberOptions made;
+  if (const auto number = Given<uint64_t>(options, "on_publisher_gone");
+      number.has_value()) {
+    made.on_publisher_gone = [number = *number](const PublisherGone& gone) {
+      TellPublisherGone(number, gone);
+    };
+  }
   made.topic = Given<std::string>(options, "topic").value_or("");
   made.name = Given<std::string>(options, "name").value_or("");
   if (const auto word = Given<std::string>(options, "overflow");
@@ -193,10 +212,23 @@ Tls TlsOf(const py::kwargs& options) {
 }  // namespace
 
 BusOptions BusOptionsOf(const py::kwargs& options) {
-  CheckKnown(options,
-             {"node", "wait", "schema_digest", "allow_uids", "delivers_locally",
-              "tls", "insecure", "allow_anonymous", "poll_by_caller"});
+  CheckKnown(options, {"node", "wait", "schema_digest", "allow_uids",
+                       "delivers_locally", "tls", "insecure", "allow_anonymous",
+                       "poll_by_caller", "on_connection", "on_flow"});
   BusOptions made;
+  made.log = PythonLog::Sink();
+  if (const auto number = Given<uint64_t>(options, "on_connection");
+      number.has_value()) {
+    made.on_connection = [number = *number](const ConnectionEvent& event) {
+      TellConnection(number, event);
+    };
+  }
+  if (const auto number = Given<uint64_t>(options, "on_flow");
+      number.has_value()) {
+    made.on_flow = [number = *number](const FlowEvent& event) {
+      TellFlow(number, event);
+    };
+  }
   made.node = Given<std::string>(options, "node").value_or("");
   if (const auto word = Given<std::string>(options, "wait"); word.has_value()) {
     made.wait = WordOrRaise("wait", *word, &WaitModeOf, &WaitWords);

@@ -35,6 +35,9 @@ T ValueOrRaise(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
+// The exception that Raise() would raise, or None for OK.
+pybind11::object ErrorOrNone(const absl::Status& status);
+
 // Raises Python's BufferError.
 [[noreturn]] void RaiseBufferError(const char* text);
 
@@ -49,6 +52,8 @@ absl::string_view ViewOf(const pybind11::bytes& bytes);
 pybind11::bytes BytesOf(absl::string_view view);
 pybind11::bytes BytesOf(ByteSpan bytes);
 pybind11::str TextOf(absl::string_view view);
+// The same for what a peer or a user wrote, which may be no UTF-8.
+pybind11::str ReplacingTextOf(absl::string_view view);
 
 // The fields of mycelium.MessageInfo, in its order.
 pybind11::tuple TupleOf(const MessageInfo& info);
@@ -57,12 +62,14 @@ pybind11::dict DictOf(const LinkReport& link);
 
 // Of a keyword dict that has `topic`, `name`, `overflow`, `depth` and `window`,
 // each of which may be missing or None; for a callback also `queued`.
+// `on_publisher_gone` is a number, see callback.h.
 SubscriberOptions SubscriberOptionsOf(const pybind11::kwargs& options);
 // The same with `topic`, `publish_time`, `publish_timeout` and
 // `require_subscriber`.
 PublisherOptions PublisherOptionsOf(const pybind11::kwargs& options);
 // The same with `node`, `wait`, `schema_digest`, `allow_uids` and
-// `delivers_locally`.
+// `delivers_locally`; and `on_connection` and `on_flow`, numbers of callbacks.
+// The log is Python's.
 BusOptions BusOptionsOf(const pybind11::kwargs& options);
 
 // The contiguous bytes of an object that has the buffer protocol, which is held

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "python/extension/callback.h"
 #include "python/extension/define.h"
 
 namespace py = pybind11;
@@ -11,36 +12,12 @@ namespace py = pybind11;
 namespace mycelium {
 namespace {
 
-// Gives a thread of the runtime a Python thread state for as long as it lives.
-// Making one for each message would cost more than the callback, and lose the
-// callback's threading.local.
-class ThreadState final {
- public:
-  static void Keep() { thread_local const ThreadState state; }
-
- private:
-  ThreadState() {
-    if (PyGILState_GetThisThreadState() != nullptr) return;  // Python's own.
-    gil_ = PyGILState_Ensure();
-    state_ = PyEval_SaveThread();
-  }
-  ~ThreadState() {
-    // Afterwards the interpreter has freed it, or is about to.
-    if (state_ == nullptr || Interpreter::ending()) return;
-    PyEval_RestoreThread(state_);
-    PyGILState_Release(gil_);
-  }
-
-  PyGILState_STATE gil_ = PyGILState_LOCKED;
-  PyThreadState* state_ = nullptr;
-};
-
 // On a thread of the runtime, without the GIL. Whether the bytes were a
 // message; throws what the runtime counts.
 bool Deliver(const PythonSubscription::Target& target, ByteSpan bytes,
              const MessageInfo& info) {
-  if (Interpreter::ending()) return true;  // atexit has unsubscribed all.
-  ThreadState::Keep();
+  const CallIntoPython call;
+  if (!call) return true;  // atexit has unsubscribed all.
   std::string error;
   {
     const py::gil_scoped_acquire gil;

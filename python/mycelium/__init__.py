@@ -23,6 +23,9 @@ from mycelium.errors import PermissionDenied
 from mycelium.errors import ResourceExhausted
 from mycelium.errors import SchemaMismatch
 from mycelium.errors import Unavailable
+from mycelium.events import ConnectionEvent
+from mycelium.events import FlowEvent
+from mycelium.events import PublisherGone
 from mycelium.message_type import RawType
 from mycelium.message_type import digest
 from mycelium.publisher import Publisher
@@ -38,9 +41,11 @@ __version__ = version()
 
 __all__ = [
     'AlreadyExists',
+    'ConnectionEvent',
     'DataLoss',
     'DeadlineExceeded',
     'FailedPrecondition',
+    'FlowEvent',
     'Internal',
     'InvalidArgument',
     'Loan',
@@ -51,6 +56,7 @@ __all__ = [
     'Payload',
     'PermissionDenied',
     'Publisher',
+    'PublisherGone',
     'RawType',
     'ResourceExhausted',
     'SchemaMismatch',

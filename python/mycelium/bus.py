@@ -16,6 +16,11 @@ Ctrl-C. What goes wrong is raised as an exception of mycelium.errors.
 
 A process that forks must not use its buses in the child: every call there raises
 FailedPrecondition. Fork first, or start processes with "spawn".
+
+What a node reports unasked, such as lost links and dropped messages, goes to
+logging.getLogger('mycelium'), in records of a thread of its own: warnings and
+errors to standard error unless logging is configured. Of a node that C++ has
+made in this process, it goes where C++ says.
 """
 
 import atexit
@@ -26,6 +31,8 @@ from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
 
 import _mycelium
 from mycelium import errors
+from mycelium import events
+from mycelium.events import ConnectionEvent, FlowEvent, PublisherGone
 from mycelium.message_type import ProtobufMessage, RawType, messages_of
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
@@ -80,6 +87,12 @@ class MessageBus:
       certificate.
     poll_by_caller: whether no thread is started: poll(), and whatever waits, run
       the node. With wait='spin' that is what leaves a CPU to the other side.
+    on_connection: called when a link to another node came up, broke, was refused
+      or is over. What it may do, and what becomes of what it raises:
+      mycelium.events.
+    on_flow: called when messages were dropped or a publisher waited for room in
+      vain: soon after the first, then at most once a second with all that
+      happened meanwhile. The same holds for it.
   """
 
   def __init__(self, node: str = '', schema_digest: Optional[bytes] = None,
@@ -88,18 +101,25 @@ class MessageBus:
                delivers_locally: bool = True,
                tls: Optional[Tls] = None, insecure: bool = False,
                allow_anonymous: bool = False,
-               poll_by_caller: bool = False) -> None:
-    self._open(_mycelium.create_bus(
+               poll_by_caller: bool = False,
+               on_connection: Optional[Callable[[ConnectionEvent], Any]] = None,
+               on_flow: Optional[Callable[[FlowEvent], Any]] = None) -> None:
+    self._open(on_connection, on_flow, lambda **watches: _mycelium.create_bus(
         node=node, schema_digest=schema_digest, wait=wait,
         allow_uids=list(allow_uids), delivers_locally=delivers_locally,
         tls=None if tls is None else tls._native(), insecure=insecure,
-        allow_anonymous=allow_anonymous, poll_by_caller=poll_by_caller))
+        allow_anonymous=allow_anonymous, poll_by_caller=poll_by_caller,
+        **watches))
 
   @classmethod
   def from_topology(cls, topology_path: Optional[Path], service_name: str,
                     schema_digest: Optional[bytes] = None,
                     wait: Optional[str] = None,
-                    poll_by_caller: bool = False) -> 'MessageBus':
+                    poll_by_caller: bool = False,
+                    on_connection: Optional[
+                        Callable[[ConnectionEvent], Any]] = None,
+                    on_flow: Optional[Callable[[FlowEvent], Any]] = None
+                    ) -> 'MessageBus':
     """The bus of one service of a topology.
 
     Args:
@@ -111,6 +131,8 @@ class MessageBus:
       wait: how threads wait: 'spin', 'adaptive' or 'block'. None: as the
         topology says.
       poll_by_caller: as for MessageBus().
+      on_connection, on_flow: the same. The node's first bus in this process
+        says which are called; those of others are not, as with C++.
 
     Raises:
       InvalidArgument: the file has errors, all of which the text lists.
@@ -119,13 +141,21 @@ class MessageBus:
       FailedPrecondition: the file has changed since this process loaded it.
     """
     bus = cls.__new__(cls)
-    bus._open(_mycelium.bus_from_topology(
-        os.fspath(topology_path or ''), service_name,
-        schema_digest=schema_digest, wait=wait, poll_by_caller=poll_by_caller))
+    bus._open(
+        on_connection, on_flow, lambda **watches: _mycelium.bus_from_topology(
+            os.fspath(topology_path or ''), service_name,
+            schema_digest=schema_digest, wait=wait,
+            poll_by_caller=poll_by_caller, **watches))
     return bus
 
-  def _open(self, native: '_mycelium.Bus') -> None:
-    self._native = native
+  def _open(self, on_connection: Optional[Callable[[ConnectionEvent], Any]],
+            on_flow: Optional[Callable[[FlowEvent], Any]],
+            make: Callable[..., '_mycelium.Bus']) -> None:
+    # Before the bus, whose first events may come before it is made.
+    self._on_connection = events.watch_of(ConnectionEvent, on_connection)
+    self._on_flow = events.watch_of(FlowEvent, on_flow)
+    self._native = make(on_connection=events.number_of(self._on_connection),
+                        on_flow=events.number_of(self._on_flow))
     self._deliveries: Set[Delivery] = set()
     _open_buses.add(self)
 
@@ -138,6 +168,11 @@ class MessageBus:
   def node(self) -> str:
     """The name of the node that hosts the service: this process."""
     return self._native.node
+
+  @property
+  def callback_errors(self) -> int:
+    """How often `on_connection` and `on_flow` raised."""
+    return events.errors_of(self._on_connection, self._on_flow)
 
   # Publishing
 
@@ -198,14 +233,23 @@ class MessageBus:
   @overload
   def subscriber(self, message_cls: Type[M], *, topic: str = '', name: str = '',
                  overflow: Optional[str] = None, depth: Optional[int] = None,
-                 window: Optional[int] = None) -> Subscriber[M]: ...
+                 window: Optional[int] = None,
+                 on_publisher_gone: Optional[
+                     Callable[[PublisherGone], Any]] = None
+                 ) -> Subscriber[M]: ...
 
   @overload
   def subscriber(self, message_cls: RawType, *, topic: str = '', name: str = '',
                  overflow: Optional[str] = None, depth: Optional[int] = None,
-                 window: Optional[int] = None) -> Subscriber[Any]: ...
+                 window: Optional[int] = None,
+                 on_publisher_gone: Optional[
+                     Callable[[PublisherGone], Any]] = None
+                 ) -> Subscriber[Any]: ...
 
-  def subscriber(self, message_cls: Any, **options: Any) -> Subscriber[Any]:
+  def subscriber(self, message_cls: Any, *,
+                 on_publisher_gone: Optional[
+                     Callable[[PublisherGone], Any]] = None,
+                 **options: Any) -> Subscriber[Any]:
     """A Subscriber, which gets what is published from now on.
 
     Args:
@@ -217,26 +261,39 @@ class MessageBus:
         the topology says.
       depth: of a lossy policy, how many messages wait before one is dropped.
       window: of a lossy policy, how many more may be on their way.
+      on_publisher_gone: called when a publisher of another node that this one
+        was matched with is gone, and will not come back as the same process:
+        what it had not sent is lost. What it may do: mycelium.events.
     """
     messages = messages_of(message_cls)
-    return Subscriber(
-        self, self._native.subscriber(messages.native, **options), messages)
+    watch = events.watch_of(PublisherGone, on_publisher_gone)
+    native = self._native.subscriber(
+        messages.native, on_publisher_gone=events.number_of(watch), **options)
+    return Subscriber(self, native, messages, watch)
 
   @overload
   def subscribe(self, message_cls: Type[M], callback: Callable[[M], Any], *,
                 queued: bool = False, topic: str = '', name: str = '',
                 overflow: Optional[str] = None, depth: Optional[int] = None,
-                window: Optional[int] = None) -> Subscription: ...
+                window: Optional[int] = None,
+                on_publisher_gone: Optional[
+                    Callable[[PublisherGone], Any]] = None
+                ) -> Subscription: ...
 
   @overload
   def subscribe(self, message_cls: Any, callback: Callable[..., Any], *,
                 with_info: bool = False, queued: bool = False, topic: str = '',
                 name: str = '', overflow: Optional[str] = None,
-                depth: Optional[int] = None,
-                window: Optional[int] = None) -> Subscription: ...
+                depth: Optional[int] = None, window: Optional[int] = None,
+                on_publisher_gone: Optional[
+                    Callable[[PublisherGone], Any]] = None
+                ) -> Subscription: ...
 
   def subscribe(self, message_cls: Any, callback: Callable[..., Any], *,
-                with_info: bool = False, **options: Any) -> Subscription:
+                with_info: bool = False,
+                on_publisher_gone: Optional[
+                    Callable[[PublisherGone], Any]] = None,
+                **options: Any) -> Subscription:
     """Calls `callback(message)` for every message from now on.
 
     Never on two threads at once. It may publish, subscribe and unsubscribe;
@@ -244,8 +301,8 @@ class MessageBus:
     it. What it raises goes to sys.unraisablehook, and the subscription lives.
 
     Args:
-      message_cls, topic, name, overflow, depth, window: as for subscriber(). Of
-        a RawType, messages are bytes.
+      message_cls, topic, name, overflow, depth, window, on_publisher_gone: as
+        for subscriber(). Of a RawType, messages are bytes.
       callback: called on the thread that publishes, if that is of this process,
         else on the node's.
       with_info: whether to call `callback(message, info)`, with a MessageInfo.
@@ -256,9 +313,10 @@ class MessageBus:
         event loop that would await it.
     """
     messages = messages_of(message_cls)
-    delivery = Delivery(messages, callback, with_info)
+    delivery = Delivery(messages, callback, with_info, on_publisher_gone)
     delivery.start(self._native.subscribe(
-        messages.native, delivery, **options))
+        messages.native, delivery,
+        on_publisher_gone=delivery.on_publisher_gone, **options))
     return Subscription(self, delivery, self._deliveries)
 
   # Sockets by hand
@@ -436,6 +494,7 @@ def _close_all() -> None:
       bus.close()
     except errors.DeadlineExceeded:
       pass  # The ledger has counted what was lost.
+  _mycelium.end_log(_CLOSE_TIMEOUT)
   _mycelium.end_calls(_CLOSE_TIMEOUT)
 
 

@@ -7,6 +7,7 @@ from typing import (Any, AsyncIterator, Callable, Generic, Iterator, List,
 
 import _mycelium
 from mycelium import errors
+from mycelium import events
 from mycelium.readable import Readable
 
 M = TypeVar('M')
@@ -51,8 +52,9 @@ class Subscriber(Generic[M]):
   """
 
   def __init__(self, owner: Any, native: '_mycelium.Subscriber',
-               messages: Any) -> None:
+               messages: Any, watch: Optional[events.Watch] = None) -> None:
     """Not for users."""
+    self._watch = watch
     self._owner = owner  # Which closes itself at exit as long as it is alive.
     self._native = native
     # Of bytes; None: what is received is a view of them.
@@ -62,6 +64,11 @@ class Subscriber(Generic[M]):
     self._streak = 0
     # Nothing is left to do in Python.
     setattr(self, 'recv', functools.partial(native.receive, self._parse))
+
+  @property
+  def callback_errors(self) -> int:
+    """How often `on_publisher_gone` raised."""
+    return events.errors_of(self._watch)
 
   def recv(self, timeout: float) -> M:
     """The next message, waiting up to `timeout` seconds for one.

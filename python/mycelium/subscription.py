@@ -1,22 +1,11 @@
 """Callbacks that are called for every message."""
 
-import inspect
 from typing import Any, Callable, Optional, Set
 
 import _mycelium
 from mycelium import errors
+from mycelium import events
 from mycelium.subscriber import MessageInfo
-
-
-def _check_callback(callback: Any) -> None:
-  if not callable(callback):
-    raise TypeError(f'the callback is not callable: {callback!r}')
-  for function in (callback, getattr(callback, '__call__')):
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(
-        function):
-      raise TypeError(
-          f'the callback is asynchronous, and nobody would await it: '
-          f'{callback!r}; use "async for" with a subscriber()')
 
 
 class Delivery:
@@ -27,8 +16,11 @@ class Delivery:
   """
 
   def __init__(self, messages: Any, callback: Callable[..., Any],
-               with_info: bool) -> None:
-    _check_callback(callback)
+               with_info: bool,
+               on_publisher_gone: Optional[
+                   Callable[[events.PublisherGone], Any]] = None) -> None:
+    events.check_callback(callback)
+    self._watch = events.watch_of(events.PublisherGone, on_publisher_gone)
     self._parsed = messages.from_bytes
     self._callback = callback
     self._with_info = with_info
@@ -46,8 +38,13 @@ class Delivery:
       self._native.check()
 
   @property
+  def on_publisher_gone(self) -> Optional[int]:
+    return events.number_of(self._watch)
+
+  @property
   def callback_errors(self) -> int:
-    return 0 if self._native is None else self._native.handler_errors
+    handled = 0 if self._native is None else self._native.handler_errors
+    return handled + events.errors_of(self._watch)
 
   def _deliver(self, data: bytes, info: Any) -> bool:
     """Called by the extension, on a thread of the runtime's or a publisher's.
@@ -59,14 +56,9 @@ class Delivery:
     except errors.DataLoss:
       return False
     if self._with_info:
-      result = self._callback(message, MessageInfo(*info))
+      events.call(self._callback, message, MessageInfo(*info))
     else:
-      result = self._callback(message)
-    if result is not None and inspect.iscoroutine(result):
-      result.close()
-      raise TypeError(
-          f'the callback returned a coroutine, which nobody awaits: '
-          f'{self._callback!r}')
+      events.call(self._callback, message)
     return True
 
 
@@ -105,7 +97,7 @@ class Subscription:
 
   @property
   def callback_errors(self) -> int:
-    """How often the callback raised.
+    """How often the callback, or on_publisher_gone, raised.
 
     Each time sys.unraisablehook was told, and the subscription lived on.
     """

@@ -19,20 +19,23 @@ from typing import Any, Callable, Dict, Optional
 
 from mycelium import errors
 from mycelium.bus import MessageBus, Tls
+from mycelium.events import ConnectionEvent
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
 from mycelium.subscription import Subscription
 from mycelium.topology import Path
 
 _CONNECT_TIMEOUT = 5.0
+_OnConnection = Callable[[ConnectionEvent], Any]
 
 
 class Transport:
   """What all of them have: a bus of their own. A context manager."""
 
-  def __init__(self, schema_digest: Optional[bytes] = None) -> None:
+  def __init__(self, schema_digest: Optional[bytes] = None,
+               on_connection: Optional[_OnConnection] = None) -> None:
     self._schema_digest = schema_digest
-    self._bus_options: Dict[str, Any] = {}
+    self._bus_options: Dict[str, Any] = {'on_connection': on_connection}
     self._bus: Optional[MessageBus] = None
 
   @property
@@ -108,10 +111,12 @@ class UnixTransport(Transport):
     path: of the socket.
     schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer that
       was given another one gets no messages; both sides get SchemaMismatch.
+    on_connection: as for MessageBus().
   """
 
-  def __init__(self, path: Path, schema_digest: Optional[bytes] = None) -> None:
-    super().__init__(schema_digest)
+  def __init__(self, path: Path, schema_digest: Optional[bytes] = None, *,
+               on_connection: Optional[_OnConnection] = None) -> None:
+    super().__init__(schema_digest, on_connection)
     self.path = os.fspath(path)
 
   def listen(self) -> 'UnixTransport':
@@ -151,14 +156,17 @@ class SharedMemoryTransport(Transport):
   else appears in a file system.
   """
 
-  def __init__(self, path: Path, schema_digest: Optional[bytes] = None) -> None:
+  def __init__(self, path: Path, schema_digest: Optional[bytes] = None,
+               on_connection: Optional[_OnConnection] = None) -> None:
     """Not for users: see create() and open()."""
-    super().__init__(schema_digest)
+    super().__init__(schema_digest, on_connection)
     self.path = os.fspath(path)
 
   @classmethod
   def create(cls, path: Path, schema_digest: Optional[bytes] = None,
-             capacity: int = 1 << 20) -> 'SharedMemoryTransport':
+             capacity: int = 1 << 20, *,
+             on_connection: Optional[_OnConnection] = None
+             ) -> 'SharedMemoryTransport':
     """The side that listens.
 
     Args:
@@ -166,24 +174,26 @@ class SharedMemoryTransport(Transport):
       schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer
         that was given another one gets no messages; both get SchemaMismatch.
       capacity: of each lane, in bytes. A message takes at most half of it.
+      on_connection: as for MessageBus().
 
     Raises:
       AlreadyExists: somebody listens there, or it is another file.
       Unavailable: there is no such directory, or no shared memory here.
     """
-    transport = cls(path, schema_digest)
+    transport = cls(path, schema_digest, on_connection)
     transport._start(lambda bus: bus.listen_shm(transport.path, capacity))
     return transport
 
   @classmethod
-  def open(cls, path: Path,
-           schema_digest: Optional[bytes] = None) -> 'SharedMemoryTransport':
+  def open(cls, path: Path, schema_digest: Optional[bytes] = None, *,
+           on_connection: Optional[_OnConnection] = None
+           ) -> 'SharedMemoryTransport':
     """The side that connects, to who has created `path`, now or later.
 
     Returns at once; wait_for_link() of its bus, or wait_for_subscribers() of a
     publisher, says whether somebody is there.
     """
-    transport = cls(path, schema_digest)
+    transport = cls(path, schema_digest, on_connection)
     transport._start(lambda bus: bus.connect_shm(transport.path))
     return transport
 
@@ -206,17 +216,19 @@ class TcpTransport(Transport):
     insecure: whether what leaves the machine may be in the clear.
     allow_anonymous: whether peers of other machines may connect that show no
       certificate.
+    on_connection: as for MessageBus().
   """
 
   def __init__(self, host: str, port: int,
                schema_digest: Optional[bytes] = None, *,
                tls: Optional[Tls] = None, insecure: bool = False,
-               allow_anonymous: bool = False) -> None:
-    super().__init__(schema_digest)
+               allow_anonymous: bool = False,
+               on_connection: Optional[_OnConnection] = None) -> None:
+    super().__init__(schema_digest, on_connection)
     self.host = host
     self.port = port
-    self._bus_options = {'tls': tls, 'insecure': insecure,
-                         'allow_anonymous': allow_anonymous}
+    self._bus_options.update(
+        tls=tls, insecure=insecure, allow_anonymous=allow_anonymous)
 
   def listen(self) -> 'TcpTransport':
     """Accepts peers; returns itself.

@@ -1,6 +1,8 @@
 """The programs of docs/python-bridge/USAGE.md and of the other guides."""
 
 import asyncio
+import contextlib
+import io
 import os
 import subprocess
 import tempfile
@@ -79,6 +81,21 @@ def watch(bus, alarms):
     subscription = bus.subscribe(Reading, on_reading, with_info=True)
     # [/callback]
     return subscription
+
+
+def sample(topology):
+    # [connection]
+    def on_connection(event):
+        print(event.peer, event.transport, event.state, event.error or "")
+
+    def on_flow(event):
+        print(event.kind, event.messages, event.reason or event.lane)
+
+    bus = mycelium.MessageBus.from_topology(
+        topology, "sampler", on_connection=on_connection, on_flow=on_flow
+    )
+    # [/connection]
+    return bus
 
 
 def send_image(bus):
@@ -242,6 +259,17 @@ class UsageTest(unittest.TestCase):
             publisher.publish(Reading(sensor="pipe", celsius=20))
         self.assertEqual(alarms, [("boiler", self.bus.service)])
         self.balances()
+
+    def test_links_and_drops(self):
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            sampler = sample(PLANT)
+            self.addCleanup(sampler.close, 0)
+            with mycelium.MessageBus.from_topology(PLANT, "watch"):
+                sampler.wait_for_link(LONG)
+            sampler.close()
+        self.assertIn("control shm connected", told.getvalue())
+        self.assertEqual(sampler.callback_errors, 0)
 
     def test_images(self):
         seen = []
