@@ -346,6 +346,108 @@ static void TestCallerPollsALink(void) {
   CHECK(rmdir(path) == 0); /* The socket is gone. */
 }
 
+/* Events */
+
+struct Told {
+  MyceliumRuntime* runtime;
+  int connected, gone, publishers_gone, dropped, logged;
+};
+
+static void OnConnection(const MyceliumConnectionEvent* event, void* user) {
+  struct Told* const told = user;
+  CHECK(strcmp(event->transport, "unix") == 0);
+  if (event->state == MYCELIUM_CONNECTED) {
+    ++told->connected;
+    CHECK(strcmp(event->peer, "listening") == 0);
+    CHECK(event->status == MYCELIUM_OK && strcmp(event->message, "") == 0);
+  } else if (event->state == MYCELIUM_GONE) {
+    ++told->gone;
+  }
+  CHECK_STATUS(mycelium_runtime_flush(told->runtime, kLongMs),
+               MYCELIUM_FAILED_PRECONDITION);
+}
+
+static void OnFlow(const MyceliumFlowEvent* event, void* user) {
+  CHECK(event->kind == MYCELIUM_DROPPED);
+  CHECK(strcmp(event->lane, "") == 0);
+  CHECK(strcmp(mycelium_drop_reason_name(event->reason), "overflow") == 0);
+  CHECK(strcmp(event->flow->topic, "plant.Reading") == 0);
+  CHECK(event->messages == event->flow->dropped[event->reason]);
+  ((struct Told*)user)->dropped += (int)event->messages;
+}
+
+static void OnPublisherGone(const MyceliumPublisherGone* gone, void* user) {
+  CHECK(strcmp(gone->node, "listening") == 0);
+  CHECK(strcmp(gone->topic, "plant.Reading") == 0);
+  ++((struct Told*)user)->publishers_gone;
+}
+
+static void Log(int32_t level, const char* message, void* user) {
+  CHECK(level == MYCELIUM_LOG_WARNING);
+  CHECK(strlen(message) > 0);
+  ++((struct Told*)user)->logged;
+}
+
+static void TestEventsAreTold(void) {
+  char path[] = "/tmp/myc-capi-XXXXXX";
+  CHECK(mkdtemp(path) != NULL);
+  char socket[64];
+  snprintf(socket, sizeof socket, "%s/s", path);
+  MyceliumRuntimeOptions named = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  named.node = "listening";
+  MyceliumRuntime* const listening = mycelium_runtime_create(&named);
+  CHECK_OK(mycelium_runtime_listen_unix(listening, socket));
+  struct Told told = {NULL, 0, 0, 0, 0, 0};
+  // [events]
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.on_connection = OnConnection;
+  options.on_connection_user = &told;
+  options.on_flow = OnFlow;
+  options.on_flow_user = &told;
+  options.log = Log;
+  options.log_user = &told;
+  // [/events]
+  options.poll_by_caller = 1; /* So that all is told on this thread. */
+  told.runtime = mycelium_runtime_create(&options);
+  CHECK(told.runtime != NULL);
+  MyceliumType* const type = MakeType();
+  MyceliumSubscriberOptions receiving = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
+  receiving.overflow = MYCELIUM_OVERFLOW_LATEST;
+  receiving.depth = 1;
+  receiving.on_publisher_gone = OnPublisherGone;
+  receiving.on_publisher_gone_user = &told;
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(told.runtime, type, &receiving);
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(listening, type, NULL, NULL);
+  CHECK_OK(mycelium_runtime_connect_unix(told.runtime, socket));
+  while (mycelium_publisher_wait_for_subscribers(publisher, 1, 0) != 0) {
+    CHECK_OK(mycelium_runtime_poll(told.runtime, kLongMs, NULL));
+  }
+  CHECK(told.connected == 1);
+  for (int i = 0; i < 3; ++i) {
+    CHECK_OK(mycelium_publish(told.runtime, type, "x", 1));
+  }
+  while (told.dropped < 2) {
+    CHECK_OK(mycelium_runtime_poll(told.runtime, kLongMs, NULL));
+  }
+  CHECK(told.dropped == 2 && told.logged >= 1);
+  const MyceliumMessage* message = NULL;
+  CHECK_OK(mycelium_subscriber_receive(subscriber, 0, &message));
+  CHECK_OK(mycelium_subscriber_finish(subscriber));
+  CheckLedger(told.runtime, 3, 1);
+  mycelium_publisher_destroy(publisher);
+  mycelium_runtime_destroy(listening);
+  while (told.gone == 0 || told.publishers_gone == 0) {
+    CHECK_OK(mycelium_runtime_poll(told.runtime, kLongMs, NULL));
+  }
+  CHECK(told.gone == 1 && told.publishers_gone == 1);
+  mycelium_subscriber_destroy(subscriber);
+  mycelium_runtime_destroy(told.runtime);
+  mycelium_type_destroy(type);
+  rmdir(path);
+}
+
 struct Links {
   const char* path;
   int up;
@@ -512,6 +614,7 @@ int main(void) {
   TestCallbackMayPublishAndUnsubscribe();
   TestUnsubscribeWaitsForARunningCallback();
   TestCallerPollsALink();
+  TestEventsAreTold();
   TestLinksSayWhyTheyAreNotUp();
   TestOtherMachinesNeedGrpc();
   TestDifferentTypesAreASchemaMismatch();

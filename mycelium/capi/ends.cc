@@ -2,6 +2,7 @@
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/capi/events.h"
 #include "mycelium/capi/handles.h"
 #include "mycelium/capi/status.h"
 
@@ -90,6 +91,7 @@ absl::StatusOr<SubscriberOptions> OptionsFrom(
   made.overflow = *overflow;
   made.depth = UnlessZero(options->depth);
   made.window = UnlessZero(options->window);
+  SetCallbacks(*options, &made);
   return made;
 }
 

@@ -30,6 +30,7 @@
 #include <stdint.h>
 
 #include "mycelium/capi/mycelium_errors.h"
+#include "mycelium/capi/mycelium_events.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -98,11 +99,18 @@ typedef struct MyceliumRuntimeOptions {
   int32_t insecure;
   /* Not 0: peers of other machines that show no certificate may connect. */
   int32_t allow_anonymous;
+  /* Each may be NULL; without `log`, the log is on standard error. */
+  mycelium_on_connection on_connection;
+  void* on_connection_user;
+  mycelium_on_flow on_flow;
+  void* on_flow_user;
+  mycelium_log log;
+  void* log_user;
 } MyceliumRuntimeOptions;
 #define MYCELIUM_RUNTIME_OPTIONS_INIT                                         \
   {                                                                           \
     sizeof(MyceliumRuntimeOptions), NULL, 0, NULL, 0, NULL, NULL, NULL, 0, 0, \
-        0                                                                     \
+        0, NULL, NULL, NULL, NULL, NULL, NULL                                 \
   }
 
 /* Without a topology: within the process, plus the sockets that are listened
@@ -280,9 +288,13 @@ typedef struct MyceliumSubscriberOptions {
   int32_t overflow;
   int64_t depth;  /* of a lossy policy, in messages; 0: as configured */
   int64_t window; /* the same */
+  /* Or NULL: a publisher that it was matched with is gone, and will not come
+     back as the same process. */
+  mycelium_on_publisher_gone on_publisher_gone;
+  void* on_publisher_gone_user;
 } MyceliumSubscriberOptions;
 #define MYCELIUM_SUBSCRIBER_OPTIONS_INIT \
-  { sizeof(MyceliumSubscriberOptions), NULL, NULL, 0, 0, 0, 0 }
+  { sizeof(MyceliumSubscriberOptions), NULL, NULL, 0, 0, 0, 0, NULL, NULL }
 
 /* The message and what it points at are valid until the callback returns. */
 typedef void (*mycelium_callback)(const MyceliumMessage* message, void* user);
@@ -332,25 +344,6 @@ mycelium_status mycelium_subscriber_descriptor(MyceliumSubscriber* subscriber,
                                                int* descriptor);
 
 /* Counts */
-
-/* What this node has counted of one publisher's messages to one subscription.
-   Of two nodes, the publisher's counts `accepted`, the subscriber's
-   `delivered`. Once nothing moves,
-   accepted = delivered + sum of dropped + in_flight. */
-typedef struct MyceliumFlow {
-  const char* topic;
-  const char* publisher_node;
-  const char* publisher_service;
-  const char* subscriber_node; /* "" if nobody was subscribed */
-  const char* subscriber_service;
-  const char* subscription_name;
-  const char* transport; /* "inproc", "unix", ... */
-  uint64_t accepted;
-  uint64_t delivered;
-  uint64_t in_flight;
-  const uint64_t* dropped; /* by reason */
-  size_t dropped_count;    /* how many reasons there are */
-} MyceliumFlow;
 
 /* "no_subscriber", "subscriber_gone", ...; NULL if there is no such reason. */
 const char* mycelium_drop_reason_name(size_t reason);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
+#include "mycelium/capi/events.h"
 #include "mycelium/capi/handles.h"
 #include "mycelium/capi/status.h"
 #include "mycelium/message/described_type.h"
@@ -46,6 +47,7 @@ absl::StatusOr<BusOptions> BusOptionsFrom(const MyceliumRuntimeOptions* given) {
       options->tls_require_client_certificate != 0;
   made.insecure = options->insecure != 0;
   made.allow_anonymous = options->allow_anonymous != 0;
+  SetCallbacks(*options, &made);
   return made;
 }
 
@@ -56,23 +58,6 @@ MyceliumRuntime* RuntimeOf(absl::StatusOr<std::unique_ptr<MessageBus>> bus,
   runtime->bus = *std::move(bus);
   runtime->schema_digest = options.schema_digest;
   return runtime;
-}
-
-MyceliumFlow FlowOf(const FlowReport& report) {
-  MyceliumFlow flow;
-  flow.topic = report.topic.c_str();
-  flow.publisher_node = report.publisher_node.c_str();
-  flow.publisher_service = report.publisher_service.c_str();
-  flow.subscriber_node = report.subscriber_node.c_str();
-  flow.subscriber_service = report.subscriber_service.c_str();
-  flow.subscription_name = report.subscription_name.c_str();
-  flow.transport = report.transport.c_str();
-  flow.accepted = report.ledger.accepted;
-  flow.delivered = report.ledger.delivered;
-  flow.in_flight = report.ledger.in_flight;
-  flow.dropped = report.ledger.dropped.data();
-  flow.dropped_count = report.ledger.dropped.size();
-  return flow;
 }
 
 // Calls `function` with the bus and the timeout once both are good.

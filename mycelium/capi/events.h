@@ -1,0 +1,23 @@
+#ifndef MYCELIUM_CAPI_EVENTS_H_
+#define MYCELIUM_CAPI_EVENTS_H_
+
+#include "mycelium/bus/options.h"
+#include "mycelium/capi/mycelium.h"
+#include "mycelium/routing/flow_report.h"
+
+// Events as C has them.
+
+namespace mycelium {
+
+// Borrows the report.
+MyceliumFlow FlowOf(const FlowReport& report);
+
+// The callbacks that `given` has, those for messages apart. They keep nothing
+// of it.
+void SetCallbacks(const MyceliumRuntimeOptions& given, BusOptions* made);
+void SetCallbacks(const MyceliumSubscriberOptions& given,
+                  SubscriberOptions* made);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_CAPI_EVENTS_H_
