@@ -75,14 +75,52 @@ absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::OfProcess(
   return std::unique_ptr<MessageBus>(new MessageBus(*node, name));
 }
 
-MessageBus::~MessageBus() { node_->RemoveService(service_); }
+MessageBus::~MessageBus() {
+  // Of a closed one the service may be another bus's by now.
+  if (!closing_.load()) node_->RemoveService(service_);
+}
+
+absl::Status MessageBus::CheckOpen() const {
+  if (!closing_.load()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the bus of service ", service_, " is closed"));
+}
+
+absl::StatusOr<std::shared_ptr<FanOut>> MessageBus::AddPublisher(
+    const std::string& target_service, const MessageType& type,
+    const PublisherOptions& options) {
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  absl::StatusOr<std::shared_ptr<FanOut>> added =
+      node_->AddPublisher(service_, target_service, type, options);
+  if (!added.ok()) return added;
+  // Close() that began meanwhile has closed it, or looked before it was there.
+  if (absl::Status open = CheckOpen(); !open.ok()) {
+    node_->RemovePublisher(**added);
+    return open;
+  }
+  return added;
+}
+
+absl::StatusOr<std::shared_ptr<Subscription>> MessageBus::AddSubscription(
+    const MessageType& type, DeliveryMode mode,
+    const SubscriberOptions& options, MessageHandler handler) {
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  absl::StatusOr<std::shared_ptr<Subscription>> added =
+      node_->AddSubscription(service_, type, mode, options, std::move(handler));
+  if (!added.ok()) return added;
+  if (absl::Status open = CheckOpen(); !open.ok()) {
+    node_->RemoveSubscription(*added);
+    return open;
+  }
+  return added;
+}
 
 absl::StatusOr<mycelium::RawPublisher> MessageBus::RawPublisher(
     const MessageType& type, const std::string& service,
     const PublisherOptions& options) {
   auto kept = std::make_shared<const MessageType>(type);
   absl::StatusOr<std::shared_ptr<FanOut>> fan_out =
-      node_->AddPublisher(service_, service, *kept, options);
+      AddPublisher(service, *kept, options);
   if (!fan_out.ok()) return fan_out.status();
   return mycelium::RawPublisher(node_, *std::move(fan_out), std::move(kept));
 }
@@ -96,8 +134,7 @@ absl::StatusOr<SubscriptionHandle> MessageBus::SubscribePayload(
     const MessageType& type, MessageHandler handler,
     const SubscriberOptions& options) {
   absl::StatusOr<std::shared_ptr<Subscription>> subscription =
-      node_->AddSubscription(service_, type, options.delivery, options,
-                             std::move(handler));
+      AddSubscription(type, options.delivery, options, std::move(handler));
   if (!subscription.ok()) return subscription.status();
   return SubscriptionHandle(node_, *std::move(subscription));
 }
@@ -130,8 +167,7 @@ absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeParsing(
 absl::StatusOr<mycelium::RawSubscriber> MessageBus::RawSubscriber(
     const MessageType& type, const SubscriberOptions& options) {
   absl::StatusOr<std::shared_ptr<Subscription>> subscription =
-      node_->AddSubscription(service_, type, DeliveryMode::kQueued, options,
-                             nullptr);
+      AddSubscription(type, DeliveryMode::kQueued, options, nullptr);
   if (!subscription.ok()) return subscription.status();
   return mycelium::RawSubscriber(node_, *std::move(subscription));
 }
@@ -140,6 +176,29 @@ absl::Status MessageBus::Flush(absl::Duration timeout,
                                const KeepWaiting& keep_waiting) {
   return node_->Flush(
       DeadlineAfter(node_->environment().clock.NowNs(), timeout), keep_waiting);
+}
+
+absl::Status MessageBus::Close(absl::Duration timeout) {
+  const TimeNs deadline =
+      DeadlineAfter(node_->environment().clock.NowNs(), timeout);
+  if (absl::Status outside = node_->CheckOutsideHandlers("Close()");
+      !outside.ok()) {
+    return outside;
+  }
+  EventCount& changed = node_->router().changed_event();
+  if (closing_.exchange(true)) {
+    if (node_->WaitFor(
+            changed, [this] { return closed(); }, deadline) ==
+        RoomWaiter::Outcome::kReady) {
+      return absl::OkStatus();
+    }
+    return absl::DeadlineExceededError(
+        absl::StrCat("the bus of service ", service_, " is still closing"));
+  }
+  const absl::Status ended = node_->CloseService(service_, deadline);
+  closed_.store(true, std::memory_order_release);
+  changed.Notify(node_->environment().waiter);
+  return ended;
 }
 
 absl::Status MessageBus::Shutdown(absl::Duration timeout) {

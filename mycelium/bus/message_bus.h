@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_BUS_MESSAGE_BUS_H_
 #define MYCELIUM_BUS_MESSAGE_BUS_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -29,7 +30,7 @@ namespace mycelium {
 // Ownership: publishers, subscribers and handles keep what they need of the
 // node alive; the bus may go before them. The last of them may go in a handler:
 // the node then ends when that has returned. The bus's destructor does not wait
-// for what is in flight: call Shutdown() first.
+// for what is in flight: call Close() or Shutdown() first.
 //
 // Example:
 //   auto bus = mycelium::MessageBus::FromTopology("topology.toml", "strategy");
@@ -85,8 +86,8 @@ class MessageBus final {
   absl::StatusOr<mycelium::Publisher<Message>> PublisherTo(
       const std::string& service,
       const PublisherOptions& options = PublisherOptions()) {
-    absl::StatusOr<std::shared_ptr<FanOut>> fan_out = node_->AddPublisher(
-        service_, service, MessageTypeOf<Message>(), options);
+    absl::StatusOr<std::shared_ptr<FanOut>> fan_out =
+        AddPublisher(service, MessageTypeOf<Message>(), options);
     if (!fan_out.ok()) return fan_out.status();
     return mycelium::Publisher<Message>(node_, *std::move(fan_out));
   }
@@ -142,8 +143,8 @@ class MessageBus final {
   absl::StatusOr<mycelium::Subscriber<Message>> Subscriber(
       const SubscriberOptions& options = SubscriberOptions()) {
     absl::StatusOr<std::shared_ptr<Subscription>> subscription =
-        node_->AddSubscription(service_, MessageTypeOf<Message>(),
-                               DeliveryMode::kQueued, options, nullptr);
+        AddSubscription(MessageTypeOf<Message>(), DeliveryMode::kQueued,
+                        options, nullptr);
     if (!subscription.ok()) return subscription.status();
     return mycelium::Subscriber<Message>(node_, *std::move(subscription));
   }
@@ -155,6 +156,18 @@ class MessageBus final {
   // Not from a handler. DEADLINE_EXCEEDED: names a lane that has more.
   absl::Status Flush(absl::Duration timeout,
                      const KeepWaiting& keep_waiting = nullptr);
+
+  // Waits for what this service published and what came for it, and ends its
+  // publishers and subscriptions: their calls, and those that make new ones,
+  // are FAILED_PRECONDITION from then on, and the service is free for another
+  // bus. With the last bus of the node in this process that is not closed, the
+  // node ends too, as by Shutdown(). Not from a handler.
+  // DEADLINE_EXCEEDED: some messages were not handled in time and count as
+  // dropped; it is closed all the same. A second call waits for the end of the
+  // first.
+  absl::Status Close(absl::Duration timeout);
+  // Whether that is done.
+  bool closed() const { return closed_.load(std::memory_order_acquire); }
 
   // Waits for what is in flight, says goodbye to the peers and ends the node,
   // for every service of it in this process. What is not handled in time counts
@@ -183,6 +196,13 @@ class MessageBus final {
   MessageBus(std::shared_ptr<NodeRuntime> node, std::string service)
       : node_(std::move(node)), service_(std::move(service)) {}
 
+  absl::Status CheckOpen() const;
+  absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(
+      const std::string& target_service, const MessageType& type,
+      const PublisherOptions& options);
+  absl::StatusOr<std::shared_ptr<Subscription>> AddSubscription(
+      const MessageType& type, DeliveryMode mode,
+      const SubscriberOptions& options, MessageHandler handler);
   static absl::Status NoHandler(const MessageType& type);
   absl::StatusOr<SubscriptionHandle> SubscribePayload(
       const MessageType& type, MessageHandler handler,
@@ -190,6 +210,8 @@ class MessageBus final {
 
   std::shared_ptr<NodeRuntime> node_;
   std::string service_;
+  std::atomic<bool> closing_{false};
+  std::atomic<bool> closed_{false};
 };
 
 }  // namespace mycelium

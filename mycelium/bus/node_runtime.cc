@@ -247,6 +247,7 @@ absl::Status NodeRuntime::AddService(const std::string& service,
 void NodeRuntime::RemoveService(const std::string& service) {
   MutexLock lock(mutex_);
   services_.erase(service);
+  closing_.erase(service);
 }
 
 std::string NodeRuntime::SchemaDigestOf(const std::string& service) const {

@@ -152,6 +152,15 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status Flush(TimeNs deadline,
                      const KeepWaiting& keep_waiting = nullptr);
 
+  // Ends the publishers and subscriptions of one service, for its bus. What it
+  // published and what came for it is waited for until `deadline`;
+  // DEADLINE_EXCEEDED if some was not handled by then. For the last service
+  // that is not closed this is Shutdown(). REQUIRES: AddService() was called,
+  // and neither this nor RemoveService() since.
+  absl::Status CloseService(const std::string& service, TimeNs deadline);
+  // FAILED_PRECONDITION: called from a handler, which `call` would wait for.
+  absl::Status CheckOutsideHandlers(absl::string_view call) const;
+
   // Says goodbye to the peers and ends. What is in flight is waited for until
   // `deadline`, or a little longer for a peer's last word; DEADLINE_EXCEEDED if
   // some of it was not handled by then. Of that, what a peer has not said to
@@ -197,11 +206,13 @@ class NodeRuntime final : public RoomWaiter {
   void ReportTaken();
   bool RunOnce(TimeNs deadline, bool spin);
   int64_t SpinNsOf(const RouteSettings& settings) const;
+  absl::Status WaitForLanes(const std::vector<std::shared_ptr<Lane>>& lanes,
+                            TimeNs deadline, const KeepWaiting& keep_waiting);
+  absl::Status FlushService(const std::string& service, TimeNs deadline);
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
-  absl::Status CheckOutsideHandlers(absl::string_view call) const;
   absl::Status Unmatched(const Origin& origin,
                          const PublisherOptions& options) const;
   // The schema digest that a service insists on, 32 bytes or none.
@@ -245,6 +256,7 @@ class NodeRuntime final : public RoomWaiter {
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::optional<Digest>> services_
       ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> closing_ ABSL_GUARDED_BY(mutex_);  // Of them.
   // Of subscriptions, by their ids.
   std::map<uint32_t, std::function<void(const absl::Status&)>> on_error_
       ABSL_GUARDED_BY(mutex_);

@@ -146,36 +146,80 @@ absl::Status NodeRuntime::Flush(TimeNs deadline,
     return outside;
   }
   // Lanes of links, and of subscriptions of this process.
-  std::vector<std::pair<std::shared_ptr<Lane>, uint64_t>> goals;
+  std::vector<std::shared_ptr<Lane>> lanes = router_->LanesOfEnded();
   for (const auto& link : peers_->Links()) {
     link->Flush();
-    for (auto& lane : link->Lanes()) {
-      const uint64_t mark = lane->Mark();
-      goals.emplace_back(std::move(lane), mark);
-    }
+    for (auto& lane : link->Lanes()) lanes.push_back(std::move(lane));
   }
   for (const auto& subscription : dispatcher_->All()) {
     for (Lane* const lane : subscription->Lanes()) {
-      goals.emplace_back(std::shared_ptr<Lane>(subscription, lane),
-                         lane->Mark());
+      lanes.emplace_back(subscription, lane);
     }
   }
-  for (auto& lane : router_->LanesOfEnded()) {
-    const uint64_t mark = lane->Mark();
-    goals.emplace_back(std::move(lane), mark);
-  }
-  for (const auto& [lane, goal] : goals) {
+  return WaitForLanes(lanes, deadline, keep_waiting);
+}
+
+absl::Status NodeRuntime::WaitForLanes(
+    const std::vector<std::shared_ptr<Lane>>& lanes, TimeNs deadline,
+    const KeepWaiting& keep_waiting) {
+  std::vector<uint64_t> goals;
+  for (const auto& lane : lanes) goals.push_back(lane->Mark());
+  for (size_t i = 0; i < lanes.size(); ++i) {
+    Lane& lane = *lanes[i];
     const absl::StatusOr<Outcome> outcome = WaitWhile(
-        keep_waiting, lane->room_event(),
-        [&lane = *lane, goal = goal] { return lane.IsOver(goal); }, deadline,
+        keep_waiting, lane.room_event(),
+        [&lane, goal = goals[i]] { return lane.IsOver(goal); }, deadline,
         /*spin_ns=*/0);
     if (!outcome.ok()) return outcome.status();
     if (*outcome == Outcome::kDeadline) {
       return absl::DeadlineExceededError(
-          absl::StrCat(lane->name(), ": not everything was handled in time"));
+          absl::StrCat(lane.name(), ": not everything was handled in time"));
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status NodeRuntime::FlushService(const std::string& service,
+                                       TimeNs deadline) {
+  for (const auto& link : peers_->Links()) link->Flush();
+  std::vector<std::shared_ptr<Lane>> lanes = router_->LanesOf(service);
+  for (const auto& subscription : dispatcher_->All()) {
+    if (subscription->options().service != service) continue;
+    for (Lane* const lane : subscription->Lanes()) {
+      lanes.emplace_back(subscription, lane);
+    }
+  }
+  return WaitForLanes(lanes, deadline, nullptr);
+}
+
+absl::Status NodeRuntime::CloseService(const std::string& service,
+                                       TimeNs deadline) {
+  if (absl::Status outside = CheckOutsideHandlers("Close()"); !outside.ok()) {
+    return outside;
+  }
+  bool ends_node = false;
+  {
+    MutexLock lock(mutex_);
+    closing_.insert(service);
+    ends_node = shut_down_ || closing_.size() == services_.size();
+  }
+  if (ends_node) return Shutdown(deadline);
+  // As in Shutdown(), but of this service.
+  absl::Status flushed = FlushService(service, deadline);
+  for (const auto& publisher : router_->PublishersOf(service)) {
+    RemovePublisher(*publisher);
+  }
+  router_->changed_event().Notify(environment_.waiter);
+  if (flushed.ok()) flushed = FlushService(service, deadline);
+  for (const auto& subscription : dispatcher_->All()) {
+    if (subscription->options().service != service) continue;
+    RemoveSubscription(subscription);
+    (void)WaitFor(
+        subscription->queue().event(),
+        [&] { return !subscription->in_handler(); }, deadline);
+  }
+  RemoveService(service);
+  return flushed;
 }
 
 }  // namespace mycelium

@@ -75,6 +75,8 @@ class PublisherBase {
                 std::shared_ptr<FanOut> fan_out)
       : node_(std::move(node)), fan_out_(std::move(fan_out)) {}
 
+  absl::Status CheckOpen() const;
+
   void Close() {
     if (node_ != nullptr) node_->RemovePublisher(*fan_out_);
     node_ = nullptr;

@@ -154,11 +154,19 @@ bool FanOut::PublishToOnlyLane(const Payload& payload) {
   return PublishInPlace(payload, payload.ByteSize());
 }
 
+absl::Status FanOut::CheckOpen() {
+  MutexLock lock(mutex_);
+  return CheckOpenLocked();
+}
+
+absl::Status FanOut::CheckOpenLocked() const {
+  if (!closed_) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("publisher of \"", origin().topic, "\" is closed"));
+}
+
 absl::Status FanOut::WithoutRoutes() {
-  if (closed_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("publisher of \"", origin().topic, "\" is closed"));
-  }
+  if (absl::Status open = CheckOpenLocked(); !open.ok()) return open;
   if (!without_routes_.ok()) return without_routes_;
   ++sequence_;
   unmatched_.CountAccepted();

@@ -114,6 +114,8 @@ class FanOut final {
   void SetWithoutRoutes(absl::Status status);
 
   void Close();
+  // FAILED_PRECONDITION: it was closed.
+  absl::Status CheckOpen();
 
   const Options& options() const { return options_; }
   const Origin& origin() const { return *options_.origin; }
@@ -191,6 +193,7 @@ class FanOut final {
   absl::Status WaitForRoom(const Obstacle& obstacle, Timeout timeout,
                            TimeNs* deadline);
   void NoteNoRoom(const Obstacle& obstacle);
+  absl::Status CheckOpenLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Environment& environment_;

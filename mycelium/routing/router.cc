@@ -586,6 +586,33 @@ std::vector<std::shared_ptr<Lane>> Router::LanesOfEnded() const {
   return lanes;
 }
 
+std::vector<std::shared_ptr<FanOut>> Router::PublishersOf(
+    const std::string& service) const {
+  MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<FanOut>> found;
+  for (const auto& [topic, publishers] : publishers_) {
+    for (const auto& publisher : publishers) {
+      if (publisher->closed) continue;
+      if (publisher->fan_out->origin().service != service) continue;
+      found.push_back(publisher->fan_out);
+    }
+  }
+  return found;
+}
+
+std::vector<std::shared_ptr<Lane>> Router::LanesOf(
+    const std::string& service) const {
+  MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<Lane>> lanes;
+  for (const auto& [topic, publishers] : publishers_) {
+    for (const auto& publisher : publishers) {
+      if (publisher->fan_out->origin().service != service) continue;
+      for (const Flow& flow : publisher->flows) lanes.push_back(flow.lane);
+    }
+  }
+  return lanes;
+}
+
 void Router::FoldUnmatched(const Publisher& publisher,
                            std::vector<FlowReport>* reports) {
   const Ledger unmatched = publisher.fan_out->unmatched();

@@ -133,6 +133,12 @@ class Router final {
   // a handler that ended its own.
   std::vector<std::shared_ptr<Lane>> LanesOfEnded() const;
 
+  // Of one service: its publishers that are not closed, and the lanes that may
+  // have something that it published.
+  std::vector<std::shared_ptr<FanOut>> PublishersOf(
+      const std::string& service) const;
+  std::vector<std::shared_ptr<Lane>> LanesOf(const std::string& service) const;
+
   // What every publisher of this node has counted, per subscription.
   std::vector<FlowReport> Reports() const;
 

@@ -1,0 +1,230 @@
+// MessageBus::Close(): what ends with one bus, and what with the last.
+#include <atomic>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "tests/support/short_temp_dir.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::Note;
+using ::mycelium::test::Reply;
+
+constexpr absl::Duration kLong = absl::Seconds(10);
+constexpr auto kRefused = absl::StatusCode::kFailedPrecondition;
+
+// Services one and two are of node left, three is of node right.
+class ClosingTest : public testing::Test {
+ protected:
+  ClosingTest() {
+    std::ofstream(path_) << "socket_dir = \"" << dir_.path() << "\"\n"
+                         << "[[nodes]]\nname = \"left\"\n"
+                            "services = [\"one\", \"two\"]\n"
+                            "[[nodes]]\nname = \"right\"\n"
+                            "services = [\"three\"]\n";
+    one_ = Make("one");
+    two_ = Make("two");
+  }
+
+  std::unique_ptr<MessageBus> Make(const std::string& service) {
+    auto bus = MessageBus::FromTopology(path_, service);
+    EXPECT_TRUE(bus.ok()) << bus.status();
+    return bus.ok() ? *std::move(bus) : nullptr;
+  }
+
+  static void ExpectBalance(const MessageBus& bus) {
+    for (const FlowReport& flow : bus.FlowReports()) {
+      EXPECT_TRUE(flow.ledger.Balances()) << flow.topic;
+      EXPECT_EQ(flow.ledger.in_flight, 0u) << flow.topic;
+    }
+  }
+
+  test::ShortTempDir dir_;
+  const std::string path_ = dir_.file("topology.toml");
+  std::unique_ptr<MessageBus> one_, two_;
+};
+
+TEST_F(ClosingTest, OtherBusesOfTheNodeGoOn) {
+  auto three = Make("three");
+  auto heard = two_->Subscriber<Note>();
+  auto answered = three->Subscriber<Reply>();
+  auto closed_subscriber = one_->Subscriber<Note>();
+  auto closed_publisher = one_->Publisher<Reply>();
+  auto notes = three->PublisherTo<Note>("two");
+  auto replies = two_->PublisherTo<Reply>("three");
+  ASSERT_TRUE(notes->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(replies->WaitForSubscribers(1, kLong).ok());
+
+  ASSERT_TRUE(one_->Close(kLong).ok());
+  EXPECT_TRUE(one_->closed());
+  EXPECT_FALSE(two_->runtime()->has_ended());
+  EXPECT_EQ(closed_publisher->Publish(Reply()).code(), kRefused);
+  EXPECT_EQ(closed_subscriber->Receive(kLong).status().code(), kRefused);
+  EXPECT_EQ(one_->Publisher<Note>().status().code(), kRefused);
+  EXPECT_EQ(one_->Subscriber<Note>().status().code(), kRefused);
+
+  ASSERT_TRUE(notes->Publish(Note()).ok());
+  ASSERT_TRUE(replies->Publish(Reply()).ok());
+  EXPECT_TRUE(heard->Receive(kLong).ok());
+  EXPECT_TRUE(answered->Receive(kLong).ok());
+  heard->Finish();
+  answered->Finish();
+  ASSERT_TRUE(two_->Flush(kLong).ok());
+  ASSERT_TRUE(three->Flush(kLong).ok());
+  Ledger sums;
+  for (const auto* bus : {two_.get(), three.get()}) {
+    for (const FlowReport& flow : bus->FlowReports()) {
+      sums.accepted += flow.ledger.accepted;
+      sums.delivered += flow.ledger.delivered;
+      EXPECT_EQ(flow.ledger.in_flight + flow.ledger.dropped_total(), 0u);
+    }
+  }
+  EXPECT_EQ(sums.accepted, 2u);
+  EXPECT_EQ(sums.delivered, 2u);
+  ASSERT_EQ(two_->LinkReports().size(), 1u);
+  EXPECT_TRUE(two_->LinkReports()[0].is_up);
+  EXPECT_TRUE(one_->Close(kLong).ok());  // Again.
+}
+
+TEST_F(ClosingTest, NodeEndsWithItsLastBus) {
+  ASSERT_TRUE(two_->Close(kLong).ok());
+  EXPECT_FALSE(one_->runtime()->has_ended());
+  ASSERT_TRUE(one_->Close(kLong).ok());
+  EXPECT_TRUE(one_->runtime()->has_ended());
+  EXPECT_NE(Make("one")->runtime(), one_->runtime());
+}
+
+TEST_F(ClosingTest, WhatTheServicePublishedIsWaitedFor) {
+  absl::Notification busy, leave;
+  SubscriberOptions queued;
+  queued.delivery = DeliveryMode::kQueued;
+  std::atomic<int> handled{0};
+  auto handle = two_->Subscribe<Note>(
+      [&](const Note&, const MessageInfo&) {
+        if (++handled > 1) return;
+        busy.Notify();
+        leave.WaitForNotification();
+      },
+      queued);
+  auto publisher = one_->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  busy.WaitForNotification();
+  std::thread closing([&] {
+    EXPECT_TRUE(one_->Close(kLong).ok());
+    EXPECT_EQ(handled, 2);
+  });
+  while (one_->Publisher<Note>().ok()) std::this_thread::yield();
+  EXPECT_EQ(one_->Close(absl::Milliseconds(1)).code(),
+            absl::StatusCode::kDeadlineExceeded);  // The first is not done.
+  EXPECT_FALSE(one_->closed());
+  leave.Notify();
+  closing.join();
+  ASSERT_TRUE(two_->Flush(kLong).ok());
+  ExpectBalance(*two_);
+}
+
+TEST_F(ClosingTest, WhatIsNotHandledInTimeIsToldAndTheBusIsClosed) {
+  auto subscriber = two_->Subscriber<Note>();
+  ASSERT_TRUE(one_->Publisher<Note>()->Publish(Note()).ok());
+  EXPECT_EQ(one_->Close(absl::Milliseconds(1)).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(one_->closed());
+  EXPECT_TRUE(subscriber->Receive(kLong).ok());  // It was accepted.
+  subscriber->Finish();
+  ExpectBalance(*two_);
+}
+
+TEST_F(ClosingTest, WhatOthersPublishedIsNotWaitedFor) {
+  auto subscriber = two_->Subscriber<Note>();
+  ASSERT_TRUE(two_->Publisher<Note>()->Publish(Note()).ok());
+  EXPECT_TRUE(one_->Close(absl::Milliseconds(1)).ok());
+  EXPECT_TRUE(subscriber->Receive(kLong).ok());
+  subscriber->Finish();
+  ExpectBalance(*two_);
+}
+
+TEST_F(ClosingTest, ServiceIsFreeForAnotherBus) {
+  ASSERT_TRUE(one_->Close(kLong).ok());
+  auto again = Make("one");
+  auto subscriber = again->Subscriber<Note>();
+  EXPECT_TRUE(one_->Close(kLong).ok());
+  one_ = nullptr;  // Which the new one does not notice.
+  EXPECT_EQ(MessageBus::FromTopology(path_, "one").status().code(),
+            absl::StatusCode::kAlreadyExists);
+  ASSERT_TRUE(two_->PublisherTo<Note>("one")->Publish(Note()).ok());
+  EXPECT_TRUE(subscriber->Receive(kLong).ok());
+  subscriber->Finish();
+  ExpectBalance(*two_);
+}
+
+TEST_F(ClosingTest, WaitForSubscribersEnds) {
+  auto publisher = one_->Publisher<Note>();
+  absl::Notification started;
+  absl::Status waited;
+  std::thread waiting([&] {
+    started.Notify();
+    waited = publisher->WaitForSubscribers(1, absl::InfiniteDuration());
+  });
+  started.WaitForNotification();
+  ASSERT_TRUE(one_->Close(kLong).ok());
+  waiting.join();
+  EXPECT_EQ(waited.code(), kRefused) << waited;
+}
+
+TEST_F(ClosingTest, HandlerMayNotCloseAndTheBusLives) {
+  std::vector<absl::Status> closed;
+  auto handle = one_->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    closed.push_back(one_->Close(kLong));
+  });
+  auto publisher = one_->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  ASSERT_EQ(closed.size(), 2u);
+  EXPECT_EQ(closed[0].code(), kRefused);
+  EXPECT_FALSE(one_->closed());
+  ExpectBalance(*one_);
+}
+
+TEST_F(ClosingTest, WhatIsAddedMeanwhileEndsWithIt) {
+  // A race: whatever was made must be closed in the end.
+  for (int round = 0; round < 50; ++round) {
+    auto bus = std::move(one_);
+    std::vector<Publisher<Note>> publishers;
+    std::vector<Subscriber<Note>> subscribers;
+    std::atomic<bool> adding{false};
+    std::thread adder([&] {
+      for (bool open = true; open;) {
+        auto publisher = bus->Publisher<Note>();
+        auto subscriber = bus->Subscriber<Note>();
+        open = publisher.ok() && subscriber.ok();
+        if (publisher.ok()) publishers.push_back(*std::move(publisher));
+        if (subscriber.ok()) subscribers.push_back(*std::move(subscriber));
+        adding = true;
+      }
+    });
+    while (!adding) std::this_thread::yield();
+    EXPECT_TRUE(bus->Close(kLong).ok());
+    adder.join();
+    for (auto& publisher : publishers) {
+      ASSERT_EQ(publisher.Publish(Note()).code(), kRefused);
+    }
+    for (auto& subscriber : subscribers) {
+      ASSERT_EQ(subscriber.Receive(absl::ZeroDuration()).status().code(),
+                kRefused);
+    }
+    one_ = Make("one");
+  }
+  EXPECT_FALSE(two_->runtime()->has_ended());
+}
+
+}  // namespace
+}  // namespace mycelium
