@@ -317,6 +317,39 @@ class BusTest(BusCase):
     flow = self.flow(again.ledger(), 'mycelium.test.Note')
     self.assertEqual(flow['dropped']['no_subscriber'], 1)
 
+  def test_closing_one_bus_leaves_the_others_of_its_node(self):
+    topology = self.topology(MONOLITH)
+    answerer = self.bus(topology, 'answerer')
+    notes = answerer.subscriber(Note)
+    with self.bus(topology, 'asker') as asker:
+      publisher = asker.publisher(Note)
+      mine = asker.subscriber(Reply)
+      publisher.publish(Note(id=1))
+      self.assertEqual(notes.recv(LONG).id, 1)
+      notes.finish()
+    for call in (lambda: publisher.publish(Note()), lambda: mine.recv(LONG),
+                 lambda: asker.publisher(Note)):
+      with self.assertRaises(mycelium.FailedPrecondition):
+        call()
+    with self.bus(topology, 'asker') as again:
+      again.publisher_to('answerer', Note).publish(Note(id=2))
+      self.assertEqual(notes.recv(LONG).id, 2)
+      notes.finish()
+    answerer.publisher(Note).publish(Note(id=3))
+    self.assertEqual(notes.recv(LONG).id, 3)
+    notes.finish()
+    self.check_ledger(answerer, accepted=3)
+
+  def test_sockets_of_a_closed_bus_are_free(self):
+    path = self.path('s')
+    topology = self.topology(MONOLITH)
+    asker, answerer = self.bus(topology, 'asker'), self.bus(topology, 'answerer')
+    asker.listen_unix(path)
+    with self.assertRaises(mycelium.AlreadyExists):
+      answerer.listen_unix(path)
+    asker.close()
+    answerer.listen_unix(path)
+
   def test_full_subscriber_is_resource_exhausted(self):
     topology = self.topology(NARROW_FAIL)
     notes = self.bus(topology, 'answerer').subscriber(Note)

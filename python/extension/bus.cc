@@ -105,11 +105,15 @@ class PythonBus final {
     return ValueOrRaise(std::move(ran));
   }
 
-  void Shutdown(double seconds) {
+  void Close(double seconds) {
     const absl::Duration timeout = TimeoutOf(seconds);
-    const absl::Status ended =
-        WithoutGil([&] { return bus_->Shutdown(timeout); });
-    if (bus_->runtime()->has_ended()) CountAsClosed();
+    const absl::Status ended = WithoutGil([&] { return bus_->Close(timeout); });
+    if (bus_->closed()) {
+      CountAsClosed();
+      std::deque<EndpointHandle> endpoints = std::move(endpoints_);
+      const py::gil_scoped_release release;
+      endpoints.clear();
+    }
     RaiseUnlessOk(ended);
   }
 
@@ -264,7 +268,7 @@ void DefineBus(py::module_& module) {
             }));
           },
           MayWait())
-      .def("shutdown", &PythonBus::Shutdown, MayWait())
+      .def("close", &PythonBus::Close, MayWait())
       .def(
           "ledger",
           [](PythonBus& self) {

@@ -421,10 +421,13 @@ class MessageBus:
     self._native.flush(timeout)
 
   def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
-    """Waits for what is in flight, then ends the node.
+    """Waits for what is in flight, then ends publishers and subscriptions.
 
-    It ends for every service of the node in this process; a recv() that waits
-    raises FailedPrecondition. Closing twice does nothing.
+    What this bus published, and what has come for it, is waited for. Afterwards
+    every call of them raises FailedPrecondition, as does a recv() that waits.
+    Other buses of the node go on; with the last one in this process that is not
+    closed, the node ends: its links, and what it listens at. Closing twice does
+    nothing.
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds
@@ -432,7 +435,7 @@ class MessageBus:
       FailedPrecondition: called from a callback; the bus is open as before.
     """
     try:
-      self._native.shutdown(timeout)
+      self._native.close(timeout)
     except errors.DeadlineExceeded:
       self._let_go()
       raise
