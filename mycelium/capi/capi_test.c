@@ -591,6 +591,50 @@ static void* FailElsewhere(void* argument) {
   return NULL;
 }
 
+static void TestClosedRuntimeLeavesTheOthersOfItsNode(void) {
+  char folder[] = "/tmp/myc-capi-XXXXXX";
+  CHECK(mkdtemp(folder) != NULL);
+  char path[64], socket[64];
+  snprintf(path, sizeof path, "%s/topology.toml", folder);
+  snprintf(socket, sizeof socket, "%s/s", folder);
+  FILE* const file = fopen(path, "w");
+  CHECK(file != NULL);
+  fputs("[[nodes]]\nname = \"all\"\nservices = [\"one\", \"two\"]\n", file);
+  fclose(file);
+  MyceliumRuntime* const one =
+      mycelium_runtime_create_from_topology(path, "one");
+  MyceliumRuntime* const two =
+      mycelium_runtime_create_from_topology(path, "two");
+  CHECK(one != NULL && two != NULL);
+  CHECK_OK(mycelium_runtime_listen_unix(one, socket));
+  MyceliumType* const type = MakeType();
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(two, type, NULL);
+  CHECK_OK(mycelium_publish(one, type, "x", 1));
+  CHECK_STATUS(mycelium_runtime_close(one, 0), MYCELIUM_DEADLINE_EXCEEDED);
+  CHECK_OK(mycelium_runtime_close(one, 0)); /* It is closed all the same. */
+  CHECK_STATUS(mycelium_publish(one, type, "x", 1),
+               MYCELIUM_FAILED_PRECONDITION);
+  CHECK(mycelium_subscriber_create(one, type, NULL) == NULL);
+  CHECK_OK(mycelium_runtime_listen_unix(two, socket)); /* It is free. */
+  CHECK_OK(mycelium_publish(two, type, "x", 1));
+  const MyceliumMessage* message = NULL;
+  for (int i = 0; i < 2; ++i) {
+    CHECK_OK(mycelium_subscriber_receive(subscriber, kLongMs, &message));
+  }
+  CHECK_OK(mycelium_subscriber_finish(subscriber));
+  CheckLedger(two, 2, 2);
+  CHECK_OK(mycelium_runtime_close(two, kLongMs));
+  CHECK_STATUS(mycelium_subscriber_receive(subscriber, kLongMs, &message),
+               MYCELIUM_FAILED_PRECONDITION);
+  mycelium_subscriber_destroy(subscriber);
+  mycelium_runtime_destroy(one);
+  mycelium_runtime_destroy(two);
+  mycelium_type_destroy(type);
+  unlink(path);
+  rmdir(folder);
+}
+
 static void TestLastErrorIsTheThreadsOwn(void) {
   CHECK(mycelium_type_create_raw(NULL) == NULL);
   pthread_t thread;
@@ -620,6 +664,7 @@ int main(void) {
   TestDifferentTypesAreASchemaMismatch();
   TestDigestIsVerified();
   TestNothingWorksAfterShutdown();
+  TestClosedRuntimeLeavesTheOthersOfItsNode();
   TestLastErrorIsTheThreadsOwn();
   TestMissingTopologyIsNotFound();
   return 0;

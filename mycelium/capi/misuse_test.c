@@ -116,6 +116,8 @@ static void TestWrongValues(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_type_digest(type, digest, 33));
   CHECK_INVALID(mycelium_runtime_flush(runtime, -1));
   CHECK_INVALID(mycelium_runtime_shutdown(runtime, INT64_MIN));
+  CHECK_INVALID(mycelium_runtime_close(runtime, -1));
+  CHECK_INVALID(mycelium_runtime_close(NULL, 0));
   CHECK_INVALID(mycelium_runtime_listen_unix(runtime, ""));
   CHECK_INVALID(mycelium_runtime_listen_shm(runtime, "/tmp/s", 100));
 

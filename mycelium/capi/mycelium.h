@@ -134,6 +134,12 @@ MyceliumRuntime* mycelium_runtime_create_from_topology_with(
    node ends with the last handle that uses it. */
 void mycelium_runtime_destroy(MyceliumRuntime* runtime);
 
+/* Waits for what this service published and what came for it, and ends it; with
+   the last runtime of a node in this process, the node ends too. Otherwise as
+   mycelium_runtime_shutdown(). */
+mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
+                                       int64_t timeout_ms);
+
 /* Waits for what is in flight and ends the node, for every service of it in
    this process. Not from a callback (FAILED_PRECONDITION). DEADLINE_EXCEEDED:
    it ended, but some messages were not handled and count as dropped. */

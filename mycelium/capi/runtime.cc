@@ -202,6 +202,21 @@ MyceliumRuntime* mycelium_runtime_create_from_topology_with(
 
 void mycelium_runtime_destroy(MyceliumRuntime* runtime) { delete runtime; }
 
+mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
+                                       int64_t timeout_ms) {
+  const mycelium_status closed = mycelium::WithTimeout(
+      runtime, timeout_ms, [](MessageBus& bus, absl::Duration timeout) {
+        return bus.Close(timeout);
+      });
+  if (runtime == nullptr || !runtime->bus->closed()) return closed;
+  std::vector<mycelium::EndpointHandle> endpoints;
+  {
+    mycelium::MutexLock lock(runtime->mutex);
+    endpoints.swap(runtime->endpoints);
+  }
+  return closed;
+}
+
 mycelium_status mycelium_runtime_shutdown(MyceliumRuntime* runtime,
                                           int64_t timeout_ms) {
   return mycelium::WithTimeout(runtime, timeout_ms,
