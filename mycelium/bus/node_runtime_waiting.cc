@@ -146,7 +146,7 @@ absl::Status NodeRuntime::Flush(TimeNs deadline,
     return outside;
   }
   // Lanes of links, and of subscriptions of this process.
-  std::vector<std::shared_ptr<Lane>> lanes = router_->LanesOfEnded();
+  std::vector<std::shared_ptr<Lane>> lanes;
   for (const auto& link : peers_->Links()) {
     link->Flush();
     for (auto& lane : link->Lanes()) lanes.push_back(std::move(lane));
@@ -156,6 +156,8 @@ absl::Status NodeRuntime::Flush(TimeNs deadline,
       lanes.emplace_back(subscription, lane);
     }
   }
+  // After those that have not ended, so that one that does is not overlooked.
+  for (auto& lane : router_->LanesOfEnded()) lanes.push_back(std::move(lane));
   return WaitForLanes(lanes, deadline, keep_waiting);
 }
 
