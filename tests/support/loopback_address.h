@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <random>
+#include <set>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -15,9 +16,29 @@ namespace mycelium::test {
 
 // An address of this machine at which nobody listens. Loopback has 2^24 hosts,
 // of which one is taken at random, so that tests that run at the same time do
-// not meet.
+// not meet. No two of a process have the same port, so that nodes may take the
+// ports of several and the host of one.
+//
+// Thread safety: made on one thread at a time.
 struct LoopbackAddress {
   LoopbackAddress() {
+    static std::set<int> taken;
+    do {
+      Choose();
+    } while (!taken.insert(port).second);
+  }
+
+  std::string host_port() const { return host + ":" + std::to_string(port); }
+  // The two keys of a node of a topology.
+  std::string keys() const {
+    return "host = \"" + host + "\"\nport = " + std::to_string(port) + "\n";
+  }
+
+  std::string host;
+  int port = 0;
+
+ private:
+  void Choose() {
     std::random_device random;
     in_addr address = {};
     address.s_addr = htonl(0x7F000000u | (random() & 0x00FFFFFEu) | 0x010000u);
@@ -35,15 +56,6 @@ struct LoopbackAddress {
     close(fd);
     port = ntohs(name.sin_port);
   }
-
-  std::string host_port() const { return host + ":" + std::to_string(port); }
-  // The two keys of a node of a topology.
-  std::string keys() const {
-    return "host = \"" + host + "\"\nport = " + std::to_string(port) + "\n";
-  }
-
-  std::string host;
-  int port = 0;
 };
 
 }  // namespace mycelium::test
