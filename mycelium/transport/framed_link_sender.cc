@@ -376,11 +376,13 @@ void FramedLink::QueueControl(const v1::Control& control) {
     // Counted in any case: no frame in shared memory is taken without it.
     control_count_.store(number, std::memory_order_release);
     if (control_.size() <= kControlBytesMax) {
-      v1::Control numbered = control;
       if (control.has_lane_open()) {
+        v1::Control numbered = control;
         numbered.mutable_lane_open()->set_control_number(number);
+        AppendControlRecord(numbered.SerializeAsString(), &control_);
+      } else {
+        AppendControlRecord(control.SerializeAsString(), &control_);
       }
-      AppendControlRecord(numbered.SerializeAsString(), &control_);
       has_control_.store(true, std::memory_order_release);
       return;
     }
