@@ -1,6 +1,7 @@
 #include "python/extension/callback.h"
 
 #include "absl/functional/function_ref.h"
+#include "mycelium/bus/connection_state.h"
 #include "python/extension/calls.h"
 #include "python/extension/convert.h"
 
@@ -34,22 +35,6 @@ class ThreadState final {
   PyThreadState* state_ = nullptr;
 };
 
-const char* WordOf(ConnectionEvent::State state) {
-  switch (state) {
-    case ConnectionEvent::State::kConnected:
-      return "connected";
-    case ConnectionEvent::State::kReconnected:
-      return "reconnected";
-    case ConnectionEvent::State::kDisconnected:
-      return "disconnected";
-    case ConnectionEvent::State::kRefused:
-      return "refused";
-    case ConnectionEvent::State::kGone:
-      return "gone";
-  }
-  return "unknown";
-}
-
 void Tell(uint64_t callback, absl::FunctionRef<py::tuple()> fields) {
   const CallIntoPython call;
   if (!call) return;
@@ -79,7 +64,8 @@ void SetTeller(const py::object& function) {
 void TellConnection(uint64_t callback, const ConnectionEvent& event) {
   Tell(callback, [&event] {
     return py::make_tuple(ReplacingTextOf(event.peer), TextOf(event.transport),
-                          WordOf(event.state), ErrorOrNone(event.status));
+                          TextOf(ConnectionStateWord(event.state)),
+                          ErrorOrNone(event.status));
   });
 }
 

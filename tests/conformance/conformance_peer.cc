@@ -41,6 +41,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "mycelium/bus/connection_state.h"
 #include "mycelium/bus/message_bus.h"
 #include "tests/conformance/peer_page.h"
 #include "tests/testdata/test_messages.pb.h"
@@ -57,22 +58,6 @@ void Say(const std::string& line) {
   const std::lock_guard<std::mutex> lock(mutex);
   std::fputs((line + "\n").c_str(), stdout);
   std::fflush(stdout);
-}
-
-const char* WordOf(ConnectionEvent::State state) {
-  switch (state) {
-    case ConnectionEvent::State::kConnected:
-      return "connected";
-    case ConnectionEvent::State::kReconnected:
-      return "reconnected";
-    case ConnectionEvent::State::kDisconnected:
-      return "disconnected";
-    case ConnectionEvent::State::kRefused:
-      return "refused";
-    case ConnectionEvent::State::kGone:
-      return "gone";
-  }
-  return "unknown";
 }
 
 // Says once that a count has got as far as somebody wanted.
@@ -104,7 +89,8 @@ class Peer final {
     BusOptions options;
     if (flags_["poll"] == "caller") options.poll = PollMode::kCaller;
     options.on_connection = [](const ConnectionEvent& event) {
-      Say(absl::StrCat("event ", WordOf(event.state), " ", event.peer));
+      Say(absl::StrCat("event ", ConnectionStateWord(event.state), " ",
+                       event.peer));
     };
     auto bus = MessageBus::FromTopology(flags_["topology"], flags_["service"],
                                         options);
