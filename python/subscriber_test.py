@@ -17,10 +17,8 @@ BYTES = mycelium.RawType('bytes')
 
 class SubscriberTest(BusCase):
 
-  def test_iteration_ends_when_the_bus_is_closed(self):
-    asker, answerer = self.pair()
-    notes = answerer.subscriber(Note)
-    publisher = asker.publisher(Note)
+  def reading(self, notes):
+    """A thread that reads until the end, the ids it got, and a count of them."""
     ids = []
     got = threading.Semaphore(0)
 
@@ -32,6 +30,13 @@ class SubscriberTest(BusCase):
 
     reader = threading.Thread(target=read)
     reader.start()
+    return reader, ids, got
+
+  def test_iteration_ends_when_the_bus_is_closed(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    reader, ids, got = self.reading(notes)
     for number in range(100):
       publisher.publish(Note(id=number))
     for _ in range(100):
@@ -67,17 +72,7 @@ class SubscriberTest(BusCase):
     asker, answerer = self.pair()
     publisher = asker.publisher(Note)
     notes = answerer.subscriber(Note)
-    ids = []
-    got = threading.Semaphore(0)
-
-    def read():
-      for note in notes:
-        ids.append(note.id)
-        notes.finish()
-        got.release()
-
-    reader = threading.Thread(target=read)
-    reader.start()
+    reader, ids, got = self.reading(notes)
     publisher.publish(Note(id=1))
     got.acquire()
     notes.close()

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/transport/framed_link.h"
+#include "mycelium/transport/handles_all.h"
 #include "tests/support/driven_clock.h"
 
 namespace mycelium {
@@ -96,18 +97,6 @@ class GatheringChannel final : public Channel {
   RecordReader reader_;
   Handler* handler_ = nullptr;
   const std::string description_ = "the other side";
-};
-
-class Owner final : public LinkHandler {
- public:
-  void OnUp(Link&, const v1::Hello&, bool) override {}
-  void OnDown(Link&, const absl::Status& status) override {
-    ADD_FAILURE() << status;
-  }
-  void OnControl(Link&, const v1::Control&) override {}
-  FrameOutcome OnFrame(Link&, uint32_t, const FrameView&, uint64_t) override {
-    return FrameOutcome::kHandled;
-  }
 };
 
 std::string Record(RecordKind kind, const std::string& body, uint32_t lane = 0,
@@ -206,7 +195,7 @@ class FramedLinkGatheringTest : public ::testing::Test {
   Environment environment_{Environment::Real().sys, clock_,
                            Environment::Real().waiter};
   const std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
-  Owner owner_;
+  test::HandlesAll owner_;
   Sent sent_;
   std::shared_ptr<GatheringChannel> channel_;
   FramedLink link_{environment_,

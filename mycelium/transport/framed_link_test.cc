@@ -9,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_encoder.h"
+#include "mycelium/transport/handles_all.h"
 #include "tests/support/driven_clock.h"
 
 namespace mycelium {
@@ -85,18 +86,6 @@ class WireChannel final : public Channel {
  private:
   Wire& wire_;
   const std::string description_ = "pid 1, uid 2";
-};
-
-class HandlesAll final : public LinkHandler {
- public:
-  void OnUp(Link&, const v1::Hello&, bool) override {}
-  void OnDown(Link&, const absl::Status& status) override {
-    ADD_FAILURE() << status;
-  }
-  void OnControl(Link&, const v1::Control&) override {}
-  FrameOutcome OnFrame(Link&, uint32_t, const FrameView&, uint64_t) override {
-    return FrameOutcome::kHandled;
-  }
 };
 
 class FramedLinkTest : public ::testing::Test {
@@ -179,7 +168,7 @@ class FramedLinkTest : public ::testing::Test {
                            Environment::Real().waiter};
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
   Wire wire_;
-  HandlesAll handler_;
+  test::HandlesAll handler_;
   std::unique_ptr<FramedLink> link_;
   std::shared_ptr<Lane> one_;
   std::shared_ptr<Lane> two_;
