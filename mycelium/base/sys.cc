@@ -1,5 +1,6 @@
 #include "mycelium/base/sys.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -104,6 +105,23 @@ int64_t Sys::Chmod(const char* path, mode_t mode) {
 }
 int64_t Sys::Flock(int fd, int operation) {
   return OrErrno(flock(fd, operation));
+}
+
+int64_t Sys::ReadDirectory(const char* path, size_t names_max,
+                           std::vector<std::string>* names) {
+  DIR* const directory = opendir(path);
+  if (directory == nullptr) return -errno;
+  size_t added = 0;
+  while (added < names_max) {
+    const dirent* const entry = readdir(directory);
+    if (entry == nullptr) break;
+    const absl::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    names->emplace_back(name);
+    ++added;
+  }
+  closedir(directory);
+  return static_cast<int64_t>(added);
 }
 
 int64_t Sys::Socket(int domain, int type) {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -47,6 +48,10 @@ class Sys {
   virtual int64_t Mkdir(const char* path, mode_t mode);
   virtual int64_t Chmod(const char* path, mode_t mode);
   virtual int64_t Flock(int fd, int operation);
+  // Adds the names in a directory, in no order and without "." and "..", up to
+  // `names_max` of them. Returns how many.
+  virtual int64_t ReadDirectory(const char* path, size_t names_max,
+                                std::vector<std::string>* names);
 
   // Sockets. Every descriptor made here is close-on-exec and non-blocking.
   virtual int64_t Socket(int domain, int type);

@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "mycelium/base/fd.h"
@@ -146,6 +149,25 @@ TEST(MappingTest, RefusalIsResourceExhausted) {
   EXPECT_EQ(Mapping::Private(sys, 1 << 16).status().code(),
             StatusCode::kResourceExhausted);
   EXPECT_EQ(sys.unmaps, 0);
+}
+
+TEST(SysTest, ReadDirectoryGivesTheNamesUpToTheBound) {
+  const std::string directory = testing::TempDir() + "/names";
+  Sys& sys = Sys::Real();
+  ASSERT_EQ(sys.Mkdir(directory.c_str(), 0700), 0);
+  for (const char* name : {"/a", "/b", "/c"}) {
+    const int64_t fd =
+        sys.Open((directory + name).c_str(), O_CREAT | O_WRONLY, 0600);
+    ASSERT_GE(fd, 0);
+    sys.Close(static_cast<int>(fd));
+  }
+  std::vector<std::string> names;
+  EXPECT_EQ(sys.ReadDirectory(directory.c_str(), 10, &names), 3);
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(sys.ReadDirectory(directory.c_str(), 2, &names), 2);
+  EXPECT_EQ(names.size(), 5u);
+  EXPECT_EQ(sys.ReadDirectory((directory + "/no").c_str(), 2, &names), -ENOENT);
 }
 
 }  // namespace

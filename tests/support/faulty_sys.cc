@@ -9,14 +9,15 @@ namespace mycelium::test {
 
 const std::vector<std::string>& FaultySys::Kinds() {
   static const auto* const kinds = new std::vector<std::string>{
-      "open",         "close",      "read",         "write",      "fstat",
-      "lstat",        "unlink",     "mkdir",        "chmod",      "flock",
-      "socket",       "bind",       "listen",       "accept",     "connect",
-      "shutdown",     "sendmsg",    "recv",         "recvmsg",    "getsockopt",
-      "setsockopt",   "epoll_wait", "epoll_create", "epoll_ctl",  "eventfd",
-      "timerfd",      "futex_wait", "timerfd_set",  "futex_wake", "map",
-      "unmap",        "hostname",   "getrandom",    "map_over",   "dontfork",
-      "memfd_create", "reserve",    "add_seals",    "get_seals",  "pidfd_open"};
+      "open",          "close",      "read",         "write",      "fstat",
+      "lstat",         "unlink",     "mkdir",        "chmod",      "flock",
+      "socket",        "bind",       "listen",       "accept",     "connect",
+      "shutdown",      "sendmsg",    "recv",         "recvmsg",    "getsockopt",
+      "setsockopt",    "epoll_wait", "epoll_create", "epoll_ctl",  "eventfd",
+      "timerfd",       "futex_wait", "timerfd_set",  "futex_wake", "map",
+      "unmap",         "hostname",   "getrandom",    "map_over",   "dontfork",
+      "memfd_create",  "reserve",    "add_seals",    "get_seals",  "pidfd_open",
+      "read_directory"};
   return *kinds;
 }
 
@@ -123,6 +124,10 @@ int64_t FaultySys::Chmod(const char* path, mode_t mode) {
 }
 int64_t FaultySys::Flock(int fd, int operation) {
   MYCELIUM_FAULTY("flock", Sys::Flock(fd, operation));
+}
+int64_t FaultySys::ReadDirectory(const char* path, size_t names_max,
+                                 std::vector<std::string>* names) {
+  MYCELIUM_FAULTY("read_directory", Sys::ReadDirectory(path, names_max, names));
 }
 int64_t FaultySys::Socket(int domain, int type) {
   MYCELIUM_FAULTY("socket", Sys::Socket(domain, type));

@@ -69,6 +69,8 @@ class FaultySys : public Sys {
   int64_t Mkdir(const char* path, mode_t mode) override;
   int64_t Chmod(const char* path, mode_t mode) override;
   int64_t Flock(int fd, int operation) override;
+  int64_t ReadDirectory(const char* path, size_t names_max,
+                        std::vector<std::string>* names) override;
   int64_t Socket(int domain, int type) override;
   int64_t Bind(int fd, const sockaddr* address, socklen_t bytes) override;
   int64_t Listen(int fd, int backlog) override;
