@@ -1,15 +1,8 @@
 #ifndef MYCELIUM_VERSION_H_
 #define MYCELIUM_VERSION_H_
 
-namespace mycelium {
-
-// The version of the library that is running, as "major.minor.patch". Behind
-// libmycelium.so it can differ from the version that the caller was built with.
-// The text lives for ever.
-//
-// Thread safety: may be called from any thread. Never blocks or allocates.
-const char* Version();
-
-}  // namespace mycelium
+// Where programs look for Version(). It lies below, since nodes tell it to each
+// other's observers.
+#include "mycelium/base/version.h"
 
 #endif  // MYCELIUM_VERSION_H_

@@ -76,6 +76,7 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       environment_(*options.environment),
       random_(SeedFrom(environment_)),
       incarnation_(random_.Next64() | 1),
+      began_(environment_.clock.NowNs()),
       spin_ns_(SpinNsOf(topology_ != nullptr ? topology_->defaults
                                              : options_.settings)),
       receivers_backoff_(environment_) {}
@@ -199,6 +200,7 @@ absl::Status NodeRuntime::Init() {
         *found, {peer, 0},
         DisconnectedError(found->options().topic, absl::StrCat("node ", peer)));
   };
+  callbacks.status = [this] { return Status(); };
   callbacks.drops = [this](const std::string& peer) { return DropsOf(peer); };
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, std::move(peer_options),

@@ -30,6 +30,7 @@
 #include "mycelium/topology/topology.h"
 #include "mycelium/transport/remote_transport.h"
 #include "mycelium/transport/transport.h"
+#include "proto/mycelium/v1/status.pb.h"
 
 namespace mycelium {
 
@@ -172,6 +173,8 @@ class NodeRuntime final : public RoomWaiter {
 
   std::vector<FlowReport> FlowReports() const;
   std::vector<LinkReport> LinkReports() const;
+  // All that and more, as observers are told it. On the loop.
+  v1::NodeStatus Status() const;
 
  private:
   NodeRuntime(const BusOptions& options, std::string node,
@@ -221,6 +224,11 @@ class NodeRuntime final : public RoomWaiter {
                   const absl::Status& status, bool is_news = true);
   void AddReports(const Subscription& subscription,
                   std::vector<FlowReport>* reports) const;
+  // Parts of Status().
+  void AddLinks(v1::NodeStatus* status) const;
+  void AddRefusals(v1::NodeStatus* status) const;
+  void AddEnds(v1::NodeStatus* status) const;
+  void AddFlows(v1::NodeStatus* status) const;
   // Lets go of subscriptions that nothing counts for any more.
   void FoldEndedSubscriptions() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnPublisherGone(const Dispatcher::Parted& parted);
@@ -233,6 +241,7 @@ class NodeRuntime final : public RoomWaiter {
   Environment& environment_;
   Random random_;
   const uint64_t incarnation_;
+  const TimeNs began_;
   const int64_t spin_ns_;  // How long the loop spins before it sleeps.
   SpinBackoff receivers_backoff_;
 
@@ -246,8 +255,12 @@ class NodeRuntime final : public RoomWaiter {
   std::unique_ptr<Transport> shm_;     // Null without it.
   std::unique_ptr<Transport> remote_;  // Null: not in this program.
   std::unique_ptr<PeerTable> peers_;
-  std::map<uint64_t, std::unique_ptr<Listener>> listeners_;  // On the loop.
-  uint64_t next_listener_ = 1;                               // On the loop.
+  struct Listening {
+    std::string transport;
+    std::unique_ptr<Listener> listener;
+  };
+  std::map<uint64_t, Listening> listeners_;  // On the loop.
+  uint64_t next_listener_ = 1;               // On the loop.
 
   Mutex start_mutex_;
   bool started_ ABSL_GUARDED_BY(start_mutex_) = false;

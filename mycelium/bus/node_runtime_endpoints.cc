@@ -146,7 +146,8 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
       result = listener.status();
       return;
     }
-    listeners_[next_listener_] = *std::move(listener);
+    listeners_[next_listener_] = {std::string(transport.word()),
+                                  *std::move(listener)};
     result = next_listener_++;
   });
   return result;

@@ -100,7 +100,8 @@ absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::ListenRemote(
   BoundListener bound = {*listener, address};
   OnLoop([&] {
     const auto known = listeners_.find(*listener);
-    if (known != listeners_.end()) bound.address = known->second->address();
+    if (known != listeners_.end())
+      bound.address = known->second.listener->address();
   });
   return bound;
 }

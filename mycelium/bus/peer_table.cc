@@ -17,7 +17,9 @@ PeerTable::PeerTable(Environment& environment, EventLoop& loop, Random& random,
       router_(router),
       dispatcher_(dispatcher),
       options_(std::move(options)),
-      callbacks_(std::move(callbacks)) {}
+      callbacks_(std::move(callbacks)),
+      observers_(environment, loop, options_.limits.handshake,
+                 callbacks_.status) {}
 
 PeerTable::~PeerTable() {
   handshakes_.clear();
@@ -96,22 +98,10 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
                                 const absl::Status& status) {
     const bool refused = status.code() != absl::StatusCode::kUnavailable &&
                          status.code() != absl::StatusCode::kAlreadyExists;
-    const std::string& name = connector.peer();
-    if (const auto peer = peers_.find(name); peer != peers_.end()) {
-      MutexLock lock(mutex_);
-      peer->second->last_error = std::string(status.message());
-    } else {
-      State state;
-      state.transport = std::string(connector.transport().word());
-      state.address = connector.options().address;
-      state.rule = rules_[&connector];
-      state.last_error = std::string(status.message());
-      MutexLock lock(mutex_);
-      unanswered_[&connector] = std::move(state);
-    }
+    NoteUnanswered(connector, status, refused);
     if (refused) {
-      Tell(name, connector.transport().word(), ConnectionEvent::State::kRefused,
-           status);
+      Tell(connector.peer(), connector.transport().word(),
+           ConnectionEvent::State::kRefused, status);
     }
   };
   connectors_.push_back(
@@ -127,6 +117,33 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     peer.rule = rule;
   }
   connector.Redial();
+}
+
+void PeerTable::NoteUnanswered(Connector& connector, const absl::Status& status,
+                               bool refused) {
+  const TimeNs now = environment_.clock.NowNs();
+  const std::string& name = connector.peer();
+  MutexLock lock(mutex_);
+  if (const auto known = peers_.find(name); known != peers_.end()) {
+    Peer& peer = *known->second;
+    peer.last_error = std::string(status.message());
+    // Who refused us is not there any more.
+    if (!refused && peer.told == ConnectionEvent::State::kRefused) {
+      peer.told.reset();
+      peer.since = now;
+    }
+    return;
+  }
+  State& state = unanswered_[&connector];
+  const auto told = refused
+                        ? std::make_optional(ConnectionEvent::State::kRefused)
+                        : std::nullopt;
+  if (state.since == 0 || state.told != told) state.since = now;
+  state.told = told;
+  state.transport = std::string(connector.transport().word());
+  state.address = connector.options().address;
+  state.rule = rules_[&connector];
+  state.last_error = std::string(status.message());
 }
 
 void PeerTable::NoteFailure(absl::string_view transport,
@@ -159,6 +176,7 @@ PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
   auto peer = std::make_unique<Peer>();
   peer->link = std::make_shared<FramedLink>(environment_, loop_,
                                             std::move(options), *this);
+  peer->since = environment_.clock.NowNs();
   MutexLock lock(mutex_);
   return *(peers_[name] = std::move(peer));
 }
@@ -358,6 +376,12 @@ void PeerTable::Tell(const std::string& peer, absl::string_view transport,
   if (!status.ok() && state != ConnectionEvent::State::kGone) {
     options_.log(LogLevel::kWarning, std::string(status.message()));
   }
+  if (const auto known = peers_.find(peer); known != peers_.end()) {
+    const TimeNs now = environment_.clock.NowNs();
+    MutexLock lock(mutex_);
+    if (known->second->told != state) known->second->since = now;
+    known->second->told = state;
+  }
   if (options_.on_connection == nullptr) return;
   ConnectionEvent event;
   event.peer = peer;
@@ -466,6 +490,7 @@ LinkHandler::FrameOutcome PeerTable::OnFrame(Link& link, uint32_t lane,
 void PeerTable::Part() {
   shutting_down_ = true;
   handshakes_.clear();
+  observers_.Close();
   {
     MutexLock lock(mutex_);
     unanswered_.clear();
@@ -517,6 +542,8 @@ std::vector<PeerTable::State> PeerTable::States() const {
     state.address = state.is_up && !peer->dialled_by_us ? "" : peer->address;
     state.last_error = state.is_up ? "" : peer->last_error;
     state.fallback = peer->fallback;
+    state.told = peer->told;
+    state.since = peer->since;
     states.push_back(std::move(state));
   }
   for (const auto& [connector, state] : unanswered_) states.push_back(state);

@@ -6,6 +6,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "mycelium/base/random.h"
 #include "mycelium/bus/connector.h"
 #include "mycelium/bus/endpoint_options.h"
+#include "mycelium/bus/observers.h"
 #include "mycelium/bus/options.h"
 #include "mycelium/routing/dispatcher.h"
 #include "mycelium/routing/router.h"
@@ -76,6 +78,8 @@ class PeerTable final : public LinkHandler {
     std::function<DropCounts(const std::string& peer)> drops;
     // A publisher of a peer is gone for good.
     std::function<void(const Dispatcher::Parted&)> on_publisher_gone;
+    // What this node says of itself to observers.
+    std::function<v1::NodeStatus()> status;
   };
 
   PeerTable(Environment& environment, EventLoop& loop, Random& random,
@@ -116,6 +120,9 @@ class PeerTable final : public LinkHandler {
   struct State {
     std::string peer, transport, address, rule, last_error, fallback;
     bool is_up = false;
+    // What the program was told last; none: nobody has answered yet.
+    std::optional<ConnectionEvent::State> told;
+    TimeNs since = 0;  // Of that.
   };
   std::vector<State> States() const;
 
@@ -137,6 +144,8 @@ class PeerTable final : public LinkHandler {
     bool dialled_by_us = false;  // The connection that is up.
     bool seen = false;           // Was up in this life.
     bool leaving = false;        // Has said goodbye.
+    std::optional<ConnectionEvent::State> told;  // As in State.
+    TimeNs since = 0;
     uint64_t retain_timer = 0;
     uint64_t hello_number = 0;             // Of the last connection's.
     TimeNs lost_at = 0;                    // When the last connection ended.
@@ -159,6 +168,9 @@ class PeerTable final : public LinkHandler {
   // Tells of a peer that was not let in, or did not say what it should.
   void NoteFailure(absl::string_view transport, const EndpointOptions& endpoint,
                    const absl::Status& status);
+  // A connector did not get through to a peer, or to nobody yet.
+  void NoteUnanswered(Connector& connector, const absl::Status& status,
+                      bool refused);
   void Forget(Peer& peer, const absl::Status& status);
   void ForgetInbound(Link& link);
   void Erase(const std::string& name);
@@ -182,6 +194,7 @@ class PeerTable final : public LinkHandler {
   bool shutting_down_ = false;
   uint64_t last_hello_ = 0;  // The number of the last that we made.
   EventCount parted_event_;
+  Observers observers_;
 
   mutable Mutex mutex_;  // For readers on other threads; the loop writes.
   std::map<std::string, std::unique_ptr<Peer>> peers_;

@@ -43,7 +43,9 @@ void PeerTable::Accept(absl::string_view transport,
           return accepted.handshake == self;
         });
         loop_.Post([self] {});
-        if (established.ok()) {
+        if (established.ok() && established->peer.observe()) {
+          observers_.Add(std::move(established->channel));
+        } else if (established.ok()) {
           if (endpoint->stats != nullptr) endpoint->stats->CountConnection();
           Attach(word, *std::move(established), endpoint.get());
         } else if (established.status().code() !=

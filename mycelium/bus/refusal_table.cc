@@ -134,4 +134,16 @@ absl::Status RefusalTable::TakeNews(uint32_t subscription) {
   return absl::OkStatus();
 }
 
+std::vector<RefusalTable::Held> RefusalTable::All() const {
+  std::vector<Held> all;
+  if (!has_any()) return all;
+  MutexLock lock(mutex_);
+  for (const auto& [subscription, refusals] : refusals_) {
+    for (const auto& [cause, refusal] : refusals) {
+      all.push_back({subscription, cause, refusal.status});
+    }
+  }
+  return all;
+}
+
 }  // namespace mycelium

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "mycelium/base/mutex.h"
@@ -58,6 +59,13 @@ class RefusalTable final {
   // The same of those that TakeNews() has not returned.
   bool HasNews(uint32_t subscription) const;
   absl::Status TakeNews(uint32_t subscription);
+  // All that hold.
+  struct Held {
+    uint32_t subscription;
+    Cause cause;
+    absl::Status status;
+  };
+  std::vector<Held> All() const;
 
  private:
   struct Refusal {

@@ -104,5 +104,20 @@ TEST_F(RefusalTableTest, OneSubscriptionRemembersSoManyAndNoMore) {
   EXPECT_TRUE(table_.Set(2, {"feed", 1}, kDiffers));
 }
 
+TEST_F(RefusalTableTest, AllAreThoseThatHold) {
+  EXPECT_TRUE(table_.All().empty());
+  table_.Set(1, {"feed", 3}, kDiffers);
+  table_.Set(2, {"", 7}, kDiffersMore);
+  (void)table_.TakeNews(1);  // Still holds.
+  const std::vector<RefusalTable::Held> all = table_.All();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].subscription, 1u);
+  EXPECT_EQ(all[0].cause.peer, "feed");
+  EXPECT_EQ(all[0].status, kDiffers);
+  EXPECT_EQ(all[1].cause.publisher, 7u);
+  table_.RemovePeer("feed");
+  EXPECT_EQ(table_.All().size(), 1u);
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -96,6 +96,9 @@ class Channel {
   // memory that it sees change: it is a process of the same user.
   virtual bool passes_descriptors() const { return false; }
   virtual bool is_same_user() const { return false; }
+  // Whether the peer may be told what this node is doing: as is_same_user(), or
+  // a process of root.
+  virtual bool may_observe() const { return false; }
 
   // As Send(), passing copies of two descriptors along with the first byte.
   virtual absl::StatusOr<size_t> SendDescriptors(std::array<int, 2>,

@@ -109,6 +109,9 @@ absl::Status Handshake::ReadControl(absl::Span<const std::byte> body) {
     return absl::DataLossError("handshake: the first message is no Hello");
   }
   peer_ = std::move(*control.mutable_hello());
+  if (peer_.observe() && decide_ == nullptr) {
+    return absl::DataLossError("handshake: who was dialled only observes");
+  }
   return absl::OkStatus();
 }
 
@@ -151,6 +154,7 @@ void Handshake::Finish() {
 }
 
 absl::Status Handshake::Answer() {
+  if (peer_.observe()) return absl::OkStatus();
   v1::Hello ours;
   const absl::Status named = channel_->CheckPeerName(peer_.node());
   const std::optional<v1::Reject> reject =
@@ -200,6 +204,7 @@ absl::Status RejectStatus(const v1::Reject& reject) {
       case v1::Reject::NOT_ALLOWED:
         return absl::StatusCode::kPermissionDenied;
       case v1::Reject::TOO_MANY_LINKS:
+      case v1::Reject::TOO_MANY_OBSERVERS:
         return absl::StatusCode::kResourceExhausted;
       case v1::Reject::MALFORMED:
         return absl::StatusCode::kInvalidArgument;

@@ -20,6 +20,9 @@ namespace mycelium {
 // and allocates nothing of a size that the peer chose, so a peer that says
 // nothing, or garbage, costs one connection.
 //
+// An observer's Hello is neither judged nor answered: what it asks for is up to
+// who is told of it.
+//
 // Thread safety: on the loop. Destroying it ends the connection, unless it is
 // done.
 class Handshake final : private Channel::Handler {

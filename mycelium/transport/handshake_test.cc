@@ -76,6 +76,12 @@ std::string HelloBytes(const std::string& node) {
   return ControlBytes(control);
 }
 
+std::string ObserverBytes() {
+  v1::Control control;
+  control.mutable_hello()->set_observe(true);
+  return ControlBytes(control);
+}
+
 class HandshakeTest : public ::testing::Test {
  protected:
   void Dial() {
@@ -137,6 +143,22 @@ TEST_F(HandshakeTest, AcceptingSideAnswersAfterItHasDecided) {
   EXPECT_EQ(outcome_->peer.node(), "them");
 }
 
+TEST_F(HandshakeTest, ObserverIsNeitherJudgedNorAnswered) {
+  Accept(MakeReject(v1::Reject::NODE_NAME_TAKEN, "not to be said"));
+  wire_.Deliver(ObserverBytes());
+  EXPECT_EQ(Code(), StatusCode::kOk);
+  EXPECT_TRUE(outcome_->peer.observe());
+  EXPECT_EQ(wire_.sent, "");
+  EXPECT_FALSE(wire_.closed);
+}
+
+TEST_F(HandshakeTest, ListenerThatObservesIsDataLoss) {
+  Dial();
+  wire_.Deliver(ObserverBytes());
+  EXPECT_EQ(Code(), StatusCode::kDataLoss);
+  EXPECT_TRUE(wire_.closed);
+}
+
 TEST_F(HandshakeTest, BytesBehindTheHelloAreLeftForTheLink) {
   Accept();
   wire_.Deliver(HelloBytes("them") + "the rest");
@@ -194,6 +216,7 @@ TEST_F(HandshakeTest, RefusalByThePeerHasTheCodeOfItsReason) {
       {v1::Reject::NODE_NAME_TAKEN, StatusCode::kAlreadyExists},
       {v1::Reject::NOT_ALLOWED, StatusCode::kPermissionDenied},
       {v1::Reject::TOO_MANY_LINKS, StatusCode::kResourceExhausted},
+      {v1::Reject::TOO_MANY_OBSERVERS, StatusCode::kResourceExhausted},
       {v1::Reject::MALFORMED, StatusCode::kInvalidArgument},
       {v1::Reject::SHUTTING_DOWN, StatusCode::kUnavailable},
       {static_cast<v1::Reject::Reason>(99), StatusCode::kUnavailable},

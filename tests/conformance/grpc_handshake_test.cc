@@ -49,9 +49,9 @@ v1::LinkMessage HelloOf(const std::string& node, uint32_t version) {
   return message;
 }
 
-// Says Hello over a connection of its own, and returns what comes first.
-v1::LinkMessage Knock(const std::string& address, const std::string& node,
-                      uint32_t version) {
+// Says `hello` over a connection of its own, and returns what comes first.
+v1::LinkMessage Knock(const std::string& address,
+                      const v1::LinkMessage& hello) {
   ::grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   const auto stub = v1::Link::NewStub(::grpc::CreateCustomChannel(
@@ -62,7 +62,7 @@ v1::LinkMessage Knock(const std::string& address, const std::string& node,
                        absl::ToChronoSeconds(kLong));
   const auto stream = stub->Connect(&context);
   v1::LinkMessage answer;
-  (void)stream->Write(HelloOf(node, version));
+  (void)stream->Write(hello);
   (void)stream->Read(&answer);
   context.TryCancel();
   (void)stream->Finish();
@@ -86,6 +86,15 @@ class GrpcHandshakeTest : public ::testing::Test {
   std::optional<GrpcEndpointHandle> endpoint_;
 };
 
+TEST_F(GrpcHandshakeTest, NobodyIsToldWhatTheNodeDoes) {
+  v1::LinkMessage observer;
+  observer.add_items()->mutable_control()->mutable_hello()->set_observe(true);
+  const v1::LinkMessage answer = Knock(endpoint_->address(), observer);
+  ASSERT_TRUE(IsReject(answer)) << answer.DebugString();
+  EXPECT_EQ(answer.items(0).control().reject().reason(),
+            v1::Reject::NOT_ALLOWED);
+}
+
 TEST_F(GrpcHandshakeTest, RefusalsAtAHighRateHarmNobodyAndLeaveNothing) {
   TwoWaySide honest("a", "east", "west", kMessages, TwoWaySide::Options());
   ASSERT_TRUE(DialGrpcEndpoint(endpoint_->address(), honest.bus()).ok());
@@ -100,8 +109,9 @@ TEST_F(GrpcHandshakeTest, RefusalsAtAHighRateHarmNobodyAndLeaveNothing) {
         for (int n = 0; n < times; ++n) {
           // Of another version, or without a name.
           const bool odd = n % 2 == 1;
-          refused += IsReject(
-              Knock(endpoint_->address(), odd ? "" : "guest", odd ? 1 : 999));
+          refused +=
+              IsReject(Knock(endpoint_->address(),
+                             HelloOf(odd ? "" : "guest", odd ? 1 : 999)));
         }
       });
     }
@@ -121,7 +131,7 @@ TEST_F(GrpcHandshakeTest, RefusalsAtAHighRateHarmNobodyAndLeaveNothing) {
   // Connections of the last moment end when gRPC sees it.
   const auto end = absl::Now() + kLong;
   while (OpenDescriptors() > descriptors && absl::Now() < end) {
-    (void)Knock(endpoint_->address(), "", 1);
+    (void)Knock(endpoint_->address(), HelloOf("", 1));
   }
   EXPECT_LE(OpenDescriptors(), descriptors);
   std::cout << "memory grew by " << ResidentKib() - resident << " KiB\n";

@@ -20,10 +20,14 @@ void Run(FuzzWorld& world, FuzzInput input) {
   const uint8_t choices = input.TakeByte();
   FakeWire wire;
   int outcomes = 0;
-  std::unique_ptr<Channel> channel;  // Once both have said Hello.
+  std::unique_ptr<Channel> channel;  // Once the peer has said Hello.
   const auto done = [&](absl::StatusOr<Handshake::Established> established) {
     ++outcomes;
-    if (established.ok()) channel = std::move(established->channel);
+    if (!established.ok()) return;
+    channel = std::move(established->channel);
+    if (established->peer.observe()) {
+      Require(wire.sent().empty(), "an observer is not answered here");
+    }
   };
   const auto decide = [&](const v1::Hello& peer,
                           v1::Hello* ours) -> std::optional<v1::Reject> {

@@ -91,6 +91,14 @@ void WriteHandshakes(FuzzWorld& world, Corpus corpus) {
   corpus.Add("hello_refused", InPieces(4, dialling.sent(), 256));
   corpus.Add("hello_in_small_pieces", InPieces(0, dialling.sent(), 7));
   corpus.Add("hello_cut", InPieces(2, dialling.sent().substr(0, 40), 16));
+  v1::Hello observer;
+  observer.set_observe(true);
+  FakeWire observing;
+  const auto asked =
+      Handshake::Dial(world.loop(), std::make_unique<FakeChannel>(observing),
+                      observer, 1'000'000, ignore);
+  corpus.Add("observer", InPieces(0, observing.sent(), 256));
+  corpus.Add("observer_that_listens", InPieces(1, observing.sent(), 256));
 }
 
 // Takes every frame that comes.

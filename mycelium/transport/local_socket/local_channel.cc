@@ -31,6 +31,7 @@ LocalChannel::LocalChannel(Environment& environment, EventLoop& loop, Fd fd,
       buffer_bytes_max_(std::max(buffer_bytes_max, kBufferBytes)),
       passes_descriptors_(passes_descriptors),
       is_same_user_(peer.uid == environment.sys.GetEffectiveUid()),
+      may_observe_(is_same_user_ || peer.uid == 0),
       peer_pid_(peer.pid) {}
 
 LocalChannel::~LocalChannel() {

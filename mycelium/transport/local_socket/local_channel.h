@@ -47,6 +47,7 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   }
   bool passes_descriptors() const override { return passes_descriptors_; }
   bool is_same_user() const override { return is_same_user_; }
+  bool may_observe() const override { return may_observe_; }
   absl::StatusOr<size_t> SendDescriptors(
       std::array<int, 2> descriptors, absl::Span<const iovec> pieces) override;
   std::optional<std::array<Fd, 2>> TakeDescriptors() override;
@@ -98,6 +99,7 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   const size_t buffer_bytes_max_;
   const bool passes_descriptors_;
   const bool is_same_user_;
+  const bool may_observe_;
   const int64_t peer_pid_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 

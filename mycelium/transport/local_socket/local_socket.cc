@@ -181,13 +181,14 @@ absl::StatusOr<Fd> AcceptLocal(Environment& environment,
   }
 }
 
-absl::StatusOr<Fd> DialLocal(Environment& environment,
-                             const std::string& path) {
+absl::StatusOr<Fd> DialLocal(Environment& environment, const std::string& path,
+                             int64_t* result) {
   absl::StatusOr<sockaddr_un> address = AddressOf(path);
   if (!address.ok()) return address.status();
   absl::StatusOr<Fd> fd = MakeSocket(environment);
   if (!fd.ok()) return fd.status();
   const int64_t connected = ConnectTo(environment, *fd, *address);
+  if (result != nullptr) *result = connected;
   if (connected == -EAGAIN) {
     return absl::UnavailableError(
         absl::StrCat("connect ", path, ": too many connections are waiting"));

@@ -61,8 +61,10 @@ absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
 absl::StatusOr<Fd> AcceptLocal(Environment& environment,
                                const LocalListener& listener);
 
-// Connects. UNAVAILABLE: nobody listens, or too many are waiting.
-absl::StatusOr<Fd> DialLocal(Environment& environment, const std::string& path);
+// Connects. UNAVAILABLE: nobody listens, or too many are waiting. `result`, if
+// it is not null: what connect(2) returned.
+absl::StatusOr<Fd> DialLocal(Environment& environment, const std::string& path,
+                             int64_t* result = nullptr);
 
 // Who is at the other end, as the kernel says.
 struct PeerCredentials {

@@ -1,4 +1,4 @@
-#include "mycelium/version.h"
+#include "mycelium/base/version.h"
 
 namespace mycelium {
 
