@@ -27,7 +27,6 @@ absl::Status NodeRuntime::StartTopology() {
     std::string address, node, rule;
   };
   std::vector<Dialled> dialled;
-  bool has_local_peers = false;
   bool shares = false;
   bool listens_remotely = self->endpoint.has_value() &&
                           self->endpoint->kind == TransportKind::kGrpc;
@@ -37,7 +36,6 @@ absl::Status NodeRuntime::StartTopology() {
         Explain(*topology_, node_, other.name);
     if (!connection.ok()) return connection.status();
     if (connection->transport != TransportKind::kGrpc) {
-      has_local_peers = true;
       shares |= connection->transport == TransportKind::kShm;
       dialled.push_back({&LocalTransportFor(connection->transport),
                          connection->address, other.name, connection->rule});
@@ -63,7 +61,7 @@ absl::Status NodeRuntime::StartTopology() {
                               " shares no memory: ", memory_.status().message(),
                               "; its links of kind shm go over Unix sockets"));
   }
-  if (has_local_peers) {
+  if (ListensLocally(*topology_, *self)) {
     if (absl::Status listening = ListenLocally(*self); !listening.ok()) {
       return listening;
     }

@@ -185,6 +185,19 @@ RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
   return settings;
 }
 
+bool ListensLocally(const Topology& topology, const TopologyNode& node) {
+  if (node.endpoint.has_value() &&
+      node.endpoint->kind != TransportKind::kGrpc) {
+    return true;
+  }
+  return std::any_of(
+      topology.nodes.begin(), topology.nodes.end(), [&](const auto& other) {
+        if (other.name == node.name) return false;
+        const auto connection = Explain(topology, node.name, other.name);
+        return connection.ok() && connection->transport != TransportKind::kGrpc;
+      });
+}
+
 absl::Duration LongestRetain(const Topology& topology, absl::string_view a,
                              absl::string_view b) {
   // By node: a service may have the same name as another node.

@@ -45,6 +45,10 @@ absl::StatusOr<Connection> Explain(const Topology& topology,
 RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
                           absl::string_view to, absl::string_view topic = "");
 
+// Whether the node listens at its SocketPath(): for peers that it does not
+// reach over grpc, or because it has an endpoint of kind unix or shm.
+bool ListensLocally(const Topology& topology, const TopologyNode& node);
+
 // How long the link between two nodes keeps what it has for a process that is
 // lost: the longest of `retain` of [defaults], or of the routes that take its
 // place for all of both, and of the routes between them.

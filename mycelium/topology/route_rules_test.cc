@@ -257,5 +257,20 @@ retain = "1s"
   EXPECT_EQ(LongestRetain(topology, "a", "stranger"), absl::Seconds(2));
 }
 
+TEST(RouteRulesTest,
+     NodeListensLocallyForPeersOfItsPlaceOrIfItsEndpointSaysSo) {
+  const Topology topology = Parsed(kNodes);
+  EXPECT_TRUE(ListensLocally(topology, *topology.FindNode("feed")));
+  EXPECT_FALSE(ListensLocally(topology, *topology.FindNode("far")));
+  const auto alone = [](const std::string& endpoint) {
+    const Topology one = Parsed("[[nodes]]\nname = \"one\"\n" + endpoint);
+    return ListensLocally(one, one.nodes[0]);
+  };
+  EXPECT_FALSE(alone(""));
+  EXPECT_FALSE(alone("endpoint = { kind = \"grpc\" }\nport = 1\n"));
+  EXPECT_TRUE(alone("endpoint = { kind = \"shm\" }\n"));
+  EXPECT_TRUE(alone("endpoint = { kind = \"unix\", addr = \"/run/o\" }\n"));
+}
+
 }  // namespace
 }  // namespace mycelium

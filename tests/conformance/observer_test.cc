@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "mycelium/bus/status_bound.h"
 #include "tests/conformance/raw_peer.h"
 #include "tests/conformance/served_node.h"
+#include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
 namespace {
@@ -191,6 +193,23 @@ TEST_P(ObserverTest, NodeWithManyFlowsStaysWithinTheBoundAndSaysSo) {
   EXPECT_EQ(
       static_cast<uint64_t>(status.flows_size()) + status.flows_left_out(),
       served.bus().FlowReports().size());
+}
+
+TEST_P(ObserverTest, NodeAloneOnItsHostListensIfItsEndpointSaysSo) {
+  ShortTempDir dir;
+  const std::string file = dir.file("t.toml");
+  std::ofstream(file) << "socket_dir = \"" << dir.path()
+                      << "\"\n[[nodes]]\nname = \"alone\"\n"
+                      << "services = [\"one\"]\nendpoint = { kind = \""
+                      << GetParam() << "\" }\n";
+  const auto bus = MessageBus::FromTopology(file, "one");
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  RawPeer observer(dir.file("alone.sock"));
+  const v1::NodeStatus status =
+      observer.SayHello(ObserversHello()).node_status();
+  EXPECT_EQ(status.node(), "alone");
+  EXPECT_EQ(status.services(0).name(), "one");
+  EXPECT_EQ(status.topology_digest().size(), 32u);
 }
 
 }  // namespace
