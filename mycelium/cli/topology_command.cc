@@ -15,7 +15,7 @@ namespace mycelium {
 namespace {
 
 CommandResult UsageError(absl::string_view what) {
-  return {kExitUsage, "", absl::StrCat("mycelium: ", what, "\n", UsageText())};
+  return {kExitUsage, "", absl::StrCat(what, "\n")};
 }
 
 CommandResult Invalid(const absl::Status& status) {
@@ -98,47 +98,27 @@ std::optional<std::string> TakeTopic(std::vector<std::string>& words,
 
 }  // namespace
 
-std::string UsageText() {
-  return "usage: mycelium topology check FILE\n"
-         "       mycelium topology explain FILE FROM TO [--topic TOPIC]\n"
-         "\n"
-         "  check    reports every error in a topology file\n"
-         "  explain  says how messages travel from one service (or node) to\n"
-         "           another, and which rule of the file decided it\n"
-         "\n"
-         "exit status: 0 fine, 1 the file or a name is wrong, 2 usage\n";
-}
-
-CommandResult RunCommand(Sys& sys, const EnvLookup& env,
-                         const std::vector<std::string>& arguments) {
-  if (!arguments.empty() &&
-      (arguments[0] == "--help" || arguments[0] == "help")) {
-    return {kExitOk, UsageText(), ""};
-  }
-  if (arguments.empty()) return UsageError("no command; known: topology");
-  if (arguments[0] != "topology") {
-    return UsageError(
-        absl::StrCat("unknown command ", arguments[0], "; known: topology"));
-  }
-  if (arguments.size() < 2) {
+CommandResult RunTopologyCommand(Sys& sys, const EnvLookup& env,
+                                 const std::vector<std::string>& words) {
+  if (words.empty()) {
     return UsageError("topology: no subcommand; known: check, explain");
   }
-  const std::string& subcommand = arguments[1];
-  std::vector<std::string> words(arguments.begin() + 2, arguments.end());
+  const std::string& subcommand = words[0];
+  std::vector<std::string> names(words.begin() + 1, words.end());
   if (subcommand == "check") {
-    if (words.size() != 1) return UsageError("topology check takes one FILE");
-    return Check(sys, env, words[0]);
+    if (names.size() != 1) return UsageError("topology check takes one FILE");
+    return Check(sys, env, names[0]);
   }
   if (subcommand == "explain") {
     std::string fault;
-    const std::optional<std::string> topic = TakeTopic(words, &fault);
+    const std::optional<std::string> topic = TakeTopic(names, &fault);
     if (!topic.has_value()) {
       return UsageError(absl::StrCat("topology explain: ", fault));
     }
-    if (words.size() != 3) {
+    if (names.size() != 3) {
       return UsageError("topology explain takes FILE FROM TO");
     }
-    return ExplainPair(sys, env, words, *topic);
+    return ExplainPair(sys, env, names, *topic);
   }
   return UsageError(absl::StrCat("topology: unknown subcommand ", subcommand,
                                  "; known: check, explain"));

@@ -6,6 +6,7 @@
 //                    [--delivery=queued] [--names=A,B] [--overflow=WORD]
 //                    [--depth=N] [--window=N] [--die_at=ID] [--die_after=ID]
 //                    [--slow_us=N] [--threads=N] [--bytes=N]
+//                    [--schema_digest=TEXT]
 //
 // A subscriber has one subscription for each name; --die_at: it kills itself in
 // the handler of that message, before it is recorded or, --die_after, when it
@@ -13,6 +14,7 @@
 // --threads: `stream` publishes on so many, as runs 1, 2, …, each with a
 // publisher.
 // --bytes: each message has so many more.
+// --schema_digest: that of TEXT is what the service insists on.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
@@ -43,6 +45,7 @@
 #include "absl/strings/str_split.h"
 #include "mycelium/bus/connection_state.h"
 #include "mycelium/bus/message_bus.h"
+#include "mycelium/schema/digest.h"
 #include "tests/conformance/peer_page.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -88,6 +91,9 @@ class Peer final {
   int Run() {
     BusOptions options;
     if (flags_["poll"] == "caller") options.poll = PollMode::kCaller;
+    if (!flags_["schema_digest"].empty()) {
+      options.schema_digest = Digest::Of(flags_["schema_digest"]);
+    }
     options.on_connection = [](const ConnectionEvent& event) {
       Say(absl::StrCat("event ", ConnectionStateWord(event.state), " ",
                        event.peer));

@@ -1,0 +1,122 @@
+#include "mycelium/cli/node_finder.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "mycelium/topology/route_rules.h"
+#include "mycelium/topology/socket_dir.h"
+#include "mycelium/topology/topology_loader.h"
+
+namespace mycelium {
+namespace {
+
+constexpr absl::string_view kSuffix = ".sock";
+// Of files in the directory, sockets or not.
+constexpr size_t kFilesMax = 64 * 1024;
+
+void AddNodesOf(const Topology& topology, HostView* view) {
+  for (const TopologyNode& node : topology.nodes) {
+    SeenNode seen;
+    seen.name = node.name;
+    seen.in_topology = true;
+    // Names are not resolved: it may be this machine all the same.
+    if (!node.place.empty()) seen.host = node.host;
+    if (ListensLocally(topology, node)) {
+      seen.path = topology.SocketPath(node);
+    } else {
+      seen.state = NodeState::kNotAsked;
+      seen.why = seen.host.empty()
+                     ? "it has no peer on this host, and so no socket here; an "
+                       "endpoint of kind shm would be one"
+                     : absl::StrCat("it is on host ", seen.host);
+    }
+    view->nodes.push_back(std::move(seen));
+  }
+}
+
+void AddSocket(const std::string& name, const std::string& path,
+               HostView* view) {
+  for (const SeenNode& known : view->nodes) {
+    if (known.path == path) return;
+  }
+  SeenNode node;
+  node.name = name;
+  node.path = path;
+  view->nodes.push_back(std::move(node));
+}
+
+// Nothing if there is no such directory: then nobody runs.
+absl::Status AddSocketsIn(Sys& sys, const std::string& directory,
+                          HostView* view) {
+  std::vector<std::string> names;
+  const int64_t read = sys.ReadDirectory(directory.c_str(), kFilesMax, &names);
+  if (read == -ENOENT) return absl::OkStatus();
+  if (read < 0) {
+    return ErrnoStatus(read, absl::StrCat("socket_dir ", directory));
+  }
+  std::sort(names.begin(), names.end());
+  size_t added = 0;
+  for (const std::string& name : names) {
+    absl::string_view node = name;
+    if (!absl::ConsumeSuffix(&node, kSuffix) || node.empty()) continue;
+    if (++added > kSocketsMax) break;
+    AddSocket(std::string(node), absl::StrCat(directory, "/", name), view);
+  }
+  return absl::OkStatus();
+}
+
+// Leaves those that were named.
+void KeepNamed(const std::vector<std::string>& names,
+               const std::string& directory, HostView* view) {
+  std::vector<SeenNode> kept;
+  for (const std::string& name : names) {
+    const bool is_path = absl::StrContains(name, '/');
+    const auto known = std::find_if(
+        view->nodes.begin(), view->nodes.end(), [&](const SeenNode& node) {
+          return is_path ? node.path == name : node.name == name;
+        });
+    if (known != view->nodes.end()) {
+      kept.push_back(*known);
+      continue;
+    }
+    SeenNode node;
+    node.name = name;
+    node.path = is_path ? name : absl::StrCat(directory, "/", name, kSuffix);
+    kept.push_back(std::move(node));
+  }
+  view->nodes = std::move(kept);
+}
+
+}  // namespace
+
+absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
+                                   const StatusOptions& options) {
+  HostView view;
+  std::string directory = options.socket_dir;
+  if (!options.topology.empty()) {
+    absl::StatusOr<Topology> topology =
+        LoadTopology(sys, options.topology, env);
+    if (!topology.ok()) return topology.status();
+    if (!directory.empty()) topology->socket_dir = directory;
+    directory = topology->socket_dir;
+    view.topology_digest = absl::HexStringToBytes(ContentDigest(*topology));
+    AddNodesOf(*topology, &view);
+  }
+  if (directory.empty()) {
+    directory = DefaultSocketDir(env, sys.GetEffectiveUid());
+  }
+  while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
+  view.socket_dir = directory;
+  if (absl::Status read = AddSocketsIn(sys, directory, &view); !read.ok()) {
+    return read;
+  }
+  if (!options.nodes.empty()) KeepNamed(options.nodes, directory, &view);
+  return view;
+}
+
+}  // namespace mycelium

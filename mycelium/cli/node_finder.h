@@ -1,0 +1,33 @@
+#ifndef MYCELIUM_CLI_NODE_FINDER_H_
+#define MYCELIUM_CLI_NODE_FINDER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "mycelium/base/sys.h"
+#include "mycelium/cli/host_view.h"
+#include "mycelium/cli/status_options.h"
+#include "mycelium/topology/environment.h"
+
+namespace mycelium {
+
+// Which nodes there should be on this host, and where each listens: those of
+// the topology, if one is given, and every socket in the directory. Of the
+// nodes only what is known before they are asked is set, or all but the status
+// of those that are kNotAsked.
+//
+// With --node only those: a node of the topology, else DIR/NAME.sock, or the
+// path itself where it has a slash.
+//
+// Blocks for the file and the directory.
+//   as LoadTopology()   of the file
+absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
+                                   const StatusOptions& options);
+
+// How many sockets of a directory are asked.
+inline constexpr size_t kSocketsMax = 1024;
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_CLI_NODE_FINDER_H_

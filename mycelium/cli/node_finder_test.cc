@@ -1,0 +1,131 @@
+#include "mycelium/cli/node_finder.h"
+
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/short_temp_dir.h"
+
+namespace mycelium {
+namespace {
+
+using ::testing::ElementsAre;
+
+class NodeFinderTest : public ::testing::Test {
+ protected:
+  std::string Write(const std::string& name, const std::string& text) {
+    std::ofstream(dir_.file(name)) << text;
+    return dir_.file(name);
+  }
+  absl::StatusOr<HostView> Find(const StatusOptions& options) {
+    return FindNodes(
+        Sys::Real(),
+        [this](const std::string& name) -> std::optional<std::string> {
+          if (name == "XDG_RUNTIME_DIR") return dir_.path();
+          return std::nullopt;
+        },
+        options);
+  }
+  std::vector<std::string> Names(const StatusOptions& options) {
+    const absl::StatusOr<HostView> view = Find(options);
+    EXPECT_TRUE(view.ok()) << view.status();
+    std::vector<std::string> names;
+    if (view.ok()) {
+      for (const SeenNode& node : view->nodes) names.push_back(node.name);
+    }
+    return names;
+  }
+
+  test::ShortTempDir dir_;
+};
+
+TEST_F(NodeFinderTest, SocketsOfTheDirectoryAreFoundInOrder) {
+  for (const char* name : {"b.sock", "a.sock", "a.txt", ".sock", "sock"}) {
+    Write(name, "");
+  }
+  StatusOptions options;
+  options.socket_dir = dir_.path() + "/";
+  EXPECT_THAT(Names(options), ElementsAre("a", "b"));
+  EXPECT_EQ(Find(options)->nodes[0].path, dir_.file("a.sock"));
+}
+
+TEST_F(NodeFinderTest, DirectoryThatIsNotThereHasNobody) {
+  EXPECT_TRUE(Names(StatusOptions()).empty());
+  EXPECT_EQ(Find(StatusOptions())->socket_dir, dir_.path() + "/mycelium");
+}
+
+TEST_F(NodeFinderTest, DirectoryThatIsNoneIsAnError) {
+  StatusOptions options;
+  options.socket_dir = Write("file", "");
+  EXPECT_FALSE(Find(options).ok());
+}
+
+TEST_F(NodeFinderTest, TopologySaysWhoListensWhereAndWhoCannotBeAsked) {
+  Write("stranger.sock", "");
+  StatusOptions options;
+  options.topology = Write(
+      "t.toml",
+      absl::StrCat("socket_dir = \"", dir_.path(),
+                   "\"\ninsecure = true\n"
+                   "[[nodes]]\nname = \"feed\"\nhost = \"h\"\nport = 1\n"
+                   "[[nodes]]\nname = \"brain\"\nhost = \"h\"\nport = 2\n"
+                   "endpoint = { kind = \"unix\", addr = \"/run/b.sock\" }\n"
+                   "[[nodes]]\nname = \"far\"\nhost = \"g\"\nport = 3\n"));
+  const absl::StatusOr<HostView> view = Find(options);
+  ASSERT_TRUE(view.ok()) << view.status();
+  EXPECT_EQ(view->topology_digest.size(), 32u);
+  ASSERT_THAT(Names(options), ElementsAre("feed", "brain", "far", "stranger"));
+  EXPECT_EQ(view->nodes[0].path, dir_.file("feed.sock"));
+  EXPECT_EQ(view->nodes[0].host, "h");
+  EXPECT_EQ(view->nodes[1].path, "/run/b.sock");
+  EXPECT_EQ(view->nodes[2].state, NodeState::kNotAsked);
+  EXPECT_EQ(view->nodes[2].why, "it is on host g");
+  EXPECT_TRUE(view->nodes[2].in_topology);
+  EXPECT_FALSE(view->nodes[3].in_topology);
+}
+
+TEST_F(NodeFinderTest, GivenDirectoryTakesThePlaceOfTheFiles) {
+  StatusOptions options;
+  options.topology =
+      Write("t.toml",
+            "socket_dir = \"/run/m\"\n"
+            "[[nodes]]\nname = \"a\"\n[[nodes]]\nname = \"b\"\n");
+  EXPECT_EQ(Find(options)->nodes[0].path, "/run/m/a.sock");
+  options.socket_dir = dir_.path();
+  EXPECT_EQ(Find(options)->nodes[0].path, dir_.file("a.sock"));
+}
+
+TEST_F(NodeFinderTest, NodeWithoutLocalPeerOrEndpointHasNoSocket) {
+  StatusOptions options;
+  options.topology = Write("t.toml", "[[nodes]]\nname = \"one\"\n");
+  EXPECT_EQ(Find(options)->nodes[0].state, NodeState::kNotAsked);
+  Write("t.toml", "[[nodes]]\nname = \"one\"\nendpoint = { kind = \"shm\" }\n");
+  EXPECT_EQ(Find(options)->nodes[0].state, NodeState::kNotRunning);
+  EXPECT_EQ(Find(options)->nodes[0].path, dir_.path() + "/mycelium/one.sock");
+}
+
+TEST_F(NodeFinderTest, WrongFileIsItsError) {
+  StatusOptions options;
+  options.topology = Write("t.toml", "[[node]]\n");
+  EXPECT_EQ(Find(options).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(NodeFinderTest, NamedNodesAreTheOnlyOnes) {
+  Write("a.sock", "");
+  Write("b.sock", "");
+  StatusOptions options;
+  options.socket_dir = dir_.path();
+  options.nodes = {"b", "c", "/elsewhere/d.sock"};
+  const absl::StatusOr<HostView> view = Find(options);
+  ASSERT_EQ(view->nodes.size(), 3u);
+  EXPECT_EQ(view->nodes[0].path, dir_.file("b.sock"));
+  EXPECT_EQ(view->nodes[1].path, dir_.file("c.sock"));
+  EXPECT_EQ(view->nodes[2].path, "/elsewhere/d.sock");
+}
+
+}  // namespace
+}  // namespace mycelium

@@ -1,0 +1,58 @@
+#ifndef MYCELIUM_CLI_NODE_QUERY_H_
+#define MYCELIUM_CLI_NODE_QUERY_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/cli/host_view.h"
+#include "mycelium/transport/channel.h"
+
+namespace mycelium {
+
+// Asks whoever listens at a socket what it is doing: one connection, one
+// answer. Who has too many observers is asked again a little later.
+//
+// It believes nothing of what comes: an answer has at most 1 MiB, and must be
+// what it should be.
+//
+// Thread safety: on the loop. Ownership: borrows the environment and the loop.
+class NodeQuery final : private Channel::Handler {
+ public:
+  // Begins to ask. `node`: its name and path are set.
+  NodeQuery(Environment& environment, EventLoop& loop, SeenNode node);
+  ~NodeQuery() override;
+
+  bool is_done() const { return is_done_; }
+
+  // What came of it. If it is not done, `waited` was not enough.
+  SeenNode Result(absl::Duration waited) const;
+
+ private:
+  void Dial();
+  void End(NodeState state, const std::string& why);
+  void EndAfterFailedDial(int64_t error, const absl::Status& status);
+  void SendMore();
+  void Take(absl::Span<const std::byte> body);
+  void DialLater();
+
+  // Channel::Handler:
+  size_t OnBytes(absl::Span<const std::byte> bytes) override;
+  void OnWritable() override { SendMore(); }
+  void OnClosed(const absl::Status& status) override;
+
+  Environment& environment_;
+  EventLoop& loop_;
+  SeenNode node_;
+  std::unique_ptr<Channel> channel_;
+  std::string outgoing_;
+  uint64_t timer_ = 0;
+  bool is_done_ = false;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_CLI_NODE_QUERY_H_

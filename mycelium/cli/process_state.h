@@ -1,0 +1,16 @@
+#ifndef MYCELIUM_CLI_PROCESS_STATE_H_
+#define MYCELIUM_CLI_PROCESS_STATE_H_
+
+#include <cstdint>
+
+#include "mycelium/base/sys.h"
+
+namespace mycelium {
+
+// Whether that process is stopped, by a signal or who traces it, as /proc says.
+// False if nothing is known of it.
+bool IsStopped(Sys& sys, int64_t pid);
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_CLI_PROCESS_STATE_H_
