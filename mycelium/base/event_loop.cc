@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "mycelium/base/cpu_relax.h"
 
 namespace mycelium {
@@ -27,7 +28,7 @@ void RelaxBetweenLooks() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
-    Environment& environment, bool is_polled) {
+    Environment& environment, bool is_polled, LogSink log) {
   Sys& sys = environment.sys;
   const int64_t epoll = sys.EpollCreate();
   if (epoll < 0) return ErrnoStatus(epoll, "epoll_create1");
@@ -41,18 +42,15 @@ absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
     if (timer < 0) return ErrnoStatus(timer, "timerfd_create");
     timer_fd = Fd(sys, static_cast<int>(timer));
   }
-  for (const Fd* fd : {&wake_fd, &timer_fd}) {
-    if (!fd->valid()) continue;
-    epoll_event event = {};
-    event.events = EPOLLIN;
-    event.data.fd = fd->get();
-    const int64_t added =
-        sys.EpollCtl(epoll_fd.get(), EPOLL_CTL_ADD, fd->get(), &event);
-    if (added < 0) return ErrnoStatus(added, "epoll_ctl add wake descriptor");
-  }
-  return std::unique_ptr<EventLoop>(
+  auto loop = std::unique_ptr<EventLoop>(
       new EventLoop(environment, std::move(epoll_fd), std::move(wake_fd),
-                    std::move(timer_fd)));
+                    std::move(timer_fd), std::move(log)));
+  for (const Fd* fd : {&loop->wake_, &loop->timer_}) {
+    if (!fd->valid()) continue;
+    absl::Status added = loop->interests_.Add(fd->get(), EPOLLIN);
+    if (!added.ok()) return added;
+  }
+  return loop;
 }
 
 EventLoop::~EventLoop() {
@@ -118,12 +116,16 @@ void EventLoop::FindFirstTimer() {
 }
 
 int EventLoop::descriptor() {
-  if (!timer_.valid()) return epoll_.get();
-  MutexLock lock(mutex_);
-  if (shown_.exchange(true)) return epoll_.get();
-  ShowFirstTimer();
-  if (!tasks_.empty()) Wake();
-  return epoll_.get();
+  if (!timer_.valid()) return interests_.fd();
+  {
+    MutexLock lock(mutex_);
+    if (shown_.exchange(true)) return interests_.fd();
+    ShowFirstTimer();
+    if (!tasks_.empty()) Wake();
+  }
+  // If that fails, the turn that this makes the caller take tries again.
+  if (!interests_.Pin().ok()) Wake();
+  return interests_.fd();
 }
 
 void EventLoop::ShowFirstTimer() {
@@ -138,52 +140,41 @@ void EventLoop::ShowFirstTimer() {
 }
 
 absl::Status EventLoop::Watch(int fd, uint32_t events, Handler& handler) {
-  epoll_event event = {};
-  event.events = events;
-  event.data.fd = fd;
-  const int64_t added =
-      environment_.sys.EpollCtl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
-  if (added < 0) return ErrnoStatus(added, "epoll_ctl add");
-  handlers_[fd] = &handler;
-  spin_list_stale_ = true;
+  absl::Status added = interests_.Add(fd, events);
+  if (!added.ok()) return added;
+  handlers_[fd] = {&handler, Spinning::kBeside};
+  spinners_stale_ = true;
   return absl::OkStatus();
 }
 
 absl::Status EventLoop::Rewatch(int fd, uint32_t events) {
-  epoll_event event = {};
-  event.events = events;
-  event.data.fd = fd;
-  const int64_t changed =
-      environment_.sys.EpollCtl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
-  if (changed < 0) return ErrnoStatus(changed, "epoll_ctl modify");
-  return absl::OkStatus();
+  return interests_.Change(fd, events);
 }
 
 void EventLoop::Unwatch(int fd) {
   if (handlers_.erase(fd) == 0) return;
-  not_spinning_.erase(fd);
-  spin_list_stale_ = true;
-  environment_.sys.EpollCtl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  spinners_stale_ = true;
+  interests_.Remove(fd);
 }
 
 void EventLoop::AddPoller(Poller& poller) {
   pollers_.push_back(&poller);
-  spin_list_stale_ = true;
+  spinners_stale_ = true;
 }
 
 void EventLoop::RemovePoller(Poller& poller) {
   pollers_.erase(std::remove(pollers_.begin(), pollers_.end(), &poller),
                  pollers_.end());
-  spin_list_stale_ = true;
+  spinners_stale_ = true;
 }
 
-void EventLoop::SetSpinning(int fd, bool spins) {
-  if (spins) {
-    not_spinning_.erase(fd);
-  } else {
-    not_spinning_.insert(fd);
-  }
-  spin_list_stale_ = true;
+void EventLoop::SetSpinning(int fd, Spinning spinning) {
+  const auto watched = handlers_.find(fd);
+  if (watched == handlers_.end()) return;
+  watched->second.spinning = spinning;
+  spinners_stale_ = true;
+  // If that fails it is still looked at, whenever the kernel is asked.
+  if (spinning != Spinning::kAlone) (void)interests_.PutBack(fd);
 }
 
 bool EventLoop::RunPollers() {
@@ -214,7 +205,7 @@ EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
   const bool ran =
       spin_ns > 0 ? RunSpinning(deadline, spin_ns) : RunAsleep(deadline);
   // Until the next turn somebody else's epoll waits for us.
-  if (shown_.load() && PreparePollers()) Wake();
+  if (shown_.load() && (PreparePollers() || !PutBack())) Wake();
   runner_.store(std::thread::id(), std::memory_order_relaxed);
   EndRunning();
   return ran ? Ran::kSomething : Ran::kNothing;
@@ -266,7 +257,9 @@ bool EventLoop::RunSpinning(TimeNs deadline, int64_t spin_ns) {
     asks_kernel_ = false;
     looked_at_ = now = environment_.clock.NowNs();
     const bool is_over = ran || now >= spell.end();
-    ran |= RunReady(ran || !is_over ? 0 : deadline);
+    const bool sleeps = is_over && !ran && now < deadline;
+    if (!sleeps) TakeOut(now, spin_ns == kNever);
+    ran |= RunReady(sleeps ? deadline : 0);
     ran |= RunDue();
     if (ran || is_over) return ran;
     if (Spin(spell, now + kLookNs)) return true;
@@ -352,10 +345,16 @@ bool EventLoop::RunReady(TimeNs deadline) {
   if (HasPosted()) deadline = 0;
   if (deadline > 0 && !pollers_.empty() && PreparePollers()) deadline = 0;
   deadline = std::min(deadline, first_timer_.load());
+  if (deadline > 0) {
+    slept_ = true;
+    if (!PutBack()) {
+      deadline = std::min(deadline, environment_.clock.NowNs() + kLookNs);
+    }
+  }
   const bool lends = deadline > 0 && lends_.load(std::memory_order_relaxed);
   if (lends) Lend();
   const int64_t ready = environment_.waiter.WaitEpoll(
-      epoll_.get(), events, kEventsMax, std::max<TimeNs>(deadline, 0));
+      interests_.fd(), events, kEventsMax, std::max<TimeNs>(deadline, 0));
   if (lends) TakeBack();
   sleeping_.store(false);
   const bool slept = pollers_asleep_;
@@ -378,38 +377,86 @@ bool EventLoop::RunReady(TimeNs deadline) {
     // An earlier handler of this batch may have stopped watching this one.
     const auto handler = handlers_.find(fd);
     if (handler == handlers_.end()) continue;
-    handler->second->OnReady(events[i].events);
+    handler->second.handler->OnReady(events[i].events);
     ran = true;
   }
+  // Of those the kernel did not tell.
+  if (interests_.has_out()) ran |= PollSpinners();
   return ran;
 }
 
-bool EventLoop::Spin(SpinBackoff::Spell& spell, TimeNs until) {
-  if (spin_list_stale_) {
-    spin_list_.clear();
-    for (const auto& [fd, handler] : handlers_) {
-      if (not_spinning_.count(fd) == 0) spin_list_.push_back(handler);
-    }
-    spin_list_stale_ = false;
-    spin_next_ = 0;
+void EventLoop::RefreshSpinners() {
+  if (!spinners_stale_) return;
+  spinners_.clear();
+  for (const auto& [fd, watched] : handlers_) {
+    if (watched.spinning == Spinning::kNot && !interests_.IsOut(fd)) continue;
+    spinners_.push_back({fd, watched.handler,
+                         watched.spinning == Spinning::kAlone, /*found=*/0});
   }
+  spinners_stale_ = false;
+  spin_next_ = 0;
+}
+
+bool EventLoop::PollNextSpinner() {
+  // After the one that found work last, so that none keeps others waiting.
+  Spinner& spinner = spinners_[spin_next_];
+  if (++spin_next_ == spinners_.size()) spin_next_ = 0;
+  if (!spinner.handler->Poll()) return false;
+  ++spinner.found;  // What a handler calls does not make the list anew.
+  return true;
+}
+
+bool EventLoop::PollSpinners() {
+  RefreshSpinners();
+  bool ran = false;
+  for (size_t i = 0; i < spinners_.size() && !spinners_stale_; ++i) {
+    ran |= PollNextSpinner();
+  }
+  return ran || spinners_stale_;
+}
+
+void EventLoop::TakeOut(TimeNs now, bool spins_for_ever) {
+  if (now - took_out_at_ < kLookNs) return;
+  took_out_at_ = now;
+  const bool slept = std::exchange(slept_, false);
+  RefreshSpinners();
+  for (Spinner& spinner : spinners_) {
+    const int found = std::exchange(spinner.found, 0);
+    if (!spinner.is_alone) continue;
+    if (spins_for_ever || (!slept && found >= kMuchWork)) {
+      interests_.TakeOut(spinner.fd);
+    }
+  }
+}
+
+bool EventLoop::PutBack() {
+  const absl::Status put_back = interests_.PutBack();
+  const bool was_reported = std::exchange(is_reported_, !put_back.ok());
+  if (put_back.ok()) return true;
+  if (log_ != nullptr && !was_reported) {
+    log_(LogLevel::kError,
+         absl::StrCat("event loop: ", put_back.message(),
+                      "; looks every millisecond instead of sleeping"));
+  }
+  return false;
+}
+
+bool EventLoop::Spin(SpinBackoff::Spell& spell, TimeNs until) {
+  RefreshSpinners();
   for (int round = 1;; ++round) {
     for (size_t i = 0; i < pollers_.size(); ++i) {
       if (pollers_[i]->Poll()) return true;
-      if (spin_list_stale_) return true;
+      if (spinners_stale_) return true;
     }
-    for (size_t i = 0; i < spin_list_.size(); ++i) {
-      // After the one that found work last, so that none keeps others waiting.
-      Handler* const handler = spin_list_[spin_next_];
-      if (++spin_next_ == spin_list_.size()) spin_next_ = 0;
-      if (handler->Poll()) return true;
-      if (spin_list_stale_) return true;
+    for (size_t i = 0; i < spinners_.size(); ++i) {
+      if (PollNextSpinner()) return true;
+      if (spinners_stale_) return true;
     }
     if (HasPosted()) return true;
     if (asks_kernel_) return false;
     if (!pollers_.empty()) RelaxBetweenLooks();
     // An idle list costs nothing to look at, so then the clock is the brake.
-    const bool is_idle = spin_list_.empty() && pollers_.empty();
+    const bool is_idle = spinners_.empty() && pollers_.empty();
     if (round % kRoundsPerClock != 0 && !is_idle && spell.end() > 0 &&
         !spell.rests()) {
       continue;

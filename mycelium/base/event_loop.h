@@ -10,11 +10,12 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/fd.h"
+#include "mycelium/base/interest_list.h"
+#include "mycelium/base/log.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/base/spin_backoff.h"
 
@@ -31,6 +32,23 @@ namespace mycelium {
 //
 // Invariant: `state_` has one owner: who made it kRunning, or kLent. A lent
 // loop lives until it is given back, since RunOnce() does not return before.
+//
+// What the kernel watches. A watched socket costs those who use it time for
+// each message (InterestList), so a spinning loop takes out of its epoll whose
+// handlers look for themselves (Spinning::kAlone): all of them if it spins for
+// ever, else those that found much work in a millisecond without a sleep. It
+// does so when it asks the kernel, at most once a millisecond. They are back
+//
+// - before the loop sleeps, and so before it is lent. What came before that
+//   ends the sleep: the kernel looks at a descriptor when it gets it back;
+// - for good from the first descriptor() on, since somebody sleeps there;
+// - each when it is to be told of EPOLLOUT, which no Poll() sees.
+//
+// While any is out, each question to the kernel goes to the handlers as well:
+// tasks and pollers with endless work keep nobody waiting. If the kernel does
+// not take one back (ENOMEM, ENOSPC), the loop reports that, sleeps for no
+// longer than a millisecond at a time, and tries again before each sleep; where
+// somebody else sleeps, descriptor() is readable until it succeeds.
 //
 // Thread safety: Post, RunAt, Cancel, Rewatch, Wake, RunOnce and TryBorrow may
 // be called from any thread; Watch and Unwatch only from within RunOnce, by a
@@ -54,6 +72,15 @@ class EventLoop final {
     virtual bool Poll() { return false; }
   };
 
+  // Who looks whether a descriptor is ready while the loop spins.
+  enum class Spinning {
+    kNot,     // The kernel, which is asked now and then: a little later.
+    kBeside,  // Poll() too. So it is at first.
+    // Poll(), perhaps nobody else: it does all that OnReady() does at EPOLLIN,
+    // EPOLLHUP and EPOLLERR, as a read does that sees the end and errors.
+    kAlone,
+  };
+
   // Work that no descriptor tells of, such as frames in shared memory.
   class Poller {
    public:
@@ -74,8 +101,9 @@ class EventLoop final {
   ~EventLoop();
 
   // `is_polled`: a caller with a loop of its own may ask for descriptor().
+  // `log` may be empty.
   static absl::StatusOr<std::unique_ptr<EventLoop>> Create(
-      Environment& environment, bool is_polled = false);
+      Environment& environment, bool is_polled = false, LogSink log = nullptr);
 
   // Runs `task` on the loop, after what was posted before.
   void Post(Task task);
@@ -102,9 +130,8 @@ class EventLoop final {
   void AddPoller(Poller& poller);
   void RemovePoller(Poller& poller);
 
-  // Whether `handler` of that descriptor is looked at by Handler::Poll(). One
-  // that is not is noticed a little later while the loop spins. As Watch().
-  void SetSpinning(int fd, bool spins);
+  // As Watch().
+  void SetSpinning(int fd, Spinning spinning);
 
   // Makes a spinning loop ask the kernel at its next look, for a handler that
   // waits for what its Poll() does not see, such as EPOLLOUT. Call it in each
@@ -175,6 +202,9 @@ class EventLoop final {
   static constexpr int kLooksSkippedMax = 4096;
   static constexpr int kQuickRounds = 16;
   static constexpr int kQuickTurnsMax = 16;
+  // What a descriptor's handler must have found in a millisecond to be worth
+  // taking it out for a spell that ends: several times what that costs.
+  static constexpr int kMuchWork = 64;
 
   struct Timer {
     TimeNs at;
@@ -182,10 +212,22 @@ class EventLoop final {
     Task task;
   };
 
-  EventLoop(Environment& environment, Fd epoll, Fd wake, Fd timer)
+  struct Watched {
+    Handler* handler;
+    Spinning spinning;
+  };
+  struct Spinner {
+    int fd;
+    Handler* handler;
+    bool is_alone;
+    int found;  // Since it was last thought of taking it out.
+  };
+
+  EventLoop(Environment& environment, Fd epoll, Fd wake, Fd timer, LogSink log)
       : environment_(environment),
+        log_(std::move(log)),
         backoff_(environment),
-        epoll_(std::move(epoll)),
+        interests_(environment.sys, std::move(epoll)),
         wake_(std::move(wake)),
         timer_(std::move(timer)) {}
 
@@ -199,6 +241,11 @@ class EventLoop final {
   bool PreparePollers();
   void EndPollers();
   bool Spin(SpinBackoff::Spell& spell, TimeNs until);
+  void RefreshSpinners();
+  bool PollNextSpinner();
+  bool PollSpinners();
+  void TakeOut(TimeNs now, bool spins_for_ever);
+  bool PutBack();
   bool HasPosted() const { return posted_.load(); }  // See Post().
   void FindFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -215,8 +262,9 @@ class EventLoop final {
   void TakeBack();
 
   Environment& environment_;
+  const LogSink log_;
   SpinBackoff backoff_;
-  Fd epoll_;
+  InterestList interests_;
   Fd wake_;
   Fd timer_;  // Only if polled.
 
@@ -242,17 +290,19 @@ class EventLoop final {
   std::atomic<bool> shown_{false};           // descriptor() was asked for.
 
   // Used by the running thread only.
-  absl::flat_hash_map<int, Handler*> handlers_;
-  std::vector<Handler*> spin_list_;  // A copy of the handlers, while spinning.
-  bool spin_list_stale_ = true;
-  absl::flat_hash_set<int> not_spinning_;  // Of `handlers_`.
+  absl::flat_hash_map<int, Watched> handlers_;
+  std::vector<Spinner> spinners_;  // A copy of the handlers, while spinning.
+  bool spinners_stale_ = true;
   std::vector<Poller*> pollers_;
   bool pollers_asleep_ = false;  // PrepareSleep() was called.
   size_t spin_next_ = 0;         // Who is looked at first.
   int looks_skipped_ = 0;
   bool asks_kernel_ = false;
-  int quick_turns_ = 0;   // Since RunOnce().
-  TimeNs looked_at_ = 0;  // When a spinning loop last asked the kernel.
+  int quick_turns_ = 0;       // Since RunOnce().
+  TimeNs looked_at_ = 0;      // When a spinning loop last asked the kernel.
+  TimeNs took_out_at_ = 0;    // Or thought of it.
+  bool slept_ = true;         // Since then.
+  bool is_reported_ = false;  // That some could not be put back.
 };
 
 }  // namespace mycelium

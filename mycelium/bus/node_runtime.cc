@@ -112,8 +112,8 @@ NodeRuntime::~NodeRuntime() {
 }
 
 absl::Status NodeRuntime::Init() {
-  absl::StatusOr<std::unique_ptr<EventLoop>> loop =
-      EventLoop::Create(environment_, options_.poll == PollMode::kCaller);
+  absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create(
+      environment_, options_.poll == PollMode::kCaller, options_.log);
   if (!loop.ok()) return loop.status();
   loop_ = *std::move(loop);
   const Limits limits =

@@ -65,9 +65,8 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
   for (int look = 1; !ready(); ++look) {
     CpuRelax();
     if (look % kLooksPerTurn != 0) continue;
-    const bool ran =
-        runs_loop && loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/1) ==
-                         EventLoop::Ran::kSomething;
+    const bool ran = runs_loop && loop_->RunOnce(/*deadline=*/0, spin_ns) ==
+                                      EventLoop::Ran::kSomething;
     const TimeNs now = environment_.clock.NowNs();
     if (ran) spell.Resume(now);
     if (!spell.GoesOn(now)) {

@@ -49,7 +49,7 @@ void LocalChannel::Start(Channel::Handler& handler) {
       return;
     }
     watched_ = true;
-    loop_.SetSpinning(fd_.get(), spins_);
+    loop_.SetSpinning(fd_.get(), spinning_);
     WatchProcess();
   }
   if (begin_ != end_) PostOffer();
@@ -87,8 +87,9 @@ void LocalChannel::OnProcessEnded() {
 }
 
 void LocalChannel::SetSpinning(bool spins) {
-  spins_ = spins;
-  if (watched_) loop_.SetSpinning(fd_.get(), spins_);
+  // A read sees the end and errors too. To be writable it waits for the kernel.
+  spinning_ = spins ? EventLoop::Spinning::kAlone : EventLoop::Spinning::kNot;
+  if (watched_) loop_.SetSpinning(fd_.get(), spinning_);
 }
 
 void LocalChannel::PostOffer() {
@@ -193,7 +194,7 @@ void LocalChannel::SetPaused(bool paused) {
 void LocalChannel::WatchAgain() {
   const absl::Status watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
   watched_ = watched.ok();
-  if (watched_) loop_.SetSpinning(fd_.get(), spins_);
+  if (watched_) loop_.SetSpinning(fd_.get(), spinning_);
   if (watched_) return;
   // Later, since the handler is calling us.
   loop_.Post([this, watched, alive = alive_] {

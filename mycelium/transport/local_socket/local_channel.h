@@ -106,7 +106,7 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   // On the loop.
   Channel::Handler* handler_ = nullptr;
   bool watched_ = false;
-  bool spins_ = true;
+  EventLoop::Spinning spinning_ = EventLoop::Spinning::kAlone;
   Fd process_;  // Readable once the peer's process has ended.
   ProcessWatch process_watch_{*this};
   bool process_ended_ = false;
