@@ -28,6 +28,7 @@
 #include "mycelium/routing/room_waiter.h"
 #include "mycelium/routing/router.h"
 #include "mycelium/topology/topology.h"
+#include "mycelium/transport/lane/loan_memory.h"
 #include "mycelium/transport/remote_transport.h"
 #include "mycelium/transport/transport.h"
 #include "proto/mycelium/v1/status.pb.h"
@@ -106,6 +107,9 @@ class NodeRuntime final : public RoomWaiter {
       const std::string& service, const std::string& target_service,
       const MessageType& type, const PublisherOptions& options);
   void RemovePublisher(FanOut& publisher);
+  // Memory for loans that peers may map, a power of two of bytes; null if there
+  // is none, which is logged.
+  std::shared_ptr<LoanMemory> MakeLoanMemory(size_t bytes);
   // INVALID_ARGUMENT if no frame has room for a payload of that size.
   absl::Status CheckPayloadBytes(size_t bytes) const;
   absl::StatusOr<std::shared_ptr<Subscription>> AddSubscription(
@@ -282,6 +286,7 @@ class NodeRuntime final : public RoomWaiter {
   RefusalTable refusals_;
   std::atomic<uint32_t> next_publisher_{1};
   std::atomic<uint32_t> next_subscription_{1};
+  std::atomic<uint32_t> next_loan_memory_{1};
   std::atomic<bool> stop_{false};
   // On the loop: its thread, or who polls, destroys this.
   bool orphaned_ = false;

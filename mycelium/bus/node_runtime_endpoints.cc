@@ -191,4 +191,19 @@ DropCounts NodeRuntime::DropsOf(const std::string& peer) const {
   return drops;
 }
 
+std::shared_ptr<LoanMemory> NodeRuntime::MakeLoanMemory(size_t bytes) {
+  if (!memory_.ok()) return nullptr;
+  absl::StatusOr<std::shared_ptr<SharedLaneMemory>> made =
+      (*memory_)->Create(bytes);
+  if (!made.ok()) {
+    options_.log(LogLevel::kWarning,
+                 absl::StrCat("node ", node_, ": no shared memory for loans, ",
+                              "which are copied: ", made.status().message()));
+    return nullptr;
+  }
+  return std::make_shared<LoanMemory>(
+      next_loan_memory_.fetch_add(1, std::memory_order_relaxed),
+      *std::move(made));
+}
+
 }  // namespace mycelium

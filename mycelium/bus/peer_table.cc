@@ -261,6 +261,12 @@ void PeerTable::OnFallback(Link& link, const absl::Status& status) {
   }
 }
 
+void PeerTable::OnLoansRefused(Link&, const absl::Status& status) {
+  options_.log(LogLevel::kWarning, std::string(status.message()));
+}
+
+void PeerTable::OnLoansClosed(Link& link) { dispatcher_.OnLoansClosed(link); }
+
 void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   Peer& peer = PeerOf(link);
   if (!resumed) {

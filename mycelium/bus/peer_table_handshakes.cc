@@ -60,6 +60,7 @@ void PeerTable::Accept(absl::string_view transport,
 v1::Hello PeerTable::MakeHello(const std::string& peer, bool shares) {
   v1::Hello hello;
   hello.set_shared_memory(shares && options_.shared_memory != nullptr);
+  hello.set_maps_loans(hello.shared_memory());
   hello.set_protocol_version(kProtocolVersion);
   hello.set_node(options_.node);
   hello.set_incarnation(options_.incarnation);

@@ -86,4 +86,18 @@ absl::Status PublisherBase::WaitForSubscribers(
                    Why(*node_, fan_out_->origin().target_service, now)));
 }
 
+std::shared_ptr<LoanPool::Memory> RawPublisher::TakeMemory(size_t bytes) {
+  const bool lends =
+      bytes >= Payload::kHandOverBytesMin && fan_out_->MayLendToPeers();
+  const auto make = [this](size_t memory_bytes) {
+    std::shared_ptr<LoanMemory> memory = node_->MakeLoanMemory(memory_bytes);
+    // Before the first message, so that it need not be copied for long.
+    if (memory != nullptr) fan_out_->OfferLoans(memory);
+    return memory;
+  };
+  const auto finish = [this] { fan_out_->FinishLoans(); };
+  const LoanPool::Lender lender = {make, finish};
+  return loans_->Take(bytes, lends ? &lender : nullptr);
+}
+
 }  // namespace mycelium

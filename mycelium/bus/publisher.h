@@ -147,10 +147,12 @@ class RawPublisher final : public PublisherBase {
     if (absl::Status fits = node_->CheckPayloadBytes(bytes); !fits.ok()) {
       return fits;
     }
-    return mycelium::Loan(fan_out_, type_, loans_, bytes);
+    return mycelium::Loan(fan_out_, type_, TakeMemory(bytes));
   }
 
  private:
+  std::shared_ptr<LoanPool::Memory> TakeMemory(size_t bytes);
+
   std::shared_ptr<const MessageType> type_;
   std::shared_ptr<LoanPool> loans_ = std::make_shared<LoanPool>();
 };

@@ -50,10 +50,24 @@ enum FrameFlag : uint16_t {
   kFramePublishTime = 1 << 2,
   // Another process may have handled it already. Never leaves this one.
   kFrameRedelivered = 1 << 3,
-  // The payload says where its bytes are. Never leaves this process.
+  // The payload says where its bytes are: by address in a ring of this process,
+  // by a LoanReference in one that another process reads. Never sent.
   kFrameElsewhere = 1 << 4,
 };
 inline constexpr uint16_t kFrameFlagsOnWire = kFramePublishTime;
+inline constexpr uint16_t kFrameFlagsInSharedRing =
+    kFrameFlagsOnWire | kFrameElsewhere;
+
+// What a frame with kFrameElsewhere begins with in place of its payload, in a
+// ring that another process reads. The frame is as long as if it had the
+// payload, so that a lane bounds it like any other; the rest of it is anything.
+struct LoanReference {
+  uint32_t memory;    // As LoanMemoryOpen says.
+  uint32_t reserved;  // Zero.
+  uint64_t offset;    // Where the payload begins in that.
+};
+static_assert(sizeof(LoanReference) == 16);
+static_assert(offsetof(LoanReference, offset) == 8);
 
 inline constexpr size_t kPublishTimeBytes = 8;
 inline constexpr size_t kExtensionBytesMax = 32 * 1024;

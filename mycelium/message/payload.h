@@ -10,6 +10,8 @@
 
 namespace mycelium {
 
+struct LoanPlace;
+
 // The contents of a message on its way through a process: a typed object, or
 // bytes, or both forms of the same. Borrows what it points at.
 struct Payload {
@@ -22,6 +24,10 @@ struct Payload {
   // Owns `object`, or where that is null `bytes`, where a publisher handed it
   // over or a queue holds it; else null.
   const std::shared_ptr<const void>* shared = nullptr;
+
+  // Where `bytes` lie in memory that peers may map; null if they lie elsewhere.
+  // Only where `shared` owns them.
+  const LoanPlace* place = nullptr;
 
   static Payload Object(const MessageType& type, const void* object,
                         const std::shared_ptr<const void>* shared) {

@@ -288,6 +288,10 @@ void Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
   }
 }
 
+void Dispatcher::OnLoansClosed(Link& link) {
+  for (const auto& [lane, feed] : inboxes_[&link].feeds) feed->OnLoansClosed();
+}
+
 inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
                                       const Publisher& publisher, uint32_t lane,
                                       const FrameView& frame) {

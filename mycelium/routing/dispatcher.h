@@ -70,6 +70,7 @@ class Dispatcher final {
   void EndOfMatches(Link& link);
   absl::Status OnLaneOpen(Link& link, const v1::LaneOpen& open);
   void OnLaneClosed(Link& link, uint32_t lane);
+  void OnLoansClosed(Link& link);
   LinkHandler::FrameOutcome OnFrame(Link& link, uint32_t lane,
                                     const FrameView& frame, uint64_t end);
 

@@ -110,7 +110,7 @@ bool FanOut::PublishCopies(const Payload& payload) {
   if (way_.load(std::memory_order_relaxed) != Way::kCopies) return false;
   const size_t size = payload.ByteSize();
   const bool has_bytes = payload.object == nullptr;
-  if ((has_local_ && payload.IsHandedOver()) ||
+  if ((has_local_ && payload.IsHandedOver()) || payload.place != nullptr ||
       (!has_bytes && size > kSmallBytes)) {
     return routes_.size() == 1 && PublishInPlace(payload, size);
   }
@@ -267,6 +267,7 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   bool is_encoded = payload.object == nullptr;
   for (Claim& claim : claims) {
     if (claim.inside) continue;
+    if (PutLoan(payload, fields, &claim)) continue;
     const bool takes_whole = !claim.local && claim.lane->stage() == nullptr &&
                              !options_.publish_time;
     if (takes_whole && !is_encoded) {
@@ -308,6 +309,21 @@ FrameFields FanOut::FieldsFor(const Claim& claim, FrameFields fields) const {
   if (claim.local) fields.digest_prefix = OriginWord(origin());
   if (claim.object) fields.flags |= kFrameObject;
   return fields;
+}
+
+bool FanOut::PutLoan(const Payload& payload, FrameFields fields, Claim* claim) {
+  if (payload.place == nullptr || claim->local ||
+      claim->lane->stage() != nullptr) {
+    return false;
+  }
+  const absl::Span<std::byte> room = claim->lane->Room();
+  if (!claim->lane->TakesLoan(*payload.place)) return false;
+  fields.flags |= kFrameElsewhere;
+  claim->room = room;
+  claim->lane->PutLoan(payload,
+                       EncodeFrame(fields, claim->lane->next_sequence(),
+                                   payload.bytes.size(), room));
+  return true;
 }
 
 void FanOut::FillRoom(const Payload& payload, const FrameFields& common,
@@ -475,6 +491,10 @@ void FanOut::FindWay() {
     return route.lane->stage() == nullptr;
   };
   has_local_ = absl::c_any_of(routes_, is_local);
+  may_lend_ = absl::c_any_of(routes_, [&](const PublishRoute& route) {
+    return !is_local(route) && is_lossless(route) &&
+           route.lane->shared() != nullptr;
+  });
   if (routes_.size() == 1 && is_inline(routes_[0])) {
     way_ = Way::kOnlyInline;
   } else if (!routes_.empty() && !options_.publish_time &&
@@ -493,17 +513,45 @@ void FanOut::SetWithoutRoutes(absl::Status status) {
 
 void FanOut::Close() {
   MutexLock lock(mutex_);
+  for (const PublishRoute& route : routes_) {
+    if (route.subscription == nullptr) route.lane->SettleLoans();
+  }
   routes_.clear();
   FindWay();
   closed_ = true;
 }
 
-bool FanOut::StaysInProcess() {
+bool FanOut::IsReadInPlace(const LoanPlace* place) {
   MutexLock lock(mutex_);
-  return !routes_.empty() && std::all_of(routes_.begin(), routes_.end(),
-                                         [](const PublishRoute& route) {
-                                           return route.subscription != nullptr;
-                                         });
+  bool is_in_place = !routes_.empty();
+  for (const PublishRoute& route : routes_) {
+    if (route.subscription != nullptr) continue;
+    if (place == nullptr) return false;
+    Lane& lane = *route.lane;
+    if (lane.mapped() && lane.loans().AnswerFor(place->memory->id()) ==
+                             LaneLoans::Answer::kYes) {
+      continue;
+    }
+    is_in_place = false;
+    lane.OfferLoans(place->memory);
+  }
+  return is_in_place;
+}
+
+void FanOut::OfferLoans(const std::shared_ptr<LoanMemory>& memory) {
+  MutexLock lock(mutex_);
+  for (const PublishRoute& route : routes_) {
+    if (route.subscription == nullptr) route.lane->OfferLoans(memory);
+  }
+}
+
+void FanOut::FinishLoans() {
+  MutexLock lock(mutex_);
+  for (const PublishRoute& route : routes_) {
+    if (route.lane->loans().any()) {
+      route.lane->loans().Finish(route.lane->released());
+    }
+  }
 }
 
 size_t FanOut::route_count() {

@@ -120,8 +120,18 @@ class FanOut final {
   const Options& options() const { return options_; }
   const Origin& origin() const { return *options_.origin; }
   size_t route_count();
-  // Whether there are routes, all to subscriptions of this process.
-  bool StaysInProcess();
+  // Loans. Whether some subscriber reads, or could, in shared memory; a hint.
+  bool MayLendToPeers() const {
+    return may_lend_.load(std::memory_order_relaxed);
+  }
+  // Whether there are routes, and what is published from `place` is read there
+  // on all: in this process, or by a peer that has mapped it. Asks those that
+  // could. Null: a place that no peer maps.
+  bool IsReadInPlace(const LoanPlace* place);
+  // Asks the peers that read in shared memory to map it.
+  void OfferLoans(const std::shared_ptr<LoanMemory>& memory);
+  // Lets go of loans that peers have released.
+  void FinishLoans();
 
   // Counts of messages that found no route.
   Ledger unmatched() const { return unmatched_.Read(); }
@@ -183,6 +193,8 @@ class FanOut final {
                  absl::Span<Claim> claims)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   FrameFields FieldsFor(const Claim& claim, FrameFields fields) const;
+  // Has the frame refer to the loan that is published. False: it cannot.
+  bool PutLoan(const Payload& payload, FrameFields fields, Claim* claim);
   void FillRoom(const Payload& payload, const FrameFields& common, Claim* claim,
                 absl::Span<const std::byte>* encoded);
   void CommitLane(const FrameFields& common, const Claim& claim);
@@ -207,6 +219,7 @@ class FanOut final {
   enum class Way { kAll, kOnlyInline, kCopies, kOnlyLane };
   std::atomic<Way> way_{Way::kAll};
   bool has_local_ ABSL_GUARDED_BY(mutex_) = false;  // Some route is.
+  std::atomic<bool> may_lend_{false};
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   // An object that is smaller is serialised here and then copied, since a
   // reader who polls would take the lane's memory away while it is written bit

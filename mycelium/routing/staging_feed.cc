@@ -1,5 +1,6 @@
 #include "mycelium/routing/staging_feed.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -53,20 +54,45 @@ bool StagingFeed::Put(const Origin& origin, const FrameView& frame,
 
 bool StagingFeed::CanPointTo(const FrameView& frame) {
   if (frame.memory == nullptr) return false;
-  if (lane_memory_ == nullptr) lane_memory_ = *frame.memory;
-  return lane_memory_ == *frame.memory;
+  if (std::find(pointed_to_.begin(), pointed_to_.end(), *frame.memory) !=
+      pointed_to_.end()) {
+    return true;
+  }
+  if (pointed_to_.size() == kPointedToMax) {
+    // Acquire: pairs with the store in RingReader::Release(). Nobody reads
+    // there any more.
+    if (positions_.released.load(std::memory_order_acquire) !=
+        writer_.position()) {
+      return false;
+    }
+    pointed_to_.clear();
+  }
+  pointed_to_.push_back(*frame.memory);
+  return true;
 }
 
 void StagingFeed::End() {
   ended_.store(true, std::memory_order_release);
   MutexLock lock(link_mutex_);
   link_ = nullptr;
+  LetGoIfEmpty();
 }
 
 void StagingFeed::Release(const FrameHeader& last) {
   reader_.Release();
   MutexLock lock(link_mutex_);
-  if (link_ != nullptr) link_->NoteHandled(lane_, last.lane_sequence);
+  if (link_ != nullptr) {
+    link_->NoteHandled(lane_, last.lane_sequence);
+  } else {
+    LetGoIfEmpty();
+  }
+}
+
+void StagingFeed::LetGoIfEmpty() {
+  if (positions_.released.load(std::memory_order_acquire) ==
+      writer_.position()) {
+    pointed_to_.clear();
+  }
 }
 
 }  // namespace mycelium

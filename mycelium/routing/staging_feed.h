@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "mycelium/base/environment.h"
@@ -30,8 +31,9 @@ namespace mycelium {
 //  (1) Such bytes are read between Put() and Release() of their frame only. In
 //      between nobody else writes there: the peer has the room back by
 //      NoteHandled(), and a peer that is gone writes no more.
-//  (2) The memory is shared from the first such Put() to the end of the feed,
-//      whatever becomes of the link. It is one: frames in another are copied.
+//  (2) The memory is shared from the first such Put() on, whatever becomes of
+//      the link, until the feed is empty and has ended, or some memory of the
+//      peer's has. Of more than kPointedToMax, frames are copied.
 //
 // Thread safety: the loop puts and ends; the queue's consumer does the rest.
 class StagingFeed final : public InboundQueue::Feed {
@@ -46,6 +48,13 @@ class StagingFeed final : public InboundQueue::Feed {
 
   // No more frames will come. The link is not used after this.
   void End();
+
+  // The peer has closed memory of loans, which may be what frames here pointed
+  // to.
+  void OnLoansClosed() {
+    MutexLock lock(link_mutex_);
+    LetGoIfEmpty();
+  }
 
   // InboundQueue::Feed:
   RingReader::Result Poll(FrameView* frame) override {
@@ -74,6 +83,8 @@ class StagingFeed final : public InboundQueue::Feed {
         lane_(lane) {}
 
   bool CanPointTo(const FrameView& frame);
+  // By the loop, or of a feed that has ended.
+  void LetGoIfEmpty() ABSL_EXCLUSIVE_LOCKS_REQUIRED(link_mutex_);
   static void FindPayload(FrameView* frame) {
     if ((frame->header.flags & kFrameElsewhere) == 0) return;
     Elsewhere elsewhere;
@@ -82,8 +93,10 @@ class StagingFeed final : public InboundQueue::Feed {
   }
 
   const Mapping memory_;
-  // Of the lane, once a frame here points there. The loop's.
-  std::shared_ptr<const void> lane_memory_;
+  // Where frames here point to: the lane's memory, and that of loans. The
+  // loop's, and after End() whoever has `link_mutex_`.
+  static constexpr size_t kPointedToMax = 16;
+  std::vector<std::shared_ptr<const void>> pointed_to_;
   RingPositions positions_;
   RingWriter writer_;
   RingReader reader_;

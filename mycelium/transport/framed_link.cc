@@ -73,6 +73,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   leaving_.store(false);
   final_wanted_.store(false);
   reader_.Reset();
+  loans_.peer_maps = peer.maps_loans();
   if (resumed) {
     ResetLanes(peer);
   } else {
@@ -153,6 +154,7 @@ void FramedLink::Forget() {
 }
 
 void FramedLink::DropLanes() {
+  loans_.ForgetOut();
   inbound_.Clear();
   disconnected_.clear();
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
@@ -181,8 +183,10 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
     progress[lane.lane()] = lane;
   }
   MutexLock lock(lanes_mutex_);
+  ResumeLoans(peer);
   for (auto& [id, out] : out_lanes_) {
     if (out->lane->mapped()) {  // The peer says there how far it is.
+      out->lane->loans().ForgetRefused();
       out->announced = false;
       // The word may have been lost, and the descriptors with it.
       out->known_to_peer = progress.count(id) > 0;
@@ -206,6 +210,7 @@ void FramedLink::ParkLanes() {
   inbound_.Clear();
   DropRings();
   MutexLock lock(lanes_mutex_);
+  loans_.ForgetOut();
   disconnected_.clear();
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
     OutLane& lane = *out->second;
@@ -263,11 +268,12 @@ void FramedLink::CloseUnknownLanes(const v1::Hello& peer) {
     QueueControl(control);
   }
   disconnected_ = std::move(untold);  // The others it has heard of.
+  for (const uint32_t memory : loans_.ended) SayLoansClosed(memory);
   // What the peer said in its Hello may have been all that a lane waited for.
   for (auto& [id, out] : out_lanes_) CloseIfDrained(*out);
 }
 
-FramedLink::OutLane* FramedLink::FindOut(const Lane& lane) {
+OutLane* FramedLink::FindOut(const Lane& lane) {
   if (last_out_ != nullptr && last_out_->lane.get() == &lane) return last_out_;
   const auto out = out_lanes_.find(lane.id());
   if (out == out_lanes_.end() || out->second->lane.get() != &lane) {
@@ -316,6 +322,9 @@ void FramedLink::FillResume(v1::Hello* hello) const {
     progress->set_lane(ring->lane());
     progress->set_received(ring->taken());
     progress->set_handled(ring->handled());
+  }
+  for (const auto& [memory, mapped] : loans_.in) {
+    hello->add_resume_loan_memories(memory);
   }
 }
 

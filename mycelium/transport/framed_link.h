@@ -21,7 +21,9 @@
 #include "mycelium/transport/inbound_ring.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/link.h"
+#include "mycelium/transport/link_loans.h"
 #include "mycelium/transport/link_traffic.h"
+#include "mycelium/transport/out_lane.h"
 #include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/record_reader.h"
 #include "mycelium/transport/send_window.h"
@@ -70,6 +72,7 @@ namespace mycelium {
 //      queued before it was committed.
 //  (7) When a connection ends, or the peer says Goodbye, what the peer had
 //      committed is handed out first; OnDown() and Goodbye come after that.
+//  (8) Frames refer to loans in these only: see LaneLoans and LinkLoans.
 //
 // Thread safety: see Link. Attach, Detach and ResumeState on the loop.
 //
@@ -173,6 +176,9 @@ class FramedLink final : public Link,
   // Lane::Doorbell:
   void OnCommit(Lane& lane) override;
   void OnCorrupt(const Lane& lane, const std::string& what) override;
+  void OnLoanMemory(const Lane& lane,
+                    const std::shared_ptr<LoanMemory>& memory) override;
+  void OnLoansSettled(const Lane& lane) override;
 
  private:
   // Above this much on its way, data gathers …
@@ -190,25 +196,8 @@ class FramedLink final : public Link,
   static constexpr size_t kKeptBytesMin = 4 * 1024;
   // How many frames of one ring are handed out before the next has its turn.
   static constexpr int kFramesPerTurn = 64;
-  // After so many frames without an empty look, the next empty one is followed
-  // by a moment's rest.
-  static constexpr int kBurst = 32;
+  static constexpr int kBurst = 32;  // Frames after which it rests: BurstRest.
 
-  struct OutLane {
-    std::shared_ptr<Lane> lane;
-    uint32_t subscription = 0;
-    uint32_t disconnected = 0;
-    std::atomic<uint64_t> sent{0};      // Changed inside the gate.
-    uint64_t reached = 0;               // By `sent`, on any connection.
-    uint64_t noted = 0;                 // So far `waiting_` counts it.
-    std::atomic<uint64_t> received{0};  // As the peer said.
-    bool announced = false;             // On this connection.
-    bool known_to_peer = false;         // Announced to this process.
-    bool parked = false;                // Not sent for now.
-    bool refused = false;               // By this process, to map it.
-    bool draining = false;              // Closed once it is empty.
-    bool closing = false;               // Erased when nothing points to it.
-  };
   using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
 
   absl::StatusOr<std::unique_ptr<Lane>> MakeLane(uint32_t id,
@@ -234,6 +223,7 @@ class FramedLink final : public Link,
   bool LookAtLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool ShouldGather() const;
   void Announce(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  bool AnnounceLoans() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool Write();
   bool NoteWritten(const absl::StatusOr<size_t>& sent);
   // What tells the memory of that lane from others. Never 0.
@@ -257,6 +247,14 @@ class FramedLink final : public Link,
   void RefuseLane(uint32_t lane, const absl::Status& status);
   void OnLaneRefused(const v1::LaneRefused& refused);
   void OnDoorbell();
+  void OfferLoans(uint32_t lane, const std::shared_ptr<LoanMemory>& memory);
+  void OnLoanControl(const v1::Control& control);
+  absl::Status MapLoans(const v1::LoanMemoryOpen& open);
+  void OnLoansTaken(const v1::LoanMemoryTaken& taken);
+  void CloseEndedLoans();
+  void SayLoansClosed(uint32_t memory);
+  void ResumeLoans(const v1::Hello& peer)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
   // Looks at the socket before its turn. Whether something came.
@@ -348,6 +346,7 @@ class FramedLink final : public Link,
   // connection may have lost the word.
   std::map<uint32_t, uint32_t> disconnected_ ABSL_GUARDED_BY(lanes_mutex_);
   LinkTraffic ended_out_ ABSL_GUARDED_BY(lanes_mutex_);  // Of lanes erased.
+  LinkLoans loans_;                                      // See there.
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
   bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
 

@@ -64,6 +64,11 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
     case v1::Control::kLaneRefused:
       OnLaneRefused(control.lane_refused());
       return absl::OkStatus();
+    case v1::Control::kLoanMemoryOpen:
+    case v1::Control::kLoanMemoryTaken:
+    case v1::Control::kLoanMemoryClosed:
+      OnLoanControl(control);
+      return absl::OkStatus();
     case v1::Control::kLaneOpen:
       if (absl::Status opened = OnLaneOpen(control.lane_open()); !opened.ok()) {
         return opened;

@@ -48,6 +48,7 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open) {
   options.redelivered_until = open.redelivered_until();
   options.frame_bytes_max = options_.frame_bytes_max;
   options.copies_all = !channel_->is_same_user();
+  options.loans = &loans_.in;
   auto ring = std::make_shared<InboundRing>(*std::move(memory), options);
   ring_list_.push_back(ring.get());
   {
@@ -95,6 +96,7 @@ void FramedLink::OnDoorbell() {
       CloseIfDrained(*out);
     }
   }
+  CloseEndedLoans();
   Kick();  // There may be something to say of closed ones.
   if (!is_polling_) (void)PollRings();
 }
@@ -287,6 +289,7 @@ void FramedLink::CloseInbound(uint32_t lane) {
 
 void FramedLink::DropRings() {
   ring_list_.clear();
+  loans_.in.clear();
   if (is_poller_) loop_.RemovePoller(*this);
   is_poller_ = false;
   MutexLock lock(rings_mutex_);

@@ -277,6 +277,10 @@ void FramedLink::ComposeLanes() {
 
 bool FramedLink::LookAtLanes() {
   const bool leaving = leaving_.load(std::memory_order_acquire);
+  if (!leaving && AnnounceLoans()) {
+    has_more_ = true;  // Descriptors go one pair at a time.
+    return false;
+  }
   under_way_ = waiting_ = 0;
   for (auto entry = out_lanes_.begin(); entry != out_lanes_.end();) {
     OutLane& out = *entry->second;
@@ -295,7 +299,7 @@ bool FramedLink::LookAtLanes() {
       }
       Announce(out);
       out.lane->SetMapped(true);
-      has_more_ = true;  // Descriptors go one pair at a time.
+      has_more_ = true;  // As above.
       return false;
     }
     if (out.lane->stage() != nullptr) out.lane->Advance();
@@ -354,7 +358,10 @@ bool FramedLink::NoteWritten(const absl::StatusOr<size_t>& sent) {
     send_channel_ = nullptr;
     return false;
   }
-  if (*sent > 0) outgoing_.descriptors.reset();
+  if (*sent > 0) {
+    outgoing_.descriptors.reset();
+    outgoing_.descriptors_keeper.reset();
+  }
   outgoing_.Consume(*sent);
   if (outgoing_.done()) return true;
   // The loop may have found the channel writable since Send() did not: then we

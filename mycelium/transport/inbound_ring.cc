@@ -13,7 +13,9 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
     : memory_(std::move(memory)),
       positions_(memory_->positions()),
       options_(options),
-      reader_(memory_->bytes(), positions_.ring, kFrameFlagsOnWire),
+      reader_(memory_->bytes(), positions_.ring,
+              options.loans != nullptr ? kFrameFlagsInSharedRing
+                                       : kFrameFlagsOnWire),
       next_sequence_(options.next_sequence),
       taken_(options.lossy ? options.next_sequence - 1 : options.position),
       handled_(taken_.load()) {
@@ -53,6 +55,39 @@ InboundRing::Look InboundRing::CorruptSize() {
                               " before position ", Position(), " has ",
                               pending_.header.frame_bytes, " bytes; at most ",
                               options_.frame_bytes_max, " are expected"));
+}
+
+bool InboundRing::FollowReference() {
+  FrameView& frame = pending_;
+  LoanReference reference;
+  if (!frame.extension.empty() || frame.payload.size() < sizeof reference) {
+    return false;
+  }
+  CopyFromShared(&reference, frame.payload.data(), sizeof reference);
+  const auto memory = options_.loans->find(reference.memory);
+  if (memory == options_.loans->end()) return false;
+  const absl::Span<const std::byte> bytes = memory->second->bytes();
+  const size_t size = frame.payload.size();
+  if (reference.offset > bytes.size() ||
+      size > bytes.size() - reference.offset) {
+    return false;
+  }
+  frame.payload = bytes.subspan(reference.offset, size);
+  frame.header.flags &= static_cast<uint16_t>(~kFrameElsewhere);
+  if (options_.copies_all) {
+    CopyOut();
+    return true;
+  }
+  if (loan_ != memory->second) loan_ = memory->second;
+  frame.memory = &loan_;
+  return true;
+}
+
+InboundRing::Look InboundRing::CorruptReference() {
+  return Corrupt(absl::StrCat(
+      "frame ", pending_.header.lane_sequence, " before position ", Position(),
+      " of ", pending_.header.frame_bytes,
+      " bytes refers to a loan that does not lie in memory which is mapped"));
 }
 
 InboundRing::Look InboundRing::Corrupt(std::string what) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,9 @@ namespace mycelium {
 // Ownership: shares the memory.
 class InboundRing final {
  public:
+  // What frames may refer to (LoanReference), by its number. On the loop.
+  using LoanMemories = std::map<uint32_t, std::shared_ptr<LaneMemory>>;
+
   struct Options {
     uint32_t lane = 0;
     uint64_t position = 0;       // Where the first frame is expected,
@@ -45,6 +49,7 @@ class InboundRing final {
     // Payloads are copied out before anybody looks at them, whatever their
     // size.
     bool copies_all = false;
+    const LoanMemories* loans = nullptr;  // Null: to nothing.
   };
 
   enum class Look {
@@ -94,6 +99,11 @@ class InboundRing final {
     // Nobody else stores it. Release: pairs with the load in
     // RingWriter::FitsBehind().
     positions_.ring.released.store(pending_end_, std::memory_order_release);
+  }
+
+  // The peer has closed a memory of loans.
+  void LetGoOfLoans() {
+    if (!is_pending_) loan_ = nullptr;
   }
 
   // Frames up to that end are handled: their room is the writer's again.
@@ -147,6 +157,9 @@ class InboundRing final {
   Look NextLossless();
   Look NextLossy();
   Look Take(uint64_t end, uint64_t lost);
+  // Makes the payload what the frame refers to. False: it refers to nothing.
+  bool FollowReference();
+  Look CorruptReference();
   void TakePending() {
     is_pending_ = false;
     next_sequence_.store(pending_.header.lane_sequence + 1,
@@ -185,7 +198,8 @@ class InboundRing final {
   uint64_t pending_end_ = 0;
   uint32_t stamp_ = 0;  // How many control messages come before it.
   std::vector<std::byte> copied_;
-  bool holds_ = false;  // The lossy ring's frame `taken_`.
+  std::shared_ptr<const void> loan_;  // What the last reference led into.
+  bool holds_ = false;                // The lossy ring's frame `taken_`.
   // Whether a frame was taken that was not handled at once: from then on other
   // threads call NoteHandled(), too.
   bool is_deferred_ = false;
@@ -219,7 +233,11 @@ inline InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
     header.flags |= kFrameRedelivered;
   }
   pending_end_ = end;
-  CopyOut();
+  if ((header.flags & kFrameElsewhere) != 0) {
+    if (!FollowReference()) return CorruptReference();
+  } else {
+    CopyOut();
+  }
   is_pending_ = true;
   return Look::kFrame;
 }

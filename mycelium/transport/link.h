@@ -104,6 +104,11 @@ class LinkHandler {
   // instead, for the reason in `status`.
   virtual void OnFallback(Link&, const absl::Status& /*status*/) {}
 
+  // The peer cannot map memory that loans lie in: they are copied for it.
+  virtual void OnLoansRefused(Link&, const absl::Status& /*status*/) {}
+  // The peer has closed memory of loans: who still shares some may let go.
+  virtual void OnLoansClosed(Link&) {}
+
   // The process at the other end is gone, and so many messages that it had left
   // in shared memory were not handed out: OnFrame() answered kNotNow for as
   // long as is waited for that.

@@ -13,6 +13,7 @@ void Outgoing::Clear() {
   goodbye.clear();
   acks.clear();
   descriptors.reset();
+  descriptors_keeper.reset();
 }
 
 void Outgoing::Add(const void* bytes, size_t bytes_count,

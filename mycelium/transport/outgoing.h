@@ -60,6 +60,7 @@ class Outgoing final {
 
   // Two that go with the first byte.
   std::optional<std::array<int, 2>> descriptors;
+  std::shared_ptr<const void> descriptors_keeper;  // Or null.
 
   // Bodies that are made for the purpose; Add() takes them from here.
   std::string control;

@@ -5,7 +5,7 @@
 //                    --page=FILE [--run=N] [--to=SERVICE] [--poll=caller]
 //                    [--delivery=queued] [--names=A,B] [--overflow=WORD]
 //                    [--depth=N] [--window=N] [--die_at=ID] [--die_after=ID]
-//                    [--slow_us=N] [--threads=N] [--bytes=N]
+//                    [--slow_us=N] [--threads=N] [--bytes=N] [--loans=yes]
 //                    [--schema_digest=TEXT]
 //
 // A subscriber has one subscription for each name; --die_at: it kills itself in
@@ -13,7 +13,7 @@
 // is; --slow_us: each takes at least so long.
 // --threads: `stream` publishes on so many, as runs 1, 2, …, each with a
 // publisher.
-// --bytes: each message has so many more.
+// --bytes: each message has so many more. --loans: each is written into a loan.
 // --schema_digest: that of TEXT is what the service insists on.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
@@ -55,6 +55,7 @@ namespace {
 constexpr absl::Duration kLong = absl::Seconds(20);
 constexpr uint64_t kNoGoal = ~uint64_t{0};
 constexpr uint64_t kProbeRun = 7;
+constexpr size_t kProber = ~size_t{0};
 
 void Say(const std::string& line) {
   static std::mutex mutex;
@@ -85,7 +86,7 @@ class Peer final {
   Peer(std::map<std::string, std::string> flags, PeerCounts& counts)
       : flags_(std::move(flags)), counts_(counts) {
     (void)absl::SimpleAtoi(flags_["run"], &run_);
-    blob_.assign(static_cast<size_t>(NumberOf("bytes")), 'b');
+    blob_bytes_ = static_cast<size_t>(NumberOf("bytes"));
   }
 
   int Run() {
@@ -126,6 +127,11 @@ class Peer final {
       if (!publisher.ok()) return publisher.status();
       publishers_.push_back(*std::move(publisher));
     }
+    for (size_t i = 0; i < threads && flags_["loans"] == "yes"; ++i) {
+      auto lender = bus_->RawPublisher(MessageTypeOf<Note>());
+      if (!lender.ok()) return lender.status();
+      lenders_.push_back(*std::move(lender));
+    }
     PublisherOptions impatient;
     impatient.publish_timeout = absl::ZeroDuration();
     auto prober = bus_->PublisherTo<Note>(flags_["to"], impatient);
@@ -165,6 +171,10 @@ class Peer final {
           (void)absl::SimpleAtoi(note.text(), &run);
           ReceivedIds& ids = counts_.received[run % PeerCounts::kRunsMax];
           ids.Record(note.id());
+          const std::string& blob = note.blob();
+          // Whatever its size is, which is the publisher's to know.
+          const char fill = BlobFillOf(note.id());
+          if (blob.find_first_not_of(fill) != std::string::npos) ++ids.torn;
           if (info.redelivered()) ++counts_.redelivered;
           counts_.lost += info.lost_before();
           if (run == run_) goal_.Look(ids.count);
@@ -224,14 +234,18 @@ class Peer final {
       for (size_t i = 1; i < publishers_.size(); ++i) {
         (void)publishers_[i].WaitForSubscribers(number, kLong);
       }
+      for (RawPublisher& lender : lenders_) {
+        (void)lender.WaitForSubscribers(number, kLong);
+        AwaitLoans(lender);
+      }
       Answer("waited", publishers_[0].WaitForSubscribers(number, kLong));
     } else if (word == "publish") {
       PublishMany(number);
     } else if (word == "probe") {
-      Answer("probed", PublishNext(*prober_, kProbeRun));
+      Answer("probed", PublishNext(kProber, kProbeRun));
     } else if (word == "stream") {
       for (size_t i = 0; i < publishers_.size(); ++i) {
-        streams_.emplace_back([this, i] { Stream(publishers_[i], run_ + i); });
+        streams_.emplace_back([this, i] { Stream(i, run_ + i); });
       }
     } else if (word == "stop") {
       StopStream();
@@ -260,18 +274,51 @@ class Peer final {
     Say(absl::StrCat(word, " ", absl::StatusCodeToString(status.code())));
   }
 
-  absl::Status PublishNext(Publisher<Note>& publisher, uint64_t run) {
+  // With the publisher of that number, or kProber.
+  absl::Status PublishNext(size_t publisher, uint64_t run) {
     std::atomic<uint64_t>& accepted = counts_.accepted_by[run];
     Note note;
     note.set_id(accepted + 1);
     note.set_text(absl::StrCat(run));
-    note.set_blob(blob_);
+    note.set_blob(std::string(blob_bytes_, BlobFillOf(note.id())));
     counts_.called_by[run] = accepted + 1;
-    if (absl::Status sent = publisher.Publish(note); !sent.ok()) return sent;
+    const absl::Status sent = publisher == kProber ? prober_->Publish(note)
+                              : lenders_.empty()
+                                  ? publishers_[publisher].Publish(note)
+                                  : PublishLoan(lenders_[publisher], note);
+    if (!sent.ok()) return sent;
     ++accepted;
     ++counts_.accepted;
     goal_.Look(counts_.accepted);
     return absl::OkStatus();
+  }
+
+  // Until loans are read in place, where they can be.
+  void AwaitLoans(RawPublisher& lender) {
+    bool shares = false;
+    for (const LinkReport& link : bus_->LinkReports()) {
+      shares |= link.transport == "shm";
+    }
+    const auto loan = lender.Loan(Payload::kHandOverBytesMin);
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (shares && loan.ok() && !loan->in_place() &&
+           std::chrono::steady_clock::now() < end) {
+      std::this_thread::yield();
+    }
+  }
+
+  absl::Status PublishLoan(RawPublisher& lender, const Note& note) {
+    auto loan = lender.Loan(note.ByteSizeLong());
+    if (!loan.ok()) return loan.status();
+    const absl::Span<std::byte> bytes = loan->bytes();
+    if (!note.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()))) {
+      return absl::InternalError("a note that is not serialised");
+    }
+    const bool in_place = loan->in_place();
+    absl::Status sent = loan->Publish();
+    if (sent.ok() && in_place) ++counts_.lent;
+    return sent;
   }
 
   // Up to the first that is refused; answers `published CODE MS`, how long the
@@ -281,7 +328,7 @@ class Peer final {
     auto began = std::chrono::steady_clock::now();
     for (uint64_t i = 0; i < messages && sent.ok(); ++i) {
       began = std::chrono::steady_clock::now();
-      sent = PublishNext(publishers_[0], run_);
+      sent = PublishNext(0, run_);
     }
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
         std::chrono::steady_clock::now() - began);
@@ -290,10 +337,11 @@ class Peer final {
   }
 
   // Publishes, waiting for a subscriber whenever there is none, until `stop`.
-  void Stream(Publisher<Note>& publisher, uint64_t run) {
+  void Stream(size_t publisher, uint64_t run) {
     while (!stop_) {
       if (PublishNext(publisher, run).ok()) continue;
-      (void)publisher.WaitForSubscribers(1, absl::Milliseconds(20));
+      (void)publishers_[publisher].WaitForSubscribers(1,
+                                                      absl::Milliseconds(20));
     }
   }
   void StopStream() {
@@ -340,12 +388,13 @@ class Peer final {
   std::map<std::string, std::string> flags_;
   PeerCounts& counts_;
   uint64_t run_ = 0;
-  std::string blob_;
+  size_t blob_bytes_ = 0;
   Goal goal_;
   std::atomic<bool> stop_{false};
   bool done_ = false;
   std::unique_ptr<MessageBus> bus_;
   std::vector<Publisher<Note>> publishers_;
+  std::vector<RawPublisher> lenders_;  // One for each, or none.
   std::optional<Publisher<Note>> prober_;
   std::vector<SubscriptionHandle> subscriptions_;
   std::vector<std::thread> streams_;

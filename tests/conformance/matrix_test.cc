@@ -125,6 +125,7 @@ class MatrixTest : public ProcessTest,
   void ExpectSequences(PeerProcess& reader) const {
     for (const ReceivedIds& ids : reader.counts().received) {
       EXPECT_EQ(ids.duplicates, 0u);
+      EXPECT_EQ(ids.torn, 0u);
       if (!is_lossy()) {
         EXPECT_EQ(ids.gaps, 0u);
       }

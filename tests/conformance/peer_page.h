@@ -18,6 +18,7 @@ struct ReceivedIds {
   std::atomic<uint64_t> count;
   std::atomic<uint64_t> gaps;        // Ids that were skipped over.
   std::atomic<uint64_t> duplicates;  // Ids no higher than one before.
+  std::atomic<uint64_t> torn;        // With contents that are another one's.
 
   void Record(uint64_t id) {
     const uint64_t before = last;
@@ -34,15 +35,19 @@ struct ReceivedIds {
   }
 };
 
+// What all bytes of that message's blob are.
+inline char BlobFillOf(uint64_t id) { return static_cast<char>('a' + id % 26); }
+
 // What a peer process counts, in a file that outlives it.
 struct PeerCounts {
   static constexpr uint64_t kRunsMax = 8;
   std::atomic<uint64_t> accepted;  // Raised right after Publish() said OK.
   std::atomic<uint64_t> accepted_by[kRunsMax];  // The same, by run.
   std::atomic<uint64_t> called_by[kRunsMax];    // Raised right before it.
-  ReceivedIds received[kRunsMax];               // By the publisher's run.
-  std::atomic<uint64_t> redelivered;            // Of all that were received.
-  std::atomic<uint64_t> lost;                   // As the messages said.
+  std::atomic<uint64_t> lent;         // Of them, loans that all read in place.
+  ReceivedIds received[kRunsMax];     // By the publisher's run.
+  std::atomic<uint64_t> redelivered;  // Of all that were received.
+  std::atomic<uint64_t> lost;         // As the messages said.
 };
 
 // Maps the counts at a path, which it creates with zeroes if there are none.

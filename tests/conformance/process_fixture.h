@@ -116,6 +116,7 @@ class ProcessTest : public ::testing::Test {
     EXPECT_EQ(ids.count, count);
     EXPECT_EQ(ids.gaps, 0u);
     EXPECT_EQ(ids.duplicates, 0u);
+    EXPECT_EQ(ids.torn, 0u);
   }
 
   // Publishes, and compares what both sides know once it has arrived.

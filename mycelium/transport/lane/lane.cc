@@ -1,6 +1,7 @@
 #include "mycelium/transport/lane/lane.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/shared_word.h"
@@ -158,6 +159,47 @@ void Lane::CommitToRing() {
   NoteCommitted();
 }
 
+bool Lane::TakesLoan(const LoanPlace& place) {
+  // A small frame is written aside; copying it is as fast.
+  if (!mapped() || stage_ != nullptr || uses_scratch_) return false;
+  const uint32_t memory = place.memory->id();
+  if (loans_.AskLocked(memory)) doorbell_->OnLoanMemory(*this, place.memory);
+  return loans_.AnswerLocked(memory) == LaneLoans::Answer::kYes;
+}
+
+void Lane::OfferLoans(const std::shared_ptr<LoanMemory>& memory) {
+  if (stage_ != nullptr) return;
+  MutexLock lock(mutex_);
+  // With the lock, since what was asked before SetMapped(false) is void.
+  if (!mapped() || closed() || !loans_.AskLocked(memory->id())) return;
+  doorbell_->OnLoanMemory(*this, memory);
+}
+
+void Lane::SettleLoans() {
+  if (!mapped() || stage_ != nullptr) return;
+  if (loans_.any()) loans_.Finish(released());
+  // Has the reader tell, unless it is done by now.
+  if (loans_.any() && IsOver(Mark())) loans_.Finish(released());
+  doorbell_->OnLoansSettled(*this);
+}
+
+void Lane::PutLoan(const Payload& loan, absl::Span<std::byte> payload_room) {
+  const LoanReference reference = {loan.place->memory->id(), /*reserved=*/0,
+                                   loan.place->offset};
+  CopyToShared(payload_room.data(), &reference, sizeof reference);
+  LaneLoans::Frame frame;
+  frame.end = writer_.claimed_end();
+  frame.position = frame.end - AlignedFrameBytes(room_.size());
+  frame.payload_at = frame.position +
+                     static_cast<uint64_t>(payload_room.data() - room_.data());
+  frame.bytes = loan.bytes;
+  frame.owner = *loan.shared;
+  frame.memory = loan.place->memory.get();
+  // So that few take turns, which stay cached.
+  loans_.FinishLocked(released());
+  loans_.AddLocked(std::move(frame));
+}
+
 void Lane::DropClaimed(const FrameFields& fields) {
   FrameView view = {};
   view.header.lane_sequence = ++sequence_;
@@ -274,6 +316,7 @@ absl::Status Lane::RenewRingReader(uint64_t seen) {
     positions_->ring.released.store(start);
     checked_released_.store(start, std::memory_order_release);
     corrupt_.store(false);
+    loans_.TakeBackLocked(start, memory_->bytes());
   }
   BeginRedelivery(seen);
   return renewed;
@@ -424,31 +467,22 @@ bool Lane::MoveOne(const FrameView& frame) {
 }
 
 void Lane::CallWhenRoom(size_t frame_bytes, std::function<void()> callback) {
-  {
-    MutexLock lock(room_mutex_);
-    room_watches_.push_back({frame_bytes, std::move(callback)});
-    if (!room_watcher_.has_value()) room_watcher_.emplace(room_event_);
-  }
-  // Whoever makes room from here on sees the watcher.
-  RunRoomWatches();
+  room_watches_.Add(frame_bytes, std::move(callback));
+  RunRoomWatches();  // Whoever makes room from here on sees the watcher.
 }
 
 void Lane::RunRoomWatches() {
-  std::vector<RoomWatch> ready;
-  {
-    MutexLock lock(room_mutex_);
-    for (RoomWatch& watch : room_watches_) {
-      if (!HasRoom(watch.frame_bytes)) continue;
-      ready.push_back(std::move(watch));
-      watch.callback = nullptr;
-    }
-    room_watches_.erase(
-        std::remove_if(room_watches_.begin(), room_watches_.end(),
-                       [](const RoomWatch& watch) { return !watch.callback; }),
-        room_watches_.end());
-    if (room_watches_.empty()) room_watcher_.reset();
-  }
-  for (const RoomWatch& watch : ready) watch.callback();
+  room_watches_.Run([this](size_t bytes) { return HasRoom(bytes); });
+}
+
+void Lane::MarkStalled(uint64_t released) {
+  stalled_at_.store(released + 1);
+  stalls_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Lane::SetMapped(bool mapped) {
+  mapped_.store(mapped, std::memory_order_release);
+  if (!mapped) loans_.TakeBack(released(), memory_->bytes());
 }
 
 void Lane::Close() {
@@ -462,6 +496,7 @@ void Lane::Close() {
 void Lane::Discard() {
   discarded_.store(true, std::memory_order_release);
   Close();
+  if (loans_.any()) loans_.GiveUp(released());
 }
 
 Lane::Run Lane::CommittedFrom(uint64_t from) const {

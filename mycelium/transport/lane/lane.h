@@ -20,11 +20,14 @@
 #include "mycelium/base/mutex.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/codec/frame_format.h"
+#include "mycelium/message/payload.h"
 #include "mycelium/transport/lane/drop_reason.h"
+#include "mycelium/transport/lane/lane_loans.h"
 #include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/lane_options.h"
 #include "mycelium/transport/lane/lossy_stage.h"
 #include "mycelium/transport/lane/ring.h"
+#include "mycelium/transport/lane/room_watches.h"
 
 namespace mycelium {
 
@@ -118,6 +121,16 @@ class Lane final {
     return ClaimResult::kClaimed;
   }
 
+  // Whether the frame of a Room() may refer to a loan there, see LaneLoans;
+  // how.
+  bool TakesLoan(const LoanPlace& place) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  void PutLoan(const Payload& loan, absl::Span<std::byte> payload_room)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  void OfferLoans(const std::shared_ptr<LoanMemory>& memory);
+  LaneLoans& loans() { return loans_; }
+  // Somebody publishes no more: his loans end without anybody who asks.
+  void SettleLoans();
+
   // Counts the claimed message as dropped, and unlocks.
   void DropClaimed(const FrameFields& fields) ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
@@ -151,10 +164,7 @@ class Lane final {
 
   // A wait for room ran out, when `released` had been that much: the next
   // publisher does not wait as long again for a reader that does not move.
-  void MarkStalled(uint64_t released) {
-    stalled_at_.store(released + 1);
-    stalls_.fetch_add(1, std::memory_order_relaxed);
-  }
+  void MarkStalled(uint64_t released);
   bool stalled() const { return stalled_at_.load() == released() + 1; }
 
   // Whether the reader's process is out of reach, so that waiting for room is
@@ -199,6 +209,7 @@ class Lane final {
 
   // Tells that the reader of ring_memory() released room by itself.
   void NotifyReleased() {
+    if (loans_.any()) loans_.Finish(released());
     if (room_event_.Notify(environment_.waiter)) RunRoomWatches();
   }
 
@@ -216,9 +227,7 @@ class Lane final {
   SharedLaneMemory* shared() const { return shared_.get(); }
   // Whether the peer reads the shared memory itself now; else the link sends
   // what is in it.
-  void SetMapped(bool mapped) {
-    mapped_.store(mapped, std::memory_order_release);
-  }
+  void SetMapped(bool mapped);
   bool mapped() const { return mapped_.load(std::memory_order_acquire); }
   // Gives a lane in shared memory to another reader, who may be another
   // process: it starts with what the last one has not handled, marked as
@@ -297,13 +306,6 @@ class Lane final {
   bool TakeRingPoison(FrameHeader* poison);
   bool TakeStagePoison(FrameHeader* poison);
   void Stamp() ABSL_NO_THREAD_SAFETY_ANALYSIS;
-
-  // Who is told by CallWhenRoom().
-  struct RoomWatch {
-    size_t frame_bytes;
-    std::function<void()> callback;
-  };
-
   void RunRoomWatches();
   void VisitRing(uint64_t from,
                  absl::FunctionRef<void(const FrameHeader&)> visit);
@@ -344,6 +346,7 @@ class Lane final {
   LanePositions* const positions_of_reader_;        // Of `shared_`, or null.
 
   Mutex mutex_;
+  LaneLoans loans_{mutex_};
   RingWriter writer_;  // Under the lock; in a lossy lane `move_mutex_`.
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t claimed_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -388,11 +391,7 @@ class Lane final {
   std::atomic<bool> discarded_{false};
   std::atomic<bool> reader_away_{false};
   alignas(64) EventCount room_event_;
-
-  Mutex room_mutex_;
-  std::vector<RoomWatch> room_watches_ ABSL_GUARDED_BY(room_mutex_);
-  // Makes Notify() say that somebody waits.
-  std::optional<EventCount::Sleeper> room_watcher_ ABSL_GUARDED_BY(room_mutex_);
+  RoomWatches room_watches_{room_event_};  // Of CallWhenRoom().
 };
 
 }  // namespace mycelium

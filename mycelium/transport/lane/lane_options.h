@@ -9,6 +9,7 @@
 #include <string>
 
 #include "mycelium/transport/lane/lane_memory.h"
+#include "mycelium/transport/lane/loan_memory.h"
 #include "mycelium/transport/lane/lossy_stage.h"
 
 namespace mycelium {
@@ -25,6 +26,13 @@ class LaneDoorbell {
   // The reader of shared memory has stored what no reader stores: `what`.
   // Called once, by whoever finds out, who may hold the lane and others.
   virtual void OnCorrupt(const Lane&, const std::string&) {}
+
+  // Loans in that memory are published, which the reader has not been offered.
+  // Called once for each memory; the lane may be locked.
+  virtual void OnLoanMemory(const Lane&, const std::shared_ptr<LoanMemory>&) {}
+
+  // Memory of loans may have ended with a publisher.
+  virtual void OnLoansSettled(const Lane&) {}
 };
 
 // What a Lane is made of.

@@ -1,0 +1,178 @@
+#include "mycelium/bus/loan_pool.h"
+
+#include <algorithm>
+#include <iterator>
+#include <new>
+
+namespace mycelium {
+namespace {
+
+// Smaller loans are copied anyway.
+constexpr size_t kSlotBytesMin = 4096;
+// The first memory has room for this much, in between so many loans: about as
+// many as a lane of the usual size has on their way.
+constexpr size_t kFirstBytes = 4 << 20;
+constexpr size_t kFirstSlotsMin = 8;
+constexpr size_t kFirstSlotsMax = 64;
+
+}  // namespace
+
+LoanPool::~LoanPool() {
+  for (void* const block : blocks_) ::operator delete(block);
+}
+
+std::shared_ptr<LoanPool::Memory> LoanPool::Take(size_t bytes,
+                                                 const Lender* lender) {
+  const Blocks<Memory> blocks(shared_from_this());
+  if (lender != nullptr) {
+    LoanPlace place = TakeShared(bytes, *lender);
+    if (place.memory != nullptr) {
+      return std::allocate_shared<Memory>(blocks, shared_from_this(),
+                                          std::move(place), bytes);
+    }
+  }
+  return std::allocate_shared<Memory>(blocks, shared_from_this(),
+                                      TakeOwn(bytes));
+}
+
+std::vector<std::byte> LoanPool::TakeOwn(size_t bytes) {
+  std::vector<std::byte> memory;
+  {
+    MutexLock lock(mutex_);
+    if (!spare_.empty()) {
+      memory = std::move(spare_.back());
+      spare_.pop_back();
+    }
+  }
+  memory.resize(bytes);
+  return memory;
+}
+
+LoanPlace LoanPool::TakeShared(size_t bytes, const Lender& lender) {
+  if (bytes > kSharedBytesMax) return {};
+  LoanPlace place = TakeFree(bytes);
+  if (place.memory != nullptr) return place;
+  lender.finish();
+  place = TakeFree(bytes);
+  if (place.memory != nullptr) return place;
+  size_t wanted;
+  size_t slot_bytes;
+  {
+    MutexLock lock(mutex_);
+    wanted = has_none_ ? 0 : NextBytes();
+    slot_bytes = slot_bytes_;
+    shared_bytes_ += wanted;
+  }
+  if (wanted == 0) return place;
+  const std::shared_ptr<LoanMemory> made = lender.make(wanted);
+  MutexLock lock(mutex_);
+  const bool is_outgrown = slot_bytes != slot_bytes_;  // Since then.
+  if (made == nullptr) {
+    has_none_ = true;
+    if (!is_outgrown) shared_bytes_ -= wanted;
+    return place;
+  }
+  place = {made, 0};
+  if (is_outgrown) return place;
+  memories_.push_back(made);
+  free_.reserve(shared_bytes_ / slot_bytes);
+  for (size_t at = slot_bytes; at < wanted; at += slot_bytes) {
+    free_.push_back({made, at});
+  }
+  return place;
+}
+
+LoanPlace LoanPool::TakeFree(size_t bytes) {
+  std::vector<LoanPlace> too_small;  // Destroyed without the lock.
+  MutexLock lock(mutex_);
+  if (bytes > slot_bytes_) {
+    slot_bytes_ = std::max(slot_bytes_, kSlotBytesMin);
+    while (slot_bytes_ < bytes) slot_bytes_ *= 2;
+    too_small.swap(free_);
+    memories_.clear();
+    shared_bytes_ = 0;
+  }
+  if (free_.empty()) return {};
+  LoanPlace place = std::move(free_.back());
+  free_.pop_back();
+  return place;
+}
+
+size_t LoanPool::NextBytes() {
+  if (shared_bytes_ > 0) {
+    // As much again, or a power of two less if some of it was spoiled.
+    const size_t bytes_max =
+        std::min(shared_bytes_, kSharedBytesMax - shared_bytes_);
+    if (bytes_max < slot_bytes_) return 0;
+    size_t bytes = slot_bytes_;
+    while (2 * bytes <= bytes_max) bytes *= 2;
+    return bytes;
+  }
+  const size_t slots =
+      std::clamp(kFirstBytes / slot_bytes_, kFirstSlotsMin, kFirstSlotsMax);
+  if (slots * slot_bytes_ <= kSharedBytesMax) return slots * slot_bytes_;
+  return slot_bytes_ <= kSharedBytesMax ? slot_bytes_ : 0;
+}
+
+void LoanPool::GiveBack(std::vector<std::byte> own) {
+  MutexLock lock(mutex_);
+  if (spare_.size() < kSpareMax) spare_.push_back(std::move(own));
+}
+
+void LoanPool::GiveBack(LoanPlace place) {
+  std::vector<LoanPlace> dropped;  // Destroyed without the lock.
+  MutexLock lock(mutex_);
+  // One of another size goes when the last loan in it does.
+  for (const std::weak_ptr<LoanMemory>& memory : memories_) {
+    if (memory.owner_before(place.memory) ||
+        place.memory.owner_before(memory)) {
+      continue;
+    }
+    if (place.memory->spoiled()) {
+      Forget(*place.memory, &dropped);
+    } else {
+      free_.push_back(std::move(place));
+    }
+    return;
+  }
+}
+
+void LoanPool::Forget(const LoanMemory& memory,
+                      std::vector<LoanPlace>* dropped) {
+  const auto lies_there = [&](const LoanPlace& place) {
+    return place.memory.get() == &memory;
+  };
+  const auto kept = std::stable_partition(
+      free_.begin(), free_.end(),
+      [&](const LoanPlace& place) { return !lies_there(place); });
+  dropped->assign(std::make_move_iterator(kept),
+                  std::make_move_iterator(free_.end()));
+  free_.erase(kept, free_.end());
+  memories_.erase(std::remove_if(memories_.begin(), memories_.end(),
+                                 [&](const std::weak_ptr<LoanMemory>& known) {
+                                   return known.lock().get() == &memory;
+                                 }),
+                  memories_.end());
+  shared_bytes_ -= memory.bytes().size();
+}
+
+void* LoanPool::TakeBlock(size_t bytes) {
+  MutexLock lock(mutex_);
+  if (blocks_.empty()) return ::operator new(bytes);
+  void* const block = blocks_.back();
+  blocks_.pop_back();
+  return block;
+}
+
+void LoanPool::GiveBackBlock(void* block) {
+  {
+    MutexLock lock(mutex_);
+    if (blocks_.size() < kSpareMax) {
+      blocks_.push_back(block);
+      return;
+    }
+  }
+  ::operator delete(block);
+}
+
+}  // namespace mycelium

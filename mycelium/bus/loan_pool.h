@@ -1,0 +1,140 @@
+#ifndef MYCELIUM_BUS_LOAN_POOL_H_
+#define MYCELIUM_BUS_LOAN_POOL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/transport/lane/loan_memory.h"
+
+namespace mycelium {
+
+// Memory that loans of one publisher take turns in, so that a steady stream of
+// them allocates nothing. If some subscriber reads in shared memory, loans lie
+// in memory that it can map: pieces of a power of two, each with room for
+// several loans of one size, and together never more than kSharedBytesMax.
+//
+// Thread safety: all members may be called from any thread.
+class LoanPool final : public std::enable_shared_from_this<LoanPool> {
+ public:
+  // At most so many of this process alone are kept for later.
+  static constexpr size_t kSpareMax = 8;
+  static constexpr size_t kSharedBytesMax = 256 << 20;
+
+  // What a pool needs to lend memory that peers may map.
+  struct Lender {
+    // Makes such memory; null if there is none.
+    absl::FunctionRef<std::shared_ptr<LoanMemory>(size_t bytes)> make;
+    // Lets go of loans that are published and handled.
+    absl::FunctionRef<void()> finish;
+  };
+
+  // The bytes of one loan. They go back to the pool with their last owner:
+  // the loan, or after that the subscriptions that have not finished it.
+  class Memory final {
+   public:
+    Memory(std::shared_ptr<LoanPool> pool, std::vector<std::byte> own)
+        : pool_(std::move(pool)),
+          own_(std::move(own)),
+          bytes_(absl::MakeSpan(own_)) {}
+    Memory(std::shared_ptr<LoanPool> pool, LoanPlace place, size_t bytes)
+        : pool_(std::move(pool)),
+          place_(std::move(place)),
+          bytes_(place_.memory->bytes().subspan(place_.offset, bytes)) {}
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+    ~Memory() {
+      if (place_.memory != nullptr) {
+        pool_->GiveBack(std::move(place_));
+      } else {
+        pool_->GiveBack(std::move(own_));
+      }
+    }
+
+    absl::Span<std::byte> bytes() { return bytes_; }
+    // Null: only this process can read them.
+    const LoanPlace* place() const {
+      return place_.memory == nullptr ? nullptr : &place_;
+    }
+
+   private:
+    const std::shared_ptr<LoanPool> pool_;
+    std::vector<std::byte> own_;
+    LoanPlace place_;
+    const absl::Span<std::byte> bytes_;
+  };
+
+  LoanPool() = default;
+  LoanPool(const LoanPool&) = delete;
+  LoanPool& operator=(const LoanPool&) = delete;
+  ~LoanPool();
+
+  // `lender`: null if no peer would read the loan in shared memory.
+  std::shared_ptr<Memory> Take(size_t bytes, const Lender* lender);
+
+ private:
+  // Where Memory and the count of its owners lie: blocks of one size.
+  template <typename T>
+  class Blocks final {
+   public:
+    using value_type = T;
+    explicit Blocks(std::shared_ptr<LoanPool> pool) : pool_(std::move(pool)) {}
+    template <typename U>
+    explicit Blocks(const Blocks<U>& other) : pool_(other.pool()) {}
+
+    T* allocate(size_t count) {
+      return static_cast<T*>(pool_->TakeBlock(count * sizeof(T)));
+    }
+    void deallocate(T* block, size_t) { pool_->GiveBackBlock(block); }
+    const std::shared_ptr<LoanPool>& pool() const { return pool_; }
+
+    template <typename U>
+    bool operator==(const Blocks<U>& other) const {
+      return pool_ == other.pool();
+    }
+    template <typename U>
+    bool operator!=(const Blocks<U>& other) const {
+      return !(*this == other);
+    }
+
+   private:
+    std::shared_ptr<LoanPool> pool_;
+  };
+
+  std::vector<std::byte> TakeOwn(size_t bytes);
+  // No memory: there is none to be had.
+  LoanPlace TakeShared(size_t bytes, const Lender& lender);
+  LoanPlace TakeFree(size_t bytes);
+  // How large the next memory is to be, 0: there is to be none.
+  size_t NextBytes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveBack(std::vector<std::byte> own);
+  void GiveBack(LoanPlace place);
+  // A loan in that may still be read: what else is free there goes to
+  // `dropped`.
+  void Forget(const LoanMemory& memory, std::vector<LoanPlace>* dropped)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void* TakeBlock(size_t bytes);
+  void GiveBackBlock(void* block);
+
+  Mutex mutex_;
+  std::vector<std::vector<std::byte>> spare_ ABSL_GUARDED_BY(mutex_);
+  std::vector<void*> blocks_ ABSL_GUARDED_BY(mutex_);
+  // Each loan in shared memory has so many bytes to itself; a larger one has
+  // the next memories be for its size.
+  size_t slot_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Of that size, and how many bytes all of those have, with those that are
+  // being made.
+  std::vector<LoanPlace> free_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<LoanMemory>> memories_ ABSL_GUARDED_BY(mutex_);
+  size_t shared_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool has_none_ ABSL_GUARDED_BY(mutex_) = false;  // It was asked for in vain.
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_LOAN_POOL_H_

@@ -1,0 +1,197 @@
+#include "mycelium/transport/inbound_ring.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/codec/frame_encoder.h"
+#include "mycelium/transport/lane/fake_shared_memory.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::FakeSharedMemory;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using Look = InboundRing::Look;
+
+constexpr size_t kRingBytes = 8192;
+constexpr size_t kLoansBytes = 4096;
+constexpr uint32_t kMemory = 7;
+constexpr size_t kSize = 2000;
+
+// A ring whose frames may refer to one memory.
+class InboundRingTest : public ::testing::Test {
+ protected:
+  InboundRingTest() : writer_(ring_->bytes(), ring_->positions().ring) {
+    for (size_t i = 0; i < kLoansBytes; ++i) {
+      loans_->bytes()[i] = static_cast<std::byte>(i * 7);
+    }
+    memories_[kMemory] = loans_;
+    options_.frame_bytes_max = kRingBytes / 2;
+    options_.next_sequence = 1;
+    options_.loans = &memories_;
+  }
+
+  // A frame that refers to `offset`, with `fields` beside that.
+  void Write(uint64_t offset, size_t size = kSize, uint32_t memory = kMemory,
+             FrameFields fields = {}) {
+    fields.flags |= kFrameElsewhere;
+    const LoanReference reference = {memory, 0, offset};
+    const absl::Span<std::byte> room =
+        writer_.TryClaim(EncodedFrameBytes(fields, size));
+    ASSERT_FALSE(room.empty());
+    const absl::Span<std::byte> payload =
+        EncodeFrame(fields, ++sequence_, size, room);
+    std::memcpy(payload.data(), &reference, std::min(size, sizeof reference));
+    writer_.Commit();
+  }
+
+  InboundRing& Ring() {
+    if (reader_ == nullptr) {
+      reader_ = std::make_unique<InboundRing>(ring_, options_);
+    }
+    return *reader_;
+  }
+  Look Peek() {
+    uint64_t end;
+    return Ring().Peek(/*controls_seen=*/0, &view_, &end);
+  }
+  void ExpectCorrupt() {
+    EXPECT_EQ(Peek(), Look::kCorrupt);
+    EXPECT_THAT(Ring().error(),
+                AllOf(HasSubstr("in shared memory: frame 1 before position"),
+                      HasSubstr("refers to a loan that does not lie in")));
+  }
+
+  const std::shared_ptr<FakeSharedMemory> ring_ =
+      std::make_shared<FakeSharedMemory>(kRingBytes);
+  std::shared_ptr<FakeSharedMemory> loans_ =
+      std::make_shared<FakeSharedMemory>(kLoansBytes);
+  InboundRing::LoanMemories memories_;
+  InboundRing::Options options_;
+  RingWriter writer_;
+  uint64_t sequence_ = 0;
+  std::unique_ptr<InboundRing> reader_;
+  const FrameView* view_ = nullptr;
+};
+
+TEST_F(InboundRingTest, PayloadIsWhatTheFrameRefersToAndNotCopied) {
+  for (const uint64_t offset :
+       {uint64_t{0}, uint64_t{16}, kLoansBytes - kSize}) {
+    Write(offset);
+    ASSERT_EQ(Peek(), Look::kFrame);
+    EXPECT_EQ(view_->payload.data(), loans_->bytes().data() + offset);
+    EXPECT_EQ(view_->payload.size(), kSize);
+    EXPECT_EQ(view_->header.flags & kFrameElsewhere, 0);
+    ASSERT_NE(view_->memory, nullptr);
+    EXPECT_EQ(view_->memory->get(), loans_.get());
+    Ring().Pop(/*handled=*/true);
+  }
+  EXPECT_EQ(Peek(), Look::kEmpty);
+}
+
+TEST_F(InboundRingTest, ReferenceKeepsThePublishTime) {
+  FrameFields fields;
+  fields.flags = kFramePublishTime;
+  fields.publish_time_ns = 4711;
+  Write(8, kSize, kMemory, fields);
+  ASSERT_EQ(Peek(), Look::kFrame);
+  EXPECT_EQ(view_->payload.data(), loans_->bytes().data() + 8);
+  EXPECT_EQ(view_->publish_time_ns, 4711);
+}
+
+TEST_F(InboundRingTest, ReferenceOfAnotherUserIsCopied) {
+  options_.copies_all = true;
+  Write(8);
+  ASSERT_EQ(Peek(), Look::kFrame);
+  ASSERT_EQ(view_->payload.size(), kSize);
+  EXPECT_EQ(view_->memory, nullptr);
+  EXPECT_NE(view_->payload.data(), loans_->bytes().data() + 8);
+  loans_->bytes()[8] = std::byte{99};
+  EXPECT_EQ(view_->payload[0], std::byte{56});
+}
+
+TEST_F(InboundRingTest, MemoryIsLetGoOfOnceItIsClosedAndNoFrameIsShown) {
+  Write(0);
+  ASSERT_EQ(Peek(), Look::kFrame);
+  const std::weak_ptr<FakeSharedMemory> watched = loans_;
+  memories_.clear();
+  loans_ = nullptr;
+  Ring().LetGoOfLoans();
+  EXPECT_FALSE(watched.expired()) << "somebody reads there";
+  EXPECT_EQ(view_->payload[1], std::byte{7});
+  Ring().Pop(/*handled=*/true);
+  Ring().LetGoOfLoans();
+  EXPECT_TRUE(watched.expired());
+}
+
+TEST_F(InboundRingTest, MemoryThatIsNotMappedIsCorrupt) {
+  Write(0, kSize, kMemory + 1);
+  ExpectCorrupt();
+}
+
+TEST_F(InboundRingTest, MemoryThatWasClosedIsCorrupt) {
+  Write(0);
+  memories_.clear();
+  ExpectCorrupt();
+}
+
+TEST_F(InboundRingTest, OffsetBehindTheLastPossibleOneIsCorrupt) {
+  Write(kLoansBytes - kSize + 1);
+  ExpectCorrupt();
+}
+
+TEST_F(InboundRingTest, OffsetAtTheEndOfAllNumbersIsCorrupt) {
+  for (const uint64_t offset :
+       {kLoansBytes, kLoansBytes + 1, uint64_t{1} << 63, ~uint64_t{0},
+        ~uint64_t{0} - kSize + 1, ~uint64_t{0} - kSize + 2}) {
+    InboundRingTest::sequence_ = 0;
+    const auto ring = std::make_shared<FakeSharedMemory>(kRingBytes);
+    RingWriter writer(ring->bytes(), ring->positions().ring);
+    FrameFields fields;
+    fields.flags = kFrameElsewhere;
+    const LoanReference reference = {kMemory, 0, offset};
+    const absl::Span<std::byte> payload = EncodeFrame(
+        fields, 1, kSize, writer.TryClaim(EncodedFrameBytes(fields, kSize)));
+    std::memcpy(payload.data(), &reference, sizeof reference);
+    writer.Commit();
+    InboundRing reader(ring, options_);
+    uint64_t end;
+    EXPECT_EQ(reader.Peek(0, &view_, &end), Look::kCorrupt) << offset;
+  }
+}
+
+TEST_F(InboundRingTest, FrameThatIsShorterThanAReferenceIsCorrupt) {
+  Write(0, sizeof(LoanReference) - 1);
+  ExpectCorrupt();
+}
+
+TEST_F(InboundRingTest, EmptyFrameThatRefersIsCorrupt) {
+  Write(0, 0);
+  ExpectCorrupt();
+}
+
+TEST_F(InboundRingTest, FrameAsLongAsAReferenceIsNot) {
+  Write(0, sizeof(LoanReference));
+  EXPECT_EQ(Peek(), Look::kFrame);
+}
+
+TEST_F(InboundRingTest, ReferenceBesideAnExtensionIsCorrupt) {
+  FrameFields fields;
+  fields.extension = "extension";
+  Write(0, kSize, kMemory, fields);
+  ExpectCorrupt();
+}
+
+TEST_F(InboundRingTest, RingWithoutLoansKnowsNoReference) {
+  options_.loans = nullptr;
+  Write(0);
+  EXPECT_EQ(Peek(), Look::kCorrupt);
+  EXPECT_THAT(Ring().error(), HasSubstr("no frame starts at position 0"));
+}
+
+}  // namespace
+}  // namespace mycelium
