@@ -2,7 +2,7 @@
 // while they are read.
 //
 // Input: a byte of choices, a byte of steps, the steps, then the memory. A step
-// is a byte, and the words it needs.
+// is a byte, and the words it needs. Frames may refer to loans in memory 1.
 
 #include <algorithm>
 #include <cstring>
@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kFrameBytesMax = 3000;
 constexpr size_t kPositionWords = 6;
+constexpr uint32_t kLoans = 1;
 
 // Ends where the allocation does.
 class FuzzMemory final : public LaneMemory {
@@ -57,7 +58,8 @@ bool LiesIn(absl::Span<const std::byte> part,
 }
 
 // Reads what is shown. False: there is nothing more to be had.
-bool Look(InboundRing& ring, FuzzMemory& memory, bool copies_all) {
+bool Look(InboundRing& ring, FuzzMemory& memory, FuzzMemory& loans,
+          bool copies_all) {
   const FrameView* view = nullptr;
   uint64_t end = 0;
   switch (ring.Peek(/*controls_seen=*/1, &view, &end)) {
@@ -67,12 +69,14 @@ bool Look(InboundRing& ring, FuzzMemory& memory, bool copies_all) {
           (view->header.flags & ~(kFrameFlagsOnWire | kFrameRedelivered)) == 0,
           "flags are allowed");
       if (!view->payload.empty()) {
-        const bool is_copied = !LiesIn(view->payload, memory.bytes());
-        Require(
-            is_copied || (!copies_all &&
-                          view->payload.size() + view->extension.size() + 7 >
-                              InboundRing::kCopiedBytesMax),
-            "what is small, or of another user, is copied");
+        const bool is_lent = LiesIn(view->payload, loans.bytes());
+        const bool is_copied =
+            !is_lent && !LiesIn(view->payload, memory.bytes());
+        Require(is_copied || (is_lent && !copies_all) ||
+                    (!copies_all &&
+                     view->payload.size() + view->extension.size() + 7 >
+                         InboundRing::kCopiedBytesMax),
+                "what is small, or of another user, is copied");
       }
       Touch(view->payload);
       Touch(view->extension);
@@ -88,11 +92,12 @@ bool Look(InboundRing& ring, FuzzMemory& memory, bool copies_all) {
 }
 
 void Step(FuzzInput& input, InboundRing& ring, FuzzMemory& memory,
-          bool* may_go_on, bool copies_all) {
+          InboundRing::LoanMemories& loans, FuzzMemory& lent, bool* may_go_on,
+          bool copies_all) {
   switch (const uint8_t step = input.TakeByte(); step % 8) {
     case 0:
     case 1: {
-      *may_go_on = Look(ring, memory, copies_all);
+      *may_go_on = Look(ring, memory, lent, copies_all);
       const FrameView* view = nullptr;
       uint64_t end;
       if (step % 8 == 1 && *may_go_on &&
@@ -121,7 +126,12 @@ void Step(FuzzInput& input, InboundRing& ring, FuzzMemory& memory,
       (void)ring.IsDrained(1);
       break;
     case 7:
-      ring.BeginDraining();
+      if ((step & 8) != 0) {
+        loans.erase(kLoans);
+        ring.LetGoOfLoans();
+      } else {
+        ring.BeginDraining();
+      }
       break;
   }
   Require(ring.handled() <= ring.taken(), "nothing is handled before its time");
@@ -130,7 +140,10 @@ void Step(FuzzInput& input, InboundRing& ring, FuzzMemory& memory,
 void Run(FuzzInput input) {
   const uint8_t choices = input.TakeByte();
   auto memory = std::make_shared<FuzzMemory>();
+  const auto lent = std::make_shared<FuzzMemory>();
+  InboundRing::LoanMemories loans = {{kLoans, lent}};
   InboundRing::Options options;
+  options.loans = &loans;
   options.lossy = (choices & 1) != 0;
   options.copies_all = (choices & 2) != 0;
   options.redelivered_until = (choices & 4) != 0 ? 2 : 0;
@@ -145,7 +158,7 @@ void Run(FuzzInput input) {
   memory->Fill(input.Take(kRingBytesMin));
   bool may_go_on = true;
   for (size_t i = 0; i < steps_count && may_go_on; ++i) {
-    Step(steps, ring, *memory, &may_go_on, options.copies_all);
+    Step(steps, ring, *memory, loans, *lent, &may_go_on, options.copies_all);
   }
   // A peer that is not dead and goes on for ever is not followed for ever.
   ring.BeginDraining();

@@ -297,6 +297,19 @@ void WriteInboundRings(Corpus corpus) {
   corpus.Add("lossy_redelivered", RingInput(7, ring));
   corpus.Add("again_and_again", RingInput(0, frames.substr(0, 80)));
   corpus.Add("in_the_middle", RingInput(8, ring));
+  std::string lent;
+  for (uint64_t sequence = 1; sequence <= 3; ++sequence) {
+    std::string frame = FrameOf(1000 + sequence, 0);
+    const uint16_t flags = kFrameElsewhere;
+    std::memcpy(&frame[offsetof(FrameHeader, flags)], &flags, sizeof flags);
+    std::memcpy(&frame[8], &sequence, sizeof sequence);
+    const LoanReference reference = {1, 0, sequence * 1000};
+    std::memcpy(&frame[sizeof(FrameHeader)], &reference, sizeof reference);
+    lent += frame;
+  }
+  lent.resize(kRingBytesMin, '\0');
+  corpus.Add("lent", RingInput(0, lent));
+  corpus.Add("lent_copied", RingInput(2, lent));
 }
 
 // The first byte leaves the message in one piece.
