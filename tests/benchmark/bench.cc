@@ -40,7 +40,7 @@ ABSL_FLAG(Words, sizes, Words({"64", "1024", "65536", "1048576"}),
           "payload bytes");
 ABSL_FLAG(Words, modes, Words({"latency", "flood", "open", "wake"}),
           "of latency, flood, open, wake");
-ABSL_FLAG(Words, kinds, Words({"raw", "protobuf"}), "of raw, protobuf");
+ABSL_FLAG(Words, kinds, Words({"raw", "protobuf"}), "of raw, protobuf, loan");
 ABSL_FLAG(Words, wait, Words({"spin", "block"}), "of spin, block, adaptive");
 ABSL_FLAG(Words, variants, Words({}),
           "of the candidates, as the table calls them; none: all");

@@ -42,7 +42,15 @@ absl::Status UnknownWord(absl::string_view what, absl::string_view word,
 }  // namespace
 
 absl::string_view Name(Kind kind) {
-  return kind == Kind::kRaw ? "raw" : "protobuf";
+  switch (kind) {
+    case Kind::kRaw:
+      return "raw";
+    case Kind::kProtobuf:
+      return "protobuf";
+    case Kind::kLoan:
+      return "loan";
+  }
+  return "?";
 }
 
 absl::string_view Name(Mode mode) {
@@ -86,10 +94,10 @@ absl::StatusOr<Wait> ParseWait(absl::string_view name) {
 }
 
 absl::StatusOr<Kind> ParseKind(absl::string_view name) {
-  for (Kind kind : {Kind::kRaw, Kind::kProtobuf}) {
+  for (Kind kind : {Kind::kRaw, Kind::kProtobuf, Kind::kLoan}) {
     if (name == Name(kind)) return kind;
   }
-  return UnknownWord("kind", name, "raw, protobuf");
+  return UnknownWord("kind", name, "raw, protobuf, loan");
 }
 
 std::string Describe(const Case& what) {

@@ -10,9 +10,11 @@
 
 namespace mycelium::bench {
 
-// What the payload is: bytes as they are, or a Protobuf message of about that
-// serialised size, encoded and decoded inside the measurement.
-enum class Kind { kRaw, kProtobuf };
+// What the payload is: bytes as they are, which the publisher copies; a
+// Protobuf message of about that serialised size, encoded and decoded inside
+// the measurement; or bytes that are written into a loan, of which the first
+// ones change from message to message.
+enum class Kind { kRaw, kProtobuf, kLoan };
 
 // How messages are offered. kLatency: ping-pong, one message in flight. kOpen:
 // a fixed rate, whatever the receiver does. kFlood: as fast as they go. kWake:

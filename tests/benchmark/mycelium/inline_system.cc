@@ -72,7 +72,7 @@ absl::Status PublishToOneself(Stage& stage, const Case& what,
 
 bool InlineSystem::Supports(const Case& what) const {
   return what.transport == "inproc" && what.mode == Mode::kFlood &&
-         what.wait == Wait::kSpin &&
+         what.wait == Wait::kSpin && what.kind != Kind::kLoan &&
          (publish_ == Publish::kByReference || what.kind == Kind::kProtobuf);
 }
 

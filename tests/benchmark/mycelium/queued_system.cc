@@ -228,6 +228,9 @@ bool QueuedSystem::Supports(const Case& what) const {
 
 absl::StatusOr<RoundResult> QueuedSystem::Run(const Case& what,
                                               const CpuPair& cpus) {
+  if (what.kind == Kind::kLoan) {
+    return RunWith<LoanTraffic>({what, pull_, log_memory_}, cpus);
+  }
   if (what.kind == Kind::kRaw) {
     return RunWith<RawTraffic>({what, pull_, log_memory_}, cpus);
   }

@@ -20,7 +20,7 @@
 
 namespace mycelium::bench {
 
-// What is sent: numbered messages of one kind and size, three classes of one
+// What is sent: numbered messages of one kind and size, four classes of one
 // shape. Publish() sends the message with a number; Subscribe() calls a handler
 // with the number of each that comes, and Receive() pulls one. IsNumber() tells
 // whether the number that came is the one that was expected.
@@ -43,7 +43,7 @@ inline SubscriberOptions SubscriberOn(const std::string& topic) {
 }
 
 // Bytes.
-class RawTraffic final {
+class RawTraffic {
  public:
   using Publisher = RawPublisher;
   using Subscriber = RawSubscriber;
@@ -102,6 +102,22 @@ class RawTraffic final {
   }
 
   std::vector<std::byte> bytes_;
+};
+
+// Bytes in a loan, of which all but the first are as somebody left them.
+class LoanTraffic final : public RawTraffic {
+ public:
+  explicit LoanTraffic(size_t bytes) : RawTraffic(0), size_(bytes) {}
+
+  absl::Status Publish(Publisher& publisher, int64_t number) {
+    absl::StatusOr<Loan> loan = publisher.Loan(size_);
+    if (!loan.ok()) return loan.status();
+    std::memcpy(loan->bytes().data(), &number, sizeof number);
+    return loan->Publish();
+  }
+
+ private:
+  const size_t size_;
 };
 
 // A Protobuf message that is changed and published by reference.

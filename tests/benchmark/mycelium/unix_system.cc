@@ -123,6 +123,11 @@ absl::Status Send(UnixSide& side, MemoryLog memory) {
   for (int64_t i = 0; i < measured_from; ++i) {
     absl::Status sent = traffic.Publish(*publisher, i);
     if (!sent.ok()) return sent;
+    // What the peer says meanwhile, as that it has mapped memory of loans.
+    if (side.polls()) {
+      const absl::StatusOr<bool> ran = side.bus().Poll(absl::ZeroDuration());
+      if (!ran.ok()) return ran.status();
+    }
   }
   absl::Status warm =
       side.Until([&] { return open || side.shared().warm.load(); });
@@ -228,9 +233,10 @@ absl::StatusOr<RoundResult> UnixSystem::Run(const Case& what,
     const MemoryLog memory(log_memory_,
                            stage.role() == 0 ? "publisher" : "subscriber",
                            what.messages);
-    const Play role = what.kind == Kind::kRaw
-                          ? PlayOf<RawTraffic>(what, stage.role())
-                          : PlayOf<NoteTraffic>(what, stage.role());
+    const Play role =
+        what.kind == Kind::kRaw    ? PlayOf<RawTraffic>(what, stage.role())
+        : what.kind == Kind::kLoan ? PlayOf<LoanTraffic>(what, stage.role())
+                                   : PlayOf<NoteTraffic>(what, stage.role());
     return role(side, memory);
   };
   PinnedRun run;
