@@ -83,6 +83,8 @@ class MatrixTest : public ProcessTest,
       victim.Resume();
       AwaitMore(victim);
     } else if (event_ == "disconnected") {
+      // Who has heard nothing yet begins anew.
+      victim.Ask("await 1", "reached 1");
       victim.Ask("cut", "cut");
       writer_->Await("event reconnected b0");
       AwaitMore(victim);
