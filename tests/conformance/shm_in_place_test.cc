@@ -1,10 +1,8 @@
 // Messages that queues hold, where the publisher's process put them.
 #include <atomic>
 #include <cstdint>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -15,6 +13,7 @@
 #include "mycelium/message/protobuf_type.h"
 #include "tests/conformance/conformance_fixture.h"
 #include "tests/conformance/process_fixture.h"
+#include "tests/support/mapped_files.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
@@ -26,24 +25,8 @@ constexpr size_t kCapacity = 64 << 10;
 constexpr size_t kSmall = 1000;  // Is copied out.
 constexpr size_t kLarge = 5000;  // Is read where it lies.
 
-// The file that is mapped where `address` is, as the kernel names it.
-std::string MappedFileAt(const void* address) {
-  const auto wanted = reinterpret_cast<uintptr_t>(address);
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    std::istringstream words(line);
-    uintptr_t from, until;
-    char dash;
-    std::string mode, offset, device, inode, name;
-    words >> std::hex >> from >> dash >> until >> mode >> offset >> device >>
-        inode >> name;
-    if (from <= wanted && wanted < until) return name;
-  }
-  return "nothing";
-}
-
 bool IsShared(Bytes bytes) {
-  return MappedFileAt(bytes.data()).rfind("/memfd:", 0) == 0;
+  return MappedFileAt(bytes.data()).is_shared_memory();
 }
 
 std::vector<std::byte> Pattern(uint64_t number, size_t size) {
@@ -152,7 +135,7 @@ TEST_F(ShmInPlaceTest, LargePulledMessageLiesInSharedMemory) {
     ASSERT_TRUE(got.ok()) << got.status();
     ASSERT_EQ(got->size(), size);
     ExpectPattern(*got, accepted_);
-    EXPECT_EQ(IsShared(*got), size == kLarge) << MappedFileAt(got->data());
+    EXPECT_EQ(IsShared(*got), size == kLarge) << MappedFileAt(got->data()).name;
   }
   (void)pull.TryReceive();  // Gives the room of the last one back.
 }

@@ -2,10 +2,8 @@
 #define TESTS_CONFORMANCE_SHM_LOAN_FIXTURE_H_
 
 #include <cstdint>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/support/mapped_files.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
@@ -28,29 +27,7 @@ inline constexpr size_t kLaneHolds = kCapacity / (kSize + 200) - 1;
 
 // The inode of the file that is mapped where `address` is; 0 if none is.
 inline uint64_t FileAt(const void* address) {
-  const auto wanted = reinterpret_cast<uintptr_t>(address);
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    std::istringstream words(line);
-    uintptr_t from, until;
-    char dash;
-    std::string mode, offset, device;
-    uint64_t inode;
-    words >> std::hex >> from >> dash >> until >> mode >> offset >> device >>
-        std::dec >> inode;
-    if (from <= wanted && wanted < until) return inode;
-  }
-  return 0;
-}
-
-// How many pieces of shared memory this process has mapped.
-inline size_t MappedMemories() {
-  std::ifstream maps("/proc/self/maps");
-  size_t count = 0;
-  for (std::string line; std::getline(maps, line);) {
-    count += line.find("/memfd:") != std::string::npos ? 1 : 0;
-  }
-  return count;
+  return MappedFileAt(address).inode;
 }
 
 inline void FillWith(uint64_t number, absl::Span<std::byte> bytes) {

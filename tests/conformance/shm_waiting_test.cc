@@ -18,6 +18,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/conformance/two_buses.h"
 #include "tests/support/faulty_sys.h"
 #include "tests/support/short_temp_dir.h"
 
@@ -91,16 +92,6 @@ class ShmWaitingTest : public ::testing::Test {
     return MakeBus("writer", options);
   }
 
-  static void ExpectBalance(const MessageBus& a, const MessageBus& b,
-                            uint64_t messages) {
-    Ledger sum;
-    for (const FlowReport& flow : a.FlowReports()) sum += flow.ledger;
-    for (const FlowReport& flow : b.FlowReports()) sum += flow.ledger;
-    EXPECT_EQ(sum.accepted, messages);
-    EXPECT_EQ(sum.delivered, messages);
-    EXPECT_EQ(sum.dropped_total() + sum.in_flight, 0u);
-  }
-
   const ShortTempDir dir_;
   const std::string path_ = dir_.file("service.shm");
   FaultySys sys_;
@@ -130,7 +121,7 @@ TEST_F(ShmWaitingTest, WriterNeverEntersTheKernelForAReaderThatSpins) {
   EXPECT_EQ(sys_.counts(), before);
   EXPECT_EQ(inbox.ids(), Counting(1000));
   ASSERT_TRUE(writer->Flush(kLong).ok());
-  ExpectBalance(*writer, *reader, 1000);
+  ExpectAllDelivered(*writer, *reader, 1000);
 }
 
 TEST_F(ShmWaitingTest, WriterCallsOnceForAReaderThatSleeps) {
@@ -164,7 +155,7 @@ TEST_F(ShmWaitingTest, WriterCallsOnceForAReaderThatSleeps) {
   EXPECT_TRUE(inbox.WaitFor(10));
   EXPECT_EQ(inbox.ids(), Counting(10));
   ASSERT_TRUE(writer->Flush(kLong).ok());
-  ExpectBalance(*writer, *reader, 10);
+  ExpectAllDelivered(*writer, *reader, 10);
 }
 
 TEST_F(ShmWaitingTest, PollDescriptorServesAnEpollOfTheCallers) {
@@ -203,7 +194,7 @@ TEST_F(ShmWaitingTest, PollDescriptorServesAnEpollOfTheCallers) {
   std::thread flushing([&] { EXPECT_TRUE(writer->Flush(kLong).ok()); });
   ASSERT_TRUE(reader->Flush(kLong).ok());
   flushing.join();
-  ExpectBalance(*writer, *reader, kMessages);
+  ExpectAllDelivered(*writer, *reader, kMessages);
   close(epoll);
 }
 
@@ -235,7 +226,7 @@ TEST_F(ShmWaitingTest, SubscribersDescriptorServesAnEpollOfTheCallers) {
   EXPECT_EQ(ids, Counting(kMessages));
   EXPECT_EQ(*pull->TryReceive(), nullptr);
   ASSERT_TRUE(writer->Flush(kLong).ok());
-  ExpectBalance(*writer, *reader, kMessages);
+  ExpectAllDelivered(*writer, *reader, kMessages);
   close(epoll);
 }
 
@@ -266,7 +257,7 @@ TEST_F(ShmWaitingTest, IdleReadersThatAdaptLeaveTheCpuAlone) {
   // The goal is under 1 %; a build with a sanitizer takes more for the same.
   EXPECT_LT(used, 100'000);
   ASSERT_TRUE(writer->Flush(kLong).ok());
-  ExpectBalance(*writer, *reader, 1);
+  ExpectAllDelivered(*writer, *reader, 1);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/conformance/two_buses.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
@@ -30,16 +31,6 @@ class UnixWaitingTest : public ::testing::TestWithParam<WaitMode> {
     auto bus = MessageBus::Create(named);
     EXPECT_TRUE(bus.ok()) << bus.status();
     return *std::move(bus);
-  }
-
-  static void ExpectBalance(const MessageBus& a, const MessageBus& b,
-                            uint64_t messages) {
-    Ledger sum;
-    for (const FlowReport& flow : a.FlowReports()) sum += flow.ledger;
-    for (const FlowReport& flow : b.FlowReports()) sum += flow.ledger;
-    EXPECT_EQ(sum.accepted, messages);
-    EXPECT_EQ(sum.delivered, messages);
-    EXPECT_EQ(sum.dropped_total() + sum.in_flight, 0u);
   }
 
   const ShortTempDir dir_;
@@ -80,7 +71,7 @@ TEST_P(UnixWaitingTest, LargeAndSmallMessagesCrossAndRepliesWakeASleeper) {
   EXPECT_EQ(at_a.ids(), Counting(id));
   replies->Finish();
   ASSERT_THAT(a->Flush(kLong), IsOk());
-  ExpectBalance(*a, *b, id + kRounds);
+  ExpectAllDelivered(*a, *b, id + kRounds);
 }
 
 INSTANTIATE_TEST_SUITE_P(WaitModes, UnixWaitingTest,
