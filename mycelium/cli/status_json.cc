@@ -2,7 +2,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
-#include "mycelium/cli/json_writer.h"
+#include "mycelium/base/json_writer.h"
 
 namespace mycelium {
 namespace {
@@ -120,7 +120,7 @@ void WriteStatus(JsonWriter& json, const v1::NodeStatus& status) {
 
 std::string StatusJson(const HostView& view,
                        const std::vector<Problem>& problems) {
-  JsonWriter json;
+  JsonWriter json(JsonWriter::Layout::kIndented);
   json.Begin('{');
   json.Member("all_connected", problems.empty());
   WriteList(json, "nodes", view.nodes, [&](const SeenNode& node) {
@@ -141,7 +141,7 @@ std::string StatusJson(const HostView& view,
         .Member("why", problem.text);
   });
   json.End('}');
-  return json.Text();
+  return json.text() + "\n";
 }
 
 }  // namespace mycelium

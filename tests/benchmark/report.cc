@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "tests/benchmark/json_writer.h"
+#include "mycelium/base/json_writer.h"
 #include "tests/benchmark/statistics.h"
 
 namespace mycelium::bench {
@@ -25,20 +25,20 @@ std::optional<double> MedianHandoverNs(const Report& report) {
 
 void WriteRow(const Row& row, JsonWriter* json) {
   auto number = [&](absl::string_view key, std::optional<double> value) {
-    json->Key(key);
+    json->Name(key);
     json->Number(value);
   };
   auto text = [&](absl::string_view key, absl::string_view value) {
-    json->Key(key);
+    json->Name(key);
     value.empty() ? json->Null() : json->String(value);
   };
-  json->BeginObject();
+  json->Begin('{');
   text("system", row.system);
   text("transport", row.what.transport);
   text("kind", Name(row.what.kind));
   text("mode", Name(row.what.mode));
   text("wait", Name(row.what.wait));
-  json->Key("bytes");
+  json->Name("bytes");
   json->Number(static_cast<int64_t>(row.what.bytes));
   number("p50_ns", row.p50_ns);
   number("p99_ns", row.p99_ns);
@@ -51,35 +51,35 @@ void WriteRow(const Row& row, JsonWriter* json) {
   number("allocations_per_msg", row.allocations_per_msg);
   number("syscalls_per_msg", row.syscalls_per_msg);
   number("cpu_ns_per_msg", row.cpu_ns_per_msg);
-  json->EndObject();
+  json->End('}');
 }
 
 void WriteRows(absl::string_view key, const std::vector<Row>& rows,
                JsonWriter* json) {
-  json->Key(key);
-  json->BeginArray();
+  json->Name(key);
+  json->Begin('[');
   for (const Row& row : rows) WriteRow(row, json);
-  json->EndArray();
+  json->End(']');
 }
 
 void WriteMachine(const Report& report, JsonWriter* json) {
   auto count = [&](absl::string_view key, int64_t value) {
-    json->Key(key);
+    json->Name(key);
     json->Number(value);
   };
-  json->BeginObject();
-  json->Key("cpu");
+  json->Begin('{');
+  json->Name("cpu");
   json->String(report.machine.cpu_model);
-  json->Key("kernel");
+  json->Name("kernel");
   json->String(report.machine.kernel);
-  json->Key("pinned_cpus");
-  json->BeginArray();
+  json->Name("pinned_cpus");
+  json->Begin('[');
   json->Number(int64_t{report.cpus.first});
   json->Number(int64_t{report.cpus.second});
-  json->EndArray();
-  json->Key("floor_class");
+  json->End(']');
+  json->Name("floor_class");
   json->String(Name(report.floor_class));
-  json->Key("handover_ns");
+  json->Name("handover_ns");
   json->Number(MedianHandoverNs(report));
   count("near_rounds", report.tally.near_rounds);
   count("far_rounds", report.tally.far_rounds);
@@ -88,7 +88,7 @@ void WriteMachine(const Report& report, JsonWriter* json) {
   count("dropped_runs", report.tally.dropped_runs);
   count("errors", static_cast<int64_t>(report.tally.errors.size()));
   WriteRows("other_class_rows", report.other_class_rows, json);
-  json->EndObject();
+  json->End('}');
 }
 
 // Three figures or so, with a unit that fits; "-" for nothing.
@@ -148,12 +148,12 @@ Report MakeReport(const Machine& machine, const CpuPair& cpus,
 }
 
 std::string ToJson(const Report& report) {
-  JsonWriter json;
-  json.BeginObject();
-  json.Key("machine");
+  JsonWriter json(JsonWriter::Layout::kOneLine);
+  json.Begin('{');
+  json.Name("machine");
   WriteMachine(report, &json);
   WriteRows("rows", report.rows, &json);
-  json.EndObject();
+  json.End('}');
   return json.text() + "\n";
 }
 

@@ -1,4 +1,6 @@
-#include "mycelium/cli/json_writer.h"
+#include "mycelium/base/json_writer.h"
+
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -6,6 +8,7 @@
 namespace mycelium {
 
 void JsonWriter::NewLine() {
+  if (layout_ == Layout::kOneLine) return;
   text_ += '\n';
   text_.append(static_cast<size_t>(depth_) * 2, ' ');
 }
@@ -16,7 +19,7 @@ void JsonWriter::BeginValue() {
     return;
   }
   if (depth_ == 0) return;
-  if (!is_first_) text_ += ',';
+  if (!is_first_) text_ += layout_ == Layout::kOneLine ? ", " : ",";
   is_first_ = false;
   NewLine();
 }
@@ -60,6 +63,23 @@ JsonWriter& JsonWriter::Number(int64_t number) {
 JsonWriter& JsonWriter::Number(uint64_t number) {
   BeginValue();
   absl::StrAppend(&text_, number);
+  return *this;
+}
+
+JsonWriter& JsonWriter::Number(double number) {
+  if (!std::isfinite(number)) return Null();
+  BeginValue();
+  absl::StrAppendFormat(&text_, "%.9g", number);
+  return *this;
+}
+
+JsonWriter& JsonWriter::Number(std::optional<double> number) {
+  return number.has_value() ? Number(*number) : Null();
+}
+
+JsonWriter& JsonWriter::Null() {
+  BeginValue();
+  text_ += "null";
   return *this;
 }
 

@@ -1,60 +1,60 @@
-#include "tests/benchmark/json_writer.h"
+#include "mycelium/base/json_writer.h"
 
 #include <limits>
 #include <optional>
 
 #include "gtest/gtest.h"
 
-namespace mycelium::bench {
+namespace mycelium {
 namespace {
 
 TEST(JsonWriterTest, CommasStandBetweenElementsOnly) {
-  JsonWriter json;
-  json.BeginObject();
-  json.Key("rows");
-  json.BeginArray();
+  JsonWriter json(JsonWriter::Layout::kOneLine);
+  json.Begin('{');
+  json.Name("rows");
+  json.Begin('[');
   json.Number(int64_t{1});
-  json.BeginObject();
-  json.EndObject();
+  json.Begin('{');
+  json.End('}');
   json.Null();
-  json.EndArray();
-  json.Key("last");
+  json.End(']');
+  json.Name("last");
   json.String("x");
-  json.EndObject();
+  json.End('}');
   EXPECT_EQ(json.text(), R"({"rows": [1, {}, null], "last": "x"})");
 }
 
 TEST(JsonWriterTest, QuotesBackslashesAndControlBytesAreEscaped) {
-  JsonWriter json;
+  JsonWriter json(JsonWriter::Layout::kOneLine);
   json.String("a\"b\\c\n\x01");
   EXPECT_EQ(json.text(), "\"a\\\"b\\\\c\\u000a\\u0001\"");
 }
 
 TEST(JsonWriterTest, KeysAreEscapedToo) {
-  JsonWriter json;
-  json.BeginObject();
-  json.Key("a\"b");
+  JsonWriter json(JsonWriter::Layout::kOneLine);
+  json.Begin('{');
+  json.Name("a\"b");
   json.Null();
-  json.EndObject();
+  json.End('}');
   EXPECT_EQ(json.text(), "{\"a\\\"b\": null}");
 }
 
 TEST(JsonWriterTest, Utf8PassesUnchanged) {
-  JsonWriter json;
+  JsonWriter json(JsonWriter::Layout::kOneLine);
   json.String("µs");
   EXPECT_EQ(json.text(), "\"µs\"");
 }
 
 TEST(JsonWriterTest, WhatIsNoNumberIsNull) {
-  JsonWriter json;
-  json.BeginArray();
+  JsonWriter json(JsonWriter::Layout::kOneLine);
+  json.Begin('[');
   json.Number(std::numeric_limits<double>::quiet_NaN());
   json.Number(std::numeric_limits<double>::infinity());
   json.Number(std::optional<double>());
   json.Number(2.5);
-  json.EndArray();
+  json.End(']');
   EXPECT_EQ(json.text(), "[null, null, null, 2.5]");
 }
 
 }  // namespace
-}  // namespace mycelium::bench
+}  // namespace mycelium

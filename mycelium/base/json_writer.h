@@ -1,33 +1,46 @@
-#ifndef MYCELIUM_CLI_JSON_WRITER_H_
-#define MYCELIUM_CLI_JSON_WRITER_H_
+#ifndef MYCELIUM_BASE_JSON_WRITER_H_
+#define MYCELIUM_BASE_JSON_WRITER_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
 
 namespace mycelium {
 
-// Writes one JSON text, indented. Calls follow the structure: a name before
-// each member of an object, none before an element of an array.
+// Writes one JSON text. Calls follow the structure: a name before each member
+// of an object, none before an element of an array. It does not check that they
+// do.
 //
 // Thread safety: none.
 //
 // Example:
-//   JsonWriter json;
-//   json.Begin('{').Name("pid").Number(7).End('}');
-//   const std::string text = json.Text();
+//   JsonWriter json(JsonWriter::Layout::kOneLine);
+//   json.Begin('{').Member("pid", int64_t{7}).End('}');
+//   Save(json.text());  // {"pid": 7}
 class JsonWriter final {
  public:
+  enum class Layout {
+    kOneLine,
+    kIndented,  // Each member and element on a line of its own.
+  };
+  explicit JsonWriter(Layout layout) : layout_(layout) {}
+
   // An object '{', or an array '['; `End` takes the other bracket.
   JsonWriter& Begin(char bracket);
   JsonWriter& End(char bracket);
 
   JsonWriter& Name(absl::string_view name);
-  JsonWriter& String(absl::string_view text);  // UTF-8.
+  // UTF-8; quotes, backslashes and control bytes are escaped.
+  JsonWriter& String(absl::string_view text);
   JsonWriter& Number(int64_t number);
   JsonWriter& Number(uint64_t number);
+  // JSON has no infinities and no NaN: they are written as null.
+  JsonWriter& Number(double number);
+  JsonWriter& Number(std::optional<double> number);
   JsonWriter& Bool(bool value);
+  JsonWriter& Null();
 
   // Common members.
   JsonWriter& Member(absl::string_view name, absl::string_view text) {
@@ -46,14 +59,14 @@ class JsonWriter final {
     return Name(name).Bool(value);
   }
 
-  // What was written, with a newline behind it.
-  std::string Text() const { return text_ + "\n"; }
+  const std::string& text() const { return text_; }
 
  private:
   void BeginValue();
   void NewLine();
   void Quote(absl::string_view text);
 
+  const Layout layout_;
   std::string text_;
   int depth_ = 0;
   bool is_first_ = true;   // Nothing stands in this bracket yet.
@@ -62,4 +75,4 @@ class JsonWriter final {
 
 }  // namespace mycelium
 
-#endif  // MYCELIUM_CLI_JSON_WRITER_H_
+#endif  // MYCELIUM_BASE_JSON_WRITER_H_
