@@ -8,6 +8,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
+#include "mycelium/bus/adding_race.h"
 #include "mycelium/bus/message_bus.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
@@ -197,30 +198,8 @@ TEST_F(ClosingTest, HandlerMayNotCloseAndTheBusLives) {
 TEST_F(ClosingTest, WhatIsAddedMeanwhileEndsWithIt) {
   // A race: whatever was made must be closed in the end.
   for (int round = 0; round < 50; ++round) {
-    auto bus = std::move(one_);
-    std::vector<Publisher<Note>> publishers;
-    std::vector<Subscriber<Note>> subscribers;
-    std::atomic<bool> adding{false};
-    std::thread adder([&] {
-      for (bool open = true; open;) {
-        auto publisher = bus->Publisher<Note>();
-        auto subscriber = bus->Subscriber<Note>();
-        open = publisher.ok() && subscriber.ok();
-        if (publisher.ok()) publishers.push_back(*std::move(publisher));
-        if (subscriber.ok()) subscribers.push_back(*std::move(subscriber));
-        adding = true;
-      }
-    });
-    while (!adding) std::this_thread::yield();
-    EXPECT_TRUE(bus->Close(kLong).ok());
-    adder.join();
-    for (auto& publisher : publishers) {
-      ASSERT_EQ(publisher.Publish(Note()).code(), kRefused);
-    }
-    for (auto& subscriber : subscribers) {
-      ASSERT_EQ(subscriber.Receive(absl::ZeroDuration()).status().code(),
-                kRefused);
-    }
+    const auto bus = std::move(one_);
+    ExpectAddedMeanwhileEnds<Note>(*bus, [&] { return bus->Close(kLong); });
     one_ = Make("one");
   }
   EXPECT_FALSE(two_->runtime()->has_ended());

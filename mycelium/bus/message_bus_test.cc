@@ -14,6 +14,7 @@
 #include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "mycelium/bus/adding_race.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/uds/unix_transport.h"
@@ -589,32 +590,8 @@ TEST(MessageBusTest, NothingIsAddedAfterAShutdown) {
 TEST(MessageBusTest, WhatIsAddedDuringAShutdownEndsWithIt) {
   // A race: whatever was made must be closed in the end.
   for (int round = 0; round < 50; ++round) {
-    test::ShortTempDir dir;
-    auto bus = MakeBus("a");
-    std::vector<Publisher<Note>> publishers;
-    std::vector<Subscriber<Note>> subscribers;
-    std::atomic<bool> adding{false};
-    std::thread adder([&] {
-      for (bool open = true; open;) {
-        auto publisher = bus->Publisher<Note>();
-        auto subscriber = bus->Subscriber<Note>();
-        open = publisher.ok() && subscriber.ok();
-        if (publisher.ok()) publishers.push_back(*std::move(publisher));
-        if (subscriber.ok()) subscribers.push_back(*std::move(subscriber));
-        adding = true;
-      }
-    });
-    while (!adding) std::this_thread::yield();
-    EXPECT_TRUE(bus->Shutdown(kLong).ok());
-    adder.join();
-    for (auto& publisher : publishers) {
-      ASSERT_EQ(publisher.Publish(MakeNote(1)).code(),
-                absl::StatusCode::kFailedPrecondition);
-    }
-    for (auto& subscriber : subscribers) {
-      ASSERT_EQ(subscriber.Receive(absl::ZeroDuration()).status().code(),
-                absl::StatusCode::kFailedPrecondition);
-    }
+    const auto bus = MakeBus("a");
+    ExpectAddedMeanwhileEnds<Note>(*bus, [&] { return bus->Shutdown(kLong); });
   }
 }
 
