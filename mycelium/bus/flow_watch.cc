@@ -57,7 +57,7 @@ void FlowWatch::Look() {
 
 void FlowWatch::TellOfDrops(const FlowReport& flow) {
   if (flow.ledger.dropped_total() == 0) return;
-  Ledger& told = ToldOf(flow);
+  Ledger& told = told_.LedgerOf(flow);
   for (size_t i = 0; i < kDropReasonCount; ++i) {
     const uint64_t messages = flow.ledger.dropped[i] - told.dropped[i];
     if (messages == 0) continue;
@@ -77,17 +77,6 @@ void FlowWatch::TellOfDrops(const FlowReport& flow) {
              flow.ledger.dropped_total(), " in all"));
     if (callback_ != nullptr) callback_(event);
   }
-}
-
-Ledger& FlowWatch::ToldOf(const FlowReport& flow) {
-  const auto known =
-      std::find_if(told_.begin(), told_.end(), [&](const FlowReport& other) {
-        return other.SameFlow(flow) && other.transport == flow.transport;
-      });
-  if (known != told_.end()) return known->ledger;
-  told_.push_back(flow);
-  told_.back().ledger = Ledger();
-  return told_.back().ledger;
 }
 
 }  // namespace mycelium

@@ -13,7 +13,7 @@
 #include "mycelium/base/log.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/bus/flow_event.h"
-#include "mycelium/routing/flow_report.h"
+#include "mycelium/routing/flow_report_table.h"
 
 namespace mycelium {
 
@@ -44,7 +44,6 @@ class FlowWatch final {
 
   void Look();
   void TellOfDrops(const FlowReport& flow);
-  Ledger& ToldOf(const FlowReport& flow);
 
   Environment& environment_;
   EventLoop& loop_;
@@ -54,7 +53,7 @@ class FlowWatch final {
   std::atomic<bool> is_due_{false};
   std::atomic<uint64_t> timer_{0};
   std::atomic<int64_t> not_before_{0};
-  std::vector<FlowReport> told_;  // On the loop.
+  FlowReportTable told_;  // On the loop.
 
   Mutex mutex_;
   std::set<std::string> stalled_ ABSL_GUARDED_BY(mutex_);

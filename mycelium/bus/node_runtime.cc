@@ -572,7 +572,7 @@ void NodeRuntime::ReportTaken() {
 }
 
 void NodeRuntime::AddReports(const Subscription& subscription,
-                             std::vector<FlowReport>* reports) const {
+                             FlowReportTable* reports) const {
   for (const Subscription::FlowLedger& flow : subscription.Ledgers()) {
     FlowReport report;
     report.topic = flow.origin->topic;
@@ -583,24 +583,26 @@ void NodeRuntime::AddReports(const Subscription& subscription,
     report.subscription_name = subscription.options().name;
     report.transport = flow.origin->transport;
     report.ledger = flow.ledger;
-    FoldReport(report, reports);
+    reports->Fold(report);
   }
 }
 
 std::vector<FlowReport> NodeRuntime::FlowReports() const {
-  std::vector<FlowReport> reports = router_->Reports();
+  FlowReportTable reports = router_->Reports();
   MutexLock lock(mutex_);
   for (const auto& subscription : dispatcher_->All()) {
     AddReports(*subscription, &reports);
   }
   for (const FlowReport& report : dispatcher_->DepartedReports(node_)) {
-    FoldReport(report, &reports);
+    reports.Fold(report);
   }
   for (const auto& subscription : ended_subscriptions_) {
     AddReports(*subscription, &reports);
   }
-  for (const FlowReport& report : ended_reports_) FoldReport(report, &reports);
-  return reports;
+  for (const FlowReport& report : ended_reports_.reports()) {
+    reports.Fold(report);
+  }
+  return std::move(reports).Release();
 }
 
 std::vector<LinkReport> NodeRuntime::LinkReports() const {

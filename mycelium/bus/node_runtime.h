@@ -24,7 +24,7 @@
 #include "mycelium/bus/refusal_table.h"
 #include "mycelium/routing/dispatcher.h"
 #include "mycelium/routing/fan_out.h"
-#include "mycelium/routing/flow_report.h"
+#include "mycelium/routing/flow_report_table.h"
 #include "mycelium/routing/room_waiter.h"
 #include "mycelium/routing/router.h"
 #include "mycelium/topology/topology.h"
@@ -227,7 +227,7 @@ class NodeRuntime final : public RoomWaiter {
   void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,
                   const absl::Status& status, bool is_news = true);
   void AddReports(const Subscription& subscription,
-                  std::vector<FlowReport>* reports) const;
+                  FlowReportTable* reports) const;
   // Parts of Status().
   void AddLinks(v1::NodeStatus* status) const;
   void AddRefusals(v1::NodeStatus* status) const;
@@ -281,7 +281,7 @@ class NodeRuntime final : public RoomWaiter {
       on_publisher_gone_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Subscription>> ended_subscriptions_
       ABSL_GUARDED_BY(mutex_);
-  std::vector<FlowReport> ended_reports_ ABSL_GUARDED_BY(mutex_);
+  FlowReportTable ended_reports_ ABSL_GUARDED_BY(mutex_);
 
   RefusalTable refusals_;
   std::atomic<uint32_t> next_publisher_{1};

@@ -61,7 +61,7 @@ std::shared_ptr<FlowCounters> Dispatcher::DepartedFlow(uint32_t subscription,
 }
 
 void Dispatcher::ReportDeparted(const Departed& departed,
-                                std::vector<FlowReport>* reports) {
+                                FlowReportTable* reports) {
   for (const auto& [origin, flow] : departed.flows) {
     FlowReport report;
     report.topic = origin->topic;
@@ -71,17 +71,16 @@ void Dispatcher::ReportDeparted(const Departed& departed,
     report.subscription_name = departed.name;
     report.transport = origin->transport;
     report.ledger = flow->Read();
-    FoldEnded(report, reports);
+    reports->FoldEnded(report);
   }
 }
 
 std::vector<FlowReport> Dispatcher::DepartedReports(
     const std::string& node) const {
   MutexLock lock(mutex_);
-  std::vector<FlowReport> reports = ended_;
-  for (const auto& [id, departed] : departed_) {
-    ReportDeparted(departed, &reports);
-  }
+  FlowReportTable all = ended_;
+  for (const auto& [id, departed] : departed_) ReportDeparted(departed, &all);
+  std::vector<FlowReport> reports = std::move(all).Release();
   for (FlowReport& report : reports) report.subscriber_node = node;
   return reports;
 }

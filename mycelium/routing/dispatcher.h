@@ -13,7 +13,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/message/message_info.h"
-#include "mycelium/routing/flow_report.h"
+#include "mycelium/routing/flow_report_table.h"
 #include "mycelium/routing/spill_tracker.h"
 #include "mycelium/routing/staging_feed.h"
 #include "mycelium/routing/subscription.h"
@@ -137,7 +137,7 @@ class Dispatcher final {
   // Null: it would be one of more than `most`.
   const Origin* InternUpTo(Origin origin, size_t most);
   static void ReportDeparted(const Departed& departed,
-                             std::vector<FlowReport>* reports);
+                             FlowReportTable* reports);
   std::shared_ptr<FlowCounters> DepartedFlow(uint32_t subscription,
                                              const Origin& origin);
 
@@ -148,7 +148,7 @@ class Dispatcher final {
   std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::unique_ptr<Origin>> origins_
       ABSL_GUARDED_BY(mutex_);
-  std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);  // Of `departed_`.
+  FlowReportTable ended_ ABSL_GUARDED_BY(mutex_);  // Of `departed_`.
   // On the loop:
   std::map<const Link*, Inbox> inboxes_;
   const Link* last_link_ = nullptr;  // Whose inbox OnFrame() used last.

@@ -202,21 +202,5 @@ TEST_F(DispatcherTest, NameBeyondTheLimitIsRefused) {
             absl::StatusCode::kInvalidArgument);
 }
 
-TEST(FlowReportTest, FlowsBeyondTheLimitAreAddedToOneWithoutNames) {
-  std::vector<FlowReport> reports;
-  FlowReport report;
-  report.ledger.accepted = 1;
-  for (size_t i = 0; i < kEndedFlowsMax + 3; ++i) {
-    report.topic = std::to_string(i);
-    FoldEnded(report, &reports);
-  }
-  report.topic = "0";
-  FoldEnded(report, &reports);
-  ASSERT_EQ(reports.size(), kEndedFlowsMax + 1);
-  EXPECT_EQ(reports.front().ledger.accepted, 2u);
-  EXPECT_EQ(reports.back().topic, "");
-  EXPECT_EQ(reports.back().ledger.accepted, 3u);
-}
-
 }  // namespace
 }  // namespace mycelium

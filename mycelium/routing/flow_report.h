@@ -2,7 +2,6 @@
 #define MYCELIUM_ROUTING_FLOW_REPORT_H_
 
 #include <string>
-#include <vector>
 
 #include "mycelium/transport/lane/ledger.h"
 
@@ -31,38 +30,6 @@ struct FlowReport {
            subscription_name == other.subscription_name;
   }
 };
-
-// Adds `report` to the one of the same flow and transport, or as a new one.
-inline void FoldReport(const FlowReport& report,
-                       std::vector<FlowReport>* reports) {
-  for (FlowReport& known : *reports) {
-    if (known.SameFlow(report) && known.transport == report.transport) {
-      known.ledger += report.ledger;
-      return;
-    }
-  }
-  reports->push_back(report);
-}
-
-// How many different flows are told apart of those that are over.
-inline constexpr size_t kEndedFlowsMax = 4096;
-
-// The same for flows that are over, whose names a peer chose: beyond
-// kEndedFlowsMax they are added to one that has no names.
-inline void FoldEnded(const FlowReport& report,
-                      std::vector<FlowReport>* reports) {
-  if (reports->size() < kEndedFlowsMax) return FoldReport(report, reports);
-  for (FlowReport& known : *reports) {
-    if (known.SameFlow(report) && known.transport == report.transport) {
-      known.ledger += report.ledger;
-      return;
-    }
-  }
-  FlowReport others;
-  others.transport = "others";
-  others.ledger = report.ledger;
-  FoldReport(others, reports);
-}
 
 }  // namespace mycelium
 

@@ -541,7 +541,7 @@ void Router::EndFlow(const Publisher& publisher, Flow& flow) {
     flow.drops->Remove(publisher.fan_out->options().publisher_id);
   }
   flow.lane = nullptr;  // Nothing of it is in flight any more.
-  FoldEnded(Report(publisher, flow), &ended_);
+  ended_.FoldEnded(Report(publisher, flow));
 }
 
 void Router::ForgetDrained(Publisher& publisher) {
@@ -614,7 +614,7 @@ std::vector<std::shared_ptr<Lane>> Router::LanesOf(
 }
 
 void Router::FoldUnmatched(const Publisher& publisher,
-                           std::vector<FlowReport>* reports) {
+                           FlowReportTable* reports) {
   const Ledger unmatched = publisher.fan_out->unmatched();
   if (unmatched.accepted == 0) return;
   const Origin& origin = publisher.fan_out->origin();
@@ -624,16 +624,16 @@ void Router::FoldUnmatched(const Publisher& publisher,
   report.publisher_service = origin.service;
   report.transport = "none";
   report.ledger = unmatched;
-  FoldReport(report, reports);
+  reports->Fold(report);
 }
 
-std::vector<FlowReport> Router::Reports() const {
+FlowReportTable Router::Reports() const {
   MutexLock lock(mutex_);
-  std::vector<FlowReport> reports = ended_;
+  FlowReportTable reports = ended_;
   for (const auto& [topic, publishers] : publishers_) {
     for (const auto& publisher : publishers) {
       for (const Flow& flow : publisher->flows) {
-        FoldReport(Report(*publisher, flow), &reports);
+        reports.Fold(Report(*publisher, flow));
       }
       FoldUnmatched(*publisher, &reports);
     }

@@ -16,7 +16,7 @@
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/message_type.h"
 #include "mycelium/routing/fan_out.h"
-#include "mycelium/routing/flow_report.h"
+#include "mycelium/routing/flow_report_table.h"
 #include "mycelium/routing/flow_table.h"
 #include "mycelium/routing/lane_rule.h"
 #include "mycelium/routing/schema_mismatch.h"
@@ -140,7 +140,7 @@ class Router final {
   std::vector<std::shared_ptr<Lane>> LanesOf(const std::string& service) const;
 
   // What every publisher of this node has counted, per subscription.
-  std::vector<FlowReport> Reports() const;
+  FlowReportTable Reports() const;
 
  private:
   // A subscription of a peer.
@@ -259,7 +259,7 @@ class Router final {
                     uint64_t from = 0) const;
   FlowReport Report(const Publisher& publisher, const Flow& flow) const;
   static void FoldUnmatched(const Publisher& publisher,
-                            std::vector<FlowReport>* reports);
+                            FlowReportTable* reports);
   const Publisher* Find(const FanOut& fan_out) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunDeferred(Deferred* deferred);
@@ -278,7 +278,7 @@ class Router final {
   bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // By ClosePublishers().
   // Of flows that are over, added up.
-  std::vector<FlowReport> ended_ ABSL_GUARDED_BY(mutex_);
+  FlowReportTable ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;
 };
 

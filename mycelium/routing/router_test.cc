@@ -201,7 +201,7 @@ TEST_F(RouterTest, PublisherThatComesAfterTheEndIsClosed) {
   const auto publisher = AddPublisher(type_);
   router_->AddRemote(link_, Subscribe(1, type_));
   EXPECT_EQ(Publish(*publisher).code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(router_->Reports(), IsEmpty());
+  EXPECT_THAT(router_->Reports().reports(), IsEmpty());
 }
 
 }  // namespace
