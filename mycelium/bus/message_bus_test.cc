@@ -515,25 +515,6 @@ TEST(MessageBusTest, HandlesThatHaveNothingSaySo) {
   EXPECT_TRUE(pull->status().ok());
 }
 
-TEST(MessageBusTest, NamesBeyondTheLimitAreRefused) {
-  auto bus = MakeBus("a");
-  const std::string longest(255, 'n');
-  SubscriberOptions options;
-  options.name = longest;
-  EXPECT_TRUE(bus->Subscriber<Note>(options).ok());
-  options.name += "n";
-  EXPECT_EQ(bus->Subscriber<Note>(options).status().code(),
-            absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(bus->RawPublisher(RawMessageType(longest)).ok());
-  for (const std::string& name : {longest + "n", std::string()}) {
-    PublisherOptions topic;
-    topic.topic = "t";
-    EXPECT_EQ(
-        bus->RawPublisher(RawMessageType(name), "", topic).status().code(),
-        absl::StatusCode::kInvalidArgument);
-  }
-}
-
 TEST(MessageBusTest, SecondShutdownWaitsForTheFirst) {
   auto bus = MakeBus("a");
   absl::Notification busy, leave;

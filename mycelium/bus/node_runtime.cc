@@ -8,12 +8,12 @@
 #include "absl/strings/str_format.h"
 #include "mycelium/bus/option_bounds.h"
 #include "mycelium/routing/schema_mismatch.h"
+#include "mycelium/topology/name_faults.h"
 #include "mycelium/topology/route_rules.h"
 
 namespace mycelium {
 namespace {
 
-constexpr size_t kNameBytesMax = 255;
 // How long a subscription waits for memory that there was not.
 constexpr int64_t kLaneRetryNs = 100'000'000;
 // How long peers have for their last word: so long whatever the deadline, and
@@ -22,25 +22,23 @@ constexpr size_t kRefusalReasonBytesMax = 1024;  // Of a peer's words.
 constexpr int64_t kPartingMinNs = 100'000'000;
 constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
-absl::Status CheckName(absl::string_view what, const std::string& name,
-                       size_t least) {
-  if (name.size() >= least && name.size() <= kNameBytesMax) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat(what, " \"", name.substr(0, 40), "\" has ", name.size(),
-                   " bytes; ", least, " to ", kNameBytesMax, " are allowed"));
+absl::Status CheckName(absl::string_view what, absl::string_view fault) {
+  if (fault.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " ", fault));
 }
 
 absl::Status CheckNames(const std::string& topic, const std::string& type,
                         const std::string& subscription) {
-  if (absl::Status checked = CheckName("topic", topic, 1); !checked.ok()) {
+  if (absl::Status checked = CheckName("topic", NameFault(topic));
+      !checked.ok()) {
     return checked;
   }
-  if (absl::Status checked = CheckName("type", type, 1); !checked.ok()) {
+  if (absl::Status checked = CheckName("type", NameFault(type));
+      !checked.ok()) {
     return checked;
   }
-  return CheckName("subscription name", subscription, 0);
+  if (subscription.empty()) return absl::OkStatus();
+  return CheckName("subscription name", NameFault(subscription));
 }
 
 absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
@@ -58,6 +56,10 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
     const BusOptions& options, std::string node,
     std::shared_ptr<const Topology> topology) {
   if (topology == nullptr) {
+    if (absl::Status checked = CheckName("node", NameFault(node));
+        !checked.ok()) {
+      return checked;
+    }
     if (absl::Status checked = CheckOptionBounds(options); !checked.ok()) {
       return checked;
     }
@@ -233,6 +235,10 @@ int64_t NodeRuntime::SpinNsOf(const RouteSettings& settings) const {
 
 absl::Status NodeRuntime::AddService(const std::string& service,
                                      std::optional<Digest> schema_digest) {
+  if (absl::Status checked = CheckName("service", NameFault(service));
+      !checked.ok()) {
+    return checked;
+  }
   MutexLock lock(mutex_);
   if (shut_down_) {
     return absl::FailedPreconditionError(
@@ -303,6 +309,18 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   if (absl::Status checked = CheckNames(origin.topic, origin.type, "");
       !checked.ok()) {
     return checked;
+  }
+  if (!target_service.empty()) {
+    if (absl::Status checked = CheckName("service", NameFault(target_service));
+        !checked.ok()) {
+      return checked;
+    }
+  }
+  if (options.publish_timeout.has_value()) {
+    if (absl::Status checked = CheckPublishTimeout(*options.publish_timeout);
+        !checked.ok()) {
+      return checked;
+    }
   }
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
   if (topology_ != nullptr && !target_service.empty()) {

@@ -17,6 +17,14 @@ struct Given {
   int64_t value;
 };
 
+absl::Status OutOfBounds(absl::string_view where, const SettingBounds& bounds,
+                         int64_t value, int64_t min) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(where, bounds.key, " is ", FormatSetting(bounds.unit, value),
+                   "; ", FormatSetting(bounds.unit, min), " to ",
+                   FormatSetting(bounds.unit, bounds.max), " are allowed"));
+}
+
 }  // namespace
 
 absl::Status CheckOptionBounds(const BusOptions& options) {
@@ -46,11 +54,8 @@ absl::Status CheckOptionBounds(const BusOptions& options) {
                             ? static_cast<int64_t>(kRingBytesMin)
                             : bounds.min;
     if (given.value >= min && given.value <= bounds.max) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("BusOptions: ", given.group, ".", given.key, " is ",
-                     FormatSetting(bounds.unit, given.value), "; ",
-                     FormatSetting(bounds.unit, min), " to ",
-                     FormatSetting(bounds.unit, bounds.max), " are allowed"));
+    return OutOfBounds(absl::StrCat("BusOptions: ", given.group, "."), bounds,
+                       given.value, min);
   }
   if (limits.frame_bytes_max > FrameBytesFor(settings.lane_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -59,6 +64,13 @@ absl::Status CheckOptionBounds(const BusOptions& options) {
         ", but limits.frame_bytes_max is ", limits.frame_bytes_max));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckPublishTimeout(absl::Duration timeout) {
+  const SettingBounds& bounds = BoundsOf("publish_timeout");
+  const int64_t ns = absl::ToInt64Nanoseconds(timeout);
+  if (ns >= bounds.min && ns <= bounds.max) return absl::OkStatus();
+  return OutOfBounds("PublisherOptions: ", bounds, ns, bounds.min);
 }
 
 }  // namespace mycelium

@@ -2,6 +2,7 @@
 #define MYCELIUM_BUS_OPTION_BOUNDS_H_
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "mycelium/bus/options.h"
 
 namespace mycelium {
@@ -11,6 +12,9 @@ namespace mycelium {
 // into a lane. Lanes may be smaller than in a file: as small as a ring can be.
 //   INVALID_ARGUMENT  names the first that does not
 absl::Status CheckOptionBounds(const BusOptions& options);
+
+// The same for a publisher's own `publish_timeout`.
+absl::Status CheckPublishTimeout(absl::Duration timeout);
 
 }  // namespace mycelium
 

@@ -96,6 +96,25 @@ TEST(OptionBoundsTest, LaneIsAtLeastARing) {
             "allowed");
 }
 
+TEST(OptionBoundsTest, PublisherIsNotMadeOfSuchATimeout) {
+  auto bus = MessageBus::Create();
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  PublisherOptions options;
+  for (const absl::Duration timeout : {absl::ZeroDuration(), absl::Hours(1)}) {
+    options.publish_timeout = timeout;
+    EXPECT_EQ((*bus)->RawPublisher(RawMessageType("t"), "", options).status(),
+              absl::OkStatus());
+  }
+  options.publish_timeout = absl::Milliseconds(-1);
+  EXPECT_EQ((*bus)->RawPublisher(RawMessageType("t"), "", options).status(),
+            absl::InvalidArgumentError("PublisherOptions: publish_timeout is "
+                                       "-1ms; 0 to 1h are allowed"));
+  options.publish_timeout = absl::InfiniteDuration();
+  EXPECT_EQ(
+      (*bus)->RawPublisher(RawMessageType("t"), "", options).status().code(),
+      absl::StatusCode::kInvalidArgument);
+}
+
 TEST(OptionBoundsTest, BusIsNotMadeOfSuchOptions) {
   BusOptions options;
   options.settings.window = -1;

@@ -47,7 +47,8 @@ struct ConnectionEvent {
 };
 
 struct BusOptions {
-  // This process, among others. Without a topology; empty: made up.
+  // This process, among others. Without a topology; empty: made up. As all
+  // names here: at most 255 bytes of UTF-8 without control characters.
   std::string node;
 
   PollMode poll = PollMode::kThread;
@@ -95,7 +96,8 @@ struct PublisherOptions {
   // Without any subscription a message is UNAVAILABLE, as it is for
   // PublisherTo(), and not counted as dropped.
   bool require_subscriber = false;
-  // The longest that one Publish() waits for room. None: as configured.
+  // The longest that one Publish() waits for room: 0 to 1 h. None: as
+  // configured.
   std::optional<absl::Duration> publish_timeout;
 };
 
@@ -108,8 +110,7 @@ struct PublisherGone {
 
 struct SubscriberOptions {
   std::string topic;  // Empty: the type's full name.
-  // Tells this one from another subscription of the service to the topic. At
-  // most 255 bytes, as topics and types.
+  // Tells this one from another subscription of the service to the topic.
   std::string name;
   // Subscribe() only: where the handler runs.
   DeliveryMode delivery = DeliveryMode::kInline;

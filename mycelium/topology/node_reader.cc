@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "mycelium/topology/name_faults.h"
 #include "mycelium/topology/nearest_word.h"
 #include "mycelium/topology/place.h"
 #include "mycelium/topology/table_reader.h"
@@ -32,7 +33,7 @@ void ReadName(TableReader& reader, TopologyNode& node) {
   }
   const std::optional<std::string> name = reader.String("name");
   if (!name.has_value()) return;
-  const std::string fault = NameFault(*name);
+  const std::string fault = TopologyNameFault(*name);
   if (!fault.empty()) {
     reader.Error(node.name_position, absl::StrCat("name ", fault));
   }
@@ -42,7 +43,7 @@ void ReadName(TableReader& reader, TopologyNode& node) {
 void ReadServices(TableReader& reader, TopologyNode& node) {
   for (const TomlValue* value :
        reader.Strings("services", kServicesPerNodeMax)) {
-    const std::string fault = NameFault(value->text);
+    const std::string fault = TopologyNameFault(value->text);
     if (!fault.empty()) {
       reader.Error(value->position, absl::StrCat("service ", fault));
     }
@@ -170,25 +171,6 @@ void ReadCertificateName(TableReader& reader, TopologyNode& node) {
 }
 
 }  // namespace
-
-std::string NameFault(absl::string_view name) {
-  if (name.empty()) return "is empty";
-  if (name.size() > kNameBytesMax) {
-    return absl::StrCat(Quoted(name), " has ", name.size(), " bytes; at most ",
-                        kNameBytesMax);
-  }
-  if (absl::StrContains(name, "..")) {
-    return absl::StrCat(Quoted(name), " contains \"..\"");
-  }
-  if (name == ".") return "\".\" is a directory";
-  for (unsigned char c : name) {
-    if (c == '/' || c == '*' || c == '$' || absl::ascii_iscntrl(c)) {
-      return absl::StrCat(Quoted(name), " contains ",
-                          Quoted(std::string(1, static_cast<char>(c))));
-    }
-  }
-  return "";
-}
 
 TopologyNode ReadNode(const TomlValue& table, const EnvLookup& env,
                       const LocalIdentity& self, Diagnostics& diagnostics) {

@@ -17,10 +17,6 @@ inline constexpr int kBadPort = -1;
 TopologyNode ReadNode(const TomlValue& table, const EnvLookup& env,
                       const LocalIdentity& self, Diagnostics& diagnostics);
 
-// Why `name` cannot name a node or a service, or empty if it can. A name is
-// part of a socket's path and of error messages.
-std::string NameFault(absl::string_view name);
-
 }  // namespace mycelium
 
 #endif  // MYCELIUM_TOPOLOGY_NODE_READER_H_

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/topology/name_faults.h"
 #include "mycelium/topology/nearest_word.h"
 
 namespace mycelium {
@@ -37,11 +38,9 @@ std::string ReadEnd(TableReader& reader, absl::string_view key) {
 std::vector<std::string> ReadTopics(TableReader& reader) {
   std::vector<std::string> topics;
   for (const TomlValue* value : reader.Strings("topics", kTopicsPerRouteMax)) {
-    if (value->text.empty() || value->text.size() > kTopicBytesMax) {
-      reader.Error(
-          value->position,
-          absl::StrCat("topic ", Quoted(value->text), " has ",
-                       value->text.size(), " bytes; 1 to ", kTopicBytesMax));
+    const std::string fault = NameFault(value->text);
+    if (!fault.empty()) {
+      reader.Error(value->position, absl::StrCat("topic ", fault));
       continue;
     }
     topics.push_back(value->text);

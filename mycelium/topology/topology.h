@@ -136,7 +136,7 @@ std::string CanonicalText(const Topology& topology);
 // Bounds of a topology file; beyond them it is refused.
 inline constexpr size_t kTopologyBytesMax = 256 << 10;
 inline constexpr size_t kNameBytesMax = 64;    // Of nodes and services.
-inline constexpr size_t kTopicBytesMax = 255;  // Of topics in routes.
+inline constexpr size_t kTopicBytesMax = 255;  // Of all other names.
 inline constexpr size_t kNodesMax = 1024;
 inline constexpr size_t kServicesPerNodeMax = 256;
 inline constexpr size_t kRoutesMax = 1024;

@@ -273,7 +273,7 @@ TEST(TopologyParserTest, TopicsOfTheLargestSizeAreRead) {
   const std::string topic(kTopicBytesMax, 't');
   EXPECT_TRUE(ParseHere(route + topic + "\"]\n").ok());
   EXPECT_THAT(ErrorsOf(route + topic + "t\"]\n"),
-              ::testing::HasSubstr("has 256 bytes; 1 to 255"));
+              ::testing::HasSubstr("has 256 bytes; at most 255"));
 }
 
 TEST(TopologyParserTest, NamesOfTheLargestSizeAreRead) {

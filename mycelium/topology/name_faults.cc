@@ -1,0 +1,52 @@
+#include "mycelium/topology/name_faults.h"
+
+#include <cstddef>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/stubs/common.h"
+#include "mycelium/topology/nearest_word.h"
+#include "mycelium/topology/topology.h"
+
+namespace mycelium {
+namespace {
+
+std::string TextFault(absl::string_view name, size_t bytes_max,
+                      absl::string_view forbidden) {
+  if (name.empty()) return "is empty";
+  if (name.size() > bytes_max) {
+    return absl::StrCat(Quoted(name), " has ", name.size(), " bytes; at most ",
+                        bytes_max);
+  }
+  // What Protobuf asks when it parses the name in a message.
+  if (!google::protobuf::internal::IsStructurallyValidUTF8(
+          name.data(), static_cast<int>(name.size()))) {
+    return absl::StrCat("\"", absl::CEscape(name), "\" is not UTF-8");
+  }
+  for (const char c : name) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c)) ||
+        absl::StrContains(forbidden, c)) {
+      return absl::StrCat(Quoted(name), " contains ",
+                          Quoted(absl::string_view(&c, 1)));
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string NameFault(absl::string_view name) {
+  return TextFault(name, kTopicBytesMax, "");
+}
+
+std::string TopologyNameFault(absl::string_view name) {
+  if (absl::StrContains(name, "..")) {
+    return absl::StrCat(Quoted(name), " contains \"..\"");
+  }
+  if (name == ".") return "\".\" is a directory";
+  return TextFault(name, kNameBytesMax, "/*$");
+}
+
+}  // namespace mycelium
