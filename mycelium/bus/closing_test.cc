@@ -6,10 +6,10 @@
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/adding_race.h"
 #include "mycelium/bus/message_bus.h"
+#include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -104,7 +104,7 @@ TEST_F(ClosingTest, NodeEndsWithItsLastBus) {
 }
 
 TEST_F(ClosingTest, WhatTheServicePublishedIsWaitedFor) {
-  absl::Notification busy, leave;
+  test::Notification busy, leave;
   SubscriberOptions queued;
   queued.delivery = DeliveryMode::kQueued;
   std::atomic<int> handled{0};
@@ -169,7 +169,7 @@ TEST_F(ClosingTest, ServiceIsFreeForAnotherBus) {
 
 TEST_F(ClosingTest, WaitForSubscribersEnds) {
   auto publisher = one_->Publisher<Note>();
-  absl::Notification started;
+  test::Notification started;
   absl::Status waited;
   std::thread waiting([&] {
     started.Notify();

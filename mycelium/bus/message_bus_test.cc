@@ -11,7 +11,6 @@
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/adding_race.h"
@@ -19,6 +18,7 @@
 #include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/uds/unix_transport.h"
 #include "tests/support/faulty_sys.h"
+#include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -270,7 +270,7 @@ TEST(MessageBusTest, LargestFrameOfALinkWaitsForABusyHandler) {
   auto b = MakeBus("b", options);
   const MessageType type = RawMessageType("bytes");
   std::vector<size_t> got;
-  absl::Notification busy, passed, done;
+  test::Notification busy, passed, done;
   auto handle = b->SubscribeRaw(
       type, [&](absl::Span<const std::byte> bytes, const MessageInfo& info) {
         got.push_back(bytes.size());
@@ -402,7 +402,7 @@ class Refusals final {
   }
 
  private:
-  absl::Notification told_;
+  test::Notification told_;
   absl::Status status_;
 };
 
@@ -517,7 +517,7 @@ TEST(MessageBusTest, HandlesThatHaveNothingSaySo) {
 
 TEST(MessageBusTest, SecondShutdownWaitsForTheFirst) {
   auto bus = MakeBus("a");
-  absl::Notification busy, leave;
+  test::Notification busy, leave;
   SubscriberOptions queued;
   queued.delivery = DeliveryMode::kQueued;
   auto handle = bus->Subscribe<Note>(
@@ -545,7 +545,7 @@ TEST(MessageBusTest, SecondShutdownWaitsForTheFirst) {
 TEST(MessageBusTest, ShutdownEndsAWaitForSubscribers) {
   auto bus = MakeBus("a");
   auto publisher = bus->Publisher<Note>();
-  absl::Notification started;
+  test::Notification started;
   absl::Status waited;
   std::thread waiting([&] {
     started.Notify();
@@ -579,11 +579,11 @@ TEST(MessageBusTest, WhatIsAddedDuringAShutdownEndsWithIt) {
 // Notifies when the node that has it is destroyed.
 class Witness final {
  public:
-  explicit Witness(absl::Notification& destroyed) : destroyed_(destroyed) {}
+  explicit Witness(test::Notification& destroyed) : destroyed_(destroyed) {}
   ~Witness() { destroyed_.Notify(); }
 
  private:
-  absl::Notification& destroyed_;
+  test::Notification& destroyed_;
 };
 
 class LastOwnerTest : public testing::TestWithParam<PollMode> {};
@@ -593,7 +593,7 @@ TEST_P(LastOwnerTest, NodeOutlivesTheHandlerThatDestroysItsLastOwner) {
   const std::string path = dir.file("bus.sock");
   auto a = MakeBus("a");
   auto endpoint = BindUnixEndpoint(path, *a);
-  absl::Notification destroyed, returned;
+  test::Notification destroyed, returned;
   BusOptions options;
   options.poll = GetParam();
   options.log = [witness = std::make_shared<Witness>(destroyed)](

@@ -5,12 +5,12 @@
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/bus_fixture.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "tests/support/faulty_sys.h"
+#include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -69,7 +69,7 @@ TEST_F(SubscriberTest, DeadlineSaysWhichPublisherHasNoLane) {
   test::ShortTempDir dir;
   auto endpoint = BindUnixEndpoint(dir.file("socket"), *publishing);
   ASSERT_TRUE(endpoint.ok()) << endpoint.status();
-  absl::Notification told;
+  test::Notification told;
   SubscriberOptions listening;
   listening.on_error = [&](const absl::Status&) { told.Notify(); };
   auto pull = bus_->Subscriber<Note>(listening);

@@ -5,8 +5,8 @@
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/support/notification.h"
 
 namespace mycelium::test {
 namespace {
@@ -151,7 +151,7 @@ TEST_P(LifetimeTest, FlushAndShutdownInAHandlerAreRefused) {
 TEST_P(LifetimeTest, FlushWaitsForAHandlerThatHasUnsubscribedItself) {
   Open();
   SubscriptionHandle handle;
-  absl::Notification inside, go_on;
+  Notification inside, go_on;
   auto subscribed = beta_->Subscribe<Note>(
       [&](const Note&, const MessageInfo&) {
         handle.Unsubscribe();
@@ -197,7 +197,7 @@ TEST_P(LifetimeTest, ShutdownUnderTrafficAccountsForAllThatWasAccepted) {
 TEST_P(LifetimeTest, WhatThePeerHasIsDeliveredAfterAShutdownThatCouldNotWait) {
   Open();
   Inbox got;
-  absl::Notification go_on;
+  Notification go_on;
   auto handle = beta_->Subscribe<Note>(
       [&](const Note& note, const MessageInfo&) {
         go_on.WaitForNotification();

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/support/notification.h"
 
 namespace mycelium::test {
 namespace {
@@ -83,7 +83,7 @@ TEST_P(LimitsTest, AsManyAsTheDepthWaitAndOneBeyondIsDropped) {
   for (const uint64_t beyond : {0, 1}) {
     const uint64_t depth = 100 + beyond;
     Inbox got;
-    absl::Notification entered, go_on;
+    Notification entered, go_on;
     SubscriberOptions options = DropOldest(static_cast<int64_t>(depth), 1);
     options.delivery = DeliveryMode::kQueued;
     auto handle = beta_->Subscribe<Note>(

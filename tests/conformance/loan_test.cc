@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/support/notification.h"
 
 namespace mycelium::test {
 namespace {
@@ -234,7 +234,7 @@ TEST_P(LoanTest, OneThatFoundNoRoomMayBePublishedAgain) {
     std::memset(loan->bytes().data(), static_cast<int>(accepted), kBlobBytes);
   }
   EXPECT_EQ(loan->bytes().size(), kBlobBytes);
-  absl::Notification room;
+  Notification room;
   publisher->CallWhenRoom([&] { room.Notify(); });
   for (uint64_t i = 0; i < accepted; ++i) {
     EXPECT_TRUE(pull->Receive(kLong).ok());

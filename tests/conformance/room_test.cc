@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/synchronization/notification.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/support/notification.h"
 
 namespace mycelium::test {
 namespace {
@@ -55,7 +55,7 @@ TEST_P(RoomTest, CallbackComesWhenRoomIsMadeAndNotBefore) {
   auto pull = beta_->Subscriber<Note>();
   Publisher<Note> publisher = Publishing();
   const uint64_t filled = Fill(publisher);
-  absl::Notification room;
+  Notification room;
   publisher.CallWhenRoom([&] { room.Notify(); });
   EXPECT_FALSE(room.HasBeenNotified());
   EXPECT_EQ(ReceiveAll(*pull, filled), Counting(filled));

@@ -2,13 +2,13 @@
 
 #include <string>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/message/described_type.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/support/notification.h"
 
 namespace mycelium::test {
 namespace {
@@ -207,7 +207,7 @@ MYCELIUM_ALL_TRANSPORTS(SchemaTest);
 TEST(SchemaAcrossProcessesTest, RefusalsEndWhenTheirPeerLeaves) {
   ShortTempDir dir;
   const std::string path = dir.file("bus.sock");
-  absl::Notification gone;
+  Notification gone;
   BusOptions options;
   options.node = "stays";
   options.log = [](LogLevel, absl::string_view) {};

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/shm_endpoint.h"
@@ -14,6 +13,7 @@
 #include "tests/conformance/conformance_fixture.h"
 #include "tests/conformance/process_fixture.h"
 #include "tests/support/mapped_files.h"
+#include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
@@ -143,7 +143,7 @@ TEST_F(ShmInPlaceTest, LargePulledMessageLiesInSharedMemory) {
 TEST_F(ShmInPlaceTest, LargeQueuedMessageIsHandledInSharedMemory) {
   SubscriberOptions options;
   options.delivery = DeliveryMode::kQueued;
-  absl::Notification handled;
+  Notification handled;
   // Abseil's notification is not instrumented for ThreadSanitizer.
   std::atomic<bool> is_shared{false};
   auto handle = *reader_->SubscribeRaw(
@@ -227,7 +227,7 @@ TEST_F(ShmInPlaceTest, HeldMessageOutlivesItsSubscription) {
   SubscriberOptions options;
   options.delivery = DeliveryMode::kQueued;
   SubscriptionHandle handle;
-  absl::Notification ended, full, handled;
+  Notification ended, full, handled;
   handle = *reader_->SubscribeRaw(
       type_,
       [&](Bytes bytes, const MessageInfo&) {
@@ -253,7 +253,7 @@ TEST_F(ShmInPlaceTest, HeldMessageOutlivesItsSubscription) {
 class ShmKilledPublisherTest : public ProcessTest {};
 
 TEST_F(ShmKilledPublisherTest, WhatItHasPublishedIsReadInPlaceAfterItsDeath) {
-  absl::Notification gone;
+  Notification gone;
   BusOptions options;
   options.on_connection = [&](const ConnectionEvent& event) {
     if (event.state == ConnectionEvent::State::kGone &&

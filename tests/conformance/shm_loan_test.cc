@@ -8,11 +8,11 @@
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "tests/conformance/shm_loan_fixture.h"
+#include "tests/support/notification.h"
 
 namespace mycelium::test {
 namespace {
@@ -37,7 +37,7 @@ TEST_F(ShmLoanTest, IsReadWhereItWasWrittenByAllSubscribers) {
 TEST_F(ShmLoanTest, InlineHandlerReadsItThereToo) {
   std::atomic<uint64_t> file{0};
   std::atomic<bool> is_right{false};
-  absl::Notification handled;
+  Notification handled;
   Reader& reader = AddReader();
   auto handle = *reader.bus->SubscribeRaw(
       type_, [&](Bytes bytes, const MessageInfo& info) {

@@ -6,6 +6,6 @@ extern "C" const char* __tsan_default_suppressions();
 extern "C" const char* __tsan_default_suppressions() {
   return "called_from_lib:libprotobuf.so\n"
          "race:status_internal::Payload\n"
-         "race:Status::UnrefNonInlined\n";
+         "race:Status::Unref\n";
 }
 #endif
