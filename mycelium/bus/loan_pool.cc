@@ -14,6 +14,15 @@ constexpr size_t kSlotBytesMin = 4096;
 constexpr size_t kFirstBytes = 4 << 20;
 constexpr size_t kFirstSlotsMin = 8;
 constexpr size_t kFirstSlotsMax = 64;
+// Places become smaller only by so much, or two sizes in turn would make new
+// memory again and again.
+constexpr size_t kShrinkMin = 4;
+
+size_t SlotBytesFor(size_t bytes) {
+  size_t slot_bytes = kSlotBytesMin;
+  while (slot_bytes < bytes) slot_bytes *= 2;
+  return slot_bytes;
+}
 
 }  // namespace
 
@@ -66,14 +75,14 @@ LoanPlace LoanPool::TakeShared(size_t bytes, const Lender& lender) {
   if (wanted == 0) return place;
   const std::shared_ptr<LoanMemory> made = lender.make(wanted);
   MutexLock lock(mutex_);
-  const bool is_outgrown = slot_bytes != slot_bytes_;  // Since then.
+  const bool is_outdated = slot_bytes != slot_bytes_;  // Since then.
   if (made == nullptr) {
     has_none_ = true;
-    if (!is_outgrown) shared_bytes_ -= wanted;
+    if (!is_outdated) shared_bytes_ -= wanted;
     return place;
   }
   place = {made, 0};
-  if (is_outgrown) return place;
+  if (is_outdated) return place;
   memories_.push_back(made);
   free_.reserve(shared_bytes_ / slot_bytes);
   for (size_t at = slot_bytes; at < wanted; at += slot_bytes) {
@@ -83,19 +92,32 @@ LoanPlace LoanPool::TakeShared(size_t bytes, const Lender& lender) {
 }
 
 LoanPlace LoanPool::TakeFree(size_t bytes) {
-  std::vector<LoanPlace> too_small;  // Destroyed without the lock.
+  std::vector<LoanPlace> unfit;  // Destroyed without the lock.
   MutexLock lock(mutex_);
+  largest_ = std::max(largest_, bytes);
   if (bytes > slot_bytes_) {
-    slot_bytes_ = std::max(slot_bytes_, kSlotBytesMin);
-    while (slot_bytes_ < bytes) slot_bytes_ *= 2;
-    too_small.swap(free_);
-    memories_.clear();
-    shared_bytes_ = 0;
+    SetSlotBytes(SlotBytesFor(bytes), &unfit);
+  } else if (++loans_ > kLoansRemembered) {
+    const size_t slot_bytes = SlotBytesFor(largest_);
+    if (slot_bytes <= slot_bytes_ / kShrinkMin) {
+      SetSlotBytes(slot_bytes, &unfit);
+    }
+    has_none_ = false;
+    largest_ = bytes;
+    loans_ = 0;
   }
   if (free_.empty()) return {};
   LoanPlace place = std::move(free_.back());
   free_.pop_back();
   return place;
+}
+
+void LoanPool::SetSlotBytes(size_t slot_bytes,
+                            std::vector<LoanPlace>* dropped) {
+  slot_bytes_ = slot_bytes;
+  dropped->swap(free_);
+  memories_.clear();
+  shared_bytes_ = 0;
 }
 
 size_t LoanPool::NextBytes() {

@@ -25,6 +25,9 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   // At most so many of this process alone are kept for later.
   static constexpr size_t kSpareMax = 8;
   static constexpr size_t kSharedBytesMax = 256 << 20;
+  // After so many the pool forgets what it has seen of loans: how large one
+  // was, and that there was no memory to be had.
+  static constexpr int kLoansRemembered = 1024;
 
   // What a pool needs to lend memory that peers may map.
   struct Lender {
@@ -110,6 +113,9 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   // No memory: there is none to be had.
   LoanPlace TakeShared(size_t bytes, const Lender& lender);
   LoanPlace TakeFree(size_t bytes);
+  // The next places are of `slot_bytes`; those there are go to `dropped`.
+  void SetSlotBytes(size_t slot_bytes, std::vector<LoanPlace>* dropped)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How large the next memory is to be, 0: there is to be none.
   size_t NextBytes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveBack(std::vector<std::byte> own);
@@ -124,15 +130,20 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   Mutex mutex_;
   std::vector<std::vector<std::byte>> spare_ ABSL_GUARDED_BY(mutex_);
   std::vector<void*> blocks_ ABSL_GUARDED_BY(mutex_);
-  // Each loan in shared memory has so many bytes to itself; a larger one has
-  // the next memories be for its size.
+  // Each loan in shared memory has so many bytes to itself. A larger one has
+  // the next memories be for its size, and when there were no such ones for a
+  // while, they are for smaller ones again.
   size_t slot_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // Of that size, and how many bytes all of those have, with those that are
   // being made.
   std::vector<LoanPlace> free_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<LoanMemory>> memories_ ABSL_GUARDED_BY(mutex_);
   size_t shared_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool has_none_ ABSL_GUARDED_BY(mutex_) = false;  // It was asked for in vain.
+  // Of the last loans: whether memory was asked for in vain, the largest, and
+  // how many there were.
+  bool has_none_ ABSL_GUARDED_BY(mutex_) = false;
+  size_t largest_ ABSL_GUARDED_BY(mutex_) = 0;
+  int loans_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace mycelium

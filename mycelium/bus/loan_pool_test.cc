@@ -131,6 +131,36 @@ TEST_F(LoanPoolTest, WithoutSharedMemoryLoansAreOfThisProcess) {
   const Taken taken = pool_->Take(5000, nullptr);
   EXPECT_EQ(taken->place(), nullptr);
   EXPECT_EQ(taken->bytes().size(), 5000u);
+  for (int i = 0; i < LoanPool::kLoansRemembered; ++i) (void)Take(5000);
+  EXPECT_TRUE(IsShared(Take(5000))) << "it was never asked for again";
+}
+
+TEST_F(LoanPoolTest, PlacesBecomeSmallerAWhileAfterALargeLoan) {
+  ASSERT_TRUE(IsShared(Take(10 << 20)));
+  EXPECT_EQ(made_bytes_, size_t{128} << 20);
+  const Taken open = Take(5000);
+  std::memset(open->bytes().data(), 1, open->bytes().size());
+  for (int i = 0; i < 2 * LoanPool::kLoansRemembered; ++i) (void)Take(5000);
+  EXPECT_EQ(made_, 2u);
+  const Taken last = Take(5000);
+  ASSERT_TRUE(IsShared(last));
+  EXPECT_EQ(last->place()->memory->bytes().size(), size_t{64} * 8192);
+  EXPECT_NE(last->place()->memory, open->place()->memory);
+  EXPECT_EQ(open->bytes()[4999], std::byte{1});
+}
+
+TEST_F(LoanPoolTest, LargeLoanNowAndThenKeepsItsMemory) {
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(IsShared(Take(10 << 20)));
+    for (int j = 0; j < LoanPool::kLoansRemembered - 1; ++j) (void)Take(5000);
+  }
+  EXPECT_EQ(made_, 1u);
+}
+
+TEST_F(LoanPoolTest, PlacesThatFitHalfwayStayAsTheyAre) {
+  (void)Take(100'000);
+  for (int i = 0; i < 3 * LoanPool::kLoansRemembered; ++i) (void)Take(50'000);
+  EXPECT_EQ(made_, 1u);
 }
 
 TEST_F(LoanPoolTest, SpoiledMemoryIsNotWrittenAgainWhereALoanHasBeen) {
