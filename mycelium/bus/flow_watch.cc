@@ -58,6 +58,8 @@ void FlowWatch::Look() {
 void FlowWatch::TellOfDrops(const FlowReport& flow) {
   if (flow.ledger.dropped_total() == 0) return;
   Ledger& told = told_.LedgerOf(flow);
+  // That one was over, and what it had dropped was told; this one is new.
+  if (flow.ledger.dropped_total() < told.dropped_total()) told = Ledger();
   for (size_t i = 0; i < kDropReasonCount; ++i) {
     const uint64_t messages = flow.ledger.dropped[i] - told.dropped[i];
     if (messages == 0) continue;
