@@ -187,6 +187,21 @@ class SubscriberTest(BusCase):
     with self.assertRaises(mycelium.InvalidArgument):
       asker.subscriber(Note, overflow='drop_oldest', depth=0)
 
+  def test_option_of_another_type_is_named(self):
+    asker, _ = self.pair()
+    for depth in ('5', 1.5, 2**70):
+      with self.assertRaisesRegex(TypeError, 'depth must be an integer'):
+        asker.subscriber(Note, overflow='drop_oldest', depth=depth)
+    for topic in (5, '\ud800'):
+      with self.assertRaisesRegex(TypeError, 'topic must be text'):
+        asker.subscriber(Note, topic=topic)
+    with self.assertRaisesRegex(TypeError, 'publish_timeout must be a number'):
+      asker.publisher(Note, publish_timeout='1s')
+    with self.assertRaisesRegex(TypeError, 'schema_digest must be bytes'):
+      mycelium.MessageBus(schema_digest='00')
+    with self.assertRaisesRegex(TypeError, 'allow_uids must be integers'):
+      mycelium.MessageBus(allow_uids=['root'])
+
 
 class RawTest(BusCase):
 

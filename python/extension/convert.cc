@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -17,13 +19,31 @@ namespace {
 
 constexpr absl::Duration kTimeoutMax = absl::Hours(24 * 365);
 
+// What a keyword must be, for who gave something else.
+template <typename T>
+const char* Expected() {
+  if (std::is_same_v<T, bool>) return "True or False";
+  if (std::is_same_v<T, double>) return "a number";
+  if (std::is_integral_v<T>) return "an integer of at most 64 bits";
+  if (std::is_same_v<T, std::string>) return "text";
+  if (std::is_same_v<T, py::bytes>) return "bytes";
+  if (std::is_same_v<T, py::kwargs>) return "a dict";
+  return "integers";
+}
+
 // The value of a keyword that was given and is not None.
 template <typename T>
 std::optional<T> Given(const py::kwargs& options, const char* name) {
   if (!options.contains(name)) return std::nullopt;
   const py::object value = options[name];
   if (value.is_none()) return std::nullopt;
-  return value.cast<T>();
+  try {
+    return value.cast<T>();
+  } catch (const py::builtin_exception&) {  // A cast_error or a type_error.
+    throw py::type_error(absl::StrCat(name, " must be ", Expected<T>(),
+                                      ", got ",
+                                      py::repr(value).cast<std::string>()));
+  }
 }
 
 void CheckKnown(const py::kwargs& options,
