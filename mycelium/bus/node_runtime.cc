@@ -50,6 +50,12 @@ absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
       "subscription: ", what, " is ", *count, "; 1 to ", most, " are allowed"));
 }
 
+// What the user gave, fit to be used everywhere.
+BusOptions TakeOver(BusOptions options) {
+  if (options.log == nullptr) options.log = [](LogLevel, absl::string_view) {};
+  return options;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
@@ -72,7 +78,7 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
 
 NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
                          std::shared_ptr<const Topology> topology)
-    : options_(options),
+    : options_(TakeOver(options)),
       node_(std::move(node)),
       topology_(std::move(topology)),
       environment_(*options.environment),

@@ -84,6 +84,7 @@ struct BusOptions {
   // with all that happened meanwhile. Must not wait.
   std::function<void(const FlowEvent&)> on_flow;
 
+  // Null: nothing is logged.
   LogSink log = StderrLog();
 
   // The world; tests bring their own. Must outlive the bus.
