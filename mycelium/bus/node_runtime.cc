@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "mycelium/bus/guarded_callback.h"
 #include "mycelium/bus/option_bounds.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/name_faults.h"
@@ -52,7 +53,10 @@ absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
 
 // What the user gave, fit to be used everywhere.
 BusOptions TakeOver(BusOptions options) {
-  if (options.log == nullptr) options.log = [](LogLevel, absl::string_view) {};
+  options.log = Guarded(std::move(options.log));
+  options.on_connection =
+      Guarded("on_connection", std::move(options.on_connection), options.log);
+  options.on_flow = Guarded("on_flow", std::move(options.on_flow), options.log);
   return options;
 }
 
@@ -416,9 +420,15 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   {
     MutexLock lock(mutex_);
     const uint32_t id = (*subscription)->options().id;
-    if (options.on_error != nullptr) on_error_[id] = options.on_error;
+    const std::string lane = (*subscription)->lane().name();
+    if (options.on_error != nullptr) {
+      on_error_[id] = Guarded(absl::StrCat(lane, ": on_error"),
+                              options.on_error, options_.log);
+    }
     if (options.on_publisher_gone != nullptr) {
-      on_publisher_gone_[id] = options.on_publisher_gone;
+      on_publisher_gone_[id] =
+          Guarded(absl::StrCat(lane, ": on_publisher_gone"),
+                  options.on_publisher_gone, options_.log);
     }
   }
   refusals_.AddSubscription((*subscription)->options().id);

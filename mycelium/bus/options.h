@@ -46,6 +46,8 @@ struct ConnectionEvent {
   absl::Status status;
 };
 
+// An exception out of a callback here is logged and goes no further; one out of
+// `log` is nowhere to be seen.
 struct BusOptions {
   // This process, among others. Without a topology; empty: made up. As all
   // names here: at most 255 bytes of UTF-8 without control characters.
@@ -109,6 +111,7 @@ struct PublisherGone {
   std::string topic;
 };
 
+// An exception out of a callback here is logged and goes no further.
 struct SubscriberOptions {
   std::string topic;  // Empty: the type's full name.
   // Tells this one from another subscription of the service to the topic.

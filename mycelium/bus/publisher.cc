@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/bus/guarded_callback.h"
 
 namespace mycelium {
 namespace {
@@ -84,6 +85,13 @@ absl::Status PublisherBase::WaitForSubscribers(
       absl::StrCat("topic \"", topic(), "\" has ", now, " of ", count,
                    " subscribers after ", absl::FormatDuration(timeout),
                    Why(*node_, fan_out_->origin().target_service, now)));
+}
+
+void PublisherBase::CallWhenRoom(std::function<void()> callback) {
+  if (callback == nullptr) return;
+  fan_out_->CallWhenRoom(Guarded(absl::StrCat("publisher of \"", topic(),
+                                              "\": callback of CallWhenRoom()"),
+                                 std::move(callback), node_->options().log));
 }
 
 std::shared_ptr<LoanPool::Memory> RawPublisher::TakeMemory(size_t bytes) {

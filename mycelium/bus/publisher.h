@@ -59,9 +59,8 @@ class PublisherBase {
   // `callback` once, as soon as there may be room for the last message that was
   // refused with RESOURCE_EXHAUSTED or UNAVAILABLE; at once if there is. It
   // runs on the thread that made the room, and must not wait or call the bus.
-  void CallWhenRoom(std::function<void()> callback) {
-    fan_out_->CallWhenRoom(std::move(callback));
-  }
+  // An exception is logged and goes no further.
+  void CallWhenRoom(std::function<void()> callback);
 
   // The same as a descriptor for poll() or epoll: after a Publish() that was
   // refused it becomes readable when there may be room, and stays so until

@@ -1,0 +1,56 @@
+#ifndef MYCELIUM_BUS_GUARDED_CALLBACK_H_
+#define MYCELIUM_BUS_GUARDED_CALLBACK_H_
+
+#include <exception>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "mycelium/base/log.h"
+
+namespace mycelium {
+
+// The same sink, but null logs nothing, and an exception goes no further:
+// there is nowhere to tell of it.
+inline LogSink Guarded(LogSink log) {
+  if (log == nullptr) return [](LogLevel, absl::string_view) {};
+  return [log = std::move(log)](LogLevel level, absl::string_view message) {
+    try {
+      log(level, message);
+    } catch (...) {
+    }
+  };
+}
+
+// A user's callback for threads that may not be unwound: the loop, or one that
+// makes room. An exception becomes an error in the log that says `name`, and
+// goes no further. Null stays null.
+//
+// REQUIRES: `log` is Guarded().
+//
+// Example:
+//   options.on_flow = Guarded("on_flow", std::move(options.on_flow), log);
+template <typename... Arguments>
+std::function<void(Arguments...)> Guarded(
+    std::string name, std::function<void(Arguments...)> callback, LogSink log) {
+  if (callback == nullptr) return nullptr;
+  return [name = std::move(name), callback = std::move(callback),
+          log = std::move(log)](Arguments... arguments) {
+    const auto report = [&](const char* what) {
+      log(LogLevel::kError, absl::StrCat(name, " threw: ", what));
+    };
+    try {
+      callback(std::forward<Arguments>(arguments)...);
+    } catch (const std::exception& error) {
+      report(error.what());
+    } catch (...) {
+      report("an exception that is no std::exception");
+    }
+  };
+}
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_GUARDED_CALLBACK_H_
