@@ -136,7 +136,7 @@ absl::StatusOr<SubscriptionHandle> MessageBus::SubscribePayload(
   absl::StatusOr<std::shared_ptr<Subscription>> subscription =
       AddSubscription(type, options.delivery, options, std::move(handler));
   if (!subscription.ok()) return subscription.status();
-  return SubscriptionHandle(node_, *std::move(subscription));
+  return SubscriptionHandle::Start(node_, *std::move(subscription));
 }
 
 absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeRaw(

@@ -58,8 +58,9 @@ class MessageBus final {
 
   // A bus without a topology: within the process, plus the endpoints that are
   // bound or dialled by hand.
-  // INVALID_ARGUMENT: a limit or setting is out of bounds, or the lanes would
-  // not take the largest frame.
+  //   INVALID_ARGUMENT    a limit or setting is out of bounds, or the lanes
+  //                       would not take the largest frame
+  //   RESOURCE_EXHAUSTED  no descriptor or no thread was to be had
   static absl::StatusOr<std::unique_ptr<MessageBus>> Create(
       const BusOptions& options = BusOptions());
 
@@ -99,7 +100,8 @@ class MessageBus final {
 
   // Calls `handler` for every message, never on two threads at once. Where it
   // runs: SubscriberOptions::delivery. An exception that it throws is caught,
-  // counted and logged. INVALID_ARGUMENT: there is none.
+  // counted and logged. INVALID_ARGUMENT: there is none. RESOURCE_EXHAUSTED: no
+  // memory for its lane, or no thread for a queued one.
   template <typename Message>
   absl::StatusOr<SubscriptionHandle> Subscribe(
       std::function<void(const Message&, const MessageInfo&)> handler,

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "mycelium/base/start_thread.h"
 #include "mycelium/bus/guarded_callback.h"
 #include "mycelium/bus/option_bounds.h"
 #include "mycelium/routing/schema_mismatch.h"
@@ -219,7 +220,13 @@ absl::Status NodeRuntime::Init() {
                                        std::move(callbacks));
   if (options_.poll == PollMode::kThread) {
     loop_->SetLending();
-    thread_ = std::thread([this] { RunThread(); });
+    absl::StatusOr<std::thread> thread =
+        StartThread(absl::StrCat("node ", node_), [this] { RunThread(); });
+    if (!thread.ok()) {
+      peers_ = nullptr;  // Nothing was started, and nobody runs the loop.
+      return thread.status();
+    }
+    thread_ = *std::move(thread);
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/start_thread.h"
 
 namespace mycelium {
 
@@ -10,14 +11,19 @@ struct SubscriptionHandle::Worker {
   std::thread thread;
 };
 
-SubscriptionHandle::SubscriptionHandle(
+absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
     std::shared_ptr<NodeRuntime> node,
-    std::shared_ptr<Subscription> subscription)
-    : node_(std::move(node)), subscription_(std::move(subscription)) {
-  if (subscription_->options().mode != DeliveryMode::kQueued) return;
-  worker_ = std::make_shared<Worker>();
-  worker_->thread =
-      std::thread([node = node_.get(), subscription = subscription_] {
+    std::shared_ptr<Subscription> subscription) {
+  SubscriptionHandle handle;  // Unsubscribes, should that fail.
+  handle.node_ = std::move(node);
+  handle.subscription_ = std::move(subscription);
+  if (handle.subscription_->options().mode != DeliveryMode::kQueued) {
+    return handle;
+  }
+  handle.worker_ = std::make_shared<Worker>();
+  absl::StatusOr<std::thread> thread = StartThread(
+      handle.subscription_->lane().name(),
+      [node = handle.node_.get(), subscription = handle.subscription_] {
         subscription->SetConsumerThread();
         InboundQueue& queue = subscription->queue();
         while (!queue.closed()) {
@@ -27,6 +33,9 @@ SubscriptionHandle::SubscriptionHandle(
               subscription->options().spin_ns);
         }
       });
+  if (!thread.ok()) return thread.status();
+  handle.worker_->thread = *std::move(thread);
+  return handle;
 }
 
 SubscriptionHandle& SubscriptionHandle::operator=(SubscriptionHandle&& other) {

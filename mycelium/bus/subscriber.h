@@ -25,8 +25,11 @@ namespace mycelium {
 class SubscriptionHandle final {
  public:
   SubscriptionHandle() = default;
-  SubscriptionHandle(std::shared_ptr<NodeRuntime> node,
-                     std::shared_ptr<Subscription> subscription);
+  // Of a subscription that was just added. RESOURCE_EXHAUSTED: it is queued,
+  // and there is no thread for it; it has been removed.
+  static absl::StatusOr<SubscriptionHandle> Start(
+      std::shared_ptr<NodeRuntime> node,
+      std::shared_ptr<Subscription> subscription);
   SubscriptionHandle(SubscriptionHandle&&) = default;
   SubscriptionHandle& operator=(SubscriptionHandle&& other);
   ~SubscriptionHandle() { Unsubscribe(); }
