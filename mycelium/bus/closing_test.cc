@@ -197,12 +197,34 @@ TEST_F(ClosingTest, HandlerMayNotCloseAndTheBusLives) {
 
 TEST_F(ClosingTest, WhatIsAddedMeanwhileEndsWithIt) {
   // A race: whatever was made must be closed in the end.
-  for (int round = 0; round < 50; ++round) {
+  auto of_two = two_->Publisher<Note>();
+  for (int round = 0; round < 200 && !HasFailure(); ++round) {
     const auto bus = std::move(one_);
-    ExpectAddedMeanwhileEnds<Note>(*bus, [&] { return bus->Close(kLong); });
+    ExpectAddedMeanwhileEnds<Note>(
+        *bus, [&] { return bus->Close(kLong); }, &*of_two);
     one_ = Make("one");
   }
   EXPECT_FALSE(two_->runtime()->has_ended());
+}
+
+TEST_F(ClosingTest, PeersDoNotKeepASubscriptionThatWasClosedWhileItWasAdded) {
+  auto three = Make("three");
+  auto far = three->Publisher<Note>();
+  auto far_reply = three->Publisher<Reply>();
+  auto before = two_->Subscriber<Reply>();
+  ASSERT_TRUE(far_reply->WaitForSubscribers(1, kLong).ok());
+  // Its type differs, which is told in the middle of adding.
+  auto near = two_->RawPublisher(RawMessageType(MessageTypeOf<Note>().name));
+  SubscriberOptions options;
+  options.on_error = [this](const absl::Status&) {
+    std::thread([this] { EXPECT_TRUE(one_->Close(kLong).ok()); }).join();
+  };
+  EXPECT_EQ(one_->Subscriber<Note>(options).status().code(), kRefused);
+  EXPECT_TRUE(one_->closed());
+  auto after = two_->Subscriber<Reply>();  // Comes later on the link.
+  ASSERT_TRUE(far_reply->WaitForSubscribers(2, kLong).ok());
+  EXPECT_EQ(far->subscriber_count(), 0u);
+  ExpectBalance(*two_);
 }
 
 }  // namespace

@@ -442,6 +442,8 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   dispatcher_->Add(*subscription);
   router_->AddLocal(*subscription);
   loop_->Post([this, added = *subscription] { peers_->Subscribe(*added); });
+  // Who closed it meanwhile may have taken it out before it was in.
+  if ((*subscription)->closed()) TakeOut(*subscription);
   // A shutdown that began meanwhile may have looked before it was there.
   if (absl::Status open = CheckOpen(); !open.ok()) {
     RemoveSubscription(*subscription);
@@ -454,8 +456,7 @@ void NodeRuntime::RemoveSubscription(
     const std::shared_ptr<Subscription>& subscription) {
   if (subscription->closed()) return;
   subscription->Close();
-  router_->RemoveLocal(*subscription);
-  loop_->Post([this, subscription] { peers_->Unsubscribe(*subscription); });
+  TakeOut(subscription);
   // In one step, or a report in between would know nothing of it.
   MutexLock lock(mutex_);
   dispatcher_->Remove(subscription->options().id);
@@ -464,6 +465,11 @@ void NodeRuntime::RemoveSubscription(
   on_error_.erase(subscription->options().id);
   on_publisher_gone_.erase(subscription->options().id);
   refusals_.RemoveSubscription(subscription->options().id);
+}
+
+void NodeRuntime::TakeOut(const std::shared_ptr<Subscription>& subscription) {
+  router_->RemoveLocal(*subscription);
+  loop_->Post([this, subscription] { peers_->Unsubscribe(*subscription); });
 }
 
 void NodeRuntime::FoldEndedSubscriptions() {

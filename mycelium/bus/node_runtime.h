@@ -233,6 +233,8 @@ class NodeRuntime final : public RoomWaiter {
   void AddRefusals(v1::NodeStatus* status) const;
   void AddEnds(v1::NodeStatus* status) const;
   void AddFlows(v1::NodeStatus* status) const;
+  // Of what publishers, here and at peers, are matched with.
+  void TakeOut(const std::shared_ptr<Subscription>& subscription);
   // Lets go of subscriptions that nothing counts for any more.
   void FoldEndedSubscriptions() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnPublisherGone(const Dispatcher::Parted& parted);
