@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -56,6 +57,19 @@ std::string Why(const NodeRuntime& node, const std::string& target_service,
 
 }  // namespace
 
+PublisherBase& PublisherBase::operator=(PublisherBase&& other) {
+  if (this == &other) return *this;
+  Close();
+  node_ = std::move(other.node_);
+  fan_out_ = std::move(other.fan_out_);
+  topic_ = std::exchange(other.topic_, "");
+  return *this;
+}
+
+absl::Status PublisherBase::MovedFrom() {
+  return absl::FailedPreconditionError("this publisher was moved from");
+}
+
 absl::Status PublisherBase::CheckOpen() const {
   if (absl::Status open = node_->CheckOpen(); !open.ok()) return open;
   return fan_out_->CheckOpen();
@@ -63,6 +77,7 @@ absl::Status PublisherBase::CheckOpen() const {
 
 absl::Status PublisherBase::WaitForSubscribers(
     size_t count, absl::Duration timeout, const KeepWaiting& keep_waiting) {
+  if (moved_from()) return MovedFrom();
   Environment& environment = node_->environment();
   const absl::StatusOr<RoomWaiter::Outcome> outcome = node_->WaitWhile(
       keep_waiting, node_->router().changed_event(),
@@ -88,7 +103,7 @@ absl::Status PublisherBase::WaitForSubscribers(
 }
 
 void PublisherBase::CallWhenRoom(std::function<void()> callback) {
-  if (callback == nullptr) return;
+  if (callback == nullptr || moved_from()) return;
   fan_out_->CallWhenRoom(Guarded(absl::StrCat("publisher of \"", topic(),
                                               "\": callback of CallWhenRoom()"),
                                  std::move(callback), node_->options().log));

@@ -26,15 +26,16 @@ namespace mycelium {
 //
 // Ownership: keeps the node running. Destroying the publisher does not take
 // back what it published.
+//
+// One that was moved from has no topic and no subscribers, and whatever else it
+// is asked for is FAILED_PRECONDITION.
 class PublisherBase {
  public:
-  PublisherBase(PublisherBase&&) = default;
-  PublisherBase& operator=(PublisherBase&& other) {
-    Close();
-    node_ = std::move(other.node_);
-    fan_out_ = std::move(other.fan_out_);
-    return *this;
-  }
+  PublisherBase(PublisherBase&& other)
+      : node_(std::move(other.node_)),
+        fan_out_(std::move(other.fan_out_)),
+        topic_(std::exchange(other.topic_, "")) {}
+  PublisherBase& operator=(PublisherBase&& other);
   ~PublisherBase() { Close(); }
 
   // Waits until at least `count` subscriptions get what is published.
@@ -47,11 +48,13 @@ class PublisherBase {
 
   // How many subscriptions get what is published now.
   size_t subscriber_count() const {
+    if (moved_from()) return 0;
     return node_->router().SubscriberCount(*fan_out_);
   }
 
   // Why subscriptions to the topic do not get it: their types differ.
   std::vector<absl::Status> refusals() const {
+    if (moved_from()) return {};
     return node_->router().Refusals(*fan_out_);
   }
 
@@ -65,15 +68,23 @@ class PublisherBase {
   // The same as a descriptor for poll() or epoll: after a Publish() that was
   // refused it becomes readable when there may be room, and stays so until
   // another one is refused. It stays the publisher's.
-  absl::StatusOr<int> RoomDescriptor() { return fan_out_->RoomDescriptor(); }
+  absl::StatusOr<int> RoomDescriptor() {
+    if (moved_from()) return MovedFrom();
+    return fan_out_->RoomDescriptor();
+  }
 
-  const std::string& topic() const { return fan_out_->origin().topic; }
+  const std::string& topic() const { return topic_; }
 
  protected:
   PublisherBase(std::shared_ptr<NodeRuntime> node,
                 std::shared_ptr<FanOut> fan_out)
-      : node_(std::move(node)), fan_out_(std::move(fan_out)) {}
+      : node_(std::move(node)),
+        fan_out_(std::move(fan_out)),
+        topic_(fan_out_->origin().topic) {}
 
+  // A test for null of the pointer that is needed next.
+  bool moved_from() const { return fan_out_ == nullptr; }
+  static absl::Status MovedFrom();
   absl::Status CheckOpen() const;
 
   void Close() {
@@ -83,6 +94,7 @@ class PublisherBase {
 
   std::shared_ptr<NodeRuntime> node_;
   std::shared_ptr<FanOut> fan_out_;
+  std::string topic_;
 };
 
 // Publishes messages of one Protobuf type. Made by MessageBus.
@@ -108,6 +120,7 @@ class Publisher final : public PublisherBase {
 
   // The message is read before the call returns, and not kept.
   absl::Status Publish(const Message& message) {
+    if (moved_from()) return MovedFrom();
     return fan_out_->Publish(
         Payload::Object(MessageTypeOf<Message>(), &message, nullptr));
   }
@@ -115,6 +128,7 @@ class Publisher final : public PublisherBase {
   // Subscriptions of this process get the pointer itself. The message must not
   // change any more.
   absl::Status Publish(std::shared_ptr<const Message> message) {
+    if (moved_from()) return MovedFrom();
     const std::shared_ptr<const void> shared = std::move(message);
     return fan_out_->Publish(
         Payload::Object(MessageTypeOf<Message>(), shared.get(), &shared));
@@ -132,17 +146,20 @@ class RawPublisher final : public PublisherBase {
 
   // The bytes are read before the call returns, and not kept.
   absl::Status Publish(absl::Span<const std::byte> bytes) {
+    if (moved_from()) return MovedFrom();
     return fan_out_->Publish(Payload::Bytes(*type_, bytes));
   }
 
   // The same, but never waits for room: RESOURCE_EXHAUSTED at once.
   absl::Status TryPublish(absl::Span<const std::byte> bytes) {
+    if (moved_from()) return MovedFrom();
     return fan_out_->TryPublish(Payload::Bytes(*type_, bytes));
   }
 
   // Room for a message of that size.
   // INVALID_ARGUMENT: no lane takes a message so large.
   absl::StatusOr<mycelium::Loan> Loan(size_t bytes) {
+    if (moved_from()) return MovedFrom();
     if (absl::Status fits = node_->CheckPayloadBytes(bytes); !fits.ok()) {
       return fits;
     }

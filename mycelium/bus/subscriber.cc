@@ -39,6 +39,7 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
 }
 
 SubscriptionHandle& SubscriptionHandle::operator=(SubscriptionHandle&& other) {
+  if (this == &other) return *this;
   Unsubscribe();
   node_ = std::move(other.node_);
   subscription_ = std::move(other.subscription_);
@@ -60,12 +61,17 @@ void SubscriptionHandle::Unsubscribe() {
 }
 
 SubscriberBase& SubscriberBase::operator=(SubscriberBase&& other) {
+  if (this == &other) return *this;
   Close();
   node_ = std::move(other.node_);
   subscription_ = std::move(other.subscription_);
   info_ = other.info_;
   frame_ = other.frame_;
   return *this;
+}
+
+absl::Status SubscriberBase::MovedFrom() {
+  return absl::FailedPreconditionError("this subscriber was moved from");
 }
 
 void SubscriberBase::Close() {
@@ -78,6 +84,7 @@ void SubscriberBase::Close() {
 }
 
 absl::StatusOr<int> SubscriberBase::Descriptor() {
+  if (subscription_ == nullptr) return MovedFrom();
   absl::StatusOr<int> descriptor = subscription_->queue().Descriptor();
   // What is there already makes it readable too.
   if (descriptor.ok() && !subscription_->queue().ArmDescriptor()) {
@@ -87,6 +94,7 @@ absl::StatusOr<int> SubscriberBase::Descriptor() {
 }
 
 bool SubscriberBase::TryTake(Payload* payload) {
+  if (subscription_ == nullptr) return false;
   InboundQueue& queue = subscription_->queue();
   if (!queue.Take(&frame_)) {
     // Only the taker may find that a frame slipped in before the arming.
@@ -103,6 +111,7 @@ bool SubscriberBase::TryTake(Payload* payload) {
 absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
                                   const KeepWaiting& keep_waiting) {
   if (TryTake(payload)) return absl::OkStatus();
+  if (subscription_ == nullptr) return MovedFrom();
   InboundQueue& queue = subscription_->queue();
   // Looking is taking, which saves a second look; but where a descriptor would
   // have to be armed at each look.
@@ -131,9 +140,7 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
 }
 
 absl::Status SubscriberBase::TakeNews() {
-  if (node_ == nullptr) {
-    return absl::FailedPreconditionError("this subscriber was moved from");
-  }
+  if (node_ == nullptr) return MovedFrom();
   if (closed()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "subscriber of \"", subscription_->options().topic, "\" is closed"));

@@ -64,8 +64,8 @@ class SubscriptionHandle final {
 // Thread safety: one thread at a time receives; it may be another one each
 // time. Destroying waits for nobody: no receive may be under way.
 //
-// One that was moved from may be destroyed, assigned to, and asked for status()
-// and info().
+// One that was moved from has no messages: TryReceive() finds none, and a
+// receive that would wait is FAILED_PRECONDITION, as is Descriptor().
 class SubscriberBase {
  public:
   SubscriberBase(SubscriberBase&&) = default;
@@ -85,7 +85,9 @@ class SubscriberBase {
 
   // Finishes the last message now; it is not valid any more. For the thread
   // that receives. Does nothing if there is none.
-  void Finish() { subscription_->queue().Finish(); }
+  void Finish() {
+    if (subscription_ != nullptr) subscription_->queue().Finish();
+  }
 
   // Ends the subscription before its destructor does: nothing comes any more,
   // and what is queued counts as dropped[subscriber_gone]. A receive that waits
@@ -123,6 +125,7 @@ class SubscriberBase {
   // The same, waiting for one.
   absl::Status Take(absl::Duration timeout, Payload* payload,
                     const KeepWaiting& keep_waiting = nullptr);
+  static absl::Status MovedFrom();
   void Count(bool decodable);
   void Close();
 
