@@ -1,6 +1,8 @@
 // Who takes bytes and parses them says which were no message.
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -8,6 +10,9 @@
 #include "gtest/gtest.h"
 #include "mycelium/bus/bus_fixture.h"
 #include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/unix_endpoint.h"
+#include "tests/support/notification.h"
+#include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
 namespace mycelium {
@@ -95,6 +100,44 @@ TEST_F(ParsingTest, MessageThatDoesNotParseIsNamed) {
   }
   subscriber->Finish();
   ExpectOneUndecodable();
+}
+
+TEST_F(ParsingTest, NodeOutlivesTheQueuedHandlerThatDestroysItsLastOwner) {
+  test::ShortTempDir dir;
+  auto endpoint = BindUnixEndpoint(dir.file("socket"), *bus_);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  test::Notification destroyed;
+  BusOptions options;
+  options.on_flow = [witness = std::shared_ptr<void>(nullptr, [&](void*) {
+                       destroyed.Notify();
+                     })](const FlowEvent&) {};
+  auto other = *MessageBus::Create(options);
+  options = BusOptions();  // Only the node has the witness.
+  SubscriptionHandle handle;
+  SubscriberOptions queued;
+  queued.delivery = DeliveryMode::kQueued;
+  auto subscribed = other->SubscribeParsing(
+      MessageTypeOf<Note>(),
+      [&](absl::Span<const std::byte>, const MessageInfo&) {
+        other = nullptr;
+        handle = SubscriptionHandle();
+        EXPECT_FALSE(destroyed.HasBeenNotified());
+        return false;  // Which the node is told of.
+      },
+      queued);
+  ASSERT_TRUE(subscribed.ok()) << subscribed.status();
+  handle = *std::move(subscribed);
+  ASSERT_TRUE(DialUnixEndpoint(dir.file("socket"), *other).ok());
+  auto publisher = bus_->Publisher<Note>();
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  ASSERT_TRUE(destroyed.WaitForNotificationWithTimeout(kLong));
+  EXPECT_TRUE(bus_->Flush(kLong).ok());
+  // What became of it the other node knew.
+  ASSERT_EQ(bus_->FlowReports().size(), 1u);
+  const Ledger ledger = bus_->FlowReports()[0].ledger;
+  EXPECT_EQ(ledger.accepted, 1u);
+  EXPECT_EQ(ledger.in_flight + ledger.dropped_total(), 0u);
 }
 
 TEST_F(ParsingTest, HandlerThatIsNoneIsRefused) {

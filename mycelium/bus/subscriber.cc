@@ -23,7 +23,8 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
   handle.worker_ = std::make_shared<Worker>();
   absl::StatusOr<std::thread> thread = StartThread(
       handle.subscription_->lane().name(),
-      [node = handle.node_.get(), subscription = handle.subscription_] {
+      // The handler may let go of the handle, and of all that owns the node.
+      [node = handle.node_, subscription = handle.subscription_] {
         subscription->SetConsumerThread();
         InboundQueue& queue = subscription->queue();
         while (!queue.closed()) {
