@@ -459,6 +459,8 @@ void NodeRuntime::RemoveSubscription(
   TakeOut(subscription);
   // In one step, or a report in between would know nothing of it.
   MutexLock lock(mutex_);
+  // Another thread may be ending it too; it is counted once.
+  if (dispatcher_->Find(subscription->options().id) == nullptr) return;
   dispatcher_->Remove(subscription->options().id);
   FoldEndedSubscriptions();
   ended_subscriptions_.push_back(subscription);

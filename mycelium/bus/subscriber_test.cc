@@ -1,5 +1,6 @@
 #include "mycelium/bus/subscriber.h"
 
+#include <atomic>
 #include <cerrno>
 #include <string>
 #include <thread>
@@ -54,6 +55,31 @@ TEST_F(SubscriberTest, UnsubscribeEndsAReceiveOfAnotherThread) {
   receiver.join();
   EXPECT_EQ(ended.code(), absl::StatusCode::kFailedPrecondition) << ended;
   EXPECT_EQ(SettledLedger().accepted, 0u);
+}
+
+TEST_F(SubscriberTest, WhatTwoThreadsEndAtOnceIsCountedOnce) {
+  NodeRuntime& node = *bus_->runtime();
+  auto publisher = bus_->Publisher<Note>();
+  constexpr int kRounds = 1000;
+  for (int round = 0; round < kRounds; ++round) {
+    auto subscription = node.AddSubscription(
+        bus_->service(), MessageTypeOf<Note>(), DeliveryMode::kInline,
+        SubscriberOptions(),
+        [](const Payload&, const MessageInfo&) { return true; });
+    ASSERT_TRUE(subscription.ok()) << subscription.status();
+    ASSERT_TRUE(publisher->Publish(Note()).ok());
+    std::atomic<int> ready{0};
+    const auto end = [&] {
+      for (++ready; ready < 2;) continue;
+      node.RemoveSubscription(*subscription);
+    };
+    std::thread other(end);
+    end();
+    other.join();
+  }
+  const Ledger sum = SettledLedger();
+  EXPECT_EQ(sum.accepted, uint64_t{kRounds});
+  EXPECT_EQ(sum.delivered, uint64_t{kRounds});
 }
 
 TEST_F(SubscriberTest, DeadlineSaysWhichPublisherHasNoLane) {
