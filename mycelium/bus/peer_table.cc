@@ -465,8 +465,7 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       LogIfBad(link, dispatcher_.OnMatched(link, control.matched()));
       break;
     case v1::Control::kUnmatched:
-      dispatcher_.OnUnmatched(link, control.unmatched(),
-                              PeerOf(link).link->NextSequence(0));
+      dispatcher_.OnUnmatched(link, control.unmatched());
       break;
     case v1::Control::kLaneOpen:
       LogIfBad(link, dispatcher_.OnLaneOpen(link, control.lane_open()));

@@ -136,6 +136,7 @@ absl::Status Dispatcher::OnDeclare(Link& link,
   if (publishers.size() >= kPublishersMax) {
     for (auto old = publishers.begin(); old != publishers.end();) {
       const auto next = std::next(old);
+      ForgetPassed(link, old->second);
       if (old->second.was_matched && old->second.matches.empty()) {
         publishers.erase(old);
       }
@@ -158,7 +159,13 @@ absl::Status Dispatcher::OnDeclare(Link& link,
       digest.ok()) {
     origin.digest = *digest;
   }
-  const Origin* const interned = InternUpTo(std::move(origin), kOriginsMax);
+  const Origin* interned = InternUpTo(origin, kOriginsMax);
+  if (interned == nullptr) {
+    // Its messages are worth more than its names.
+    origin.node.clear();
+    origin.service.clear();
+    interned = InternUpTo(std::move(origin), kOriginsMax + kNamelessOriginsMax);
+  }
   if (interned == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "more than ", kOriginsMax, " services and topics that publish"));
@@ -209,22 +216,25 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
   return absl::OkStatus();
 }
 
-void Dispatcher::OnUnmatched(Link& link, const v1::Unmatched& unmatched,
-                             uint64_t next_sequence) {
+void Dispatcher::OnUnmatched(Link& link, const v1::Unmatched& unmatched) {
   auto& publishers = inboxes_[&link].publishers;
   const auto publisher = publishers.find(unmatched.publisher());
   if (publisher == publishers.end()) return;
-  auto& matches = publisher->second.matches;
-  for (Match& match : matches) {
+  for (Match& match : publisher->second.matches) {
     if (match.id == unmatched.subscription()) {
       match.until_sequence =
           std::min(match.until_sequence, unmatched.until_sequence());
     }
   }
+  ForgetPassed(link, publisher->second);
+}
+
+void Dispatcher::ForgetPassed(const Link& link, Publisher& publisher) {
+  auto& matches = publisher.matches;
   matches.erase(std::remove_if(matches.begin(), matches.end(),
                                [&](const Match& match) {
-                                 return match.lane == 0 &&
-                                        match.until_sequence <= next_sequence;
+                                 return match.until_sequence <=
+                                        link.NextSequence(match.lane);
                                }),
                 matches.end());
 }

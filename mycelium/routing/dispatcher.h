@@ -53,6 +53,9 @@ class Dispatcher final {
   static constexpr size_t kMatchesMax = 4096;
   static constexpr size_t kOriginsMax = 64 * 1024;
   static constexpr size_t kNameBytesMax = 255;
+  // Beyond kOriginsMax, publishers are told apart by topic and type only; so
+  // many of those.
+  static constexpr size_t kNamelessOriginsMax = 4096;
 
   // From the loop: the messages of a link that are for the dispatcher.
   // INVALID_ARGUMENT, RESOURCE_EXHAUSTED: beyond a bound; frames of that
@@ -61,8 +64,7 @@ class Dispatcher final {
   // INVALID_ARGUMENT: the peer matches a publisher to a subscription of another
   // topic or type, which gets nothing of it. RESOURCE_EXHAUSTED: so often.
   absl::Status OnMatched(Link& link, const v1::Matched& matched);
-  void OnUnmatched(Link& link, const v1::Unmatched& unmatched,
-                   uint64_t next_sequence);
+  void OnUnmatched(Link& link, const v1::Unmatched& unmatched);
   // A connection to the same process as before is up: the peer says again which
   // matches there are. Those that it has not said by EndOfMatches() are over,
   // and all that was sent for them is handled.
@@ -134,6 +136,8 @@ class Dispatcher final {
                  const FrameView& frame);
   bool Spill(SpillTracker& spills, Subscription& subscription,
              const Origin& origin, const FrameView& frame);
+  // Forgets the matches of which all frames are here.
+  static void ForgetPassed(const Link& link, Publisher& publisher);
   // Null: it would be one of more than `most`.
   const Origin* InternUpTo(Origin origin, size_t most);
   static void ReportDeparted(const Departed& departed,

@@ -97,7 +97,8 @@ TEST_F(DispatcherTest, FrameReachesTheSubscriptionsInWhoseRangeItIs) {
   unmatched.set_publisher(7);
   unmatched.set_subscription(1);
   unmatched.set_until_sequence(3);
-  dispatcher_.OnUnmatched(link_, unmatched, /*next_sequence=*/3);
+  link_.next_sequences[0] = 3;
+  dispatcher_.OnUnmatched(link_, unmatched);
   EXPECT_EQ(Send(7, 0, 3), FrameOutcome::kHandled);
   EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}, {1, 2}, {2, 2}, {2, 3}}));
 }
@@ -168,21 +169,60 @@ TEST_F(DispatcherTest, OnePublisherBeyondTheLimitIsRefusedUnlessSomeAreIdle) {
   unmatched.set_publisher(5);
   unmatched.set_subscription(1);
   unmatched.set_until_sequence(1);
-  dispatcher_.OnUnmatched(link_, unmatched, /*next_sequence=*/1);
+  link_.next_sequences[0] = 1;
+  dispatcher_.OnUnmatched(link_, unmatched);
   EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(kMost + 1)).ok());
 }
 
-TEST_F(DispatcherTest, OneOriginBeyondTheLimitIsRefused) {
-  size_t made = 0;
-  absl::Status declared;
-  while ((declared =
-              dispatcher_.OnDeclare(link_, Declared(1, std::to_string(made))))
-             .ok()) {
-    ++made;
+TEST_F(DispatcherTest, PublishersOfAQueueThatAreGoneMakeRoomForOthers) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  v1::LaneOpen open;
+  open.set_lane(3);
+  open.set_subscription(1);
+  open.set_capacity_bytes(64 << 10);
+  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  for (uint32_t id = 1; id <= 2 * Dispatcher::kPublishersMax; ++id) {
+    ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(id)).ok()) << id;
+    ASSERT_TRUE(Match(id, 1, 3, id).ok());
+    v1::Unmatched unmatched;
+    unmatched.set_publisher(id);
+    unmatched.set_subscription(1);
+    unmatched.set_until_sequence(id + 1);
+    // Its one frame comes after that.
+    dispatcher_.OnUnmatched(link_, unmatched);
+    link_.next_sequences[3] = id + 1;
   }
-  EXPECT_EQ(declared.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(made, Dispatcher::kOriginsMax);
-  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(1, "0")).ok()) << "known";
+}
+
+TEST_F(DispatcherTest, OriginsBeyondTheLimitAreToldApartByTopicOnly) {
+  const auto subscription = Add(1, DeliveryMode::kInline);
+  for (size_t made = 0; made < Dispatcher::kOriginsMax + 2; ++made) {
+    ASSERT_TRUE(
+        dispatcher_.OnDeclare(link_, Declared(1, std::to_string(made))).ok());
+  }
+  ASSERT_TRUE(Match(1, 1, 0).ok());
+  EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(handled_.size(), 1u);
+  const auto ledgers = subscription->Ledgers();
+  ASSERT_EQ(ledgers.size(), 1u);
+  EXPECT_EQ(ledgers[0].origin->topic, kTopic);
+  EXPECT_EQ(ledgers[0].origin->service, "");
+  EXPECT_EQ(ledgers[0].ledger.delivered, 1u);
+}
+
+TEST_F(DispatcherTest, OneTopicBeyondTheLimitIsRefused) {
+  constexpr size_t kMost =
+      Dispatcher::kOriginsMax + Dispatcher::kNamelessOriginsMax;
+  v1::PublisherDeclare declare = Declared(1);
+  for (size_t made = 0; made < kMost; ++made) {
+    declare.set_topic(std::to_string(made));
+    ASSERT_TRUE(dispatcher_.OnDeclare(link_, declare).ok()) << made;
+  }
+  declare.set_topic("one more");
+  EXPECT_EQ(dispatcher_.OnDeclare(link_, declare).code(),
+            absl::StatusCode::kResourceExhausted);
+  declare.set_topic("0");
+  EXPECT_TRUE(dispatcher_.OnDeclare(link_, declare).ok()) << "known";
 }
 
 TEST_F(DispatcherTest, OneMatchBeyondTheLimitIsRefused) {

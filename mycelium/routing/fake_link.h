@@ -2,6 +2,7 @@
 #define MYCELIUM_ROUTING_FAKE_LINK_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -49,6 +50,10 @@ class FakeLink final : public Link {
     sent.push_back(control);
   }
   uint64_t TakenOver(const Lane&) const override { return taken_over; }
+  uint64_t NextSequence(uint32_t lane) const override {
+    const auto known = next_sequences.find(lane);
+    return known == next_sequences.end() ? 0 : known->second;
+  }
   void NoteHandled(uint32_t lane, uint64_t position) override {
     handled.push_back({lane, position});
   }
@@ -70,6 +75,7 @@ class FakeLink final : public Link {
   std::vector<v1::Control> sent;
   std::vector<Handled> handled;
   uint64_t taken_over = 0;
+  std::map<uint32_t, uint64_t> next_sequences;  // By lane.
   int resumes = 0;
 
  private:

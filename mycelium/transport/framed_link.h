@@ -127,9 +127,6 @@ class FramedLink final : public Link,
   // directions. The next connection starts anew. REQUIRES: not up.
   void Forget();
 
-  // The sequence that the next frame of a lane of the peer has.
-  uint64_t NextSequence(uint32_t lane) const;
-
   // Says that this node leaves: sends no more data, and ends the connection, as
   // by OnDown(), when the peer has told what it has handled. Does nothing if no
   // connection is up.
@@ -169,6 +166,7 @@ class FramedLink final : public Link,
   void DropLane(const Lane& lane) override;
   void SendControl(const v1::Control& control) override;
   uint64_t TakenOver(const Lane& lane) const override;
+  uint64_t NextSequence(uint32_t lane) const override;
   void NoteHandled(uint32_t lane, uint64_t position) override;
   void Flush() override;
   void Resume() override;

@@ -66,6 +66,10 @@ class Link {
   // deliver or to drop.
   virtual uint64_t TakenOver(const Lane& lane) const = 0;
 
+  // The sequence that the next frame of a lane of the peer has; 0: there is no
+  // such lane.
+  virtual uint64_t NextSequence(uint32_t lane) const = 0;
+
   // The peer's frames of `lane` up to `position` were handled.
   virtual void NoteHandled(uint32_t lane, uint64_t position) = 0;
 
