@@ -132,6 +132,13 @@ void Router::Rematch(const std::string& topic, Deferred* deferred) {
   all.erase(std::remove(all.begin(), all.end(), nullptr), all.end());
 }
 
+auto Router::PublishersTo(const std::string& topic) const
+    -> absl::Span<const std::unique_ptr<Publisher>> {
+  const auto publishers = publishers_.find(topic);
+  if (publishers == publishers_.end()) return {};
+  return publishers->second;
+}
+
 void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
   ForgetDrained(publisher);
   if (publisher.closed) return;
@@ -473,6 +480,7 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     Remote* const refused = FindRemote(link, text.subscription());
     if (refused == nullptr) return;
     Remote& remote = *refused;
+    if (text.canonical_text().size() > kExplanationBytesMax) return;
     if (remote.explained && remote.canonical_text == text.canonical_text()) {
       return;  // Said again on another connection.
     }
@@ -480,7 +488,7 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     remote.explained = true;
     // The errors are made again, now with the difference.
     Rematch(remote.subscribe.topic(), &deferred);
-    for (const auto& publisher : publishers_[remote.subscribe.topic()]) {
+    for (const auto& publisher : PublishersTo(remote.subscribe.topic())) {
       for (const absl::Status& refusal : publisher->refusals) {
         deferred.push_back([this, refusal] { callbacks_.on_refusal(refusal); });
       }

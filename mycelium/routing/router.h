@@ -11,6 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/message/message_info.h"
@@ -84,8 +85,10 @@ class Router final {
   // At most kRemotesMax of a link, orphans included; the peer is told of one
   // that is refused.
   static constexpr size_t kRemotesMax = 4096;
+  // Of each name of a subscription; the peer is told of a longer one.
+  static constexpr size_t kNameBytesMax = 255;
   static constexpr uint32_t kAllPublishers = ~uint32_t{0};
-  void AddRemote(Link& link, const v1::Subscribe& subscribe);
+  void AddRemote(Link& link, const v1::Subscribe& said);
   void RemoveRemote(Link& link, uint32_t subscription);
   // The peer has said again, on a new connection, all that it subscribes to:
   // what it did not say is over.
@@ -199,6 +202,9 @@ class Router final {
 
   using Deferred = std::vector<std::function<void()>>;
 
+  // Of a topic; empty if there are none.
+  absl::Span<const std::unique_ptr<Publisher>> PublishersTo(
+      const std::string& topic) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Rematch(const std::string& topic, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RematchPublisher(Publisher& publisher, Deferred* deferred)
@@ -237,7 +243,8 @@ class Router final {
   void AddNewRemote(Link& link, const v1::Subscribe& subscribe,
                     Deferred* deferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasTooMany(const Link& link) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static void RefuseOneMore(Link& link, const v1::Subscribe& subscribe);
+  static void Refuse(Link& link, const v1::Subscribe& subscribe,
+                     const std::string& reason);
   // The remote is over: its flows count what is left for that reason.
   void EndRemote(uint64_t serial, DropReason reason, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -15,6 +15,26 @@ Digest DigestFrom(const std::string& bytes) {
   return digest.ok() ? *digest : Digest();
 }
 
+// What is wrong with the sizes of it, or nothing.
+std::string SubscribeFault(const v1::Subscribe& subscribe) {
+  for (const std::string* name : {&subscribe.service(), &subscribe.topic(),
+                                  &subscribe.type(), &subscribe.name()}) {
+    if (name->size() > Router::kNameBytesMax) {
+      return absl::StrCat("a name of it has ", name->size(), " bytes; at most ",
+                          Router::kNameBytesMax);
+    }
+  }
+  for (const std::string* word :
+       {&subscribe.type_digest(), &subscribe.service_digest(),
+        &subscribe.overflow()}) {
+    if (word->size() > Router::kNameBytesMax) {
+      return absl::StrCat("a digest or a word of it has ", word->size(),
+                          " bytes");
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 Router::Remote* Router::FindRemote(const Link& link, uint32_t subscription) {
@@ -27,10 +47,16 @@ Router::Remote* Router::FindRemote(const Link& link, uint32_t subscription) {
   return nullptr;
 }
 
-void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
+void Router::AddRemote(Link& link, const v1::Subscribe& said) {
+  v1::Subscribe subscribe = said;
+  // What it may hold besides would be kept, however much it is.
+  subscribe.DiscardUnknownFields();
   Deferred deferred;
   {
     MutexLock lock(mutex_);
+    if (const std::string fault = SubscribeFault(subscribe); !fault.empty()) {
+      return Refuse(link, subscribe, fault);
+    }
     if (Remote* const known = FindRemote(link, subscribe.subscription())) {
       known->said = true;  // Again, on another connection.
       return;
@@ -54,7 +80,10 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
       break;
     }
     if (!is_adopted && HasTooMany(link)) {
-      RefuseOneMore(link, subscribe);
+      Refuse(link, subscribe,
+             absl::StrCat("there are ", kRemotesMax,
+                          " subscriptions of this node already, which is the "
+                          "most"));
     } else if (!is_adopted) {
       AddNewRemote(link, subscribe, &deferred);
     }
@@ -69,14 +98,13 @@ bool Router::HasTooMany(const Link& link) const {
 }
 
 // Only the peer is told, whose doing it is.
-void Router::RefuseOneMore(Link& link, const v1::Subscribe& subscribe) {
+void Router::Refuse(Link& link, const v1::Subscribe& subscribe,
+                    const std::string& reason) {
   v1::Control control;
   v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
   refused.set_subscription(subscribe.subscription());
   refused.set_publisher(kAllPublishers);
-  refused.set_reason(absl::StrCat("there are ", kRemotesMax,
-                                  " subscriptions of this node already, which "
-                                  "is the most"));
+  refused.set_reason(reason);
   link.SendControl(control);
 }
 
@@ -105,7 +133,7 @@ bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
   orphan.said = true;
   orphan.subscribe = subscribe;
   orphan.refused_by.clear();
-  for (auto& publisher : publishers_[subscribe.topic()]) {
+  for (auto& publisher : PublishersTo(subscribe.topic())) {
     for (Flow& flow : publisher->flows) {
       if (flow.remote != orphan.serial) continue;
       flow.subscription = subscribe.subscription();
@@ -150,7 +178,7 @@ void Router::EndRemote(uint64_t serial, DropReason reason, Deferred* deferred) {
   const auto lanes = std::move(entry->second.lanes);
   remotes_.erase(entry);
   Rematch(topic, deferred);  // No route leads there any more.
-  for (auto& publisher : publishers_[topic]) {
+  for (auto& publisher : PublishersTo(topic)) {
     EndFlows(*publisher, reason,
              [serial](const Flow& flow) { return flow.remote == serial; });
   }
@@ -287,7 +315,7 @@ void Router::Disconnect(const Lane& lane) {
 void Router::SettleLocal(const Subscription& subscription) {
   // No route leads there any more, so nothing is accepted from here on. What
   // a handler still has may be counted later.
-  for (auto& publisher : publishers_[subscription.options().topic]) {
+  for (auto& publisher : PublishersTo(subscription.options().topic)) {
     for (Flow& flow : publisher->flows) {
       if (flow.local.get() != &subscription || flow.until_sequence != 0) {
         continue;

@@ -175,6 +175,21 @@ TEST_F(RouterTest, OneSubscriptionBeyondTheLimitIsRefused) {
   EXPECT_THAT(other.sent, IsEmpty());
 }
 
+TEST_F(RouterTest, SubscriptionWithALongNameIsRefused) {
+  v1::Subscribe subscribe = Subscribe(1, type_);
+  subscribe.set_name(std::string(Router::kNameBytesMax, 'n'));
+  router_->AddRemote(link_, subscribe);
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), IsEmpty());
+  subscribe.set_subscription(2);
+  subscribe.set_topic(std::string(Router::kNameBytesMax + 1, 't'));
+  router_->AddRemote(link_, subscribe);
+  const auto sent = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_EQ(sent[0].subscribe_refused().subscription(), 2u);
+  EXPECT_THAT(sent[0].subscribe_refused().reason(),
+              HasSubstr("256 bytes; at most 255"));
+}
+
 TEST_F(RouterTest, SubscriptionWithoutALaneIsToldWhyUntilItHasOne) {
   const auto publisher = AddPublisher(type_);
   link_.lane_error = absl::ResourceExhaustedError("no more lanes");

@@ -2,6 +2,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/stubs/common.h"
 #include "mycelium/schema/verdict.h"
 
 namespace mycelium {
@@ -68,8 +69,12 @@ absl::Status ServiceMismatchError(absl::string_view topic,
 }
 
 std::string SendableCanonicalText(const std::string& canonical_text) {
-  return canonical_text.size() <= kExplanationBytesMax ? canonical_text
-                                                       : std::string();
+  // Whoever makes a type by hand may put anything there; a peer takes UTF-8.
+  const bool is_sendable =
+      canonical_text.size() <= kExplanationBytesMax &&
+      google::protobuf::internal::IsStructurallyValidUTF8(
+          canonical_text.data(), static_cast<int>(canonical_text.size()));
+  return is_sendable ? canonical_text : std::string();
 }
 
 std::optional<v1::SchemaMismatch> SchemaMismatchOf(const absl::Status& status) {

@@ -37,7 +37,7 @@ absl::Status ServiceMismatchError(absl::string_view topic,
                                   absl::string_view remote_node);
 
 // What is sent to explain a refusal: the text, or nothing if it is longer than
-// kExplanationBytesMax, in which case the difference stays unnamed.
+// kExplanationBytesMax or no UTF-8, in which case the difference stays unnamed.
 inline constexpr size_t kExplanationBytesMax = 256 * 1024;
 std::string SendableCanonicalText(const std::string& canonical_text);
 

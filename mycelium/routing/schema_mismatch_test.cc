@@ -22,5 +22,14 @@ TEST(SchemaMismatchTest, SideThatIsRawIsNamed) {
   EXPECT_EQ(DifferenceOf(typed, Digest::Of("another text")), "");
 }
 
+TEST(SchemaMismatchTest, OnlyTextThatAPeerTakesIsSent) {
+  EXPECT_EQ(SendableCanonicalText("root a.B\n"), "root a.B\n");
+  EXPECT_EQ(SendableCanonicalText("caf\xe9"), "");
+  EXPECT_EQ(SendableCanonicalText(std::string(kExplanationBytesMax, 't')),
+            std::string(kExplanationBytesMax, 't'));
+  EXPECT_EQ(SendableCanonicalText(std::string(kExplanationBytesMax + 1, 't')),
+            "");
+}
+
 }  // namespace
 }  // namespace mycelium
