@@ -136,6 +136,12 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
   if (peer.dialled_by_us && options_.node < name) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
   }
+  // It did not know whom it dials, and would make both of us forget what is on
+  // its way. If it has lost the connection, we shall notice, and it comes
+  // again.
+  if (theirs.resume_incarnation() != options_.incarnation) {
+    return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
+  }
   return std::nullopt;
 }
 

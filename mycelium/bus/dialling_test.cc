@@ -1,0 +1,138 @@
+// Dialling by hand somebody with whom there is a link already.
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/shm_endpoint.h"
+#include "mycelium/bus/unix_endpoint.h"
+#include "tests/support/short_temp_dir.h"
+
+namespace mycelium {
+namespace {
+
+constexpr absl::Duration kLong = absl::Seconds(10);
+constexpr uint64_t kBefore = 500;  // Exchanged before each time.
+
+struct End {
+  explicit End(const std::string& name) {
+    BusOptions options;
+    options.node = name;
+    options.delivers_locally = false;
+    options.on_connection = [this](const ConnectionEvent& event) {
+      if (event.state == ConnectionEvent::State::kConnected) ++connected;
+    };
+    bus = *MessageBus::Create(options);
+    SubscriberOptions subscribing;
+    subscribing.on_publisher_gone = [this](const PublisherGone&) { ++gone; };
+    subscriber.emplace(
+        *bus->RawSubscriber(RawMessageType("Ball"), subscribing));
+    publisher.emplace(*bus->RawPublisher(RawMessageType("Ball")));
+  }
+
+  std::atomic<int> connected{0};
+  std::atomic<int> gone{0};
+  std::unique_ptr<MessageBus> bus;
+  std::optional<RawSubscriber> subscriber;
+  std::optional<RawPublisher> publisher;
+};
+
+class DiallingTest : public ::testing::Test {
+ protected:
+  // The same message goes there and back so many times.
+  void Exchange(End& from, End& to, uint64_t times) {
+    const char ball = 'o';
+    const auto bytes = absl::MakeConstSpan(
+        reinterpret_cast<const std::byte*>(&ball), sizeof ball);
+    for (uint64_t i = 0; i < times; ++i) {
+      ASSERT_TRUE(from.publisher->Publish(bytes).ok());
+      ASSERT_TRUE(to.subscriber->Receive(kLong).ok());
+      EXPECT_FALSE(to.subscriber->info().redelivered());
+      ASSERT_TRUE(to.publisher->Publish(bytes).ok());
+      ASSERT_TRUE(from.subscriber->Receive(kLong).ok());
+      EXPECT_FALSE(from.subscriber->info().redelivered());
+    }
+    exchanged_ += 2 * times;
+  }
+
+  void ExpectOneLinkAndEachMessageOnce(End& one, End& two) {
+    (void)one.subscriber->TryReceive();  // Finishes the last one.
+    (void)two.subscriber->TryReceive();
+    EXPECT_TRUE(one.bus->Flush(kLong).ok());
+    EXPECT_TRUE(two.bus->Flush(kLong).ok());
+    Ledger sum;
+    for (const End* const end : {&one, &two}) {
+      EXPECT_EQ(end->connected, 1);
+      EXPECT_EQ(end->gone, 0);
+      for (const FlowReport& flow : end->bus->FlowReports()) sum += flow.ledger;
+    }
+    EXPECT_EQ(sum.accepted, exchanged_);
+    EXPECT_EQ(sum.delivered, exchanged_);
+    EXPECT_EQ(sum.dropped_total() + sum.in_flight, 0u);
+  }
+
+  test::ShortTempDir dir_;
+  uint64_t exchanged_ = 0;
+};
+
+TEST_F(DiallingTest, SameAddressAgainLeavesTheLinkAsItIs) {
+  End one("one"), two("two");
+  const auto bound = BindUnixEndpoint(dir_.file("one"), *one.bus);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("one"), *two.bus).ok());
+  ASSERT_TRUE(one.publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(two.publisher->WaitForSubscribers(1, kLong).ok());
+  for (int time = 0; time < 5; ++time) {
+    Exchange(one, two, kBefore);
+    ASSERT_TRUE(DialUnixEndpoint(dir_.file("one"), *two.bus).ok());
+  }
+  Exchange(two, one, kBefore);
+  ExpectOneLinkAndEachMessageOnce(one, two);
+}
+
+TEST_F(DiallingTest, AnotherTransportToTheSameNodeLeavesTheLinkAsItIs) {
+  End one("one"), two("two");
+  const auto bound = BindUnixEndpoint(dir_.file("one"), *one.bus);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  const auto shared = BindShmEndpoint(dir_.file("shared"), *one.bus);
+  ASSERT_TRUE(shared.ok()) << shared.status();
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("one"), *two.bus).ok());
+  ASSERT_TRUE(one.publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(two.publisher->WaitForSubscribers(1, kLong).ok());
+  Exchange(one, two, kBefore);
+  ASSERT_TRUE(DialShmEndpoint(dir_.file("shared"), *two.bus).ok());
+  Exchange(two, one, kBefore);
+  ExpectOneLinkAndEachMessageOnce(one, two);
+}
+
+TEST_F(DiallingTest, BothSidesOneAfterTheOtherHaveOneLink) {
+  for (const bool first_dials : {true, false}) {
+    SCOPED_TRACE(first_dials);
+    test::ShortTempDir dir;
+    exchanged_ = 0;
+    End one("one"), two("two");
+    const auto at_one = BindUnixEndpoint(dir.file("one"), *one.bus);
+    ASSERT_TRUE(at_one.ok()) << at_one.status();
+    const auto at_two = BindUnixEndpoint(dir.file("two"), *two.bus);
+    ASSERT_TRUE(at_two.ok()) << at_two.status();
+    const auto dial_one = [&] {
+      return DialUnixEndpoint(dir.file("one"), *two.bus);
+    };
+    const auto dial_two = [&] {
+      return DialUnixEndpoint(dir.file("two"), *one.bus);
+    };
+    ASSERT_TRUE((first_dials ? dial_two() : dial_one()).ok());
+    ASSERT_TRUE(one.publisher->WaitForSubscribers(1, kLong).ok());
+    ASSERT_TRUE(two.publisher->WaitForSubscribers(1, kLong).ok());
+    Exchange(one, two, kBefore);
+    ASSERT_TRUE((first_dials ? dial_one() : dial_two()).ok());
+    Exchange(two, one, kBefore);
+    ExpectOneLinkAndEachMessageOnce(one, two);
+  }
+}
+
+}  // namespace
+}  // namespace mycelium
