@@ -7,7 +7,7 @@
 namespace mycelium {
 namespace {
 
-// Smaller loans are copied anyway.
+// The least room of a loan that peers may map.
 constexpr size_t kSlotBytesMin = 4096;
 // The first memory has room for this much, in between so many loans: about as
 // many as a lane of the usual size has on their way.

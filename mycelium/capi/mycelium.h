@@ -157,8 +157,9 @@ mycelium_status mycelium_runtime_verify_digest(const MyceliumRuntime* runtime,
                                                const uint8_t* digest,
                                                size_t digest_size);
 
-/* Accepts peers at the path of a Unix socket until the runtime is destroyed, or
-   keeps dialling there. Both ends publish and subscribe. */
+/* Accepts peers at the path of a Unix socket until the runtime is closed, shut
+   down or destroyed, or keeps dialling there. Both ends publish and subscribe.
+ */
 mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
                                              const char* path);
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
