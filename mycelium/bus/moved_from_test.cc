@@ -68,6 +68,7 @@ TEST_F(MovedFromTest, RawPublisherRefuses) {
   ExpectRefusal(publisher->Loan(3).status(), "publisher");
   ExpectRefusals(*publisher);
   EXPECT_TRUE(moved.Publish(bytes).ok());
+  EXPECT_EQ(SettledLedger().dropped_for(DropReason::kNoSubscriber), 1u);
 }
 
 TEST_F(MovedFromTest, SubscriberRefuses) {

@@ -24,23 +24,22 @@ constexpr size_t kRefusalReasonBytesMax = 1024;  // Of a peer's words.
 constexpr int64_t kPartingMinNs = 100'000'000;
 constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
-absl::Status CheckName(absl::string_view what, absl::string_view fault) {
+absl::Status CheckName(absl::string_view what, const std::string& name) {
+  const std::string fault = NameFault(name);
   if (fault.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(what, " ", fault));
 }
 
 absl::Status CheckNames(const std::string& topic, const std::string& type,
                         const std::string& subscription) {
-  if (absl::Status checked = CheckName("topic", NameFault(topic));
-      !checked.ok()) {
+  if (absl::Status checked = CheckName("topic", topic); !checked.ok()) {
     return checked;
   }
-  if (absl::Status checked = CheckName("type", NameFault(type));
-      !checked.ok()) {
+  if (absl::Status checked = CheckName("type", type); !checked.ok()) {
     return checked;
   }
   if (subscription.empty()) return absl::OkStatus();
-  return CheckName("subscription name", NameFault(subscription));
+  return CheckName("subscription name", subscription);
 }
 
 absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
@@ -67,8 +66,7 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRuntime::Create(
     const BusOptions& options, std::string node,
     std::shared_ptr<const Topology> topology) {
   if (topology == nullptr) {
-    if (absl::Status checked = CheckName("node", NameFault(node));
-        !checked.ok()) {
+    if (absl::Status checked = CheckName("node", node); !checked.ok()) {
       return checked;
     }
     if (absl::Status checked = CheckOptionBounds(options); !checked.ok()) {
@@ -252,8 +250,7 @@ int64_t NodeRuntime::SpinNsOf(const RouteSettings& settings) const {
 
 absl::Status NodeRuntime::AddService(const std::string& service,
                                      std::optional<Digest> schema_digest) {
-  if (absl::Status checked = CheckName("service", NameFault(service));
-      !checked.ok()) {
+  if (absl::Status checked = CheckName("service", service); !checked.ok()) {
     return checked;
   }
   MutexLock lock(mutex_);
@@ -328,7 +325,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
     return checked;
   }
   if (!target_service.empty()) {
-    if (absl::Status checked = CheckName("service", NameFault(target_service));
+    if (absl::Status checked = CheckName("service", target_service);
         !checked.ok()) {
       return checked;
     }

@@ -133,13 +133,11 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
     return MakeReject(v1::Reject::NODE_NAME_TAKEN,
                       absl::StrCat("another process is connected as ", name));
   }
-  if (peer.dialled_by_us && options_.node < name) {
-    return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
-  }
-  // It did not know whom it dials, and would make both of us forget what is on
-  // its way. If it has lost the connection, we shall notice, and it comes
-  // again.
-  if (theirs.resume_incarnation() != options_.incarnation) {
+  // Who would not resume did not know whom it dials, and would make both of us
+  // forget what is on its way. If it has lost the connection, we shall notice,
+  // and it comes again.
+  const bool resumes = theirs.resume_incarnation() == options_.incarnation;
+  if (!resumes || (peer.dialled_by_us && options_.node < name)) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
   }
   return std::nullopt;

@@ -62,8 +62,12 @@ PublisherBase& PublisherBase::operator=(PublisherBase&& other) {
   Close();
   node_ = std::move(other.node_);
   fan_out_ = std::move(other.fan_out_);
-  topic_ = std::exchange(other.topic_, "");
   return *this;
+}
+
+const std::string& PublisherBase::topic() const {
+  static const auto* const none = new std::string;
+  return moved_from() ? *none : fan_out_->origin().topic;
 }
 
 absl::Status PublisherBase::MovedFrom() {

@@ -31,10 +31,7 @@ namespace mycelium {
 // is asked for is FAILED_PRECONDITION.
 class PublisherBase {
  public:
-  PublisherBase(PublisherBase&& other)
-      : node_(std::move(other.node_)),
-        fan_out_(std::move(other.fan_out_)),
-        topic_(std::exchange(other.topic_, "")) {}
+  PublisherBase(PublisherBase&&) = default;
   PublisherBase& operator=(PublisherBase&& other);
   ~PublisherBase() { Close(); }
 
@@ -73,14 +70,12 @@ class PublisherBase {
     return fan_out_->RoomDescriptor();
   }
 
-  const std::string& topic() const { return topic_; }
+  const std::string& topic() const;
 
  protected:
   PublisherBase(std::shared_ptr<NodeRuntime> node,
                 std::shared_ptr<FanOut> fan_out)
-      : node_(std::move(node)),
-        fan_out_(std::move(fan_out)),
-        topic_(fan_out_->origin().topic) {}
+      : node_(std::move(node)), fan_out_(std::move(fan_out)) {}
 
   // A test for null of the pointer that is needed next.
   bool moved_from() const { return fan_out_ == nullptr; }
@@ -94,7 +89,6 @@ class PublisherBase {
 
   std::shared_ptr<NodeRuntime> node_;
   std::shared_ptr<FanOut> fan_out_;
-  std::string topic_;
 };
 
 // Publishes messages of one Protobuf type. Made by MessageBus.

@@ -167,8 +167,9 @@ absl::Status Dispatcher::OnDeclare(Link& link,
     interned = InternUpTo(std::move(origin), kOriginsMax + kNamelessOriginsMax);
   }
   if (interned == nullptr) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "more than ", kOriginsMax, " services and topics that publish"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("more than ", kNamelessOriginsMax, " topics beyond the ",
+                     kOriginsMax, " services and topics that are told apart"));
   }
   publishers[declare.publisher()].origin = interned;
   return absl::OkStatus();

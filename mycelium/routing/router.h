@@ -85,10 +85,10 @@ class Router final {
   // At most kRemotesMax of a link, orphans included; the peer is told of one
   // that is refused.
   static constexpr size_t kRemotesMax = 4096;
-  // Of each name of a subscription; the peer is told of a longer one.
-  static constexpr size_t kNameBytesMax = 255;
+  // Of one, with all its names and what a newer peer may add.
+  static constexpr size_t kSubscribeBytesMax = 4096;
   static constexpr uint32_t kAllPublishers = ~uint32_t{0};
-  void AddRemote(Link& link, const v1::Subscribe& said);
+  void AddRemote(Link& link, const v1::Subscribe& subscribe);
   void RemoveRemote(Link& link, uint32_t subscription);
   // The peer has said again, on a new connection, all that it subscribes to:
   // what it did not say is over.

@@ -15,26 +15,6 @@ Digest DigestFrom(const std::string& bytes) {
   return digest.ok() ? *digest : Digest();
 }
 
-// What is wrong with the sizes of it, or nothing.
-std::string SubscribeFault(const v1::Subscribe& subscribe) {
-  for (const std::string* name : {&subscribe.service(), &subscribe.topic(),
-                                  &subscribe.type(), &subscribe.name()}) {
-    if (name->size() > Router::kNameBytesMax) {
-      return absl::StrCat("a name of it has ", name->size(), " bytes; at most ",
-                          Router::kNameBytesMax);
-    }
-  }
-  for (const std::string* word :
-       {&subscribe.type_digest(), &subscribe.service_digest(),
-        &subscribe.overflow()}) {
-    if (word->size() > Router::kNameBytesMax) {
-      return absl::StrCat("a digest or a word of it has ", word->size(),
-                          " bytes");
-    }
-  }
-  return "";
-}
-
 }  // namespace
 
 Router::Remote* Router::FindRemote(const Link& link, uint32_t subscription) {
@@ -47,16 +27,16 @@ Router::Remote* Router::FindRemote(const Link& link, uint32_t subscription) {
   return nullptr;
 }
 
-void Router::AddRemote(Link& link, const v1::Subscribe& said) {
-  v1::Subscribe subscribe = said;
-  // What it may hold besides would be kept, however much it is.
-  subscribe.DiscardUnknownFields();
+void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
+  if (const size_t bytes = subscribe.ByteSizeLong();
+      bytes > kSubscribeBytesMax) {
+    return Refuse(link, subscribe,
+                  absl::StrCat("its names and what else it asks for have ",
+                               bytes, " bytes; at most ", kSubscribeBytesMax));
+  }
   Deferred deferred;
   {
     MutexLock lock(mutex_);
-    if (const std::string fault = SubscribeFault(subscribe); !fault.empty()) {
-      return Refuse(link, subscribe, fault);
-    }
     if (Remote* const known = FindRemote(link, subscribe.subscription())) {
       known->said = true;  // Again, on another connection.
       return;

@@ -175,19 +175,25 @@ TEST_F(RouterTest, OneSubscriptionBeyondTheLimitIsRefused) {
   EXPECT_THAT(other.sent, IsEmpty());
 }
 
-TEST_F(RouterTest, SubscriptionWithALongNameIsRefused) {
+TEST_F(RouterTest, SubscriptionOfTheLargestSizeIsTakenAndOneByteMoreIsNot) {
   v1::Subscribe subscribe = Subscribe(1, type_);
-  subscribe.set_name(std::string(Router::kNameBytesMax, 'n'));
+  // Of a newer peer, say; the tag and the size of it take three bytes each.
+  constexpr int kUnknown = 1000;
+  auto& unknown = *subscribe.GetReflection()->MutableUnknownFields(&subscribe);
+  std::string& added = *unknown.AddLengthDelimited(kUnknown);
+  added.resize(2000);
+  added.resize(2000 + Router::kSubscribeBytesMax - subscribe.ByteSizeLong());
+  ASSERT_EQ(subscribe.ByteSizeLong(), Router::kSubscribeBytesMax);
   router_->AddRemote(link_, subscribe);
   EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), IsEmpty());
   subscribe.set_subscription(2);
-  subscribe.set_topic(std::string(Router::kNameBytesMax + 1, 't'));
+  added += "+";
   router_->AddRemote(link_, subscribe);
   const auto sent = link_.Sent(v1::Control::kSubscribeRefused);
   ASSERT_THAT(sent, SizeIs(1));
   EXPECT_EQ(sent[0].subscribe_refused().subscription(), 2u);
   EXPECT_THAT(sent[0].subscribe_refused().reason(),
-              HasSubstr("256 bytes; at most 255"));
+              HasSubstr("4097 bytes; at most 4096"));
 }
 
 TEST_F(RouterTest, SubscriptionWithoutALaneIsToldWhyUntilItHasOne) {

@@ -2,7 +2,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/stubs/common.h"
+#include "mycelium/schema/utf8.h"
 #include "mycelium/schema/verdict.h"
 
 namespace mycelium {
@@ -71,9 +71,7 @@ absl::Status ServiceMismatchError(absl::string_view topic,
 std::string SendableCanonicalText(const std::string& canonical_text) {
   // Whoever makes a type by hand may put anything there; a peer takes UTF-8.
   const bool is_sendable =
-      canonical_text.size() <= kExplanationBytesMax &&
-      google::protobuf::internal::IsStructurallyValidUTF8(
-          canonical_text.data(), static_cast<int>(canonical_text.size()));
+      canonical_text.size() <= kExplanationBytesMax && IsUtf8(canonical_text);
   return is_sendable ? canonical_text : std::string();
 }
 

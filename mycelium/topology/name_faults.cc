@@ -6,7 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/stubs/common.h"
+#include "mycelium/schema/utf8.h"
 #include "mycelium/topology/nearest_word.h"
 #include "mycelium/topology/topology.h"
 
@@ -20,9 +20,7 @@ std::string TextFault(absl::string_view name, size_t bytes_max,
     return absl::StrCat(Quoted(name), " has ", name.size(), " bytes; at most ",
                         bytes_max);
   }
-  // What Protobuf asks when it parses the name in a message.
-  if (!google::protobuf::internal::IsStructurallyValidUTF8(
-          name.data(), static_cast<int>(name.size()))) {
+  if (!IsUtf8(name)) {
     return absl::StrCat("\"", absl::CEscape(name), "\" is not UTF-8");
   }
   for (const char c : name) {

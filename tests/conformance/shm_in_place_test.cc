@@ -1,5 +1,4 @@
 // Messages that queues hold, where the publisher's process put them.
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -144,8 +143,7 @@ TEST_F(ShmInPlaceTest, LargeQueuedMessageIsHandledInSharedMemory) {
   SubscriberOptions options;
   options.delivery = DeliveryMode::kQueued;
   Notification handled;
-  // Abseil's notification is not instrumented for ThreadSanitizer.
-  std::atomic<bool> is_shared{false};
+  bool is_shared = false;
   auto handle = *reader_->SubscribeRaw(
       type_,
       [&](Bytes bytes, const MessageInfo&) {

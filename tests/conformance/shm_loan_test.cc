@@ -1,5 +1,4 @@
 // Loans that processes of one host read where they were written.
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -35,8 +34,8 @@ TEST_F(ShmLoanTest, IsReadWhereItWasWrittenByAllSubscribers) {
 }
 
 TEST_F(ShmLoanTest, InlineHandlerReadsItThereToo) {
-  std::atomic<uint64_t> file{0};
-  std::atomic<bool> is_right{false};
+  uint64_t file = 0;
+  bool is_right = false;
   Notification handled;
   Reader& reader = AddReader();
   auto handle = *reader.bus->SubscribeRaw(
