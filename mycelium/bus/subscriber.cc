@@ -67,7 +67,7 @@ SubscriberBase& SubscriberBase::operator=(SubscriberBase&& other) {
   node_ = std::move(other.node_);
   subscription_ = std::move(other.subscription_);
   info_ = other.info_;
-  frame_ = other.frame_;
+  origin_ = other.origin_;
   return *this;
 }
 
@@ -97,15 +97,17 @@ absl::StatusOr<int> SubscriberBase::Descriptor() {
 bool SubscriberBase::TryTake(Payload* payload) {
   if (subscription_ == nullptr) return false;
   InboundQueue& queue = subscription_->queue();
-  if (!queue.Take(&frame_)) {
+  const FrameView* frame = queue.Take();
+  if (frame == nullptr) {
     // Only the taker may find that a frame slipped in before the arming.
     if (!queue.has_descriptor() || queue.ArmDescriptor()) return false;
-    if (!queue.Take(&frame_)) return false;
+    frame = queue.Take();
+    if (frame == nullptr) return false;
   }
   subscription_->SetConsumerThread();
-  const Origin& origin = OriginOf(frame_);
-  info_ = InfoOf(frame_, origin);
-  *payload = PayloadOf(frame_, subscription_->type());
+  origin_ = &OriginOf(*frame);
+  info_ = InfoOf(*frame, *origin_);
+  *payload = PayloadOf(*frame, subscription_->type());
   return true;
 }
 
@@ -158,7 +160,7 @@ absl::Status SubscriberBase::Undecodable() const {
 }
 
 void SubscriberBase::Count(bool decodable) {
-  subscription_->CountPulled(OriginOf(frame_), decodable);
+  subscription_->CountPulled(*origin_, decodable);
 }
 
 absl::Span<const std::byte> RawSubscriber::BytesOf(const Payload& payload) {
@@ -180,11 +182,12 @@ absl::StatusOr<absl::Span<const std::byte>> RawSubscriber::Receive(
 
 absl::StatusOr<std::optional<absl::Span<const std::byte>>>
 RawSubscriber::TryReceive() {
+  using Bytes = std::optional<absl::Span<const std::byte>>;
   Payload payload;
-  if (!TryTake(&payload)) {
-    return std::optional<absl::Span<const std::byte>>();
-  }
-  return std::make_optional(BytesOf(payload));
+  if (!TryTake(&payload)) return Bytes();
+  // Made where it is returned: copied, it would be read before the store of its
+  // flag has arrived.
+  return absl::StatusOr<Bytes>(absl::in_place, BytesOf(payload));
 }
 
 }  // namespace mycelium

@@ -132,7 +132,7 @@ class SubscriberBase {
   std::shared_ptr<NodeRuntime> node_;
   std::shared_ptr<Subscription> subscription_;
   MessageInfo info_;
-  FrameView frame_;
+  const Origin* origin_ = nullptr;  // Of the last message.
 };
 
 // Receives messages of one Protobuf type when it is asked to. Made by

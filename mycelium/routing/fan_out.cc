@@ -403,7 +403,7 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
     return full("only this thread could make room");
   }
   if (lane.stalled()) return full("subscriber has stalled");
-  if (!timeout.has_value()) return full("it was not waited for");
+  if (timeout == nullptr) return full("it was not waited for");
   if (*deadline == 0) {
     *deadline = DeadlineAfter(environment_.clock.NowNs(), *timeout);
   }

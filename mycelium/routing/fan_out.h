@@ -87,12 +87,12 @@ class FanOut final {
   //   INVALID_ARGUMENT     larger than a route takes
   //   FAILED_PRECONDITION  the publisher was closed
   absl::Status Publish(const Payload& payload) {
-    return PublishWithin(options_.publish_timeout, payload);
+    return PublishWithin(&options_.publish_timeout, payload);
   }
 
   // The same without waiting for room, and without calling a lane stalled.
   absl::Status TryPublish(const Payload& payload) {
-    return PublishWithin(std::nullopt, payload);
+    return PublishWithin(nullptr, payload);
   }
 
   // Calls `callback` once, as soon as there may be room for the message that
@@ -161,7 +161,9 @@ class FanOut final {
     bool own_subscription = false;  // Only the calling thread can drain it.
   };
 
-  using Timeout = std::optional<absl::Duration>;  // None: does not wait.
+  // Null: does not wait. A pointer, since who makes an optional at each call
+  // waits for the store of its flag before it can be read as a word.
+  using Timeout = const absl::Duration*;
   absl::Status PublishWithin(Timeout timeout, const Payload& payload);
   // Of that, what is left to do: any number of routes, or one that is not
   // ready. Apart, since its many variables would cost the others time.

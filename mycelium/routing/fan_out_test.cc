@@ -239,10 +239,10 @@ TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightQueues) {
   EXPECT_TRUE(fan_out.Publish(Payload::Object(type, &message, nullptr)).ok());
   EXPECT_EQ(serialisations, 1);
   for (const auto& subscription : queued) {
-    FrameView frame;
-    ASSERT_TRUE(subscription->queue().Take(&frame));
-    ASSERT_EQ(frame.payload.size(), 8u);
-    EXPECT_EQ(std::memcmp(frame.payload.data(), &message, 8), 0);
+    const FrameView* const frame = subscription->queue().Take();
+    ASSERT_NE(frame, nullptr);
+    ASSERT_EQ(frame->payload.size(), 8u);
+    EXPECT_EQ(std::memcmp(frame->payload.data(), &message, 8), 0);
     subscription->CountPulled(origin, /*decodable=*/true);
     subscription->queue().Finish();
     EXPECT_EQ(subscription->FlowFrom(origin)->Read().accepted, 1u);

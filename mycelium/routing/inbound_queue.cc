@@ -28,19 +28,19 @@ void InboundQueue::ForgetEnded() {
                feeds_.end());
 }
 
-bool InboundQueue::TakeOrRest(FrameView* frame) {
-  if (TakeIfThere(frame)) {
+bool InboundQueue::TakeOrRest() {
+  if (TakeIfThere()) {
     burst_.NoteTaken();
     return true;
   }
-  return burst_.Rest() && TakeIfThere(frame);
+  return burst_.Rest() && TakeIfThere();
 }
 
-bool InboundQueue::TakeIfThere(FrameView* frame) {
+bool InboundQueue::TakeIfThere() {
   if (!is_taken_ && !HasFrame()) return false;
   MutexLock lock(mutex_);
   Release();
-  return TakeNext(frame);
+  return TakeNext();
 }
 
 void InboundQueue::SeeFeeds() {
@@ -61,15 +61,14 @@ size_t InboundQueue::ChooseFeed() const {
   return next_feed_ < feeds_.size() ? next_feed_ : 0;
 }
 
-bool InboundQueue::TakeNext(FrameView* frame) {
+bool InboundQueue::TakeNext() {
   for (size_t tried = 0; tried < feeds_.size();) {
     next_feed_ = ChooseFeed();
     Feed& feed = *feeds_[next_feed_];
     const bool ended = feed.ended();  // Before the look: nothing comes after.
-    if (feed.Poll(frame) == RingReader::Result::kFrame) {
+    if (feed.Poll(&taken_view_) == RingReader::Result::kFrame) {
       // Counting the owners costs more than to see that it is the same feed.
       if (taken_from_.get() != &feed) taken_from_ = feeds_[next_feed_];
-      taken_view_ = *frame;
       is_taken_ = true;
       holds_room_ = true;
       ++next_feed_;  // The others get their turn.

@@ -41,9 +41,10 @@ namespace mycelium {
 //      consumer has seen. `seen_` lags behind `feeds_` only while `changes_`
 //      differs from `seen_changes_`, and AddFeed() raises that before it
 //      notifies.
-//  (4) `seen_`, `seen_changes_` and `burst_` are the consumer's. `is_taken_` is
-//      written by the consumer, under the lock; so the consumer may read it
-//      without.
+//  (4) `seen_`, `seen_changes_` and `burst_` are the consumer's. `is_taken_`
+//  and
+//      `taken_view_` are written by the consumer, under the lock; so the
+//      consumer may read them without.
 //  (5) What is left of a feed that has ended is taken before all others: a
 //      publisher whose connection ends goes on in another feed.
 //  (6) Closing empties `feeds_` and raises `changes_`: from then on a look
@@ -66,7 +67,14 @@ class InboundQueue final {
     // Gives the room of every frame taken so far back; `last` is the last.
     virtual void Release(const FrameHeader& last) = 0;
     // No more frames will come; forgotten once it is empty.
-    virtual bool ended() const = 0;
+    bool ended() const { return ended_.load(std::memory_order_acquire); }
+
+   protected:
+    // What was put before is seen by who sees the end.
+    void SetEnded() { ended_.store(true, std::memory_order_release); }
+
+   private:
+    std::atomic<bool> ended_{false};
   };
 
   explicit InboundQueue(Environment& environment) : environment_(environment) {}
@@ -77,11 +85,11 @@ class InboundQueue final {
   // consumer.
   bool MayTake() { return is_taken_ || burst_.has_taken() || HasFrame(); }
 
-  // The next frame, or false if there is none. The last one is finished first.
-  // The consumer.
-  bool Take(FrameView* frame) {
+  // The next frame, or null if there is none. The last one is finished first.
+  // What is returned stays the queue's, until the next Take(). The consumer.
+  const FrameView* Take() {
     // Most looks find nothing: this is all of them.
-    return MayTake() && TakeOrRest(frame);
+    return MayTake() && TakeOrRest() ? &taken_view_ : nullptr;
   }
 
   // Gives the room of the taken frame back. Does nothing if none is open. The
@@ -139,11 +147,11 @@ class InboundQueue final {
   // So many frames without an empty look are a burst.
   static constexpr int kBurst = 16;
 
-  bool TakeOrRest(FrameView* frame);
-  bool TakeIfThere(FrameView* frame);
+  bool TakeOrRest();
+  bool TakeIfThere();
   // Of at least one.
   size_t ChooseFeed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool TakeNext(FrameView* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SeeFeeds();
   void ForgetEnded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropAll(Feed& feed, absl::FunctionRef<void(const FrameView&)> visit)
@@ -156,6 +164,9 @@ class InboundQueue final {
   uint32_t seen_changes_ = 0;
   BurstRest burst_{kBurst};
   bool is_taken_ = false;
+  // Read here, not copied: who has just been given a frame would wait for the
+  // stores of its fields.
+  FrameView taken_view_;
   std::vector<std::shared_ptr<Feed>> seen_;  // A copy of `feeds_`, to look at.
 
   Mutex mutex_;
@@ -163,7 +174,6 @@ class InboundQueue final {
   size_t next_feed_ ABSL_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<Feed> taken_from_ ABSL_GUARDED_BY(mutex_);
   bool holds_room_ ABSL_GUARDED_BY(mutex_) = false;  // Of the taken frame.
-  FrameView taken_view_ ABSL_GUARDED_BY(mutex_);
   // Behind the taken frame, when the queue was closed meanwhile.
   std::optional<FrameHeader> last_dropped_ ABSL_GUARDED_BY(mutex_);
 

@@ -41,7 +41,7 @@ class TestFeed final : public InboundQueue::Feed {
     new (payload.data()) ObjectPayload{std::move(object), nullptr};
     writer_.Commit();
   }
-  void End() { ended_.store(true, std::memory_order_release); }
+  void End() { SetEnded(); }
 
   // The last frame of each Release().
   const Sequences& released() const { return released_; }
@@ -54,7 +54,6 @@ class TestFeed final : public InboundQueue::Feed {
     reader_.Release();
     released_.push_back(last.lane_sequence);
   }
-  bool ended() const override { return ended_.load(std::memory_order_acquire); }
 
  private:
   test::RingMemory memory_{kRingBytesMin};
@@ -62,7 +61,6 @@ class TestFeed final : public InboundQueue::Feed {
   RingWriter writer_{memory_.bytes(), positions_};
   RingReader reader_{memory_.bytes(), positions_, kLocalFrameFlags};
   Sequences released_;
-  std::atomic<bool> ended_{false};
 };
 
 class InboundQueueTest : public testing::Test {
@@ -75,8 +73,8 @@ class InboundQueueTest : public testing::Test {
 
   // The sequence of the next frame; 0 if there is none.
   uint64_t Take() {
-    FrameView frame;
-    return queue_.Take(&frame) ? frame.header.lane_sequence : 0;
+    const FrameView* const frame = queue_.Take();
+    return frame == nullptr ? 0 : frame->header.lane_sequence;
   }
 
   Sequences Close() {
@@ -171,8 +169,7 @@ TEST_F(InboundQueueTest, LookThatFindsNothingTakesNoLock) {
   std::future<bool> look;
   queue_.DropLate(late, [&](const FrameView&) {
     look = std::async(std::launch::async, [&] {
-      FrameView frame;
-      return queue_.HasFrame() || queue_.Take(&frame);
+      return queue_.HasFrame() || queue_.Take() != nullptr;
     });
     EXPECT_EQ(look.wait_for(std::chrono::seconds(20)),
               std::future_status::ready);
@@ -249,10 +246,10 @@ TEST_F(InboundQueueTest, CloseDropsWhatNobodyTook) {
 TEST_F(InboundQueueTest, TakenFrameOutlivesCloseAndGivesTheRoomOfAllBack) {
   const auto feed = AddFeed();
   for (uint64_t i = 1; i <= 3; ++i) ASSERT_TRUE(feed->Write(i));
-  FrameView frame;
-  ASSERT_TRUE(queue_.Take(&frame));
+  const FrameView* const frame = queue_.Take();
+  ASSERT_NE(frame, nullptr);
   EXPECT_EQ(Close(), Sequences({2, 3}));
-  EXPECT_TRUE(test::IsFilled(frame, 1, kFrameBytes));
+  EXPECT_TRUE(test::IsFilled(*frame, 1, kFrameBytes));
   EXPECT_EQ(feed->released(), Sequences());
   queue_.Finish();
   EXPECT_EQ(feed->released(), Sequences({3}));
@@ -324,9 +321,9 @@ TEST(InboundQueueConcurrentTest, EachFrameIsTakenOrDroppedOnce) {
       }
     });
     std::thread consumer([&] {
-      FrameView frame;
       while (!queue.closed()) {
-        if (queue.Take(&frame)) uses[frame.header.lane_sequence].fetch_add(1);
+        const FrameView* const frame = queue.Take();
+        if (frame != nullptr) uses[frame->header.lane_sequence].fetch_add(1);
       }
       queue.Finish();
     });

@@ -58,7 +58,6 @@ class LocalLane final : public InboundQueue::Feed {
     }
     lane_->NotifyReleased();
   }
-  bool ended() const override { return false; }
 
  private:
   const std::unique_ptr<Lane> lane_;

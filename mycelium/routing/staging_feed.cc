@@ -72,7 +72,7 @@ bool StagingFeed::CanPointTo(const FrameView& frame) {
 }
 
 void StagingFeed::End() {
-  ended_.store(true, std::memory_order_release);
+  SetEnded();
   MutexLock lock(link_mutex_);
   link_ = nullptr;
   LetGoIfEmpty();

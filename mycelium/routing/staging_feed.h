@@ -64,7 +64,6 @@ class StagingFeed final : public InboundQueue::Feed {
   }
   bool HasFrame() const override { return reader_.HasFrame(); }
   void Release(const FrameHeader& last) override;
-  bool ended() const override { return ended_.load(std::memory_order_acquire); }
 
  private:
   static constexpr uint16_t kFlags = kLocalFrameFlags | kFrameElsewhere;
@@ -103,7 +102,6 @@ class StagingFeed final : public InboundQueue::Feed {
   Mutex link_mutex_;
   Link* link_ ABSL_GUARDED_BY(link_mutex_);
   const uint32_t lane_;
-  std::atomic<bool> ended_{false};
 };
 
 }  // namespace mycelium

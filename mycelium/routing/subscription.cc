@@ -194,10 +194,10 @@ bool Subscription::RunNext() {
 }
 
 bool Subscription::RunTaken() {
-  FrameView frame;
-  if (!queue_.Take(&frame)) return false;
-  const Origin& origin = OriginOf(frame);
-  Run(CachedFlow(origin), PayloadOf(frame, type()), InfoOf(frame, origin));
+  const FrameView* const frame = queue_.Take();
+  if (frame == nullptr) return false;
+  const Origin& origin = OriginOf(*frame);
+  Run(CachedFlow(origin), PayloadOf(*frame, type()), InfoOf(*frame, origin));
   queue_.Finish();
   return true;
 }

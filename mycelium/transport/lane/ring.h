@@ -10,6 +10,7 @@
 #include "mycelium/base/prefetch.h"
 #include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
+#include "mycelium/codec/frame_encoder.h"
 #include "mycelium/codec/frame_format.h"
 
 namespace mycelium {
@@ -232,10 +233,7 @@ inline void RingWriter::CommitFrom(const FrameHeader& header,
   // and its commit word.
   ClearCommit(memory + (next & mask));
   if (in_line > 0) CopyToShared(to, rest.data(), in_line);
-  constexpr size_t kAfterCommit = offsetof(FrameHeader, flags);
-  CopyToShared(room + kAfterCommit,
-               reinterpret_cast<const std::byte*>(&header) + kAfterCommit,
-               sizeof header - kAfterCommit);
+  CopyHeaderFields(header, room);
   FinishCommit(room, next);
   // The reader has, or had, what is written next. Whoever waits for a line at
   // each commit, as locked instructions do, is as slow as a line that travels:
