@@ -48,7 +48,8 @@ class Loan final {
         memory_(std::move(memory)) {}
 
   // To be written until Publish() has returned OK. What it holds at first is
-  // not defined.
+  // not defined. It begins at a multiple of 64 bytes; a subscription that reads
+  // the message where it was written finds it at one too.
   absl::Span<std::byte> bytes() {
     return memory_ == nullptr ? absl::Span<std::byte>() : memory_->bytes();
   }

@@ -44,8 +44,8 @@ std::shared_ptr<LoanPool::Memory> LoanPool::Take(size_t bytes,
                                       TakeOwn(bytes));
 }
 
-std::vector<std::byte> LoanPool::TakeOwn(size_t bytes) {
-  std::vector<std::byte> memory;
+LoanPool::OwnBytes LoanPool::TakeOwn(size_t bytes) {
+  OwnBytes memory;
   {
     MutexLock lock(mutex_);
     if (!spare_.empty()) {
@@ -136,7 +136,7 @@ size_t LoanPool::NextBytes() {
   return slot_bytes_ <= kSharedBytesMax ? slot_bytes_ : 0;
 }
 
-void LoanPool::GiveBack(std::vector<std::byte> own) {
+void LoanPool::GiveBack(OwnBytes own) {
   MutexLock lock(mutex_);
   if (spare_.size() < kSpareMax) spare_.push_back(std::move(own));
 }

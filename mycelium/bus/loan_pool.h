@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,26 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   // After so many the pool forgets what it has seen of loans: how large one
   // was, and that there was no memory to be had.
   static constexpr int kLoansRemembered = 1024;
+  // Where a loan begins: what is written there, by SIMD too, needs no more.
+  static constexpr size_t kAlignment = 64;
+
+  template <typename T>
+  struct AlignedAllocator {
+    using value_type = T;
+    AlignedAllocator() = default;
+    template <typename U>
+    explicit AlignedAllocator(const AlignedAllocator<U>&) {}
+    T* allocate(size_t count) {
+      return static_cast<T*>(
+          ::operator new (count * sizeof(T), std::align_val_t{kAlignment}));
+    }
+    void deallocate(T* memory, size_t) {
+      ::operator delete (memory, std::align_val_t{kAlignment});
+    }
+    friend bool operator==(AlignedAllocator, AlignedAllocator) { return true; }
+    friend bool operator!=(AlignedAllocator, AlignedAllocator) { return false; }
+  };
+  using OwnBytes = std::vector<std::byte, AlignedAllocator<std::byte>>;
 
   // What a pool needs to lend memory that peers may map.
   struct Lender {
@@ -41,7 +62,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   // the loan, or after that the subscriptions that have not finished it.
   class Memory final {
    public:
-    Memory(std::shared_ptr<LoanPool> pool, std::vector<std::byte> own)
+    Memory(std::shared_ptr<LoanPool> pool, OwnBytes own)
         : pool_(std::move(pool)),
           own_(std::move(own)),
           bytes_(absl::MakeSpan(own_)) {}
@@ -67,7 +88,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
 
    private:
     const std::shared_ptr<LoanPool> pool_;
-    std::vector<std::byte> own_;
+    OwnBytes own_;
     LoanPlace place_;
     const absl::Span<std::byte> bytes_;
   };
@@ -109,7 +130,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
     std::shared_ptr<LoanPool> pool_;
   };
 
-  std::vector<std::byte> TakeOwn(size_t bytes);
+  OwnBytes TakeOwn(size_t bytes);
   // No memory: there is none to be had.
   LoanPlace TakeShared(size_t bytes, const Lender& lender);
   LoanPlace TakeFree(size_t bytes);
@@ -118,7 +139,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How large the next memory is to be, 0: there is to be none.
   size_t NextBytes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void GiveBack(std::vector<std::byte> own);
+  void GiveBack(OwnBytes own);
   void GiveBack(LoanPlace place);
   // A loan in that may still be read: what else is free there goes to
   // `dropped`.
@@ -128,7 +149,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   void GiveBackBlock(void* block);
 
   Mutex mutex_;
-  std::vector<std::vector<std::byte>> spare_ ABSL_GUARDED_BY(mutex_);
+  std::vector<OwnBytes> spare_ ABSL_GUARDED_BY(mutex_);
   std::vector<void*> blocks_ ABSL_GUARDED_BY(mutex_);
   // Each loan in shared memory has so many bytes to itself. A larger one has
   // the next memories be for its size, and when there were no such ones for a

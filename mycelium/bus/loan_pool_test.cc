@@ -1,6 +1,7 @@
 #include "mycelium/bus/loan_pool.h"
 
 #include <atomic>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <set>
@@ -59,6 +60,22 @@ TEST_F(LoanPoolTest, LoansThatAreOpenAtOnceDoNotOverlap) {
     EXPECT_TRUE(next >= *place + 5000) << "one begins in another";
   }
   EXPECT_EQ(places.size(), 200u);
+}
+
+TEST_F(LoanPoolTest, LoansOfAllSizesAreAligned) {
+  for (const bool has_memory : {true, false}) {
+    has_memory_ = has_memory;
+    pool_ = std::make_shared<LoanPool>();
+    std::vector<Taken> taken;
+    for (const size_t bytes : {1, 24, 100, 4096, 5000, 70000, 100}) {
+      taken.push_back(Take(bytes));
+      EXPECT_EQ(IsShared(taken.back()), has_memory);
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(taken.back()->bytes().data()) %
+                    LoanPool::kAlignment,
+                0u)
+          << bytes << " bytes";
+    }
+  }
 }
 
 TEST_F(LoanPoolTest, StreamOfLoansTakesTurnsInOneMemory) {

@@ -153,6 +153,27 @@ static void TestLoanIsPublishedOnceOrNotAtAll(void) {
   mycelium_runtime_destroy(runtime);
 }
 
+static void TestLoansAreAligned(void) {
+  MyceliumRuntime* const runtime = MakeRuntime();
+  MyceliumType* const type = MakeType();
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(runtime, type, NULL, NULL);
+  for (size_t size = 0; size < 3000; size += 71) {
+    void* data = NULL;
+    MyceliumLoan* const loan = mycelium_loan_create(publisher, size, &data);
+    CHECK(loan != NULL);
+    CHECK((uintptr_t)data % MYCELIUM_LOAN_ALIGNMENT == 0);
+    if (size > 0) memset(data, 1, size);
+    /* Some stay unpublished, so that their memory comes back another way. */
+    if (size % 2 == 0) CHECK_OK(mycelium_loan_publish(loan));
+    mycelium_loan_destroy(loan);
+  }
+  mycelium_publisher_destroy(publisher);
+  CheckLedger(runtime, 22, 0);
+  mycelium_type_destroy(type);
+  mycelium_runtime_destroy(runtime);
+}
+
 static void TestOptionsReachTheSubscription(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
   MyceliumType* const type = MakeType();
@@ -654,6 +675,7 @@ int main(void) {
   TestMessageToNobodyIsCountedWithItsReason();
   TestDescriptorIsReadableOnceAMessageCame();
   TestLoanIsPublishedOnceOrNotAtAll();
+  TestLoansAreAligned();
   TestOptionsReachTheSubscription();
   TestCallbackMayPublishAndUnsubscribe();
   TestUnsubscribeWaitsForARunningCallback();

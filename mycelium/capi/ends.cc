@@ -1,8 +1,4 @@
 // The functions of mycelium.h that publish and subscribe.
-#include <array>
-
-#include "absl/strings/str_cat.h"
-#include "mycelium/capi/events.h"
 #include "mycelium/capi/handles.h"
 #include "mycelium/capi/status.h"
 
@@ -16,23 +12,6 @@ namespace {
 
 absl::Span<const std::byte> BytesOf(const void* data, size_t size) {
   return absl::Span<const std::byte>(static_cast<const std::byte*>(data), size);
-}
-
-// One of the words of an enum that begins with "as configured".
-absl::StatusOr<std::optional<Overflow>> OverflowFrom(int32_t number) {
-  constexpr std::array<Overflow, 6> kOverflows = {
-      Overflow::kBlock,      Overflow::kFail,   Overflow::kDropNewest,
-      Overflow::kDropOldest, Overflow::kLatest, Overflow::kDisconnect};
-  if (number == MYCELIUM_OVERFLOW_CONFIGURED) return std::optional<Overflow>();
-  if (number < 0 || static_cast<size_t>(number) > kOverflows.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("overflow is ", number, ", which is no policy"));
-  }
-  return std::make_optional(kOverflows[static_cast<size_t>(number) - 1]);
-}
-
-std::optional<int64_t> UnlessZero(int64_t number) {
-  return number == 0 ? std::nullopt : std::make_optional(number);
 }
 
 absl::Status CheckEnd(const MyceliumRuntime* runtime,
@@ -62,59 +41,6 @@ MyceliumMessage MessageOf(absl::Span<const std::byte> bytes,
   message.lost_before = info.lost_before();
   message.redelivered = info.redelivered() ? 1 : 0;
   return message;
-}
-
-absl::StatusOr<SubscriberOptions> OptionsFrom(
-    const MyceliumSubscriberOptions* given) {
-  SubscriberOptions made;
-  if (given == nullptr) return made;
-  MyceliumSubscriberOptions read = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
-  if (absl::Status known = ReadStruct(given, kSubscriberOptionsBytesMin,
-                                      "MyceliumSubscriberOptions", &read);
-      !known.ok()) {
-    return known;
-  }
-  const MyceliumSubscriberOptions* const options = &read;
-  made.topic = TextFrom(options->topic);
-  made.name = TextFrom(options->name);
-  if (options->delivery != MYCELIUM_INLINE &&
-      options->delivery != MYCELIUM_QUEUED) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("delivery is ", options->delivery, ", which is no mode"));
-  }
-  if (options->delivery == MYCELIUM_QUEUED) {
-    made.delivery = DeliveryMode::kQueued;
-  }
-  absl::StatusOr<std::optional<Overflow>> overflow =
-      OverflowFrom(options->overflow);
-  if (!overflow.ok()) return overflow.status();
-  made.overflow = *overflow;
-  made.depth = UnlessZero(options->depth);
-  made.window = UnlessZero(options->window);
-  SetCallbacks(*options, &made);
-  return made;
-}
-
-absl::StatusOr<PublisherOptions> OptionsFrom(
-    const MyceliumPublisherOptions* given) {
-  PublisherOptions made;
-  if (given == nullptr) return made;
-  MyceliumPublisherOptions read = MYCELIUM_PUBLISHER_OPTIONS_INIT;
-  if (absl::Status known = ReadStruct(given, kPublisherOptionsBytesMin,
-                                      "MyceliumPublisherOptions", &read);
-      !known.ok()) {
-    return known;
-  }
-  const MyceliumPublisherOptions* const options = &read;
-  made.topic = TextFrom(options->topic);
-  made.publish_time = options->publish_time != 0;
-  if (options->publish_timeout_ms != -1) {
-    absl::StatusOr<absl::Duration> timeout =
-        TimeoutFrom(options->publish_timeout_ms);
-    if (!timeout.ok()) return timeout.status();
-    made.publish_timeout = *timeout;
-  }
-  return made;
 }
 
 }  // namespace mycelium

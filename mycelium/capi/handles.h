@@ -64,6 +64,9 @@ namespace mycelium {
 MyceliumMessage MessageOf(absl::Span<const std::byte> bytes,
                           const MessageInfo& info);
 
+// INVALID_ARGUMENT: no such struct, or a number that is none of an enum. Bounds
+// are checked by who takes the options.
+absl::StatusOr<BusOptions> OptionsFrom(const MyceliumRuntimeOptions* options);
 absl::StatusOr<SubscriberOptions> OptionsFrom(
     const MyceliumSubscriberOptions* options);
 absl::StatusOr<PublisherOptions> OptionsFrom(

@@ -11,15 +11,21 @@
    (4) Buffers and strings that are passed are borrowed for the call. Strings
        end with NUL and are UTF-8.
    (5) Unless a comment says otherwise, a handle may be used from any thread,
-       but destroyed only while no other call uses it.
+       several at once, but destroyed only while no other call uses it. One
+       thread at a time uses a loan, and receives from a subscriber. Callbacks
+       may call everything, destroying included, but what says "not from a
+       callback", which would wait for them (FAILED_PRECONDITION). Nothing here
+       may be called from a signal handler; nor in the child of a fork() with a
+       handle from before it, not even to destroy it.
    (6) Times are in milliseconds and not negative; 0 does not wait.
    (7) Structs that the caller fills begin with struct_size, which its ..._INIT
        sets. Fields are only ever added, at the end. A library takes structs of
        older headers, and what these lack has its default; one of a newer header
        is an error.
-   (8) NULL where something is needed, a wrong size, a number that is none of an
-       enum and a call at the wrong time are errors, never crashes. A handle
-       that was destroyed must not be used again.
+   (8) NULL where something is needed, a wrong size, a negative time and a number
+       that is none of an enum are INVALID_ARGUMENT everywhere, and crash
+       nothing. Errors besides that stand at each function; where there are
+       none, there is none. A handle that was destroyed must not be used again.
 
    Guide, with an example that a test runs: docs/c_abi.md. */
 /* clang-format on */
@@ -31,6 +37,7 @@
 
 #include "mycelium/capi/mycelium_errors.h"
 #include "mycelium/capi/mycelium_events.h"
+#include "mycelium/capi/mycelium_options.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -52,16 +59,21 @@ const char* mycelium_version(void);
 /* The name of a type and its digest, which both sides compare. */
 typedef struct MyceliumType MyceliumType;
 
-/* Bytes that only publishers and subscribers without a digest get. */
+/* Bytes that only publishers and subscribers without a digest get.
+   INVALID_ARGUMENT: the name is empty. */
 MyceliumType* mycelium_type_create_raw(const char* name);
 
 /* A Protobuf type whose digest is known, as mycelium_schema generates it. A
-   mismatch is noticed but not explained. `digest_size` is 32. */
+   mismatch is noticed but not explained. `digest_size` is 32.
+   INVALID_ARGUMENT: the name is empty. */
 MyceliumType* mycelium_type_create(const char* name, const uint8_t* digest,
                                    size_t digest_size);
 
 /* A Protobuf type from a serialised google.protobuf.FileDescriptorSet with its
-   file and all that this imports. NOT_FOUND: something is not in the set. */
+   file and all that this imports.
+     INVALID_ARGUMENT  the name is empty, or the set does not parse
+     NOT_FOUND         the type, or something that it needs, is not in the set
+ */
 MyceliumType* mycelium_type_create_from_descriptors(const char* name,
                                                     const void* descriptors,
                                                     size_t descriptors_size);
@@ -77,44 +89,11 @@ void mycelium_type_destroy(MyceliumType* type);
 /* One service's end of the bus. */
 typedef struct MyceliumRuntime MyceliumRuntime;
 
-typedef struct MyceliumRuntimeOptions {
-  size_t struct_size;
-  /* 32 bytes, or NULL: a service that was given another one is refused. */
-  const uint8_t* schema_digest;
-  size_t schema_digest_size;
-  /* Without a topology: the name of this process; NULL makes one up. */
-  const char* node;
-  /* Not 0: no thread is started. mycelium_runtime_poll(), and whatever waits,
-     run the node. */
-  int32_t poll_by_caller;
-  /* Without a topology, for what leaves this machine. PEM files, or NULL: who
-     listens needs a certificate with its key, who connects the CA that signed
-     it. */
-  const char* tls_certificate;
-  const char* tls_key;
-  const char* tls_ca;
-  /* Not 0: who listens refuses peers without a certificate. */
-  int32_t tls_require_client_certificate;
-  /* Not 0: it may be in the clear. */
-  int32_t insecure;
-  /* Not 0: peers of other machines that show no certificate may connect. */
-  int32_t allow_anonymous;
-  /* Each may be NULL; without `log`, the log is on standard error. */
-  mycelium_on_connection on_connection;
-  void* on_connection_user;
-  mycelium_on_flow on_flow;
-  void* on_flow_user;
-  mycelium_log log;
-  void* log_user;
-} MyceliumRuntimeOptions;
-#define MYCELIUM_RUNTIME_OPTIONS_INIT                                         \
-  {                                                                           \
-    sizeof(MyceliumRuntimeOptions), NULL, 0, NULL, 0, NULL, NULL, NULL, 0, 0, \
-        0, NULL, NULL, NULL, NULL, NULL, NULL                                 \
-  }
-
 /* Without a topology: within the process, plus the sockets that are listened
-   at or dialled by hand. `options` may be NULL. */
+   at or dialled by hand. `options` may be NULL.
+     INVALID_ARGUMENT    a name is no name, or a limit or setting is out of its
+                         bounds, which the text says
+     RESOURCE_EXHAUSTED  no descriptor or no thread was to be had */
 MyceliumRuntime* mycelium_runtime_create(const MyceliumRuntimeOptions* options);
 
 /* A service of a topology file; other runtimes of its node in this process, in
@@ -123,7 +102,9 @@ MyceliumRuntime* mycelium_runtime_create(const MyceliumRuntimeOptions* options);
      INVALID_ARGUMENT     the file has errors; lists all of them
      NOT_FOUND            no such file, or no such service in it
      ALREADY_EXISTS       another process, or another runtime, is that service
-     FAILED_PRECONDITION  the file has changed since this process loaded it */
+     PERMISSION_DENIED    the folder of sockets is another user's
+     FAILED_PRECONDITION  the file has changed since this process loaded it
+     RESOURCE_EXHAUSTED   no descriptor or no thread was to be had */
 MyceliumRuntime* mycelium_runtime_create_from_topology(
     const char* topology_path, const char* service_name);
 MyceliumRuntime* mycelium_runtime_create_from_topology_with(
@@ -134,20 +115,21 @@ MyceliumRuntime* mycelium_runtime_create_from_topology_with(
    node ends with the last handle that uses it. */
 void mycelium_runtime_destroy(MyceliumRuntime* runtime);
 
-/* Waits for what this service published and what came for it, and ends it; with
-   the last runtime of a node in this process, the node ends too. Otherwise as
-   mycelium_runtime_shutdown(). */
+/* Waits for what this service published and what came for it, and ends it: from
+   then on its calls are FAILED_PRECONDITION, but for counts. With the last
+   runtime of a node in this process, the node ends too. Not from a callback.
+   DEADLINE_EXCEEDED: it ended, but some messages were not handled and count as
+   dropped. Again: waits for the end of the first call. */
 mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
                                        int64_t timeout_ms);
 
-/* Waits for what is in flight and ends the node, for every service of it in
-   this process. Not from a callback (FAILED_PRECONDITION). DEADLINE_EXCEEDED:
-   it ended, but some messages were not handled and count as dropped. */
+/* The same for what is in flight of every service of the node in this process,
+   and ends the node. Not from a callback. */
 mycelium_status mycelium_runtime_shutdown(MyceliumRuntime* runtime,
                                           int64_t timeout_ms);
 
 /* Waits until what this node has published so far was handled. Not from a
-   callback. */
+   callback. DEADLINE_EXCEEDED: it was not, in time; names a lane with more. */
 mycelium_status mycelium_runtime_flush(MyceliumRuntime* runtime,
                                        int64_t timeout_ms);
 
@@ -159,7 +141,12 @@ mycelium_status mycelium_runtime_verify_digest(const MyceliumRuntime* runtime,
 
 /* Accepts peers at the path of a Unix socket until the runtime is closed, shut
    down or destroyed, or keeps dialling there. Both ends publish and subscribe.
- */
+     INVALID_ARGUMENT     the path is empty or longer than 107 bytes
+     ALREADY_EXISTS       to listen: somebody does, or it is another file
+     UNAVAILABLE          to listen: there is no such directory
+     PERMISSION_DENIED    to listen: this user may not, there
+     RESOURCE_EXHAUSTED   to listen: no descriptor was to be had
+     FAILED_PRECONDITION  the node was shut down */
 mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
                                              const char* path);
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
@@ -168,7 +155,9 @@ mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
 /* The same through shared memory: the path is that of the socket over which the
    two sides meet. `capacity` is the size of each lane in bytes; a message takes
    at most half of it; 0 stands for 1 MiB. Where one side cannot share memory, a
-   link goes over the socket. */
+   link goes over the socket. Errors as above, and of listening:
+     INVALID_ARGUMENT     the capacity is less than 4 KiB or more than 1 GiB
+     UNAVAILABLE          this system lacks what sharing memory needs */
 mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
                                             const char* path, size_t capacity);
 mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
@@ -178,9 +167,11 @@ mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
    it; port 0: one that is free. `*port`, which may be NULL, becomes the one
    that is listened at. A link that may not be in the clear, or is refused, is
    logged and counts in MyceliumStats as one that is not up.
-     INVALID_ARGUMENT     no port, or none up to 65535
+     INVALID_ARGUMENT     no port, or none up to 65535; or, to listen, a file
+                          of `tls_...` cannot be read
      ALREADY_EXISTS       it is taken, or no address of this machine
-     FAILED_PRECONDITION  to listen would be in the clear beyond this machine
+     FAILED_PRECONDITION  to listen would be in the clear beyond this machine;
+                          or the node was shut down
      UNIMPLEMENTED        the program was linked without gRPC */
 mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
                                              const char* address,
@@ -189,7 +180,9 @@ mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
                                               const char* address);
 
 /* With poll_by_caller: runs what is due, waiting for it up to `timeout_ms`.
-   `*ran`, which may be NULL, becomes 1 if there was something, else 0. */
+   `*ran`, which may be NULL, becomes 1 if there was something, else 0.
+   FAILED_PRECONDITION: the node has a thread for that, or this is called from a
+   callback that it runs. */
 mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,
                                       int64_t timeout_ms, int32_t* ran);
 /* For an epoll of the caller's: readable when mycelium_runtime_poll() would
@@ -207,7 +200,7 @@ mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
                           connected
      NOT_FOUND            the topology has no such service
      INVALID_ARGUMENT     larger than a frame may be
-     FAILED_PRECONDITION  the types differ, or the runtime was shut down
+     FAILED_PRECONDITION  the types differ, or the runtime was closed
    The first call for a type makes a publisher; a MyceliumPublisher saves the
    look-up. */
 mycelium_status mycelium_publish(MyceliumRuntime* runtime,
@@ -220,16 +213,11 @@ mycelium_status mycelium_publish_to(MyceliumRuntime* runtime,
 
 typedef struct MyceliumPublisher MyceliumPublisher;
 
-typedef struct MyceliumPublisherOptions {
-  size_t struct_size;
-  const char* topic;          /* NULL: the name of the type */
-  int32_t publish_time;       /* not 0: stamp each message with the time */
-  int64_t publish_timeout_ms; /* -1: as the topology says */
-} MyceliumPublisherOptions;
-#define MYCELIUM_PUBLISHER_OPTIONS_INIT \
-  { sizeof(MyceliumPublisherOptions), NULL, 0, -1 }
-
-/* `service_name` NULL: reaches every subscription. `options` may be NULL. */
+/* `service_name` NULL: reaches every subscription. `options` may be NULL.
+     INVALID_ARGUMENT     a name has more than 255 bytes or is no UTF-8; or the
+                          timeout is out of its bounds
+     NOT_FOUND            the topology has no such service
+     FAILED_PRECONDITION  the runtime was closed */
 MyceliumPublisher* mycelium_publisher_create(
     MyceliumRuntime* runtime, const MyceliumType* type,
     const char* service_name, const MyceliumPublisherOptions* options);
@@ -239,18 +227,28 @@ void mycelium_publisher_destroy(MyceliumPublisher* publisher);
 mycelium_status mycelium_publisher_publish(MyceliumPublisher* publisher,
                                            const void* data, size_t size);
 
-/* Waits until at least `count` subscriptions get what is published. */
+/* Waits until at least `count` subscriptions get what is published.
+     DEADLINE_EXCEEDED    there were fewer; says which node is not connected
+     FAILED_PRECONDITION  a subscription was refused, as its type differs; the
+                          runtime was closed; or called from a callback on the
+                          thread that would bring them */
 mycelium_status mycelium_publisher_wait_for_subscribers(
     MyceliumPublisher* publisher, size_t count, int64_t timeout_ms);
 
-/* Room for one message, to be written to and then published. A loan belongs to
-   one thread at a time. */
+/* Room for one message, to be written to and then published. It may outlive its
+   publisher, but not be published then. */
 typedef struct MyceliumLoan MyceliumLoan;
 
-/* `*data` becomes where to write `size` bytes. */
+/* Where a loan begins is a multiple of so many bytes. */
+#define MYCELIUM_LOAN_ALIGNMENT 64
+
+/* `*data` becomes where to write `size` bytes, valid until the loan is
+   published or destroyed; for a size of 0, anything. INVALID_ARGUMENT: larger
+   than a frame may be. */
 MyceliumLoan* mycelium_loan_create(MyceliumPublisher* publisher, size_t size,
                                    void** data);
-/* After OK the data is gone; after anything else it may be published again. */
+/* As mycelium_publish(). After OK the data is gone, and to publish again is
+   FAILED_PRECONDITION; after anything else it may be published again. */
 mycelium_status mycelium_loan_publish(MyceliumLoan* loan);
 /* Unpublished, it leaves no trace. */
 void mycelium_loan_destroy(MyceliumLoan* loan);
@@ -270,46 +268,17 @@ typedef struct MyceliumMessage {
   int32_t redelivered;     /* an earlier process may have handled it */
 } MyceliumMessage;
 
-/* Where a callback runs. */
-enum {
-  MYCELIUM_INLINE = 0, /* on the thread that publishes, or the node's */
-  MYCELIUM_QUEUED = 1  /* on a thread of its own */
-};
-
-/* What happens when a subscription has no room. */
-enum {
-  MYCELIUM_OVERFLOW_CONFIGURED = 0, /* as the topology says */
-  MYCELIUM_OVERFLOW_BLOCK = 1,
-  MYCELIUM_OVERFLOW_FAIL = 2,
-  MYCELIUM_OVERFLOW_DROP_NEWEST = 3,
-  MYCELIUM_OVERFLOW_DROP_OLDEST = 4,
-  MYCELIUM_OVERFLOW_LATEST = 5,
-  MYCELIUM_OVERFLOW_DISCONNECT = 6
-};
-
-typedef struct MyceliumSubscriberOptions {
-  size_t struct_size;
-  const char* topic; /* NULL: the name of the type */
-  const char* name;  /* tells two subscriptions to one topic apart; or NULL */
-  int32_t delivery;  /* of a callback */
-  int32_t overflow;
-  int64_t depth;  /* of a lossy policy, in messages; 0: as configured */
-  int64_t window; /* the same */
-  /* Or NULL: a publisher that it was matched with is gone, and will not come
-     back as the same process. */
-  mycelium_on_publisher_gone on_publisher_gone;
-  void* on_publisher_gone_user;
-} MyceliumSubscriberOptions;
-#define MYCELIUM_SUBSCRIBER_OPTIONS_INIT \
-  { sizeof(MyceliumSubscriberOptions), NULL, NULL, 0, 0, 0, 0, NULL, NULL }
-
 /* The message and what it points at are valid until the callback returns. */
 typedef void (*mycelium_callback)(const MyceliumMessage* message, void* user);
 
 typedef struct MyceliumSubscription MyceliumSubscription;
 
-/* Calls `callback` for every message, never on two threads at once. It may call
-   everything but what says "not from a callback". `options` may be NULL. */
+/* Calls `callback` for every message, never on two threads at once. `options`
+   may be NULL.
+     INVALID_ARGUMENT     a name has more than 255 bytes or is no UTF-8; or
+                          `depth` or `window` is out of its bounds
+     RESOURCE_EXHAUSTED   no memory for its lane, or no thread for a queued one
+     FAILED_PRECONDITION  the runtime was closed */
 MyceliumSubscription* mycelium_subscribe(
     MyceliumRuntime* runtime, const MyceliumType* type,
     mycelium_callback callback, void* user,
@@ -317,10 +286,17 @@ MyceliumSubscription* mycelium_subscribe(
 
 /* Ends and destroys the subscription. When this returns, no callback is under
    way and none will come, so that `user` may go; called from the callback
-   itself, that is the last one. What is queued counts as dropped. */
+   itself, that is the last one. What is queued counts as dropped. Two callbacks
+   that unsubscribe one another at the same time wait for ever. */
 void mycelium_unsubscribe(MyceliumSubscription* subscription);
 
-/* OK, or why some publisher's messages do not come. */
+/* OK, or why some publisher's messages do not come, as long as that holds:
+     FAILED_PRECONDITION  its type, or its service's schema digest, is another
+                          one; see mycelium_last_schema_mismatch()
+     RESOURCE_EXHAUSTED   this one fell behind, and its overflow is to be
+                          disconnected; or the publisher's node has no memory
+                          for its lane, which is tried again; or that node has
+                          too many subscriptions already */
 mycelium_status mycelium_subscription_status(
     const MyceliumSubscription* subscription);
 
@@ -328,6 +304,7 @@ mycelium_status mycelium_subscription_status(
    it may be another one each time. */
 typedef struct MyceliumSubscriber MyceliumSubscriber;
 
+/* As mycelium_subscribe(). */
 MyceliumSubscriber* mycelium_subscriber_create(
     MyceliumRuntime* runtime, const MyceliumType* type,
     const MyceliumSubscriberOptions* options);
@@ -337,7 +314,10 @@ void mycelium_subscriber_destroy(MyceliumSubscriber* subscriber);
    of this subscriber, which is also when the message counts as handled.
      DEADLINE_EXCEEDED    none came in time; also under a timeout of 0
      FAILED_PRECONDITION  none came, and a publisher was refused since its type
-                          differs (said once); or the runtime was shut down */
+                          or schema digest differs (said once); the runtime was
+                          closed; or called from a callback on the thread that
+                          would bring it
+     RESOURCE_EXHAUSTED   none came, and it was disconnected (said once) */
 mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
                                             int64_t timeout_ms,
                                             const MyceliumMessage** message);
@@ -346,7 +326,8 @@ mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
 mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber);
 
 /* For an epoll of the caller's: readable once a message came after a receive
-   with timeout 0 that found none. It stays the subscriber's. */
+   with timeout 0 that found none. It stays the subscriber's.
+   RESOURCE_EXHAUSTED: none was to be had. */
 mycelium_status mycelium_subscriber_descriptor(MyceliumSubscriber* subscriber,
                                                int* descriptor);
 

@@ -22,35 +22,6 @@ using mycelium::TextFrom;
 namespace mycelium {
 namespace {
 
-absl::StatusOr<BusOptions> BusOptionsFrom(const MyceliumRuntimeOptions* given) {
-  BusOptions made;
-  if (given == nullptr) return made;
-  MyceliumRuntimeOptions read = MYCELIUM_RUNTIME_OPTIONS_INIT;
-  if (absl::Status known = ReadStruct(given, kRuntimeOptionsBytesMin,
-                                      "MyceliumRuntimeOptions", &read);
-      !known.ok()) {
-    return known;
-  }
-  const MyceliumRuntimeOptions* const options = &read;
-  if (options->schema_digest != nullptr || options->schema_digest_size != 0) {
-    absl::StatusOr<Digest> digest =
-        DigestFrom(options->schema_digest, options->schema_digest_size);
-    if (!digest.ok()) return digest.status();
-    made.schema_digest = *digest;
-  }
-  made.node = TextFrom(options->node);
-  if (options->poll_by_caller != 0) made.poll = PollMode::kCaller;
-  made.tls.certificate = TextFrom(options->tls_certificate);
-  made.tls.key = TextFrom(options->tls_key);
-  made.tls.ca = TextFrom(options->tls_ca);
-  made.tls.require_client_certificate =
-      options->tls_require_client_certificate != 0;
-  made.insecure = options->insecure != 0;
-  made.allow_anonymous = options->allow_anonymous != 0;
-  SetCallbacks(*options, &made);
-  return made;
-}
-
 MyceliumRuntime* RuntimeOf(absl::StatusOr<std::unique_ptr<MessageBus>> bus,
                            const BusOptions& options) {
   if (!bus.ok()) return ReturnedNull<MyceliumRuntime>(bus.status());
@@ -174,7 +145,7 @@ void mycelium_type_destroy(MyceliumType* type) { delete type; }
 MyceliumRuntime* mycelium_runtime_create(
     const MyceliumRuntimeOptions* options) {
   const absl::StatusOr<mycelium::BusOptions> made =
-      mycelium::BusOptionsFrom(options);
+      mycelium::OptionsFrom(options);
   if (!made.ok()) return ReturnedNull<MyceliumRuntime>(made.status());
   return mycelium::RuntimeOf(MessageBus::Create(*made), *made);
 }
@@ -193,7 +164,7 @@ MyceliumRuntime* mycelium_runtime_create_from_topology_with(
     return ReturnedNull<MyceliumRuntime>(given);
   }
   const absl::StatusOr<mycelium::BusOptions> made =
-      mycelium::BusOptionsFrom(options);
+      mycelium::OptionsFrom(options);
   if (!made.ok()) return ReturnedNull<MyceliumRuntime>(made.status());
   return mycelium::RuntimeOf(
       MessageBus::FromTopology(TextFrom(topology_path), service_name, *made),

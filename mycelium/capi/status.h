@@ -46,6 +46,8 @@ inline constexpr size_t kRuntimeOptionsBytesMin = 40;
 inline constexpr size_t kPublisherOptionsBytesMin = 32;
 inline constexpr size_t kSubscriberOptionsBytesMin = 48;
 inline constexpr size_t kStatsBytesMin = 56;
+inline constexpr size_t kSettingsBytesMin = 64;
+inline constexpr size_t kLimitsBytesMin = 64;
 
 // INVALID_ARGUMENT: no version of the struct that is known has that size.
 absl::Status CheckStructSize(size_t given, size_t bytes_min, size_t bytes_max,

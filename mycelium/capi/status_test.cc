@@ -67,6 +67,8 @@ TEST(StructTest, SizesOfVersionOneAreKnown) {
   EXPECT_LE(kPublisherOptionsBytesMin, sizeof(MyceliumPublisherOptions));
   EXPECT_LE(kSubscriberOptionsBytesMin, sizeof(MyceliumSubscriberOptions));
   EXPECT_LE(kStatsBytesMin, sizeof(MyceliumStats));
+  EXPECT_LE(kSettingsBytesMin, sizeof(MyceliumSettings));
+  EXPECT_LE(kLimitsBytesMin, sizeof(MyceliumLimits));
 }
 
 }  // namespace
