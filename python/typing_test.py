@@ -41,6 +41,9 @@ def use(bus: mycelium.MessageBus) -> List[int]:
   with mycelium.UnixTransport('/s').listen() as transport:
     transport.flush(1)
   tls = mycelium.Tls(ca='ca.pem')
+  mycelium.MessageBus(settings=mycelium.Settings(retain=5, overflow='fail'),
+                      limits=mycelium.Limits(links=3))
+  mycelium.SharedMemoryTransport.open('/s', node='n', limits=None).close()
   mycelium.MessageBus.from_topology(
       None, 's', on_connection=lambda event: print(event.peer, event.error),
       on_flow=lambda event: print(event.messages))
@@ -61,6 +64,8 @@ def use(bus: mycelium.MessageBus, notes: mycelium.Subscriber[int]) -> None:
   notes.recv()
   text: str = notes.recv(1)
   mycelium.MessageBus(on_connection=lambda event: print(event.per))
+  mycelium.UnixTransport('/s', node=1)
+  mycelium.Settings(depth='many')
 '''
 
 
@@ -96,7 +101,7 @@ class TypingTest(unittest.TestCase):
 
   def test_users_mistakes_are_seen(self):
     checked = self.mypy('bad.py')
-    self.assertEqual(checked.stdout.count('error:'), 4, checked.stdout)
+    self.assertEqual(checked.stdout.count('error:'), 6, checked.stdout)
 
 
 if __name__ == '__main__':

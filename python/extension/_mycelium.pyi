@@ -23,7 +23,9 @@ def bus_from_topology(path: str, service: str, *,
 def bus_of_process(service: str, *,
                    schema_digest: Optional[bytes] = None,
                    on_connection: Optional[int] = None,
-                   on_flow: Optional[int] = None) -> Bus: ...
+                   on_flow: Optional[int] = None,
+                   settings: Optional[Dict[str, Any]] = None,
+                   limits: Optional[Dict[str, Any]] = None) -> Bus: ...
 def create_bus(*, node: str = '', schema_digest: Optional[bytes] = None,
                wait: Optional[str] = None,
                allow_uids: List[int] = ...,
@@ -33,7 +35,9 @@ def create_bus(*, node: str = '', schema_digest: Optional[bytes] = None,
                allow_anonymous: bool = False,
                poll_by_caller: bool = False,
                on_connection: Optional[int] = None,
-               on_flow: Optional[int] = None) -> Bus: ...
+               on_flow: Optional[int] = None,
+               settings: Optional[Dict[str, Any]] = None,
+               limits: Optional[Dict[str, Any]] = None) -> Bus: ...
 
 class MessageType:
   name: str

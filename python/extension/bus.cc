@@ -13,6 +13,7 @@
 #include "mycelium/bus/unix_endpoint.h"
 #include "python/extension/convert.h"
 #include "python/extension/define.h"
+#include "python/extension/options.h"
 #include "python/extension/publisher.h"
 #include "python/extension/subscriber.h"
 #include "python/extension/subscription.h"

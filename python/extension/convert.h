@@ -2,10 +2,8 @@
 #define PYTHON_EXTENSION_CONVERT_H_
 
 #include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -59,18 +57,6 @@ pybind11::str ReplacingTextOf(absl::string_view view);
 pybind11::tuple TupleOf(const MessageInfo& info);
 pybind11::dict DictOf(const FlowReport& flow);
 pybind11::dict DictOf(const LinkReport& link);
-
-// Of a keyword dict that has `topic`, `name`, `overflow`, `depth` and `window`,
-// each of which may be missing or None; for a callback also `queued`.
-// `on_publisher_gone` is a number, see callback.h.
-SubscriberOptions SubscriberOptionsOf(const pybind11::kwargs& options);
-// The same with `topic`, `publish_time`, `publish_timeout` and
-// `require_subscriber`.
-PublisherOptions PublisherOptionsOf(const pybind11::kwargs& options);
-// The same with `node`, `wait`, `schema_digest`, `allow_uids` and
-// `delivers_locally`; and `on_connection` and `on_flow`, numbers of callbacks.
-// The log is Python's.
-BusOptions BusOptionsOf(const pybind11::kwargs& options);
 
 // The contiguous bytes of an object that has the buffer protocol, which is held
 // for as long as this lives.

@@ -2,6 +2,7 @@
 #include "python/extension/publisher.h"
 
 #include "python/extension/define.h"
+#include "python/extension/options.h"
 
 namespace py = pybind11;
 

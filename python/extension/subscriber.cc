@@ -7,6 +7,7 @@
 
 #include "absl/time/clock.h"
 #include "python/extension/define.h"
+#include "python/extension/options.h"
 #include "python/extension/payload.h"
 
 namespace py = pybind11;

@@ -6,6 +6,7 @@
 
 #include "python/extension/callback.h"
 #include "python/extension/define.h"
+#include "python/extension/options.h"
 
 namespace py = pybind11;
 

@@ -10,7 +10,6 @@ from _mycelium import Loan
 from _mycelium import Payload
 from _mycelium import version
 from mycelium.bus import MessageBus
-from mycelium.bus import Tls
 from mycelium.errors import AlreadyExists
 from mycelium.errors import DataLoss
 from mycelium.errors import DeadlineExceeded
@@ -28,6 +27,9 @@ from mycelium.events import FlowEvent
 from mycelium.events import PublisherGone
 from mycelium.message_type import RawType
 from mycelium.message_type import digest
+from mycelium.options import Limits
+from mycelium.options import Settings
+from mycelium.options import Tls
 from mycelium.publisher import Publisher
 from mycelium.subscriber import MessageInfo
 from mycelium.subscriber import Subscriber
@@ -48,6 +50,7 @@ __all__ = [
     'FlowEvent',
     'Internal',
     'InvalidArgument',
+    'Limits',
     'Loan',
     'MessageBus',
     'MessageInfo',
@@ -60,6 +63,7 @@ __all__ = [
     'RawType',
     'ResourceExhausted',
     'SchemaMismatch',
+    'Settings',
     'SharedMemoryTransport',
     'Subscriber',
     'Subscription',

@@ -26,14 +26,15 @@ made in this process, it goes where C++ says.
 import atexit
 import os
 import weakref
-from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
-                    Set, Type, TypeVar, overload)
+from typing import (Any, Callable, Dict, List, Optional, Sequence, Set, Type,
+                    TypeVar, overload)
 
 import _mycelium
 from mycelium import errors
 from mycelium import events
 from mycelium.events import ConnectionEvent, FlowEvent, PublisherGone
 from mycelium.message_type import ProtobufMessage, RawType, messages_of
+from mycelium.options import Limits, Settings, Tls, fields_of
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
 from mycelium.subscription import Delivery, Subscription
@@ -44,30 +45,6 @@ M = TypeVar('M', bound=ProtobufMessage)
 _CLOSE_TIMEOUT = 5.0
 
 
-class Tls(NamedTuple):
-  """PEM files for the encryption between machines.
-
-  They are read again when they change, without a link being dropped.
-
-  Attributes:
-    certificate: who listens needs one; who connects shows his if he has one.
-    key: of the certificate.
-    ca: who must have signed the peer's certificate. Empty: of one who listens,
-      no certificate is asked for; who connects needs it.
-    require_client_certificate: whether who listens refuses peers without one.
-  """
-
-  certificate: Path = ''
-  key: Path = ''
-  ca: Path = ''
-  require_client_certificate: bool = False
-
-  def _native(self) -> Dict[str, Any]:
-    return {'certificate': os.fspath(self.certificate),
-            'key': os.fspath(self.key), 'ca': os.fspath(self.ca),
-            'require_client_certificate': self.require_client_certificate}
-
-
 class MessageBus:
   """One service's end of the bus. A context manager: leaving it closes it.
 
@@ -75,7 +52,9 @@ class MessageBus:
   plus the sockets that it listens at or dials.
 
   Args:
-    node: the name of this process, for others to see. Made up if empty.
+    node: the name of this process, for others to see. Made up if empty. A
+      process that is started again under the name of one that ended, within
+      `retain`, gets what that one had not handled; one without is somebody new.
     schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A service
       that was given another one is refused.
     wait: how threads wait: 'spin', 'adaptive' or 'block'.
@@ -93,6 +72,11 @@ class MessageBus:
     on_flow: called when messages were dropped or a publisher waited for room in
       vain: soon after the first, then at most once a second with all that
       happened meanwhile. The same holds for it.
+    settings: how messages travel.
+    limits: bounds of this process.
+
+  Raises:
+    InvalidArgument: an argument is out of bounds; says which, and what they are.
   """
 
   def __init__(self, node: str = '', schema_digest: Optional[bytes] = None,
@@ -103,13 +87,16 @@ class MessageBus:
                allow_anonymous: bool = False,
                poll_by_caller: bool = False,
                on_connection: Optional[Callable[[ConnectionEvent], Any]] = None,
-               on_flow: Optional[Callable[[FlowEvent], Any]] = None) -> None:
+               on_flow: Optional[Callable[[FlowEvent], Any]] = None,
+               settings: Optional[Settings] = None,
+               limits: Optional[Limits] = None) -> None:
     self._open(on_connection, on_flow, lambda **watches: _mycelium.create_bus(
         node=node, schema_digest=schema_digest, wait=wait,
         allow_uids=list(allow_uids), delivers_locally=delivers_locally,
-        tls=None if tls is None else tls._native(), insecure=insecure,
+        tls=fields_of(Tls, tls), insecure=insecure,
         allow_anonymous=allow_anonymous, poll_by_caller=poll_by_caller,
-        **watches))
+        settings=fields_of(Settings, settings),
+        limits=fields_of(Limits, limits), **watches))
 
   @classmethod
   def from_topology(cls, topology_path: Optional[Path], service_name: str,

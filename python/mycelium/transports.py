@@ -4,6 +4,17 @@ Each class is one way to reach the other process, named as in a topology file.
 Both ends publish and subscribe; nobody gets his own messages back, and a
 publisher and a subscriber of one object do not hear each other.
 
+All take these:
+
+- `node`: the name of this process, unlike that of every other one that it has to
+  do with. If the process ends, however it does, and one with the same `node`
+  comes to the same peer within the peer's `retain` (Settings; 5 seconds), its
+  subscriptions go on where those of the last one were: they get what that one
+  had not finished, marked as MessageInfo.redelivered where it may have seen it.
+  Without a name it is somebody new each time, and the peer counts what waited as
+  dropped: subscriber_gone. SharedMemoryTransport.create() has one by itself.
+- `settings`, `limits`, `on_connection`: as for MessageBus().
+
 Example:
 
     with mycelium.UnixTransport('/run/app/worker.sock').listen() as worker:
@@ -18,8 +29,9 @@ import os
 from typing import Any, Callable, Dict, Optional
 
 from mycelium import errors
-from mycelium.bus import MessageBus, Tls
+from mycelium.bus import MessageBus
 from mycelium.events import ConnectionEvent
+from mycelium.options import Limits, Settings, Tls
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
 from mycelium.subscription import Subscription
@@ -33,9 +45,9 @@ class Transport:
   """What all of them have: a bus of their own. A context manager."""
 
   def __init__(self, schema_digest: Optional[bytes] = None,
-               on_connection: Optional[_OnConnection] = None) -> None:
+               **bus_options: Any) -> None:
     self._schema_digest = schema_digest
-    self._bus_options: Dict[str, Any] = {'on_connection': on_connection}
+    self._bus_options: Dict[str, Any] = bus_options
     self._bus: Optional[MessageBus] = None
 
   @property
@@ -111,12 +123,15 @@ class UnixTransport(Transport):
     path: of the socket.
     schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer that
       was given another one gets no messages; both sides get SchemaMismatch.
-    on_connection: as for MessageBus().
+    node, settings, limits, on_connection: see this module.
   """
 
   def __init__(self, path: Path, schema_digest: Optional[bytes] = None, *,
+               node: str = '', settings: Optional[Settings] = None,
+               limits: Optional[Limits] = None,
                on_connection: Optional[_OnConnection] = None) -> None:
-    super().__init__(schema_digest, on_connection)
+    super().__init__(schema_digest, node=node, settings=settings, limits=limits,
+                     on_connection=on_connection)
     self.path = os.fspath(path)
 
   def listen(self) -> 'UnixTransport':
@@ -157,14 +172,16 @@ class SharedMemoryTransport(Transport):
   """
 
   def __init__(self, path: Path, schema_digest: Optional[bytes] = None,
-               on_connection: Optional[_OnConnection] = None) -> None:
+               **bus_options: Any) -> None:
     """Not for users: see create() and open()."""
-    super().__init__(schema_digest, on_connection)
+    super().__init__(schema_digest, **bus_options)
     self.path = os.fspath(path)
 
   @classmethod
   def create(cls, path: Path, schema_digest: Optional[bytes] = None,
-             capacity: int = 1 << 20, *,
+             capacity: int = 1 << 20, *, node: str = '',
+             settings: Optional[Settings] = None,
+             limits: Optional[Limits] = None,
              on_connection: Optional[_OnConnection] = None
              ) -> 'SharedMemoryTransport':
     """The side that listens.
@@ -174,26 +191,37 @@ class SharedMemoryTransport(Transport):
       schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer
         that was given another one gets no messages; both get SchemaMismatch.
       capacity: of each lane, in bytes. A message takes at most half of it.
-      on_connection: as for MessageBus().
+      node: see this module. If empty, it is made of the path: there is one at a
+        time that has created it, and the next one is to be known again.
+      settings, limits, on_connection: see this module.
 
     Raises:
       AlreadyExists: somebody listens there, or it is another file.
       Unavailable: there is no such directory, or no shared memory here.
     """
-    transport = cls(path, schema_digest, on_connection)
+    transport = cls(path, schema_digest, node=node or f'shm:{os.fspath(path)}',
+                    settings=settings, limits=limits,
+                    on_connection=on_connection)
     transport._start(lambda bus: bus.listen_shm(transport.path, capacity))
     return transport
 
   @classmethod
   def open(cls, path: Path, schema_digest: Optional[bytes] = None, *,
+           node: str = '', settings: Optional[Settings] = None,
+           limits: Optional[Limits] = None,
            on_connection: Optional[_OnConnection] = None
            ) -> 'SharedMemoryTransport':
     """The side that connects, to who has created `path`, now or later.
 
     Returns at once; wait_for_link() of its bus, or wait_for_subscribers() of a
     publisher, says whether somebody is there.
+
+    Args:
+      path, schema_digest: as for create().
+      node, settings, limits, on_connection: see this module.
     """
-    transport = cls(path, schema_digest, on_connection)
+    transport = cls(path, schema_digest, node=node, settings=settings,
+                    limits=limits, on_connection=on_connection)
     transport._start(lambda bus: bus.connect_shm(transport.path))
     return transport
 
@@ -216,19 +244,22 @@ class TcpTransport(Transport):
     insecure: whether what leaves the machine may be in the clear.
     allow_anonymous: whether peers of other machines may connect that show no
       certificate.
-    on_connection: as for MessageBus().
+    node, settings, limits, on_connection: see this module.
   """
 
   def __init__(self, host: str, port: int,
                schema_digest: Optional[bytes] = None, *,
                tls: Optional[Tls] = None, insecure: bool = False,
-               allow_anonymous: bool = False,
+               allow_anonymous: bool = False, node: str = '',
+               settings: Optional[Settings] = None,
+               limits: Optional[Limits] = None,
                on_connection: Optional[_OnConnection] = None) -> None:
-    super().__init__(schema_digest, on_connection)
+    super().__init__(
+        schema_digest, tls=tls, insecure=insecure,
+        allow_anonymous=allow_anonymous, node=node, settings=settings,
+        limits=limits, on_connection=on_connection)
     self.host = host
     self.port = port
-    self._bus_options.update(
-        tls=tls, insecure=insecure, allow_anonymous=allow_anonymous)
 
   def listen(self) -> 'TcpTransport':
     """Accepts peers; returns itself.

@@ -25,6 +25,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 import _mycelium
 from mycelium import errors
 from mycelium.message_type import Buffer, messages_of
+from mycelium.options import Limits, Settings, fields_of
 from mycelium.publisher import Publisher
 from mycelium.subscription import Delivery, Subscription
 from mycelium.topology import Path
@@ -45,6 +46,8 @@ class Runtime:
       made with MessageBus::OfProcess() in C++, and other Runtimes.
     service_name: a service of the topology. Without a topology, the name that
       others see; made up if it is None.
+    settings, limits: as for MessageBus(). Without a topology; those of who made
+      the node first in this process hold.
 
   Everything may be called from any thread, callbacks included. The callback of a
   message of this process runs on the thread that publishes it, in C++ or
@@ -55,19 +58,26 @@ class Runtime:
 
   def __init__(self, schema_digest: Optional[bytes] = None,
                topology_path: Optional[Path] = None,
-               service_name: Optional[str] = None) -> None:
+               service_name: Optional[str] = None, *,
+               settings: Optional[Settings] = None,
+               limits: Optional[Limits] = None) -> None:
     if topology_path is not None and service_name is None:
       raise errors.InvalidArgument(
           'topology_path without service_name: which service of it is this?')
     has_topology = topology_path is not None or (
         service_name is not None and bool(os.environ.get('MYCELIUM_TOPOLOGY')))
+    if has_topology and (settings is not None or limits is not None):
+      raise errors.InvalidArgument(
+          'settings and limits besides a topology, whose file says them')
     if has_topology:
       native = _mycelium.bus_from_topology(
           os.fspath(topology_path or ''), service_name or '',
           schema_digest=schema_digest)
     else:
       native = _mycelium.bus_of_process(
-          service_name or '', schema_digest=schema_digest)
+          service_name or '', schema_digest=schema_digest,
+          settings=fields_of(Settings, settings),
+          limits=fields_of(Limits, limits))
     self._native: Optional[_mycelium.Bus] = native
     self._service = native.service
     self._node = native.node

@@ -137,6 +137,18 @@ def pass_on(celsius, readings, transport, worker):
     return received
 
 
+def configure(path):
+    # [settings]
+    jobs = mycelium.UnixTransport(
+        path,
+        node="worker-1",
+        settings=mycelium.Settings(retain=30.0, overflow="fail"),
+        limits=mycelium.Limits(frame_bytes_max=1 << 16),
+    )
+    # [/settings]
+    return jobs
+
+
 def exchange(path, digest):
     # [listen]
     worker = mycelium.UnixTransport(path, schema_digest=digest).listen()
@@ -287,6 +299,12 @@ class UsageTest(unittest.TestCase):
     def test_transport(self):
         path = os.path.join(self.folder, "s")
         self.assertEqual(exchange(path, bytes([1]) * 32), 1)
+
+    def test_settings(self):
+        with configure(os.path.join(self.folder, "s")).listen() as jobs:
+            self.assertEqual(jobs.bus.node, "worker-1")
+            with self.assertRaises(mycelium.InvalidArgument):
+                jobs.publisher(mycelium.RawType("job")).loan(1 << 16)
 
     def test_transport_between_machines(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,93 @@
+"""What buses can be made with, under the names of a topology file.
+
+Meaning, default and bounds of each stand at its name in docs/topology.md. None
+is the default. Times are in seconds, sizes in bytes. What is out of bounds is
+InvalidArgument, in the words that C++ and C give.
+"""
+
+import os
+from typing import Any, Dict, NamedTuple, Optional, Type
+
+from mycelium.topology import Path
+
+
+class Tls(NamedTuple):
+  """PEM files for the encryption between machines.
+
+  They are read again when they change, without a link being dropped.
+
+  Attributes:
+    certificate: who listens needs one; who connects shows his if he has one.
+    key: of the certificate.
+    ca: who must have signed the peer's certificate. Empty: of one who listens,
+      no certificate is asked for; who connects needs it.
+    require_client_certificate: whether who listens refuses peers without one.
+  """
+
+  certificate: Path = ''
+  key: Path = ''
+  ca: Path = ''
+  require_client_certificate: bool = False
+
+
+class Settings(NamedTuple):
+  """How messages travel without a topology: what [defaults] is in one.
+
+  Attributes:
+    overflow: what happens when a lane is full: 'block', 'fail', 'drop_newest',
+      'drop_oldest', 'latest' or 'disconnect'.
+    depth: messages that wait in a lossy lane.
+    window: how many more of a lossy lane may be on their way.
+    lane_bytes: memory of one lane, from 4 KiB; two of the largest frames, see
+      Limits, must fit.
+    publish_timeout: how long publish() waits for room.
+    retain: how long messages wait for a process that died, to come back under
+      the same name.
+    wait: how threads wait: 'spin', 'adaptive' or 'block'.
+    spin: how long 'adaptive' spins before it sleeps.
+  """
+
+  overflow: Optional[str] = None
+  depth: Optional[int] = None
+  window: Optional[int] = None
+  lane_bytes: Optional[int] = None
+  publish_timeout: Optional[float] = None
+  retain: Optional[float] = None
+  wait: Optional[str] = None
+  spin: Optional[float] = None
+
+
+class Limits(NamedTuple):
+  """Bounds of a node without a topology: what [limits] is in one.
+
+  Attributes:
+    handshake: how long a peer may take to say who it is.
+    frame_bytes_max: of a message with its header.
+    links: to other nodes.
+    reconnect_min: the first pause before a lost link is dialled again.
+    reconnect_max: the longest.
+    keepalive: how long a link between machines may be silent.
+    redeliver_max: how many processes may die of a message before it is dropped.
+  """
+
+  handshake: Optional[float] = None
+  frame_bytes_max: Optional[int] = None
+  links: Optional[int] = None
+  reconnect_min: Optional[float] = None
+  reconnect_max: Optional[float] = None
+  keepalive: Optional[float] = None
+  redeliver_max: Optional[int] = None
+
+
+def fields_of(kind: Type[Any], given: Any) -> Optional[Dict[str, Any]]:
+  """What the extension takes for one of these, or for None.
+
+  Raises:
+    TypeError: it is of another class than `kind`.
+  """
+  if given is None:
+    return None
+  if not isinstance(given, kind):
+    raise TypeError(f'expected a mycelium.{kind.__name__}, got {given!r}')
+  return {name: os.fspath(value) if isinstance(value, os.PathLike) else value
+          for name, value in given._asdict().items()}
