@@ -2,8 +2,10 @@
 
 import array
 import asyncio
+import ctypes
 import itertools
 import threading
+import tracemalloc
 import unittest
 
 import mycelium
@@ -35,24 +37,91 @@ class BufferTest(BusCase):
     publisher = asker.publisher(BYTES)
     for data in (b'abc', bytearray(b'abc'), memoryview(b'abc'),
                  memoryview(b'xabc')[1:], array.array('b', b'abc'),
-                 numpy.frombuffer(b'abc', numpy.uint8)):
+                 numpy.frombuffer(b'abc', numpy.uint8),
+                 (ctypes.c_char * 3)(*b'abc')):
       publisher.publish(data)
       self.assertEqual(bytes(subscriber.recv(LONG)), b'abc')
     publisher.publish(b'')
     self.assertEqual(bytes(subscriber.recv(LONG)), b'')
+    with publisher.loan(3) as loan:
+      memoryview(loan)[:] = b'abc'
+      publisher.publish(loan)
+    self.assertEqual(bytes(subscriber.recv(LONG)), b'abc')
     subscriber.finish()
-    self.check_ledger(asker, accepted=7)
+    self.check_ledger(asker, accepted=9)
+
+  def test_arrays_of_every_shape_and_type_of_element_are_published(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    record = numpy.zeros(2, [('Only', 'i4'), ('O', 'f8')])
+    arrays = [
+        numpy.arange(24, dtype=numpy.int16).reshape(2, 3, 4), record,
+        numpy.array(['2024-05-01'], 'datetime64[s]'), numpy.array(['text']),
+        numpy.array(3.5), numpy.zeros((0, 5)), numpy.array([True, False]),
+        numpy.array([1j]), numpy.arange(5, dtype='>i4'),
+        memoryview(numpy.zeros((2, 2)))]
+    for sent in arrays:
+      publisher.publish(sent)
+      self.assertEqual(bytes(subscriber.recv(LONG)), sent.tobytes())
+    subscriber.finish()
+    self.check_ledger(asker, accepted=len(arrays))
+
+  def test_no_copy_is_made_in_python(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    sent = numpy.ones(1 << 20, numpy.uint8)
+    for publish in (publisher.publish, lambda array: asyncio.run(
+        publisher.publish_async(array, LONG))):
+      tracemalloc.start()
+      publish(sent)
+      _, peak = tracemalloc.get_traced_memory()
+      tracemalloc.stop()
+      self.assertLess(peak, sent.nbytes // 2)
+      self.assertEqual(len(subscriber.recv(LONG)), sent.nbytes)
+    subscriber.finish()
+    self.check_ledger(asker, accepted=2)
+
+  def test_several_subscribers_read_one_copy(self):
+    asker, answerer = self.pair()
+    subscribers = [answerer.subscriber(BYTES, name=name) for name in 'ab']
+    publisher = asker.publisher(BYTES)
+    for size, copies in ((1 << 10, 2), (1 << 16, 1)):
+      publisher.publish(numpy.full(size, 7, numpy.uint8))
+      got = [numpy.frombuffer(subscriber.recv(LONG), numpy.uint8)
+             for subscriber in subscribers]
+      self.assertEqual(len({array.ctypes.data for array in got}), copies)
+      self.assertTrue(all((array == 7).all() for array in got))
+      del got
+    for subscriber in subscribers:
+      subscriber.finish()
+    self.check_ledger(asker, accepted=4)
 
   def test_what_is_not_contiguous_or_no_buffer_is_refused(self):
     asker, answerer = self.pair()
     subscriber = answerer.subscriber(BYTES)
     publisher = asker.publisher(BYTES)
-    with self.assertRaises((BufferError, ValueError)):
-      publisher.publish(numpy.zeros(10)[::2])
-    with self.assertRaises(TypeError):
-      publisher.publish('text')
-    with self.assertRaises(TypeError):
-      publisher.publish(Note())
+    square = numpy.zeros((4, 4), numpy.int32)
+    for strided in (numpy.zeros(10)[::2], square.T, numpy.asfortranarray(square),
+                    memoryview(bytes(10))[::2], memoryview(square)[::2]):
+      with self.assertRaisesRegex(ValueError, 'not C-contiguous; numpy.asc'):
+        publisher.publish(strided)
+      with self.assertRaises(mycelium.InvalidArgument):
+        publisher.publish(strided)
+    for nothing, name in (('text', 'str'), (Note(), 'Note'), (None, 'NoneType'),
+                          (7, 'int'), ([1, 2], 'list')):
+      with self.assertRaisesRegex(TypeError, f'buffer protocol.*{name}'):
+        publisher.publish(nothing)
+    record = numpy.zeros(2, [('Only', 'i4'), ('it', object)])
+    for references in (numpy.array([{}, None]), record,
+                       (ctypes.py_object * 2)({}, {})):
+      with self.assertRaisesRegex(TypeError, 'references to objects'):
+        publisher.publish(references)
+    released = memoryview(b'abc')
+    released.release()
+    with self.assertRaisesRegex(ValueError, 'released'):
+      publisher.publish(released)
     with self.assertRaises(mycelium.InvalidArgument):
       publisher.publish(bytes(4 << 20))
     self.assertIsNone(subscriber.recv_nowait())
@@ -91,6 +160,30 @@ class LoanTest(BusCase):
       numpy.copyto(numpy.frombuffer(loan, frame.dtype), frame)
       loan.publish()
     self.assertEqual(bytes(subscriber.recv(LONG)), frame.tobytes())
+    subscriber.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_loan_is_an_array_until_it_is_published(self):
+    asker, answerer = self.pair()
+    subscriber = answerer.subscriber(BYTES)
+    loan = asker.publisher(BYTES).loan(4096)
+    array = numpy.asarray(loan)
+    self.assertEqual((array.dtype, array.shape), (numpy.uint8, (4096,)))
+    self.assertTrue(array.flags.writeable)
+    self.assertEqual(array.ctypes.data % 64, 0)
+    part = array[::2]  # Keeps the loan from being published, as the whole does.
+    array[:] = 5
+    del array
+    with self.assertRaisesRegex(BufferError, 'view'):
+      loan.publish()
+    part[:] = 6
+    del part
+    loan.publish()
+    for use in (memoryview, numpy.asarray, lambda loan: numpy.frombuffer(
+        loan, numpy.uint8), bytes):
+      with self.assertRaises(BufferError):
+        use(loan)
+    self.assertEqual(bytes(subscriber.recv(LONG)), bytes([6, 5]) * 2048)
     subscriber.finish()
     self.check_ledger(asker, accepted=1)
 

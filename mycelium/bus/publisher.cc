@@ -1,6 +1,7 @@
 #include "mycelium/bus/publisher.h"
 
 #include <cstddef>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -111,6 +112,17 @@ void PublisherBase::CallWhenRoom(std::function<void()> callback) {
   fan_out_->CallWhenRoom(Guarded(absl::StrCat("publisher of \"", topic(),
                                               "\": callback of CallWhenRoom()"),
                                  std::move(callback), node_->options().log));
+}
+
+absl::Status RawPublisher::PublishShared(absl::Span<const std::byte> bytes) {
+  if (moved_from()) return MovedFrom();
+  if (bytes.size() < kSharedBytesMin || fan_out_->sharer_count() < 2) {
+    return Publish(bytes);
+  }
+  absl::StatusOr<mycelium::Loan> loan = Loan(bytes.size());
+  if (!loan.ok()) return loan.status();
+  std::memcpy(loan->bytes().data(), bytes.data(), bytes.size());
+  return loan->Publish();
 }
 
 std::shared_ptr<LoanPool::Memory> RawPublisher::TakeMemory(size_t bytes) {

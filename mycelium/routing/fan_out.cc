@@ -491,10 +491,15 @@ void FanOut::FindWay() {
     return route.lane->stage() == nullptr;
   };
   has_local_ = absl::c_any_of(routes_, is_local);
-  may_lend_ = absl::c_any_of(routes_, [&](const PublishRoute& route) {
+  const auto may_map = [&](const PublishRoute& route) {
     return !is_local(route) && is_lossless(route) &&
            route.lane->shared() != nullptr;
-  });
+  };
+  may_lend_ = absl::c_any_of(routes_, may_map);
+  sharers_ = static_cast<int>(
+      absl::c_count_if(routes_, [&](const PublishRoute& route) {
+        return may_map(route) || (is_local(route) && !is_inline(route));
+      }));
   if (routes_.size() == 1 && is_inline(routes_[0])) {
     way_ = Way::kOnlyInline;
   } else if (!routes_.empty() && !options_.publish_time &&

@@ -124,6 +124,9 @@ class FanOut final {
   bool MayLendToPeers() const {
     return may_lend_.load(std::memory_order_relaxed);
   }
+  // How many routes would rather have a share of a large message than a copy of
+  // their own; a hint.
+  int sharer_count() const { return sharers_.load(std::memory_order_relaxed); }
   // Whether there are routes, and what is published from `place` is read there
   // on all: in this process, or by a peer that has mapped it. Asks those that
   // could. Null: a place that no peer maps.
@@ -222,6 +225,7 @@ class FanOut final {
   std::atomic<Way> way_{Way::kAll};
   bool has_local_ ABSL_GUARDED_BY(mutex_) = false;  // Some route is.
   std::atomic<bool> may_lend_{false};
+  std::atomic<int> sharers_{0};
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   // An object that is smaller is serialised here and then copied, since a
   // reader who polls would take the lane's memory away while it is written bit

@@ -13,6 +13,32 @@ namespace {
 
 constexpr absl::Duration kTimeoutMax = absl::Hours(24 * 365);
 
+// Whether some element is, or has, a Python object.
+bool HasReferences(const Py_buffer& buffer) {
+  if (buffer.format == nullptr) return false;
+  bool in_name = false;  // Of a field of a struct, between colons.
+  for (const char* at = buffer.format; *at != '\0'; ++at) {
+    if (*at == ':') in_name = !in_name;
+    if (*at == 'O' && !in_name) return true;
+  }
+  return false;
+}
+
+// Raises why an object with the buffer protocol has no contiguous bytes, which
+// it has just said.
+[[noreturn]] void RaiseNoBytes(PyObject* from) {
+  const py::error_already_set said;
+  Py_buffer whole;
+  if (PyObject_GetBuffer(from, &whole, PyBUF_STRIDED_RO) != 0) {
+    PyErr_Clear();
+    throw said;
+  }
+  PyBuffer_Release(&whole);
+  Raise(absl::InvalidArgumentError(absl::StrCat(
+      Py_TYPE(from)->tp_name,
+      " is not C-contiguous; numpy.ascontiguousarray() makes a copy that is")));
+}
+
 }  // namespace
 
 py::object ErrorOrNone(const absl::Status& status) {
@@ -121,9 +147,28 @@ py::dict DictOf(const LinkReport& link) {
 }
 
 HeldBuffer::HeldBuffer(const py::handle& object) {
-  if (PyObject_GetBuffer(object.ptr(), &buffer_, PyBUF_SIMPLE) != 0) {
+  PyObject* const from = object.ptr();
+  if (PyBytes_CheckExact(from)) {  // The commonest case, with nothing to ask.
+    if (PyObject_GetBuffer(from, &buffer_, PyBUF_SIMPLE) == 0) return;
     throw py::error_already_set();
   }
+  if (!PyObject_CheckBuffer(from)) {
+    throw py::type_error(absl::StrCat(
+        "expected bytes, or what has the buffer protocol, such as a numpy "
+        "array; got ",
+        Py_TYPE(from)->tp_name));
+  }
+  if (PyObject_GetBuffer(from, &buffer_, PyBUF_ND | PyBUF_FORMAT) != 0) {
+    PyErr_Clear();
+    // Elements that a format does not tell of, such as dates, are bytes too.
+    if (PyObject_GetBuffer(from, &buffer_, PyBUF_SIMPLE) == 0) return;
+    RaiseNoBytes(from);
+  }
+  if (!HasReferences(buffer_)) return;
+  PyBuffer_Release(&buffer_);
+  throw py::type_error(absl::StrCat(
+      Py_TYPE(from)->tp_name,
+      " of references to objects: these mean nothing to who receives them"));
 }
 
 }  // namespace mycelium

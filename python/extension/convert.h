@@ -62,7 +62,9 @@ pybind11::dict DictOf(const LinkReport& link);
 // for as long as this lives.
 class HeldBuffer final {
  public:
-  // Raises TypeError or BufferError.
+  // TypeError: it has no buffer, or one of references to objects.
+  // InvalidArgument: its elements do not lie one behind the other, in the order
+  // of C. What else the object raises.
   explicit HeldBuffer(const pybind11::handle& object);
   HeldBuffer(const HeldBuffer&) = delete;
   HeldBuffer& operator=(const HeldBuffer&) = delete;

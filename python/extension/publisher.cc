@@ -79,6 +79,12 @@ void DefinePublisher(py::module_& module) {
                                                 py::buffer_protocol())
           .def("publish", &PythonLoan::Publish, MayWait())
           .def("__len__", &PythonLoan::size)
+          // numpy asks for it where it was refused the buffer, and makes an
+          // array of one object if there is none.
+          .def("__array__",
+               [](PythonLoan&, const py::args&, const py::kwargs&) {
+                 RaiseBufferError("the loan was published");
+               })
           .def("__enter__", [](py::object self) { return self; })
           .def("__exit__",
                [](PythonLoan& self, const py::args&) { self.Close(); })

@@ -46,7 +46,7 @@ class PythonPublisher final {
   void Publish(const pybind11::handle& data) {
     const HeldBuffer buffer(data);
     RaiseUnlessOk(
-        WithoutGil([&] { return publisher_.Publish(buffer.bytes()); }));
+        WithoutGil([&] { return publisher_.PublishShared(buffer.bytes()); }));
   }
 
   // Never waits for room.

@@ -76,10 +76,15 @@ class Publisher(Generic[M]):
 
     Args:
       message: of the publisher's class; or its bytes, as anything that has the
-        buffer protocol and is contiguous, such as bytes or a numpy array. They
-        are not copied on the Python side, and for a class not looked at.
+        buffer protocol and is C-contiguous, such as bytes or a numpy array. They
+        are copied once for each subscription, to where it reads them, and for
+        one that gets a callback on this thread not at all; from 16 KiB on, once
+        for all that can share a copy. For a class they are not looked at.
 
     Raises:
+      TypeError: of another class; or no buffer, or one of Python objects.
+      InvalidArgument: larger than a frame may be; or the buffer is not
+        C-contiguous. It is a ValueError.
       ResourceExhausted: a subscription has had no room for as long as the
         topology, or `publish_timeout`, lets a publisher wait.
       Unavailable: of publisher_to(): the service is not connected, or has no
@@ -137,9 +142,11 @@ class Publisher(Generic[M]):
   def loan(self, size: int) -> '_mycelium.Loan':
     """Room for a message of `size` bytes, to be written to and published.
 
-    A Loan has the buffer protocol; what it holds at first is not defined. It
-    cannot be published while somebody has a view of it (BufferError). Leaving
-    its `with` unpublished leaves no trace.
+    A Loan has the buffer protocol, begins at a multiple of 64 bytes and is
+    writable until it is published; what it holds at first is not defined. It
+    cannot be published while somebody has a view of it, such as an array, and
+    nobody gets one afterwards (BufferError). Leaving its `with` unpublished
+    leaves no trace.
 
         with images.loan(frame.nbytes) as loan:
           numpy.copyto(numpy.frombuffer(loan, frame.dtype), frame.ravel())

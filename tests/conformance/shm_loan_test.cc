@@ -33,6 +33,51 @@ TEST_F(ShmLoanTest, IsReadWhereItWasWrittenByAllSubscribers) {
   }
 }
 
+// What is not lent is copied once all the same, if there are two to share it.
+TEST_F(ShmLoanTest, BytesThatSeveralReadAreCopiedOnce) {
+  AddPullingReader();
+  AddPullingReader();
+  (void)AreLoansTaken();
+  constexpr size_t kLarge = RawPublisher::kSharedBytesMin;
+  // Loans of this size come to lie elsewhere, and are taken there too.
+  const absl::Time end = absl::Now() + kLong;
+  for (auto loan = publisher_->Loan(kLarge);
+       !loan->in_place() && absl::Now() < end;) {
+    std::this_thread::yield();
+  }
+  for (const size_t size : {kLarge - 1, kLarge}) {
+    std::vector<std::byte> bytes(size);
+    FillWith(size, absl::MakeSpan(bytes));
+    ASSERT_TRUE(publisher_->PublishShared(bytes).ok());
+    ++accepted_;
+    std::set<uint64_t> files;
+    for (const auto& reader : readers_) {
+      const auto got = reader->pull->Receive(kLong);
+      ASSERT_TRUE(got.ok()) << got.status();
+      EXPECT_TRUE(IsFilledWith(size, *got));
+      files.insert(FileAt(got->data()));
+    }
+    EXPECT_EQ(files.size(), size < kLarge ? 2u : 1u);
+  }
+  EXPECT_EQ(publisher_->PublishShared(std::vector<std::byte>(64 << 20)).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ShmLoanTest, OneReaderGetsBytesThroughItsLane) {
+  Reader& reader = AddPullingReader();
+  std::vector<std::byte> bytes(RawPublisher::kSharedBytesMin);
+  FillWith(1, absl::MakeSpan(bytes));
+  size_t memories = 0;
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(publisher_->PublishShared(bytes).ok());
+    ++accepted_;
+    ExpectNext(*reader.pull, 1);
+    // The first one comes when the lane is mapped.
+    if (i == 0) memories = MappedMemories();
+  }
+  EXPECT_EQ(MappedMemories(), memories) << "memory was made for a loan";
+}
+
 TEST_F(ShmLoanTest, InlineHandlerReadsItThereToo) {
   uint64_t file = 0;
   bool is_right = false;
