@@ -57,7 +57,8 @@ void Connector::OnHandshake(
     Fail(established.status());
     return;
   }
-  if (absl::Status judged = callbacks_.judge(established->peer); !judged.ok()) {
+  if (absl::Status judged = callbacks_.judge(*this, established->peer);
+      !judged.ok()) {
     established->channel->Close();
     Fail(judged);
     return;

@@ -34,7 +34,8 @@ class Connector final {
     // the connector rests until Redial().
     std::function<std::optional<v1::Hello>(const Connector&)> hello;
     // Whether who answers is wanted.
-    std::function<absl::Status(const v1::Hello& theirs)> judge;
+    std::function<absl::Status(const Connector&, const v1::Hello& theirs)>
+        judge;
     // The connector rests until Redial().
     std::function<void(Connector&, Handshake::Established)> on_established;
     // A try has failed. Told once for each reason, not at every try.

@@ -87,7 +87,9 @@ class ConnectorTest : public testing::Test, public Transport {
     callbacks.hello = [](const Connector&) {
       return std::make_optional<v1::Hello>();
     };
-    callbacks.judge = [](const v1::Hello&) { return absl::OkStatus(); };
+    callbacks.judge = [](const Connector&, const v1::Hello&) {
+      return absl::OkStatus();
+    };
     callbacks.on_established = [this](Connector&,
                                       Handshake::Established established) {
       connections_.push_back(std::move(established.channel));

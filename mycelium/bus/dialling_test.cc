@@ -9,6 +9,7 @@
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
+#include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium {
@@ -24,6 +25,10 @@ struct End {
     options.delivers_locally = false;
     options.on_connection = [this](const ConnectionEvent& event) {
       if (event.state == ConnectionEvent::State::kConnected) ++connected;
+      if (event.state == ConnectionEvent::State::kRefused &&
+          !refused.HasBeenNotified()) {
+        refused.Notify();
+      }
     };
     bus = *MessageBus::Create(options);
     SubscriberOptions subscribing;
@@ -35,6 +40,7 @@ struct End {
 
   std::atomic<int> connected{0};
   std::atomic<int> gone{0};
+  test::Notification refused;
   std::unique_ptr<MessageBus> bus;
   std::optional<RawSubscriber> subscriber;
   std::optional<RawPublisher> publisher;
@@ -91,6 +97,40 @@ TEST_F(DiallingTest, SameAddressAgainLeavesTheLinkAsItIs) {
   }
   Exchange(two, one, kBefore);
   ExpectOneLinkAndEachMessageOnce(one, two);
+}
+
+TEST_F(DiallingTest, SameAddressAgainIsNotDialledTwice) {
+  End one("one"), two("two");
+  const std::string path = dir_.file("one");
+  for (int time = 0; time < 3; ++time) {
+    ASSERT_TRUE(DialUnixEndpoint(path, *two.bus).ok());
+  }
+  ASSERT_TRUE(DialShmEndpoint(path, *two.bus).ok());
+  // One for each that dials; nobody listens.
+  EXPECT_EQ(two.bus->LinkReports().size(), 2u);
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("elsewhere"), *two.bus).ok());
+  EXPECT_EQ(two.bus->LinkReports().size(), 3u);
+  const auto bound = BindUnixEndpoint(path, *one.bus);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  ASSERT_TRUE(DialUnixEndpoint(path, *two.bus).ok());
+  ASSERT_TRUE(one.publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(two.publisher->WaitForSubscribers(1, kLong).ok());
+  Exchange(one, two, kBefore);
+  ExpectOneLinkAndEachMessageOnce(one, two);
+}
+
+TEST_F(DiallingTest, LastCallSaysWhatCapacityIsAskedFor) {
+  End one("one"), two("two");
+  const std::string path = dir_.file("one");
+  const auto bound = BindShmEndpoint(path, *one.bus, std::nullopt, 64 << 10);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  ASSERT_TRUE(two.bus->runtime()->DialShm(path, 128 << 10).ok());
+  two.refused.WaitForNotification();
+  ASSERT_TRUE(two.bus->runtime()->DialShm(path, 64 << 10).ok());
+  ASSERT_TRUE(one.publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(two.publisher->WaitForSubscribers(1, kLong).ok());
+  Exchange(one, two, kBefore);
+  EXPECT_EQ(two.bus->LinkReports().size(), 1u);
 }
 
 TEST_F(DiallingTest, AnotherTransportToTheSameNodeLeavesTheLinkAsItIs) {

@@ -451,8 +451,8 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
 
 void NodeRuntime::RemoveSubscription(
     const std::shared_ptr<Subscription>& subscription) {
-  if (subscription->closed()) return;
   subscription->Close();
+  if (dispatcher_->Find(subscription->options().id) == nullptr) return;
   TakeOut(subscription);
   // In one step, or a report in between would know nothing of it.
   MutexLock lock(mutex_);

@@ -33,6 +33,15 @@ PeerTable::~PeerTable() {
 void PeerTable::Dial(Transport& transport, const std::string& address,
                      const std::string& expected_peer, const std::string& rule,
                      uint64_t lane_bytes) {
+  for (const auto& known : connectors_) {
+    if (&known->transport() != &transport ||
+        known->options().address != address) {
+      continue;
+    }
+    asked_[known.get()].lane_bytes = lane_bytes;
+    known->Redial();
+    return;
+  }
   Connector::Options options;
   options.address = address;
   options.expected_peer = expected_peer;
@@ -52,7 +61,9 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     }
     return MakeHello(name, connector.transport().word() == "shm");
   };
-  callbacks.judge = [this, lane_bytes](const v1::Hello& theirs) {
+  callbacks.judge = [this](const Connector& connector,
+                           const v1::Hello& theirs) {
+    const uint64_t lane_bytes = asked_[&connector].lane_bytes;
     const auto reject = JudgeHello(theirs, options_.node);
     if (reject.has_value()) {
       return absl::FailedPreconditionError(
@@ -85,7 +96,7 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
       if (!is_second || peer.connector == nullptr) {
         peer.connector = &connector;
         peer.address = connector.options().address;
-        peer.rule = rules_[&connector];
+        peer.rule = asked_[&connector].rule;
       }
     }
     if (is_second || peer.link->is_draining()) {
@@ -108,7 +119,7 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
       std::make_unique<Connector>(environment_, loop_, transport, random_,
                                   std::move(options), std::move(callbacks)));
   Connector& connector = *connectors_.back();
-  rules_[&connector] = rule;
+  asked_[&connector] = {rule, lane_bytes};
   if (!expected_peer.empty()) {
     Peer& peer = PeerNamed(expected_peer, transport.word());
     MutexLock lock(mutex_);
@@ -142,7 +153,7 @@ void PeerTable::NoteUnanswered(Connector& connector, const absl::Status& status,
   state.told = told;
   state.transport = std::string(connector.transport().word());
   state.address = connector.options().address;
-  state.rule = rules_[&connector];
+  state.rule = asked_[&connector].rule;
   state.last_error = std::string(status.message());
 }
 
@@ -501,7 +512,7 @@ void PeerTable::Part() {
     unanswered_.clear();
   }
   connectors_.clear();
-  rules_.clear();
+  asked_.clear();
   for (auto& [name, peer] : peers_) {
     {
       MutexLock lock(mutex_);

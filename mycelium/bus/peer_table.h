@@ -89,7 +89,9 @@ class PeerTable final : public LinkHandler {
 
   // Keeps a connection to that address. `rule`: why, for reports.
   // `lane_bytes`: if not 0, an endpoint with lanes of another size is not
-  // wanted.
+  // wanted. A second call for the same transport and address adds nothing: the
+  // address is tried at once if no connection is up, and from then on with
+  // these `lane_bytes`; the rest stays as the first call said.
   void Dial(Transport& transport, const std::string& address,
             const std::string& expected_peer, const std::string& rule,
             uint64_t lane_bytes = 0);
@@ -203,7 +205,11 @@ class PeerTable final : public LinkHandler {
   // Addresses where nobody has said his name yet, once a try has failed.
   std::map<const Connector*, State> unanswered_;
   std::vector<std::unique_ptr<Connector>> connectors_;
-  std::map<Connector*, std::string> rules_;
+  struct Asked {
+    std::string rule;
+    uint64_t lane_bytes = 0;
+  };
+  std::map<const Connector*, Asked> asked_;  // Of each of these.
   struct Accepted {
     std::shared_ptr<Handshake> handshake;
     std::shared_ptr<const EndpointOptions> endpoint;

@@ -74,7 +74,8 @@ inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
 // shut down. Returns at once; BusOptions::on_connection tells what becomes of
 // it. Where one side cannot share memory the link goes over the socket, and
 // LinkReport::fallback says why. The digest that is compared is the one in
-// BusOptions.
+// BusOptions. To dial the same path again adds nothing: it is tried at once if
+// no connection is up.
 inline absl::Status DialShmEndpoint(const std::string& path, MessageBus& bus) {
   return bus.runtime()->DialShm(path);
 }

@@ -3,28 +3,40 @@
 #include <atomic>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/event_count.h"
+#include "mycelium/base/mutex.h"
 #include "mycelium/base/start_thread.h"
 
 namespace mycelium {
 
-struct SubscriptionHandle::Worker {
-  std::thread thread;
+struct SubscriptionHandle::Shared {
+  mutable Mutex mutex;
+  // Until somebody unsubscribes, who takes both.
+  std::shared_ptr<NodeRuntime> node ABSL_GUARDED_BY(mutex);
+  std::thread worker ABSL_GUARDED_BY(mutex);
+
+  std::atomic<bool> is_working{false};  // That thread has not returned.
+  EventCount worker_event;              // Notified when it does.
 };
 
 absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
     std::shared_ptr<NodeRuntime> node,
     std::shared_ptr<Subscription> subscription) {
   SubscriptionHandle handle;  // Unsubscribes, should that fail.
-  handle.node_ = std::move(node);
+  handle.shared_ = std::make_shared<Shared>();
   handle.subscription_ = std::move(subscription);
+  Shared& shared = *handle.shared_;
+  MutexLock lock(shared.mutex);
+  shared.node = std::move(node);
   if (handle.subscription_->options().mode != DeliveryMode::kQueued) {
     return handle;
   }
-  handle.worker_ = std::make_shared<Worker>();
+  shared.is_working.store(true);
   absl::StatusOr<std::thread> thread = StartThread(
       handle.subscription_->lane().name(),
       // The handler may let go of the handle, and of all that owns the node.
-      [node = handle.node_, subscription = handle.subscription_] {
+      [node = shared.node, subscription = handle.subscription_,
+       shared = handle.shared_] {
         subscription->SetConsumerThread();
         InboundQueue& queue = subscription->queue();
         while (!queue.closed()) {
@@ -33,32 +45,56 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
               queue.event(), [&] { return queue.HasFrame() || queue.closed(); },
               subscription->options().spin_ns);
         }
+        shared->is_working.store(false);
+        shared->worker_event.Notify(node->environment().waiter);
       });
   if (!thread.ok()) return thread.status();
-  handle.worker_->thread = *std::move(thread);
+  shared.worker = *std::move(thread);
   return handle;
 }
 
 SubscriptionHandle& SubscriptionHandle::operator=(SubscriptionHandle&& other) {
   if (this == &other) return *this;
   Unsubscribe();
-  node_ = std::move(other.node_);
+  shared_ = std::move(other.shared_);
   subscription_ = std::move(other.subscription_);
-  worker_ = std::move(other.worker_);
   return *this;
 }
 
+absl::Status SubscriptionHandle::status() const {
+  if (shared_ == nullptr) return absl::OkStatus();
+  MutexLock lock(shared_->mutex);
+  if (shared_->node == nullptr) return absl::OkStatus();
+  return shared_->node->refusals().Of(subscription_->options().id);
+}
+
 void SubscriptionHandle::Unsubscribe() {
-  if (node_ == nullptr) return;
-  node_->RemoveSubscription(subscription_);
-  if (worker_ != nullptr && worker_->thread.joinable()) {
-    if (worker_->thread.get_id() == std::this_thread::get_id()) {
-      worker_->thread.detach();  // The handler unsubscribes itself.
-    } else {
-      worker_->thread.join();
-    }
+  if (shared_ == nullptr) return;
+  std::shared_ptr<NodeRuntime> node;
+  std::thread worker;
+  {
+    MutexLock lock(shared_->mutex);
+    node.swap(shared_->node);
+    worker.swap(shared_->worker);
   }
-  node_ = nullptr;
+  if (node == nullptr) return AwaitHandler();
+  node->RemoveSubscription(subscription_);
+  if (!worker.joinable()) return;
+  if (worker.get_id() == std::this_thread::get_id()) {
+    worker.detach();  // The handler unsubscribes itself.
+  } else {
+    worker.join();
+  }
+}
+
+void SubscriptionHandle::AwaitHandler() {
+  subscription_->Close();
+  if (subscription_->IsHandledByThisThread()) return;
+  while (shared_->is_working.load()) {
+    EventCount::Sleeper sleeper(shared_->worker_event);
+    if (!shared_->is_working.load()) return;
+    sleeper.Until(subscription_->environment().waiter, kNever);
+  }
 }
 
 SubscriberBase& SubscriberBase::operator=(SubscriberBase&& other) {

@@ -20,6 +20,7 @@ namespace mycelium {
 
 // A handler that is subscribed. Destroying the handle unsubscribes: no call of
 // the handler is under way after that, unless it is the handler that does it.
+// That holds for each of several threads that unsubscribe at once.
 //
 // Thread safety: any thread, but moving and destroying like any object.
 class SubscriptionHandle final {
@@ -38,10 +39,7 @@ class SubscriptionHandle final {
   void Unsubscribe();
 
   // OK, or why some publisher's messages do not come: their type differs.
-  absl::Status status() const {
-    return node_ == nullptr ? absl::OkStatus()
-                            : node_->refusals().Of(subscription_->options().id);
-  }
+  absl::Status status() const;
 
   // How often the handler threw; 0 for a handle that has none.
   uint64_t handler_errors() const {
@@ -49,11 +47,13 @@ class SubscriptionHandle final {
   }
 
  private:
-  struct Worker;  // The thread of a queued subscription.
+  struct Shared;  // By who unsubscribes, and the thread of a queued one.
 
-  std::shared_ptr<NodeRuntime> node_;
+  // Another has unsubscribed, or is about to.
+  void AwaitHandler();
+
+  std::shared_ptr<Shared> shared_;  // Null: has no handler.
   std::shared_ptr<Subscription> subscription_;
-  std::shared_ptr<Worker> worker_;
 };
 
 // What pull subscribers of every type have in common.

@@ -2,8 +2,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -13,6 +15,7 @@
 #include "tests/support/faulty_sys.h"
 #include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
+#include "tests/support/sleeping_thread.h"
 #include "tests/testdata/test_messages.pb.h"
 
 namespace mycelium {
@@ -56,6 +59,103 @@ TEST_F(SubscriberTest, UnsubscribeEndsAReceiveOfAnotherThread) {
   EXPECT_EQ(ended.code(), absl::StatusCode::kFailedPrecondition) << ended;
   EXPECT_EQ(SettledLedger().accepted, 0u);
 }
+
+class EndingTest : public BusFixture,
+                   public ::testing::WithParamInterface<DeliveryMode> {
+ protected:
+  // Subscribes `handler`, and publishes one message, whose handler is under way
+  // when this returns.
+  void RunHandler(std::function<void()> handler) {
+    SubscriberOptions options;
+    options.delivery = GetParam();
+    handle_ = *bus_->Subscribe<Note>(
+        [this, handler = std::move(handler)](const Note&, const MessageInfo&) {
+          inside_.Notify();
+          go_on_.WaitForNotification();
+          handler();
+        },
+        options);
+    publishing_ = std::thread([this] {
+      auto publisher = bus_->Publisher<Note>();
+      EXPECT_TRUE(publisher->Publish(Note()).ok());
+    });
+    inside_.WaitForNotification();
+  }
+
+  void TearDown() override {
+    publishing_.join();
+    ASSERT_TRUE(bus_->Flush(kLong).ok());
+    EXPECT_EQ(SettledLedger().accepted, 1u);
+    EXPECT_EQ(SettledLedger().delivered, 1u);
+  }
+
+  test::Notification inside_, go_on_;
+  std::atomic<bool> is_over_{false};
+  SubscriptionHandle handle_;
+  std::thread publishing_;
+};
+
+TEST_P(EndingTest, EachThreadThatEndsItWaitsForTheHandler) {
+  RunHandler([this] { is_over_ = true; });
+  std::atomic<int> early{0};
+  const auto end = [&] {
+    handle_.Unsubscribe();
+    if (!is_over_) ++early;
+  };
+  test::SleepingThread first(end), second(end);
+  first.AwaitSleep();
+  second.AwaitSleep();
+  go_on_.Notify();
+  first.Join();
+  second.Join();
+  EXPECT_EQ(early, 0);
+}
+
+TEST_P(EndingTest, HandlerEndsItWhileAnotherThreadWaitsForTheHandler) {
+  RunHandler([this] {
+    handle_.Unsubscribe();
+    is_over_ = true;
+  });
+  bool was_over = false;
+  test::SleepingThread other([&] {
+    handle_.Unsubscribe();
+    was_over = is_over_;
+  });
+  other.AwaitSleep();
+  go_on_.Notify();
+  other.Join();
+  EXPECT_TRUE(was_over);
+}
+
+TEST_P(EndingTest, HandlerThatHasEndedItIsWaitedForByTheNext) {
+  test::Notification ended, on;
+  RunHandler([&] {
+    handle_.Unsubscribe();
+    ended.Notify();
+    on.WaitForNotification();
+    is_over_ = true;
+  });
+  go_on_.Notify();
+  ended.WaitForNotification();
+  bool was_over = false;
+  test::SleepingThread other([&] {
+    handle_.Unsubscribe();
+    was_over = is_over_;
+  });
+  other.AwaitSleep();
+  on.Notify();
+  other.Join();
+  EXPECT_TRUE(was_over);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, EndingTest,
+                         ::testing::Values(DeliveryMode::kInline,
+                                           DeliveryMode::kQueued),
+                         [](const auto& info) {
+                           return info.param == DeliveryMode::kInline
+                                      ? "Inline"
+                                      : "Queued";
+                         });
 
 TEST_F(SubscriberTest, WhatTwoThreadsEndAtOnceIsCountedOnce) {
   NodeRuntime& node = *bus_->runtime();

@@ -43,7 +43,8 @@ inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
 
 // Keeps a link to whoever listens at `path`, now or later, until the bus is
 // shut down. Returns at once; BusOptions::on_connection tells what becomes of
-// it.
+// it. To dial the same path again adds nothing: it is tried at once if no
+// connection is up.
 inline absl::Status DialUnixEndpoint(const std::string& path, MessageBus& bus) {
   return bus.runtime()->DialUnix(path);
 }

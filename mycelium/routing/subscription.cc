@@ -216,8 +216,8 @@ void Subscription::DropFrame(const FrameView& frame, DropReason reason) {
 }
 
 void Subscription::Close() {
-  if (closed_.exchange(true)) return;
-  {
+  // Whoever else is closing it may not be done.
+  if (!closed_.exchange(true)) {
     MutexLock lock(lanes_mutex_);  // None is added that nobody closes.
     for (const auto& lane : owned_lanes_) lane->lane().Close();
   }

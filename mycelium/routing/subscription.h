@@ -86,6 +86,7 @@ class Subscription final : public Lane::Doorbell,
       LogSink log);
   ~Subscription() override;
 
+  Environment& environment() { return environment_; }
   const Options& options() const { return options_; }
   const MessageType& type() const { return options_.type; }
   Gate& gate() { return gate_; }
@@ -147,8 +148,10 @@ class Subscription final : public Lane::Doorbell,
   // pulls.
   void CountPulled(const Origin& origin, bool decodable);
 
-  // Ends the subscription: no handler runs after this returns, except the one
-  // that called it. What is still queued counts as dropped[subscriber_gone].
+  // Ends the subscription: no inline handler runs after this returns, except
+  // the one that called it. A queued one may be under way: see in_handler().
+  // What is still queued counts as dropped[subscriber_gone]. A second call
+  // waits for the same.
   void Close();
   // Drops what was put into a feed of queue() while Close() ran.
   void DropLate(InboundQueue::Feed& feed);
