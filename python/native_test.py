@@ -99,6 +99,61 @@ class RuntimeTest(BusCase):
       publishing.join(LONG)
       other.close()
 
+  def test_close_waits_for_what_was_published_and_ends_all_the_same(self):
+    one = self.runtime(service_name='one')
+    two = self.runtime(service_name='two')
+    entered = threading.Event()
+    may_return = threading.Event()
+    self.addCleanup(may_return.set)
+    got = []
+
+    def on_note(note):
+      entered.set()
+      may_return.wait(LONG)
+      got.append(note.id)
+
+    two.subscribe(Note, on_note, queued=True)
+    one.publish(Note(id=1))
+    one.publish(Note(id=2))
+    self.assertTrue(entered.wait(LONG))
+    with self.assertRaises(mycelium.DeadlineExceeded):
+      one.close(0.01)
+    with self.assertRaises(mycelium.FailedPrecondition):
+      one.publish(Note())
+    again = self.runtime(service_name='one')  # The name is free.
+    again.publish(Note(id=3))
+    may_return.set()
+    again.close(LONG)
+    self.assertEqual(got, [1, 2, 3])  # What was accepted was not taken back.
+
+  def test_what_is_queued_for_a_closed_runtime_is_counted(self):
+    one = self.runtime()
+    two = self.runtime()
+    entered = threading.Event()
+    may_return = threading.Event()
+    closing = []
+
+    def on_note(_):
+      entered.set()
+      may_return.wait(LONG)
+
+    two.subscribe(Note, on_note, queued=True)
+    for number in range(3):
+      one.publish(Note(id=number))
+    self.assertTrue(entered.wait(LONG))
+    for _ in range(2):
+      closing.append(threading.Thread(target=two.close))
+      closing[-1].start()
+    may_return.set()
+    for thread in closing:
+      thread.join(LONG)
+    one.flush(LONG)
+    flow = self.flow(one.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['accepted'], flow['in_flight']), (3, 0))
+    self.assertGreaterEqual(flow['delivered'], 1)
+    self.assertEqual(
+        flow['delivered'] + flow['dropped']['subscriber_gone'], 3)
+
   def test_closed_runtime_says_so_and_others_go_on(self):
     one = self.runtime()
     two = self.runtime()

@@ -9,6 +9,7 @@ import mycelium
 from python.bus_case import BUNDLED
 from python.bus_case import BusCase
 from python.bus_case import LONG
+from python.bus_case import NARROW_FAIL
 from tests.testdata import test_messages_pb2
 
 Note = test_messages_pb2.Note
@@ -452,6 +453,43 @@ class AsyncTest(BusCase):
         self.fail('nobody publishes')
 
     asyncio.run(run())
+
+  def test_check_says_why_messages_do_not_come_as_long_as_that_holds(self):
+    asker, answerer = self.pair(NARROW_FAIL)
+    notes = answerer.subscriber(Note)
+    subscription = answerer.subscribe(Note, lambda note: None, name='other')
+    notes.check()
+    wrong = asker.publisher(
+        mycelium.RawType('mycelium.test.Note', bytes(range(32))))
+    for end in (notes, subscription):
+      with self.assertRaises(mycelium.SchemaMismatch):
+        end.check()
+    with self.assertRaises(mycelium.SchemaMismatch):
+      notes.recv(LONG)
+    with self.assertRaises(mycelium.SchemaMismatch):
+      notes.check()
+    del wrong
+    notes.check()
+    subscription.check()
+    # That one fell behind, and is left out.
+    slow = answerer.subscriber(Note, overflow='disconnect', name='slow')
+    publisher = asker.publisher(Note)
+    sent = 0
+    while publisher.subscriber_count > 2:
+      publisher.publish(Note(text='x' * 4000))
+      sent += 1
+      notes.recv(LONG)
+    notes.finish()
+    with self.assertRaisesRegex(mycelium.ResourceExhausted, 'fell behind'):
+      slow.check()
+    got = 0
+    with self.assertRaisesRegex(mycelium.ResourceExhausted, 'fell behind'):
+      while True:
+        slow.recv(LONG)
+        got += 1
+    slow.finish()
+    self.assertEqual(got, sent - 1)
+    self.check_ledger(asker, accepted=2 * sent + got)
 
   def test_refused_type_is_raised_in_the_loop(self):
     asker, answerer = self.pair()

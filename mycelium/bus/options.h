@@ -126,8 +126,8 @@ struct SubscriberOptions {
   // kWindowMax. None: as the topology says.
   std::optional<int64_t> depth;
   std::optional<int64_t> window;
-  // Called when a publisher's type differs, or this subscription was
-  // disconnected, on the thread that found out.
+  // Called once for each reason that SubscriberBase::status() may give, on the
+  // thread that found out.
   std::function<void(const absl::Status&)> on_error;
   // Called on the thread that polls when a publisher of another node that this
   // subscription was matched with is gone, and will not come back as the same

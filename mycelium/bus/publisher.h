@@ -38,8 +38,10 @@ class PublisherBase {
   // Waits until at least `count` subscriptions get what is published.
   //   DEADLINE_EXCEEDED    there were fewer; says how many, and which node is
   //                        not connected, and why
-  //   FAILED_PRECONDITION  a subscription was refused: its type differs; or the
-  //                        bus is shut down
+  //   FAILED_PRECONDITION  a subscription was refused: its type or schema
+  //   digest
+  //                        differs; or the bus is shut down
+  //   RESOURCE_EXHAUSTED   there were fewer, since one had no lane until then
   absl::Status WaitForSubscribers(size_t count, absl::Duration timeout,
                                   const KeepWaiting& keep_waiting = nullptr);
 
@@ -49,7 +51,12 @@ class PublisherBase {
     return node_->router().SubscriberCount(*fan_out_);
   }
 
-  // Why subscriptions to the topic do not get it: their types differ.
+  // Why subscriptions to the topic do not get what is published, one reason for
+  // each, as long as that holds:
+  //   FAILED_PRECONDITION  its type, or the schema digest that its service was
+  //                        given, differs
+  //   RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left; it
+  //                        is tried again
   std::vector<absl::Status> refusals() const {
     if (moved_from()) return {};
     return node_->router().Refusals(*fan_out_);

@@ -38,7 +38,15 @@ class SubscriptionHandle final {
   // What is queued counts as dropped[subscriber_gone]. Idempotent.
   void Unsubscribe();
 
-  // OK, or why some publisher's messages do not come: their type differs.
+  // OK, or why some publisher's messages do not come, as long as that holds;
+  // one reason of several:
+  //   FAILED_PRECONDITION  its type, or the schema digest that its service was
+  //                        given, differs
+  //   RESOURCE_EXHAUSTED   this one fell behind, and its overflow is
+  //                        disconnect; or the publisher's node has no memory
+  //                        for its lane, or no lane left, and tries again; or
+  //                        has as many subscriptions of this node as it takes,
+  //                        or takes none with so long names
   absl::Status status() const;
 
   // How often the handler threw; 0 for a handle that has none.
@@ -77,7 +85,16 @@ class SubscriberBase {
   // poll = kCaller watch MessageBus::poll_descriptor() as well.
   absl::StatusOr<int> Descriptor();
 
-  // OK, or why some publisher's messages do not come: their type differs.
+  // OK, or why some publisher's messages do not come, as long as that holds;
+  // one reason of several:
+  //   FAILED_PRECONDITION  its type, or the schema digest that its service was
+  //                        given, differs
+  //   RESOURCE_EXHAUSTED   this one fell behind, and its overflow is
+  //   disconnect;
+  //                        or the publisher's node has no memory for its lane,
+  //                        or no lane left, and tries again; or has as many
+  //                        subscriptions of this node as it takes, or takes
+  //                        none with so long names
   absl::Status status() const {
     return node_ == nullptr ? absl::OkStatus()
                             : node_->refusals().Of(subscription_->options().id);
@@ -97,9 +114,10 @@ class SubscriberBase {
     if (node_ != nullptr) node_->RemoveSubscription(subscription_);
   }
 
-  // Why messages do not come, each reason once, as a receive that waits says
-  // it: FAILED_PRECONDITION, for a type that differs or, every time, a bus that
-  // was shut down. For who uses TryReceive() and the descriptor.
+  // Why messages do not come, each reason of status() once, but those that are
+  // tried again, as a receive that waits says it; every time, that the bus was
+  // shut down (FAILED_PRECONDITION). For who uses TryReceive() and the
+  // descriptor.
   absl::Status TakeNews();
 
   // Whether no message will come any more: the bus was shut down, or
@@ -149,11 +167,12 @@ class Subscriber final : public SubscriberBase {
       : SubscriberBase(std::move(node), std::move(subscription)) {}
 
   // The next message, valid until the next receive.
-  //   DEADLINE_EXCEEDED    none came in time
-  //   FAILED_PRECONDITION  none came, and a publisher was refused: its type
-  //                        differs. Said once for each; status() says it as
-  //                        long as there is one. Or the bus was shut down,
-  //                        or Unsubscribe() was called.
+  //   DEADLINE_EXCEEDED    none came in time; says status() too
+  //   FAILED_PRECONDITION  none came, and a publisher was refused: its type or
+  //                        schema digest differs. Said once for each; status()
+  //                        says it as long as there is one. Or the bus was
+  //                        shut down, or Unsubscribe() was called.
+  //   RESOURCE_EXHAUSTED   none came, and this was disconnected; said once
   //   DATA_LOSS            a message came that is not of its type; counted as
   //                        dropped[undecodable]
   absl::StatusOr<const Message*> Receive(absl::Duration timeout) {

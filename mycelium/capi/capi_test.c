@@ -560,7 +560,11 @@ static void TestDifferentTypesAreASchemaMismatch(void) {
   CHECK_STATUS(mycelium_subscriber_receive(subscriber, 0, &message),
                MYCELIUM_DEADLINE_EXCEEDED);
   CHECK(mycelium_last_schema_mismatch() == NULL);
+  CHECK_STATUS(mycelium_subscriber_status(subscriber),
+               MYCELIUM_FAILED_PRECONDITION); /* As long as it holds. */
+  CHECK(mycelium_last_schema_mismatch() != NULL);
   mycelium_publisher_destroy(publisher);
+  CHECK_OK(mycelium_subscriber_status(subscriber));
   mycelium_subscriber_destroy(subscriber);
   mycelium_type_destroy(one);
   mycelium_type_destroy(other);

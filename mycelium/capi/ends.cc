@@ -219,6 +219,13 @@ mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
   return MYCELIUM_OK;
 }
 
+mycelium_status mycelium_subscriber_status(
+    const MyceliumSubscriber* subscriber) {
+  absl::Status good = CheckGiven(subscriber, "subscriber");
+  if (good.ok()) good = subscriber->subscriber.status();
+  return Returned(good);
+}
+
 mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber) {
   absl::Status good = CheckGiven(subscriber, "subscriber");
   if (good.ok()) subscriber->subscriber.Finish();

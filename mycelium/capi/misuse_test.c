@@ -84,6 +84,7 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK(mycelium_subscriber_create(runtime, NULL, NULL) == NULL);
   CHECK_INVALID(mycelium_subscriber_receive(NULL, 0, &message));
   CHECK_INVALID(mycelium_subscriber_receive(subscriber, 0, NULL));
+  CHECK_INVALID(mycelium_subscriber_status(NULL));
   CHECK_INVALID(mycelium_subscriber_finish(NULL));
   CHECK_INVALID(mycelium_subscriber_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_subscriber_descriptor(subscriber, NULL));

@@ -231,7 +231,8 @@ mycelium_status mycelium_publisher_publish(MyceliumPublisher* publisher,
      DEADLINE_EXCEEDED    there were fewer; says which node is not connected
      FAILED_PRECONDITION  a subscription was refused, as its type differs; the
                           runtime was closed; or called from a callback on the
-                          thread that would bring them */
+                          thread that would bring them
+     RESOURCE_EXHAUSTED   there were fewer, since one had no lane until then */
 mycelium_status mycelium_publisher_wait_for_subscribers(
     MyceliumPublisher* publisher, size_t count, int64_t timeout_ms);
 
@@ -321,6 +322,10 @@ void mycelium_subscriber_destroy(MyceliumSubscriber* subscriber);
 mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
                                             int64_t timeout_ms,
                                             const MyceliumMessage** message);
+
+/* As mycelium_subscription_status(). */
+mycelium_status mycelium_subscriber_status(
+    const MyceliumSubscriber* subscriber);
 
 /* Says that the last message is handled, before the next receive would. */
 mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber);

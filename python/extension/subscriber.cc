@@ -184,6 +184,12 @@ void DefineSubscriber(py::module_& module) {
            py::arg("timeout") = py::none(), MayWait())
       .def("try_receive", &PythonSubscriber::TryReceive, MayWait())
       .def("receive_many", &PythonSubscriber::ReceiveMany, MayWait())
+      .def(
+          "check",
+          [](PythonSubscriber& self) {
+            RaiseUnlessOk(WithoutGil([&] { return self.status(); }));
+          },
+          MayWait())
       .def("finish", &PythonSubscriber::Finish, MayWait())
       .def("close", &PythonSubscriber::Close, MayWait())
       .def("info", &PythonSubscriber::info)

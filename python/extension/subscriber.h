@@ -64,6 +64,7 @@ class PythonSubscriber final
         WithoutGil([this] { return subscriber_.Descriptor(); }));
   }
   bool closed() const { return subscriber_.closed(); }
+  absl::Status status() const { return subscriber_.status(); }
 
   // Of PythonPayload.
   bool IsCurrent(uint64_t generation) const {

@@ -163,6 +163,8 @@ class Publisher(Generic[M]):
     Raises:
       DeadlineExceeded: there were fewer after `timeout` seconds; says which
         node is not connected, and why.
-      SchemaMismatch: a subscription was refused, as its type differs.
+      SchemaMismatch: a subscription was refused, as its type or schema digest
+        differs.
+      ResourceExhausted: there were fewer, since one had no lane until then.
     """
     self._native.wait_for_subscribers(count, timeout)

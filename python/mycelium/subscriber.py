@@ -76,7 +76,10 @@ class Subscriber(Generic[M]):
     Raises:
       DeadlineExceeded: none came in time. It is a TimeoutError.
       FailedPrecondition: none came, and a publisher was refused because its
-        type differs (SchemaMismatch), or the bus is closed.
+        type or schema digest differs (SchemaMismatch), which is said once; or
+        the bus is closed.
+      ResourceExhausted: none came, and this fell behind and was disconnected, as
+        its overflow says. Said once.
       DataLoss: what came is not a message of this class. It counts as dropped:
         undecodable.
       BufferError: somebody has a view of the last payload.
@@ -119,6 +122,18 @@ class Subscriber(Generic[M]):
         self._readable = Readable(self._native.descriptor())
         continue  # Which arms the descriptor.
       await self._readable.wait()
+
+  def check(self) -> None:
+    """Returns if all is well.
+
+    Raises: why some publisher's messages do not come, as long as that holds.
+      SchemaMismatch: some publisher's type, or its service's schema digest,
+        differs.
+      ResourceExhausted: this fell behind, and its overflow is 'disconnect'; or
+        the publisher's node has no memory for its lane, which it tries again; or
+        it takes no more subscriptions of this node.
+    """
+    self._native.check()
 
   def finish(self) -> None:
     """Says that the last message is handled, before the next receive would."""

@@ -90,8 +90,12 @@ class Subscription:
   def check(self) -> None:
     """Returns if all is well.
 
-    Raises:
-      SchemaMismatch: some publisher's messages do not come: its type differs.
+    Raises: why some publisher's messages do not come, as long as that holds.
+      SchemaMismatch: some publisher's type, or its service's schema digest,
+        differs.
+      ResourceExhausted: this fell behind, and its overflow is 'disconnect'; or
+        the publisher's node has no memory for its lane, which it tries again; or
+        it takes no more subscriptions of this node.
     """
     self._delivery.check()
 

@@ -159,12 +159,19 @@ class Runtime:
   def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
     """Ends this service; the program's own part of the node goes on.
 
-    No callback runs when this returns, but one that calls it. What was published
-    is waited for, except in a callback. Closing twice does nothing.
+    First its subscriptions end: no callback runs when this returns, but one that
+    calls it, and what was queued for them counts as dropped: subscriber_gone.
+    Then what the node has published so far, the program included, is waited for,
+    except in a callback. Afterwards every call but this raises
+    FailedPrecondition, and the name of the service is free. The node ends with
+    the last who uses it: the program's buses, and other Runtimes. Closing twice
+    does nothing, also on two threads at once.
+
+    Leaving the `with` closes, and so does the end of the interpreter.
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds.
-        The runtime is closed all the same.
+        The runtime is closed all the same, and they stay where they are.
     """
     with self._lock:
       native, self._native = self._native, None
