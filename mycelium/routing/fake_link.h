@@ -30,6 +30,7 @@ class FakeLink final : public Link {
   absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription, Lane::Options options) override {
     if (!lane_error.ok()) return lane_error;
+    if (subscription == 0 && shared_ != nullptr) return shared_;
     options.id = subscription == 0 ? 0 : next_lane_++;
     options.name = "fake lane";
     options.frame_bytes_max = 16 << 10;
@@ -37,6 +38,7 @@ class FakeLink final : public Link {
         Lane::Create(Environment::Real(), std::move(options), nullptr);
     if (!lane.ok()) return lane.status();
     lanes.push_back(*std::move(lane));
+    if (subscription == 0) shared_ = lanes.back();
     return lanes.back();
   }
   void CloseLane(const Lane& lane, uint32_t) override {
@@ -59,6 +61,7 @@ class FakeLink final : public Link {
   }
   void Flush() override {}
   void Resume() override { ++resumes; }
+  void ResumeLane(uint32_t lane) override { resumed.push_back(lane); }
 
   // Messages of that kind that were sent.
   std::vector<v1::Control> Sent(v1::Control::BodyCase body) const {
@@ -71,7 +74,7 @@ class FakeLink final : public Link {
 
   absl::Status lane_error;  // What OpenLane() says, if it is not OK.
   std::vector<std::shared_ptr<Lane>> lanes;
-  std::vector<uint32_t> closed, adopted, dropped;
+  std::vector<uint32_t> closed, adopted, dropped, resumed;
   std::vector<v1::Control> sent;
   std::vector<Handled> handled;
   uint64_t taken_over = 0;
@@ -81,6 +84,7 @@ class FakeLink final : public Link {
  private:
   const std::string peer_;
   uint32_t next_lane_ = 1;
+  std::shared_ptr<Lane> shared_;  // Lane 0.
 };
 
 }  // namespace mycelium

@@ -389,9 +389,12 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
                                  TimeNs* deadline) {
   Lane& lane = *obstacle.lane;
   const auto full = [&](absl::string_view why) {
+    const std::string trouble = lane.reader_trouble().Get();
     return absl::ResourceExhaustedError(absl::StrCat(
         lane.name(), ": lane full, frame needs ", obstacle.frame_bytes, " of ",
-        lane.capacity_bytes(), " bytes; ", why, "; message not sent"));
+        lane.capacity_bytes(), " bytes; ", why,
+        trouble.empty() ? "" : "; the peer cannot read it now: ", trouble,
+        "; message not sent"));
   };
   if (lane.reader_away()) {
     return absl::UnavailableError(absl::StrCat(

@@ -68,6 +68,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   frame_bytes_max_.store(frame_bytes_max);
   lane_bytes_.store(lane_bytes);
   paused_ = false;
+  inbound_.ForgetSkipped();
   peer_leaves_ = false;
   peer_is_done_ = false;
   leaving_.store(false);
@@ -185,6 +186,8 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
   MutexLock lock(lanes_mutex_);
   ResumeLoans(peer);
   for (auto& [id, out] : out_lanes_) {
+    out->held = false;
+    out->lane->reader_trouble().Set("");
     if (out->lane->mapped()) {  // The peer says there how far it is.
       out->lane->loans().ForgetRefused();
       out->announced = false;
@@ -221,7 +224,8 @@ void FramedLink::ParkLanes() {
     }
     PassOn(lane);
     lane.received.store(lane.lane->released(), std::memory_order_relaxed);
-    lane.announced = lane.known_to_peer = false;
+    lane.announced = lane.known_to_peer = lane.held = false;
+    lane.lane->reader_trouble().Set("");
     lane.parked = true;
     ++out;
   }

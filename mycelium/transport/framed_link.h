@@ -170,6 +170,7 @@ class FramedLink final : public Link,
   void NoteHandled(uint32_t lane, uint64_t position) override;
   void Flush() override;
   void Resume() override;
+  void ResumeLane(uint32_t lane) override;
 
   // Lane::Doorbell:
   void OnCommit(Lane& lane) override;
@@ -244,6 +245,7 @@ class FramedLink final : public Link,
   bool OpenRing(const v1::LaneOpen& open);
   void RefuseLane(uint32_t lane, const absl::Status& status);
   void OnLaneRefused(const v1::LaneRefused& refused);
+  void OnLaneWaits(const v1::LaneWaits& waits);
   void OnDoorbell();
   void OfferLoans(uint32_t lane, const std::shared_ptr<LoanMemory>& memory);
   void OnLoanControl(const v1::Control& control);

@@ -1,10 +1,14 @@
 // The part of FramedLink that opens and closes our lanes to the peer.
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/transport/framed_link.h"
 
 namespace mycelium {
+
+// Of what the peer says of its troubles.
+constexpr size_t kReasonBytesMax = 256;
 
 uint64_t FramedLink::IdentityOf(uint32_t lane) const {
   return (options_.incarnation | 1) + 2 * (uint64_t{lane} + 1);
@@ -75,6 +79,26 @@ void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {
     CloseIfDrained(*out);
   }
   Kick();
+}
+
+void FramedLink::OnLaneWaits(const v1::LaneWaits& waits) {
+  const std::string reason = absl::Utf8SafeCEscape(
+      absl::string_view(waits.reason()).substr(0, kReasonBytesMax));
+  std::string what;
+  {
+    MutexLock lock(lanes_mutex_);
+    const auto entry = out_lanes_.find(waits.lane());
+    if (entry == out_lanes_.end()) return;
+    OutLane& out = *entry->second;
+    out.lane->reader_trouble().Set(reason);
+    if (reason.empty()) return;
+    // What was sent of it is not acknowledged, which others must not wait for.
+    out.held |= !out.lane->mapped();
+    what = absl::StrCat(out.lane->name(), ": the peer cannot read it now: ");
+  }
+  handler_.OnLaneWaits(
+      *this, absl::ResourceExhaustedError(absl::StrCat(what, reason)));
+  Kick();  // With less under way others may be sent.
 }
 
 void FramedLink::CloseIfDrained(OutLane& out) {

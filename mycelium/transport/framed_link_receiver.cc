@@ -64,6 +64,9 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
     case v1::Control::kLaneRefused:
       OnLaneRefused(control.lane_refused());
       return absl::OkStatus();
+    case v1::Control::kLaneWaits:
+      OnLaneWaits(control.lane_waits());
+      return absl::OkStatus();
     case v1::Control::kLoanMemoryOpen:
     case v1::Control::kLoanMemoryTaken:
     case v1::Control::kLoanMemoryClosed:
@@ -190,7 +193,7 @@ absl::Status FramedLink::OnDataRecord(uint32_t lane, uint64_t position) {
   const bool after_pad = position > expected.position &&
                          position % expected.capacity_bytes == 0 &&
                          position - expected.position < expected.capacity_bytes;
-  if (position != expected.position && !after_pad) {
+  if (position != expected.position && !after_pad && !expected.skipped) {
     return Corrupt(absl::StrCat("data of lane ", lane, " at position ",
                                 position, ", expected ", expected.position));
   }
@@ -220,6 +223,8 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     return corrupt(
         absl::StrCat("lane ", data_lane_, " closed within a record"));
   }
+  const RecordReader::FrameStep took = {What::kTook, aligned, {}};
+  if (expected.skipped) return took;
   const uint64_t sequence = frame.header.lane_sequence;
   if (expected.lossy_window == 0 ? sequence != expected.sequence
                                  : sequence < expected.sequence) {
@@ -244,6 +249,9 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
       break;
     case LinkHandler::FrameOutcome::kNotNow:
       return {What::kPause, 0, {}};
+    case LinkHandler::FrameOutcome::kLaneWaits:
+      inbound_.Skip(data_lane_);
+      return took;
     case LinkHandler::FrameOutcome::kCorrupt:
       return corrupt(absl::StrCat(
           "lane ", data_lane_, ": frame of ", frame.header.frame_bytes,
@@ -252,7 +260,7 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
           "holds"));
   }
   data_position_ = end;
-  return {What::kTook, aligned, {}};
+  return took;
 }
 
 void FramedLink::Resume() {
@@ -262,6 +270,20 @@ void FramedLink::Resume() {
     if (!paused_ || channel_ == nullptr) return;
     paused_ = false;
     channel_->SetPaused(false);
+  });
+}
+
+void FramedLink::ResumeLane(uint32_t lane) {
+  loop_.Post([this, alive = alive_, lane] {
+    if (!*alive) return;
+    InboundLanes::Expected expected;
+    if (inbound_.Find(lane, &expected) && expected.skipped) {
+      Break(absl::UnavailableError(
+          absl::StrCat("there is memory now to take lane ", lane,
+                       " into; it is sent again on another connection")));
+      return;
+    }
+    ResumeRings();
   });
 }
 

@@ -137,7 +137,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     } else if (outcome == Outcome::kTaken) {
       ring.Pop(/*handled=*/false);
     } else {
-      ring.paused = outcome == Outcome::kNotNow;
+      ring.paused = outcome != Outcome::kCorrupt;
       if (outcome == Outcome::kCorrupt) BreakForUndeclared(ring, *frame);
       ++taken;
       break;

@@ -45,7 +45,8 @@ bool FramedLink::SendLane(Lane& lane) {
   {
     MutexLock lock(lanes_mutex_);
     OutLane* const out = FindOut(lane);
-    if (out == nullptr || !out->announced || out->parked || lane.mapped()) {
+    if (out == nullptr || !out->announced || out->parked || out->held ||
+        lane.mapped()) {
       return false;
     }
     if (lane.stage() != nullptr) {
@@ -252,7 +253,7 @@ void FramedLink::ComposeLanes() {
     if (next == out_lanes_.end()) next = out_lanes_.begin();
     const uint32_t id = next->first;
     OutLane* const out = next->second.get();
-    if (out->parked || out->lane->mapped()) continue;
+    if (out->parked || out->held || out->lane->mapped()) continue;
     while (true) {
       Lane::Run run =
           out->lane->CommittedFrom(out->sent.load(std::memory_order_relaxed));
@@ -292,7 +293,7 @@ bool FramedLink::LookAtLanes() {
       continue;
     }
     ++entry;
-    if (leaving || out.parked) continue;
+    if (leaving || out.parked || out.held) continue;
     if (!out.announced && IsDirect(out)) {
       if (!out.known_to_peer) {
         outgoing_.descriptors = out.lane->shared()->descriptors();

@@ -293,5 +293,63 @@ TEST_F(FramedLinkTest, AcknowledgementsThatRodeAlongAreNotFollowedByOthers) {
   EXPECT_EQ(records[0].kind, RecordKind::kAck);
 }
 
+TEST_F(FramedLinkTest, LaneThatThePeerCannotReadIsHeldAndHoldsUpNobody) {
+  const uint64_t sent = Publish(*one_, 16 * 1024);
+  wire_.TakeRecords();
+  v1::Control waits;
+  waits.mutable_lane_waits()->set_lane(one_->id());
+  waits.mutable_lane_waits()->set_reason("no memory");
+  const std::string body = waits.SerializeAsString();
+  wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+  ASSERT_EQ(handler_.told.size(), 1u);
+  EXPECT_EQ(handler_.told[0].message(),
+            one_->name() + ": the peer cannot read it now: no memory");
+  EXPECT_EQ(one_->reader_trouble().Get(), "no memory");
+  Publish(*one_, 32 * 1024 - 64);
+  Publish(*two_, 64);
+  auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u) << "as if nothing were under way";
+  EXPECT_EQ(records[0].lane, two_->id());
+  // The same process is back: what it has not taken is sent again.
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  EXPECT_EQ(one_->reader_trouble().Get(), "");
+  records = wire_.TakeRecords();
+  const auto again = std::find_if(
+      records.begin(), records.end(), [&](const Wire::Record& record) {
+        return record.kind == RecordKind::kData && record.lane == one_->id();
+      });
+  ASSERT_NE(again, records.end());
+  EXPECT_EQ(again->position, 0u);
+  EXPECT_GT(again->body.size(), sent);
+}
+
+TEST_F(FramedLinkTest, FramesOfALaneThatWaitsAreSentAgainOnTheNextConnection) {
+  PeerOpensLane();
+  handler_.waiting_lane = 9;
+  PeerPublishes(128);
+  handler_.waiting_lane.reset();
+  PeerPublishes(128);  // There is a gap before it: it is not taken either.
+  RunAt(clock_.now + kAckDelayNs);
+  EXPECT_EQ(wire_.sends, 0) << "nothing is acknowledged";
+  EXPECT_EQ(link_->NextSequence(9), 1u);
+  handler_.goes_down = true;
+  link_->ResumeLane(9);
+  RunAt(clock_.now);
+  ASSERT_EQ(handler_.told.size(), 1u);
+  EXPECT_EQ(handler_.told[0].code(), absl::StatusCode::kUnavailable);
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  wire_.TakeRecords();
+  PeerOpensLane();
+  peer_sequence_ = peer_position_ = 0;
+  PeerPublishes(128);
+  EXPECT_EQ(link_->NextSequence(9), 2u);
+}
+
 }  // namespace
 }  // namespace mycelium

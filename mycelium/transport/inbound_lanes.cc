@@ -89,7 +89,17 @@ bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
   expected->capacity_bytes = state->capacity_bytes;
   expected->lossy_window = state->lossy_window;
   expected->redelivered_until = state->redelivered_until;
+  expected->skipped = state->skipped;
   return true;
+}
+
+void InboundLanes::Skip(uint32_t lane) {
+  if (State* const state = Look(lane)) state->skipped = true;
+}
+
+void InboundLanes::ForgetSkipped() {
+  MutexLock lock(mutex_);
+  for (auto& [id, state] : lanes_) state.skipped = false;
 }
 
 void InboundLanes::NoteReceived(uint32_t lane, uint64_t sequence, uint64_t end,

@@ -16,8 +16,9 @@ namespace mycelium {
 // How far the lanes of one peer have come on this side, and what of that the
 // peer has been told. Survives the connection, so that the next one can go on.
 //
-// Thread safety: Open, Close, Clear, Find and NoteReceived on the loop, which
-// alone changes which lanes there are; the rest from any thread.
+// Thread safety: Open, Close, Clear, Find, Skip, ForgetSkipped and NoteReceived
+// on the loop, which alone changes which lanes there are; the rest from any
+// thread.
 class InboundLanes final {
  public:
   // What the reader of the connection expects next on a lane.
@@ -27,6 +28,7 @@ class InboundLanes final {
     uint64_t capacity_bytes = 0;  // Of the ring at the other end.
     uint32_t lossy_window = 0;    // As in LaneOpen, like the next.
     uint64_t redelivered_until = 0;
+    bool skipped = false;
   };
 
   // Makes the lane known. One that is known stays as it is. False: there are
@@ -38,6 +40,11 @@ class InboundLanes final {
 
   // False if there is no such lane.
   bool Find(uint32_t lane, Expected* expected) const;
+
+  // From here on frames of that lane are not taken, until ForgetSkipped(): the
+  // next connection starts with them.
+  void Skip(uint32_t lane);
+  void ForgetSkipped();
 
   // The frame of that sequence, which ends at `end`, has arrived, and was
   // handled too if `handled`.
@@ -92,6 +99,7 @@ class InboundLanes final {
     uint64_t capacity_bytes = 0;
     uint32_t lossy_window = 0;
     uint64_t redelivered_until = 0;
+    bool skipped = false;                    // On the loop.
     std::atomic<bool> is_prompt{false};      // Each frame is told of at once.
     std::atomic<uint32_t> untold_frames{0};  // Handled, of a lossy lane.
     uint64_t told_received = 0;              // Under the lock, like the next.

@@ -78,16 +78,21 @@ class Link {
 
   // Continues after OnFrame() answered kNotNow.
   virtual void Resume() = 0;
+
+  // The same for a lane of which it answered kLaneWaits. Where its frames were
+  // sent, that takes another connection, on which they are sent again.
+  virtual void ResumeLane(uint32_t lane) = 0;
 };
 
 // What a link tells its owner.
 class LinkHandler {
  public:
   enum class FrameOutcome {
-    kHandled,  // May be acknowledged.
-    kTaken,    // NoteHandled() follows.
-    kNotNow,   // Offered again after Resume(); nothing overtakes it.
-    kCorrupt,  // The link ends the connection.
+    kHandled,    // May be acknowledged.
+    kTaken,      // NoteHandled() follows.
+    kNotNow,     // Offered again after Resume(); nothing overtakes it.
+    kLaneWaits,  // Offered again after ResumeLane(); other lanes go on.
+    kCorrupt,    // The link ends the connection.
   };
 
   virtual ~LinkHandler() = default;
@@ -107,6 +112,9 @@ class LinkHandler {
   // Lanes of the link whose frames are to lie in shared memory are sent
   // instead, for the reason in `status`.
   virtual void OnFallback(Link&, const absl::Status& /*status*/) {}
+
+  // The peer has no memory to take a lane's frames into: they stay there.
+  virtual void OnLaneWaits(Link&, const absl::Status& /*status*/) {}
 
   // The peer cannot map memory that loans lie in: they are copied for it.
   virtual void OnLoansRefused(Link&, const absl::Status& /*status*/) {}

@@ -23,6 +23,7 @@ struct OutLane {
   bool announced = false;             // On this connection.
   bool known_to_peer = false;         // Announced to this process.
   bool parked = false;                // Not sent for now.
+  bool held = false;                  // Nor on this connection: LaneWaits.
   bool refused = false;               // By this process, to map it.
   bool draining = false;              // Closed once it is empty.
   bool closing = false;               // Erased when nothing points to it.

@@ -26,6 +26,7 @@
 #include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/lane_options.h"
 #include "mycelium/transport/lane/lossy_stage.h"
+#include "mycelium/transport/lane/reader_trouble.h"
 #include "mycelium/transport/lane/ring.h"
 #include "mycelium/transport/lane/room_watches.h"
 
@@ -64,12 +65,7 @@ class Lane final {
   using Doorbell = LaneDoorbell;
   using Options = LaneOptions;
 
-  enum class ClaimResult {
-    kClaimed,
-    kFull,
-    kTooLarge,
-    kClosed,
-  };
+  enum class ClaimResult { kClaimed, kFull, kTooLarge, kClosed };
 
   // How large a ring such a lane has.
   static size_t MemoryBytes(const Options& options);
@@ -176,6 +172,7 @@ class Lane final {
   bool reader_away() const {
     return reader_away_.load(std::memory_order_acquire);
   }
+  ReaderTrouble& reader_trouble() { return reader_trouble_; }
 
   // The end of the last committed frame.
   uint64_t committed() const {
@@ -390,6 +387,7 @@ class Lane final {
   std::atomic<bool> closed_{false};
   std::atomic<bool> discarded_{false};
   std::atomic<bool> reader_away_{false};
+  ReaderTrouble reader_trouble_;
   alignas(64) EventCount room_event_;
   RoomWatches room_watches_{room_event_};  // Of CallWhenRoom().
 };
