@@ -211,6 +211,11 @@ absl::Status NodeRuntime::Init() {
         *found, {peer, 0},
         DisconnectedError(found->options().topic, absl::StrCat("node ", peer)));
   };
+  callbacks.on_lane_waits = [this](const std::string& peer, uint32_t lane,
+                                   uint32_t subscription,
+                                   const absl::Status& status) {
+    OnLaneWaits({peer, /*publisher=*/0, lane}, subscription, status);
+  };
   callbacks.status = [this] { return Status(); };
   callbacks.drops = [this](const std::string& peer) { return DropsOf(peer); };
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
@@ -509,6 +514,20 @@ void NodeRuntime::OnPublisherGone(const Dispatcher::Parted& parted) {
     callback = known->second;
   }
   callback({parted.origin->node, parted.origin->service, parted.origin->topic});
+}
+
+void NodeRuntime::OnLaneWaits(const RefusalTable::Cause& cause,
+                              uint32_t subscription,
+                              const absl::Status& status) {
+  if (status.ok()) return refusals_.Clear(subscription, cause);
+  const auto found = dispatcher_->Find(subscription);
+  if (found == nullptr) return;
+  SetRefusal(*found, cause,
+             absl::Status(
+                 status.code(),
+                 absl::StrCat("topic \"", found->options().topic, "\" of node ",
+                              cause.peer, ": ", status.message())),
+             /*is_news=*/false);  // It is tried again.
 }
 
 void NodeRuntime::OnRefusedByPeer(const std::string& peer,

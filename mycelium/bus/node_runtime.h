@@ -240,6 +240,8 @@ class NodeRuntime final : public RoomWaiter {
   void OnPublisherGone(const Dispatcher::Parted& parted);
   void OnRefusedByPeer(const std::string& peer,
                        const v1::SubscribeRefused& refused);
+  void OnLaneWaits(const RefusalTable::Cause& cause, uint32_t subscription,
+                   const absl::Status& status);
 
   const BusOptions options_;
   const std::string node_;

@@ -7,6 +7,14 @@
 #include "mycelium/bus/hello_rules.h"
 
 namespace mycelium {
+namespace {
+
+// How often a peer that does what it should not is complained of.
+constexpr int64_t kQuietNs = 1'000'000'000;
+// How often memory is tried to be had for the lanes that wait for it.
+constexpr int64_t kLaneRetryNs = 100'000'000;
+
+}  // namespace
 
 PeerTable::PeerTable(Environment& environment, EventLoop& loop, Random& random,
                      Router& router, Dispatcher& dispatcher, Options options,
@@ -22,6 +30,7 @@ PeerTable::PeerTable(Environment& environment, EventLoop& loop, Random& random,
                  callbacks_.status) {}
 
 PeerTable::~PeerTable() {
+  loop_.Cancel(lane_timer_);
   handshakes_.clear();
   connectors_.clear();
   for (auto& [name, peer] : peers_) {
@@ -444,10 +453,57 @@ void PeerTable::Unsubscribe(const Subscription& subscription) {
   }
 }
 
-void PeerTable::LogIfBad(const Link& link, const absl::Status& status) const {
+void PeerTable::LogIfBad(Link& link, const absl::Status& status) {
   if (status.ok()) return;
-  options_.log(LogLevel::kError,
-               absl::StrCat("node ", link.peer(), ": ", status.message()));
+  Peer& peer = PeerOf(link);
+  const TimeNs now = environment_.clock.NowNs();
+  if (now < peer.quiet_until) {
+    ++peer.unsaid;
+    return;
+  }
+  peer.quiet_until = now + kQuietNs;
+  const uint64_t unsaid = std::exchange(peer.unsaid, 0);
+  options_.log(
+      LogLevel::kError,
+      absl::StrCat("node ", link.peer(), ": ", status.message(),
+                   unsaid == 0
+                       ? ""
+                       : absl::StrCat("; and ", unsaid,
+                                      " faults since the last that was told")));
+}
+
+void PeerTable::OpenLane(Link& link, const v1::LaneOpen& open) {
+  const absl::Status opened = dispatcher_.OnLaneOpen(link, open);
+  callbacks_.on_lane_waits(link.peer(), open.lane(), open.subscription(),
+                           opened);
+  if (opened.ok()) return;
+  SayLaneWaits(link, open.lane(), opened.message());
+  RetryLanesLater();
+}
+
+void PeerTable::SayLaneWaits(Link& link, uint32_t lane,
+                             absl::string_view reason) {
+  v1::Control control;
+  control.mutable_lane_waits()->set_lane(lane);
+  control.mutable_lane_waits()->set_reason(std::string(reason));
+  link.SendControl(control);
+}
+
+void PeerTable::RetryLanesLater() {
+  if (lane_timer_ != 0) return;
+  lane_timer_ = loop_.RunAt(environment_.clock.NowNs() + kLaneRetryNs, [this] {
+    lane_timer_ = 0;
+    for (const auto& resumed : dispatcher_.RetryLanes()) {
+      SayLaneWaits(*resumed.link, resumed.lane, "");
+      callbacks_.on_lane_waits(resumed.link->peer(), resumed.lane,
+                               resumed.subscription, absl::OkStatus());
+    }
+    if (dispatcher_.HasWaitingLanes()) RetryLanesLater();
+  });
+}
+
+void PeerTable::OnLaneWaits(Link&, const absl::Status& status) {
+  options_.log(LogLevel::kWarning, std::string(status.message()));
 }
 
 void PeerTable::OnControl(Link& link, const v1::Control& control) {
@@ -479,10 +535,15 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       dispatcher_.OnUnmatched(link, control.unmatched());
       break;
     case v1::Control::kLaneOpen:
-      LogIfBad(link, dispatcher_.OnLaneOpen(link, control.lane_open()));
+      OpenLane(link, control.lane_open());
       break;
     case v1::Control::kLaneClosed:
-      dispatcher_.OnLaneClosed(link, control.lane_closed().lane());
+      if (const uint32_t waited =
+              dispatcher_.OnLaneClosed(link, control.lane_closed().lane());
+          waited != 0) {
+        callbacks_.on_lane_waits(link.peer(), control.lane_closed().lane(),
+                                 waited, absl::OkStatus());
+      }
       PeerOf(link).link->CloseInbound(control.lane_closed().lane());
       if (control.lane_closed().disconnected_subscription() != 0) {
         callbacks_.on_disconnected(

@@ -74,6 +74,11 @@ class PeerTable final : public LinkHandler {
     // A peer has disconnected a subscription of ours.
     std::function<void(const std::string& peer, uint32_t subscription)>
         on_disconnected;
+    // A lane of a peer's to a subscription of ours waits for memory; OK: it
+    // does not any more.
+    std::function<void(const std::string& peer, uint32_t lane,
+                       uint32_t subscription, const absl::Status&)>
+        on_lane_waits;
     // What this side has dropped of messages to and from a peer. Any thread.
     std::function<DropCounts(const std::string& peer)> drops;
     // A publisher of a peer is gone for good.
@@ -136,6 +141,7 @@ class PeerTable final : public LinkHandler {
   void OnControl(Link& link, const v1::Control& control) override;
   void OnLeftBehind(Link& link, uint64_t messages) override;
   void OnFallback(Link& link, const absl::Status& status) override;
+  void OnLaneWaits(Link& link, const absl::Status& status) override;
   FrameOutcome OnFrame(Link& link, uint32_t lane, const FrameView& frame,
                        uint64_t end) override;
 
@@ -153,6 +159,8 @@ class PeerTable final : public LinkHandler {
     uint64_t retain_timer = 0;
     uint64_t hello_number = 0;             // Of the last connection's.
     TimeNs lost_at = 0;                    // When the last connection ended.
+    TimeNs quiet_until = 0;                // Of what LogIfBad() says,
+    uint64_t unsaid = 0;                   // and how often it did not.
     std::shared_ptr<EndpointStats> stats;  // That count the link in.
   };
 
@@ -180,7 +188,11 @@ class PeerTable final : public LinkHandler {
   void Erase(const std::string& name);
   void Tell(const std::string& peer, absl::string_view transport,
             ConnectionEvent::State state, const absl::Status& status);
-  void LogIfBad(const Link& link, const absl::Status& status) const;
+  // At most once in a while, since a peer may do so again and again.
+  void LogIfBad(Link& link, const absl::Status& status);
+  void OpenLane(Link& link, const v1::LaneOpen& open);
+  void SayLaneWaits(Link& link, uint32_t lane, absl::string_view reason);
+  void RetryLanesLater();
   void SendSubscribe(Link& link, const Subscription& subscription);
   bool InHandshakeWith(const std::string& peer) const;
   // A peer that has left is remembered but takes no link.
@@ -196,6 +208,7 @@ class PeerTable final : public LinkHandler {
   const Options options_;
   const Callbacks callbacks_;
   bool shutting_down_ = false;
+  uint64_t lane_timer_ = 0;  // 0: no lane waits.
   uint64_t last_hello_ = 0;  // The number of the last that we made.
   EventCount parted_event_;
   Observers observers_;

@@ -22,12 +22,15 @@ namespace mycelium {
 class RefusalTable final {
  public:
   // Who refuses: a publisher of the node `peer`, or of this one if that is
-  // empty. Publisher 0 stands for the whole node.
+  // empty. Publisher 0 stands for the whole node. Or what does not work: to
+  // read that lane of the peer's.
   struct Cause {
     std::string peer;
     uint32_t publisher = 0;
+    uint32_t lane = 0;
     bool operator<(const Cause& other) const {
-      return std::tie(peer, publisher) < std::tie(other.peer, other.publisher);
+      return std::tie(peer, publisher, lane) <
+             std::tie(other.peer, other.publisher, other.lane);
     }
   };
   // Of one subscription; more are not remembered.

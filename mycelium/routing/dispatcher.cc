@@ -16,9 +16,12 @@ namespace {
 // How many ended subscriptions are remembered whose last messages may come.
 constexpr size_t kDepartedMax = 4096;
 
-}  // namespace
+Digest DigestOf(const v1::PublisherDeclare& declare) {
+  absl::StatusOr<Digest> digest = Digest::FromBytes(declare.type_digest());
+  return digest.ok() ? *digest : Digest();
+}
 
-using FrameOutcome = LinkHandler::FrameOutcome;
+}  // namespace
 
 void Dispatcher::Add(std::shared_ptr<Subscription> subscription) {
   MutexLock lock(mutex_);
@@ -123,31 +126,33 @@ const Origin* Dispatcher::InternUpTo(Origin origin, size_t most) {
 
 absl::Status Dispatcher::OnDeclare(Link& link,
                                    const v1::PublisherDeclare& declare) {
+  Inbox& inbox = inboxes_[&link];
+  inbox.last = nullptr;
   for (const std::string* name : {&declare.service(), &declare.topic(),
                                   &declare.type(), &declare.target_service()}) {
     if (name->size() <= kNameBytesMax) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("publisher ", declare.publisher(), " has a name of ",
-                     name->size(), " bytes; at most ", kNameBytesMax));
+    inbox.refuses = true;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "publisher ", declare.publisher(), " is refused: it has a name of ",
+        name->size(), " bytes; at most ", kNameBytesMax));
   }
-  Inbox& inbox = inboxes_[&link];
-  inbox.last = nullptr;
-  auto& publishers = inbox.publishers;
-  if (publishers.size() >= kPublishersMax) {
-    for (auto old = publishers.begin(); old != publishers.end();) {
-      const auto next = std::next(old);
-      ForgetPassed(link, old->second);
-      if (old->second.was_matched && old->second.matches.empty()) {
-        publishers.erase(old);
-      }
-      old = next;
-    }
+  if (inbox.publishers.size() >= kLinkPublishersMax) ForgetEnded(link, inbox);
+  if (inbox.publishers.size() >= kLinkPublishersMax &&
+      inbox.publishers.count(declare.publisher()) == 0) {
+    inbox.refuses = true;
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "publisher ", declare.publisher(), " of \"", declare.topic(),
+        "\" is refused: there are ", kLinkPublishersMax,
+        " already, which is the most at a time"));
   }
-  if (publishers.size() >= kPublishersMax &&
-      publishers.count(declare.publisher()) == 0) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("more than ", kPublishersMax, " publishers"));
-  }
+  Publisher& publisher = inbox.publishers[declare.publisher()];
+  publisher.origin = OriginOf(link, declare);
+  publisher.digest_prefix = DigestOf(declare).prefix();
+  return absl::OkStatus();
+}
+
+const Origin* Dispatcher::OriginOf(const Link& link,
+                                   const v1::PublisherDeclare& declare) {
   Origin origin;
   origin.node = link.peer();
   origin.service = declare.service();
@@ -155,30 +160,37 @@ absl::Status Dispatcher::OnDeclare(Link& link,
   origin.type = declare.type();
   origin.target_service = declare.target_service();
   origin.transport = std::string(link.transport());
-  if (absl::StatusOr<Digest> digest = Digest::FromBytes(declare.type_digest());
-      digest.ok()) {
-    origin.digest = *digest;
+  origin.digest = DigestOf(declare);
+  if (const Origin* interned = InternUpTo(std::move(origin), kOriginsMax)) {
+    return interned;
   }
-  const Origin* interned = InternUpTo(origin, kOriginsMax);
-  if (interned == nullptr) {
-    // Its messages are worth more than its names.
-    origin.node.clear();
-    origin.service.clear();
-    interned = InternUpTo(std::move(origin), kOriginsMax + kNamelessOriginsMax);
+  // Its messages are worth more than its names.
+  for (const auto& subscription : All()) {
+    if (subscription->options().topic == declare.topic() &&
+        subscription->type().digest == DigestOf(declare)) {
+      return &NamelessOrigin(link, subscription.get());
+    }
   }
-  if (interned == nullptr) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("more than ", kNamelessOriginsMax, " topics beyond the ",
-                     kOriginsMax, " services and topics that are told apart"));
+  return &NamelessOrigin(link, nullptr);
+}
+
+const Origin& Dispatcher::NamelessOrigin(const Link& link,
+                                         const Subscription* subscription) {
+  Origin origin;
+  origin.transport = std::string(link.transport());
+  if (subscription != nullptr) {
+    origin.topic = subscription->options().topic;
+    origin.type = subscription->type().name;
+    origin.digest = subscription->type().digest;
   }
-  publishers[declare.publisher()].origin = interned;
-  return absl::OkStatus();
+  return Intern(std::move(origin));
 }
 
 absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
   auto& publishers = inboxes_[&link].publishers;
   const auto declared = publishers.find(matched.publisher());
-  // Frames of a publisher that was not declared will be corrupt.
+  // Frames of a publisher that was not declared are corrupt or, if it was
+  // refused, dropped.
   if (declared == publishers.end()) return absl::OkStatus();
   Publisher& publisher = declared->second;
   for (Match& match : publisher.matches) {
@@ -201,10 +213,13 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
         match.subscription->type().name, " on topic \"",
         match.subscription->options().topic, "\"; its messages are ignored"));
   }
-  if (publisher.matches.size() >= kMatchesMax) {
+  if (publisher.matches.size() >= kPublisherMatchesMax) {
+    ForgetPassed(link, publisher);
+  }
+  if (publisher.matches.size() >= kPublisherMatchesMax) {
     return absl::ResourceExhaustedError(
         absl::StrCat("publisher ", matched.publisher(), " has more than ",
-                     kMatchesMax, " matches"));
+                     kPublisherMatchesMax, " matches"));
   }
   publisher.was_matched = true;
   match.flow = match.subscription == nullptr
@@ -240,6 +255,19 @@ void Dispatcher::ForgetPassed(const Link& link, Publisher& publisher) {
                 matches.end());
 }
 
+void Dispatcher::ForgetEnded(const Link& link, Inbox& inbox) {
+  auto& publishers = inbox.publishers;
+  for (auto old = publishers.begin(); old != publishers.end();) {
+    const auto publisher = old++;
+    auto& matches = publisher->second.matches;
+    ForgetPassed(link, publisher->second);
+    const bool is_over =
+        std::none_of(matches.begin(), matches.end(),
+                     [](const Match& match) { return match.said; });
+    if (publisher->second.was_matched && is_over) publishers.erase(publisher);
+  }
+}
+
 void Dispatcher::AwaitMatches(Link& link) {
   for (auto& [id, publisher] : inboxes_[&link].publishers) {
     for (Match& match : publisher.matches) match.said = false;
@@ -259,29 +287,67 @@ void Dispatcher::EndOfMatches(Link& link) {
 absl::Status Dispatcher::OnLaneOpen(Link& link, const v1::LaneOpen& open) {
   if (open.lane() == 0) return absl::OkStatus();
   Inbox& inbox = inboxes_[&link];
-  if (inbox.feeds.count(open.lane()) != 0 && !MYCELIUM_PLANTED_BUG(5)) {
+  if (inbox.queues.count(open.lane()) != 0 && !MYCELIUM_PLANTED_BUG(5)) {
     return absl::OkStatus();
   }
-  const std::shared_ptr<Subscription> subscription = Find(open.subscription());
-  if (subscription != nullptr &&
-      subscription->options().mode == DeliveryMode::kInline) {
-    inbox.inline_lanes.insert(open.lane());
-    return absl::OkStatus();
+  absl::Status made = MakeQueue(link, inbox, open);
+  if (!made.ok()) inbox.waiting[open.lane()] = open;
+  return made;
+}
+
+absl::Status Dispatcher::MakeQueue(Link& link, Inbox& inbox,
+                                   const v1::LaneOpen& open) {
+  Queue queue;
+  queue.subscription = Find(open.subscription());
+  if (queue.subscription != nullptr) {
+    if (queue.subscription->options().mode == DeliveryMode::kInline) {
+      inbox.inline_lanes.insert(open.lane());
+      return absl::OkStatus();
+    }
+    absl::StatusOr<std::shared_ptr<StagingFeed>> feed = StagingFeed::Create(
+        environment_, link, open.lane(), open.capacity_bytes());
+    if (!feed.ok()) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "no memory to take lane ", open.lane(), " of ", open.capacity_bytes(),
+          " bytes into: ", feed.status().message(), "; it is tried again"));
+    }
+    queue.feed = *std::move(feed);
+    queue.subscription->queue().AddFeed(queue.feed);
   }
-  absl::StatusOr<std::shared_ptr<StagingFeed>> feed = StagingFeed::Create(
-      environment_, link, open.lane(), open.capacity_bytes());
-  if (!feed.ok()) return feed.status();
-  inbox.feeds[open.lane()] = *feed;
-  if (subscription != nullptr) subscription->queue().AddFeed(*feed);
+  inbox.waiting.erase(open.lane());
+  inbox.queues[open.lane()] = std::move(queue);
   return absl::OkStatus();
 }
 
-void Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
+std::vector<Dispatcher::WaitingLane> Dispatcher::RetryLanes() {
+  std::vector<WaitingLane> resumed;
+  for (auto& [link, inbox] : inboxes_) {
+    const auto waiting = inbox.waiting;  // Which loses those that succeed.
+    for (const auto& [lane, open] : waiting) {
+      if (!MakeQueue(*link, inbox, open).ok()) continue;
+      link->ResumeLane(lane);
+      resumed.push_back({link, lane, open.subscription()});
+    }
+  }
+  return resumed;
+}
+
+bool Dispatcher::HasWaitingLanes() const {
+  return std::any_of(inboxes_.begin(), inboxes_.end(), [](const auto& entry) {
+    return !entry.second.waiting.empty();
+  });
+}
+
+uint32_t Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
   Inbox& inbox = inboxes_[&link];
-  const auto feed = inbox.feeds.find(lane);
-  if (feed != inbox.feeds.end()) {
-    feed->second->End();
-    inbox.feeds.erase(feed);
+  const auto waiting = inbox.waiting.find(lane);
+  const uint32_t waited =
+      waiting == inbox.waiting.end() ? 0 : waiting->second.subscription();
+  if (waited != 0) inbox.waiting.erase(waiting);
+  const auto queue = inbox.queues.find(lane);
+  if (queue != inbox.queues.end()) {
+    if (queue->second.feed != nullptr) queue->second.feed->End();
+    inbox.queues.erase(queue);
   }
   if (const auto spills = inbox.spills.find(lane);
       spills != inbox.spills.end()) {
@@ -296,10 +362,13 @@ void Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
                        [&](const Match& match) { return match.lane == lane; }),
         matches.end());
   }
+  return waited;
 }
 
 void Dispatcher::OnLoansClosed(Link& link) {
-  for (const auto& [lane, feed] : inboxes_[&link].feeds) feed->OnLoansClosed();
+  for (const auto& [lane, queue] : inboxes_[&link].queues) {
+    if (queue.feed != nullptr) queue.feed->OnLoansClosed();
+  }
 }
 
 inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
@@ -332,8 +401,9 @@ inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
   return true;
 }
 
-FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
-                                 const FrameView& frame, uint64_t end) {
+LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
+                                              const FrameView& frame,
+                                              uint64_t end) {
   if (last_link_ != &link) {
     last_inbox_ = &inboxes_[&link];  // Nodes of a map stay where they are.
     last_link_ = &link;
@@ -341,13 +411,14 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   Inbox& inbox = *last_inbox_;
   if (inbox.last == nullptr || inbox.last_id != frame.header.publisher_id) {
     const auto entry = inbox.publishers.find(frame.header.publisher_id);
-    if (entry == inbox.publishers.end()) return FrameOutcome::kCorrupt;
+    if (entry == inbox.publishers.end()) {
+      return OnFrameOfRefused(link, inbox, lane, frame, end);
+    }
     inbox.last_id = frame.header.publisher_id;
     inbox.last = &entry->second;
   }
   Publisher& publisher = *inbox.last;
-  if (publisher.origin == nullptr ||
-      publisher.origin->digest.prefix() != frame.header.digest_prefix) {
+  if (publisher.digest_prefix != frame.header.digest_prefix) {
     return FrameOutcome::kCorrupt;
   }
   if (lane == 0) {
@@ -356,8 +427,9 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     }
     return DeliverInline(link, inbox, publisher, lane, frame, end);
   }
-  const auto feed = inbox.feeds.find(lane);
-  if (feed == inbox.feeds.end()) {
+  const auto queue = inbox.queues.find(lane);
+  if (queue == inbox.queues.end()) {
+    if (inbox.waiting.count(lane) != 0) return FrameOutcome::kLaneWaits;
     if (inbox.inline_lanes.count(lane) == 0) return FrameOutcome::kCorrupt;
     if (DeliverToOnly(inbox, publisher, lane, frame)) {
       return FrameOutcome::kHandled;
@@ -366,29 +438,69 @@ FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   }
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
-    if (match.subscription == nullptr) {
-      if (match.flow != nullptr) {
-        match.flow->CountDropped(DropReason::kSubscriberGone, 1);
-      }
-      return FrameOutcome::kHandled;
+    if (queue->second.feed != nullptr) {
+      return PutInQueue(queue->second, *publisher.origin, frame, end);
     }
-    if (!feed->second->Put(*publisher.origin, frame, end)) {
-      return FrameOutcome::kCorrupt;
+    if (match.flow != nullptr) {
+      match.flow->CountDropped(DropReason::kSubscriberGone, 1);
     }
-    match.subscription->queue().Notify();
-    // It has closed without this frame. Whoever still holds one from before
-    // gives back the room of both: in the lane's order.
-    if (match.subscription->ClosedBehind()) {
-      match.subscription->DropLate(*feed->second);
-    }
-    return FrameOutcome::kTaken;
+    return FrameOutcome::kHandled;
   }
   return FrameOutcome::kHandled;
 }
 
-FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
-                                       Publisher& publisher, uint32_t lane,
-                                       const FrameView& frame, uint64_t end) {
+LinkHandler::FrameOutcome Dispatcher::PutInQueue(const Queue& queue,
+                                                 const Origin& origin,
+                                                 const FrameView& frame,
+                                                 uint64_t end) {
+  if (!queue.feed->Put(origin, frame, end)) return FrameOutcome::kCorrupt;
+  queue.subscription->queue().Notify();
+  // It has closed without this frame. Whoever still holds one from before
+  // gives back the room of both: in the lane's order.
+  if (queue.subscription->ClosedBehind()) {
+    queue.subscription->DropLate(*queue.feed);
+  }
+  return FrameOutcome::kTaken;
+}
+
+LinkHandler::FrameOutcome Dispatcher::OnFrameOfRefused(Link& link, Inbox& inbox,
+                                                       uint32_t lane,
+                                                       const FrameView& frame,
+                                                       uint64_t end) {
+  if (!inbox.refuses) return FrameOutcome::kCorrupt;
+  if (inbox.waiting.count(lane) != 0) return FrameOutcome::kLaneWaits;
+  const auto queue = inbox.queues.find(lane);
+  if (queue != inbox.queues.end() && queue->second.feed != nullptr) {
+    const Subscription& subscription = *queue->second.subscription;
+    if (subscription.type().digest.prefix() != frame.header.digest_prefix) {
+      return FrameOutcome::kCorrupt;
+    }
+    return PutInQueue(queue->second, NamelessOrigin(link, &subscription), frame,
+                      end);
+  }
+  if (lane != 0 && queue == inbox.queues.end() &&
+      inbox.inline_lanes.count(lane) == 0) {
+    return FrameOutcome::kCorrupt;
+  }
+  CountRefused(link);
+  Publisher nobody;  // Without matches: it is acknowledged in its turn.
+  return DeliverInline(link, inbox, nobody, lane, frame, end);
+}
+
+void Dispatcher::CountRefused(const Link& link) {
+  FlowReport report;
+  report.publisher_node = link.peer();
+  report.transport = std::string(link.transport());
+  report.ledger.dropped[static_cast<size_t>(DropReason::kRefused)] = 1;
+  MutexLock lock(mutex_);
+  ended_.FoldEnded(report);
+}
+
+LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
+                                                    Publisher& publisher,
+                                                    uint32_t lane,
+                                                    const FrameView& frame,
+                                                    uint64_t end) {
   const uint64_t sequence = frame.header.lane_sequence;
   std::shared_ptr<SpillTracker>& tracker = inbox.spills[lane];
   if (tracker == nullptr) tracker = std::make_shared<SpillTracker>(link);
@@ -517,7 +629,9 @@ std::vector<Dispatcher::Parted> Dispatcher::RemoveLink(Link& link) {
     return std::make_pair(a.subscription->options().id, a.origin->service) <
            std::make_pair(b.subscription->options().id, b.origin->service);
   });
-  for (auto& [lane, feed] : inbox->second.feeds) feed->End();
+  for (auto& [lane, queue] : inbox->second.queues) {
+    if (queue.feed != nullptr) queue.feed->End();
+  }
   for (auto& [lane, spills] : inbox->second.spills) spills->End();
   inboxes_.erase(inbox);
   return parted;

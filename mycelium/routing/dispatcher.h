@@ -14,6 +14,7 @@
 #include "mycelium/base/mutex.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/routing/flow_report_table.h"
+#include "mycelium/routing/link_bounds.h"
 #include "mycelium/routing/spill_tracker.h"
 #include "mycelium/routing/staging_feed.h"
 #include "mycelium/routing/subscription.h"
@@ -40,26 +41,25 @@ class Dispatcher final {
   std::vector<std::shared_ptr<Subscription>> All() const;
 
   // What was dropped because it came after its subscription had ended and been
-  // forgotten. `node` is ours.
+  // forgotten, or of publishers that were refused. `node` is ours.
   std::vector<FlowReport> DepartedReports(const std::string& node) const;
 
   // The one object for everybody who publishes as `origin`. Lives as long as
   // the dispatcher.
   const Origin& Intern(Origin origin);
 
-  // What a peer may make us remember: publishers of one link, matches of one
-  // publisher, different origins of all, bytes of a name.
-  static constexpr size_t kPublishersMax = 16 * 1024;
-  static constexpr size_t kMatchesMax = 4096;
+  // What a peer may make us remember, besides what link_bounds.h says:
+  // different origins of all links, bytes of a name. Beyond kOriginsMax,
+  // publishers are told apart by topic and type only, of subscriptions that we
+  // have.
   static constexpr size_t kOriginsMax = 64 * 1024;
   static constexpr size_t kNameBytesMax = 255;
-  // Beyond kOriginsMax, publishers are told apart by topic and type only; so
-  // many of those.
-  static constexpr size_t kNamelessOriginsMax = 4096;
 
   // From the loop: the messages of a link that are for the dispatcher.
-  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED: beyond a bound; frames of that
-  // publisher are corrupt.
+  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED: beyond a bound, which no peer is that
+  // keeps to link_bounds.h. That publisher is refused: whom its frames in lanes
+  // that are shared are for is not known, and they are dropped, each counted
+  // once. In a lane of its own a subscription gets them without names.
   absl::Status OnDeclare(Link& link, const v1::PublisherDeclare& declare);
   // INVALID_ARGUMENT: the peer matches a publisher to a subscription of another
   // topic or type, which gets nothing of it. RESOURCE_EXHAUSTED: so often.
@@ -70,8 +70,19 @@ class Dispatcher final {
   // and all that was sent for them is handled.
   void AwaitMatches(Link& link);
   void EndOfMatches(Link& link);
+  // RESOURCE_EXHAUSTED: there is no memory to take its frames into. The lane
+  // waits for RetryLanes(), and the others of the link go on.
   absl::Status OnLaneOpen(Link& link, const v1::LaneOpen& open);
-  void OnLaneClosed(Link& link, uint32_t lane);
+  // Makes what lanes wait for, and resumes them. Returns which.
+  struct WaitingLane {
+    Link* link;
+    uint32_t lane;
+    uint32_t subscription;
+  };
+  std::vector<WaitingLane> RetryLanes();
+  bool HasWaitingLanes() const;
+  // Returns the subscription whose lane had waited for memory; 0: none.
+  uint32_t OnLaneClosed(Link& link, uint32_t lane);
   void OnLoansClosed(Link& link);
   LinkHandler::FrameOutcome OnFrame(Link& link, uint32_t lane,
                                     const FrameView& frame, uint64_t end);
@@ -106,16 +117,25 @@ class Dispatcher final {
   };
   struct Publisher {
     const Origin* origin = nullptr;
+    uint64_t digest_prefix = 0;
     std::vector<Match> matches;
     bool was_matched = false;  // Without matches its frames are all here.
   };
+  // A lane that a queue reads. Both null: the subscription is gone, and what
+  // comes is dropped.
+  struct Queue {
+    std::shared_ptr<StagingFeed> feed;
+    std::shared_ptr<Subscription> subscription;
+  };
   struct Inbox {
     absl::flat_hash_map<uint32_t, Publisher> publishers;
+    bool refuses = false;  // Some of its publishers are not among those.
     // The publisher of the last frame; null once `publishers` has changed.
     uint32_t last_id = 0;
     Publisher* last = nullptr;
     // Of lanes to queues; and of lanes whose handlers run on the loop.
-    std::map<uint32_t, std::shared_ptr<StagingFeed>> feeds;
+    std::map<uint32_t, Queue> queues;
+    std::map<uint32_t, v1::LaneOpen> waiting;  // For a feed.
     std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
     std::set<uint32_t> inline_lanes;  // Besides lane 0.
     // The frame that one subscription could not take now, and those that have
@@ -125,9 +145,11 @@ class Dispatcher final {
     std::vector<uint32_t> partial;
   };
 
-  LinkHandler::FrameOutcome DeliverInline(Link& link, Inbox& inbox,
-                                          Publisher& publisher, uint32_t lane,
-                                          const FrameView& frame, uint64_t end);
+  using FrameOutcome = LinkHandler::FrameOutcome;
+
+  FrameOutcome DeliverInline(Link& link, Inbox& inbox, Publisher& publisher,
+                             uint32_t lane, const FrameView& frame,
+                             uint64_t end);
   // The whole of it for the commonest case: one subscription, which is idle.
   // False: nothing was done.
   bool DeliverToOnly(const Inbox& inbox, const Publisher& publisher,
@@ -136,10 +158,22 @@ class Dispatcher final {
                  const FrameView& frame);
   bool Spill(SpillTracker& spills, Subscription& subscription,
              const Origin& origin, const FrameView& frame);
+  FrameOutcome OnFrameOfRefused(Link& link, Inbox& inbox, uint32_t lane,
+                                const FrameView& frame, uint64_t end);
+  static FrameOutcome PutInQueue(const Queue& queue, const Origin& origin,
+                                 const FrameView& frame, uint64_t end);
+  absl::Status MakeQueue(Link& link, Inbox& inbox, const v1::LaneOpen& open);
   // Forgets the matches of which all frames are here.
   static void ForgetPassed(const Link& link, Publisher& publisher);
+  static void ForgetEnded(const Link& link, Inbox& inbox);
+  const Origin* OriginOf(const Link& link, const v1::PublisherDeclare& declare);
+  // The one for all publishers without names of that link, to `subscription`
+  // or, if it is null, to nobody.
+  const Origin& NamelessOrigin(const Link& link,
+                               const Subscription* subscription);
   // Null: it would be one of more than `most`.
   const Origin* InternUpTo(Origin origin, size_t most);
+  void CountRefused(const Link& link);
   static void ReportDeparted(const Departed& departed,
                              FlowReportTable* reports);
   std::shared_ptr<FlowCounters> DepartedFlow(uint32_t subscription,
@@ -152,9 +186,9 @@ class Dispatcher final {
   std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::unique_ptr<Origin>> origins_
       ABSL_GUARDED_BY(mutex_);
-  FlowReportTable ended_ ABSL_GUARDED_BY(mutex_);  // Of `departed_`.
+  FlowReportTable ended_ ABSL_GUARDED_BY(mutex_);  // Of forgotten ones.
   // On the loop:
-  std::map<const Link*, Inbox> inboxes_;
+  std::map<Link*, Inbox> inboxes_;
   const Link* last_link_ = nullptr;  // Whose inbox OnFrame() used last.
   Inbox* last_inbox_ = nullptr;
 };

@@ -1,5 +1,6 @@
 #include "mycelium/routing/dispatcher.h"
 
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/routing/fake_link.h"
+#include "tests/support/faulty_sys.h"
 
 namespace mycelium {
 namespace {
@@ -61,10 +63,34 @@ class DispatcherTest : public testing::Test {
     return dispatcher_.OnMatched(link_, matched);
   }
 
+  void Unmatch(uint32_t publisher, uint32_t subscription, uint64_t until) {
+    v1::Unmatched unmatched;
+    unmatched.set_publisher(publisher);
+    unmatched.set_subscription(subscription);
+    unmatched.set_until_sequence(until);
+    dispatcher_.OnUnmatched(link_, unmatched);
+  }
+
+  absl::Status OpenLane(uint32_t lane, uint32_t subscription) {
+    v1::LaneOpen open;
+    open.set_lane(lane);
+    open.set_subscription(subscription);
+    open.set_capacity_bytes(64 << 10);
+    return dispatcher_.OnLaneOpen(link_, open);
+  }
+
+  // The next one is refused.
+  static constexpr uint32_t kBeyond = kLinkPublishersMax + 1;
+  void DeclareAsManyAsThereMayBe() {
+    for (uint32_t id = 1; id < kBeyond; ++id) {
+      ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(id)).ok()) << id;
+    }
+  }
+
   FrameOutcome Send(uint32_t publisher, uint32_t lane, uint64_t sequence) {
     FrameView frame;
     frame.header.publisher_id = publisher;
-    frame.header.digest_prefix = type_.digest.prefix();
+    frame.header.digest_prefix = digest_prefix_;
     frame.header.lane_sequence = sequence;
     frame.header.publisher_sequence = sequence;
     return dispatcher_.OnFrame(link_, lane, frame, 64 * sequence);
@@ -79,8 +105,12 @@ class DispatcherTest : public testing::Test {
   };
 
   const MessageType type_ = RawMessageType("Reading", Digest::Of("Reading"));
+  uint64_t digest_prefix_ = type_.digest.prefix();
   FakeLink link_{"there"};
-  Dispatcher dispatcher_{Environment::Real()};
+  test::FaultySys sys_;
+  Environment environment_{sys_, Environment::Real().clock,
+                           Environment::Real().waiter};
+  Dispatcher dispatcher_{environment_};
   std::vector<Handled> handled_;
   std::function<void()> in_handler_;
 };
@@ -157,7 +187,7 @@ TEST_F(DispatcherTest, MessageForASubscriptionThatHasEndedIsCounted) {
 
 TEST_F(DispatcherTest, OnePublisherBeyondTheLimitIsRefusedUnlessSomeAreIdle) {
   const auto subscription = Add(1, DeliveryMode::kInline);
-  constexpr uint32_t kMost = Dispatcher::kPublishersMax;
+  constexpr uint32_t kMost = kLinkPublishersMax;
   for (uint32_t id = 1; id <= kMost; ++id) {
     ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(id)).ok()) << id;
   }
@@ -174,6 +204,130 @@ TEST_F(DispatcherTest, OnePublisherBeyondTheLimitIsRefusedUnlessSomeAreIdle) {
   EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(kMost + 1)).ok());
 }
 
+TEST_F(DispatcherTest, FrameOfARefusedPublisherIsDroppedAndCounted) {
+  const auto subscription = Add(1, DeliveryMode::kInline);
+  DeclareAsManyAsThereMayBe();
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  EXPECT_EQ(Send(kBeyond, 0, 1), FrameOutcome::kCorrupt) << "not refused yet";
+  ASSERT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  ASSERT_TRUE(Match(kBeyond, 1, 0).ok());
+  EXPECT_EQ(Send(kBeyond, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(Send(7, 0, 2), FrameOutcome::kHandled) << "the others go on";
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 2}}));
+  // While another waits for its handler it is not acknowledged before that.
+  ASSERT_EQ(subscription->gate().TryEnter(), Gate::Entry::kEntered);
+  EXPECT_EQ(Send(7, 0, 3), FrameOutcome::kTaken);
+  EXPECT_EQ(Send(kBeyond, 0, 4), FrameOutcome::kTaken);
+  EXPECT_TRUE(link_.handled.empty());
+  subscription->Leave();
+  ASSERT_EQ(link_.handled.size(), 1u);
+  EXPECT_EQ(link_.handled[0].position, 4 * 64u);
+  const std::vector<FlowReport> reports = dispatcher_.DepartedReports("here");
+  ASSERT_EQ(reports.size(), 1u);
+  EXPECT_EQ(reports[0].publisher_node, "there");
+  EXPECT_EQ(reports[0].ledger.dropped_for(DropReason::kRefused), 2u);
+}
+
+TEST_F(DispatcherTest, LaneOfItsOwnTakesARefusedPublisherWithoutNames) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  DeclareAsManyAsThereMayBe();
+  ASSERT_TRUE(OpenLane(3, 1).ok());
+  ASSERT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  EXPECT_EQ(Send(kBeyond, 3, 1), FrameOutcome::kTaken);
+  EXPECT_EQ(Send(kBeyond, 4, 1), FrameOutcome::kCorrupt) << "no such lane";
+  EXPECT_TRUE(subscription->RunNext());
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}}));
+  const auto ledgers = subscription->Ledgers();
+  ASSERT_EQ(ledgers.size(), 1u);
+  EXPECT_EQ(ledgers[0].origin->topic, kTopic);
+  EXPECT_EQ(ledgers[0].origin->service, "");
+}
+
+TEST_F(DispatcherTest, FrameOfAnotherTypeIsCorruptThoughOthersAreRefused) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  DeclareAsManyAsThereMayBe();
+  ASSERT_TRUE(OpenLane(3, 1).ok());
+  ASSERT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  digest_prefix_ ^= 1;
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kCorrupt);
+  EXPECT_EQ(Send(kBeyond, 3, 1), FrameOutcome::kCorrupt);
+}
+
+// The publishing node knows that they are over, whatever this one waits for.
+TEST_F(DispatcherTest, PublisherWhoseLastMessageIsOverMakesRoom) {
+  const auto subscription = Add(1, DeliveryMode::kInline);
+  DeclareAsManyAsThereMayBe();
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  link_.next_sequences[0] = 1;
+  Unmatch(7, 1, /*until=*/1000);
+  EXPECT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  Unmatch(7, 1, /*until=*/0);
+  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+}
+
+TEST_F(DispatcherTest, MatchThatIsNotRepeatedYetMakesRoomUntilItIs) {
+  const auto subscription = Add(1, DeliveryMode::kInline);
+  DeclareAsManyAsThereMayBe();
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  EXPECT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  dispatcher_.AwaitMatches(link_);
+  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  ASSERT_TRUE(Match(kBeyond, 1, 0).ok());
+  EXPECT_FALSE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  Unmatch(kBeyond, 1, /*until=*/0);
+  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  dispatcher_.EndOfMatches(link_);
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}}));
+}
+
+TEST_F(DispatcherTest, LaneWithoutMemoryWaitsUntilThereIsSome) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  const auto other = Add(2, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  sys_.Fail("map", {-ENOMEM, -ENOMEM});
+  EXPECT_EQ(OpenLane(3, 1).code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(Match(7, 1, 3).ok());
+  ASSERT_TRUE(Match(7, 2, 0).ok());
+  EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kLaneWaits);
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  EXPECT_TRUE(dispatcher_.RetryLanes().empty());
+  EXPECT_TRUE(dispatcher_.HasWaitingLanes());
+  EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kLaneWaits);
+  const auto resumed = dispatcher_.RetryLanes();
+  ASSERT_EQ(resumed.size(), 1u);
+  EXPECT_EQ(resumed[0].subscription, 1u);
+  EXPECT_EQ(link_.resumed, (std::vector<uint32_t>{3}));
+  EXPECT_FALSE(dispatcher_.HasWaitingLanes());
+  EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
+  EXPECT_TRUE(subscription->RunNext());
+  EXPECT_EQ(handled_, (std::vector<Handled>{{2, 1}, {1, 1}}));
+}
+
+TEST_F(DispatcherTest, LaneThatIsClosedWaitsNoLonger) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  sys_.Fail("map", {-ENOMEM});
+  EXPECT_FALSE(OpenLane(3, 1).ok());
+  EXPECT_EQ(dispatcher_.OnLaneClosed(link_, 3), 1u);
+  EXPECT_EQ(dispatcher_.OnLaneClosed(link_, 3), 0u);
+  EXPECT_FALSE(dispatcher_.HasWaitingLanes());
+}
+
+TEST_F(DispatcherTest, LaneOfASubscriptionThatEndsWaitsForNoMemory) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  sys_.Fail("map", {-ENOMEM, -ENOMEM});
+  EXPECT_FALSE(OpenLane(3, 1).ok());
+  ASSERT_TRUE(Match(7, 1, 3).ok());
+  subscription->Close();
+  dispatcher_.Remove(1);
+  EXPECT_EQ(dispatcher_.RetryLanes().size(), 1u);
+  EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kHandled);
+  ASSERT_EQ(subscription->Ledgers().size(), 1u);
+  EXPECT_EQ(subscription->Ledgers()[0].ledger.dropped_total(), 1u);
+}
+
 TEST_F(DispatcherTest, PublishersOfAQueueThatAreGoneMakeRoomForOthers) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   v1::LaneOpen open;
@@ -181,7 +335,7 @@ TEST_F(DispatcherTest, PublishersOfAQueueThatAreGoneMakeRoomForOthers) {
   open.set_subscription(1);
   open.set_capacity_bytes(64 << 10);
   ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
-  for (uint32_t id = 1; id <= 2 * Dispatcher::kPublishersMax; ++id) {
+  for (uint32_t id = 1; id <= 2 * kLinkPublishersMax; ++id) {
     ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(id)).ok()) << id;
     ASSERT_TRUE(Match(id, 1, 3, id).ok());
     v1::Unmatched unmatched;
@@ -210,28 +364,28 @@ TEST_F(DispatcherTest, OriginsBeyondTheLimitAreToldApartByTopicOnly) {
   EXPECT_EQ(ledgers[0].ledger.delivered, 1u);
 }
 
-TEST_F(DispatcherTest, OneTopicBeyondTheLimitIsRefused) {
-  constexpr size_t kMost =
-      Dispatcher::kOriginsMax + Dispatcher::kNamelessOriginsMax;
+TEST_F(DispatcherTest, TopicBeyondTheLimitThatNobodyHasIsTaken) {
   v1::PublisherDeclare declare = Declared(1);
-  for (size_t made = 0; made < kMost; ++made) {
+  for (size_t made = 0; made < Dispatcher::kOriginsMax + 2; ++made) {
     declare.set_topic(std::to_string(made));
     ASSERT_TRUE(dispatcher_.OnDeclare(link_, declare).ok()) << made;
   }
-  declare.set_topic("one more");
-  EXPECT_EQ(dispatcher_.OnDeclare(link_, declare).code(),
-            absl::StatusCode::kResourceExhausted);
-  declare.set_topic("0");
-  EXPECT_TRUE(dispatcher_.OnDeclare(link_, declare).ok()) << "known";
+  dispatcher_.Remove(Add(1, DeliveryMode::kInline)->options().id);
+  ASSERT_TRUE(Match(1, 1, 0).ok());
+  EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
+  const std::vector<FlowReport> reports = dispatcher_.DepartedReports("here");
+  ASSERT_EQ(reports.size(), 1u);
+  EXPECT_EQ(reports[0].topic, "");
+  EXPECT_EQ(reports[0].ledger.dropped_for(DropReason::kSubscriberGone), 1u);
 }
 
 TEST_F(DispatcherTest, OneMatchBeyondTheLimitIsRefused) {
   const auto subscription = Add(1, DeliveryMode::kInline);
   ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
-  for (uint64_t from = 1; from <= Dispatcher::kMatchesMax; ++from) {
+  for (uint64_t from = 1; from <= kPublisherMatchesMax; ++from) {
     ASSERT_TRUE(Match(7, 1, 0, from).ok());
   }
-  EXPECT_EQ(Match(7, 1, 0, Dispatcher::kMatchesMax + 1).code(),
+  EXPECT_EQ(Match(7, 1, 0, kPublisherMatchesMax + 1).code(),
             absl::StatusCode::kResourceExhausted);
 }
 

@@ -53,7 +53,6 @@ void Router::AddPublisher(std::shared_ptr<FanOut> publisher,
 }
 
 void Router::RemovePublisher(FanOut& fan_out) {
-  Deferred deferred;
   {
     MutexLock lock(mutex_);
     const std::string& topic = fan_out.origin().topic;
@@ -64,7 +63,9 @@ void Router::RemovePublisher(FanOut& fan_out) {
       for (Flow& flow : publisher->flows) {
         if (flow.until_sequence != 0) continue;
         flow.until_sequence = flow.lane->NextSequence();
-        if (flow.link != nullptr) TellOfEnd(*publisher, flow);
+        if (flow.link != nullptr) {
+          TellOfEnd(*publisher, flow, flow.until_sequence);
+        }
       }
       for (auto& [serial, remote] : remotes_) {
         if (remote.refused_by.erase(fan_out.options().publisher_id) > 0) {
@@ -72,9 +73,9 @@ void Router::RemovePublisher(FanOut& fan_out) {
         }
       }
     }
-    Rematch(topic, &deferred);
+    ForgetClosed(&publishers_[topic]);
   }
-  RunDeferred(&deferred);
+  changed_.Notify(environment_.waiter);
 }
 
 void Router::ClosePublishers() {
@@ -123,13 +124,20 @@ void Router::Rematch(const std::string& topic, Deferred* deferred) {
   for (auto& publisher : publishers->second) {
     RematchPublisher(*publisher, deferred);
   }
-  auto& all = publishers->second;
-  for (auto& publisher : all) {
-    if (!publisher->closed || !publisher->flows.empty()) continue;
+  ForgetClosed(&publishers->second);
+}
+
+void Router::ForgetClosed(Publishers* publishers) {
+  for (auto& publisher : *publishers) {
+    if (!publisher->closed) continue;
+    ForgetDrained(*publisher);
+    if (!publisher->flows.empty()) continue;
     FoldUnmatched(*publisher, &ended_);
     publisher = nullptr;
   }
-  all.erase(std::remove(all.begin(), all.end(), nullptr), all.end());
+  publishers->erase(
+      std::remove(publishers->begin(), publishers->end(), nullptr),
+      publishers->end());
 }
 
 auto Router::PublishersTo(const std::string& topic) const
@@ -144,7 +152,7 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
   if (publisher.closed) return;
   const Origin& origin = publisher.fan_out->origin();
   publisher.refusals.clear();
-  publisher.awaits_explanation = false;
+  publisher.awaits_explanation = publisher.lacks = false;
   std::vector<PublishRoute> routes;
   for (const auto& subscription : locals_[origin.topic]) {
     if (callbacks_.matches_local &&
@@ -177,7 +185,7 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
         if (!remote->second.is_orphan) TellOfFlow(publisher, flow);
       } else {
         flow.until_sequence = next;
-        TellOfEnd(publisher, flow);
+        TellOfEnd(publisher, flow, next);
       }
     }
   });
@@ -284,66 +292,41 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
     if (!remote.is_orphan) Refuse(publisher, remote, deferred);
     return;
   }
+  Flow* flow = FindOpenFlow(publisher, remote);
+  if (flow == nullptr) {
+    if (absl::Status room = CheckRoom(publisher, remote); !room.ok()) {
+      return AwaitRetry(publisher, remote, room, deferred);
+    }
+  }
   const RouteSettings settings = SettingsOf(publisher, remote);
   const absl::StatusOr<std::shared_ptr<Lane>> lane = LaneOf(remote, settings);
   if (!lane.ok()) {
-    AwaitLane(publisher, remote, lane.status(), deferred);
-    return;
+    return AwaitRetry(publisher, remote, lane.status(), deferred);
   }
-  remote.lacks_lane = false;
-  if (remote.refused_by.erase(publisher.fan_out->options().publisher_id) > 0) {
-    SendRefused(publisher, remote, /*over=*/true);
-  }
-  Flow& flow = OpenFlow(publisher, remote, *lane);
+  if (flow == nullptr) flow = &OpenFlow(publisher, remote, *lane);
   for (PublishRoute& route : *routes) {
     if (route.lane == *lane) {
-      route.flows.push_back(flow.counters);
+      route.flows.push_back(flow->counters);
       return;
     }
   }
   PublishRoute route;
   route.lane = *lane;
-  route.flows.push_back(flow.counters);
+  route.flows.push_back(flow->counters);
   route.overflow = settings.overflow;
   routes->push_back(std::move(route));
 }
 
-void Router::AwaitLane(Publisher& publisher, Remote& remote,
-                       const absl::Status& status, Deferred* deferred) {
-  publisher.refusals.push_back(status);
-  publisher.awaits_explanation = true;
-  const uint32_t id = publisher.fan_out->options().publisher_id;
-  if (!remote.is_orphan &&
-      remote.refused_by.emplace(id, std::string(status.message())).second) {
-    SendRefused(publisher, remote, /*over=*/false);
+Router::Flow* Router::FindOpenFlow(Publisher& publisher, const Remote& remote) {
+  for (Flow& flow : publisher.flows) {
+    if (flow.remote == remote.serial && flow.until_sequence == 0) return &flow;
   }
-  if (!std::exchange(remote.lacks_lane, true)) {
-    deferred->push_back([this, status] { callbacks_.on_refusal(status); });
-  }
-  if (!std::exchange(retry_is_due_, true)) {
-    deferred->push_back([this] { callbacks_.retry_later(); });
-  }
-}
-
-void Router::RetryLanes() {
-  Deferred deferred;
-  {
-    MutexLock lock(mutex_);
-    retry_is_due_ = false;
-    std::set<std::string> topics;
-    for (const auto& [serial, remote] : remotes_) {
-      if (remote.lacks_lane) topics.insert(remote.subscribe.topic());
-    }
-    for (const std::string& topic : topics) Rematch(topic, &deferred);
-  }
-  RunDeferred(&deferred);
+  return nullptr;
 }
 
 Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,
                                const std::shared_ptr<Lane>& lane) {
-  for (Flow& flow : publisher.flows) {
-    if (flow.remote == remote.serial && flow.until_sequence == 0) return flow;
-  }
+  if (++publisher.flows_on[remote.link] == 1) ++publishers_on_[remote.link];
   Flow flow;
   flow.node = remote.link->peer();
   flow.service = remote.subscribe.service();
@@ -374,14 +357,15 @@ void Router::Declare(const Publisher& publisher, Link& link) const {
   link.SendControl(control);
 }
 
-void Router::TellOfEnd(const Publisher& publisher, const Flow& flow) const {
+void Router::TellOfEnd(const Publisher& publisher, const Flow& flow,
+                       uint64_t until_sequence) const {
   // Another process may call another subscription the same.
   if (!flow.told) return;
   v1::Control control;
   v1::Unmatched& unmatched = *control.mutable_unmatched();
   unmatched.set_publisher(publisher.fan_out->options().publisher_id);
   unmatched.set_subscription(flow.subscription);
-  unmatched.set_until_sequence(flow.until_sequence);
+  unmatched.set_until_sequence(until_sequence);
   flow.link->SendControl(control);
 }
 
@@ -395,7 +379,9 @@ void Router::TellOfFlow(const Publisher& publisher, Flow& flow) {
   matched.set_from_sequence(flow.from_sequence);
   flow.link->SendControl(control);
   flow.told = true;
-  if (flow.until_sequence != 0) TellOfEnd(publisher, flow);
+  if (flow.until_sequence != 0) {
+    TellOfEnd(publisher, flow, flow.until_sequence);
+  }
 }
 
 void Router::EndOfSubscriptions(Link& link) {
@@ -414,7 +400,9 @@ void Router::EndOfSubscriptions(Link& link) {
 void Router::Repeat(Link& link) {
   MutexLock lock(mutex_);
   for (auto& [serial, remote] : remotes_) {
-    if (remote.link == &link && !remote.is_orphan) remote.said = false;
+    if (remote.link != &link || remote.is_orphan) continue;
+    remote.said = false;
+    if (!remote.lacks.empty()) SendLacks(remote);
   }
   for (const auto& [topic, publishers] : publishers_) {
     for (const auto& publisher : publishers) {
@@ -444,7 +432,7 @@ void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
     publisher.awaits_explanation |= !remote.explained;
   }
   const uint32_t id = publisher.fan_out->options().publisher_id;
-  if (!remote.refused_by.emplace(id, "").second) return;  // Told before.
+  if (!remote.refused_by.insert(id).second) return;  // Told before.
   SendRefused(publisher, remote, /*over=*/false);
   deferred->push_back([this, status = publisher.refusals.back()] {
     callbacks_.on_refusal(status);
@@ -455,14 +443,10 @@ void Router::SendRefused(const Publisher& publisher, const Remote& remote,
                          bool over) const {
   v1::Control control;
   v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
-  const uint32_t id = publisher.fan_out->options().publisher_id;
   refused.set_subscription(remote.subscribe.subscription());
-  refused.set_publisher(id);
+  refused.set_publisher(publisher.fan_out->options().publisher_id);
   refused.set_over(over);
-  const auto refusal = remote.refused_by.find(id);
-  if (!over && refusal != remote.refused_by.end() && !refusal->second.empty()) {
-    refused.set_reason(refusal->second);
-  } else if (!over && remote.digest == publisher.type.digest) {
+  if (!over && remote.digest == publisher.type.digest) {
     refused.set_service(publisher.schema.service);
     refused.set_service_digest(publisher.schema.digest);
   } else if (!over) {
@@ -518,8 +502,15 @@ size_t Router::SubscriberCount(const FanOut& fan_out) const {
 std::vector<absl::Status> Router::Refusals(const FanOut& fan_out) const {
   MutexLock lock(mutex_);
   const Publisher* const publisher = Find(fan_out);
-  return publisher == nullptr ? std::vector<absl::Status>()
-                              : publisher->refusals;
+  if (publisher == nullptr) return {};
+  std::vector<absl::Status> refusals = publisher->refusals;
+  for (const Flow& flow : publisher->flows) {
+    const std::string trouble = flow.lane->reader_trouble().Get();
+    if (trouble.empty() || flow.until_sequence != 0) continue;
+    refusals.push_back(absl::ResourceExhaustedError(absl::StrCat(
+        flow.lane->name(), ": the peer cannot read it now: ", trouble)));
+  }
+  return refusals;
 }
 
 bool Router::AreRefusalsExplained(const FanOut& fan_out) const {
@@ -544,7 +535,11 @@ uint64_t Router::InFlight(const Publisher& publisher, const Flow& flow,
   return frames;
 }
 
-void Router::EndFlow(const Publisher& publisher, Flow& flow) {
+void Router::EndFlow(Publisher& publisher, Flow& flow) {
+  if (flow.link != nullptr && --publisher.flows_on[flow.link] == 0) {
+    publisher.flows_on.erase(flow.link);
+    if (--publishers_on_[flow.link] == 0) publishers_on_.erase(flow.link);
+  }
   if (flow.drops != nullptr) {
     flow.drops->Remove(publisher.fan_out->options().publisher_id);
   }
@@ -557,6 +552,8 @@ void Router::ForgetDrained(Publisher& publisher) {
   for (Flow& flow : flows) {
     if (flow.until_sequence == 0 || InFlight(publisher, flow) > 0) continue;
     if (flow.local != nullptr && flow.local->gate().IsRunning()) continue;
+    // The peer may wait for others' frames before it forgets the match.
+    if (flow.link != nullptr) TellOfEnd(publisher, flow, /*until_sequence=*/0);
     EndFlow(publisher, flow);
   }
   flows.erase(std::remove_if(flows.begin(), flows.end(),

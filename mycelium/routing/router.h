@@ -61,8 +61,8 @@ class Router final {
     uint64_t redeliver_max = 3;
     // Messages were dropped. Called with locks held; may be null.
     std::function<void()> on_drop;
-    // A subscription of a peer goes without a lane, which on_refusal has said.
-    // RetryLanes() is to be called a little later.
+    // A subscription of a peer goes without a lane or without some publisher,
+    // which on_refusal has said. RetryLanes() is to be called a little later.
     std::function<void()> retry_later;
   };
 
@@ -100,7 +100,8 @@ class Router final {
   // and is told after that.
   void Disconnect(const Lane& lane);
   // Makes the lanes that could not be made, so that want of memory at one
-  // moment does not leave a subscription out for good.
+  // moment does not leave a subscription out for good; and matches publishers
+  // for which there was no room (link_bounds.h).
   void RetryLanes();
 
   // A connection to the same process as before is up: tells it again what it
@@ -159,11 +160,13 @@ class Router final {
     std::shared_ptr<FlowTable> drops;
     std::string canonical_text;  // Once the peer has explained a refusal.
     bool explained = false;
-    // Publishers, as the peer was told, and why, if no type differs.
-    std::map<uint32_t, std::string> refused_by;
-    bool said = true;  // On the connection that is up.
+    std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
+    bool said = true;               // On the connection that is up.
     bool disconnected = false;
-    bool lacks_lane = false;  // There was none to be had, and we said so.
+    // The last round in which there was no lane for it, or no room for some
+    // publisher on its link; and why, as the peer was told.
+    uint64_t lacked_in = 0;
+    std::string lacks;
   };
 
   // One publisher's messages to one subscription: the counters, and where
@@ -196,10 +199,13 @@ class Router final {
     absl::Status when_unmatched;
     bool closed = false;
     std::vector<Flow> flows;
+    std::map<const Link*, size_t> flows_on;  // How many; not 0.
     std::vector<absl::Status> refusals;
     bool awaits_explanation = false;  // One refusal is not the last word.
+    bool lacks = false;               // It is tried again: see RetryLanes().
   };
 
+  using Publishers = std::vector<std::unique_ptr<Publisher>>;
   using Deferred = std::vector<std::function<void()>>;
 
   // Of a topic; empty if there are none.
@@ -218,22 +224,30 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void AwaitLane(Publisher& publisher, Remote& remote,
-                 const absl::Status& status, Deferred* deferred)
+  // There is no lane, or no room, for the reason in `status`.
+  void AwaitRetry(Publisher& publisher, Remote& remote,
+                  const absl::Status& status, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether one flow more is within link_bounds.h.
+  absl::Status CheckRoom(const Publisher& publisher, const Remote& remote) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendRefused(const Publisher& publisher, const Remote& remote,
                    bool over) const;
+  // That the remote lacks something for `remote.lacks`, or nothing any more.
+  static void SendLacks(const Remote& remote);
   absl::StatusOr<std::shared_ptr<Lane>> LaneOf(Remote& remote,
                                                const RouteSettings& settings)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   RouteSettings SettingsOf(const Publisher& publisher,
                            const Remote& remote) const;
+  static Flow* FindOpenFlow(Publisher& publisher, const Remote& remote);
   Flow& OpenFlow(Publisher& publisher, Remote& remote,
                  const std::shared_ptr<Lane>& lane)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Tells the peer that the flow is open, and if it is, that it has ended.
   void TellOfFlow(const Publisher& publisher, Flow& flow);
-  void TellOfEnd(const Publisher& publisher, const Flow& flow) const;
+  void TellOfEnd(const Publisher& publisher, const Flow& flow,
+                 uint64_t until_sequence) const;
   void Declare(const Publisher& publisher, Link& link) const;
   void EndFlows(Publisher& publisher, DropReason reason,
                 absl::FunctionRef<bool(const Flow&)> which)
@@ -257,7 +271,10 @@ class Router final {
   void DropPoison(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SettleLocal(const Subscription& subscription)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void EndFlow(const Publisher& publisher, Flow& flow)
+  void EndFlow(Publisher& publisher, Flow& flow)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of one topic.
+  void ForgetClosed(Publishers* publishers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetDrained(Publisher& publisher)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -274,15 +291,19 @@ class Router final {
   Environment& environment_;
   const Callbacks callbacks_;
   mutable Mutex mutex_;
-  std::map<std::string, std::vector<std::unique_ptr<Publisher>>> publishers_
-      ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Publishers> publishers_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
       ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Remote> remotes_ ABSL_GUARDED_BY(mutex_);  // By serial.
   uint64_t next_remote_ ABSL_GUARDED_BY(mutex_) = 1;
   // Ids of local subscriptions that fell behind.
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
+  // How many publishers have flows on it. Not 0.
+  std::map<const Link*, size_t> publishers_on_ ABSL_GUARDED_BY(mutex_);
   bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;
+  // Counts RetryLanes(). Who lacks something all the time is news once, who
+  // does again and again at most once in two rounds.
+  uint64_t retry_round_ ABSL_GUARDED_BY(mutex_) = 2;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // By ClosePublishers().
   // Of flows that are over, added up.
   FlowReportTable ended_ ABSL_GUARDED_BY(mutex_);

@@ -184,6 +184,7 @@ void Router::Orphan(Link& link, TimeNs deadline) {
       remote.is_orphan = true;
       remote.deadline = deadline;
       remote.refused_by.clear();  // Nobody is there to hear that it is over.
+      remote.lacks.clear();
     }
     // Of subscriptions that had ended: nobody will ask for what they had left.
     for (auto& [topic, publishers] : publishers_) {

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/routing/fake_link.h"
+#include "mycelium/routing/link_bounds.h"
 
 namespace mycelium {
 namespace {
@@ -74,6 +75,12 @@ class RouterTest : public testing::Test {
     subscribe.set_type(type.name);
     subscribe.set_type_digest(std::string(type.digest.bytes()));
     subscribe.set_delivery(v1::Subscribe::QUEUED);
+    return subscribe;
+  }
+
+  v1::Subscribe Inline(uint32_t id) const {
+    v1::Subscribe subscribe = Subscribe(id, type_);
+    subscribe.set_delivery(v1::Subscribe::INLINE);
     return subscribe;
   }
 
@@ -204,7 +211,8 @@ TEST_F(RouterTest, SubscriptionWithoutALaneIsToldWhyUntilItHasOne) {
   auto sent = link_.Sent(v1::Control::kSubscribeRefused);
   ASSERT_THAT(sent, SizeIs(1)) << "and is told once";
   EXPECT_EQ(sent[0].subscribe_refused().reason(), "no more lanes");
-  EXPECT_EQ(sent[0].subscribe_refused().publisher(), 1u);
+  EXPECT_EQ(sent[0].subscribe_refused().publisher(), Router::kAllPublishers);
+  EXPECT_THAT(refusals_, SizeIs(1));
   router_->Repeat(link_);  // On another connection.
   sent = link_.Sent(v1::Control::kSubscribeRefused);
   ASSERT_THAT(sent, SizeIs(2));
@@ -215,6 +223,87 @@ TEST_F(RouterTest, SubscriptionWithoutALaneIsToldWhyUntilItHasOne) {
   ASSERT_THAT(sent, SizeIs(3));
   EXPECT_TRUE(sent[2].subscribe_refused().over());
   EXPECT_TRUE(Publish(*publisher).ok());
+}
+
+TEST_F(RouterTest, OnePublisherBeyondTheMostIsMatchedWhenAnotherIsOver) {
+  router_->AddRemote(link_, Inline(1));
+  std::vector<std::shared_ptr<FanOut>> publishers;
+  while (publishers.size() < kLinkPublishersMax) {
+    publishers.push_back(AddPublisher(type_));
+  }
+  const std::shared_ptr<FanOut> beyond[] = {AddPublisher(type_),
+                                            AddPublisher(type_)};
+  const absl::Status refused = Publish(*beyond[0]);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("16384 already"));
+  EXPECT_THAT(refusals_, SizeIs(1));
+  auto sent = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(sent, SizeIs(1)) << "once for all of them";
+  EXPECT_EQ(sent[0].subscribe_refused().reason(), refused.message());
+  EXPECT_THAT(link_.Sent(v1::Control::kPublisher), SizeIs(kLinkPublishersMax));
+  EXPECT_TRUE(Publish(*publishers[0]).ok());
+  router_->RemovePublisher(*publishers[0]);
+  router_->RetryLanes();
+  EXPECT_FALSE(Publish(*beyond[0]).ok()) << "its message is in the lane";
+  link_.lanes[0]->Release(link_.lanes[0]->committed());
+  router_->RetryLanes();
+  EXPECT_TRUE(Publish(*beyond[0]).ok());
+  EXPECT_FALSE(Publish(*beyond[1]).ok());
+  router_->RemovePublisher(*publishers[1]);
+  router_->RetryLanes();
+  EXPECT_TRUE(Publish(*beyond[1]).ok());
+  sent = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(sent, SizeIs(2));
+  EXPECT_TRUE(sent[1].subscribe_refused().over());
+  EXPECT_THAT(refusals_, SizeIs(1)) << "which was no news all the time";
+}
+
+TEST_F(RouterTest, OneMatchOfAPublisherBeyondTheMostWaitsForAnotherToEnd) {
+  for (uint32_t id = 1; id <= kPublisherMatchesMax; ++id) {
+    router_->AddRemote(link_, Inline(id));
+  }
+  const auto publisher = AddPublisher(type_);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  EXPECT_EQ(router_->SubscriberCount(*publisher), kPublisherMatchesMax);
+  router_->RemoveRemote(link_, 1);  // Its message is in the lane still.
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), IsEmpty());
+  router_->AddRemote(link_, Inline(kPublisherMatchesMax + 1));
+  const auto sent = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_THAT(sent[0].subscribe_refused().reason(), HasSubstr("4096"));
+  link_.lanes[0]->Release(link_.lanes[0]->committed());
+  router_->RetryLanes();
+  EXPECT_EQ(router_->SubscriberCount(*publisher), kPublisherMatchesMax);
+}
+
+TEST_F(RouterTest, PeerIsToldWhenAllMessagesOfAMatchAreOver) {
+  router_->AddRemote(link_, Inline(1));
+  const auto publisher = AddPublisher(type_), other = AddPublisher(type_);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  router_->RemovePublisher(*publisher);
+  auto sent = link_.Sent(v1::Control::kUnmatched);
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_EQ(sent[0].unmatched().until_sequence(), 2u);
+  link_.lanes[0]->Release(link_.lanes[0]->committed());
+  router_->RemovePublisher(*other);  // A look at all of them.
+  sent = link_.Sent(v1::Control::kUnmatched);
+  ASSERT_THAT(sent, SizeIs(4));
+  EXPECT_EQ(sent[2].unmatched().publisher(), 1u);
+  EXPECT_EQ(sent[2].unmatched().until_sequence(), 0u);
+  EXPECT_EQ(sent[3].unmatched().publisher(), 2u);
+  EXPECT_EQ(sent[3].unmatched().until_sequence(), 0u);
+}
+
+TEST_F(RouterTest, LaneThatThePeerCannotReadIsARefusal) {
+  router_->AddRemote(link_, Inline(1));
+  const auto publisher = AddPublisher(type_);
+  link_.lanes[0]->reader_trouble().Set("no memory");
+  ASSERT_THAT(router_->Refusals(*publisher), SizeIs(1));
+  EXPECT_THAT(std::string(router_->Refusals(*publisher)[0].message()),
+              HasSubstr("the peer cannot read it now: no memory"));
+  EXPECT_TRUE(Publish(*publisher).ok());
+  link_.lanes[0]->reader_trouble().Set("");
+  EXPECT_THAT(router_->Refusals(*publisher), IsEmpty());
 }
 
 TEST_F(RouterTest, PublisherThatComesAfterTheEndIsClosed) {

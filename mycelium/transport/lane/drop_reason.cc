@@ -20,6 +20,8 @@ absl::string_view DropReasonWord(DropReason reason) {
       return "overflow_bytes";
     case DropReason::kPoison:
       return "poison";
+    case DropReason::kRefused:
+      return "refused";
   }
   return "unknown";
 }
