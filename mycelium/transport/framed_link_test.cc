@@ -1,16 +1,21 @@
 #include "mycelium/transport/framed_link.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/transport/handles_all.h"
+#include "mycelium/transport/lane/fake_shared_memory.h"
 #include "tests/support/driven_clock.h"
+#include "tests/support/notification.h"
+#include "tests/support/sleeping_thread.h"
 
 namespace mycelium {
 namespace {
@@ -79,6 +84,11 @@ class WireChannel final : public Channel {
     }
     return taken;
   }
+  bool passes_descriptors() const override { return true; }
+  absl::StatusOr<size_t> SendDescriptors(
+      std::array<int, 2>, absl::Span<const iovec> pieces) override {
+    return Send(pieces);
+  }
   void SetPaused(bool) override {}
   void Close() override {}
   const std::string& peer_description() const override { return description_; }
@@ -129,9 +139,13 @@ class FramedLinkTest : public ::testing::Test {
 
   // The peer has received, and handled, what lies before `position`.
   void Acknowledge(const Lane& lane, uint64_t position) {
+    Acknowledge(lane, position, position);
+  }
+  void Acknowledge(const Lane& lane, uint64_t received, uint64_t handled) {
     AckEntry ack = {};
     ack.lane = lane.id();
-    ack.received = ack.handled = position;
+    ack.received = received;
+    ack.handled = handled;
     wire_.Deliver(MakeRecordHeader(RecordKind::kAck, sizeof ack),
                   {reinterpret_cast<const char*>(&ack), sizeof ack});
   }
@@ -187,6 +201,99 @@ TEST_F(FramedLinkTest, EachFrameGoesAtOnceOnAnIdleLink) {
     EXPECT_EQ(records[0].lane, lane->id());
     EXPECT_EQ(records[0].position, position);
     EXPECT_EQ(records[0].body.size(), sizeof(FrameHeader) + 64);
+  }
+}
+
+TEST_F(FramedLinkTest, FrameFollowsTheControlMessageThatWasQueuedBeforeIt) {
+  // Who closes a lane holds the lock that who sends waits for.
+  const std::shared_ptr<Lane> closing = Open(3);
+  for (int i = 0; i < 2; ++i) {  // It is full, and nothing is on its way.
+    Acknowledge(*closing, Publish(*closing, 30'000), /*handled=*/0);
+  }
+  test::Notification locked, go_on;
+  closing->CallWhenRoom(30'000, [&] {
+    locked.Notify();
+    go_on.WaitForNotification();
+  });
+  std::thread closer([&] { link_->CloseLane(*closing, 0); });
+  locked.WaitForNotification();
+  wire_.TakeRecords();
+  test::SleepingThread first([&] { Publish(*one_, 64); });
+  first.AwaitSleep();  // Inside the gate, with nothing looked at yet.
+  v1::Control control;
+  control.mutable_unmatched()->set_publisher(7);
+  link_->SendControl(control);
+  Publish(*one_, 64);
+  go_on.Notify();
+  first.Join();
+  closer.join();
+  size_t data_bytes = 0;
+  bool is_said = false;
+  for (const Wire::Record& record : wire_.TakeRecords()) {
+    if (record.kind == RecordKind::kData && record.lane == one_->id()) {
+      data_bytes += record.body.size();
+      EXPECT_TRUE(is_said || data_bytes == sizeof(FrameHeader) + 64);
+    }
+    is_said |= record.kind == RecordKind::kControl &&
+               record.body == control.SerializeAsString();
+  }
+  EXPECT_TRUE(is_said);
+  EXPECT_EQ(data_bytes, 2 * (sizeof(FrameHeader) + 64));
+}
+
+// Lanes in memory that nobody else maps.
+class SharedByNobody final : public SharedMemory {
+ public:
+  absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(
+      size_t bytes) override {
+    return std::make_shared<test::FakeSharedMemory>(bytes);
+  }
+  absl::StatusOr<std::shared_ptr<LaneMemory>> Map(Fd, Fd, size_t) override {
+    return absl::UnimplementedError("nobody has published anything");
+  }
+};
+
+// How many control messages come before the last frame of a lane that is
+// shared.
+uint32_t StampOfLast(Lane& lane, uint64_t position) {
+  FrameHeader header;
+  std::memcpy(&header, lane.CommittedFrom(position).bytes.data(),
+              sizeof header);
+  return header.lost_before;
+}
+
+TEST_F(FramedLinkTest, ControlMessageThatIsDroppedKeepsFramesBackToo) {
+  SharedByNobody memory;
+  FramedLink::Options options;
+  options.peer = "brain";
+  options.transport = "shm";
+  options.incarnation = 1;
+  options.frame_bytes_max = kLaneBytes / 2;
+  options.shared_memory = &memory;
+  link_ = std::make_unique<FramedLink>(environment_, *loop_, options, handler_);
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_shared_memory(true);
+  wire_.takes = 0;  // The peer reads nothing.
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0,
+                /*shared_memory_offered=*/true);
+  const std::shared_ptr<Lane> lane = Open(1);
+  v1::Control large;
+  large.mutable_canonical_text()->set_canonical_text(
+      std::string(1'000'000, 't'));
+  for (int i = 0; i < 70; ++i) link_->SendControl(large);
+  const uint64_t before = lane->committed();
+  Publish(*lane, 64);
+  const uint64_t after = lane->committed();
+  v1::Control dropped;
+  dropped.mutable_unmatched()->set_publisher(7);
+  link_->SendControl(dropped);
+  Publish(*lane, 64);
+  EXPECT_EQ(StampOfLast(*lane, after), StampOfLast(*lane, before) + 1);
+  wire_.takes = ~size_t{0};
+  wire_.handler->OnWritable();
+  for (const Wire::Record& record : wire_.TakeRecords()) {
+    EXPECT_NE(record.body, dropped.SerializeAsString());
   }
 }
 

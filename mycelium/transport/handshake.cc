@@ -10,6 +10,17 @@
 #include "proto/mycelium/v1/control.pb.h"
 
 namespace mycelium {
+namespace {
+
+// What is wrong with the size of our own Hello; empty: nothing.
+std::string HelloFault(const v1::Control& control) {
+  const size_t bytes = control.ByteSizeLong();
+  if (bytes <= kHandshakeBytesMax) return "";
+  return absl::StrCat("the Hello of node \"", control.hello().node(), "\" has ",
+                      bytes, " bytes, at most ", kHandshakeBytesMax);
+}
+
+}  // namespace
 
 std::unique_ptr<Handshake> Handshake::Dial(EventLoop& loop,
                                            std::unique_ptr<Channel> channel,
@@ -22,6 +33,11 @@ std::unique_ptr<Handshake> Handshake::Dial(EventLoop& loop,
   handshake->shared_memory_offered_ = ours.shared_memory();
   v1::Control control;
   *control.mutable_hello() = ours;
+  if (const std::string fault = HelloFault(control); !fault.empty()) {
+    handshake->FinishWith(
+        absl::ResourceExhaustedError(absl::StrCat("handshake: ", fault)));
+    return handshake;
+  }
   handshake->SendControl(control);
   return handshake;
 }
@@ -88,6 +104,11 @@ size_t Handshake::OnBytes(absl::Span<const std::byte> bytes) {
   const absl::Status checked =
       CheckControlHeader(bytes, kHandshakeBytesMax, &complete, &body_bytes);
   if (!checked.ok()) {
+    if (decide_ != nullptr && absl::IsResourceExhausted(checked)) {
+      // It is no garbage, so the other side can make something of the answer.
+      SendReject(*channel_,
+                 MakeReject(v1::Reject::MALFORMED, checked.message()));
+    }
     FinishWith(checked);
     return 0;
   }
@@ -157,16 +178,20 @@ absl::Status Handshake::Answer() {
   if (peer_.observe()) return absl::OkStatus();
   v1::Hello ours;
   const absl::Status named = channel_->CheckPeerName(peer_.node());
-  const std::optional<v1::Reject> reject =
+  std::optional<v1::Reject> reject =
       named.ok() ? decide_(peer_, &ours)
                  : MakeReject(v1::Reject::NOT_ALLOWED, named.message());
   v1::Control control;
   if (!reject.has_value()) {
-    resume_offered_ = ours.resume_incarnation();
-    shared_memory_offered_ = ours.shared_memory();
     *control.mutable_hello() = ours;
-    SendControl(control);
-    return absl::OkStatus();
+    const std::string fault = HelloFault(control);
+    if (fault.empty()) {
+      resume_offered_ = ours.resume_incarnation();
+      shared_memory_offered_ = ours.shared_memory();
+      SendControl(control);
+      return absl::OkStatus();
+    }
+    reject = MakeReject(v1::Reject::MALFORMED, fault);
   }
   *control.mutable_reject() = *reject;
   SendControl(control);

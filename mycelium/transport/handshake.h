@@ -39,7 +39,9 @@ class Handshake final : private Channel::Handler {
 
   // Called once, not from within a call of the handshake or its channel. A
   // status: FAILED_PRECONDITION and others for what the peer refused (see
-  // RejectStatus), DATA_LOSS for garbage, DEADLINE_EXCEEDED, UNAVAILABLE.
+  // RejectStatus), DATA_LOSS for garbage, RESOURCE_EXHAUSTED for a Hello of
+  // more than kHandshakeBytesMax, ours or theirs, DEADLINE_EXCEEDED,
+  // UNAVAILABLE.
   using Done = std::function<void(absl::StatusOr<Established>)>;
 
   // Judges the peer's Hello and fills in ours, or returns why it is refused.

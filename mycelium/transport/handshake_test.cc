@@ -107,6 +107,14 @@ class HandshakeTest : public ::testing::Test {
   void Run() {
     while (loop_->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
   }
+  // What the other side was sent, which is that alone.
+  v1::Reject Rejected() const {
+    v1::Control control;
+    EXPECT_GE(wire_.sent.size(), sizeof(RecordHeader));
+    EXPECT_TRUE(control.ParseFromString(
+        wire_.sent.substr(std::min(wire_.sent.size(), sizeof(RecordHeader)))));
+    return control.reject();
+  }
   StatusCode Code() {
     Run();
     EXPECT_EQ(outcomes_, 1);
@@ -256,7 +264,41 @@ TEST_F(HandshakeTest, HelloMayHaveItsMaximumAndNotOneByteMore) {
   wire_.arrived.clear();
   Accept();
   wire_.Deliver(bytes_of(name + 1).substr(0, sizeof(RecordHeader)));
-  EXPECT_EQ(Code(), StatusCode::kDataLoss) << "from its header alone";
+  EXPECT_EQ(Code(), StatusCode::kResourceExhausted) << "from its header alone";
+}
+
+TEST_F(HandshakeTest, HelloThatIsTooLargeIsNotSaidAndItsSizeIsTheOutcome) {
+  handshake_ = Handshake::Dial(*loop_, std::make_unique<WireChannel>(wire_),
+                               HelloOf(std::string(kHandshakeBytesMax, 'n')),
+                               clock_.now + 500, TakeOutcome());
+  EXPECT_EQ(Code(), StatusCode::kResourceExhausted);
+  EXPECT_NE(outcome_.status().message().find("bytes, at most 65536"),
+            std::string::npos)
+      << outcome_.status();
+  EXPECT_EQ(wire_.sent, "");
+}
+
+TEST_F(HandshakeTest, WhoSaysAHelloThatIsTooLargeIsToldSo) {
+  Accept();
+  wire_.Deliver(HelloBytes(std::string(kHandshakeBytesMax, 'n'))
+                    .substr(0, sizeof(RecordHeader)));
+  EXPECT_EQ(Code(), StatusCode::kResourceExhausted);
+  const v1::Reject reject = Rejected();
+  EXPECT_EQ(reject.reason(), v1::Reject::MALFORMED);
+  EXPECT_NE(reject.message().find("at most 65536"), std::string::npos);
+}
+
+TEST_F(HandshakeTest, AnswerThatIsTooLargeIsARefusalThatSaysSo) {
+  handshake_ = Handshake::Accept(
+      *loop_, std::make_unique<WireChannel>(wire_),
+      [](const v1::Hello&, v1::Hello* ours) {
+        *ours = HelloOf(std::string(kHandshakeBytesMax, 'n'));
+        return std::nullopt;
+      },
+      clock_.now + 500, TakeOutcome());
+  wire_.Deliver(HelloBytes("them"));
+  EXPECT_EQ(Code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Rejected().reason(), v1::Reject::MALFORMED);
 }
 
 TEST_F(HandshakeTest, EndOfTheConnectionIsTheOutcome) {

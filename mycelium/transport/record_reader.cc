@@ -111,7 +111,7 @@ absl::Status CheckControlHeader(absl::Span<const std::byte> bytes,
                                             " before the handshake is over"));
   }
   if (header.body_bytes > body_bytes_max) {
-    return absl::DataLossError(
+    return absl::ResourceExhaustedError(
         absl::StrCat("handshake announces ", header.body_bytes,
                      " bytes, at most ", body_bytes_max));
   }

@@ -67,7 +67,7 @@ inline constexpr size_t kControlBytesMax = 1 << 20;
 
 // Reads the header of a control record at the front of `bytes`. False: not
 // there yet. DATA_LOSS: something else is there, or the body is larger than
-// `body_bytes_max`.
+// kControlBytesMax. RESOURCE_EXHAUSTED: it is larger than `body_bytes_max`.
 absl::Status CheckControlHeader(absl::Span<const std::byte> bytes,
                                 size_t body_bytes_max, bool* complete,
                                 size_t* body_bytes);
