@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/codec/frame_format.h"
+#include "mycelium/topology/topology.h"
 #include "mycelium/transport/handshake.h"
 #include "mycelium/transport/lane/lane.h"
 
@@ -9,8 +10,26 @@ namespace mycelium {
 namespace {
 
 constexpr size_t kNodeNameBytesMax = 255;
+// A tag and a length, each time; of an entry, whose length may take two bytes.
+constexpr size_t kFieldBytes = 2;
+constexpr size_t kEntryBytes = 3;
+constexpr size_t kDigestBytes = 32;
+
+static_assert(kServicesPerNodeMax * (kEntryBytes + kFieldBytes + kNameBytesMax +
+                                     kFieldBytes + kDigestBytes) <=
+              kServicesBytesMax);
 
 }  // namespace
+
+size_t ServiceBytes(const std::string& name,
+                    const std::optional<Digest>& schema_digest) {
+  v1::ServiceInfo service;
+  service.set_name(name);
+  if (schema_digest.has_value()) {
+    service.set_schema_digest(std::string(schema_digest->bytes()));
+  }
+  return kEntryBytes + service.ByteSizeLong();
+}
 
 std::optional<v1::Reject> JudgeHello(const v1::Hello& theirs,
                                      const std::string& self) {

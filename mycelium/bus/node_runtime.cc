@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "mycelium/base/start_thread.h"
 #include "mycelium/bus/guarded_callback.h"
+#include "mycelium/bus/hello_rules.h"
 #include "mycelium/bus/option_bounds.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/name_faults.h"
@@ -263,11 +264,24 @@ absl::Status NodeRuntime::AddService(const std::string& service,
     return absl::FailedPreconditionError(
         absl::StrCat("node ", node_, " has been shut down"));
   }
-  if (!services_.try_emplace(service, schema_digest).second) {
+  if (services_.count(service) > 0) {
     return absl::AlreadyExistsError(
         absl::StrCat("service ", service, " of node ", node_,
                      " has a bus in this process already"));
   }
+  size_t used = 0;
+  for (const auto& [name, digest] : services_) {
+    used += ServiceBytes(name, digest);
+  }
+  const size_t bytes = ServiceBytes(service, schema_digest);
+  if (used + bytes > kServicesBytesMax) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "service ", service, " of node ", node_, ": it takes ", bytes,
+        " bytes of what peers are told when they connect, and the ",
+        services_.size(), " services before it ", used, "; at most ",
+        kServicesBytesMax, " in all"));
+  }
+  services_[service] = schema_digest;
   return absl::OkStatus();
 }
 

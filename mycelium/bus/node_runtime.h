@@ -77,6 +77,8 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status CheckOpen() const;
 
   // A service that this process hosts, with the digest that it insists on.
+  // RESOURCE_EXHAUSTED: with it, what peers are told of the services when they
+  // connect would have more than kServicesBytesMax.
   absl::Status AddService(const std::string& service,
                           std::optional<Digest> schema_digest);
   void RemoveService(const std::string& service);
