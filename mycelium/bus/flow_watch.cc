@@ -52,7 +52,20 @@ void FlowWatch::Look() {
     event.lane = lane;
     callback_(event);
   }
-  for (const FlowReport& flow : reports_()) TellOfDrops(flow);
+  const std::vector<FlowReport> reports = reports_();
+  ForgetFolded(reports);
+  for (const FlowReport& flow : reports) TellOfDrops(flow);
+}
+
+void FlowWatch::ForgetFolded(const std::vector<FlowReport>& reports) {
+  FlowReportTable present;
+  for (const FlowReport& flow : reports) present.LedgerOf(flow);
+  FlowReportTable told;
+  // What was told of one that is not told apart any more was told.
+  for (const FlowReport& flow : told_.reports()) {
+    told.Fold(present.Has(flow) ? flow : FlowReportTable::OthersOf(flow));
+  }
+  told_ = std::move(told);
 }
 
 void FlowWatch::TellOfDrops(const FlowReport& flow) {
@@ -61,8 +74,8 @@ void FlowWatch::TellOfDrops(const FlowReport& flow) {
   // That one was over, and what it had dropped was told; this one is new.
   if (flow.ledger.dropped_total() < told.dropped_total()) told = Ledger();
   for (size_t i = 0; i < kDropReasonCount; ++i) {
+    if (flow.ledger.dropped[i] <= told.dropped[i]) continue;
     const uint64_t messages = flow.ledger.dropped[i] - told.dropped[i];
-    if (messages == 0) continue;
     told.dropped[i] = flow.ledger.dropped[i];
     FlowEvent event;
     event.flow = flow;

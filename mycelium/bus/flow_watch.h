@@ -43,6 +43,7 @@ class FlowWatch final {
   static constexpr int64_t kPauseNs = 1'000'000'000;
 
   void Look();
+  void ForgetFolded(const std::vector<FlowReport>& reports);
   void TellOfDrops(const FlowReport& flow);
 
   Environment& environment_;

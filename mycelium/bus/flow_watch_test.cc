@@ -60,5 +60,16 @@ TEST_F(FlowWatchTest, FlowThatBeginsAnewIsCountedFromNothing) {
   EXPECT_EQ(told_, std::vector<uint64_t>({5, 2, 1}));
 }
 
+TEST_F(FlowWatchTest, WhatWasToldOfAFlowIsNotToldAgainWhereItIsAddedToOthers) {
+  Dropped(5);
+  FlowReport others;
+  others.transport = "others";
+  others.ledger.dropped[static_cast<size_t>(DropReason::kSubscriberGone)] = 7;
+  reports_ = {others};
+  watch_.NoteDrop();
+  loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(told_, std::vector<uint64_t>({5, 2}));
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -19,9 +19,11 @@ namespace {
 
 // How long a subscription waits for memory that there was not.
 constexpr int64_t kLaneRetryNs = 100'000'000;
+// Of what a peer says of a refusal.
+constexpr size_t kRefusalReasonBytesMax = 1024;
+constexpr size_t kDigestBytesShown = 64;
 // How long peers have for their last word: so long whatever the deadline, and
 // no longer whatever the deadline.
-constexpr size_t kRefusalReasonBytesMax = 1024;  // Of a peer's words.
 constexpr int64_t kPartingMinNs = 100'000'000;
 constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
@@ -372,7 +374,9 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
     watch_->NoteStall(lane.name());
   };
   const absl::Status unmatched = Unmatched(origin, options);
-  fan_out.origin = &dispatcher_->Intern(std::move(origin));
+  const std::shared_ptr<const Origin> kept =
+      dispatcher_->Intern(std::move(origin));
+  fan_out.origin = kept.get();
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
   refusals_.AddPublisher(fan_out.publisher_id);
   router_->AddPublisher(publisher, type, unmatched, SchemaDigestOf(service));
@@ -497,7 +501,9 @@ void NodeRuntime::FoldEndedSubscriptions() {
     if (subscription.use_count() > 1 || subscription->gate().IsRunning()) {
       continue;
     }
-    AddReports(*subscription, &ended_reports_);
+    for (const FlowReport& report : ReportsOf(*subscription)) {
+      ended_reports_.FoldEnded(report);
+    }
     subscription = nullptr;
   }
   ended.erase(std::remove(ended.begin(), ended.end(), nullptr), ended.end());
@@ -570,7 +576,9 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
     SetRefusal(*subscription, cause,
                ServiceMismatchError(
                    ours.topic, {ours.service, ours.service_digest},
-                   {refused.service(), refused.service_digest()}, peer));
+                   {refused.service().substr(0, kTopicBytesMax),
+                    refused.service_digest().substr(0, kDigestBytesShown)},
+                   peer));
     return;
   }
   absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());
@@ -648,56 +656,6 @@ void NodeRuntime::ReportTaken() {
   }
   // A handler, or who pulled, still has a message: it counts as delivered.
   for (const auto& subscription : ended) subscription->queue().ReportTaken();
-}
-
-void NodeRuntime::AddReports(const Subscription& subscription,
-                             FlowReportTable* reports) const {
-  for (const Subscription::FlowLedger& flow : subscription.Ledgers()) {
-    FlowReport report;
-    report.topic = flow.origin->topic;
-    report.publisher_node = flow.origin->node;
-    report.publisher_service = flow.origin->service;
-    report.subscriber_node = node_;
-    report.subscriber_service = subscription.options().service;
-    report.subscription_name = subscription.options().name;
-    report.transport = flow.origin->transport;
-    report.ledger = flow.ledger;
-    reports->Fold(report);
-  }
-}
-
-std::vector<FlowReport> NodeRuntime::FlowReports() const {
-  FlowReportTable reports = router_->Reports();
-  MutexLock lock(mutex_);
-  for (const auto& subscription : dispatcher_->All()) {
-    AddReports(*subscription, &reports);
-  }
-  for (const FlowReport& report : dispatcher_->DepartedReports(node_)) {
-    reports.Fold(report);
-  }
-  for (const auto& subscription : ended_subscriptions_) {
-    AddReports(*subscription, &reports);
-  }
-  for (const FlowReport& report : ended_reports_.reports()) {
-    reports.Fold(report);
-  }
-  return std::move(reports).Release();
-}
-
-std::vector<LinkReport> NodeRuntime::LinkReports() const {
-  std::vector<LinkReport> reports;
-  for (PeerTable::State& state : peers_->States()) {
-    LinkReport report;
-    report.peer = std::move(state.peer);
-    report.transport = std::move(state.transport);
-    report.address = std::move(state.address);
-    report.rule = std::move(state.rule);
-    report.is_up = state.is_up;
-    report.last_error = std::move(state.last_error);
-    report.fallback = std::move(state.fallback);
-    reports.push_back(std::move(report));
-  }
-  return reports;
 }
 
 }  // namespace mycelium

@@ -182,6 +182,10 @@ class NodeRuntime final : public RoomWaiter {
   // All that and more, as observers are told it. On the loop.
   v1::NodeStatus Status() const;
 
+  // How much is remembered of publishers and subscriptions, for tests; but of
+  // those that ended, what has a bound of its own. Not in a handler.
+  size_t EntryCount();
+
  private:
   NodeRuntime(const BusOptions& options, std::string node,
               std::shared_ptr<const Topology> topology);
@@ -228,8 +232,9 @@ class NodeRuntime final : public RoomWaiter {
   std::string SchemaDigestOf(const std::string& service) const;
   void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,
                   const absl::Status& status, bool is_news = true);
-  void AddReports(const Subscription& subscription,
-                  FlowReportTable* reports) const;
+  std::vector<FlowReport> ReportsOf(const Subscription& subscription) const;
+  // That have not ended, and those that have as far as they are not folded.
+  std::vector<std::shared_ptr<Subscription>> SubscriptionsAndEnded() const;
   // Parts of Status().
   void AddLinks(v1::NodeStatus* status) const;
   void AddRefusals(v1::NodeStatus* status) const;

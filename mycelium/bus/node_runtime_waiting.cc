@@ -150,13 +150,12 @@ absl::Status NodeRuntime::Flush(TimeNs deadline,
     link->Flush();
     for (auto& lane : link->Lanes()) lanes.push_back(std::move(lane));
   }
-  for (const auto& subscription : dispatcher_->All()) {
+  // A message may still be in a handler that ended its own subscription.
+  for (const auto& subscription : SubscriptionsAndEnded()) {
     for (Lane* const lane : subscription->Lanes()) {
       lanes.emplace_back(subscription, lane);
     }
   }
-  // After those that have not ended, so that one that does is not overlooked.
-  for (auto& lane : router_->LanesOfEnded()) lanes.push_back(std::move(lane));
   return WaitForLanes(lanes, deadline, keep_waiting);
 }
 

@@ -134,6 +134,11 @@ absl::Status RefusalTable::TakeNews(uint32_t subscription) {
   return absl::OkStatus();
 }
 
+size_t RefusalTable::entry_count() const {
+  MutexLock lock(mutex_);
+  return refusals_.size() + publishers_.size() + count_.load();
+}
+
 std::vector<RefusalTable::Held> RefusalTable::All() const {
   std::vector<Held> all;
   if (!has_any()) return all;

@@ -69,6 +69,8 @@ class RefusalTable final {
     absl::Status status;
   };
   std::vector<Held> All() const;
+  // How much is remembered, for tests.
+  size_t entry_count() const;
 
  private:
   struct Refusal {

@@ -2,6 +2,7 @@
 #define MYCELIUM_MESSAGE_MESSAGE_INFO_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -10,7 +11,10 @@
 namespace mycelium {
 
 // Who publishes: one publisher of one service, as its subscribers know it.
-struct Origin {
+struct Origin : std::enable_shared_from_this<Origin> {
+  // A share of it, for who needs it beyond a call; null if it is not shared.
+  std::shared_ptr<const Origin> Keep() const { return weak_from_this().lock(); }
+
   std::string node;
   std::string service;
   std::string topic;
@@ -23,7 +27,8 @@ struct Origin {
 };
 
 // What a subscriber learns of a message besides its payload. Valid for the call
-// that it is passed to; what the strings point at lives as long as the bus.
+// that it is passed to; what the strings point at lives as long as the
+// subscription.
 class MessageInfo final {
  public:
   // Of no message.

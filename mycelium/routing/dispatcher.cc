@@ -53,12 +53,12 @@ void Dispatcher::Remove(uint32_t subscription) {
   }
 }
 
-std::shared_ptr<FlowCounters> Dispatcher::DepartedFlow(uint32_t subscription,
-                                                       const Origin& origin) {
+std::shared_ptr<FlowCounters> Dispatcher::DepartedFlow(
+    uint32_t subscription, const Publisher& publisher) {
   MutexLock lock(mutex_);
   const auto entry = departed_.find(subscription);
   if (entry == departed_.end()) return nullptr;
-  std::shared_ptr<FlowCounters>& flow = entry->second.flows[&origin];
+  std::shared_ptr<FlowCounters>& flow = entry->second.flows[publisher.origin];
   if (flow == nullptr) flow = std::make_shared<FlowCounters>();
   return flow;
 }
@@ -103,25 +103,20 @@ std::vector<std::shared_ptr<Subscription>> Dispatcher::All() const {
   return all;
 }
 
-const Origin& Dispatcher::Intern(Origin origin) {
-  return *InternUpTo(std::move(origin), std::numeric_limits<size_t>::max());
-}
-
-const Origin* Dispatcher::InternUpTo(Origin origin, size_t most) {
-  // With their lengths, since a peer may put anything into its names.
-  std::string key = origin.digest.ToHex();
-  for (const std::string* part :
-       {&origin.node, &origin.service, &origin.topic, &origin.type,
-        &origin.target_service, &origin.transport}) {
-    absl::StrAppend(&key, " ", part->size(), ":", *part);
+void Dispatcher::ForgetOver(const Link& link, Inbox& inbox) {
+  auto& publishers = inbox.publishers;
+  for (auto old = publishers.begin(); old != publishers.end();) {
+    const auto next = std::next(old);
+    ForgetPassed(link, old->second);
+    if (old->second.was_matched && old->second.matches.empty()) {
+      publishers.erase(old);
+    }
+    old = next;
   }
-  MutexLock lock(mutex_);
-  const auto known = origins_.find(key);
-  if (known != origins_.end()) return known->second.get();
-  if (origins_.size() >= most) return nullptr;
-  std::unique_ptr<Origin>& added = origins_[key];
-  added = std::make_unique<Origin>(std::move(origin));
-  return added.get();
+  // Each look is paid for by as many that were declared since the last.
+  inbox.publishers_before_look =
+      std::min(kLinkPublishersMax,
+               std::max(Inbox().publishers_before_look, 2 * publishers.size()));
 }
 
 absl::Status Dispatcher::OnDeclare(Link& link,
@@ -136,6 +131,9 @@ absl::Status Dispatcher::OnDeclare(Link& link,
         "publisher ", declare.publisher(), " is refused: it has a name of ",
         name->size(), " bytes; at most ", kNameBytesMax));
   }
+  if (inbox.publishers.size() >= inbox.publishers_before_look) {
+    ForgetOver(link, inbox);
+  }
   if (inbox.publishers.size() >= kLinkPublishersMax) ForgetEnded(link, inbox);
   if (inbox.publishers.size() >= kLinkPublishersMax &&
       inbox.publishers.count(declare.publisher()) == 0) {
@@ -148,11 +146,17 @@ absl::Status Dispatcher::OnDeclare(Link& link,
   Publisher& publisher = inbox.publishers[declare.publisher()];
   publisher.origin = OriginOf(link, declare);
   publisher.digest_prefix = DigestOf(declare).prefix();
+  // It may have come back over another transport, which is part of its origin.
+  for (const Match& match : publisher.matches) {
+    if (match.subscription != nullptr) {
+      (void)match.subscription->FlowFrom(*publisher.origin);
+    }
+  }
   return absl::OkStatus();
 }
 
-const Origin* Dispatcher::OriginOf(const Link& link,
-                                   const v1::PublisherDeclare& declare) {
+std::shared_ptr<const Origin> Dispatcher::OriginOf(
+    const Link& link, const v1::PublisherDeclare& declare) {
   Origin origin;
   origin.node = link.peer();
   origin.service = declare.service();
@@ -161,21 +165,21 @@ const Origin* Dispatcher::OriginOf(const Link& link,
   origin.target_service = declare.target_service();
   origin.transport = std::string(link.transport());
   origin.digest = DigestOf(declare);
-  if (const Origin* interned = InternUpTo(std::move(origin), kOriginsMax)) {
+  if (auto interned = origins_.Intern(std::move(origin), kOriginsMax)) {
     return interned;
   }
   // Its messages are worth more than its names.
   for (const auto& subscription : All()) {
     if (subscription->options().topic == declare.topic() &&
         subscription->type().digest == DigestOf(declare)) {
-      return &NamelessOrigin(link, subscription.get());
+      return NamelessOrigin(link, subscription.get());
     }
   }
-  return &NamelessOrigin(link, nullptr);
+  return NamelessOrigin(link, nullptr);
 }
 
-const Origin& Dispatcher::NamelessOrigin(const Link& link,
-                                         const Subscription* subscription) {
+std::shared_ptr<const Origin> Dispatcher::NamelessOrigin(
+    const Link& link, const Subscription* subscription) {
   Origin origin;
   origin.transport = std::string(link.transport());
   if (subscription != nullptr) {
@@ -223,7 +227,7 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
   }
   publisher.was_matched = true;
   match.flow = match.subscription == nullptr
-                   ? DepartedFlow(match.id, *publisher.origin)
+                   ? DepartedFlow(match.id, publisher)
                    : match.subscription->FlowFrom(*publisher.origin);
   match.lane = matched.lane();
   match.from_sequence = matched.from_sequence();
@@ -438,13 +442,17 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   }
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
-    if (queue->second.feed != nullptr) {
-      return PutInQueue(queue->second, *publisher.origin, frame, end);
+    if (match.subscription == nullptr || queue->second.feed == nullptr) {
+      if (match.flow != nullptr) {
+        match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+      }
+      return FrameOutcome::kHandled;
     }
-    if (match.flow != nullptr) {
-      match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+    // A queue gets frames of origins only that its subscription keeps.
+    if (match.subscription != queue->second.subscription) {
+      return FrameOutcome::kCorrupt;
     }
-    return FrameOutcome::kHandled;
+    return PutInQueue(queue->second, *publisher.origin, frame, end);
   }
   return FrameOutcome::kHandled;
 }
@@ -471,12 +479,14 @@ LinkHandler::FrameOutcome Dispatcher::OnFrameOfRefused(Link& link, Inbox& inbox,
   if (inbox.waiting.count(lane) != 0) return FrameOutcome::kLaneWaits;
   const auto queue = inbox.queues.find(lane);
   if (queue != inbox.queues.end() && queue->second.feed != nullptr) {
-    const Subscription& subscription = *queue->second.subscription;
+    Subscription& subscription = *queue->second.subscription;
     if (subscription.type().digest.prefix() != frame.header.digest_prefix) {
       return FrameOutcome::kCorrupt;
     }
-    return PutInQueue(queue->second, NamelessOrigin(link, &subscription), frame,
-                      end);
+    const std::shared_ptr<const Origin> origin =
+        NamelessOrigin(link, &subscription);
+    (void)subscription.FlowFrom(*origin);  // Which keeps it.
+    return PutInQueue(queue->second, *origin, frame, end);
   }
   if (lane != 0 && queue == inbox.queues.end() &&
       inbox.inline_lanes.count(lane) == 0) {
@@ -610,6 +620,20 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
   lane.Commit();
   if (subscription.gate().MarkPending()) subscription.LeaveAfterDraining();
   return true;
+}
+
+size_t Dispatcher::entry_count() const {
+  size_t count = origins_.size();
+  for (const auto& [link, inbox] : inboxes_) {
+    count += inbox.publishers.size() + inbox.queues.size() +
+             inbox.waiting.size() + inbox.spills.size() +
+             inbox.inline_lanes.size();
+    for (const auto& [id, publisher] : inbox.publishers) {
+      count += publisher.matches.size();
+    }
+  }
+  MutexLock lock(mutex_);
+  return count + subscriptions_.size();
 }
 
 std::vector<Dispatcher::Parted> Dispatcher::RemoveLink(Link& link) {

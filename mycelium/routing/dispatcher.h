@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -15,6 +16,7 @@
 #include "mycelium/message/message_info.h"
 #include "mycelium/routing/flow_report_table.h"
 #include "mycelium/routing/link_bounds.h"
+#include "mycelium/routing/origin_table.h"
 #include "mycelium/routing/spill_tracker.h"
 #include "mycelium/routing/staging_feed.h"
 #include "mycelium/routing/subscription.h"
@@ -44,9 +46,10 @@ class Dispatcher final {
   // forgotten, or of publishers that were refused. `node` is ours.
   std::vector<FlowReport> DepartedReports(const std::string& node) const;
 
-  // The one object for everybody who publishes as `origin`. Lives as long as
-  // the dispatcher.
-  const Origin& Intern(Origin origin);
+  // The one object for everybody who publishes as `origin`.
+  std::shared_ptr<const Origin> Intern(Origin origin) {
+    return origins_.Intern(std::move(origin));
+  }
 
   // What a peer may make us remember, besides what link_bounds.h says:
   // different origins of all links, bytes of a name. Beyond kOriginsMax,
@@ -90,11 +93,15 @@ class Dispatcher final {
   // A publisher of a peer that a subscription of ours was matched with.
   struct Parted {
     std::shared_ptr<Subscription> subscription;
-    const Origin* origin;
+    std::shared_ptr<const Origin> origin;
   };
 
   // The process at the other end is gone. What queues have of it stays theirs.
   std::vector<Parted> RemoveLink(Link& link);
+
+  // How much is remembered, for tests; but of subscriptions that ended, of
+  // which there is a bound. On the loop.
+  size_t entry_count() const;
 
  private:
   // Frames of a publisher, from one sequence of the lane to another, that are
@@ -113,10 +120,11 @@ class Dispatcher final {
   struct Departed {
     std::string service;
     std::string name;
-    std::map<const Origin*, std::shared_ptr<FlowCounters>> flows;
+    std::map<std::shared_ptr<const Origin>, std::shared_ptr<FlowCounters>>
+        flows;
   };
   struct Publisher {
-    const Origin* origin = nullptr;
+    std::shared_ptr<const Origin> origin;
     uint64_t digest_prefix = 0;
     std::vector<Match> matches;
     bool was_matched = false;  // Without matches its frames are all here.
@@ -130,6 +138,8 @@ class Dispatcher final {
   struct Inbox {
     absl::flat_hash_map<uint32_t, Publisher> publishers;
     bool refuses = false;  // Some of its publishers are not among those.
+    // So many, and those that are over are looked for.
+    size_t publishers_before_look = 64;
     // The publisher of the last frame; null once `publishers` has changed.
     uint32_t last_id = 0;
     Publisher* last = nullptr;
@@ -165,27 +175,28 @@ class Dispatcher final {
   absl::Status MakeQueue(Link& link, Inbox& inbox, const v1::LaneOpen& open);
   // Forgets the matches of which all frames are here.
   static void ForgetPassed(const Link& link, Publisher& publisher);
+  // Forgets the publishers without matches; at the bound also those of which no
+  // match was said on this connection.
+  static void ForgetOver(const Link& link, Inbox& inbox);
   static void ForgetEnded(const Link& link, Inbox& inbox);
-  const Origin* OriginOf(const Link& link, const v1::PublisherDeclare& declare);
+  std::shared_ptr<const Origin> OriginOf(const Link& link,
+                                         const v1::PublisherDeclare& declare);
   // The one for all publishers without names of that link, to `subscription`
   // or, if it is null, to nobody.
-  const Origin& NamelessOrigin(const Link& link,
-                               const Subscription* subscription);
-  // Null: it would be one of more than `most`.
-  const Origin* InternUpTo(Origin origin, size_t most);
+  std::shared_ptr<const Origin> NamelessOrigin(
+      const Link& link, const Subscription* subscription);
   void CountRefused(const Link& link);
   static void ReportDeparted(const Departed& departed,
                              FlowReportTable* reports);
   std::shared_ptr<FlowCounters> DepartedFlow(uint32_t subscription,
-                                             const Origin& origin);
+                                             const Publisher& publisher);
 
   Environment& environment_;
   mutable Mutex mutex_;
   std::map<uint32_t, std::shared_ptr<Subscription>> subscriptions_
       ABSL_GUARDED_BY(mutex_);
   std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, std::unique_ptr<Origin>> origins_
-      ABSL_GUARDED_BY(mutex_);
+  OriginTable origins_;
   FlowReportTable ended_ ABSL_GUARDED_BY(mutex_);  // Of forgotten ones.
   // On the loop:
   std::map<Link*, Inbox> inboxes_;

@@ -1,6 +1,8 @@
 #include "mycelium/routing/dispatcher.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -104,8 +106,24 @@ class DispatcherTest : public testing::Test {
     }
   };
 
+  // So many publishers, which go on, of as many links as that takes.
+  void DeclareMany(
+      size_t count,
+      const std::function<v1::PublisherDeclare(size_t)>& declared) {
+    for (size_t number = 0; number < count; ++number) {
+      if (number % kLinkPublishersMax == 0) {
+        others_.push_back(std::make_unique<FakeLink>("elsewhere"));
+      }
+      v1::PublisherDeclare declare = declared(number);
+      declare.set_publisher(static_cast<uint32_t>(number));
+      ASSERT_TRUE(dispatcher_.OnDeclare(*others_.back(), declare).ok())
+          << number;
+    }
+  }
+
   const MessageType type_ = RawMessageType("Reading", Digest::Of("Reading"));
   uint64_t digest_prefix_ = type_.digest.prefix();
+  std::vector<std::unique_ptr<FakeLink>> others_;
   FakeLink link_{"there"};
   test::FaultySys sys_;
   Environment environment_{sys_, Environment::Real().clock,
@@ -350,10 +368,10 @@ TEST_F(DispatcherTest, PublishersOfAQueueThatAreGoneMakeRoomForOthers) {
 
 TEST_F(DispatcherTest, OriginsBeyondTheLimitAreToldApartByTopicOnly) {
   const auto subscription = Add(1, DeliveryMode::kInline);
-  for (size_t made = 0; made < Dispatcher::kOriginsMax + 2; ++made) {
-    ASSERT_TRUE(
-        dispatcher_.OnDeclare(link_, Declared(1, std::to_string(made))).ok());
-  }
+  DeclareMany(Dispatcher::kOriginsMax, [&](size_t number) {
+    return Declared(0, std::to_string(number));
+  });
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(1, "one more")).ok());
   ASSERT_TRUE(Match(1, 1, 0).ok());
   EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
   EXPECT_EQ(handled_.size(), 1u);
@@ -366,10 +384,13 @@ TEST_F(DispatcherTest, OriginsBeyondTheLimitAreToldApartByTopicOnly) {
 
 TEST_F(DispatcherTest, TopicBeyondTheLimitThatNobodyHasIsTaken) {
   v1::PublisherDeclare declare = Declared(1);
-  for (size_t made = 0; made < Dispatcher::kOriginsMax + 2; ++made) {
-    declare.set_topic(std::to_string(made));
-    ASSERT_TRUE(dispatcher_.OnDeclare(link_, declare).ok()) << made;
-  }
+  DeclareMany(Dispatcher::kOriginsMax, [&](size_t number) {
+    declare.set_topic(std::to_string(number));
+    return declare;
+  });
+  declare = Declared(1);
+  declare.set_topic("one more");
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, declare).ok());
   dispatcher_.Remove(Add(1, DeliveryMode::kInline)->options().id);
   ASSERT_TRUE(Match(1, 1, 0).ok());
   EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
@@ -377,6 +398,67 @@ TEST_F(DispatcherTest, TopicBeyondTheLimitThatNobodyHasIsTaken) {
   ASSERT_EQ(reports.size(), 1u);
   EXPECT_EQ(reports[0].topic, "");
   EXPECT_EQ(reports[0].ledger.dropped_for(DropReason::kSubscriberGone), 1u);
+}
+
+TEST_F(DispatcherTest, PublishersThatAreOverLeaveNothing) {
+  const auto subscription = Add(1, DeliveryMode::kInline);
+  const auto use = [&](uint32_t id) {
+    v1::PublisherDeclare declare = Declared(id);
+    declare.set_service(std::to_string(id));
+    ASSERT_TRUE(dispatcher_.OnDeclare(link_, declare).ok());
+    v1::Matched matched;
+    matched.set_publisher(id);
+    matched.set_subscription(2);  // Gone long ago.
+    matched.set_lane(3);
+    matched.set_from_sequence(id);
+    ASSERT_TRUE(dispatcher_.OnMatched(link_, matched).ok());
+    v1::Unmatched unmatched;
+    unmatched.set_publisher(id);
+    unmatched.set_subscription(2);
+    unmatched.set_until_sequence(id + 1);
+    dispatcher_.OnUnmatched(link_, unmatched);
+    link_.next_sequences[3] = id + 1;
+  };
+  for (uint32_t id = 1; id <= 1000; ++id) use(id);
+  const size_t then = dispatcher_.entry_count();
+  for (uint32_t id = 1001; id <= 20'000; ++id) use(id);
+  EXPECT_LE(dispatcher_.entry_count(), then + 200);
+  EXPECT_LT(then, 500u);
+}
+
+TEST_F(DispatcherTest, FrameForAnotherQueueThanItsLaneFeedsIsCorrupt) {
+  const auto first = Add(1, DeliveryMode::kQueued);
+  const auto second = Add(2, DeliveryMode::kQueued);
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  v1::LaneOpen open;
+  open.set_lane(3);
+  open.set_subscription(1);
+  open.set_capacity_bytes(64 << 10);
+  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  ASSERT_TRUE(Match(7, 2, 3).ok());
+  EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kCorrupt);
+}
+
+TEST_F(DispatcherTest, QueuedFrameKeepsTheOriginThatItCameWith) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7, "before")).ok());
+  v1::LaneOpen open;
+  open.set_lane(3);
+  open.set_subscription(1);
+  open.set_capacity_bytes(64 << 10);
+  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  ASSERT_TRUE(Match(7, 1, 3).ok());
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7, "after")).ok());
+  EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
+  (void)dispatcher_.RemoveLink(link_);
+  ASSERT_TRUE(subscription->RunNext());
+  std::vector<std::string> services;
+  for (const auto& flow : subscription->Ledgers()) {
+    services.push_back(flow.origin->service);
+    EXPECT_EQ(flow.ledger.delivered, flow.origin->service == "after");
+  }
+  std::sort(services.begin(), services.end());
+  EXPECT_EQ(services, (std::vector<std::string>{"after", "before"}));
 }
 
 TEST_F(DispatcherTest, OneMatchBeyondTheLimitIsRefused) {

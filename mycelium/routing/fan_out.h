@@ -65,7 +65,7 @@ struct PublishRoute {
 class FanOut final {
  public:
   struct Options {
-    const Origin* origin = nullptr;  // Outlives the node.
+    const Origin* origin = nullptr;  // Kept, if it is shared.
     uint32_t publisher_id = 0;       // Unique in this run of the node.
     bool publish_time = false;       // Stamp every message.
     absl::Duration publish_timeout;  // The longest wait for room.
@@ -216,6 +216,7 @@ class FanOut final {
   Environment& environment_;
   RoomWaiter& room_waiter_;
   const Options options_;
+  const std::shared_ptr<const Origin> kept_origin_ = options_.origin->Keep();
 
   Mutex mutex_;  // Held from the first claim to the last commit.
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);

@@ -25,13 +25,22 @@ Ledger& FlowReportTable::LedgerOf(const FlowReport& report) {
   return reports_[place->second].ledger;
 }
 
-void FlowReportTable::FoldEnded(const FlowReport& report) {
-  if (reports_.size() < kEndedMax || place_of_key_.contains(KeyOf(report))) {
-    return Fold(report);
-  }
+FlowReport FlowReportTable::OthersOf(const FlowReport& report) {
   FlowReport others;
+  others.publisher_node = report.publisher_node;
+  others.subscriber_node = report.subscriber_node;
   others.transport = "others";
   others.ledger = report.ledger;
+  return others;
+}
+
+void FlowReportTable::FoldEnded(const FlowReport& report) {
+  if (reports_.size() < kEndedMax || Has(report)) return Fold(report);
+  FlowReport others = OthersOf(report);
+  if (reports_.size() >= 2 * kEndedMax && !Has(others)) {
+    others.publisher_node.clear();
+    others.subscriber_node.clear();
+  }
   Fold(others);
 }
 

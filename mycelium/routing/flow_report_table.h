@@ -17,14 +17,22 @@ namespace mycelium {
 // Thread safety: none.
 class FlowReportTable final {
  public:
-  // How many different flows are told apart of those that are over.
+  // How many different flows are told apart of those that are over; and beyond
+  // those, how many pairs of nodes.
   static constexpr size_t kEndedMax = 4096;
 
   // Adds `report` to the one of the same flow and transport, or as a new one.
   void Fold(const FlowReport& report) { LedgerOf(report) += report.ledger; }
-  // The same for a flow that is over, whose names a peer chose: where there are
-  // kEndedMax, a new one is added to one that has no names.
+  // The same for a flow that is over. Where there are kEndedMax, a new one is
+  // added to OthersOf() it; and where there are as many of those, to one that
+  // does not name the nodes either.
   void FoldEnded(const FlowReport& report);
+  // The flow that stands for all between the same nodes that are not told
+  // apart.
+  static FlowReport OthersOf(const FlowReport& report);
+  bool Has(const FlowReport& report) const {
+    return place_of_key_.contains(KeyOf(report));
+  }
   // Of the report of the same flow and transport; empty if that is new. Valid
   // until the next one is added.
   Ledger& LedgerOf(const FlowReport& report);

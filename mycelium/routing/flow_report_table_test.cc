@@ -55,6 +55,33 @@ TEST(FlowReportTableTest, EndedFlowsBeyondTheLimitAreAddedToOneWithoutNames) {
   EXPECT_EQ(table.reports().back().ledger.accepted, 3u);
 }
 
+TEST(FlowReportTableTest, EndedFlowsThatAreNotToldApartStillNameTheNodes) {
+  constexpr size_t kMost = FlowReportTable::kEndedMax;
+  FlowReportTable table;
+  for (size_t i = 0; i < kMost; ++i) {
+    table.FoldEnded(Report(std::to_string(i), 1));
+  }
+  const auto between = [](size_t node) {
+    FlowReport report = Report("new", 1);
+    report.publisher_node = "one";
+    report.subscriber_node = std::to_string(node);
+    return report;
+  };
+  for (size_t round = 0; round < 2; ++round) {
+    for (size_t node = 0; node < kMost; ++node) table.FoldEnded(between(node));
+  }
+  ASSERT_EQ(table.reports().size(), 2 * kMost);
+  EXPECT_EQ(table.reports().back().publisher_node, "one");
+  EXPECT_EQ(table.reports().back().subscriber_node, std::to_string(kMost - 1));
+  EXPECT_EQ(table.reports().back().ledger.accepted, 2u);
+  for (size_t node = kMost; node < kMost + 5; ++node) {
+    table.FoldEnded(between(node));
+  }
+  ASSERT_EQ(table.reports().size(), 2 * kMost + 1);
+  EXPECT_EQ(table.reports().back().publisher_node, "");
+  EXPECT_EQ(table.reports().back().ledger.accepted, 5u);
+}
+
 TEST(FlowReportTableTest, LedgerOfANewFlowIsEmpty) {
   FlowReportTable table;
   EXPECT_EQ(table.LedgerOf(Report("a", 5)).accepted, 0u);

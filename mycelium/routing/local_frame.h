@@ -15,7 +15,7 @@ namespace mycelium {
 
 // Frames of rings that only this process sees. They say who published by
 // address, and may hold a pointer in place of bytes:
-//   digest_prefix   the address of the Origin, which lives as long as the node
+//   digest_prefix   the address of the Origin, which the subscription keeps
 //   flags           kFrameObject: the payload is an ObjectPayload. That of
 //                   bytes has the length of the bytes, though it fills less,
 //                   so that a lane bounds them all the same.

@@ -48,6 +48,7 @@ void Router::AddPublisher(std::shared_ptr<FanOut> publisher,
     Publisher& added = *entry;
     publishers_[added.fan_out->origin().topic].push_back(std::move(entry));
     RematchPublisher(added, &deferred);
+    ForgetSome();
   }
   RunDeferred(&deferred);
 }
@@ -56,7 +57,7 @@ void Router::RemovePublisher(FanOut& fan_out) {
   {
     MutexLock lock(mutex_);
     const std::string& topic = fan_out.origin().topic;
-    for (const auto& publisher : publishers_[topic]) {
+    for (const auto& publisher : PublishersTo(topic)) {
       if (publisher->fan_out.get() != &fan_out) continue;
       publisher->closed = true;
       fan_out.Close();
@@ -73,7 +74,8 @@ void Router::RemovePublisher(FanOut& fan_out) {
         }
       }
     }
-    ForgetClosed(&publishers_[topic]);
+    ForgetClosed(topic);
+    ForgetSome();
   }
   changed_.Notify(environment_.waiter);
 }
@@ -96,6 +98,7 @@ void Router::AddLocal(std::shared_ptr<Subscription> subscription) {
     const std::string topic = subscription->options().topic;
     locals_[topic].push_back(std::move(subscription));
     Rematch(topic, &deferred);
+    ForgetSome();
   }
   RunDeferred(&deferred);
 }
@@ -105,39 +108,64 @@ void Router::RemoveLocal(const Subscription& subscription) {
   {
     MutexLock lock(mutex_);
     const std::string& topic = subscription.options().topic;
-    auto& locals = locals_[topic];
-    locals.erase(std::remove_if(locals.begin(), locals.end(),
-                                [&](const auto& local) {
-                                  return local.get() == &subscription;
-                                }),
-                 locals.end());
+    if (const auto known = locals_.find(topic); known != locals_.end()) {
+      auto& locals = known->second;
+      locals.erase(std::remove_if(locals.begin(), locals.end(),
+                                  [&](const auto& local) {
+                                    return local.get() == &subscription;
+                                  }),
+                   locals.end());
+      if (locals.empty()) locals_.erase(known);
+    }
     Rematch(topic, &deferred);
     SettleLocal(subscription);
+    ForgetClosed(topic);
+    ForgetSome();
     disconnected_.erase(subscription.options().id);
   }
   RunDeferred(&deferred);
 }
 
 void Router::Rematch(const std::string& topic, Deferred* deferred) {
-  const auto publishers = publishers_.find(topic);
-  if (publishers == publishers_.end()) return;
-  for (auto& publisher : publishers->second) {
+  for (const auto& publisher : PublishersTo(topic)) {
     RematchPublisher(*publisher, deferred);
   }
-  ForgetClosed(&publishers->second);
+  ForgetClosed(topic);
 }
 
-void Router::ForgetClosed(Publishers* publishers) {
-  for (auto& publisher : *publishers) {
+void Router::ForgetClosed(const std::string& topic) {
+  const auto known = publishers_.find(topic);
+  if (known == publishers_.end()) return;
+  Publishers& publishers = known->second;
+  bool has_closed = false;
+  for (auto& publisher : publishers) {
     if (!publisher->closed) continue;
     ForgetDrained(*publisher);
+    has_closed |= !publisher->flows.empty();
     if (!publisher->flows.empty()) continue;
-    FoldUnmatched(*publisher, &ended_);
+    if (const auto unmatched = UnmatchedOf(*publisher); unmatched.has_value()) {
+      ended_.FoldEnded(*unmatched);
+    }
     publisher = nullptr;
   }
-  publishers->erase(
-      std::remove(publishers->begin(), publishers->end(), nullptr),
-      publishers->end());
+  publishers.erase(std::remove(publishers.begin(), publishers.end(), nullptr),
+                   publishers.end());
+  if (publishers.empty()) publishers_.erase(known);
+  if (has_closed) {
+    lingering_.insert(topic);
+  } else {
+    lingering_.erase(topic);
+  }
+}
+
+void Router::ForgetSome() {
+  // Two, where one comes or goes.
+  for (int i = 0; i < 2 && !lingering_.empty(); ++i) {
+    auto next = lingering_.upper_bound(last_looked_at_);
+    if (next == lingering_.end()) next = lingering_.begin();
+    last_looked_at_ = *next;
+    ForgetClosed(last_looked_at_);
+  }
 }
 
 auto Router::PublishersTo(const std::string& topic) const
@@ -154,7 +182,10 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
   publisher.refusals.clear();
   publisher.awaits_explanation = publisher.lacks = false;
   std::vector<PublishRoute> routes;
-  for (const auto& subscription : locals_[origin.topic]) {
+  const auto locals = locals_.find(origin.topic);
+  for (size_t i = 0; locals != locals_.end() && i < locals->second.size();
+       ++i) {
+    const std::shared_ptr<Subscription>& subscription = locals->second[i];
     if (callbacks_.matches_local &&
         Wants(origin, subscription->options().service) &&
         disconnected_.count(subscription->options().id) == 0) {
@@ -429,7 +460,7 @@ void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
     publisher.refusals.push_back(SchemaMismatchError(
         remote.subscribe.topic(), publisher.type, remote.digest,
         remote.canonical_text, remote.link->peer()));
-    publisher.awaits_explanation |= !remote.explained;
+    publisher.awaits_explanation |= remote.explained == 0;
   }
   const uint32_t id = publisher.fan_out->options().publisher_id;
   if (!remote.refused_by.insert(id).second) return;  // Told before.
@@ -465,11 +496,13 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     if (refused == nullptr) return;
     Remote& remote = *refused;
     if (text.canonical_text().size() > kExplanationBytesMax) return;
-    if (remote.explained && remote.canonical_text == text.canonical_text()) {
+    if (remote.explained != 0 &&
+        remote.canonical_text == text.canonical_text()) {
       return;  // Said again on another connection.
     }
     remote.canonical_text = text.canonical_text();
-    remote.explained = true;
+    remote.explained = ++explanations_;
+    BoundExplanations(link);
     // The errors are made again, now with the difference.
     Rematch(remote.subscribe.topic(), &deferred);
     for (const auto& publisher : PublishersTo(remote.subscribe.topic())) {
@@ -479,6 +512,21 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     }
   }
   RunDeferred(&deferred);
+}
+
+void Router::BoundExplanations(const Link& link) {
+  size_t bytes = 0;
+  std::map<uint64_t, Remote*> by_age;
+  for (auto& [serial, remote] : remotes_) {
+    if (remote.link != &link || remote.canonical_text.empty()) continue;
+    bytes += remote.canonical_text.size();
+    by_age[remote.explained] = &remote;
+  }
+  for (const auto& [explained, remote] : by_age) {
+    if (bytes <= kExplanationsBytesMax) return;
+    bytes -= remote->canonical_text.size();
+    remote->canonical_text = std::string();  // Gives its memory back.
+  }
 }
 
 const Router::Publisher* Router::Find(const FanOut& fan_out) const {
@@ -559,91 +607,6 @@ void Router::ForgetDrained(Publisher& publisher) {
   flows.erase(std::remove_if(flows.begin(), flows.end(),
                              [](const Flow& flow) { return !flow.lane; }),
               flows.end());
-}
-
-FlowReport Router::Report(const Publisher& publisher, const Flow& flow) const {
-  const Origin& origin = publisher.fan_out->origin();
-  FlowReport report;
-  report.topic = origin.topic;
-  report.publisher_node = origin.node;
-  report.publisher_service = origin.service;
-  report.subscriber_node = flow.local != nullptr ? origin.node : flow.node;
-  report.subscriber_service = flow.service;
-  report.subscription_name = flow.name;
-  report.transport =
-      flow.local != nullptr ? "inproc" : std::string(flow.link->transport());
-  report.ledger = flow.counters->Read();
-  report.ledger.in_flight = InFlight(publisher, flow);
-  return report;
-}
-
-std::vector<std::shared_ptr<Lane>> Router::LanesOfEnded() const {
-  MutexLock lock(mutex_);
-  std::vector<std::shared_ptr<Lane>> lanes;
-  for (const auto& [topic, publishers] : publishers_) {
-    for (const auto& publisher : publishers) {
-      for (const Flow& flow : publisher->flows) {
-        if (flow.local == nullptr || flow.until_sequence == 0) continue;
-        lanes.push_back(flow.lane);
-      }
-    }
-  }
-  return lanes;
-}
-
-std::vector<std::shared_ptr<FanOut>> Router::PublishersOf(
-    const std::string& service) const {
-  MutexLock lock(mutex_);
-  std::vector<std::shared_ptr<FanOut>> found;
-  for (const auto& [topic, publishers] : publishers_) {
-    for (const auto& publisher : publishers) {
-      if (publisher->closed) continue;
-      if (publisher->fan_out->origin().service != service) continue;
-      found.push_back(publisher->fan_out);
-    }
-  }
-  return found;
-}
-
-std::vector<std::shared_ptr<Lane>> Router::LanesOf(
-    const std::string& service) const {
-  MutexLock lock(mutex_);
-  std::vector<std::shared_ptr<Lane>> lanes;
-  for (const auto& [topic, publishers] : publishers_) {
-    for (const auto& publisher : publishers) {
-      if (publisher->fan_out->origin().service != service) continue;
-      for (const Flow& flow : publisher->flows) lanes.push_back(flow.lane);
-    }
-  }
-  return lanes;
-}
-
-void Router::FoldUnmatched(const Publisher& publisher,
-                           FlowReportTable* reports) {
-  const Ledger unmatched = publisher.fan_out->unmatched();
-  if (unmatched.accepted == 0) return;
-  const Origin& origin = publisher.fan_out->origin();
-  FlowReport report;
-  report.topic = origin.topic;
-  report.publisher_node = origin.node;
-  report.publisher_service = origin.service;
-  report.transport = "none";
-  report.ledger = unmatched;
-  reports->Fold(report);
-}
-
-FlowReportTable Router::Reports() const {
-  MutexLock lock(mutex_);
-  FlowReportTable reports = ended_;
-  for (const auto& [topic, publishers] : publishers_) {
-    for (const auto& publisher : publishers) {
-      for (const Flow& flow : publisher->flows) {
-        reports.Fold(Report(*publisher, flow));
-      }
-      FoldUnmatched(*publisher, &reports);
-    }
-  }
-  return reports;
 }
 
 void Router::RunDeferred(Deferred* deferred) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -93,6 +94,10 @@ class Router final {
   // The peer has said again, on a new connection, all that it subscribes to:
   // what it did not say is over.
   void EndOfSubscriptions(Link& link);
+  // The texts of one link together have at most kExplanationsBytesMax; of more,
+  // the oldest are forgotten, so that refusals do not name the difference any
+  // more.
+  static constexpr size_t kExplanationsBytesMax = 1 << 20;
   void ExplainRefusal(Link& link, const v1::CanonicalText& text);
 
   // That lane is full, and its subscription is to be disconnected then: no
@@ -133,10 +138,6 @@ class Router final {
   // Notified when one of the two above has changed.
   EventCount& changed_event() { return changed_; }
 
-  // Of subscriptions of this process that have ended: a message may still be in
-  // a handler that ended its own.
-  std::vector<std::shared_ptr<Lane>> LanesOfEnded() const;
-
   // Of one service: its publishers that are not closed, and the lanes that may
   // have something that it published.
   std::vector<std::shared_ptr<FanOut>> PublishersOf(
@@ -145,6 +146,10 @@ class Router final {
 
   // What every publisher of this node has counted, per subscription.
   FlowReportTable Reports() const;
+
+  // How much is remembered, for tests; but of flows that are over, which
+  // FlowReportTable bounds.
+  size_t entry_count() const;
 
  private:
   // A subscription of a peer.
@@ -158,8 +163,8 @@ class Router final {
     // Lane 0, if it is an inline one, for what is not lossy.
     std::map<LaneRule, std::shared_ptr<Lane>> lanes;
     std::shared_ptr<FlowTable> drops;
-    std::string canonical_text;  // Once the peer has explained a refusal.
-    bool explained = false;
+    std::string canonical_text;     // Once the peer has explained a refusal.
+    uint64_t explained = 0;         // Its place among all that came; 0: none.
     std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
     bool said = true;               // On the connection that is up.
     bool disconnected = false;
@@ -213,6 +218,12 @@ class Router final {
       const std::string& topic) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Rematch(const std::string& topic, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets go of closed publishers of the topic that have nothing in flight.
+  void ForgetClosed(const std::string& topic)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The same for a few topics that had some. Called where things come and go,
+  // so that those that nobody touches any more are forgotten as fast.
+  void ForgetSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RematchPublisher(Publisher& publisher, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MatchLocal(Publisher& publisher,
@@ -252,6 +263,8 @@ class Router final {
   void EndFlows(Publisher& publisher, DropReason reason,
                 absl::FunctionRef<bool(const Flow&)> which)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void BoundExplanations(const Link& link)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Remote* FindRemote(const Link& link, uint32_t subscription)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddNewRemote(Link& link, const v1::Subscribe& subscribe,
@@ -273,17 +286,14 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndFlow(Publisher& publisher, Flow& flow)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Of one topic.
-  void ForgetClosed(Publishers* publishers)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetDrained(Publisher& publisher)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Frames of the flow at or after that position that are not handled.
   uint64_t InFlight(const Publisher& publisher, const Flow& flow,
                     uint64_t from = 0) const;
   FlowReport Report(const Publisher& publisher, const Flow& flow) const;
-  static void FoldUnmatched(const Publisher& publisher,
-                            FlowReportTable* reports);
+  // What found nobody, if there was any.
+  static std::optional<FlowReport> UnmatchedOf(const Publisher& publisher);
   const Publisher* Find(const FanOut& fan_out) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunDeferred(Deferred* deferred);
@@ -291,11 +301,17 @@ class Router final {
   Environment& environment_;
   const Callbacks callbacks_;
   mutable Mutex mutex_;
+  // By topic, like the next; no topic stays without any.
   std::map<std::string, Publishers> publishers_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
       ABSL_GUARDED_BY(mutex_);
+  // Topics with closed publishers, and the one that ForgetSome() looked at
+  // last.
+  std::set<std::string> lingering_ ABSL_GUARDED_BY(mutex_);
+  std::string last_looked_at_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Remote> remotes_ ABSL_GUARDED_BY(mutex_);  // By serial.
   uint64_t next_remote_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t explanations_ ABSL_GUARDED_BY(mutex_) = 0;  // That ever came.
   // Ids of local subscriptions that fell behind.
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
   // How many publishers have flows on it. Not 0.

@@ -162,6 +162,7 @@ void Router::EndRemote(uint64_t serial, DropReason reason, Deferred* deferred) {
     EndFlows(*publisher, reason,
              [serial](const Flow& flow) { return flow.remote == serial; });
   }
+  ForgetClosed(topic);
   for (const auto& [rule, lane] : lanes) {
     if (lane->id() != 0) link.DropLane(*lane);
   }
@@ -187,8 +188,10 @@ void Router::Orphan(Link& link, TimeNs deadline) {
       remote.lacks.clear();
     }
     // Of subscriptions that had ended: nobody will ask for what they had left.
-    for (auto& [topic, publishers] : publishers_) {
-      for (auto& publisher : publishers) {
+    for (auto entry = publishers_.begin(); entry != publishers_.end();) {
+      const std::string topic = entry->first;
+      const auto& publishers = (entry++)->second;  // It may be forgotten.
+      for (const auto& publisher : publishers) {
         for (Flow& flow : publisher->flows) flow.told &= flow.link != &link;
         EndFlows(*publisher, DropReason::kSubscriberGone,
                  [&](const Flow& flow) {
@@ -320,20 +323,21 @@ void Router::RemoveLink(Link& link, DropReason reason) {
       topics.insert(entry->second.subscribe.topic());
       entry = remotes_.erase(entry);
     }
-    for (auto& [topic, publishers] : publishers_) {
-      bool concerned = topics.count(topic) > 0;
-      for (auto& publisher : publishers) {
+    for (const auto& [topic, publishers] : publishers_) {
+      for (const auto& publisher : publishers) {
         for (const Flow& flow : publisher->flows) {
-          concerned |= flow.link == &link;
+          if (flow.link == &link) topics.insert(topic);
         }
       }
-      if (!concerned) continue;
+    }
+    for (const std::string& topic : topics) {
       Rematch(topic, &deferred);
       // No route leads there any more, so what is in the lanes is all.
-      for (auto& publisher : publishers) {
+      for (const auto& publisher : PublishersTo(topic)) {
         EndFlows(*publisher, reason,
                  [&](const Flow& flow) { return flow.link == &link; });
       }
+      ForgetClosed(topic);
     }
   }
   RunDeferred(&deferred);

@@ -64,9 +64,11 @@ void Router::RetryLanes() {
     MutexLock lock(mutex_);
     retry_is_due_ = false;
     ++retry_round_;
-    for (auto& [topic, publishers] : publishers_) {
-      ForgetClosed(&publishers);
-      for (auto& publisher : publishers) {
+    for (auto entry = publishers_.begin(); entry != publishers_.end();) {
+      const std::string topic = entry->first;
+      ++entry;  // What is forgotten may be all of them.
+      ForgetClosed(topic);
+      for (const auto& publisher : PublishersTo(topic)) {
         if (publisher->lacks) RematchPublisher(*publisher, &deferred);
       }
     }

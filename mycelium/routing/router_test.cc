@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/routing/fake_link.h"
 #include "mycelium/routing/link_bounds.h"
+#include "mycelium/routing/schema_mismatch.h"
 
 namespace mycelium {
 namespace {
@@ -304,6 +305,54 @@ TEST_F(RouterTest, LaneThatThePeerCannotReadIsARefusal) {
   EXPECT_TRUE(Publish(*publisher).ok());
   link_.lanes[0]->reader_trouble().Set("");
   EXPECT_THAT(router_->Refusals(*publisher), IsEmpty());
+}
+
+TEST_F(RouterTest, ExplanationsOfALinkBeyondTheLimitPushTheOldestOut) {
+  MessageType type = type_;
+  type.canonical_text = "message Reading\n";
+  const auto publisher = AddPublisher(type);
+  FakeLink other("elsewhere");
+  router_->AddRemote(other, Subscribe(1, other_type_));
+  v1::CanonicalText text;
+  text.set_subscription(1);
+  text.set_canonical_text("message OtherReading\n");
+  router_->ExplainRefusal(other, text);
+  const auto named = [&] {
+    std::string names;
+    for (const absl::Status& refusal : router_->Refusals(*publisher)) {
+      const auto mismatch = SchemaMismatchOf(refusal);
+      names +=
+          mismatch.has_value() && !mismatch->difference().empty() ? '+' : '-';
+    }
+    return names;
+  };
+  EXPECT_EQ(named(), "+");
+  constexpr size_t kMost = Router::kExplanationsBytesMax / kExplanationBytesMax;
+  text.set_canonical_text(std::string(kExplanationBytesMax, 't'));
+  for (uint32_t id = 1; id <= kMost + 2; ++id) {
+    router_->AddRemote(link_, Subscribe(id, other_type_));
+    text.set_subscription(id);
+    router_->ExplainRefusal(link_, text);
+  }
+  EXPECT_EQ(named(), "+--" + std::string(kMost, '+'));
+  EXPECT_TRUE(router_->AreRefusalsExplained(*publisher));
+  text.set_subscription(1);
+  router_->ExplainRefusal(link_, text);
+  EXPECT_EQ(named(), "++--" + std::string(kMost - 1, '+'));
+}
+
+TEST_F(RouterTest, TopicsWithoutPublishersAndSubscriptionsAreForgotten) {
+  for (int round = 0; round < 2; ++round) {
+    const auto publisher = AddPublisher(type_);
+    router_->AddRemote(link_, Subscribe(1, type_));
+    EXPECT_GT(router_->entry_count(), 0u);
+    ASSERT_TRUE(Publish(*publisher).ok());
+    router_->RemovePublisher(*publisher);
+    if (round == 0) router_->RemoveRemote(link_, 1);
+    EXPECT_GT(router_->entry_count(), 0u) << "one message is on its way";
+    router_->RemoveLink(link_, DropReason::kSubscriberGone);
+    EXPECT_EQ(router_->entry_count(), 0u);
+  }
 }
 
 TEST_F(RouterTest, PublisherThatComesAfterTheEndIsClosed) {

@@ -95,9 +95,11 @@ Subscription::~Subscription() { Close(); }
 
 std::shared_ptr<FlowCounters> Subscription::FlowFrom(const Origin& origin) {
   MutexLock lock(flows_mutex_);
-  std::shared_ptr<FlowCounters>& flow = flows_[&origin];
-  if (flow == nullptr) flow = std::make_shared<FlowCounters>();
-  return flow;
+  Flow& flow = flows_[&origin];
+  if (flow.counters == nullptr) {
+    flow = {origin.Keep(), std::make_shared<FlowCounters>()};
+  }
+  return flow.counters;
 }
 
 FlowCounters& Subscription::CachedFlow(const Origin& origin) {
@@ -242,7 +244,7 @@ std::vector<Subscription::FlowLedger> Subscription::Ledgers() const {
   MutexLock lock(flows_mutex_);
   std::vector<FlowLedger> ledgers;
   for (const auto& [origin, flow] : flows_) {
-    ledgers.push_back({origin, flow->Read()});
+    ledgers.push_back({origin, flow.counters->Read()});
   }
   return ledgers;
 }

@@ -99,7 +99,8 @@ class Subscription final : public Lane::Doorbell,
   absl::StatusOr<Lane*> LaneFor(const LaneRule& rule);
   std::vector<Lane*> Lanes();
 
-  // The counters for messages of `origin`, which outlives the subscription.
+  // The counters for messages of `origin`, which is kept from the first call
+  // on. No frame of it may come before that.
   std::shared_ptr<FlowCounters> FlowFrom(const Origin& origin);
 
   // Runs the handler and counts. REQUIRES: the caller is inside the gate.
@@ -217,8 +218,11 @@ class Subscription final : public Lane::Doorbell,
   Mutex drop_mutex_;
 
   mutable Mutex flows_mutex_;
-  std::map<const Origin*, std::shared_ptr<FlowCounters>> flows_
-      ABSL_GUARDED_BY(flows_mutex_);
+  struct Flow {
+    std::shared_ptr<const Origin> origin;  // Keeps the key.
+    std::shared_ptr<FlowCounters> counters;
+  };
+  std::map<const Origin*, Flow> flows_ ABSL_GUARDED_BY(flows_mutex_);
 
   // The last flow looked up. Used inside the gate, or by the consuming thread.
   alignas(64) const Origin* cached_origin_ = nullptr;
