@@ -223,8 +223,7 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     return corrupt(
         absl::StrCat("lane ", data_lane_, " closed within a record"));
   }
-  const RecordReader::FrameStep took = {What::kTook, aligned, {}};
-  if (expected.skipped) return took;
+  if (expected.skipped) return {What::kTook, aligned, {}};
   const uint64_t sequence = frame.header.lane_sequence;
   if (expected.lossy_window == 0 ? sequence != expected.sequence
                                  : sequence < expected.sequence) {
@@ -251,7 +250,7 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
       return {What::kPause, 0, {}};
     case LinkHandler::FrameOutcome::kLaneWaits:
       inbound_.Skip(data_lane_);
-      return took;
+      return {What::kTook, aligned, {}};
     case LinkHandler::FrameOutcome::kCorrupt:
       return corrupt(absl::StrCat(
           "lane ", data_lane_, ": frame of ", frame.header.frame_bytes,
@@ -260,7 +259,7 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
           "holds"));
   }
   data_position_ = end;
-  return took;
+  return {What::kTook, aligned, {}};
 }
 
 void FramedLink::Resume() {
