@@ -442,7 +442,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   }
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
-    if (match.subscription == nullptr || queue->second.feed == nullptr) {
+    if (match.subscription == nullptr) {
       if (match.flow != nullptr) {
         match.flow->CountDropped(DropReason::kSubscriberGone, 1);
       }

@@ -190,6 +190,22 @@ TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
   EXPECT_EQ(link_.handled[0].position, 64u);
 }
 
+TEST_F(DispatcherTest, MoreThanTheLaneHoldsIsCorrupt) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  v1::LaneOpen open;
+  open.set_lane(3);
+  open.set_subscription(1);
+  open.set_capacity_bytes(4096);
+  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  ASSERT_TRUE(Match(7, 1, 3).ok());
+  uint64_t sent = 0;
+  while (sent < 4096 && Send(7, 3, sent + 1) == FrameOutcome::kTaken) ++sent;
+  EXPECT_GE(sent, 4096 / sizeof(FrameHeader));
+  EXPECT_LE(sent, 2 * 4096 / sizeof(FrameHeader));
+  EXPECT_EQ(Send(7, 3, sent + 1), FrameOutcome::kCorrupt);
+}
+
 TEST_F(DispatcherTest, MessageForASubscriptionThatHasEndedIsCounted) {
   const auto subscription = Add(1, DeliveryMode::kInline);
   ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());

@@ -19,6 +19,26 @@ namespace {
 
 class HostilePeerTest : public ::testing::TestWithParam<std::string> {
  protected:
+  // The subscription of that name, as peers are told of it.
+  uint32_t IdOf(const std::string& name) {
+    RawPeer guest = served_.Greeted("asks");
+    while (const auto told = guest.ReadUntilControl(v1::Control::kSubscribe)) {
+      const v1::Subscribe& subscribe = told->control.subscribe();
+      if (subscribe.name() == name) return subscribe.subscription();
+    }
+    ADD_FAILURE() << "no subscription " << name;
+    return 0;
+  }
+
+  // Sends far more on lane 1 than its 4096 bytes, as long as that is taken.
+  static void Flood(RawPeer& peer) {
+    uint64_t position = 0;
+    for (uint64_t sequence = 1; sequence <= 1000; ++sequence) {
+      if (!peer.SendFrame(1, position, NoteFrame(sequence))) break;
+      position += BytesOf(NoteFrame(sequence)).size();
+    }
+  }
+
   // Sends with `misbehave` on a link that has delivered one note already, and
   // expects that it is closed for a reason that contains `reason`.
   void ExpectClosed(const std::string& reason,
@@ -325,16 +345,27 @@ TEST_P(HostilePeerTest, FrameLargerThanItsLaneAllowsClosesTheLink) {
 }
 
 TEST_P(HostilePeerTest, MoreThanTheLaneHoldsClosesTheLink) {
-  // Acknowledgements are ignored, and the first frame stays in the handler's
-  // queue for longer than the peer waits.
+  // Acknowledgements are ignored, and nobody takes what comes.
+  SubscriberOptions options;
+  options.name = "idle";
+  const auto idle = served_.bus().Subscriber<Note>(options);
+  ASSERT_TRUE(idle.ok()) << idle.status();
+  const uint32_t id = IdOf("idle");
+  RawPeer peer = served_.Publishing("flooder");
+  peer.SendControl(LaneOpenOf(1, id, 4096));
+  peer.SendControl(MatchOf(1, id, 1));
+  Flood(peer);
+  EXPECT_TRUE(peer.Closed());
+  EXPECT_EQ(served_.EventWith(ConnectionEvent::State::kDisconnected, "flooder")
+                ->status.code(),
+            absl::StatusCode::kDataLoss);
+}
+
+TEST_P(HostilePeerTest, LaneOfNobodyWithSomebodysMessagesClosesTheLink) {
   RawPeer peer = served_.Publishing("flooder");
   peer.SendControl(LaneOpenOf(1, /*subscription=*/4711, 4096));
   peer.SendControl(MatchOf(1, served_.queued_id(), 1));
-  uint64_t position = 0;
-  for (uint64_t sequence = 1; sequence <= 1000; ++sequence) {
-    if (!peer.SendFrame(1, position, NoteFrame(sequence))) break;
-    position += BytesOf(NoteFrame(sequence)).size();
-  }
+  Flood(peer);
   EXPECT_TRUE(peer.Closed());
   EXPECT_EQ(served_.EventWith(ConnectionEvent::State::kDisconnected, "flooder")
                 ->status.code(),
