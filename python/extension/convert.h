@@ -2,6 +2,7 @@
 #define PYTHON_EXTENSION_CONVERT_H_
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstddef>
 #include <string>

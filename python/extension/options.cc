@@ -1,7 +1,5 @@
 #include "python/extension/options.h"
 
-#include <pybind11/stl.h>
-
 #include <algorithm>
 #include <initializer_list>
 #include <optional>
