@@ -442,7 +442,9 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   }
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
-    if (match.subscription == nullptr) {
+    // A lane that was opened for nobody has messages for who has ended only.
+    if (match.subscription == nullptr ||
+        (queue->second.feed == nullptr && match.subscription->closed())) {
       if (match.flow != nullptr) {
         match.flow->CountDropped(DropReason::kSubscriberGone, 1);
       }
