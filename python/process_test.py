@@ -459,8 +459,9 @@ class ProcessTest(BusCase):
       for process in (ending, flooding):
         status, _, errors = bus_case.finish(process)
         self.assertEqual(status, 0, errors)
-        for line in errors.splitlines():  # What was dropped is logged.
-          self.assertIn('messages dropped: ', line)
+        # What was dropped is logged, and on a busy machine who waited in vain.
+        for line in errors.splitlines():
+          self.assertRegex(line, 'messages dropped: |waited for room in vain')
 
   # Other extensions
 
