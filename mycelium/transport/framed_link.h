@@ -83,6 +83,9 @@ class FramedLink final : public Link,
                          private RecordReader::Handler,
                          private Channel::Handler {
  public:
+  // What waits for a peer that does not read; more ends the connection.
+  static constexpr size_t kControlBytesMax = 64 << 20;
+
   struct Options {
     std::string self;  // This node's name.
     std::string peer;
@@ -188,9 +191,6 @@ class FramedLink final : public Link,
   static constexpr uint64_t kRideBytes = 2 * 1024;
   static constexpr int64_t kAckDelayNs = 1'000'000;
   static constexpr int64_t kGatheringAckDelayNs = 4'000'000;
-  static constexpr size_t kLanesMax = 1024;
-  // What waits for a peer that does not read; more ends the connection.
-  static constexpr size_t kControlBytesMax = 64 << 20;
   // What a channel that gathers need not copy; less is not worth a keeper.
   static constexpr size_t kKeptBytesMin = 4 * 1024;
   // How many frames of one ring are handed out before the next has its turn.

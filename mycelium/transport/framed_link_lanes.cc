@@ -26,9 +26,9 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
       const auto shared = out_lanes_.find(0);
       if (shared != out_lanes_.end()) return shared->second->lane;
     }
-    if (out_lanes_.size() >= kLanesMax) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(name(), ": has its ", kLanesMax, " lanes"));
+    if (out_lanes_.size() >= InboundLanes::kLanesMax) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          name(), ": has its ", InboundLanes::kLanesMax, " lanes"));
     }
     if (subscription != 0) id = next_lane_++;
   }
