@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,9 +11,6 @@
 
 namespace mycelium {
 namespace {
-
-// How many ended subscriptions are remembered whose last messages may come.
-constexpr size_t kDepartedMax = 4096;
 
 Digest DigestOf(const v1::PublisherDeclare& declare) {
   absl::StatusOr<Digest> digest = Digest::FromBytes(declare.type_digest());
@@ -33,57 +29,14 @@ void Dispatcher::Remove(uint32_t subscription) {
   MutexLock lock(mutex_);
   const auto entry = subscriptions_.find(subscription);
   if (entry == subscriptions_.end()) return;
-  Departed& departed = departed_[subscription];
-  departed.service = entry->second->options().service;
-  departed.name = entry->second->options().name;
+  // First: whoever does not find it here finds it there.
+  departed_.Add(*entry->second);
   subscriptions_.erase(entry);
-  if (departed_.size() <= kDepartedMax) return;
-  // Peers have long heard of the oldest; ids rise.
-  for (auto old = departed_.begin(); old != departed_.end(); ++old) {
-    const auto& flows = old->second.flows;
-    // Matches of links may count for it still.
-    if (std::any_of(flows.begin(), flows.end(), [](const auto& flow) {
-          return flow.second.use_count() > 1;
-        })) {
-      continue;
-    }
-    ReportDeparted(old->second, &ended_);
-    departed_.erase(old);
-    return;
-  }
-}
-
-std::shared_ptr<FlowCounters> Dispatcher::DepartedFlow(
-    uint32_t subscription, const Publisher& publisher) {
-  MutexLock lock(mutex_);
-  const auto entry = departed_.find(subscription);
-  if (entry == departed_.end()) return nullptr;
-  std::shared_ptr<FlowCounters>& flow = entry->second.flows[publisher.origin];
-  if (flow == nullptr) flow = std::make_shared<FlowCounters>();
-  return flow;
-}
-
-void Dispatcher::ReportDeparted(const Departed& departed,
-                                FlowReportTable* reports) {
-  for (const auto& [origin, flow] : departed.flows) {
-    FlowReport report;
-    report.topic = origin->topic;
-    report.publisher_node = origin->node;
-    report.publisher_service = origin->service;
-    report.subscriber_service = departed.service;
-    report.subscription_name = departed.name;
-    report.transport = origin->transport;
-    report.ledger = flow->Read();
-    reports->FoldEnded(report);
-  }
 }
 
 std::vector<FlowReport> Dispatcher::DepartedReports(
     const std::string& node) const {
-  MutexLock lock(mutex_);
-  FlowReportTable all = ended_;
-  for (const auto& [id, departed] : departed_) ReportDeparted(departed, &all);
-  std::vector<FlowReport> reports = std::move(all).Release();
+  std::vector<FlowReport> reports = departed_.Reports();
   for (FlowReport& report : reports) report.subscriber_node = node;
   return reports;
 }
@@ -103,47 +56,16 @@ std::vector<std::shared_ptr<Subscription>> Dispatcher::All() const {
   return all;
 }
 
-void Dispatcher::ForgetOver(const Link& link, Inbox& inbox) {
-  auto& publishers = inbox.publishers;
-  for (auto old = publishers.begin(); old != publishers.end();) {
-    const auto next = std::next(old);
-    ForgetPassed(link, old->second);
-    if (old->second.was_matched && old->second.matches.empty()) {
-      publishers.erase(old);
-    }
-    old = next;
-  }
-  // Each look is paid for by as many that were declared since the last.
-  inbox.publishers_before_look =
-      std::min(kLinkPublishersMax,
-               std::max(Inbox().publishers_before_look, 2 * publishers.size()));
+Dispatcher::Inbox& Dispatcher::InboxOf(Link& link) {
+  return inboxes_.try_emplace(&link, link).first->second;
 }
 
 absl::Status Dispatcher::OnDeclare(Link& link,
                                    const v1::PublisherDeclare& declare) {
-  Inbox& inbox = inboxes_[&link];
-  inbox.last = nullptr;
-  for (const std::string* name : {&declare.service(), &declare.topic(),
-                                  &declare.type(), &declare.target_service()}) {
-    if (name->size() <= kNameBytesMax) continue;
-    inbox.refuses = true;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "publisher ", declare.publisher(), " is refused: it has a name of ",
-        name->size(), " bytes; at most ", kNameBytesMax));
-  }
-  if (inbox.publishers.size() >= inbox.publishers_before_look) {
-    ForgetOver(link, inbox);
-  }
-  if (inbox.publishers.size() >= kLinkPublishersMax) ForgetEnded(link, inbox);
-  if (inbox.publishers.size() >= kLinkPublishersMax &&
-      inbox.publishers.count(declare.publisher()) == 0) {
-    inbox.refuses = true;
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "publisher ", declare.publisher(), " of \"", declare.topic(),
-        "\" is refused: there are ", kLinkPublishersMax,
-        " already, which is the most at a time"));
-  }
-  Publisher& publisher = inbox.publishers[declare.publisher()];
+  absl::StatusOr<Publisher*> declared =
+      InboxOf(link).publishers.Declare(declare);
+  if (!declared.ok()) return declared.status();
+  Publisher& publisher = **declared;
   publisher.origin = OriginOf(link, declare);
   publisher.digest_prefix = DigestOf(declare).prefix();
   // It may have come back over another transport, which is part of its origin.
@@ -191,106 +113,52 @@ std::shared_ptr<const Origin> Dispatcher::NamelessOrigin(
 }
 
 absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
-  auto& publishers = inboxes_[&link].publishers;
-  const auto declared = publishers.find(matched.publisher());
+  LinkPublishers& publishers = InboxOf(link).publishers;
+  Publisher* const publisher = publishers.Find(matched.publisher());
   // Frames of a publisher that was not declared are corrupt or, if it was
   // refused, dropped.
-  if (declared == publishers.end()) return absl::OkStatus();
-  Publisher& publisher = declared->second;
-  for (Match& match : publisher.matches) {
-    if (match.id == matched.subscription() &&
-        match.from_sequence == matched.from_sequence()) {
-      match.said = true;
-      return absl::OkStatus();  // Said again on another connection.
-    }
+  if (publisher == nullptr) return absl::OkStatus();
+  if (Match* match = LinkPublishers::FindMatch(*publisher, matched)) {
+    match->said = true;
+    return absl::OkStatus();
   }
-  Match match;
-  match.id = matched.subscription();
-  match.subscription = Find(matched.subscription());
-  if (match.subscription != nullptr &&
-      (match.subscription->type().digest != publisher.origin->digest ||
-       match.subscription->options().topic != publisher.origin->topic)) {
+  const Origin& origin = *publisher->origin;
+  std::shared_ptr<Subscription> subscription = Find(matched.subscription());
+  if (subscription != nullptr &&
+      (subscription->type().digest != origin.digest ||
+       subscription->options().topic != origin.topic)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "publisher ", matched.publisher(), " of type ", publisher.origin->type,
-        " on topic \"", publisher.origin->topic,
-        "\" is matched to a subscription to type ",
-        match.subscription->type().name, " on topic \"",
-        match.subscription->options().topic, "\"; its messages are ignored"));
+        "publisher ", matched.publisher(), " of type ", origin.type,
+        " on topic \"", origin.topic,
+        "\" is matched to a subscription to type ", subscription->type().name,
+        " on topic \"", subscription->options().topic,
+        "\"; its messages are ignored"));
   }
-  if (publisher.matches.size() >= kPublisherMatchesMax) {
-    ForgetPassed(link, publisher);
-  }
-  if (publisher.matches.size() >= kPublisherMatchesMax) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("publisher ", matched.publisher(), " has more than ",
-                     kPublisherMatchesMax, " matches"));
-  }
-  publisher.was_matched = true;
-  match.flow = match.subscription == nullptr
-                   ? DepartedFlow(match.id, publisher)
-                   : match.subscription->FlowFrom(*publisher.origin);
-  match.lane = matched.lane();
-  match.from_sequence = matched.from_sequence();
-  match.until_sequence = std::numeric_limits<uint64_t>::max();
-  publisher.matches.push_back(std::move(match));
+  absl::StatusOr<Match*> match = publishers.AddMatch(*publisher, matched);
+  if (!match.ok()) return match.status();
+  (*match)->flow =
+      subscription == nullptr
+          ? departed_.FlowFrom(matched.subscription(), publisher->origin)
+          : subscription->FlowFrom(origin);
+  (*match)->subscription = std::move(subscription);
   return absl::OkStatus();
 }
 
 void Dispatcher::OnUnmatched(Link& link, const v1::Unmatched& unmatched) {
-  auto& publishers = inboxes_[&link].publishers;
-  const auto publisher = publishers.find(unmatched.publisher());
-  if (publisher == publishers.end()) return;
-  for (Match& match : publisher->second.matches) {
-    if (match.id == unmatched.subscription()) {
-      match.until_sequence =
-          std::min(match.until_sequence, unmatched.until_sequence());
-    }
-  }
-  ForgetPassed(link, publisher->second);
-}
-
-void Dispatcher::ForgetPassed(const Link& link, Publisher& publisher) {
-  auto& matches = publisher.matches;
-  matches.erase(std::remove_if(matches.begin(), matches.end(),
-                               [&](const Match& match) {
-                                 return match.until_sequence <=
-                                        link.NextSequence(match.lane);
-                               }),
-                matches.end());
-}
-
-void Dispatcher::ForgetEnded(const Link& link, Inbox& inbox) {
-  auto& publishers = inbox.publishers;
-  for (auto old = publishers.begin(); old != publishers.end();) {
-    const auto publisher = old++;
-    auto& matches = publisher->second.matches;
-    ForgetPassed(link, publisher->second);
-    const bool is_over =
-        std::none_of(matches.begin(), matches.end(),
-                     [](const Match& match) { return match.said; });
-    if (publisher->second.was_matched && is_over) publishers.erase(publisher);
-  }
+  InboxOf(link).publishers.Unmatch(unmatched);
 }
 
 void Dispatcher::AwaitMatches(Link& link) {
-  for (auto& [id, publisher] : inboxes_[&link].publishers) {
-    for (Match& match : publisher.matches) match.said = false;
-  }
+  InboxOf(link).publishers.AwaitMatches();
 }
 
 void Dispatcher::EndOfMatches(Link& link) {
-  for (auto& [id, publisher] : inboxes_[&link].publishers) {
-    auto& matches = publisher.matches;
-    matches.erase(
-        std::remove_if(matches.begin(), matches.end(),
-                       [](const Match& match) { return !match.said; }),
-        matches.end());
-  }
+  InboxOf(link).publishers.EndOfMatches();
 }
 
 absl::Status Dispatcher::OnLaneOpen(Link& link, const v1::LaneOpen& open) {
   if (open.lane() == 0) return absl::OkStatus();
-  Inbox& inbox = inboxes_[&link];
+  Inbox& inbox = InboxOf(link);
   if (inbox.queues.count(open.lane()) != 0 && !MYCELIUM_PLANTED_BUG(5)) {
     return absl::OkStatus();
   }
@@ -343,7 +211,7 @@ bool Dispatcher::HasWaitingLanes() const {
 }
 
 uint32_t Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
-  Inbox& inbox = inboxes_[&link];
+  Inbox& inbox = InboxOf(link);
   const auto waiting = inbox.waiting.find(lane);
   const uint32_t waited =
       waiting == inbox.waiting.end() ? 0 : waiting->second.subscription();
@@ -359,18 +227,12 @@ uint32_t Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
     inbox.spills.erase(spills);
   }
   inbox.inline_lanes.erase(lane);
-  for (auto& [id, publisher] : inbox.publishers) {
-    auto& matches = publisher.matches;
-    matches.erase(
-        std::remove_if(matches.begin(), matches.end(),
-                       [&](const Match& match) { return match.lane == lane; }),
-        matches.end());
-  }
+  inbox.publishers.OnLaneClosed(lane);
   return waited;
 }
 
 void Dispatcher::OnLoansClosed(Link& link) {
-  for (const auto& [lane, queue] : inboxes_[&link].queues) {
+  for (const auto& [lane, queue] : InboxOf(link).queues) {
     if (queue.feed != nullptr) queue.feed->OnLoansClosed();
   }
 }
@@ -409,19 +271,15 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
                                               const FrameView& frame,
                                               uint64_t end) {
   if (last_link_ != &link) {
-    last_inbox_ = &inboxes_[&link];  // Nodes of a map stay where they are.
+    last_inbox_ = &InboxOf(link);  // Nodes of a map stay where they are.
     last_link_ = &link;
   }
   Inbox& inbox = *last_inbox_;
-  if (inbox.last == nullptr || inbox.last_id != frame.header.publisher_id) {
-    const auto entry = inbox.publishers.find(frame.header.publisher_id);
-    if (entry == inbox.publishers.end()) {
-      return OnFrameOfRefused(link, inbox, lane, frame, end);
-    }
-    inbox.last_id = frame.header.publisher_id;
-    inbox.last = &entry->second;
+  Publisher* const found = inbox.publishers.Find(frame.header.publisher_id);
+  if (found == nullptr) {
+    return OnFrameOfRefused(link, inbox, lane, frame, end);
   }
-  Publisher& publisher = *inbox.last;
+  Publisher& publisher = *found;
   if (publisher.digest_prefix != frame.header.digest_prefix) {
     return FrameOutcome::kCorrupt;
   }
@@ -477,7 +335,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrameOfRefused(Link& link, Inbox& inbox,
                                                        uint32_t lane,
                                                        const FrameView& frame,
                                                        uint64_t end) {
-  if (!inbox.refuses) return FrameOutcome::kCorrupt;
+  if (!inbox.publishers.has_refused()) return FrameOutcome::kCorrupt;
   if (inbox.waiting.count(lane) != 0) return FrameOutcome::kLaneWaits;
   const auto queue = inbox.queues.find(lane);
   if (queue != inbox.queues.end() && queue->second.feed != nullptr) {
@@ -494,18 +352,9 @@ LinkHandler::FrameOutcome Dispatcher::OnFrameOfRefused(Link& link, Inbox& inbox,
       inbox.inline_lanes.count(lane) == 0) {
     return FrameOutcome::kCorrupt;
   }
-  CountRefused(link);
+  departed_.CountRefused(link);
   Publisher nobody;  // Without matches: it is acknowledged in its turn.
   return DeliverInline(link, inbox, nobody, lane, frame, end);
-}
-
-void Dispatcher::CountRefused(const Link& link) {
-  FlowReport report;
-  report.publisher_node = link.peer();
-  report.transport = std::string(link.transport());
-  report.ledger.dropped[static_cast<size_t>(DropReason::kRefused)] = 1;
-  MutexLock lock(mutex_);
-  ended_.FoldEnded(report);
 }
 
 LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
@@ -548,15 +397,7 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
     }
   }
   if (is_again) inbox.partial_end = 0;
-  if (over) {
-    auto& matches = publisher.matches;
-    matches.erase(std::remove_if(matches.begin(), matches.end(),
-                                 [&](const Match& match) {
-                                   return match.lane == lane &&
-                                          sequence + 1 >= match.until_sequence;
-                                 }),
-                  matches.end());
-  }
+  if (over) publisher.EndMatches(lane, sequence);
   return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
 }
 
@@ -627,12 +468,9 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
 size_t Dispatcher::entry_count() const {
   size_t count = origins_.size();
   for (const auto& [link, inbox] : inboxes_) {
-    count += inbox.publishers.size() + inbox.queues.size() +
+    count += inbox.publishers.entry_count() + inbox.queues.size() +
              inbox.waiting.size() + inbox.spills.size() +
              inbox.inline_lanes.size();
-    for (const auto& [id, publisher] : inbox.publishers) {
-      count += publisher.matches.size();
-    }
   }
   MutexLock lock(mutex_);
   return count + subscriptions_.size();
@@ -643,14 +481,13 @@ std::vector<Dispatcher::Parted> Dispatcher::RemoveLink(Link& link) {
   const auto inbox = inboxes_.find(&link);
   if (inbox == inboxes_.end()) return parted;
   last_link_ = nullptr;
-  for (const auto& [id, publisher] : inbox->second.publishers) {
-    for (const Match& match : publisher.matches) {
-      if (match.subscription == nullptr || match.subscription->closed()) {
-        continue;
-      }
-      parted.push_back({match.subscription, publisher.origin});
-    }
-  }
+  inbox->second.publishers.ForEachMatch(
+      [&](const Publisher& publisher, const Match& match) {
+        if (match.subscription == nullptr || match.subscription->closed()) {
+          return;
+        }
+        parted.push_back({match.subscription, publisher.origin});
+      });
   std::sort(parted.begin(), parted.end(), [](const auto& a, const auto& b) {
     return std::make_pair(a.subscription->options().id, a.origin->service) <
            std::make_pair(b.subscription->options().id, b.origin->service);

@@ -9,13 +9,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/message/message_info.h"
-#include "mycelium/routing/flow_report_table.h"
-#include "mycelium/routing/link_bounds.h"
+#include "mycelium/routing/departed_subscriptions.h"
+#include "mycelium/routing/link_publishers.h"
 #include "mycelium/routing/origin_table.h"
 #include "mycelium/routing/spill_tracker.h"
 #include "mycelium/routing/staging_feed.h"
@@ -51,12 +50,10 @@ class Dispatcher final {
     return origins_.Intern(std::move(origin));
   }
 
-  // What a peer may make us remember, besides what link_bounds.h says:
-  // different origins of all links, bytes of a name. Beyond kOriginsMax,
+  // Different origins that all peers may make us remember. Beyond those,
   // publishers are told apart by topic and type only, of subscriptions that we
   // have.
   static constexpr size_t kOriginsMax = 64 * 1024;
-  static constexpr size_t kNameBytesMax = 255;
 
   // From the loop: the messages of a link that are for the dispatcher.
   // INVALID_ARGUMENT, RESOURCE_EXHAUSTED: beyond a bound, which no peer is that
@@ -104,31 +101,9 @@ class Dispatcher final {
   size_t entry_count() const;
 
  private:
-  // Frames of a publisher, from one sequence of the lane to another, that are
-  // for one subscription.
-  struct Match {
-    uint32_t id;
-    std::shared_ptr<Subscription> subscription;  // Null: it was gone already.
-    std::shared_ptr<FlowCounters> flow;          // Null: there never was one.
-    uint32_t lane;
-    uint64_t from_sequence;
-    uint64_t until_sequence;
-    bool said = true;  // On the connection that is up.
-  };
-  // A subscription that ended. Peers that have not heard of it yet may still
-  // match it, and count what they send for it as accepted.
-  struct Departed {
-    std::string service;
-    std::string name;
-    std::map<std::shared_ptr<const Origin>, std::shared_ptr<FlowCounters>>
-        flows;
-  };
-  struct Publisher {
-    std::shared_ptr<const Origin> origin;
-    uint64_t digest_prefix = 0;
-    std::vector<Match> matches;
-    bool was_matched = false;  // Without matches its frames are all here.
-  };
+  using Publisher = LinkPublishers::Publisher;
+  using Match = LinkPublishers::Match;
+
   // A lane that a queue reads. Both null: the subscription is gone, and what
   // comes is dropped.
   struct Queue {
@@ -136,13 +111,9 @@ class Dispatcher final {
     std::shared_ptr<Subscription> subscription;
   };
   struct Inbox {
-    absl::flat_hash_map<uint32_t, Publisher> publishers;
-    bool refuses = false;  // Some of its publishers are not among those.
-    // So many, and those that are over are looked for.
-    size_t publishers_before_look = 64;
-    // The publisher of the last frame; null once `publishers` has changed.
-    uint32_t last_id = 0;
-    Publisher* last = nullptr;
+    explicit Inbox(const Link& link) : publishers(link) {}
+
+    LinkPublishers publishers;
     // Of lanes to queues; and of lanes whose handlers run on the loop.
     std::map<uint32_t, Queue> queues;
     std::map<uint32_t, v1::LaneOpen> waiting;  // For a feed.
@@ -157,6 +128,7 @@ class Dispatcher final {
 
   using FrameOutcome = LinkHandler::FrameOutcome;
 
+  Inbox& InboxOf(Link& link);
   FrameOutcome DeliverInline(Link& link, Inbox& inbox, Publisher& publisher,
                              uint32_t lane, const FrameView& frame,
                              uint64_t end);
@@ -173,31 +145,18 @@ class Dispatcher final {
   static FrameOutcome PutInQueue(const Queue& queue, const Origin& origin,
                                  const FrameView& frame, uint64_t end);
   absl::Status MakeQueue(Link& link, Inbox& inbox, const v1::LaneOpen& open);
-  // Forgets the matches of which all frames are here.
-  static void ForgetPassed(const Link& link, Publisher& publisher);
-  // Forgets the publishers without matches; at the bound also those of which no
-  // match was said on this connection.
-  static void ForgetOver(const Link& link, Inbox& inbox);
-  static void ForgetEnded(const Link& link, Inbox& inbox);
   std::shared_ptr<const Origin> OriginOf(const Link& link,
                                          const v1::PublisherDeclare& declare);
   // The one for all publishers without names of that link, to `subscription`
   // or, if it is null, to nobody.
   std::shared_ptr<const Origin> NamelessOrigin(
       const Link& link, const Subscription* subscription);
-  void CountRefused(const Link& link);
-  static void ReportDeparted(const Departed& departed,
-                             FlowReportTable* reports);
-  std::shared_ptr<FlowCounters> DepartedFlow(uint32_t subscription,
-                                             const Publisher& publisher);
-
   Environment& environment_;
   mutable Mutex mutex_;
   std::map<uint32_t, std::shared_ptr<Subscription>> subscriptions_
       ABSL_GUARDED_BY(mutex_);
-  std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
+  DepartedSubscriptions departed_;
   OriginTable origins_;
-  FlowReportTable ended_ ABSL_GUARDED_BY(mutex_);  // Of forgotten ones.
   // On the loop:
   std::map<Link*, Inbox> inboxes_;
   const Link* last_link_ = nullptr;  // Whose inbox OnFrame() used last.

@@ -12,6 +12,8 @@
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/routing/fake_link.h"
+#include "mycelium/routing/link_bounds.h"
+#include "mycelium/routing/link_publishers.h"
 #include "tests/support/faulty_sys.h"
 
 namespace mycelium {
@@ -73,11 +75,12 @@ class DispatcherTest : public testing::Test {
     dispatcher_.OnUnmatched(link_, unmatched);
   }
 
-  absl::Status OpenLane(uint32_t lane, uint32_t subscription) {
+  absl::Status OpenLane(uint32_t lane, uint32_t subscription,
+                        uint64_t capacity_bytes = 64 << 10) {
     v1::LaneOpen open;
     open.set_lane(lane);
     open.set_subscription(subscription);
-    open.set_capacity_bytes(64 << 10);
+    open.set_capacity_bytes(capacity_bytes);
     return dispatcher_.OnLaneOpen(link_, open);
   }
 
@@ -174,11 +177,7 @@ TEST_F(DispatcherTest, FrameForABusyHandlerIsTakenUntilTheHandlerHasRun) {
 TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
-  v1::LaneOpen open;
-  open.set_lane(3);
-  open.set_subscription(1);
-  open.set_capacity_bytes(64 << 10);
-  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  ASSERT_TRUE(OpenLane(3, 1).ok());
   ASSERT_TRUE(Match(7, 1, 3).ok());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
   EXPECT_TRUE(link_.handled.empty());
@@ -193,11 +192,7 @@ TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
 TEST_F(DispatcherTest, MoreThanTheLaneHoldsIsCorrupt) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
-  v1::LaneOpen open;
-  open.set_lane(3);
-  open.set_subscription(1);
-  open.set_capacity_bytes(4096);
-  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  ASSERT_TRUE(OpenLane(3, 1, 4096).ok());
   ASSERT_TRUE(Match(7, 1, 3).ok());
   uint64_t sent = 0;
   while (sent < 4096 && Send(7, 3, sent + 1) == FrameOutcome::kTaken) ++sent;
@@ -364,11 +359,7 @@ TEST_F(DispatcherTest, LaneOfASubscriptionThatEndsWaitsForNoMemory) {
 
 TEST_F(DispatcherTest, PublishersOfAQueueThatAreGoneMakeRoomForOthers) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
-  v1::LaneOpen open;
-  open.set_lane(3);
-  open.set_subscription(1);
-  open.set_capacity_bytes(64 << 10);
-  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  ASSERT_TRUE(OpenLane(3, 1).ok());
   for (uint32_t id = 1; id <= 2 * kLinkPublishersMax; ++id) {
     ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(id)).ok()) << id;
     ASSERT_TRUE(Match(id, 1, 3, id).ok());
@@ -446,11 +437,7 @@ TEST_F(DispatcherTest, FrameForAnotherQueueThanItsLaneFeedsIsCorrupt) {
   const auto first = Add(1, DeliveryMode::kQueued);
   const auto second = Add(2, DeliveryMode::kQueued);
   ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
-  v1::LaneOpen open;
-  open.set_lane(3);
-  open.set_subscription(1);
-  open.set_capacity_bytes(64 << 10);
-  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  ASSERT_TRUE(OpenLane(3, 1).ok());
   ASSERT_TRUE(Match(7, 2, 3).ok());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kCorrupt);
 }
@@ -458,11 +445,7 @@ TEST_F(DispatcherTest, FrameForAnotherQueueThanItsLaneFeedsIsCorrupt) {
 TEST_F(DispatcherTest, QueuedFrameKeepsTheOriginThatItCameWith) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7, "before")).ok());
-  v1::LaneOpen open;
-  open.set_lane(3);
-  open.set_subscription(1);
-  open.set_capacity_bytes(64 << 10);
-  ASSERT_TRUE(dispatcher_.OnLaneOpen(link_, open).ok());
+  ASSERT_TRUE(OpenLane(3, 1).ok());
   ASSERT_TRUE(Match(7, 1, 3).ok());
   ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7, "after")).ok());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
@@ -488,7 +471,7 @@ TEST_F(DispatcherTest, OneMatchBeyondTheLimitIsRefused) {
 }
 
 TEST_F(DispatcherTest, NameBeyondTheLimitIsRefused) {
-  const std::string longest(Dispatcher::kNameBytesMax, 's');
+  const std::string longest(LinkPublishers::kNameBytesMax, 's');
   EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(7, longest)).ok());
   EXPECT_EQ(dispatcher_.OnDeclare(link_, Declared(8, longest + "s")).code(),
             absl::StatusCode::kInvalidArgument);

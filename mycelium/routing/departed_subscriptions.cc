@@ -1,0 +1,77 @@
+#include "mycelium/routing/departed_subscriptions.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+namespace mycelium {
+namespace {
+
+// How many are remembered whose last messages may come.
+constexpr size_t kDepartedMax = 4096;
+
+}  // namespace
+
+void DepartedSubscriptions::Add(const Subscription& subscription) {
+  MutexLock lock(mutex_);
+  Departed& added = departed_[subscription.options().id];
+  added.service = subscription.options().service;
+  added.name = subscription.options().name;
+  if (departed_.size() <= kDepartedMax) return;
+  // Peers have long heard of the oldest; ids rise.
+  for (auto old = departed_.begin(); old != departed_.end(); ++old) {
+    const auto& flows = old->second.flows;
+    // Matches of links may count for it still.
+    if (std::any_of(flows.begin(), flows.end(), [](const auto& flow) {
+          return flow.second.use_count() > 1;
+        })) {
+      continue;
+    }
+    Report(old->second, &forgotten_);
+    departed_.erase(old);
+    return;
+  }
+}
+
+std::shared_ptr<FlowCounters> DepartedSubscriptions::FlowFrom(
+    uint32_t subscription, const std::shared_ptr<const Origin>& origin) {
+  MutexLock lock(mutex_);
+  const auto entry = departed_.find(subscription);
+  if (entry == departed_.end()) return nullptr;
+  std::shared_ptr<FlowCounters>& flow = entry->second.flows[origin];
+  if (flow == nullptr) flow = std::make_shared<FlowCounters>();
+  return flow;
+}
+
+void DepartedSubscriptions::CountRefused(const Link& link) {
+  FlowReport report;
+  report.publisher_node = link.peer();
+  report.transport = std::string(link.transport());
+  report.ledger.dropped[static_cast<size_t>(DropReason::kRefused)] = 1;
+  MutexLock lock(mutex_);
+  forgotten_.FoldEnded(report);
+}
+
+void DepartedSubscriptions::Report(const Departed& departed,
+                                   FlowReportTable* reports) {
+  for (const auto& [origin, flow] : departed.flows) {
+    FlowReport report;
+    report.topic = origin->topic;
+    report.publisher_node = origin->node;
+    report.publisher_service = origin->service;
+    report.subscriber_service = departed.service;
+    report.subscription_name = departed.name;
+    report.transport = origin->transport;
+    report.ledger = flow->Read();
+    reports->FoldEnded(report);
+  }
+}
+
+std::vector<FlowReport> DepartedSubscriptions::Reports() const {
+  MutexLock lock(mutex_);
+  FlowReportTable all = forgotten_;
+  for (const auto& [id, departed] : departed_) Report(departed, &all);
+  return std::move(all).Release();
+}
+
+}  // namespace mycelium

@@ -1,0 +1,54 @@
+#ifndef MYCELIUM_ROUTING_DEPARTED_SUBSCRIPTIONS_H_
+#define MYCELIUM_ROUTING_DEPARTED_SUBSCRIPTIONS_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mycelium/base/mutex.h"
+#include "mycelium/message/message_info.h"
+#include "mycelium/routing/flow_report_table.h"
+#include "mycelium/routing/subscription.h"
+#include "mycelium/transport/link.h"
+
+namespace mycelium {
+
+// What is counted here as dropped of messages that peers had accepted for
+// subscriptions that ended: peers that have not heard of it yet may still match
+// those, and count what they send as accepted. The oldest are forgotten; what
+// was counted for them stays in sums.
+//
+// Thread safety: any thread.
+class DepartedSubscriptions final {
+ public:
+  void Add(const Subscription& subscription);
+  // Counts what comes from `origin` for a subscription that ended. Null: it has
+  // been forgotten, or there never was one.
+  std::shared_ptr<FlowCounters> FlowFrom(
+      uint32_t subscription, const std::shared_ptr<const Origin>& origin);
+  // A message of that link whose publisher was refused: whom it was for is not
+  // known.
+  void CountRefused(const Link& link);
+  // Without the name of the subscribing node, which is ours.
+  std::vector<FlowReport> Reports() const;
+
+ private:
+  struct Departed {
+    std::string service;
+    std::string name;
+    std::map<std::shared_ptr<const Origin>, std::shared_ptr<FlowCounters>>
+        flows;
+  };
+
+  static void Report(const Departed& departed, FlowReportTable* reports);
+
+  mutable Mutex mutex_;
+  std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
+  FlowReportTable forgotten_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_DEPARTED_SUBSCRIPTIONS_H_
