@@ -19,27 +19,31 @@ bool Gate::MarkPending() {
   }
 }
 
-bool Gate::LeaveSlowly(Waiter& waiter) {
+Gate::Exit Gate::LeaveSlowly(Waiter& waiter) {
   uint32_t state = state_.load(std::memory_order_relaxed);
   while (true) {
     if ((state & kClosed) != 0) {
       state_.store(kClosed, std::memory_order_release);
       left_.Notify(waiter);
-      return true;
+      return Exit::kOutForGood;
     }
     // Acquire: pairs with MarkPending().
     const uint32_t next = (state & kPending) != 0 ? kRunning : kIdle;
     if (state_.compare_exchange_weak(state, next, std::memory_order_acq_rel)) {
-      if (next == kIdle) return true;
+      if (next == kIdle) return Exit::kOut;
       owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-      return false;
+      return Exit::kStillInside;
     }
   }
 }
 
-void Gate::Close(Waiter& waiter) {
+bool Gate::Shut() {
   const uint32_t before = state_.fetch_or(kClosed, std::memory_order_acq_rel);
-  if ((before & kRunning) == 0 || IsInside()) return;
+  return (before & kRunning) == 0 || IsInside();
+}
+
+void Gate::Close(Waiter& waiter) {
+  if (Shut()) return;
   while ((state_.load(std::memory_order_acquire) & kRunning) != 0) {
     EventCount::Sleeper sleeper(left_);
     if ((state_.load(std::memory_order_acquire) & kRunning) == 0) break;

@@ -40,9 +40,14 @@ class Gate final {
   // and must drain the queue.
   bool MarkPending();
 
-  // True: the caller is out. False: something was queued meanwhile; the caller
-  // is still inside, drains the queue and calls again.
-  bool Leave(Waiter& waiter) { return LeaveQuickly() || LeaveSlowly(waiter); }
+  enum class Exit {
+    kOut,
+    kOutForGood,   // It is closed, and the caller was the last one inside.
+    kStillInside,  // Something was queued meanwhile: drain it and call again.
+  };
+  Exit Leave(Waiter& waiter) {
+    return LeaveQuickly() ? Exit::kOut : LeaveSlowly(waiter);
+  }
 
   // The two steps of Leave(). After LeaveQuickly() has returned true the gate
   // is not touched any more, so that whoever comes next may destroy it.
@@ -53,7 +58,7 @@ class Gate final {
     return state_.compare_exchange_strong(expected, kIdle,
                                           std::memory_order_acq_rel);
   }
-  bool LeaveSlowly(Waiter& waiter);
+  Exit LeaveSlowly(Waiter& waiter);
 
   // Whether the caller is inside.
   bool IsInside() const {
@@ -65,10 +70,13 @@ class Gate final {
     return (state_.load(std::memory_order_acquire) & kRunning) != 0;
   }
 
-  // After this nobody enters, and nobody is inside but perhaps the caller: for
-  // a caller inside it takes effect when he leaves. Waits for a handler that is
-  // running, however long that takes.
+  // After this nobody enters. True: nobody is inside but perhaps the caller,
+  // for whom it takes effect when he leaves. False: somebody is, and
+  // left_event() is notified when he is out.
+  bool Shut();
+  // The same, and waits for who is inside, however long that takes.
   void Close(Waiter& waiter);
+  EventCount& left_event() { return left_; }
 
   bool closed() const {
     return (state_.load(std::memory_order_acquire) & kClosed) != 0;

@@ -20,7 +20,7 @@ TEST(GateTest, SecondThreadFindsItBusy) {
     EXPECT_FALSE(gate.IsInside());
     EXPECT_EQ(gate.TryEnter(), Gate::Entry::kBusy);
   }).join();
-  EXPECT_TRUE(gate.Leave(RealWaiter()));
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOut);
   EXPECT_FALSE(gate.IsInside());
   EXPECT_EQ(gate.TryEnter(), Gate::Entry::kEntered);
 }
@@ -30,9 +30,9 @@ TEST(GateTest, WhoMarkedItPendingIsAnsweredBeforeAnybodyLeaves) {
   ASSERT_TRUE(gate.MarkPending());
   std::thread([&] { EXPECT_FALSE(gate.MarkPending()); }).join();
   EXPECT_FALSE(gate.MarkPending()) << "from within: queued, not recursed";
-  EXPECT_FALSE(gate.Leave(RealWaiter()));
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kStillInside);
   EXPECT_TRUE(gate.IsInside());
-  EXPECT_TRUE(gate.Leave(RealWaiter()));
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOut);
 }
 
 TEST(GateTest, NobodyEntersAfterClose) {
@@ -48,7 +48,7 @@ TEST(GateTest, CloseFromWithinTakesEffectAtLeaving) {
   Gate gate;
   ASSERT_EQ(gate.TryEnter(), Gate::Entry::kEntered);
   gate.Close(RealWaiter());
-  EXPECT_TRUE(gate.Leave(RealWaiter()));
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOutForGood);
   EXPECT_EQ(gate.TryEnter(), Gate::Entry::kClosed);
 }
 
@@ -62,7 +62,7 @@ TEST(GateTest, CloseWaitsForTheOneInside) {
   });
   while (!gate.closed()) std::this_thread::yield();
   left.store(true);
-  EXPECT_TRUE(gate.Leave(RealWaiter()));
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOutForGood);
   closing.join();
 }
 
@@ -84,7 +84,7 @@ TEST(GateTest, EveryPieceOfWorkIsDoneOnceByOneThreadAtATime) {
           if (inside.fetch_add(1) != 0) ++overlaps;
           done += queued.exchange(0);
           inside.fetch_sub(1);
-        } while (!gate.Leave(RealWaiter()));
+        } while (gate.Leave(RealWaiter()) == Gate::Exit::kStillInside);
       }
     });
   }

@@ -10,8 +10,8 @@ namespace mycelium {
 enum class LogLevel { kInfo, kWarning, kError };
 
 // Where a node reports what nobody asked for: lost links, refused peers,
-// dropped messages. Called from any thread, one call at a time per node; must
-// not block or call back into the bus. The message is valid for the call.
+// dropped messages. Called from any thread, from several at once; must not
+// block or call back into the bus. The message is valid for the call.
 using LogSink = std::function<void(LogLevel level, absl::string_view message)>;
 
 // Writes "mycelium: warning: <message>" lines to standard error.

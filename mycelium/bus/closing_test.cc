@@ -144,6 +144,52 @@ TEST_F(ClosingTest, WhatIsNotHandledInTimeIsToldAndTheBusIsClosed) {
   ExpectBalance(*two_);
 }
 
+// A handler that does not return keeps nobody beyond the deadline.
+TEST_F(ClosingTest, HandlerOnAPublishingThreadIsWaitedForUntilTheDeadline) {
+  test::Notification busy, leave;
+  auto handle = two_->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    busy.Notify();
+    leave.WaitForNotification();
+  });
+  std::thread publishing(
+      [&] { EXPECT_TRUE(one_->Publisher<Note>()->Publish(Note()).ok()); });
+  busy.WaitForNotification();
+  EXPECT_EQ(two_->Close(absl::Milliseconds(1)).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(two_->closed());
+  leave.Notify();
+  publishing.join();
+  ExpectBalance(*one_);
+}
+
+TEST_F(ClosingTest, HandlerOnTheNodesThreadIsWaitedForUntilTheDeadline) {
+  auto three = Make("three");
+  test::Notification busy, leave;
+  auto handle = three->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    busy.Notify();
+    leave.WaitForNotification();
+  });
+  auto publisher = one_->PublisherTo<Note>("three");
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  busy.WaitForNotification();
+  EXPECT_EQ(three->Close(absl::Milliseconds(1)).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(three->closed());
+  EXPECT_FALSE(three->runtime()->has_ended());
+  leave.Notify();
+  handle->Unsubscribe();                     // Waits for the handler.
+  ASSERT_TRUE(three->Shutdown(kLong).ok());  // And this for the rest.
+  ASSERT_TRUE(one_->Flush(kLong).ok());
+  Ledger sum;
+  for (const auto* bus : {one_.get(), three.get()}) {
+    for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
+  }
+  EXPECT_TRUE(sum.Balances());
+  EXPECT_EQ(sum.accepted, 1u);
+  EXPECT_EQ(sum.delivered, 1u);
+}
+
 TEST_F(ClosingTest, WhatOthersPublishedIsNotWaitedFor) {
   auto subscriber = two_->Subscriber<Note>();
   ASSERT_TRUE(two_->Publisher<Note>()->Publish(Note()).ok());

@@ -165,8 +165,9 @@ class MessageBus final {
   // bus. With the last bus of the node in this process that is not closed, the
   // node ends too, as by Shutdown(). Not from a handler.
   // DEADLINE_EXCEEDED: some messages were not handled in time and count as
-  // dropped; it is closed all the same. A second call waits for the end of the
-  // first.
+  // dropped, or a handler had not returned: that message counts when it has. It
+  // is closed all the same; what destroys the node's last object then waits for
+  // that handler. A second call waits for the end of the first.
   absl::Status Close(absl::Duration timeout);
   // Whether that is done.
   bool closed() const { return closed_.load(std::memory_order_acquire); }

@@ -1,7 +1,11 @@
 #include "mycelium/bus/node_runtime.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -119,6 +123,8 @@ void NodeRuntime::RunThread() {
 NodeRuntime::~NodeRuntime() {
   if (peers_ == nullptr) return;  // Init() failed: nothing was started.
   (void)Shutdown(/*deadline=*/0);
+  (void)WaitFor(
+      ended_event_, [this] { return has_ended(); }, kNever);
   StopThread();
   listeners_.clear();
   peers_.reset();
@@ -475,18 +481,53 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
 void NodeRuntime::RemoveSubscription(
     const std::shared_ptr<Subscription>& subscription) {
   subscription->Close();
-  if (dispatcher_->Find(subscription->options().id) == nullptr) return;
+  TakeAway(subscription);
+}
+
+absl::Status NodeRuntime::RemoveSubscriptionBy(
+    const std::shared_ptr<Subscription>& subscription, TimeNs deadline) {
+  const bool is_out = subscription->Shut();
+  TakeAway(subscription);
+  // Those who run a handler on their own time are told when they return; what
+  // they have is counted then.
+  EventCount& event = subscription->options().mode == DeliveryMode::kQueued
+                          ? subscription->queue().event()
+                          : subscription->gate().left_event();
+  const Outcome outcome = WaitFor(
+      event,
+      [&] {
+        return !subscription->in_handler() &&
+               (is_out || !subscription->gate().IsRunning());
+      },
+      deadline);
+  if (outcome == Outcome::kReady) {
+    subscription->Close();  // Whoever was inside may not be done with the rest.
+    return absl::OkStatus();
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat(subscription->lane().name(), ": its handler still runs"));
+}
+
+void NodeRuntime::TakeAway(const std::shared_ptr<Subscription>& subscription) {
+  const uint32_t id = subscription->options().id;
+  if (dispatcher_->Find(id) == nullptr) return;
   TakeOut(subscription);
+  // What these have captured may call us, so they end without the lock.
+  std::function<void(const absl::Status&)> on_error;
+  std::function<void(const PublisherGone&)> on_publisher_gone;
+  std::vector<std::shared_ptr<Subscription>> folded;
   // In one step, or a report in between would know nothing of it.
   MutexLock lock(mutex_);
   // Another thread may be ending it too; it is counted once.
-  if (dispatcher_->Find(subscription->options().id) == nullptr) return;
-  dispatcher_->Remove(subscription->options().id);
-  FoldEndedSubscriptions();
+  if (dispatcher_->Find(id) == nullptr) return;
+  dispatcher_->Remove(id);
+  folded = FoldEndedSubscriptions();
   ended_subscriptions_.push_back(subscription);
-  on_error_.erase(subscription->options().id);
-  on_publisher_gone_.erase(subscription->options().id);
-  refusals_.RemoveSubscription(subscription->options().id);
+  on_error.swap(on_error_[id]);
+  on_error_.erase(id);
+  on_publisher_gone.swap(on_publisher_gone_[id]);
+  on_publisher_gone_.erase(id);
+  refusals_.RemoveSubscription(id);
 }
 
 void NodeRuntime::TakeOut(const std::shared_ptr<Subscription>& subscription) {
@@ -494,19 +535,24 @@ void NodeRuntime::TakeOut(const std::shared_ptr<Subscription>& subscription) {
   loop_->Post([this, subscription] { peers_->Unsubscribe(*subscription); });
 }
 
-void NodeRuntime::FoldEndedSubscriptions() {
+std::vector<std::shared_ptr<Subscription>>
+NodeRuntime::FoldEndedSubscriptions() {
   auto& ended = ended_subscriptions_;
-  for (auto& subscription : ended) {
-    // Frames on their way, or a handler up the stack, may still count.
-    if (subscription.use_count() > 1 || subscription->gate().IsRunning()) {
-      continue;
-    }
+  // Frames on their way, or a handler up the stack, may still count.
+  const auto over = std::partition(
+      ended.begin(), ended.end(),
+      [](const std::shared_ptr<Subscription>& subscription) {
+        return subscription.use_count() > 1 || subscription->gate().IsRunning();
+      });
+  std::vector<std::shared_ptr<Subscription>> folded(
+      std::make_move_iterator(over), std::make_move_iterator(ended.end()));
+  ended.erase(over, ended.end());
+  for (const auto& subscription : folded) {
     for (const FlowReport& report : ReportsOf(*subscription)) {
       ended_reports_.FoldEnded(report);
     }
-    subscription = nullptr;
   }
-  ended.erase(std::remove(ended.begin(), ended.end(), nullptr), ended.end());
+  return folded;
 }
 
 void NodeRuntime::SetRefusal(Subscription& subscription,
@@ -626,25 +672,40 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
   router_->ClosePublishers();
   if (deadline != 0 && flushed.ok()) flushed = Flush(deadline);
   for (const auto& subscription : dispatcher_->All()) {
-    RemoveSubscription(subscription);
-    // Its handler may still be at work; what it has is counted when it returns.
-    if (deadline == 0) continue;
-    (void)WaitFor(
-        subscription->queue().event(),
-        [&] { return !subscription->in_handler(); }, deadline);
+    // Nobody is told how a destructor fared.
+    if (deadline == 0) {
+      RemoveSubscription(subscription);
+      continue;
+    }
+    absl::Status removed = RemoveSubscriptionBy(subscription, deadline);
+    if (flushed.ok()) flushed = std::move(removed);
   }
   ReportTaken();
-  OnLoop([this] {
+  const auto part = [this] {
     listeners_.clear();
     peers_->Part();
-  });
+  };
+  const auto end = [this] {
+    peers_->Shutdown();
+    ended_.store(true, std::memory_order_release);
+    ended_event_.Notify(environment_.waiter);
+  };
   const TimeNs now = environment_.clock.NowNs();
-  (void)WaitFor(
-      peers_->parted_event(), [this] { return peers_->HasParted(); },
-      std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs));
-  OnLoop([this] { peers_->Shutdown(); });
-  ended_.store(true, std::memory_order_release);
-  ended_event_.Notify(environment_.waiter);
+  const TimeNs patience =
+      std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs);
+  // What does not run in time, since a handler keeps the thread, follows when
+  // that returns; a destructor waits for it.
+  const bool has_parted = OnLoopBy(part, deadline == 0 ? kNever : patience);
+  if (has_parted) {
+    (void)WaitFor(
+        peers_->parted_event(), [this] { return peers_->HasParted(); },
+        patience);
+  }
+  if (!OnLoopBy(end, deadline == 0 ? kNever : patience)) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("node ", node_, ": a handler keeps its thread, and its ",
+                     "links end when that returns"));
+  }
   return flushed;
 }
 

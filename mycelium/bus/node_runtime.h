@@ -117,6 +117,7 @@ class NodeRuntime final : public RoomWaiter {
   absl::StatusOr<std::shared_ptr<Subscription>> AddSubscription(
       const std::string& service, const MessageType& type, DeliveryMode mode,
       const SubscriberOptions& options, MessageHandler handler);
+  // Waits for an inline handler that runs, however long that takes.
   void RemoveSubscription(const std::shared_ptr<Subscription>& subscription);
 
   // Why subscriptions do not get what some publishers publish.
@@ -224,6 +225,8 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status FlushService(const std::string& service, TimeNs deadline);
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
+  // The same until `deadline`. False: it will run later.
+  bool OnLoopBy(std::function<void()> task, TimeNs deadline);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
   absl::Status Unmatched(const Origin& origin,
@@ -240,10 +243,18 @@ class NodeRuntime final : public RoomWaiter {
   void AddRefusals(v1::NodeStatus* status) const;
   void AddEnds(v1::NodeStatus* status) const;
   void AddFlows(v1::NodeStatus* status) const;
+  // Ends a subscription, and waits until `deadline` for its handler.
+  // DEADLINE_EXCEEDED: it still runs.
+  absl::Status RemoveSubscriptionBy(
+      const std::shared_ptr<Subscription>& subscription, TimeNs deadline);
+  // What is left of that when nothing is handled any more.
+  void TakeAway(const std::shared_ptr<Subscription>& subscription);
   // Of what publishers, here and at peers, are matched with.
   void TakeOut(const std::shared_ptr<Subscription>& subscription);
-  // Lets go of subscriptions that nothing counts for any more.
-  void FoldEndedSubscriptions() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets go of subscriptions that nothing counts for any more. Destroy them
+  // without the lock.
+  std::vector<std::shared_ptr<Subscription>> FoldEndedSubscriptions()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnPublisherGone(const Dispatcher::Parted& parted);
   void OnRefusedByPeer(const std::string& peer,
                        const v1::SubscribeRefused& refused);

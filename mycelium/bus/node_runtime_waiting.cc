@@ -1,6 +1,10 @@
 // The part of NodeRuntime that lets threads wait, and runs the loop on those
 // that have nothing else to do.
 #include <algorithm>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/cpu_relax.h"
@@ -139,6 +143,23 @@ void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
       kNever);
 }
 
+bool NodeRuntime::OnLoopBy(std::function<void()> task, TimeNs deadline) {
+  if (loop_->InLoop()) {
+    task();
+    return true;
+  }
+  const auto done = std::make_shared<std::atomic<bool>>(false);
+  loop_->Post([this, done, task = std::move(task)] {
+    task();
+    done->store(true, std::memory_order_release);
+    done_event_.Notify(environment_.waiter);
+  });
+  const Outcome outcome = WaitFor(
+      done_event_, [&] { return done->load(std::memory_order_acquire); },
+      deadline);
+  return outcome == Outcome::kReady;
+}
+
 absl::Status NodeRuntime::Flush(TimeNs deadline,
                                 const KeepWaiting& keep_waiting) {
   if (absl::Status outside = CheckOutsideHandlers("Flush()"); !outside.ok()) {
@@ -213,10 +234,8 @@ absl::Status NodeRuntime::CloseService(const std::string& service,
   if (flushed.ok()) flushed = FlushService(service, deadline);
   for (const auto& subscription : dispatcher_->All()) {
     if (subscription->options().service != service) continue;
-    RemoveSubscription(subscription);
-    (void)WaitFor(
-        subscription->queue().event(),
-        [&] { return !subscription->in_handler(); }, deadline);
+    absl::Status removed = RemoveSubscriptionBy(subscription, deadline);
+    if (flushed.ok()) flushed = std::move(removed);
   }
   RemoveService(service);
   return flushed;

@@ -87,6 +87,7 @@ Subscription::Subscription(Environment& environment, Options options,
                            MessageHandler handler, LogSink log)
     : environment_(environment),
       options_(std::move(options)),
+      has_handler_(handler != nullptr),
       handler_(std::move(handler)),
       log_(std::move(log)),
       queue_(environment) {}
@@ -137,16 +138,38 @@ void Subscription::ReportHandlerError(const char* what) {
 void Subscription::Leave() {
   if (gate_.LeaveQuickly()) return;  // Somebody may destroy this from here on.
   const std::shared_ptr<Subscription> keep = shared_from_this();
-  if (!gate_.LeaveSlowly(environment_.waiter)) LeaveAfterDraining();
-  if (gate_.closed()) DropSpilled();
+  switch (gate_.LeaveSlowly(environment_.waiter)) {
+    case Gate::Exit::kOut:
+      return;
+    case Gate::Exit::kOutForGood:
+      return OnOutForGood();
+    case Gate::Exit::kStillInside:
+      return LeaveAfterDraining();
+  }
 }
 
 void Subscription::LeaveAfterDraining() {
   const std::shared_ptr<Subscription> keep = shared_from_this();
+  Gate::Exit exit;
   do {
     DrainSpill();
-  } while (!gate_.Leave(environment_.waiter));
-  if (gate_.closed()) DropSpilled();
+    exit = gate_.Leave(environment_.waiter);
+  } while (exit == Gate::Exit::kStillInside);
+  if (exit == Gate::Exit::kOutForGood) OnOutForGood();
+}
+
+void Subscription::OnOutForGood() {
+  DropSpilled();
+  ReleaseHandler();
+}
+
+void Subscription::ReleaseHandler() {
+  // What it has captured may call anything, so it is destroyed without a lock.
+  MessageHandler released;
+  {
+    MutexLock lock(drop_mutex_);
+    released.swap(handler_);
+  }
 }
 
 bool Subscription::TakeSpilled(FrameView* frame, LocalLane** from) {
@@ -188,20 +211,24 @@ bool Subscription::RunNext() {
   // Most looks find nothing, and write nothing.
   if (!queue_.MayTake()) return false;
   // Before the look: who closes the queue after that sees it.
-  in_handler_.store(true, std::memory_order_relaxed);
-  const bool ran = RunTaken();
-  in_handler_.store(false, std::memory_order_release);
-  if (queue_.closed()) queue_.Notify();  // Somebody may wait for us to be out.
-  return ran;
-}
-
-bool Subscription::RunTaken() {
+  in_handler_.store(1, std::memory_order_relaxed);
   const FrameView* const frame = queue_.Take();
-  if (frame == nullptr) return false;
-  const Origin& origin = OriginOf(*frame);
-  Run(CachedFlow(origin), PayloadOf(*frame, type()), InfoOf(*frame, origin));
-  queue_.Finish();
-  return true;
+  if (frame != nullptr) {
+    const Origin& origin = OriginOf(*frame);
+    Run(CachedFlow(origin), PayloadOf(*frame, type()), InfoOf(*frame, origin));
+    // Before Finish(): its lock comes before that of Close(), who then sees
+    // this, or after, and we see that the queue is closed.
+    in_handler_.store(0, std::memory_order_release);
+    queue_.Finish();
+  } else {
+    // Pairs with Shut(): whoever comes second sees what the other stored.
+    in_handler_.exchange(0, std::memory_order_acq_rel);
+  }
+  if (queue_.closed()) {
+    ReleaseHandler();
+    queue_.Notify();  // Somebody may wait for us to be out.
+  }
+  return frame != nullptr;
 }
 
 void Subscription::CountPulled(const Origin& origin, bool decodable) {
@@ -217,7 +244,7 @@ void Subscription::DropFrame(const FrameView& frame, DropReason reason) {
   if (options_.on_drop != nullptr) options_.on_drop();
 }
 
-void Subscription::Close() {
+bool Subscription::Shut() {
   // Whoever else is closing it may not be done.
   if (!closed_.exchange(true)) {
     MutexLock lock(lanes_mutex_);  // None is added that nobody closes.
@@ -227,11 +254,21 @@ void Subscription::Close() {
     queue_.Close([this](const FrameView& frame) {
       DropFrame(frame, DropReason::kSubscriberGone);
     });
-    return;
+    const bool is_running =
+        in_handler_.fetch_add(0, std::memory_order_acq_rel) != 0;
+    if (!is_running) ReleaseHandler();  // Or RunNext() does.
+    return true;
   }
+  if (!gate_.Shut()) return false;
+  // Called from inside the handler, the rest is done when that returns.
+  if (!gate_.IsInside()) OnOutForGood();
+  return true;
+}
+
+void Subscription::Close() {
+  if (Shut()) return;
   gate_.Close(environment_.waiter);
-  // Called from inside the handler, the rest is dropped when that returns.
-  if (!gate_.IsInside()) DropSpilled();
+  OnOutForGood();
 }
 
 void Subscription::DropLate(InboundQueue::Feed& feed) {

@@ -126,7 +126,7 @@ class Subscription final : public Lane::Doorbell,
   // Whether the calling thread is inside this subscription's handler, or is the
   // one that runs it again and again.
   bool IsHandledByThisThread() const {
-    return gate_.IsInside() || (handler_ != nullptr && IsConsumer());
+    return gate_.IsInside() || (has_handler_ && IsConsumer());
   }
 
   bool IsConsumer() const {
@@ -140,9 +140,9 @@ class Subscription final : public Lane::Doorbell,
     consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   }
 
-  // Whether RunNext() is under way. After Close() false stays false.
+  // Whether RunNext() may run the handler. After Close() false stays false.
   bool in_handler() const {
-    return in_handler_.load(std::memory_order_acquire);
+    return in_handler_.load(std::memory_order_acquire) != 0;
   }
 
   // Counts a message of `origin` that a pull took as delivered. The thread that
@@ -152,8 +152,13 @@ class Subscription final : public Lane::Doorbell,
   // Ends the subscription: no inline handler runs after this returns, except
   // the one that called it. A queued one may be under way: see in_handler().
   // What is still queued counts as dropped[subscriber_gone]. A second call
-  // waits for the same.
+  // waits for the same. The handler is destroyed by this, or by who runs it
+  // then, once it has returned.
   void Close();
+  // The same without waiting for an inline handler. False: it runs on another
+  // thread, which does the rest; gate().left_event() is notified when it has
+  // left.
+  bool Shut();
   // Drops what was put into a feed of queue() while Close() ran.
   void DropLate(InboundQueue::Feed& feed);
   bool closed() const { return closed_.load(std::memory_order_acquire); }
@@ -188,7 +193,8 @@ class Subscription final : public Lane::Doorbell,
     return index < kLanesMax ? lanes_[index].load(std::memory_order_acquire)
                              : nullptr;
   }
-  bool RunTaken();
+  void ReleaseHandler();
+  void OnOutForGood();
   bool TakeSpilled(FrameView* frame, LocalLane** from);
   void DrainSpill();
   void DropSpilled();
@@ -199,7 +205,10 @@ class Subscription final : public Lane::Doorbell,
 
   Environment& environment_;
   const Options options_;
-  const MessageHandler handler_;
+  const bool has_handler_;
+  // Of who is inside the gate or in RunNext(); then of who takes it away under
+  // `drop_mutex_`.
+  MessageHandler handler_;
   const LogSink log_;
   Mutex lanes_mutex_;
   std::vector<std::shared_ptr<LocalLane>> owned_lanes_
@@ -211,7 +220,7 @@ class Subscription final : public Lane::Doorbell,
   Gate gate_;
   InboundQueue queue_;
   std::atomic<bool> closed_{false};
-  std::atomic<bool> in_handler_{false};
+  std::atomic<uint32_t> in_handler_{0};  // 0 or 1.
   std::atomic<uint64_t> handler_errors_{0};
   std::atomic<std::thread::id> consumer_{};
 

@@ -25,14 +25,16 @@ void FramedLink::OnCommit(Lane& lane) {
   }
   if (!gate_.MarkPending()) return;
   if (!SendLane(lane)) SendAll();
-  while (!gate_.Leave(environment_.waiter)) SendAll();
+  while (gate_.Leave(environment_.waiter) == Gate::Exit::kStillInside) {
+    SendAll();
+  }
 }
 
 void FramedLink::Kick() {
   if (!gate_.MarkPending()) return;
   do {
     SendAll();
-  } while (!gate_.Leave(environment_.waiter));
+  } while (gate_.Leave(environment_.waiter) == Gate::Exit::kStillInside);
 }
 
 bool FramedLink::SendLane(Lane& lane) {

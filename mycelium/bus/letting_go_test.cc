@@ -1,0 +1,148 @@
+// What a handler or a callback has captured ends with its subscription, on a
+// thread that holds no lock; and what that ends in turn may be anything.
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "tests/support/notification.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::Note;
+
+class LettingGoTest : public testing::TestWithParam<DeliveryMode> {
+ protected:
+  static SubscriberOptions Options() {
+    SubscriberOptions options;
+    options.delivery = GetParam();
+    return options;
+  }
+
+  void ExpectBalance() const {
+    for (const FlowReport& flow : bus_->FlowReports()) {
+      EXPECT_TRUE(flow.ledger.Balances()) << flow.topic;
+      EXPECT_EQ(flow.ledger.in_flight, 0u) << flow.topic;
+    }
+  }
+
+  std::shared_ptr<MessageBus> bus_ = *MessageBus::Create(BusOptions());
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, LettingGoTest,
+                         testing::Values(DeliveryMode::kInline,
+                                         DeliveryMode::kQueued),
+                         [](const auto& mode) {
+                           return mode.param == DeliveryMode::kInline
+                                      ? std::string("Inline")
+                                      : std::string("Queued");
+                         });
+
+TEST_P(LettingGoTest, HandlerEndsWithItsSubscription) {
+  auto captured = std::make_shared<int>();
+  const std::weak_ptr<int> watched = captured;
+  auto handle = bus_->Subscribe<Note>(
+      [captured](const Note&, const MessageInfo&) {}, Options());
+  captured.reset();
+  ASSERT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());
+  ASSERT_TRUE(bus_->Flush(absl::Seconds(10)).ok());
+  EXPECT_FALSE(watched.expired());
+  handle->Unsubscribe();
+  EXPECT_TRUE(watched.expired());
+  ExpectBalance();
+}
+
+TEST_P(LettingGoTest, HandlerThatUnsubscribesItselfEndsAfterIt) {
+  auto captured = std::make_shared<int>();
+  const std::weak_ptr<int> watched = captured;
+  test::Notification ended;
+  const std::shared_ptr<void> tells(nullptr, [&](void*) { ended.Notify(); });
+  auto handle = std::make_shared<SubscriptionHandle>();
+  bool was_there = false;
+  *handle = *bus_->Subscribe<Note>(
+      [captured, tells = std::make_shared<decltype(tells)>(tells), handle,
+       &watched, &was_there](const Note&, const MessageInfo&) {
+        handle->Unsubscribe();
+        was_there = !watched.expired();
+      },
+      Options());
+  captured.reset();
+  const_cast<std::shared_ptr<void>&>(tells).reset();
+  handle.reset();
+  ASSERT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());
+  ended.WaitForNotification();
+  EXPECT_TRUE(was_there);
+  EXPECT_TRUE(watched.expired());
+  ASSERT_TRUE(bus_->Flush(absl::Seconds(10)).ok());
+  ExpectBalance();
+}
+
+TEST_P(LettingGoTest, NodeEndsThoughAHandlerHeldItsBus) {
+  const std::weak_ptr<MessageBus> bus = bus_;
+  const std::weak_ptr<NodeRuntime> node = bus_->runtime();
+  auto publisher = std::make_shared<Publisher<Note>>(*bus_->Publisher<Note>());
+  auto handle = bus_->Subscribe<Note>(
+      [bus = bus_, publisher](const Note&, const MessageInfo&) {}, Options());
+  publisher.reset();
+  bus_.reset();
+  EXPECT_FALSE(bus.expired());
+  handle->Unsubscribe();
+  EXPECT_TRUE(bus.expired());
+  *handle = SubscriptionHandle();
+  EXPECT_TRUE(node.expired());
+}
+
+TEST_P(LettingGoTest, HandlerHoldsTheHandleOfAnotherSubscription) {
+  auto other = std::make_shared<SubscriptionHandle>(*bus_->Subscribe<Note>(
+      [](const Note&, const MessageInfo&) {}, Options()));
+  auto handle = bus_->Subscribe<Note>(
+      [other](const Note&, const MessageInfo&) {}, Options());
+  const std::weak_ptr<SubscriptionHandle> watched = std::exchange(other, {});
+  handle->Unsubscribe();
+  EXPECT_TRUE(watched.expired());
+  EXPECT_EQ(bus_->Publisher<Note>()->subscriber_count(), 0u);
+}
+
+TEST_P(LettingGoTest, CallbacksHoldTheHandleOfAnotherSubscription) {
+  const auto subscribe = [&](const SubscriberOptions& options) {
+    return std::make_shared<SubscriptionHandle>(*bus_->Subscribe<Note>(
+        [](const Note&, const MessageInfo&) {}, options));
+  };
+  SubscriberOptions options = Options();
+  options.on_error = [other = subscribe(Options())](const absl::Status&) {};
+  options.on_publisher_gone =
+      [other = subscribe(Options())](const PublisherGone&) {};
+  auto handle = subscribe(options);
+  options = SubscriberOptions();
+  EXPECT_EQ(bus_->Publisher<Note>()->subscriber_count(), 3u);
+  handle.reset();
+  EXPECT_EQ(bus_->Publisher<Note>()->subscriber_count(), 0u);
+}
+
+TEST(LettingGoOfNeighboursTest,
+     WhoseSubscriptionAnotherHandlerEndedIsNotCalled) {
+  auto bus = *MessageBus::Create(BusOptions());
+  SubscriptionHandle second;
+  int calls = 0;
+  auto first = bus->Subscribe<Note>(
+      [&](const Note&, const MessageInfo&) { second.Unsubscribe(); });
+  second =
+      *bus->Subscribe<Note>([&](const Note&, const MessageInfo&) { ++calls; });
+  ASSERT_TRUE(bus->Publisher<Note>()->Publish(Note()).ok());
+  EXPECT_EQ(calls, 0);
+  Ledger sum;
+  for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
+  EXPECT_TRUE(sum.Balances());
+  EXPECT_EQ(sum.accepted, 2u);
+  EXPECT_EQ(sum.delivered, 1u);
+  EXPECT_EQ(sum.dropped_for(DropReason::kSubscriberGone), 1u);
+}
+
+}  // namespace
+}  // namespace mycelium
