@@ -227,6 +227,7 @@ uint32_t Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
     inbox.spills.erase(spills);
   }
   inbox.inline_lanes.erase(lane);
+  inbox.partial.erase(lane);
   inbox.publishers.OnLaneClosed(lane);
   return waited;
 }
@@ -240,7 +241,7 @@ void Dispatcher::OnLoansClosed(Link& link) {
 inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
                                       const Publisher& publisher, uint32_t lane,
                                       const FrameView& frame) {
-  if (publisher.matches.size() != 1 || inbox.partial_end != 0) return false;
+  if (publisher.matches.size() != 1 || !inbox.partial.empty()) return false;
   const Match& match = publisher.matches[0];
   const uint64_t sequence = frame.header.lane_sequence;
   if (match.lane != lane || match.subscription == nullptr ||
@@ -300,17 +301,23 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   }
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
-    // A lane that was opened for nobody has messages for who has ended only.
-    if (match.subscription == nullptr ||
-        (queue->second.feed == nullptr && match.subscription->closed())) {
+    if (queue->second.feed == nullptr) {
+      // A lane that was opened for nobody has messages for who has ended only.
+      if (match.subscription != nullptr && !match.subscription->closed()) {
+        return FrameOutcome::kCorrupt;
+      }
       if (match.flow != nullptr) {
         match.flow->CountDropped(DropReason::kSubscriberGone, 1);
       }
       return FrameOutcome::kHandled;
     }
-    // A queue gets frames of origins only that its subscription keeps.
-    if (match.subscription != queue->second.subscription) {
-      return FrameOutcome::kCorrupt;
+    Subscription& subscription = *queue->second.subscription;
+    if (match.id != subscription.options().id) return FrameOutcome::kCorrupt;
+    // A queue gets frames of origins only that its subscription keeps. One that
+    // has ended gets this too, though it was matched afterwards: whoever still
+    // holds a frame of this lane gives the room back in its order.
+    if (match.subscription == nullptr) {
+      (void)subscription.FlowFrom(*publisher.origin);
     }
     return PutInQueue(queue->second, *publisher.origin, frame, end);
   }
@@ -368,10 +375,13 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
   const std::shared_ptr<SpillTracker> kept = tracker;
   SpillTracker& spills = *kept;
   SpillTracker::Frame tracked(spills, lane, end);
-  const bool is_again = inbox.partial_end == end && inbox.partial_lane == lane;
+  const auto partial = inbox.partial.find(lane);
+  const bool is_again =
+      partial != inbox.partial.end() && partial->second.end == end;
   const auto has_it = [&](uint32_t subscription) {
-    return is_again && std::count(inbox.partial.begin(), inbox.partial.end(),
-                                  subscription) > 0;
+    return is_again &&
+           std::count(partial->second.had_by.begin(),
+                      partial->second.had_by.end(), subscription) > 0;
   };
   bool over = false;
   for (size_t next = 0; next < publisher.matches.size(); ++next) {
@@ -386,17 +396,17 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
       return FrameOutcome::kCorrupt;  // It has no handler to be called here.
     }
     if (!DeliverTo(spills, match, *publisher.origin, frame)) {
-      inbox.partial_lane = lane;
-      inbox.partial_end = end;
-      inbox.partial.clear();
+      Partial& known = inbox.partial[lane];
+      known.end = end;
+      known.had_by.clear();
       for (size_t i = 0; i < next; ++i) {
-        inbox.partial.push_back(publisher.matches[i].id);
+        known.had_by.push_back(publisher.matches[i].id);
       }
       tracked.Postpone();
       return FrameOutcome::kNotNow;
     }
   }
-  if (is_again) inbox.partial_end = 0;
+  if (is_again) inbox.partial.erase(lane);
   if (over) publisher.EndMatches(lane, sequence);
   return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
 }

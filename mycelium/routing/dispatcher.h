@@ -110,6 +110,12 @@ class Dispatcher final {
     std::shared_ptr<StagingFeed> feed;
     std::shared_ptr<Subscription> subscription;
   };
+  // The frame of a lane that one subscription could not take now, and those
+  // that have it: it will be offered again.
+  struct Partial {
+    uint64_t end = 0;
+    std::vector<uint32_t> had_by;
+  };
   struct Inbox {
     explicit Inbox(const Link& link) : publishers(link) {}
 
@@ -118,12 +124,8 @@ class Dispatcher final {
     std::map<uint32_t, Queue> queues;
     std::map<uint32_t, v1::LaneOpen> waiting;  // For a feed.
     std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
-    std::set<uint32_t> inline_lanes;  // Besides lane 0.
-    // The frame that one subscription could not take now, and those that have
-    // it: it will be offered again.
-    uint32_t partial_lane = 0;
-    uint64_t partial_end = 0;  // 0: there is none.
-    std::vector<uint32_t> partial;
+    std::set<uint32_t> inline_lanes;      // Besides lane 0.
+    std::map<uint32_t, Partial> partial;  // Of lanes.
   };
 
   using FrameOutcome = LinkHandler::FrameOutcome;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -187,6 +188,57 @@ TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
   ASSERT_EQ(link_.handled.size(), 1u);
   EXPECT_EQ(link_.handled[0].lane, 3u);
   EXPECT_EQ(link_.handled[0].position, 64u);
+}
+
+TEST_F(DispatcherTest, WhatIsHeldKeepsItsRoomThoughAnotherIsMatchedToTheEnded) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(8)).ok());
+  ASSERT_TRUE(OpenLane(3, 1).ok());
+  ASSERT_TRUE(Match(7, 1, 3).ok());
+  ASSERT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
+  ASSERT_NE(subscription->queue().Take(), nullptr);
+  subscription->Close();
+  dispatcher_.Remove(1);
+  // The peer has not heard of it yet.
+  ASSERT_TRUE(Match(8, 1, 3, 2).ok());
+  EXPECT_EQ(Send(8, 3, 2), FrameOutcome::kTaken);
+  EXPECT_TRUE(link_.handled.empty()) << "its bytes are still read";
+  subscription->queue().Finish();
+  ASSERT_EQ(link_.handled.size(), 1u);
+  EXPECT_EQ(link_.handled[0].position, 128u) << "with the one behind it";
+  uint64_t gone = 0;
+  for (const auto& flow : subscription->Ledgers()) {
+    gone += flow.ledger.dropped_for(DropReason::kSubscriberGone);
+  }
+  EXPECT_EQ(gone, 1u);
+}
+
+TEST_F(DispatcherTest, FramesOfTwoLanesThatWaitComeOnceToThoseWhoHadThem) {
+  const auto idle = Add(1, DeliveryMode::kInline);
+  const auto busy = Add(2, DeliveryMode::kInline);
+  const auto alone = Add(3, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(8)).ok());
+  ASSERT_TRUE(OpenLane(3, 3).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  ASSERT_TRUE(Match(7, 2, 0).ok());
+  ASSERT_TRUE(Match(8, 3, 3).ok());
+  ASSERT_EQ(busy->gate().TryEnter(), Gate::Entry::kEntered);
+  ASSERT_EQ(alone->gate().TryEnter(), Gate::Entry::kEntered);
+  uint64_t shared = 1, own = 1;
+  while (Send(7, 0, shared) != FrameOutcome::kNotNow) ++shared;
+  while (Send(8, 3, own) != FrameOutcome::kNotNow) ++own;
+  EXPECT_EQ(handled_.size(), shared);
+  EXPECT_EQ(Send(7, 0, shared), FrameOutcome::kNotNow);
+  busy->Leave();
+  EXPECT_EQ(Send(7, 0, shared), FrameOutcome::kHandled);
+  alone->Leave();
+  EXPECT_EQ(Send(8, 3, own), FrameOutcome::kHandled);
+  std::map<uint32_t, uint64_t> times;
+  for (const Handled& handled : handled_) ++times[handled.subscription];
+  EXPECT_EQ(times,
+            (std::map<uint32_t, uint64_t>{{1, shared}, {2, shared}, {3, own}}));
 }
 
 TEST_F(DispatcherTest, MoreThanTheLaneHoldsIsCorrupt) {
