@@ -109,9 +109,10 @@ absl::Status PublisherBase::WaitForSubscribers(
 
 void PublisherBase::CallWhenRoom(std::function<void()> callback) {
   if (callback == nullptr || moved_from()) return;
-  fan_out_->CallWhenRoom(Guarded(absl::StrCat("publisher of \"", topic(),
-                                              "\": callback of CallWhenRoom()"),
-                                 std::move(callback), node_->options().log));
+  fan_out_->room_notice().Call(
+      Guarded(absl::StrCat("publisher of \"", topic(),
+                           "\": callback of CallWhenRoom()"),
+              std::move(callback), node_->options().log));
 }
 
 absl::Status RawPublisher::PublishShared(absl::Span<const std::byte> bytes) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mycelium/bus/loan.h"
@@ -63,9 +64,10 @@ class PublisherBase {
 
   // For an event loop that publishes with a publish_timeout of zero: calls
   // `callback` once, as soon as there may be room for the last message that was
-  // refused with RESOURCE_EXHAUSTED or UNAVAILABLE; at once if there is. It
-  // runs on the thread that made the room, and must not wait or call the bus.
-  // An exception is logged and goes no further.
+  // refused with RESOURCE_EXHAUSTED, or somebody to get it after UNAVAILABLE;
+  // at once if there is. It runs on the thread that made the room, or that
+  // matched the subscriber, and must not wait or call the bus. An exception is
+  // logged and goes no further.
   void CallWhenRoom(std::function<void()> callback);
 
   // The same as a descriptor for poll() or epoll: after a Publish() that was
@@ -73,7 +75,7 @@ class PublisherBase {
   // another one is refused. It stays the publisher's.
   absl::StatusOr<int> RoomDescriptor() {
     if (moved_from()) return MovedFrom();
-    return fan_out_->RoomDescriptor();
+    return fan_out_->room_notice().Descriptor();
   }
 
   const std::string& topic() const;
@@ -126,9 +128,13 @@ class Publisher final : public PublisherBase {
   }
 
   // Subscriptions of this process get the pointer itself. The message must not
-  // change any more.
+  // change any more. INVALID_ARGUMENT: it is null.
   absl::Status Publish(std::shared_ptr<const Message> message) {
     if (moved_from()) return MovedFrom();
+    if (message == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("publisher of \"", topic(), "\": no message: null"));
+    }
     const std::shared_ptr<const void> shared = std::move(message);
     return fan_out_->Publish(
         Payload::Object(MessageTypeOf<Message>(), shared.get(), &shared));

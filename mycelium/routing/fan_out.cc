@@ -167,7 +167,10 @@ absl::Status FanOut::CheckOpenLocked() const {
 
 absl::Status FanOut::WithoutRoutes() {
   if (absl::Status open = CheckOpenLocked(); !open.ok()) return open;
-  if (!without_routes_.ok()) return without_routes_;
+  if (!without_routes_.ok()) {
+    room_notice_.NoteNobody();
+    return without_routes_;
+  }
   ++sequence_;
   unmatched_.CountAccepted();
   unmatched_.CountDropped(DropReason::kNoSubscriber, 1);
@@ -361,6 +364,10 @@ void FanOut::Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
     if (!claim.inside) continue;
     if (claim.lane != nullptr) {
       claim.subscription->LeaveAfterDraining();
+    } else if (claim.subscription->gate().closed()) {
+      // Ended by a handler before it, which it did not wait for.
+      claim.flow->CountDropped(DropReason::kSubscriberGone, 1);
+      claim.subscription->Leave();
     } else {
       claim.subscription->Run(*claim.flow, payload, info);
       claim.subscription->Leave();
@@ -381,7 +388,9 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, Timeout timeout,
     return absl::OkStatus();
   }
   absl::Status status = WaitForRoom(obstacle, timeout, deadline);
-  if (!status.ok()) NoteNoRoom(obstacle);
+  if (!status.ok()) {
+    room_notice_.NoteFull(obstacle.lane, obstacle.frame_bytes);
+  }
   return status;
 }
 
@@ -431,55 +440,21 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
   return full(absl::StrCat("waited ", absl::FormatDuration(*timeout)));
 }
 
-void FanOut::NoteNoRoom(const Obstacle& obstacle) {
-  std::shared_ptr<Signal> signal;
-  {
-    MutexLock lock(room_mutex_);
-    full_lane_ = obstacle.lane;
-    full_bytes_ = obstacle.frame_bytes;
-    signal = room_signal_;
-  }
-  if (signal == nullptr || !signal->Arm()) return;
-  obstacle.lane->CallWhenRoom(obstacle.frame_bytes,
-                              [signal] { signal->Raise(); });
-}
-
-void FanOut::CallWhenRoom(std::function<void()> callback) {
-  std::shared_ptr<Lane> lane;
-  size_t frame_bytes;
-  {
-    MutexLock lock(room_mutex_);
-    lane = full_lane_.lock();
-    frame_bytes = full_bytes_;
-  }
-  if (lane == nullptr) {
-    callback();
-  } else {
-    lane->CallWhenRoom(frame_bytes, std::move(callback));
-  }
-}
-
-absl::StatusOr<int> FanOut::RoomDescriptor() {
-  MutexLock lock(room_mutex_);
-  if (room_signal_ == nullptr) {
-    absl::StatusOr<std::shared_ptr<Signal>> made =
-        Signal::Create(environment_.sys);
-    if (!made.ok()) return made.status();
-    room_signal_ = *std::move(made);
-  }
-  return room_signal_->descriptor();
-}
-
 void FanOut::SetRoutes(std::vector<PublishRoute> routes,
                        absl::FunctionRef<void()> settle) {
   std::sort(routes.begin(), routes.end(),
             [](const PublishRoute& a, const PublishRoute& b) {
               return a.lane->order() < b.lane->order();
             });
-  MutexLock lock(mutex_);
-  routes_.swap(routes);
-  FindWay();
-  settle();
+  bool has_routes;
+  {
+    MutexLock lock(mutex_);
+    routes_.swap(routes);
+    has_routes = !routes_.empty();
+    FindWay();
+    settle();
+  }
+  if (has_routes) room_notice_.OnSubscribers();
 }
 
 void FanOut::FindWay() {
@@ -520,13 +495,16 @@ void FanOut::SetWithoutRoutes(absl::Status status) {
 }
 
 void FanOut::Close() {
-  MutexLock lock(mutex_);
-  for (const PublishRoute& route : routes_) {
-    if (route.subscription == nullptr) route.lane->SettleLoans();
+  {
+    MutexLock lock(mutex_);
+    for (const PublishRoute& route : routes_) {
+      if (route.subscription == nullptr) route.lane->SettleLoans();
+    }
+    routes_.clear();
+    FindWay();
+    closed_ = true;
   }
-  routes_.clear();
-  FindWay();
-  closed_ = true;
+  room_notice_.OnSubscribers();  // Who waits for them learns that it is closed.
 }
 
 bool FanOut::IsReadInPlace(const LoanPlace* place) {

@@ -19,10 +19,10 @@
 #include "absl/types/span.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
-#include "mycelium/base/signal.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/payload.h"
+#include "mycelium/routing/room_notice.h"
 #include "mycelium/routing/room_waiter.h"
 #include "mycelium/routing/subscription.h"
 #include "mycelium/topology/settings.h"
@@ -80,7 +80,8 @@ class FanOut final {
          const Options& options)
       : environment_(environment),
         room_waiter_(room_waiter),
-        options_(options) {}
+        options_(options),
+        room_notice_(environment.sys) {}
 
   // Sends one message along every route.
   //   RESOURCE_EXHAUSTED   no room within the timeout, or none by policy
@@ -95,14 +96,9 @@ class FanOut final {
     return PublishWithin(nullptr, payload);
   }
 
-  // Calls `callback` once, as soon as there may be room for the message that
-  // the last Publish() without room had; at once if there is. See
-  // Lane::CallWhenRoom() for what it may do.
-  void CallWhenRoom(std::function<void()> callback);
-
-  // A descriptor that becomes readable when CallWhenRoom() would call back, for
-  // each Publish() without room. Made at the first call; the publisher's.
-  absl::StatusOr<int> RoomDescriptor();
+  // What a Publish() that was refused waits for: room in a lane, or, where it
+  // is an error that there are none, subscribers.
+  RoomNotice& room_notice() { return room_notice_; }
 
   // Replaces the routes. Returns when no thread uses the old ones. Calls
   // `settle` in between, while nothing is published.
@@ -209,7 +205,6 @@ class FanOut final {
                         TimeNs* deadline);
   absl::Status WaitForRoom(const Obstacle& obstacle, Timeout timeout,
                            TimeNs* deadline);
-  void NoteNoRoom(const Obstacle& obstacle);
   absl::Status CheckOpenLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -236,11 +231,7 @@ class FanOut final {
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status without_routes_ ABSL_GUARDED_BY(mutex_);
 
-  Mutex room_mutex_;
-  // Where the last message that was refused had no room.
-  std::weak_ptr<Lane> full_lane_ ABSL_GUARDED_BY(room_mutex_);
-  size_t full_bytes_ ABSL_GUARDED_BY(room_mutex_) = 0;
-  std::shared_ptr<Signal> room_signal_ ABSL_GUARDED_BY(room_mutex_);
+  RoomNotice room_notice_;
   FlowCounters unmatched_;
 };
 

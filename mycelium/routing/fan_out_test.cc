@@ -1,5 +1,7 @@
 #include "mycelium/routing/fan_out.h"
 
+#include <poll.h>
+
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -81,6 +83,74 @@ TEST_F(FanOutTest, PublisherToOneServiceIsToldWhenItsOnlyLaneHasClosed) {
   EXPECT_EQ(Publish().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(flow_->Read().accepted, 0u);
   EXPECT_EQ(fan_out_->unmatched().accepted, 0u);
+}
+
+bool IsReadable(int descriptor) {
+  pollfd polled = {descriptor, POLLIN, 0};
+  return poll(&polled, 1, 0) == 1;
+}
+
+TEST_F(FanOutTest, RoomIsToldOfTheLaneThatRefusedLast) {
+  Lane::Options options;
+  options.name = "a -> c";
+  options.capacity_bytes = 64 << 10;
+  options.frame_bytes_max = 8 << 10;
+  const std::shared_ptr<Lane> other =
+      *Lane::Create(Environment::Real(), options, nullptr);
+  const MessageType type = RawMessageType("bytes");
+  const std::vector<std::byte> bytes(7 << 10);
+  const Payload large = Payload::Bytes(type, bytes);
+  const Payload small =
+      Payload::Bytes(type, absl::MakeConstSpan(bytes).first(64));
+  while (fan_out_->Publish(large).ok()) {
+  }
+  std::vector<PublishRoute> routes(1);
+  routes[0].lane = other;
+  fan_out_->SetRoutes(routes, [] {});
+  uint64_t sent = 0;
+  while (fan_out_->Publish(small).ok()) ++sent;
+  routes.emplace_back().lane = lane_;
+  fan_out_->SetRoutes(routes, [] {});
+  const auto descriptor = fan_out_->room_notice().Descriptor();
+  ASSERT_TRUE(descriptor.ok());
+
+  ASSERT_TRUE(other->Release(128));
+  ASSERT_FALSE(fan_out_->Publish(large).ok()) << "no lane has that much";
+  ASSERT_TRUE(fan_out_->Publish(small).ok());
+  ASSERT_FALSE(fan_out_->Publish(small).ok()) << "the other lane has none";
+  EXPECT_FALSE(IsReadable(*descriptor));
+  bool called = false;
+  fan_out_->room_notice().Call([&] { called = true; });
+  ASSERT_TRUE(other->Release(256));
+  EXPECT_TRUE(IsReadable(*descriptor));
+  EXPECT_TRUE(called);
+  EXPECT_TRUE(fan_out_->Publish(small).ok());
+}
+
+TEST_F(FanOutTest, SubscribersAreToldToWhoWasRefusedForWantOfThem) {
+  fan_out_->SetWithoutRoutes(absl::UnavailableError("not connected"));
+  fan_out_->SetRoutes({}, [] {});
+  const auto descriptor = fan_out_->room_notice().Descriptor();
+  ASSERT_TRUE(descriptor.ok());
+  for (const bool closes : {false, true}) {
+    ASSERT_EQ(Publish().code(), absl::StatusCode::kUnavailable);
+    EXPECT_FALSE(IsReadable(*descriptor));
+    int calls = 0;
+    fan_out_->room_notice().Call([&] { ++calls; });
+    fan_out_->SetRoutes({}, [] {});
+    EXPECT_EQ(calls, 0);
+    if (closes) {
+      fan_out_->Close();
+    } else {
+      RouteToLane(*fan_out_);
+    }
+    EXPECT_TRUE(IsReadable(*descriptor));
+    EXPECT_EQ(calls, 1);
+    if (!closes) {
+      EXPECT_TRUE(Publish().ok());
+      fan_out_->SetRoutes({}, [] {});
+    }
+  }
 }
 
 // Lets time run out; the reader moves just after the last look.

@@ -102,7 +102,7 @@ class Router final {
 
   // That lane is full, and its subscription is to be disconnected then: no
   // publisher of this node reaches it any more. It gets what is in the lane,
-  // and is told after that.
+  // and is told after that; in this process at once.
   void Disconnect(const Lane& lane);
   // Makes the lanes that could not be made, so that want of memory at one
   // moment does not leave a subscription out for good; and matches publishers

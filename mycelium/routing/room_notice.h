@@ -1,0 +1,60 @@
+#ifndef MYCELIUM_ROUTING_ROOM_NOTICE_H_
+#define MYCELIUM_ROUTING_ROOM_NOTICE_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/base/signal.h"
+#include "mycelium/base/sys.h"
+#include "mycelium/transport/lane/lane.h"
+
+namespace mycelium {
+
+// Tells a publisher that does not wait in Publish() when it may try again: when
+// the lane that had no room has some, or a subscriber is there.
+//
+// Invariant: once the last message was refused, what makes room for it makes
+// the descriptor readable, also if it was not readable for others before.
+//
+// Thread safety: all members may be called from any thread.
+class RoomNotice final {
+ public:
+  explicit RoomNotice(Sys& sys) : sys_(sys) {}
+
+  // The last message was refused: `lane` had no room for its frame.
+  void NoteFull(const std::shared_ptr<Lane>& lane, size_t frame_bytes);
+  // The same: there was nobody to whom it might go. Call it with what
+  // OnSubscribers() is called after, so that none comes in between.
+  void NoteNobody();
+  // Somebody is there, or nobody will be.
+  void OnSubscribers();
+
+  // Calls `callback` once, as soon as there may be room for the message that
+  // was refused last; at once if there is, or none was.
+  void Call(std::function<void()> callback);
+  // Readable when Call() would call back. Made at the first call; ours.
+  absl::StatusOr<int> Descriptor();
+
+ private:
+  struct Place {
+    std::weak_ptr<Lane> lane;
+    size_t frame_bytes = 0;
+  };
+
+  Sys& sys_;
+  Mutex mutex_;
+  Place full_ ABSL_GUARDED_BY(mutex_);  // Of the last message.
+  bool lacks_subscribers_ ABSL_GUARDED_BY(mutex_) = false;  // The last message.
+  std::vector<std::function<void()>> for_subscribers_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<Signal> signal_ ABSL_GUARDED_BY(mutex_);
+  // What raises the signal, since it was armed.
+  std::vector<Place> watched_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_ROOM_NOTICE_H_
