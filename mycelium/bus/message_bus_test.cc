@@ -83,6 +83,8 @@ TEST(MessageBusTest, PointerIsHandedOverWithoutACopy) {
   auto received = pull->Receive(kLong);
   ASSERT_TRUE(received.ok()) << received.status();
   EXPECT_EQ(*received, note.get());
+  EXPECT_EQ(publisher->Publish(std::shared_ptr<const Note>()).code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(MessageBusTest, BusesOfTheProcessShareOneNode) {

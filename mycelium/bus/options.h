@@ -127,7 +127,8 @@ struct SubscriberOptions {
   std::optional<int64_t> depth;
   std::optional<int64_t> window;
   // Called once for each reason that SubscriberBase::status() may give, on the
-  // thread that found out.
+  // thread that found out. Of one that fell behind, what other nodes published
+  // before was handled by then; what was published in this process still comes.
   std::function<void(const absl::Status&)> on_error;
   // Called on the thread that polls when a publisher of another node that this
   // subscription was matched with is gone, and will not come back as the same

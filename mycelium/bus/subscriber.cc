@@ -155,20 +155,27 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
   // Looking is taking, which saves a second look; but where a descriptor would
   // have to be armed at each look.
   const bool only_looks = queue.has_descriptor();
-  bool taken = false;
-  const absl::StatusOr<RoomWaiter::Outcome> outcome = node_->WaitWhile(
-      keep_waiting, queue.event(),
-      [&] {
-        taken = taken || (!only_looks && TryTake(payload));
-        return taken || (only_looks && queue.HasFrame()) || queue.closed() ||
-               node_->refusals().HasNews(subscription_->options().id);
-      },
-      DeadlineAfter(node_->environment().clock.NowNs(), timeout),
-      subscription_->options().spin_ns);
-  if (!outcome.ok()) return outcome.status();
-  if (taken || TryTake(payload)) return absl::OkStatus();
-  if (absl::Status news = TakeNews(); !news.ok()) return news;
-  if (*outcome == RoomWaiter::Outcome::kWouldDeadlock) {
+  const TimeNs deadline =
+      DeadlineAfter(node_->environment().clock.NowNs(), timeout);
+  RoomWaiter::Outcome outcome;
+  do {
+    bool taken = false;
+    const absl::StatusOr<RoomWaiter::Outcome> waited = node_->WaitWhile(
+        keep_waiting, queue.event(),
+        [&] {
+          taken = taken || (!only_looks && TryTake(payload));
+          return taken || (only_looks && queue.HasFrame()) || queue.closed() ||
+                 node_->refusals().HasNews(subscription_->options().id);
+        },
+        deadline, subscription_->options().spin_ns);
+    if (!waited.ok()) return waited.status();
+    if (taken || TryTake(payload)) return absl::OkStatus();
+    if (absl::Status news = TakeNews(); !news.ok()) return news;
+    outcome = *waited;
+    // Or what there was has been dropped for what is to come, or is no news any
+    // more.
+  } while (outcome == RoomWaiter::Outcome::kReady);
+  if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {
     return absl::FailedPreconditionError(
         "Receive() was called from a handler, which it would wait for");
   }

@@ -60,6 +60,31 @@ TEST_F(SubscriberTest, UnsubscribeEndsAReceiveOfAnotherThread) {
   EXPECT_EQ(SettledLedger().accepted, 0u);
 }
 
+TEST_F(SubscriberTest, ReceiveWaitsOnThoughWhatWasThereWasDroppedForNewer) {
+  const MessageType type = RawMessageType("frames");
+  SubscriberOptions options;
+  options.overflow = Overflow::kLatest;
+  auto pull = bus_->RawSubscriber(type, options);
+  // From here on a receive looks before it takes.
+  ASSERT_TRUE(pull->Descriptor().ok());
+  std::atomic<bool> over{false};
+  std::thread publishing([&] {
+    auto publisher = bus_->RawPublisher(type);
+    const std::vector<std::byte> bytes(512 << 10);
+    while (!over) EXPECT_TRUE(publisher->Publish(bytes).ok());
+  });
+  absl::Status status;
+  for (int i = 0; i < 2'000 && status.ok(); ++i) {
+    status = pull->Receive(kLong).status();
+  }
+  EXPECT_TRUE(status.ok()) << status;
+  over = true;
+  publishing.join();
+  pull->Finish();
+  pull->Unsubscribe();
+  EXPECT_TRUE(SettledLedger().Balances());
+}
+
 class EndingTest : public BusFixture,
                    public ::testing::WithParamInterface<DeliveryMode> {
  protected:

@@ -251,8 +251,8 @@ absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
       (port == 0 && !HostOfAddress(address).empty())) {
     return absl::AlreadyExistsError(
         absl::StrCat("listening at ", address,
-                     ": somebody else does, or it is no address of this "
-                     "machine"));
+                     ": somebody else does, it is no address of this machine, "
+                     "or this user may not listen at that port"));
   }
   SetServing(*state->server, true);
   std::string bound = WithPort(address, port);
