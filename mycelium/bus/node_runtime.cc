@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -26,10 +24,6 @@ constexpr int64_t kLaneRetryNs = 100'000'000;
 // Of what a peer says of a refusal.
 constexpr size_t kRefusalReasonBytesMax = 1024;
 constexpr size_t kDigestBytesShown = 64;
-// How long peers have for their last word: so long whatever the deadline, and
-// no longer whatever the deadline.
-constexpr int64_t kPartingMinNs = 100'000'000;
-constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
 absl::Status CheckName(absl::string_view what, const std::string& name) {
   const std::string fault = NameFault(name);
@@ -478,83 +472,6 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   return subscription;
 }
 
-void NodeRuntime::RemoveSubscription(
-    const std::shared_ptr<Subscription>& subscription) {
-  subscription->Close();
-  TakeAway(subscription);
-}
-
-absl::Status NodeRuntime::RemoveSubscriptionBy(
-    const std::shared_ptr<Subscription>& subscription, TimeNs deadline) {
-  const bool is_out = subscription->Shut();
-  TakeAway(subscription);
-  // Those who run a handler on their own time are told when they return; what
-  // they have is counted then.
-  EventCount& event = subscription->options().mode == DeliveryMode::kQueued
-                          ? subscription->queue().event()
-                          : subscription->gate().left_event();
-  const Outcome outcome = WaitFor(
-      event,
-      [&] {
-        return !subscription->in_handler() &&
-               (is_out || !subscription->gate().IsRunning());
-      },
-      deadline);
-  if (outcome == Outcome::kReady) {
-    subscription->Close();  // Whoever was inside may not be done with the rest.
-    return absl::OkStatus();
-  }
-  return absl::DeadlineExceededError(
-      absl::StrCat(subscription->lane().name(), ": its handler still runs"));
-}
-
-void NodeRuntime::TakeAway(const std::shared_ptr<Subscription>& subscription) {
-  const uint32_t id = subscription->options().id;
-  if (dispatcher_->Find(id) == nullptr) return;
-  TakeOut(subscription);
-  // What these have captured may call us, so they end without the lock.
-  std::function<void(const absl::Status&)> on_error;
-  std::function<void(const PublisherGone&)> on_publisher_gone;
-  std::vector<std::shared_ptr<Subscription>> folded;
-  // In one step, or a report in between would know nothing of it.
-  MutexLock lock(mutex_);
-  // Another thread may be ending it too; it is counted once.
-  if (dispatcher_->Find(id) == nullptr) return;
-  dispatcher_->Remove(id);
-  folded = FoldEndedSubscriptions();
-  ended_subscriptions_.push_back(subscription);
-  on_error.swap(on_error_[id]);
-  on_error_.erase(id);
-  on_publisher_gone.swap(on_publisher_gone_[id]);
-  on_publisher_gone_.erase(id);
-  refusals_.RemoveSubscription(id);
-}
-
-void NodeRuntime::TakeOut(const std::shared_ptr<Subscription>& subscription) {
-  router_->RemoveLocal(*subscription);
-  loop_->Post([this, subscription] { peers_->Unsubscribe(*subscription); });
-}
-
-std::vector<std::shared_ptr<Subscription>>
-NodeRuntime::FoldEndedSubscriptions() {
-  auto& ended = ended_subscriptions_;
-  // Frames on their way, or a handler up the stack, may still count.
-  const auto over = std::partition(
-      ended.begin(), ended.end(),
-      [](const std::shared_ptr<Subscription>& subscription) {
-        return subscription.use_count() > 1 || subscription->gate().IsRunning();
-      });
-  std::vector<std::shared_ptr<Subscription>> folded(
-      std::make_move_iterator(over), std::make_move_iterator(ended.end()));
-  ended.erase(over, ended.end());
-  for (const auto& subscription : folded) {
-    for (const FlowReport& report : ReportsOf(*subscription)) {
-      ended_reports_.FoldEnded(report);
-    }
-  }
-  return folded;
-}
-
 void NodeRuntime::SetRefusal(Subscription& subscription,
                              const RefusalTable::Cause& cause,
                              const absl::Status& status, bool is_news) {
@@ -641,82 +558,6 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
   for (const auto& link : peers_->Links()) {
     if (link->peer() == peer) link->SendControl(control);
   }
-}
-
-absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
-  if (deadline != 0) {
-    if (absl::Status outside = CheckOutsideHandlers("Shutdown()");
-        !outside.ok()) {
-      return outside;
-    }
-  }
-  bool is_first = false;
-  {
-    MutexLock lock(mutex_);
-    if (!shut_down_) {
-      shut_down_ = true;
-      is_first = true;
-    }
-  }
-  if (!is_first) {
-    const Outcome outcome = WaitFor(
-        ended_event_, [this] { return has_ended(); }, deadline);
-    if (outcome == Outcome::kReady) return absl::OkStatus();
-    return absl::DeadlineExceededError(
-        absl::StrCat("node ", node_, " is still shutting down"));
-  }
-  router_->changed_event().Notify(environment_.waiter);
-  // Others may publish while the first is waited for; the second waits for what
-  // was accepted meanwhile.
-  absl::Status flushed = deadline == 0 ? absl::OkStatus() : Flush(deadline);
-  router_->ClosePublishers();
-  if (deadline != 0 && flushed.ok()) flushed = Flush(deadline);
-  for (const auto& subscription : dispatcher_->All()) {
-    // Nobody is told how a destructor fared.
-    if (deadline == 0) {
-      RemoveSubscription(subscription);
-      continue;
-    }
-    absl::Status removed = RemoveSubscriptionBy(subscription, deadline);
-    if (flushed.ok()) flushed = std::move(removed);
-  }
-  ReportTaken();
-  const auto part = [this] {
-    listeners_.clear();
-    peers_->Part();
-  };
-  const auto end = [this] {
-    peers_->Shutdown();
-    ended_.store(true, std::memory_order_release);
-    ended_event_.Notify(environment_.waiter);
-  };
-  const TimeNs now = environment_.clock.NowNs();
-  const TimeNs patience =
-      std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs);
-  // What does not run in time, since a handler keeps the thread, follows when
-  // that returns; a destructor waits for it.
-  const bool has_parted = OnLoopBy(part, deadline == 0 ? kNever : patience);
-  if (has_parted) {
-    (void)WaitFor(
-        peers_->parted_event(), [this] { return peers_->HasParted(); },
-        patience);
-  }
-  if (!OnLoopBy(end, deadline == 0 ? kNever : patience)) {
-    return absl::DeadlineExceededError(
-        absl::StrCat("node ", node_, ": a handler keeps its thread, and its ",
-                     "links end when that returns"));
-  }
-  return flushed;
-}
-
-void NodeRuntime::ReportTaken() {
-  std::vector<std::shared_ptr<Subscription>> ended;
-  {
-    MutexLock lock(mutex_);
-    ended = ended_subscriptions_;
-  }
-  // A handler, or who pulled, still has a message: it counts as delivered.
-  for (const auto& subscription : ended) subscription->queue().ReportTaken();
 }
 
 }  // namespace mycelium

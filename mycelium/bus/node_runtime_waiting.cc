@@ -213,32 +213,4 @@ absl::Status NodeRuntime::FlushService(const std::string& service,
   return WaitForLanes(lanes, deadline, nullptr);
 }
 
-absl::Status NodeRuntime::CloseService(const std::string& service,
-                                       TimeNs deadline) {
-  if (absl::Status outside = CheckOutsideHandlers("Close()"); !outside.ok()) {
-    return outside;
-  }
-  bool ends_node = false;
-  {
-    MutexLock lock(mutex_);
-    closing_.insert(service);
-    ends_node = shut_down_ || closing_.size() == services_.size();
-  }
-  if (ends_node) return Shutdown(deadline);
-  // As in Shutdown(), but of this service.
-  absl::Status flushed = FlushService(service, deadline);
-  for (const auto& publisher : router_->PublishersOf(service)) {
-    RemovePublisher(*publisher);
-  }
-  router_->changed_event().Notify(environment_.waiter);
-  if (flushed.ok()) flushed = FlushService(service, deadline);
-  for (const auto& subscription : dispatcher_->All()) {
-    if (subscription->options().service != service) continue;
-    absl::Status removed = RemoveSubscriptionBy(subscription, deadline);
-    if (flushed.ok()) flushed = std::move(removed);
-  }
-  RemoveService(service);
-  return flushed;
-}
-
 }  // namespace mycelium
