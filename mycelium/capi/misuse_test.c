@@ -17,6 +17,13 @@ static void OnFlow(const MyceliumFlow* flow, void* user) {
   (void)user;
 }
 
+static void OnRefusal(const MyceliumRefusal* refusal, void* user) {
+  (void)refusal;
+  (void)user;
+}
+
+static void OnRoom(void* user) { (void)user; }
+
 static void OnLink(const MyceliumLink* link, void* user) {
   (void)link;
   (void)user;
@@ -28,6 +35,8 @@ static void OnLink(const MyceliumLink* link, void* user) {
 static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   uint8_t digest[MYCELIUM_DIGEST_BYTES];
   int descriptor;
+  int32_t in_place;
+  size_t count;
   void* data;
   const MyceliumMessage* message;
   MyceliumStats stats = MYCELIUM_STATS_INIT;
@@ -72,10 +81,26 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK(mycelium_publisher_create(runtime, NULL, NULL, NULL) == NULL);
   CHECK_INVALID(mycelium_publisher_publish(NULL, "x", 1));
   CHECK_INVALID(mycelium_publisher_publish(publisher, NULL, 1));
+  CHECK_INVALID(mycelium_publisher_try_publish(NULL, "x", 1));
+  CHECK_INVALID(mycelium_publisher_try_publish(publisher, NULL, 1));
+  CHECK_INVALID(mycelium_publisher_publish_shared(NULL, "x", 1));
+  CHECK_INVALID(mycelium_publisher_publish_shared(publisher, NULL, 1));
+  CHECK_INVALID(mycelium_publisher_try_publish_shared(NULL, "x", 1));
+  CHECK_INVALID(mycelium_publisher_try_publish_shared(publisher, NULL, 1));
   CHECK_INVALID(mycelium_publisher_wait_for_subscribers(NULL, 1, 0));
+  CHECK_INVALID(mycelium_publisher_subscriber_count(NULL, &count));
+  CHECK_INVALID(mycelium_publisher_subscriber_count(publisher, NULL));
+  CHECK_INVALID(mycelium_publisher_refusals(NULL, OnRefusal, NULL));
+  CHECK_INVALID(mycelium_publisher_refusals(publisher, NULL, NULL));
+  CHECK_INVALID(mycelium_publisher_room_descriptor(NULL, &descriptor));
+  CHECK_INVALID(mycelium_publisher_room_descriptor(publisher, NULL));
+  CHECK_INVALID(mycelium_publisher_call_when_room(NULL, OnRoom, NULL));
+  CHECK_INVALID(mycelium_publisher_call_when_room(publisher, NULL, NULL));
+  CHECK(mycelium_publisher_topic(NULL) == NULL);
   CHECK(mycelium_loan_create(NULL, 1, &data) == NULL);
   CHECK(mycelium_loan_create(publisher, 1, NULL) == NULL);
   CHECK_INVALID(mycelium_loan_publish(NULL));
+  CHECK_INVALID(mycelium_loan_in_place(NULL, &in_place));
   CHECK(mycelium_subscribe(NULL, type, OnMessage, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe(runtime, NULL, OnMessage, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe(runtime, type, NULL, NULL, NULL) == NULL);

@@ -37,7 +37,9 @@
 
 #include "mycelium/capi/mycelium_errors.h"
 #include "mycelium/capi/mycelium_events.h"
+#include "mycelium/capi/mycelium_handles.h"
 #include "mycelium/capi/mycelium_options.h"
+#include "mycelium/capi/mycelium_publisher.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,9 +57,6 @@ uint32_t mycelium_abi_version(void);
 const char* mycelium_version(void);
 
 /* Message types */
-
-/* The name of a type and its digest, which both sides compare. */
-typedef struct MyceliumType MyceliumType;
 
 /* Bytes that only publishers and subscribers without a digest get.
    INVALID_ARGUMENT: the name is empty. */
@@ -85,9 +84,6 @@ mycelium_status mycelium_type_digest(const MyceliumType* type, uint8_t* digest,
 void mycelium_type_destroy(MyceliumType* type);
 
 /* Runtimes */
-
-/* One service's end of the bus. */
-typedef struct MyceliumRuntime MyceliumRuntime;
 
 /* Without a topology: within the process, plus the sockets that are listened
    at or dialled by hand. `options` may be NULL.
@@ -190,7 +186,7 @@ mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
                                             int* descriptor);
 
-/* Publishing */
+/* Publishing: publishers and loans are in mycelium_publisher.h. */
 
 /* Publishes to every subscription of the type, or to those of one service. OK:
    accepted, which is to say delivered to each subscription that is matched now,
@@ -201,8 +197,8 @@ mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
      NOT_FOUND            the topology has no such service
      INVALID_ARGUMENT     larger than a frame may be
      FAILED_PRECONDITION  the types differ, or the runtime was closed
-   The first call for a type makes a publisher; a MyceliumPublisher saves the
-   look-up. */
+   The first call for a type makes a publisher; a MyceliumPublisher, of
+   mycelium_publisher.h, saves the look-up. */
 mycelium_status mycelium_publish(MyceliumRuntime* runtime,
                                  const MyceliumType* type, const void* data,
                                  size_t size);
@@ -210,49 +206,6 @@ mycelium_status mycelium_publish_to(MyceliumRuntime* runtime,
                                     const char* service_name,
                                     const MyceliumType* type, const void* data,
                                     size_t size);
-
-typedef struct MyceliumPublisher MyceliumPublisher;
-
-/* `service_name` NULL: reaches every subscription. `options` may be NULL.
-     INVALID_ARGUMENT     a name has more than 255 bytes or is no UTF-8; or the
-                          timeout is out of its bounds
-     NOT_FOUND            the topology has no such service
-     FAILED_PRECONDITION  the runtime was closed */
-MyceliumPublisher* mycelium_publisher_create(
-    MyceliumRuntime* runtime, const MyceliumType* type,
-    const char* service_name, const MyceliumPublisherOptions* options);
-void mycelium_publisher_destroy(MyceliumPublisher* publisher);
-
-/* As mycelium_publish(). */
-mycelium_status mycelium_publisher_publish(MyceliumPublisher* publisher,
-                                           const void* data, size_t size);
-
-/* Waits until at least `count` subscriptions get what is published.
-     DEADLINE_EXCEEDED    there were fewer; says which node is not connected
-     FAILED_PRECONDITION  a subscription was refused, as its type differs; the
-                          runtime was closed; or called from a callback on the
-                          thread that would bring them
-     RESOURCE_EXHAUSTED   there were fewer, since one had no lane until then */
-mycelium_status mycelium_publisher_wait_for_subscribers(
-    MyceliumPublisher* publisher, size_t count, int64_t timeout_ms);
-
-/* Room for one message, to be written to and then published. It may outlive its
-   publisher, but not be published then. */
-typedef struct MyceliumLoan MyceliumLoan;
-
-/* Where a loan begins is a multiple of so many bytes. */
-#define MYCELIUM_LOAN_ALIGNMENT 64
-
-/* `*data` becomes where to write `size` bytes, valid until the loan is
-   published or destroyed; for a size of 0, anything. INVALID_ARGUMENT: larger
-   than a frame may be. */
-MyceliumLoan* mycelium_loan_create(MyceliumPublisher* publisher, size_t size,
-                                   void** data);
-/* As mycelium_publish(). After OK the data is gone, and to publish again is
-   FAILED_PRECONDITION; after anything else it may be published again. */
-mycelium_status mycelium_loan_publish(MyceliumLoan* loan);
-/* Unpublished, it leaves no trace. */
-void mycelium_loan_destroy(MyceliumLoan* loan);
 
 /* Subscribing */
 

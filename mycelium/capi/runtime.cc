@@ -309,9 +309,7 @@ mycelium_status mycelium_runtime_ledger(
     const MyceliumRuntime* runtime,
     void (*callback)(const MyceliumFlow* flow, void* user), void* user) {
   absl::Status good = CheckGiven(runtime, "runtime");
-  if (good.ok() && callback == nullptr) {
-    good = absl::InvalidArgumentError("callback is NULL");
-  }
+  if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   for (const mycelium::FlowReport& report : runtime->bus->FlowReports()) {
     const MyceliumFlow flow = mycelium::FlowOf(report);
@@ -324,9 +322,7 @@ mycelium_status mycelium_runtime_links(
     const MyceliumRuntime* runtime,
     void (*callback)(const MyceliumLink* link, void* user), void* user) {
   absl::Status good = CheckGiven(runtime, "runtime");
-  if (good.ok() && callback == nullptr) {
-    good = absl::InvalidArgumentError("callback is NULL");
-  }
+  if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   for (const mycelium::LinkReport& report : runtime->bus->LinkReports()) {
     MyceliumLink link = {};

@@ -444,14 +444,21 @@ void FanOut::NoteNoRoom(const Obstacle& obstacle) {
                               [signal] { signal->Raise(); });
 }
 
-void FanOut::CallWhenRoom(std::function<void()> callback) {
-  std::shared_ptr<Lane> lane;
+std::shared_ptr<Lane> FanOut::FullLane(size_t* frame_bytes) {
+  MutexLock lock(room_mutex_);
+  *frame_bytes = full_bytes_;
+  return full_lane_.lock();
+}
+
+bool FanOut::AwaitsRoom() {
   size_t frame_bytes;
-  {
-    MutexLock lock(room_mutex_);
-    lane = full_lane_.lock();
-    frame_bytes = full_bytes_;
-  }
+  const std::shared_ptr<Lane> lane = FullLane(&frame_bytes);
+  return lane != nullptr && !lane->HasRoom(frame_bytes);
+}
+
+void FanOut::CallWhenRoom(std::function<void()> callback) {
+  size_t frame_bytes;
+  const std::shared_ptr<Lane> lane = FullLane(&frame_bytes);
   if (lane == nullptr) {
     callback();
   } else {
@@ -460,14 +467,21 @@ void FanOut::CallWhenRoom(std::function<void()> callback) {
 }
 
 absl::StatusOr<int> FanOut::RoomDescriptor() {
-  MutexLock lock(room_mutex_);
-  if (room_signal_ == nullptr) {
+  std::shared_ptr<Signal> signal;
+  {
+    MutexLock lock(room_mutex_);
+    if (room_signal_ != nullptr) return room_signal_->descriptor();
     absl::StatusOr<std::shared_ptr<Signal>> made =
         Signal::Create(environment_.sys);
     if (!made.ok()) return made.status();
-    room_signal_ = *std::move(made);
+    signal = room_signal_ = *std::move(made);
   }
-  return room_signal_->descriptor();
+  size_t frame_bytes;
+  const std::shared_ptr<Lane> lane = FullLane(&frame_bytes);
+  if (lane != nullptr && signal->Arm()) {
+    lane->CallWhenRoom(frame_bytes, [signal] { signal->Raise(); });
+  }
+  return signal->descriptor();
 }
 
 void FanOut::SetRoutes(std::vector<PublishRoute> routes,

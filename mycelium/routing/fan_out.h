@@ -101,8 +101,12 @@ class FanOut final {
   void CallWhenRoom(std::function<void()> callback);
 
   // A descriptor that becomes readable when CallWhenRoom() would call back, for
-  // each Publish() without room. Made at the first call; the publisher's.
+  // the last Publish() without room and each one that comes. Made at the first
+  // call; the publisher's.
   absl::StatusOr<int> RoomDescriptor();
+
+  // Whether there is still no room for that message.
+  bool AwaitsRoom();
 
   // Replaces the routes. Returns when no thread uses the old ones. Calls
   // `settle` in between, while nothing is published.
@@ -210,6 +214,9 @@ class FanOut final {
   absl::Status WaitForRoom(const Obstacle& obstacle, Timeout timeout,
                            TimeNs* deadline);
   void NoteNoRoom(const Obstacle& obstacle);
+  // Where the last message that was refused had no room, for so many bytes;
+  // null if none was, or the lane is over.
+  std::shared_ptr<Lane> FullLane(size_t* frame_bytes);
   absl::Status CheckOpenLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
