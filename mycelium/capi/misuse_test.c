@@ -66,6 +66,9 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_runtime_listen_shm(runtime, NULL, 0));
   CHECK_INVALID(mycelium_runtime_connect_shm(NULL, "s"));
   CHECK_INVALID(mycelium_runtime_connect_shm(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_connect_shm_with(NULL, "s", 0));
+  CHECK_INVALID(mycelium_runtime_connect_shm_with(runtime, NULL, 0));
+  CHECK_INVALID(mycelium_runtime_connect_shm_with(runtime, "s", 100));
   CHECK_INVALID(mycelium_runtime_listen_grpc(NULL, "localhost:0", NULL));
   CHECK_INVALID(mycelium_runtime_listen_grpc(runtime, NULL, NULL));
   CHECK_INVALID(mycelium_runtime_connect_grpc(NULL, "localhost:1"));

@@ -150,14 +150,19 @@ mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
 
 /* The same through shared memory: the path is that of the socket over which the
    two sides meet. `capacity` is the size of each lane in bytes; a message takes
-   at most half of it; 0 stands for 1 MiB. Where one side cannot share memory, a
-   link goes over the socket. Errors as above, and of listening:
+   at most half of it; 0 stands for 1 MiB. Who connects takes any up to 64 MiB,
+   or says which: a peer with another one is refused. Where one side cannot
+   share memory, a link goes over the socket. Errors as above, and:
      INVALID_ARGUMENT     the capacity is less than 4 KiB or more than 1 GiB
-     UNAVAILABLE          this system lacks what sharing memory needs */
+     UNAVAILABLE          to listen: this system lacks what sharing memory
+                          needs */
 mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
                                             const char* path, size_t capacity);
 mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
                                              const char* path);
+mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
+                                                  const char* path,
+                                                  size_t capacity);
 
 /* The same between machines, over gRPC: `address` is "host:port", as gRPC takes
    it; port 0: one that is free. `*port`, which may be NULL, becomes the one

@@ -252,9 +252,17 @@ mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
                                              const char* path) {
+  return mycelium_runtime_connect_shm_with(runtime, path, /*capacity=*/0);
+}
+
+mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
+                                                  const char* path,
+                                                  size_t capacity) {
   absl::Status good = CheckGiven(runtime, "runtime");
   if (good.ok()) good = CheckGiven(path, "path");
-  if (good.ok()) good = mycelium::DialShmEndpoint(path, *runtime->bus);
+  if (good.ok()) {
+    good = mycelium::DialShmEndpoint(path, *runtime->bus, capacity);
+  }
   return Returned(good);
 }
 

@@ -133,8 +133,9 @@ class PythonBus final {
         [&] { return BindShmEndpoint(path, *bus_, std::nullopt, capacity); })));
   }
 
-  void ConnectShm(const std::string& path) {
-    RaiseUnlessOk(WithoutGil([&] { return DialShmEndpoint(path, *bus_); }));
+  void ConnectShm(const std::string& path, size_t capacity) {
+    RaiseUnlessOk(
+        WithoutGil([&] { return DialShmEndpoint(path, *bus_, capacity); }));
   }
 
   // Returns the address with the port that the system chose for 0.

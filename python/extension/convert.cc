@@ -69,6 +69,14 @@ void RaiseBufferError(const char* text) {
   throw py::error_already_set();
 }
 
+py::object ArrayOf(const py::object& object, const py::args& args,
+                   const py::kwargs& options) {
+  PyObject* const view = PyMemoryView_FromObject(object.ptr());
+  if (view == nullptr) throw py::error_already_set();
+  return py::module_::import("numpy").attr("asarray")(
+      py::reinterpret_steal<py::object>(view), *args, **options);
+}
+
 absl::Duration TimeoutOf(double seconds) {
   if (!(seconds >= 0 && seconds <= absl::ToDoubleSeconds(kTimeoutMax))) {
     Raise(absl::InvalidArgumentError(

@@ -40,6 +40,12 @@ pybind11::object ErrorOrNone(const absl::Status& status);
 // Raises Python's BufferError.
 [[noreturn]] void RaiseBufferError(const char* text);
 
+// What numpy asks an object with the buffer protocol for where it was refused
+// the buffer: raises why. Without it numpy makes an array of one object.
+pybind11::object ArrayOf(const pybind11::object& object,
+                         const pybind11::args& args,
+                         const pybind11::kwargs& options);
+
 // InvalidArgument unless it is a number of seconds from 0 to a year.
 absl::Duration TimeoutOf(double seconds);
 // The same; TypeError for what is no number.

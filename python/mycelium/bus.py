@@ -332,9 +332,15 @@ class MessageBus:
     """
     self._native.listen_shm(os.fspath(path), capacity)
 
-  def connect_shm(self, path: Path) -> None:
-    """Keeps a link to whoever listens there, now or later."""
-    self._native.connect_shm(os.fspath(path))
+  def connect_shm(self, path: Path, capacity: Optional[int] = None) -> None:
+    """Keeps a link to whoever listens there, now or later.
+
+    Args:
+      path: as for listen_shm().
+      capacity: what who listens must have said: one with another is refused.
+        None: any will do, up to 64 MiB.
+    """
+    self._native.connect_shm(os.fspath(path), capacity or 0)
 
   def listen_tcp(self, address: str) -> str:
     """Accepts links from other machines, until the bus is closed.

@@ -43,7 +43,7 @@ class Subscriber(Generic[M]):
   Of a RawType, recv() returns a Payload: a read-only buffer where the bytes
   were received (`memoryview(payload)`, `bytes(payload)`, numpy.frombuffer).
   It is gone with the next receive, which raises BufferError while somebody
-  still has a view of it.
+  still has a view of it; afterwards whatever asks it for its bytes gets one.
 
   Example:
 
