@@ -12,6 +12,11 @@ static void OnMessage(const MyceliumMessage* message, void* user) {
   (void)user;
 }
 
+static int32_t OnParse(const MyceliumMessage* message, void* user) {
+  OnMessage(message, user);
+  return 1;
+}
+
 static void OnFlow(const MyceliumFlow* flow, void* user) {
   (void)flow;
   (void)user;
@@ -40,6 +45,7 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   void* data;
   const MyceliumMessage* message;
   MyceliumStats stats = MYCELIUM_STATS_INIT;
+  MyceliumEndpointStats endpoints = MYCELIUM_ENDPOINT_STATS_INIT;
   MyceliumPublisher* const publisher =
       mycelium_publisher_create(runtime, type, NULL, NULL);
   MyceliumSubscriber* const subscriber =
@@ -73,6 +79,16 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_runtime_listen_grpc(runtime, NULL, NULL));
   CHECK_INVALID(mycelium_runtime_connect_grpc(NULL, "localhost:1"));
   CHECK_INVALID(mycelium_runtime_connect_grpc(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_stop_listening(NULL, "s"));
+  CHECK_INVALID(mycelium_runtime_stop_listening(runtime, NULL));
+  CHECK(mycelium_runtime_service(NULL) == NULL);
+  CHECK(mycelium_runtime_node(NULL) == NULL);
+  CHECK_INVALID(mycelium_runtime_closed(NULL, &in_place));
+  CHECK_INVALID(mycelium_runtime_closed(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_endpoint_stats(NULL, &endpoints));
+  CHECK_INVALID(mycelium_runtime_endpoint_stats(runtime, NULL));
+  endpoints.struct_size = 8;
+  CHECK_INVALID(mycelium_runtime_endpoint_stats(runtime, &endpoints));
   CHECK_INVALID(mycelium_runtime_poll(NULL, 0, NULL));
   CHECK_INVALID(mycelium_runtime_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_runtime_descriptor(runtime, NULL));
@@ -107,6 +123,9 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK(mycelium_subscribe(NULL, type, OnMessage, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe(runtime, NULL, OnMessage, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe(runtime, type, NULL, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe_parsing(NULL, type, OnParse, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe_parsing(runtime, NULL, OnParse, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe_parsing(runtime, type, NULL, NULL, NULL) == NULL);
   CHECK_INVALID(mycelium_subscription_status(NULL));
   CHECK(mycelium_subscriber_create(NULL, type, NULL) == NULL);
   CHECK(mycelium_subscriber_create(runtime, NULL, NULL) == NULL);
@@ -114,6 +133,11 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_subscriber_receive(subscriber, 0, NULL));
   CHECK_INVALID(mycelium_subscriber_status(NULL));
   CHECK_INVALID(mycelium_subscriber_finish(NULL));
+  CHECK_INVALID(mycelium_subscriber_leave_counting(NULL));
+  CHECK_INVALID(mycelium_subscriber_count_undecodable(NULL));
+  CHECK_INVALID(mycelium_subscriber_unsubscribe(NULL));
+  CHECK_INVALID(mycelium_subscriber_closed(NULL, &in_place));
+  CHECK_INVALID(mycelium_subscriber_closed(subscriber, NULL));
   CHECK_INVALID(mycelium_subscriber_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_subscriber_descriptor(subscriber, NULL));
   CHECK_INVALID(mycelium_runtime_ledger(NULL, OnFlow, NULL));

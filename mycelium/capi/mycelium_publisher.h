@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "mycelium/capi/mycelium_errors.h"
+#include "mycelium/capi/mycelium_events.h"
 #include "mycelium/capi/mycelium_handles.h"
 #include "mycelium/capi/mycelium_options.h"
 
@@ -61,19 +62,13 @@ mycelium_status mycelium_publisher_wait_for_subscribers(
 mycelium_status mycelium_publisher_subscriber_count(
     const MyceliumPublisher* publisher, size_t* count);
 
-/* Why a subscription to the topic does not get what is published, as long as
-   that holds; `message` says whose it is:
+/* Calls `callback` on this thread for each subscription to the topic that does
+   not get what is published, as long as that holds; the refusal is valid for
+   the call, and its message says whose subscription it is:
      FAILED_PRECONDITION  its type, or the schema digest that its service was
-                          given, is another one; see `mismatch`
+                          given, is another one
      RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left; it
                           is tried again */
-typedef struct MyceliumRefusal {
-  mycelium_status status;
-  const char* message;
-  const MyceliumSchemaMismatch* mismatch; /* NULL: it is no such one */
-} MyceliumRefusal;
-
-/* Calls `callback` on this thread for each refusal, valid for the call. */
 mycelium_status mycelium_publisher_refusals(
     const MyceliumPublisher* publisher,
     void (*callback)(const MyceliumRefusal* refusal, void* user), void* user);

@@ -1,11 +1,10 @@
 // The functions of mycelium.h and mycelium_publisher.h that publish.
 #include <memory>
-#include <string>
 #include <utility>
 
+#include "mycelium/capi/events.h"
 #include "mycelium/capi/handles.h"
 #include "mycelium/capi/status.h"
-#include "mycelium/routing/schema_mismatch.h"
 
 using mycelium::CheckGiven;
 using mycelium::RawPublisher;
@@ -142,17 +141,7 @@ mycelium_status mycelium_publisher_refusals(
   if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   for (const absl::Status& status : publisher->publisher.refusals()) {
-    const std::string message(status.message());
-    const auto mismatch = mycelium::SchemaMismatchOf(status);
-    MyceliumSchemaMismatch view;
-    MyceliumRefusal refusal = {};
-    refusal.status = static_cast<mycelium_status>(status.code());
-    refusal.message = message.c_str();
-    if (mismatch.has_value()) {
-      view = mycelium::ViewOf(*mismatch);
-      refusal.mismatch = &view;
-    }
-    callback(&refusal, user);
+    mycelium::TellRefusal(status, callback, user);
   }
   return MYCELIUM_OK;
 }

@@ -53,6 +53,7 @@ inline constexpr size_t kRuntimeOptionsBytesMin = 40;
 inline constexpr size_t kPublisherOptionsBytesMin = 32;
 inline constexpr size_t kSubscriberOptionsBytesMin = 48;
 inline constexpr size_t kStatsBytesMin = 56;
+inline constexpr size_t kEndpointStatsBytesMin = 72;
 inline constexpr size_t kSettingsBytesMin = 64;
 inline constexpr size_t kLimitsBytesMin = 64;
 

@@ -29,28 +29,55 @@ MyceliumMessage MessageOf(absl::Span<const std::byte> bytes,
   return message;
 }
 
+namespace {
+
+// `parse` returns whether the message could be parsed.
+template <typename Callback, typename Parse>
+MyceliumSubscription* Subscribe(MyceliumRuntime* runtime,
+                                const MyceliumType* type, Callback callback,
+                                Parse parse,
+                                const MyceliumSubscriberOptions* options) {
+  absl::Status good = CheckEnd(runtime, type);
+  if (good.ok()) good = CheckCallback(callback != nullptr);
+  if (!good.ok()) return ReturnedNull<MyceliumSubscription>(good);
+  const auto made = OptionsFrom(options);
+  if (!made.ok()) return ReturnedNull<MyceliumSubscription>(made.status());
+  absl::StatusOr<SubscriptionHandle> handle = runtime->bus->SubscribeParsing(
+      type->type,
+      [parse](absl::Span<const std::byte> bytes, const MessageInfo& info) {
+        return parse(MessageOf(bytes, info));
+      },
+      *made);
+  if (!handle.ok()) return ReturnedNull<MyceliumSubscription>(handle.status());
+  return new MyceliumSubscription{*std::move(handle)};
+}
+
+}  // namespace
 }  // namespace mycelium
 
 MyceliumSubscription* mycelium_subscribe(
     MyceliumRuntime* runtime, const MyceliumType* type,
     mycelium_callback callback, void* user,
     const MyceliumSubscriberOptions* options) {
-  absl::Status good = mycelium::CheckEnd(runtime, type);
-  if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
-  if (!good.ok()) return ReturnedNull<MyceliumSubscription>(good);
-  const auto made = mycelium::OptionsFrom(options);
-  if (!made.ok()) return ReturnedNull<MyceliumSubscription>(made.status());
-  absl::StatusOr<mycelium::SubscriptionHandle> handle =
-      runtime->bus->SubscribeRaw(
-          type->type,
-          [callback, user](absl::Span<const std::byte> bytes,
-                           const mycelium::MessageInfo& info) {
-            const MyceliumMessage message = mycelium::MessageOf(bytes, info);
-            callback(&message, user);
-          },
-          *made);
-  if (!handle.ok()) return ReturnedNull<MyceliumSubscription>(handle.status());
-  return new MyceliumSubscription{*std::move(handle)};
+  return mycelium::Subscribe(
+      runtime, type, callback,
+      [callback, user](const MyceliumMessage& message) {
+        callback(&message, user);
+        return true;
+      },
+      options);
+}
+
+MyceliumSubscription* mycelium_subscribe_parsing(
+    MyceliumRuntime* runtime, const MyceliumType* type,
+    mycelium_parsing_callback callback, void* user,
+    const MyceliumSubscriberOptions* options) {
+  return mycelium::Subscribe(
+      runtime, type, callback,
+      [callback, user](const MyceliumMessage& message) {
+        return callback(&message, user) != 0;
+      },
+      options);
 }
 
 void mycelium_unsubscribe(MyceliumSubscription* subscription) {
@@ -77,7 +104,7 @@ MyceliumSubscriber* mycelium_subscriber_create(
   if (!subscriber.ok()) {
     return ReturnedNull<MyceliumSubscriber>(subscriber.status());
   }
-  return new MyceliumSubscriber{*std::move(subscriber), MyceliumMessage()};
+  return new MyceliumSubscriber(*std::move(subscriber));
 }
 
 void mycelium_subscriber_destroy(MyceliumSubscriber* subscriber) {
@@ -93,9 +120,11 @@ mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
   *message = nullptr;
   const auto timeout = mycelium::TimeoutFrom(timeout_ms);
   if (!timeout.ok()) return Returned(timeout.status());
+  subscriber->CountLast(true);
   const absl::StatusOr<absl::Span<const std::byte>> bytes =
       subscriber->subscriber.Receive(*timeout);
   if (!bytes.ok()) return Returned(bytes.status());
+  subscriber->is_uncounted = subscriber->leaves_counting;
   subscriber->message =
       mycelium::MessageOf(*bytes, subscriber->subscriber.info());
   *message = &subscriber->message;
@@ -111,7 +140,47 @@ mycelium_status mycelium_subscriber_status(
 
 mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber) {
   absl::Status good = CheckGiven(subscriber, "subscriber");
-  if (good.ok()) subscriber->subscriber.Finish();
+  if (!good.ok()) return Returned(good);
+  subscriber->CountLast(true);
+  subscriber->subscriber.Finish();
+  return MYCELIUM_OK;
+}
+
+mycelium_status mycelium_subscriber_leave_counting(
+    MyceliumSubscriber* subscriber) {
+  absl::Status good = CheckGiven(subscriber, "subscriber");
+  if (!good.ok()) return Returned(good);
+  subscriber->leaves_counting = true;
+  subscriber->subscriber.LeaveCounting();
+  return MYCELIUM_OK;
+}
+
+mycelium_status mycelium_subscriber_count_undecodable(
+    MyceliumSubscriber* subscriber) {
+  absl::Status good = CheckGiven(subscriber, "subscriber");
+  if (good.ok() && !subscriber->is_uncounted) {
+    good = absl::FailedPreconditionError(
+        subscriber->leaves_counting
+            ? "there is no message that has not counted"
+            : "messages count when they are received; "
+              "mycelium_subscriber_leave_counting() was not called");
+  }
+  if (good.ok()) subscriber->CountLast(false);
+  return Returned(good);
+}
+
+mycelium_status mycelium_subscriber_unsubscribe(
+    MyceliumSubscriber* subscriber) {
+  absl::Status good = CheckGiven(subscriber, "subscriber");
+  if (good.ok()) subscriber->subscriber.Unsubscribe();
+  return Returned(good);
+}
+
+mycelium_status mycelium_subscriber_closed(const MyceliumSubscriber* subscriber,
+                                           int32_t* closed) {
+  absl::Status good = CheckGiven(subscriber, "subscriber");
+  if (good.ok()) good = CheckGiven(closed, "closed");
+  if (good.ok()) *closed = subscriber->subscriber.closed() ? 1 : 0;
   return Returned(good);
 }
 

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/message_bus.h"
 
 // Arguments and results of the extension. All functions here need the GIL.
@@ -64,6 +65,7 @@ pybind11::str ReplacingTextOf(absl::string_view view);
 pybind11::tuple TupleOf(const MessageInfo& info);
 pybind11::dict DictOf(const FlowReport& flow);
 pybind11::dict DictOf(const LinkReport& link);
+pybind11::dict DictOf(const EndpointCounts& counts);
 
 // The contiguous bytes of an object that has the buffer protocol, which is held
 // for as long as this lives.
