@@ -340,6 +340,61 @@ class BusTest(BusCase):
     notes.finish()
     self.check_ledger(answerer, accepted=3)
 
+  def test_shutdown_ends_the_node_for_all_buses_of_it(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    asker.publisher(Note).publish(Note(id=1))
+    with self.assertRaises(mycelium.DeadlineExceeded):
+      asker.shutdown(0)
+    self.assertEqual((asker.closed, notes.closed), (True, True))
+    with self.assertRaises(mycelium.FailedPrecondition):
+      answerer.publisher(Note)
+    asker.shutdown(LONG)
+    answerer.close()
+    self.assertTrue(answerer.closed)
+    self.check_ledger(answerer, accepted=1)
+
+  def test_shutdown_is_refused_in_a_callback(self):
+    bus = self.bus(self.topology(MONOLITH), 'asker')
+    raised = []
+
+    def on_note(_):
+      try:
+        bus.shutdown(LONG)
+      except mycelium.FailedPrecondition as error:
+        raised.append(error)
+
+    bus.subscribe(Note, on_note)
+    bus.publisher(Note).publish(Note())
+    self.assertEqual((len(raised), bus.closed), (1, False))
+    self.check_ledger(bus, accepted=1)
+
+  def test_endpoint_counts_and_stops(self):
+    path = self.path('s')
+    with mycelium.MessageBus() as listening, mycelium.MessageBus() as dialling:
+      notes = dialling.subscriber(Note)
+      publisher = listening.publisher(Note)
+      address = listening.listen_tcp('localhost:0')
+      dialling.connect_tcp(address)
+      publisher.wait_for_subscribers(1, LONG)
+      publisher.publish(Note(id=1))
+      self.assertEqual(notes.recv(LONG).id, 1)
+      notes.finish()
+      counts = listening.endpoint_stats()
+      self.assertEqual((counts['connections'], counts['frames_sent']), (1, 1))
+      self.assertEqual(set(counts['dropped'].values()), {0})
+      self.assertEqual(dialling.endpoint_stats()['connections'], 0)
+      listening.listen_unix(path)
+      for endpoint in (address, path):
+        with self.assertRaises(mycelium.NotFound):
+          dialling.stop_listening(endpoint)
+        listening.stop_listening(endpoint)
+        with self.assertRaises(mycelium.NotFound):
+          listening.stop_listening(endpoint)
+      self.assertFalse(os.path.exists(path))
+      listening.flush(LONG)
+      self.check_ledger(listening, dialling, accepted=1)
+
   def test_sockets_of_a_closed_bus_are_free(self):
     path = self.path('s')
     topology = self.topology(MONOLITH)

@@ -306,6 +306,33 @@ class FlowTest(EventCase):
     self.check_ledger(bus, accepted=3)
 
 
+class ErrorTest(EventCase):
+
+  def test_error_is_told_of_both_kinds_of_subscription(self):
+    told = self.expect_unraisable()
+    errors = []
+
+    def on_error(error):
+      errors.append(error)
+      raise ValueError('no')
+
+    bus = mycelium.MessageBus()
+    self.addCleanup(bus.close, 0)
+    pulled = bus.subscriber(Note, name='pulled', on_error=on_error)
+    called = bus.subscribe(Note, lambda note: None, on_error=on_error)
+    other = mycelium.RawType(Note.DESCRIPTOR.full_name, bytes(32))
+    publisher = bus.publisher(other)
+    self.assertEqual([type(error) for error in errors],
+                     [mycelium.SchemaMismatch] * 2)
+    self.assertEqual(errors[0].remote_digest, bytes(32))
+    self.assertEqual(told, ['no', 'no'])
+    self.assertEqual((pulled.callback_errors, called.callback_errors), (1, 1))
+    with self.assertRaises(TypeError):
+      bus.subscriber(Note, name='third', on_error=3)
+    del publisher
+    self.check_ledger(bus, accepted=0)
+
+
 class PublisherGoneTest(EventCase):
 
   def test_publisher_that_is_gone_is_told(self):

@@ -46,6 +46,18 @@ class RuntimeTest(BusCase):
       runtime.publish('text')
     self.assertEqual(runtime.ledger(), [])
 
+  def test_subscription_is_told_of_errors_and_of_publishers(self):
+    runtime = self.runtime()
+    errors = []
+    runtime.subscribe(Note, lambda note: None, on_error=errors.append,
+                      on_publisher_gone=lambda gone: None)
+    other = mycelium.RawType(Note.DESCRIPTOR.full_name, bytes(32))
+    with self.assertRaises(mycelium.SchemaMismatch):
+      runtime.publish_raw(other, b'x')
+    self.assertIsInstance(errors[0], mycelium.SchemaMismatch)
+    self.assertEqual(runtime.links(), [])
+    self.assertEqual(runtime.ledger(), [])
+
   def test_callback_publishes(self):
     runtime = self.runtime()
     replies = []

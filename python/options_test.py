@@ -103,6 +103,23 @@ class OptionsTest(BusCase):
         with self.assertRaises(mycelium.InvalidArgument):
           transport.publisher(BYTES).loan(2048)
 
+  def test_opener_may_insist_on_the_capacity(self):
+    path = self.path('s')
+    with mycelium.SharedMemoryTransport.create(path, capacity=1 << 16):
+      with mycelium.SharedMemoryTransport.open(
+          path, capacity=1 << 17) as refused:
+        with self.assertRaisesRegex(
+            mycelium.FailedPrecondition, '65536 bytes, 131072 were asked for'):
+          refused.bus.wait_for_link(LONG)
+      for capacity in (1 << 16, None):
+        with mycelium.SharedMemoryTransport.open(
+            path, capacity=capacity) as same:
+          same.bus.wait_for_link(LONG)
+    for make in (mycelium.SharedMemoryTransport.create,
+                 mycelium.SharedMemoryTransport.open):
+      with self.assertRaisesRegex(mycelium.InvalidArgument, '4096 to'):
+        make(path, capacity=100)
+
   def test_runtime_takes_them_without_a_topology(self):
     with Runtime(settings=SMALL, limits=SMALL_FRAMES) as runtime:
       runtime.subscribe(BYTES, lambda data: None, queued=True)

@@ -4,12 +4,14 @@ import array
 import asyncio
 import ctypes
 import itertools
+import select
 import threading
 import tracemalloc
 import unittest
 
 import mycelium
 import numpy
+from python.bus_case import BUNDLED
 from python.bus_case import BusCase
 from python.bus_case import LONG
 from python.bus_case import NARROW
@@ -22,9 +24,13 @@ BYTES = mycelium.RawType('bytes')
 
 def fill(publisher, block):
   """Publishes until there is no room; how often that went well."""
+  return fill_by(publisher.publish, block)
+
+
+def fill_by(publish, block):
   for sent in itertools.count():
     try:
-      publisher.publish(block)
+      publish(block)
     except mycelium.ResourceExhausted:
       return sent
 
@@ -87,16 +93,43 @@ class BufferTest(BusCase):
     asker, answerer = self.pair()
     subscribers = [answerer.subscriber(BYTES, name=name) for name in 'ab']
     publisher = asker.publisher(BYTES)
-    for size, copies in ((1 << 10, 2), (1 << 16, 1)):
-      publisher.publish(numpy.full(size, 7, numpy.uint8))
-      got = [numpy.frombuffer(subscriber.recv(LONG), numpy.uint8)
-             for subscriber in subscribers]
-      self.assertEqual(len({array.ctypes.data for array in got}), copies)
-      self.assertTrue(all((array == 7).all() for array in got))
-      del got
+    for publish in (publisher.publish, publisher.try_publish,
+                    lambda data: asyncio.run(
+                        publisher.publish_async(data, LONG))):
+      for size, copies in ((1 << 10, 2), (1 << 16, 1)):
+        publish(numpy.full(size, 7, numpy.uint8))
+        got = [numpy.frombuffer(subscriber.recv(LONG), numpy.uint8)
+               for subscriber in subscribers]
+        self.assertEqual(len({array.ctypes.data for array in got}), copies)
+        self.assertTrue(all((array == 7).all() for array in got))
+        del got
     for subscriber in subscribers:
       subscriber.finish()
-    self.check_ledger(asker, accepted=4)
+    self.check_ledger(asker, accepted=12)
+
+  def test_subscribers_share_what_had_to_wait_for_room(self):
+    asker, answerer = self.pair()
+    subscribers = [answerer.subscriber(BYTES, name=name) for name in 'ab']
+    publisher = asker.publisher(BYTES)
+    block = bytes(1 << 18)
+    sent = fill_by(publisher.try_publish, block)
+
+    async def run():
+      last = asyncio.ensure_future(publisher.publish_async(block, LONG))
+      await asyncio.sleep(0)  # waits: for nothing, lets it begin to wait
+      self.assertFalse(last.done())
+      for subscriber in subscribers:
+        self.assertEqual(len(subscriber.recv_many(sent)), sent)
+        subscriber.finish()
+      await last
+
+    asyncio.run(asyncio.wait_for(run(), LONG))
+    got = [numpy.asarray(subscriber.recv(LONG)) for subscriber in subscribers]
+    self.assertEqual(len({array.ctypes.data for array in got}), 1)
+    del got
+    for subscriber in subscribers:
+      subscriber.finish()
+    self.check_ledger(asker, accepted=2 * (sent + 1))
 
   def test_what_is_not_contiguous_or_no_buffer_is_refused(self):
     asker, answerer = self.pair()
@@ -201,7 +234,8 @@ class LoanTest(BusCase):
       memoryview(loan)
     with self.assertRaises(mycelium.FailedPrecondition):
       loan.publish()
-    self.assertEqual(len(loan), 0)
+    with self.assertRaisesRegex(BufferError, 'over'):
+      len(loan)
     self.assertEqual(bytes(subscriber.recv(LONG)), b'abc')
     subscriber.finish()
     self.check_ledger(asker, accepted=1)
@@ -213,19 +247,20 @@ class LoanTest(BusCase):
     raised = []
 
     def on_bytes(data):  # Inside loan.publish().
-      for use in (loan.publish, lambda: memoryview(loan)):
+      for use in (loan.publish, lambda: memoryview(loan), lambda: len(loan)):
         try:
           use()
         except (mycelium.FailedPrecondition, BufferError) as error:
           raised.append(type(error))
-      seen.append((len(data), len(loan), loan.in_place))
+      seen.append((len(data), loan.in_place))
 
     seen = []
     subscription = answerer.subscribe(BYTES, on_bytes)
     self.assertTrue(loan.in_place)
     loan.publish()
-    self.assertEqual(raised, [mycelium.FailedPrecondition, BufferError])
-    self.assertEqual(seen, [(100000, 0, False)])
+    self.assertEqual(
+        raised, [mycelium.FailedPrecondition, BufferError, BufferError])
+    self.assertEqual(seen, [(100000, False)])
     self.assertFalse(loan.in_place)
     self.assertEqual(subscription.callback_errors, 0)
     self.check_ledger(asker, accepted=1)
@@ -236,7 +271,7 @@ class LoanTest(BusCase):
     publisher = asker.publisher(BYTES)
     with publisher.loan(10) as loan:
       pass
-    with self.assertRaises(BufferError):
+    with self.assertRaisesRegex(BufferError, 'left unpublished'):
       memoryview(loan)
     view = memoryview(publisher.loan(10))  # Keeps its loan alive.
     view[:] = bytes(10)
@@ -257,6 +292,60 @@ class LoanTest(BusCase):
     asker, _ = self.pair()
     with self.assertRaises(mycelium.InvalidArgument):
       asker.publisher(BYTES).loan(1 << 40)
+
+
+class RoomTest(BusCase):
+
+  def test_descriptor_lets_one_thread_publish_and_receive(self):
+    asker, answerer = self.pair(NARROW)
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    poll = select.poll()
+    sent = 0
+
+    def fill_from(number):
+      while number < 100:
+        try:
+          publisher.try_publish(Note(id=number, text='x' * 4000))
+        except mycelium.ResourceExhausted:
+          break
+        number += 1
+      return number
+
+    sent = fill_from(0)
+    self.assertLess(sent, 100)
+    poll.register(publisher, select.POLLIN)  # After the first refusal.
+    self.assertEqual(poll.poll(0), [])
+    for number in range(100):
+      if number == sent:
+        notes.finish()
+        self.assertTrue(poll.poll(LONG * 1000))
+        sent = fill_from(sent)
+      self.assertEqual(notes.recv(LONG).id, number)
+    notes.finish()
+    self.check_ledger(asker, accepted=100)
+
+  def test_refusals_say_who_and_why_as_long_as_it_holds(self):
+    asker, answerer = self.pair(BUNDLED)
+    name = Note.DESCRIPTOR.full_name
+    other = answerer.subscriber(mycelium.RawType(name, bytes(32)))
+    publisher = asker.publisher(Note)
+    with self.assertRaises(mycelium.SchemaMismatch):
+      publisher.wait_for_subscribers(1, LONG)
+    refusal, = publisher.refusals()
+    self.assertIsInstance(refusal, mycelium.SchemaMismatch)
+    self.assertEqual((refusal.topic, refusal.remote_node), (name, 'right'))
+    self.assertIn('right', str(refusal))
+    other.close()
+    subscriber = answerer.subscriber(Note)
+    while publisher.subscriber_count == 0:
+      try:
+        publisher.wait_for_subscribers(1, LONG)
+      except mycelium.SchemaMismatch:
+        pass  # That the other one was closed is on its way.
+    self.assertEqual(publisher.refusals(), [])
+    subscriber.close()
+    self.check_ledger(asker, accepted=0)
 
 
 class AsyncTest(BusCase):

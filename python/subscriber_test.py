@@ -2,10 +2,12 @@
 
 import asyncio
 import select
+import struct
 import threading
 import unittest
 
 import mycelium
+import numpy
 from python.bus_case import BUNDLED
 from python.bus_case import BusCase
 from python.bus_case import LONG
@@ -244,6 +246,36 @@ class RawTest(BusCase):
     subscriber.finish()
     self.assertFalse(second.valid)
     self.check_ledger(asker, accepted=2)
+
+  def test_finished_payload_says_so_however_it_is_used(self):
+    asker, answerer = self.pair()
+    publisher = asker.publisher(BYTES)
+    uses = (memoryview, bytes, bytearray, len, bool, numpy.asarray, numpy.array,
+            lambda payload: numpy.asarray(payload, numpy.uint8),
+            lambda payload: numpy.array([payload]),
+            lambda payload: numpy.frombuffer(payload, numpy.uint8),
+            lambda payload: numpy.copyto(numpy.zeros(3, numpy.uint8), payload),
+            lambda payload: struct.unpack('3s', payload), publisher.publish,
+            publisher.try_publish)
+    for number, finish in enumerate((
+        lambda subscriber: subscriber.recv_nowait(),
+        lambda subscriber: subscriber.finish(),
+        lambda subscriber: subscriber.close())):
+      subscriber = answerer.subscriber(BYTES, name=str(number))
+      publisher.publish(b'abc')
+      payload = subscriber.recv(LONG)
+      self.assertEqual(len(payload), 3)
+      array = numpy.asarray(payload)
+      self.assertEqual((array.dtype, array.tolist()), (numpy.uint8, [97, 98, 99]))
+      self.assertEqual(payload.__array__().tolist(), array.tolist())
+      del array
+      finish(subscriber)
+      for use in uses:
+        with self.assertRaisesRegex(BufferError, 'is finished'):
+          use(payload)
+      self.assertFalse(payload.valid)
+      subscriber.close()
+    self.check_ledger(asker, accepted=3)
 
   def test_view_outlives_subscriber_and_bus(self):
     asker, answerer = self.pair()

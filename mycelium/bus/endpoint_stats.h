@@ -36,8 +36,9 @@ struct EndpointCounts {
 };
 
 // The counters of one endpoint, or of several that share them. Given to
-// BindShmEndpoint() or BindUnixEndpoint(). Nothing is counted when a message
-// passes: Read() asks the lanes and ledgers of the links.
+// BindShmEndpoint(), BindUnixEndpoint() or BindGrpcEndpoint(). Nothing is
+// counted when a message passes: Read() asks the lanes and ledgers of the
+// links.
 //
 // Thread safety: all members may be called from any thread. Read() takes locks
 // that publishers take: for monitoring, a few times a second at most.

@@ -8,6 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mycelium/bus/endpoint_handle.h"
+#include "mycelium/bus/endpoint_options.h"
+#include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/message_bus.h"
 
 namespace mycelium {
@@ -27,7 +29,7 @@ namespace mycelium {
 
 using GrpcEndpointHandle = EndpointHandle;
 
-// Accepts links at `address`.
+// Accepts links at `address`. `stats`: counts what happens here; may be null.
 //   ALREADY_EXISTS       somebody listens there, or it is no address of this
 //                        machine
 //   FAILED_PRECONDITION  it would be in the clear beyond this machine
@@ -35,9 +37,12 @@ using GrpcEndpointHandle = EndpointHandle;
 //                        free) to 65535; or BusOptions::tls names a file that
 //                        cannot be read
 inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
-    const std::string& address, MessageBus& bus) {
+    const std::string& address, MessageBus& bus,
+    std::shared_ptr<EndpointStats> stats = nullptr) {
+  EndpointOptions options;
+  options.stats = std::move(stats);
   absl::StatusOr<NodeRuntime::BoundListener> listener =
-      bus.runtime()->ListenRemote(address);
+      bus.runtime()->ListenRemote(address, std::move(options));
   if (!listener.ok()) return listener.status();
   return GrpcEndpointHandle(bus.runtime(), listener->id,
                             std::move(listener->address));

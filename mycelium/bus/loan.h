@@ -66,7 +66,13 @@ class Loan final {
 
   // As RawPublisher::Publish(). After OK the loan is over and has no bytes;
   // after anything else it is as before, and may be published again.
-  absl::Status Publish() {
+  absl::Status Publish() { return PublishBy(&FanOut::Publish); }
+
+  // The same, but never waits for room: RESOURCE_EXHAUSTED at once.
+  absl::Status TryPublish() { return PublishBy(&FanOut::TryPublish); }
+
+ private:
+  absl::Status PublishBy(absl::Status (FanOut::*publish)(const Payload&)) {
     if (memory_ == nullptr) {
       return absl::FailedPreconditionError("the loan was published already");
     }
@@ -74,12 +80,11 @@ class Loan final {
     const std::shared_ptr<const void> owner(memory_, bytes.data());
     Payload payload = Payload::Bytes(*type_, bytes, &owner);
     payload.place = memory_->place();
-    absl::Status sent = fan_out_->Publish(payload);
+    absl::Status sent = (*fan_out_.*publish)(payload);
     if (sent.ok()) memory_ = nullptr;
     return sent;
   }
 
- private:
   std::shared_ptr<FanOut> fan_out_;
   std::shared_ptr<const MessageType> type_;
   std::shared_ptr<LoanPool::Memory> memory_;  // Null once it is over.

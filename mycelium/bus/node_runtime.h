@@ -102,7 +102,8 @@ class NodeRuntime final : public RoomWaiter {
     uint64_t id;
     std::string address;  // With the port that the kernel chose, if it did.
   };
-  absl::StatusOr<BoundListener> ListenRemote(const std::string& address);
+  absl::StatusOr<BoundListener> ListenRemote(const std::string& address,
+                                             EndpointOptions options = {});
   absl::Status DialRemote(const std::string& address);
 
   absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(

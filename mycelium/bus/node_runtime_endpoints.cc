@@ -8,6 +8,19 @@
 #include "mycelium/topology/socket_dir.h"
 
 namespace mycelium {
+namespace {
+
+absl::Status CheckCapacity(const std::string& path, uint64_t lane_bytes) {
+  if (lane_bytes == 0 ||
+      (lane_bytes >= kRingBytesMin && lane_bytes <= kLaneBytesMax)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "endpoint ", path, ": a capacity of ", lane_bytes, " bytes; ",
+      kRingBytesMin, " to ", kLaneBytesMax, " are allowed"));
+}
+
+}  // namespace
 
 absl::Status NodeRuntime::Start() {
   if (topology_ == nullptr) return absl::OkStatus();
@@ -103,11 +116,8 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,
 absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
                                                 const std::string& service,
                                                 EndpointOptions options) {
-  if (options.lane_bytes != 0 && (options.lane_bytes < kRingBytesMin ||
-                                  options.lane_bytes > kLaneBytesMax)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "endpoint ", path, ": a capacity of ", options.lane_bytes, " bytes; ",
-        kRingBytesMin, " to ", kLaneBytesMax, " are allowed"));
+  if (absl::Status good = CheckCapacity(path, options.lane_bytes); !good.ok()) {
+    return good;
   }
   const std::string insists = SchemaDigestOf(service);
   if (options.schema_digest.has_value() && !insists.empty() &&
@@ -161,6 +171,9 @@ absl::Status NodeRuntime::DialUnix(const std::string& path) {
 
 absl::Status NodeRuntime::DialShm(const std::string& path,
                                   uint64_t lane_bytes) {
+  if (absl::Status good = CheckCapacity(path, lane_bytes); !good.ok()) {
+    return good;
+  }
   return DialOn(LocalTransportFor(TransportKind::kShm), path, lane_bytes);
 }
 

@@ -93,9 +93,10 @@ absl::Status NodeRuntime::CheckRemote() const {
 }
 
 absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::ListenRemote(
-    const std::string& address) {
+    const std::string& address, EndpointOptions options) {
   if (absl::Status has = CheckRemote(); !has.ok()) return has;
-  absl::StatusOr<uint64_t> listener = ListenOn(*remote_, address, {});
+  absl::StatusOr<uint64_t> listener =
+      ListenOn(*remote_, address, std::move(options));
   if (!listener.ok()) return listener.status();
   BoundListener bound = {*listener, address};
   OnLoop([&] {

@@ -117,13 +117,25 @@ void PublisherBase::CallWhenRoom(std::function<void()> callback) {
 
 absl::Status RawPublisher::PublishShared(absl::Span<const std::byte> bytes) {
   if (moved_from()) return MovedFrom();
-  if (bytes.size() < kSharedBytesMin || fan_out_->sharer_count() < 2) {
-    return Publish(bytes);
+  if (!IsWorthSharing(bytes.size())) return Publish(bytes);
+  absl::StatusOr<mycelium::Loan> copy = CopyOf(bytes);
+  return copy.ok() ? copy->Publish() : copy.status();
+}
+
+absl::Status RawPublisher::TryPublishShared(absl::Span<const std::byte> bytes) {
+  if (moved_from()) return MovedFrom();
+  if (!IsWorthSharing(bytes.size()) || fan_out_->room_notice().AwaitsRoom()) {
+    return TryPublish(bytes);
   }
-  absl::StatusOr<mycelium::Loan> loan = Loan(bytes.size());
-  if (!loan.ok()) return loan.status();
-  std::memcpy(loan->bytes().data(), bytes.data(), bytes.size());
-  return loan->Publish();
+  absl::StatusOr<mycelium::Loan> copy = CopyOf(bytes);
+  return copy.ok() ? copy->TryPublish() : copy.status();
+}
+
+absl::StatusOr<mycelium::Loan> RawPublisher::CopyOf(
+    absl::Span<const std::byte> bytes) {
+  absl::StatusOr<mycelium::Loan> copy = Loan(bytes.size());
+  if (copy.ok()) std::memcpy(copy->bytes().data(), bytes.data(), bytes.size());
+  return copy;
 }
 
 std::shared_ptr<LoanPool::Memory> RawPublisher::TakeMemory(size_t bytes) {

@@ -72,7 +72,8 @@ class PublisherBase {
 
   // The same as a descriptor for poll() or epoll: after a Publish() that was
   // refused it becomes readable when there may be room, and stays so until
-  // another one is refused. It stays the publisher's.
+  // another one is refused. It stays the publisher's. Under poll = kCaller
+  // watch MessageBus::poll_descriptor() as well.
   absl::StatusOr<int> RoomDescriptor() {
     if (moved_from()) return MovedFrom();
     return fan_out_->room_notice().Descriptor();
@@ -167,6 +168,9 @@ class RawPublisher final : public PublisherBase {
   // that read in shared memory, can have a share, one copy is made for them
   // all, in a loan, instead of one in each lane. Takes memory as Loan() does.
   absl::Status PublishShared(absl::Span<const std::byte> bytes);
+  // The same, but never waits for room: RESOURCE_EXHAUSTED at once. Makes no
+  // copy while there is still no room for the last message that was refused.
+  absl::Status TryPublishShared(absl::Span<const std::byte> bytes);
   // Below this a second copy is cheaper than a loan.
   static constexpr size_t kSharedBytesMin = 16 << 10;
 
@@ -181,6 +185,10 @@ class RawPublisher final : public PublisherBase {
   }
 
  private:
+  bool IsWorthSharing(size_t bytes) const {
+    return bytes >= kSharedBytesMin && fan_out_->sharer_count() >= 2;
+  }
+  absl::StatusOr<mycelium::Loan> CopyOf(absl::Span<const std::byte> bytes);
   std::shared_ptr<LoanPool::Memory> TakeMemory(size_t bytes);
 
   std::shared_ptr<const MessageType> type_;

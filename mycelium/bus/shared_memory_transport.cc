@@ -87,7 +87,7 @@ SharedMemoryTransport::Open(const std::string& path,
                             BusOptions options) {
   auto made = Make(path, digest, std::move(options));
   if (!made.ok()) return made;
-  if (absl::Status dialled = (*made)->bus_->runtime()->DialShm(path, capacity);
+  if (absl::Status dialled = DialShmEndpoint(path, *(*made)->bus_, capacity);
       !dialled.ok()) {
     return dialled;
   }

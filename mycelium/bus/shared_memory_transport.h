@@ -56,9 +56,8 @@ class SharedMemoryTransport final {
       size_t capacity = kShmCapacity, BusOptions options = BusOptions());
 
   // Connects to who has created `path`, now or later: returns at once, and
-  // WaitForPeer() says whether it did. `capacity`: the creator decides; if it
-  // is given here too, one with another is refused.
-  //   INVALID_ARGUMENT  the path is empty or longer than 107 bytes
+  // WaitForPeer() says whether it did. `capacity`, and what is returned: see
+  // DialShmEndpoint().
   static absl::StatusOr<std::unique_ptr<SharedMemoryTransport>> Open(
       const std::string& path, std::optional<Digest> digest = std::nullopt,
       size_t capacity = 0, BusOptions options = BusOptions());

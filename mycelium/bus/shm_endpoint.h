@@ -76,8 +76,16 @@ inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
 // LinkReport::fallback says why. The digest that is compared is the one in
 // BusOptions. To dial the same path again adds nothing: it is tried at once if
 // no connection is up.
-inline absl::Status DialShmEndpoint(const std::string& path, MessageBus& bus) {
-  return bus.runtime()->DialShm(path);
+//
+// `capacity`: who listens decides; if it is given here too, one with another is
+// refused. 0: any will do, up to 64 MiB.
+//
+//   INVALID_ARGUMENT     the path is empty or longer than 107 bytes, or the
+//                        capacity is less than 4 KiB or more than 1 GiB
+//   FAILED_PRECONDITION  the bus was shut down
+inline absl::Status DialShmEndpoint(const std::string& path, MessageBus& bus,
+                                    size_t capacity = 0) {
+  return bus.runtime()->DialShm(path, capacity);
 }
 
 }  // namespace mycelium

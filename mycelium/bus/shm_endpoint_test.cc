@@ -231,7 +231,11 @@ TEST_F(ShmEndpointTest, CapacityHasBounds) {
     EXPECT_EQ(BindShmEndpoint(path_, *bus, std::nullopt, bad).status().code(),
               absl::StatusCode::kInvalidArgument)
         << bad;
+    EXPECT_EQ(DialShmEndpoint(path_, *bus, bad).code(),
+              absl::StatusCode::kInvalidArgument)
+        << bad;
   }
+  EXPECT_TRUE(DialShmEndpoint(path_, *bus, 4096).ok());
   EXPECT_TRUE(BindShmEndpoint(path_, *bus, std::nullopt, 4096).ok());
   EXPECT_TRUE(BindShmEndpoint(path_, *bus, std::nullopt, 1 << 30).ok());
 }

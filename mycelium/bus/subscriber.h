@@ -85,16 +85,7 @@ class SubscriberBase {
   // poll = kCaller watch MessageBus::poll_descriptor() as well.
   absl::StatusOr<int> Descriptor();
 
-  // OK, or why some publisher's messages do not come, as long as that holds;
-  // one reason of several:
-  //   FAILED_PRECONDITION  its type, or the schema digest that its service was
-  //                        given, differs
-  //   RESOURCE_EXHAUSTED   this one fell behind, and its overflow is
-  //   disconnect;
-  //                        or the publisher's node has no memory for its lane,
-  //                        or no lane left, and tries again; or has as many
-  //                        subscriptions of this node as it takes, or takes
-  //                        none with so long names
+  // As SubscriptionHandle::status().
   absl::Status status() const {
     return node_ == nullptr ? absl::OkStatus()
                             : node_->refusals().Of(subscription_->options().id);

@@ -30,4 +30,15 @@
 
 #define CHECK_OK(call) CHECK_STATUS(call, MYCELIUM_OK)
 
+/* The ledger of a runtime that nothing moves in any more. */
+static inline void CheckLedger(const MyceliumRuntime* runtime,
+                               uint64_t accepted, uint64_t delivered) {
+  MyceliumStats stats = MYCELIUM_STATS_INIT;
+  CHECK_OK(mycelium_runtime_stats(runtime, &stats));
+  CHECK(stats.accepted == accepted);
+  CHECK(stats.delivered == delivered);
+  CHECK(stats.accepted == stats.delivered + stats.dropped + stats.in_flight);
+  CHECK(stats.in_flight == 0);
+}
+
 #endif /* MYCELIUM_CAPI_CHECK_H_ */

@@ -3,6 +3,8 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "mycelium/capi/status.h"
+#include "mycelium/routing/schema_mismatch.h"
 
 namespace mycelium {
 namespace {
@@ -100,8 +102,30 @@ void SetCallbacks(const MyceliumRuntimeOptions& given, BusOptions* made) {
   }
 }
 
+void TellRefusal(const absl::Status& status,
+                 void (*callback)(const MyceliumRefusal* refusal, void* user),
+                 void* user) {
+  const std::string message(status.message());
+  const auto mismatch = SchemaMismatchOf(status);
+  MyceliumSchemaMismatch view;
+  MyceliumRefusal refusal = {};
+  refusal.status = static_cast<mycelium_status>(status.code());
+  refusal.message = message.c_str();
+  if (mismatch.has_value()) {
+    view = ViewOf(*mismatch);
+    refusal.mismatch = &view;
+  }
+  callback(&refusal, user);
+}
+
 void SetCallbacks(const MyceliumSubscriberOptions& given,
                   SubscriberOptions* made) {
+  if (given.on_error != nullptr) {
+    made->on_error = [callback = given.on_error,
+                      user = given.on_error_user](const absl::Status& status) {
+      TellRefusal(status, callback, user);
+    };
+  }
   if (given.on_publisher_gone == nullptr) return;
   made->on_publisher_gone =
       [callback = given.on_publisher_gone,

@@ -12,6 +12,11 @@ namespace mycelium {
 // Borrows the report.
 MyceliumFlow FlowOf(const FlowReport& report);
 
+// Calls `callback` with why messages do not come.
+void TellRefusal(const absl::Status& status,
+                 void (*callback)(const MyceliumRefusal* refusal, void* user),
+                 void* user);
+
 // The callbacks that `given` has, those for messages apart. They keep nothing
 // of it.
 void SetCallbacks(const MyceliumRuntimeOptions& given, BusOptions* made);

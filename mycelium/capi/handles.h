@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/bus/endpoint_handle.h"
+#include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/loan.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/capi/mycelium.h"
@@ -39,6 +40,8 @@ struct MyceliumRuntime {
   std::map<Key, std::shared_ptr<mycelium::RawPublisher>> publishers
       ABSL_GUARDED_BY(mutex);
   std::vector<mycelium::EndpointHandle> endpoints ABSL_GUARDED_BY(mutex);
+  const std::shared_ptr<mycelium::EndpointStats> endpoint_stats =
+      std::make_shared<mycelium::EndpointStats>();
 };
 
 struct MyceliumPublisher {
@@ -54,8 +57,19 @@ struct MyceliumSubscription {
 };
 
 struct MyceliumSubscriber {
+  explicit MyceliumSubscriber(mycelium::RawSubscriber made)
+      : subscriber(std::move(made)) {}
+  ~MyceliumSubscriber() { CountLast(true); }
+
+  // The last message, unless it has counted.
+  void CountLast(bool decodable) {
+    if (std::exchange(is_uncounted, false)) subscriber.CountLast(decodable);
+  }
+
   mycelium::RawSubscriber subscriber;
-  MyceliumMessage message;  // The last one received.
+  MyceliumMessage message = {};  // The last one received.
+  bool leaves_counting = false;
+  bool is_uncounted = false;  // That message.
 };
 
 namespace mycelium {

@@ -18,7 +18,6 @@ cd_to=${BUILD_WORKING_DIRECTORY:-$PWD}
 prefix=$(cd "$cd_to" && mkdir -p "$1" && cd "$1" && pwd)
 
 install -D -m 644 -t "$prefix/include/mycelium/capi" \
-  mycelium/capi/mycelium.h mycelium/capi/mycelium_errors.h \
-  mycelium/capi/mycelium_events.h mycelium/capi/mycelium_options.h
+  mycelium/capi/mycelium.h mycelium/capi/mycelium_*.h
 install -D -m 755 mycelium/libmycelium.so "$prefix/lib/libmycelium.so"
 install -D -m 644 mycelium/capi/mycelium.pc "$prefix/lib/pkgconfig/mycelium.pc"

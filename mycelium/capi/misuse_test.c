@@ -12,10 +12,22 @@ static void OnMessage(const MyceliumMessage* message, void* user) {
   (void)user;
 }
 
+static int32_t OnParse(const MyceliumMessage* message, void* user) {
+  OnMessage(message, user);
+  return 1;
+}
+
 static void OnFlow(const MyceliumFlow* flow, void* user) {
   (void)flow;
   (void)user;
 }
+
+static void OnRefusal(const MyceliumRefusal* refusal, void* user) {
+  (void)refusal;
+  (void)user;
+}
+
+static void OnRoom(void* user) { (void)user; }
 
 static void OnLink(const MyceliumLink* link, void* user) {
   (void)link;
@@ -28,9 +40,12 @@ static void OnLink(const MyceliumLink* link, void* user) {
 static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   uint8_t digest[MYCELIUM_DIGEST_BYTES];
   int descriptor;
+  int32_t in_place;
+  size_t count;
   void* data;
   const MyceliumMessage* message;
   MyceliumStats stats = MYCELIUM_STATS_INIT;
+  MyceliumEndpointStats endpoints = MYCELIUM_ENDPOINT_STATS_INIT;
   MyceliumPublisher* const publisher =
       mycelium_publisher_create(runtime, type, NULL, NULL);
   MyceliumSubscriber* const subscriber =
@@ -57,10 +72,23 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_runtime_listen_shm(runtime, NULL, 0));
   CHECK_INVALID(mycelium_runtime_connect_shm(NULL, "s"));
   CHECK_INVALID(mycelium_runtime_connect_shm(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_connect_shm_with(NULL, "s", 0));
+  CHECK_INVALID(mycelium_runtime_connect_shm_with(runtime, NULL, 0));
+  CHECK_INVALID(mycelium_runtime_connect_shm_with(runtime, "s", 100));
   CHECK_INVALID(mycelium_runtime_listen_grpc(NULL, "localhost:0", NULL));
   CHECK_INVALID(mycelium_runtime_listen_grpc(runtime, NULL, NULL));
   CHECK_INVALID(mycelium_runtime_connect_grpc(NULL, "localhost:1"));
   CHECK_INVALID(mycelium_runtime_connect_grpc(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_stop_listening(NULL, "s"));
+  CHECK_INVALID(mycelium_runtime_stop_listening(runtime, NULL));
+  CHECK(mycelium_runtime_service(NULL) == NULL);
+  CHECK(mycelium_runtime_node(NULL) == NULL);
+  CHECK_INVALID(mycelium_runtime_closed(NULL, &in_place));
+  CHECK_INVALID(mycelium_runtime_closed(runtime, NULL));
+  CHECK_INVALID(mycelium_runtime_endpoint_stats(NULL, &endpoints));
+  CHECK_INVALID(mycelium_runtime_endpoint_stats(runtime, NULL));
+  endpoints.struct_size = 8;
+  CHECK_INVALID(mycelium_runtime_endpoint_stats(runtime, &endpoints));
   CHECK_INVALID(mycelium_runtime_poll(NULL, 0, NULL));
   CHECK_INVALID(mycelium_runtime_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_runtime_descriptor(runtime, NULL));
@@ -72,13 +100,32 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK(mycelium_publisher_create(runtime, NULL, NULL, NULL) == NULL);
   CHECK_INVALID(mycelium_publisher_publish(NULL, "x", 1));
   CHECK_INVALID(mycelium_publisher_publish(publisher, NULL, 1));
+  CHECK_INVALID(mycelium_publisher_try_publish(NULL, "x", 1));
+  CHECK_INVALID(mycelium_publisher_try_publish(publisher, NULL, 1));
+  CHECK_INVALID(mycelium_publisher_publish_shared(NULL, "x", 1));
+  CHECK_INVALID(mycelium_publisher_publish_shared(publisher, NULL, 1));
+  CHECK_INVALID(mycelium_publisher_try_publish_shared(NULL, "x", 1));
+  CHECK_INVALID(mycelium_publisher_try_publish_shared(publisher, NULL, 1));
   CHECK_INVALID(mycelium_publisher_wait_for_subscribers(NULL, 1, 0));
+  CHECK_INVALID(mycelium_publisher_subscriber_count(NULL, &count));
+  CHECK_INVALID(mycelium_publisher_subscriber_count(publisher, NULL));
+  CHECK_INVALID(mycelium_publisher_refusals(NULL, OnRefusal, NULL));
+  CHECK_INVALID(mycelium_publisher_refusals(publisher, NULL, NULL));
+  CHECK_INVALID(mycelium_publisher_room_descriptor(NULL, &descriptor));
+  CHECK_INVALID(mycelium_publisher_room_descriptor(publisher, NULL));
+  CHECK_INVALID(mycelium_publisher_call_when_room(NULL, OnRoom, NULL));
+  CHECK_INVALID(mycelium_publisher_call_when_room(publisher, NULL, NULL));
+  CHECK(mycelium_publisher_topic(NULL) == NULL);
   CHECK(mycelium_loan_create(NULL, 1, &data) == NULL);
   CHECK(mycelium_loan_create(publisher, 1, NULL) == NULL);
   CHECK_INVALID(mycelium_loan_publish(NULL));
+  CHECK_INVALID(mycelium_loan_in_place(NULL, &in_place));
   CHECK(mycelium_subscribe(NULL, type, OnMessage, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe(runtime, NULL, OnMessage, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe(runtime, type, NULL, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe_parsing(NULL, type, OnParse, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe_parsing(runtime, NULL, OnParse, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe_parsing(runtime, type, NULL, NULL, NULL) == NULL);
   CHECK_INVALID(mycelium_subscription_status(NULL));
   CHECK(mycelium_subscriber_create(NULL, type, NULL) == NULL);
   CHECK(mycelium_subscriber_create(runtime, NULL, NULL) == NULL);
@@ -86,6 +133,11 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_subscriber_receive(subscriber, 0, NULL));
   CHECK_INVALID(mycelium_subscriber_status(NULL));
   CHECK_INVALID(mycelium_subscriber_finish(NULL));
+  CHECK_INVALID(mycelium_subscriber_leave_counting(NULL));
+  CHECK_INVALID(mycelium_subscriber_count_undecodable(NULL));
+  CHECK_INVALID(mycelium_subscriber_unsubscribe(NULL));
+  CHECK_INVALID(mycelium_subscriber_closed(NULL, &in_place));
+  CHECK_INVALID(mycelium_subscriber_closed(subscriber, NULL));
   CHECK_INVALID(mycelium_subscriber_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_subscriber_descriptor(subscriber, NULL));
   CHECK_INVALID(mycelium_runtime_ledger(NULL, OnFlow, NULL));

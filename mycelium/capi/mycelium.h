@@ -37,7 +37,10 @@
 
 #include "mycelium/capi/mycelium_errors.h"
 #include "mycelium/capi/mycelium_events.h"
+#include "mycelium/capi/mycelium_handles.h"
 #include "mycelium/capi/mycelium_options.h"
+#include "mycelium/capi/mycelium_publisher.h"
+#include "mycelium/capi/mycelium_subscriber.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,9 +58,6 @@ uint32_t mycelium_abi_version(void);
 const char* mycelium_version(void);
 
 /* Message types */
-
-/* The name of a type and its digest, which both sides compare. */
-typedef struct MyceliumType MyceliumType;
 
 /* Bytes that only publishers and subscribers without a digest get.
    INVALID_ARGUMENT: the name is empty. */
@@ -86,9 +86,6 @@ void mycelium_type_destroy(MyceliumType* type);
 
 /* Runtimes */
 
-/* One service's end of the bus. */
-typedef struct MyceliumRuntime MyceliumRuntime;
-
 /* Without a topology: within the process, plus the sockets that are listened
    at or dialled by hand. `options` may be NULL.
      INVALID_ARGUMENT    a name is no name, or a limit or setting is out of its
@@ -111,9 +108,21 @@ MyceliumRuntime* mycelium_runtime_create_from_topology_with(
     const char* topology_path, const char* service_name,
     const MyceliumRuntimeOptions* options);
 
+/* Without a topology, on the one node that all such runtimes of this process
+   share, in any language: how a program meets the Python that it embeds. Of the
+   options, the first one's hold. NULL as the name: one is made up. Errors as of
+   the two above. */
+MyceliumRuntime* mycelium_runtime_create_of_process(
+    const char* service_name, const MyceliumRuntimeOptions* options);
+
 /* Does not wait for what is in flight: see mycelium_runtime_shutdown(). The
    node ends with the last handle that uses it. */
 void mycelium_runtime_destroy(MyceliumRuntime* runtime);
+
+/* The names of the service and of its node, made up where none was given. Valid
+   as long as the runtime; NULL for NULL. */
+const char* mycelium_runtime_service(const MyceliumRuntime* runtime);
+const char* mycelium_runtime_node(const MyceliumRuntime* runtime);
 
 /* Waits for what this service published and what came for it, and ends it: from
    then on its calls are FAILED_PRECONDITION, but for counts. With the last
@@ -122,6 +131,10 @@ void mycelium_runtime_destroy(MyceliumRuntime* runtime);
    dropped. Again: waits for the end of the first call. */
 mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
                                        int64_t timeout_ms);
+
+/* `*closed` becomes 1 once that is done, until then 0. */
+mycelium_status mycelium_runtime_closed(const MyceliumRuntime* runtime,
+                                        int32_t* closed);
 
 /* The same for what is in flight of every service of the node in this process,
    and ends the node. Not from a callback. */
@@ -154,14 +167,19 @@ mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
 
 /* The same through shared memory: the path is that of the socket over which the
    two sides meet. `capacity` is the size of each lane in bytes; a message takes
-   at most half of it; 0 stands for 1 MiB. Where one side cannot share memory, a
-   link goes over the socket. Errors as above, and of listening:
+   at most half of it; 0 stands for 1 MiB. Who connects takes any up to 64 MiB,
+   or says which: a peer with another one is refused. Where one side cannot
+   share memory, a link goes over the socket. Errors as above, and:
      INVALID_ARGUMENT     the capacity is less than 4 KiB or more than 1 GiB
-     UNAVAILABLE          this system lacks what sharing memory needs */
+     UNAVAILABLE          to listen: this system lacks what sharing memory
+                          needs */
 mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
                                             const char* path, size_t capacity);
 mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
                                              const char* path);
+mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
+                                                  const char* path,
+                                                  size_t capacity);
 
 /* The same between machines, over gRPC: `address` is "host:port", as gRPC takes
    it; port 0: one that is free. `*port`, which may be NULL, becomes the one
@@ -179,6 +197,12 @@ mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
                                               const char* address);
 
+/* Listens at `address` no longer, which is the path, or "host:port" with the
+   port that was chosen for 0. Links that were accepted stay. Not from a
+   callback. NOT_FOUND: this runtime does not listen there. */
+mycelium_status mycelium_runtime_stop_listening(MyceliumRuntime* runtime,
+                                                const char* address);
+
 /* With poll_by_caller: runs what is due, waiting for it up to `timeout_ms`.
    `*ran`, which may be NULL, becomes 1 if there was something, else 0.
    FAILED_PRECONDITION: the node has a thread for that, or this is called from a
@@ -190,7 +214,7 @@ mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
                                             int* descriptor);
 
-/* Publishing */
+/* Publishing: publishers and loans are in mycelium_publisher.h. */
 
 /* Publishes to every subscription of the type, or to those of one service. OK:
    accepted, which is to say delivered to each subscription that is matched now,
@@ -201,8 +225,8 @@ mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
      NOT_FOUND            the topology has no such service
      INVALID_ARGUMENT     larger than a frame may be
      FAILED_PRECONDITION  the types differ, or the runtime was closed
-   The first call for a type makes a publisher; a MyceliumPublisher saves the
-   look-up. */
+   The first call for a type makes a publisher; a MyceliumPublisher, of
+   mycelium_publisher.h, saves the look-up. */
 mycelium_status mycelium_publish(MyceliumRuntime* runtime,
                                  const MyceliumType* type, const void* data,
                                  size_t size);
@@ -210,131 +234,6 @@ mycelium_status mycelium_publish_to(MyceliumRuntime* runtime,
                                     const char* service_name,
                                     const MyceliumType* type, const void* data,
                                     size_t size);
-
-typedef struct MyceliumPublisher MyceliumPublisher;
-
-/* `service_name` NULL: reaches every subscription. `options` may be NULL.
-     INVALID_ARGUMENT     a name has more than 255 bytes or is no UTF-8; or the
-                          timeout is out of its bounds
-     NOT_FOUND            the topology has no such service
-     FAILED_PRECONDITION  the runtime was closed */
-MyceliumPublisher* mycelium_publisher_create(
-    MyceliumRuntime* runtime, const MyceliumType* type,
-    const char* service_name, const MyceliumPublisherOptions* options);
-void mycelium_publisher_destroy(MyceliumPublisher* publisher);
-
-/* As mycelium_publish(). */
-mycelium_status mycelium_publisher_publish(MyceliumPublisher* publisher,
-                                           const void* data, size_t size);
-
-/* Waits until at least `count` subscriptions get what is published.
-     DEADLINE_EXCEEDED    there were fewer; says which node is not connected
-     FAILED_PRECONDITION  a subscription was refused, as its type differs; the
-                          runtime was closed; or called from a callback on the
-                          thread that would bring them
-     RESOURCE_EXHAUSTED   there were fewer, since one had no lane until then */
-mycelium_status mycelium_publisher_wait_for_subscribers(
-    MyceliumPublisher* publisher, size_t count, int64_t timeout_ms);
-
-/* Room for one message, to be written to and then published. It may outlive its
-   publisher, but not be published then. */
-typedef struct MyceliumLoan MyceliumLoan;
-
-/* Where a loan begins is a multiple of so many bytes. */
-#define MYCELIUM_LOAN_ALIGNMENT 64
-
-/* `*data` becomes where to write `size` bytes, valid until the loan is
-   published or destroyed; for a size of 0, anything. INVALID_ARGUMENT: larger
-   than a frame may be. */
-MyceliumLoan* mycelium_loan_create(MyceliumPublisher* publisher, size_t size,
-                                   void** data);
-/* As mycelium_publish(). After OK the data is gone, and to publish again is
-   FAILED_PRECONDITION; after anything else it may be published again. */
-mycelium_status mycelium_loan_publish(MyceliumLoan* loan);
-/* Unpublished, it leaves no trace. */
-void mycelium_loan_destroy(MyceliumLoan* loan);
-
-/* Subscribing */
-
-typedef struct MyceliumMessage {
-  const uint8_t* data;
-  size_t size;
-  const char* topic;
-  const char* type_name;
-  const char* publisher_node;
-  const char* publisher_service;
-  uint64_t sequence;       /* counts the messages of that publisher from 1 */
-  int64_t publish_time_ns; /* since the Unix epoch; 0: not stamped */
-  uint64_t lost_before;    /* dropped by this subscription's overflow policy */
-  int32_t redelivered;     /* an earlier process may have handled it */
-} MyceliumMessage;
-
-/* The message and what it points at are valid until the callback returns. */
-typedef void (*mycelium_callback)(const MyceliumMessage* message, void* user);
-
-typedef struct MyceliumSubscription MyceliumSubscription;
-
-/* Calls `callback` for every message, never on two threads at once. `options`
-   may be NULL.
-     INVALID_ARGUMENT     a name has more than 255 bytes or is no UTF-8; or
-                          `depth` or `window` is out of its bounds
-     RESOURCE_EXHAUSTED   no memory for its lane, or no thread for a queued one
-     FAILED_PRECONDITION  the runtime was closed */
-MyceliumSubscription* mycelium_subscribe(
-    MyceliumRuntime* runtime, const MyceliumType* type,
-    mycelium_callback callback, void* user,
-    const MyceliumSubscriberOptions* options);
-
-/* Ends and destroys the subscription. When this returns, no callback is under
-   way and none will come, so that `user` may go; called from the callback
-   itself, that is the last one. What is queued counts as dropped. Two callbacks
-   that unsubscribe one another at the same time wait for ever. */
-void mycelium_unsubscribe(MyceliumSubscription* subscription);
-
-/* OK, or why some publisher's messages do not come, as long as that holds:
-     FAILED_PRECONDITION  its type, or its service's schema digest, is another
-                          one; see mycelium_last_schema_mismatch()
-     RESOURCE_EXHAUSTED   this one fell behind, and its overflow is to be
-                          disconnected; or the publisher's node has no memory
-                          for its lane, which is tried again; or that node has
-                          too many subscriptions already */
-mycelium_status mycelium_subscription_status(
-    const MyceliumSubscription* subscription);
-
-/* A queue that the caller takes messages from. One thread at a time receives;
-   it may be another one each time. */
-typedef struct MyceliumSubscriber MyceliumSubscriber;
-
-/* As mycelium_subscribe(). */
-MyceliumSubscriber* mycelium_subscriber_create(
-    MyceliumRuntime* runtime, const MyceliumType* type,
-    const MyceliumSubscriberOptions* options);
-void mycelium_subscriber_destroy(MyceliumSubscriber* subscriber);
-
-/* The next message, waiting for one. `*message` is valid until the next receive
-   of this subscriber, which is also when the message counts as handled.
-     DEADLINE_EXCEEDED    none came in time; also under a timeout of 0
-     FAILED_PRECONDITION  none came, and a publisher was refused since its type
-                          or schema digest differs (said once); the runtime was
-                          closed; or called from a callback on the thread that
-                          would bring it
-     RESOURCE_EXHAUSTED   none came, and it was disconnected (said once) */
-mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
-                                            int64_t timeout_ms,
-                                            const MyceliumMessage** message);
-
-/* As mycelium_subscription_status(). */
-mycelium_status mycelium_subscriber_status(
-    const MyceliumSubscriber* subscriber);
-
-/* Says that the last message is handled, before the next receive would. */
-mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber);
-
-/* For an epoll of the caller's: readable once a message came after a receive
-   with timeout 0 that found none. It stays the subscriber's.
-   RESOURCE_EXHAUSTED: none was to be had. */
-mycelium_status mycelium_subscriber_descriptor(MyceliumSubscriber* subscriber,
-                                               int* descriptor);
 
 /* Counts */
 
@@ -377,6 +276,28 @@ typedef struct MyceliumStats {
 
 mycelium_status mycelium_runtime_stats(const MyceliumRuntime* runtime,
                                        MyceliumStats* stats);
+
+/* What happened to the links that were accepted where this runtime listens by
+   hand. Frames are messages, of which one may be for several subscriptions of
+   the peer; bytes are those that they take in lanes, headers and all. */
+typedef struct MyceliumEndpointStats {
+  size_t struct_size;
+  uint64_t connections;        /* whose handshake has succeeded */
+  uint64_t handshake_failures; /* refused, garbage, or silent */
+  uint64_t frames_sent;
+  uint64_t bytes_sent;
+  uint64_t frames_received;
+  uint64_t bytes_received;
+  uint64_t stalls;  /* how often a publisher waited for room in vain */
+  uint64_t dropped; /* accepted, and not delivered, by this side */
+} MyceliumEndpointStats;
+#define MYCELIUM_ENDPOINT_STATS_INIT \
+  { sizeof(MyceliumEndpointStats), 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Takes locks that publishers take: for monitoring, a few times a second at
+   most. */
+mycelium_status mycelium_runtime_endpoint_stats(const MyceliumRuntime* runtime,
+                                                MyceliumEndpointStats* stats);
 
 #ifdef __cplusplus
 } /* extern "C" */

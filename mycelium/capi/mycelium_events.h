@@ -80,6 +80,17 @@ typedef struct MyceliumPublisherGone {
 typedef void (*mycelium_on_publisher_gone)(const MyceliumPublisherGone* gone,
                                            void* user);
 
+/* Why messages do not come from one side to the other. */
+typedef struct MyceliumRefusal {
+  mycelium_status status;
+  const char* message;
+  /* NULL: it is not that types, or the digests of two services, differ. */
+  const MyceliumSchemaMismatch* mismatch;
+} MyceliumRefusal;
+/* Unlike the others this is called on the thread that found out, which may be
+   one that publishes or makes a publisher. */
+typedef void (*mycelium_on_error)(const MyceliumRefusal* refusal, void* user);
+
 /* What a node reports unasked. Unlike the others this is called on any thread,
    maybe with locks held, and may call nothing of this header. */
 enum {

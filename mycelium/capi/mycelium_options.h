@@ -143,9 +143,16 @@ typedef struct MyceliumSubscriberOptions {
      back as the same process. */
   mycelium_on_publisher_gone on_publisher_gone;
   void* on_publisher_gone_user;
+  /* Or NULL: called once for each reason that mycelium_subscriber_status() may
+     give. */
+  mycelium_on_error on_error;
+  void* on_error_user;
 } MyceliumSubscriberOptions;
-#define MYCELIUM_SUBSCRIBER_OPTIONS_INIT \
-  { sizeof(MyceliumSubscriberOptions), NULL, NULL, 0, 0, 0, 0, NULL, NULL }
+#define MYCELIUM_SUBSCRIBER_OPTIONS_INIT                                   \
+  {                                                                        \
+    sizeof(MyceliumSubscriberOptions), NULL, NULL, 0, 0, 0, 0, NULL, NULL, \
+        NULL, NULL                                                         \
+  }
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -59,12 +59,14 @@ mycelium_status Keep(absl::StatusOr<EndpointHandle> endpoint,
 
 // Not BindGrpcEndpoint(), which would link gRPC into every program with this.
 absl::StatusOr<EndpointHandle> BindRemote(const char* address,
-                                          MessageBus& bus) {
+                                          const MyceliumRuntime& runtime) {
+  const std::shared_ptr<NodeRuntime>& node = runtime.bus->runtime();
+  EndpointOptions options;
+  options.stats = runtime.endpoint_stats;
   absl::StatusOr<NodeRuntime::BoundListener> listener =
-      bus.runtime()->ListenRemote(address);
+      node->ListenRemote(address, std::move(options));
   if (!listener.ok()) return listener.status();
-  return EndpointHandle(bus.runtime(), listener->id,
-                        std::move(listener->address));
+  return EndpointHandle(node, listener->id, std::move(listener->address));
 }
 
 // Of "host:port"; 0 where there is none, as in "unix:///path".
@@ -171,7 +173,24 @@ MyceliumRuntime* mycelium_runtime_create_from_topology_with(
       *made);
 }
 
+MyceliumRuntime* mycelium_runtime_create_of_process(
+    const char* service_name, const MyceliumRuntimeOptions* options) {
+  const absl::StatusOr<mycelium::BusOptions> made =
+      mycelium::OptionsFrom(options);
+  if (!made.ok()) return ReturnedNull<MyceliumRuntime>(made.status());
+  return mycelium::RuntimeOf(
+      MessageBus::OfProcess(TextFrom(service_name), *made), *made);
+}
+
 void mycelium_runtime_destroy(MyceliumRuntime* runtime) { delete runtime; }
+
+const char* mycelium_runtime_service(const MyceliumRuntime* runtime) {
+  return runtime == nullptr ? nullptr : runtime->bus->service().c_str();
+}
+
+const char* mycelium_runtime_node(const MyceliumRuntime* runtime) {
+  return runtime == nullptr ? nullptr : runtime->bus->node().c_str();
+}
 
 mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
                                        int64_t timeout_ms) {
@@ -186,6 +205,14 @@ mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
     endpoints.swap(runtime->endpoints);
   }
   return closed;
+}
+
+mycelium_status mycelium_runtime_closed(const MyceliumRuntime* runtime,
+                                        int32_t* closed) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(closed, "closed");
+  if (good.ok()) *closed = runtime->bus->closed() ? 1 : 0;
+  return Returned(good);
 }
 
 mycelium_status mycelium_runtime_shutdown(MyceliumRuntime* runtime,
@@ -227,8 +254,9 @@ mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
   absl::Status good = CheckGiven(runtime, "runtime");
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
-  return mycelium::Keep(mycelium::BindUnixEndpoint(path, *runtime->bus),
-                        runtime);
+  return mycelium::Keep(
+      mycelium::BindUnixEndpoint(path, *runtime->bus, runtime->endpoint_stats),
+      runtime);
 }
 
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
@@ -246,15 +274,24 @@ mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
   if (!good.ok()) return Returned(good);
   return mycelium::Keep(mycelium::BindShmEndpoint(
                             path, *runtime->bus, std::nullopt,
-                            capacity == 0 ? mycelium::kShmCapacity : capacity),
+                            capacity == 0 ? mycelium::kShmCapacity : capacity,
+                            runtime->endpoint_stats),
                         runtime);
 }
 
 mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
                                              const char* path) {
+  return mycelium_runtime_connect_shm_with(runtime, path, /*capacity=*/0);
+}
+
+mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
+                                                  const char* path,
+                                                  size_t capacity) {
   absl::Status good = CheckGiven(runtime, "runtime");
   if (good.ok()) good = CheckGiven(path, "path");
-  if (good.ok()) good = mycelium::DialShmEndpoint(path, *runtime->bus);
+  if (good.ok()) {
+    good = mycelium::DialShmEndpoint(path, *runtime->bus, capacity);
+  }
   return Returned(good);
 }
 
@@ -265,7 +302,7 @@ mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
   if (good.ok()) good = CheckGiven(address, "address");
   if (!good.ok()) return Returned(good);
   absl::StatusOr<mycelium::EndpointHandle> bound =
-      mycelium::BindRemote(address, *runtime->bus);
+      mycelium::BindRemote(address, *runtime);
   if (bound.ok() && port != nullptr) *port = mycelium::PortOf(bound->address());
   return mycelium::Keep(std::move(bound), runtime);
 }
@@ -276,6 +313,30 @@ mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
   if (good.ok()) good = CheckGiven(address, "address");
   if (good.ok()) good = runtime->bus->runtime()->DialRemote(address);
   return Returned(good);
+}
+
+mycelium_status mycelium_runtime_stop_listening(MyceliumRuntime* runtime,
+                                                const char* address) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(address, "address");
+  if (good.ok()) {
+    good = runtime->bus->runtime()->CheckOutsideHandlers(
+        "mycelium_runtime_stop_listening()");
+  }
+  if (!good.ok()) return Returned(good);
+  std::vector<mycelium::EndpointHandle> ended;  // Without the lock.
+  {
+    mycelium::MutexLock lock(runtime->mutex);
+    std::vector<mycelium::EndpointHandle> kept;
+    for (mycelium::EndpointHandle& endpoint : runtime->endpoints) {
+      auto& to = endpoint.address() == address ? ended : kept;
+      to.push_back(std::move(endpoint));
+    }
+    runtime->endpoints.swap(kept);
+  }
+  if (!ended.empty()) return MYCELIUM_OK;
+  return Returned(absl::NotFoundError(
+      absl::StrCat("this runtime does not listen at ", address)));
 }
 
 mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,
@@ -309,9 +370,7 @@ mycelium_status mycelium_runtime_ledger(
     const MyceliumRuntime* runtime,
     void (*callback)(const MyceliumFlow* flow, void* user), void* user) {
   absl::Status good = CheckGiven(runtime, "runtime");
-  if (good.ok() && callback == nullptr) {
-    good = absl::InvalidArgumentError("callback is NULL");
-  }
+  if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   for (const mycelium::FlowReport& report : runtime->bus->FlowReports()) {
     const MyceliumFlow flow = mycelium::FlowOf(report);
@@ -324,9 +383,7 @@ mycelium_status mycelium_runtime_links(
     const MyceliumRuntime* runtime,
     void (*callback)(const MyceliumLink* link, void* user), void* user) {
   absl::Status good = CheckGiven(runtime, "runtime");
-  if (good.ok() && callback == nullptr) {
-    good = absl::InvalidArgumentError("callback is NULL");
-  }
+  if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   for (const mycelium::LinkReport& report : runtime->bus->LinkReports()) {
     MyceliumLink link = {};
@@ -364,5 +421,29 @@ mycelium_status mycelium_runtime_stats(const MyceliumRuntime* runtime,
     if (link.is_up) ++sums.links_up;
   }
   mycelium::WriteStruct(sums, stats);
+  return MYCELIUM_OK;
+}
+
+mycelium_status mycelium_runtime_endpoint_stats(const MyceliumRuntime* runtime,
+                                                MyceliumEndpointStats* stats) {
+  absl::Status good = CheckGiven(runtime, "runtime");
+  if (good.ok()) good = CheckGiven(stats, "stats");
+  if (good.ok()) {
+    good = mycelium::CheckStructSize(stats->struct_size,
+                                     mycelium::kEndpointStatsBytesMin,
+                                     sizeof *stats, "MyceliumEndpointStats");
+  }
+  if (!good.ok()) return Returned(good);
+  const mycelium::EndpointCounts counts = runtime->endpoint_stats->Read();
+  MyceliumEndpointStats made = MYCELIUM_ENDPOINT_STATS_INIT;
+  made.connections = counts.connections;
+  made.handshake_failures = counts.handshake_failures;
+  made.frames_sent = counts.traffic.frames_sent;
+  made.bytes_sent = counts.traffic.bytes_sent;
+  made.frames_received = counts.traffic.frames_received;
+  made.bytes_received = counts.traffic.bytes_received;
+  made.stalls = counts.traffic.stalls;
+  for (const uint64_t dropped : counts.dropped) made.dropped += dropped;
+  mycelium::WriteStruct(made, stats);
   return MYCELIUM_OK;
 }

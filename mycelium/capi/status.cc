@@ -43,6 +43,19 @@ absl::Status CheckGiven(const void* pointer, absl::string_view name) {
   return absl::InvalidArgumentError(absl::StrCat(name, " is NULL"));
 }
 
+absl::Status CheckEnd(const MyceliumRuntime* runtime,
+                      const MyceliumType* type) {
+  if (absl::Status given = CheckGiven(runtime, "runtime"); !given.ok()) {
+    return given;
+  }
+  return CheckGiven(type, "type");
+}
+
+absl::Status CheckCallback(bool is_given) {
+  if (is_given) return absl::OkStatus();
+  return absl::InvalidArgumentError("callback is NULL");
+}
+
 absl::Status CheckBuffer(const void* data, size_t size) {
   if (data != nullptr || size == 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -79,6 +92,17 @@ absl::StatusOr<absl::Duration> TimeoutFrom(int64_t timeout_ms) {
   return absl::Milliseconds(std::min(timeout_ms, kTimeoutMsMax));
 }
 
+MyceliumSchemaMismatch ViewOf(const v1::SchemaMismatch& mismatch) {
+  MyceliumSchemaMismatch view = {};
+  view.topic = mismatch.topic().c_str();
+  view.type_name = mismatch.type().c_str();
+  view.local_digest = DigestOrNull(mismatch.local_digest());
+  view.remote_digest = DigestOrNull(mismatch.remote_digest());
+  view.difference = mismatch.difference().c_str();
+  view.remote_node = mismatch.remote_node().c_str();
+  return view;
+}
+
 }  // namespace mycelium
 
 const char* mycelium_last_error(void) {
@@ -88,13 +112,7 @@ const char* mycelium_last_error(void) {
 const MyceliumSchemaMismatch* mycelium_last_schema_mismatch(void) {
   mycelium::LastError& last = mycelium::LastErrorOfThread();
   if (!last.mismatch.has_value()) return nullptr;
-  const mycelium::v1::SchemaMismatch& mismatch = *last.mismatch;
-  last.view.topic = mismatch.topic().c_str();
-  last.view.type_name = mismatch.type().c_str();
-  last.view.local_digest = mycelium::DigestOrNull(mismatch.local_digest());
-  last.view.remote_digest = mycelium::DigestOrNull(mismatch.remote_digest());
-  last.view.difference = mismatch.difference().c_str();
-  last.view.remote_node = mismatch.remote_node().c_str();
+  last.view = mycelium::ViewOf(*last.mismatch);
   return &last.view;
 }
 

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "mycelium/capi/mycelium.h"
 #include "mycelium/schema/digest.h"
+#include "proto/mycelium/v1/schema_mismatch.pb.h"
 
 namespace mycelium {
 
@@ -35,6 +36,12 @@ Handle* ReturnedNull(const absl::Status& status) {
 // INVALID_ARGUMENT: `pointer` is NULL.
 absl::Status CheckGiven(const void* pointer, absl::string_view name);
 
+// The same for what is made of both.
+absl::Status CheckEnd(const MyceliumRuntime* runtime, const MyceliumType* type);
+
+// The same for a function.
+absl::Status CheckCallback(bool is_given);
+
 // INVALID_ARGUMENT: NULL with a size.
 absl::Status CheckBuffer(const void* data, size_t size);
 
@@ -46,6 +53,7 @@ inline constexpr size_t kRuntimeOptionsBytesMin = 40;
 inline constexpr size_t kPublisherOptionsBytesMin = 32;
 inline constexpr size_t kSubscriberOptionsBytesMin = 48;
 inline constexpr size_t kStatsBytesMin = 56;
+inline constexpr size_t kEndpointStatsBytesMin = 72;
 inline constexpr size_t kSettingsBytesMin = 64;
 inline constexpr size_t kLimitsBytesMin = 64;
 
@@ -76,6 +84,9 @@ absl::StatusOr<Digest> DigestFrom(const uint8_t* digest, size_t size);
 
 // INVALID_ARGUMENT: negative.
 absl::StatusOr<absl::Duration> TimeoutFrom(int64_t timeout_ms);
+
+// Borrows the mismatch.
+MyceliumSchemaMismatch ViewOf(const v1::SchemaMismatch& mismatch);
 
 // "" for NULL.
 inline std::string TextFrom(const char* text) {

@@ -214,6 +214,15 @@ TEST_F(FanOutTest, TryPublishNeitherWaitsNorCallsTheLaneStalled) {
   EXPECT_GT(accepted, 0u);
 }
 
+TEST_F(FanOutTest, RoomIsAwaitedFromARefusalUntilThereIsRoom) {
+  EXPECT_FALSE(fan_out_->room_notice().AwaitsRoom());
+  while (Publish().ok()) EXPECT_FALSE(fan_out_->room_notice().AwaitsRoom());
+  EXPECT_TRUE(fan_out_->room_notice().AwaitsRoom());
+  ASSERT_TRUE(lane_->Release(lane_->committed()));
+  EXPECT_FALSE(fan_out_->room_notice().AwaitsRoom());
+  EXPECT_TRUE(Publish().ok());
+}
+
 int serialisations = 0;
 
 class FanOutToLanesTest : public testing::TestWithParam<size_t> {};

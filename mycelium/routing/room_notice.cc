@@ -7,30 +7,47 @@ namespace mycelium {
 
 void RoomNotice::NoteFull(const std::shared_ptr<Lane>& lane,
                           size_t frame_bytes) {
+  std::shared_ptr<Lane> watched;
   std::shared_ptr<Signal> signal;
   {
     MutexLock lock(mutex_);
     full_ = {lane, frame_bytes};
     lacks_subscribers_ = false;
-    if (signal_ == nullptr) return;
-    if (signal_->Arm()) watched_.clear();
-    // Room for a smaller one is there no later.
-    if (std::any_of(watched_.begin(), watched_.end(), [&](const Place& place) {
-          return place.lane.lock() == lane && place.frame_bytes <= frame_bytes;
-        })) {
-      return;
-    }
-    watched_.push_back(full_);
+    watched = Arm();
     signal = signal_;
   }
-  lane->CallWhenRoom(frame_bytes, [signal] { signal->Raise(); });
+  RaiseWhenRoom(watched.get(), frame_bytes, std::move(signal));
 }
 
 void RoomNotice::NoteNobody() {
   MutexLock lock(mutex_);
   full_ = Place();
   lacks_subscribers_ = true;
-  if (signal_ != nullptr && signal_->Arm()) watched_.clear();
+  (void)Arm();
+}
+
+std::shared_ptr<Lane> RoomNotice::Arm() {
+  std::shared_ptr<Lane> lane = full_.lane.lock();
+  if (signal_ == nullptr || (lane == nullptr && !lacks_subscribers_)) {
+    return nullptr;
+  }
+  if (signal_->Arm()) watched_.clear();
+  // Where a smaller one is watched for, that has room no later.
+  if (std::any_of(watched_.begin(), watched_.end(), [&](const Place& place) {
+        return place.lane.lock() == lane &&
+               place.frame_bytes <= full_.frame_bytes;
+      })) {
+    return nullptr;
+  }
+  if (lane != nullptr) watched_.push_back(full_);
+  return lane;
+}
+
+void RoomNotice::RaiseWhenRoom(Lane* lane, size_t frame_bytes,
+                               std::shared_ptr<Signal> signal) {
+  if (lane == nullptr) return;
+  lane->CallWhenRoom(frame_bytes,
+                     [signal = std::move(signal)] { signal->Raise(); });
 }
 
 void RoomNotice::OnSubscribers() {
@@ -63,13 +80,30 @@ void RoomNotice::Call(std::function<void()> callback) {
 }
 
 absl::StatusOr<int> RoomNotice::Descriptor() {
-  MutexLock lock(mutex_);
-  if (signal_ == nullptr) {
+  std::shared_ptr<Lane> watched;
+  size_t frame_bytes;
+  std::shared_ptr<Signal> signal;
+  {
+    MutexLock lock(mutex_);
+    if (signal_ != nullptr) return signal_->descriptor();
     absl::StatusOr<std::shared_ptr<Signal>> made = Signal::Create(sys_);
     if (!made.ok()) return made.status();
-    signal_ = *std::move(made);
+    signal = signal_ = *std::move(made);
+    watched = Arm();
+    frame_bytes = full_.frame_bytes;
   }
-  return signal_->descriptor();
+  RaiseWhenRoom(watched.get(), frame_bytes, signal);
+  return signal->descriptor();
+}
+
+bool RoomNotice::AwaitsRoom() {
+  Place full;
+  {
+    MutexLock lock(mutex_);
+    full = full_;
+  }
+  const std::shared_ptr<Lane> lane = full.lane.lock();
+  return lane != nullptr && !lane->HasRoom(full.frame_bytes);
 }
 
 }  // namespace mycelium

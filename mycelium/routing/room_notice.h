@@ -36,14 +36,23 @@ class RoomNotice final {
   // Calls `callback` once, as soon as there may be room for the message that
   // was refused last; at once if there is, or none was.
   void Call(std::function<void()> callback);
-  // Readable when Call() would call back. Made at the first call; ours.
+  // Readable when Call() would call back, for the last message that was refused
+  // and each one that will be. Made at the first call; ours.
   absl::StatusOr<int> Descriptor();
+  // Whether there is still no room for the message that was refused last.
+  bool AwaitsRoom();
 
  private:
   struct Place {
     std::weak_ptr<Lane> lane;
     size_t frame_bytes = 0;
   };
+
+  // Arms the signal. Returns the lane that raises it; null if none need be
+  // asked.
+  std::shared_ptr<Lane> Arm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void RaiseWhenRoom(Lane* lane, size_t frame_bytes,
+                            std::shared_ptr<Signal> signal);
 
   Sys& sys_;
   Mutex mutex_;

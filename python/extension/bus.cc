@@ -123,25 +123,60 @@ class PythonBus final {
     if (std::exchange(is_open_, false)) Interpreter::CountOpenBus(-1);
   }
 
+  // The same for every service of the node in this process.
+  void Shutdown(double seconds) {
+    const absl::Duration timeout = TimeoutOf(seconds);
+    const absl::Status ended =
+        WithoutGil([&] { return bus_->Shutdown(timeout); });
+    if (absl::IsFailedPrecondition(ended)) Raise(ended);  // In a callback.
+    Close(0);
+    RaiseUnlessOk(ended);
+  }
+
   void ListenUnix(const std::string& path) {
-    endpoints_.push_back(ValueOrRaise(
-        WithoutGil([&] { return BindUnixEndpoint(path, *bus_); })));
+    endpoints_.push_back(ValueOrRaise(WithoutGil(
+        [&] { return BindUnixEndpoint(path, *bus_, endpoint_stats_); })));
   }
 
   void ListenShm(const std::string& path, size_t capacity) {
-    endpoints_.push_back(ValueOrRaise(WithoutGil(
-        [&] { return BindShmEndpoint(path, *bus_, std::nullopt, capacity); })));
+    endpoints_.push_back(ValueOrRaise(WithoutGil([&] {
+      return BindShmEndpoint(path, *bus_, std::nullopt, capacity,
+                             endpoint_stats_);
+    })));
   }
 
-  void ConnectShm(const std::string& path) {
-    RaiseUnlessOk(WithoutGil([&] { return DialShmEndpoint(path, *bus_); }));
+  void ConnectShm(const std::string& path, size_t capacity) {
+    RaiseUnlessOk(
+        WithoutGil([&] { return DialShmEndpoint(path, *bus_, capacity); }));
   }
 
   // Returns the address with the port that the system chose for 0.
   std::string ListenTcp(const std::string& address) {
-    endpoints_.push_back(ValueOrRaise(
-        WithoutGil([&] { return BindGrpcEndpoint(address, *bus_); })));
+    endpoints_.push_back(ValueOrRaise(WithoutGil(
+        [&] { return BindGrpcEndpoint(address, *bus_, endpoint_stats_); })));
     return endpoints_.back().address();
+  }
+
+  void StopListening(const std::string& address) {
+    RaiseUnlessOk(WithoutGil([&] {
+      return bus_->runtime()->CheckOutsideHandlers("stop_listening()");
+    }));
+    std::deque<EndpointHandle> ended, kept;
+    for (EndpointHandle& endpoint : endpoints_) {
+      auto& to = endpoint.address() == address ? ended : kept;
+      to.push_back(std::move(endpoint));
+    }
+    endpoints_ = std::move(kept);
+    if (ended.empty()) {
+      Raise(absl::NotFoundError(
+          absl::StrCat("this bus does not listen at ", address)));
+    }
+    const py::gil_scoped_release release;
+    ended.clear();
+  }
+
+  py::dict EndpointStats() const {
+    return DictOf(WithoutGil([&] { return endpoint_stats_->Read(); }));
   }
 
   void ConnectTcp(const std::string& address) {
@@ -166,6 +201,8 @@ class PythonBus final {
   // Guarded by the GIL.
   bool is_open_ = true;
   std::deque<EndpointHandle> endpoints_;
+  const std::shared_ptr<mycelium::EndpointStats> endpoint_stats_ =
+      std::make_shared<mycelium::EndpointStats>();
 };
 
 class DeleteBus final {
@@ -235,6 +272,8 @@ void DefineBus(py::module_& module) {
       .def("connect_shm", &PythonBus::ConnectShm, MayWait())
       .def("listen_tcp", &PythonBus::ListenTcp, MayWait())
       .def("connect_tcp", &PythonBus::ConnectTcp, MayWait())
+      .def("stop_listening", &PythonBus::StopListening, MayWait())
+      .def("endpoint_stats", &PythonBus::EndpointStats, MayWait())
       .def("wait_for_link", &PythonBus::WaitForLink, MayWait())
       .def("poll", &PythonBus::Poll, MayWait())
       .def("poll_descriptor",
@@ -270,6 +309,9 @@ void DefineBus(py::module_& module) {
           },
           MayWait())
       .def("close", &PythonBus::Close, MayWait())
+      .def("shutdown", &PythonBus::Shutdown, MayWait())
+      .def_property_readonly(
+          "closed", [](PythonBus& self) { return self.bus().closed(); })
       .def(
           "ledger",
           [](PythonBus& self) {

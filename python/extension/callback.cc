@@ -89,4 +89,8 @@ void TellPublisherGone(uint64_t callback, const PublisherGone& gone) {
   });
 }
 
+void TellError(uint64_t callback, const absl::Status& status) {
+  Tell(callback, [&status] { return py::make_tuple(ErrorOrNone(status)); });
+}
+
 }  // namespace mycelium

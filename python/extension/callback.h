@@ -43,6 +43,7 @@ void SetTeller(const pybind11::object& teller);
 void TellConnection(uint64_t callback, const ConnectionEvent& event);
 void TellFlow(uint64_t callback, const FlowEvent& event);
 void TellPublisherGone(uint64_t callback, const PublisherGone& gone);
+void TellError(uint64_t callback, const absl::Status& status);
 
 }  // namespace mycelium
 

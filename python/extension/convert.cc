@@ -39,6 +39,14 @@ bool HasReferences(const Py_buffer& buffer) {
       " is not C-contiguous; numpy.ascontiguousarray() makes a copy that is")));
 }
 
+py::dict ByReason(const DropCounts& counts) {
+  py::dict dropped;
+  for (size_t i = 0; i < kDropReasonCount; ++i) {
+    dropped[TextOf(DropReasonWord(static_cast<DropReason>(i)))] = counts[i];
+  }
+  return dropped;
+}
+
 }  // namespace
 
 py::object ErrorOrNone(const absl::Status& status) {
@@ -67,6 +75,14 @@ void Raise(const absl::Status& status) {
 void RaiseBufferError(const char* text) {
   PyErr_SetString(PyExc_BufferError, text);
   throw py::error_already_set();
+}
+
+py::object ArrayOf(const py::object& object, const py::args& args,
+                   const py::kwargs& options) {
+  PyObject* const view = PyMemoryView_FromObject(object.ptr());
+  if (view == nullptr) throw py::error_already_set();
+  return py::module_::import("numpy").attr("asarray")(
+      py::reinterpret_steal<py::object>(view), *args, **options);
 }
 
 absl::Duration TimeoutOf(double seconds) {
@@ -120,11 +136,6 @@ py::tuple TupleOf(const MessageInfo& info) {
 }
 
 py::dict DictOf(const FlowReport& flow) {
-  py::dict dropped;
-  for (size_t i = 0; i < kDropReasonCount; ++i) {
-    dropped[TextOf(DropReasonWord(static_cast<DropReason>(i)))] =
-        flow.ledger.dropped[i];
-  }
   return py::dict(py::arg("topic") = flow.topic,
                   py::arg("publisher_node") = flow.publisher_node,
                   py::arg("publisher_service") = flow.publisher_service,
@@ -135,7 +146,19 @@ py::dict DictOf(const FlowReport& flow) {
                   py::arg("accepted") = flow.ledger.accepted,
                   py::arg("delivered") = flow.ledger.delivered,
                   py::arg("in_flight") = flow.ledger.in_flight,
-                  py::arg("dropped") = dropped);
+                  py::arg("dropped") = ByReason(flow.ledger.dropped));
+}
+
+py::dict DictOf(const EndpointCounts& counts) {
+  const LinkTraffic& traffic = counts.traffic;
+  return py::dict(py::arg("connections") = counts.connections,
+                  py::arg("handshake_failures") = counts.handshake_failures,
+                  py::arg("frames_sent") = traffic.frames_sent,
+                  py::arg("bytes_sent") = traffic.bytes_sent,
+                  py::arg("frames_received") = traffic.frames_received,
+                  py::arg("bytes_received") = traffic.bytes_received,
+                  py::arg("stalls") = traffic.stalls,
+                  py::arg("dropped") = ByReason(counts.dropped));
 }
 
 py::dict DictOf(const LinkReport& link) {

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/message_bus.h"
 
 // Arguments and results of the extension. All functions here need the GIL.
@@ -40,6 +41,12 @@ pybind11::object ErrorOrNone(const absl::Status& status);
 // Raises Python's BufferError.
 [[noreturn]] void RaiseBufferError(const char* text);
 
+// What numpy asks an object with the buffer protocol for where it was refused
+// the buffer: raises why. Without it numpy makes an array of one object.
+pybind11::object ArrayOf(const pybind11::object& object,
+                         const pybind11::args& args,
+                         const pybind11::kwargs& options);
+
 // InvalidArgument unless it is a number of seconds from 0 to a year.
 absl::Duration TimeoutOf(double seconds);
 // The same; TypeError for what is no number.
@@ -58,6 +65,7 @@ pybind11::str ReplacingTextOf(absl::string_view view);
 pybind11::tuple TupleOf(const MessageInfo& info);
 pybind11::dict DictOf(const FlowReport& flow);
 pybind11::dict DictOf(const LinkReport& link);
+pybind11::dict DictOf(const EndpointCounts& counts);
 
 // The contiguous bytes of an object that has the buffer protocol, which is held
 // for as long as this lives.

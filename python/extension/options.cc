@@ -72,12 +72,18 @@ auto WordOrRaise(const char* what, const std::string& word, Parse parse,
 
 SubscriberOptions SubscriberOptionsOf(const py::kwargs& options) {
   CheckKnown(options, {"topic", "name", "overflow", "depth", "window", "queued",
-                       "on_publisher_gone"});
+                       "on_publisher_gone", "on_error"});
   SubscriberOptions made;
   if (const auto number = Given<uint64_t>(options, "on_publisher_gone");
       number.has_value()) {
     made.on_publisher_gone = [number = *number](const PublisherGone& gone) {
       TellPublisherGone(number, gone);
+    };
+  }
+  if (const auto number = Given<uint64_t>(options, "on_error");
+      number.has_value()) {
+    made.on_error = [number = *number](const absl::Status& status) {
+      TellError(number, status);
     };
   }
   made.topic = Given<std::string>(options, "topic").value_or("");

@@ -18,15 +18,17 @@ struct PythonPayload::Object {
   static Object& Of(PyObject* self) { return *reinterpret_cast<Object*>(self); }
 };
 
-bool PythonPayload::IsCurrent(const Object& self) {
-  return self.subscriber->IsCurrent(self.generation);
+bool PythonPayload::CheckCurrent(const Object& self) {
+  if (self.subscriber->IsCurrent(self.generation)) return true;
+  PyErr_SetString(PyExc_BufferError,
+                  "the message is finished: another one was received, or "
+                  "finish() or close() was called");
+  return false;
 }
 
 int PythonPayload::GetBuffer(PyObject* self, Py_buffer* view, int flags) {
   const Object& payload = Object::Of(self);
-  if (!IsCurrent(payload)) {
-    PyErr_SetString(PyExc_BufferError,
-                    "the message is finished: another one was received");
+  if (!CheckCurrent(payload)) {
     view->obj = nullptr;
     return -1;
   }
@@ -49,7 +51,9 @@ void PythonPayload::ReleaseBuffer(PyObject* self, Py_buffer*) {
 }
 
 Py_ssize_t PythonPayload::Length(PyObject* self) {
-  return static_cast<Py_ssize_t>(Object::Of(self).bytes.size());
+  const Object& payload = Object::Of(self);
+  if (!CheckCurrent(payload)) return -1;
+  return static_cast<Py_ssize_t>(payload.bytes.size());
 }
 
 PyObject* PythonPayload::Bytes(PyObject* self, PyObject*) {
@@ -57,7 +61,8 @@ PyObject* PythonPayload::Bytes(PyObject* self, PyObject*) {
 }
 
 PyObject* PythonPayload::Valid(PyObject* self, void*) {
-  return PyBool_FromLong(IsCurrent(Object::Of(self)) ? 1 : 0);
+  const Object& payload = Object::Of(self);
+  return PyBool_FromLong(payload.subscriber->IsCurrent(payload.generation));
 }
 
 void PythonPayload::Destroy(PyObject* self) {
@@ -98,6 +103,9 @@ void PythonPayload::Define(py::module_& module) {
   const auto made = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
   if (!made) throw py::error_already_set();
   type_ = reinterpret_cast<PyTypeObject*>(made.ptr());
+  py::setattr(
+      made, "__array__",
+      py::cpp_function(&ArrayOf, py::is_method(made), py::name("__array__")));
   module.add_object("Payload", made);
 }
 

@@ -31,7 +31,8 @@ class PythonPayload final {
  private:
   struct Object;
 
-  static bool IsCurrent(const Object& self);
+  // False: it is finished, and Python's BufferError, which says so, is set.
+  static bool CheckCurrent(const Object& self);
   static int GetBuffer(PyObject* self, Py_buffer* view, int flags);
   static void ReleaseBuffer(PyObject* self, Py_buffer* view);
   static Py_ssize_t Length(PyObject* self);

@@ -9,6 +9,9 @@ namespace py = pybind11;
 namespace mycelium {
 namespace {
 
+constexpr char kLoanIsOver[] =
+    "the loan is over: it was published, or left unpublished";
+
 int GetLoanBuffer(PyObject* self, Py_buffer* view, int flags) {
   return py::cast<PythonLoan&>(py::handle(self)).GetBuffer(self, view, flags);
 }
@@ -21,7 +24,7 @@ void ReleaseLoanBuffer(PyObject* self, Py_buffer*) {
 
 int PythonLoan::GetBuffer(PyObject* self, Py_buffer* view, int flags) {
   if (!is_open_) {
-    PyErr_SetString(PyExc_BufferError, "the loan was published");
+    PyErr_SetString(PyExc_BufferError, kLoanIsOver);
     view->obj = nullptr;
     return -1;
   }
@@ -34,6 +37,11 @@ int PythonLoan::GetBuffer(PyObject* self, Py_buffer* view, int flags) {
   }
   ++views_;
   return 0;
+}
+
+size_t PythonLoan::size() {
+  if (!is_open_) RaiseBufferError(kLoanIsOver);
+  return loan_.bytes().size();
 }
 
 void PythonLoan::Publish() {
@@ -79,12 +87,7 @@ void DefinePublisher(py::module_& module) {
                                                 py::buffer_protocol())
           .def("publish", &PythonLoan::Publish, MayWait())
           .def("__len__", &PythonLoan::size)
-          // numpy asks for it where it was refused the buffer, and makes an
-          // array of one object if there is none.
-          .def("__array__",
-               [](PythonLoan&, const py::args&, const py::kwargs&) {
-                 RaiseBufferError("the loan was published");
-               })
+          .def("__array__", &ArrayOf)
           .def("__enter__", [](py::object self) { return self; })
           .def("__exit__",
                [](PythonLoan& self, const py::args&) { self.Close(); })
@@ -119,6 +122,17 @@ void DefinePublisher(py::module_& module) {
           [](PythonPublisher& self) {
             return WithoutGil(
                 [&] { return self.publisher().subscriber_count(); });
+          },
+          MayWait())
+      .def(
+          "refusals",
+          [](PythonPublisher& self) {
+            py::list refusals;
+            for (const absl::Status& status :
+                 WithoutGil([&] { return self.publisher().refusals(); })) {
+              refusals.append(ErrorOrNone(status));
+            }
+            return refusals;
           },
           MayWait())
       .def(

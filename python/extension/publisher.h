@@ -24,7 +24,7 @@ class PythonLoan final {
   void Publish();
   // Gives the room back, unless somebody has a view.
   void Close();
-  size_t size() { return is_open_ ? loan_.bytes().size() : 0; }
+  size_t size();
   // False while it is being published, and afterwards.
   bool in_place() const { return is_open_ && loan_.in_place(); }
 
@@ -52,8 +52,8 @@ class PythonPublisher final {
   // Never waits for room.
   void TryPublish(const pybind11::handle& data) {
     const HeldBuffer buffer(data);
-    RaiseUnlessOk(
-        WithoutGil([&] { return publisher_.TryPublish(buffer.bytes()); }));
+    RaiseUnlessOk(WithoutGil(
+        [&] { return publisher_.TryPublishShared(buffer.bytes()); }));
   }
 
   RawPublisher& publisher() { return publisher_; }

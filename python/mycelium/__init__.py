@@ -22,6 +22,7 @@ from mycelium.errors import PermissionDenied
 from mycelium.errors import ResourceExhausted
 from mycelium.errors import SchemaMismatch
 from mycelium.errors import Unavailable
+from mycelium.errors import Unimplemented
 from mycelium.events import ConnectionEvent
 from mycelium.events import FlowEvent
 from mycelium.events import PublisherGone
@@ -71,6 +72,7 @@ __all__ = [
     'Tls',
     'Topology',
     'Unavailable',
+    'Unimplemented',
     'UnixTransport',
     'digest',
     'version',

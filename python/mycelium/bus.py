@@ -43,6 +43,7 @@ from mycelium.topology import Path
 M = TypeVar('M', bound=ProtobufMessage)
 
 _CLOSE_TIMEOUT = 5.0
+_OnError = Callable[[errors.MyceliumError], Any]
 
 
 class MessageBus:
@@ -222,7 +223,8 @@ class MessageBus:
                  overflow: Optional[str] = None, depth: Optional[int] = None,
                  window: Optional[int] = None,
                  on_publisher_gone: Optional[
-                     Callable[[PublisherGone], Any]] = None
+                     Callable[[PublisherGone], Any]] = None,
+                 on_error: Optional[_OnError] = None
                  ) -> Subscriber[M]: ...
 
   @overload
@@ -230,12 +232,14 @@ class MessageBus:
                  overflow: Optional[str] = None, depth: Optional[int] = None,
                  window: Optional[int] = None,
                  on_publisher_gone: Optional[
-                     Callable[[PublisherGone], Any]] = None
+                     Callable[[PublisherGone], Any]] = None,
+                 on_error: Optional[_OnError] = None
                  ) -> Subscriber[Any]: ...
 
   def subscriber(self, message_cls: Any, *,
                  on_publisher_gone: Optional[
                      Callable[[PublisherGone], Any]] = None,
+                 on_error: Optional[_OnError] = None,
                  **options: Any) -> Subscriber[Any]:
     """A Subscriber, which gets what is published from now on.
 
@@ -243,20 +247,21 @@ class MessageBus:
       message_cls: a Protobuf message class, or a RawType.
       topic: the stream; by default the full name of the type.
       name: tells two subscriptions of the service to one topic apart.
-      overflow: what happens when there is no room: 'block', 'fail',
-        'drop_newest', 'drop_oldest', 'latest' or 'disconnect'. By default as
+      overflow, depth, window: as in Settings, for this subscription. None: as
         the topology says.
-      depth: of a lossy policy, how many messages wait before one is dropped.
-      window: of a lossy policy, how many more may be on their way.
       on_publisher_gone: called when a publisher of another node that this one
         was matched with is gone, and will not come back as the same process:
         what it had not sent is lost. What it may do: mycelium.events.
+      on_error: called once with each exception that check() may raise. The same
+        holds for it.
     """
     messages = messages_of(message_cls)
-    watch = events.watch_of(PublisherGone, on_publisher_gone)
+    gone = events.watch_of(PublisherGone, on_publisher_gone)
+    error = events.watch_of(events.error_itself, on_error)
     native = self._native.subscriber(
-        messages.native, on_publisher_gone=events.number_of(watch), **options)
-    return Subscriber(self, native, messages, watch)
+        messages.native, on_publisher_gone=events.number_of(gone),
+        on_error=events.number_of(error), **options)
+    return Subscriber(self, native, messages, (gone, error))
 
   @overload
   def subscribe(self, message_cls: Type[M], callback: Callable[[M], Any], *,
@@ -264,7 +269,8 @@ class MessageBus:
                 overflow: Optional[str] = None, depth: Optional[int] = None,
                 window: Optional[int] = None,
                 on_publisher_gone: Optional[
-                    Callable[[PublisherGone], Any]] = None
+                    Callable[[PublisherGone], Any]] = None,
+                on_error: Optional[_OnError] = None
                 ) -> Subscription: ...
 
   @overload
@@ -273,13 +279,15 @@ class MessageBus:
                 name: str = '', overflow: Optional[str] = None,
                 depth: Optional[int] = None, window: Optional[int] = None,
                 on_publisher_gone: Optional[
-                    Callable[[PublisherGone], Any]] = None
+                    Callable[[PublisherGone], Any]] = None,
+                on_error: Optional[_OnError] = None
                 ) -> Subscription: ...
 
   def subscribe(self, message_cls: Any, callback: Callable[..., Any], *,
                 with_info: bool = False,
                 on_publisher_gone: Optional[
                     Callable[[PublisherGone], Any]] = None,
+                on_error: Optional[_OnError] = None,
                 **options: Any) -> Subscription:
     """Calls `callback(message)` for every message from now on.
 
@@ -288,8 +296,8 @@ class MessageBus:
     it. What it raises goes to sys.unraisablehook, and the subscription lives.
 
     Args:
-      message_cls, topic, name, overflow, depth, window, on_publisher_gone: as
-        for subscriber(). Of a RawType, messages are bytes.
+      message_cls, topic, name, overflow, depth, window, on_publisher_gone,
+        on_error: as for subscriber(). Of a RawType, messages are bytes.
       callback: called on the thread that publishes, if that is of this process,
         else on the node's.
       with_info: whether to call `callback(message, info)`, with a MessageInfo.
@@ -300,10 +308,10 @@ class MessageBus:
         event loop that would await it.
     """
     messages = messages_of(message_cls)
-    delivery = Delivery(messages, callback, with_info, on_publisher_gone)
+    delivery = Delivery(
+        messages, callback, with_info, on_publisher_gone, on_error)
     delivery.start(self._native.subscribe(
-        messages.native, delivery,
-        on_publisher_gone=delivery.on_publisher_gone, **options))
+        messages.native, delivery, **delivery.watches, **options))
     return Subscription(self, delivery, self._deliveries)
 
   # Sockets by hand
@@ -332,9 +340,15 @@ class MessageBus:
     """
     self._native.listen_shm(os.fspath(path), capacity)
 
-  def connect_shm(self, path: Path) -> None:
-    """Keeps a link to whoever listens there, now or later."""
-    self._native.connect_shm(os.fspath(path))
+  def connect_shm(self, path: Path, capacity: Optional[int] = None) -> None:
+    """Keeps a link to whoever listens there, now or later.
+
+    Args:
+      path: as for listen_shm().
+      capacity: what who listens must have said: one with another is refused.
+        None: any will do, up to 64 MiB.
+    """
+    self._native.connect_shm(os.fspath(path), capacity or 0)
 
   def listen_tcp(self, address: str) -> str:
     """Accepts links from other machines, until the bus is closed.
@@ -364,6 +378,29 @@ class MessageBus:
       InvalidArgument: the address has no port, or none from 1 to 65535.
     """
     self._native.connect_tcp(address)
+
+  def stop_listening(self, address: Path) -> None:
+    """Listens there no longer. Links that were accepted stay.
+
+    Args:
+      address: the path, or what listen_tcp() returned.
+
+    Raises:
+      NotFound: this bus does not listen there.
+      FailedPrecondition: called from a callback.
+    """
+    self._native.stop_listening(os.fspath(address))
+
+  def endpoint_stats(self) -> Dict[str, Any]:
+    """What happened to the links that were accepted where this bus listens.
+
+    Its keys are connections, handshake_failures, frames_sent, bytes_sent,
+    frames_received, bytes_received, stalls (how often a publisher waited for
+    room in vain) and dropped, as in ledger(). Where a topology says what is
+    listened at, nothing is counted here. For monitoring, a few times a second at
+    most: it takes locks that publishers take.
+    """
+    return self._native.endpoint_stats()
 
   def wait_for_link(self, timeout: float) -> None:
     """Waits until some other node has been connected.
@@ -421,8 +458,20 @@ class MessageBus:
         and count as dropped. The bus is closed all the same.
       FailedPrecondition: called from a callback; the bus is open as before.
     """
+    self._end(self._native.close, timeout)
+
+  def shutdown(self, timeout: float = _CLOSE_TIMEOUT) -> None:
+    """As close(), but ends the node for every bus of it in this process."""
+    self._end(self._native.shutdown, timeout)
+
+  @property
+  def closed(self) -> bool:
+    """Whether close() is done."""
+    return self._native.closed
+
+  def _end(self, end: Callable[[float], None], timeout: float) -> None:
     try:
-      self._native.close(timeout)
+      end(timeout)
     except errors.DeadlineExceeded:
       self._let_go()
       raise

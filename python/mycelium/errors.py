@@ -86,6 +86,12 @@ class Unavailable(MyceliumError):
   code = 'UNAVAILABLE'
 
 
+class Unimplemented(MyceliumError):
+  """This program, or the other side, lacks what that takes."""
+
+  code = 'UNIMPLEMENTED'
+
+
 class Internal(MyceliumError):
   """A bug in Mycelium, or a system that refuses what it should not."""
 
@@ -107,6 +113,7 @@ _BY_NUMBER: Dict[int, Type[MyceliumError]] = {
     7: PermissionDenied,
     8: ResourceExhausted,
     9: FailedPrecondition,
+    12: Unimplemented,
     13: Internal,
     14: Unavailable,
     15: DataLoss,

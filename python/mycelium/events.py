@@ -14,6 +14,9 @@ subscribe and unsubscribe; flush() and close() raise FailedPrecondition there.
 What it raises goes to sys.unraisablehook and is counted in `callback_errors` of
 the bus, subscriber or subscription that it was given to, as long as which it is
 called; the next event comes as ever.
+
+`on_error` of a subscription is called on the thread that found out instead,
+which may be one that publishes or makes a publisher. The same holds for it.
 """
 
 import inspect
@@ -56,6 +59,11 @@ class PublisherGone(NamedTuple):
   node: str
   service: str
   topic: str
+
+
+def error_itself(error: errors.MyceliumError) -> errors.MyceliumError:
+  """What `on_error` is called with: the event class of its Watch."""
+  return error
 
 
 def check_callback(callback: Any) -> None:

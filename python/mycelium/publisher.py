@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any, Generic, Optional, TypeVar, Union
+from typing import Any, Generic, List, Optional, TypeVar, Union
 
 import _mycelium
 from mycelium import errors
@@ -56,6 +56,7 @@ class Publisher(Generic[M]):
     if messages.is_raw:
       # Nothing is left to do in Python.
       setattr(self, 'publish', native.publish)
+      setattr(self, 'try_publish', native.try_publish)
 
   @property
   def topic(self) -> str:
@@ -95,6 +96,35 @@ class Publisher(Generic[M]):
     """
     self._native.publish(self._to_bytes(message))
 
+  def try_publish(self, message: Union[M, Buffer]) -> None:
+    """As publish(), but never waits for room.
+
+    For event loops other than asyncio's, which then watch fileno().
+
+    Raises:
+      ResourceExhausted: there is no room.
+    """
+    self._native.try_publish(self._to_bytes(message))
+
+  def fileno(self) -> int:
+    """A descriptor for select() or epoll: the publisher's, never to be closed.
+
+    It is readable when there may be room for the last message that was refused
+    with ResourceExhausted or Unavailable, and from then on until another one is
+    refused. With poll_by_caller, watch the bus's besides.
+    """
+    return self._native.room_descriptor()
+
+  def refusals(self) -> List[errors.MyceliumError]:
+    """Why subscriptions to the topic do not get what is published.
+
+    Returns:
+      An exception for each, as long as that holds: SchemaMismatch, if its type
+      or the schema digest of its service differs; ResourceExhausted, if there is
+      no memory for its lane, or no lane left, which is tried again.
+    """
+    return self._native.refusals()
+
   async def publish_async(self, message: Union[M, Buffer],
                           timeout: float = _PUBLISH_ASYNC_TIMEOUT) -> None:
     """The same for an event loop, which goes on while there is no room.
@@ -129,9 +159,7 @@ class Publisher(Generic[M]):
           if left <= 0:
             raise
         if self._room is None:
-          # From now on a refusal arms the descriptor.
-          self._room = Readable(self._native.room_descriptor())
-          continue
+          self._room = Readable(self.fileno())
         try:
           await asyncio.wait_for(self._room.wait(), left)
         except asyncio.TimeoutError:

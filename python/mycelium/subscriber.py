@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from typing import (Any, AsyncIterator, Callable, Generic, Iterator, List,
-                    NamedTuple, Optional, TypeVar)
+                    NamedTuple, Optional, Sequence, TypeVar)
 
 import _mycelium
 from mycelium import errors
@@ -43,7 +43,7 @@ class Subscriber(Generic[M]):
   Of a RawType, recv() returns a Payload: a read-only buffer where the bytes
   were received (`memoryview(payload)`, `bytes(payload)`, numpy.frombuffer).
   It is gone with the next receive, which raises BufferError while somebody
-  still has a view of it.
+  still has a view of it; afterwards whatever asks it for its bytes gets one.
 
   Example:
 
@@ -52,9 +52,10 @@ class Subscriber(Generic[M]):
   """
 
   def __init__(self, owner: Any, native: '_mycelium.Subscriber',
-               messages: Any, watch: Optional[events.Watch] = None) -> None:
+               messages: Any,
+               watches: Sequence[Optional[events.Watch]] = ()) -> None:
     """Not for users."""
-    self._watch = watch
+    self._watches = watches
     self._owner = owner  # Which closes itself at exit as long as it is alive.
     self._native = native
     # Of bytes; None: what is received is a view of them.
@@ -67,8 +68,13 @@ class Subscriber(Generic[M]):
 
   @property
   def callback_errors(self) -> int:
-    """How often `on_publisher_gone` raised."""
-    return events.errors_of(self._watch)
+    """How often `on_publisher_gone` and `on_error` raised."""
+    return events.errors_of(*self._watches)
+
+  @property
+  def closed(self) -> bool:
+    """Whether no message will come any more: this, or the bus, was closed."""
+    return self._native.closed
 
   def recv(self, timeout: float) -> M:
     """The next message, waiting up to `timeout` seconds for one.
@@ -169,7 +175,7 @@ class Subscriber(Generic[M]):
       except errors.DeadlineExceeded:
         continue
       except errors.FailedPrecondition:
-        if self._native.closed:
+        if self.closed:
           return
         raise
       yield message
@@ -180,7 +186,7 @@ class Subscriber(Generic[M]):
       try:
         message = await self.recv_async()
       except errors.FailedPrecondition:
-        if self._native.closed:
+        if self.closed:
           return
         raise
       yield message

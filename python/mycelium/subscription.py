@@ -1,6 +1,6 @@
 """Callbacks that are called for every message."""
 
-from typing import Any, Callable, Optional, Set
+from typing import Any, Callable, Dict, Optional, Set
 
 import _mycelium
 from mycelium import errors
@@ -18,9 +18,13 @@ class Delivery:
   def __init__(self, messages: Any, callback: Callable[..., Any],
                with_info: bool,
                on_publisher_gone: Optional[
-                   Callable[[events.PublisherGone], Any]] = None) -> None:
+                   Callable[[events.PublisherGone], Any]] = None,
+               on_error: Optional[
+                   Callable[[errors.MyceliumError], Any]] = None) -> None:
     events.check_callback(callback)
-    self._watch = events.watch_of(events.PublisherGone, on_publisher_gone)
+    self._watches = (
+        events.watch_of(events.PublisherGone, on_publisher_gone),
+        events.watch_of(events.error_itself, on_error))
     self._parsed = messages.from_bytes
     self._callback = callback
     self._with_info = with_info
@@ -38,13 +42,16 @@ class Delivery:
       self._native.check()
 
   @property
-  def on_publisher_gone(self) -> Optional[int]:
-    return events.number_of(self._watch)
+  def watches(self) -> Dict[str, Optional[int]]:
+    """What the extension takes for the callbacks besides the one."""
+    gone, error = self._watches
+    return {'on_publisher_gone': events.number_of(gone),
+            'on_error': events.number_of(error)}
 
   @property
   def callback_errors(self) -> int:
     handled = 0 if self._native is None else self._native.handler_errors
-    return handled + events.errors_of(self._watch)
+    return handled + events.errors_of(*self._watches)
 
   def _deliver(self, data: bytes, info: Any) -> bool:
     """Called by the extension, on a thread of the runtime's or a publisher's.
@@ -88,20 +95,12 @@ class Subscription:
     self._siblings.discard(self._delivery)
 
   def check(self) -> None:
-    """Returns if all is well.
-
-    Raises: why some publisher's messages do not come, as long as that holds.
-      SchemaMismatch: some publisher's type, or its service's schema digest,
-        differs.
-      ResourceExhausted: this fell behind, and its overflow is 'disconnect'; or
-        the publisher's node has no memory for its lane, which it tries again; or
-        it takes no more subscriptions of this node.
-    """
+    """As Subscriber.check()."""
     self._delivery.check()
 
   @property
   def callback_errors(self) -> int:
-    """How often the callback, or on_publisher_gone, raised.
+    """How often the callback, on_publisher_gone or on_error raised.
 
     Each time sys.unraisablehook was told, and the subscription lived on.
     """

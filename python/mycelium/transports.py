@@ -206,8 +206,8 @@ class SharedMemoryTransport(Transport):
     return transport
 
   @classmethod
-  def open(cls, path: Path, schema_digest: Optional[bytes] = None, *,
-           node: str = '', settings: Optional[Settings] = None,
+  def open(cls, path: Path, schema_digest: Optional[bytes] = None,
+           capacity: Optional[int] = None, *, node: str = '', settings: Optional[Settings] = None,
            limits: Optional[Limits] = None,
            on_connection: Optional[_OnConnection] = None
            ) -> 'SharedMemoryTransport':
@@ -218,11 +218,13 @@ class SharedMemoryTransport(Transport):
 
     Args:
       path, schema_digest: as for create().
+      capacity: what it must have been created with: with another one it is
+        refused. None: any will do, up to 64 MiB.
       node, settings, limits, on_connection: see this module.
     """
     transport = cls(path, schema_digest, node=node, settings=settings,
                     limits=limits, on_connection=on_connection)
-    transport._start(lambda bus: bus.connect_shm(transport.path))
+    transport._start(lambda bus: bus.connect_shm(transport.path, capacity))
     return transport
 
   def __str__(self) -> str:

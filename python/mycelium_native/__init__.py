@@ -24,6 +24,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import _mycelium
 from mycelium import errors
+from mycelium.events import PublisherGone
 from mycelium.message_type import Buffer, messages_of
 from mycelium.options import Limits, Settings, fields_of
 from mycelium.publisher import Publisher
@@ -135,7 +136,12 @@ class Runtime:
         count, timeout)
 
   def subscribe(self, message_cls: Any, callback: Callable[..., Any], *,
-                with_info: bool = False, **options: Any) -> Subscription:
+                with_info: bool = False,
+                on_publisher_gone: Optional[
+                    Callable[[PublisherGone], Any]] = None,
+                on_error: Optional[
+                    Callable[[errors.MyceliumError], Any]] = None,
+                **options: Any) -> Subscription:
     """Calls `callback(message)` for every message from now on.
 
     As MessageBus.subscribe(). It lasts until its unsubscribe(), which waits for
@@ -143,14 +149,19 @@ class Runtime:
     close().
     """
     messages = messages_of(message_cls)
-    delivery = Delivery(messages, callback, with_info)
+    delivery = Delivery(
+        messages, callback, with_info, on_publisher_gone, on_error)
     delivery.start(self._bus().subscribe(
-        messages.native, delivery, **options))
+        messages.native, delivery, **delivery.watches, **options))
     return Subscription(self, delivery, self._deliveries)
 
   def ledger(self) -> List[Dict[str, Any]]:
     """See MessageBus.ledger(); of the whole node, the program's part too."""
     return self._bus().ledger()
+
+  def links(self) -> List[Dict[str, Any]]:
+    """See MessageBus.links()."""
+    return self._bus().links()
 
   def flush(self, timeout: float) -> None:
     """Waits until what the node has published so far was handled."""

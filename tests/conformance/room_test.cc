@@ -105,6 +105,19 @@ TEST_P(RoomTest, DescriptorLetsOneThreadPublishAndReceiveWithoutWaiting) {
   (void)pull->TryReceive();
 }
 
+TEST_P(RoomTest, DescriptorThatIsMadeLateTellsOfTheLastRefusalToo) {
+  Open(kSmallLanes);
+  auto pull = beta_->Subscriber<Note>();
+  Publisher<Note> publisher = Publishing();
+  const uint64_t filled = Fill(publisher);
+  const auto descriptor = publisher.RoomDescriptor();
+  ASSERT_TRUE(descriptor.ok()) << descriptor.status();
+  EXPECT_FALSE(IsReadable(*descriptor, 0));
+  EXPECT_EQ(ReceiveAll(*pull, filled), Counting(filled));
+  (void)pull->TryReceive();  // Finishes the last one.
+  EXPECT_TRUE(IsReadable(*descriptor, 20'000));
+}
+
 // What a node said of drops and stalls.
 class Told final {
  public:

@@ -45,22 +45,25 @@ TEST_F(ShmLoanTest, BytesThatSeveralReadAreCopiedOnce) {
        !loan->in_place() && absl::Now() < end;) {
     std::this_thread::yield();
   }
-  for (const size_t size : {kLarge - 1, kLarge}) {
-    std::vector<std::byte> bytes(size);
-    FillWith(size, absl::MakeSpan(bytes));
-    ASSERT_TRUE(publisher_->PublishShared(bytes).ok());
-    ++accepted_;
-    std::set<uint64_t> files;
-    for (const auto& reader : readers_) {
-      const auto got = reader->pull->Receive(kLong);
-      ASSERT_TRUE(got.ok()) << got.status();
-      EXPECT_TRUE(IsFilledWith(size, *got));
-      files.insert(FileAt(got->data()));
+  for (const auto publish :
+       {&RawPublisher::PublishShared, &RawPublisher::TryPublishShared}) {
+    for (const size_t size : {kLarge - 1, kLarge}) {
+      std::vector<std::byte> bytes(size);
+      FillWith(size, absl::MakeSpan(bytes));
+      ASSERT_TRUE(((*publisher_).*publish)(bytes).ok());
+      ++accepted_;
+      std::set<uint64_t> files;
+      for (const auto& reader : readers_) {
+        const auto got = reader->pull->Receive(kLong);
+        ASSERT_TRUE(got.ok()) << got.status();
+        EXPECT_TRUE(IsFilledWith(size, *got));
+        files.insert(FileAt(got->data()));
+      }
+      EXPECT_EQ(files.size(), size < kLarge ? 2u : 1u);
     }
-    EXPECT_EQ(files.size(), size < kLarge ? 2u : 1u);
+    EXPECT_EQ(((*publisher_).*publish)(std::vector<std::byte>(64 << 20)).code(),
+              absl::StatusCode::kInvalidArgument);
   }
-  EXPECT_EQ(publisher_->PublishShared(std::vector<std::byte>(64 << 20)).code(),
-            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(ShmLoanTest, OneReaderGetsBytesThroughItsLane) {

@@ -1,0 +1,121 @@
+"""The table of the guide that sets the three surfaces side by side.
+
+What it names is there, and what is there is named.
+"""
+
+import ast
+import inspect
+import os
+import re
+import unittest
+
+import mycelium
+import mycelium_native
+
+COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*', re.DOTALL)
+C_FUNCTION = re.compile(r'\bmycelium_(\w+)\s*\(')
+CODE = re.compile(r'`([^`]+)`')
+# Not of any class, and no function of C.
+ELSEWHERE = {'absl::Status', 'mycelium topology', 'logging', 'schema_digest',
+             'publish_timeout', 'on_error'}
+
+
+def text_of(paths):
+  text = ''
+  for path in paths.split():
+    with open(path, encoding='utf-8') as file:
+      text += COMMENT.sub('', file.read())
+  return text
+
+
+def words_of(paths):
+  return set(re.findall(r'\w+', text_of(paths)))
+
+
+def rows():
+  """The cells of each row, as the names in them."""
+  with open(os.environ['GUIDE'], encoding='utf-8') as guide:
+    table = guide.read().partition('<!-- surfaces -->')[2].partition(
+        '<!-- /surfaces -->')[0]
+  lines = table.strip().splitlines()[2:]
+  return [[set(CODE.findall(cell)) - ELSEWHERE
+           for cell in line.strip('| ').split(' | ')] for line in lines]
+
+
+def named(column):
+  return set().union(*(row[column] for row in rows()))
+
+
+def public_names(cls):
+  """What users see of a class; of a transport, what its bus has not."""
+  names = {name for name, _ in inspect.getmembers(cls)
+           if not name.startswith('_')}
+  if issubclass(cls, mycelium.UnixTransport.__base__):
+    names -= set(dir(mycelium.MessageBus)) | {'bus'}
+  return {f'{cls.__name__}.{name}' for name in names}
+
+
+class SurfaceTest(unittest.TestCase):
+
+  def test_every_row_has_a_cell_for_each_language(self):
+    self.assertGreater(len(rows()), 50)
+    for row in rows():
+      self.assertEqual(len(row), 3, row)
+
+  def test_names_of_cpp_are_in_its_headers(self):
+    words = words_of(os.environ['CPP_HEADERS'])
+    for name in named(0):
+      self.assertTrue(words.issuperset(name.split('::')), name)
+
+  def test_functions_of_c_are_those_of_its_headers(self):
+    functions = set(C_FUNCTION.findall(text_of(os.environ['C_HEADERS'])))
+    self.assertEqual(functions - named(1), set(), 'not in the table')
+    fields_and_structs = named(1) - functions
+    self.assertEqual(
+        fields_and_structs - words_of(os.environ['C_HEADERS']), set())
+
+  def test_names_of_python_are_there(self):
+    for name in named(2):
+      found = mycelium_native if name.startswith('Runtime') else mycelium
+      for part in name.split('.'):
+        self.assertTrue(hasattr(found, part), name)
+        found = getattr(found, part)
+
+  def test_every_name_of_the_python_classes_is_in_the_table(self):
+    classes = (
+        mycelium.MessageBus, mycelium.Publisher, mycelium.Subscriber,
+        mycelium.Subscription, mycelium.Loan, mycelium.Payload,
+        mycelium.Topology, mycelium.RawType, mycelium.UnixTransport,
+        mycelium.SharedMemoryTransport, mycelium.TcpTransport,
+        mycelium_native.Runtime)
+    for cls in classes:
+      self.assertEqual(public_names(cls) - named(2), set())
+
+  def test_stub_has_what_the_extension_has(self):
+    with open(os.environ['STUB'], encoding='utf-8') as file:
+      stub = ast.parse(file.read())
+    import _mycelium  # pylint: disable=import-outside-toplevel
+    stubbed = {}
+    for node in stub.body:
+      if isinstance(node, ast.ClassDef):
+        stubbed[node.name] = {
+            item.name if isinstance(item, ast.FunctionDef) else item.target.id
+            for item in node.body
+            if isinstance(item, (ast.FunctionDef, ast.AnnAssign))}
+      elif isinstance(node, ast.FunctionDef):
+        stubbed[node.name] = None
+    extension = {name for name in dir(_mycelium) if not name.startswith('_')}
+    self.assertEqual(set(stubbed), extension)
+    for name, members in stubbed.items():
+      if members is None:
+        continue
+      cls = getattr(_mycelium, name)
+      there = {member for member, _ in inspect.getmembers(cls)
+               if not member.startswith('_')}
+      self.assertEqual(
+          {member for member in members if not member.startswith('_')}, there,
+          name)
+
+
+if __name__ == '__main__':
+  unittest.main()
