@@ -173,18 +173,20 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
     ended_.store(true, std::memory_order_release);
     ended_event_.Notify(environment_.waiter);
   };
-  const TimeNs now = environment_.clock.NowNs();
-  const TimeNs patience =
-      std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs);
-  // What does not run in time, since a handler keeps the thread, follows when
-  // that returns; a destructor waits for it.
-  const bool has_parted = OnLoopBy(part, deadline == 0 ? kNever : patience);
+  // A handler may keep the thread. What has not run by the deadline follows
+  // when that returns; a destructor waits for it.
+  const auto run_by_deadline = [&](const std::function<void()>& task) {
+    const TimeNs least = environment_.clock.NowNs() + kPartingMinNs;
+    return OnLoopBy(task, deadline == 0 ? kNever : std::max(deadline, least));
+  };
+  const bool has_parted = run_by_deadline(part);
   if (has_parted) {
+    const TimeNs now = environment_.clock.NowNs();
     (void)WaitFor(
         peers_->parted_event(), [this] { return peers_->HasParted(); },
-        patience);
+        std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs));
   }
-  if (!OnLoopBy(end, deadline == 0 ? kNever : patience)) {
+  if (!run_by_deadline(end)) {
     return absl::DeadlineExceededError(
         absl::StrCat("node ", node_, ": a handler keeps its thread, and its ",
                      "links end when that returns"));
