@@ -227,6 +227,7 @@ uint32_t Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
     inbox.spills.erase(spills);
   }
   inbox.inline_lanes.erase(lane);
+  inbox.partials.erase(lane);
   inbox.publishers.OnLaneClosed(lane);
   return waited;
 }
@@ -240,7 +241,7 @@ void Dispatcher::OnLoansClosed(Link& link) {
 inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
                                       const Publisher& publisher, uint32_t lane,
                                       const FrameView& frame) {
-  if (publisher.matches.size() != 1 || inbox.partial_end != 0) return false;
+  if (publisher.matches.size() != 1 || !inbox.partials.empty()) return false;
   const Match& match = publisher.matches[0];
   const uint64_t sequence = frame.header.lane_sequence;
   if (match.lane != lane || match.subscription == nullptr ||
@@ -368,10 +369,13 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
   const std::shared_ptr<SpillTracker> kept = tracker;
   SpillTracker& spills = *kept;
   SpillTracker::Frame tracked(spills, lane, end);
-  const bool is_again = inbox.partial_end == end && inbox.partial_lane == lane;
+  const auto partial = inbox.partials.find(lane);
+  const bool is_again =
+      partial != inbox.partials.end() && partial->second.end == end;
   const auto has_it = [&](uint32_t subscription) {
-    return is_again && std::count(inbox.partial.begin(), inbox.partial.end(),
-                                  subscription) > 0;
+    if (!is_again) return false;
+    const auto& have = partial->second.subscriptions;
+    return std::count(have.begin(), have.end(), subscription) > 0;
   };
   bool over = false;
   for (size_t next = 0; next < publisher.matches.size(); ++next) {
@@ -386,17 +390,16 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
       return FrameOutcome::kCorrupt;  // It has no handler to be called here.
     }
     if (!DeliverTo(spills, match, *publisher.origin, frame)) {
-      inbox.partial_lane = lane;
-      inbox.partial_end = end;
-      inbox.partial.clear();
+      std::vector<uint32_t> have;
       for (size_t i = 0; i < next; ++i) {
-        inbox.partial.push_back(publisher.matches[i].id);
+        have.push_back(publisher.matches[i].id);
       }
+      inbox.partials[lane] = {end, std::move(have)};
       tracked.Postpone();
       return FrameOutcome::kNotNow;
     }
   }
-  if (is_again) inbox.partial_end = 0;
+  if (is_again) inbox.partials.erase(partial);
   if (over) publisher.EndMatches(lane, sequence);
   return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
 }

@@ -119,11 +119,13 @@ class Dispatcher final {
     std::map<uint32_t, v1::LaneOpen> waiting;  // For a feed.
     std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
     std::set<uint32_t> inline_lanes;  // Besides lane 0.
-    // The frame that one subscription could not take now, and those that have
-    // it: it will be offered again.
-    uint32_t partial_lane = 0;
-    uint64_t partial_end = 0;  // 0: there is none.
-    std::vector<uint32_t> partial;
+    // By lane, the frame that one subscription could not take now, and those
+    // that have it: it will be offered again.
+    struct Partial {
+      uint64_t end;
+      std::vector<uint32_t> subscriptions;
+    };
+    std::map<uint32_t, Partial> partials;
   };
 
   using FrameOutcome = LinkHandler::FrameOutcome;

@@ -477,5 +477,32 @@ TEST_F(DispatcherTest, NameBeyondTheLimitIsRefused) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST_F(DispatcherTest, FrameThatOneCouldNotTakeIsHandledOnceByTheOthers) {
+  (void)Add(1, DeliveryMode::kInline);
+  const auto busy = Add(2, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(1)).ok());
+  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(2)).ok());
+  ASSERT_TRUE(OpenLane(7, 2).ok());
+  for (const uint32_t subscription : {1, 2}) {
+    ASSERT_TRUE(Match(1, subscription, /*lane=*/0).ok());
+  }
+  ASSERT_TRUE(Match(2, 2, /*lane=*/7).ok());
+  ASSERT_EQ(busy->gate().TryEnter(), Gate::Entry::kEntered);
+  uint64_t sequence = 0;
+  while (Send(1, /*lane=*/0, ++sequence) == FrameOutcome::kTaken) continue;
+  // Of another lane, which does not wait for the first.
+  EXPECT_EQ(Send(2, /*lane=*/7, 1), FrameOutcome::kNotNow);
+  busy->LeaveAfterDraining();
+  EXPECT_NE(Send(1, /*lane=*/0, sequence), FrameOutcome::kNotNow);
+  EXPECT_NE(Send(2, /*lane=*/7, 1), FrameOutcome::kNotNow);
+  const auto times = [this](uint32_t subscription) {
+    return static_cast<uint64_t>(std::count_if(
+        handled_.begin(), handled_.end(),
+        [&](const Handled& h) { return h.subscription == subscription; }));
+  };
+  EXPECT_EQ(times(1), sequence);
+  EXPECT_EQ(times(2), sequence + 1);
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -67,7 +67,6 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   }
   frame_bytes_max_.store(frame_bytes_max);
   lane_bytes_.store(lane_bytes);
-  paused_ = false;
   inbound_.ForgetSkipped();
   peer_leaves_ = false;
   peer_is_done_ = false;
@@ -82,6 +81,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
     ParkLanes();
     heard_ = false;
   }
+  kept_.Clear();  // They are sent again, or nobody wants them.
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
   gathers_.store(channel->gathers(), std::memory_order_relaxed);
@@ -138,6 +138,7 @@ void FramedLink::Abandon() {
   ending_.reset();
   loop_.Cancel(drain_timer_);
   DropRings();
+  kept_.Clear();
   MutexLock lock(lanes_mutex_);
   abandoned_ = true;
   for (auto& [id, out] : out_lanes_) out->lane->Discard();
@@ -146,6 +147,7 @@ void FramedLink::Abandon() {
 void FramedLink::Forget() {
   peer_incarnation_ = 0;
   LeaveRingsBehind();
+  kept_.Clear();
   {
     MutexLock lock(lanes_mutex_);
     DropLanes();

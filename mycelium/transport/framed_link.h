@@ -19,6 +19,7 @@
 #include "mycelium/transport/channel.h"
 #include "mycelium/transport/inbound_lanes.h"
 #include "mycelium/transport/inbound_ring.h"
+#include "mycelium/transport/kept_frames.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/link.h"
 #include "mycelium/transport/link_loans.h"
@@ -42,7 +43,10 @@ namespace mycelium {
 // has gathered. Over a channel that gathers they wait while something is being
 // written, or the SendWindow is full.
 //
-// Receiving. Frames go to the handler as they arrive. Acknowledgements ride on
+// Receiving. Frames go to the handler as they arrive. Those of a lane whose
+// next frame it cannot take now are kept, so that control messages and
+// acknowledgements behind them are read: the handler may wait for those. The
+// peer does not hear of such frames. Acknowledgements ride on
 // data; without any they are sent after kAckBytes, or kAckDelay. Over a channel
 // that gathers each is dear, as is each look at a timer: there they are sent
 // after an eighth of the smallest lane, or half of a window that is less, or
@@ -71,7 +75,8 @@ namespace mycelium {
 //  (6) No frame is handed to the handler before the control messages that were
 //      queued before it was committed.
 //  (7) When a connection ends, or the peer says Goodbye, what the peer had
-//      committed is handed out first; OnDown() and Goodbye come after that.
+//      committed is handed out first; OnDown() and Goodbye come after that. So
+//      are frames that were kept.
 //  (8) Frames refer to loans in these only: see LaneLoans and LinkLoans.
 //
 // Thread safety: see Link. Attach, Detach and ResumeState on the loop.
@@ -183,18 +188,7 @@ class FramedLink final : public Link,
   void OnLoansSettled(const Lane& lane) override;
 
  private:
-  // Above this much on its way, data gathers …
-  static constexpr uint64_t kGatherBytes = 16 * 1024;
-  // … until there is this much of it, or an acknowledgement comes.
-  static constexpr uint64_t kGatheredBytes = 32 * 1024;
   static constexpr uint64_t kAckBytes = 8 * 1024;
-  static constexpr uint64_t kRideBytes = 2 * 1024;
-  static constexpr int64_t kAckDelayNs = 1'000'000;
-  static constexpr int64_t kGatheringAckDelayNs = 4'000'000;
-  // What a channel that gathers need not copy; less is not worth a keeper.
-  static constexpr size_t kKeptBytesMin = 4 * 1024;
-  // How many frames of one ring are handed out before the next has its turn.
-  static constexpr int kFramesPerTurn = 64;
   static constexpr int kBurst = 32;  // Frames after which it rests: BurstRest.
 
   using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
@@ -284,6 +278,12 @@ class FramedLink final : public Link,
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void CloseIfDrained(OutLane& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   absl::Status OnLaneOpen(const v1::LaneOpen& open);
+  // Hands a frame to the handler. Not `*is_taken`: it is to be kept.
+  absl::Status HandOut(uint32_t lane, uint64_t position, FrameView& frame,
+                       const InboundLanes::Expected& expected, bool* is_taken);
+  bool IsKept(uint32_t lane) const { return !kept_.empty() && kept_.Has(lane); }
+  void HandOutKept();
+  void AcknowledgeSome();  // Or later.
   void OnGoodbye(const v1::Goodbye& goodbye);
   void BreakIfParted();
   absl::Status Corrupt(absl::string_view what) const;
@@ -315,7 +315,7 @@ class FramedLink final : public Link,
   InboundLanes inbound_;
   uint32_t data_lane_ = 0;      // Of the data record that is being read.
   uint64_t data_position_ = 0;  // Of the next frame in it.
-  bool paused_ = false;
+  KeptFrames kept_;             // Of lanes whose next frame cannot be taken.
   bool peer_leaves_ = false;    // Has said Goodbye, and was the first to.
   bool peer_is_done_ = false;   // Has said its final Goodbye.
   uint32_t controls_seen_ = 0;  // Of the peer's, as its frames count them.

@@ -90,7 +90,7 @@ class LinkHandler {
   enum class FrameOutcome {
     kHandled,    // May be acknowledged.
     kTaken,      // NoteHandled() follows.
-    kNotNow,     // Offered again after Resume(); nothing overtakes it.
+    kNotNow,     // Offered again after Resume(), before others of its lane.
     kLaneWaits,  // Offered again after ResumeLane(); other lanes go on.
     kCorrupt,    // The link ends the connection.
   };
@@ -121,9 +121,9 @@ class LinkHandler {
   // The peer has closed memory of loans: who still shares some may let go.
   virtual void OnLoansClosed(Link&) {}
 
-  // The process at the other end is gone, and so many messages that it had left
-  // in shared memory were not handed out: OnFrame() answered kNotNow for as
-  // long as is waited for that.
+  // The process at the other end is gone, and so many messages that had come
+  // from it, or that it had left in shared memory, were not handed out:
+  // OnFrame() answered kNotNow for as long as is waited for that.
   virtual void OnLeftBehind(Link&, uint64_t /*messages*/) {}
 
   // The next frame of a lane. `end`: the position behind it, for NoteHandled().
