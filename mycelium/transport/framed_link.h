@@ -17,6 +17,7 @@
 #include "mycelium/base/gate.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/channel.h"
+#include "mycelium/transport/disconnected_lanes.h"
 #include "mycelium/transport/inbound_lanes.h"
 #include "mycelium/transport/inbound_ring.h"
 #include "mycelium/transport/kept_frames.h"
@@ -158,6 +159,9 @@ class FramedLink final : public Link,
   // What the link has carried so far. Any thread; not for hot paths.
   LinkTraffic Traffic() const;
 
+  // How many subscriptions may not have heard that they were disconnected.
+  size_t disconnected_count() const;
+
   // Sends what can be acknowledged now.
   void SendAcks();
 
@@ -188,9 +192,6 @@ class FramedLink final : public Link,
   void OnLoansSettled(const Lane& lane) override;
 
  private:
-  static constexpr uint64_t kAckBytes = 8 * 1024;
-  static constexpr int kBurst = 32;  // Frames after which it rests: BurstRest.
-
   using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
 
   absl::StatusOr<std::unique_ptr<Lane>> MakeLane(uint32_t id,
@@ -325,7 +326,7 @@ class FramedLink final : public Link,
   std::vector<InboundRing*> ring_list_;
   bool is_poller_ = false;
   bool is_polling_ = false;
-  BurstRest burst_{kBurst};
+  BurstRest burst_{32};      // Frames after which it rests.
   bool is_reading_ = false;  // Inside OnBytes().
   bool distrusts_ = false;   // What the peer has written to our lanes.
 
@@ -342,9 +343,7 @@ class FramedLink final : public Link,
   OutLane* last_out_ ABSL_GUARDED_BY(lanes_mutex_) = nullptr;
   // Lanes of a peer that is gone, while something may still be sent from them.
   std::vector<std::unique_ptr<OutLane>> retired_ ABSL_GUARDED_BY(lanes_mutex_);
-  // Of lanes that were closed, those whose subscription must be told why: the
-  // connection may have lost the word.
-  std::map<uint32_t, uint32_t> disconnected_ ABSL_GUARDED_BY(lanes_mutex_);
+  DisconnectedLanes disconnected_ ABSL_GUARDED_BY(lanes_mutex_);
   LinkTraffic ended_out_ ABSL_GUARDED_BY(lanes_mutex_);  // Of lanes erased.
   LinkLoans loans_;                                      // See there.
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;

@@ -9,6 +9,8 @@
 
 namespace mycelium {
 
+constexpr uint64_t kAckBytes = 8 * 1024;
+
 size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
   heard_ = true;
   size_t used = 0;
@@ -98,6 +100,10 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       break;
   }
   handler_.OnControl(*this, control);
+  if (control.has_unsubscribe()) {
+    MutexLock lock(lanes_mutex_);
+    disconnected_.Forget(control.unsubscribe().subscription());
+  }
   return absl::OkStatus();
 }
 

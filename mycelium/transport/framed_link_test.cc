@@ -573,5 +573,21 @@ TEST_F(FramedLinkTest, PeerThatSendsMoreThanItsLaneHoldsIsCorrupt) {
   EXPECT_EQ(handler_.told[0].code(), absl::StatusCode::kDataLoss);
 }
 
+TEST_F(FramedLinkTest,
+       DisconnectedSubscriptionsThatTheirNodeEndedAreForgotten) {
+  for (uint32_t subscription = 10; subscription < 10'010; ++subscription) {
+    const auto lane = Open(subscription);
+    Acknowledge(*lane, Publish(*lane, 8));
+    link_->CloseLane(*lane, subscription);
+    ASSERT_EQ(link_->disconnected_count(), 1u);
+    v1::Control control;
+    control.mutable_unsubscribe()->set_subscription(subscription);
+    const std::string body = control.SerializeAsString();
+    wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+    ASSERT_EQ(link_->disconnected_count(), 0u);
+    wire_.TakeRecords();
+  }
+}
+
 }  // namespace
 }  // namespace mycelium
