@@ -174,6 +174,7 @@ class FramedLink final : public Link,
   absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription, Lane::Options options) override;
   void CloseLane(const Lane& lane, uint32_t disconnected) override;
+  size_t frame_bytes_max() const override { return frame_bytes_max_.load(); }
   void AdoptLane(const Lane& lane, uint32_t subscription) override;
   void DropLane(const Lane& lane) override;
   void SendControl(const v1::Control& control) override;

@@ -59,6 +59,10 @@ class Link {
   // Or it is over: what is in it is lost.
   virtual void DropLane(const Lane& lane) = 0;
 
+  // The largest frame of a lane to the process that is there now, or was last:
+  // the least that either side takes.
+  virtual size_t frame_bytes_max() const = 0;
+
   // Queues a control message. Dropped where no connection is up.
   virtual void SendControl(const v1::Control& control) = 0;
 
