@@ -265,8 +265,8 @@ void PeerTable::OnLeftBehind(Link& link, uint64_t messages) {
   options_.log(LogLevel::kError,
                absl::StrCat("node ", link.peer(), ": its process is gone, and ",
                             messages,
-                            " messages that it had left in shared memory were "
-                            "not handed out, since a handler did not return"));
+                            " messages that had come from it were not handed "
+                            "out, since a handler did not return"));
 }
 
 void PeerTable::OnFallback(Link& link, const absl::Status& status) {

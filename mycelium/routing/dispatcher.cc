@@ -227,7 +227,7 @@ uint32_t Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
     inbox.spills.erase(spills);
   }
   inbox.inline_lanes.erase(lane);
-  inbox.partial.erase(lane);
+  inbox.partials.erase(lane);
   inbox.publishers.OnLaneClosed(lane);
   return waited;
 }
@@ -241,7 +241,7 @@ void Dispatcher::OnLoansClosed(Link& link) {
 inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
                                       const Publisher& publisher, uint32_t lane,
                                       const FrameView& frame) {
-  if (publisher.matches.size() != 1 || !inbox.partial.empty()) return false;
+  if (publisher.matches.size() != 1 || !inbox.partials.empty()) return false;
   const Match& match = publisher.matches[0];
   const uint64_t sequence = frame.header.lane_sequence;
   if (match.lane != lane || match.subscription == nullptr ||
@@ -375,13 +375,13 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
   const std::shared_ptr<SpillTracker> kept = tracker;
   SpillTracker& spills = *kept;
   SpillTracker::Frame tracked(spills, lane, end);
-  const auto partial = inbox.partial.find(lane);
+  const auto partial = inbox.partials.find(lane);
   const bool is_again =
-      partial != inbox.partial.end() && partial->second.end == end;
+      partial != inbox.partials.end() && partial->second.end == end;
   const auto has_it = [&](uint32_t subscription) {
-    return is_again &&
-           std::count(partial->second.had_by.begin(),
-                      partial->second.had_by.end(), subscription) > 0;
+    if (!is_again) return false;
+    const auto& have = partial->second.subscriptions;
+    return std::count(have.begin(), have.end(), subscription) > 0;
   };
   bool over = false;
   for (size_t next = 0; next < publisher.matches.size(); ++next) {
@@ -396,17 +396,16 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
       return FrameOutcome::kCorrupt;  // It has no handler to be called here.
     }
     if (!DeliverTo(spills, match, *publisher.origin, frame)) {
-      Partial& known = inbox.partial[lane];
-      known.end = end;
-      known.had_by.clear();
+      std::vector<uint32_t> have;
       for (size_t i = 0; i < next; ++i) {
-        known.had_by.push_back(publisher.matches[i].id);
+        have.push_back(publisher.matches[i].id);
       }
+      inbox.partials[lane] = {end, std::move(have)};
       tracked.Postpone();
       return FrameOutcome::kNotNow;
     }
   }
-  if (is_again) inbox.partial.erase(lane);
+  if (is_again) inbox.partials.erase(lane);
   if (over) publisher.EndMatches(lane, sequence);
   return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
 }

@@ -110,12 +110,6 @@ class Dispatcher final {
     std::shared_ptr<StagingFeed> feed;
     std::shared_ptr<Subscription> subscription;
   };
-  // The frame of a lane that one subscription could not take now, and those
-  // that have it: it will be offered again.
-  struct Partial {
-    uint64_t end = 0;
-    std::vector<uint32_t> had_by;
-  };
   struct Inbox {
     explicit Inbox(const Link& link) : publishers(link) {}
 
@@ -124,8 +118,14 @@ class Dispatcher final {
     std::map<uint32_t, Queue> queues;
     std::map<uint32_t, v1::LaneOpen> waiting;  // For a feed.
     std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
-    std::set<uint32_t> inline_lanes;      // Besides lane 0.
-    std::map<uint32_t, Partial> partial;  // Of lanes.
+    std::set<uint32_t> inline_lanes;  // Besides lane 0.
+    // By lane, the frame that one subscription could not take now, and those
+    // that have it: it will be offered again.
+    struct Partial {
+      uint64_t end;
+      std::vector<uint32_t> subscriptions;
+    };
+    std::map<uint32_t, Partial> partials;
   };
 
   using FrameOutcome = LinkHandler::FrameOutcome;

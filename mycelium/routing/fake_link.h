@@ -33,7 +33,7 @@ class FakeLink final : public Link {
     if (subscription == 0 && shared_ != nullptr) return shared_;
     options.id = subscription == 0 ? 0 : next_lane_++;
     options.name = "fake lane";
-    options.frame_bytes_max = 16 << 10;
+    options.frame_bytes_max = frame_bytes_max_now;
     absl::StatusOr<std::unique_ptr<Lane>> lane =
         Lane::Create(Environment::Real(), std::move(options), nullptr);
     if (!lane.ok()) return lane.status();
@@ -47,6 +47,7 @@ class FakeLink final : public Link {
   void AdoptLane(const Lane& lane, uint32_t) override {
     adopted.push_back(lane.id());
   }
+  size_t frame_bytes_max() const override { return frame_bytes_max_now; }
   void DropLane(const Lane& lane) override { dropped.push_back(lane.id()); }
   void SendControl(const v1::Control& control) override {
     sent.push_back(control);
@@ -72,6 +73,7 @@ class FakeLink final : public Link {
     return found;
   }
 
+  size_t frame_bytes_max_now = 16 << 10;
   absl::Status lane_error;  // What OpenLane() says, if it is not OK.
   std::vector<std::shared_ptr<Lane>> lanes;
   std::vector<uint32_t> closed, adopted, dropped, resumed;

@@ -282,6 +282,11 @@ class Router final {
   void ReleaseSharedLane(Link& link, const std::shared_ptr<Lane>& shared)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropPoison(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropTooLarge(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Counts what Lane::Refit() took out, and makes flows keep what is left.
+  void CountTakenOut(const Lane& lane,
+                     const std::vector<FrameHeader>& taken_out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SettleLocal(const Subscription& subscription)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndFlow(Publisher& publisher, Flow& flow)

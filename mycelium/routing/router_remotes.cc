@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/planted_bug.h"
 #include "mycelium/routing/router.h"
+#include "mycelium/transport/lane/refit.h"
 
 namespace mycelium {
 namespace {
@@ -201,6 +202,7 @@ void Router::Orphan(Link& link, TimeNs deadline) {
       Rematch(topic, &deferred);
     }
     DropPoison(link);
+    DropTooLarge(link);
   }
   RunDeferred(&deferred);
 }
@@ -247,6 +249,43 @@ void Router::DropPoison(Link& link) {
       }
     }
   }
+}
+
+void Router::DropTooLarge(Link& link) {
+  // A lane that goes on has no frame that the process which is there now does
+  // not take, so that none is sent to it in vain, again and again.
+  for (const auto& [serial, remote] : remotes_) {
+    if (remote.link != &link) continue;
+    for (const auto& [rule, lane] : remote.lanes) {
+      const std::vector<FrameHeader> taken_out =
+          lane->Refit(link.frame_bytes_max());
+      if (!taken_out.empty()) CountTakenOut(*lane, taken_out);
+    }
+  }
+}
+
+void Router::CountTakenOut(const Lane& lane,
+                           const std::vector<FrameHeader>& taken_out) {
+  for (auto& [topic, publishers] : publishers_) {
+    for (auto& publisher : publishers) {
+      const uint32_t id = publisher->fan_out->options().publisher_id;
+      for (Flow& flow : publisher->flows) {
+        if (flow.lane.get() != &lane) continue;
+        const auto lost = std::count_if(
+            taken_out.begin(), taken_out.end(), [&](const FrameHeader& frame) {
+              return frame.publisher_id == id && flow.Has(frame.lane_sequence);
+            });
+        flow.counters->CountDropped(DropReason::kTooLarge,
+                                    static_cast<uint64_t>(lost));
+        if (flow.lane->stage() != nullptr) continue;
+        for (uint64_t* const bound :
+             {&flow.from_sequence, &flow.until_sequence}) {
+          if (*bound != 0) *bound = SequenceAfterRefit(taken_out, *bound);
+        }
+      }
+    }
+  }
+  if (callbacks_.on_drop != nullptr) callbacks_.on_drop();
 }
 
 void Router::RemoveRemote(Link& link, uint32_t subscription) {

@@ -162,6 +162,49 @@ TEST_F(RouterTest, NextProcessIsToldOfRefusalsUnderItsOwnNumbers) {
   EXPECT_EQ(said[0].subscribe_refused().publisher(), 2u);
 }
 
+// Of two subscriptions that share a lane the second came later.
+TEST_F(RouterTest, FramesTooLargeForTheNextProcessAreDroppedOfEachThatHadThem) {
+  const auto publisher = AddPublisher(type_);
+  const auto publish = [&](size_t bytes) {
+    const std::vector<std::byte> payload(bytes);
+    return publisher->Publish(Payload::Bytes(type_, payload));
+  };
+  router_->AddRemote(link_, Inline(1));
+  for (const size_t bytes : {100, 9000, 100}) {
+    ASSERT_TRUE(publish(bytes).ok());
+  }
+  v1::Subscribe later = Inline(2);
+  later.set_name("later");
+  router_->AddRemote(link_, later);
+  for (const size_t bytes : {9000, 100}) ASSERT_TRUE(publish(bytes).ok());
+
+  link_.frame_bytes_max_now = 8 << 10;
+  router_->Orphan(link_, kNever);
+  EXPECT_EQ(publish(9000).code(), absl::StatusCode::kInvalidArgument);
+  link_.sent.clear();
+  router_->AddRemote(link_, Inline(11));
+  later.set_subscription(12);
+  router_->AddRemote(link_, later);
+  // What is left has the sequences 3 to 5, and the last one is for both.
+  const auto matched = link_.Sent(v1::Control::kMatched);
+  ASSERT_THAT(matched, SizeIs(2));
+  EXPECT_EQ(matched[0].matched().from_sequence(), 3u);
+  EXPECT_EQ(matched[1].matched().from_sequence(), 5u);
+  EXPECT_EQ(link_.lanes[0]->SequenceAt(link_.lanes[0]->released()), 3u);
+  std::vector<Ledger> ledgers;
+  const FlowReportTable table = router_->Reports();
+  for (const FlowReport& report : table.reports()) {
+    ledgers.push_back(report.ledger);
+  }
+  ASSERT_THAT(ledgers, SizeIs(2));
+  EXPECT_EQ(ledgers[0].accepted, 5u);
+  EXPECT_EQ(ledgers[0].dropped_for(DropReason::kTooLarge), 2u);
+  EXPECT_EQ(ledgers[0].in_flight, 3u);
+  EXPECT_EQ(ledgers[1].accepted, 2u);
+  EXPECT_EQ(ledgers[1].dropped_for(DropReason::kTooLarge), 1u);
+  EXPECT_EQ(ledgers[1].in_flight, 1u);
+}
+
 TEST_F(RouterTest, OneSubscriptionBeyondTheLimitIsRefused) {
   uint32_t id = 0;
   while (++id <= Router::kRemotesMax) {

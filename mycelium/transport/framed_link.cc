@@ -67,7 +67,6 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   }
   frame_bytes_max_.store(frame_bytes_max);
   lane_bytes_.store(lane_bytes);
-  paused_ = false;
   inbound_.ForgetSkipped();
   peer_leaves_ = false;
   peer_is_done_ = false;
@@ -82,6 +81,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
     ParkLanes();
     heard_ = false;
   }
+  kept_.Clear();  // They are sent again, or nobody wants them.
   peer_incarnation_ = peer.incarnation();
   channel_ = channel;
   gathers_.store(channel->gathers(), std::memory_order_relaxed);
@@ -138,6 +138,7 @@ void FramedLink::Abandon() {
   ending_.reset();
   loop_.Cancel(drain_timer_);
   DropRings();
+  kept_.Clear();
   MutexLock lock(lanes_mutex_);
   abandoned_ = true;
   for (auto& [id, out] : out_lanes_) out->lane->Discard();
@@ -146,6 +147,7 @@ void FramedLink::Abandon() {
 void FramedLink::Forget() {
   peer_incarnation_ = 0;
   LeaveRingsBehind();
+  kept_.Clear();
   {
     MutexLock lock(lanes_mutex_);
     DropLanes();
@@ -157,7 +159,7 @@ void FramedLink::Forget() {
 void FramedLink::DropLanes() {
   loans_.ForgetOut();
   inbound_.Clear();
-  disconnected_.clear();
+  disconnected_.Clear();
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
     out = Retire(out);
   }
@@ -214,7 +216,7 @@ void FramedLink::ParkLanes() {
   DropRings();
   MutexLock lock(lanes_mutex_);
   loans_.ForgetOut();
-  disconnected_.clear();
+  disconnected_.Clear();
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
     OutLane& lane = *out->second;
     if (lane.draining) {  // Its subscription ended with the process, if not
@@ -257,21 +259,16 @@ void FramedLink::PassOn(OutLane& lane) {
 
 void FramedLink::CloseUnknownLanes(const v1::Hello& peer) {
   MutexLock lock(lanes_mutex_);
-  std::map<uint32_t, uint32_t> untold;
+  disconnected_.KeepThoseOf(peer);
   for (const v1::LaneProgress& lane : peer.resume()) {
-    const auto disconnected = disconnected_.find(lane.lane());
-    if (disconnected != disconnected_.end()) untold.insert(*disconnected);
     const auto out = out_lanes_.find(lane.lane());
     if (out != out_lanes_.end() && !out->second->closing) continue;
     v1::Control control;
     v1::LaneClosed& closed = *control.mutable_lane_closed();
     closed.set_lane(lane.lane());
-    if (disconnected != disconnected_.end()) {
-      closed.set_disconnected_subscription(disconnected->second);
-    }
+    closed.set_disconnected_subscription(disconnected_.Find(lane.lane()));
     QueueControl(control);
   }
-  disconnected_ = std::move(untold);  // The others it has heard of.
   for (const uint32_t memory : loans_.ended) SayLoansClosed(memory);
   // What the peer said in its Hello may have been all that a lane waited for.
   for (auto& [id, out] : out_lanes_) CloseIfDrained(*out);

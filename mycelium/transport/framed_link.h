@@ -17,8 +17,10 @@
 #include "mycelium/base/gate.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/channel.h"
+#include "mycelium/transport/disconnected_lanes.h"
 #include "mycelium/transport/inbound_lanes.h"
 #include "mycelium/transport/inbound_ring.h"
+#include "mycelium/transport/kept_frames.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/link.h"
 #include "mycelium/transport/link_loans.h"
@@ -42,7 +44,10 @@ namespace mycelium {
 // has gathered. Over a channel that gathers they wait while something is being
 // written, or the SendWindow is full.
 //
-// Receiving. Frames go to the handler as they arrive. Acknowledgements ride on
+// Receiving. Frames go to the handler as they arrive. Those of a lane whose
+// next frame it cannot take now are kept, so that control messages and
+// acknowledgements behind them are read: the handler may wait for those. The
+// peer does not hear of such frames. Acknowledgements ride on
 // data; without any they are sent after kAckBytes, or kAckDelay. Over a channel
 // that gathers each is dear, as is each look at a timer: there they are sent
 // after an eighth of the smallest lane, or half of a window that is less, or
@@ -71,7 +76,8 @@ namespace mycelium {
 //  (6) No frame is handed to the handler before the control messages that were
 //      queued before it was committed.
 //  (7) When a connection ends, or the peer says Goodbye, what the peer had
-//      committed is handed out first; OnDown() and Goodbye come after that.
+//      committed is handed out first; OnDown() and Goodbye come after that. So
+//      are frames that were kept.
 //  (8) Frames refer to loans in these only: see LaneLoans and LinkLoans.
 //
 // Thread safety: see Link. Attach, Detach and ResumeState on the loop.
@@ -153,6 +159,9 @@ class FramedLink final : public Link,
   // What the link has carried so far. Any thread; not for hot paths.
   LinkTraffic Traffic() const;
 
+  // How many subscriptions may not have heard that they were disconnected.
+  size_t disconnected_count() const;
+
   // Sends what can be acknowledged now.
   void SendAcks();
 
@@ -165,6 +174,7 @@ class FramedLink final : public Link,
   absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription, Lane::Options options) override;
   void CloseLane(const Lane& lane, uint32_t disconnected) override;
+  size_t frame_bytes_max() const override { return frame_bytes_max_.load(); }
   void AdoptLane(const Lane& lane, uint32_t subscription) override;
   void DropLane(const Lane& lane) override;
   void SendControl(const v1::Control& control) override;
@@ -183,20 +193,6 @@ class FramedLink final : public Link,
   void OnLoansSettled(const Lane& lane) override;
 
  private:
-  // Above this much on its way, data gathers …
-  static constexpr uint64_t kGatherBytes = 16 * 1024;
-  // … until there is this much of it, or an acknowledgement comes.
-  static constexpr uint64_t kGatheredBytes = 32 * 1024;
-  static constexpr uint64_t kAckBytes = 8 * 1024;
-  static constexpr uint64_t kRideBytes = 2 * 1024;
-  static constexpr int64_t kAckDelayNs = 1'000'000;
-  static constexpr int64_t kGatheringAckDelayNs = 4'000'000;
-  // What a channel that gathers need not copy; less is not worth a keeper.
-  static constexpr size_t kKeptBytesMin = 4 * 1024;
-  // How many frames of one ring are handed out before the next has its turn.
-  static constexpr int kFramesPerTurn = 64;
-  static constexpr int kBurst = 32;  // Frames after which it rests: BurstRest.
-
   using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
 
   absl::StatusOr<std::unique_ptr<Lane>> MakeLane(uint32_t id,
@@ -284,6 +280,12 @@ class FramedLink final : public Link,
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   void CloseIfDrained(OutLane& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   absl::Status OnLaneOpen(const v1::LaneOpen& open);
+  // Hands a frame to the handler. Not `*is_taken`: it is to be kept.
+  absl::Status HandOut(uint32_t lane, uint64_t position, FrameView& frame,
+                       const InboundLanes::Expected& expected, bool* is_taken);
+  bool IsKept(uint32_t lane) const { return !kept_.empty() && kept_.Has(lane); }
+  void HandOutKept();
+  void AcknowledgeSome();  // Or later.
   void OnGoodbye(const v1::Goodbye& goodbye);
   void BreakIfParted();
   absl::Status Corrupt(absl::string_view what) const;
@@ -315,7 +317,7 @@ class FramedLink final : public Link,
   InboundLanes inbound_;
   uint32_t data_lane_ = 0;      // Of the data record that is being read.
   uint64_t data_position_ = 0;  // Of the next frame in it.
-  bool paused_ = false;
+  KeptFrames kept_;             // Of lanes whose next frame cannot be taken.
   bool peer_leaves_ = false;    // Has said Goodbye, and was the first to.
   bool peer_is_done_ = false;   // Has said its final Goodbye.
   uint32_t controls_seen_ = 0;  // Of the peer's, as its frames count them.
@@ -325,7 +327,7 @@ class FramedLink final : public Link,
   std::vector<InboundRing*> ring_list_;
   bool is_poller_ = false;
   bool is_polling_ = false;
-  BurstRest burst_{kBurst};
+  BurstRest burst_{32};      // Frames after which it rests.
   bool is_reading_ = false;  // Inside OnBytes().
   bool distrusts_ = false;   // What the peer has written to our lanes.
 
@@ -342,9 +344,7 @@ class FramedLink final : public Link,
   OutLane* last_out_ ABSL_GUARDED_BY(lanes_mutex_) = nullptr;
   // Lanes of a peer that is gone, while something may still be sent from them.
   std::vector<std::unique_ptr<OutLane>> retired_ ABSL_GUARDED_BY(lanes_mutex_);
-  // Of lanes that were closed, those whose subscription must be told why: the
-  // connection may have lost the word.
-  std::map<uint32_t, uint32_t> disconnected_ ABSL_GUARDED_BY(lanes_mutex_);
+  DisconnectedLanes disconnected_ ABSL_GUARDED_BY(lanes_mutex_);
   LinkTraffic ended_out_ ABSL_GUARDED_BY(lanes_mutex_);  // Of lanes erased.
   LinkLoans loans_;                                      // See there.
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;

@@ -66,8 +66,7 @@ class GatheringChannel final : public Channel {
       bytes.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
     }
     size_t used = 0;
-    bool paused = false;
-    EXPECT_TRUE(reader_.Read(SpanOf(bytes), sent_, &used, &paused).ok());
+    EXPECT_TRUE(reader_.Read(SpanOf(bytes), sent_, &used).ok());
     EXPECT_EQ(used, bytes.size());
     return bytes.size();
   }

@@ -109,8 +109,15 @@ void FramedLink::CloseIfDrained(OutLane& out) {
   v1::LaneClosed& closed = *control.mutable_lane_closed();
   closed.set_lane(out.lane->id());
   closed.set_disconnected_subscription(out.disconnected);
-  if (out.disconnected != 0) disconnected_[out.lane->id()] = out.disconnected;
+  if (out.disconnected != 0) {
+    disconnected_.Add(out.lane->id(), out.disconnected);
+  }
   QueueControl(control);
+}
+
+size_t FramedLink::disconnected_count() const {
+  MutexLock lock(lanes_mutex_);
+  return disconnected_.size();
 }
 
 bool FramedLink::Idle() const {

@@ -9,23 +9,23 @@
 
 namespace mycelium {
 
+constexpr uint64_t kAckBytes = 8 * 1024;
+
 size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
-  if (paused_) return 0;
   heard_ = true;
   size_t used = 0;
-  bool paused = false;
   is_reading_ = true;
-  const absl::Status read = reader_.Read(bytes, *this, &used, &paused);
+  const absl::Status read = reader_.Read(bytes, *this, &used);
   is_reading_ = false;
   if (!read.ok()) {
     Break(read);
     return used;
   }
-  if (channel_ == nullptr) return used;
-  if (paused) {
-    paused_ = true;
-    channel_->SetPaused(true);
-  }
+  if (channel_ != nullptr) AcknowledgeSome();
+  return used;
+}
+
+void FramedLink::AcknowledgeSome() {
   const uint64_t untold = inbound_.UntoldBytes();
   uint64_t ack_bytes = kAckBytes;
   const uint64_t capacity = inbound_.SmallestCapacity();
@@ -39,7 +39,6 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
   } else if (untold > 0) {
     ScheduleAcks();
   }
-  return used;
 }
 
 absl::Status FramedLink::Corrupt(absl::string_view what) const {
@@ -101,6 +100,10 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       break;
   }
   handler_.OnControl(*this, control);
+  if (control.has_unsubscribe()) {
+    MutexLock lock(lanes_mutex_);
+    disconnected_.Forget(control.unsubscribe().subscription());
+  }
   return absl::OkStatus();
 }
 
@@ -189,6 +192,7 @@ absl::Status FramedLink::OnDataRecord(uint32_t lane, uint64_t position) {
   if (!inbound_.Find(lane, &expected)) {
     return Corrupt(absl::StrCat("data for lane ", lane, ", which is not open"));
   }
+  if (IsKept(lane)) expected.position = kept_.End(lane);
   // What is skipped is a pad, which ends where the ring does.
   const bool after_pad = position > expected.position &&
                          position % expected.capacity_bytes == 0 &&
@@ -223,13 +227,36 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     return corrupt(
         absl::StrCat("lane ", data_lane_, " closed within a record"));
   }
-  if (expected.skipped) return {What::kTook, aligned, {}};
+  const uint64_t end = data_position_ + aligned;
+  bool is_taken = false;
+  if (!expected.skipped && !IsKept(data_lane_)) {
+    absl::Status status =
+        HandOut(data_lane_, data_position_, frame, expected, &is_taken);
+    if (!status.ok()) return {What::kError, 0, std::move(status)};
+  }
+  if (!expected.skipped && !is_taken) {
+    if (end - expected.position > expected.capacity_bytes) {
+      return corrupt(absl::StrCat("lane ", data_lane_, ": frame at position ",
+                                  data_position_,
+                                  " is more than the lane holds"));
+    }
+    kept_.Add(data_lane_, data_position_, bytes.subspan(0, aligned));
+  }
+  data_position_ = end;
+  return {What::kTook, aligned, {}};
+}
+
+absl::Status FramedLink::HandOut(uint32_t lane, uint64_t position,
+                                 FrameView& frame,
+                                 const InboundLanes::Expected& expected,
+                                 bool* is_taken) {
+  *is_taken = true;
   const uint64_t sequence = frame.header.lane_sequence;
   if (expected.lossy_window == 0 ? sequence != expected.sequence
                                  : sequence < expected.sequence) {
-    return corrupt(absl::StrCat("lane ", data_lane_, ": frame at position ",
-                                data_position_, " has sequence ", sequence,
-                                ", expected ", expected.sequence));
+    return Corrupt(absl::StrCat("lane ", lane, ": frame at position ", position,
+                                " has sequence ", sequence, ", expected ",
+                                expected.sequence));
   }
   frame.lost_before = sequence - expected.sequence;
   if (sequence < expected.redelivered_until) {
@@ -238,37 +265,65 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
     // that is not handled, so what comes before it is told at once.
     if (inbound_.UntoldBytes() > 0) SendAcks();
   }
-  const uint64_t end = data_position_ + aligned;
-  switch (handler_.OnFrame(*this, data_lane_, frame, end)) {
+  const uint64_t end = position + AlignedFrameBytes(frame.header.frame_bytes);
+  switch (handler_.OnFrame(*this, lane, frame, end)) {
     case LinkHandler::FrameOutcome::kHandled:
-      inbound_.NoteReceived(data_lane_, sequence, end, /*handled=*/true);
+      inbound_.NoteReceived(lane, sequence, end, /*handled=*/true);
       break;
     case LinkHandler::FrameOutcome::kTaken:
-      inbound_.NoteReceived(data_lane_, sequence, end, /*handled=*/false);
+      inbound_.NoteReceived(lane, sequence, end, /*handled=*/false);
       break;
     case LinkHandler::FrameOutcome::kNotNow:
-      return {What::kPause, 0, {}};
+      *is_taken = false;
+      break;
     case LinkHandler::FrameOutcome::kLaneWaits:
-      inbound_.Skip(data_lane_);
-      return {What::kTook, aligned, {}};
+      inbound_.Skip(lane);
+      break;
     case LinkHandler::FrameOutcome::kCorrupt:
-      return corrupt(absl::StrCat(
-          "lane ", data_lane_, ": frame of ", frame.header.frame_bytes,
+      return Corrupt(absl::StrCat(
+          "lane ", lane, ": frame of ", frame.header.frame_bytes,
           " bytes of publisher ", frame.header.publisher_id,
           ", which was not declared with that type, or more than the lane "
           "holds"));
   }
-  data_position_ = end;
-  return {What::kTook, aligned, {}};
+  return absl::OkStatus();
+}
+
+void FramedLink::HandOutKept() {
+  // On the next connection they are sent again, if it has begun already.
+  if (kept_.empty() || (channel_ == nullptr && !ending_.has_value())) return;
+  for (const uint32_t lane : kept_.Lanes()) {
+    absl::Status status;
+    bool is_taken = true;
+    while (status.ok() && is_taken && kept_.Has(lane)) {
+      const KeptFrames::First first = kept_.Front(lane);
+      InboundLanes::Expected expected;
+      FrameView frame;
+      if (!inbound_.Find(lane, &expected) || expected.skipped ||
+          DecodeFrame(first.bytes, options_.frame_bytes_max, kFrameFlagsOnWire,
+                      &frame) != FrameVerdict::kOk) {
+        kept_.Drop(lane);
+        break;
+      }
+      status = HandOut(lane, first.position, frame, expected, &is_taken);
+      if (is_taken) {
+        kept_.Pop(lane, AlignedFrameBytes(frame.header.frame_bytes));
+      }
+    }
+    if (status.ok()) continue;
+    kept_.Clear();
+    if (!ending_.has_value()) return Break(status);
+    ending_ = status;  // FinishBreak() tells of it.
+  }
+  if (channel_ != nullptr) AcknowledgeSome();
 }
 
 void FramedLink::Resume() {
   loop_.Post([this, alive = alive_] {
     if (!*alive) return;
     ResumeRings();
-    if (!paused_ || channel_ == nullptr) return;
-    paused_ = false;
-    channel_->SetPaused(false);
+    HandOutKept();
+    if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
   });
 }
 

@@ -7,6 +7,9 @@
 
 namespace mycelium {
 
+// How many frames of one ring are handed out before the next has its turn.
+constexpr int kFramesPerTurn = 64;
+
 bool FramedLink::OpenRing(const v1::LaneOpen& open) {
   for (InboundRing* const ring : ring_list_) {
     if (ring->lane() != open.lane()) continue;
@@ -185,6 +188,7 @@ void FramedLink::Break(const absl::Status& status) {
     ring->BeginDraining();
   }
   (void)PollRings();
+  HandOutKept();
   FinishDraining();
   if (!ending_.has_value()) return;
   // A handler may be at work for ever. If the peer is the same when it comes
@@ -210,6 +214,7 @@ void FramedLink::DistrustMemory() {
   distrusts_ = false;
   peer_incarnation_ = 0;
   DropRings();
+  kept_.Clear();
 }
 
 void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
@@ -244,10 +249,11 @@ void FramedLink::ResumeRings() {
 }
 
 bool FramedLink::AreDrained() {
-  return std::all_of(ring_list_.begin(), ring_list_.end(),
-                     [this](InboundRing* ring) {
-                       return !ring->active || ring->IsDrained(controls_seen_);
-                     });
+  return kept_.empty() && std::all_of(ring_list_.begin(), ring_list_.end(),
+                                      [this](InboundRing* ring) {
+                                        return !ring->active ||
+                                               ring->IsDrained(controls_seen_);
+                                      });
 }
 
 void FramedLink::FinishDraining() {
@@ -275,6 +281,7 @@ void FramedLink::EndSleep() {
 
 void FramedLink::CloseInbound(uint32_t lane) {
   inbound_.Close(lane);
+  kept_.Drop(lane);
   ring_list_.erase(std::remove_if(ring_list_.begin(), ring_list_.end(),
                                   [lane](const InboundRing* ring) {
                                     return ring->lane() == lane;
@@ -303,7 +310,7 @@ void FramedLink::DropRings() {
 }
 
 void FramedLink::LeaveRingsBehind() {
-  uint64_t left = 0;
+  uint64_t left = kept_.CountFrames();
   for (InboundRing* const ring : ring_list_) left += ring->CountLeft();
   DropRings();
   if (left > 0) handler_.OnLeftBehind(*this, left);

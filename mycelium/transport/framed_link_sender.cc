@@ -9,6 +9,16 @@
 namespace mycelium {
 namespace {
 
+// Above this much on its way, data gathers …
+constexpr uint64_t kGatherBytes = 16 * 1024;
+// … until there is this much of it, or an acknowledgement comes.
+constexpr uint64_t kGatheredBytes = 32 * 1024;
+constexpr uint64_t kRideBytes = 2 * 1024;
+constexpr int64_t kAckDelayNs = 1'000'000;
+constexpr int64_t kGatheringAckDelayNs = 4'000'000;
+// What a channel that gathers need not copy; less is not worth a keeper.
+constexpr size_t kKeptBytesMin = 4 * 1024;
+
 RecordHeader DataHeader(uint32_t lane, uint64_t position, size_t body_bytes) {
   RecordHeader header = MakeRecordHeader(RecordKind::kData, body_bytes);
   header.lane = lane;

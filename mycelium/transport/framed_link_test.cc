@@ -24,6 +24,7 @@ using ::mycelium::test::DrivenClock;
 
 constexpr size_t kLaneBytes = 64 * 1024;
 constexpr int64_t kAckDelayNs = 1'000'000;
+constexpr int64_t kDrainNs = 5'000'000'000;
 
 // The other end of the connection.
 struct Wire {
@@ -54,13 +55,15 @@ struct Wire {
     return records;
   }
 
-  void Deliver(RecordHeader header, const std::string& body) {
+  void Deliver(RecordHeader header, const std::string& body,
+               bool is_taken = true) {
     std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
     bytes += body;
-    EXPECT_EQ(
-        handler->OnBytes(absl::MakeConstSpan(
-            reinterpret_cast<const std::byte*>(bytes.data()), bytes.size())),
-        bytes.size());
+    const size_t used = handler->OnBytes(absl::MakeConstSpan(
+        reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
+    if (is_taken) {
+      EXPECT_EQ(used, bytes.size());
+    }
   }
 
   Channel::Handler* handler = nullptr;
@@ -107,6 +110,7 @@ class FramedLinkTest : public ::testing::Test {
     options.transport = "unix";
     options.incarnation = 1;
     options.frame_bytes_max = kLaneBytes / 2;
+    options.drain_ns = kDrainNs;
     link_ =
         std::make_unique<FramedLink>(environment_, *loop_, options, handler_);
     v1::Hello hello;
@@ -158,7 +162,13 @@ class FramedLinkTest : public ::testing::Test {
     const std::string body = control.SerializeAsString();
     wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
   }
-  void PeerPublishes(size_t frame_bytes) {
+  void PeerSaysGoodbye() {
+    v1::Control control;
+    control.mutable_goodbye();
+    const std::string body = control.SerializeAsString();
+    wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+  }
+  void PeerPublishes(size_t frame_bytes, bool is_taken = true) {
     std::string frame(frame_bytes, '\0');
     EncodeFrame(FrameFields(), ++peer_sequence_,
                 frame_bytes - sizeof(FrameHeader),
@@ -170,7 +180,7 @@ class FramedLinkTest : public ::testing::Test {
     header.lane = 9;
     header.position =
         std::exchange(peer_position_, peer_position_ + frame_bytes);
-    wire_.Deliver(header, frame);
+    wire_.Deliver(header, frame, is_taken);
   }
   void RunAt(TimeNs now) {
     clock_.now = now;
@@ -456,6 +466,127 @@ TEST_F(FramedLinkTest, FramesOfALaneThatWaitsAreSentAgainOnTheNextConnection) {
   peer_sequence_ = peer_position_ = 0;
   PeerPublishes(128);
   EXPECT_EQ(link_->NextSequence(9), 2u);
+}
+
+TEST_F(FramedLinkTest, WhatComesBehindAFrameThatCannotBeTakenIsRead) {
+  PeerOpensLane();
+  const uint64_t end = Publish(*one_, 64);
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  Acknowledge(*one_, end);
+  EXPECT_TRUE(one_->empty());
+  PeerPublishes(128);
+  PeerSaysGoodbye();
+  wire_.TakeRecords();
+  RunAt(clock_.now + kAckDelayNs);
+  EXPECT_EQ(wire_.sends, 0) << "nothing is acknowledged";
+  EXPECT_EQ(std::count(handler_.controls.begin(), handler_.controls.end(),
+                       v1::Control::kGoodbye),
+            0)
+      << "it comes after what the peer had published";
+
+  handler_.busy_lane.reset();
+  link_->Resume();
+  RunAt(clock_.now);
+  EXPECT_EQ(handler_.handled, (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(link_->NextSequence(9), 3u);
+  EXPECT_EQ(handler_.controls.back(), v1::Control::kGoodbye);
+  const auto records = wire_.TakeRecords();
+  const auto ack = std::find_if(records.begin(), records.end(),
+                                [](const Wire::Record& record) {
+                                  return record.kind == RecordKind::kAck;
+                                });
+  ASSERT_NE(ack, records.end());
+  AckEntry told;
+  std::memcpy(&told, ack->body.data(), sizeof told);
+  EXPECT_EQ(told.handled, 256u);
+}
+
+TEST_F(FramedLinkTest, FramesThatWereKeptAreSentAgainOnTheNextConnection) {
+  PeerOpensLane();
+  PeerPublishes(128);
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  link_->Detach();
+  v1::Hello hello;
+  link_->FillResume(&hello);
+  ASSERT_EQ(hello.resume_size(), 1);
+  EXPECT_EQ(hello.resume(0).received(), 128u);
+  // What was kept is not handed out any more, since it comes again.
+  handler_.busy_lane.reset();
+  link_->Resume();
+  RunAt(clock_.now);
+  EXPECT_EQ(handler_.handled, std::vector<uint64_t>{1});
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  PeerOpensLane();
+  peer_sequence_ = 1;
+  peer_position_ = 128;
+  PeerPublishes(128);
+  EXPECT_EQ(handler_.handled, (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(handler_.left_behind, 0u);
+}
+
+TEST_F(FramedLinkTest, FramesThatWereKeptComeBeforeTheEndOfTheConnection) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  handler_.goes_down = true;
+  wire_.handler->OnClosed(absl::UnavailableError("gone"));
+  EXPECT_TRUE(handler_.told.empty());
+  EXPECT_TRUE(link_->is_draining());
+  handler_.busy_lane.reset();
+  link_->Resume();
+  RunAt(clock_.now);
+  EXPECT_EQ(handler_.handled, std::vector<uint64_t>{1});
+  EXPECT_EQ(handler_.told.size(), 1u);
+}
+
+TEST_F(FramedLinkTest, FramesThatWereKeptOfAProcessThatIsGoneAreToldOf) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  PeerPublishes(128);
+  handler_.goes_down = true;
+  wire_.handler->OnClosed(absl::UnavailableError("gone"));
+  RunAt(clock_.now + kDrainNs);
+  EXPECT_EQ(handler_.told.size(), 1u);
+  v1::Hello other;
+  other.set_incarnation(3);
+  link_->Attach(std::make_shared<WireChannel>(wire_), other, 0);
+  EXPECT_EQ(handler_.left_behind, 2u);
+}
+
+TEST_F(FramedLinkTest, PeerThatSendsMoreThanItsLaneHoldsIsCorrupt) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  for (size_t sent = 0; sent < kLaneBytes; sent += kLaneBytes / 4) {
+    PeerPublishes(kLaneBytes / 4);
+  }
+  EXPECT_TRUE(link_->is_up());
+  handler_.goes_down = true;
+  PeerPublishes(128, /*is_taken=*/false);
+  RunAt(clock_.now + kDrainNs);
+  EXPECT_FALSE(link_->is_up());
+  ASSERT_EQ(handler_.told.size(), 1u);
+  EXPECT_EQ(handler_.told[0].code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(FramedLinkTest,
+       DisconnectedSubscriptionsThatTheirNodeEndedAreForgotten) {
+  for (uint32_t subscription = 10; subscription < 10'010; ++subscription) {
+    const auto lane = Open(subscription);
+    Acknowledge(*lane, Publish(*lane, 8));
+    link_->CloseLane(*lane, subscription);
+    ASSERT_EQ(link_->disconnected_count(), 1u);
+    v1::Control control;
+    control.mutable_unsubscribe()->set_subscription(subscription);
+    const std::string body = control.SerializeAsString();
+    wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+    ASSERT_EQ(link_->disconnected_count(), 0u);
+    wire_.TakeRecords();
+  }
 }
 
 }  // namespace

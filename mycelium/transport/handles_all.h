@@ -11,7 +11,8 @@
 namespace mycelium::test {
 
 // The owner of a link that stays up, for tests: handles each frame at once, but
-// for those of one lane, for which it has no memory.
+// for those of one lane, for which it has no memory, and of one, which it
+// cannot take now.
 class HandlesAll final : public LinkHandler {
  public:
   void OnUp(Link&, const v1::Hello&, bool) override {}
@@ -22,14 +23,25 @@ class HandlesAll final : public LinkHandler {
   void OnLaneWaits(Link&, const absl::Status& status) override {
     told.push_back(status);
   }
-  void OnControl(Link&, const v1::Control&) override {}
-  FrameOutcome OnFrame(Link&, uint32_t lane, const FrameView&,
+  void OnControl(Link&, const v1::Control& control) override {
+    controls.push_back(control.body_case());
+  }
+  void OnLeftBehind(Link&, uint64_t messages) override {
+    left_behind += messages;
+  }
+  FrameOutcome OnFrame(Link&, uint32_t lane, const FrameView& frame,
                        uint64_t) override {
-    return lane == waiting_lane ? FrameOutcome::kLaneWaits
-                                : FrameOutcome::kHandled;
+    if (lane == waiting_lane) return FrameOutcome::kLaneWaits;
+    if (lane == busy_lane) return FrameOutcome::kNotNow;
+    handled.push_back(frame.header.lane_sequence);
+    return FrameOutcome::kHandled;
   }
 
   std::optional<uint32_t> waiting_lane;
+  std::optional<uint32_t> busy_lane;
+  std::vector<uint64_t> handled;  // Sequences.
+  std::vector<v1::Control::BodyCase> controls;
+  uint64_t left_behind = 0;
   bool goes_down = false;  // The connection may end.
   std::vector<absl::Status> told;
 };

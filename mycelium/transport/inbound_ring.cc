@@ -36,6 +36,10 @@ InboundRing::Look InboundRing::NextLossy() {
   if (result == RingReader::Result::kCorrupt) return CorruptFrame();
   const uint64_t sequence = pending_.header.lane_sequence;
   if (sequence < next_sequence()) return CorruptSequence();
+  held_sequence_.store(sequence, std::memory_order_relaxed);
+  // Release: pairs with the load in LetGoIfHeld().
+  held_at_.store(positions_.lossy.held.load(std::memory_order_relaxed),
+                 std::memory_order_release);
   return Take(sequence, sequence - next_sequence());
 }
 
@@ -149,11 +153,8 @@ void InboundRing::AddTraffic(LinkTraffic* traffic) const {
 }
 
 void InboundRing::NoteHandled(uint64_t end) {
-  if (options_.lossy) {
-    // Before `handled_` lets the loop take another one, which is held then.
-    positions_.lossy.held.store(LossyPositions::kNothingHeld,
-                                std::memory_order_release);
-  }
+  // Before `handled_` lets the loop take another one, which is held then.
+  if (options_.lossy) LetGoIfHeld(end);
   // Of two that store, the later may have the lower one.
   SharedWord<uint64_t>& handled =
       options_.lossy ? handled_ : positions_.ring.released;
@@ -163,6 +164,16 @@ void InboundRing::NoteHandled(uint64_t end) {
   while (before < end && !handled.compare_exchange_weak(
                              before, end, std::memory_order_seq_cst)) {
   }
+}
+
+void InboundRing::LetGoIfHeld(uint64_t sequence) {
+  // While it drains, the loop may hold a later one, and be reading that.
+  // Acquire: whoever sees where that one lies sees its sequence, too.
+  uint64_t at = held_at_.load(std::memory_order_acquire);
+  if (held_sequence_.load(std::memory_order_relaxed) != sequence) return;
+  // Release: pairs with the load in LossyRingWriter::IsHeld().
+  (void)positions_.lossy.held.compare_exchange_strong(
+      at, LossyPositions::kNothingHeld, std::memory_order_release);
 }
 
 void InboundRing::ReleaseHandled() {

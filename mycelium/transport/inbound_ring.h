@@ -176,6 +176,8 @@ class InboundRing final {
   std::string DescribePlace() const;
   void CopyOut();
   void LetGo();
+  // Any thread: who has handled it.
+  void LetGoIfHeld(uint64_t sequence);
   void ReleaseHandled();
   bool MaySee(uint32_t controls_seen) const {
     return static_cast<int32_t>(controls_seen - stamp_) >= 0;
@@ -210,6 +212,10 @@ class InboundRing final {
   std::string error_;
   std::atomic<uint64_t> taken_;
   SharedWord<uint64_t> handled_;  // Of a lossy lane.
+  // The frame of a lossy lane that was held last, and where it lies. The loop
+  // stores them, in this order.
+  std::atomic<uint64_t> held_sequence_{0};
+  std::atomic<uint64_t> held_at_{0};
 };
 
 // Inline, since every message passes here.

@@ -193,5 +193,35 @@ TEST_F(InboundRingTest, RingWithoutLoansKnowsNoReference) {
   EXPECT_THAT(Ring().error(), HasSubstr("no frame starts at position 0"));
 }
 
+TEST(InboundRingLossyTest, WhoFinishesAFrameLetsGoOfNoLaterOneWhileItDrains) {
+  const auto memory = std::make_shared<FakeSharedMemory>(kRingBytes);
+  LossyPositions& positions = memory->positions().lossy;
+  LossyRingWriter writer(memory->bytes(), positions, /*depth=*/4);
+  for (uint64_t sequence = 1; sequence <= 2; ++sequence) {
+    absl::Span<std::byte> room;
+    const size_t bytes = EncodedFrameBytes(FrameFields(), kSize);
+    ASSERT_EQ(writer.TryReserve(bytes, &room), LossyRingWriter::Fit::kFits);
+    (void)EncodeFrame(FrameFields(), sequence, kSize, room);
+    writer.Commit(sequence);
+  }
+  InboundRing::Options options;
+  options.lossy = true;
+  options.frame_bytes_max = kRingBytes / 2;
+  InboundRing ring(memory, options);
+  const FrameView* view;
+  uint64_t first, second;
+  ASSERT_EQ(ring.Peek(/*controls_seen=*/0, &view, &first), Look::kFrame);
+  ring.Pop(/*handled=*/false);
+  EXPECT_EQ(ring.Peek(/*controls_seen=*/0, &view, &second), Look::kEmpty);
+  ring.BeginDraining();
+  // Which is looked at where it lies.
+  ASSERT_EQ(ring.Peek(/*controls_seen=*/0, &view, &second), Look::kFrame);
+  ASSERT_NE(positions.held.load(), LossyPositions::kNothingHeld);
+  ring.NoteHandled(first);
+  EXPECT_NE(positions.held.load(), LossyPositions::kNothingHeld);
+  ring.NoteHandled(second);
+  EXPECT_EQ(positions.held.load(), LossyPositions::kNothingHeld);
+}
+
 }  // namespace
 }  // namespace mycelium

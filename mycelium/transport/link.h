@@ -59,6 +59,10 @@ class Link {
   // Or it is over: what is in it is lost.
   virtual void DropLane(const Lane& lane) = 0;
 
+  // The largest frame of a lane to the process that is there now, or was last:
+  // the least that either side takes.
+  virtual size_t frame_bytes_max() const = 0;
+
   // Queues a control message. Dropped where no connection is up.
   virtual void SendControl(const v1::Control& control) = 0;
 
@@ -90,7 +94,7 @@ class LinkHandler {
   enum class FrameOutcome {
     kHandled,    // May be acknowledged.
     kTaken,      // NoteHandled() follows.
-    kNotNow,     // Offered again after Resume(); nothing overtakes it.
+    kNotNow,     // Offered again after Resume(), before others of its lane.
     kLaneWaits,  // Offered again after ResumeLane(); other lanes go on.
     kCorrupt,    // The link ends the connection.
   };
@@ -121,9 +125,9 @@ class LinkHandler {
   // The peer has closed memory of loans: who still shares some may let go.
   virtual void OnLoansClosed(Link&) {}
 
-  // The process at the other end is gone, and so many messages that it had left
-  // in shared memory were not handed out: OnFrame() answered kNotNow for as
-  // long as is waited for that.
+  // The process at the other end is gone, and so many messages that had come
+  // from it, or that it had left in shared memory, were not handed out:
+  // OnFrame() answered kNotNow for as long as is waited for that.
   virtual void OnLeftBehind(Link&, uint64_t /*messages*/) {}
 
   // The next frame of a lane. `end`: the position behind it, for NoteHandled().

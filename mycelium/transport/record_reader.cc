@@ -34,7 +34,7 @@ absl::Status CheckHeader(const RecordHeader& header) {
 }  // namespace
 
 absl::Status RecordReader::Read(absl::Span<const std::byte> bytes,
-                                Handler& handler, size_t* used, bool* paused) {
+                                Handler& handler, size_t* used) {
   while (true) {
     absl::Span<const std::byte> rest = bytes.subspan(*used);
     if (rest.empty()) return absl::OkStatus();
@@ -52,9 +52,6 @@ absl::Status RecordReader::Read(absl::Span<const std::byte> bytes,
                 absl::StrCat("a frame goes beyond its record, which has ",
                              body_left_, " bytes left"));
           }
-          return absl::OkStatus();
-        case FrameStep::What::kPause:
-          *paused = true;
           return absl::OkStatus();
         case FrameStep::What::kError:
           return step.error;

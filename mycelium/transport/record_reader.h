@@ -22,7 +22,6 @@ class RecordReader final {
     enum class What {
       kTook,      // `bytes` of them are a frame with its padding.
       kNeedMore,  // The frame is not complete.
-      kPause,     // The frame is complete but not wanted now.
       kError,     // See `error`.
     };
     What what;
@@ -42,10 +41,9 @@ class RecordReader final {
 
   // Reads as much of `bytes` as is complete. Adds to `*used` what it is done
   // with, also when it returns an error, after which nothing more can be read.
-  // Sets `*paused` if a frame was not wanted.
   // DATA_LOSS: the bytes are not of our making.
   absl::Status Read(absl::Span<const std::byte> bytes, Handler& handler,
-                    size_t* used, bool* paused);
+                    size_t* used);
 
   // Forgets a record that is half read: the connection has ended.
   void Reset() { body_left_ = 0; }

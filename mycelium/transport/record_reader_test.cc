@@ -60,7 +60,6 @@ class Listing final : public RecordReader::Handler {
       absl::Span<const std::byte> bytes) override {
     EXPECT_FALSE(bytes.empty());
     if (bytes.size() < 8) return {What::kNeedMore, 0, {}};
-    if (pause) return {What::kPause, 0, {}};
     if (bytes[0] == std::byte{'!'}) {
       return {What::kError, 0, absl::DataLossError("a bad frame")};
     }
@@ -68,7 +67,6 @@ class Listing final : public RecordReader::Handler {
     return {What::kTook, 8, {}};
   }
   std::string list;
-  bool pause = false;
 };
 
 // What a reader makes of a stream that ends with it.
@@ -76,8 +74,7 @@ absl::Status ReadAll(const std::string& stream, std::string* list = nullptr) {
   RecordReader reader;
   Listing listing;
   size_t used = 0;
-  bool paused = false;
-  absl::Status read = reader.Read(Bytes(stream), listing, &used, &paused);
+  absl::Status read = reader.Read(Bytes(stream), listing, &used);
   EXPECT_LE(used, stream.size());
   if (list != nullptr) *list = listing.list;
   return read;
@@ -102,9 +99,7 @@ TEST(RecordReaderTest, AnySplitOfTheStreamGivesTheSameRecords) {
       pending += stream.substr(at, piece);
       at += piece;
       size_t used = 0;
-      bool paused = false;
-      ASSERT_TRUE(reader.Read(Bytes(pending), listing, &used, &paused).ok());
-      ASSERT_FALSE(paused);
+      ASSERT_TRUE(reader.Read(Bytes(pending), listing, &used).ok());
       pending.erase(0, used);
     }
     ASSERT_EQ(listing.list, expected) << "round " << round;
@@ -112,36 +107,17 @@ TEST(RecordReaderTest, AnySplitOfTheStreamGivesTheSameRecords) {
   }
 }
 
-TEST(RecordReaderTest, FrameThatIsNotWantedIsOfferedAgain) {
-  const std::string stream = Record(RecordKind::kData, "1111111122222222");
-  RecordReader reader;
-  Listing listing;
-  listing.pause = true;
-  size_t used = 0;
-  bool paused = false;
-  ASSERT_TRUE(reader.Read(Bytes(stream), listing, &used, &paused).ok());
-  EXPECT_TRUE(paused);
-  EXPECT_EQ(used, sizeof(RecordHeader));
-  listing.pause = paused = false;
-  size_t more = 0;
-  const std::string rest = stream.substr(used);
-  ASSERT_TRUE(reader.Read(Bytes(rest), listing, &more, &paused).ok());
-  EXPECT_EQ(more, rest.size());
-  EXPECT_EQ(listing.list, "data(3,64) frame(11111111) frame(22222222) ");
-}
-
 TEST(RecordReaderTest, ResetForgetsAHalfReadRecord) {
   RecordReader reader;
   Listing listing;
   size_t used = 0;
-  bool paused = false;
   const std::string half =
       Record(RecordKind::kData, "1111111122222222").substr(0, 32);
-  ASSERT_TRUE(reader.Read(Bytes(half), listing, &used, &paused).ok());
+  ASSERT_TRUE(reader.Read(Bytes(half), listing, &used).ok());
   reader.Reset();
   used = 0;
   const std::string fresh = Record(RecordKind::kControl, "x");
-  ASSERT_TRUE(reader.Read(Bytes(fresh), listing, &used, &paused).ok());
+  ASSERT_TRUE(reader.Read(Bytes(fresh), listing, &used).ok());
   EXPECT_EQ(listing.list, "data(3,64) frame(11111111) control(x) ");
 }
 

@@ -18,10 +18,10 @@
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
-// publish: `wait N`, `publish N`, `stream`, `stop`, `flush`; `probe` publishes
-// one of run 7 without waiting for room.
-// subscribe: `subscribe NAME`. Both: `cut` breaks the connections.
-// Unasked for: `ready` or `failed CODE`, and `event WORD PEER`.
+// publish: `bytes N` for --bytes, `wait N`, `publish N`, `stream`, `stop`,
+// `flush`; `probe` publishes one of run 7 without waiting for room. subscribe:
+// `subscribe NAME`. Both: `cut` breaks the connections. Unasked for: `ready` or
+// `failed CODE`, and `event WORD PEER`.
 
 #include <poll.h>
 #include <signal.h>
@@ -241,6 +241,8 @@ class Peer final {
       Answer("waited", publishers_[0].WaitForSubscribers(number, kLong));
     } else if (word == "publish") {
       PublishMany(number);
+    } else if (word == "bytes") {
+      blob_bytes_ = number;
     } else if (word == "probe") {
       Answer("probed", PublishNext(kProber, kProbeRun));
     } else if (word == "stream") {
@@ -375,7 +377,8 @@ class Peer final {
                      sum.in_flight, " ", sum.dropped_total(), " ",
                      sum.dropped_for(DropReason::kSubscriberGone), " ",
                      sum.dropped_for(DropReason::kPoison), " ",
-                     sum.dropped_for(DropReason::kOverflow)));
+                     sum.dropped_for(DropReason::kOverflow), " ",
+                     sum.dropped_for(DropReason::kTooLarge)));
   }
 
   void SayLinks() {

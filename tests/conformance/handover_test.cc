@@ -257,6 +257,48 @@ TEST_P(HandoverTest, StoppedLossySubscriberDelaysNobodyAndGetsTheNewest) {
   EXPECT_EQ(LedgerOf(*reader).delivered, 5 + 3 * kept);
 }
 
+// The next process takes smaller frames only: what does not fit is dropped, and
+// not sent to it again and again.
+TEST_P(HandoverTest, FramesThatAreTooLargeForTheNextProcessAreDropped) {
+  const std::vector<Flags> policies = {
+      {}, {"--overflow=drop_oldest", "--depth=100", "--window=2"}};
+  for (const Flags& policy : policies) {
+    WriteTopology("a", "b", "20s");
+    auto first = Reading(policy);
+    auto writer = Writer();
+    SendAll(*writer, *first, 10);
+    first->Stop();
+    for (const auto& [bytes, count] :
+         {std::pair(10, 1), {6000, 1}, {10, 3}, {6000, 2}, {10, 4}}) {
+      writer->Tell(absl::StrCat("bytes ", bytes));
+      EXPECT_EQ(writer->Ask(absl::StrCat("publish ", count), "published")
+                    .substr(0, 2),
+                "OK");
+    }
+    first->Kill();
+    writer->Await("event disconnected b");
+    HalveFrames();
+    auto second = Reading(policy);
+    EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+    EXPECT_EQ(second->counts().received[1].first, 11u);
+    EXPECT_EQ(second->counts().received[1].last, 21u);
+    EXPECT_EQ(second->counts().received[1].count, 8u);
+    EXPECT_EQ(second->counts().received[1].duplicates, 0u);
+    // As a new one would.
+    writer->Tell("bytes 6000");
+    EXPECT_EQ(writer->Ask("publish 1", "published").substr(0, 16),
+              "INVALID_ARGUMENT");
+    writer->Tell("bytes 10");
+    PublishAndFlush(*writer, 1);
+    const Counted sent = LedgerOf(*writer);
+    EXPECT_EQ(sent.accepted, 22u);
+    EXPECT_EQ(sent.too_large, 3u);
+    EXPECT_EQ(sent.dropped, 3u);
+    EXPECT_EQ(sent.in_flight, 0u);
+    EXPECT_EQ(LedgerOf(*second).delivered, 9u);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Deliveries, HandoverTest,
                          ::testing::Values("inline", "queued"),
                          [](const auto& info) { return info.param; });

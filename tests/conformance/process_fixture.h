@@ -5,11 +5,13 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/peer_process.h"
@@ -22,7 +24,7 @@ namespace mycelium::test {
 struct Counted {
   uint64_t accepted = 0, delivered = 0, in_flight = 0;
   uint64_t dropped = 0;  // All, of which:
-  uint64_t gone = 0, poison = 0, overflow = 0;
+  uint64_t gone = 0, poison = 0, overflow = 0, too_large = 0;
 };
 
 // Of what a peer answers to "ledger".
@@ -32,7 +34,7 @@ inline Counted CountedOf(const std::string& answer) {
   uint64_t* const fields[] = {&counted.accepted,  &counted.delivered,
                               &counted.in_flight, &counted.dropped,
                               &counted.gone,      &counted.poison,
-                              &counted.overflow};
+                              &counted.overflow,  &counted.too_large};
   EXPECT_EQ(words.size(), std::size(fields)) << answer;
   for (size_t i = 0; i < words.size() && i < std::size(fields); ++i) {
     EXPECT_TRUE(absl::SimpleAtoi(words[i], fields[i])) << answer;
@@ -74,6 +76,14 @@ class ProcessTest : public ::testing::Test {
          << "[limits]\nframe_bytes_max = \"8KiB\"\n"
          << "reconnect_max = \"50ms\"\n"
          << limits;
+  }
+
+  // Processes that start from here on take half of that.
+  void HalveFrames() {
+    std::stringstream text;
+    text << std::ifstream(dir_.file("topology.toml")).rdbuf();
+    std::ofstream(dir_.file("topology.toml"))
+        << absl::StrReplaceAll(text.str(), {{"8KiB", "4KiB"}});
   }
 
   // The lines of a node, which has an address where the transport needs one.

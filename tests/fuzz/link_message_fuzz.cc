@@ -107,9 +107,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           "memory is bounded");
   Records handler;
   size_t used = 0;
-  bool paused = false;
-  const absl::Status read =
-      RecordReader().Read(records.span(), handler, &used, &paused);
+  const absl::Status read = RecordReader().Read(records.span(), handler, &used);
   Require(read.ok() && used == records.size(), "all of it are records");
   // This version sends no extension.
   if (!handler.has_extension()) {

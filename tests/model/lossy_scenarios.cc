@@ -383,6 +383,83 @@ class HasFrameScenario final : public LossyScenario {
   LossyRingReader reader_;
 };
 
+// The connection has ended while somebody has a frame: the reading end takes
+// the next one, and whoever finishes the first lets go of that one only.
+class DrainingScenario final : public Scenario, public DropSink {
+ public:
+  DrainingScenario(Explorer& explorer, const LossyOptions& options)
+      : explorer_(explorer),
+        options_(options),
+        memory_(std::make_shared<ModelMemory>(options.capacity)),
+        stage_({options.depth, options.drop_newest}, memory_,
+               // It lives as long as the stage.
+               std::shared_ptr<DropSink>(std::shared_ptr<void>(), this)),
+        reader_(memory_, InboundOptions()) {}
+
+  Shared shared() override { return memory_->shared(); }
+  size_t thread_count() const override { return 3; }
+
+  void Run(size_t thread) override {
+    if (thread == 0) {
+      for (size_t i = 0; i < options_.frames.size(); ++i) {
+        Publish(i + 1, options_.frames[i]);
+        if (i == 0) Ring(memory_->readers_bell());
+      }
+    } else if (thread == 1) {
+      explorer_.Await(memory_->readers_bell());
+      const uint64_t taken = Look();
+      if (taken == 0) return;
+      reader_.Pop(/*handled=*/false);
+      has_ = taken;
+      Ring(memory_->writers_bell());
+      reader_.BeginDraining();
+      (void)Look();
+    } else {
+      explorer_.Await(memory_->writers_bell());
+      reader_.NoteHandled(has_);
+    }
+  }
+
+  void AtEnd() override {}
+  void OnDrop(const FrameView&, DropReason) override {}
+
+ private:
+  static InboundRing::Options InboundOptions() {
+    InboundRing::Options options;
+    options.lossy = true;
+    options.frame_bytes_max = 128;
+    return options;
+  }
+
+  void Publish(uint64_t sequence, size_t bytes) {
+    DropReason reason;
+    const absl::Span<std::byte> room = stage_.MakeRoom(bytes, &reason);
+    if (room.empty()) return;
+    FillFrame(sequence, room);
+    stage_.Commit(sequence);
+  }
+
+  // Returns the sequence of the frame that is there.
+  uint64_t Look() {
+    const FrameView* view = nullptr;
+    uint64_t end;
+    const InboundRing::Look look = reader_.Peek(0, &view, &end);
+    explorer_.Check(look != InboundRing::Look::kCorrupt,
+                    "the reader finds the ring corrupt");
+    if (look != InboundRing::Look::kFrame) return 0;
+    explorer_.Check(IsFilled(*view, options_.frames[end - 1]),
+                    "invariant 8: a frame is written while it is read");
+    return end;
+  }
+
+  Explorer& explorer_;
+  const LossyOptions options_;
+  const std::shared_ptr<ModelMemory> memory_;
+  LossyStage stage_;
+  InboundRing reader_;
+  uint64_t has_ = 0;  // What the third thread finishes.
+};
+
 template <typename T>
 Explorer::Make Make(const LossyOptions& options) {
   return [options](Explorer& explorer) {
@@ -415,6 +492,9 @@ std::vector<NamedScenario> LossyScenarios() {
       {"lossy_has_frame",
        Make<HasFrameScenario>({256, 2, {48, 48, 104, 48, 48}, 0, false})},
       {"lossy_restart", Make<RestartScenario>({256, 2, {48, 48, 48}, 2, true})},
+      // The last frame lies where the second one does, if nobody holds that.
+      {"lossy_draining",
+       Make<DrainingScenario>({256, 1, {48, 48, 104, 104}, 0, false})},
       {"lossy_sleeping",
        Make<SleepingReaderScenario>({256, 1, {48, 48}, 0, false})},
   };

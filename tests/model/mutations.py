@@ -19,6 +19,7 @@ _INBOUND_INLINE = "mycelium/transport/inbound_ring.h"
 _LOSSLESS = ["lossless"]
 _SLEEPING = ["sleeping"]
 _DROPPING = ["lossy"]
+_DRAINING = ["lossy_draining"]
 
 
 def _weaker(name, file, old, order, weaker, scenarios):
@@ -421,6 +422,24 @@ _LOSSY_RING = [
         "  const bool avoid = has_taken_ && IsHeld(taken_);\n",
         "  const bool avoid = false;\n",
         _DROPPING,
+    ),
+    Mutation(
+        "lossy: who finishes a frame lets go of any",
+        _INBOUND,
+        "  if (held_sequence_.load(std::memory_order_relaxed) != sequence) "
+        "return;\n",
+        "  (void)sequence;\n",
+        _DRAINING,
+    ),
+    Mutation(
+        "lossy: who finishes a frame lets go without a look",
+        _INBOUND,
+        "  (void)positions_.lossy.held.compare_exchange_strong(\n"
+        "      at, LossyPositions::kNothingHeld, std::memory_order_release);\n",
+        "  (void)at;\n"
+        "  positions_.lossy.held.store(LossyPositions::kNothingHeld,\n"
+        "                              std::memory_order_release);\n",
+        _DRAINING,
     ),
     Mutation(
         "lossy: claim without room for the next commit word",

@@ -22,6 +22,8 @@ absl::string_view DropReasonWord(DropReason reason) {
       return "poison";
     case DropReason::kRefused:
       return "refused";
+    case DropReason::kTooLarge:
+      return "too_large";
   }
   return "unknown";
 }

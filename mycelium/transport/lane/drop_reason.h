@@ -17,9 +17,10 @@ enum class DropReason {
   kOverflow,        // A lossy subscription had `depth` messages waiting.
   kOverflowBytes,   // It had fewer, but no room for the message's bytes.
   kPoison,          // Its subscriber's process died of it again and again.
-  kRefused,  // Its publisher is one more than the subscriber's node takes.
+  kRefused,   // Its publisher is one more than the subscriber's node takes.
+  kTooLarge,  // The subscriber's next process takes no frames of that size.
 };
-inline constexpr size_t kDropReasonCount = 9;
+inline constexpr size_t kDropReasonCount = 10;
 
 // "no_subscriber", "subscriber_gone", …
 absl::string_view DropReasonWord(DropReason reason);

@@ -81,6 +81,7 @@ Lane::Lane(Environment& environment, Options options, Doorbell* doorbell,
       positions_of_reader_(shared_ == nullptr ? nullptr
                                               : &shared_->positions()),
       writer_(memory_->bytes(), positions_->ring),
+      frame_bytes_max_(options_.frame_bytes_max),
       stage_(std::move(stage)) {
   if (stage_ == nullptr || options_.window == 0) return;
   stage_reader_ = std::make_unique<LossyRingReader>(
@@ -89,11 +90,10 @@ Lane::Lane(Environment& environment, Options options, Doorbell* doorbell,
 }
 
 Lane::ClaimResult Lane::TryClaim(size_t frame_bytes) {
-  if (frame_bytes > options_.frame_bytes_max) return ClaimResult::kTooLarge;
   mutex_.Lock();
-  if (closed_.load(std::memory_order_relaxed)) {
-    mutex_.Unlock();
-    return ClaimResult::kClosed;
+  if (frame_bytes > frame_bytes_max() ||
+      closed_.load(std::memory_order_relaxed)) {
+    return UnlockRefused(frame_bytes);
   }
   if (stage_ != nullptr) {
     claimed_bytes_ = frame_bytes;
@@ -108,6 +108,12 @@ Lane::ClaimResult Lane::TryClaim(size_t frame_bytes) {
     return ClaimResult::kClaimed;
   }
   return UnlockFull();
+}
+
+Lane::ClaimResult Lane::UnlockRefused(size_t frame_bytes) {
+  const bool is_too_large = frame_bytes > frame_bytes_max();
+  mutex_.Unlock();
+  return is_too_large ? ClaimResult::kTooLarge : ClaimResult::kClosed;
 }
 
 Lane::ClaimResult Lane::UnlockFull() {
@@ -236,10 +242,13 @@ uint64_t Lane::Mark() {
 bool Lane::IsOver(uint64_t mark) {
   if (discarded()) return true;
   if (stage_ == nullptr) {
-    if (released() >= mark) return true;
+    // `released` first: whoever sees what Refit() made it sees its marks, too.
+    uint64_t handled = released();
+    if (handled >= MarkAfterRefit(mark)) return true;
     if (shared_ == nullptr) return false;
-    positions_->AskToBeWoken(mark);
-    return released() >= mark;
+    positions_->AskToBeWoken(MarkAfterRefit(mark));
+    handled = released();
+    return handled >= MarkAfterRefit(mark);
   }
   MutexLock move_lock(move_mutex_);
   ForgetReleased();
@@ -425,6 +434,27 @@ bool Lane::TakeRingPoison(FrameHeader* poison) {
   CopyFromShared(poison, run.bytes.data(), sizeof *poison);
   suspected_ = 0;
   return Release(run.position + AlignedFrameBytes(poison->frame_bytes));
+}
+
+Lane::Moved& Lane::MovedAt(size_t i) {
+  return moved_[(moved_first_ + i) % moved_.size()];
+}
+
+size_t Lane::capacity_bytes() const {
+  return (shared_ != nullptr ? shared_->bytes() : memory_->bytes()).size();
+}
+
+uint64_t Lane::redelivered_until() const {
+  return redelivered_until_.load(std::memory_order_acquire);
+}
+
+bool Lane::reader_away() const {
+  return reader_away_.load(std::memory_order_acquire);
+}
+
+void Lane::SetReaderAway(bool away) {
+  reader_away_.store(away, std::memory_order_release);
+  if (away) room_event_.Notify(environment_.waiter);
 }
 
 void Lane::ForgetReleased() {

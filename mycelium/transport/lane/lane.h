@@ -107,11 +107,10 @@ class Lane final {
   ClaimResult TryClaimFrom(size_t payload_bytes)
       ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const size_t frame_bytes = sizeof(FrameHeader) + payload_bytes;
-    if (frame_bytes > options_.frame_bytes_max) return ClaimResult::kTooLarge;
     mutex_.Lock();
-    if (closed_.load(std::memory_order_relaxed)) {
-      mutex_.Unlock();
-      return ClaimResult::kClosed;
+    if (frame_bytes > frame_bytes_max() ||
+        closed_.load(std::memory_order_relaxed)) {
+      return UnlockRefused(frame_bytes);
     }
     if (writer_.TryClaim(frame_bytes).empty()) return UnlockFull();
     return ClaimResult::kClaimed;
@@ -165,13 +164,8 @@ class Lane final {
 
   // Whether the reader's process is out of reach, so that waiting for room is
   // pointless until it is back. Who waits already is woken to see it.
-  void SetReaderAway(bool away) {
-    reader_away_.store(away, std::memory_order_release);
-    if (away) room_event_.Notify(environment_.waiter);
-  }
-  bool reader_away() const {
-    return reader_away_.load(std::memory_order_acquire);
-  }
+  void SetReaderAway(bool away);
+  bool reader_away() const;
   ReaderTrouble& reader_trouble() { return reader_trouble_; }
 
   // The end of the last committed frame.
@@ -239,26 +233,24 @@ class Lane final {
   // The sequence of the next frame that is published.
   uint64_t NextSequence();
 
-  // What was published so far, pads included, and how often somebody waited for
-  // room in vain.
-  struct Published {
-    uint64_t frames = 0;
-    uint64_t bytes = 0;
-    uint64_t stalls = 0;
-  };
+  using Published = LanePublished;
   Published published();
 
   // Another process takes the reader's place. `sent`: how far the ring was sent
   // to the last one. What of that was not released is redelivered.
   void BeginRedelivery(uint64_t sent);
   // Frames with a lower sequence may have been handled by another process.
-  uint64_t redelivered_until() const {
-    return redelivered_until_.load(std::memory_order_acquire);
-  }
+  uint64_t redelivered_until() const;
   // If more than `redeliveries_max` processes died with the same frame as the
   // first that they had not handled: takes that frame out, and copies its
   // header.
   bool TakePoison(uint64_t redeliveries_max, FrameHeader* poison);
+
+  // Another process that takes the reader's place accepts frames of that size:
+  // takes those out that are larger, and claims of such are kTooLarge from here
+  // on. Those that are left keep their order; in a lossless lane they get the
+  // last sequences, without a gap (SequenceAfterRefit). Nobody may read it.
+  std::vector<FrameHeader> Refit(size_t frame_bytes_max);
 
   // A lossy lane's, else null: what the reader in this process reads.
   LossyStage* stage() { return stage_.get(); }
@@ -272,10 +264,10 @@ class Lane final {
   const std::string& name() const { return options_.name; }
   uint32_t id() const { return options_.id; }
   uint64_t order() const { return order_; }
-  size_t frame_bytes_max() const { return options_.frame_bytes_max; }
-  size_t capacity_bytes() const {
-    return (shared_ != nullptr ? shared_->bytes() : memory_->bytes()).size();
+  size_t frame_bytes_max() const {
+    return frame_bytes_max_.load(std::memory_order_relaxed);
   }
+  size_t capacity_bytes() const;
 
  private:
   // Where a frame of a lossy lane ends in the ring.
@@ -306,9 +298,12 @@ class Lane final {
   void RunRoomWatches();
   void VisitRing(uint64_t from,
                  absl::FunctionRef<void(const FrameHeader&)> visit);
-  Moved& MovedAt(size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_) {
-    return moved_[(moved_first_ + i) % moved_.size()];
-  }
+  Moved& MovedAt(size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);
+  void RefitRing(std::vector<FrameHeader>* taken_out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_, mutex_);
+  uint64_t MarkAfterRefit(uint64_t mark) const;
+  void RefitStage(std::vector<FrameHeader>* taken_out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_, mutex_);
   // What CommitFrom() does with the lock held.
   void WriteFrom(FrameHeader* header, absl::Span<const std::byte> payload)
       ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -323,6 +318,7 @@ class Lane final {
     NoteCommitted();
   }
   ClaimResult UnlockFull() ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  ClaimResult UnlockRefused(size_t frame_bytes) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void CommitToRing() ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void NoteCommitted() {
     pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
@@ -345,6 +341,7 @@ class Lane final {
   Mutex mutex_;
   LaneLoans loans_{mutex_};
   RingWriter writer_;  // Under the lock; in a lossy lane `move_mutex_`.
+  std::atomic<size_t> frame_bytes_max_;  // Changed under the lock.
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t claimed_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Span<std::byte> room_ ABSL_GUARDED_BY(mutex_);
@@ -373,6 +370,9 @@ class Lane final {
   uint64_t suspect_ = 0;
   uint64_t suspected_ = 0;
   std::atomic<uint64_t> redelivered_until_{0};
+  // What lay before the first when Refit() wrote it anew, ends at the second.
+  std::atomic<uint64_t> refitted_until_{0};
+  std::atomic<uint64_t> refitted_end_{0};
 
   std::atomic<uint64_t> committed_{0};
   // Where the frame ends that is being committed: the reader may be there

@@ -55,6 +55,14 @@ struct LaneOptions {
   const std::atomic<uint32_t>* control_count = nullptr;
 };
 
+// What was published so far, pads included, and how often somebody waited for
+// room in vain.
+struct LanePublished {
+  uint64_t frames = 0;
+  uint64_t bytes = 0;
+  uint64_t stalls = 0;
+};
+
 // The largest lane of a peer that is accepted: what lane_bytes may be set to.
 inline constexpr size_t kLaneBytesMax = 1 << 30;
 

@@ -149,7 +149,7 @@ void LossyRingWriter::GrowEntries() {
 
 LossyRingWriter::Restarted LossyRingWriter::Restart(
     absl::FunctionRef<void()> renew_positions,
-    absl::FunctionRef<void(const FrameView&)> lost) {
+    absl::FunctionRef<void(const FrameView&)> lost, size_t frame_bytes_max) {
   (void)Synchronise();
   Restarted restarted;
   restarted.had_taken = has_taken_ && IsHeld(taken_);
@@ -182,7 +182,8 @@ LossyRingWriter::Restarted LossyRingWriter::Restart(
                         std::memory_order_relaxed);
   positions_.next.store(position_, std::memory_order_release);
   for (const Kept& frame : kept) {
-    if (!FindPlace(AlignedFrameBytes(frame.bytes.size()), &reserved_start_)) {
+    if (frame.bytes.size() > frame_bytes_max ||
+        !FindPlace(AlignedFrameBytes(frame.bytes.size()), &reserved_start_)) {
       FrameView view;
       (void)DecodeFrame(frame.bytes, capacity(), ~uint16_t{0}, &view);
       lost(view);

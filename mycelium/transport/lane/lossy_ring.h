@@ -89,13 +89,15 @@ class LossyRingWriter final {
   // Starts anew for another reader, on positions that say that nothing was
   // read and nothing is held: waiting frames, and before them the one that the
   // last reader had taken and not let go, are written anew. `lost` is told of
-  // those for which there is no room, as by DropOldest().
+  // those that are larger than `frame_bytes_max`, or for which there is no
+  // room, as by DropOldest().
   struct Restarted {
     uint64_t next_sequence;  // Of the first frame that the new reader is due.
     bool had_taken;          // The last reader had that one.
   };
   Restarted Restart(absl::FunctionRef<void()> renew_positions,
-                    absl::FunctionRef<void(const FrameView&)> lost);
+                    absl::FunctionRef<void(const FrameView&)> lost,
+                    size_t frame_bytes_max = ~size_t{0});
 
   // The sequence that follows the last frame that was taken.
   uint64_t NextSequence();

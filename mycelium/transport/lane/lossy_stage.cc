@@ -26,6 +26,25 @@ LossyRingWriter::Restarted LossyStage::Restart(
   });
 }
 
+bool LossyStage::Refit(size_t frame_bytes_max,
+                       std::vector<FrameHeader>* taken_out) {
+  bool fits = true;
+  ForEachFrame([&](const FrameHeader& frame) {
+    fits = fits && frame.frame_bytes <= frame_bytes_max;
+  });
+  if (fits) return false;
+  (void)writer_.Restart([] {},
+                        [&](const FrameView& lost) {
+                          if (lost.header.frame_bytes > frame_bytes_max) {
+                            taken_out->push_back(lost.header);
+                          } else {
+                            sink_->OnDrop(lost, DropReason::kOverflowBytes);
+                          }
+                        },
+                        frame_bytes_max);
+  return true;
+}
+
 absl::Span<std::byte> LossyStage::MakeRoom(size_t frame_bytes,
                                            DropReason* reason) {
   absl::Span<std::byte> room;

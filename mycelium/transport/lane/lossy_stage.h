@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
@@ -65,6 +66,9 @@ class LossyStage final {
 
   // See LossyRingWriter.
   LossyRingWriter::Restarted Restart(absl::FunctionRef<void()> renew_positions);
+  // Restarts on the same positions, without frames that are larger, which it
+  // adds to `*taken_out`. False: there are none, and nothing was done.
+  bool Refit(size_t frame_bytes_max, std::vector<FrameHeader>* taken_out);
   uint64_t NextSequence() { return writer_.NextSequence(); }
   uint64_t LastSequence() { return writer_.LastSequence(); }
   bool PeekOldest(FrameHeader* header) { return writer_.PeekOldest(header); }
