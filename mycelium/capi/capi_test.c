@@ -7,24 +7,6 @@
 #include "mycelium/capi/check.h"
 #include "mycelium/capi/mycelium.h"
 
-enum { kLongMs = 20000 };
-
-static const uint8_t kOneDigest[MYCELIUM_DIGEST_BYTES] = {1};
-static const uint8_t kOtherDigest[MYCELIUM_DIGEST_BYTES] = {2};
-
-static MyceliumRuntime* MakeRuntime(void) {
-  MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
-  CHECK(runtime != NULL);
-  return runtime;
-}
-
-static MyceliumType* MakeType(void) {
-  MyceliumType* const type =
-      mycelium_type_create("plant.Reading", kOneDigest, sizeof kOneDigest);
-  CHECK(type != NULL);
-  return type;
-}
-
 static void TestVersions(void) {
   CHECK(mycelium_abi_version() == MYCELIUM_ABI_VERSION);
   CHECK(strlen(mycelium_version()) >= strlen("0.0.0"));
@@ -36,7 +18,7 @@ static void TestVersions(void) {
 
 static void TestMessagesArriveInOrderAndTheLedgerBalances(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(runtime, type, NULL);
   CHECK(subscriber != NULL);
@@ -80,7 +62,7 @@ static void SumFlow(const MyceliumFlow* flow, void* user) {
 
 static void TestMessageToNobodyIsCountedWithItsReason(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   CHECK_OK(mycelium_publish(runtime, type, "x", 1));
   uint64_t no_subscriber = 0;
   CHECK_OK(mycelium_runtime_ledger(runtime, SumFlow, &no_subscriber));
@@ -92,7 +74,7 @@ static void TestMessageToNobodyIsCountedWithItsReason(void) {
 
 static void TestDescriptorIsReadableOnceAMessageCame(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(runtime, type, NULL);
   int descriptor = -1;
@@ -113,7 +95,7 @@ static void TestDescriptorIsReadableOnceAMessageCame(void) {
 
 static void TestOptionsReachTheSubscription(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriberOptions latest = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
   latest.topic = "levels";
   latest.overflow = MYCELIUM_OVERFLOW_LATEST;
@@ -165,7 +147,7 @@ static void OnMessage(const MyceliumMessage* message, void* user) {
 }
 
 static void TestCallbackMayPublishAndUnsubscribe(void) {
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumType* const reply = mycelium_type_create_raw("reply");
   for (int ends = 0; ends < 2; ++ends) {
     MyceliumRuntime* const runtime = MakeRuntime();
@@ -223,7 +205,7 @@ static void* Unsubscribe(void* argument) {
 
 static void TestUnsubscribeWaitsForARunningCallback(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   for (int i = 0; i < 100; ++i) {
     Slow slow = {.returned = 0};
     sem_init(&slow.entered, 0, 0);
@@ -272,7 +254,7 @@ static void TestCallerPollsALink(void) {
   CHECK_STATUS(mycelium_runtime_listen_unix(polled, socket),
                MYCELIUM_ALREADY_EXISTS);
   CHECK_OK(mycelium_runtime_connect_unix(polled, socket));
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   int calls = 0;
   MyceliumSubscription* const subscription =
       mycelium_subscribe(polled, type, Count, &calls, NULL);
@@ -368,7 +350,7 @@ static void TestEventsAreTold(void) {
   options.poll_by_caller = 1; /* So that all is told on this thread. */
   told.runtime = mycelium_runtime_create(&options);
   CHECK(told.runtime != NULL);
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriberOptions receiving = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
   receiving.overflow = MYCELIUM_OVERFLOW_LATEST;
   receiving.depth = 1;
@@ -444,7 +426,7 @@ static void TestLinksSayWhyTheyAreNotUp(void) {
   MyceliumRuntime* const listening = mycelium_runtime_create(&options);
   CHECK(listening != NULL);
   CHECK_OK(mycelium_runtime_listen_unix(listening, socket_path));
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(listening, type, NULL);
   MyceliumPublisher* const publisher =
@@ -476,7 +458,7 @@ static void TestOtherMachinesNeedGrpc(void) {
 
 static void TestDifferentTypesAreASchemaMismatch(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const one = MakeType();
+  MyceliumType* const one = MakeType(kOneDigest);
   MyceliumType* const other =
       mycelium_type_create("plant.Reading", kOtherDigest, sizeof kOtherDigest);
   MyceliumSubscriber* const subscriber =
@@ -530,7 +512,7 @@ static void TestDigestIsVerified(void) {
 
 static void TestNothingWorksAfterShutdown(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(runtime, type, NULL);
   CHECK_OK(mycelium_runtime_shutdown(runtime, kLongMs));
@@ -571,7 +553,7 @@ static void TestClosedRuntimeLeavesTheOthersOfItsNode(void) {
       mycelium_runtime_create_from_topology(path, "two");
   CHECK(one != NULL && two != NULL);
   CHECK_OK(mycelium_runtime_listen_unix(one, socket));
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(two, type, NULL);
   CHECK_OK(mycelium_publish(one, type, "x", 1));

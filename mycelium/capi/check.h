@@ -30,6 +30,25 @@
 
 #define CHECK_OK(call) CHECK_STATUS(call, MYCELIUM_OK)
 
+/* Longer than anything takes. */
+enum { kLongMs = 20000 };
+
+static const uint8_t kOneDigest[MYCELIUM_DIGEST_BYTES] = {1};
+static const uint8_t kOtherDigest[MYCELIUM_DIGEST_BYTES] = {2};
+
+static inline MyceliumRuntime* MakeRuntime(void) {
+  MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
+  CHECK(runtime != NULL);
+  return runtime;
+}
+
+static inline MyceliumType* MakeType(const uint8_t* digest) {
+  MyceliumType* const type =
+      mycelium_type_create("plant.Reading", digest, MYCELIUM_DIGEST_BYTES);
+  CHECK(type != NULL);
+  return type;
+}
+
 /* The ledger of a runtime that nothing moves in any more. */
 static inline void CheckLedger(const MyceliumRuntime* runtime,
                                uint64_t accepted, uint64_t delivered) {

@@ -6,8 +6,6 @@
 #include "mycelium/capi/check.h"
 #include "mycelium/capi/mycelium.h"
 
-enum { kLongMs = 20000 };
-
 /* A folder of its own for sockets. */
 typedef struct Folder {
   char path[32];

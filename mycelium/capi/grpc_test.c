@@ -8,8 +8,6 @@
 #include "mycelium/capi/check.h"
 #include "mycelium/capi/mycelium.h"
 
-enum { kLongMs = 20000 };
-
 static const uint8_t kDigest[MYCELIUM_DIGEST_BYTES] = {1};
 
 static MyceliumRuntime* Make(const MyceliumRuntimeOptions* options) {

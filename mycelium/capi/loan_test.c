@@ -5,26 +5,9 @@
 #include "mycelium/capi/check.h"
 #include "mycelium/capi/mycelium.h"
 
-enum { kLongMs = 20000 };
-
-static const uint8_t kOneDigest[MYCELIUM_DIGEST_BYTES] = {1};
-
-static MyceliumRuntime* MakeRuntime(void) {
-  MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
-  CHECK(runtime != NULL);
-  return runtime;
-}
-
-static MyceliumType* MakeType(void) {
-  MyceliumType* const type =
-      mycelium_type_create("plant.Reading", kOneDigest, sizeof kOneDigest);
-  CHECK(type != NULL);
-  return type;
-}
-
 static void TestLoanIsPublishedOnceOrNotAtAll(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(runtime, type, NULL);
   MyceliumPublisher* const publisher =
@@ -55,7 +38,7 @@ static void TestLoanIsPublishedOnceOrNotAtAll(void) {
 
 static void TestLoansAreAligned(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumPublisher* const publisher =
       mycelium_publisher_create(runtime, type, NULL, NULL);
   for (size_t size = 0; size < 3000; size += 71) {
@@ -76,7 +59,7 @@ static void TestLoansAreAligned(void) {
 
 static void TestSubscribersShareOneCopyOfALargeMessage(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeType(kOneDigest);
   MyceliumPublisher* const publisher =
       mycelium_publisher_create(runtime, type, NULL, NULL);
   CHECK(strcmp(mycelium_publisher_topic(publisher), "plant.Reading") == 0);

@@ -5,7 +5,7 @@
 #include "mycelium/capi/check.h"
 #include "mycelium/capi/mycelium.h"
 
-static MyceliumType* MakeType(void) {
+static MyceliumType* MakeRawType(void) {
   MyceliumType* const type = mycelium_type_create_raw("plant.reading");
   CHECK(type != NULL);
   return type;
@@ -31,7 +31,7 @@ static MyceliumRuntime* MakeSmallRuntime(int32_t overflow) {
 
 static void TestSettingsAndLimitsHold(void) {
   static const char message[2048];
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeRawType();
   MyceliumRuntime* const runtime =
       MakeSmallRuntime(MYCELIUM_OVERFLOW_CONFIGURED);
   MyceliumSubscriber* const subscriber =
@@ -62,7 +62,7 @@ static void TestSettingsAndLimitsHold(void) {
 }
 
 static void TestOverflowOfTheSettingsHolds(void) {
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeRawType();
   MyceliumRuntime* const runtime = MakeSmallRuntime(MYCELIUM_OVERFLOW_LATEST);
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(runtime, type, NULL);
@@ -177,7 +177,7 @@ static void TestOlderStructHasNoSettings(void) {
   options.delivers_locally = 0;
   MyceliumRuntime* const runtime = mycelium_runtime_create(&options);
   CHECK(runtime != NULL);
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeRawType();
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(runtime, type, NULL);
   CHECK_OK(mycelium_publish(runtime, type, "x", 1));
@@ -192,7 +192,7 @@ static void TestNodeThatDoesNotDeliverLocally(void) {
   MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
   options.delivers_locally = 0;
   MyceliumRuntime* const runtime = mycelium_runtime_create(&options);
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeRawType();
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(runtime, type, NULL);
   CHECK_OK(mycelium_publish(runtime, type, "x", 1));
@@ -206,7 +206,7 @@ static void TestNodeThatDoesNotDeliverLocally(void) {
 
 static void TestPublisherThatRequiresASubscriber(void) {
   MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
-  MyceliumType* const type = MakeType();
+  MyceliumType* const type = MakeRawType();
   MyceliumPublisherOptions publishing = MYCELIUM_PUBLISHER_OPTIONS_INIT;
   publishing.require_subscriber = 1;
   MyceliumPublisher* const publisher =

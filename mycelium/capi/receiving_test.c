@@ -5,24 +5,6 @@
 #include "mycelium/capi/check.h"
 #include "mycelium/capi/mycelium.h"
 
-enum { kLongMs = 20000 };
-
-static const uint8_t kOneDigest[MYCELIUM_DIGEST_BYTES] = {1};
-static const uint8_t kOtherDigest[MYCELIUM_DIGEST_BYTES] = {2};
-
-static MyceliumRuntime* MakeRuntime(void) {
-  MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
-  CHECK(runtime != NULL);
-  return runtime;
-}
-
-static MyceliumType* MakeType(const uint8_t* digest) {
-  MyceliumType* const type =
-      mycelium_type_create("plant.Reading", digest, MYCELIUM_DIGEST_BYTES);
-  CHECK(type != NULL);
-  return type;
-}
-
 static void CountUndecodable(const MyceliumFlow* flow, void* user) {
   for (size_t i = 0; i < flow->dropped_count; ++i) {
     if (strcmp(mycelium_drop_reason_name(i), "undecodable") == 0) {

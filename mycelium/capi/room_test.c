@@ -12,10 +12,7 @@
 #include "mycelium/capi/check.h"
 #include "mycelium/capi/mycelium.h"
 
-enum { kLongMs = 20000, kMessages = 500, kBytes = 1000, kRetainMs = 100 };
-
-static const uint8_t kOneDigest[MYCELIUM_DIGEST_BYTES] = {1};
-static const uint8_t kOtherDigest[MYCELIUM_DIGEST_BYTES] = {2};
+enum { kMessages = 500, kBytes = 1000, kRetainMs = 100 };
 
 typedef mycelium_status (*Meet)(MyceliumRuntime* runtime, const char* path);
 
@@ -32,7 +29,7 @@ static const Way kShm = {ListenShm, mycelium_runtime_connect_shm};
 static const Way kUnix = {mycelium_runtime_listen_unix,
                           mycelium_runtime_connect_unix};
 
-static MyceliumRuntime* MakeRuntime(const char* node) {
+static MyceliumRuntime* MakeNode(const char* node) {
   MyceliumSettings settings = MYCELIUM_SETTINGS_INIT;
   settings.lane_bytes = 65536; /* A few messages fill it. */
   settings.retain_ms = kRetainMs;
@@ -45,13 +42,6 @@ static MyceliumRuntime* MakeRuntime(const char* node) {
   MyceliumRuntime* const runtime = mycelium_runtime_create(&options);
   CHECK(runtime != NULL);
   return runtime;
-}
-
-static MyceliumType* MakeType(const uint8_t* digest) {
-  MyceliumType* const type =
-      mycelium_type_create("plant.Reading", digest, MYCELIUM_DIGEST_BYTES);
-  CHECK(type != NULL);
-  return type;
 }
 
 static MyceliumStats StatsOf(const MyceliumRuntime* runtime) {
@@ -80,7 +70,7 @@ typedef struct Reader {
 } Reader;
 
 static void Read(const Way* way, const char* path, int told) {
-  MyceliumRuntime* const runtime = MakeRuntime("reader");
+  MyceliumRuntime* const runtime = MakeNode("reader");
   MyceliumType* const type = MakeType(kOneDigest);
   MyceliumSubscriber* const subscriber =
       mycelium_subscriber_create(runtime, type, NULL);
@@ -163,7 +153,7 @@ static Writer Begin(const Way* way) {
   CHECK(mkdtemp(writer.folder) != NULL);
   snprintf(writer.path, sizeof writer.path, "%s/s", writer.folder);
   writer.reader = StartReader(way, writer.path);
-  writer.runtime = MakeRuntime("writer");
+  writer.runtime = MakeNode("writer");
   CHECK_OK(way->listen(writer.runtime, writer.path));
   writer.type = MakeType(kOneDigest);
   writer.publisher =
