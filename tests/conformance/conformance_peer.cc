@@ -46,6 +46,7 @@
 #include "mycelium/bus/connection_state.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/schema/digest.h"
+#include "tests/conformance/ledger_words.h"
 #include "tests/conformance/peer_page.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -373,12 +374,7 @@ class Peer final {
         sum += flow.ledger;
       }
     }
-    Say(absl::StrCat("ledger ", sum.accepted, " ", sum.delivered, " ",
-                     sum.in_flight, " ", sum.dropped_total(), " ",
-                     sum.dropped_for(DropReason::kSubscriberGone), " ",
-                     sum.dropped_for(DropReason::kPoison), " ",
-                     sum.dropped_for(DropReason::kOverflow), " ",
-                     sum.dropped_for(DropReason::kTooLarge)));
+    Say(LedgerWords(sum));
   }
 
   void SayLinks() {

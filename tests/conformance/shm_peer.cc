@@ -22,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "mycelium/bus/shared_memory_transport.h"
+#include "tests/conformance/ledger_words.h"
 #include "tests/conformance/peer_page.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -93,11 +94,7 @@ class Peer final {
       for (const FlowReport& flow : transport_->bus().FlowReports()) {
         sum += flow.ledger;
       }
-      Say(absl::StrCat("ledger ", sum.accepted, " ", sum.delivered, " ",
-                       sum.in_flight, " ", sum.dropped_total(), " ",
-                       sum.dropped_for(DropReason::kSubscriberGone), " ",
-                       sum.dropped_for(DropReason::kPoison), " ",
-                       sum.dropped_for(DropReason::kOverflow)));
+      Say(LedgerWords(sum));
     }
   }
 
