@@ -63,7 +63,6 @@ class GreetingChannel final : public Channel {
     for (const iovec& piece : pieces) bytes += piece.iov_len;
     return bytes;
   }
-  void SetPaused(bool) override {}
   void Close() override {}
   const std::string& peer_description() const override { return name_; }
 

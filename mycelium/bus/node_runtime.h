@@ -249,7 +249,7 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status RemoveSubscriptionBy(
       const std::shared_ptr<Subscription>& subscription, TimeNs deadline);
   // What is left of that when nothing is handled any more.
-  void TakeAway(const std::shared_ptr<Subscription>& subscription);
+  void Retire(const std::shared_ptr<Subscription>& subscription);
   // Of what publishers, here and at peers, are matched with.
   void TakeOut(const std::shared_ptr<Subscription>& subscription);
   // Lets go of subscriptions that nothing counts for any more. Destroy them

@@ -24,13 +24,13 @@ constexpr int64_t kPartingMaxNs = 1'000'000'000;
 void NodeRuntime::RemoveSubscription(
     const std::shared_ptr<Subscription>& subscription) {
   subscription->Close();
-  TakeAway(subscription);
+  Retire(subscription);
 }
 
 absl::Status NodeRuntime::RemoveSubscriptionBy(
     const std::shared_ptr<Subscription>& subscription, TimeNs deadline) {
   const bool is_out = subscription->Shut();
-  TakeAway(subscription);
+  Retire(subscription);
   // Those who run a handler on their own time are told when they return; what
   // they have is counted then.
   EventCount& event = subscription->options().mode == DeliveryMode::kQueued
@@ -51,7 +51,7 @@ absl::Status NodeRuntime::RemoveSubscriptionBy(
       absl::StrCat(subscription->lane().name(), ": its handler still runs"));
 }
 
-void NodeRuntime::TakeAway(const std::shared_ptr<Subscription>& subscription) {
+void NodeRuntime::Retire(const std::shared_ptr<Subscription>& subscription) {
   const uint32_t id = subscription->options().id;
   if (dispatcher_->Find(id) == nullptr) return;
   TakeOut(subscription);

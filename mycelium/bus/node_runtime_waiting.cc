@@ -128,19 +128,7 @@ bool NodeRuntime::RunOnce(TimeNs deadline, bool spin) {
 }
 
 void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
-  if (loop_->InLoop()) {
-    task();
-    return;
-  }
-  std::atomic<bool> done{false};
-  loop_->Post([&] {
-    task();
-    done.store(true, std::memory_order_release);
-    done_event_.Notify(environment_.waiter);
-  });
-  WaitFor(
-      done_event_, [&] { return done.load(std::memory_order_acquire); },
-      kNever);
+  (void)OnLoopBy(task, kNever);
 }
 
 bool NodeRuntime::OnLoopBy(std::function<void()> task, TimeNs deadline) {

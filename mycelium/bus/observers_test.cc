@@ -43,7 +43,6 @@ class WireChannel final : public Channel {
     wire_.room -= taken;
     return taken;
   }
-  void SetPaused(bool) override {}
   void Close() override {}
   bool may_observe() const override { return wire_.may_observe; }
   const std::string& peer_description() const override { return description_; }

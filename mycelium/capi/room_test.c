@@ -171,6 +171,15 @@ static void End(Writer writer) {
   CHECK(rmdir(writer.folder) == 0);
 }
 
+static void EndWhenAllIsHandled(Writer writer) {
+  CHECK_OK(mycelium_runtime_flush(writer.runtime, kLongMs));
+  AwaitExit(writer.reader);
+  const MyceliumStats stats = StatsOf(writer.runtime);
+  CHECK(stats.accepted == kMessages && stats.dropped == 0);
+  CHECK(stats.in_flight == 0);
+  End(writer);
+}
+
 static void TestDescriptorIsReadableWhenAnotherProcessMakesRoom(
     const Way* way) {
   const Writer writer = Begin(way);
@@ -189,12 +198,7 @@ static void TestDescriptorIsReadableWhenAnotherProcessMakesRoom(
     number = Fill(writer.publisher, number);
   }
   // [/room]
-  CHECK_OK(mycelium_runtime_flush(writer.runtime, kLongMs));
-  AwaitExit(writer.reader);
-  const MyceliumStats stats = StatsOf(writer.runtime);
-  CHECK(stats.accepted == kMessages && stats.dropped == 0);
-  CHECK(stats.in_flight == 0);
-  End(writer);
+  EndWhenAllIsHandled(writer);
 }
 
 static void OnRoom(void* user) { Tell(*(int*)user); }
@@ -218,12 +222,7 @@ static void TestCallbackComesWhenAnotherProcessMakesRoom(const Way* way) {
     CHECK_OK(
         mycelium_publisher_call_when_room(writer.publisher, OnRoom, &room[1]));
   }
-  CHECK_OK(mycelium_runtime_flush(writer.runtime, kLongMs));
-  AwaitExit(writer.reader);
-  const MyceliumStats stats = StatsOf(writer.runtime);
-  CHECK(stats.accepted == kMessages && stats.dropped == 0);
-  CHECK(stats.in_flight == 0);
-  End(writer);
+  EndWhenAllIsHandled(writer);
   close(room[0]);
   close(room[1]);
 }

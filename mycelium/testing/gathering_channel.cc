@@ -97,13 +97,11 @@ absl::Span<const std::byte> GatheringStream::Arrived() const {
 
 void GatheringStream::Use(size_t bytes) {
   arrived_.erase(0, bytes);
-  TakeIfUsed();
+  SayTaken();
 }
 
-void GatheringStream::TakeIfUsed() {
-  // Not paused, what is left is the beginning of a record.
-  if (!holds_back_ || (paused_ && arrived_.size() > kUnusedBytesMax)) return;
-  holds_back_ = false;
+void GatheringStream::SayTaken() {
+  if (!std::exchange(took_batch_, false)) return;
   WriteWord(0);
   Flush();
 }
@@ -122,7 +120,7 @@ size_t GatheringStream::OnBytes(absl::Span<const std::byte> bytes) {
       arrived_.append(
           reinterpret_cast<const char*>(bytes.data()) + used + sizeof word,
           word);
-      holds_back_ = true;
+      took_batch_ = true;
     }
     used = end;
   }
@@ -133,8 +131,7 @@ size_t GatheringStream::OnBytes(absl::Span<const std::byte> bytes) {
   }
   if (std::exchange(has_room_, false)) owner_->OnRoom();
   if (owner_ != nullptr) owner_->OnStream();
-  TakeIfUsed();
-  if (holds_back_) sys_.Note(Happening::kHoldBack, arrived_.size());
+  SayTaken();
   return used;
 }
 
@@ -190,31 +187,23 @@ void GatheringChannel::PostOffer() {
   });
 }
 
-void GatheringChannel::SetPaused(bool paused) {
-  if (paused_ == paused) return;
-  paused_ = paused;
-  stream_->SetPaused(paused);
-  if (!paused) PostOffer();
-}
-
 void GatheringChannel::Close() {
   if (closed_) return;
   closed_ = true;
   stream_->SetOwner(nullptr);
-  stream_->SetPaused(false);
   finish_(stream_);
 }
 
 void GatheringChannel::OnRoom() { handler_->OnWritable(); }
 
 void GatheringChannel::OnStream() {
-  while (!closed_ && !paused_ && !stream_->Arrived().empty()) {
+  while (!closed_ && !stream_->Arrived().empty()) {
     const size_t used = handler_->OnBytes(stream_->Arrived());
     if (closed_) return;
     stream_->Use(used);
     if (used == 0) break;
   }
-  if (closed_ || paused_ || stream_->end().ok()) return;
+  if (closed_ || stream_->end().ok()) return;
   const absl::Status status = stream_->end();
   Close();
   handler_->OnClosed(status);

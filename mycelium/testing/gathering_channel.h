@@ -22,8 +22,7 @@ namespace mycelium {
 // says that it took it.
 //
 // Receiving. A batch counts once the whole of it is there, so that a connection
-// that ends takes along what was under way. It is taken at once, but where the
-// owner is paused only while there is not much that waits for it.
+// that ends takes along what was under way. It is taken at once.
 //
 // On the wire: a word of four bytes, which is the size of the batch that
 // follows, or 0 to say that the other side's was taken.
@@ -35,7 +34,6 @@ class GatheringStream final
  public:
   static constexpr size_t kBatchBytesMax = 8 * 1024;
   static constexpr size_t kBatchPiecesMax = 8;
-  static constexpr size_t kUnusedBytesMax = 1024;  // While it is paused.
 
   class Owner {
    public:
@@ -56,8 +54,6 @@ class GatheringStream final
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces);
   bool IsWriting();
 
-  // A paused owner leaves what has arrived where it is.
-  void SetPaused(bool paused) { paused_ = paused; }
   // What has arrived, and how much of that is done with.
   absl::Span<const std::byte> Arrived() const;
   void Use(size_t bytes);
@@ -81,7 +77,7 @@ class GatheringStream final
   size_t Gather(absl::Span<const iovec> pieces, size_t skip);
   void StartBatch();
   void OnTaken();
-  void TakeIfUsed();
+  void SayTaken();
   void WriteWord(uint32_t word);
   void Flush();
   void EndIfWritten();
@@ -96,8 +92,7 @@ class GatheringStream final
   bool wants_room_ = false;
   bool has_room_ = false;
   std::string arrived_;
-  bool paused_ = false;
-  bool holds_back_ = false;  // It has not said yet that it took a batch.
+  bool took_batch_ = false;  // And has not said so yet.
   absl::Status end_;
   std::function<void()> on_end_;  // Set by Finish().
 };
@@ -118,7 +113,6 @@ class GatheringChannel final : public Channel, private GatheringStream::Owner {
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
     return stream_->Send(pieces);
   }
-  void SetPaused(bool paused) override;
   void Close() override;
   bool gathers() const override { return true; }
   bool IsWriting() override { return stream_->IsWriting(); }
@@ -138,7 +132,6 @@ class GatheringChannel final : public Channel, private GatheringStream::Owner {
   const Finish finish_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Channel::Handler* handler_ = nullptr;
-  bool paused_ = false;
   bool closed_ = false;
 };
 

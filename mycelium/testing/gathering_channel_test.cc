@@ -22,7 +22,6 @@ class FakeSocket final : public Channel {
     }
     return taken;
   }
-  void SetPaused(bool) override {}
   void Close() override { closed = true; }
   const std::string& peer_description() const override { return name_; }
 
@@ -124,20 +123,6 @@ TEST_F(GatheringStreamTest, BatchIsBoundedInBytesAndInPieces) {
     EXPECT_EQ(a_.Send("x"), 1u);
   }
   EXPECT_EQ(a_.Send("x"), 0u);
-}
-
-TEST_F(GatheringStreamTest, PausedPeerKeepsTheWriteUnderWay) {
-  const std::string large(GatheringStream::kUnusedBytesMax + 1, 'x');
-  b_.stream->SetPaused(true);
-  ASSERT_EQ(a_.Send(large), large.size());
-  Move(a_, b_);
-  Move(b_, a_);
-  EXPECT_TRUE(a_.stream->IsWriting());
-  EXPECT_EQ(trace_.count(Happening::kHoldBack), 1u);
-  b_.stream->Use(1);
-  Move(b_, a_);
-  EXPECT_FALSE(a_.stream->IsWriting());
-  EXPECT_EQ(b_.Arrived().size(), large.size() - 1);
 }
 
 TEST_F(GatheringStreamTest, PeerThatNeedsMoreToUseAnythingGetsMore) {

@@ -74,8 +74,6 @@ absl::string_view WordOf(Happening what) {
       return "gather";
     case Happening::kBatchFull:
       return "batch_full";
-    case Happening::kHoldBack:
-      return "hold_back";
   }
   return "?";
 }

@@ -51,8 +51,7 @@ enum class Happening {
   // What channels that gather do.
   kGather,     // A batch of what was sent while another was under way.
   kBatchFull,  // A send for which the batch has no room.
-  kHoldBack,   // A batch that is not taken yet, since others are not used.
-  kLast = kHoldBack,
+  kLast = kBatchFull,
 };
 
 absl::string_view WordOf(Happening what);

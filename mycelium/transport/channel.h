@@ -58,9 +58,6 @@ class Channel {
   // what it sent before is still offered.
   virtual absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) = 0;
 
-  // Stops, or goes on, offering bytes. Going on offers what is there, later.
-  virtual void SetPaused(bool paused) = 0;
-
   virtual void Close() = 0;
 
   // Whether each Send() of a little costs much, and what waits while one is

@@ -75,7 +75,6 @@ class GatheringChannel final : public Channel {
       absl::Span<const std::shared_ptr<const void>>) override {
     return Send(pieces);
   }
-  void SetPaused(bool) override {}
   void Close() override { handler_ = nullptr; }
   bool gathers() const override { return true; }
   bool IsWriting() override { return false; }

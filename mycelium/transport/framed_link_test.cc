@@ -92,7 +92,6 @@ class WireChannel final : public Channel {
       std::array<int, 2>, absl::Span<const iovec> pieces) override {
     return Send(pieces);
   }
-  void SetPaused(bool) override {}
   void Close() override {}
   const std::string& peer_description() const override { return description_; }
 

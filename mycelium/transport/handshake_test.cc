@@ -45,7 +45,6 @@ class WireChannel final : public Channel {
     if (taken < pieces[0].iov_len) wire_.take_at_most = 0;
     return taken;
   }
-  void SetPaused(bool) override {}
   void Close() override { wire_.closed = true; }
   const std::string& peer_description() const override { return description_; }
 

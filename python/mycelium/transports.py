@@ -207,7 +207,8 @@ class SharedMemoryTransport(Transport):
 
   @classmethod
   def open(cls, path: Path, schema_digest: Optional[bytes] = None,
-           capacity: Optional[int] = None, *, node: str = '', settings: Optional[Settings] = None,
+           capacity: Optional[int] = None, *, node: str = '',
+           settings: Optional[Settings] = None,
            limits: Optional[Limits] = None,
            on_connection: Optional[_OnConnection] = None
            ) -> 'SharedMemoryTransport':

@@ -21,6 +21,7 @@ class AllocationTest : public ConformanceTest {
   // Runs `burst` often enough for everything to have its size, and then counts.
   template <typename Burst>
   void ExpectNoAllocation(Burst burst) {
+    // Sanitizers bring a malloc of their own, which does not count.
     if (!bench::AllocationsSoFar().has_value()) {
       for (uint64_t i = 0; i < 10; ++i) burst();
       GTEST_SKIP() << "allocations are not counted in this build";

@@ -26,9 +26,9 @@ class FakeWire final {
     arrived_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     Offer();
   }
-  // Offers again what is there, unless the handler paused.
+  // Offers again what is there.
   void Offer() {
-    if (handler_ == nullptr || closed_ || paused_ || arrived_.empty()) return;
+    if (handler_ == nullptr || closed_ || arrived_.empty()) return;
     TightCopy offered(absl::MakeConstSpan(
         reinterpret_cast<const std::byte*>(arrived_.data()), arrived_.size()));
     const size_t used = handler_->OnBytes(offered.bytes());
@@ -52,7 +52,6 @@ class FakeWire final {
   std::string arrived_;
   std::string sent_;
   bool closed_ = false;
-  bool paused_ = false;
 };
 
 // The product's end. Ownership: borrows the wire.
@@ -72,7 +71,6 @@ class FakeChannel final : public Channel {
     }
     return count;
   }
-  void SetPaused(bool paused) override { wire_.paused_ = paused; }
   void Close() override { wire_.closed_ = true; }
   const std::string& peer_description() const override { return description_; }
 

@@ -189,7 +189,7 @@ void WriteRecords(FuzzWorld& world, Corpus corpus) {
     exchange();
     if (i == 2) {
       corpus.Add("data", InPieces(0, theirs.sent(), 256));
-      corpus.Add("data_taken_and_paused", InPieces(3, theirs.sent(), 100));
+      corpus.Add("data_taken_and_kept", InPieces(3, theirs.sent(), 100));
     }
   }
   // More than a lane holds, so that one wraps around.

@@ -8,6 +8,13 @@
 namespace mycelium::model {
 namespace {
 
+InboundRing::Options InboundOptions() {
+  InboundRing::Options options;
+  options.lossy = true;
+  options.frame_bytes_max = 128;
+  return options;
+}
+
 // What became of each message, and the laws of that: invariants 1 and 6 to 8 of
 // docs/shm_layout.md.
 class Fates final : public DropSink {
@@ -327,13 +334,6 @@ class SleepingReaderScenario final : public LossyScenario {
   void AtEnd() override {}
 
  private:
-  static InboundRing::Options InboundOptions() {
-    InboundRing::Options options;
-    options.lossy = true;
-    options.frame_bytes_max = 128;
-    return options;
-  }
-
   void Read() {
     const FrameView* view = nullptr;
     uint64_t end;
@@ -424,13 +424,6 @@ class DrainingScenario final : public Scenario, public DropSink {
   void OnDrop(const FrameView&, DropReason) override {}
 
  private:
-  static InboundRing::Options InboundOptions() {
-    InboundRing::Options options;
-    options.lossy = true;
-    options.frame_bytes_max = 128;
-    return options;
-  }
-
   void Publish(uint64_t sequence, size_t bytes) {
     DropReason reason;
     const absl::Span<std::byte> room = stage_.MakeRoom(bytes, &reason);

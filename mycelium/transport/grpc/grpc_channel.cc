@@ -30,11 +30,6 @@ void GrpcChannel::Start(Channel::Handler& handler) {
   stream_->TellOwner();
 }
 
-void GrpcChannel::SetPaused(bool paused) {
-  paused_ = paused;
-  if (!paused) stream_->TellOwner();
-}
-
 void GrpcChannel::Close() {
   if (closed_.exchange(true)) return;
   stream_->SetOwner(nullptr);
@@ -54,7 +49,7 @@ void GrpcChannel::OnStream(bool is_writable) {
 }
 
 void GrpcChannel::Offer() {
-  while (!paused_) {
+  while (true) {
     if (used_ == offered_.size()) {
       if (!offered_.empty()) stream_->GiveBack(std::move(offered_));
       offered_ = ByteSink();
@@ -64,10 +59,10 @@ void GrpcChannel::Offer() {
     const size_t used = handler_->OnBytes(offered_.span().subspan(used_));
     used_ += used;
     if (closed_.load(std::memory_order_relaxed)) return;
-    if (used == 0) return;  // Start() or SetPaused() follows.
+    if (used == 0) return;  // Start() follows.
   }
   absl::Status status;
-  if (paused_ || !stream_->IsOver(&status)) return;
+  if (!stream_->IsOver(&status)) return;
   Close();
   handler_->OnClosed(status);
 }

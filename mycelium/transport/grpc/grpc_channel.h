@@ -36,7 +36,6 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
       absl::Span<const std::shared_ptr<const void>> keepers) override {
     return stream_->Send(pieces, keepers);
   }
-  void SetPaused(bool paused) override;
   void Close() override;
   bool gathers() const override { return true; }
   bool IsWriting() override { return stream_->IsWriting(); }
@@ -61,7 +60,6 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
   // On the loop.
   Channel::Handler* handler_ = nullptr;
   int starts_ = 0;
-  bool paused_ = false;
   ByteSink offered_;  // What was taken from the stream,
   size_t used_ = 0;   // and how much of that is done with.
   std::atomic<bool> closed_{false};

@@ -144,7 +144,7 @@ TEST_F(GrpcChannelTest, RecordsArriveInOrderInBothDirections) {
 
 TEST_F(GrpcChannelTest, SenderIsStoppedWhileNobodyReadsAndToldAfterwards) {
   Accept();
-  far_->SetPaused(true);
+  far_recorder_.use_at_most = 0;
   size_t sent = 0;
   uint64_t sequence = 0;
   std::string rest;
@@ -168,7 +168,8 @@ TEST_F(GrpcChannelTest, SenderIsStoppedWhileNobodyReadsAndToldAfterwards) {
   EXPECT_EQ(far_recorder_.got, "");
   EXPECT_GT(sent, 256u << 10);
   const int writable = near_recorder_.writable;
-  far_->SetPaused(false);
+  far_recorder_.use_at_most = ~size_t{0};
+  far_->Start(far_recorder_);
   EXPECT_TRUE(RunUntil([&] { return far_recorder_.got.size() >= sent; }));
   EXPECT_TRUE(RunUntil([&] { return near_recorder_.writable > writable; }));
   EXPECT_EQ(Send(*near_, rest), rest.size());

@@ -52,7 +52,10 @@ void LocalChannel::Start(Channel::Handler& handler) {
     loop_.SetSpinning(fd_.get(), spinning_);
     WatchProcess();
   }
-  if (begin_ != end_) PostOffer();
+  if (begin_ == end_) return;
+  loop_.Post([this, alive = alive_] {
+    if (*alive && !closed_.load(std::memory_order_relaxed)) Offer();
+  });
 }
 
 void LocalChannel::WatchProcess() {
@@ -77,9 +80,8 @@ void LocalChannel::UnwatchProcess() {
 
 void LocalChannel::OnProcessEnded() {
   UnwatchProcess();
-  process_ended_ = true;
   // What it had sent comes first.
-  while (!paused_ && !closed_.load(std::memory_order_relaxed)) {
+  while (!closed_.load(std::memory_order_relaxed)) {
     if (ReadSome()) continue;
     End(absl::UnavailableError(
         absl::StrCat("the peer (", peer_description_, ") has ended")));
@@ -92,12 +94,6 @@ void LocalChannel::SetSpinning(bool spins) {
   if (watched_) loop_.SetSpinning(fd_.get(), spinning_);
 }
 
-void LocalChannel::PostOffer() {
-  loop_.Post([this, alive = alive_] {
-    if (*alive && !closed_.load(std::memory_order_relaxed) && !paused_) Offer();
-  });
-}
-
 void LocalChannel::Rewatch() {
   // Whoever is last has seen what the others changed.
   MutexLock lock(rewatch_mutex_);
@@ -108,7 +104,7 @@ void LocalChannel::Rewatch() {
 }
 
 uint32_t LocalChannel::WantedEvents() const {
-  return (paused_ ? 0u : EPOLLIN) |
+  return EPOLLIN |
          (want_writable_.load(std::memory_order_relaxed) ? EPOLLOUT : 0u);
 }
 
@@ -176,32 +172,6 @@ absl::StatusOr<size_t> LocalChannel::SendMessage(const msghdr& message,
   return taken;
 }
 
-void LocalChannel::SetPaused(bool paused) {
-  if (paused_ == paused || closed_.load(std::memory_order_relaxed)) return;
-  paused_ = paused;
-  if (watched_) {
-    Rewatch();
-  } else {
-    WatchAgain();
-  }
-  if (!paused && begin_ != end_) PostOffer();
-  if (paused || !process_ended_) return;
-  loop_.Post([this, alive = alive_] {
-    if (*alive) OnProcessEnded();
-  });
-}
-
-void LocalChannel::WatchAgain() {
-  const absl::Status watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
-  watched_ = watched.ok();
-  if (watched_) loop_.SetSpinning(fd_.get(), spinning_);
-  if (watched_) return;
-  // Later, since the handler is calling us.
-  loop_.Post([this, watched, alive = alive_] {
-    if (*alive && !closed_.load(std::memory_order_relaxed)) End(watched);
-  });
-}
-
 void LocalChannel::Close() {
   if (closed_.exchange(true)) return;
   if (watched_) loop_.Unwatch(fd_.get());
@@ -220,21 +190,14 @@ void LocalChannel::OnReady(uint32_t events) {
     handler_->OnWritable();
   }
   if (closed_.load(std::memory_order_relaxed)) return;
-  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
-  if (!paused_) {
-    ReadSome();
-  } else if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
-    // Reported whatever is watched for; SetPaused(false) watches again.
-    loop_.Unwatch(fd_.get());
-    watched_ = false;
-  }
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) ReadSome();
 }
 
 bool LocalChannel::Poll() {
   if (closed_.load(std::memory_order_relaxed)) return false;
   // Only the kernel says when half of a large message may follow.
   if (want_writable_.load(std::memory_order_relaxed)) loop_.AskKernel();
-  return !paused_ && ReadSome();
+  return ReadSome();
 }
 
 bool LocalChannel::MakeRoom() {

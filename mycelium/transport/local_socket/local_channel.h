@@ -40,7 +40,6 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
 
   void Start(Channel::Handler& handler) override;
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override;
-  void SetPaused(bool paused) override;
   void Close() override;
   const std::string& peer_description() const override {
     return peer_description_;
@@ -89,8 +88,6 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   bool MakeRoom();
   uint32_t WantedEvents() const;
   void Rewatch();  // Any thread.
-  void PostOffer();
-  void WatchAgain();
 
   Environment& environment_;
   EventLoop& loop_;
@@ -109,14 +106,12 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   EventLoop::Spinning spinning_ = EventLoop::Spinning::kAlone;
   Fd process_;  // Readable once the peer's process has ended.
   ProcessWatch process_watch_{*this};
-  bool process_ended_ = false;
   std::deque<std::array<Fd, 2>> pairs_;
   std::vector<std::byte> buffer_;
   size_t begin_ = 0;  // What was offered and not used starts here.
   size_t end_ = 0;
 
-  Mutex rewatch_mutex_;  // From looking at the two to telling the kernel.
-  std::atomic<bool> paused_{false};
+  Mutex rewatch_mutex_;  // From looking at the next to telling the kernel.
   std::atomic<bool> want_writable_{false};
   std::atomic<bool> closed_{false};
 };

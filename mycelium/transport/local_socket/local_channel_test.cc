@@ -3,12 +3,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <optional>
-#include <thread>
 
 #include "gtest/gtest.h"
 #include "tests/support/faulty_sys.h"
@@ -43,22 +39,12 @@ class Recorder final : public Channel::Handler {
   std::optional<absl::Status> closed;
 };
 
-// Lets a test run something between a look at the flags and the call that tells
-// the kernel.
-class InterruptedSys final : public FaultySys {
+class PieceCountingSys final : public FaultySys {
  public:
-  int64_t EpollCtl(int epoll_fd, int operation, int fd,
-                   epoll_event* event) override {
-    if (operation == EPOLL_CTL_MOD && before_modify != nullptr) {
-      std::exchange(before_modify, nullptr)();
-    }
-    return FaultySys::EpollCtl(epoll_fd, operation, fd, event);
-  }
   int64_t SendMsg(int fd, const msghdr& message, int flags) override {
     pieces_sent = message.msg_iovlen;
     return FaultySys::SendMsg(fd, message, flags);
   }
-  std::function<void()> before_modify;
   size_t pieces_sent = 0;  // In the last call.
 };
 
@@ -101,7 +87,7 @@ class LocalChannelTest : public ::testing::Test {
     while (loop_->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
   }
 
-  InterruptedSys sys_;
+  PieceCountingSys sys_;
   Environment environment_{sys_, Environment::Real().clock,
                            Environment::Real().waiter};
   std::unique_ptr<EventLoop> loop_;
@@ -265,67 +251,6 @@ TEST_F(LocalChannelTest, WhatArrivedBeforeTheEndComesBeforeIt) {
   EXPECT_TRUE(recorder_.closed.has_value());
 }
 
-TEST_F(LocalChannelTest, PausedChannelOffersNothingUntilItGoesOn) {
-  channel_->Start(recorder_);
-  recorder_.use_at_most = 1;
-  recorder_.on_bytes = [&] { channel_->SetPaused(true); };
-  PeerSends("abc");
-  Run();
-  PeerSends("def");
-  Run();
-  EXPECT_EQ(recorder_.got, "a");
-  EXPECT_EQ(recorder_.offers, 1);
-  recorder_.use_at_most = 100;
-  recorder_.on_bytes = nullptr;
-  channel_->SetPaused(false);
-  EXPECT_EQ(recorder_.offers, 1) << "later, not at once";
-  Run();
-  EXPECT_EQ(recorder_.got, "abcdef");
-}
-
-TEST_F(LocalChannelTest, EndWhilePausedIsToldBehindWhatCameBefore) {
-  channel_->Start(recorder_);
-  channel_->SetPaused(true);
-  PeerSends("abc");
-  ClosePeer();
-  Run();
-  EXPECT_FALSE(recorder_.closed.has_value());
-  channel_->SetPaused(false);
-  Run();
-  EXPECT_EQ(recorder_.got, "abc");
-  EXPECT_TRUE(recorder_.closed.has_value());
-}
-
-TEST_F(LocalChannelTest, ResumingWhileASenderArmsTheSocketKeepsReading) {
-  channel_->Start(recorder_);
-  channel_->SetPaused(true);
-  const std::string chunk(64 * 1024, 'c');
-  while (*Send(chunk) == chunk.size()) continue;
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool resumed = false;
-  std::thread resuming;
-  sys_.before_modify = [&] {
-    // The other thread, at the worst moment. It may have to wait for us, so we
-    // do not wait for it for long.
-    resuming = std::thread([&] {
-      channel_->SetPaused(false);
-      const std::lock_guard<std::mutex> lock(mutex);
-      resumed = true;
-      changed.notify_all();
-    });
-    std::unique_lock<std::mutex> lock(mutex);
-    changed.wait_for(lock, std::chrono::milliseconds(100),
-                     [&] { return resumed; });
-  };
-  EXPECT_EQ(*Send(chunk), 0u);
-  resuming.join();
-  // The peer does not read before it has been read.
-  PeerSends("still here");
-  Run();
-  EXPECT_EQ(recorder_.got, "still here");
-}
-
 TEST_F(LocalChannelTest, EndsIfItCannotAskForRoom) {
   channel_->Start(recorder_);
   sys_.SendAtMost({2});
@@ -334,19 +259,6 @@ TEST_F(LocalChannelTest, EndsIfItCannotAskForRoom) {
   Run();
   EXPECT_TRUE(recorder_.closed.has_value())
       << "nobody would say that the rest can be sent";
-}
-
-TEST_F(LocalChannelTest, EndsIfItCannotBeWatchedWhenItGoesOn) {
-  channel_->Start(recorder_);
-  channel_->SetPaused(true);
-  ClosePeer();
-  Run();  // The end is reported whatever is watched for: no longer watched.
-  sys_.Fail("epoll_ctl", {-ENOMEM});
-  channel_->SetPaused(false);
-  EXPECT_FALSE(recorder_.closed.has_value()) << "called from within a call";
-  Run();
-  ASSERT_TRUE(recorder_.closed.has_value());
-  EXPECT_EQ(recorder_.closed->code(), StatusCode::kResourceExhausted);
 }
 
 TEST_F(LocalChannelTest, NothingIsCalledAfterClose) {
