@@ -103,6 +103,7 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,
 absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
                                                 const std::string& service,
                                                 EndpointOptions options) {
+  if (is_inherited()) return CheckNotForked();
   if (options.lane_bytes != 0 && (options.lane_bytes < kRingBytesMin ||
                                   options.lane_bytes > kLaneBytesMax)) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -125,6 +126,7 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
 absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
                                                const std::string& path,
                                                EndpointOptions options) {
+  if (is_inherited()) return CheckNotForked();
   const auto endpoint =
       std::make_shared<const EndpointOptions>(std::move(options));
   absl::StatusOr<uint64_t> result = absl::InternalError("not run");
@@ -152,6 +154,7 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
 }
 
 void NodeRuntime::StopListening(uint64_t listener) {
+  if (is_inherited()) return;
   OnLoop([&] { listeners_.erase(listener); });
 }
 
@@ -166,6 +169,7 @@ absl::Status NodeRuntime::DialShm(const std::string& path,
 
 absl::Status NodeRuntime::DialOn(Transport& transport, const std::string& path,
                                  uint64_t lane_bytes) {
+  if (is_inherited()) return CheckNotForked();
   if (path.empty() || path.size() > kSocketPathBytesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("dial \"", path, "\": the path has ", path.size(),

@@ -75,6 +75,10 @@ absl::Status PublisherBase::MovedFrom() {
   return absl::FailedPreconditionError("this publisher was moved from");
 }
 
+absl::Status PublisherBase::WhyUnusable() const {
+  return moved_from() ? MovedFrom() : node_->CheckNotForked();
+}
+
 absl::Status PublisherBase::CheckOpen() const {
   if (absl::Status open = node_->CheckOpen(); !open.ok()) return open;
   return fan_out_->CheckOpen();
@@ -82,7 +86,7 @@ absl::Status PublisherBase::CheckOpen() const {
 
 absl::Status PublisherBase::WaitForSubscribers(
     size_t count, absl::Duration timeout, const KeepWaiting& keep_waiting) {
-  if (moved_from()) return MovedFrom();
+  if (!is_usable()) return WhyUnusable();
   Environment& environment = node_->environment();
   const absl::StatusOr<RoomWaiter::Outcome> outcome = node_->WaitWhile(
       keep_waiting, node_->router().changed_event(),
@@ -108,14 +112,14 @@ absl::Status PublisherBase::WaitForSubscribers(
 }
 
 void PublisherBase::CallWhenRoom(std::function<void()> callback) {
-  if (callback == nullptr || moved_from()) return;
+  if (callback == nullptr || !is_usable()) return;
   fan_out_->CallWhenRoom(Guarded(absl::StrCat("publisher of \"", topic(),
                                               "\": callback of CallWhenRoom()"),
                                  std::move(callback), node_->options().log));
 }
 
 absl::Status RawPublisher::PublishShared(absl::Span<const std::byte> bytes) {
-  if (moved_from()) return MovedFrom();
+  if (!is_usable()) return WhyUnusable();
   if (bytes.size() < kSharedBytesMin || fan_out_->sharer_count() < 2) {
     return Publish(bytes);
   }

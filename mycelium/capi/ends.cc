@@ -3,6 +3,7 @@
 #include "mycelium/capi/status.h"
 
 using mycelium::CheckGiven;
+using mycelium::CheckRuntime;
 using mycelium::Returned;
 using mycelium::ReturnedNull;
 using mycelium::TextFrom;
@@ -16,7 +17,7 @@ absl::Span<const std::byte> BytesOf(const void* data, size_t size) {
 
 absl::Status CheckEnd(const MyceliumRuntime* runtime,
                       const MyceliumType* type) {
-  if (absl::Status given = CheckGiven(runtime, "runtime"); !given.ok()) {
+  if (absl::Status given = CheckRuntime(runtime); !given.ok()) {
     return given;
   }
   return CheckGiven(type, "type");
@@ -228,6 +229,7 @@ mycelium_status mycelium_subscriber_status(
 
 mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber) {
   absl::Status good = CheckGiven(subscriber, "subscriber");
+  if (good.ok()) good = subscriber->subscriber.CheckNotForked();
   if (good.ok()) subscriber->subscriber.Finish();
   return Returned(good);
 }

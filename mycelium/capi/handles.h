@@ -15,6 +15,7 @@
 #include "mycelium/bus/loan.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/capi/mycelium.h"
+#include "mycelium/capi/status.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/message_type.h"
 #include "mycelium/schema/digest.h"
@@ -63,6 +64,14 @@ namespace mycelium {
 // Borrows both, whose texts end with NUL as all texts of an Origin do.
 MyceliumMessage MessageOf(absl::Span<const std::byte> bytes,
                           const MessageInfo& info);
+
+// INVALID_ARGUMENT: it is null. FAILED_PRECONDITION: the process forked.
+inline absl::Status CheckRuntime(const MyceliumRuntime* runtime) {
+  if (absl::Status given = CheckGiven(runtime, "runtime"); !given.ok()) {
+    return given;
+  }
+  return runtime->bus->CheckNotForked();
+}
 
 // INVALID_ARGUMENT: no such struct, or a number that is none of an enum. Bounds
 // are checked by who takes the options.

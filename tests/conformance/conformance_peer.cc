@@ -20,7 +20,8 @@
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
 // publish: `wait N`, `publish N`, `stream`, `stop`, `flush`; `probe` publishes
 // one of run 7 without waiting for room.
-// subscribe: `subscribe NAME`. Both: `cut` breaks the connections.
+// subscribe: `subscribe NAME`. Both: `cut` breaks the connections; `fork` makes
+// a child that does nothing, until the input ends.
 // Unasked for: `ready` or `failed CODE`, and `event WORD PEER`.
 
 #include <poll.h>
@@ -257,6 +258,8 @@ class Peer final {
     } else if (word == "cut") {
       CutConnections();
       Say("cut");
+    } else if (word == "fork") {
+      Fork();
     } else if (word == "subscribe") {
       Answer("subscribed", Subscribe(words.second));
     } else if (word == "links") {
@@ -361,6 +364,16 @@ class Peer final {
         (void)shutdown(fd, SHUT_RDWR);
       }
     }
+  }
+
+  static void Fork() {
+    const pid_t child = fork();
+    if (child != 0) return Say(child < 0 ? "forked FAILED" : "forked OK");
+    alarm(absl::ToInt64Seconds(3 * kLong));
+    char bytes[256];
+    while (read(STDIN_FILENO, bytes, sizeof bytes) > 0) {
+    }
+    _exit(0);
   }
 
   // Of all flows, or those to one service.
