@@ -18,6 +18,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/own_descriptors.h"
 
 namespace mycelium {
 namespace {
@@ -83,9 +84,12 @@ Sys& Sys::Real() {
 }
 
 int64_t Sys::Open(const char* path, int flags, mode_t mode) {
-  return OrErrno(open(path, flags | O_CLOEXEC, mode));
+  return AddOwnDescriptor(OrErrno(open(path, flags | O_CLOEXEC, mode)));
 }
-int64_t Sys::Close(int fd) { return OrErrno(close(fd)); }
+int64_t Sys::Close(int fd) {
+  RemoveOwnDescriptor(fd);
+  return OrErrno(close(fd));
+}
 int64_t Sys::Read(int fd, void* bytes, size_t bytes_max) {
   return OrErrno(read(fd, bytes, bytes_max));
 }
@@ -125,7 +129,8 @@ int64_t Sys::ReadDirectory(const char* path, size_t names_max,
 }
 
 int64_t Sys::Socket(int domain, int type) {
-  return OrErrno(socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return AddOwnDescriptor(
+      OrErrno(socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)));
 }
 int64_t Sys::Bind(int fd, const sockaddr* address, socklen_t bytes) {
   return OrErrno(bind(fd, address, bytes));
@@ -134,7 +139,8 @@ int64_t Sys::Listen(int fd, int backlog) {
   return OrErrno(listen(fd, backlog));
 }
 int64_t Sys::Accept(int fd) {
-  return OrErrno(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  return AddOwnDescriptor(
+      OrErrno(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)));
 }
 int64_t Sys::Connect(int fd, const sockaddr* address, socklen_t bytes) {
   return OrErrno(connect(fd, address, bytes));
@@ -165,7 +171,9 @@ int64_t Sys::SetSockOpt(int fd, int level, int name, const void* value,
   return OrErrno(setsockopt(fd, level, name, value, bytes));
 }
 
-int64_t Sys::EpollCreate() { return OrErrno(epoll_create1(EPOLL_CLOEXEC)); }
+int64_t Sys::EpollCreate() {
+  return AddOwnDescriptor(OrErrno(epoll_create1(EPOLL_CLOEXEC)));
+}
 int64_t Sys::EpollCtl(int epoll_fd, int operation, int fd, epoll_event* event) {
   return OrErrno(epoll_ctl(epoll_fd, operation, fd, event));
 }
@@ -184,10 +192,11 @@ int64_t Sys::EpollWait(int epoll_fd, epoll_event* events, int events_max,
       epoll_wait(epoll_fd, events, events_max, static_cast<int>(timeout_ms)));
 }
 int64_t Sys::EventFd() {
-  return OrErrno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  return AddOwnDescriptor(OrErrno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
 }
 int64_t Sys::TimerFd() {
-  return OrErrno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  return AddOwnDescriptor(
+      OrErrno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)));
 }
 int64_t Sys::TimerFdSet(int fd, int64_t after_ns) {
   itimerspec setting = {};
@@ -245,7 +254,7 @@ int64_t Sys::GetSeals(int fd) { return OrErrno(fcntl(fd, F_GET_SEALS)); }
 
 int64_t Sys::GetPid() { return getpid(); }
 int64_t Sys::PidfdOpen(int64_t pid) {
-  return OrErrno(syscall(SYS_pidfd_open, pid, 0));
+  return AddOwnDescriptor(OrErrno(syscall(SYS_pidfd_open, pid, 0)));
 }
 int64_t Sys::GetEffectiveUid() { return geteuid(); }
 int64_t Sys::HostName(char* bytes, size_t bytes_max) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/bus/node_runtime.h"
 
 namespace mycelium {
@@ -37,7 +38,7 @@ class EndpointHandle final {
   const std::string& path() const { return address_; }
 
  private:
-  std::shared_ptr<NodeRuntime> node_;
+  LeftInChild<std::shared_ptr<NodeRuntime>> node_;
   uint64_t listener_;
   std::string address_;
 };

@@ -21,6 +21,7 @@ EndpointCounts& EndpointCounts::operator-=(const EndpointCounts& other) {
 }
 
 EndpointCounts EndpointStats::Read() const {
+  if (guard_.is_inherited()) return {};
   MutexLock lock(mutex_);
   EndpointCounts counts = kept_;
   for (const auto& [link, read] : links_) counts += read();

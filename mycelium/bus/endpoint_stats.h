@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/lane/drop_reason.h"
 #include "mycelium/transport/link_traffic.h"
@@ -43,7 +44,8 @@ struct EndpointCounts {
 // Thread safety: all members may be called from any thread. Read() takes locks
 // that publishers take: for monitoring, a few times a second at most.
 //
-// Ownership: shared by who reads it and the bus, and may outlive the bus.
+// Ownership: shared by who reads it and the bus, and may outlive the bus. In
+// the child of a fork() it reads as nothing, and is of no use to another bus.
 //
 // Example:
 //   auto stats = std::make_shared<mycelium::EndpointStats>();
@@ -64,6 +66,7 @@ class EndpointStats final {
   void RemoveLink(const void* link);
 
  private:
+  const ForkGuard guard_;
   mutable Mutex mutex_;
   EndpointCounts kept_ ABSL_GUARDED_BY(mutex_);
   std::map<const void*, std::function<EndpointCounts()>> links_

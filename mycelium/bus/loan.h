@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/bus/loan_pool.h"
 #include "mycelium/message/payload.h"
 #include "mycelium/routing/fan_out.h"
@@ -51,7 +52,7 @@ class Loan final {
   // not defined. It begins at a multiple of 64 bytes; a subscription that reads
   // the message where it was written finds it at one too.
   absl::Span<std::byte> bytes() {
-    return memory_ == nullptr ? absl::Span<std::byte>() : memory_->bytes();
+    return is_over() ? absl::Span<std::byte>() : memory_->bytes();
   }
 
   // Whether bytes() lie where every subscriber of now would read them: they are
@@ -59,7 +60,7 @@ class Loan final {
   // process, or has mapped the memory that they lie in. If not, Publish()
   // copies them for those that are not and have not.
   bool in_place() const {
-    return memory_ != nullptr &&
+    return !is_over() &&
            memory_->bytes().size() >= Payload::kHandOverBytesMin &&
            fan_out_->IsReadInPlace(memory_->place());
   }
@@ -71,23 +72,31 @@ class Loan final {
   // The same, but never waits for room: RESOURCE_EXHAUSTED at once.
   absl::Status TryPublish() { return PublishBy(&FanOut::TryPublish); }
 
+  // FAILED_PRECONDITION: the process forked.
+  absl::Status CheckNotForked() const {
+    if (fan_out_ == nullptr) return absl::OkStatus();
+    return fan_out_.Check(fan_out_->origin().node);
+  }
+
  private:
   absl::Status PublishBy(absl::Status (FanOut::*publish)(const Payload&)) {
     if (memory_ == nullptr) {
       return absl::FailedPreconditionError("the loan was published already");
     }
     const absl::Span<const std::byte> bytes = memory_->bytes();
-    const std::shared_ptr<const void> owner(memory_, bytes.data());
+    const std::shared_ptr<const void> owner(memory_.get(), bytes.data());
     Payload payload = Payload::Bytes(*type_, bytes, &owner);
     payload.place = memory_->place();
     absl::Status sent = (*fan_out_.*publish)(payload);
-    if (sent.ok()) memory_ = nullptr;
+    if (sent.ok()) memory_ = {};
     return sent;
   }
 
-  std::shared_ptr<FanOut> fan_out_;
+  bool is_over() const { return memory_ == nullptr || memory_.is_inherited(); }
+
+  LeftInChild<std::shared_ptr<FanOut>> fan_out_;
   std::shared_ptr<const MessageType> type_;
-  std::shared_ptr<LoanPool::Memory> memory_;  // Null once it is over.
+  LeftInChild<std::shared_ptr<LoanPool::Memory>> memory_;  // Null: it is over.
 };
 
 }  // namespace mycelium

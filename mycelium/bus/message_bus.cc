@@ -81,6 +81,7 @@ MessageBus::~MessageBus() {
 }
 
 absl::Status MessageBus::CheckOpen() const {
+  if (node_->is_inherited()) return CheckNotForked();
   if (!closing_.load()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("the bus of service ", service_, " is closed"));
@@ -209,6 +210,7 @@ absl::Status MessageBus::Shutdown(absl::Duration timeout) {
 absl::StatusOr<bool> MessageBus::Poll(absl::Duration timeout) {
   // A handler may destroy this bus; the node stays until EndPoll().
   NodeRuntime& node = *node_;
+  if (node.is_inherited()) return CheckNotForked();
   // Where messages come fast, the clock is not read for each.
   if (node.PollQuickly()) {
     node.EndPoll();

@@ -32,6 +32,14 @@ namespace mycelium {
 // the node then ends when that has returned. The bus's destructor does not wait
 // for what is in flight: call Close() or Shutdown() first.
 //
+// fork(): the child has none of this. There what was made before returns
+// FAILED_PRECONDITION, which names the node and the process, or does nothing;
+// destroying it neither disturbs the parent and its peers nor waits, and leaves
+// its memory. Messages and loans from before must not be looked at. The child
+// may make buses of its own, over gRPC only if the parent had not used it. If
+// it was forked in a handler or another callback, it must not return from that:
+// it ends by exit() or _exit(), or execs.
+//
 // Example:
 //   auto bus = mycelium::MessageBus::FromTopology("topology.toml", "strategy");
 //   if (!bus.ok()) return bus.status();
@@ -187,6 +195,10 @@ class MessageBus final {
   // a timeout does better without. The bus's, which closes it.
   int poll_descriptor() const { return node_->poll_descriptor(); }
 
+  // FAILED_PRECONDITION: the calling process is a child that was forked after
+  // the bus was made.
+  absl::Status CheckNotForked() const { return node_->CheckNotForked(); }
+
   // What this node counted, for each publisher and subscription.
   std::vector<FlowReport> FlowReports() const { return node_->FlowReports(); }
   // The other nodes, how they are reached and whether they are.
@@ -212,8 +224,8 @@ class MessageBus final {
       const MessageType& type, MessageHandler handler,
       const SubscriberOptions& options);
 
-  std::shared_ptr<NodeRuntime> node_;
-  std::string service_;
+  const std::shared_ptr<NodeRuntime> node_;
+  const std::string service_;
   std::atomic<bool> closing_{false};
   std::atomic<bool> closed_{false};
 };

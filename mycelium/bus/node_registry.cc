@@ -1,5 +1,6 @@
 #include "mycelium/bus/node_registry.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <utility>
@@ -33,8 +34,17 @@ std::string CanonicalPath(const std::string& path) {
 }  // namespace
 
 NodeRegistry& NodeRegistry::Get() {
-  static auto* const registry = new NodeRegistry;
-  return *registry;
+  // Not made at the first call, in the middle of which another thread may fork.
+  static std::atomic<NodeRegistry*> current{nullptr};
+  NodeRegistry* known = current.load(std::memory_order_acquire);
+  if (known != nullptr && !known->guard_.is_inherited()) return *known;
+  auto* const made = new NodeRegistry;
+  if (current.compare_exchange_strong(known, made, std::memory_order_acq_rel)) {
+    if (known != nullptr) ForkGuard::KeepForEver(known);
+    return *made;
+  }
+  delete made;  // Another thread was faster.
+  return *known;
 }
 
 absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(

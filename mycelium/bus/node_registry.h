@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/bus/node_runtime.h"
 #include "mycelium/bus/options.h"
@@ -15,7 +16,8 @@ namespace mycelium {
 
 // The nodes that this process runs, by topology file and node name: how buses
 // of services that were made apart find each other. The only global of
-// Mycelium; it holds no node alive.
+// Mycelium; it holds no node alive. The child of a fork() begins with an empty
+// one, since another thread may have held the lock of its parent's.
 //
 // Thread safety: all members may be called from any thread.
 class NodeRegistry final {
@@ -36,6 +38,7 @@ class NodeRegistry final {
   // Canonical path, node; both empty for the node without a topology.
   using Key = std::pair<std::string, std::string>;
 
+  const ForkGuard guard_;
   Mutex mutex_;
   std::map<Key, std::weak_ptr<NodeRuntime>> nodes_ ABSL_GUARDED_BY(mutex_);
 };

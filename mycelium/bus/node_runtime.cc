@@ -94,6 +94,7 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       receivers_backoff_(environment_) {}
 
 void NodeRuntime::Release(NodeRuntime* runtime) {
+  if (runtime->is_inherited()) return ForkGuard::KeepForEver(runtime);
   if (runtime->loop_ == nullptr || !runtime->loop_->InLoop()) {
     delete runtime;
     return;
@@ -288,6 +289,7 @@ absl::Status NodeRuntime::AddService(const std::string& service,
 }
 
 void NodeRuntime::RemoveService(const std::string& service) {
+  if (is_inherited()) return;
   MutexLock lock(mutex_);
   services_.erase(service);
   closing_.erase(service);
@@ -311,6 +313,7 @@ RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
 }
 
 absl::Status NodeRuntime::CheckOpen() const {
+  if (is_inherited()) return CheckNotForked();
   MutexLock lock(mutex_);
   if (!shut_down_) return absl::OkStatus();
   return absl::FailedPreconditionError(
@@ -400,6 +403,7 @@ absl::Status NodeRuntime::CheckPayloadBytes(size_t bytes) const {
 }
 
 void NodeRuntime::RemovePublisher(FanOut& publisher) {
+  if (is_inherited()) return;
   router_->RemovePublisher(publisher);
   refusals_.RemovePublisher(publisher.options().publisher_id);
 }

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_loop.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/base/random.h"
 #include "mycelium/base/spin_backoff.h"
 #include "mycelium/bus/endpoint_options.h"
@@ -73,7 +74,12 @@ class NodeRuntime final : public RoomWaiter {
   // Listens where the topology says and dials the other nodes. Once.
   absl::Status Start();
 
-  // FAILED_PRECONDITION: a shutdown has begun.
+  // FAILED_PRECONDITION: the calling process was forked after this was made.
+  // There every call with a status says so, and the others do nothing.
+  absl::Status CheckNotForked() const { return guard_.Check(node_); }
+  bool is_inherited() const { return guard_.is_inherited(); }
+
+  // FAILED_PRECONDITION: a shutdown has begun, or the process forked.
   absl::Status CheckOpen() const;
 
   // A service that this process hosts, with the digest that it insists on.
@@ -138,7 +144,9 @@ class NodeRuntime final : public RoomWaiter {
   void EndPoll() {
     if (orphaned_ && !loop_->InLoop()) delete this;
   }
-  int poll_descriptor() const { return loop_->descriptor(); }
+  int poll_descriptor() const {
+    return is_inherited() ? -1 : loop_->descriptor();
+  }
 
   // Waits for what others, or the loop, bring about.
   Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
@@ -167,7 +175,8 @@ class NodeRuntime final : public RoomWaiter {
   // that is not closed this is Shutdown(). REQUIRES: AddService() was called,
   // and neither this nor RemoveService() since.
   absl::Status CloseService(const std::string& service, TimeNs deadline);
-  // FAILED_PRECONDITION: called from a handler, which `call` would wait for.
+  // FAILED_PRECONDITION: called from a handler, which `call` would wait for, or
+  // the process forked.
   absl::Status CheckOutsideHandlers(absl::string_view call) const;
 
   // Says goodbye to the peers and ends. What is in flight is waited for until
@@ -270,6 +279,7 @@ class NodeRuntime final : public RoomWaiter {
   const uint64_t incarnation_;
   const TimeNs began_;
   const int64_t spin_ns_;  // How long the loop spins before it sleeps.
+  const ForkGuard guard_;
   SpinBackoff receivers_backoff_;
 
   std::unique_ptr<EventLoop> loop_;

@@ -23,6 +23,7 @@ constexpr int64_t kPartingMaxNs = 1'000'000'000;
 
 void NodeRuntime::RemoveSubscription(
     const std::shared_ptr<Subscription>& subscription) {
+  if (is_inherited()) return;
   subscription->Close();
   Retire(subscription);
 }

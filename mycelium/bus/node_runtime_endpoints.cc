@@ -116,6 +116,7 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,
 absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
                                                 const std::string& service,
                                                 EndpointOptions options) {
+  if (is_inherited()) return CheckNotForked();
   if (absl::Status good = CheckCapacity(path, options.lane_bytes); !good.ok()) {
     return good;
   }
@@ -135,6 +136,7 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
 absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
                                                const std::string& path,
                                                EndpointOptions options) {
+  if (is_inherited()) return CheckNotForked();
   const auto endpoint =
       std::make_shared<const EndpointOptions>(std::move(options));
   absl::StatusOr<uint64_t> result = absl::InternalError("not run");
@@ -162,6 +164,7 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
 }
 
 void NodeRuntime::StopListening(uint64_t listener) {
+  if (is_inherited()) return;
   OnLoop([&] { listeners_.erase(listener); });
 }
 
@@ -179,6 +182,7 @@ absl::Status NodeRuntime::DialShm(const std::string& path,
 
 absl::Status NodeRuntime::DialOn(Transport& transport, const std::string& path,
                                  uint64_t lane_bytes) {
+  if (is_inherited()) return CheckNotForked();
   if (path.empty() || path.size() > kSocketPathBytesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("dial \"", path, "\": the path has ", path.size(),

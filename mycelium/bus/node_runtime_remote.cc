@@ -86,6 +86,7 @@ absl::Status NodeRuntime::AdmitRemote(const RemotePeer& peer,
 }
 
 absl::Status NodeRuntime::CheckRemote() const {
+  if (is_inherited()) return CheckNotForked();
   if (remote_ != nullptr) return absl::OkStatus();
   return absl::UnimplementedError(
       "grpc: this program was linked without it; it is in "

@@ -35,6 +35,7 @@ std::vector<std::shared_ptr<Subscription>> NodeRuntime::SubscriptionsAndEnded()
 }
 
 std::vector<FlowReport> NodeRuntime::FlowReports() const {
+  if (is_inherited()) return {};
   FlowReportTable reports = router_->Reports();
   const auto fold = [&](const std::vector<FlowReport>& added) {
     for (const FlowReport& report : added) reports.Fold(report);
@@ -60,6 +61,7 @@ size_t NodeRuntime::EntryCount() {
 }
 
 std::vector<LinkReport> NodeRuntime::LinkReports() const {
+  if (is_inherited()) return {};
   std::vector<LinkReport> reports;
   for (PeerTable::State& state : peers_->States()) {
     LinkReport report;

@@ -113,6 +113,7 @@ void NodeRuntime::SpinAndSleep(EventCount& event,
 }
 
 absl::Status NodeRuntime::CheckOutsideHandlers(absl::string_view call) const {
+  if (is_inherited()) return CheckNotForked();
   bool inside = loop_->InLoop();
   for (const auto& subscription : dispatcher_->All()) {
     inside = inside || subscription->IsHandledByThisThread();

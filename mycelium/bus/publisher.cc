@@ -75,6 +75,15 @@ absl::Status PublisherBase::MovedFrom() {
   return absl::FailedPreconditionError("this publisher was moved from");
 }
 
+absl::Status PublisherBase::WhyUnusable() const {
+  return moved_from() ? MovedFrom() : CheckNotForked();
+}
+
+absl::Status PublisherBase::CheckNotForked() const {
+  return moved_from() ? absl::OkStatus()
+                      : fan_out_.Check(fan_out_->origin().node);
+}
+
 absl::Status PublisherBase::CheckOpen() const {
   if (absl::Status open = node_->CheckOpen(); !open.ok()) return open;
   return fan_out_->CheckOpen();
@@ -82,7 +91,7 @@ absl::Status PublisherBase::CheckOpen() const {
 
 absl::Status PublisherBase::WaitForSubscribers(
     size_t count, absl::Duration timeout, const KeepWaiting& keep_waiting) {
-  if (moved_from()) return MovedFrom();
+  if (!is_usable()) return WhyUnusable();
   Environment& environment = node_->environment();
   const absl::StatusOr<RoomWaiter::Outcome> outcome = node_->WaitWhile(
       keep_waiting, node_->router().changed_event(),
@@ -108,7 +117,7 @@ absl::Status PublisherBase::WaitForSubscribers(
 }
 
 void PublisherBase::CallWhenRoom(std::function<void()> callback) {
-  if (callback == nullptr || moved_from()) return;
+  if (callback == nullptr || !is_usable()) return;
   fan_out_->room_notice().Call(
       Guarded(absl::StrCat("publisher of \"", topic(),
                            "\": callback of CallWhenRoom()"),
@@ -116,14 +125,14 @@ void PublisherBase::CallWhenRoom(std::function<void()> callback) {
 }
 
 absl::Status RawPublisher::PublishShared(absl::Span<const std::byte> bytes) {
-  if (moved_from()) return MovedFrom();
+  if (!is_usable()) return WhyUnusable();
   if (!IsWorthSharing(bytes.size())) return Publish(bytes);
   absl::StatusOr<mycelium::Loan> copy = CopyOf(bytes);
   return copy.ok() ? copy->Publish() : copy.status();
 }
 
 absl::Status RawPublisher::TryPublishShared(absl::Span<const std::byte> bytes) {
-  if (moved_from()) return MovedFrom();
+  if (!is_usable()) return WhyUnusable();
   if (!IsWorthSharing(bytes.size()) || fan_out_->room_notice().AwaitsRoom()) {
     return TryPublish(bytes);
   }

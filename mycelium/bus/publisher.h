@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/bus/loan.h"
 #include "mycelium/bus/node_runtime.h"
 #include "mycelium/message/payload.h"
@@ -47,7 +48,7 @@ class PublisherBase {
 
   // How many subscriptions get what is published now.
   size_t subscriber_count() const {
-    if (moved_from()) return 0;
+    if (!is_usable()) return 0;
     return node_->router().SubscriberCount(*fan_out_);
   }
 
@@ -58,7 +59,7 @@ class PublisherBase {
   //   RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left; it
   //                        is tried again
   std::vector<absl::Status> refusals() const {
-    if (moved_from()) return {};
+    if (!is_usable()) return {};
     return node_->router().Refusals(*fan_out_);
   }
 
@@ -75,11 +76,14 @@ class PublisherBase {
   // another one is refused. It stays the publisher's. Under poll = kCaller
   // watch MessageBus::poll_descriptor() as well.
   absl::StatusOr<int> RoomDescriptor() {
-    if (moved_from()) return MovedFrom();
+    if (!is_usable()) return WhyUnusable();
     return fan_out_->room_notice().Descriptor();
   }
 
   const std::string& topic() const;
+
+  // FAILED_PRECONDITION: the process forked.
+  absl::Status CheckNotForked() const;
 
  protected:
   PublisherBase(std::shared_ptr<NodeRuntime> node,
@@ -89,15 +93,18 @@ class PublisherBase {
   // A test for null of the pointer that is needed next.
   bool moved_from() const { return fan_out_ == nullptr; }
   static absl::Status MovedFrom();
+  // And in the process where it was made.
+  bool is_usable() const { return !moved_from() && !fan_out_.is_inherited(); }
+  absl::Status WhyUnusable() const;
   absl::Status CheckOpen() const;
 
   void Close() {
     if (node_ != nullptr) node_->RemovePublisher(*fan_out_);
-    node_ = nullptr;
+    node_ = {};
   }
 
-  std::shared_ptr<NodeRuntime> node_;
-  std::shared_ptr<FanOut> fan_out_;
+  LeftInChild<std::shared_ptr<NodeRuntime>> node_;
+  LeftInChild<std::shared_ptr<FanOut>> fan_out_;
 };
 
 // Publishes messages of one Protobuf type. Made by MessageBus.
@@ -113,7 +120,8 @@ class PublisherBase {
 //                        for PublisherTo(), the service is not connected or
 //                        has no such subscription
 //   INVALID_ARGUMENT     larger than frame_bytes_max
-//   FAILED_PRECONDITION  the types differ, or the bus was shut down
+//   FAILED_PRECONDITION  the types differ, or the bus was shut down, or was
+//                        made before the process forked
 // Inline handlers of this process run inside Publish(), on this thread.
 template <typename Message>
 class Publisher final : public PublisherBase {
@@ -177,11 +185,11 @@ class RawPublisher final : public PublisherBase {
   // Room for a message of that size.
   // INVALID_ARGUMENT: no lane takes a message so large.
   absl::StatusOr<mycelium::Loan> Loan(size_t bytes) {
-    if (moved_from()) return MovedFrom();
+    if (!is_usable()) return WhyUnusable();
     if (absl::Status fits = node_->CheckPayloadBytes(bytes); !fits.ok()) {
       return fits;
     }
-    return mycelium::Loan(fan_out_, type_, TakeMemory(bytes));
+    return mycelium::Loan(fan_out_.get(), type_, TakeMemory(bytes));
   }
 
  private:
@@ -192,7 +200,7 @@ class RawPublisher final : public PublisherBase {
   std::shared_ptr<LoanPool::Memory> TakeMemory(size_t bytes);
 
   std::shared_ptr<const MessageType> type_;
-  std::shared_ptr<LoanPool> loans_ = std::make_shared<LoanPool>();
+  LeftInChild<std::shared_ptr<LoanPool>> loans_ = std::make_shared<LoanPool>();
 };
 
 }  // namespace mycelium

@@ -1,6 +1,8 @@
 #include "mycelium/bus/subscriber.h"
 
 #include <atomic>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/event_count.h"
@@ -10,6 +12,9 @@
 namespace mycelium {
 
 struct SubscriptionHandle::Shared {
+  explicit Shared(std::string node) : node_name(std::move(node)) {}
+
+  const std::string node_name;
   mutable Mutex mutex;
   // Until somebody unsubscribes, who takes both.
   std::shared_ptr<NodeRuntime> node ABSL_GUARDED_BY(mutex);
@@ -23,7 +28,7 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
     std::shared_ptr<NodeRuntime> node,
     std::shared_ptr<Subscription> subscription) {
   SubscriptionHandle handle;  // Unsubscribes, should that fail.
-  handle.shared_ = std::make_shared<Shared>();
+  handle.shared_ = std::make_shared<Shared>(node->node());
   handle.subscription_ = std::move(subscription);
   Shared& shared = *handle.shared_;
   MutexLock lock(shared.mutex);
@@ -35,8 +40,8 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
   absl::StatusOr<std::thread> thread = StartThread(
       handle.subscription_->lane().name(),
       // The handler may let go of the handle, and of all that owns the node.
-      [node = shared.node, subscription = handle.subscription_,
-       shared = handle.shared_] {
+      [node = shared.node, subscription = handle.subscription_.get(),
+       shared = handle.shared_.get()] {
         subscription->SetConsumerThread();
         InboundQueue& queue = subscription->queue();
         while (!queue.closed()) {
@@ -63,13 +68,14 @@ SubscriptionHandle& SubscriptionHandle::operator=(SubscriptionHandle&& other) {
 
 absl::Status SubscriptionHandle::status() const {
   if (shared_ == nullptr) return absl::OkStatus();
+  if (shared_.is_inherited()) return shared_.Check(shared_->node_name);
   MutexLock lock(shared_->mutex);
   if (shared_->node == nullptr) return absl::OkStatus();
   return shared_->node->refusals().Of(subscription_->options().id);
 }
 
 void SubscriptionHandle::Unsubscribe() {
-  if (shared_ == nullptr) return;
+  if (shared_ == nullptr || shared_.is_inherited()) return;
   std::shared_ptr<NodeRuntime> node;
   std::thread worker;
   {
@@ -78,7 +84,7 @@ void SubscriptionHandle::Unsubscribe() {
     worker.swap(shared_->worker);
   }
   if (node == nullptr) return AwaitHandler();
-  node->RemoveSubscription(subscription_);
+  node->RemoveSubscription(subscription_.get());
   if (!worker.joinable()) return;
   if (worker.get_id() == std::this_thread::get_id()) {
     worker.detach();  // The handler unsubscribes itself.
@@ -107,20 +113,32 @@ SubscriberBase& SubscriberBase::operator=(SubscriberBase&& other) {
   return *this;
 }
 
+absl::Status SubscriberBase::CheckNotForked() const {
+  if (!subscription_.is_inherited()) return absl::OkStatus();
+  return node_ == nullptr ? MovedFrom() : node_->CheckNotForked();
+}
+
+absl::Status SubscriberBase::status() const {
+  if (node_ == nullptr) return absl::OkStatus();
+  if (node_->is_inherited()) return CheckNotForked();
+  return node_->refusals().Of(subscription_->options().id);
+}
+
 absl::Status SubscriberBase::MovedFrom() {
   return absl::FailedPreconditionError("this subscriber was moved from");
 }
 
 void SubscriberBase::Close() {
-  if (node_ == nullptr) return;
+  if (node_ == nullptr || node_->is_inherited()) return;
   Finish();
-  node_->RemoveSubscription(subscription_);
+  node_->RemoveSubscription(subscription_.get());
   // Others may keep the subscription a while, to count its last messages.
   subscription_->queue().CloseDescriptor();
-  node_ = nullptr;
+  node_ = {};
 }
 
 absl::StatusOr<int> SubscriberBase::Descriptor() {
+  if (subscription_.is_inherited()) return CheckNotForked();
   if (subscription_ == nullptr) return MovedFrom();
   absl::StatusOr<int> descriptor = subscription_->queue().Descriptor();
   // What is there already makes it readable too.
@@ -149,6 +167,7 @@ bool SubscriberBase::TryTake(Payload* payload) {
 
 absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
                                   const KeepWaiting& keep_waiting) {
+  if (subscription_.is_inherited()) return CheckNotForked();
   if (TryTake(payload)) return absl::OkStatus();
   if (subscription_ == nullptr) return MovedFrom();
   InboundQueue& queue = subscription_->queue();
@@ -186,6 +205,7 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
 }
 
 absl::Status SubscriberBase::TakeNews() {
+  if (subscription_.is_inherited()) return CheckNotForked();
   if (node_ == nullptr) return MovedFrom();
   if (closed()) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -209,9 +229,10 @@ void SubscriberBase::Count(bool decodable) {
 absl::Span<const std::byte> RawSubscriber::BytesOf(const Payload& payload) {
   if (!leaves_counting_) Count(true);
   if (payload.object == nullptr) return payload.bytes;
-  serialised_.resize(payload.ByteSize());
-  payload.Serialize(serialised_.data());
-  return serialised_;
+  std::vector<std::byte>& serialised = serialised_.get();
+  serialised.resize(payload.ByteSize());
+  payload.Serialize(serialised.data());
+  return serialised;
 }
 
 absl::StatusOr<absl::Span<const std::byte>> RawSubscriber::Receive(
@@ -226,6 +247,7 @@ absl::StatusOr<absl::Span<const std::byte>> RawSubscriber::Receive(
 absl::StatusOr<std::optional<absl::Span<const std::byte>>>
 RawSubscriber::TryReceive() {
   using Bytes = std::optional<absl::Span<const std::byte>>;
+  if (subscription_.is_inherited()) return CheckNotForked();
   Payload payload;
   if (!TryTake(&payload)) return Bytes();
   // Made where it is returned: copied, it would be read before the store of its

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/bus/node_runtime.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/payload.h"
@@ -60,8 +61,8 @@ class SubscriptionHandle final {
   // Another has unsubscribed, or is about to.
   void AwaitHandler();
 
-  std::shared_ptr<Shared> shared_;  // Null: has no handler.
-  std::shared_ptr<Subscription> subscription_;
+  LeftInChild<std::shared_ptr<Shared>> shared_;  // Null: has no handler.
+  LeftInChild<std::shared_ptr<Subscription>> subscription_;
 };
 
 // What pull subscribers of every type have in common.
@@ -86,15 +87,12 @@ class SubscriberBase {
   absl::StatusOr<int> Descriptor();
 
   // As SubscriptionHandle::status().
-  absl::Status status() const {
-    return node_ == nullptr ? absl::OkStatus()
-                            : node_->refusals().Of(subscription_->options().id);
-  }
+  absl::Status status() const;
 
   // Finishes the last message now; it is not valid any more. For the thread
   // that receives. Does nothing if there is none.
   void Finish() {
-    if (subscription_ != nullptr) subscription_->queue().Finish();
+    if (is_usable()) subscription_->queue().Finish();
   }
 
   // Ends the subscription before its destructor does: nothing comes any more,
@@ -102,7 +100,7 @@ class SubscriberBase {
   // on another thread, and every later one, is FAILED_PRECONDITION. The last
   // message stays valid until Finish(). Any thread, one at a time.
   void Unsubscribe() {
-    if (node_ != nullptr) node_->RemoveSubscription(subscription_);
+    if (node_ != nullptr) node_->RemoveSubscription(subscription_.get());
   }
 
   // Why messages do not come, each reason of status() once, but those that are
@@ -111,11 +109,14 @@ class SubscriberBase {
   // descriptor.
   absl::Status TakeNews();
 
-  // Whether no message will come any more: the bus was shut down, or
-  // Unsubscribe() was called.
+  // Whether no message will come any more: the bus was shut down, Unsubscribe()
+  // was called, or the process forked.
   bool closed() const {
-    return node_ == nullptr || subscription_->queue().closed();
+    return node_ == nullptr || !is_usable() || subscription_->queue().closed();
   }
+
+  // FAILED_PRECONDITION: the process forked.
+  absl::Status CheckNotForked() const;
 
   // DATA_LOSS that names the last message, for who parses it and cannot.
   absl::Status Undecodable() const;
@@ -129,7 +130,12 @@ class SubscriberBase {
                  std::shared_ptr<Subscription> subscription)
       : node_(std::move(node)), subscription_(std::move(subscription)) {}
 
+  // Not moved from, and in the process where it was made.
+  bool is_usable() const {
+    return subscription_ != nullptr && !subscription_.is_inherited();
+  }
   // The next message; false if there is none now. Finishes the last one.
+  // REQUIRES: in the process where it was made.
   bool TryTake(Payload* payload);
   // The same, waiting for one.
   absl::Status Take(absl::Duration timeout, Payload* payload,
@@ -138,8 +144,8 @@ class SubscriberBase {
   void Count(bool decodable);
   void Close();
 
-  std::shared_ptr<NodeRuntime> node_;
-  std::shared_ptr<Subscription> subscription_;
+  LeftInChild<std::shared_ptr<NodeRuntime>> node_;
+  LeftInChild<std::shared_ptr<Subscription>> subscription_;
   MessageInfo info_;
   const Origin* origin_ = nullptr;  // Of the last message.
 };
@@ -162,7 +168,8 @@ class Subscriber final : public SubscriberBase {
   //   FAILED_PRECONDITION  none came, and a publisher was refused: its type or
   //                        schema digest differs. Said once for each; status()
   //                        says it as long as there is one. Or the bus was
-  //                        shut down, or Unsubscribe() was called.
+  //                        shut down, or Unsubscribe() was called, or the
+  //                        process forked.
   //   RESOURCE_EXHAUSTED   none came, and this was disconnected; said once
   //   DATA_LOSS            a message came that is not of its type; counted as
   //                        dropped[undecodable]
@@ -174,6 +181,7 @@ class Subscriber final : public SubscriberBase {
 
   // The next message, or nullptr at once if there is none.
   absl::StatusOr<const Message*> TryReceive() {
+    if (subscription_.is_inherited()) return CheckNotForked();
     Payload payload;
     if (!TryTake(&payload)) return nullptr;
     return Decode(payload);
@@ -186,14 +194,14 @@ class Subscriber final : public SubscriberBase {
       return static_cast<const Message*>(payload.object);
     }
     const bool decoded =
-        MessageTypeOf<Message>().parse(payload.bytes, message_.get());
+        MessageTypeOf<Message>().parse(payload.bytes, &*message_);
     Count(decoded);
     if (!decoded) return Undecodable();
-    return message_.get();
+    return &*message_;
   }
 
   // Parsed into again and again, which reuses its memory.
-  std::unique_ptr<Message> message_ = std::make_unique<Message>();
+  LeftInChild<std::unique_ptr<Message>> message_ = std::make_unique<Message>();
 };
 
 // Receives bytes. See Subscriber.
@@ -213,13 +221,16 @@ class RawSubscriber final : public SubscriberBase {
   void LeaveCounting() { leaves_counting_ = true; }
   // The last message was delivered, or dropped[undecodable]. REQUIRES: after
   // LeaveCounting(), once for each message, before the next receive.
-  void CountLast(bool decodable) { Count(decodable); }
+  void CountLast(bool decodable) {
+    if (is_usable()) Count(decodable);
+  }
 
  private:
   absl::Span<const std::byte> BytesOf(const Payload& payload);
 
   bool leaves_counting_ = false;
-  std::vector<std::byte> serialised_;  // Of an object of this process.
+  // Of an object of this process.
+  LeftInChild<std::vector<std::byte>> serialised_;
 };
 
 }  // namespace mycelium

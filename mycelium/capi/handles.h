@@ -78,6 +78,15 @@ namespace mycelium {
 MyceliumMessage MessageOf(absl::Span<const std::byte> bytes,
                           const MessageInfo& info);
 
+// INVALID_ARGUMENT: it is null. FAILED_PRECONDITION: it is from before the
+// process forked.
+absl::Status CheckRuntime(const MyceliumRuntime* runtime);
+absl::Status CheckPublisher(const MyceliumPublisher* publisher);
+absl::Status CheckLoan(const MyceliumLoan* loan);
+absl::Status CheckSubscriber(const MyceliumSubscriber* subscriber);
+// For what is made of both.
+absl::Status CheckEnd(const MyceliumRuntime* runtime, const MyceliumType* type);
+
 // INVALID_ARGUMENT: no such struct, or a number that is none of an enum. Bounds
 // are checked by who takes the options.
 absl::StatusOr<BusOptions> OptionsFrom(const MyceliumRuntimeOptions* options);

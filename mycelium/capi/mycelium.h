@@ -15,8 +15,11 @@
        thread at a time uses a loan, and receives from a subscriber. Callbacks
        may call everything, destroying included, but what says "not from a
        callback", which would wait for them (FAILED_PRECONDITION). Nothing here
-       may be called from a signal handler; nor in the child of a fork() with a
-       handle from before it, not even to destroy it.
+       may be called from a signal handler. In the child of a fork() what is
+       called with a handle from before it is FAILED_PRECONDITION; destroying
+       such a handle does nothing, and its memory is left. Runtimes of its own
+       work, but over gRPC only if the parent had not used it. A child that was
+       forked in a callback must not return from that.
    (6) Times are in milliseconds and not negative; 0 does not wait.
    (7) Structs that the caller fills begin with struct_size, which its ..._INIT
        sets. Fields are only ever added, at the end. A library takes structs of

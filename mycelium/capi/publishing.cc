@@ -7,6 +7,7 @@
 #include "mycelium/capi/status.h"
 
 using mycelium::CheckGiven;
+using mycelium::CheckPublisher;
 using mycelium::RawPublisher;
 using mycelium::Returned;
 using mycelium::ReturnedNull;
@@ -24,7 +25,7 @@ using PublishMember =
 
 mycelium_status PublishBy(PublishMember publish, MyceliumPublisher* publisher,
                           const void* data, size_t size) {
-  absl::Status good = CheckGiven(publisher, "publisher");
+  absl::Status good = CheckPublisher(publisher);
   if (good.ok()) good = CheckBuffer(data, size);
   if (!good.ok()) return Returned(good);
   return Returned((publisher->publisher.*publish)(BytesOf(data, size)));
@@ -118,7 +119,7 @@ mycelium_status mycelium_publisher_try_publish_shared(
 
 mycelium_status mycelium_publisher_wait_for_subscribers(
     MyceliumPublisher* publisher, size_t count, int64_t timeout_ms) {
-  if (absl::Status given = CheckGiven(publisher, "publisher"); !given.ok()) {
+  if (absl::Status given = CheckPublisher(publisher); !given.ok()) {
     return Returned(given);
   }
   const auto timeout = mycelium::TimeoutFrom(timeout_ms);
@@ -128,7 +129,7 @@ mycelium_status mycelium_publisher_wait_for_subscribers(
 
 mycelium_status mycelium_publisher_subscriber_count(
     const MyceliumPublisher* publisher, size_t* count) {
-  absl::Status good = CheckGiven(publisher, "publisher");
+  absl::Status good = CheckPublisher(publisher);
   if (good.ok()) good = CheckGiven(count, "count");
   if (good.ok()) *count = publisher->publisher.subscriber_count();
   return Returned(good);
@@ -137,7 +138,7 @@ mycelium_status mycelium_publisher_subscriber_count(
 mycelium_status mycelium_publisher_refusals(
     const MyceliumPublisher* publisher,
     void (*callback)(const MyceliumRefusal* refusal, void* user), void* user) {
-  absl::Status good = CheckGiven(publisher, "publisher");
+  absl::Status good = CheckPublisher(publisher);
   if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   for (const absl::Status& status : publisher->publisher.refusals()) {
@@ -148,7 +149,7 @@ mycelium_status mycelium_publisher_refusals(
 
 mycelium_status mycelium_publisher_room_descriptor(MyceliumPublisher* publisher,
                                                    int* descriptor) {
-  absl::Status good = CheckGiven(publisher, "publisher");
+  absl::Status good = CheckPublisher(publisher);
   if (good.ok()) good = CheckGiven(descriptor, "descriptor");
   if (!good.ok()) return Returned(good);
   const absl::StatusOr<int> made = publisher->publisher.RoomDescriptor();
@@ -160,7 +161,7 @@ mycelium_status mycelium_publisher_room_descriptor(MyceliumPublisher* publisher,
 mycelium_status mycelium_publisher_call_when_room(MyceliumPublisher* publisher,
                                                   void (*callback)(void* user),
                                                   void* user) {
-  absl::Status good = CheckGiven(publisher, "publisher");
+  absl::Status good = CheckPublisher(publisher);
   if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   publisher->publisher.CallWhenRoom([callback, user] { callback(user); });
@@ -169,7 +170,7 @@ mycelium_status mycelium_publisher_call_when_room(MyceliumPublisher* publisher,
 
 MyceliumLoan* mycelium_loan_create(MyceliumPublisher* publisher, size_t size,
                                    void** data) {
-  absl::Status good = CheckGiven(publisher, "publisher");
+  absl::Status good = CheckPublisher(publisher);
   if (good.ok()) good = CheckGiven(data, "data");
   if (!good.ok()) return ReturnedNull<MyceliumLoan>(good);
   absl::StatusOr<mycelium::Loan> loan = publisher->publisher.Loan(size);
@@ -180,7 +181,7 @@ MyceliumLoan* mycelium_loan_create(MyceliumPublisher* publisher, size_t size,
 }
 
 mycelium_status mycelium_loan_publish(MyceliumLoan* loan) {
-  if (absl::Status given = CheckGiven(loan, "loan"); !given.ok()) {
+  if (absl::Status given = mycelium::CheckLoan(loan); !given.ok()) {
     return Returned(given);
   }
   return Returned(loan->loan.Publish());
@@ -188,7 +189,7 @@ mycelium_status mycelium_loan_publish(MyceliumLoan* loan) {
 
 mycelium_status mycelium_loan_in_place(const MyceliumLoan* loan,
                                        int32_t* in_place) {
-  absl::Status good = CheckGiven(loan, "loan");
+  absl::Status good = mycelium::CheckLoan(loan);
   if (good.ok()) good = CheckGiven(in_place, "in_place");
   if (good.ok()) *in_place = loan->loan.in_place() ? 1 : 0;
   return Returned(good);

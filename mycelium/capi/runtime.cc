@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/capi/events.h"
@@ -13,6 +14,7 @@
 #include "mycelium/version.h"
 
 using mycelium::CheckGiven;
+using mycelium::CheckRuntime;
 using mycelium::Digest;
 using mycelium::MessageBus;
 using mycelium::Returned;
@@ -35,7 +37,7 @@ MyceliumRuntime* RuntimeOf(absl::StatusOr<std::unique_ptr<MessageBus>> bus,
 template <typename Function>
 mycelium_status WithTimeout(MyceliumRuntime* runtime, int64_t timeout_ms,
                             Function function) {
-  if (absl::Status given = CheckGiven(runtime, "runtime"); !given.ok()) {
+  if (absl::Status given = CheckRuntime(runtime); !given.ok()) {
     return Returned(given);
   }
   const absl::StatusOr<absl::Duration> timeout = TimeoutFrom(timeout_ms);
@@ -182,7 +184,14 @@ MyceliumRuntime* mycelium_runtime_create_of_process(
       MessageBus::OfProcess(TextFrom(service_name), *made), *made);
 }
 
-void mycelium_runtime_destroy(MyceliumRuntime* runtime) { delete runtime; }
+void mycelium_runtime_destroy(MyceliumRuntime* runtime) {
+  if (runtime != nullptr && !CheckRuntime(runtime).ok()) {
+    // Another thread may have been changing its table of publishers.
+    mycelium::ForkGuard::KeepForEver(runtime);
+    return;
+  }
+  delete runtime;
+}
 
 const char* mycelium_runtime_service(const MyceliumRuntime* runtime) {
   return runtime == nullptr ? nullptr : runtime->bus->service().c_str();
@@ -198,7 +207,7 @@ mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
       runtime, timeout_ms, [](MessageBus& bus, absl::Duration timeout) {
         return bus.Close(timeout);
       });
-  if (runtime == nullptr || !runtime->bus->closed()) return closed;
+  if (!CheckRuntime(runtime).ok() || !runtime->bus->closed()) return closed;
   std::vector<mycelium::EndpointHandle> endpoints;
   {
     mycelium::MutexLock lock(runtime->mutex);
@@ -209,7 +218,7 @@ mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_closed(const MyceliumRuntime* runtime,
                                         int32_t* closed) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(closed, "closed");
   if (good.ok()) *closed = runtime->bus->closed() ? 1 : 0;
   return Returned(good);
@@ -234,7 +243,7 @@ mycelium_status mycelium_runtime_flush(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_verify_digest(const MyceliumRuntime* runtime,
                                                const uint8_t* digest,
                                                size_t digest_size) {
-  if (absl::Status given = CheckGiven(runtime, "runtime"); !given.ok()) {
+  if (absl::Status given = CheckRuntime(runtime); !given.ok()) {
     return Returned(given);
   }
   const absl::StatusOr<Digest> theirs =
@@ -251,7 +260,7 @@ mycelium_status mycelium_runtime_verify_digest(const MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
                                              const char* path) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
   return mycelium::Keep(
@@ -261,7 +270,7 @@ mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
                                               const char* path) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (good.ok()) good = mycelium::DialUnixEndpoint(path, *runtime->bus);
   return Returned(good);
@@ -269,7 +278,7 @@ mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
                                             const char* path, size_t capacity) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
   return mycelium::Keep(mycelium::BindShmEndpoint(
@@ -287,7 +296,7 @@ mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
                                                   const char* path,
                                                   size_t capacity) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (good.ok()) {
     good = mycelium::DialShmEndpoint(path, *runtime->bus, capacity);
@@ -298,7 +307,7 @@ mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
                                              const char* address,
                                              int32_t* port) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(address, "address");
   if (!good.ok()) return Returned(good);
   absl::StatusOr<mycelium::EndpointHandle> bound =
@@ -309,7 +318,7 @@ mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
                                               const char* address) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(address, "address");
   if (good.ok()) good = runtime->bus->runtime()->DialRemote(address);
   return Returned(good);
@@ -317,7 +326,7 @@ mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_stop_listening(MyceliumRuntime* runtime,
                                                 const char* address) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(address, "address");
   if (good.ok()) {
     good = runtime->bus->runtime()->CheckOutsideHandlers(
@@ -351,7 +360,7 @@ mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
                                             int* descriptor) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(descriptor, "descriptor");
   if (good.ok()) *descriptor = runtime->bus->poll_descriptor();
   return Returned(good);
@@ -369,7 +378,7 @@ const char* mycelium_drop_reason_name(size_t reason) {
 mycelium_status mycelium_runtime_ledger(
     const MyceliumRuntime* runtime,
     void (*callback)(const MyceliumFlow* flow, void* user), void* user) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   for (const mycelium::FlowReport& report : runtime->bus->FlowReports()) {
@@ -382,7 +391,7 @@ mycelium_status mycelium_runtime_ledger(
 mycelium_status mycelium_runtime_links(
     const MyceliumRuntime* runtime,
     void (*callback)(const MyceliumLink* link, void* user), void* user) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = mycelium::CheckCallback(callback != nullptr);
   if (!good.ok()) return Returned(good);
   for (const mycelium::LinkReport& report : runtime->bus->LinkReports()) {
@@ -401,7 +410,7 @@ mycelium_status mycelium_runtime_links(
 
 mycelium_status mycelium_runtime_stats(const MyceliumRuntime* runtime,
                                        MyceliumStats* stats) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(stats, "stats");
   if (good.ok()) {
     good =
@@ -426,7 +435,7 @@ mycelium_status mycelium_runtime_stats(const MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_endpoint_stats(const MyceliumRuntime* runtime,
                                                 MyceliumEndpointStats* stats) {
-  absl::Status good = CheckGiven(runtime, "runtime");
+  absl::Status good = CheckRuntime(runtime);
   if (good.ok()) good = CheckGiven(stats, "stats");
   if (good.ok()) {
     good = mycelium::CheckStructSize(stats->struct_size,

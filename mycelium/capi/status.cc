@@ -43,14 +43,6 @@ absl::Status CheckGiven(const void* pointer, absl::string_view name) {
   return absl::InvalidArgumentError(absl::StrCat(name, " is NULL"));
 }
 
-absl::Status CheckEnd(const MyceliumRuntime* runtime,
-                      const MyceliumType* type) {
-  if (absl::Status given = CheckGiven(runtime, "runtime"); !given.ok()) {
-    return given;
-  }
-  return CheckGiven(type, "type");
-}
-
 absl::Status CheckCallback(bool is_given) {
   if (is_given) return absl::OkStatus();
   return absl::InvalidArgumentError("callback is NULL");

@@ -36,9 +36,6 @@ Handle* ReturnedNull(const absl::Status& status) {
 // INVALID_ARGUMENT: `pointer` is NULL.
 absl::Status CheckGiven(const void* pointer, absl::string_view name);
 
-// The same for what is made of both.
-absl::Status CheckEnd(const MyceliumRuntime* runtime, const MyceliumType* type);
-
 // The same for a function.
 absl::Status CheckCallback(bool is_given);
 

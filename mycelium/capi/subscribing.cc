@@ -5,6 +5,7 @@
 #include "mycelium/capi/status.h"
 
 using mycelium::CheckGiven;
+using mycelium::CheckSubscriber;
 using mycelium::Returned;
 using mycelium::ReturnedNull;
 
@@ -114,7 +115,7 @@ void mycelium_subscriber_destroy(MyceliumSubscriber* subscriber) {
 mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
                                             int64_t timeout_ms,
                                             const MyceliumMessage** message) {
-  absl::Status good = CheckGiven(subscriber, "subscriber");
+  absl::Status good = CheckSubscriber(subscriber);
   if (good.ok()) good = CheckGiven(message, "message");
   if (!good.ok()) return Returned(good);
   *message = nullptr;
@@ -133,13 +134,13 @@ mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
 
 mycelium_status mycelium_subscriber_status(
     const MyceliumSubscriber* subscriber) {
-  absl::Status good = CheckGiven(subscriber, "subscriber");
+  absl::Status good = CheckSubscriber(subscriber);
   if (good.ok()) good = subscriber->subscriber.status();
   return Returned(good);
 }
 
 mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber) {
-  absl::Status good = CheckGiven(subscriber, "subscriber");
+  absl::Status good = CheckSubscriber(subscriber);
   if (!good.ok()) return Returned(good);
   subscriber->CountLast(true);
   subscriber->subscriber.Finish();
@@ -148,7 +149,7 @@ mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber) {
 
 mycelium_status mycelium_subscriber_leave_counting(
     MyceliumSubscriber* subscriber) {
-  absl::Status good = CheckGiven(subscriber, "subscriber");
+  absl::Status good = CheckSubscriber(subscriber);
   if (!good.ok()) return Returned(good);
   subscriber->leaves_counting = true;
   subscriber->subscriber.LeaveCounting();
@@ -157,7 +158,7 @@ mycelium_status mycelium_subscriber_leave_counting(
 
 mycelium_status mycelium_subscriber_count_undecodable(
     MyceliumSubscriber* subscriber) {
-  absl::Status good = CheckGiven(subscriber, "subscriber");
+  absl::Status good = CheckSubscriber(subscriber);
   if (good.ok() && !subscriber->is_uncounted) {
     good = absl::FailedPreconditionError(
         subscriber->leaves_counting
@@ -171,14 +172,14 @@ mycelium_status mycelium_subscriber_count_undecodable(
 
 mycelium_status mycelium_subscriber_unsubscribe(
     MyceliumSubscriber* subscriber) {
-  absl::Status good = CheckGiven(subscriber, "subscriber");
+  absl::Status good = CheckSubscriber(subscriber);
   if (good.ok()) subscriber->subscriber.Unsubscribe();
   return Returned(good);
 }
 
 mycelium_status mycelium_subscriber_closed(const MyceliumSubscriber* subscriber,
                                            int32_t* closed) {
-  absl::Status good = CheckGiven(subscriber, "subscriber");
+  absl::Status good = CheckSubscriber(subscriber);
   if (good.ok()) good = CheckGiven(closed, "closed");
   if (good.ok()) *closed = subscriber->subscriber.closed() ? 1 : 0;
   return Returned(good);
@@ -186,7 +187,7 @@ mycelium_status mycelium_subscriber_closed(const MyceliumSubscriber* subscriber,
 
 mycelium_status mycelium_subscriber_descriptor(MyceliumSubscriber* subscriber,
                                                int* descriptor) {
-  absl::Status good = CheckGiven(subscriber, "subscriber");
+  absl::Status good = CheckSubscriber(subscriber);
   if (good.ok()) good = CheckGiven(descriptor, "descriptor");
   if (!good.ok()) return Returned(good);
   const absl::StatusOr<int> made = subscriber->subscriber.Descriptor();

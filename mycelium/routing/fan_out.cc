@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/shared_word.h"
 
@@ -24,6 +25,7 @@ FrameHeader HeaderOf(const FrameFields& fields) {
 }  // namespace
 
 absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
+  if (ABSL_PREDICT_FALSE(guard_.is_inherited())) return CheckOpen();
   switch (way_.load(std::memory_order_relaxed)) {
     case Way::kCopies:
       if (PublishCopies(payload)) return absl::OkStatus();
@@ -155,6 +157,7 @@ bool FanOut::PublishToOnlyLane(const Payload& payload) {
 }
 
 absl::Status FanOut::CheckOpen() {
+  if (guard_.is_inherited()) return guard_.Check(origin().node);
   MutexLock lock(mutex_);
   return CheckOpenLocked();
 }

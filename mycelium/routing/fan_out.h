@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mycelium/base/environment.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/message/message_info.h"
@@ -86,7 +87,7 @@ class FanOut final {
   // Sends one message along every route.
   //   RESOURCE_EXHAUSTED   no room within the timeout, or none by policy
   //   INVALID_ARGUMENT     larger than a route takes
-  //   FAILED_PRECONDITION  the publisher was closed
+  //   FAILED_PRECONDITION  the publisher was closed, or the process forked
   absl::Status Publish(const Payload& payload) {
     return PublishWithin(&options_.publish_timeout, payload);
   }
@@ -110,7 +111,7 @@ class FanOut final {
   void SetWithoutRoutes(absl::Status status);
 
   void Close();
-  // FAILED_PRECONDITION: it was closed.
+  // FAILED_PRECONDITION: it was closed, or the process forked.
   absl::Status CheckOpen();
 
   const Options& options() const { return options_; }
@@ -213,6 +214,7 @@ class FanOut final {
   const Options options_;
   const std::shared_ptr<const Origin> kept_origin_ = options_.origin->Keep();
 
+  const ForkGuard guard_;
   Mutex mutex_;  // Held from the first claim to the last commit.
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
   // Which of the ways above may do. A hint without the lock, under which it

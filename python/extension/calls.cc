@@ -27,7 +27,6 @@ void Interpreter::CheckNotForked() {
 void Interpreter::AfterForkInChild() {
   entered_.store(0);
   calls_ = 0;  // Those of other threads have gone with them.
-  ++forks_;
   if (open_buses_ > 0) forked_ = true;
 }
 

@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/bus/options.h"
 
 // How calls from Python enter the runtime: the GIL, the end of the interpreter
@@ -55,15 +56,11 @@ class Interpreter final {
   // How many buses are open: a fork without any is harmless.
   static void CountOpenBus(int change) { open_buses_ += change; }
 
-  // How many forks lie between this process and the one that began.
-  static int forks() { return forks_; }
-
  private:
   friend class CallUnderWay;
   inline static int calls_ = 0;
   inline static std::atomic<int> entered_{0};
   inline static int open_buses_ = 0;
-  inline static int forks_ = 0;
   inline static bool forked_ = false;
   inline static std::atomic<bool> ending_{false};
   inline static std::thread::id ending_thread_;
@@ -119,14 +116,14 @@ class DeleteWithoutGil final {
  public:
   template <typename T>
   void operator()(T* object) const {
-    if (forks_ != Interpreter::forks()) return;
+    if (guard_.is_inherited()) return;
     const CallUnderWay call;
     const pybind11::gil_scoped_release release;
     delete object;
   }
 
  private:
-  int forks_ = Interpreter::forks();
+  ForkGuard guard_;
 };
 
 // Owned by a Python object.

@@ -20,7 +20,8 @@
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
 // publish: `bytes N` for --bytes, `wait N`, `publish N`, `stream`, `stop`,
 // `flush`; `probe` publishes one of run 7 without waiting for room. subscribe:
-// `subscribe NAME`. Both: `cut` breaks the connections. Unasked for: `ready` or
+// `subscribe NAME`. Both: `cut` breaks the connections; `fork` makes a child
+// that does nothing, until the input ends. Unasked for: `ready` or
 // `failed CODE`, and `event WORD PEER`.
 
 #include <poll.h>
@@ -260,6 +261,8 @@ class Peer final {
     } else if (word == "cut") {
       CutConnections();
       Say("cut");
+    } else if (word == "fork") {
+      Fork();
     } else if (word == "subscribe") {
       Answer("subscribed", Subscribe(words.second));
     } else if (word == "links") {
@@ -364,6 +367,16 @@ class Peer final {
         (void)shutdown(fd, SHUT_RDWR);
       }
     }
+  }
+
+  static void Fork() {
+    const pid_t child = fork();
+    if (child != 0) return Say(child < 0 ? "forked FAILED" : "forked OK");
+    alarm(absl::ToInt64Seconds(3 * kLong));
+    char bytes[256];
+    while (read(STDIN_FILENO, bytes, sizeof bytes) > 0) {
+    }
+    _exit(0);
   }
 
   // Of all flows, or those to one service.

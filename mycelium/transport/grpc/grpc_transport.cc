@@ -3,10 +3,12 @@
 #include <grpcpp/create_channel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/transport/grpc/client_stream.h"
 #include "mycelium/transport/grpc/grpc_address.h"
 #include "mycelium/transport/grpc/grpc_channel.h"
@@ -29,6 +31,19 @@ constexpr size_t kBlockBytes = 4 << 20;
 void ShowLargeBlockToMalloc() {
   void* volatile block = std::malloc(kBlockBytes);
   std::free(block);
+}
+
+// gRPC has its threads, and an epoll that a child shares, once in a process.
+absl::Status CheckNotForkedSinceFirstUse() {
+  static std::atomic<uint32_t> used_in{0};
+  uint32_t before = 0;
+  const uint32_t now = ForkGuard::Generation();
+  if (used_in.compare_exchange_strong(before, now) || before == now) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      "grpc: this process was forked from one that had used it, whose threads "
+      "it does not have; exec, or fork before a bus listens or dials");
 }
 
 }  // namespace
@@ -104,6 +119,9 @@ GrpcChannel::CheckName GrpcTransport::CheckNameOf(RemotePeer peer) const {
 
 absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
     const std::string& address, AcceptCallback on_accept) {
+  if (absl::Status usable = CheckNotForkedSinceFirstUse(); !usable.ok()) {
+    return usable;
+  }
   EndStopped();
   if (const std::string fault = AddressFault(address, /*port_min=*/0);
       !fault.empty()) {
@@ -136,6 +154,9 @@ absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
 
 absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
     const std::string& address) {
+  if (absl::Status usable = CheckNotForkedSinceFirstUse(); !usable.ok()) {
+    return usable;
+  }
   if (absl::Status allowed = CheckPlaintext(options_, "dialling", address);
       !allowed.ok()) {
     return allowed;

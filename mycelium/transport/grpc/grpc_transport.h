@@ -24,7 +24,8 @@ namespace mycelium {
 //
 // Listen() also says: FAILED_PRECONDITION if it would be in the clear beyond
 // this machine, INVALID_ARGUMENT if [tls] cannot be used. Dial() never says
-// UNAVAILABLE: whether somebody is there shows later.
+// UNAVAILABLE: whether somebody is there shows later. Both: FAILED_PRECONDITION
+// in the child of a fork() of a process that had called one of them.
 //
 // Every listener has the standard health checking and reflection services.
 //
