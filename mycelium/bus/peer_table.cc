@@ -287,22 +287,23 @@ void PeerTable::OnLoansRefused(Link&, const absl::Status& status) {
 
 void PeerTable::OnLoansClosed(Link& link) { dispatcher_.OnLoansClosed(link); }
 
+void PeerTable::OnReplaced(Link& link) {
+  // What was known was about a process that is gone. Its subscriptions may come
+  // back with the new one.
+  const TimeNs deadline =
+      DeadlineAfter(PeerOf(link).lost_at, options_.retain(link.peer()));
+  router_.Orphan(link, deadline);
+  ForgetInbound(link);
+  loop_.RunAt(deadline, [this, name = link.peer(), deadline] {
+    const auto known = peers_.find(name);
+    if (known != peers_.end() && !shutting_down_) {
+      router_.DropOrphans(*known->second->link, deadline);
+    }
+  });
+}
+
 void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
   Peer& peer = PeerOf(link);
-  if (!resumed) {
-    // What was known was about a process that is gone. Its subscriptions may
-    // come back with the new one.
-    const TimeNs deadline =
-        DeadlineAfter(peer.lost_at, options_.retain(link.peer()));
-    router_.Orphan(link, deadline);
-    ForgetInbound(link);
-    loop_.RunAt(deadline, [this, name = link.peer(), deadline] {
-      const auto known = peers_.find(name);
-      if (known != peers_.end() && !shutting_down_) {
-        router_.DropOrphans(*known->second->link, deadline);
-      }
-    });
-  }
   callbacks_.on_up(link.peer(), resumed);
   const bool again = resumed && peer.seen;
   peer.seen = true;

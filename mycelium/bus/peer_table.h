@@ -136,6 +136,7 @@ class PeerTable final : public LinkHandler {
   // LinkHandler:
   void OnLoansRefused(Link& link, const absl::Status& status) override;
   void OnLoansClosed(Link& link) override;
+  void OnReplaced(Link& link) override;
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
   void OnDown(Link& link, const absl::Status& status) override;
   void OnControl(Link& link, const v1::Control& control) override;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,8 +45,10 @@ class FakeLink final : public Link {
   void CloseLane(const Lane& lane, uint32_t) override {
     closed.push_back(lane.id());
   }
+  void ParkLane(const Lane& lane) override { parked.insert(lane.id()); }
   void AdoptLane(const Lane& lane, uint32_t) override {
     adopted.push_back(lane.id());
+    parked.erase(lane.id());
   }
   size_t frame_bytes_max() const override { return frame_bytes_max_now; }
   void DropLane(const Lane& lane) override { dropped.push_back(lane.id()); }
@@ -77,6 +80,7 @@ class FakeLink final : public Link {
   absl::Status lane_error;  // What OpenLane() says, if it is not OK.
   std::vector<std::shared_ptr<Lane>> lanes;
   std::vector<uint32_t> closed, adopted, dropped, resumed;
+  std::set<uint32_t> parked;  // Lanes that are so now.
   std::vector<v1::Control> sent;
   std::vector<Handled> handled;
   uint64_t taken_over = 0;

@@ -298,8 +298,11 @@ absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
   const LaneRule rule = LaneRule::Of(settings);
   std::shared_ptr<Lane>& lane = remote.lanes[rule];
   if (lane != nullptr) return lane;
-  const bool is_own =
-      rule.own || remote.subscribe.delivery() == v1::Subscribe::QUEUED;
+  // What an orphan shared would be the new process's others' to read, and pass
+  // the orphan's by.
+  const bool is_own = rule.own ||
+                      remote.subscribe.delivery() == v1::Subscribe::QUEUED ||
+                      remote.is_orphan;
   Lane::Options options;
   options.capacity_bytes = static_cast<size_t>(settings.lane_bytes);
   options.lossy = rule.stage();
@@ -310,6 +313,12 @@ absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
   if (!opened.ok()) {
     remote.lanes.erase(rule);
     return opened.status();
+  }
+  if (remote.is_orphan) {
+    remote.link->ParkLane(**opened);
+  } else if (!is_own) {
+    // Those who used it may have been gone when it was parked.
+    ReleaseSharedLane(*remote.link, *opened);
   }
   return lane = *std::move(opened);
 }

@@ -174,14 +174,18 @@ void Router::Orphan(Link& link, TimeNs deadline) {
   {
     MutexLock lock(mutex_);
     std::set<uint64_t> kept;
+    std::vector<std::shared_ptr<Lane>> over;
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
       Remote& remote = (entry++)->second;
       if (remote.link != &link) continue;
       if (remote.disconnected) {  // It was not to get any more.
+        for (const auto& [rule, lane] : remote.lanes) over.push_back(lane);
         remotes_.erase(remote.serial);
         continue;
       }
       kept.insert(remote.serial);
+      // One that was opened since the link has parked the others.
+      for (const auto& [rule, lane] : remote.lanes) link.ParkLane(*lane);
       if (remote.is_orphan) continue;  // Since an earlier process.
       remote.is_orphan = true;
       remote.deadline = deadline;
@@ -200,6 +204,9 @@ void Router::Orphan(Link& link, TimeNs deadline) {
                  });
       }
       Rematch(topic, &deferred);
+    }
+    for (const auto& lane : over) {
+      if (lane->id() != 0) link.DropLane(*lane);
     }
     DropPoison(link);
     DropTooLarge(link);

@@ -1,15 +1,14 @@
 #include "mycelium/routing/router.h"
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "mycelium/routing/fake_link.h"
 #include "mycelium/routing/link_bounds.h"
+#include "mycelium/routing/router_fixture.h"
 #include "mycelium/routing/schema_mismatch.h"
 
 namespace mycelium {
@@ -18,87 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-constexpr char kTopic[] = "readings";
-
-class NeverWaits final : public RoomWaiter {
- public:
-  Outcome WaitFor(EventCount&, absl::FunctionRef<bool()>, TimeNs) override {
-    return Outcome::kDeadline;
-  }
-};
-
-class RouterTest : public testing::Test {
- protected:
-  RouterTest() {
-    Router::Callbacks callbacks;
-    callbacks.settings = [](const Origin&, const std::string&,
-                            const std::string&) { return RouteSettings(); };
-    callbacks.on_local_refusal = [this](Subscription&, uint32_t publisher,
-                                        const absl::Status& status) {
-      local_refusals_.push_back({publisher, status});
-    };
-    callbacks.on_refusal = [this](const absl::Status& status) {
-      refusals_.push_back(status);
-    };
-    callbacks.retry_later = [] {};
-    router_.emplace(Environment::Real(), std::move(callbacks));
-  }
-
-  static MessageType TypeNamed(const std::string& name) {
-    return RawMessageType(name, Digest::Of(name));
-  }
-
-  std::shared_ptr<FanOut> AddPublisher(const MessageType& type,
-                                       const std::string& target = "") {
-    origins_.push_back(std::make_unique<Origin>());
-    Origin& origin = *origins_.back();
-    origin.node = "here";
-    origin.topic = kTopic;
-    origin.type = type.name;
-    origin.digest = type.digest;
-    origin.target_service = target;
-    FanOut::Options options;
-    options.origin = &origin;
-    options.publisher_id = static_cast<uint32_t>(origins_.size());
-    auto publisher =
-        std::make_shared<FanOut>(Environment::Real(), never_waits_, options);
-    router_->AddPublisher(publisher, type, absl::OkStatus());
-    return publisher;
-  }
-
-  static v1::Subscribe Subscribe(uint32_t id, const MessageType& type,
-                                 const std::string& service = "reader") {
-    v1::Subscribe subscribe;
-    subscribe.set_subscription(id);
-    subscribe.set_service(service);
-    subscribe.set_topic(kTopic);
-    subscribe.set_type(type.name);
-    subscribe.set_type_digest(std::string(type.digest.bytes()));
-    subscribe.set_delivery(v1::Subscribe::QUEUED);
-    return subscribe;
-  }
-
-  v1::Subscribe Inline(uint32_t id) const {
-    v1::Subscribe subscribe = Subscribe(id, type_);
-    subscribe.set_delivery(v1::Subscribe::INLINE);
-    return subscribe;
-  }
-
-  absl::Status Publish(FanOut& publisher) {
-    const std::byte bytes[8] = {};
-    return publisher.Publish(Payload::Bytes(type_, bytes));
-  }
-
-  const MessageType type_ = TypeNamed("Reading");
-  const MessageType other_type_ = TypeNamed("OtherReading");
-  std::vector<std::unique_ptr<Origin>> origins_;
-  std::vector<std::pair<uint32_t, absl::Status>> local_refusals_;
-  std::vector<absl::Status> refusals_;
-  NeverWaits never_waits_;
-  FakeLink link_{"there"};
-  std::optional<Router> router_;
-};
 
 TEST_F(RouterTest, TypeOfAPublisherMayEndBeforeIt) {
   auto type = std::make_unique<MessageType>(type_);
@@ -139,70 +57,6 @@ TEST_F(RouterTest, RefusalIsSaidOnceOnEachConnectionUntilItsPublisherEnds) {
   EXPECT_EQ(said[2].subscribe_refused().publisher(), 1u);
   router_->Repeat(link_);
   EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), SizeIs(3));
-}
-
-TEST_F(RouterTest, RefusedSubscriptionIsNotKeptForTheNextProcess) {
-  const auto publisher = AddPublisher(type_);
-  router_->AddRemote(link_, Subscribe(1, other_type_));
-  router_->Orphan(link_, kNever);
-  EXPECT_THAT(router_->Refusals(*publisher), IsEmpty());
-  EXPECT_TRUE(Publish(*publisher).ok());
-}
-
-TEST_F(RouterTest, NextProcessIsToldOfRefusalsUnderItsOwnNumbers) {
-  const auto matching = AddPublisher(type_);
-  router_->AddRemote(link_, Subscribe(1, type_));
-  router_->Orphan(link_, kNever);
-  const auto refusing = AddPublisher(other_type_);
-  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), IsEmpty());
-  router_->AddRemote(link_, Subscribe(9, type_));
-  const auto said = link_.Sent(v1::Control::kSubscribeRefused);
-  ASSERT_THAT(said, SizeIs(1));
-  EXPECT_EQ(said[0].subscribe_refused().subscription(), 9u);
-  EXPECT_EQ(said[0].subscribe_refused().publisher(), 2u);
-}
-
-// Of two subscriptions that share a lane the second came later.
-TEST_F(RouterTest, FramesTooLargeForTheNextProcessAreDroppedOfEachThatHadThem) {
-  const auto publisher = AddPublisher(type_);
-  const auto publish = [&](size_t bytes) {
-    const std::vector<std::byte> payload(bytes);
-    return publisher->Publish(Payload::Bytes(type_, payload));
-  };
-  router_->AddRemote(link_, Inline(1));
-  for (const size_t bytes : {100, 9000, 100}) {
-    ASSERT_TRUE(publish(bytes).ok());
-  }
-  v1::Subscribe later = Inline(2);
-  later.set_name("later");
-  router_->AddRemote(link_, later);
-  for (const size_t bytes : {9000, 100}) ASSERT_TRUE(publish(bytes).ok());
-
-  link_.frame_bytes_max_now = 8 << 10;
-  router_->Orphan(link_, kNever);
-  EXPECT_EQ(publish(9000).code(), absl::StatusCode::kInvalidArgument);
-  link_.sent.clear();
-  router_->AddRemote(link_, Inline(11));
-  later.set_subscription(12);
-  router_->AddRemote(link_, later);
-  // What is left has the sequences 3 to 5, and the last one is for both.
-  const auto matched = link_.Sent(v1::Control::kMatched);
-  ASSERT_THAT(matched, SizeIs(2));
-  EXPECT_EQ(matched[0].matched().from_sequence(), 3u);
-  EXPECT_EQ(matched[1].matched().from_sequence(), 5u);
-  EXPECT_EQ(link_.lanes[0]->SequenceAt(link_.lanes[0]->released()), 3u);
-  std::vector<Ledger> ledgers;
-  const FlowReportTable table = router_->Reports();
-  for (const FlowReport& report : table.reports()) {
-    ledgers.push_back(report.ledger);
-  }
-  ASSERT_THAT(ledgers, SizeIs(2));
-  EXPECT_EQ(ledgers[0].accepted, 5u);
-  EXPECT_EQ(ledgers[0].dropped_for(DropReason::kTooLarge), 2u);
-  EXPECT_EQ(ledgers[0].in_flight, 3u);
-  EXPECT_EQ(ledgers[1].accepted, 2u);
-  EXPECT_EQ(ledgers[1].dropped_for(DropReason::kTooLarge), 1u);
-  EXPECT_EQ(ledgers[1].in_flight, 1u);
 }
 
 TEST_F(RouterTest, OneSubscriptionBeyondTheLimitIsRefused) {

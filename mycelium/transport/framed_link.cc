@@ -80,6 +80,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
     if (peer.incarnation() != peer_incarnation_) LeaveRingsBehind();
     ParkLanes();
     heard_ = false;
+    handler_.OnReplaced(*this);
   }
   kept_.Clear();  // They are sent again, or nobody wants them.
   peer_incarnation_ = peer.incarnation();
@@ -301,6 +302,14 @@ void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
     out->lane->SetReaderAway(!is_up());
   }
   Kick();
+}
+
+void FramedLink::ParkLane(const Lane& lane) {
+  MutexLock lock(lanes_mutex_);
+  OutLane* const out = FindOut(lane);
+  if (out == nullptr || out->parked) return;
+  out->parked = true;
+  out->lane->SetReaderAway(true);
 }
 
 void FramedLink::DropLane(const Lane& lane) {

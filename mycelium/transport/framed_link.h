@@ -111,7 +111,7 @@ class FramedLink final : public Link,
 
   // Takes over a connection on which both have said Hello, closing the one
   // before. `resume_offered`: what our Hello had from FillResume(). Calls
-  // OnUp().
+  // OnReplaced(), if that is so, and OnUp().
   //
   // If the peer is another process than before, our lanes are parked: nothing
   // of them is sent until AdoptLane() says which subscription of the new
@@ -175,6 +175,7 @@ class FramedLink final : public Link,
       uint32_t subscription, Lane::Options options) override;
   void CloseLane(const Lane& lane, uint32_t disconnected) override;
   size_t frame_bytes_max() const override { return frame_bytes_max_.load(); }
+  void ParkLane(const Lane& lane) override;
   void AdoptLane(const Lane& lane, uint32_t subscription) override;
   void DropLane(const Lane& lane) override;
   void SendControl(const v1::Control& control) override;

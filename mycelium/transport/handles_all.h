@@ -2,6 +2,7 @@
 #define MYCELIUM_TRANSPORT_HANDLES_ALL_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -15,6 +16,10 @@ namespace mycelium::test {
 // cannot take now.
 class HandlesAll final : public LinkHandler {
  public:
+  void OnReplaced(Link& link) override {
+    ++replaced;
+    if (on_replaced != nullptr) on_replaced(link);
+  }
   void OnUp(Link&, const v1::Hello&, bool) override {}
   void OnDown(Link&, const absl::Status& status) override {
     EXPECT_TRUE(goes_down) << status;
@@ -41,6 +46,8 @@ class HandlesAll final : public LinkHandler {
   std::optional<uint32_t> busy_lane;
   std::vector<uint64_t> handled;  // Sequences.
   std::vector<v1::Control::BodyCase> controls;
+  std::function<void(Link&)> on_replaced;
+  int replaced = 0;  // How often.
   uint64_t left_behind = 0;
   bool goes_down = false;  // The connection may end.
   std::vector<absl::Status> told;

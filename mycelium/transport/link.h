@@ -51,8 +51,11 @@ class Link {
   // disconnected that subscription, if it is not 0.
   virtual void CloseLane(const Lane& lane, uint32_t disconnected = 0) = 0;
 
-  // Of a lane that was parked when another process took the peer's place (see
-  // LinkHandler::OnUp): it goes on, with what the old process has not handled,
+  // Nothing of a lane is sent until it is adopted, as of all that there are
+  // when another process takes the peer's place (see LinkHandler::OnReplaced).
+  // REQUIRES: nothing of it was sent to the process that is there now.
+  virtual void ParkLane(const Lane& lane) = 0;
+  // A lane that is parked goes on, with what the old process has not handled,
   // to that subscription of the new one. For lane 0 the subscriptions are
   // matched one by one, and this only lets it go on.
   virtual void AdoptLane(const Lane& lane, uint32_t subscription) = 0;
@@ -101,9 +104,13 @@ class LinkHandler {
 
   virtual ~LinkHandler() = default;
 
-  // A connection is up and the peer has introduced itself. `resumed`: the peer
-  // is the same process as before and lanes go on; else the peer's lanes are
-  // new, and ours are parked.
+  // The peer has introduced itself, and is another process than before, or does
+  // not know us any more: its lanes are new, and ours are parked. Nothing can
+  // be sent yet; OnUp() follows.
+  virtual void OnReplaced(Link&) {}
+
+  // A connection is up. `resumed`: the peer is the same process as before and
+  // lanes go on; else OnReplaced() was called.
   virtual void OnUp(Link& link, const v1::Hello& peer, bool resumed) = 0;
 
   // The connection is lost, or was refused, for the reason in `status`. The

@@ -1,0 +1,183 @@
+// What Router does with subscriptions of a process that another has replaced.
+#include <memory>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/routing/router_fixture.h"
+
+namespace mycelium {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class OrphansTest : public RouterTest {
+ protected:
+  Ledger LedgerOfAll() const {
+    Ledger sum;
+    const FlowReportTable table = router_->Reports();
+    for (const FlowReport& report : table.reports()) sum += report.ledger;
+    return sum;
+  }
+};
+
+TEST_F(OrphansTest, LaneThatIsOpenedBeforeTheRouterHearsOfItIsParkedToo) {
+  router_->AddRemote(link_, Subscribe(1, type_));
+  const auto publisher = AddPublisher(type_);
+  EXPECT_THAT(link_.parked, IsEmpty());
+  router_->Orphan(link_, kNever);
+  EXPECT_THAT(link_.parked, ElementsAre(1));
+  ASSERT_TRUE(Publish(*publisher).ok());
+  router_->AddRemote(link_, Subscribe(9, type_));
+  EXPECT_THAT(link_.adopted, ElementsAre(1));
+  EXPECT_EQ(LedgerOfAll().in_flight, 1u);
+}
+
+// Whose number another subscription of the new process may have.
+TEST_F(OrphansTest, LaneThatIsOpenedForAnOrphanWaitsForTheNextProcess) {
+  router_->AddRemote(link_, Subscribe(1, type_));
+  router_->Orphan(link_, kNever);
+  const auto publisher = AddPublisher(type_);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  EXPECT_THAT(link_.parked, ElementsAre(1));
+  EXPECT_THAT(link_.Sent(v1::Control::kMatched), IsEmpty());
+  router_->AddRemote(link_, Subscribe(9, type_));
+  EXPECT_THAT(link_.parked, IsEmpty());
+  const auto matched = link_.Sent(v1::Control::kMatched);
+  ASSERT_THAT(matched, SizeIs(1));
+  EXPECT_EQ(matched[0].matched().subscription(), 9u);
+  EXPECT_EQ(LedgerOfAll().in_flight, 1u);
+}
+
+TEST_F(OrphansTest, OrphanDoesNotShareALaneThatTheNewProcessReads) {
+  v1::Subscribe other = Inline(2);
+  other.set_name("other");
+  router_->AddRemote(link_, Inline(1));
+  router_->AddRemote(link_, other);
+  router_->Orphan(link_, kNever);
+  router_->AddRemote(link_, Inline(1));
+  const auto publisher = AddPublisher(type_);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  ASSERT_THAT(link_.lanes, SizeIs(2));
+  EXPECT_EQ(link_.lanes[0]->id(), 0u);
+  EXPECT_THAT(link_.parked, ElementsAre(1));
+  EXPECT_EQ(LedgerOfAll().in_flight, 2u);
+  link_.lanes[0]->Release(link_.lanes[0]->committed());
+  EXPECT_EQ(LedgerOfAll().in_flight, 1u) << "the orphan's";
+  other.set_subscription(5);
+  router_->AddRemote(link_, other);
+  EXPECT_THAT(link_.parked, IsEmpty());
+}
+
+// As when the one before had unsubscribed and then died: the lane is there
+// still, and parked.
+TEST_F(OrphansTest, SharedLaneThatNobodyWaitsInGoesOnWithItsNextUser) {
+  router_->AddRemote(link_, Inline(1));
+  const auto publisher = AddPublisher(type_);
+  router_->RemoveRemote(link_, 1);
+  link_.parked.insert(0);
+  router_->Orphan(link_, kNever);
+  router_->AddRemote(link_, Inline(1));
+  EXPECT_THAT(link_.parked, IsEmpty());
+}
+
+TEST_F(OrphansTest, SharedLaneGoesOnWhenTheLastOfThoseWhoWaitInItIsOver) {
+  v1::Subscribe other = Inline(2);
+  other.set_name("other");
+  router_->AddRemote(link_, Inline(1));
+  router_->AddRemote(link_, other);
+  const auto publisher = AddPublisher(type_);
+  link_.parked.insert(0);
+  router_->Orphan(link_, /*deadline=*/5);
+  router_->AddRemote(link_, Inline(1));
+  other.set_subscription(3);
+  other.set_name("new");
+  router_->AddRemote(link_, other);
+  EXPECT_THAT(link_.parked, ElementsAre(0));
+  router_->DropOrphans(link_, 5);
+  EXPECT_THAT(link_.parked, IsEmpty());
+}
+
+// A publisher may find its lane full, and end it, when the link has parked it.
+TEST_F(OrphansTest, LaneThatWasDisconnectedIsDroppedWithItsProcess) {
+  router_->AddRemote(link_, Subscribe(1, type_));
+  const auto publisher = AddPublisher(type_);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  link_.parked.insert(1);
+  router_->Disconnect(*link_.lanes[0]);
+  router_->Orphan(link_, kNever);
+  EXPECT_THAT(link_.dropped, ElementsAre(1));
+  const Ledger ledger = LedgerOfAll();
+  EXPECT_EQ(ledger.dropped_for(DropReason::kSubscriberGone), 1u);
+  EXPECT_EQ(ledger.in_flight, 0u);
+}
+
+TEST_F(OrphansTest, RefusedSubscriptionIsNotKeptForTheNextProcess) {
+  const auto publisher = AddPublisher(type_);
+  router_->AddRemote(link_, Subscribe(1, other_type_));
+  router_->Orphan(link_, kNever);
+  EXPECT_THAT(router_->Refusals(*publisher), IsEmpty());
+  EXPECT_TRUE(Publish(*publisher).ok());
+}
+
+TEST_F(OrphansTest, NextProcessIsToldOfRefusalsUnderItsOwnNumbers) {
+  const auto matching = AddPublisher(type_);
+  router_->AddRemote(link_, Subscribe(1, type_));
+  router_->Orphan(link_, kNever);
+  const auto refusing = AddPublisher(other_type_);
+  EXPECT_THAT(link_.Sent(v1::Control::kSubscribeRefused), IsEmpty());
+  router_->AddRemote(link_, Subscribe(9, type_));
+  const auto said = link_.Sent(v1::Control::kSubscribeRefused);
+  ASSERT_THAT(said, SizeIs(1));
+  EXPECT_EQ(said[0].subscribe_refused().subscription(), 9u);
+  EXPECT_EQ(said[0].subscribe_refused().publisher(), 2u);
+}
+
+// Of two subscriptions that share a lane the second came later.
+TEST_F(OrphansTest,
+       FramesTooLargeForTheNextProcessAreDroppedOfEachThatHadThem) {
+  const auto publisher = AddPublisher(type_);
+  const auto publish = [&](size_t bytes) {
+    const std::vector<std::byte> payload(bytes);
+    return publisher->Publish(Payload::Bytes(type_, payload));
+  };
+  router_->AddRemote(link_, Inline(1));
+  for (const size_t bytes : {100, 9000, 100}) {
+    ASSERT_TRUE(publish(bytes).ok());
+  }
+  v1::Subscribe later = Inline(2);
+  later.set_name("later");
+  router_->AddRemote(link_, later);
+  for (const size_t bytes : {9000, 100}) ASSERT_TRUE(publish(bytes).ok());
+
+  link_.frame_bytes_max_now = 8 << 10;
+  router_->Orphan(link_, kNever);
+  EXPECT_EQ(publish(9000).code(), absl::StatusCode::kInvalidArgument);
+  link_.sent.clear();
+  router_->AddRemote(link_, Inline(11));
+  later.set_subscription(12);
+  router_->AddRemote(link_, later);
+  // What is left has the sequences 3 to 5, and the last one is for both.
+  const auto matched = link_.Sent(v1::Control::kMatched);
+  ASSERT_THAT(matched, SizeIs(2));
+  EXPECT_EQ(matched[0].matched().from_sequence(), 3u);
+  EXPECT_EQ(matched[1].matched().from_sequence(), 5u);
+  EXPECT_EQ(link_.lanes[0]->SequenceAt(link_.lanes[0]->released()), 3u);
+  std::vector<Ledger> ledgers;
+  const FlowReportTable table = router_->Reports();
+  for (const FlowReport& report : table.reports()) {
+    ledgers.push_back(report.ledger);
+  }
+  ASSERT_THAT(ledgers, SizeIs(2));
+  EXPECT_EQ(ledgers[0].accepted, 5u);
+  EXPECT_EQ(ledgers[0].dropped_for(DropReason::kTooLarge), 2u);
+  EXPECT_EQ(ledgers[0].in_flight, 3u);
+  EXPECT_EQ(ledgers[1].accepted, 2u);
+  EXPECT_EQ(ledgers[1].dropped_for(DropReason::kTooLarge), 1u);
+  EXPECT_EQ(ledgers[1].in_flight, 1u);
+}
+
+}  // namespace
+}  // namespace mycelium

@@ -1,0 +1,246 @@
+// What becomes of a link's lanes when the peer cannot take them, or another
+// process has taken its place.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mycelium/transport/framed_link_fixture.h"
+
+namespace mycelium {
+namespace {
+
+TEST_F(FramedLinkTest, LaneDisconnectedWhileParkedTellsWhoAdoptsIt) {
+  Publish(*one_, 64);
+  v1::Hello hello;
+  hello.set_incarnation(3);  // Another process.
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
+  link_->CloseLane(*one_, /*disconnected=*/1);
+  link_->AdoptLane(*one_, 5);
+  wire_.TakeRecords();
+  Acknowledge(*one_, one_->committed());
+  const auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  v1::Control control;
+  ASSERT_TRUE(control.ParseFromString(records[0].body));
+  EXPECT_EQ(control.lane_closed().lane(), one_->id());
+  EXPECT_EQ(control.lane_closed().disconnected_subscription(), 5u);
+}
+
+TEST_F(FramedLinkTest, LaneOpenedWhileOthersAreParkedIsSentWhenItIsAdopted) {
+  std::shared_ptr<Lane> opened;
+  handler_.on_replaced = [&](Link& link) {
+    opened = Open(7);
+    link.ParkLane(*opened);
+  };
+  v1::Hello hello;
+  hello.set_incarnation(3);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
+  Publish(*opened, 64);
+  EXPECT_TRUE(wire_.TakeRecords().empty());
+  link_->AdoptLane(*opened, 9);
+  const auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 2u);
+  v1::Control control;
+  ASSERT_TRUE(control.ParseFromString(records[0].body));
+  EXPECT_EQ(control.lane_open().subscription(), 9u);
+  EXPECT_EQ(records[1].lane, opened->id());
+}
+
+// It would be of subscriptions of the process that is gone.
+TEST_F(FramedLinkTest, WhatIsSaidBeforeTheOwnerKnowsOfTheNextProcessIsNotSent) {
+  handler_.on_replaced = [&](Link& link) {
+    v1::Control control;
+    control.mutable_matched()->set_subscription(1);
+    link.SendControl(control);
+  };
+  v1::Hello hello;
+  hello.set_incarnation(3);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
+  EXPECT_TRUE(wire_.TakeRecords().empty());
+  EXPECT_EQ(handler_.replaced, 2) << "by the first, and by this one";
+}
+
+TEST_F(FramedLinkTest, LaneThatThePeerCannotReadIsHeldAndHoldsUpNobody) {
+  const uint64_t sent = Publish(*one_, 16 * 1024);
+  wire_.TakeRecords();
+  v1::Control waits;
+  waits.mutable_lane_waits()->set_lane(one_->id());
+  waits.mutable_lane_waits()->set_reason("no memory");
+  const std::string body = waits.SerializeAsString();
+  wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+  ASSERT_EQ(handler_.told.size(), 1u);
+  EXPECT_EQ(handler_.told[0].message(),
+            one_->name() + ": the peer cannot read it now: no memory");
+  EXPECT_EQ(one_->reader_trouble().Get(), "no memory");
+  Publish(*one_, 32 * 1024 - 64);
+  Publish(*two_, 64);
+  auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u) << "as if nothing were under way";
+  EXPECT_EQ(records[0].lane, two_->id());
+  // The same process is back: what it has not taken is sent again.
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  EXPECT_EQ(one_->reader_trouble().Get(), "");
+  records = wire_.TakeRecords();
+  const auto again = std::find_if(
+      records.begin(), records.end(), [&](const Wire::Record& record) {
+        return record.kind == RecordKind::kData && record.lane == one_->id();
+      });
+  ASSERT_NE(again, records.end());
+  EXPECT_EQ(again->position, 0u);
+  EXPECT_GT(again->body.size(), sent);
+}
+
+TEST_F(FramedLinkTest, FramesOfALaneThatWaitsAreSentAgainOnTheNextConnection) {
+  PeerOpensLane();
+  handler_.waiting_lane = 9;
+  PeerPublishes(128);
+  handler_.waiting_lane.reset();
+  PeerPublishes(128);  // There is a gap before it: it is not taken either.
+  RunAt(clock_.now + kAckDelayNs);
+  EXPECT_EQ(wire_.sends, 0) << "nothing is acknowledged";
+  EXPECT_EQ(link_->NextSequence(9), 1u);
+  handler_.goes_down = true;
+  link_->ResumeLane(9);
+  RunAt(clock_.now);
+  ASSERT_EQ(handler_.told.size(), 1u);
+  EXPECT_EQ(handler_.told[0].code(), absl::StatusCode::kUnavailable);
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  wire_.TakeRecords();
+  PeerOpensLane();
+  peer_sequence_ = peer_position_ = 0;
+  PeerPublishes(128);
+  EXPECT_EQ(link_->NextSequence(9), 2u);
+}
+
+TEST_F(FramedLinkTest, WhatComesBehindAFrameThatCannotBeTakenIsRead) {
+  PeerOpensLane();
+  const uint64_t end = Publish(*one_, 64);
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  Acknowledge(*one_, end);
+  EXPECT_TRUE(one_->empty());
+  PeerPublishes(128);
+  PeerSaysGoodbye();
+  wire_.TakeRecords();
+  RunAt(clock_.now + kAckDelayNs);
+  EXPECT_EQ(wire_.sends, 0) << "nothing is acknowledged";
+  EXPECT_EQ(std::count(handler_.controls.begin(), handler_.controls.end(),
+                       v1::Control::kGoodbye),
+            0)
+      << "it comes after what the peer had published";
+
+  handler_.busy_lane.reset();
+  link_->Resume();
+  RunAt(clock_.now);
+  EXPECT_EQ(handler_.handled, (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(link_->NextSequence(9), 3u);
+  EXPECT_EQ(handler_.controls.back(), v1::Control::kGoodbye);
+  const auto records = wire_.TakeRecords();
+  const auto ack = std::find_if(records.begin(), records.end(),
+                                [](const Wire::Record& record) {
+                                  return record.kind == RecordKind::kAck;
+                                });
+  ASSERT_NE(ack, records.end());
+  AckEntry told;
+  std::memcpy(&told, ack->body.data(), sizeof told);
+  EXPECT_EQ(told.handled, 256u);
+}
+
+TEST_F(FramedLinkTest, FramesThatWereKeptAreSentAgainOnTheNextConnection) {
+  PeerOpensLane();
+  PeerPublishes(128);
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  link_->Detach();
+  v1::Hello hello;
+  link_->FillResume(&hello);
+  ASSERT_EQ(hello.resume_size(), 1);
+  EXPECT_EQ(hello.resume(0).received(), 128u);
+  // What was kept is not handed out any more, since it comes again.
+  handler_.busy_lane.reset();
+  link_->Resume();
+  RunAt(clock_.now);
+  EXPECT_EQ(handler_.handled, std::vector<uint64_t>{1});
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  PeerOpensLane();
+  peer_sequence_ = 1;
+  peer_position_ = 128;
+  PeerPublishes(128);
+  EXPECT_EQ(handler_.handled, (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(handler_.left_behind, 0u);
+}
+
+TEST_F(FramedLinkTest, FramesThatWereKeptComeBeforeTheEndOfTheConnection) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  handler_.goes_down = true;
+  wire_.handler->OnClosed(absl::UnavailableError("gone"));
+  EXPECT_TRUE(handler_.told.empty());
+  EXPECT_TRUE(link_->is_draining());
+  handler_.busy_lane.reset();
+  link_->Resume();
+  RunAt(clock_.now);
+  EXPECT_EQ(handler_.handled, std::vector<uint64_t>{1});
+  EXPECT_EQ(handler_.told.size(), 1u);
+}
+
+TEST_F(FramedLinkTest, FramesThatWereKeptOfAProcessThatIsGoneAreToldOf) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  PeerPublishes(128);
+  handler_.goes_down = true;
+  wire_.handler->OnClosed(absl::UnavailableError("gone"));
+  RunAt(clock_.now + kDrainNs);
+  EXPECT_EQ(handler_.told.size(), 1u);
+  v1::Hello other;
+  other.set_incarnation(3);
+  link_->Attach(std::make_shared<WireChannel>(wire_), other, 0);
+  EXPECT_EQ(handler_.left_behind, 2u);
+}
+
+TEST_F(FramedLinkTest, PeerThatSendsMoreThanItsLaneHoldsIsCorrupt) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  for (size_t sent = 0; sent < kLaneBytes; sent += kLaneBytes / 4) {
+    PeerPublishes(kLaneBytes / 4);
+  }
+  EXPECT_TRUE(link_->is_up());
+  handler_.goes_down = true;
+  PeerPublishes(128, /*is_taken=*/false);
+  RunAt(clock_.now + kDrainNs);
+  EXPECT_FALSE(link_->is_up());
+  ASSERT_EQ(handler_.told.size(), 1u);
+  EXPECT_EQ(handler_.told[0].code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(FramedLinkTest,
+       DisconnectedSubscriptionsThatTheirNodeEndedAreForgotten) {
+  for (uint32_t subscription = 10; subscription < 10'010; ++subscription) {
+    const auto lane = Open(subscription);
+    Acknowledge(*lane, Publish(*lane, 8));
+    link_->CloseLane(*lane, subscription);
+    ASSERT_EQ(link_->disconnected_count(), 1u);
+    v1::Control control;
+    control.mutable_unsubscribe()->set_subscription(subscription);
+    const std::string body = control.SerializeAsString();
+    wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+    ASSERT_EQ(link_->disconnected_count(), 0u);
+    wire_.TakeRecords();
+  }
+}
+
+}  // namespace
+}  // namespace mycelium
