@@ -146,8 +146,9 @@ absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
                                       CheckNameOf(std::move(peer))),
         absl::OkStatus());
   };
-  absl::StatusOr<std::unique_ptr<LinkServer>> server = LinkServer::Start(
-      loop_, streams_, options_, address, std::move(on_stream));
+  absl::StatusOr<std::unique_ptr<LinkServer>> server =
+      LinkServer::Start(environment_.sys, loop_, streams_, options_, address,
+                        std::move(on_stream));
   if (!server.ok()) return server.status();
   return std::make_unique<GrpcListener>(*this, *std::move(server), alive);
 }

@@ -31,17 +31,21 @@ class GrpcTransportTest : public ::testing::Test {
  protected:
   GrpcTransportTest() {
     loop_ = *EventLoop::Create(environment_);
-    RemoteOptions options;
-    options.frame_bytes_max = 1 << 20;
-    options.links = 8;
-    options.handshake = absl::Seconds(5);
-    options.keepalive = absl::Seconds(10);
-    options.admit = [this](const RemotePeer& peer, const std::string& node) {
+    options_.frame_bytes_max = 1 << 20;
+    options_.links = 8;
+    options_.handshake = absl::Seconds(5);
+    options_.keepalive = absl::Seconds(10);
+    options_.admit = [this](const RemotePeer& peer, const std::string& node) {
       peers_.push_back(peer);
       return node == "stranger" ? absl::PermissionDeniedError("no strangers")
                                 : absl::OkStatus();
     };
-    transport_ = std::make_unique<GrpcTransport>(environment_, *loop_, options);
+    MakeTransport();
+  }
+
+  void MakeTransport() {
+    transport_ =
+        std::make_unique<GrpcTransport>(environment_, *loop_, options_);
   }
 
   absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string& address) {
@@ -73,6 +77,7 @@ class GrpcTransportTest : public ::testing::Test {
   }
 
   Environment& environment_ = Environment::Real();
+  RemoteOptions options_;
   std::unique_ptr<EventLoop> loop_;
   std::vector<RemotePeer> peers_;
   std::unique_ptr<GrpcTransport> transport_;
@@ -116,6 +121,14 @@ TEST_F(GrpcTransportTest, PortThatIsTakenIsAlreadyExists) {
   const absl::Status second = Listen((*first)->address()).status();
   EXPECT_EQ(second.code(), StatusCode::kAlreadyExists) << second;
   EXPECT_TRUE(absl::StrContains(second.message(), (*first)->address()));
+}
+
+TEST_F(GrpcTransportTest, AddressOfAnotherMachineIsNotListenedAt) {
+  options_.insecure = true;
+  MakeTransport();
+  const absl::Status listening = Listen("192.0.2.1:0").status();
+  EXPECT_EQ(listening.code(), StatusCode::kFailedPrecondition) << listening;
+  EXPECT_TRUE(absl::StrContains(listening.message(), "192.0.2.1:0"));
 }
 
 TEST_F(GrpcTransportTest, PortThatIsNoneIsNotListenedAt) {
@@ -168,11 +181,8 @@ TEST_F(GrpcTransportTest, SocketThatIsNotThereIsUnavailable) {
 }
 
 TEST_F(GrpcTransportTest, NameThatDoesNotResolveIsUnavailableAndNamed) {
-  RemoteOptions options;
-  options.frame_bytes_max = 1 << 20;
-  options.keepalive = absl::Seconds(10);
-  options.insecure = true;
-  transport_ = std::make_unique<GrpcTransport>(environment_, *loop_, options);
+  options_.insecure = true;
+  MakeTransport();
   // Whatever is below .invalid never exists.
   const absl::Status end = EndOf("nobody.invalid:1");
   EXPECT_EQ(end.code(), StatusCode::kUnavailable) << end;

@@ -12,11 +12,11 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/grpc/connection_arguments.h"
 #include "mycelium/transport/grpc/grpc_address.h"
 #include "mycelium/transport/grpc/grpc_credentials.h"
+#include "mycelium/transport/grpc/why_not_listening.h"
 #include "proto/mycelium/v1/link.grpc.pb.h"
 
 namespace mycelium {
@@ -217,7 +217,7 @@ class LinkServer::State final {
 };
 
 absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
-    EventLoop& loop, std::shared_ptr<StreamSet> streams,
+    Sys& sys, EventLoop& loop, std::shared_ptr<StreamSet> streams,
     const RemoteOptions& options, const std::string& address,
     OnStream on_stream) {
   auto credentials = MakeServerCredentials(options);
@@ -249,10 +249,7 @@ absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
   state->server = builder.BuildAndStart();
   if (state->server == nullptr ||
       (port == 0 && !HostOfAddress(address).empty())) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("listening at ", address,
-                     ": somebody else does, it is no address of this machine, "
-                     "or this user may not listen at that port"));
+    return WhyNotListening(sys, address);
   }
   SetServing(*state->server, true);
   std::string bound = WithPort(address, port);

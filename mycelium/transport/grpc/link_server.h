@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "mycelium/base/event_loop.h"
+#include "mycelium/base/sys.h"
 #include "mycelium/transport/grpc/grpc_stream.h"
 #include "mycelium/transport/grpc/stream_set.h"
 #include "mycelium/transport/remote_transport.h"
@@ -21,10 +22,9 @@ class LinkServer final {
   using OnStream =
       std::function<void(std::shared_ptr<GrpcStream> stream, RemotePeer peer)>;
 
-  //   ALREADY_EXISTS    somebody listens there
-  //   INVALID_ARGUMENT  [tls] cannot be used
+  // As WhyNotListening(); or INVALID_ARGUMENT: [tls] cannot be used.
   static absl::StatusOr<std::unique_ptr<LinkServer>> Start(
-      EventLoop& loop, std::shared_ptr<StreamSet> streams,
+      Sys& sys, EventLoop& loop, std::shared_ptr<StreamSet> streams,
       const RemoteOptions& options, const std::string& address,
       OnStream on_stream);
   // As End() with ten seconds.

@@ -33,7 +33,7 @@ class LinkServerTest : public ::testing::Test {
   std::unique_ptr<LinkServer> Start() {
     // port: 0, which the kernel replaces
     auto server = LinkServer::Start(
-        *loop_, streams_, options_, "127.0.0.1:0",
+        Environment::Real().sys, *loop_, streams_, options_, "127.0.0.1:0",
         [this](std::shared_ptr<GrpcStream> stream, const RemotePeer&) {
           accepted_.push_back(std::move(stream));
         });
