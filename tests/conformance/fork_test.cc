@@ -20,6 +20,17 @@ constexpr int kForks = 20;
 // Of this process, whichever test comes first.
 bool used_grpc = false;
 
+Counted Settled(const MessageBus& bus) {
+  Counted sum;
+  for (const FlowReport& flow : bus.FlowReports()) {
+    sum.accepted += flow.ledger.accepted;
+    sum.delivered += flow.ledger.delivered;
+    sum.dropped += flow.ledger.dropped_total();
+    sum.in_flight += flow.ledger.in_flight;
+  }
+  return sum;
+}
+
 class ForkTest : public ProcessTest,
                  public ::testing::WithParamInterface<PollMode> {
  protected:
@@ -43,17 +54,6 @@ class ForkTest : public ProcessTest,
       EXPECT_EQ(UseInForkedChild(things, dir_.path(), used_grpc), "")
           << "fork " << i;
     }
-  }
-
-  static Counted Settled(const MessageBus& bus) {
-    Counted sum;
-    for (const FlowReport& flow : bus.FlowReports()) {
-      sum.accepted += flow.ledger.accepted;
-      sum.delivered += flow.ledger.delivered;
-      sum.dropped += flow.ledger.dropped_total();
-      sum.in_flight += flow.ledger.in_flight;
-    }
-    return sum;
   }
 
   std::atomic<int> events_{0};
@@ -176,6 +176,10 @@ TEST(LocalForkTest, ChildrenOfAMonolithDisturbNobody) {
   EXPECT_TRUE(bus.Flush(kLong).ok());
   EXPECT_EQ(handled, sent);
   EXPECT_EQ(queued_handled, sent);
+  const Counted counted = Settled(bus);
+  EXPECT_EQ(counted.accepted, 2 * sent);
+  EXPECT_EQ(counted.delivered, 2 * sent);
+  EXPECT_EQ(counted.dropped + counted.in_flight, 0u);
 }
 
 class ParentKilledTest : public ProcessTest {
@@ -193,11 +197,14 @@ TEST_F(ParentKilledTest, PeerIsToldThoughAChildLives) {
   EXPECT_EQ(writer->Ask("fork", "forked"), "OK");
   writer->Kill();
   reader->Await("event disconnected a");
+  EXPECT_EQ(LedgerOf(*reader).delivered, 100u);
 }
 
 TEST_F(ParentKilledTest, SuccessorListensThoughAChildLives) {
-  // gRPC's listening socket is the child's too, as long as that lives.
-  if (TransportUnderTest() == "grpc") GTEST_SKIP();
+  if (TransportUnderTest() == "grpc") {
+    GTEST_SKIP()
+        << "gRPC's listening socket is the child's too, while it lives";
+  }
   auto reader = Reader();
   auto first = Writer(/*run=*/2);
   EXPECT_EQ(first->Ask("wait 1", "waited"), "OK");
@@ -205,6 +212,9 @@ TEST_F(ParentKilledTest, SuccessorListensThoughAChildLives) {
   first->Kill();
   auto second = Writer(/*run=*/1);
   SendAll(*second, *reader, 100);
+  const Counted sent = LedgerOf(*second);
+  EXPECT_EQ(sent.accepted, LedgerOf(*reader).delivered);
+  EXPECT_EQ(sent.dropped + sent.in_flight, 0u);
 }
 
 }  // namespace

@@ -154,10 +154,16 @@ void CallTransport(SharedMemoryTransport& transport, Findings& findings) {
   findings.Expect("path", !transport.path().empty());
 }
 
-// A message from one bus to the other, or to itself.
-void SendOne(MessageBus& from, MessageBus& to, Findings& findings) {
-  auto subscriber = to.Subscriber<Note>();
-  auto publisher = from.Publisher<Note>();
+// A message from one bus to the other, or to itself. On a topic of its own: the
+// subscription of the one before may not have ended everywhere.
+void SendOne(MessageBus& from, MessageBus& to, const std::string& topic,
+             Findings& findings) {
+  SubscriberOptions subscribes;
+  subscribes.topic = topic;
+  PublisherOptions publishes;
+  publishes.topic = topic;
+  auto subscriber = to.Subscriber<Note>(subscribes);
+  auto publisher = from.Publisher<Note>(publishes);
   findings.ExpectOk("own Subscriber", subscriber.status());
   findings.ExpectOk("own Publisher", publisher.status());
   if (!subscriber.ok() || !publisher.ok()) return;
@@ -183,7 +189,7 @@ void UseOwnGrpc(MessageBus& from, MessageBus& to, bool parent_used_it,
     findings.ExpectOk("own gRPC endpoint", endpoint.status());
     if (!endpoint.ok()) return;
     findings.ExpectOk("own dial", DialGrpcEndpoint(endpoint->address(), from));
-    return SendOne(from, to, findings);
+    return SendOne(from, to, "remote", findings);
   }
   findings.Expect(
       "own gRPC endpoint says nothing of the parent",
@@ -203,7 +209,7 @@ void UseOwnBuses(const std::string& dir, bool parent_used_grpc,
   findings.ExpectOk("own bus", third.status());
   findings.ExpectOk("own bus", shared.status());
   if (!first.ok() || !second.ok() || !third.ok() || !shared.ok()) return;
-  SendOne(**shared, **shared, findings);
+  SendOne(**shared, **shared, "local", findings);
   const std::string path = absl::StrCat(dir, "/", getpid());
   auto unix_endpoint = BindUnixEndpoint(path + ".unix", **first);
   auto shm_endpoint = BindShmEndpoint(path + ".shm", **third);
@@ -211,8 +217,8 @@ void UseOwnBuses(const std::string& dir, bool parent_used_grpc,
   findings.ExpectOk("own endpoint", shm_endpoint.status());
   findings.ExpectOk("own dial", DialUnixEndpoint(path + ".unix", **second));
   findings.ExpectOk("own dial", DialShmEndpoint(path + ".shm", **second));
-  SendOne(**second, **first, findings);
-  SendOne(**third, **second, findings);
+  SendOne(**second, **first, "unix", findings);
+  SendOne(**third, **second, "shm", findings);
   UseOwnGrpc(**first, **third, parent_used_grpc, findings);
   findings.ExpectOk("own Shutdown", (*second)->Shutdown(kLong));
 }
