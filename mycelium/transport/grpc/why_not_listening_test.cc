@@ -54,13 +54,13 @@ TEST(WhyNotListeningTest, AddressIsNotOfThisMachine) {
 
 TEST(WhyNotListeningTest, UserMayNot) {
   RefusingSys sys(EACCES);
-  const absl::Status why = WhyNotListening(sys, "ipv4:127.0.0.1:443");
+  const absl::Status why = WhyNotListening(sys, "ipv4:127.0.0.1:0");
   EXPECT_EQ(why.code(), StatusCode::kPermissionDenied) << why;
 }
 
 TEST(WhyNotListeningTest, AnythingElseIsSaidInTheWordsOfTheSystem) {
   RefusingSys sys(ENOBUFS);
-  const absl::Status why = WhyNotListening(sys, "[::1]:5000");
+  const absl::Status why = WhyNotListening(sys, "[::1]:0");
   EXPECT_EQ(why.code(), StatusCode::kUnavailable) << why;
   EXPECT_TRUE(absl::StrContains(why.message(), "buffer space")) << why;
 }
@@ -69,7 +69,7 @@ TEST(WhyNotListeningTest, HostIsNotKnown) {
   Sys sys;
   // A label has at most 63 bytes, so no server is asked.
   const std::string host(64, 'h');
-  const absl::Status why = WhyNotListening(sys, host + ":5000");
+  const absl::Status why = WhyNotListening(sys, host + ":0");
   EXPECT_EQ(why.code(), StatusCode::kInvalidArgument) << why;
   EXPECT_TRUE(absl::StrContains(why.message(), host)) << why;
 }
