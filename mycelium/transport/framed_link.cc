@@ -120,6 +120,7 @@ void FramedLink::Detach() {
   Kick();
   for (InboundRing* const ring : ring_list_) ring->active = false;
   MutexLock lock(lanes_mutex_);
+  away_ = true;
   for (auto& [id, out] : out_lanes_) {
     out->lane->SetReaderAway(true);
     // What comes from here on, the process at the other end does not see.
@@ -188,6 +189,7 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
   }
   MutexLock lock(lanes_mutex_);
   ResumeLoans(peer);
+  away_ = false;
   for (auto& [id, out] : out_lanes_) {
     out->held = false;
     out->lane->reader_trouble().Set("");
@@ -218,6 +220,7 @@ void FramedLink::ParkLanes() {
   MutexLock lock(lanes_mutex_);
   loans_.ForgetOut();
   disconnected_.Clear();
+  away_ = false;
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
     OutLane& lane = *out->second;
     if (lane.draining) {  // Its subscription ended with the process, if not
@@ -299,7 +302,7 @@ void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
       out->received.store(lane.released());
       out->parked = false;
     }
-    out->lane->SetReaderAway(!is_up());
+    out->lane->SetReaderAway(away_);
   }
   Kick();
 }

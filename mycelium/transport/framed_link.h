@@ -350,9 +350,9 @@ class FramedLink final : public Link,
   LinkLoans loans_;                                      // See there.
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
   bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
+  bool away_ ABSL_GUARDED_BY(lanes_mutex_) = true;  // Of lanes that are opened.
 
-  // The loop changes it, and reads it without the lock.
-  mutable Mutex rings_mutex_;
+  mutable Mutex rings_mutex_;  // The loop reads what it changes without it.
   std::map<uint32_t, std::shared_ptr<InboundRing>> rings_
       ABSL_GUARDED_BY(rings_mutex_);
   LinkTraffic ended_in_ ABSL_GUARDED_BY(rings_mutex_);  // Of rings dropped.

@@ -42,6 +42,7 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     out = std::make_unique<OutLane>();
     out->lane = *std::move(lane);
     out->subscription = subscription;
+    out->lane->SetReaderAway(away_);
   }
   return out->lane;
 }

@@ -2,8 +2,10 @@
 // process has taken its place.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -61,6 +63,53 @@ TEST_F(FramedLinkTest, WhatIsSaidBeforeTheOwnerKnowsOfTheNextProcessIsNotSent) {
   link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
   EXPECT_TRUE(wire_.TakeRecords().empty());
   EXPECT_EQ(handler_.replaced, 2) << "by the first, and by this one";
+}
+
+// Which is asked what it is just before the link is up.
+class AskedChannel final : public Channel {
+ public:
+  AskedChannel(Wire& wire, std::function<void()> when_asked)
+      : channel_(wire), when_asked_(std::move(when_asked)) {}
+  bool gathers() const override {
+    when_asked_();
+    return false;
+  }
+  void Start(Handler& handler) override { channel_.Start(handler); }
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
+    return channel_.Send(pieces);
+  }
+  void Close() override {}
+  const std::string& peer_description() const override {
+    return channel_.peer_description();
+  }
+
+ private:
+  WireChannel channel_;
+  const std::function<void()> when_asked_;
+};
+
+TEST_F(FramedLinkTest, LaneKnowsWheneverItIsOpenedWhetherItsReaderIsAway) {
+  EXPECT_FALSE(one_->reader_away());
+  link_->Detach();
+  EXPECT_TRUE(one_->reader_away());
+  const std::shared_ptr<Lane> meanwhile = Open(3);
+  EXPECT_TRUE(meanwhile->reader_away());
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  std::shared_ptr<Lane> shared, late;
+  link_->Attach(std::make_shared<AskedChannel>(wire_,
+                                               [&] {
+                                                 if (late != nullptr) return;
+                                                 EXPECT_FALSE(link_->is_up());
+                                                 late = Open(4);
+                                                 shared = Open(0);
+                                                 link_->AdoptLane(*shared, 0);
+                                               }),
+                hello, 2);
+  for (const auto& lane : link_->Lanes()) {
+    EXPECT_FALSE(lane->reader_away()) << lane->name();
+  }
 }
 
 TEST_F(FramedLinkTest, LaneThatThePeerCannotReadIsHeldAndHoldsUpNobody) {
