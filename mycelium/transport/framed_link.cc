@@ -199,8 +199,12 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
       // The word may have been lost, and the descriptors with it.
       out->known_to_peer = progress.count(id) > 0;
       out->lane->SetReaderAway(out->parked);
+      // Its doorbell may have been lost too; who still waits asks for another.
+      out->lane->NotifyReleased();
       continue;
     }
+    // What the peer has of it was sent, where it goes on.
+    out->refused |= out->known_to_peer;
     const v1::LaneProgress& known = progress[id];
     out->lane->Release(known.handled());
     const uint64_t released = out->lane->released();
