@@ -343,6 +343,9 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
   for (PublishRoute& route : *routes) {
     if (route.lane == *lane) {
       route.flows.push_back(flow->counters);
+      // Of those who share it one may not delay a publisher.
+      if (settings.overflow == Overflow::kFail)
+        route.overflow = Overflow::kFail;
       return;
     }
   }
