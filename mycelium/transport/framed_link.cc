@@ -192,6 +192,7 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
   away_ = false;
   for (auto& [id, out] : out_lanes_) {
     out->held = false;
+    out->arrived = 0;
     out->lane->reader_trouble().Set("");
     if (out->lane->mapped()) {  // The peer says there how far it is.
       out->lane->loans().ForgetRefused();
@@ -235,6 +236,7 @@ void FramedLink::ParkLanes() {
     PassOn(lane);
     lane.received.store(lane.lane->released(), std::memory_order_relaxed);
     lane.announced = lane.known_to_peer = lane.held = false;
+    lane.arrived = 0;
     lane.lane->reader_trouble().Set("");
     lane.parked = true;
     ++out;

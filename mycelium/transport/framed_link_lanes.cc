@@ -102,6 +102,16 @@ void FramedLink::OnLaneWaits(const v1::LaneWaits& waits) {
   Kick();  // With less under way others may be sent.
 }
 
+void FramedLink::OnLaneArrived(const v1::LaneArrived& arrived) {
+  {
+    MutexLock lock(lanes_mutex_);
+    const auto out = out_lanes_.find(arrived.lane());
+    if (out == out_lanes_.end()) return;
+    out->second->arrived = std::max(out->second->arrived, arrived.position());
+  }
+  Kick();  // With less under way others may be sent.
+}
+
 void FramedLink::CloseIfDrained(OutLane& out) {
   if (!out.draining || out.closing || !out.lane->empty()) return;
   out.closing = true;

@@ -170,6 +170,57 @@ TEST_F(FramedLinkTest, FramesOfALaneThatWaitsAreSentAgainOnTheNextConnection) {
   EXPECT_EQ(link_->NextSequence(9), 2u);
 }
 
+v1::Control ControlIn(const Wire::Record& record) {
+  v1::Control control;
+  EXPECT_EQ(record.kind, RecordKind::kControl);
+  EXPECT_TRUE(control.ParseFromString(record.body));
+  return control;
+}
+
+// As of lane 0, while a handler is busy: no acknowledgement comes of it.
+TEST_F(FramedLinkTest, WhatThePeerHasAndCannotTakeHoldsUpNobody) {
+  const uint64_t sent = Publish(*one_, 20 * 1024);
+  wire_.TakeRecords();
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.sends, 0) << "much is under way";
+  v1::Control control;
+  control.mutable_lane_arrived()->set_lane(one_->id());
+  control.mutable_lane_arrived()->set_position(sent);
+  const std::string body = control.SerializeAsString();
+  const auto arrived = MakeRecordHeader(RecordKind::kControl, body.size());
+  wire_.Deliver(arrived, body);
+  auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].lane, two_->id());
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.TakeRecords().size(), 1u);
+  EXPECT_FALSE(one_->empty());
+  // On another connection it comes again, and is under way again.
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  wire_.TakeRecords();
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.sends, 0);
+}
+
+TEST_F(FramedLinkTest, PeerIsToldOfWhatHasArrivedAndCannotBeTaken) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  for (int i = 0; i < 7; ++i) PeerPublishes(1024);
+  EXPECT_EQ(wire_.sends, 0);
+  PeerPublishes(1024);
+  auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(ControlIn(records[0]).lane_arrived().lane(), 9u);
+  EXPECT_EQ(ControlIn(records[0]).lane_arrived().position(), 8u * 1024);
+  for (int i = 0; i < 8; ++i) PeerPublishes(1024);
+  records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(ControlIn(records[0]).lane_arrived().position(), 16u * 1024);
+}
+
 TEST_F(FramedLinkTest, WhatComesBehindAFrameThatCannotBeTakenIsRead) {
   PeerOpensLane();
   const uint64_t end = Publish(*one_, 64);

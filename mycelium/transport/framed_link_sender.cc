@@ -323,8 +323,9 @@ bool FramedLink::LookAtLanes() {
     if (out.lane->stage() != nullptr) out.lane->Advance();
     if (out.lane->mapped()) continue;
     const uint64_t sent = out.sent.load(std::memory_order_relaxed);
-    under_way_ +=
-        sent - std::min(sent, out.received.load(std::memory_order_relaxed));
+    const uint64_t arrived =
+        std::max(out.arrived, out.received.load(std::memory_order_relaxed));
+    under_way_ += sent - std::min(sent, arrived);
     out.noted = out.lane->committed();
     waiting_ += out.noted - sent;
   }
