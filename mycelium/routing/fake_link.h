@@ -51,7 +51,11 @@ class FakeLink final : public Link {
     parked.erase(lane.id());
   }
   size_t frame_bytes_max() const override { return frame_bytes_max_now; }
-  void DropLane(const Lane& lane) override { dropped.push_back(lane.id()); }
+  void DropLane(const Lane& lane) override {
+    dropped.push_back(lane.id());
+    parked.erase(lane.id());
+    if (shared_.get() == &lane) shared_ = nullptr;
+  }
   void SendControl(const v1::Control& control) override {
     sent.push_back(control);
   }

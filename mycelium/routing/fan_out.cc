@@ -22,6 +22,10 @@ FrameHeader HeaderOf(const FrameFields& fields) {
   return header;
 }
 
+bool IsBefore(const PublishRoute& a, const PublishRoute& b) {
+  return a.lane->order() < b.lane->order();
+}
+
 }  // namespace
 
 absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
@@ -240,6 +244,7 @@ bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
   obstacle->overflow = route.overflow;
   obstacle->own_subscription =
       claim.local && route.subscription->IsConsumedByThisThread();
+  obstacle->routes = routes_number_.load(std::memory_order_relaxed);
   return false;
 }
 
@@ -393,6 +398,10 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, Timeout timeout,
   absl::Status status = WaitForRoom(obstacle, timeout, deadline);
   if (!status.ok()) {
     room_notice_.NoteFull(obstacle.lane, obstacle.frame_bytes);
+    // Whoever takes the route away from here on sees that; before, we see it.
+    if (routes_number_.load(std::memory_order_acquire) != obstacle.routes) {
+      room_notice_.OnRouteGone(lane);
+    }
   }
   return status;
 }
@@ -427,7 +436,9 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
       lane.room_event(),
       [&] {
         released = lane.released();  // Before the look: it may move after it.
-        return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away();
+        return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away() ||
+               routes_number_.load(std::memory_order_acquire) !=
+                   obstacle.routes;
       },
       *deadline);
   switch (outcome) {
@@ -445,19 +456,38 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
 
 void FanOut::SetRoutes(std::vector<PublishRoute> routes,
                        absl::FunctionRef<void()> settle) {
-  std::sort(routes.begin(), routes.end(),
-            [](const PublishRoute& a, const PublishRoute& b) {
-              return a.lane->order() < b.lane->order();
-            });
-  bool has_routes;
+  std::sort(routes.begin(), routes.end(), IsBefore);
+  const bool has_routes = !routes.empty();
+  std::vector<std::shared_ptr<Lane>> gone;
   {
     MutexLock lock(mutex_);
-    routes_.swap(routes);
-    has_routes = !routes_.empty();
-    FindWay();
+    gone = TakeRoutes(std::move(routes));
     settle();
   }
   if (has_routes) room_notice_.OnSubscribers();
+  TellOfGone(gone);
+}
+
+std::vector<std::shared_ptr<Lane>> FanOut::TakeRoutes(
+    std::vector<PublishRoute> routes) {
+  routes_.swap(routes);
+  // Release: pairs with who has found one of the old ones full.
+  routes_number_.fetch_add(1, std::memory_order_release);
+  FindWay();
+  std::vector<std::shared_ptr<Lane>> gone;
+  for (PublishRoute& old : routes) {
+    if (!std::binary_search(routes_.begin(), routes_.end(), old, IsBefore)) {
+      gone.push_back(std::move(old.lane));
+    }
+  }
+  return gone;
+}
+
+void FanOut::TellOfGone(const std::vector<std::shared_ptr<Lane>>& lanes) {
+  for (const auto& lane : lanes) {
+    room_notice_.OnRouteGone(*lane);
+    lane->room_event().Notify(environment_.waiter);
+  }
 }
 
 void FanOut::FindWay() {
@@ -498,16 +528,18 @@ void FanOut::SetWithoutRoutes(absl::Status status) {
 }
 
 void FanOut::Close() {
+  std::vector<std::shared_ptr<Lane>> gone;
   {
     MutexLock lock(mutex_);
     for (const PublishRoute& route : routes_) {
       if (route.subscription == nullptr) route.lane->SettleLoans();
     }
-    routes_.clear();
-    FindWay();
+    gone = TakeRoutes({});
     closed_ = true;
   }
-  room_notice_.OnSubscribers();  // Who waits for them learns that it is closed.
+  // Who waits learns that it is closed.
+  room_notice_.OnSubscribers();
+  TellOfGone(gone);
 }
 
 bool FanOut::IsReadInPlace(const LoanPlace* place) {

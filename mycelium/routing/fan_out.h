@@ -159,6 +159,7 @@ class FanOut final {
     Lane::ClaimResult result = Lane::ClaimResult::kClaimed;
     Overflow overflow = Overflow::kBlock;
     bool own_subscription = false;  // Only the calling thread can drain it.
+    uint32_t routes = 0;            // `routes_number_` then.
   };
 
   // Null: does not wait. A pointer, since who makes an optional at each call
@@ -182,6 +183,11 @@ class FanOut final {
   bool PublishInPlace(const Payload& payload, size_t payload_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FindWay() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Replaces the routes. Returns the lanes that none leads into any more.
+  std::vector<std::shared_ptr<Lane>> TakeRoutes(
+      std::vector<PublishRoute> routes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Who waits for room there need not any more.
+  void TellOfGone(const std::vector<std::shared_ptr<Lane>>& lanes);
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Fills `*claim` for the route's lane. Returns how much room it takes.
@@ -217,6 +223,8 @@ class FanOut final {
   const ForkGuard guard_;
   Mutex mutex_;  // Held from the first claim to the last commit.
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
+  // Another one for each time that they are replaced; under the lock.
+  std::atomic<uint32_t> routes_number_{0};
   // Which of the ways above may do. A hint without the lock, under which it
   // changes.
   enum class Way { kAll, kOnlyInline, kCopies, kOnlyLane };

@@ -192,6 +192,68 @@ TEST_F(FanOutTest, LaneThatMovedAfterTheLastLookHasNotStalled) {
   EXPECT_FALSE(lane_->stalled());
 }
 
+// As when one of those who share a lane unsubscribes, and another is slow.
+TEST_F(FanOutTest, NobodyWaitsForRoomInALaneThatHasNoRouteAnyMore) {
+  const auto descriptor = fan_out_->room_notice().Descriptor();
+  ASSERT_TRUE(descriptor.ok());
+  for (const bool closes : {false, true}) {
+    while (Publish().ok()) continue;
+    int calls = 0;
+    fan_out_->room_notice().Call([&] { ++calls; });
+    RouteToLane(*fan_out_);
+    EXPECT_FALSE(IsReadable(*descriptor));
+    EXPECT_EQ(calls, 0);
+    if (closes) {
+      fan_out_->Close();
+    } else {
+      fan_out_->SetRoutes({}, [] {});
+    }
+    EXPECT_TRUE(IsReadable(*descriptor));
+    EXPECT_EQ(calls, 1);
+    ASSERT_TRUE(lane_->Release(lane_->committed()));
+    EXPECT_EQ(calls, 1);
+    EXPECT_EQ(Publish().ok(), !closes);
+    RouteToLane(*fan_out_);
+  }
+}
+
+// Waits until the route is taken away, which wakes it or comes too late.
+class LosesRoute final : public RoomWaiter {
+ public:
+  Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
+                  TimeNs) override {
+    EXPECT_FALSE(ready());
+    EventCount::Sleeper sleeper(event);
+    fan_out->SetRoutes({}, [] {});
+    EXPECT_TRUE(ready());
+    sleeper.Until(Environment::Real().waiter, kNever);
+    return is_too_late ? Outcome::kDeadline : Outcome::kReady;
+  }
+  FanOut* fan_out = nullptr;
+  bool is_too_late = false;
+};
+
+TEST_F(FanOutTest, PublisherThatWaitsGoesOnWhenTheRouteIsTakenAway) {
+  LosesRoute waiter;
+  FanOut::Options options;
+  options.origin = &origin_;
+  FanOut fan_out(Environment::Real(), waiter, options);
+  waiter.fan_out = &fan_out;
+  const Note note;
+  const Payload payload =
+      Payload::Object(MessageTypeOf<Note>(), &note, nullptr);
+  while (fan_out_->TryPublish(payload).ok()) continue;
+  for (const bool is_too_late : {false, true}) {
+    waiter.is_too_late = is_too_late;
+    RouteToLane(fan_out);
+    EXPECT_EQ(fan_out.Publish(payload).ok(), !is_too_late);
+    bool is_called = false;
+    fan_out.room_notice().Call([&] { is_called = true; });
+    EXPECT_TRUE(is_called);
+  }
+  EXPECT_EQ(fan_out.unmatched().accepted, 1u);
+}
+
 TEST_F(FanOutTest, TryPublishNeitherWaitsNorCallsTheLaneStalled) {
   MovesTooLate waiter([] {});
   FanOut::Options options;

@@ -4,6 +4,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "mycelium/codec/frame_decoder.h"
+#include "mycelium/routing/dispatcher.h"
 #include "mycelium/routing/router_fixture.h"
 
 namespace mycelium {
@@ -21,6 +23,77 @@ class OrphansTest : public RouterTest {
     for (const FlowReport& report : table.reports()) sum += report.ledger;
     return sum;
   }
+};
+
+// The process at the other end, with one inline subscription.
+struct Reader {
+  explicit Reader(const MessageType& type) {
+    Subscription::Options options;
+    options.id = 1;
+    options.service = "reader";
+    options.topic = kTopic;
+    options.type = type;
+    options.mode = DeliveryMode::kInline;
+    options.lane_bytes = 64 << 10;
+    options.frame_bytes_max = 16 << 10;
+    dispatcher.Add(*Subscription::Create(
+        Environment::Real(), options,
+        [this](const Payload&, const MessageInfo&) {
+          ++delivered;
+          return true;
+        },
+        [](LogLevel, absl::string_view) {}));
+  }
+
+  void Hear(const FakeLink& from) {
+    for (const v1::Control& control : from.sent) {
+      EXPECT_TRUE(!control.has_publisher() ||
+                  dispatcher.OnDeclare(link, control.publisher()).ok());
+      EXPECT_TRUE(!control.has_matched() ||
+                  dispatcher.OnMatched(link, control.matched()).ok());
+      if (control.has_unmatched()) {
+        dispatcher.OnUnmatched(link, control.unmatched());
+      }
+    }
+  }
+
+  // Returns how many frames were taken.
+  size_t Read(const Lane& lane) {
+    size_t taken = 0;
+    for (uint64_t at = lane.released(); at < lane.committed();) {
+      const Lane::Run run = lane.CommittedFrom(at);
+      FrameView frame;
+      if (DecodeFrame(run.bytes, 16 << 10, kFrameFlagsOnWire, &frame) !=
+          FrameVerdict::kOk) {
+        break;
+      }
+      at = run.position + AlignedFrameBytes(frame.header.frame_bytes);
+      taken += dispatcher.OnFrame(link, lane.id(), frame, at) ==
+               LinkHandler::FrameOutcome::kHandled;
+      link.next_sequences[lane.id()] = frame.header.lane_sequence + 1;
+    }
+    return taken;
+  }
+
+  // Whether a frame of that publisher would be taken, when many others have
+  // come.
+  bool Knows(uint32_t publisher, const MessageType& type) {
+    v1::PublisherDeclare declare;
+    for (uint32_t id = 100; id < 200; ++id) {
+      declare.set_publisher(id);
+      EXPECT_TRUE(dispatcher.OnDeclare(link, declare).ok());
+    }
+    FrameView frame;
+    frame.header.publisher_id = publisher;
+    frame.header.digest_prefix = type.digest.prefix();
+    frame.header.lane_sequence = link.next_sequences[0];
+    return dispatcher.OnFrame(link, 0, frame, /*end=*/1 << 20) !=
+           LinkHandler::FrameOutcome::kCorrupt;
+  }
+
+  Dispatcher dispatcher{Environment::Real()};
+  FakeLink link{"there"};
+  int delivered = 0;
 };
 
 TEST_F(OrphansTest, LaneThatIsOpenedBeforeTheRouterHearsOfItIsParkedToo) {
@@ -71,16 +144,77 @@ TEST_F(OrphansTest, OrphanDoesNotShareALaneThatTheNewProcessReads) {
   EXPECT_THAT(link_.parked, IsEmpty());
 }
 
-// As when the one before had unsubscribed and then died: the lane is there
-// still, and parked.
-TEST_F(OrphansTest, SharedLaneThatNobodyWaitsInGoesOnWithItsNextUser) {
+// Nobody would send what is in it, and whoever flushes would wait for that.
+TEST_F(OrphansTest, SharedLaneThatNobodyComesBackToIsDropped) {
   router_->AddRemote(link_, Inline(1));
   const auto publisher = AddPublisher(type_);
-  router_->RemoveRemote(link_, 1);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  router_->RemoveRemote(link_, 1);  // What was published before goes on.
+  EXPECT_EQ(LedgerOfAll().in_flight, 1u);
   link_.parked.insert(0);
   router_->Orphan(link_, kNever);
+  EXPECT_THAT(link_.dropped, ElementsAre(0));
+  EXPECT_EQ(LedgerOfAll().dropped_for(DropReason::kSubscriberGone), 1u);
+  EXPECT_EQ(LedgerOfAll().in_flight, 0u);
   router_->AddRemote(link_, Inline(1));
+  EXPECT_THAT(link_.lanes, SizeIs(2));
   EXPECT_THAT(link_.parked, IsEmpty());
+}
+
+TEST_F(OrphansTest, SharedLaneIsDroppedWhenTheLastWhoWaitedInItIsOver) {
+  v1::Subscribe other = Inline(2);
+  other.set_name("other");
+  router_->AddRemote(link_, Inline(1));
+  const auto publisher = AddPublisher(type_);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  router_->Orphan(link_, /*deadline=*/5);
+  router_->AddRemote(link_, other);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  router_->RemoveRemote(link_, 2);
+  EXPECT_EQ(LedgerOfAll().in_flight, 3u);
+  EXPECT_THAT(link_.dropped, IsEmpty());
+  link_.sent.clear();
+  router_->DropOrphans(link_, 5);
+  EXPECT_THAT(link_.dropped, ElementsAre(0));
+  EXPECT_EQ(LedgerOfAll().dropped_for(DropReason::kSubscriberGone), 3u);
+  EXPECT_EQ(LedgerOfAll().in_flight, 0u);
+  // Of the match that the new process had heard of.
+  const auto unmatched = link_.Sent(v1::Control::kUnmatched);
+  ASSERT_THAT(unmatched, SizeIs(1));
+  EXPECT_EQ(unmatched[0].unmatched().subscription(), 2u);
+  EXPECT_EQ(unmatched[0].unmatched().until_sequence(), 0u);
+}
+
+// It takes no frame of a publisher that it does not know.
+TEST_F(OrphansTest, NextProcessIsToldOfEveryPublisherThatTheSharedLaneHas) {
+  v1::Subscribe other = Inline(2);
+  other.set_service("other");
+  router_->AddRemote(link_, Inline(1));
+  router_->AddRemote(link_, other);
+  const auto publisher = AddPublisher(type_, "reader");
+  const auto to_other = AddPublisher(type_, "other");
+  for (FanOut* const each : {publisher.get(), to_other.get()}) {
+    ASSERT_TRUE(Publish(*each).ok());
+  }
+  router_->RemovePublisher(*to_other);
+  router_->Orphan(link_, /*deadline=*/5);
+  link_.sent.clear();
+  router_->AddRemote(link_, Inline(1));
+  router_->DropOrphans(link_, 5);
+  EXPECT_THAT(link_.parked, IsEmpty());
+  router_->Repeat(link_);  // On another connection, which lost the first words.
+
+  Reader reader(type_);
+  reader.Hear(link_);
+  EXPECT_EQ(reader.Read(*link_.lanes[0]), 2u);
+  EXPECT_EQ(reader.delivered, 1);
+  EXPECT_EQ(LedgerOfAll().dropped_for(DropReason::kSubscriberGone), 1u);
+  link_.lanes[0]->Release(link_.lanes[0]->committed());
+  link_.sent.clear();
+  router_->Repeat(link_);
+  EXPECT_THAT(link_.Sent(v1::Control::kPublisher), SizeIs(1));
+  EXPECT_TRUE(reader.Knows(1, type_));
+  EXPECT_FALSE(reader.Knows(2, type_)) << "its messages are over";
 }
 
 TEST_F(OrphansTest, SharedLaneGoesOnWhenTheLastOfThoseWhoWaitInItIsOver) {

@@ -62,20 +62,48 @@ void RoomNotice::OnSubscribers() {
   for (const auto& callback : callbacks) callback();
 }
 
+void RoomNotice::OnRouteGone(const Lane& lane) {
+  std::vector<Waiting> over;
+  {
+    MutexLock lock(mutex_);
+    const auto is_elsewhere = [&](const Waiting& waiting) {
+      return waiting.lane.lock().get() != &lane;
+    };
+    const auto first =
+        std::partition(for_room_.begin(), for_room_.end(), is_elsewhere);
+    over.assign(first, for_room_.end());
+    for_room_.erase(first, for_room_.end());
+    if (full_.lane.lock().get() == &lane) {
+      full_ = Place();
+      if (signal_ != nullptr) signal_->Raise();
+    }
+  }
+  for (const Waiting& waiting : over) waiting.callback->Run();
+}
+
 void RoomNotice::Call(std::function<void()> callback) {
+  const auto once = std::make_shared<Once>(std::move(callback));
   Place full;
+  std::shared_ptr<Lane> lane;
   {
     MutexLock lock(mutex_);
     if (lacks_subscribers_) {
-      for_subscribers_.push_back(std::move(callback));
+      for_subscribers_.push_back([once] { once->Run(); });
       return;
     }
     full = full_;
+    lane = full.lane.lock();
+    for_room_.erase(std::remove_if(for_room_.begin(), for_room_.end(),
+                                   [](const Waiting& waiting) {
+                                     return waiting.callback->is_called();
+                                   }),
+                    for_room_.end());
+    if (lane != nullptr) for_room_.push_back({lane, once});
   }
-  if (const std::shared_ptr<Lane> lane = full.lane.lock()) {
-    lane->CallWhenRoom(full.frame_bytes, std::move(callback));
+  if (lane != nullptr) {
+    lane->CallWhenRoom(full.frame_bytes, [once] { once->Run(); });
   } else {
-    callback();
+    once->Run();
   }
 }
 

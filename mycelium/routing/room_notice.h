@@ -1,9 +1,11 @@
 #ifndef MYCELIUM_ROUTING_ROOM_NOTICE_H_
 #define MYCELIUM_ROUTING_ROOM_NOTICE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,6 +34,8 @@ class RoomNotice final {
   void NoteNobody();
   // Somebody is there, or nobody will be.
   void OnSubscribers();
+  // Messages do not go into that lane any more, so none waits for room there.
+  void OnRouteGone(const Lane& lane);
 
   // Calls `callback` once, as soon as there may be room for the message that
   // was refused last; at once if there is, or none was.
@@ -48,6 +52,25 @@ class RoomNotice final {
     size_t frame_bytes = 0;
   };
 
+  // A callback that is called once, by whoever is first.
+  class Once final {
+   public:
+    explicit Once(std::function<void()> callback)
+        : callback_(std::move(callback)) {}
+    void Run() {
+      if (!is_called_.exchange(true)) callback_();
+    }
+    bool is_called() const { return is_called_.load(); }
+
+   private:
+    const std::function<void()> callback_;
+    std::atomic<bool> is_called_{false};
+  };
+  struct Waiting {
+    std::weak_ptr<Lane> lane;
+    std::shared_ptr<Once> callback;
+  };
+
   // Arms the signal. Returns the lane that raises it; null if none need be
   // asked.
   std::shared_ptr<Lane> Arm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -59,6 +82,7 @@ class RoomNotice final {
   Place full_ ABSL_GUARDED_BY(mutex_);  // Of the last message.
   bool lacks_subscribers_ ABSL_GUARDED_BY(mutex_) = false;  // The last message.
   std::vector<std::function<void()>> for_subscribers_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Waiting> for_room_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Signal> signal_ ABSL_GUARDED_BY(mutex_);
   // What raises the signal, since it was armed.
   std::vector<Place> watched_ ABSL_GUARDED_BY(mutex_);

@@ -314,12 +314,8 @@ absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
     remote.lanes.erase(rule);
     return opened.status();
   }
-  if (remote.is_orphan) {
-    remote.link->ParkLane(**opened);
-  } else if (!is_own) {
-    // Those who used it may have been gone when it was parked.
-    ReleaseSharedLane(*remote.link, *opened);
-  }
+  if (remote.is_orphan) remote.link->ParkLane(**opened);
+  if (!is_own) shared_lanes_[remote.link].lane = *opened;
   return lane = *std::move(opened);
 }
 
@@ -347,6 +343,9 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
   for (PublishRoute& route : *routes) {
     if (route.lane == *lane) {
       route.flows.push_back(flow->counters);
+      // Of those who share it one may not delay a publisher.
+      if (settings.overflow == Overflow::kFail)
+        route.overflow = Overflow::kFail;
       return;
     }
   }
@@ -384,7 +383,7 @@ Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,
   return publisher.flows.back();
 }
 
-void Router::Declare(const Publisher& publisher, Link& link) const {
+v1::Control Router::DeclarationOf(const Publisher& publisher) {
   const Origin& origin = publisher.fan_out->origin();
   v1::Control control;
   v1::PublisherDeclare& declare = *control.mutable_publisher();
@@ -394,7 +393,7 @@ void Router::Declare(const Publisher& publisher, Link& link) const {
   declare.set_type(origin.type);
   declare.set_type_digest(std::string(origin.digest.bytes()));
   declare.set_target_service(origin.target_service);
-  link.SendControl(control);
+  return control;
 }
 
 void Router::TellOfEnd(const Publisher& publisher, const Flow& flow,
@@ -410,8 +409,8 @@ void Router::TellOfEnd(const Publisher& publisher, const Flow& flow,
 }
 
 void Router::TellOfFlow(const Publisher& publisher, Flow& flow) {
+  flow.link->SendControl(DeclarationOf(publisher));
   v1::Control control;
-  Declare(publisher, *flow.link);
   v1::Matched& matched = *control.mutable_matched();
   matched.set_publisher(publisher.fan_out->options().publisher_id);
   matched.set_subscription(flow.subscription);
@@ -439,6 +438,7 @@ void Router::EndOfSubscriptions(Link& link) {
 
 void Router::Repeat(Link& link) {
   MutexLock lock(mutex_);
+  TellOfLeft(link);
   for (auto& [serial, remote] : remotes_) {
     if (remote.link != &link || remote.is_orphan) continue;
     remote.said = false;

@@ -210,6 +210,20 @@ class Router final {
     bool lacks = false;               // It is tried again: see RetryLanes().
   };
 
+  // Lane 0 of a link.
+  struct SharedLane {
+    std::shared_ptr<Lane> lane;
+    bool parked = false;  // Since Orphan().
+    // Of publishers, frames that have been counted as dropped and lie there
+    // still. They pass everybody by, but who reads them must know of whom they
+    // are.
+    struct Left {
+      v1::Control declaration;
+      uint64_t mark = 0;  // Lane::Mark() behind the last.
+    };
+    std::map<uint32_t, Left> left;
+  };
+
   using Publishers = std::vector<std::unique_ptr<Publisher>>;
   using Deferred = std::vector<std::function<void()>>;
 
@@ -259,7 +273,7 @@ class Router final {
   void TellOfFlow(const Publisher& publisher, Flow& flow);
   void TellOfEnd(const Publisher& publisher, const Flow& flow,
                  uint64_t until_sequence) const;
-  void Declare(const Publisher& publisher, Link& link) const;
+  static v1::Control DeclarationOf(const Publisher& publisher);
   void EndFlows(Publisher& publisher, DropReason reason,
                 absl::FunctionRef<bool(const Flow&)> which)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -277,10 +291,14 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Adopt(Remote& orphan, const v1::Subscribe& subscribe)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::shared_ptr<Lane> SharedLaneOf(const Link& link) const
+  // If the shared lane is parked and nobody is waited for any more: it goes on,
+  // or is over where nobody is left.
+  void ReleaseSharedLane(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropSharedLane(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The flow is over with frames left in its lane.
+  void NoteLeft(const Publisher& publisher, const Flow& flow)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ReleaseSharedLane(Link& link, const std::shared_ptr<Lane>& shared)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellOfLeft(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropPoison(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropTooLarge(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Counts what Lane::Refit() took out, and makes flows keep what is left.
@@ -319,6 +337,7 @@ class Router final {
   uint64_t explanations_ ABSL_GUARDED_BY(mutex_) = 0;  // That ever came.
   // Ids of local subscriptions that fell behind.
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
+  std::map<const Link*, SharedLane> shared_lanes_ ABSL_GUARDED_BY(mutex_);
   // How many publishers have flows on it. Not 0.
   std::map<const Link*, size_t> publishers_on_ ABSL_GUARDED_BY(mutex_);
   bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;

@@ -43,7 +43,6 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
       return;
     }
     bool is_adopted = false;
-    const std::shared_ptr<Lane> shared = SharedLaneOf(link);
     for (auto& [serial, remote] : remotes_) {
       if (remote.link != &link || !remote.is_orphan ||
           remote.subscribe.service() != subscribe.service() ||
@@ -57,7 +56,7 @@ void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
       } else {
         EndRemote(serial, DropReason::kSubscriberGone, &deferred);
       }
-      ReleaseSharedLane(link, shared);
+      ReleaseSharedLane(link);
       break;
     }
     if (!is_adopted && HasTooMany(link)) {
@@ -129,29 +128,6 @@ bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
   return true;
 }
 
-std::shared_ptr<Lane> Router::SharedLaneOf(const Link& link) const {
-  for (const auto& [serial, remote] : remotes_) {
-    if (remote.link != &link) continue;
-    for (const auto& [rule, lane] : remote.lanes) {
-      if (lane->id() == 0) return lane;
-    }
-  }
-  return nullptr;
-}
-
-void Router::ReleaseSharedLane(Link& link,
-                               const std::shared_ptr<Lane>& shared) {
-  if (shared == nullptr) return;
-  for (const auto& [serial, remote] : remotes_) {
-    if (remote.link != &link || !remote.is_orphan) continue;
-    for (const auto& [rule, lane] : remote.lanes) {
-      // What is in it for that one would pass the others' handlers by.
-      if (lane == shared) return;
-    }
-  }
-  link.AdoptLane(*shared, 0);
-}
-
 void Router::EndRemote(uint64_t serial, DropReason reason, Deferred* deferred) {
   const auto entry = remotes_.find(serial);
   Link& link = *entry->second.link;
@@ -208,6 +184,11 @@ void Router::Orphan(Link& link, TimeNs deadline) {
     for (const auto& lane : over) {
       if (lane->id() != 0) link.DropLane(*lane);
     }
+    if (const auto shared = shared_lanes_.find(&link);
+        shared != shared_lanes_.end()) {
+      shared->second.parked = true;
+    }
+    ReleaseSharedLane(link);
     DropPoison(link);
     DropTooLarge(link);
   }
@@ -219,7 +200,6 @@ void Router::DropOrphans(Link& link, TimeNs now) {
   {
     MutexLock lock(mutex_);
     std::vector<uint64_t> over;
-    const std::shared_ptr<Lane> shared = SharedLaneOf(link);
     for (const auto& [serial, remote] : remotes_) {
       if (remote.link == &link && remote.is_orphan && remote.deadline <= now) {
         over.push_back(serial);
@@ -228,7 +208,7 @@ void Router::DropOrphans(Link& link, TimeNs now) {
     for (const uint64_t serial : over) {
       EndRemote(serial, DropReason::kSubscriberGone, &deferred);
     }
-    ReleaseSharedLane(link, shared);
+    ReleaseSharedLane(link);
   }
   RunDeferred(&deferred);
 }
@@ -385,6 +365,7 @@ void Router::RemoveLink(Link& link, DropReason reason) {
       }
       ForgetClosed(topic);
     }
+    shared_lanes_.erase(&link);
   }
   RunDeferred(&deferred);
 }
@@ -399,6 +380,8 @@ void Router::EndFlows(Publisher& publisher, DropReason reason,
     if (MYCELIUM_PLANTED_BUG(3) && lost > 0) --lost;
     flow.counters->CountDropped(reason, lost);
     if (lost > 0 && callbacks_.on_drop != nullptr) callbacks_.on_drop();
+    if (lost > 0) NoteLeft(publisher, flow);
+    TellOfEnd(publisher, flow, /*until_sequence=*/0);
     EndFlow(publisher, flow);
   }
   flows.erase(std::remove_if(flows.begin(), flows.end(),

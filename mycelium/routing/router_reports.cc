@@ -87,6 +87,9 @@ size_t Router::entry_count() const {
     count += publishers.size();
   }
   for (const auto& [topic, locals] : locals_) count += locals.size();
+  for (const auto& [link, shared] : shared_lanes_) {
+    count += 1 + shared.left.size();
+  }
   for (const auto& [serial, remote] : remotes_) {
     count += remote.lanes.size() + remote.refused_by.size();
   }

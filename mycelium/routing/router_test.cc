@@ -174,6 +174,24 @@ TEST_F(RouterTest, OneMatchOfAPublisherBeyondTheMostWaitsForAnotherToEnd) {
   EXPECT_EQ(router_->SubscriberCount(*publisher), kPublisherMatchesMax);
 }
 
+TEST_F(RouterTest, PublisherDoesNotWaitWhereOneOfThoseWhoShareALaneFails) {
+  for (const bool fails_first : {false, true}) {
+    v1::Subscribe blocks = Inline(1), fails = Inline(2);
+    blocks.set_overflow("block");
+    fails.set_overflow("fail");
+    fails.set_name("fails");
+    FakeLink link("there");
+    router_->AddRemote(link, fails_first ? fails : blocks);
+    router_->AddRemote(link, fails_first ? blocks : fails);
+    const auto publisher = AddPublisher(type_);
+    absl::Status sent;
+    while (sent.ok()) sent = Publish(*publisher);
+    EXPECT_THAT(std::string(sent.message()), HasSubstr("overflow is fail"));
+    router_->RemovePublisher(*publisher);
+    router_->RemoveLink(link, DropReason::kSubscriberGone);
+  }
+}
+
 TEST_F(RouterTest, PeerIsToldWhenAllMessagesOfAMatchAreOver) {
   router_->AddRemote(link_, Inline(1));
   const auto publisher = AddPublisher(type_), other = AddPublisher(type_);

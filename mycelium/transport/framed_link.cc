@@ -120,6 +120,7 @@ void FramedLink::Detach() {
   Kick();
   for (InboundRing* const ring : ring_list_) ring->active = false;
   MutexLock lock(lanes_mutex_);
+  away_ = true;
   for (auto& [id, out] : out_lanes_) {
     out->lane->SetReaderAway(true);
     // What comes from here on, the process at the other end does not see.
@@ -188,8 +189,10 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
   }
   MutexLock lock(lanes_mutex_);
   ResumeLoans(peer);
+  away_ = false;
   for (auto& [id, out] : out_lanes_) {
     out->held = false;
+    out->arrived = 0;
     out->lane->reader_trouble().Set("");
     if (out->lane->mapped()) {  // The peer says there how far it is.
       out->lane->loans().ForgetRefused();
@@ -197,8 +200,12 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
       // The word may have been lost, and the descriptors with it.
       out->known_to_peer = progress.count(id) > 0;
       out->lane->SetReaderAway(out->parked);
+      // Its doorbell may have been lost too; who still waits asks for another.
+      out->lane->NotifyReleased();
       continue;
     }
+    // What the peer has of it was sent, where it goes on.
+    out->refused |= out->known_to_peer;
     const v1::LaneProgress& known = progress[id];
     out->lane->Release(known.handled());
     const uint64_t released = out->lane->released();
@@ -218,6 +225,7 @@ void FramedLink::ParkLanes() {
   MutexLock lock(lanes_mutex_);
   loans_.ForgetOut();
   disconnected_.Clear();
+  away_ = false;
   for (auto out = out_lanes_.begin(); out != out_lanes_.end();) {
     OutLane& lane = *out->second;
     if (lane.draining) {  // Its subscription ended with the process, if not
@@ -228,6 +236,7 @@ void FramedLink::ParkLanes() {
     PassOn(lane);
     lane.received.store(lane.lane->released(), std::memory_order_relaxed);
     lane.announced = lane.known_to_peer = lane.held = false;
+    lane.arrived = 0;
     lane.lane->reader_trouble().Set("");
     lane.parked = true;
     ++out;
@@ -299,7 +308,7 @@ void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
       out->received.store(lane.released());
       out->parked = false;
     }
-    out->lane->SetReaderAway(!is_up());
+    out->lane->SetReaderAway(away_);
   }
   Kick();
 }

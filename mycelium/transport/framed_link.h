@@ -63,8 +63,8 @@ namespace mycelium {
 //  (4) A committed frame that is not sent has a publisher who is about to enter
 //      the gate, or waits for what is followed by SendAll(), which looks at all
 //      lanes: an acknowledgement, the channel, Attach() or AdoptLane().
-//  (5) `under_way_` is at least `sent` less `received` of all lanes that are
-//      sent: what makes that less is followed by SendAll() too.
+//  (5) `under_way_` is at least `sent` less what the peer has of all lanes that
+//      are sent: what makes that less is followed by SendAll() too.
 //
 // In shared memory. Where both sides can, a lane's frames are not sent: the
 // peer reads them in the memory where they are published, and gives the room
@@ -149,8 +149,7 @@ class FramedLink final : public Link,
 
   bool is_up() const { return up_.load(std::memory_order_acquire); }
   uint64_t peer_incarnation() const { return peer_incarnation_; }
-  // For messages: "link feed -> brain (shm)".
-  std::string name() const;
+  std::string name() const;  // For messages: "link feed -> brain (shm)".
 
   // Whether everything committed so far was handled by the peer.
   bool Idle() const;
@@ -162,8 +161,7 @@ class FramedLink final : public Link,
   // How many subscriptions may not have heard that they were disconnected.
   size_t disconnected_count() const;
 
-  // Sends what can be acknowledged now.
-  void SendAcks();
+  void SendAcks();  // Of all that can be acknowledged now.
 
   // Forgets a lane of the peer, after LaneClosed and once it is empty.
   void CloseInbound(uint32_t lane);
@@ -243,6 +241,7 @@ class FramedLink final : public Link,
   void RefuseLane(uint32_t lane, const absl::Status& status);
   void OnLaneRefused(const v1::LaneRefused& refused);
   void OnLaneWaits(const v1::LaneWaits& waits);
+  void OnLaneArrived(const v1::LaneArrived& arrived);
   void OnDoorbell();
   void OfferLoans(uint32_t lane, const std::shared_ptr<LoanMemory>& memory);
   void OnLoanControl(const v1::Control& control);
@@ -286,6 +285,7 @@ class FramedLink final : public Link,
                        const InboundLanes::Expected& expected, bool* is_taken);
   bool IsKept(uint32_t lane) const { return !kept_.empty() && kept_.Has(lane); }
   void HandOutKept();
+  void TellOfKept();
   void AcknowledgeSome();  // Or later.
   void OnGoodbye(const v1::Goodbye& goodbye);
   void BreakIfParted();
@@ -350,9 +350,9 @@ class FramedLink final : public Link,
   LinkLoans loans_;                                      // See there.
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
   bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
+  bool away_ ABSL_GUARDED_BY(lanes_mutex_) = true;  // Of lanes that are opened.
 
-  // The loop changes it, and reads it without the lock.
-  mutable Mutex rings_mutex_;
+  mutable Mutex rings_mutex_;  // The loop reads what it changes without it.
   std::map<uint32_t, std::shared_ptr<InboundRing>> rings_
       ABSL_GUARDED_BY(rings_mutex_);
   LinkTraffic ended_in_ ABSL_GUARDED_BY(rings_mutex_);  // Of rings dropped.

@@ -13,6 +13,7 @@
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/transport/framed_link.h"
 #include "mycelium/transport/handles_all.h"
+#include "mycelium/transport/lane/fake_shared_memory.h"
 #include "tests/support/driven_clock.h"
 
 namespace mycelium {
@@ -93,6 +94,18 @@ class WireChannel final : public Channel {
  private:
   Wire& wire_;
   const std::string description_ = "pid 1, uid 2";
+};
+
+// Lanes in memory that nobody else maps.
+class SharedByNobody final : public SharedMemory {
+ public:
+  absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(
+      size_t bytes) override {
+    return std::make_shared<test::FakeSharedMemory>(bytes);
+  }
+  absl::StatusOr<std::shared_ptr<LaneMemory>> Map(Fd, Fd, size_t) override {
+    return absl::UnimplementedError("nobody has published anything");
+  }
 };
 
 class FramedLinkTest : public ::testing::Test {

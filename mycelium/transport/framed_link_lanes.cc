@@ -42,6 +42,7 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     out = std::make_unique<OutLane>();
     out->lane = *std::move(lane);
     out->subscription = subscription;
+    out->lane->SetReaderAway(away_);
   }
   return out->lane;
 }
@@ -98,6 +99,16 @@ void FramedLink::OnLaneWaits(const v1::LaneWaits& waits) {
   }
   handler_.OnLaneWaits(
       *this, absl::ResourceExhaustedError(absl::StrCat(what, reason)));
+  Kick();  // With less under way others may be sent.
+}
+
+void FramedLink::OnLaneArrived(const v1::LaneArrived& arrived) {
+  {
+    MutexLock lock(lanes_mutex_);
+    const auto out = out_lanes_.find(arrived.lane());
+    if (out == out_lanes_.end()) return;
+    out->second->arrived = std::max(out->second->arrived, arrived.position());
+  }
   Kick();  // With less under way others may be sent.
 }
 

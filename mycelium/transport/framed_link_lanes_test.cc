@@ -2,8 +2,10 @@
 // process has taken its place.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -63,6 +65,53 @@ TEST_F(FramedLinkTest, WhatIsSaidBeforeTheOwnerKnowsOfTheNextProcessIsNotSent) {
   EXPECT_EQ(handler_.replaced, 2) << "by the first, and by this one";
 }
 
+// Which is asked what it is just before the link is up.
+class AskedChannel final : public Channel {
+ public:
+  AskedChannel(Wire& wire, std::function<void()> when_asked)
+      : channel_(wire), when_asked_(std::move(when_asked)) {}
+  bool gathers() const override {
+    when_asked_();
+    return false;
+  }
+  void Start(Handler& handler) override { channel_.Start(handler); }
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
+    return channel_.Send(pieces);
+  }
+  void Close() override {}
+  const std::string& peer_description() const override {
+    return channel_.peer_description();
+  }
+
+ private:
+  WireChannel channel_;
+  const std::function<void()> when_asked_;
+};
+
+TEST_F(FramedLinkTest, LaneKnowsWheneverItIsOpenedWhetherItsReaderIsAway) {
+  EXPECT_FALSE(one_->reader_away());
+  link_->Detach();
+  EXPECT_TRUE(one_->reader_away());
+  const std::shared_ptr<Lane> meanwhile = Open(3);
+  EXPECT_TRUE(meanwhile->reader_away());
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  std::shared_ptr<Lane> shared, late;
+  link_->Attach(std::make_shared<AskedChannel>(wire_,
+                                               [&] {
+                                                 if (late != nullptr) return;
+                                                 EXPECT_FALSE(link_->is_up());
+                                                 late = Open(4);
+                                                 shared = Open(0);
+                                                 link_->AdoptLane(*shared, 0);
+                                               }),
+                hello, 2);
+  for (const auto& lane : link_->Lanes()) {
+    EXPECT_FALSE(lane->reader_away()) << lane->name();
+  }
+}
+
 TEST_F(FramedLinkTest, LaneThatThePeerCannotReadIsHeldAndHoldsUpNobody) {
   const uint64_t sent = Publish(*one_, 16 * 1024);
   wire_.TakeRecords();
@@ -119,6 +168,57 @@ TEST_F(FramedLinkTest, FramesOfALaneThatWaitsAreSentAgainOnTheNextConnection) {
   peer_sequence_ = peer_position_ = 0;
   PeerPublishes(128);
   EXPECT_EQ(link_->NextSequence(9), 2u);
+}
+
+v1::Control ControlIn(const Wire::Record& record) {
+  v1::Control control;
+  EXPECT_EQ(record.kind, RecordKind::kControl);
+  EXPECT_TRUE(control.ParseFromString(record.body));
+  return control;
+}
+
+// As of lane 0, while a handler is busy: no acknowledgement comes of it.
+TEST_F(FramedLinkTest, WhatThePeerHasAndCannotTakeHoldsUpNobody) {
+  const uint64_t sent = Publish(*one_, 20 * 1024);
+  wire_.TakeRecords();
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.sends, 0) << "much is under way";
+  v1::Control control;
+  control.mutable_lane_arrived()->set_lane(one_->id());
+  control.mutable_lane_arrived()->set_position(sent);
+  const std::string body = control.SerializeAsString();
+  const auto arrived = MakeRecordHeader(RecordKind::kControl, body.size());
+  wire_.Deliver(arrived, body);
+  auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].lane, two_->id());
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.TakeRecords().size(), 1u);
+  EXPECT_FALSE(one_->empty());
+  // On another connection it comes again, and is under way again.
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  wire_.TakeRecords();
+  Publish(*two_, 64);
+  EXPECT_EQ(wire_.sends, 0);
+}
+
+TEST_F(FramedLinkTest, PeerIsToldOfWhatHasArrivedAndCannotBeTaken) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  for (int i = 0; i < 7; ++i) PeerPublishes(1024);
+  EXPECT_EQ(wire_.sends, 0);
+  PeerPublishes(1024);
+  auto records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(ControlIn(records[0]).lane_arrived().lane(), 9u);
+  EXPECT_EQ(ControlIn(records[0]).lane_arrived().position(), 8u * 1024);
+  for (int i = 0; i < 8; ++i) PeerPublishes(1024);
+  records = wire_.TakeRecords();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(ControlIn(records[0]).lane_arrived().position(), 16u * 1024);
 }
 
 TEST_F(FramedLinkTest, WhatComesBehindAFrameThatCannotBeTakenIsRead) {

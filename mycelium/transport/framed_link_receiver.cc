@@ -66,6 +66,9 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
     case v1::Control::kLaneWaits:
       OnLaneWaits(control.lane_waits());
       return absl::OkStatus();
+    case v1::Control::kLaneArrived:
+      OnLaneArrived(control.lane_arrived());
+      return absl::OkStatus();
     case v1::Control::kLoanMemoryOpen:
     case v1::Control::kLoanMemoryTaken:
     case v1::Control::kLoanMemoryClosed:
@@ -241,6 +244,7 @@ RecordReader::FrameStep FramedLink::OnFrameBytes(
                                   " is more than the lane holds"));
     }
     kept_.Add(data_lane_, data_position_, bytes.subspan(0, aligned));
+    if (kept_.untold_bytes() >= kAckBytes) TellOfKept();
   }
   data_position_ = end;
   return {What::kTook, aligned, {}};
@@ -287,6 +291,17 @@ absl::Status FramedLink::HandOut(uint32_t lane, uint64_t position,
           "holds"));
   }
   return absl::OkStatus();
+}
+
+void FramedLink::TellOfKept() {
+  // No acknowledgement comes of it, for which the peer may let others wait.
+  for (const uint32_t lane : kept_.Lanes()) {
+    v1::Control control;
+    control.mutable_lane_arrived()->set_lane(lane);
+    control.mutable_lane_arrived()->set_position(kept_.End(lane));
+    SendControl(control);
+  }
+  kept_.NoteTold();
 }
 
 void FramedLink::HandOutKept() {

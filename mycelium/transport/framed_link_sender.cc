@@ -181,7 +181,12 @@ bool FramedLink::Compose() {
   }
   if (ring_peer_.load(std::memory_order_relaxed) &&
       ring_peer_.exchange(false, std::memory_order_acq_rel)) {
-    AppendControlRecord(kDoorbellBytes, &outgoing_.control);
+    // It may be the next connection's: the peer has looked when that began.
+    if (swap_channel_.load(std::memory_order_acquire)) {
+      ring_peer_.store(true, std::memory_order_release);
+    } else {
+      AppendControlRecord(kDoorbellBytes, &outgoing_.control);
+    }
   }
   if (!outgoing_.control.empty()) {
     outgoing_.Add(outgoing_.control.data(), outgoing_.control.size());
@@ -318,8 +323,9 @@ bool FramedLink::LookAtLanes() {
     if (out.lane->stage() != nullptr) out.lane->Advance();
     if (out.lane->mapped()) continue;
     const uint64_t sent = out.sent.load(std::memory_order_relaxed);
-    under_way_ +=
-        sent - std::min(sent, out.received.load(std::memory_order_relaxed));
+    const uint64_t arrived =
+        std::max(out.arrived, out.received.load(std::memory_order_relaxed));
+    under_way_ += sent - std::min(sent, arrived);
     out.noted = out.lane->committed();
     waiting_ += out.noted - sent;
   }

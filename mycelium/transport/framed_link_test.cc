@@ -9,7 +9,6 @@
 
 #include "gtest/gtest.h"
 #include "mycelium/transport/framed_link_fixture.h"
-#include "mycelium/transport/lane/fake_shared_memory.h"
 #include "tests/support/notification.h"
 #include "tests/support/sleeping_thread.h"
 
@@ -66,18 +65,6 @@ TEST_F(FramedLinkTest, FrameFollowsTheControlMessageThatWasQueuedBeforeIt) {
   EXPECT_TRUE(is_said);
   EXPECT_EQ(data_bytes, 2 * (sizeof(FrameHeader) + 64));
 }
-
-// Lanes in memory that nobody else maps.
-class SharedByNobody final : public SharedMemory {
- public:
-  absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(
-      size_t bytes) override {
-    return std::make_shared<test::FakeSharedMemory>(bytes);
-  }
-  absl::StatusOr<std::shared_ptr<LaneMemory>> Map(Fd, Fd, size_t) override {
-    return absl::UnimplementedError("nobody has published anything");
-  }
-};
 
 // How many control messages come before the last frame of a lane that is
 // shared.

@@ -28,6 +28,7 @@ void KeptFrames::Add(uint32_t lane, uint64_t position,
   kept.runs.back().bytes.append(reinterpret_cast<const char*>(frame.data()),
                                 frame.size());
   ++kept.frames;
+  untold_bytes_ += frame.size();
 }
 
 KeptFrames::First KeptFrames::Front(uint32_t lane) const {

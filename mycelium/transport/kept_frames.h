@@ -13,8 +13,8 @@
 namespace mycelium {
 
 // Frames of a peer's lanes that were sent and cannot be handed out now, so that
-// what comes behind them on the connection need not wait. The peer does not
-// hear of them, as if they were on their way still: who forgets them gets them
+// what comes behind them on the connection need not wait. For the peer they are
+// not received, but for that nothing waits for them: who forgets them gets them
 // again on the next connection. The peer sends no more of a lane than its ring
 // holds, which is the bound that whoever adds them must keep.
 //
@@ -44,7 +44,14 @@ class KeptFrames final {
   void Pop(uint32_t lane, size_t bytes);
 
   void Drop(uint32_t lane) { lanes_.erase(lane); }
-  void Clear() { lanes_.clear(); }
+  void Clear() {
+    lanes_.clear();
+    untold_bytes_ = 0;
+  }
+
+  // How much was added since the peer was told how far that goes.
+  uint64_t untold_bytes() const { return untold_bytes_; }
+  void NoteTold() { untold_bytes_ = 0; }
 
  private:
   // Frames that lie side by side in the peer's ring.
@@ -59,6 +66,7 @@ class KeptFrames final {
   };
 
   std::map<uint32_t, Lane> lanes_;
+  uint64_t untold_bytes_ = 0;
 };
 
 }  // namespace mycelium

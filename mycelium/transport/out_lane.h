@@ -20,6 +20,7 @@ struct OutLane {
   uint64_t reached = 0;               // By `sent`, on any connection.
   uint64_t noted = 0;                 // So far `waiting_` counts it.
   std::atomic<uint64_t> received{0};  // As the peer said.
+  uint64_t arrived = 0;               // The same of what it cannot take.
   bool announced = false;             // On this connection.
   bool known_to_peer = false;         // Announced to this process.
   bool parked = false;                // Not sent for now.

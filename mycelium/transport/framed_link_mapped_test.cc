@@ -1,0 +1,78 @@
+// What becomes of lanes that the peer maps, from one connection to the next.
+#include <memory>
+
+#include "gtest/gtest.h"
+#include "mycelium/transport/framed_link_fixture.h"
+
+namespace mycelium {
+namespace {
+
+class FramedLinkMappedTest : public FramedLinkTest {
+ protected:
+  FramedLinkMappedTest() {
+    FramedLink::Options options;
+    options.self = "feed";
+    options.peer = "brain";
+    options.transport = "shm";
+    options.incarnation = 1;
+    options.frame_bytes_max = kLaneBytes / 2;
+    options.shared_memory = &memory_;
+    link_ =
+        std::make_unique<FramedLink>(environment_, *loop_, options, handler_);
+    Connect(/*resumes=*/false, /*shares=*/true);
+    lane_ = Open(1);
+    Publish(*lane_, 64);
+    wire_.TakeRecords();
+  }
+
+  // The same process as ever.
+  void Connect(bool resumes, bool shares) {
+    v1::Hello hello;
+    hello.set_incarnation(2);
+    hello.set_shared_memory(shares);
+    hello.set_resume_incarnation(resumes ? 1 : 0);
+    hello.add_resume()->set_lane(1);
+    hello.mutable_resume(0)->set_received(received_);
+    hello.mutable_resume(0)->set_handled(0);
+    link_->Attach(std::make_shared<WireChannel>(wire_), hello, resumes ? 2 : 0,
+                  /*shared_memory_offered=*/shares);
+  }
+
+  SharedByNobody memory_;
+  std::shared_ptr<Lane> lane_;
+  uint64_t received_ = 0;
+};
+
+// Its word was on the connection that broke.
+TEST_F(FramedLinkMappedTest, RoomThatAPeerMadeWhileItWasAwayIsToldOf) {
+  while (lane_->HasRoom(16 * 1024)) Publish(*lane_, 8 * 1024);
+  bool is_told = false;
+  lane_->CallWhenRoom(16 * 1024, [&] { is_told = true; });
+  link_->Detach();
+  EXPECT_FALSE(is_told);
+  lane_->ring_positions().released.store(lane_->committed());
+  EXPECT_FALSE(is_told);
+  Connect(/*resumes=*/true, /*shares=*/true);
+  EXPECT_TRUE(is_told);
+}
+
+// What the peer has of it came over the socket, and so does the rest.
+TEST_F(FramedLinkMappedTest, LaneThatIsSentToAProcessIsNotMappedByIt) {
+  EXPECT_TRUE(lane_->mapped());
+  Connect(/*resumes=*/false, /*shares=*/false);
+  link_->AdoptLane(*lane_, 1);
+  EXPECT_FALSE(lane_->mapped());
+  ASSERT_EQ(wire_.TakeRecords().back().kind, RecordKind::kData);
+  received_ = lane_->committed();
+  Connect(/*resumes=*/true, /*shares=*/true);
+  EXPECT_FALSE(lane_->mapped());
+  wire_.TakeRecords();
+  Publish(*lane_, 64);
+  const auto records = wire_.TakeRecords();
+  ASSERT_FALSE(records.empty());
+  EXPECT_EQ(records.back().kind, RecordKind::kData);
+  EXPECT_EQ(records.back().position, received_);
+}
+
+}  // namespace
+}  // namespace mycelium
