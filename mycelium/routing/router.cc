@@ -344,8 +344,9 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
     if (route.lane == *lane) {
       route.flows.push_back(flow->counters);
       // Of those who share it one may not delay a publisher.
-      if (settings.overflow == Overflow::kFail)
+      if (settings.overflow == Overflow::kFail) {
         route.overflow = Overflow::kFail;
+      }
       return;
     }
   }
