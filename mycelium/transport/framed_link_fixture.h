@@ -111,15 +111,8 @@ class SharedByNobody final : public SharedMemory {
 class FramedLinkTest : public ::testing::Test {
  protected:
   FramedLinkTest() {
-    FramedLink::Options options;
-    options.self = "feed";
-    options.peer = "brain";
-    options.transport = "unix";
-    options.incarnation = 1;
-    options.frame_bytes_max = kLaneBytes / 2;
-    options.drain_ns = kDrainNs;
-    link_ =
-        std::make_unique<FramedLink>(environment_, *loop_, options, handler_);
+    link_ = std::make_unique<FramedLink>(environment_, *loop_, LinkOptions(),
+                                         handler_);
     v1::Hello hello;
     hello.set_incarnation(2);
     link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
@@ -129,6 +122,17 @@ class FramedLinkTest : public ::testing::Test {
     Publish(*one_, 8);
     Publish(*two_, 8);
     wire_.TakeRecords();
+  }
+
+  static FramedLink::Options LinkOptions() {
+    FramedLink::Options options;
+    options.self = "feed";
+    options.peer = "brain";
+    options.transport = "unix";
+    options.incarnation = 1;
+    options.frame_bytes_max = kLaneBytes / 2;
+    options.drain_ns = kDrainNs;
+    return options;
   }
 
   std::shared_ptr<Lane> Open(uint32_t subscription) {

@@ -10,12 +10,8 @@ namespace {
 class FramedLinkMappedTest : public FramedLinkTest {
  protected:
   FramedLinkMappedTest() {
-    FramedLink::Options options;
-    options.self = "feed";
-    options.peer = "brain";
+    FramedLink::Options options = LinkOptions();
     options.transport = "shm";
-    options.incarnation = 1;
-    options.frame_bytes_max = kLaneBytes / 2;
     options.shared_memory = &memory_;
     link_ =
         std::make_unique<FramedLink>(environment_, *loop_, options, handler_);

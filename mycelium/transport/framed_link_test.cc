@@ -77,11 +77,8 @@ uint32_t StampOfLast(Lane& lane, uint64_t position) {
 
 TEST_F(FramedLinkTest, ControlMessageThatIsDroppedKeepsFramesBackToo) {
   SharedByNobody memory;
-  FramedLink::Options options;
-  options.peer = "brain";
+  FramedLink::Options options = LinkOptions();
   options.transport = "shm";
-  options.incarnation = 1;
-  options.frame_bytes_max = kLaneBytes / 2;
   options.shared_memory = &memory;
   link_ = std::make_unique<FramedLink>(environment_, *loop_, options, handler_);
   v1::Hello hello;
