@@ -209,7 +209,7 @@ TEST(InboundRingLossyTest, WhoFinishesAFrameLetsGoOfNoLaterOneWhileItDrains) {
   options.frame_bytes_max = kRingBytes / 2;
   InboundRing ring(memory, options);
   const FrameView* view;
-  uint64_t first, second;
+  uint64_t first = 0, second = 0;
   ASSERT_EQ(ring.Peek(/*controls_seen=*/0, &view, &first), Look::kFrame);
   ring.Pop(/*handled=*/false);
   EXPECT_EQ(ring.Peek(/*controls_seen=*/0, &view, &second), Look::kEmpty);
