@@ -36,6 +36,23 @@ enum { kLongMs = 20000 };
 static const uint8_t kOneDigest[MYCELIUM_DIGEST_BYTES] = {1};
 static const uint8_t kOtherDigest[MYCELIUM_DIGEST_BYTES] = {2};
 
+static inline void IgnoreMessage(const MyceliumMessage* message, void* user) {
+  (void)message;
+  (void)user;
+}
+static inline void IgnoreFlow(const MyceliumFlow* flow, void* user) {
+  (void)flow;
+  (void)user;
+}
+static inline void IgnoreLink(const MyceliumLink* link, void* user) {
+  (void)link;
+  (void)user;
+}
+static inline void IgnoreRefusal(const MyceliumRefusal* refusal, void* user) {
+  (void)refusal;
+  (void)user;
+}
+
 static inline MyceliumRuntime* MakeRuntime(void) {
   MyceliumRuntime* const runtime = mycelium_runtime_create(NULL);
   CHECK(runtime != NULL);

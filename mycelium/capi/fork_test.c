@@ -19,30 +19,15 @@ typedef struct Handles {
   MyceliumSubscriber* subscriber;
 } Handles;
 
-static void Ignore(const MyceliumMessage* message, void* user) {
-  (void)message;
-  (void)user;
-}
 static int32_t NotParsed(const MyceliumMessage* message, void* user) {
   (void)message;
   (void)user;
   return 0;
 }
-static void IgnoreFlow(const MyceliumFlow* flow, void* user) {
-  (void)flow;
-  (void)user;
-}
-static void IgnoreRefusal(const MyceliumRefusal* refusal, void* user) {
-  (void)refusal;
-  (void)user;
-}
+
 static void Forbid(void* user) {
   (void)user;
   CHECK(!"called");
-}
-static void IgnoreLink(const MyceliumLink* link, void* user) {
-  (void)link;
-  (void)user;
 }
 
 static Handles MakeHandles(void) {
@@ -54,7 +39,7 @@ static Handles MakeHandles(void) {
       mycelium_publisher_create(made.runtime, made.type, NULL, NULL);
   made.loan = mycelium_loan_create(made.publisher, 4096, &data);
   made.subscription =
-      mycelium_subscribe(made.runtime, made.type, &Ignore, NULL, NULL);
+      mycelium_subscribe(made.runtime, made.type, &IgnoreMessage, NULL, NULL);
   MyceliumSubscriberOptions options = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
   options.name = "pull";
   /* One that others fill is not to stop who publishes. */
@@ -117,7 +102,8 @@ static void CheckRuntimeCalls(const Handles* made) {
   CHECK_FORKED(mycelium_runtime_shutdown(runtime, kLongMs));
   CHECK_FORKED(mycelium_runtime_close(runtime, kLongMs));
   CHECK_NOT_MADE(mycelium_publisher_create(runtime, made->type, NULL, NULL));
-  CHECK_NOT_MADE(mycelium_subscribe(runtime, made->type, &Ignore, NULL, NULL));
+  CHECK_NOT_MADE(
+      mycelium_subscribe(runtime, made->type, &IgnoreMessage, NULL, NULL));
   CHECK_NOT_MADE(
       mycelium_subscribe_parsing(runtime, made->type, &NotParsed, NULL, NULL));
   CHECK_NOT_MADE(mycelium_subscriber_create(runtime, made->type, NULL));

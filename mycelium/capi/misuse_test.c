@@ -7,32 +7,12 @@
 
 static const uint8_t kDigest[MYCELIUM_DIGEST_BYTES] = {1};
 
-static void OnMessage(const MyceliumMessage* message, void* user) {
-  (void)message;
-  (void)user;
-}
-
 static int32_t OnParse(const MyceliumMessage* message, void* user) {
-  OnMessage(message, user);
+  IgnoreMessage(message, user);
   return 1;
 }
 
-static void OnFlow(const MyceliumFlow* flow, void* user) {
-  (void)flow;
-  (void)user;
-}
-
-static void OnRefusal(const MyceliumRefusal* refusal, void* user) {
-  (void)refusal;
-  (void)user;
-}
-
 static void OnRoom(void* user) { (void)user; }
-
-static void OnLink(const MyceliumLink* link, void* user) {
-  (void)link;
-  (void)user;
-}
 
 #define CHECK_INVALID(call) CHECK_STATUS(call, MYCELIUM_INVALID_ARGUMENT)
 
@@ -109,7 +89,7 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_publisher_wait_for_subscribers(NULL, 1, 0));
   CHECK_INVALID(mycelium_publisher_subscriber_count(NULL, &count));
   CHECK_INVALID(mycelium_publisher_subscriber_count(publisher, NULL));
-  CHECK_INVALID(mycelium_publisher_refusals(NULL, OnRefusal, NULL));
+  CHECK_INVALID(mycelium_publisher_refusals(NULL, IgnoreRefusal, NULL));
   CHECK_INVALID(mycelium_publisher_refusals(publisher, NULL, NULL));
   CHECK_INVALID(mycelium_publisher_room_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_publisher_room_descriptor(publisher, NULL));
@@ -120,8 +100,8 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK(mycelium_loan_create(publisher, 1, NULL) == NULL);
   CHECK_INVALID(mycelium_loan_publish(NULL));
   CHECK_INVALID(mycelium_loan_in_place(NULL, &in_place));
-  CHECK(mycelium_subscribe(NULL, type, OnMessage, NULL, NULL) == NULL);
-  CHECK(mycelium_subscribe(runtime, NULL, OnMessage, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe(NULL, type, IgnoreMessage, NULL, NULL) == NULL);
+  CHECK(mycelium_subscribe(runtime, NULL, IgnoreMessage, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe(runtime, type, NULL, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe_parsing(NULL, type, OnParse, NULL, NULL) == NULL);
   CHECK(mycelium_subscribe_parsing(runtime, NULL, OnParse, NULL, NULL) == NULL);
@@ -140,9 +120,9 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_subscriber_closed(subscriber, NULL));
   CHECK_INVALID(mycelium_subscriber_descriptor(NULL, &descriptor));
   CHECK_INVALID(mycelium_subscriber_descriptor(subscriber, NULL));
-  CHECK_INVALID(mycelium_runtime_ledger(NULL, OnFlow, NULL));
+  CHECK_INVALID(mycelium_runtime_ledger(NULL, IgnoreFlow, NULL));
   CHECK_INVALID(mycelium_runtime_ledger(runtime, NULL, NULL));
-  CHECK_INVALID(mycelium_runtime_links(NULL, OnLink, NULL));
+  CHECK_INVALID(mycelium_runtime_links(NULL, IgnoreLink, NULL));
   CHECK_INVALID(mycelium_runtime_links(runtime, NULL, NULL));
   CHECK_INVALID(mycelium_runtime_stats(NULL, &stats));
   CHECK_INVALID(mycelium_runtime_stats(runtime, NULL));
@@ -202,9 +182,11 @@ static void TestWrongValues(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK(mycelium_subscriber_create(runtime, type, &receiving) == NULL);
   receiving.depth = 0;
   receiving.delivery = 2;
-  CHECK(mycelium_subscribe(runtime, type, OnMessage, NULL, &receiving) == NULL);
+  CHECK(mycelium_subscribe(runtime, type, IgnoreMessage, NULL, &receiving) ==
+        NULL);
   receiving.struct_size = 3;
-  CHECK(mycelium_subscribe(runtime, type, OnMessage, NULL, &receiving) == NULL);
+  CHECK(mycelium_subscribe(runtime, type, IgnoreMessage, NULL, &receiving) ==
+        NULL);
 
   MyceliumStats stats = MYCELIUM_STATS_INIT;
   stats.struct_size = 8;

@@ -384,46 +384,6 @@ Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,
   return publisher.flows.back();
 }
 
-v1::Control Router::DeclarationOf(const Publisher& publisher) {
-  const Origin& origin = publisher.fan_out->origin();
-  v1::Control control;
-  v1::PublisherDeclare& declare = *control.mutable_publisher();
-  declare.set_publisher(publisher.fan_out->options().publisher_id);
-  declare.set_service(origin.service);
-  declare.set_topic(origin.topic);
-  declare.set_type(origin.type);
-  declare.set_type_digest(std::string(origin.digest.bytes()));
-  declare.set_target_service(origin.target_service);
-  return control;
-}
-
-void Router::TellOfEnd(const Publisher& publisher, const Flow& flow,
-                       uint64_t until_sequence) const {
-  // Another process may call another subscription the same.
-  if (!flow.told) return;
-  v1::Control control;
-  v1::Unmatched& unmatched = *control.mutable_unmatched();
-  unmatched.set_publisher(publisher.fan_out->options().publisher_id);
-  unmatched.set_subscription(flow.subscription);
-  unmatched.set_until_sequence(until_sequence);
-  flow.link->SendControl(control);
-}
-
-void Router::TellOfFlow(const Publisher& publisher, Flow& flow) {
-  flow.link->SendControl(DeclarationOf(publisher));
-  v1::Control control;
-  v1::Matched& matched = *control.mutable_matched();
-  matched.set_publisher(publisher.fan_out->options().publisher_id);
-  matched.set_subscription(flow.subscription);
-  matched.set_lane(flow.lane->id());
-  matched.set_from_sequence(flow.from_sequence);
-  flow.link->SendControl(control);
-  flow.told = true;
-  if (flow.until_sequence != 0) {
-    TellOfEnd(publisher, flow, flow.until_sequence);
-  }
-}
-
 void Router::EndOfSubscriptions(Link& link) {
   std::vector<uint32_t> over;
   {
@@ -435,30 +395,6 @@ void Router::EndOfSubscriptions(Link& link) {
     }
   }
   for (const uint32_t subscription : over) RemoveRemote(link, subscription);
-}
-
-void Router::Repeat(Link& link) {
-  MutexLock lock(mutex_);
-  TellOfLeft(link);
-  for (auto& [serial, remote] : remotes_) {
-    if (remote.link != &link || remote.is_orphan) continue;
-    remote.said = false;
-    if (!remote.lacks.empty()) SendLacks(remote);
-  }
-  for (const auto& [topic, publishers] : publishers_) {
-    for (const auto& publisher : publishers) {
-      for (Flow& flow : publisher->flows) {
-        if (flow.link == &link && flow.told) TellOfFlow(*publisher, flow);
-      }
-      const uint32_t id = publisher->fan_out->options().publisher_id;
-      for (const auto& [serial, remote] : remotes_) {
-        if (remote.link == &link && !remote.is_orphan &&
-            remote.refused_by.count(id) > 0) {
-          SendRefused(*publisher, remote, /*over=*/false);
-        }
-      }
-    }
-  }
 }
 
 void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
@@ -478,24 +414,6 @@ void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
   deferred->push_back([this, status = publisher.refusals.back()] {
     callbacks_.on_refusal(status);
   });
-}
-
-void Router::SendRefused(const Publisher& publisher, const Remote& remote,
-                         bool over) const {
-  v1::Control control;
-  v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
-  refused.set_subscription(remote.subscribe.subscription());
-  refused.set_publisher(publisher.fan_out->options().publisher_id);
-  refused.set_over(over);
-  if (!over && remote.digest == publisher.type.digest) {
-    refused.set_service(publisher.schema.service);
-    refused.set_service_digest(publisher.schema.digest);
-  } else if (!over) {
-    refused.set_type_digest(std::string(publisher.type.digest.bytes()));
-    refused.set_canonical_text(
-        SendableCanonicalText(publisher.type.canonical_text));
-  }
-  remote.link->SendControl(control);
 }
 
 void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {

@@ -111,7 +111,7 @@ class FramedLink final : public Link,
 
   // Takes over a connection on which both have said Hello, closing the one
   // before. `resume_offered`: what our Hello had from FillResume(). Calls
-  // OnReplaced(), if that is so, and OnUp().
+  // OnUp(), and before that OnReplaced() if the peer is another process.
   //
   // If the peer is another process than before, our lanes are parked: nothing
   // of them is sent until AdoptLane() says which subscription of the new
@@ -350,9 +350,9 @@ class FramedLink final : public Link,
   LinkLoans loans_;                                      // See there.
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
   bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
-  bool away_ ABSL_GUARDED_BY(lanes_mutex_) = true;  // Of lanes that are opened.
+  bool away_ ABSL_GUARDED_BY(lanes_mutex_) = true;  // Of a new lane's reader.
 
-  mutable Mutex rings_mutex_;  // The loop reads what it changes without it.
+  mutable Mutex rings_mutex_;  // Only the loop writes; it reads without it.
   std::map<uint32_t, std::shared_ptr<InboundRing>> rings_
       ABSL_GUARDED_BY(rings_mutex_);
   LinkTraffic ended_in_ ABSL_GUARDED_BY(rings_mutex_);  // Of rings dropped.
