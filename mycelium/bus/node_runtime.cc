@@ -176,8 +176,7 @@ absl::Status NodeRuntime::Init() {
   peer_options.no_memory = std::string(memory_.status().message());
   if (topology_ != nullptr) {
     peer_options.shares_with = [this](const std::string& peer) {
-      const auto connection = Explain(*topology_, node_, peer);
-      return connection.ok() && connection->transport == TransportKind::kShm;
+      return SharesMemory(*topology_, node_, peer);
     };
   }
   peer_options.on_connection = options_.on_connection;
@@ -364,7 +363,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   if (topology_ != nullptr && !target_service.empty()) {
     // Names the nearest service if there is none of that name.
     absl::StatusOr<Connection> connection =
-        Explain(*topology_, service, target_service, origin.topic);
+        Explain(*topology_, service, target_service);
     if (!connection.ok()) return connection.status();
   }
   FanOut::Options fan_out;

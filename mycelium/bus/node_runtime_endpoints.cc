@@ -43,29 +43,28 @@ absl::Status NodeRuntime::StartTopology() {
   bool shares = false;
   bool listens_remotely = self->endpoint.has_value() &&
                           self->endpoint->kind == TransportKind::kGrpc;
-  for (const TopologyNode& other : topology_->nodes) {
-    if (other.name == node_) continue;
-    absl::StatusOr<Connection> connection =
-        Explain(*topology_, node_, other.name);
-    if (!connection.ok()) return connection.status();
-    if (connection->transport != TransportKind::kGrpc) {
-      shares |= connection->transport == TransportKind::kShm;
-      dialled.push_back({&LocalTransportFor(connection->transport),
-                         connection->address, other.name, connection->rule});
+  const absl::StatusOr<std::vector<PlannedLink>> links =
+      LinksOf(*topology_, *self);
+  if (!links.ok()) return links.status();
+  for (const auto& [other, connection] : *links) {
+    if (connection.transport != TransportKind::kGrpc) {
+      shares |= connection.transport == TransportKind::kShm;
+      dialled.push_back({&LocalTransportFor(connection.transport),
+                         connection.address, other->name, connection.rule});
       continue;
     }
     if (remote_ == nullptr) {
       options_.log(
           LogLevel::kWarning,
-          absl::StrCat("node ", other.name, " is reached over grpc (",
-                       connection->rule, "), which this build does not have"));
+          absl::StrCat("node ", other->name, " is reached over grpc (",
+                       connection.rule, "), which this build does not have"));
       continue;
     }
     listens_remotely = true;
     // Empty: it dials us.
-    const std::string address = GrpcDialAddress(other);
+    const std::string address = GrpcDialAddress(*other);
     if (!address.empty()) {
-      dialled.push_back({remote_.get(), address, other.name, connection->rule});
+      dialled.push_back({remote_.get(), address, other->name, connection.rule});
     }
   }
   if (shares && !memory_.ok()) {

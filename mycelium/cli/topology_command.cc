@@ -57,7 +57,7 @@ CommandResult ExplainPair(Sys& sys, const EnvLookup& env,
   const absl::StatusOr<Topology> topology = LoadTopology(sys, names[0], env);
   if (!topology.ok()) return Invalid(topology.status());
   const absl::StatusOr<Connection> connection =
-      Explain(*topology, names[1], names[2], topic);
+      Explain(*topology, names[1], names[2]);
   if (!connection.ok()) return Invalid(connection.status());
   return {kExitOk,
           absl::StrCat(

@@ -364,6 +364,40 @@ INSTANTIATE_TEST_SUITE_P(
                        "topics = [\"z\", \"y\"]\ndepth = 2"),
                  "10:1: route \"* -> *\": conflicting routes: lines 7 and 10 "
                  "are equally specific and differ in depth"},
+        BadInput{"LinkOfTwoDirections",
+                 Route("from = \"a\"\nto = \"b\"\ntransport = \"unix\"\n"
+                       "[[routes]]\n"
+                       "from = \"b\"\nto = \"a\"\ntransport = \"shm\""),
+                 "14:13: route \"b -> a\": transport shm: line 10 asks for "
+                 "unix, and two nodes have one link, for both directions, all "
+                 "services and all topics"},
+        BadInput{"LinkOfTwoServices",
+                 Route("from = \"s\"\nto = \"u\"\ntransport = \"unix\"\n"
+                       "[[routes]]\n"
+                       "from = \"t\"\nto = \"u\"\ntransport = \"shm\""),
+                 "14:13: route \"t -> u\": transport shm: line 10 asks for "
+                 "unix, and two nodes have one link, for both directions, all "
+                 "services and all topics"},
+        BadInput{"LinkOfTwoTopics",
+                 Route("topics = [\"x\"]\ntransport = \"unix\"\n"
+                       "[[routes]]\n"
+                       "topics = [\"y\"]\ntransport = \"shm\""),
+                 "12:13: route \"* -> *\": transport shm: line 9 asks for "
+                 "unix, and two nodes have one link, for both directions, all "
+                 "services and all topics"},
+        BadInput{"LinkOfEitherEnd",
+                 Route("from = \"a\"\ntransport = \"unix\"\n"
+                       "[[routes]]\nfrom = \"b\"\ntransport = \"shm\""),
+                 "12:13: route \"b -> *\": transport shm: line 9 asks for "
+                 "unix, and two nodes have one link, for both directions, all "
+                 "services and all topics"},
+        BadInput{"LinkThatANamedRouteDoesNotGet",
+                 Route("from = \"a\"\nto = \"b\"\ntransport = \"unix\"\n"
+                       "[[routes]]\n"
+                       "from = \"u\"\nto = \"s\"\ntransport = \"shm\""),
+                 "10:13: route \"a -> b\": transport unix: line 14 asks for "
+                 "shm, and two nodes have one link, for both directions, all "
+                 "services and all topics"},
         BadInput{"InprocBetweenNodes",
                  Route("from = \"s\"\nto = \"u\"\ntransport = \"inproc\""),
                  "10:13: route \"s -> u\": transport inproc: the ends are in "

@@ -43,6 +43,10 @@ bool Overlap(const RouteEnd& a, const RouteEnd& b) {
   return a.service.empty() || b.service.empty() || a.service == b.service;
 }
 
+bool NodesOverlap(const RouteEnd& a, const RouteEnd& b) {
+  return a.any || b.any || (a.node != nullptr && a.node == b.node);
+}
+
 bool TopicsOverlap(const std::vector<std::string>& a,
                    const std::vector<std::string>& b) {
   if (a.empty() || b.empty()) return true;
@@ -66,6 +70,34 @@ Specificity SpecificityOf(const Route& route, const NameIndex& index) {
   return {
       (from.any ? 0 : 1) + (to.any ? 0 : 1) + (route.topics.empty() ? 0 : 1),
       (from.service.empty() ? 0 : 1) + (to.service.empty() ? 0 : 1)};
+}
+
+std::vector<ResolvedRoute> TransportRoutes(const Topology& topology,
+                                           const NameIndex& index) {
+  std::vector<ResolvedRoute> routes;
+  for (const Route& route : topology.routes) {
+    if (!route.overrides.transport.has_value()) continue;
+    routes.push_back({&route, index.Resolve(route.from),
+                      index.Resolve(route.to), SpecificityOf(route, index)});
+  }
+  return routes;
+}
+
+const ResolvedRoute* RouteOfLink(const std::vector<ResolvedRoute>& routes,
+                                 const TopologyNode& a, const TopologyNode& b) {
+  const auto joins = [](const ResolvedRoute& route, const TopologyNode& from,
+                        const TopologyNode& to) {
+    return (route.from.any || route.from.node == &from) &&
+           (route.to.any || route.to.node == &to);
+  };
+  const ResolvedRoute* decides = nullptr;
+  for (const ResolvedRoute& route : routes) {
+    if (!joins(route, a, b) && !joins(route, b, a)) continue;
+    if (decides == nullptr || route.specificity >= decides->specificity) {
+      decides = &route;
+    }
+  }
+  return decides;
 }
 
 }  // namespace mycelium

@@ -46,6 +46,9 @@ bool Covers(const RouteEnd& route_end, const RouteEnd& asked);
 // Whether some question is covered by both.
 bool Overlap(const RouteEnd& a, const RouteEnd& b);
 
+// Whether some node has to do with both ends: services of one node share it.
+bool NodesOverlap(const RouteEnd& a, const RouteEnd& b);
+
 // Whether some topic is matched by both lists, which are sorted; an empty list
 // matches all.
 bool TopicsOverlap(const std::vector<std::string>& a,
@@ -56,6 +59,27 @@ bool TopicsOverlap(const std::vector<std::string>& a,
 // are services.
 using Specificity = std::pair<int, int>;
 Specificity SpecificityOf(const Route& route, const NameIndex& index);
+
+// A route with its ends looked up.
+struct ResolvedRoute {
+  const Route* route;
+  RouteEnd from;
+  RouteEnd to;
+  Specificity specificity;
+};
+
+// The routes of a topology that set `transport`, in the order of the file.
+//
+// Ownership: borrows the topology, and keeps nothing of the index.
+std::vector<ResolvedRoute> TransportRoutes(const Topology& topology,
+                                           const NameIndex& index);
+
+// Which of `routes` decides how two nodes are joined: they have one link, which
+// carries every topic of every service both ways, so that a route from either
+// to the other speaks about it, whichever services and topics it names. The
+// most specific one; null if none does.
+const ResolvedRoute* RouteOfLink(const std::vector<ResolvedRoute>& routes,
+                                 const TopologyNode& a, const TopologyNode& b);
 
 }  // namespace mycelium
 

@@ -71,16 +71,15 @@ std::optional<Wish> EndpointWish(const Topology& topology,
 
 // What the rules ask for between two nodes, the strongest rule first.
 std::vector<Wish> WishesFor(const Topology& topology,
-                            const std::vector<const Route*>& routes,
+                            const ResolvedRoute* route,
                             const TopologyNode& from, const TopologyNode& to) {
   std::vector<Wish> wishes;
-  for (auto it = routes.rbegin(); it != routes.rend(); ++it) {
-    if (!(*it)->overrides.transport.has_value()) continue;
+  if (route != nullptr) {
+    const Route& of_file = *route->route;
     wishes.push_back(
-        {*(*it)->overrides.transport,
-         absl::StrCat("routes[", *it - topology.routes.data(), "] at ",
-                      PositionText(topology.path, (*it)->position))});
-    break;
+        {*of_file.overrides.transport,
+         absl::StrCat("routes[", &of_file - topology.routes.data(), "] at ",
+                      PositionText(topology.path, of_file.position))});
   }
   if (from.place != to.place) {
     wishes.push_back({TransportKind::kGrpc, "different hosts"});
@@ -132,6 +131,37 @@ Connection Fulfil(const Topology& topology, const Wish& wish,
   return connection;
 }
 
+// The connection of two different nodes, of which `route` speaks; it may be
+// null.
+absl::StatusOr<Connection> Join(const Topology& topology,
+                                const ResolvedRoute* route,
+                                const TopologyNode& from,
+                                const TopologyNode& to) {
+  std::string refused;
+  for (const Wish& wish : WishesFor(topology, route, from, to)) {
+    const absl::string_view obstacle = ObstacleTo(wish.transport, from, to);
+    if (obstacle.empty()) {
+      Connection connection = Fulfil(topology, wish, from, to);
+      connection.rule += refused;
+      return connection;
+    }
+    absl::StrAppend(&refused, "; ", wish.rule, " asks for ",
+                    WordOf(wish.transport), ", ", obstacle);
+  }
+  // Only a topology that nobody validated has remote nodes without ports.
+  return absl::FailedPreconditionError(
+      absl::StrCat(topology.path, ": no transport joins nodes ",
+                   Quoted(from.name), " and ", Quoted(to.name), refused));
+}
+
+absl::StatusOr<Connection> ConnectionOf(const Topology& topology,
+                                        const NameIndex& index,
+                                        const TopologyNode& from,
+                                        const TopologyNode& to) {
+  const std::vector<ResolvedRoute> routes = TransportRoutes(topology, index);
+  return Join(topology, RouteOfLink(routes, from, to), from, to);
+}
+
 absl::Status UnknownName(const Topology& topology, const NameIndex& index,
                          absl::string_view name) {
   return absl::NotFoundError(absl::StrCat(topology.path,
@@ -142,36 +172,32 @@ absl::Status UnknownName(const Topology& topology, const NameIndex& index,
 }  // namespace
 
 absl::StatusOr<Connection> Explain(const Topology& topology,
-                                   absl::string_view from, absl::string_view to,
-                                   absl::string_view topic) {
+                                   absl::string_view from,
+                                   absl::string_view to) {
   const NameIndex index(topology);
-  const RouteEnd from_end = index.Resolve(from);
-  const RouteEnd to_end = index.Resolve(to);
-  if (from_end.node == nullptr) return UnknownName(topology, index, from);
-  if (to_end.node == nullptr) return UnknownName(topology, index, to);
-  if (from_end.node == to_end.node) {
+  const TopologyNode* const from_node = index.Resolve(from).node;
+  const TopologyNode* const to_node = index.Resolve(to).node;
+  if (from_node == nullptr) return UnknownName(topology, index, from);
+  if (to_node == nullptr) return UnknownName(topology, index, to);
+  if (from_node == to_node) {
     return Connection{TransportKind::kInproc, "", "same node"};
   }
-  const std::vector<Wish> wishes = WishesFor(
-      topology, MatchingRoutes(topology, index, from_end, to_end, topic),
-      *from_end.node, *to_end.node);
-  std::string refused;
-  for (const Wish& wish : wishes) {
-    const absl::string_view obstacle =
-        ObstacleTo(wish.transport, *from_end.node, *to_end.node);
-    if (obstacle.empty()) {
-      Connection connection =
-          Fulfil(topology, wish, *from_end.node, *to_end.node);
-      connection.rule += refused;
-      return connection;
-    }
-    absl::StrAppend(&refused, "; ", wish.rule, " asks for ",
-                    WordOf(wish.transport), ", ", obstacle);
+  return ConnectionOf(topology, index, *from_node, *to_node);
+}
+
+absl::StatusOr<std::vector<PlannedLink>> LinksOf(const Topology& topology,
+                                                 const TopologyNode& node) {
+  const NameIndex index(topology);
+  const std::vector<ResolvedRoute> routes = TransportRoutes(topology, index);
+  std::vector<PlannedLink> links;
+  for (const TopologyNode& peer : topology.nodes) {
+    if (&peer == &node) continue;
+    absl::StatusOr<Connection> connection =
+        Join(topology, RouteOfLink(routes, node, peer), node, peer);
+    if (!connection.ok()) return connection.status();
+    links.push_back({&peer, *std::move(connection)});
   }
-  // Only a topology that nobody validated has remote nodes without ports.
-  return absl::FailedPreconditionError(
-      absl::StrCat(topology.path, ": no transport joins ", Quoted(from),
-                   " and ", Quoted(to), refused));
+  return links;
 }
 
 RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
@@ -190,12 +216,22 @@ bool ListensLocally(const Topology& topology, const TopologyNode& node) {
       node.endpoint->kind != TransportKind::kGrpc) {
     return true;
   }
-  return std::any_of(
-      topology.nodes.begin(), topology.nodes.end(), [&](const auto& other) {
-        if (other.name == node.name) return false;
-        const auto connection = Explain(topology, node.name, other.name);
-        return connection.ok() && connection->transport != TransportKind::kGrpc;
-      });
+  const absl::StatusOr<std::vector<PlannedLink>> links =
+      LinksOf(topology, node);
+  return links.ok() &&
+         std::any_of(links->begin(), links->end(), [](const auto& link) {
+           return link.connection.transport != TransportKind::kGrpc;
+         });
+}
+
+bool SharesMemory(const Topology& topology, absl::string_view a,
+                  absl::string_view b) {
+  const TopologyNode* const from = topology.FindNode(a);
+  const TopologyNode* const to = topology.FindNode(b);
+  if (from == nullptr || to == nullptr || from == to) return false;
+  const absl::StatusOr<Connection> connection =
+      ConnectionOf(topology, NameIndex(topology), *from, *to);
+  return connection.ok() && connection->transport == TransportKind::kShm;
 }
 
 absl::Duration LongestRetain(const Topology& topology, absl::string_view a,

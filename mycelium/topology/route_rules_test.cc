@@ -32,9 +32,8 @@ Topology Parsed(const std::string& text) {
 
 // "<transport> <address> <rule>"
 std::string Explained(const Topology& topology, const std::string& from,
-                      const std::string& to, const std::string& topic = "") {
-  const absl::StatusOr<Connection> connection =
-      Explain(topology, from, to, topic);
+                      const std::string& to) {
+  const absl::StatusOr<Connection> connection = Explain(topology, from, to);
   if (!connection.ok()) return connection.status().ToString();
   return std::string(WordOf(connection->transport)) + " <" +
          connection->address + "> " + connection->rule;
@@ -78,16 +77,51 @@ TEST(RouteRulesTest, ShmIsChosenByItsRoute) {
       "shm </run/m/brain.sock> routes[0] at t.toml:14:1");
 }
 
-TEST(RouteRulesTest, RouteOfATopicLeavesOtherTopicsAlone) {
+// Two nodes have one link: whatever a route between them says of it holds for
+// both directions, for their other services and for other topics.
+TEST(RouteRulesTest, RouteDecidesTheWholeLink) {
+  const std::string unix_ = "transport = \"unix\"\n";
+  for (const std::string ends :
+       {"from = \"feed\"\nto = \"brain\"\n", "from = \"prices\"\n",
+        "from = \"brain\"\nto = \"trades\"\n", "topics = [\"a\"]\n"}) {
+    const Topology topology =
+        Parsed(std::string(kNodes) + "[[routes]]\n" + ends + unix_);
+    for (const std::string from : {"feed", "prices", "trades"}) {
+      for (const std::string to : {"brain", "strategy"}) {
+        EXPECT_EQ(Explained(topology, from, to),
+                  "unix </run/m/brain.sock> routes[0] at t.toml:14:1")
+            << ends << from << " " << to;
+        EXPECT_EQ(Explained(topology, to, from),
+                  "unix </run/m/feed.sock> routes[0] at t.toml:14:1")
+            << ends << to << " " << from;
+      }
+    }
+  }
+}
+
+TEST(RouteRulesTest, MostSpecificRouteDecidesTheLink) {
   const Topology topology = Parsed(std::string(kNodes) +
-                                   "[[routes]]\ntopics = [\"a\", \"b\"]\n"
-                                   "transport = \"unix\"\n");
-  EXPECT_EQ(Explained(topology, "prices", "strategy", "b"),
-            "unix </run/m/brain.sock> routes[0] at t.toml:14:1");
-  EXPECT_EQ(Explained(topology, "prices", "strategy", "c"),
-            "shm </run/m/brain.sock> same host: default");
-  EXPECT_EQ(Explained(topology, "prices", "strategy"),
-            "shm </run/m/brain.sock> same host: default");
+                                   "[[nodes]]\nname = \"disk\"\n"
+                                   "[[routes]]\ntransport = \"unix\"\n"
+                                   "[[routes]]\nfrom = \"strategy\"\n"
+                                   "to = \"feed\"\ntransport = \"shm\"\n");
+  EXPECT_EQ(Explained(topology, "feed", "brain"),
+            "shm </run/m/brain.sock> routes[1] at t.toml:18:1");
+  EXPECT_EQ(Explained(topology, "disk", "brain"),
+            "unix </run/m/brain.sock> routes[0] at t.toml:16:1");
+}
+
+// What is refused of routes that contradict: see bad_input_test.
+TEST(RouteRulesTest, ThirdRouteThatNamesBothNodesDecidesBetweenTwo) {
+  const Topology topology = Parsed(std::string(kNodes) +
+                                   "[[routes]]\nfrom = \"feed\"\n"
+                                   "transport = \"unix\"\n"
+                                   "[[routes]]\nfrom = \"brain\"\n"
+                                   "transport = \"shm\"\n"
+                                   "[[routes]]\nfrom = \"feed\"\n"
+                                   "to = \"brain\"\ntransport = \"shm\"\n");
+  EXPECT_EQ(Explained(topology, "brain", "feed"),
+            "shm </run/m/feed.sock> routes[2] at t.toml:20:1");
 }
 
 TEST(RouteRulesTest, OpenRouteThatCannotApplySaysSo) {
@@ -199,6 +233,27 @@ depth = 5
   EXPECT_EQ(topology.FindServiceOrNode("x")->name, "y");
   EXPECT_EQ(SettingsFor(topology, "x", "y").depth, 5);
   EXPECT_EQ(SettingsFor(topology, "y", "x").depth, 1024);
+}
+
+TEST(RouteRulesTest, LinksAreThoseOfNodesThoughAServiceHasTheNameOfOne) {
+  const Topology topology = Parsed(R"(socket_dir = "/run/m"
+[[nodes]]
+name = "x"
+services = ["y"]
+[[nodes]]
+name = "y"
+services = ["z"]
+)");
+  EXPECT_EQ(Explained(topology, "x", "y"), "inproc <> same node");
+  const auto links = LinksOf(topology, *topology.FindNode("x"));
+  ASSERT_TRUE(links.ok()) << links.status();
+  ASSERT_EQ(links->size(), 1);
+  EXPECT_EQ((*links)[0].peer->name, "y");
+  EXPECT_EQ((*links)[0].connection.transport, TransportKind::kShm);
+  EXPECT_EQ((*links)[0].connection.address, "/run/m/y.sock");
+  EXPECT_TRUE(ListensLocally(topology, *topology.FindNode("x")));
+  EXPECT_TRUE(SharesMemory(topology, "x", "y"));
+  EXPECT_FALSE(SharesMemory(topology, "x", "stranger"));
 }
 
 TEST(RouteRulesTest, RoutesThatAgreeAreNoConflict) {

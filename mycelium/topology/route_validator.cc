@@ -1,6 +1,8 @@
 #include "mycelium/topology/route_validator.h"
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -11,13 +13,6 @@
 
 namespace mycelium {
 namespace {
-
-struct ResolvedRoute {
-  const Route* route;
-  RouteEnd from;
-  RouteEnd to;
-  Specificity specificity;
-};
 
 void CheckEnd(const std::string& name, absl::string_view key,
               SourcePosition position, const Route& route,
@@ -66,11 +61,10 @@ void CompareField(absl::string_view key, const std::optional<T>& a,
   if (a.has_value() && b.has_value() && *a != *b) different.push_back(key);
 }
 
-// The keys that both set, to different values.
+// The keys but `transport` that both set, to different values.
 std::vector<absl::string_view> Contradictions(const RouteOverrides& a,
                                               const RouteOverrides& b) {
   std::vector<absl::string_view> keys;
-  CompareField("transport", a.transport, b.transport, keys);
   CompareField("overflow", a.overflow, b.overflow, keys);
   CompareField("depth", a.depth, b.depth, keys);
   CompareField("window", a.window, b.window, keys);
@@ -106,6 +100,71 @@ void CheckConflicts(const std::vector<ResolvedRoute>& routes,
   }
 }
 
+// The one pair of nodes that both routes speak about, if it is one.
+std::optional<std::pair<const TopologyNode*, const TopologyNode*>> OnlyPair(
+    const ResolvedRoute& a, const ResolvedRoute& b) {
+  const TopologyNode* first = nullptr;
+  const TopologyNode* second = nullptr;
+  for (const RouteEnd* end : {&a.from, &a.to, &b.from, &b.to}) {
+    if (end->node == nullptr || end->node == first) continue;
+    (first == nullptr ? first : second) = end->node;
+  }
+  if (second == nullptr) return std::nullopt;
+  return std::make_pair(first, second);
+}
+
+// Whether two routes ask for different links between the same nodes, and no
+// third one decides between them.
+bool LinksContradict(const ResolvedRoute& a, const ResolvedRoute& b,
+                     const std::vector<ResolvedRoute>& routes) {
+  if (a.specificity != b.specificity) return false;
+  if (a.route->overrides.transport == b.route->overrides.transport) {
+    return false;
+  }
+  const bool meet =
+      (NodesOverlap(a.from, b.from) && NodesOverlap(a.to, b.to)) ||
+      (NodesOverlap(a.from, b.to) && NodesOverlap(a.to, b.from));
+  if (!meet) return false;
+  const auto pair = OnlyPair(a, b);
+  if (!pair.has_value()) return true;
+  const ResolvedRoute* const decides =
+      RouteOfLink(routes, *pair->first, *pair->second);
+  return decides == nullptr || decides->specificity == a.specificity;
+}
+
+// Two nodes have one link. A route that names both of them must get what it
+// asks for; one that leaves an end open gives way to a more specific one.
+void CheckLinks(const std::vector<ResolvedRoute>& routes,
+                Diagnostics& diagnostics) {
+  for (size_t later = 0; later < routes.size(); ++later) {
+    const ResolvedRoute& route = routes[later];
+    if (route.from.unknown() || route.to.unknown()) continue;
+    const ResolvedRoute* other = nullptr;
+    for (size_t earlier = 0; earlier < later && other == nullptr; ++earlier) {
+      if (LinksContradict(routes[earlier], route, routes)) {
+        other = &routes[earlier];
+      }
+    }
+    const TopologyNode* const from = route.from.node;
+    const TopologyNode* const to = route.to.node;
+    if (other == nullptr && from != nullptr && to != nullptr && from != to) {
+      other = RouteOfLink(routes, *from, *to);
+      if (other->specificity == route.specificity) other = nullptr;
+    }
+    if (other == nullptr ||
+        other->route->overrides.transport == route.route->overrides.transport) {
+      continue;
+    }
+    diagnostics.Add(
+        route.route->transport_position, RouteName(*route.route),
+        absl::StrCat("transport ", WordOf(*route.route->overrides.transport),
+                     ": line ", other->route->transport_position.line,
+                     " asks for ", WordOf(*other->route->overrides.transport),
+                     ", and two nodes have one link, for both directions, all "
+                     "services and all topics"));
+  }
+}
+
 }  // namespace
 
 void ValidateRoutes(const Topology& topology, Diagnostics& diagnostics) {
@@ -120,6 +179,7 @@ void ValidateRoutes(const Topology& topology, Diagnostics& diagnostics) {
     CheckTransport(resolved.back(), diagnostics);
   }
   CheckConflicts(resolved, diagnostics);
+  CheckLinks(TransportRoutes(topology, index), diagnostics);
 }
 
 }  // namespace mycelium

@@ -88,7 +88,7 @@ TEST(TopologyDocsTest, ExplanationIsTheRealOne) {
       ParsePage(BlockOf("toml explained"));
   ASSERT_TRUE(topology.ok()) << topology.status();
   const Connection connection =
-      Explain(*topology, "market-data", "strategy", "ticks").value();
+      Explain(*topology, "market-data", "strategy").value();
   const std::string answer = BlockOf("console");
   for (const std::string& line :
        {absl::StrCat("transport: ", WordOf(connection.transport)),

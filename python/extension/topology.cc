@@ -19,13 +19,13 @@ namespace {
 constexpr char kAnyNode[] = "any other node of this machine";
 
 Connection ConnectionInfo(const Topology& topology, const std::string& to,
-                          const std::string& from, const std::string& topic) {
-  if (!from.empty()) return ValueOrRaise(Explain(topology, from, to, topic));
+                          const std::string& from) {
+  if (!from.empty()) return ValueOrRaise(Explain(topology, from, to));
   Topology extended = topology;
   TopologyNode any;
   any.name = kAnyNode;
   extended.nodes.push_back(any);
-  return ValueOrRaise(Explain(extended, kAnyNode, to, topic));
+  return ValueOrRaise(Explain(extended, kAnyNode, to));
 }
 
 py::list NodesOf(const Topology& topology) {
@@ -52,9 +52,8 @@ void DefineTopology(py::module_& module) {
       .def_property_readonly("digest", &ContentDigest)
       .def_property_readonly("nodes", &NodesOf)
       .def("connection_info", [](const Topology& self, const std::string& to,
-                                 const std::string& from,
-                                 const std::string& topic) {
-        const Connection connection = ConnectionInfo(self, to, from, topic);
+                                 const std::string& from) {
+        const Connection connection = ConnectionInfo(self, to, from);
         const TopologyNode* const node = self.FindServiceOrNode(to);
         return py::dict(
             py::arg("transport") = TextOf(WordOf(connection.transport)),

@@ -44,15 +44,13 @@ class Topology:
     return self._native.nodes
 
   def connection_info(self, target_service: str,
-                      from_service: Optional[str] = None,
-                      topic: str = '') -> Dict[str, str]:
-    """How messages reach a service.
+                      from_service: Optional[str] = None) -> Dict[str, str]:
+    """How messages reach a service, of whatever topic.
 
     Args:
       target_service: the name of a service, or of a node.
       from_service: who publishes. None: some node of this machine that is not
         in the file.
-      topic: a topic, for routes that name some.
 
     Returns:
       transport: 'inproc', 'shm', 'unix' or 'grpc'.
@@ -63,13 +61,11 @@ class Topology:
     Raises:
       NotFound: there is no such service; the text names the nearest.
     """
-    return self._native.connection_info(
-        target_service, from_service or '', topic)
+    return self._native.connection_info(target_service, from_service or '')
 
-  def explain(self, from_service: str, target_service: str,
-              topic: str = '') -> str:
+  def explain(self, from_service: str, target_service: str) -> str:
     """The same in one line, for people."""
-    info = self.connection_info(target_service, from_service, topic)
+    info = self.connection_info(target_service, from_service)
     where = f' at {info["address"]}' if info['address'] else ''
     return (f'{from_service} -> {target_service}: {info["transport"]}{where} '
             f'({info["rule"]})')
