@@ -80,6 +80,9 @@ void ConformanceTest::TearDown() {
   for (MessageBus* bus : {alpha_.get(), beta_.get()}) {
     if (bus != nullptr) (void)bus->Shutdown(absl::Milliseconds(100));
   }
+  // Before the members of a test, which its buses may use, are destroyed.
+  alpha_.reset();
+  beta_.reset();
 }
 
 void ConformanceTest::Settle() {
