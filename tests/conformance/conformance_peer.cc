@@ -3,26 +3,28 @@
 //
 //   conformance_peer --role=publish|subscribe --topology=FILE --service=NAME
 //                    --page=FILE [--run=N] [--to=SERVICE] [--poll=caller]
-//                    [--delivery=queued] [--names=A,B] [--overflow=WORD]
+//                    [--delivery=queued] [--names=A,B] [--topics=A,B]
+//                    [--overflow=WORD]
 //                    [--depth=N] [--window=N] [--die_at=ID] [--die_after=ID]
 //                    [--slow_us=N] [--threads=N] [--bytes=N] [--loans=yes]
 //                    [--schema_digest=TEXT]
 //
-// A subscriber has one subscription for each name; --die_at: it kills itself in
-// the handler of that message, before it is recorded or, --die_after, when it
-// is; --slow_us: each takes at least so long.
+// A subscriber has one subscription for each name, or for each topic; --die_at:
+// it kills itself in the handler of that message, before it is recorded or,
+// --die_after, when it is; --slow_us: each takes at least so long.
 // --threads: `stream` publishes on so many, as runs 1, 2, …, each with a
-// publisher.
+// publisher. --topics: a publisher for each; the first publishes as --run, and
+// `publish_to TOPIC N` as the run of its place, 1, 2, …
 // --bytes: each message has so many more. --loans: each is written into a loan.
 // --schema_digest: that of TEXT is what the service insists on.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
-// publish: `bytes N` for --bytes, `wait N`, `publish N`, `stream`, `stop`,
-// `flush`; `probe` publishes one of run 7 without waiting for room. subscribe:
-// `subscribe NAME`. Both: `cut` breaks the connections; `fork` makes a child
-// that does nothing, until the input ends. Unasked for: `ready` or
-// `failed CODE`, and `event WORD PEER`.
+// publish: `bytes N` for --bytes, `wait N`, `wait_on TOPIC`, `publish N`,
+// `stream`, `stop`, `flush`; `probe` publishes one of run 7 without waiting for
+// room. subscribe: `subscribe NAME`, `unsubscribe` the last one. Both: `cut`
+// breaks the connections; `fork` makes a child that does nothing, until the
+// input ends. Unasked for: `ready` or `failed CODE`, and `event WORD PEER`.
 
 #include <poll.h>
 #include <signal.h>
@@ -124,8 +126,11 @@ class Peer final {
   absl::Status StartPublishing() {
     const size_t threads =
         static_cast<size_t>(std::max<int64_t>(1, NumberOf("threads")));
-    for (size_t i = 0; i < threads; ++i) {
-      auto publisher = bus_->PublisherTo<Note>(flags_["to"]);
+    topics_ = Listed("topics");
+    for (size_t i = 0; i < std::max(threads, topics_.size()); ++i) {
+      PublisherOptions options;
+      options.topic = i < topics_.size() ? topics_[i] : "";
+      auto publisher = bus_->PublisherTo<Note>(flags_["to"], options);
       if (!publisher.ok()) return publisher.status();
       publishers_.push_back(*std::move(publisher));
     }
@@ -143,16 +148,24 @@ class Peer final {
   }
 
   absl::Status StartSubscribing() {
-    for (const std::string& name :
-         std::vector<std::string>(absl::StrSplit(flags_["names"], ','))) {
-      if (absl::Status added = Subscribe(name); !added.ok()) return added;
+    for (const std::string& name : Listed("names")) {
+      for (const std::string& topic : Listed("topics")) {
+        absl::Status added = Subscribe(name, topic);
+        if (!added.ok()) return added;
+      }
     }
     return absl::OkStatus();
   }
 
-  absl::Status Subscribe(const std::string& name) {
+  // Of a flag; one empty word where it is not given.
+  std::vector<std::string> Listed(const std::string& flag) {
+    return absl::StrSplit(flags_[flag], ',');
+  }
+
+  absl::Status Subscribe(const std::string& name, const std::string& topic) {
     SubscriberOptions options;
     options.name = name;
+    options.topic = topic;
     if (flags_["delivery"] == "queued") {
       options.delivery = DeliveryMode::kQueued;
     }
@@ -241,8 +254,12 @@ class Peer final {
         AwaitLoans(lender);
       }
       Answer("waited", publishers_[0].WaitForSubscribers(number, kLong));
+    } else if (word == "wait_on") {
+      Answer("waited", WaitOn(words.second));
     } else if (word == "publish") {
-      PublishMany(number);
+      PublishMany(0, run_, number);
+    } else if (word == "publish_to") {
+      PublishTo(words.second);
     } else if (word == "bytes") {
       blob_bytes_ = number;
     } else if (word == "probe") {
@@ -264,7 +281,10 @@ class Peer final {
     } else if (word == "fork") {
       Fork();
     } else if (word == "subscribe") {
-      Answer("subscribed", Subscribe(words.second));
+      Answer("subscribed", Subscribe(words.second, ""));
+    } else if (word == "unsubscribe") {
+      subscriptions_.pop_back();
+      Say("unsubscribed");
     } else if (word == "links") {
       SayLinks();
     } else if (word == "shutdown") {
@@ -327,14 +347,38 @@ class Peer final {
     return sent;
   }
 
+  // The place of the publisher of a topic.
+  std::optional<size_t> PlaceOf(const std::string& topic) const {
+    const auto found = std::find(topics_.begin(), topics_.end(), topic);
+    if (found == topics_.end()) return std::nullopt;
+    return static_cast<size_t>(found - topics_.begin());
+  }
+
+  absl::Status WaitOn(const std::string& topic) {
+    const std::optional<size_t> place = PlaceOf(topic);
+    if (!place.has_value()) return absl::NotFoundError(topic);
+    return publishers_[*place].WaitForSubscribers(1, kLong);
+  }
+
+  void PublishTo(const std::string& topic_and_count) {
+    const std::pair<std::string, std::string> words =
+        absl::StrSplit(topic_and_count, ' ');
+    const std::optional<size_t> place = PlaceOf(words.first);
+    uint64_t messages = 0;
+    if (!place.has_value() || !absl::SimpleAtoi(words.second, &messages)) {
+      return Say(absl::StrCat("unknown publish_to ", topic_and_count));
+    }
+    PublishMany(*place, *place + 1, messages);
+  }
+
   // Up to the first that is refused; answers `published CODE MS`, how long the
   // last call took.
-  void PublishMany(uint64_t messages) {
+  void PublishMany(size_t publisher, uint64_t run, uint64_t messages) {
     absl::Status sent;
     auto began = std::chrono::steady_clock::now();
     for (uint64_t i = 0; i < messages && sent.ok(); ++i) {
       began = std::chrono::steady_clock::now();
-      sent = PublishNext(0, run_);
+      sent = PublishNext(publisher, run);
     }
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
         std::chrono::steady_clock::now() - began);
@@ -405,6 +449,7 @@ class Peer final {
   std::atomic<bool> stop_{false};
   bool done_ = false;
   std::unique_ptr<MessageBus> bus_;
+  std::vector<std::string> topics_;  // Of the first publishers.
   std::vector<Publisher<Note>> publishers_;
   std::vector<RawPublisher> lenders_;  // One for each, or none.
   std::optional<Publisher<Note>> prober_;

@@ -71,6 +71,95 @@ TEST_P(HandoverTest, WhatIsPublishedMeanwhileWaitsForTheNextProcess) {
   EXPECT_EQ(LedgerOf(*writer).dropped, 0u);
 }
 
+// Inline subscriptions of a node share a lane. What is in it for one that has
+// not come back is dropped, and holds up nothing: neither the frames of one
+// that has, behind them, nor those of a publisher that only the other one had.
+TEST_P(HandoverTest, WhatNobodySubscribesToAnyMoreHoldsUpNoOtherTopic) {
+  WriteTopology("a", "b", /*retain=*/"500ms");
+  auto first = Reading({"--topics=left,kept"});
+  auto writer = Start("publish", 1, {"--topics=left,kept"});
+  writer->Await("ready");
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  first->Stop();
+  for (int turn = 0; turn < 3; ++turn) {
+    for (const std::string topic : {"left", "kept"}) {
+      const std::string line = absl::StrCat("publish_to ", topic, " 2");
+      EXPECT_EQ(writer->Ask(line, "published").substr(0, 2), "OK");
+    }
+  }
+  first->Kill();
+  writer->Await("event disconnected b");
+  auto second = Reading({"--topics=kept"});
+  EXPECT_EQ(writer->Ask("publish_to kept 4", "published").substr(0, 2), "OK");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  ExpectEachOnceInOrder(second->counts().received[2], 10);
+  EXPECT_EQ(second->counts().received[1].count, 0u);
+  const Counted sent = LedgerOf(*writer);
+  const Counted got = LedgerOf(*second);
+  EXPECT_EQ(sent.accepted, 16u);
+  EXPECT_EQ(got.delivered, 10u);
+  EXPECT_EQ(sent.gone + got.gone, 6u);
+  EXPECT_EQ(sent.dropped + got.dropped, 6u);
+  EXPECT_EQ(sent.in_flight, 0u);
+}
+
+TEST_P(HandoverTest, WhatNoProcessComesBackForIsDroppedThoughOneConnects) {
+  WriteTopology("a", "b", /*retain=*/"500ms");
+  auto first = Reading({"--topics=left,kept"});
+  auto writer = Start("publish", 1, {"--topics=left,kept,new"});
+  writer->Await("ready");
+  for (const std::string topic : {"left", "kept"}) {
+    EXPECT_EQ(writer->Ask("wait_on " + topic, "waited"), "OK");
+  }
+  first->Stop();
+  for (const std::string topic : {"left", "kept", "left"}) {
+    const std::string line = absl::StrCat("publish_to ", topic, " 2");
+    EXPECT_EQ(writer->Ask(line, "published").substr(0, 2), "OK");
+  }
+  first->Kill();
+  writer->Await("event disconnected b");
+  auto second = Reading({"--topics=new"});
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  EXPECT_EQ(writer->Ask("wait_on new", "waited"), "OK");
+  EXPECT_EQ(writer->Ask("publish_to new 3", "published").substr(0, 2), "OK");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  ExpectEachOnceInOrder(second->counts().received[3], 3);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 9u);
+  EXPECT_EQ(sent.gone, 6u);
+  EXPECT_EQ(sent.dropped, 6u);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_EQ(LedgerOf(*second).delivered, 3u);
+}
+
+// A process that lives may end a subscription while others share its lane.
+TEST_P(HandoverTest, SubscriptionThatEndsTakesNothingFromItsNeighbours) {
+  auto reader = Reading({"--topics=kept,left"});
+  auto writer = Start("publish", 1, {"--topics=kept,left"});
+  writer->Await("ready");
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  reader->Stop();
+  for (int turn = 0; turn < 3; ++turn) {
+    for (const std::string topic : {"left", "kept"}) {
+      const std::string line = absl::StrCat("publish_to ", topic, " 2");
+      EXPECT_EQ(writer->Ask(line, "published").substr(0, 2), "OK");
+    }
+  }
+  reader->Tell("unsubscribe");
+  reader->Resume();
+  reader->Await("unsubscribed");
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  ExpectEachOnceInOrder(reader->counts().received[1], 6);
+  const Counted sent = LedgerOf(*writer);
+  const Counted got = LedgerOf(*reader);
+  const uint64_t left = reader->counts().received[2].count;
+  EXPECT_EQ(sent.accepted, 12u);
+  EXPECT_EQ(got.delivered, 6u + left);
+  EXPECT_EQ(sent.dropped + got.dropped, 6u - left);
+  EXPECT_EQ(sent.gone + got.gone, 6u - left);
+  EXPECT_EQ(sent.in_flight, 0u);
+}
+
 TEST_P(HandoverTest, StreamReachesOneProcessAfterTheOtherWithoutAGap) {
   auto writer = Writer();
   auto reader = Reading();
