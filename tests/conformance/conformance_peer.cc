@@ -99,7 +99,10 @@ class Peer final {
     if (!flags_["schema_digest"].empty()) {
       options.schema_digest = Digest::Of(flags_["schema_digest"]);
     }
-    options.on_connection = [](const ConnectionEvent& event) {
+    options.on_connection = [this](const ConnectionEvent& event) {
+      if (event.state == ConnectionEvent::State::kDisconnected) {
+        ++counts_.disconnected;
+      }
       Say(absl::StrCat("event ", ConnectionStateWord(event.state), " ",
                        event.peer));
     };

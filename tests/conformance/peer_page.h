@@ -44,10 +44,11 @@ struct PeerCounts {
   std::atomic<uint64_t> accepted;  // Raised right after Publish() said OK.
   std::atomic<uint64_t> accepted_by[kRunsMax];  // The same, by run.
   std::atomic<uint64_t> called_by[kRunsMax];    // Raised right before it.
-  std::atomic<uint64_t> lent;         // Of them, loans that all read in place.
-  ReceivedIds received[kRunsMax];     // By the publisher's run.
-  std::atomic<uint64_t> redelivered;  // Of all that were received.
-  std::atomic<uint64_t> lost;         // As the messages said.
+  std::atomic<uint64_t> lent;          // Of them, loans that all read in place.
+  ReceivedIds received[kRunsMax];      // By the publisher's run.
+  std::atomic<uint64_t> redelivered;   // Of all that were received.
+  std::atomic<uint64_t> lost;          // As the messages said.
+  std::atomic<uint64_t> disconnected;  // Connections that were lost.
 };
 
 // Maps the counts at a path, which it creates with zeroes if there are none.
