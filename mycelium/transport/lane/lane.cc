@@ -453,7 +453,9 @@ bool Lane::reader_away() const {
 }
 
 void Lane::SetReaderAway(bool away) {
-  reader_away_.store(away, std::memory_order_release);
+  const bool was_away = reader_away_.exchange(away, std::memory_order_acq_rel);
+  // Who is back gets its time anew, and may be another process.
+  if (was_away && !away) stalled_at_.store(0);
   if (away) room_event_.Notify(environment_.waiter);
 }
 

@@ -163,7 +163,8 @@ class Lane final {
   bool stalled() const { return stalled_at_.load() == released() + 1; }
 
   // Whether the reader's process is out of reach, so that waiting for room is
-  // pointless until it is back. Who waits already is woken to see it.
+  // pointless until it is back. Who waits already is woken to see it. A lane
+  // whose reader is back is not stalled, whatever it was before.
   void SetReaderAway(bool away);
   bool reader_away() const;
   ReaderTrouble& reader_trouble() { return reader_trouble_; }

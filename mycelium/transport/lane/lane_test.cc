@@ -141,6 +141,17 @@ TEST_F(LaneTest, StalledLaneIsOneThatHasNotMovedSince) {
   EXPECT_FALSE(lane_->stalled());
 }
 
+TEST_F(LaneTest, LaneIsNotStalledForTheReaderThatComesBack) {
+  ASSERT_EQ(Write(64), ClaimResult::kClaimed);
+  lane_->MarkStalled(lane_->released());
+  lane_->SetReaderAway(false);
+  EXPECT_TRUE(lane_->stalled()) << "it was not away";
+  lane_->SetReaderAway(true);
+  EXPECT_TRUE(lane_->stalled());
+  lane_->SetReaderAway(false);
+  EXPECT_FALSE(lane_->stalled());
+}
+
 TEST_F(LaneTest, LaterLanesHaveHigherOrder) {
   Lane::Options options;
   auto later = *Lane::Create(Environment::Real(), options, nullptr);
