@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "mycelium/base/utf8.h"
 #include "mycelium/base/version.h"
 #include "mycelium/bus/connection_state.h"
 #include "mycelium/bus/node_runtime.h"
@@ -13,20 +14,25 @@ namespace mycelium {
 namespace {
 
 constexpr int64_t kNsPerMs = 1'000'000;
-// Of a text that a peer may have had a part in.
+// Of what Shown() shows; addresses are shorter.
 constexpr size_t kReasonBytesMax = 1024;
 
 uint64_t MsBetween(TimeNs from, TimeNs to) {
   return to > from ? static_cast<uint64_t>((to - from) / kNsPerMs) : 0;
 }
 
-std::string Shortened(absl::string_view text) {
-  size_t bytes = std::min(text.size(), kReasonBytesMax);
+// Text in which there may be a path, which may be no UTF-8, or something from a
+// peer, which may be long. One field that is not UTF-8 would make an observer
+// refuse all that the node says. Names need none of this: they are checked.
+std::string Shown(absl::string_view text) {
+  std::string shown = EscapedUtf8(text);
+  size_t bytes = std::min(shown.size(), kReasonBytesMax);
   // Not within a character.
-  while (bytes < text.size() && bytes > 0 && (text[bytes] & 0xC0) == 0x80) {
+  while (bytes < shown.size() && bytes > 0 && (shown[bytes] & 0xC0) == 0x80) {
     --bytes;
   }
-  return std::string(text.substr(0, bytes));
+  shown.resize(bytes);
+  return shown;
 }
 
 // Who reads of many flows wants to see those first that have a story.
@@ -61,7 +67,7 @@ v1::NodeStatus NodeRuntime::Status() const {
   for (const auto& [id, listening] : listeners_) {
     v1::EndpointStatus& endpoint = *status.add_endpoints();
     endpoint.set_transport(listening.transport);
-    endpoint.set_address(listening.listener->address());
+    endpoint.set_address(Shown(listening.listener->address()));
   }
   AddLinks(&status);
   AddRefusals(&status);
@@ -77,15 +83,15 @@ void NodeRuntime::AddLinks(v1::NodeStatus* status) const {
     v1::LinkStatus& link = *status->add_links();
     link.set_peer(std::move(state.peer));
     link.set_transport(std::move(state.transport));
-    link.set_address(std::move(state.address));
-    link.set_rule(Shortened(state.rule));
+    link.set_address(Shown(state.address));
+    link.set_rule(Shown(state.rule));
     link.set_is_up(state.is_up);
     link.set_state(state.told.has_value()
                        ? std::string(ConnectionStateWord(*state.told))
                        : "dialling");
     link.set_state_for_ms(MsBetween(state.since, now));
-    link.set_last_error(Shortened(state.last_error));
-    link.set_fallback(Shortened(state.fallback));
+    link.set_last_error(Shown(state.last_error));
+    link.set_fallback(Shown(state.fallback));
   }
 }
 
@@ -98,7 +104,7 @@ void NodeRuntime::AddRefusals(v1::NodeStatus* status) const {
     refusal.set_service(subscription->options().service);
     refusal.set_subscription_name(subscription->options().name);
     refusal.set_peer(held.cause.peer);
-    refusal.set_why(Shortened(held.status.message()));
+    refusal.set_why(Shown(held.status.message()));
   }
 }
 
@@ -119,7 +125,7 @@ void NodeRuntime::AddEnds(v1::NodeStatus* status) const {
         refusal.set_service(origin.service);
         if (mismatch.has_value()) refusal.set_peer(mismatch->remote_node());
         refusal.set_of_publisher(true);
-        refusal.set_why(Shortened(why.message()));
+        refusal.set_why(Shown(why.message()));
       }
     }
   }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/event_count.h"
 #include "mycelium/base/mutex.h"
+#include "mycelium/base/utf8.h"
 
 namespace mycelium {
 
@@ -70,7 +71,9 @@ SharedMemoryTransport::Create(const std::string& path,
                               std::optional<Digest> digest, size_t capacity,
                               BusOptions options) {
   // There is one at a time, and the next one is to be known again.
-  if (options.node.empty()) options.node = absl::StrCat("shm:", path);
+  if (options.node.empty()) {
+    options.node = absl::StrCat("shm:", EscapedUtf8(path));
+  }
   auto made = Make(path, digest, std::move(options));
   if (!made.ok()) return made;
   SharedMemoryTransport& transport = **made;

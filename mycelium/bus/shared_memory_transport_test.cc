@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
@@ -64,6 +65,21 @@ class SharedMemoryTransportTest : public ::testing::Test {
   const ShortTempDir dir_;
   const std::string path_ = dir_.file("service.shm");
 };
+
+TEST_F(SharedMemoryTransportTest, PathNeedNotBeUtf8) {
+  const std::string path = dir_.file("caf\xe9.shm");
+  auto creator =
+      SharedMemoryTransport::Create(path, std::nullopt, kShmCapacity, Quiet());
+  ASSERT_TRUE(creator.ok()) << creator.status();
+  auto opener =
+      SharedMemoryTransport::Open(path, std::nullopt, /*capacity=*/0, Quiet());
+  ASSERT_TRUE(opener.ok()) << opener.status();
+  EXPECT_EQ((*opener)->WaitForPeer(kLong), absl::OkStatus());
+  EXPECT_EQ((*opener)->path(), path);
+  ASSERT_EQ((*opener)->bus().LinkReports().size(), 1u);
+  EXPECT_EQ((*opener)->bus().LinkReports()[0].peer,
+            absl::StrCat("shm:", dir_.file("caf\\xe9.shm")));
+}
 
 TEST_F(SharedMemoryTransportTest, BothEndsPublishAndNobodyHearsHimself) {
   auto creator = Create();

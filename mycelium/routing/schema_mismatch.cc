@@ -2,7 +2,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "mycelium/schema/utf8.h"
+#include "mycelium/base/utf8.h"
 #include "mycelium/schema/verdict.h"
 
 namespace mycelium {

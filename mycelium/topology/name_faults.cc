@@ -6,7 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "mycelium/schema/utf8.h"
+#include "mycelium/base/utf8.h"
 #include "mycelium/topology/nearest_word.h"
 #include "mycelium/topology/topology.h"
 

@@ -15,6 +15,7 @@
 #include "mycelium/base/version.h"
 #include "mycelium/bus/observers.h"
 #include "mycelium/bus/status_bound.h"
+#include "mycelium/bus/unix_endpoint.h"
 #include "tests/conformance/raw_peer.h"
 #include "tests/conformance/served_node.h"
 #include "tests/support/short_temp_dir.h"
@@ -210,6 +211,34 @@ TEST_P(ObserverTest, NodeAloneOnItsHostListensIfItsEndpointSaysSo) {
   EXPECT_EQ(status.node(), "alone");
   EXPECT_EQ(status.services(0).name(), "one");
   EXPECT_EQ(status.topology_digest().size(), 32u);
+}
+
+TEST(ObserverPathTest, PathsThatAreNotUtf8AreToldAsText) {
+  ShortTempDir dir;
+  const std::string file = dir.file("t\xff.toml");
+  std::ofstream(file) << "socket_dir = \"" << dir.path() << "\"\n"
+                      << "[[nodes]]\nname = \"a\"\nservices = [\"one\"]\n"
+                      << "[[nodes]]\nname = \"b\"\nservices = [\"two\"]\n"
+                      << "[[routes]]\ntransport = \"unix\"\n";
+  const auto bus = MessageBus::FromTopology(file, "one");
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  const std::string bound = dir.file("caf\xe9.sock");
+  const auto endpoint = BindUnixEndpoint(bound, **bus);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  ASSERT_TRUE(DialUnixEndpoint(dir.file("\xfe.sock"), **bus).ok());
+  RawPeer observer(bound);
+  const v1::NodeStatus status =
+      observer.SayHello(ObserversHello()).node_status();
+  EXPECT_EQ(status.node(), "a");
+  ASSERT_EQ(status.endpoints_size(), 2);
+  EXPECT_EQ(status.endpoints(1).address(), dir.file("caf\\xe9.sock"));
+  ASSERT_EQ(status.links_size(), 2);
+  const bool topology_first = status.links(0).address() == dir.file("b.sock");
+  const v1::LinkStatus& to_b = status.links(topology_first ? 0 : 1);
+  EXPECT_THAT(to_b.rule(), HasSubstr(dir.file("t\\xff.toml")));
+  const v1::LinkStatus& by_hand = status.links(topology_first ? 1 : 0);
+  EXPECT_EQ(by_hand.address(), dir.file("\\xfe.sock"));
+  EXPECT_THAT(by_hand.last_error(), HasSubstr(dir.file("\\xfe.sock")));
 }
 
 }  // namespace
