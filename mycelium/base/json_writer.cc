@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "mycelium/base/utf8.h"
 
 namespace mycelium {
 
@@ -91,7 +92,7 @@ JsonWriter& JsonWriter::Bool(bool value) {
 
 void JsonWriter::Quote(absl::string_view text) {
   text_ += '"';
-  for (const char c : text) {
+  for (const char c : EscapedUtf8(text)) {
     const auto byte = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\') {
       text_ += '\\';

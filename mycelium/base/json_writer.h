@@ -32,7 +32,8 @@ class JsonWriter final {
   JsonWriter& End(char bracket);
 
   JsonWriter& Name(absl::string_view name);
-  // UTF-8; quotes, backslashes and control bytes are escaped.
+  // Quotes, backslashes and control bytes are escaped. What is not UTF-8 is
+  // written as EscapedUtf8() has it.
   JsonWriter& String(absl::string_view text);
   JsonWriter& Number(int64_t number);
   JsonWriter& Number(uint64_t number);

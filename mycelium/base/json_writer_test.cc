@@ -45,6 +45,12 @@ TEST(JsonWriterTest, Utf8PassesUnchanged) {
   EXPECT_EQ(json.text(), "\"µs\"");
 }
 
+TEST(JsonWriterTest, BytesOfNoCharacterAreShown) {
+  JsonWriter json(JsonWriter::Layout::kOneLine);
+  json.Begin('{').Member("\xc3", "caf\xe9").End('}');
+  EXPECT_EQ(json.text(), "{\"\\\\xc3\": \"caf\\\\xe9\"}");
+}
+
 TEST(JsonWriterTest, WhatIsNoNumberIsNull) {
   JsonWriter json(JsonWriter::Layout::kOneLine);
   json.Begin('[');

@@ -54,6 +54,15 @@ TEST_F(StatusJsonTest, RunningNodeHasAllThatItSaid) {
   EXPECT_EQ(Of(Of(feed, "left_out").struct_value(), "flows").number_value(), 0);
 }
 
+TEST_F(StatusJsonTest, NameOfAFileThatIsNotUtf8IsShownAsText) {
+  HostView view = TalkingPair();
+  view.nodes.push_back(AbsentNode("\xff", NodeState::kStale, "it died"));
+  view.nodes.back().path = "/run/\xff.sock";
+  const Struct all = Parsed(view);
+  EXPECT_EQ(Of(At(all, "nodes", 2), "name").string_value(), "\\xff");
+  EXPECT_EQ(Of(At(all, "nodes", 2), "path").string_value(), "/run/\\xff.sock");
+}
+
 TEST_F(StatusJsonTest, AbsentNodeHasAReasonAndNoStatus) {
   HostView view = TalkingPair();
   view.nodes.push_back(AbsentNode("risk", NodeState::kStale, "it died"));
