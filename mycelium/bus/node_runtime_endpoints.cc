@@ -10,6 +10,9 @@
 namespace mycelium {
 namespace {
 
+// How long a handler that does not return may keep who stops listening.
+constexpr absl::Duration kStopListening = absl::Seconds(1);
+
 absl::Status CheckCapacity(const std::string& path, uint64_t lane_bytes) {
   if (lane_bytes == 0 ||
       (lane_bytes >= kRingBytesMin && lane_bytes <= kLaneBytesMax)) {
@@ -164,7 +167,8 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
 
 void NodeRuntime::StopListening(uint64_t listener) {
   if (is_inherited()) return;
-  OnLoop([&] { listeners_.erase(listener); });
+  (void)OnLoopBy([this, listener] { listeners_.erase(listener); },
+                 DeadlineAfter(environment_.clock.NowNs(), kStopListening));
 }
 
 absl::Status NodeRuntime::DialUnix(const std::string& path) {

@@ -215,6 +215,36 @@ static void FailConnection(const MyceliumConnectionEvent* event, void* user) {
 
 /* Structs as programs have them that were compiled with the header of version
    1: these sizes are never to change. */
+/* What read(2) returns when it fails, taken for a size. */
+static void TestSizes(MyceliumRuntime* runtime, MyceliumType* type) {
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(runtime, type, NULL, NULL);
+  CHECK(publisher != NULL);
+  const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 39, SIZE_MAX - 40,
+                          ((size_t)256 << 20) + 1};
+  for (int with_queue = 0; with_queue <= 1; ++with_queue) {
+    MyceliumSubscriberOptions options = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
+    MyceliumSubscriber* const queue =
+        with_queue ? mycelium_subscriber_create(runtime, type, &options) : NULL;
+    MyceliumSubscription* const inlined =
+        mycelium_subscribe(runtime, type, &IgnoreMessage, NULL, NULL);
+    CHECK(inlined != NULL && (queue != NULL) == (with_queue != 0));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+      const size_t size = sizes[i];
+      CHECK_INVALID(mycelium_publish(runtime, type, "x", size));
+      CHECK_INVALID(mycelium_publish_to(runtime, "", type, "x", size));
+      CHECK_INVALID(mycelium_publisher_publish(publisher, "x", size));
+      CHECK_INVALID(mycelium_publisher_try_publish(publisher, "x", size));
+      CHECK_INVALID(mycelium_publisher_publish_shared(publisher, "x", size));
+      CHECK_INVALID(
+          mycelium_publisher_try_publish_shared(publisher, "x", size));
+    }
+    mycelium_unsubscribe(inlined);
+    mycelium_subscriber_destroy(queue);
+  }
+  mycelium_publisher_destroy(publisher);
+}
+
 static void TestStructsOfVersion1(MyceliumRuntime* runtime,
                                   MyceliumType* type) {
   MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
@@ -276,6 +306,7 @@ int main(void) {
   CHECK(runtime != NULL && type != NULL);
   TestNull(runtime, type);
   TestWrongValues(runtime, type);
+  TestSizes(runtime, type);
   TestStructsOfVersion1(runtime, type);
   /* Empty is a message too. */
   CHECK_OK(mycelium_publish(runtime, type, NULL, 0));

@@ -49,6 +49,10 @@ absl::Status CheckCallback(bool is_given) {
 }
 
 absl::Status CheckBuffer(const void* data, size_t size) {
+  if (size > kBufferBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a size of ", size, " bytes; a message has at most ", kBufferBytesMax));
+  }
   if (data != nullptr || size == 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("data is NULL and its size is ", size));
@@ -56,7 +60,10 @@ absl::Status CheckBuffer(const void* data, size_t size) {
 
 absl::Status CheckStructSize(size_t given, size_t bytes_min, size_t bytes_max,
                              absl::string_view name) {
-  if (given >= bytes_min && given <= bytes_max) return absl::OkStatus();
+  // Each version of a struct ends where a pointer could begin.
+  if (given >= bytes_min && given <= bytes_max && given % alignof(void*) == 0) {
+    return absl::OkStatus();
+  }
   if (given > bytes_max) {
     return absl::InvalidArgumentError(absl::StrCat(
         name, ".struct_size is ", given, ", and at most ", bytes_max,
@@ -64,8 +71,9 @@ absl::Status CheckStructSize(size_t given, size_t bytes_min, size_t bytes_max,
         ", or the size was not set with the ..._INIT macro"));
   }
   return absl::InvalidArgumentError(
-      absl::StrCat(name, ".struct_size is ", given, ", expected at least ",
-                   bytes_min, "; set it with the ..._INIT macro"));
+      absl::StrCat(name, ".struct_size is ", given, ", expected ", bytes_min,
+                   " to ", bytes_max, " in steps of ", alignof(void*),
+                   "; set it with the ..._INIT macro"));
 }
 
 absl::StatusOr<Digest> DigestFrom(const uint8_t* digest, size_t size) {

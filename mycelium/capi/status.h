@@ -39,7 +39,10 @@ absl::Status CheckGiven(const void* pointer, absl::string_view name);
 // The same for a function.
 absl::Status CheckCallback(bool is_given);
 
-// INVALID_ARGUMENT: NULL with a size.
+// The most that frame_bytes_max can be: sums of that and a header do not wrap.
+inline constexpr size_t kBufferBytesMax = size_t{256} << 20;
+
+// INVALID_ARGUMENT: NULL with a size, or more than any message may have.
 absl::Status CheckBuffer(const void* data, size_t size);
 
 // Structs that the caller fills. One that was compiled with an older header is

@@ -43,9 +43,12 @@ TEST(StructTest, StructOfThisVersionIsReadWhole) {
   EXPECT_EQ(read.added, 6);
 }
 
-TEST(StructTest, SmallerThanVersionOneOrLargerThanKnownIsInvalid) {
-  for (const size_t bytes : {size_t{0}, sizeof(Before) - 1, sizeof(After) + 1,
-                             static_cast<size_t>(-1)}) {
+// A size between two fields' ends would leave half of one, a pointer say.
+TEST(StructTest, SizeOfNoVersionIsInvalid) {
+  for (const size_t bytes :
+       {size_t{0}, sizeof(Before) - 1, sizeof(Before) + 1, sizeof(Before) + 4,
+        sizeof(After) - 1, sizeof(After) + 1, sizeof(After) + 8,
+        static_cast<size_t>(-1)}) {
     After read;
     EXPECT_EQ(Read(bytes, &read).code(), absl::StatusCode::kInvalidArgument)
         << bytes;

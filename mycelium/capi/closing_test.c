@@ -1,0 +1,56 @@
+/* A callback that does not return keeps nobody beyond the deadline, in a
+   runtime that listens by hand, too: its thread is the one that would stop
+   that. */
+#include <semaphore.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "mycelium/capi/check.h"
+#include "mycelium/capi/mycelium.h"
+
+static sem_t is_in_callback, may_return;
+
+static void Wait(const MyceliumMessage* message, void* user) {
+  IgnoreMessage(message, user);
+  sem_post(&is_in_callback);
+  sem_wait(&may_return);
+}
+
+int main(void) {
+  CHECK(sem_init(&is_in_callback, 0, 0) == 0);
+  CHECK(sem_init(&may_return, 0, 0) == 0);
+  char socket[64];
+  snprintf(socket, sizeof socket, "/tmp/myc-closing-%ld", (long)getpid());
+  MyceliumRuntime* const listening = MakeRuntime();
+  MyceliumRuntime* const dialling = MakeRuntime();
+  MyceliumType* const type =
+      mycelium_type_create("plant.Reading", kOneDigest, sizeof kOneDigest);
+  CHECK_OK(mycelium_runtime_listen_unix(listening, socket));
+  CHECK_OK(mycelium_runtime_connect_unix(dialling, socket));
+  MyceliumSubscription* const subscription =
+      mycelium_subscribe(listening, type, &Wait, NULL, NULL);
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(dialling, type, NULL, NULL);
+  CHECK(subscription != NULL && publisher != NULL);
+  CHECK_OK(mycelium_publisher_wait_for_subscribers(publisher, 1, kLongMs));
+  CHECK_OK(mycelium_publisher_publish(publisher, "x", 1));
+  CHECK(sem_wait(&is_in_callback) == 0);
+
+  /* For ever, the test's own time limit says, if this waits for the callback.
+   */
+  CHECK_STATUS(mycelium_runtime_close(listening, 100),
+               MYCELIUM_DEADLINE_EXCEEDED);
+  CHECK(sem_post(&may_return) == 0);
+  CHECK_OK(mycelium_runtime_flush(dialling, kLongMs));
+  MyceliumStats sent = MYCELIUM_STATS_INIT;
+  CHECK_OK(mycelium_runtime_stats(dialling, &sent));
+  CHECK(sent.accepted == 1 && sent.dropped == 0 && sent.in_flight == 0);
+
+  mycelium_publisher_destroy(publisher);
+  mycelium_unsubscribe(subscription);
+  mycelium_runtime_destroy(dialling);
+  mycelium_runtime_destroy(listening);
+  mycelium_type_destroy(type);
+  CHECK(access(socket, F_OK) != 0);
+  return 0;
+}
