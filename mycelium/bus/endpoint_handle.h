@@ -11,9 +11,9 @@
 
 namespace mycelium {
 
-// An endpoint that was bound by hand: listens until it is destroyed, or up to the
-// end of a handler that keeps the node's thread for longer than a second then.
-// Links that were accepted stay.
+// An endpoint that was bound by hand: listens until it is destroyed, or up to
+// the end of a handler that keeps the node's thread for longer than a second
+// then. Links that were accepted stay.
 //
 // Thread safety: like any object; not to be destroyed from a handler.
 //

@@ -14,7 +14,8 @@ struct CommandResult {
 
 // Exit codes of the `mycelium` command.
 inline constexpr int kExitOk = 0;
-// The file, or a name in the question, is wrong; or something does not talk.
+// The file, or a name in the question, is wrong; something does not talk; or
+// standard output takes nothing.
 inline constexpr int kExitInvalid = 1;
 inline constexpr int kExitUsage = 2;  // The command line.
 

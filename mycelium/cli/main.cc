@@ -1,4 +1,6 @@
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -6,12 +8,28 @@
 #include "mycelium/cli/command.h"
 #include "mycelium/topology/environment.h"
 
+namespace {
+
+// Whether all of it was taken: a full disk says so when the rest is written.
+bool Write(const std::string& text, std::FILE* file) {
+  return std::fputs(text.c_str(), file) >= 0 && std::fflush(file) == 0;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0),
                                            argv + argc);
   const mycelium::CommandResult result = mycelium::RunCommand(
       mycelium::Environment::Real(), mycelium::ProcessEnvironment(), arguments);
-  std::fputs(result.out.c_str(), stdout);
-  std::fputs(result.err.c_str(), stderr);
+  const bool is_said = Write(result.out, stdout);
+  if (!is_said) {
+    std::fprintf(stderr, "mycelium: standard output: %s\n",
+                 std::strerror(errno));
+  }
+  (void)Write(result.err, stderr);
+  if (!is_said && result.exit_code == mycelium::kExitOk) {
+    return mycelium::kExitInvalid;
+  }
   return result.exit_code;
 }

@@ -106,6 +106,10 @@ CommandResult RunTopologyCommand(Sys& sys, const EnvLookup& env,
   const std::string& subcommand = words[0];
   std::vector<std::string> names(words.begin() + 1, words.end());
   if (subcommand == "check") {
+    if (!names.empty() && absl::StartsWith(names[0], "-")) {
+      return UsageError(absl::StrCat("topology check: unknown option ",
+                                     names[0], "; there are none"));
+    }
     if (names.size() != 1) return UsageError("topology check takes one FILE");
     return Check(sys, env, names[0]);
   }

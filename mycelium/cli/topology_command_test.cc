@@ -98,6 +98,8 @@ TEST_F(TopologyCommandTest, WrongCommandLinesSayWhatIsKnown) {
        "topology: unknown subcommand show; known: check, explain"},
       {{"topology", "check"}, "topology check takes one FILE"},
       {{"topology", "check", "a", "b"}, "topology check takes one FILE"},
+      {{"topology", "check", "--strict"},
+       "topology check: unknown option --strict; there are none"},
       {{"topology", "explain", "f", "a"},
        "topology explain takes FILE FROM TO"},
       {{"topology", "explain", "f", "a", "b", "--topic"},

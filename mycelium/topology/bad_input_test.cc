@@ -364,6 +364,26 @@ INSTANTIATE_TEST_SUITE_P(
                        "topics = [\"z\", \"y\"]\ndepth = 2"),
                  "10:1: route \"* -> *\": conflicting routes: lines 7 and 10 "
                  "are equally specific and differ in depth"},
+        BadInput{"SocketOfAnotherNode",
+                 "socket_dir = \"/run/m\"\n" +
+                     Node("endpoint = { kind = \"unix\", addr = "
+                          "\"/run/m/b.sock\" }\n"
+                          "[[nodes]]\nname = \"b\""),
+                 "5:36: node \"a\": addr \"/run/m/b.sock\" is the socket of "
+                 "node \"b\" in line 7"},
+        BadInput{
+            "PortOfAnotherNode",
+            "insecure = true\n" + Node("port = 9001\n[[nodes]]\nname = \"b\"\n"
+                                       "endpoint = { kind = \"grpc\", addr = "
+                                       "\"0.0.0.0:9001\" }"),
+            "8:36: node \"b\": addr \"0.0.0.0:9001\" is the port of "
+            "node \"a\" in line 3"},
+        BadInput{"AddressOfAnotherNode",
+                 Node("port = 9001\n[[nodes]]\nname = \"b\"\n"
+                      "endpoint = { kind = \"grpc\", addr = "
+                      "\"127.0.0.1:9001\" }"),
+                 "7:36: node \"b\": addr \"127.0.0.1:9001\" is the port of "
+                 "node \"a\" in line 2"},
         BadInput{"LinkOfTwoDirections",
                  Route("from = \"a\"\nto = \"b\"\ntransport = \"unix\"\n"
                        "[[routes]]\n"

@@ -15,6 +15,7 @@ constexpr mode_t kParentMode = 0755;
 constexpr mode_t kPrivateMode = 0700;
 constexpr mode_t kSharedMode = 0711;
 constexpr mode_t kOthersWrite = 0022;
+constexpr mode_t kOthersPass = 0011;
 
 // Creates what is missing above `path`; the kernel says what stands in the way
 // when `path` itself is made.
@@ -74,12 +75,19 @@ absl::Status PrepareSocketDir(Sys& sys, const std::string& path,
         "or make this one %#o",
         where, present, dir == "/" ? "/mycelium" : dir + "/mycelium", mode));
   }
-  // Of a directory that may be there for something else, /run for example,
-  // nothing is changed. One with these modes we have made: for what the file
-  // said then, or before the umask was corrected.
-  const bool is_made_here =
-      made >= 0 || present == kPrivateMode || present == kSharedMode;
-  if (!is_made_here) return absl::OkStatus();
+  // Of a directory that exists nothing is taken away: another program of this
+  // user may let others in. One that nobody else can pass is opened where the
+  // file says that others come, if it is as we make it.
+  if (made < 0) {
+    if (allow_uids.empty() || (present & kOthersPass) != 0) {
+      return absl::OkStatus();
+    }
+    if (present != kPrivateMode) {
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "%s: those of allow_uids cannot pass it (mode %#o); chmod it to %#o",
+          where, present, mode));
+    }
+  }
   const int64_t changed = sys.Chmod(dir.c_str(), mode);
   if (changed < 0) {
     return ErrnoStatus(changed, absl::StrFormat("%s: chmod %#o", where, mode));

@@ -18,12 +18,12 @@ std::string DefaultSocketDir(const EnvLookup& env, int64_t uid);
 // Makes sure that `path` is a directory of our own into which nobody else can
 // put a socket: creates it with mode 0700, or 0711 if `allow_uids` is not
 // empty (others then reach a socket whose name they know, and list nothing).
-// One that exists keeps its mode, since it may be there for something else,
-// /tmp of root for example; only between those two modes it is changed. Missing
-// parents are created with mode 0755.
+// One that exists keeps its mode, since another program may need it, but for
+// one of 0700, which becomes 0711 if `allow_uids` is not empty. Missing parents
+// are created with mode 0755.
 //   PERMISSION_DENIED    it belongs to another uid, or is a symbolic link
 //   FAILED_PRECONDITION  it is no directory, or exists and others may write
-//                        there
+//                        there, or those of `allow_uids` cannot pass it
 //   others               as the system call says
 absl::Status PrepareSocketDir(Sys& sys, const std::string& path,
                               const std::vector<int64_t>& allow_uids);

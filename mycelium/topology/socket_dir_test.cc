@@ -52,20 +52,35 @@ TEST_F(SocketDirTest, MissingParentsAreMade) {
   EXPECT_EQ(ModeOf(path_ + "/a/b"), 0700u);
 }
 
-TEST_F(SocketDirTest, ModeFollowsTheAllowedUidsOfTheNextStart) {
+// The second start may be another program's, and the first one still run.
+TEST_F(SocketDirTest, IsOpenedForAllowedUidsAndStaysOpen) {
   ASSERT_EQ(mkdir(path_.c_str(), 0700), 0);
   EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {1001}), absl::OkStatus());
   EXPECT_EQ(ModeOf(path_), 0711u);
   EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {}), absl::OkStatus());
-  EXPECT_EQ(ModeOf(path_), 0700u);
+  EXPECT_EQ(ModeOf(path_), 0711u);
 }
 
 TEST_F(SocketDirTest, ExistingDirectoryThatOthersReadKeepsItsMode) {
   ASSERT_EQ(mkdir(path_.c_str(), 0700), 0);
-  for (const mode_t mode : {0755u, 0750u, 0500u}) {
+  for (const mode_t mode : {0755u, 0750u}) {
     ASSERT_EQ(chmod(path_.c_str(), mode), 0);
     EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {}), absl::OkStatus());
     EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {1001}), absl::OkStatus());
+    EXPECT_EQ(ModeOf(path_), mode);
+  }
+}
+
+TEST_F(SocketDirTest, ExistingDirectoryThatAllowedUidsCannotPassIsRefused) {
+  ASSERT_EQ(mkdir(path_.c_str(), 0700), 0);
+  for (const mode_t mode : {0500u, 0744u}) {
+    ASSERT_EQ(chmod(path_.c_str(), mode), 0);
+    EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {}), absl::OkStatus());
+    EXPECT_EQ(PrepareSocketDir(Sys::Real(), path_, {1001}),
+              absl::FailedPreconditionError(absl::StrFormat(
+                  "socket_dir %s: those of allow_uids cannot pass it (mode "
+                  "%#o); chmod it to 0711",
+                  path_, mode)));
     EXPECT_EQ(ModeOf(path_), mode);
   }
 }

@@ -307,5 +307,14 @@ TEST(TopologyParserTest, SocketPathOf107BytesFitsAndOf108DoesNot) {
                        ::testing::EndsWith("has 108 bytes; at most 107")));
 }
 
+TEST(TopologyParserTest, AddressesOfOneMachineHaveAPortEach) {
+  EXPECT_TRUE(ParseHere("[[nodes]]\nname = \"a\"\nport = 9001\n"
+                        "[[nodes]]\nname = \"b\"\nendpoint = "
+                        "{ kind = \"grpc\", addr = \"127.0.0.2:9001\" }\n"
+                        "[[nodes]]\nname = \"c\"\nport = 9002\nendpoint = "
+                        "{ kind = \"grpc\", addr = \"127.0.0.1:9002\" }\n")
+                  .ok());
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -81,6 +81,55 @@ void CheckPorts(const Topology& topology, Diagnostics& diagnostics) {
   }
 }
 
+bool HasAddress(const TopologyNode& node, bool of_grpc) {
+  return node.endpoint.has_value() && !node.endpoint->address.empty() &&
+         (node.endpoint->kind == TransportKind::kGrpc) == of_grpc;
+}
+
+// An `addr` at which another node of the place listens without having one: at
+// the socket of its name, or at its port.
+void CheckAddresses(const Topology& topology, Diagnostics& diagnostics) {
+  using Place = std::pair<absl::string_view, std::string>;
+  absl::flat_hash_map<Place, const TopologyNode*> node_of_socket;
+  absl::flat_hash_map<Place, const TopologyNode*> node_of_port;
+  for (const TopologyNode& node : topology.nodes) {
+    if (!HasAddress(node, false)) {
+      node_of_socket.try_emplace(Place(node.place, topology.SocketPath(node)),
+                                 &node);
+    }
+    if (!HasAddress(node, true) && node.port > 0) {
+      node_of_port.try_emplace(Place(node.place, absl::StrCat(node.port)),
+                               &node);
+    }
+  }
+  for (const TopologyNode& node : topology.nodes) {
+    const auto taken = [&](const TopologyNode& other, absl::string_view where) {
+      diagnostics.Add(node.endpoint->position, NodeName(node),
+                      absl::StrCat("addr ", Quoted(node.endpoint->address),
+                                   " is ", where, " of ", NodeName(other),
+                                   " in line ", other.name_position.line));
+    };
+    if (HasAddress(node, false)) {
+      const auto found =
+          node_of_socket.find(Place(node.place, node.endpoint->address));
+      if (found != node_of_socket.end()) taken(*found->second, "the socket");
+    }
+    std::string host;
+    int port;
+    if (HasAddress(node, true) &&
+        SplitHostPort(node.endpoint->address, &host, &port)) {
+      const auto found =
+          node_of_port.find(Place(node.place, absl::StrCat(port)));
+      if (found == node_of_port.end()) continue;
+      // Several addresses of a machine have a port each.
+      const std::string dialled =
+          found->second->host.empty() ? "127.0.0.1" : found->second->host;
+      const bool is_any = host.empty() || host == "0.0.0.0" || host == "::";
+      if (is_any || host == dialled) taken(*found->second, "the port");
+    }
+  }
+}
+
 // A lane that could not take the largest frame would refuse it, or lose it.
 void CheckFrames(const Topology& topology, Diagnostics& diagnostics) {
   const int64_t largest = topology.limits.frame_bytes_max;
@@ -184,6 +233,7 @@ void ValidateTopology(const Topology& topology, Diagnostics& diagnostics) {
   }
   CheckNames(topology, diagnostics);
   CheckPorts(topology, diagnostics);
+  CheckAddresses(topology, diagnostics);
   CheckFrames(topology, diagnostics);
   CheckSocketPaths(topology, diagnostics);
   CheckEncryption(topology, diagnostics);
