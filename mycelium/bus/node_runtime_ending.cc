@@ -118,7 +118,8 @@ absl::Status NodeRuntime::CloseService(const std::string& service,
   }
   router_->changed_event().Notify(environment_.waiter);
   if (flushed.ok()) flushed = FlushService(service, deadline);
-  for (const auto& subscription : dispatcher_->All()) {
+  // A handler that ended its own subscription may still run.
+  for (const auto& subscription : SubscriptionsAndEnded()) {
     if (subscription->options().service != service) continue;
     absl::Status removed = RemoveSubscriptionBy(subscription, deadline);
     if (flushed.ok()) flushed = std::move(removed);
@@ -155,7 +156,7 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
   absl::Status flushed = deadline == 0 ? absl::OkStatus() : Flush(deadline);
   router_->ClosePublishers();
   if (deadline != 0 && flushed.ok()) flushed = Flush(deadline);
-  for (const auto& subscription : dispatcher_->All()) {
+  for (const auto& subscription : SubscriptionsAndEnded()) {
     // Nobody is told how a destructor fared.
     if (deadline == 0) {
       RemoveSubscription(subscription);

@@ -115,7 +115,8 @@ void NodeRuntime::SpinAndSleep(EventCount& event,
 absl::Status NodeRuntime::CheckOutsideHandlers(absl::string_view call) const {
   if (is_inherited()) return CheckNotForked();
   bool inside = loop_->InLoop();
-  for (const auto& subscription : dispatcher_->All()) {
+  // A handler that has unsubscribed itself is waited for, too.
+  for (const auto& subscription : SubscriptionsAndEnded()) {
     inside = inside || subscription->IsHandledByThisThread();
   }
   if (!inside) return absl::OkStatus();

@@ -140,6 +140,11 @@ class Subscription final : public Lane::Doorbell,
     consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   }
 
+  // That thread takes no more: its id may be another one's from now on.
+  void ClearConsumerThread() {
+    consumer_.store(std::thread::id(), std::memory_order_relaxed);
+  }
+
   // Whether RunNext() may run the handler. After Close() false stays false.
   bool in_handler() const {
     return in_handler_.load(std::memory_order_acquire) != 0;

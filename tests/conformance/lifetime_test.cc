@@ -148,6 +148,74 @@ TEST_P(LifetimeTest, FlushAndShutdownInAHandlerAreRefused) {
   }
 }
 
+// Of a usual one-shot handler.
+TEST_P(LifetimeTest, TheyAreRefusedInAHandlerThatHasUnsubscribedItself) {
+  Open();
+  for (const DeliveryMode mode :
+       {DeliveryMode::kInline, DeliveryMode::kQueued}) {
+    SubscriberOptions options = Delivered(mode);
+    PublisherOptions to;
+    options.topic = to.topic =
+        mode == DeliveryMode::kInline ? "inline" : "queued";
+    Inbox got;
+    absl::Status flushed, closed, shut_down;
+    SubscriptionHandle handle;
+    auto subscribed = beta_->Subscribe<Note>(
+        [&](const Note& note, const MessageInfo&) {
+          handle.Unsubscribe();
+          flushed = beta_->Flush(kLong);
+          closed = beta_->Close(kLong);
+          shut_down = beta_->Shutdown(kLong);
+          got.Add(note.id());
+        },
+        options);
+    ASSERT_THAT(subscribed.status(), IsOk());
+    handle = *std::move(subscribed);
+    auto publisher = alpha_->Publisher<Note>(to);
+    ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
+    ASSERT_THAT(publisher->Publish(MakeNote(1)), IsOk());
+    ASSERT_TRUE(got.WaitFor(1));
+    EXPECT_THAT(flushed, HasCode(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(closed, HasCode(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(shut_down, HasCode(absl::StatusCode::kFailedPrecondition));
+  }
+}
+
+// A new thread often gets the id of one that has ended.
+TEST_P(LifetimeTest, ThreadAfterTheOneOfAHandlerIsOutsideIt) {
+  Open();
+  Inbox got;
+  auto handle =
+      beta_->Subscribe<Note>(got.Handler(), Delivered(DeliveryMode::kQueued));
+  Publisher<Note> publisher = Publishing(1);
+  ASSERT_THAT(publisher.Publish(MakeNote(1)), IsOk());
+  ASSERT_TRUE(got.WaitFor(1));
+  handle->Unsubscribe();  // Joins its thread.
+  std::thread([&] { EXPECT_THAT(beta_->Flush(kLong), IsOk()); }).join();
+}
+
+TEST_P(LifetimeTest, CloseWaitsForAHandlerThatHasUnsubscribedItself) {
+  Open();
+  SubscriptionHandle handle;
+  Notification inside, go_on;
+  auto subscribed = beta_->Subscribe<Note>(
+      [&](const Note&, const MessageInfo&) {
+        handle.Unsubscribe();
+        inside.Notify();
+        go_on.WaitForNotification();
+      },
+      Delivered(DeliveryMode::kQueued));
+  handle = *std::move(subscribed);
+  Publisher<Note> publisher = Publishing(1);
+  ASSERT_THAT(publisher.Publish(MakeNote(1)), IsOk());
+  inside.WaitForNotification();
+  EXPECT_THAT(beta_->Close(absl::Milliseconds(20)),
+              HasCode(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_TRUE(beta_->closed());
+  go_on.Notify();
+  Settle();
+}
+
 TEST_P(LifetimeTest, FlushWaitsForAHandlerThatHasUnsubscribedItself) {
   Open();
   SubscriptionHandle handle;
