@@ -253,6 +253,29 @@ TEST_F(ClosingTest, WhatIsAddedMeanwhileEndsWithIt) {
   EXPECT_FALSE(two_->runtime()->has_ended());
 }
 
+TEST(ClosingRaceTest, NodeThatABusJoinsMeanwhileIsOpen) {
+  // A race: the node ends, or it has the other service, and never both.
+  BusOptions options;
+  options.poll = PollMode::kCaller;  // Makes one sooner.
+  for (int round = 0; round < 1000 && !testing::Test::HasFailure(); ++round) {
+    auto node = *NodeRuntime::Create(options, "node", nullptr);
+    std::thread joiner([&] {
+      while (!node->has_ended()) {
+        if (!node->AddService("joins", std::nullopt).ok()) continue;
+        for (int look = 0; look < 10; ++look) {
+          EXPECT_TRUE(node->CheckOpen().ok()) << "after it was joined";
+        }
+        node->RemoveService("joins");
+      }
+    });
+    while (!node->has_ended()) {
+      if (!node->AddService("closes", std::nullopt).ok()) continue;
+      EXPECT_TRUE(node->CloseService("closes", kNever).ok());
+    }
+    joiner.join();
+  }
+}
+
 TEST_F(ClosingTest, PeersDoNotKeepASubscriptionThatWasClosedWhileItWasAdded) {
   auto three = Make("three");
   auto far = three->Publisher<Note>();

@@ -43,7 +43,11 @@ absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::FromTopology(
     return added;
   }
   std::unique_ptr<MessageBus> bus(new MessageBus(*node, service));
-  if (absl::Status started = (*node)->Start(); !started.ok()) return started;
+  if (absl::Status started = (*node)->Start(); !started.ok()) {
+    // A shutdown that began meanwhile lets it neither listen nor dial.
+    return (*node)->CheckOpen().ok() ? started
+                                     : NodeRuntime::Ending((*node)->node());
+  }
   return bus;
 }
 

@@ -60,6 +60,10 @@ class MessageBus final {
   //                        bus of this process is that service
   //   FAILED_PRECONDITION  the file has changed since this process first
   //                        loaded it
+  //   UNAVAILABLE          the node of this process is ending: a Shutdown(), or
+  //                        the Close() of its last bus, is under way, or its
+  //                        last object is being destroyed or went in a handler
+  //                        that has not returned. Try again when that is over.
   static absl::StatusOr<std::unique_ptr<MessageBus>> FromTopology(
       const std::string& path, const std::string& service,
       const BusOptions& options = BusOptions());
@@ -75,7 +79,8 @@ class MessageBus final {
   // A bus without a topology on the one node that all such buses of this
   // process share: how a program and the Python that it embeds meet. The first
   // one's options hold for all but `schema_digest`. An empty `service` is made
-  // up. ALREADY_EXISTS: another bus of the node is that service.
+  // up. ALREADY_EXISTS: another bus of the node is that service. UNAVAILABLE:
+  // its Shutdown(), or the Close() of its last bus, is under way.
   static absl::StatusOr<std::unique_ptr<MessageBus>> OfProcess(
       const std::string& service, const BusOptions& options = BusOptions());
 

@@ -66,12 +66,14 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
                                             Quoted(service),
                                             NearestHint(service, services)));
   }
+  std::shared_ptr<NodeRuntime> running;  // Not destroyed under the lock.
   MutexLock lock(mutex_);
-  std::weak_ptr<NodeRuntime>& known =
-      nodes_[Key(CanonicalPath(*path), node->name)];
-  // One that has ended may live on in publishers that nobody uses any more.
-  if (std::shared_ptr<NodeRuntime> running = known.lock();
-      running != nullptr && !running->has_ended()) {
+  Known& known = nodes_[Key(CanonicalPath(*path), node->name)];
+  running = known.node.lock();
+  // One that has ended may live on in publishers that nobody uses any more, and
+  // one that nobody has any more may still be ending.
+  if (!known.HasEnded()) {
+    if (running == nullptr) return NodeRuntime::Ending(node->name);
     if (ContentDigest(*running->topology()) == ContentDigest(*topology)) {
       return running;
     }
@@ -82,21 +84,21 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
   const std::string name = node->name;
   absl::StatusOr<std::shared_ptr<NodeRuntime>> made = NodeRuntime::Create(
       options, name, std::make_shared<const Topology>(*std::move(topology)));
-  if (made.ok()) known = *made;
+  if (made.ok()) known = {*made, (*made)->ended()};
   return made;
 }
 
 absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::JoinProcess(
     const BusOptions& options) {
+  std::shared_ptr<NodeRuntime> running;  // Not destroyed under the lock.
   MutexLock lock(mutex_);
-  std::weak_ptr<NodeRuntime>& known = nodes_[Key()];
-  if (std::shared_ptr<NodeRuntime> running = known.lock();
-      running != nullptr && !running->has_ended()) {
-    return running;
-  }
+  Known& known = nodes_[Key()];
+  running = known.node.lock();
+  // One that nobody has any more listens nowhere that the next one does.
+  if (running != nullptr && !known.HasEnded()) return running;
   absl::StatusOr<std::shared_ptr<NodeRuntime>> made =
       NodeRuntime::Create(options, options.node, nullptr);
-  if (made.ok()) known = *made;
+  if (made.ok()) known = {*made, (*made)->ended()};
   return made;
 }
 

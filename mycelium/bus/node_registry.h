@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_BUS_NODE_REGISTRY_H_
 #define MYCELIUM_BUS_NODE_REGISTRY_H_
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,9 +39,18 @@ class NodeRegistry final {
   // Canonical path, node; both empty for the node without a topology.
   using Key = std::pair<std::string, std::string>;
 
+  struct Known {
+    std::weak_ptr<NodeRuntime> node;
+    std::shared_ptr<const std::atomic<bool>> ended;  // Null: there was none.
+
+    bool HasEnded() const {
+      return ended == nullptr || ended->load(std::memory_order_acquire);
+    }
+  };
+
   const ForkGuard guard_;
   Mutex mutex_;
-  std::map<Key, std::weak_ptr<NodeRuntime>> nodes_ ABSL_GUARDED_BY(mutex_);
+  std::map<Key, Known> nodes_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mycelium

@@ -1,11 +1,15 @@
 #include "mycelium/bus/node_registry.h"
 
+#include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "gtest/gtest.h"
 #include "mycelium/bus/message_bus.h"
+#include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -50,6 +54,100 @@ TEST_F(NodeRegistryTest, NodeThatWasShutDownIsMadeAnewWhileItsPublisherLives) {
   EXPECT_EQ(publisher->Publish(Note()).code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE((*second)->Publisher<Note>()->Publish(Note()).ok());
+}
+
+TEST_F(NodeRegistryTest, NodeThatShutsDownIsToBeTriedAgain) {
+  auto one = *MessageBus::FromTopology(path_, "one");
+  auto subscriber = one->Subscriber<Note>();
+  auto publisher = one->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  std::thread ending([&] { EXPECT_TRUE(one->Shutdown(kLong).ok()); });
+  while (one->runtime()->CheckOpen().ok()) std::this_thread::yield();
+  const absl::Status early = MessageBus::FromTopology(path_, "two").status();
+  EXPECT_EQ(early.code(), absl::StatusCode::kUnavailable) << early;
+  EXPECT_TRUE(subscriber->Receive(kLong).ok());
+  subscriber->Finish();
+  ending.join();
+  for (const FlowReport& flow : one->FlowReports()) {
+    EXPECT_EQ(flow.ledger.delivered, 1u);
+    EXPECT_EQ(flow.ledger.in_flight, 0u);
+  }
+  EXPECT_TRUE(MessageBus::FromTopology(path_, "two").ok());
+}
+
+TEST_F(NodeRegistryTest, NodeThatIsBeingDestroyedIsToBeTriedAgain) {
+  test::Notification busy, leave;
+  BusOptions options;
+  options.on_connection = [&](const ConnectionEvent&) {
+    if (busy.HasBeenNotified()) return;
+    busy.Notify();
+    leave.WaitForNotification();
+  };
+  auto one = *MessageBus::FromTopology(path_, "one", options);
+  auto three = *MessageBus::FromTopology(path_, "three");
+  busy.WaitForNotification();
+  const std::weak_ptr<NodeRuntime> node = one->runtime();
+  std::thread ending([&] { one.reset(); });
+  while (!node.expired()) std::this_thread::yield();
+  const absl::Status early = MessageBus::FromTopology(path_, "one").status();
+  EXPECT_EQ(early.code(), absl::StatusCode::kUnavailable) << early;
+  leave.Notify();
+  ending.join();
+  EXPECT_TRUE(MessageBus::FromTopology(path_, "one").ok());
+}
+
+TEST_F(NodeRegistryTest, HandlerThatLetGoOfTheNodeIsToldAtOnce) {
+  std::unique_ptr<MessageBus> one;
+  test::Notification made, told;
+  absl::Status early;
+  BusOptions options;
+  options.on_connection = [&](const ConnectionEvent&) {
+    if (told.HasBeenNotified()) return;
+    made.WaitForNotification();
+    one.reset();
+    early = MessageBus::FromTopology(path_, "one").status();
+    told.Notify();
+  };
+  one = *MessageBus::FromTopology(path_, "one", options);
+  auto three = *MessageBus::FromTopology(path_, "three");
+  made.Notify();
+  told.WaitForNotification();
+  EXPECT_EQ(early.code(), absl::StatusCode::kUnavailable) << early;
+  // Its own thread ends it, and it may be made again then.
+  while (true) {
+    auto again = MessageBus::FromTopology(path_, "one");
+    if (again.ok()) break;
+    ASSERT_EQ(again.status().code(), absl::StatusCode::kUnavailable);
+    std::this_thread::yield();
+  }
+}
+
+TEST_F(NodeRegistryTest, WhatEndsWithANodeMayMakeTheNextOne) {
+  // A race: who finds that the file has changed may be the last who has it.
+  const std::string other = dir_.file("other.toml");
+  for (int round = 0; round < 50; ++round) {
+    std::filesystem::copy_file(
+        path_, other, std::filesystem::copy_options::overwrite_existing);
+    BusOptions options;
+    options.on_connection = [kept =
+                                 std::shared_ptr<void>(nullptr, [this](void*) {
+                                   (void)MessageBus::FromTopology(path_, "two");
+                                 })](const ConnectionEvent&) {};
+    auto bus = *MessageBus::FromTopology(other, "one", options);
+    options = BusOptions();
+    std::ofstream(other, std::ios::app) << "[[nodes]]\nname = \"third\"\n";
+    std::atomic<bool> joining{false}, over{false};
+    std::thread joiner([&] {
+      while (!over) {
+        (void)MessageBus::FromTopology(other, "one");
+        joining = true;
+      }
+    });
+    while (!joining) std::this_thread::yield();
+    bus.reset();
+    over = true;
+    joiner.join();
+  }
 }
 
 TEST_F(NodeRegistryTest, WaitForSubscribersSaysWhichNodeIsNotThereAndWhy) {

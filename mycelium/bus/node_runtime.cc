@@ -262,10 +262,7 @@ absl::Status NodeRuntime::AddService(const std::string& service,
     return checked;
   }
   MutexLock lock(mutex_);
-  if (shut_down_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("node ", node_, " has been shut down"));
-  }
+  if (shut_down_) return Ending(node_);
   if (services_.count(service) > 0) {
     return absl::AlreadyExistsError(
         absl::StrCat("service ", service, " of node ", node_,
@@ -309,6 +306,15 @@ RouteSettings NodeRuntime::SettingsFor(const Origin& origin,
   return ::mycelium::SettingsFor(*topology_, origin.service,
                                  service.empty() ? node : service,
                                  origin.topic);
+}
+
+absl::Status NodeRuntime::Ending(const std::string& node) {
+  return absl::UnavailableError(
+      absl::StrCat("node ", node,
+                   " of this process is ending; try again when Shutdown() or ",
+                   "Close(), or what destroyed the last object of it, has "
+                   "returned, and the ",
+                   "handler if that was called from one"));
 }
 
 absl::Status NodeRuntime::CheckOpen() const {

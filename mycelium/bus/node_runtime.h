@@ -83,6 +83,7 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status CheckOpen() const;
 
   // A service that this process hosts, with the digest that it insists on.
+  // UNAVAILABLE: a shutdown has begun.
   // RESOURCE_EXHAUSTED: with it, what peers are told of the services when they
   // connect would have more than kServicesBytesMax.
   absl::Status AddService(const std::string& service,
@@ -186,7 +187,11 @@ class NodeRuntime final : public RoomWaiter {
   // end of the first one.
   absl::Status Shutdown(TimeNs deadline);
   // Whether that is done: another runtime may be this node from now on.
-  bool has_ended() const { return ended_.load(std::memory_order_acquire); }
+  bool has_ended() const { return ended_->load(std::memory_order_acquire); }
+  // The same for who may look after this is destroyed.
+  std::shared_ptr<const std::atomic<bool>> ended() const { return ended_; }
+  // UNAVAILABLE: that node shuts down, or is being destroyed.
+  static absl::Status Ending(const std::string& node);
 
   std::vector<FlowReport> FlowReports() const;
   std::vector<LinkReport> LinkReports() const;
@@ -233,6 +238,9 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status WaitForLanes(const std::vector<std::shared_ptr<Lane>>& lanes,
                             TimeNs deadline, const KeepWaiting& keep_waiting);
   absl::Status FlushService(const std::string& service, TimeNs deadline);
+  // Shutdown(), of whoever has found `shut_down_` unset and set it, or waits
+  // for that one.
+  absl::Status ShutdownAs(bool is_first, TimeNs deadline);
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
   // The same until `deadline`. False: it will run later.
@@ -323,7 +331,8 @@ class NodeRuntime final : public RoomWaiter {
   std::atomic<bool> stop_{false};
   // On the loop: its thread, or who polls, destroys this.
   bool orphaned_ = false;
-  std::atomic<bool> ended_{false};
+  const std::shared_ptr<std::atomic<bool>> ended_ =
+      std::make_shared<std::atomic<bool>>(false);
   EventCount done_event_;  // Of OnLoop().
   EventCount ended_event_;
   std::thread thread_;

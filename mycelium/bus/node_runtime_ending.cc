@@ -105,12 +105,16 @@ absl::Status NodeRuntime::CloseService(const std::string& service,
     return outside;
   }
   bool ends_node = false;
+  bool is_first = false;
   {
+    // In one step: a service that is added meanwhile keeps the node, or finds
+    // that it ends.
     MutexLock lock(mutex_);
     closing_.insert(service);
     ends_node = shut_down_ || closing_.size() == services_.size();
+    is_first = ends_node && !std::exchange(shut_down_, true);
   }
-  if (ends_node) return Shutdown(deadline);
+  if (ends_node) return ShutdownAs(is_first, deadline);
   // As in Shutdown(), but of this service.
   absl::Status flushed = FlushService(service, deadline);
   for (const auto& publisher : router_->PublishersOf(service)) {
@@ -138,11 +142,12 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
   bool is_first = false;
   {
     MutexLock lock(mutex_);
-    if (!shut_down_) {
-      shut_down_ = true;
-      is_first = true;
-    }
+    is_first = !std::exchange(shut_down_, true);
   }
+  return ShutdownAs(is_first, deadline);
+}
+
+absl::Status NodeRuntime::ShutdownAs(bool is_first, TimeNs deadline) {
   if (!is_first) {
     const Outcome outcome = WaitFor(
         ended_event_, [this] { return has_ended(); }, deadline);
@@ -172,7 +177,7 @@ absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
   };
   const auto end = [this] {
     peers_->Shutdown();
-    ended_.store(true, std::memory_order_release);
+    ended_->store(true, std::memory_order_release);
     ended_event_.Notify(environment_.waiter);
   };
   // A handler may keep the thread. What has not run by the deadline follows

@@ -104,6 +104,8 @@ MyceliumRuntime* mycelium_runtime_create(const MyceliumRuntimeOptions* options);
      ALREADY_EXISTS       another process, or another runtime, is that service
      PERMISSION_DENIED    the folder of sockets is another user's
      FAILED_PRECONDITION  the file has changed since this process loaded it
+     UNAVAILABLE          the node of this process is ending; try again when
+                          the call that ends it has returned
      RESOURCE_EXHAUSTED   no descriptor or no thread was to be had */
 MyceliumRuntime* mycelium_runtime_create_from_topology(
     const char* topology_path, const char* service_name);

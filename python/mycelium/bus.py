@@ -127,6 +127,8 @@ class MessageBus:
       NotFound: no such file, or no such service in it.
       AlreadyExists: another process, or another bus here, is that service.
       FailedPrecondition: the file has changed since this process loaded it.
+      Unavailable: the node of this process is ending; try again when the call
+        that ends it has returned.
     """
     bus = cls.__new__(cls)
     bus._open(
