@@ -111,7 +111,11 @@ struct PublisherGone {
   std::string topic;
 };
 
-// An exception out of a callback here is logged and goes no further.
+// An exception out of a callback here is logged and goes no further. Unlike the
+// handler, which is waited for, a callback may be under way, or about to be
+// called, on another thread when Unsubscribe() or the destructor of the
+// subscriber returns: what it uses it owns, by a shared_ptr say, or it lives
+// until the node has ended.
 struct SubscriberOptions {
   std::string topic;  // Empty: the type's full name.
   // Tells this one from another subscription of the service to the topic.

@@ -21,7 +21,8 @@ namespace mycelium {
 
 // A handler that is subscribed. Destroying the handle unsubscribes: no call of
 // the handler is under way after that, unless it is the handler that does it.
-// That holds for each of several threads that unsubscribe at once.
+// That holds for each of several threads that unsubscribe at once. It does not
+// hold for on_error and on_publisher_gone: see SubscriberOptions.
 //
 // Thread safety: any thread, but moving and destroying like any object.
 class SubscriptionHandle final {
@@ -71,7 +72,8 @@ class SubscriptionHandle final {
 // of the same subscriber or when the subscriber is destroyed.
 //
 // Thread safety: one thread at a time receives; it may be another one each
-// time. Destroying waits for nobody: no receive may be under way.
+// time. Destroying waits for nobody: no receive may be under way, and on_error
+// or on_publisher_gone may be (SubscriberOptions).
 //
 // One that was moved from has no messages: TryReceive() finds none, and a
 // receive that would wait is FAILED_PRECONDITION, as is Descriptor().
