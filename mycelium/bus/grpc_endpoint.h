@@ -41,11 +41,12 @@ inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
     std::shared_ptr<EndpointStats> stats = nullptr) {
   EndpointOptions options;
   options.stats = std::move(stats);
+  // A handler that runs meanwhile may destroy the bus.
+  const std::shared_ptr<NodeRuntime> node = bus.runtime();
   absl::StatusOr<NodeRuntime::BoundListener> listener =
-      bus.runtime()->ListenRemote(address, std::move(options));
+      node->ListenRemote(address, std::move(options));
   if (!listener.ok()) return listener.status();
-  return GrpcEndpointHandle(bus.runtime(), listener->id,
-                            std::move(listener->address));
+  return GrpcEndpointHandle(node, listener->id, std::move(listener->address));
 }
 
 // Keeps a link to whoever listens at `address`, now or later, until the bus is
@@ -56,7 +57,8 @@ inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
 // INVALID_ARGUMENT: the address has no port, or none from 1 to 65535.
 inline absl::Status DialGrpcEndpoint(const std::string& address,
                                      MessageBus& bus) {
-  return bus.runtime()->DialRemote(address);
+  const std::shared_ptr<NodeRuntime> node = bus.runtime();
+  return node->DialRemote(address);
 }
 
 }  // namespace mycelium

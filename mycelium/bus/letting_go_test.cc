@@ -7,15 +7,19 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/unix_endpoint.h"
 #include "tests/support/notification.h"
+#include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
 namespace mycelium {
 namespace {
 
 using ::mycelium::test::Note;
+using ::mycelium::test::Reply;
 
 class LettingGoTest : public testing::TestWithParam<DeliveryMode> {
  protected:
@@ -123,6 +127,92 @@ TEST_P(LettingGoTest, CallbacksHoldTheHandleOfAnotherSubscription) {
   EXPECT_EQ(bus_->Publisher<Note>()->subscriber_count(), 3u);
   handle.reset();
   EXPECT_EQ(bus_->Publisher<Note>()->subscriber_count(), 0u);
+}
+
+// Under poll = kCaller handlers run in the calls that wait.
+class LettingGoInACallTest : public testing::Test {
+ protected:
+  // In `call`, which waits, a handler destroys the bus; its peer sees it go.
+  void ExpectNodeEnds(
+      absl::FunctionRef<void(std::unique_ptr<MessageBus>& bus)> call) {
+    test::Notification gone;
+    BusOptions seen;
+    seen.on_connection = [&](const ConnectionEvent& event) {
+      if (event.state == ConnectionEvent::State::kGone) gone.Notify();
+    };
+    auto peer = *MessageBus::Create(seen);
+    auto endpoint = BindUnixEndpoint(dir_.file("socket"), *peer);
+    ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+    auto publisher = peer->Publisher<Note>();
+    auto slow = peer->Subscriber<Reply>();
+
+    BusOptions polling;
+    polling.poll = PollMode::kCaller;
+    const std::weak_ptr<void> node = [&] {
+      auto kept = std::make_shared<int>();
+      polling.log = [kept](LogLevel, absl::string_view) {};
+      return kept;
+    }();
+    auto bus = *MessageBus::Create(polling);
+    polling = BusOptions();
+    SubscriptionHandle handle;
+    handle = *bus->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+      handle = SubscriptionHandle();
+      bus.reset();
+    });
+    ASSERT_TRUE(DialUnixEndpoint(dir_.file("socket"), *bus).ok());
+    {
+      // What those that flush wait for.
+      auto replies = bus->Publisher<Reply>();
+      ASSERT_TRUE(replies->WaitForSubscribers(1, kLong).ok());
+      ASSERT_TRUE(replies->Publish(Reply()).ok());
+    }
+    while (publisher->subscriber_count() == 0) {
+      ASSERT_TRUE(bus->Poll(absl::Milliseconds(1)).ok());
+    }
+    ASSERT_TRUE(publisher->Publish(Note()).ok());
+    call(bus);
+    EXPECT_EQ(bus, nullptr);
+    EXPECT_TRUE(node.expired());  // Destroyed, with its log.
+    EXPECT_TRUE(gone.WaitForNotificationWithTimeout(kLong));
+    EXPECT_TRUE(slow->Receive(kLong).ok());
+    slow->Finish();
+    ASSERT_TRUE(peer->Flush(kLong).ok());
+    Ledger sum;
+    for (const FlowReport& flow : peer->FlowReports()) sum += flow.ledger;
+    EXPECT_EQ(sum.accepted, 1u);   // And the other bus counted it.
+    EXPECT_EQ(sum.delivered, 1u);  // The one of the other bus.
+    EXPECT_EQ(sum.in_flight, 0u);
+  }
+
+  static constexpr absl::Duration kLong = absl::Seconds(20);
+  static constexpr absl::Duration kShort = absl::Milliseconds(200);
+  test::ShortTempDir dir_;
+};
+
+TEST_F(LettingGoInACallTest, Poll) {
+  ExpectNodeEnds([](std::unique_ptr<MessageBus>& bus) {
+    while (bus != nullptr) EXPECT_TRUE(bus->Poll(kShort).ok());
+  });
+}
+
+TEST_F(LettingGoInACallTest, Flush) {
+  ExpectNodeEnds([](std::unique_ptr<MessageBus>& bus) {
+    EXPECT_EQ(bus->Flush(kShort).code(), absl::StatusCode::kDeadlineExceeded);
+  });
+}
+
+TEST_F(LettingGoInACallTest, Close) {
+  ExpectNodeEnds([](std::unique_ptr<MessageBus>& bus) {
+    EXPECT_EQ(bus->Close(kShort).code(), absl::StatusCode::kDeadlineExceeded);
+  });
+}
+
+TEST_F(LettingGoInACallTest, Shutdown) {
+  ExpectNodeEnds([](std::unique_ptr<MessageBus>& bus) {
+    EXPECT_EQ(bus->Shutdown(kShort).code(),
+              absl::StatusCode::kDeadlineExceeded);
+  });
 }
 
 TEST(LettingGoOfNeighboursTest,

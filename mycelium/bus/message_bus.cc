@@ -81,12 +81,12 @@ absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::OfProcess(
 
 MessageBus::~MessageBus() {
   // Of a closed one the service may be another bus's by now.
-  if (!closing_.load()) node_->RemoveService(service_);
+  if (!closing_->has_begun.load()) node_->RemoveService(service_);
 }
 
 absl::Status MessageBus::CheckOpen() const {
   if (node_->is_inherited()) return CheckNotForked();
-  if (!closing_.load()) return absl::OkStatus();
+  if (!closing_->has_begun.load()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("the bus of service ", service_, " is closed"));
 }
@@ -179,36 +179,41 @@ absl::StatusOr<mycelium::RawSubscriber> MessageBus::RawSubscriber(
 
 absl::Status MessageBus::Flush(absl::Duration timeout,
                                const KeepWaiting& keep_waiting) {
-  return node_->Flush(
-      DeadlineAfter(node_->environment().clock.NowNs(), timeout), keep_waiting);
+  const std::shared_ptr<NodeRuntime> node = node_;  // See its declaration.
+  return node->Flush(DeadlineAfter(node->environment().clock.NowNs(), timeout),
+                     keep_waiting);
 }
 
 absl::Status MessageBus::Close(absl::Duration timeout) {
+  const std::shared_ptr<NodeRuntime> node = node_;
+  const std::shared_ptr<Closing> closing = closing_;
+  const std::string service = service_;
   const TimeNs deadline =
-      DeadlineAfter(node_->environment().clock.NowNs(), timeout);
-  if (absl::Status outside = node_->CheckOutsideHandlers("Close()");
+      DeadlineAfter(node->environment().clock.NowNs(), timeout);
+  if (absl::Status outside = node->CheckOutsideHandlers("Close()");
       !outside.ok()) {
     return outside;
   }
-  EventCount& changed = node_->router().changed_event();
-  if (closing_.exchange(true)) {
-    if (node_->WaitFor(
-            changed, [this] { return closed(); }, deadline) ==
+  EventCount& changed = node->router().changed_event();
+  if (closing->has_begun.exchange(true)) {
+    if (node->WaitFor(
+            changed, [&] { return closing->is_done.load(); }, deadline) ==
         RoomWaiter::Outcome::kReady) {
       return absl::OkStatus();
     }
     return absl::DeadlineExceededError(
-        absl::StrCat("the bus of service ", service_, " is still closing"));
+        absl::StrCat("the bus of service ", service, " is still closing"));
   }
-  const absl::Status ended = node_->CloseService(service_, deadline);
-  closed_.store(true, std::memory_order_release);
-  changed.Notify(node_->environment().waiter);
+  const absl::Status ended = node->CloseService(service, deadline);
+  closing->is_done.store(true, std::memory_order_release);
+  changed.Notify(node->environment().waiter);
   return ended;
 }
 
 absl::Status MessageBus::Shutdown(absl::Duration timeout) {
-  return node_->Shutdown(
-      DeadlineAfter(node_->environment().clock.NowNs(), timeout));
+  const std::shared_ptr<NodeRuntime> node = node_;
+  return node->Shutdown(
+      DeadlineAfter(node->environment().clock.NowNs(), timeout));
 }
 
 absl::StatusOr<bool> MessageBus::Poll(absl::Duration timeout) {

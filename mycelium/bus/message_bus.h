@@ -183,7 +183,9 @@ class MessageBus final {
   // that handler. A second call waits for the end of the first.
   absl::Status Close(absl::Duration timeout);
   // Whether that is done.
-  bool closed() const { return closed_.load(std::memory_order_acquire); }
+  bool closed() const {
+    return closing_->is_done.load(std::memory_order_acquire);
+  }
 
   // Waits for what is in flight, says goodbye to the peers and ends the node,
   // for every service of it in this process. What is not handled in time counts
@@ -229,10 +231,17 @@ class MessageBus final {
       const MessageType& type, MessageHandler handler,
       const SubscriberOptions& options);
 
+  struct Closing {
+    std::atomic<bool> has_begun{false};
+    std::atomic<bool> is_done{false};
+  };
+
+  // A call that waits may run handlers, one of which may destroy the bus: it
+  // has shares of its own of what it still needs then. Poll() has not, as it
+  // comes for each message, and calls EndPoll().
   const std::shared_ptr<NodeRuntime> node_;
   const std::string service_;
-  std::atomic<bool> closing_{false};
-  std::atomic<bool> closed_{false};
+  const std::shared_ptr<Closing> closing_ = std::make_shared<Closing>();
 };
 
 }  // namespace mycelium

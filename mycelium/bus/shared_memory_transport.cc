@@ -97,37 +97,39 @@ SharedMemoryTransport::Open(const std::string& path,
   return made;
 }
 
-bool SharedMemoryTransport::IsConnected() const {
-  const std::vector<LinkReport> links = bus_->LinkReports();
-  return std::any_of(links.begin(), links.end(),
-                     [](const LinkReport& link) { return link.is_up; });
-}
-
 absl::Status SharedMemoryTransport::WaitForPeer(absl::Duration timeout) {
-  NodeRuntime& node = *bus_->runtime();
+  // A handler that runs meanwhile may destroy this.
+  const std::shared_ptr<NodeRuntime> node = bus_->runtime();
+  const std::shared_ptr<PeerWatch> watch = watch_;
+  const std::string path = path_;
   // Whoever has created the memory is not to blame for who may not open it.
   const bool opened = !endpoint_.has_value();
-  const RoomWaiter::Outcome outcome = node.WaitFor(
-      watch_->changed_event(),
+  const auto is_connected = [&] {
+    const std::vector<LinkReport> links = node->LinkReports();
+    return std::any_of(links.begin(), links.end(),
+                       [](const LinkReport& link) { return link.is_up; });
+  };
+  const RoomWaiter::Outcome outcome = node->WaitFor(
+      watch->changed_event(),
       [&] {
-        return IsConnected() || !node.CheckOpen().ok() ||
-               (opened && watch_->has_refusal());
+        return is_connected() || !node->CheckOpen().ok() ||
+               (opened && watch->has_refusal());
       },
-      DeadlineAfter(node.environment().clock.NowNs(), timeout));
-  if (IsConnected()) return absl::OkStatus();
-  if (absl::Status open = node.CheckOpen(); !open.ok()) return open;
+      DeadlineAfter(node->environment().clock.NowNs(), timeout));
+  if (is_connected()) return absl::OkStatus();
+  if (absl::Status open = node->CheckOpen(); !open.ok()) return open;
   if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {
     return absl::FailedPreconditionError(
-        absl::StrCat(path_, ": a handler cannot wait for who connects"));
+        absl::StrCat(path, ": a handler cannot wait for who connects"));
   }
-  if (absl::Status refused = watch_->TakeRefusal(); opened && !refused.ok()) {
+  if (absl::Status refused = watch->TakeRefusal(); opened && !refused.ok()) {
     return refused;
   }
   std::string why = "nobody has connected";
-  for (const LinkReport& link : bus_->LinkReports()) {
+  for (const LinkReport& link : node->LinkReports()) {
     if (!link.last_error.empty()) why = link.last_error;
   }
-  return absl::DeadlineExceededError(absl::StrCat(path_, ": ", why));
+  return absl::DeadlineExceededError(absl::StrCat(path, ": ", why));
 }
 
 }  // namespace mycelium

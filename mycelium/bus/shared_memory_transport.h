@@ -109,7 +109,6 @@ class SharedMemoryTransport final {
   static absl::StatusOr<std::unique_ptr<SharedMemoryTransport>> Make(
       const std::string& path, std::optional<Digest> digest,
       BusOptions options);
-  bool IsConnected() const;
 
   const std::string path_;
   const std::unique_ptr<MessageBus> bus_;

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -168,6 +169,26 @@ TEST_F(SharedMemoryTransportTest, WaitForPeerSaysWhyThereIsNone) {
   EXPECT_THAT(late.message(), HasSubstr(path_));
   auto creator = Create();
   EXPECT_TRUE(opener->WaitForPeer(kLong).ok());
+}
+
+// A callback that runs in the call, under poll = kCaller.
+TEST_F(SharedMemoryTransportTest, WhatWaitsForAPeerMayEndMeanwhile) {
+  test::Notification gone;
+  BusOptions seen = Quiet();
+  seen.on_connection = [&](const ConnectionEvent& event) {
+    if (event.state == ConnectionEvent::State::kGone) gone.Notify();
+  };
+  auto creator =
+      SharedMemoryTransport::Create(path_, std::nullopt, kShmCapacity, seen);
+  ASSERT_TRUE(creator.ok()) << creator.status();
+  std::unique_ptr<SharedMemoryTransport> opener;
+  BusOptions polling = Quiet();
+  polling.poll = PollMode::kCaller;
+  polling.on_connection = [&](const ConnectionEvent&) { opener.reset(); };
+  opener = *SharedMemoryTransport::Open(path_, std::nullopt, 0, polling);
+  (void)opener->WaitForPeer(kLong);
+  EXPECT_EQ(opener, nullptr);
+  EXPECT_TRUE(gone.WaitForNotificationWithTimeout(kLong));
 }
 
 TEST_F(SharedMemoryTransportTest, PathsHaveOneTo107Bytes) {

@@ -64,10 +64,12 @@ inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
   options.schema_digest = digest;
   options.lane_bytes = capacity;
   options.stats = std::move(stats);
+  // A handler that runs meanwhile may destroy the bus.
+  const std::shared_ptr<NodeRuntime> node = bus.runtime();
   absl::StatusOr<uint64_t> listener =
-      bus.runtime()->ListenShm(path, bus.service(), std::move(options));
+      node->ListenShm(path, bus.service(), std::move(options));
   if (!listener.ok()) return listener.status();
-  return ShmEndpointHandle(bus.runtime(), *listener, path);
+  return ShmEndpointHandle(node, *listener, path);
 }
 
 // Keeps a link to whoever listens at `path`, now or later, until the bus is
@@ -85,7 +87,8 @@ inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
 //   FAILED_PRECONDITION  the bus was shut down
 inline absl::Status DialShmEndpoint(const std::string& path, MessageBus& bus,
                                     size_t capacity = 0) {
-  return bus.runtime()->DialShm(path, capacity);
+  const std::shared_ptr<NodeRuntime> node = bus.runtime();
+  return node->DialShm(path, capacity);
 }
 
 }  // namespace mycelium

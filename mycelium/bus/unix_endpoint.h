@@ -35,10 +35,12 @@ inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
     std::shared_ptr<EndpointStats> stats = nullptr) {
   EndpointOptions options;
   options.stats = std::move(stats);
+  // A handler that runs meanwhile may destroy the bus.
+  const std::shared_ptr<NodeRuntime> node = bus.runtime();
   absl::StatusOr<uint64_t> listener =
-      bus.runtime()->ListenUnix(path, std::move(options));
+      node->ListenUnix(path, std::move(options));
   if (!listener.ok()) return listener.status();
-  return UnixEndpointHandle(bus.runtime(), *listener, path);
+  return UnixEndpointHandle(node, *listener, path);
 }
 
 // Keeps a link to whoever listens at `path`, now or later, until the bus is
@@ -46,7 +48,8 @@ inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
 // it. To dial the same path again adds nothing: it is tried at once if no
 // connection is up.
 inline absl::Status DialUnixEndpoint(const std::string& path, MessageBus& bus) {
-  return bus.runtime()->DialUnix(path);
+  const std::shared_ptr<NodeRuntime> node = bus.runtime();
+  return node->DialUnix(path);
 }
 
 }  // namespace mycelium
