@@ -182,6 +182,16 @@ uint64_t FramedLink::NextSequence(uint32_t lane) const {
   return inbound_.Find(lane, &expected) ? expected.sequence : 0;
 }
 
+namespace {
+
+// A frame of which the reader has released a part is over. No acknowledgement
+// is looked at so closely; what another connection or process begins with is.
+void ReleasePart(Lane& lane) {
+  if (!lane.mapped()) lane.Release(lane.FrameStartFrom(lane.released()));
+}
+
+}  // namespace
+
 void FramedLink::ResetLanes(const v1::Hello& peer) {
   std::map<uint32_t, v1::LaneProgress> progress;
   for (const v1::LaneProgress& lane : peer.resume()) {
@@ -208,6 +218,7 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
     out->refused |= out->known_to_peer;
     const v1::LaneProgress& known = progress[id];
     out->lane->Release(known.handled());
+    ReleasePart(*out->lane);
     const uint64_t released = out->lane->released();
     const bool plausible = !MYCELIUM_PLANTED_BUG(2) &&
                            known.received() >= released &&
@@ -233,6 +244,7 @@ void FramedLink::ParkLanes() {
       out = Retire(out);
       continue;
     }
+    ReleasePart(*lane.lane);
     PassOn(lane);
     lane.received.store(lane.lane->released(), std::memory_order_relaxed);
     lane.announced = lane.known_to_peer = lane.held = false;
@@ -303,7 +315,9 @@ void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
     // It was disconnected while it was parked: who has it now is to hear of it.
     if (out->disconnected != 0) out->disconnected = subscription;
     if (out->parked) {
-      // Where it goes on; a poisonous frame may have been taken out meanwhile.
+      // Where it goes on; a poisonous frame may have been taken out meanwhile,
+      // and who acknowledges may have done so already.
+      ReleasePart(*out->lane);
       out->sent.store(lane.released());
       out->received.store(lane.released());
       out->parked = false;

@@ -157,7 +157,12 @@ void FramedLink::AdoptChannel() {
   retired_.clear();
   for (auto& [id, out] : out_lanes_) {
     out->reached = std::max(out->reached, out->sent.load());
-    out->sent.store(out->received.load(std::memory_order_relaxed));
+    // Whatever the peer says, what is sent are frames: the next one that starts
+    // there.
+    uint64_t start = out->received.load(std::memory_order_relaxed);
+    if (!out->lane->mapped()) start = out->lane->FrameStartFrom(start);
+    out->received.store(start, std::memory_order_relaxed);
+    out->sent.store(start);
   }
 }
 

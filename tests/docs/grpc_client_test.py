@@ -244,6 +244,69 @@ class GrpcClientTest(unittest.TestCase):
         reading = plant_pb2.Reading.FromString(envelope.payload)
         self.assertEqual(reading.celsius, 31)
 
+    def echoed(self, node):
+        """A client to which three readings have come back."""
+        client = self.greet(node=node)
+        self.subscribe_to_echo(client)
+        end = self.publish(client, 20, 30, 40)
+        client.until(lambda: len(client.envelopes) == 3)
+        client.until(lambda: client.acks.get(0) == (end, end))
+        return client
+
+    def sequences_after(self, first, node, incarnation, **progress):
+        """What comes on the next connection of `first`."""
+        second = self.greet(
+            incarnation, node=node,
+            resume_incarnation=first.hello.incarnation,
+            resume=[{"lane": first.envelopes[0][0], **progress}],
+        )
+        self.subscribe_to_echo(second)
+        second.until(lambda: second.envelopes and second.envelopes[-1][1] == 3)
+        return [sequence for _, sequence, _, _ in second.envelopes]
+
+    def test_resume_within_a_frame_goes_on_behind_it(self):
+        for received, expected in [
+            (4, [2, 3]), (8, [2, 3]), (40, [2, 3]),
+            (1 << 40, [1, 2, 3]), (2**64 - 1, [1, 2, 3]),
+        ]:
+            with self.subTest(received=received):
+                node = f"resumer-{received}"
+                first = self.echoed(node)
+                first.call.cancel()
+                self.assertEqual(
+                    self.sequences_after(first, node, 99, received=received),
+                    expected,
+                )
+
+    def test_next_process_starts_with_a_whole_frame(self):
+        node = "half-done"
+        first = self.echoed(node)
+        first.send(link_pb2.LinkItem(ack={
+            "lane": first.envelopes[0][0], "received": 8, "handled": 8,
+        }))
+        # What is refused tells that what was sent before it was read.
+        first.send_control(subscribe={
+            "subscription": _SUBSCRIPTION + 1, "service": "stranger",
+            "topic": "echo", "type": "plant.Reading", "type_digest": bytes(32),
+        })
+        first.control("subscribe_refused")
+        first.call.cancel()
+        self.assertEqual(self.sequences_after(first, node, 100), [2, 3])
+
+    def test_acknowledgement_that_cannot_be_ends_the_connection(self):
+        end = 3 * 64
+        for received, handled in [
+            (1 << 40, 0), (2**64 - 1, 2**64 - 1), (0, 8), (end, 4),
+        ]:
+            with self.subTest(received=received, handled=handled):
+                client = self.echoed(f"liar-{received}-{handled}")
+                client.send(link_pb2.LinkItem(ack={
+                    "lane": client.envelopes[0][0],
+                    "received": received, "handled": handled,
+                }))
+                self.assert_ended(client)
+                self.greet(node=f"other-{received}-{handled}")
+
     def test_other_digest_is_refused_with_the_reason(self):
         client = self.greet()
         self.subscribe_to_echo(client, digest=bytes(32))

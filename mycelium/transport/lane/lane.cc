@@ -306,7 +306,7 @@ absl::Status Lane::RenewStageReader() {
     stage_reader_ = std::make_unique<LossyRingReader>(
         stage_->memory(), stage_->positions(), kFrameFlagsOnWire);
   }
-  released_sequence_ = restarted.next_sequence - 1;
+  last_released_.sequence = restarted.next_sequence - 1;
   if (restarted.had_taken) {
     Suspect(restarted.next_sequence, restarted.next_sequence + 1);
   }
@@ -329,58 +329,6 @@ absl::Status Lane::RenewRingReader(uint64_t seen) {
   }
   BeginRedelivery(seen);
   return renewed;
-}
-
-uint64_t Lane::FirstSoundFrom(uint64_t from) {
-  // A reader that is mad may have named any position. A frame that it has
-  // released a part of is over, as if it had released all of it.
-  if (from == committed() || IsSoundFrom(from, /*known=*/nullptr)) return from;
-  SoundPositions known(capacity_bytes() / kFrameAlignment);
-  while (from < committed() && !IsSoundFrom(from, &known)) {
-    from += kFrameAlignment;
-  }
-  return from;
-}
-
-bool Lane::IsSoundFrom(uint64_t from, SoundPositions* known) {
-  // What lies before the first sound frame may look like frames too, as many as
-  // there is room for: so with `known` no position is looked at twice.
-  struct Link {
-    size_t slot;
-    uint64_t sequence;
-  };
-  std::vector<Link> chain;
-  const uint64_t end = committed();
-  uint64_t next_sequence = sequence_ + 1;
-  bool is_sound = false;
-  while (true) {
-    if (from == end) {
-      is_sound = true;
-      break;
-    }
-    const Run run = CommittedFrom(from);
-    FrameHeader header;
-    if (run.bytes.size() < sizeof header) break;
-    CopyFromShared(&header, run.bytes.data(), sizeof header);
-    const size_t slot = (run.position % capacity_bytes()) / kFrameAlignment;
-    if (known != nullptr && (*known)[slot].has_value()) {
-      is_sound = *(*known)[slot];
-      next_sequence = header.lane_sequence;
-      break;
-    }
-    chain.push_back({slot, header.lane_sequence});
-    if (header.frame_bytes < sizeof header ||
-        AlignedFrameBytes(header.frame_bytes) > run.bytes.size()) {
-      break;
-    }
-    from = run.position + AlignedFrameBytes(header.frame_bytes);
-  }
-  for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
-    is_sound = is_sound && link->sequence + 1 == next_sequence;
-    next_sequence = link->sequence;
-    if (known != nullptr) (*known)[link->slot] = is_sound;
-  }
-  return is_sound;
 }
 
 uint64_t Lane::NextSequence() {
@@ -461,7 +409,7 @@ void Lane::SetReaderAway(bool away) {
 
 void Lane::ForgetReleased() {
   while (moved_count_ > 0 && MovedAt(0).end <= released()) {
-    released_sequence_ = MovedAt(0).sequence;
+    last_released_ = MovedAt(0);
     ++moved_first_;
     --moved_count_;
   }
@@ -582,7 +530,7 @@ uint64_t Lane::SequenceAt(uint64_t from) {
   }
   if (stage_ != nullptr) {
     ForgetReleased();
-    uint64_t sequence = released_sequence_ + 1;
+    uint64_t sequence = last_released_.sequence + 1;
     for (size_t i = 0; i < moved_count_ && MovedAt(i).end <= from; ++i) {
       sequence = MovedAt(i).sequence + 1;
     }

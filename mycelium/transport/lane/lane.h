@@ -195,6 +195,10 @@ class Lane final {
   };
   Run CommittedFrom(uint64_t from) const;
 
+  // Where a reader goes on that says it has all before `position`: where the
+  // next frame starts, or at the end. Looks at all frames from there on.
+  uint64_t FrameStartFrom(uint64_t position);
+
   // Frees everything before `position`, as the reader's side reported it.
   // False if that is not a position the reader can be at.
   bool Release(uint64_t position);
@@ -283,8 +287,7 @@ class Lane final {
   uint64_t CheckedReleased() const;
   void ReportCorrupt(const std::string& what) const;
   void ReportCorruptNext() const;
-  // The first position from `from` on where sound frames start that go on to
-  // the end.
+  // Where the first sound frames start that go on to the end.
   uint64_t FirstSoundFrom(uint64_t from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether sound frames start at each place of the ring, where that is known.
   using SoundPositions = std::vector<std::optional<bool>>;
@@ -362,7 +365,7 @@ class Lane final {
   std::vector<Moved> moved_ ABSL_GUARDED_BY(move_mutex_);
   size_t moved_first_ ABSL_GUARDED_BY(move_mutex_) = 0;
   size_t moved_count_ ABSL_GUARDED_BY(move_mutex_) = 0;
-  uint64_t released_sequence_ ABSL_GUARDED_BY(move_mutex_) = 0;
+  Moved last_released_ ABSL_GUARDED_BY(move_mutex_) = {0, 0};
   FrameView pinned_ ABSL_GUARDED_BY(move_mutex_);
   bool is_pinned_ ABSL_GUARDED_BY(move_mutex_) = false;
 

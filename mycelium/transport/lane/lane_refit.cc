@@ -53,6 +53,7 @@ void Lane::RefitRing(std::vector<FrameHeader>* taken_out) {
   if (taken_out->empty()) return;
   ForgetReleased();
   moved_first_ = moved_count_ = 0;
+  last_released_.end = end;
   // Before `released`, so that what is left is never taken for handled.
   refitted_end_.store(~uint64_t{0}, std::memory_order_relaxed);
   refitted_until_.store(end, std::memory_order_relaxed);

@@ -1,0 +1,83 @@
+// The part of Lane that finds where frames start, when somebody who may be
+// wrong has said where he is.
+#include <algorithm>
+
+#include "mycelium/base/shared_word.h"
+#include "mycelium/transport/lane/lane.h"
+
+namespace mycelium {
+
+uint64_t Lane::FrameStartFrom(uint64_t position) {
+  MutexLock move_lock(move_mutex_);
+  MutexLock lock(mutex_);
+  // The reader says itself where it is.
+  if (stage_ != nullptr && mapped()) return position;
+  position = std::min(std::max(position, released()), committed());
+  position = AlignedFrameBytes(position);
+  if (stage_ == nullptr) return FirstSoundFrom(position);
+  // Sequences of a lossy lane have gaps, but it is known where frames end.
+  ForgetReleased();
+  if (position <= last_released_.end) return last_released_.end;
+  for (size_t i = 0; i < moved_count_; ++i) {
+    if (MovedAt(i).end >= position) return MovedAt(i).end;
+  }
+  return committed();
+}
+
+uint64_t Lane::FirstSoundFrom(uint64_t from) {
+  // A reader that is mad may have named any position. A frame that it has
+  // released a part of is over, as if it had released all of it.
+  if (from == committed() || IsSoundFrom(from, /*known=*/nullptr)) return from;
+  SoundPositions known(capacity_bytes() / kFrameAlignment);
+  while (from < committed() && !IsSoundFrom(from, &known)) {
+    from += kFrameAlignment;
+  }
+  return from;
+}
+
+bool Lane::IsSoundFrom(uint64_t from, SoundPositions* known) {
+  // What lies before the first sound frame may look like frames too, as many as
+  // there is room for: so with `known` no position is looked at twice.
+  struct Link {
+    size_t slot;
+    uint64_t sequence;
+  };
+  std::vector<Link> chain;
+  const uint64_t end = committed();
+  uint64_t next_sequence = sequence_ + 1;
+  bool is_sound = false;
+  while (true) {
+    if (from == end) {
+      is_sound = true;
+      break;
+    }
+    const Run run = CommittedFrom(from);
+    FrameHeader header;
+    if (run.bytes.size() < sizeof header) break;
+    CopyFromShared(&header, run.bytes.data(), sizeof header);
+    const size_t slot = (run.position % capacity_bytes()) / kFrameAlignment;
+    if (known != nullptr && (*known)[slot].has_value()) {
+      is_sound = *(*known)[slot];
+      next_sequence = header.lane_sequence;
+      break;
+    }
+    chain.push_back({slot, header.lane_sequence});
+    const size_t before_payload =
+        sizeof header +
+        ((header.flags & kFramePublishTime) != 0 ? kPublishTimeBytes : 0) +
+        header.extension_bytes;
+    if (header.frame_bytes < before_payload ||
+        AlignedFrameBytes(header.frame_bytes) > run.bytes.size()) {
+      break;
+    }
+    from = run.position + AlignedFrameBytes(header.frame_bytes);
+  }
+  for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
+    is_sound = is_sound && link->sequence + 1 == next_sequence;
+    next_sequence = link->sequence;
+    if (known != nullptr) (*known)[link->slot] = is_sound;
+  }
+  return is_sound;
+}
+
+}  // namespace mycelium
