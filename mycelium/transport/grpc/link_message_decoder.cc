@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/codec/frame_format.h"
@@ -57,12 +58,18 @@ class Reader final {
     return true;
   }
 
+  bool CountItem() {
+    if (++items_ <= kItemsMax) return true;
+    return Fail(
+        absl::StrCat("a LinkMessage has more than ", kItemsMax, " items"));
+  }
+
   bool Item() {
-    if (++items_ > kItemsMax) {
-      return Fail(
-          absl::StrCat("a LinkMessage has more than ", kItemsMax, " items"));
-    }
+    if (!CountItem()) return false;
+    // An item has one field. Each further one may become a record, too.
+    bool is_first = true;
     while (const uint32_t tag = in_.Tag()) {
+      if (!std::exchange(is_first, false) && !CountItem()) return false;
       const bool read = tag == kControlTag ? Control()
                         : tag == kAckTag   ? ReadNested([&] { return Ack(); })
                         : tag == kBatchTag ? ReadNested([&] { return Batch(); })

@@ -405,6 +405,22 @@ TEST(LinkMessageDecoderTest, ItemsBeyondTheBoundOfAMessageAreDataLoss) {
             absl::StatusCode::kDataLoss);
 }
 
+// No Protobuf library writes that. Each takes two bytes here, and 24 or 48 as a
+// record.
+TEST(LinkMessageDecoderTest, EachFieldOfAnItemCountsAsAnItem) {
+  for (const char tag : {'\x0A', '\x12', '\x1A'}) {
+    std::string item;
+    for (size_t i = 0; i < kItemsMax; ++i) item += {tag, '\0'};
+    std::string records;
+    const std::string length("\x80\x80\x01", 3);
+    EXPECT_TRUE(Decode('\x0A' + length + item, &records).ok());
+    item += {tag, '\0'};
+    const std::string longer("\x82\x80\x01", 3);
+    EXPECT_EQ(Decode('\x0A' + longer + item, &records).code(),
+              absl::StatusCode::kDataLoss);
+  }
+}
+
 TEST(LinkMessageDecoderTest, SequenceAfterTheEnvelopesIsDataLoss) {
   // It would number them too late. No Protobuf library writes that.
   const std::string item("\x1A\x04\x22\x00\x18\x05", 6);
