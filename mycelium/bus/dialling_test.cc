@@ -3,7 +3,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/message_bus.h"
@@ -19,8 +24,7 @@ constexpr absl::Duration kLong = absl::Seconds(10);
 constexpr uint64_t kBefore = 500;  // Exchanged before each time.
 
 struct End {
-  explicit End(const std::string& name) {
-    BusOptions options;
+  explicit End(const std::string& name, BusOptions options = BusOptions()) {
     options.node = name;
     options.delivers_locally = false;
     options.on_connection = [this](const ConnectionEvent& event) {
@@ -116,6 +120,61 @@ TEST_F(DiallingTest, SameAddressAgainIsNotDialledTwice) {
   ASSERT_TRUE(one.publisher->WaitForSubscribers(1, kLong).ok());
   ASSERT_TRUE(two.publisher->WaitForSubscribers(1, kLong).ok());
   Exchange(one, two, kBefore);
+  ExpectOneLinkAndEachMessageOnce(one, two);
+}
+
+TEST_F(DiallingTest, NodesThatAnsweredAtAnAddressBeforeAreForgotten) {
+  BusOptions options;
+  options.limits.links = 2;
+  options.limits.reconnect_max = absl::Milliseconds(20);
+  End dialler("dialler", options);
+  const std::string path = dir_.file("listener");
+  for (int run = 0; run < 4; ++run) {
+    SCOPED_TRACE(run);
+    End listener(absl::StrCat("made-up-", run));
+    const auto bound = BindUnixEndpoint(path, *listener.bus);
+    ASSERT_TRUE(bound.ok()) << bound.status();
+    ASSERT_TRUE(DialUnixEndpoint(path, *dialler.bus).ok());
+    ASSERT_TRUE(dialler.publisher->WaitForSubscribers(1, kLong).ok());
+    ASSERT_TRUE(listener.publisher->WaitForSubscribers(1, kLong).ok());
+    exchanged_ = 0;
+    Exchange(dialler, listener, 1);
+    const std::vector<LinkReport> links = dialler.bus->LinkReports();
+    ASSERT_EQ(links.size(), 1u);
+    EXPECT_EQ(links[0].peer, absl::StrCat("made-up-", run));
+  }
+  // Nor do they take the links of others.
+  const auto bound = BindUnixEndpoint(dir_.file("here"), *dialler.bus);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  End guest("guest");
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("here"), *guest.bus).ok());
+  EXPECT_TRUE(guest.publisher->WaitForSubscribers(1, kLong).ok());
+}
+
+TEST_F(DiallingTest, AnotherProcessOfANameDoesNotGetTheLinkOfTheFirst) {
+  End one("one"), two("two"), impostor("two");
+  const auto at_two = BindUnixEndpoint(dir_.file("two"), *two.bus);
+  ASSERT_TRUE(at_two.ok()) << at_two.status();
+  const auto at_impostor =
+      BindUnixEndpoint(dir_.file("impostor"), *impostor.bus);
+  ASSERT_TRUE(at_impostor.ok()) << at_impostor.status();
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("two"), *one.bus).ok());
+  ASSERT_TRUE(one.publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(two.publisher->WaitForSubscribers(1, kLong).ok());
+  Exchange(one, two, kBefore);
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("impostor"), *one.bus).ok());
+  const absl::Time deadline = absl::Now() + kLong;
+  const auto is_told = [&] {
+    for (const LinkReport& link : one.bus->LinkReports()) {
+      if (absl::StrContains(link.last_error, "another process")) return true;
+    }
+    return false;
+  };
+  while (!is_told()) {
+    ASSERT_LT(absl::Now(), deadline);
+    std::this_thread::yield();
+  }
+  Exchange(two, one, kBefore);
   ExpectOneLinkAndEachMessageOnce(one, two);
 }
 

@@ -64,7 +64,6 @@ void NodeRuntime::MakeTransports(const Limits& limits) {
 
 absl::Status NodeRuntime::AdmitRemote(const RemotePeer& peer,
                                       const std::string& node) const {
-  if (peer.is_dialled) return absl::OkStatus();
   const TopologyNode* const known =
       topology_ != nullptr ? topology_->FindNode(node) : nullptr;
   if (known != nullptr) {
@@ -75,6 +74,7 @@ absl::Status NodeRuntime::AdmitRemote(const RemotePeer& peer,
         "the certificate of ", peer.address, " is not one of node ", node,
         ": it is for ", peer.names.empty() ? "nobody" : peer.names[0]));
   }
+  if (peer.is_dialled) return absl::OkStatus();
   const bool is_welcome =
       topology_ != nullptr ? topology_->allow_anonymous
                            : options_.allow_anonymous || peer.has_certificate;

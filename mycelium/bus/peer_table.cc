@@ -78,6 +78,9 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
       return absl::FailedPreconditionError(
           absl::StrCat("node \"", theirs.node(), "\": ", reject->message()));
     }
+    if (const auto taken = JudgeName(theirs)) {
+      return absl::AlreadyExistsError(taken->message());
+    }
     if (lane_bytes == 0 && theirs.lane_bytes() > kLaneBytesUnaskedMax) {
       return absl::FailedPreconditionError(absl::StrCat(
           "node \"", theirs.node(), "\": its endpoint has a capacity of ",
@@ -101,6 +104,12 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     {
       MutexLock lock(mutex_);
       unanswered_.erase(&connector);
+      // Who answered there before is not expected back.
+      for (auto& [other, known] : peers_) {
+        if (known->connector != &connector || other == name) continue;
+        known->connector = nullptr;
+        loop_.Post([this, other = other] { Erase(other); });
+      }
       // Whoever dials it already is who dials it again.
       if (!is_second || peer.connector == nullptr) {
         peer.connector = &connector;

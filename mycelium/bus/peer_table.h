@@ -174,6 +174,8 @@ class PeerTable final : public LinkHandler {
                                   v1::Hello* ours);
   void NoteSharing(Peer& peer, const Handshake::Established& established);
   std::optional<v1::Reject> JudgeDuplicate(const v1::Hello& theirs);
+  // Whether another process has the link of that node.
+  std::optional<v1::Reject> JudgeName(const v1::Hello& theirs) const;
   // `endpoint`: where it was accepted; null if we have dialled.
   void Attach(absl::string_view transport, Handshake::Established established,
               const EndpointOptions* endpoint);

@@ -129,10 +129,7 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
                       "a later Hello of yours was here before");
   }
   if (!peer.link->is_up()) return std::nullopt;
-  if (peer.link->peer_incarnation() != theirs.incarnation()) {
-    return MakeReject(v1::Reject::NODE_NAME_TAKEN,
-                      absl::StrCat("another process is connected as ", name));
-  }
+  if (auto reject = JudgeName(theirs)) return reject;
   // Who would not resume did not know whom it dials, and would make both of us
   // forget what is on its way. If it has lost the connection, we shall notice,
   // and it comes again.
@@ -141,6 +138,18 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
   }
   return std::nullopt;
+}
+
+std::optional<v1::Reject> PeerTable::JudgeName(const v1::Hello& theirs) const {
+  const auto known = peers_.find(theirs.node());
+  if (known == peers_.end()) return std::nullopt;
+  const FramedLink& link = *known->second->link;
+  if (!link.is_up() || link.peer_incarnation() == theirs.incarnation()) {
+    return std::nullopt;
+  }
+  return MakeReject(
+      v1::Reject::NODE_NAME_TAKEN,
+      absl::StrCat("another process is connected as ", theirs.node()));
 }
 
 bool PeerTable::UsesLink(const Peer& peer) {

@@ -266,6 +266,29 @@ TEST_F(EncryptionTest, DiallerWithTheCertificateOfAnotherNodeIsRefused) {
   EXPECT_FALSE(writer_.IsUp());
 }
 
+TEST_F(EncryptionTest,
+       WhoIsDialledByHandIsNoNodeThatItsCertificateDoesNotName) {
+  const LoopbackAddress elsewhere;
+  Identity impostor = brain_;
+  impostor.certificate = dir_.file("impostor.pem");
+  impostor.key = dir_.file("impostor.key");
+  ca_.Issue({elsewhere.host}, impostor.certificate, impostor.key);
+  Node listener;
+  BusOptions options = listener.Options();
+  options.node = "brain";
+  options.tls.certificate = impostor.certificate;
+  options.tls.key = impostor.key;
+  options.tls.ca = impostor.ca;
+  listener.bus = *MessageBus::Create(options);
+  const auto bound = BindGrpcEndpoint(elsewhere.host_port(), *listener.bus);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  Open(writer_, "writer", feed_);
+  ASSERT_THAT(DialGrpcEndpoint(bound->address(), *writer_.bus), IsOk());
+  EXPECT_TRUE(writer_.HasFailed("is not one of node brain"))
+      << writer_.Described();
+  EXPECT_FALSE(writer_.IsUp());
+}
+
 TEST_F(EncryptionTest, ExpiredCertificateIsRefusedAndItsSuccessorIsRead) {
   ca_.Issue({"brain.test"}, brain_.certificate, brain_.key, /*seconds=*/-60);
   OpenBoth();
