@@ -10,11 +10,10 @@ constexpr int64_t kLingerNs = 1'000'000'000;
 
 }  // namespace
 
-GrpcChannel::GrpcChannel(Environment& environment, EventLoop& loop,
+GrpcChannel::GrpcChannel(Environment& environment,
                          std::shared_ptr<GrpcStream> stream,
                          CheckName check_name)
     : environment_(environment),
-      loop_(loop),
       stream_(std::move(stream)),
       check_name_(std::move(check_name)) {
   stream_->SetOwner(this);
@@ -34,12 +33,7 @@ void GrpcChannel::Close() {
   if (closed_.exchange(true)) return;
   stream_->SetOwner(nullptr);
   stream_->Close();
-  if (stream_->has_ended()) return;
-  loop_.RunAt(environment_.clock.NowNs() + kLingerNs,
-              [stream = std::weak_ptr<GrpcStream>(stream_)] {
-                const auto left = stream.lock();
-                if (left != nullptr) left->Cancel();
-              });
+  stream_->LingerUntil(environment_.clock.NowNs() + kLingerNs);
 }
 
 void GrpcChannel::OnStream(bool is_writable) {

@@ -9,7 +9,6 @@
 
 #include "absl/status/statusor.h"
 #include "mycelium/base/environment.h"
-#include "mycelium/base/event_loop.h"
 #include "mycelium/transport/channel.h"
 #include "mycelium/transport/grpc/grpc_stream.h"
 
@@ -23,8 +22,8 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
   using CheckName = std::function<absl::Status(const std::string& node)>;
 
   // `check_name`: whether the peer may be that node.
-  GrpcChannel(Environment& environment, EventLoop& loop,
-              std::shared_ptr<GrpcStream> stream, CheckName check_name);
+  GrpcChannel(Environment& environment, std::shared_ptr<GrpcStream> stream,
+              CheckName check_name);
   ~GrpcChannel() override;
 
   void Start(Channel::Handler& handler) override;
@@ -53,7 +52,6 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
   void Offer();
 
   Environment& environment_;
-  EventLoop& loop_;
   const std::shared_ptr<GrpcStream> stream_;
   const CheckName check_name_;
 

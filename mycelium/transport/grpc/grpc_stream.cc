@@ -325,6 +325,28 @@ void GrpcStream::Close() {
   if (end) StartEnding();
 }
 
+void GrpcStream::LingerUntil(TimeNs deadline) {
+  EventLoop* loop;
+  {
+    MutexLock lock(mutex_);
+    if (ended_ || loop_ == nullptr) return;
+    loop = loop_;
+  }
+  linger_timer_ = loop->RunAt(deadline, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    self->linger_timer_ = 0;
+    self->Cancel();
+  });
+}
+
+void GrpcStream::StopLingering() {
+  if (linger_timer_ == 0) return;
+  MutexLock lock(mutex_);
+  if (loop_ != nullptr) loop_->Cancel(linger_timer_);
+  linger_timer_ = 0;
+}
+
 void GrpcStream::Ended(const absl::Status& status) {
   MutexLock lock(mutex_);
   ended_ = true;

@@ -104,6 +104,10 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   void Close();
   // Ends it now.
   virtual void Cancel() = 0;
+  // On the loop, after Close(): the same at that time, if it lives so long; and
+  // that it does not.
+  void LingerUntil(TimeNs deadline);
+  void StopLingering();
   // The loop must not be used any more.
   void ForgetLoop();
   bool has_ended() const;
@@ -165,6 +169,7 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   const std::shared_ptr<Loans> loans_;
   const LinkMessageDecoder decoder_;
   Owner* owner_ = nullptr;       // In the loop.
+  uint64_t linger_timer_ = 0;    // In the loop. 0: none.
   ::grpc::ByteBuffer incoming_;  // While `reading_`, gRPC's.
   ::grpc::ByteBuffer outgoing_;  // While `writing_`, gRPC's.
   LinkMessageEncoder encoder_;   // Send()'s.

@@ -141,10 +141,9 @@ absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
       stream->Close();
       return;
     }
-    (*accept)(
-        std::make_unique<GrpcChannel>(environment_, loop_, std::move(stream),
-                                      CheckNameOf(std::move(peer))),
-        absl::OkStatus());
+    (*accept)(std::make_unique<GrpcChannel>(environment_, std::move(stream),
+                                            CheckNameOf(std::move(peer))),
+              absl::OkStatus());
   };
   absl::StatusOr<std::unique_ptr<LinkServer>> server =
       LinkServer::Start(environment_.sys, loop_, streams_, options_, address,
@@ -172,6 +171,11 @@ absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
   peer.address = address;
   peer.is_dialled = true;
   peer.is_loopback = IsLoopbackAddress(address);
+  if (peer.is_loopback) {
+    // It may be in the clear because it stays on this machine, which by a proxy
+    // of the environment it would not.
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  }
   if (options_.tls.enabled()) {
     // gRPC has compared it with the certificate by the time that the peer says
     // who it is.
@@ -191,7 +195,7 @@ absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
       ::grpc::CreateCustomChannel(address, credentials_, arguments));
   streams_->Add(stream);
   stream->Begin();
-  return std::make_unique<GrpcChannel>(environment_, loop_, std::move(stream),
+  return std::make_unique<GrpcChannel>(environment_, std::move(stream),
                                        CheckNameOf(std::move(peer)));
 }
 

@@ -4,6 +4,7 @@
 #include <grpc/support/time.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <grpcpp/support/server_callback.h>
@@ -26,6 +27,9 @@ namespace {
 constexpr int kStreamsMax = 16;
 // A connection on which nothing is called goes after so long.
 constexpr int kIdleMs = 60'000;
+// For reflection, each open call of which has one: the first, which waits for
+// calls, and so many others. Further calls are RESOURCE_EXHAUSTED.
+constexpr int kSyncThreadsMax = 1 + 4;
 // How long gRPC has to let go of what was cancelled.
 constexpr absl::Duration kEndWait = absl::Seconds(10);
 
@@ -52,12 +56,6 @@ class ServerStream final
 
   // Once, when `streams` has it.
   void Begin() { Begun(); }
-  // The same, to say why it ends at once.
-  void Refuse(::grpc::Status why) {
-    end_ = std::move(why);
-    Begun();
-    Close();
-  }
 
   void Cancel() override {
     // Not after OnDone(), when the context is gone.
@@ -73,7 +71,7 @@ class ServerStream final
   void StartWriting(const ::grpc::ByteBuffer* message) override {
     StartWrite(message);
   }
-  void StartEnding() override { Finish(end_); }
+  void StartEnding() override { Finish(::grpc::Status::OK); }
 
   // ServerBidiReactor:
   void OnReadDone(bool ok) override { ReadDone(ok); }
@@ -91,9 +89,18 @@ class ServerStream final
   const std::shared_ptr<StreamSet> streams_;
   const Count open_;
   ::grpc::CallbackServerContext& context_;
-  ::grpc::Status end_;
   Mutex context_mutex_;
   bool done_ ABSL_GUARDED_BY(context_mutex_) = false;
+};
+
+// A call that is over before it has begun. It needs no loop, which strangers
+// could keep from running; gRPC alone has it.
+class Refusal final : public ServerStream::Reactor {
+ public:
+  explicit Refusal(::grpc::Status why) { Finish(std::move(why)); }
+
+ private:
+  void OnDone() override { delete this; }
 };
 
 // Makes a stream of each call, on gRPC's threads.
@@ -113,21 +120,19 @@ class LinkServiceImpl final
     // Before it is seen whether this was stopped: pairs with Stop(), then
     // HasOpen().
     open_->fetch_add(1);
+    if (stopped_.load()) {
+      return Refuse({::grpc::StatusCode::UNAVAILABLE, "not listening"});
+    }
+    if (waiting_->fetch_add(1) >= waiting_max_) {
+      waiting_->fetch_sub(1);
+      return Refuse({::grpc::StatusCode::RESOURCE_EXHAUSTED,
+                     "too many connections wait to be accepted"});
+    }
     RemotePeer peer = PeerFrom(context->peer(), context->auth_context().get());
     auto stream = std::make_shared<ServerStream>(
         loop_, streams_, open_, frame_bytes_max_, DescribePeer(peer), *context);
     ServerStream::Reactor* const reactor = stream->reactor();
     streams_->Add(stream);
-    if (stopped_.load()) {
-      stream->Refuse({::grpc::StatusCode::UNAVAILABLE, "not listening"});
-      return reactor;
-    }
-    if (waiting_->fetch_add(1) >= waiting_max_) {
-      waiting_->fetch_sub(1);
-      stream->Refuse({::grpc::StatusCode::RESOURCE_EXHAUSTED,
-                      "too many connections wait to be accepted"});
-      return reactor;
-    }
     stream->Begin();
     loop_.Post([on_stream = on_stream_, waiting = waiting_, stream,
                 peer = std::move(peer)] {
@@ -142,6 +147,12 @@ class LinkServiceImpl final
   bool HasOpen() const { return open_->load() > 0; }
 
  private:
+  ServerStream::Reactor* Refuse(::grpc::Status why) {
+    open_->fetch_sub(1);
+    streams_->NotifyEnded();
+    return new Refusal(std::move(why));
+  }
+
   EventLoop& loop_;
   const std::shared_ptr<StreamSet> streams_;
   const size_t frame_bytes_max_;
@@ -246,6 +257,8 @@ absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
   using SyncOption = ::grpc::ServerBuilder::SyncServerOption;
   builder.SetSyncServerOption(SyncOption::NUM_CQS, 1);
   builder.SetSyncServerOption(SyncOption::MAX_POLLERS, 1);
+  builder.SetResourceQuota(
+      ::grpc::ResourceQuota("mycelium").SetMaxThreads(kSyncThreadsMax));
   state->server = builder.BuildAndStart();
   if (state->server == nullptr ||
       (port == 0 && !HostOfAddress(address).empty())) {

@@ -1,9 +1,12 @@
 #include "mycelium/transport/grpc/link_server.h"
 
 #include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -30,6 +33,13 @@ class LinkServerTest : public ::testing::Test {
     options_.keepalive = absl::Seconds(10);
   }
 
+  ~LinkServerTest() override {
+    for (const auto& streams : {streams_, dialled_}) {
+      streams->ForgetLoop();
+      streams->Close();
+    }
+  }
+
   std::unique_ptr<LinkServer> Start() {
     // port: 0, which the kernel replaces
     auto server = LinkServer::Start(
@@ -43,11 +53,11 @@ class LinkServerTest : public ::testing::Test {
 
   std::shared_ptr<GrpcStream> Dial(const LinkServer& server) {
     auto stream = std::make_shared<ClientStream>(
-        *loop_, streams_, options_.frame_bytes_max, server.address(),
+        *loop_, dialled_, options_.frame_bytes_max, server.address(),
         ::grpc::CreateCustomChannel(server.address(),
                                     ::grpc::InsecureChannelCredentials(),
                                     ClientArguments(options_)));
-    streams_->Add(stream);
+    dialled_->Add(stream);
     stream->Begin();
     return stream;
   }
@@ -64,7 +74,10 @@ class LinkServerTest : public ::testing::Test {
   Environment& environment_ = Environment::Real();
   const std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
   const std::shared_ptr<StreamSet> streams_ =
+      std::make_shared<StreamSet>(environment_, *loop_, [this] { ++ended_; });
+  const std::shared_ptr<StreamSet> dialled_ =
       std::make_shared<StreamSet>(environment_, *loop_, nullptr);
+  int ended_ = 0;  // Of the server's.
   std::vector<std::shared_ptr<GrpcStream>> accepted_;
   RemoteOptions options_;
 };
@@ -116,6 +129,9 @@ TEST_F(LinkServerTest, StreamsBeyondTheLimitAreRefusedUntilOthersAreAccepted) {
     ASSERT_TRUE(stream->IsOver(&status));
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   }
+  // What they were is gone already.
+  loop_->RunOnce(/*deadline=*/0, 0);
+  EXPECT_EQ(ended_, 0);
   const size_t limit = options_.links;
   EXPECT_TRUE(RunUntil([&] { return accepted_.size() == limit; }));
   dialled.push_back(Dial(*server));
@@ -144,6 +160,86 @@ TEST_F(LinkServerTest, EndDoesNotWaitLongerThanItMayForAStreamThatHangs) {
   dialled->Close();
   EXPECT_TRUE(RunUntil(
       [&] { return accepted_[0]->has_ended() && dialled->has_ended(); }));
+}
+
+// How many threads this process has.
+size_t Threads() {
+  const std::filesystem::directory_iterator threads("/proc/self/task");
+  return static_cast<size_t>(std::distance(std::filesystem::begin(threads),
+                                           std::filesystem::end(threads)));
+}
+
+// A call of reflection that has been answered once and says nothing more.
+class SilentCall final {
+ public:
+  explicit SilentCall(const std::shared_ptr<::grpc::Channel>& channel) {
+    const std::string list_services("\x3A\0", 2);
+    const ::grpc::Slice slice(list_services);
+    ::grpc::GenericStub stub(channel);
+    call_ = stub.PrepareCall(&context_, kMethod, &queue_);
+    call_->StartCall(nullptr);
+    (void)Next();
+    call_->Write(::grpc::ByteBuffer(&slice, 1), nullptr);
+    (void)Next();
+    ::grpc::ByteBuffer answer;
+    call_->Read(&answer, nullptr);
+    is_held_ = Next();
+  }
+  ~SilentCall() {
+    context_.TryCancel();
+    ::grpc::Status status;
+    call_->Finish(&status, nullptr);
+    (void)Next();
+    queue_.Shutdown();
+  }
+  SilentCall(const SilentCall&) = delete;
+  SilentCall& operator=(const SilentCall&) = delete;
+
+  bool is_held() const { return is_held_; }
+
+ private:
+  static constexpr char kMethod[] =
+      "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+
+  bool Next() {
+    void* tag;
+    bool ok = false;
+    return queue_.Next(&tag, &ok) && ok;
+  }
+
+  ::grpc::ClientContext context_;
+  ::grpc::CompletionQueue queue_;
+  std::unique_ptr<::grpc::GenericClientAsyncReaderWriter> call_;
+  bool is_held_ = false;
+};
+
+TEST_F(LinkServerTest, SilentCallsOfReflectionHaveFewThreads) {
+  constexpr size_t kCalls = 200;
+  constexpr size_t kCallsOfAChannel = 10;
+  const auto server = Start();
+  const auto first = Dial(*server);
+  ASSERT_TRUE(RunUntil([&] { return accepted_.size() == 1; }));
+  const size_t before = Threads();
+  std::vector<std::unique_ptr<SilentCall>> calls;
+  std::shared_ptr<::grpc::Channel> channel;
+  size_t held = 0;
+  for (size_t i = 0; i < kCalls; ++i) {
+    if (i % kCallsOfAChannel == 0) {
+      channel = ::grpc::CreateCustomChannel(
+          server->address(), ::grpc::InsecureChannelCredentials(),
+          ClientArguments(options_));
+    }
+    calls.push_back(std::make_unique<SilentCall>(channel));
+    held += calls.back()->is_held();
+  }
+  EXPECT_GT(held, 0u);
+  EXPECT_LT(held, 10u);
+  EXPECT_LT(Threads(), before + 20);
+  const auto second = Dial(*server);
+  EXPECT_TRUE(RunUntil([&] { return accepted_.size() == 2; }));
+  calls.clear();
+  for (const auto& stream : {first, second}) stream->Cancel();
+  for (const auto& stream : accepted_) stream->Cancel();
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ namespace mycelium {
 // those that gRPC never lets go of stay, and this with them.
 class StreamSet final : public std::enable_shared_from_this<StreamSet> {
  public:
-  // `on_ended` is called on the loop when one has ended.
+  // `on_ended` is called on the loop when some have ended.
   StreamSet(Environment& environment, EventLoop& loop,
             std::function<void()> on_ended)
       : environment_(&environment),
@@ -54,15 +54,17 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
     if (known == streams_.end()) return;
     // No reference may stay here: the loop may be quicker, and the last one
     // would go on this thread, which is gRPC's.
-    std::shared_ptr<GrpcStream> ended = std::move(known->second);
+    ended_.push_back(std::move(known->second));
     streams_.erase(known);
-    if (loop_ != nullptr) {
-      loop_->Post([set = shared_from_this(), ended = std::move(ended)] {
-        if (set->on_ended_ != nullptr) set->on_ended_();
-      });
-    } else {
-      ended_.push_back(std::move(ended));
+    if (loop_ != nullptr && !std::exchange(collecting_, true)) {
+      loop_->Post([set = shared_from_this()] { set->Collect(); });
     }
+    if (environment_ != nullptr) ended_event_.Notify(environment_->waiter);
+  }
+
+  // Something else has ended, for which Await() may wait.
+  void NotifyEnded() {
+    MutexLock lock(mutex_);
     if (environment_ != nullptr) ended_event_.Notify(environment_->waiter);
   }
 
@@ -107,6 +109,19 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
   }
 
  private:
+  // On the loop.
+  void Collect() {
+    std::vector<std::shared_ptr<GrpcStream>> ended;
+    {
+      MutexLock lock(mutex_);
+      collecting_ = false;
+      ended.swap(ended_);
+    }
+    for (const auto& stream : ended) stream->StopLingering();
+    ended.clear();
+    if (on_ended_ != nullptr) on_ended_();
+  }
+
   bool IsEmpty() const {
     MutexLock lock(mutex_);
     return streams_.empty();
@@ -121,6 +136,7 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
   std::map<GrpcStream*, std::shared_ptr<GrpcStream>> streams_
       ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<GrpcStream>> ended_ ABSL_GUARDED_BY(mutex_);
+  bool collecting_ ABSL_GUARDED_BY(mutex_) = false;  // A task is posted.
 };
 
 }  // namespace mycelium

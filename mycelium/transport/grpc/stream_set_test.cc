@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "gtest/gtest.h"
+#include "tests/support/driven_clock.h"
 
 namespace mycelium {
 namespace {
@@ -26,7 +27,9 @@ class FakeStream final : public GrpcStream {
     streams_->Remove(*this);
     lets_go_ = false;
   }
-  void Cancel() override {}
+  void Cancel() override { ++cancelled; }
+
+  int cancelled = 0;
 
  private:
   void StartReading(::grpc::ByteBuffer*) override {}
@@ -66,13 +69,43 @@ TEST_F(StreamSetTest, StreamThatEndedIsDestroyedByTheLoopAtOnce) {
   EXPECT_EQ(told_, 1);
 }
 
+TEST_F(StreamSetTest, HoweverManyEndBeforeTheLoopRunsTheyTakeOneTask) {
+  for (int i = 0; i < 100; ++i) Add().LetGo();
+  loop_->RunOnce(/*deadline=*/0, 0);
+  EXPECT_EQ(destroyed_, 100);
+  EXPECT_EQ(told_, 1);
+}
+
+TEST_F(StreamSetTest, StreamThatEndedLeavesNoTimer) {
+  test::DrivenClock clock;
+  Environment environment{Environment::Real().sys, clock,
+                          Environment::Real().waiter};
+  const auto loop = *EventLoop::Create(environment);
+  const auto streams = std::make_shared<StreamSet>(environment, *loop, nullptr);
+  for (const bool ends : {false, true}) {
+    SCOPED_TRACE(ends);
+    const auto stream =
+        std::make_shared<FakeStream>(*loop, streams, destroyed_);
+    streams->Add(stream);
+    stream->LingerUntil(clock.now + 1'000);
+    if (ends) stream->LetGo();
+    while (loop->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
+    clock.now += 1'000;
+    EXPECT_EQ(loop->RunOnce(0, 0) == EventLoop::Ran::kSomething, !ends);
+    EXPECT_EQ(stream->cancelled, ends ? 0 : 1);
+    if (!ends) stream->LetGo();
+  }
+  streams->ForgetLoop();
+  streams->Close();
+}
+
 // Else gRPC's thread would end itself. Without the rule some of so many are.
 TEST_F(StreamSetTest, ThreadThatLetsGoNeverDestroysHoweverQuickTheLoopIs) {
   constexpr int kMany = 20'000;
   std::thread grpc([this] {
     for (int i = 0; i < kMany; ++i) Add().LetGo();
   });
-  while (told_ < kMany) loop_->RunOnce(/*deadline=*/kNever, 0);
+  while (destroyed_ < kMany) loop_->RunOnce(/*deadline=*/kNever, 0);
   grpc.join();
   loop_->RunOnce(/*deadline=*/0, 0);
   EXPECT_EQ(destroyed_, kMany);
