@@ -1,6 +1,7 @@
 #include "mycelium/bus/hello_rules.h"
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/harmless.h"
 #include "mycelium/codec/frame_format.h"
 #include "mycelium/topology/topology.h"
 #include "mycelium/transport/handshake.h"
@@ -14,6 +15,7 @@ constexpr size_t kNodeNameBytesMax = 255;
 constexpr size_t kFieldBytes = 2;
 constexpr size_t kEntryBytes = 3;
 constexpr size_t kDigestBytes = 32;
+constexpr size_t kShownBytesMax = 255;
 
 static_assert(kServicesPerNodeMax * (kEntryBytes + kFieldBytes + kNameBytesMax +
                                      kFieldBytes + kDigestBytes) <=
@@ -69,7 +71,8 @@ std::optional<v1::Reject> JudgeHelloAt(const v1::Hello& theirs,
     const absl::StatusOr<Digest> digest = Digest::FromBytes(given);
     return MakeReject(
         v1::Reject::SCHEMA_DIGEST,
-        absl::StrCat("service ", service.name(), " has schema digest ",
+        absl::StrCat("service ", Harmless(service.name(), kShownBytesMax),
+                     " has schema digest ",
                      digest.ok() ? digest->ToHex() : "of another size",
                      ", the endpoint ", endpoint.schema_digest->ToHex()));
   }

@@ -407,10 +407,22 @@ void PeerTable::Erase(const std::string& name) {
       erased_.end());
 }
 
+void PeerTable::LogFailure(const std::string& peer,
+                           const absl::Status& status) {
+  std::string line(status.message());
+  uint64_t left_out = 0;
+  if (peer.empty() &&
+      !failure_lines_.Allows(environment_.clock.NowNs(), &left_out)) {
+    return;
+  }
+  if (left_out > 0) absl::StrAppend(&line, " (after ", left_out, " more)");
+  options_.log(LogLevel::kWarning, line);
+}
+
 void PeerTable::Tell(const std::string& peer, absl::string_view transport,
                      ConnectionEvent::State state, const absl::Status& status) {
   if (!status.ok() && state != ConnectionEvent::State::kGone) {
-    options_.log(LogLevel::kWarning, std::string(status.message()));
+    LogFailure(peer, status);
   }
   if (const auto known = peers_.find(peer); known != peers_.end()) {
     const TimeNs now = environment_.clock.NowNs();

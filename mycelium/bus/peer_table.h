@@ -17,6 +17,7 @@
 #include "mycelium/base/random.h"
 #include "mycelium/bus/connector.h"
 #include "mycelium/bus/endpoint_options.h"
+#include "mycelium/bus/line_limit.h"
 #include "mycelium/bus/observers.h"
 #include "mycelium/bus/options.h"
 #include "mycelium/routing/dispatcher.h"
@@ -189,6 +190,7 @@ class PeerTable final : public LinkHandler {
   void Forget(Peer& peer, const absl::Status& status);
   void ForgetInbound(Link& link);
   void Erase(const std::string& name);
+  void LogFailure(const std::string& peer, const absl::Status& status);
   void Tell(const std::string& peer, absl::string_view transport,
             ConnectionEvent::State state, const absl::Status& status);
   // At most once in a while, since a peer may do so again and again.
@@ -214,6 +216,7 @@ class PeerTable final : public LinkHandler {
   uint64_t lane_timer_ = 0;  // 0: no lane waits.
   uint64_t last_hello_ = 0;  // The number of the last that we made.
   EventCount parted_event_;
+  LineLimit failure_lines_;  // Of those who are nobody yet.
   Observers observers_;
 
   mutable Mutex mutex_;  // For readers on other threads; the loop writes.

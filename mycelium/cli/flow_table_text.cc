@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "mycelium/cli/words.h"
+#include "mycelium/base/harmless.h"
 
 namespace mycelium {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "mycelium/base/harmless.h"
 #include "mycelium/cli/flow_table_text.h"
 #include "mycelium/cli/words.h"
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/harmless.h"
 #include "mycelium/codec/frame_format.h"
 #include "mycelium/transport/outgoing.h"
 #include "mycelium/transport/record_reader.h"
@@ -18,6 +19,17 @@ std::string HelloFault(const v1::Control& control) {
   if (bytes <= kHandshakeBytesMax) return "";
   return absl::StrCat("the Hello of node \"", control.hello().node(), "\" has ",
                       bytes, " bytes, at most ", kHandshakeBytesMax);
+}
+
+constexpr size_t kNodeNameBytesMax = 255;
+// Of what a peer says, in a line of ours.
+constexpr size_t kShownBytesMax = 1024;
+
+// What is wrong with a name that goes into lines of logs; empty: nothing.
+std::string NameFault(const std::string& node) {
+  if (node.size() <= kNodeNameBytesMax && Harmless(node) == node) return "";
+  return absl::StrCat("a node name has up to ", kNodeNameBytesMax,
+                      " bytes and no control characters");
 }
 
 }  // namespace
@@ -156,8 +168,7 @@ void Handshake::FinishWith(absl::Status status) {
 void Handshake::Finish() {
   absl::Status status = *outcome_;
   if (status.ok()) {
-    status =
-        decide_ != nullptr ? Answer() : channel_->CheckPeerName(peer_.node());
+    status = decide_ != nullptr ? Answer() : CheckPeer();
   }
   loop_.Cancel(timer_);
   Done done = std::move(done_);
@@ -174,13 +185,25 @@ void Handshake::Finish() {
   done(std::move(established));
 }
 
+absl::Status Handshake::CheckPeer() const {
+  if (const std::string fault = NameFault(peer_.node()); !fault.empty()) {
+    return absl::DataLossError(absl::StrCat("handshake: ", fault));
+  }
+  return channel_->CheckPeerName(peer_.node());
+}
+
 absl::Status Handshake::Answer() {
   if (peer_.observe()) return absl::OkStatus();
   v1::Hello ours;
-  const absl::Status named = channel_->CheckPeerName(peer_.node());
-  std::optional<v1::Reject> reject =
-      named.ok() ? decide_(peer_, &ours)
-                 : MakeReject(v1::Reject::NOT_ALLOWED, named.message());
+  std::optional<v1::Reject> reject;
+  if (const std::string fault = NameFault(peer_.node()); !fault.empty()) {
+    reject = MakeReject(v1::Reject::MALFORMED, fault);
+  } else if (const absl::Status named = channel_->CheckPeerName(peer_.node());
+             !named.ok()) {
+    reject = MakeReject(v1::Reject::NOT_ALLOWED, named.message());
+  } else {
+    reject = decide_(peer_, &ours);
+  }
   v1::Control control;
   if (!reject.has_value()) {
     *control.mutable_hello() = ours;
@@ -198,7 +221,8 @@ absl::Status Handshake::Answer() {
   return absl::Status(
       RejectStatus(*reject).code(),
       absl::StrCat("refused ", channel_->peer_description(), ", node \"",
-                   peer_.node(), "\": ", reject->message()));
+                   Harmless(peer_.node(), kNodeNameBytesMax),
+                   "\": ", reject->message()));
 }
 
 void SendReject(Channel& channel, const v1::Reject& reject) {
@@ -240,7 +264,7 @@ absl::Status RejectStatus(const v1::Reject& reject) {
   return absl::Status(
       code, absl::StrCat("refused by the peer: ",
                          v1::Reject::Reason_Name(reject.reason()), ": ",
-                         reject.message()));
+                         Harmless(reject.message(), kShownBytesMax)));
 }
 
 }  // namespace mycelium

@@ -76,6 +76,7 @@ class Handshake final : private Channel::Handler {
   // Finish later, since the channel is calling us now.
   void FinishWith(absl::Status status);
   void Finish();
+  absl::Status CheckPeer() const;  // Who was dialled.
   absl::Status Answer();
 
   // Channel::Handler:

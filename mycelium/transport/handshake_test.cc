@@ -248,21 +248,25 @@ TEST_F(HandshakeTest, GarbageIsDataLoss) {
 }
 
 TEST_F(HandshakeTest, HelloMayHaveItsMaximumAndNotOneByteMore) {
-  const auto bytes_of = [&](size_t name_bytes) {
-    return HelloBytes(std::string(name_bytes, 'n'));
+  const auto bytes_of = [&](size_t digest_bytes) {
+    v1::Control control;
+    *control.mutable_hello() = HelloOf("n");
+    control.mutable_hello()->set_topology_digest(
+        std::string(digest_bytes, 't'));
+    return ControlBytes(control);
   };
-  size_t name = kHandshakeBytesMax - 64;
-  while (bytes_of(name + 1).size() - sizeof(RecordHeader) <=
+  size_t digest = kHandshakeBytesMax - 64;
+  while (bytes_of(digest + 1).size() - sizeof(RecordHeader) <=
          kHandshakeBytesMax) {
-    ++name;
+    ++digest;
   }
   Accept();
-  wire_.Deliver(bytes_of(name));
+  wire_.Deliver(bytes_of(digest));
   EXPECT_EQ(Code(), StatusCode::kOk);
   outcomes_ = 0;
   wire_.arrived.clear();
   Accept();
-  wire_.Deliver(bytes_of(name + 1).substr(0, sizeof(RecordHeader)));
+  wire_.Deliver(bytes_of(digest + 1).substr(0, sizeof(RecordHeader)));
   EXPECT_EQ(Code(), StatusCode::kResourceExhausted) << "from its header alone";
 }
 

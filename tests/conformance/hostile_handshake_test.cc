@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <fstream>
@@ -11,9 +12,12 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/schema/digest.h"
 #include "tests/conformance/raw_peer.h"
 #include "tests/conformance/served_node.h"
+#include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
 namespace {
@@ -178,12 +182,35 @@ TEST_P(HostileHandshakeTest, NodeNameMustBeThereAndShortAndNotOurs) {
   EXPECT_EQ(reason_for(""), v1::Reject::MALFORMED);
   EXPECT_EQ(reason_for(std::string(256, 'n')), v1::Reject::MALFORMED);
   EXPECT_EQ(reason_for(std::string(255, 'n')), v1::Reject::REASON_UNSPECIFIED);
+  EXPECT_EQ(reason_for(std::string(1, '\n') + "forged: all is well"),
+            v1::Reject::MALFORMED);
+  EXPECT_TRUE(served.WasTold("node \"?forged: all is well\": a node name"));
   EXPECT_EQ(reason_for("served"), v1::Reject::NODE_NAME_TAKEN);
   EXPECT_TRUE(served.WasTold("a Hello needs a node name"));
   RawPeer none(served.path());
   EXPECT_EQ(none.SayHello(HelloFrom("nobody", 0)).reject().reason(),
             v1::Reject::MALFORMED);
   served.ExpectServesOthers();
+}
+
+TEST_P(HostileHandshakeTest, RefusalsAtAHighRateDoNotFloodTheLog) {
+  constexpr size_t kRefusals = 1000;
+  std::atomic<size_t> lines{0};
+  BusOptions options;
+  options.node = "quiet";
+  options.log = [&](LogLevel, absl::string_view) { ++lines; };
+  ShortTempDir dir;
+  const auto bus = MessageBus::Create(options);
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  const auto bound = BindUnixEndpoint(dir.file("quiet"), **bus);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  for (size_t i = 0; i < kRefusals; ++i) {
+    RawPeer peer(dir.file("quiet"));
+    EXPECT_TRUE(peer.SayHello(HelloFrom("nobody", 0)).has_reject());
+    EXPECT_TRUE(peer.Closed());
+  }
+  EXPECT_LT(lines, kRefusals / 2);
+  EXPECT_GE(lines, 10u);
 }
 
 TEST_P(HostileHandshakeTest, SecondProcessOfANameIsRefusedWhileTheFirstLives) {

@@ -1,0 +1,43 @@
+#ifndef MYCELIUM_BUS_LINE_LIMIT_H_
+#define MYCELIUM_BUS_LINE_LIMIT_H_
+
+#include <cstdint>
+#include <utility>
+
+#include "mycelium/base/clock.h"
+
+namespace mycelium {
+
+// Bounds how many lines a log gets of what strangers do as often as they like.
+//
+// Thread safety: none.
+class LineLimit final {
+ public:
+  static constexpr int kLinesMax = 10;  // In each
+  static constexpr int64_t kPeriodNs = 1'000'000'000;
+
+  // Whether a line may be written now; `*left_out`: how many were not, since
+  // the last that was.
+  bool Allows(TimeNs now, uint64_t* left_out) {
+    if (now >= period_end_) {
+      period_end_ = now + kPeriodNs;
+      lines_ = 0;
+    }
+    if (lines_ >= kLinesMax) {
+      ++left_out_;
+      return false;
+    }
+    ++lines_;
+    *left_out = std::exchange(left_out_, 0);
+    return true;
+  }
+
+ private:
+  TimeNs period_end_ = 0;
+  int lines_ = 0;
+  uint64_t left_out_ = 0;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BUS_LINE_LIMIT_H_
