@@ -2,7 +2,10 @@
 
 import os
 import subprocess
+import sys
 import unittest
+
+import _xxsubinterpreters  # The only way to make one from Python 3.11.
 
 import _mycelium
 import mycelium
@@ -43,6 +46,14 @@ class ImportTest(unittest.TestCase):
       if fields[4] != 'LOCAL' and fields[6] != 'UND':
         exported.append(fields[7].split('@')[0])
     self.assertEqual(exported, ['PyInit__mycelium'])
+
+  def test_other_interpreter_of_the_process_is_refused(self):
+    interpreter = _xxsubinterpreters.create()
+    self.addCleanup(_xxsubinterpreters.destroy, interpreter)
+    with self.assertRaisesRegex(
+        _xxsubinterpreters.RunFailedError, 'ImportError.*main interpreter'):
+      _xxsubinterpreters.run_string(
+          interpreter, f'import sys; sys.path = {sys.path}; import mycelium')
 
 
 if __name__ == '__main__':

@@ -46,6 +46,33 @@ class RuntimeTest(BusCase):
       runtime.publish('text')
     self.assertEqual(runtime.ledger(), [])
 
+  def test_on_error_may_publish_and_close(self):
+    runtime = self.runtime()
+    alarms = []
+    runtime.subscribe(Reply, lambda reply: alarms.append(reply))
+
+    def on_error(error):
+      runtime.publish(Reply())
+      runtime.close(0)
+
+    runtime.subscribe(Note, lambda note: None, on_error=on_error)
+    other = mycelium.RawType(Note.DESCRIPTOR.full_name, bytes(32))
+    failures = []
+
+    def publish():
+      try:
+        runtime.publish_raw(other, b'x')
+      except mycelium.MyceliumError as error:
+        failures.append(error)
+
+    publishing = threading.Thread(target=publish, daemon=True)
+    publishing.start()
+    publishing.join(LONG)
+    self.assertFalse(publishing.is_alive())
+    self.assertEqual(len(alarms), 1)
+    self.assertEqual([type(error) for error in failures],
+                     [mycelium.FailedPrecondition])
+
   def test_subscription_is_told_of_errors_and_of_publishers(self):
     runtime = self.runtime()
     errors = []

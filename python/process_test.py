@@ -388,6 +388,29 @@ class ProcessTest(BusCase):
       pass
     transport.close()
 
+  def test_callback_that_closes_its_transport_leaves_it_open(self):
+    path = self.path('s')
+    refused = []
+
+    with mycelium.UnixTransport(path).listen() as worker:
+      def on_note(_):
+        try:
+          worker.close()
+        except mycelium.FailedPrecondition as error:
+          refused.append(str(error))
+
+      worker.subscribe(Note, on_note)
+      with mycelium.UnixTransport(path).connect() as transport:
+        publisher = transport.publisher(Note)
+        publisher.wait_for_subscribers(1, LONG)
+        publisher.publish(Note())
+        transport.flush(LONG)
+        self.check_ledger(transport.bus, worker.bus, accepted=1)
+      bus = worker.bus
+      self.assertFalse(bus.closed)
+    self.assertEqual(len(refused), 1)
+    self.assertTrue(bus.closed)
+
   # Interrupts
 
   def test_ctrl_c_ends_recv(self):

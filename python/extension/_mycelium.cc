@@ -39,7 +39,23 @@ void DefineTypes(py::module_& module) {
   module.def("raw_type", &RawTypeOf);
 }
 
+// The runtime and what is kept of the interpreter here exist once in a process.
+void CheckInterpreter() {
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    throw py::import_error(
+        "mycelium works in the main interpreter only, not in another one of "
+        "the same process");
+  }
+  if (Interpreter::ending()) {
+    throw py::import_error(
+        "an interpreter of this process that used mycelium has ended; keep one "
+        "for as long as the process runs");
+  }
+}
+
 PYBIND11_MODULE(_mycelium, module) {
+  // Not called here: of a module that is loaded, an interpreter gets a copy.
+  module.def("check_interpreter", &CheckInterpreter);
   module.def("version", &Version, "The version of the running libmycelium.so.");
   module.def("end_calls", &Interpreter::EndCalls);
   module.def("after_fork_in_child", [] {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/start_thread.h"
 #include "python/extension/callback.h"
 #include "python/extension/calls.h"
 #include "python/extension/convert.h"
@@ -103,8 +104,17 @@ void Write(LogLevel level, absl::string_view text) {
     return;
   }
   waiting.records.push_back({level, std::string(text)});
-  if (!std::exchange(waiting.has_thread, true)) {
-    std::thread([&waiting] { Run(waiting); }).detach();
+  if (!waiting.has_thread) {
+    absl::StatusOr<std::thread> thread =
+        StartThread("log", [&waiting] { Run(waiting); });
+    if (!thread.ok()) {
+      // The next record tries it again.
+      waiting.records.pop_back();
+      StderrLog()(level, text);
+      return;
+    }
+    thread->detach();
+    waiting.has_thread = true;
   }
   waiting.changed.notify_all();
 }

@@ -25,6 +25,7 @@ Example:
       transport.publisher(Job).publish(job)
 """
 
+import contextlib
 import os
 from typing import Any, Callable, Dict, Optional
 
@@ -81,9 +82,14 @@ class Transport:
 
   def close(self, timeout: float = 5.0) -> None:
     """See MessageBus.close(). Does nothing if it is not open."""
-    bus, self._bus = self._bus, None
-    if bus is not None:
+    bus = self._bus
+    if bus is None:
+      return
+    try:
       bus.close(timeout)
+    finally:
+      if bus.closed:  # It is not where a callback closes.
+        self._bus = None
 
   def _start(self, begin: Callable[[MessageBus], None],
              timeout: float = 0.0) -> None:
@@ -97,7 +103,8 @@ class Transport:
       if timeout > 0:
         self._wait_for_link(bus, timeout)
     except BaseException:
-      bus.close(0)
+      with contextlib.suppress(errors.DeadlineExceeded):
+        bus.close(0)
       raise
     self._bus = bus
 

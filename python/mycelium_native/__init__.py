@@ -213,17 +213,17 @@ class Runtime:
     publisher = self._publishers.get(key)
     if publisher is not None:
       return publisher
+    messages = messages_of(message_cls)
+    # Without the lock: an on_error may be called, which may call anything here.
+    made = Publisher(
+        None, self._bus().publisher(
+            messages.native, target_service, require_subscriber=True),
+        messages)
     with self._lock:
-      # One for each type, so that order is kept.
-      publisher = self._publishers.get(key)
-      if publisher is None:
-        messages = messages_of(message_cls)
-        publisher = Publisher(
-            None, self._bus().publisher(
-                messages.native, target_service, require_subscriber=True),
-            messages)
-        self._publishers[key] = publisher
-    return publisher
+      self._bus()  # Raises if it was closed meanwhile.
+      # That of a thread that was faster has the earlier messages: one for each
+      # type, so that order is kept.
+      return self._publishers.setdefault(key, made)
 
   def __enter__(self) -> 'Runtime':
     return self
