@@ -162,9 +162,8 @@ class Lane final {
   void MarkStalled(uint64_t released);
   bool stalled() const { return stalled_at_.load() == released() + 1; }
 
-  // Whether the reader's process is out of reach, so that waiting for room is
-  // pointless until it is back. Who waits already is woken to see it. A lane
-  // whose reader is back is not stalled, whatever it was before.
+  // Whether the reader's process is out of reach: waiting for room has no
+  // point, and who waits is woken. A lane whose reader is back is not stalled.
   void SetReaderAway(bool away);
   bool reader_away() const;
   ReaderTrouble& reader_trouble() { return reader_trouble_; }
