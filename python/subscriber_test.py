@@ -2,6 +2,7 @@
 
 import asyncio
 import select
+import signal
 import struct
 import threading
 import unittest
@@ -346,6 +347,83 @@ class RawTest(BusCase):
     self.assertEqual((flow['delivered'], flow['dropped']['undecodable']),
                      (12, 3))
     self.check_ledger(asker, accepted=15)
+
+  def interrupt(self, at):
+    """A parse that a signal handler interrupts at those ids, once each."""
+
+    class Interrupt(BaseException):
+      pass
+
+    def handler(*_):
+      raise Interrupt
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    self.addCleanup(signal.signal, signal.SIGUSR1, before)
+    left = set(at)
+
+    def parse(data):
+      note = Note.FromString(data)
+      if note.id in left:
+        left.remove(note.id)
+        signal.raise_signal(signal.SIGUSR1)
+      return note
+
+    return parse, Interrupt
+
+  def test_message_is_there_after_a_signal_handler_raises(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    parse, interrupt = self.interrupt(at=(1, 2))
+    for number in range(1, 4):
+      publisher.publish(Note(id=number))
+    native = notes._native  # pylint: disable=protected-access
+    with self.assertRaises(interrupt):
+      native.receive(parse, LONG)
+    self.assertEqual(native.receive(parse, LONG).id, 1)
+    with self.assertRaises(interrupt):
+      native.try_receive(parse)
+    self.assertEqual(native.try_receive(parse).id, 2)
+    self.assertEqual(notes.info.sequence, 2)
+    self.assertEqual(notes.recv(LONG).id, 3)
+    notes.finish()
+    self.check_ledger(asker, accepted=3)
+
+  def test_list_is_there_after_a_signal_handler_raises(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    parse, interrupt = self.interrupt(at=(3,))
+    for number in range(1, 6):
+      publisher.publish(Note(id=number))
+    native = notes._native  # pylint: disable=protected-access
+    with self.assertRaises(interrupt):
+      native.receive_many(parse, 10, LONG)
+    self.assertEqual(notes.recv(LONG).id, 1)
+    self.assertEqual(notes.info.sequence, 1)
+    got = []
+    while len(got) < 4:
+      got += [note.id for note in notes.recv_many(10, LONG)]
+    self.assertEqual(got, [2, 3, 4, 5])
+    notes.finish()
+    self.check_ledger(asker, accepted=5)
+
+  def test_message_that_raises_each_time_does_not_stay(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    asker.publisher(Note).publish(Note(id=1))
+
+    def parse(_):
+      raise ValueError('always')
+
+    native = notes._native  # pylint: disable=protected-access
+    for _ in range(2):
+      with self.assertRaises(ValueError):
+        native.receive(parse, LONG)
+    self.assertIsNone(notes.recv_nowait())
+    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+    self.assertEqual(flow['dropped']['undecodable'], 1)
+    self.check_ledger(asker, accepted=1)
 
 
 class AsyncTest(BusCase):

@@ -4,6 +4,7 @@
 #include <exception>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "python/extension/define.h"
@@ -51,11 +52,24 @@ absl::Status PythonSubscriber::WaitForNext(absl::Duration timeout,
   });
 }
 
+namespace {
+
+bool IsDataLoss(const py::error_already_set& raised) {
+  return raised.matches(
+      py::module_::import("mycelium.errors").attr("DataLoss"));
+}
+
+}  // namespace
+
+PythonSubscriber::~PythonSubscriber() {
+  if (kept_.empty()) return;
+  const py::gil_scoped_acquire gil;
+  kept_.clear();
+}
+
 void PythonSubscriber::RaiseNamed(const std::exception& error) {
   const auto* const raised = dynamic_cast<const py::error_already_set*>(&error);
-  if (raised != nullptr &&
-      raised->matches(
-          py::module_::import("mycelium.errors").attr("DataLoss"))) {
+  if (raised != nullptr && IsDataLoss(*raised)) {
     Raise(subscriber_.Undecodable());
   }
   throw;  // What is being handled.
@@ -63,15 +77,35 @@ void PythonSubscriber::RaiseNamed(const std::exception& error) {
 
 py::object PythonSubscriber::Parsed(const py::object& parse, ByteSpan bytes) {
   info_ = subscriber_.info();
+  return ParsedOrKept(parse, bytes, /*was_kept=*/false);
+}
+
+py::object PythonSubscriber::ParsedOrKept(const py::object& parse,
+                                          ByteSpan bytes, bool was_kept) {
   try {
     py::object message = BytesOf(bytes);
     if (!parse.is_none()) message = parse(message);
     subscriber_.CountLast(true);
     return message;
+  } catch (const py::error_already_set& error) {
+    // A second Exception is the message's own: it must not come for ever.
+    if (!IsDataLoss(error) && !(was_kept && error.matches(PyExc_Exception))) {
+      left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, false};
+      throw;
+    }
+    subscriber_.CountLast(false);
+    RaiseNamed(error);
   } catch (const std::exception& error) {
     subscriber_.CountLast(false);
     RaiseNamed(error);
   }
+}
+
+py::object PythonSubscriber::TakeKept() {
+  const Kept kept = std::move(kept_.front());
+  kept_.pop_front();
+  info_ = kept.info;
+  return kept.message;
 }
 
 py::object PythonSubscriber::ViewOrParsed(const py::object& parse,
@@ -83,8 +117,15 @@ py::object PythonSubscriber::ViewOrParsed(const py::object& parse,
 }
 
 py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
+  if (!kept_.empty()) return TakeKept();
   const LeftOver left = *std::exchange(left_over_, std::nullopt);
   info_ = left.info;
+  if (!left.is_counted) {
+    const auto* const bytes =
+        reinterpret_cast<const std::byte*>(left.bytes.data());
+    return ParsedOrKept(parse, ByteSpan(bytes, left.bytes.size()),
+                        /*was_kept=*/true);
+  }
   try {
     return parse(BytesOf(left.bytes));
   } catch (const std::exception& error) {
@@ -97,7 +138,7 @@ py::object PythonSubscriber::Receive(const py::object& parse,
   absl::Duration timeout = TimeoutOf(seconds);
   const Turn turn = TurnOrRaise(&timeout);
   EndLast();
-  if (left_over_.has_value()) return ParseLeftOver(parse);
+  if (has_kept()) return ParseLeftOver(parse);
   ByteSpan bytes;
   if (!TakeNext(&bytes)) RaiseUnlessOk(WaitForNext(timeout, &bytes));
   return ViewOrParsed(parse, bytes);
@@ -107,7 +148,7 @@ py::object PythonSubscriber::TryReceive(const py::object& parse) {
   const Turn turn(turn_, std::try_to_lock);
   if (!turn.owns_lock()) return py::none();
   EndLast();
-  if (left_over_.has_value()) return ParseLeftOver(parse);
+  if (has_kept()) return ParseLeftOver(parse);
   ByteSpan bytes;
   if (TakeNext(&bytes)) return ViewOrParsed(parse, bytes);
   RaiseUnlessOk(subscriber_.TakeNews());
@@ -121,8 +162,10 @@ py::list PythonSubscriber::ReceiveMany(const py::object& parse,
   EndLast();
   py::list messages;
   if (count_max == 0) return messages;
-  if (left_over_.has_value()) {
-    messages.append(ParseLeftOver(parse));
+  if (has_kept()) {
+    do {
+      messages.append(ParseLeftOver(parse));
+    } while (messages.size() < count_max && !kept_.empty());
     return messages;
   }
   ByteSpan bytes;
@@ -132,16 +175,22 @@ py::list PythonSubscriber::ReceiveMany(const py::object& parse,
     RaiseUnlessOk(waited);
   }
   messages.append(Parsed(parse, bytes));
+  std::vector<MessageInfo> infos = {info_};
   while (messages.size() < count_max && TakeNext(&bytes)) {
-    const MessageInfo last = info_;
     try {
       messages.append(Parsed(parse, bytes));
     } catch (const py::error_already_set& error) {
-      if (!error.matches(PyExc_Exception)) throw;  // KeyboardInterrupt.
-      left_over_ = LeftOver{std::string(BytesOf(bytes)), info_};
-      info_ = last;
+      if (left_over_.has_value()) {  // A signal handler raised.
+        for (size_t i = 0; i < infos.size(); ++i) {
+          kept_.push_back({messages[i], infos[i]});
+        }
+        throw;
+      }
+      left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, true};
+      info_ = infos.back();
       break;
     }
+    infos.push_back(info_);
   }
   return messages;
 }
@@ -158,6 +207,10 @@ void PythonSubscriber::Close() {
   WithoutGil([this] { subscriber_.Unsubscribe(); });
   const Turn turn(turn_, std::try_to_lock);
   if (!turn.owns_lock()) return;  // Who receives hears of it.
+  kept_.clear();
+  if (left_over_.has_value() && !left_over_->is_counted) {
+    subscriber_.CountLast(true);  // It had come as far as the program.
+  }
   left_over_.reset();
   if (views_ > 0) return;  // Finish() is left to who has the view.
   ++generation_;

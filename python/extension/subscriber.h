@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -24,7 +25,9 @@ namespace mycelium {
 //
 // Who receives says what makes a message of bytes: `parse`, a callable of
 // Python. What it raises is raised, and the message counts as
-// dropped[undecodable]. With None a message is a PythonPayload.
+// dropped[undecodable] if that is DataLoss. Else it was, as far as can be told,
+// a signal handler that raised: what was taken is kept for the next receive.
+// With None a message is a PythonPayload.
 //
 // Thread safety: called with the GIL. What it waits for, it waits for without.
 // Who waits for the GIL may have the turn; who has the GIL never waits for the
@@ -36,6 +39,7 @@ class PythonSubscriber final
       : subscriber_(std::move(subscriber)) {
     subscriber_.LeaveCounting();
   }
+  ~PythonSubscriber();  // Without the GIL.
 
   // The next message. `seconds`: of Python, where users first forget it.
   pybind11::object Receive(const pybind11::object& parse,
@@ -84,15 +88,27 @@ class PythonSubscriber final
   // Raises what is being handled; DataLoss, which only knows its class, with
   // the message that was taken last.
   [[noreturn]] void RaiseNamed(const std::exception& error);
-  // What to return for the message that was just taken, which is counted.
+  // What to return for the message that was just taken, which is counted, or
+  // kept if a signal handler raises.
   pybind11::object Parsed(const pybind11::object& parse, ByteSpan bytes);
+  pybind11::object ParsedOrKept(const pybind11::object& parse, ByteSpan bytes,
+                                bool was_kept);
+  // The next of those that a receive had parsed before it was interrupted.
+  pybind11::object TakeKept();
   pybind11::object ViewOrParsed(const pybind11::object& parse, ByteSpan bytes);
-  // Raises what ended the last list.
+  // Raises what ended the last list, or returns what was kept.
   pybind11::object ParseLeftOver(const pybind11::object& parse);
+  bool has_kept() const { return !kept_.empty() || left_over_.has_value(); }
 
-  // A message that ended a list. It was counted.
+  // A message that ended a list, which was counted; or one whose parsing was
+  // interrupted, which was not.
   struct LeftOver {
     std::string bytes;
+    MessageInfo info;
+    bool is_counted;
+  };
+  struct Kept {
+    pybind11::object message;
     MessageInfo info;
   };
 
@@ -101,6 +117,7 @@ class PythonSubscriber final
   MessageInfo info_;         // Of the last message returned or raised.
   uint64_t generation_ = 0;  // Counts messages.
   int views_ = 0;            // Of the last one's bytes.
+  std::deque<Kept> kept_;    // Before what is left over.
   std::optional<LeftOver> left_over_;
   bool is_closed_ = false;  // Guarded by the GIL.
 };

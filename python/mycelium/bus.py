@@ -530,13 +530,18 @@ def _close_all() -> None:
   """Ends calls and callbacks before the interpreter is gone."""
   if _mycelium.forked():
     return
+  raised: Optional[BaseException] = None
   for bus in list(_open_buses):
     try:
-      bus.close()
+      bus.close(_CLOSE_TIMEOUT if raised is None else 0.0)
     except errors.DeadlineExceeded:
       pass  # The ledger has counted what was lost.
+    except BaseException as error:  # pylint: disable=broad-except
+      raised = error  # By a signal handler: in a hurry, but all have to end.
   _mycelium.end_log(_CLOSE_TIMEOUT)
   _mycelium.end_calls(_CLOSE_TIMEOUT)
+  if raised is not None:
+    raise raised
 
 
 if hasattr(os, 'register_at_fork'):
