@@ -47,6 +47,7 @@ class RuntimeTest(BusCase):
     self.assertEqual(runtime.ledger(), [])
 
   def test_on_error_may_publish_and_close(self):
+    self.addCleanup(gc.collect)  # A callback and its runtime hold each other.
     runtime = self.runtime()
     alarms = []
     runtime.subscribe(Reply, lambda reply: alarms.append(reply))

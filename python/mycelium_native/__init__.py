@@ -215,7 +215,7 @@ class Runtime:
       return publisher
     messages = messages_of(message_cls)
     # Without the lock: an on_error may be called, which may call anything here.
-    made = Publisher(
+    made: Publisher[Any] = Publisher(
         None, self._bus().publisher(
             messages.native, target_service, require_subscriber=True),
         messages)
