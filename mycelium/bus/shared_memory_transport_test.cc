@@ -178,14 +178,15 @@ TEST_F(SharedMemoryTransportTest, WhatWaitsForAPeerMayEndMeanwhile) {
   seen.on_connection = [&](const ConnectionEvent& event) {
     if (event.state == ConnectionEvent::State::kGone) gone.Notify();
   };
-  auto creator =
-      SharedMemoryTransport::Create(path_, std::nullopt, kShmCapacity, seen);
-  ASSERT_TRUE(creator.ok()) << creator.status();
   std::unique_ptr<SharedMemoryTransport> opener;
   BusOptions polling = Quiet();
   polling.poll = PollMode::kCaller;
   polling.on_connection = [&](const ConnectionEvent&) { opener.reset(); };
   opener = *SharedMemoryTransport::Open(path_, std::nullopt, 0, polling);
+  // Not before, so that it does not connect in Open().
+  auto creator =
+      SharedMemoryTransport::Create(path_, std::nullopt, kShmCapacity, seen);
+  ASSERT_TRUE(creator.ok()) << creator.status();
   (void)opener->WaitForPeer(kLong);
   EXPECT_EQ(opener, nullptr);
   EXPECT_TRUE(gone.WaitForNotificationWithTimeout(kLong));
