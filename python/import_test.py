@@ -55,6 +55,17 @@ class ImportTest(unittest.TestCase):
       _xxsubinterpreters.run_string(
           interpreter, f'import sys; sys.path = {sys.path}; import mycelium')
 
+  def test_interpreter_after_one_that_has_ended_is_refused(self):
+    # What atexit leaves behind, as the next one in an embedding program finds.
+    code = ('import _mycelium, sys; import mycelium; _mycelium.end_calls(0); '
+            'del sys.modules["mycelium"], sys.modules["mycelium._loading"]; '
+            'import mycelium')
+    ended = subprocess.run(
+        [sys.executable, '-c', f'import sys; sys.path = {sys.path}; {code}'],
+        stderr=subprocess.PIPE, encoding='utf-8', check=False)
+    self.assertEqual(ended.returncode, 1)
+    self.assertRegex(ended.stderr, 'ImportError: .*has ended; keep one')
+
 
 if __name__ == '__main__':
   unittest.main()

@@ -10,7 +10,6 @@
 namespace mycelium {
 namespace {
 
-constexpr size_t kNodeNameBytesMax = 255;
 // A tag and a length, each time; of an entry, whose length may take two bytes.
 constexpr size_t kFieldBytes = 2;
 constexpr size_t kEntryBytes = 3;

@@ -8,13 +8,14 @@
 
 namespace mycelium {
 
-// Bounds how many lines a log gets of what strangers do as often as they like.
+// Bounds how many lines a log gets of what others do as often as they like.
 //
 // Thread safety: none.
 class LineLimit final {
  public:
-  static constexpr int kLinesMax = 10;  // In each
   static constexpr int64_t kPeriodNs = 1'000'000'000;
+
+  explicit LineLimit(int lines_max) : lines_max_(lines_max) {}  // In a period.
 
   // Whether a line may be written now; `*left_out`: how many were not, since
   // the last that was.
@@ -23,7 +24,7 @@ class LineLimit final {
       period_end_ = now + kPeriodNs;
       lines_ = 0;
     }
-    if (lines_ >= kLinesMax) {
+    if (lines_ >= lines_max_) {
       ++left_out_;
       return false;
     }
@@ -33,6 +34,7 @@ class LineLimit final {
   }
 
  private:
+  const int lines_max_;
   TimeNs period_end_ = 0;
   int lines_ = 0;
   uint64_t left_out_ = 0;

@@ -6,9 +6,9 @@ namespace mycelium {
 namespace {
 
 TEST(LineLimitTest, LinesBeyondTheLimitAreCountedUntilThePeriodIsOver) {
-  LineLimit limit;
+  LineLimit limit(10);
   uint64_t left_out = 0;
-  for (int i = 0; i < LineLimit::kLinesMax; ++i) {
+  for (int i = 0; i < 10; ++i) {
     EXPECT_TRUE(limit.Allows(1, &left_out));
     EXPECT_EQ(left_out, 0u);
   }

@@ -9,8 +9,6 @@
 namespace mycelium {
 namespace {
 
-// How often a peer that does what it should not is complained of.
-constexpr int64_t kQuietNs = 1'000'000'000;
 // How often memory is tried to be had for the lanes that wait for it.
 constexpr int64_t kLaneRetryNs = 100'000'000;
 
@@ -148,48 +146,6 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
   connector.Redial();
 }
 
-void PeerTable::NoteUnanswered(Connector& connector, const absl::Status& status,
-                               bool refused) {
-  const TimeNs now = environment_.clock.NowNs();
-  const std::string& name = connector.peer();
-  MutexLock lock(mutex_);
-  if (const auto known = peers_.find(name); known != peers_.end()) {
-    Peer& peer = *known->second;
-    peer.last_error = std::string(status.message());
-    // Who refused us is not there any more.
-    if (!refused && peer.told == ConnectionEvent::State::kRefused) {
-      peer.told.reset();
-      peer.since = now;
-    }
-    return;
-  }
-  State& state = unanswered_[&connector];
-  const auto told = refused
-                        ? std::make_optional(ConnectionEvent::State::kRefused)
-                        : std::nullopt;
-  if (state.since == 0 || state.told != told) state.since = now;
-  state.told = told;
-  state.transport = std::string(connector.transport().word());
-  state.address = connector.options().address;
-  state.rule = asked_[&connector].rule;
-  state.last_error = std::string(status.message());
-}
-
-void PeerTable::NoteFailure(absl::string_view transport,
-                            const EndpointOptions& endpoint,
-                            const absl::Status& status) {
-  if (endpoint.stats != nullptr) endpoint.stats->CountHandshakeFailure();
-  // Who it was may not be known: at least who was asked, and over what.
-  absl::Status named(
-      status.code(),
-      absl::StrCat("node ", options_.node, ": a connection over ", transport,
-                   " was not accepted: ", status.message()));
-  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
-    named.SetPayload(type, payload);
-  });
-  Tell("", transport, ConnectionEvent::State::kRefused, named);
-}
-
 PeerTable::Peer& PeerTable::PeerNamed(const std::string& name,
                                       absl::string_view transport) {
   const auto known = peers_.find(name);
@@ -268,30 +224,6 @@ void PeerTable::NoteSharing(Peer& peer,
     peer.fallback =
         absl::StrCat("this node shares no memory: ", options_.no_memory);
   }
-}
-
-void PeerTable::OnLeftBehind(Link& link, uint64_t messages) {
-  options_.log(LogLevel::kError,
-               absl::StrCat("node ", link.peer(), ": its process is gone, and ",
-                            messages,
-                            " messages that had come from it were not handed "
-                            "out, since a handler did not return"));
-}
-
-void PeerTable::OnFallback(Link& link, const absl::Status& status) {
-  options_.log(
-      LogLevel::kWarning,
-      absl::StrCat("link to ", link.peer(),
-                   ": a lane goes over the socket: ", status.message()));
-  MutexLock lock(mutex_);
-  const auto peer = peers_.find(link.peer());
-  if (peer != peers_.end()) {
-    peer->second->fallback = std::string(status.message());
-  }
-}
-
-void PeerTable::OnLoansRefused(Link&, const absl::Status& status) {
-  options_.log(LogLevel::kWarning, std::string(status.message()));
 }
 
 void PeerTable::OnLoansClosed(Link& link) { dispatcher_.OnLoansClosed(link); }
@@ -407,38 +339,6 @@ void PeerTable::Erase(const std::string& name) {
       erased_.end());
 }
 
-void PeerTable::LogFailure(const std::string& peer,
-                           const absl::Status& status) {
-  std::string line(status.message());
-  uint64_t left_out = 0;
-  if (peer.empty() &&
-      !failure_lines_.Allows(environment_.clock.NowNs(), &left_out)) {
-    return;
-  }
-  if (left_out > 0) absl::StrAppend(&line, " (after ", left_out, " more)");
-  options_.log(LogLevel::kWarning, line);
-}
-
-void PeerTable::Tell(const std::string& peer, absl::string_view transport,
-                     ConnectionEvent::State state, const absl::Status& status) {
-  if (!status.ok() && state != ConnectionEvent::State::kGone) {
-    LogFailure(peer, status);
-  }
-  if (const auto known = peers_.find(peer); known != peers_.end()) {
-    const TimeNs now = environment_.clock.NowNs();
-    MutexLock lock(mutex_);
-    if (known->second->told != state) known->second->since = now;
-    known->second->told = state;
-  }
-  if (options_.on_connection == nullptr) return;
-  ConnectionEvent event;
-  event.peer = peer;
-  event.transport = std::string(transport);
-  event.state = state;
-  event.status = status;
-  options_.on_connection(event);
-}
-
 void PeerTable::SendSubscribe(Link& link, const Subscription& subscription) {
   const Subscription::Options& options = subscription.options();
   v1::Control control;
@@ -475,25 +375,6 @@ void PeerTable::Unsubscribe(const Subscription& subscription) {
   }
 }
 
-void PeerTable::LogIfBad(Link& link, const absl::Status& status) {
-  if (status.ok()) return;
-  Peer& peer = PeerOf(link);
-  const TimeNs now = environment_.clock.NowNs();
-  if (now < peer.quiet_until) {
-    ++peer.unsaid;
-    return;
-  }
-  peer.quiet_until = now + kQuietNs;
-  const uint64_t unsaid = std::exchange(peer.unsaid, 0);
-  options_.log(
-      LogLevel::kError,
-      absl::StrCat("node ", link.peer(), ": ", status.message(),
-                   unsaid == 0
-                       ? ""
-                       : absl::StrCat("; and ", unsaid,
-                                      " faults since the last that was told")));
-}
-
 void PeerTable::OpenLane(Link& link, const v1::LaneOpen& open) {
   const absl::Status opened = dispatcher_.OnLaneOpen(link, open);
   callbacks_.on_lane_waits(link.peer(), open.lane(), open.subscription(),
@@ -522,10 +403,6 @@ void PeerTable::RetryLanesLater() {
     }
     if (dispatcher_.HasWaitingLanes()) RetryLanesLater();
   });
-}
-
-void PeerTable::OnLaneWaits(Link&, const absl::Status& status) {
-  options_.log(LogLevel::kWarning, std::string(status.message()));
 }
 
 void PeerTable::OnControl(Link& link, const v1::Control& control) {
@@ -627,26 +504,6 @@ std::vector<std::shared_ptr<FramedLink>> PeerTable::Links() const {
   std::vector<std::shared_ptr<FramedLink>> links;
   for (const auto& [name, peer] : peers_) links.push_back(peer->link);
   return links;
-}
-
-std::vector<PeerTable::State> PeerTable::States() const {
-  MutexLock lock(mutex_);
-  std::vector<State> states;
-  for (const auto& [name, peer] : peers_) {
-    State state;
-    state.peer = name;
-    state.transport = std::string(peer->link->transport());
-    state.rule = peer->rule;
-    state.is_up = peer->link->is_up();
-    state.address = state.is_up && !peer->dialled_by_us ? "" : peer->address;
-    state.last_error = state.is_up ? "" : peer->last_error;
-    state.fallback = peer->fallback;
-    state.told = peer->told;
-    state.since = peer->since;
-    states.push_back(std::move(state));
-  }
-  for (const auto& [connector, state] : unanswered_) states.push_back(state);
-  return states;
 }
 
 }  // namespace mycelium

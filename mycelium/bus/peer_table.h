@@ -161,8 +161,7 @@ class PeerTable final : public LinkHandler {
     uint64_t retain_timer = 0;
     uint64_t hello_number = 0;             // Of the last connection's.
     TimeNs lost_at = 0;                    // When the last connection ended.
-    TimeNs quiet_until = 0;                // Of what LogIfBad() says,
-    uint64_t unsaid = 0;                   // and how often it did not.
+    LineLimit fault_lines{1};              // Of LogIfBad().
     std::shared_ptr<EndpointStats> stats;  // That count the link in.
   };
 
@@ -216,7 +215,7 @@ class PeerTable final : public LinkHandler {
   uint64_t lane_timer_ = 0;  // 0: no lane waits.
   uint64_t last_hello_ = 0;  // The number of the last that we made.
   EventCount parted_event_;
-  LineLimit failure_lines_;  // Of those who are nobody yet.
+  LineLimit failure_lines_{10};  // Of those who are nobody yet.
   Observers observers_;
 
   mutable Mutex mutex_;  // For readers on other threads; the loop writes.

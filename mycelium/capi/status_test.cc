@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "mycelium/topology/setting_bounds.h"
 
 namespace mycelium {
 namespace {
@@ -55,6 +56,15 @@ TEST(StructTest, SizeOfNoVersionIsInvalid) {
     EXPECT_EQ(read.depth, 1);
     EXPECT_EQ(read.added, 7);
   }
+}
+
+TEST(BufferTest, HasAtMostTheBytesOfTheLargestFrame) {
+  EXPECT_EQ(kBufferBytesMax,
+            static_cast<size_t>(BoundsOf("frame_bytes_max").max));
+  const char byte = 0;
+  EXPECT_TRUE(CheckBuffer(&byte, kBufferBytesMax).ok());
+  EXPECT_EQ(CheckBuffer(&byte, kBufferBytesMax + 1).code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(StructTest, OnlyTheFieldsOfAnOlderStructAreWritten) {

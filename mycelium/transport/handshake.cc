@@ -21,7 +21,6 @@ std::string HelloFault(const v1::Control& control) {
                       bytes, " bytes, at most ", kHandshakeBytesMax);
 }
 
-constexpr size_t kNodeNameBytesMax = 255;
 // Of what a peer says, in a line of ours.
 constexpr size_t kShownBytesMax = 1024;
 

@@ -101,6 +101,9 @@ class Handshake final : private Channel::Handler {
 // The largest Hello or Reject.
 inline constexpr size_t kHandshakeBytesMax = 64 * 1024;
 
+// Of a node's name in it.
+inline constexpr size_t kNodeNameBytesMax = 255;
+
 // What a refusal means for the one who was refused: "refused by <peer>: …".
 absl::Status RejectStatus(const v1::Reject& reject);
 

@@ -179,7 +179,7 @@ py::list PythonSubscriber::ReceiveMany(const py::object& parse,
   while (messages.size() < count_max && TakeNext(&bytes)) {
     try {
       messages.append(Parsed(parse, bytes));
-    } catch (const py::error_already_set& error) {
+    } catch (const py::error_already_set&) {
       if (left_over_.has_value()) {  // A signal handler raised.
         for (size_t i = 0; i < infos.size(); ++i) {
           kept_.push_back({messages[i], infos[i]});

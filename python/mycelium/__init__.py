@@ -3,12 +3,8 @@
 MessageBus is where to begin; the guide is docs/python-bridge/USAGE.md.
 """
 
-# Before the extension.
+# Before the rest of the extension.
 from mycelium import _loading  # isort:skip pylint: disable=unused-import
-
-from _mycelium import check_interpreter  # isort:skip
-
-check_interpreter()
 
 from _mycelium import Loan
 from _mycelium import Payload

@@ -1,4 +1,4 @@
-"""Refuses what would abort the program; imported before the extension."""
+"""Refuses where the extension cannot be, or would abort the program."""
 
 import _mycelium_guard
 
@@ -7,3 +7,7 @@ if _mycelium_guard.has_runtime_of_its_own():
       'this program has Mycelium linked into it statically, and would have it '
       'twice; link it with @mycelium//mycelium:shared instead of '
       '@mycelium//mycelium')
+
+import _mycelium  # isort:skip pylint: disable=wrong-import-position
+
+_mycelium.check_interpreter()

@@ -538,8 +538,10 @@ def _close_all() -> None:
       pass  # The ledger has counted what was lost.
     except BaseException as error:  # pylint: disable=broad-except
       raised = error  # By a signal handler: in a hurry, but all have to end.
-  _mycelium.end_log(_CLOSE_TIMEOUT)
-  _mycelium.end_calls(_CLOSE_TIMEOUT)
+  try:
+    _mycelium.end_log(_CLOSE_TIMEOUT)
+  finally:
+    _mycelium.end_calls(_CLOSE_TIMEOUT)
   if raised is not None:
     raise raised
 

@@ -194,46 +194,51 @@ TEST_P(LifetimeTest, ThreadAfterTheOneOfAHandlerIsOutsideIt) {
   std::thread([&] { EXPECT_THAT(beta_->Flush(kLong), IsOk()); }).join();
 }
 
+// A queued handler that ends its own subscription, and stays inside.
+class OneShot final {
+ public:
+  explicit OneShot(MessageBus& bus) {
+    auto subscribed = bus.Subscribe<Note>(
+        [this](const Note&, const MessageInfo&) {
+          handle_.Unsubscribe();
+          inside_.Notify();
+          go_on_.WaitForNotification();
+        },
+        Delivered(DeliveryMode::kQueued));
+    EXPECT_THAT(subscribed.status(), IsOk());
+    handle_ = *std::move(subscribed);
+  }
+
+  void AwaitInside() { inside_.WaitForNotification(); }
+  void GoOn() { go_on_.Notify(); }
+
+ private:
+  Notification inside_, go_on_;
+  SubscriptionHandle handle_;
+};
+
 TEST_P(LifetimeTest, CloseWaitsForAHandlerThatHasUnsubscribedItself) {
   Open();
-  SubscriptionHandle handle;
-  Notification inside, go_on;
-  auto subscribed = beta_->Subscribe<Note>(
-      [&](const Note&, const MessageInfo&) {
-        handle.Unsubscribe();
-        inside.Notify();
-        go_on.WaitForNotification();
-      },
-      Delivered(DeliveryMode::kQueued));
-  handle = *std::move(subscribed);
+  OneShot handler(*beta_);
   Publisher<Note> publisher = Publishing(1);
   ASSERT_THAT(publisher.Publish(MakeNote(1)), IsOk());
-  inside.WaitForNotification();
+  handler.AwaitInside();
   EXPECT_THAT(beta_->Close(absl::Milliseconds(20)),
               HasCode(absl::StatusCode::kDeadlineExceeded));
   EXPECT_TRUE(beta_->closed());
-  go_on.Notify();
+  handler.GoOn();
   Settle();
 }
 
 TEST_P(LifetimeTest, FlushWaitsForAHandlerThatHasUnsubscribedItself) {
   Open();
-  SubscriptionHandle handle;
-  Notification inside, go_on;
-  auto subscribed = beta_->Subscribe<Note>(
-      [&](const Note&, const MessageInfo&) {
-        handle.Unsubscribe();
-        inside.Notify();
-        go_on.WaitForNotification();
-      },
-      Delivered(DeliveryMode::kQueued));
-  handle = *std::move(subscribed);
+  OneShot handler(*beta_);
   Publisher<Note> publisher = Publishing(1);
   ASSERT_THAT(publisher.Publish(MakeNote(1)), IsOk());
-  inside.WaitForNotification();
+  handler.AwaitInside();
   EXPECT_THAT(alpha_->Flush(absl::Milliseconds(20)),
               HasCode(absl::StatusCode::kDeadlineExceeded));
-  go_on.Notify();
+  handler.GoOn();
   EXPECT_THAT(alpha_->Flush(kLong), IsOk());
   for (const FlowReport& report : alpha_->runtime()->FlowReports()) {
     EXPECT_EQ(report.ledger.in_flight, 0u);

@@ -1,0 +1,146 @@
+// The part of PeerTable that tells programs and logs what becomes of peers.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "mycelium/bus/peer_table.h"
+
+namespace mycelium {
+
+void PeerTable::NoteUnanswered(Connector& connector, const absl::Status& status,
+                               bool refused) {
+  const TimeNs now = environment_.clock.NowNs();
+  const std::string& name = connector.peer();
+  MutexLock lock(mutex_);
+  if (const auto known = peers_.find(name); known != peers_.end()) {
+    Peer& peer = *known->second;
+    peer.last_error = std::string(status.message());
+    // Who refused us is not there any more.
+    if (!refused && peer.told == ConnectionEvent::State::kRefused) {
+      peer.told.reset();
+      peer.since = now;
+    }
+    return;
+  }
+  State& state = unanswered_[&connector];
+  const auto told = refused
+                        ? std::make_optional(ConnectionEvent::State::kRefused)
+                        : std::nullopt;
+  if (state.since == 0 || state.told != told) state.since = now;
+  state.told = told;
+  state.transport = std::string(connector.transport().word());
+  state.address = connector.options().address;
+  state.rule = asked_[&connector].rule;
+  state.last_error = std::string(status.message());
+}
+
+void PeerTable::NoteFailure(absl::string_view transport,
+                            const EndpointOptions& endpoint,
+                            const absl::Status& status) {
+  if (endpoint.stats != nullptr) endpoint.stats->CountHandshakeFailure();
+  // Who it was may not be known: at least who was asked, and over what.
+  absl::Status named(
+      status.code(),
+      absl::StrCat("node ", options_.node, ": a connection over ", transport,
+                   " was not accepted: ", status.message()));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
+    named.SetPayload(type, payload);
+  });
+  Tell("", transport, ConnectionEvent::State::kRefused, named);
+}
+
+void PeerTable::OnLeftBehind(Link& link, uint64_t messages) {
+  options_.log(LogLevel::kError,
+               absl::StrCat("node ", link.peer(), ": its process is gone, and ",
+                            messages,
+                            " messages that had come from it were not handed "
+                            "out, since a handler did not return"));
+}
+
+void PeerTable::OnFallback(Link& link, const absl::Status& status) {
+  options_.log(
+      LogLevel::kWarning,
+      absl::StrCat("link to ", link.peer(),
+                   ": a lane goes over the socket: ", status.message()));
+  MutexLock lock(mutex_);
+  const auto peer = peers_.find(link.peer());
+  if (peer != peers_.end()) {
+    peer->second->fallback = std::string(status.message());
+  }
+}
+
+void PeerTable::OnLoansRefused(Link&, const absl::Status& status) {
+  options_.log(LogLevel::kWarning, std::string(status.message()));
+}
+
+void PeerTable::OnLaneWaits(Link&, const absl::Status& status) {
+  options_.log(LogLevel::kWarning, std::string(status.message()));
+}
+
+void PeerTable::Tell(const std::string& peer, absl::string_view transport,
+                     ConnectionEvent::State state, const absl::Status& status) {
+  if (!status.ok() && state != ConnectionEvent::State::kGone) {
+    LogFailure(peer, status);
+  }
+  if (const auto known = peers_.find(peer); known != peers_.end()) {
+    const TimeNs now = environment_.clock.NowNs();
+    MutexLock lock(mutex_);
+    if (known->second->told != state) known->second->since = now;
+    known->second->told = state;
+  }
+  if (options_.on_connection == nullptr) return;
+  ConnectionEvent event;
+  event.peer = peer;
+  event.transport = std::string(transport);
+  event.state = state;
+  event.status = status;
+  options_.on_connection(event);
+}
+
+void PeerTable::LogFailure(const std::string& peer,
+                           const absl::Status& status) {
+  std::string line(status.message());
+  uint64_t left_out = 0;
+  if (peer.empty() &&
+      !failure_lines_.Allows(environment_.clock.NowNs(), &left_out)) {
+    return;
+  }
+  if (left_out > 0) absl::StrAppend(&line, " (after ", left_out, " more)");
+  options_.log(LogLevel::kWarning, line);
+}
+
+void PeerTable::LogIfBad(Link& link, const absl::Status& status) {
+  if (status.ok()) return;
+  uint64_t left_out = 0;
+  if (!PeerOf(link).fault_lines.Allows(environment_.clock.NowNs(), &left_out)) {
+    return;
+  }
+  options_.log(
+      LogLevel::kError,
+      absl::StrCat("node ", link.peer(), ": ", status.message(),
+                   left_out == 0
+                       ? ""
+                       : absl::StrCat("; and ", left_out,
+                                      " faults since the last that was told")));
+}
+
+std::vector<PeerTable::State> PeerTable::States() const {
+  MutexLock lock(mutex_);
+  std::vector<State> states;
+  for (const auto& [name, peer] : peers_) {
+    State state;
+    state.peer = name;
+    state.transport = std::string(peer->link->transport());
+    state.rule = peer->rule;
+    state.is_up = peer->link->is_up();
+    state.address = state.is_up && !peer->dialled_by_us ? "" : peer->address;
+    state.last_error = state.is_up ? "" : peer->last_error;
+    state.fallback = peer->fallback;
+    state.told = peer->told;
+    state.since = peer->since;
+    states.push_back(std::move(state));
+  }
+  for (const auto& [connector, state] : unanswered_) states.push_back(state);
+  return states;
+}
+
+}  // namespace mycelium

@@ -1,0 +1,209 @@
+"""Receiving and publishing in an event loop."""
+
+import asyncio
+import threading
+import unittest
+
+import mycelium
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from python.bus_case import NARROW_FAIL
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+
+
+class AsyncTest(BusCase):
+
+  def test_async_for_gets_every_message_without_a_thread(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    ids = []
+    threads = set()
+
+    async def read():
+      async for note in notes:
+        ids.append(note.id)
+        threads.update(threading.enumerate())
+        if len(ids) == 1000:
+          return
+
+    async def write():
+      for number in range(1000):
+        publisher.publish(Note(id=number))
+        if number % 10 == 0:
+          await asyncio.sleep(0)  # waits: for nothing, lets the reader run
+
+    async def both():
+      await asyncio.wait_for(asyncio.gather(read(), write()), LONG)
+
+    asyncio.run(both())
+    self.assertEqual(ids, list(range(1000)))
+    self.assertEqual(threads, {threading.main_thread()})
+    notes.finish()
+    self.check_ledger(asker, accepted=1000)
+
+  def test_message_wakes_a_loop_that_has_nothing_else_to_do(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+
+    async def read():
+      waiting.set()
+      return await asyncio.wait_for(notes.recv_async(), LONG)
+
+    waiting = threading.Event()
+    writer = threading.Thread(
+        target=lambda: (waiting.wait(), publisher.publish(Note(id=5))))
+    writer.start()
+    self.assertEqual(asyncio.run(read()).id, 5)
+    writer.join()
+    notes.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_busy_subscriber_leaves_the_loop_to_others(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    for number in range(1000):
+      publisher.publish(Note(id=number))
+
+    async def read():
+      for _ in range(1000):
+        await notes.recv_async()
+
+    async def tick():
+      while not reading.done():
+        ticks.append(1)
+        await asyncio.sleep(0)  # waits: for nothing, lets the reader run
+
+    async def both():
+      nonlocal reading
+      reading = asyncio.ensure_future(read())
+      await asyncio.wait_for(asyncio.gather(reading, tick()), LONG)
+
+    ticks = []
+    reading = None
+    asyncio.run(both())
+    self.assertGreater(len(ticks), 10)
+    notes.finish()
+    self.check_ledger(asker, accepted=1000)
+
+  def test_cancelling_loses_nothing(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+
+    async def run():
+      with self.assertRaises(asyncio.TimeoutError):
+        await asyncio.wait_for(notes.recv_async(), 0.01)
+      publisher.publish(Note(id=9))
+      return await asyncio.wait_for(notes.recv_async(), LONG)
+
+    self.assertEqual(asyncio.run(run()).id, 9)
+    notes.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_cancelling_between_turns_of_the_loop_loses_nothing(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    for number in range(200):
+      publisher.publish(Note(id=number))
+
+    async def read():
+      ids = []
+      for _ in range(300):  # More often than it rests.
+        if len(ids) == 200:
+          break
+        reading = asyncio.ensure_future(notes.recv_async())
+        await asyncio.sleep(0)  # waits: for nothing, lets it take one, or rest
+        reading.cancel()
+        try:
+          ids.append((await reading).id)
+        except asyncio.CancelledError:
+          rests.append(len(ids))
+      return ids
+
+    rests = []
+    ids = asyncio.run(asyncio.wait_for(read(), LONG))
+    self.assertGreater(len(rests), 1)
+    self.assertEqual(ids, list(range(200)))
+    notes.finish()
+    self.check_ledger(asker, accepted=200)
+
+  def test_closing_the_bus_ends_async_for(self):
+    _, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+
+    async def run():
+      reading = asyncio.ensure_future(read())
+      await asyncio.sleep(0)  # waits: for nothing, lets the reader begin
+      closer = threading.Thread(target=answerer.close)
+      closer.start()
+      await asyncio.wait_for(reading, LONG)
+      closer.join()
+
+    async def read():
+      async for _ in notes:
+        self.fail('nobody publishes')
+
+    asyncio.run(run())
+
+  def test_check_says_why_messages_do_not_come_as_long_as_that_holds(self):
+    asker, answerer = self.pair(NARROW_FAIL)
+    notes = answerer.subscriber(Note)
+    subscription = answerer.subscribe(Note, lambda note: None, name='other')
+    notes.check()
+    wrong = asker.publisher(
+        mycelium.RawType('mycelium.test.Note', bytes(range(32))))
+    for end in (notes, subscription):
+      with self.assertRaises(mycelium.SchemaMismatch):
+        end.check()
+    with self.assertRaises(mycelium.SchemaMismatch):
+      notes.recv(LONG)
+    with self.assertRaises(mycelium.SchemaMismatch):
+      notes.check()
+    del wrong
+    notes.check()
+    subscription.check()
+    # That one fell behind, and is left out.
+    slow = answerer.subscriber(Note, overflow='disconnect', name='slow')
+    publisher = asker.publisher(Note)
+    sent = 0
+    while publisher.subscriber_count > 2:
+      publisher.publish(Note(text='x' * 4000))
+      sent += 1
+      notes.recv(LONG)
+    notes.finish()
+    with self.assertRaisesRegex(mycelium.ResourceExhausted, 'fell behind'):
+      slow.check()
+    got = 0
+    with self.assertRaisesRegex(mycelium.ResourceExhausted, 'fell behind'):
+      while True:
+        slow.recv(LONG)
+        got += 1
+    slow.finish()
+    self.assertEqual(got, sent - 1)
+    self.check_ledger(asker, accepted=2 * sent + got)
+
+  def test_refused_type_is_raised_in_the_loop(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+
+    async def run():
+      reading = asyncio.ensure_future(notes.recv_async())
+      await asyncio.sleep(0)  # waits: for nothing, lets the reader begin
+      wrong = mycelium.RawType('mycelium.test.Note', bytes(range(32)))
+      publisher = asker.publisher(wrong)
+      with self.assertRaises(mycelium.SchemaMismatch) as raised:
+        await asyncio.wait_for(reading, LONG)
+      self.assertEqual(raised.exception.remote_digest, bytes(range(32)))
+      del publisher
+
+    asyncio.run(run())
+
+
+if __name__ == '__main__':
+  unittest.main()
