@@ -479,7 +479,7 @@ class ExitTest(unittest.TestCase):
 
     class Bus:
 
-      def close(self, timeout):
+      def close(self, timeout=5.0):
         timeouts.append(timeout)
         if len(timeouts) == 1:
           raise KeyboardInterrupt
