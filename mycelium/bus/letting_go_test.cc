@@ -63,21 +63,20 @@ TEST_P(LettingGoTest, HandlerEndsWithItsSubscription) {
 }
 
 TEST_P(LettingGoTest, HandlerThatUnsubscribesItselfEndsAfterIt) {
-  auto captured = std::make_shared<int>();
-  const std::weak_ptr<int> watched = captured;
   test::Notification ended;
-  const std::shared_ptr<void> tells(nullptr, [&](void*) { ended.Notify(); });
+  // By the time that it tells, `watched` has expired.
+  std::shared_ptr<void> captured(nullptr, [&](void*) { ended.Notify(); });
+  const std::weak_ptr<void> watched = captured;
   auto handle = std::make_shared<SubscriptionHandle>();
   bool was_there = false;
   *handle = *bus_->Subscribe<Note>(
-      [captured, tells = std::make_shared<decltype(tells)>(tells), handle,
-       &watched, &was_there](const Note&, const MessageInfo&) {
+      [captured, handle, &watched, &was_there](const Note&,
+                                               const MessageInfo&) {
         handle->Unsubscribe();
         was_there = !watched.expired();
       },
       Options());
   captured.reset();
-  const_cast<std::shared_ptr<void>&>(tells).reset();
   handle.reset();
   ASSERT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());
   ended.WaitForNotification();
