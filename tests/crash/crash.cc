@@ -29,6 +29,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "tests/crash/bare_death.h"
 #include "tests/crash/crash_points.h"
 #include "tests/crash/crash_side.h"
 #include "tests/crash/processes.h"
@@ -182,6 +183,7 @@ Outcome RunOnce(const Role& victim, uint64_t store, uint64_t call,
 struct Totals {
   uint64_t points = 0, passed = 0, failed = 0, not_reached = 0;
   std::vector<int64_t> told_ns;
+  std::vector<int64_t> bare_ns;  // Of processes without a bus, in between.
 };
 
 int64_t Percentile(const std::vector<int64_t>& sorted, double part) {
@@ -189,6 +191,12 @@ int64_t Percentile(const std::vector<int64_t>& sorted, double part) {
   const auto at =
       static_cast<size_t>(part * static_cast<double>(sorted.size()));
   return sorted[std::min(at, sorted.size() - 1)];
+}
+
+std::string InWords(std::vector<int64_t> ns) {
+  std::sort(ns.begin(), ns.end());
+  return absl::StrCat("p50 ", Percentile(ns, 0.5) / 1000, " us, p99 ",
+                      Percentile(ns, 0.99) / 1000, " us");
 }
 
 void TryRole(const Role& role, uint64_t every, size_t ballast_bytes,
@@ -217,7 +225,9 @@ void TryRole(const Role& role, uint64_t every, size_t ballast_bytes,
       ++here.not_reached;
     } else {
       ++here.passed;
-      if (outcome.told_ns >= 0) totals->told_ns.push_back(outcome.told_ns);
+      if (outcome.told_ns < 0) continue;
+      totals->told_ns.push_back(outcome.told_ns);
+      totals->bare_ns.push_back(NsUntilBareDeathIsSeen(ballast_bytes));
     }
   }
   std::cout << role.name() << ": " << whole.stores << " stores, " << whole.calls
@@ -241,14 +251,12 @@ int TryPoints(uint64_t every, size_t ballast_bytes) {
       TryRole({writes, dials}, every, ballast_bytes, &totals);
     }
   }
-  std::sort(totals.told_ns.begin(), totals.told_ns.end());
   std::cout << "points x roles: " << totals.points << " tried, "
             << totals.passed << " passed, " << totals.failed << " failed, "
             << totals.not_reached << " not reached\n"
-            << "death told after: p50 "
-            << Percentile(totals.told_ns, 0.5) / 1000 << " us, p99 "
-            << Percentile(totals.told_ns, 0.99) / 1000 << " us, of "
-            << totals.told_ns.size() << " deaths";
+            << "death told after: " << InWords(totals.told_ns) << ", of "
+            << totals.told_ns.size() << " deaths; of a process without a bus "
+            << "it is seen after " << InWords(totals.bare_ns);
   if (ballast_bytes > 0) {
     std::cout << " with " << (ballast_bytes >> 20) << " MiB resident";
   }
