@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
+#include "mycelium/bus/guarded_callback.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/schema/digest.h"
@@ -131,6 +132,33 @@ TEST(CallbacksTest, LogThatThrowsIsLeftAlone) {
   for (const FlowReport& flow : bus->FlowReports()) {
     EXPECT_EQ(flow.ledger.accepted, 1u);
     EXPECT_EQ(flow.ledger.delivered, 1u);
+  }
+}
+
+TEST(CallbacksTest, WhatIsLoggedIsOneLineThatEnds) {
+  std::vector<std::string> lines;
+  BusOptions options;
+  options.log = [&](LogLevel, absl::string_view line) {
+    lines.emplace_back(line);
+  };
+  auto bus = MakeBus(options);
+  auto handle = bus->Subscribe<Note>([](const Note& note, const MessageInfo&) {
+    throw std::runtime_error(note.text());
+  });
+  auto publisher = bus->Publisher<Note>();
+  Note note;
+  note.set_text("7\nmycelium: all is well\x1B[2J");
+  ASSERT_TRUE(publisher->Publish(note).ok());
+  note.set_text(std::string(100'000, 'x'));
+  ASSERT_TRUE(publisher->Publish(note).ok());
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_TRUE(absl::EndsWith(lines[0], "threw: 7?mycelium: all is well?[2J"))
+      << lines[0];
+  EXPECT_LE(lines[1].size(), kLogBytesMax + 3);
+  EXPECT_TRUE(absl::EndsWith(lines[1], "xx..."));
+  for (const FlowReport& flow : bus->FlowReports()) {
+    EXPECT_EQ(flow.ledger.accepted, 2u);
+    EXPECT_EQ(flow.ledger.delivered, 2u);
   }
 }
 

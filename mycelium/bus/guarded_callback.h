@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_BUS_GUARDED_CALLBACK_H_
 #define MYCELIUM_BUS_GUARDED_CALLBACK_H_
 
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <string>
@@ -8,17 +9,21 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "mycelium/base/harmless.h"
 #include "mycelium/base/log.h"
 
 namespace mycelium {
 
-// The same sink, but null logs nothing, and an exception goes no further:
-// there is nowhere to tell of it.
+inline constexpr size_t kLogBytesMax = 8 * 1024;
+
+// The same sink, but null logs nothing, an exception goes no further, since
+// there is nowhere to tell of it, and what comes of peers begins no line of its
+// own in a message, nor goes on for ever: see kLogBytesMax.
 inline LogSink Guarded(LogSink log) {
   if (log == nullptr) return [](LogLevel, absl::string_view) {};
   return [log = std::move(log)](LogLevel level, absl::string_view message) {
     try {
-      log(level, message);
+      log(level, Harmless(message, kLogBytesMax));
     } catch (...) {
     }
   };
