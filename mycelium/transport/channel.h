@@ -81,6 +81,10 @@ class Channel {
   // The other end, for people: "pid 4711, uid 1000".
   virtual const std::string& peer_description() const = 0;
 
+  // Whether there is a connection yet; Send() takes bytes before. UNAVAILABLE:
+  // to whom there is none.
+  virtual absl::Status CheckConnected() const { return absl::OkStatus(); }
+
   // Whether who is at the other end may be the node of that name, as far as the
   // connection itself proves who it is. PERMISSION_DENIED: why not.
   virtual absl::Status CheckPeerName(const std::string& /*node*/) const {

@@ -79,9 +79,14 @@ Handshake::~Handshake() {
 void Handshake::Begin(TimeNs deadline) {
   timer_ = loop_.RunAt(deadline, [this, alive = alive_] {
     if (!*alive) return;
-    FinishWith(absl::DeadlineExceededError(
-        absl::StrCat("handshake: ", channel_->peer_description(),
-                     " did not say who it is in time")));
+    // Nobody who is not there has refused us.
+    absl::Status status = channel_->CheckConnected();
+    if (status.ok()) {
+      status = absl::DeadlineExceededError(
+          absl::StrCat("handshake: ", channel_->peer_description(),
+                       " did not say who it is in time"));
+    }
+    FinishWith(std::move(status));
   });
   channel_->Start(*this);
 }

@@ -25,6 +25,7 @@ struct Wire {
   std::string arrived;               // And not used yet.
   bool closed = false;
   bool destroyed = false;
+  absl::Status connected;
 
   void Deliver(const std::string& bytes) {
     arrived += bytes;
@@ -46,6 +47,7 @@ class WireChannel final : public Channel {
     return taken;
   }
   void Close() override { wire_.closed = true; }
+  absl::Status CheckConnected() const override { return wire_.connected; }
   const std::string& peer_description() const override { return description_; }
 
  private:
@@ -198,6 +200,15 @@ TEST_F(HandshakeTest, SilenceEndsAtTheDeadline) {
   EXPECT_EQ(outcomes_, 0);
   clock_.now += 1;
   EXPECT_EQ(Code(), StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(wire_.closed);
+}
+
+TEST_F(HandshakeTest, WhoIsNotReachedHasNotRefused) {
+  wire_.connected = absl::UnavailableError("nobody there");
+  Dial();
+  clock_.now += 500;
+  EXPECT_EQ(Code(), StatusCode::kUnavailable);
+  EXPECT_EQ(outcome_->status().message(), "nobody there");
   EXPECT_TRUE(wire_.closed);
 }
 

@@ -18,6 +18,7 @@
 #include "proto/mycelium/v1/link.grpc.pb.h"
 #include "tests/conformance/two_way_side.h"
 #include "tests/support/loopback_address.h"
+#include "tests/support/silent_listener.h"
 
 namespace mycelium::test {
 namespace {
@@ -178,6 +179,31 @@ TEST_F(GrpcHandshakeTest, SecondNodeOfANameIsRefusedWhileTheFirstLives) {
   first.ExpectEachOnceInOrder();
   bound_.ExpectBalance();
   first.ExpectBalance();
+}
+
+TEST(GrpcReachTest, NodeThatDoesNotAnswerIsNoNodeThatRefuses) {
+  const SilentListener silent;
+  std::atomic<int> refused{0};
+  BusOptions options = TwoWaySide::Options();
+  options.limits.handshake = absl::Milliseconds(20);
+  options.on_connection = [&](const ConnectionEvent& event) {
+    refused += event.state == ConnectionEvent::State::kRefused;
+  };
+  const auto bus = MessageBus::Create(options);
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  ASSERT_TRUE(DialGrpcEndpoint(silent.address(), **bus).ok());
+  std::string error;
+  const auto end = absl::Now() + kLong;
+  while (error.empty() && absl::Now() < end) {
+    for (const LinkReport& link : (*bus)->LinkReports()) {
+      error = link.last_error;
+    }
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(absl::StrContains(error, "no connection to " + silent.address()))
+      << error;
+  EXPECT_TRUE((*bus)->Close(kLong).ok());
+  EXPECT_EQ(refused, 0);
 }
 
 }  // namespace

@@ -41,6 +41,15 @@ void ClientStream::Begin() {
   Begun();
 }
 
+absl::Status ClientStream::CheckConnected() const {
+  if (channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(
+      absl::StrCat("no connection to ", peer(),
+                   " in time: nobody answers there, or not as gRPC does"));
+}
+
 void ClientStream::StartEnding() {
   StartWritesDone();
   RemoveHold();

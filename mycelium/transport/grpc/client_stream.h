@@ -33,6 +33,7 @@ class ClientStream final
   void Begin();
 
   void Cancel() override { context_.TryCancel(); }
+  absl::Status CheckConnected() const override;
 
  private:
   // GrpcStream:

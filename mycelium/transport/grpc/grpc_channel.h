@@ -41,6 +41,9 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
   const std::string& peer_description() const override {
     return stream_->peer();
   }
+  absl::Status CheckConnected() const override {
+    return stream_->CheckConnected();
+  }
   absl::Status CheckPeerName(const std::string& node) const override {
     return check_name_(node);
   }

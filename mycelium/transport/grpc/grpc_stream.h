@@ -97,6 +97,8 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   bool Take(ByteSink* records);
   // Gives back what Take() gave, so that more may be read.
   void GiveBack(ByteSink records);
+  // As Channel::CheckConnected().
+  virtual absl::Status CheckConnected() const { return absl::OkStatus(); }
   // Whether nothing more will arrive, and why.
   bool IsOver(absl::Status* status) const;
 

@@ -1,10 +1,5 @@
 #include "mycelium/transport/grpc/grpc_transport.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -16,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "mycelium/transport/grpc/grpc_address.h"
+#include "tests/support/silent_listener.h"
 
 namespace mycelium {
 namespace {
@@ -107,40 +103,9 @@ TEST_F(GrpcTransportTest, DialledConnectionIsAcceptedAtThePortThatItTells) {
   EXPECT_EQ((*channel)->peer_description(), (*listener)->address());
 }
 
-// A socket that somebody may take for a proxy.
-class ProxySocket final {
- public:
-  ProxySocket() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
-    address_.sin_family = AF_INET;
-    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t bytes = sizeof address_;
-    EXPECT_EQ(bind(fd_, AsSockaddr(), bytes), 0);
-    EXPECT_EQ(listen(fd_, 8), 0);
-    EXPECT_EQ(getsockname(fd_, AsSockaddr(), &bytes), 0);
-    const std::string url =
-        absl::StrCat("http://127.0.0.1:", ntohs(address_.sin_port));
-    setenv("http_proxy", url.c_str(), 1);
-  }
-  ~ProxySocket() {
-    unsetenv("http_proxy");
-    close(fd_);
-  }
-
-  bool HasVisitor() {
-    const int visitor = accept(fd_, nullptr, nullptr);
-    if (visitor >= 0) close(visitor);
-    return visitor >= 0;
-  }
-
- private:
-  sockaddr* AsSockaddr() { return reinterpret_cast<sockaddr*>(&address_); }
-
-  const int fd_;
-  sockaddr_in address_ = {};
-};
-
 TEST_F(GrpcTransportTest, WhatStaysOnTheMachineGoesThroughNoProxy) {
-  ProxySocket proxy;
+  const test::SilentListener proxy;
+  setenv("http_proxy", ("http://" + proxy.address()).c_str(), 1);
   auto listener = Listen("127.0.0.1:0");
   ASSERT_TRUE(listener.ok()) << listener.status();
   auto channel = transport_->Dial((*listener)->address());
@@ -150,7 +115,20 @@ TEST_F(GrpcTransportTest, WhatStaysOnTheMachineGoesThroughNoProxy) {
   EXPECT_TRUE(RunUntil(
       [&] { return accepted_.size() == 1 || watcher.closed.has_value(); }));
   EXPECT_EQ(accepted_.size(), 1u);
+  unsetenv("http_proxy");
   EXPECT_FALSE(proxy.HasVisitor());
+}
+
+TEST_F(GrpcTransportTest, WhoDoesNotSpeakGrpcIsNotConnected) {
+  const test::SilentListener silent;
+  auto nowhere = *transport_->Dial(silent.address());
+  const absl::Status missing = nowhere->CheckConnected();
+  EXPECT_EQ(missing.code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(absl::StrContains(missing.message(), silent.address()))
+      << missing;
+  auto listener = *Listen("127.0.0.1:0");
+  auto channel = *transport_->Dial(listener->address());
+  EXPECT_TRUE(RunUntil([&] { return channel->CheckConnected().ok(); }));
 }
 
 TEST_F(GrpcTransportTest, NodeThatIsNotAdmittedMayNotHaveItsName) {

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/grpc/connection_arguments.h"
 #include "mycelium/transport/grpc/grpc_address.h"
@@ -76,12 +77,16 @@ class ServerStream final
   // ServerBidiReactor:
   void OnReadDone(bool ok) override { ReadDone(ok); }
   void OnWriteDone(bool ok) override { WriteDone(ok); }
+  // By the peer, or because the connection is gone.
+  void OnCancel() override { broken_.store(true); }
   void OnDone() override {
     {
       MutexLock lock(context_mutex_);
       done_ = true;
     }
-    Ended(absl::OkStatus());
+    Ended(broken_.load() ? absl::UnavailableError(absl::StrCat(
+                               "the connection to ", peer(), " broke"))
+                         : absl::OkStatus());
     open_->fetch_sub(1);
     streams_->Remove(*this);  // Nothing of this may be used any more.
   }
@@ -91,6 +96,7 @@ class ServerStream final
   ::grpc::CallbackServerContext& context_;
   Mutex context_mutex_;
   bool done_ ABSL_GUARDED_BY(context_mutex_) = false;
+  std::atomic<bool> broken_{false};
 };
 
 // A call that is over before it has begun. It needs no loop, which strangers

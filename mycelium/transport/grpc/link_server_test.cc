@@ -106,6 +106,26 @@ TEST_F(LinkServerTest, ServerThatWasStoppedHasStoppedWhenItsLinksAreGone) {
   EXPECT_TRUE(server->End(absl::ZeroDuration()));
 }
 
+TEST_F(LinkServerTest, WhoClosesIsToldFromWhoseConnectionBreaks) {
+  const auto server = Start();
+  const auto end_of = [this](const GrpcStream& stream) {
+    absl::Status status;
+    EXPECT_TRUE(RunUntil([&] { return stream.IsOver(&status); }));
+    return std::string(status.message());
+  };
+  const auto dialled = Dial(*server);
+  ASSERT_TRUE(RunUntil([&] { return accepted_.size() == 1; }));
+  dialled->Close();
+  EXPECT_EQ(end_of(*accepted_[0]),
+            "the peer (" + accepted_[0]->peer() + ") closed");
+  const auto broken = Dial(*server);
+  ASSERT_TRUE(RunUntil([&] { return accepted_.size() == 2; }));
+  broken->Cancel();
+  EXPECT_EQ(end_of(*accepted_[1]),
+            "the connection to " + accepted_[1]->peer() + " broke");
+  for (const auto& stream : accepted_) stream->Close();
+}
+
 TEST_F(LinkServerTest, StreamsBeyondTheLimitAreRefusedUntilOthersAreAccepted) {
   constexpr size_t kTooMany = 4;
   const auto server = Start();
