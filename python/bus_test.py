@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import unittest
-import unittest.mock
 
 import mycelium
 import mycelium.bus
@@ -470,32 +469,6 @@ class BusTest(BusCase):
           env=environment, timeout=LONG, check=False,
           stderr=subprocess.PIPE, encoding='utf-8')
       self.assertEqual((ended.returncode, ended.stderr), (0, ''))
-
-
-class ExitTest(unittest.TestCase):
-
-  def test_signal_handler_that_raises_while_a_bus_closes_stops_nothing(self):
-    timeouts = []
-
-    class Bus:
-
-      def close(self, timeout=5.0):
-        timeouts.append(timeout)
-        if len(timeouts) == 1:
-          raise KeyboardInterrupt
-
-    # What atexit calls.
-    close_all = mycelium.bus._close_all  # pylint: disable=protected-access
-    patch = unittest.mock.patch.object
-    with patch(mycelium.bus, '_open_buses', [Bus(), Bus()]):
-      with patch(mycelium.bus, '_mycelium') as native:
-        native.forked.return_value = False
-        with self.assertRaises(KeyboardInterrupt):
-          close_all()
-    self.assertGreater(timeouts[0], 0)
-    self.assertEqual(timeouts[1:], [0])
-    native.end_log.assert_called_once()
-    native.end_calls.assert_called_once()
 
 
 if __name__ == '__main__':

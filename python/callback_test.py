@@ -194,6 +194,46 @@ class CallbackTest(BusCase):
     told.clear()
     self.check_ledger(asker, accepted=3)
 
+  def test_interrupt_of_a_callback_is_raised_by_the_call_around_it(self):
+    asker, answerer = self.pair()
+    told = []
+    hook, sys.unraisablehook = sys.unraisablehook, told.append
+    self.addCleanup(setattr, sys, 'unraisablehook', hook)
+    data = mycelium.RawType('data')
+    raised = [KeyboardInterrupt, SystemExit]
+
+    def interrupt(_):
+      raise raised[0]
+
+    subscriptions = [answerer.subscribe(Note, interrupt),
+                     answerer.subscribe(data, interrupt)]
+    notes = asker.publisher(Note)
+    bytes_ = asker.publisher(data)
+    nested = asker.publisher(Reply)
+    answerer.subscribe(Reply, lambda reply: notes.publish(Note()))
+
+    def publish_loan():
+      with bytes_.loan(4) as loan:
+        loan.publish()
+
+    for publish in (lambda: notes.publish(Note()),
+                    lambda: notes.try_publish(Note()),
+                    lambda: nested.publish(Reply()), publish_loan):
+      with self.assertRaises(raised[0]):
+        publish()
+      raised.reverse()
+    self.assertEqual(told, [])
+    self.assertEqual([one.callback_errors for one in subscriptions], [0, 0])
+    # On a thread of the runtime there is nobody to raise it.
+    queued = answerer.subscribe(Reply, interrupt, queued=True, name='queued')
+    with self.assertRaises(raised[0]):  # By the other subscription.
+      nested.publish(Reply())
+    asker.flush(LONG)
+    self.assertEqual([report.exc_type for report in told], [raised[0]])
+    told.clear()
+    self.assertEqual(queued.callback_errors, 1)
+    self.check_ledger(asker, accepted=8)
+
   def test_what_nobody_could_call_or_await_is_refused(self):
     asker, answerer = self.pair()
 

@@ -1,5 +1,6 @@
 """What buses tell of besides messages: links, drops, publishers; and the log."""
 
+import ctypes
 import gc
 import logging
 import os
@@ -128,10 +129,39 @@ def handler_that_raises(topology):
       topology, lambda report: print(report.exc_value, flush=True))
 
 
+def log_without_threads(topology):
+  """The first record comes where no thread can be started: see NoStacks."""
+  bus = mycelium.MessageBus.from_topology(topology, 'asker')
+  sys.unraisablehook = lambda report: None
+  handler = logging.StreamHandler(sys.stdout)
+  handler.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
+  logger = logging.getLogger('mycelium')
+  logger.addHandler(handler)
+  logger.propagate = False
+
+  def on_note(note):
+    raise ValueError(f'not {note.id}')
+
+  bus.subscribe(Note, on_note)
+  publisher = bus.publisher(Note)
+  library = ctypes.CDLL(None)
+  before = ctypes.create_string_buffer(64)  # A pthread_attr_t.
+  huge = ctypes.create_string_buffer(64)
+  assert library.pthread_getattr_default_np(before) == 0
+  assert library.pthread_attr_init(huge) == 0
+  assert library.pthread_attr_setstacksize(
+      huge, ctypes.c_size_t(1 << 48)) == 0
+  assert library.pthread_setattr_default_np(huge) == 0
+  publisher.publish(Note(id=1))
+  assert library.pthread_setattr_default_np(before) == 0
+  publisher.publish(Note(id=2))
+
+
 SCRIPTS = {
     function.__name__: function
     for function in (raise_on_a_note, log_at_the_end, log_in_a_forked_child,
-                     exit_with_a_link, handler_that_raises)}
+                     exit_with_a_link, handler_that_raises,
+                     log_without_threads)}
 
 
 class EventCase(BusCase):
@@ -477,6 +507,11 @@ class ProcessTest(BusCase):
 
   def test_forked_child_logs(self):
     self.assertEqual(self.run_script(log_in_a_forked_child), ('7\n', ''))
+
+  def test_log_goes_on_once_there_is_a_thread_for_it(self):
+    output, errors = self.run_script(log_without_threads)
+    self.assertRegex(output, '^ERROR .*not 2\n$')
+    self.assertRegex(errors, 'not 1')  # For which there was none.
 
   def test_what_logging_does_not_take_is_on_standard_error(self):
     output, errors = self.run_script(handler_that_raises)

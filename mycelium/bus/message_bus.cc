@@ -17,17 +17,18 @@ std::string NameOrMadeUp(const std::string& name, const BusOptions& options) {
   return absl::StrFormat("anonymous-%016x", random.Next64());
 }
 
-// Calls `handle` with the bytes of each message; it returns whether they parse.
+// Calls `handle` with the bytes of each message; it returns what became of it.
 template <typename Handle>
 MessageHandler WithBytes(Handle handle) {
-  return [handle = std::move(handle),
-          scratch = std::make_shared<std::vector<std::byte>>()](
-             const Payload& payload, const MessageInfo& info) {
-    if (payload.object == nullptr) return handle(payload.bytes, info);
-    scratch->resize(payload.ByteSize());
-    payload.Serialize(scratch->data());
-    return handle(*scratch, info);
-  };
+  return
+      [handle = std::move(handle),
+       scratch = std::make_shared<std::vector<std::byte>>()](
+          const Payload& payload, const MessageInfo& info) -> MessageOutcome {
+        if (payload.object == nullptr) return handle(payload.bytes, info);
+        scratch->resize(payload.ByteSize());
+        payload.Serialize(scratch->data());
+        return handle(*scratch, info);
+      };
 }
 
 }  // namespace
@@ -162,7 +163,8 @@ absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeRaw(
 
 absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeParsing(
     const MessageType& type,
-    std::function<bool(absl::Span<const std::byte>, const MessageInfo&)>
+    std::function<MessageOutcome(absl::Span<const std::byte>,
+                                 const MessageInfo&)>
         handler,
     const SubscriberOptions& options) {
   if (handler == nullptr) return NoHandler(type);

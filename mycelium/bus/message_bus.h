@@ -146,10 +146,12 @@ class MessageBus final {
       const SubscriberOptions& options = SubscriberOptions());
 
   // The same for a handler that parses the bytes. Where it returns false it
-  // could not: the message counts as dropped[undecodable].
+  // could not: the message counts as dropped[undecodable]. Where it returns a
+  // DropReason, as dropped for that.
   absl::StatusOr<SubscriptionHandle> SubscribeParsing(
       const MessageType& type,
-      std::function<bool(absl::Span<const std::byte>, const MessageInfo&)>
+      std::function<MessageOutcome(absl::Span<const std::byte>,
+                                   const MessageInfo&)>
           handler,
       const SubscriberOptions& options = SubscriberOptions());
 

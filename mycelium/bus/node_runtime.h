@@ -127,6 +127,8 @@ class NodeRuntime final : public RoomWaiter {
       const SubscriberOptions& options, MessageHandler handler);
   // Waits for an inline handler that runs, however long that takes.
   void RemoveSubscription(const std::shared_ptr<Subscription>& subscription);
+  // The same without waiting: what it leaves is counted when that returns.
+  void ShutSubscription(const std::shared_ptr<Subscription>& subscription);
 
   // Why subscriptions do not get what some publishers publish.
   RefusalTable& refusals() { return refusals_; }

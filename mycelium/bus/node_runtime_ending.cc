@@ -28,6 +28,13 @@ void NodeRuntime::RemoveSubscription(
   Retire(subscription);
 }
 
+void NodeRuntime::ShutSubscription(
+    const std::shared_ptr<Subscription>& subscription) {
+  if (is_inherited()) return;
+  (void)subscription->Shut();
+  Retire(subscription);
+}
+
 absl::Status NodeRuntime::RemoveSubscriptionBy(
     const std::shared_ptr<Subscription>& subscription, TimeNs deadline) {
   const bool is_out = subscription->Shut();

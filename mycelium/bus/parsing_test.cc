@@ -68,6 +68,18 @@ TEST_F(ParsingTest, WhatAHandlerCannotParseIsUndecodable) {
   ExpectOneUndecodable();
 }
 
+TEST_F(ParsingTest, WhatAHandlerDoesNotTakeCountsForItsReason) {
+  auto handle = bus_->SubscribeParsing(
+      MessageTypeOf<Note>(),
+      [](absl::Span<const std::byte>, const MessageInfo&) {
+        return DropReason::kSubscriberGone;
+      });
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  PublishThree();
+  EXPECT_EQ(SettledLedger().dropped_for(DropReason::kSubscriberGone), 3u);
+  EXPECT_EQ(SettledLedger().delivered, 0u);
+}
+
 TEST_F(ParsingTest, WhatASubscriberCannotParseIsUndecodable) {
   auto subscriber = bus_->RawSubscriber(MessageTypeOf<Note>());
   ASSERT_TRUE(subscriber.ok()) << subscriber.status();

@@ -94,6 +94,43 @@ void SubscriptionHandle::Unsubscribe() {
   }
 }
 
+bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
+  if (shared_ == nullptr || shared_.is_inherited()) return true;
+  Environment& environment = subscription_->environment();
+  const TimeNs deadline = DeadlineAfter(environment.clock.NowNs(), timeout);
+  std::shared_ptr<NodeRuntime> node;
+  std::thread worker;
+  {
+    MutexLock lock(shared_->mutex);
+    node.swap(shared_->node);
+    worker.swap(shared_->worker);
+  }
+  if (node != nullptr) node->ShutSubscription(subscription_.get());
+  const bool is_queued = subscription_->options().mode == DeliveryMode::kQueued;
+  EventCount& event =
+      is_queued ? shared_->worker_event : subscription_->gate().left_event();
+  const auto is_over = [this] {
+    return subscription_->IsHandledByThisThread() ||
+           (!shared_->is_working.load() && !subscription_->gate().IsRunning());
+  };
+  while (!is_over() && environment.clock.NowNs() < deadline) {
+    EventCount::Sleeper sleeper(event);
+    if (is_over()) break;
+    sleeper.Until(environment.waiter, deadline);
+  }
+  if (worker.joinable()) {
+    // It has its share of all that it uses.
+    if (shared_->is_working.load()) {
+      worker.detach();
+    } else {
+      worker.join();
+    }
+  }
+  if (!is_over()) return false;
+  subscription_->Close();  // Whoever was inside may not be done with the rest.
+  return true;
+}
+
 void SubscriptionHandle::AwaitHandler() {
   subscription_->Close();
   if (subscription_->IsHandledByThisThread()) return;
@@ -223,8 +260,8 @@ absl::Status SubscriberBase::Undecodable() const {
                    subscription_->type().name));
 }
 
-void SubscriberBase::Count(bool decodable) {
-  subscription_->CountPulled(*origin_, decodable);
+void SubscriberBase::Count(MessageOutcome outcome) {
+  subscription_->CountPulled(*origin_, outcome);
 }
 
 absl::Span<const std::byte> RawSubscriber::BytesOf(const Payload& payload) {

@@ -39,6 +39,10 @@ class SubscriptionHandle final {
 
   // What is queued counts as dropped[subscriber_gone]. Idempotent.
   void Unsubscribe();
+  // The same, waiting at most `timeout` for the handler where another thread
+  // runs it. False: it still runs, and is not called again. May be called again
+  // to wait on. The destructor still waits.
+  bool UnsubscribeWithin(absl::Duration timeout);
 
   // OK, or why some publisher's messages do not come, as long as that holds;
   // one reason of several:
@@ -143,7 +147,7 @@ class SubscriberBase {
   absl::Status Take(absl::Duration timeout, Payload* payload,
                     const KeepWaiting& keep_waiting = nullptr);
   static absl::Status MovedFrom();
-  void Count(bool decodable);
+  void Count(MessageOutcome outcome);
   void Close();
 
   LeftInChild<std::shared_ptr<NodeRuntime>> node_;
@@ -221,10 +225,10 @@ class RawSubscriber final : public SubscriberBase {
   // For who parses the bytes: from now on a message that is received counts as
   // nothing yet, and CountLast() says what became of it.
   void LeaveCounting() { leaves_counting_ = true; }
-  // The last message was delivered, or dropped[undecodable]. REQUIRES: after
+  // The last message was delivered, or dropped. REQUIRES: after
   // LeaveCounting(), once for each message, before the next receive.
-  void CountLast(bool decodable) {
-    if (is_usable()) Count(decodable);
+  void CountLast(MessageOutcome outcome) {
+    if (is_usable()) Count(outcome);
   }
 
  private:

@@ -173,6 +173,36 @@ TEST_P(EndingTest, HandlerThatHasEndedItIsWaitedForByTheNext) {
   EXPECT_TRUE(was_over);
 }
 
+TEST_P(EndingTest, UnsubscribeWithinWaitsNoLongerThanItIsTold) {
+  RunHandler([this] { is_over_ = true; });
+  EXPECT_FALSE(handle_.UnsubscribeWithin(absl::ZeroDuration()));
+  EXPECT_FALSE(handle_.UnsubscribeWithin(absl::Milliseconds(1)));
+  EXPECT_FALSE(is_over_);
+  bool was_over = false, is_out = false;
+  test::SleepingThread other([&] {
+    is_out = handle_.UnsubscribeWithin(absl::InfiniteDuration());
+    was_over = is_over_;
+  });
+  other.AwaitSleep();
+  go_on_.Notify();
+  other.Join();
+  EXPECT_TRUE(was_over);
+  EXPECT_TRUE(is_out);
+  EXPECT_TRUE(handle_.UnsubscribeWithin(absl::ZeroDuration()));
+}
+
+TEST_P(EndingTest, HandlerThatEndsItsOwnIsNotWaitedFor) {
+  bool is_out = false;
+  RunHandler([&] {
+    is_out = handle_.UnsubscribeWithin(absl::InfiniteDuration());
+    is_over_ = true;
+  });
+  go_on_.Notify();
+  handle_.Unsubscribe();
+  EXPECT_TRUE(is_over_);
+  EXPECT_TRUE(is_out);
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, EndingTest,
                          ::testing::Values(DeliveryMode::kInline,
                                            DeliveryMode::kQueued),

@@ -113,18 +113,18 @@ FlowCounters& Subscription::CachedFlow(const Origin& origin) {
 
 void Subscription::Run(FlowCounters& flow, const Payload& payload,
                        const MessageInfo& info) {
-  bool decodable = true;
+  MessageOutcome outcome = true;
   try {
-    decodable = handler_(payload, info);
+    outcome = handler_(payload, info);
   } catch (const std::exception& error) {
     ReportHandlerError(error.what());
   } catch (...) {
     ReportHandlerError("an exception that is no std::exception");
   }
-  if (decodable) {
+  if (!outcome.dropped.has_value()) {
     flow.CountDelivered();
   } else {
-    flow.CountDropped(DropReason::kUndecodable, 1);
+    flow.CountDropped(*outcome.dropped, 1);
     if (options_.on_drop != nullptr) options_.on_drop();
   }
 }
@@ -231,11 +231,11 @@ bool Subscription::RunNext() {
   return frame != nullptr;
 }
 
-void Subscription::CountPulled(const Origin& origin, bool decodable) {
-  if (decodable) {
+void Subscription::CountPulled(const Origin& origin, MessageOutcome outcome) {
+  if (!outcome.dropped.has_value()) {
     CachedFlow(origin).CountDelivered();
   } else {
-    CachedFlow(origin).CountDropped(DropReason::kUndecodable, 1);
+    CachedFlow(origin).CountDropped(*outcome.dropped, 1);
   }
 }
 

@@ -36,9 +36,20 @@ enum class DeliveryMode {
   kQueued,  // On the thread that takes them from the subscription's queue.
 };
 
-// Takes one message. Returns false if the payload is not what its type says.
-using MessageHandler =
-    std::function<bool(const Payload& payload, const MessageInfo& info)>;
+// What became of a message that was given to whom it was for.
+struct MessageOutcome {
+  // It was handled, or the payload is not what its type says.
+  MessageOutcome(bool decodable) {
+    if (!decodable) dropped = DropReason::kUndecodable;
+  }
+  MessageOutcome(DropReason reason) : dropped(reason) {}
+
+  std::optional<DropReason> dropped;
+};
+
+// Takes one message.
+using MessageHandler = std::function<MessageOutcome(const Payload& payload,
+                                                    const MessageInfo& info)>;
 
 // One handler or queue on one topic: the receiving end of every publisher that
 // matches. It counts what it delivered, per publisher.
@@ -150,9 +161,8 @@ class Subscription final : public Lane::Doorbell,
     return in_handler_.load(std::memory_order_acquire) != 0;
   }
 
-  // Counts a message of `origin` that a pull took as delivered. The thread that
-  // pulls.
-  void CountPulled(const Origin& origin, bool decodable);
+  // Counts a message of `origin` that a pull took. The thread that pulls.
+  void CountPulled(const Origin& origin, MessageOutcome outcome);
 
   // Ends the subscription: no inline handler runs after this returns, except
   // the one that called it. A queued one may be under way: see in_handler().

@@ -1,6 +1,5 @@
 // Buses, and the sockets that are bound or dialled by hand.
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <string>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/event_count.h"
 #include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
@@ -28,29 +28,34 @@ namespace {
 // Thread safety: all members may be called from any thread.
 class ConnectionWatch final {
  public:
+  explicit ConnectionWatch(Waiter& waiter) : waiter_(waiter) {}
+
   void Report(const ConnectionEvent& event) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    switch (event.state) {
-      case ConnectionEvent::State::kConnected:
-      case ConnectionEvent::State::kReconnected:
-        ++up_;
-        break;
-      case ConnectionEvent::State::kRefused:
-        refused_ = event.status;
-        break;
-      case ConnectionEvent::State::kDisconnected:
-      case ConnectionEvent::State::kGone:
-        break;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      switch (event.state) {
+        case ConnectionEvent::State::kConnected:
+        case ConnectionEvent::State::kReconnected:
+          ++up_;
+          break;
+        case ConnectionEvent::State::kRefused:
+          refused_ = event.status;
+          break;
+        case ConnectionEvent::State::kDisconnected:
+        case ConnectionEvent::State::kGone:
+          break;
+      }
     }
-    changed_.notify_all();
+    changed_.Notify(waiter_);
   }
 
-  // Whether there has been a link, or one was refused, by then.
-  bool WaitForLink(absl::Duration timeout) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    return changed_.wait_for(lock, absl::ToChronoNanoseconds(timeout),
-                             [this] { return up_ > 0 || !refused_.ok(); });
+  // Whether there has been a link, or one was refused.
+  bool HasNews() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return up_ > 0 || !refused_.ok();
   }
+  // Notified when that may have become true.
+  EventCount& changed() { return changed_; }
 
   // OK if there has been a link, else what refused one.
   absl::Status status() {
@@ -59,8 +64,9 @@ class ConnectionWatch final {
   }
 
  private:
+  Waiter& waiter_;
+  EventCount changed_;
   std::mutex mutex_;
-  std::condition_variable changed_;
   int up_ = 0;
   absl::Status refused_;
 };
@@ -69,8 +75,8 @@ class ConnectionWatch final {
 class PythonBus final {
  public:
   PythonBus(std::unique_ptr<MessageBus> bus,
-            std::shared_ptr<ConnectionWatch> watch, PollMode poll)
-      : bus_(std::move(bus)), watch_(std::move(watch)), poll_(poll) {
+            std::shared_ptr<ConnectionWatch> watch)
+      : bus_(std::move(bus)), watch_(std::move(watch)) {
     Interpreter::CountOpenBus(1);
   }
 
@@ -78,14 +84,28 @@ class PythonBus final {
 
   void WaitForLink(double seconds) {
     const absl::Duration timeout = TimeoutOf(seconds);
-    if (!WaitInParts(timeout, [this](absl::Duration part) {
-          if (HasLink()) return true;
-          if (poll_ == PollMode::kThread) {
-            return watch_->WaitForLink(part) || HasLink();
-          }
-          (void)bus_->Poll(part);  // Whoever is told of a link is told here.
-          return watch_->WaitForLink(absl::ZeroDuration()) || HasLink();
-        })) {
+    NodeRuntime& node = *bus_->runtime();
+    const auto is_over = [&] {
+      return bus_->closed() || node.has_ended() || watch_->HasNews() ||
+             HasLink();
+    };
+    auto outcome = NodeRuntime::Outcome::kDeadline;
+    WaitInParts(timeout, [&](absl::Duration part) {
+      outcome =
+          node.WaitFor(watch_->changed(), is_over,
+                       DeadlineAfter(node.environment().clock.NowNs(), part));
+      return outcome != NodeRuntime::Outcome::kDeadline;
+    });
+    if (outcome == NodeRuntime::Outcome::kWouldDeadlock) {
+      Raise(absl::FailedPreconditionError(
+          "wait_for_link() was called from a handler, which it would wait "
+          "for"));
+    }
+    if (bus_->closed() || node.has_ended()) {
+      Raise(absl::FailedPreconditionError(
+          absl::StrCat("the bus of service ", bus_->service(), " is closed")));
+    }
+    if (outcome == NodeRuntime::Outcome::kDeadline) {
       std::string text =
           absl::StrCat("no link within ", absl::FormatDuration(timeout));
       for (const LinkReport& link : bus_->LinkReports()) {
@@ -109,10 +129,11 @@ class PythonBus final {
   void Close(double seconds) {
     const absl::Duration timeout = TimeoutOf(seconds);
     const absl::Status ended = WithoutGil([&] { return bus_->Close(timeout); });
+    if (absl::IsDeadlineExceeded(ended)) Interpreter::LeaveCallback();
     if (bus_->closed()) {
       CountAsClosed();
       std::deque<EndpointHandle> endpoints = std::move(endpoints_);
-      const py::gil_scoped_release release;
+      const GilReleased released;
       endpoints.clear();
     }
     RaiseUnlessOk(ended);
@@ -171,7 +192,7 @@ class PythonBus final {
       Raise(absl::NotFoundError(
           absl::StrCat("this bus does not listen at ", address)));
     }
-    const py::gil_scoped_release release;
+    const GilReleased released;
     ended.clear();
   }
 
@@ -197,7 +218,6 @@ class PythonBus final {
 
   const std::unique_ptr<MessageBus> bus_;
   const std::shared_ptr<ConnectionWatch> watch_;
-  const PollMode poll_;
   // Guarded by the GIL.
   bool is_open_ = true;
   std::deque<EndpointHandle> endpoints_;
@@ -209,7 +229,12 @@ class DeleteBus final {
  public:
   void operator()(PythonBus* bus) const {
     bus->CountAsClosed();
-    delete_(bus);
+    if (delete_.keeps()) return;
+    if (!Interpreter::HasLeftCallback()) return delete_(bus);
+    // The service is free at once; the node ends when the callback has.
+    std::shared_ptr<NodeRuntime> node = bus->bus().runtime();
+    delete_.Now(bus);
+    DestroyAside([node = std::move(node)]() mutable { node.reset(); });
   }
 
  private:
@@ -220,8 +245,8 @@ using OwnedBus = std::unique_ptr<PythonBus, DeleteBus>;
 // Makes a bus by `make`, which gets options with a watch in them.
 template <typename Make>
 OwnedBus MakeBus(const py::kwargs& keywords, Make make) {
-  auto watch = std::make_shared<ConnectionWatch>();
   BusOptions options = BusOptionsOf(keywords);
+  auto watch = std::make_shared<ConnectionWatch>(options.environment->waiter);
   options.on_connection = [watch, then = std::move(options.on_connection)](
                               const ConnectionEvent& event) {
     watch->Report(event);
@@ -229,8 +254,7 @@ OwnedBus MakeBus(const py::kwargs& keywords, Make make) {
   };
   std::unique_ptr<MessageBus> bus =
       ValueOrRaise(WithoutGil([&] { return make(options); }));
-  return OwnedBus(
-      new PythonBus(std::move(bus), std::move(watch), options.poll));
+  return OwnedBus(new PythonBus(std::move(bus), std::move(watch)));
 }
 
 OwnedBus FromTopology(const std::string& path, const std::string& service,

@@ -20,13 +20,13 @@ class ThreadState final {
  private:
   ThreadState() {
     if (PyGILState_GetThisThreadState() != nullptr) return;  // Python's own.
-    gil_ = PyGILState_Ensure();
+    gil_ = OrStay([] { return PyGILState_Ensure(); });
     state_ = PyEval_SaveThread();
   }
   ~ThreadState() {
     // Once the interpreter ends, it has freed it, or is about to.
     if (state_ == nullptr || !Interpreter::TryEnter()) return;
-    PyEval_RestoreThread(state_);
+    OrStay([this] { PyEval_RestoreThread(state_); });
     PyGILState_Release(gil_);
     Interpreter::Leave();
   }
@@ -38,11 +38,12 @@ class ThreadState final {
 void Tell(uint64_t callback, absl::FunctionRef<py::tuple()> fields) {
   const CallIntoPython call;
   if (!call) return;
-  const py::gil_scoped_acquire gil;
+  const GilTaken gil;
   const auto function = py::reinterpret_borrow<py::object>(teller);
   try {
-    function(callback, fields());
+    CallPython(function, py::make_tuple(callback, fields()));
   } catch (py::error_already_set& raised) {
+    if (Interpreter::KeepForCaller(raised)) return;
     raised.discard_as_unraisable(function);  // With a traceback, by the hook.
   }
 }
@@ -55,6 +56,14 @@ CallIntoPython::CallIntoPython() : entered_(Interpreter::TryEnter()) {
 
 CallIntoPython::~CallIntoPython() {
   if (entered_) Interpreter::Leave();
+}
+
+py::object CallPython(const py::object& function, const py::tuple& arguments) {
+  PyObject* const result = OrStay([&] {
+    return PyObject_Call(function.ptr(), arguments.ptr(), /*kwargs=*/nullptr);
+  });
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
 }
 
 void SetTeller(const py::object& function) {

@@ -31,6 +31,11 @@ class CallIntoPython final {
   const bool entered_;
 };
 
+// Calls a function of Python, with the GIL, from a thread of the runtime. Does
+// not return if the interpreter has been finalised meanwhile.
+pybind11::object CallPython(const pybind11::object& function,
+                            const pybind11::tuple& arguments);
+
 // Callbacks that are told of events. Python knows each by a number, so that the
 // runtime, which lets go of callbacks on threads of its own and with locks
 // held, keeps nothing of Python: python/mycelium/events.py.
@@ -39,7 +44,8 @@ class CallIntoPython final {
 // is still there. REQUIRES: the GIL is held; called once.
 void SetTeller(const pybind11::object& teller);
 
-// Without the GIL. What the callback raises goes to sys.unraisablehook.
+// Without the GIL. What the callback raises goes to sys.unraisablehook, or to
+// the call that waits for it: Interpreter::KeepForCaller().
 void TellConnection(uint64_t callback, const ConnectionEvent& event);
 void TellFlow(uint64_t callback, const FlowEvent& event);
 void TellPublisherGone(uint64_t callback, const PublisherGone& gone);

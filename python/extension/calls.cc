@@ -1,8 +1,12 @@
 #include "python/extension/calls.h"
 
+#include <chrono>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "absl/time/clock.h"
+#include "mycelium/base/start_thread.h"
 #include "python/extension/convert.h"
 
 namespace py = pybind11;
@@ -16,12 +20,54 @@ constexpr absl::Duration kPart = absl::Milliseconds(50);
 
 }  // namespace
 
+void StayForEver() {
+  while (true) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+void DestroyAside(std::function<void()> destroy) {
+  auto* const kept = new std::function<void()>(std::move(destroy));
+  absl::StatusOr<std::thread> thread = StartThread("destroy", [kept] {
+    (*kept)();
+    delete kept;
+  });
+  if (thread.ok()) thread->detach();  // Else it stays.
+}
+
 void Interpreter::CheckNotForked() {
   if (!forked_) return;
   Raise(absl::FailedPreconditionError(
       "this process was forked from one with an open bus, whose threads it "
       "does not have; open buses after forking, or start processes with "
       "multiprocessing's \"spawn\""));
+}
+
+namespace {
+
+// Guarded by the GIL. Never destroyed: the interpreter ends first.
+auto& Kept() {
+  static auto& kept = *new std::map<std::thread::id, py::error_already_set>;
+  return kept;
+}
+
+}  // namespace
+
+bool Interpreter::KeepForCaller(const py::error_already_set& raised) {
+  // On threads of the runtime no code of Python is up the stack.
+  if (raised.matches(PyExc_Exception) || PyEval_GetFrame() == nullptr) {
+    return false;
+  }
+  Kept().emplace(std::this_thread::get_id(), raised);
+  has_kept_ = true;
+  return true;
+}
+
+void Interpreter::FindAndRaiseKept() {
+  const auto found = Kept().find(std::this_thread::get_id());
+  if (found == Kept().end()) return;
+  const py::error_already_set raised = found->second;
+  Kept().erase(found);
+  has_kept_ = !Kept().empty();
+  throw raised;
 }
 
 void Interpreter::AfterForkInChild() {
@@ -36,16 +82,17 @@ void Interpreter::EndCalls(double seconds) {
   ending_.store(true);
   const absl::Time deadline = absl::Now() + TimeoutOf(seconds);
   while ((calls_ > 0 || entered_.load() > 0) && absl::Now() < deadline) {
-    const py::gil_scoped_release release;
+    const GilReleased released;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+  has_stuck_calls_ = calls_ > 0 || entered_.load() > 0;
 }
 
 CallUnderWay::CallUnderWay() {
   if (Interpreter::ending() &&
       std::this_thread::get_id() != Interpreter::ending_thread_) {
-    const py::gil_scoped_release release;
-    while (true) std::this_thread::sleep_for(std::chrono::hours(1));
+    const GilReleased released;
+    StayForEver();
   }
   ++Interpreter::calls_;
 }
@@ -54,7 +101,7 @@ absl::Status WaitForRuntime(
     absl::FunctionRef<absl::Status(const KeepWaiting&)> wait) {
   std::optional<py::error_already_set> raised;
   const KeepWaiting handle_signals = [&raised] {
-    const py::gil_scoped_acquire gil;
+    const GilTaken gil;
     if (PyErr_CheckSignals() == 0) return true;
     raised.emplace();
     return false;

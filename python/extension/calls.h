@@ -1,13 +1,16 @@
 #ifndef PYTHON_EXTENSION_CALLS_H_
 #define PYTHON_EXTENSION_CALLS_H_
 
+#include <cxxabi.h>
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
+#include <functional>
 #include <memory>
 #include <thread>
+#include <type_traits>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -22,6 +25,8 @@
 // may wait, for a lock that is held while handlers run included, releases it.
 
 namespace mycelium {
+
+[[noreturn]] void StayForEver();
 
 // What holds for the whole process, as the interpreter does.
 //
@@ -39,8 +44,17 @@ class Interpreter final {
 
   // Waits for the calls of other threads, and those of the runtime into Python,
   // which somebody has seen to that they return. Only the calling thread may
-  // make calls from now on.
+  // make calls from now on. What has not returned in time stays where it is.
   static void EndCalls(double seconds);
+
+  // A callback was left running by who had waited for it long enough.
+  static void LeaveCallback() { left_callback_ = true; }
+  // Whether what waits for callbacks might wait for such a one.
+  static bool HasLeftCallback() {
+    return left_callback_ && entered_.load() > 0;
+  }
+  // Whether EndCalls() has waited in vain.
+  static bool has_stuck_calls() { return has_stuck_calls_; }
 
   // Around what a thread of the runtime does in Python, which EndCalls() waits
   // for. False: it is too late. Each counts first and asks then, so that one of
@@ -53,23 +67,74 @@ class Interpreter final {
   }
   static void Leave() { entered_.fetch_sub(1); }
 
+  // Keeps what a callback raised for the call of Python on whose thread it ran,
+  // which then raises it, if that is no Exception, such as KeyboardInterrupt.
+  // False: it is one, or there is no such call.
+  static bool KeepForCaller(const pybind11::error_already_set& raised);
+  // Raises what was kept for this thread.
+  static void RaiseKept() {
+    if (has_kept_) FindAndRaiseKept();
+  }
+
   // How many buses are open: a fork without any is harmless.
   static void CountOpenBus(int change) { open_buses_ += change; }
 
  private:
   friend class CallUnderWay;
+  static void FindAndRaiseKept();
+  inline static bool has_kept_ = false;  // For any thread.
   inline static int calls_ = 0;
   inline static std::atomic<int> entered_{0};
   inline static int open_buses_ = 0;
   inline static bool forked_ = false;
+  inline static bool left_callback_ = false;
+  inline static bool has_stuck_calls_ = false;
   inline static std::atomic<bool> ending_{false};
   inline static std::thread::id ending_thread_;
 };
 
-// Around every call that releases the GIL. A thread that asks for the GIL once
-// the interpreter is being finalised is ended by it, which C++ code on its
-// stack turns into an abort. So at exit calls are waited for, and the threads
-// that begin another one, which can only be daemons, never come back from it.
+// Calls `function`, which asks for the GIL, or may. A thread that does once the
+// interpreter is being finalised is ended by it, which C++ code on its stack
+// turns into an abort: so it stays here for ever, as from Python 3.14 on.
+template <typename Function>
+auto OrStay(Function function) {
+  try {
+    return function();
+  } catch (const abi::__forced_unwind&) {
+    StayForEver();
+  }
+}
+
+// Without the GIL, while it lives.
+class GilReleased final {
+ public:
+  GilReleased() : state_(PyEval_SaveThread()) {}
+  GilReleased(const GilReleased&) = delete;
+  GilReleased& operator=(const GilReleased&) = delete;
+  ~GilReleased() {
+    OrStay([this] { PyEval_RestoreThread(state_); });
+  }
+
+ private:
+  PyThreadState* const state_;
+};
+
+// With the GIL, while it lives. On threads that have a thread state of Python:
+// see callback.h.
+class GilTaken final {
+ public:
+  GilTaken() : state_(OrStay([] { return PyGILState_Ensure(); })) {}
+  GilTaken(const GilTaken&) = delete;
+  GilTaken& operator=(const GilTaken&) = delete;
+  ~GilTaken() { PyGILState_Release(state_); }
+
+ private:
+  const PyGILState_STATE state_;
+};
+
+// Around every call that releases the GIL. At exit calls are waited for, and
+// the threads that begin another one, which can only be daemons, never come
+// back from it.
 //
 // Thread safety: made and destroyed with the GIL.
 class CallUnderWay final {
@@ -90,11 +155,22 @@ class MayWaitGuard final {
 };
 using MayWait = pybind11::call_guard<MayWaitGuard>;
 
-// Calls `function`, which returns a Status or a StatusOr, without the GIL.
+// Calls `function`, which returns a Status or a StatusOr, without the GIL. What
+// a callback raised meanwhile for this call is thrown instead: KeepForCaller().
 template <typename Function>
 auto WithoutGil(Function function) {
-  const pybind11::gil_scoped_release release;
-  return function();
+  const auto call = [&function] {
+    const GilReleased released;
+    return function();
+  };
+  if constexpr (std::is_void_v<decltype(function())>) {
+    call();
+    Interpreter::RaiseKept();
+  } else {
+    auto result = call();
+    Interpreter::RaiseKept();
+    return result;
+  }
 }
 
 // Calls `wait`, which passes its argument on to a call of the runtime that
@@ -110,16 +186,33 @@ absl::Status WaitForRuntime(
 bool WaitInParts(absl::Duration timeout,
                  absl::FunctionRef<bool(absl::Duration)> wait);
 
+// Runs `destroy`, which waits for a callback, on a thread of its own.
+void DestroyAside(std::function<void()> destroy);
+
 // Frees what a Python object owned. A child that was forked since keeps it: the
-// destructor would wait for threads that are not there.
+// destructor would wait for threads that are not there. So does a process that
+// ends while a callback does not: it would wait for that.
 class DeleteWithoutGil final {
  public:
   template <typename T>
   void operator()(T* object) const {
-    if (guard_.is_inherited()) return;
+    if (keeps()) return;
+    if (Interpreter::HasLeftCallback()) {
+      return DestroyAside([object] { delete object; });
+    }
+    Now(object);
+  }
+
+  // The same at once, of what does not wait.
+  template <typename T>
+  void Now(T* object) const {
     const CallUnderWay call;
-    const pybind11::gil_scoped_release release;
+    const GilReleased released;
     delete object;
+  }
+
+  bool keeps() const {
+    return guard_.is_inherited() || Interpreter::has_stuck_calls();
   }
 
  private:

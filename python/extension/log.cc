@@ -59,11 +59,12 @@ void WriteAll(const std::deque<Record>& records) {
     }
     return;
   }
-  const py::gil_scoped_acquire gil;
+  const GilTaken gil;
   const auto write = py::reinterpret_borrow<py::object>(writer);
   for (const Record& record : records) {
     try {
-      write(NumberOf(record.level), "%s", ReplacingTextOf(record.text));
+      CallPython(write, py::make_tuple(NumberOf(record.level), "%s",
+                                       ReplacingTextOf(record.text)));
     } catch (py::error_already_set& raised) {
       raised.discard_as_unraisable(write);
       StderrLog()(record.level, record.text);
@@ -130,7 +131,7 @@ void PythonLog::SetWriter(const py::object& function) {
 void PythonLog::End(double seconds) {
   if (Interpreter::forked()) return;
   const absl::Duration timeout = TimeoutOf(seconds);
-  const py::gil_scoped_release release;
+  const GilReleased released;
   std::unique_lock<std::mutex> lock(queue->mutex);
   queue->ending = true;
   queue->changed.notify_all();

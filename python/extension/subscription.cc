@@ -14,21 +14,28 @@ namespace mycelium {
 namespace {
 
 // On a thread of the runtime, without the GIL. Whether the bytes were a
-// message; throws what the runtime counts.
-bool Deliver(const PythonSubscription::Target& target, ByteSpan bytes,
-             const MessageInfo& info) {
+// message, or why nobody was there for it; throws what the runtime counts.
+MessageOutcome Deliver(const PythonSubscription::Target& target, ByteSpan bytes,
+                       const MessageInfo& info) {
   const CallIntoPython call;
-  if (!call) return true;  // atexit has unsubscribed all.
+  if (!call) return DropReason::kSubscriberGone;  // The interpreter ends.
   std::string error;
   {
-    const py::gil_scoped_acquire gil;
-    if (target.owner == nullptr) return true;  // Being unsubscribed.
+    const GilTaken gil;
+    if (target.owner == nullptr) {  // Being unsubscribed.
+      return DropReason::kSubscriberGone;
+    }
     const auto owner =
         py::reinterpret_borrow<py::object>(PyWeakref_GetObject(target.owner));
-    if (owner.is_none()) return true;  // Garbage, about to be unsubscribed.
+    if (owner.is_none()) {  // Garbage, about to be unsubscribed.
+      return DropReason::kSubscriberGone;
+    }
     try {
-      return owner.attr("_deliver")(BytesOf(bytes), TupleOf(info)).cast<bool>();
+      return CallPython(owner.attr("_deliver"),
+                        py::make_tuple(BytesOf(bytes), TupleOf(info)))
+          .cast<bool>();
     } catch (py::error_already_set& raised) {
+      if (Interpreter::KeepForCaller(raised)) return true;
       error = raised.what();
       raised.discard_as_unraisable(owner);  // With a traceback, by the hook.
     }
@@ -37,6 +44,28 @@ bool Deliver(const PythonSubscription::Target& target, ByteSpan bytes,
 }
 
 }  // namespace
+
+bool PythonSubscription::Unsubscribe(std::optional<double> seconds) {
+  const absl::Duration timeout =
+      seconds.has_value() ? TimeoutOf(*seconds) : absl::InfiniteDuration();
+  bool is_out = false;
+  try {
+    is_out = WaitInParts(timeout, [this](absl::Duration part) {
+      return handle_.UnsubscribeWithin(part);
+    });
+  } catch (const py::error_already_set&) {
+    Interpreter::LeaveCallback();
+    throw;
+  }
+  if (!is_out) Interpreter::LeaveCallback();
+  return is_out;
+}
+
+bool PythonSubscription::Shut() {
+  const CallUnderWay call;
+  const GilReleased released;
+  return handle_.UnsubscribeWithin(absl::ZeroDuration());
+}
 
 OwnedSubscription SubscriptionOf(MessageBus& bus, const MessageType& type,
                                  const py::object& owner,
@@ -60,7 +89,8 @@ OwnedSubscription SubscriptionOf(MessageBus& bus, const MessageType& type,
 
 void DefineSubscription(py::module_& module) {
   py::class_<PythonSubscription, OwnedSubscription>(module, "Subscription")
-      .def("unsubscribe", &PythonSubscription::Unsubscribe, MayWait())
+      .def("unsubscribe", &PythonSubscription::Unsubscribe,
+           py::arg("seconds") = py::none(), MayWait())
       .def(
           "check",
           [](PythonSubscription& self) {

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -31,13 +32,12 @@ class PythonSubscription final {
   PythonSubscription(std::shared_ptr<Target> target, SubscriptionHandle handle)
       : target_(std::move(target)), handle_(std::move(handle)) {}
 
-  // Waits for a callback that is running, unless that is the one that calls. A
-  // second call does nothing.
-  void Unsubscribe() {
-    if (std::exchange(is_over_, true)) return;
-    const pybind11::gil_scoped_release release;
-    handle_.Unsubscribe();
-  }
+  // Waits for a callback that is running, unless that is the one that calls:
+  // for so many seconds, or without end. False: it still runs; no other one
+  // will. Signal handlers run meanwhile; what one raises ends the wait.
+  bool Unsubscribe(std::optional<double> seconds);
+  // The same without waiting.
+  bool Shut();
 
   absl::Status status() const { return handle_.status(); }
   uint64_t handler_errors() const { return handle_.handler_errors(); }
@@ -48,13 +48,16 @@ class PythonSubscription final {
  private:
   const std::shared_ptr<Target> target_;
   SubscriptionHandle handle_;
-  bool is_over_ = false;
 };
 
 class DeleteSubscription final {
  public:
   void operator()(PythonSubscription* subscription) const {
     subscription->LetGo();
+    if (delete_.keeps()) return;
+    if (!subscription->Shut()) {
+      return DestroyAside([subscription] { delete subscription; });
+    }
     delete_(subscription);
   }
 

@@ -23,13 +23,13 @@ errors to standard error unless logging is configured. Of a node that C++ has
 made in this process, it goes where C++ says.
 """
 
-import atexit
 import os
-import weakref
+import time
 from typing import (Any, Callable, Dict, List, Optional, Sequence, Set, Type,
                     TypeVar, overload)
 
 import _mycelium
+from mycelium import ending
 from mycelium import errors
 from mycelium import events
 from mycelium.events import ConnectionEvent, FlowEvent, PublisherGone
@@ -37,7 +37,7 @@ from mycelium.message_type import ProtobufMessage, RawType, messages_of
 from mycelium.options import Limits, Settings, Tls, fields_of
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
-from mycelium.subscription import Delivery, Subscription
+from mycelium.subscription import Delivery, Subscription, unsubscribe_all
 from mycelium.topology import Path
 
 M = TypeVar('M', bound=ProtobufMessage)
@@ -147,7 +147,7 @@ class MessageBus:
     self._native = make(on_connection=events.number_of(self._on_connection),
                         on_flow=events.number_of(self._on_flow))
     self._deliveries: Set[Delivery] = set()
-    _open_buses.add(self)
+    ending.open_buses.add(self)
 
   @property
   def service(self) -> str:
@@ -296,6 +296,8 @@ class MessageBus:
     Never on two threads at once. It may publish, subscribe and unsubscribe;
     flush() and close() raise FailedPrecondition there, since they would wait for
     it. What it raises goes to sys.unraisablehook, and the subscription lives.
+    What is no Exception, such as KeyboardInterrupt, is raised by the call of
+    Python that ran it, such as publish(), if there is one.
 
     Args:
       message_cls, topic, name, overflow, depth, window, on_publisher_gone,
@@ -410,6 +412,8 @@ class MessageBus:
     Raises:
       DeadlineExceeded: none was after `timeout` seconds; says why, of each node
         that was tried.
+      FailedPrecondition: the bus is closed; or this is called from a callback of
+        the node's own thread, or of poll(), where no link can come up.
       PermissionDenied: one does not let this user in. Told by the first bus of a
         node in this process; by others as DeadlineExceeded.
     """
@@ -457,7 +461,8 @@ class MessageBus:
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds
-        and count as dropped. The bus is closed all the same.
+        and count as dropped, or a callback had not returned: that message counts
+        when it has. The bus is closed all the same.
       FailedPrecondition: called from a callback; the bus is open as before.
     """
     self._end(self._native.close, timeout)
@@ -472,18 +477,17 @@ class MessageBus:
     return self._native.closed
 
   def _end(self, end: Callable[[float], None], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     try:
       end(timeout)
     except errors.DeadlineExceeded:
-      self._let_go()
+      self._let_go(deadline)
       raise
-    self._let_go()
+    self._let_go(deadline)
 
-  def _let_go(self) -> None:
-    _open_buses.discard(self)
-    for delivery in list(self._deliveries):
-      delivery.unsubscribe()
-    self._deliveries.clear()
+  def _let_go(self, deadline: float) -> None:
+    ending.open_buses.discard(self)
+    unsubscribe_all(self._deliveries, deadline)
 
   def ledger(self) -> List[Dict[str, Any]]:
     """What this node has counted: a dict for each publisher and subscription.
@@ -520,30 +524,6 @@ class MessageBus:
 
   def __exit__(self, *exception: Any) -> None:
     self.close()
-
-
-_open_buses: 'weakref.WeakSet[MessageBus]' = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-  """Ends calls and callbacks before the interpreter is gone."""
-  if _mycelium.forked():
-    return
-  raised: Optional[BaseException] = None
-  for bus in list(_open_buses):
-    try:
-      bus.close(_CLOSE_TIMEOUT if raised is None else 0.0)
-    except errors.DeadlineExceeded:
-      pass  # The ledger has counted what was lost.
-    except BaseException as error:  # pylint: disable=broad-except
-      raised = error  # By a signal handler: in a hurry, but all have to end.
-  try:
-    _mycelium.end_log(_CLOSE_TIMEOUT)
-  finally:
-    _mycelium.end_calls(_CLOSE_TIMEOUT)
-  if raised is not None:
-    raise raised
 
 
 if hasattr(os, 'register_at_fork'):

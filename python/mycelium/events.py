@@ -11,7 +11,8 @@ Example:
 Such a callback is called on the thread that runs the node, one at a time. What
 comes over links waits meanwhile, so it must not wait itself. It may publish,
 subscribe and unsubscribe; flush() and close() raise FailedPrecondition there.
-What it raises goes to sys.unraisablehook and is counted in `callback_errors` of
+What it raises goes to sys.unraisablehook, or, if it is no Exception and a call of
+Python ran it, such as poll(), is raised by that; and is counted in `callback_errors` of
 the bus, subscriber or subscription that it was given to, as long as which it is
 called; the next event comes as ever.
 

@@ -1,5 +1,6 @@
 """Callbacks that are called for every message."""
 
+import time
 from typing import Any, Callable, Dict, Optional, Set
 
 import _mycelium
@@ -33,9 +34,9 @@ class Delivery:
   def start(self, native: '_mycelium.Subscription') -> None:
     self._native = native
 
-  def unsubscribe(self) -> None:
-    if self._native is not None:
-      self._native.unsubscribe()
+  def unsubscribe(self, timeout: Optional[float] = None) -> bool:
+    """Returns whether no callback runs any more."""
+    return self._native is None or self._native.unsubscribe(timeout)
 
   def check(self) -> None:
     if self._native is not None:
@@ -69,6 +70,23 @@ class Delivery:
     return True
 
 
+def unsubscribe_all(deliveries: Set[Delivery], deadline: float) -> bool:
+  """Ends them, and forgets them.
+
+  Args:
+    deadline: of time.monotonic(), for callbacks that are running.
+
+  Returns:
+    Whether no callback runs any more.
+  """
+  are_over = True
+  for delivery in list(deliveries):
+    left = max(0.0, deadline - time.monotonic())
+    are_over = delivery.unsubscribe(left) and are_over
+  deliveries.clear()
+  return are_over
+
+
 class Subscription:
   """A callback that is subscribed. Made by MessageBus.subscribe().
 
@@ -88,8 +106,9 @@ class Subscription:
   def unsubscribe(self) -> None:
     """Ends it. No callback runs when this returns, and none will.
 
-    It waits for a callback that is running on another thread. Called from the
-    callback itself, that is the last one. A second call does nothing.
+    It waits for a callback that is running on another thread; Ctrl-C ends the
+    wait. Called from the callback itself, that is the last one. A second call
+    waits for the same.
     """
     self._delivery.unsubscribe()
     self._siblings.discard(self._delivery)

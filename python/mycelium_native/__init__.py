@@ -16,19 +16,19 @@ Example:
 # Before the extension.
 from mycelium import _loading  # isort:skip pylint: disable=unused-import
 
-import atexit
 import os
 import threading
-import weakref
+import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import _mycelium
+from mycelium import ending
 from mycelium import errors
 from mycelium.events import PublisherGone
 from mycelium.message_type import Buffer, messages_of
 from mycelium.options import Limits, Settings, fields_of
 from mycelium.publisher import Publisher
-from mycelium.subscription import Delivery, Subscription
+from mycelium.subscription import Delivery, Subscription, unsubscribe_all
 from mycelium.topology import Path
 
 __all__ = ['Runtime', 'Subscription']
@@ -85,7 +85,7 @@ class Runtime:
     self._deliveries: Set[Delivery] = set()
     self._lock = threading.Lock()
     self._publishers: Dict[Tuple[str, Any], Publisher[Any]] = {}
-    _open_runtimes.add(self)
+    ending.open_buses.add(self)
 
   @property
   def service(self) -> str:
@@ -171,34 +171,39 @@ class Runtime:
     """Ends this service; the program's own part of the node goes on.
 
     First its subscriptions end: no callback runs when this returns, but one that
-    calls it, and what was queued for them counts as dropped: subscriber_gone.
-    Then what the node has published so far, the program included, is waited for,
-    except in a callback. Afterwards every call but this raises
-    FailedPrecondition, and the name of the service is free. The node ends with
-    the last who uses it: the program's buses, and other Runtimes. Closing twice
-    does nothing, also on two threads at once.
+    calls it or is slower than `timeout`, and what was queued for them counts as
+    dropped: subscriber_gone. Then what the node has published so far, the program
+    included, is waited for, except in a callback. Afterwards every call but this
+    raises FailedPrecondition, and the name of the service is free. The node ends
+    with the last who uses it: the program's buses, and other Runtimes. Closing
+    twice does nothing, also on two threads at once.
 
     Leaving the `with` closes, and so does the end of the interpreter.
 
     Raises:
-      DeadlineExceeded: some messages were not handled within `timeout` seconds.
-        The runtime is closed all the same, and they stay where they are.
+      DeadlineExceeded: some messages were not handled within `timeout` seconds,
+        or a callback has not returned. The runtime is closed all the same, and
+        they stay where they are.
     """
+    deadline = time.monotonic() + timeout
     with self._lock:
       native, self._native = self._native, None
     if native is None:
       return
-    _open_runtimes.discard(self)
-    for delivery in list(self._deliveries):
-      delivery.unsubscribe()
-    self._deliveries.clear()
+    ending.open_buses.discard(self)
     try:
-      native.flush(timeout)
+      are_over = unsubscribe_all(self._deliveries, deadline)
+      native.flush(max(0.0, deadline - time.monotonic()))
+      if not are_over:
+        raise errors.DeadlineExceeded(
+            f'service {self._service}: a callback still runs')
     except errors.FailedPrecondition:
       pass  # In a callback, or the program has shut the node down.
     finally:
       with self._lock:
         self._publishers.clear()
+      # The traceback of what is raised would keep it, and the name with it.
+      del native
 
   def _bus(self) -> '_mycelium.Bus':
     native = self._native
@@ -230,18 +235,3 @@ class Runtime:
 
   def __exit__(self, *exception: Any) -> None:
     self.close()
-
-
-_open_runtimes: 'weakref.WeakSet[Runtime]' = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-  """Ends callbacks before the interpreter is gone."""
-  if _mycelium.forked():
-    return
-  for runtime in list(_open_runtimes):
-    try:
-      runtime.close()
-    except errors.MyceliumError:
-      pass  # The ledger has counted what was lost.

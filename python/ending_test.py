@@ -1,0 +1,363 @@
+"""Closing and exit while a callback does not return."""
+
+import os
+import queue
+import signal
+import sys
+import threading
+import unittest
+import unittest.mock
+
+import mycelium
+import mycelium_native
+from mycelium import ending
+from python import bus_case
+from python.bus_case import BUNDLED
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+
+
+class Stuck:
+  """A callback that is told when to return."""
+
+  def __init__(self):
+    self.entered = threading.Event()
+    self.may_return = threading.Event()
+    self.returned = []
+
+  def __call__(self, note):
+    self.entered.set()
+    self.may_return.wait(LONG)
+    self.returned.append(note.id)
+
+
+def in_thread(function, *arguments):
+  """What becomes of it: a thread, and a list for its result or exception."""
+  outcome = []
+
+  def run():
+    try:
+      outcome.append(function(*arguments))
+    except mycelium.MyceliumError as error:
+      outcome.append(error)
+
+  thread = threading.Thread(target=run, daemon=True)
+  thread.start()
+  return thread, outcome
+
+
+class StuckCallbackTest(BusCase):
+
+  def stuck(self):
+    stuck = Stuck()
+    self.addCleanup(stuck.may_return.set)
+    return stuck
+
+  def expect_late(self, close):
+    thread, outcome = in_thread(close, 0.01)
+    thread.join(LONG / 2)
+    self.assertFalse(thread.is_alive(), 'close() waits without a deadline')
+    self.assertIsInstance(outcome[0], mycelium.DeadlineExceeded)
+
+  def expect_late_and_the_rest_counted(self, answerer, asker, stuck, **options):
+    subscription = answerer.subscribe(Note, stuck, **options)
+    publisher = asker.publisher(Note)
+    publishing, _ = in_thread(publisher.publish, Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    self.expect_late(answerer.close)
+    # Who wants to know that the callback has returned can wait for that.
+    waiting, _ = in_thread(subscription.unsubscribe)
+    self.assertEqual(stuck.returned, [])
+    stuck.may_return.set()
+    waiting.join(LONG)
+    self.assertEqual(stuck.returned, [1])
+    publishing.join(LONG)
+    publisher.publish(Note(id=2))  # To nobody.
+    asker.flush(LONG)
+
+  def test_close_ends_by_its_deadline_while_a_queued_callback_runs(self):
+    asker, answerer = self.pair()
+    self.expect_late_and_the_rest_counted(
+        answerer, asker, self.stuck(), queued=True)
+    self.check_ledger(asker, accepted=2)
+
+  def test_close_ends_by_its_deadline_while_a_publisher_runs_the_callback(self):
+    asker, answerer = self.pair()
+    self.expect_late_and_the_rest_counted(answerer, asker, self.stuck())
+    self.check_ledger(asker, accepted=2)
+
+  def test_close_ends_by_its_deadline_while_the_node_runs_the_callback(self):
+    topology = self.topology(BUNDLED)
+    asker = self.bus(topology, 'asker')
+    answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
+    stuck = self.stuck()
+    subscription = answerer.subscribe(Note, stuck)
+    publisher = asker.publisher_to('answerer', Note)
+    publisher.wait_for_subscribers(1, LONG)
+    publisher.publish(Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    self.expect_late(answerer.close)
+    # Nor does it wait for whoever has the last of it.
+    kept = [answerer, subscription]
+    del answerer, subscription
+    dropping, _ = in_thread(kept.clear)
+    dropping.join(LONG / 2)
+    self.assertFalse(dropping.is_alive())
+    stuck.may_return.set()
+    asker.flush(LONG)  # That it was handled is what the other node says last.
+    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['accepted'], flow['in_flight']), (1, 0))
+    self.assertEqual(sum(flow['dropped'].values()), 0)
+
+  def test_leaving_the_block_of_a_subscription_can_be_interrupted(self):
+    asker, answerer = self.pair()
+    stuck = self.stuck()
+    subscription = answerer.subscribe(Note, stuck, queued=True)
+    asker.publisher(Note).publish(Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+
+    def on_signal(_, frame):
+      if frame.f_code.co_name == 'unsubscribe':  # Else it comes again.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise InterruptedError
+
+    previous = signal.signal(signal.SIGALRM, on_signal)
+    self.addCleanup(signal.signal, signal.SIGALRM, previous)
+    helper = threading.Timer(LONG / 2, stuck.may_return.set)  # Not for ever.
+    helper.start()
+    self.addCleanup(helper.cancel)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    with self.assertRaises(InterruptedError):
+      with subscription:
+        pass
+    self.assertEqual(stuck.returned, [])
+    stuck.may_return.set()
+    subscription.unsubscribe()
+    self.assertEqual(stuck.returned, [1])
+    self.check_ledger(asker, accepted=1)
+
+  def expect_late_runtime(self, queued):
+    one = mycelium_native.Runtime()
+    two = mycelium_native.Runtime()
+    self.addCleanup(one.close, 0)
+    stuck = self.stuck()
+    two.subscribe(Note, stuck, queued=queued)
+    publishing, _ = in_thread(one.publish, Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    self.expect_late(two.close)
+    stuck.may_return.set()
+    publishing.join(LONG)
+    one.flush(LONG)
+    self.expect_one_delivered(one.ledger(), one.service)
+
+  def expect_one_delivered(self, ledger, publisher):
+    # The node may be older: that of another test lives until a callback ends.
+    flow, = (flow for flow in ledger if flow['publisher_service'] == publisher)
+    self.assertEqual((flow['accepted'], flow['delivered'], flow['in_flight']),
+                     (1, 1, 0))
+
+  def test_name_is_free_where_closing_was_too_late(self):
+    worker = mycelium_native.Runtime(service_name='worker')
+    other = mycelium_native.Runtime()
+    self.addCleanup(other.close, LONG)
+    stuck = self.stuck()
+    other.subscribe(Note, stuck, queued=True)
+    worker.publish(Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    try:
+      worker.close(0.01)
+      self.fail('the message was not handled')
+    except mycelium.DeadlineExceeded:  # Whose traceback keeps what it can.
+      again = mycelium_native.Runtime(service_name='worker')
+    self.addCleanup(again.close, LONG)
+    stuck.may_return.set()
+    other.flush(LONG)
+    self.expect_one_delivered(other.ledger(), 'worker')
+
+  def test_runtime_closes_by_its_deadline_while_a_queued_callback_runs(self):
+    self.expect_late_runtime(queued=True)
+
+  def test_runtime_closes_by_its_deadline_while_a_publisher_is_in_it(self):
+    self.expect_late_runtime(queued=False)
+
+
+class WaitForLinkTest(BusCase):
+
+  def test_it_notices_that_the_bus_was_closed(self):
+    for poll_by_caller in (False, True):
+      bus = mycelium.MessageBus(poll_by_caller=poll_by_caller)
+      thread, outcome = in_thread(bus.wait_for_link, 3600)
+      bus.close()
+      thread.join(LONG)
+      self.assertFalse(thread.is_alive())
+      self.assertRegex(str(outcome[0]), 'is closed')
+      self.assertIsInstance(outcome[0], mycelium.FailedPrecondition)
+
+  def test_it_is_refused_where_it_would_wait_for_itself(self):
+    for poll_by_caller in (False, True):
+      raised = queue.Queue()
+      buses = []
+
+      def on_flow(_, raised=raised, buses=buses):
+        try:
+          buses[0].wait_for_link(1)
+        except mycelium.MyceliumError as error:
+          raised.put(error)
+
+      bus = mycelium.MessageBus(poll_by_caller=poll_by_caller, on_flow=on_flow)
+      self.addCleanup(bus.close, 0)
+      buses.append(bus)
+      latest = bus.subscriber(Note, overflow='latest', depth=1)
+      publisher = bus.publisher(Note)
+      for _ in range(3):
+        publisher.publish(Note())
+      while poll_by_caller and raised.empty():
+        bus.poll(0.1)
+      self.assertIsInstance(
+          raised.get(timeout=LONG), mycelium.FailedPrecondition)
+      latest.close()
+      self.check_ledger(bus, accepted=3)
+
+# What the other processes run.
+
+
+def wait_for_ever(_):
+  threading.Event().wait()
+
+
+def spin_for_ever(_):
+  while True:
+    pass
+
+
+def ask_for_ever(_):
+  while True:
+    threading.Event().wait(0.001)  # Asks for the GIL again and again.
+
+
+def publish_for_ever(_):
+  with mycelium.MessageBus() as bus:
+    publisher = bus.publisher(Note)
+    while True:
+      publisher.publish(Note())
+
+
+CALLBACKS = {function.__name__: function
+             for function in (wait_for_ever, spin_for_ever, ask_for_ever,
+                              publish_for_ever)}
+
+
+def exit_in_callback(topology, name, where):
+  """Ends though a callback never returns."""
+  asker = mycelium.MessageBus.from_topology(topology, 'asker')
+  answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
+  entered = threading.Event()
+
+  def on_note(note):
+    entered.set()
+    CALLBACKS[name](note)
+
+  answerer.subscribe(Note, on_note, queued=where == 'queued')
+  publisher = asker.publisher_to('answerer', Note)
+  publisher.wait_for_subscribers(1, LONG)
+  publisher.publish(Note())
+  assert entered.wait(LONG)
+  print('ready', flush=True)
+  if where == 'function':  # Which lets go of all.
+    return
+  globals()['kept'] = [asker, answerer, publisher]
+  sys.exit(7)
+
+
+def exit_in_runtime(_, name, where):
+  one = mycelium_native.Runtime()
+  two = mycelium_native.Runtime()
+  entered = threading.Event()
+
+  def on_note(note):
+    entered.set()
+    CALLBACKS[name](note)
+
+  two.subscribe(Note, on_note, queued=where == 'queued')
+  threading.Thread(target=one.publish, args=(Note(),), daemon=True).start()
+  assert entered.wait(LONG)
+  print('ready', flush=True)
+  globals()['kept'] = [one, two]
+  sys.exit(7)
+
+
+SCRIPTS = {function.__name__: function
+           for function in (exit_in_callback, exit_in_runtime)}
+
+
+class ExitTest(unittest.TestCase):
+
+  def test_signal_handler_that_raises_while_a_bus_closes_stops_nothing(self):
+    timeouts = []
+
+    class Bus:
+
+      def close(self, timeout=5.0):
+        timeouts.append(timeout)
+        if len(timeouts) == 1:
+          raise KeyboardInterrupt
+
+    # What atexit calls.
+    end = ending._end  # pylint: disable=protected-access
+    patch = unittest.mock.patch.object
+    with patch(ending, 'open_buses', [Bus(), Bus()]):
+      with patch(ending, '_mycelium') as native:
+        native.forked.return_value = False
+        with self.assertRaises(KeyboardInterrupt):
+          end()
+    self.assertGreater(timeouts[0], 0)
+    self.assertEqual(timeouts[1:], [0])
+    native.end_log.assert_called_once()
+    native.end_calls.assert_called_once()
+
+
+class StuckExitTest(BusCase):
+
+  # A script, its callback, where that runs, and what the process exits with.
+  CASES = (
+      (exit_in_callback, 'wait_for_ever', 'queued', 7),
+      (exit_in_callback, 'spin_for_ever', 'node', 7),
+      (exit_in_callback, 'ask_for_ever', 'queued', 7),
+      (exit_in_callback, 'publish_for_ever', 'node', 7),
+      (exit_in_callback, 'wait_for_ever', 'function', 0),
+      (exit_in_runtime, 'wait_for_ever', 'queued', 7),
+      (exit_in_runtime, 'ask_for_ever', 'publisher', 7),
+  )
+
+  def start_case(self, number, script, callback, where):
+    folder = self.path(str(number))
+    os.mkdir(folder)
+    topology = os.path.join(folder, 'topology.toml')
+    with open(topology, 'w', encoding='utf-8') as file:
+      file.write(f'socket_dir = "{folder}"\n{BUNDLED}')
+    process = bus_case.start(
+        __file__, script.__name__, topology, callback, where)
+    self.addCleanup(process.kill)
+    return process
+
+  def test_process_ends_though_a_callback_never_returns(self):
+    # At once: each takes its time.
+    processes = [self.start_case(number, *case[:3])
+                 for number, case in enumerate(self.CASES)]
+    for case, process in zip(self.CASES, processes):
+      script, callback, where, status = case
+      with self.subTest(script=script.__name__, callback=callback, where=where):
+        self.assertEqual(process.stdout.readline(), 'ready\n')
+        ended, _, errors = bus_case.finish(process)
+        self.assertEqual(ended, status, errors)
+        self.assertNotIn('Fatal', errors)
+
+
+if __name__ == '__main__':
+  if sys.argv[1:2] and sys.argv[1] in SCRIPTS:
+    SCRIPTS[sys.argv[1]](*sys.argv[2:])
+  else:
+    unittest.main()
