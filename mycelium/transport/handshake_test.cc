@@ -208,7 +208,7 @@ TEST_F(HandshakeTest, WhoIsNotReachedHasNotRefused) {
   Dial();
   clock_.now += 500;
   EXPECT_EQ(Code(), StatusCode::kUnavailable);
-  EXPECT_EQ(outcome_->status().message(), "nobody there");
+  EXPECT_EQ(outcome_.status().message(), "nobody there");
   EXPECT_TRUE(wire_.closed);
 }
 
