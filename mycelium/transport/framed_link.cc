@@ -263,8 +263,10 @@ void FramedLink::PassOn(OutLane& lane) {
   // in its shared memory: it goes on as it is.
   const bool stays_sent =
       lane.lane->stage() != nullptr && !was_mapped && lane.known_to_peer;
+  // Who never had it has not died of what is in it.
   const bool was_passed = was_mapped || lane.known_to_peer;
-  if (lane.lane->shared() == nullptr || !was_passed || stays_sent) {
+  if (!was_passed) return;
+  if (lane.lane->shared() == nullptr || stays_sent) {
     lane.lane->BeginRedelivery(seen);
     lane.refused |= stays_sent;
     return;

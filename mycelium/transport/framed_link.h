@@ -275,6 +275,8 @@ class FramedLink final : public Link,
   // Takes it out. Returns the next one.
   OutLanes::iterator Retire(OutLanes::iterator out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  // Inside the gate, where nothing points into their memory any more.
+  void LetGoOfRetired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   static void AddTraffic(const OutLane& out, LinkTraffic* traffic);
   OutLane* FindOut(const Lane& lane)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
@@ -373,8 +375,7 @@ class FramedLink final : public Link,
   std::atomic<bool> ack_asked_{false};  // The peer waits for them.
   std::atomic<bool> gathers_{false};    // The channel does.
   // Of such a channel: they go with the next data, which went.
-  std::atomic<bool> acks_due_{false};
-  std::atomic<bool> data_went_{false};
+  std::atomic<bool> acks_due_{false}, data_went_{false};
   std::atomic<bool> ack_timer_set_{false};
   std::atomic<uint64_t> ack_timer_{0};      // The last one that was set.
   std::atomic<TimeNs> acks_taken_at_{0};    // To be sent.
@@ -391,8 +392,7 @@ class FramedLink final : public Link,
   uint64_t waiting_ = 0;    // Known not to be sent yet, of those lanes.
   bool has_more_ = false;   // Than `outgoing_` has room for.
   bool blocked_ = false;
-  bool goodbye_said_ = false;  // On this connection; and for good:
-  bool final_said_ = false;
+  bool goodbye_said_ = false, final_said_ = false;  // On this connection.
 };
 
 }  // namespace mycelium

@@ -170,6 +170,37 @@ TEST_F(FramedLinkTest, FramesOfALaneThatWaitsAreSentAgainOnTheNextConnection) {
   EXPECT_EQ(link_->NextSequence(9), 2u);
 }
 
+// The peer holds it back until there is another connection.
+TEST_F(FramedLinkTest, LaneThatWaitedBeforeAnyFrameCameNeedsAConnectionToo) {
+  PeerOpensLane();
+  handler_.goes_down = true;
+  link_->ResumeLane(9);
+  RunAt(clock_.now);
+  ASSERT_EQ(handler_.told.size(), 1u);
+  EXPECT_EQ(handler_.told[0].code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(FramedLinkTest, ProcessThatNeverHadALaneHasNotDiedOfWhatIsInIt) {
+  Publish(*one_, 64);
+  for (uint64_t incarnation = 3; incarnation < 8; ++incarnation) {
+    v1::Hello hello;
+    hello.set_incarnation(incarnation);
+    link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
+  }
+  FrameHeader poison;
+  EXPECT_FALSE(one_->TakePoison(/*redeliveries_max=*/3, &poison));
+}
+
+TEST_F(FramedLinkTest, LaneThatIsDroppedLetsGoOfItsMemory) {
+  v1::Hello hello;
+  hello.set_incarnation(3);
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 0);
+  link_->AdoptLane(*two_, 2);
+  link_->DropLane(*one_);
+  const std::weak_ptr<Lane> dropped = std::exchange(one_, nullptr);
+  EXPECT_TRUE(dropped.expired());
+}
+
 v1::Control ControlIn(const Wire::Record& record) {
   v1::Control control;
   EXPECT_EQ(record.kind, RecordKind::kControl);

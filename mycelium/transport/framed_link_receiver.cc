@@ -345,8 +345,9 @@ void FramedLink::Resume() {
 void FramedLink::ResumeLane(uint32_t lane) {
   loop_.Post([this, alive = alive_, lane] {
     if (!*alive) return;
+    // Also if nothing has come of it: the peer sends none before.
     InboundLanes::Expected expected;
-    if (inbound_.Find(lane, &expected) && expected.skipped) {
+    if (inbound_.Find(lane, &expected)) {
       Break(absl::UnavailableError(
           absl::StrCat("there is memory now to take lane ", lane,
                        " into; it is sent again on another connection")));

@@ -152,9 +152,7 @@ void FramedLink::AdoptChannel() {
   inbound_.ForgetTold();
   ack_now_.store(true, std::memory_order_relaxed);
   MutexLock lock(lanes_mutex_);
-  // Nothing points into their memory any more.
-  for (const auto& out : retired_) AddTraffic(*out, &ended_out_);
-  retired_.clear();
+  LetGoOfRetired();
   for (auto& [id, out] : out_lanes_) {
     out->reached = std::max(out->reached, out->sent.load());
     // Whatever the peer says, what is sent are frames: the next one that starts
@@ -164,6 +162,11 @@ void FramedLink::AdoptChannel() {
     out->received.store(start, std::memory_order_relaxed);
     out->sent.store(start);
   }
+}
+
+void FramedLink::LetGoOfRetired() {
+  for (const auto& out : retired_) AddTraffic(*out, &ended_out_);
+  retired_.clear();
 }
 
 bool FramedLink::Compose() {
@@ -299,6 +302,7 @@ void FramedLink::ComposeLanes() {
 }
 
 bool FramedLink::LookAtLanes() {
+  LetGoOfRetired();
   const bool leaving = leaving_.load(std::memory_order_acquire);
   if (!leaving && AnnounceLoans()) {
     has_more_ = true;  // Descriptors go one pair at a time.
@@ -455,6 +459,8 @@ void FramedLink::ScheduleAcks() {
 }
 
 void FramedLink::SendAcksAt(TimeNs at) {
+  // Nobody stores the number of one that was set before.
+  MutexLock lock(control_mutex_);
   // Captures one pointer, so that it allocates nothing.
   ack_timer_.store(loop_.RunAt(at, [this] {
     // Where data goes they ride along with the next, or else go by the
