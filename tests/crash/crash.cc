@@ -39,9 +39,15 @@ namespace mycelium::test {
 namespace {
 
 constexpr uint64_t kMessages = 30;
-// How many points of all roles must be reached and passed, where each is tried:
-// fewer would mean that points have gone from the code.
+// How many points of all roles must be reached and passed, where each is tried,
+// and how many a role must have: fewer would mean that points have gone from
+// the code, or that nobody looks at them.
 constexpr uint64_t kPassedMin = 500;
+struct PointsMin {
+  uint64_t stores, calls;
+};
+constexpr PointsMin kWriterMin = {400, 180};
+constexpr PointsMin kReaderMin = {45, 75};
 // A death that takes longer to be told of is a fault; how long it does take is
 // printed.
 constexpr int64_t kToldNsMax = 5'000'000'000;
@@ -209,6 +215,13 @@ void TryRole(const Role& role, uint64_t every, size_t ballast_bytes,
     return;
   }
   Totals here;
+  const PointsMin& least = role.writes ? kWriterMin : kReaderMin;
+  if (whole.stores < least.stores || whole.calls < least.calls) {
+    std::cout << "FAIL: " << role.name() << ": " << whole.stores
+              << " stores and " << whole.calls << " calls, at least "
+              << least.stores << " and " << least.calls << " are expected\n";
+    ++here.failed;
+  }
   const uint64_t points = whole.stores + whole.calls;
   for (uint64_t point = every - 1; point < points; point += every) {
     const bool is_store = point < whole.stores;

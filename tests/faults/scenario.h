@@ -36,14 +36,16 @@ class ScenarioSys final : public FaultySys {
 
 // Two nodes of one process with a Unix socket between them, which carries the
 // frames or, over "shm", what goes with shared memory; driven by one thread:
-// they start from a topology file, subscribe, exchange messages both
-// ways, some larger than a socket takes at once, lose their connection in the
-// middle of one, go on, and shut down.
+// they start from a topology file, subscribe, exchange messages both ways, some
+// larger than a socket takes at once, some in loans, and some of which only the
+// newest are kept; lose their connection in the middle of one, go on, and shut
+// down.
 //
 // Whatever one system call does, these laws are checked, by gtest:
 //   - every call of the bus returns within its deadline, with OK or with a
 //     status that says something; one that failed succeeds when it is repeated
-//   - every message that was accepted arrives once and in order
+//   - every message that was accepted arrives once and in order, or, where only
+//     the newest are kept, is dropped and counted, and the last ones arrive
 //   - the ledger is true, and empty at the end
 //   - no descriptor and no mapping is left
 //
@@ -70,6 +72,9 @@ class Scenario final {
   bool Advertise();
   void Exchange(uint64_t first, uint64_t last);
   void PublishLarge(uint64_t id);
+  void PublishLoan(uint64_t id);
+  void PublishTicks(uint64_t first, uint64_t last);
+  void TakeTicks();
   void ExpectAllArrive();
   void ExpectLedgerTrue();
   void Shutdown();
@@ -86,11 +91,17 @@ class Scenario final {
   std::unique_ptr<MessageBus> beta_;
   SubscriptionHandle notes_handle_;
   SubscriptionHandle replies_handle_;
+  SubscriptionHandle loans_handle_;
   std::optional<Subscriber<Note>> pull_;
+  std::optional<Subscriber<Note>> newest_ticks_;
   std::optional<Publisher<Note>> notes_;
   std::optional<Publisher<Reply>> replies_;
-  Ids handled_, pulled_, replied_;         // Ids that arrived.
-  Ids notes_accepted_, replies_accepted_;  // Ids that were accepted.
+  std::optional<Publisher<Note>> ticks_;
+  std::optional<RawPublisher> loans_;
+  bool takes_ticks_ = false;
+  // Ids that arrived, and that were accepted.
+  Ids handled_, pulled_, replied_, lent_, ticked_;
+  Ids notes_accepted_, replies_accepted_, loans_accepted_, ticks_accepted_;
 };
 
 }  // namespace mycelium::test

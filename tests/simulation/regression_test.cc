@@ -1,5 +1,7 @@
 // Seeds that once found a bug of the product, each named after the law that the
-// bug broke; and that the same seed is the same run.
+// bug broke; and that the same seed is the same run. What a seed does changes
+// with the code, so one may not come near its bug any more: what keeps a bug
+// out is the unit test of its mend.
 #include <cstdint>
 
 #include "gtest/gtest.h"
