@@ -11,6 +11,7 @@
 #include "mycelium/bus/message_bus.h"
 #include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
+#include "tests/support/sleeping_thread.h"
 #include "tests/testdata/test_messages.pb.h"
 
 namespace mycelium {
@@ -294,6 +295,48 @@ TEST_F(ClosingTest, PeersDoNotKeepASubscriptionThatWasClosedWhileItWasAdded) {
   ASSERT_TRUE(far_reply->WaitForSubscribers(2, kLong).ok());
   EXPECT_EQ(far->subscriber_count(), 0u);
   ExpectBalance(*two_);
+}
+
+TEST(ClosingWhoPollsTest, EveryThreadThatPollsSleepsUntilTheBusIsClosed) {
+  BusOptions options;
+  options.poll = PollMode::kCaller;
+  auto bus = *MessageBus::Create(options);
+  const auto poll = [&] {
+    absl::Status status;
+    while (!bus->closed()) {
+      status = bus->Poll(absl::InfiniteDuration()).status();
+      EXPECT_TRUE(status.ok() || status.code() == kRefused) << status;
+    }
+  };
+  test::SleepingThread first(poll), second(poll);
+  first.AwaitSleep();
+  second.AwaitSleep();
+  EXPECT_FALSE(first.has_returned() || second.has_returned());
+  EXPECT_TRUE(bus->Close(kLong).ok());
+  first.Join();
+  second.Join();
+  EXPECT_EQ(bus->Poll(kLong).status().code(), kRefused);
+}
+
+TEST(ClosingWhoPollsTest, OneOfTwoBusesIsClosedWhileItsOtherThreadPolls) {
+  test::ShortTempDir dir;
+  const std::string path = dir.file("topology.toml");
+  std::ofstream(path) << "socket_dir = \"" << dir.path()
+                      << "\"\n[[nodes]]\nname = \"left\"\n"
+                         "services = [\"one\", \"two\"]\n";
+  BusOptions options;
+  options.poll = PollMode::kCaller;
+  auto one = *MessageBus::FromTopology(path, "one", options);
+  auto two = *MessageBus::FromTopology(path, "two", options);
+  test::SleepingThread polling([&] {
+    while (!one->closed()) {
+      EXPECT_TRUE(one->Poll(absl::InfiniteDuration()).ok());
+    }
+  });
+  polling.AwaitSleep();
+  EXPECT_TRUE(one->Close(kLong).ok());
+  polling.Join();
+  EXPECT_TRUE(two->Poll(absl::ZeroDuration()).ok());
 }
 
 }  // namespace

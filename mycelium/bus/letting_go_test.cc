@@ -2,6 +2,7 @@
 // thread that holds no lock; and what that ends in turn may be anything.
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -212,6 +213,58 @@ TEST_F(LettingGoInACallTest, Shutdown) {
     EXPECT_EQ(bus->Shutdown(kShort).code(),
               absl::StatusCode::kDeadlineExceeded);
   });
+}
+
+TEST(LettingGoInALoanTest, HandlerLetsGoOfAllButTheLoan) {
+  auto bus = *MessageBus::Create(BusOptions());
+  std::optional<RawPublisher> publisher =
+      *bus->RawPublisher(RawMessageType("bytes"));
+  SubscriptionHandle handle;
+  bool was_called = false;
+  handle =
+      *bus->SubscribeRaw(RawMessageType("bytes"),
+                         [&](absl::Span<const std::byte>, const MessageInfo&) {
+                           was_called = true;
+                           handle = SubscriptionHandle();
+                           publisher.reset();
+                           bus.reset();
+                         });
+  auto loan = publisher->Loan(64);
+  ASSERT_TRUE(loan.ok()) << loan.status();
+  EXPECT_TRUE(loan->Publish().ok());
+  EXPECT_TRUE(was_called);
+  EXPECT_EQ(bus, nullptr);
+}
+
+// What is left of the bus is the handle's, and ends with that alone.
+TEST(LettingGoOfNeighboursTest, UnsubscribeWithinDoesNotWaitForTheNode) {
+  test::ShortTempDir dir;
+  auto peer = *MessageBus::Create(BusOptions());
+  auto endpoint = BindUnixEndpoint(dir.file("socket"), *peer);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  auto bus = *MessageBus::Create(BusOptions());
+  test::Notification inside, go_on;
+  SubscriptionHandle handle =
+      *bus->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+        inside.Notify();
+        go_on.WaitForNotification();
+      });
+  ASSERT_TRUE(DialUnixEndpoint(dir.file("socket"), *bus).ok());
+  auto publisher = peer->Publisher<Note>();
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, absl::Seconds(20)).ok());
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  inside.WaitForNotification();
+  bus.reset();
+  EXPECT_FALSE(handle.UnsubscribeWithin(absl::Milliseconds(1)));
+  go_on.Notify();
+  EXPECT_TRUE(handle.UnsubscribeWithin(absl::InfiniteDuration()));
+  handle = SubscriptionHandle();
+  EXPECT_TRUE(peer->Flush(absl::Seconds(20)).ok());
+  for (const FlowReport& flow : peer->FlowReports()) {
+    EXPECT_EQ(flow.ledger.accepted, 1u);
+    EXPECT_EQ(flow.ledger.in_flight, 0u);
+    EXPECT_EQ(flow.ledger.dropped_total(), 0u);
+  }
 }
 
 TEST(LettingGoOfNeighboursTest,

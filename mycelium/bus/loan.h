@@ -42,9 +42,12 @@ namespace mycelium {
 //   absl::Status sent = loan->Publish();
 class Loan final {
  public:
-  Loan(std::shared_ptr<FanOut> fan_out, std::shared_ptr<const MessageType> type,
+  // `node`: what the fan-out belongs to, which may end before the loan.
+  Loan(std::weak_ptr<void> node, std::shared_ptr<FanOut> fan_out,
+       std::shared_ptr<const MessageType> type,
        std::shared_ptr<LoanPool::Memory> memory)
-      : fan_out_(std::move(fan_out)),
+      : node_(std::move(node)),
+        fan_out_(std::move(fan_out)),
         type_(std::move(type)),
         memory_(std::move(memory)) {}
 
@@ -83,6 +86,8 @@ class Loan final {
     if (memory_ == nullptr) {
       return absl::FailedPreconditionError("the loan was published already");
     }
+    // A handler may let go of everything else while it runs here.
+    const std::shared_ptr<void> node = node_.lock();
     const absl::Span<const std::byte> bytes = memory_->bytes();
     const std::shared_ptr<const void> owner(memory_.get(), bytes.data());
     Payload payload = Payload::Bytes(*type_, bytes, &owner);
@@ -94,6 +99,7 @@ class Loan final {
 
   bool is_over() const { return memory_ == nullptr || memory_.is_inherited(); }
 
+  std::weak_ptr<void> node_;
   LeftInChild<std::shared_ptr<FanOut>> fan_out_;
   std::shared_ptr<const MessageType> type_;
   LeftInChild<std::shared_ptr<LoanPool::Memory>> memory_;  // Null: it is over.

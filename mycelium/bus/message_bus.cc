@@ -209,6 +209,7 @@ absl::Status MessageBus::Close(absl::Duration timeout) {
   const absl::Status ended = node->CloseService(service, deadline);
   closing->is_done.store(true, std::memory_order_release);
   changed.Notify(node->environment().waiter);
+  node->WakePoll();
   return ended;
 }
 

@@ -196,8 +196,9 @@ class MessageBus final {
   absl::Status Shutdown(absl::Duration timeout);
 
   // Under poll = kCaller: runs what has arrived, or arrives within `timeout`.
-  // Returns whether there was something. FAILED_PRECONDITION: not kCaller, or
-  // from inside a handler that it runs.
+  // Returns whether there was something; false also when another thread has
+  // closed a bus meanwhile. FAILED_PRECONDITION: not kCaller, or from inside a
+  // handler that it runs, or the node has ended.
   absl::StatusOr<bool> Poll(absl::Duration timeout);
   // Readable when Poll() would find something, a timer that is due included.
   // For a thread that sleeps in an epoll of its own; one that calls Poll() with

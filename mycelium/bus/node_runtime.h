@@ -144,6 +144,10 @@ class NodeRuntime final : public RoomWaiter {
   }
   // After either, for who polls without a share of the node: destroys it if a
   // handler has let go of the last one.
+  // Whoever sleeps in Poll() looks whether it is still wanted.
+  void WakePoll() {
+    if (options_.poll == PollMode::kCaller) loop_->Wake();
+  }
   void EndPoll() {
     if (orphaned_ && !loop_->InLoop()) delete this;
   }

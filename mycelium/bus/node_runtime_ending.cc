@@ -186,6 +186,7 @@ absl::Status NodeRuntime::ShutdownAs(bool is_first, TimeNs deadline) {
     peers_->Shutdown();
     ended_->store(true, std::memory_order_release);
     ended_event_.Notify(environment_.waiter);
+    WakePoll();
   };
   // A handler may keep the thread. What has not run by the deadline follows
   // when that returns; a destructor waits for it.

@@ -31,7 +31,19 @@ absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {
     return absl::FailedPreconditionError(
         "Poll() was called from inside a handler that Poll() runs");
   }
-  return RunOnce(deadline, /*spin=*/true);
+  while (!has_ended()) {
+    const EventLoop::Ran ran = loop_->RunOnce(deadline, spin_ns_);
+    if (ran != EventLoop::Ran::kOtherThread) {
+      return ran == EventLoop::Ran::kSomething;
+    }
+    const TimeNs now = environment_.clock.NowNs();
+    if (now >= deadline) return false;
+    EventCount::Sleeper sleeper(ended_event_);
+    if (has_ended()) break;
+    sleeper.Until(environment_.waiter, std::min(deadline, now + kTurnNs));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("node ", node_, " has been shut down"));
 }
 
 RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,

@@ -189,7 +189,8 @@ class RawPublisher final : public PublisherBase {
     if (absl::Status fits = node_->CheckPayloadBytes(bytes); !fits.ok()) {
       return fits;
     }
-    return mycelium::Loan(fan_out_.get(), type_, TakeMemory(bytes));
+    return mycelium::Loan(node_.get(), fan_out_.get(), type_,
+                          TakeMemory(bytes));
   }
 
  private:

@@ -98,12 +98,12 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
   if (shared_ == nullptr || shared_.is_inherited()) return true;
   Environment& environment = subscription_->environment();
   const TimeNs deadline = DeadlineAfter(environment.clock.NowNs(), timeout);
+  // The handle keeps its share of the node, of which the last waits for all
+  // handlers, and the thread: Unsubscribe() is not over before that has ended.
   std::shared_ptr<NodeRuntime> node;
-  std::thread worker;
   {
     MutexLock lock(shared_->mutex);
-    node.swap(shared_->node);
-    worker.swap(shared_->worker);
+    node = shared_->node;
   }
   if (node != nullptr) node->ShutSubscription(subscription_.get());
   const bool is_queued = subscription_->options().mode == DeliveryMode::kQueued;
@@ -117,14 +117,6 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
     EventCount::Sleeper sleeper(event);
     if (is_over()) break;
     sleeper.Until(environment.waiter, deadline);
-  }
-  if (worker.joinable()) {
-    // It has its share of all that it uses.
-    if (shared_->is_working.load()) {
-      worker.detach();
-    } else {
-      worker.join();
-    }
   }
   if (!is_over()) return false;
   subscription_->Close();  // Whoever was inside may not be done with the rest.
@@ -178,11 +170,15 @@ void SubscriberBase::Close() {
 absl::StatusOr<int> SubscriberBase::Descriptor() {
   if (subscription_.is_inherited()) return CheckNotForked();
   if (subscription_ == nullptr) return MovedFrom();
-  absl::StatusOr<int> descriptor = subscription_->queue().Descriptor();
-  // What is there already makes it readable too.
-  if (descriptor.ok() && !subscription_->queue().ArmDescriptor()) {
-    subscription_->queue().MakeReadable();
-  }
+  InboundQueue& queue = subscription_->queue();
+  absl::StatusOr<int> descriptor = queue.Descriptor();
+  if (!descriptor.ok()) return descriptor;
+  // What is there already makes it readable too. News are looked for after
+  // arming, which takes back what those that came before have done.
+  const bool is_empty = queue.ArmDescriptor();
+  const bool has_news =
+      closed() || node_->refusals().HasNews(subscription_->options().id);
+  if (!is_empty || has_news) queue.MakeReadable();
   return descriptor;
 }
 
@@ -232,7 +228,8 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
     // Or what there was has been dropped for what is to come, or is no news any
     // more.
   } while (outcome == RoomWaiter::Outcome::kReady);
-  if (outcome == RoomWaiter::Outcome::kWouldDeadlock) {
+  if (outcome == RoomWaiter::Outcome::kWouldDeadlock &&
+      timeout > absl::ZeroDuration()) {
     return absl::FailedPreconditionError(
         "Receive() was called from a handler, which it would wait for");
   }

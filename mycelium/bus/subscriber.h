@@ -41,7 +41,8 @@ class SubscriptionHandle final {
   void Unsubscribe();
   // The same, waiting at most `timeout` for the handler where another thread
   // runs it. False: it still runs, and is not called again. May be called again
-  // to wait on. The destructor still waits.
+  // to wait on. The destructor, or Unsubscribe(), still waits, and lets go of
+  // the node.
   bool UnsubscribeWithin(absl::Duration timeout);
 
   // OK, or why some publisher's messages do not come, as long as that holds;

@@ -1,5 +1,7 @@
 #include "mycelium/bus/subscriber.h"
 
+#include <poll.h>
+
 #include <atomic>
 #include <cerrno>
 #include <functional>
@@ -83,6 +85,51 @@ TEST_F(SubscriberTest, ReceiveWaitsOnThoughWhatWasThereWasDroppedForNewer) {
   pull->Finish();
   pull->Unsubscribe();
   EXPECT_TRUE(SettledLedger().Balances());
+}
+
+bool IsReadable(int descriptor) {
+  pollfd wanted = {descriptor, POLLIN, 0};
+  return poll(&wanted, 1, /*timeout=*/0) == 1;
+}
+
+// As a loop does that asks for the descriptor at each turn.
+TEST_F(SubscriberTest, DescriptorThatIsAskedForAgainStaysReadable) {
+  auto pull = bus_->Subscriber<Note>();
+  auto late = bus_->Subscriber<Note>();
+  const absl::StatusOr<int> descriptor = pull->Descriptor();
+  ASSERT_TRUE(descriptor.ok()) << descriptor.status();
+  EXPECT_FALSE(IsReadable(*descriptor));
+  ASSERT_TRUE(bus_->Close(kLong).ok());
+  EXPECT_TRUE(IsReadable(*descriptor));
+  EXPECT_EQ(*pull->Descriptor(), *descriptor);
+  EXPECT_TRUE(IsReadable(*descriptor));
+  // Who asks only now is told at once.
+  EXPECT_TRUE(IsReadable(*late->Descriptor()));
+}
+
+// A handler that looks into another queue: as on any other thread.
+TEST_F(SubscriberTest, ReceiveThatDoesNotWaitMayBeCalledInAHandlerOfTheNode) {
+  test::ShortTempDir dir;
+  auto peer = *MessageBus::Create(BusOptions());
+  auto endpoint = BindUnixEndpoint(dir.file("socket"), *peer);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  auto queue = bus_->RawSubscriber(RawMessageType("other"));
+  absl::Status looked, waited;
+  auto handle = bus_->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    looked = queue->Receive(absl::ZeroDuration()).status();
+    waited = queue->Receive(kLong).status();
+  });
+  ASSERT_TRUE(DialUnixEndpoint(dir.file("socket"), *bus_).ok());
+  auto publisher = peer->Publisher<Note>();
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  ASSERT_TRUE(peer->Flush(kLong).ok());
+  EXPECT_EQ(looked.code(), absl::StatusCode::kDeadlineExceeded) << looked;
+  EXPECT_EQ(waited.code(), absl::StatusCode::kFailedPrecondition) << waited;
+  for (const FlowReport& flow : peer->FlowReports()) {
+    EXPECT_EQ(flow.ledger.accepted, 1u);
+    EXPECT_EQ(flow.ledger.in_flight, 0u);
+  }
 }
 
 class EndingTest : public BusFixture,

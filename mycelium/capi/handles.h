@@ -7,14 +7,13 @@
 #include <string>
 #include <tuple>
 #include <utility>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "mycelium/base/mutex.h"
-#include "mycelium/bus/endpoint_handle.h"
 #include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/loan.h"
 #include "mycelium/bus/message_bus.h"
+#include "mycelium/capi/endpoints.h"
 #include "mycelium/capi/mycelium.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/message_type.h"
@@ -39,7 +38,9 @@ struct MyceliumRuntime {
   mycelium::Mutex mutex;
   std::map<Key, std::shared_ptr<mycelium::RawPublisher>> publishers
       ABSL_GUARDED_BY(mutex);
-  std::vector<mycelium::EndpointHandle> endpoints ABSL_GUARDED_BY(mutex);
+  // Never null. Shared by calls in which a callback may destroy the runtime.
+  const std::shared_ptr<mycelium::Endpoints> endpoints =
+      std::make_shared<mycelium::Endpoints>();
   const std::shared_ptr<mycelium::EndpointStats> endpoint_stats =
       std::make_shared<mycelium::EndpointStats>();
 };

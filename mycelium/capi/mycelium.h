@@ -210,8 +210,8 @@ mycelium_status mycelium_runtime_stop_listening(MyceliumRuntime* runtime,
 
 /* With poll_by_caller: runs what is due, waiting for it up to `timeout_ms`.
    `*ran`, which may be NULL, becomes 1 if there was something, else 0.
-   FAILED_PRECONDITION: the node has a thread for that, or this is called from a
-   callback that it runs. */
+   FAILED_PRECONDITION: the node has a thread for that, or has ended, or this is
+   called from a callback that it runs. */
 mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,
                                       int64_t timeout_ms, int32_t* ran);
 /* For an epoll of the caller's: readable when mycelium_runtime_poll() would

@@ -54,8 +54,7 @@ MyceliumType* TypeOf(absl::StatusOr<MessageType> type) {
 mycelium_status Keep(absl::StatusOr<EndpointHandle> endpoint,
                      MyceliumRuntime* runtime) {
   if (!endpoint.ok()) return Returned(endpoint.status());
-  MutexLock lock(runtime->mutex);
-  runtime->endpoints.push_back(*std::move(endpoint));
+  runtime->endpoints->Add(*std::move(endpoint));
   return MYCELIUM_OK;
 }
 
@@ -80,6 +79,14 @@ int32_t PortOf(const std::string& address) {
     return 0;
   }
   return port;
+}
+
+// Whether it may still do what an open one does.
+absl::Status CheckOpen(const MyceliumRuntime* runtime) {
+  if (absl::Status good = CheckRuntime(runtime); !good.ok()) return good;
+  if (!runtime->bus->closed()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the runtime of service \"", runtime->bus->service(), "\" is closed"));
 }
 
 absl::Status CheckName(const char* name) {
@@ -203,16 +210,19 @@ const char* mycelium_runtime_node(const MyceliumRuntime* runtime) {
 
 mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
                                        int64_t timeout_ms) {
+  if (absl::Status good = CheckRuntime(runtime); !good.ok()) {
+    return Returned(good);
+  }
+  // Where the call runs callbacks, one of them may destroy the runtime.
+  const std::shared_ptr<mycelium::Endpoints> endpoints = runtime->endpoints;
   const mycelium_status closed = mycelium::WithTimeout(
       runtime, timeout_ms, [](MessageBus& bus, absl::Duration timeout) {
         return bus.Close(timeout);
       });
-  if (!CheckRuntime(runtime).ok() || !runtime->bus->closed()) return closed;
-  std::vector<mycelium::EndpointHandle> endpoints;
-  {
-    mycelium::MutexLock lock(runtime->mutex);
-    endpoints.swap(runtime->endpoints);
+  if (closed != MYCELIUM_OK && closed != MYCELIUM_DEADLINE_EXCEEDED) {
+    return closed;
   }
+  (void)endpoints->TakeAll();  // They end here.
   return closed;
 }
 
@@ -260,7 +270,7 @@ mycelium_status mycelium_runtime_verify_digest(const MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
                                              const char* path) {
-  absl::Status good = CheckRuntime(runtime);
+  absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
   return mycelium::Keep(
@@ -270,7 +280,7 @@ mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
                                               const char* path) {
-  absl::Status good = CheckRuntime(runtime);
+  absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (good.ok()) good = mycelium::DialUnixEndpoint(path, *runtime->bus);
   return Returned(good);
@@ -278,7 +288,7 @@ mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
                                             const char* path, size_t capacity) {
-  absl::Status good = CheckRuntime(runtime);
+  absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
   return mycelium::Keep(mycelium::BindShmEndpoint(
@@ -296,7 +306,7 @@ mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
                                                   const char* path,
                                                   size_t capacity) {
-  absl::Status good = CheckRuntime(runtime);
+  absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (good.ok()) {
     good = mycelium::DialShmEndpoint(path, *runtime->bus, capacity);
@@ -307,7 +317,7 @@ mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
 mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
                                              const char* address,
                                              int32_t* port) {
-  absl::Status good = CheckRuntime(runtime);
+  absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(address, "address");
   if (!good.ok()) return Returned(good);
   absl::StatusOr<mycelium::EndpointHandle> bound =
@@ -318,7 +328,7 @@ mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
 
 mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
                                               const char* address) {
-  absl::Status good = CheckRuntime(runtime);
+  absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(address, "address");
   if (good.ok()) good = runtime->bus->runtime()->DialRemote(address);
   return Returned(good);
@@ -333,16 +343,8 @@ mycelium_status mycelium_runtime_stop_listening(MyceliumRuntime* runtime,
         "mycelium_runtime_stop_listening()");
   }
   if (!good.ok()) return Returned(good);
-  std::vector<mycelium::EndpointHandle> ended;  // Without the lock.
-  {
-    mycelium::MutexLock lock(runtime->mutex);
-    std::vector<mycelium::EndpointHandle> kept;
-    for (mycelium::EndpointHandle& endpoint : runtime->endpoints) {
-      auto& to = endpoint.address() == address ? ended : kept;
-      to.push_back(std::move(endpoint));
-    }
-    runtime->endpoints.swap(kept);
-  }
+  const std::vector<mycelium::EndpointHandle> ended =
+      runtime->endpoints->Take(address);
   if (!ended.empty()) return MYCELIUM_OK;
   return Returned(absl::NotFoundError(
       absl::StrCat("this runtime does not listen at ", address)));

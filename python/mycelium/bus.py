@@ -428,8 +428,8 @@ class MessageBus:
       Whether there was something within `timeout` seconds.
 
     Raises:
-      FailedPrecondition: the bus has a thread for that, or this is called from a
-        callback that it runs.
+      FailedPrecondition: the bus has a thread for that, or its node has ended, or
+        this is called from a callback that it runs.
     """
     return self._native.poll(timeout)
 

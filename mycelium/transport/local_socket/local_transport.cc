@@ -25,7 +25,8 @@ class LocalTransport::SocketListener final : public Listener,
                  AcceptCallback on_accept)
       : transport_(transport),
         socket_(std::move(socket)),
-        on_accept_(std::move(on_accept)) {}
+        on_accept_(
+            std::make_shared<const AcceptCallback>(std::move(on_accept))) {}
   ~SocketListener() override {
     *alive_ = false;
     transport_.loop_.Unwatch(socket_.fd());
@@ -49,7 +50,11 @@ class LocalTransport::SocketListener final : public Listener,
       absl::StatusOr<std::unique_ptr<Channel>> channel =
           transport_.MakeChannel(*std::move(fd), &admitted);
       if (channel.ok()) {
-        on_accept_(*std::move(channel), admitted);
+        // Who is told of it may end this listener.
+        const auto alive = alive_;
+        const auto on_accept = on_accept_;
+        (*on_accept)(*std::move(channel), admitted);
+        if (!*alive) return;
       } else {
         transport_.options_.log(
             LogLevel::kWarning,
@@ -73,7 +78,7 @@ class LocalTransport::SocketListener final : public Listener,
 
   LocalTransport& transport_;
   LocalListener socket_;
-  const AcceptCallback on_accept_;
+  const std::shared_ptr<const AcceptCallback> on_accept_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

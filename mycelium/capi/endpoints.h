@@ -1,0 +1,49 @@
+#ifndef MYCELIUM_CAPI_ENDPOINTS_H_
+#define MYCELIUM_CAPI_ENDPOINTS_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/bus/endpoint_handle.h"
+
+namespace mycelium {
+
+// What a runtime listens at by hand. An endpoint that is taken out ends with
+// the vector, which waits for handlers: without the lock.
+//
+// Thread safety: all members may be called from any thread.
+class Endpoints final {
+ public:
+  void Add(EndpointHandle endpoint) {
+    MutexLock lock(mutex_);
+    all_.push_back(std::move(endpoint));
+  }
+
+  std::vector<EndpointHandle> TakeAll() {
+    MutexLock lock(mutex_);
+    return std::exchange(all_, {});
+  }
+
+  // Those at `address`.
+  std::vector<EndpointHandle> Take(absl::string_view address) {
+    MutexLock lock(mutex_);
+    std::vector<EndpointHandle> taken, kept;
+    for (EndpointHandle& endpoint : all_) {
+      auto& to = endpoint.address() == address ? taken : kept;
+      to.push_back(std::move(endpoint));
+    }
+    all_.swap(kept);
+    return taken;
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<EndpointHandle> all_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_CAPI_ENDPOINTS_H_
