@@ -119,15 +119,32 @@ void AddLinkProblems(const HostView& view, std::vector<Problem>* problems) {
   }
 }
 
+// That all is well may be said of nodes that answered, not of none.
+void AddNobodyAsked(const HostView& view, std::vector<Problem>* problems) {
+  std::vector<std::string> names;
+  for (const SeenNode& node : view.nodes) {
+    if (node.state == NodeState::kRunning && node.in_topology) return;
+    if (node.state == NodeState::kNotAsked) names.push_back(node.name);
+  }
+  if (names.empty()) return;
+  AddProblem({"nobody_asked", "", "", "",
+              absl::StrCat("no node of this file could be asked on this host: ",
+                           absl::StrJoin(names, ", "),
+                           "; start one, or ask on the host where it runs; one "
+                           "without a peer on its host can be asked if the "
+                           "file gives it endpoint = { kind = \"shm\" }")},
+             problems);
+}
+
 }  // namespace
 
 std::vector<Problem> Diagnose(const HostView& view) {
   std::vector<Problem> problems;
   if (view.nodes.empty()) {
-    AddProblem(
-        {"no_nodes", "", "", "",
-         absl::StrCat("no node runs: there is no socket in ", view.socket_dir)},
-        &problems);
+    AddProblem({"no_nodes", "", "", "",
+                absl::StrCat("no node runs: there is no socket in ",
+                             view.socket_dir, view.WhyThere())},
+               &problems);
   }
   for (const SeenNode& node : view.nodes) {
     AddNodeProblem(view, node, &problems);
@@ -135,6 +152,7 @@ std::vector<Problem> Diagnose(const HostView& view) {
   for (const SeenNode& node : view.nodes) AddRefusals(view, node, &problems);
   AddLinkProblems(view, &problems);
   AddTopicProblems(view, &problems);
+  if (problems.empty()) AddNobodyAsked(view, &problems);
   return problems;
 }
 

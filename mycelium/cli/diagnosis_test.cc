@@ -52,6 +52,38 @@ TEST(DiagnosisTest, NodeOfAnotherHostIsNoProblem) {
   EXPECT_TRUE(Diagnose(view).empty());
 }
 
+TEST(DiagnosisTest, NodesOfWhichNoneCouldBeAskedAreAProblem) {
+  HostView view;
+  view.nodes = {AbsentNode("b", NodeState::kNotAsked, "it is on host h"),
+                AbsentNode("c", NodeState::kNotAsked, "it is on host i")};
+  EXPECT_EQ(Only(view).kind, "nobody_asked");
+  EXPECT_EQ(Only(view).text,
+            "no node of this file could be asked on this host: b, c; start "
+            "one, or ask on the host where it runs; one without a peer on its "
+            "host can be asked if the file gives it endpoint = { kind = "
+            "\"shm\" }");
+  // A program of another file that answers says nothing of this one's.
+  view.nodes.push_back(RunningNode("stranger"));
+  view.nodes.back().in_topology = false;
+  EXPECT_EQ(Only(view).kind, "nobody_asked");
+}
+
+TEST(DiagnosisTest, ThatNobodyCouldBeAskedIsNotSaidBesideAnotherProblem) {
+  HostView view;
+  view.nodes = {AbsentNode("b", NodeState::kNotAsked, "it is on host h"),
+                AbsentNode("c", NodeState::kStale, "it died")};
+  EXPECT_EQ(Only(view).kind, "stale");
+}
+
+TEST(DiagnosisTest, DirectoryThatNobodyNamedIsSaidToDependOnTheUser) {
+  HostView view;
+  view.socket_dir = "/run/m";
+  view.is_default_dir = true;
+  EXPECT_EQ(Only(view).text,
+            "no node runs: there is no socket in /run/m (socket_dir is not "
+            "given, so it depends on the user and XDG_RUNTIME_DIR)");
+}
+
 TEST(DiagnosisTest, LinkThatBothEndsMissIsSaidOnceByWhoKnowsWhy) {
   HostView view;
   view.nodes = {RunningNode("a"), RunningNode("b")};

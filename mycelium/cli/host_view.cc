@@ -44,6 +44,12 @@ absl::string_view NodeStateWord(NodeState state) {
   return "unknown";
 }
 
+absl::string_view HostView::WhyThere() const {
+  return is_default_dir ? " (socket_dir is not given, so it depends on the "
+                          "user and XDG_RUNTIME_DIR)"
+                        : "";
+}
+
 const SeenNode* HostView::FindRunning(absl::string_view name) const {
   for (const SeenNode& node : nodes) {
     if (node.state == NodeState::kRunning && node.name == name) return &node;

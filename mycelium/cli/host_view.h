@@ -46,8 +46,13 @@ struct SeenNode {
 struct HostView {
   std::vector<SeenNode> nodes;
   std::string socket_dir;  // That was looked into.
+  // Nobody named it: another user, or environment, has another one.
+  bool is_default_dir = false;
   // 32 bytes, of the file that was given; empty without one.
   std::string topology_digest;
+
+  // What to say where nobody is found in `socket_dir`: nothing if it was named.
+  absl::string_view WhyThere() const;
 
   // The node of that name that answered, or null. Valid until `nodes` changes.
   const SeenNode* FindRunning(absl::string_view name) const;

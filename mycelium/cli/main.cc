@@ -1,5 +1,8 @@
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -18,6 +21,14 @@ bool Write(const std::string& text, std::FILE* file) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // `bazel run` starts it elsewhere, and says where it was typed: that is what
+  // a relative path means.
+  const char* const typed_in = std::getenv("BUILD_WORKING_DIRECTORY");
+  if (typed_in != nullptr && chdir(typed_in) != 0) {
+    std::fprintf(stderr, "mycelium: BUILD_WORKING_DIRECTORY %s: %s\n", typed_in,
+                 std::strerror(errno));
+    return mycelium::kExitInvalid;
+  }
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0),
                                            argv + argc);
   const mycelium::CommandResult result = mycelium::RunCommand(

@@ -33,7 +33,10 @@ void AddNodesOf(const Topology& topology, HostView* view) {
       seen.why = seen.host.empty()
                      ? "it has no peer on this host, and so no socket here; an "
                        "endpoint of kind shm would be one"
-                     : absl::StrCat("it is on host ", seen.host);
+                     : absl::StrCat("it is on host ", seen.host,
+                                    ", and has no peer there, and so no "
+                                    "socket; an endpoint of kind shm would be "
+                                    "one");
     }
     view->nodes.push_back(std::move(seen));
   }
@@ -104,11 +107,14 @@ absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
     if (!topology.ok()) return topology.status();
     if (!directory.empty()) topology->socket_dir = directory;
     directory = topology->socket_dir;
+    view.is_default_dir =
+        options.socket_dir.empty() && !topology->socket_dir_configured;
     view.topology_digest = absl::HexStringToBytes(ContentDigest(*topology));
     AddNodesOf(*topology, &view);
   }
   if (directory.empty()) {
     directory = DefaultSocketDir(env, sys.GetEffectiveUid());
+    view.is_default_dir = true;
   }
   while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
   view.socket_dir = directory;

@@ -56,6 +56,7 @@ TEST_F(NodeFinderTest, SocketsOfTheDirectoryAreFoundInOrder) {
 TEST_F(NodeFinderTest, DirectoryThatIsNotThereHasNobody) {
   EXPECT_TRUE(Names(StatusOptions()).empty());
   EXPECT_EQ(Find(StatusOptions())->socket_dir, dir_.path() + "/mycelium");
+  EXPECT_TRUE(Find(StatusOptions())->is_default_dir);
 }
 
 TEST_F(NodeFinderTest, DirectoryThatIsNoneIsAnError) {
@@ -83,7 +84,10 @@ TEST_F(NodeFinderTest, TopologySaysWhoListensWhereAndWhoCannotBeAsked) {
   EXPECT_EQ(view->nodes[0].host, "h");
   EXPECT_EQ(view->nodes[1].path, "/run/b.sock");
   EXPECT_EQ(view->nodes[2].state, NodeState::kNotAsked);
-  EXPECT_EQ(view->nodes[2].why, "it is on host g");
+  EXPECT_EQ(
+      view->nodes[2].why,
+      "it is on host g, and has no peer there, and so no socket; an endpoint "
+      "of kind shm would be one");
   EXPECT_TRUE(view->nodes[2].in_topology);
   EXPECT_FALSE(view->nodes[3].in_topology);
 }
@@ -95,8 +99,19 @@ TEST_F(NodeFinderTest, GivenDirectoryTakesThePlaceOfTheFiles) {
             "socket_dir = \"/run/m\"\n"
             "[[nodes]]\nname = \"a\"\n[[nodes]]\nname = \"b\"\n");
   EXPECT_EQ(Find(options)->nodes[0].path, "/run/m/a.sock");
+  EXPECT_FALSE(Find(options)->is_default_dir);
   options.socket_dir = dir_.path();
   EXPECT_EQ(Find(options)->nodes[0].path, dir_.file("a.sock"));
+  EXPECT_FALSE(Find(options)->is_default_dir);
+}
+
+TEST_F(NodeFinderTest, FileWithoutADirectoryHasTheDefaultUnlessOneIsGiven) {
+  StatusOptions options;
+  options.topology =
+      Write("t.toml", "[[nodes]]\nname = \"a\"\n[[nodes]]\nname = \"b\"\n");
+  EXPECT_TRUE(Find(options)->is_default_dir);
+  options.socket_dir = dir_.path();
+  EXPECT_FALSE(Find(options)->is_default_dir);
 }
 
 TEST_F(NodeFinderTest, NodeWithoutLocalPeerOrEndpointHasNoSocket) {

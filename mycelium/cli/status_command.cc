@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/event_loop.h"
 #include "mycelium/cli/diagnosis.h"
@@ -48,10 +49,13 @@ absl::Status Ask(Environment& environment, absl::Duration timeout,
     if (queries[i] == nullptr) continue;
     SeenNode& node = view->nodes[i];
     node = queries[i]->Result(timeout);
-    if (node.state == NodeState::kNotRunning && !node.host.empty()) {
-      node.state = NodeState::kNotAsked;
-      node.why = absl::StrCat("it is on host ", node.host, ": ask there");
+    if (node.state != NodeState::kNotRunning) continue;
+    if (absl::StartsWith(node.path, view->socket_dir + "/")) {
+      absl::StrAppend(&node.why, view->WhyThere());
     }
+    if (node.host.empty()) continue;
+    node.state = NodeState::kNotAsked;
+    absl::StrAppend(&node.why, "; it is on host ", node.host, ": ask there");
   }
   return absl::OkStatus();
 }

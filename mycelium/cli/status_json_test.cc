@@ -77,6 +77,15 @@ TEST_F(StatusJsonTest, AbsentNodeHasAReasonAndNoStatus) {
   EXPECT_EQ(Of(problem, "node").string_value(), "risk");
 }
 
+TEST_F(StatusJsonTest, NodesOfWhichNoneWasAskedAreNotAllConnected) {
+  HostView view;
+  view.nodes = {AbsentNode("b", NodeState::kNotAsked, "it is on host h")};
+  const Struct all = Parsed(view);
+  EXPECT_FALSE(Of(all, "all_connected").bool_value());
+  EXPECT_EQ(Of(At(all, "not_talking", 0), "kind").string_value(),
+            "nobody_asked");
+}
+
 TEST_F(StatusJsonTest, AnyTextIsQuoted) {
   const std::string name = "q\"b\\s\n\x01\x7f\xc3\xa4";
   HostView view;

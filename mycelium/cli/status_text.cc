@@ -133,6 +133,16 @@ uint64_t FlowsLeftOut(const HostView& view) {
   return flows;
 }
 
+std::string AllConnected(const HostView& view) {
+  std::vector<std::string> not_asked;
+  for (const SeenNode& node : view.nodes) {
+    if (node.state == NodeState::kNotAsked) not_asked.push_back(node.name);
+  }
+  if (not_asked.empty()) return "All are connected.\n";
+  return absl::StrCat("All that were asked are connected; not asked: ",
+                      Harmless(absl::StrJoin(not_asked, ", ")), ".\n");
+}
+
 }  // namespace
 
 std::string StatusText(const HostView& view,
@@ -148,7 +158,7 @@ std::string StatusText(const HostView& view,
     absl::StrAppend(&out, "  ", left_out, " more that nodes left out\n");
   }
   if (!flows.empty()) absl::StrAppend(&out, "\n");
-  if (problems.empty()) return out + "All are connected.\n";
+  if (problems.empty()) return out + AllConnected(view);
   absl::StrAppend(&out, "Not talking:\n");
   for (const Problem& problem : problems) {
     absl::StrAppend(&out, "- ", Harmless(problem.text), "\n");

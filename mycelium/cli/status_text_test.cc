@@ -59,6 +59,14 @@ TEST(StatusTextTest, WhatIsWrongStandsAtTheEnd) {
   EXPECT_THAT(text, Not(HasSubstr("All are connected")));
 }
 
+TEST(StatusTextTest, WhoWasNotAskedIsNotSaidToBeConnected) {
+  HostView view = TalkingPair();
+  view.nodes.push_back(AbsentNode("b", NodeState::kNotAsked, "it is far"));
+  view.nodes.push_back(AbsentNode("c", NodeState::kNotAsked, "it is far"));
+  EXPECT_THAT(TextOf(view), HasSubstr("\nAll that were asked are connected; "
+                                      "not asked: b, c.\n"));
+}
+
 TEST(StatusTextTest, WhatAnUnseenNodeCountedIsADash) {
   HostView view = TalkingPair();
   view.nodes[1] = AbsentNode("brain", NodeState::kNotAsked, "elsewhere");
