@@ -5,8 +5,8 @@
 #
 # puts mycelium.h and what it includes into include/mycelium/capi, and
 # lib/libmycelium.so and lib/pkgconfig/mycelium.pc there. The library needs the Debian packages
-# libabsl20220623, libgrpc++1.51 and libprotobuf32, which tools/setup installs
-# along with their headers.
+# libabsl20220623, libgrpc++1.51, libprotobuf32 and libssl3, which tools/setup
+# installs along with their headers.
 set -euo pipefail
 
 if [[ $# -ne 1 ]]; then

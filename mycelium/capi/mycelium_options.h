@@ -78,7 +78,8 @@ typedef struct MyceliumRuntimeOptions {
   int32_t poll_by_caller;
   /* Without a topology, for what leaves this machine. PEM files, or NULL: who
      listens needs a certificate with its key, who connects the CA that signed
-     it. */
+     it. Who listens without a CA asks for no certificate, so that from other
+     machines nobody gets in without `allow_anonymous`. */
   const char* tls_certificate;
   const char* tls_key;
   const char* tls_ca;

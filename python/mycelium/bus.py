@@ -12,7 +12,8 @@ Example:
 
 Everything here may be used from any thread, and other Python threads run while
 a call waits. Every call that waits takes a timeout, in seconds, and is ended by
-Ctrl-C. What goes wrong is raised as an exception of mycelium.errors.
+Ctrl-C, but publish(), which waits no longer than its publish_timeout, and
+close(). What goes wrong is raised as an exception of mycelium.errors.
 
 A process that forks must not use its buses in the child: every call there raises
 FailedPrecondition. Fork first, or start processes with "spawn".

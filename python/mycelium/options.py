@@ -19,8 +19,9 @@ class Tls(NamedTuple):
   Attributes:
     certificate: who listens needs one; who connects shows his if he has one.
     key: of the certificate.
-    ca: who must have signed the peer's certificate. Empty: of one who listens,
-      no certificate is asked for; who connects needs it.
+    ca: who must have signed the peer's certificate. Empty: who listens asks for
+      no certificate, so that from other machines nobody gets in without
+      allow_anonymous; who connects needs it.
     require_client_certificate: whether who listens refuses peers without one.
   """
 

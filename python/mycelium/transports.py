@@ -22,7 +22,9 @@ Example:
         ...
 
     with mycelium.UnixTransport('/run/app/worker.sock').connect() as transport:
-      transport.publisher(Job).publish(job)
+      jobs = transport.publisher(Job)
+      jobs.wait_for_subscribers(1, timeout=5)  # A link is no subscriber yet.
+      jobs.publish(job)
 """
 
 import contextlib
@@ -298,6 +300,8 @@ class TcpTransport(Transport):
     Raises:
       Unavailable: nobody listened in time, or what listens there is not whom
         the certificates allow.
+      PermissionDenied: who listens does not let this process in: it shows no
+        certificate, or was not asked for one, since who listens has no `ca`.
       FailedPrecondition: it would be in the clear beyond this machine.
       InvalidArgument: a file of `tls` cannot be read, or the port is none from 1
         to 65535.

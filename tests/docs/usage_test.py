@@ -163,12 +163,17 @@ def exchange(path, digest):
 
 
 def exchange_encrypted(folder, digest):
-    subprocess.run([ISSUE_CERTIFICATES, folder, "localhost"], check=True)
-    own = mycelium.Tls(f"{folder}/localhost.pem", f"{folder}/localhost.key")
-    worker = mycelium.TcpTransport("localhost", 0, digest, tls=own).listen()
-    host, port, ca = worker.host, worker.port, f"{folder}/ca.pem"
+    subprocess.run([ISSUE_CERTIFICATES, folder, "localhost", "field"], check=True)
+    host, port, ca = "localhost", 0, f"{folder}/ca.pem"
+    certificate, key = f"{folder}/localhost.pem", f"{folder}/localhost.key"
+    # [tcp-listen]
+    tls = mycelium.Tls(certificate, key, ca)
+    worker = mycelium.TcpTransport(host, port, digest, tls=tls).listen()
+    # [/tcp-listen]
+    port = worker.port
+    certificate, key = f"{folder}/field.pem", f"{folder}/field.key"
     # [tcp]
-    tls = mycelium.Tls(ca=ca)
+    tls = mycelium.Tls(certificate, key, ca)
     with mycelium.TcpTransport(host, port, digest, tls=tls).connect() as transport:
         readings = transport.publisher(Reading)
         # [/tcp]
