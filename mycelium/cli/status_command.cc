@@ -99,8 +99,8 @@ std::string StatusUsageText() {
          "A node tells its own user and root. Nodes of other hosts are asked\n"
          "there.\n"
          "\n"
-         "exit status: 0 all are connected, 1 something is not, or the file\n"
-         "is wrong, 2 usage\n";
+         "exit status: 0 all that were asked are connected, 1 something is\n"
+         "not, nobody could be asked, or the file is wrong, 2 usage\n";
 }
 
 CommandResult RunStatusCommand(Environment& environment, const EnvLookup& env,
