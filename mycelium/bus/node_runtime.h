@@ -30,7 +30,6 @@
 #include "mycelium/routing/router.h"
 #include "mycelium/topology/topology.h"
 #include "mycelium/transport/lane/loan_memory.h"
-#include "mycelium/transport/remote_transport.h"
 #include "mycelium/transport/transport.h"
 #include "proto/mycelium/v1/status.pb.h"
 
@@ -224,9 +223,6 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status StartTopology();
   absl::Status ListenLocally(const TopologyNode& self);
   absl::Status CheckRemote() const;
-  // Whether who dialled us may be that node.
-  absl::Status AdmitRemote(const RemotePeer& peer,
-                           const std::string& node) const;
   absl::StatusOr<uint64_t> ListenOn(Transport& transport,
                                     const std::string& path,
                                     EndpointOptions options);

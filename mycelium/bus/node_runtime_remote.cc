@@ -1,9 +1,9 @@
 // The part of NodeRuntime that is about other hosts, and what transports there
 // are.
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/bus/admission.h"
 #include "mycelium/bus/node_runtime.h"
 #include "mycelium/transport/grpc/grpc_address.h"
 #include "mycelium/transport/remote_transport.h"
@@ -12,21 +12,6 @@
 #include "mycelium/transport/uds/unix_transport.h"
 
 namespace mycelium {
-namespace {
-
-// Whether a certificate with these names may be that node's.
-bool IsNamed(const TopologyNode& node, const std::vector<std::string>& names) {
-  const auto has = [&](const std::string& name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  if (has(CertificateNameOf(node))) return true;
-  // The host, however it is written.
-  return node.certificate_name.empty() && !node.place.empty() &&
-         has(node.place);
-}
-
-}  // namespace
-
 void NodeRuntime::MakeTransports(const Limits& limits) {
   UnixTransport::Options unix_options;
   unix_options.allow_uids =
@@ -56,33 +41,10 @@ void NodeRuntime::MakeTransports(const Limits& limits) {
     return std::string();
   };
   remote.admit = [this](const RemotePeer& peer, const std::string& node) {
-    return AdmitRemote(peer, node);
+    return AdmitRemote(topology_.get(), options_, peer, node);
   };
   remote.log = options_.log;
   remote_ = MakeRemoteTransport(environment_, *loop_, std::move(remote));
-}
-
-absl::Status NodeRuntime::AdmitRemote(const RemotePeer& peer,
-                                      const std::string& node) const {
-  const TopologyNode* const known =
-      topology_ != nullptr ? topology_->FindNode(node) : nullptr;
-  if (known != nullptr) {
-    if (!peer.has_certificate || IsNamed(*known, peer.names)) {
-      return absl::OkStatus();
-    }
-    return absl::PermissionDeniedError(absl::StrCat(
-        "the certificate of ", peer.address, " is not one of node ", node,
-        ": it is for ", peer.names.empty() ? "nobody" : peer.names[0]));
-  }
-  if (peer.is_dialled) return absl::OkStatus();
-  const bool is_welcome =
-      topology_ != nullptr ? topology_->allow_anonymous
-                           : options_.allow_anonymous || peer.has_certificate;
-  if (peer.is_loopback || is_welcome) return absl::OkStatus();
-  return absl::PermissionDeniedError(absl::StrCat(
-      "node ", node, " at ", peer.address,
-      topology_ != nullptr ? " is not in the topology" : " is not known here",
-      "; allow_anonymous = true would let it in"));
 }
 
 absl::Status NodeRuntime::CheckRemote() const {
