@@ -3,39 +3,12 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "mycelium/capi/enums.h"
 #include "mycelium/capi/status.h"
 #include "mycelium/routing/schema_mismatch.h"
 
 namespace mycelium {
 namespace {
-
-int32_t StateOf(ConnectionEvent::State state) {
-  switch (state) {
-    case ConnectionEvent::State::kConnected:
-      return MYCELIUM_CONNECTED;
-    case ConnectionEvent::State::kReconnected:
-      return MYCELIUM_RECONNECTED;
-    case ConnectionEvent::State::kDisconnected:
-      return MYCELIUM_DISCONNECTED;
-    case ConnectionEvent::State::kRefused:
-      return MYCELIUM_REFUSED;
-    case ConnectionEvent::State::kGone:
-      return MYCELIUM_GONE;
-  }
-  return MYCELIUM_GONE;
-}
-
-int32_t LevelOf(LogLevel level) {
-  switch (level) {
-    case LogLevel::kInfo:
-      return MYCELIUM_LOG_INFO;
-    case LogLevel::kWarning:
-      return MYCELIUM_LOG_WARNING;
-    case LogLevel::kError:
-      return MYCELIUM_LOG_ERROR;
-  }
-  return MYCELIUM_LOG_ERROR;
-}
 
 void TellConnection(const ConnectionEvent& event,
                     mycelium_on_connection callback, void* user) {
@@ -43,7 +16,7 @@ void TellConnection(const ConnectionEvent& event,
   MyceliumConnectionEvent told;
   told.peer = event.peer.c_str();
   told.transport = event.transport.c_str();
-  told.state = StateOf(event.state);
+  told.state = NumberOf(event.state);
   told.status = static_cast<mycelium_status>(event.status.code());
   told.message = message.c_str();
   callback(&told, user);
@@ -53,7 +26,7 @@ void TellFlow(const FlowEvent& event, mycelium_on_flow callback, void* user) {
   const bool is_drop = event.kind == FlowEvent::Kind::kDropped;
   const MyceliumFlow flow = FlowOf(event.flow);
   MyceliumFlowEvent told;
-  told.kind = is_drop ? MYCELIUM_DROPPED : MYCELIUM_STALLED;
+  told.kind = NumberOf(event.kind);
   told.flow = is_drop ? &flow : nullptr;
   told.reason = static_cast<size_t>(event.reason);
   told.messages = event.messages;
@@ -97,7 +70,7 @@ void SetCallbacks(const MyceliumRuntimeOptions& given, BusOptions* made) {
   if (given.log != nullptr) {
     made->log = [callback = given.log, user = given.log_user](
                     LogLevel level, absl::string_view message) {
-      callback(LevelOf(level), std::string(message).c_str(), user);
+      callback(NumberOf(level), std::string(message).c_str(), user);
     };
   }
 }

@@ -1,8 +1,7 @@
 // The structs of mycelium_options.h as the options of C++, which check them.
-#include <array>
 #include <optional>
 
-#include "absl/strings/str_cat.h"
+#include "mycelium/capi/enums.h"
 #include "mycelium/capi/events.h"
 #include "mycelium/capi/handles.h"
 #include "mycelium/capi/status.h"
@@ -12,33 +11,6 @@ namespace {
 
 // What stands in a field for "as configured".
 constexpr int64_t kDefault = -1;
-
-// One of the words of an enum that begins with "as configured".
-template <typename Word, size_t N>
-absl::StatusOr<std::optional<Word>> WordFrom(const std::array<Word, N>& words,
-                                             int32_t number,
-                                             absl::string_view field,
-                                             absl::string_view noun) {
-  if (number == 0) return std::optional<Word>();
-  if (number < 0 || static_cast<size_t>(number) > words.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, " is ", number, ", which is no ", noun));
-  }
-  return std::make_optional(words[static_cast<size_t>(number) - 1]);
-}
-
-absl::StatusOr<std::optional<Overflow>> OverflowFrom(int32_t number) {
-  constexpr std::array<Overflow, 6> kOverflows = {
-      Overflow::kBlock,      Overflow::kFail,   Overflow::kDropNewest,
-      Overflow::kDropOldest, Overflow::kLatest, Overflow::kDisconnect};
-  return WordFrom(kOverflows, number, "overflow", "policy");
-}
-
-absl::StatusOr<std::optional<WaitMode>> WaitFrom(int32_t number) {
-  constexpr std::array<WaitMode, 3> kWaits = {
-      WaitMode::kSpin, WaitMode::kAdaptive, WaitMode::kBlock};
-  return WordFrom(kWaits, number, "wait", "way to wait");
-}
 
 std::optional<int64_t> UnlessZero(int64_t number) {
   return number == 0 ? std::nullopt : std::make_optional(number);
@@ -152,15 +124,10 @@ absl::StatusOr<SubscriberOptions> OptionsFrom(
   const MyceliumSubscriberOptions* const options = &read;
   made.topic = TextFrom(options->topic);
   made.name = TextFrom(options->name);
-  if (options->delivery != MYCELIUM_INLINE &&
-      options->delivery != MYCELIUM_QUEUED) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("delivery is ", options->delivery, ", which is no mode"));
-  }
-  if (options->delivery == MYCELIUM_QUEUED) {
-    made.delivery = DeliveryMode::kQueued;
-  }
-  absl::StatusOr<std::optional<Overflow>> overflow =
+  const absl::StatusOr<DeliveryMode> delivery = DeliveryFrom(options->delivery);
+  if (!delivery.ok()) return delivery.status();
+  made.delivery = *delivery;
+  const absl::StatusOr<std::optional<Overflow>> overflow =
       OverflowFrom(options->overflow);
   if (!overflow.ok()) return overflow.status();
   made.overflow = *overflow;
