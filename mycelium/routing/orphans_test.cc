@@ -1,5 +1,7 @@
 // What Router does with subscriptions of a process that another has replaced.
 #include <memory>
+#include <ostream>
+#include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -312,6 +314,68 @@ TEST_F(OrphansTest,
   EXPECT_EQ(ledgers[1].dropped_for(DropReason::kTooLarge), 1u);
   EXPECT_EQ(ledgers[1].in_flight, 1u);
 }
+
+// What the next process of a subscription may ask for otherwise, each of which
+// keeps it from its lane.
+struct Change {
+  const char* field;
+  void (*make)(v1::Subscribe* subscribe);
+};
+void PrintTo(const Change& change, std::ostream* out) { *out << change.field; }
+
+class ChangedSubscriptionTest : public OrphansTest,
+                                public testing::WithParamInterface<Change> {};
+
+TEST_P(ChangedSubscriptionTest, LaneIsDroppedAndAnotherOneOpened) {
+  v1::Subscribe subscribe = Subscribe(1, type_);
+  router_->AddRemote(link_, subscribe);
+  auto publisher = AddPublisher(type_);
+  ASSERT_TRUE(Publish(*publisher).ok());
+  router_->Orphan(link_, kNever);
+  EXPECT_EQ(LedgerOfAll().in_flight, 1u);
+
+  subscribe.set_subscription(9);
+  GetParam().make(&subscribe);
+  router_->AddRemote(link_, subscribe);
+  EXPECT_THAT(link_.adopted, IsEmpty());
+  EXPECT_THAT(link_.dropped, ElementsAre(1));
+  EXPECT_EQ(LedgerOfAll().accepted, 1u);
+  EXPECT_EQ(LedgerOfAll().dropped_for(DropReason::kSubscriberGone), 1u);
+  EXPECT_EQ(LedgerOfAll().in_flight, 0u);
+
+  MessageType type = type_;  // That is asked for now.
+  type.digest = Digest::FromBytes(subscribe.type_digest()).value();
+  if (type.digest != type_.digest) publisher = AddPublisher(type);
+  const std::byte bytes[8] = {};
+  ASSERT_TRUE(publisher->Publish(Payload::Bytes(type, bytes)).ok());
+  EXPECT_THAT(link_.lanes, SizeIs(2));
+  EXPECT_EQ(LedgerOfAll().accepted, 2u);
+  EXPECT_EQ(LedgerOfAll().in_flight, 1u);
+}
+
+const Change kChanges[] = {
+    {"type",
+     [](v1::Subscribe* subscribe) {
+       subscribe->set_type_digest(std::string(Digest::Of("new").bytes()));
+     }},
+    {"service_digest",
+     [](v1::Subscribe* subscribe) {
+       subscribe->set_service_digest(std::string(Digest::Of("new").bytes()));
+     }},
+    {"delivery",
+     [](v1::Subscribe* subscribe) {
+       subscribe->set_delivery(v1::Subscribe::INLINE);
+     }},
+    {"overflow",
+     [](v1::Subscribe* subscribe) { subscribe->set_overflow("fail"); }},
+    {"depth", [](v1::Subscribe* subscribe) { subscribe->set_depth(7); }},
+    {"window", [](v1::Subscribe* subscribe) { subscribe->set_window(7); }},
+};
+
+INSTANTIATE_TEST_SUITE_P(Fields, ChangedSubscriptionTest,
+                         testing::ValuesIn(kChanges), [](const auto& info) {
+                           return std::string(info.param.field);
+                         });
 
 }  // namespace
 }  // namespace mycelium
