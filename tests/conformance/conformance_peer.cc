@@ -7,7 +7,7 @@
 //                    [--overflow=WORD]
 //                    [--depth=N] [--window=N] [--die_at=ID] [--die_after=ID]
 //                    [--slow_us=N] [--threads=N] [--bytes=N] [--loans=yes]
-//                    [--schema_digest=TEXT]
+//                    [--schema_digest=TEXT] [--watch=NODE]
 //
 // A subscriber has one subscription for each name, or for each topic; --die_at:
 // it kills itself in the handler of that message, before it is recorded or,
@@ -17,14 +17,21 @@
 // `publish_to TOPIC N` as the run of its place, 1, 2, …
 // --bytes: each message has so many more. --loans: each is written into a loan.
 // --schema_digest: that of TEXT is what the service insists on.
+// --watch: it counts how the lane to that node refuses.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
-// publish: `bytes N` for --bytes, `wait N`, `wait_on TOPIC`, `publish N`,
+// publish: `await_calls N` answers `called N` once Publish() has returned so
+// often; `bytes N` for --bytes, `wait N`, `wait_on TOPIC`, `publish N`,
 // `stream`, `stop`, `flush`; `probe` publishes one of run 7 without waiting for
-// room. subscribe: `subscribe NAME`, `unsubscribe` the last one. Both: `cut`
-// breaks the connections; `fork` makes a child that does nothing, until the
-// input ends. Unasked for: `ready` or `failed CODE`, and `event WORD PEER`.
+// room. subscribe: `subscribe NAME`, `unsubscribe` the last one; `hold` has the
+// handler stand in the next message until `release`, and answers `held` there.
+// Both: `cut` breaks the connections; `fork` makes a child that does nothing,
+// until the input ends. Unasked for: `ready` or `failed CODE`, `event WORD
+// PEER`, and `ended STATUS` of a subscription.
+//
+// MYCELIUM_PLANTED_OVERFLOW in the environment is the policy of every
+// subscription, whatever --overflow says: to show that tests notice.
 
 #include <poll.h>
 #include <signal.h>
@@ -34,7 +41,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -43,6 +52,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -71,6 +81,8 @@ void Say(const std::string& line) {
 // Says once that a count has got as far as somebody wanted.
 class Goal final {
  public:
+  explicit Goal(const std::string& word) : word_(word) {}
+
   void Set(uint64_t goal, const std::atomic<uint64_t>& count) {
     goal_ = goal;
     Look(count);
@@ -78,11 +90,37 @@ class Goal final {
   void Look(const std::atomic<uint64_t>& count) {
     const uint64_t goal = goal_;
     if (count < goal) return;
-    if (goal_.exchange(kNoGoal) == goal) Say(absl::StrCat("reached ", goal));
+    if (goal_.exchange(kNoGoal) == goal) Say(absl::StrCat(word_, " ", goal));
   }
 
  private:
+  const std::string word_;
   std::atomic<uint64_t> goal_{kNoGoal};
+};
+
+// Where a handler stands while somebody wants it to.
+class Turnstile final {
+ public:
+  void Shut() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    shut_ = true;
+  }
+  void Open() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    shut_ = false;
+    opened_.notify_all();
+  }
+  void Pass() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (!shut_) return;
+    Say("held");
+    opened_.wait(lock, [this] { return !shut_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable opened_;
+  bool shut_ = false;
 };
 
 class Peer final {
@@ -91,6 +129,7 @@ class Peer final {
       : flags_(std::move(flags)), counts_(counts) {
     (void)absl::SimpleAtoi(flags_["run"], &run_);
     blob_bytes_ = static_cast<size_t>(NumberOf("bytes"));
+    watched_ = flags_["watch"];
   }
 
   int Run() {
@@ -172,7 +211,14 @@ class Peer final {
     if (flags_["delivery"] == "queued") {
       options.delivery = DeliveryMode::kQueued;
     }
-    options.overflow = OverflowOf(flags_["overflow"]);
+    const char* const planted = std::getenv("MYCELIUM_PLANTED_OVERFLOW");
+    options.overflow =
+        OverflowOf(planted == nullptr ? flags_["overflow"] : planted);
+    options.on_error = [this](const absl::Status& status) {
+      counts_.at_end = ReceivedOfAllRuns();
+      ++counts_.ends;
+      Say(absl::StrCat("ended ", status.ToString()));
+    };
     if (const int64_t depth = NumberOf("depth"); depth > 0) {
       options.depth = depth;
     }
@@ -184,6 +230,7 @@ class Peer final {
          die_after = static_cast<uint64_t>(NumberOf("die_after"))](
             const Note& note, const MessageInfo& info) {
           if (note.id() == die_at) (void)kill(getpid(), SIGKILL);
+          turnstile_.Pass();
           BeSlow(NumberOf("slow_us"));
           uint64_t run = 0;
           (void)absl::SimpleAtoi(note.text(), &run);
@@ -202,6 +249,12 @@ class Peer final {
     if (!subscription.ok()) return subscription.status();
     subscriptions_.push_back(*std::move(subscription));
     return absl::OkStatus();
+  }
+
+  uint64_t ReceivedOfAllRuns() const {
+    uint64_t count = 0;
+    for (const ReceivedIds& ids : counts_.received) count += ids.count;
+    return count;
   }
 
   static void BeSlow(int64_t us) {
@@ -248,6 +301,12 @@ class Peer final {
     if (word == "await") {
       goal_.Set(number, publishers_.empty() ? counts_.received[run_].count
                                             : counts_.accepted);
+    } else if (word == "await_calls") {
+      calls_goal_.Set(number, counts_.calls);
+    } else if (word == "hold") {
+      turnstile_.Shut();
+    } else if (word == "release") {
+      turnstile_.Open();
     } else if (word == "wait") {
       for (size_t i = 1; i < publishers_.size(); ++i) {
         (void)publishers_[i].WaitForSubscribers(number, kLong);
@@ -315,11 +374,33 @@ class Peer final {
                               : lenders_.empty()
                                   ? publishers_[publisher].Publish(note)
                                   : PublishLoan(lenders_[publisher], note);
-    if (!sent.ok()) return sent;
-    ++accepted;
-    ++counts_.accepted;
-    goal_.Look(counts_.accepted);
-    return absl::OkStatus();
+    if (sent.ok()) {
+      ++accepted;
+      ++counts_.accepted;
+      goal_.Look(counts_.accepted);
+    } else {
+      CountRefused(sent);
+    }
+    ++counts_.calls;
+    calls_goal_.Look(counts_.calls);
+    return sent;
+  }
+
+  void CountRefused(const absl::Status& status) {
+    const std::string text(status.message());
+    const std::string lane = absl::StrCat(" -> ", watched_, " (");
+    if (watched_.empty() || !absl::StrContains(text, lane)) return;
+    RefusedByLane& refused = counts_.refused;
+    if (absl::IsUnavailable(status) &&
+        absl::StrContains(text, "out of reach")) {
+      ++refused.away;
+    }
+    if (!absl::IsResourceExhausted(status)) return;
+    if (absl::StrContains(text, "overflow is fail")) ++refused.at_once;
+    if (absl::StrContains(text, "waited ") ||
+        absl::StrContains(text, "has stalled")) {
+      ++refused.waited;
+    }
   }
 
   // Until loans are read in place, where they can be.
@@ -448,7 +529,10 @@ class Peer final {
   PeerCounts& counts_;
   uint64_t run_ = 0;
   size_t blob_bytes_ = 0;
-  Goal goal_;
+  std::string watched_;
+  Goal goal_{"reached"};
+  Goal calls_goal_{"called"};
+  Turnstile turnstile_;
   std::atomic<bool> stop_{false};
   bool done_ = false;
   std::unique_ptr<MessageBus> bus_;

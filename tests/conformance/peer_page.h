@@ -17,6 +17,8 @@ struct ReceivedIds {
   std::atomic<uint64_t> last;
   std::atomic<uint64_t> count;
   std::atomic<uint64_t> gaps;        // Ids that were skipped over.
+  std::atomic<uint64_t> first_gap;   // The id before it; 0: none. May be reset.
+  std::atomic<uint64_t> unbroken;    // The id since which there is none.
   std::atomic<uint64_t> duplicates;  // Ids no higher than one before.
   std::atomic<uint64_t> torn;        // With contents that are another one's.
 
@@ -24,11 +26,14 @@ struct ReceivedIds {
     const uint64_t before = last;
     if (count == 0) {
       first = id;
+      unbroken = id;
     } else if (id <= before) {
       ++duplicates;
       return;
-    } else {
+    } else if (id > before + 1) {
       gaps += id - before - 1;
+      if (first_gap == 0) first_gap = before;
+      unbroken = id;
     }
     last = id;
     ++count;
@@ -38,6 +43,13 @@ struct ReceivedIds {
 // What all bytes of that message's blob are.
 inline char BlobFillOf(uint64_t id) { return static_cast<char>('a' + id % 26); }
 
+// Publishes for which a lane had no room, by what was said of it.
+struct RefusedByLane {
+  std::atomic<uint64_t> at_once;  // Its overflow is fail.
+  std::atomic<uint64_t> waited;   // In vain, or not again after that.
+  std::atomic<uint64_t> away;     // Its subscriber is out of reach.
+};
+
 // What a peer process counts, in a file that outlives it.
 struct PeerCounts {
   static constexpr uint64_t kRunsMax = 8;
@@ -45,9 +57,13 @@ struct PeerCounts {
   std::atomic<uint64_t> accepted_by[kRunsMax];  // The same, by run.
   std::atomic<uint64_t> called_by[kRunsMax];    // Raised right before it.
   std::atomic<uint64_t> lent;          // Of them, loans that all read in place.
+  std::atomic<uint64_t> calls;         // Of Publish(), that have returned.
+  RefusedByLane refused;               // Of them, by the lane to --watch.
   ReceivedIds received[kRunsMax];      // By the publisher's run.
   std::atomic<uint64_t> redelivered;   // Of all that were received.
   std::atomic<uint64_t> lost;          // As the messages said.
+  std::atomic<uint64_t> ends;          // Errors that ended a subscription.
+  std::atomic<uint64_t> at_end;        // Of all received, those before that.
   std::atomic<uint64_t> disconnected;  // Connections that were lost.
 };
 
