@@ -19,8 +19,8 @@ InboundRing::Options InboundOptions() {
 // docs/shm_layout.md.
 class Fates final : public DropSink {
  public:
-  Fates(Explorer& explorer, absl::Span<std::byte> ring)
-      : explorer_(explorer), ring_(ring) {}
+  Fates(Explorer& explorer, absl::Span<std::byte> ring, size_t depth)
+      : explorer_(explorer), ring_(ring), depth_(depth) {}
 
   // By the writer, before and after it commits message `sequence`.
   void Begin(absl::Span<std::byte> room) {
@@ -40,13 +40,17 @@ class Fates final : public DropSink {
   // The message that comes is dropped.
   void DropNewest() { fates_.push_back({Fate::kDropped, 0, 0}); }
 
-  void OnDrop(const FrameView& frame, DropReason) override {
+  void OnDrop(const FrameView& frame, DropReason reason) override {
     const uint64_t sequence = frame.header.lane_sequence;
     Message* const message = Find(sequence);
     explorer_.Check(message->fate == Fate::kWaits,
                     "invariant 6: a message is dropped that was taken, or "
                     "twice");
     explorer_.Check(sequence > last_dropped_, "dropped, but not the oldest");
+    // With the one that comes they are the newest `depth`.
+    explorer_.Check(
+        reason != DropReason::kOverflow || sequence + depth_ <= last() + 1,
+        "dropped, though fewer than the depth wait");
     message->fate = Fate::kDropped;
     last_dropped_ = sequence;
   }
@@ -120,6 +124,7 @@ class Fates final : public DropSink {
 
   Explorer& explorer_;
   const absl::Span<std::byte> ring_;
+  const size_t depth_;
   std::vector<Message> fates_;
   uint64_t committing_ = 0;
   uint64_t last_dropped_ = 0;
@@ -143,7 +148,8 @@ class LossyScenario : public Scenario {
       : explorer_(explorer),
         options_(options),
         memory_(std::make_shared<ModelMemory>(options.capacity)),
-        fates_(std::make_shared<Fates>(explorer, memory_->bytes())),
+        fates_(
+            std::make_shared<Fates>(explorer, memory_->bytes(), options.depth)),
         stage_(StageOptions(options), memory_, fates_) {}
 
   Shared shared() override { return memory_->shared(); }

@@ -218,8 +218,8 @@ bool LossyRingWriter::PeekOldest(FrameHeader* header) {
   return true;
 }
 
-bool LossyRingWriter::DropOldest(FrameView* dropped) {
-  while (Synchronise() && count() > 0) {
+bool LossyRingWriter::DropOldest(FrameView* dropped, size_t waiting) {
+  while (Synchronise() && count() >= waiting) {
     const Entry entry = oldest();
     uint64_t next = positions_.next.load(std::memory_order_relaxed);
     if (next != entry.start && next != entry.frame) continue;

@@ -73,8 +73,10 @@ class LossyRingWriter final {
   void Commit(uint64_t sequence);
 
   // Takes the oldest waiting frame back. `*dropped` is valid until the next
-  // TryReserve(). False: none is waiting.
-  bool DropOldest(FrameView* dropped);
+  // TryReserve(). False: fewer than `waiting` are waiting, of which the reader
+  // may just have taken some.
+  // REQUIRES: waiting > 0.
+  bool DropOldest(FrameView* dropped, size_t waiting = 1);
 
   // Frames that nobody has taken.
   size_t waiting();

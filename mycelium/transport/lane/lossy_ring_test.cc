@@ -129,6 +129,15 @@ TEST_F(LossyRingTest, FrameThatIsTakenIsNotDropped) {
   EXPECT_EQ(Take(), 0u);
 }
 
+TEST_F(LossyRingTest, NothingIsDroppedWhereFewerWaitThanWasSaid) {
+  Write(1);
+  Write(2);
+  EXPECT_EQ(Take(), 1u);
+  FrameView dropped;
+  EXPECT_FALSE(writer_.DropOldest(&dropped, 2));
+  EXPECT_TRUE(writer_.DropOldest(&dropped, 1));
+}
+
 TEST_F(LossyRingTest, FrameIsOverWhenItWasDroppedOrLetGo) {
   Write(1);
   Write(2);

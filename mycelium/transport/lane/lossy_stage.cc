@@ -48,7 +48,7 @@ bool LossyStage::Refit(size_t frame_bytes_max,
 absl::Span<std::byte> LossyStage::MakeRoom(size_t frame_bytes,
                                            DropReason* reason) {
   absl::Span<std::byte> room;
-  bool was_drained = false;
+  int in_vain = 0;
   while (true) {
     const LossyRingWriter::Fit fit = writer_.TryReserve(frame_bytes, &room);
     if (fit == LossyRingWriter::Fit::kFits) return room;
@@ -57,14 +57,16 @@ absl::Span<std::byte> LossyStage::MakeRoom(size_t frame_bytes,
                                                   : DropReason::kOverflowBytes;
     if (options_.drop_newest) return {};
     FrameView oldest;
-    if (writer_.DropOldest(&oldest)) {
+    // Not of those that are left if the reader has made room meanwhile.
+    const size_t waiting =
+        fit == LossyRingWriter::Fit::kDepth ? options_.depth : 1;
+    if (writer_.DropOldest(&oldest, waiting)) {
       sink_->OnDrop(oldest, *reason);
       continue;
     }
-    // The reader may just have taken the last one. Seen twice, the frame does
-    // not fit beside what is held.
-    if (was_drained) return {};
-    was_drained = true;
+    // The reader may just have taken one of `depth`, and then the last one.
+    // After that the frame does not fit beside what is held.
+    if (++in_vain > 2) return {};
   }
 }
 
