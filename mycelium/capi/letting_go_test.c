@@ -1,0 +1,88 @@
+/* What a runtime that is closed does not do any more, and one that a callback
+   destroys in a call of its own. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "mycelium/capi/check.h"
+#include "mycelium/capi/mycelium.h"
+
+static void ClosedRuntimeNeitherListensNorConnects(const char* socket) {
+  MyceliumRuntime* const closed =
+      mycelium_runtime_create_of_process("closed", NULL);
+  MyceliumRuntime* const other =
+      mycelium_runtime_create_of_process("other", NULL);
+  CHECK(closed != NULL && other != NULL);
+  CHECK_OK(mycelium_runtime_close(closed, kLongMs));
+  CHECK_STATUS(mycelium_runtime_listen_unix(closed, socket),
+               MYCELIUM_FAILED_PRECONDITION);
+  CHECK_STATUS(mycelium_runtime_connect_unix(closed, socket),
+               MYCELIUM_FAILED_PRECONDITION);
+  CHECK(access(socket, F_OK) != 0);
+  /* The node goes on. */
+  CHECK_OK(mycelium_runtime_listen_unix(other, socket));
+  mycelium_runtime_destroy(closed);
+  mycelium_runtime_destroy(other);
+}
+
+static MyceliumRuntime* polled;
+
+static void DestroyRuntime(const MyceliumMessage* message, void* user) {
+  IgnoreMessage(message, user);
+  mycelium_runtime_destroy(polled);
+  polled = NULL;
+}
+
+static void CallbackDestroysTheRuntimeThatIsClosed(const char* socket) {
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.poll_by_caller = 1;
+  polled = mycelium_runtime_create(&options);
+  MyceliumRuntime* const peer = MakeRuntime();
+  MyceliumType* const notes =
+      mycelium_type_create("plant.Note", kOneDigest, sizeof kOneDigest);
+  MyceliumType* const replies =
+      mycelium_type_create("plant.Reply", kOneDigest, sizeof kOneDigest);
+  CHECK(polled != NULL && notes != NULL && replies != NULL);
+  CHECK_OK(mycelium_runtime_listen_unix(polled, socket));
+  CHECK_OK(mycelium_runtime_connect_unix(peer, socket));
+  MyceliumSubscription* const subscription =
+      mycelium_subscribe(polled, notes, &DestroyRuntime, NULL, NULL);
+  MyceliumSubscriber* const slow =
+      mycelium_subscriber_create(peer, replies, NULL);
+  MyceliumPublisher* const to_peer =
+      mycelium_publisher_create(polled, replies, NULL, NULL);
+  MyceliumPublisher* const to_polled =
+      mycelium_publisher_create(peer, notes, NULL, NULL);
+  CHECK(subscription != NULL && slow != NULL);
+  CHECK(to_peer != NULL && to_polled != NULL);
+  CHECK_OK(mycelium_publisher_wait_for_subscribers(to_peer, 1, kLongMs));
+  while (mycelium_publisher_wait_for_subscribers(to_polled, 1, 1) !=
+         MYCELIUM_OK) {
+    CHECK_OK(mycelium_runtime_poll(polled, 1, NULL));
+  }
+  /* What the call waits for, and what it runs meanwhile. */
+  CHECK_OK(mycelium_publisher_publish(to_peer, "x", 1));
+  CHECK_OK(mycelium_publisher_publish(to_polled, "x", 1));
+  CHECK_STATUS(mycelium_runtime_close(polled, 200), MYCELIUM_DEADLINE_EXCEEDED);
+  CHECK(polled == NULL);
+  mycelium_unsubscribe(subscription);
+  mycelium_publisher_destroy(to_peer);
+  CHECK(access(socket, F_OK) != 0);
+
+  CHECK_OK(mycelium_runtime_flush(peer, kLongMs));
+  MyceliumStats sent = MYCELIUM_STATS_INIT;
+  CHECK_OK(mycelium_runtime_stats(peer, &sent));
+  CHECK(sent.accepted == 1 && sent.in_flight == 0);
+  mycelium_publisher_destroy(to_polled);
+  mycelium_subscriber_destroy(slow);
+  mycelium_runtime_destroy(peer);
+  mycelium_type_destroy(notes);
+  mycelium_type_destroy(replies);
+}
+
+int main(void) {
+  char socket[64];
+  snprintf(socket, sizeof socket, "/tmp/myc-letting-go-%ld", (long)getpid());
+  ClosedRuntimeNeitherListensNorConnects(socket);
+  CallbackDestroysTheRuntimeThatIsClosed(socket);
+  return 0;
+}
