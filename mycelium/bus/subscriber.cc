@@ -1,5 +1,6 @@
 #include "mycelium/bus/subscriber.h"
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <utility>
@@ -97,7 +98,10 @@ void SubscriptionHandle::Unsubscribe() {
 bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
   if (shared_ == nullptr || shared_.is_inherited()) return true;
   Environment& environment = subscription_->environment();
-  const TimeNs deadline = DeadlineAfter(environment.clock.NowNs(), timeout);
+  // A thread that is just looking whether there is a message runs no handler.
+  constexpr absl::Duration kMoment = absl::Milliseconds(1);
+  const TimeNs deadline =
+      DeadlineAfter(environment.clock.NowNs(), std::max(timeout, kMoment));
   // The handle keeps its share of the node, of which the last waits for all
   // handlers, and the thread: Unsubscribe() is not over before that has ended.
   std::shared_ptr<NodeRuntime> node;
@@ -107,11 +111,12 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
   }
   if (node != nullptr) node->ShutSubscription(subscription_.get());
   const bool is_queued = subscription_->options().mode == DeliveryMode::kQueued;
-  EventCount& event =
-      is_queued ? shared_->worker_event : subscription_->gate().left_event();
+  // Told when a handler returns, whose thread may take a little longer.
+  EventCount& event = is_queued ? subscription_->queue().event()
+                                : subscription_->gate().left_event();
   const auto is_over = [this] {
     return subscription_->IsHandledByThisThread() ||
-           (!shared_->is_working.load() && !subscription_->gate().IsRunning());
+           (!subscription_->in_handler() && !subscription_->gate().IsRunning());
   };
   while (!is_over() && environment.clock.NowNs() < deadline) {
     EventCount::Sleeper sleeper(event);

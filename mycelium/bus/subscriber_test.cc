@@ -238,6 +238,19 @@ TEST_P(EndingTest, UnsubscribeWithinWaitsNoLongerThanItIsTold) {
   EXPECT_TRUE(handle_.UnsubscribeWithin(absl::ZeroDuration()));
 }
 
+// Nor for the thread of one that has nothing to do.
+TEST_F(SubscriberTest, UnsubscribeWithinNoTimeIsOverWhereNoHandlerRuns) {
+  for (int i = 0; i < 100; ++i) {
+    for (const auto mode : {DeliveryMode::kInline, DeliveryMode::kQueued}) {
+      SubscriberOptions options;
+      options.delivery = mode;
+      SubscriptionHandle handle = *bus_->Subscribe<Note>(
+          [](const Note&, const MessageInfo&) {}, options);
+      EXPECT_TRUE(handle.UnsubscribeWithin(absl::ZeroDuration()));
+    }
+  }
+}
+
 TEST_P(EndingTest, HandlerThatEndsItsOwnIsNotWaitedFor) {
   bool is_out = false;
   RunHandler([&] {
