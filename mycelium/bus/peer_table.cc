@@ -306,6 +306,7 @@ void PeerTable::Forget(Peer& peer, const absl::Status& status) {
     return;
   }
   router_.RemoveLink(link, DropReason::kSubscriberGone);
+  link.TakeOverRings();
   ForgetInbound(link);
   link.Forget();
   CountFor(peer, nullptr);

@@ -142,6 +142,7 @@ class PeerTable final : public LinkHandler {
   void OnDown(Link& link, const absl::Status& status) override;
   void OnControl(Link& link, const v1::Control& control) override;
   void OnLeftBehind(Link& link, uint64_t messages) override;
+  void OnCorruptMemory(Link& link, const absl::Status& status) override;
   void OnFallback(Link& link, const absl::Status& status) override;
   void OnLaneWaits(Link& link, const absl::Status& status) override;
   FrameOutcome OnFrame(Link& link, uint32_t lane, const FrameView& frame,

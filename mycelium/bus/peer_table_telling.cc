@@ -56,6 +56,14 @@ void PeerTable::OnLeftBehind(Link& link, uint64_t messages) {
                             "out, since a handler did not return"));
 }
 
+void PeerTable::OnCorruptMemory(Link& link, const absl::Status& status) {
+  {
+    MutexLock lock(mutex_);
+    PeerOf(link).last_error = std::string(status.message());
+  }
+  LogFailure(link.peer(), status);
+}
+
 void PeerTable::OnFallback(Link& link, const absl::Status& status) {
   options_.log(
       LogLevel::kWarning,

@@ -77,7 +77,10 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   if (resumed) {
     ResetLanes(peer);
   } else {
-    if (peer.incarnation() != peer_incarnation_) LeaveRingsBehind();
+    if (peer.incarnation() != peer_incarnation_) {
+      TakeOverRings();
+      LeaveRingsBehind();
+    }
     ParkLanes();
     heard_ = false;
     handler_.OnReplaced(*this);

@@ -76,8 +76,8 @@ namespace mycelium {
 //  (6) No frame is handed to the handler before the control messages that were
 //      queued before it was committed.
 //  (7) When a connection ends, or the peer says Goodbye, what the peer had
-//      committed is handed out first; OnDown() and Goodbye come after that. So
-//      are frames that were kept.
+//      committed is handed out first, or of a lossy lane what comes next;
+//      OnDown() and Goodbye come after that. So are frames that were kept.
 //  (8) Frames refer to loans in these only: see LaneLoans and LinkLoans.
 //
 // Thread safety: see Link. Attach, Detach and ResumeState on the loop.
@@ -93,9 +93,8 @@ class FramedLink final : public Link,
   static constexpr size_t kControlBytesMax = 64 << 20;
 
   struct Options {
-    std::string self;  // This node's name.
-    std::string peer;
-    std::string transport;  // The word, while there is no connection.
+    std::string self, peer;  // The nodes' names.
+    std::string transport;   // The word, while there is no connection.
     uint64_t incarnation = 0;
     size_t frame_bytes_max = 0;
     // Null: no lane lies in shared memory.
@@ -132,8 +131,9 @@ class FramedLink final : public Link,
   // stay.
   void Detach();
 
-  // Lets go of the process at the other end: drops every lane in both
-  // directions. The next connection starts anew. REQUIRES: not up.
+  // The process at the other end is gone: hands out what is left in its lossy
+  // lanes, or drops every lane in both directions. REQUIRES: not up.
+  void TakeOverRings();
   void Forget();
 
   // Says that this node leaves: sends no more data, and ends the connection, as
@@ -232,8 +232,8 @@ class FramedLink final : public Link,
   void Break(const absl::Status& status);
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
-  void BreakForUndeclared(InboundRing& ring, const FrameView& frame);
   void FinishBreak();
+  bool is_cut_off() const { return channel_ == nullptr && !ending_; }
   // The next connection starts with what the two sides have published
   // themselves: what lies in the peer's memory cannot be trusted.
   void DistrustMemory();
@@ -325,11 +325,11 @@ class FramedLink final : public Link,
   bool peer_is_done_ = false;   // Has said its final Goodbye.
   uint32_t controls_seen_ = 0;  // Of the peer's, as its frames count them.
   std::optional<absl::Status> ending_;  // Why, if what came last is drained.
-  uint64_t drain_timer_ = 0;
   std::optional<v1::Goodbye> goodbye_;  // That waits for the same.
+  uint64_t drain_timer_ = 0;
   std::vector<InboundRing*> ring_list_;
-  bool is_poller_ = false;
-  bool is_polling_ = false;
+  std::vector<std::shared_ptr<InboundRing>> dropped_;  // While one is polled.
+  bool is_poller_ = false, is_polling_ = false;
   BurstRest burst_{32};      // Frames after which it rests.
   bool is_reading_ = false;  // Inside OnBytes().
   bool distrusts_ = false;   // What the peer has written to our lanes.

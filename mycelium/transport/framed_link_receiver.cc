@@ -89,7 +89,7 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       if (!control.goodbye().final()) {
         // What the peer had published before comes first.
         goodbye_ = control.goodbye();
-        for (InboundRing* const ring : ring_list_) ring->BeginDraining();
+        for (InboundRing* const ring : ring_list_) ring->BeginTakingOver();
         if (!is_polling_) (void)PollRings();
         FinishDraining();
         return absl::OkStatus();

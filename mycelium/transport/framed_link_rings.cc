@@ -10,6 +10,17 @@ namespace mycelium {
 // How many frames of one ring are handed out before the next has its turn.
 constexpr int kFramesPerTurn = 64;
 
+namespace {
+
+std::string DescribeUndeclared(uint32_t lane, const FrameView& frame) {
+  return absl::StrCat(
+      "lane ", lane, " in shared memory: frame ", frame.header.lane_sequence,
+      " of ", frame.header.frame_bytes, " bytes of publisher ",
+      frame.header.publisher_id, ", which was not declared with that type");
+}
+
+}  // namespace
+
 bool FramedLink::OpenRing(const v1::LaneOpen& open) {
   for (InboundRing* const ring : ring_list_) {
     if (ring->lane() != open.lane()) continue;
@@ -111,10 +122,13 @@ bool FramedLink::PollRings() {
   bool ran = false;
   bool is_over = false;
   for (size_t i = 0; i < ring_list_.size() && !is_over; ++i) {
-    if (!ring_list_[i]->MayHaveFrame()) continue;
-    ran |= PollRing(*ring_list_[i], &is_over);
+    InboundRing& ring = *ring_list_[i];
+    if (ring.MayHaveFrame()) ran |= PollRing(ring, &is_over);
+    // What comes now waits for the next connection.
+    if (is_cut_off()) ring.active &= ring.MayHaveFrame();
   }
   is_polling_ = false;
+  dropped_.clear();
   if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
   if (!ran) burst_.Rest();
   return ran;
@@ -125,7 +139,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   using Outcome = LinkHandler::FrameOutcome;
   if (!ring.active || ring.paused) return false;
   const int most =
-      ending_.has_value() ? std::numeric_limits<int>::max() : kFramesPerTurn;
+      channel_ == nullptr ? std::numeric_limits<int>::max() : kFramesPerTurn;
   Look look = Look::kFrame;
   int taken = 0;
   for (; taken < most && ring.active; ++taken) {
@@ -141,7 +155,9 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
       ring.Pop(/*handled=*/false);
     } else {
       ring.paused = outcome != Outcome::kCorrupt;
-      if (outcome == Outcome::kCorrupt) BreakForUndeclared(ring, *frame);
+      if (outcome == Outcome::kCorrupt) {
+        BreakFor(ring, Corrupt(DescribeUndeclared(ring.lane(), *frame)));
+      }
       ++taken;
       break;
     }
@@ -165,15 +181,6 @@ bool FramedLink::ReadAhead(bool* is_over) {
   return channel->ReadNow();
 }
 
-void FramedLink::BreakForUndeclared(InboundRing& ring, const FrameView& frame) {
-  BreakFor(ring,
-           Corrupt(absl::StrCat(
-               "lane ", ring.lane(), " in shared memory: frame ",
-               frame.header.lane_sequence, " of ", frame.header.frame_bytes,
-               " bytes of publisher ", frame.header.publisher_id,
-               ", which was not declared with that type")));
-}
-
 void FramedLink::Break(const absl::Status& status) {
   if (channel_ == nullptr) return;
   Detach();
@@ -182,7 +189,9 @@ void FramedLink::Break(const absl::Status& status) {
       (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty())) {
     DistrustMemory();
   }
-  // What the peer had committed is handed out before its end is told.
+  // What the peer had committed is handed out before its end is told; but of a
+  // lossy lane one frame at a time, as before: a peer that lives counts what it
+  // sees taken, and has the rest for the next process if this one dies of it.
   for (InboundRing* const ring : ring_list_) {
     ring->active = true;
     ring->BeginDraining();
@@ -204,7 +213,9 @@ void FramedLink::FinishBreak() {
   if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
     DistrustMemory();  // It was found while that was handed out.
   }
-  for (InboundRing* const ring : ring_list_) ring->active = false;
+  for (InboundRing* const ring : ring_list_) {
+    ring->active &= ring->is_lossy() && ring->MayHaveFrame();
+  }
   handler_.OnDown(*this,
                   absl::Status(status.code(),
                                absl::StrCat(name(), ": ", status.message())));
@@ -238,8 +249,15 @@ void FramedLink::BreakFor(InboundRing& ring, const absl::Status& status) {
     ending_ = status;  // FinishBreak() tells of it.
     return;
   }
-  loop_.Post([this, alive = alive_, status] {
-    if (*alive) Break(status);
+  if (is_cut_off()) {
+    handler_.OnCorruptMemory(
+        *this, absl::Status(status.code(),
+                            absl::StrCat(name(), ": ", status.message())));
+  }
+  loop_.Post([this, alive = alive_, status, from = peer_incarnation_] {
+    if (!*alive || peer_incarnation_ != from) return;
+    if (!is_up() && !ending_.has_value()) return DistrustMemory();
+    Break(status);
   });
 }
 
@@ -290,7 +308,10 @@ void FramedLink::CloseInbound(uint32_t lane) {
   MutexLock lock(rings_mutex_);
   const auto ring = rings_.find(lane);
   if (ring == rings_.end()) return;
+  ring->second->active = false;
   ring->second->AddTraffic(&ended_in_);
+  // It may be up the stack, under a handler that waits, and so runs the loop.
+  if (is_polling_) dropped_.push_back(std::move(ring->second));
   rings_.erase(ring);
 }
 
@@ -303,10 +324,24 @@ void FramedLink::DropRings() {
   for (const auto& [lane, ring] : rings_) {
     ring->active = false;
     ring->AddTraffic(&ended_in_);
+    if (is_polling_) dropped_.push_back(ring);  // As above.
   }
-  // One may be up the stack.
-  if (is_polling_) loop_.Post([rings = std::move(rings_)] {});
   rings_.clear();
+}
+
+void FramedLink::TakeOverRings() {
+  // Who is up the stack has shown a frame, and may do so again.
+  if (is_polling_) return;
+  is_polling_ = true;
+  bool is_over = false;
+  for (size_t i = 0; i < ring_list_.size() && !is_over; ++i) {
+    InboundRing& ring = *ring_list_[i];
+    if (!ring.is_lossy() || !ring.active) continue;
+    ring.BeginTakingOver();
+    (void)PollRing(ring, &is_over);
+  }
+  is_polling_ = false;
+  dropped_.clear();
 }
 
 void FramedLink::LeaveRingsBehind() {

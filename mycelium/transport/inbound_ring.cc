@@ -121,9 +121,19 @@ std::string InboundRing::DescribePlace() const {
 
 void InboundRing::BeginDraining() {
   shows_left_ = memory_->bytes().size() / sizeof(FrameHeader);
+}
+
+void InboundRing::BeginTakingOver() {
+  BeginDraining();
+  takes_over_ = true;
   // The writer is gone, or going, and overwrites nothing. Who has a frame has
   // it as a copy, and may take as long as he likes.
   LetGo();
+}
+
+void InboundRing::EndDraining() {
+  shows_left_ = kNoEnd;
+  takes_over_ = false;
 }
 
 void InboundRing::PopSlowly(bool handled) {
@@ -139,7 +149,7 @@ void InboundRing::PopSlowly(bool handled) {
                        std::memory_order_relaxed);
   }
   if (handled) NoteHandled(pending_end_);
-  if (shows_left_ != kNoEnd) LetGo();  // See BeginDraining().
+  if (takes_over_) LetGo();  // See BeginTakingOver().
   if (holds_) ReleaseHandled();
 }
 
@@ -167,7 +177,7 @@ void InboundRing::NoteHandled(uint64_t end) {
 }
 
 void InboundRing::LetGoIfHeld(uint64_t sequence) {
-  // While it drains, the loop may hold a later one, and be reading that.
+  // Where it takes over, the loop may hold a later one, and be reading that.
   // Acquire: whoever sees where that one lies sees its sequence, too.
   uint64_t at = held_at_.load(std::memory_order_acquire);
   if (held_sequence_.load(std::memory_order_relaxed) != sequence) return;
@@ -202,11 +212,11 @@ bool InboundRing::IsDrained(uint32_t controls_seen) {
   if (is_pending_) return !MaySee(controls_seen);
   if (!options_.lossy) return !reader_.HasFrame();
   ReleaseHandled();
-  return !holds_ && !lossy_reader_->HasFrame();
+  return holds_ || !lossy_reader_->HasFrame();
 }
 
 uint64_t InboundRing::CountLeft() {
-  BeginDraining();
+  BeginTakingOver();
   uint64_t left = 0;
   while (shows_left_ > 0 && (is_pending_ || Next() == Look::kFrame)) {
     Pop(/*handled=*/false);

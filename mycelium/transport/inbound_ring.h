@@ -116,15 +116,18 @@ class InboundRing final {
   bool PrepareSleep(uint32_t controls_seen);
   void EndSleep() { positions_.EndSleep(); }
 
-  // The peer publishes no more. From here on no more frames are shown than the
-  // memory had room for, since a peer that is not dead may go on for ever; and
-  // a lossy lane shows one after the other, handled or not.
+  // The connection has ended. From here on no more frames are shown than the
+  // memory has room for, since a peer that is not dead may go on for ever.
   void BeginDraining();
-  void EndDraining() { shows_left_ = kNoEnd; }
+  // The peer publishes no more, and is not to know what becomes of the rest: a
+  // lossy lane shows one frame after the other, too, handled or not.
+  void BeginTakingOver();
+  // The same peer goes on.
+  void EndDraining();
   // Takes what is left, and returns how many frames that is.
   uint64_t CountLeft();
   // Whether all that the peer has committed, and whose control messages have
-  // arrived, was taken.
+  // arrived, was taken; or, of a lossy lane, a frame that somebody has.
   bool IsDrained(uint32_t controls_seen);
 
   // The sequence of the frame that comes next.
@@ -208,6 +211,7 @@ class InboundRing final {
   // How many frames are left to be shown, if there is an end to them.
   static constexpr uint64_t kNoEnd = ~uint64_t{0};
   uint64_t shows_left_ = kNoEnd;
+  bool takes_over_ = false;
 
   std::string error_;
   std::atomic<uint64_t> taken_;
@@ -252,7 +256,7 @@ inline void InboundRing::CopyOut() {
   const size_t extension = AlignedFrameBytes(pending_.extension.size());
   const size_t bytes = extension + pending_.payload.size();
   if (bytes > kCopiedBytesMax && !options_.copies_all) {
-    // A lossy lane's is let go while somebody has it: see BeginDraining().
+    // A lossy lane's is let go while somebody has it: see BeginTakingOver().
     pending_.memory = options_.lossy ? nullptr : &shared_memory_;
     return;
   }

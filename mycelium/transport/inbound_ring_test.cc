@@ -193,7 +193,7 @@ TEST_F(InboundRingTest, RingWithoutLoansKnowsNoReference) {
   EXPECT_THAT(Ring().error(), HasSubstr("no frame starts at position 0"));
 }
 
-TEST(InboundRingLossyTest, WhoFinishesAFrameLetsGoOfNoLaterOneWhileItDrains) {
+TEST(InboundRingLossyTest, WhoFinishesAFrameLetsGoOfNoLaterOneWhileItIsTakenOver) {
   const auto memory = std::make_shared<FakeSharedMemory>(kRingBytes);
   LossyPositions& positions = memory->positions().lossy;
   LossyRingWriter writer(memory->bytes(), positions, /*depth=*/4);
@@ -213,7 +213,7 @@ TEST(InboundRingLossyTest, WhoFinishesAFrameLetsGoOfNoLaterOneWhileItDrains) {
   ASSERT_EQ(ring.Peek(/*controls_seen=*/0, &view, &first), Look::kFrame);
   ring.Pop(/*handled=*/false);
   EXPECT_EQ(ring.Peek(/*controls_seen=*/0, &view, &second), Look::kEmpty);
-  ring.BeginDraining();
+  ring.BeginTakingOver();
   // Which is looked at where it lies.
   ASSERT_EQ(ring.Peek(/*controls_seen=*/0, &view, &second), Look::kFrame);
   ASSERT_NE(positions.held.load(), LossyPositions::kNothingHeld);

@@ -137,6 +137,10 @@ class LinkHandler {
   // OnFrame() answered kNotNow for as long as is waited for that.
   virtual void OnLeftBehind(Link&, uint64_t /*messages*/) {}
 
+  // What the peer has left in shared memory cannot be read, while no connection
+  // is up: nothing more of it is. Where one is up, OnDown() says so.
+  virtual void OnCorruptMemory(Link&, const absl::Status& /*status*/) {}
+
   // The next frame of a lane. `end`: the position behind it, for NoteHandled().
   // The view is valid for the call.
   virtual FrameOutcome OnFrame(Link& link, uint32_t lane,

@@ -389,8 +389,8 @@ class HasFrameScenario final : public LossyScenario {
   LossyRingReader reader_;
 };
 
-// The connection has ended while somebody has a frame: the reading end takes
-// the next one, and whoever finishes the first lets go of that one only.
+// The peer is gone while somebody has a frame: the reading end takes the next
+// one, and whoever finishes the first lets go of that one only.
 class DrainingScenario final : public Scenario, public DropSink {
  public:
   DrainingScenario(Explorer& explorer, const LossyOptions& options)
@@ -418,7 +418,7 @@ class DrainingScenario final : public Scenario, public DropSink {
       reader_.Pop(/*handled=*/false);
       has_ = taken;
       Ring(memory_->writers_bell());
-      reader_.BeginDraining();
+      reader_.BeginTakingOver();
       (void)Look();
     } else {
       explorer_.Await(memory_->writers_bell());

@@ -1,0 +1,292 @@
+// What a link reads of lossy lanes in the peer's memory, when it loses the
+// connection.
+#include <array>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/transport/framed_link_fixture.h"
+#include "mycelium/transport/lane/lossy_ring.h"
+
+namespace mycelium {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr uint32_t kLane = 9;
+constexpr size_t kRingBytes = 4096;
+
+// Comes with descriptors, of nothing.
+class DescriptorChannel final : public Channel {
+ public:
+  explicit DescriptorChannel(Wire& wire) : wire_(wire) {}
+  void Start(Handler& handler) override { wire_.handler = &handler; }
+  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
+    size_t taken = 0;
+    for (const iovec& piece : pieces) taken += piece.iov_len;
+    return taken;
+  }
+  bool passes_descriptors() const override { return true; }
+  std::optional<std::array<Fd, 2>> TakeDescriptors() override {
+    Sys& sys = Environment::Real().sys;
+    const auto make = [&sys] {
+      return Fd(sys, static_cast<int>(sys.EventFd()));
+    };
+    return std::array<Fd, 2>{make(), make()};
+  }
+  void Close() override {}
+  const std::string& peer_description() const override { return description_; }
+
+ private:
+  Wire& wire_;
+  const std::string description_ = "pid 1, uid 2";
+};
+
+// The memory of one lane, whatever the descriptors are.
+class OneLaneMemory final : public SharedMemory {
+ public:
+  absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(
+      size_t bytes) override {
+    return std::make_shared<test::FakeSharedMemory>(bytes);
+  }
+  absl::StatusOr<std::shared_ptr<LaneMemory>> Map(Fd, Fd, size_t) override {
+    return lane;
+  }
+
+  std::shared_ptr<test::FakeSharedMemory> lane;
+};
+
+// Puts frames into a queue, from which the test takes them; or handles them.
+class Queue final : public LinkHandler {
+ public:
+  void OnReplaced(Link&) override { had_when_replaced = got.size(); }
+  void OnUp(Link&, const v1::Hello&, bool) override {}
+  void OnDown(Link&, const absl::Status&) override {
+    had_when_down.push_back(got.size());
+  }
+  void OnControl(Link&, const v1::Control&) override {}
+  void OnLeftBehind(Link&, uint64_t messages) override { left += messages; }
+  void OnCorruptMemory(Link&, const absl::Status& status) override {
+    corrupt.push_back(status);
+  }
+  FrameOutcome OnFrame(Link&, uint32_t, const FrameView& frame,
+                       uint64_t) override {
+    got.push_back(frame.header.lane_sequence);
+    if (on_frame != nullptr) on_frame();
+    return handles ? FrameOutcome::kHandled : FrameOutcome::kTaken;
+  }
+
+  bool handles = false;
+  std::function<void()> on_frame;
+  std::vector<uint64_t> got;
+  std::vector<size_t> had_when_down;
+  size_t had_when_replaced = 0;
+  uint64_t left = 0;
+  std::vector<absl::Status> corrupt;
+};
+
+class FramedLinkRingsTest : public FramedLinkTest {
+ protected:
+  FramedLinkRingsTest() {
+    FramedLink::Options options = LinkOptions();
+    options.transport = "shm";
+    options.shared_memory = &memory_;
+    link_ = std::make_unique<FramedLink>(environment_, *loop_, options, queue_);
+    NewLane();
+    Connect(/*incarnation=*/2);
+  }
+  // Its links end before what they borrow.
+  ~FramedLinkRingsTest() override { link_ = nullptr; }
+
+  void NewLane() {
+    memory_.lane = std::make_shared<test::FakeSharedMemory>(kRingBytes);
+    memory_.lane->positions().identity.store(1);
+    writer_ = std::make_unique<LossyRingWriter>(
+        memory_.lane->bytes(), memory_.lane->positions().lossy, /*depth=*/8);
+  }
+
+  void Connect(uint64_t incarnation) {
+    v1::Hello ours;
+    link_->FillResume(&ours);
+    v1::Hello theirs;
+    theirs.set_incarnation(incarnation);
+    theirs.set_shared_memory(true);
+    theirs.set_resume_incarnation(1);
+    link_->Attach(std::make_shared<DescriptorChannel>(wire_), theirs,
+                  ours.resume_incarnation(), /*shared_memory_offered=*/true);
+    v1::Control control;
+    v1::LaneOpen& open = *control.mutable_lane_open();
+    open.set_lane(kLane);
+    open.set_next_sequence(1);
+    open.set_capacity_bytes(kRingBytes);
+    open.set_lossy_window(2);
+    open.set_shared_identity(1);
+    const std::string body = control.SerializeAsString();
+    wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+  }
+  void Disconnect() {
+    wire_.handler->OnClosed(absl::UnavailableError("the test has cut it"));
+    Run();
+  }
+
+  void PeerPublishesNext(int count = 1) {
+    for (; count > 0; --count) {
+      absl::Span<std::byte> room;
+      const size_t bytes = sizeof(FrameHeader) + 8;
+      ASSERT_EQ(writer_->TryReserve(bytes, &room), LossyRingWriter::Fit::kFits);
+      (void)EncodeFrame(FrameFields(), ++sequence_, 8, room);
+      writer_->Commit(sequence_);
+    }
+  }
+  void HandleLast() {
+    link_->NoteHandled(kLane, queue_.got.back());
+    Run();
+  }
+  void Run() { RunAt(clock_.now); }
+
+  OneLaneMemory memory_;
+  Queue queue_;
+  std::unique_ptr<LossyRingWriter> writer_;
+  uint64_t sequence_ = 0;
+};
+
+// The peer may live, and counts what it sees taken.
+TEST_F(FramedLinkRingsTest, FramesAreTakenOneByOneAfterTheConnectionIsLost) {
+  PeerPublishesNext(3);
+  Run();
+  Disconnect();
+  EXPECT_THAT(queue_.had_when_down, ElementsAre(1));
+  EXPECT_THAT(queue_.got, ElementsAre(1));
+  EXPECT_EQ(writer_->waiting(), 2u);
+  EXPECT_FALSE(writer_->IsOver(1));
+  HandleLast();
+  EXPECT_TRUE(writer_->IsOver(1));
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2));
+  HandleLast();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+}
+
+TEST_F(FramedLinkRingsTest, WhatIsHandledAtOnceIsBeforeTheEndIsTold) {
+  queue_.handles = true;
+  PeerPublishesNext(3);
+  Disconnect();
+  EXPECT_THAT(queue_.had_when_down, ElementsAre(3));
+  EXPECT_EQ(writer_->waiting(), 0u);
+  EXPECT_TRUE(writer_->IsOver(3));
+}
+
+TEST_F(FramedLinkRingsTest, WhatComesLaterWaitsForTheNextConnection) {
+  PeerPublishesNext();
+  Run();
+  Disconnect();
+  HandleLast();
+  PeerPublishesNext();
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1));
+  Connect(/*incarnation=*/2);
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2));
+  // And afterwards as before, again and again.
+  PeerPublishesNext(2);
+  Disconnect();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2));
+  HandleLast();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+}
+
+// A peer that lives and goes on must not keep us here.
+TEST_F(FramedLinkRingsTest, NoMoreIsTakenThanTheMemoryHolds) {
+  PeerPublishesNext(2);
+  Run();
+  Disconnect();
+  constexpr size_t kMost = 1 + kRingBytes / sizeof(FrameHeader);
+  while (queue_.got.size() <= kMost) {
+    const size_t before = queue_.got.size();
+    PeerPublishesNext();
+    HandleLast();
+    if (queue_.got.size() == before) break;
+  }
+  EXPECT_EQ(queue_.got.size(), kMost);
+  Connect(/*incarnation=*/2);
+  Run();
+  EXPECT_EQ(queue_.got.size(), kMost + 1);
+}
+
+TEST_F(FramedLinkRingsTest, RestIsTakenOverBeforeAnotherProcessIsHeard) {
+  PeerPublishesNext(3);
+  Run();
+  Disconnect();
+  const std::shared_ptr<test::FakeSharedMemory> old = memory_.lane;
+  NewLane();
+  Connect(/*incarnation=*/3);
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+  EXPECT_EQ(queue_.had_when_replaced, 3u);
+  EXPECT_EQ(queue_.left, 0u);
+}
+
+TEST_F(FramedLinkRingsTest, RestIsTakenOverWhereNobodyComesBack) {
+  PeerPublishesNext(3);
+  Run();
+  Disconnect();
+  link_->TakeOverRings();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+  link_->Forget();
+  EXPECT_EQ(queue_.left, 0u);
+}
+
+// A handler that waits runs the loop, where anything may happen to its lane.
+TEST_F(FramedLinkRingsTest, LaneMayEndWhileOneOfItsFramesIsHandled) {
+  queue_.handles = true;
+  queue_.on_frame = [&] {
+    link_->CloseInbound(kLane);
+    Run();
+  };
+  PeerPublishesNext(2);
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1));
+}
+
+TEST_F(FramedLinkRingsTest, ProcessMayEndWhileAFrameOfItsIsHandled) {
+  queue_.handles = true;
+  queue_.on_frame = [&] {
+    wire_.handler->OnClosed(absl::DataLossError("the test has cut it"));
+    Run();
+  };
+  PeerPublishesNext(2);
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1));
+  EXPECT_EQ(queue_.had_when_down.size(), 1u);
+}
+
+TEST_F(FramedLinkRingsTest, GoodbyeIsTakenUpWithAllThatWaits) {
+  PeerPublishesNext(3);
+  Run();
+  PeerSaysGoodbye();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+}
+
+TEST_F(FramedLinkRingsTest, CorruptMemoryIsToldOfThoughNoConnectionIsUp) {
+  PeerPublishesNext();
+  Run();
+  Disconnect();
+  memory_.lane->positions().lossy.next.store(3);
+  HandleLast();
+  ASSERT_EQ(queue_.corrupt.size(), 1u);
+  EXPECT_EQ(queue_.corrupt[0].code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(queue_.corrupt[0].message(), HasSubstr("link feed -> brain"));
+  EXPECT_THAT(queue_.corrupt[0].message(),
+              HasSubstr("lane 9 in shared memory: no frame starts at position "
+                        "3; a multiple of 8 is expected"));
+  // And nothing of it is gone on with.
+  v1::Hello ours;
+  link_->FillResume(&ours);
+  EXPECT_EQ(ours.resume_incarnation(), 0u);
+  EXPECT_THAT(ours.resume(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace mycelium
