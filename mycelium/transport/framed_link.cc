@@ -75,6 +75,8 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   reader_.Reset();
   loans_.peer_maps = peer.maps_loans();
   if (resumed) {
+    // Until it says that they go on, by when it has said what is in them.
+    for (InboundRing* const ring : ring_list_) ring->active = false;
     ResetLanes(peer);
   } else {
     if (peer.incarnation() != peer_incarnation_) {

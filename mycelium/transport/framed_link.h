@@ -233,6 +233,7 @@ class FramedLink final : public Link,
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
   void FinishBreak();
+  // No connection is up, and none ends.
   bool is_cut_off() const { return channel_ == nullptr && !ending_; }
   // The next connection starts with what the two sides have published
   // themselves: what lies in the peer's memory cannot be trusted.
@@ -328,7 +329,6 @@ class FramedLink final : public Link,
   std::optional<v1::Goodbye> goodbye_;  // That waits for the same.
   uint64_t drain_timer_ = 0;
   std::vector<InboundRing*> ring_list_;
-  std::vector<std::shared_ptr<InboundRing>> dropped_;  // While one is polled.
   bool is_poller_ = false, is_polling_ = false;
   BurstRest burst_{32};      // Frames after which it rests.
   bool is_reading_ = false;  // Inside OnBytes().

@@ -116,7 +116,7 @@ void FramedLink::OnDoorbell() {
 }
 
 bool FramedLink::PollRings() {
-  // A handler that waits runs the loop, and we are in its way already.
+  // ReadAhead() has brought us here.
   if (is_polling_) return false;
   is_polling_ = true;
   bool ran = false;
@@ -125,10 +125,9 @@ bool FramedLink::PollRings() {
     InboundRing& ring = *ring_list_[i];
     if (ring.MayHaveFrame()) ran |= PollRing(ring, &is_over);
     // What comes now waits for the next connection.
-    if (is_cut_off()) ring.active &= ring.MayHaveFrame();
+    if (!is_over && is_cut_off()) ring.active &= ring.MayHaveFrame();
   }
   is_polling_ = false;
-  dropped_.clear();
   if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
   if (!ran) burst_.Rest();
   return ran;
@@ -308,10 +307,7 @@ void FramedLink::CloseInbound(uint32_t lane) {
   MutexLock lock(rings_mutex_);
   const auto ring = rings_.find(lane);
   if (ring == rings_.end()) return;
-  ring->second->active = false;
   ring->second->AddTraffic(&ended_in_);
-  // It may be up the stack, under a handler that waits, and so runs the loop.
-  if (is_polling_) dropped_.push_back(std::move(ring->second));
   rings_.erase(ring);
 }
 
@@ -324,8 +320,9 @@ void FramedLink::DropRings() {
   for (const auto& [lane, ring] : rings_) {
     ring->active = false;
     ring->AddTraffic(&ended_in_);
-    if (is_polling_) dropped_.push_back(ring);  // As above.
   }
+  // One may be up the stack.
+  if (is_polling_) loop_.Post([rings = std::move(rings_)] {});
   rings_.clear();
 }
 
@@ -341,7 +338,6 @@ void FramedLink::TakeOverRings() {
     (void)PollRing(ring, &is_over);
   }
   is_polling_ = false;
-  dropped_.clear();
 }
 
 void FramedLink::LeaveRingsBehind() {

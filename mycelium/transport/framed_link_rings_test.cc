@@ -38,8 +38,15 @@ class DescriptorChannel final : public Channel {
     };
     return std::array<Fd, 2>{make(), make()};
   }
+  bool ReadNow() override {
+    const auto read = std::exchange(on_read, nullptr);
+    if (read != nullptr) read();
+    return read != nullptr;
+  }
   void Close() override {}
   const std::string& peer_description() const override { return description_; }
+
+  std::function<void()> on_read;  // Once.
 
  private:
   Wire& wire_;
@@ -76,12 +83,10 @@ class Queue final : public LinkHandler {
   FrameOutcome OnFrame(Link&, uint32_t, const FrameView& frame,
                        uint64_t) override {
     got.push_back(frame.header.lane_sequence);
-    if (on_frame != nullptr) on_frame();
     return handles ? FrameOutcome::kHandled : FrameOutcome::kTaken;
   }
 
   bool handles = false;
-  std::function<void()> on_frame;
   std::vector<uint64_t> got;
   std::vector<size_t> had_when_down;
   size_t had_when_replaced = 0;
@@ -109,15 +114,20 @@ class FramedLinkRingsTest : public FramedLinkTest {
         memory_.lane->bytes(), memory_.lane->positions().lossy, /*depth=*/8);
   }
 
-  void Connect(uint64_t incarnation) {
+  void Connect(uint64_t incarnation, bool opens = true) {
     v1::Hello ours;
     link_->FillResume(&ours);
     v1::Hello theirs;
     theirs.set_incarnation(incarnation);
     theirs.set_shared_memory(true);
     theirs.set_resume_incarnation(1);
-    link_->Attach(std::make_shared<DescriptorChannel>(wire_), theirs,
-                  ours.resume_incarnation(), /*shared_memory_offered=*/true);
+    channel_ = std::make_shared<DescriptorChannel>(wire_);
+    link_->Attach(channel_, theirs, ours.resume_incarnation(),
+                  /*shared_memory_offered=*/true);
+    if (opens) PeerOpensItsLane();
+  }
+
+  void PeerOpensItsLane() {
     v1::Control control;
     v1::LaneOpen& open = *control.mutable_lane_open();
     open.set_lane(kLane);
@@ -133,12 +143,14 @@ class FramedLinkRingsTest : public FramedLinkTest {
     Run();
   }
 
-  void PeerPublishesNext(int count = 1) {
+  void PeerPublishesNext(int count = 1, uint32_t controls_before = 0) {
+    FrameFields fields;
+    fields.lost_before = controls_before;
     for (; count > 0; --count) {
       absl::Span<std::byte> room;
       const size_t bytes = sizeof(FrameHeader) + 8;
       ASSERT_EQ(writer_->TryReserve(bytes, &room), LossyRingWriter::Fit::kFits);
-      (void)EncodeFrame(FrameFields(), ++sequence_, 8, room);
+      (void)EncodeFrame(fields, ++sequence_, 8, room);
       writer_->Commit(sequence_);
     }
   }
@@ -150,6 +162,7 @@ class FramedLinkRingsTest : public FramedLinkTest {
 
   OneLaneMemory memory_;
   Queue queue_;
+  std::shared_ptr<DescriptorChannel> channel_;
   std::unique_ptr<LossyRingWriter> writer_;
   uint64_t sequence_ = 0;
 };
@@ -198,6 +211,19 @@ TEST_F(FramedLinkRingsTest, WhatComesLaterWaitsForTheNextConnection) {
   EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
 }
 
+// Before that it has to repeat whose messages are in it.
+TEST_F(FramedLinkRingsTest, NothingIsTakenBeforeThePeerHasSaidThatALaneGoesOn) {
+  PeerPublishesNext(2);
+  Run();
+  Disconnect();
+  Connect(/*incarnation=*/2, /*opens=*/false);
+  HandleLast();
+  EXPECT_THAT(queue_.got, ElementsAre(1));
+  PeerOpensItsLane();
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2));
+}
+
 // A peer that lives and goes on must not keep us here.
 TEST_F(FramedLinkRingsTest, NoMoreIsTakenThanTheMemoryHolds) {
   PeerPublishesNext(2);
@@ -238,28 +264,23 @@ TEST_F(FramedLinkRingsTest, RestIsTakenOverWhereNobodyComesBack) {
   EXPECT_EQ(queue_.left, 0u);
 }
 
-// A handler that waits runs the loop, where anything may happen to its lane.
-TEST_F(FramedLinkRingsTest, LaneMayEndWhileOneOfItsFramesIsHandled) {
-  queue_.handles = true;
-  queue_.on_frame = [&] {
-    link_->CloseInbound(kLane);
-    Run();
-  };
-  PeerPublishesNext(2);
+// Of which the reader learns while it looks at a frame of the lane that comes
+// after a control message.
+TEST_F(FramedLinkRingsTest, LaneMayEndWhileItsFrameWaitsForAControlMessage) {
+  channel_->on_read = [this] { link_->CloseInbound(kLane); };
+  PeerPublishesNext(1, /*controls_before=*/1);
   Run();
-  EXPECT_THAT(queue_.got, ElementsAre(1));
+  EXPECT_THAT(queue_.got, IsEmpty());
 }
 
-TEST_F(FramedLinkRingsTest, ProcessMayEndWhileAFrameOfItsIsHandled) {
-  queue_.handles = true;
-  queue_.on_frame = [&] {
+TEST_F(FramedLinkRingsTest, TrustMayEndWhileAFrameWaitsForAControlMessage) {
+  channel_->on_read = [this] {
     wire_.handler->OnClosed(absl::DataLossError("the test has cut it"));
-    Run();
   };
-  PeerPublishesNext(2);
+  PeerPublishesNext(1, /*controls_before=*/1);
   Run();
-  EXPECT_THAT(queue_.got, ElementsAre(1));
-  EXPECT_EQ(queue_.had_when_down.size(), 1u);
+  EXPECT_THAT(queue_.got, IsEmpty());
+  EXPECT_THAT(queue_.had_when_down, ElementsAre(0));
 }
 
 TEST_F(FramedLinkRingsTest, GoodbyeIsTakenUpWithAllThatWaits) {
