@@ -288,6 +288,13 @@ TEST_F(FramedLinkRingsTest, GoodbyeIsTakenUpWithAllThatWaits) {
   Run();
   PeerSaysGoodbye();
   EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+  // If it is there again, it goes on as before.
+  Disconnect();
+  HandleLast();
+  Connect(/*incarnation=*/2);
+  PeerPublishesNext(2);
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3, 4));
 }
 
 TEST_F(FramedLinkRingsTest, CorruptMemoryIsToldOfThoughNoConnectionIsUp) {
