@@ -26,11 +26,16 @@ void Connector::Redial() {
     return;
   }
   failures_ = 0;
+  if (is_telling_) {  // Who is told of a failure asks for another try.
+    DialAt(environment_.clock.NowNs());
+    return;
+  }
   last_failure_.clear();
   Dial();
 }
 
 void Connector::Dial() {
+  if (handshake_ != nullptr) return;
   const std::optional<v1::Hello> hello = callbacks_.hello(*this);
   if (!hello.has_value()) return;
   absl::StatusOr<std::unique_ptr<Channel>> channel =
@@ -78,12 +83,13 @@ void Connector::OnHandshake(
 }
 
 void Connector::Fail(const absl::Status& status) {
-  if (std::string(status.message()) != last_failure_) {
-    last_failure_ = std::string(status.message());
-    callbacks_.on_failure(*this, status);
-  }
   ++failures_;
   DialLater();
+  if (std::string(status.message()) == last_failure_) return;
+  last_failure_ = std::string(status.message());
+  is_telling_ = true;
+  callbacks_.on_failure(*this, status);
+  is_telling_ = false;
 }
 
 void Connector::DialLater() {
@@ -95,8 +101,12 @@ void Connector::DialLater() {
   const int64_t longest = std::min(max_ns, min_ns << doublings);
   const int64_t wait =
       longest / 2 + static_cast<int64_t>(random_.Below(longest / 2 + 1));
+  DialAt(environment_.clock.NowNs() + wait);
+}
+
+void Connector::DialAt(TimeNs at) {
   loop_.Cancel(timer_);
-  timer_ = loop_.RunAt(environment_.clock.NowNs() + wait, [this] { Dial(); });
+  timer_ = loop_.RunAt(at, [this] { Dial(); });
 }
 
 }  // namespace mycelium

@@ -67,6 +67,7 @@ class Connector final {
  private:
   void Dial();
   void DialLater();
+  void DialAt(TimeNs at);
   void OnHandshake(absl::StatusOr<Handshake::Established> established);
   void Fail(const absl::Status& status);
 
@@ -82,6 +83,7 @@ class Connector final {
   TimeNs established_at_ = 0;  // 0: never.
   int failures_ = 0;
   std::string last_failure_;
+  bool is_telling_ = false;  // Of a failure.
 };
 
 }  // namespace mycelium

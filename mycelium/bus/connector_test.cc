@@ -1,6 +1,7 @@
 #include "mycelium/bus/connector.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -95,6 +96,7 @@ class ConnectorTest : public testing::Test, public Transport {
     };
     callbacks.on_failure = [this](Connector&, const absl::Status& status) {
       failures_.push_back(std::string(status.message()));
+      if (on_failure_ != nullptr) on_failure_();
     };
     return std::make_unique<Connector>(environment_, *loop_, *this, *random_,
                                        options, callbacks);
@@ -132,6 +134,7 @@ class ConnectorTest : public testing::Test, public Transport {
   std::vector<TimeNs> dials_;
   std::vector<std::unique_ptr<Channel>> connections_;
   std::vector<std::string> failures_;
+  std::function<void()> on_failure_;
 };
 
 TEST_F(ConnectorTest, WaitsDoubleFromTheLeastToTheMostWithJitter) {
@@ -199,6 +202,33 @@ TEST_F(ConnectorTest, FailureIsToldOnceForEachReason) {
   (void)Waits(3);
   EXPECT_EQ(failures_,
             (std::vector<std::string>{"nobody listens", "no such directory"}));
+}
+
+TEST_F(ConnectorTest, WhoIsToldOfAFailureMayAskForAnotherTry) {
+  const auto connector = Connecting(1);
+  on_failure_ = [&] { connector->Redial(); };
+  connector->Redial();
+  EXPECT_EQ(dials_.size(), 1u) << "not from within";
+  EXPECT_LE(Waits(1)[0], 1) << "but at once";
+  EXPECT_GE(Waits(1)[0], kMinNs / 2) << "and then as ever";
+  EXPECT_EQ(failures_, std::vector<std::string>{"nobody listens"});
+}
+
+TEST_F(ConnectorTest, TimerTakesNoHandshakeAway) {
+  const auto connector = Connecting(1);
+  connector->Redial();
+  answers_ = true;
+  connector->Redial();
+  EXPECT_TRUE(connector->in_handshake());
+  EXPECT_EQ(dials_.size(), 2u);
+  // The try after the first failure would be due.
+  const TimeNs first = clock_.now;
+  while (clock_.now < first + kMaxNs && connections_.empty()) {
+    clock_.now += kMinNs;
+    loop_->RunOnce(0, 0);
+  }
+  EXPECT_EQ(connections_.size(), 1u);
+  EXPECT_EQ(dials_.size(), 2u);
 }
 
 }  // namespace

@@ -286,5 +286,126 @@ TEST(LettingGoOfNeighboursTest,
   EXPECT_EQ(sum.dropped_for(DropReason::kSubscriberGone), 1u);
 }
 
+// Told in the middle of adding, of a neighbour with another type.
+class LettingGoWhileAddingTest : public testing::Test {
+ protected:
+  // Whoever adds has `bus_`, and no one else a share of the node.
+  template <typename Made>
+  void ExpectUsable(absl::StatusOr<Made> made) {
+    EXPECT_EQ(bus_, nullptr);
+    ASSERT_TRUE(made.ok()) << made.status();
+    EXPECT_FALSE(node_.expired());
+    made = absl::CancelledError("the test lets go of it");
+    EXPECT_TRUE(node_.expired());
+  }
+
+  std::function<void(const absl::Status&)> LettingGo() {
+    return [this](const absl::Status&) {
+      publisher_.reset();
+      subscriber_.reset();
+      bus_.reset();
+    };
+  }
+
+  std::unique_ptr<MessageBus> bus_ = *MessageBus::Create(BusOptions());
+  const std::weak_ptr<NodeRuntime> node_ = bus_->runtime();
+  const MessageType other_ = RawMessageType(MessageTypeOf<Note>().name);
+  std::optional<RawPublisher> publisher_;
+  std::optional<RawSubscriber> subscriber_;
+};
+
+TEST_F(LettingGoWhileAddingTest, Subscriber) {
+  publisher_ = *bus_->RawPublisher(other_);
+  SubscriberOptions options;
+  options.on_error = LettingGo();
+  ExpectUsable(bus_->Subscriber<Note>(options));
+}
+
+TEST_F(LettingGoWhileAddingTest, RawSubscriber) {
+  publisher_ = *bus_->RawPublisher(other_);
+  SubscriberOptions options;
+  options.on_error = LettingGo();
+  ExpectUsable(bus_->RawSubscriber(MessageTypeOf<Note>(), options));
+}
+
+TEST_F(LettingGoWhileAddingTest, Subscription) {
+  publisher_ = *bus_->RawPublisher(other_);
+  SubscriberOptions options;
+  options.on_error = LettingGo();
+  ExpectUsable(
+      bus_->Subscribe<Note>([](const Note&, const MessageInfo&) {}, options));
+}
+
+TEST_F(LettingGoWhileAddingTest, Publisher) {
+  SubscriberOptions options;
+  options.on_error = LettingGo();
+  subscriber_.emplace(*bus_->RawSubscriber(other_, options));
+  ExpectUsable(bus_->Publisher<Note>());
+}
+
+TEST_F(LettingGoWhileAddingTest, RawPublisher) {
+  SubscriberOptions options;
+  options.on_error = LettingGo();
+  subscriber_.emplace(*bus_->RawSubscriber(other_, options));
+  ExpectUsable(bus_->RawPublisher(MessageTypeOf<Note>()));
+}
+
+// Owned by what it has subscribed.
+struct Session {
+  std::unique_ptr<MessageBus> bus = *MessageBus::Create(BusOptions());
+  SubscriptionHandle handle;
+  std::optional<Subscriber<Note>> subscriber;
+};
+
+class LettingGoOfTheOwnerTest : public testing::TestWithParam<DeliveryMode> {
+ protected:
+  // Leaves the session to its handler.
+  void Subscribe() {
+    auto owner = std::make_shared<Session>();
+    session_ = owner.get();
+    watched_ = owner;
+    SubscriberOptions options;
+    options.delivery = GetParam();
+    session_->handle = *session_->bus->Subscribe<Note>(
+        [owner](const Note&, const MessageInfo&) {}, options);
+  }
+
+  Session* session_ = nullptr;
+  std::weak_ptr<Session> watched_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, LettingGoOfTheOwnerTest,
+                         testing::Values(DeliveryMode::kInline,
+                                         DeliveryMode::kQueued),
+                         [](const auto& mode) {
+                           return mode.param == DeliveryMode::kInline
+                                      ? std::string("Inline")
+                                      : std::string("Queued");
+                         });
+
+TEST_P(LettingGoOfTheOwnerTest, UnsubscribeEndsIt) {
+  Subscribe();
+  session_->handle.Unsubscribe();
+  EXPECT_TRUE(watched_.expired());
+}
+
+TEST_P(LettingGoOfTheOwnerTest, UnsubscribeWithinEndsIt) {
+  Subscribe();
+  EXPECT_TRUE(session_->handle.UnsubscribeWithin(absl::InfiniteDuration()));
+  EXPECT_TRUE(watched_.expired());
+}
+
+TEST_P(LettingGoOfTheOwnerTest, UnsubscribeOfASubscriberEndsIt) {
+  auto owner = std::make_shared<Session>();
+  session_ = owner.get();
+  watched_ = owner;
+  SubscriberOptions options;
+  options.on_error = [kept = std::move(owner)](const absl::Status&) {};
+  session_->subscriber.emplace(*session_->bus->Subscriber<Note>(options));
+  options = SubscriberOptions();
+  session_->subscriber->Unsubscribe();
+  EXPECT_TRUE(watched_.expired());
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -85,37 +85,38 @@ MessageBus::~MessageBus() {
   if (!closing_->has_begun.load()) node_->RemoveService(service_);
 }
 
-absl::Status MessageBus::CheckOpen() const {
-  if (node_->is_inherited()) return CheckNotForked();
-  if (!closing_->has_begun.load()) return absl::OkStatus();
+absl::Status MessageBus::Kept::CheckOpen() const {
+  if (node->is_inherited()) return node->CheckNotForked();
+  if (!closing->has_begun.load()) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      absl::StrCat("the bus of service ", service_, " is closed"));
+      absl::StrCat("the bus of service ", service, " is closed"));
 }
 
 absl::StatusOr<std::shared_ptr<FanOut>> MessageBus::AddPublisher(
-    const std::string& target_service, const MessageType& type,
-    const PublisherOptions& options) {
-  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+    const Kept& kept, const std::string& target_service,
+    const MessageType& type, const PublisherOptions& options) {
+  if (absl::Status open = kept.CheckOpen(); !open.ok()) return open;
   absl::StatusOr<std::shared_ptr<FanOut>> added =
-      node_->AddPublisher(service_, target_service, type, options);
+      kept.node->AddPublisher(kept.service, target_service, type, options);
   if (!added.ok()) return added;
   // Close() that began meanwhile has closed it, or looked before it was there.
-  if (absl::Status open = CheckOpen(); !open.ok()) {
-    node_->RemovePublisher(**added);
+  if (absl::Status open = kept.CheckOpen(); !open.ok()) {
+    kept.node->RemovePublisher(**added);
     return open;
   }
   return added;
 }
 
 absl::StatusOr<std::shared_ptr<Subscription>> MessageBus::AddSubscription(
-    const MessageType& type, DeliveryMode mode,
+    const Kept& kept, const MessageType& type, DeliveryMode mode,
     const SubscriberOptions& options, MessageHandler handler) {
-  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  if (absl::Status open = kept.CheckOpen(); !open.ok()) return open;
   absl::StatusOr<std::shared_ptr<Subscription>> added =
-      node_->AddSubscription(service_, type, mode, options, std::move(handler));
+      kept.node->AddSubscription(kept.service, type, mode, options,
+                                 std::move(handler));
   if (!added.ok()) return added;
-  if (absl::Status open = CheckOpen(); !open.ok()) {
-    node_->RemoveSubscription(*added);
+  if (absl::Status open = kept.CheckOpen(); !open.ok()) {
+    kept.node->RemoveSubscription(*added);
     return open;
   }
   return added;
@@ -124,11 +125,13 @@ absl::StatusOr<std::shared_ptr<Subscription>> MessageBus::AddSubscription(
 absl::StatusOr<mycelium::RawPublisher> MessageBus::RawPublisher(
     const MessageType& type, const std::string& service,
     const PublisherOptions& options) {
-  auto kept = std::make_shared<const MessageType>(type);
+  const Kept kept = Keep();
+  auto shared_type = std::make_shared<const MessageType>(type);
   absl::StatusOr<std::shared_ptr<FanOut>> fan_out =
-      AddPublisher(service, *kept, options);
+      AddPublisher(kept, service, *shared_type, options);
   if (!fan_out.ok()) return fan_out.status();
-  return mycelium::RawPublisher(node_, *std::move(fan_out), std::move(kept));
+  return mycelium::RawPublisher(kept.node, *std::move(fan_out),
+                                std::move(shared_type));
 }
 
 absl::Status MessageBus::NoHandler(const MessageType& type) {
@@ -139,10 +142,11 @@ absl::Status MessageBus::NoHandler(const MessageType& type) {
 absl::StatusOr<SubscriptionHandle> MessageBus::SubscribePayload(
     const MessageType& type, MessageHandler handler,
     const SubscriberOptions& options) {
-  absl::StatusOr<std::shared_ptr<Subscription>> subscription =
-      AddSubscription(type, options.delivery, options, std::move(handler));
+  const Kept kept = Keep();
+  absl::StatusOr<std::shared_ptr<Subscription>> subscription = AddSubscription(
+      kept, type, options.delivery, options, std::move(handler));
   if (!subscription.ok()) return subscription.status();
-  return SubscriptionHandle::Start(node_, *std::move(subscription));
+  return SubscriptionHandle::Start(kept.node, *std::move(subscription));
 }
 
 absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeRaw(
@@ -173,15 +177,16 @@ absl::StatusOr<SubscriptionHandle> MessageBus::SubscribeParsing(
 
 absl::StatusOr<mycelium::RawSubscriber> MessageBus::RawSubscriber(
     const MessageType& type, const SubscriberOptions& options) {
+  const Kept kept = Keep();
   absl::StatusOr<std::shared_ptr<Subscription>> subscription =
-      AddSubscription(type, DeliveryMode::kQueued, options, nullptr);
+      AddSubscription(kept, type, DeliveryMode::kQueued, options, nullptr);
   if (!subscription.ok()) return subscription.status();
-  return mycelium::RawSubscriber(node_, *std::move(subscription));
+  return mycelium::RawSubscriber(kept.node, *std::move(subscription));
 }
 
 absl::Status MessageBus::Flush(absl::Duration timeout,
                                const KeepWaiting& keep_waiting) {
-  const std::shared_ptr<NodeRuntime> node = node_;  // See its declaration.
+  const std::shared_ptr<NodeRuntime> node = node_;  // See Kept.
   return node->Flush(DeadlineAfter(node->environment().clock.NowNs(), timeout),
                      keep_waiting);
 }

@@ -100,10 +100,11 @@ class MessageBus final {
   absl::StatusOr<mycelium::Publisher<Message>> PublisherTo(
       const std::string& service,
       const PublisherOptions& options = PublisherOptions()) {
+    const Kept kept = Keep();
     absl::StatusOr<std::shared_ptr<FanOut>> fan_out =
-        AddPublisher(service, MessageTypeOf<Message>(), options);
+        AddPublisher(kept, service, MessageTypeOf<Message>(), options);
     if (!fan_out.ok()) return fan_out.status();
-    return mycelium::Publisher<Message>(node_, *std::move(fan_out));
+    return mycelium::Publisher<Message>(kept.node, *std::move(fan_out));
   }
 
   // The same for bytes; see RawMessageType(). `service` may be empty.
@@ -159,11 +160,12 @@ class MessageBus final {
   template <typename Message>
   absl::StatusOr<mycelium::Subscriber<Message>> Subscriber(
       const SubscriberOptions& options = SubscriberOptions()) {
+    const Kept kept = Keep();
     absl::StatusOr<std::shared_ptr<Subscription>> subscription =
-        AddSubscription(MessageTypeOf<Message>(), DeliveryMode::kQueued,
+        AddSubscription(kept, MessageTypeOf<Message>(), DeliveryMode::kQueued,
                         options, nullptr);
     if (!subscription.ok()) return subscription.status();
-    return mycelium::Subscriber<Message>(node_, *std::move(subscription));
+    return mycelium::Subscriber<Message>(kept.node, *std::move(subscription));
   }
   absl::StatusOr<mycelium::RawSubscriber> RawSubscriber(
       const MessageType& type,
@@ -222,26 +224,34 @@ class MessageBus final {
   MessageBus(std::shared_ptr<NodeRuntime> node, std::string service)
       : node_(std::move(node)), service_(std::move(service)) {}
 
-  absl::Status CheckOpen() const;
-  absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(
-      const std::string& target_service, const MessageType& type,
-      const PublisherOptions& options);
-  absl::StatusOr<std::shared_ptr<Subscription>> AddSubscription(
-      const MessageType& type, DeliveryMode mode,
+  struct Closing {
+    std::atomic<bool> has_begun{false};
+    std::atomic<bool> is_done{false};
+  };
+  // A call that waits may run handlers, and one that adds something may run an
+  // on_error, which may destroy the bus: such a call has shares of its own of
+  // what it still needs then. Poll() has not, as it comes for each message, and
+  // calls EndPoll().
+  struct Kept {
+    absl::Status CheckOpen() const;
+
+    std::shared_ptr<NodeRuntime> node;
+    std::string service;
+    std::shared_ptr<Closing> closing;
+  };
+  Kept Keep() const { return {node_, service_, closing_}; }
+
+  static absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(
+      const Kept& kept, const std::string& target_service,
+      const MessageType& type, const PublisherOptions& options);
+  static absl::StatusOr<std::shared_ptr<Subscription>> AddSubscription(
+      const Kept& kept, const MessageType& type, DeliveryMode mode,
       const SubscriberOptions& options, MessageHandler handler);
   static absl::Status NoHandler(const MessageType& type);
   absl::StatusOr<SubscriptionHandle> SubscribePayload(
       const MessageType& type, MessageHandler handler,
       const SubscriberOptions& options);
 
-  struct Closing {
-    std::atomic<bool> has_begun{false};
-    std::atomic<bool> is_done{false};
-  };
-
-  // A call that waits may run handlers, one of which may destroy the bus: it
-  // has shares of its own of what it still needs then. Poll() has not, as it
-  // comes for each message, and calls EndPoll().
   const std::shared_ptr<NodeRuntime> node_;
   const std::string service_;
   const std::shared_ptr<Closing> closing_ = std::make_shared<Closing>();

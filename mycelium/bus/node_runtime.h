@@ -124,10 +124,11 @@ class NodeRuntime final : public RoomWaiter {
   absl::StatusOr<std::shared_ptr<Subscription>> AddSubscription(
       const std::string& service, const MessageType& type, DeliveryMode mode,
       const SubscriberOptions& options, MessageHandler handler);
-  // Waits for an inline handler that runs, however long that takes.
-  void RemoveSubscription(const std::shared_ptr<Subscription>& subscription);
+  // Waits for an inline handler that runs, however long that takes. Takes a
+  // share: what the handler had captured ends here, and may be who has another.
+  void RemoveSubscription(std::shared_ptr<Subscription> subscription);
   // The same without waiting: what it leaves is counted when that returns.
-  void ShutSubscription(const std::shared_ptr<Subscription>& subscription);
+  void ShutSubscription(std::shared_ptr<Subscription> subscription);
 
   // Why subscriptions do not get what some publishers publish.
   RefusalTable& refusals() { return refusals_; }
@@ -309,8 +310,9 @@ class NodeRuntime final : public RoomWaiter {
   std::map<uint64_t, Listening> listeners_;  // On the loop.
   uint64_t next_listener_ = 1;               // On the loop.
 
-  Mutex start_mutex_;
-  bool started_ ABSL_GUARDED_BY(start_mutex_) = false;
+  enum class Started { kNo, kUnderWay, kYes };
+  std::atomic<Started> started_{Started::kNo};
+  EventCount started_event_;  // It is not under way any more.
 
   mutable Mutex mutex_;
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;

@@ -22,14 +22,13 @@ constexpr int64_t kPartingMaxNs = 1'000'000'000;
 }  // namespace
 
 void NodeRuntime::RemoveSubscription(
-    const std::shared_ptr<Subscription>& subscription) {
+    std::shared_ptr<Subscription> subscription) {
   if (is_inherited()) return;
   subscription->Close();
   Retire(subscription);
 }
 
-void NodeRuntime::ShutSubscription(
-    const std::shared_ptr<Subscription>& subscription) {
+void NodeRuntime::ShutSubscription(std::shared_ptr<Subscription> subscription) {
   if (is_inherited()) return;
   (void)subscription->Shut();
   Retire(subscription);

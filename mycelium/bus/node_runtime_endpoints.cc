@@ -27,11 +27,23 @@ absl::Status CheckCapacity(const std::string& path, uint64_t lane_bytes) {
 
 absl::Status NodeRuntime::Start() {
   if (topology_ == nullptr) return absl::OkStatus();
-  // Held while it starts, so that a second service sees how that went.
-  MutexLock lock(start_mutex_);
-  if (started_) return absl::OkStatus();
+  Started before = Started::kNo;
+  while (!started_.compare_exchange_strong(before, Started::kUnderWay)) {
+    if (before == Started::kYes) return absl::OkStatus();
+    // A second service sees how that went; but not a callback that runs
+    // meanwhile, which it may wait for.
+    const auto is_over = [&] { return started_.load() != Started::kUnderWay; };
+    if (WaitFor(started_event_, is_over, kNever) == Outcome::kWouldDeadlock) {
+      return absl::UnavailableError(absl::StrCat(
+          "node ", node_,
+          " is being started, by a call that this callback keeps; call again "
+          "once FromTopology() has returned there"));
+    }
+    before = Started::kNo;
+  }
   const absl::Status status = StartTopology();
-  started_ = status.ok();
+  started_.store(status.ok() ? Started::kYes : Started::kNo);
+  started_event_.Notify(environment_.waiter);
   return status;
 }
 

@@ -76,6 +76,8 @@ absl::Status SubscriptionHandle::status() const {
   return shared_->node->refusals().Of(subscription_->options().id);
 }
 
+// What the handler has captured ends in these, and may be the owner of the
+// handle: nothing of it is used afterwards.
 void SubscriptionHandle::Unsubscribe() {
   if (shared_ == nullptr || shared_.is_inherited()) return;
   std::shared_ptr<NodeRuntime> node;
@@ -97,7 +99,8 @@ void SubscriptionHandle::Unsubscribe() {
 
 bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
   if (shared_ == nullptr || shared_.is_inherited()) return true;
-  Environment& environment = subscription_->environment();
+  const std::shared_ptr<Subscription> subscription = subscription_.get();
+  Environment& environment = subscription->environment();
   // A thread that is just looking whether there is a message runs no handler.
   constexpr absl::Duration kMoment = absl::Milliseconds(1);
   const TimeNs deadline =
@@ -109,14 +112,14 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
     MutexLock lock(shared_->mutex);
     node = shared_->node;
   }
-  if (node != nullptr) node->ShutSubscription(subscription_.get());
-  const bool is_queued = subscription_->options().mode == DeliveryMode::kQueued;
+  if (node != nullptr) node->ShutSubscription(subscription);
+  const bool is_queued = subscription->options().mode == DeliveryMode::kQueued;
   // Told when a handler returns, whose thread may take a little longer.
-  EventCount& event = is_queued ? subscription_->queue().event()
-                                : subscription_->gate().left_event();
-  const auto is_over = [this] {
-    return subscription_->IsHandledByThisThread() ||
-           (!subscription_->in_handler() && !subscription_->gate().IsRunning());
+  EventCount& event = is_queued ? subscription->queue().event()
+                                : subscription->gate().left_event();
+  const auto is_over = [&subscription] {
+    return subscription->IsHandledByThisThread() ||
+           (!subscription->in_handler() && !subscription->gate().IsRunning());
   };
   while (!is_over() && environment.clock.NowNs() < deadline) {
     EventCount::Sleeper sleeper(event);
@@ -124,17 +127,19 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
     sleeper.Until(environment.waiter, deadline);
   }
   if (!is_over()) return false;
-  subscription_->Close();  // Whoever was inside may not be done with the rest.
+  subscription->Close();  // Whoever was inside may not be done with the rest.
   return true;
 }
 
 void SubscriptionHandle::AwaitHandler() {
-  subscription_->Close();
-  if (subscription_->IsHandledByThisThread()) return;
-  while (shared_->is_working.load()) {
-    EventCount::Sleeper sleeper(shared_->worker_event);
-    if (!shared_->is_working.load()) return;
-    sleeper.Until(subscription_->environment().waiter, kNever);
+  const std::shared_ptr<Subscription> subscription = subscription_.get();
+  const std::shared_ptr<Shared> shared = shared_.get();
+  subscription->Close();
+  if (subscription->IsHandledByThisThread()) return;
+  while (shared->is_working.load()) {
+    EventCount::Sleeper sleeper(shared->worker_event);
+    if (!shared->is_working.load()) return;
+    sleeper.Until(subscription->environment().waiter, kNever);
   }
 }
 
@@ -166,10 +171,12 @@ absl::Status SubscriberBase::MovedFrom() {
 void SubscriberBase::Close() {
   if (node_ == nullptr || node_->is_inherited()) return;
   Finish();
-  node_->RemoveSubscription(subscription_.get());
+  // What on_error has captured ends here, and may be the owner of this.
+  const std::shared_ptr<NodeRuntime> node = std::exchange(node_.get(), nullptr);
+  const std::shared_ptr<Subscription> subscription = subscription_.get();
+  node->RemoveSubscription(subscription);
   // Others may keep the subscription a while, to count its last messages.
-  subscription_->queue().CloseDescriptor();
-  node_ = {};
+  subscription->queue().CloseDescriptor();
 }
 
 absl::StatusOr<int> SubscriberBase::Descriptor() {

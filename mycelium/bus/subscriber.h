@@ -107,7 +107,9 @@ class SubscriberBase {
   // on another thread, and every later one, is FAILED_PRECONDITION. The last
   // message stays valid until Finish(). Any thread, one at a time.
   void Unsubscribe() {
-    if (node_ != nullptr) node_->RemoveSubscription(subscription_.get());
+    // As in Close().
+    const std::shared_ptr<NodeRuntime> node = node_.get();
+    if (node != nullptr) node->RemoveSubscription(subscription_.get());
   }
 
   // Why messages do not come, each reason of status() once, but those that are

@@ -34,11 +34,14 @@ struct MyceliumRuntime {
   std::unique_ptr<mycelium::MessageBus> bus;
   std::optional<mycelium::Digest> schema_digest;
 
-  using Key = std::tuple<std::string, std::string, mycelium::Digest>;
-  mycelium::Mutex mutex;
-  std::map<Key, std::shared_ptr<mycelium::RawPublisher>> publishers
-      ABSL_GUARDED_BY(mutex);
+  struct Publishers {
+    using Key = std::tuple<std::string, std::string, mycelium::Digest>;
+    mycelium::Mutex mutex;
+    std::map<Key, std::shared_ptr<mycelium::RawPublisher>> all
+        ABSL_GUARDED_BY(mutex);
+  };
   // Never null. Shared by calls in which a callback may destroy the runtime.
+  const std::shared_ptr<Publishers> publishers = std::make_shared<Publishers>();
   const std::shared_ptr<mycelium::Endpoints> endpoints =
       std::make_shared<mycelium::Endpoints>();
   const std::shared_ptr<mycelium::EndpointStats> endpoint_stats =

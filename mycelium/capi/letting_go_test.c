@@ -79,10 +79,51 @@ static void CallbackDestroysTheRuntimeThatIsClosed(const char* socket) {
   mycelium_type_destroy(replies);
 }
 
+/* In one of the calls that make `polled` listen, as it waits for its loop. */
+static void CallbackDestroysTheRuntimeThatListens(const char* socket,
+                                                  int is_shm) {
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.poll_by_caller = 1;
+  polled = mycelium_runtime_create(&options);
+  MyceliumRuntime* const peer = MakeRuntime();
+  MyceliumType* const notes =
+      mycelium_type_create("plant.Note", kOneDigest, sizeof kOneDigest);
+  CHECK(polled != NULL && notes != NULL);
+  CHECK_OK(mycelium_runtime_listen_unix(polled, socket));
+  CHECK_OK(mycelium_runtime_connect_unix(peer, socket));
+  MyceliumSubscription* const subscription =
+      mycelium_subscribe(polled, notes, &DestroyRuntime, NULL, NULL);
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(peer, notes, NULL, NULL);
+  CHECK(subscription != NULL && publisher != NULL);
+  while (mycelium_publisher_wait_for_subscribers(publisher, 1, 1) !=
+         MYCELIUM_OK) {
+    CHECK_OK(mycelium_runtime_poll(polled, 1, NULL));
+  }
+  CHECK_OK(mycelium_publisher_publish(publisher, "x", 1));
+  char path[80];
+  for (int i = 0; polled != NULL; ++i) {
+    snprintf(path, sizeof path, "%s-%d", socket, i);
+    CHECK_OK(is_shm ? mycelium_runtime_listen_shm(polled, path, 0)
+                    : mycelium_runtime_listen_unix(polled, path));
+  }
+  CHECK(access(path, F_OK) != 0);
+  mycelium_unsubscribe(subscription);
+  CHECK_OK(mycelium_runtime_flush(peer, kLongMs));
+  MyceliumStats sent = MYCELIUM_STATS_INIT;
+  CHECK_OK(mycelium_runtime_stats(peer, &sent));
+  CHECK(sent.accepted == 1 && sent.in_flight == 0);
+  mycelium_publisher_destroy(publisher);
+  mycelium_runtime_destroy(peer);
+  mycelium_type_destroy(notes);
+}
+
 int main(void) {
   char socket[64];
   snprintf(socket, sizeof socket, "/tmp/myc-letting-go-%ld", (long)getpid());
   ClosedRuntimeNeitherListensNorConnects(socket);
   CallbackDestroysTheRuntimeThatIsClosed(socket);
+  CallbackDestroysTheRuntimeThatListens(socket, 0);
+  CallbackDestroysTheRuntimeThatListens(socket, 1);
   return 0;
 }

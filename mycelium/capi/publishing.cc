@@ -36,19 +36,20 @@ mycelium_status PublishBy(PublishMember publish, MyceliumPublisher* publisher,
 
 absl::StatusOr<std::shared_ptr<RawPublisher>> MyceliumRuntime::PublisherFor(
     const std::string& service, const mycelium::MessageType& type) {
-  const Key key(service, type.name, type.digest);
+  const Publishers::Key key(service, type.name, type.digest);
+  const std::shared_ptr<Publishers> kept = publishers;
   {
-    mycelium::MutexLock lock(mutex);
-    const auto known = publishers.find(key);
-    if (known != publishers.end()) return known->second;
+    mycelium::MutexLock lock(kept->mutex);
+    const auto known = kept->all.find(key);
+    if (known != kept->all.end()) return known->second;
   }
   absl::StatusOr<RawPublisher> made = bus->RawPublisher(type, service);
   if (!made.ok()) return made.status();
   auto publisher = std::make_shared<RawPublisher>(*std::move(made));
-  mycelium::MutexLock lock(mutex);
+  mycelium::MutexLock lock(kept->mutex);
   // Another thread may have been faster: its publisher has the earlier
   // messages, so that order is kept.
-  return publishers.emplace(key, std::move(publisher)).first->second;
+  return kept->all.emplace(key, std::move(publisher)).first->second;
 }
 
 mycelium_status mycelium_publish(MyceliumRuntime* runtime,

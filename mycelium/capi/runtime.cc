@@ -50,18 +50,19 @@ MyceliumType* TypeOf(absl::StatusOr<MessageType> type) {
   return new MyceliumType{*std::move(type)};
 }
 
-// Keeps what listens, if it does, as long as the runtime.
+// What listens, if it does, ends with the runtime, which a callback may have
+// destroyed meanwhile.
 mycelium_status Keep(absl::StatusOr<EndpointHandle> endpoint,
-                     MyceliumRuntime* runtime) {
+                     Endpoints& endpoints) {
   if (!endpoint.ok()) return Returned(endpoint.status());
-  runtime->endpoints->Add(*std::move(endpoint));
+  endpoints.Add(*std::move(endpoint));
   return MYCELIUM_OK;
 }
 
 // Not BindGrpcEndpoint(), which would link gRPC into every program with this.
 absl::StatusOr<EndpointHandle> BindRemote(const char* address,
                                           const MyceliumRuntime& runtime) {
-  const std::shared_ptr<NodeRuntime>& node = runtime.bus->runtime();
+  const std::shared_ptr<NodeRuntime> node = runtime.bus->runtime();
   EndpointOptions options;
   options.stats = runtime.endpoint_stats;
   absl::StatusOr<NodeRuntime::BoundListener> listener =
@@ -273,9 +274,10 @@ mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
   absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
+  const auto endpoints = runtime->endpoints;
   return mycelium::Keep(
       mycelium::BindUnixEndpoint(path, *runtime->bus, runtime->endpoint_stats),
-      runtime);
+      *endpoints);
 }
 
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
@@ -291,11 +293,12 @@ mycelium_status mycelium_runtime_listen_shm(MyceliumRuntime* runtime,
   absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(path, "path");
   if (!good.ok()) return Returned(good);
+  const auto endpoints = runtime->endpoints;
   return mycelium::Keep(mycelium::BindShmEndpoint(
                             path, *runtime->bus, std::nullopt,
                             capacity == 0 ? mycelium::kShmCapacity : capacity,
                             runtime->endpoint_stats),
-                        runtime);
+                        *endpoints);
 }
 
 mycelium_status mycelium_runtime_connect_shm(MyceliumRuntime* runtime,
@@ -320,18 +323,20 @@ mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
   absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(address, "address");
   if (!good.ok()) return Returned(good);
+  const auto endpoints = runtime->endpoints;
   absl::StatusOr<mycelium::EndpointHandle> bound =
       mycelium::BindRemote(address, *runtime);
   if (bound.ok() && port != nullptr) *port = mycelium::PortOf(bound->address());
-  return mycelium::Keep(std::move(bound), runtime);
+  return mycelium::Keep(std::move(bound), *endpoints);
 }
 
 mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
                                               const char* address) {
   absl::Status good = mycelium::CheckOpen(runtime);
   if (good.ok()) good = CheckGiven(address, "address");
-  if (good.ok()) good = runtime->bus->runtime()->DialRemote(address);
-  return Returned(good);
+  if (!good.ok()) return Returned(good);
+  const auto node = runtime->bus->runtime();
+  return Returned(node->DialRemote(address));
 }
 
 mycelium_status mycelium_runtime_stop_listening(MyceliumRuntime* runtime,
