@@ -63,7 +63,9 @@ class MessageBus final {
   //   UNAVAILABLE          the node of this process is ending: a Shutdown(), or
   //                        the Close() of its last bus, is under way, or its
   //                        last object is being destroyed or went in a handler
-  //                        that has not returned. Try again when that is over.
+  //                        that has not returned. Or this is a callback of that
+  //                        node while another call starts it. Try again when
+  //                        that is over.
   static absl::StatusOr<std::unique_ptr<MessageBus>> FromTopology(
       const std::string& path, const std::string& service,
       const BusOptions& options = BusOptions());

@@ -1,14 +1,18 @@
 #include "mycelium/bus/node_registry.h"
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/message_bus.h"
+#include "tests/support/faulty_sys.h"
 #include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
@@ -194,6 +198,45 @@ TEST_F(NodeRegistryTest, SocketDirIsMadeUnlessTheEndpointNamesAnotherPlace) {
     auto bus = MessageBus::FromTopology(path_, "one");
     EXPECT_TRUE(bus.ok()) << kind << ": " << bus.status();
   }
+}
+
+// Both ways in which a callback can run while a node starts: on its thread, and
+// in the call that starts it.
+class StartingNodeTest : public NodeRegistryTest,
+                         public testing::WithParamInterface<PollMode> {};
+
+INSTANTIATE_TEST_SUITE_P(Modes, StartingNodeTest,
+                         testing::Values(PollMode::kThread, PollMode::kCaller),
+                         [](const auto& mode) {
+                           return mode.param == PollMode::kThread
+                                      ? std::string("Thread")
+                                      : std::string("Caller");
+                         });
+
+TEST_P(StartingNodeTest, CallbackThatAddsAServiceToItDoesNotWait) {
+  test::FaultySys sys;
+  sys.FailNth("connect", 1, -EACCES);  // That of its first dial.
+  Environment environment{sys, Environment::Real().clock,
+                          Environment::Real().waiter};
+  BusOptions options;
+  options.environment = &environment;
+  options.poll = GetParam();
+  std::vector<absl::Status> from_callback;
+  BusOptions calling = options;
+  calling.on_connection = [&](const ConnectionEvent& event) {
+    if (event.state != ConnectionEvent::State::kRefused) return;
+    from_callback.push_back(
+        MessageBus::FromTopology(path_, "two", options).status());
+  };
+  auto one = MessageBus::FromTopology(path_, "one", calling);
+  ASSERT_TRUE(one.ok()) << one.status();
+  ASSERT_EQ(from_callback.size(), 1u);
+  EXPECT_EQ(from_callback[0].code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(from_callback[0].message(),
+              testing::HasSubstr("node left is being started"));
+  auto two = MessageBus::FromTopology(path_, "two", options);
+  ASSERT_TRUE(two.ok()) << two.status();
+  EXPECT_EQ((*one)->runtime(), (*two)->runtime());
 }
 
 }  // namespace

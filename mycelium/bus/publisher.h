@@ -137,7 +137,9 @@ class Publisher final : public PublisherBase {
   }
 
   // Subscriptions of this process get the pointer itself. The message must not
-  // change any more. INVALID_ARGUMENT: it is null.
+  // change any more. Its last owner may be the bus, in the middle of a call:
+  // its destructor, or deleter, must not call the bus. INVALID_ARGUMENT: it is
+  // null.
   absl::Status Publish(std::shared_ptr<const Message> message) {
     if (moved_from()) return MovedFrom();
     if (message == nullptr) {

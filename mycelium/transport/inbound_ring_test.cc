@@ -193,7 +193,8 @@ TEST_F(InboundRingTest, RingWithoutLoansKnowsNoReference) {
   EXPECT_THAT(Ring().error(), HasSubstr("no frame starts at position 0"));
 }
 
-TEST(InboundRingLossyTest, WhoFinishesAFrameLetsGoOfNoLaterOneWhileItIsTakenOver) {
+TEST(InboundRingLossyTest,
+     WhoFinishesAFrameLetsGoOfNoLaterOneWhileItIsTakenOver) {
   const auto memory = std::make_shared<FakeSharedMemory>(kRingBytes);
   LossyPositions& positions = memory->positions().lossy;
   LossyRingWriter writer(memory->bytes(), positions, /*depth=*/4);
