@@ -251,6 +251,30 @@ TEST_F(HostilePublisherTest, BytesThatChangeWhileTheyAreReadHarmNobody) {
   }
 }
 
+// The lane is looked at until nobody has a frame of it any more.
+TEST_F(HostilePublisherTest, LossyLaneThatIsSpoiltWithoutAConnectionIsNoticed) {
+  served_->SetQueuedHeld(true);
+  Publisher hostile = Start(/*lossy_window=*/2, /*queued=*/true);
+  hostile.lane->Write(0, NoteFrame(1), kStamp);
+  Ring(hostile.peer);
+  ASSERT_TRUE(served_->HasGotFrom(hostile.name)) << served_->Told();
+  hostile.peer.Close();
+  ASSERT_TRUE(
+      served_->EventWith(ConnectionEvent::State::kDisconnected, hostile.name)
+          .has_value());
+  hostile.lane->next() = 3;
+  served_->SetQueuedHeld(false);
+  EXPECT_TRUE(served_->WasTold(
+      absl::StrCat("link served -> ", hostile.name,
+                   " (shm): lane 1 in shared memory: no frame starts at "
+                   "position 3; a multiple of 8 is expected")))
+      << served_->Told();
+  for (const LinkReport& link : served_->bus().LinkReports()) {
+    if (link.peer != hostile.name) continue;
+    EXPECT_THAT(link.last_error, ::testing::HasSubstr("position 3"));
+  }
+}
+
 TEST_F(HostilePublisherTest, CursorOfALossyLaneThatNoFrameHasIsNoticed) {
   const auto with = [&](const std::vector<std::string>& reasons,
                         uint64_t next) {

@@ -123,9 +123,11 @@ ServedNode::ServedNode(const std::string& transport, BusOptions options)
         name == "inline" ? DeliveryMode::kInline : DeliveryMode::kQueued;
     subscriptions_.push_back(*bus_->Subscribe<Note>(
         [this, name](const Note& note, const MessageInfo& info) {
-          const std::lock_guard<std::mutex> lock(mutex_);
+          std::unique_lock<std::mutex> lock(mutex_);
           got_.push_back({std::string(info.publisher_node()), name, note.id()});
           changed_.notify_all();
+          changed_.wait(lock,
+                        [&] { return name != "queued" || !queued_held_; });
         },
         subscriber));
   }
@@ -205,6 +207,12 @@ std::multiset<uint64_t> ServedNode::IdsFrom(
     }
   }
   return ids;
+}
+
+void ServedNode::SetQueuedHeld(bool held) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  queued_held_ = held;
+  changed_.notify_all();
 }
 
 bool ServedNode::HasGotFrom(const std::string& node) {

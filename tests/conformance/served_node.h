@@ -39,6 +39,10 @@ class ServedNode final {
   // Waits until a note of `node` has come.
   bool HasGotFrom(const std::string& node);
 
+  // The queued subscription's handler stands still, with the note that it has
+  // just got, until it may go on.
+  void SetQueuedHeld(bool held);
+
   // A connection on which both have said Hello. `shares`: the peer's says that
   // it would read lanes in shared memory.
   RawPeer Greeted(const std::string& node, uint64_t incarnation = 1,
@@ -82,6 +86,7 @@ class ServedNode final {
   std::vector<std::string> told_;
   std::vector<ConnectionEvent> events_;
   std::vector<Got> got_;
+  bool queued_held_ = false;
   int guests_ = 0;
 
   std::unique_ptr<MessageBus> bus_;
