@@ -233,7 +233,7 @@ class FramedLink final : public Link,
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
   void FinishBreak();
-  // No connection is up, and none ends.
+  void RestIfEmpty();  // Rings of a connection that is lost.
   bool is_cut_off() const { return channel_ == nullptr && !ending_; }
   // The next connection starts with what the two sides have published
   // themselves: what lies in the peer's memory cannot be trusted.

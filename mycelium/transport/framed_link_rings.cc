@@ -122,12 +122,11 @@ bool FramedLink::PollRings() {
   bool ran = false;
   bool is_over = false;
   for (size_t i = 0; i < ring_list_.size() && !is_over; ++i) {
-    InboundRing& ring = *ring_list_[i];
-    if (ring.MayHaveFrame()) ran |= PollRing(ring, &is_over);
-    // What comes now waits for the next connection.
-    if (!is_over && is_cut_off()) ring.active &= ring.MayHaveFrame();
+    if (!ring_list_[i]->MayHaveFrame()) continue;
+    ran |= PollRing(*ring_list_[i], &is_over);
   }
   is_polling_ = false;
+  if (is_cut_off()) RestIfEmpty();
   if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
   if (!ran) burst_.Rest();
   return ran;
@@ -212,12 +211,17 @@ void FramedLink::FinishBreak() {
   if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
     DistrustMemory();  // It was found while that was handed out.
   }
-  for (InboundRing* const ring : ring_list_) {
-    ring->active &= ring->is_lossy() && ring->MayHaveFrame();
-  }
+  RestIfEmpty();
   handler_.OnDown(*this,
                   absl::Status(status.code(),
                                absl::StrCat(name(), ": ", status.message())));
+}
+
+void FramedLink::RestIfEmpty() {
+  // What comes now waits for the next connection.
+  for (InboundRing* const ring : ring_list_) {
+    ring->active &= ring->is_lossy() && ring->MayHaveFrame();
+  }
 }
 
 void FramedLink::DistrustMemory() {
