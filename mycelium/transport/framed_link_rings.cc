@@ -126,8 +126,7 @@ bool FramedLink::PollRings() {
     ran |= PollRing(*ring_list_[i], &is_over);
   }
   is_polling_ = false;
-  if (is_cut_off()) RestIfEmpty();
-  if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
+  if (channel_ == nullptr || goodbye_.has_value()) FinishDraining();
   if (!ran) burst_.Rest();
   return ran;
 }
@@ -278,6 +277,7 @@ bool FramedLink::AreDrained() {
 }
 
 void FramedLink::FinishDraining() {
+  if (is_cut_off()) RestIfEmpty();
   if (is_polling_ || !AreDrained()) return;
   if (goodbye_.has_value()) {
     v1::Control control;
