@@ -395,6 +395,12 @@ TEST_P(LettingGoOfTheOwnerTest, UnsubscribeWithinEndsIt) {
   EXPECT_TRUE(watched_.expired());
 }
 
+TEST_P(LettingGoOfTheOwnerTest, AssignmentEndsIt) {
+  Subscribe();
+  session_->handle = SubscriptionHandle();
+  EXPECT_TRUE(watched_.expired());
+}
+
 TEST_P(LettingGoOfTheOwnerTest, UnsubscribeOfASubscriberEndsIt) {
   auto owner = std::make_shared<Session>();
   session_ = owner.get();

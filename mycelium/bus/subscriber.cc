@@ -62,7 +62,8 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
 
 SubscriptionHandle& SubscriptionHandle::operator=(SubscriptionHandle&& other) {
   if (this == &other) return *this;
-  Unsubscribe();
+  // Ends last: see Unsubscribe().
+  SubscriptionHandle before(std::move(*this));
   shared_ = std::move(other.shared_);
   subscription_ = std::move(other.subscription_);
   return *this;

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_ROUTING_FAKE_LINK_H_
 #define MYCELIUM_ROUTING_FAKE_LINK_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "mycelium/base/environment.h"
+#include "mycelium/transport/lane/fake_shared_memory.h"
 #include "mycelium/transport/link.h"
 
 namespace mycelium {
@@ -35,9 +37,16 @@ class FakeLink final : public Link {
     options.id = subscription == 0 ? 0 : next_lane_++;
     options.name = "fake lane";
     options.frame_bytes_max = frame_bytes_max_now;
+    options.control_count = &control_count_;
+    if (shares_lossy && options.lossy.has_value()) {
+      options.shared =
+          std::make_shared<test::FakeSharedMemory>(Lane::MemoryBytes(options));
+    }
+    const bool is_shared = options.shared != nullptr;
     absl::StatusOr<std::unique_ptr<Lane>> lane =
         Lane::Create(Environment::Real(), std::move(options), nullptr);
     if (!lane.ok()) return lane.status();
+    (*lane)->SetMapped(is_shared);
     lanes.push_back(*std::move(lane));
     if (subscription == 0) shared_ = lanes.back();
     return lanes.back();
@@ -81,7 +90,8 @@ class FakeLink final : public Link {
   }
 
   size_t frame_bytes_max_now = 16 << 10;
-  absl::Status lane_error;  // What OpenLane() says, if it is not OK.
+  bool shares_lossy = false;  // Such lanes lie in memory, and are mapped.
+  absl::Status lane_error;    // What OpenLane() says, if it is not OK.
   std::vector<std::shared_ptr<Lane>> lanes;
   std::vector<uint32_t> closed, adopted, dropped, resumed;
   std::set<uint32_t> parked;  // Lanes that are so now.
@@ -94,6 +104,7 @@ class FakeLink final : public Link {
  private:
   const std::string peer_;
   uint32_t next_lane_ = 1;
+  std::atomic<uint32_t> control_count_{0};
   std::shared_ptr<Lane> shared_;  // Lane 0.
 };
 

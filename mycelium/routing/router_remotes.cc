@@ -375,6 +375,8 @@ void Router::EndFlows(Publisher& publisher, DropReason reason,
   auto& flows = publisher.flows;
   for (Flow& flow : flows) {
     if (!which(flow)) continue;
+    // Of one that is away, but lives, and may read on.
+    flow.lane->Recall();
     // What the peer has taken over is its to count.
     uint64_t lost = InFlight(publisher, flow, flow.link->TakenOver(*flow.lane));
     if (MYCELIUM_PLANTED_BUG(3) && lost > 0) --lost;

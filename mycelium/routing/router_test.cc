@@ -192,6 +192,29 @@ TEST_F(RouterTest, PublisherDoesNotWaitWhereOneOfThoseWhoShareALaneFails) {
   }
 }
 
+// It may live, and not have heard that the connection is lost.
+TEST_F(RouterTest, WhatIsGivenUpIsOutOfReachOfThePeerThatReadsTheLane) {
+  link_.shares_lossy = true;
+  v1::Subscribe subscribe = Subscribe(1, type_);
+  subscribe.set_overflow("drop_oldest");
+  router_->AddRemote(link_, subscribe);
+  const auto publisher = AddPublisher(type_);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Publish(*publisher).ok());
+  ASSERT_THAT(link_.lanes, SizeIs(1));
+  LossyStage& stage = *link_.lanes[0]->stage();
+  LossyRingReader reader(stage.memory(), stage.positions(), kFrameFlagsOnWire);
+  FrameView frame;
+  ASSERT_EQ(reader.Poll(&frame), RingReader::Result::kFrame);
+  router_->RemoveLink(link_, DropReason::kSubscriberGone);
+  EXPECT_EQ(reader.Poll(&frame), RingReader::Result::kEmpty);
+  Ledger sum;
+  const FlowReportTable table = router_->Reports();
+  for (const FlowReport& flow : table.reports()) sum += flow.ledger;
+  EXPECT_EQ(sum.accepted, 3u);
+  EXPECT_EQ(sum.dropped_for(DropReason::kSubscriberGone), 3u);
+  EXPECT_TRUE(sum.Balances());
+}
+
 TEST_F(RouterTest, PeerIsToldWhenAllMessagesOfAMatchAreOver) {
   router_->AddRemote(link_, Inline(1));
   const auto publisher = AddPublisher(type_), other = AddPublisher(type_);

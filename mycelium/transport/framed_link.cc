@@ -73,6 +73,8 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   leaving_.store(false);
   final_wanted_.store(false);
   reader_.Reset();
+  // Some may have been lost with the connection before.
+  counts_controls_ = false;
   loans_.peer_maps = peer.maps_loans();
   if (resumed) {
     // Until it says that they go on, by when it has said what is in them.

@@ -131,8 +131,8 @@ class FramedLink final : public Link,
   // stay.
   void Detach();
 
-  // The process at the other end is gone: hands out what is left in its lossy
-  // lanes, or drops every lane in both directions. REQUIRES: not up.
+  // The process at the other end is gone: hands out what is left in its memory,
+  // or drops every lane in both directions. REQUIRES: not up.
   void TakeOverRings();
   void Forget();
 
@@ -233,7 +233,6 @@ class FramedLink final : public Link,
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
   void FinishBreak();
-  void RestIfEmpty();  // Rings of a connection that is lost.
   bool is_cut_off() const { return channel_ == nullptr && !ending_; }
   // The next connection starts with what the two sides have published
   // themselves: what lies in the peer's memory cannot be trusted.
@@ -319,12 +318,13 @@ class FramedLink final : public Link,
   bool heard_ = false;  // From that process, since both began anew.
   RecordReader reader_;
   InboundLanes inbound_;
-  uint32_t data_lane_ = 0;      // Of the data record that is being read.
-  uint64_t data_position_ = 0;  // Of the next frame in it.
-  KeptFrames kept_;             // Of lanes whose next frame cannot be taken.
-  bool peer_leaves_ = false;    // Has said Goodbye, and was the first to.
-  bool peer_is_done_ = false;   // Has said its final Goodbye.
-  uint32_t controls_seen_ = 0;  // Of the peer's, as its frames count them.
+  uint32_t data_lane_ = 0;        // Of the data record that is being read.
+  uint64_t data_position_ = 0;    // Of the next frame in it.
+  KeptFrames kept_;               // Of lanes whose next frame cannot be taken.
+  bool peer_leaves_ = false;      // Has said Goodbye, and was the first to.
+  bool peer_is_done_ = false;     // Has said its final Goodbye.
+  uint32_t controls_seen_ = 0;    // Of the peer's, as its frames count them,
+  bool counts_controls_ = false;  // once LaneOpen has said where they are.
   std::optional<absl::Status> ending_;  // Why, if what came last is drained.
   std::optional<v1::Goodbye> goodbye_;  // That waits for the same.
   uint64_t drain_timer_ = 0;

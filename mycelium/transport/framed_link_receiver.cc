@@ -55,7 +55,7 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
   if (!control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
     return Corrupt("a control message does not parse");
   }
-  if (!control.has_doorbell()) ++controls_seen_;
+  if (!control.has_doorbell() && counts_controls_) ++controls_seen_;
   switch (control.body_case()) {
     case v1::Control::kDoorbell:
       OnDoorbell();
@@ -134,6 +134,7 @@ void FramedLink::BreakIfParted() {
 
 absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
   controls_seen_ = open.control_number();
+  counts_controls_ = true;
   const uint64_t bytes = open.capacity_bytes();
   if (bytes < kRingBytesMin || bytes > kLaneBytesMax ||
       (bytes & (bytes - 1)) != 0) {

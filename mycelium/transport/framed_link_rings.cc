@@ -19,6 +19,13 @@ std::string DescribeUndeclared(uint32_t lane, const FrameView& frame) {
       frame.header.publisher_id, ", which was not declared with that type");
 }
 
+// The connection is lost: what comes now waits for the next one.
+void RestIfEmpty(const std::vector<InboundRing*>& rings) {
+  for (InboundRing* const ring : rings) {
+    ring->active &= ring->is_lossy() && ring->MayHaveFrame();
+  }
+}
+
 }  // namespace
 
 bool FramedLink::OpenRing(const v1::LaneOpen& open) {
@@ -135,8 +142,11 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   using Look = InboundRing::Look;
   using Outcome = LinkHandler::FrameOutcome;
   if (!ring.active || ring.paused) return false;
-  const int most =
-      channel_ == nullptr ? std::numeric_limits<int>::max() : kFramesPerTurn;
+  // Where the connection is lost there is an end, but for who publishes on into
+  // a lossy lane.
+  const bool is_last =
+      channel_ == nullptr && (!ring.is_lossy() || ring.takes_over());
+  const int most = is_last ? std::numeric_limits<int>::max() : kFramesPerTurn;
   Look look = Look::kFrame;
   int taken = 0;
   for (; taken < most && ring.active; ++taken) {
@@ -210,17 +220,10 @@ void FramedLink::FinishBreak() {
   if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
     DistrustMemory();  // It was found while that was handed out.
   }
-  RestIfEmpty();
+  RestIfEmpty(ring_list_);
   handler_.OnDown(*this,
                   absl::Status(status.code(),
                                absl::StrCat(name(), ": ", status.message())));
-}
-
-void FramedLink::RestIfEmpty() {
-  // What comes now waits for the next connection.
-  for (InboundRing* const ring : ring_list_) {
-    ring->active &= ring->is_lossy() && ring->MayHaveFrame();
-  }
 }
 
 void FramedLink::DistrustMemory() {
@@ -258,8 +261,13 @@ void FramedLink::BreakFor(InboundRing& ring, const absl::Status& status) {
   }
   loop_.Post([this, alive = alive_, status, from = peer_incarnation_] {
     if (!*alive || peer_incarnation_ != from) return;
-    if (!is_up() && !ending_.has_value()) return DistrustMemory();
-    Break(status);
+    if (ending_.has_value()) {
+      ending_ = status;
+    } else if (is_up()) {
+      Break(status);
+    } else {
+      DistrustMemory();
+    }
   });
 }
 
@@ -277,7 +285,7 @@ bool FramedLink::AreDrained() {
 }
 
 void FramedLink::FinishDraining() {
-  if (is_cut_off()) RestIfEmpty();
+  if (is_cut_off()) RestIfEmpty(ring_list_);
   if (is_polling_ || !AreDrained()) return;
   if (goodbye_.has_value()) {
     v1::Control control;
@@ -336,10 +344,9 @@ void FramedLink::TakeOverRings() {
   is_polling_ = true;
   bool is_over = false;
   for (size_t i = 0; i < ring_list_.size() && !is_over; ++i) {
-    InboundRing& ring = *ring_list_[i];
-    if (!ring.is_lossy() || !ring.active) continue;
-    ring.BeginTakingOver();
-    (void)PollRing(ring, &is_over);
+    ring_list_[i]->active = true;
+    ring_list_[i]->BeginTakingOver();
+    (void)PollRing(*ring_list_[i], &is_over);
   }
   is_polling_ = false;
 }

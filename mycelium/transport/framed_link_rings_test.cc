@@ -127,13 +127,14 @@ class FramedLinkRingsTest : public FramedLinkTest {
     if (opens) PeerOpensItsLane();
   }
 
-  void PeerOpensItsLane() {
+  void PeerOpensItsLane(uint32_t controls_before = 0) {
     v1::Control control;
     v1::LaneOpen& open = *control.mutable_lane_open();
     open.set_lane(kLane);
     open.set_next_sequence(1);
     open.set_capacity_bytes(kRingBytes);
     open.set_lossy_window(2);
+    open.set_control_number(controls_before);
     open.set_shared_identity(1);
     const std::string body = control.SerializeAsString();
     wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
@@ -224,6 +225,24 @@ TEST_F(FramedLinkRingsTest, NothingIsTakenBeforeThePeerHasSaidThatALaneGoesOn) {
   EXPECT_THAT(queue_.got, ElementsAre(1, 2));
 }
 
+// Those that it counts on the next connection come after those that were lost.
+TEST_F(FramedLinkRingsTest, LostControlMessageIsNotTakenForAnother) {
+  PeerPublishesNext(1, /*controls_before=*/1);
+  Run();
+  Disconnect();
+  Connect(/*incarnation=*/2, /*opens=*/false);
+  v1::Control other;
+  other.mutable_subscribers_known();
+  const std::string body = other.SerializeAsString();
+  wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
+  Disconnect();
+  EXPECT_THAT(queue_.got, IsEmpty());
+  Connect(/*incarnation=*/2, /*opens=*/false);
+  PeerOpensItsLane(/*controls_before=*/2);
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1));
+}
+
 // A peer that lives and goes on must not keep us here.
 TEST_F(FramedLinkRingsTest, NoMoreIsTakenThanTheMemoryHolds) {
   PeerPublishesNext(2);
@@ -246,11 +265,17 @@ TEST_F(FramedLinkRingsTest, RestIsTakenOverBeforeAnotherProcessIsHeard) {
   PeerPublishesNext(3);
   Run();
   Disconnect();
-  const std::shared_ptr<test::FakeSharedMemory> old = memory_.lane;
+  // Which has come while nobody was to see it.
+  HandleLast();
+  HandleLast();
+  HandleLast();
+  PeerPublishesNext();
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
   NewLane();
   Connect(/*incarnation=*/3);
-  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
-  EXPECT_EQ(queue_.had_when_replaced, 3u);
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(queue_.had_when_replaced, 4u);
   EXPECT_EQ(queue_.left, 0u);
 }
 

@@ -4,7 +4,7 @@
 namespace mycelium {
 
 void FramedLink::AddTraffic(const OutLane& out, LinkTraffic* traffic) {
-  const Lane::Published published = out.lane->published();
+  const LanePublished published = out.lane->published();
   traffic->frames_sent += published.frames;
   traffic->bytes_sent += published.bytes;
   traffic->stalls += published.stalls;

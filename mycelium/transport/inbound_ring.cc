@@ -202,6 +202,7 @@ bool InboundRing::PrepareSleep(uint32_t controls_seen) {
   positions_.Sleep();
   if (paused || !active) return false;  // Somebody wakes the loop later.
   if (is_pending_) return MaySee(controls_seen);
+  if (shows_left_ == 0) return false;  // Until EndDraining().
   if (!options_.lossy) return reader_.HasFrame();
   ReleaseHandled();
   return !holds_ && lossy_reader_->HasFrame();

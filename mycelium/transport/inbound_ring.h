@@ -122,6 +122,7 @@ class InboundRing final {
   // The peer publishes no more, and is not to know what becomes of the rest: a
   // lossy lane shows one frame after the other, too, handled or not.
   void BeginTakingOver();
+  bool takes_over() const { return takes_over_; }
   // The same peer goes on.
   void EndDraining();
   // Takes what is left, and returns how many frames that is.

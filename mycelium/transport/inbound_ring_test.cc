@@ -224,5 +224,35 @@ TEST(InboundRingLossyTest,
   EXPECT_EQ(positions.held.load(), LossyPositions::kNothingHeld);
 }
 
+// Whom nobody wakes would stay awake for ever.
+TEST(InboundRingLossyTest, NothingIsThereToStayAwakeForBehindTheBound) {
+  const auto memory = std::make_shared<FakeSharedMemory>(kRingBytes);
+  LossyRingWriter writer(memory->bytes(), memory->positions().lossy,
+                         /*depth=*/4);
+  uint64_t sequence = 0;
+  const auto publish = [&] {
+    absl::Span<std::byte> room;
+    const size_t bytes = EncodedFrameBytes(FrameFields(), kSize);
+    ASSERT_EQ(writer.TryReserve(bytes, &room), LossyRingWriter::Fit::kFits);
+    (void)EncodeFrame(FrameFields(), ++sequence, kSize, room);
+    writer.Commit(sequence);
+  };
+  InboundRing::Options options;
+  options.lossy = true;
+  options.frame_bytes_max = kRingBytes / 2;
+  InboundRing ring(memory, options);
+  ring.BeginDraining();
+  const FrameView* view;
+  uint64_t end = 0;
+  publish();
+  while (ring.Peek(/*controls_seen=*/0, &view, &end) == Look::kFrame) {
+    ring.Pop(/*handled=*/true);
+    publish();
+  }
+  EXPECT_FALSE(ring.PrepareSleep(/*controls_seen=*/0));
+  ring.EndDraining();
+  EXPECT_TRUE(ring.PrepareSleep(/*controls_seen=*/0));
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -336,9 +336,9 @@ uint64_t Lane::NextSequence() {
   return sequence_ + 1;
 }
 
-Lane::Published Lane::published() {
+LanePublished Lane::published() {
   MutexLock lock(mutex_);
-  Published published;
+  LanePublished published;
   published.frames = sequence_;
   published.bytes = stage_ != nullptr ? staged_bytes_ : committed();
   published.stalls = stalls_.load(std::memory_order_relaxed);
@@ -511,6 +511,12 @@ bool Lane::Release(uint64_t position) {
   positions_->ring.released.store(position, std::memory_order_release);
   NotifyReleased();
   return true;
+}
+
+void Lane::Recall() {
+  if (stage_ == nullptr || !mapped()) return;
+  MutexLock lock(mutex_);
+  stage_->Recall();
 }
 
 void Lane::ForEachFrame(uint64_t from,

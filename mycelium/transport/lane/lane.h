@@ -129,8 +129,7 @@ class Lane final {
   // Counts the claimed message as dropped, and unlocks.
   void DropClaimed(const FrameFields& fields) ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
-  // Forgets the claim, and unlocks.
-  void Abandon() ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  void Abandon() ABSL_NO_THREAD_SAFETY_ANALYSIS;  // Forgets it, and unlocks.
 
   // After a commit: tells who has to know of it. A reader of shared memory that
   // is awake sees it anyway.
@@ -177,8 +176,7 @@ class Lane final {
                ? positions_->ring.released.load(std::memory_order_acquire)
                : CheckedReleased();
   }
-  // Whether everything that was published is over: handled or dropped.
-  bool empty();
+  bool empty();  // All that was published is over: handled or dropped.
 
   // A mark behind what was published so far, and whether all before it is over.
   // Notified by room_event().
@@ -207,6 +205,9 @@ class Lane final {
     if (loans_.any()) loans_.Finish(released());
     if (room_event_.Notify(environment_.waiter)) RunRoomWatches();
   }
+
+  // Takes back what waits in a lossy lane that the peer reads, be he alive.
+  void Recall();
 
   // Calls `visit` with the header of each frame between `from` and the last
   // committed one, while the lane is locked. For ledgers, not for hot paths.
@@ -237,8 +238,7 @@ class Lane final {
   // The sequence of the next frame that is published.
   uint64_t NextSequence();
 
-  using Published = LanePublished;
-  Published published();
+  LanePublished published();
 
   // Another process takes the reader's place. `sent`: how far the ring was sent
   // to the last one. What of that was not released is redelivered.

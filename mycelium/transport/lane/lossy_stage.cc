@@ -26,6 +26,11 @@ LossyRingWriter::Restarted LossyStage::Restart(
   });
 }
 
+void LossyStage::Recall() {
+  FrameView taken;
+  while (writer_.DropOldest(&taken)) recalled_.push_back(taken.header);
+}
+
 bool LossyStage::Refit(size_t frame_bytes_max,
                        std::vector<FrameHeader>* taken_out) {
   bool fits = true;

@@ -60,7 +60,11 @@ class LossyStage final {
   }
 
   bool IsOver(uint64_t sequence) { return writer_.IsOver(sequence); }
+  // Takes back what waits, which is not told to the sink.
+  void Recall();
+  // Also those that were recalled.
   void ForEachFrame(absl::FunctionRef<void(const FrameHeader&)> visit) {
+    for (const FrameHeader& frame : recalled_) visit(frame);
     writer_.ForEachFrame(visit);
   }
 
@@ -83,6 +87,7 @@ class LossyStage final {
   const std::shared_ptr<LaneMemory> memory_;
   const std::shared_ptr<DropSink> sink_;
   LossyRingWriter writer_;
+  std::vector<FrameHeader> recalled_;
   bool corrupt_ = false;  // The reader has stored what no reader stores.
 };
 
