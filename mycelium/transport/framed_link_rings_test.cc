@@ -83,11 +83,13 @@ class Queue final : public LinkHandler {
   FrameOutcome OnFrame(Link&, uint32_t, const FrameView& frame,
                        uint64_t) override {
     got.push_back(frame.header.lane_sequence);
+    if (on_frame != nullptr) on_frame();
     return handles ? FrameOutcome::kHandled : FrameOutcome::kTaken;
   }
 
   bool handles = false;
   std::vector<uint64_t> got;
+  std::function<void()> on_frame;
   std::vector<size_t> had_when_down;
   size_t had_when_replaced = 0;
   uint64_t left = 0;
@@ -191,6 +193,19 @@ TEST_F(FramedLinkRingsTest, WhatIsHandledAtOnceIsBeforeTheEndIsTold) {
   EXPECT_THAT(queue_.had_when_down, ElementsAre(3));
   EXPECT_EQ(writer_->waiting(), 0u);
   EXPECT_TRUE(writer_->IsOver(3));
+}
+
+// The others of the node have their turns, though there is always a next one.
+TEST_F(FramedLinkRingsTest, PeerThatPublishesOnKeepsNobodyElseWaiting) {
+  queue_.handles = true;
+  queue_.on_frame = [this] { PeerPublishesNext(); };
+  PeerPublishesNext();
+  wire_.handler->OnClosed(absl::UnavailableError("the test has cut it"));
+  EXPECT_LE(queue_.got.size(), 64u);
+  EXPECT_THAT(queue_.had_when_down, IsEmpty());
+  // And it has an end.
+  Run();
+  EXPECT_THAT(queue_.had_when_down, ElementsAre(kRingBytes / 40));
 }
 
 TEST_F(FramedLinkRingsTest, WhatComesLaterWaitsForTheNextConnection) {
