@@ -22,6 +22,10 @@ namespace {
 using ::mycelium::test::Note;
 using ::mycelium::test::Reply;
 
+std::string ModeName(const testing::TestParamInfo<DeliveryMode>& mode) {
+  return mode.param == DeliveryMode::kInline ? "Inline" : "Queued";
+}
+
 class LettingGoTest : public testing::TestWithParam<DeliveryMode> {
  protected:
   static SubscriberOptions Options() {
@@ -43,11 +47,7 @@ class LettingGoTest : public testing::TestWithParam<DeliveryMode> {
 INSTANTIATE_TEST_SUITE_P(Modes, LettingGoTest,
                          testing::Values(DeliveryMode::kInline,
                                          DeliveryMode::kQueued),
-                         [](const auto& mode) {
-                           return mode.param == DeliveryMode::kInline
-                                      ? std::string("Inline")
-                                      : std::string("Queued");
-                         });
+                         ModeName);
 
 TEST_P(LettingGoTest, HandlerEndsWithItsSubscription) {
   auto captured = std::make_shared<int>();
@@ -377,11 +377,7 @@ class LettingGoOfTheOwnerTest : public testing::TestWithParam<DeliveryMode> {
 INSTANTIATE_TEST_SUITE_P(Modes, LettingGoOfTheOwnerTest,
                          testing::Values(DeliveryMode::kInline,
                                          DeliveryMode::kQueued),
-                         [](const auto& mode) {
-                           return mode.param == DeliveryMode::kInline
-                                      ? std::string("Inline")
-                                      : std::string("Queued");
-                         });
+                         ModeName);
 
 TEST_P(LettingGoOfTheOwnerTest, UnsubscribeEndsIt) {
   Subscribe();
@@ -401,16 +397,16 @@ TEST_P(LettingGoOfTheOwnerTest, AssignmentEndsIt) {
   EXPECT_TRUE(watched_.expired());
 }
 
-TEST_P(LettingGoOfTheOwnerTest, UnsubscribeOfASubscriberEndsIt) {
+TEST(LettingGoOfTheOwnerOfASubscriberTest, UnsubscribeEndsIt) {
   auto owner = std::make_shared<Session>();
-  session_ = owner.get();
-  watched_ = owner;
+  Session* const session = owner.get();
+  const std::weak_ptr<Session> watched = owner;
   SubscriberOptions options;
   options.on_error = [kept = std::move(owner)](const absl::Status&) {};
-  session_->subscriber.emplace(*session_->bus->Subscriber<Note>(options));
+  session->subscriber.emplace(*session->bus->Subscriber<Note>(options));
   options = SubscriberOptions();
-  session_->subscriber->Unsubscribe();
-  EXPECT_TRUE(watched_.expired());
+  session->subscriber->Unsubscribe();
+  EXPECT_TRUE(watched.expired());
 }
 
 }  // namespace

@@ -192,29 +192,27 @@ absl::Status MessageBus::Flush(absl::Duration timeout,
 }
 
 absl::Status MessageBus::Close(absl::Duration timeout) {
-  const std::shared_ptr<NodeRuntime> node = node_;
-  const std::shared_ptr<Closing> closing = closing_;
-  const std::string service = service_;
+  const Kept kept = Keep();
   const TimeNs deadline =
-      DeadlineAfter(node->environment().clock.NowNs(), timeout);
-  if (absl::Status outside = node->CheckOutsideHandlers("Close()");
+      DeadlineAfter(kept.node->environment().clock.NowNs(), timeout);
+  if (absl::Status outside = kept.node->CheckOutsideHandlers("Close()");
       !outside.ok()) {
     return outside;
   }
-  EventCount& changed = node->router().changed_event();
-  if (closing->has_begun.exchange(true)) {
-    if (node->WaitFor(
-            changed, [&] { return closing->is_done.load(); }, deadline) ==
+  EventCount& changed = kept.node->router().changed_event();
+  if (kept.closing->has_begun.exchange(true)) {
+    if (kept.node->WaitFor(
+            changed, [&] { return kept.closing->is_done.load(); }, deadline) ==
         RoomWaiter::Outcome::kReady) {
       return absl::OkStatus();
     }
     return absl::DeadlineExceededError(
-        absl::StrCat("the bus of service ", service, " is still closing"));
+        absl::StrCat("the bus of service ", kept.service, " is still closing"));
   }
-  const absl::Status ended = node->CloseService(service, deadline);
-  closing->is_done.store(true, std::memory_order_release);
-  changed.Notify(node->environment().waiter);
-  node->WakePoll();
+  const absl::Status ended = kept.node->CloseService(kept.service, deadline);
+  kept.closing->is_done.store(true, std::memory_order_release);
+  changed.Notify(kept.node->environment().waiter);
+  kept.node->WakePoll();
   return ended;
 }
 

@@ -32,6 +32,21 @@ static void DestroyRuntime(const MyceliumMessage* message, void* user) {
   polled = NULL;
 }
 
+static void AwaitSubscriptionOfPolled(MyceliumPublisher* publisher) {
+  while (mycelium_publisher_wait_for_subscribers(publisher, 1, 1) !=
+         MYCELIUM_OK) {
+    CHECK_OK(mycelium_runtime_poll(polled, 1, NULL));
+  }
+}
+
+/* Of what `peer` has published. */
+static void CheckOneIsOver(MyceliumRuntime* peer) {
+  CHECK_OK(mycelium_runtime_flush(peer, kLongMs));
+  MyceliumStats sent = MYCELIUM_STATS_INIT;
+  CHECK_OK(mycelium_runtime_stats(peer, &sent));
+  CHECK(sent.accepted == 1 && sent.in_flight == 0);
+}
+
 static void CallbackDestroysTheRuntimeThatIsClosed(const char* socket) {
   MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
   options.poll_by_caller = 1;
@@ -55,10 +70,7 @@ static void CallbackDestroysTheRuntimeThatIsClosed(const char* socket) {
   CHECK(subscription != NULL && slow != NULL);
   CHECK(to_peer != NULL && to_polled != NULL);
   CHECK_OK(mycelium_publisher_wait_for_subscribers(to_peer, 1, kLongMs));
-  while (mycelium_publisher_wait_for_subscribers(to_polled, 1, 1) !=
-         MYCELIUM_OK) {
-    CHECK_OK(mycelium_runtime_poll(polled, 1, NULL));
-  }
+  AwaitSubscriptionOfPolled(to_polled);
   /* What the call waits for, and what it runs meanwhile. */
   CHECK_OK(mycelium_publisher_publish(to_peer, "x", 1));
   CHECK_OK(mycelium_publisher_publish(to_polled, "x", 1));
@@ -68,10 +80,7 @@ static void CallbackDestroysTheRuntimeThatIsClosed(const char* socket) {
   mycelium_publisher_destroy(to_peer);
   CHECK(access(socket, F_OK) != 0);
 
-  CHECK_OK(mycelium_runtime_flush(peer, kLongMs));
-  MyceliumStats sent = MYCELIUM_STATS_INIT;
-  CHECK_OK(mycelium_runtime_stats(peer, &sent));
-  CHECK(sent.accepted == 1 && sent.in_flight == 0);
+  CheckOneIsOver(peer);
   mycelium_publisher_destroy(to_polled);
   mycelium_subscriber_destroy(slow);
   mycelium_runtime_destroy(peer);
@@ -96,10 +105,7 @@ static void CallbackDestroysTheRuntimeThatListens(const char* socket,
   MyceliumPublisher* const publisher =
       mycelium_publisher_create(peer, notes, NULL, NULL);
   CHECK(subscription != NULL && publisher != NULL);
-  while (mycelium_publisher_wait_for_subscribers(publisher, 1, 1) !=
-         MYCELIUM_OK) {
-    CHECK_OK(mycelium_runtime_poll(polled, 1, NULL));
-  }
+  AwaitSubscriptionOfPolled(publisher);
   CHECK_OK(mycelium_publisher_publish(publisher, "x", 1));
   char path[80];
   for (int i = 0; polled != NULL; ++i) {
@@ -109,10 +115,7 @@ static void CallbackDestroysTheRuntimeThatListens(const char* socket,
   }
   CHECK(access(path, F_OK) != 0);
   mycelium_unsubscribe(subscription);
-  CHECK_OK(mycelium_runtime_flush(peer, kLongMs));
-  MyceliumStats sent = MYCELIUM_STATS_INIT;
-  CHECK_OK(mycelium_runtime_stats(peer, &sent));
-  CHECK(sent.accepted == 1 && sent.in_flight == 0);
+  CheckOneIsOver(peer);
   mycelium_publisher_destroy(publisher);
   mycelium_runtime_destroy(peer);
   mycelium_type_destroy(notes);

@@ -131,8 +131,8 @@ class FramedLink final : public Link,
   // stay.
   void Detach();
 
-  // The process at the other end is gone: hands out what is left in its memory,
-  // or drops every lane in both directions. REQUIRES: not up.
+  // The process at the other end is gone: hands out what is left in its memory;
+  // then drops all lanes, so that the next one starts anew. REQUIRES: not up.
   void TakeOverRings();
   void Forget();
 

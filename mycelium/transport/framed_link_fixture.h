@@ -68,7 +68,7 @@ struct Wire {
   size_t takes = ~size_t{0};  // Before it is full.
 };
 
-class WireChannel final : public Channel {
+class WireChannel : public Channel {
  public:
   explicit WireChannel(Wire& wire) : wire_(wire) {}
   void Start(Handler& handler) override { wire_.handler = &handler; }
@@ -97,7 +97,7 @@ class WireChannel final : public Channel {
 };
 
 // Lanes in memory that nobody else maps.
-class SharedByNobody final : public SharedMemory {
+class SharedByNobody : public SharedMemory {
  public:
   absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(
       size_t bytes) override {

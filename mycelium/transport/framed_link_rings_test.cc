@@ -21,16 +21,10 @@ constexpr uint32_t kLane = 9;
 constexpr size_t kRingBytes = 4096;
 
 // Comes with descriptors, of nothing.
-class DescriptorChannel final : public Channel {
+class DescriptorChannel final : public WireChannel {
  public:
-  explicit DescriptorChannel(Wire& wire) : wire_(wire) {}
-  void Start(Handler& handler) override { wire_.handler = &handler; }
-  absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
-    size_t taken = 0;
-    for (const iovec& piece : pieces) taken += piece.iov_len;
-    return taken;
-  }
-  bool passes_descriptors() const override { return true; }
+  using WireChannel::WireChannel;
+
   std::optional<std::array<Fd, 2>> TakeDescriptors() override {
     Sys& sys = Environment::Real().sys;
     const auto make = [&sys] {
@@ -43,23 +37,13 @@ class DescriptorChannel final : public Channel {
     if (read != nullptr) read();
     return read != nullptr;
   }
-  void Close() override {}
-  const std::string& peer_description() const override { return description_; }
 
   std::function<void()> on_read;  // Once.
-
- private:
-  Wire& wire_;
-  const std::string description_ = "pid 1, uid 2";
 };
 
 // The memory of one lane, whatever the descriptors are.
-class OneLaneMemory final : public SharedMemory {
+class OneLaneMemory final : public SharedByNobody {
  public:
-  absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(
-      size_t bytes) override {
-    return std::make_shared<test::FakeSharedMemory>(bytes);
-  }
   absl::StatusOr<std::shared_ptr<LaneMemory>> Map(Fd, Fd, size_t) override {
     return lane;
   }
