@@ -34,6 +34,13 @@ void Connector::Redial() {
   Dial();
 }
 
+void Connector::AbandonHandshake() {
+  if (handshake_ == nullptr) return;
+  handshake_.reset();
+  ++failures_;
+  DialLater();
+}
+
 void Connector::Dial() {
   if (handshake_ != nullptr) return;
   const std::optional<v1::Hello> hello = callbacks_.hello(*this);

@@ -55,6 +55,10 @@ class Connector final {
   // Starts, or starts again after the connection was lost.
   void Redial();
 
+  // Ends the handshake that is under way, if one is, as one that has failed:
+  // what its Hello offered holds no longer. Not from within a callback of it.
+  void AbandonHandshake();
+
   // Whether a Hello of ours is under way.
   bool in_handshake() const { return handshake_ != nullptr; }
   // Who is expected to answer, or did the last time; empty before that.

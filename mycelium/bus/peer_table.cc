@@ -283,27 +283,36 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
     peer.last_error = std::string(status.message());
   }
   if (peer.leaving) {
-    Forget(peer, absl::UnavailableError(
+    GiveUp(peer, absl::UnavailableError(
                      absl::StrCat("node ", link.peer(), " has left")));
   } else {
     peer.retain_timer =
         loop_.RunAt(DeadlineAfter(peer.lost_at, options_.retain(link.peer())),
-                    [this, &peer, status] { Forget(peer, status); });
+                    [this, &peer, status] { GiveUp(peer, status); });
     Tell(link.peer(), link.transport(), ConnectionEvent::State::kDisconnected,
          status);
   }
   if (peer.connector != nullptr) peer.connector->Redial();
 }
 
+void PeerTable::GiveUp(Peer& peer, const absl::Status& status) {
+  if (!InHandshakeWith(peer.link->peer())) {
+    Forget(peer, status);
+    return;
+  }
+  // Our Hello has said that we remember the peer: wait for the answer. Those
+  // that come after it are not waited for, or a peer that never answers would
+  // be remembered for as long as somebody dials it.
+  peer.retain_timer = loop_.RunAt(
+      DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
+      [this, &peer, status] { Forget(peer, status); });
+}
+
 void PeerTable::Forget(Peer& peer, const absl::Status& status) {
   FramedLink& link = *peer.link;
   if (link.is_up()) return;
-  if (InHandshakeWith(link.peer())) {
-    // Our Hello has said that we remember the peer: wait for its answer.
-    peer.retain_timer = loop_.RunAt(
-        DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
-        [this, &peer, status] { Forget(peer, status); });
-    return;
+  for (const auto& connector : connectors_) {
+    if (connector->peer() == link.peer()) connector->AbandonHandshake();
   }
   router_.RemoveLink(link, DropReason::kSubscriberGone);
   link.TakeOverRings();

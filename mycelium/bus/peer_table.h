@@ -187,6 +187,9 @@ class PeerTable final : public LinkHandler {
   // A connector did not get through to a peer, or to nobody yet.
   void NoteUnanswered(Connector& connector, const absl::Status& status,
                       bool refused);
+  // Forgets a peer, once it has had the time to answer a Hello that is under
+  // way.
+  void GiveUp(Peer& peer, const absl::Status& status);
   void Forget(Peer& peer, const absl::Status& status);
   void ForgetInbound(Link& link);
   void Erase(const std::string& name);

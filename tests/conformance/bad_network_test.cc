@@ -12,8 +12,10 @@
 #include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/message_bus.h"
 #include "tests/conformance/faulty_proxy.h"
+#include "tests/conformance/peer_page.h"
 #include "tests/conformance/two_way_side.h"
 #include "tests/support/loopback_address.h"
+#include "tests/support/notification.h"
 
 namespace mycelium::test {
 namespace {
@@ -111,6 +113,86 @@ TEST_F(BadNetworkTest, SilentConnectionIsNoticedWithinKeepaliveAndReplaced) {
   dialled_.ExpectEachOnceInOrder();
   bound_.ExpectBalance();
   dialled_.ExpectBalance();
+}
+
+Ledger TotalOf(const MessageBus& bus) {
+  Ledger sum;
+  for (const FlowReport& flow : bus.FlowReports()) sum += flow.ledger;
+  return sum;
+}
+
+// Nothing but the network is silent: each connection is taken, and a Hello is
+// nearly always under way.
+TEST(SilentNetworkTest, PeerIsGivenUpThoughItIsDialledAllTheTime) {
+  constexpr uint64_t kEach = 10;
+  BusOptions options = TwoWaySide::Options();
+  options.settings.retain = absl::Milliseconds(200);
+  options.limits.keepalive = absl::Milliseconds(300);
+  options.limits.handshake = absl::Seconds(1);
+  options.limits.reconnect_max = options.limits.reconnect_min;
+  Notification gone;
+  options.node = "here";
+  options.on_connection = [&gone](const ConnectionEvent& event) {
+    if (event.state == ConnectionEvent::State::kGone) gone.Notify();
+  };
+  auto here = MessageBus::Create(options);
+  ASSERT_TRUE(here.ok()) << here.status();
+  options.node = "there";
+  options.on_connection = nullptr;
+  auto there = MessageBus::Create(options);
+  ASSERT_TRUE(there.ok()) << there.status();
+  ReceivedIds received = {};
+  auto subscription = (*there)->Subscribe<Note>(
+      [&received](const Note& note, const MessageInfo&) {
+        received.Record(note.id());
+      });
+  ASSERT_TRUE(subscription.ok()) << subscription.status();
+
+  const LoopbackAddress address;
+  auto endpoint = BindGrpcEndpoint(address.host + ":0", **there);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  int port = 0;
+  const std::string& bound = endpoint->address();
+  ASSERT_TRUE(absl::SimpleAtoi(bound.substr(bound.rfind(':') + 1), &port));
+  FaultyProxy proxy(address.host, port, /*seed=*/1, kFaultAfterBytesMax);
+  proxy.Impose(Fault::kNone);
+  ASSERT_TRUE(
+      DialGrpcEndpoint(absl::StrCat(address.host, ":", proxy.port()), **here)
+          .ok());
+
+  auto publisher = (*here)->Publisher<Note>();
+  ASSERT_TRUE(publisher.ok()) << publisher.status();
+  uint64_t id = 0;
+  const auto publish = [&] {
+    for (uint64_t i = 0; i < kEach; ++i) {
+      Note note;
+      note.set_id(++id);
+      EXPECT_TRUE(publisher->Publish(note).ok());
+    }
+  };
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  publish();
+  ASSERT_TRUE((*here)->Flush(kLong).ok());
+  proxy.Impose(Fault::kBlackhole);
+  publish();
+  ASSERT_TRUE(gone.WaitForNotificationWithTimeout(kLong));
+  const Ledger given_up = TotalOf(**here);
+  EXPECT_EQ(given_up.in_flight, 0u);
+  EXPECT_EQ(given_up.dropped_total(), kEach);
+
+  proxy.Impose(Fault::kNone);
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  publish();
+  ASSERT_TRUE((*here)->Flush(kLong).ok());
+  // Without the ten of the silence.
+  EXPECT_EQ(received.count, 2 * kEach);
+  EXPECT_EQ(received.last, 3 * kEach);
+  EXPECT_EQ(received.duplicates, 0u);
+  EXPECT_EQ(TotalOf(**here).accepted, 3 * kEach);
+  EXPECT_EQ(
+      TotalOf(**here).dropped[static_cast<size_t>(DropReason::kSubscriberGone)],
+      kEach);
+  EXPECT_EQ(TotalOf(**there).delivered, 2 * kEach);
 }
 
 }  // namespace
