@@ -174,6 +174,7 @@ TEST(SilentNetworkTest, PeerIsGivenUpThoughItIsDialledAllTheTime) {
   publish();
   ASSERT_TRUE((*here)->Flush(kLong).ok());
   proxy.Impose(Fault::kBlackhole);
+  while (proxy.count(Fault::kBlackhole) == 0) std::this_thread::yield();
   publish();
   ASSERT_TRUE(gone.WaitForNotificationWithTimeout(kLong));
   const Ledger given_up = TotalOf(**here);
