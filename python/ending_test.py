@@ -62,6 +62,23 @@ class StuckCallbackTest(BusCase):
     self.assertFalse(thread.is_alive(), 'close() waits without a deadline')
     self.assertIsInstance(outcome[0], mycelium.DeadlineExceeded)
 
+  def test_unsubscribe_waits_no_longer_than_it_is_told(self):
+    stuck = self.stuck()
+    bus = self.bus(self.topology(BUNDLED), 'answerer')
+    subscription = bus.subscribe(Note, stuck, queued=True)
+    publisher = bus.publisher(Note)
+    publisher.publish(Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    publisher.publish(Note(id=2))
+    self.expect_late(subscription.unsubscribe)
+    self.assertEqual(stuck.returned, [])
+    stuck.may_return.set()
+    subscription.unsubscribe(LONG)
+    self.assertEqual(stuck.returned, [1])
+    subscription.unsubscribe(0)
+    self.check_ledger(bus, accepted=2)
+    self.assertEqual(bus.stats()['dropped'], 1)
+
   def expect_late_and_the_rest_counted(self, answerer, asker, stuck, **options):
     subscription = answerer.subscribe(Note, stuck, **options)
     publisher = asker.publisher(Note)

@@ -103,6 +103,28 @@ class OptionsTest(BusCase):
         with self.assertRaises(mycelium.InvalidArgument):
           transport.publisher(BYTES).loan(2048)
 
+  def test_transports_take_how_to_wait_and_whom_to_let_in(self):
+    path = self.path('s')
+    unix = mycelium.UnixTransport
+    shm = mycelium.SharedMemoryTransport
+    makers = {
+        'unix': lambda **options: unix(path, **options).listen(),
+        'shm': lambda **options: shm.create(path, **options),
+        'shm, who opens': lambda **options: shm.open(path, **options),
+        'tcp': lambda **options: mycelium.TcpTransport(
+            'localhost', 0, **options).listen()}
+    for name, make in makers.items():
+      with self.subTest(name):
+        with make(poll_by_caller=True, wait='spin') as transport:
+          transport.bus.poll(0)  # Which a bus with a thread refuses.
+        with self.assertRaisesRegex(mycelium.InvalidArgument, 'wait "sleep"'):
+          make(wait='sleep')
+        with self.assertRaisesRegex(TypeError, 'not callable: 3'):
+          make(on_flow=3)
+        if name != 'tcp':
+          with self.assertRaisesRegex(TypeError, 'allow_uids'):
+            make(allow_uids=['root'])
+
   def test_opener_may_insist_on_the_capacity(self):
     path = self.path('s')
     with mycelium.SharedMemoryTransport.create(path, capacity=1 << 16):

@@ -58,6 +58,19 @@ TEST_F(KeepWaitingTest, WaitForSubscribersIsCancelled) {
   EXPECT_EQ(asked_, 2);
 }
 
+TEST_F(KeepWaitingTest, TypedReceiveIsCancelled) {
+  auto subscriber = bus_->Subscriber<Note>();
+  EXPECT_EQ(subscriber->Receive(kLong, once_).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked_, 2);
+  auto publisher = bus_->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  EXPECT_TRUE(subscriber->Receive(kLong, once_).ok());
+  EXPECT_EQ(asked_, 2);  // There was nothing to wait for.
+  subscriber->Finish();
+  EXPECT_EQ(SettledLedger().accepted, 1u);
+}
+
 TEST_F(KeepWaitingTest, CancelledReceiveTakesNothing) {
   const MessageType type = RawMessageType("bytes");
   auto subscriber = bus_->RawSubscriber(type);

@@ -49,6 +49,8 @@ TEST_F(MovedFromTest, PublisherRefuses) {
   Publisher<Note> moved = *std::move(publisher);
   ExpectRefusal(publisher->Publish(Note()), "publisher");
   ExpectRefusal(publisher->Publish(std::make_shared<Note>()), "publisher");
+  ExpectRefusal(publisher->TryPublish(Note()), "publisher");
+  ExpectRefusal(publisher->TryPublish(std::make_shared<Note>()), "publisher");
   ExpectRefusals(*publisher);
   EXPECT_EQ(moved.topic(), "mycelium.test.Note");
   ASSERT_TRUE(moved.Publish(Note()).ok());

@@ -141,14 +141,31 @@ class Publisher final : public PublisherBase {
   // its destructor, or deleter, must not call the bus. INVALID_ARGUMENT: it is
   // null.
   absl::Status Publish(std::shared_ptr<const Message> message) {
-    if (moved_from()) return MovedFrom();
-    if (message == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("publisher of \"", topic(), "\": no message: null"));
-    }
+    if (absl::Status good = CheckShared(message); !good.ok()) return good;
     const std::shared_ptr<const void> shared = std::move(message);
     return fan_out_->Publish(
         Payload::Object(MessageTypeOf<Message>(), shared.get(), &shared));
+  }
+
+  // The same two, but never wait for room: RESOURCE_EXHAUSTED at once.
+  absl::Status TryPublish(const Message& message) {
+    if (moved_from()) return MovedFrom();
+    return fan_out_->TryPublish(
+        Payload::Object(MessageTypeOf<Message>(), &message, nullptr));
+  }
+  absl::Status TryPublish(std::shared_ptr<const Message> message) {
+    if (absl::Status good = CheckShared(message); !good.ok()) return good;
+    const std::shared_ptr<const void> shared = std::move(message);
+    return fan_out_->TryPublish(
+        Payload::Object(MessageTypeOf<Message>(), shared.get(), &shared));
+  }
+
+ private:
+  absl::Status CheckShared(const std::shared_ptr<const Message>& message) {
+    if (moved_from()) return MovedFrom();
+    if (message != nullptr) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("publisher of \"", topic(), "\": no message: null"));
   }
 };
 

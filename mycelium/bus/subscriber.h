@@ -182,9 +182,13 @@ class Subscriber final : public SubscriberBase {
   //   RESOURCE_EXHAUSTED   none came, and this was disconnected; said once
   //   DATA_LOSS            a message came that is not of its type; counted as
   //                        dropped[undecodable]
-  absl::StatusOr<const Message*> Receive(absl::Duration timeout) {
+  absl::StatusOr<const Message*> Receive(
+      absl::Duration timeout, const KeepWaiting& keep_waiting = nullptr) {
     Payload payload;
-    if (absl::Status taken = Take(timeout, &payload); !taken.ok()) return taken;
+    if (absl::Status taken = Take(timeout, &payload, keep_waiting);
+        !taken.ok()) {
+      return taken;
+    }
     return Decode(payload);
   }
 

@@ -40,6 +40,10 @@ int main(void) {
    */
   CHECK_STATUS(mycelium_runtime_close(listening, 100),
                MYCELIUM_DEADLINE_EXCEEDED);
+  CHECK_STATUS(mycelium_unsubscribe_within(subscription, 10),
+               MYCELIUM_DEADLINE_EXCEEDED);
+  CHECK_STATUS(mycelium_unsubscribe_within(subscription, -1),
+               MYCELIUM_INVALID_ARGUMENT);
   CHECK(sem_post(&may_return) == 0);
   CHECK_OK(mycelium_runtime_flush(dialling, kLongMs));
   MyceliumStats sent = MYCELIUM_STATS_INIT;
@@ -47,7 +51,7 @@ int main(void) {
   CHECK(sent.accepted == 1 && sent.dropped == 0 && sent.in_flight == 0);
 
   mycelium_publisher_destroy(publisher);
-  mycelium_unsubscribe(subscription);
+  CHECK_OK(mycelium_unsubscribe_within(subscription, kLongMs));
   mycelium_runtime_destroy(dialling);
   mycelium_runtime_destroy(listening);
   mycelium_type_destroy(type);

@@ -42,6 +42,7 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK(mycelium_runtime_create_from_topology("t.toml", NULL) == NULL);
   CHECK_INVALID(mycelium_runtime_shutdown(NULL, 0));
   CHECK_INVALID(mycelium_runtime_flush(NULL, 0));
+  CHECK_INVALID(mycelium_unsubscribe_within(NULL, 0));
   CHECK_INVALID(mycelium_runtime_verify_digest(NULL, kDigest, 32));
   CHECK_INVALID(mycelium_runtime_verify_digest(runtime, NULL, 32));
   CHECK_INVALID(mycelium_runtime_listen_unix(NULL, "s"));

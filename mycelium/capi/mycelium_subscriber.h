@@ -58,6 +58,14 @@ MyceliumSubscription* mycelium_subscribe_parsing(
    that unsubscribe one another at the same time wait for ever. */
 void mycelium_unsubscribe(MyceliumSubscription* subscription);
 
+/* The same, waiting at most so long for a callback that is under way on another
+   thread.
+     DEADLINE_EXCEEDED  it still runs. It is the last one, and the subscription
+                        is not destroyed: call this again, or
+                        mycelium_unsubscribe(), which waits for it */
+mycelium_status mycelium_unsubscribe_within(MyceliumSubscription* subscription,
+                                            int64_t timeout_ms);
+
 /* OK, or why some publisher's messages do not come, as long as that holds:
      FAILED_PRECONDITION  its type, or its service's schema digest, is another
                           one; see mycelium_last_schema_mismatch()

@@ -1,6 +1,7 @@
 // The functions of mycelium.h that subscribe.
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "mycelium/capi/handles.h"
 #include "mycelium/capi/status.h"
 
@@ -83,6 +84,22 @@ MyceliumSubscription* mycelium_subscribe_parsing(
 
 void mycelium_unsubscribe(MyceliumSubscription* subscription) {
   delete subscription;
+}
+
+mycelium_status mycelium_unsubscribe_within(MyceliumSubscription* subscription,
+                                            int64_t timeout_ms) {
+  if (absl::Status good = CheckGiven(subscription, "subscription");
+      !good.ok()) {
+    return Returned(good);
+  }
+  const auto timeout = mycelium::TimeoutFrom(timeout_ms);
+  if (!timeout.ok()) return Returned(timeout.status());
+  if (!subscription->handle.UnsubscribeWithin(*timeout)) {
+    return Returned(absl::DeadlineExceededError(absl::StrCat(
+        "unsubscribe: the callback still runs after ", timeout_ms, " ms")));
+  }
+  delete subscription;
+  return Returned(absl::OkStatus());
 }
 
 mycelium_status mycelium_subscription_status(

@@ -103,14 +103,23 @@ class Subscription:
     self._siblings = siblings  # The bus's, which keep the delivery.
     siblings.add(delivery)
 
-  def unsubscribe(self) -> None:
+  def unsubscribe(self, timeout: Optional[float] = None) -> None:
     """Ends it. No callback runs when this returns, and none will.
 
     It waits for a callback that is running on another thread; Ctrl-C ends the
     wait. Called from the callback itself, that is the last one. A second call
     waits for the same.
+
+    Args:
+      timeout: how many seconds to wait for such a callback. None: until it
+        returns.
+
+    Raises:
+      DeadlineExceeded: it runs still. It is the last one all the same.
     """
-    self._delivery.unsubscribe()
+    if not self._delivery.unsubscribe(timeout):
+      raise errors.DeadlineExceeded(
+          f'unsubscribe: the callback still runs after {timeout} s')
     self._siblings.discard(self._delivery)
 
   def check(self) -> None:

@@ -13,7 +13,10 @@ All take these:
   had not finished, marked as MessageInfo.redelivered where it may have seen it.
   Without a name it is somebody new each time, and the peer counts what waited as
   dropped: subscriber_gone. SharedMemoryTransport.create() has one by itself.
-- `settings`, `limits`, `on_connection`: as for MessageBus().
+- `settings`, `limits`, `on_connection`, `on_flow`, `wait`, `poll_by_caller`: as
+  for MessageBus(). Those over a socket of this machine take `allow_uids`, too.
+  Least latency costs a core: `wait='spin'`, with `poll_by_caller=True` where the
+  thread that receives is to be the one that looks.
 
 Example:
 
@@ -29,11 +32,11 @@ Example:
 
 import contextlib
 import os
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from mycelium import errors
 from mycelium.bus import MessageBus
-from mycelium.events import ConnectionEvent
+from mycelium.events import ConnectionEvent, FlowEvent
 from mycelium.options import Limits, Settings, Tls
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
@@ -42,6 +45,7 @@ from mycelium.topology import Path
 
 _CONNECT_TIMEOUT = 5.0
 _OnConnection = Callable[[ConnectionEvent], Any]
+_OnFlow = Callable[[FlowEvent], Any]
 
 
 class Transport:
@@ -132,15 +136,20 @@ class UnixTransport(Transport):
     path: of the socket.
     schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer that
       was given another one gets no messages; both sides get SchemaMismatch.
-    node, settings, limits, on_connection: see this module.
+    The others: see this module.
   """
 
   def __init__(self, path: Path, schema_digest: Optional[bytes] = None, *,
                node: str = '', settings: Optional[Settings] = None,
                limits: Optional[Limits] = None,
-               on_connection: Optional[_OnConnection] = None) -> None:
-    super().__init__(schema_digest, node=node, settings=settings, limits=limits,
-                     on_connection=on_connection)
+               on_connection: Optional[_OnConnection] = None,
+               on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
+               poll_by_caller: bool = False,
+               allow_uids: Sequence[int] = ()) -> None:
+    super().__init__(
+        schema_digest, node=node, settings=settings, limits=limits,
+        on_connection=on_connection, on_flow=on_flow, wait=wait,
+        poll_by_caller=poll_by_caller, allow_uids=allow_uids)
     self.path = os.fspath(path)
 
   def listen(self) -> 'UnixTransport':
@@ -191,7 +200,9 @@ class SharedMemoryTransport(Transport):
              capacity: int = 1 << 20, *, node: str = '',
              settings: Optional[Settings] = None,
              limits: Optional[Limits] = None,
-             on_connection: Optional[_OnConnection] = None
+             on_connection: Optional[_OnConnection] = None,
+             on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
+             poll_by_caller: bool = False, allow_uids: Sequence[int] = ()
              ) -> 'SharedMemoryTransport':
     """The side that listens.
 
@@ -202,7 +213,7 @@ class SharedMemoryTransport(Transport):
       capacity: of each lane, in bytes. A message takes at most half of it.
       node: see this module. If empty, it is made of the path: there is one at a
         time that has created it, and the next one is to be known again.
-      settings, limits, on_connection: see this module.
+      The others: see this module.
 
     Raises:
       AlreadyExists: somebody listens there, or it is another file.
@@ -210,7 +221,8 @@ class SharedMemoryTransport(Transport):
     """
     transport = cls(path, schema_digest, node=node or f'shm:{os.fspath(path)}',
                     settings=settings, limits=limits,
-                    on_connection=on_connection)
+                    on_connection=on_connection, on_flow=on_flow, wait=wait,
+                    poll_by_caller=poll_by_caller, allow_uids=allow_uids)
     transport._start(lambda bus: bus.listen_shm(transport.path, capacity))
     return transport
 
@@ -219,7 +231,9 @@ class SharedMemoryTransport(Transport):
            capacity: Optional[int] = None, *, node: str = '',
            settings: Optional[Settings] = None,
            limits: Optional[Limits] = None,
-           on_connection: Optional[_OnConnection] = None
+           on_connection: Optional[_OnConnection] = None,
+           on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
+           poll_by_caller: bool = False, allow_uids: Sequence[int] = ()
            ) -> 'SharedMemoryTransport':
     """The side that connects, to who has created `path`, now or later.
 
@@ -230,10 +244,12 @@ class SharedMemoryTransport(Transport):
       path, schema_digest: as for create().
       capacity: what it must have been created with: with another one it is
         refused. None: any will do, up to 64 MiB.
-      node, settings, limits, on_connection: see this module.
+      The others: see this module.
     """
     transport = cls(path, schema_digest, node=node, settings=settings,
-                    limits=limits, on_connection=on_connection)
+                    limits=limits, on_connection=on_connection, on_flow=on_flow,
+                    wait=wait, poll_by_caller=poll_by_caller,
+                    allow_uids=allow_uids)
     transport._start(lambda bus: bus.connect_shm(transport.path, capacity))
     return transport
 
@@ -256,7 +272,7 @@ class TcpTransport(Transport):
     insecure: whether what leaves the machine may be in the clear.
     allow_anonymous: whether peers of other machines may connect that show no
       certificate.
-    node, settings, limits, on_connection: see this module.
+    The others: see this module.
   """
 
   def __init__(self, host: str, port: int,
@@ -265,11 +281,14 @@ class TcpTransport(Transport):
                allow_anonymous: bool = False, node: str = '',
                settings: Optional[Settings] = None,
                limits: Optional[Limits] = None,
-               on_connection: Optional[_OnConnection] = None) -> None:
+               on_connection: Optional[_OnConnection] = None,
+               on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
+               poll_by_caller: bool = False) -> None:
     super().__init__(
         schema_digest, tls=tls, insecure=insecure,
         allow_anonymous=allow_anonymous, node=node, settings=settings,
-        limits=limits, on_connection=on_connection)
+        limits=limits, on_connection=on_connection, on_flow=on_flow, wait=wait,
+        poll_by_caller=poll_by_caller)
     self.host = host
     self.port = port
 

@@ -61,6 +61,9 @@ void CallEnds(ForkedThings& things, Findings& findings) {
   Publisher<Note>& publisher = *things.publisher;
   forked("Publish", publisher.Publish(note));
   forked("Publish shared", publisher.Publish(std::make_shared<const Note>()));
+  forked("typed TryPublish", publisher.TryPublish(note));
+  forked("TryPublish shared",
+         publisher.TryPublish(std::make_shared<const Note>()));
   forked("WaitForSubscribers", publisher.WaitForSubscribers(1, kLong));
   forked("RoomDescriptor", publisher.RoomDescriptor().status());
   bool is_called = false;

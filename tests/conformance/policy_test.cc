@@ -100,6 +100,28 @@ TEST_P(PolicyTest, FailReturnsAtOnceHoweverLongThePublisherWouldWait) {
   EXPECT_EQ(ReceiveAll(*pull, filled), Counting(filled));
 }
 
+TEST_P(PolicyTest, TryPublishReturnsAtOnceHoweverLongThePublisherWouldWait) {
+  Open(kSmallLanes);
+  auto pull = beta_->Subscriber<Note>();
+  Publisher<Note> publisher = Publishing(1, Patient());
+  const auto note = [](uint64_t id) { return MakeNote(id, kBlobBytes); };
+  uint64_t filled = 0;
+  absl::Status refused;
+  while ((refused = publisher.TryPublish(note(filled + 1))).ok()) ++filled;
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(refused.ToString(), HasSubstr("it was not waited for"));
+  EXPECT_THAT(publisher.TryPublish(std::make_shared<const Note>(note(0))),
+              HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_EQ(ReceiveAll(*pull, filled), Counting(filled));
+  // Nobody has waited, so nothing is taken for stalled.
+  EXPECT_THAT(publisher.Publish(note(77)), IsOk());
+  EXPECT_THAT(publisher.TryPublish(std::make_shared<const Note>(note(78))),
+              IsOk());
+  EXPECT_THAT(ReceiveAll(*pull, 2), testing::ElementsAre(77, 78));
+  EXPECT_THAT(publisher.TryPublish(std::shared_ptr<const Note>()),
+              HasCode(absl::StatusCode::kInvalidArgument));
+}
+
 TEST_P(PolicyTest, SlowSubscriberBesideAFastOneBothGetAllInOrder) {
   Open(kSmallLanes);
   constexpr uint64_t kNotes = 1000;
