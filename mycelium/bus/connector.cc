@@ -34,6 +34,12 @@ void Connector::Redial() {
   Dial();
 }
 
+void Connector::RedialLater() {
+  if (handshake_ != nullptr) return;
+  failures_ = std::max(failures_, 1);
+  DialLater();
+}
+
 void Connector::AbandonHandshake() {
   if (handshake_ == nullptr) return;
   handshake_.reset();
@@ -51,9 +57,10 @@ void Connector::Dial() {
     Fail(channel.status());
     return;
   }
+  dialled_at_ = environment_.clock.NowNs();
   handshake_ = Handshake::Dial(
       loop_, *std::move(channel), *hello,
-      DeadlineAfter(environment_.clock.NowNs(), options_.handshake),
+      DeadlineAfter(dialled_at_, options_.handshake),
       [this](absl::StatusOr<Handshake::Established> established) {
         OnHandshake(std::move(established));
       });
@@ -62,11 +69,20 @@ void Connector::Dial() {
 void Connector::OnHandshake(
     absl::StatusOr<Handshake::Established> established) {
   // We are inside its callback: it goes when that is over.
-  // Who has refused us is who the next Hello may offer to resume.
-  if (!handshake_->refused_by().empty()) peer_ = handshake_->refused_by();
+  // Who has refused us is who the next Hello is for, and may offer to resume.
+  const std::string& refused_by = handshake_->refused_by();
+  const bool is_another = !refused_by.empty() && refused_by != peer_;
+  const bool is_for_another = is_another && !peer_.empty();
+  if (is_another) peer_ = refused_by;
   loop_.Post([done = std::shared_ptr<Handshake>(std::move(handshake_))] {});
   if (!established.ok()) {
-    Fail(established.status());
+    if (is_for_another && options_.expected_peer.empty()) {
+      // Whoever answers there will do, and is another one than before.
+      ++failures_;
+      DialLater();
+    } else {
+      Fail(established.status());
+    }
     return;
   }
   if (absl::Status judged = callbacks_.judge(*this, established->peer);

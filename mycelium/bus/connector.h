@@ -55,12 +55,22 @@ class Connector final {
   // Starts, or starts again after the connection was lost.
   void Redial();
 
+  // The same, after the shortest wait, since somebody else is dialling.
+  void RedialLater();
+
   // Ends the handshake that is under way, if one is, as one that has failed:
   // what its Hello offered holds no longer. Not from within a callback of it.
   void AbandonHandshake();
 
   // Whether a Hello of ours is under way.
   bool in_handshake() const { return handshake_ != nullptr; }
+  // Whether the peer can have read it, and has had half of the time for an
+  // answer at most: a Hello of the peer's may wait for that.
+  bool holds_claim() const {
+    return in_handshake() && handshake_->is_connected() &&
+           environment_.clock.NowNs() - dialled_at_ <
+               absl::ToInt64Nanoseconds(options_.handshake) / 2;
+  }
   // Who is expected to answer, or did the last time; empty before that.
   const std::string& peer() const {
     return options_.expected_peer.empty() ? peer_ : options_.expected_peer;
@@ -82,6 +92,7 @@ class Connector final {
   const Options options_;
   const Callbacks callbacks_;
   std::unique_ptr<Handshake> handshake_;
+  TimeNs dialled_at_ = 0;
   uint64_t timer_ = 0;
   std::string peer_;           // Of the last handshake.
   TimeNs established_at_ = 0;  // 0: never.

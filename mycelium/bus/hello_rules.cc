@@ -57,6 +57,11 @@ std::optional<v1::Reject> JudgeHello(const v1::Hello& theirs,
     return MakeReject(v1::Reject::NODE_NAME_TAKEN,
                       absl::StrCat("this node is called ", self, " too"));
   }
+  if (!theirs.to().empty() && theirs.to() != self) {
+    return MakeReject(v1::Reject::ANOTHER_NODE,
+                      absl::StrCat("this is node ", self, ", not ",
+                                   Harmless(theirs.to(), kShownBytesMax)));
+  }
   return std::nullopt;
 }
 

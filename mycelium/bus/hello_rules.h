@@ -23,7 +23,7 @@ inline constexpr size_t kServicesBytesMax = 32 * 1024;
 size_t ServiceBytes(const std::string& name,
                     const std::optional<Digest>& schema_digest);
 
-// For the node `self`: its version, names and numbers.
+// For the node `self`: its version, names and numbers, and whom it is for.
 std::optional<v1::Reject> JudgeHello(const v1::Hello& theirs,
                                      const std::string& self);
 

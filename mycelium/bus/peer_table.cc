@@ -33,6 +33,7 @@ PeerTable::~PeerTable() {
   connectors_.clear();
   for (auto& [name, peer] : peers_) {
     loop_.Cancel(peer->retain_timer);
+    loop_.Cancel(peer->orphan_timer);
     CountFor(*peer, nullptr);
   }
 }
@@ -61,12 +62,12 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     if (shutting_down_) return std::nullopt;
     const std::string& name = connector.peer();
     const auto peer = peers_.find(name);
-    // OnDown() redials, when what came on the last connection is handed out.
-    if (peer != peers_.end() &&
-        (peer->second->link->is_up() || peer->second->link->is_draining())) {
-      return std::nullopt;
+    if (peer != peers_.end() && peer->second->link->is_up()) {
+      return std::nullopt;  // OnDown() redials.
     }
-    return MakeHello(name, connector.transport().word() == "shm");
+    v1::Hello hello = MakeHello(name, connector.transport().word() == "shm");
+    hello.set_to(name);
+    return hello;
   };
   callbacks.judge = [this](const Connector& connector,
                            const v1::Hello& theirs) {
@@ -115,16 +116,23 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
         peer.rule = asked_[&connector].rule;
       }
     }
-    if (is_second || peer.link->is_draining()) {
+    if (is_second) {
       established.channel->Close();
       return;
+    }
+    if (peer.link->is_draining()) {
+      // Our Hello does not say how far we are now.
+      established.channel->Close();
+      if (Resumes(*peer.link, established.peer)) peer.link->EndDraining();
+      return;  // OnDown() redials.
     }
     Attach(word, std::move(established), /*endpoint=*/nullptr);
   };
   callbacks.on_failure = [this](Connector& connector,
                                 const absl::Status& status) {
-    const bool refused = status.code() != absl::StatusCode::kUnavailable &&
-                         status.code() != absl::StatusCode::kAlreadyExists;
+    const bool refused = !absl::IsUnavailable(status) &&
+                         !absl::IsAlreadyExists(status) &&
+                         !absl::IsDeadlineExceeded(status);
     NoteUnanswered(connector, status, refused);
     if (refused) {
       Tell(connector.peer(), connector.transport().word(),
@@ -182,6 +190,7 @@ void PeerTable::Attach(absl::string_view transport,
     peer.last_error.clear();
   }
   peer.hello_number = established.peer.number();
+  peer.was_asked = false;
   NoteSharing(peer, established);
   CountFor(peer, endpoint == nullptr ? nullptr : endpoint->stats);
   peer.link->Attach(std::move(established.channel), established.peer,
@@ -235,12 +244,38 @@ void PeerTable::OnReplaced(Link& link) {
       DeadlineAfter(PeerOf(link).lost_at, options_.retain(link.peer()));
   router_.Orphan(link, deadline);
   ForgetInbound(link);
-  loop_.RunAt(deadline, [this, name = link.peer(), deadline] {
-    const auto known = peers_.find(name);
-    if (known != peers_.end() && !shutting_down_) {
-      router_.DropOrphans(*known->second->link, deadline);
+  Peer& peer = PeerOf(link);
+  peer.orphaned_until = deadline;
+  if (peer.orphan_timer == 0) DropOrphansAt(peer, deadline);
+}
+
+void PeerTable::DropOrphansAt(Peer& peer, TimeNs deadline) {
+  peer.orphan_timer = loop_.RunAt(deadline, [this, &peer, deadline] {
+    peer.orphan_timer = 0;
+    if (shutting_down_) return;
+    router_.DropOrphans(*peer.link, deadline);
+    // Of a process that came and went meanwhile, one timer for all of them.
+    if (peer.orphaned_until > deadline) {
+      DropOrphansAt(peer, peer.orphaned_until);
     }
   });
+}
+
+void PeerTable::OnDraining(Link& link) {
+  // If it is the same process that answers, what it left need not be waited
+  // for.
+  if (!shutting_down_) RedialAll(PeerOf(link));
+}
+
+void PeerTable::RedialAll(const Peer& peer) {
+  if (peer.connector != nullptr) peer.connector->Redial();
+  // Where the peer can be reached, too, and was not wanted twice.
+  for (const auto& connector : connectors_) {
+    if (connector.get() != peer.connector &&
+        connector->peer() == peer.link->peer()) {
+      connector->RedialLater();
+    }
+  }
 }
 
 void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
@@ -292,7 +327,7 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
     Tell(link.peer(), link.transport(), ConnectionEvent::State::kDisconnected,
          status);
   }
-  if (peer.connector != nullptr) peer.connector->Redial();
+  RedialAll(peer);
 }
 
 void PeerTable::GiveUp(Peer& peer, const absl::Status& status) {
@@ -311,9 +346,7 @@ void PeerTable::GiveUp(Peer& peer, const absl::Status& status) {
 void PeerTable::Forget(Peer& peer, const absl::Status& status) {
   FramedLink& link = *peer.link;
   if (link.is_up()) return;
-  for (const auto& connector : connectors_) {
-    if (connector->peer() == link.peer()) connector->AbandonHandshake();
-  }
+  AbandonHandshakesWith(link.peer());
   router_.RemoveLink(link, DropReason::kSubscriberGone);
   link.TakeOverRings();
   ForgetInbound(link);
@@ -338,6 +371,7 @@ void PeerTable::Erase(const std::string& name) {
   const Peer& peer = *known->second;
   // One that somebody dials is expected back, and stays in the reports.
   if (peer.connector != nullptr || peer.seen || peer.link->is_up()) return;
+  loop_.Cancel(peer.orphan_timer);
   erased_.push_back(peer.link);
   {
     MutexLock lock(mutex_);

@@ -139,6 +139,7 @@ class PeerTable final : public LinkHandler {
   void OnLoansClosed(Link& link) override;
   void OnReplaced(Link& link) override;
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
+  void OnDraining(Link& link) override;
   void OnDown(Link& link, const absl::Status& status) override;
   void OnControl(Link& link, const v1::Control& control) override;
   void OnLeftBehind(Link& link, uint64_t messages) override;
@@ -159,7 +160,10 @@ class PeerTable final : public LinkHandler {
     bool leaving = false;        // Has said goodbye.
     std::optional<ConnectionEvent::State> told;  // As in State.
     TimeNs since = 0;
+    bool was_asked = false;  // To say whom it dials: see Hello.to.
     uint64_t retain_timer = 0;
+    uint64_t orphan_timer = 0;             // 0: nothing waits for it.
+    TimeNs orphaned_until = 0;             // The latest of those.
     uint64_t hello_number = 0;             // Of the last connection's.
     TimeNs lost_at = 0;                    // When the last connection ended.
     LineLimit fault_lines{1};              // Of LogIfBad().
@@ -191,6 +195,9 @@ class PeerTable final : public LinkHandler {
   // way.
   void GiveUp(Peer& peer, const absl::Status& status);
   void Forget(Peer& peer, const absl::Status& status);
+  void DropOrphansAt(Peer& peer, TimeNs deadline);
+  // Dials the peer wherever it was seen.
+  void RedialAll(const Peer& peer);
   void ForgetInbound(Link& link);
   void Erase(const std::string& name);
   void LogFailure(const std::string& peer, const absl::Status& status);
@@ -203,6 +210,14 @@ class PeerTable final : public LinkHandler {
   void RetryLanesLater();
   void SendSubscribe(Link& link, const Subscription& subscription);
   bool InHandshakeWith(const std::string& peer) const;
+  // Whether a Hello of ours to that peer goes before one of its own.
+  bool HasClaimOn(const std::string& peer) const;
+  void AbandonHandshakesWith(const std::string& peer);
+  // Whether both remember the other, so that lanes go on.
+  bool Resumes(const FramedLink& link, const v1::Hello& theirs) const {
+    return theirs.resume_incarnation() == options_.incarnation &&
+           theirs.incarnation() == link.peer_incarnation();
+  }
   // A peer that has left is remembered but takes no link.
   static bool UsesLink(const Peer& peer);
   bool UsesLink(const std::string& name) const;

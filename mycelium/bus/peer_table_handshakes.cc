@@ -99,9 +99,12 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
   // Before we say how far we are: nothing more may come on the old one.
   if (const auto known = peers_.find(theirs.node()); known != peers_.end()) {
     Peer& peer = *known->second;
+    if (peer.link->is_draining()) peer.link->EndDraining();
     if (peer.link->is_up()) peer.lost_at = environment_.clock.NowNs();
     peer.link->Detach();
   }
+  // What we say on this connection is what the peer is to go by.
+  if (options_.node < theirs.node()) AbandonHandshakesWith(theirs.node());
   const bool shares =
       transport == "shm" &&
       (options_.shares_with == nullptr || options_.shares_with(theirs.node()));
@@ -112,13 +115,14 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
 
 std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
   const std::string& name = theirs.node();
-  if (options_.node < name && InHandshakeWith(name)) {
+  if (options_.node < name && HasClaimOn(name)) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are dialling you");
   }
   const auto known = peers_.find(name);
   if (known == peers_.end()) return std::nullopt;
-  const Peer& peer = *known->second;
-  if (peer.link->is_draining()) {
+  Peer& peer = *known->second;
+  // What the same process has sent, and we have not handed out, it sends again.
+  if (peer.link->is_draining() && !Resumes(*peer.link, theirs)) {
     return MakeReject(v1::Reject::DUPLICATE_LINK,
                       "what came on the connection before is still handled");
   }
@@ -128,7 +132,18 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
     return MakeReject(v1::Reject::DUPLICATE_LINK,
                       "a later Hello of yours was here before");
   }
-  if (!peer.link->is_up()) return std::nullopt;
+  if (!peer.link->is_up()) {
+    const bool knows = !theirs.to().empty() || theirs.resume_incarnation() != 0;
+    if (knows || peer.was_asked ||
+        peer.link->peer_incarnation() != theirs.incarnation()) {
+      return std::nullopt;
+    }
+    // It would begin anew, and both forget what waits for the other. Once, for
+    // who does not know of Hello.to.
+    peer.was_asked = true;
+    return MakeReject(v1::Reject::DUPLICATE_LINK,
+                      "we were connected: say so to the name in this");
+  }
   if (auto reject = JudgeName(theirs)) return reject;
   // Who would not resume did not know whom it dials, and would make both of us
   // forget what is on its way. If it has lost the connection, we shall notice,
@@ -165,6 +180,19 @@ size_t PeerTable::LinksUsed() const {
   return static_cast<size_t>(
       std::count_if(peers_.begin(), peers_.end(),
                     [](const auto& peer) { return UsesLink(*peer.second); }));
+}
+
+bool PeerTable::HasClaimOn(const std::string& peer) const {
+  return std::any_of(
+      connectors_.begin(), connectors_.end(), [&](const auto& connector) {
+        return connector->holds_claim() && connector->peer() == peer;
+      });
+}
+
+void PeerTable::AbandonHandshakesWith(const std::string& peer) {
+  for (const auto& connector : connectors_) {
+    if (connector->peer() == peer) connector->AbandonHandshake();
+  }
 }
 
 bool PeerTable::InHandshakeWith(const std::string& peer) const {

@@ -123,9 +123,11 @@ class FramedLink final : public Link,
               uint64_t resume_offered, bool shared_memory_offered = false,
               uint64_t lane_bytes = 0);
 
-  // Whether the last connection has ended, but not all that came on it was
-  // handed out yet: OnDown() follows.
+  // The last connection has ended, but not all that came on it was handed out
+  // yet: OnDown() follows, at EndDraining() at the latest.
   bool is_draining() const { return ending_.has_value(); }
+  // REQUIRES: the peer lives and sends the rest again; or is given up.
+  void EndDraining();
 
   // Ends the connection, if any is up, without calling OnDown(). The lanes
   // stay.
@@ -232,7 +234,6 @@ class FramedLink final : public Link,
   void Break(const absl::Status& status);
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
-  void FinishBreak();
   bool is_cut_off() const { return channel_ == nullptr && !ending_; }
   // The next connection starts with what the two sides have published
   // themselves: what lies in the peer's memory cannot be trusted.

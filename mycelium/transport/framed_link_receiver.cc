@@ -329,7 +329,7 @@ void FramedLink::HandOutKept() {
     if (status.ok()) continue;
     kept_.Clear();
     if (!ending_.has_value()) return Break(status);
-    ending_ = status;  // FinishBreak() tells of it.
+    ending_ = status;  // EndDraining() tells of it.
   }
   if (channel_ != nullptr) AcknowledgeSome();
 }

@@ -210,10 +210,11 @@ void FramedLink::Break(const absl::Status& status) {
   // A handler may be at work for ever. If the peer is the same when it comes
   // back, what it left goes on then.
   drain_timer_ = loop_.RunAt(environment_.clock.NowNs() + options_.drain_ns,
-                             [this] { FinishBreak(); });
+                             [this] { EndDraining(); });
+  handler_.OnDraining(*this);
 }
 
-void FramedLink::FinishBreak() {
+void FramedLink::EndDraining() {
   if (!ending_.has_value()) return;
   loop_.Cancel(drain_timer_);
   const absl::Status status = *std::exchange(ending_, std::nullopt);
@@ -251,7 +252,7 @@ void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
 void FramedLink::BreakFor(InboundRing& ring, const absl::Status& status) {
   ring.active = false;
   if (ending_.has_value()) {
-    ending_ = status;  // FinishBreak() tells of it.
+    ending_ = status;  // EndDraining() tells of it.
     return;
   }
   if (is_cut_off()) {
@@ -293,7 +294,7 @@ void FramedLink::FinishDraining() {
     OnGoodbye(control.goodbye());
     handler_.OnControl(*this, control);
   }
-  if (ending_.has_value()) FinishBreak();
+  if (ending_.has_value()) EndDraining();
 }
 
 bool FramedLink::PrepareSleep() {

@@ -250,6 +250,7 @@ absl::Status RejectStatus(const v1::Reject& reject) {
     switch (reject.reason()) {
       case v1::Reject::PROTOCOL_VERSION:
       case v1::Reject::SCHEMA_DIGEST:
+      case v1::Reject::ANOTHER_NODE:
         return absl::StatusCode::kFailedPrecondition;
       case v1::Reject::DUPLICATE_LINK:
       case v1::Reject::NODE_NAME_TAKEN:

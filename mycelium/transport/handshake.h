@@ -62,6 +62,11 @@ class Handshake final : private Channel::Handler {
 
   ~Handshake() override;
 
+  // Whether the other side can have read what we said.
+  bool is_connected() const {
+    return channel_ != nullptr && channel_->CheckConnected().ok();
+  }
+
   // Who refused us, if it said so.
   const std::string& refused_by() const { return refused_by_; }
 

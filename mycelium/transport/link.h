@@ -113,8 +113,11 @@ class LinkHandler {
   // lanes go on; else OnReplaced() was called.
   virtual void OnUp(Link& link, const v1::Hello& peer, bool resumed) = 0;
 
-  // The connection is lost, or was refused, for the reason in `status`. The
-  // link tries again unless the owner drops it.
+  // The connection is lost, but handlers are at work, and what came on it waits
+  // for them. OnDown() follows.
+  virtual void OnDraining(Link&) {}
+
+  // The connection is lost, for the reason in `status`.
   virtual void OnDown(Link& link, const absl::Status& status) = 0;
 
   // A control message that is not about the connection itself.
