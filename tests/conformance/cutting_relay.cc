@@ -83,6 +83,7 @@ void CuttingRelay::Relay(int from, int to) {
     }
     if ((fds[0].revents != 0 && !Pass(from, to, &budget)) ||
         (budget > 0 && fds[1].revents != 0 && !Pass(to, from, &budget))) {
+      ++closed_;
       return;
     }
     if (budget == 0) break;

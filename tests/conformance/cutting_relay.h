@@ -34,6 +34,8 @@ class CuttingRelay final {
   void StopRandomCuts() { bytes_max_ = 0; }
 
   uint64_t cuts() const { return cuts_; }
+  // How many connections an end has closed itself.
+  uint64_t closed() const { return closed_; }
 
  private:
   void Run();
@@ -45,6 +47,7 @@ class CuttingRelay final {
   std::mt19937_64 random_;
   std::atomic<uint64_t> bytes_max_;
   std::atomic<uint64_t> cuts_{0};
+  std::atomic<uint64_t> closed_{0};
   std::atomic<bool> over_{false};
   int listener_ = -1;
   int orders_ = -1;  // An eventfd: cut, or end.
