@@ -65,6 +65,7 @@ BusOptions Named(const std::string& node) {
   options.settings.retain = kRetain;
   options.settings.lane_bytes = 64 << 10;
   options.limits.frame_bytes_max = 8 << 10;
+  options.limits.reconnect_min = absl::Milliseconds(1);
   return options;
 }
 
@@ -210,6 +211,10 @@ TEST_P(SecondAddressTest, GoesOnWhereTheFirstLeftOff) {
     ASSERT_TRUE(DialUnixEndpoint(dir_.file("second"), *here).ok());
     // It is refused, since there is a link, and is not heard of again.
     while (second.closed() == 0) std::this_thread::yield();
+    for (int i = 0; i < 200; ++i) {
+      Publish(*publisher);
+      ASSERT_TRUE(here->Flush(kLong).ok());
+    }
   }
   Publish(*publisher);
   first.reset();
@@ -287,8 +292,10 @@ TEST_P(BusyReaderTest, IsConnectedAgainWhileItsHandlerWorks) {
     EXPECT_TRUE(to_reader->Publish(NoteOf(id, kBytes)).ok());
   }
   relay.Cut();
-  EXPECT_TRUE(writer_events.AwaitSettled());
-  EXPECT_EQ(writer_events.count(State::kGone), 0);
+  for (Events* events : {&writer_events, &reader_events}) {
+    EXPECT_TRUE(events->AwaitSettled());
+    EXPECT_EQ(events->count(State::kGone), 0);
+  }
   go_on.Notify();
   user.join();
   EXPECT_TRUE(writer->Flush(kLong).ok());
