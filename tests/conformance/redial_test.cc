@@ -282,13 +282,16 @@ TEST_P(BusyReaderTest, IsConnectedAgainWhileItsHandlerWorks) {
   auto to_self = reader->Publisher<Note>();
   auto to_reader = writer->Publisher<Note>();
   ASSERT_TRUE(to_reader->WaitForSubscribers(1, kLong).ok());
+  // Now each has heard of the other.
+  EXPECT_TRUE(to_reader->Publish(NoteOf(1, kBytes)).ok());
+  ASSERT_TRUE(writer->Flush(kLong).ok());
 
   std::thread user([&] { EXPECT_TRUE(to_self->Publish(NoteOf(0)).ok()); });
   is_inside.WaitForNotification();
   for (uint64_t id = 1; id <= kLocal; ++id) {
     EXPECT_TRUE(to_self->Publish(NoteOf(id, kBytes)).ok());
   }
-  for (uint64_t id = 1; id <= kRemote; ++id) {
+  for (uint64_t id = 2; id <= kRemote; ++id) {
     EXPECT_TRUE(to_reader->Publish(NoteOf(id, kBytes)).ok());
   }
   relay.Cut();
