@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "tests/conformance/process_fixture.h"
 
 namespace mycelium::test {
@@ -53,6 +55,28 @@ TEST_P(HandoverTest, NextProcessGetsWhatTheKilledOneHadNotHandled) {
   EXPECT_EQ(sent.dropped, 0u);
   EXPECT_EQ(sent.in_flight, 0u);
   EXPECT_EQ(LedgerOf(*second).delivered, 15u);
+}
+
+// Each leaves a lane of its own behind, and comes too soon for the time of the
+// one before it to be over.
+TEST_P(HandoverTest, SeveralThatNeverComeBackAreEachGivenUpInTime) {
+  WriteTopology("a", "b", /*retain=*/"500ms");
+  auto writer = Writer();
+  for (const std::string name : {"x", "y", "z"}) {
+    auto reader = Reading({"--names=" + name});
+    while (writer->Ask("wait 1", "waited") != "OK") continue;
+    reader->Stop();
+    EXPECT_EQ(writer->Ask("publish 10", "published").substr(0, 2), "OK");
+    reader->Kill();
+    writer->Await("event disconnected b");
+  }
+  auto last = Reading({"--names=last"});
+  const absl::Time end = absl::Now() + absl::Seconds(20);
+  Counted sent = LedgerOf(*writer);
+  while (sent.in_flight > 0 && absl::Now() < end) sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_GE(sent.accepted, 30u);
+  EXPECT_EQ(sent.gone, sent.accepted);
 }
 
 TEST_P(HandoverTest, WhatIsPublishedMeanwhileWaitsForTheNextProcess) {
