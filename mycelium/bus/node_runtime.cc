@@ -20,7 +20,6 @@ namespace mycelium {
 namespace {
 
 // How long a subscription waits for memory that there was not.
-constexpr int64_t kLaneRetryNs = 100'000'000;
 // Of what a peer says of a refusal.
 constexpr size_t kRefusalReasonBytesMax = 1024;
 constexpr size_t kDigestBytesShown = 64;
@@ -108,7 +107,7 @@ void NodeRuntime::Release(NodeRuntime* runtime) {
 void NodeRuntime::RunThread() {
   while (!stop_.load(std::memory_order_acquire)) {
     if (spin_ns_ > 0 && loop_->RunQuickly()) continue;
-    (void)RunOnce(kNever, /*spin=*/true);
+    (void)loop_->RunOnce(kNever, spin_ns_);
   }
   if (!orphaned_) return;
   thread_.detach();
@@ -117,7 +116,7 @@ void NodeRuntime::RunThread() {
 
 NodeRuntime::~NodeRuntime() {
   if (peers_ == nullptr) return;  // Init() failed: nothing was started.
-  (void)Shutdown(/*deadline=*/0);
+  (void)ShutdownAs(BeginShutdown(), kInDestructor);
   (void)WaitFor(
       ended_event_, [this] { return has_ended(); }, kNever);
   StopThread();
@@ -153,7 +152,7 @@ absl::Status NodeRuntime::Init() {
   routing.matches_local = options_.delivers_locally;
   routing.redeliver_max = static_cast<uint64_t>(limits.redeliver_max);
   routing.retry_later = [this] {
-    loop_->RunAt(environment_.clock.NowNs() + kLaneRetryNs,
+    loop_->RunAt(environment_.clock.NowNs() + PeerTable::kLaneRetryNs,
                  [this] { router_->RetryLanes(); });
   };
   router_ = std::make_unique<Router>(environment_, std::move(routing));

@@ -82,9 +82,11 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status CheckOpen() const;
 
   // A service that this process hosts, with the digest that it insists on.
-  // UNAVAILABLE: a shutdown has begun.
-  // RESOURCE_EXHAUSTED: with it, what peers are told of the services when they
-  // connect would have more than kServicesBytesMax.
+  //   ALREADY_EXISTS      it has a bus in this process
+  //   INVALID_ARGUMENT    it is no name that a topology could have
+  //   RESOURCE_EXHAUSTED  with it, what peers are told of the services when
+  //                       they connect would have more than kServicesBytesMax
+  //   UNAVAILABLE         a shutdown has begun
   absl::Status AddService(const std::string& service,
                           std::optional<Digest> schema_digest);
   void RemoveService(const std::string& service);
@@ -142,12 +144,12 @@ class NodeRuntime final : public RoomWaiter {
     return options_.poll == PollMode::kCaller && spin_ns_ > 0 &&
            !loop_->InLoop() && loop_->RunQuickly();
   }
-  // After either, for who polls without a share of the node: destroys it if a
-  // handler has let go of the last one.
   // Whoever sleeps in Poll() looks whether it is still wanted.
   void WakePoll() {
     if (options_.poll == PollMode::kCaller) loop_->Wake();
   }
+  // After Poll() or PollQuickly(), for a caller without a share of the node:
+  // destroys it if a handler has let go of the last one.
   void EndPoll() {
     if (orphaned_ && !loop_->InLoop()) delete this;
   }
@@ -236,7 +238,6 @@ class NodeRuntime final : public RoomWaiter {
   }
   void StopThread();
   void ReportTaken();
-  bool RunOnce(TimeNs deadline, bool spin);
   int64_t SpinNsOf(const RouteSettings& settings) const;
   absl::Status WaitForLanes(const std::vector<std::shared_ptr<Lane>>& lanes,
                             TimeNs deadline, const KeepWaiting& keep_waiting);
@@ -244,6 +245,10 @@ class NodeRuntime final : public RoomWaiter {
   // Shutdown(), of whoever has found `shut_down_` unset and set it, or waits
   // for that one.
   absl::Status ShutdownAs(bool is_first, TimeNs deadline);
+  // As its deadline: nothing in flight is waited for, but handlers are, for as
+  // long as they take.
+  static constexpr TimeNs kInDestructor = 0;
+  bool BeginShutdown();  // Whether nobody has before.
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
   // The same until `deadline`. False: it will run later.

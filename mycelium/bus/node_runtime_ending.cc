@@ -139,18 +139,16 @@ absl::Status NodeRuntime::CloseService(const std::string& service,
 }
 
 absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
-  if (deadline != 0) {
-    if (absl::Status outside = CheckOutsideHandlers("Shutdown()");
-        !outside.ok()) {
-      return outside;
-    }
+  if (absl::Status outside = CheckOutsideHandlers("Shutdown()");
+      !outside.ok()) {
+    return outside;
   }
-  bool is_first = false;
-  {
-    MutexLock lock(mutex_);
-    is_first = !std::exchange(shut_down_, true);
-  }
-  return ShutdownAs(is_first, deadline);
+  return ShutdownAs(BeginShutdown(), deadline);
+}
+
+bool NodeRuntime::BeginShutdown() {
+  MutexLock lock(mutex_);
+  return !std::exchange(shut_down_, true);
 }
 
 absl::Status NodeRuntime::ShutdownAs(bool is_first, TimeNs deadline) {
@@ -164,12 +162,13 @@ absl::Status NodeRuntime::ShutdownAs(bool is_first, TimeNs deadline) {
   router_->changed_event().Notify(environment_.waiter);
   // Others may publish while the first is waited for; the second waits for what
   // was accepted meanwhile.
-  absl::Status flushed = deadline == 0 ? absl::OkStatus() : Flush(deadline);
+  const bool waits = deadline != kInDestructor;
+  absl::Status flushed = waits ? Flush(deadline) : absl::OkStatus();
   router_->ClosePublishers();
-  if (deadline != 0 && flushed.ok()) flushed = Flush(deadline);
+  if (waits && flushed.ok()) flushed = Flush(deadline);
   for (const auto& subscription : SubscriptionsAndEnded()) {
     // Nobody is told how a destructor fared.
-    if (deadline == 0) {
+    if (!waits) {
       RemoveSubscription(subscription);
       continue;
     }
@@ -191,7 +190,7 @@ absl::Status NodeRuntime::ShutdownAs(bool is_first, TimeNs deadline) {
   // when that returns; a destructor waits for it.
   const auto run_by_deadline = [&](const std::function<void()>& task) {
     const TimeNs least = environment_.clock.NowNs() + kPartingMinNs;
-    return OnLoopBy(task, deadline == 0 ? kNever : std::max(deadline, least));
+    return OnLoopBy(task, waits ? std::max(deadline, least) : kNever);
   };
   const bool has_parted = run_by_deadline(part);
   if (has_parted) {

@@ -136,11 +136,6 @@ absl::Status NodeRuntime::CheckOutsideHandlers(absl::string_view call) const {
       call, " was called from a handler, which it would wait for"));
 }
 
-bool NodeRuntime::RunOnce(TimeNs deadline, bool spin) {
-  return loop_->RunOnce(deadline, spin ? spin_ns_ : 0) ==
-         EventLoop::Ran::kSomething;
-}
-
 void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
   (void)OnLoopBy(task, kNever);
 }

@@ -7,12 +7,6 @@
 #include "mycelium/bus/hello_rules.h"
 
 namespace mycelium {
-namespace {
-
-// How often memory is tried to be had for the lanes that wait for it.
-constexpr int64_t kLaneRetryNs = 100'000'000;
-
-}  // namespace
 
 PeerTable::PeerTable(Environment& environment, EventLoop& loop, Random& random,
                      Router& router, Dispatcher& dispatcher, Options options,

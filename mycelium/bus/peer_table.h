@@ -44,6 +44,8 @@ class PeerTable final : public LinkHandler {
   // The largest lanes that an endpoint may have whose capacity we did not ask
   // for: this side reserves as much for each.
   static constexpr uint64_t kLaneBytesUnaskedMax = 64 << 20;
+  // How often memory is tried to be had for the lanes that wait for it.
+  static constexpr int64_t kLaneRetryNs = 100'000'000;
 
   struct Options {
     std::string node;

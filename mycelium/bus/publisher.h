@@ -41,7 +41,8 @@ class PublisherBase {
   //   DEADLINE_EXCEEDED    there were fewer; says how many, and which node is
   //                        not connected, and why
   //   FAILED_PRECONDITION  a subscription was refused: its type or schema
-  //                        digest differs; or the bus is shut down
+  //                        digest differs; or the bus is shut down; or this is
+  //                        called from a handler
   //   RESOURCE_EXHAUSTED   there were fewer, since one had no lane until then
   absl::Status WaitForSubscribers(size_t count, absl::Duration timeout,
                                   const KeepWaiting& keep_waiting = nullptr);

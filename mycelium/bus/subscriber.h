@@ -178,7 +178,8 @@ class Subscriber final : public SubscriberBase {
   //                        schema digest differs. Said once for each; status()
   //                        says it as long as there is one. Or the bus was
   //                        shut down, or Unsubscribe() was called, or the
-  //                        process forked.
+  //                        process forked; or a handler calls this, with a
+  //                        timeout.
   //   RESOURCE_EXHAUSTED   none came, and this was disconnected; said once
   //   DATA_LOSS            a message came that is not of its type; counted as
   //                        dropped[undecodable]
@@ -193,6 +194,8 @@ class Subscriber final : public SubscriberBase {
   }
 
   // The next message, or nullptr at once if there is none.
+  //   FAILED_PRECONDITION  the process forked
+  //   DATA_LOSS            as Receive()
   absl::StatusOr<const Message*> TryReceive() {
     if (subscription_.is_inherited()) return CheckNotForked();
     Payload payload;

@@ -88,6 +88,8 @@ class FanOut final {
   //   RESOURCE_EXHAUSTED   no room within the timeout, or none by policy
   //   INVALID_ARGUMENT     larger than a route takes
   //   FAILED_PRECONDITION  the publisher was closed, or the process forked
+  //   UNAVAILABLE          a lane is full, and its reader out of reach; or as
+  //                        SetWithoutRoutes() says
   absl::Status Publish(const Payload& payload) {
     return PublishWithin(&options_.publish_timeout, payload);
   }

@@ -41,10 +41,9 @@ namespace mycelium {
 //      consumer has seen. `seen_` lags behind `feeds_` only while `changes_`
 //      differs from `seen_changes_`, and AddFeed() raises that before it
 //      notifies.
-//  (4) `seen_`, `seen_changes_` and `burst_` are the consumer's. `is_taken_`
-//  and
-//      `taken_view_` are written by the consumer, under the lock; so the
-//      consumer may read them without.
+//  (4) `seen_`, `seen_changes_` and `burst_` are the consumer's. `is_taken_`,
+//      with `taken_view_`, is written by the consumer, under the lock; so the
+//      consumer may read both without.
 //  (5) What is left of a feed that has ended is taken before all others: a
 //      publisher whose connection ends goes on in another feed.
 //  (6) Closing empties `feeds_` and raises `changes_`: from then on a look

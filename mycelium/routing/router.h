@@ -43,8 +43,9 @@ namespace mycelium {
 // Ownership: borrows links and origins; shares publishers and subscriptions.
 class Router final {
  public:
-  // What the owner is asked and told. `settings` is called with the router
-  // locked, the others are not.
+  // What the owner is asked and told. `settings` and `on_drop` are called with
+  // locks held, of the router or of a publisher, and take none; the others with
+  // none.
   struct Callbacks {
     // Settings of messages of that origin to that node and service.
     std::function<RouteSettings(const Origin& origin, const std::string& node,
@@ -60,7 +61,7 @@ class Router final {
     bool matches_local = true;
     // How many processes may die of a message before it is dropped.
     uint64_t redeliver_max = 3;
-    // Messages were dropped. Called with locks held; may be null.
+    // Messages were dropped. May be null.
     std::function<void()> on_drop;
     // A subscription of a peer goes without a lane or without some publisher,
     // which on_refusal has said. RetryLanes() is to be called a little later.

@@ -270,7 +270,7 @@ void FramedLink::PassOn(OutLane& lane) {
   // in its shared memory: it goes on as it is.
   const bool stays_sent =
       lane.lane->stage() != nullptr && !was_mapped && lane.known_to_peer;
-  // Who never had it has not died of what is in it.
+  // A process that was never offered the lane has not died of what is in it.
   const bool was_passed = was_mapped || lane.known_to_peer;
   if (!was_passed) return;
   if (lane.lane->shared() == nullptr || stays_sent) {
@@ -283,7 +283,7 @@ void FramedLink::PassOn(OutLane& lane) {
   // It may have changed that, too.
   lane.lane->shared()->positions().identity.store(IdentityOf(lane.lane->id()));
   lane.refused = !renewed.ok();
-  if (!renewed.ok()) handler_.OnFallback(*this, renewed);
+  if (!renewed.ok()) TellFallback(renewed);
   lane.lane->SetMapped(false);
   lane.lane->NotifyReleased();  // Who waits asks anew to be woken.
 }

@@ -48,10 +48,10 @@ namespace mycelium {
 // next frame it cannot take now are kept, so that control messages and
 // acknowledgements behind them are read: the handler may wait for those. The
 // peer does not hear of such frames. Acknowledgements ride on
-// data; without any they are sent after kAckBytes, or kAckDelay. Over a channel
-// that gathers each is dear, as is each look at a timer: there they are sent
-// after an eighth of the smallest lane, or half of a window that is less, or
-// ride on the first data after kGatheringAckDelay, or go after twice that.
+// data; without any they are sent after kAckBytes, or kAckDelayNs. Over a
+// channel that gathers each is dear, as is each look at a timer: there they are
+// sent after an eighth of the smallest lane, or half of a window that is less,
+// or ride on the first data after kGatheringAckDelayNs, or go after twice that.
 //
 // Invariants, for each lane:
 //  (1) peer's handled <= peer's received <= sent <= committed.
@@ -80,8 +80,7 @@ namespace mycelium {
 //      OnDown() and Goodbye come after that. So are frames that were kept.
 //  (8) Frames refer to loans in these only: see LaneLoans and LinkLoans.
 //
-// Thread safety: see Link. Attach, Detach and ResumeState on the loop.
-//
+// Thread safety: see Link. Attach, Detach, EndDraining, FillResume on the loop.
 // Ownership: borrows the environment, the loop and the handler.
 class FramedLink final : public Link,
                          public Lane::Doorbell,
@@ -124,9 +123,8 @@ class FramedLink final : public Link,
               uint64_t lane_bytes = 0);
 
   // The last connection has ended, but not all that came on it was handed out
-  // yet: OnDown() follows, at EndDraining() at the latest.
+  // yet. OnDown() follows; EndDraining() leaves the rest to be sent again.
   bool is_draining() const { return ending_.has_value(); }
-  // REQUIRES: the peer lives and sends the rest again; or is given up.
   void EndDraining();
 
   // Ends the connection, if any is up, without calling OnDown(). The lanes
@@ -226,8 +224,9 @@ class FramedLink final : public Link,
   uint64_t IdentityOf(uint32_t lane) const;
   // Whether that lane is, or is to be, read in shared memory.
   bool IsDirect(const OutLane& lane) const;
-  void RingPeer();      // Any thread.
-  void ScheduleAcks();  // Any thread.
+  void TellFallback(const absl::Status& status);  // Any thread, any lock held.
+  void RingPeer();                                // Any thread.
+  void ScheduleAcks();                            // Any thread.
   void SendAcksAt(TimeNs at);
 
   // On the loop.
@@ -381,7 +380,7 @@ class FramedLink final : public Link,
   std::atomic<uint64_t> ack_timer_{0};      // The last one that was set.
   std::atomic<TimeNs> acks_taken_at_{0};    // To be sent.
   std::atomic<bool> leaving_{false};        // Say Goodbye instead of data.
-  std::atomic<bool> final_wanted_{false};   // The peer has said it.
+  std::atomic<bool> final_wanted_{false};   // The peer has said one.
   std::atomic<bool> final_written_{false};  // Our last word is out.
   SendWindow window_;
   // Inside the gate.

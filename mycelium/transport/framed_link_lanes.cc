@@ -63,10 +63,16 @@ absl::StatusOr<std::unique_ptr<Lane>> FramedLink::MakeLane(
       options.control_count = &control_count_;
       options.shared->positions().identity.store(IdentityOf(id));
     } else {
-      handler_.OnFallback(*this, memory.status());
+      TellFallback(memory.status());
     }
   }
   return Lane::Create(environment_, std::move(options), this);
+}
+
+void FramedLink::TellFallback(const absl::Status& status) {
+  loop_.Post([this, alive = alive_, status] {
+    if (*alive) handler_.OnFallback(*this, status);
+  });
 }
 
 void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {

@@ -171,7 +171,7 @@ absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
       }
       continue;
     }
-    // Acquire: pairs with the store in ComposeLanes(). What the peer has from
+    // Acquire: pairs with the store in NoteSent(). What the peer has from
     // the connection before may not be in `sent` yet.
     const uint64_t sent =
         std::max(out->second->sent.load(std::memory_order_acquire),

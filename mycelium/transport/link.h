@@ -28,8 +28,8 @@ namespace mycelium {
 //  (5) Nothing blocks: what the connection does not take now is sent when it
 //      can take it.
 //
-// Thread safety: all members may be called from any thread, with no lock held
-// that a handler takes.
+// Thread safety: all members may be called from any thread, unless they say
+// otherwise, with no lock held that a handler takes.
 class Link {
  public:
   virtual ~Link() = default;
@@ -70,11 +70,11 @@ class Link {
   virtual void SendControl(const v1::Control& control) = 0;
 
   // How far the peer has come in a lane: what lies before it is the peer's to
-  // deliver or to drop.
+  // deliver or to drop. On the loop.
   virtual uint64_t TakenOver(const Lane& lane) const = 0;
 
   // The sequence that the next frame of a lane of the peer has; 0: there is no
-  // such lane.
+  // such lane. On the loop.
   virtual uint64_t NextSequence(uint32_t lane) const = 0;
 
   // The peer's frames of `lane` up to `position` were handled.

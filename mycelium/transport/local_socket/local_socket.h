@@ -14,7 +14,7 @@ namespace mycelium {
 
 // Unix sockets as the transports of one host need them. All calls return at
 // once, except that ListenLocal() waits for another process that is starting at
-// the same path, up to kStartWait.
+// the same path, up to two seconds.
 
 // What fits in a socket address beside the terminating NUL.
 inline constexpr size_t kLocalPathBytesMax = 107;
