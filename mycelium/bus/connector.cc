@@ -49,8 +49,10 @@ void Connector::AbandonHandshake() {
 
 void Connector::Dial() {
   if (handshake_ != nullptr) return;
-  const std::optional<v1::Hello> hello = callbacks_.hello(*this);
-  if (!hello.has_value()) return;
+  v1::Hello hello;
+  const Say say = callbacks_.hello(*this, &hello);
+  if (say == Say::kLater) RedialLater();
+  if (say != Say::kHello) return;
   absl::StatusOr<std::unique_ptr<Channel>> channel =
       transport_.Dial(options_.address);
   if (!channel.ok()) {
@@ -59,7 +61,7 @@ void Connector::Dial() {
   }
   dialled_at_ = environment_.clock.NowNs();
   handshake_ = Handshake::Dial(
-      loop_, *std::move(channel), *hello,
+      loop_, *std::move(channel), hello,
       DeadlineAfter(dialled_at_, options_.handshake),
       [this](absl::StatusOr<Handshake::Established> established) {
         OnHandshake(std::move(established));
@@ -69,22 +71,26 @@ void Connector::Dial() {
 void Connector::OnHandshake(
     absl::StatusOr<Handshake::Established> established) {
   // We are inside its callback: it goes when that is over.
-  // Who has refused us is who the next Hello is for, and may offer to resume.
-  const std::string& refused_by = handshake_->refused_by();
-  const bool is_another = !refused_by.empty() && refused_by != peer_;
-  const bool is_for_another = is_another && !peer_.empty();
-  if (is_another) peer_ = refused_by;
+  const std::string refused_by = handshake_->refused_by();
   loop_.Post([done = std::shared_ptr<Handshake>(std::move(handshake_))] {});
   if (!established.ok()) {
-    if (is_for_another && options_.expected_peer.empty()) {
-      // Whoever answers there will do, and is another one than before.
-      ++failures_;
-      DialLater();
-    } else {
-      Fail(established.status());
+    // Who has refused us is who the next Hello is for, and may offer to resume.
+    const bool is_another =
+        !refused_by.empty() && !peer_.empty() && refused_by != peer_;
+    if (!refused_by.empty()) peer_ = refused_by;
+    if (is_another && options_.expected_peer.empty()) {
+      // Whoever answers there will do. It may be one of several.
+      peer_.clear();
+      if (!std::exchange(was_another_, true)) {
+        ++failures_;
+        DialLater();
+        return;
+      }
     }
+    Fail(established.status());
     return;
   }
+  was_another_ = false;
   if (absl::Status judged = callbacks_.judge(*this, established->peer);
       !judged.ok()) {
     established->channel->Close();

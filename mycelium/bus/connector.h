@@ -28,11 +28,14 @@ class Connector final {
     absl::Duration reconnect_min;
     absl::Duration reconnect_max;
     absl::Duration handshake;
+    // For how long a Hello that can have been read goes before one of the peer.
+    absl::Duration claim;
   };
+  enum class Say { kHello, kLater, kNothing };
   struct Callbacks {
-    // What to say to the peer; none if no connection is wanted, in which case
-    // the connector rests until Redial().
-    std::function<std::optional<v1::Hello>(const Connector&)> hello;
+    // What to say to the peer. kLater: it is asked again after the shortest
+    // wait. kNothing: no connection is wanted, and it rests until Redial().
+    std::function<Say(const Connector&, v1::Hello*)> hello;
     // Whether who answers is wanted.
     std::function<absl::Status(const Connector&, const v1::Hello& theirs)>
         judge;
@@ -64,12 +67,11 @@ class Connector final {
 
   // Whether a Hello of ours is under way.
   bool in_handshake() const { return handshake_ != nullptr; }
-  // Whether the peer can have read it, and has had half of the time for an
-  // answer at most: a Hello of the peer's may wait for that.
+  // Whether a Hello of the peer's is to wait for the answer to that.
   bool holds_claim() const {
     return in_handshake() && handshake_->is_connected() &&
            environment_.clock.NowNs() - dialled_at_ <
-               absl::ToInt64Nanoseconds(options_.handshake) / 2;
+               absl::ToInt64Nanoseconds(options_.claim);
   }
   // Who is expected to answer, or did the last time; empty before that.
   const std::string& peer() const {
@@ -98,7 +100,8 @@ class Connector final {
   TimeNs established_at_ = 0;  // 0: never.
   int failures_ = 0;
   std::string last_failure_;
-  bool is_telling_ = false;  // Of a failure.
+  bool is_telling_ = false;   // Of a failure.
+  bool was_another_ = false;  // Who answered the last time, than was meant.
 };
 
 }  // namespace mycelium

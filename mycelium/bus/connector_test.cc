@@ -84,8 +84,8 @@ class ConnectorTest : public testing::Test, public Transport {
     options.reconnect_max = absl::Nanoseconds(kMaxNs);
     options.handshake = absl::Seconds(2);
     Connector::Callbacks callbacks;
-    callbacks.hello = [](const Connector&) {
-      return std::make_optional<v1::Hello>();
+    callbacks.hello = [](const Connector&, v1::Hello*) {
+      return Connector::Say::kHello;
     };
     callbacks.judge = [](const Connector&, const v1::Hello&) {
       return absl::OkStatus();

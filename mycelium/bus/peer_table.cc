@@ -50,18 +50,23 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
   options.reconnect_min = options_.limits.reconnect_min;
   options.reconnect_max = options_.limits.reconnect_max;
   options.handshake = options_.limits.handshake;
+  // So that the other side has the time to get through before it gives up.
+  options.claim =
+      std::min(options_.limits.handshake, options_.retain(expected_peer)) / 2;
   Connector::Callbacks callbacks;
-  callbacks.hello =
-      [this](const Connector& connector) -> std::optional<v1::Hello> {
-    if (shutting_down_) return std::nullopt;
+  callbacks.hello = [this](const Connector& connector, v1::Hello* hello) {
+    using Say = Connector::Say;
+    if (shutting_down_) return Say::kNothing;
     const std::string& name = connector.peer();
     const auto peer = peers_.find(name);
     if (peer != peers_.end() && peer->second->link->is_up()) {
-      return std::nullopt;  // OnDown() redials.
+      return Say::kNothing;  // OnDown() redials.
     }
-    v1::Hello hello = MakeHello(name, connector.transport().word() == "shm");
-    hello.set_to(name);
-    return hello;
+    // Of two, the first would be out of date as soon as the second is read.
+    if (!name.empty() && InHandshakeWith(name)) return Say::kLater;
+    *hello = MakeHello(name, connector.transport().word() == "shm");
+    hello->set_to(name);
+    return Say::kHello;
   };
   callbacks.judge = [this](const Connector& connector,
                            const v1::Hello& theirs) {
@@ -110,16 +115,19 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
         peer.rule = asked_[&connector].rule;
       }
     }
-    if (is_second) {
+    const bool is_other =
+        peer.link->is_draining() && !Resumes(*peer.link, established.peer);
+    if (is_second || is_other) {
       established.channel->Close();
-      return;
-    }
-    if (peer.link->is_draining()) {
-      // Our Hello does not say how far we are now.
-      established.channel->Close();
-      if (Resumes(*peer.link, established.peer)) peer.link->EndDraining();
       return;  // OnDown() redials.
     }
+    if (!peer.link->IsResume(established.ours)) {
+      // We are further by now than it has said.
+      established.channel->Close();
+      connector.RedialLater();
+      return;
+    }
+    if (peer.link->is_draining()) peer.link->EndDraining();
     Attach(word, std::move(established), /*endpoint=*/nullptr);
   };
   callbacks.on_failure = [this](Connector& connector,
@@ -184,12 +192,12 @@ void PeerTable::Attach(absl::string_view transport,
     peer.last_error.clear();
   }
   peer.hello_number = established.peer.number();
-  peer.was_asked = false;
+  peer.asked_until = 0;
   NoteSharing(peer, established);
   CountFor(peer, endpoint == nullptr ? nullptr : endpoint->stats);
   peer.link->Attach(std::move(established.channel), established.peer,
-                    established.resume_offered,
-                    established.shared_memory_offered,
+                    established.ours.resume_incarnation(),
+                    established.ours.shared_memory(),
                     endpoint == nullptr ? established.peer.lane_bytes()
                                         : endpoint->lane_bytes);
 }
@@ -220,7 +228,7 @@ void PeerTable::NoteSharing(Peer& peer,
       (options_.shares_with != nullptr && options_.shares_with(name));
   MutexLock lock(mutex_);
   peer.fallback.clear();
-  if (established.shared_memory_offered && !established.peer.shared_memory()) {
+  if (established.ours.shared_memory() && !established.peer.shared_memory()) {
     peer.fallback = absl::StrCat("node ", established.peer.node(),
                                  " does not offer shared memory");
   } else if (options_.shared_memory == nullptr && is_wanted) {
@@ -239,7 +247,6 @@ void PeerTable::OnReplaced(Link& link) {
   router_.Orphan(link, deadline);
   ForgetInbound(link);
   Peer& peer = PeerOf(link);
-  peer.orphaned_until = deadline;
   if (peer.orphan_timer == 0) DropOrphansAt(peer, deadline);
 }
 
@@ -247,11 +254,9 @@ void PeerTable::DropOrphansAt(Peer& peer, TimeNs deadline) {
   peer.orphan_timer = loop_.RunAt(deadline, [this, &peer, deadline] {
     peer.orphan_timer = 0;
     if (shutting_down_) return;
-    router_.DropOrphans(*peer.link, deadline);
-    // Of a process that came and went meanwhile, one timer for all of them.
-    if (peer.orphaned_until > deadline) {
-      DropOrphansAt(peer, peer.orphaned_until);
-    }
+    // Processes that came and went meanwhile have left some that wait longer.
+    const TimeNs next = router_.DropOrphans(*peer.link, deadline);
+    if (next != kNever) DropOrphansAt(peer, next);
   });
 }
 

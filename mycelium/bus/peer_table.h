@@ -162,10 +162,9 @@ class PeerTable final : public LinkHandler {
     bool leaving = false;        // Has said goodbye.
     std::optional<ConnectionEvent::State> told;  // As in State.
     TimeNs since = 0;
-    bool was_asked = false;  // To say whom it dials: see Hello.to.
+    TimeNs asked_until = 0;  // To say whom it dials: see Hello.to.
     uint64_t retain_timer = 0;
     uint64_t orphan_timer = 0;             // 0: nothing waits for it.
-    TimeNs orphaned_until = 0;             // The latest of those.
     uint64_t hello_number = 0;             // Of the last connection's.
     TimeNs lost_at = 0;                    // When the last connection ended.
     LineLimit fault_lines{1};              // Of LogIfBad().

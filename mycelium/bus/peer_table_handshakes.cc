@@ -103,6 +103,8 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
     if (peer.link->is_up()) peer.lost_at = environment_.clock.NowNs();
     peer.link->Detach();
   }
+  // Of what we have said elsewhere nothing holds once more comes here.
+  AbandonHandshakesWith(theirs.node());
   const bool shares =
       transport == "shm" &&
       (options_.shares_with == nullptr || options_.shares_with(theirs.node()));
@@ -132,13 +134,16 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
   }
   if (!peer.link->is_up()) {
     const bool knows = !theirs.to().empty() || theirs.resume_incarnation() != 0;
-    if (knows || peer.was_asked ||
-        peer.link->peer_incarnation() != theirs.incarnation()) {
+    if (knows || peer.link->peer_incarnation() != theirs.incarnation()) {
       return std::nullopt;
     }
-    // It would begin anew, and both forget what waits for the other. Once, for
-    // who does not know of Hello.to.
-    peer.was_asked = true;
+    // It would begin anew, and both forget what waits for the other. For a
+    // while: a client of another make may not know of Hello.to.
+    const TimeNs now = environment_.clock.NowNs();
+    if (peer.asked_until == 0) {
+      peer.asked_until = DeadlineAfter(now, options_.limits.handshake);
+    }
+    if (now >= peer.asked_until) return std::nullopt;
     return MakeReject(v1::Reject::DUPLICATE_LINK,
                       "we were connected: say so to the name in this");
   }

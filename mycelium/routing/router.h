@@ -119,7 +119,8 @@ class Router final {
   // subscription of the same service, topic and name gets what was not handled.
   void Orphan(Link& link, TimeNs deadline);
   // Ends what nobody has taken over and whose deadline is not after `now`.
-  void DropOrphans(Link& link, TimeNs now);
+  // Returns the earliest that is; kNever: none is.
+  TimeNs DropOrphans(Link& link, TimeNs now);
 
   // The process at the other end is gone, or we leave: what it has not handled
   // counts as dropped for that reason.

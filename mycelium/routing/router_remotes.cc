@@ -195,14 +195,18 @@ void Router::Orphan(Link& link, TimeNs deadline) {
   RunDeferred(&deferred);
 }
 
-void Router::DropOrphans(Link& link, TimeNs now) {
+TimeNs Router::DropOrphans(Link& link, TimeNs now) {
   Deferred deferred;
+  TimeNs next = kNever;
   {
     MutexLock lock(mutex_);
     std::vector<uint64_t> over;
     for (const auto& [serial, remote] : remotes_) {
-      if (remote.link == &link && remote.is_orphan && remote.deadline <= now) {
+      if (remote.link != &link || !remote.is_orphan) continue;
+      if (remote.deadline <= now) {
         over.push_back(serial);
+      } else {
+        next = std::min(next, remote.deadline);
       }
     }
     for (const uint64_t serial : over) {
@@ -211,6 +215,7 @@ void Router::DropOrphans(Link& link, TimeNs now) {
     ReleaseSharedLane(link);
   }
   RunDeferred(&deferred);
+  return next;
 }
 
 void Router::DropPoison(Link& link) {

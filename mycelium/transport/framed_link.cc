@@ -370,6 +370,11 @@ void FramedLink::FillResume(v1::Hello* hello) const {
   }
 }
 
+bool FramedLink::IsResume(const v1::Hello& ours) const {
+  return ours.resume_incarnation() == (heard_ ? peer_incarnation_ : 0) &&
+         inbound_.IsResume(ours);
+}
+
 uint64_t FramedLink::TakenOver(const Lane& lane) const {
   // One that has not said its last word may have died with what it had.
   if (!peer_leaves_ && !peer_is_done_) return lane.released();

@@ -80,7 +80,7 @@ namespace mycelium {
 //      OnDown() and Goodbye come after that. So are frames that were kept.
 //  (8) Frames refer to loans in these only: see LaneLoans and LinkLoans.
 //
-// Thread safety: see Link. Attach, Detach, EndDraining, FillResume on the loop.
+// Thread safety: see Link. Attach, Detach, EndDraining, …Resume on the loop.
 // Ownership: borrows the environment, the loop and the handler.
 class FramedLink final : public Link,
                          public Lane::Doorbell,
@@ -127,8 +127,7 @@ class FramedLink final : public Link,
   bool is_draining() const { return ending_.has_value(); }
   void EndDraining();
 
-  // Ends the connection, if any is up, without calling OnDown(). The lanes
-  // stay.
+  // Ends the connection, if one is up, with no OnDown(). The lanes stay.
   void Detach();
 
   // The process at the other end is gone: hands out what is left in its memory;
@@ -144,8 +143,10 @@ class FramedLink final : public Link,
   // Ends the link for good: closes every lane, after which nothing is sent.
   void Abandon();
 
-  // Fills in what this side has of the peer's lanes, for our Hello.
+  // Fills in what this side has of the peer's lanes, for our Hello; and whether
+  // what was sent of them is still that.
   void FillResume(v1::Hello* hello) const;
+  bool IsResume(const v1::Hello& ours) const;
 
   bool is_up() const { return up_.load(std::memory_order_acquire); }
   uint64_t peer_incarnation() const { return peer_incarnation_; }
@@ -160,7 +161,6 @@ class FramedLink final : public Link,
 
   // How many subscriptions may not have heard that they were disconnected.
   size_t disconnected_count() const;
-
   void SendAcks();  // Of all that can be acknowledged now.
 
   // Forgets a lane of the peer, after LaneClosed and once it is empty.

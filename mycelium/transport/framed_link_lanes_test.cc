@@ -320,11 +320,57 @@ TEST_F(FramedLinkTest, FramesThatWereKeptComeBeforeTheEndOfTheConnection) {
   wire_.handler->OnClosed(absl::UnavailableError("gone"));
   EXPECT_TRUE(handler_.told.empty());
   EXPECT_TRUE(link_->is_draining());
+  EXPECT_EQ(handler_.draining, 1);
   handler_.busy_lane.reset();
   link_->Resume();
   RunAt(clock_.now);
   EXPECT_EQ(handler_.handled, std::vector<uint64_t>{1});
   EXPECT_EQ(handler_.told.size(), 1u);
+}
+
+TEST_F(FramedLinkTest, DrainingThatIsEndedIsToldOfOnceAndHandsOutNothingMore) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  handler_.goes_down = true;
+  wire_.handler->OnClosed(absl::UnavailableError("gone"));
+  link_->EndDraining();
+  EXPECT_FALSE(link_->is_draining());
+  EXPECT_EQ(handler_.told.size(), 1u);
+  handler_.busy_lane.reset();
+  link_->Resume();
+  RunAt(clock_.now + kDrainNs);
+  EXPECT_TRUE(handler_.handled.empty());
+  EXPECT_EQ(handler_.told.size(), 1u);
+}
+
+// A lane is opened on any thread, with locks of its owner held.
+TEST_F(FramedLinkTest, LaneThatGetsNoSharedMemoryIsToldOfOnTheLoop) {
+  class Full final : public SharedMemory {
+   public:
+    absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(size_t) override {
+      return absl::ResourceExhaustedError("no room");
+    }
+    absl::StatusOr<std::shared_ptr<LaneMemory>> Map(Fd, Fd, size_t) override {
+      return absl::UnimplementedError("not asked for");
+    }
+  } memory;
+  FramedLink::Options options = LinkOptions();
+  options.transport = "shm";
+  options.shared_memory = &memory;
+  FramedLink link(environment_, *loop_, std::move(options), handler_);
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_shared_memory(true);
+  link.Attach(std::make_shared<WireChannel>(wire_), hello, 0,
+              /*shared_memory_offered=*/true);
+  Lane::Options small;
+  small.capacity_bytes = kLaneBytes;
+  EXPECT_TRUE(link.OpenLane(1, small).ok());
+  EXPECT_TRUE(handler_.told.empty());
+  RunAt(clock_.now);
+  ASSERT_EQ(handler_.told.size(), 1u);
+  EXPECT_EQ(handler_.told[0].message(), "no room");
 }
 
 TEST_F(FramedLinkTest, FramesThatWereKeptOfAProcessThatIsGoneAreToldOf) {

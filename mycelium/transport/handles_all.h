@@ -25,6 +25,10 @@ class HandlesAll final : public LinkHandler {
     EXPECT_TRUE(goes_down) << status;
     told.push_back(status);
   }
+  void OnDraining(Link&) override { ++draining; }
+  void OnFallback(Link&, const absl::Status& status) override {
+    told.push_back(status);
+  }
   void OnLaneWaits(Link&, const absl::Status& status) override {
     told.push_back(status);
   }
@@ -47,7 +51,7 @@ class HandlesAll final : public LinkHandler {
   std::vector<uint64_t> handled;  // Sequences.
   std::vector<v1::Control::BodyCase> controls;
   std::function<void(Link&)> on_replaced;
-  int replaced = 0;  // How often.
+  int replaced = 0, draining = 0;  // How often.
   uint64_t left_behind = 0;
   bool goes_down = false;  // The connection may end.
   std::vector<absl::Status> told;

@@ -40,8 +40,7 @@ std::unique_ptr<Handshake> Handshake::Dial(EventLoop& loop,
   std::unique_ptr<Handshake> handshake(
       new Handshake(loop, std::move(channel), nullptr, std::move(done)));
   handshake->Begin(deadline);
-  handshake->resume_offered_ = ours.resume_incarnation();
-  handshake->shared_memory_offered_ = ours.shared_memory();
+  handshake->ours_ = ours;
   v1::Control control;
   *control.mutable_hello() = ours;
   if (const std::string fault = HelloFault(control); !fault.empty()) {
@@ -184,8 +183,7 @@ void Handshake::Finish() {
   Established established;
   established.channel = std::move(channel_);
   established.peer = std::move(peer_);
-  established.resume_offered = resume_offered_;
-  established.shared_memory_offered = shared_memory_offered_;
+  established.ours = std::move(ours_);
   done(std::move(established));
 }
 
@@ -213,8 +211,7 @@ absl::Status Handshake::Answer() {
     *control.mutable_hello() = ours;
     const std::string fault = HelloFault(control);
     if (fault.empty()) {
-      resume_offered_ = ours.resume_incarnation();
-      shared_memory_offered_ = ours.shared_memory();
+      ours_ = ours;
       SendControl(control);
       return absl::OkStatus();
     }

@@ -30,11 +30,7 @@ class Handshake final : private Channel::Handler {
   struct Established {
     std::unique_ptr<Channel> channel;
     v1::Hello peer;
-    // The incarnation of the peer that our own Hello offered to resume; 0:
-    // none.
-    uint64_t resume_offered = 0;
-    // Whether our own Hello offered to share memory.
-    bool shared_memory_offered = false;
+    v1::Hello ours;  // What we have said.
   };
 
   // Called once, not from within a call of the handshake or its channel. A
@@ -98,8 +94,7 @@ class Handshake final : private Channel::Handler {
   std::string outgoing_;
   std::optional<absl::Status> outcome_;  // Set once the peer has spoken.
   v1::Hello peer_;
-  uint64_t resume_offered_ = 0;
-  bool shared_memory_offered_ = false;
+  v1::Hello ours_;
   std::string refused_by_;
 };
 

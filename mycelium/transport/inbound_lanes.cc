@@ -203,4 +203,16 @@ void InboundLanes::FillResume(v1::Hello* hello) const {
   }
 }
 
+bool InboundLanes::IsResume(const v1::Hello& hello) const {
+  MutexLock lock(mutex_);
+  size_t found = 0;
+  for (const v1::LaneProgress& said : hello.resume()) {
+    const auto lane = lanes_.find(said.lane());
+    if (lane == lanes_.end()) continue;  // Closed meanwhile, or a ring.
+    if (lane->second.received != said.received()) return false;
+    ++found;
+  }
+  return found == lanes_.size();
+}
+
 }  // namespace mycelium

@@ -83,6 +83,8 @@ class InboundLanes final {
   void ForgetTold();
 
   void FillResume(v1::Hello* hello) const;
+  // Whether as much was received of each lane as it says there.
+  bool IsResume(const v1::Hello& hello) const;
 
   // Adds what has arrived in all lanes there ever were.
   void AddTraffic(LinkTraffic* traffic) const;

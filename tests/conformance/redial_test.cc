@@ -119,6 +119,17 @@ class Reading final {
   SubscriptionHandle handle_;
 };
 
+// Listens there, and takes nobody. The caller closes it.
+int SilentSocketAt(const std::string& path) {
+  const int silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  path.copy(name.sun_path, sizeof name.sun_path - 1);
+  EXPECT_EQ(bind(silent, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+  EXPECT_EQ(listen(silent, 8), 0);
+  return silent;
+}
+
 class RedialTest : public ::testing::Test {
  protected:
   static constexpr uint64_t kEach = 20;
@@ -184,6 +195,43 @@ TEST_F(RedialTest, NodeThatReachesNobodyLetsTheOtherOneIn) {
   ASSERT_TRUE(b_events.AwaitSettled());
   EXPECT_EQ(b_events.count(State::kGone) + a_events.count(State::kGone), 0);
   ExpectAllArrived(*b, reading);
+}
+
+// The same on one host, where the kernel connects whoever listens, though
+// nobody ever takes the connection.
+TEST_F(RedialTest, NodeThatIsNotAnsweredLetsTheOtherOneIn) {
+  const std::string silent_path = dir_.file("silent");
+  const int silent = SilentSocketAt(silent_path);
+  const auto write =
+      [&](const std::string& path, absl::string_view a, absl::string_view b) {
+        std::ofstream(path)
+            << "[[nodes]]\nname = \"a\"\nservices = [\"one\"]\nendpoint = "
+            << "{ kind = \"unix\", addr = \"" << a << "\" }\n"
+            << "[[nodes]]\nname = \"b\"\nservices = [\"two\"]\nendpoint = "
+            << "{ kind = \"unix\", addr = \"" << b << "\" }\n"
+            << "[defaults]\nretain = \"2s\"\n[limits]\nhandshake = \"30s\"\n";
+      };
+  write(dir_.file("a.toml"), dir_.file("real"), silent_path);
+  write(dir_.file("b.toml"), dir_.file("relay"), dir_.file("b"));
+  Events a_events, b_events;
+  CuttingRelay relay(dir_.file("relay"), dir_.file("real"), 1, 0);
+  const auto a = Opened(MessageBus::FromTopology(dir_.file("a.toml"), "one",
+                                                 a_events.Watched({})));
+  const auto b = Opened(MessageBus::FromTopology(dir_.file("b.toml"), "two",
+                                                 b_events.Watched({})));
+  Reading reading(*a);
+  auto publisher = b->Publisher<Note>();
+  ASSERT_TRUE(publisher.ok()) << publisher.status();
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  Publish(*publisher);
+  ASSERT_TRUE(b->Flush(kLong).ok());
+  relay.Cut();
+  while (b_events.count(State::kDisconnected) == 0) std::this_thread::yield();
+  Publish(*publisher);
+  ASSERT_TRUE(b_events.AwaitSettled());
+  EXPECT_EQ(b_events.count(State::kGone) + a_events.count(State::kGone), 0);
+  ExpectAllArrived(*b, reading);
+  close(silent);
 }
 
 // A second address of the same process takes the lanes over.
@@ -342,12 +390,7 @@ TEST_F(RedialTest, NodeThatIsNotMeantIsNotConnected) {
 // nobody.
 TEST_F(RedialTest, SilenceIsNoRefusalOnOneHostEither) {
   const std::string path = dir_.file("silent");
-  const int silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_un name = {};
-  name.sun_family = AF_UNIX;
-  path.copy(name.sun_path, sizeof name.sun_path - 1);
-  ASSERT_EQ(bind(silent, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
-  ASSERT_EQ(listen(silent, 8), 0);
+  const int silent = SilentSocketAt(path);
   Events events;
   BusOptions options = Named("here");
   options.limits.handshake = absl::Milliseconds(20);
