@@ -171,7 +171,7 @@ TEST_F(RedialTest, NodeThatReachesNobodyLetsTheOtherOneIn) {
             << "\n[[nodes]]\nname = \"b\"\nservices = [\"two\"]\nhost = \""
             << host_of_b << "\"\nport = " << port_of_b
             << "\n[defaults]\ntransport = \"grpc\"\nretain = \"2s\"\n"
-            << "[limits]\nhandshake = \"30s\"\n";
+            << "[limits]\nhandshake = \"30s\"\nreconnect_max = \"100ms\"\n";
       };
   // As in a network where one way is blocked.
   write(dir_.file("a.toml"), absl::StrCat(host.port), "127.0.0.1", silent_port);
@@ -209,7 +209,8 @@ TEST_F(RedialTest, NodeThatIsNotAnsweredLetsTheOtherOneIn) {
             << "{ kind = \"unix\", addr = \"" << a << "\" }\n"
             << "[[nodes]]\nname = \"b\"\nservices = [\"two\"]\nendpoint = "
             << "{ kind = \"unix\", addr = \"" << b << "\" }\n"
-            << "[defaults]\nretain = \"2s\"\n[limits]\nhandshake = \"30s\"\n";
+            << "[defaults]\nretain = \"2s\"\n[limits]\nhandshake = "
+               "\"30s\"\nreconnect_max = \"100ms\"\n";
       };
   write(dir_.file("a.toml"), dir_.file("real"), silent_path);
   write(dir_.file("b.toml"), dir_.file("relay"), dir_.file("b"));
@@ -255,6 +256,9 @@ TEST_P(SecondAddressTest, GoesOnWhereTheFirstLeftOff) {
   auto publisher = here->Publisher<Note>();
   ASSERT_TRUE(publisher.ok()) << publisher.status();
   ASSERT_TRUE(publisher->WaitForSubscribers(2, kLong).ok());
+  // Now each has heard of the other.
+  Publish(*publisher);
+  ASSERT_TRUE(here->Flush(kLong).ok());
   if (is_known_before) {
     ASSERT_TRUE(DialUnixEndpoint(dir_.file("second"), *here).ok());
     // It is refused, since there is a link, and is not heard of again.
