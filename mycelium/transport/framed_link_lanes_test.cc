@@ -344,6 +344,24 @@ TEST_F(FramedLinkTest, DrainingThatIsEndedIsToldOfOnceAndHandsOutNothingMore) {
   EXPECT_EQ(handler_.told.size(), 1u);
 }
 
+TEST_F(FramedLinkTest, HelloIsOutOfDateOnceMoreIsReceivedOrAnotherComes) {
+  PeerOpensLane();
+  PeerPublishes(128);
+  v1::Hello ours;
+  link_->FillResume(&ours);
+  EXPECT_EQ(ours.resume_incarnation(), 2u);
+  EXPECT_TRUE(link_->IsResume(ours));
+  EXPECT_FALSE(link_->IsResume(v1::Hello()));
+  PeerPublishes(128);
+  EXPECT_FALSE(link_->IsResume(ours));
+  v1::Hello further;
+  link_->FillResume(&further);
+  EXPECT_TRUE(link_->IsResume(further));
+  link_->Detach();
+  link_->Forget();
+  EXPECT_FALSE(link_->IsResume(further));
+}
+
 // A lane is opened on any thread, with locks of its owner held.
 TEST_F(FramedLinkTest, LaneThatGetsNoSharedMemoryIsToldOfOnTheLoop) {
   class Full final : public SharedMemory {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -149,6 +150,33 @@ class RedialTest : public ::testing::Test {
     EXPECT_EQ(sent.dropped_total(), 0u);
   }
 
+  // Node b of b.toml publishes to node a of a.toml, loses its connection, and
+  // has it again within `retain`. `lose` makes it so.
+  void ExpectGoesOn(
+      const std::function<void(const std::function<void()>& until_lost)>&
+          lose) {
+    Events a_events, b_events;
+    const auto a = Opened(MessageBus::FromTopology(dir_.file("a.toml"), "one",
+                                                   a_events.Watched({})));
+    const auto b = Opened(MessageBus::FromTopology(dir_.file("b.toml"), "two",
+                                                   b_events.Watched({})));
+    Reading reading(*a);
+    auto publisher = b->Publisher<Note>();
+    ASSERT_TRUE(publisher.ok()) << publisher.status();
+    ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+    Publish(*publisher);
+    ASSERT_TRUE(b->Flush(kLong).ok());
+    lose([&] {
+      while (b_events.count(State::kDisconnected) == 0) {
+        std::this_thread::yield();
+      }
+      Publish(*publisher);
+    });
+    ASSERT_TRUE(b_events.AwaitSettled());
+    EXPECT_EQ(b_events.count(State::kGone) + a_events.count(State::kGone), 0);
+    ExpectAllArrived(*b, reading);
+  }
+
   ShortTempDir dir_;
   uint64_t published_ = 0;
 };
@@ -177,24 +205,11 @@ TEST_F(RedialTest, NodeThatReachesNobodyLetsTheOtherOneIn) {
   write(dir_.file("a.toml"), absl::StrCat(host.port), "127.0.0.1", silent_port);
   write(dir_.file("b.toml"), absl::StrCat(proxy.port()), host.host,
         absl::StrCat(LoopbackAddress().port));
-  Events a_events, b_events;
-  const auto a = Opened(MessageBus::FromTopology(dir_.file("a.toml"), "one",
-                                                 a_events.Watched({})));
-  const auto b = Opened(MessageBus::FromTopology(dir_.file("b.toml"), "two",
-                                                 b_events.Watched({})));
-  Reading reading(*a);
-  auto publisher = b->Publisher<Note>();
-  ASSERT_TRUE(publisher.ok()) << publisher.status();
-  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
-  Publish(*publisher);
-  ASSERT_TRUE(b->Flush(kLong).ok());
-  proxy.Impose(FaultyProxy::Fault::kReset);
-  while (b_events.count(State::kDisconnected) == 0) std::this_thread::yield();
-  Publish(*publisher);
-  proxy.Impose(FaultyProxy::Fault::kNone);
-  ASSERT_TRUE(b_events.AwaitSettled());
-  EXPECT_EQ(b_events.count(State::kGone) + a_events.count(State::kGone), 0);
-  ExpectAllArrived(*b, reading);
+  ExpectGoesOn([&](const std::function<void()>& until_lost) {
+    proxy.Impose(FaultyProxy::Fault::kReset);
+    until_lost();
+    proxy.Impose(FaultyProxy::Fault::kNone);
+  });
 }
 
 // The same on one host, where the kernel connects whoever listens, though
@@ -214,24 +229,11 @@ TEST_F(RedialTest, NodeThatIsNotAnsweredLetsTheOtherOneIn) {
       };
   write(dir_.file("a.toml"), dir_.file("real"), silent_path);
   write(dir_.file("b.toml"), dir_.file("relay"), dir_.file("b"));
-  Events a_events, b_events;
   CuttingRelay relay(dir_.file("relay"), dir_.file("real"), 1, 0);
-  const auto a = Opened(MessageBus::FromTopology(dir_.file("a.toml"), "one",
-                                                 a_events.Watched({})));
-  const auto b = Opened(MessageBus::FromTopology(dir_.file("b.toml"), "two",
-                                                 b_events.Watched({})));
-  Reading reading(*a);
-  auto publisher = b->Publisher<Note>();
-  ASSERT_TRUE(publisher.ok()) << publisher.status();
-  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
-  Publish(*publisher);
-  ASSERT_TRUE(b->Flush(kLong).ok());
-  relay.Cut();
-  while (b_events.count(State::kDisconnected) == 0) std::this_thread::yield();
-  Publish(*publisher);
-  ASSERT_TRUE(b_events.AwaitSettled());
-  EXPECT_EQ(b_events.count(State::kGone) + a_events.count(State::kGone), 0);
-  ExpectAllArrived(*b, reading);
+  ExpectGoesOn([&](const std::function<void()>& until_lost) {
+    relay.Cut();
+    until_lost();
+  });
   close(silent);
 }
 

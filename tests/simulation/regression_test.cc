@@ -68,5 +68,9 @@ TEST(SimulationTest, QueueTakesTheOldConnectionsMessagesFirst) {
   ExpectOk(1948);
 }
 
+// The answer to a Hello came after the other side's own connection had been
+// used, of which that Hello did not know.
+TEST(SimulationTest, AnswerThatIsOutOfDateIsNotGoneBy) { ExpectOk(247); }
+
 }  // namespace
 }  // namespace mycelium::test
