@@ -63,7 +63,7 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
       return Say::kNothing;  // OnDown() redials.
     }
     // Of two, the first would be out of date as soon as the second is read.
-    if (!name.empty() && InHandshakeWith(name)) return Say::kLater;
+    if (!name.empty() && HasClaimOn(name)) return Say::kLater;
     *hello = MakeHello(name, connector.transport().word() == "shm");
     hello->set_to(name);
     return Say::kHello;
