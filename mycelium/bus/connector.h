@@ -58,7 +58,7 @@ class Connector final {
   // Starts, or starts again after the connection was lost.
   void Redial();
 
-  // The same, after the shortest wait, since somebody else is dialling.
+  // The same, after the shortest wait, and not if it is dialling.
   void RedialLater();
 
   // Ends the handshake that is under way, if one is, as one that has failed:

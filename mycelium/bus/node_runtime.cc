@@ -19,7 +19,6 @@
 namespace mycelium {
 namespace {
 
-// How long a subscription waits for memory that there was not.
 // Of what a peer says of a refusal.
 constexpr size_t kRefusalReasonBytesMax = 1024;
 constexpr size_t kDigestBytesShown = 64;
