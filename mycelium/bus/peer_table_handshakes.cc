@@ -103,8 +103,6 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
     if (peer.link->is_up()) peer.lost_at = environment_.clock.NowNs();
     peer.link->Detach();
   }
-  // Of what we have said elsewhere nothing holds once more comes here.
-  AbandonHandshakesWith(theirs.node());
   const bool shares =
       transport == "shm" &&
       (options_.shares_with == nullptr || options_.shares_with(theirs.node()));
