@@ -74,23 +74,20 @@ void Connector::OnHandshake(
   const std::string refused_by = handshake_->refused_by();
   loop_.Post([done = std::shared_ptr<Handshake>(std::move(handshake_))] {});
   if (!established.ok()) {
-    // Who has refused us is who the next Hello is for, and may offer to resume.
-    const bool is_another =
-        !refused_by.empty() && !peer_.empty() && refused_by != peer_;
-    if (!refused_by.empty()) peer_ = refused_by;
-    if (is_another && options_.expected_peer.empty()) {
-      // Whoever answers there will do. It may be one of several.
+    if (options_.expected_peer.empty() && !peer_.empty() &&
+        !refused_by.empty() && refused_by != peer_) {
+      // It may be one of several at that address, and whoever answers will do:
+      // the next Hello is for any of them.
       peer_.clear();
-      if (!std::exchange(was_another_, true)) {
-        ++failures_;
-        DialLater();
-        return;
-      }
+      ++failures_;
+      DialLater();
+      return;
     }
+    // Who has refused us is who the next Hello is for, and may offer to resume.
+    if (!refused_by.empty()) peer_ = refused_by;
     Fail(established.status());
     return;
   }
-  was_another_ = false;
   if (absl::Status judged = callbacks_.judge(*this, established->peer);
       !judged.ok()) {
     established->channel->Close();

@@ -100,8 +100,7 @@ class Connector final {
   TimeNs established_at_ = 0;  // 0: never.
   int failures_ = 0;
   std::string last_failure_;
-  bool is_telling_ = false;   // Of a failure.
-  bool was_another_ = false;  // Who answered the last time, than was meant.
+  bool is_telling_ = false;  // Of a failure.
 };
 
 }  // namespace mycelium

@@ -42,21 +42,33 @@ class DrivenWaiter final : public Waiter {
   DrivenClock& clock_;
 };
 
-// Answers whatever is sent with a Hello of "peer".
-class GreetingChannel final : public Channel {
+v1::Control HelloOf(const std::string& node) {
+  v1::Control control;
+  control.mutable_hello()->set_protocol_version(kProtocolVersion);
+  control.mutable_hello()->set_node(node);
+  control.mutable_hello()->set_incarnation(1);
+  return control;
+}
+
+v1::Control RejectOf(const std::string& node) {
+  v1::Control control;
+  control.mutable_reject()->set_reason(v1::Reject::ANOTHER_NODE);
+  control.mutable_reject()->set_node(node);
+  return control;
+}
+
+// Answers whatever is sent with that.
+class AnsweringChannel final : public Channel {
  public:
-  explicit GreetingChannel(EventLoop& loop) : loop_(loop) {}
-  ~GreetingChannel() override { *alive_ = false; }
+  AnsweringChannel(EventLoop& loop, v1::Control answer)
+      : loop_(loop), answer_(std::move(answer)) {}
+  ~AnsweringChannel() override { *alive_ = false; }
   void Start(Handler& handler) override { handler_ = &handler; }
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override {
     loop_.Post([this, alive = alive_] {
       if (!*alive) return;
-      v1::Control control;
-      control.mutable_hello()->set_protocol_version(kProtocolVersion);
-      control.mutable_hello()->set_node("peer");
-      control.mutable_hello()->set_incarnation(1);
       std::string record;
-      AppendControlRecord(control.SerializeAsString(), &record);
+      AppendControlRecord(answer_.SerializeAsString(), &record);
       handler_->OnBytes(absl::MakeConstSpan(
           reinterpret_cast<const std::byte*>(record.data()), record.size()));
     });
@@ -70,7 +82,8 @@ class GreetingChannel final : public Channel {
  private:
   EventLoop& loop_;
   Handler* handler_ = nullptr;
-  const std::string name_ = "a greeting channel";
+  const v1::Control answer_;
+  const std::string name_ = "an answering channel";
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -84,9 +97,7 @@ class ConnectorTest : public testing::Test, public Transport {
     options.reconnect_max = absl::Nanoseconds(kMaxNs);
     options.handshake = absl::Seconds(2);
     Connector::Callbacks callbacks;
-    callbacks.hello = [](const Connector&, v1::Hello*) {
-      return Connector::Say::kHello;
-    };
+    callbacks.hello = [this](const Connector&, v1::Hello*) { return say_; };
     callbacks.judge = [](const Connector&, const v1::Hello&) {
       return absl::OkStatus();
     };
@@ -121,7 +132,7 @@ class ConnectorTest : public testing::Test, public Transport {
   absl::StatusOr<std::unique_ptr<Channel>> Dial(const std::string&) override {
     dials_.push_back(clock_.now);
     if (!answers_) return absl::UnavailableError(reason_);
-    return std::make_unique<GreetingChannel>(*loop_);
+    return std::make_unique<AnsweringChannel>(*loop_, answer_);
   }
 
   DrivenClock clock_;
@@ -130,6 +141,8 @@ class ConnectorTest : public testing::Test, public Transport {
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
   std::optional<Random> random_;
   bool answers_ = false;
+  v1::Control answer_ = HelloOf("peer");
+  Connector::Say say_ = Connector::Say::kHello;
   std::string reason_ = "nobody listens";
   std::vector<TimeNs> dials_;
   std::vector<std::unique_ptr<Channel>> connections_;
@@ -212,6 +225,41 @@ TEST_F(ConnectorTest, WhoIsToldOfAFailureMayAskForAnotherTry) {
   EXPECT_LE(Waits(1)[0], 1) << "but at once";
   EXPECT_GE(Waits(1)[0], kMinNs / 2) << "and then as ever";
   EXPECT_EQ(failures_, std::vector<std::string>{"nobody listens"});
+}
+
+// The address is that of several, and each Hello for one of them may be read by
+// another one.
+TEST_F(ConnectorTest, AddressWithSeveralNodesIsAskedForWhicheverAnswers) {
+  const auto connector = Connecting(1);
+  answers_ = true;
+  answer_ = RejectOf("one");
+  connector->Redial();
+  while (failures_.empty()) loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(connector->peer(), "one");
+  answer_ = RejectOf("two");
+  while (connector->peer() == "one") loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(connector->peer(), "");
+  EXPECT_EQ(failures_.size(), 1u);
+  answer_ = HelloOf("two");
+  while (connections_.empty()) loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(connector->peer(), "two");
+}
+
+TEST_F(ConnectorTest, AsksAgainLaterOrNotAtAll) {
+  const auto connector = Connecting(1);
+  answers_ = true;
+  say_ = Connector::Say::kLater;
+  connector->Redial();
+  EXPECT_TRUE(dials_.empty());
+  say_ = Connector::Say::kHello;
+  while (connections_.empty()) loop_->RunOnce(kNever, 0);
+  EXPECT_GE(dials_[0], 1000 + kMinNs / 2);
+  say_ = Connector::Say::kNothing;
+  clock_.now += kMaxNs;
+  connector->Redial();
+  clock_.now += kMaxNs;
+  while (loop_->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
+  EXPECT_EQ(dials_.size(), 1u);
 }
 
 TEST_F(ConnectorTest, TimerTakesNoHandshakeAway) {
