@@ -39,7 +39,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
                         uint64_t lane_bytes) {
   Detach();
   ending_.reset();
-  goodbye_.reset();
+  parting_.Begin();
   const bool shared = shares_.load();
   const bool shares = options_.shared_memory != nullptr &&
                       shared_memory_offered && peer.shared_memory() &&
@@ -68,10 +68,6 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   frame_bytes_max_.store(frame_bytes_max);
   lane_bytes_.store(lane_bytes);
   inbound_.ForgetSkipped();
-  peer_leaves_ = false;
-  peer_is_done_ = false;
-  leaving_.store(false);
-  final_wanted_.store(false);
   reader_.Reset();
   // Some may have been lost with the connection before.
   counts_controls_ = false;
@@ -138,8 +134,12 @@ void FramedLink::Detach() {
 
 void FramedLink::Part() {
   if (channel_ == nullptr) return;
-  leaving_.store(true, std::memory_order_release);
+  parting_.Leave();
   Kick();
+}
+
+bool FramedLink::HoldsBack() const {
+  return parting_.holds_back() && !is_cut_off();
 }
 
 void FramedLink::Abandon() {
@@ -376,8 +376,7 @@ bool FramedLink::IsResume(const v1::Hello& ours) const {
 }
 
 uint64_t FramedLink::TakenOver(const Lane& lane) const {
-  // One that has not said its last word may have died with what it had.
-  if (!peer_leaves_ && !peer_is_done_) return lane.released();
+  if (!parting_.peer_counts()) return lane.released();
   MutexLock lock(lanes_mutex_);
   const auto out = out_lanes_.find(lane.id());
   if (out == out_lanes_.end() || out->second->lane.get() != &lane) {

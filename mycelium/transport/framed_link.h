@@ -27,6 +27,7 @@
 #include "mycelium/transport/link_traffic.h"
 #include "mycelium/transport/out_lane.h"
 #include "mycelium/transport/outgoing.h"
+#include "mycelium/transport/parting.h"
 #include "mycelium/transport/record_reader.h"
 #include "mycelium/transport/send_window.h"
 #include "mycelium/transport/shared_memory.h"
@@ -79,6 +80,9 @@ namespace mycelium {
 //      committed is handed out first, or of a lossy lane what comes next;
 //      OnDown() and Goodbye come after that. So are frames that were kept.
 //  (8) Frames refer to loans in these only: see LaneLoans and LinkLoans.
+//
+// Of all lanes: (9) From Part() until the peer says Goodbye none of its frames
+// is handed out. If it never says it, it counts them.
 //
 // Thread safety: see Link. Attach, Detach, EndDraining, …Resume on the loop.
 // Ownership: borrows the environment, the loop and the handler.
@@ -234,6 +238,7 @@ class FramedLink final : public Link,
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
   bool is_cut_off() const { return channel_ == nullptr && !ending_; }
+  bool HoldsBack() const;  // Invariant (9).
   // The next connection starts with what the two sides have published
   // themselves: what lies in the peer's memory cannot be trusted.
   void DistrustMemory();
@@ -321,12 +326,9 @@ class FramedLink final : public Link,
   uint32_t data_lane_ = 0;        // Of the data record that is being read.
   uint64_t data_position_ = 0;    // Of the next frame in it.
   KeptFrames kept_;               // Of lanes whose next frame cannot be taken.
-  bool peer_leaves_ = false;      // Has said Goodbye, and was the first to.
-  bool peer_is_done_ = false;     // Has said its final Goodbye.
   uint32_t controls_seen_ = 0;    // Of the peer's, as its frames count them,
   bool counts_controls_ = false;  // once LaneOpen has said where they are.
   std::optional<absl::Status> ending_;  // Why, if what came last is drained.
-  std::optional<v1::Goodbye> goodbye_;  // That waits for the same.
   uint64_t drain_timer_ = 0;
   std::vector<InboundRing*> ring_list_;
   bool is_poller_ = false, is_polling_ = false;
@@ -377,12 +379,10 @@ class FramedLink final : public Link,
   // Of such a channel: they go with the next data, which went.
   std::atomic<bool> acks_due_{false}, data_went_{false};
   std::atomic<bool> ack_timer_set_{false};
-  std::atomic<uint64_t> ack_timer_{0};      // The last one that was set.
-  std::atomic<TimeNs> acks_taken_at_{0};    // To be sent.
-  std::atomic<bool> leaving_{false};        // Say Goodbye instead of data.
-  std::atomic<bool> final_wanted_{false};   // The peer has said one.
-  std::atomic<bool> final_written_{false};  // Our last word is out.
+  std::atomic<uint64_t> ack_timer_{0};    // The last one that was set.
+  std::atomic<TimeNs> acks_taken_at_{0};  // To be sent.
   SendWindow window_;
+  Parting parting_;  // See there.
   // Inside the gate.
   std::shared_ptr<Channel> send_channel_;
   bool send_gathers_ = false;  // That channel.
@@ -392,7 +392,6 @@ class FramedLink final : public Link,
   uint64_t waiting_ = 0;    // Known not to be sent yet, of those lanes.
   bool has_more_ = false;   // Than `outgoing_` has room for.
   bool blocked_ = false;
-  bool goodbye_said_ = false, final_said_ = false;  // On this connection.
 };
 
 }  // namespace mycelium

@@ -88,10 +88,11 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
     case v1::Control::kGoodbye:
       if (!control.goodbye().final()) {
         // What the peer had published before comes first.
-        goodbye_ = control.goodbye();
+        parting_.Hear(control.goodbye());
         for (InboundRing* const ring : ring_list_) ring->BeginTakingOver();
         if (!is_polling_) (void)PollRings();
         FinishDraining();
+        if (!kept_.empty()) Resume();  // We may have held it back.
         return absl::OkStatus();
       }
       OnGoodbye(control.goodbye());
@@ -112,23 +113,20 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
 
 void FramedLink::OnGoodbye(const v1::Goodbye& goodbye) {
   if (goodbye.final()) {
-    peer_is_done_ = true;
+    parting_.HearFinal();
     // Not now: we are inside a call of the channel.
     loop_.Post([this, alive = alive_] {
       if (*alive) BreakIfParted();
     });
     return;
   }
-  // Who leaves has ended its subscriptions, and counts what came for them.
-  peer_leaves_ |= !leaving_.exchange(true, std::memory_order_acq_rel);
   ack_now_.store(true, std::memory_order_relaxed);
-  // Pairs with the load in Compose(): the acknowledgements go before it.
-  final_wanted_.store(true, std::memory_order_release);
+  parting_.Answer();
   Kick();
 }
 
 void FramedLink::BreakIfParted() {
-  if (!peer_is_done_ || !final_written_.load(std::memory_order_acquire)) return;
+  if (!parting_.is_over()) return;
   Break(absl::UnavailableError("both sides have said goodbye"));
 }
 
@@ -255,7 +253,8 @@ absl::Status FramedLink::HandOut(uint32_t lane, uint64_t position,
                                  FrameView& frame,
                                  const InboundLanes::Expected& expected,
                                  bool* is_taken) {
-  *is_taken = true;
+  *is_taken = !HoldsBack();
+  if (!*is_taken) return absl::OkStatus();
   const uint64_t sequence = frame.header.lane_sequence;
   if (expected.lossy_window == 0 ? sequence != expected.sequence
                                  : sequence < expected.sequence) {
@@ -339,7 +338,7 @@ void FramedLink::Resume() {
     if (!*alive) return;
     ResumeRings();
     HandOutKept();
-    if (goodbye_.has_value() || ending_.has_value()) FinishDraining();
+    if (parting_.has_heard() || ending_.has_value()) FinishDraining();
   });
 }
 

@@ -133,7 +133,7 @@ bool FramedLink::PollRings() {
     ran |= PollRing(*ring_list_[i], &is_over);
   }
   is_polling_ = false;
-  if (channel_ == nullptr || goodbye_.has_value()) FinishDraining();
+  if (channel_ == nullptr || parting_.has_heard()) FinishDraining();
   if (!ran) burst_.Rest();
   return ran;
 }
@@ -141,7 +141,7 @@ bool FramedLink::PollRings() {
 bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   using Look = InboundRing::Look;
   using Outcome = LinkHandler::FrameOutcome;
-  if (!ring.active || ring.paused) return false;
+  if (!ring.active || ring.paused || HoldsBack()) return false;
   // Where the connection is lost there is an end, but for who publishes on into
   // a lossy lane.
   const bool is_last =
@@ -278,6 +278,8 @@ void FramedLink::ResumeRings() {
 }
 
 bool FramedLink::AreDrained() {
+  // What is held back is not handed out any more.
+  if (HoldsBack()) return true;
   return kept_.empty() && std::all_of(ring_list_.begin(), ring_list_.end(),
                                       [this](InboundRing* ring) {
                                         return !ring->active ||
@@ -288,9 +290,9 @@ bool FramedLink::AreDrained() {
 void FramedLink::FinishDraining() {
   if (is_cut_off()) RestIfEmpty(ring_list_);
   if (is_polling_ || !AreDrained()) return;
-  if (goodbye_.has_value()) {
+  if (parting_.has_heard()) {
     v1::Control control;
-    *control.mutable_goodbye() = *std::exchange(goodbye_, std::nullopt);
+    *control.mutable_goodbye() = parting_.TakeHeard();
     OnGoodbye(control.goodbye());
     handler_.OnControl(*this, control);
   }
@@ -302,7 +304,7 @@ bool FramedLink::PrepareSleep() {
   for (InboundRing* const ring : ring_list_) {
     has_work |= ring->PrepareSleep(controls_seen_);
   }
-  return has_work;
+  return has_work && !HoldsBack();
 }
 
 void FramedLink::EndSleep() {

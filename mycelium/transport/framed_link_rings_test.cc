@@ -321,6 +321,18 @@ TEST_F(FramedLinkRingsTest, GoodbyeIsTakenUpWithAllThatWaits) {
   EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3, 4));
 }
 
+TEST_F(FramedLinkRingsTest, NothingIsTakenBetweenOurGoodbyeAndThePeers) {
+  PeerPublishesNext();
+  Run();
+  HandleLast();
+  link_->Part();
+  PeerPublishesNext();
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1));
+  PeerSaysGoodbye();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2));
+}
+
 TEST_F(FramedLinkRingsTest, CorruptMemoryIsToldOfThoughNoConnectionIsUp) {
   PeerPublishesNext();
   Run();

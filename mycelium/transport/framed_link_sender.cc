@@ -83,8 +83,7 @@ bool FramedLink::SendLane(Lane& lane) {
 
 bool FramedLink::HasMoreToSay() const {
   return swap_channel_.load(std::memory_order_acquire) ||
-         hold_data_.load(std::memory_order_acquire) ||
-         leaving_.load(std::memory_order_acquire) ||
+         hold_data_.load(std::memory_order_acquire) || parting_.is_leaving() ||
          has_control_.load(std::memory_order_acquire) ||
          ack_now_.load(std::memory_order_relaxed) ||
          inbound_.UntoldBytes() >= kRideBytes;
@@ -130,7 +129,7 @@ void FramedLink::SendAll() {
     look_again = !outgoing_.done();
     if (outgoing_.done() && !Compose()) return;
     if (!Write()) return;
-    if (final_said_ && outgoing_.done()) NoteFinalWritten();
+    if (parting_.has_said_final() && outgoing_.done()) NoteFinalWritten();
   } while (look_again || has_more_ || !outgoing_.done());
 }
 
@@ -144,9 +143,7 @@ void FramedLink::AdoptChannel() {
   under_way_ = waiting_ = 0;
   outgoing_.Clear();
   blocked_ = false;
-  goodbye_said_ = false;
-  final_said_ = false;
-  final_written_.store(false, std::memory_order_relaxed);
+  parting_.BeginSending();
   writable_.store(false, std::memory_order_relaxed);
   // Here, not on the loop: what was told until now went into the old one.
   inbound_.ForgetTold();
@@ -173,8 +170,8 @@ bool FramedLink::Compose() {
   outgoing_.Clear();
   has_more_ = false;
   // Looked at before data and acknowledgements, which must not follow Goodbye.
-  const bool leaving = leaving_.load(std::memory_order_acquire);
-  const bool final = final_wanted_.load(std::memory_order_acquire);
+  const bool leaving = parting_.is_leaving();
+  const bool final = parting_.final_wanted();
   // The ends of the lanes are read before the control messages, so that what a
   // frame depends on goes out before it; ComposeLanes() writes no further.
   ComposeLanes();
@@ -200,7 +197,8 @@ bool FramedLink::Compose() {
     outgoing_.Add(outgoing_.control.data(), outgoing_.control.size());
   }
   // The first Goodbye is the last that a peer hears who does not answer.
-  ComposeAcks((leaving && !goodbye_said_) || (final && !final_said_));
+  ComposeAcks((leaving && !parting_.has_said()) ||
+              (final && !parting_.has_said_final()));
   if (leaving) ComposeGoodbye(final);
   // Control and acknowledgements go first.
   outgoing_.MoveToFront(data_pieces);
@@ -211,19 +209,19 @@ void FramedLink::ComposeGoodbye(bool final) {
   std::string& records = outgoing_.goodbye;
   v1::Control control;
   control.mutable_goodbye();
-  if (!goodbye_said_)
+  if (!parting_.has_said())
     AppendControlRecord(control.SerializeAsString(), &records);
-  goodbye_said_ = true;
+  parting_.NoteSaid();
   control.mutable_goodbye()->set_final(true);
-  if (final && !final_said_) {
+  if (final && !parting_.has_said_final()) {
     AppendControlRecord(control.SerializeAsString(), &records);
-    final_said_ = true;
+    parting_.NoteFinalSaid();
   }
   if (!records.empty()) outgoing_.Add(records.data(), records.size());
 }
 
 void FramedLink::NoteFinalWritten() {
-  if (final_written_.exchange(true)) return;
+  if (!parting_.NoteFinalWritten()) return;
   loop_.Post([this, alive = alive_] {
     if (*alive) BreakIfParted();
   });
@@ -303,7 +301,7 @@ void FramedLink::ComposeLanes() {
 
 bool FramedLink::LookAtLanes() {
   LetGoOfRetired();
-  const bool leaving = leaving_.load(std::memory_order_acquire);
+  const bool leaving = parting_.is_leaving();
   if (!leaving && AnnounceLoans()) {
     has_more_ = true;  // Descriptors go one pair at a time.
     return false;

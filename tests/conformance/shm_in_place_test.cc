@@ -76,7 +76,9 @@ class ShmInPlaceTest : public ::testing::Test {
     EXPECT_EQ(sum.accepted, accepted_);
     EXPECT_GT(sum.delivered, 0u);
     EXPECT_EQ(sum.in_flight, 0u);
-    EXPECT_TRUE(sum.Balances());
+    EXPECT_TRUE(sum.Balances())
+        << sum.accepted << " accepted, " << sum.delivered << " delivered, "
+        << sum.dropped_total() << " dropped";
   }
 
   mycelium::RawPublisher Publishing(PublisherOptions options = {}) {
