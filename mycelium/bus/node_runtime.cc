@@ -89,7 +89,11 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       began_(environment_.clock.NowNs()),
       spin_ns_(SpinNsOf(topology_ != nullptr ? topology_->defaults
                                              : options_.settings)),
-      receivers_backoff_(environment_) {}
+      receivers_backoff_(environment_),
+      waits_(environment_, node_, incarnation_,
+             [this](const Lane& lane, v1::RoomAwaited awaited) {
+               router_->TellAwaited(lane, std::move(awaited));
+             }) {}
 
 void NodeRuntime::Release(NodeRuntime* runtime) {
   if (runtime->is_inherited()) return ForkGuard::KeepForEver(runtime);
@@ -216,6 +220,10 @@ absl::Status NodeRuntime::Init() {
                                    uint32_t subscription,
                                    const absl::Status& status) {
     OnLaneWaits({peer, /*publisher=*/0, lane}, subscription, status);
+  };
+  callbacks.on_room_awaited = [this](const v1::RoomAwaited& awaited) {
+    const auto found = dispatcher_->Find(awaited.subscription());
+    if (found != nullptr) waits_.OnAwaited(awaited, *found);
   };
   callbacks.status = [this] { return Status(); };
   callbacks.drops = [this](const std::string& peer) { return DropsOf(peer); };
@@ -376,6 +384,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   fan_out.publish_timeout = options.publish_timeout.value_or(
       SettingsFor(origin, "", target_service).publish_timeout);
   fan_out.disconnect = [this](const Lane& lane) { router_->Disconnect(lane); };
+  fan_out.waits = &waits_;
   fan_out.on_stall = [this](const Lane& lane) {
     watch_->NoteStall(lane.name());
   };

@@ -28,6 +28,7 @@
 #include "mycelium/routing/flow_report_table.h"
 #include "mycelium/routing/room_waiter.h"
 #include "mycelium/routing/router.h"
+#include "mycelium/routing/wait_graph.h"
 #include "mycelium/topology/topology.h"
 #include "mycelium/transport/lane/loan_memory.h"
 #include "mycelium/transport/transport.h"
@@ -297,6 +298,7 @@ class NodeRuntime final : public RoomWaiter {
   const int64_t spin_ns_;  // How long the loop spins before it sleeps.
   const ForkGuard guard_;
   SpinBackoff receivers_backoff_;
+  WaitGraph waits_;
 
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<FlowWatch> watch_;

@@ -492,6 +492,9 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
             link.peer(), control.lane_closed().disconnected_subscription());
       }
       break;
+    case v1::Control::kRoomAwaited:
+      callbacks_.on_room_awaited(control.room_awaited());
+      break;
     case v1::Control::kGoodbye:
       PeerOf(link).leaving = true;
       break;

@@ -82,6 +82,8 @@ class PeerTable final : public LinkHandler {
     std::function<void(const std::string& peer, uint32_t lane,
                        uint32_t subscription, const absl::Status&)>
         on_lane_waits;
+    // A peer waits for room in its lane to a subscription of ours.
+    std::function<void(const v1::RoomAwaited&)> on_room_awaited;
     // What this side has dropped of messages to and from a peer. Any thread.
     std::function<DropCounts(const std::string& peer)> drops;
     // A publisher of a peer is gone for good.

@@ -116,7 +116,8 @@ class PublisherBase {
 //   RESOURCE_EXHAUSTED   a subscription has no room, by its overflow policy;
 //                        under `block`, for the whole publish_timeout. From
 //                        inside a handler that is what happens at once where
-//                        only the calling thread could make room.
+//                        only the calling thread could make room, and soon
+//                        where handlers wait for each other in a circle.
 //   UNAVAILABLE          a lane is full and its subscriber out of reach; or,
 //                        for PublisherTo(), the service is not connected or
 //                        has no such subscription

@@ -22,6 +22,11 @@ FrameHeader HeaderOf(const FrameFields& fields) {
   return header;
 }
 
+// A wait for room that takes this long may be in vain, and is looked into …
+constexpr int64_t kFirstLookNs = 10'000'000;
+// … and again, since others may have begun to wait.
+constexpr int64_t kNextLookNs = 50'000'000;
+
 bool IsBefore(const PublishRoute& a, const PublishRoute& b) {
   return a.lane->order() < b.lane->order();
 }
@@ -242,8 +247,7 @@ bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
   obstacle->frame_bytes = frame_bytes;
   obstacle->result = result;
   obstacle->overflow = route.overflow;
-  obstacle->own_subscription =
-      claim.local && route.subscription->IsConsumedByThisThread();
+  obstacle->subscription = route.subscription;
   obstacle->routes = routes_number_.load(std::memory_order_relaxed);
   return false;
 }
@@ -423,27 +427,26 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
         ": lane full and its subscriber is out of reach; message not sent"));
   }
   if (obstacle.overflow == Overflow::kFail) return full("overflow is fail");
-  if (obstacle.own_subscription) {
+  if (obstacle.subscription != nullptr &&
+      obstacle.subscription->IsConsumedByThisThread()) {
     return full("only this thread could make room");
   }
   if (lane.stalled()) return full("subscriber has stalled");
   if (timeout == nullptr) return full("it was not waited for");
-  if (*deadline == 0) {
-    *deadline = DeadlineAfter(environment_.clock.NowNs(), *timeout);
-  }
+  const TimeNs now = environment_.clock.NowNs();
+  if (*deadline == 0) *deadline = DeadlineAfter(now, *timeout);
   uint64_t released = lane.released();
-  const RoomWaiter::Outcome outcome = room_waiter_.WaitFor(
-      lane.room_event(),
-      [&] {
-        released = lane.released();  // Before the look: it may move after it.
-        return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away() ||
-               routes_number_.load(std::memory_order_acquire) !=
-                   obstacle.routes;
-      },
-      *deadline);
+  WaitGraph::Wait wait(options_.waits, obstacle.lane, obstacle.subscription);
+  const RoomWaiter::Outcome outcome =
+      AwaitRoom(obstacle, now, *deadline, &wait, &released);
+  std::string why = absl::StrCat("waited ", absl::FormatDuration(*timeout));
   switch (outcome) {
     case RoomWaiter::Outcome::kReady:
-      return absl::OkStatus();
+      if (!wait.in_circle() || lane.HasRoom(obstacle.frame_bytes)) {
+        return absl::OkStatus();
+      }
+      why = absl::StrCat("waiting is in vain: ", wait.circle());
+      break;
     case RoomWaiter::Outcome::kWouldDeadlock:
       return full("this thread runs the links and must not wait");
     case RoomWaiter::Outcome::kDeadline:
@@ -451,7 +454,29 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
   }
   lane.MarkStalled(released);
   if (options_.on_stall != nullptr) options_.on_stall(lane);
-  return full(absl::StrCat("waited ", absl::FormatDuration(*timeout)));
+  return full(why);
+}
+
+RoomWaiter::Outcome FanOut::AwaitRoom(const Obstacle& obstacle, TimeNs now,
+                                      TimeNs deadline, WaitGraph::Wait* wait,
+                                      uint64_t* released) {
+  Lane& lane = *obstacle.lane;
+  const auto is_over = [&] {
+    *released = lane.released();  // Before the look: it may move after it.
+    return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away() ||
+           wait->in_circle() ||
+           routes_number_.load(std::memory_order_acquire) != obstacle.routes;
+  };
+  TimeNs look_at = now + kFirstLookNs;
+  while (true) {
+    const RoomWaiter::Outcome outcome = room_waiter_.WaitFor(
+        lane.room_event(), is_over, std::min(deadline, look_at));
+    if (outcome != RoomWaiter::Outcome::kDeadline || look_at >= deadline) {
+      return outcome;
+    }
+    wait->Look(*released);
+    look_at += kNextLookNs;
+  }
 }
 
 void FanOut::SetRoutes(std::vector<PublishRoute> routes,

@@ -26,6 +26,7 @@
 #include "mycelium/routing/room_notice.h"
 #include "mycelium/routing/room_waiter.h"
 #include "mycelium/routing/subscription.h"
+#include "mycelium/routing/wait_graph.h"
 #include "mycelium/topology/settings.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/lane/ledger.h"
@@ -73,6 +74,8 @@ class FanOut final {
     // Takes away the routes to a lane that is full, where the policy is to
     // disconnect. Called with no lock held.
     std::function<void(const Lane&)> disconnect;
+    // Tells waits that are in vain. Null: they last until the deadline.
+    WaitGraph* waits = nullptr;
     // Told once when a wait for room has run out.
     std::function<void(const Lane&)> on_stall;
   };
@@ -160,8 +163,8 @@ class FanOut final {
     size_t frame_bytes = 0;
     Lane::ClaimResult result = Lane::ClaimResult::kClaimed;
     Overflow overflow = Overflow::kBlock;
-    bool own_subscription = false;  // Only the calling thread can drain it.
-    uint32_t routes = 0;            // `routes_number_` then.
+    std::shared_ptr<Subscription> subscription;  // Of this process.
+    uint32_t routes = 0;                         // `routes_number_` then.
   };
 
   // Null: does not wait. A pointer, since who makes an optional at each call
@@ -214,6 +217,10 @@ class FanOut final {
                         TimeNs* deadline);
   absl::Status WaitForRoom(const Obstacle& obstacle, Timeout timeout,
                            TimeNs* deadline);
+  // `*released`: the lane's, when it was last seen to be full.
+  RoomWaiter::Outcome AwaitRoom(const Obstacle& obstacle, TimeNs now,
+                                TimeNs deadline, WaitGraph::Wait* wait,
+                                uint64_t* released);
   absl::Status CheckOpenLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -105,6 +105,8 @@ class Router final {
   // publisher of this node reaches it any more. It gets what is in the lane,
   // and is told after that; in this process at once.
   void Disconnect(const Lane& lane);
+  // Sends that to the peer that reads that lane, if there is one.
+  void TellAwaited(const Lane& lane, v1::RoomAwaited awaited);
   // Makes the lanes that could not be made, so that want of memory at one
   // moment does not leave a subscription out for good; and matches publishers
   // for which there was no room (link_bounds.h).

@@ -88,4 +88,20 @@ void Router::Repeat(Link& link) {
   }
 }
 
+void Router::TellAwaited(const Lane& lane, v1::RoomAwaited awaited) {
+  MutexLock lock(mutex_);
+  for (const auto& [serial, remote] : remotes_) {
+    if (remote.is_orphan) continue;
+    for (const auto& [rule, opened] : remote.lanes) {
+      // Of lane 0 no queue takes.
+      if (opened.get() != &lane || lane.id() == 0) continue;
+      awaited.set_subscription(remote.subscribe.subscription());
+      awaited.set_lane(lane.id());
+      v1::Control control;
+      *control.mutable_room_awaited() = std::move(awaited);
+      return remote.link->SendControl(control);
+    }
+  }
+}
+
 }  // namespace mycelium

@@ -140,9 +140,10 @@ class Subscription final : public Lane::Doorbell,
     return gate_.IsInside() || (has_handler_ && IsConsumer());
   }
 
-  bool IsConsumer() const {
-    return consumer_.load(std::memory_order_relaxed) ==
-           std::this_thread::get_id();
+  bool IsConsumer() const { return consumer() == std::this_thread::get_id(); }
+  // No thread's id if nobody has taken anything yet.
+  std::thread::id consumer() const {
+    return consumer_.load(std::memory_order_relaxed);
   }
 
   // Makes the calling thread the one that takes from queue().

@@ -247,6 +247,7 @@ class FramedLink final : public Link,
   void OnLaneRefused(const v1::LaneRefused& refused);
   void OnLaneWaits(const v1::LaneWaits& waits);
   void OnLaneArrived(const v1::LaneArrived& arrived);
+  bool IsWhere(const v1::RoomAwaited& awaited);
   void OnDoorbell();
   void OfferLoans(uint32_t lane, const std::shared_ptr<LoanMemory>& memory);
   void OnLoanControl(const v1::Control& control);

@@ -69,6 +69,10 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
     case v1::Control::kLaneArrived:
       OnLaneArrived(control.lane_arrived());
       return absl::OkStatus();
+    case v1::Control::kRoomAwaited:
+      // Something was handled meanwhile: whoever waits hears of that.
+      if (!IsWhere(control.room_awaited())) return absl::OkStatus();
+      break;
     case v1::Control::kLoanMemoryOpen:
     case v1::Control::kLoanMemoryTaken:
     case v1::Control::kLoanMemoryClosed:
@@ -109,6 +113,15 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
     disconnected_.Forget(control.unsubscribe().subscription());
   }
   return absl::OkStatus();
+}
+
+bool FramedLink::IsWhere(const v1::RoomAwaited& awaited) {
+  for (InboundRing* const ring : ring_list_) {
+    if (ring->lane() == awaited.lane()) {
+      return ring->handled() == awaited.handled();
+    }
+  }
+  return inbound_.IsHandledTo(awaited.lane(), awaited.handled());
 }
 
 void FramedLink::OnGoodbye(const v1::Goodbye& goodbye) {

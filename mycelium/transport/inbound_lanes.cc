@@ -172,6 +172,13 @@ bool InboundLanes::AllHandled() const {
   return true;
 }
 
+bool InboundLanes::IsHandledTo(uint32_t lane, uint64_t position) const {
+  MutexLock lock(mutex_);
+  const auto entry = lanes_.find(lane);
+  return entry != lanes_.end() &&
+         entry->second.handled.load(std::memory_order_acquire) == position;
+}
+
 void InboundLanes::ForgetTold() {
   MutexLock lock(mutex_);
   // None of that is of the next connection, which begins by telling all.

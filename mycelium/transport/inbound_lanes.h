@@ -78,6 +78,8 @@ class InboundLanes final {
 
   // Whether all that has arrived is handled.
   bool AllHandled() const;
+  // Whether that lane is there, and handled up to `position` and no further.
+  bool IsHandledTo(uint32_t lane, uint64_t position) const;
 
   // Forgets what was told: the connection that carried it may have lost it.
   void ForgetTold();

@@ -4,25 +4,34 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <fstream>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/message_bus.h"
+#include "tests/support/loopback_address.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
 namespace mycelium::test {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::Combine;
+using ::testing::HasSubstr;
 using ::testing::Values;
 
 constexpr size_t kServices = 3;
@@ -34,14 +43,15 @@ std::string NameOf(size_t service) { return absl::StrCat("ring", service); }
 class RingOfServicesTest
     : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
-  RingOfServicesTest() {
-    const bool one_process = std::get<0>(GetParam()) == "inproc";
+  explicit RingOfServicesTest(
+      absl::Duration publish_timeout = kPublishTimeout) {
+    const std::string transport = std::get<0>(GetParam());
     std::ofstream file(path_);
     file << "socket_dir = \"" << dir_.path() << "\"\n"
          << "[defaults]\nlane_bytes = \"64KiB\"\npublish_timeout = \""
-         << absl::FormatDuration(kPublishTimeout) << "\"\n"
+         << absl::FormatDuration(publish_timeout) << "\"\n"
          << "[limits]\nframe_bytes_max = \"8KiB\"\n";
-    if (one_process) {
+    if (transport == "inproc") {
       file << "[[nodes]]\nname = \"all\"\n"
            << "services = [\"ring0\", \"ring1\", \"ring2\"]\n";
       return;
@@ -49,8 +59,20 @@ class RingOfServicesTest
     for (size_t i = 0; i < kServices; ++i) {
       file << "[[nodes]]\nname = \"node" << i << "\"\nservices = [\""
            << NameOf(i) << "\"]\n";
+      if (transport != "grpc") continue;
+      const auto address = LoopbackAddress();
+      if (i == 0) host_ = address.host;
+      file << "host = \"" << host_ << "\"\nport = " << address.port << "\n";
     }
-    file << "[[routes]]\nfrom = \"*\"\nto = \"*\"\ntransport = \"unix\"\n";
+    file << "[[routes]]\nfrom = \"*\"\nto = \"*\"\ntransport = \"" << transport
+         << "\"\n";
+  }
+
+  ~RingOfServicesTest() override {
+    for (auto& bus : buses_) {
+      if (bus != nullptr) (void)bus->Shutdown(kLong);
+    }
+    for (std::thread& thread : pulling_) thread.join();
   }
 
   void Open() {
@@ -68,6 +90,13 @@ class RingOfServicesTest
                            ? DeliveryMode::kQueued
                            : DeliveryMode::kInline;
     for (size_t i = 0; i < kServices; ++i) {
+      if (std::get<1>(GetParam()) == "pull") {
+        auto pull = buses_[i]->Subscriber<Note>();
+        ASSERT_TRUE(pull.ok()) << pull.status();
+        pulls_[i].emplace(*std::move(pull));
+        pulling_.emplace_back([this, i] { PullAll(i); });
+        continue;
+      }
       auto handle = buses_[i]->Subscribe<Note>(
           [this, i](const Note& note, const MessageInfo&) { Pass(i, note); },
           options);
@@ -80,12 +109,22 @@ class RingOfServicesTest
     }
   }
 
+  void PullAll(size_t service) {
+    while (true) {
+      const auto note = pulls_[service]->Receive(absl::InfiniteDuration());
+      if (!note.ok()) return;  // The bus was shut down.
+      Pass(service, **note);
+      pulls_[service]->Finish();
+    }
+  }
+
   // The handler: a note whose id is more than 1 goes on with one less; one with
   // a text puts as many new ones in as that says.
   void Pass(size_t service, const Note& note) {
     handled_.fetch_add(1);
     uint64_t more = 0;
     if (absl::SimpleAtoi(note.text(), &more)) {
+      if (before_more_ != nullptr) before_more_();
       for (; more > 0; --more) {
         Inject(service, note.id(), note.blob().size());
       }
@@ -112,6 +151,10 @@ class RingOfServicesTest
     int64_t longest = longest_ms_.load();
     while (took > longest &&
            !longest_ms_.compare_exchange_weak(longest, took)) {
+    }
+    if (!sent.ok()) {
+      std::lock_guard<std::mutex> lock(refusals_mutex_);
+      refusals_.emplace_back(sent.message());
     }
     return sent;
   }
@@ -160,12 +203,18 @@ class RingOfServicesTest
   const std::string path_ = dir_.file("topology.toml");
   std::array<std::unique_ptr<MessageBus>, kServices> buses_;
   std::array<std::optional<Publisher<Note>>, kServices> publishers_;
+  std::function<void()> before_more_;
+  std::string host_;
   std::array<SubscriptionHandle, kServices> handles_;
+  std::array<std::optional<Subscriber<Note>>, kServices> pulls_;
+  std::vector<std::thread> pulling_;
   std::atomic<uint64_t> handled_{0};
   std::atomic<uint64_t> ended_{0};    // Notes that go no further.
   std::atomic<uint64_t> refused_{0};  // For want of room.
   std::atomic<int64_t> longest_ms_{0};
   std::atomic<uint64_t> injected_{0};
+  std::mutex refusals_mutex_;
+  std::vector<std::string> refusals_;
 };
 
 TEST_P(RingOfServicesTest, EachNoteMakesAllItsHops) {
@@ -201,6 +250,62 @@ TEST_P(RingOfServicesTest, RingThatIsFullRefusesAndGoesOn) {
   EXPECT_EQ(handled_.load(), before + kHops);
   ExpectTrueLedger();
 }
+
+// Whose publishers wait for longer than the test.
+class FullRingTest : public RingOfServicesTest {
+ protected:
+  FullRingTest() : RingOfServicesTest(kLong) {}
+
+  std::string QueueOf(size_t service) const {
+    return absl::StrCat(std::get<0>(GetParam()) == "inproc"
+                            ? "all"
+                            : absl::StrCat("node", service),
+                        "/", NameOf(service), " (mycelium.test.Note)");
+  }
+};
+
+// All three put more in than the next one takes, and wait for each other.
+TEST_P(FullRingTest, CircleIsToldInsteadOfWaitedFor) {
+  std::mutex mutex;
+  std::condition_variable all_there;
+  size_t there = 0;
+  before_more_ = [&] {
+    std::unique_lock<std::mutex> lock(mutex);
+    if (++there == kServices) all_there.notify_all();
+    all_there.wait(lock, [&] { return there >= kServices; });
+  };
+  Open();
+  for (size_t i = 0; i < kServices; ++i) {
+    Inject(i, /*hops=*/1, /*blob_bytes=*/2000, /*text=*/"200");
+  }
+  AwaitTheEnd();
+  const std::lock_guard<std::mutex> lock(refusals_mutex_);
+  size_t told = 0;
+  for (const std::string& refusal : refusals_) {
+    if (absl::StrContains(refusal, "subscriber has stalled")) continue;
+    ++told;
+    EXPECT_THAT(refusal, HasSubstr("; waiting is in vain: "));
+    for (size_t i = 0; i < kServices; ++i) {
+      const std::string next = QueueOf((i + 1) % kServices);
+      EXPECT_THAT(
+          refusal,
+          AnyOf(
+              HasSubstr(absl::StrCat(QueueOf(i), " waits for ", next)),
+              HasSubstr(absl::StrCat(QueueOf(i), ", which waits for ", next))));
+    }
+  }
+  EXPECT_GE(told, 1u);
+  EXPECT_LE(told, kServices);
+  ExpectTrueLedger();
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTransports, FullRingTest,
+                         Combine(Values("inproc", "unix", "shm", "grpc"),
+                                 Values("queued", "pull")),
+                         [](const auto& info) {
+                           return absl::StrCat(std::get<0>(info.param), "_",
+                                               std::get<1>(info.param));
+                         });
 
 INSTANTIATE_TEST_SUITE_P(AllTransports, RingOfServicesTest,
                          Combine(Values("inproc", "unix"),
