@@ -8,7 +8,6 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "mycelium/base/start_thread.h"
 #include "mycelium/bus/guarded_callback.h"
 #include "mycelium/bus/hello_rules.h"
 #include "mycelium/bus/option_bounds.h"
@@ -90,7 +89,7 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       spin_ns_(SpinNsOf(topology_ != nullptr ? topology_->defaults
                                              : options_.settings)),
       receivers_backoff_(environment_),
-      waits_(environment_, node_, incarnation_,
+      waits_(environment_, node_, incarnation_, random_.Next64(),
              [this](const Lane& lane, v1::RoomAwaited awaited) {
                router_->TellAwaited(lane, std::move(awaited));
              }) {}
@@ -126,121 +125,6 @@ NodeRuntime::~NodeRuntime() {
   listeners_.clear();
   peers_.reset();
   remote_.reset();
-}
-
-absl::Status NodeRuntime::Init() {
-  absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create(
-      environment_, options_.poll == PollMode::kCaller, options_.log);
-  if (!loop.ok()) return loop.status();
-  loop_ = *std::move(loop);
-  const Limits limits =
-      topology_ != nullptr ? topology_->limits : options_.limits;
-  Router::Callbacks routing;
-  routing.settings = [this](const Origin& origin, const std::string& node,
-                            const std::string& service) {
-    return SettingsFor(origin, node, service);
-  };
-  routing.on_local_refusal = [this](Subscription& subscription,
-                                    uint32_t publisher,
-                                    const absl::Status& status) {
-    SetRefusal(subscription, {"", publisher}, status);
-  };
-  routing.on_refusal = [this](const absl::Status& status) {
-    options_.log(LogLevel::kError, std::string(status.message()));
-  };
-  watch_ = std::make_unique<FlowWatch>(
-      environment_, *loop_, [this] { return FlowReports(); }, options_.on_flow,
-      options_.log);
-  routing.on_drop = [this] { watch_->NoteDrop(); };
-  routing.matches_local = options_.delivers_locally;
-  routing.redeliver_max = static_cast<uint64_t>(limits.redeliver_max);
-  routing.retry_later = [this] {
-    loop_->RunAt(environment_.clock.NowNs() + PeerTable::kLaneRetryNs,
-                 [this] { router_->RetryLanes(); });
-  };
-  router_ = std::make_unique<Router>(environment_, std::move(routing));
-  dispatcher_ = std::make_unique<Dispatcher>(environment_);
-  MakeTransports(limits);
-  PeerTable::Options peer_options;
-  peer_options.node = node_;
-  peer_options.incarnation = incarnation_;
-  peer_options.limits = limits;
-  peer_options.retain = [this](const std::string& peer) {
-    return topology_ != nullptr ? LongestRetain(*topology_, node_, peer)
-                                : options_.settings.retain;
-  };
-  if (topology_ != nullptr) {
-    absl::StatusOr<Digest> digest = Digest::FromHex(ContentDigest(*topology_));
-    if (digest.ok())
-      peer_options.topology_digest = std::string(digest->bytes());
-  }
-  peer_options.shared_memory = memory_.ok() ? memory_->get() : nullptr;
-  peer_options.no_memory = std::string(memory_.status().message());
-  if (topology_ != nullptr) {
-    peer_options.shares_with = [this](const std::string& peer) {
-      return SharesMemory(*topology_, node_, peer);
-    };
-  }
-  peer_options.on_connection = options_.on_connection;
-  peer_options.log = options_.log;
-  PeerTable::Callbacks callbacks;
-  callbacks.services = [this] {
-    MutexLock lock(mutex_);
-    return services_;
-  };
-  callbacks.on_refused = [this](const std::string& peer,
-                                const v1::SubscribeRefused& refused) {
-    OnRefusedByPeer(peer, refused);
-  };
-  callbacks.on_publisher_gone = [this](const Dispatcher::Parted& parted) {
-    OnPublisherGone(parted);
-  };
-  callbacks.on_up = [this](const std::string& peer, bool resumed) {
-    if (resumed) {
-      refusals_.ExpectRepeats(peer);
-    } else {
-      refusals_.RemovePeer(peer);
-    }
-  };
-  callbacks.on_repeated = [this](const std::string& peer) {
-    refusals_.EndOfRepeats(peer);
-  };
-  callbacks.on_gone = [this](const std::string& peer) {
-    refusals_.RemovePeer(peer);
-  };
-  callbacks.on_disconnected = [this](const std::string& peer,
-                                     uint32_t subscription) {
-    const auto found = dispatcher_->Find(subscription);
-    if (found == nullptr) return;
-    SetRefusal(
-        *found, {peer, 0},
-        DisconnectedError(found->options().topic, absl::StrCat("node ", peer)));
-  };
-  callbacks.on_lane_waits = [this](const std::string& peer, uint32_t lane,
-                                   uint32_t subscription,
-                                   const absl::Status& status) {
-    OnLaneWaits({peer, /*publisher=*/0, lane}, subscription, status);
-  };
-  callbacks.on_room_awaited = [this](const v1::RoomAwaited& awaited) {
-    const auto found = dispatcher_->Find(awaited.subscription());
-    if (found != nullptr) waits_.OnAwaited(awaited, *found);
-  };
-  callbacks.status = [this] { return Status(); };
-  callbacks.drops = [this](const std::string& peer) { return DropsOf(peer); };
-  peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
-                                       *dispatcher_, std::move(peer_options),
-                                       std::move(callbacks));
-  if (options_.poll == PollMode::kThread) {
-    loop_->SetLending();
-    absl::StatusOr<std::thread> thread =
-        StartThread(absl::StrCat("node ", node_), [this] { RunThread(); });
-    if (!thread.ok()) {
-      peers_ = nullptr;  // Nothing was started, and nobody runs the loop.
-      return thread.status();
-    }
-    thread_ = *std::move(thread);
-  }
-  return absl::OkStatus();
 }
 
 void NodeRuntime::StopThread() {

@@ -217,6 +217,9 @@ class NodeRuntime final : public RoomWaiter {
 
   static void Release(NodeRuntime* runtime);  // Nobody owns it any more.
   absl::Status Init();
+  Router::Callbacks RoutingCallbacks(const Limits& limits);
+  PeerTable::Options OptionsOfPeers(const Limits& limits);
+  PeerTable::Callbacks PeerCallbacks();
   void RunThread();
   // Whether who waits has to run the loop himself.
   bool HasNoThread() const {

@@ -82,8 +82,9 @@ class PeerTable final : public LinkHandler {
     std::function<void(const std::string& peer, uint32_t lane,
                        uint32_t subscription, const absl::Status&)>
         on_lane_waits;
-    // A peer waits for room in its lane to a subscription of ours.
-    std::function<void(const v1::RoomAwaited&)> on_room_awaited;
+    // A peer waits for room in a lane that a queue of ours reads.
+    std::function<void(const Subscription& queue, const v1::RoomAwaited&)>
+        on_room_awaited;
     // What this side has dropped of messages to and from a peer. Any thread.
     std::function<DropCounts(const std::string& peer)> drops;
     // A publisher of a peer is gone for good.
@@ -176,6 +177,11 @@ class PeerTable final : public LinkHandler {
   Peer& PeerNamed(const std::string& name, absl::string_view transport);
   Peer& PeerOf(Link& link);
   v1::Hello MakeHello(const std::string& peer, bool shares);
+  // What a connector is told, and tells.
+  Connector::Say SayHello(const Connector& connector, v1::Hello* hello);
+  absl::Status JudgeAnswer(const v1::Hello& theirs, uint64_t lane_bytes) const;
+  void OnEstablished(Connector& connector, Handshake::Established established);
+  void OnFailure(Connector& connector, const absl::Status& status);
   std::optional<v1::Reject> Judge(const v1::Hello& theirs,
                                   absl::string_view transport,
                                   const EndpointOptions& endpoint,

@@ -210,6 +210,12 @@ bool Dispatcher::HasWaitingLanes() const {
   });
 }
 
+std::shared_ptr<Subscription> Dispatcher::QueueOf(Link& link, uint32_t lane) {
+  const Inbox& inbox = InboxOf(link);
+  const auto queue = inbox.queues.find(lane);
+  return queue == inbox.queues.end() ? nullptr : queue->second.subscription;
+}
+
 uint32_t Dispatcher::OnLaneClosed(Link& link, uint32_t lane) {
   Inbox& inbox = InboxOf(link);
   const auto waiting = inbox.waiting.find(lane);

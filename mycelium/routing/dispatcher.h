@@ -81,6 +81,8 @@ class Dispatcher final {
   };
   std::vector<WaitingLane> RetryLanes();
   bool HasWaitingLanes() const;
+  // The subscription whose queue reads that lane. Null: there is none.
+  std::shared_ptr<Subscription> QueueOf(Link& link, uint32_t lane);
   // Returns the subscription whose lane had waited for memory; 0: none.
   uint32_t OnLaneClosed(Link& link, uint32_t lane);
   void OnLoansClosed(Link& link);

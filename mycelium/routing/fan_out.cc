@@ -439,14 +439,12 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
   WaitGraph::Wait wait(options_.waits, obstacle.lane, obstacle.subscription);
   const RoomWaiter::Outcome outcome =
       AwaitRoom(obstacle, now, *deadline, &wait, &released);
-  std::string why = absl::StrCat("waited ", absl::FormatDuration(*timeout));
   switch (outcome) {
     case RoomWaiter::Outcome::kReady:
-      if (!wait.in_circle() || lane.HasRoom(obstacle.frame_bytes)) {
-        return absl::OkStatus();
-      }
-      why = absl::StrCat("waiting is in vain: ", wait.circle());
-      break;
+      in_circle_.store(wait.in_circle(), std::memory_order_relaxed);
+      if (!wait.in_circle() || IsOver(obstacle)) return absl::OkStatus();
+      // No stall: what comes of this makes the subscriber move.
+      return full(absl::StrCat("waiting is in vain: ", wait.circle()));
     case RoomWaiter::Outcome::kWouldDeadlock:
       return full("this thread runs the links and must not wait");
     case RoomWaiter::Outcome::kDeadline:
@@ -454,7 +452,13 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
   }
   lane.MarkStalled(released);
   if (options_.on_stall != nullptr) options_.on_stall(lane);
-  return full(why);
+  return full(absl::StrCat("waited ", absl::FormatDuration(*timeout)));
+}
+
+bool FanOut::IsOver(const Obstacle& obstacle) const {
+  Lane& lane = *obstacle.lane;
+  return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away() ||
+         routes_number_.load(std::memory_order_acquire) != obstacle.routes;
 }
 
 RoomWaiter::Outcome FanOut::AwaitRoom(const Obstacle& obstacle, TimeNs now,
@@ -463,11 +467,11 @@ RoomWaiter::Outcome FanOut::AwaitRoom(const Obstacle& obstacle, TimeNs now,
   Lane& lane = *obstacle.lane;
   const auto is_over = [&] {
     *released = lane.released();  // Before the look: it may move after it.
-    return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away() ||
-           wait->in_circle() ||
-           routes_number_.load(std::memory_order_acquire) != obstacle.routes;
+    return IsOver(obstacle) || wait->in_circle();
   };
-  TimeNs look_at = now + kFirstLookNs;
+  // Who was told last time need not wait to be told again.
+  TimeNs look_at =
+      in_circle_.load(std::memory_order_relaxed) ? now : now + kFirstLookNs;
   while (true) {
     const RoomWaiter::Outcome outcome = room_waiter_.WaitFor(
         lane.room_event(), is_over, std::min(deadline, look_at));
@@ -475,7 +479,7 @@ RoomWaiter::Outcome FanOut::AwaitRoom(const Obstacle& obstacle, TimeNs now,
       return outcome;
     }
     wait->Look(*released);
-    look_at += kNextLookNs;
+    look_at = environment_.clock.NowNs() + kNextLookNs;
   }
 }
 

@@ -217,6 +217,8 @@ class FanOut final {
                         TimeNs* deadline);
   absl::Status WaitForRoom(const Obstacle& obstacle, Timeout timeout,
                            TimeNs* deadline);
+  // Whether it is no obstacle any more, or another one.
+  bool IsOver(const Obstacle& obstacle) const;
   // `*released`: the lane's, when it was last seen to be full.
   RoomWaiter::Outcome AwaitRoom(const Obstacle& obstacle, TimeNs now,
                                 TimeNs deadline, WaitGraph::Wait* wait,
@@ -240,6 +242,7 @@ class FanOut final {
   std::atomic<Way> way_{Way::kAll};
   bool has_local_ ABSL_GUARDED_BY(mutex_) = false;  // Some route is.
   std::atomic<bool> may_lend_{false};
+  std::atomic<bool> in_circle_{false};  // The last wait for room was.
   std::atomic<int> sharers_{0};
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   // An object that is smaller is serialised here and then copied, since a

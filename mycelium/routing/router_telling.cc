@@ -95,7 +95,6 @@ void Router::TellAwaited(const Lane& lane, v1::RoomAwaited awaited) {
     for (const auto& [rule, opened] : remote.lanes) {
       // Of lane 0 no queue takes.
       if (opened.get() != &lane || lane.id() == 0) continue;
-      awaited.set_subscription(remote.subscribe.subscription());
       awaited.set_lane(lane.id());
       v1::Control control;
       *control.mutable_room_awaited() = std::move(awaited);

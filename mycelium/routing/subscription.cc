@@ -7,6 +7,11 @@
 #include "absl/strings/str_cat.h"
 
 namespace mycelium {
+namespace {
+
+thread_local bool this_thread_has_taken = false;
+
+}  // namespace
 
 // What a frame of a link grows by where it waits for a busy handler: the word
 // of the SpillTracker, and its length rounded up.
@@ -171,6 +176,10 @@ void Subscription::ReleaseHandler() {
     released.swap(handler_);
   }
 }
+
+bool Subscription::HasThisThreadTaken() { return this_thread_has_taken; }
+
+void Subscription::NoteThisThreadTakes() { this_thread_has_taken = true; }
 
 bool Subscription::TakeSpilled(FrameView* frame, LocalLane** from) {
   for (size_t i = 0; (*from = LaneAt(i)) != nullptr; ++i) {

@@ -150,7 +150,10 @@ class Subscription final : public Lane::Doorbell,
   void SetConsumerThread() {
     if (IsConsumer()) return;
     consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    NoteThisThreadTakes();
   }
+  // Whether the calling thread was ever that of some subscription.
+  static bool HasThisThreadTaken();
 
   // That thread takes no more: its id may be another one's from now on.
   void ClearConsumerThread() {
@@ -205,6 +208,7 @@ class Subscription final : public Lane::Doorbell,
   Subscription(Environment& environment, Options options,
                MessageHandler handler, LogSink log);
 
+  static void NoteThisThreadTakes();
   LocalLane* LaneAt(size_t index) {
     return index < kLanesMax ? lanes_[index].load(std::memory_order_acquire)
                              : nullptr;

@@ -7,17 +7,32 @@
 #include "absl/strings/str_cat.h"
 
 namespace mycelium {
+namespace {
+
+bool HasRoomForStep(const v1::RoomAwaited& probe, const std::string& name) {
+  size_t bytes = name.size();
+  for (const v1::RoomAwaited::Step& step : probe.steps()) {
+    bytes += step.queue().size();
+  }
+  return probe.steps_size() < WaitGraph::kStepsMax &&
+         bytes <= WaitGraph::kNamesBytesMax;
+}
+
+}  // namespace
 
 void WaitGraph::Look(Wait& wait, uint64_t released) {
+  if (!Subscription::HasThisThreadTaken()) return;  // Nobody waits for it.
   v1::RoomAwaited probe;
   std::shared_ptr<Lane> lane;
   {
     MutexLock lock(mutex_);
-    if (wait.number_ == 0) {
+    if (!wait.is_known_) {
       if (!waits_.emplace(std::this_thread::get_id(), &wait).second) return;
+      wait.is_known_ = true;
       wait.number_ = next_number_++;
     }
     wait.released_ = released;
+    wait.passed_ = 0;
     AddStep(wait, /*name=*/"", &probe);
     lane = Follow(wait, &probe);
   }
@@ -30,17 +45,21 @@ void WaitGraph::Remove(const Wait&) {
 }
 
 void WaitGraph::OnAwaited(const v1::RoomAwaited& awaited,
-                          const Subscription& subscription) {
-  if (awaited.steps_size() == 0 || awaited.steps_size() > kStepsMax) return;
-  for (const v1::RoomAwaited::Step& step : awaited.steps()) {
-    if (step.subscription().size() > kNameBytesMax) return;
-  }
+                          const Subscription& queue) {
+  if (awaited.steps().empty()) return;
+  // What else a peer has put in goes no further.
   v1::RoomAwaited probe;
-  *probe.mutable_steps() = awaited.steps();
+  for (const v1::RoomAwaited::Step& theirs : awaited.steps()) {
+    if (!HasRoomForStep(probe, theirs.queue())) return;
+    v1::RoomAwaited::Step& step = *probe.add_steps();
+    step.set_incarnation(theirs.incarnation());
+    step.set_wait(theirs.wait());
+    step.set_queue(theirs.queue());
+  }
   std::shared_ptr<Lane> lane;
   {
     MutexLock lock(mutex_);
-    const Wait* const wait = Enter(subscription, &probe);
+    const Wait* const wait = Enter(queue, &probe);
     if (wait != nullptr) lane = Follow(*wait, &probe);
   }
   if (lane != nullptr) tell_(*lane, std::move(probe));
@@ -60,12 +79,13 @@ std::shared_ptr<Lane> WaitGraph::Follow(const Wait& from,
   return nullptr;
 }
 
-const WaitGraph::Wait* WaitGraph::Enter(const Subscription& subscription,
+const WaitGraph::Wait* WaitGraph::Enter(const Subscription& queue,
                                         v1::RoomAwaited* probe) {
-  const auto entry = waits_.find(subscription.consumer());
+  const auto entry = waits_.find(queue.consumer());
   if (entry == waits_.end()) return nullptr;
   Wait& wait = *entry->second;
-  const std::string name = NameOf(subscription);
+  if (wait.in_circle()) return nullptr;  // It is about to end.
+  const std::string name = NameOf(queue);
   if (IsOf(probe->steps(0), wait)) {
     Close(wait, *probe, name);
     return nullptr;
@@ -73,9 +93,11 @@ const WaitGraph::Wait* WaitGraph::Enter(const Subscription& subscription,
   const auto is_here = [&](const v1::RoomAwaited::Step& step) {
     return IsOf(step, wait);
   };
-  if (probe->steps_size() == kStepsMax ||
-      std::any_of(probe->steps().begin(), probe->steps().end(), is_here)) {
+  if (std::any_of(probe->steps().begin(), probe->steps().end(), is_here)) {
     return nullptr;  // A circle of others, who find it.
+  }
+  if (!HasRoomForStep(*probe, name) || ++wait.passed_ > kPassedMax) {
+    return nullptr;
   }
   AddStep(wait, name, probe);
   return &wait;
@@ -83,11 +105,12 @@ const WaitGraph::Wait* WaitGraph::Enter(const Subscription& subscription,
 
 void WaitGraph::Close(Wait& wait, const v1::RoomAwaited& probe,
                       const std::string& name) {
-  if (wait.in_circle()) return;
+  // It may have room by now.
+  if (wait.lane_->released() != wait.released_) return;
   std::string circle = name;
   for (int i = 1; i < probe.steps_size(); ++i) {
     absl::StrAppend(&circle, i == 1 ? " waits for " : ", which waits for ",
-                    absl::Utf8SafeCEscape(probe.steps(i).subscription()));
+                    absl::Utf8SafeCEscape(probe.steps(i).queue()));
   }
   wait.circle_ = absl::StrCat(circle, ", which waits for ", name);
   // Release: pairs with in_circle().
@@ -100,11 +123,11 @@ void WaitGraph::AddStep(const Wait& wait, const std::string& name,
   v1::RoomAwaited::Step& step = *probe->add_steps();
   step.set_incarnation(incarnation_);
   step.set_wait(wait.number_);
-  step.set_subscription(name);
+  step.set_queue(name);
 }
 
-std::string WaitGraph::NameOf(const Subscription& subscription) const {
-  const Subscription::Options& options = subscription.options();
+std::string WaitGraph::NameOf(const Subscription& queue) const {
+  const Subscription::Options& options = queue.options();
   return absl::StrCat(node_, "/", options.service, " (", options.topic,
                       options.name.empty() ? "" : ", ", options.name, ")");
 }

@@ -37,11 +37,14 @@ namespace mycelium {
 //      what is found is a circle, not the memory of one.
 //  (2) The last wait that closes a circle finds it, since it looks when all the
 //      others wait. Two that begin at once may both find it.
-//  (3) A probe passes no wait twice, and at most kStepsMax.
+//  (3) A probe passes no wait twice, at most kStepsMax, and with names of at
+//      most kNamesBytesMax. A wait passes on kPassedMax from one Look() to the
+//      next, however many come.
 //
 // It knows of a queue's thread, and of who pulled last. A handler that leaves
-// waiting to another thread, or an inline one that a waiting thread runs, is
-// not seen: such a circle lasts until the deadline.
+// waiting to another thread, an inline one that a waiting thread runs, or a
+// thread that takes as one node of its process and publishes as another is not
+// seen: such a circle lasts until the deadline.
 //
 // Thread safety: all members may be called from any thread; of a Wait see
 // there.
@@ -50,19 +53,22 @@ namespace mycelium {
 class WaitGraph final {
  public:
   static constexpr int kStepsMax = 64;
-  static constexpr size_t kNameBytesMax = 1024;  // Of one step.
+  static constexpr size_t kNamesBytesMax = 8192;
+  static constexpr int kPassedMax = 64;
 
-  // Sends that to the peer that reads the lane, with its subscription and its
-  // number on the link filled in.
+  // Sends that to the peer that reads the lane, with the lane's number filled
+  // in.
   using Tell = std::function<void(const Lane& lane, v1::RoomAwaited awaited)>;
 
-  // `incarnation`: of this run of the node.
+  // `incarnation`: of this run of the node. `first`: the number of the first
+  // wait, which nobody else can guess.
   WaitGraph(Environment& environment, std::string node, uint64_t incarnation,
-            Tell tell)
+            uint64_t first, Tell tell)
       : environment_(environment),
         node_(std::move(node)),
         incarnation_(incarnation),
-        tell_(std::move(tell)) {}
+        tell_(std::move(tell)),
+        next_number_(first) {}
 
   // One thread's wait for room in one lane. Costs nothing before the first
   // Look().
@@ -78,12 +84,13 @@ class WaitGraph final {
           lane_(std::move(lane)),
           subscription_(std::move(subscription)) {}
     ~Wait() {
-      if (number_ != 0) graph_->Remove(*this);
+      if (is_known_) graph_->Remove(*this);
     }
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;
 
-    // Sends a probe: there was no room when `released` was the lane's.
+    // Sends a probe: there was no room when `released` was the lane's. Does
+    // nothing on a thread that has never taken from a queue.
     void Look(uint64_t released) {
       if (graph_ != nullptr) graph_->Look(*this, released);
     }
@@ -98,16 +105,18 @@ class WaitGraph final {
     WaitGraph* const graph_;
     const std::shared_ptr<Lane> lane_;
     const std::shared_ptr<Subscription> subscription_;
-    uint64_t number_ = 0;    // Unique in this run; 0: not in the graph.
-    uint64_t released_ = 0;  // Under the graph's lock.
-    std::string circle_;     // Written before `found_`.
+    bool is_known_ = false;  // To the graph.
+    // Under the graph's lock.
+    uint64_t number_ = 0;  // Unique in this run.
+    uint64_t released_ = 0;
+    int passed_ = 0;      // Probes of others since the last Look().
+    std::string circle_;  // Written before `found_`.
     std::atomic<bool> found_{false};
   };
 
-  // A peer's probe has come along a lane to `subscription`, in which nothing
+  // A peer's probe has come along a lane to that queue, and nothing of the lane
   // was handled since. Ignores one that makes no sense.
-  void OnAwaited(const v1::RoomAwaited& awaited,
-                 const Subscription& subscription);
+  void OnAwaited(const v1::RoomAwaited& awaited, const Subscription& queue);
 
  private:
   void Look(Wait& wait, uint64_t released);
@@ -118,7 +127,7 @@ class WaitGraph final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The wait to which it comes in that queue, as its next step. Null: it ends
   // there, maybe where it began.
-  const Wait* Enter(const Subscription& subscription, v1::RoomAwaited* probe)
+  const Wait* Enter(const Subscription& queue, v1::RoomAwaited* probe)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Close(Wait& wait, const v1::RoomAwaited& probe, const std::string& name);
   void AddStep(const Wait& wait, const std::string& name,
@@ -126,7 +135,7 @@ class WaitGraph final {
   bool IsOf(const v1::RoomAwaited::Step& step, const Wait& wait) const {
     return step.incarnation() == incarnation_ && step.wait() == wait.number_;
   }
-  std::string NameOf(const Subscription& subscription) const;
+  std::string NameOf(const Subscription& queue) const;
 
   Environment& environment_;
   const std::string node_;
@@ -134,7 +143,7 @@ class WaitGraph final {
   const Tell tell_;
 
   Mutex mutex_;
-  uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t next_number_ ABSL_GUARDED_BY(mutex_);
   std::map<std::thread::id, Wait*> waits_ ABSL_GUARDED_BY(mutex_);
 };
 

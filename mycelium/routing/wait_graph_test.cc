@@ -126,8 +126,8 @@ class WaitGraphTest : public ::testing::Test {
   }
 
   std::vector<v1::RoomAwaited> told_here_, told_there_;
-  WaitGraph here_{Environment::Real(), "here", 1, Keep(told_here_)};
-  WaitGraph there_{Environment::Real(), "there", 2, Keep(told_there_)};
+  WaitGraph here_{Environment::Real(), "here", 1, 100, Keep(told_here_)};
+  WaitGraph there_{Environment::Real(), "there", 2, 200, Keep(told_there_)};
 };
 
 TEST_F(WaitGraphTest, CircleIsFoundByWhoClosesIt) {
@@ -169,12 +169,14 @@ TEST_F(WaitGraphTest, LaneThatHasMovedSinceIsNoPartOfACircle) {
 
 TEST_F(WaitGraphTest, CircleThroughAnotherNodeIsFound) {
   Taker a(QueueOf("a")), b(QueueOf("b"));
-  a.WaitsForPeer(here_, b, /*released=*/64);
+  b.worker.Do([&] { PassOneThrough(*b.queue); });
+  const uint64_t released = b.queue->lane().released();
+  a.WaitsForPeer(here_, b, released);
   ASSERT_THAT(told_here_, SizeIs(1));
-  EXPECT_EQ(told_here_[0].handled(), 64u);
+  EXPECT_EQ(told_here_[0].handled(), released);
   there_.OnAwaited(told_here_[0], *b.queue);
   EXPECT_THAT(told_there_, IsEmpty()) << "it goes no further";
-  b.WaitsForPeer(there_, a, /*released=*/128);
+  b.WaitsForPeer(there_, a);
   ASSERT_THAT(told_there_, SizeIs(1));
   here_.OnAwaited(told_there_[0], *a.queue);
   ASSERT_THAT(told_here_, SizeIs(2));
@@ -209,16 +211,17 @@ TEST_F(WaitGraphTest, ProbeDoesNotGoRoundACircleOfOthers) {
   EXPECT_TRUE(b.in_circle());
 }
 
-TEST_F(WaitGraphTest, ProbeThatMakesNoSenseIsIgnored) {
+TEST_F(WaitGraphTest, ProbeOfTooManyStepsOrTooLongNamesIsIgnored) {
   Taker a(QueueOf("a")), b(QueueOf("b"));
   a.WaitsForPeer(here_, b);
   told_here_.clear();
   v1::RoomAwaited probe;
   here_.OnAwaited(probe, *a.queue);
   v1::RoomAwaited::Step& step = *probe.add_steps();
-  step.set_subscription(std::string(WaitGraph::kNameBytesMax + 1, 'x'));
+  step.set_queue(std::string(WaitGraph::kNamesBytesMax, 'x'));
   here_.OnAwaited(probe, *a.queue);
-  step.set_subscription("x");
+  EXPECT_THAT(told_here_, IsEmpty()) << "there is no room for another";
+  step.set_queue("x");
   while (probe.steps_size() < WaitGraph::kStepsMax) *probe.add_steps() = step;
   here_.OnAwaited(probe, *a.queue);
   EXPECT_THAT(told_here_, IsEmpty());
@@ -227,11 +230,72 @@ TEST_F(WaitGraphTest, ProbeThatMakesNoSenseIsIgnored) {
   EXPECT_THAT(told_here_, SizeIs(1));
 }
 
+// What a newer peer, or a hostile one, has put in besides.
+TEST_F(WaitGraphTest, OnlyWhatIsKnownOfAProbeGoesOn) {
+  Taker a(QueueOf("a")), b(QueueOf("b"));
+  a.WaitsForPeer(here_, b);
+  told_here_.clear();
+  v1::RoomAwaited probe;
+  v1::RoomAwaited::Step& step = *probe.add_steps();
+  step.GetReflection()->MutableUnknownFields(&step)->AddLengthDelimited(
+      1000, std::string(100'000, 'x'));
+  here_.OnAwaited(probe, *a.queue);
+  ASSERT_THAT(told_here_, SizeIs(1));
+  EXPECT_LT(told_here_[0].ByteSizeLong(), 200u);
+}
+
+TEST_F(WaitGraphTest, FloodOfProbesIsNotPassedOn) {
+  Taker a(QueueOf("a")), b(QueueOf("b"));
+  a.WaitsForPeer(here_, b);
+  told_here_.clear();
+  v1::RoomAwaited probe;
+  probe.add_steps();
+  for (int i = 0; i < 2 * WaitGraph::kPassedMax; ++i) {
+    here_.OnAwaited(probe, *a.queue);
+  }
+  EXPECT_THAT(told_here_, SizeIs(WaitGraph::kPassedMax));
+  a.LooksAgain();
+  told_here_.clear();
+  here_.OnAwaited(probe, *a.queue);
+  EXPECT_THAT(told_here_, SizeIs(1));
+}
+
+TEST_F(WaitGraphTest, WhoHasTakenFromNoQueueIsWaitedForByNobody) {
+  Taker a(QueueOf("a"));
+  Worker worker;
+  worker.Do([&] {
+    WaitGraph::Wait wait(&here_, a.lane(), nullptr);
+    wait.Look(/*released=*/0);
+  });
+  EXPECT_THAT(told_here_, IsEmpty());
+}
+
+// One that was told is about to go on, so who waits for it may have room soon.
+TEST_F(WaitGraphTest, WaitThatWasToldIsNoPartOfAnotherCircle) {
+  Taker a(QueueOf("a")), b(QueueOf("b"));
+  a.WaitsFor(here_, b);
+  b.WaitsFor(here_, a);
+  ASSERT_TRUE(b.in_circle());
+  a.LooksAgain();
+  EXPECT_FALSE(a.in_circle());
+}
+
+TEST_F(WaitGraphTest, WhoHasRoomWhenTheProbeComesBackIsNotTold) {
+  Taker a(QueueOf("a")), b(QueueOf("b"));
+  a.WaitsForPeer(here_, b);
+  b.WaitsForPeer(there_, a);
+  there_.OnAwaited(told_here_[0], *b.queue);
+  ASSERT_THAT(told_there_, SizeIs(2));
+  b.worker.Do([&] { PassOneThrough(*b.queue); });
+  here_.OnAwaited(told_there_[1], *a.queue);
+  EXPECT_FALSE(a.in_circle());
+}
+
 TEST_F(WaitGraphTest, WhatAPeerSaysIsNotPrintedAsItIs) {
   Taker a(QueueOf("a")), b(QueueOf("b"));
   a.WaitsForPeer(here_, b);
   v1::RoomAwaited probe = told_here_[0];
-  probe.add_steps()->set_subscription("two\nlines");
+  probe.add_steps()->set_queue("two\nlines");
   here_.OnAwaited(probe, *a.queue);
   ASSERT_TRUE(a.in_circle());
   EXPECT_EQ(a.wait->circle(),

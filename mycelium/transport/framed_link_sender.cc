@@ -19,6 +19,9 @@ constexpr int64_t kGatheringAckDelayNs = 4'000'000;
 // What a channel that gathers need not copy; less is not worth a keeper.
 constexpr size_t kKeptBytesMin = 4 * 1024;
 
+// Of control messages that wait to be sent: with more, no RoomAwaited is added.
+constexpr size_t kAwaitedBytesMax = 64 * 1024;
+
 RecordHeader DataHeader(uint32_t lane, uint64_t position, size_t body_bytes) {
   RecordHeader header = MakeRecordHeader(RecordKind::kData, body_bytes);
   header.lane = lane;
@@ -405,6 +408,10 @@ void FramedLink::QueueControl(const v1::Control& control) {
   {
     MutexLock lock(control_mutex_);
     if (next_channel_ == nullptr) return;
+    // It is said again and again, and is of no use to who does not read.
+    if (control.has_room_awaited() && control_.size() > kAwaitedBytesMax) {
+      return;
+    }
     const uint32_t number = control_count_.load(std::memory_order_relaxed) + 1;
     // Counted in any case: no frame in shared memory is taken without it.
     control_count_.store(number, std::memory_order_release);

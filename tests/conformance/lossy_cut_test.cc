@@ -95,18 +95,26 @@ class LossyCutOffTest : public LossyCutTest {
   static uint64_t Reached() {
     return kBefore + (TransportUnderTest() == "shm" ? kWaiting : 2);
   }
+  // Over gRPC it is a thread of the publisher's process that writes. What that
+  // had not given to the kernel dies with it; one message is in the handler.
+  static uint64_t ReachedAtLeast() {
+    return TransportUnderTest() == "grpc" ? kBefore + 1 : Reached();
+  }
 
   // `of_next`: so many of the next publisher are handled, too.
   void ExpectItArrives(uint64_t of_next) {
     reader_->Tell("release");
-    reader_->Ask(absl::StrCat("await ", Reached()),
-                 absl::StrCat("reached ", Reached()));
-    ExpectEachOnceInOrder(reader_->counts().received[1], Reached());
+    reader_->Ask(absl::StrCat("await ", ReachedAtLeast()),
+                 absl::StrCat("reached ", ReachedAtLeast()));
     // Which waits for the last handler.
     EXPECT_EQ(reader_->Ask("shutdown", "shut"), "OK");
     const Counted got = CountedOf(reader_->Await("ledger"));
-    EXPECT_EQ(got.delivered, Reached() + of_next);
-    EXPECT_EQ(got.dropped, 0u);
+    const uint64_t reached = reader_->counts().received[1].count;
+    EXPECT_GE(reached, ReachedAtLeast());
+    // One that is not waited for may wait when the reader shuts down.
+    EXPECT_LE(reached + got.dropped, Reached());
+    ExpectEachOnceInOrder(reader_->counts().received[1], reached);
+    EXPECT_EQ(got.delivered, reached + of_next);
     EXPECT_EQ(got.in_flight, 0u);
   }
 };

@@ -15,7 +15,6 @@
 #include <tuple>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -280,10 +279,8 @@ TEST_P(FullRingTest, CircleIsToldInsteadOfWaitedFor) {
   }
   AwaitTheEnd();
   const std::lock_guard<std::mutex> lock(refusals_mutex_);
-  size_t told = 0;
+  EXPECT_FALSE(refusals_.empty());
   for (const std::string& refusal : refusals_) {
-    if (absl::StrContains(refusal, "subscriber has stalled")) continue;
-    ++told;
     EXPECT_THAT(refusal, HasSubstr("; waiting is in vain: "));
     for (size_t i = 0; i < kServices; ++i) {
       const std::string next = QueueOf((i + 1) % kServices);
@@ -294,8 +291,6 @@ TEST_P(FullRingTest, CircleIsToldInsteadOfWaitedFor) {
               HasSubstr(absl::StrCat(QueueOf(i), ", which waits for ", next))));
     }
   }
-  EXPECT_GE(told, 1u);
-  EXPECT_LE(told, kServices);
   ExpectTrueLedger();
 }
 
