@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "mycelium/bus/hello_rules.h"
 
 namespace mycelium {
 
