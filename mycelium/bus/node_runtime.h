@@ -161,7 +161,8 @@ class NodeRuntime final : public RoomWaiter {
   // Waits for what others, or the loop, bring about.
   Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                   TimeNs deadline) override;
-  // The same, spinning for up to `spin_ns` before it sleeps (SpinBackoff).
+  void Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) override;
+  // WaitFor(), spinning for up to `spin_ns` before it sleeps (SpinBackoff).
   Outcome SpinAndWaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                          TimeNs deadline, int64_t spin_ns);
   // The same as long as `keep_waiting`, which may be null, returns true; then

@@ -17,6 +17,11 @@ namespace {
 constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
 constexpr int kLooksPerTurn = 32;
+// The longest that who finds a ring full leaves it to its reader, and how many
+// pauses it makes between two looks, which take a line from that reader. As
+// long as falling asleep and being woken takes, about.
+constexpr int64_t kRestNs = 10'000;
+constexpr int kPausesPerLook = 20;
 // How often who waits is asked whether to go on.
 constexpr int64_t kAskNs = 50'000'000;
 
@@ -64,6 +69,18 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
     sleeper.Until(environment_.waiter, until);
   }
   return Outcome::kReady;
+}
+
+void NodeRuntime::Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) {
+  if (spin_ns_ == 0 || loop_->InLoop()) return;
+  TimeNs now = environment_.clock.NowNs();
+  SpinBackoff::Spell spell(receivers_backoff_, now, spin_ns_,
+                           std::min(deadline, now + kRestNs));
+  while (spell.GoesOn(now)) {
+    for (int i = 0; i < kPausesPerLook; ++i) CpuRelax();
+    if (is_over()) return;
+    now = environment_.clock.NowNs();
+  }
 }
 
 RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,

@@ -1,8 +1,10 @@
-// How the thread of a queued subscription waits for its next message.
+// How the thread of a queued subscription waits for its next message, and who
+// has found a ring full leaves that to its reader.
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "gtest/gtest.h"
 #include "mycelium/base/spin_backoff.h"
@@ -41,10 +43,14 @@ class CountedWaiter final : public Waiter {
     if (on_sleep != nullptr) on_sleep();
   }
   void WakeWord(const std::atomic<uint32_t>&) override {}
-  int64_t WaitEpoll(int, epoll_event*, int, TimeNs) override { return 0; }
+  int64_t WaitEpoll(int, epoll_event*, int, TimeNs) override {
+    if (on_epoll != nullptr) on_epoll();
+    return 0;
+  }
   void GiveWay() override { clock_.now += away_ns; }
 
   std::function<void()> on_sleep;
+  std::function<void()> on_epoll;  // On the thread that runs the loop.
   int64_t away_ns = 0;
   int sleeps = 0;
   TimeNs last_deadline = 0;
@@ -53,17 +59,28 @@ class CountedWaiter final : public Waiter {
   CountedClock& clock_;
 };
 
-class SpinAndSleepTest : public ::testing::Test {
+class NodeRuntimeWaitingTest : public ::testing::Test {
  protected:
-  void SetUp() override {
+  void Start(std::optional<WaitMode> wait = std::nullopt) {
     BusOptions options;
     options.poll = PollMode::kCaller;
+    options.wait = wait;
     options.environment = &environment_;
     auto runtime = NodeRuntime::Create(options, "node", nullptr);
     ASSERT_TRUE(runtime.ok()) << runtime.status();
     runtime_ = *std::move(runtime);
     clock_.looks = 0;
   }
+
+  CountedClock clock_;
+  CountedWaiter waiter_{clock_};
+  Environment environment_{Environment::Real().sys, clock_, waiter_};
+  std::shared_ptr<NodeRuntime> runtime_;
+};
+
+class SpinAndSleepTest : public NodeRuntimeWaitingTest {
+ protected:
+  void SetUp() override { Start(); }
 
   // Waits until `ready`, which is asked with the number of the look.
   void Wait(int64_t spin_ns, const std::function<bool(int look)>& ready) {
@@ -79,11 +96,7 @@ class SpinAndSleepTest : public ::testing::Test {
   }
   bool HasSlept() const { return waiter_.sleeps > 0; }
 
-  CountedClock clock_;
-  CountedWaiter waiter_{clock_};
-  Environment environment_{Environment::Real().sys, clock_, waiter_};
   EventCount event_;
-  std::shared_ptr<NodeRuntime> runtime_;
   int looks_ = 0;
 };
 
@@ -136,6 +149,61 @@ TEST_F(SpinAndSleepTest, WhereOthersComputeItSleepsSoon) {
     Wait(kSpinNs, [&](int) { return waiter_.sleeps == wait; });
   }
   EXPECT_EQ(looks_, kLooksPerClock + 2);  // The second did not spin.
+}
+
+class RestTest : public NodeRuntimeWaitingTest {
+ protected:
+  // How many looks there are in one that nothing else ends.
+  int LooksIn(TimeNs deadline) {
+    int looks = 0;
+    runtime_->Rest(
+        [&looks] {
+          ++looks;
+          return looks == kLooksMax;
+        },
+        deadline);
+    EXPECT_LT(looks, kLooksMax) << "it has no end";
+    return looks;
+  }
+};
+
+TEST_F(RestTest, IsOverWhenThatIsSeen) {
+  Start();
+  int looks = 0;
+  runtime_->Rest([&looks] { return ++looks == 2; }, kNever);
+  EXPECT_EQ(looks, 2);
+  EXPECT_EQ(waiter_.sleeps, 0);
+}
+
+TEST_F(RestTest, IsShortWhereThreadsSpinForEver) {
+  Start(WaitMode::kSpin);
+  const TimeNs begin = clock_.now;
+  EXPECT_GT(LooksIn(kNever), 1);
+  EXPECT_LE(clock_.now - begin, 15'000);
+  EXPECT_EQ(waiter_.sleeps, 0);
+}
+
+TEST_F(RestTest, EndsAtTheDeadline) {
+  Start();
+  const TimeNs begin = clock_.now;
+  EXPECT_GE(LooksIn(begin + 5'000), 1);
+  EXPECT_LE(clock_.now - begin, 7'000);
+  EXPECT_EQ(LooksIn(clock_.now), 0);
+}
+
+TEST_F(RestTest, IsNoneWhereThreadsDoNotSpin) {
+  Start(WaitMode::kBlock);
+  EXPECT_EQ(LooksIn(kNever), 0);
+  EXPECT_EQ(clock_.looks, 0);
+}
+
+TEST_F(RestTest, IsNoneOnTheThreadThatRunsTheLinks) {
+  Start();
+  int looks = -1;
+  waiter_.on_epoll = [&] { looks = LooksIn(kNever); };
+  EXPECT_TRUE(runtime_->Poll(clock_.now).ok());
+  EXPECT_EQ(looks, 0);
+  waiter_.on_epoll = nullptr;
 }
 
 }  // namespace

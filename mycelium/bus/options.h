@@ -55,8 +55,9 @@ struct BusOptions {
 
   PollMode poll = PollMode::kThread;
 
-  // How threads wait: the poll thread, and Subscriber::Receive(). None: as the
-  // topology says, else as `settings` do.
+  // How threads wait: the poll thread, Subscriber::Receive(), and Publish()
+  // when it has found shared memory full, for 10 us before it sleeps. None: as
+  // the topology says, else as `settings` do.
   std::optional<WaitMode> wait;
 
   // If given, this service and one that was given another do not get each

@@ -22,11 +22,6 @@ FrameHeader HeaderOf(const FrameFields& fields) {
   return header;
 }
 
-// A wait for room that takes this long may be in vain, and is looked into …
-constexpr int64_t kFirstLookNs = 10'000'000;
-// … and again, since others may have begun to wait.
-constexpr int64_t kNextLookNs = 50'000'000;
-
 bool IsBefore(const PublishRoute& a, const PublishRoute& b) {
   return a.lane->order() < b.lane->order();
 }
@@ -384,102 +379,6 @@ void FanOut::Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
       claim.subscription->Run(*claim.flow, payload, info);
       claim.subscription->Leave();
     }
-  }
-}
-
-absl::Status FanOut::Overcome(const Obstacle& obstacle, Timeout timeout,
-                              TimeNs* deadline) {
-  Lane& lane = *obstacle.lane;
-  if (obstacle.result == Lane::ClaimResult::kTooLarge) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        lane.name(), ": frame of ", obstacle.frame_bytes,
-        " bytes is larger than the ", lane.frame_bytes_max(), " allowed"));
-  }
-  if (obstacle.overflow == Overflow::kDisconnect) {
-    options_.disconnect(lane);
-    return absl::OkStatus();
-  }
-  absl::Status status = WaitForRoom(obstacle, timeout, deadline);
-  if (!status.ok()) {
-    room_notice_.NoteFull(obstacle.lane, obstacle.frame_bytes);
-    // Whoever takes the route away from here on sees that; before, we see it.
-    if (routes_number_.load(std::memory_order_acquire) != obstacle.routes) {
-      room_notice_.OnRouteGone(lane);
-    }
-  }
-  return status;
-}
-
-absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
-                                 TimeNs* deadline) {
-  Lane& lane = *obstacle.lane;
-  const auto full = [&](absl::string_view why) {
-    const std::string trouble = lane.reader_trouble().Get();
-    return absl::ResourceExhaustedError(absl::StrCat(
-        lane.name(), ": lane full, frame needs ", obstacle.frame_bytes, " of ",
-        lane.capacity_bytes(), " bytes; ", why,
-        trouble.empty() ? "" : "; the peer cannot read it now: ", trouble,
-        "; message not sent"));
-  };
-  if (lane.reader_away()) {
-    return absl::UnavailableError(absl::StrCat(
-        lane.name(),
-        ": lane full and its subscriber is out of reach; message not sent"));
-  }
-  if (obstacle.overflow == Overflow::kFail) return full("overflow is fail");
-  if (obstacle.subscription != nullptr &&
-      obstacle.subscription->IsConsumedByThisThread()) {
-    return full("only this thread could make room");
-  }
-  if (lane.stalled()) return full("subscriber has stalled");
-  if (timeout == nullptr) return full("it was not waited for");
-  const TimeNs now = environment_.clock.NowNs();
-  if (*deadline == 0) *deadline = DeadlineAfter(now, *timeout);
-  uint64_t released = lane.released();
-  WaitGraph::Wait wait(options_.waits, obstacle.lane, obstacle.subscription);
-  const RoomWaiter::Outcome outcome =
-      AwaitRoom(obstacle, now, *deadline, &wait, &released);
-  switch (outcome) {
-    case RoomWaiter::Outcome::kReady:
-      in_circle_.store(wait.in_circle(), std::memory_order_relaxed);
-      if (!wait.in_circle() || IsOver(obstacle)) return absl::OkStatus();
-      // No stall: what comes of this makes the subscriber move.
-      return full(absl::StrCat("waiting is in vain: ", wait.circle()));
-    case RoomWaiter::Outcome::kWouldDeadlock:
-      return full("this thread runs the links and must not wait");
-    case RoomWaiter::Outcome::kDeadline:
-      break;
-  }
-  lane.MarkStalled(released);
-  if (options_.on_stall != nullptr) options_.on_stall(lane);
-  return full(absl::StrCat("waited ", absl::FormatDuration(*timeout)));
-}
-
-bool FanOut::IsOver(const Obstacle& obstacle) const {
-  Lane& lane = *obstacle.lane;
-  return lane.HasRoom(obstacle.frame_bytes) || lane.reader_away() ||
-         routes_number_.load(std::memory_order_acquire) != obstacle.routes;
-}
-
-RoomWaiter::Outcome FanOut::AwaitRoom(const Obstacle& obstacle, TimeNs now,
-                                      TimeNs deadline, WaitGraph::Wait* wait,
-                                      uint64_t* released) {
-  Lane& lane = *obstacle.lane;
-  const auto is_over = [&] {
-    *released = lane.released();  // Before the look: it may move after it.
-    return IsOver(obstacle) || wait->in_circle();
-  };
-  // Who was told last time need not wait to be told again.
-  TimeNs look_at =
-      in_circle_.load(std::memory_order_relaxed) ? now : now + kFirstLookNs;
-  while (true) {
-    const RoomWaiter::Outcome outcome = room_waiter_.WaitFor(
-        lane.room_event(), is_over, std::min(deadline, look_at));
-    if (outcome != RoomWaiter::Outcome::kDeadline || look_at >= deadline) {
-      return outcome;
-    }
-    wait->Look(*released);
-    look_at = environment_.clock.NowNs() + kNextLookNs;
   }
 }
 

@@ -219,6 +219,11 @@ class FanOut final {
                            TimeNs* deadline);
   // Whether it is no obstacle any more, or another one.
   bool IsOver(const Obstacle& obstacle) const;
+  // Whether there is nothing to wait for: no reader, or other routes.
+  bool IsGone(const Obstacle& obstacle) const;
+  // Leaves a lane in shared memory to its reader for a moment, until there is
+  // room for many messages.
+  void LetReaderGetAhead(const Obstacle& obstacle, TimeNs deadline);
   // `*released`: the lane's, when it was last seen to be full.
   RoomWaiter::Outcome AwaitRoom(const Obstacle& obstacle, TimeNs now,
                                 TimeNs deadline, WaitGraph::Wait* wait,

@@ -26,6 +26,13 @@ class RoomWaiter {
   // `event`, or until `deadline`.
   virtual Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                           TimeNs deadline) = 0;
+
+  // Where threads may spin, spins for a moment, or until `is_over` returns true
+  // or `deadline`. Does nothing on a thread that others wait for.
+  virtual void Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) {
+    static_cast<void>(is_over);
+    static_cast<void>(deadline);
+  }
 };
 
 }  // namespace mycelium

@@ -224,8 +224,13 @@ void Lane::Abandon() { mutex_.Unlock(); }
 bool Lane::HasRoom(size_t frame_bytes) {
   if (stage_ != nullptr) return true;
   MutexLock lock(mutex_);
-  if (closed() || !writer_.TryClaim(frame_bytes).empty()) return true;
+  return closed() || !writer_.TryClaim(frame_bytes).empty();
+}
+
+bool Lane::HasRoomOrAsks(size_t frame_bytes) {
+  if (HasRoom(frame_bytes)) return true;
   if (shared_ == nullptr) return false;
+  MutexLock lock(mutex_);
   // The reader has no other way to know; then look again.
   positions_->AskToBeWoken(writer_.ReleasedFor(frame_bytes));
   return !writer_.TryClaim(frame_bytes).empty();
@@ -452,7 +457,7 @@ void Lane::CallWhenRoom(size_t frame_bytes, std::function<void()> callback) {
 }
 
 void Lane::RunRoomWatches() {
-  room_watches_.Run([this](size_t bytes) { return HasRoom(bytes); });
+  room_watches_.Run([this](size_t bytes) { return HasRoomOrAsks(bytes); });
 }
 
 void Lane::MarkStalled(uint64_t released) {

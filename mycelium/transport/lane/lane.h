@@ -116,8 +116,7 @@ class Lane final {
     return ClaimResult::kClaimed;
   }
 
-  // Whether the frame of a Room() may refer to a loan there, see LaneLoans;
-  // how.
+  // Whether, and how, the frame of a Room() refers to a loan: see LaneLoans.
   bool TakesLoan(const LoanPlace& place) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void PutLoan(const Payload& loan, absl::Span<std::byte> payload_room)
       ABSL_NO_THREAD_SAFETY_ANALYSIS;
@@ -140,7 +139,8 @@ class Lane final {
 
   // Whether a claim of `frame_bytes` would not end in kFull.
   bool HasRoom(size_t frame_bytes);
-
+  // The same; if not, a reader of shared memory is asked to tell of room.
+  bool HasRoomOrAsks(size_t frame_bytes);
   // Notified when room was released or the lane was closed.
   EventCount& room_event() { return room_event_; }
 

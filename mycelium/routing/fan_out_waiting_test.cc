@@ -1,0 +1,136 @@
+// How a publisher that finds a ring in shared memory full leaves it to its
+// reader for a moment.
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mycelium/codec/frame_format.h"
+#include "mycelium/routing/fan_out.h"
+#include "mycelium/transport/lane/fake_shared_memory.h"
+
+namespace mycelium {
+namespace {
+
+constexpr size_t kCapacity = 64 << 10;
+
+// Has the test act while the publisher rests; nothing is waited for then.
+class Resting final : public RoomWaiter {
+ public:
+  Outcome WaitFor(EventCount&, absl::FunctionRef<bool()> ready,
+                  TimeNs) override {
+    return ready() ? Outcome::kReady : Outcome::kDeadline;
+  }
+  void Rest(absl::FunctionRef<bool()> is_over, TimeNs) override {
+    ++rests;
+    on_rest(is_over);
+  }
+
+  std::function<void(absl::FunctionRef<bool()>)> on_rest =
+      [](absl::FunctionRef<bool()>) {};
+  int rests = 0;
+};
+
+class FanOutWaitingTest : public ::testing::Test {
+ protected:
+  FanOutWaitingTest() {
+    Lane::Options lane_options;
+    lane_options.capacity_bytes = kCapacity;
+    lane_options.frame_bytes_max = kCapacity / 2;
+    lane_options.shared = std::make_shared<test::FakeSharedMemory>(kCapacity);
+    lane_options.control_count = &control_count_;
+    lane_ = *Lane::Create(Environment::Real(), lane_options, nullptr);
+    lane_->SetMapped(true);
+    FanOut::Options options;
+    options.origin = &origin_;
+    options.publish_timeout = absl::Milliseconds(1);
+    fan_out_ = std::make_unique<FanOut>(Environment::Real(), waiter_, options);
+    std::vector<PublishRoute> routes(1);
+    routes[0].lane = lane_;
+    routes[0].flows.push_back(flow_);
+    fan_out_->SetRoutes(std::move(routes), [] {});
+  }
+
+  void Fill() {
+    while (fan_out_->TryPublish(Message(64)).ok()) continue;
+    EXPECT_EQ(waiter_.rests, 0);
+  }
+  Payload Message(size_t bytes) {
+    payload_.resize(bytes);
+    return Payload::Bytes(type_, payload_);
+  }
+  // Has the reader handle the next frame of Fill().
+  void HandleOne() {
+    handled_ += AlignedFrameBytes(sizeof(FrameHeader) + 64);
+    ASSERT_LE(handled_, lane_->committed());
+    lane_->ring_positions().released.store(handled_);
+  }
+
+  const Origin origin_;
+  const MessageType type_ = RawMessageType("bytes");
+  std::vector<std::byte> payload_;
+  Resting waiter_;
+  const std::atomic<uint32_t> control_count_{0};
+  std::shared_ptr<Lane> lane_;
+  std::shared_ptr<FlowCounters> flow_ = std::make_shared<FlowCounters>();
+  std::unique_ptr<FanOut> fan_out_;
+  uint64_t handled_ = 0;
+};
+
+TEST_F(FanOutWaitingTest, ReaderGetsAnEighthOfTheRingAhead) {
+  Fill();
+  waiter_.on_rest = [this](absl::FunctionRef<bool()> is_over) {
+    while (!is_over() && !HasFailure()) HandleOne();
+  };
+  EXPECT_TRUE(fan_out_->Publish(Message(64)).ok());
+  EXPECT_EQ(waiter_.rests, 1);
+  EXPECT_GE(handled_, kCapacity / 8);
+  EXPECT_LT(handled_, kCapacity / 8 + 1024);
+}
+
+TEST_F(FanOutWaitingTest, LargeMessageNeedsNoMoreThanItsRoom) {
+  Fill();
+  waiter_.on_rest = [this](absl::FunctionRef<bool()> is_over) {
+    while (!is_over() && !HasFailure()) HandleOne();
+  };
+  EXPECT_TRUE(fan_out_->Publish(Message(kCapacity / 4)).ok());
+  EXPECT_GE(handled_, kCapacity / 4);
+  EXPECT_LT(handled_, kCapacity / 4 + 1024);
+}
+
+// The rest is not a wait: whoever does not get ahead soon holds up nobody.
+TEST_F(FanOutWaitingTest, RoomForOneIsEnoughAfterTheRest) {
+  Fill();
+  waiter_.on_rest = [this](absl::FunctionRef<bool()> is_over) {
+    HandleOne();
+    HandleOne();
+    EXPECT_FALSE(is_over());
+  };
+  EXPECT_TRUE(fan_out_->Publish(Message(64)).ok());
+  EXPECT_EQ(waiter_.rests, 1);
+}
+
+TEST_F(FanOutWaitingTest, NobodyRestsForAReaderWhoIsGone) {
+  Fill();
+  waiter_.on_rest = [this](absl::FunctionRef<bool()> is_over) {
+    EXPECT_FALSE(is_over());
+    fan_out_->SetRoutes({}, [] {});
+    EXPECT_TRUE(is_over());
+  };
+  EXPECT_TRUE(fan_out_->Publish(Message(64)).ok());
+  EXPECT_EQ(waiter_.rests, 1);
+  EXPECT_EQ(fan_out_->unmatched().accepted, 1u);
+}
+
+// Its room comes with acknowledgements, many messages at a time.
+TEST_F(FanOutWaitingTest, NobodyRestsForALaneThatIsSent) {
+  lane_->SetMapped(false);
+  Fill();
+  EXPECT_FALSE(fan_out_->Publish(Message(64)).ok());
+  EXPECT_EQ(waiter_.rests, 0);
+}
+
+}  // namespace
+}  // namespace mycelium
