@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_TRANSPORT_FRAMED_LINK_FIXTURE_H_
 #define MYCELIUM_TRANSPORT_FRAMED_LINK_FIXTURE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -108,6 +109,21 @@ class SharedByNobody : public SharedMemory {
   }
 };
 
+// Asks the kernel, but never sleeps.
+class SleeplessWaiter final : public Waiter {
+ public:
+  void WaitWord(const std::atomic<uint32_t>&, uint32_t, TimeNs) override {}
+  void WakeWord(const std::atomic<uint32_t>&) override {}
+  int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
+                    TimeNs deadline) override {
+    would_sleep = deadline > 0;
+    return Environment::Real().waiter.WaitEpoll(epoll_fd, events, events_max,
+                                                /*deadline=*/0);
+  }
+
+  bool would_sleep = false;  // The last time.
+};
+
 class FramedLinkTest : public ::testing::Test {
  protected:
   FramedLinkTest() {
@@ -198,9 +214,15 @@ class FramedLinkTest : public ::testing::Test {
     while (loop_->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
   }
 
+  // Whether the loop has nothing to do until somebody wakes it.
+  bool MaySleep() {
+    (void)loop_->RunOnce(kNever, 0);
+    return waiter_.would_sleep;
+  }
+
   test::DrivenClock clock_;
-  Environment environment_{Environment::Real().sys, clock_,
-                           Environment::Real().waiter};
+  SleeplessWaiter waiter_;
+  Environment environment_{Environment::Real().sys, clock_, waiter_};
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
   Wire wire_;
   test::HandlesAll handler_;

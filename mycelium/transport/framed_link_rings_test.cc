@@ -333,6 +333,21 @@ TEST_F(FramedLinkRingsTest, NothingIsTakenBetweenOurGoodbyeAndThePeers) {
   EXPECT_THAT(queue_.got, ElementsAre(1, 2));
 }
 
+TEST_F(FramedLinkRingsTest, WhoMayNotTakeWhatIsThereSleeps) {
+  PeerPublishesNext();
+  Run();
+  HandleLast();
+  EXPECT_TRUE(MaySleep());
+  PeerPublishesNext();
+  EXPECT_FALSE(MaySleep());
+  HandleLast();
+  link_->Part();
+  PeerPublishesNext();
+  EXPECT_TRUE(MaySleep());
+  PeerSaysGoodbye();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+}
+
 TEST_F(FramedLinkRingsTest, CorruptMemoryIsToldOfThoughNoConnectionIsUp) {
   PeerPublishesNext();
   Run();

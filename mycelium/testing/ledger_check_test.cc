@@ -1,0 +1,101 @@
+#include "mycelium/testing/ledger_check.h"
+
+#include <memory>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/bus/unix_endpoint.h"
+#include "tests/support/short_temp_dir.h"
+#include "tests/testdata/test_messages.pb.h"
+
+namespace mycelium {
+namespace {
+
+using ::mycelium::test::Note;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr absl::Duration kSoon = absl::Seconds(20);
+
+std::unique_ptr<MessageBus> NewBus(const std::string& node) {
+  BusOptions options;
+  options.node = node;
+  return *MessageBus::Create(options);
+}
+
+std::string Trouble(const absl::Status& status) {
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  return std::string(status.message());
+}
+
+TEST(LedgerCheckTest, AllIsWellWhereEachMessageWasHandled) {
+  const auto bus = NewBus("a");
+  const auto notes =
+      bus->Subscribe<Note>([](const Note&, const MessageInfo&) {});
+  ASSERT_TRUE(notes.ok());
+  auto publisher = bus->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  EXPECT_EQ(CheckAllDelivered({bus.get()}), absl::OkStatus());
+  EXPECT_EQ(CheckLedger({bus.get()}), absl::OkStatus());
+}
+
+TEST(LedgerCheckTest, WhereNothingWasPublishedNothingIsShown) {
+  const auto bus = NewBus("a");
+  EXPECT_THAT(Trouble(CheckAllDelivered({bus.get()})),
+              HasSubstr("no message was accepted by a"));
+  EXPECT_THAT(Trouble(CheckLedger({bus.get()})),
+              HasSubstr("no message was accepted by a"));
+}
+
+TEST(LedgerCheckTest, WhatNobodyTookIsNotDelivered) {
+  const auto bus = NewBus("a");
+  auto notes = bus->Subscriber<Note>();
+  auto publisher = bus->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  EXPECT_EQ(CheckLedger({bus.get()}), absl::OkStatus());
+  EXPECT_THAT(Trouble(CheckAllDelivered({bus.get()})),
+              AllOf(HasSubstr("mycelium.test.Note, a/"),
+                    HasSubstr(": accepted 1, delivered 0, in flight 1"),
+                    Not(HasSubstr("missing"))));
+  ASSERT_TRUE(notes->Receive(kSoon).ok());
+  notes->Finish();
+  EXPECT_EQ(CheckAllDelivered({bus.get()}), absl::OkStatus());
+}
+
+TEST(LedgerCheckTest, WhatReachedNobodyIsNotDelivered) {
+  const auto bus = NewBus("a");
+  auto publisher = bus->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  EXPECT_EQ(CheckLedger({bus.get()}), absl::OkStatus());
+  EXPECT_THAT(Trouble(CheckAllDelivered({bus.get()})),
+              HasSubstr("accepted 1, delivered 0, dropped[no_subscriber] 1"));
+}
+
+TEST(LedgerCheckTest, OfTwoNodesBothHaveToBeAsked) {
+  const test::ShortTempDir directory;
+  const auto from = NewBus("from");
+  const auto to = NewBus("to");
+  auto endpoint = BindUnixEndpoint(directory.path() + "/s", *to);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  ASSERT_TRUE(DialUnixEndpoint(directory.path() + "/s", *from).ok());
+  const auto notes =
+      to->Subscribe<Note>([](const Note&, const MessageInfo&) {});
+  ASSERT_TRUE(notes.ok());
+  auto publisher = from->Publisher<Note>();
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kSoon).ok());
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  ASSERT_TRUE(from->Flush(kSoon).ok());
+  EXPECT_EQ(CheckAllDelivered({from.get(), to.get()}), absl::OkStatus());
+  // A node twice counts once.
+  EXPECT_EQ(CheckLedger({from.get(), to.get(), to.get()}), absl::OkStatus());
+  EXPECT_THAT(Trouble(CheckLedger({from.get()})),
+              HasSubstr("what to counted is missing: its bus is not among"));
+  EXPECT_THAT(Trouble(CheckAllDelivered({to.get()})),
+              HasSubstr("accepted 0, delivered 1, in flight 0; what from "
+                        "counted is missing"));
+}
+
+}  // namespace
+}  // namespace mycelium
