@@ -38,16 +38,16 @@ TEST_F(DrivenTimeTest, StandsStill) {
 
 TEST_F(DrivenTimeTest, WhoWaitsInVainIsAtTheEndOfIt) {
   auto notes = bus_->Subscriber<Note>();
-  EXPECT_EQ(notes->Receive(absl::Hours(1)).status().code(),
+  EXPECT_EQ(notes->Receive(absl::Minutes(1)).status().code(),
             absl::StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(time_.Elapsed(), absl::Hours(1));
+  EXPECT_EQ(time_.Elapsed(), absl::Minutes(1));
 }
 
 TEST_F(DrivenTimeTest, WhatIsThereIsNotWaitedFor) {
   auto notes = bus_->Subscriber<Note>();
   auto publisher = bus_->Publisher<Note>();
   ASSERT_TRUE(publisher->Publish(Note()).ok());
-  ASSERT_TRUE(notes->Receive(absl::Hours(1)).ok());
+  ASSERT_TRUE(notes->Receive(absl::Minutes(1)).ok());
   notes->Finish();
   EXPECT_EQ(time_.Elapsed(), absl::ZeroDuration());
   EXPECT_EQ(CheckAllDelivered({bus_.get()}), absl::OkStatus());
@@ -56,14 +56,14 @@ TEST_F(DrivenTimeTest, WhatIsThereIsNotWaitedFor) {
 TEST_F(DrivenTimeTest, PublisherGivesUpInNoTime) {
   auto notes = bus_->Subscriber<Note>();
   PublisherOptions patient;
-  patient.publish_timeout = absl::Minutes(1);
+  patient.publish_timeout = absl::Seconds(20);
   auto publisher = bus_->Publisher<Note>(patient);
   absl::Status sent;
   while (sent.ok()) sent = publisher->Publish(Note());
   EXPECT_EQ(sent.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(time_.Elapsed(), absl::Minutes(1));
+  EXPECT_EQ(time_.Elapsed(), absl::Seconds(20));
   ASSERT_TRUE(bus_->Poll(absl::Seconds(2)).ok());
-  EXPECT_GE(told_at_, absl::Minutes(1));  // That it has stalled.
+  EXPECT_GE(told_at_, absl::Seconds(20));  // That it has stalled.
   EXPECT_EQ(CheckLedger({bus_.get()}), absl::OkStatus());
 }
 
