@@ -13,7 +13,7 @@ namespace mycelium {
 // Time for the tests of a program that runs on one thread. It stands still, but
 // for Advance(); and whoever waits is at the end of that wait at once, if what
 // it waits for is not there. So a publisher that gives up after half a minute
-// does so within milliseconds.
+// does so in a fraction of a second.
 //
 // It knows of nobody who would bring about on another thread, or in another
 // process, what is waited for: it is for buses of one process, with

@@ -35,6 +35,8 @@ bin=$(nested_bazel info --symlink_prefix=/ bazel-bin)
 [[ $(<"$bin/googletest_origin.txt") == "the consumer" ]] ||
   fail "a repository that the consumer declared was declared again"
 
+"$bin/orders_test" || fail "a test of the consumer does not pass"
+
 # Runs both services until they have exchanged their messages, as a user does:
 # without Bazel, and from any folder. Prints what each printed, as one text.
 cd /
