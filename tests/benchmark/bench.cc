@@ -18,6 +18,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tests/benchmark/comparison.h"
+#include "tests/benchmark/floors/codec.h"
 #include "tests/benchmark/floors/futex_wake.h"
 #include "tests/benchmark/floors/grpc_callback.h"
 #include "tests/benchmark/floors/grpc_stream.h"
@@ -87,6 +88,7 @@ Systems MakeFloors() {
 // Floors that stand beside that of the contest, and are compared with it too.
 Systems MakeSecondFloors() {
   Systems floors;
+  floors.push_back(std::make_unique<CodecFloor>());
   floors.push_back(std::make_unique<TcpFloor>());
   floors.push_back(std::make_unique<GrpcCallbackFloor>());
   return floors;
@@ -199,6 +201,11 @@ absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
       if (!kind.ok()) return kind.status();
       Case of_kind = what;
       of_kind.kind = *kind;
+      for (const auto& second : second_floors) {
+        // Most carry raw bytes, and stand there once.
+        if (second->Supports(what) || !second->Supports(of_kind)) continue;
+        contest.candidates.push_back({second.get(), of_kind});
+      }
       for (const auto& candidate : candidates) {
         if (!IsWanted(*candidate) || !candidate->Supports(of_kind)) continue;
         contest.candidates.push_back({candidate.get(), of_kind});

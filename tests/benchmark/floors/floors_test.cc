@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/benchmark/floors/codec.h"
 #include "tests/benchmark/floors/futex_wake.h"
 #include "tests/benchmark/floors/grpc_callback.h"
 #include "tests/benchmark/floors/grpc_stream.h"
@@ -142,6 +143,22 @@ TEST(FloorsTest, GrpcCallbackCarriesEachMessageInEveryMode) {
 TEST(FloorsTest, TcpCarriesEachMessageInEveryMode) {
   TcpFloor floor;
   CheckBetweenHosts(floor, {Mode::kLatency, Mode::kOpen, Mode::kFlood});
+}
+
+TEST(FloorsTest, CodecParsesEachMessageThatItSerialised) {
+  CodecFloor floor;
+  Case what = MakeCase("shm", Mode::kLatency, Wait::kSpin, 64);
+  EXPECT_FALSE(floor.Supports(what));  // Nothing of raw bytes is encoded.
+  what.kind = Kind::kProtobuf;
+  for (const size_t bytes : {size_t{64}, size_t{100'000}}) {
+    what.bytes = bytes;
+    ASSERT_TRUE(floor.Supports(what));
+    const auto result = floor.Run(what, CpuPair{0, 0});
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->messages, kMessages);
+    EXPECT_FALSE(result->latencies_ns.empty());
+    for (const int64_t ns : result->latencies_ns) EXPECT_GT(ns, 0);
+  }
 }
 
 TEST(FloorsTest, SpinningThroughMemoryMakesNoSystemCall) {
