@@ -47,7 +47,8 @@ class TestingTest(unittest.TestCase):
     with mycelium.MessageBus() as bus:
       bus.publisher(test_messages_pb2.Note).publish(test_messages_pb2.Note())
       testing.check_ledger(bus)
-      self.assertIn('delivered 0, dropped[no_subscriber] 1',
+      self.assertIn(' -> nobody: accepted 1, delivered 0, '
+                    'dropped[no_subscriber] 1',
                     self.trouble(testing.check_all_delivered, bus))
 
   def test_of_two_nodes_both_have_to_be_asked(self):
@@ -70,6 +71,35 @@ class TestingTest(unittest.TestCase):
                     self.trouble(testing.check_ledger, ours))
       self.assertIn('accepted 0, delivered 1, in flight 0; what from counted',
                     self.trouble(testing.check_all_delivered, theirs))
+
+  def test_two_nodes_of_one_name_are_two(self):
+    note = test_messages_pb2.Note
+    with mycelium.MessageBus('a') as before, mycelium.MessageBus('a') as after:
+      with before.subscribe(note, lambda got: None):
+        before.publisher(note).publish(note())
+        before.flush(timeout=SOON)
+        testing.check_all_delivered(before, after)
+        after.publisher(note).publish(note())
+        self.assertIn('dropped[no_subscriber] 1', self.trouble(
+            testing.check_all_delivered, before, after))
+
+  def test_may_be_about_some_topics(self):
+    note = test_messages_pb2.Note
+    with mycelium.MessageBus('a') as bus:
+      notes = bus.subscriber(note, topic='heard', name='first')
+      bus.publisher(note, topic='unheard').publish(note())
+      about = lambda *topics: lambda *buses: testing.check_all_delivered(
+          *buses, topics=topics)
+      self.assertIn('no message of heard was accepted by a',
+                    self.trouble(about('unheard', 'heard'), bus))
+      bus.publisher(note, topic='heard').publish(note())
+      trouble = self.trouble(about('heard'), bus)
+      self.assertIn('(first): accepted 1, delivered 0', trouble)
+      self.assertNotIn('unheard', trouble)
+      notes.recv(timeout=SOON)
+      notes.finish()
+      testing.check_all_delivered(bus, topics=['heard'])
+      self.assertIn('unheard', self.trouble(testing.check_all_delivered, bus))
 
 
 if __name__ == '__main__':

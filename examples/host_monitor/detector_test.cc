@@ -25,6 +25,9 @@ HostSample SampleWithLoad(double percent) {
 TEST(DetectorTest, TellsOfALoadThatIsNotTheUsualOne) {
   auto bus = mycelium::MessageBus::Create();  // Within this process.
   ASSERT_TRUE(bus.ok()) << bus.status();
+  auto anomalies = (*bus)->Subscriber<Anomaly>();
+  auto samples = (*bus)->Publisher<HostSample>();
+  ASSERT_TRUE(anomalies.ok() && samples.ok());
   Detector::Options options;
   options.warm_up = 5;
   options.run = 1;
@@ -33,8 +36,6 @@ TEST(DetectorTest, TellsOfALoadThatIsNotTheUsualOne) {
   absl::Status ran;
   std::thread service([&] { ran = detector.Run(stop); });
 
-  auto anomalies = (*bus)->Subscriber<Anomaly>();
-  auto samples = (*bus)->Publisher<HostSample>();
   EXPECT_TRUE(samples->WaitForSubscribers(1, kSoon).ok());
   for (int i = 0; i < 10; ++i) {
     EXPECT_TRUE(samples->Publish(SampleWithLoad(20)).ok());

@@ -17,11 +17,13 @@ namespace {
 constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
 constexpr int kLooksPerTurn = 32;
-// The longest that who finds a ring full leaves it to its reader, and how many
-// pauses it makes between two looks, which take a line from that reader. As
-// long as falling asleep and being woken takes, about.
+// The longest that who finds a ring full leaves it to its reader: as long as
+// falling asleep and being woken takes, about. How long it waits between two
+// looks, which take a line from that reader; and how often it pauses at most,
+// for a clock that stands still.
 constexpr int64_t kRestNs = 10'000;
-constexpr int kPausesPerLook = 20;
+constexpr int64_t kRestLookNs = 1'000;
+constexpr int kRestPausesMax = 10'000;
 // How often who waits is asked whether to go on.
 constexpr int64_t kAskNs = 50'000'000;
 
@@ -72,14 +74,17 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
 }
 
 void NodeRuntime::Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) {
-  if (spin_ns_ == 0 || loop_->InLoop()) return;
+  if (spin_ns_ == 0 || !HasNoThread() || loop_->InLoop()) return;
   TimeNs now = environment_.clock.NowNs();
   SpinBackoff::Spell spell(receivers_backoff_, now, spin_ns_,
                            std::min(deadline, now + kRestNs));
-  while (spell.GoesOn(now)) {
-    for (int i = 0; i < kPausesPerLook; ++i) CpuRelax();
-    if (is_over()) return;
+  TimeNs look_at = now + kRestLookNs;
+  for (int i = 0; i < kRestPausesMax && spell.GoesOn(now); ++i) {
+    CpuRelax();
     now = environment_.clock.NowNs();
+    if (now < look_at) continue;
+    if (is_over()) return;
+    look_at = now + kRestLookNs;
   }
 }
 

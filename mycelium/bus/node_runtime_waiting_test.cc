@@ -18,16 +18,17 @@ constexpr int kLooksPerClock = 64;
 // Nobody looks so often.
 constexpr int kLooksMax = 1'000'000;
 
-// Each look at it takes a microsecond.
+// Each look at it takes a microsecond, unless the test says otherwise.
 class CountedClock final : public Clock {
  public:
   TimeNs NowNs() override {
     ++looks;
-    return now += 1'000;
+    return now += step;
   }
   int64_t WallNs() override { return now; }
 
   TimeNs now = 1'000'000;
+  TimeNs step = 1'000;
   int looks = 0;
 };
 
@@ -189,6 +190,36 @@ TEST_F(RestTest, EndsAtTheDeadline) {
   EXPECT_GE(LooksIn(begin + 5'000), 1);
   EXPECT_LE(clock_.now - begin, 7'000);
   EXPECT_EQ(LooksIn(clock_.now), 0);
+}
+
+TEST_F(RestTest, LooksOnceAMicrosecond) {
+  Start(WaitMode::kSpin);
+  clock_.step = 10;
+  const int looks = LooksIn(kNever);
+  EXPECT_GE(looks, 8);
+  EXPECT_LE(looks, 11);
+}
+
+TEST_F(RestTest, EndsThoughTheClockStandsStill) {
+  Start(WaitMode::kSpin);
+  clock_.step = 0;
+  EXPECT_EQ(LooksIn(kNever), 0);
+}
+
+TEST_F(RestTest, GivesWayToWhoComputes) {
+  Start();
+  waiter_.away_ns = SpinBackoff::kLostNs;
+  EXPECT_LE(LooksIn(kNever), 3);
+  EXPECT_EQ(LooksIn(kNever), 0);  // Nobody spins for a while.
+}
+
+TEST_F(RestTest, IsNoneWhereTheNodeHasAThread) {
+  BusOptions options;
+  options.wait = WaitMode::kSpin;
+  auto runtime = NodeRuntime::Create(options, "node", nullptr);
+  ASSERT_TRUE(runtime.ok()) << runtime.status();
+  runtime_ = *std::move(runtime);
+  EXPECT_EQ(LooksIn(kNever), 0);
 }
 
 TEST_F(RestTest, IsNoneWhereThreadsDoNotSpin) {

@@ -56,8 +56,8 @@ struct BusOptions {
   PollMode poll = PollMode::kThread;
 
   // How threads wait: the poll thread, Subscriber::Receive(), and Publish()
-  // when it has found shared memory full, for 10 us before it sleeps. None: as
-  // the topology says, else as `settings` do.
+  // under poll = kCaller, which spins for 10 us at most when it has found
+  // shared memory full. None: as the topology says, else as `settings` do.
   std::optional<WaitMode> wait;
 
   // If given, this service and one that was given another do not get each

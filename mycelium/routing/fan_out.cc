@@ -399,7 +399,7 @@ void FanOut::SetRoutes(std::vector<PublishRoute> routes,
 std::vector<std::shared_ptr<Lane>> FanOut::TakeRoutes(
     std::vector<PublishRoute> routes) {
   routes_.swap(routes);
-  // Release: pairs with the loads in Overcome() and WaitForRoom(), of who has
+  // Release: pairs with the loads in Overcome() and IsGone(), of who has
   // found one of the old ones full.
   routes_number_.fetch_add(1, std::memory_order_release);
   FindWay();

@@ -100,11 +100,17 @@ bool FanOut::IsGone(const Obstacle& obstacle) const {
 
 void FanOut::LetReaderGetAhead(const Obstacle& obstacle, TimeNs deadline) {
   Lane& lane = *obstacle.lane;
-  if (!lane.mapped()) return;
+  // In a circle the reader does not move.
+  if (!lane.mapped() || in_circle_.load(std::memory_order_relaxed)) return;
   const size_t run = std::max(obstacle.frame_bytes,
                               std::min(kRunBytes, lane.capacity_bytes() / 8));
-  room_waiter_.Rest([&] { return lane.HasRoom(run) || IsGone(obstacle); },
-                    deadline);
+  // No look takes the lane's lock, which others hold while they serialise. If
+  // others publish meanwhile there is less room: whoever waits looks again.
+  const uint64_t goal = lane.ReleasedFor(run);
+  const auto is_over = [&] {
+    return lane.released() >= goal || lane.closed() || IsGone(obstacle);
+  };
+  room_waiter_.Rest(is_over, deadline);
 }
 
 RoomWaiter::Outcome FanOut::AwaitRoom(const Obstacle& obstacle, TimeNs now,

@@ -15,22 +15,41 @@ namespace mycelium {
 namespace {
 
 constexpr size_t kCapacity = 64 << 10;
+constexpr absl::Duration kTimeout = absl::Milliseconds(1);
 
 // Has the test act while the publisher rests; nothing is waited for then.
 class Resting final : public RoomWaiter {
  public:
+  explicit Resting(const LanePositions& positions) : positions_(positions) {}
+
   Outcome WaitFor(EventCount&, absl::FunctionRef<bool()> ready,
                   TimeNs) override {
-    return ready() ? Outcome::kReady : Outcome::kDeadline;
+    if (ready()) return Outcome::kReady;
+    asked_in_wait = IsReaderAsked();
+    return Outcome::kDeadline;
   }
-  void Rest(absl::FunctionRef<bool()> is_over, TimeNs) override {
+  void Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) override {
     ++rests;
+    left = deadline - Environment::Real().clock.NowNs();
     on_rest(is_over);
+    asked_in_rest |= IsReaderAsked();
   }
 
   std::function<void(absl::FunctionRef<bool()>)> on_rest =
       [](absl::FunctionRef<bool()>) {};
   int rests = 0;
+  TimeNs left = 0;  // Until the deadline of the last rest.
+  // To tell of room.
+  bool asked_in_rest = false;
+  bool asked_in_wait = false;
+
+ private:
+  bool IsReaderAsked() const {
+    return positions_.wake_at.load(std::memory_order_relaxed) !=
+           LanePositions::kNobodyWaits;
+  }
+
+  const LanePositions& positions_;
 };
 
 class FanOutWaitingTest : public ::testing::Test {
@@ -39,13 +58,13 @@ class FanOutWaitingTest : public ::testing::Test {
     Lane::Options lane_options;
     lane_options.capacity_bytes = kCapacity;
     lane_options.frame_bytes_max = kCapacity / 2;
-    lane_options.shared = std::make_shared<test::FakeSharedMemory>(kCapacity);
+    lane_options.shared = memory_;
     lane_options.control_count = &control_count_;
     lane_ = *Lane::Create(Environment::Real(), lane_options, nullptr);
     lane_->SetMapped(true);
     FanOut::Options options;
     options.origin = &origin_;
-    options.publish_timeout = absl::Milliseconds(1);
+    options.publish_timeout = kTimeout;
     fan_out_ = std::make_unique<FanOut>(Environment::Real(), waiter_, options);
     std::vector<PublishRoute> routes(1);
     routes[0].lane = lane_;
@@ -71,7 +90,9 @@ class FanOutWaitingTest : public ::testing::Test {
   const Origin origin_;
   const MessageType type_ = RawMessageType("bytes");
   std::vector<std::byte> payload_;
-  Resting waiter_;
+  const std::shared_ptr<test::FakeSharedMemory> memory_ =
+      std::make_shared<test::FakeSharedMemory>(kCapacity);
+  Resting waiter_{memory_->positions()};
   const std::atomic<uint32_t> control_count_{0};
   std::shared_ptr<Lane> lane_;
   std::shared_ptr<FlowCounters> flow_ = std::make_shared<FlowCounters>();
@@ -88,6 +109,16 @@ TEST_F(FanOutWaitingTest, ReaderGetsAnEighthOfTheRingAhead) {
   EXPECT_EQ(waiter_.rests, 1);
   EXPECT_GE(handled_, kCapacity / 8);
   EXPECT_LT(handled_, kCapacity / 8 + 1024);
+  EXPECT_LE(waiter_.left, absl::ToInt64Nanoseconds(kTimeout));
+  EXPECT_FALSE(waiter_.asked_in_rest);  // It would ring for each message.
+}
+
+TEST_F(FanOutWaitingTest, ReaderIsAskedToTellOfRoomWhenTheRestIsOver) {
+  Fill();
+  EXPECT_FALSE(fan_out_->Publish(Message(64)).ok());
+  EXPECT_EQ(waiter_.rests, 1);
+  EXPECT_FALSE(waiter_.asked_in_rest);
+  EXPECT_TRUE(waiter_.asked_in_wait);
 }
 
 TEST_F(FanOutWaitingTest, LargeMessageNeedsNoMoreThanItsRoom) {
@@ -112,7 +143,7 @@ TEST_F(FanOutWaitingTest, RoomForOneIsEnoughAfterTheRest) {
   EXPECT_EQ(waiter_.rests, 1);
 }
 
-TEST_F(FanOutWaitingTest, NobodyRestsForAReaderWhoIsGone) {
+TEST_F(FanOutWaitingTest, RestIsOverWhenTheRouteIsTakenAway) {
   Fill();
   waiter_.on_rest = [this](absl::FunctionRef<bool()> is_over) {
     EXPECT_FALSE(is_over());
@@ -122,6 +153,29 @@ TEST_F(FanOutWaitingTest, NobodyRestsForAReaderWhoIsGone) {
   EXPECT_TRUE(fan_out_->Publish(Message(64)).ok());
   EXPECT_EQ(waiter_.rests, 1);
   EXPECT_EQ(fan_out_->unmatched().accepted, 1u);
+}
+
+TEST_F(FanOutWaitingTest, RestIsOverWhenTheReaderIsOutOfReach) {
+  Fill();
+  waiter_.on_rest = [this](absl::FunctionRef<bool()> is_over) {
+    EXPECT_FALSE(is_over());
+    lane_->SetReaderAway(true);
+    EXPECT_TRUE(is_over());
+  };
+  EXPECT_EQ(fan_out_->Publish(Message(64)).code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(waiter_.rests, 1);
+}
+
+TEST_F(FanOutWaitingTest, RestIsOverWhenTheLaneIsClosed) {
+  Fill();
+  waiter_.on_rest = [this](absl::FunctionRef<bool()> is_over) {
+    EXPECT_FALSE(is_over());
+    lane_->Close();
+    EXPECT_TRUE(is_over());
+  };
+  EXPECT_TRUE(fan_out_->Publish(Message(64)).ok());
+  EXPECT_EQ(waiter_.rests, 1);
 }
 
 // Its room comes with acknowledgements, many messages at a time.

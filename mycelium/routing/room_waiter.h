@@ -27,12 +27,11 @@ class RoomWaiter {
   virtual Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                           TimeNs deadline) = 0;
 
-  // Where threads may spin, spins for a moment, or until `is_over` returns true
-  // or `deadline`. Does nothing on a thread that others wait for.
-  virtual void Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) {
-    static_cast<void>(is_over);
-    static_cast<void>(deadline);
-  }
+  // Where a thread that would run the loop instead may spin, spins for a
+  // moment, or until `is_over` returns true or `deadline`. `is_over` must not
+  // wait for a lock. Does nothing on the thread that runs the loop.
+  virtual void Rest(absl::FunctionRef<bool()> /*is_over*/,
+                    TimeNs /*deadline*/) {}
 };
 
 }  // namespace mycelium

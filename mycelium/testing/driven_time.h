@@ -15,10 +15,11 @@ namespace mycelium {
 // it waits for is not there. So a publisher that gives up after half a minute
 // does so in a fraction of a second.
 //
-// It knows of nobody who would bring about on another thread, or in another
-// process, what is waited for: it is for buses of one process, with
-// subscriptions that are inline or pulled. A wait without an end waits for
-// ever.
+// It knows of nobody who would bring about on another thread, in another node
+// or in another process, what is waited for: it is for the buses of one node,
+// with subscriptions that are inline or pulled. The publisher to a queued one
+// would give up before that one's thread has run. A wait without an end has
+// none, and MessageBus::poll_descriptor() knows the real time only.
 //
 // Thread safety: may be used from any thread, see above.
 //
@@ -28,8 +29,8 @@ namespace mycelium {
 //   DrivenTime time;
 //   auto bus = MessageBus::Create(time.Options());
 //   ...
-//   EXPECT_FALSE(publisher->Publish(tick).ok());  // Waited for room: 5 s.
-//   EXPECT_EQ(time.Elapsed(), absl::Seconds(5));
+//   EXPECT_FALSE(publisher->Publish(tick).ok());  // Waited for room: 1 s.
+//   EXPECT_EQ(time.Elapsed(), absl::Seconds(1));
 class DrivenTime final {
  public:
   DrivenTime() = default;
@@ -37,10 +38,13 @@ class DrivenTime final {
   DrivenTime& operator=(const DrivenTime&) = delete;
 
   // Of a bus that lives in this time: nothing of it spins or has a thread, and
-  // what is due is done by MessageBus::Poll(). The rest may be changed.
+  // what is due is done by MessageBus::Poll(). `environment`, `poll` and `wait`
+  // have to stay: who spins waits for a clock that stands still. The others may
+  // be changed.
   BusOptions Options();
 
-  // What is due meanwhile is done by the next Poll(). REQUIRES: not negative.
+  // What is due meanwhile is done by the next Poll(). REQUIRES: neither
+  // negative nor infinite.
   void Advance(absl::Duration duration);
 
   // Since this object was made.

@@ -70,7 +70,8 @@ TEST(LedgerCheckTest, WhatReachedNobodyIsNotDelivered) {
   ASSERT_TRUE(publisher->Publish(Note()).ok());
   EXPECT_EQ(CheckLedger({bus.get()}), absl::OkStatus());
   EXPECT_THAT(Trouble(CheckAllDelivered({bus.get()})),
-              HasSubstr("accepted 1, delivered 0, dropped[no_subscriber] 1"));
+              HasSubstr(" -> nobody: accepted 1, delivered 0, "
+                        "dropped[no_subscriber] 1"));
 }
 
 TEST(LedgerCheckTest, OfTwoNodesBothHaveToBeAsked) {
@@ -95,6 +96,43 @@ TEST(LedgerCheckTest, OfTwoNodesBothHaveToBeAsked) {
   EXPECT_THAT(Trouble(CheckAllDelivered({to.get()})),
               HasSubstr("accepted 0, delivered 1, in flight 0; what from "
                         "counted is missing"));
+}
+
+// As where a service is started again.
+TEST(LedgerCheckTest, TwoNodesOfOneNameAreTwo) {
+  const auto before = NewBus("a");
+  const auto after = NewBus("a");
+  auto notes = before->Subscribe<Note>([](const Note&, const MessageInfo&) {});
+  ASSERT_TRUE(notes.ok());
+  ASSERT_TRUE(before->Publisher<Note>()->Publish(Note()).ok());
+  EXPECT_EQ(CheckAllDelivered({before.get(), after.get()}), absl::OkStatus());
+  ASSERT_TRUE(after->Publisher<Note>()->Publish(Note()).ok());
+  EXPECT_THAT(Trouble(CheckAllDelivered({before.get(), after.get()})),
+              HasSubstr("dropped[no_subscriber] 1"));
+}
+
+TEST(LedgerCheckTest, MayBeAboutSomeTopics) {
+  const auto bus = NewBus("a");
+  SubscriberOptions heard;
+  heard.topic = "heard";
+  heard.name = "first";
+  auto notes = bus->Subscriber<Note>(heard);
+  const auto publish = [&bus](const std::string& topic) {
+    PublisherOptions options;
+    options.topic = topic;
+    EXPECT_TRUE(bus->Publisher<Note>(options)->Publish(Note()).ok());
+  };
+  publish("unheard");
+  EXPECT_THAT(Trouble(CheckLedger({bus.get()}, {"unheard", "heard"})),
+              HasSubstr("no message of heard was accepted by a"));
+  publish("heard");
+  EXPECT_THAT(Trouble(CheckAllDelivered({bus.get()}, {"heard"})),
+              AllOf(HasSubstr("(first): accepted 1, delivered 0"),
+                    Not(HasSubstr("unheard"))));
+  ASSERT_TRUE(notes->Receive(kSoon).ok());
+  notes->Finish();
+  EXPECT_EQ(CheckAllDelivered({bus.get()}, {"heard"}), absl::OkStatus());
+  EXPECT_THAT(Trouble(CheckAllDelivered({bus.get()})), HasSubstr("unheard"));
 }
 
 }  // namespace

@@ -290,6 +290,12 @@ void DefineBus(py::module_& module) {
           "service", [](PythonBus& self) { return self.bus().service(); })
       .def_property_readonly("node",
                              [](PythonBus& self) { return self.bus().node(); })
+      // Tells two nodes of one name apart while both live.
+      .def_property_readonly(
+          "runtime_id",
+          [](PythonBus& self) {
+            return reinterpret_cast<uintptr_t>(self.bus().runtime().get());
+          })
       .def("listen_unix", &PythonBus::ListenUnix, MayWait())
       .def("connect_unix", &PythonBus::ConnectUnix, MayWait())
       .def("listen_shm", &PythonBus::ListenShm, MayWait())

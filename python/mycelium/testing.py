@@ -1,11 +1,19 @@
 """For the tests of services: what became of every message.
 
 The counts are the nodes' own, so ask when nothing moves any more, as after
-flush() of those who publish; and give a bus of every node that took part, since
-of two nodes the one counts what it accepted and the other what it delivered.
+flush() of those who publish: what a callback publishes is the next one's to
+flush. Give a bus of every node that took part, since of two nodes the one counts
+what it accepted and the other what it delivered; of a transport, its `bus`. A
+node that was started again is another one.
+
+`topics` says which messages it is about, each of which has to have been
+published. Without it, it is about all, some of which were.
+
+A message whose callback raised was delivered all the same: look at
+Subscription.callback_errors, too.
 """
 
-from typing import Any, Callable, Dict, List, Set
+from typing import Any, Callable, Dict, List, Sequence, Set
 
 from mycelium.bus import MessageBus
 
@@ -14,25 +22,26 @@ _ENDS = ('topic', 'publisher_node', 'publisher_service', 'subscriber_node',
 _COUNTS = ('accepted', 'delivered', 'in_flight')
 
 
-def check_ledger(*buses: MessageBus) -> None:
+def check_ledger(*buses: MessageBus, topics: Sequence[str] = ()) -> None:
   """Each message that was accepted was delivered, dropped for a reason, or is
   in flight.
 
   Raises:
     AssertionError: a line for each flow that is not as it should be, with its
-      counts and, if a node's are missing, which. Or nothing was published at
-      all, which shows nothing.
+      counts and, if a node's are missing, which; or for each topic of which
+      nothing was accepted, which shows nothing.
   """
-  _check(buses, _balances)
+  _check(buses, topics, _balances)
 
 
-def check_all_delivered(*buses: MessageBus) -> None:
+def check_all_delivered(*buses: MessageBus,
+                        topics: Sequence[str] = ()) -> None:
   """Each message that was accepted was delivered.
 
   Raises:
     AssertionError: as check_ledger().
   """
-  _check(buses, _was_delivered)
+  _check(buses, topics, _was_delivered)
 
 
 def _open_or_dropped(flow: Dict[str, Any]) -> int:
@@ -48,26 +57,35 @@ def _was_delivered(flow: Dict[str, Any]) -> bool:
   return _open_or_dropped(flow) == 0 and _balances(flow)
 
 
-def _check(buses: Any, is_right: Callable[[Dict[str, Any]], bool]) -> None:
-  nodes: Set[str] = set()
-  flows = _merge(buses, nodes)
+def _check(buses: Sequence[MessageBus], topics: Sequence[str],
+           is_right: Callable[[Dict[str, Any]], bool]) -> None:
+  nodes = {bus.node for bus in buses}
+  flows = _merge(buses, topics)
   wrong = [_describe(flow, nodes) for flow in flows if not is_right(flow)]
+  where = (f' was accepted by {", ".join(sorted(nodes))}: there is nothing to '
+           'check')
+  carried = {flow['topic'] for flow in flows if flow['accepted']}
+  if not wrong and not topics and not carried:
+    wrong.append('no message' + where)
+  wrong += [f'no message of {topic}{where}'
+            for topic in topics if topic not in carried]
   if wrong:
     raise AssertionError('\n'.join(wrong))
-  if not any(flow['accepted'] for flow in flows):
-    raise AssertionError(
-        f'no message was accepted by {", ".join(sorted(nodes))}: there is '
-        'nothing to check')
 
 
-def _merge(buses: Any, nodes: Set[str]) -> List[Dict[str, Any]]:
+def _merge(buses: Sequence[MessageBus],
+           topics: Sequence[str]) -> List[Dict[str, Any]]:
   """The flows of all nodes, each once, with the counts of both ends."""
   merged: Dict[Any, Dict[str, Any]] = {}
+  seen: Set[int] = set()
   for bus in buses:
-    if bus.node in nodes:
+    runtime = bus._native.runtime_id  # pylint: disable=protected-access
+    if runtime in seen:
       continue
-    nodes.add(bus.node)
+    seen.add(runtime)
     for flow in bus.ledger():
+      if topics and flow['topic'] not in topics:
+        continue
       key = tuple(flow[end] for end in _ENDS)
       known = merged.setdefault(key, flow)
       if known is flow:
@@ -80,6 +98,9 @@ def _merge(buses: Any, nodes: Set[str]) -> List[Dict[str, Any]]:
 
 
 def _describe(flow: Dict[str, Any], nodes: Set[str]) -> str:
+  to = (f'{flow["subscriber_node"]}/{flow["subscriber_service"]}'
+        if flow['subscriber_node'] else 'nobody')
+  name = f' ({flow["subscription_name"]})' if flow['subscription_name'] else ''
   dropped = ''.join(f', dropped[{reason}] {number}'
                     for reason, number in flow['dropped'].items() if number)
   missing = ''.join(
@@ -87,7 +108,6 @@ def _describe(flow: Dict[str, Any], nodes: Set[str]) -> str:
       for node in (flow['publisher_node'], flow['subscriber_node'])
       if node and node not in nodes)
   return (f'{flow["topic"]}, {flow["publisher_node"]}/'
-          f'{flow["publisher_service"]} -> {flow["subscriber_node"]}/'
-          f'{flow["subscriber_service"]}: accepted {flow["accepted"]}, '
-          f'delivered {flow["delivered"]}{dropped}, in flight '
-          f'{flow["in_flight"]}{missing}')
+          f'{flow["publisher_service"]} -> {to}{name}: accepted '
+          f'{flow["accepted"]}, delivered {flow["delivered"]}{dropped}, in '
+          f'flight {flow["in_flight"]}{missing}')

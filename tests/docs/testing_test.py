@@ -13,7 +13,7 @@ class Watch:
 
     def __init__(self, bus):
         self.hottest = None
-        self._readings = bus.subscribe(plant_pb2.Reading, self._take)
+        self.readings = bus.subscribe(plant_pb2.Reading, self._take)
 
     def _take(self, reading):
         if self.hottest is None or reading.celsius > self.hottest:
@@ -32,6 +32,7 @@ class WatchTest(unittest.TestCase):
                 readings.publish(plant_pb2.Reading(celsius=celsius))
             bus.flush(timeout=20.0)
             testing.check_all_delivered(bus)
+            self.assertEqual(watch.readings.callback_errors, 0)
         self.assertEqual(watch.hottest, 81.5)
 # [/alone]
 

@@ -236,6 +236,11 @@ bool Lane::HasRoomOrAsks(size_t frame_bytes) {
   return !writer_.TryClaim(frame_bytes).empty();
 }
 
+uint64_t Lane::ReleasedFor(size_t frame_bytes) {
+  MutexLock lock(mutex_);
+  return writer_.ReleasedFor(frame_bytes);
+}
+
 bool Lane::empty() { return IsOver(Mark()); }
 
 uint64_t Lane::Mark() {

@@ -141,7 +141,9 @@ class Lane final {
   bool HasRoom(size_t frame_bytes);
   // The same; if not, a reader of shared memory is asked to tell of room.
   bool HasRoomOrAsks(size_t frame_bytes);
-  // Notified when room was released or the lane was closed.
+  // What released() has to be for that, if nobody publishes meanwhile.
+  uint64_t ReleasedFor(size_t frame_bytes);
+  // Notified of room (of shared memory: once asked for) and of closing.
   EventCount& room_event() { return room_event_; }
 
   // Calls `callback` once, as soon as HasRoom(frame_bytes); at once if so now.
@@ -235,9 +237,7 @@ class Lane final {
   // next one. In a lossy lane frames may be missing from there on.
   uint64_t SequenceAt(uint64_t from);
 
-  // The sequence of the next frame that is published.
-  uint64_t NextSequence();
-
+  uint64_t NextSequence();  // Of the frame that is published next.
   LanePublished published();
 
   // Another process takes the reader's place. `sent`: how far the ring was sent

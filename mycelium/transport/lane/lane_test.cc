@@ -94,9 +94,9 @@ TEST_F(LaneTest, ClosedLaneTakesNothingAndKeepsWhatItHas) {
 TEST_F(LaneTest, CloseWakesWhoWaitsForRoom) {
   while (Write(64) == ClaimResult::kClaimed) continue;
   std::thread waiting([&] {
-    while (!lane_->HasRoom(64)) {
+    while (!lane_->HasRoomOrAsks(64)) {
       EventCount::Sleeper asleep(lane_->room_event());
-      if (lane_->HasRoom(64)) break;
+      if (lane_->HasRoomOrAsks(64)) break;
       asleep.Until(Environment::Real().waiter, kNever);
     }
   });
@@ -108,9 +108,9 @@ TEST_F(LaneTest, ReleaseWakesWhoWaitsForRoom) {
   while (Write(64) == ClaimResult::kClaimed) continue;
   EXPECT_FALSE(lane_->HasRoom(64));
   std::thread waiting([&] {
-    while (!lane_->HasRoom(64)) {
+    while (!lane_->HasRoomOrAsks(64)) {
       EventCount::Sleeper asleep(lane_->room_event());
-      if (lane_->HasRoom(64)) break;
+      if (lane_->HasRoomOrAsks(64)) break;
       asleep.Until(Environment::Real().waiter, kNever);
     }
   });
@@ -266,7 +266,7 @@ TEST(LaneConcurrentTest, FramesOfManyThreadsComeOnceAndInOrder) {
           continue;
         }
         EventCount::Sleeper asleep(lane->room_event());
-        if (lane->HasRoom(bytes)) continue;
+        if (lane->HasRoomOrAsks(bytes)) continue;
         asleep.Until(environment.waiter, kNever);
       }
     });
