@@ -1,6 +1,7 @@
 /* What a runtime that is closed does not do any more, and one that a callback
    destroys in a call of its own. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "mycelium/capi/check.h"
@@ -122,11 +123,15 @@ static void CallbackDestroysTheRuntimeThatListens(const char* socket,
 }
 
 int main(void) {
+  /* Its own: a killed run may have left a socket. */
+  char folder[] = "/tmp/myc-letting-go-XXXXXX";
+  CHECK(mkdtemp(folder) != NULL);
   char socket[64];
-  snprintf(socket, sizeof socket, "/tmp/myc-letting-go-%ld", (long)getpid());
+  snprintf(socket, sizeof socket, "%s/s", folder);
   ClosedRuntimeNeitherListensNorConnects(socket);
   CallbackDestroysTheRuntimeThatIsClosed(socket);
   CallbackDestroysTheRuntimeThatListens(socket, 0);
   CallbackDestroysTheRuntimeThatListens(socket, 1);
+  CHECK(rmdir(folder) == 0);
   return 0;
 }

@@ -66,7 +66,9 @@ TEST_P(LifetimeTest, SubscriptionsThatComeAndGoUnderTrafficLeaveATrueLedger) {
   Open();
   auto stays = beta_->Subscriber<Note>(Delivered({}, "stays"));
   Publisher<Note> publisher = Publishing(1);
+  // The writer goes first: it may be waiting for the reader to make room.
   std::atomic<bool> stop{false};
+  std::atomic<bool> stop_reading{false};
   uint64_t sent = 0;
   std::thread writer([&] {
     while (!stop) {
@@ -76,7 +78,7 @@ TEST_P(LifetimeTest, SubscriptionsThatComeAndGoUnderTrafficLeaveATrueLedger) {
   });
   uint64_t received = 0;
   std::thread reader([&] {
-    while (!stop) {
+    while (!stop_reading) {
       const auto note = stays->TryReceive();
       ASSERT_TRUE(note.ok()) << note.status();
       if (*note == nullptr) continue;
@@ -99,6 +101,7 @@ TEST_P(LifetimeTest, SubscriptionsThatComeAndGoUnderTrafficLeaveATrueLedger) {
   }
   stop = true;
   writer.join();
+  stop_reading = true;
   reader.join();
   const std::vector<uint64_t> rest = ReceiveAll(*stays, sent - received);
   if (!rest.empty()) {
