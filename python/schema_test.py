@@ -9,6 +9,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf import message_factory
 from google.protobuf import timestamp_pb2
+from mycelium import testing
 from python import test_schema
 from tests.testdata import test_messages_pb2
 
@@ -97,6 +98,61 @@ class MismatchTest(unittest.TestCase):
       self.assertEqual(error.local_digest, mycelium.digest(ours))
       self.assertIn('price', error.difference)
       self.assertIn(arrow, error.difference)
+
+
+class VersionsTest(unittest.TestCase):
+  """Two nodes, the one of which has a later version of a type."""
+
+  def setUp(self):
+    # Short enough for sockets, as Bazel's own folder is not.
+    folder = tempfile.TemporaryDirectory(prefix='myc-', dir='/tmp')
+    self.addCleanup(folder.cleanup)
+    self.socket = os.path.join(folder.name, 'quotes.sock')
+    files = golden_files()
+    self.old = classes_of(files)('market.Quote')
+    for file in files:
+      for message in file.message_type:
+        if message.name == 'Quote':
+          message.field.add(name='currency', number=20, label=1, type=9)
+    self.next = classes_of(files)('market.Quote')
+
+  def ends(self, schema):
+    listens = mycelium.UnixTransport(self.socket, schema=schema).listen()
+    self.addCleanup(listens.close, 0)
+    connects = mycelium.UnixTransport(self.socket, schema=schema).connect()
+    self.addCleanup(connects.close, 0)
+    return listens, connects
+
+  def test_compatible_versions_read_each_other(self):
+    listens, connects = self.ends('compatible')
+    for writes, reads, topic in ((self.old, self.next, 'up'),
+                                 (self.next, self.old, 'down')):
+      with connects.subscriber(reads, topic=topic) as subscriber:
+        publisher = listens.publisher(writes, topic=topic)
+        publisher.wait_for_subscribers(1, timeout=5)
+        publisher.publish(writes(symbol='X', price=1.5))
+        got = subscriber.recv(timeout=5)
+        self.assertEqual((type(got), got.symbol, got.price), (reads, 'X', 1.5))
+        subscriber.finish()
+        listens.flush(5)
+    testing.check_all_delivered(listens.bus, connects.bus)
+
+  def test_exact_versions_do_not(self):
+    listens, connects = self.ends('exact')
+    subscriber = connects.subscriber(self.next)
+    publisher = listens.publisher(self.old)
+    with self.assertRaises(mycelium.SchemaMismatch) as waited:
+      publisher.wait_for_subscribers(1, timeout=5)
+    with self.assertRaises(mycelium.SchemaMismatch) as received:
+      subscriber.recv(timeout=5)
+    for error in (waited.exception, received.exception):
+      self.assertIn('currency (20): missing on', error.difference)
+      self.assertIn('; compatible, but', error.difference)
+
+  def test_no_other_word_is_known(self):
+    with self.assertRaisesRegex(mycelium.InvalidArgument,
+                                'schema.*known: exact, compatible'):
+      mycelium.MessageBus(schema='compatibel')
 
 
 if __name__ == '__main__':

@@ -277,6 +277,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
       dispatcher_->Intern(std::move(origin));
   fan_out.origin = kept.get();
   auto publisher = std::make_shared<FanOut>(environment_, *this, fan_out);
+  WarnIfNotComparable(type);
   refusals_.AddPublisher(fan_out.publisher_id);
   router_->AddPublisher(publisher, type, unmatched, SchemaDigestOf(service));
   // A shutdown that began meanwhile has closed it, or does so later.
@@ -358,6 +359,7 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
                   options.on_publisher_gone, options_.log);
     }
   }
+  WarnIfNotComparable(type);
   refusals_.AddSubscription((*subscription)->options().id);
   dispatcher_->Add(*subscription);
   router_->AddLocal(*subscription);
@@ -370,6 +372,20 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
     return open;
   }
   return subscription;
+}
+
+void NodeRuntime::WarnIfNotComparable(const MessageType& type) const {
+  if (schema() == SchemaPolicy::kExact || type.canonical_text.empty() ||
+      !SendableCanonicalText(type.canonical_text).empty()) {
+    return;
+  }
+  options_.log(LogLevel::kWarning,
+               absl::StrCat("type ", type.name, ": its canonical text of ",
+                            type.canonical_text.size(),
+                            " bytes cannot be compared by other nodes, which "
+                            "take at most ",
+                            kExplanationBytesMax,
+                            "; no other version of it is compatible"));
 }
 
 void NodeRuntime::SetRefusal(Subscription& subscription,
@@ -423,6 +439,7 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
     refusals_.Clear(refused.subscription(), cause);
     return;
   }
+  if (refused.asks()) return ExplainType(peer, *subscription);
   if (!refused.reason().empty()) {
     SetRefusal(
         *subscription, cause,
@@ -450,11 +467,16 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
       SchemaMismatchError(subscription->options().topic, subscription->type(),
                           digest.ok() ? *digest : Digest(),
                           refused.canonical_text(), peer));
+  ExplainType(peer, *subscription);
+}
+
+void NodeRuntime::ExplainType(const std::string& peer,
+                              const Subscription& subscription) {
   v1::Control control;
   v1::CanonicalText& text = *control.mutable_canonical_text();
-  text.set_subscription(refused.subscription());
+  text.set_subscription(subscription.options().id);
   text.set_canonical_text(
-      SendableCanonicalText(subscription->type().canonical_text));
+      SendableCanonicalText(subscription.type().canonical_text));
   for (const auto& link : peers_->Links()) {
     if (link->peer() == peer) link->SendControl(control);
   }

@@ -263,6 +263,13 @@ class NodeRuntime final : public RoomWaiter {
                             const std::string& service) const;
   absl::Status Unmatched(const Origin& origin,
                          const PublisherOptions& options) const;
+  SchemaPolicy schema() const {
+    return topology_ != nullptr ? topology_->schema : options_.schema;
+  }
+  // Says to that peer what the subscription's type is.
+  void ExplainType(const std::string& peer, const Subscription& subscription);
+  // Warns of a type that no node can take another version of.
+  void WarnIfNotComparable(const MessageType& type) const;
   // The schema digest that a service insists on, 32 bytes or none.
   std::string SchemaDigestOf(const std::string& service) const;
   void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,

@@ -22,7 +22,9 @@ absl::Status NodeRuntime::Init() {
       environment_, *loop_, [this] { return FlowReports(); }, options_.on_flow,
       options_.log);
   router_ = std::make_unique<Router>(environment_, RoutingCallbacks(limits));
-  dispatcher_ = std::make_unique<Dispatcher>(environment_);
+  dispatcher_ = std::make_unique<Dispatcher>(
+      environment_, schema(),
+      [this](const std::string& note) { options_.log(LogLevel::kInfo, note); });
   MakeTransports(limits);
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, OptionsOfPeers(limits),
@@ -53,6 +55,10 @@ Router::Callbacks NodeRuntime::RoutingCallbacks(const Limits& limits) {
   routing.on_refusal = [this](const absl::Status& status) {
     options_.log(LogLevel::kError, std::string(status.message()));
   };
+  routing.schema = schema();
+  routing.on_other_version = [this](const std::string& note) {
+    options_.log(LogLevel::kInfo, note);
+  };
   routing.on_drop = [this] { watch_->NoteDrop(); };
   routing.matches_local = options_.delivers_locally;
   routing.redeliver_max = static_cast<uint64_t>(limits.redeliver_max);
@@ -76,6 +82,7 @@ PeerTable::Options NodeRuntime::OptionsOfPeers(const Limits& limits) {
     absl::StatusOr<Digest> digest = Digest::FromHex(ContentDigest(*topology_));
     if (digest.ok()) options.topology_digest = std::string(digest->bytes());
   }
+  options.schema = schema();
   options.shared_memory = memory_.ok() ? memory_->get() : nullptr;
   options.no_memory = std::string(memory_.status().message());
   if (topology_ != nullptr) {

@@ -64,6 +64,11 @@ struct BusOptions {
   // other's messages: both get FAILED_PRECONDITION.
   std::optional<Digest> schema_digest;
 
+  // Which types of other nodes are taken for those of this one, where no
+  // topology says otherwise: the same only, or also compatible versions of them
+  // (docs/schema.md).
+  SchemaPolicy schema = SchemaPolicy::kExact;
+
   // Bounds and settings, where no topology says otherwise. Each has the least
   // and the most of the table in docs/topology.md (lanes from 4 KiB), and twice
   // `limits.frame_bytes_max` must fit into `settings.lane_bytes`.

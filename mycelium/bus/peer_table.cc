@@ -161,8 +161,9 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
     dispatcher_.AwaitMatches(link);
     router_.Repeat(link);
   }
+  peer.texts_said.clear();
   for (const auto& subscription : dispatcher_.All()) {
-    if (!subscription->closed()) SendSubscribe(link, *subscription);
+    if (!subscription->closed()) SendSubscribe(peer, *subscription);
   }
   v1::Control known;
   known.mutable_subscribers_known();
@@ -257,7 +258,7 @@ void PeerTable::Erase(const std::string& name) {
       erased_.end());
 }
 
-void PeerTable::SendSubscribe(Link& link, const Subscription& subscription) {
+void PeerTable::SendSubscribe(Peer& peer, const Subscription& subscription) {
   const Subscription::Options& options = subscription.options();
   v1::Control control;
   v1::Subscribe& subscribe = *control.mutable_subscribe();
@@ -267,6 +268,13 @@ void PeerTable::SendSubscribe(Link& link, const Subscription& subscription) {
   subscribe.set_topic(options.topic);
   subscribe.set_type(options.type.name);
   subscribe.set_type_digest(std::string(options.type.digest.bytes()));
+  std::string text = options_.schema == SchemaPolicy::kCompatible
+                         ? SendableCanonicalText(options.type.canonical_text)
+                         : std::string();
+  subscribe.set_takes_versions(!text.empty());
+  if (!text.empty() && peer.texts_said.insert(options.type.digest).second) {
+    subscribe.set_canonical_text(std::move(text));
+  }
   subscribe.set_name(options.name);
   subscribe.set_delivery(options.mode == DeliveryMode::kInline
                              ? v1::Subscribe::INLINE
@@ -276,12 +284,12 @@ void PeerTable::SendSubscribe(Link& link, const Subscription& subscription) {
   }
   subscribe.set_depth(static_cast<uint32_t>(options.depth.value_or(0)));
   subscribe.set_window(static_cast<uint32_t>(options.window.value_or(0)));
-  link.SendControl(control);
+  peer.link->SendControl(control);
 }
 
 void PeerTable::Subscribe(const Subscription& subscription) {
   for (auto& [name, peer] : peers_) {
-    if (peer->link->is_up()) SendSubscribe(*peer->link, subscription);
+    if (peer->link->is_up()) SendSubscribe(*peer, subscription);
   }
 }
 

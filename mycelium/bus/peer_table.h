@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,8 @@ class PeerTable final : public LinkHandler {
     // How long the lanes of a link to that peer outlive it.
     std::function<absl::Duration(const std::string& peer)> retain;
     std::string topology_digest;  // 32 bytes, or empty.
+    // kCompatible: subscriptions say what their types are.
+    SchemaPolicy schema = SchemaPolicy::kExact;
     // Null: links of this node share no memory.
     SharedMemory* shared_memory = nullptr;
     std::string no_memory;  // Why it is null.
@@ -170,6 +173,7 @@ class PeerTable final : public LinkHandler {
     uint64_t orphan_timer = 0;             // 0: nothing waits for it.
     uint64_t hello_number = 0;             // Of the last connection's.
     TimeNs lost_at = 0;                    // When the last connection ended.
+    std::set<Digest> texts_said;           // On the connection that is up.
     LineLimit fault_lines{1};              // Of LogIfBad().
     std::shared_ptr<EndpointStats> stats;  // That count the link in.
   };
@@ -217,7 +221,7 @@ class PeerTable final : public LinkHandler {
   void OpenLane(Link& link, const v1::LaneOpen& open);
   void SayLaneWaits(Link& link, uint32_t lane, absl::string_view reason);
   void RetryLanesLater();
-  void SendSubscribe(Link& link, const Subscription& subscription);
+  void SendSubscribe(Peer& peer, const Subscription& subscription);
   bool InHandshakeWith(const std::string& peer) const;
   // Whether a Hello of ours to that peer goes before one of its own.
   bool HasClaimOn(const std::string& peer) const;

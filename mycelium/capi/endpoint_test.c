@@ -180,7 +180,73 @@ static void TestCallbackDoesNotStopAnEndpoint(void) {
   mycelium_runtime_destroy(runtime);
 }
 
+/* Files of a message Q with a field x, and with another one, y. */
+static const char kOldFiles[] =
+    "\x0a\x1b\x0a\x01q\x22\x0e\x0a\x01Q"
+    "\x12\x09\x0a\x01x\x18\x01\x20\x01\x28\x05\x62\x06proto3";
+static const char kNextFiles[] =
+    "\x0a\x26\x0a\x01q\x22\x19\x0a\x01Q"
+    "\x12\x09\x0a\x01x\x18\x01\x20\x01\x28\x05"
+    "\x12\x09\x0a\x01y\x18\x02\x20\x01\x28\x05\x62\x06proto3";
+
+/* Whether one who has `next` gets what one who has `old` publishes. */
+static void CheckVersions(int32_t publishers, int32_t subscribers,
+                          mycelium_status expected) {
+  MyceliumType* const old = mycelium_type_create_from_descriptors(
+      "Q", kOldFiles, sizeof kOldFiles - 1);
+  MyceliumType* const next = mycelium_type_create_from_descriptors(
+      "Q", kNextFiles, sizeof kNextFiles - 1);
+  CHECK(old != NULL && next != NULL);
+  const Folder folder = MakeFolder();
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.schema = publishers;
+  MyceliumRuntime* const publishing = mycelium_runtime_create(&options);
+  options.schema = subscribers;
+  MyceliumRuntime* const subscribing = mycelium_runtime_create(&options);
+  CHECK_OK(mycelium_runtime_listen_unix(publishing, folder.socket));
+  CHECK_OK(mycelium_runtime_connect_unix(subscribing, folder.socket));
+  MyceliumSubscriber* const subscriber =
+      mycelium_subscriber_create(subscribing, next, NULL);
+  MyceliumPublisher* const publisher =
+      mycelium_publisher_create(publishing, old, NULL, NULL);
+  CHECK_STATUS(mycelium_publisher_wait_for_subscribers(publisher, 1, kLongMs),
+               expected);
+  if (expected == MYCELIUM_OK) {
+    CHECK_OK(mycelium_publisher_publish(publisher, "\x08\x07", 2));
+    const MyceliumMessage* got;
+    CHECK_OK(mycelium_subscriber_receive(subscriber, kLongMs, &got));
+    CHECK(got->size == 2 && memcmp(got->data, "\x08\x07", 2) == 0);
+    CHECK_OK(mycelium_subscriber_finish(subscriber));
+    CHECK_OK(mycelium_runtime_flush(publishing, kLongMs));
+    MyceliumStats stats = MYCELIUM_STATS_INIT;
+    CHECK_OK(mycelium_runtime_stats(publishing, &stats));
+    CHECK(stats.accepted == 1 && stats.in_flight == 0 && stats.dropped == 0);
+  }
+  mycelium_publisher_destroy(publisher);
+  mycelium_subscriber_destroy(subscriber);
+  mycelium_runtime_destroy(subscribing);
+  mycelium_runtime_destroy(publishing);
+  mycelium_type_destroy(old);
+  mycelium_type_destroy(next);
+  CHECK(rmdir(folder.path) == 0);
+}
+
+static void TestCompatibleVersionsAreTakenWhereBothSaySo(void) {
+  CheckVersions(MYCELIUM_SCHEMA_COMPATIBLE, MYCELIUM_SCHEMA_COMPATIBLE,
+                MYCELIUM_OK);
+  CheckVersions(MYCELIUM_SCHEMA_COMPATIBLE, MYCELIUM_SCHEMA_EXACT,
+                MYCELIUM_FAILED_PRECONDITION);
+  CheckVersions(MYCELIUM_SCHEMA_EXACT, MYCELIUM_SCHEMA_COMPATIBLE,
+                MYCELIUM_FAILED_PRECONDITION);
+  MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
+  options.schema = 2;
+  CHECK(mycelium_runtime_create(&options) == NULL);
+  CHECK(strcmp(mycelium_last_error(),
+               "schema is 2, which is no schema policy") == 0);
+}
+
 int main(void) {
+  TestCompatibleVersionsAreTakenWhereBothSaySo();
   TestRuntimeSaysWhoItIs();
   TestRuntimesOfTheProcessShareANode();
   TestDiallerMayInsistOnTheCapacity();

@@ -51,6 +51,17 @@ absl::StatusOr<std::optional<WaitMode>> WaitFrom(int32_t number) {
   }
 }
 
+absl::StatusOr<SchemaPolicy> SchemaFrom(int32_t number) {
+  switch (number) {
+    case MYCELIUM_SCHEMA_EXACT:
+      return SchemaPolicy::kExact;
+    case MYCELIUM_SCHEMA_COMPATIBLE:
+      return SchemaPolicy::kCompatible;
+    default:
+      return NoSuch("schema policy", "schema", number);
+  }
+}
+
 absl::StatusOr<DeliveryMode> DeliveryFrom(int32_t number) {
   switch (number) {
     case MYCELIUM_INLINE:

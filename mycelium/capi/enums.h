@@ -19,6 +19,7 @@ namespace mycelium {
 // None: as configured. INVALID_ARGUMENT: there is no such number.
 absl::StatusOr<std::optional<Overflow>> OverflowFrom(int32_t number);
 absl::StatusOr<std::optional<WaitMode>> WaitFrom(int32_t number);
+absl::StatusOr<SchemaPolicy> SchemaFrom(int32_t number);
 absl::StatusOr<DeliveryMode> DeliveryFrom(int32_t number);
 
 int32_t NumberOf(ConnectionEvent::State state);

@@ -65,6 +65,18 @@ TEST(EnumsTest, EachWayToWaitIsWhatItsNameSays) {
   EXPECT_EQ(WaitFrom(MYCELIUM_WAIT_CONFIGURED).value(), std::nullopt);
 }
 
+TEST(EnumsTest, EachSchemaPolicyIsWhatItsNameSays) {
+  EXPECT_EQ(SchemaPolicyWords().size(), 2u);
+  EXPECT_EQ(MYCELIUM_SCHEMA_EXACT, 0);
+  EXPECT_EQ(MYCELIUM_SCHEMA_COMPATIBLE, 1);
+  EXPECT_EQ(SchemaFrom(0).value(), SchemaPolicy::kExact);
+  EXPECT_EQ(SchemaFrom(1).value(), SchemaPolicy::kCompatible);
+  EXPECT_EQ(
+      SchemaFrom(2).status(),
+      absl::InvalidArgumentError("schema is 2, which is no schema policy"));
+  EXPECT_EQ(WordOf(SchemaPolicy::kCompatible), "compatible");
+}
+
 TEST(EnumsTest, EachModeOfDeliveryIsWhatItsNameSays) {
   EXPECT_EQ(MYCELIUM_INLINE, 0);
   EXPECT_EQ(MYCELIUM_QUEUED, 1);

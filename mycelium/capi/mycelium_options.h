@@ -31,6 +31,12 @@ enum {
   MYCELIUM_WAIT_BLOCK = 3
 };
 
+/* Which types of other nodes are taken for those of this one. */
+enum {
+  MYCELIUM_SCHEMA_EXACT = 0,
+  MYCELIUM_SCHEMA_COMPATIBLE = 1 /* also compatible versions: docs/schema.md */
+};
+
 /* How messages travel without a topology: what [defaults] is in one. Meaning,
    default and bounds of each stand at its name in docs/topology.md; lanes may
    be as small as 4 KiB here. -1, of the words 0: the default. */
@@ -107,11 +113,14 @@ typedef struct MyceliumRuntimeOptions {
   int32_t wait;
   /* 0: no subscription of this node gets what the node publishes itself. */
   int32_t delivers_locally;
+  /* Without a topology: MYCELIUM_SCHEMA_... Only types made from descriptors
+     have versions that are compared; others match equal digests only. */
+  int32_t schema;
 } MyceliumRuntimeOptions;
 #define MYCELIUM_RUNTIME_OPTIONS_INIT                                         \
   {                                                                           \
     sizeof(MyceliumRuntimeOptions), NULL, 0, NULL, 0, NULL, NULL, NULL, 0, 0, \
-        0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 1      \
+        0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 1, 0   \
   }
 
 /* Of a publisher. */

@@ -103,6 +103,9 @@ absl::StatusOr<BusOptions> OptionsFrom(const MyceliumRuntimeOptions* given) {
   const absl::StatusOr<std::optional<WaitMode>> wait = WaitFrom(options->wait);
   if (!wait.ok()) return wait.status();
   made.wait = *wait;
+  const absl::StatusOr<SchemaPolicy> schema = SchemaFrom(options->schema);
+  if (!schema.ok()) return schema.status();
+  made.schema = *schema;
   made.delivers_locally = options->delivers_locally != 0;
   absl::Status good = SetSettings(options->settings, &made.settings);
   if (good.ok()) good = SetLimits(options->limits, &made.limits);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/planted_bug.h"
 #include "mycelium/codec/frame_encoder.h"
+#include "mycelium/routing/schema_mismatch.h"
 
 namespace mycelium {
 namespace {
@@ -62,12 +63,25 @@ Dispatcher::Inbox& Dispatcher::InboxOf(Link& link) {
 
 absl::Status Dispatcher::OnDeclare(Link& link,
                                    const v1::PublisherDeclare& declare) {
-  absl::StatusOr<Publisher*> declared =
-      InboxOf(link).publishers.Declare(declare);
+  Inbox& inbox = InboxOf(link);
+  absl::StatusOr<Publisher*> declared = inbox.publishers.Declare(declare);
   if (!declared.ok()) return declared.status();
   Publisher& publisher = **declared;
-  publisher.origin = OriginOf(link, declare);
-  publisher.digest_prefix = DigestOf(declare).prefix();
+  const uint64_t digest_prefix = DigestOf(declare).prefix();
+  if (!publisher.matches.empty() && publisher.digest_prefix != digest_prefix) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("publisher ", declare.publisher(),
+                     " is declared again with another type; that is ignored"));
+  }
+  inbox.declared_text.reset();
+  if (schema_ == SchemaPolicy::kCompatible &&
+      !declare.canonical_text().empty() &&
+      declare.canonical_text().size() <= kExplanationBytesMax) {
+    inbox.declared = declare.publisher();
+    inbox.declared_text.emplace(declare.canonical_text());
+  }
+  publisher.origin = OriginOf(link, inbox, declare);
+  publisher.digest_prefix = digest_prefix;
   // It may have come back over another transport, which is part of its origin.
   for (const Match& match : publisher.matches) {
     if (match.subscription != nullptr) {
@@ -78,7 +92,7 @@ absl::Status Dispatcher::OnDeclare(Link& link,
 }
 
 std::shared_ptr<const Origin> Dispatcher::OriginOf(
-    const Link& link, const v1::PublisherDeclare& declare) {
+    const Link& link, Inbox& inbox, const v1::PublisherDeclare& declare) {
   Origin origin;
   origin.node = link.peer();
   origin.service = declare.service();
@@ -93,7 +107,7 @@ std::shared_ptr<const Origin> Dispatcher::OriginOf(
   // Its messages are worth more than its names.
   for (const auto& subscription : All()) {
     if (subscription->options().topic == declare.topic() &&
-        subscription->type().digest == DigestOf(declare)) {
+        MayRead(inbox, *subscription, declare.publisher(), DigestOf(declare))) {
       return NamelessOrigin(link, subscription.get());
     }
   }
@@ -112,35 +126,69 @@ std::shared_ptr<const Origin> Dispatcher::NamelessOrigin(
   return Intern(std::move(origin));
 }
 
+bool Dispatcher::MayRead(Inbox& inbox, const Subscription& subscription,
+                         uint32_t publisher, const Digest& digest) const {
+  if (subscription.type().digest == digest) return true;
+  // The peer has found so, but it is we who would misread a message.
+  return inbox.declared_text.has_value() && inbox.declared == publisher &&
+         inbox.declared_text->digest() == digest &&
+         inbox.declared_text->Against(subscription.type()).kind ==
+             Verdict::Kind::kCompatible;
+}
+
+void Dispatcher::NoteVersion(Inbox& inbox, const Subscription& subscription,
+                             const Origin& origin) {
+  if (subscription.type().digest == origin.digest) return;
+  std::string note = OtherVersionNote(
+      origin.topic, origin.type, origin.node,
+      inbox.declared_text->Against(subscription.type()).difference);
+  if (on_other_version_ != nullptr && note != inbox.last_note) {
+    on_other_version_(note);
+  }
+  inbox.last_note = std::move(note);
+}
+
 absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
-  LinkPublishers& publishers = InboxOf(link).publishers;
+  Inbox& inbox = InboxOf(link);
+  LinkPublishers& publishers = inbox.publishers;
   Publisher* const publisher = publishers.Find(matched.publisher());
   // Frames of a publisher that was not declared are corrupt or, if it was
   // refused, dropped.
   if (publisher == nullptr) return absl::OkStatus();
-  if (Match* match = LinkPublishers::FindMatch(*publisher, matched)) {
-    match->said = true;
+  Match* known = LinkPublishers::FindMatch(*publisher, matched);
+  if (known != nullptr) known->said = true;
+  if (known != nullptr && known->dropped_as != DropReason::kSchemaMismatch) {
     return absl::OkStatus();
   }
   const Origin& origin = *publisher->origin;
   std::shared_ptr<Subscription> subscription = Find(matched.subscription());
-  if (subscription != nullptr &&
-      (subscription->type().digest != origin.digest ||
-       subscription->options().topic != origin.topic)) {
+  const bool is_for_it =
+      subscription == nullptr ||
+      (subscription->options().topic == origin.topic &&
+       MayRead(inbox, *subscription, matched.publisher(), origin.digest));
+  const bool is_news = known == nullptr;
+  if (is_news) {
+    absl::StatusOr<Match*> added = publishers.AddMatch(*publisher, matched);
+    if (!added.ok()) return added.status();
+    known = *added;
+  }
+  known->flow =
+      subscription == nullptr
+          ? departed_.FlowFrom(matched.subscription(), publisher->origin)
+          : subscription->FlowFrom(origin);
+  if (!is_for_it) {
+    known->dropped_as = DropReason::kSchemaMismatch;
+    if (!is_news) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
         "publisher ", matched.publisher(), " of type ", origin.type,
         " on topic \"", origin.topic,
         "\" is matched to a subscription to type ", subscription->type().name,
         " on topic \"", subscription->options().topic,
-        "\"; its messages are ignored"));
+        "\"; its messages are dropped: schema_mismatch"));
   }
-  absl::StatusOr<Match*> match = publishers.AddMatch(*publisher, matched);
-  if (!match.ok()) return match.status();
-  (*match)->flow =
-      subscription == nullptr
-          ? departed_.FlowFrom(matched.subscription(), publisher->origin)
-          : subscription->FlowFrom(origin);
-  (*match)->subscription = std::move(subscription);
+  known->dropped_as = DropReason::kSubscriberGone;
+  if (subscription != nullptr) NoteVersion(inbox, *subscription, origin);
+  known->subscription = std::move(subscription);
   return absl::OkStatus();
 }
 
@@ -307,6 +355,10 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   }
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
+    if (match.dropped_as == DropReason::kSchemaMismatch) {
+      match.flow->CountDropped(match.dropped_as, 1);
+      return FrameOutcome::kHandled;
+    }
     if (queue->second.feed == nullptr) {
       // A lane that was opened for nobody has messages for who has ended only.
       if (match.subscription != nullptr && !match.subscription->closed()) {
@@ -419,9 +471,7 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
 bool Dispatcher::DeliverTo(SpillTracker& spills, const Match& match,
                            const Origin& origin, const FrameView& frame) {
   if (match.subscription == nullptr) {
-    if (match.flow != nullptr) {
-      match.flow->CountDropped(DropReason::kSubscriberGone, 1);
-    }
+    if (match.flow != nullptr) match.flow->CountDropped(match.dropped_as, 1);
     return true;
   }
   // A handler may unsubscribe itself: keep it alive until it returns.

@@ -2,8 +2,10 @@
 #define MYCELIUM_ROUTING_DISPATCHER_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -16,9 +18,11 @@
 #include "mycelium/routing/departed_subscriptions.h"
 #include "mycelium/routing/link_publishers.h"
 #include "mycelium/routing/origin_table.h"
+#include "mycelium/routing/peer_text.h"
 #include "mycelium/routing/spill_tracker.h"
 #include "mycelium/routing/staging_feed.h"
 #include "mycelium/routing/subscription.h"
+#include "mycelium/topology/settings.h"
 #include "mycelium/transport/link.h"
 
 namespace mycelium {
@@ -34,7 +38,15 @@ namespace mycelium {
 // Ownership: borrows links; shares subscriptions.
 class Dispatcher final {
  public:
-  explicit Dispatcher(Environment& environment) : environment_(environment) {}
+  // `schema`: whether messages of another version of a subscription's type are
+  // taken, if it is compatible; `on_other_version`, which may be null, is
+  // called on the loop when such a publisher is matched.
+  explicit Dispatcher(
+      Environment& environment, SchemaPolicy schema = SchemaPolicy::kExact,
+      std::function<void(const std::string& note)> on_other_version = nullptr)
+      : environment_(environment),
+        schema_(schema),
+        on_other_version_(std::move(on_other_version)) {}
 
   void Add(std::shared_ptr<Subscription> subscription);
   void Remove(uint32_t subscription);
@@ -62,7 +74,9 @@ class Dispatcher final {
   // once. In a lane of its own a subscription gets them without names.
   absl::Status OnDeclare(Link& link, const v1::PublisherDeclare& declare);
   // INVALID_ARGUMENT: the peer matches a publisher to a subscription of another
-  // topic or type, which gets nothing of it. RESOURCE_EXHAUSTED: so often.
+  // topic or type, which gets nothing of it: it is counted as dropped. Two
+  // versions of a type need the declaration just before, with its text.
+  // RESOURCE_EXHAUSTED: so often.
   absl::Status OnMatched(Link& link, const v1::Matched& matched);
   void OnUnmatched(Link& link, const v1::Unmatched& unmatched);
   // A connection to the same process as before is up: the peer says again which
@@ -128,11 +142,20 @@ class Dispatcher final {
       std::vector<uint32_t> subscriptions;
     };
     std::map<uint32_t, Partial> partials;
+    // What was declared last with a text, for the Matched that follow.
+    uint32_t declared = 0;
+    std::optional<PeerText> declared_text;
+    std::string last_note;  // Of many publishers of one type, said once.
   };
 
   using FrameOutcome = LinkHandler::FrameOutcome;
 
   Inbox& InboxOf(Link& link);
+  // Whether `subscription` is one for messages of that publisher's type.
+  bool MayRead(Inbox& inbox, const Subscription& subscription,
+               uint32_t publisher, const Digest& digest) const;
+  void NoteVersion(Inbox& inbox, const Subscription& subscription,
+                   const Origin& origin);
   FrameOutcome DeliverInline(Link& link, Inbox& inbox, Publisher& publisher,
                              uint32_t lane, const FrameView& frame,
                              uint64_t end);
@@ -149,13 +172,16 @@ class Dispatcher final {
   static FrameOutcome PutInQueue(const Queue& queue, const Origin& origin,
                                  const FrameView& frame, uint64_t end);
   absl::Status MakeQueue(Link& link, Inbox& inbox, const v1::LaneOpen& open);
-  std::shared_ptr<const Origin> OriginOf(const Link& link,
+  std::shared_ptr<const Origin> OriginOf(const Link& link, Inbox& inbox,
                                          const v1::PublisherDeclare& declare);
   // The one for all publishers without names of that link, to `subscription`
   // or, if it is null, to nobody.
   std::shared_ptr<const Origin> NamelessOrigin(
       const Link& link, const Subscription* subscription);
+
   Environment& environment_;
+  const SchemaPolicy schema_;
+  const std::function<void(const std::string& note)> on_other_version_;
   mutable Mutex mutex_;
   std::map<uint32_t, std::shared_ptr<Subscription>> subscriptions_
       ABSL_GUARDED_BY(mutex_);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/routing/fake_link.h"
@@ -42,7 +43,7 @@ class DispatcherTest : public testing::Test {
           return true;
         },
         [](LogLevel, absl::string_view) {});
-    dispatcher_.Add(subscription);
+    dispatcher_->Add(subscription);
     return subscription;
   }
 
@@ -64,7 +65,7 @@ class DispatcherTest : public testing::Test {
     matched.set_subscription(subscription);
     matched.set_lane(lane);
     matched.set_from_sequence(from);
-    return dispatcher_.OnMatched(link_, matched);
+    return dispatcher_->OnMatched(link_, matched);
   }
 
   void Unmatch(uint32_t publisher, uint32_t subscription, uint64_t until) {
@@ -72,7 +73,7 @@ class DispatcherTest : public testing::Test {
     unmatched.set_publisher(publisher);
     unmatched.set_subscription(subscription);
     unmatched.set_until_sequence(until);
-    dispatcher_.OnUnmatched(link_, unmatched);
+    dispatcher_->OnUnmatched(link_, unmatched);
   }
 
   absl::Status OpenLane(uint32_t lane, uint32_t subscription,
@@ -81,14 +82,14 @@ class DispatcherTest : public testing::Test {
     open.set_lane(lane);
     open.set_subscription(subscription);
     open.set_capacity_bytes(capacity_bytes);
-    return dispatcher_.OnLaneOpen(link_, open);
+    return dispatcher_->OnLaneOpen(link_, open);
   }
 
   // The next one is refused.
   static constexpr uint32_t kBeyond = kLinkPublishersMax + 1;
   void DeclareAsManyAsThereMayBe() {
     for (uint32_t id = 1; id < kBeyond; ++id) {
-      ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(id)).ok()) << id;
+      ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(id)).ok()) << id;
     }
   }
 
@@ -98,7 +99,7 @@ class DispatcherTest : public testing::Test {
     frame.header.digest_prefix = digest_prefix_;
     frame.header.lane_sequence = sequence;
     frame.header.publisher_sequence = sequence;
-    return dispatcher_.OnFrame(link_, lane, frame, 64 * sequence);
+    return dispatcher_->OnFrame(link_, lane, frame, 64 * sequence);
   }
 
   struct Handled {
@@ -119,19 +120,19 @@ class DispatcherTest : public testing::Test {
       }
       v1::PublisherDeclare declare = declared(number);
       declare.set_publisher(static_cast<uint32_t>(number));
-      ASSERT_TRUE(dispatcher_.OnDeclare(*others_.back(), declare).ok())
+      ASSERT_TRUE(dispatcher_->OnDeclare(*others_.back(), declare).ok())
           << number;
     }
   }
 
-  const MessageType type_ = RawMessageType("Reading", Digest::Of("Reading"));
+  MessageType type_ = RawMessageType("Reading", Digest::Of("Reading"));
   uint64_t digest_prefix_ = type_.digest.prefix();
   std::vector<std::unique_ptr<FakeLink>> others_;
   FakeLink link_{"there"};
   test::FaultySys sys_;
   Environment environment_{sys_, Environment::Real().clock,
                            Environment::Real().waiter};
-  Dispatcher dispatcher_{environment_};
+  std::optional<Dispatcher> dispatcher_{std::in_place, environment_};
   std::vector<Handled> handled_;
   std::function<void()> in_handler_;
 };
@@ -139,7 +140,7 @@ class DispatcherTest : public testing::Test {
 TEST_F(DispatcherTest, FrameReachesTheSubscriptionsInWhoseRangeItIs) {
   const auto first = Add(1, DeliveryMode::kInline);
   const auto second = Add(2, DeliveryMode::kInline);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   ASSERT_TRUE(Match(7, 1, 0).ok());
   EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
   ASSERT_TRUE(Match(7, 2, 0, /*from=*/2).ok());
@@ -149,7 +150,7 @@ TEST_F(DispatcherTest, FrameReachesTheSubscriptionsInWhoseRangeItIs) {
   unmatched.set_subscription(1);
   unmatched.set_until_sequence(3);
   link_.next_sequences[0] = 3;
-  dispatcher_.OnUnmatched(link_, unmatched);
+  dispatcher_->OnUnmatched(link_, unmatched);
   EXPECT_EQ(Send(7, 0, 3), FrameOutcome::kHandled);
   EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}, {1, 2}, {2, 2}, {2, 3}}));
 }
@@ -162,7 +163,7 @@ TEST_F(DispatcherTest, FrameOfAnUndeclaredPublisherIsCorrupt) {
 
 TEST_F(DispatcherTest, FrameForABusyHandlerIsTakenUntilTheHandlerHasRun) {
   const auto subscription = Add(1, DeliveryMode::kInline);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   ASSERT_TRUE(Match(7, 1, 0).ok());
   ASSERT_EQ(subscription->gate().TryEnter(), Gate::Entry::kEntered);
   EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kTaken);
@@ -176,7 +177,7 @@ TEST_F(DispatcherTest, FrameForABusyHandlerIsTakenUntilTheHandlerHasRun) {
 
 TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   ASSERT_TRUE(OpenLane(3, 1).ok());
   ASSERT_TRUE(Match(7, 1, 3).ok());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
@@ -191,14 +192,14 @@ TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
 
 TEST_F(DispatcherTest, WhatIsHeldKeepsItsRoomThoughAnotherIsMatchedToTheEnded) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(8)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(8)).ok());
   ASSERT_TRUE(OpenLane(3, 1).ok());
   ASSERT_TRUE(Match(7, 1, 3).ok());
   ASSERT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
   ASSERT_NE(subscription->queue().Take(), nullptr);
   subscription->Close();
-  dispatcher_.Remove(1);
+  dispatcher_->Remove(1);
   // The peer has not heard of it yet.
   ASSERT_TRUE(Match(8, 1, 3, 2).ok());
   EXPECT_EQ(Send(8, 3, 2), FrameOutcome::kTaken);
@@ -215,7 +216,7 @@ TEST_F(DispatcherTest, WhatIsHeldKeepsItsRoomThoughAnotherIsMatchedToTheEnded) {
 
 TEST_F(DispatcherTest, MoreThanTheLaneHoldsIsCorrupt) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   ASSERT_TRUE(OpenLane(3, 1, 4096).ok());
   ASSERT_TRUE(Match(7, 1, 3).ok());
   uint64_t sent = 0;
@@ -227,11 +228,11 @@ TEST_F(DispatcherTest, MoreThanTheLaneHoldsIsCorrupt) {
 
 TEST_F(DispatcherTest, MessageForASubscriptionThatHasEndedIsCounted) {
   const auto subscription = Add(1, DeliveryMode::kInline);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
-  dispatcher_.Remove(1);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  dispatcher_->Remove(1);
   ASSERT_TRUE(Match(7, 1, 0).ok());
   EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
-  const std::vector<FlowReport> reports = dispatcher_.DepartedReports("here");
+  const std::vector<FlowReport> reports = dispatcher_->DepartedReports("here");
   ASSERT_EQ(reports.size(), 1u);
   EXPECT_EQ(reports[0].subscriber_node, "here");
   EXPECT_EQ(reports[0].publisher_service, "feed");
@@ -242,19 +243,19 @@ TEST_F(DispatcherTest, OnePublisherBeyondTheLimitIsRefusedUnlessSomeAreIdle) {
   const auto subscription = Add(1, DeliveryMode::kInline);
   constexpr uint32_t kMost = kLinkPublishersMax;
   for (uint32_t id = 1; id <= kMost; ++id) {
-    ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(id)).ok()) << id;
+    ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(id)).ok()) << id;
   }
-  EXPECT_EQ(dispatcher_.OnDeclare(link_, Declared(kMost + 1)).code(),
+  EXPECT_EQ(dispatcher_->OnDeclare(link_, Declared(kMost + 1)).code(),
             absl::StatusCode::kResourceExhausted);
-  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(kMost)).ok()) << "known";
+  EXPECT_TRUE(dispatcher_->OnDeclare(link_, Declared(kMost)).ok()) << "known";
   ASSERT_TRUE(Match(5, 1, 0).ok());
   v1::Unmatched unmatched;
   unmatched.set_publisher(5);
   unmatched.set_subscription(1);
   unmatched.set_until_sequence(1);
   link_.next_sequences[0] = 1;
-  dispatcher_.OnUnmatched(link_, unmatched);
-  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(kMost + 1)).ok());
+  dispatcher_->OnUnmatched(link_, unmatched);
+  EXPECT_TRUE(dispatcher_->OnDeclare(link_, Declared(kMost + 1)).ok());
 }
 
 TEST_F(DispatcherTest, FrameOfARefusedPublisherIsDroppedAndCounted) {
@@ -262,7 +263,7 @@ TEST_F(DispatcherTest, FrameOfARefusedPublisherIsDroppedAndCounted) {
   DeclareAsManyAsThereMayBe();
   ASSERT_TRUE(Match(7, 1, 0).ok());
   EXPECT_EQ(Send(kBeyond, 0, 1), FrameOutcome::kCorrupt) << "not refused yet";
-  ASSERT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  ASSERT_FALSE(dispatcher_->OnDeclare(link_, Declared(kBeyond)).ok());
   ASSERT_TRUE(Match(kBeyond, 1, 0).ok());
   EXPECT_EQ(Send(kBeyond, 0, 1), FrameOutcome::kHandled);
   EXPECT_EQ(Send(7, 0, 2), FrameOutcome::kHandled) << "the others go on";
@@ -275,7 +276,7 @@ TEST_F(DispatcherTest, FrameOfARefusedPublisherIsDroppedAndCounted) {
   subscription->Leave();
   ASSERT_EQ(link_.handled.size(), 1u);
   EXPECT_EQ(link_.handled[0].position, 4 * 64u);
-  const std::vector<FlowReport> reports = dispatcher_.DepartedReports("here");
+  const std::vector<FlowReport> reports = dispatcher_->DepartedReports("here");
   ASSERT_EQ(reports.size(), 1u);
   EXPECT_EQ(reports[0].publisher_node, "there");
   EXPECT_EQ(reports[0].ledger.dropped_for(DropReason::kRefused), 2u);
@@ -285,7 +286,7 @@ TEST_F(DispatcherTest, LaneOfItsOwnTakesARefusedPublisherWithoutNames) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   DeclareAsManyAsThereMayBe();
   ASSERT_TRUE(OpenLane(3, 1).ok());
-  ASSERT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  ASSERT_FALSE(dispatcher_->OnDeclare(link_, Declared(kBeyond)).ok());
   EXPECT_EQ(Send(kBeyond, 3, 1), FrameOutcome::kTaken);
   EXPECT_EQ(Send(kBeyond, 4, 1), FrameOutcome::kCorrupt) << "no such lane";
   EXPECT_TRUE(subscription->RunNext());
@@ -300,37 +301,158 @@ TEST_F(DispatcherTest, FrameOfAnotherTypeIsCorruptThoughOthersAreRefused) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   DeclareAsManyAsThereMayBe();
   ASSERT_TRUE(OpenLane(3, 1).ok());
-  ASSERT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  ASSERT_FALSE(dispatcher_->OnDeclare(link_, Declared(kBeyond)).ok());
   digest_prefix_ ^= 1;
   EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kCorrupt);
   EXPECT_EQ(Send(kBeyond, 3, 1), FrameOutcome::kCorrupt);
 }
 
 // The publishing node knows that they are over, whatever this one waits for.
+// A dispatcher that takes compatible versions of a type with one field.
+class DispatcherVersionsTest : public DispatcherTest {
+ protected:
+  DispatcherVersionsTest() {
+    dispatcher_.emplace(
+        environment_, SchemaPolicy::kCompatible,
+        [this](const std::string& note) { notes_.push_back(note); });
+    type_.canonical_text = TextWith("  1 x optional int32 presence=implicit\n");
+    type_.digest = Digest::Of(type_.canonical_text);
+    (void)Add(1, DeliveryMode::kInline);
+  }
+
+  static std::string TextWith(const std::string& fields) {
+    return "mycelium.schema 1\nroot Reading\nmessage Reading\n" + fields;
+  }
+
+  v1::PublisherDeclare DeclaredWith(uint32_t publisher,
+                                    const std::string& text) {
+    v1::PublisherDeclare declare = Declared(publisher);
+    declare.set_canonical_text(text);
+    declare.set_type_digest(std::string(Digest::Of(text).bytes()));
+    return declare;
+  }
+
+  const std::string next_ = TextWith(
+      "  1 x optional int32 presence=implicit\n"
+      "  2 y optional int32 presence=implicit\n");
+  const std::string alien_ =
+      TextWith("  1 x optional string presence=implicit\n");
+  std::vector<std::string> notes_;
+};
+
+TEST_F(DispatcherVersionsTest, CompatibleVersionIsDelivered) {
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(1, next_)).ok());
+  ASSERT_TRUE(Match(1, 1, 0).ok());
+  digest_prefix_ = Digest::Of(next_).prefix();
+  EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(handled_.size(), 1u);
+  // Another publisher of the same says nothing new.
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(2, next_)).ok());
+  ASSERT_TRUE(Match(2, 1, 0).ok());
+  EXPECT_EQ(notes_.size(), 1u);
+  // On a new connection the match is there already.
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(1, next_)).ok());
+  EXPECT_TRUE(Match(1, 1, 0).ok());
+}
+
+TEST_F(DispatcherVersionsTest, WhatThePeerSaysIsNotTakenOnTrust) {
+  v1::PublisherDeclare without = DeclaredWith(1, next_);
+  without.clear_canonical_text();
+  v1::PublisherDeclare lie = DeclaredWith(1, alien_);
+  lie.set_canonical_text(next_);
+  uint32_t id = 0;
+  for (v1::PublisherDeclare declare : {without, lie, DeclaredWith(1, alien_)}) {
+    declare.set_publisher(++id);
+    ASSERT_TRUE(dispatcher_->OnDeclare(link_, declare).ok());
+    EXPECT_EQ(Match(id, 1, 0).code(), absl::StatusCode::kInvalidArgument);
+    // Said once; what comes of it is dropped, and counted.
+    EXPECT_TRUE(Match(id, 1, 0).ok());
+    digest_prefix_ = (*Digest::FromBytes(declare.type_digest())).prefix();
+    EXPECT_EQ(Send(id, 0, id), FrameOutcome::kHandled);
+  }
+  EXPECT_TRUE(handled_.empty());
+  uint64_t dropped = 0;
+  for (const Subscription::FlowLedger& flow : dispatcher_->Find(1)->Ledgers()) {
+    dropped += flow.ledger.dropped_for(DropReason::kSchemaMismatch);
+  }
+  EXPECT_EQ(dropped, 3u);
+  // The text is that of the last declaration, and nobody else's.
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(5, next_)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(6)).ok());
+  EXPECT_EQ(Match(5, 1, 0).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(notes_.empty());
+  // Once it has been said it is taken, from there on.
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(5, next_)).ok());
+  EXPECT_TRUE(Match(5, 1, 0).ok());
+  digest_prefix_ = Digest::Of(next_).prefix();
+  EXPECT_EQ(Send(5, 0, 9), FrameOutcome::kHandled);
+  EXPECT_EQ(handled_.size(), 1u);
+}
+
+TEST_F(DispatcherVersionsTest, PublisherDoesNotChangeItsTypeUnderAMatch) {
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(1, next_)).ok());
+  ASSERT_TRUE(Match(1, 1, 0).ok());
+  EXPECT_EQ(dispatcher_->OnDeclare(link_, DeclaredWith(1, alien_)).code(),
+            absl::StatusCode::kInvalidArgument);
+  digest_prefix_ = Digest::Of(alien_).prefix();
+  EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kCorrupt);
+}
+
+// Of a queue's lane, too.
+TEST_F(DispatcherVersionsTest, QueueGetsNothingOfAnotherType) {
+  const auto queued = Add(2, DeliveryMode::kQueued);
+  ASSERT_TRUE(OpenLane(3, 2).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(1, alien_)).ok());
+  EXPECT_EQ(Match(1, 2, 3).code(), absl::StatusCode::kInvalidArgument);
+  digest_prefix_ = Digest::Of(alien_).prefix();
+  EXPECT_EQ(Send(1, 3, 1), FrameOutcome::kHandled);
+  EXPECT_FALSE(queued->queue().HasFrame());
+}
+
+TEST_F(DispatcherVersionsTest, OriginBeyondTheLimitIsMatchedAllTheSame) {
+  DeclareMany(Dispatcher::kOriginsMax, [&](size_t number) {
+    v1::PublisherDeclare declare = Declared(1);
+    declare.set_topic(absl::StrCat("topic", number));
+    return declare;
+  });
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(1, next_)).ok());
+  ASSERT_TRUE(Match(1, 1, 0).ok());
+  digest_prefix_ = Digest::Of(next_).prefix();
+  EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(handled_.size(), 1u);
+}
+
+TEST_F(DispatcherVersionsTest, ExactTakesTheSameTypeOnly) {
+  dispatcher_.emplace(environment_);
+  (void)Add(1, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(1, next_)).ok());
+  EXPECT_EQ(Match(1, 1, 0).code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(DispatcherTest, PublisherWhoseLastMessageIsOverMakesRoom) {
   const auto subscription = Add(1, DeliveryMode::kInline);
   DeclareAsManyAsThereMayBe();
   ASSERT_TRUE(Match(7, 1, 0).ok());
   link_.next_sequences[0] = 1;
   Unmatch(7, 1, /*until=*/1000);
-  EXPECT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  EXPECT_FALSE(dispatcher_->OnDeclare(link_, Declared(kBeyond)).ok());
   Unmatch(7, 1, /*until=*/0);
-  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  EXPECT_TRUE(dispatcher_->OnDeclare(link_, Declared(kBeyond)).ok());
 }
 
 TEST_F(DispatcherTest, MatchThatIsNotRepeatedYetMakesRoomUntilItIs) {
   const auto subscription = Add(1, DeliveryMode::kInline);
   DeclareAsManyAsThereMayBe();
   ASSERT_TRUE(Match(7, 1, 0).ok());
-  EXPECT_FALSE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
-  dispatcher_.AwaitMatches(link_);
-  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(kBeyond)).ok());
+  EXPECT_FALSE(dispatcher_->OnDeclare(link_, Declared(kBeyond)).ok());
+  dispatcher_->AwaitMatches(link_);
+  EXPECT_TRUE(dispatcher_->OnDeclare(link_, Declared(kBeyond)).ok());
   ASSERT_TRUE(Match(kBeyond, 1, 0).ok());
-  EXPECT_FALSE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  EXPECT_FALSE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   Unmatch(kBeyond, 1, /*until=*/0);
-  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  EXPECT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   ASSERT_TRUE(Match(7, 1, 0).ok());
-  dispatcher_.EndOfMatches(link_);
+  dispatcher_->EndOfMatches(link_);
   EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
   EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}}));
 }
@@ -338,21 +460,21 @@ TEST_F(DispatcherTest, MatchThatIsNotRepeatedYetMakesRoomUntilItIs) {
 TEST_F(DispatcherTest, LaneWithoutMemoryWaitsUntilThereIsSome) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   const auto other = Add(2, DeliveryMode::kInline);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   sys_.Fail("map", {-ENOMEM, -ENOMEM});
   EXPECT_EQ(OpenLane(3, 1).code(), absl::StatusCode::kResourceExhausted);
   ASSERT_TRUE(Match(7, 1, 3).ok());
   ASSERT_TRUE(Match(7, 2, 0).ok());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kLaneWaits);
   EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
-  EXPECT_TRUE(dispatcher_.RetryLanes().empty());
-  EXPECT_TRUE(dispatcher_.HasWaitingLanes());
+  EXPECT_TRUE(dispatcher_->RetryLanes().empty());
+  EXPECT_TRUE(dispatcher_->HasWaitingLanes());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kLaneWaits);
-  const auto resumed = dispatcher_.RetryLanes();
+  const auto resumed = dispatcher_->RetryLanes();
   ASSERT_EQ(resumed.size(), 1u);
   EXPECT_EQ(resumed[0].subscription, 1u);
   EXPECT_EQ(link_.resumed, (std::vector<uint32_t>{3}));
-  EXPECT_FALSE(dispatcher_.HasWaitingLanes());
+  EXPECT_FALSE(dispatcher_->HasWaitingLanes());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
   EXPECT_TRUE(subscription->RunNext());
   EXPECT_EQ(handled_, (std::vector<Handled>{{2, 1}, {1, 1}}));
@@ -362,20 +484,20 @@ TEST_F(DispatcherTest, LaneThatIsClosedWaitsNoLonger) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   sys_.Fail("map", {-ENOMEM});
   EXPECT_FALSE(OpenLane(3, 1).ok());
-  EXPECT_EQ(dispatcher_.OnLaneClosed(link_, 3), 1u);
-  EXPECT_EQ(dispatcher_.OnLaneClosed(link_, 3), 0u);
-  EXPECT_FALSE(dispatcher_.HasWaitingLanes());
+  EXPECT_EQ(dispatcher_->OnLaneClosed(link_, 3), 1u);
+  EXPECT_EQ(dispatcher_->OnLaneClosed(link_, 3), 0u);
+  EXPECT_FALSE(dispatcher_->HasWaitingLanes());
 }
 
 TEST_F(DispatcherTest, LaneOfASubscriptionThatEndsWaitsForNoMemory) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   sys_.Fail("map", {-ENOMEM, -ENOMEM});
   EXPECT_FALSE(OpenLane(3, 1).ok());
   ASSERT_TRUE(Match(7, 1, 3).ok());
   subscription->Close();
-  dispatcher_.Remove(1);
-  EXPECT_EQ(dispatcher_.RetryLanes().size(), 1u);
+  dispatcher_->Remove(1);
+  EXPECT_EQ(dispatcher_->RetryLanes().size(), 1u);
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kHandled);
   ASSERT_EQ(subscription->Ledgers().size(), 1u);
   EXPECT_EQ(subscription->Ledgers()[0].ledger.dropped_total(), 1u);
@@ -385,14 +507,14 @@ TEST_F(DispatcherTest, PublishersOfAQueueThatAreGoneMakeRoomForOthers) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   ASSERT_TRUE(OpenLane(3, 1).ok());
   for (uint32_t id = 1; id <= 2 * kLinkPublishersMax; ++id) {
-    ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(id)).ok()) << id;
+    ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(id)).ok()) << id;
     ASSERT_TRUE(Match(id, 1, 3, id).ok());
     v1::Unmatched unmatched;
     unmatched.set_publisher(id);
     unmatched.set_subscription(1);
     unmatched.set_until_sequence(id + 1);
     // Its one frame comes after that.
-    dispatcher_.OnUnmatched(link_, unmatched);
+    dispatcher_->OnUnmatched(link_, unmatched);
     link_.next_sequences[3] = id + 1;
   }
 }
@@ -402,7 +524,7 @@ TEST_F(DispatcherTest, OriginsBeyondTheLimitAreToldApartByTopicOnly) {
   DeclareMany(Dispatcher::kOriginsMax, [&](size_t number) {
     return Declared(0, std::to_string(number));
   });
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(1, "one more")).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(1, "one more")).ok());
   ASSERT_TRUE(Match(1, 1, 0).ok());
   EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
   EXPECT_EQ(handled_.size(), 1u);
@@ -421,11 +543,11 @@ TEST_F(DispatcherTest, TopicBeyondTheLimitThatNobodyHasIsTaken) {
   });
   declare = Declared(1);
   declare.set_topic("one more");
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, declare).ok());
-  dispatcher_.Remove(Add(1, DeliveryMode::kInline)->options().id);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, declare).ok());
+  dispatcher_->Remove(Add(1, DeliveryMode::kInline)->options().id);
   ASSERT_TRUE(Match(1, 1, 0).ok());
   EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
-  const std::vector<FlowReport> reports = dispatcher_.DepartedReports("here");
+  const std::vector<FlowReport> reports = dispatcher_->DepartedReports("here");
   ASSERT_EQ(reports.size(), 1u);
   EXPECT_EQ(reports[0].topic, "");
   EXPECT_EQ(reports[0].ledger.dropped_for(DropReason::kSubscriberGone), 1u);
@@ -436,31 +558,31 @@ TEST_F(DispatcherTest, PublishersThatAreOverLeaveNothing) {
   const auto use = [&](uint32_t id) {
     v1::PublisherDeclare declare = Declared(id);
     declare.set_service(std::to_string(id));
-    ASSERT_TRUE(dispatcher_.OnDeclare(link_, declare).ok());
+    ASSERT_TRUE(dispatcher_->OnDeclare(link_, declare).ok());
     v1::Matched matched;
     matched.set_publisher(id);
     matched.set_subscription(2);  // Gone long ago.
     matched.set_lane(3);
     matched.set_from_sequence(id);
-    ASSERT_TRUE(dispatcher_.OnMatched(link_, matched).ok());
+    ASSERT_TRUE(dispatcher_->OnMatched(link_, matched).ok());
     v1::Unmatched unmatched;
     unmatched.set_publisher(id);
     unmatched.set_subscription(2);
     unmatched.set_until_sequence(id + 1);
-    dispatcher_.OnUnmatched(link_, unmatched);
+    dispatcher_->OnUnmatched(link_, unmatched);
     link_.next_sequences[3] = id + 1;
   };
   for (uint32_t id = 1; id <= 1000; ++id) use(id);
-  const size_t then = dispatcher_.entry_count();
+  const size_t then = dispatcher_->entry_count();
   for (uint32_t id = 1001; id <= 20'000; ++id) use(id);
-  EXPECT_LE(dispatcher_.entry_count(), then + 200);
+  EXPECT_LE(dispatcher_->entry_count(), then + 200);
   EXPECT_LT(then, 500u);
 }
 
 TEST_F(DispatcherTest, FrameForAnotherQueueThanItsLaneFeedsIsCorrupt) {
   const auto first = Add(1, DeliveryMode::kQueued);
   const auto second = Add(2, DeliveryMode::kQueued);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   ASSERT_TRUE(OpenLane(3, 1).ok());
   ASSERT_TRUE(Match(7, 2, 3).ok());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kCorrupt);
@@ -468,12 +590,12 @@ TEST_F(DispatcherTest, FrameForAnotherQueueThanItsLaneFeedsIsCorrupt) {
 
 TEST_F(DispatcherTest, QueuedFrameKeepsTheOriginThatItCameWith) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7, "before")).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7, "before")).ok());
   ASSERT_TRUE(OpenLane(3, 1).ok());
   ASSERT_TRUE(Match(7, 1, 3).ok());
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7, "after")).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7, "after")).ok());
   EXPECT_EQ(Send(7, 3, 1), FrameOutcome::kTaken);
-  (void)dispatcher_.RemoveLink(link_);
+  (void)dispatcher_->RemoveLink(link_);
   ASSERT_TRUE(subscription->RunNext());
   std::vector<std::string> services;
   for (const auto& flow : subscription->Ledgers()) {
@@ -486,7 +608,7 @@ TEST_F(DispatcherTest, QueuedFrameKeepsTheOriginThatItCameWith) {
 
 TEST_F(DispatcherTest, OneMatchBeyondTheLimitIsRefused) {
   const auto subscription = Add(1, DeliveryMode::kInline);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
   for (uint64_t from = 1; from <= kPublisherMatchesMax; ++from) {
     ASSERT_TRUE(Match(7, 1, 0, from).ok());
   }
@@ -496,16 +618,16 @@ TEST_F(DispatcherTest, OneMatchBeyondTheLimitIsRefused) {
 
 TEST_F(DispatcherTest, NameBeyondTheLimitIsRefused) {
   const std::string longest(LinkPublishers::kNameBytesMax, 's');
-  EXPECT_TRUE(dispatcher_.OnDeclare(link_, Declared(7, longest)).ok());
-  EXPECT_EQ(dispatcher_.OnDeclare(link_, Declared(8, longest + "s")).code(),
+  EXPECT_TRUE(dispatcher_->OnDeclare(link_, Declared(7, longest)).ok());
+  EXPECT_EQ(dispatcher_->OnDeclare(link_, Declared(8, longest + "s")).code(),
             absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(DispatcherTest, FrameThatOneCouldNotTakeIsHandledOnceByTheOthers) {
   (void)Add(1, DeliveryMode::kInline);
   const auto busy = Add(2, DeliveryMode::kInline);
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(1)).ok());
-  ASSERT_TRUE(dispatcher_.OnDeclare(link_, Declared(2)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(1)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(2)).ok());
   ASSERT_TRUE(OpenLane(7, 2).ok());
   for (const uint32_t subscription : {1, 2}) {
     ASSERT_TRUE(Match(1, subscription, /*lane=*/0).ok());

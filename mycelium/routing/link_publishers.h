@@ -34,6 +34,8 @@ class LinkPublishers final {
     uint64_t from_sequence;
     uint64_t until_sequence;
     bool said = true;  // On the connection that is up.
+    // What becomes of its messages where there is no subscription.
+    DropReason dropped_as = DropReason::kSubscriberGone;
   };
   struct Publisher {
     std::shared_ptr<const Origin> origin;

@@ -69,8 +69,9 @@ void Router::RemovePublisher(FanOut& fan_out) {
         }
       }
       for (auto& [serial, remote] : remotes_) {
+        remote.asked.erase(fan_out.options().publisher_id);
         if (remote.refused_by.erase(fan_out.options().publisher_id) > 0) {
-          SendRefused(*publisher, remote, /*over=*/true);
+          SendRefused(*publisher, remote, Refusal::kIsOver);
         }
       }
     }
@@ -322,12 +323,13 @@ absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
 void Router::MatchRemote(Publisher& publisher, Remote& remote,
                          std::vector<PublishRoute>* routes,
                          Deferred* deferred) {
-  if (remote.digest != publisher.type.digest ||
+  if (!MayRead(publisher.type, remote) ||
       publisher.schema.ClashesWith(SchemaOf(remote.subscribe))) {
     // The next process may have another type.
     if (!remote.is_orphan) Refuse(publisher, remote, deferred);
     return;
   }
+  NoteVersion(publisher.type, remote, deferred);
   Flow* flow = FindOpenFlow(publisher, remote);
   if (flow == nullptr) {
     if (absl::Status room = CheckRoom(publisher, remote); !room.ok()) {
@@ -375,6 +377,7 @@ Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,
   flow.link = remote.link;
   flow.remote = remote.serial;
   flow.subscription = remote.subscribe.subscription();
+  flow.reads = remote.digest;
   flow.lane = lane;
   if (lane->stage() != nullptr) {
     flow.drops = remote.drops;
@@ -398,19 +401,27 @@ void Router::EndOfSubscriptions(Link& link) {
 }
 
 void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
-  if (remote.digest == publisher.type.digest) {
+  const uint32_t id = publisher.fan_out->options().publisher_id;
+  if (MayRead(publisher.type, remote)) {
     publisher.refusals.push_back(
         ServiceMismatchError(remote.subscribe.topic(), publisher.schema,
                              SchemaOf(remote.subscribe), remote.link->peer()));
+  } else if (NeedsText(publisher.type, remote) &&
+             remote.refused_by.count(id) == 0) {  // Else it was told before.
+    if (remote.asked.insert(id).second) {
+      SendRefused(publisher, remote, Refusal::kAsks);
+    }
+    return;
   } else {
-    publisher.refusals.push_back(SchemaMismatchError(
-        remote.subscribe.topic(), publisher.type, remote.digest,
-        remote.canonical_text, remote.link->peer()));
+    std::optional<Verdict> verdict;
+    if (remote.text != nullptr) verdict = remote.text->Against(publisher.type);
+    publisher.refusals.push_back(
+        SchemaMismatchError(remote.subscribe.topic(), publisher.type,
+                            remote.digest, verdict, remote.link->peer()));
     publisher.awaits_explanation |= remote.explained == 0;
   }
-  const uint32_t id = publisher.fan_out->options().publisher_id;
   if (!remote.refused_by.insert(id).second) return;  // Told before.
-  SendRefused(publisher, remote, /*over=*/false);
+  SendRefused(publisher, remote, Refusal::kStands);
   deferred->push_back([this, status = publisher.refusals.back()] {
     callbacks_.on_refusal(status);
   });
@@ -424,13 +435,12 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     if (refused == nullptr) return;
     Remote& remote = *refused;
     if (text.canonical_text().size() > kExplanationBytesMax) return;
-    if (remote.explained != 0 &&
-        remote.canonical_text == text.canonical_text()) {
+    if (remote.text != nullptr &&
+        remote.text->text() == text.canonical_text()) {
       return;  // Said again on another connection.
     }
-    remote.canonical_text = text.canonical_text();
-    remote.explained = ++explanations_;
-    BoundExplanations(link);
+    SetText(remote, text.canonical_text());
+    remote.asked.clear();
     // The errors are made again, now with the difference.
     Rematch(remote.subscribe.topic(), &deferred);
     for (const auto& publisher : PublishersTo(remote.subscribe.topic())) {
@@ -440,21 +450,6 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     }
   }
   RunDeferred(&deferred);
-}
-
-void Router::BoundExplanations(const Link& link) {
-  size_t bytes = 0;
-  std::map<uint64_t, Remote*> by_age;
-  for (auto& [serial, remote] : remotes_) {
-    if (remote.link != &link || remote.canonical_text.empty()) continue;
-    bytes += remote.canonical_text.size();
-    by_age[remote.explained] = &remote;
-  }
-  for (const auto& [explained, remote] : by_age) {
-    if (bytes <= kExplanationsBytesMax) return;
-    bytes -= remote->canonical_text.size();
-    remote->canonical_text = std::string();  // Gives its memory back.
-  }
 }
 
 const Router::Publisher* Router::Find(const FanOut& fan_out) const {

@@ -21,6 +21,7 @@
 #include "mycelium/routing/flow_report_table.h"
 #include "mycelium/routing/flow_table.h"
 #include "mycelium/routing/lane_rule.h"
+#include "mycelium/routing/peer_text.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/routing/subscription.h"
 #include "mycelium/topology/settings.h"
@@ -34,8 +35,9 @@ namespace mycelium {
 //
 // A publisher and a subscription match if their topics are equal and the
 // publisher names no other service as its target. If then their types differ,
-// or the schema digests that their services were given, the subscription is
-// refused and both sides get the error.
+// and are not two versions that both nodes take for one another, or the schema
+// digests that their services were given differ, the subscription is refused
+// and both sides get the error.
 //
 // Thread safety: all members may be called from any thread, with no lock held
 // that a link's or publisher's members take.
@@ -59,6 +61,11 @@ class Router final {
     std::function<void(const absl::Status&)> on_refusal;
     // Whether subscriptions of this process are matched at all.
     bool matches_local = true;
+    // Whether subscriptions of peers are matched that have another version of
+    // the type, which is compatible.
+    SchemaPolicy schema = SchemaPolicy::kExact;
+    // One was. May be null.
+    std::function<void(const std::string& note)> on_other_version;
     // How many processes may die of a message before it is dropped.
     uint64_t redeliver_max = 3;
     // Messages were dropped. May be null.
@@ -87,7 +94,8 @@ class Router final {
   // At most kRemotesMax of a link, orphans included; the peer is told of one
   // that is refused.
   static constexpr size_t kRemotesMax = 4096;
-  // Of one, with all its names and what a newer peer may add.
+  // Of one, with all its names and what a newer peer may add, but without its
+  // canonical text.
   static constexpr size_t kSubscribeBytesMax = 4096;
   static constexpr uint32_t kAllPublishers = ~uint32_t{0};
   void AddRemote(Link& link, const v1::Subscribe& subscribe);
@@ -95,9 +103,9 @@ class Router final {
   // The peer has said again, on a new connection, all that it subscribes to:
   // what it did not say is over.
   void EndOfSubscriptions(Link& link);
-  // The texts of one link together have at most kExplanationsBytesMax; of more,
-  // the oldest are forgotten, so that refusals do not name the difference any
-  // more.
+  // The texts of one link together have at most kExplanationsBytesMax, each
+  // counted once; of more, the oldest are forgotten, so that refusals do not
+  // name the difference any more.
   static constexpr size_t kExplanationsBytesMax = 1 << 20;
   void ExplainRefusal(Link& link, const v1::CanonicalText& text);
 
@@ -167,8 +175,13 @@ class Router final {
     // Lane 0, if it is an inline one, for what is not lossy.
     std::map<LaneRule, std::shared_ptr<Lane>> lanes;
     std::shared_ptr<FlowTable> drops;
-    std::string canonical_text;     // Once the peer has explained a refusal.
-    uint64_t explained = 0;         // Its place among all that came; 0: none.
+    // Of its type, if the peer has said it: with the subscription, or to
+    // explain a refusal. Remotes of one type share it.
+    std::shared_ptr<PeerText> text;
+    uint64_t explained = 0;  // Its place among all that came; 0: none.
+    bool takes_versions = false;
+    std::set<Digest> versions;      // Types of publishers that it reads.
+    std::set<uint32_t> asked;       // Publishers that wait for its text.
     std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
     bool said = true;               // On the connection that is up.
     bool disconnected = false;
@@ -189,6 +202,7 @@ class Router final {
     Link* link = nullptr;
     uint64_t remote = 0;        // Serial.
     uint32_t subscription = 0;  // As the peer calls it.
+    Digest reads;               // The peer's type.
     std::shared_ptr<Lane> lane;
     std::shared_ptr<FlowTable> drops;  // That has the counters, if it is lossy.
     uint64_t from_sequence = 0;        // In the lane; 0: not settled yet.
@@ -253,6 +267,26 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the remote is one for messages of that type.
+  bool MayRead(const MessageType& type, const Remote& remote) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether that depends on its text, which is not there.
+  bool NeedsText(const MessageType& type, const Remote& remote) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // It has been matched with a publisher of that type.
+  void NoteVersion(const MessageType& type, Remote& remote, Deferred* deferred)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the new process may read what lies in the lanes of the old one.
+  bool MayReadWhatIsKept(const Remote& orphan, const v1::Subscribe& subscribe)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetSubscribe(Remote& remote, const v1::Subscribe& subscribe)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What the peer says that its type is; bounded by kExplanationsBytesMax.
+  void SetText(Remote& remote, const std::string& text)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of a remote of that link with that type; null: nobody has it.
+  std::shared_ptr<PeerText> TextOf(const Link& link, const Digest& digest) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // There is no lane, or no room, for the reason in `status`.
   void AwaitRetry(Publisher& publisher, Remote& remote,
                   const absl::Status& status, Deferred* deferred)
@@ -260,8 +294,9 @@ class Router final {
   // Whether one flow more is within link_bounds.h.
   absl::Status CheckRoom(const Publisher& publisher, const Remote& remote) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  enum class Refusal { kStands, kIsOver, kAsks };
   void SendRefused(const Publisher& publisher, const Remote& remote,
-                   bool over) const;
+                   Refusal refusal) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // That the remote lacks something for `remote.lacks`, or nothing any more.
   static void SendLacks(const Remote& remote);
   absl::StatusOr<std::shared_ptr<Lane>> LaneOf(Remote& remote,
@@ -275,14 +310,17 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Tells the peer that the flow is open, and if it is, that it has ended.
   void TellOfFlow(const Publisher& publisher, Flow& flow);
+  // The same of all flows of that link that were told before.
+  void RepeatFlows(Publisher& publisher, const Link& link);
+  void TellOfMatch(const Publisher& publisher, Flow& flow);
   void TellOfEnd(const Publisher& publisher, const Flow& flow,
                  uint64_t until_sequence) const;
-  static v1::Control DeclarationOf(const Publisher& publisher);
+  static v1::Control DeclarationOf(const Publisher& publisher,
+                                   bool with_text = false);
   void EndFlows(Publisher& publisher, DropReason reason,
                 absl::FunctionRef<bool(const Flow&)> which)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void BoundExplanations(const Link& link)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void BoundTexts(const Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Remote* FindRemote(const Link& link, uint32_t subscription)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddNewRemote(Link& link, const v1::Subscribe& subscribe,

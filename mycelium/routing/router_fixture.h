@@ -27,8 +27,12 @@ class NeverWaits final : public RoomWaiter {
 // A router with one link that goes nowhere.
 class RouterTest : public testing::Test {
  protected:
-  RouterTest() {
+  explicit RouterTest(SchemaPolicy schema = SchemaPolicy::kExact) {
     Router::Callbacks callbacks;
+    callbacks.schema = schema;
+    callbacks.on_other_version = [this](const std::string& note) {
+      notes_.push_back(note);
+    };
     callbacks.settings = [](const Origin&, const std::string&,
                             const std::string&) { return RouteSettings(); };
     callbacks.on_local_refusal = [this](Subscription&, uint32_t publisher,
@@ -92,6 +96,7 @@ class RouterTest : public testing::Test {
   std::vector<std::unique_ptr<Origin>> origins_;
   std::vector<std::pair<uint32_t, absl::Status>> local_refusals_;
   std::vector<absl::Status> refusals_;
+  std::vector<std::string> notes_;  // Of other versions.
   NeverWaits never_waits_;
   FakeLink link_{"there"};
   std::optional<Router> router_;

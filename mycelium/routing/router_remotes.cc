@@ -9,14 +9,6 @@
 #include "mycelium/transport/lane/refit.h"
 
 namespace mycelium {
-namespace {
-
-Digest DigestFrom(const std::string& bytes) {
-  absl::StatusOr<Digest> digest = Digest::FromBytes(bytes);
-  return digest.ok() ? *digest : Digest();
-}
-
-}  // namespace
 
 Router::Remote* Router::FindRemote(const Link& link, uint32_t subscription) {
   for (auto& [serial, remote] : remotes_) {
@@ -29,7 +21,8 @@ Router::Remote* Router::FindRemote(const Link& link, uint32_t subscription) {
 }
 
 void Router::AddRemote(Link& link, const v1::Subscribe& subscribe) {
-  if (const size_t bytes = subscribe.ByteSizeLong();
+  if (const size_t bytes =
+          subscribe.ByteSizeLong() - subscribe.canonical_text().size();
       bytes > kSubscribeBytesMax) {
     return Refuse(link, subscribe,
                   absl::StrCat("its names and what else it asks for have ",
@@ -93,8 +86,7 @@ void Router::AddNewRemote(Link& link, const v1::Subscribe& subscribe,
   Remote& remote = remotes_[next_remote_];
   remote.serial = next_remote_++;
   remote.link = &link;
-  remote.subscribe = subscribe;
-  remote.digest = DigestFrom(subscribe.type_digest());
+  SetSubscribe(remote, subscribe);
   remote.drops = std::make_shared<FlowTable>(callbacks_.on_drop);
   Rematch(subscribe.topic(), deferred);
 }
@@ -102,7 +94,7 @@ void Router::AddNewRemote(Link& link, const v1::Subscribe& subscribe,
 bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
   // What lies in the lanes must be what the new process would ask for.
   const v1::Subscribe& old = orphan.subscribe;
-  if (orphan.digest != DigestFrom(subscribe.type_digest()) ||
+  if (!MayReadWhatIsKept(orphan, subscribe) ||
       old.service_digest() != subscribe.service_digest() ||
       old.delivery() != subscribe.delivery() ||
       old.overflow() != subscribe.overflow() ||
@@ -111,12 +103,14 @@ bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
   }
   orphan.is_orphan = false;
   orphan.said = true;
-  orphan.subscribe = subscribe;
+  SetSubscribe(orphan, subscribe);
   orphan.refused_by.clear();
+  orphan.asked.clear();
   for (auto& publisher : PublishersTo(subscribe.topic())) {
     for (Flow& flow : publisher->flows) {
       if (flow.remote != orphan.serial) continue;
       flow.subscription = subscribe.subscription();
+      flow.reads = orphan.digest;
       TellOfFlow(*publisher, flow);
     }
   }
@@ -166,6 +160,7 @@ void Router::Orphan(Link& link, TimeNs deadline) {
       remote.is_orphan = true;
       remote.deadline = deadline;
       remote.refused_by.clear();  // Nobody is there to hear that it is over.
+      remote.asked.clear();
       remote.lacks.clear();
     }
     // Of subscriptions that had ended: nobody will ask for what they had left.

@@ -91,7 +91,8 @@ size_t Router::entry_count() const {
     count += 1 + shared.left.size();
   }
   for (const auto& [serial, remote] : remotes_) {
-    count += remote.lanes.size() + remote.refused_by.size();
+    count +=
+        remote.lanes.size() + remote.refused_by.size() + remote.asked.size();
   }
   return count;
 }

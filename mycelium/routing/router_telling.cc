@@ -1,12 +1,13 @@
 // The part of Router that tells peers of publishers, matches and refusals.
 #include <string>
+#include <vector>
 
 #include "mycelium/routing/router.h"
 #include "mycelium/routing/schema_mismatch.h"
 
 namespace mycelium {
 
-v1::Control Router::DeclarationOf(const Publisher& publisher) {
+v1::Control Router::DeclarationOf(const Publisher& publisher, bool with_text) {
   const Origin& origin = publisher.fan_out->origin();
   v1::Control control;
   v1::PublisherDeclare& declare = *control.mutable_publisher();
@@ -16,11 +17,34 @@ v1::Control Router::DeclarationOf(const Publisher& publisher) {
   declare.set_type(origin.type);
   declare.set_type_digest(std::string(origin.digest.bytes()));
   declare.set_target_service(origin.target_service);
+  if (with_text) {
+    declare.set_canonical_text(
+        SendableCanonicalText(publisher.type.canonical_text));
+  }
   return control;
 }
 
 void Router::TellOfFlow(const Publisher& publisher, Flow& flow) {
-  flow.link->SendControl(DeclarationOf(publisher));
+  flow.link->SendControl(DeclarationOf(
+      publisher, /*with_text=*/flow.reads != publisher.type.digest));
+  TellOfMatch(publisher, flow);
+}
+
+void Router::RepeatFlows(Publisher& publisher, const Link& link) {
+  std::vector<Flow*> told;
+  bool with_text = false;
+  for (Flow& flow : publisher.flows) {
+    if (flow.link != &link || !flow.told) continue;
+    told.push_back(&flow);
+    with_text |= flow.reads != publisher.type.digest;
+  }
+  if (told.empty()) return;
+  // Once for all of them: a text may be long.
+  told[0]->link->SendControl(DeclarationOf(publisher, with_text));
+  for (Flow* const flow : told) TellOfMatch(publisher, *flow);
+}
+
+void Router::TellOfMatch(const Publisher& publisher, Flow& flow) {
   v1::Control control;
   v1::Matched& matched = *control.mutable_matched();
   matched.set_publisher(publisher.fan_out->options().publisher_id);
@@ -47,16 +71,17 @@ void Router::TellOfEnd(const Publisher& publisher, const Flow& flow,
 }
 
 void Router::SendRefused(const Publisher& publisher, const Remote& remote,
-                         bool over) const {
+                         Refusal refusal) const {
   v1::Control control;
   v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
   refused.set_subscription(remote.subscribe.subscription());
   refused.set_publisher(publisher.fan_out->options().publisher_id);
-  refused.set_over(over);
-  if (!over && remote.digest == publisher.type.digest) {
+  refused.set_over(refusal == Refusal::kIsOver);
+  refused.set_asks(refusal == Refusal::kAsks);
+  if (refusal == Refusal::kStands && MayRead(publisher.type, remote)) {
     refused.set_service(publisher.schema.service);
     refused.set_service_digest(publisher.schema.digest);
-  } else if (!over) {
+  } else if (refusal == Refusal::kStands) {
     refused.set_type_digest(std::string(publisher.type.digest.bytes()));
     refused.set_canonical_text(
         SendableCanonicalText(publisher.type.canonical_text));
@@ -74,14 +99,14 @@ void Router::Repeat(Link& link) {
   }
   for (const auto& [topic, publishers] : publishers_) {
     for (const auto& publisher : publishers) {
-      for (Flow& flow : publisher->flows) {
-        if (flow.link == &link && flow.told) TellOfFlow(*publisher, flow);
-      }
+      RepeatFlows(*publisher, link);
       const uint32_t id = publisher->fan_out->options().publisher_id;
       for (const auto& [serial, remote] : remotes_) {
-        if (remote.link == &link && !remote.is_orphan &&
-            remote.refused_by.count(id) > 0) {
-          SendRefused(*publisher, remote, /*over=*/false);
+        if (remote.link != &link || remote.is_orphan) continue;
+        if (remote.refused_by.count(id) > 0) {
+          SendRefused(*publisher, remote, Refusal::kStands);
+        } else if (remote.asked.count(id) > 0) {
+          SendRefused(*publisher, remote, Refusal::kAsks);
         }
       }
     }

@@ -266,16 +266,19 @@ TEST_F(RouterTest, ExplanationsOfALinkBeyondTheLimitPushTheOldestOut) {
   };
   EXPECT_EQ(named(), "+");
   constexpr size_t kMost = Router::kExplanationsBytesMax / kExplanationBytesMax;
-  text.set_canonical_text(std::string(kExplanationBytesMax, 't'));
+  const auto explain = [&](uint32_t id) {
+    text.set_subscription(id);
+    text.set_canonical_text(
+        std::string(kExplanationBytesMax, static_cast<char>('a' + id)));
+    router_->ExplainRefusal(link_, text);
+  };
   for (uint32_t id = 1; id <= kMost + 2; ++id) {
     router_->AddRemote(link_, Subscribe(id, other_type_));
-    text.set_subscription(id);
-    router_->ExplainRefusal(link_, text);
+    explain(id);
   }
   EXPECT_EQ(named(), "+--" + std::string(kMost, '+'));
   EXPECT_TRUE(router_->AreRefusalsExplained(*publisher));
-  text.set_subscription(1);
-  router_->ExplainRefusal(link_, text);
+  explain(1);
   EXPECT_EQ(named(), "++--" + std::string(kMost - 1, '+'));
 }
 

@@ -1,5 +1,7 @@
 #include "mycelium/routing/schema_mismatch.h"
 
+#include <utility>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/utf8.h"
@@ -18,6 +20,18 @@ absl::Status SchemaMismatchError(absl::string_view topic,
                                  const Digest& remote_digest,
                                  absl::string_view remote_text,
                                  absl::string_view remote_node) {
+  std::optional<Verdict> verdict;
+  if (!remote_text.empty() && !local.canonical_text.empty()) {
+    verdict = CompareTypes(local, remote_text);
+  }
+  return SchemaMismatchError(topic, local, remote_digest, verdict, remote_node);
+}
+
+absl::Status SchemaMismatchError(absl::string_view topic,
+                                 const MessageType& local,
+                                 const Digest& remote_digest,
+                                 const std::optional<Verdict>& verdict,
+                                 absl::string_view remote_node) {
   v1::SchemaMismatch mismatch;
   mismatch.set_topic(std::string(topic));
   mismatch.set_type(local.name);
@@ -30,8 +44,15 @@ absl::Status SchemaMismatchError(absl::string_view topic,
     mismatch.set_difference("raw bytes -> another type");
   } else if (remote_digest == raw) {
     mismatch.set_difference("another type -> raw bytes");
-  } else if (!remote_text.empty() && !local.canonical_text.empty()) {
-    mismatch.set_difference(FirstDifference(local.canonical_text, remote_text));
+  } else if (verdict.has_value()) {
+    mismatch.set_difference(verdict->difference);
+    if (verdict->kind == Verdict::Kind::kCompatible) {
+      mismatch.mutable_difference()->append(
+          remote_node.empty()
+              ? "; compatible, but a process has one version of a type"
+              : "; compatible, but schema = \"compatible\" is not in force at "
+                "both nodes");
+    }
   }
   absl::Status status = absl::FailedPreconditionError(absl::StrCat(
       "topic \"", topic, "\": type ", local.name, " differs from that of ",
@@ -66,6 +87,26 @@ absl::Status ServiceMismatchError(absl::string_view topic,
       " has ", hex(remote.digest)));
   status.SetPayload(kTypeUrl, absl::Cord(mismatch.SerializeAsString()));
   return status;
+}
+
+Verdict CompareTypes(const MessageType& ours, absl::string_view theirs) {
+  Verdict verdict = CompareVersions(ours.canonical_text, theirs);
+  if (verdict.kind == Verdict::Kind::kCompatible &&
+      SendableCanonicalText(ours.canonical_text).empty()) {
+    verdict = {Verdict::Kind::kIncompatible,
+               absl::StrCat("this side: schema text of ",
+                            ours.canonical_text.size(), " bytes, at most ",
+                            kExplanationBytesMax, " are compared")};
+  }
+  return verdict;
+}
+
+std::string OtherVersionNote(absl::string_view topic, absl::string_view type,
+                             absl::string_view remote_node,
+                             absl::string_view difference) {
+  return absl::StrCat("topic \"", topic, "\": node ", remote_node,
+                      " has another version of ", type,
+                      ", which is compatible: ", difference);
 }
 
 std::string SendableCanonicalText(const std::string& canonical_text) {

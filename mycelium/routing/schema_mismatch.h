@@ -7,14 +7,22 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "mycelium/message/message_type.h"
+#include "mycelium/schema/verdict.h"
 #include "proto/mycelium/v1/schema_mismatch.pb.h"
 
 namespace mycelium {
 
 // The FAILED_PRECONDITION that both sides get when the types of a topic differ,
-// with a mycelium.v1.SchemaMismatch as its payload.
-// `remote_text`: the canonical text of the other side's type, or empty if it is
-// not known.
+// with a mycelium.v1.SchemaMismatch as its payload. Says so if the two would be
+// compatible.
+// `verdict`: of CompareTypes(), or none where the other side's type is not
+// known.
+absl::Status SchemaMismatchError(absl::string_view topic,
+                                 const MessageType& local,
+                                 const Digest& remote_digest,
+                                 const std::optional<Verdict>& verdict,
+                                 absl::string_view remote_node);
+// `remote_text`: the canonical text of the other side's type; empty: not known.
 absl::Status SchemaMismatchError(absl::string_view topic,
                                  const MessageType& local,
                                  const Digest& remote_digest,
@@ -35,6 +43,16 @@ absl::Status ServiceMismatchError(absl::string_view topic,
                                   const ServiceSchema& local,
                                   const ServiceSchema& remote,
                                   absl::string_view remote_node);
+
+// `ours` and the type that another node has, whose canonical text is `theirs`,
+// of at most kExplanationBytesMax. Of a type whose own text other nodes do not
+// take no version is compatible.
+Verdict CompareTypes(const MessageType& ours, absl::string_view theirs);
+
+// That a compatible version is taken, for the log.
+std::string OtherVersionNote(absl::string_view topic, absl::string_view type,
+                             absl::string_view remote_node,
+                             absl::string_view difference);
 
 // What is sent to explain a refusal: the text, or nothing if it is longer than
 // kExplanationBytesMax or no UTF-8, in which case the difference stays unnamed.

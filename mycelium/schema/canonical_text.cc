@@ -113,6 +113,11 @@ bool HasPlainDefault(const FieldDescriptor& field) {
   return text == "0" || text == "\"\"";
 }
 
+// An enum that is not open hides numbers that it does not know.
+bool IsOpen(const EnumDescriptor& enumeration) {
+  return enumeration.file()->syntax() == FileDescriptor::SYNTAX_PROTO3;
+}
+
 void AppendField(const FieldDescriptor& field, std::string& text) {
   absl::StrAppend(&text, "  ", field.number(), " ", field.name(), " ",
                   LabelName(field.label()), " ", field.type_name());
@@ -131,6 +136,12 @@ void AppendField(const FieldDescriptor& field, std::string& text) {
   } else if (field.is_packable()) {
     absl::StrAppend(&text,
                     " packing=", field.is_packed() ? "packed" : "expanded");
+  }
+  // Some languages, C++ among them, do not show unknown numbers of any enum in
+  // messages of proto2.
+  if (field.enum_type() != nullptr && IsOpen(*field.enum_type()) &&
+      field.file()->syntax() != FileDescriptor::SYNTAX_PROTO3) {
+    text.append(" values=closed");
   }
   // Last, because it is the only part that may have spaces in it.
   if (!HasPlainDefault(field)) {
@@ -157,11 +168,8 @@ void AppendMessage(const Descriptor& message, std::string& text) {
 }
 
 void AppendEnum(const EnumDescriptor& enumeration, std::string& text) {
-  // A closed enum hides numbers that it does not know; an open one keeps them.
-  const bool open =
-      enumeration.file()->syntax() == FileDescriptor::SYNTAX_PROTO3;
   absl::StrAppend(&text, "enum ", enumeration.full_name(),
-                  open ? " open" : " closed", "\n");
+                  IsOpen(enumeration) ? " open" : " closed", "\n");
 
   std::vector<std::tuple<int32_t, std::string>> values;
   for (int i = 0; i < enumeration.value_count(); ++i) {

@@ -8,8 +8,8 @@
 
 namespace mycelium {
 
-// The first line of every canonical text. Its number is raised with every
-// change of the form below, because such a change changes every digest.
+// The first line of every canonical text. Its number is raised where a text
+// would mean something else than before, which changes every digest.
 inline constexpr absl::string_view kCanonicalTextHeader = "mycelium.schema 1";
 
 // Everything about `type`, and about the types its fields reach, that changes

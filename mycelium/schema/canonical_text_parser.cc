@@ -160,6 +160,7 @@ absl::string_view Parser::ParseField(absl::string_view line) {
   if (!TakeAttribute("oneof=", &line, &field.oneof) ||
       !TakeAttribute("presence=", &line, &field.presence) ||
       !TakeAttribute("packing=", &line, &field.packing) ||
+      !TakeAttribute("values=", &line, &field.values) ||
       !TakeDefault(&line, &field.default_value) || !line.empty()) {
     return "malformed attribute";
   }

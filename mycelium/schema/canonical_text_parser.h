@@ -26,6 +26,7 @@ struct ParsedText {
     absl::string_view oneof;
     absl::string_view presence;
     absl::string_view packing;
+    absl::string_view values;
     absl::string_view default_value;
   };
   struct Value {

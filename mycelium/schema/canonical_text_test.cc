@@ -3,6 +3,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/descriptor.pb.h"
 #include "gtest/gtest.h"
 #include "mycelium/schema/proto_source.h"
 #include "mycelium/schema/schema_digest.h"
@@ -144,6 +146,43 @@ TEST(CanonicalTextTest, ChainOfThousandsOfTypesIsWalked) {
   }
   const std::string text = Proto3Text(types);
   EXPECT_NE(text.find("\nmessage T4999\n"), text.npos);
+}
+
+TEST(CanonicalTextTest, OpenEnumInAMessageOfProto2IsMarked) {
+  google::protobuf::DescriptorPool pool;
+  google::protobuf::FileDescriptorProto file;
+  file.set_name("e.proto");
+  file.set_syntax("proto3");
+  auto& open = *file.add_enum_type();
+  open.set_name("E");
+  auto& zero = *open.add_value();
+  zero.set_name("ZERO");
+  zero.set_number(0);
+  ASSERT_NE(pool.BuildFile(file), nullptr);
+  for (const std::string syntax : {"proto2", "proto3"}) {
+    google::protobuf::FileDescriptorProto using_it;
+    using_it.set_name(syntax + ".proto");
+    using_it.set_syntax(syntax);
+    using_it.add_dependency("e.proto");
+    auto& message = *using_it.add_message_type();
+    message.set_name(syntax);
+    auto& field = *message.add_field();
+    field.set_name("e");
+    field.set_number(1);
+    field.set_label(google::protobuf::FieldDescriptorProto::LABEL_REPEATED);
+    field.set_type(google::protobuf::FieldDescriptorProto::TYPE_ENUM);
+    field.set_type_name(".E");
+    ASSERT_NE(pool.BuildFile(using_it), nullptr);
+  }
+  const std::string marked =
+      CanonicalText(*pool.FindMessageTypeByName("proto2"));
+  EXPECT_NE(marked.find("  1 e repeated enum E packing=expanded "
+                        "values=closed\n"),
+            marked.npos)
+      << marked;
+  const std::string plain =
+      CanonicalText(*pool.FindMessageTypeByName("proto3"));
+  EXPECT_EQ(plain.find("values="), plain.npos) << plain;
 }
 
 TEST(SchemaDigestTest, OrderAndRepetitionOfTypesDoNotMatter) {

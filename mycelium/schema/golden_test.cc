@@ -101,8 +101,11 @@ TEST(GoldenTest, DifferencesOfTheGuideAreThePinnedOnes) {
       {"  2 SIDE_SELL", "  2 SIDE_ASK"},
   };
   for (const auto& [from, to] : changes) {
-    absl::StrAppend(&lines, FirstDifference(ours, ChangedQuote(from, to)),
-                    "\n");
+    const Verdict verdict = CompareVersions(ours, ChangedQuote(from, to));
+    absl::StrAppend(
+        &lines, verdict.difference,
+        verdict.kind == Verdict::Kind::kCompatible ? " (compatible)" : "",
+        "\n");
   }
   EXPECT_EQ(lines, Read("quote_differences.txt"));
 }
@@ -114,7 +117,7 @@ TEST(GoldenTest, EveryTextIsReadWhenComparedWithAnother) {
         type == types[0] ? types[1]->full_name() : types[0]->full_name();
     const std::string other_text =
         CanonicalText(type == types[0] ? *types[1] : *types[0]);
-    EXPECT_EQ(FirstDifference(CanonicalText(*type), other_text),
+    EXPECT_EQ(CompareVersions(CanonicalText(*type), other_text).difference,
               absl::StrCat("type: ", type->full_name(), " -> ", other));
   }
 }

@@ -9,6 +9,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/schema/canonical_text_parser.h"
@@ -75,14 +76,18 @@ std::vector<absl::string_view> Without(
   return left;
 }
 
-// Walks two texts side by side and collects what differs.
+// Is told what differs; returns whether it wants to hear more.
+using Listener = absl::FunctionRef<bool(Difference)>;
+
+// Walks two texts side by side and tells what differs.
 class Comparison final {
  public:
   Comparison(const ParsedText& ours, const ParsedText& theirs,
-             size_t differences_max)
-      : ours_(ours), theirs_(theirs), differences_max_(differences_max) {}
+             Listener listener)
+      : ours_(ours), theirs_(theirs), listener_(listener) {}
 
-  std::vector<Difference> Run() &&;
+  // Whether the two are the same, as far as fields reach.
+  bool Run() &&;
 
  private:
   // A field or value whose number, on the other side, has not its name.
@@ -90,12 +95,15 @@ class Comparison final {
     absl::string_view name;
     int32_t number;
     bool is_ours;
+    bool compatible;  // If the other side has nothing of its name at all.
   };
+  static Lone LoneField(const Field& field, bool is_ours) {
+    return {field.name, field.number, is_ours, field.label != "required"};
+  }
 
-  bool IsDone() const { return found_.size() >= differences_max_; }
-  void Add(DifferenceKind kind, std::string where, std::string what);
+  void Add(Difference difference);
   void AddMember(DifferenceKind kind, const Type& type, absl::string_view name,
-                 int32_t number, std::string what);
+                 int32_t number, std::string what, bool compatible = false);
   void AddLone(const Type& type, const Lone& lone,
                const Numbers& other_numbers);
 
@@ -106,39 +114,50 @@ class Comparison final {
 
   const ParsedText& ours_;
   const ParsedText& theirs_;
-  const size_t differences_max_;
-  std::vector<Difference> found_;
+  const Listener listener_;
+  bool is_same_ = true;
+  bool is_done_ = false;
   std::deque<absl::string_view> pending_;
   absl::flat_hash_set<absl::string_view> reached_;
+  // Enums that some field does not show all numbers of.
+  absl::flat_hash_set<absl::string_view> shown_closed_;
   // Names of the present type whose change of number was told already.
   absl::flat_hash_set<absl::string_view> moved_;
 };
 
-void Comparison::Add(DifferenceKind kind, std::string where, std::string what) {
-  if (IsDone()) return;
-  found_.push_back({kind, std::move(where), std::move(what)});
+void Comparison::Add(Difference difference) {
+  is_same_ = false;
+  if (!is_done_) is_done_ = !listener_(std::move(difference));
 }
 
 void Comparison::AddMember(DifferenceKind kind, const Type& type,
                            absl::string_view name, int32_t number,
-                           std::string what) {
-  Add(kind, absl::StrCat(Shown(type.name), ".", Shown(name), " (", number, ")"),
-      std::move(what));
+                           std::string what, bool compatible) {
+  Add({kind,
+       absl::StrCat(Shown(type.name), ".", Shown(name), " (", number, ")"),
+       std::move(what), compatible});
 }
 
-std::vector<Difference> Comparison::Run() && {
+bool Comparison::Run() && {
   if (ours_.root != theirs_.root) {
-    Add(DifferenceKind::kRoot, "type", Change(ours_.root, theirs_.root));
-    return std::move(found_);
+    Add({DifferenceKind::kRoot, "type", Change(ours_.root, theirs_.root)});
+    return false;
+  }
+  for (const ParsedText* const text : {&ours_, &theirs_}) {
+    for (const Type& type : text->types) {
+      for (const Field& field : type.fields) {
+        if (!field.values.empty()) shown_closed_.insert(field.type_name);
+      }
+    }
   }
   pending_.push_back(ours_.root);
   reached_.insert(ours_.root);
-  while (!pending_.empty() && !IsDone()) {
+  while (!pending_.empty() && !is_done_) {
     const absl::string_view name = pending_.front();
     pending_.pop_front();
     CompareTypes(*ours_.Find(name), *theirs_.Find(name));
   }
-  return std::move(found_);
+  return is_same_;
 }
 
 // One that turns up under another number has moved; that is told once, though
@@ -150,7 +169,8 @@ void Comparison::AddLone(const Type& type, const Lone& lone,
     AddMember(
         lone.is_ours ? DifferenceKind::kMissing : DifferenceKind::kAdded, type,
         lone.name, lone.number,
-        lone.is_ours ? "missing on the other side" : "missing on this side");
+        lone.is_ours ? "missing on the other side" : "missing on this side",
+        lone.compatible);
     return;
   }
   if (!moved_.insert(lone.name).second) return;
@@ -164,8 +184,8 @@ void Comparison::CompareTypes(const Type& ours, const Type& theirs) {
   moved_.clear();
   // A field that names a type says whether it is an enum, and was compared.
   if (ours.mark != theirs.mark) {
-    Add(DifferenceKind::kTypeForm, Shown(ours.name),
-        Change(ours.mark, theirs.mark));
+    Add({DifferenceKind::kTypeForm, Shown(ours.name),
+         Change(ours.mark, theirs.mark)});
   }
   if (ours.is_enum) {
     CompareValues(ours, theirs);
@@ -185,10 +205,10 @@ void Comparison::CompareFields(const Type& ours, const Type& theirs) {
     if (has_our && has_their && our->number == their->number) {
       CompareField(ours, *our++, *their++);
     } else if (has_our && (!has_their || our->number < their->number)) {
-      AddLone(ours, {our->name, our->number, true}, their_numbers);
+      AddLone(ours, LoneField(*our, /*is_ours=*/true), their_numbers);
       ++our;
     } else {
-      AddLone(ours, {their->name, their->number, false}, our_numbers);
+      AddLone(ours, LoneField(*their, /*is_ours=*/false), our_numbers);
       ++their;
     }
   }
@@ -200,8 +220,10 @@ void Comparison::CompareField(const Type& type, const Field& ours,
                            absl::string_view our_word,
                            absl::string_view their_word) {
     if (our_word == their_word) return;
+    // Every parser takes both packings.
     AddMember(kind, type, ours.name, ours.number,
-              absl::StrCat(prefix, Change(our_word, their_word)));
+              absl::StrCat(prefix, Change(our_word, their_word)),
+              /*compatible=*/kind == DifferenceKind::kPacking);
   };
   compare(DifferenceKind::kName, "name ", ours.name, theirs.name);
   compare(DifferenceKind::kType, "", TypeWords(ours), TypeWords(theirs));
@@ -210,6 +232,7 @@ void Comparison::CompareField(const Type& type, const Field& ours,
   compare(DifferenceKind::kPresence, "presence ", ours.presence,
           theirs.presence);
   compare(DifferenceKind::kPacking, "packing ", ours.packing, theirs.packing);
+  compare(DifferenceKind::kValues, "values ", ours.values, theirs.values);
   compare(DifferenceKind::kDefault, "default ", ours.default_value,
           theirs.default_value);
 
@@ -220,6 +243,9 @@ void Comparison::CompareField(const Type& type, const Field& ours,
 }
 
 void Comparison::CompareValues(const Type& ours, const Type& theirs) {
+  // A closed enum does not show a number that it does not know.
+  const bool is_open =
+      ours.mark == "open" && !shown_closed_.contains(ours.name);
   const Numbers our_numbers = NumbersByName(ours.values);
   const Numbers their_numbers = NumbersByName(theirs.values);
   auto our = ours.values.begin();
@@ -238,14 +264,14 @@ void Comparison::CompareValues(const Type& ours, const Type& theirs) {
       if (!their_numbers.contains(name)) {
         gone.push_back(name);
       } else {
-        AddLone(ours, {name, number, true}, their_numbers);
+        AddLone(ours, {name, number, true, is_open}, their_numbers);
       }
     }
     for (const absl::string_view name : Without(their_names, our_names)) {
       if (!our_numbers.contains(name)) {
         come.push_back(name);
       } else {
-        AddLone(ours, {name, number, false}, our_numbers);
+        AddLone(ours, {name, number, false, is_open}, our_numbers);
       }
     }
     const size_t renamed = std::min(gone.size(), come.size());
@@ -254,10 +280,10 @@ void Comparison::CompareValues(const Type& ours, const Type& theirs) {
                 absl::StrCat("name ", Change(gone[i], come[i])));
     }
     for (size_t i = renamed; i < gone.size(); ++i) {
-      AddLone(ours, {gone[i], number, true}, their_numbers);
+      AddLone(ours, {gone[i], number, true, is_open}, their_numbers);
     }
     for (size_t i = renamed; i < come.size(); ++i) {
-      AddLone(ours, {come[i], number, false}, our_numbers);
+      AddLone(ours, {come[i], number, false, is_open}, our_numbers);
     }
   }
 }
@@ -267,32 +293,51 @@ Difference Unreadable(absl::string_view side, const absl::Status& status) {
           std::string(status.message())};
 }
 
+void Compare(absl::string_view ours, absl::string_view theirs,
+             Listener listener) {
+  if (ours == theirs) return;
+  const absl::StatusOr<ParsedText> our_parsed = ParseCanonicalText(ours);
+  if (!our_parsed.ok()) {
+    listener(Unreadable("this side", our_parsed.status()));
+    return;
+  }
+  const absl::StatusOr<ParsedText> their_parsed = ParseCanonicalText(theirs);
+  if (!their_parsed.ok()) {
+    listener(Unreadable("the other side", their_parsed.status()));
+    return;
+  }
+  if (Comparison(*our_parsed, *their_parsed, listener).Run()) {
+    // No text of ours has such types, but a peer may send what it likes.
+    listener({DifferenceKind::kOther, Shown(our_parsed->root),
+              "types differ that no field reaches"});
+  }
+}
+
 }  // namespace
 
 std::vector<Difference> Differences(absl::string_view ours,
                                     absl::string_view theirs,
                                     size_t differences_max) {
-  if (ours == theirs || differences_max == 0) return {};
-  const absl::StatusOr<ParsedText> our_parsed = ParseCanonicalText(ours);
-  if (!our_parsed.ok()) return {Unreadable("this side", our_parsed.status())};
-  const absl::StatusOr<ParsedText> their_parsed = ParseCanonicalText(theirs);
-  if (!their_parsed.ok()) {
-    return {Unreadable("the other side", their_parsed.status())};
-  }
-  std::vector<Difference> found =
-      Comparison(*our_parsed, *their_parsed, differences_max).Run();
-  if (found.empty()) {
-    // No text of ours has such types, but a peer may send what it likes.
-    found.push_back({DifferenceKind::kOther, Shown(our_parsed->root),
-                     "types differ that no field reaches"});
-  }
+  std::vector<Difference> found;
+  if (differences_max == 0) return found;
+  Compare(ours, theirs, [&](Difference difference) {
+    found.push_back(std::move(difference));
+    return found.size() < differences_max;
+  });
   return found;
 }
 
-std::string FirstDifference(absl::string_view ours, absl::string_view theirs) {
-  const std::vector<Difference> found = Differences(ours, theirs, 1);
-  if (found.empty()) return "";
-  return absl::StrCat(found[0].where, ": ", found[0].what);
+Verdict CompareVersions(absl::string_view ours, absl::string_view theirs) {
+  Verdict verdict;
+  Compare(ours, theirs, [&](const Difference& difference) {
+    if (!difference.compatible) {
+      verdict = {Verdict::Kind::kIncompatible, difference.ToString()};
+    } else if (verdict.kind == Verdict::Kind::kExact) {
+      verdict = {Verdict::Kind::kCompatible, difference.ToString()};
+    }
+    return difference.compatible;
+  });
+  return verdict;
 }
 
 }  // namespace mycelium

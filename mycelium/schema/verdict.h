@@ -9,8 +9,7 @@
 
 namespace mycelium {
 
-// What differs at one place. A rule that forgives some changes can be a table
-// over these; today every one is a mismatch, because only equal types match.
+// What differs at one place.
 enum class DifferenceKind {
   kUnreadable,  // A text is not a canonical text.
   kRoot,        // The texts are about types of different names.
@@ -24,6 +23,7 @@ enum class DifferenceKind {
   kOneof,
   kPresence,
   kPacking,
+  kValues,  // Whether numbers that an open enum does not know are shown.
   kDefault,
   kOther,  // The texts differ where no field reaches.
 };
@@ -32,6 +32,12 @@ struct Difference {
   DifferenceKind kind;
   std::string where;  // market.Quote.price (4)
   std::string what;   // double -> int64
+  // What both sides know reads the same on both all the same: a field more or
+  // less that is not required, a value more or less of an open enum, the
+  // packing.
+  bool compatible = false;
+
+  std::string ToString() const { return where + ": " + what; }
 };
 
 // The differences between two canonical texts (canonical_text.h), ours first
@@ -45,16 +51,31 @@ struct Difference {
 //
 // Thread safety: may be called from any thread. Texts are borrowed for the
 // call.
-//
-// Example:
-//   const std::string difference = FirstDifference(our_text, their_text);
-//   // market.Quote.price (4): double -> int64
 std::vector<Difference> Differences(absl::string_view ours,
                                     absl::string_view theirs,
                                     size_t differences_max);
 
-// The first of them as `where: what`; empty if and only if the texts are equal.
-std::string FirstDifference(absl::string_view ours, absl::string_view theirs);
+// Two versions of a type.
+struct Verdict {
+  enum class Kind {
+    kExact,
+    kCompatible,  // All differences are.
+    kIncompatible,
+  };
+  Kind kind = Kind::kExact;
+  // The first difference that is not compatible; if all are, the first. Empty
+  // if and only if there is none.
+  std::string difference;
+};
+
+// As Differences(), and the same seen from either side. The rules are those of
+// the table in docs/schema.md: whoever reads a message of another version finds
+// each field that both know as it was written, set or not.
+//
+// Example:
+//   Verdict verdict = CompareVersions(our_text, their_text);
+//   // kIncompatible, "market.Quote.price (4): double -> int64"
+Verdict CompareVersions(absl::string_view ours, absl::string_view theirs);
 
 }  // namespace mycelium
 

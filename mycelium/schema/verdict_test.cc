@@ -34,6 +34,10 @@ std::string Text2(absl::string_view types) {
           .Type("m.Quote"));
 }
 
+std::string FirstDifference(absl::string_view ours, absl::string_view theirs) {
+  return CompareVersions(ours, theirs).difference;
+}
+
 std::string FirstOf(absl::string_view ours, absl::string_view theirs) {
   return FirstDifference(Text(ours), Text(theirs));
 }
@@ -145,6 +149,109 @@ TEST(VerdictTest, DifferentRootsAreNamed) {
   EXPECT_EQ(FirstDifference(Text("message Quote {}"),
                             Text("message Order {}", "m.Order")),
             "type: m.Quote -> m.Order");
+}
+
+Verdict::Kind KindOf(absl::string_view ours, absl::string_view theirs) {
+  const Verdict::Kind kind = CompareVersions(ours, theirs).kind;
+  EXPECT_EQ(CompareVersions(theirs, ours).kind, kind);
+  return kind;
+}
+
+constexpr Verdict::Kind kExact = Verdict::Kind::kExact;
+constexpr Verdict::Kind kCompatible = Verdict::Kind::kCompatible;
+constexpr Verdict::Kind kIncompatible = Verdict::Kind::kIncompatible;
+
+TEST(VerdictTest, FieldsThatNeedNotBeThereAreCompatible) {
+  const std::string one = Text2("message Quote { optional int32 a = 1; }");
+  EXPECT_EQ(KindOf(one, one), kExact);
+  EXPECT_EQ(KindOf(one, Text2("message Quote { optional int32 a = 1; "
+                              "optional int32 b = 2 [default = 7]; }")),
+            kCompatible);
+  EXPECT_EQ(KindOf(one, Text2("message Quote { optional int32 a = 1; "
+                              "repeated string b = 2; }")),
+            kCompatible);
+  EXPECT_EQ(KindOf(one, Text2("message Quote { optional int32 a = 1; "
+                              "oneof o { string b = 2; } }")),
+            kCompatible);
+  EXPECT_EQ(KindOf(one, Text2("message Quote { optional int32 a = 1; "
+                              "required string b = 2; }")),
+            kIncompatible);
+  // Whatever the added one reaches is nobody else's business.
+  EXPECT_EQ(KindOf(one, Text2("message Quote { optional int32 a = 1; "
+                              "optional B b = 2; } "
+                              "message B { required int32 x = 1; }")),
+            kCompatible);
+}
+
+TEST(VerdictTest, ValuesOfAnEnumAreCompatibleIfNoNumberIsHidden) {
+  const std::string of_one = "enum E { ZERO = 0; }";
+  const std::string of_two = "enum E { ZERO = 0; ONE = 1; }";
+  const std::string quote = "message Quote { E e = 1; }";
+  EXPECT_EQ(KindOf(Text(quote + of_one), Text(quote + of_two)), kCompatible);
+  const std::string quote2 = "message Quote { optional E e = 1; }";
+  EXPECT_EQ(KindOf(Text2(quote2 + of_one), Text2(quote2 + of_two)),
+            kIncompatible);
+}
+
+// The text of a proto2 message with an enum of proto3.
+std::string MixedText(absl::string_view values) {
+  return absl::StrCat(
+      "mycelium.schema 1\nroot m.Quote\nenum m.E open\n", values,
+      "message m.Quote\n  1 e optional enum m.E presence=explicit "
+      "values=closed\n");
+}
+
+TEST(VerdictTest, OpenEnumInAMessageThatHidesNumbersIsAsGoodAsClosed) {
+  EXPECT_EQ(KindOf(MixedText("  0 ZERO\n"), MixedText("  0 ZERO\n  1 ONE\n")),
+            kIncompatible);
+  const std::string text = MixedText("  0 ZERO\n");
+  EXPECT_EQ(FirstDifference(
+                text, absl::StrReplaceAll(text, {{" values=closed", ""}})),
+            "m.Quote.e (1): values closed -> none");
+}
+
+TEST(VerdictTest, WhatNamesTheDifferenceIsWhatMakesTheVerdict) {
+  const std::string ours = Text(
+      "message Quote { int32 a = 1; repeated int32 b = 2; int32 c = 3; "
+      "int32 d = 4; }");
+  const Verdict compatible = CompareVersions(
+      ours, Text("message Quote { repeated int32 b = 2 [packed = false]; "
+                 "int32 c = 3; int32 d = 4; }"));
+  EXPECT_EQ(compatible.kind, kCompatible);
+  EXPECT_EQ(compatible.difference, "m.Quote.a (1): missing on the other side");
+  const Verdict incompatible = CompareVersions(
+      ours, Text("message Quote { repeated int32 b = 2 [packed = false]; "
+                 "int64 c = 3; int64 d = 4; }"));
+  EXPECT_EQ(incompatible.kind, kIncompatible);
+  EXPECT_EQ(incompatible.difference, "m.Quote.c (3): int32 -> int64");
+}
+
+TEST(VerdictTest, EveryOtherChangeIsIncompatible) {
+  const std::string ours = Text(
+      "message Quote { int32 a = 1; A m = 2; } "
+      "message A { int32 x = 1; }");
+  for (const absl::string_view theirs : {
+           "message Quote { int64 a = 1; A m = 2; } "
+           "message A { int32 x = 1; }",
+           "message Quote { int32 b = 1; A m = 2; } "
+           "message A { int32 x = 1; }",
+           "message Quote { int32 a = 3; A m = 2; } "
+           "message A { int32 x = 1; }",
+           "message Quote { optional int32 a = 1; A m = 2; } "
+           "message A { int32 x = 1; }",
+           "message Quote { repeated int32 a = 1; A m = 2; } "
+           "message A { int32 x = 1; }",
+           "message Quote { oneof o { int32 a = 1; } A m = 2; } "
+           "message A { int32 x = 1; }",
+           "message Quote { int32 a = 1; B m = 2; } "
+           "message B { int32 x = 1; }",
+           "message Quote { int32 a = 1; A m = 2; } "
+           "message A { string x = 1; }",
+       }) {
+    EXPECT_EQ(KindOf(ours, Text(theirs)), kIncompatible) << theirs;
+  }
+  EXPECT_EQ(KindOf(ours, "garbage"), kIncompatible);
+  EXPECT_EQ(KindOf(ours, ""), kIncompatible);
 }
 
 TEST(VerdictTest, FieldsOfTheRootComeBeforeThoseOfReachedTypes) {

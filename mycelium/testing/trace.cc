@@ -64,6 +64,8 @@ absl::string_view WordOf(Happening what) {
       return "unsubscribe";
     case Happening::kDisconnect:
       return "disconnect";
+    case Happening::kVersion:
+      return "version";
     case Happening::kDrift:
       return "drift";
     case Happening::kCall:

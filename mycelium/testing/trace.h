@@ -46,6 +46,7 @@ enum class Happening {
   kUnsubscribe,
   kDisconnect,  // By an overflow policy.
   kDrift,
+  kVersion,  // A start with another version of the message type.
   kCall,
   kConnection,  // What a bus tells of one.
   // What channels that gather do.

@@ -315,12 +315,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{"Mode", Node("[deployment]\nmode = \"bundle\""),
                  "5:8: [deployment]: unknown mode \"bundle\"; known: monolith, "
                  "bundled, isolated, distributed; nearest: bundled"},
-        BadInput{"SchemaReserved", "schema = \"compatible\"\n" + Node(""),
-                 "1:10: top level: schema \"compatible\" is reserved; only "
-                 "\"exact\" is available"},
         BadInput{"Schema", "schema = \"exakt\"\n" + Node(""),
-                 "1:10: top level: unknown schema \"exakt\"; known: exact; "
-                 "nearest: exact"}),
+                 "1:10: top level: unknown schema \"exakt\"; known: exact, "
+                 "compatible; nearest: exact"}),
     [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(

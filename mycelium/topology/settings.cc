@@ -29,6 +29,10 @@ constexpr Word<WaitMode> kWaits[] = {
     {WaitMode::kAdaptive, "adaptive"},
     {WaitMode::kBlock, "block"},
 };
+constexpr Word<SchemaPolicy> kSchemaPolicies[] = {
+    {SchemaPolicy::kExact, "exact"},
+    {SchemaPolicy::kCompatible, "compatible"},
+};
 
 template <typename Enum, size_t N>
 absl::string_view TextOf(const Word<Enum> (&words)[N], Enum value) {
@@ -94,6 +98,9 @@ absl::string_view WordOf(Overflow overflow) {
   return TextOf(kOverflows, overflow);
 }
 absl::string_view WordOf(WaitMode wait) { return TextOf(kWaits, wait); }
+absl::string_view WordOf(SchemaPolicy policy) {
+  return TextOf(kSchemaPolicies, policy);
+}
 
 std::optional<TransportKind> TransportKindOf(absl::string_view word) {
   return ValueOf(kTransports, word);
@@ -104,9 +111,15 @@ std::optional<Overflow> OverflowOf(absl::string_view word) {
 std::optional<WaitMode> WaitModeOf(absl::string_view word) {
   return ValueOf(kWaits, word);
 }
+std::optional<SchemaPolicy> SchemaPolicyOf(absl::string_view word) {
+  return ValueOf(kSchemaPolicies, word);
+}
 
 std::vector<absl::string_view> TransportWords() { return TextsOf(kTransports); }
 std::vector<absl::string_view> OverflowWords() { return TextsOf(kOverflows); }
 std::vector<absl::string_view> WaitWords() { return TextsOf(kWaits); }
+std::vector<absl::string_view> SchemaPolicyWords() {
+  return TextsOf(kSchemaPolicies);
+}
 
 }  // namespace mycelium

@@ -32,6 +32,10 @@ enum class Overflow {
 // How a reader waits for the next message.
 enum class WaitMode { kSpin, kAdaptive, kBlock };
 
+// Which types two nodes take from each other: the same only, or also two
+// versions of one that are compatible (docs/schema.md).
+enum class SchemaPolicy { kExact, kCompatible };
+
 // The most that may be asked for.
 inline constexpr int64_t kDepthMax = 1 << 20;
 inline constexpr int64_t kWindowMax = 1 << 16;
@@ -105,17 +109,21 @@ absl::string_view WordOf(TransportKind kind);
 absl::string_view WordOf(Overflow overflow);
 // spin, adaptive, block
 absl::string_view WordOf(WaitMode wait);
+// exact, compatible
+absl::string_view WordOf(SchemaPolicy policy);
 
 // The enumerator that a word stands for, if it is known. "tcp" is another word
 // for grpc.
 std::optional<TransportKind> TransportKindOf(absl::string_view word);
 std::optional<Overflow> OverflowOf(absl::string_view word);
 std::optional<WaitMode> WaitModeOf(absl::string_view word);
+std::optional<SchemaPolicy> SchemaPolicyOf(absl::string_view word);
 
 // What the words may be, as error messages list them.
 std::vector<absl::string_view> TransportWords();
 std::vector<absl::string_view> OverflowWords();
 std::vector<absl::string_view> WaitWords();
+std::vector<absl::string_view> SchemaPolicyWords();
 
 }  // namespace mycelium
 

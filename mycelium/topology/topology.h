@@ -75,9 +75,6 @@ struct Route {
   SourcePosition lane_bytes_position;
 };
 
-// Which types two nodes accept from one another.
-enum class SchemaPolicy { kExact };
-
 struct Topology {
   std::string path;        // The file, as named by whoever loaded it.
   std::string socket_dir;  // Never empty after parsing.

@@ -115,7 +115,7 @@ std::string CanonicalText(const Topology& topology) {
       " allow_anonymous=", topology.allow_anonymous,
       " insecure=", topology.insecure, " tls=", topology.tls.enabled(),
       " require_client_certificate=", topology.tls.require_client_certificate,
-      " schema=exact"));
+      " schema=", WordOf(topology.schema)));
   if (topology.socket_dir_configured) {
     lines.push_back(absl::StrCat("socket_dir ", Escaped(topology.socket_dir)));
   }

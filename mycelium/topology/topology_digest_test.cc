@@ -42,7 +42,7 @@ TEST(TopologyDigestTest, EveryMeaningMatters) {
   }
   for (const char* top :
        {"insecure = true\n", "allow_uids = [3]\n", "allow_anonymous = true\n",
-        "socket_dir = \"/x\"\n"}) {
+        "socket_dir = \"/x\"\n", "schema = \"compatible\"\n"}) {
     EXPECT_NE(digest, DigestOf(std::string(top) + kText)) << top;
   }
 }

@@ -135,14 +135,11 @@ class Parser final {
 
   void ReadSchema(TableReader& top) {
     const std::optional<std::string> word = top.String("schema");
-    if (!word.has_value() || *word == "exact") return;
-    const TomlValue& value = *top.Find("schema");
-    if (*word == "compatible") {
-      top.Error(value.position,
-                "schema \"compatible\" is reserved; only \"exact\" is "
-                "available");
+    if (!word.has_value()) return;
+    if (const auto policy = SchemaPolicyOf(*word); policy.has_value()) {
+      topology_.schema = *policy;
     } else {
-      top.UnknownWord(value, "schema", {"exact"});
+      top.UnknownWord(*top.Find("schema"), "schema", SchemaPolicyWords());
     }
   }
 

@@ -55,9 +55,17 @@ endpoint = { kind = "tcp", addr = "0.0.0.0:9100" }
   EXPECT_EQ(topology->FindNode("strategy"), nullptr);
 }
 
+TEST(TopologyParserTest, SchemaIsExactUnlessItSaysOtherwise) {
+  for (const std::string text : {"", "schema = \"exact\"\n"}) {
+    const auto topology = ParseHere(text + "[[nodes]]\nname = \"feed\"\n");
+    ASSERT_TRUE(topology.ok()) << topology.status();
+    EXPECT_EQ(topology->schema, SchemaPolicy::kExact);
+  }
+}
+
 TEST(TopologyParserTest, DefaultsLimitsAndTlsAreRead) {
   const absl::StatusOr<Topology> topology = ParseHere(R"(
-schema = "exact"
+schema = "compatible"
 allow_anonymous = true
 allow_uids = [1001, 1002]
 [[nodes]]
@@ -86,6 +94,7 @@ ca = "/etc/ca.pem"
 require_client_certificate = true
 )");
   ASSERT_TRUE(topology.ok()) << topology.status();
+  EXPECT_EQ(topology->schema, SchemaPolicy::kCompatible);
   EXPECT_EQ(topology->default_transport, TransportKind::kUnix);
   EXPECT_EQ(topology->defaults.overflow, Overflow::kDropOldest);
   EXPECT_EQ(topology->defaults.depth, 7);

@@ -29,6 +29,7 @@ def bus_of_process(service: str, *,
                    limits: Optional[Dict[str, Any]] = None) -> Bus: ...
 def create_bus(*, node: str = '', schema_digest: Optional[bytes] = None,
                wait: Optional[str] = None,
+               schema: str = 'exact',
                allow_uids: List[int] = ...,
                delivers_locally: bool = True,
                tls: Optional[Dict[str, Any]] = None,

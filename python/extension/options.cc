@@ -176,10 +176,10 @@ void SetLimits(const py::kwargs& options, Limits* made) {
 }  // namespace
 
 BusOptions BusOptionsOf(const py::kwargs& options) {
-  CheckKnown(options,
-             {"node", "wait", "schema_digest", "allow_uids", "delivers_locally",
-              "tls", "insecure", "allow_anonymous", "poll_by_caller",
-              "on_connection", "on_flow", "settings", "limits"});
+  CheckKnown(options, {"node", "wait", "schema", "schema_digest", "allow_uids",
+                       "delivers_locally", "tls", "insecure", "allow_anonymous",
+                       "poll_by_caller", "on_connection", "on_flow", "settings",
+                       "limits"});
   BusOptions made;
   made.log = PythonLog::Sink();
   if (const auto number = Given<uint64_t>(options, "on_connection");
@@ -197,6 +197,11 @@ BusOptions BusOptionsOf(const py::kwargs& options) {
   made.node = Given<std::string>(options, "node").value_or("");
   if (const auto word = Given<std::string>(options, "wait"); word.has_value()) {
     made.wait = WordOrRaise("wait", *word, &WaitModeOf, &WaitWords);
+  }
+  if (const auto word = Given<std::string>(options, "schema");
+      word.has_value()) {
+    made.schema =
+        *WordOrRaise("schema", *word, &SchemaPolicyOf, &SchemaPolicyWords);
   }
   if (const auto digest = Given<py::bytes>(options, "schema_digest");
       digest.has_value()) {

@@ -76,6 +76,9 @@ class MessageBus:
       happened meanwhile. The same holds for it.
     settings: how messages travel.
     limits: bounds of this process.
+    schema: which types of other nodes are taken for those of this one: 'exact',
+      the same only, or 'compatible', also compatible versions of them, which both
+      nodes have to say.
 
   Raises:
     InvalidArgument: an argument is out of bounds; says which, and what they are.
@@ -91,9 +94,10 @@ class MessageBus:
                on_connection: Optional[Callable[[ConnectionEvent], Any]] = None,
                on_flow: Optional[Callable[[FlowEvent], Any]] = None,
                settings: Optional[Settings] = None,
-               limits: Optional[Limits] = None) -> None:
+               limits: Optional[Limits] = None,
+               schema: str = 'exact') -> None:
     self._open(on_connection, on_flow, lambda **watches: _mycelium.create_bus(
-        node=node, schema_digest=schema_digest, wait=wait,
+        node=node, schema_digest=schema_digest, wait=wait, schema=schema,
         allow_uids=list(allow_uids), delivers_locally=delivers_locally,
         tls=fields_of(Tls, tls), insecure=insecure,
         allow_anonymous=allow_anonymous, poll_by_caller=poll_by_caller,

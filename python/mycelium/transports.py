@@ -13,8 +13,8 @@ All take these:
   had not finished, marked as MessageInfo.redelivered where it may have seen it.
   Without a name it is somebody new each time, and the peer counts what waited as
   dropped: subscriber_gone. SharedMemoryTransport.create() has one by itself.
-- `settings`, `limits`, `on_connection`, `on_flow`, `wait`, `poll_by_caller`: as
-  for MessageBus(). Those over a socket of this machine take `allow_uids`, too.
+- `settings`, `limits`, `on_connection`, `on_flow`, `wait`, `poll_by_caller`,
+  `schema`: as for MessageBus(). Those over a socket of this machine take `allow_uids`, too.
   Least latency costs a core: `wait='spin'`, with `poll_by_caller=True` where the
   thread that receives is to be the one that looks.
 
@@ -145,11 +145,11 @@ class UnixTransport(Transport):
                on_connection: Optional[_OnConnection] = None,
                on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
                poll_by_caller: bool = False,
-               allow_uids: Sequence[int] = ()) -> None:
+               allow_uids: Sequence[int] = (), schema: str = 'exact') -> None:
     super().__init__(
         schema_digest, node=node, settings=settings, limits=limits,
         on_connection=on_connection, on_flow=on_flow, wait=wait,
-        poll_by_caller=poll_by_caller, allow_uids=allow_uids)
+        poll_by_caller=poll_by_caller, allow_uids=allow_uids, schema=schema)
     self.path = os.fspath(path)
 
   def listen(self) -> 'UnixTransport':
@@ -202,8 +202,8 @@ class SharedMemoryTransport(Transport):
              limits: Optional[Limits] = None,
              on_connection: Optional[_OnConnection] = None,
              on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
-             poll_by_caller: bool = False, allow_uids: Sequence[int] = ()
-             ) -> 'SharedMemoryTransport':
+             poll_by_caller: bool = False, allow_uids: Sequence[int] = (),
+             schema: str = 'exact') -> 'SharedMemoryTransport':
     """The side that listens.
 
     Args:
@@ -222,7 +222,8 @@ class SharedMemoryTransport(Transport):
     transport = cls(path, schema_digest, node=node or f'shm:{os.fspath(path)}',
                     settings=settings, limits=limits,
                     on_connection=on_connection, on_flow=on_flow, wait=wait,
-                    poll_by_caller=poll_by_caller, allow_uids=allow_uids)
+                    poll_by_caller=poll_by_caller, allow_uids=allow_uids,
+                    schema=schema)
     transport._start(lambda bus: bus.listen_shm(transport.path, capacity))
     return transport
 
@@ -233,8 +234,8 @@ class SharedMemoryTransport(Transport):
            limits: Optional[Limits] = None,
            on_connection: Optional[_OnConnection] = None,
            on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
-           poll_by_caller: bool = False, allow_uids: Sequence[int] = ()
-           ) -> 'SharedMemoryTransport':
+           poll_by_caller: bool = False, allow_uids: Sequence[int] = (),
+           schema: str = 'exact') -> 'SharedMemoryTransport':
     """The side that connects, to who has created `path`, now or later.
 
     Returns at once; wait_for_link() of its bus, or wait_for_subscribers() of a
@@ -249,7 +250,7 @@ class SharedMemoryTransport(Transport):
     transport = cls(path, schema_digest, node=node, settings=settings,
                     limits=limits, on_connection=on_connection, on_flow=on_flow,
                     wait=wait, poll_by_caller=poll_by_caller,
-                    allow_uids=allow_uids)
+                    allow_uids=allow_uids, schema=schema)
     transport._start(lambda bus: bus.connect_shm(transport.path, capacity))
     return transport
 
@@ -283,12 +284,12 @@ class TcpTransport(Transport):
                limits: Optional[Limits] = None,
                on_connection: Optional[_OnConnection] = None,
                on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
-               poll_by_caller: bool = False) -> None:
+               poll_by_caller: bool = False, schema: str = 'exact') -> None:
     super().__init__(
         schema_digest, tls=tls, insecure=insecure,
         allow_anonymous=allow_anonymous, node=node, settings=settings,
         limits=limits, on_connection=on_connection, on_flow=on_flow, wait=wait,
-        poll_by_caller=poll_by_caller)
+        poll_by_caller=poll_by_caller, schema=schema)
     self.host = host
     self.port = port
 

@@ -23,12 +23,13 @@
 // accepted, or received of this run; `ledger`; `links`; `shutdown`.
 // publish: `await_calls N` answers `called N` once Publish() has returned so
 // often; `bytes N` for --bytes, `wait N`, `wait_on TOPIC`, `publish N`,
-// `stream`, `stop`, `flush`; `probe` publishes one of run 7 without waiting for
-// room. subscribe: `subscribe NAME`, `unsubscribe` the last one; `hold` has the
-// handler stand in the next message until `release`, and answers `held` there.
-// Both: `cut` breaks the connections; `fork` makes a child that does nothing,
-// until the input ends. Unasked for: `ready` or `failed CODE`, `event WORD
-// PEER`, and `ended STATUS` of a subscription.
+// `stream`, `stop`, `flush`, `refusals` of the first publisher; `probe`
+// publishes one of run 7 without waiting for room. subscribe: `subscribe NAME`,
+// `unsubscribe` the last one; `hold` has the handler stand in the next message
+// until `release`, and answers `held` there. Both: `cut` breaks the
+// connections; `fork` makes a child that does nothing, until the input ends.
+// Unasked for: `ready` or `failed CODE`, `event WORD PEER`, and `ended STATUS`
+// of a subscription.
 //
 // MYCELIUM_PLANTED_OVERFLOW in the environment is the policy of every
 // subscription, whatever --overflow says: to show that tests notice.
@@ -318,6 +319,8 @@ class Peer final {
       Answer("waited", publishers_[0].WaitForSubscribers(number, kLong));
     } else if (word == "wait_on") {
       Answer("waited", WaitOn(words.second));
+    } else if (word == "refusals") {
+      SayRefusals();
     } else if (word == "publish") {
       PublishMany(0, run_, number);
     } else if (word == "publish_to") {
@@ -360,6 +363,14 @@ class Peer final {
 
   static void Answer(const std::string& word, const absl::Status& status) {
     Say(absl::StrCat(word, " ", absl::StatusCodeToString(status.code())));
+  }
+
+  void SayRefusals() const {
+    std::string texts;
+    for (const absl::Status& refusal : publishers_[0].refusals()) {
+      absl::StrAppend(&texts, " ", refusal.message());
+    }
+    Say("refusals" + texts);
   }
 
   // With the publisher of that number, or kProber.

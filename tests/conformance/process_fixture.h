@@ -68,6 +68,7 @@ class ProcessTest : public ::testing::Test {
                      const std::string& limits = "") {
     std::ofstream file(dir_.file("topology.toml"));
     file << "socket_dir = \"" << dir_.path() << "\"\n"
+         << "schema = \"" << schema_ << "\"\n"
          << NodeOf(writer, "writer") << NodeOf(reader, "reader")
          << "[defaults]\ntransport = \"" << TransportUnderTest()
          << "\"\nretain = \"" << retain << "\"\n"
@@ -79,11 +80,13 @@ class ProcessTest : public ::testing::Test {
   }
 
   // Processes that start from here on take half of that.
-  void HalveFrames() {
+  void HalveFrames() { ReplaceInTopology("8KiB", "4KiB"); }
+
+  void ReplaceInTopology(const std::string& from, const std::string& to) {
     std::stringstream text;
     text << std::ifstream(dir_.file("topology.toml")).rdbuf();
     std::ofstream(dir_.file("topology.toml"))
-        << absl::StrReplaceAll(text.str(), {{"8KiB", "4KiB"}});
+        << absl::StrReplaceAll(text.str(), {{from, to}});
   }
 
   // The lines of a node, which has an address where the transport needs one.
@@ -106,7 +109,7 @@ class ProcessTest : public ::testing::Test {
                    "--to=reader"};
     flags.insert(flags.end(), more.begin(), more.end());
     return std::make_unique<PeerProcess>(
-        flags, dir_.file(absl::StrCat("page", ++pages_)));
+        flags, dir_.file(absl::StrCat("page", ++pages_)), binary_);
   }
   std::unique_ptr<PeerProcess> Writer(int run = 1) {
     auto peer = Start("publish", run);
@@ -154,6 +157,8 @@ class ProcessTest : public ::testing::Test {
 
   ShortTempDir dir_;
   const LoopbackAddress host_;  // Of all nodes.
+  std::string schema_ = "exact";
+  std::string binary_ = "conformance_peer";  // Of processes that start.
   int pages_ = 0;
 };
 

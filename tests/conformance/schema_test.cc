@@ -147,9 +147,10 @@ MessageType QuoteWith(google::protobuf::FieldDescriptorProto::Type price) {
   return *DescribedMessageType("market.Quote", set.SerializeAsString());
 }
 
+// Whether or not compatible versions are taken.
 TEST_P(SchemaTest, BothSidesNameTheFirstFieldThatDiffers) {
   using Field = google::protobuf::FieldDescriptorProto;
-  Open();
+  Open(GetParam() == "inproc" ? "" : "schema = \"compatible\"");
   auto quotes = beta_->RawSubscriber(QuoteWith(Field::TYPE_INT64));
   auto publisher = alpha_->RawPublisher(QuoteWith(Field::TYPE_DOUBLE));
   const absl::Status at_publisher = publisher->WaitForSubscribers(1, kLong);
@@ -202,6 +203,31 @@ TEST_P(SchemaTest, BytesThatAreNotOfTheirTypeAreCountedAsUndecodable) {
 }
 
 MYCELIUM_ALL_TRANSPORTS(SchemaTest);
+
+// Inside a process messages are passed as they are.
+TEST(SchemaInOneProcessTest, OneProcessHasOneVersion) {
+  const std::string form = "mycelium.schema 1\nroot Q\nmessage Q\n";
+  const auto version = [&](const std::string& fields) {
+    MessageType type = RawMessageType("Q", Digest::Of(form + fields));
+    type.canonical_text = form + fields;
+    return type;
+  };
+  const std::string x = "  1 x optional int32 presence=implicit\n";
+  const std::string y = "  2 y optional int32 presence=implicit\n";
+  BusOptions options;
+  options.schema = SchemaPolicy::kCompatible;
+  options.log = [](LogLevel, absl::string_view) {};
+  const auto bus = *MessageBus::Create(options);
+  auto subscriber = bus->RawSubscriber(version(x + y));
+  auto publisher = bus->RawPublisher(version(x));
+  const auto mismatch = SchemaMismatchOf(subscriber->status());
+  ASSERT_TRUE(mismatch.has_value()) << subscriber->status();
+  EXPECT_EQ(mismatch->difference(),
+            "Q.y (2): missing on the other side; compatible, but a process has "
+            "one version of a type");
+  EXPECT_THAT(publisher->Publish({}),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+}
 
 // A publisher whose only subscription was refused, and the peer that had it.
 TEST(SchemaAcrossProcessesTest, RefusalsEndWhenTheirPeerLeaves) {

@@ -21,6 +21,7 @@ bool IsLossy(Overflow overflow) {
 std::string Scenario::TopologyText(int drift) const {
   std::string text = absl::StrCat(
       hosts > 0 ? "insecure = true\n" : "",
+      versions > 1 ? "schema = \"compatible\"\n" : "",
       "socket_dir = \"/simulated\"\n[defaults]\nwait = \"block\"\n",
       "lane_bytes = \"64KiB\"\nretain = \"", retain_ms, "ms\"\n",
       "publish_timeout = \"", publish_timeout_ms + drift, "ms\"\n",
@@ -94,6 +95,7 @@ Scenario MakeScenario(uint64_t seed) {
   scenario.socket_bytes = static_cast<size_t>(1) << between(10, 15);
   scenario.processes_die = seed % 4 != 0;
   scenario.partitions_last = seed % 3 != 0;
+  scenario.versions = seed % 8 == 6 ? 3 : 1;
   scenario.percent = static_cast<uint32_t>(between(0, 3) * between(0, 4));
   scenario.faults = static_cast<size_t>(between(20, 50));
 

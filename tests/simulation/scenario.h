@@ -55,7 +55,10 @@ struct Scenario {
   size_t hosts = 0;
   bool processes_die = false;    // Crashes, restarts and clean shutdowns.
   bool partitions_last = false;  // Beyond `retain`.
-  uint32_t percent = 0;          // How often sockets misbehave.
+  // Of the message type; each process has one of them, and the next process of
+  // its node another. They are compatible.
+  int versions = 1;
+  uint32_t percent = 0;  // How often sockets misbehave.
   size_t faults = 0;
 
   // The file that a node reads; another `drift` gives another digest.

@@ -17,6 +17,19 @@ constexpr int64_t kLateNs = kMs;
 constexpr int64_t kPartingMaxNs = 1'000 * kMs;
 constexpr size_t kReceivedAtOnceMax = 64;
 
+// Each has one field more than the one before.
+MessageType VersionOf(int version) {
+  std::string text =
+      "mycelium.schema 1\nroot simulated.Message\nmessage simulated.Message\n";
+  for (int field = 1; field <= 1 + version; ++field) {
+    absl::StrAppend(&text, "  ", field, " f", field,
+                    " optional bytes presence=implicit\n");
+  }
+  MessageType type = RawMessageType("simulated.Message", Digest::Of(text));
+  type.canonical_text = std::move(text);
+  return type;
+}
+
 }  // namespace
 
 struct SimulatedNode::Publishing {
@@ -79,6 +92,12 @@ SimulatedNode::~SimulatedNode() {
 
 void SimulatedNode::Start(int drift) {
   ++incarnation_;
+  if (scenario_.versions > 1) {
+    const int version = (place_ + incarnation_) % scenario_.versions;
+    type_ = VersionOf(version);
+    world_.trace().Note(world_.now(), Happening::kVersion, place_,
+                        static_cast<uint64_t>(version));
+  }
   const int64_t pid = 1000 + place_ * 100 + incarnation_;
   life_ = std::make_unique<Life>(world_, place_, pid, random_.Next64() | 1);
   life_->process.sys().SetFile(kTopologyPath, scenario_.TopologyText(drift));

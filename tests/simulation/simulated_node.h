@@ -101,7 +101,7 @@ class SimulatedNode final {
   const PlannedNode& plan_;
   const Mode& mode_;
   Random random_;
-  const MessageType type_;
+  MessageType type_;  // Of the process that runs.
   int incarnation_ = 0;
   TimeNs ended_at_ = 0;
   bool slow_ = false;

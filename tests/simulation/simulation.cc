@@ -256,8 +256,9 @@ const std::vector<Happening>& FaultKinds() {
       Happening::kCrash,        Happening::kLeave,
       Happening::kStop,         Happening::kContinue,
       Happening::kSlow,         Happening::kUnsubscribe,
-      Happening::kDrift,        Happening::kDisconnect,
-      Happening::kGather,       Happening::kBatchFull,
+      Happening::kDrift,        Happening::kVersion,
+      Happening::kDisconnect,   Happening::kGather,
+      Happening::kBatchFull,
   };
   return *kinds;
 }

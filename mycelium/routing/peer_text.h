@@ -1,0 +1,46 @@
+#ifndef MYCELIUM_ROUTING_PEER_TEXT_H_
+#define MYCELIUM_ROUTING_PEER_TEXT_H_
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "mycelium/message/message_type.h"
+#include "mycelium/routing/schema_mismatch.h"
+#include "mycelium/schema/digest.h"
+#include "mycelium/schema/verdict.h"
+
+namespace mycelium {
+
+// The canonical text that a peer gives for a type of its own, and how types of
+// ours compare with it. Each comparison is made once, since it is linear in the
+// texts, and there may be as many subscriptions with one text as a peer may
+// have.
+//
+// Thread safety: none. Owns the text.
+class PeerText final {
+ public:
+  // `text` has at most kExplanationBytesMax.
+  explicit PeerText(std::string text)
+      : text_(std::move(text)), digest_(Digest::Of(text_)) {}
+
+  const std::string& text() const { return text_; }
+  // Of the text; the peer may say that it is of another type.
+  const Digest& digest() const { return digest_; }
+
+  // Seen from `ours`. Valid as long as this object.
+  const Verdict& Against(const MessageType& ours) {
+    const auto [entry, is_new] = verdicts_.try_emplace(ours.digest);
+    if (is_new) entry->second = CompareTypes(ours, text_);
+    return entry->second;
+  }
+
+ private:
+  const std::string text_;
+  const Digest digest_;
+  std::map<Digest, Verdict> verdicts_;  // By our type.
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_ROUTING_PEER_TEXT_H_

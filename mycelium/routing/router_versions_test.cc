@@ -1,0 +1,329 @@
+// Subscriptions and publishers that have two versions of a type.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/routing/router_fixture.h"
+#include "mycelium/routing/schema_mismatch.h"
+
+namespace mycelium {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// `Reading` with these fields.
+MessageType Version(const std::string& fields) {
+  const std::string text = absl::StrCat(
+      "mycelium.schema 1\nroot Reading\nmessage Reading\n", fields);
+  MessageType type = RawMessageType("Reading", Digest::Of(text));
+  type.canonical_text = text;
+  return type;
+}
+
+const char kX[] = "  1 x optional int32 presence=implicit\n";
+const char kY[] = "  2 y optional int32 presence=implicit\n";
+const char kZ[] = "  3 z optional int32 presence=implicit\n";
+
+class RouterVersionsTest : public RouterTest {
+ protected:
+  explicit RouterVersionsTest(SchemaPolicy schema = SchemaPolicy::kCompatible)
+      : RouterTest(schema) {}
+
+  // What a node says that takes compatible versions.
+  static v1::Subscribe Open(uint32_t id, const MessageType& type) {
+    v1::Subscribe subscribe = Subscribe(id, type);
+    subscribe.set_takes_versions(true);
+    subscribe.set_canonical_text(type.canonical_text);
+    return subscribe;
+  }
+
+  void Explain(uint32_t id, const MessageType& type) {
+    v1::CanonicalText text;
+    text.set_subscription(id);
+    text.set_canonical_text(type.canonical_text);
+    router_->ExplainRefusal(link_, text);
+  }
+
+  // The texts that publishers were declared with.
+  std::vector<std::string> DeclaredTexts() const {
+    std::vector<std::string> texts;
+    for (const v1::Control& sent : link_.Sent(v1::Control::kPublisher)) {
+      texts.push_back(sent.publisher().canonical_text());
+    }
+    return texts;
+  }
+
+  std::vector<v1::Control> Refusals() const {
+    return link_.Sent(v1::Control::kSubscribeRefused);
+  }
+
+  const MessageType old_ = Version(kX);
+  const MessageType next_ = Version(absl::StrCat(kX, kY));
+  const MessageType last_ = Version(absl::StrCat(kX, kY, kZ));
+  const MessageType alien_ =
+      Version("  1 x optional string presence=implicit\n");
+};
+
+TEST_F(RouterVersionsTest, CompatibleVersionIsMatchedAndToldWhatItReads) {
+  const auto publisher = AddPublisher(old_);
+  router_->AddRemote(link_, Open(1, next_));
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 1u);
+  EXPECT_THAT(link_.Sent(v1::Control::kMatched), SizeIs(1));
+  EXPECT_THAT(DeclaredTexts(), ElementsAre(old_.canonical_text));
+  EXPECT_THAT(Refusals(), IsEmpty());
+  EXPECT_THAT(notes_, ElementsAre("topic \"readings\": node there has another "
+                                  "version of Reading, which is compatible: "
+                                  "Reading.y (2): missing on this side"));
+  router_->Repeat(link_);
+  EXPECT_THAT(DeclaredTexts(),
+              ElementsAre(old_.canonical_text, old_.canonical_text));
+  EXPECT_THAT(notes_, SizeIs(1)) << "once";
+}
+
+TEST_F(RouterVersionsTest, SameVersionIsDeclaredWithoutAText) {
+  const auto publisher = AddPublisher(old_);
+  router_->AddRemote(link_, Open(1, old_));
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 1u);
+  EXPECT_THAT(DeclaredTexts(), ElementsAre(""));
+  EXPECT_THAT(notes_, IsEmpty());
+}
+
+TEST_F(RouterVersionsTest, OtherChangesAreRefusedWithWhatMakesThemSo) {
+  const auto publisher = AddPublisher(next_);
+  router_->AddRemote(link_, Open(1, alien_));
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 0u);
+  ASSERT_THAT(refusals_, SizeIs(1));
+  EXPECT_THAT(std::string(refusals_[0].message()),
+              HasSubstr("Reading.x (1): int32 -> string"));
+  EXPECT_TRUE(router_->AreRefusalsExplained(*publisher)) << "at once";
+}
+
+TEST_F(RouterVersionsTest, WhoSaysNoTextTakesTheSameOnly) {
+  const auto publisher = AddPublisher(old_);
+  router_->AddRemote(link_, Subscribe(1, next_));
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 0u);
+  // Which explains, and allows nothing.
+  Explain(1, next_);
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 0u);
+  EXPECT_THAT(std::string(router_->Refusals(*publisher)[0].message()),
+              HasSubstr("compatible, but"));
+}
+
+TEST_F(RouterVersionsTest, TextThatIsNotOfTheDigestIsOfNoUse) {
+  const auto publisher = AddPublisher(old_);
+  v1::Subscribe lie = Open(1, alien_);
+  lie.set_canonical_text(next_.canonical_text);
+  router_->AddRemote(link_, lie);
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 0u);
+  EXPECT_THAT(Refusals(), SizeIs(1));
+}
+
+TEST_F(RouterVersionsTest, TextCountsNotAsPartOfTheSubscription) {
+  const auto publisher = AddPublisher(old_);
+  std::string fields = kX;
+  for (int number = 2; number < 200; ++number) {
+    absl::StrAppend(&fields, "  ", number, " f", number,
+                    " optional int32 presence=implicit\n");
+  }
+  const MessageType large = Version(fields);
+  ASSERT_GT(large.canonical_text.size(), Router::kSubscribeBytesMax);
+  router_->AddRemote(link_, Open(1, large));
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 1u);
+  v1::Subscribe too_large = Open(2, large);
+  too_large.set_name(std::string(Router::kSubscribeBytesMax, 'n'));
+  router_->AddRemote(link_, too_large);
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 1u);
+}
+
+// As many texts as there may be push the oldest out. What was found with it
+// stays, and who needs it again gets it.
+TEST_F(RouterVersionsTest, TextThatWasForgottenIsAskedFor) {
+  const auto first = AddPublisher(old_);
+  router_->AddRemote(link_, Open(1, last_));
+  ASSERT_EQ(router_->SubscriberCount(*first), 1u);
+  constexpr size_t kMost = Router::kExplanationsBytesMax / kExplanationBytesMax;
+  for (uint32_t id = 2; id < 2 + kMost; ++id) {
+    v1::Subscribe other = Open(id, other_type_);
+    other.set_topic("elsewhere");
+    other.set_canonical_text(
+        std::string(kExplanationBytesMax, static_cast<char>('a' + id)));
+    router_->AddRemote(link_, other);
+  }
+  EXPECT_EQ(router_->SubscriberCount(*first), 1u);
+  const auto second = AddPublisher(next_);
+  EXPECT_EQ(router_->SubscriberCount(*first), 1u);
+  EXPECT_EQ(router_->SubscriberCount(*second), 0u);
+  EXPECT_THAT(router_->Refusals(*second), IsEmpty()) << "nobody knows yet";
+  router_->Repeat(link_);
+  ASSERT_THAT(Refusals(), SizeIs(2)) << "asked on each connection";
+  for (const v1::Control& sent : Refusals()) {
+    EXPECT_TRUE(sent.subscribe_refused().asks());
+    EXPECT_EQ(sent.subscribe_refused().publisher(), 2u);
+  }
+  Explain(1, last_);
+  EXPECT_EQ(router_->SubscriberCount(*second), 1u);
+  EXPECT_THAT(Refusals(), SizeIs(2));
+  EXPECT_THAT(refusals_, IsEmpty());
+}
+
+// Two whose texts push each other out are not asked for ever.
+TEST_F(RouterVersionsTest, WhoWasRefusedIsNotAskedAgain) {
+  const auto first = AddPublisher(alien_);
+  constexpr size_t kMost = Router::kExplanationsBytesMax / kExplanationBytesMax;
+  std::vector<MessageType> types;
+  for (uint32_t id = 1; id < 3 + kMost; ++id) {
+    MessageType large = next_;
+    large.canonical_text.resize(kExplanationBytesMax,
+                                static_cast<char>('a' + id));
+    large.digest = Digest::Of(large.canonical_text);
+    types.push_back(large);
+    router_->AddRemote(link_, Open(id, large));
+  }
+  EXPECT_THAT(Refusals(), SizeIs(types.size()));
+  const auto second = AddPublisher(old_);
+  // Those whose text is gone are asked; each answer pushes another one out.
+  size_t answered = 0;
+  for (size_t read = types.size(); read < Refusals().size(); ++read) {
+    const v1::SubscribeRefused refused = Refusals()[read].subscribe_refused();
+    if (!refused.asks()) continue;
+    ASSERT_LT(++answered, 4 * types.size());
+    Explain(refused.subscription(), types[refused.subscription() - 1]);
+  }
+  EXPECT_GT(answered, 0u);
+  EXPECT_THAT(router_->Refusals(*second), SizeIs(types.size()));
+}
+
+// Said once on each connection, for all subscriptions of that type.
+TEST_F(RouterVersionsTest, TextOfAnotherSubscriptionOfTheLinkWillDo) {
+  const auto publisher = AddPublisher(old_);
+  router_->AddRemote(link_, Open(1, next_));
+  v1::Subscribe second = Open(2, next_);
+  second.clear_canonical_text();
+  router_->AddRemote(link_, second);
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 2u);
+  // Of another link it is another matter.
+  FakeLink elsewhere("elsewhere");
+  router_->AddRemote(elsewhere, second);
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 2u);
+  ASSERT_THAT(elsewhere.Sent(v1::Control::kSubscribeRefused), SizeIs(1));
+  EXPECT_TRUE(elsewhere.Sent(v1::Control::kSubscribeRefused)[0]
+                  .subscribe_refused()
+                  .asks());
+  router_->RemoveLink(elsewhere, DropReason::kSubscriberGone);
+  // On the next connection the text comes once.
+  const size_t before = DeclaredTexts().size();
+  router_->Repeat(link_);
+  EXPECT_EQ(DeclaredTexts().size(), before + 1);
+}
+
+// A peer could not be told what it would read.
+TEST_F(RouterVersionsTest, PublisherWhoseTextIsTooLongMatchesItsOwnTypeOnly) {
+  for (const size_t over : {0, 1}) {
+    std::string fields = kX;
+    for (int number = 2; fields.size() < kExplanationBytesMax; ++number) {
+      absl::StrAppend(&fields, "  ", number, " f", number,
+                      " optional int32 presence=implicit\n");
+    }
+    const size_t size = kExplanationBytesMax + over;
+    // The last field's name makes up for what is missing.
+    std::string text = Version(fields).canonical_text;
+    text.resize(text.rfind("\n  ", size - 200) + 1);
+    const std::string start = "  99999 ";
+    const std::string end = " optional int32 presence=implicit\n";
+    text.append(start);
+    text.append(size - text.size() - end.size(), 'n');
+    text.append(end);
+    ASSERT_EQ(text.size(), size);
+    MessageType large = RawMessageType("Reading", Digest::Of(text));
+    large.canonical_text = text;
+    const auto publisher = AddPublisher(large);
+    router_->AddRemote(link_, Open(1 + over, old_));
+    EXPECT_EQ(router_->SubscriberCount(*publisher), over == 0 ? 1u : 0u);
+    if (over == 1) {
+      EXPECT_THAT(std::string(router_->Refusals(*publisher)[0].message()),
+                  HasSubstr("this side: schema text of 262145 bytes"));
+    }
+    router_->RemovePublisher(*publisher);
+    router_->RemoveRemote(link_, 1 + over);
+  }
+}
+
+// Texts of one type are one text.
+TEST_F(RouterVersionsTest, ManySubscriptionsOfOneTypePushNothingOut) {
+  const auto first = AddPublisher(old_);
+  MessageType large = next_;
+  large.canonical_text.append(kExplanationBytesMax / 2, '#');
+  large.digest = Digest::Of(large.canonical_text);
+  router_->AddRemote(link_, Open(1, next_));
+  for (uint32_t id = 2; id < 12; ++id) {
+    router_->AddRemote(link_, Open(id, large));
+  }
+  const auto second = AddPublisher(last_);
+  EXPECT_EQ(router_->SubscriberCount(*second), 1u) << "whose text is there";
+}
+
+class OrphanVersionsTest : public RouterVersionsTest {
+ protected:
+  // A process that has `before` dies with a message unhandled, and one that
+  // says `subscribe` comes.
+  void Restart(const v1::Subscribe& before, const v1::Subscribe& subscribe) {
+    publisher_ = AddPublisher(old_);
+    router_->AddRemote(link_, before);
+    ASSERT_TRUE(Publish(*publisher_).ok());
+    router_->Orphan(link_, kNever);
+    router_->AddRemote(link_, subscribe);
+  }
+
+  std::shared_ptr<FanOut> publisher_;
+};
+
+TEST_F(OrphanVersionsTest, CompatibleVersionTakesOver) {
+  Restart(Subscribe(1, old_), Open(7, next_));
+  EXPECT_THAT(link_.adopted, SizeIs(1));
+  EXPECT_THAT(link_.dropped, IsEmpty());
+  EXPECT_EQ(router_->SubscriberCount(*publisher_), 1u);
+  // Told of the match, the new one has to hear what it will read.
+  EXPECT_THAT(DeclaredTexts(), ElementsAre("", old_.canonical_text));
+  EXPECT_EQ(link_.Sent(v1::Control::kMatched)[1].matched().subscription(), 7u);
+}
+
+TEST_F(OrphanVersionsTest, WhoTakesExactlyAnotherTypeDoesNot) {
+  Restart(Open(1, next_), Subscribe(7, next_));
+  EXPECT_THAT(link_.adopted, IsEmpty());
+  EXPECT_THAT(link_.dropped, SizeIs(1));
+  EXPECT_EQ(router_->SubscriberCount(*publisher_), 0u);
+  const auto reports = router_->Reports().reports();
+  ASSERT_THAT(reports, SizeIs(1));
+  EXPECT_EQ(reports[0].ledger.accepted, 1u);
+  EXPECT_EQ(reports[0].ledger.dropped_for(DropReason::kSubscriberGone), 1u);
+}
+
+TEST_F(OrphanVersionsTest, IncompatibleTypeDoesNot) {
+  Restart(Open(1, next_), Open(7, alien_));
+  EXPECT_THAT(link_.adopted, IsEmpty());
+  EXPECT_THAT(link_.dropped, SizeIs(1));
+}
+
+class ExactRouterTest : public RouterVersionsTest {
+ protected:
+  ExactRouterTest() : RouterVersionsTest(SchemaPolicy::kExact) {}
+};
+
+TEST_F(ExactRouterTest, NodeThatPublishesMayWantTheSameType) {
+  const auto publisher = AddPublisher(old_);
+  router_->AddRemote(link_, Open(1, next_));
+  EXPECT_EQ(router_->SubscriberCount(*publisher), 0u);
+  ASSERT_THAT(refusals_, SizeIs(1));
+  EXPECT_THAT(std::string(refusals_[0].message()),
+              HasSubstr("compatible, but"));
+}
+
+}  // namespace
+}  // namespace mycelium
