@@ -131,6 +131,7 @@ bool Dispatcher::MayRead(Inbox& inbox, const Subscription& subscription,
   if (subscription.type().digest == digest) return true;
   // The peer has found so, but it is we who would misread a message.
   return inbox.declared_text.has_value() && inbox.declared == publisher &&
+         !subscription.type().canonical_text.empty() &&
          inbox.declared_text->digest() == digest &&
          inbox.declared_text->Against(subscription.type()).kind ==
              Verdict::Kind::kCompatible;

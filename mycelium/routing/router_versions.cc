@@ -19,11 +19,13 @@ Digest DigestFrom(const std::string& bytes) {
 }  // namespace
 
 void Router::SetSubscribe(Remote& remote, const v1::Subscribe& subscribe) {
+  const Digest digest = DigestFrom(subscribe.type_digest());
+  auto shared = TextOf(*remote.link, digest);  // It may have it itself.
   remote.subscribe = subscribe;
   // Without the text, whose memory clear_canonical_text() would keep.
   const std::unique_ptr<std::string> text(
       remote.subscribe.release_canonical_text());
-  remote.digest = DigestFrom(subscribe.type_digest());
+  remote.digest = digest;
   remote.takes_versions = subscribe.takes_versions();
   remote.versions.clear();
   remote.text = nullptr;
@@ -31,7 +33,7 @@ void Router::SetSubscribe(Remote& remote, const v1::Subscribe& subscribe) {
   if (!remote.takes_versions) return;
   if (!subscribe.canonical_text().empty()) {
     SetText(remote, subscribe.canonical_text());
-  } else if (auto shared = TextOf(*remote.link, remote.digest)) {
+  } else if (shared != nullptr) {
     remote.text = std::move(shared);
     remote.explained = ++explanations_;
   }
@@ -82,9 +84,10 @@ void Router::BoundTexts(const Link& link) {
 }
 
 bool Router::MayRead(const MessageType& type, const Remote& remote) const {
-  if (remote.digest == type.digest || remote.versions.count(type.digest) > 0) {
-    return true;
-  }
+  if (remote.digest == type.digest) return true;
+  // One that has the digest only could not tell the peer what it reads.
+  if (type.canonical_text.empty()) return false;
+  if (remote.versions.count(type.digest) > 0) return true;
   return callbacks_.schema == SchemaPolicy::kCompatible &&
          remote.takes_versions && remote.text != nullptr &&
          remote.text->digest() == remote.digest &&

@@ -201,6 +201,26 @@ TEST_F(RouterVersionsTest, WhoWasRefusedIsNotAskedAgain) {
   EXPECT_THAT(router_->Refusals(*second), SizeIs(types.size()));
 }
 
+// A type of which only the digest is known has a version of its own alone, and
+// says nothing of one that has the text as well.
+TEST_F(RouterVersionsTest, TypeWithoutATextIsNoVersion) {
+  const MessageType bare = RawMessageType("Reading", old_.digest);
+  for (const bool bare_first : {true, false}) {
+    const auto first = AddPublisher(bare_first ? bare : old_);
+    const auto second = AddPublisher(bare_first ? old_ : bare);
+    router_->AddRemote(link_, Open(1, next_));
+    EXPECT_EQ(router_->SubscriberCount(*first), bare_first ? 0u : 1u);
+    EXPECT_EQ(router_->SubscriberCount(*second), bare_first ? 1u : 0u);
+    const auto& refused = bare_first ? first : second;
+    ASSERT_THAT(router_->Refusals(*refused), SizeIs(1));
+    EXPECT_EQ(SchemaMismatchOf(router_->Refusals(*refused)[0])->difference(),
+              "");
+    router_->RemovePublisher(*first);
+    router_->RemovePublisher(*second);
+    router_->RemoveRemote(link_, 1);
+  }
+}
+
 // Said once on each connection, for all subscriptions of that type.
 TEST_F(RouterVersionsTest, TextOfAnotherSubscriptionOfTheLinkWillDo) {
   const auto publisher = AddPublisher(old_);
@@ -293,6 +313,16 @@ TEST_F(OrphanVersionsTest, CompatibleVersionTakesOver) {
   // Told of the match, the new one has to hear what it will read.
   EXPECT_THAT(DeclaredTexts(), ElementsAre("", old_.canonical_text));
   EXPECT_EQ(link_.Sent(v1::Control::kMatched)[1].matched().subscription(), 7u);
+}
+
+TEST_F(OrphanVersionsTest, TextThatOnlyTheDeadOneHadWillDo) {
+  v1::Subscribe again = Open(7, next_);
+  again.clear_canonical_text();
+  Restart(Open(1, next_), again);
+  EXPECT_THAT(link_.adopted, SizeIs(1));
+  EXPECT_EQ(router_->SubscriberCount(*publisher_), 1u);
+  EXPECT_THAT(Refusals(), IsEmpty());
+  ASSERT_TRUE(Publish(*publisher_).ok());
 }
 
 TEST_F(OrphanVersionsTest, WhoTakesExactlyAnotherTypeDoesNot) {
