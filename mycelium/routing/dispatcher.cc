@@ -73,12 +73,15 @@ absl::Status Dispatcher::OnDeclare(Link& link,
         absl::StrCat("publisher ", declare.publisher(),
                      " is declared again with another type; that is ignored"));
   }
-  inbox.declared_text.reset();
-  if (schema_ == SchemaPolicy::kCompatible &&
-      !declare.canonical_text().empty() &&
-      declare.canonical_text().size() <= kExplanationBytesMax) {
-    inbox.declared = declare.publisher();
-    inbox.declared_text.emplace(declare.canonical_text());
+  const std::string& text = declare.canonical_text();
+  inbox.declared = declare.publisher();
+  if (schema_ == SchemaPolicy::kExact || text.empty() ||
+      text.size() > kExplanationBytesMax) {
+    inbox.declared_text.reset();
+  } else if (!inbox.declared_text.has_value() ||
+             inbox.declared_text->text() != text) {
+    // Else it has been hashed and compared for the publisher before.
+    inbox.declared_text.emplace(text);
   }
   publisher.origin = OriginOf(link, inbox, declare);
   publisher.digest_prefix = digest_prefix;
