@@ -3,6 +3,7 @@
    that. */
 #include <semaphore.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "mycelium/capi/check.h"
@@ -19,8 +20,10 @@ static void Wait(const MyceliumMessage* message, void* user) {
 int main(void) {
   CHECK(sem_init(&is_in_callback, 0, 0) == 0);
   CHECK(sem_init(&may_return, 0, 0) == 0);
+  char folder[] = "/tmp/myc-capi-XXXXXX";
+  CHECK(mkdtemp(folder) != NULL);
   char socket[64];
-  snprintf(socket, sizeof socket, "/tmp/myc-closing-%ld", (long)getpid());
+  snprintf(socket, sizeof socket, "%s/s", folder);
   MyceliumRuntime* const listening = MakeRuntime();
   MyceliumRuntime* const dialling = MakeRuntime();
   MyceliumType* const type =
@@ -55,6 +58,6 @@ int main(void) {
   mycelium_runtime_destroy(dialling);
   mycelium_runtime_destroy(listening);
   mycelium_type_destroy(type);
-  CHECK(access(socket, F_OK) != 0);
+  CHECK(rmdir(folder) == 0); /* The socket is gone. */
   return 0;
 }

@@ -1,4 +1,6 @@
 /* Misuse of every function of mycelium.h is an error, never a crash. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -254,8 +256,10 @@ static void TestStructsOfVersion1(MyceliumRuntime* runtime,
   CHECK(other != NULL);
   mycelium_runtime_destroy(other);
   /* As they were before callbacks: what stands behind is none of theirs. */
+  char folder[] = "/tmp/myc-capi-XXXXXX";
+  CHECK(mkdtemp(folder) != NULL);
   char socket[64];
-  snprintf(socket, sizeof socket, "/tmp/myc-misuse-%ld", (long)getpid());
+  snprintf(socket, sizeof socket, "%s/s", folder);
   CHECK_OK(mycelium_runtime_listen_unix(runtime, socket));
   options.poll_by_caller = 1;
   options.on_connection = FailConnection;
@@ -271,6 +275,8 @@ static void TestStructsOfVersion1(MyceliumRuntime* runtime,
     }
     mycelium_runtime_destroy(older);
   }
+  CHECK_OK(mycelium_runtime_stop_listening(runtime, socket));
+  CHECK(rmdir(folder) == 0);
   options.struct_size = 39;
   CHECK(mycelium_runtime_create(&options) == NULL);
 

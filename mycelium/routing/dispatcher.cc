@@ -361,7 +361,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     if (match.lane != lane) continue;
     if (match.dropped_as == DropReason::kSchemaMismatch) {
       match.flow->CountDropped(match.dropped_as, 1);
-      return FrameOutcome::kHandled;
+      return Skip(queue->second, end);
     }
     if (queue->second.feed == nullptr) {
       // A lane that was opened for nobody has messages for who has ended only.
@@ -383,7 +383,12 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     }
     return PutInQueue(queue->second, *publisher.origin, frame, end);
   }
-  return FrameOutcome::kHandled;
+  return Skip(queue->second, end);
+}
+
+LinkHandler::FrameOutcome Dispatcher::Skip(const Queue& queue, uint64_t end) {
+  return queue.feed == nullptr || queue.feed->Skip(end) ? FrameOutcome::kHandled
+                                                        : FrameOutcome::kTaken;
 }
 
 LinkHandler::FrameOutcome Dispatcher::PutInQueue(const Queue& queue,

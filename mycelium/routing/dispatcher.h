@@ -169,6 +169,8 @@ class Dispatcher final {
              const Origin& origin, const FrameView& frame);
   FrameOutcome OnFrameOfRefused(Link& link, Inbox& inbox, uint32_t lane,
                                 const FrameView& frame, uint64_t end);
+  // Drops a frame of a lane that leads into a queue.
+  static FrameOutcome Skip(const Queue& queue, uint64_t end);
   static FrameOutcome PutInQueue(const Queue& queue, const Origin& origin,
                                  const FrameView& frame, uint64_t end);
   absl::Status MakeQueue(Link& link, Inbox& inbox, const v1::LaneOpen& open);

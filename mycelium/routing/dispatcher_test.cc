@@ -409,6 +409,52 @@ TEST_F(DispatcherVersionsTest, QueueGetsNothingOfAnotherType) {
   EXPECT_FALSE(queued->queue().HasFrame());
 }
 
+// What is dropped is not reported as handled before what lies ahead of it in
+// the lane: the peer would not send that to the next process.
+TEST_F(DispatcherVersionsTest, DroppedFrameWaitsForThoseAheadOfIt) {
+  const auto queued = Add(2, DeliveryMode::kQueued);
+  ASSERT_TRUE(OpenLane(3, 2).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(1, alien_)).ok());
+  ASSERT_FALSE(Match(1, 2, 3).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(2)).ok());
+  ASSERT_TRUE(Match(2, 2, 3).ok());
+  const uint64_t ours = type_.digest.prefix();
+  const uint64_t others = Digest::Of(alien_).prefix();
+  const auto send = [&](uint32_t publisher, uint64_t sequence) {
+    digest_prefix_ = publisher == 1 ? others : ours;
+    return Send(publisher, 3, sequence);
+  };
+  EXPECT_EQ(send(2, 1), FrameOutcome::kTaken);
+  EXPECT_EQ(send(1, 2), FrameOutcome::kTaken);
+  EXPECT_EQ(send(2, 3), FrameOutcome::kTaken);
+  EXPECT_EQ(send(1, 4), FrameOutcome::kTaken);
+  EXPECT_EQ(send(1, 5), FrameOutcome::kTaken);
+  EXPECT_TRUE(link_.handled.empty());
+  const auto handled = [&] {
+    std::vector<uint64_t> positions;
+    for (const FakeLink::Handled& handled : link_.handled) {
+      EXPECT_EQ(handled.lane, 3u);
+      positions.push_back(handled.position / 64);
+    }
+    return positions;
+  };
+  for (uint64_t expected : {1, 3}) {
+    const FrameView* const frame = queued->queue().Take();
+    ASSERT_NE(frame, nullptr);
+    EXPECT_EQ(frame->header.publisher_sequence, expected);
+  }
+  EXPECT_EQ(handled(), (std::vector<uint64_t>{1}));
+  queued->queue().Finish();
+  EXPECT_EQ(handled(), (std::vector<uint64_t>{1, 5}));
+  // Nothing is ahead of this one, and what comes later has its own end.
+  EXPECT_EQ(send(1, 6), FrameOutcome::kHandled);
+  EXPECT_EQ(send(2, 7), FrameOutcome::kTaken);
+  ASSERT_NE(queued->queue().Take(), nullptr);
+  queued->queue().Finish();
+  EXPECT_EQ(handled(), (std::vector<uint64_t>{1, 5, 7}));
+  EXPECT_EQ(queued->queue().Take(), nullptr);
+}
+
 TEST_F(DispatcherVersionsTest, OriginBeyondTheLimitIsMatchedAllTheSame) {
   DeclareMany(Dispatcher::kOriginsMax, [&](size_t number) {
     v1::PublisherDeclare declare = Declared(1);

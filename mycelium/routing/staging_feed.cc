@@ -71,6 +71,19 @@ bool StagingFeed::CanPointTo(const FrameView& frame) {
   return true;
 }
 
+bool StagingFeed::Skip(uint64_t end) {
+  MutexLock lock(link_mutex_);
+  // Acquire: as in CanPointTo(). Who released the last frame may have yet to
+  // report it; the later report holds for both.
+  if (positions_.released.load(std::memory_order_acquire) ==
+      writer_.position()) {
+    return true;
+  }
+  skipped_end_ = end;
+  skipped_behind_ = writer_.position();
+  return false;
+}
+
 void StagingFeed::End() {
   SetEnded();
   MutexLock lock(link_mutex_);
@@ -82,7 +95,13 @@ void StagingFeed::Release(const FrameHeader& last) {
   reader_.Release();
   MutexLock lock(link_mutex_);
   if (link_ != nullptr) {
-    link_->NoteHandled(lane_, last.lane_sequence);
+    uint64_t end = last.lane_sequence;
+    if (skipped_end_ > end &&
+        positions_.released.load(std::memory_order_relaxed) ==
+            skipped_behind_) {
+      end = skipped_end_;
+    }
+    link_->NoteHandled(lane_, end);
   } else {
     LetGoIfEmpty();
   }

@@ -34,6 +34,8 @@ namespace mycelium {
 //  (2) The memory is shared from the first such Put() on, whatever becomes of
 //      the link, until the feed is empty and has ended, or some memory of the
 //      peer's has. Of more than kPointedToMax, frames are copied.
+//  (3) Nothing is reported as handled before what lies ahead of it in the lane:
+//      the peer lets go of all up to there, and sends none of it again.
 //
 // Thread safety: the loop puts and ends; the queue's consumer does the rest.
 class StagingFeed final : public InboundQueue::Feed {
@@ -45,6 +47,11 @@ class StagingFeed final : public InboundQueue::Feed {
   // Takes a frame whose end in the lane is `end`. False: no room, or none for
   // any frame of that size, so the peer has sent more than its lane holds.
   bool Put(const Origin& origin, const FrameView& frame, uint64_t end);
+
+  // A frame of the lane whose end is `end` is dropped. True: it is handled with
+  // that. False: it is reported once all that was put before it is handled, or
+  // with what comes after it.
+  bool Skip(uint64_t end);
 
   // No more frames will come. The link is not used after this.
   void End();
@@ -101,6 +108,9 @@ class StagingFeed final : public InboundQueue::Feed {
   RingReader reader_;
   Mutex link_mutex_;
   Link* link_ ABSL_GUARDED_BY(link_mutex_);
+  // What was skipped last: its end in the lane, and behind which position here.
+  uint64_t skipped_end_ ABSL_GUARDED_BY(link_mutex_) = 0;  // 0: nothing.
+  uint64_t skipped_behind_ ABSL_GUARDED_BY(link_mutex_) = 0;
   const uint32_t lane_;
 };
 

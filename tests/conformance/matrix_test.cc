@@ -94,6 +94,7 @@ class MatrixTest : public ProcessTest,
   void HoldUntilThePolicySpeaks() {
     PeerProcess& victim = *readers_[0];
     victim.Tell("hold");
+    (void)LedgerOf(victim);  // It obeys one line after the other.
     if (streams_late()) writer_->Tell("stream");
     victim.Await("held");
     AwaitThePolicy();

@@ -27,7 +27,8 @@ bool Run(const std::string& command) {
 // The namespaces a, b and c, on a switch in a fourth.
 class Network final {
  public:
-  Network() : prefix_(absl::StrCat("myc", getpid())) {
+  // A run that was killed has left its own, and a sandbox has small pids.
+  Network() : prefix_(absl::StrCat("myc", std::random_device()())) {
     made_ = Run("ip netns add " + Name("switch")) &&
             Run(InSwitch("ip link add bridge type bridge")) &&
             Run(InSwitch("ip link set bridge up"));
