@@ -95,13 +95,11 @@ void StagingFeed::Release(const FrameHeader& last) {
   reader_.Release();
   MutexLock lock(link_mutex_);
   if (link_ != nullptr) {
-    uint64_t end = last.lane_sequence;
-    if (skipped_end_ > end &&
-        positions_.released.load(std::memory_order_relaxed) ==
-            skipped_behind_) {
-      end = skipped_end_;
-    }
-    link_->NoteHandled(lane_, end);
+    // After a release this is not 0.
+    const uint64_t released =
+        positions_.released.load(std::memory_order_relaxed);
+    link_->NoteHandled(
+        lane_, released == skipped_behind_ ? skipped_end_ : last.lane_sequence);
   } else {
     LetGoIfEmpty();
   }

@@ -109,8 +109,8 @@ class StagingFeed final : public InboundQueue::Feed {
   Mutex link_mutex_;
   Link* link_ ABSL_GUARDED_BY(link_mutex_);
   // What was skipped last: its end in the lane, and behind which position here.
-  uint64_t skipped_end_ ABSL_GUARDED_BY(link_mutex_) = 0;  // 0: nothing.
-  uint64_t skipped_behind_ ABSL_GUARDED_BY(link_mutex_) = 0;
+  uint64_t skipped_end_ ABSL_GUARDED_BY(link_mutex_) = 0;
+  uint64_t skipped_behind_ ABSL_GUARDED_BY(link_mutex_) = 0;  // 0: nothing.
   const uint32_t lane_;
 };
 
