@@ -430,7 +430,8 @@ void NodeRuntime::OnLaneWaits(const RefusalTable::Cause& cause,
 }
 
 void NodeRuntime::OnRefusedByPeer(const std::string& peer,
-                                  const v1::SubscribeRefused& refused) {
+                                  const v1::SubscribeRefused& refused,
+                                  PeerText* theirs) {
   const std::shared_ptr<Subscription> subscription =
       dispatcher_->Find(refused.subscription());
   if (subscription == nullptr) return;
@@ -461,13 +462,17 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
                    peer));
     return;
   }
+  const MessageType& type = subscription->type();
+  std::optional<Verdict> verdict;
+  if (theirs != nullptr && !type.canonical_text.empty()) {
+    verdict = theirs->Against(type);
+  }
   absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());
   SetRefusal(
       *subscription, cause,
-      SchemaMismatchError(subscription->options().topic, subscription->type(),
-                          digest.ok() ? *digest : Digest(),
-                          refused.canonical_text(), peer));
-  ExplainType(peer, *subscription);
+      SchemaMismatchError(subscription->options().topic, type,
+                          digest.ok() ? *digest : Digest(), verdict, peer));
+  if (!refused.has_text()) ExplainType(peer, *subscription);
 }
 
 void NodeRuntime::ExplainType(const std::string& peer,

@@ -26,6 +26,7 @@
 #include "mycelium/routing/dispatcher.h"
 #include "mycelium/routing/fan_out.h"
 #include "mycelium/routing/flow_report_table.h"
+#include "mycelium/routing/peer_text.h"
 #include "mycelium/routing/room_waiter.h"
 #include "mycelium/routing/router.h"
 #include "mycelium/routing/wait_graph.h"
@@ -296,7 +297,7 @@ class NodeRuntime final : public RoomWaiter {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnPublisherGone(const Dispatcher::Parted& parted);
   void OnRefusedByPeer(const std::string& peer,
-                       const v1::SubscribeRefused& refused);
+                       const v1::SubscribeRefused& refused, PeerText* theirs);
   void OnLaneWaits(const RefusalTable::Cause& cause, uint32_t subscription,
                    const absl::Status& status);
 

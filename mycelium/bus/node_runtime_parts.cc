@@ -101,10 +101,9 @@ PeerTable::Callbacks NodeRuntime::PeerCallbacks() {
     MutexLock lock(mutex_);
     return services_;
   };
-  callbacks.on_refused = [this](const std::string& peer,
-                                const v1::SubscribeRefused& refused) {
-    OnRefusedByPeer(peer, refused);
-  };
+  callbacks.on_refused =
+      [this](const std::string& peer, const v1::SubscribeRefused& refused,
+             PeerText* theirs) { OnRefusedByPeer(peer, refused, theirs); };
   callbacks.on_publisher_gone = [this](const Dispatcher::Parted& parted) {
     OnPublisherGone(parted);
   };

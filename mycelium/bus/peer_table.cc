@@ -297,7 +297,10 @@ void PeerTable::Unsubscribe(const Subscription& subscription) {
   v1::Control control;
   control.mutable_unsubscribe()->set_subscription(subscription.options().id);
   for (auto& [name, peer] : peers_) {
-    if (peer->link->is_up()) peer->link->SendControl(control);
+    if (!peer->link->is_up()) continue;
+    peer->link->SendControl(control);
+    // The peer may have let go of the text with it.
+    peer->texts_said.erase(subscription.type().digest);
   }
 }
 
@@ -345,7 +348,9 @@ void PeerTable::OnControl(Link& link, const v1::Control& control) {
       callbacks_.on_repeated(link.peer());
       break;
     case v1::Control::kSubscribeRefused:
-      callbacks_.on_refused(link.peer(), control.subscribe_refused());
+      callbacks_.on_refused(
+          link.peer(), control.subscribe_refused(),
+          dispatcher_.HearText(link, control.subscribe_refused()));
       break;
     case v1::Control::kCanonicalText:
       router_.ExplainRefusal(link, control.canonical_text());

@@ -22,6 +22,7 @@
 #include "mycelium/bus/observers.h"
 #include "mycelium/bus/options.h"
 #include "mycelium/routing/dispatcher.h"
+#include "mycelium/routing/peer_text.h"
 #include "mycelium/routing/router.h"
 #include "mycelium/transport/framed_link.h"
 #include "mycelium/transport/handshake.h"
@@ -68,8 +69,10 @@ class PeerTable final : public LinkHandler {
   struct Callbacks {
     // Our services, with the digests that they insist on.
     std::function<std::map<std::string, std::optional<Digest>>()> services;
-    // A peer does not want a subscription of ours.
-    std::function<void(const std::string& peer, const v1::SubscribeRefused&)>
+    // A peer does not want a subscription of ours. `theirs`: what its type is,
+    // if that is why and the peer has said it; else null.
+    std::function<void(const std::string& peer, const v1::SubscribeRefused&,
+                       PeerText* theirs)>
         on_refused;
     // A peer is connected: the same process as before, or another.
     std::function<void(const std::string& peer, bool resumed)> on_up;
@@ -146,6 +149,7 @@ class PeerTable final : public LinkHandler {
   void OnLoansRefused(Link& link, const absl::Status& status) override;
   void OnLoansClosed(Link& link) override;
   void OnReplaced(Link& link) override;
+  void OnResuming(Link& link) override { router_.ForgetTexts(link); }
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
   void OnDraining(Link& link) override;
   void OnDown(Link& link, const absl::Status& status) override;

@@ -64,27 +64,18 @@ Dispatcher::Inbox& Dispatcher::InboxOf(Link& link) {
 absl::Status Dispatcher::OnDeclare(Link& link,
                                    const v1::PublisherDeclare& declare) {
   Inbox& inbox = InboxOf(link);
+  const Digest digest = DigestOf(declare);
+  inbox.texts.Take(digest, declare.canonical_text());
   absl::StatusOr<Publisher*> declared = inbox.publishers.Declare(declare);
   if (!declared.ok()) return declared.status();
   Publisher& publisher = **declared;
-  const uint64_t digest_prefix = DigestOf(declare).prefix();
-  if (!publisher.matches.empty() && publisher.digest_prefix != digest_prefix) {
+  if (!publisher.matches.empty() && publisher.digest != digest) {
     return absl::InvalidArgumentError(
         absl::StrCat("publisher ", declare.publisher(),
                      " is declared again with another type; that is ignored"));
   }
-  const std::string& text = declare.canonical_text();
-  inbox.declared = declare.publisher();
-  if (schema_ == SchemaPolicy::kExact || text.empty() ||
-      text.size() > kExplanationBytesMax) {
-    inbox.declared_text.reset();
-  } else if (!inbox.declared_text.has_value() ||
-             inbox.declared_text->text() != text) {
-    // Else it has been hashed and compared for the publisher before.
-    inbox.declared_text.emplace(text);
-  }
   publisher.origin = OriginOf(link, inbox, declare);
-  publisher.digest_prefix = digest_prefix;
+  publisher.digest = digest;
   // It may have come back over another transport, which is part of its origin.
   for (const Match& match : publisher.matches) {
     if (match.subscription != nullptr) {
@@ -110,7 +101,7 @@ std::shared_ptr<const Origin> Dispatcher::OriginOf(
   // Its messages are worth more than its names.
   for (const auto& subscription : All()) {
     if (subscription->options().topic == declare.topic() &&
-        MayRead(inbox, *subscription, declare.publisher(), DigestOf(declare))) {
+        MayRead(inbox, *subscription, DigestOf(declare))) {
       return NamelessOrigin(link, subscription.get());
     }
   }
@@ -129,23 +120,36 @@ std::shared_ptr<const Origin> Dispatcher::NamelessOrigin(
   return Intern(std::move(origin));
 }
 
-bool Dispatcher::MayRead(Inbox& inbox, const Subscription& subscription,
-                         uint32_t publisher, const Digest& digest) const {
+PeerText* Dispatcher::HearText(Link& link,
+                               const v1::SubscribeRefused& refused) {
+  absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());
+  if (!digest.ok()) return nullptr;
+  ConnectionTexts& texts = InboxOf(link).texts;
+  texts.Take(*digest, refused.canonical_text());
+  return texts.TextOf(*digest);
+}
+
+bool Dispatcher::MayRead(const Inbox& inbox, const Subscription& subscription,
+                         const Digest& digest) const {
   if (subscription.type().digest == digest) return true;
+  if (schema_ == SchemaPolicy::kExact ||
+      subscription.type().canonical_text.empty()) {
+    return false;
+  }
   // The peer has found so, but it is we who would misread a message.
-  return inbox.declared_text.has_value() && inbox.declared == publisher &&
-         !subscription.type().canonical_text.empty() &&
-         inbox.declared_text->digest() == digest &&
-         inbox.declared_text->Against(subscription.type()).kind ==
-             Verdict::Kind::kCompatible;
+  PeerText* const text = inbox.texts.TextOf(digest);
+  return text != nullptr && text->digest() == digest &&
+         text->Against(subscription.type()).kind == Verdict::Kind::kCompatible;
 }
 
 void Dispatcher::NoteVersion(Inbox& inbox, const Subscription& subscription,
-                             const Origin& origin) {
-  if (subscription.type().digest == origin.digest) return;
-  std::string note = OtherVersionNote(
-      origin.topic, origin.type, origin.node,
-      inbox.declared_text->Against(subscription.type()).difference);
+                             const Publisher& publisher) {
+  if (subscription.type().digest == publisher.digest) return;
+  PeerText& text = *inbox.texts.TextOf(publisher.digest);  // MayRead() saw it.
+  const Origin& origin = *publisher.origin;
+  std::string note =
+      OtherVersionNote(origin.topic, origin.type, origin.node,
+                       text.Against(subscription.type()).difference);
   if (on_other_version_ != nullptr && note != inbox.last_note) {
     on_other_version_(note);
   }
@@ -166,10 +170,9 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
   }
   const Origin& origin = *publisher->origin;
   std::shared_ptr<Subscription> subscription = Find(matched.subscription());
-  const bool is_for_it =
-      subscription == nullptr ||
-      (subscription->options().topic == origin.topic &&
-       MayRead(inbox, *subscription, matched.publisher(), origin.digest));
+  const bool is_for_it = subscription == nullptr ||
+                         (subscription->options().topic == origin.topic &&
+                          MayRead(inbox, *subscription, publisher->digest));
   const bool is_news = known == nullptr;
   if (is_news) {
     absl::StatusOr<Match*> added = publishers.AddMatch(*publisher, matched);
@@ -191,7 +194,7 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
         "\"; its messages are dropped: schema_mismatch"));
   }
   known->dropped_as = DropReason::kSubscriberGone;
-  if (subscription != nullptr) NoteVersion(inbox, *subscription, origin);
+  if (subscription != nullptr) NoteVersion(inbox, *subscription, *publisher);
   known->subscription = std::move(subscription);
   return absl::OkStatus();
 }
@@ -202,6 +205,7 @@ void Dispatcher::OnUnmatched(Link& link, const v1::Unmatched& unmatched) {
 
 void Dispatcher::AwaitMatches(Link& link) {
   InboxOf(link).publishers.AwaitMatches();
+  InboxOf(link).texts.Clear();
 }
 
 void Dispatcher::EndOfMatches(Link& link) {
@@ -339,7 +343,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     return OnFrameOfRefused(link, inbox, lane, frame, end);
   }
   Publisher& publisher = *found;
-  if (publisher.digest_prefix != frame.header.digest_prefix) {
+  if (publisher.digest.prefix() != frame.header.digest_prefix) {
     return FrameOutcome::kCorrupt;
   }
   if (lane == 0) {

@@ -15,6 +15,7 @@
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/message/message_info.h"
+#include "mycelium/routing/connection_texts.h"
 #include "mycelium/routing/departed_subscriptions.h"
 #include "mycelium/routing/link_publishers.h"
 #include "mycelium/routing/origin_table.h"
@@ -75,14 +76,17 @@ class Dispatcher final {
   absl::Status OnDeclare(Link& link, const v1::PublisherDeclare& declare);
   // INVALID_ARGUMENT: the peer matches a publisher to a subscription of another
   // topic or type, which gets nothing of it: it is counted as dropped. Two
-  // versions of a type need the declaration just before, with its text.
-  // RESOURCE_EXHAUSTED: so often.
+  // versions of a type need the publisher's text, which came with the
+  // declaration or before. RESOURCE_EXHAUSTED: so often.
   absl::Status OnMatched(Link& link, const v1::Matched& matched);
   void OnUnmatched(Link& link, const v1::Unmatched& unmatched);
   // A connection to the same process as before is up: the peer says again which
   // matches there are. Those that it has not said by EndOfMatches() are over,
   // and all that was sent for them is handled.
   void AwaitMatches(Link& link);
+  // The canonical text of the type that the peer refuses to send; null: it is
+  // not known. Valid until the next call.
+  PeerText* HearText(Link& link, const v1::SubscribeRefused& refused);
   void EndOfMatches(Link& link);
   // RESOURCE_EXHAUSTED: there is no memory to take its frames into. The lane
   // waits for RetryLanes(), and the others of the link go on.
@@ -142,9 +146,7 @@ class Dispatcher final {
       std::vector<uint32_t> subscriptions;
     };
     std::map<uint32_t, Partial> partials;
-    // What was declared last with a text, for the Matched that follow.
-    uint32_t declared = 0;
-    std::optional<PeerText> declared_text;
+    ConnectionTexts texts;
     std::string last_note;  // Of many publishers of one type, said once.
   };
 
@@ -152,10 +154,10 @@ class Dispatcher final {
 
   Inbox& InboxOf(Link& link);
   // Whether `subscription` is one for messages of that publisher's type.
-  bool MayRead(Inbox& inbox, const Subscription& subscription,
-               uint32_t publisher, const Digest& digest) const;
+  bool MayRead(const Inbox& inbox, const Subscription& subscription,
+               const Digest& digest) const;
   void NoteVersion(Inbox& inbox, const Subscription& subscription,
-                   const Origin& origin);
+                   const Publisher& publisher);
   FrameOutcome DeliverInline(Link& link, Inbox& inbox, Publisher& publisher,
                              uint32_t lane, const FrameView& frame,
                              uint64_t end);

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/routing/subscription.h"
+#include "mycelium/schema/digest.h"
 #include "mycelium/transport/link.h"
 
 namespace mycelium {
@@ -39,7 +40,7 @@ class LinkPublishers final {
   };
   struct Publisher {
     std::shared_ptr<const Origin> origin;
-    uint64_t digest_prefix = 0;
+    Digest digest;  // As declared; that of its origin may be another one.
     std::vector<Match> matches;
     bool was_matched = false;  // Without matches its frames are all here.
 

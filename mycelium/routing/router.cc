@@ -214,7 +214,7 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
       if (is_matched && flow.from_sequence != 0) continue;
       if (is_matched) {
         flow.from_sequence = next;
-        if (!remote->second.is_orphan) TellOfFlow(publisher, flow);
+        if (!remote->second.is_orphan) TellOfFlows(publisher, {&flow});
       } else {
         flow.until_sequence = next;
         TellOfEnd(publisher, flow, next);
@@ -323,8 +323,9 @@ absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
 void Router::MatchRemote(Publisher& publisher, Remote& remote,
                          std::vector<PublishRoute>* routes,
                          Deferred* deferred) {
-  if (!MayRead(publisher.type, remote) ||
-      publisher.schema.ClashesWith(SchemaOf(remote.subscribe))) {
+  const bool may_read = MayRead(publisher.type, remote);
+  if (may_read) KeepVersion(publisher.type, remote);
+  if (!may_read || publisher.schema.ClashesWith(SchemaOf(remote.subscribe))) {
     // The next process may have another type.
     if (!remote.is_orphan) Refuse(publisher, remote, deferred);
     return;
@@ -437,6 +438,7 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     Remote* const refused = FindRemote(link, text.subscription());
     if (refused == nullptr) return;
     Remote& remote = *refused;
+    remote.text_wanted = false;
     if (text.canonical_text().size() > kExplanationBytesMax) return;
     if (remote.text != nullptr &&
         remote.text->text() == text.canonical_text()) {

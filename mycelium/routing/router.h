@@ -17,11 +17,13 @@
 #include "mycelium/base/mutex.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/message_type.h"
+#include "mycelium/routing/connection_texts.h"
 #include "mycelium/routing/fan_out.h"
 #include "mycelium/routing/flow_report_table.h"
 #include "mycelium/routing/flow_table.h"
 #include "mycelium/routing/lane_rule.h"
 #include "mycelium/routing/peer_text.h"
+#include "mycelium/routing/router_entries.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/routing/subscription.h"
 #include "mycelium/topology/settings.h"
@@ -120,8 +122,10 @@ class Router final {
   // for which there was no room (link_bounds.h).
   void RetryLanes();
 
-  // A connection to the same process as before is up: tells it again what it
-  // must know of publishers and matches.
+  // A connection to the same process as before comes up: what was said on the
+  // last one is no reason to leave anything out.
+  void ForgetTexts(const Link& link);
+  // It is up: tells the peer again what it must know of publishers and matches.
   void Repeat(Link& link);
 
   // Another process has taken the place of the one at the other end. What that
@@ -164,84 +168,9 @@ class Router final {
   size_t entry_count() const;
 
  private:
-  // A subscription of a peer.
-  struct Remote {
-    Link* link = nullptr;
-    uint64_t serial = 0;  // Unique in this node's life, unlike the peer's id.
-    bool is_orphan = false;  // Its process is gone; `deadline` holds.
-    TimeNs deadline = 0;
-    v1::Subscribe subscribe;
-    Digest digest;
-    // Lane 0, if it is an inline one, for what is not lossy.
-    std::map<LaneRule, std::shared_ptr<Lane>> lanes;
-    std::shared_ptr<FlowTable> drops;
-    // Of its type, if the peer has said it: with the subscription, or to
-    // explain a refusal. Remotes of one type share it.
-    std::shared_ptr<PeerText> text;
-    uint64_t explained = 0;  // Its place among all that came; 0: none.
-    bool takes_versions = false;
-    std::set<Digest> versions;      // Types of publishers that it reads.
-    std::set<uint32_t> asked;       // Publishers that wait for its text.
-    std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
-    bool said = true;               // On the connection that is up.
-    bool disconnected = false;
-    // The last round in which there was no lane for it, or no room for some
-    // publisher on its link; and why, as the peer was told.
-    uint64_t lacked_in = 0;
-    std::string lacks;
-  };
-
-  // One publisher's messages to one subscription: the counters, and where
-  // frames that are not handled yet are to be found.
-  struct Flow {
-    std::string node;  // Empty: this process.
-    std::string service;
-    std::string name;
-    std::shared_ptr<FlowCounters> counters;
-    std::shared_ptr<Subscription> local;
-    Link* link = nullptr;
-    uint64_t remote = 0;        // Serial.
-    uint32_t subscription = 0;  // As the peer calls it.
-    Digest reads;               // The peer's type.
-    std::shared_ptr<Lane> lane;
-    std::shared_ptr<FlowTable> drops;  // That has the counters, if it is lossy.
-    uint64_t from_sequence = 0;        // In the lane; 0: not settled yet.
-    uint64_t until_sequence = 0;       // 0: still open.
-    bool told = false;                 // The peer's process knows of the match.
-
-    bool Has(uint64_t sequence) const {
-      return sequence >= from_sequence &&
-             (until_sequence == 0 || sequence < until_sequence);
-    }
-  };
-
-  struct Publisher {
-    std::shared_ptr<FanOut> fan_out;
-    MessageType type;
-    ServiceSchema schema;
-    absl::Status when_unmatched;
-    bool closed = false;
-    std::vector<Flow> flows;
-    std::map<const Link*, size_t> flows_on;  // How many; not 0.
-    std::vector<absl::Status> refusals;
-    bool awaits_explanation = false;  // One refusal is not the last word.
-    bool lacks = false;               // It is tried again: see RetryLanes().
-  };
-
-  // Lane 0 of a link.
-  struct SharedLane {
-    std::shared_ptr<Lane> lane;
-    bool parked = false;  // Since Orphan().
-    // Of publishers, frames that have been counted as dropped and lie there
-    // still. They pass everybody by, but who reads them must know of whom they
-    // are.
-    struct Left {
-      v1::Control declaration;
-      uint64_t mark = 0;  // Lane::Mark() behind the last.
-    };
-    std::map<uint32_t, Left> left;
-  };
-
+  using Remote = RemoteSubscription;
+  using Flow = PublisherFlow;
+  using Publisher = PublisherEntry;
   using Publishers = std::vector<std::unique_ptr<Publisher>>;
   using Deferred = std::vector<std::function<void()>>;
 
@@ -273,7 +202,10 @@ class Router final {
   // Whether that depends on its text, which is not there.
   bool NeedsText(const MessageType& type, const Remote& remote) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // It has been matched with a publisher of that type.
+  // It reads that type of a publisher's: which stays so without the text.
+  void KeepVersion(const MessageType& type, Remote& remote)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // It has been matched with such a publisher.
   void NoteVersion(const MessageType& type, Remote& remote, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the new process may read what lies in the lanes of the old one.
@@ -295,8 +227,8 @@ class Router final {
   absl::Status CheckRoom(const Publisher& publisher, const Remote& remote) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   enum class Refusal { kStands, kIsOver, kAsks };
-  void SendRefused(const Publisher& publisher, const Remote& remote,
-                   Refusal refusal) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SendRefused(const Publisher& publisher, Remote& remote, Refusal refusal)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // That the remote lacks something for `remote.lacks`, or nothing any more.
   static void SendLacks(const Remote& remote);
   absl::StatusOr<std::shared_ptr<Lane>> LaneOf(Remote& remote,
@@ -308,15 +240,16 @@ class Router final {
   Flow& OpenFlow(Publisher& publisher, Remote& remote,
                  const std::shared_ptr<Lane>& lane)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Tells the peer that the flow is open, and if it is, that it has ended.
-  void TellOfFlow(const Publisher& publisher, Flow& flow);
-  // The same of all flows of that link that were told before.
-  void RepeatFlows(Publisher& publisher, const Link& link);
+  // Tells the peer that flows of one link are open, or that they have ended.
+  void TellOfFlows(const Publisher& publisher, absl::Span<Flow* const> flows)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellOfMatch(const Publisher& publisher, Flow& flow);
   void TellOfEnd(const Publisher& publisher, const Flow& flow,
                  uint64_t until_sequence) const;
-  static v1::Control DeclarationOf(const Publisher& publisher,
-                                   bool with_text = false);
+  static v1::Control DeclarationOf(const Publisher& publisher);
+  // The type's text, if the peer can take it and does not have it.
+  std::string TextFor(const Link& link, const MessageType& type)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndFlows(Publisher& publisher, DropReason reason,
                 absl::FunctionRef<bool(const Flow&)> which)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -380,6 +313,7 @@ class Router final {
   // Ids of local subscriptions that fell behind.
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
   std::map<const Link*, SharedLane> shared_lanes_ ABSL_GUARDED_BY(mutex_);
+  std::map<const Link*, ConnectionTexts> texts_said_ ABSL_GUARDED_BY(mutex_);
   // How many publishers have flows on it. Not 0.
   std::map<const Link*, size_t> publishers_on_ ABSL_GUARDED_BY(mutex_);
   bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;

@@ -51,7 +51,8 @@ class RouterTest : public testing::Test {
   }
 
   std::shared_ptr<FanOut> AddPublisher(const MessageType& type,
-                                       const std::string& target = "") {
+                                       const std::string& target = "",
+                                       const std::string& service_digest = "") {
     origins_.push_back(std::make_unique<Origin>());
     Origin& origin = *origins_.back();
     origin.node = "here";
@@ -64,7 +65,7 @@ class RouterTest : public testing::Test {
     options.publisher_id = static_cast<uint32_t>(origins_.size());
     auto publisher =
         std::make_shared<FanOut>(Environment::Real(), never_waits_, options);
-    router_->AddPublisher(publisher, type, absl::OkStatus());
+    router_->AddPublisher(publisher, type, absl::OkStatus(), service_digest);
     return publisher;
   }
 

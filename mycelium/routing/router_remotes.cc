@@ -111,7 +111,7 @@ bool Router::Adopt(Remote& orphan, const v1::Subscribe& subscribe) {
       if (flow.remote != orphan.serial) continue;
       flow.subscription = subscribe.subscription();
       flow.reads = orphan.digest;
-      TellOfFlow(*publisher, flow);
+      TellOfFlows(*publisher, {&flow});
     }
   }
   for (const auto& [rule, lane] : orphan.lanes) {
@@ -143,6 +143,7 @@ void Router::Orphan(Link& link, TimeNs deadline) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
+    texts_said_.erase(&link);
     std::set<uint64_t> kept;
     std::vector<std::shared_ptr<Lane>> over;
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
@@ -340,6 +341,7 @@ void Router::RemoveLink(Link& link, DropReason reason) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
+    texts_said_.erase(&link);
     std::set<std::string> topics;  // Refusals end, too.
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
       if (entry->second.link != &link) {

@@ -1,4 +1,5 @@
 // The part of Router that tells peers of publishers, matches and refusals.
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -7,7 +8,7 @@
 
 namespace mycelium {
 
-v1::Control Router::DeclarationOf(const Publisher& publisher, bool with_text) {
+v1::Control Router::DeclarationOf(const Publisher& publisher) {
   const Origin& origin = publisher.fan_out->origin();
   v1::Control control;
   v1::PublisherDeclare& declare = *control.mutable_publisher();
@@ -17,31 +18,34 @@ v1::Control Router::DeclarationOf(const Publisher& publisher, bool with_text) {
   declare.set_type(origin.type);
   declare.set_type_digest(std::string(origin.digest.bytes()));
   declare.set_target_service(origin.target_service);
-  if (with_text) {
-    declare.set_canonical_text(
-        SendableCanonicalText(publisher.type.canonical_text));
-  }
   return control;
 }
 
-void Router::TellOfFlow(const Publisher& publisher, Flow& flow) {
-  flow.link->SendControl(DeclarationOf(
-      publisher, /*with_text=*/flow.reads != publisher.type.digest));
-  TellOfMatch(publisher, flow);
+std::string Router::TextFor(const Link& link, const MessageType& type) {
+  ConnectionTexts& said = texts_said_[&link];
+  if (said.Has(type.digest)) return "";
+  std::string text = SendableCanonicalText(type.canonical_text);
+  if (!text.empty()) said.Send(type.digest, text.size());
+  return text;
 }
 
-void Router::RepeatFlows(Publisher& publisher, const Link& link) {
-  std::vector<Flow*> told;
-  bool with_text = false;
-  for (Flow& flow : publisher.flows) {
-    if (flow.link != &link || !flow.told) continue;
-    told.push_back(&flow);
-    with_text |= flow.reads != publisher.type.digest;
+void Router::ForgetTexts(const Link& link) {
+  MutexLock lock(mutex_);
+  texts_said_.erase(&link);
+}
+
+void Router::TellOfFlows(const Publisher& publisher,
+                         absl::Span<Flow* const> flows) {
+  Link& link = *flows[0]->link;
+  v1::Control control = DeclarationOf(publisher);
+  if (std::any_of(flows.begin(), flows.end(), [&](const Flow* flow) {
+        return flow->reads != publisher.type.digest;
+      })) {
+    control.mutable_publisher()->set_canonical_text(
+        TextFor(link, publisher.type));
   }
-  if (told.empty()) return;
-  // Once for all of them: a text may be long.
-  told[0]->link->SendControl(DeclarationOf(publisher, with_text));
-  for (Flow* const flow : told) TellOfMatch(publisher, *flow);
+  link.SendControl(control);
+  for (Flow* const flow : flows) TellOfMatch(publisher, *flow);
 }
 
 void Router::TellOfMatch(const Publisher& publisher, Flow& flow) {
@@ -70,38 +74,51 @@ void Router::TellOfEnd(const Publisher& publisher, const Flow& flow,
   flow.link->SendControl(control);
 }
 
-void Router::SendRefused(const Publisher& publisher, const Remote& remote,
-                         Refusal refusal) const {
+void Router::SendRefused(const Publisher& publisher, Remote& remote,
+                         Refusal refusal) {
+  const bool has_text = remote.text != nullptr || remote.text_wanted;
+  if (refusal == Refusal::kAsks && has_text) return;  // The answer is for all.
+  const bool differs =
+      refusal == Refusal::kStands && !MayRead(publisher.type, remote);
+  if (differs || refusal == Refusal::kAsks) {
+    remote.text_wanted = remote.text == nullptr;
+  }
   v1::Control control;
   v1::SubscribeRefused& refused = *control.mutable_subscribe_refused();
   refused.set_subscription(remote.subscribe.subscription());
   refused.set_publisher(publisher.fan_out->options().publisher_id);
   refused.set_over(refusal == Refusal::kIsOver);
   refused.set_asks(refusal == Refusal::kAsks);
-  if (refusal == Refusal::kStands && MayRead(publisher.type, remote)) {
+  if (differs) {
+    refused.set_has_text(has_text);
+    refused.set_type_digest(std::string(publisher.type.digest.bytes()));
+    refused.set_canonical_text(TextFor(*remote.link, publisher.type));
+  } else if (refusal == Refusal::kStands) {
     refused.set_service(publisher.schema.service);
     refused.set_service_digest(publisher.schema.digest);
-  } else if (refusal == Refusal::kStands) {
-    refused.set_type_digest(std::string(publisher.type.digest.bytes()));
-    refused.set_canonical_text(
-        SendableCanonicalText(publisher.type.canonical_text));
   }
   remote.link->SendControl(control);
 }
 
 void Router::Repeat(Link& link) {
   MutexLock lock(mutex_);
+  texts_said_.erase(&link);
   TellOfLeft(link);
   for (auto& [serial, remote] : remotes_) {
     if (remote.link != &link || remote.is_orphan) continue;
     remote.said = false;
+    remote.text_wanted = false;
     if (!remote.lacks.empty()) SendLacks(remote);
   }
   for (const auto& [topic, publishers] : publishers_) {
     for (const auto& publisher : publishers) {
-      RepeatFlows(*publisher, link);
+      std::vector<Flow*> told;
+      for (Flow& flow : publisher->flows) {
+        if (flow.link == &link && flow.told) told.push_back(&flow);
+      }
+      if (!told.empty()) TellOfFlows(*publisher, told);
       const uint32_t id = publisher->fan_out->options().publisher_id;
-      for (const auto& [serial, remote] : remotes_) {
+      for (auto& [serial, remote] : remotes_) {
         if (remote.link != &link || remote.is_orphan) continue;
         if (remote.refused_by.count(id) > 0) {
           SendRefused(*publisher, remote, Refusal::kStands);

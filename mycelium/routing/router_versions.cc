@@ -30,6 +30,7 @@ void Router::SetSubscribe(Remote& remote, const v1::Subscribe& subscribe) {
   remote.versions.clear();
   remote.text = nullptr;
   remote.explained = 0;
+  remote.text_wanted = false;
   if (!remote.takes_versions) return;
   if (!subscribe.canonical_text().empty()) {
     SetText(remote, subscribe.canonical_text());
@@ -100,19 +101,23 @@ bool Router::NeedsText(const MessageType& type, const Remote& remote) const {
          !type.canonical_text.empty();
 }
 
-void Router::NoteVersion(const MessageType& type, Remote& remote,
-                         Deferred* deferred) {
-  if (remote.digest == type.digest ||
-      !remote.versions.insert(type.digest).second ||
-      callbacks_.on_other_version == nullptr) {
+void Router::KeepVersion(const MessageType& type, Remote& remote) {
+  if (remote.digest == type.digest || remote.versions.count(type.digest) > 0) {
     return;
   }
-  deferred->push_back(
-      [this, note = OtherVersionNote(remote.subscribe.topic(), type.name,
-                                     remote.link->peer(),
-                                     remote.text->Against(type).difference)] {
-        callbacks_.on_other_version(note);
-      });
+  remote.versions[type.digest] = remote.text->Against(type).difference;
+}
+
+void Router::NoteVersion(const MessageType& type, Remote& remote,
+                         Deferred* deferred) {
+  const auto version = remote.versions.find(type.digest);
+  if (version == remote.versions.end() || !version->second.has_value()) return;
+  const std::string note =
+      OtherVersionNote(remote.subscribe.topic(), type.name, remote.link->peer(),
+                       *version->second);
+  version->second.reset();
+  if (callbacks_.on_other_version == nullptr) return;
+  deferred->push_back([this, note] { callbacks_.on_other_version(note); });
 }
 
 bool Router::MayReadWhatIsKept(const Remote& orphan,

@@ -13,10 +13,12 @@
 namespace mycelium {
 namespace {
 
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 // `Reading` with these fields.
 MessageType Version(const std::string& fields) {
@@ -49,6 +51,19 @@ class RouterVersionsTest : public RouterTest {
     text.set_subscription(id);
     text.set_canonical_text(type.canonical_text);
     router_->ExplainRefusal(link_, text);
+  }
+
+  // Of subscriptions 2, 3, ….
+  void PushTextsOut() {
+    constexpr size_t kMost =
+        Router::kExplanationsBytesMax / kExplanationBytesMax;
+    for (uint32_t id = 2; id < 2 + kMost; ++id) {
+      v1::Subscribe other = Open(id, other_type_);
+      other.set_topic("elsewhere");
+      other.set_canonical_text(
+          std::string(kExplanationBytesMax, static_cast<char>('a' + id)));
+      router_->AddRemote(link_, other);
+    }
   }
 
   // The texts that publishers were declared with.
@@ -148,14 +163,7 @@ TEST_F(RouterVersionsTest, TextThatWasForgottenIsAskedFor) {
   const auto first = AddPublisher(old_);
   router_->AddRemote(link_, Open(1, last_));
   ASSERT_EQ(router_->SubscriberCount(*first), 1u);
-  constexpr size_t kMost = Router::kExplanationsBytesMax / kExplanationBytesMax;
-  for (uint32_t id = 2; id < 2 + kMost; ++id) {
-    v1::Subscribe other = Open(id, other_type_);
-    other.set_topic("elsewhere");
-    other.set_canonical_text(
-        std::string(kExplanationBytesMax, static_cast<char>('a' + id)));
-    router_->AddRemote(link_, other);
-  }
+  PushTextsOut();
   EXPECT_EQ(router_->SubscriberCount(*first), 1u);
   const auto second = AddPublisher(next_);
   EXPECT_EQ(router_->SubscriberCount(*first), 1u);
@@ -242,6 +250,95 @@ TEST_F(RouterVersionsTest, TextOfAnotherSubscriptionOfTheLinkWillDo) {
   const size_t before = DeclaredTexts().size();
   router_->Repeat(link_);
   EXPECT_EQ(DeclaredTexts().size(), before + 1);
+}
+
+// A text may have 256 KiB, and a peer may leave 64 MiB unread.
+TEST_F(RouterVersionsTest, TextIsSentOncePerTypeAndConnection) {
+  std::vector<std::shared_ptr<FanOut>> publishers;
+  for (const MessageType& type : {old_, last_, old_, last_}) {
+    publishers.push_back(AddPublisher(type));
+  }
+  router_->AddRemote(link_, Open(1, next_));
+  EXPECT_THAT(DeclaredTexts(),
+              ElementsAre(old_.canonical_text, last_.canonical_text, "", ""));
+  link_.sent.clear();
+  router_->AddRemote(link_, Open(2, next_));
+  publishers.push_back(AddPublisher(old_));
+  EXPECT_THAT(DeclaredTexts(), Each(IsEmpty()));
+  link_.sent.clear();
+  router_->Repeat(link_);
+  EXPECT_THAT(DeclaredTexts(), ElementsAre(old_.canonical_text,
+                                           last_.canonical_text, "", "", ""));
+  // Before that, too, other threads may have something to say.
+  link_.sent.clear();
+  router_->ForgetTexts(link_);
+  publishers.push_back(AddPublisher(last_));
+  EXPECT_THAT(DeclaredTexts(), ElementsAre(last_.canonical_text, ""));
+}
+
+TEST_F(RouterVersionsTest, RefusalsSayEachTextOnceAndAskOnce) {
+  std::vector<std::shared_ptr<FanOut>> publishers;
+  for (int i = 0; i < 3; ++i) publishers.push_back(AddPublisher(alien_));
+  router_->AddRemote(link_, Subscribe(1, old_));
+  router_->AddRemote(link_, Subscribe(2, old_));
+  const auto said = [&] {
+    std::vector<std::string> said;
+    for (const v1::Control& sent : Refusals()) {
+      const v1::SubscribeRefused& refused = sent.subscribe_refused();
+      EXPECT_EQ(refused.type_digest(), std::string(alien_.digest.bytes()));
+      said.push_back(absl::StrCat(
+          refused.subscription(),
+          refused.canonical_text() == alien_.canonical_text ? " text" : "",
+          refused.has_text() ? "" : " answer"));
+    }
+    return said;
+  };
+  EXPECT_THAT(said(),
+              ElementsAre("1 text answer", "1", "1", "2 answer", "2", "2"));
+  Explain(1, old_);
+  for (const auto& publisher : publishers) {
+    const auto refusals = router_->Refusals(*publisher);
+    ASSERT_THAT(refusals, SizeIs(2));
+    EXPECT_THAT(SchemaMismatchOf(refusals[0])->difference(),
+                HasSubstr("x (1): string -> int32"));
+    EXPECT_THAT(SchemaMismatchOf(refusals[1])->difference(), IsEmpty());
+  }
+  link_.sent.clear();
+  router_->Repeat(link_);
+  EXPECT_THAT(said(),
+              UnorderedElementsAre("1 text", "1", "1", "2 answer", "2", "2"));
+  // A new process knows nothing.
+  link_.sent.clear();
+  router_->Orphan(link_, kNever);
+  router_->AddRemote(link_, Subscribe(1, old_));
+  EXPECT_THAT(said(), ElementsAre("1 text answer", "1", "1"));
+}
+
+// That services differ is not told as a difference of types, whatever has
+// become of the text.
+TEST_F(RouterVersionsTest, ClashOfServicesStaysOneWhenTheTextIsForgotten) {
+  const std::string ours(Digest::kBytes, 'o');
+  const auto publisher = AddPublisher(old_, /*target=*/"", ours);
+  v1::Subscribe subscribe = Open(1, next_);
+  subscribe.set_service_digest(std::string(Digest::kBytes, 't'));
+  router_->AddRemote(link_, subscribe);
+  const auto is_clash = [&] {
+    const auto refusals = router_->Refusals(*publisher);
+    return refusals.size() == 1 &&
+           SchemaMismatchOf(refusals[0])->local_digest() == ours;
+  };
+  EXPECT_TRUE(is_clash());
+  PushTextsOut();
+  router_->RetryLanes();
+  const auto other = AddPublisher(old_);
+  EXPECT_TRUE(is_clash());
+  link_.sent.clear();
+  router_->Repeat(link_);
+  ASSERT_THAT(Refusals(), SizeIs(1));
+  EXPECT_EQ(Refusals()[0].subscribe_refused().service_digest(), ours);
+  // One that does not clash is matched, and told of.
+  EXPECT_EQ(router_->SubscriberCount(*other), 1u);
+  EXPECT_THAT(notes_, SizeIs(1));
 }
 
 // A peer could not be told what it would read.

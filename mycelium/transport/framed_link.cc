@@ -76,6 +76,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
     // Until it says that they go on, by when it has said what is in them.
     for (InboundRing* const ring : ring_list_) ring->active = false;
     ResetLanes(peer);
+    handler_.OnResuming(*this);
   } else {
     if (peer.incarnation() != peer_incarnation_) {
       TakeOverRings();

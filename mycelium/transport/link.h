@@ -108,6 +108,9 @@ class LinkHandler {
   // not know us any more: its lanes are new, and ours are parked. Nothing can
   // be sent yet; OnUp() follows.
   virtual void OnReplaced(Link&) {}
+  // The peer has introduced itself as the same process, and lanes go on.
+  // Nothing can be sent yet; OnUp() follows.
+  virtual void OnResuming(Link&) {}
 
   // A connection is up. `resumed`: the peer is the same process as before and
   // lanes go on; else OnReplaced() was called.

@@ -1,7 +1,12 @@
 // Two types on one topic.
 
+#include <atomic>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "mycelium/bus/unix_endpoint.h"
@@ -268,6 +273,69 @@ TEST(SchemaAcrossProcessesTest, RefusalsEndWhenTheirPeerLeaves) {
   for (const FlowReport& flow : stays->FlowReports()) {
     EXPECT_TRUE(flow.ledger.Balances());
   }
+}
+
+// Each of these publishers refuses each of these subscriptions, and both say
+// why with texts of 200 KiB. Said once for each pair that would be more than
+// connections bear.
+TEST(SchemaAcrossProcessesTest, ManyRefusalsOfLargeTypesBreakNoConnection) {
+  constexpr int kOfEach = 40;
+  const auto type = [](const std::string& kind) {
+    std::string text = "mycelium.schema 1\nroot Q\nmessage Q\n";
+    for (int number = 1; text.size() < 200 << 10; ++number) {
+      absl::StrAppend(&text, "  ", number, " f", number, " optional ", kind,
+                      " presence=implicit\n");
+    }
+    MessageType made = RawMessageType("Q", Digest::Of(text));
+    made.canonical_text = text;
+    return made;
+  };
+  ShortTempDir dir;
+  const std::string path = dir.file("bus.sock");
+  std::atomic<int> broken{0};
+  BusOptions options;
+  options.log = [](LogLevel, absl::string_view) {};
+  options.on_connection = [&](const ConnectionEvent& event) {
+    if (event.state == ConnectionEvent::State::kDisconnected) ++broken;
+  };
+  options.node = "says";
+  auto says = *MessageBus::Create(options);
+  options.node = "hears";
+  auto hears = *MessageBus::Create(options);
+  auto endpoint = BindUnixEndpoint(path, *says);
+  std::vector<RawPublisher> publishers;
+  std::vector<RawSubscriber> subscribers;
+  for (int i = 0; i < kOfEach; ++i) {
+    publishers.push_back(*says->RawPublisher(type("int32")));
+    subscribers.push_back(*hears->RawSubscriber(type("string")));
+  }
+  auto notes = says->Publisher<Note>();
+  auto pull = hears->Subscriber<Note>();
+  ASSERT_THAT(DialUnixEndpoint(path, *hears), IsOk());
+  for (RawPublisher& publisher : publishers) {
+    const absl::Status told = publisher.WaitForSubscribers(1, kLong);
+    const auto mismatch = SchemaMismatchOf(told);
+    ASSERT_TRUE(mismatch.has_value()) << told;
+    EXPECT_EQ(mismatch->difference(), "Q.f1 (1): int32 -> string");
+  }
+  for (RawSubscriber& subscriber : subscribers) {
+    const absl::Status told = subscriber.Receive(kLong).status();
+    const auto mismatch = SchemaMismatchOf(told);
+    ASSERT_TRUE(mismatch.has_value()) << told;
+    EXPECT_EQ(mismatch->difference(), "Q.f1 (1): string -> int32");
+  }
+  ASSERT_THAT(notes->WaitForSubscribers(1, kLong), IsOk());
+  ASSERT_THAT(notes->Publish(MakeNote(1)), IsOk());
+  EXPECT_THAT(ReceiveAll(*pull, 1), ElementsAre(1));
+  ASSERT_THAT(says->Flush(kLong), IsOk());
+  EXPECT_EQ(broken, 0);
+  Ledger total;
+  for (const auto& bus : {says.get(), hears.get()}) {
+    for (const FlowReport& flow : bus->FlowReports()) total += flow.ledger;
+  }
+  EXPECT_EQ(total.accepted, 1u);
+  EXPECT_EQ(total.in_flight, 0u);
+  EXPECT_TRUE(total.Balances());
 }
 
 }  // namespace
