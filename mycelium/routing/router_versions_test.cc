@@ -82,6 +82,7 @@ class RouterVersionsTest : public RouterTest {
   const MessageType old_ = Version(kX);
   const MessageType next_ = Version(absl::StrCat(kX, kY));
   const MessageType last_ = Version(absl::StrCat(kX, kY, kZ));
+  const MessageType between_ = Version(absl::StrCat(kX, kZ));
   const MessageType alien_ =
       Version("  1 x optional string presence=implicit\n");
 };
@@ -179,6 +180,14 @@ TEST_F(RouterVersionsTest, TextThatWasForgottenIsAskedFor) {
   router_->Repeat(link_);
   EXPECT_EQ(router_->SubscriberCount(*second), 1u);
   EXPECT_THAT(Refusals(), SizeIs(2)) << "but not once it has answered";
+  // Forgotten again, it is asked for again, once for both who need it.
+  PushTextsOut();
+  const auto third = AddPublisher(between_);
+  const auto fourth = AddPublisher(between_);
+  EXPECT_THAT(Refusals(), SizeIs(3));
+  Explain(1, last_);
+  EXPECT_EQ(router_->SubscriberCount(*third), 1u);
+  EXPECT_EQ(router_->SubscriberCount(*fourth), 1u);
   EXPECT_THAT(refusals_, IsEmpty());
 }
 
@@ -431,6 +440,22 @@ TEST_F(OrphanVersionsTest, WhoTakesExactlyAnotherTypeDoesNot) {
   ASSERT_THAT(reports, SizeIs(1));
   EXPECT_EQ(reports[0].ledger.accepted, 1u);
   EXPECT_EQ(reports[0].ledger.dropped_for(DropReason::kSubscriberGone), 1u);
+}
+
+// What the dead one was asked, the new one has not heard.
+TEST_F(OrphanVersionsTest, WhoTakesOverIsAskedAnew) {
+  publisher_ = AddPublisher(old_);
+  router_->AddRemote(link_, Subscribe(1, old_));
+  const auto other = AddPublisher(alien_);
+  ASSERT_TRUE(Publish(*publisher_).ok());
+  router_->Orphan(link_, kNever);
+  router_->AddRemote(link_, Subscribe(7, old_));
+  EXPECT_THAT(link_.adopted, SizeIs(1));
+  ASSERT_THAT(Refusals(), SizeIs(2));
+  for (const v1::Control& sent : Refusals()) {
+    EXPECT_FALSE(sent.subscribe_refused().has_text());
+    EXPECT_EQ(sent.subscribe_refused().canonical_text(), alien_.canonical_text);
+  }
 }
 
 TEST_F(OrphanVersionsTest, IncompatibleTypeDoesNot) {
