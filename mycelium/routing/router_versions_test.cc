@@ -53,11 +53,11 @@ class RouterVersionsTest : public RouterTest {
     router_->ExplainRefusal(link_, text);
   }
 
-  // Of subscriptions 2, 3, ….
-  void PushTextsOut() {
+  // Of subscriptions with these numbers and higher ones.
+  void PushTextsOut(uint32_t first = 2) {
     constexpr size_t kMost =
         Router::kExplanationsBytesMax / kExplanationBytesMax;
-    for (uint32_t id = 2; id < 2 + kMost; ++id) {
+    for (uint32_t id = first; id < first + kMost; ++id) {
       v1::Subscribe other = Open(id, other_type_);
       other.set_topic("elsewhere");
       other.set_canonical_text(
@@ -181,7 +181,7 @@ TEST_F(RouterVersionsTest, TextThatWasForgottenIsAskedFor) {
   EXPECT_EQ(router_->SubscriberCount(*second), 1u);
   EXPECT_THAT(Refusals(), SizeIs(2)) << "but not once it has answered";
   // Forgotten again, it is asked for again, once for both who need it.
-  PushTextsOut();
+  PushTextsOut(/*first=*/20);
   const auto third = AddPublisher(between_);
   const auto fourth = AddPublisher(between_);
   EXPECT_THAT(Refusals(), SizeIs(3));
