@@ -188,6 +188,11 @@ TEST_F(RouterVersionsTest, TextThatWasForgottenIsAskedFor) {
   Explain(1, last_);
   EXPECT_EQ(router_->SubscriberCount(*third), 1u);
   EXPECT_EQ(router_->SubscriberCount(*fourth), 1u);
+  PushTextsOut(/*first=*/40);
+  const auto fifth =
+      AddPublisher(Version("  1 x optional int32 presence=implicit\n"
+                           "  4 w optional int32 presence=implicit\n"));
+  EXPECT_THAT(Refusals(), SizeIs(4));
   EXPECT_THAT(refusals_, IsEmpty());
 }
 
