@@ -1,0 +1,112 @@
+// When a node says what its types are, and when it does not say it again: its
+// bytes, as a peer of another make reads them.
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mycelium/message/protobuf_type.h"
+#include "mycelium/routing/schema_mismatch.h"
+#include "tests/conformance/raw_peer.h"
+#include "tests/conformance/served_node.h"
+
+namespace mycelium::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr absl::Duration kLong = absl::Seconds(20);
+
+const std::string& TextOfNote() {
+  static const std::string text = MessageTypeOf<Note>().canonical_text;
+  return text;
+}
+
+BusOptions Taking(SchemaPolicy schema) {
+  BusOptions options;
+  options.schema = schema;
+  return options;
+}
+
+v1::Subscribe NextSubscribe(RawPeer& peer) {
+  const auto told = peer.ReadUntilControl(v1::Control::kSubscribe);
+  EXPECT_TRUE(told.has_value());
+  return told.has_value() ? told->control.subscribe() : v1::Subscribe();
+}
+
+TEST(WireTextsTest, SubscriptionBringsItsTextOncePerTypeAndConnection) {
+  ServedNode served("unix", Taking(SchemaPolicy::kCompatible));
+  RawPeer peer = served.Greeted("reads");
+  EXPECT_EQ(NextSubscribe(peer).canonical_text(), TextOfNote());
+  const v1::Subscribe second = NextSubscribe(peer);
+  EXPECT_TRUE(second.takes_versions());
+  EXPECT_THAT(second.canonical_text(), IsEmpty());
+  {
+    const auto third = served.bus().Subscriber<Note>();
+    ASSERT_TRUE(third.ok()) << third.status();
+    EXPECT_THAT(NextSubscribe(peer).canonical_text(), IsEmpty());
+  }
+  // What went with a subscription that is over may be forgotten with it.
+  const auto again = served.bus().Subscriber<Note>();
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(NextSubscribe(peer).canonical_text(), TextOfNote());
+  RawPeer other = served.Greeted("reads-too");
+  EXPECT_EQ(NextSubscribe(other).canonical_text(), TextOfNote());
+}
+
+TEST(WireTextsTest, ExactNodeSaysNoText) {
+  ServedNode served("unix", Taking(SchemaPolicy::kExact));
+  RawPeer peer = served.Greeted("reads");
+  const v1::Subscribe first = NextSubscribe(peer);
+  EXPECT_FALSE(first.takes_versions());
+  EXPECT_THAT(first.canonical_text(), IsEmpty());
+}
+
+TEST(WireTextsTest, RefusalIsAnsweredUnlessThePeerHasTheText) {
+  ServedNode served("unix", Taking(SchemaPolicy::kExact));
+  RawPeer peer = served.Greeted("refuses");
+  (void)NextSubscribe(peer);  // Those that it had.
+  (void)NextSubscribe(peer);
+  auto first = served.bus().Subscriber<Note>();
+  const uint32_t first_id = NextSubscribe(peer).subscription();
+  auto second = served.bus().Subscriber<Note>();
+  const uint32_t second_id = NextSubscribe(peer).subscription();
+  const auto refuse = [&](uint32_t subscription, uint32_t publisher,
+                          bool has_text, const std::string& text) {
+    v1::Control control;
+    v1::SubscribeRefused& said = *control.mutable_subscribe_refused();
+    said.set_subscription(subscription);
+    said.set_publisher(publisher);
+    said.set_type_digest(std::string(32, 'x'));
+    said.set_canonical_text(text);
+    said.set_has_text(has_text);
+    ASSERT_TRUE(peer.SendControl(control));
+  };
+  refuse(first_id, 1, /*has_text=*/false,
+         "mycelium.schema 1\nroot mycelium.test.Note\nmessage "
+         "mycelium.test.Note\n");
+  refuse(first_id, 2, /*has_text=*/true, "");
+  // The text has come already, with the first.
+  refuse(second_id, 1, /*has_text=*/false, "");
+  std::vector<uint32_t> answers;
+  for (int i = 0; i < 2; ++i) {
+    const auto told = peer.ReadUntilControl(v1::Control::kCanonicalText);
+    ASSERT_TRUE(told.has_value());
+    EXPECT_EQ(told->control.canonical_text().canonical_text(), TextOfNote());
+    answers.push_back(told->control.canonical_text().subscription());
+  }
+  EXPECT_THAT(answers, ElementsAre(first_id, second_id));
+  for (auto* const refused : {&*first, &*second}) {
+    const absl::Status status = refused->Receive(kLong).status();
+    const auto mismatch = SchemaMismatchOf(status);
+    ASSERT_TRUE(mismatch.has_value()) << status;
+    EXPECT_THAT(mismatch->difference(), HasSubstr("missing on the other side"));
+  }
+}
+
+}  // namespace
+}  // namespace mycelium::test
