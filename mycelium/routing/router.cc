@@ -70,9 +70,11 @@ void Router::RemovePublisher(FanOut& fan_out) {
       }
       for (auto& [serial, remote] : remotes_) {
         remote.asked.erase(fan_out.options().publisher_id);
-        if (remote.refused_by.erase(fan_out.options().publisher_id) > 0) {
-          SendRefused(*publisher, remote, Refusal::kIsOver);
+        if (remote.refused_by.erase(fan_out.options().publisher_id) == 0) {
+          continue;
         }
+        if (remote.refused_by.empty()) remote.told_of.clear();
+        SendRefused(*publisher, remote, Refusal::kIsOver);
       }
     }
     ForgetClosed(topic);
@@ -424,11 +426,12 @@ void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
                             remote.digest, verdict, remote.link->peer()));
     publisher.awaits_explanation |= remote.explained == 0;
   }
+  const absl::Status& status = publisher.refusals.back();
+  if (remote.told_of.insert(std::string(status.message())).second) {
+    deferred->push_back([this, status] { callbacks_.on_refusal(status); });
+  }
   if (!remote.refused_by.insert(id).second) return;  // Told before.
   SendRefused(publisher, remote, Refusal::kStands);
-  deferred->push_back([this, status = publisher.refusals.back()] {
-    callbacks_.on_refusal(status);
-  });
 }
 
 void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
@@ -438,21 +441,13 @@ void Router::ExplainRefusal(Link& link, const v1::CanonicalText& text) {
     Remote* const refused = FindRemote(link, text.subscription());
     if (refused == nullptr) return;
     Remote& remote = *refused;
-    remote.text_wanted = false;
+    if (!remote.text_wanted) return;  // Nobody has asked.
     if (text.canonical_text().size() > kExplanationBytesMax) return;
-    if (remote.text != nullptr &&
-        remote.text->text() == text.canonical_text()) {
-      return;  // Said again on another connection.
-    }
+    remote.text_wanted = false;
     SetText(remote, text.canonical_text());
     remote.asked.clear();
     // The errors are made again, now with the difference.
     Rematch(remote.subscribe.topic(), &deferred);
-    for (const auto& publisher : PublishersTo(remote.subscribe.topic())) {
-      for (const absl::Status& refusal : publisher->refusals) {
-        deferred.push_back([this, refusal] { callbacks_.on_refusal(refusal); });
-      }
-    }
   }
   RunDeferred(&deferred);
 }

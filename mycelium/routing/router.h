@@ -59,7 +59,8 @@ class Router final {
     // gets nothing from this node at all: 0.
     std::function<void(Subscription&, uint32_t publisher, const absl::Status&)>
         on_local_refusal;
-    // A publisher of this node refused a subscription of the peer.
+    // A publisher of this node refused a subscription of the peer. Of many
+    // publishers that do in the same words it is said once.
     std::function<void(const absl::Status&)> on_refusal;
     // Whether subscriptions of this process are matched at all.
     bool matches_local = true;

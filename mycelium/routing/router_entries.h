@@ -49,6 +49,7 @@ struct RemoteSubscription {
   bool text_wanted = false;  // On this connection, and it has not come yet.
   std::set<uint32_t> asked;  // Publishers that wait for its text.
   std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
+  std::set<std::string> told_of;  // Refusals, as on_refusal has said them.
   bool said = true;               // On the connection that is up.
   bool disconnected = false;
   // The last round in which there was no lane for it, or no room for some

@@ -91,8 +91,8 @@ size_t Router::entry_count() const {
     count += 1 + shared.left.size();
   }
   for (const auto& [serial, remote] : remotes_) {
-    count +=
-        remote.lanes.size() + remote.refused_by.size() + remote.asked.size();
+    count += remote.lanes.size() + remote.refused_by.size() +
+             remote.asked.size() + remote.told_of.size();
   }
   return count;
 }

@@ -279,6 +279,9 @@ TEST_F(RouterTest, ExplanationsOfALinkBeyondTheLimitPushTheOldestOut) {
   EXPECT_EQ(named(), "+--" + std::string(kMost, '+'));
   EXPECT_TRUE(router_->AreRefusalsExplained(*publisher));
   explain(1);
+  EXPECT_EQ(named(), "+--" + std::string(kMost, '+')) << "not asked for";
+  const auto second = AddPublisher(type);  // Which does, where it lacks one.
+  explain(1);
   EXPECT_EQ(named(), "++--" + std::string(kMost - 1, '+'));
 }
 

@@ -31,6 +31,7 @@ void Router::SetSubscribe(Remote& remote, const v1::Subscribe& subscribe) {
   remote.text = nullptr;
   remote.explained = 0;
   remote.text_wanted = false;
+  remote.told_of.clear();
   if (!remote.takes_versions) return;
   if (!subscribe.canonical_text().empty()) {
     SetText(remote, subscribe.canonical_text());

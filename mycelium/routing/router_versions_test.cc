@@ -309,7 +309,11 @@ TEST_F(RouterVersionsTest, RefusalsSayEachTextOnceAndAskOnce) {
   };
   EXPECT_THAT(said(),
               ElementsAre("1 text answer", "1", "1", "2 answer", "2", "2"));
+  EXPECT_THAT(refusals_, SizeIs(2)) << "one line for each subscription";
   Explain(1, old_);
+  EXPECT_THAT(refusals_, SizeIs(3)) << "and the one that is news";
+  Explain(1, next_);
+  EXPECT_THAT(refusals_, SizeIs(3)) << "for which nobody has asked";
   for (const auto& publisher : publishers) {
     const auto refusals = router_->Refusals(*publisher);
     ASSERT_THAT(refusals, SizeIs(2));
@@ -321,6 +325,12 @@ TEST_F(RouterVersionsTest, RefusalsSayEachTextOnceAndAskOnce) {
   router_->Repeat(link_);
   EXPECT_THAT(said(),
               UnorderedElementsAre("1 text", "1", "1", "2 answer", "2", "2"));
+  EXPECT_THAT(refusals_, SizeIs(3));
+  // When all have ended, the next one is news again.
+  for (const auto& publisher : publishers) router_->RemovePublisher(*publisher);
+  publishers = {AddPublisher(alien_), AddPublisher(alien_)};
+  EXPECT_THAT(refusals_, SizeIs(5));
+  publishers.push_back(AddPublisher(alien_));
   // A new process knows nothing.
   link_.sent.clear();
   router_->Orphan(link_, kNever);
