@@ -265,8 +265,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   FanOut::Options fan_out;
   fan_out.publisher_id = next_publisher_.fetch_add(1);
   fan_out.publish_time = options.publish_time;
-  fan_out.publish_timeout = options.publish_timeout.value_or(
-      SettingsFor(origin, "", target_service).publish_timeout);
+  fan_out.publish_timeout = options.publish_timeout;
   fan_out.disconnect = [this](const Lane& lane) { router_->Disconnect(lane); };
   fan_out.waits = &waits_;
   fan_out.on_stall = [this](const Lane& lane) {

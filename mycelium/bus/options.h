@@ -105,8 +105,8 @@ struct PublisherOptions {
   // Without any subscription a message is UNAVAILABLE, as it is for
   // PublisherTo(), and not counted as dropped.
   bool require_subscriber = false;
-  // The longest that one Publish() waits for room: 0 to 1 h. None: as
-  // configured.
+  // The longest that one Publish() waits for room, whichever subscription has
+  // none: 0 to 1 h. None: as is configured for the one that has none.
   std::optional<absl::Duration> publish_timeout;
 };
 

@@ -114,10 +114,13 @@ class PublisherBase {
 // every subscription that is matched now, or counted with the reason why not.
 // Any other status means that nobody got it, and the call may be repeated:
 //   RESOURCE_EXHAUSTED   a subscription has no room, by its overflow policy;
-//                        under `block`, for the whole publish_timeout. From
-//                        inside a handler that is what happens at once where
-//                        only the calling thread could make room, and soon
-//                        where handlers wait for each other in a circle.
+//                        under `block`, for the whole publish_timeout, which
+//                        is waited for once: after that calls fail at once
+//                        until the subscriber has made some room. Who tries
+//                        again waits by CallWhenRoom() or RoomDescriptor().
+//                        From inside a handler that is what happens at once
+//                        where only the calling thread could make room, and
+//                        soon where handlers wait for each other in a circle.
 //   UNAVAILABLE          a lane is full and its subscriber out of reach; or,
 //                        for PublisherTo(), the service is not connected or
 //                        has no such subscription

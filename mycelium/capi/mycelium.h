@@ -224,7 +224,10 @@ mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
 /* Publishes to every subscription of the type, or to those of one service. OK:
    accepted, which is to say delivered to each subscription that is matched now,
    or counted with the reason why not. Anything else: nobody got it.
-     RESOURCE_EXHAUSTED   a subscription has had no room for long enough
+     RESOURCE_EXHAUSTED   a subscription has had no room for long enough; it is
+                          waited for once, and after that calls fail at once
+                          until it has made some:
+                          mycelium_publisher_call_when_room() tells
      UNAVAILABLE          the service, or the subscriber of a full lane, is not
                           connected
      NOT_FOUND            the topology has no such service

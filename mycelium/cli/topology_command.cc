@@ -41,10 +41,19 @@ CommandResult Check(Sys& sys, const EnvLookup& env, const std::string& file) {
           ""};
 }
 
+// Of the settings, those that have an effect.
 std::string SettingsText(const RouteSettings& settings) {
+  std::string lossy;
+  if (settings.overflow == Overflow::kLatest) {
+    lossy = "\ndepth: 1\nwindow: 1";
+  } else if (settings.overflow == Overflow::kDropNewest ||
+             settings.overflow == Overflow::kDropOldest) {
+    lossy = absl::StrCat("\ndepth: ", settings.depth,
+                         "\nwindow: ", settings.window);
+  }
   return absl::StrCat(
-      "overflow: ", WordOf(settings.overflow), "\ndepth: ", settings.depth,
-      "\nwindow: ", settings.window, "\nlane_bytes: ", settings.lane_bytes,
+      "overflow: ", WordOf(settings.overflow), lossy,
+      "\nlane_bytes: ", settings.lane_bytes,
       "\npublish_timeout: ", absl::FormatDuration(settings.publish_timeout),
       "\nretain: ", absl::FormatDuration(settings.retain),
       "\nwait: ", WordOf(settings.wait),

@@ -30,7 +30,8 @@ class TopologyCommandTest : public testing::Test {
       "socket_dir = \"/run/m\"\n"
       "[[nodes]]\nname = \"feed\"\nservices = [\"prices\", \"trades\"]\n"
       "[[nodes]]\nname = \"brain\"\nservices = [\"strategy\"]\n"
-      "[[routes]]\ntopics = [\"t\"]\ndepth = 9\n";
+      "[[routes]]\ntopics = [\"t\"]\noverflow = \"drop_oldest\"\ndepth = 9\n"
+      "[[routes]]\ntopics = [\"u\"]\noverflow = \"latest\"\ndepth = 9\n";
 };
 
 TEST_F(TopologyCommandTest, CheckCountsWhatAGoodFileHas) {
@@ -38,7 +39,8 @@ TEST_F(TopologyCommandTest, CheckCountsWhatAGoodFileHas) {
   const CommandResult result = Run({"topology", "check", file});
   EXPECT_EQ(result.exit_code, kExitOk);
   EXPECT_EQ(result.err, "");
-  const std::string head = file + ": ok: 2 nodes, 3 services, 1 route\ndigest ";
+  const std::string head =
+      file + ": ok: 2 nodes, 3 services, 2 routes\ndigest ";
   EXPECT_EQ(result.out.substr(0, head.size()), head);
   EXPECT_EQ(result.out.size(), head.size() + 64 + 1);
 }
@@ -59,23 +61,24 @@ TEST_F(TopologyCommandTest, CheckNamesTheMissingFile) {
   EXPECT_EQ(result.err, "/nowhere/t.toml: no such file\n");
 }
 
-TEST_F(TopologyCommandTest, ExplainPrintsTransportRuleAndSettings) {
+TEST_F(TopologyCommandTest, ExplainPrintsTransportRuleAndWhatHasAnEffect) {
   const std::string file = Write(good_);
-  const std::string head =
-      "prices -> strategy\ntransport: shm\naddress: /run/m/brain.sock\n"
-      "rule: same host: default\noverflow: block\n";
-  const std::string tail =
-      "window: 16\nlane_bytes: 4194304\npublish_timeout: 1s\nretain: 5s\n"
-      "wait: adaptive\nspin: 50us\n";
+  const auto explained = [](const std::string& overflow) {
+    return "prices -> strategy\ntransport: shm\naddress: /run/m/brain.sock\n"
+           "rule: same host: default\n" +
+           overflow +
+           "lane_bytes: 4194304\npublish_timeout: 1s\nretain: 5s\n"
+           "wait: adaptive\nspin: 50us\n";
+  };
   EXPECT_EQ(Run({"topology", "explain", file, "prices", "strategy"}).out,
-            head + "depth: 1024\n" + tail);
+            explained("overflow: block\n"));
   EXPECT_EQ(
       Run({"topology", "explain", file, "prices", "strategy", "--topic", "t"})
           .out,
-      head + "depth: 9\n" + tail);
+      explained("overflow: drop_oldest\ndepth: 9\nwindow: 16\n"));
   EXPECT_EQ(
-      Run({"topology", "explain", "--topic=t", file, "prices", "strategy"}).out,
-      head + "depth: 9\n" + tail);
+      Run({"topology", "explain", "--topic=u", file, "prices", "strategy"}).out,
+      explained("overflow: latest\ndepth: 1\nwindow: 1\n"));
 }
 
 TEST_F(TopologyCommandTest, ExplainNamesTheNearestService) {

@@ -28,7 +28,7 @@ bool IsBefore(const PublishRoute& a, const PublishRoute& b) {
 
 }  // namespace
 
-absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
+absl::Status FanOut::PublishOrWait(bool may_wait, const Payload& payload) {
   if (ABSL_PREDICT_FALSE(guard_.is_inherited())) return CheckOpen();
   switch (way_.load(std::memory_order_relaxed)) {
     case Way::kCopies:
@@ -43,13 +43,13 @@ absl::Status FanOut::PublishWithin(Timeout timeout, const Payload& payload) {
     case Way::kAll:
       break;
   }
-  return PublishToAll(timeout, payload);
+  return PublishToAll(may_wait, payload);
 }
 
-absl::Status FanOut::PublishToAll(Timeout timeout, const Payload& payload) {
+absl::Status FanOut::PublishToAll(bool may_wait, const Payload& payload) {
   Claims claims;
   Obstacle obstacle;
-  TimeNs deadline = 0;
+  TimeNs since = 0;
   while (true) {
     mutex_.Lock();
     if (ClaimAll(payload, &claims, &obstacle)) {
@@ -62,7 +62,7 @@ absl::Status FanOut::PublishToAll(Timeout timeout, const Payload& payload) {
     }
     mutex_.Unlock();
     AbandonAll(&claims);
-    if (absl::Status status = Overcome(obstacle, timeout, &deadline);
+    if (absl::Status status = Overcome(obstacle, may_wait, &since);
         !status.ok()) {
       return status;
     }
@@ -242,6 +242,7 @@ bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
   obstacle->frame_bytes = frame_bytes;
   obstacle->result = result;
   obstacle->overflow = route.overflow;
+  obstacle->publish_timeout = route.publish_timeout;
   obstacle->subscription = route.subscription;
   obstacle->routes = routes_number_.load(std::memory_order_relaxed);
   return false;

@@ -50,6 +50,7 @@ struct PublishRoute {
   FlowCounters* handled = nullptr;
 
   Overflow overflow = Overflow::kBlock;
+  absl::Duration publish_timeout;  // The longest wait for room, under kBlock.
 };
 
 // What one publisher does with a message: it claims room on every route, in the
@@ -70,7 +71,8 @@ class FanOut final {
     const Origin* origin = nullptr;  // Kept, if it is shared.
     uint32_t publisher_id = 0;       // Unique in this run of the node.
     bool publish_time = false;       // Stamp every message.
-    absl::Duration publish_timeout;  // The longest wait for room.
+    // The longest wait for room, on every route; none: as each route says.
+    std::optional<absl::Duration> publish_timeout;
     // Takes away the routes to a lane that is full, where the policy is to
     // disconnect. Called with no lock held.
     std::function<void(const Lane&)> disconnect;
@@ -94,12 +96,12 @@ class FanOut final {
   //   UNAVAILABLE          a lane is full, and its reader out of reach; or as
   //                        SetWithoutRoutes() says
   absl::Status Publish(const Payload& payload) {
-    return PublishWithin(&options_.publish_timeout, payload);
+    return PublishOrWait(/*may_wait=*/true, payload);
   }
 
   // The same without waiting for room, and without calling a lane stalled.
   absl::Status TryPublish(const Payload& payload) {
-    return PublishWithin(nullptr, payload);
+    return PublishOrWait(/*may_wait=*/false, payload);
   }
 
   // What a Publish() that was refused waits for: room in a lane, or, where it
@@ -163,17 +165,15 @@ class FanOut final {
     size_t frame_bytes = 0;
     Lane::ClaimResult result = Lane::ClaimResult::kClaimed;
     Overflow overflow = Overflow::kBlock;
+    absl::Duration publish_timeout;              // Of the route.
     std::shared_ptr<Subscription> subscription;  // Of this process.
     uint32_t routes = 0;                         // `routes_number_` then.
   };
 
-  // Null: does not wait. A pointer, since who makes an optional at each call
-  // waits for the store of its flag before it can be read as a word.
-  using Timeout = const absl::Duration*;
-  absl::Status PublishWithin(Timeout timeout, const Payload& payload);
+  absl::Status PublishOrWait(bool may_wait, const Payload& payload);
   // Of that, what is left to do: any number of routes, or one that is not
   // ready. Apart, since its many variables would cost the others time.
-  __attribute__((noinline)) absl::Status PublishToAll(Timeout timeout,
+  __attribute__((noinline)) absl::Status PublishToAll(bool may_wait,
                                                       const Payload& payload);
   // The whole of Publish() for the commonest case: one route, to an inline
   // subscription of this process that is idle. False: nothing was done.
@@ -213,10 +213,10 @@ class FanOut final {
   void CommitLane(const FrameFields& common, const Claim& claim);
   void Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
                Claims* claims);
-  absl::Status Overcome(const Obstacle& obstacle, Timeout timeout,
-                        TimeNs* deadline);
-  absl::Status WaitForRoom(const Obstacle& obstacle, Timeout timeout,
-                           TimeNs* deadline);
+  // `*since`: when this call first waited; 0: it has not.
+  absl::Status Overcome(const Obstacle& obstacle, bool may_wait, TimeNs* since);
+  absl::Status WaitForRoom(const Obstacle& obstacle, bool may_wait,
+                           TimeNs* since);
   // Whether it is no obstacle any more, or another one.
   bool IsOver(const Obstacle& obstacle) const;
   // Whether there is nothing to wait for: no reader, or other routes.

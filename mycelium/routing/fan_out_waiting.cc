@@ -20,8 +20,8 @@ constexpr size_t kRunBytes = 32 << 10;
 
 }  // namespace
 
-absl::Status FanOut::Overcome(const Obstacle& obstacle, Timeout timeout,
-                              TimeNs* deadline) {
+absl::Status FanOut::Overcome(const Obstacle& obstacle, bool may_wait,
+                              TimeNs* since) {
   Lane& lane = *obstacle.lane;
   if (obstacle.result == Lane::ClaimResult::kTooLarge) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -32,7 +32,7 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, Timeout timeout,
     options_.disconnect(lane);
     return absl::OkStatus();
   }
-  absl::Status status = WaitForRoom(obstacle, timeout, deadline);
+  absl::Status status = WaitForRoom(obstacle, may_wait, since);
   if (!status.ok()) {
     room_notice_.NoteFull(obstacle.lane, obstacle.frame_bytes);
     // Whoever takes the route away from here on sees that; before, we see it.
@@ -43,8 +43,8 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, Timeout timeout,
   return status;
 }
 
-absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
-                                 TimeNs* deadline) {
+absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, bool may_wait,
+                                 TimeNs* since) {
   Lane& lane = *obstacle.lane;
   const auto full = [&](absl::string_view why) {
     const std::string trouble = lane.reader_trouble().Get();
@@ -64,15 +64,22 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
       obstacle.subscription->IsConsumedByThisThread()) {
     return full("only this thread could make room");
   }
-  if (lane.stalled()) return full("subscriber has stalled");
-  if (timeout == nullptr) return full("it was not waited for");
+  if (lane.stalled()) {
+    return full(
+        "subscriber has stalled: it was waited for in vain, and is not again "
+        "until it has moved");
+  }
+  if (!may_wait) return full("it was not waited for");
   const TimeNs now = environment_.clock.NowNs();
-  if (*deadline == 0) *deadline = DeadlineAfter(now, *timeout);
-  LetReaderGetAhead(obstacle, *deadline);
+  if (*since == 0) *since = now;
+  const absl::Duration timeout =
+      options_.publish_timeout.value_or(obstacle.publish_timeout);
+  const TimeNs deadline = DeadlineAfter(*since, timeout);
+  LetReaderGetAhead(obstacle, deadline);
   uint64_t released = lane.released();
   WaitGraph::Wait wait(options_.waits, obstacle.lane, obstacle.subscription);
   const RoomWaiter::Outcome outcome =
-      AwaitRoom(obstacle, now, *deadline, &wait, &released);
+      AwaitRoom(obstacle, now, deadline, &wait, &released);
   switch (outcome) {
     case RoomWaiter::Outcome::kReady:
       in_circle_.store(wait.in_circle(), std::memory_order_relaxed);
@@ -86,7 +93,7 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, Timeout timeout,
   }
   lane.MarkStalled(released);
   if (options_.on_stall != nullptr) options_.on_stall(lane);
-  return full(absl::StrCat("waited ", absl::FormatDuration(*timeout)));
+  return full(absl::StrCat("waited ", absl::FormatDuration(timeout)));
 }
 
 bool FanOut::IsOver(const Obstacle& obstacle) const {

@@ -277,6 +277,7 @@ void Router::MatchLocal(Publisher& publisher,
   route.flows.push_back(known->counters);
   route.handled = subscription->FlowFrom(origin).get();  // Kept there.
   route.overflow = settings.overflow;
+  route.publish_timeout = settings.publish_timeout;
   routes->push_back(std::move(route));
 }
 
@@ -352,6 +353,8 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
       if (settings.overflow == Overflow::kFail) {
         route.overflow = Overflow::kFail;
       }
+      route.publish_timeout =
+          std::min(route.publish_timeout, settings.publish_timeout);
       return;
     }
   }
@@ -359,6 +362,7 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
   route.lane = *lane;
   route.flows.push_back(flow->counters);
   route.overflow = settings.overflow;
+  route.publish_timeout = settings.publish_timeout;
   routes->push_back(std::move(route));
 }
 

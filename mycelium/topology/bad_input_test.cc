@@ -346,6 +346,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{"EmptyTopics", Route("topics = []"),
                  "8:10: route \"* -> *\": topics is empty; leave the key out "
                  "for all topics"},
+        BadInput{"WaitOfOnePublisher", Route("from = \"s\"\nwait = \"spin\""),
+                 "7:1: route \"s -> *\": wait: a subscription waits for all "
+                 "publishers at once; set it in a route without `from`, or in "
+                 "[defaults]"},
+        BadInput{"SpinOfOnePublisher",
+                 Route("from = \"s\"\nto = \"u\"\nspin = \"1us\""),
+                 "7:1: route \"s -> u\": spin: a subscription waits for all "
+                 "publishers at once; set it in a route without `from`, or in "
+                 "[defaults]"},
         BadInput{"Conflict",
                  Route("from = \"s\"\noverflow = \"fail\"\n[[routes]]\n"
                        "from = \"s\"\noverflow = \"latest\"\ndepth = 2"),

@@ -54,6 +54,20 @@ void CheckTransport(const ResolvedRoute& resolved, Diagnostics& diagnostics) {
                   absl::StrCat("transport ", WordOf(transport), ": ", fault));
 }
 
+// How a reader waits is a matter of the whole subscription.
+void CheckWait(const ResolvedRoute& resolved, Diagnostics& diagnostics) {
+  const Route& route = *resolved.route;
+  const bool sets_wait = route.overrides.wait.has_value();
+  if (resolved.from.any || (!sets_wait && !route.overrides.spin.has_value())) {
+    return;
+  }
+  diagnostics.Add(
+      route.position, RouteName(route),
+      absl::StrCat(sets_wait ? "wait" : "spin",
+                   ": a subscription waits for all publishers at once; set it "
+                   "in a route without `from`, or in [defaults]"));
+}
+
 template <typename T>
 void CompareField(absl::string_view key, const std::optional<T>& a,
                   const std::optional<T>& b,
@@ -178,6 +192,7 @@ void ValidateRoutes(const Topology& topology, Diagnostics& diagnostics) {
                         index.Resolve(route.to), SpecificityOf(route, index)});
     CheckTransport(resolved.back(), diagnostics);
   }
+  for (const ResolvedRoute& route : resolved) CheckWait(route, diagnostics);
   CheckConflicts(resolved, diagnostics);
   CheckLinks(TransportRoutes(topology, index), diagnostics);
 }

@@ -87,7 +87,9 @@ class Publisher(Generic[M]):
       InvalidArgument: larger than a frame may be; or the buffer is not
         C-contiguous. It is a ValueError.
       ResourceExhausted: a subscription has had no room for as long as the
-        topology, or `publish_timeout`, lets a publisher wait; or this thread
+        topology, or `publish_timeout`, lets a publisher wait, which it does
+        once: after that calls fail at once until the subscription has made some
+        room, for which publish_async() and room_fileno() wait; or this thread
         and others, which take messages, wait for each other in a circle.
       Unavailable: of publisher_to(): the service is not connected, or has no
         such subscription; or the subscriber of a full lane is out of reach.

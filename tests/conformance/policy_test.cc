@@ -83,6 +83,32 @@ TEST_P(PolicyTest, BlockGivesUpOnceThenAtOnceAndGoesOnWhenThereIsRoom) {
   EXPECT_THAT(ReceiveAll(*pull, 1), testing::ElementsAre(77));
 }
 
+TEST_P(PolicyTest, WaitEndsAsTheRouteToTheFullSubscriptionSays) {
+  Open(
+      "[limits]\nframe_bytes_max = 4096\n"
+      "[defaults]\nlane_bytes = \"64KiB\"\npublish_timeout = \"1h\"\n"
+      "[[routes]]\nfrom = \"alpha\"\nto = \"beta\"\n"
+      "publish_timeout = \"20ms\"\n");
+  auto pull = beta_->Subscriber<Note>();
+  Publisher<Note> publisher = Publishing(1);
+  absl::Status refused;
+  uint64_t filled = Fill(publisher, &refused);
+  EXPECT_THAT(refused.ToString(), HasSubstr("waited 20ms"));
+  EXPECT_EQ(ReceiveAll(*pull, filled), Counting(filled));
+  // What the publisher was made with goes before it.
+  PublisherOptions impatient;
+  impatient.publish_timeout = absl::Milliseconds(3);
+  Publisher<Note> other = Publishing(1, impatient);
+  PublishOnceThereIsRoom(other, 1);
+  EXPECT_THAT(ReceiveAll(*pull, 1), testing::ElementsAre(1));
+  // By another thread: this one takes from the queue, and would not wait.
+  filled = std::async(std::launch::async, [&] {
+             return Fill(other, &refused);
+           }).get();
+  EXPECT_THAT(refused.ToString(), HasSubstr("waited 3ms"));
+  EXPECT_EQ(ReceiveAll(*pull, filled), Counting(filled));
+}
+
 TEST_P(PolicyTest, BlockLosesNothingWhileTheReaderIsSlower) {
   Open(kSmallLanes);
   auto pull = beta_->Subscriber<Note>();
