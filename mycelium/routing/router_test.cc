@@ -285,6 +285,34 @@ TEST_F(RouterTest, ExplanationsOfALinkBeyondTheLimitPushTheOldestOut) {
   EXPECT_EQ(named(), "++--" + std::string(kMost - 1, '+'));
 }
 
+// Of subscriptions that share a lane none waits for the patience of another.
+TEST_F(RouterTest, SharedLaneIsWaitedForAsTheMostImpatientSays) {
+  Router::Callbacks callbacks;
+  callbacks.settings = [](const Origin&, const std::string&,
+                          const std::string& service) {
+    RouteSettings settings;
+    settings.publish_timeout =
+        service == "hasty" ? absl::Milliseconds(7) : absl::Hours(1);
+    return settings;
+  };
+  callbacks.on_refusal = [](const absl::Status&) {};
+  callbacks.retry_later = [] {};
+  for (const bool hasty_first : {true, false}) {
+    router_.emplace(Environment::Real(), callbacks);
+    FakeLink link("there");
+    const auto publisher = AddPublisher(type_);
+    for (uint32_t id = 1; id <= 2; ++id) {
+      v1::Subscribe subscribe = Inline(id);
+      subscribe.set_service((id == 1) == hasty_first ? "hasty" : "patient");
+      router_->AddRemote(link, subscribe);
+    }
+    ASSERT_EQ(link.lanes.size(), 1u);
+    absl::Status sent;
+    while (sent.ok()) sent = Publish(*publisher);
+    EXPECT_THAT(std::string(sent.message()), HasSubstr("waited 7ms"));
+  }
+}
+
 TEST_F(RouterTest, TopicsWithoutPublishersAndSubscriptionsAreForgotten) {
   for (int round = 0; round < 2; ++round) {
     const auto publisher = AddPublisher(type_);
