@@ -296,11 +296,19 @@ void PeerTable::Subscribe(const Subscription& subscription) {
 void PeerTable::Unsubscribe(const Subscription& subscription) {
   v1::Control control;
   control.mutable_unsubscribe()->set_subscription(subscription.options().id);
+  const auto all = dispatcher_.All();
+  const bool others_have_its_type =
+      std::any_of(all.begin(), all.end(), [&](const auto& other) {
+        return other.get() != &subscription && !other->closed() &&
+               other->type().digest == subscription.type().digest;
+      });
   for (auto& [name, peer] : peers_) {
     if (!peer->link->is_up()) continue;
     peer->link->SendControl(control);
-    // The peer may have let go of the text with it.
-    peer->texts_said.erase(subscription.type().digest);
+    // The peer lets go of the text with the last that has it.
+    if (!others_have_its_type) {
+      peer->texts_said.erase(subscription.type().digest);
+    }
   }
 }
 

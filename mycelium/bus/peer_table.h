@@ -149,7 +149,7 @@ class PeerTable final : public LinkHandler {
   void OnLoansRefused(Link& link, const absl::Status& status) override;
   void OnLoansClosed(Link& link) override;
   void OnReplaced(Link& link) override;
-  void OnResuming(Link& link) override { router_.ForgetTexts(link); }
+  void OnResuming(Link& link) override { router_.AwaitRepeat(link); }
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
   void OnDraining(Link& link) override;
   void OnDown(Link& link, const absl::Status& status) override;

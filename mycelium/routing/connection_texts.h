@@ -1,10 +1,12 @@
 #ifndef MYCELIUM_ROUTING_CONNECTION_TEXTS_H_
 #define MYCELIUM_ROUTING_CONNECTION_TEXTS_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "mycelium/routing/peer_text.h"
 #include "mycelium/routing/schema_mismatch.h"
@@ -16,7 +18,9 @@ namespace mycelium {
 // both ends remember them: the sender, so that it need not send one again for
 // each publisher and refusal, and the receiver, who is told of the digest only
 // then. Beyond kCountMax texts, or kBytesMax bytes of them, those that came
-// first are forgotten. Both follow from what was sent, so they agree.
+// first are forgotten. Both follow from what was sent, so the receiver has each
+// that the sender takes it to have: also where the sender begins anew, and what
+// it had sent before counts for the receiver only, as older.
 //
 // Thread safety: none.
 class ConnectionTexts final {
@@ -34,11 +38,17 @@ class ConnectionTexts final {
   }
 
   // The receiver: that text came for that digest. What cannot have been meant
-  // is ignored: no text, or one that is too long; and so is one that is here.
+  // is ignored: no text, or one that is too long. One that is here stays, but
+  // is the newest.
   void Take(const Digest& type, const std::string& text) {
     if (text.empty() || text.size() > kExplanationBytesMax) return;
-    if (Has(type)) return;
-    Add({type, text.size(), std::make_unique<PeerText>(text)});
+    const auto known =
+        std::find_if(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.type == type; });
+    if (known == entries_.end()) {
+      return Add({type, text.size(), std::make_unique<PeerText>(text)});
+    }
+    std::rotate(known, known + 1, entries_.end());
   }
   // What came for that digest, which need not be the text's. Null: nothing, or
   // it is forgotten. Valid until the next call.

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_ROUTING_PEER_TEXT_H_
 #define MYCELIUM_ROUTING_PEER_TEXT_H_
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <utility>
@@ -28,8 +29,11 @@ class PeerText final {
   // Of the text; the peer may say that it is of another type.
   const Digest& digest() const { return digest_; }
 
-  // Seen from `ours`. Valid as long as this object.
+  // Seen from `ours`. Valid until the next call.
   const Verdict& Against(const MessageType& ours) {
+    if (verdicts_.size() >= kVerdictsMax && verdicts_.count(ours.digest) == 0) {
+      verdicts_.clear();
+    }
     const auto [entry, is_new] = verdicts_.try_emplace(ours.digest);
     if (is_new) entry->second = CompareTypes(ours, text_);
     return entry->second;
@@ -38,7 +42,9 @@ class PeerText final {
  private:
   const std::string text_;
   const Digest digest_;
-  std::map<Digest, Verdict> verdicts_;  // By our type.
+  // By our type. A topic has few, but a peer may name any.
+  static constexpr size_t kVerdictsMax = 16;
+  std::map<Digest, Verdict> verdicts_;
 };
 
 }  // namespace mycelium

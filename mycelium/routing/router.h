@@ -123,9 +123,9 @@ class Router final {
   // for which there was no room (link_bounds.h).
   void RetryLanes();
 
-  // A connection to the same process as before comes up: what was said on the
-  // last one is no reason to leave anything out.
-  void ForgetTexts(const Link& link);
+  // A connection to the same process as before comes up: until Repeat() nothing
+  // is left out for having been said.
+  void AwaitRepeat(const Link& link);
   // It is up: tells the peer again what it must know of publishers and matches.
   void Repeat(Link& link);
 
@@ -248,6 +248,7 @@ class Router final {
   void TellOfEnd(const Publisher& publisher, const Flow& flow,
                  uint64_t until_sequence) const;
   static v1::Control DeclarationOf(const Publisher& publisher);
+  void ForgetTexts(const Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The type's text, if the peer can take it and does not have it.
   std::string TextFor(const Link& link, const MessageType& type)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -315,6 +316,7 @@ class Router final {
   std::set<uint32_t> disconnected_ ABSL_GUARDED_BY(mutex_);
   std::map<const Link*, SharedLane> shared_lanes_ ABSL_GUARDED_BY(mutex_);
   std::map<const Link*, ConnectionTexts> texts_said_ ABSL_GUARDED_BY(mutex_);
+  std::set<const Link*> resuming_ ABSL_GUARDED_BY(mutex_);  // By AwaitRepeat().
   // How many publishers have flows on it. Not 0.
   std::map<const Link*, size_t> publishers_on_ ABSL_GUARDED_BY(mutex_);
   bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;

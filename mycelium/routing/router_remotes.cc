@@ -143,7 +143,7 @@ void Router::Orphan(Link& link, TimeNs deadline) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
-    texts_said_.erase(&link);
+    ForgetTexts(link);
     std::set<uint64_t> kept;
     std::vector<std::shared_ptr<Lane>> over;
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
@@ -341,7 +341,7 @@ void Router::RemoveLink(Link& link, DropReason reason) {
   Deferred deferred;
   {
     MutexLock lock(mutex_);
-    texts_said_.erase(&link);
+    ForgetTexts(link);
     std::set<std::string> topics;  // Refusals end, too.
     for (auto entry = remotes_.begin(); entry != remotes_.end();) {
       if (entry->second.link != &link) {

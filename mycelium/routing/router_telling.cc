@@ -22,6 +22,9 @@ v1::Control Router::DeclarationOf(const Publisher& publisher) {
 }
 
 std::string Router::TextFor(const Link& link, const MessageType& type) {
+  if (resuming_.count(&link) > 0) {  // It may be lost, or be said again.
+    return SendableCanonicalText(type.canonical_text);
+  }
   ConnectionTexts& said = texts_said_[&link];
   if (said.Has(type.digest)) return "";
   std::string text = SendableCanonicalText(type.canonical_text);
@@ -30,8 +33,14 @@ std::string Router::TextFor(const Link& link, const MessageType& type) {
 }
 
 void Router::ForgetTexts(const Link& link) {
-  MutexLock lock(mutex_);
   texts_said_.erase(&link);
+  resuming_.erase(&link);
+}
+
+void Router::AwaitRepeat(const Link& link) {
+  MutexLock lock(mutex_);
+  ForgetTexts(link);
+  resuming_.insert(&link);
 }
 
 void Router::TellOfFlows(const Publisher& publisher,
@@ -102,7 +111,7 @@ void Router::SendRefused(const Publisher& publisher, Remote& remote,
 
 void Router::Repeat(Link& link) {
   MutexLock lock(mutex_);
-  texts_said_.erase(&link);
+  ForgetTexts(link);
   TellOfLeft(link);
   for (auto& [serial, remote] : remotes_) {
     if (remote.link != &link || remote.is_orphan) continue;

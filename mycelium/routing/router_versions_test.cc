@@ -283,11 +283,20 @@ TEST_F(RouterVersionsTest, TextIsSentOncePerTypeAndConnection) {
   router_->Repeat(link_);
   EXPECT_THAT(DeclaredTexts(), ElementsAre(old_.canonical_text,
                                            last_.canonical_text, "", "", ""));
-  // Before that, too, other threads may have something to say.
+  // Before that, too, other threads may have something to say, which may be
+  // lost.
   link_.sent.clear();
-  router_->ForgetTexts(link_);
+  router_->AwaitRepeat(link_);
+  for (int i = 0; i < 2; ++i) publishers.push_back(AddPublisher(last_));
+  EXPECT_THAT(DeclaredTexts(),
+              ElementsAre(last_.canonical_text, last_.canonical_text,
+                          last_.canonical_text, last_.canonical_text));
+  link_.sent.clear();
+  router_->Repeat(link_);
   publishers.push_back(AddPublisher(last_));
-  EXPECT_THAT(DeclaredTexts(), ElementsAre(last_.canonical_text, ""));
+  EXPECT_THAT(DeclaredTexts(),
+              ElementsAre(old_.canonical_text, last_.canonical_text, "", "", "",
+                          "", "", "", ""));
 }
 
 TEST_F(RouterVersionsTest, RefusalsSayEachTextOnceAndAskOnce) {

@@ -405,6 +405,7 @@ void FramedLink::SendControl(const v1::Control& control) {
 }
 
 void FramedLink::QueueControl(const v1::Control& control) {
+  std::shared_ptr<Channel> channel;  // The one that cannot take it.
   {
     MutexLock lock(control_mutex_);
     if (next_channel_ == nullptr) return;
@@ -426,13 +427,11 @@ void FramedLink::QueueControl(const v1::Control& control) {
       has_control_.store(true, std::memory_order_release);
       return;
     }
+    channel = next_channel_;
   }
-  loop_.Post([this, alive = alive_] {
-    if (!*alive) return;
-    {
-      MutexLock lock(control_mutex_);
-      if (control_.size() <= kControlBytesMax) return;  // Of a new connection.
-    }
+  // Whatever has become of what is unread: this message is lost.
+  loop_.Post([this, alive = alive_, channel = std::move(channel)] {
+    if (!*alive || channel != channel_) return;
     Break(absl::ResourceExhaustedError(
         absl::StrCat("the peer has left more than ", kControlBytesMax,
                      " bytes of control messages unread")));

@@ -45,15 +45,19 @@ TEST(WireTextsTest, SubscriptionBringsItsTextOncePerTypeAndConnection) {
   const v1::Subscribe second = NextSubscribe(peer);
   EXPECT_TRUE(second.takes_versions());
   EXPECT_THAT(second.canonical_text(), IsEmpty());
-  {
-    const auto third = served.bus().Subscriber<Note>();
-    ASSERT_TRUE(third.ok()) << third.status();
-    EXPECT_THAT(NextSubscribe(peer).canonical_text(), IsEmpty());
-  }
-  // What went with a subscription that is over may be forgotten with it.
-  const auto again = served.bus().Subscriber<Note>();
-  ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ(NextSubscribe(peer).canonical_text(), TextOfNote());
+  // What went with subscriptions is forgotten with the last of them.
+  const std::string text_of_reply = MessageTypeOf<Reply>().canonical_text;
+  auto first_reply = served.bus().Subscriber<Reply>();
+  EXPECT_EQ(NextSubscribe(peer).canonical_text(), text_of_reply);
+  auto second_reply = served.bus().Subscriber<Reply>();
+  EXPECT_THAT(NextSubscribe(peer).canonical_text(), IsEmpty());
+  first_reply->Unsubscribe();
+  auto third_reply = served.bus().Subscriber<Reply>();
+  EXPECT_THAT(NextSubscribe(peer).canonical_text(), IsEmpty());
+  second_reply->Unsubscribe();
+  third_reply->Unsubscribe();
+  const auto fourth_reply = served.bus().Subscriber<Reply>();
+  EXPECT_EQ(NextSubscribe(peer).canonical_text(), text_of_reply);
   RawPeer other = served.Greeted("reads-too");
   EXPECT_EQ(NextSubscribe(other).canonical_text(), TextOfNote());
 }
