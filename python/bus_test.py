@@ -453,6 +453,8 @@ class BusTest(BusCase):
       bus.publisher(Note).publish(Reply())
     with self.assertRaises(TypeError):
       bus.publisher('mycelium.test.Note')
+    with self.assertRaisesRegex(TypeError, 'queued'):
+      bus.subscriber(Note, queued=True)  # Of a callback: it has a thread.
 
   def test_process_ends_while_threads_receive(self):
     self.expect_end_of('wait_for_ever_at_exit')

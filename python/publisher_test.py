@@ -445,22 +445,29 @@ class AsyncTest(BusCase):
   def test_publish_async_raises_when_no_room_comes(self):
     asker, answerer = self.pair(NARROW)
     subscriber = answerer.subscriber(BYTES)
-    publisher = asker.publisher(BYTES)
+    patient = asker.publisher(BYTES, publish_timeout=3600)
+    hasty = asker.publisher(BYTES, publish_timeout=0.01)
 
-    async def fill():
+    async def fill(publisher, **timeout):
       sent = 0
       while True:
         try:
-          await publisher.publish_async(bytes(4000), timeout=0.01)
+          await publisher.publish_async(bytes(4000), **timeout)
         except mycelium.ResourceExhausted:
           return sent
         sent += 1
 
-    sent = asyncio.run(asyncio.wait_for(fill(), LONG))
+    sent = asyncio.run(asyncio.wait_for(fill(patient, timeout=0.01), LONG))
     self.assertGreater(sent, 5)
     self.assertEqual(len(subscriber.recv_many(1000)), sent)
     subscriber.finish()
-    self.check_ledger(asker, accepted=sent)
+    # Without a timeout it is the publisher's own.
+    again = asyncio.run(asyncio.wait_for(fill(hasty), LONG))
+    with self.assertRaises(asyncio.TimeoutError):
+      asyncio.run(asyncio.wait_for(fill(patient), 2))
+    self.assertEqual(len(subscriber.recv_many(1000)), again)
+    subscriber.finish()
+    self.check_ledger(asker, accepted=sent + again)
 
 
 class GilTest(BusCase):

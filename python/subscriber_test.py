@@ -15,6 +15,7 @@ from python.bus_case import LONG
 from tests.testdata import test_messages_pb2
 
 Note = test_messages_pb2.Note
+Reply = test_messages_pb2.Reply
 BYTES = mycelium.RawType('bytes')
 
 
@@ -49,6 +50,33 @@ class SubscriberTest(BusCase):
     self.assertFalse(reader.is_alive())
     self.assertEqual(ids, list(range(100)))
     self.check_ledger(asker, accepted=100)
+
+  def test_iteration_goes_on_beside_a_publisher_of_another_type(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note, topic='shared')
+    refused = asker.publisher(Reply, topic='shared')
+    with self.assertRaises(mycelium.SchemaMismatch):
+      notes.check()
+    publisher = asker.publisher(Note, topic='shared')
+    reader, ids, got = self.reading(notes)
+    publisher.publish(Note(id=1))
+    self.assertTrue(got.acquire(timeout=LONG))
+    notes.close()
+    reader.join(LONG)
+    self.assertFalse(reader.is_alive())
+    self.assertEqual(ids, [1])
+
+    async def read_one():
+      others = answerer.subscriber(Note, topic='shared', name='others')
+      again = asker.publisher(Reply, topic='shared')
+      publisher.publish(Note(id=2))
+      async for note in others:
+        del again
+        return note.id
+
+    self.assertEqual(asyncio.run(asyncio.wait_for(read_one(), LONG)), 2)
+    del refused
+    self.check_ledger(asker, accepted=2)
 
   def test_close_drops_what_is_queued_and_nothing_comes_any_more(self):
     asker, answerer = self.pair()

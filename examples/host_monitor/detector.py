@@ -11,7 +11,6 @@ import collections
 import json
 import signal
 import statistics
-import threading
 
 import mycelium
 from examples.host_monitor.host_monitor_pb2 import Anomaly
@@ -133,20 +132,25 @@ def main():
   parser.add_argument('--run_for', type=seconds_of,
                       help='stop after this time, if no signal comes before')
   arguments, _ = parser.parse_known_args()
-  stop = threading.Event()
-  for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda *_: stop.set())
+  # Before the bus: its threads inherit that no signal interrupts them.
+  ends = {signal.SIGINT, signal.SIGTERM}
+  signal.pthread_sigmask(signal.SIG_BLOCK, ends)
 
   bus = mycelium.MessageBus.from_topology(arguments.topology, 'detector')
   anomalies = bus.publisher(Anomaly)
   detector = Detector(anomalies.publish)
   # On a thread of its own: the node's goes on reading meanwhile.
   bus.subscribe(HostSample, detector.on_sample, queued=True)
-  stop.wait(arguments.run_for)
-  bus.close()
-  if arguments.report_json:
-    with open(arguments.report_json, 'w', encoding='utf-8') as file:
-      json.dump(report_of(bus), file)
+  if arguments.run_for is None:
+    signal.sigwait(ends)
+  else:
+    signal.sigtimedwait(ends, arguments.run_for)
+  try:
+    bus.close()
+  finally:
+    if arguments.report_json:
+      with open(arguments.report_json, 'w', encoding='utf-8') as file:
+        json.dump(report_of(bus), file)
 
 
 if __name__ == '__main__':

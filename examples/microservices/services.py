@@ -20,6 +20,9 @@ from examples.microservices.orders_schema import SCHEMA_DIGEST
 
 PATIENCE = 20.0
 ORDERS = 1000
+# That the gateway has sent and has no fills for. Who sent all orders before it took the
+# first fill would wait, once its lanes are full, for those who wait for it.
+UNDER_WAY_MAX = 100
 PRICES = {'MYC': 12.5, 'HYP': 3.0, 'SPO': 40.0}
 
 
@@ -27,12 +30,18 @@ class Processor:
   """Prices orders and passes them on."""
 
   def __init__(self, bus):
-    self._priced = bus.publisher_to('execution-service', PricedOrder)
+    self._priced = bus.publisher_to('execution-service', PricedOrder,
+                                    publish_timeout=PATIENCE)
     # On a thread of its own, as every handler that itself publishes may wait.
-    bus.subscribe(Order, self._on_order, queued=True)
+    self._orders = bus.subscribe(Order, self._on_order, queued=True)
 
   def wait(self):
     self._priced.wait_for_subscribers(1, PATIENCE)
+
+  def check(self):
+    # What a callback raises, here that it could not publish, is printed and
+    # counted; the order counts as delivered.
+    assert self._orders.callback_errors == 0
 
   def _on_order(self, order):
     self._priced.publish(
@@ -43,11 +52,15 @@ class Execution:
   """Fills priced orders."""
 
   def __init__(self, bus):
-    self._fills = bus.publisher_to('gateway', Fill)
-    bus.subscribe(PricedOrder, self._on_priced_order, queued=True)
+    self._fills = bus.publisher_to('gateway', Fill, publish_timeout=PATIENCE)
+    self._priced = bus.subscribe(PricedOrder, self._on_priced_order,
+                                 queued=True)
 
   def wait(self):
     self._fills.wait_for_subscribers(1, PATIENCE)
+
+  def check(self):
+    assert self._priced.callback_errors == 0
 
   def _on_priced_order(self, priced):
     self._fills.publish(Fill(
@@ -59,18 +72,24 @@ class Gateway:
 
   def __init__(self, bus):
     self._fills = bus.subscriber(Fill)
-    self._orders = bus.publisher_to('python-processor', Order)
+    self._orders = bus.publisher_to('python-processor', Order,
+                                    publish_timeout=PATIENCE)
 
   def wait(self):
     self._orders.wait_for_subscribers(1, PATIENCE)
 
+  def check(self):
+    pass
+
   def run(self):
     symbols = list(PRICES)
     total = 0.0
+    sent = 0
     for number in range(1, ORDERS + 1):
-      self._orders.publish(Order(
-          id=number, symbol=symbols[number % len(symbols)], quantity=number))
-    for number in range(1, ORDERS + 1):
+      while sent < min(ORDERS, number + UNDER_WAY_MAX - 1):
+        sent += 1
+        self._orders.publish(Order(
+            id=sent, symbol=symbols[sent % len(symbols)], quantity=sent))
       fill = self._fills.recv(PATIENCE)
       assert fill.order_id == number, fill
       total += fill.amount
@@ -95,9 +114,13 @@ def main(topology, *names):
   else:
     sys.stdin.read()
   bus = buses[names[0]]  # They share their node.
-  bus.flush(PATIENCE)
-  print(json.dumps(bus.ledger()), flush=True)
-  bus.close()
+  try:
+    bus.flush(PATIENCE)
+    print(json.dumps(bus.ledger()), flush=True)
+    for service in services.values():
+      service.check()
+  finally:
+    bus.close()
 
 
 if __name__ == '__main__':

@@ -34,11 +34,26 @@ def run_step(bus, work):
 
   `work` returns when the bus is closed.
   """
-  thread = threading.Thread(target=work)
+  raised = []
+
+  def run():
+    try:
+      work()
+    except BaseException as error:  # pylint: disable=broad-except
+      raised.append(error)
+      raise  # Which Python prints; this step is over all the same.
+
+  thread = threading.Thread(target=run)
   thread.start()
-  print('ready', flush=True)
-  sys.stdin.read()
-  bus.flush(PATIENCE)
-  say_flows(bus)
-  bus.close()
-  thread.join()
+  try:
+    print('ready', flush=True)
+    sys.stdin.read()
+    bus.flush(PATIENCE)
+    say_flows(bus)
+  finally:
+    # What happened meanwhile or not: the thread stands in a receive until then,
+    # and the process would wait for it.
+    bus.close()
+    thread.join()
+  if raised:
+    sys.exit('the step has failed')

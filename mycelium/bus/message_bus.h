@@ -188,7 +188,7 @@ class MessageBus final {
   // is closed all the same; what destroys the node's last object then waits for
   // that handler. A second call waits for the end of the first.
   absl::Status Close(absl::Duration timeout);
-  // Whether that is done.
+  // Whether that is done. Not by Shutdown(), which ends the node.
   bool closed() const {
     return closing_->is_done.load(std::memory_order_acquire);
   }

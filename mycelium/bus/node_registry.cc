@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/bus/option_bounds.h"
 #include "mycelium/topology/environment.h"
 #include "mycelium/topology/nearest_word.h"
 #include "mycelium/topology/topology_loader.h"
@@ -52,6 +53,10 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
     const BusOptions& options) {
   absl::StatusOr<std::string> path = PathOrDefault(given_path);
   if (!path.ok()) return path.status();
+  if (absl::Status given = CheckOptionsBesideTopology(options, *path);
+      !given.ok()) {
+    return given;
+  }
   absl::StatusOr<Topology> topology =
       LoadTopology(options.environment->sys, *path, ProcessEnvironment());
   if (!topology.ok()) return topology.status();

@@ -32,7 +32,9 @@ constexpr int64_t kAskNs = 50'000'000;
 absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {
   if (options_.poll != PollMode::kCaller) {
     return absl::FailedPreconditionError(
-        "Poll() is for poll = kCaller; this bus has a thread for it");
+        "Poll() is for poll = kCaller; this node has a thread for it: the "
+        "first "
+        "bus of a node says who polls, for all of them");
   }
   if (loop_->InLoop()) {
     return absl::FailedPreconditionError(

@@ -1,6 +1,9 @@
 #include "mycelium/bus/option_bounds.h"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -25,15 +28,13 @@ absl::Status OutOfBounds(absl::string_view where, const SettingBounds& bounds,
                    FormatSetting(bounds.unit, bounds.max), " are allowed"));
 }
 
-}  // namespace
-
-absl::Status CheckOptionBounds(const BusOptions& options) {
+std::array<Given, 13> NumbersOf(const BusOptions& options) {
   const RouteSettings& settings = options.settings;
   const Limits& limits = options.limits;
   const auto ns = [](absl::Duration duration) {
     return absl::ToInt64Nanoseconds(duration);
   };
-  const Given all[] = {
+  return {{
       {"settings", "depth", settings.depth},
       {"settings", "window", settings.window},
       {"settings", "lane_bytes", settings.lane_bytes},
@@ -47,8 +48,51 @@ absl::Status CheckOptionBounds(const BusOptions& options) {
       {"limits", "reconnect_max", ns(limits.reconnect_max)},
       {"limits", "keepalive", ns(limits.keepalive)},
       {"limits", "redeliver_max", limits.redeliver_max},
-  };
-  for (const Given& given : all) {
+  }};
+}
+
+// The first option that a topology says, and that is none of the defaults.
+std::string FirstOfTopology(const BusOptions& options) {
+  const BusOptions defaults;
+  const auto given = NumbersOf(options);
+  const auto usual = NumbersOf(defaults);
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (given[i].value != usual[i].value) {
+      return absl::StrCat(given[i].group, ".", given[i].key);
+    }
+  }
+  const Tls& tls = options.tls;
+  if (options.settings.overflow != defaults.settings.overflow) {
+    return "settings.overflow";
+  }
+  if (options.settings.wait != defaults.settings.wait) return "settings.wait";
+  if (options.schema != defaults.schema) return "schema";
+  if (!options.allow_uids.empty()) return "allow_uids";
+  if (tls.enabled() || !tls.key.empty() || tls.require_client_certificate) {
+    return "tls";
+  }
+  if (options.insecure) return "insecure";
+  if (options.allow_anonymous) return "allow_anonymous";
+  return "";
+}
+
+}  // namespace
+
+absl::Status CheckOptionsBesideTopology(const BusOptions& options,
+                                        absl::string_view path) {
+  const std::string first = FirstOfTopology(options);
+  if (first.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("BusOptions: ", first,
+                   " is for a bus without a topology, and has no "
+                   "effect with one: say it in ",
+                   path));
+}
+
+absl::Status CheckOptionBounds(const BusOptions& options) {
+  const RouteSettings& settings = options.settings;
+  const Limits& limits = options.limits;
+  for (const Given& given : NumbersOf(options)) {
     const SettingBounds& bounds = BoundsOf(given.key);
     const int64_t min = given.key == "lane_bytes"
                             ? static_cast<int64_t>(kRingBytesMin)

@@ -2,6 +2,7 @@
 #define MYCELIUM_BUS_OPTION_BOUNDS_H_
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "mycelium/bus/options.h"
 
@@ -15,6 +16,11 @@ absl::Status CheckOptionBounds(const BusOptions& options);
 
 // The same for a publisher's own `publish_timeout`.
 absl::Status CheckPublishTimeout(absl::Duration timeout);
+
+// Whether nothing is given that the topology at `path` says.
+//   INVALID_ARGUMENT  names the first option that is
+absl::Status CheckOptionsBesideTopology(const BusOptions& options,
+                                        absl::string_view path);
 
 }  // namespace mycelium
 

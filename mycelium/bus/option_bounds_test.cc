@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/topology/setting_bounds.h"
@@ -120,6 +121,50 @@ TEST(OptionBoundsTest, BusIsNotMadeOfSuchOptions) {
   options.settings.window = -1;
   EXPECT_EQ(MessageBus::Create(options).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// An option that has no effect is an error, not a surprise.
+TEST(OptionBoundsTest, WhatATopologySaysIsNotGivenBesideOne) {
+  const auto fault = [](const BusOptions& options) {
+    return std::string(CheckOptionsBesideTopology(options, "t.toml").message());
+  };
+  EXPECT_EQ(fault(BusOptions()), "");
+  struct {
+    const char* option;
+    void (*set)(BusOptions&);
+  } const all[] = {
+      {"settings.depth", [](BusOptions& o) { o.settings.depth = 7; }},
+      {"settings.overflow",
+       [](BusOptions& o) { o.settings.overflow = Overflow::kLatest; }},
+      {"settings.wait",
+       [](BusOptions& o) { o.settings.wait = WaitMode::kSpin; }},
+      {"limits.links", [](BusOptions& o) { o.limits.links = 1; }},
+      {"schema", [](BusOptions& o) { o.schema = SchemaPolicy::kCompatible; }},
+      {"allow_uids", [](BusOptions& o) { o.allow_uids = {7}; }},
+      {"tls", [](BusOptions& o) { o.tls.ca = "ca.pem"; }},
+      {"tls", [](BusOptions& o) { o.tls.key = "k.pem"; }},
+      {"insecure", [](BusOptions& o) { o.insecure = true; }},
+      {"allow_anonymous", [](BusOptions& o) { o.allow_anonymous = true; }},
+  };
+  for (const auto& given : all) {
+    BusOptions options;
+    given.set(options);
+    EXPECT_EQ(fault(options),
+              absl::StrCat("BusOptions: ", given.option,
+                           " is for a bus without a topology, and has no "
+                           "effect with one: say it in t.toml"));
+  }
+  BusOptions of_both;
+  of_both.poll = PollMode::kCaller;
+  of_both.wait = WaitMode::kBlock;
+  of_both.delivers_locally = false;
+  EXPECT_EQ(fault(of_both), "");
+  BusOptions lanes;
+  lanes.settings.lane_bytes = 1 << 20;
+  const auto bus = MessageBus::FromTopology("/nowhere/t.toml", "s", lanes);
+  EXPECT_EQ(std::string(bus.status().message()),
+            "BusOptions: settings.lane_bytes is for a bus without a topology, "
+            "and has no effect with one: say it in /nowhere/t.toml");
 }
 
 }  // namespace

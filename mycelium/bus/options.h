@@ -53,6 +53,9 @@ struct BusOptions {
   // names here: at most 255 bytes of UTF-8 without control characters.
   std::string node;
 
+  // Who runs the links, the timers and the inline handlers. Like `wait`, the
+  // environment, the log and the callbacks it is the node's: of two services of
+  // one node in a process, the first that opens a bus decides.
   PollMode poll = PollMode::kThread;
 
   // How threads wait: the poll thread, Subscriber::Receive(), and Publish()
@@ -64,12 +67,15 @@ struct BusOptions {
   // other's messages: both get FAILED_PRECONDITION.
   std::optional<Digest> schema_digest;
 
-  // Which types of other nodes are taken for those of this one, where no
-  // topology says otherwise: the same only, or also compatible versions of them
-  // (docs/schema.md).
+  // From here to `allow_anonymous`, but for `delivers_locally`: for a bus
+  // without a topology. With one they are in its file, and INVALID_ARGUMENT
+  // here.
+  //
+  // Which types of other nodes are taken for those of this one: the same only,
+  // or also compatible versions of them (docs/schema.md).
   SchemaPolicy schema = SchemaPolicy::kExact;
 
-  // Bounds and settings, where no topology says otherwise. Each has the least
+  // Bounds and settings. Each has the least
   // and the most of the table in docs/topology.md (lanes from 4 KiB), and twice
   // `limits.frame_bytes_max` must fit into `settings.lane_bytes`.
   Limits limits;

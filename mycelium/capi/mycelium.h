@@ -21,8 +21,9 @@
        work, but over gRPC only if the parent had not used it. A child that was
        forked in a callback must not return from that.
    (6) Times are in milliseconds and not negative; 0 does not wait.
-   (7) Structs that the caller fills begin with struct_size, which its ..._INIT
-       sets. Fields are only ever added, at the end. A library takes structs of
+   (7) Structs that the caller fills begin as their ..._INIT, which sets
+       struct_size and the defaults: these are not 0 everywhere. Fields are only
+       ever added, at the end. A library takes structs of
        older headers, and what these lack has its default; one of a newer header
        is an error.
    (8) NULL where something is needed, a wrong size, a negative time and a number

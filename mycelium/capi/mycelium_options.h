@@ -102,8 +102,8 @@ typedef struct MyceliumRuntimeOptions {
   void* on_flow_user;
   mycelium_log log;
   void* log_user;
-  /* Each may be NULL: the defaults. With a topology they have no effect: its
-     file says. */
+  /* Each may be NULL: the defaults. With a topology what is none of the
+     defaults is INVALID_ARGUMENT: its file says. */
   const MyceliumSettings* settings;
   const MyceliumLimits* limits;
   /* Without a topology: which users may connect besides this one. */

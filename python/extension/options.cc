@@ -70,6 +70,12 @@ auto WordOrRaise(const char* what, const std::string& word, Parse parse,
 
 }  // namespace
 
+SubscriberOptions PullOptionsOf(const py::kwargs& options) {
+  CheckKnown(options, {"topic", "name", "overflow", "depth", "window",
+                       "on_publisher_gone", "on_error"});
+  return SubscriberOptionsOf(options);
+}
+
 SubscriberOptions SubscriberOptionsOf(const py::kwargs& options) {
   CheckKnown(options, {"topic", "name", "overflow", "depth", "window", "queued",
                        "on_publisher_gone", "on_error"});

@@ -12,8 +12,10 @@ namespace mycelium {
 // word that is none of those. Bounds are checked by who takes the options. All
 // functions here need the GIL.
 
-// `topic`, `name`, `overflow`, `depth` and `window`; for a callback also
-// `queued`. `on_publisher_gone` is a number, see callback.h.
+// `topic`, `name`, `overflow`, `depth` and `window`. `on_publisher_gone` and
+// `on_error` are numbers, see callback.h.
+SubscriberOptions PullOptionsOf(const pybind11::kwargs& options);
+// The same for a callback, and `queued`.
 SubscriberOptions SubscriberOptionsOf(const pybind11::kwargs& options);
 
 // `topic`, `publish_time`, `publish_timeout` and `require_subscriber`.

@@ -220,7 +220,7 @@ void PythonSubscriber::Close() {
 std::shared_ptr<PythonSubscriber> SubscriberOf(MessageBus& bus,
                                                const MessageType& type,
                                                const py::kwargs& options) {
-  const SubscriberOptions made = SubscriberOptionsOf(options);
+  const SubscriberOptions made = PullOptionsOf(options);
   // Not make_shared: destroyed without the GIL.
   return std::shared_ptr<PythonSubscriber>(
       new PythonSubscriber(ValueOrRaise(

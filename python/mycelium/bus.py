@@ -221,7 +221,7 @@ class MessageBus:
     """
     messages = messages_of(message_cls)
     native = self._native.publisher(messages.native, target_service, **options)
-    return Publisher(self, native, messages)
+    return Publisher(self, native, messages, options.get('publish_timeout'))
 
   # Subscribing
 

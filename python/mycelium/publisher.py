@@ -11,6 +11,7 @@ from mycelium.readable import Readable
 
 M = TypeVar('M')
 
+# As long as publish() waits where nothing is configured.
 _PUBLISH_ASYNC_TIMEOUT = 1.0
 
 
@@ -46,8 +47,10 @@ class Publisher(Generic[M]):
   """
 
   def __init__(self, owner: Any, native: '_mycelium.Publisher',
-               messages: Any) -> None:
+               messages: Any, publish_timeout: Optional[float] = None) -> None:
     """Not for users."""
+    self._publish_timeout = (
+        _PUBLISH_ASYNC_TIMEOUT if publish_timeout is None else publish_timeout)
     self._owner = owner  # Which closes itself at exit as long as it is alive.
     self._native = native
     self._to_bytes = messages.to_bytes
@@ -129,7 +132,7 @@ class Publisher(Generic[M]):
     return self._native.refusals()
 
   async def publish_async(self, message: Union[M, Buffer],
-                          timeout: float = _PUBLISH_ASYNC_TIMEOUT) -> None:
+                          timeout: Optional[float] = None) -> None:
     """The same for an event loop, which goes on while there is no room.
 
     Coroutines publish in the order in which they call, those of one event loop
@@ -138,8 +141,14 @@ class Publisher(Generic[M]):
 
     Args:
       message: as for publish().
-      timeout: how many seconds to wait for room, and for those who called before.
+      timeout: how many seconds to wait for room, and for those who called before;
+        by default the `publish_timeout` that the publisher was made with, else a
+        second. What the topology says is for publish().
+
+    Raises: as publish().
     """
+    if timeout is None:
+      timeout = self._publish_timeout
     data = self._to_bytes(message)
     deadline = time.monotonic() + timeout
     loop = asyncio.get_running_loop()

@@ -168,11 +168,18 @@ class Subscriber(Generic[M]):
     return MessageInfo(*self._native.info())
 
   def __iter__(self) -> Iterator[M]:
-    """Messages until this, or the bus, is closed."""
+    """Messages until this, or the bus, is closed.
+
+    A publisher that is refused because its type differs is no end to it: the
+    others' messages come. The log, `on_error` and check() say so.
+
+    Raises:
+      ResourceExhausted, DataLoss: as recv(). Iterating again goes on.
+    """
     while True:
       try:
         message = self.recv(_EVER)
-      except errors.DeadlineExceeded:
+      except (errors.DeadlineExceeded, errors.SchemaMismatch):
         continue
       except errors.FailedPrecondition:
         if self.closed:
@@ -185,6 +192,8 @@ class Subscriber(Generic[M]):
     while True:
       try:
         message = await self.recv_async()
+      except errors.SchemaMismatch:
+        continue
       except errors.FailedPrecondition:
         if self.closed:
           return
