@@ -86,6 +86,30 @@ class RuntimeTest(BusCase):
     self.assertEqual(runtime.links(), [])
     self.assertEqual(runtime.ledger(), [])
 
+  def test_bus_of_the_process_meets_a_runtime(self):
+    runtime = self.runtime()
+    bus = mycelium.MessageBus.of_process('puller')
+    self.addCleanup(bus.close, LONG)
+    self.assertEqual(bus.node, runtime.node)
+    self.assertEqual(bus.service, 'puller')
+    notes = bus.subscriber(Note)
+    for number in range(3):
+      runtime.publish(Note(id=number))
+    self.assertEqual([note.id for note in notes.recv_many(10, LONG)], [0, 1, 2])
+    notes.finish()
+    got = []
+    runtime.subscribe(Reply, lambda reply: got.append(reply.id))
+    bus.publisher(Reply).publish(Reply(id=7))
+    self.assertEqual(got, [7])
+    with self.assertRaises(mycelium.AlreadyExists):
+      mycelium.MessageBus.of_process('puller')
+    flows = [flow for flow in bus.ledger()
+             if flow['publisher_service'] in (runtime.service, 'puller')]
+    self.assertEqual(sum(flow['accepted'] for flow in flows), 4)
+    self.assertEqual(sum(flow['delivered'] for flow in flows), 4)
+    bus.close(LONG)
+    self.assertTrue(bus.closed)
+
   def test_callback_publishes(self):
     runtime = self.runtime()
     replies = []

@@ -143,6 +143,38 @@ class MessageBus:
             poll_by_caller=poll_by_caller, **watches))
     return bus
 
+  @classmethod
+  def of_process(cls, service_name: str = '',
+                 schema_digest: Optional[bytes] = None,
+                 on_connection: Optional[
+                     Callable[[ConnectionEvent], Any]] = None,
+                 on_flow: Optional[Callable[[FlowEvent], Any]] = None,
+                 settings: Optional[Settings] = None,
+                 limits: Optional[Limits] = None) -> 'MessageBus':
+    """A bus of the node that this process shares without a topology.
+
+    It meets what C++ made with MessageBus::OfProcess(), C with
+    mycelium_runtime_create_of_process(), and each mycelium_native.Runtime.
+
+    Args:
+      service_name: what others see; made up if it is empty.
+      schema_digest: as for MessageBus().
+      on_connection, on_flow, settings, limits: as for MessageBus(); those of who
+        made the node first in this process hold.
+
+    Raises:
+      InvalidArgument: an argument is out of bounds.
+      AlreadyExists: another bus of the node has that name.
+      Unavailable: as from_topology().
+    """
+    bus = cls.__new__(cls)
+    bus._open(
+        on_connection, on_flow, lambda **watches: _mycelium.bus_of_process(
+            service_name, schema_digest=schema_digest,
+            settings=fields_of(Settings, settings),
+            limits=fields_of(Limits, limits), **watches))
+    return bus
+
   def _open(self, on_connection: Optional[Callable[[ConnectionEvent], Any]],
             on_flow: Optional[Callable[[FlowEvent], Any]],
             make: Callable[..., '_mycelium.Bus']) -> None:
