@@ -138,7 +138,7 @@ const char* mycelium_runtime_node(const MyceliumRuntime* runtime);
 mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
                                        int64_t timeout_ms);
 
-/* `*closed` becomes 1 once that is done, until then 0. */
+/* `*closed` becomes 1 once that is done, until then 0. Not by a shutdown. */
 mycelium_status mycelium_runtime_closed(const MyceliumRuntime* runtime,
                                         int32_t* closed);
 
