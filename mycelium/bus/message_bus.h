@@ -53,7 +53,8 @@ class MessageBus final {
   // process, share the node: they exchange pointers, and the first one's
   // options hold for all but `schema_digest`. An empty `path` stands for the
   // file that MYCELIUM_TOPOLOGY names.
-  //   INVALID_ARGUMENT     the file has errors; lists all of them
+  //   INVALID_ARGUMENT     the file has errors; lists all of them. Or an option
+  //                        is given that the file says; names the first
   //   NOT_FOUND            no such file, or the topology has no such service;
   //                        names the nearest
   //   ALREADY_EXISTS       another process listens as that node, or another

@@ -33,8 +33,7 @@ absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {
   if (options_.poll != PollMode::kCaller) {
     return absl::FailedPreconditionError(
         "Poll() is for poll = kCaller; this node has a thread for it: the "
-        "first "
-        "bus of a node says who polls, for all of them");
+        "first bus of a node says who polls, for all of them");
   }
   if (loop_->InLoop()) {
     return absl::FailedPreconditionError(

@@ -106,15 +106,17 @@ typedef struct MyceliumRuntimeOptions {
      defaults is INVALID_ARGUMENT: its file says. */
   const MyceliumSettings* settings;
   const MyceliumLimits* limits;
-  /* Without a topology: which users may connect besides this one. */
+  /* Without a topology, as settings: which users may connect besides this
+     one. */
   const int64_t* allow_uids;
   size_t allow_uids_size;
   /* MYCELIUM_WAIT_...; not 0: whatever the topology, or `settings`, says. */
   int32_t wait;
   /* 0: no subscription of this node gets what the node publishes itself. */
   int32_t delivers_locally;
-  /* Without a topology: MYCELIUM_SCHEMA_... Only types made from descriptors
-     have versions that are compared; others match equal digests only. */
+  /* Without a topology, as settings: MYCELIUM_SCHEMA_... Only types made from
+     descriptors have versions that are compared; others match equal digests
+     only. */
   int32_t schema;
 } MyceliumRuntimeOptions;
 #define MYCELIUM_RUNTIME_OPTIONS_INIT                                         \

@@ -41,7 +41,8 @@ CommandResult Check(Sys& sys, const EnvLookup& env, const std::string& file) {
           ""};
 }
 
-// Of the settings, those that have an effect.
+// Of the settings, those that have an effect where the subscription itself asks
+// for nothing else.
 std::string SettingsText(const RouteSettings& settings) {
   std::string lossy;
   if (settings.overflow == Overflow::kLatest) {

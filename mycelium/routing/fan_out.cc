@@ -49,7 +49,7 @@ absl::Status FanOut::PublishOrWait(bool may_wait, const Payload& payload) {
 absl::Status FanOut::PublishToAll(bool may_wait, const Payload& payload) {
   Claims claims;
   Obstacle obstacle;
-  TimeNs since = 0;
+  Waits waits;
   while (true) {
     mutex_.Lock();
     if (ClaimAll(payload, &claims, &obstacle)) {
@@ -62,7 +62,7 @@ absl::Status FanOut::PublishToAll(bool may_wait, const Payload& payload) {
     }
     mutex_.Unlock();
     AbandonAll(&claims);
-    if (absl::Status status = Overcome(obstacle, may_wait, &since);
+    if (absl::Status status = Overcome(obstacle, may_wait, &waits);
         !status.ok()) {
       return status;
     }

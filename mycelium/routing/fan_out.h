@@ -213,10 +213,17 @@ class FanOut final {
   void CommitLane(const FrameFields& common, const Claim& claim);
   void Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
                Claims* claims);
-  // `*since`: when this call first waited; 0: it has not.
-  absl::Status Overcome(const Obstacle& obstacle, bool may_wait, TimeNs* since);
+  // What one call has waited for. Each lane has its own time, and all together
+  // the longest of these.
+  struct Waits {
+    const Lane* lane = nullptr;  // The last; null: none yet.
+    TimeNs lane_since = 0;
+    TimeNs since = 0;
+    absl::Duration longest;
+  };
+  absl::Status Overcome(const Obstacle& obstacle, bool may_wait, Waits* waits);
   absl::Status WaitForRoom(const Obstacle& obstacle, bool may_wait,
-                           TimeNs* since);
+                           Waits* waits);
   // Whether it is no obstacle any more, or another one.
   bool IsOver(const Obstacle& obstacle) const;
   // Whether there is nothing to wait for: no reader, or other routes.

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/message/protobuf_type.h"
+#include "tests/support/driven_clock.h"
 #include "tests/testdata/test_messages.pb.h"
 
 namespace mycelium {
@@ -190,6 +191,104 @@ TEST_F(FanOutTest, LaneThatMovedAfterTheLastLookHasNotStalled) {
   EXPECT_EQ(sent.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(waiter.waits, 1);
   EXPECT_FALSE(lane_->stalled());
+}
+
+// Time passes as it is waited for; `on_wait` is called each time.
+class LetsTimePass final : public RoomWaiter {
+ public:
+  explicit LetsTimePass(test::DrivenClock& clock) : clock_(clock) {}
+  Outcome WaitFor(EventCount&, absl::FunctionRef<bool()> ready,
+                  TimeNs deadline) override {
+    clock_.now = std::max(clock_.now, deadline);
+    on_wait();
+    return ready() ? Outcome::kReady : Outcome::kDeadline;
+  }
+  std::function<void()> on_wait = [] {};
+
+ private:
+  test::DrivenClock& clock_;
+};
+
+class TwoLanesTest : public FanOutTest {
+ protected:
+  TwoLanesTest() {
+    Lane::Options options;
+    options.name = "a -> c";
+    options.capacity_bytes = 64 << 10;
+    options.frame_bytes_max = 8 << 10;
+    other_ = *Lane::Create(Environment::Real(), options, nullptr);
+    FanOut::Options publishing;
+    publishing.origin = &origin_;
+    patient_ = std::make_unique<FanOut>(environment_, waiter_, publishing);
+  }
+
+  // Fills both lanes, which are waited for so long.
+  void Fill(absl::Duration first, absl::Duration second) {
+    std::vector<PublishRoute> routes(2);
+    routes[0].lane = lane_;
+    routes[0].publish_timeout = first;
+    routes[1].lane = other_;
+    routes[1].publish_timeout = second;
+    for (PublishRoute& route : routes) {
+      FillLane(route.lane);
+      route.flows.push_back(flow_);
+    }
+    patient_->SetRoutes(std::move(routes), [] {});
+  }
+  void FillLane(const std::shared_ptr<Lane>& lane) {
+    std::vector<PublishRoute> routes(1);
+    routes[0].lane = lane;
+    routes[0].flows.push_back(flow_);
+    fan_out_->SetRoutes(std::move(routes), [] {});
+    while (fan_out_->TryPublish(Message()).ok()) continue;
+  }
+  Payload Message() { return Payload::Bytes(type_, bytes_); }
+  static void Empty(Lane& lane) { ASSERT_TRUE(lane.Release(lane.committed())); }
+
+  const MessageType type_ = RawMessageType("bytes");
+  const std::vector<std::byte> bytes_{7 << 10};
+  test::DrivenClock clock_;
+  Environment environment_{Sys::Real(), clock_, Environment::Real().waiter};
+  LetsTimePass waiter_{clock_};
+  std::shared_ptr<Lane> other_;
+  std::unique_ptr<FanOut> patient_;
+};
+
+TEST_F(TwoLanesTest, EachIsWaitedForAsLongAsItsRouteSays) {
+  Fill(absl::Hours(1), absl::Milliseconds(20));
+  int waits = 0;
+  waiter_.on_wait = [&] {
+    if (++waits == 20) Empty(*lane_);  // After most of a second.
+    if (waits == 21) Empty(*other_);
+  };
+  EXPECT_TRUE(patient_->Publish(Message()).ok());
+  EXPECT_EQ(waits, 21);
+  EXPECT_FALSE(other_->stalled());
+  // Of one that was waited for in vain the other need not hear.
+  Fill(absl::Milliseconds(20), absl::Hours(1));
+  waiter_.on_wait = [] {};
+  EXPECT_EQ(patient_->Publish(Message()).code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(lane_->stalled());
+  EXPECT_FALSE(other_->stalled());
+}
+
+TEST_F(TwoLanesTest, AllTogetherAreWaitedForAsLongAsTheLongest) {
+  Fill(absl::Milliseconds(20), absl::Milliseconds(100));
+  // Whatever makes room in one, the other is full.
+  const TimeNs began = clock_.now;
+  int waits = 0;
+  waiter_.on_wait = [&] {
+    const bool is_odd = ++waits % 2 == 1;
+    Empty(is_odd ? *lane_ : *other_);
+    FillLane(is_odd ? other_ : lane_);
+  };
+  const absl::Status sent = patient_->Publish(Message());
+  EXPECT_EQ(sent.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_GE(clock_.now - began, 100'000'000);
+  EXPECT_LE(clock_.now - began, 120'000'000);
+  EXPECT_FALSE(lane_->stalled());
+  EXPECT_FALSE(other_->stalled());
 }
 
 // As when one of those who share a lane unsubscribes, and another is slow.

@@ -21,7 +21,7 @@ constexpr size_t kRunBytes = 32 << 10;
 }  // namespace
 
 absl::Status FanOut::Overcome(const Obstacle& obstacle, bool may_wait,
-                              TimeNs* since) {
+                              Waits* waits) {
   Lane& lane = *obstacle.lane;
   if (obstacle.result == Lane::ClaimResult::kTooLarge) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -32,7 +32,7 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, bool may_wait,
     options_.disconnect(lane);
     return absl::OkStatus();
   }
-  absl::Status status = WaitForRoom(obstacle, may_wait, since);
+  absl::Status status = WaitForRoom(obstacle, may_wait, waits);
   if (!status.ok()) {
     room_notice_.NoteFull(obstacle.lane, obstacle.frame_bytes);
     // Whoever takes the route away from here on sees that; before, we see it.
@@ -44,7 +44,7 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, bool may_wait,
 }
 
 absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, bool may_wait,
-                                 TimeNs* since) {
+                                 Waits* waits) {
   Lane& lane = *obstacle.lane;
   const auto full = [&](absl::string_view why) {
     const std::string trouble = lane.reader_trouble().Get();
@@ -71,10 +71,21 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, bool may_wait,
   }
   if (!may_wait) return full("it was not waited for");
   const TimeNs now = environment_.clock.NowNs();
-  if (*since == 0) *since = now;
   const absl::Duration timeout =
       options_.publish_timeout.value_or(obstacle.publish_timeout);
-  const TimeNs deadline = DeadlineAfter(*since, timeout);
+  const bool is_first = waits->lane == nullptr;
+  if (is_first) waits->since = now;
+  if (waits->lane != &lane) waits->lane_since = now;
+  waits->lane = &lane;
+  waits->longest = std::max(waits->longest, timeout);
+  const TimeNs deadline = std::min(DeadlineAfter(waits->lane_since, timeout),
+                                   DeadlineAfter(waits->since, waits->longest));
+  // No stall: this lane has not kept the call so long.
+  if (!is_first && now >= deadline) {
+    return full(
+        absl::StrCat("waited ", absl::FormatDuration(waits->longest),
+                     " for room in several lanes, or that others took"));
+  }
   LetReaderGetAhead(obstacle, deadline);
   uint64_t released = lane.released();
   WaitGraph::Wait wait(options_.waits, obstacle.lane, obstacle.subscription);

@@ -191,8 +191,8 @@ void ValidateRoutes(const Topology& topology, Diagnostics& diagnostics) {
     resolved.push_back({&route, index.Resolve(route.from),
                         index.Resolve(route.to), SpecificityOf(route, index)});
     CheckTransport(resolved.back(), diagnostics);
+    CheckWait(resolved.back(), diagnostics);
   }
-  for (const ResolvedRoute& route : resolved) CheckWait(route, diagnostics);
   CheckConflicts(resolved, diagnostics);
   CheckLinks(TransportRoutes(topology, index), diagnostics);
 }

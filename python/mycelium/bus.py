@@ -154,7 +154,8 @@ class MessageBus:
     """A bus of the node that this process shares without a topology.
 
     It meets what C++ made with MessageBus::OfProcess(), C with
-    mycelium_runtime_create_of_process(), and each mycelium_native.Runtime.
+    mycelium_runtime_create_of_process(), and each mycelium_native.Runtime
+    without a topology.
 
     Args:
       service_name: what others see; made up if it is empty.

@@ -49,8 +49,7 @@ class Publisher(Generic[M]):
   def __init__(self, owner: Any, native: '_mycelium.Publisher',
                messages: Any, publish_timeout: Optional[float] = None) -> None:
     """Not for users."""
-    self._publish_timeout = (
-        _PUBLISH_ASYNC_TIMEOUT if publish_timeout is None else publish_timeout)
+    self._publish_timeout = publish_timeout or _PUBLISH_ASYNC_TIMEOUT
     self._owner = owner  # Which closes itself at exit as long as it is alive.
     self._native = native
     self._to_bytes = messages.to_bytes
@@ -92,7 +91,7 @@ class Publisher(Generic[M]):
       ResourceExhausted: a subscription has had no room for as long as the
         topology, or `publish_timeout`, lets a publisher wait, which it does
         once: after that calls fail at once until the subscription has made some
-        room, for which publish_async() and room_fileno() wait; or this thread
+        room, for which publish_async() and fileno() wait; or this thread
         and others, which take messages, wait for each other in a circle.
       Unavailable: of publisher_to(): the service is not connected, or has no
         such subscription; or the subscriber of a full lane is out of reach.
@@ -142,8 +141,8 @@ class Publisher(Generic[M]):
     Args:
       message: as for publish().
       timeout: how many seconds to wait for room, and for those who called before;
-        by default the `publish_timeout` that the publisher was made with, else a
-        second. What the topology says is for publish().
+        by default the `publish_timeout` that the publisher was made with, else, or
+        if that is 0, a second. What the topology says is for publish().
 
     Raises: as publish().
     """
