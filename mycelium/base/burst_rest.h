@@ -1,6 +1,8 @@
 #ifndef MYCELIUM_BASE_BURST_REST_H_
 #define MYCELIUM_BASE_BURST_REST_H_
 
+#include <cstdint>
+
 #include "mycelium/base/cpu_relax.h"
 
 namespace mycelium {
@@ -27,14 +29,15 @@ class BurstRest final {
     const bool was_burst = taken_ == burst_;
     taken_ = 0;
     if (!was_burst) return false;
-    for (int i = 0; i < kPauses; ++i) CpuRelax();
+    CpuRelax(pauses_);
     return true;
   }
 
  private:
-  static constexpr int kPauses = 40;
+  static constexpr int64_t kRestNs = 900;
 
   const int burst_;
+  const int pauses_ = PausesIn(kRestNs);
   int taken_ = 0;
 };
 

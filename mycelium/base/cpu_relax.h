@@ -1,10 +1,13 @@
 #ifndef MYCELIUM_BASE_CPU_RELAX_H_
 #define MYCELIUM_BASE_CPU_RELAX_H_
 
+#include <cstdint>
+
 namespace mycelium {
 
 // Tells the processor that this thread spins: saves power, and leaves more of
-// the core to its sibling. Some tens of cycles.
+// the core to its sibling. From a few to more than a hundred cycles, by the
+// kind of processor: PausesIn() tells.
 inline void CpuRelax() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -12,6 +15,21 @@ inline void CpuRelax() {
   asm volatile("yield");
 #endif
 }
+
+inline void CpuRelax(int times) {
+  for (int i = 0; i < times; ++i) CpuRelax();
+}
+
+// How many CpuRelax() take about that long, at least one. The first call
+// measures them, which takes some microseconds. Any thread.
+int PausesIn(int64_t ns);
+
+// Between two looks at memory that another core writes. Every look takes the
+// line from the writer who may be writing to it, so twice as many are worth
+// less than half as many: docs/adr/0019. The first is for a look at nothing but
+// rings, the second for one that does more.
+inline constexpr int64_t kBetweenRingLooksNs = 44;
+inline constexpr int64_t kBetweenQueueLooksNs = 27;
 
 }  // namespace mycelium
 

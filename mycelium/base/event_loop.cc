@@ -18,11 +18,9 @@ constexpr int kRoundsPerClock = 8;
 // listeners and of sockets that have become writable.
 constexpr int64_t kLookNs = 1'000'000;
 
-// Between two looks at rings. Every look takes the line from the writer who is
-// writing to it, so twice as many are worth less than half as many.
 void RelaxBetweenLooks() {
-  CpuRelax();
-  CpuRelax();
+  static const int pauses = PausesIn(kBetweenRingLooksNs);
+  CpuRelax(pauses);
 }
 
 }  // namespace

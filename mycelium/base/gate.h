@@ -60,6 +60,12 @@ class Gate final {
   }
   Exit LeaveSlowly(Waiter& waiter);
 
+  // For who is inside: whether leaving would find nothing to do.
+  bool IsUndisturbed() const {
+    // Acquire: pairs with MarkPending(), in case it is about to leave.
+    return state_.load(std::memory_order_acquire) == kRunning;
+  }
+
   // Whether the caller is inside.
   bool IsInside() const {
     return owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();

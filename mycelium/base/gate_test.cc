@@ -35,6 +35,19 @@ TEST(GateTest, WhoMarkedItPendingIsAnsweredBeforeAnybodyLeaves) {
   EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOut);
 }
 
+TEST(GateTest, WhoIsInsideSeesThatSomebodyWaitsOrClosesIt) {
+  Gate gate;
+  ASSERT_EQ(gate.TryEnter(), Gate::Entry::kEntered);
+  EXPECT_TRUE(gate.IsUndisturbed());
+  std::thread([&] { EXPECT_FALSE(gate.MarkPending()); }).join();
+  EXPECT_FALSE(gate.IsUndisturbed());
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kStillInside);
+  EXPECT_TRUE(gate.IsUndisturbed());
+  std::thread([&] { EXPECT_FALSE(gate.Shut()); }).join();
+  EXPECT_FALSE(gate.IsUndisturbed());
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOutForGood);
+}
+
 TEST(GateTest, NobodyEntersAfterClose) {
   Gate gate;
   EXPECT_FALSE(gate.closed());

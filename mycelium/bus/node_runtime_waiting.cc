@@ -101,8 +101,9 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
   // A look at the queue costs some tens of nanoseconds, most of them a pause
   // that leaves the core to its sibling; the clock, and a turn of the loop with
   // its system calls, far more.
+  const int pauses = PausesIn(kBetweenQueueLooksNs);
   for (int look = 1; !ready(); ++look) {
-    CpuRelax();
+    CpuRelax(pauses);
     if (look % kLooksPerTurn != 0) continue;
     const bool ran = runs_loop && loop_->RunOnce(/*deadline=*/0, spin_ns) ==
                                       EventLoop::Ran::kSomething;

@@ -158,6 +158,9 @@ class PeerTable final : public LinkHandler {
   void OnCorruptMemory(Link& link, const absl::Status& status) override;
   void OnFallback(Link& link, const absl::Status& status) override;
   void OnLaneWaits(Link& link, const absl::Status& status) override;
+  void BeginFrames() override { dispatcher_.BeginFrames(); }
+  void InterruptFrames() override { dispatcher_.InterruptFrames(); }
+  void EndFrames() override { dispatcher_.EndFrames(); }
   FrameOutcome OnFrame(Link& link, uint32_t lane, const FrameView& frame,
                        uint64_t end) override;
 

@@ -58,6 +58,7 @@ std::vector<std::shared_ptr<Subscription>> Dispatcher::All() const {
 }
 
 Dispatcher::Inbox& Dispatcher::InboxOf(Link& link) {
+  stay_.Leave();  // What comes now may end matches.
   return inboxes_.try_emplace(&link, link).first->second;
 }
 
@@ -319,15 +320,12 @@ inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
   }
   // The match keeps it, whatever its handler does: only the loop ends matches.
   Subscription& subscription = *match.subscription;
-  if (subscription.options().mode != DeliveryMode::kInline ||
-      subscription.gate().TryEnter() != Gate::Entry::kEntered) {
-    return false;
-  }
-  subscription.Run(*match.flow,
-                   Payload::Bytes(subscription.type(), frame.payload),
-                   InfoOf(frame, *publisher.origin));
-  subscription.Leave();
-  return true;
+  if (subscription.options().mode != DeliveryMode::kInline) return false;
+  return stay_.RunInside(subscription, [&] {
+    subscription.Run(*match.flow,
+                     Payload::Bytes(subscription.type(), frame.payload),
+                     InfoOf(frame, *publisher.origin));
+  });
 }
 
 LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
@@ -440,6 +438,8 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                                                     uint32_t lane,
                                                     const FrameView& frame,
                                                     uint64_t end) {
+  // Otherwise the gate would be found busy.
+  stay_.Leave();
   const uint64_t sequence = frame.header.lane_sequence;
   std::shared_ptr<SpillTracker>& tracker = inbox.spills[lane];
   if (tracker == nullptr) tracker = std::make_shared<SpillTracker>(link);
@@ -558,6 +558,7 @@ std::vector<Dispatcher::Parted> Dispatcher::RemoveLink(Link& link) {
   std::vector<Parted> parted;
   const auto inbox = inboxes_.find(&link);
   if (inbox == inboxes_.end()) return parted;
+  stay_.Leave();
   last_link_ = nullptr;
   inbox->second.publishers.ForEachMatch(
       [&](const Publisher& publisher, const Match& match) {

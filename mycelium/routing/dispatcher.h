@@ -17,6 +17,7 @@
 #include "mycelium/message/message_info.h"
 #include "mycelium/routing/connection_texts.h"
 #include "mycelium/routing/departed_subscriptions.h"
+#include "mycelium/routing/gate_stay.h"
 #include "mycelium/routing/link_publishers.h"
 #include "mycelium/routing/origin_table.h"
 #include "mycelium/routing/peer_text.h"
@@ -104,6 +105,10 @@ class Dispatcher final {
   // Returns the subscription whose lane had waited for memory; 0: none.
   uint32_t OnLaneClosed(Link& link, uint32_t lane);
   void OnLoansClosed(Link& link);
+  // See LinkHandler. A row may have frames of several links.
+  void BeginFrames() { stay_.Begin(); }
+  void InterruptFrames() { stay_.Leave(); }
+  void EndFrames() { stay_.End(); }
   LinkHandler::FrameOutcome OnFrame(Link& link, uint32_t lane,
                                     const FrameView& frame, uint64_t end);
 
@@ -195,6 +200,7 @@ class Dispatcher final {
   std::map<Link*, Inbox> inboxes_;
   const Link* last_link_ = nullptr;  // Whose inbox OnFrame() used last.
   Inbox* last_inbox_ = nullptr;
+  GateStay stay_;
 };
 
 }  // namespace mycelium

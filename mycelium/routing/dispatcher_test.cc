@@ -55,6 +55,57 @@ TEST_F(DispatcherTest, FrameForABusyHandlerIsTakenUntilTheHandlerHasRun) {
   EXPECT_EQ(link_.handled[0].position, 64u);
 }
 
+// What waits for a handler is run where the row leaves its gate, and what it
+// brings is a row of its own.
+TEST_F(DispatcherTest, WhatWaitsForAHandlerComesBeforeTheNextFrameOfTheRow) {
+  const auto first = Add(1, DeliveryMode::kInline);
+  const auto second = Add(2, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(8)).ok());
+  ASSERT_TRUE(OpenLane(3, 2).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  ASSERT_TRUE(Match(8, 2, 3).ok());
+  in_handler_ = [&] {
+    const Handled now = handled_.back();
+    if (now == Handled{1, 1}) {
+      EXPECT_EQ(Send(7, 0, 2), FrameOutcome::kTaken);
+    } else if (now == Handled{1, 2}) {
+      dispatcher_->BeginFrames();
+      EXPECT_EQ(Send(8, 3, 3), FrameOutcome::kHandled);
+      dispatcher_->EndFrames();
+      EXPECT_FALSE(second->gate().IsRunning());
+      EXPECT_TRUE(first->gate().IsInside());
+    }
+  };
+  dispatcher_->BeginFrames();
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}}));
+  EXPECT_EQ(Send(7, 0, 4), FrameOutcome::kHandled);
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}, {1, 2}, {2, 3}, {1, 4}}));
+  EXPECT_EQ(Send(7, 0, 5), FrameOutcome::kHandled);
+  EXPECT_TRUE(first->gate().IsInside());
+  dispatcher_->EndFrames();
+  EXPECT_FALSE(first->gate().IsRunning());
+}
+
+TEST_F(DispatcherTest, ARowIsInterruptedByWhatMayEndMatches) {
+  auto subscription = Add(1, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  const auto expect_left = [&](const std::function<void()>& what) {
+    EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+    EXPECT_TRUE(subscription->gate().IsInside());
+    what();
+    EXPECT_FALSE(subscription->gate().IsRunning());
+  };
+  dispatcher_->BeginFrames();
+  expect_left([&] { dispatcher_->InterruptFrames(); });
+  expect_left([&] { dispatcher_->AwaitMatches(link_); });
+  expect_left([&] { Unmatch(7, 1, /*until=*/9); });
+  expect_left([&] { (void)dispatcher_->RemoveLink(link_); });
+  dispatcher_->EndFrames();
+}
+
 TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());

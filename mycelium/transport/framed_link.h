@@ -259,6 +259,8 @@ class FramedLink final : public Link,
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
+  // Hands out up to `most` frames, and says what it found behind the last.
+  InboundRing::Look TakeFrames(InboundRing& ring, int most, int* taken);
   // Looks at the socket before its turn. Whether something came.
   bool ReadAhead(bool* is_over);
   void ResumeRings();

@@ -15,7 +15,11 @@ size_t FramedLink::OnBytes(absl::Span<const std::byte> bytes) {
   heard_ = true;
   size_t used = 0;
   is_reading_ = true;
-  const absl::Status read = reader_.Read(bytes, *this, &used);
+  absl::Status read;
+  {
+    const FrameRow row(handler_);
+    read = reader_.Read(bytes, *this, &used);
+  }
   is_reading_ = false;
   if (!read.ok()) {
     Break(read);
@@ -46,6 +50,7 @@ absl::Status FramedLink::Corrupt(absl::string_view what) const {
 }
 
 absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
+  handler_.InterruptFrames();
   if (body.size() == kDoorbellBytes.size() &&
       std::memcmp(body.data(), kDoorbellBytes.data(), body.size()) == 0) {
     OnDoorbell();
@@ -164,6 +169,7 @@ absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
 }
 
 absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
+  handler_.InterruptFrames();
   if (body.size() % sizeof(AckEntry) != 0) {
     return Corrupt(
         absl::StrCat("an acknowledgement has ", body.size(), " bytes"));

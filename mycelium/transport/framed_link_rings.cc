@@ -138,22 +138,16 @@ bool FramedLink::PollRings() {
   return ran;
 }
 
-bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
+InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
+                                         int* taken) {
   using Look = InboundRing::Look;
   using Outcome = LinkHandler::FrameOutcome;
-  if (!ring.active || ring.paused || HoldsBack()) return false;
-  // Where the connection is lost there is an end, but for who publishes on into
-  // a lossy lane.
-  const bool is_last =
-      channel_ == nullptr && (!ring.is_lossy() || ring.takes_over());
-  const int most = is_last ? std::numeric_limits<int>::max() : kFramesPerTurn;
-  Look look = Look::kFrame;
-  int taken = 0;
-  for (; taken < most && ring.active; ++taken) {
+  const FrameRow row(handler_);
+  for (; *taken < most && ring.active; ++*taken) {
     const FrameView* frame;
     uint64_t end;
-    look = ring.Peek(controls_seen_, &frame, &end);
-    if (look != Look::kFrame) break;
+    const Look look = ring.Peek(controls_seen_, &frame, &end);
+    if (look != Look::kFrame) return look;
     const Outcome outcome = handler_.OnFrame(*this, ring.lane(), *frame, end);
     if (outcome == Outcome::kHandled) {
       ring.Pop(/*handled=*/true);
@@ -165,10 +159,23 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
       if (outcome == Outcome::kCorrupt) {
         BreakFor(ring, Corrupt(DescribeUndeclared(ring.lane(), *frame)));
       }
-      ++taken;
+      ++*taken;
       break;
     }
   }
+  return Look::kFrame;
+}
+
+bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
+  using Look = InboundRing::Look;
+  if (!ring.active || ring.paused || HoldsBack()) return false;
+  // Where the connection is lost there is an end, but for who publishes on into
+  // a lossy lane.
+  const bool is_last =
+      channel_ == nullptr && (!ring.is_lossy() || ring.takes_over());
+  const int most = is_last ? std::numeric_limits<int>::max() : kFramesPerTurn;
+  int taken = 0;
+  const Look look = TakeFrames(ring, most, &taken);
   if (look == Look::kCorrupt) {
     *is_over = true;
     BreakFor(ring, Corrupt(ring.error()));

@@ -147,10 +147,29 @@ class LinkHandler {
   // is up: nothing more of it is. Where one is up, OnDown() says so.
   virtual void OnCorruptMemory(Link&, const absl::Status& /*status*/) {}
 
+  // Frames follow each other until EndFrames(). Before anything else happens
+  // between them, InterruptFrames() is called. Rows may lie in each other.
+  virtual void BeginFrames() {}
+  virtual void InterruptFrames() {}
+  virtual void EndFrames() {}
+
   // The next frame of a lane. `end`: the position behind it, for NoteHandled().
   // The view is valid for the call.
   virtual FrameOutcome OnFrame(Link& link, uint32_t lane,
                                const FrameView& frame, uint64_t end) = 0;
+};
+
+// A row of frames for `handler`, while it exists.
+class FrameRow final {
+ public:
+  explicit FrameRow(LinkHandler& handler) : handler_(handler) {
+    handler_.BeginFrames();
+  }
+  FrameRow(const FrameRow&) = delete;
+  ~FrameRow() { handler_.EndFrames(); }
+
+ private:
+  LinkHandler& handler_;
 };
 
 }  // namespace mycelium
