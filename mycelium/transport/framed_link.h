@@ -239,8 +239,7 @@ class FramedLink final : public Link,
   void BreakFor(InboundRing& ring, const absl::Status& status);
   bool is_cut_off() const { return channel_ == nullptr && !ending_; }
   bool HoldsBack() const;  // Invariant (9).
-  // The next connection starts with what the two sides have published
-  // themselves: what lies in the peer's memory cannot be trusted.
+  // The next connection believes nothing that lies in the peer's memory.
   void DistrustMemory();
   bool OpenRing(const v1::LaneOpen& open);
   void RefuseLane(uint32_t lane, const absl::Status& status);
@@ -259,7 +258,6 @@ class FramedLink final : public Link,
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool PollRings();
   bool PollRing(InboundRing& ring, bool* is_over);
-  // Hands out up to `most` frames, and says what it found behind the last.
   InboundRing::Look TakeFrames(InboundRing& ring, int most, int* taken);
   // Looks at the socket before its turn. Whether something came.
   bool ReadAhead(bool* is_over);

@@ -138,6 +138,7 @@ bool FramedLink::PollRings() {
   return ran;
 }
 
+// Hands out up to `most` frames, and says what it found behind the last.
 InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
                                          int* taken) {
   using Look = InboundRing::Look;
