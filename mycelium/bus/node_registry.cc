@@ -71,6 +71,12 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
                                             Quoted(service),
                                             NearestHint(service, services)));
   }
+  if (!options.node.empty() && options.node != node->name) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("BusOptions: node is ", Quoted(options.node), ", but ",
+                     *path, " has service ", Quoted(service), " on node ",
+                     Quoted(node->name), "; leave it empty"));
+  }
   std::shared_ptr<NodeRuntime> running;  // Not destroyed under the lock.
   MutexLock lock(mutex_);
   Known& known = nodes_[Key(CanonicalPath(*path), node->name)];

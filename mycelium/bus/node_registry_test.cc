@@ -47,6 +47,17 @@ TEST_F(NodeRegistryTest, ServicesOfOneNodeShareIt) {
   EXPECT_NE((*one)->runtime(), (*three)->runtime());
 }
 
+TEST_F(NodeRegistryTest, AnotherNodeThanTheTopologySaysIsRefused) {
+  BusOptions options;
+  options.node = "left";
+  EXPECT_TRUE(MessageBus::FromTopology(path_, "one", options).ok());
+  EXPECT_EQ(
+      MessageBus::FromTopology(path_, "three", options).status(),
+      absl::InvalidArgumentError("BusOptions: node is \"left\", but " + path_ +
+                                 " has service \"three\" on node \"right\"; "
+                                 "leave it empty"));
+}
+
 TEST_F(NodeRegistryTest, NodeThatWasShutDownIsMadeAnewWhileItsPublisherLives) {
   auto first = MessageBus::FromTopology(path_, "one");
   ASSERT_TRUE(first.ok()) << first.status();

@@ -18,6 +18,8 @@ namespace {
 // no longer whatever the deadline.
 constexpr int64_t kPartingMinNs = 100'000'000;
 constexpr int64_t kPartingMaxNs = 1'000'000'000;
+// How long an inline handler has to return, likewise.
+constexpr int64_t kMomentNs = 1'000'000;
 
 }  // namespace
 
@@ -49,7 +51,9 @@ absl::Status NodeRuntime::RemoveSubscriptionBy(
         return !subscription->in_handler() &&
                (is_out || !subscription->gate().IsRunning());
       },
-      deadline);
+      // Who has no time left asks more than once, too: the loop is inside a
+      // gate between two handlers as well.
+      std::max(deadline, environment_.clock.NowNs() + kMomentNs));
   if (outcome == Outcome::kReady) {
     subscription->Close();  // Whoever was inside may not be done with the rest.
     return absl::OkStatus();

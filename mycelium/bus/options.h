@@ -49,8 +49,9 @@ struct ConnectionEvent {
 // An exception out of a callback here is logged and goes no further; one out of
 // `log` is nowhere to be seen.
 struct BusOptions {
-  // This process, among others. Without a topology; empty: made up. As all
-  // names here: at most 255 bytes of UTF-8 without control characters.
+  // This process, among others. Empty: made up, or as the topology says, which
+  // knows no other. As all names here: at most 255 bytes of UTF-8 without
+  // control characters.
   std::string node;
 
   // Who runs the links, the timers and the inline handlers. Like `wait`, the

@@ -41,24 +41,31 @@ CommandResult Check(Sys& sys, const EnvLookup& env, const std::string& file) {
           ""};
 }
 
-// Of the settings, those that have an effect where the subscription itself asks
-// for nothing else.
+// The settings. In brackets, when those count that have no effect where the
+// subscription itself asks for nothing else.
 std::string SettingsText(const RouteSettings& settings) {
-  std::string lossy;
-  if (settings.overflow == Overflow::kLatest) {
-    lossy = "\ndepth: 1\nwindow: 1";
-  } else if (settings.overflow == Overflow::kDropNewest ||
-             settings.overflow == Overflow::kDropOldest) {
-    lossy = absl::StrCat("\ndepth: ", settings.depth,
-                         "\nwindow: ", settings.window);
-  }
+  const bool drops = settings.overflow == Overflow::kDropNewest ||
+                     settings.overflow == Overflow::kDropOldest;
+  const absl::string_view if_drops =
+      drops ? "" : " (if a subscription asks for drop_newest or drop_oldest)";
+  const absl::string_view newest =
+      settings.overflow == Overflow::kLatest ? "1; " : "";
+  const absl::string_view if_waits =
+      settings.overflow == Overflow::kBlock
+          ? ""
+          : " (if a subscription asks for block)";
+  const std::string if_adaptive =
+      settings.wait == WaitMode::kAdaptive
+          ? ""
+          : absl::StrCat(" (no effect: wait is ", WordOf(settings.wait), ")");
   return absl::StrCat(
-      "overflow: ", WordOf(settings.overflow), lossy,
+      "overflow: ", WordOf(settings.overflow), "\ndepth: ", newest,
+      settings.depth, if_drops, "\nwindow: ", newest, settings.window, if_drops,
       "\nlane_bytes: ", settings.lane_bytes,
       "\npublish_timeout: ", absl::FormatDuration(settings.publish_timeout),
-      "\nretain: ", absl::FormatDuration(settings.retain),
+      if_waits, "\nretain: ", absl::FormatDuration(settings.retain),
       "\nwait: ", WordOf(settings.wait),
-      "\nspin: ", absl::FormatDuration(settings.spin), "\n");
+      "\nspin: ", absl::FormatDuration(settings.spin), if_adaptive, "\n");
 }
 
 CommandResult ExplainPair(Sys& sys, const EnvLookup& env,

@@ -61,24 +61,41 @@ TEST_F(TopologyCommandTest, CheckNamesTheMissingFile) {
   EXPECT_EQ(result.err, "/nowhere/t.toml: no such file\n");
 }
 
-TEST_F(TopologyCommandTest, ExplainPrintsTransportRuleAndWhatHasAnEffect) {
+TEST_F(TopologyCommandTest, ExplainPrintsTransportRuleAndWhenASettingCounts) {
   const std::string file = Write(good_);
-  const auto explained = [](const std::string& overflow) {
-    return "prices -> strategy\ntransport: shm\naddress: /run/m/brain.sock\n"
-           "rule: same host: default\n" +
-           overflow +
-           "lane_bytes: 4194304\npublish_timeout: 1s\nretain: 5s\n"
-           "wait: adaptive\nspin: 50us\n";
+  const auto explain = [&](const std::string& topic) {
+    return Run({"topology", "explain", file, "prices", "strategy", "--topic",
+                topic})
+        .out;
   };
+  const std::string head =
+      "prices -> strategy\ntransport: shm\naddress: /run/m/brain.sock\n"
+      "rule: same host: default\n";
+  const std::string if_drops =
+      " (if a subscription asks for drop_newest or drop_oldest)\n";
+  const std::string if_waits = " (if a subscription asks for block)\n";
+  const std::string tail = "retain: 5s\nwait: adaptive\nspin: 50us\n";
   EXPECT_EQ(Run({"topology", "explain", file, "prices", "strategy"}).out,
-            explained("overflow: block\n"));
-  EXPECT_EQ(
-      Run({"topology", "explain", file, "prices", "strategy", "--topic", "t"})
-          .out,
-      explained("overflow: drop_oldest\ndepth: 9\nwindow: 16\n"));
-  EXPECT_EQ(
-      Run({"topology", "explain", "--topic=u", file, "prices", "strategy"}).out,
-      explained("overflow: latest\ndepth: 1\nwindow: 1\n"));
+            head + "overflow: block\ndepth: 1024" + if_drops + "window: 16" +
+                if_drops + "lane_bytes: 4194304\npublish_timeout: 1s\n" + tail);
+  EXPECT_EQ(explain("t"), head +
+                              "overflow: drop_oldest\ndepth: 9\nwindow: 16\n"
+                              "lane_bytes: 4194304\npublish_timeout: 1s" +
+                              if_waits + tail);
+  EXPECT_EQ(explain("u"), head + "overflow: latest\ndepth: 1; 9" + if_drops +
+                              "window: 1; 16" + if_drops +
+                              "lane_bytes: 4194304\npublish_timeout: 1s" +
+                              if_waits + tail);
+}
+
+TEST_F(TopologyCommandTest, ExplainSaysThatSpinCountsForAdaptiveWaitsOnly) {
+  const std::string file =
+      Write(good_ + "[defaults]\nwait = \"block\"\nspin = \"9us\"\n");
+  const std::string text =
+      Run({"topology", "explain", "--topic=t", file, "prices", "strategy"}).out;
+  EXPECT_NE(text.find("wait: block\nspin: 9us (no effect: wait is block)\n"),
+            std::string::npos)
+      << text;
 }
 
 TEST_F(TopologyCommandTest, ExplainNamesTheNearestService) {

@@ -359,6 +359,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     }
     return DeliverInline(link, inbox, publisher, lane, frame, end);
   }
+  stay_.Leave();  // There may be many that nobody is called for.
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
     if (match.dropped_as == DropReason::kSchemaMismatch) {
@@ -411,6 +412,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrameOfRefused(Link& link, Inbox& inbox,
                                                        uint32_t lane,
                                                        const FrameView& frame,
                                                        uint64_t end) {
+  stay_.Leave();
   if (!inbox.publishers.has_refused()) return FrameOutcome::kCorrupt;
   if (inbox.waiting.count(lane) != 0) return FrameOutcome::kLaneWaits;
   const auto queue = inbox.queues.find(lane);
@@ -555,10 +557,10 @@ size_t Dispatcher::entry_count() const {
 }
 
 std::vector<Dispatcher::Parted> Dispatcher::RemoveLink(Link& link) {
+  stay_.Leave();
   std::vector<Parted> parted;
   const auto inbox = inboxes_.find(&link);
   if (inbox == inboxes_.end()) return parted;
-  stay_.Leave();
   last_link_ = nullptr;
   inbox->second.publishers.ForEachMatch(
       [&](const Publisher& publisher, const Match& match) {

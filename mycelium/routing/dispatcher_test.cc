@@ -79,13 +79,54 @@ TEST_F(DispatcherTest, WhatWaitsForAHandlerComesBeforeTheNextFrameOfTheRow) {
   };
   dispatcher_->BeginFrames();
   EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
-  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}}));
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}, {1, 2}, {2, 3}}));
+  EXPECT_FALSE(first->gate().IsRunning());
   EXPECT_EQ(Send(7, 0, 4), FrameOutcome::kHandled);
-  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}, {1, 2}, {2, 3}, {1, 4}}));
-  EXPECT_EQ(Send(7, 0, 5), FrameOutcome::kHandled);
   EXPECT_TRUE(first->gate().IsInside());
   dispatcher_->EndFrames();
   EXPECT_FALSE(first->gate().IsRunning());
+}
+
+// The handler runs for one of two that a frame is for.
+TEST_F(DispatcherTest, ARowWithinAHandlerThatIsNotInOneLeavesItsGates) {
+  const auto first = Add(1, DeliveryMode::kInline);
+  const auto second = Add(2, DeliveryMode::kInline);
+  const auto third = Add(3, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(8)).ok());
+  ASSERT_TRUE(OpenLane(3, 3).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  ASSERT_TRUE(Match(7, 2, 0).ok());
+  ASSERT_TRUE(Match(8, 3, 3).ok());
+  in_handler_ = [&] {
+    if (handled_.back().subscription == 3) return;
+    dispatcher_->BeginFrames();
+    EXPECT_EQ(Send(8, 3, 1), FrameOutcome::kHandled);
+    dispatcher_->EndFrames();
+    EXPECT_FALSE(third->gate().IsRunning());
+  };
+  dispatcher_->BeginFrames();
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  EXPECT_FALSE(first->gate().IsRunning() || second->gate().IsRunning());
+  dispatcher_->EndFrames();
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}, {3, 1}, {2, 1}, {3, 1}}));
+}
+
+TEST_F(DispatcherTest, FramesForAQueueLeaveTheGate) {
+  const auto called = Add(1, DeliveryMode::kInline);
+  const auto queued = Add(2, DeliveryMode::kQueued);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(8)).ok());
+  ASSERT_TRUE(OpenLane(3, 2).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  ASSERT_TRUE(Match(8, 2, 3).ok());
+  dispatcher_->BeginFrames();
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  EXPECT_TRUE(called->gate().IsInside());
+  EXPECT_EQ(Send(8, 3, 1), FrameOutcome::kTaken);
+  EXPECT_FALSE(called->gate().IsRunning());
+  dispatcher_->EndFrames();
+  EXPECT_TRUE(queued->RunNext());
 }
 
 TEST_F(DispatcherTest, ARowIsInterruptedByWhatMayEndMatches) {

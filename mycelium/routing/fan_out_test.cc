@@ -48,6 +48,7 @@ class FanOutTest : public ::testing::Test {
     std::vector<PublishRoute> routes(1);
     routes[0].lane = lane_;
     routes[0].flows.push_back(flow_);
+    routes[0].publish_timeout = absl::Milliseconds(1);
     fan_out.SetRoutes(std::move(routes), [] {});
   }
 
@@ -271,6 +272,28 @@ TEST_F(TwoLanesTest, EachIsWaitedForAsLongAsItsRouteSays) {
             absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(lane_->stalled());
   EXPECT_FALSE(other_->stalled());
+}
+
+// As where a route or a publisher of its own mind is in a hurry.
+TEST_F(TwoLanesTest, WhoWaitsLongerDoesSoThoughTheLaneHasStalledForOthers) {
+  for (const absl::Duration hurry :
+       {absl::ZeroDuration(), absl::Milliseconds(20)}) {
+    Fill(hurry, hurry);
+    waiter_.on_wait = [] {};
+    EXPECT_EQ(patient_->Publish(Message()).code(),
+              absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(lane_->stalled(), hurry > absl::ZeroDuration());
+    Fill(absl::Milliseconds(50), absl::Milliseconds(50));
+    int waits = 0;
+    waiter_.on_wait = [&] {
+      if (++waits == 2) {
+        Empty(*lane_);
+        Empty(*other_);
+      }
+    };
+    EXPECT_TRUE(patient_->Publish(Message()).ok()) << hurry;
+    EXPECT_GE(waits, 2);
+  }
 }
 
 TEST_F(TwoLanesTest, AllTogetherAreWaitedForAsLongAsTheLongest) {

@@ -64,15 +64,17 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, bool may_wait,
       obstacle.subscription->IsConsumedByThisThread()) {
     return full("only this thread could make room");
   }
-  if (lane.stalled()) {
-    return full(
-        "subscriber has stalled: it was waited for in vain, and is not again "
-        "until it has moved");
-  }
-  if (!may_wait) return full("it was not waited for");
-  const TimeNs now = environment_.clock.NowNs();
   const absl::Duration timeout =
       options_.publish_timeout.value_or(obstacle.publish_timeout);
+  if (lane.stalled(absl::ToInt64Nanoseconds(timeout))) {
+    return full(
+        "subscriber has stalled: it was waited for as long in vain, and is not "
+        "again until it has moved");
+  }
+  if (!may_wait || timeout <= absl::ZeroDuration()) {
+    return full("it was not waited for");
+  }
+  const TimeNs now = environment_.clock.NowNs();
   const bool is_first = waits->lane == nullptr;
   if (is_first) waits->since = now;
   if (waits->lane != &lane) waits->lane_since = now;
@@ -102,7 +104,7 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, bool may_wait,
     case RoomWaiter::Outcome::kDeadline:
       break;
   }
-  lane.MarkStalled(released);
+  lane.MarkStalled(released, environment_.clock.NowNs() - now);
   if (options_.on_stall != nullptr) options_.on_stall(lane);
   return full(absl::StrCat("waited ", absl::FormatDuration(timeout)));
 }

@@ -13,9 +13,9 @@ namespace mycelium {
 // instruction each, which for small messages cost as much as everything else.
 //
 // Invariants:
-// 1. Whoever finds the gate busy because of this is answered before the next
-//    handler runs here, or the row ends, which waits for nobody. So the gate's
-//    own promise holds.
+// 1. Whoever finds the gate busy because of this is answered after the handler
+//    that runs, or before the next, or when the row ends, which waits for
+//    nobody. So the gate's own promise holds.
 // 2. No handler runs here but that of the subscription whose gate is stayed
 //    in, and those that this one causes, for whom it is as if there were no
 //    row.
@@ -30,7 +30,8 @@ class GateStay final {
   // wait. Rows may lie in each other.
   void Begin() { ++rows_; }
   void End() {
-    if (--rows_ == 0) Leave();
+    --rows_;
+    Leave();  // Also the inner one: what comes next may take its time.
   }
 
   // Calls `run` inside the gate of `subscription`. False: somebody else is
@@ -49,6 +50,7 @@ class GateStay final {
     is_running_ = true;
     run();
     is_running_ = false;
+    if (!subscription.gate().IsUndisturbed()) Leave();
     return true;
   }
 

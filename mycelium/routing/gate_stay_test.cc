@@ -47,13 +47,21 @@ TEST_F(GateStayTest, ARowStaysInsideUntilItsEnd) {
   EXPECT_TRUE(Handle(first_));
   EXPECT_TRUE(first_->gate().IsInside());
   EXPECT_TRUE(Handle(first_));
+  stay_.End();
+  EXPECT_FALSE(first_->gate().IsRunning());
+  EXPECT_EQ(handled_, 2);
+}
+
+TEST_F(GateStayTest, AnInnerRowEndsToo) {
+  stay_.Begin();
   stay_.Begin();
   EXPECT_TRUE(Handle(first_));
   stay_.End();
+  EXPECT_FALSE(first_->gate().IsRunning());
+  EXPECT_TRUE(Handle(first_));
   EXPECT_TRUE(first_->gate().IsInside()) << "the outer one goes on";
   stay_.End();
   EXPECT_FALSE(first_->gate().IsRunning());
-  EXPECT_EQ(handled_, 3);
 }
 
 TEST_F(GateStayTest, ItIsInsideOneGateAtATime) {
@@ -76,6 +84,15 @@ TEST_F(GateStayTest, WhoFoundItBusyIsAnsweredBeforeTheNextHandler) {
   std::thread([&] { EXPECT_FALSE(first_->gate().MarkPending()); }).join();
   EXPECT_TRUE(stay_.RunInside(
       *first_, [&] { EXPECT_TRUE(first_->gate().IsUndisturbed()); }));
+  stay_.End();
+}
+
+TEST_F(GateStayTest, WhoFoundItBusyWhileTheHandlerRanIsAnsweredAfterIt) {
+  stay_.Begin();
+  EXPECT_TRUE(stay_.RunInside(*first_, [&] {
+    std::thread([&] { EXPECT_FALSE(first_->gate().MarkPending()); }).join();
+  }));
+  EXPECT_FALSE(first_->gate().IsRunning());
   stay_.End();
 }
 

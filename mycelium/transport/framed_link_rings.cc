@@ -158,6 +158,7 @@ InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
     } else {
       ring.paused = outcome != Outcome::kCorrupt;
       if (outcome == Outcome::kCorrupt) {
+        handler_.InterruptFrames();
         BreakFor(ring, Corrupt(DescribeUndeclared(ring.lane(), *frame)));
       }
       ++*taken;

@@ -413,7 +413,7 @@ bool Lane::reader_away() const {
 void Lane::SetReaderAway(bool away) {
   const bool was_away = reader_away_.exchange(away, std::memory_order_acq_rel);
   // Who is back gets its time anew, and may be another process.
-  if (was_away && !away) stalled_at_.store(0);
+  if (was_away && !away) stall_.Clear();
   if (away) room_event_.Notify(environment_.waiter);
 }
 
@@ -465,8 +465,12 @@ void Lane::RunRoomWatches() {
   room_watches_.Run([this](size_t bytes) { return HasRoomOrAsks(bytes); });
 }
 
-void Lane::MarkStalled(uint64_t released) {
-  stalled_at_.store(released + 1);
+bool Lane::stalled(int64_t wait_ns) const {
+  return stall_.Holds(released(), wait_ns);
+}
+
+void Lane::MarkStalled(uint64_t released, int64_t waited_ns) {
+  stall_.Set(released, waited_ns);
   stalls_.fetch_add(1, std::memory_order_relaxed);
 }
 

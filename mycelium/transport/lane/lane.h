@@ -29,6 +29,7 @@
 #include "mycelium/transport/lane/reader_trouble.h"
 #include "mycelium/transport/lane/ring.h"
 #include "mycelium/transport/lane/room_watches.h"
+#include "mycelium/transport/lane/stall_mark.h"
 
 namespace mycelium {
 
@@ -158,10 +159,9 @@ class Lane final {
   bool discarded() const { return discarded_.load(std::memory_order_acquire); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
-  // A wait for room ran out, when `released` had been that much: the next
-  // publisher does not wait as long again for a reader that does not move.
-  void MarkStalled(uint64_t released);
-  bool stalled() const { return stalled_at_.load() == released() + 1; }
+  // A wait for room ran out: see StallMark.
+  void MarkStalled(uint64_t released, int64_t waited_ns);
+  bool stalled(int64_t wait_ns = 0) const;
 
   // Whether the reader's process is out of reach: waiting for room has no
   // point, and who waits is woken. A lane whose reader is back is not stalled.
@@ -385,7 +385,7 @@ class Lane final {
   mutable std::atomic<bool> corrupt_{false};
   std::atomic<bool> mapped_{false};
   std::atomic<uint64_t> pad_from_{0};
-  std::atomic<uint64_t> stalled_at_{0};
+  StallMark stall_;
   std::atomic<uint64_t> stalls_{0};
   std::atomic<bool> closed_{false};
   std::atomic<bool> discarded_{false};

@@ -135,15 +135,29 @@ TEST_F(LaneTest, ReleaseRefusesWhereTheReaderCannotBe) {
 TEST_F(LaneTest, StalledLaneIsOneThatHasNotMovedSince) {
   ASSERT_EQ(Write(64), ClaimResult::kClaimed);
   EXPECT_FALSE(lane_->stalled());
-  lane_->MarkStalled(lane_->released());
+  lane_->MarkStalled(lane_->released(), /*waited_ns=*/10);
   EXPECT_TRUE(lane_->stalled());
   lane_->Release(64);
   EXPECT_FALSE(lane_->stalled());
 }
 
+TEST_F(LaneTest, LaneIsNotStalledForWhoWaitsLongerThanItWasWaitedFor) {
+  ASSERT_EQ(Write(64), ClaimResult::kClaimed);
+  lane_->MarkStalled(lane_->released(), 10);
+  EXPECT_TRUE(lane_->stalled(10));
+  EXPECT_FALSE(lane_->stalled(11));
+  lane_->MarkStalled(lane_->released(), 20);
+  EXPECT_TRUE(lane_->stalled(20));
+  lane_->MarkStalled(lane_->released(), 10);
+  EXPECT_TRUE(lane_->stalled(20)) << "a shorter wait says nothing of it";
+  lane_->Release(64);
+  lane_->MarkStalled(lane_->released(), 10);
+  EXPECT_FALSE(lane_->stalled(20)) << "it has moved since";
+}
+
 TEST_F(LaneTest, LaneIsNotStalledForTheReaderThatComesBack) {
   ASSERT_EQ(Write(64), ClaimResult::kClaimed);
-  lane_->MarkStalled(lane_->released());
+  lane_->MarkStalled(lane_->released(), /*waited_ns=*/10);
   lane_->SetReaderAway(false);
   EXPECT_TRUE(lane_->stalled()) << "it was not away";
   lane_->SetReaderAway(true);
