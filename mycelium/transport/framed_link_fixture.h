@@ -56,6 +56,21 @@ struct Wire {
                bool is_taken = true) {
     std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
     bytes += body;
+    if (gathers) {
+      gathered += bytes;
+      return;
+    }
+    Read(bytes, is_taken);
+  }
+  // What `deliver` delivers comes in one read.
+  template <typename Deliver>
+  void Together(Deliver deliver) {
+    gathers = true;
+    deliver();
+    gathers = false;
+    Read(std::exchange(gathered, ""), /*is_taken=*/true);
+  }
+  void Read(const std::string& bytes, bool is_taken) {
     const size_t used = handler->OnBytes(absl::MakeConstSpan(
         reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
     if (is_taken) {
@@ -67,6 +82,8 @@ struct Wire {
   std::string sent;
   int sends = 0;
   size_t takes = ~size_t{0};  // Before it is full.
+  bool gathers = false;
+  std::string gathered;
 };
 
 class WireChannel : public Channel {

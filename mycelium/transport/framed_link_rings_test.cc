@@ -52,7 +52,7 @@ class OneLaneMemory final : public SharedByNobody {
 };
 
 // Puts frames into a queue, from which the test takes them; or handles them.
-class Queue final : public LinkHandler {
+class Queue final : public test::NotesCalls {
  public:
   void OnReplaced(Link&) override { had_when_replaced = got.size(); }
   void OnUp(Link&, const v1::Hello&, bool) override {}
@@ -63,15 +63,21 @@ class Queue final : public LinkHandler {
   void OnLeftBehind(Link&, uint64_t messages) override { left += messages; }
   void OnCorruptMemory(Link&, const absl::Status& status) override {
     corrupt.push_back(status);
+    calls += '!';
   }
   FrameOutcome OnFrame(Link&, uint32_t, const FrameView& frame,
                        uint64_t) override {
     got.push_back(frame.header.lane_sequence);
+    calls += 'f';
+    if (frame.header.lane_sequence == corrupt_from) {
+      return FrameOutcome::kCorrupt;
+    }
     if (on_frame != nullptr) on_frame();
     return handles ? FrameOutcome::kHandled : FrameOutcome::kTaken;
   }
 
   bool handles = false;
+  uint64_t corrupt_from = 0;
   std::vector<uint64_t> got;
   std::function<void()> on_frame;
   std::vector<size_t> had_when_down;
@@ -190,6 +196,20 @@ TEST_F(FramedLinkRingsTest, PeerThatPublishesOnKeepsNobodyElseWaiting) {
   // And it has an end.
   Run();
   EXPECT_THAT(queue_.had_when_down, ElementsAre(kRingBytes / 40));
+}
+
+TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfOutsideOfItsRow) {
+  queue_.corrupt_from = 3;
+  PeerPublishesNext(3);
+  Run();
+  Disconnect();
+  queue_.handles = true;
+  queue_.calls.clear();
+  HandleLast();
+  EXPECT_EQ(queue_.calls, "(ff|!)");
+  EXPECT_THAT(queue_.corrupt,
+              ElementsAre(testing::Property(&absl::Status::code,
+                                            absl::StatusCode::kDataLoss)));
 }
 
 TEST_F(FramedLinkRingsTest, WhatComesLaterWaitsForTheNextConnection) {

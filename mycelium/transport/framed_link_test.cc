@@ -193,5 +193,30 @@ TEST_F(FramedLinkTest, AcknowledgementsThatRodeAlongAreNotFollowedByOthers) {
   EXPECT_EQ(records[0].kind, RecordKind::kAck);
 }
 
+// Whoever handles them may keep things as they are from frame to frame.
+TEST_F(FramedLinkTest, NothingElseHappensWithinARowOfFramesUnannounced) {
+  PeerOpensLane();
+  const uint64_t sent = Publish(*one_, 20 * 1024);
+  Publish(*one_, 20 * 1024);
+  Publish(*one_, 20 * 1024);
+  v1::Control unsubscribe;
+  unsubscribe.mutable_unsubscribe()->set_subscription(1);
+  const std::string control = unsubscribe.SerializeAsString();
+  one_->CallWhenRoom(16 * 1024, [&] { handler_.calls += 'r'; });
+  handler_.calls.clear();
+  wire_.Together([&] {
+    PeerPublishes(128);
+    PeerPublishes(128);
+    wire_.Deliver(MakeRecordHeader(RecordKind::kControl, control.size()),
+                  control);
+    PeerPublishes(128);
+    Acknowledge(*one_, sent);
+  });
+  EXPECT_EQ(handler_.calls, "(ff|cf|r)");
+  handler_.calls.clear();
+  PeerPublishes(128);
+  EXPECT_EQ(handler_.calls, "(f)");
+}
+
 }  // namespace
 }  // namespace mycelium

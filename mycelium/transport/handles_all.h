@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -11,10 +12,21 @@
 
 namespace mycelium::test {
 
+// Notes what a link calls in which order, a letter each: '(' and ')' around a
+// row of frames, 'f' for a frame, '|' for an interruption.
+class NotesCalls : public LinkHandler {
+ public:
+  void BeginFrames() override { calls += '('; }
+  void InterruptFrames() override { calls += '|'; }
+  void EndFrames() override { calls += ')'; }
+
+  std::string calls;
+};
+
 // The owner of a link that stays up, for tests: handles each frame at once, but
 // for those of one lane, for which it has no memory, and of one, which it
 // cannot take now.
-class HandlesAll final : public LinkHandler {
+class HandlesAll final : public NotesCalls {
  public:
   void OnReplaced(Link& link) override {
     ++replaced;
@@ -34,12 +46,14 @@ class HandlesAll final : public LinkHandler {
   }
   void OnControl(Link&, const v1::Control& control) override {
     controls.push_back(control.body_case());
+    calls += 'c';
   }
   void OnLeftBehind(Link&, uint64_t messages) override {
     left_behind += messages;
   }
   FrameOutcome OnFrame(Link&, uint32_t lane, const FrameView& frame,
                        uint64_t) override {
+    calls += 'f';
     if (lane == waiting_lane) return FrameOutcome::kLaneWaits;
     if (lane == busy_lane) return FrameOutcome::kNotNow;
     handled.push_back(frame.header.lane_sequence);
