@@ -55,8 +55,8 @@ TEST_F(DispatcherTest, FrameForABusyHandlerIsTakenUntilTheHandlerHasRun) {
   EXPECT_EQ(link_.handled[0].position, 64u);
 }
 
-// What waits for a handler is run where the row leaves its gate, and what it
-// brings is a row of its own.
+// What waits for a handler is run where the row leaves its gate, and is not in
+// the row itself.
 TEST_F(DispatcherTest, WhatWaitsForAHandlerComesBeforeTheNextFrameOfTheRow) {
   const auto first = Add(1, DeliveryMode::kInline);
   const auto second = Add(2, DeliveryMode::kInline);
@@ -70,9 +70,7 @@ TEST_F(DispatcherTest, WhatWaitsForAHandlerComesBeforeTheNextFrameOfTheRow) {
     if (now == Handled{1, 1}) {
       EXPECT_EQ(Send(7, 0, 2), FrameOutcome::kTaken);
     } else if (now == Handled{1, 2}) {
-      dispatcher_->BeginFrames();
       EXPECT_EQ(Send(8, 3, 3), FrameOutcome::kHandled);
-      dispatcher_->EndFrames();
       EXPECT_FALSE(second->gate().IsRunning());
       EXPECT_TRUE(first->gate().IsInside());
     }
