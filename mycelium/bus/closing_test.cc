@@ -1,9 +1,11 @@
 // MessageBus::Close(): what ends with one bus, and what with the last.
 #include <atomic>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -337,6 +339,70 @@ TEST(ClosingWhoPollsTest, OneOfTwoBusesIsClosedWhileItsOtherThreadPolls) {
   EXPECT_TRUE(one->Close(kLong).ok());
   polling.Join();
   EXPECT_TRUE(two->Poll(absl::ZeroDuration()).ok());
+}
+
+class StandingClock final : public Clock {
+ public:
+  TimeNs NowNs() override { return 1; }
+  int64_t WallNs() override { return 1; }
+};
+
+// Who would sleep does something instead, once.
+class ActsInsteadOfSleeping final : public Waiter {
+ public:
+  explicit ActsInsteadOfSleeping(std::function<void()> act)
+      : act_(std::move(act)) {}
+  void WaitWord(const std::atomic<uint32_t>&, uint32_t, TimeNs) override {
+    Act();
+  }
+  void WakeWord(const std::atomic<uint32_t>&) override {}
+  int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
+                    TimeNs deadline) override {
+    if (deadline > 0) Act();
+    return Environment::Real().waiter.WaitEpoll(epoll_fd, events, events_max,
+                                                /*deadline=*/0);
+  }
+
+ private:
+  void Act() {
+    if (act_ != nullptr) std::exchange(act_, nullptr)();
+  }
+
+  std::function<void()> act_;
+};
+
+// The loop is inside a handler's gate between two messages, too.
+TEST_F(ClosingTest, WhoHasNoTimeLeftGivesAHandlerAMoment) {
+  test::Notification entered, go;
+  std::thread publishing;
+  StandingClock clock;
+  ActsInsteadOfSleeping waiter([&] {
+    go.Notify();
+    publishing.join();
+  });
+  Environment environment{Sys::Real(), clock, waiter};
+  BusOptions options;
+  options.environment = &environment;
+  options.poll = PollMode::kCaller;
+  one_ = nullptr;
+  two_ = nullptr;
+  auto one = *MessageBus::FromTopology(path_, "one", options);
+  auto two = *MessageBus::FromTopology(path_, "two", options);
+  auto handle = one->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    entered.Notify();
+    go.WaitForNotification();
+  });
+  auto publisher = two->Publisher<Note>();
+  publishing =
+      std::thread([&] { EXPECT_TRUE(publisher->Publish(Note()).ok()); });
+  entered.WaitForNotification();
+  const absl::Status closed = one->Close(absl::ZeroDuration());
+  EXPECT_TRUE(closed.ok()) << closed;
+  if (publishing.joinable()) {
+    go.Notify();
+    publishing.join();
+  }
+  ExpectBalance(*two);
 }
 
 }  // namespace

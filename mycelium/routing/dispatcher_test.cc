@@ -110,6 +110,21 @@ TEST_F(DispatcherTest, ARowWithinAHandlerThatIsNotInOneLeavesItsGates) {
   EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}, {3, 1}, {2, 1}, {3, 1}}));
 }
 
+TEST_F(DispatcherTest, AFrameForSeveralFindsTheGateOfTheOneBeforeOpen) {
+  const auto first = Add(1, DeliveryMode::kInline);
+  const auto second = Add(2, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(8)).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  ASSERT_TRUE(Match(8, 1, 0).ok());
+  ASSERT_TRUE(Match(8, 2, 0).ok());
+  dispatcher_->BeginFrames();
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(Send(8, 0, 2), FrameOutcome::kHandled) << "not kTaken";
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}, {1, 2}, {2, 2}}));
+  dispatcher_->EndFrames();
+}
+
 TEST_F(DispatcherTest, FramesForAQueueLeaveTheGate) {
   const auto called = Add(1, DeliveryMode::kInline);
   const auto queued = Add(2, DeliveryMode::kQueued);
@@ -257,7 +272,14 @@ TEST_F(DispatcherTest, LaneOfItsOwnTakesARefusedPublisherWithoutNames) {
   DeclareAsManyAsThereMayBe();
   ASSERT_TRUE(OpenLane(3, 1).ok());
   ASSERT_FALSE(dispatcher_->OnDeclare(link_, Declared(kBeyond)).ok());
+  const auto called = Add(2, DeliveryMode::kInline);
+  ASSERT_TRUE(Match(7, 2, 0).ok());
+  dispatcher_->BeginFrames();
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  handled_.clear();
   EXPECT_EQ(Send(kBeyond, 3, 1), FrameOutcome::kTaken);
+  EXPECT_FALSE(called->gate().IsRunning()) << "a row is interrupted";
+  dispatcher_->EndFrames();
   EXPECT_EQ(Send(kBeyond, 4, 1), FrameOutcome::kCorrupt) << "no such lane";
   EXPECT_TRUE(subscription->RunNext());
   EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}}));

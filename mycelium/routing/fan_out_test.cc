@@ -272,6 +272,10 @@ TEST_F(TwoLanesTest, EachIsWaitedForAsLongAsItsRouteSays) {
             absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(lane_->stalled());
   EXPECT_FALSE(other_->stalled());
+  // Who would wait as long again does not.
+  waiter_.on_wait = [] { ADD_FAILURE(); };
+  EXPECT_EQ(patient_->Publish(Message()).code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 // As where a route or a publisher of its own mind is in a hurry.
