@@ -12,7 +12,7 @@ namespace mycelium {
 struct FlowEvent {
   enum class Kind {
     kDropped,  // Accepted messages will not be delivered.
-    kStalled,  // A publisher waited for room in vain; the next one does not.
+    kStalled,  // A publisher waited for room in vain: none waits as long again.
   };
   Kind kind = Kind::kDropped;
 

@@ -45,7 +45,8 @@ void FlowWatch::Look() {
     log_(LogLevel::kWarning,
          absl::StrCat(lane,
                       ": a publisher waited for room in vain; until the "
-                      "subscriber moves, the next ones fail at once"));
+                      "subscriber moves, who would wait no longer fails at "
+                      "once"));
     if (callback_ == nullptr) continue;
     FlowEvent event;
     event.kind = FlowEvent::Kind::kStalled;

@@ -115,19 +115,22 @@ int64_t SimulatedKernel::Connect(const SocketPtr& socket,
     trace_.Note(now_, Happening::kInterrupt, socket->place);
     return -EINTR;
   }
-  const auto refuse = [&](int64_t error) {
-    trace_.Note(now_, Happening::kRefuse, socket->place,
-                static_cast<uint64_t>(-error));
+  const auto refuse = [&](Happening why, int64_t error) {
+    trace_.Note(now_, why, socket->place, static_cast<uint64_t>(-error));
     return error;
   };
   const auto entry = paths_.find(path);
-  if (entry == paths_.end()) return refuse(-ENOENT);
+  if (entry == paths_.end()) return refuse(Happening::kNobody, -ENOENT);
   const SocketPtr listener = entry->second.socket.lock();
-  if (listener == nullptr || !listener->listens) return refuse(-ECONNREFUSED);
+  if (listener == nullptr || !listener->listens) {
+    return refuse(Happening::kNobody, -ECONNREFUSED);
+  }
   if (IsPartitioned(socket->place, listener->place) ||
-      listener->backlog.size() >= kBacklogMax ||
-      (socket->place != listener->place && Chance(weather_.refuse_percent))) {
-    return refuse(-EAGAIN);
+      listener->backlog.size() >= kBacklogMax) {
+    return refuse(Happening::kNobody, -EAGAIN);
+  }
+  if (socket->place != listener->place && Chance(weather_.refuse_percent)) {
+    return refuse(Happening::kRefuse, -EAGAIN);
   }
   auto connection = std::make_shared<SimulatedConnection>();
   connection->number = next_connection_++;
@@ -188,9 +191,9 @@ int64_t SimulatedKernel::Send(SimulatedSocket& socket, const msghdr& message) {
     trace_.Note(now_, Happening::kWouldBlock, socket.place, connection.number);
     return -EAGAIN;
   }
-  if (room > 1 && Chance(weather_.short_write_percent)) {
-    room = 1 + random_.Below(room);
-  }
+  const bool is_cut_short = room > 1 && Chance(weather_.short_write_percent);
+  const size_t had_room = room;
+  if (is_cut_short) room = 1 + random_.Below(room);
   SimulatedPipe::Chunk chunk;
   size_t given = 0;
   for (size_t i = 0; i < message.msg_iovlen; ++i) {
@@ -201,7 +204,7 @@ int64_t SimulatedKernel::Send(SimulatedSocket& socket, const msghdr& message) {
   }
   const size_t taken = chunk.bytes.size();
   trace_.Note(now_, Happening::kSend, socket.place, connection.number, taken);
-  if (taken < given) {
+  if (is_cut_short && taken < std::min(given, had_room)) {
     trace_.Note(now_, Happening::kShortWrite, socket.place, given);
   }
   if (taken == 0 || connection.deaf[peer]) return static_cast<int64_t>(taken);
@@ -246,13 +249,14 @@ int64_t SimulatedKernel::Receive(SimulatedSocket& socket, void* bytes,
     trace_.Note(now_, Happening::kInterrupt, socket.place);
     return -EINTR;
   }
-  size_t wanted = std::min(bytes_max, readable);
+  const size_t most = std::min(bytes_max, readable);
+  size_t wanted = most;
   if (wanted > 1 && Chance(weather_.short_read_percent)) {
     wanted = 1 + random_.Below(wanted);
   }
   trace_.Note(now_, Happening::kReceive, socket.place, connection.number,
               wanted);
-  if (wanted < readable) {
+  if (wanted < most) {
     trace_.Note(now_, Happening::kShortRead, socket.place, readable);
   }
   SimulatedPipe& pipe = connection.to[side];

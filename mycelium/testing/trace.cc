@@ -12,6 +12,8 @@ absl::string_view WordOf(Happening what) {
       return "time";
     case Happening::kConnect:
       return "connect";
+    case Happening::kNobody:
+      return "nobody";
     case Happening::kRefuse:
       return "refuse";
     case Happening::kAccept:

@@ -17,13 +17,14 @@ enum class Happening {
   kTurn,  // A thread runs.
   kTimePasses,
   kConnect,
-  kRefuse,  // A connect that fails.
+  kNobody,  // A connect that finds nobody, or no way.
   kAccept,
   kSend,
   kReceive,
   kEnd,  // A receive that finds the connection over.
-  // Faults of the kernel.
-  kDelay,  // Bytes that take longer than usual.
+  // Faults of the kernel, which are made, not met.
+  kRefuse,  // A connect that fails.
+  kDelay,   // Bytes that take longer than usual.
   kShortWrite,
   kShortRead,
   kWouldBlock,  // A send for which there is no room.
@@ -89,6 +90,10 @@ class Trace final {
 
   uint64_t hash() const { return hash_; }
   uint64_t events() const { return events_; }
+  // Those that are not only a thread's turn, or time.
+  uint64_t happenings() const {
+    return events_ - count(Happening::kTurn) - count(Happening::kTimePasses);
+  }
   uint64_t count(Happening what) const {
     return counts_[static_cast<size_t>(what)];
   }

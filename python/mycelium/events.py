@@ -46,7 +46,7 @@ class FlowEvent(NamedTuple):
   """Something that a flow of messages suffered."""
 
   # 'dropped': accepted messages will not be delivered. 'stalled': a publisher
-  # waited for room in vain, and the next one does not.
+  # waited for room in vain, and none waits as long again.
   kind: str
   flow: Optional[Dict[str, Any]]  # 'dropped': as in MessageBus.ledger().
   reason: str  # 'dropped': a key of its `dropped`.

@@ -220,6 +220,10 @@ class Peer final {
       ++counts_.ends;
       Say(absl::StrCat("ended ", status.ToString()));
     };
+    options.on_publisher_gone = [this](const PublisherGone& gone) {
+      Say(absl::StrCat("publisher_gone ", gone.node, " ", gone.service, " ",
+                       gone.topic));
+    };
     if (const int64_t depth = NumberOf("depth"); depth > 0) {
       options.depth = depth;
     }

@@ -223,6 +223,25 @@ TEST_P(LoanTest, SeveralArePublishedInTheOrderOfPublishing) {
               HasCode(absl::StatusCode::kFailedPrecondition));
 }
 
+TEST_P(LoanTest, SeveralOpenOnesReachAllWhomTheyAreFor) {
+  OpenWith(3);
+  std::vector<Loan> loans;
+  for (int fill = 1; fill <= 4; ++fill) loans.push_back(Borrow(kLarge, fill));
+  EXPECT_THAT(loans[2].Publish(), IsOk());
+  EXPECT_THAT(loans[0].Publish(), IsOk());
+  loans.erase(loans.begin() + 1);  // Given back unpublished.
+  EXPECT_THAT(loans[2].Publish(), IsOk());
+  for (auto& pull : pulls_) {
+    for (const int fill : {3, 1, 4}) {
+      auto bytes = pull.Receive(kLong);
+      ASSERT_TRUE(bytes.ok()) << bytes.status();
+      EXPECT_EQ(bytes->size(), kLarge);
+      EXPECT_TRUE(IsFilled(*bytes, fill)) << fill;
+    }
+  }
+  FinishAll();
+}
+
 TEST_P(LoanTest, OneThatFoundNoRoomMayBePublishedAgain) {
   Open(kSmallLanes);
   const MessageType type = RawMessageType("bytes");
@@ -256,9 +275,10 @@ TEST_P(LoanTest, OneLargerThanAFrameIsRefusedByName) {
   auto pull = beta_->RawSubscriber(RawMessageType("bytes"));
   auto publisher = alpha_->RawPublisher(RawMessageType("bytes"));
   ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
-  EXPECT_THAT(publisher->Loan(4097).status(),
+  constexpr size_t kMost = 4096 - sizeof(FrameHeader);
+  EXPECT_THAT(publisher->Loan(kMost + 1).status(),
               HasCode(absl::StatusCode::kInvalidArgument));
-  auto most = publisher->Loan(4096 - sizeof(FrameHeader));
+  auto most = publisher->Loan(kMost);
   ASSERT_TRUE(most.ok()) << most.status();
   EXPECT_THAT(most->Publish(), IsOk());
   EXPECT_TRUE(pull->Receive(kLong).ok());

@@ -182,8 +182,26 @@ void LedgerBook::CheckLostBefore() {
   }
 }
 
+// What the buses counted as accepted is not more than what Publish() took. Of a
+// process that was killed within Publish() nobody knows.
+void LedgerBook::CheckAccepted() {
+  std::map<std::pair<std::string, std::string>, uint64_t> taken;
+  for (const Publisher& publisher : publishers_) {
+    taken[{publisher.topic, publisher.service}] +=
+        publisher.accepted + (crashed_.count(publisher.place) != 0 ? 1 : 0);
+  }
+  for (const auto& [key, sum] : sums_) {
+    const uint64_t most = taken[{key.topic, key.from}];
+    if (sum.accepted <= most) continue;
+    Fail(absl::StrCat("accepted: ", key.from, " -> ", key.to, "/", key.name,
+                      " \"", key.topic, "\": the buses say ", sum.accepted,
+                      ", Publish() took ", most));
+  }
+}
+
 void LedgerBook::CheckLedger() {
   CheckLostBefore();
+  CheckAccepted();
   for (const Subscription& subscription : subscriptions_) {
     for (const auto& [life, received] : subscription.received) {
       sums_[{subscription.topic, publishers_[life].service,

@@ -121,6 +121,7 @@ class LedgerBook final {
   };
 
   void CheckLostBefore();
+  void CheckAccepted();
   // What a publisher that left in good order had handed over is the
   // subscriber's, and dies with it: nobody is left to count it.
   bool DiedWithTakenOver(const FlowSum& sum);

@@ -13,7 +13,7 @@ namespace {
 void ExpectOk(uint64_t seed) {
   const SimulationResult result = Simulate(seed, /*print=*/false);
   EXPECT_TRUE(result.ok()) << Describe(result);
-  EXPECT_GE(result.events, kEventsMin);
+  EXPECT_GE(result.happenings, kEventsMin);
 }
 
 TEST(SimulationTest, SameSeedIsTheSameRun) {

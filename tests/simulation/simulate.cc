@@ -20,6 +20,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "mycelium/base/planted_bug.h"
+#include "mycelium/topology/settings.h"
+#include "tests/simulation/scenario.h"
 #include "tests/simulation/simulation.h"
 
 namespace mycelium::test {
@@ -82,7 +84,7 @@ bool RunSeed(uint64_t seed, const Arguments& arguments,
             Describe(again));
     }
   }
-  if (result.events < kEventsMin) {
+  if (result.happenings < kEventsMin) {
     ok = false;
     Print("seed " + std::to_string(seed) + ": too few events");
   }
@@ -93,7 +95,10 @@ bool RunSeed(uint64_t seed, const Arguments& arguments,
   for (size_t i = 0; i < Trace::kKinds; ++i) {
     total->counts[i] += result.counts[i];
   }
-  total->events += result.events;
+  for (const auto& [policy, subscriptions] : result.policies) {
+    total->policies[policy] += subscriptions;
+  }
+  total->happenings += result.happenings;
   total->flows += result.flows;
   total->strict_flows += result.strict_flows;
   return ok;
@@ -128,7 +133,7 @@ int Main(int argc, char** argv) {
   const uint64_t seeds = arguments.last - arguments.first + 1;
   const std::chrono::duration<double, std::milli> took =
       std::chrono::steady_clock::now() - start;
-  Print(absl::StrCat(seeds, " seeds, ", failed, " failed, ", total.events,
+  Print(absl::StrCat(seeds, " seeds, ", failed, " failed, ", total.happenings,
                      " events, flows ", total.flows, ", without loss ",
                      total.strict_flows, ", ",
                      took.count() / static_cast<double>(seeds), " ms a seed"));
@@ -138,8 +143,15 @@ int Main(int argc, char** argv) {
     Print(absl::StrCat("  ", WordOf(kind), ": ", count));
     if (count == 0) complete = false;
   }
+  for (const Overflow policy : SimulatedPolicies()) {
+    const uint64_t count = total.policies[policy];
+    if (count == 0) complete = false;
+  }
+  for (const auto& [policy, count] : total.policies) {
+    Print(absl::StrCat("  of ", WordOf(policy), ": ", count));
+  }
   if (!complete && seeds >= 100) {
-    Print("some kind of fault never came up");
+    Print("some kind of fault, or some policy, never came up");
     return 1;
   }
   return failed == 0 ? 0 : 1;

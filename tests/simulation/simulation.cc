@@ -47,7 +47,7 @@ class Simulation final {
   SimulationResult Run() {
     FaultSchedule faults(world_, scenario_, nodes_);
     RunUntil("trouble ends", kTroubleNs, &faults, [&] {
-      return faults.done() && world_.trace().events() >= kEventsMin;
+      return faults.done() && world_.trace().happenings() >= kEventsMin;
     });
     if (!book_.violations().empty()) return Result();
     faults.Stop();
@@ -226,9 +226,15 @@ class Simulation final {
     result.seed = scenario_.seed;
     result.hash = world_.trace().hash();
     result.events = world_.trace().events();
+    result.happenings = world_.trace().happenings();
     result.virtual_ms = world_.now() / kMs;
     for (size_t i = 0; i < Trace::kKinds; ++i) {
       result.counts[i] = world_.trace().count(static_cast<Happening>(i));
+    }
+    for (const PlannedNode& node : scenario_.nodes) {
+      for (const PlannedSubscription& subscription : node.subscriptions) {
+        ++result.policies[subscription.overflow.value_or(scenario_.overflow)];
+      }
     }
     result.flows = book_.flows();
     result.strict_flows = book_.strict_flows();
@@ -270,13 +276,16 @@ SimulationResult Simulate(uint64_t seed, bool print) {
 std::string Describe(const SimulationResult& result) {
   std::string text = absl::StrCat(
       "seed ", result.seed, ": ", result.ok() ? "ok" : "FAILED", ", trace ",
-      absl::Hex(result.hash, absl::kZeroPad16), ", ", result.events,
+      absl::Hex(result.hash, absl::kZeroPad16), ", ", result.happenings,
       " events in ", result.virtual_ms, " ms, flows ", result.flows,
       ", without loss ", result.strict_flows);
   for (size_t i = 0; i < Trace::kKinds; ++i) {
     const auto kind = static_cast<Happening>(i);
     if (kind == Happening::kTurn || kind == Happening::kTimePasses) continue;
     absl::StrAppend(&text, ", ", WordOf(kind), " ", result.counts[i]);
+  }
+  for (const auto& [policy, subscriptions] : result.policies) {
+    absl::StrAppend(&text, ", of ", WordOf(policy), " ", subscriptions);
   }
   for (const std::string& violation : result.violations) {
     absl::StrAppend(&text, "\n  ", violation);

@@ -3,10 +3,12 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "mycelium/testing/trace.h"
+#include "mycelium/topology/settings.h"
 
 namespace mycelium::test {
 
@@ -14,9 +16,11 @@ namespace mycelium::test {
 struct SimulationResult {
   uint64_t seed = 0;
   uint64_t hash = 0;
-  uint64_t events = 0;
+  uint64_t events = 0;      // All of them, of which these are more than a
+  uint64_t happenings = 0;  // thread's turn or the passing of time.
   int64_t virtual_ms = 0;
   std::array<uint64_t, Trace::kKinds> counts = {};
+  std::map<Overflow, uint64_t> policies;  // Of how many subscriptions.
   uint64_t flows = 0;
   uint64_t strict_flows = 0;  // Between which nothing may be lost.
   std::vector<std::string> violations;
@@ -24,7 +28,7 @@ struct SimulationResult {
   bool ok() const { return violations.empty(); }
 };
 
-// Events that a seed has at least.
+// Happenings that a seed has at least.
 inline constexpr uint64_t kEventsMin = 10'000;
 
 // The kinds that count as faults: each must come up in a batch of seeds.
