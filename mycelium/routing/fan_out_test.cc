@@ -48,7 +48,6 @@ class FanOutTest : public ::testing::Test {
     std::vector<PublishRoute> routes(1);
     routes[0].lane = lane_;
     routes[0].flows.push_back(flow_);
-    routes[0].publish_timeout = absl::Milliseconds(1);
     fan_out.SetRoutes(std::move(routes), [] {});
   }
 
@@ -286,7 +285,7 @@ TEST_F(TwoLanesTest, WhoWaitsLongerDoesSoThoughTheLaneHasStalledForOthers) {
     waiter_.on_wait = [] {};
     EXPECT_EQ(patient_->Publish(Message()).code(),
               absl::StatusCode::kResourceExhausted);
-    EXPECT_EQ(lane_->stalled(), hurry > absl::ZeroDuration());
+    EXPECT_TRUE(lane_->stalled());
     Fill(absl::Milliseconds(50), absl::Milliseconds(50));
     int waits = 0;
     waiter_.on_wait = [&] {

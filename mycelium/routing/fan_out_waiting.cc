@@ -71,9 +71,7 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, bool may_wait,
         "subscriber has stalled: it was waited for as long in vain, and is not "
         "again until it has moved");
   }
-  if (!may_wait || timeout <= absl::ZeroDuration()) {
-    return full("it was not waited for");
-  }
+  if (!may_wait) return full("it was not waited for");
   const TimeNs now = environment_.clock.NowNs();
   const bool is_first = waits->lane == nullptr;
   if (is_first) waits->since = now;
