@@ -43,7 +43,7 @@ class AllocationTest : public ConformanceTest {
     }
   };
 
-  void ExpectHandlerAllocatesNothing(DeliveryMode mode) {
+  void ExpectHandlerAllocatesNothing(DeliveryMode mode, size_t blob_bytes) {
     Open();
     Handled handled;
     auto handle = beta_->Subscribe<Note>(
@@ -53,7 +53,7 @@ class AllocationTest : public ConformanceTest {
         Delivered(mode));
     auto publisher = alpha_->Publisher<Note>();
     ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
-    const Note note = MakeNote(1, 100);
+    const Note note = MakeNote(1, blob_bytes);
     uint64_t sent = 0;
     ExpectNoAllocation([&] {
       for (uint64_t i = 0; i < kBurst; ++i) {
@@ -66,11 +66,20 @@ class AllocationTest : public ConformanceTest {
 };
 
 TEST_P(AllocationTest, InlineHandlerCostsNone) {
-  ExpectHandlerAllocatesNothing(DeliveryMode::kInline);
+  ExpectHandlerAllocatesNothing(DeliveryMode::kInline, 100);
+}
+
+// Over shared memory it is serialised, and parsed, where it lies.
+TEST_P(AllocationTest, InlineHandlerOfLargeMessagesCostsNone) {
+  ExpectHandlerAllocatesNothing(DeliveryMode::kInline, 4096);
 }
 
 TEST_P(AllocationTest, QueuedHandlerCostsNone) {
-  ExpectHandlerAllocatesNothing(DeliveryMode::kQueued);
+  ExpectHandlerAllocatesNothing(DeliveryMode::kQueued, 100);
+}
+
+TEST_P(AllocationTest, QueuedHandlerOfLargeMessagesCostsNone) {
+  ExpectHandlerAllocatesNothing(DeliveryMode::kQueued, 4096);
 }
 
 TEST_P(AllocationTest, PullOfRawBytesCostsNone) {

@@ -68,7 +68,8 @@ class PartingTest : public ::testing::TestWithParam<std::string> {
   ServedNode served_{GetParam()};
 };
 
-INSTANTIATE_TEST_SUITE_P(AllTransports, PartingTest, ::testing::Values("unix"),
+INSTANTIATE_TEST_SUITE_P(AllTransports, PartingTest,
+                         ::testing::Values("unix", "shm"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(PartingTest, GoodbyeIsAnsweredWithWhatWasHandledAndThenTheLastWord) {

@@ -303,7 +303,7 @@ INSTANTIATE_TEST_SUITE_P(AllTransports, FullRingTest,
                          });
 
 INSTANTIATE_TEST_SUITE_P(AllTransports, RingOfServicesTest,
-                         Combine(Values("inproc", "unix"),
+                         Combine(Values("inproc", "unix", "shm"),
                                  Values("inline", "queued")),
                          [](const auto& info) {
                            return absl::StrCat(std::get<0>(info.param), "_",

@@ -7,6 +7,7 @@
 #include <future>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -86,6 +87,38 @@ class TraceTest : public ConformanceTest {
       words.push_back(lost == 0 ? "" : absl::StrCat("(lost ", lost, ")"));
     } while (ids.back() < last);
     return Runs(words, ids);
+  }
+
+  // What a handler gets that stands in the first of 20 notes until all are
+  // published, which waits for none.
+  void ExpectHandled(DeliveryMode mode, Overflow overflow,
+                     const std::string& trace, const std::string& ledgers) {
+    Open(kSmallLanes);
+    std::promise<void> started, go;
+    std::vector<std::string> words;
+    Inbox got;
+    SubscriberOptions options = Policy(overflow);
+    options.delivery = mode;
+    auto handle = beta_->Subscribe<Note>(
+        [&](const Note& note, const MessageInfo& info) {
+          if (note.id() == 1) {
+            started.set_value();
+            go.get_future().wait();
+          }
+          const uint64_t lost = info.lost_before();
+          words.push_back(lost == 0 ? "" : absl::StrCat("(lost ", lost, ")"));
+          got.Add(note.id());
+        },
+        options);
+    Publisher<Note> publisher = Publishing(1);
+    // An inline handler of this process runs on the thread that publishes.
+    std::thread first([&] { EXPECT_EQ(Publish(publisher, 1, 1), "1 OK"); });
+    started.get_future().wait();
+    EXPECT_EQ(Publish(publisher, 2, 20), "2-20 OK");
+    go.set_value();
+    first.join();
+    EXPECT_EQ(Ledgers(), ledgers);
+    EXPECT_EQ(Runs(words, got.ids()), trace);
   }
 
   // The ledger of each subscription, when nothing moves any more.
@@ -234,32 +267,35 @@ TEST_P(TraceTest, FullLaneOfOneKeepsTheMessageFromAll) {
             "latest accepted 62 delivered 2 overflow 60");
 }
 
-TEST_P(TraceTest, QueuedHandlerThatStandsStillGetsTheNewestAfterIt) {
-  Open(kSmallLanes);
-  std::promise<void> started, go;
-  std::vector<uint64_t> ids, lost;
-  Inbox got;
-  SubscriberOptions options = Policy(Overflow::kDropOldest, 3);
-  options.delivery = DeliveryMode::kQueued;
-  auto handle = beta_->Subscribe<Note>(
-      [&](const Note& note, const MessageInfo& info) {
-        if (note.id() == 1) {
-          started.set_value();
-          go.get_future().wait();
-        }
-        lost.push_back(info.lost_before());
-        got.Add(note.id());
-      },
-      options);
-  Publisher<Note> publisher = Publishing(1);
-  EXPECT_EQ(Publish(publisher, 1, 1), "1 OK");
-  started.get_future().wait();
-  EXPECT_EQ(Publish(publisher, 2, 30), "2-30 OK");
-  go.set_value();
-  EXPECT_TRUE(got.WaitFor(4));
-  EXPECT_EQ(got.ids(), (std::vector<uint64_t>{1, 28, 29, 30}));
-  EXPECT_EQ(lost, (std::vector<uint64_t>{0, 26, 0, 0}));
-  EXPECT_EQ(Ledgers(), "accepted 30 delivered 4 overflow 26");
+// As a pull subscriber that has one and takes no other.
+TEST_P(TraceTest, InlineHandlerThatStandsStillGetsTheNewest) {
+  ExpectHandled(DeliveryMode::kInline, Overflow::kDropOldest,
+                "1 17(lost 15) 18-20", "accepted 20 delivered 5 overflow 15");
+}
+
+TEST_P(TraceTest, InlineHandlerThatStandsStillGetsTheOldest) {
+  ExpectHandled(DeliveryMode::kInline, Overflow::kDropNewest, "1-5",
+                "accepted 20 delivered 5 overflow 15");
+}
+
+TEST_P(TraceTest, InlineHandlerThatStandsStillGetsTheLatest) {
+  ExpectHandled(DeliveryMode::kInline, Overflow::kLatest, "1 20(lost 18)",
+                "accepted 20 delivered 2 overflow 18");
+}
+
+TEST_P(TraceTest, QueuedHandlerThatStandsStillGetsTheNewest) {
+  ExpectHandled(DeliveryMode::kQueued, Overflow::kDropOldest,
+                "1 17(lost 15) 18-20", "accepted 20 delivered 5 overflow 15");
+}
+
+TEST_P(TraceTest, QueuedHandlerThatStandsStillGetsTheOldest) {
+  ExpectHandled(DeliveryMode::kQueued, Overflow::kDropNewest, "1-5",
+                "accepted 20 delivered 5 overflow 15");
+}
+
+TEST_P(TraceTest, QueuedHandlerThatStandsStillGetsTheLatest) {
+  ExpectHandled(DeliveryMode::kQueued, Overflow::kLatest, "1 20(lost 18)",
+                "accepted 20 delivered 2 overflow 18");
 }
 
 TEST_P(TraceTest, PolicyOfTheTopologyHoldsWhereTheSubscriptionNamesNone) {

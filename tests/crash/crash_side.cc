@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,21 +52,6 @@ std::vector<std::byte> MessageOf(const Head& head) {
   return bytes;
 }
 
-size_t OpenDescriptors() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return static_cast<size_t>(
-      std::distance(begin(all), std::filesystem::directory_iterator()));
-}
-
-size_t SharedMappings() {
-  std::ifstream maps("/proc/self/maps");
-  size_t count = 0;
-  for (std::string line; std::getline(maps, line);) {
-    count += line.find("memfd:mycelium") != std::string::npos ? 1 : 0;
-  }
-  return count;
-}
-
 class Side final {
  public:
   Side(const SideOptions& options, RunPage& page)
@@ -79,14 +62,15 @@ class Side final {
       ArmCrashPoints(page_.victim, options_.kill_at_store,
                      options_.kill_at_call);
     }
-    const size_t descriptors = OpenDescriptors();
+    const size_t descriptors = OpenDescriptorsOf("self");
     const int opened = Open();
     if (opened != 0) return opened;
     const bool went_well = options_.writes ? Write() : Read();
     if (!went_well) return 1;
     // Of the other's two lives, one is over: a lane and its loans are left.
-    if (options_.survives && SharedMappings() > 4) {
-      return Fail(absl::StrCat(SharedMappings(), " segments are mapped"));
+    if (options_.survives && SharedMappingsOf("self") > 4) {
+      return Fail(
+          absl::StrCat(SharedMappingsOf("self"), " segments are mapped"));
     }
     SumUp();
     if (const absl::Status shut = bus_->Shutdown(kLong); !shut.ok()) {
@@ -96,10 +80,11 @@ class Side final {
     publisher_.reset();
     Close();
     bus_ = nullptr;
-    if (OpenDescriptors() != descriptors || SharedMappings() != 0) {
-      return Fail(absl::StrCat("left: ", OpenDescriptors(), " of ", descriptors,
-                               " descriptors, ", SharedMappings(),
-                               " segments"));
+    if (OpenDescriptorsOf("self") != descriptors ||
+        SharedMappingsOf("self") != 0) {
+      return Fail(absl::StrCat("left: ", OpenDescriptorsOf("self"), " of ",
+                               descriptors, " descriptors, ",
+                               SharedMappingsOf("self"), " segments"));
     }
     return 0;
   }

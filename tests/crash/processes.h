@@ -13,7 +13,11 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
+#include <string>
 #include <utility>
 
 namespace mycelium::test {
@@ -43,6 +47,22 @@ bool AwaitChange(std::atomic<uint32_t>& changed, Holds holds) {
       return holds();
     }
   }
+}
+
+// Of a process, by its number, or of "self".
+inline size_t OpenDescriptorsOf(const std::string& process) {
+  const std::string path = "/proc/" + process + "/fd";
+  return static_cast<size_t>(
+      std::distance(begin(std::filesystem::directory_iterator(path)),
+                    std::filesystem::directory_iterator()));
+}
+inline size_t SharedMappingsOf(const std::string& process) {
+  std::ifstream maps("/proc/" + process + "/maps");
+  size_t count = 0;
+  for (std::string line; std::getline(maps, line);) {
+    count += line.find("memfd:mycelium") != std::string::npos ? 1 : 0;
+  }
+  return count;
 }
 
 // Ends with the object, and hangs for no longer than kHangSeconds.

@@ -1,9 +1,12 @@
 """A program built with a sanitizer, whatever the rest is built with."""
 
-# What --config=asan and --config=tsan say in .bazelrc.
+# What --config=asan with --config=ubsan, and --config=tsan, say in .bazelrc.
 _COMMON = ["-fno-omit-frame-pointer", "-O1", "-g1", "-DMYCELIUM_SANITIZER"]
 _FLAGS = {
-    "address": ["-fsanitize=address"],
+    "address": [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+    ],
     "thread": ["-fsanitize=thread"],
 }
 _COPTS = {
