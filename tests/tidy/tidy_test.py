@@ -436,16 +436,19 @@ class SystemCallsTest(TreeTest):
                     ("mycelium/transport/shm/a.cc", 1),
                 )
 
-    def test_the_two_folders_and_tests_may(self):
+    def test_one_file_and_tests_may_call(self):
         text = "#include <sys/epoll.h>\nint x = ::close(1);\n"
         self.assert_found(
             system_calls.check,
             {
                 "mycelium/base/sys.cc": text,
-                "mycelium/transport/local_socket/dialler.cc": text,
                 "mycelium/bus/a_test.cc": text,
                 "tests/x.cc": text,
+                "mycelium/base/fd.cc": text,
+                "mycelium/transport/local_socket/dialler.cc": text,
             },
+            ("mycelium/base/fd.cc", 2),
+            ("mycelium/transport/local_socket/dialler.cc", 2),
         )
 
 
