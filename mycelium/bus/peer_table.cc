@@ -114,6 +114,17 @@ void PeerTable::NoteSharing(Peer& peer,
 
 void PeerTable::OnLoansClosed(Link& link) { dispatcher_.OnLoansClosed(link); }
 
+void PeerTable::OnLost(Link& link, const std::vector<LostFrames>& lost) {
+  for (const auto& [lane, frames] : lost) {
+    LogFailure(link.peer(),
+               absl::DataLossError(absl::StrCat(
+                   lane->name(), ": ", frames.size(),
+                   " messages from sequence ", frames[0].lane_sequence,
+                   " on are damaged in shared memory, and lost")));
+    router_.CountLost(*lane, frames);
+  }
+}
+
 void PeerTable::OnReplaced(Link& link) {
   // What was known was about a process that is gone. Its subscriptions may come
   // back with the new one.

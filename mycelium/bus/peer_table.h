@@ -148,6 +148,7 @@ class PeerTable final : public LinkHandler {
   // LinkHandler:
   void OnLoansRefused(Link& link, const absl::Status& status) override;
   void OnLoansClosed(Link& link) override;
+  void OnLost(Link& link, const std::vector<LostFrames>& lost) override;
   void OnReplaced(Link& link) override;
   void OnResuming(Link& link) override { router_.AwaitRepeat(link); }
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;

@@ -129,6 +129,9 @@ class Router final {
   // It is up: tells the peer again what it must know of publishers and matches.
   void Repeat(Link& link);
 
+  // Frames of a lane are damaged, and left out: counts them as undecodable.
+  void CountLost(const Lane& lane, const std::vector<FrameHeader>& frames);
+
   // Another process has taken the place of the one at the other end. What that
   // one subscribed to is kept until `deadline`, for the new process: its
   // subscription of the same service, topic and name gets what was not handled.
@@ -282,6 +285,10 @@ class Router final {
   void CountTakenOut(const Lane& lane,
                      const std::vector<FrameHeader>& taken_out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A frame that may be damaged: if it is of nobody who has one there, it is
+  // counted as some other one's who may have.
+  void CountOneDropped(const Lane& lane, const FrameHeader& frame,
+                       DropReason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SettleLocal(const Subscription& subscription)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndFlow(Publisher& publisher, Flow& flow)

@@ -223,19 +223,8 @@ void Router::DropPoison(Link& link) {
   for (Lane* const lane : lanes) {
     FrameHeader poison;
     if (!lane->TakePoison(callbacks_.redeliver_max, &poison)) continue;
-    for (auto& [topic, publishers] : publishers_) {
-      for (auto& publisher : publishers) {
-        if (publisher->fan_out->options().publisher_id != poison.publisher_id) {
-          continue;
-        }
-        for (const Flow& flow : publisher->flows) {
-          if (flow.lane.get() == lane && flow.Has(poison.lane_sequence)) {
-            flow.counters->CountDropped(DropReason::kPoison, 1);
-            if (callbacks_.on_drop != nullptr) callbacks_.on_drop();
-          }
-        }
-      }
-    }
+    CountOneDropped(*lane, poison, DropReason::kPoison);
+    if (callbacks_.on_drop != nullptr) callbacks_.on_drop();
   }
 }
 
@@ -249,6 +238,39 @@ void Router::DropTooLarge(Link& link) {
           lane->Refit(link.frame_bytes_max());
       if (!taken_out.empty()) CountTakenOut(*lane, taken_out);
     }
+  }
+}
+
+void Router::CountLost(const Lane& lane,
+                       const std::vector<FrameHeader>& frames) {
+  MutexLock lock(mutex_);
+  for (const FrameHeader& frame : frames) {
+    CountOneDropped(lane, frame, DropReason::kUndecodable);
+  }
+  if (callbacks_.on_drop != nullptr) callbacks_.on_drop();
+}
+
+void Router::CountOneDropped(const Lane& lane, const FrameHeader& frame,
+                             DropReason reason) {
+  Flow* of_another = nullptr;
+  bool is_known = false;
+  for (auto& [topic, publishers] : publishers_) {
+    for (auto& publisher : publishers) {
+      for (Flow& flow : publisher->flows) {
+        if (flow.lane.get() != &lane || !flow.Has(frame.lane_sequence)) {
+          continue;
+        }
+        if (publisher->fan_out->options().publisher_id != frame.publisher_id) {
+          of_another = &flow;
+          continue;
+        }
+        flow.counters->CountDropped(reason, 1);
+        is_known = true;
+      }
+    }
+  }
+  if (!is_known && of_another != nullptr) {
+    of_another->counters->CountDropped(reason, 1);
   }
 }
 

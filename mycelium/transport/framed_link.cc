@@ -82,8 +82,9 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
       TakeOverRings();
       LeaveRingsBehind();
     }
-    ParkLanes();
+    const std::vector<LostFrames> lost = ParkLanes();
     heard_ = false;
+    if (!lost.empty()) handler_.OnLost(*this, lost);
     handler_.OnReplaced(*this);
   }
   kept_.Clear();  // They are sent again, or nobody wants them.
@@ -238,9 +239,10 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
   }
 }
 
-void FramedLink::ParkLanes() {
+std::vector<LostFrames> FramedLink::ParkLanes() {
   inbound_.Clear();
   DropRings();
+  std::vector<LostFrames> lost;
   MutexLock lock(lanes_mutex_);
   loans_.ForgetOut();
   disconnected_.Clear();
@@ -253,7 +255,9 @@ void FramedLink::ParkLanes() {
       continue;
     }
     ReleasePart(*lane.lane);
-    PassOn(lane);
+    LostFrames damaged = {lane.lane, {}};
+    PassOn(lane, &damaged.frames);
+    if (!damaged.frames.empty()) lost.push_back(std::move(damaged));
     lane.received.store(lane.lane->released(), std::memory_order_relaxed);
     lane.announced = lane.known_to_peer = lane.held = false;
     lane.arrived = 0;
@@ -261,9 +265,11 @@ void FramedLink::ParkLanes() {
     lane.parked = true;
     ++out;
   }
+  return lost;
 }
 
-void FramedLink::PassOn(OutLane& lane) {
+// To another process, with what this one has not handled.
+void FramedLink::PassOn(OutLane& lane, std::vector<FrameHeader>* lost) {
   const bool was_mapped = lane.lane->mapped();
   const uint64_t seen =
       was_mapped ? lane.reached : std::max(lane.reached, lane.sent.load());
@@ -280,7 +286,7 @@ void FramedLink::PassOn(OutLane& lane) {
     return;
   }
   // The last process has the old positions, whether it could map them or not.
-  const absl::Status renewed = lane.lane->RenewReader(seen);
+  const absl::Status renewed = lane.lane->RenewReader(seen, lost);
   // It may have changed that, too.
   lane.lane->shared()->positions().identity.store(IdentityOf(lane.lane->id()));
   lane.refused = !renewed.ok();

@@ -272,9 +272,9 @@ class FramedLink final : public Link,
   bool PrepareSleep() override;
   void EndSleep() override;
   void ResetLanes(const v1::Hello& peer);
-  void ParkLanes();
-  // To another process, with what this one has not handled.
-  void PassOn(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
+  std::vector<LostFrames> ParkLanes();
+  void PassOn(OutLane& lane, std::vector<FrameHeader>* lost)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   // Tells the peer of lanes that it still has and we have not.
   void CloseUnknownLanes(const v1::Hello& peer);
   void DropLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -91,6 +92,13 @@ class Link {
   virtual void ResumeLane(uint32_t lane) = 0;
 };
 
+// Frames of a lane that were damaged in memory: the sequences are right, the
+// publishers may not be.
+struct LostFrames {
+  std::shared_ptr<Lane> lane;
+  std::vector<FrameHeader> frames;
+};
+
 // What a link tells its owner.
 class LinkHandler {
  public:
@@ -108,6 +116,8 @@ class LinkHandler {
   // not know us any more: its lanes are new, and ours are parked. Nothing can
   // be sent yet; OnUp() follows.
   virtual void OnReplaced(Link&) {}
+  // Frames that lanes go on without, just before OnReplaced().
+  virtual void OnLost(Link&, const std::vector<LostFrames>&) {}
   // The peer has introduced itself as the same process, and lanes go on.
   // Nothing can be sent yet; OnUp() follows.
   virtual void OnResuming(Link&) {}

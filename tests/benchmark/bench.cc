@@ -111,8 +111,8 @@ Systems MakeCandidates(bool log_memory) {
     systems.push_back(std::make_unique<UnixSystem>(polling, log_memory));
   }
   for (const WakeSystem::Path path :
-       {WakeSystem::Path::kInproc, WakeSystem::Path::kUnixCaller,
-        WakeSystem::Path::kUnixThread}) {
+       {WakeSystem::Path::kInproc, WakeSystem::Path::kLinkCaller,
+        WakeSystem::Path::kLinkThread}) {
     systems.push_back(std::make_unique<WakeSystem>(path));
   }
   return systems;

@@ -12,7 +12,7 @@ enum class DropReason {
   kNoSubscriber,    // Nobody was subscribed when it was published.
   kSubscriberGone,  // The subscription ended, or its process died.
   kShutdown,        // This node shut down before it could be handed over.
-  kUndecodable,     // The payload is not what its type says.
+  kUndecodable,     // Not what its type says, or damaged in shared memory.
   kSchemaMismatch,  // The types of the two sides differ.
   kOverflow,        // A lossy subscription had `depth` messages waiting.
   kOverflowBytes,   // It had fewer, but no room for the message's bytes.

@@ -301,8 +301,8 @@ void Lane::ReportCorrupt(const std::string& what) const {
   doorbell_->OnCorrupt(*this, what);
 }
 
-absl::Status Lane::RenewReader(uint64_t seen) {
-  return stage_ != nullptr ? RenewStageReader() : RenewRingReader(seen);
+absl::Status Lane::RenewReader(uint64_t seen, std::vector<FrameHeader>* lost) {
+  return stage_ != nullptr ? RenewStageReader() : RenewRingReader(seen, lost);
 }
 
 absl::Status Lane::RenewStageReader() {
@@ -321,23 +321,6 @@ absl::Status Lane::RenewStageReader() {
     Suspect(restarted.next_sequence, restarted.next_sequence + 1);
   }
   corrupt_.store(false);
-  return renewed;
-}
-
-absl::Status Lane::RenewRingReader(uint64_t seen) {
-  absl::Status renewed;
-  {
-    MutexLock lock(mutex_);
-    const uint64_t start = FirstSoundFrom(released());
-    renewed = shared_->RenewPositions(
-        [&](LanePositions& fresh) { fresh.ring.released.store(start); });
-    // On the old ones, if there are no fresh ones.
-    positions_->ring.released.store(start);
-    checked_released_.store(start, std::memory_order_release);
-    corrupt_.store(false);
-    loans_.TakeBackLocked(start, memory_->bytes());
-  }
-  BeginRedelivery(seen);
   return renewed;
 }
 

@@ -228,10 +228,10 @@ class Lane final {
   void SetMapped(bool mapped);
   bool mapped() const { return mapped_.load(std::memory_order_acquire); }
   // Gives a lane in shared memory to another reader, who may be another
-  // process: it starts with what the last one has not handled, marked as
-  // redelivered up to `seen`, the end of what that one may have seen. On an
-  // error the last one may still write to the positions: nobody is to map them.
-  absl::Status RenewReader(uint64_t seen);
+  // process: it starts with what the last one has not handled, but for `*lost`,
+  // which is damaged, marked as redelivered up to `seen`, the end of what that
+  // one may have seen. On an error that may still write to the positions.
+  absl::Status RenewReader(uint64_t seen, std::vector<FrameHeader>* lost);
 
   // The sequence of the first frame at or after `from` in the ring, or of the
   // next one. In a lossy lane frames may be missing from there on.
@@ -293,7 +293,7 @@ class Lane final {
   bool IsSoundFrom(uint64_t from, SoundPositions* known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status RenewStageReader();
-  absl::Status RenewRingReader(uint64_t seen);
+  absl::Status RenewRingReader(uint64_t seen, std::vector<FrameHeader>* lost);
   void Suspect(uint64_t first, uint64_t until);
   bool TakeRingPoison(FrameHeader* poison);
   bool TakeStagePoison(FrameHeader* poison);

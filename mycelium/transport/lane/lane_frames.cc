@@ -6,6 +6,72 @@
 #include "mycelium/transport/lane/lane.h"
 
 namespace mycelium {
+namespace {
+
+// What was committed from `from` to `until`, where frames are sound again, of
+// which the first has `next_sequence`. Headers say how long frames are and of
+// whom, as far as that leads from one to the next; the sequences are counted
+// back. Where they do not lead on it is one frame at least: those sequences say
+// of how many, or nothing does.
+template <typename CommittedFrom>
+std::vector<FrameHeader> DamagedFrames(uint64_t from, uint64_t until,
+                                       uint64_t next_sequence,
+                                       const CommittedFrom& committed_from) {
+  std::vector<FrameHeader> frames;
+  bool leads_on = true;
+  for (uint64_t at = from; leads_on && at < until;) {
+    const auto run = committed_from(at);
+    FrameHeader header = {};
+    if (run.bytes.size() >= sizeof header) {
+      CopyFromShared(&header, run.bytes.data(), sizeof header);
+    }
+    const uint64_t end = run.position + AlignedFrameBytes(header.frame_bytes);
+    leads_on = header.frame_bytes >= sizeof header && end <= until;
+    frames.push_back(header);
+    at = end;
+  }
+  if (!leads_on) {
+    const uint64_t count = next_sequence - frames[0].lane_sequence;
+    if (count >= frames.size() &&
+        count <= (until - from) / sizeof(FrameHeader)) {
+      frames.resize(count, frames[0]);
+    }
+  }
+  for (auto frame = frames.rbegin(); frame != frames.rend(); ++frame) {
+    frame->lane_sequence = --next_sequence;
+  }
+  return frames;
+}
+
+}  // namespace
+
+absl::Status Lane::RenewRingReader(uint64_t seen,
+                                   std::vector<FrameHeader>* lost) {
+  absl::Status renewed;
+  {
+    MutexLock lock(mutex_);
+    const uint64_t from = released();
+    const uint64_t start = FirstSoundFrom(from);
+    if (start != from) {
+      FrameHeader next = {};
+      next.lane_sequence = sequence_ + 1;
+      if (start != committed()) {
+        CopyFromShared(&next, CommittedFrom(start).bytes.data(), sizeof next);
+      }
+      *lost = DamagedFrames(from, start, next.lane_sequence,
+                            [this](uint64_t at) { return CommittedFrom(at); });
+    }
+    renewed = shared_->RenewPositions(
+        [&](LanePositions& fresh) { fresh.ring.released.store(start); });
+    // On the old ones, if there are no fresh ones.
+    positions_->ring.released.store(start);
+    checked_released_.store(start, std::memory_order_release);
+    corrupt_.store(false);
+    loans_.TakeBackLocked(start, memory_->bytes());
+  }
+  BeginRedelivery(seen);
+  return renewed;
+}
 
 uint64_t Lane::FrameStartFrom(uint64_t position) {
   MutexLock move_lock(move_mutex_);

@@ -224,7 +224,9 @@ TEST_F(LaneLoansTest, NextReaderGetsBytesAndIsAskedAnew) {
   FrameView view;
   const uint64_t second = FrameAt(0, &view);
   ASSERT_TRUE(RefersAt(second));
-  ASSERT_TRUE(lane_->RenewReader(second).ok());
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(second, &lost).ok());
+  EXPECT_TRUE(lost.empty());
   const uint64_t third = FrameAt(second, &view);
   ExpectBytes(view, 1, kSize);
   FrameAt(third, &view);
@@ -241,7 +243,9 @@ TEST_F(LaneLoansTest, NextReaderGetsBytesAndIsAskedAnew) {
 TEST_F(LaneLoansTest, MemoryThatALostReaderMayReadIsSpoiled) {
   AnswerYes();
   ASSERT_TRUE(Publish(0));
-  ASSERT_TRUE(lane_->RenewReader(0).ok());
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(0, &lost).ok());
+  EXPECT_TRUE(lost.empty());
   EXPECT_TRUE(memory_->spoiled());
 }
 

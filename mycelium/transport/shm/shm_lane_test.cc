@@ -130,7 +130,9 @@ TEST_F(ShmLaneTest, NextReaderStartsWithWhatTheLastHasNotHandled) {
   Publish(3);
   EXPECT_TRUE(Take(/*handled=*/true).has_value());
   EXPECT_TRUE(Take(/*handled=*/false).has_value());
-  ASSERT_TRUE(lane_->RenewReader(ring_->taken()).ok());
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(ring_->taken(), &lost).ok());
+  EXPECT_TRUE(lost.empty());
   OpenRing();
   std::optional<FrameHeader> again = Take(/*handled=*/true);
   ASSERT_TRUE(again.has_value());

@@ -137,7 +137,7 @@ absl::StatusOr<RoundResult> RunInproc(const Case& what, const CpuPair& cpus) {
   return RunRoles(what, cpus, PinnedRun::Sharing::kThreads, publish, take);
 }
 
-absl::Status PublishOverUnix(UnixSide& side) {
+absl::Status PublishOverLink(UnixSide& side) {
   auto publisher = RawTraffic::MakePublisher(side.bus(), kTopic);
   if (!publisher.ok()) return publisher.status();
   if (absl::Status matched = side.Match(&*publisher); !matched.ok()) {
@@ -152,7 +152,7 @@ absl::Status PublishOverUnix(UnixSide& side) {
   return side.Settle(SharedOf(side.stage()).published.load(), 0);
 }
 
-absl::Status TakeOverUnix(UnixSide& side) {
+absl::Status TakeOverLink(UnixSide& side) {
   auto subscriber = RawTraffic::MakeSubscriber(side.bus(), kTopic);
   if (!subscriber.ok()) return subscriber.status();
   if (absl::Status matched = side.Match(nullptr); !matched.ok()) {
@@ -172,9 +172,9 @@ std::string WakeSystem::variant() const {
   switch (path_) {
     case Path::kInproc:
       return "queued";
-    case Path::kUnixCaller:
+    case Path::kLinkCaller:
       return "caller";
-    case Path::kUnixThread:
+    case Path::kLinkThread:
       break;
   }
   return "thread";
@@ -183,7 +183,9 @@ std::string WakeSystem::variant() const {
 bool WakeSystem::Supports(const Case& what) const {
   return what.mode == Mode::kWake && what.wait == Wait::kBlock &&
          what.kind == Kind::kRaw &&
-         what.transport == (path_ == Path::kInproc ? "inproc" : "unix");
+         (path_ == Path::kInproc
+              ? what.transport == "inproc"
+              : what.transport == "unix" || what.transport == "shm");
 }
 
 absl::StatusOr<RoundResult> WakeSystem::Run(const Case& what,
@@ -194,9 +196,9 @@ absl::StatusOr<RoundResult> WakeSystem::Run(const Case& what,
   const Role play = [&](Stage& stage) -> absl::Status {
     UnixSide side(
         stage, what,
-        path_ == Path::kUnixCaller ? PollMode::kCaller : PollMode::kThread);
+        path_ == Path::kLinkCaller ? PollMode::kCaller : PollMode::kThread);
     if (absl::Status opened = side.Open(path); !opened.ok()) return opened;
-    return stage.role() == 0 ? PublishOverUnix(side) : TakeOverUnix(side);
+    return stage.role() == 0 ? PublishOverLink(side) : TakeOverLink(side);
   };
   return RunRoles(what, cpus, PinnedRun::Sharing::kProcesses, play, play);
 }

@@ -16,10 +16,10 @@ namespace mycelium::bench {
 // that made the subscriber's side tell.
 class WakeSystem final : public System {
  public:
-  // kInproc: a publisher and a pull subscriber of one bus. kUnixCaller: two
-  // processes; the waiting publisher runs the node's loop itself. kUnixThread:
-  // a thread of its node does and has to wake it.
-  enum class Path { kInproc, kUnixCaller, kUnixThread };
+  // kInproc: a publisher and a pull subscriber of one bus. kLinkCaller: two
+  // processes, over unix or shm; the waiting publisher runs the node's loop
+  // itself. kLinkThread: a thread of its node does and has to wake it.
+  enum class Path { kInproc, kLinkCaller, kLinkThread };
 
   explicit WakeSystem(Path path) : path_(path) {}
 

@@ -1,0 +1,149 @@
+// A ring in shared memory is damaged between two nodes that keep to the rules,
+// as by a stray store of the publisher's process. What was lost is told, and
+// counted.
+#include <cinttypes>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/shm_endpoint.h"
+#include "mycelium/codec/frame_format.h"
+#include "tests/conformance/conformance_fixture.h"
+#include "tests/support/short_temp_dir.h"
+
+namespace mycelium::test {
+namespace {
+
+constexpr uint64_t kNotes = 50;
+constexpr uint64_t kDamaged = 20;
+
+// Where this process may write into a data segment, which is larger than one of
+// positions.
+std::byte* DataSegment() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    char access[5] = {};
+    if (std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %4s", &begin, &end,
+                    access) == 3 &&
+        end - begin >= 64 << 10 && std::strcmp(access, "rw-s") == 0 &&
+        absl::StrContains(line, "memfd:mycelium")) {
+      return reinterpret_cast<std::byte*>(begin);
+    }
+  }
+  return nullptr;
+}
+
+// The frame with that sequence.
+std::byte* FrameIn(std::byte* segment, uint64_t sequence) {
+  for (size_t at = 0;;) {
+    FrameHeader header;
+    std::memcpy(&header, segment + at, sizeof header);
+    if (header.frame_bytes == 0) return nullptr;
+    if (header.lane_sequence == sequence) return segment + at;
+    at += AlignedFrameBytes(header.frame_bytes);
+  }
+}
+
+// What a stray store may do to a frame, and what it then counts as.
+struct Damage {
+  const char* name;
+  size_t offset;  // In the header.
+  uint64_t value;
+  size_t bytes;
+  DropReason reason;
+};
+
+const Damage kDamages[] = {
+    {"Sequence", offsetof(FrameHeader, lane_sequence), 7'777, 8,
+     DropReason::kUndecodable},
+    {"Length", offsetof(FrameHeader, frame_bytes), 3, 4,
+     DropReason::kUndecodable},
+    // A sound frame of nobody: tried again, until it is known that it kills.
+    {"Publisher", offsetof(FrameHeader, publisher_id), 7'777, 4,
+     DropReason::kPoison},
+};
+
+class DamagedRingTest : public ::testing::TestWithParam<Damage> {
+ protected:
+  DamagedRingTest() {
+    EXPECT_TRUE(endpoint_.ok()) << endpoint_.status();
+    EXPECT_TRUE(DialShmEndpoint(path_, *writer_).ok());
+  }
+
+  std::unique_ptr<MessageBus> MakeBus(const std::string& node, PollMode poll) {
+    BusOptions options;
+    options.node = node;
+    options.poll = poll;
+    options.on_connection = [this, poll](const ConnectionEvent& event) {
+      if (poll == PollMode::kCaller && !event.status.ok()) {
+        told_.push_back(event.status);
+      }
+    };
+    options.log = [](LogLevel, absl::string_view) {};
+    auto bus = MessageBus::Create(options);
+    EXPECT_TRUE(bus.ok()) << bus.status();
+    return *std::move(bus);
+  }
+
+  void Turn() { (void)reader_->Poll(absl::Milliseconds(1)); }
+
+  const ShortTempDir dir_;
+  const std::string path_ = dir_.file("service.shm");
+  std::vector<absl::Status> told_;  // The reader, on the thread of the test.
+  std::unique_ptr<MessageBus> reader_ = MakeBus("reader", PollMode::kCaller);
+  absl::StatusOr<ShmEndpointHandle> endpoint_ =
+      BindShmEndpoint(path_, *reader_);
+  std::unique_ptr<MessageBus> writer_ = MakeBus("writer", PollMode::kThread);
+};
+
+TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
+  std::vector<uint64_t> ids;
+  auto handle = reader_->Subscribe<Note>(
+      [&](const Note& note, const MessageInfo&) { ids.push_back(note.id()); });
+  auto publisher = writer_->Publisher<Note>();
+  while (publisher->subscriber_count() == 0) Turn();
+  for (uint64_t id = 1; id <= kNotes; ++id) {
+    ASSERT_TRUE(publisher->Publish(MakeNote(id)).ok());
+  }
+  std::byte* const segment = DataSegment();
+  ASSERT_NE(segment, nullptr);
+  std::byte* const frame = FrameIn(segment, kDamaged);
+  ASSERT_NE(frame, nullptr);
+  std::memcpy(frame + GetParam().offset, &GetParam().value, GetParam().bytes);
+  while (ids.empty() || ids.back() != kNotes) Turn();
+  std::vector<uint64_t> expected;
+  for (uint64_t id = 1; id <= kNotes; ++id) {
+    if (id != kDamaged) expected.push_back(id);
+  }
+  EXPECT_EQ(ids, expected);
+  ASSERT_FALSE(told_.empty());
+  for (const absl::Status& status : told_) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  }
+  while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
+  Ledger sum;
+  for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
+    for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
+  }
+  EXPECT_EQ(sum.accepted, kNotes);
+  EXPECT_EQ(sum.delivered, kNotes - 1);
+  EXPECT_EQ(sum.dropped_for(GetParam().reason), 1u);
+  EXPECT_TRUE(sum.Balances());
+}
+
+INSTANTIATE_TEST_SUITE_P(Damages, DamagedRingTest,
+                         ::testing::ValuesIn(kDamages),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace mycelium::test
