@@ -113,12 +113,6 @@ std::string PeerProcess::Await(const std::string& words) {
   return "(none)";
 }
 
-bool PeerProcess::HasSaid(const std::string& words) const {
-  return std::any_of(lines_.begin(), lines_.end(), [&](const std::string& l) {
-    return absl::StartsWith(l, words);
-  });
-}
-
 void PeerProcess::Kill() {
   if (pid_ <= 0) return;
   kill(pid_, SIGKILL);

@@ -37,10 +37,6 @@ class PeerProcess final {
   // "(none)", if no such line comes.
   std::string Await(const std::string& words);
 
-  // Whether one of the lines that have been read, and that nobody has awaited,
-  // begins with these words.
-  bool HasSaid(const std::string& words) const;
-
   // Tells, and awaits the answer.
   std::string Ask(const std::string& line, const std::string& answer) {
     Tell(line);
