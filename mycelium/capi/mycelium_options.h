@@ -77,7 +77,8 @@ typedef struct MyceliumRuntimeOptions {
   size_t schema_digest_size;
   /* Without a topology: the name of this process; NULL makes one up. A process
      that is started again under the same name within `retain` gets what the one
-     before had not handled. */
+     before had not handled. Beside a topology that says another one it is
+     INVALID_ARGUMENT. */
   const char* node;
   /* Not 0: no thread is started. mycelium_runtime_poll(), and whatever waits,
      run the node. */
