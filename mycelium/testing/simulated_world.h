@@ -67,6 +67,7 @@ class SimulatedWorld final {
   TimeNs now() const { return kernel_.now(); }
   Random& random() { return random_; }
   SimulatedKernel& kernel() { return kernel_; }
+  const SimulatedKernel& kernel() const { return kernel_; }
   Trace& trace() { return trace_; }
 
   // Adds a thread of a process at `place`. The world's; valid as long as it.

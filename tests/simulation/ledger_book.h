@@ -33,12 +33,6 @@ class LedgerBook final {
   using PublisherLife = uint32_t;
   using SubscriptionLife = uint32_t;
 
-  struct Publisher {
-    int place;
-    int incarnation;
-    std::string node, service, topic, target;
-    uint64_t accepted = 0;
-  };
   // What one subscription had of one publisher.
   struct Received {
     uint64_t first = 0;
@@ -55,6 +49,17 @@ class LedgerBook final {
     bool open = true;
     std::map<PublisherLife, Received> received;
     std::map<int, uint64_t> lost_before;  // As the bus said, by place.
+  };
+  struct Publisher {
+    int place;
+    int incarnation;
+    std::string node, service, topic, target;
+    uint64_t accepted = 0;
+
+    bool Matches(const Subscription& subscription) const {
+      return subscription.topic == topic &&
+             (target.empty() || target == subscription.service);
+    }
   };
 
   PublisherLife AddPublisher(Publisher publisher);

@@ -20,6 +20,14 @@ for bug in 1 2 3 4 5 7 8; do
     echo "planted bug $bug: ${found/,*$'\n'/: }"
   fi
 done
+# One that makes nodes stand still is seen while faults go on, by either law.
+stands=$("$simulate" --planted_bug=4 --seeds=1-60) || true
+for law in "in flight, and none moved in" " reaches [0-9]* of [0-9]* for "; do
+  grep -q "stall: .*$law" <<<"$stands" || {
+    echo "FAIL: planted bug 4 breaks no law that says: stall: ...$law" >&2
+    failed=1
+  }
+done
 # With none switched on the same program finds nothing.
 "$simulate" --planted_bug=0 --seeds=1-20 >/dev/null || {
   echo "FAIL: the build with planted bugs fails without any" >&2

@@ -1,7 +1,7 @@
 // Seeds that once found a bug of the product, each named after the law that the
 // bug broke; and that the same seed is the same run. What a seed does changes
 // with the code, so one may not come near its bug any more: what keeps a bug
-// out is the unit test of its mend.
+// out is the test of its mend, which is named with it where there is one.
 #include <cstdint>
 
 #include "gtest/gtest.h"
@@ -32,16 +32,19 @@ TEST(SimulationTest, OtherSeedIsAnotherRun) {
 }
 
 // A closed subscriber's descriptor stayed open and readable.
+// DeliveryTest.EpollForgetsTheDescriptorOfAClosedSubscriber
 TEST(SimulationTest, ClosedSubscribersDescriptorWakesNobody) { ExpectOk(11); }
 
 // LaneClosed, which says so, was lost with its connection.
 TEST(SimulationTest, DisconnectedSubscriptionIsToldAfterACut) { ExpectOk(188); }
 
 // It was handed over to the next process with its closed lanes.
+// OrphansTest.LaneThatWasDisconnectedIsDroppedWithItsProcess
 TEST(SimulationTest, DisconnectedSubscriptionIsNotHandedOver) { ExpectOk(3); }
 
 // LaneClosed named the subscription of the process before, which had had the
 // lane when it was disconnected.
+// FramedLinkTest.LaneDisconnectedWhileParkedTellsWhoAdoptsIt
 TEST(SimulationTest, DisconnectedWhileAwayIsToldToTheNextProcess) {
   ExpectOk(931);
 }
@@ -51,6 +54,7 @@ TEST(SimulationTest, MatchThatIsNotRepeatedCountsNoDrops) { ExpectOk(72); }
 
 // The lane stayed parked when the last subscription it was kept for was given
 // up.
+// OrphansTest.SharedLaneGoesOnWhenTheLastOfThoseWhoWaitInItIsOver
 TEST(SimulationTest, SharedLaneGoesOnWithoutItsOrphans) { ExpectOk(261); }
 
 // One that had waited in a socket made its receiver forget what it had
@@ -64,12 +68,14 @@ TEST(SimulationTest, ConnectionOfOneSideIsNotResumed) { ExpectOk(899); }
 
 // A pulled subscription got some of what a publisher sent after the two had
 // given each other up before the rest of what had come till then.
+// InboundQueueTest.WhatAnEndedFeedHoldsComesBeforeOthers
 TEST(SimulationTest, QueueTakesTheOldConnectionsMessagesFirst) {
   ExpectOk(1948);
 }
 
 // The answer to a Hello came after the other side's own connection had been
 // used, of which that Hello did not know.
+// FramedLinkTest.HelloIsOutOfDateOnceMoreIsReceivedOrAnotherComes
 TEST(SimulationTest, AnswerThatIsOutOfDateIsNotGoneBy) { ExpectOk(247); }
 
 }  // namespace

@@ -101,6 +101,8 @@ bool RunSeed(uint64_t seed, const Arguments& arguments,
   total->happenings += result.happenings;
   total->flows += result.flows;
   total->strict_flows += result.strict_flows;
+  total->longest_stand_ms =
+      std::max(total->longest_stand_ms, result.longest_stand_ms);
   return ok;
 }
 
@@ -135,7 +137,8 @@ int Main(int argc, char** argv) {
       std::chrono::steady_clock::now() - start;
   Print(absl::StrCat(seeds, " seeds, ", failed, " failed, ", total.happenings,
                      " events, flows ", total.flows, ", without loss ",
-                     total.strict_flows, ", ",
+                     total.strict_flows, ", stood at most ",
+                     total.longest_stand_ms, " ms, ",
                      took.count() / static_cast<double>(seeds), " ms a seed"));
   bool complete = true;
   for (const Happening kind : FaultKinds()) {

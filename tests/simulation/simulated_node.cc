@@ -1,6 +1,7 @@
 #include "tests/simulation/simulated_node.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -65,9 +66,10 @@ struct SimulatedNode::Life {
   bool leaves = false;
   bool probes = false;
   std::vector<size_t> to_probe;
-  uint64_t inside = 0;      // Handlers that run.
-  int64_t handling_ns = 0;  // Spent in them, and
-  int64_t stopped_ns = 0;   // while it did not run.
+  const std::atomic<uint32_t> nobody{0};  // Wakes a handler that takes long.
+  uint64_t inside = 0;                    // Handlers that run.
+  int64_t handling_ns = 0;                // Spent in them, and
+  int64_t stopped_ns = 0;                 // while it did not run.
   TimeNs stopped_at = 0;
 };
 
@@ -385,12 +387,24 @@ void SimulatedNode::OnMessage(Life& life, Subscribing& subscribing,
   ++life.inside;
   const TimeNs start = world_.now();
   const int64_t stopped = life.stopped_ns;
+  const int64_t handling = life.handling_ns;
+  const auto count_time = [&] {
+    life.handling_ns =
+        handling + world_.now() - start - (life.stopped_ns - stopped);
+  };
+  if (slow_) {
+    const auto takes_ns = static_cast<int64_t>(random_.Below(5 * kMs));
+    const Environment& environment = life.process.environment();
+    environment.waiter.WaitWord(life.nobody, 0,
+                                environment.clock.NowNs() + takes_ns);
+    count_time();
+  }
   for (Publishing& publishing : life.publishers) {
+    if (life.process.crashed()) break;
     if (publishing.plan->relays) Publish(life, publishing);
   }
-  if (life.inside == 1) {
-    life.handling_ns += world_.now() - start - (life.stopped_ns - stopped);
-  }
+  // What a handler's own call ran inside is that call's time.
+  if (life.inside == 1) count_time();
   --life.inside;
 }
 

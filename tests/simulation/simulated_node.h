@@ -51,6 +51,7 @@ class SimulatedNode final {
   // Destroys what is left of a life that has come to its end by itself.
   void Reap();
   bool stopped() const;
+  bool slow() const { return slow_; }
   int incarnation() const { return incarnation_; }
   TimeNs ended_at() const { return ended_at_; }
   bool has_probed(LedgerBook::PublisherLife publisher) const;

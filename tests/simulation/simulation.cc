@@ -12,6 +12,7 @@
 #include "tests/simulation/ledger_book.h"
 #include "tests/simulation/scenario.h"
 #include "tests/simulation/simulated_node.h"
+#include "tests/simulation/stall_watch.h"
 
 namespace mycelium::test {
 namespace {
@@ -105,6 +106,7 @@ class Simulation final {
     while (true) {
       if (faults != nullptr) faults->RunDue();
       if (world_.now() >= look_at) {
+        if (faults != nullptr) stalls_.Look();
         if (done()) return true;
         look_at = world_.now() + 5 * kMs;
       }
@@ -187,13 +189,9 @@ class Simulation final {
         const LedgerBook::Publisher& publisher = book_.publishers()[from];
         for (const auto& other : nodes_) {
           for (const auto to : other->subscriptions()) {
-            const auto& subscription = book_.subscriptions()[to];
-            if (subscription.topic != publisher.topic) continue;
-            if (!publisher.target.empty() &&
-                publisher.target != subscription.service) {
-              continue;
+            if (publisher.Matches(book_.subscriptions()[to])) {
+              visit(*node, from, to);
             }
-            visit(*node, from, to);
           }
         }
       }
@@ -238,6 +236,7 @@ class Simulation final {
     }
     result.flows = book_.flows();
     result.strict_flows = book_.strict_flows();
+    result.longest_stand_ms = stalls_.longest_ns() / kMs;
     result.violations = book_.violations();
     return result;
   }
@@ -247,6 +246,7 @@ class Simulation final {
   LedgerBook book_;
   SimulatedNode::Mode mode_ = SimulatedNode::Mode::kBusy;
   FaultSchedule::Nodes nodes_;
+  StallWatch stalls_{world_, nodes_, book_};
 };
 
 }  // namespace
@@ -278,7 +278,8 @@ std::string Describe(const SimulationResult& result) {
       "seed ", result.seed, ": ", result.ok() ? "ok" : "FAILED", ", trace ",
       absl::Hex(result.hash, absl::kZeroPad16), ", ", result.happenings,
       " events in ", result.virtual_ms, " ms, flows ", result.flows,
-      ", without loss ", result.strict_flows);
+      ", without loss ", result.strict_flows, ", stood at most ",
+      result.longest_stand_ms, " ms");
   for (size_t i = 0; i < Trace::kKinds; ++i) {
     const auto kind = static_cast<Happening>(i);
     if (kind == Happening::kTurn || kind == Happening::kTimePasses) continue;

@@ -23,6 +23,8 @@ struct SimulationResult {
   std::map<Overflow, uint64_t> policies;  // Of how many subscriptions.
   uint64_t flows = 0;
   uint64_t strict_flows = 0;  // Between which nothing may be lost.
+  // Longest time in which nothing moved between two that were well.
+  int64_t longest_stand_ms = 0;
   std::vector<std::string> violations;
 
   bool ok() const { return violations.empty(); }
