@@ -61,6 +61,8 @@ absl::StatusCode CodeOf(int error) {
     case ENOMEM:
     case ENOBUFS:
     case ENOSPC:
+    case ENOLCK:
+    case ETOOMANYREFS:
     case EAGAIN:
       return absl::StatusCode::kResourceExhausted;
     case EINVAL:

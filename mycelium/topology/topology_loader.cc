@@ -16,7 +16,10 @@ namespace {
 // The whole file, or an error that names it. Opened without blocking, so that
 // a path to a pipe is an error and not a wait.
 absl::StatusOr<std::string> ReadFile(Sys& sys, const std::string& path) {
-  const int64_t fd = sys.Open(path.c_str(), O_RDONLY | O_NONBLOCK, 0);
+  int64_t fd;
+  do {
+    fd = sys.Open(path.c_str(), O_RDONLY | O_NONBLOCK, 0);
+  } while (fd == -EINTR);
   if (fd == -ENOENT) {
     return absl::NotFoundError(absl::StrCat(path, ": no such file"));
   }

@@ -1,6 +1,7 @@
 #include "tests/faults/scenario.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -67,8 +68,8 @@ int64_t ScenarioSys::GetRandom(void* bytes, size_t bytes_count) {
   return result;
 }
 
-Scenario::Scenario(ScenarioSys& sys, const std::string& transport)
-    : sys_(sys), world_(sys), environment_{sys, world_, world_} {
+Scenario::Scenario(ScenarioSys& sys, const std::string& transport, int fault)
+    : sys_(sys), fault_(fault), world_(sys), environment_{sys, world_, world_} {
   std::ofstream(dir_.file("topology.toml"))
       << kTopology << "transport = \"" << transport << "\"\n";
   setenv("XDG_RUNTIME_DIR", dir_.path().c_str(), /*overwrite=*/1);
@@ -112,10 +113,38 @@ bool Scenario::Insist(absl::string_view what, absl::Duration timeout,
     if (status.ok()) return true;
     ++calls_failed_;
     EXPECT_TRUE(sys_.fired()) << what << ": " << status;
-    EXPECT_FALSE(status.message().empty()) << what << ": " << status;
+    ExpectSaysWhy(what, status);
   }
   ADD_FAILURE() << what << " failed again: " << status;
   return false;
+}
+
+void Scenario::ExpectSaysWhy(absl::string_view what,
+                             const absl::Status& status) const {
+  EXPECT_THAT(std::string(status.message()),
+              testing::EndsWith(absl::StrCat(": ", std::strerror(fault_))))
+      << what;
+  EXPECT_GT(status.message().size(), std::strlen(std::strerror(fault_)) + 2)
+      << what << " says not where: " << status;
+  // Of those that a call of the bus tells of at all: the others cost a
+  // connection, or nothing.
+  switch (fault_) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC:
+    case ENOLCK:
+    case EAGAIN:
+      EXPECT_TRUE(absl::IsResourceExhausted(status)) << what << ": " << status;
+      break;
+    case EIO:
+      EXPECT_TRUE(absl::IsInternal(status)) << what << ": " << status;
+      break;
+    default:
+      ADD_FAILURE() << what << " is not to tell of " << std::strerror(fault_)
+                    << ": " << status;
+  }
 }
 
 bool Scenario::OpenBuses() {

@@ -43,7 +43,8 @@ class ScenarioSys final : public FaultySys {
 //
 // Whatever one system call does, these laws are checked, by gtest:
 //   - every call of the bus returns within its deadline, with OK or with a
-//     status that says something; one that failed succeeds when it is repeated
+//     status whose code fits the errno and whose message says it and where;
+//     one that failed succeeds when it is repeated
 //   - every message that was accepted arrives once and in order, or, where only
 //     the newest are kept, is dropped and counted, and the last ones arrive
 //   - the ledger is true, and empty at the end
@@ -53,7 +54,8 @@ class ScenarioSys final : public FaultySys {
 class Scenario final {
  public:
   // `transport`: "unix" or "shm".
-  Scenario(ScenarioSys& sys, const std::string& transport);
+  // `fault`: the errno that a call of `sys` is to fail with; 0: none fails.
+  Scenario(ScenarioSys& sys, const std::string& transport, int fault = 0);
   ~Scenario();
 
   void Run();
@@ -67,6 +69,7 @@ class Scenario final {
   // Makes one call, and once more if it fails. False: it failed again.
   bool Insist(absl::string_view what, absl::Duration timeout,
               const std::function<absl::Status()>& call);
+  void ExpectSaysWhy(absl::string_view what, const absl::Status& status) const;
   bool OpenBuses();
   bool Subscribe();
   bool Advertise();
@@ -82,6 +85,7 @@ class Scenario final {
   bool RunAll();
 
   ScenarioSys& sys_;
+  const int fault_;
   SteppedWorld world_;
   Environment environment_;
   ShortTempDir dir_;

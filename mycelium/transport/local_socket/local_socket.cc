@@ -46,8 +46,10 @@ std::string DirectoryOf(const std::string& path) {
 // directory. The kernel drops it with the descriptor.
 absl::StatusOr<Fd> LockDirectory(Environment& environment,
                                  const std::string& directory) {
-  const int64_t opened =
-      environment.sys.Open(directory.c_str(), O_RDONLY | O_DIRECTORY, 0);
+  int64_t opened;
+  do {
+    opened = environment.sys.Open(directory.c_str(), O_RDONLY | O_DIRECTORY, 0);
+  } while (opened == -EINTR);
   if (opened < 0) {
     return ErrnoStatus(opened, absl::StrCat("open directory ", directory));
   }
