@@ -6,11 +6,11 @@ bool Gate::MarkPending() {
   uint32_t state = state_.load(std::memory_order_relaxed);
   while (true) {
     if ((state & kClosed) != 0) return false;
-    const uint32_t next =
-        (state & kRunning) != 0 ? (state | kPending) : kRunning;
+    const bool is_free = (state & kRunning) == 0;
+    const uint32_t next = is_free ? kRunning | kReserved : state | kPending;
     // Release: pairs with LeaveSlowly(), which then sees what was queued.
     if (state_.compare_exchange_weak(state, next, std::memory_order_acq_rel)) {
-      if (next == kRunning) {
+      if (is_free) {
         owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
         return true;
       }
@@ -37,16 +37,26 @@ Gate::Exit Gate::LeaveSlowly(Waiter& waiter) {
   }
 }
 
+bool Gate::Start() {
+  uint32_t state = state_.load(std::memory_order_relaxed);
+  do {
+    if ((state & kClosed) != 0) return false;
+    // Release: pairs with Shut(), one of which comes first.
+  } while (!state_.compare_exchange_weak(state, state & ~kReserved,
+                                         std::memory_order_acq_rel));
+  return true;
+}
+
 bool Gate::Shut() {
   const uint32_t before = state_.fetch_or(kClosed, std::memory_order_acq_rel);
-  return (before & kRunning) == 0 || IsInside();
+  return !HasStarted(before) || IsInside();
 }
 
 void Gate::Close(Waiter& waiter) {
   if (Shut()) return;
-  while ((state_.load(std::memory_order_acquire) & kRunning) != 0) {
+  while (HasStarted()) {
     EventCount::Sleeper sleeper(left_);
-    if ((state_.load(std::memory_order_acquire) & kRunning) == 0) break;
+    if (!HasStarted()) break;
     sleeper.Until(waiter, kNever);
   }
 }

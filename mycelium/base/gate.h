@@ -25,19 +25,16 @@ class Gate final {
   enum class Entry { kEntered, kBusy, kClosed };
 
   // kEntered: the caller is inside and must call Leave() until it is out.
-  Entry TryEnter() {
-    uint32_t expected = kIdle;
-    // Acquire: what the last one inside did happened before.
-    if (state_.compare_exchange_strong(expected, kRunning,
-                                       std::memory_order_acq_rel)) {
-      owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-      return Entry::kEntered;
-    }
-    return (expected & kClosed) != 0 ? Entry::kClosed : Entry::kBusy;
-  }
+  Entry TryEnter() { return TryEnterAs(kRunning); }
+
+  // The same for who begins with something else: nobody else enters, but who
+  // closes the gate does not wait for him. Before he begins he calls Start().
+  Entry TryReserve() { return TryEnterAs(kRunning | kReserved); }
+  // For who has reserved it. False: it has been closed; he has to leave.
+  bool Start();
 
   // Call after queueing something. True: nobody was inside, now the caller is,
-  // and must drain the queue.
+  // as after TryReserve(), and must drain the queue.
   bool MarkPending();
 
   enum class Exit {
@@ -71,14 +68,18 @@ class Gate final {
     return owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
   }
 
-  // Whether somebody is inside.
+  // Whether somebody is inside, or has reserved it.
   bool IsRunning() const {
     return (state_.load(std::memory_order_acquire) & kRunning) != 0;
   }
+  // Whether somebody is inside and may have begun.
+  bool HasStarted() const {
+    return HasStarted(state_.load(std::memory_order_acquire));
+  }
 
-  // After this nobody enters. True: nobody is inside but perhaps the caller,
-  // for whom it takes effect when he leaves. False: somebody is, and
-  // left_event() is notified when he is out.
+  // After this nobody enters or starts. True: nobody has started but perhaps
+  // the caller, for whom it takes effect when he leaves. False: somebody has,
+  // and left_event() is notified when he is out.
   bool Shut();
   // The same, and waits for who is inside, however long that takes.
   void Close(Waiter& waiter);
@@ -89,10 +90,26 @@ class Gate final {
   }
 
  private:
+  Entry TryEnterAs(uint32_t inside) {
+    uint32_t expected = kIdle;
+    // Acquire: what the last one inside did happened before.
+    if (state_.compare_exchange_strong(expected, inside,
+                                       std::memory_order_acq_rel)) {
+      owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+      return Entry::kEntered;
+    }
+    return (expected & kClosed) != 0 ? Entry::kClosed : Entry::kBusy;
+  }
+
   static constexpr uint32_t kIdle = 0;
   static constexpr uint32_t kRunning = 1;
   static constexpr uint32_t kPending = 2;
   static constexpr uint32_t kClosed = 4;
+  static constexpr uint32_t kReserved = 8;  // And running.
+
+  static bool HasStarted(uint32_t state) {
+    return (state & (kRunning | kReserved)) == kRunning;
+  }
 
   std::atomic<uint32_t> state_{kIdle};
   std::atomic<std::thread::id> owner_{};

@@ -79,6 +79,47 @@ TEST(GateTest, CloseWaitsForTheOneInside) {
   closing.join();
 }
 
+TEST(GateTest, WhoHasReservedItIsNotWaitedFor) {
+  for (const bool by_queueing : {false, true}) {
+    Gate gate;
+    if (by_queueing) {
+      ASSERT_TRUE(gate.MarkPending());
+    } else {
+      ASSERT_EQ(gate.TryReserve(), Gate::Entry::kEntered);
+    }
+    EXPECT_TRUE(gate.IsInside());
+    EXPECT_TRUE(gate.IsRunning()) << "nobody else enters, nor destroys it";
+    EXPECT_FALSE(gate.HasStarted());
+    std::thread([&] {
+      EXPECT_EQ(gate.TryEnter(), Gate::Entry::kBusy);
+      gate.Close(RealWaiter());
+    }).join();
+    EXPECT_FALSE(gate.Start());
+    EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOutForGood);
+  }
+}
+
+TEST(GateTest, WhoHasStartedIsWaitedFor) {
+  Gate gate;
+  ASSERT_EQ(gate.TryReserve(), Gate::Entry::kEntered);
+  ASSERT_TRUE(gate.Start());
+  EXPECT_TRUE(gate.HasStarted());
+  std::thread([&] { EXPECT_FALSE(gate.Shut()); }).join();
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOutForGood);
+}
+
+TEST(GateTest, ReservedGateThatIsLeftIsFree) {
+  Gate gate;
+  ASSERT_EQ(gate.TryReserve(), Gate::Entry::kEntered);
+  std::thread([&] { EXPECT_FALSE(gate.MarkPending()); }).join();
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kStillInside);
+  EXPECT_TRUE(gate.HasStarted());
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOut);
+  EXPECT_EQ(gate.TryReserve(), Gate::Entry::kEntered);
+  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOut);
+  EXPECT_EQ(gate.TryEnter(), Gate::Entry::kEntered);
+}
+
 TEST(GateTest, EveryPieceOfWorkIsDoneOnceByOneThreadAtATime) {
   constexpr int kThreads = 4;
   constexpr int kEach = 50'000;
@@ -93,6 +134,7 @@ TEST(GateTest, EveryPieceOfWorkIsDoneOnceByOneThreadAtATime) {
       for (int i = 0; i < kEach; ++i) {
         queued.fetch_add(1);
         if (!gate.MarkPending()) continue;
+        EXPECT_TRUE(gate.Start());
         do {
           if (inside.fetch_add(1) != 0) ++overlaps;
           done += queued.exchange(0);

@@ -77,22 +77,28 @@ void FlowWatch::TellOfDrops(const FlowReport& flow) {
   for (size_t i = 0; i < kDropReasonCount; ++i) {
     if (flow.ledger.dropped[i] <= told.dropped[i]) continue;
     const uint64_t messages = flow.ledger.dropped[i] - told.dropped[i];
+    const bool is_first = told.dropped[i] == 0;
     told.dropped[i] = flow.ledger.dropped[i];
     FlowEvent event;
     event.flow = flow;
     event.reason = static_cast<DropReason>(i);
     event.messages = messages;
-    log_(LogLevel::kWarning,
-         absl::StrCat(
-             "topic \"", flow.topic, "\", ", flow.publisher_service, " -> ",
-             flow.subscriber_service.empty() ? "nobody"
-                                             : flow.subscriber_service,
-             flow.subscription_name.empty() ? "" : "/", flow.subscription_name,
-             " (", flow.transport, "): ", messages,
-             " messages dropped: ", DropReasonWord(event.reason), "; ",
-             flow.ledger.dropped_total(), " in all"));
+    // To have no subscriber is no fault, and may be so for years.
+    if (is_first || event.reason != DropReason::kNoSubscriber) LogDrop(event);
     if (callback_ != nullptr) callback_(event);
   }
+}
+
+void FlowWatch::LogDrop(const FlowEvent& event) const {
+  const FlowReport& flow = event.flow;
+  log_(LogLevel::kWarning,
+       absl::StrCat(
+           "topic \"", flow.topic, "\", ", flow.publisher_service, " -> ",
+           flow.subscriber_service.empty() ? "nobody" : flow.subscriber_service,
+           flow.subscription_name.empty() ? "" : "/", flow.subscription_name,
+           " (", flow.transport, "): ", event.messages,
+           " messages dropped: ", DropReasonWord(event.reason), "; ",
+           flow.ledger.dropped_total(), " in all"));
 }
 
 }  // namespace mycelium

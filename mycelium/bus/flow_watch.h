@@ -45,6 +45,7 @@ class FlowWatch final {
   void Look();
   void ForgetFolded(const std::vector<FlowReport>& reports);
   void TellOfDrops(const FlowReport& flow);
+  void LogDrop(const FlowEvent& event) const;
 
   Environment& environment_;
   EventLoop& loop_;

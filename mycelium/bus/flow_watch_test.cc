@@ -84,6 +84,20 @@ TEST_F(FlowWatchTest, DropsAreToldWithTheSubscriberAndTheReason) {
             "no_subscriber; 1 in all\n");
 }
 
+TEST_F(FlowWatchTest, PublisherToNobodyIsLoggedOnce) {
+  FlowReport unheard;
+  unheard.topic = "t";
+  for (const uint64_t messages : {1, 3, 7}) {
+    unheard.ledger.dropped[static_cast<size_t>(DropReason::kNoSubscriber)] =
+        messages;
+    reports_ = {unheard};
+    watch_.NoteDrop();
+    loop_->RunOnce(kNever, 0);
+  }
+  EXPECT_EQ(told_, std::vector<uint64_t>({1, 2, 4}));
+  EXPECT_EQ(lines_, 1);
+}
+
 TEST_F(FlowWatchTest, LookPausesASecondBeforeTheNext) {
   Dropped(1);
   const TimeNs first = clock_.now;

@@ -66,16 +66,21 @@ LoanPlace LoanPool::TakeShared(size_t bytes, const Lender& lender) {
   if (place.memory != nullptr) return place;
   size_t wanted;
   size_t slot_bytes;
+  uint64_t sizes;
+  std::vector<LoanPlace> unfit;  // Destroyed without the lock.
   {
     MutexLock lock(mutex_);
+    // Others may have made places small again since.
+    if (bytes > slot_bytes_) SetSlotBytes(SlotBytesFor(bytes), &unfit);
     wanted = has_none_ ? 0 : NextBytes();
     slot_bytes = slot_bytes_;
+    sizes = sizes_;
     shared_bytes_ += wanted;
   }
   if (wanted == 0) return place;
   const std::shared_ptr<LoanMemory> made = lender.make(wanted);
   MutexLock lock(mutex_);
-  const bool is_outdated = slot_bytes != slot_bytes_;  // Since then.
+  const bool is_outdated = sizes != sizes_;  // Since then.
   if (made == nullptr) {
     has_none_ = true;
     if (!is_outdated) shared_bytes_ -= wanted;
@@ -115,6 +120,7 @@ LoanPlace LoanPool::TakeFree(size_t bytes) {
 void LoanPool::SetSlotBytes(size_t slot_bytes,
                             std::vector<LoanPlace>* dropped) {
   slot_bytes_ = slot_bytes;
+  ++sizes_;
   dropped->swap(free_);
   memories_.clear();
   shared_bytes_ = 0;

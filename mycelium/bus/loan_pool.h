@@ -155,6 +155,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   // the next memories be for its size, and when there were no such ones for a
   // while, they are for smaller ones again.
   size_t slot_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t sizes_ ABSL_GUARDED_BY(mutex_) = 0;  // How often that was set.
   // Of that size, and how many bytes all of those have, with those that are
   // being made.
   std::vector<LoanPlace> free_ ABSL_GUARDED_BY(mutex_);

@@ -231,5 +231,37 @@ TEST_F(LoanPoolTest, ManyThreadsGetNoPlaceTwiceAndNoMoreThanThereIs) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST_F(LoanPoolTest, SizesThatChangeAndChangeBackWhileMemoryIsMadeAreNoticed) {
+  const auto small_ones = [this] {
+    for (int i = 0; i < 2 * LoanPool::kLoansRemembered + 2; ++i) {
+      (void)Take(100);
+    }
+  };
+  during_make_ = [&] {
+    (void)Take(1 << 20);
+    small_ones();
+  };
+  const Taken first = Take(100);
+  ASSERT_TRUE(IsShared(first));
+  // That memory was of the time before, and is no place for others: what the
+  // pool has since is.
+  const Taken second = Take(100);
+  ASSERT_TRUE(IsShared(second));
+  EXPECT_NE(second->place()->memory, first->place()->memory);
+}
+
+TEST_F(LoanPoolTest, LoanIsNeverSmallerThanWasAskedFor) {
+  std::atomic<bool> over{false};
+  std::thread small([&] {
+    while (!over) EXPECT_EQ(Take(100)->bytes().size(), 100u);
+  });
+  for (int i = 0; i < 300; ++i) {
+    EXPECT_EQ(Take(1 << 20)->bytes().size(), size_t{1} << 20);
+    for (int j = 0; j < 20; ++j) (void)Take(100);
+  }
+  over = true;
+  small.join();
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -271,6 +271,10 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   fan_out.on_stall = [this](const Lane& lane) {
     watch_->NoteStall(lane.name());
   };
+  fan_out.on_drop = [this] { watch_->NoteDrop(); };
+  fan_out.discard = [this](std::function<void()> used) {
+    loop_->Post([used = std::move(used)] {});
+  };
   const absl::Status unmatched = Unmatched(origin, options);
   const std::shared_ptr<const Origin> kept =
       dispatcher_->Intern(std::move(origin));

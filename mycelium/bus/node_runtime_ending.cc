@@ -49,7 +49,7 @@ absl::Status NodeRuntime::RemoveSubscriptionBy(
       event,
       [&] {
         return !subscription->in_handler() &&
-               (is_out || !subscription->gate().IsRunning());
+               (is_out || !subscription->gate().HasStarted());
       },
       // Who has no time left asks more than once, too: the loop is inside a
       // gate between two handlers as well.

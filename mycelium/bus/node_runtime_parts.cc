@@ -24,7 +24,8 @@ absl::Status NodeRuntime::Init() {
   router_ = std::make_unique<Router>(environment_, RoutingCallbacks(limits));
   dispatcher_ = std::make_unique<Dispatcher>(
       environment_, schema(),
-      [this](const std::string& note) { options_.log(LogLevel::kInfo, note); });
+      [this](const std::string& note) { options_.log(LogLevel::kInfo, note); },
+      [this] { watch_->NoteDrop(); });
   MakeTransports(limits);
   peers_ = std::make_unique<PeerTable>(environment_, *loop_, random_, *router_,
                                        *dispatcher_, OptionsOfPeers(limits),

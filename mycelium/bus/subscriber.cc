@@ -120,7 +120,7 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
                                 : subscription->gate().left_event();
   const auto is_over = [&subscription] {
     return subscription->IsHandledByThisThread() ||
-           (!subscription->in_handler() && !subscription->gate().IsRunning());
+           (!subscription->in_handler() && !subscription->gate().HasStarted());
   };
   while (!is_over() && environment.clock.NowNs() < deadline) {
     EventCount::Sleeper sleeper(event);
@@ -198,13 +198,8 @@ absl::StatusOr<int> SubscriberBase::Descriptor() {
 bool SubscriberBase::TryTake(Payload* payload) {
   if (subscription_ == nullptr) return false;
   InboundQueue& queue = subscription_->queue();
-  const FrameView* frame = queue.Take();
-  if (frame == nullptr) {
-    // Only the taker may find that a frame slipped in before the arming.
-    if (!queue.has_descriptor() || queue.ArmDescriptor()) return false;
-    frame = queue.Take();
-    if (frame == nullptr) return false;
-  }
+  const FrameView* const frame = queue.TakeOrArm();
+  if (frame == nullptr) return false;
   subscription_->SetConsumerThread();
   origin_ = &OriginOf(*frame);
   info_ = InfoOf(*frame, *origin_);

@@ -363,7 +363,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
     if (match.dropped_as == DropReason::kSchemaMismatch) {
-      match.flow->CountDropped(match.dropped_as, 1);
+      CountDropped(*match.flow, match.dropped_as);
       return Skip(queue->second, end);
     }
     if (queue->second.feed == nullptr) {
@@ -372,7 +372,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
         return FrameOutcome::kCorrupt;
       }
       if (match.flow != nullptr) {
-        match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+        CountDropped(*match.flow, DropReason::kSubscriberGone);
       }
       return FrameOutcome::kHandled;
     }
@@ -431,6 +431,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrameOfRefused(Link& link, Inbox& inbox,
     return FrameOutcome::kCorrupt;
   }
   departed_.CountRefused(link);
+  if (on_drop_ != nullptr) on_drop_();
   Publisher nobody;  // Without matches: it is acknowledged in its turn.
   return DeliverInline(link, inbox, nobody, lane, frame, end);
 }
@@ -483,17 +484,22 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
   return tracked.has_spills() ? FrameOutcome::kTaken : FrameOutcome::kHandled;
 }
 
+void Dispatcher::CountDropped(FlowCounters& flow, DropReason reason) const {
+  flow.CountDropped(reason, 1);
+  if (on_drop_ != nullptr) on_drop_();
+}
+
 bool Dispatcher::DeliverTo(SpillTracker& spills, const Match& match,
                            const Origin& origin, const FrameView& frame) {
   if (match.subscription == nullptr) {
-    if (match.flow != nullptr) match.flow->CountDropped(match.dropped_as, 1);
+    if (match.flow != nullptr) CountDropped(*match.flow, match.dropped_as);
     return true;
   }
   // A handler may unsubscribe itself: keep it alive until it returns.
   const std::shared_ptr<Subscription> subscription = match.subscription;
   switch (subscription->gate().TryEnter()) {
     case Gate::Entry::kClosed:
-      match.flow->CountDropped(DropReason::kSubscriberGone, 1);
+      CountDropped(*match.flow, DropReason::kSubscriberGone);
       return true;
     case Gate::Entry::kBusy:
       return Spill(spills, *subscription, origin, frame);
@@ -525,13 +531,16 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
       break;
     case Lane::ClaimResult::kFull:
       // Not a moment too late: the callback comes at once if there is room.
-      lane.CallWhenRoom(
-          bytes, [tracker = spills.shared_from_this()] { tracker->Resume(); });
+      // It may be offered again before, when there is room elsewhere.
+      if (const uint32_t id = subscription.options().id; spills.AwaitRoom(id)) {
+        lane.CallWhenRoom(bytes, [tracker = spills.shared_from_this(), id] {
+          tracker->RoomCame(id);
+        });
+      }
       return false;
     case Lane::ClaimResult::kTooLarge:  // Cannot be: see LaneFor().
     case Lane::ClaimResult::kClosed:
-      subscription.FlowFrom(origin)->CountDropped(DropReason::kSubscriberGone,
-                                                  1);
+      CountDropped(*subscription.FlowFrom(origin), DropReason::kSubscriberGone);
       return true;
   }
   word = spills.AddSpill();
@@ -541,7 +550,7 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
     std::memcpy(payload.data(), frame.payload.data(), payload.size());
   }
   lane.Commit();
-  if (subscription.gate().MarkPending()) subscription.LeaveAfterDraining();
+  if (subscription.gate().MarkPending()) subscription.DrainAndLeave();
   return true;
 }
 

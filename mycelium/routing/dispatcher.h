@@ -42,13 +42,16 @@ class Dispatcher final {
  public:
   // `schema`: whether messages of another version of a subscription's type are
   // taken, if it is compatible; `on_other_version`, which may be null, is
-  // called on the loop when such a publisher is matched.
+  // called on the loop when such a publisher is matched. `on_drop`, which may
+  // be null: at each drop that is counted here.
   explicit Dispatcher(
       Environment& environment, SchemaPolicy schema = SchemaPolicy::kExact,
-      std::function<void(const std::string& note)> on_other_version = nullptr)
+      std::function<void(const std::string& note)> on_other_version = nullptr,
+      std::function<void()> on_drop = nullptr)
       : environment_(environment),
         schema_(schema),
-        on_other_version_(std::move(on_other_version)) {}
+        on_other_version_(std::move(on_other_version)),
+        on_drop_(std::move(on_drop)) {}
 
   void Add(std::shared_ptr<Subscription> subscription);
   void Remove(uint32_t subscription);
@@ -170,6 +173,7 @@ class Dispatcher final {
   // False: nothing was done.
   bool DeliverToOnly(const Inbox& inbox, const Publisher& publisher,
                      uint32_t lane, const FrameView& frame);
+  void CountDropped(FlowCounters& flow, DropReason reason) const;
   bool DeliverTo(SpillTracker& spills, const Match& match, const Origin& origin,
                  const FrameView& frame);
   bool Spill(SpillTracker& spills, Subscription& subscription,
@@ -191,6 +195,7 @@ class Dispatcher final {
   Environment& environment_;
   const SchemaPolicy schema_;
   const std::function<void(const std::string& note)> on_other_version_;
+  const std::function<void()> on_drop_;
   mutable Mutex mutex_;
   std::map<uint32_t, std::shared_ptr<Subscription>> subscriptions_
       ABSL_GUARDED_BY(mutex_);

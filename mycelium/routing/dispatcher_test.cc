@@ -507,9 +507,15 @@ TEST_F(DispatcherTest, FrameThatOneCouldNotTakeIsHandledOnceByTheOthers) {
   ASSERT_EQ(busy->gate().TryEnter(), Gate::Entry::kEntered);
   uint64_t sequence = 0;
   while (Send(1, /*lane=*/0, ++sequence) == FrameOutcome::kTaken) continue;
+  // Offered again and again, as lanes are that wait for others too.
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(Send(1, /*lane=*/0, sequence), FrameOutcome::kNotNow);
+  }
   // Of another lane, which does not wait for the first.
   EXPECT_EQ(Send(2, /*lane=*/7, 1), FrameOutcome::kNotNow);
-  busy->LeaveAfterDraining();
+  EXPECT_EQ(link_.resumes, 0);
+  busy->DrainAndLeave();
+  EXPECT_EQ(link_.resumes, 2) << "once for each lane";
   EXPECT_NE(Send(1, /*lane=*/0, sequence), FrameOutcome::kNotNow);
   EXPECT_NE(Send(2, /*lane=*/7, 1), FrameOutcome::kNotNow);
   const auto times = [this](uint32_t subscription) {

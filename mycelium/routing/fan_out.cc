@@ -181,6 +181,7 @@ absl::Status FanOut::WithoutRoutes() {
   ++sequence_;
   unmatched_.CountAccepted();
   unmatched_.CountDropped(DropReason::kNoSubscriber, 1);
+  NoteDrop();
   return absl::OkStatus();
 }
 
@@ -191,7 +192,7 @@ bool FanOut::ClaimAll(const Payload& payload, Claims* claims,
   for (const PublishRoute& route : routes_) {
     if (route.subscription != nullptr &&
         route.subscription->options().mode == DeliveryMode::kInline) {
-      const Gate::Entry entry = route.subscription->gate().TryEnter();
+      const Gate::Entry entry = route.subscription->gate().TryReserve();
       if (entry == Gate::Entry::kClosed) continue;
       if (entry == Gate::Entry::kEntered) {
         Claim claim;
@@ -371,13 +372,14 @@ void FanOut::Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
   for (Claim& claim : *claims) {
     if (!claim.inside) continue;
     if (claim.lane != nullptr) {
-      claim.subscription->LeaveAfterDraining();
-    } else if (claim.subscription->gate().closed()) {
-      // Ended by a handler before it, which it did not wait for.
-      claim.flow->CountDropped(DropReason::kSubscriberGone, 1);
+      claim.subscription->DrainAndLeave();
+    } else if (claim.subscription->gate().Start()) {
+      claim.subscription->Run(*claim.flow, payload, info);
       claim.subscription->Leave();
     } else {
-      claim.subscription->Run(*claim.flow, payload, info);
+      // It ended while handlers before it ran; nobody waits for those.
+      claim.flow->CountDropped(DropReason::kSubscriberGone, 1);
+      NoteDrop();
       claim.subscription->Leave();
     }
   }

@@ -80,6 +80,10 @@ class FanOut final {
     WaitGraph* waits = nullptr;
     // Told once when a wait for room has run out.
     std::function<void(const Lane&)> on_stall;
+    // Called at each drop that this counts.
+    std::function<void()> on_drop;
+    // Destroys what a user gave, later and with no lock held. Null: at once.
+    RoomNotice::Discard discard;
   };
 
   FanOut(Environment& environment, RoomWaiter& room_waiter,
@@ -87,7 +91,7 @@ class FanOut final {
       : environment_(environment),
         room_waiter_(room_waiter),
         options_(options),
-        room_notice_(environment.sys) {}
+        room_notice_(environment.sys, options.discard) {}
 
   // Sends one message along every route.
   //   RESOURCE_EXHAUSTED   no room within the timeout, or none by policy
@@ -235,6 +239,9 @@ class FanOut final {
   RoomWaiter::Outcome AwaitRoom(const Obstacle& obstacle, TimeNs now,
                                 TimeNs deadline, WaitGraph::Wait* wait,
                                 uint64_t* released);
+  void NoteDrop() const {
+    if (options_.on_drop != nullptr) options_.on_drop();
+  }
   absl::Status CheckOpenLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WithoutRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -178,6 +178,21 @@ absl::StatusOr<int> InboundQueue::Descriptor() {
   return descriptor_.get();
 }
 
+const FrameView* InboundQueue::TakeOrArm() {
+  const FrameView* frame = Take();
+  // One that slipped in before the arming may be dropped for a newer one before
+  // it is taken, and the arming was taken back for it.
+  for (int tries = 0; frame == nullptr; ++tries) {
+    if (!has_descriptor() || ArmDescriptor()) return nullptr;
+    if (tries == kArmTriesMax) {
+      MakeReadable();  // To be asked again.
+      return nullptr;
+    }
+    frame = Take();
+  }
+  return frame;
+}
+
 bool InboundQueue::ArmDescriptor() {
   const auto has_frame = [this] {
     MutexLock lock(mutex_);

@@ -136,6 +136,10 @@ class InboundQueue final {
   // Closes it: its owner is gone, and an epoll that watches it forgets it.
   void CloseDescriptor();
 
+  // Takes a frame. Null: none is there, and the next one makes the descriptor
+  // readable, where there is one.
+  const FrameView* TakeOrArm();
+
   // Clears the descriptor. Any thread. True: no frame is there, so the next one
   // makes it readable. False: take what is there first.
   bool ArmDescriptor();
@@ -143,6 +147,8 @@ class InboundQueue final {
  private:
   void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReleaseRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // So often a publisher may be faster with a lossy lane than who looks there.
+  static constexpr int kArmTriesMax = 100;
   // So many frames without an empty look are a burst.
   static constexpr int kBurst = 16;
 

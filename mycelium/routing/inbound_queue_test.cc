@@ -8,7 +8,9 @@
 #include <future>
 #include <memory>
 #include <new>
+#include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -42,6 +44,8 @@ class TestFeed final : public InboundQueue::Feed {
     writer_.Commit();
   }
   void End() { SetEnded(); }
+  // At these looks a frame is there that is gone when it is to be taken.
+  void PretendAt(std::set<int> looks) { pretended_ = std::move(looks); }
 
   // The last frame of each Release().
   const Sequences& released() const { return released_; }
@@ -49,7 +53,9 @@ class TestFeed final : public InboundQueue::Feed {
   RingReader::Result Poll(FrameView* frame) override {
     return reader_.Poll(frame);
   }
-  bool HasFrame() const override { return reader_.HasFrame(); }
+  bool HasFrame() const override {
+    return pretended_.count(looks_++) != 0 || reader_.HasFrame();
+  }
   void Release(const FrameHeader& last) override {
     reader_.Release();
     released_.push_back(last.lane_sequence);
@@ -61,6 +67,8 @@ class TestFeed final : public InboundQueue::Feed {
   RingWriter writer_{memory_.bytes(), positions_};
   RingReader reader_{memory_.bytes(), positions_, kLocalFrameFlags};
   Sequences released_;
+  std::set<int> pretended_;
+  mutable std::atomic<int> looks_{0};
 };
 
 class InboundQueueTest : public testing::Test {
@@ -294,6 +302,34 @@ TEST_F(InboundQueueTest, DescriptorIsReadableOnlyAfterItWasArmed) {
   EXPECT_EQ(Take(), 1u);
   EXPECT_TRUE(queue_.ArmDescriptor());
   EXPECT_FALSE(IsReadable(*descriptor));
+}
+
+// A lossy lane drops a frame for the next one, and between the two it has none.
+TEST_F(InboundQueueTest, FrameThatIsDroppedAfterALookLeavesTheDescriptorArmed) {
+  const absl::StatusOr<int> descriptor = queue_.Descriptor();
+  ASSERT_TRUE(descriptor.ok()) << descriptor.status();
+  for (int look = 0; look < 6; ++look) {
+    const auto feed = AddFeed();
+    feed->PretendAt({look});
+    while (queue_.TakeOrArm() != nullptr) continue;
+    ASSERT_TRUE(feed->Write(1));
+    queue_.Notify();
+    EXPECT_TRUE(IsReadable(*descriptor)) << "look " << look;
+    EXPECT_EQ(Take(), 1u);
+    EXPECT_EQ(Take(), 0u);
+    feed->End();
+  }
+}
+
+TEST_F(InboundQueueTest, PublisherThatIsAlwaysFasterHoldsNobodyUp) {
+  const absl::StatusOr<int> descriptor = queue_.Descriptor();
+  ASSERT_TRUE(descriptor.ok()) << descriptor.status();
+  const auto feed = AddFeed();
+  std::set<int> always;
+  for (int look = 0; look < 10'000; ++look) always.insert(look);
+  feed->PretendAt(always);
+  EXPECT_EQ(queue_.TakeOrArm(), nullptr);
+  EXPECT_TRUE(IsReadable(*descriptor));
 }
 
 // One writes, one takes, one closes somewhere in the middle.

@@ -82,7 +82,7 @@ void RoomNotice::OnRouteGone(const Lane& lane) {
 }
 
 void RoomNotice::Call(std::function<void()> callback) {
-  const auto once = std::make_shared<Once>(std::move(callback));
+  const auto once = std::make_shared<Once>(std::move(callback), discard_);
   Place full;
   std::shared_ptr<Lane> lane;
   {

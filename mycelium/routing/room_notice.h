@@ -22,10 +22,18 @@ namespace mycelium {
 // Invariant: once the last message was refused, what makes room for it makes
 // the descriptor readable, also if it was not readable for others before.
 //
+// Lanes call back with locks held, and so do routers that take routes away. So
+// a callback, which may be the last owner of anything, is not destroyed where
+// it was called, but handed to `discard`.
+//
 // Thread safety: all members may be called from any thread.
 class RoomNotice final {
  public:
-  explicit RoomNotice(Sys& sys) : sys_(sys) {}
+  using Discard = std::function<void(std::function<void()>)>;
+
+  // `discard`: destroys it later, with no lock held. Null: it is at once.
+  RoomNotice(Sys& sys, Discard discard)
+      : sys_(sys), discard_(std::move(discard)) {}
 
   // The last message was refused: `lane` had no room for its frame.
   void NoteFull(const std::shared_ptr<Lane>& lane, size_t frame_bytes);
@@ -55,16 +63,21 @@ class RoomNotice final {
   // A callback that is called once, by whoever is first.
   class Once final {
    public:
-    explicit Once(std::function<void()> callback)
-        : callback_(std::move(callback)) {}
+    Once(std::function<void()> callback, const Discard& discard)
+        : callback_(std::move(callback)), discard_(discard) {}
     void Run() {
-      if (!is_called_.exchange(true)) callback_();
+      if (is_called_.exchange(true)) return;
+      std::function<void()> callback = std::move(callback_);
+      callback_ = nullptr;
+      callback();
+      if (discard_ != nullptr) discard_(std::move(callback));
     }
     bool is_called() const { return is_called_.load(); }
 
    private:
-    const std::function<void()> callback_;
+    std::function<void()> callback_;  // Of who has set this:
     std::atomic<bool> is_called_{false};
+    const Discard discard_;
   };
   struct Waiting {
     std::weak_ptr<Lane> lane;
@@ -78,6 +91,7 @@ class RoomNotice final {
                             std::shared_ptr<Signal> signal);
 
   Sys& sys_;
+  const Discard discard_;
   Mutex mutex_;
   Place full_ ABSL_GUARDED_BY(mutex_);  // Of the last message.
   bool lacks_subscribers_ ABSL_GUARDED_BY(mutex_) = false;  // The last message.

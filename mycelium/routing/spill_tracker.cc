@@ -53,8 +53,14 @@ void SpillTracker::FinishOne() {
   link_->NoteHandled(lane_, end_);
 }
 
-void SpillTracker::Resume() {
+bool SpillTracker::AwaitRoom(uint32_t subscription) {
   MutexLock lock(mutex_);
+  return awaited_.insert(subscription).second;
+}
+
+void SpillTracker::RoomCame(uint32_t subscription) {
+  MutexLock lock(mutex_);
+  awaited_.erase(subscription);
   if (link_ != nullptr) link_->Resume();
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
 
 #include "absl/types/span.h"
 #include "mycelium/base/mutex.h"
@@ -21,8 +22,8 @@ namespace mycelium {
 // Invariant: `unfinished_` counts the spilled frames, and the frame that the
 // loop is delivering if it was spilled, or came while others were waiting.
 //
-// Thread safety: FinishSpill(), Resume() and End() from any thread; the rest on
-// the loop.
+// Thread safety: FinishSpill(), AwaitRoom(), RoomCame() and End() from any
+// thread; the rest on the loop.
 class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
  public:
   explicit SpillTracker(Link& link) : link_(&link) {}
@@ -60,8 +61,12 @@ class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
     return unfinished_.load(std::memory_order_acquire) > 0;
   }
 
+  // A frame was not delivered, since that subscription has no room for it.
+  // True: the caller is to have RoomCame() called when it has; else that will
+  // be.
+  bool AwaitRoom(uint32_t subscription);
   // Link::Resume(), where there is one still.
-  void Resume();
+  void RoomCame(uint32_t subscription);
 
   // The peer is gone; the link is not used after this.
   void End();
@@ -73,6 +78,7 @@ class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
   Link* link_ ABSL_GUARDED_BY(mutex_);
   uint32_t lane_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t end_ ABSL_GUARDED_BY(mutex_) = 0;  // Of the last tracked frame.
+  std::set<uint32_t> awaited_ ABSL_GUARDED_BY(mutex_);  // For their room.
   // Raised by the loop only, so that 0 seen there stays 0.
   std::atomic<uint64_t> unfinished_{0};
 

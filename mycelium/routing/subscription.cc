@@ -153,6 +153,11 @@ void Subscription::Leave() {
   }
 }
 
+void Subscription::DrainAndLeave() {
+  if (gate_.Start()) return LeaveAfterDraining();
+  Leave();  // It was closed, and what is queued dropped.
+}
+
 void Subscription::LeaveAfterDraining() {
   const std::shared_ptr<Subscription> keep = shared_from_this();
   Gate::Exit exit;
@@ -199,7 +204,8 @@ void Subscription::DrainSpill() {
 }
 
 void Subscription::DropSpilled() {
-  // The gate is closed and left: only Close() and the last one inside get here.
+  // The gate is closed, and nobody has started: only Close() and the last one
+  // inside get here.
   MutexLock lock(drop_mutex_);
   FrameView frame;
   LocalLane* from;
@@ -245,6 +251,7 @@ void Subscription::CountPulled(const Origin& origin, MessageOutcome outcome) {
     CachedFlow(origin).CountDelivered();
   } else {
     CachedFlow(origin).CountDropped(*outcome.dropped, 1);
+    if (options_.on_drop != nullptr) options_.on_drop();
   }
 }
 

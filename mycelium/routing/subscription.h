@@ -120,9 +120,9 @@ class Subscription final : public Lane::Doorbell,
   // Leaves the gate, after running what was queued while the caller was inside.
   void Leave();
 
-  // Runs what was queued, then leaves. REQUIRES: the caller has entered by
-  // MarkPending().
-  void LeaveAfterDraining();
+  // Runs what was queued, unless it was closed meanwhile, then leaves.
+  // REQUIRES: the caller has entered by MarkPending().
+  void DrainAndLeave();
 
   // Takes the next queued message and handles it with this subscription's
   // handler. Returns false if there was none. One thread at a time.
@@ -203,6 +203,7 @@ class Subscription final : public Lane::Doorbell,
   void OnCommit(Lane& lane) override;
 
  private:
+  void LeaveAfterDraining();
   class Drops;
 
   Subscription(Environment& environment, Options options,

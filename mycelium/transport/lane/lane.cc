@@ -16,14 +16,21 @@ size_t RoundUpToPowerOfTwo(size_t bytes) {
   return power;
 }
 
+// What a lane of that capacity takes. The memory of a lossy one is four times
+// as large, and no peer maps more than kLaneBytesMax.
+size_t LargestFrame(const Lane::Options& options, size_t capacity) {
+  const size_t largest = std::min(options.frame_bytes_max, capacity / 2);
+  if (!options.lossy.has_value()) return largest;
+  return std::min(largest, kLaneBytesMax / 4 - kFrameAlignment);
+}
+
 }  // namespace
 
 size_t Lane::MemoryBytes(const Options& options) {
   const size_t capacity =
       RoundUpToPowerOfTwo(std::max(options.capacity_bytes, kRingBytesMin));
   if (!options.lossy.has_value()) return capacity;
-  return LossyStage::CapacityFor(
-      capacity, std::min(options.frame_bytes_max, capacity / 2));
+  return LossyStage::CapacityFor(capacity, LargestFrame(options, capacity));
 }
 
 absl::StatusOr<std::unique_ptr<Lane>> Lane::Create(Environment& environment,
@@ -39,7 +46,7 @@ absl::StatusOr<std::unique_ptr<Lane>> Lane::Create(Environment& environment,
         made.status().code(), absl::StrCat(options.name, ": lane memory: ",
                                            made.status().message())));
   };
-  options.frame_bytes_max = std::min(options.frame_bytes_max, capacity / 2);
+  options.frame_bytes_max = LargestFrame(options, capacity);
   std::unique_ptr<LossyStage> stage;
   if (options.lossy.has_value()) {
     std::shared_ptr<LaneMemory> memory = options.shared;

@@ -67,6 +67,17 @@ TEST_F(LaneTest, FrameOfTheMaximumIsTakenAndOneByteMoreIsTooLarge) {
   EXPECT_EQ(Write(lane_->frame_bytes_max()), ClaimResult::kFull);
 }
 
+TEST_F(LaneTest, LossyLaneOfTheLargestFramesIsNotTooLargeForAPeer) {
+  Lane::Options options;
+  options.capacity_bytes = kLaneBytesMax;
+  options.lossy.emplace();
+  for (const size_t frame_bytes_max :
+       {size_t{64} << 20, size_t{256} << 20, kLaneBytesMax}) {
+    options.frame_bytes_max = frame_bytes_max;
+    EXPECT_LE(Lane::MemoryBytes(options), kLaneBytesMax) << frame_bytes_max;
+  }
+}
+
 TEST_F(LaneTest, CommitRingsTheDoorbellOnce) {
   EXPECT_EQ(Write(64), ClaimResult::kClaimed);
   EXPECT_EQ(doorbell_.rings, 1);
