@@ -276,14 +276,14 @@ class CallbackTest(BusCase):
     got = []
     subscription = answerer.subscribe(Note, lambda note: got.append(note.id))
     publisher = asker.publisher(Note)
-    for message in (Note(id=1), b'\xff\xff', Note(id=2)):
+    for message in (Note(id=1), b'\xff\xff', b'\x12\x01\xff', Note(id=2)):
       publisher.publish(message)
     self.assertEqual(got, [1, 2])
     self.assertEqual(subscription.callback_errors, 0)
     flow = self.flow(asker.ledger(), 'mycelium.test.Note')
     self.assertEqual((flow['delivered'], flow['dropped']['undecodable']),
-                     (2, 1))
-    self.check_ledger(asker, accepted=3)
+                     (2, 2))
+    self.check_ledger(asker, accepted=4)
 
   def test_data_loss_of_the_callback_itself_is_its_error(self):
     asker, answerer = self.pair()

@@ -3,6 +3,7 @@
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import unittest
@@ -29,9 +30,12 @@ class Stuck:
     self.returned = []
 
   def __call__(self, note):
+    self.stand()
+    self.returned.append(note.id)
+
+  def stand(self, *_):
     self.entered.set()
     self.may_return.wait(LONG)
-    self.returned.append(note.id)
 
 
 def in_thread(function, *arguments):
@@ -201,7 +205,64 @@ class StuckCallbackTest(BusCase):
     self.expect_late_runtime(queued=False)
 
 
+  def test_runtime_closes_by_its_deadline_while_another_callback_runs(self):
+    topology = self.topology(BUNDLED)
+    asker = self.bus(topology, 'asker')
+    runtime = mycelium_native.Runtime(
+        topology_path=topology, service_name='answerer')
+    stuck = self.stuck()
+    runtime.subscribe(Note, lambda note: None, on_publisher_gone=stuck.stand)
+    publisher = asker.publisher(Note)
+    publisher.wait_for_subscribers(1, LONG)
+    publisher.publish(Note(id=1))
+    asker.flush(LONG)
+    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['accepted'], flow['in_flight']), (1, 0))
+    self.assertEqual(sum(flow['dropped'].values()), 0)
+    asker.close(LONG)
+    self.assertTrue(stuck.entered.wait(LONG))
+    self.expect_late(runtime.close)
+    dropping, _ = in_thread([runtime].clear)
+    del runtime
+    dropping.join(LONG / 2)
+    self.assertFalse(dropping.is_alive())
+
+
 class WaitForLinkTest(BusCase):
+
+  def test_who_comes_in_vain_does_not_end_it(self):
+    refused = queue.Queue()
+    bus = mycelium.MessageBus(on_connection=refused.put)
+    self.addCleanup(bus.close, 0)
+    path = self.path('a.sock')
+    bus.listen_unix(path)
+    with socket.socket(socket.AF_UNIX) as nobody:
+      nobody.connect(path)
+    self.assertEqual(refused.get(timeout=LONG).state, 'refused')
+    with self.assertRaises(mycelium.DeadlineExceeded):
+      bus.wait_for_link(0)
+    waiting, outcome = in_thread(bus.wait_for_link, LONG)
+    other = mycelium.MessageBus()
+    self.addCleanup(other.close, 0)
+    other.connect_unix(path)
+    waiting.join(LONG)
+    self.assertEqual(outcome, [None])
+    other.wait_for_link(LONG)
+
+  def test_refusal_of_who_was_asked_is_told(self):
+    path = self.path('a.sock')
+    with socket.socket(socket.AF_UNIX) as stranger:
+      stranger.bind(path)
+      stranger.listen()
+      stranger.settimeout(LONG)
+      bus = mycelium.MessageBus()
+      self.addCleanup(bus.close, 0)
+      bus.connect_unix(path)
+      connection, _ = stranger.accept()
+      with connection:
+        connection.sendall(b'no protocol of ours' * 100)
+        with self.assertRaisesRegex(mycelium.DataLoss, 'record starts with'):
+          bus.wait_for_link(LONG)
 
   def test_it_notices_that_the_bus_was_closed(self):
     for poll_by_caller in (False, True):
@@ -306,8 +367,30 @@ def exit_in_runtime(_, name, where):
   sys.exit(7)
 
 
+def exit_in_publisher_gone(topology, name, _):
+  asker = mycelium.MessageBus.from_topology(topology, 'asker')
+  runtime = mycelium_native.Runtime(
+      topology_path=topology, service_name='answerer')
+  entered = threading.Event()
+
+  def on_publisher_gone(gone):
+    entered.set()
+    CALLBACKS[name](gone)
+
+  runtime.subscribe(
+      Note, lambda note: None, on_publisher_gone=on_publisher_gone)
+  publisher = asker.publisher(Note)
+  publisher.wait_for_subscribers(1, LONG)
+  asker.close()
+  assert entered.wait(LONG)
+  print('ready', flush=True)
+  globals()['kept'] = runtime
+  sys.exit(7)
+
+
 SCRIPTS = {function.__name__: function
-           for function in (exit_in_callback, exit_in_runtime)}
+           for function in (exit_in_callback, exit_in_runtime,
+                            exit_in_publisher_gone)}
 
 
 class ExitTest(unittest.TestCase):
@@ -347,6 +430,7 @@ class StuckExitTest(BusCase):
       (exit_in_callback, 'wait_for_ever', 'function', 0),
       (exit_in_runtime, 'wait_for_ever', 'queued', 7),
       (exit_in_runtime, 'ask_for_ever', 'publisher', 7),
+      (exit_in_publisher_gone, 'wait_for_ever', 'node', 7),
   )
 
   def start_case(self, number, script, callback, where):

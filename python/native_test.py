@@ -74,6 +74,40 @@ class RuntimeTest(BusCase):
     self.assertEqual([type(error) for error in failures],
                      [mycelium.FailedPrecondition])
 
+  def test_subscribing_while_on_error_closes_leaves_no_callback(self):
+    other = self.runtime()
+    wrong = mycelium.RawType(Note.DESCRIPTOR.full_name, bytes(32))
+    with self.assertRaises(mycelium.Unavailable):
+      other.publish_raw(wrong, b'x')  # It has such a publisher now.
+    runtime = self.runtime()
+    got = []
+    with self.assertRaises(mycelium.FailedPrecondition):
+      runtime.subscribe(Note, got.append,
+                        on_error=lambda error: runtime.close(0))
+    with self.assertRaises(mycelium.Unavailable):
+      other.publish(Note(id=1))
+    self.assertEqual(got, [])
+    self.assertEqual(other.ledger(), [])
+
+  def test_raw_types_of_one_name_have_one_publisher(self):
+    runtime = self.runtime()
+    sequences = []
+    runtime.subscribe(
+        mycelium.RawType('image'),
+        lambda data, info: sequences.append((data, info.sequence)),
+        with_info=True)
+    for data in (b'a', b'b'):
+      runtime.publish_raw(mycelium.RawType('image'), data)
+    self.assertEqual(sequences, [(b'a', 1), (b'b', 2)])
+    digest = bytes(range(32))
+    self.assertEqual(mycelium.RawType('image', digest),
+                     mycelium.RawType('image', digest))
+    self.assertNotEqual(mycelium.RawType('image', digest),
+                        mycelium.RawType('image'))
+    self.assertNotEqual(mycelium.RawType('image'), 'image')
+    self.assertEqual(sum(flow['accepted'] for flow in runtime.ledger()), 2)
+    self.assertEqual(sum(flow['delivered'] for flow in runtime.ledger()), 2)
+
   def test_subscription_is_told_of_errors_and_of_publishers(self):
     runtime = self.runtime()
     errors = []

@@ -340,16 +340,18 @@ class RawTest(BusCase):
   def test_what_does_not_parse_is_data_loss(self):
     asker, answerer = self.pair()
     notes = answerer.subscriber(Note)
-    asker.publisher(Note).publish(b'\xff\xff')
-    with self.assertRaisesRegex(
-        mycelium.DataLoss, 'Note": message 1 of service asker of node all does '
-        'not parse as mycelium.test.Note'):
-      notes.recv(LONG)
-    notes.finish()
-    flow = self.flow(asker.ledger(), 'mycelium.test.Note')
-    self.assertEqual((flow['accepted'], flow['delivered'],
-                      flow['dropped']['undecodable']), (1, 0, 1))
-    self.check_ledger(asker, accepted=1)
+    # No field at all, and text that is no UTF-8.
+    for number, data in enumerate((b'\xff\xff', b'\x12\x01\xff'), start=1):
+      asker.publisher(Note).publish(data)
+      with self.assertRaisesRegex(
+          mycelium.DataLoss, 'Note": message . of service asker of node all does '
+          'not parse as mycelium.test.Note'):
+        notes.recv(LONG)
+      notes.finish()
+      flow = self.flow(asker.ledger(), 'mycelium.test.Note')
+      self.assertEqual((flow['accepted'], flow['delivered'],
+                        flow['dropped']['undecodable']), (number, 0, number))
+    self.check_ledger(asker, accepted=2)
 
   def test_recv_many_ends_before_what_does_not_parse(self):
     asker, answerer = self.pair()

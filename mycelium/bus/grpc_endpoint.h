@@ -30,12 +30,16 @@ namespace mycelium {
 using GrpcEndpointHandle = EndpointHandle;
 
 // Accepts links at `address`. `stats`: counts what happens here; may be null.
-//   ALREADY_EXISTS       somebody listens there, or it is no address of this
-//                        machine
-//   FAILED_PRECONDITION  it would be in the clear beyond this machine
+// Without a host, as in ":9000", it is all interfaces.
+//   ALREADY_EXISTS       somebody listens there
+//   FAILED_PRECONDITION  it is no address of this machine, or it would be in
+//   the
+//                        clear beyond it
 //   INVALID_ARGUMENT     the address has no port, or none from 0 (one that is
-//                        free) to 65535; or BusOptions::tls names a file that
-//                        cannot be read
+//                        free) to 65535, or there is no such host; or
+//                        BusOptions::tls names a file that cannot be read
+//   PERMISSION_DENIED    this user may not listen there
+//   UNAVAILABLE          gRPC cannot listen there, as the message says
 inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
     const std::string& address, MessageBus& bus,
     std::shared_ptr<EndpointStats> stats = nullptr) {

@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "mycelium/topology/setting_bounds.h"
+#include "mycelium/topology/topology.h"
 #include "mycelium/transport/lane/ring.h"
 
 namespace mycelium {
@@ -49,6 +51,21 @@ std::array<Given, 13> NumbersOf(const BusOptions& options) {
       {"limits", "keepalive", ns(limits.keepalive)},
       {"limits", "redeliver_max", limits.redeliver_max},
   }};
+}
+
+absl::Status CheckUids(const std::vector<int64_t>& uids) {
+  if (uids.size() > kAllowUidsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("BusOptions: allow_uids has ", uids.size(),
+                     " entries; at most ", kAllowUidsMax));
+  }
+  for (const int64_t uid : uids) {
+    if (uid >= 0 && uid < kUidEnd) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("BusOptions: allow_uids has ", uid,
+                     ", which is no uid; 0 to ", kUidEnd - 1));
+  }
+  return absl::OkStatus();
 }
 
 // The first option that a topology says, and that is none of the defaults.
@@ -107,7 +124,7 @@ absl::Status CheckOptionBounds(const BusOptions& options) {
         " takes frames of at most ", FrameBytesFor(settings.lane_bytes),
         ", but limits.frame_bytes_max is ", limits.frame_bytes_max));
   }
-  return absl::OkStatus();
+  return CheckUids(options.allow_uids);
 }
 
 absl::Status CheckPublishTimeout(absl::Duration timeout) {

@@ -97,6 +97,23 @@ TEST(OptionBoundsTest, LaneIsAtLeastARing) {
             "allowed");
 }
 
+TEST(OptionBoundsTest, UidsAreUidsAndNotTooMany) {
+  BusOptions options;
+  options.allow_uids = {0, 0xFFFFFFFE};
+  EXPECT_EQ(FaultOf(options), "");
+  for (const int64_t uid : {int64_t{-1}, int64_t{0xFFFFFFFF}}) {
+    options.allow_uids = {0, uid};
+    EXPECT_EQ(FaultOf(options), "BusOptions: allow_uids has " +
+                                    std::to_string(uid) +
+                                    ", which is no uid; 0 to 4294967294");
+  }
+  options.allow_uids.assign(256, 7);
+  EXPECT_EQ(FaultOf(options), "");
+  options.allow_uids.push_back(7);
+  EXPECT_EQ(FaultOf(options),
+            "BusOptions: allow_uids has 257 entries; at most 256");
+}
+
 TEST(OptionBoundsTest, PublisherIsNotMadeOfSuchATimeout) {
   auto bus = MessageBus::Create();
   ASSERT_TRUE(bus.ok()) << bus.status();

@@ -188,14 +188,15 @@ mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
                                                   size_t capacity);
 
 /* The same between machines, over gRPC: `address` is "host:port", as gRPC takes
-   it; port 0: one that is free. `*port`, which may be NULL, becomes the one
-   that is listened at. A link that may not be in the clear, or is refused, is
-   logged and counts in MyceliumStats as one that is not up.
-     INVALID_ARGUMENT     no port, or none up to 65535; or, to listen, a file
-                          of `tls_...` cannot be read
-     ALREADY_EXISTS       it is taken, or no address of this machine
-     FAILED_PRECONDITION  to listen would be in the clear beyond this machine;
-                          or the node was shut down
+   it; port 0: one that is free; to listen, without a host: all interfaces.
+   `*port`, which may be NULL, becomes the one that is listened at. A link that
+   may not be in the clear, or is refused, is logged and counts in MyceliumStats
+   as one that is not up. INVALID_ARGUMENT     no port, or none up to 65535; or,
+   to listen, no such host, or a file of `tls_...` cannot be read ALREADY_EXISTS
+   somebody listens there FAILED_PRECONDITION  it is no address of this machine;
+   or to listen would be in the clear beyond it; or the node was shut down
+     PERMISSION_DENIED    this user may not listen there
+     UNAVAILABLE          gRPC cannot listen there, as the message says
      UNIMPLEMENTED        the program was linked without gRPC */
 mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
                                              const char* address,

@@ -5,6 +5,7 @@
 #include "mycelium/capi/events.h"
 #include "mycelium/capi/handles.h"
 #include "mycelium/capi/status.h"
+#include "mycelium/topology/topology.h"
 
 namespace mycelium {
 namespace {
@@ -97,6 +98,11 @@ absl::StatusOr<BusOptions> OptionsFrom(const MyceliumRuntimeOptions* given) {
   made.allow_anonymous = options->allow_anonymous != 0;
   if (options->allow_uids == nullptr && options->allow_uids_size != 0) {
     return absl::InvalidArgumentError("allow_uids is NULL and has a size");
+  }
+  if (options->allow_uids_size > kAllowUidsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("allow_uids_size is ", options->allow_uids_size,
+                     "; at most ", kAllowUidsMax));
   }
   made.allow_uids.assign(options->allow_uids,
                          options->allow_uids + options->allow_uids_size);

@@ -163,6 +163,10 @@ static void TestWhatIsNoOptionIsRefused(void) {
   CHECK(mycelium_runtime_create(&options) == NULL);
   const int64_t uid = 1;
   options.allow_uids = &uid;
+  options.allow_uids_size = (size_t)-1; /* As of a call that failed. */
+  CHECK(mycelium_runtime_create(&options) == NULL);
+  CHECK(strstr(mycelium_last_error(), "at most 256") != NULL);
+  options.allow_uids_size = 1;
   MyceliumRuntime* const runtime = mycelium_runtime_create(&options);
   CHECK(runtime != NULL);
   mycelium_runtime_destroy(runtime);

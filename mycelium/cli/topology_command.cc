@@ -41,9 +41,29 @@ CommandResult Check(Sys& sys, const EnvLookup& env, const std::string& file) {
           ""};
 }
 
+// What holds between the two, and why where that is not what the routes from
+// one to the other say.
+std::string RetainText(const Topology& topology, const Connection& connection,
+                       const std::string& from, const std::string& to,
+                       const RouteSettings& settings) {
+  if (connection.transport == TransportKind::kInproc) {
+    return absl::StrCat(absl::FormatDuration(settings.retain),
+                        " (no effect: one node)");
+  }
+  const std::string& from_node = topology.FindServiceOrNode(from)->name;
+  const std::string& to_node = topology.FindServiceOrNode(to)->name;
+  const absl::Duration retain = LongestRetain(topology, from_node, to_node);
+  return absl::StrCat(absl::FormatDuration(retain),
+                      retain == settings.retain
+                          ? ""
+                          : absl::StrCat(" (the longest between nodes ",
+                                         from_node, " and ", to_node, ")"));
+}
+
 // The settings. In brackets, when those count that have no effect where the
 // subscription itself asks for nothing else.
-std::string SettingsText(const RouteSettings& settings) {
+std::string SettingsText(const RouteSettings& settings,
+                         const std::string& retain) {
   const bool drops = settings.overflow == Overflow::kDropNewest ||
                      settings.overflow == Overflow::kDropOldest;
   const absl::string_view if_drops =
@@ -63,8 +83,7 @@ std::string SettingsText(const RouteSettings& settings) {
       settings.depth, if_drops, "\nwindow: ", newest, settings.window, if_drops,
       "\nlane_bytes: ", settings.lane_bytes,
       "\npublish_timeout: ", absl::FormatDuration(settings.publish_timeout),
-      if_waits, "\nretain: ", absl::FormatDuration(settings.retain),
-      "\nwait: ", WordOf(settings.wait),
+      if_waits, "\nretain: ", retain, "\nwait: ", WordOf(settings.wait),
       "\nspin: ", absl::FormatDuration(settings.spin), if_adaptive, "\n");
 }
 
@@ -76,13 +95,20 @@ CommandResult ExplainPair(Sys& sys, const EnvLookup& env,
   const absl::StatusOr<Connection> connection =
       Explain(*topology, names[1], names[2]);
   if (!connection.ok()) return Invalid(connection.status());
+  RouteSettings settings = SettingsFor(*topology, names[1], names[2], topic);
+  if (connection->transport == TransportKind::kInproc) {
+    // Its lane is for all publishers.
+    settings.lane_bytes =
+        SettingsFor(*topology, "", names[2], topic).lane_bytes;
+  }
   return {kExitOk,
           absl::StrCat(
               names[1], " -> ", names[2],
               "\ntransport: ", WordOf(connection->transport), "\naddress: ",
               connection->address.empty() ? "-" : connection->address,
               "\nrule: ", connection->rule, "\n",
-              SettingsText(SettingsFor(*topology, names[1], names[2], topic))),
+              SettingsText(settings, RetainText(*topology, *connection,
+                                                names[1], names[2], settings))),
           ""};
 }
 

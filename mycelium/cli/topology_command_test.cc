@@ -88,6 +88,31 @@ TEST_F(TopologyCommandTest, ExplainPrintsTransportRuleAndWhenASettingCounts) {
                               if_waits + tail);
 }
 
+// As docs/topology.md says of the two: a link has one `retain`, and a lane in
+// one process is for all publishers.
+TEST_F(TopologyCommandTest, ExplainPrintsTheRetainThatHoldsForTheLink) {
+  const std::string file =
+      Write(good_ + "[[routes]]\nfrom = \"strategy\"\nretain = \"30s\"\n");
+  const std::string text =
+      Run({"topology", "explain", file, "prices", "strategy"}).out;
+  EXPECT_NE(text.find("retain: 30s (the longest between nodes feed and "
+                      "brain)\n"),
+            std::string::npos)
+      << text;
+}
+
+TEST_F(TopologyCommandTest, ExplainOfOneNodePrintsTheLaneOfAllPublishers) {
+  const std::string file = Write(
+      "socket_dir = \"/run/m\"\n"
+      "[[nodes]]\nname = \"n\"\nservices = [\"a\", \"b\"]\n"
+      "[[routes]]\nto = \"b\"\nlane_bytes = \"16MiB\"\n"
+      "[[routes]]\nfrom = \"a\"\nto = \"b\"\nlane_bytes = \"8MiB\"\n");
+  const std::string text = Run({"topology", "explain", file, "a", "b"}).out;
+  EXPECT_NE(text.find("lane_bytes: 16777216\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("retain: 5s (no effect: one node)\n"), std::string::npos)
+      << text;
+}
+
 TEST_F(TopologyCommandTest, ExplainSaysThatSpinCountsForAdaptiveWaitsOnly) {
   const std::string file =
       Write(good_ + "[defaults]\nwait = \"block\"\nspin = \"9us\"\n");

@@ -139,6 +139,7 @@ inline constexpr size_t kServicesPerNodeMax = 256;
 inline constexpr size_t kRoutesMax = 1024;
 inline constexpr size_t kTopicsPerRouteMax = 256;
 inline constexpr size_t kAllowUidsMax = 256;
+inline constexpr int64_t kUidEnd = 0xFFFFFFFF;  // -1 is no uid.
 // What fits into sockaddr_un::sun_path beside its terminating NUL.
 inline constexpr size_t kSocketPathBytesMax = 107;
 inline constexpr int kPortMax = 65535;

@@ -227,8 +227,6 @@ class Parser final {
     reader.Finish();
   }
 
-  static constexpr int64_t kUidEnd = 0xFFFFFFFF;  // -1 is no uid.
-
   const EnvLookup& env_;
   const LocalIdentity& self_;
   Diagnostics& diagnostics_;

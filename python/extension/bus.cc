@@ -33,20 +33,21 @@ class ConnectionWatch final {
   void Report(const ConnectionEvent& event) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      switch (event.state) {
-        case ConnectionEvent::State::kConnected:
-        case ConnectionEvent::State::kReconnected:
-          ++up_;
-          break;
-        case ConnectionEvent::State::kRefused:
-          refused_ = event.status;
-          break;
-        case ConnectionEvent::State::kDisconnected:
-        case ConnectionEvent::State::kGone:
-          break;
+      const bool is_refusal = event.state == ConnectionEvent::State::kRefused;
+      // Who listens is not to blame for whoever came and was nobody.
+      if (is_refusal && event.peer.empty() && !dials_) return;
+      if (event.state == ConnectionEvent::State::kConnected ||
+          event.state == ConnectionEvent::State::kReconnected) {
+        ++up_;
       }
+      refused_ = is_refusal ? event.status : absl::OkStatus();
     }
     changed_.Notify(waiter_);
+  }
+  // From here on the bus asks others by hand, whose names it may not learn.
+  void NoteDialling() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    dials_ = true;
   }
 
   // Whether there has been a link, or one was refused.
@@ -57,10 +58,11 @@ class ConnectionWatch final {
   // Notified when that may have become true.
   EventCount& changed() { return changed_; }
 
-  // OK if there has been a link, else what refused one.
-  absl::Status status() {
+  // OK if there has been a link, else what refused the last one, once.
+  absl::Status TakeStatus() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return up_ > 0 ? absl::OkStatus() : refused_;
+    const absl::Status refused = std::exchange(refused_, absl::OkStatus());
+    return up_ > 0 ? absl::OkStatus() : refused;
   }
 
  private:
@@ -68,7 +70,8 @@ class ConnectionWatch final {
   EventCount changed_;
   std::mutex mutex_;
   int up_ = 0;
-  absl::Status refused_;
+  bool dials_ = false;
+  absl::Status refused_;  // The last that happened.
 };
 
 // A bus with what was bound for it.
@@ -114,7 +117,7 @@ class PythonBus final {
       }
       Raise(absl::DeadlineExceededError(text));
     }
-    if (!HasLink()) RaiseUnlessOk(watch_->status());
+    if (!HasLink()) RaiseUnlessOk(watch_->TakeStatus());
   }
 
   bool Poll(double seconds) {
@@ -167,6 +170,7 @@ class PythonBus final {
   }
 
   void ConnectShm(const std::string& path, size_t capacity) {
+    watch_->NoteDialling();
     RaiseUnlessOk(
         WithoutGil([&] { return DialShmEndpoint(path, *bus_, capacity); }));
   }
@@ -201,10 +205,12 @@ class PythonBus final {
   }
 
   void ConnectTcp(const std::string& address) {
+    watch_->NoteDialling();
     RaiseUnlessOk(WithoutGil([&] { return DialGrpcEndpoint(address, *bus_); }));
   }
 
   void ConnectUnix(const std::string& path) {
+    watch_->NoteDialling();
     RaiseUnlessOk(WithoutGil([&] { return DialUnixEndpoint(path, *bus_); }));
   }
 

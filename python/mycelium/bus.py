@@ -396,17 +396,20 @@ class MessageBus:
     """Accepts links from other machines, until the bus is closed.
 
     Args:
-      address: "host:port", as gRPC takes it; port 0: one that is free.
+      address: "host:port", as gRPC takes it; port 0: one that is free; without a
+        host: all interfaces.
 
     Returns:
       The address with the port.
 
     Raises:
-      AlreadyExists: somebody listens there, or it is no address of this
-        machine.
-      FailedPrecondition: it would be in the clear beyond this machine.
+      AlreadyExists: somebody listens there.
+      FailedPrecondition: it is no address of this machine, or it would be in the
+        clear beyond it.
       InvalidArgument: `tls` is not enough to listen with; or the address has no
-        port, or none up to 65535.
+        port, or none up to 65535, or there is no such host.
+      PermissionDenied: this user may not listen there.
+      Unavailable: gRPC cannot listen there, as the message says.
     """
     return self._native.listen_tcp(address)
 
@@ -452,8 +455,9 @@ class MessageBus:
         that was tried.
       FailedPrecondition: the bus is closed; or this is called from a callback of
         the node's own thread, or of poll(), where no link can come up.
-      PermissionDenied: one does not let this user in. Told by the first bus of a
-        node in this process; by others as DeadlineExceeded.
+      PermissionDenied, and others: who was asked has refused, at last; told once.
+        Told by the first bus of a node in this process; by others as
+        DeadlineExceeded. Who listens waits on when somebody comes in vain.
     """
     self._native.wait_for_link(timeout)
 

@@ -36,6 +36,7 @@ class RawType:
 
   Only raw publishers and subscribers of the same name match, unless it is given
   the digest of a Protobuf type: then those of that type do, in any language.
+  Two of the same name and digest are equal.
 
   Args:
     name: the name, which is also the topic unless another one is given.
@@ -58,6 +59,14 @@ class RawType:
   def native(self) -> '_mycelium.MessageType':
     """What the extension takes."""
     return self._native
+
+  def __eq__(self, other: object) -> bool:
+    if not isinstance(other, RawType):
+      return NotImplemented
+    return (self.name, self.digest) == (other.name, other.digest)
+
+  def __hash__(self) -> int:
+    return hash((self.name, self.digest))
 
 
 M = TypeVar('M', bound=ProtobufMessage)
@@ -86,7 +95,8 @@ class TypedMessages(Generic[M]):
   def from_bytes(self, data: bytes) -> M:
     try:
       return self.message_cls.FromString(data)  # type: ignore[no-any-return]
-    except protobuf_message.DecodeError as error:
+    # Protobuf in pure Python lets the latter through.
+    except (protobuf_message.DecodeError, UnicodeDecodeError) as error:
       raise errors.DataLoss(
           f'a message does not parse as {self.name}') from error
 

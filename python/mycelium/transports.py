@@ -297,11 +297,13 @@ class TcpTransport(Transport):
     """Accepts peers; returns itself.
 
     Raises:
-      AlreadyExists: the port is taken, or the address is no address of this
-        machine.
-      FailedPrecondition: it would be in the clear beyond this machine.
+      AlreadyExists: the port is taken.
+      FailedPrecondition: it is no address of this machine, or it would be in the
+        clear beyond it.
       InvalidArgument: `tls` is not enough to listen, or a file cannot be read;
-        or the port is none up to 65535.
+        or the port is none up to 65535, or there is no such host.
+      PermissionDenied: this user may not listen there.
+      Unavailable: gRPC cannot listen there, as the message says.
     """
     def begin(bus: MessageBus) -> None:
       self.port = int(bus.listen_tcp(self.address).rpartition(':')[2])

@@ -153,7 +153,13 @@ class Runtime:
         messages, callback, with_info, on_publisher_gone, on_error)
     delivery.start(self._bus().subscribe(
         messages.native, delivery, **delivery.watches, **options))
-    return Subscription(self, delivery, self._deliveries)
+    subscription = Subscription(self, delivery, self._deliveries)
+    # Who closed it meanwhile may have looked before that was there.
+    if self._native is None:
+      delivery.unsubscribe(0)
+      self._deliveries.discard(delivery)
+    self._bus()  # Raises then.
+    return subscription
 
   def ledger(self) -> List[Dict[str, Any]]:
     """See MessageBus.ledger(); of the whole node, the program's part too."""
@@ -191,9 +197,15 @@ class Runtime:
     if native is None:
       return
     ending.open_buses.discard(self)
+    def left() -> float:
+      return max(0.0, deadline - time.monotonic())
+
     try:
       are_over = unsubscribe_all(self._deliveries, deadline)
-      native.flush(max(0.0, deadline - time.monotonic()))
+      try:
+        native.flush(left())
+      finally:
+        native.close(left())
       if not are_over:
         raise errors.DeadlineExceeded(
             f'service {self._service}: a callback still runs')

@@ -145,9 +145,11 @@ absl::StatusOr<std::unique_ptr<Listener>> GrpcTransport::Listen(
                                             CheckNameOf(std::move(peer))),
               absl::OkStatus());
   };
-  absl::StatusOr<std::unique_ptr<LinkServer>> server =
-      LinkServer::Start(environment_.sys, loop_, streams_, options_, address,
-                        std::move(on_stream));
+  // Without a host: all interfaces, which gRPC wants to be named.
+  const std::string where =
+      address[0] == ':' ? absl::StrCat("[::]", address) : address;
+  absl::StatusOr<std::unique_ptr<LinkServer>> server = LinkServer::Start(
+      environment_.sys, loop_, streams_, options_, where, std::move(on_stream));
   if (!server.ok()) return server.status();
   return std::make_unique<GrpcListener>(*this, *std::move(server), alive);
 }

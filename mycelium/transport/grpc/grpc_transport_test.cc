@@ -162,6 +162,19 @@ TEST_F(GrpcTransportTest, AddressOfAnotherMachineIsNotListenedAt) {
   EXPECT_TRUE(absl::StrContains(listening.message(), "192.0.2.1:0"));
 }
 
+TEST_F(GrpcTransportTest, AddressWithoutAHostIsAllInterfaces) {
+  options_.insecure = true;
+  MakeTransport();
+  auto listener = Listen(":0");
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  const std::string& address = (*listener)->address();
+  const std::string port = address.substr(address.rfind(':'));
+  auto channel = *transport_->Dial(absl::StrCat("127.0.0.1", port));
+  Watcher watcher;
+  channel->Start(watcher);
+  EXPECT_TRUE(RunUntil([&] { return accepted_.size() == 1; }));
+}
+
 TEST_F(GrpcTransportTest, PortThatIsNoneIsNotListenedAt) {
   const absl::Status listening = Listen("localhost:x").status();
   EXPECT_EQ(listening.code(), StatusCode::kInvalidArgument) << listening;
