@@ -311,6 +311,42 @@ TEST_P(TraceTest, PolicyOfTheTopologyHoldsWhereTheSubscriptionNamesNone) {
   EXPECT_EQ(Ledgers(), "accepted 9 delivered 3 overflow 6");
 }
 
+// Of every policy, whoever asks for it: the subscription or the topology.
+TEST_P(TraceTest, PolicyOfTheTopologyGivesTheTraceOfTheSubscriptionsOwn) {
+  struct Case {
+    Overflow overflow;
+    uint64_t last;  // That comes of 64.
+  };
+  for (const Case& one :
+       {Case{Overflow::kBlock, 62}, Case{Overflow::kFail, 62},
+        Case{Overflow::kDropNewest, 5}, Case{Overflow::kDropOldest, 64},
+        Case{Overflow::kLatest, 64}, Case{Overflow::kDisconnect, 62}}) {
+    SCOPED_TRACE(WordOf(one.overflow));
+    std::vector<std::string> traces;
+    for (const bool by_topology : {false, true}) {
+      alpha_.reset();
+      beta_.reset();
+      Open(by_topology
+               ? absl::StrCat(kSmallLanes, "\noverflow = \"",
+                              WordOf(one.overflow), "\"\ndepth = 4\nwindow = 1")
+               : kSmallLanes);
+      auto pull = by_topology ? beta_->Subscriber<Note>()
+                              : beta_->Subscriber<Note>(Policy(one.overflow));
+      ASSERT_THAT(pull.status(), IsOk());
+      Publisher<Note> publisher = Publishing(1);
+      std::vector<std::string> trace;
+      trace.push_back(Publish(publisher, 1, 1));
+      trace.push_back(Receive(*pull, 1));
+      trace.push_back(Publish(publisher, 2, 64));
+      trace.push_back(Receive(*pull, one.last));
+      (void)pull->TryReceive();
+      trace.push_back(Ledgers());
+      traces.push_back(absl::StrJoin(trace, "\n"));
+    }
+    EXPECT_EQ(traces[0], traces[1]);
+  }
+}
+
 TEST_P(TraceTest, ObjectsThatAreDroppedAreDestroyed) {
   Open(kSmallLanes);
   auto pull = beta_->Subscriber<Note>(Policy(Overflow::kDropOldest, 2));
