@@ -268,6 +268,73 @@ class TwoWaitersScenario final : public Scenario {
   std::optional<InboundRing> reader_;
 };
 
+// The loop hands a frame to another thread, which reads it and says that it is
+// handled: invariant 5.
+class HandedOnScenario final : public Scenario {
+ public:
+  explicit HandedOnScenario(Explorer& explorer)
+      : explorer_(explorer),
+        memory_(std::make_shared<ModelMemory>(256)),
+        writer_(memory_->bytes(), memory_->positions().ring),
+        reader_(memory_, InboundOptions()) {}
+
+  Shared shared() override { return memory_->shared(); }
+  size_t thread_count() const override { return 3; }
+
+  void Run(size_t thread) override {
+    if (thread == 0) {
+      Write(1, kFirstBytes);
+      Ring(memory_->readers_bell());
+      Write(2, kFrameBytes);
+      Write(3, kFrameBytes);  // Where the first one is, once that is handled.
+    } else if (thread == 1) {
+      explorer_.Await(memory_->readers_bell());
+      const FrameView* view = nullptr;
+      explorer_.Check(
+          reader_.Peek(0, &view, &end_) == InboundRing::Look::kFrame,
+          "a frame is missing");
+      handed_ = *view;
+      reader_.Pop(/*handled=*/false);
+      Ring(memory_->writers_bell());
+    } else {
+      explorer_.Await(memory_->writers_bell());
+      explorer_.Check(IsFilled(handed_, kFirstBytes),
+                      "a frame is written while it is read");
+      reader_.NoteHandled(end_);
+    }
+  }
+
+  void AtEnd() override {}
+
+ private:
+  static constexpr size_t kFirstBytes = 104;
+  static constexpr size_t kFrameBytes = 96;
+
+  static InboundRing::Options InboundOptions() {
+    InboundRing::Options options;
+    options.frame_bytes_max = kFirstBytes;
+    return options;
+  }
+
+  void Write(uint64_t sequence, size_t bytes) {
+    absl::Span<std::byte> room;
+    for (int tries = 0; tries < 2 && room.empty(); ++tries) {
+      room = writer_.TryClaim(bytes);
+      if (room.empty()) explorer_.memory().Observe(0);
+    }
+    if (room.empty()) return;
+    FillFrame(sequence, room);
+    writer_.Commit();
+  }
+
+  Explorer& explorer_;
+  const std::shared_ptr<ModelMemory> memory_;
+  RingWriter writer_;
+  InboundRing reader_;
+  FrameView handed_;
+  uint64_t end_ = 0;
+};
+
 Explorer::Make Lossless(const LosslessScenario::Options& options) {
   return [options](Explorer& explorer) {
     return std::make_unique<LosslessScenario>(explorer, options);
@@ -292,6 +359,10 @@ std::vector<NamedScenario> LosslessScenarios() {
       {"lossless_late_release", Lossless({256, {96, 88, 56, 96, 88}, 2, 4, 2})},
       // A frame comes to lie across the payload of the one read last.
       {"lossless_uneven", Lossless({256, {48, 112, 88, 112}, 2, 3, 1})},
+      {"handed_on",
+       [](Explorer& explorer) {
+         return std::make_unique<HandedOnScenario>(explorer);
+       }},
       {"sleeping_reader", Sleeping({256, 48, 2})},
       {"sleeping_both", Sleeping({128, 48, 3})},
       {"sleeping_waiters",

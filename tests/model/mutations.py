@@ -20,6 +20,7 @@ _LOSSLESS = ["lossless"]
 _SLEEPING = ["sleeping"]
 _DROPPING = ["lossy"]
 _DRAINING = ["lossy_draining"]
+_HANDED_ON = ["handed_on"]
 
 
 def _weaker(name, file, old, order, weaker, scenarios):
@@ -198,6 +199,14 @@ _WAITING = [
         _RELEASE,
         _RELAXED,
         _SLEEPING,
+    ),
+    _weaker(
+        "room of a frame that another thread handled given back relaxed",
+        _INBOUND,
+        "before, end, std::memory_order_seq_cst)",
+        "std::memory_order_seq_cst",
+        _RELAXED,
+        _HANDED_ON,
     ),
     Mutation(
         "reader looks before it says that it sleeps",
@@ -441,6 +450,32 @@ _LOSSY_RING = [
         "  positions_.lossy.held.store(LossyPositions::kNothingHeld,\n"
         "                              std::memory_order_release);\n",
         _DRAINING,
+    ),
+    _weaker(
+        "lossy: let go by who finishes a frame relaxed",
+        _INBOUND,
+        "      at, LossyPositions::kNothingHeld, std::memory_order_release);",
+        _RELEASE,
+        _RELAXED,
+        _DRAINING,
+    ),
+    _weaker(
+        "lossy: next loaded relaxed by who looks",
+        _LOSSY,
+        "  for (int tries = 0; tries < kTriesMax; ++tries) {\n"
+        "    const uint64_t next = "
+        "positions_.next.load(std::memory_order_acquire);",
+        _ACQUIRE,
+        _RELAXED,
+        _DROPPING,
+    ),
+    _weaker(
+        "lossy: next loaded relaxed by who takes",
+        _LOSSY,
+        "    uint64_t next = positions_.next.load(std::memory_order_acquire);",
+        _ACQUIRE,
+        _RELAXED,
+        _DROPPING,
     ),
     Mutation(
         "lossy: claim without room for the next commit word",
