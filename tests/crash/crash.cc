@@ -1,5 +1,6 @@
-// Kills a writer or a reader of shared memory, who dials or accepts, at every
-// point where another process can see how far it has come: before each store to
+// Kills a writer or a reader of shared memory, who dials or accepts, and whose
+// messages come to a handler or a queue, of which one is lossy, at every point
+// where another process can see how far it has come: before each store to
 // shared memory and each system call.
 //
 //   crash [--every=N] [--ballast_mb=N]       every N-th point of each role
@@ -42,7 +43,7 @@ constexpr uint64_t kMessages = 30;
 // How many points of all roles must be reached and passed, where each is tried,
 // and how many a role must have: fewer would mean that points have gone from
 // the code, or that nobody looks at them.
-constexpr uint64_t kPassedMin = 500;
+constexpr uint64_t kPassedMin = 4000;
 struct PointsMin {
   uint64_t stores, calls;
 };
@@ -90,9 +91,13 @@ std::string LeftInTheSystem() {
 struct Role {
   bool writes;
   bool dials;
+  Receiving receiving;
   std::string name() const {
     return absl::StrCat(writes ? "writer" : "reader", ", ",
-                        dials ? "dialler" : "acceptor");
+                        dials ? "dialler" : "acceptor", ", ",
+                        receiving == Receiving::kHandler ? "handler"
+                        : receiving == Receiving::kQueue ? "queue"
+                                                         : "lossy queue");
   }
 };
 
@@ -101,7 +106,31 @@ struct Outcome {
   bool killed = false;
   int64_t told_ns = -1;  // Where there was a connection.
   uint64_t stores = 0, calls = 0;
+  uint64_t dropped = 0;
 };
+
+// Each was taken or dropped, and the newest came. Never both, but for the one
+// that a reader had when it died: it is the writer's again, which may drop it.
+std::string JudgeLossy(const Role& victim, const RunPage& page) {
+  const RunPage::Run& first = page.runs[0];
+  const uint64_t last = victim.writes ? page.runs[1].last : first.last;
+  const uint64_t expected = victim.writes ? kMessages : 2 * kMessages;
+  if (last != expected) {
+    return absl::StrCat("arrived ", last, " of ", expected);
+  }
+  // What the dead writer had dropped died with it.
+  const uint64_t taken = page.received - page.again;
+  const bool balances = victim.writes
+                            ? page.delivered == page.received
+                            : page.accepted == 2 * kMessages &&
+                                  taken + page.dropped == page.accepted;
+  if (balances && page.in_flight == 0) return "";
+  return absl::StrCat("lossy ledger: accepted ", page.accepted.load(),
+                      ", received ", page.received.load(), ", again ",
+                      page.again.load(), ", delivered ", page.delivered.load(),
+                      ", in flight ", page.in_flight.load(), ", dropped ",
+                      page.dropped.load());
+}
 
 std::string Judge(const Role& victim, RunPage& page, Outcome* outcome) {
   const RunPage::Run& first = page.runs[0];
@@ -112,6 +141,7 @@ std::string Judge(const Role& victim, RunPage& page, Outcome* outcome) {
                         ", twice ", page.twice.load());
   }
   if (victim.writes && page.again > 0) return "again, but no subscriber died";
+  if (victim.receiving == Receiving::kLossy) return JudgeLossy(victim, page);
   if (first.last < first.accepted || first.last > first.attempted) {
     return absl::StrCat("committed ", first.accepted.load(), " to ",
                         first.attempted.load(), ", arrived ",
@@ -149,6 +179,7 @@ Outcome RunOnce(const Role& victim, uint64_t store, uint64_t call,
   survivor.path = dir.file("s");
   survivor.writes = !victim.writes;
   survivor.dials = !victim.dials;
+  survivor.receiving = victim.receiving;
   survivor.survives = true;
   survivor.messages = kMessages;
   SideOptions dying = survivor;
@@ -177,6 +208,7 @@ Outcome RunOnce(const Role& victim, uint64_t store, uint64_t call,
   const int joined = joins.Wait();
   page->phase = 3;
   const int survived = surviving.Wait();
+  outcome.dropped = page->dropped;
   outcome.failure = Judge(victim, *page, &outcome);
   if (outcome.failure.empty() && !outcome.killed && died != 0) {
     outcome.failure = absl::StrCat("the victim ended with ", died);
@@ -233,6 +265,12 @@ void TryRole(const Role& role, uint64_t every, size_t ballast_bytes,
               << least.stores << " and " << least.calls << " are expected\n";
     ++here.failed;
   }
+  // Else nobody was tried who drops.
+  if (role.receiving == Receiving::kLossy && !role.writes &&
+      whole.dropped == 0) {
+    std::cout << "FAIL: " << role.name() << ": nothing is dropped\n";
+    ++here.failed;
+  }
   const uint64_t points = whole.stores + whole.calls;
   for (uint64_t point = every - 1; point < points; point += every) {
     const bool is_store = point < whole.stores;
@@ -270,9 +308,12 @@ int TryPoints(uint64_t every, size_t ballast_bytes) {
     return 2;
   }
   Totals totals;
-  for (const bool writes : {true, false}) {
-    for (const bool dials : {true, false}) {
-      TryRole({writes, dials}, every, ballast_bytes, &totals);
+  for (const Receiving receiving :
+       {Receiving::kHandler, Receiving::kQueue, Receiving::kLossy}) {
+    for (const bool writes : {true, false}) {
+      for (const bool dials : {true, false}) {
+        TryRole({writes, dials, receiving}, every, ballast_bytes, &totals);
+      }
     }
   }
   std::cout << "points x roles: " << totals.points << " tried, "

@@ -28,6 +28,8 @@ constexpr absl::Duration kLook = absl::Milliseconds(1);
 constexpr size_t kLaneBytes = 16 << 10;
 constexpr size_t kFrameBytesMax = 4 << 10;
 constexpr size_t kPayloadBytesMax = 1700;
+// Of a lossy lane: fewer than are published without a pause.
+constexpr int64_t kDepth = 4;
 
 MessageType NumberType() {
   return RawMessageType("mycelium.test.Number", Digest());
@@ -77,6 +79,7 @@ class Side final {
       return Fail(absl::StrCat("shutdown: ", shut.ToString()));
     }
     subscription_.reset();
+    pull_.reset();
     publisher_.reset();
     Close();
     bus_ = nullptr;
@@ -213,6 +216,41 @@ class Side final {
   }
 
   bool Read() {
+    return options_.receiving == Receiving::kHandler ? ReadInHandler()
+                                                     : ReadFromQueue();
+  }
+
+  bool ReadFromQueue() {
+    SubscriberOptions options;
+    if (options_.receiving == Receiving::kLossy) {
+      options.overflow = Overflow::kDropOldest;
+      options.depth = kDepth;
+      options.window = 1;
+    }
+    auto pull = bus_->RawSubscriber(NumberType(), options);
+    if (!pull.ok()) return Fail(pull.status().ToString()) == 0;
+    pull_.emplace(*std::move(pull));
+    const std::atomic<uint64_t>& last =
+        page_.runs[options_.run % RunPage::kRunsMax].last;
+    const auto is_over = [&] {
+      return options_.survives
+                 ? page_.phase >= 3
+                 : options_.messages != 0 && last >= options_.messages;
+    };
+    while (!is_over()) {
+      const absl::StatusOr<absl::Span<const std::byte>> bytes =
+          pull_->Receive(kLook);
+      if (bytes.ok()) {
+        OnMessage(*bytes, pull_->info());
+      } else if (!absl::IsDeadlineExceeded(bytes.status())) {
+        return Fail(bytes.status().ToString()) == 0;
+      }
+    }
+    pull_->Finish();
+    return true;
+  }
+
+  bool ReadInHandler() {
     auto subscription = bus_->SubscribeRaw(
         NumberType(),
         [this](absl::Span<const std::byte> bytes, const MessageInfo& info) {
@@ -250,7 +288,7 @@ class Side final {
     if (head.id == last + 1) {
       last = head.id;
     } else if (head.id > last) {
-      ++page_.gaps;
+      if (options_.receiving != Receiving::kLossy) ++page_.gaps;
       last = head.id;
     } else if (info.redelivered()) {
       ++page_.again;
@@ -280,6 +318,7 @@ class Side final {
   std::optional<uint64_t> listener_;
   std::optional<RawPublisher> publisher_;
   std::optional<SubscriptionHandle> subscription_;
+  std::optional<RawSubscriber> pull_;
 };
 
 }  // namespace

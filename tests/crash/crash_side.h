@@ -41,9 +41,17 @@ struct RunPage {
   char failure[512];                // What went wrong first.
 };
 
+// How a reader gets messages.
+enum class Receiving {
+  kHandler,  // In the thread that polls, which reads them where they lie.
+  kQueue,    // From a queue, one at a time.
+  kLossy,    // The same, where only the newest are kept.
+};
+
 // One process: a writer or a reader, which dials or accepts.
 struct SideOptions {
   std::string path;
+  Receiving receiving = Receiving::kHandler;
   bool writes = false;
   bool dials = false;
   uint64_t run = 0;       // A writer's life.

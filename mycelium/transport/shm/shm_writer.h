@@ -27,6 +27,9 @@ namespace mycelium {
 //
 // Thread safety: one thread at a time.
 //
+// There is no writer over given descriptors: the ring is sealed, so that nobody
+// else can ever write there.
+//
 // Ownership: Create() owns the memory. CreateIn() borrows it. The ring goes on
 // for a reader that has mapped it when the writer has gone.
 //
