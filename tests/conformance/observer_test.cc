@@ -19,6 +19,7 @@
 #include "tests/conformance/raw_peer.h"
 #include "tests/conformance/served_node.h"
 #include "tests/support/short_temp_dir.h"
+#include "tests/support/two_users_sys.h"
 
 namespace mycelium::test {
 namespace {
@@ -30,28 +31,6 @@ v1::Hello ObserversHello() {
   hello.set_observe(true);
   return hello;
 }
-
-// The kernel, where this process has one uid, and every process at the other
-// end of a socket another.
-class TwoUsersSys : public Sys {
- public:
-  static constexpr int64_t kOurs = 1234;
-
-  explicit TwoUsersSys(uid_t theirs) : theirs_(theirs) {}
-
-  int64_t GetEffectiveUid() override { return kOurs; }
-  int64_t GetSockOpt(int fd, int level, int name, void* value,
-                     socklen_t* bytes) override {
-    const int64_t got = Sys::GetSockOpt(fd, level, name, value, bytes);
-    if (got >= 0 && level == SOL_SOCKET && name == SO_PEERCRED) {
-      static_cast<ucred*>(value)->uid = theirs_;
-    }
-    return got;
-  }
-
- private:
-  const uid_t theirs_;
-};
 
 class ObserverTest : public ::testing::TestWithParam<std::string> {};
 

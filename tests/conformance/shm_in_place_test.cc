@@ -14,6 +14,7 @@
 #include "tests/support/mapped_files.h"
 #include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
+#include "tests/support/two_users_sys.h"
 
 namespace mycelium::test {
 namespace {
@@ -46,14 +47,18 @@ void ExpectPattern(Bytes bytes, uint64_t number) {
 class ShmInPlaceTest : public ::testing::Test {
  protected:
   ShmInPlaceTest() {
-    BusOptions options;
+    OpenReader(BusOptions());
+    impatient_.publish_timeout = absl::ZeroDuration();
+    OpenWriter(PollMode::kThread);
+  }
+
+  void OpenReader(BusOptions options) {
     options.node = "reader";
     options.settings.publish_timeout = kLong;
+    endpoint_.reset();
     reader_ = *MessageBus::Create(options);
     endpoint_.emplace(
         *BindShmEndpoint(path_, *reader_, std::nullopt, kCapacity));
-    impatient_.publish_timeout = absl::ZeroDuration();
-    OpenWriter(PollMode::kThread);
   }
 
   void OpenWriter(PollMode poll) {
@@ -172,6 +177,43 @@ TEST_F(ShmInPlaceTest, LargeMessageOfALossyLaneIsCopied) {
   ASSERT_TRUE(got.ok()) << got.status();
   ExpectPattern(*got, 1);
   EXPECT_FALSE(IsShared(*got));
+  (void)pull.TryReceive();
+}
+
+// A process of the same user may do worse than to change bytes that are read.
+TEST_F(ShmInPlaceTest, LargeMessageOfAnotherUserIsCopied) {
+  constexpr int64_t kTheirs = 54321;
+  static TwoUsersSys sys(kTheirs);
+  static Environment environment{sys, Environment::Real().clock,
+                                 Environment::Real().waiter};
+  BusOptions options;
+  options.environment = &environment;
+  options.allow_uids = {kTheirs};
+  writer_.reset();
+  OpenReader(options);
+  OpenWriter(PollMode::kThread);
+  std::vector<bool> shared;
+  auto handle =
+      *reader_->SubscribeRaw(type_, [&](Bytes bytes, const MessageInfo&) {
+        ExpectPattern(bytes, accepted_ + 1);
+        shared.push_back(IsShared(bytes));
+      });
+  auto publisher = Publishing();
+  ASSERT_TRUE(publisher.Publish(Pattern(1, kLarge)).ok());
+  ASSERT_TRUE(writer_->Flush(kLong).ok());
+  ++accepted_;
+  EXPECT_EQ(shared, std::vector<bool>{false});
+  SubscriberOptions pulled;
+  pulled.topic = "pulled";
+  auto pull = *reader_->RawSubscriber(type_, pulled);
+  PublisherOptions pulled_by;
+  pulled_by.topic = pulled.topic;
+  auto other = Publishing(pulled_by);
+  ASSERT_TRUE(Publish(other, kLarge).ok());
+  const auto got = pull.Receive(kLong);
+  ASSERT_TRUE(got.ok()) << got.status();
+  ExpectPattern(*got, accepted_);
+  EXPECT_FALSE(IsShared(*got)) << MappedFileAt(got->data()).name;
   (void)pull.TryReceive();
 }
 
