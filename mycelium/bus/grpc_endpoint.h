@@ -32,8 +32,7 @@ using GrpcEndpointHandle = EndpointHandle;
 // Accepts links at `address`. `stats`: counts what happens here; may be null.
 // Without a host, as in ":9000", it is all interfaces.
 //   ALREADY_EXISTS       somebody listens there
-//   FAILED_PRECONDITION  it is no address of this machine, or it would be in
-//   the
+//   FAILED_PRECONDITION  it is no address of this machine, or would be in the
 //                        clear beyond it
 //   INVALID_ARGUMENT     the address has no port, or none from 0 (one that is
 //                        free) to 65535, or there is no such host; or
