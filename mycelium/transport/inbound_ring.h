@@ -84,6 +84,11 @@ class InboundRing final {
       if (look != Look::kFrame) return look;
     }
     if (!MaySee(controls_seen)) return Look::kNotYet;
+    // Before anybody sees it. In the order of this thread, since what a process
+    // has stored stays stored when it is killed.
+    if (!options_.lossy) {
+      positions_.ring.taken.store(pending_end_, std::memory_order_relaxed);
+    }
     *view = &pending_;
     *end = pending_end_;
     return Look::kFrame;

@@ -57,6 +57,37 @@ TEST_P(HandoverTest, NextProcessGetsWhatTheKilledOneHadNotHandled) {
   EXPECT_EQ(LedgerOf(*second).delivered, 15u);
 }
 
+// Of what it took from shared memory by then its publisher does not see
+// anything: it has to say so.
+TEST_P(HandoverTest, WhatKillsAProcessAfterACutIsRedeliveredToTheNext) {
+  auto first = Reading({"--die_at=3"});
+  auto writer = Writer();
+  EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
+  first->Tell("hold");
+  (void)LedgerOf(*first);  // It obeys one line after the other.
+  EXPECT_EQ(writer->Ask("publish 1", "published").substr(0, 2), "OK");
+  first->Await("held");
+  writer->Ask("cut", "cut");
+  writer->Await("event disconnected b");
+  EXPECT_EQ(writer->Ask("publish 3", "published").substr(0, 2), "OK");
+  first->Tell("release");
+  first->AwaitEnd();
+  EXPECT_EQ(first->counts().received[1].last, 2u);
+  auto second = Reading();
+  EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
+  const ReceivedIds& got = second->counts().received[1];
+  EXPECT_LE(got.first, 3u);
+  EXPECT_EQ(got.last, 4u);
+  EXPECT_EQ(got.gaps + got.duplicates, 0u);
+  // Over a socket an acknowledgement of what was handled may not have come.
+  EXPECT_GE(second->counts().redelivered, 3 - got.first + 1);
+  const Counted sent = LedgerOf(*writer);
+  EXPECT_EQ(sent.accepted, 4u);
+  EXPECT_EQ(sent.dropped, 0u);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_EQ(LedgerOf(*second).delivered, got.count);
+}
+
 // Each leaves a lane of its own behind, and comes too soon for the time of the
 // one before it to be over.
 TEST_P(HandoverTest, SeveralThatNeverComeBackAreEachGivenUpInTime) {

@@ -120,6 +120,14 @@ void PeerProcess::Kill() {
   pid_ = -1;
 }
 
+void PeerProcess::AwaitEnd() {
+  const int64_t deadline = NowMs() + kLongMs;
+  while (ReadMore(deadline)) {
+  }
+  EXPECT_LT(NowMs(), deadline) << "it goes on";
+  Kill();
+}
+
 void PeerProcess::Stop() {
   kill(pid_, SIGSTOP);
   int status = 0;

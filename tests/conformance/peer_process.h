@@ -43,7 +43,9 @@ class PeerProcess final {
     return Await(answer);
   }
 
-  void Kill();    // SIGKILL, and waits for the end.
+  void Kill();  // SIGKILL, and waits for the end.
+  // Waits, up to a deadline, until it has ended by itself.
+  void AwaitEnd();
   void Stop();    // SIGSTOP, and waits until it stands.
   void Resume();  // SIGCONT.
 

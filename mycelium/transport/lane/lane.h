@@ -229,8 +229,8 @@ class Lane final {
   bool mapped() const { return mapped_.load(std::memory_order_acquire); }
   // Gives a lane in shared memory to another reader, who may be another
   // process: it starts with what the last one has not handled, but for `*lost`,
-  // which is damaged, marked as redelivered up to `seen`, the end of what that
-  // one may have seen. On an error that may still write to the positions.
+  // which is damaged, marked as redelivered up to `seen`, or what that one says
+  // that it has taken. On an error that may still write to the positions.
   absl::Status RenewReader(uint64_t seen, std::vector<FrameHeader>* lost);
 
   // The sequence of the first frame at or after `from` in the ring, or of the

@@ -62,6 +62,7 @@ struct LanePositions {
 static_assert(sizeof(RingPositions) == 64);
 static_assert(sizeof(LossyPositions) == 128);
 static_assert(offsetof(LanePositions, ring) == 0);
+static_assert(offsetof(RingPositions, taken) == 8);
 static_assert(offsetof(LanePositions, lossy) == 64);
 static_assert(offsetof(LossyPositions, held) == 64);
 static_assert(offsetof(LanePositions, sleeping) == 192);

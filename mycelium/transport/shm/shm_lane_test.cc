@@ -145,5 +145,46 @@ TEST_F(ShmLaneTest, NextReaderStartsWithWhatTheLastHasNotHandled) {
   EXPECT_TRUE(lane_->empty());
 }
 
+// As after the connection is lost, when the writer does not know it.
+TEST_F(ShmLaneTest, ReaderItselfSaysWhatItMayHaveHandled) {
+  OpenLane(std::nullopt);
+  Publish(3);
+  EXPECT_TRUE(Take(/*handled=*/true).has_value());
+  const FrameView* shown;
+  uint64_t end;
+  // A handler has it, in which the process dies.
+  EXPECT_EQ(ring_->Peek(0, &shown, &end), Look::kFrame);
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
+  EXPECT_EQ(lane_->redelivered_until(), 3u);
+  FrameHeader poison;
+  ASSERT_TRUE(lane_->TakePoison(/*redeliveries_max=*/0, &poison));
+  EXPECT_EQ(poison.lane_sequence, 2u);
+  // The next one has not taken anything.
+  ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
+  EXPECT_EQ(lane_->redelivered_until(), 3u);
+  EXPECT_FALSE(lane_->TakePoison(/*redeliveries_max=*/0, &poison));
+}
+
+TEST_F(ShmLaneTest, ReaderThatIsMadMakesNoMoreRedelivered) {
+  constexpr uint64_t kFrame = AlignedFrameBytes(kFrameBytes);
+  const struct {
+    uint64_t said;
+    uint64_t redelivered_until;
+  } kCases[] = {{0, 2},           {kFrame, 2},
+                {kFrame + 1, 3},  {2 * kFrame - 1, 3},
+                {3 * kFrame, 4},  {3 * kFrame + 8, 4},
+                {~uint64_t{0}, 4}};
+  for (const auto& [said, redelivered_until] : kCases) {
+    OpenLane(std::nullopt);
+    Publish(3);
+    EXPECT_TRUE(Take(/*handled=*/true).has_value());
+    memory_->positions().ring.taken.store(said);
+    std::vector<FrameHeader> lost;
+    ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
+    EXPECT_EQ(lane_->redelivered_until(), redelivered_until) << said;
+  }
+}
+
 }  // namespace
 }  // namespace mycelium
