@@ -26,7 +26,7 @@ void RelaxBetweenLooks() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
-    Environment& environment, bool is_polled, LogSink log) {
+    Environment& environment, LogSink log) {
   Sys& sys = environment.sys;
   const int64_t epoll = sys.EpollCreate();
   if (epoll < 0) return ErrnoStatus(epoll, "epoll_create1");
@@ -34,17 +34,13 @@ absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(
   const int64_t wake = sys.EventFd();
   if (wake < 0) return ErrnoStatus(wake, "eventfd");
   Fd wake_fd(sys, static_cast<int>(wake));
-  Fd timer_fd;
-  if (is_polled) {
-    const int64_t timer = sys.TimerFd();
-    if (timer < 0) return ErrnoStatus(timer, "timerfd_create");
-    timer_fd = Fd(sys, static_cast<int>(timer));
-  }
+  const int64_t timer = sys.TimerFd();
+  if (timer < 0) return ErrnoStatus(timer, "timerfd_create");
+  Fd timer_fd(sys, static_cast<int>(timer));
   auto loop = std::unique_ptr<EventLoop>(
       new EventLoop(environment, std::move(epoll_fd), std::move(wake_fd),
                     std::move(timer_fd), std::move(log)));
   for (const Fd* fd : {&loop->wake_, &loop->timer_}) {
-    if (!fd->valid()) continue;
     absl::Status added = loop->interests_.Add(fd->get(), EPOLLIN);
     if (!added.ok()) return added;
   }
@@ -114,7 +110,6 @@ void EventLoop::FindFirstTimer() {
 }
 
 int EventLoop::descriptor() {
-  if (!timer_.valid()) return interests_.fd();
   {
     MutexLock lock(mutex_);
     if (shown_.exchange(true)) return interests_.fd();
@@ -128,13 +123,41 @@ int EventLoop::descriptor() {
 
 void EventLoop::ShowFirstTimer() {
   const TimeNs first = first_timer_.load();
-  if (first == timer_shows_) return;
-  timer_shows_ = first;
+  if (first != timer_shows_ || rang_) (void)SetTimer(first);
+}
+
+bool EventLoop::SetTimer(TimeNs at) {
+  timer_shows_ = at;
+  rang_ = false;
   const int64_t after_ns =
-      first == kNever
-          ? 0
-          : std::max<int64_t>(first - environment_.clock.NowNs(), 1);
-  environment_.sys.TimerFdSet(timer_.get(), after_ns);
+      at == kNever ? 0 : std::max<int64_t>(at - environment_.clock.NowNs(), 1);
+  return environment_.sys.TimerFdSet(timer_.get(), after_ns) == 0;
+}
+
+bool EventLoop::SetAlarm(TimeNs until) {
+  if (shown_.load() || !environment_.waiter.is_real_time()) return false;
+  MutexLock lock(mutex_);
+  return (timer_shows_ <= until && !rang_) || SetTimer(until);
+}
+
+void EventLoop::OnTimerRang() {
+  MutexLock lock(mutex_);
+  rang_ = true;
+  // Perhaps a moment before it is due.
+  if (shown_.load()) ShowFirstTimer();
+}
+
+int64_t EventLoop::Sleep(epoll_event* events, TimeNs until) {
+  while (true) {
+    const bool has_alarm = SetAlarm(until);
+    const int64_t ready = environment_.waiter.WaitEpoll(
+        interests_.fd(), events, kEventsMax, has_alarm ? kNever : until);
+    if (!has_alarm || ready != 1 || events[0].data.fd != timer_.get()) {
+      return ready;
+    }
+    OnTimerRang();  // Perhaps for a sleep before this one.
+    if (environment_.clock.NowNs() >= until) return 0;
+  }
 }
 
 absl::Status EventLoop::Watch(int fd, uint32_t events, Handler& handler) {
@@ -351,8 +374,10 @@ bool EventLoop::RunReady(TimeNs deadline) {
   }
   const bool lends = deadline > 0 && lends_.load(std::memory_order_relaxed);
   if (lends) Lend();
-  const int64_t ready = environment_.waiter.WaitEpoll(
-      interests_.fd(), events, kEventsMax, std::max<TimeNs>(deadline, 0));
+  const int64_t ready = deadline > 0
+                            ? Sleep(events, deadline)
+                            : environment_.waiter.WaitEpoll(
+                                  interests_.fd(), events, kEventsMax, 0);
   if (lends) TakeBack();
   sleeping_.store(false);
   const bool slept = pollers_asleep_;
@@ -366,10 +391,7 @@ bool EventLoop::RunReady(TimeNs deadline) {
       continue;
     }
     if (fd == timer_.get()) {
-      // Perhaps a moment before it is due; it is set again in any case.
-      MutexLock lock(mutex_);
-      timer_shows_ = kNever - 1;
-      ShowFirstTimer();
+      OnTimerRang();
       continue;
     }
     // An earlier handler of this batch may have stopped watching this one.

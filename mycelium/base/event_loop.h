@@ -50,6 +50,12 @@ namespace mycelium {
 // longer than a millisecond at a time, and tries again before each sleep; where
 // somebody else sleeps, descriptor() is readable until it succeeds.
 //
+// Sleeping until a time. A timer that the kernel is given with each sleep, and
+// that is taken back with each that ends early, takes a fifth of a wake-up
+// (docs/adr/0038). So `timer_` is among what is slept on, and stays set from
+// one sleep to the next: it is set anew only for an earlier time, or after it
+// rang, and a sleep that it ends too early goes on.
+//
 // Thread safety: Post, RunAt, Cancel, Rewatch, Wake, RunOnce and TryBorrow may
 // be called from any thread; Watch and Unwatch only from within RunOnce, by a
 // borrower, or while nothing runs the loop.
@@ -100,10 +106,9 @@ class EventLoop final {
   // Destroys what was posted or set and did not run.
   ~EventLoop();
 
-  // `is_polled`: a caller with a loop of its own may ask for descriptor().
   // `log` may be empty.
   static absl::StatusOr<std::unique_ptr<EventLoop>> Create(
-      Environment& environment, bool is_polled = false, LogSink log = nullptr);
+      Environment& environment, LogSink log = nullptr);
 
   // Runs `task` on the loop, after what was posted before.
   void Post(Task task);
@@ -194,7 +199,7 @@ class EventLoop final {
   // A descriptor that is readable when RunOnce() would find work, timers that
   // are due included, for a caller that has an epoll loop of its own. From the
   // first call on it is kept so, which costs a system call for each task posted
-  // and each timer that becomes the first. REQUIRES: is_polled.
+  // and each timer that becomes the first.
   int descriptor();
 
  private:
@@ -249,6 +254,11 @@ class EventLoop final {
   bool HasPosted() const { return posted_.load(); }  // See Post().
   void FindFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowFirstTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool SetTimer(TimeNs at) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether `timer_` ends a sleep at `until`, or before.
+  bool SetAlarm(TimeNs until);
+  void OnTimerRang();
+  int64_t Sleep(epoll_event* events, TimeNs until);
   void DrainWake();
   // Acquire and release: what the last thread did happened before.
   bool BeginRunning() {
@@ -266,7 +276,7 @@ class EventLoop final {
   SpinBackoff backoff_;
   InterestList interests_;
   Fd wake_;
-  Fd timer_;  // Only if polled.
+  Fd timer_;
 
   // Who runs the loop. Nobody but a sleeper waits for it, so it is no mutex.
   static constexpr uint32_t kIdle = 0;         // Nobody.
@@ -282,7 +292,8 @@ class EventLoop final {
   std::vector<Task> tasks_ ABSL_GUARDED_BY(mutex_);
   std::vector<Timer> timers_ ABSL_GUARDED_BY(mutex_);  // In no order.
   uint64_t next_timer_ ABSL_GUARDED_BY(mutex_) = 1;
-  TimeNs timer_shows_ ABSL_GUARDED_BY(mutex_) = kNever;  // What it is set to.
+  TimeNs timer_shows_ ABSL_GUARDED_BY(mutex_) = kNever;  // What it is set to,
+  bool rang_ ABSL_GUARDED_BY(mutex_) = false;            // which has come.
 
   std::atomic<bool> posted_{false};          // tasks_ is not empty.
   std::atomic<TimeNs> first_timer_{kNever};  // A copy, to look at unlocked.

@@ -79,9 +79,9 @@ class Socket final : public EventLoop::Handler {
 
 class EventLoopSpinningTest : public ::testing::Test {
  protected:
-  std::unique_ptr<EventLoop> MakeLoop(bool is_polled = false) {
+  std::unique_ptr<EventLoop> MakeLoop() {
     return *EventLoop::Create(
-        environment_, is_polled, [this](LogLevel, absl::string_view message) {
+        environment_, [this](LogLevel, absl::string_view message) {
           log_.emplace_back(message.data(), message.size());
         });
   }
@@ -300,7 +300,7 @@ TEST_F(EventLoopSpinningTest, WhoWaitsForNothingWhileOutIsPutBackSo) {
 }
 
 TEST_F(EventLoopSpinningTest, DescriptorThatIsShownShowsWhoWasOut) {
-  loop_ = MakeLoop(/*is_polled=*/true);
+  loop_ = MakeLoop();
   Socket socket;
   TakeOut(socket);
   socket.PeerSends();
@@ -375,7 +375,7 @@ TEST_F(EventLoopSpinningTest, WhoNoLongerSpinsAndIsRefusedIsStillLookedAt) {
 }
 
 TEST_F(EventLoopSpinningTest, DescriptorIsReadableUntilAllArePutBack) {
-  loop_ = MakeLoop(/*is_polled=*/true);
+  loop_ = MakeLoop();
   Socket socket;
   TakeOut(socket);
   sys_.Fail("epoll_ctl", {-ENOMEM, -ENOMEM});

@@ -320,8 +320,7 @@ constexpr int kLongMs = 20'000;
 class EventLoopDescriptorTest : public testing::Test {
  protected:
   Environment environment_ = Environment::Real();
-  std::unique_ptr<EventLoop> loop_ =
-      *EventLoop::Create(environment_, /*is_polled=*/true);
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
   int runs_ = 0;
 };
 
@@ -433,7 +432,7 @@ TEST_F(EventLoopTest, HandlerThatDoesNotSpinIsOnlyToldByTheKernel) {
 }
 
 TEST(PolledEventLoopTest, DescriptorTellsOfAPollersWork) {
-  auto loop = *EventLoop::Create(Environment::Real(), /*is_polled=*/true);
+  auto loop = *EventLoop::Create(Environment::Real());
   FakePoller poller;
   loop->AddPoller(poller);
   pollfd polled = {loop->descriptor(), POLLIN, 0};

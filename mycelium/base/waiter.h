@@ -31,6 +31,10 @@ class Waiter {
   virtual int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
                             TimeNs deadline) = 0;
 
+  // Whether deadlines pass as the kernel's time does, so that a timer's
+  // descriptor in the epoll may stand for one.
+  virtual bool is_real_time() const { return false; }
+
   // Lets another thread have the CPU, if one waits for it. Where nobody
   // competes for a CPU there is nothing to do.
   virtual void GiveWay() {}
@@ -46,6 +50,7 @@ class SystemWaiter final : public Waiter {
   void WakeWord(const std::atomic<uint32_t>& word) override;
   int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
                     TimeNs deadline) override;
+  bool is_real_time() const override { return true; }
   void GiveWay() override;
 
  private:

@@ -12,8 +12,8 @@
 namespace mycelium {
 
 absl::Status NodeRuntime::Init() {
-  absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create(
-      environment_, options_.poll == PollMode::kCaller, options_.log);
+  absl::StatusOr<std::unique_ptr<EventLoop>> loop =
+      EventLoop::Create(environment_, options_.log);
   if (!loop.ok()) return loop.status();
   loop_ = *std::move(loop);
   const Limits limits =

@@ -1,0 +1,97 @@
+// How a loop sleeps until a time: by a timer of the kernel's that stays set.
+#include <cerrno>
+#include <memory>
+#include <thread>
+
+#include "gtest/gtest.h"
+#include "mycelium/base/event_loop.h"
+#include "mycelium/base/event_loop_fakes.h"
+#include "tests/support/faulty_sys.h"
+
+namespace mycelium {
+namespace {
+
+using Ran = EventLoop::Ran;
+
+using ::mycelium::test::FaultySys;
+using ::mycelium::test::Readable;
+
+constexpr int64_t kMs = 1'000'000;
+constexpr int64_t kLongNs = 20'000 * kMs;
+
+class EventLoopAlarmTest : public ::testing::Test {
+ protected:
+  TimeNs Now() { return clock_.NowNs(); }
+  uint64_t CountOf(const std::string& call) { return sys_.counts()[call]; }
+
+  FaultySys sys_;
+  SystemClock clock_{sys_};
+  SystemWaiter waiter_{sys_, clock_};
+  Environment environment_{sys_, clock_, waiter_};
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(environment_);
+  int runs_ = 0;
+};
+
+TEST_F(EventLoopAlarmTest, ManySleepsHaveOneTimer) {
+  Readable readable;
+  ASSERT_TRUE(loop_->Watch(readable.fd(), EPOLLIN, readable).ok());
+  loop_->RunAt(Now() + kLongNs, [this] { ++runs_; });
+  const uint64_t before = CountOf("timerfd_set");
+  for (int i = 0; i < 10; ++i) {
+    // Each later than the one before.
+    EXPECT_EQ(loop_->RunOnce(Now() + kLongNs, 0), Ran::kSomething);
+  }
+  EXPECT_EQ(CountOf("timerfd_set") - before, 1u);
+  EXPECT_EQ(runs_, 0);
+}
+
+TEST_F(EventLoopAlarmTest, TimerRunsWhenItsTimeHasCome) {
+  const TimeNs due = Now() + 3 * kMs;
+  loop_->RunAt(due, [this] { ++runs_; });
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(runs_, 1);
+  EXPECT_GE(Now(), due);
+  // And an earlier one than what the kernel has.
+  loop_->RunAt(Now() + kLongNs, [this] { ++runs_; });
+  EXPECT_EQ(loop_->RunOnce(Now() + kMs, 0), Ran::kNothing);
+  loop_->RunAt(Now() + kMs, [this] { ++runs_; });
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(runs_, 2);
+}
+
+TEST_F(EventLoopAlarmTest, SleepGoesOnWhereItsTimerRingsTooEarly) {
+  const uint64_t cancelled = loop_->RunAt(Now() + 2 * kMs, [] {});
+  EXPECT_EQ(loop_->RunOnce(Now() + kMs, 0), Ran::kNothing);
+  loop_->Cancel(cancelled);
+  const TimeNs end = Now() + 20 * kMs;
+  const uint64_t before = CountOf("epoll_wait");
+  EXPECT_EQ(loop_->RunOnce(end, 0), Ran::kNothing);
+  EXPECT_GE(Now(), end);
+  EXPECT_LE(CountOf("epoll_wait") - before, 3u) << "it turns";
+}
+
+TEST_F(EventLoopAlarmTest, WhatHasRungEndsNoSleepAgain) {
+  loop_->RunAt(Now() + kMs, [this] { ++runs_; });
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(runs_, 1);
+  const uint64_t before = CountOf("epoll_wait");
+  std::thread other([&] {
+    // Once it sleeps without an end.
+    while (CountOf("epoll_wait") == before) std::this_thread::yield();
+    loop_->Post([this] { ++runs_; });
+  });
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(runs_, 2);
+  EXPECT_EQ(CountOf("epoll_wait") - before, 1u);
+  other.join();
+}
+
+TEST_F(EventLoopAlarmTest, DeadlineIsTheSleepsOwnWhereTheTimerCannotBeSet) {
+  sys_.Fail("timerfd_set", {-EINVAL});
+  loop_->RunAt(Now() + kMs, [this] { ++runs_; });
+  EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(runs_, 1);
+}
+
+}  // namespace
+}  // namespace mycelium
