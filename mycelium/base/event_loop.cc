@@ -114,7 +114,8 @@ int EventLoop::descriptor() {
     MutexLock lock(mutex_);
     if (shown_.exchange(true)) return interests_.fd();
     ShowFirstTimer();
-    if (!tasks_.empty()) Wake();
+    // Who sleeps now was to be woken by what the timer showed before.
+    if (!tasks_.empty() || sleeping_.load()) Wake();
   }
   // If that fails, the turn that this makes the caller take tries again.
   if (!interests_.Pin().ok()) Wake();
@@ -128,15 +129,18 @@ void EventLoop::ShowFirstTimer() {
 
 bool EventLoop::SetTimer(TimeNs at) {
   timer_shows_ = at;
-  rang_ = false;
   const int64_t after_ns =
       at == kNever ? 0 : std::max<int64_t>(at - environment_.clock.NowNs(), 1);
-  return environment_.sys.TimerFdSet(timer_.get(), after_ns) == 0;
+  const bool is_set = environment_.sys.TimerFdSet(timer_.get(), after_ns) == 0;
+  rang_ = !is_set;  // Else it is tried again.
+  return is_set;
 }
 
 bool EventLoop::SetAlarm(TimeNs until) {
-  if (shown_.load() || !environment_.waiter.is_real_time()) return false;
+  if (!environment_.waiter.is_real_time()) return false;
   MutexLock lock(mutex_);
+  // With the lock, under which descriptor() takes the timer for itself.
+  if (shown_.load()) return false;
   return (timer_shows_ <= until && !rang_) || SetTimer(until);
 }
 

@@ -201,6 +201,8 @@ class EventLoop final {
   // first call on it is kept so, which costs a system call for each task posted
   // and each timer that becomes the first.
   int descriptor();
+  // The same one, in which timers and tasks may not be seen.
+  int bare_descriptor() const { return interests_.fd(); }
 
  private:
   static constexpr int kEventsMax = 64;
@@ -292,8 +294,9 @@ class EventLoop final {
   std::vector<Task> tasks_ ABSL_GUARDED_BY(mutex_);
   std::vector<Timer> timers_ ABSL_GUARDED_BY(mutex_);  // In no order.
   uint64_t next_timer_ ABSL_GUARDED_BY(mutex_) = 1;
-  TimeNs timer_shows_ ABSL_GUARDED_BY(mutex_) = kNever;  // What it is set to,
-  bool rang_ ABSL_GUARDED_BY(mutex_) = false;            // which has come.
+  TimeNs timer_shows_ ABSL_GUARDED_BY(mutex_) = kNever;  // What it is set to.
+  // That has come, or could not be set: it is to be set again.
+  bool rang_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::atomic<bool> posted_{false};          // tasks_ is not empty.
   std::atomic<TimeNs> first_timer_{kNever};  // A copy, to look at unlocked.

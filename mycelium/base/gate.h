@@ -81,7 +81,9 @@ class Gate final {
   // the caller, for whom it takes effect when he leaves. False: somebody has,
   // and left_event() is notified when he is out.
   bool Shut();
-  // The same, and waits for who is inside, however long that takes.
+  // The same, and waits for who is inside, however long that takes. He may
+  // still touch the gate afterwards, in Leave(): who destroys it has to know
+  // that nobody does, as by shares of what it belongs to.
   void Close(Waiter& waiter);
   EventCount& left_event() { return left_; }
 

@@ -11,6 +11,9 @@ namespace {
 // A connection that lived this long counts as a success.
 constexpr int64_t kLivedNs = 50'000'000;
 
+// How often the time between two tries doubles, at most.
+constexpr int kDoublingsMax = 20;
+
 }  // namespace
 
 Connector::~Connector() { loop_.Cancel(timer_); }
@@ -79,7 +82,7 @@ void Connector::OnHandshake(
       // It may be one of several at that address, and whoever answers will do:
       // the next Hello is for any of them.
       peer_.clear();
-      ++failures_;
+      CountFailure();
       DialLater();
       return;
     }
@@ -108,8 +111,12 @@ void Connector::OnHandshake(
   callbacks_.on_established(*this, *std::move(established));
 }
 
+void Connector::CountFailure() {
+  failures_ = std::min(failures_ + 1, kDoublingsMax + 1);
+}
+
 void Connector::Fail(const absl::Status& status) {
-  ++failures_;
+  CountFailure();
   DialLater();
   if (std::string(status.message()) == last_failure_) return;
   last_failure_ = std::string(status.message());
@@ -123,7 +130,7 @@ void Connector::DialLater() {
   // that.
   const int64_t min_ns = absl::ToInt64Nanoseconds(options_.reconnect_min);
   const int64_t max_ns = absl::ToInt64Nanoseconds(options_.reconnect_max);
-  const int doublings = std::min(failures_ - 1, 20);
+  const int doublings = std::min(failures_ - 1, kDoublingsMax);
   const int64_t longest = std::min(max_ns, min_ns << doublings);
   const int64_t wait =
       longest / 2 + static_cast<int64_t>(random_.Below(longest / 2 + 1));

@@ -85,6 +85,7 @@ class Connector final {
   void DialLater();
   void DialAt(TimeNs at);
   void OnHandshake(absl::StatusOr<Handshake::Established> established);
+  void CountFailure();
   void Fail(const absl::Status& status);
 
   Environment& environment_;

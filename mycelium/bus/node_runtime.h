@@ -156,7 +156,10 @@ class NodeRuntime final : public RoomWaiter {
     if (orphaned_ && !loop_->InLoop()) delete this;
   }
   int poll_descriptor() const {
-    return is_inherited() ? -1 : loop_->descriptor();
+    if (is_inherited()) return -1;
+    // To show timers in it costs a thread of the node's own for nothing.
+    return options_.poll == PollMode::kCaller ? loop_->descriptor()
+                                              : loop_->bare_descriptor();
   }
 
   // Waits for what others, or the loop, bring about.

@@ -124,6 +124,13 @@ absl::Status CheckOptionBounds(const BusOptions& options) {
         " takes frames of at most ", FrameBytesFor(settings.lane_bytes),
         ", but limits.frame_bytes_max is ", limits.frame_bytes_max));
   }
+  if (limits.reconnect_min > limits.reconnect_max) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("BusOptions: limits.reconnect_min ",
+                     absl::FormatDuration(limits.reconnect_min),
+                     " is longer than limits.reconnect_max ",
+                     absl::FormatDuration(limits.reconnect_max)));
+  }
   return CheckUids(options.allow_uids);
 }
 

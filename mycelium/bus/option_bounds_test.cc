@@ -86,6 +86,17 @@ TEST(OptionBoundsTest, EveryNumberOutOfBoundsIsNamed) {
   }
 }
 
+TEST(OptionBoundsTest, ShortestTimeToReconnectIsNotBeyondTheLongest) {
+  BusOptions options;
+  options.limits.reconnect_min = absl::Milliseconds(20);
+  options.limits.reconnect_max = absl::Milliseconds(20);
+  EXPECT_EQ(FaultOf(options), "");
+  options.limits.reconnect_min = absl::Milliseconds(21);
+  EXPECT_EQ(FaultOf(options),
+            "BusOptions: limits.reconnect_min 21ms is longer than "
+            "limits.reconnect_max 20ms");
+}
+
 TEST(OptionBoundsTest, LaneIsAtLeastARing) {
   BusOptions options;
   options.limits.frame_bytes_max = 2 << 10;

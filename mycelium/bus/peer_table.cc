@@ -172,7 +172,7 @@ void PeerTable::OnUp(Link& link, const v1::Hello& hello, bool resumed) {
     dispatcher_.AwaitMatches(link);
     router_.Repeat(link);
   }
-  peer.texts_said.clear();
+  peer.told_with_text.clear();
   for (const auto& subscription : dispatcher_.All()) {
     if (!subscription->closed()) SendSubscribe(peer, *subscription);
   }
@@ -283,8 +283,10 @@ void PeerTable::SendSubscribe(Peer& peer, const Subscription& subscription) {
                          ? SendableCanonicalText(options.type.canonical_text)
                          : std::string();
   subscribe.set_takes_versions(!text.empty());
-  if (!text.empty() && peer.texts_said.insert(options.type.digest).second) {
-    subscribe.set_canonical_text(std::move(text));
+  if (!text.empty()) {
+    std::set<uint32_t>& told = peer.told_with_text[options.type.digest];
+    if (told.empty()) subscribe.set_canonical_text(std::move(text));
+    told.insert(options.id);
   }
   subscribe.set_name(options.name);
   subscribe.set_delivery(options.mode == DeliveryMode::kInline
@@ -307,19 +309,14 @@ void PeerTable::Subscribe(const Subscription& subscription) {
 void PeerTable::Unsubscribe(const Subscription& subscription) {
   v1::Control control;
   control.mutable_unsubscribe()->set_subscription(subscription.options().id);
-  const auto all = dispatcher_.All();
-  const bool others_have_its_type =
-      std::any_of(all.begin(), all.end(), [&](const auto& other) {
-        return other.get() != &subscription && !other->closed() &&
-               other->type().digest == subscription.type().digest;
-      });
   for (auto& [name, peer] : peers_) {
     if (!peer->link->is_up()) continue;
     peer->link->SendControl(control);
     // The peer lets go of the text with the last that has it.
-    if (!others_have_its_type) {
-      peer->texts_said.erase(subscription.type().digest);
-    }
+    const auto told = peer->told_with_text.find(subscription.type().digest);
+    if (told == peer->told_with_text.end()) continue;
+    told->second.erase(subscription.options().id);
+    if (told->second.empty()) peer->told_with_text.erase(told);
   }
 }
 

@@ -178,10 +178,12 @@ class PeerTable final : public LinkHandler {
     TimeNs since = 0;
     TimeNs asked_until = 0;  // To say whom it dials: see Hello.to.
     uint64_t retain_timer = 0;
-    uint64_t orphan_timer = 0;             // 0: nothing waits for it.
-    uint64_t hello_number = 0;             // Of the last connection's.
-    TimeNs lost_at = 0;                    // When the last connection ended.
-    std::set<Digest> texts_said;           // On the connection that is up.
+    uint64_t orphan_timer = 0;  // 0: nothing waits for it.
+    uint64_t hello_number = 0;  // Of the last connection's.
+    TimeNs lost_at = 0;         // When the last connection ended.
+    // Which subscriptions of each type it was told of, on the connection that
+    // is up: the first one brought the type's text.
+    std::map<Digest, std::set<uint32_t>> told_with_text;
     LineLimit fault_lines{1};              // Of LogIfBad().
     std::shared_ptr<EndpointStats> stats;  // That count the link in.
   };

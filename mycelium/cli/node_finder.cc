@@ -83,14 +83,18 @@ void KeepNamed(const std::vector<std::string>& names,
         view->nodes.begin(), view->nodes.end(), [&](const SeenNode& node) {
           return is_path ? node.path == name : node.name == name;
         });
-    if (known != view->nodes.end()) {
-      kept.push_back(*known);
-      continue;
-    }
     SeenNode node;
-    node.name = name;
-    node.path = is_path ? name : absl::StrCat(directory, "/", name, kSuffix);
-    kept.push_back(std::move(node));
+    if (known != view->nodes.end()) {
+      node = *known;
+    } else {
+      node.name = name;
+      node.path = is_path ? name : absl::StrCat(directory, "/", name, kSuffix);
+    }
+    const bool is_named_again =
+        std::any_of(kept.begin(), kept.end(), [&](const SeenNode& other) {
+          return other.path == node.path && other.name == node.name;
+        });
+    if (!is_named_again) kept.push_back(std::move(node));
   }
   view->nodes = std::move(kept);
 }

@@ -134,7 +134,7 @@ TEST_F(NodeFinderTest, NamedNodesAreTheOnlyOnes) {
   Write("b.sock", "");
   StatusOptions options;
   options.socket_dir = dir_.path();
-  options.nodes = {"b", "c", "/elsewhere/d.sock"};
+  options.nodes = {"b", "c", "/elsewhere/d.sock", "b", dir_.file("b.sock")};
   const absl::StatusOr<HostView> view = Find(options);
   ASSERT_EQ(view->nodes.size(), 3u);
   EXPECT_EQ(view->nodes[0].path, dir_.file("b.sock"));

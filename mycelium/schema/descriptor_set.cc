@@ -60,8 +60,15 @@ absl::StatusOr<std::vector<std::string>> DescriptorSet::Add(
   for (const FileDescriptorProto& file : set.file()) {
     names.push_back(file.name());
     FileDescriptorProto known;
-    if (state_->database.FindFileByName(file.name(), &known)) continue;
-    state_->database.Add(file);
+    if (state_->database.FindFileByName(file.name(), &known)) {
+      if (known.SerializeAsString() == file.SerializeAsString()) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("has another ", file.name(), " than a set before it"));
+    }
+    if (!state_->database.Add(file)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(file.name(), " defines what a file before it defines"));
+    }
   }
   return names;
 }

@@ -108,6 +108,8 @@ absl::Status Run() {
     std::cout << SchemaText(*types) << "schema "
               << SchemaDigestOf(*types).ToHex() << "\n";
   }
+  std::cout.flush();
+  if (!std::cout) return absl::UnavailableError("standard output: not written");
   return absl::OkStatus();
 }
 
@@ -119,7 +121,13 @@ int main(int argc, char** argv) {
       "digests of Protobuf messages:\n"
       "  schema_digest_tool --descriptor_sets=FILE,... [--messages=NAME,...] "
       "[--text]");
-  absl::ParseCommandLine(argc, argv);
+  const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
+  if (words.size() > 1) {
+    std::cerr << "schema_digest_tool: \"" << words[1]
+              << "\": only flags are expected; files of one flag have commas "
+                 "between them\n";
+    return EXIT_FAILURE;
+  }
   const absl::Status status = mycelium::Run();
   if (status.ok()) return EXIT_SUCCESS;
   std::cerr << "schema_digest_tool: " << status.message() << "\n";

@@ -226,7 +226,16 @@ void Comparison::CompareField(const Type& type, const Field& ours,
               /*compatible=*/kind == DifferenceKind::kPacking);
   };
   compare(DifferenceKind::kName, "name ", ours.name, theirs.name);
-  compare(DifferenceKind::kType, "", TypeWords(ours), TypeWords(theirs));
+  const bool is_same_type =
+      ours.type == theirs.type && ours.type_name == theirs.type_name;
+  if (!is_same_type && TypeWords(ours) == TypeWords(theirs)) {
+    // A message that is named as a scalar type is.
+    compare(DifferenceKind::kType, "",
+            absl::StrCat(ours.type, " ", ours.type_name),
+            absl::StrCat(theirs.type, " ", theirs.type_name));
+  } else {
+    compare(DifferenceKind::kType, "", TypeWords(ours), TypeWords(theirs));
+  }
   compare(DifferenceKind::kLabel, "label ", ours.label, theirs.label);
   compare(DifferenceKind::kOneof, "oneof ", ours.oneof, theirs.oneof);
   compare(DifferenceKind::kPresence, "presence ", ours.presence,
@@ -236,7 +245,7 @@ void Comparison::CompareField(const Type& type, const Field& ours,
   compare(DifferenceKind::kDefault, "default ", ours.default_value,
           theirs.default_value);
 
-  if (ours.type_name.empty() || TypeWords(ours) != TypeWords(theirs)) return;
+  if (ours.type_name.empty() || !is_same_type) return;
   if (reached_.insert(ours.type_name).second) {
     pending_.push_back(ours.type_name);
   }
@@ -255,6 +264,9 @@ void Comparison::CompareValues(const Type& ours, const Type& theirs) {
     if (their != theirs.values.end()) number = std::min(number, their->number);
     const auto our_names = TakeNames(number, ours.values, &our);
     const auto their_names = TakeNames(number, theirs.values, &their);
+    // Of one that both have, a name more or less hides nothing.
+    const bool is_shown =
+        is_open || (!our_names.empty() && !their_names.empty());
 
     // What has gone without turning up elsewhere was renamed to what has come
     // from nowhere, as long as there is as much of both.
@@ -264,14 +276,14 @@ void Comparison::CompareValues(const Type& ours, const Type& theirs) {
       if (!their_numbers.contains(name)) {
         gone.push_back(name);
       } else {
-        AddLone(ours, {name, number, true, is_open}, their_numbers);
+        AddLone(ours, {name, number, true, is_shown}, their_numbers);
       }
     }
     for (const absl::string_view name : Without(their_names, our_names)) {
       if (!our_numbers.contains(name)) {
         come.push_back(name);
       } else {
-        AddLone(ours, {name, number, false, is_open}, our_numbers);
+        AddLone(ours, {name, number, false, is_shown}, our_numbers);
       }
     }
     const size_t renamed = std::min(gone.size(), come.size());
@@ -280,10 +292,10 @@ void Comparison::CompareValues(const Type& ours, const Type& theirs) {
                 absl::StrCat("name ", Change(gone[i], come[i])));
     }
     for (size_t i = renamed; i < gone.size(); ++i) {
-      AddLone(ours, {gone[i], number, true, is_open}, their_numbers);
+      AddLone(ours, {gone[i], number, true, is_shown}, their_numbers);
     }
     for (size_t i = renamed; i < come.size(); ++i) {
-      AddLone(ours, {come[i], number, false, is_open}, our_numbers);
+      AddLone(ours, {come[i], number, false, is_shown}, our_numbers);
     }
   }
 }

@@ -138,6 +138,20 @@ TEST(VerdictTest, AliasThatOnlyOneSideHasIsMissing) {
       "m.E.B (0): missing on the other side");
 }
 
+// Protobuf has a message of such a name only where there is no package.
+TEST(VerdictTest, MessageThatIsNamedAsAScalarIsNone) {
+  const std::string scalar =
+      "mycelium.schema 1\nroot Quote\nmessage Quote\n"
+      "  1 x optional int32 presence=explicit\n";
+  const std::string message =
+      "mycelium.schema 1\nroot Quote\nmessage Quote\n"
+      "  1 x optional message int32 presence=explicit\nmessage int32\n";
+  EXPECT_EQ(FirstDifference(scalar, message),
+            "Quote.x (1): int32  -> message int32");
+  EXPECT_EQ(FirstDifference(message, scalar),
+            "Quote.x (1): message int32 -> int32 ");
+}
+
 TEST(VerdictTest, ClosedEnumIsNotAnOpenOne) {
   EXPECT_EQ(FirstDifference(
                 Text2("message Quote { optional E e = 1; } enum E { Z = 0; }"),
@@ -191,6 +205,13 @@ TEST(VerdictTest, ValuesOfAnEnumAreCompatibleIfNoNumberIsHidden) {
   const std::string quote2 = "message Quote { optional E e = 1; }";
   EXPECT_EQ(KindOf(Text2(quote2 + of_one), Text2(quote2 + of_two)),
             kIncompatible);
+  // A second name of a number hides none.
+  const std::string named_twice =
+      "enum E { option allow_alias = true; ZERO = 0; NONE = 0; }";
+  EXPECT_EQ(KindOf(Text2(quote2 + of_one), Text2(quote2 + named_twice)),
+            kCompatible);
+  EXPECT_EQ(KindOf(Text2(quote2 + named_twice), Text2(quote2 + of_one)),
+            kCompatible);
 }
 
 // The text of a proto2 message with an enum of proto3.

@@ -129,6 +129,12 @@ INSTANTIATE_TEST_SUITE_P(
                  "4:8: node \"a\": host \"10.0.1.10\" without TLS; add a "
                  "certificate in [tls], or insecure = true to send in the "
                  "clear"},
+        BadInput{"ListensWithWhomItTrustsAlone",
+                 Node("host = \"here\"\nport = 9001\n"
+                      "[tls]\nca = \"/etc/ca.pem\""),
+                 "4:8: node \"a\": host \"here\" without TLS; add a "
+                 "certificate in [tls], or insecure = true to send in the "
+                 "clear"},
         BadInput{"ListensBeyondWithoutTls",
                  Node("endpoint = { kind = \"grpc\", addr = \"0.0.0.0:9001\" "
                       "}"),

@@ -83,21 +83,29 @@ std::vector<ResolvedRoute> TransportRoutes(const Topology& topology,
   return routes;
 }
 
-const ResolvedRoute* RouteOfLink(const std::vector<ResolvedRoute>& routes,
-                                 const TopologyNode& a, const TopologyNode& b) {
+std::vector<const ResolvedRoute*> RoutesOfLink(
+    const std::vector<ResolvedRoute>& routes, const TopologyNode& a,
+    const TopologyNode& b) {
   const auto joins = [](const ResolvedRoute& route, const TopologyNode& from,
                         const TopologyNode& to) {
     return (route.from.any || route.from.node == &from) &&
            (route.to.any || route.to.node == &to);
   };
-  const ResolvedRoute* decides = nullptr;
-  for (const ResolvedRoute& route : routes) {
-    if (!joins(route, a, b) && !joins(route, b, a)) continue;
-    if (decides == nullptr || route.specificity >= decides->specificity) {
-      decides = &route;
-    }
+  std::vector<const ResolvedRoute*> found;
+  for (auto route = routes.rbegin(); route != routes.rend(); ++route) {
+    if (joins(*route, a, b) || joins(*route, b, a)) found.push_back(&*route);
   }
-  return decides;
+  std::stable_sort(found.begin(), found.end(),
+                   [](const ResolvedRoute* one, const ResolvedRoute* other) {
+                     return other->specificity < one->specificity;
+                   });
+  return found;
+}
+
+const ResolvedRoute* RouteOfLink(const std::vector<ResolvedRoute>& routes,
+                                 const TopologyNode& a, const TopologyNode& b) {
+  const std::vector<const ResolvedRoute*> found = RoutesOfLink(routes, a, b);
+  return found.empty() ? nullptr : found.front();
 }
 
 }  // namespace mycelium

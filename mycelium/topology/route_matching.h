@@ -74,6 +74,12 @@ struct ResolvedRoute {
 std::vector<ResolvedRoute> TransportRoutes(const Topology& topology,
                                            const NameIndex& index);
 
+// Which of `routes` speak about the link of two nodes, the most specific first;
+// of equally specific ones the later first. See RouteOfLink().
+std::vector<const ResolvedRoute*> RoutesOfLink(
+    const std::vector<ResolvedRoute>& routes, const TopologyNode& a,
+    const TopologyNode& b);
+
 // Which of `routes` decides how two nodes are joined: they have one link, which
 // carries every topic of every service both ways, so that a route from either
 // to the other speaks about it, whichever services and topics it names. The

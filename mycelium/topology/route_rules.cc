@@ -71,10 +71,10 @@ std::optional<Wish> EndpointWish(const Topology& topology,
 
 // What the rules ask for between two nodes, the strongest rule first.
 std::vector<Wish> WishesFor(const Topology& topology,
-                            const ResolvedRoute* route,
+                            const std::vector<const ResolvedRoute*>& routes,
                             const TopologyNode& from, const TopologyNode& to) {
   std::vector<Wish> wishes;
-  if (route != nullptr) {
+  for (const ResolvedRoute* const route : routes) {
     const Route& of_file = *route->route;
     wishes.push_back(
         {*of_file.overrides.transport,
@@ -131,14 +131,14 @@ Connection Fulfil(const Topology& topology, const Wish& wish,
   return connection;
 }
 
-// The connection of two different nodes, of which `route` speaks; it may be
-// null.
+// The connection of two different nodes, of which `routes` speak, the strongest
+// first.
 absl::StatusOr<Connection> Join(const Topology& topology,
-                                const ResolvedRoute* route,
+                                const std::vector<const ResolvedRoute*>& routes,
                                 const TopologyNode& from,
                                 const TopologyNode& to) {
   std::string refused;
-  for (const Wish& wish : WishesFor(topology, route, from, to)) {
+  for (const Wish& wish : WishesFor(topology, routes, from, to)) {
     const absl::string_view obstacle = ObstacleTo(wish.transport, from, to);
     if (obstacle.empty()) {
       Connection connection = Fulfil(topology, wish, from, to);
@@ -159,7 +159,7 @@ absl::StatusOr<Connection> ConnectionOf(const Topology& topology,
                                         const TopologyNode& from,
                                         const TopologyNode& to) {
   const std::vector<ResolvedRoute> routes = TransportRoutes(topology, index);
-  return Join(topology, RouteOfLink(routes, from, to), from, to);
+  return Join(topology, RoutesOfLink(routes, from, to), from, to);
 }
 
 absl::Status UnknownName(const Topology& topology, const NameIndex& index,
@@ -193,7 +193,7 @@ absl::StatusOr<std::vector<PlannedLink>> LinksOf(const Topology& topology,
   for (const TopologyNode& peer : topology.nodes) {
     if (&peer == &node) continue;
     absl::StatusOr<Connection> connection =
-        Join(topology, RouteOfLink(routes, node, peer), node, peer);
+        Join(topology, RoutesOfLink(routes, node, peer), node, peer);
     if (!connection.ok()) return connection.status();
     links.push_back({&peer, *std::move(connection)});
   }

@@ -137,6 +137,27 @@ TEST(RouteRulesTest, OpenRouteThatCannotApplySaysSo) {
             "t.toml:14:1 asks for grpc, but neither node has a port");
 }
 
+TEST(RouteRulesTest, RouteBehindOneThatCannotApplyDecides) {
+  const Topology topology =
+      Parsed(std::string(kNodes) +
+             "[[routes]]\ntransport = \"unix\"\n"
+             "[[routes]]\nfrom = \"prices\"\ntransport = \"grpc\"\n");
+  EXPECT_EQ(Explained(topology, "prices", "strategy"),
+            "unix </run/m/brain.sock> routes[0] at t.toml:14:1; routes[1] at "
+            "t.toml:16:1 asks for grpc, but neither node has a port");
+}
+
+TEST(RouteRulesTest, RouteWithinANodeIsAboutNoLink) {
+  const Topology topology =
+      Parsed(std::string(kNodes) +
+             "[[routes]]\nfrom = \"strategy\"\nto = \"brain\"\n"
+             "transport = \"inproc\"\n"
+             "[[routes]]\nfrom = \"strategy\"\ntopics = [\"ticks\"]\n"
+             "transport = \"unix\"\n");
+  EXPECT_EQ(Explained(topology, "feed", "strategy"),
+            "unix </run/m/brain.sock> routes[1] at t.toml:18:1");
+}
+
 TEST(RouteRulesTest, EndpointChoosesTheSocketOnOneHost) {
   const Topology topology = Parsed(
       "socket_dir = \"/run/m\"\n"

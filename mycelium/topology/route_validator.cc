@@ -127,10 +127,15 @@ std::optional<std::pair<const TopologyNode*, const TopologyNode*>> OnlyPair(
   return std::make_pair(first, second);
 }
 
+bool IsWithinOneNode(const ResolvedRoute& route) {
+  return route.from.node != nullptr && route.from.node == route.to.node;
+}
+
 // Whether two routes ask for different links between the same nodes, and no
 // third one decides between them.
 bool LinksContradict(const ResolvedRoute& a, const ResolvedRoute& b,
                      const std::vector<ResolvedRoute>& routes) {
+  if (IsWithinOneNode(a) || IsWithinOneNode(b)) return false;
   if (a.specificity != b.specificity) return false;
   if (a.route->overrides.transport == b.route->overrides.transport) {
     return false;

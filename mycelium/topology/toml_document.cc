@@ -65,7 +65,13 @@ class KeyDepthScanner {
       if (rest_.front() == '\\' && quote == '"') {
         Skip(2);
       } else if (many_lines && rest_.substr(0, 3) == three) {
-        return Skip(3);
+        Skip(3);
+        // One or two quotes may stand before those that end it.
+        for (int i = 0; i < 2 && !rest_.empty() && rest_.front() == quote;
+             ++i) {
+          Skip(1);
+        }
+        return;
       } else if (!many_lines && rest_.front() == quote) {
         return Skip(1);
       } else {

@@ -1,6 +1,7 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -106,14 +107,15 @@ std::string CanonicalText(const Topology& topology) {
         "route ", Escaped(route.from), " -> ", Escaped(route.to),
         " topics=", EscapedList(route.topics), OverridesText(route.overrides)));
   }
-  std::vector<std::string> uids;
-  for (int64_t uid : topology.allow_uids) uids.push_back(absl::StrCat(uid));
+  std::set<std::string> uids;
+  for (int64_t uid : topology.allow_uids) uids.insert(absl::StrCat(uid));
   lines.push_back(DefaultsText(topology));
   lines.push_back(LimitsText(topology.limits));
   lines.push_back(absl::StrCat(
-      "access allow_uids=", EscapedList(uids),
-      " allow_anonymous=", topology.allow_anonymous,
-      " insecure=", topology.insecure, " tls=", topology.tls.enabled(),
+      "access allow_uids=", EscapedList({uids.begin(), uids.end()}),
+      " allow_anonymous=", topology.allow_anonymous, " insecure=",
+      topology.insecure, " certificate=", !topology.tls.certificate.empty(),
+      " ca=", !topology.tls.ca.empty(),
       " require_client_certificate=", topology.tls.require_client_certificate,
       " schema=", WordOf(topology.schema)));
   if (topology.socket_dir_configured) {

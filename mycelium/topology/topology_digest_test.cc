@@ -47,6 +47,22 @@ TEST(TopologyDigestTest, EveryMeaningMatters) {
   }
 }
 
+TEST(TopologyDigestTest, WhoIsTrustedCounts) {
+  const std::string pair = "[tls]\ncertificate = '/c'\nkey = '/k'\n";
+  EXPECT_NE(DigestOf(std::string(kText) + pair),
+            DigestOf(std::string(kText) + pair + "ca = '/a'\n"));
+  EXPECT_NE(DigestOf(std::string(kText) + pair + "ca = '/a'\n"),
+            DigestOf(std::string(kText) + "[tls]\nca = '/a'\n"));
+  // Where the files lie does not.
+  EXPECT_EQ(DigestOf(std::string(kText) + "[tls]\nca = '/a'\n"),
+            DigestOf(std::string(kText) + "[tls]\nca = '/b'\n"));
+}
+
+TEST(TopologyDigestTest, UidThatIsSaidTwiceIsSaid) {
+  EXPECT_EQ(DigestOf(std::string("allow_uids = [7, 3]\n") + kText),
+            DigestOf(std::string("allow_uids = [3, 7, 7]\n") + kText));
+}
+
 TEST(TopologyDigestTest, NamesCannotBeTakenForOtherFacts) {
   EXPECT_NE(DigestOf("[[nodes]]\nname = 'a'\nservices = ['s', 't']\n"),
             DigestOf("[[nodes]]\nname = 'a'\nservices = ['s\",\"t']\n"));
@@ -58,8 +74,8 @@ TEST(TopologyDigestTest, TextAndDigestArePinned) {
   ASSERT_TRUE(topology.ok());
   EXPECT_EQ(CanonicalText(*topology),
             "mycelium topology 1\n"
-            "access allow_uids=[] allow_anonymous=0 insecure=0 tls=0 "
-            "require_client_certificate=0 schema=exact\n"
+            "access allow_uids=[] allow_anonymous=0 insecure=0 certificate=0 "
+            "ca=0 require_client_certificate=0 schema=exact\n"
             "defaults overflow=block depth=1024 window=16 lane_bytes=4194304 "
             "publish_timeout=1s retain=5s wait=adaptive spin=50us\n"
             "limits handshake=2s frame_bytes_max=2097152 links=256 "
@@ -67,7 +83,7 @@ TEST(TopologyDigestTest, TextAndDigestArePinned) {
             "redeliver_max=3\n"
             "node \"a\" services=[\"s\"] host=\"\" port=0\n");
   EXPECT_EQ(ContentDigest(*topology),
-            "37313fdf04e8b1847aed2bb7bfd34d913e971971a9f40e80d7b427990f3c4145");
+            "cf204fab6558925d1d563710069a353d5c16500cab7d5348c64d17e80f1f84b9");
 }
 
 }  // namespace

@@ -215,6 +215,17 @@ TEST(TopologyParserTest, KeysAndValuesNestUpToTheBound) {
   for (int i = 0; i < 100'000; ++i) dots += ".a";
   EXPECT_THAT(ErrorsOf(dots + " = 1"),
               ::testing::HasSubstr("a key has more than 16 parts"));
+  // Behind strings that end in quotes, too.
+  for (const char quote : {'"', '\''}) {
+    for (const size_t more : {0, 1, 2}) {
+      const std::string three(3, quote);
+      EXPECT_THAT(ErrorsOf(absl::StrCat("x = { b = ", three, "q",
+                                        std::string(more, quote), three, ", ",
+                                        dots, " = 1 }")),
+                  ::testing::HasSubstr("a key has more than 16 parts"))
+          << more << " of " << quote;
+    }
+  }
 }
 
 TEST(TopologyParserTest, DotsInStringsAndCommentsAreNoKeys) {

@@ -183,7 +183,11 @@ void CheckEncryption(const Topology& topology, Diagnostics& diagnostics) {
       "; add a certificate in [tls], or insecure = true to send in the clear";
   for (const TopologyNode& node : topology.nodes) {
     const bool reachable = !node.place.empty() || node.port > 0;
-    if (!topology.tls.enabled() && reachable && !node.host.empty() &&
+    // Who listens needs a certificate; whom others dial has one elsewhere.
+    const bool encrypts = node.place.empty() && node.port > 0
+                              ? !topology.tls.certificate.empty()
+                              : topology.tls.enabled();
+    if (!encrypts && reachable && !node.host.empty() &&
         !IsLoopback(node.host)) {
       diagnostics.Add(
           node.host_position, NodeName(node),

@@ -87,7 +87,7 @@ class InboundRing final {
     // Before anybody sees it. In the order of this thread, since what a process
     // has stored stays stored when it is killed.
     if (!options_.lossy) {
-      positions_.ring.taken.store(pending_end_, std::memory_order_relaxed);
+      positions_.taken.store(pending_end_, std::memory_order_relaxed);
     }
     *view = &pending_;
     *end = pending_end_;

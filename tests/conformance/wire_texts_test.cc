@@ -1,16 +1,22 @@
 // When a node says what its types are, and when it does not say it again: its
 // bytes, as a peer of another make reads them.
 
+#include <atomic>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "mycelium/bus/message_bus.h"
+#include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/message/protobuf_type.h"
 #include "mycelium/routing/schema_mismatch.h"
 #include "tests/conformance/raw_peer.h"
 #include "tests/conformance/served_node.h"
+#include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
 namespace {
@@ -60,6 +66,44 @@ TEST(WireTextsTest, SubscriptionBringsItsTextOncePerTypeAndConnection) {
   EXPECT_EQ(NextSubscribe(peer).canonical_text(), text_of_reply);
   RawPeer other = served.Greeted("reads-too");
   EXPECT_EQ(NextSubscribe(other).canonical_text(), TextOfNote());
+}
+
+// Runs a node whose caller polls, while there is such an object.
+class Polling {
+ public:
+  explicit Polling(MessageBus& bus)
+      : thread_([this, &bus] {
+          while (!is_over_) (void)bus.Poll(absl::Milliseconds(1));
+        }) {}
+  ~Polling() {
+    is_over_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> is_over_{false};
+  std::thread thread_;
+};
+
+TEST(WireTextsTest, SubscriptionBringsItsTextWhereTheOneBeforeHasJustEnded) {
+  BusOptions options = Taking(SchemaPolicy::kCompatible);
+  options.node = "writes";
+  options.poll = PollMode::kCaller;
+  auto bus = *MessageBus::Create(options);
+  const ShortTempDir dir;
+  const auto endpoint = BindUnixEndpoint(dir.file("writes.sock"), *bus);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  std::optional<Polling> polling(*bus);
+  RawPeer peer(dir.file("writes.sock"));
+  ASSERT_TRUE(peer.SayHello(HelloFrom("reads")).has_hello());
+  auto first = bus->Subscriber<Reply>();
+  const std::string text_of_reply = MessageTypeOf<Reply>().canonical_text;
+  EXPECT_EQ(NextSubscribe(peer).canonical_text(), text_of_reply);
+  polling.reset();  // The peer is told of neither before both are true.
+  first->Unsubscribe();
+  auto second = bus->Subscriber<Reply>();
+  polling.emplace(*bus);
+  EXPECT_EQ(NextSubscribe(peer).canonical_text(), text_of_reply);
 }
 
 TEST(WireTextsTest, ExactNodeSaysNoText) {

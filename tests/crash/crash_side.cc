@@ -31,15 +31,16 @@ constexpr size_t kPayloadBytesMax = 1700;
 // Of a lossy lane: fewer than are published without a pause.
 constexpr int64_t kDepth = 4;
 
-MessageType NumberType() {
-  return RawMessageType("mycelium.test.Number", Digest());
-}
-
 // A message: its number, the writer's life, and bytes that follow from both.
 struct Head {
   uint64_t id;
   uint64_t run;
 };
+
+MessageType NumberType() {
+  const std::string name = "mycelium.test.Number";
+  return RawMessageType(name, Digest::Of(name));
+}
 
 std::byte FillOf(const Head& head, size_t at) {
   return static_cast<std::byte>(head.id * 31 + head.run * 7 + at);
@@ -53,6 +54,49 @@ std::vector<std::byte> MessageOf(const Head& head) {
   }
   return bytes;
 }
+
+// The same message as an object of a type, such as Protobuf's are.
+struct Number {
+  Head head;
+};
+
+size_t BytesOfNumber(const void* number) {
+  return MessageOf(static_cast<const Number*>(number)->head).size();
+}
+
+// Large ones into the claimed room, part by part, as Protobuf does.
+void WriteNumber(const void* number, std::byte* out) {
+  const std::vector<std::byte> bytes =
+      MessageOf(static_cast<const Number*>(number)->head);
+  const size_t parts[] = {0, sizeof(uint64_t), bytes.size() / 2, bytes.size()};
+  for (size_t i = 0; i + 1 < std::size(parts); ++i) {
+    PassCrashPoint();
+    std::copy(bytes.data() + parts[i], bytes.data() + parts[i + 1],
+              out + parts[i]);
+  }
+  PassCrashPoint();
+}
+
+}  // namespace
+}  // namespace mycelium::test
+
+namespace mycelium {
+
+template <>
+const MessageType& MessageTypeOf<test::Number>() {
+  static const MessageType* const type = [] {
+    auto* made = new MessageType(test::NumberType());
+    made->byte_size = test::BytesOfNumber;
+    made->serialize = test::WriteNumber;
+    return made;
+  }();
+  return *type;
+}
+
+}  // namespace mycelium
+
+namespace mycelium::test {
+namespace {
 
 class Side final {
  public:
@@ -81,6 +125,7 @@ class Side final {
     subscription_.reset();
     pull_.reset();
     publisher_.reset();
+    typed_.reset();
     Close();
     bus_ = nullptr;
     if (OpenDescriptorsOf("self") != descriptors ||
@@ -166,6 +211,9 @@ class Side final {
     auto publisher = bus_->RawPublisher(NumberType());
     if (!publisher.ok()) return Fail(publisher.status().ToString()) == 0;
     publisher_ = *std::move(publisher);
+    auto typed = bus_->Publisher<Number>();
+    if (!typed.ok()) return Fail(typed.status().ToString()) == 0;
+    typed_.emplace(*std::move(typed));
     const uint64_t messages =
         options_.messages == 0 ? ~uint64_t{0} : options_.messages;
     if (!Publish(1, messages)) return false;
@@ -181,8 +229,9 @@ class Side final {
 
   bool Publish(uint64_t first, uint64_t last) {
     RunPage::Run& run = page_.runs[options_.run % RunPage::kRunsMax];
-    if (absl::Status found = publisher_->WaitForSubscribers(1, kLong);
-        !found.ok()) {
+    absl::Status found = publisher_->WaitForSubscribers(1, kLong);
+    if (found.ok()) found = typed_->WaitForSubscribers(1, kLong);
+    if (!found.ok()) {
       return Fail(absl::StrCat("no subscriber: ", found.ToString())) == 0;
     }
     for (uint64_t id = first; id <= last; ++id) {
@@ -205,10 +254,11 @@ class Side final {
     return true;
   }
 
-  // Every other one as a loan, of which those that are large enough are read
-  // where they are written.
+  // Each third one as an object, and each third one as a loan, of which those
+  // that are large enough are read where they are written.
   absl::Status Send(uint64_t id, const std::vector<std::byte>& message) {
-    if (id % 2 == 0) return publisher_->Publish(message);
+    if (id % 3 == 0) return typed_->Publish(Number{{id, options_.run}});
+    if (id % 3 == 1) return publisher_->Publish(message);
     auto loan = publisher_->Loan(message.size());
     if (!loan.ok()) return loan.status();
     std::copy(message.begin(), message.end(), loan->bytes().begin());
@@ -317,6 +367,7 @@ class Side final {
   std::unique_ptr<MessageBus> bus_;
   std::optional<uint64_t> listener_;
   std::optional<RawPublisher> publisher_;
+  std::optional<Publisher<Number>> typed_;
   std::optional<SubscriptionHandle> subscription_;
   std::optional<RawSubscriber> pull_;
 };

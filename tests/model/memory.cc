@@ -113,8 +113,8 @@ size_t Memory::PlaceOf(const void* at) const {
 
 std::string Memory::NameOf(size_t place) const {
   static constexpr const char* kWords[] = {
-      "released", "next",     "held",          "sleeping",
-      "wake_at",  "identity", "reader's bell", "writer's bell"};
+      "released", "next",  "held",          "sleeping",     "wake_at",
+      "identity", "taken", "reader's bell", "writer's bell"};
   const size_t cells = ring_bytes_ / kCellBytes;
   if (place >= cells) return kWords[place - cells];
   return "ring[" + std::to_string(place * kCellBytes) + "]";

@@ -43,3 +43,19 @@ if schema_digest_tool --descriptor_sets=absent.set 2> error.txt; then
   exit 1
 fi
 grep "no file absent.set" error.txt
+# Nor is one version of a file taken for another one.
+protoc --include_imports --descriptor_set_out=other.set \
+    --proto_path=quote.proto=theirs.proto quote.proto
+if schema_digest_tool --descriptor_sets=quote.set,other.set 2> error.txt; then
+  exit 1
+fi
+grep -x "schema_digest_tool: other.set: has another quote.proto than a set \
+before it" error.txt
+if schema_digest_tool --descriptor_sets=quote.set other.set 2> error.txt; then
+  exit 1
+fi
+grep 'schema_digest_tool: "other.set": only flags are expected' error.txt
+if schema_digest_tool --descriptor_sets=quote.set > /dev/full 2> error.txt; then
+  exit 1
+fi
+grep -x "schema_digest_tool: standard output: not written" error.txt

@@ -62,14 +62,14 @@ absl::Status Lane::RenewRingReader(uint64_t seen,
                             [this](uint64_t at) { return CommittedFrom(at); });
     }
     // What it took without a connection. Of a reader that is mad any position.
-    const uint64_t taken =
-        positions_->ring.taken.load(std::memory_order_relaxed);
+    const uint64_t taken = positions_->taken.load(std::memory_order_relaxed);
     seen = std::max(seen, FirstSoundFrom(AlignedFrameBytes(
                               std::clamp(taken, start, committed()))));
     renewed = shared_->RenewPositions(
         [&](LanePositions& fresh) { fresh.ring.released.store(start); });
     // On the old ones, if there are no fresh ones.
     positions_->ring.released.store(start);
+    positions_->taken.store(start);
     checked_released_.store(start, std::memory_order_release);
     corrupt_.store(false);
     loans_.TakeBackLocked(start, memory_->bytes());

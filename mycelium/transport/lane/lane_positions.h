@@ -30,6 +30,10 @@ struct LanePositions {
   // Which lane this is, as its LaneOpen says: so that descriptors which lost
   // their way are noticed. Does not change.
   alignas(64) SharedWord<uint64_t> identity{0};
+  // Lossless lanes: the end of the last frame that the reader has taken. Of one
+  // that has died, what lies between `released` and there may have been
+  // handled.
+  alignas(64) SharedWord<uint64_t> taken{0};
 
   // By the reader, before it looks for the last time.
   void Sleep() { sleeping.exchange(1, std::memory_order_acq_rel); }
@@ -62,12 +66,12 @@ struct LanePositions {
 static_assert(sizeof(RingPositions) == 64);
 static_assert(sizeof(LossyPositions) == 128);
 static_assert(offsetof(LanePositions, ring) == 0);
-static_assert(offsetof(RingPositions, taken) == 8);
 static_assert(offsetof(LanePositions, lossy) == 64);
 static_assert(offsetof(LossyPositions, held) == 64);
 static_assert(offsetof(LanePositions, sleeping) == 192);
 static_assert(offsetof(LanePositions, wake_at) == 256);
 static_assert(offsetof(LanePositions, identity) == 320);
+static_assert(offsetof(LanePositions, taken) == 384);
 
 }  // namespace mycelium
 

@@ -41,9 +41,6 @@ struct RingPositions {
   // Where the oldest frame starts that the writer must keep. The reader (or
   // whoever receives its acknowledgements) stores it.
   alignas(64) SharedWord<uint64_t> released{0};
-  // Where what the reader has looked at ends. Of a reader that has died, what
-  // lies between the two may have been handled.
-  SharedWord<uint64_t> taken{0};
 };
 
 inline constexpr size_t kRingBytesMin = 4096;
