@@ -2,12 +2,12 @@
 
 namespace mycelium {
 
-bool Gate::MarkPending() {
+bool Gate::MarkPendingAs(uint32_t inside) {
   uint32_t state = state_.load(std::memory_order_relaxed);
   while (true) {
     if ((state & kClosed) != 0) return false;
     const bool is_free = (state & kRunning) == 0;
-    const uint32_t next = is_free ? kRunning | kReserved : state | kPending;
+    const uint32_t next = is_free ? inside : state | kPending;
     // Release: pairs with LeaveSlowly(), which then sees what was queued.
     if (state_.compare_exchange_weak(state, next, std::memory_order_acq_rel)) {
       if (is_free) {

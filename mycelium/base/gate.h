@@ -34,8 +34,10 @@ class Gate final {
   bool Start();
 
   // Call after queueing something. True: nobody was inside, now the caller is,
-  // as after TryReserve(), and must drain the queue.
-  bool MarkPending();
+  // and must drain the queue.
+  bool MarkPending() { return MarkPendingAs(kRunning); }
+  // The same, as after TryReserve().
+  bool MarkPendingOrReserve() { return MarkPendingAs(kRunning | kReserved); }
 
   enum class Exit {
     kOut,
@@ -92,6 +94,7 @@ class Gate final {
   }
 
  private:
+  bool MarkPendingAs(uint32_t inside);
   Entry TryEnterAs(uint32_t inside) {
     uint32_t expected = kIdle;
     // Acquire: what the last one inside did happened before.

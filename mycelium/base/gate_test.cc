@@ -66,24 +66,32 @@ TEST(GateTest, CloseFromWithinTakesEffectAtLeaving) {
 }
 
 TEST(GateTest, CloseWaitsForTheOneInside) {
-  Gate gate;
-  ASSERT_EQ(gate.TryEnter(), Gate::Entry::kEntered);
-  std::atomic<bool> left{false};
-  std::thread closing([&] {
-    gate.Close(RealWaiter());
-    EXPECT_TRUE(left.load());
-  });
-  while (!gate.closed()) std::this_thread::yield();
-  left.store(true);
-  EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOutForGood);
-  closing.join();
+  for (const bool by_queueing : {false, true}) {
+    Gate gate;
+    if (by_queueing) {
+      ASSERT_TRUE(gate.MarkPending());
+    } else {
+      ASSERT_EQ(gate.TryEnter(), Gate::Entry::kEntered);
+    }
+    EXPECT_TRUE(gate.HasStarted());
+    EXPECT_TRUE(gate.IsUndisturbed()) << "to leave takes one step";
+    std::atomic<bool> left{false};
+    std::thread closing([&] {
+      gate.Close(RealWaiter());
+      EXPECT_TRUE(left.load());
+    });
+    while (!gate.closed()) std::this_thread::yield();
+    left.store(true);
+    EXPECT_EQ(gate.Leave(RealWaiter()), Gate::Exit::kOutForGood);
+    closing.join();
+  }
 }
 
 TEST(GateTest, WhoHasReservedItIsNotWaitedFor) {
   for (const bool by_queueing : {false, true}) {
     Gate gate;
     if (by_queueing) {
-      ASSERT_TRUE(gate.MarkPending());
+      ASSERT_TRUE(gate.MarkPendingOrReserve());
     } else {
       ASSERT_EQ(gate.TryReserve(), Gate::Entry::kEntered);
     }
@@ -133,8 +141,13 @@ TEST(GateTest, EveryPieceOfWorkIsDoneOnceByOneThreadAtATime) {
     threads.emplace_back([&] {
       for (int i = 0; i < kEach; ++i) {
         queued.fetch_add(1);
-        if (!gate.MarkPending()) continue;
-        EXPECT_TRUE(gate.Start());
+        // Some as handlers do it, some as links do.
+        if (i % 2 == 0) {
+          if (!gate.MarkPendingOrReserve()) continue;
+          EXPECT_TRUE(gate.Start());
+        } else if (!gate.MarkPending()) {
+          continue;
+        }
         do {
           if (inside.fetch_add(1) != 0) ++overlaps;
           done += queued.exchange(0);

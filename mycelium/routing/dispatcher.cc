@@ -550,7 +550,7 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
     std::memcpy(payload.data(), frame.payload.data(), payload.size());
   }
   lane.Commit();
-  if (subscription.gate().MarkPending()) subscription.DrainAndLeave();
+  if (subscription.gate().MarkPendingOrReserve()) subscription.DrainAndLeave();
   return true;
 }
 

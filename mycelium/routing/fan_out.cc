@@ -313,7 +313,8 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
     // Under the lock, so that nobody overtakes what lies in the queue.
     const bool is_inline = claim.local && claim.subscription->options().mode ==
                                               DeliveryMode::kInline;
-    claim.inside = is_inline && claim.subscription->gate().MarkPending();
+    claim.inside =
+        is_inline && claim.subscription->gate().MarkPendingOrReserve();
   }
 }
 

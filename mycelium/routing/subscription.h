@@ -121,7 +121,7 @@ class Subscription final : public Lane::Doorbell,
   void Leave();
 
   // Runs what was queued, unless it was closed meanwhile, then leaves.
-  // REQUIRES: the caller has entered by MarkPending().
+  // REQUIRES: the caller has entered by MarkPendingOrReserve().
   void DrainAndLeave();
 
   // Takes the next queued message and handles it with this subscription's
