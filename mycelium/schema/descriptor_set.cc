@@ -33,6 +33,13 @@ class ErrorText final : public DescriptorPool::ErrorCollector {
   std::string text_;
 };
 
+// But for comments and where things stand, which some sets bring along.
+bool IsSame(FileDescriptorProto one, FileDescriptorProto other) {
+  one.clear_source_code_info();
+  other.clear_source_code_info();
+  return one.SerializeAsString() == other.SerializeAsString();
+}
+
 }  // namespace
 
 struct DescriptorSet::State {
@@ -61,7 +68,7 @@ absl::StatusOr<std::vector<std::string>> DescriptorSet::Add(
     names.push_back(file.name());
     FileDescriptorProto known;
     if (state_->database.FindFileByName(file.name(), &known)) {
-      if (known.SerializeAsString() == file.SerializeAsString()) continue;
+      if (IsSame(std::move(known), file)) continue;
       return absl::InvalidArgumentError(
           absl::StrCat("has another ", file.name(), " than a set before it"));
     }

@@ -43,6 +43,11 @@ if schema_digest_tool --descriptor_sets=absent.set 2> error.txt; then
   exit 1
 fi
 grep "no file absent.set" error.txt
+# A file that comes along again, with its comments, is no other one.
+protoc --include_imports --include_source_info --descriptor_set_out=told.set \
+    quote.proto
+schema_digest_tool --descriptor_sets=quote.set,told.set > told.txt
+schema_digest_tool --descriptor_sets=quote.set | cmp - told.txt
 # Nor is one version of a file taken for another one.
 protoc --include_imports --descriptor_set_out=other.set \
     --proto_path=quote.proto=theirs.proto quote.proto
