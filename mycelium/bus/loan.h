@@ -19,10 +19,10 @@ namespace mycelium {
 // Subscriptions of this process get a share of that memory and read the message
 // where it was written; so do those of other processes of this host and user
 // that read in shared memory. It is used again when the last of them has
-// finished it. For all others, for lossy subscriptions, below 1 KiB, and in the
-// first message to each process (under poll = kCaller, until it polls), it is
-// copied, once, when it is published. A loan takes its place among the messages
-// only then, so:
+// finished it. For all others, for lossy subscriptions of other processes,
+// below 1 KiB, and in the first message to each process (under poll = kCaller,
+// until it polls), it is copied, once, when it is published. A loan takes its
+// place among the messages only then, so:
 //  - several may be open at once, and be published in any order, which is the
 //    order of the messages;
 //  - an open one holds nothing up and takes no room in a lane, however long it

@@ -54,13 +54,18 @@ class MessageBus final {
   // options hold for all but `schema_digest`. An empty `path` stands for the
   // file that MYCELIUM_TOPOLOGY names.
   //   INVALID_ARGUMENT     the file has errors; lists all of them. Or an option
-  //                        is given that the file says; names the first
+  //                        is given that the file says; names the first. Or
+  //                        there is neither a path nor MYCELIUM_TOPOLOGY
+  //   PERMISSION_DENIED    the file may not be read, or its socket_dir is
+  //                        another user's, or a link
+  //   RESOURCE_EXHAUSTED   no descriptor or no thread was to be had, or the
+  //                        services of the node have too long names
   //   NOT_FOUND            no such file, or the topology has no such service;
   //                        names the nearest
   //   ALREADY_EXISTS       another process listens as that node, or another
   //                        bus of this process is that service
   //   FAILED_PRECONDITION  the file has changed since this process first
-  //                        loaded it
+  //                        loaded it, or others may write to its socket_dir
   //   UNAVAILABLE          the node of this process is ending: a Shutdown(), or
   //                        the Close() of its last bus, is under way, or its
   //                        last object is being destroyed or went in a handler

@@ -123,8 +123,10 @@ class PublisherBase {
 //                        soon where handlers wait for each other in a circle.
 //   UNAVAILABLE          a lane is full and its subscriber out of reach; or,
 //                        for PublisherTo(), the service is not connected or
-//                        has no such subscription
-//   INVALID_ARGUMENT     larger than frame_bytes_max
+//                        has no such subscription; or nobody is subscribed,
+//                        with require_subscriber
+//   INVALID_ARGUMENT     with its header of 40 to 48 bytes it is larger than
+//                        frame_bytes_max
 //   FAILED_PRECONDITION  the types differ, or the bus was shut down, or was
 //                        made before the process forked
 // Inline handlers of this process run inside Publish(), on this thread.

@@ -53,7 +53,11 @@ using ShmEndpointHandle = EndpointHandle;
 //                        another file
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes, or the
 //                        capacity is less than 4 KiB or more than 1 GiB
-//   FAILED_PRECONDITION  the bus itself was given another digest
+//   FAILED_PRECONDITION  the bus itself was given another digest, or was shut
+//                        down
+//   PERMISSION_DENIED    this user may not listen there
+//   RESOURCE_EXHAUSTED   no descriptor was to be had, or others keep the
+//                        directory locked
 //   UNAVAILABLE          no such directory, or this kernel lacks what sharing
 //                        memory needs (BindUnixEndpoint() does not need it)
 inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(

@@ -26,10 +26,14 @@ namespace mycelium {
 using UnixEndpointHandle = EndpointHandle;
 
 // Accepts links at `path`. `stats`: counts what happens here; may be null.
-//   ALREADY_EXISTS     somebody listens there, or there is no socket but
-//                      another file
-//   INVALID_ARGUMENT   the path is empty or longer than 107 bytes
-//   UNAVAILABLE        no such directory
+//   ALREADY_EXISTS       somebody listens there, or there is no socket but
+//                        another file
+//   INVALID_ARGUMENT     the path is empty or longer than 107 bytes
+//   FAILED_PRECONDITION  the bus was shut down
+//   PERMISSION_DENIED    this user may not listen there
+//   RESOURCE_EXHAUSTED   no descriptor was to be had, or others keep the
+//                        directory locked
+//   UNAVAILABLE          no such directory
 inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
     const std::string& path, MessageBus& bus,
     std::shared_ptr<EndpointStats> stats = nullptr) {
@@ -47,6 +51,8 @@ inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
 // shut down. Returns at once; BusOptions::on_connection tells what becomes of
 // it. To dial the same path again adds nothing: it is tried at once if no
 // connection is up.
+//   INVALID_ARGUMENT     the path is empty or longer than 107 bytes
+//   FAILED_PRECONDITION  the bus was shut down
 inline absl::Status DialUnixEndpoint(const std::string& path, MessageBus& bus) {
   const std::shared_ptr<NodeRuntime> node = bus.runtime();
   return node->DialUnix(path);
