@@ -40,10 +40,15 @@ std::string Change(absl::string_view ours, absl::string_view theirs) {
   return absl::StrCat(from, " -> ", to);
 }
 
-std::string TypeWords(const Field& field) {
+std::string AllTypeWords(const Field& field) {
   if (field.type_name.empty()) return std::string(field.type);
-  if (field.type == "message") return std::string(field.type_name);
   return absl::StrCat(field.type, " ", field.type_name);
+}
+
+// Shorter for a message, which may have the name of a scalar type.
+std::string TypeWords(const Field& field) {
+  return field.type == "message" ? std::string(field.type_name)
+                                 : AllTypeWords(field);
 }
 
 using Numbers = absl::flat_hash_map<absl::string_view, int32_t>;
@@ -228,14 +233,9 @@ void Comparison::CompareField(const Type& type, const Field& ours,
   compare(DifferenceKind::kName, "name ", ours.name, theirs.name);
   const bool is_same_type =
       ours.type == theirs.type && ours.type_name == theirs.type_name;
-  if (!is_same_type && TypeWords(ours) == TypeWords(theirs)) {
-    // A message that is named as a scalar type is.
-    compare(DifferenceKind::kType, "",
-            absl::StrCat(ours.type, " ", ours.type_name),
-            absl::StrCat(theirs.type, " ", theirs.type_name));
-  } else {
-    compare(DifferenceKind::kType, "", TypeWords(ours), TypeWords(theirs));
-  }
+  const auto words =
+      TypeWords(ours) == TypeWords(theirs) ? AllTypeWords : TypeWords;
+  compare(DifferenceKind::kType, "", words(ours), words(theirs));
   compare(DifferenceKind::kLabel, "label ", ours.label, theirs.label);
   compare(DifferenceKind::kOneof, "oneof ", ours.oneof, theirs.oneof);
   compare(DifferenceKind::kPresence, "presence ", ours.presence,

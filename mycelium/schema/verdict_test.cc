@@ -147,9 +147,9 @@ TEST(VerdictTest, MessageThatIsNamedAsAScalarIsNone) {
       "mycelium.schema 1\nroot Quote\nmessage Quote\n"
       "  1 x optional message int32 presence=explicit\nmessage int32\n";
   EXPECT_EQ(FirstDifference(scalar, message),
-            "Quote.x (1): int32  -> message int32");
+            "Quote.x (1): int32 -> message int32");
   EXPECT_EQ(FirstDifference(message, scalar),
-            "Quote.x (1): message int32 -> int32 ");
+            "Quote.x (1): message int32 -> int32");
 }
 
 TEST(VerdictTest, ClosedEnumIsNotAnOpenOne) {

@@ -105,6 +105,7 @@ TEST_F(ShmWaitingTest, WriterNeverEntersTheKernelForAReaderThatSpins) {
   BusOptions options;
   options.wait = WaitMode::kSpin;
   auto reader = MakeBus("reader", options);
+  (void)reader->poll_descriptor();  // Nobody polls: this changes nothing.
   auto endpoint = BindShmEndpoint(path_, *reader);
   auto writer = MakeWriter();
   ASSERT_TRUE(DialShmEndpoint(path_, *writer).ok());

@@ -36,7 +36,7 @@ TEST_F(SegmentTest, WhatOneSideWritesTheOtherReads) {
 }
 
 TEST_F(SegmentTest, NoSideFaultsPagesInLater) {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "each access faults a page of the shadow in, too";
 #endif
   constexpr size_t kPages = 1024;
