@@ -300,7 +300,6 @@ TEST_F(EventLoopSpinningTest, WhoWaitsForNothingWhileOutIsPutBackSo) {
 }
 
 TEST_F(EventLoopSpinningTest, DescriptorThatIsShownShowsWhoWasOut) {
-  loop_ = MakeLoop();
   Socket socket;
   TakeOut(socket);
   socket.PeerSends();
@@ -375,7 +374,6 @@ TEST_F(EventLoopSpinningTest, WhoNoLongerSpinsAndIsRefusedIsStillLookedAt) {
 }
 
 TEST_F(EventLoopSpinningTest, DescriptorIsReadableUntilAllArePutBack) {
-  loop_ = MakeLoop();
   Socket socket;
   TakeOut(socket);
   sys_.Fail("epoll_ctl", {-ENOMEM, -ENOMEM});
