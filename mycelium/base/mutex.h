@@ -22,10 +22,11 @@ class ABSL_LOCKABLE Mutex final {
   std::mutex mutex_;
 };
 
-// Holds a mutex for the length of a scope.
+// Holds a mutex, which may be a BiasedMutex, for the length of a scope.
+template <typename M = Mutex>
 class ABSL_SCOPED_LOCKABLE MutexLock final {
  public:
-  explicit MutexLock(Mutex& mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex)
+  explicit MutexLock(M& mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex)
       : mutex_(mutex) {
     mutex_.Lock();
   }
@@ -34,7 +35,7 @@ class ABSL_SCOPED_LOCKABLE MutexLock final {
   MutexLock& operator=(const MutexLock&) = delete;
 
  private:
-  Mutex& mutex_;
+  M& mutex_;
 };
 
 }  // namespace mycelium

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -266,6 +267,14 @@ int64_t Sys::GetRandom(void* bytes, size_t bytes_count) {
   return OrErrno(getrandom(bytes, bytes_count, 0));
 }
 int64_t Sys::SchedYield() { return OrErrno(sched_yield()); }
+int64_t Sys::RegisterBarrier() {
+  return OrErrno(
+      syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0));
+}
+int64_t Sys::BarrierInAllThreads() {
+  return OrErrno(
+      syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0));
+}
 
 int64_t Sys::MonotonicNs() { return ReadClock(CLOCK_MONOTONIC); }
 int64_t Sys::RealtimeNs() { return ReadClock(CLOCK_REALTIME); }

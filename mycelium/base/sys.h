@@ -87,6 +87,10 @@ class Sys {
                             uint32_t expected, int64_t timeout_ns);
   virtual int64_t FutexWake(const std::atomic<uint32_t>* word, int waiters_max);
   virtual int64_t SchedYield();
+  // Lets the process have the next, which has each of its threads run a full
+  // memory barrier before it returns.
+  virtual int64_t RegisterBarrier();
+  virtual int64_t BarrierInAllThreads();
 
   // Memory. Map returns the address, or nullptr with the negated errno in
   // `*error`. With kMapPopulated among the flags, no page is faulted in later

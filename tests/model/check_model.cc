@@ -1,6 +1,6 @@
-// Explores scenarios of the rings and prints how much there was. Arguments: the
-// scenarios' names, or none for all. `--executions=N`: no more of each than
-// that, which says that the scenario is not complete and fails.
+// Explores scenarios of rings and locks and prints how much there was.
+// Arguments: the scenarios' names, or none for all. `--executions=N`: no more
+// of each than that, which says that the scenario is not complete and fails.
 //
 // Exit status: 0 if every law holds in every execution.
 #include <cstdio>
@@ -36,8 +36,10 @@ int Main(int argc, char** argv) {
     }
   }
   std::vector<NamedScenario> scenarios = LosslessScenarios();
-  for (NamedScenario& scenario : LossyScenarios()) {
-    scenarios.push_back(std::move(scenario));
+  for (auto more : {&LossyScenarios, &BiasScenarios}) {
+    for (NamedScenario& scenario : more()) {
+      scenarios.push_back(std::move(scenario));
+    }
   }
   Explorer explorer;
   int explored = 0;

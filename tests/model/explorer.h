@@ -23,8 +23,10 @@ class Scenario {
   struct Shared {
     std::byte* ring;
     size_t ring_bytes;
-    std::byte* words;  // LanePositions and what lies behind them.
+    std::byte* words;
     size_t words_bytes;
+    size_t word_bytes;         // From one to the next.
+    const char* const* names;  // Of the words.
   };
   virtual Shared shared() = 0;
   virtual size_t thread_count() const { return 2; }
@@ -80,6 +82,16 @@ class Explorer final {
   void Kill(size_t thread) {
     threads_[thread].is_killed = true;
     memory_.JoinAll();
+  }
+
+  // What the kernel does for HeavyBarrier().
+  void HeavyBarrier() {
+    const View before = memory_.view_now();
+    for (size_t i = 0; i < thread_count_; ++i) {
+      if (i == running_) continue;
+      BeforeAccess();
+      memory_.BarrierIn(i, before);
+    }
   }
 
   // Before each access.

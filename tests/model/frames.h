@@ -33,8 +33,15 @@ class ModelMemory final : public LaneMemory {
   SharedWord<uint32_t>& writers_bell() { return words_.writers_bell; }
 
   Scenario::Shared shared() {
-    return {bytes().data(), bytes().size(),
-            reinterpret_cast<std::byte*>(&words_), sizeof words_};
+    static constexpr const char* kNames[] = {
+        "released", "next",  "held",          "sleeping",     "wake_at",
+        "identity", "taken", "reader's bell", "writer's bell"};
+    return {bytes().data(),
+            bytes().size(),
+            reinterpret_cast<std::byte*>(&words_),
+            sizeof words_,
+            /*word_bytes=*/64,
+            kNames};
   }
 
  private:

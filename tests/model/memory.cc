@@ -8,8 +8,6 @@ namespace mycelium::model {
 namespace {
 
 constexpr size_t kCellBytes = 4;
-// Each word of LanePositions has a line of its own.
-constexpr size_t kLineBytes = 64;
 
 uint64_t Mix(uint64_t hash, uint64_t value) {
   hash ^= value + 0x9E3779B97F4A7C15u + (hash << 6) + (hash >> 2);
@@ -49,22 +47,29 @@ const char* NameOf(std::memory_order order) {
 
 }  // namespace
 
-void View::Join(const View& other) {
+void View::JoinOldest(const View& other) {
   for (size_t i = 0; i < kPlacesMax; ++i) {
     oldest[i] = std::max(oldest[i], other.oldest[i]);
   }
+}
+
+void View::Join(const View& other) {
+  JoinOldest(other);
   for (size_t i = 0; i < kThreadsMax; ++i) {
     clock[i] = std::max(clock[i], other.clock[i]);
   }
 }
 
 void Memory::Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
-                   size_t words_bytes) {
+                   size_t words_bytes, size_t word_bytes,
+                   const char* const* names) {
   ring_ = ring;
   ring_bytes_ = ring_bytes;
   words_ = words;
   words_bytes_ = words_bytes;
-  place_count_ = ring_bytes / kCellBytes + words_bytes / kLineBytes;
+  word_bytes_ = word_bytes;
+  names_ = names;
+  place_count_ = ring_bytes / kCellBytes + words_bytes / word_bytes;
   if (place_count_ > kPlacesMax) std::abort();
   places_hash_ = 0;
   thread_ = 0;
@@ -79,7 +84,7 @@ void Memory::Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
     if (is_cell) {
       std::memcpy(&value, ring + i * kCellBytes, kCellBytes);
     } else {
-      std::memcpy(&value, words + (i - ring_bytes / kCellBytes) * kLineBytes,
+      std::memcpy(&value, words + (i - ring_bytes / kCellBytes) * word_bytes,
                   sizeof value);
     }
     Place& place = places_[i];
@@ -108,15 +113,12 @@ size_t Memory::PlaceOf(const void* at) const {
   const std::byte* const byte = static_cast<const std::byte*>(at);
   if (IsInRing(at)) return static_cast<size_t>(byte - ring_) / kCellBytes;
   return (ring_bytes_ / kCellBytes) +
-         static_cast<size_t>(byte - words_) / kLineBytes;
+         static_cast<size_t>(byte - words_) / word_bytes_;
 }
 
 std::string Memory::NameOf(size_t place) const {
-  static constexpr const char* kWords[] = {
-      "released", "next",  "held",          "sleeping",     "wake_at",
-      "identity", "taken", "reader's bell", "writer's bell"};
   const size_t cells = ring_bytes_ / kCellBytes;
-  if (place >= cells) return kWords[place - cells];
+  if (place >= cells) return names_[place - cells];
   return "ring[" + std::to_string(place * kCellBytes) + "]";
 }
 
@@ -265,6 +267,16 @@ uint64_t Memory::Modify(
 void Memory::ReleaseFence() {
   fences_[thread_] = view();
   if (is_noting) note_("release fence");
+}
+
+void Memory::BarrierIn(size_t other, const View& before) {
+  Tick();
+  view().JoinOldest(views_[other]);
+  views_[other].JoinOldest(before);
+  // What either can see from here on depends on what there was.
+  observed_[other] = Mix(observed_[other], places_hash_);
+  Observe(places_hash_);
+  if (is_noting) note_("barrier in thread " + std::to_string(other));
 }
 
 uint64_t Memory::ReadPlain(size_t place) {

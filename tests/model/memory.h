@@ -21,6 +21,8 @@ struct View {
   uint8_t clock[kThreadsMax] = {};
 
   void Join(const View& other);
+  // The first half of that.
+  void JoinOldest(const View& other);
 };
 
 // Shared memory as C++ promises it, and no better: each place keeps all that
@@ -52,7 +54,7 @@ class Memory final {
   // What lies there is shared; what was, no longer. Its contents are the first
   // store of each place.
   void Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
-             size_t words_bytes);
+             size_t words_bytes, size_t word_bytes, const char* const* names);
 
   bool Has(const void* at) const;
   bool IsInRing(const void* at) const;
@@ -71,6 +73,12 @@ class Memory final {
   uint64_t LoadRacing(const std::byte* at);
   // Each store from here on takes along what the thread has seen by now.
   void ReleaseFence();
+  // The part of HeavyBarrier() that another thread runs. It has seen what this
+  // one had seen `before`, and what it has done this one sees: nothing older is
+  // loaded from here on. That is no happens-before, for which somebody has to
+  // load what somebody stored.
+  void BarrierIn(size_t other, const View& before);
+  const View& view_now() const { return views_[thread_]; }
   void CopyIn(std::byte* to, const void* from, size_t bytes);
   void CopyOut(void* to, const std::byte* from, size_t bytes);
 
@@ -127,6 +135,8 @@ class Memory final {
   size_t ring_bytes_ = 0;
   std::byte* words_ = nullptr;
   size_t words_bytes_ = 0;
+  size_t word_bytes_ = 1;
+  const char* const* names_ = nullptr;
   Place places_[kPlacesMax];
   size_t place_count_ = 0;
   View views_[kThreadsMax];

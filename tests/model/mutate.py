@@ -32,6 +32,7 @@ _SOURCES = [
     "mycelium/transport/lane/lossy_ring.cc",
     "mycelium/transport/lane/lossy_stage.cc",
     "mycelium/transport/inbound_ring.cc",
+    "tests/model/bias_scenarios.cc",
     "tests/model/lossless_scenarios.cc",
     "tests/model/lossy_scenarios.cc",
     "tests/model/check_model.cc",

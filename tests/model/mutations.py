@@ -13,6 +13,7 @@ _RING = _LANE + "ring.cc"
 _RING_INLINE = _LANE + "ring.h"
 _LOSSY = _LANE + "lossy_ring.cc"
 _POSITIONS = _LANE + "lane_positions.h"
+_BIAS = "mycelium/base/bias.h"
 _INBOUND = "mycelium/transport/inbound_ring.cc"
 _INBOUND_INLINE = "mycelium/transport/inbound_ring.h"
 
@@ -21,6 +22,7 @@ _SLEEPING = ["sleeping"]
 _DROPPING = ["lossy"]
 _DRAINING = ["lossy_draining"]
 _HANDED_ON = ["handed_on"]
+_BIASED = ["bias"]
 
 
 def _weaker(name, file, old, order, weaker, scenarios):
@@ -518,4 +520,76 @@ ALSO = {
     ],
 }
 
-ALL = _LOSSLESS_RING + _WAITING + _LOSSY_RING
+_BIAS_LOCK = [
+    _weaker(
+        "bias: who leaves stores relaxed",
+        _BIAS,
+        "inside_[key % kSlots].word.store(0, std::memory_order_release);",
+        _RELEASE,
+        _RELAXED,
+        _BIASED,
+    ),
+    _weaker(
+        "bias: who takes loads relaxed",
+        _BIAS,
+        "inside_[key % kSlots].word.load(std::memory_order_acquire)",
+        _ACQUIRE,
+        _RELAXED,
+        _BIASED,
+    ),
+    Mutation(
+        "bias: taken without a barrier",
+        _BIAS,
+        "    barrier();\n",
+        "",
+        _BIASED,
+    ),
+    Mutation(
+        "bias: barrier before it is taken",
+        _BIAS,
+        "    owner_.store(kNobody, std::memory_order_relaxed);\n"
+        "    barrier();\n",
+        "    barrier();\n"
+        "    owner_.store(kNobody, std::memory_order_relaxed);\n",
+        _BIASED,
+    ),
+    Mutation(
+        "bias: who takes does not wait",
+        _BIAS,
+        "    while (IsInside(key)) wait(key);\n",
+        "",
+        _BIASED,
+    ),
+    Mutation(
+        "bias: who enters does not look again",
+        _BIAS,
+        "    LightBarrier();\n"
+        "    return owner_.load(std::memory_order_relaxed) == key;\n",
+        "    return true;\n",
+        _BIASED,
+    ),
+    Mutation(
+        "bias: who leaves wakes nobody",
+        _BIAS,
+        "    LightBarrier();\n"
+        "    return owner_.load(std::memory_order_relaxed) != key;\n",
+        "    return false;\n",
+        _BIASED,
+    ),
+    Mutation(
+        "bias: a slot is given to two",
+        _BIAS,
+        "      if (users_[slot] != kNobody) continue;\n",
+        "",
+        _BIASED,
+    ),
+    Mutation(
+        "bias: who returns frees the slots of others",
+        _BIAS,
+        "      if (user == thread) user = kNobody;\n",
+        "      user = kNobody;\n",
+        _BIASED,
+    ),
+]
+
+ALL = _LOSSLESS_RING + _WAITING + _LOSSY_RING + _BIAS_LOCK

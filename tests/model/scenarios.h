@@ -15,6 +15,7 @@ struct NamedScenario {
 
 std::vector<NamedScenario> LosslessScenarios();
 std::vector<NamedScenario> LossyScenarios();
+std::vector<NamedScenario> BiasScenarios();
 
 }  // namespace mycelium::model
 

@@ -33,7 +33,8 @@ class FaultySys : public Sys {
  public:
   using Counts = std::map<std::string, uint64_t>;
 
-  // Every kind but the clocks, the identity and giving way, which cannot fail.
+  // Every kind but the clocks, the identity and giving way, which cannot fail,
+  // and barriers, without which there is no bias, and no error either.
   static const std::vector<std::string>& Kinds();
 
   // The next calls of that kind return these.

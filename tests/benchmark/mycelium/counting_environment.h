@@ -61,6 +61,10 @@ class CountingSys final : public Sys {
     Count();
     return Sys::SchedYield();
   }
+  int64_t BarrierInAllThreads() override {
+    Count();
+    return Sys::BarrierInAllThreads();
+  }
 
  private:
   // Some ns beside a call that takes some hundred.

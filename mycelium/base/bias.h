@@ -1,0 +1,125 @@
+#ifndef MYCELIUM_BASE_BIAS_H_
+#define MYCELIUM_BASE_BIAS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "mycelium/base/heavy_barrier.h"
+#include "mycelium/base/shared_word.h"
+
+namespace mycelium {
+
+// What makes a lock cheap for the thread that takes it again and again: that
+// thread owns the bias, and enters with plain loads and stores, none of them
+// locked. Anybody else takes the bias away first, under a mutex that is the
+// lock from then on: see BiasedMutex. The algorithm is that of "Quickly
+// Reacquirable Locks" (Dice, Moir, Scherer, 2003), with the barrier in other
+// threads that the kernel has; but here a bias may be given again.
+//
+// An owner goes by a *key*, which names its thread and a *slot*: where it says
+// that it is inside. A thread that was the owner when it looked may say so long
+// after it lost the bias, and say soon after that it is not. So nobody else has
+// its slot until it has come back by way of the mutex.
+//
+// Invariants:
+//  (1) `owner_` and `users_` are changed by who has the mutex.
+//  (2) A slot is written by one thread only, the one that `users_` has, which
+//      is not in the middle of entering when that changes.
+//  (3) A thread is in by bias if it has stored that it is inside and found its
+//      key to be the owner's after that, until it stores that it is not.
+//  (4) When Take() returns nobody is in by bias, and nobody will be until
+//      Give(): of an owner that comes, either Take() sees that it is inside, or
+//      it sees that it owns nothing any more.
+//  (5) What an owner did inside has happened before Take() returns.
+//
+// `kSlots`: a power of two. How many threads that had the bias once may stay
+// away for ever before nobody else gets it.
+//
+// Thread safety: as the members say.
+template <size_t kSlots>
+class BasicBias final {
+ public:
+  // Names no thread, and is no key.
+  static constexpr uint64_t kNobody = ~uint64_t{0};
+
+  BasicBias() {
+    for (uint64_t& user : users_) user = kNobody;
+  }
+
+  // The thread's key, or kNobody if it has none.
+  uint64_t KeyOf(uint64_t thread) const {
+    const uint64_t key = owner_.load(std::memory_order_relaxed);
+    return key / kSlots == thread ? key : kNobody;
+  }
+
+  // By who found that key to be its own: whether it is inside now. Else the
+  // bias was taken away just now, and Leave() has to follow.
+  bool TryEnter(uint64_t key) {
+    inside_[key % kSlots].word.store(1, std::memory_order_relaxed);
+    // Pairs with the barrier of Take().
+    LightBarrier();
+    return owner_.load(std::memory_order_relaxed) == key;
+  }
+  // By whoever called TryEnter(): whether somebody who takes the bias away may
+  // be asleep until now.
+  bool Leave(uint64_t key) {
+    // Release: pairs with the load in IsInside().
+    inside_[key % kSlots].word.store(0, std::memory_order_release);
+    // The same pair, the other way round: of who takes, either we see that he
+    // does, or he sees that we have left.
+    LightBarrier();
+    return owner_.load(std::memory_order_relaxed) != key;
+  }
+
+  // The rest is called with the mutex.
+
+  // The owner's key, or kNobody.
+  uint64_t owner() const { return owner_.load(std::memory_order_relaxed); }
+
+  // The thread has the mutex, so it is not in the middle of entering.
+  void NoteReturned(uint64_t thread) {
+    for (uint64_t& user : users_) {
+      if (user == thread) user = kNobody;
+    }
+  }
+  // To the thread that has the mutex, after NoteReturned(). Whether there was a
+  // slot. REQUIRES: there is no owner.
+  bool Give(uint64_t thread) {
+    for (size_t slot = 0; slot < kSlots; ++slot) {
+      if (users_[slot] != kNobody) continue;
+      users_[slot] = thread;
+      owner_.store(thread * kSlots + slot, std::memory_order_relaxed);
+      return true;
+    }
+    return false;
+  }
+  // `barrier()` is a HeavyBarrier(). `wait(key)` is called for as long as
+  // IsInside(key); it may return early, or sleep until a Leave() that returns
+  // true. REQUIRES: there is an owner.
+  template <typename Barrier, typename Wait>
+  void Take(Barrier barrier, Wait wait) {
+    const uint64_t key = owner();
+    owner_.store(kNobody, std::memory_order_relaxed);
+    barrier();
+    while (IsInside(key)) wait(key);
+  }
+  bool IsInside(uint64_t key) const {
+    // Acquire: (5).
+    return inside_[key % kSlots].word.load(std::memory_order_acquire) != 0;
+  }
+
+ private:
+  struct Slot {
+    SharedWord<uint64_t> word{0};
+  };
+
+  SharedWord<uint64_t> owner_{kNobody};
+  Slot inside_[kSlots];
+  uint64_t users_[kSlots];
+};
+
+using Bias = BasicBias<4>;
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BASE_BIAS_H_

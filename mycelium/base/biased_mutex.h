@@ -1,0 +1,92 @@
+#ifndef MYCELIUM_BASE_BIASED_MUTEX_H_
+#define MYCELIUM_BASE_BIASED_MUTEX_H_
+
+#include <cassert>
+#include <cstdint>
+#include <mutex>
+
+#include "absl/base/optimization.h"
+#include "absl/base/thread_annotations.h"
+#include "mycelium/base/bias.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/event_count.h"
+#include "mycelium/base/thread_number.h"
+
+namespace mycelium {
+
+// A mutex for what one thread does nearly always and others must not do
+// meanwhile, as publishing: the thread that has taken it many times in a row
+// gets a bias towards itself, and then takes it without a locked instruction,
+// which would have to wait for all that it has stored before. Another thread
+// that comes takes the bias away, which costs it some microseconds; from then
+// on it is an ordinary mutex until one thread has taken it many times again,
+// twice as many as before. docs/adr/0039-publishers-own-their-locks.md has the
+// figures.
+//
+// Where has_heavy_barrier() is false it is an ordinary mutex.
+//
+// Thread safety: any thread. Not recursive. Whoever locks unlocks.
+//
+// Ownership: borrows the environment. Must outlive each Unlock(), and not only
+// the moment at which another thread can have it, as would do for std::mutex.
+class ABSL_LOCKABLE BiasedMutex final {
+ public:
+  // How many times in a row a thread takes the mutex before it gets the bias,
+  // at first and at most.
+  static constexpr uint32_t kInARowMin = 64;
+  static constexpr uint32_t kInARowMax = 16'384;
+
+  explicit BiasedMutex(Environment& environment) : environment_(environment) {}
+  BiasedMutex(const BiasedMutex&) = delete;
+  BiasedMutex& operator=(const BiasedMutex&) = delete;
+
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    const uint64_t key = bias_.KeyOf(ThreadNumber());
+    if (ABSL_PREDICT_TRUE(key != Bias::kNobody)) {
+      assert(!bias_.IsInside(key) && "locked twice by one thread");
+      if (ABSL_PREDICT_TRUE(bias_.TryEnter(key))) {
+        key_ = key;
+        return;
+      }
+      LeaveBias(key);
+    }
+    LockSlowly();
+  }
+  void Unlock() ABSL_UNLOCK_FUNCTION() {
+    const uint64_t key = key_;
+    if (ABSL_PREDICT_TRUE(key != Bias::kNobody)) {
+      LeaveBias(key);
+    } else {
+      mutex_.unlock();
+    }
+  }
+
+  // How often a bias was taken away. With the lock.
+  uint64_t times_taken() const { return times_taken_; }
+  // Whether the caller, who has the lock, has it by bias.
+  bool is_by_bias() const { return key_ != Bias::kNobody; }
+
+ private:
+  void LeaveBias(uint64_t key) {
+    if (ABSL_PREDICT_FALSE(bias_.Leave(key))) {
+      left_.Notify(environment_.waiter);
+    }
+  }
+  void LockSlowly();
+  void TakeBias();
+
+  Bias bias_;
+  uint64_t key_ = Bias::kNobody;  // By which who has the lock has it.
+  // Of who has `mutex_`, like all that follows.
+  std::mutex mutex_;
+  uint64_t last_thread_ = Bias::kNobody;
+  uint32_t in_a_row_ = 0;
+  uint32_t in_a_row_wanted_ = kInARowMin;
+  uint64_t times_taken_ = 0;
+  EventCount left_;
+  Environment& environment_;
+};
+
+}  // namespace mycelium
+
+#endif  // MYCELIUM_BASE_BIASED_MUTEX_H_
