@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "mycelium/base/heavy_barrier.h"
 #include "mycelium/bus/guarded_callback.h"
 #include "mycelium/bus/hello_rules.h"
 #include "mycelium/bus/option_bounds.h"
@@ -92,7 +93,9 @@ NodeRuntime::NodeRuntime(const BusOptions& options, std::string node,
       waits_(environment_, node_, incarnation_, random_.Next64(),
              [this](const Lane& lane, v1::RoomAwaited awaited) {
                router_->TellAwaited(lane, std::move(awaited));
-             }) {}
+             }) {
+  AskForHeavyBarrier(environment_.sys);
+}
 
 void NodeRuntime::Release(NodeRuntime* runtime) {
   if (runtime->is_inherited()) return ForkGuard::KeepForEver(runtime);

@@ -165,7 +165,7 @@ class NodeRuntime final : public RoomWaiter {
   // Waits for what others, or the loop, bring about.
   Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                   TimeNs deadline) override;
-  // Where callers poll, who may spin; for 10 us at most.
+  // For 10 us at most.
   void Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) override;
   // WaitFor(), spinning for up to `spin_ns` before it sleeps (SpinBackoff).
   Outcome SpinAndWaitFor(EventCount& event, absl::FunctionRef<bool()> ready,

@@ -75,7 +75,7 @@ RoomWaiter::Outcome NodeRuntime::WaitFor(EventCount& event,
 }
 
 void NodeRuntime::Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) {
-  if (spin_ns_ == 0 || !HasNoThread() || loop_->InLoop()) return;
+  if (spin_ns_ == 0 || loop_->InLoop()) return;
   TimeNs now = environment_.clock.NowNs();
   SpinBackoff::Spell spell(receivers_backoff_, now, spin_ns_,
                            std::min(deadline, now + kRestNs));

@@ -213,13 +213,18 @@ TEST_F(RestTest, GivesWayToWhoComputes) {
   EXPECT_EQ(LooksIn(kNever), 0);  // Nobody spins for a while.
 }
 
-TEST_F(RestTest, IsNoneWhereTheNodeHasAThread) {
+// On the real clock, by which a rest may be over before its first look.
+TEST_F(RestTest, IsNoOtherWhereTheNodeHasAThread) {
   BusOptions options;
   options.wait = WaitMode::kSpin;
   auto runtime = NodeRuntime::Create(options, "node", nullptr);
   ASSERT_TRUE(runtime.ok()) << runtime.status();
   runtime_ = *std::move(runtime);
-  EXPECT_EQ(LooksIn(kNever), 0);
+  int looks = 0;
+  for (int rest = 0; rest < 10'000 && looks == 0; ++rest) {
+    looks = LooksIn(kNever);
+  }
+  EXPECT_GT(looks, 0);
 }
 
 TEST_F(RestTest, IsNoneWhereThreadsDoNotSpin) {

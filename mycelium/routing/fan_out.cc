@@ -60,8 +60,9 @@ absl::Status FanOut::PublishToAll(bool may_wait, const Payload& payload) {
       mutex_.Unlock();
       return status;
     }
+    AbandonLanes(claims);
     mutex_.Unlock();
-    AbandonAll(&claims);
+    LeaveGates(&claims);
     if (absl::Status status = Overcome(obstacle, may_wait, &waits);
         !status.ok()) {
       return status;
@@ -249,11 +250,13 @@ bool FanOut::ClaimLane(const PublishRoute& route, const Payload& payload,
   return false;
 }
 
-void FanOut::AbandonAll(Claims* claims) {
-  for (Claim& claim : *claims) {
+void FanOut::AbandonLanes(const Claims& claims) {
+  for (const Claim& claim : claims) {
     if (!claim.inside) claim.lane->Abandon();
   }
-  // Leaving may run handlers, so no lane is locked any more.
+}
+
+void FanOut::LeaveGates(Claims* claims) {
   for (Claim& claim : *claims) {
     if (claim.inside) claim.subscription->Leave();
   }

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "mycelium/base/biased_mutex.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/fork_guard.h"
 #include "mycelium/base/mutex.h"
@@ -205,7 +206,10 @@ class FanOut final {
   bool ClaimLane(const PublishRoute& route, const Payload& payload,
                  size_t payload_bytes, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void AbandonAll(Claims* claims);
+  // With the lock, by which the lanes are kept.
+  void AbandonLanes(const Claims& claims) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Without it, since leaving may run handlers. Nothing is claimed any more.
+  void LeaveGates(Claims* claims);
   void CommitAll(const Payload& payload, int64_t time_ns,
                  absl::Span<Claim> claims)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -232,8 +236,8 @@ class FanOut final {
   bool IsOver(const Obstacle& obstacle) const;
   // Whether there is nothing to wait for: no reader, or other routes.
   bool IsGone(const Obstacle& obstacle) const;
-  // Leaves a lane in shared memory to its reader for a moment, until there is
-  // room for many messages.
+  // Leaves a lane that is read where it lies to its reader for a moment, until
+  // there is room for many messages.
   void LetReaderGetAhead(const Obstacle& obstacle, TimeNs deadline);
   // `*released`: the lane's, when it was last seen to be full.
   RoomWaiter::Outcome AwaitRoom(const Obstacle& obstacle, TimeNs now,
@@ -251,7 +255,8 @@ class FanOut final {
   const std::shared_ptr<const Origin> kept_origin_ = options_.origin->Keep();
 
   const ForkGuard guard_;
-  Mutex mutex_;  // Held from the first claim to the last commit.
+  // Held from the first claim to the last commit.
+  BiasedMutex mutex_{environment_};
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
   // Another one for each time that they are replaced; under the lock.
   std::atomic<uint32_t> routes_number_{0};

@@ -12,10 +12,10 @@ constexpr int64_t kFirstLookNs = 10'000'000;
 // … and again, since others may have begun to wait.
 constexpr int64_t kNextLookNs = 50'000'000;
 
-// A reader in another process that has fallen behind gets so far ahead of the
-// publisher, if it can soon. Otherwise the two meet at each message: over the
-// word that tells of room, and over lines that the one has still to read when
-// the other asks for them to write to (base/prefetch.h).
+// A reader that has fallen behind gets so far ahead of the publisher, if it can
+// soon. Otherwise the two meet at each message: over the word that tells of
+// room, and over lines that the one has still to read when the other asks for
+// them to write to (base/prefetch.h).
 constexpr size_t kRunBytes = 32 << 10;
 
 }  // namespace
@@ -118,8 +118,12 @@ bool FanOut::IsGone(const Obstacle& obstacle) const {
 
 void FanOut::LetReaderGetAhead(const Obstacle& obstacle, TimeNs deadline) {
   Lane& lane = *obstacle.lane;
+  // Of a lane that is sent, room comes with acknowledgements, many messages at
+  // a time.
+  const bool is_read_in_place =
+      lane.mapped() || obstacle.subscription != nullptr;
   // In a circle the reader does not move.
-  if (!lane.mapped() || in_circle_.load(std::memory_order_relaxed)) return;
+  if (!is_read_in_place || in_circle_.load(std::memory_order_relaxed)) return;
   const size_t run = std::max(obstacle.frame_bytes,
                               std::min(kRunBytes, lane.capacity_bytes() / 8));
   // No look takes the lane's lock, which others hold while they serialise. If

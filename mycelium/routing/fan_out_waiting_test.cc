@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_format.h"
 #include "mycelium/routing/fan_out.h"
+#include "mycelium/routing/subscription.h"
 #include "mycelium/transport/lane/fake_shared_memory.h"
 
 namespace mycelium {
@@ -176,6 +177,35 @@ TEST_F(FanOutWaitingTest, RestIsOverWhenTheLaneIsClosed) {
   };
   EXPECT_TRUE(fan_out_->Publish(Message(64)).ok());
   EXPECT_EQ(waiter_.rests, 1);
+}
+
+TEST_F(FanOutWaitingTest, ReaderInTheSameProcessGetsAheadToo) {
+  Subscription::Options subscriber;
+  subscriber.mode = DeliveryMode::kQueued;
+  subscriber.lane_bytes = kCapacity;
+  subscriber.frame_bytes_max = kCapacity / 2;
+  const std::shared_ptr<Subscription> subscription = *Subscription::Create(
+      Environment::Real(), subscriber,
+      /*handler=*/nullptr, [](LogLevel, absl::string_view) {});
+  std::vector<PublishRoute> routes(1);
+  routes[0].subscription = subscription;
+  routes[0].lane = std::shared_ptr<Lane>(subscription, &subscription->lane());
+  routes[0].flows.push_back(subscription->FlowFrom(origin_));
+  fan_out_->SetRoutes(std::move(routes), [] {});
+  Fill();
+  uint64_t taken = 0;
+  waiter_.on_rest = [&](absl::FunctionRef<bool()> is_over) {
+    while (!is_over()) {
+      ASSERT_NE(subscription->queue().Take(), nullptr);
+      subscription->CountPulled(origin_, /*decodable=*/true);
+      subscription->queue().Finish();
+      ++taken;
+    }
+  };
+  EXPECT_TRUE(fan_out_->Publish(Message(64)).ok());
+  EXPECT_EQ(waiter_.rests, 1);
+  EXPECT_GE(taken * AlignedFrameBytes(sizeof(FrameHeader) + 64), kCapacity / 8);
+  subscription->Close();
 }
 
 // Its room comes with acknowledgements, many messages at a time.

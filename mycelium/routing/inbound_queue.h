@@ -11,6 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "mycelium/base/biased_mutex.h"
 #include "mycelium/base/burst_rest.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_count.h"
@@ -174,7 +175,7 @@ class InboundQueue final {
   FrameView taken_view_;
   std::vector<std::shared_ptr<Feed>> seen_;  // A copy of `feeds_`, to look at.
 
-  Mutex mutex_;
+  BiasedMutex mutex_{environment_};
   std::vector<std::shared_ptr<Feed>> feeds_ ABSL_GUARDED_BY(mutex_);
   size_t next_feed_ ABSL_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<Feed> taken_from_ ABSL_GUARDED_BY(mutex_);

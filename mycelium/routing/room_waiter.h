@@ -27,9 +27,9 @@ class RoomWaiter {
   virtual Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                           TimeNs deadline) = 0;
 
-  // Where a thread that would run the loop instead may spin, spins for a
-  // moment, or until `is_over` returns true or `deadline`. `is_over` must not
-  // wait for a lock. Does nothing on the thread that runs the loop.
+  // Where the node's threads may spin, spins for a moment, or until `is_over`
+  // returns true or `deadline`. `is_over` must not wait for a lock. Does
+  // nothing on the thread that runs the loop.
   virtual void Rest(absl::FunctionRef<bool()> /*is_over*/,
                     TimeNs /*deadline*/) {}
 };

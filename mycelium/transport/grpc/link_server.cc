@@ -188,7 +188,7 @@ class HealthCheckingOn final {
     return *mutex;
   }
 
-  const MutexLock lock_;
+  const MutexLock<> lock_;
   const bool before_;
 };
 

@@ -9,12 +9,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "mycelium/base/biased_mutex.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/base/event_count.h"
 #include "mycelium/base/mutex.h"
@@ -341,7 +341,7 @@ class Lane final {
   const std::shared_ptr<SharedLaneMemory> shared_;  // Ring's or stage's.
   LanePositions* const positions_of_reader_;        // Of `shared_`, or null.
 
-  Mutex mutex_;
+  BiasedMutex mutex_{environment_};
   LaneLoans loans_{mutex_};
   RingWriter writer_;  // Under the lock; in a lossy lane `move_mutex_`.
   std::atomic<size_t> frame_bytes_max_;  // Changed under the lock.

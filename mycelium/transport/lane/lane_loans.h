@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "mycelium/base/biased_mutex.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/transport/lane/loan_memory.h"
 
@@ -33,7 +34,7 @@ namespace mycelium {
 // Ownership: borrows the lane's lock; shares loans.
 class LaneLoans final {
  public:
-  explicit LaneLoans(Mutex& lane_mutex) : mutex_(lane_mutex) {}
+  explicit LaneLoans(BiasedMutex& lane_mutex) : mutex_(lane_mutex) {}
 
   // What the reader has answered about a memory.
   enum class Answer {
@@ -100,7 +101,7 @@ class LaneLoans final {
     Answer answer;
   };
 
-  Mutex& mutex_;
+  BiasedMutex& mutex_;
   // From `first_` on, the oldest first; what comes before is over. Not a deque,
   // which allocates every few frames.
   std::vector<Frame> frames_ ABSL_GUARDED_BY(mutex_);
