@@ -47,6 +47,15 @@ TEST_F(BiasedMutexTest, WhoeverComesTakesItAwayAndItIsWonBackLater) {
   EXPECT_EQ(times_taken(), 1u);
 }
 
+TEST_F(BiasedMutexTest, WhoComesBackNeedsNoOtherSlot) {
+  for (int i = 0; i < 6; ++i) {
+    TakeInARow(BiasedMutex::kInARowMax);
+    EXPECT_TRUE(TakeInARow(1));
+    std::thread([this] { EXPECT_FALSE(TakeInARow(1)); }).join();
+  }
+  EXPECT_EQ(times_taken(), 6u);
+}
+
 TEST_F(BiasedMutexTest, ANewThreadDoesNotInheritTheBias) {
   // One after the other, so that the second may get the first one's address.
   for (int i = 0; i < 4; ++i) {
