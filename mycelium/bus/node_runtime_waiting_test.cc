@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "gtest/gtest.h"
+#include "mycelium/base/heavy_barrier.h"
 #include "mycelium/base/spin_backoff.h"
 #include "mycelium/bus/node_runtime.h"
 
@@ -150,6 +151,12 @@ TEST_F(SpinAndSleepTest, WhereOthersComputeItSleepsSoon) {
     Wait(kSpinNs, [&](int) { return waiter_.sleeps == wait; });
   }
   EXPECT_EQ(looks_, kLooksPerClock + 2);  // The second did not spin.
+}
+
+// Without it publishers' locks are ordinary ones, which nothing else shows.
+TEST_F(NodeRuntimeWaitingTest, ANodeAsksForTheBarrierThatItsLocksNeed) {
+  Start();
+  EXPECT_EQ(has_heavy_barrier(), Sys::Real().RegisterBarrier() == 0);
 }
 
 class RestTest : public NodeRuntimeWaitingTest {

@@ -59,9 +59,9 @@ struct BusOptions {
   // one node in a process, the first that opens a bus decides.
   PollMode poll = PollMode::kThread;
 
-  // How threads wait: the poll thread, Subscriber::Receive(), and Publish()
-  // under poll = kCaller, which spins for 10 us at most when it has found
-  // shared memory full. None: as the topology says, else as `settings` do.
+  // How threads wait: the poll thread, Subscriber::Receive(), and Publish(),
+  // which spins for 10 us at most when it has found shared memory, or a queue
+  // of this process, full. None: as the topology says, else as `settings` do.
   std::optional<WaitMode> wait;
 
   // If given, this service and one that was given another do not get each

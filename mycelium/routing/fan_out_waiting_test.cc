@@ -1,5 +1,4 @@
-// How a publisher that finds a ring in shared memory full leaves it to its
-// reader for a moment.
+// How a publisher that finds a ring full leaves it to its reader for a moment.
 #include <atomic>
 #include <functional>
 #include <memory>
