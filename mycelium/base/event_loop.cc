@@ -114,8 +114,10 @@ int EventLoop::descriptor() {
     MutexLock lock(mutex_);
     if (shown_.exchange(true)) return interests_.fd();
     ShowFirstTimer();
-    // Who sleeps now was to be woken by what the timer showed before.
-    if (!tasks_.empty() || sleeping_.load()) Wake();
+    // Who sleeps now was to be woken by what the timer showed before. And from
+    // here on somebody else's epoll waits for the pollers, which the turn that
+    // this makes the caller take tells.
+    Wake();
   }
   // If that fails, the turn that this makes the caller take tries again.
   if (!interests_.Pin().ok()) Wake();
@@ -167,7 +169,7 @@ int64_t EventLoop::Sleep(epoll_event* events, TimeNs until) {
 absl::Status EventLoop::Watch(int fd, uint32_t events, Handler& handler) {
   absl::Status added = interests_.Add(fd, events);
   if (!added.ok()) return added;
-  handlers_[fd] = {&handler, Spinning::kBeside};
+  handlers_[fd] = {&handler, Spinning::kBeside, waits_};
   spinners_stale_ = true;
   return absl::OkStatus();
 }
@@ -383,6 +385,7 @@ bool EventLoop::RunReady(TimeNs deadline) {
                             : environment_.waiter.WaitEpoll(
                                   interests_.fd(), events, kEventsMax, 0);
   if (lends) TakeBack();
+  ++waits_;
   sleeping_.store(false);
   const bool slept = pollers_asleep_;
   EndPollers();
@@ -398,9 +401,10 @@ bool EventLoop::RunReady(TimeNs deadline) {
       OnTimerRang();
       continue;
     }
-    // An earlier handler of this batch may have stopped watching this one.
+    // An earlier handler of this batch may have stopped watching this one, and
+    // begun to watch another one that has its number.
     const auto handler = handlers_.find(fd);
-    if (handler == handlers_.end()) continue;
+    if (handler == handlers_.end() || handler->second.since == waits_) continue;
     handler->second.handler->OnReady(events[i].events);
     ran = true;
   }

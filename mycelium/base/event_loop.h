@@ -222,6 +222,7 @@ class EventLoop final {
   struct Watched {
     Handler* handler;
     Spinning spinning;
+    uint64_t since;  // `waits_` when it was watched.
   };
   struct Spinner {
     int fd;
@@ -305,6 +306,7 @@ class EventLoop final {
 
   // Used by the running thread only.
   absl::flat_hash_map<int, Watched> handlers_;
+  uint64_t waits_ = 0;  // How often the kernel has told what is ready.
   std::vector<Spinner> spinners_;  // A copy of the handlers, while spinning.
   bool spinners_stale_ = true;
   std::vector<Poller*> pollers_;

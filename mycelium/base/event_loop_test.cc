@@ -4,8 +4,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -353,11 +355,51 @@ TEST_F(EventLoopDescriptorTest, ShowsATimerThatIsDue) {
 
 TEST_F(EventLoopDescriptorTest, ForgetsATimerThatIsCancelled) {
   const int descriptor = loop_->descriptor();
+  loop_->RunOnce(0, 0);  // It asks for a turn when it is asked for.
   const TimeNs now = environment_.clock.NowNs();
   const uint64_t cancelled = loop_->RunAt(now, [this] { ++runs_; });
   ASSERT_TRUE(IsReadable(descriptor, kLongMs));
   loop_->Cancel(cancelled);
   EXPECT_FALSE(IsReadable(descriptor, 0));
+}
+
+// What the kernel told was of the one before.
+TEST(EventLoopNumbersTest, HandlerOfANumberThatIsNewIsNotCalledForTheOld) {
+  class Counts final : public EventLoop::Handler {
+   public:
+    void OnReady(uint32_t) override {
+      ++calls;
+      if (on_ready != nullptr) std::exchange(on_ready, nullptr)();
+    }
+    int calls = 0;
+    std::function<void()> on_ready;
+  };
+  auto loop = *EventLoop::Create(Environment::Real());
+  int first[2], second[2], silent[2];
+  for (int* const ends : {first, second, silent}) ASSERT_EQ(pipe(ends), 0);
+  Counts handlers[2], next;
+  // Whichever comes first makes the other's number that of a silent one.
+  for (int i = 0; i < 2; ++i) {
+    const int* const ends = i == 0 ? first : second;
+    const int other = i == 0 ? second[0] : first[0];
+    ASSERT_EQ(write(ends[1], "x", 1), 1);
+    ASSERT_TRUE(loop->Watch(ends[0], EPOLLIN, handlers[i]).ok());
+    handlers[i].on_ready = [&, other] {
+      loop->Unwatch(other);
+      ASSERT_EQ(dup2(silent[0], other), other);
+      ASSERT_TRUE(loop->Watch(other, EPOLLIN, next).ok());
+    };
+  }
+  loop->RunOnce(0, 0);
+  EXPECT_EQ(handlers[0].calls + handlers[1].calls, 1);
+  EXPECT_EQ(next.calls, 0);
+  ASSERT_EQ(write(silent[1], "x", 1), 1);
+  loop->RunOnce(0, 0);
+  EXPECT_EQ(next.calls, 1);
+  for (const int* const ends : {first, second, silent}) {
+    close(ends[0]);
+    close(ends[1]);
+  }
 }
 
 TEST_F(EventLoopTest, PollerWithWorkKeepsTheLoopAwake) {
@@ -429,6 +471,21 @@ TEST_F(EventLoopTest, HandlerThatDoesNotSpinIsOnlyToldByTheKernel) {
   ASSERT_TRUE(loop_->Watch(readable.fd(), 0, readable).ok());
   loop_->RunOnce(clock_.now + 10'000, 5'000);
   EXPECT_GT(readable.polls, 0);
+}
+
+// Who asks for it when the loop has run already has not missed anything.
+TEST(PolledEventLoopTest, FirstDescriptorTellsOfAPollersWork) {
+  auto loop = *EventLoop::Create(Environment::Real());
+  FakePoller poller;
+  loop->AddPoller(poller);
+  loop->RunOnce(0, 0);
+  poller.work = 1;  // The poller was not asked to tell of it.
+  pollfd polled = {loop->descriptor(), POLLIN, 0};
+  ASSERT_EQ(poll(&polled, 1, 0), 1);
+  loop->RunOnce(0, 0);
+  EXPECT_EQ(poller.work, 0);
+  while (poll(&polled, 1, 0) > 0) loop->RunOnce(0, 0);
+  EXPECT_TRUE(poller.is_armed);
 }
 
 TEST(PolledEventLoopTest, DescriptorTellsOfAPollersWork) {

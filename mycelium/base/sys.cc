@@ -50,6 +50,7 @@ absl::StatusCode CodeOf(int error) {
     case ENOTCONN:
     case EHOSTUNREACH:
     case ENETUNREACH:
+    case ENOSYS:
       return absl::StatusCode::kUnavailable;
     case EACCES:
     case EPERM:
@@ -64,6 +65,7 @@ absl::StatusCode CodeOf(int error) {
     case ENOSPC:
     case ENOLCK:
     case ETOOMANYREFS:
+    case EFBIG:
     case EAGAIN:
       return absl::StatusCode::kResourceExhausted;
     case EINVAL:

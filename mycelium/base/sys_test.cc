@@ -49,6 +49,7 @@ TEST(ErrnoStatusTest, EachErrnoHasItsCode) {
       {ENOTCONN, StatusCode::kUnavailable},
       {EHOSTUNREACH, StatusCode::kUnavailable},
       {ENETUNREACH, StatusCode::kUnavailable},
+      {ENOSYS, StatusCode::kUnavailable},
       {EACCES, StatusCode::kPermissionDenied},
       {EPERM, StatusCode::kPermissionDenied},
       {EEXIST, StatusCode::kAlreadyExists},
@@ -58,6 +59,7 @@ TEST(ErrnoStatusTest, EachErrnoHasItsCode) {
       {ENOMEM, StatusCode::kResourceExhausted},
       {ENOBUFS, StatusCode::kResourceExhausted},
       {ENOSPC, StatusCode::kResourceExhausted},
+      {EFBIG, StatusCode::kResourceExhausted},
       {EAGAIN, StatusCode::kResourceExhausted},
       {EINVAL, StatusCode::kInvalidArgument},
       {ENAMETOOLONG, StatusCode::kInvalidArgument},
@@ -103,6 +105,19 @@ TEST(SysTest, ReserveBeyondTheFileSizeLimitIsRefusedAndEndsNobody) {
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
   EXPECT_EQ(fits, 0);
   EXPECT_EQ(beyond, -EFBIG);
+}
+
+// A page that is not there when it is written to ends the process if there is
+// no memory by then.
+TEST(SysTest, ReservedMemoryHasAllOfItsPages) {
+  const Fd fd(Sys::Real(), static_cast<int>(Sys::Real().MemfdCreate("test")));
+  ASSERT_TRUE(fd.valid());
+  constexpr int64_t kBytes = 1 << 20;
+  ASSERT_EQ(Sys::Real().Reserve(fd.get(), kBytes), 0);
+  struct stat found;
+  ASSERT_EQ(Sys::Real().Fstat(fd.get(), &found), 0);
+  EXPECT_EQ(found.st_size, kBytes);
+  EXPECT_GE(found.st_blocks * 512, kBytes);
 }
 
 TEST(FdTest, DescriptorIsClosedOnceByItsLastOwner) {
