@@ -21,22 +21,24 @@ class FramedLinkMappedTest : public FramedLinkTest {
     wire_.TakeRecords();
   }
 
-  // The same process as ever.
+  // The same process as ever, unless incarnation_ says another one.
   void Connect(bool resumes, bool shares) {
     v1::Hello hello;
-    hello.set_incarnation(2);
+    hello.set_incarnation(incarnation_);
     hello.set_shared_memory(shares);
     hello.set_resume_incarnation(resumes ? 1 : 0);
     hello.add_resume()->set_lane(1);
     hello.mutable_resume(0)->set_received(received_);
     hello.mutable_resume(0)->set_handled(0);
-    link_->Attach(std::make_shared<WireChannel>(wire_), hello, resumes ? 2 : 0,
+    link_->Attach(std::make_shared<WireChannel>(wire_), hello,
+                  resumes ? incarnation_ : 0,
                   /*shared_memory_offered=*/shares);
   }
 
   SharedByNobody memory_;
   std::shared_ptr<Lane> lane_;
   uint64_t received_ = 0;
+  uint64_t incarnation_ = 2;
 };
 
 // Its word was on the connection that broke.
@@ -68,6 +70,37 @@ TEST_F(FramedLinkMappedTest, LaneThatIsSentToAProcessIsNotMappedByIt) {
   ASSERT_FALSE(records.empty());
   EXPECT_EQ(records.back().kind, RecordKind::kData);
   EXPECT_EQ(records.back().position, received_);
+}
+
+// Who found that out was another thread, and the loop comes to it later.
+TEST_F(FramedLinkMappedTest, WhatTheLastProcessStoredIsNotTheNextOnesFault) {
+  lane_->ring_positions().released.store(3);
+  EXPECT_EQ(lane_->released(), 0u);
+  EXPECT_TRUE(lane_->is_corrupt());
+  incarnation_ = 3;
+  Connect(/*resumes=*/false, /*shares=*/true);
+  RunAt(clock_.now);
+  EXPECT_TRUE(link_->is_up());
+  EXPECT_FALSE(lane_->is_corrupt());
+  // Its own is.
+  handler_.goes_down = true;
+  link_->AdoptLane(*lane_, 1);
+  lane_->ring_positions().released.store(5);
+  EXPECT_EQ(lane_->released(), 0u);
+  RunAt(clock_.now);
+  EXPECT_FALSE(link_->is_up());
+}
+
+// Who waits for room in a lane may have it for longer than there is a link.
+// What is read of that then only AddressSanitizer sees.
+TEST_F(FramedLinkMappedTest, LaneOfALinkThatIsGoneReportsToNobody) {
+  link_->Detach();
+  link_->Forget();
+  RunAt(clock_.now);
+  link_ = nullptr;
+  lane_->ring_positions().released.store(3);
+  EXPECT_EQ(lane_->released(), 0u);
+  RunAt(clock_.now);
 }
 
 }  // namespace

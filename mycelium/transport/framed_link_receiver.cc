@@ -98,7 +98,12 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       if (!control.goodbye().final()) {
         // What the peer had published before comes first.
         parting_.Hear(control.goodbye());
-        for (InboundRing* const ring : ring_list_) ring->BeginTakingOver();
+        // Also from lanes that it has not come to open again: what we have
+        // of them is in our answer, and nothing comes after that.
+        for (InboundRing* const ring : ring_list_) {
+          ring->active = true;
+          ring->BeginTakingOver();
+        }
         if (!is_polling_) (void)PollRings();
         FinishDraining();
         if (!kept_.empty()) Resume();  // We may have held it back.

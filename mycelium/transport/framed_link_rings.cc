@@ -153,6 +153,11 @@ InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
     if (outcome == Outcome::kHandled) {
       ring.Pop(/*handled=*/true);
       burst_.NoteTaken();
+      // Not only behind the last one: the next handler may take its time.
+      if (ring.TakeWriterWaitsFor(end)) {
+        handler_.InterruptFrames();
+        RingPeer();
+      }
     } else if (outcome == Outcome::kTaken) {
       ring.Pop(/*handled=*/false);
     } else {
@@ -246,8 +251,14 @@ void FramedLink::DistrustMemory() {
 void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
   const absl::Status status = absl::DataLossError(
       absl::StrCat("lane ", lane.id(), " in shared memory: ", what));
-  loop_.Post([this, alive = alive_, status] {
+  loop_.Post([this, alive = alive_, status, id = lane.id()] {
     if (!*alive) return;
+    {
+      // By now another process may read it.
+      MutexLock lock(lanes_mutex_);
+      const auto out = out_lanes_.find(id);
+      if (out != out_lanes_.end() && !out->second->lane->is_corrupt()) return;
+    }
     // Such a lane cannot go on, so no connection may resume it.
     if (is_up()) {
       distrusts_ = true;

@@ -119,13 +119,14 @@ class FramedLinkRingsTest : public FramedLinkTest {
     if (opens) PeerOpensItsLane();
   }
 
-  void PeerOpensItsLane(uint32_t controls_before = 0) {
+  void PeerOpensItsLane(uint32_t controls_before = 0,
+                        uint32_t lossy_window = 2) {
     v1::Control control;
     v1::LaneOpen& open = *control.mutable_lane_open();
     open.set_lane(kLane);
     open.set_next_sequence(1);
     open.set_capacity_bytes(kRingBytes);
-    open.set_lossy_window(2);
+    open.set_lossy_window(lossy_window);
     open.set_control_number(controls_before);
     open.set_shared_identity(1);
     const std::string body = control.SerializeAsString();
@@ -210,6 +211,28 @@ TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfOutsideOfItsRow) {
   EXPECT_THAT(queue_.corrupt,
               ElementsAre(testing::Property(&absl::Status::code,
                                             absl::StatusCode::kDataLoss)));
+}
+
+// The next handler may take as long as it likes.
+TEST_F(FramedLinkRingsTest, WriterIsToldOfRoomBetweenTwoFramesOfARow) {
+  Disconnect();
+  memory_.lane = std::make_shared<test::FakeSharedMemory>(kRingBytes);
+  memory_.lane->positions().identity.store(1);
+  Connect(/*incarnation=*/3, /*opens=*/false);
+  PeerOpensItsLane(/*controls_before=*/0, /*lossy_window=*/0);
+  constexpr size_t kFrameBytes = sizeof(FrameHeader) + 8;
+  RingWriter writer(memory_.lane->bytes(), memory_.lane->positions().ring);
+  for (uint64_t sequence : {1, 2, 3}) {
+    (void)EncodeFrame(FrameFields(), sequence, 8, writer.TryClaim(kFrameBytes));
+    writer.Commit();
+  }
+  queue_.handles = true;
+  memory_.lane->positions().AskToBeWoken(kFrameBytes);
+  wire_.TakeRecords();
+  std::vector<size_t> told;
+  queue_.on_frame = [&] { told.push_back(wire_.TakeRecords().size()); };
+  Run();
+  EXPECT_THAT(told, ElementsAre(0u, 1u, 0u));
 }
 
 TEST_F(FramedLinkRingsTest, WhatComesLaterWaitsForTheNextConnection) {
@@ -339,6 +362,32 @@ TEST_F(FramedLinkRingsTest, GoodbyeIsTakenUpWithAllThatWaits) {
   PeerPublishesNext(2);
   Run();
   EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3, 4));
+}
+
+// It may leave before it has come to that. What comes after our answer would be
+// delivered here, and counted as dropped there.
+TEST_F(FramedLinkRingsTest, LaneThatWasNotOpenedAgainIsTakenBeforeTheGoodbye) {
+  Disconnect();
+  memory_.lane = std::make_shared<test::FakeSharedMemory>(kRingBytes);
+  memory_.lane->positions().identity.store(1);
+  Connect(/*incarnation=*/3, /*opens=*/false);
+  PeerOpensItsLane(/*controls_before=*/0, /*lossy_window=*/0);
+  RingWriter writer(memory_.lane->bytes(), memory_.lane->positions().ring);
+  const auto publish = [&](uint64_t sequence) {
+    (void)EncodeFrame(FrameFields(), sequence, 8,
+                      writer.TryClaim(sizeof(FrameHeader) + 8));
+    writer.Commit();
+  };
+  queue_.handles = true;
+  publish(1);
+  Run();
+  Disconnect();
+  Connect(/*incarnation=*/3, /*opens=*/false);
+  publish(2);
+  Run();
+  EXPECT_THAT(queue_.got, ElementsAre(1));
+  PeerSaysGoodbye();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2));
 }
 
 TEST_F(FramedLinkRingsTest, NothingIsTakenBetweenOurGoodbyeAndThePeers) {

@@ -114,7 +114,15 @@ class InboundRing final {
   // Frames up to that end are handled: their room is the writer's again.
   void NoteHandled(uint64_t end);
   // After NoteHandled(): whether the peer waits to be told.
-  bool TakeWriterWaits() { return positions_.TakeWriterWaits(handled()); }
+  bool TakeWriterWaits() {
+    return positions_.TakeWriterWaits([this] { return handled(); });
+  }
+  // The same for who has handled all up to `end`, and asks again later: at the
+  // price of a load, it may miss who asks just now.
+  bool TakeWriterWaitsFor(uint64_t end) {
+    return positions_.wake_at.load(std::memory_order_relaxed) <= end &&
+           TakeWriterWaits();
+  }
 
   // The reader is about to sleep: the peer rings when a frame comes. Whether
   // there is one already.
@@ -151,6 +159,9 @@ class InboundRing final {
 
   // Adds what was taken here.
   void AddTraffic(LinkTraffic* traffic) const;
+
+  // Where taken() lies, for tests/model.
+  const void* taken_word() const { return &taken_; }
 
   // What is wrong, and where.
   const std::string& error() const { return error_; }
@@ -220,7 +231,7 @@ class InboundRing final {
   bool takes_over_ = false;
 
   std::string error_;
-  std::atomic<uint64_t> taken_;
+  SharedWord<uint64_t> taken_;
   SharedWord<uint64_t> handled_;  // Of a lossy lane.
   // The frame of a lossy lane that was held last, and where it lies. The loop
   // stores them, in this order.

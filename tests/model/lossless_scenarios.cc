@@ -335,6 +335,65 @@ class HandedOnScenario final : public Scenario {
   uint64_t end_ = 0;
 };
 
+// The same where the writer's process waits for that one frame, be it to leave:
+// the loop says that it has taken it when the other thread may have handled it
+// already. One of the two sees both, and tells.
+class HandedOnSleepingScenario final : public Scenario {
+ public:
+  explicit HandedOnSleepingScenario(Explorer& explorer)
+      : explorer_(explorer), memory_(std::make_shared<ModelMemory>(128)) {
+    RingWriter writer(memory_->bytes(), memory_->positions().ring);
+    FillFrame(1, writer.TryClaim(kFrameBytes));
+    writer.Commit();
+    InboundRing::Options options;
+    options.frame_bytes_max = kFrameBytes;
+    reader_.emplace(memory_, options);
+  }
+
+  Shared shared() override {
+    Shared shared = memory_->shared();
+    shared.apart = reader_->taken_word();
+    return shared;
+  }
+  size_t thread_count() const override { return 3; }
+
+  void Run(size_t thread) override {
+    LanePositions& positions = memory_->positions();
+    if (thread == 0) {
+      while (true) {
+        positions.AskToBeWoken(kFrameBytes);
+        if (positions.ring.released.load(std::memory_order_acquire) ==
+            kFrameBytes) {
+          return;
+        }
+        explorer_.Await(memory_->writers_bell());
+      }
+    } else if (thread == 1) {
+      const FrameView* view = nullptr;
+      uint64_t end;
+      explorer_.Check(
+          reader_->Peek(0, &view, &end) == InboundRing::Look::kFrame,
+          "a frame is missing");
+      Ring(memory_->readers_bell());
+      reader_->Pop(/*handled=*/false);
+      if (reader_->TakeWriterWaits()) Ring(memory_->writers_bell());
+    } else {
+      explorer_.Await(memory_->readers_bell());
+      reader_->NoteHandled(kFrameBytes);
+      if (reader_->TakeWriterWaits()) Ring(memory_->writers_bell());
+    }
+  }
+
+  void AtEnd() override {}
+
+ private:
+  static constexpr size_t kFrameBytes = 48;
+
+  Explorer& explorer_;
+  const std::shared_ptr<ModelMemory> memory_;
+  std::optional<InboundRing> reader_;
+};
+
 Explorer::Make Lossless(const LosslessScenario::Options& options) {
   return [options](Explorer& explorer) {
     return std::make_unique<LosslessScenario>(explorer, options);
@@ -368,6 +427,10 @@ std::vector<NamedScenario> LosslessScenarios() {
       {"sleeping_waiters",
        [](Explorer& explorer) {
          return std::make_unique<TwoWaitersScenario>(explorer);
+       }},
+      {"sleeping_handed_on",
+       [](Explorer& explorer) {
+         return std::make_unique<HandedOnSleepingScenario>(explorer);
        }},
   };
 }

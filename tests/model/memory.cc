@@ -61,15 +61,17 @@ void View::Join(const View& other) {
 }
 
 void Memory::Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
-                   size_t words_bytes, size_t word_bytes,
+                   size_t words_bytes, size_t word_bytes, const void* apart,
                    const char* const* names) {
   ring_ = ring;
   ring_bytes_ = ring_bytes;
   words_ = words;
   words_bytes_ = words_bytes;
   word_bytes_ = word_bytes;
+  apart_ = static_cast<const std::byte*>(apart);
   names_ = names;
-  place_count_ = ring_bytes / kCellBytes + words_bytes / word_bytes;
+  const size_t words_end = ring_bytes / kCellBytes + words_bytes / word_bytes;
+  place_count_ = words_end + (apart != nullptr ? 1 : 0);
   if (place_count_ > kPlacesMax) std::abort();
   places_hash_ = 0;
   thread_ = 0;
@@ -83,6 +85,8 @@ void Memory::Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
     uint64_t value = 0;
     if (is_cell) {
       std::memcpy(&value, ring + i * kCellBytes, kCellBytes);
+    } else if (i == words_end) {
+      std::memcpy(&value, apart, sizeof value);
     } else {
       std::memcpy(&value, words + (i - ring_bytes / kCellBytes) * word_bytes,
                   sizeof value);
@@ -106,12 +110,14 @@ bool Memory::IsInRing(const void* at) const {
 
 bool Memory::Has(const void* at) const {
   const std::byte* const byte = static_cast<const std::byte*>(at);
-  return IsInRing(at) || (byte >= words_ && byte < words_ + words_bytes_);
+  return IsInRing(at) || (byte >= words_ && byte < words_ + words_bytes_) ||
+         (byte == apart_ && byte != nullptr);
 }
 
 size_t Memory::PlaceOf(const void* at) const {
   const std::byte* const byte = static_cast<const std::byte*>(at);
   if (IsInRing(at)) return static_cast<size_t>(byte - ring_) / kCellBytes;
+  if (byte == apart_) return place_count_ - 1;
   return (ring_bytes_ / kCellBytes) +
          static_cast<size_t>(byte - words_) / word_bytes_;
 }

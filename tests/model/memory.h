@@ -54,7 +54,8 @@ class Memory final {
   // What lies there is shared; what was, no longer. Its contents are the first
   // store of each place.
   void Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
-             size_t words_bytes, size_t word_bytes, const char* const* names);
+             size_t words_bytes, size_t word_bytes, const void* apart,
+             const char* const* names);
 
   bool Has(const void* at) const;
   bool IsInRing(const void* at) const;
@@ -136,6 +137,7 @@ class Memory final {
   std::byte* words_ = nullptr;
   size_t words_bytes_ = 0;
   size_t word_bytes_ = 1;
+  const std::byte* apart_ = nullptr;
   const char* const* names_ = nullptr;
   Place places_[kPlacesMax];
   size_t place_count_ = 0;

@@ -275,7 +275,7 @@ _WAITING = [
     _weaker(
         "wake_at read without release",
         _POSITIONS,
-        "wake_at.fetch_add(0, std::memory_order_acq_rel) <= at",
+        "wish = wake_at.fetch_add(0, std::memory_order_acq_rel);",
         _BOTH,
         _ACQUIRE,
         _SLEEPING,
@@ -283,15 +283,25 @@ _WAITING = [
     Mutation(
         "wake_at read by a load",
         _POSITIONS,
-        "wake_at.fetch_add(0, std::memory_order_acq_rel) <= at",
-        "wake_at.load(std::memory_order_acquire) <= at",
+        "wish = wake_at.fetch_add(0, std::memory_order_acq_rel);",
+        "wish = wake_at.load(std::memory_order_acquire);",
         _SLEEPING,
     ),
     Mutation(
         "writer woken one position late",
         _POSITIONS,
-        "wake_at.fetch_add(0, std::memory_order_acq_rel) <= at",
-        "wake_at.fetch_add(0, std::memory_order_acq_rel) < at",
+        "wish <= let_go()",
+        "wish < let_go()",
+        _SLEEPING,
+    ),
+    Mutation(
+        "what was let go is looked at before the wish",
+        _POSITIONS,
+        "    const uint64_t wish = wake_at.fetch_add(0, std::memory_order_acq_rel);\n"
+        "    return wish != kNobodyWaits && wish <= let_go() &&",
+        "    const uint64_t at = let_go();\n"
+        "    const uint64_t wish = wake_at.fetch_add(0, std::memory_order_acq_rel);\n"
+        "    return wish != kNobodyWaits && wish <= at &&",
         _SLEEPING,
     ),
     Mutation(

@@ -124,8 +124,12 @@ Lane::ClaimResult Lane::UnlockRefused(size_t frame_bytes) {
 }
 
 Lane::ClaimResult Lane::UnlockFull() {
+  const uint64_t seen = writer_.released_seen();
   mutex_.Unlock();
-  if (shared_ != nullptr) (void)CheckedReleased();  // Why is it full?
+  if (shared_ != nullptr) {  // Why is it full?
+    released_check_.Raise(seen);
+    (void)CheckedReleased();
+  }
   return ClaimResult::kFull;
 }
 
@@ -279,33 +283,26 @@ bool Lane::IsOver(uint64_t mark) {
 }
 
 uint64_t Lane::CheckedReleased() const {
-  // Before the look: it was looked at before, and only ever grows.
-  const uint64_t before = checked_released_.load(std::memory_order_acquire);
-  const uint64_t now =
-      positions_->ring.released.load(std::memory_order_acquire);
-  // After it: the reader has seen what was being committed.
-  const uint64_t end = committing_.load(std::memory_order_relaxed);
-  if (now < before || now > end || now % kFrameAlignment != 0) {
-    ReportCorrupt(absl::StrCat("`released` is ", now, "; a multiple of 8 from ",
-                               before, " to ", end, " is expected"));
-    return before;
-  }
-  uint64_t checked = before;
-  while (checked < now && !checked_released_.compare_exchange_weak(
-                              checked, now, std::memory_order_acq_rel)) {
-  }
-  return now;
+  const uint64_t reader = corruption_.reader();
+  std::string wrong;
+  const uint64_t released =
+      released_check_.Look(positions_->ring.released, committing_, &wrong);
+  if (!wrong.empty()) ReportCorrupt(reader, wrong);
+  return released;
 }
 
 void Lane::ReportCorruptNext() const {
-  ReportCorrupt(absl::StrCat(
-      "`next` is ", shared_ != nullptr ? stage_->positions().next.load() : 0,
-      "; where a frame starts that waits, or the writer, is expected"));
+  ReportCorrupt(
+      corruption_.reader(),
+      absl::StrCat(
+          "`next` is ",
+          shared_ != nullptr ? stage_->positions().next.load() : 0,
+          "; where a frame starts that waits, or the writer, is expected"));
 }
 
-void Lane::ReportCorrupt(const std::string& what) const {
-  if (corrupt_.exchange(true) || doorbell_ == nullptr) return;
-  doorbell_->OnCorrupt(*this, what);
+void Lane::ReportCorrupt(uint64_t reader, const std::string& what) const {
+  if (doorbell_ == nullptr) return;
+  corruption_.Make(reader, [&] { doorbell_->OnCorrupt(*this, what); });
 }
 
 absl::Status Lane::RenewReader(uint64_t seen, std::vector<FrameHeader>* lost) {
@@ -327,7 +324,7 @@ absl::Status Lane::RenewStageReader() {
   if (restarted.had_taken) {
     Suspect(restarted.next_sequence, restarted.next_sequence + 1);
   }
-  corrupt_.store(false);
+  corruption_.BeginReader();
   return renewed;
 }
 
@@ -384,7 +381,7 @@ bool Lane::TakeRingPoison(FrameHeader* poison) {
   return Release(run.position + AlignedFrameBytes(poison->frame_bytes));
 }
 
-Lane::Moved& Lane::MovedAt(size_t i) {
+MovedFrame& Lane::MovedAt(size_t i) {
   return moved_[(moved_first_ + i) % moved_.size()];
 }
 
@@ -462,6 +459,7 @@ bool Lane::stalled(int64_t wait_ns) const {
 void Lane::MarkStalled(uint64_t released, int64_t waited_ns) {
   stall_.Set(released, waited_ns);
   stalls_.fetch_add(1, std::memory_order_relaxed);
+  CheckNextFrame();
 }
 
 void Lane::SetMapped(bool mapped) {
@@ -478,6 +476,7 @@ void Lane::Close() {
 }
 
 void Lane::Discard() {
+  corruption_.End();  // The doorbell may not outlive us.
   discarded_.store(true, std::memory_order_release);
   Close();
   if (loans_.any()) loans_.GiveUp(released());

@@ -21,12 +21,14 @@
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/codec/frame_format.h"
 #include "mycelium/message/payload.h"
+#include "mycelium/transport/lane/corruption_report.h"
 #include "mycelium/transport/lane/drop_reason.h"
 #include "mycelium/transport/lane/lane_loans.h"
 #include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/lane_options.h"
 #include "mycelium/transport/lane/lossy_stage.h"
 #include "mycelium/transport/lane/reader_trouble.h"
+#include "mycelium/transport/lane/released_check.h"
 #include "mycelium/transport/lane/ring.h"
 #include "mycelium/transport/lane/room_watches.h"
 #include "mycelium/transport/lane/stall_mark.h"
@@ -163,11 +165,17 @@ class Lane final {
   void MarkStalled(uint64_t released, int64_t waited_ns);
   bool stalled(int64_t wait_ns = 0) const;
 
+  // Somebody waited in vain: reports if the frame that the reader comes to next
+  // is none for it, since something has overwritten its commit word.
+  void CheckNextFrame();
+
   // Whether the reader's process is out of reach: waiting for room has no
   // point, and who waits is woken. A lane whose reader is back is not stalled.
   void SetReaderAway(bool away);
   bool reader_away() const;
   ReaderTrouble& reader_trouble() { return reader_trouble_; }
+  // Whether OnCorrupt() was called about the reader that it has now.
+  bool is_corrupt() const { return corruption_.is_made(); }
 
   // The end of the last committed frame.
   uint64_t committed() const {
@@ -186,8 +194,8 @@ class Lane final {
   bool IsOver(uint64_t mark);
 
   // Committed frames that lie together, from `from` on. `position` is where
-  // they start, after a pad if there was one at `from`.
-  // REQUIRES: released() <= from <= committed().
+  // they start, after a pad at `from`. REQUIRES: released() <= from <=
+  // committed().
   struct Run {
     uint64_t position = 0;
     absl::Span<const std::byte> bytes;
@@ -274,17 +282,11 @@ class Lane final {
   size_t capacity_bytes() const;
 
  private:
-  // Where a frame of a lossy lane ends in the ring.
-  struct Moved {
-    uint64_t end;
-    uint64_t sequence;
-  };
-
   Lane(Environment& environment, Options options, Doorbell* doorbell,
        std::shared_ptr<LaneMemory> memory, std::unique_ptr<LossyStage> stage);
 
   uint64_t CheckedReleased() const;
-  void ReportCorrupt(const std::string& what) const;
+  void ReportCorrupt(uint64_t reader, const std::string& what) const;
   void ReportCorruptNext() const;
   // Where the first sound frames start that go on to the end.
   uint64_t FirstSoundFrom(uint64_t from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -301,7 +303,7 @@ class Lane final {
   void RunRoomWatches();
   void VisitRing(uint64_t from,
                  absl::FunctionRef<void(const FrameHeader&)> visit);
-  Moved& MovedAt(size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);
+  MovedFrame& MovedAt(size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);
   void RefitRing(std::vector<FrameHeader>* taken_out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_, mutex_);
   uint64_t MarkAfterRefit(uint64_t mark) const;
@@ -356,15 +358,14 @@ class Lane final {
   DropReason drop_reason_ ABSL_GUARDED_BY(mutex_) = DropReason::kOverflow;
   uint64_t staged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of a lossy lane.
 
-  // Of a lossy lane.
-  const std::unique_ptr<LossyStage> stage_;
+  const std::unique_ptr<LossyStage> stage_;  // Of a lossy lane, as these are.
   std::unique_ptr<LossyRingReader> stage_reader_;  // In Advance().
   Mutex move_mutex_;  // A publisher never waits for it.
   // Those in the ring, the oldest first: `moved_count_` from `moved_first_` on.
-  std::vector<Moved> moved_ ABSL_GUARDED_BY(move_mutex_);
+  std::vector<MovedFrame> moved_ ABSL_GUARDED_BY(move_mutex_);
   size_t moved_first_ ABSL_GUARDED_BY(move_mutex_) = 0;
   size_t moved_count_ ABSL_GUARDED_BY(move_mutex_) = 0;
-  Moved last_released_ ABSL_GUARDED_BY(move_mutex_) = {0, 0};
+  MovedFrame last_released_ ABSL_GUARDED_BY(move_mutex_) = {0, 0};
   FrameView pinned_ ABSL_GUARDED_BY(move_mutex_);
   bool is_pinned_ ABSL_GUARDED_BY(move_mutex_) = false;
 
@@ -378,11 +379,10 @@ class Lane final {
   std::atomic<uint64_t> refitted_end_{0};
 
   std::atomic<uint64_t> committed_{0};
-  // Where the frame ends that is being committed: the reader may be there
-  // before `committed_` is.
+  // Where the frame ends that is being committed: the reader may be there.
   std::atomic<uint64_t> committing_{0};
-  mutable std::atomic<uint64_t> checked_released_{0};
-  mutable std::atomic<bool> corrupt_{false};
+  mutable ReleasedCheck released_check_;  // Of `shared_`.
+  mutable CorruptionReport corruption_;
   std::atomic<bool> mapped_{false};
   std::atomic<uint64_t> pad_from_{0};
   StallMark stall_;

@@ -1,7 +1,9 @@
 // The part of Lane that finds where frames start, when somebody who may be
 // wrong has said where he is.
 #include <algorithm>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "mycelium/base/shared_word.h"
 #include "mycelium/transport/lane/lane.h"
 
@@ -50,7 +52,12 @@ absl::Status Lane::RenewRingReader(uint64_t seen,
   absl::Status renewed;
   {
     MutexLock lock(mutex_);
-    const uint64_t from = released();
+    // Where the last one said what no reader says, that is over with it. What
+    // the writer has relied on holds: others may lie there by now.
+    std::string wrong;
+    const uint64_t from = std::max(
+        released_check_.Look(positions_->ring.released, committing_, &wrong),
+        writer_.released_seen());
     const uint64_t start = FirstSoundFrom(from);
     if (start != from) {
       FrameHeader next = {};
@@ -65,17 +72,37 @@ absl::Status Lane::RenewRingReader(uint64_t seen,
     const uint64_t taken = positions_->taken.load(std::memory_order_relaxed);
     seen = std::max(seen, FirstSoundFrom(AlignedFrameBytes(
                               std::clamp(taken, start, committed()))));
-    renewed = shared_->RenewPositions(
-        [&](LanePositions& fresh) { fresh.ring.released.store(start); });
-    // On the old ones, if there are no fresh ones.
-    positions_->ring.released.store(start);
-    positions_->taken.store(start);
-    checked_released_.store(start, std::memory_order_release);
-    corrupt_.store(false);
+    renewed = released_check_.Begin(start, [&] {
+      const absl::Status fresh_made = shared_->RenewPositions(
+          [&](LanePositions& fresh) { fresh.ring.released.store(start); });
+      // On the old ones, if there are no fresh ones.
+      positions_->ring.released.store(start);
+      positions_->taken.store(start);
+      return fresh_made;
+    });
+    corruption_.BeginReader();
     loans_.TakeBackLocked(start, memory_->bytes());
   }
   BeginRedelivery(seen);
   return renewed;
+}
+
+void Lane::CheckNextFrame() {
+  if (!mapped() || stage_ != nullptr) return;
+  MutexLock lock(mutex_);
+  const uint64_t next = released();
+  if (next == committed()) return;
+  // One that is there says itself what is wrong with the frame, to the reader.
+  const std::byte* const commit_word =
+      &writer_.memory()[next & (capacity_bytes() - 1)];
+  if (SharedWordAt<uint32_t>(commit_word).load(std::memory_order_relaxed) !=
+      0) {
+    return;
+  }
+  ReportCorrupt(corruption_.reader(),
+                absl::StrCat("the frame at position ", next,
+                             ", up to which the reader has come, has lost its "
+                             "length"));
 }
 
 uint64_t Lane::FrameStartFrom(uint64_t position) {

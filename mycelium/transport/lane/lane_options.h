@@ -23,8 +23,9 @@ class LaneDoorbell {
   virtual ~LaneDoorbell() = default;
   virtual void OnCommit(Lane& lane) = 0;
 
-  // The reader of shared memory has stored what no reader stores: `what`.
-  // Called once, by whoever finds out, who may hold the lane and others.
+  // The reader of shared memory has stored what no reader stores, or a frame is
+  // damaged where it lies: `what`. Called once for each reader, by whoever
+  // finds out, who may hold the lane and others; not after Discard().
   virtual void OnCorrupt(const Lane&, const std::string&) {}
 
   // Loans in that memory are published, which the reader has not been offered.

@@ -55,10 +55,13 @@ struct LanePositions {
                                           std::memory_order_acq_rel)) {
     }
   }
-  // By the reader, after it has let go of what lies before `at`: whether it has
-  // to tell the writer, who is told once.
-  bool TakeWriterWaits(uint64_t at) {
-    return wake_at.fetch_add(0, std::memory_order_acq_rel) <= at &&
+  // By the reader, after it has let go of something: whether it has to tell the
+  // writer, who is told once. `let_go` returns up to where. That is looked at
+  // last: of two threads of the reader whoever comes second sees what both did.
+  template <typename LetGo>
+  bool TakeWriterWaits(const LetGo& let_go) {
+    const uint64_t wish = wake_at.fetch_add(0, std::memory_order_acq_rel);
+    return wish != kNobodyWaits && wish <= let_go() &&
            wake_at.exchange(kNobodyWaits, std::memory_order_acq_rel) !=
                kNobodyWaits;
   }

@@ -57,9 +57,10 @@ void Lane::RefitRing(std::vector<FrameHeader>* taken_out) {
   // Before `released`, so that what is left is never taken for handled.
   refitted_end_.store(~uint64_t{0}, std::memory_order_relaxed);
   refitted_until_.store(end, std::memory_order_relaxed);
-  // Release: pairs with the load in IsOver().
-  positions_->ring.released.store(end, std::memory_order_release);
-  checked_released_.store(end, std::memory_order_release);
+  released_check_.Begin(end, [&] {
+    // Release: pairs with the load in IsOver().
+    positions_->ring.released.store(end, std::memory_order_release);
+  });
   // They have room: the one pad that they may need more than before is smaller
   // than a frame that was taken out.
   uint64_t sequence = sequence_ - left.size();

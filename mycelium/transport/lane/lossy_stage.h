@@ -28,6 +28,12 @@ class DropSink {
   virtual void OnDrop(const FrameView& frame, DropReason reason) = 0;
 };
 
+// Where a frame ends in the ring that it was moved to from the stage.
+struct MovedFrame {
+  uint64_t end;
+  uint64_t sequence;
+};
+
 // What a lossy lane keeps: the frames that nobody has taken yet, and the rule
 // by which they make room for newer ones.
 //

@@ -9,7 +9,10 @@ bool RingWriter::FitsBehind(uint64_t end) {
   // Pairs with the reader's store: it no longer looks at what it released.
   const uint64_t released = positions_.released.load(std::memory_order_acquire);
   // Compared, never trusted: the reader may be another process.
-  if (released > position_ || released + capacity() < limit_) return false;
+  if (released > position_ || released + capacity() < limit_ ||
+      released % kFrameAlignment != 0) {
+    return false;
+  }
   limit_ = released + capacity();
   return end + kFrameAlignment <= limit_;
 }

@@ -68,6 +68,9 @@ class RingWriter final {
   // What `released` has to be before TryClaim(frame_bytes) can succeed.
   uint64_t ReleasedFor(size_t frame_bytes) const;
 
+  // How far the reader was when the writer looked last, which it relies on.
+  uint64_t released_seen() const { return limit_ - capacity(); }
+
   // Where the next frame goes, give or take a pad.
   uint64_t position() const { return position_; }
 

@@ -13,6 +13,10 @@
 namespace mycelium {
 namespace {
 
+// Of what is left when the peer's process has ended: more than there can be of
+// pieces in a socket.
+constexpr int kLastReadsMax = 4096;
+
 size_t BytesOf(absl::Span<const iovec> pieces) {
   size_t bytes = 0;
   for (const iovec& piece : pieces) bytes += piece.iov_len;
@@ -80,12 +84,14 @@ void LocalChannel::UnwatchProcess() {
 
 void LocalChannel::OnProcessEnded() {
   UnwatchProcess();
-  // What it had sent comes first.
-  while (!closed_.load(std::memory_order_relaxed)) {
-    if (ReadSome()) continue;
-    End(absl::UnavailableError(
-        absl::StrCat("the peer (", peer_description_, ") has ended")));
+  // What it had sent comes first, which is no more than the kernel keeps of a
+  // socket. A child that it had may go on to send.
+  for (int reads = 0; reads < kLastReadsMax && ReadSome(); ++reads) {
+    if (closed_.load(std::memory_order_relaxed)) return;
   }
+  if (closed_.load(std::memory_order_relaxed)) return;
+  End(absl::UnavailableError(
+      absl::StrCat("the peer (", peer_description_, ") has ended")));
 }
 
 void LocalChannel::SetSpinning(bool spins) {

@@ -1,6 +1,8 @@
 #include "mycelium/transport/local_socket/local_channel.h"
 
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <functional>
@@ -249,6 +251,36 @@ TEST_F(LocalChannelTest, WhatArrivedBeforeTheEndComesBeforeIt) {
   Run();
   EXPECT_EQ(recorder_.got, "abc");
   EXPECT_TRUE(recorder_.closed.has_value());
+}
+
+// A child that it had may have the socket, and send for as long as it likes.
+TEST_F(LocalChannelTest, WhoSendsOnAfterThePeersProcessHasEndedKeepsNobody) {
+  const pid_t process = fork();
+  ASSERT_GE(process, 0);
+  if (process == 0) {
+    pause();
+    _exit(0);
+  }
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+  ClosePeer();
+  peer_ = pair[1];
+  PeerCredentials peer;
+  peer.pid = process;
+  channel_ = std::make_unique<LocalChannel>(
+      environment_, *loop_, Fd(sys_, pair[0]), peer, kBufferMax);
+  recorder_.on_bytes = [&] { PeerSends("more"); };
+  channel_->Start(recorder_);
+  ASSERT_EQ(kill(process, SIGKILL), 0);
+  ASSERT_EQ(waitpid(process, nullptr, 0), process);
+  PeerSends("some");
+  for (int turn = 0; turn < 1000 && !recorder_.closed.has_value(); ++turn) {
+    loop_->RunOnce(0, 0);
+  }
+  ASSERT_TRUE(recorder_.closed.has_value());
+  EXPECT_NE(recorder_.closed->message().find("has ended"), std::string::npos)
+      << *recorder_.closed;
+  EXPECT_FALSE(recorder_.got.empty());
 }
 
 TEST_F(LocalChannelTest, EndsIfItCannotAskForRoom) {

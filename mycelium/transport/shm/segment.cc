@@ -35,11 +35,15 @@ absl::StatusOr<Fd> MakeReserved(Sys& sys, size_t bytes) {
   return fd;
 }
 
+// `reserved`: all its pages are there.
 absl::StatusOr<absl::Span<std::byte>> MapShared(Sys& sys, const Fd& fd,
-                                                size_t bytes, int protection) {
+                                                size_t bytes, int protection,
+                                                bool reserved) {
   // A page fault for every few dozen messages of the first lap is what the
-  // slowest percent of them would be.
-  const int populated = bytes <= kPopulatedBytesMax ? Sys::kMapPopulated : 0;
+  // slowest percent of them would be. Pages that are not there would be made
+  // here, at this process's expense.
+  const bool populates = reserved && bytes <= kPopulatedBytesMax;
+  const int populated = populates ? Sys::kMapPopulated : 0;
   int64_t error = 0;
   void* const address =
       sys.Map(bytes, protection, MAP_SHARED | populated, fd.get(), &error);
@@ -72,7 +76,7 @@ absl::StatusOr<Segment> Segment::Create(Sys& sys, Kind kind, size_t bytes) {
   if (!fd.ok()) return fd.status();
   // Before the seals: FUTURE_WRITE leaves only mappings that there are.
   absl::StatusOr<absl::Span<std::byte>> mapped =
-      MapShared(sys, *fd, bytes, PROT_READ | PROT_WRITE);
+      MapShared(sys, *fd, bytes, PROT_READ | PROT_WRITE, /*reserved=*/true);
   if (!mapped.ok()) return mapped.status();
   Segment segment(sys, kind, *std::move(fd), *mapped);
   const int64_t sealed = sys.AddSeals(segment.descriptor(), SealsOf(kind));
@@ -97,8 +101,11 @@ absl::StatusOr<Segment> Segment::Map(Sys& sys, Kind kind, Fd fd, size_t bytes) {
   }
   const int protection =
       kind == Kind::kRing ? PROT_READ : PROT_READ | PROT_WRITE;
+  constexpr uint64_t kBlockBytes = 512;  // Of `st_blocks`, whatever the pages.
+  const bool reserved =
+      static_cast<uint64_t>(found.st_blocks) * kBlockBytes >= bytes;
   absl::StatusOr<absl::Span<std::byte>> mapped =
-      MapShared(sys, fd, bytes, protection);
+      MapShared(sys, fd, bytes, protection, reserved);
   if (!mapped.ok()) return mapped.status();
   return Segment(sys, kind, Fd(), *mapped);
 }

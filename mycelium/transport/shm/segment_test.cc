@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 #include "gtest/gtest.h"
 #include "mycelium/base/memory_seals.h"
+#include "tests/support/cgroup_sys.h"
 #include "tests/support/faulty_sys.h"
 
 namespace mycelium {
@@ -109,6 +111,44 @@ TEST_F(SegmentTest, RenewedOneStaysAtItsAddressAndOutOfTheOldOnesReach) {
   EXPECT_EQ(made->bytes()[1], std::byte{2});
   old->bytes()[1] = std::byte{9};
   EXPECT_EQ(made->bytes()[1], std::byte{2});
+}
+
+// Also of memory that is too much to be mapped in at once.
+TEST_F(SegmentTest, AllPagesAreReservedWhenItIsMade) {
+  constexpr int64_t kMuch = 128 << 20;
+  auto made = Segment::Create(sys_, Segment::Kind::kRing, kMuch);
+  if (made.status().code() == absl::StatusCode::kResourceExhausted) {
+    GTEST_SKIP() << "there is no such memory: " << made.status();
+  }
+  ASSERT_TRUE(made.ok()) << made.status();
+  struct stat found;
+  ASSERT_EQ(fstat(made->descriptor(), &found), 0);
+  EXPECT_GE(found.st_blocks * 512, kMuch);
+}
+
+// What a peer has only announced, it does not make us pay for.
+TEST_F(SegmentTest, PagesThatWereNotReservedAreNotMadeByWhoMapsThem) {
+  constexpr size_t kMuch = 8 << 20;
+  Fd sparse(sys_, static_cast<int>(sys_.MemfdCreate("sparse")));
+  ASSERT_EQ(ftruncate(sparse.get(), kMuch), 0);
+  ASSERT_EQ(sys_.AddSeals(sparse.get(), kSealsOfSizeAndWriting), 0);
+  const Fd same(sys_, fcntl(sparse.get(), F_DUPFD_CLOEXEC, 0));
+  auto mapped =
+      Segment::Map(sys_, Segment::Kind::kRing, std::move(sparse), kMuch);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  struct stat found;
+  ASSERT_EQ(fstat(same.get(), &found), 0);
+  EXPECT_EQ(found.st_blocks, 0);
+}
+
+// Reserving beyond it would end the process.
+TEST(SegmentInAGroupTest, MemoryLimitIsAnError) {
+  test::CgroupSys sys;
+  sys.SetMemory(/*limit=*/20 << 20, /*used=*/14 << 20);
+  EXPECT_TRUE(Segment::Create(sys, Segment::Kind::kRing, kBytes).ok());
+  const auto refused = Segment::Create(sys, Segment::Kind::kRing, 4 << 20);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(sys.counts().at("reserve"), 1u) << "it was not tried";
 }
 
 TEST_F(SegmentTest, RenewalThatFailsChangesNothing) {

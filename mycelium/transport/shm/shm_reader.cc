@@ -81,6 +81,7 @@ bool ShmReader::Poll(absl::Span<const std::byte>* message) {
     error_ = absl::DataLossError(absl::StrCat("shared ring: message ", sequence,
                                               " lies at position ", at,
                                               ", expected ", sequence_ + 1));
+    reader_->StartAt(at);  // That is where it lies.
     return false;
   }
   sequence_ = sequence;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -198,6 +199,54 @@ TEST(ShmRingTest, BadSizesAreRefused) {
             kBad);
   EXPECT_EQ(ShmReader::OpenIn(ring, positions.subspan(64)).status().code(),
             kBad);
+  EXPECT_EQ(ShmReader::OpenIn(ring.subspan(8), positions).status().code(),
+            kBad);
+}
+
+TEST(ShmRingTest, MemoryThatIsNotAlignedIsRefused) {
+  constexpr auto kBad = absl::StatusCode::kInvalidArgument;
+  struct Larger {
+    alignas(64) std::array<std::byte, kCapacity + 64> ring;
+    alignas(
+        64) std::array<std::byte, ShmWriter::kPositionsBytes + 64> positions;
+  };
+  auto memory = std::make_unique<Larger>();
+  for (const auto& [ring_at, positions_at] :
+       {std::pair<size_t, size_t>{8, 0}, std::pair<size_t, size_t>{0, 8}}) {
+    const auto ring = absl::MakeSpan(memory->ring).subspan(ring_at, kCapacity);
+    const auto positions =
+        absl::MakeSpan(memory->positions)
+            .subspan(positions_at, ShmWriter::kPositionsBytes);
+    EXPECT_EQ(ShmWriter::CreateIn(ring, positions).status().code(), kBad);
+    EXPECT_EQ(ShmReader::OpenIn(ring, positions).status().code(), kBad);
+  }
+}
+
+// Its commit word would lie across the end of the memory.
+TEST(ShmRingTest, PositionOfTheLastReaderIsChecked) {
+  auto memory = std::make_unique<OwnMemory>();
+  ASSERT_TRUE(ShmWriter::CreateIn(absl::MakeSpan(memory->ring),
+                                  absl::MakeSpan(memory->positions))
+                  .ok());
+  const uint64_t released = kCapacity - 2;
+  std::memcpy(memory->positions.data(), &released, sizeof released);
+  EXPECT_EQ(ShmReader::OpenIn(absl::MakeConstSpan(memory->ring),
+                              absl::MakeSpan(memory->positions))
+                .status()
+                .code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ShmRingTest, ReaderWithoutAddressesSaysSo) {
+  const ShmWriter writer = MakeWriter();
+  const std::array<int, 2> descriptors = writer.descriptors();
+  test::FaultySys sys;
+  sys.Fail("map", {-ENOMEM});
+  EXPECT_EQ(ShmReader::Open(Fd(sys, dup(descriptors[0])),
+                            Fd(sys, dup(descriptors[1])), sys)
+                .status()
+                .code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 TEST(ShmRingTest, DescriptorsThatAreNoRingAreRefused) {
@@ -240,6 +289,21 @@ TEST(ShmRingTest, WriterNoticesAReaderThatIsMad) {
   }
 }
 
+TEST(ShmRingTest, WriterNoticesAReaderThatTakesBackWhatItReleased) {
+  auto memory = std::make_unique<OwnMemory>();
+  auto writer = ShmWriter::CreateIn(absl::MakeSpan(memory->ring),
+                                    absl::MakeSpan(memory->positions));
+  while (writer->TryWrite(Message(1))) continue;
+  const auto reader_says = [&](uint64_t position) {
+    std::memcpy(memory->positions.data(), &position, sizeof position);
+  };
+  reader_says(2 * 104);
+  ASSERT_TRUE(writer->TryWrite(Message(1)));
+  reader_says(104);
+  while (writer->TryWrite(Message(1))) continue;
+  EXPECT_EQ(writer->error().code(), absl::StatusCode::kDataLoss);
+}
+
 TEST(ShmRingTest, ReaderNoticesWhatIsNoMessage) {
   // The sequence, the length, the flags of the second message.
   for (const size_t offset : {size_t{8}, size_t{0}, size_t{4}}) {
@@ -255,6 +319,7 @@ TEST(ShmRingTest, ReaderNoticesWhatIsNoMessage) {
     memory->ring[104 + offset] = std::byte{0x07};
     EXPECT_FALSE(reader->Poll(&got));
     EXPECT_EQ(reader->error().code(), absl::StatusCode::kDataLoss) << offset;
+    EXPECT_EQ(reader->position(), 104u);
     EXPECT_FALSE(reader->Poll(&got));
   }
 }

@@ -1,5 +1,6 @@
 #include "mycelium/transport/shm/shm_writer.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -89,6 +90,7 @@ uint64_t ShmWriter::released() const {
 }
 
 bool ShmWriter::CheckReleased() {
+  checked_released_ = std::max(checked_released_, writer_.released_seen());
   const uint64_t now = released();
   if (now >= checked_released_ && now <= position() &&
       now % kFrameAlignment == 0) {
