@@ -378,9 +378,8 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     }
     Subscription& subscription = *queue->second.subscription;
     if (match.id != subscription.options().id) return FrameOutcome::kCorrupt;
-    // A queue gets frames of origins only that its subscription keeps. One that
-    // has ended gets this too, though it was matched afterwards: whoever still
-    // holds a frame of this lane gives the room back in its order.
+    // A queue gets frames of origins only that its subscription keeps, also
+    // when that has ended and is matched afterwards.
     if (match.subscription == nullptr) {
       (void)subscription.FlowFrom(*publisher.origin);
     }
@@ -398,6 +397,12 @@ LinkHandler::FrameOutcome Dispatcher::PutInQueue(const Queue& queue,
                                                  const Origin& origin,
                                                  const FrameView& frame,
                                                  uint64_t end) {
+  // Nothing is put behind what somebody may still be reading once the queue has
+  // closed: by then that may be reported as handled, and its room be another's.
+  if (Subscription& subscription = *queue.subscription; subscription.closed()) {
+    CountDropped(*subscription.FlowFrom(origin), DropReason::kSubscriberGone);
+    return Skip(queue, end);
+  }
   if (!queue.feed->Put(origin, frame, end)) return FrameOutcome::kCorrupt;
   queue.subscription->queue().Notify();
   // It has closed without this frame. Whoever still holds one from before

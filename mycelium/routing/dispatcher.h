@@ -182,8 +182,8 @@ class Dispatcher final {
                                 const FrameView& frame, uint64_t end);
   // Drops a frame of a lane that leads into a queue.
   static FrameOutcome Skip(const Queue& queue, uint64_t end);
-  static FrameOutcome PutInQueue(const Queue& queue, const Origin& origin,
-                                 const FrameView& frame, uint64_t end);
+  FrameOutcome PutInQueue(const Queue& queue, const Origin& origin,
+                          const FrameView& frame, uint64_t end);
   absl::Status MakeQueue(Link& link, Inbox& inbox, const v1::LaneOpen& open);
   std::shared_ptr<const Origin> OriginOf(const Link& link, Inbox& inbox,
                                          const v1::PublisherDeclare& declare);

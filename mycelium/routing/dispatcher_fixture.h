@@ -93,8 +93,10 @@ class DispatcherTest : public testing::Test {
     }
   }
 
-  FrameOutcome Send(uint32_t publisher, uint32_t lane, uint64_t sequence) {
+  FrameOutcome Send(uint32_t publisher, uint32_t lane, uint64_t sequence,
+                    absl::Span<const std::byte> payload = {}) {
     FrameView frame;
+    frame.payload = payload;
     frame.header.publisher_id = publisher;
     frame.header.digest_prefix = digest_prefix_;
     frame.header.lane_sequence = sequence;

@@ -175,6 +175,32 @@ TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
   EXPECT_EQ(link_.handled[0].position, 64u);
 }
 
+// A peer that has not heard of the end sends on what was reported as handled.
+TEST_F(DispatcherTest, NothingComesToLieWhereSomebodyReadsAfterTheEnd) {
+  const auto subscription = Add(1, DeliveryMode::kQueued);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(OpenLane(3, 1, /*capacity_bytes=*/4096).ok());
+  ASSERT_TRUE(Match(7, 1, 3).ok());
+  std::vector<std::byte> payload(100, std::byte{1});
+  ASSERT_EQ(Send(7, 3, 1, payload), FrameOutcome::kTaken);
+  const FrameView* const read = subscription->queue().Take();
+  ASSERT_NE(read, nullptr);
+  subscription->Close();
+  subscription->queue().ReportTaken();
+  for (uint64_t sequence = 2; sequence < 500; ++sequence) {
+    payload.assign(payload.size(), static_cast<std::byte>(sequence));
+    ASSERT_EQ(Send(7, 3, sequence, payload), FrameOutcome::kHandled);
+  }
+  payload.assign(payload.size(), std::byte{1});
+  EXPECT_EQ(read->payload, absl::MakeConstSpan(payload));
+  subscription->queue().Finish();
+  uint64_t gone = 0;
+  for (const auto& flow : subscription->Ledgers()) {
+    gone += flow.ledger.dropped_for(DropReason::kSubscriberGone);
+  }
+  EXPECT_EQ(gone, 498u);
+}
+
 TEST_F(DispatcherTest, WhatIsHeldKeepsItsRoomThoughAnotherIsMatchedToTheEnded) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());

@@ -261,8 +261,10 @@ void Subscription::DropFrame(const FrameView& frame, DropReason reason) {
 }
 
 bool Subscription::Shut() {
-  // Whoever else is closing it may not be done.
-  if (!closed_.exchange(true)) {
+  closed_.exchange(true);
+  {
+    // Whoever else is closing it may not be done: what comes into a lane once
+    // the queue is closed nobody drops.
     MutexLock lock(lanes_mutex_);  // None is added that nobody closes.
     for (const auto& lane : owned_lanes_) lane->lane().Close();
   }

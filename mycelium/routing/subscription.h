@@ -9,7 +9,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,6 +16,7 @@
 #include "mycelium/base/gate.h"
 #include "mycelium/base/log.h"
 #include "mycelium/base/mutex.h"
+#include "mycelium/base/thread_number.h"
 #include "mycelium/message/message_info.h"
 #include "mycelium/message/payload.h"
 #include "mycelium/routing/inbound_queue.h"
@@ -140,25 +140,23 @@ class Subscription final : public Lane::Doorbell,
     return gate_.IsInside() || (has_handler_ && IsConsumer());
   }
 
-  bool IsConsumer() const { return consumer() == std::this_thread::get_id(); }
-  // No thread's id if nobody has taken anything yet.
-  std::thread::id consumer() const {
+  bool IsConsumer() const {
+    return consumer() != 0 && consumer() == ThreadNumber();
+  }
+  // A thread's number, which no later thread has; 0 if nobody has taken
+  // anything yet.
+  uint64_t consumer() const {
     return consumer_.load(std::memory_order_relaxed);
   }
 
   // Makes the calling thread the one that takes from queue().
   void SetConsumerThread() {
     if (IsConsumer()) return;
-    consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    consumer_.store(EnsureThreadNumber(), std::memory_order_relaxed);
     NoteThisThreadTakes();
   }
   // Whether the calling thread was ever that of some subscription.
   static bool HasThisThreadTaken();
-
-  // That thread takes no more: its id may be another one's from now on.
-  void ClearConsumerThread() {
-    consumer_.store(std::thread::id(), std::memory_order_relaxed);
-  }
 
   // Whether RunNext() may run the handler. After Close() false stays false.
   bool in_handler() const {
@@ -243,7 +241,7 @@ class Subscription final : public Lane::Doorbell,
   std::atomic<bool> closed_{false};
   std::atomic<uint32_t> in_handler_{0};  // 0 or 1.
   std::atomic<uint64_t> handler_errors_{0};
-  std::atomic<std::thread::id> consumer_{};
+  std::atomic<uint64_t> consumer_{0};
 
   Mutex drop_mutex_;
 

@@ -1,9 +1,15 @@
 #include "mycelium/routing/subscription.h"
 
+#include <pthread.h>
+
 #include <memory>
 #include <set>
+#include <thread>
 
 #include "gtest/gtest.h"
+#include "mycelium/codec/frame_encoder.h"
+#include "mycelium/routing/local_frame.h"
+#include "tests/support/sleeping_thread.h"
 
 namespace mycelium {
 namespace {
@@ -15,17 +21,21 @@ LaneRule RuleOfDepth(size_t depth) {
   return LaneRule::Of(settings);
 }
 
-// The lossless lane is one of them.
-TEST(SubscriptionTest, LanesOfDifferentRulesAreMadeUpToTheLimit) {
+std::shared_ptr<Subscription> MakeQueued() {
   Subscription::Options options;
   options.service = "reader";
   options.topic = "readings";
   options.mode = DeliveryMode::kQueued;
   options.lane_bytes = 4096;
   options.frame_bytes_max = 1024;
-  const std::shared_ptr<Subscription> subscription =
-      *Subscription::Create(Environment::Real(), options, /*handler=*/nullptr,
-                            [](LogLevel, absl::string_view) {});
+  return *Subscription::Create(Environment::Real(), options,
+                               /*handler=*/nullptr,
+                               [](LogLevel, absl::string_view) {});
+}
+
+// The lossless lane is one of them.
+TEST(SubscriptionTest, LanesOfDifferentRulesAreMadeUpToTheLimit) {
+  const std::shared_ptr<Subscription> subscription = MakeQueued();
   std::set<Lane*> lanes = {&subscription->lane()};
   for (size_t depth = 1; depth < Subscription::kLanesMax; ++depth) {
     const absl::StatusOr<Lane*> lane =
@@ -41,6 +51,49 @@ TEST(SubscriptionTest, LanesOfDifferentRulesAreMadeUpToTheLimit) {
             absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(*subscription->LaneFor(LaneRule()), &subscription->lane());
   subscription->Close();
+}
+
+// The next thread may get all that the one before was known by.
+TEST(SubscriptionTest, ThreadThatHasEndedTakesNoMore) {
+  const std::shared_ptr<Subscription> subscription = MakeQueued();
+  EXPECT_FALSE(subscription->IsConsumedByThisThread());
+  pthread_t consumer;
+  std::thread([&] {
+    consumer = pthread_self();
+    subscription->SetConsumerThread();
+    EXPECT_TRUE(subscription->IsConsumedByThisThread());
+  }).join();
+  bool is_same = false;
+  while (!is_same) {
+    std::thread([&] {
+      is_same = pthread_equal(consumer, pthread_self()) != 0;
+      EXPECT_FALSE(subscription->IsConsumedByThisThread());
+    }).join();
+  }
+  subscription->Close();
+}
+
+// Whoever comes second must not think that the lanes are closed, which another
+// one is still about to do: what comes in meanwhile would be nobody's.
+TEST(SubscriptionTest, MessageThatIsPublishedWhileTwoCloseIsDropped) {
+  const std::shared_ptr<Subscription> subscription = MakeQueued();
+  const auto origin = std::make_shared<Origin>();
+  const std::shared_ptr<FlowCounters> flow = subscription->FlowFrom(*origin);
+  Lane& lane = subscription->lane();
+  constexpr size_t kBytes = sizeof(FrameHeader) + 8;
+  ASSERT_EQ(lane.TryClaim(kBytes), Lane::ClaimResult::kClaimed);
+  test::SleepingThread first([&] { subscription->Shut(); });
+  first.AwaitSleep();
+  test::SleepingThread second([&] { subscription->Shut(); });
+  second.AwaitSleep();
+  FrameFields fields;
+  fields.digest_prefix = OriginWord(*origin);
+  (void)EncodeFrame(fields, lane.next_sequence(), 8, lane.Room());
+  lane.Commit();
+  first.Join();
+  second.Join();
+  EXPECT_TRUE(lane.empty());
+  EXPECT_EQ(flow->Read().dropped_for(DropReason::kSubscriberGone), 1u);
 }
 
 }  // namespace

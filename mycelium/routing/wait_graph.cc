@@ -5,6 +5,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/thread_number.h"
 
 namespace mycelium {
 namespace {
@@ -27,7 +28,7 @@ void WaitGraph::Look(Wait& wait, uint64_t released) {
   {
     MutexLock lock(mutex_);
     if (!wait.is_known_) {
-      if (!waits_.emplace(std::this_thread::get_id(), &wait).second) return;
+      if (!waits_.emplace(EnsureThreadNumber(), &wait).second) return;
       wait.is_known_ = true;
       wait.number_ = next_number_++;
     }
@@ -41,7 +42,7 @@ void WaitGraph::Look(Wait& wait, uint64_t released) {
 
 void WaitGraph::Remove(const Wait&) {
   MutexLock lock(mutex_);
-  waits_.erase(std::this_thread::get_id());
+  waits_.erase(ThreadNumber());
 }
 
 void WaitGraph::OnAwaited(const v1::RoomAwaited& awaited,

@@ -9,7 +9,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "mycelium/base/environment.h"
 #include "mycelium/base/mutex.h"
@@ -144,7 +143,7 @@ class WaitGraph final {
 
   Mutex mutex_;
   uint64_t next_number_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::thread::id, Wait*> waits_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, Wait*> waits_ ABSL_GUARDED_BY(mutex_);  // By thread.
 };
 
 }  // namespace mycelium
