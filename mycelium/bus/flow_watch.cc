@@ -19,7 +19,9 @@ FlowWatch::FlowWatch(Environment& environment, EventLoop& loop,
 FlowWatch::~FlowWatch() { loop_.Cancel(timer_.load()); }
 
 void FlowWatch::NoteDrop() {
-  if (is_due_.load(std::memory_order_relaxed) || is_due_.exchange(true)) return;
+  // Pairs with Look(): a read-modify-write, so that whoever finds that it is
+  // due was counted before that looks.
+  if (is_due_.exchange(true)) return;
   const TimeNs soon = environment_.clock.NowNs() + kSoonNs;
   timer_.store(
       loop_.RunAt(std::max(soon, not_before_.load()), [this] { Look(); }));

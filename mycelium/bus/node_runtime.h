@@ -46,7 +46,8 @@ struct LinkReport {
   bool is_up = false;
   std::string last_error;  // Empty while it is up.
   // Why messages go over the socket though shared memory is configured, or was
-  // not to be had for one lane at least. Empty: they do not.
+  // not to be had for one lane at least; the first few reasons, with "; "
+  // between them. Empty: they do not.
   std::string fallback;
 };
 

@@ -212,11 +212,13 @@ absl::Status NodeRuntime::WaitForLanes(
         keep_waiting, lane.room_event(),
         [&lane, goal = goals[i]] { return lane.IsOver(goal); }, deadline,
         /*spin_ns=*/0);
-    if (!outcome.ok()) return outcome.status();
-    if (*outcome == Outcome::kDeadline) {
-      return absl::DeadlineExceededError(
-          absl::StrCat(lane.name(), ": not everything was handled in time"));
+    if (outcome.ok() && *outcome != Outcome::kDeadline) continue;
+    for (size_t rest = i; rest < lanes.size(); ++rest) {
+      lanes[rest]->CheckNextFrame();
     }
+    if (!outcome.ok()) return outcome.status();
+    return absl::DeadlineExceededError(
+        absl::StrCat(lane.name(), ": not everything was handled in time"));
   }
   return absl::OkStatus();
 }

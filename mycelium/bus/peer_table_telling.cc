@@ -1,10 +1,17 @@
 // The part of PeerTable that tells programs and logs what becomes of peers.
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/bus/peer_table.h"
 
 namespace mycelium {
+namespace {
+
+// From here on no more reasons are told.
+constexpr size_t kFallbackBytesMax = 512;
+
+}  // namespace
 
 void PeerTable::NoteUnanswered(Connector& connector, const absl::Status& status,
                                bool refused) {
@@ -65,22 +72,33 @@ void PeerTable::OnCorruptMemory(Link& link, const absl::Status& status) {
 }
 
 void PeerTable::OnFallback(Link& link, const absl::Status& status) {
+  {
+    MutexLock lock(mutex_);
+    const auto peer = peers_.find(link.peer());
+    if (peer == peers_.end()) return;
+    // Lanes may have a reason each. A peer may bring about as many as it likes.
+    std::string& told = peer->second->fallback;
+    if (absl::StrContains(told, status.message()) ||
+        told.size() > kFallbackBytesMax) {
+      return;
+    }
+    absl::StrAppend(&told, told.empty() ? "" : "; ", status.message());
+  }
   options_.log(
       LogLevel::kWarning,
       absl::StrCat("link to ", link.peer(),
                    ": a lane goes over the socket: ", status.message()));
-  MutexLock lock(mutex_);
-  const auto peer = peers_.find(link.peer());
-  if (peer != peers_.end()) {
-    peer->second->fallback = std::string(status.message());
-  }
 }
 
 void PeerTable::OnLoansRefused(Link&, const absl::Status& status) {
   options_.log(LogLevel::kWarning, std::string(status.message()));
 }
 
-void PeerTable::OnLaneWaits(Link&, const absl::Status& status) {
+void PeerTable::OnLaneWaits(Link& link, const absl::Status& status) {
+  uint64_t left_out = 0;  // It is told again when it waits on.
+  if (!PeerOf(link).fault_lines.Allows(environment_.clock.NowNs(), &left_out)) {
+    return;
+  }
   options_.log(LogLevel::kWarning, std::string(status.message()));
 }
 

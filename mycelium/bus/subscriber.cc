@@ -51,7 +51,6 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
               queue.event(), [&] { return queue.HasFrame() || queue.closed(); },
               subscription->options().spin_ns);
         }
-        subscription->ClearConsumerThread();
         shared->is_working.store(false);
         shared->worker_event.Notify(node->environment().waiter);
       });
