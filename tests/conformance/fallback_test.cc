@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -16,12 +17,14 @@
 #include "mycelium/bus/node_runtime.h"
 #include "tests/conformance/conformance_fixture.h"
 #include "tests/conformance/cutting_relay.h"
+#include "tests/support/cgroup_sys.h"
 #include "tests/support/faulty_sys.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 // A kernel that finds no number for a descriptor that arrives: while it
@@ -162,6 +165,7 @@ class FallbackTest : public ::testing::Test {
   const std::string path_ = dir_.file("a.sock");
   FaultySys sys_a_, sys_b_;
   CrampedSys cramped_;
+  CgroupSys limited_;
   std::optional<Node> a_, b_;
 };
 
@@ -265,9 +269,23 @@ INSTANTIATE_TEST_SUITE_P(
     Lane, LaneFaultTest,
     ::testing::Values(Fault{"memfd_create", EMFILE, "memfd_create"},
                       Fault{"reserve", ENOSPC, "reserve"},
+                      Fault{"reserve", EFBIG, "File too large"},
                       Fault{"add_seals", EINVAL, "seal"},
                       Fault{"dontfork", ENOMEM, "keep shared memory"}),
-    [](const auto& info) { return info.param.call; });
+    [](const auto& info) {
+      return absl::StrCat(info.param.call, "_", info.param.error);
+    });
+
+TEST_F(FallbackTest, LaneBeyondTheMemoryLimit) {
+  MakeA();
+  limited_.SetMemory(/*limit=*/20 << 20, /*used=*/14 << 20);
+  MakeB(limited_);
+  Listen();
+  ASSERT_TRUE(b_->runtime().DialShm(path_).ok());
+  Exchange();
+  EXPECT_THAT(b_->Report().fallback, HasSubstr("memory cgroup"));
+  EXPECT_EQ(a_->Report().fallback, "") << "its own lane is shared";
+}
 
 class MapFaultTest : public FallbackFaultTest {};
 TEST_P(MapFaultTest, SubscriberThatCannotMapALane) {
@@ -287,6 +305,33 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Fault{"get_seals", EINVAL, "no sealed memory"},
                       Fault{"fstat", ENOMEM, "look at a descriptor"}),
     [](const auto& info) { return info.param.call; });
+
+TEST_F(FallbackTest, LanesHaveAReasonEach) {
+  MakeA();
+  MakeB();
+  Listen();
+  sys_b_.Fail("memfd_create", {-EMFILE});
+  sys_b_.Fail("get_seals", {-EINVAL});
+  ASSERT_TRUE(b_->runtime().DialShm(path_).ok());
+  Exchange();
+  EXPECT_THAT(b_->Report().fallback,
+              AllOf(HasSubstr("memfd_create"), HasSubstr("; "),
+                    HasSubstr("no sealed memory")));
+}
+
+TEST_F(FallbackTest, SubscriberWithoutAddressesForALane) {
+  MakeA();
+  MakeB();
+  Listen();
+  // Of the two segments of its own lane, and of the first of the other's.
+  sys_b_.FailNth("map", sys_b_.counts()["map"] + 3, -ENOMEM);
+  ASSERT_TRUE(b_->runtime().DialShm(path_).ok());
+  Exchange();
+  EXPECT_TRUE(sys_b_.fired());
+  for (Node* const node : {&*a_, &*b_}) {
+    EXPECT_THAT(node->Report().fallback, HasSubstr("map 4194304 bytes"));
+  }
+}
 
 }  // namespace
 }  // namespace mycelium::test

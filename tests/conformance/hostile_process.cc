@@ -5,8 +5,8 @@
 //                   --lives=N --inline=SUBSCRIPTION
 //
 // Each life is a connection under a name of its own, which it scribbles over
-// until the other side has had enough. Prints how many lives were ended by it,
-// and exits with 0.
+// until the other side has had enough, or for some seconds. Prints how many
+// lives were ended by it, and exits with 0 if most were.
 
 #include <poll.h>
 #include <unistd.h>
@@ -58,7 +58,8 @@ class Hostile final {
       ended += Scribble(peer, *lane, flags_["role"] == "publisher") ? 1 : 0;
     }
     std::cout << ended << " of " << lives << " lives were ended\n";
-    return ended > 0 ? 0 : 3;
+    // What it scribbles may be something that means no harm, now and then.
+    return 4 * ended >= 3 * lives ? 0 : 3;
   }
 
  private:
@@ -123,15 +124,14 @@ class Hostile final {
 
   // Whether the other side has ended the connection by the deadline.
   bool Scribble(RawPeer& peer, RawLane& lane, bool is_publisher) {
-    const auto end =
-        std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
     v1::Control doorbell;
     doorbell.mutable_doorbell();
     while (std::chrono::steady_clock::now() < end) {
       for (int i = 0; i < 64; ++i) {
         const uint64_t word = random_() % (RawLane::kPositionsBytes / 8);
         // Mostly those that mean something.
-        const size_t at = random_() % 8 != 0 ? random_() % 6 * 64 : word * 8;
+        const size_t at = random_() % 8 != 0 ? random_() % 7 * 64 : word * 8;
         const uint64_t value = Value();
         std::memcpy(lane.positions() + at, &value, sizeof value);
         if (is_publisher) {

@@ -169,9 +169,15 @@ TEST_F(HostileSubscriberTest, WhatItHoldsCanNotBeChanged) {
   const int positions = hostile.lane->descriptors()[1];
   const size_t bytes = hostile.lane->ring_bytes();
   for (const int fd : {ring, positions}) {
-    EXPECT_NE(ftruncate(fd, 0), 0);
-    EXPECT_NE(ftruncate(fd, 4096 * 4096), 0);
-    EXPECT_NE(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+    const int again =
+        open(absl::StrCat("/proc/self/fd/", fd).c_str(), O_RDWR | O_CLOEXEC);
+    for (const int same : {fd, again}) {
+      if (same < 0) continue;
+      EXPECT_NE(ftruncate(same, 0), 0);
+      EXPECT_NE(ftruncate(same, 4096 * 4096), 0);
+      EXPECT_NE(fcntl(same, F_ADD_SEALS, F_SEAL_WRITE), 0);
+    }
+    if (again >= 0) close(again);
   }
   EXPECT_EQ(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring, 0),
             MAP_FAILED);
@@ -184,13 +190,25 @@ TEST_F(HostileSubscriberTest, WhatItHoldsCanNotBeChanged) {
       open(absl::StrCat("/proc/self/fd/", ring).c_str(), O_RDWR | O_CLOEXEC);
   if (again >= 0) {
     EXPECT_LT(pwrite(again, "x", 1, 0), 0);
-    EXPECT_NE(ftruncate(again, 0), 0);
     EXPECT_EQ(
         mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, again, 0),
         MAP_FAILED);
     close(again);
   }
   Publish(4);
+}
+
+// No seal keeps a peer that may write there from that.
+TEST_F(HostileSubscriberTest, PositionsThatItTakesOutReadAsZero) {
+  Subscriber hostile = Start(3);
+  hostile.lane->released() = 56;
+  Look();
+  ASSERT_EQ(fallocate(hostile.lane->descriptors()[1],
+                      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                      RawLane::kPositionsBytes),
+            0);
+  Look();
+  ExpectDataLoss(hostile.name, {"`released` is 0; a multiple of 8 from 56 to"});
 }
 
 TEST_F(HostileSubscriberTest, PositionsThatChangeAllTheTimeHangNobody) {
@@ -208,6 +226,7 @@ TEST_F(HostileSubscriberTest, PositionsThatChangeAllTheTimeHangNobody) {
         hostile.lane->held() = random % 4096 & ~uint64_t{7};
         hostile.lane->wake_at() = random % 4096;
         hostile.lane->sleeping() = random & 1;
+        hostile.lane->taken() = random % 4096;
       }
     });
     for (int id = 1; id <= 2000; ++id) {
@@ -253,7 +272,10 @@ TEST_P(ScribblerTest, HarmsNobodyAndIsReported) {
     EXPECT_EQ(status, 0) << command;
     served_->ExpectServesOthers();
   }
+  // With the lane, the place and what was expected there.
   EXPECT_TRUE(served_->WasTold("DATA_LOSS"));
+  EXPECT_TRUE(served_->WasTold("in shared memory"));
+  EXPECT_TRUE(served_->WasTold("expected"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Roles, ScribblerTest,

@@ -33,7 +33,7 @@ expect_noticed() {
   echo "$test: a wrong count of $counter is noticed"
 }
 
-for transport in inproc unix grpc; do
+for transport in inproc shm unix grpc; do
   # 500 notes less every 64th, and only the count is wrong.
   law="*/DeliveryTest.PullQueuedAndInlineGetAllInOrder/$transport"
   expect_noticed delivered "$delivery" "$law" conformance_fixture.cc \

@@ -91,6 +91,23 @@ int64_t CrashSys::Flock(int fd, int operation) {
   PassCall();
   return Sys::Flock(fd, operation);
 }
+int64_t CrashSys::ReadDirectory(const char* path, size_t names_max,
+                                std::vector<std::string>* names) {
+  PassCall();
+  return Sys::ReadDirectory(path, names_max, names);
+}
+int64_t CrashSys::SchedYield() {
+  PassCall();
+  return Sys::SchedYield();
+}
+int64_t CrashSys::RegisterBarrier() {
+  PassCall();
+  return Sys::RegisterBarrier();
+}
+int64_t CrashSys::BarrierInAllThreads() {
+  PassCall();
+  return Sys::BarrierInAllThreads();
+}
 int64_t CrashSys::Socket(int domain, int type) {
   PassCall();
   return Sys::Socket(domain, type);

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "mycelium/base/sys.h"
 
@@ -35,7 +37,8 @@ void PassCrashPoint();
 // Whether stores are points of this program.
 bool HasStorePoints();
 
-// The kernel, each call a point.
+// The kernel, each call a point but looks at a clock, which tell nobody
+// anything. //tests/tidy holds it to that.
 class CrashSys final : public Sys {
  public:
   int64_t Open(const char* path, int flags, mode_t mode) override;
@@ -48,6 +51,8 @@ class CrashSys final : public Sys {
   int64_t Mkdir(const char* path, mode_t mode) override;
   int64_t Chmod(const char* path, mode_t mode) override;
   int64_t Flock(int fd, int operation) override;
+  int64_t ReadDirectory(const char* path, size_t names_max,
+                        std::vector<std::string>* names) override;
   int64_t Socket(int domain, int type) override;
   int64_t Bind(int fd, const sockaddr* address, socklen_t bytes) override;
   int64_t Listen(int fd, int backlog) override;
@@ -73,6 +78,9 @@ class CrashSys final : public Sys {
                     int64_t timeout_ns) override;
   int64_t FutexWake(const std::atomic<uint32_t>* word,
                     int waiters_max) override;
+  int64_t SchedYield() override;
+  int64_t RegisterBarrier() override;
+  int64_t BarrierInAllThreads() override;
   void* Map(size_t bytes, int protection, int flags, int fd,
             int64_t* error) override;
   int64_t Unmap(void* address, size_t bytes) override;

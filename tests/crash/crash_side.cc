@@ -149,8 +149,8 @@ class Side final {
   int Open() {
     BusOptions options;
     options.node = options_.writes ? "writer" : "reader";
-    options.poll = PollMode::kCaller;
-    options.wait = WaitMode::kBlock;
+    options.poll = options_.has_thread ? PollMode::kThread : PollMode::kCaller;
+    options.wait = options_.has_thread ? WaitMode::kAdaptive : WaitMode::kBlock;
     options.settings.lane_bytes = kLaneBytes;
     options.settings.retain = kLong;
     options.settings.publish_timeout = kLong;
@@ -198,10 +198,17 @@ class Side final {
     }
   }
 
+  // Lets the node work for a while, or until something has happened.
+  absl::Status Turn(absl::Duration most) {
+    if (!options_.has_thread) return bus_->Poll(most).status();
+    AwaitNextChange(page_.changed, page_.changed, absl::ToTimespec(most));
+    return absl::OkStatus();
+  }
+
   bool AwaitPhase(uint32_t phase) {
     while (page_.phase < phase) {
-      if (auto ran = bus_->Poll(kLook); !ran.ok()) {
-        return Fail(ran.status().ToString()) == 0;
+      if (absl::Status ran = Turn(kLook); !ran.ok()) {
+        return Fail(ran.ToString()) == 0;
       }
     }
     return true;
@@ -239,13 +246,14 @@ class Side final {
       const std::vector<std::byte> message = MessageOf({id, options_.run});
       absl::Status sent = Send(id, message);
       while (absl::IsUnavailable(sent)) {  // Full, and nobody reads it now.
-        if (auto ran = bus_->Poll(kLook); !ran.ok()) sent = ran.status();
+        if (absl::Status ran = Turn(kLook); !ran.ok()) sent = ran;
         if (absl::IsUnavailable(sent)) sent = Send(id, message);
       }
       if (!sent.ok()) {
         return Fail(absl::StrCat("message ", id, ": ", sent.ToString())) == 0;
       }
       run.accepted = id;
+      if (options_.has_thread) continue;
       // Others have their turns.
       if (auto ran = bus_->Poll(absl::ZeroDuration()); !ran.ok()) {
         return Fail(ran.status().ToString()) == 0;
@@ -312,9 +320,8 @@ class Side final {
     const std::atomic<uint64_t>& last =
         page_.runs[options_.run % RunPage::kRunsMax].last;
     while (options_.messages == 0 || last < options_.messages) {
-      if (auto ran = bus_->Poll(kLong); !ran.ok()) {
-        return Fail(ran.status().ToString()) == 0;
-      }
+      const absl::Status ran = Turn(options_.has_thread ? kLook : kLong);
+      if (!ran.ok()) return Fail(ran.ToString()) == 0;
     }
     return true;
   }

@@ -54,6 +54,9 @@ struct SideOptions {
   Receiving receiving = Receiving::kHandler;
   bool writes = false;
   bool dials = false;
+  // The node has a thread, which waits as nodes do by default. Else whoever
+  // publishes or receives polls, and sleeps at once.
+  bool has_thread = false;
   uint64_t run = 0;       // A writer's life.
   uint64_t messages = 0;  // How many it publishes, or awaits of that run; 0:
                           // until it is killed.

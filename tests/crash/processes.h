@@ -33,6 +33,12 @@ inline void Signal(std::atomic<uint32_t>& changed) {
   syscall(SYS_futex, &changed, FUTEX_WAKE, 1 << 30, nullptr, nullptr, 0);
 }
 
+// Waits until the word is not `seen` any more, or for so long.
+inline void AwaitNextChange(std::atomic<uint32_t>& changed, uint32_t seen,
+                            const timespec& most) {
+  syscall(SYS_futex, &changed, FUTEX_WAIT, seen, &most, nullptr, 0);
+}
+
 // Waits until that holds, looking when the word is raised. False: nothing was
 // raised for a long time.
 template <typename Holds>

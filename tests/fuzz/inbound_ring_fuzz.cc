@@ -15,7 +15,7 @@ namespace mycelium::test {
 namespace {
 
 constexpr size_t kFrameBytesMax = 3000;
-constexpr size_t kPositionWords = 6;
+constexpr size_t kPositionWords = 7;
 constexpr uint32_t kLoans = 1;
 
 // Ends where the allocation does.

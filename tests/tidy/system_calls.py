@@ -2,7 +2,8 @@
 
 Only so can a test make the n-th call fail, or kill a process there, and another
 platform bring its own. What only Linux has, a header or a name, stays in two
-folders, and where tests play the kernel. Tests may call what they like.
+folders, and where tests play the kernel. Tests may call what they like. What a
+library calls, to read a file or to resolve a name, is the library's.
 """
 
 import re
@@ -37,21 +38,63 @@ _UNMISTAKABLE = [
     "recvmsg", "sched_yield", "sendmmsg", "sendmsg", "sendto", "setsockopt",
     "signalfd", "socketpair", "syscall", "timerfd_create", "usleep", "writev",
 ]  # fmt: skip
-# Names that a class of ours may have too: only the global ones count.
-_ONLY_GLOBAL = [
+# Names that other things have too: members, which are called as such, and what
+# the file itself declares.
+_FREE = [
     "accept", "bind", "chmod", "close", "connect", "dup", "flock", "fork",
     "fcntl", "getpid", "getrandom", "ioctl", "kill", "listen", "lstat",
     "mkdir", "open", "pipe2", "poll", "read", "recv", "send", "shutdown",
     "socket", "stat", "unlink", "write",
 ]  # fmt: skip
 _CALL = re.compile(
-    r"(?<![\w.>:])(?:::)?(%s)\s*\(|(?<![\w>:])::(%s)\s*\("
-    % ("|".join(_UNMISTAKABLE), "|".join(_ONLY_GLOBAL))
+    r"(?<![\w.>:])(::)?(%s)\s*\(" % "|".join(_UNMISTAKABLE + _FREE)
 )
+# What stands before a name that is declared, not called: `int close(`,
+# `const Fd socket(`.
+_TYPE_BEFORE = re.compile(
+    r"\b(?:auto|bool|int|int64_t|void|[A-Z]\w*(?:<[^<>]*>)?)[&*]?\s+[&*]?$"
+)
+# Lambdas and members of a structured binding: `auto read =`, `Read read)`,
+# `[link, read]`, `[accept = `.
+_DECLARED = re.compile(
+    r"\b(?:auto&?|[A-Z]\w+)\s+(%s)\s*[=)]|\bauto&?\s*\[[^\]]*\b(%s)\]|"
+    r"[\[,]\s*(%s)\s*="
+    % ("|".join(_FREE), "|".join(_FREE), "|".join(_FREE))
+)
+# What runs where there is no Sys to ask.
+_ALLOWED_CALLS = {
+    # In the child of a fork, before anything else.
+    ("mycelium/base/own_descriptors.cc", "close"),
+    # There, and when the program is loaded.
+    ("mycelium/base/fork_guard.cc", "getpid"),
+    # Of tests.
+    ("mycelium/schema/proto_source.cc", "getpid"),
+    ("mycelium/base/event_loop_fakes.h", "close"),
+    ("mycelium/base/event_loop_fakes.h", "write"),
+}
+
+_SYS = "mycelium/base/sys.h"
+_POINTS = "tests/crash/crash_points.cc"
+_MEMBER = re.compile(r"^\s*virtual\s[^~(]*?(\w+)\(")
+# Each is a point: PassCall() is the first that it does.
+_POINT = re.compile(r"CrashSys::(\w+)\([^{]*\{\s*PassCall\(\);")
+_NO_POINTS = ("MonotonicNs", "RealtimeNs")
+
+
+def _calls_that_are_no_points(tree):
+    if _SYS not in tree.with_suffix(".h"):
+        return
+    is_there = _POINTS in tree.with_suffix(".cc")
+    points = set(_POINT.findall(tree.text(_POINTS))) if is_there else set()
+    for number, line in tree.lines(_SYS):
+        match = _MEMBER.match(line)
+        if match and match.group(1) not in points.union(_NO_POINTS):
+            message = f"{match.group(1)} is no point where {_POINTS} kills"
+            yield Finding(_SYS, number, message)
 
 
 def check(tree):
-    findings = []
+    findings = list(_calls_that_are_no_points(tree))
     for path in tree.with_suffix(".h", ".cc", ".c"):
         if not path.startswith(_SCOPE) or "_test." in path:
             continue
@@ -63,10 +106,23 @@ def check(tree):
             if header and not may_be_of_linux:
                 message = f"includes <{header.group(1)}>; use mycelium::Sys"
                 findings.append(Finding(path, number, message))
-        for number, code in code_lines(tree.lines(path)):
-            call = _CALL.search(code)
-            if call:
-                name = call.group(1) or call.group(2)
+        lines = list(code_lines(tree.lines(path)))
+        declared = {
+            name
+            for _, code in lines
+            for names in _DECLARED.findall(code)
+            for name in names
+        }
+        for number, code in lines:
+            for call in _CALL.finditer(code):
+                name = call.group(2)
+                is_global = call.group(1) is not None
+                if (path, name) in _ALLOWED_CALLS:
+                    continue
+                if not is_global and (
+                    name in declared or _TYPE_BEFORE.search(code[: call.start()])
+                ):
+                    continue
                 message = f"calls {name}(); use mycelium::Sys"
                 findings.append(Finding(path, number, message))
             name = _LINUX_NAMES.search(code)

@@ -402,6 +402,8 @@ class SystemCallsTest(TreeTest):
             "#include <linux/futex.h>",
             "  x = mmap(nullptr, 1, 2, 3, 4, 5);",
             "  ::close(fd);",
+            "  if (fd >= 0) close(fd);",
+            "  const int id = getpid();",
             "  return ::recvmsg(fd, &m, 0);",
         ):
             with self.subTest(line):
@@ -419,7 +421,60 @@ class SystemCallsTest(TreeTest):
                 'Log("munmap(x)");\n'
                 "/* ::close(1)\n ::close(2) */\n"
                 "int my_mmap(int); stream->write(1); sys->madvise(2);\n"
+                "const auto read = [&] { return 1; };\nreturn read();\n"
+                "const Fd socket(sys, made);\n"
             },
+        )
+
+    def test_what_a_file_declares_hides_no_call_of_the_kernel(self):
+        self.assert_found(
+            system_calls.check,
+            {"mycelium/bus/a.cc": "auto read = 1;\nint x = ::read(1, b, 2);\n"},
+            ("mycelium/bus/a.cc", 2),
+        )
+
+    def test_each_member_of_sys_is_a_point_where_the_crash_test_kills(self):
+        self.assert_found(
+            system_calls.check,
+            {
+                "mycelium/base/sys.h": "  virtual ~Sys() = default;\n"
+                "  virtual int64_t Open(int x);\n"
+                "  virtual void* Map(int x);\n"
+                "  virtual bool Seal(int x);\n"
+                "  virtual int64_t MonotonicNs();\n",
+                "tests/crash/crash_points.cc": "int64_t CrashSys::Open(int x,\n"
+                "    int y) {\n  PassCall();\n  return 1;\n}\n"
+                "void* CrashSys::Map(int x) {\n  PassCall();\n}\n"
+                "bool CrashSys::Seal(int x) {\n  return Sys::Seal(x);\n}\n",
+            },
+            ("mycelium/base/sys.h", 4),
+        )
+
+    def test_each_call_of_a_line_is_judged_by_itself(self):
+        for line in (
+            "auto read = 1;\nif (read()) close(fd);\n",
+            "const Fd socket(sys, m);\nint x = socket(AF_UNIX, 1, 0);\n",
+            "x = v[read];\nread(fd, b, 1);\n",
+        ):
+            with self.subTest(line):
+                self.assert_found(
+                    system_calls.check,
+                    {"mycelium/bus/a.cc": line},
+                    ("mycelium/bus/a.cc", 2),
+                )
+
+    def test_members_that_are_declared_are_no_calls(self):
+        self.assert_found(
+            system_calls.check,
+            {"mycelium/bus/a.h": "int close(int fd) override;\nvoid write();\n"},
+        )
+
+    def test_who_has_no_sys_may_call_what_it_says(self):
+        text = "int x = getpid();\nclose(x);\n"
+        self.assert_found(
+            system_calls.check,
+            {"mycelium/base/fork_guard.cc": text},
+            ("mycelium/base/fork_guard.cc", 2),
         )
 
     def test_what_only_linux_has_stays_behind_sys(self):
