@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/routing/schema_mismatch.h"
 
@@ -195,10 +196,21 @@ void Router::RematchPublisher(Publisher& publisher, Deferred* deferred) {
       MatchLocal(publisher, subscription, &routes, deferred);
     }
   }
+  // Looked up, since one peer may have thousands.
+  absl::flat_hash_map<uint64_t, size_t> open_flows;
+  for (size_t i = 0; i < publisher.flows.size(); ++i) {
+    const Flow& flow = publisher.flows[i];
+    if (flow.link != nullptr && flow.until_sequence == 0) {
+      open_flows.emplace(flow.remote, i);
+    }
+  }
   for (auto& [serial, remote] : remotes_) {
     if (remote.subscribe.topic() == origin.topic && !remote.disconnected &&
         Wants(origin, remote.subscribe.service())) {
-      MatchRemote(publisher, remote, &routes, deferred);
+      const auto open = open_flows.find(serial);
+      Flow* const flow =
+          open == open_flows.end() ? nullptr : &publisher.flows[open->second];
+      MatchRemote(publisher, remote, flow, &routes, deferred);
     }
   }
   publisher.fan_out->SetWithoutRoutes(publisher.refusals.empty()
@@ -323,7 +335,7 @@ absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
   return lane = *std::move(opened);
 }
 
-void Router::MatchRemote(Publisher& publisher, Remote& remote,
+void Router::MatchRemote(Publisher& publisher, Remote& remote, Flow* flow,
                          std::vector<PublishRoute>* routes,
                          Deferred* deferred) {
   const bool may_read = MayRead(publisher.type, remote);
@@ -334,7 +346,6 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
     return;
   }
   NoteVersion(publisher.type, remote, deferred);
-  Flow* flow = FindOpenFlow(publisher, remote);
   if (flow == nullptr) {
     if (absl::Status room = CheckRoom(publisher, remote); !room.ok()) {
       return AwaitRetry(publisher, remote, room, deferred);
@@ -364,13 +375,6 @@ void Router::MatchRemote(Publisher& publisher, Remote& remote,
   route.overflow = settings.overflow;
   route.publish_timeout = settings.publish_timeout;
   routes->push_back(std::move(route));
-}
-
-Router::Flow* Router::FindOpenFlow(Publisher& publisher, const Remote& remote) {
-  for (Flow& flow : publisher.flows) {
-    if (flow.remote == remote.serial && flow.until_sequence == 0) return &flow;
-  }
-  return nullptr;
 }
 
 Router::Flow& Router::OpenFlow(Publisher& publisher, Remote& remote,

@@ -195,7 +195,8 @@ class Router final {
                   const std::shared_ptr<Subscription>& subscription,
                   std::vector<PublishRoute>* routes, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void MatchRemote(Publisher& publisher, Remote& remote,
+  // `flow`: that leads to it already, or null.
+  void MatchRemote(Publisher& publisher, Remote& remote, Flow* flow,
                    std::vector<PublishRoute>* routes, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
@@ -240,7 +241,6 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   RouteSettings SettingsOf(const Publisher& publisher,
                            const Remote& remote) const;
-  static Flow* FindOpenFlow(Publisher& publisher, const Remote& remote);
   Flow& OpenFlow(Publisher& publisher, Remote& remote,
                  const std::shared_ptr<Lane>& lane)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
