@@ -261,7 +261,7 @@ void Subscription::DropFrame(const FrameView& frame, DropReason reason) {
 }
 
 bool Subscription::Shut() {
-  closed_.exchange(true);
+  closed_.exchange(true);  // No store: see ClosedBehind().
   {
     // Whoever else is closing it may not be done: what comes into a lane once
     // the queue is closed nobody drops.

@@ -231,8 +231,10 @@ TEST_F(FramedLinkRingsTest, WriterIsToldOfRoomBetweenTwoFramesOfARow) {
   wire_.TakeRecords();
   std::vector<size_t> told;
   queue_.on_frame = [&] { told.push_back(wire_.TakeRecords().size()); };
+  queue_.calls.clear();
   Run();
   EXPECT_THAT(told, ElementsAre(0u, 1u, 0u));
+  EXPECT_THAT(queue_.calls, HasSubstr("(f|ff)")) << "that is no frame";
 }
 
 TEST_F(FramedLinkRingsTest, WhatComesLaterWaitsForTheNextConnection) {

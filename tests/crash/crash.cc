@@ -115,8 +115,8 @@ struct Outcome {
   uint64_t dropped = 0;
 };
 
-// Each was taken or dropped, and never both, but for the one
-// that a reader had when it died: it is the writer's again, which may drop it.
+// Each was taken or dropped, and never both, but for the one that a reader had
+// when it died: it is the writer's again, which may drop it.
 std::string JudgeLossyLedger(const Role& victim, const RunPage& page) {
   // What the dead writer had dropped died with it.
   const uint64_t taken = page.received - page.again;
