@@ -74,7 +74,8 @@ void PeerTable::Attach(absl::string_view transport,
                     established.ours.resume_incarnation(),
                     established.ours.shared_memory(),
                     endpoint == nullptr ? established.peer.lane_bytes()
-                                        : endpoint->lane_bytes);
+                                        : endpoint->lane_bytes,
+                    std::move(established.unsent));
 }
 
 void PeerTable::CountFor(Peer& peer, std::shared_ptr<EndpointStats> stats) {

@@ -174,6 +174,9 @@ absl::StatusOr<int> InboundQueue::Descriptor() {
     if (made < 0) return ErrnoStatus(made, "eventfd for a subscriber");
     descriptor_ = Fd(environment_.sys, static_cast<int>(made));
     descriptor_number_.store(static_cast<int>(made));
+    // Pairs with the read-modify-write in Notify(): who comes after this sees
+    // the descriptor, and what was committed before it, ArmDescriptor().
+    const EventCount::Sleeper order(event_);
   }
   return descriptor_.get();
 }

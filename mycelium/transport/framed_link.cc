@@ -36,7 +36,7 @@ std::string FramedLink::name() const {
 
 void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
                         uint64_t resume_offered, bool shared_memory_offered,
-                        uint64_t lane_bytes) {
+                        uint64_t lane_bytes, std::string unsent) {
   Detach();
   ending_.reset();
   parting_.Begin();
@@ -96,7 +96,8 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   hold_data_.store(true, std::memory_order_release);
   {
     MutexLock lock(control_mutex_);
-    control_.clear();
+    control_ = std::move(unsent);
+    has_control_.store(!control_.empty(), std::memory_order_release);
     next_channel_ = std::move(channel);
     swap_channel_.store(true, std::memory_order_release);
   }

@@ -121,10 +121,10 @@ class FramedLink final : public Link,
   //
   // `shared_memory_offered`: what our Hello said. `lane_bytes`: how large lanes
   // are that are opened from here on, if it is not 0; frames then have at most
-  // half of that.
+  // half of that. `unsent`: records that go before all else.
   void Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
               uint64_t resume_offered, bool shared_memory_offered = false,
-              uint64_t lane_bytes = 0);
+              uint64_t lane_bytes = 0, std::string unsent = "");
 
   // The last connection has ended, but not all that came on it was handed out
   // yet. OnDown() follows; EndDraining() leaves the rest to be sent again.
@@ -241,7 +241,7 @@ class FramedLink final : public Link,
   bool HoldsBack() const;  // Invariant (9).
   // The next connection believes nothing that lies in the peer's memory.
   void DistrustMemory();
-  bool OpenRing(const v1::LaneOpen& open);
+  bool OpenRing(const v1::LaneOpen& open, bool is_full);
   void RefuseLane(uint32_t lane, const absl::Status& status);
   void OnLaneRefused(const v1::LaneRefused& refused);
   void OnLaneWaits(const v1::LaneWaits& waits);

@@ -163,8 +163,14 @@ absl::Status FramedLink::OnLaneOpen(const v1::LaneOpen& open) {
                                 " bytes; a power of two from ", kRingBytesMin,
                                 " to ", kLaneBytesMax, " is accepted"));
   }
-  if (open.shared_identity() != 0 && OpenRing(open)) return absl::OkStatus();
-  if (!inbound_.Open(open.lane(),
+  const bool is_full =
+      inbound_.count() + ring_list_.size() >= InboundLanes::kLanesMax;
+  if (open.shared_identity() != 0 && OpenRing(open, is_full)) {
+    return absl::OkStatus();
+  }
+  InboundLanes::Expected known;
+  if ((is_full && !inbound_.Find(open.lane(), &known)) ||
+      !inbound_.Open(open.lane(),
                      {open.position(), open.next_sequence(), bytes,
                       open.lossy_window(), open.redelivered_until()})) {
     return Corrupt(

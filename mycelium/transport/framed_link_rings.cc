@@ -28,12 +28,20 @@ void RestIfEmpty(const std::vector<InboundRing*>& rings) {
 
 }  // namespace
 
-bool FramedLink::OpenRing(const v1::LaneOpen& open) {
+bool FramedLink::OpenRing(const v1::LaneOpen& open, bool is_full) {
   for (InboundRing* const ring : ring_list_) {
     if (ring->lane() != open.lane()) continue;
     ring->active = true;  // It goes on, on another connection.
     ring->EndDraining();
     return true;
+  }
+  if (is_full) return false;
+  if (InboundLanes::Expected known; inbound_.Find(open.lane(), &known)) {
+    // The peer has not heard of it, and sends the descriptors only once: those
+    // that are here are another lane's.
+    RefuseLane(open.lane(), absl::FailedPreconditionError(
+                                "it was refused on the connection before"));
+    return false;
   }
   std::optional<std::array<Fd, 2>> descriptors = channel_->TakeDescriptors();
   absl::StatusOr<std::shared_ptr<LaneMemory>> memory =
@@ -45,10 +53,6 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open) {
                                                std::move((*descriptors)[1]),
                                                open.capacity_bytes())
                  : absl::FailedPreconditionError("memory was not to be shared");
-  }
-  if (memory.ok() && ring_list_.size() >= InboundLanes::kLanesMax) {
-    memory = absl::ResourceExhaustedError(
-        absl::StrCat("more than ", InboundLanes::kLanesMax, " lanes"));
   }
   if (memory.ok() &&
       (*memory)->positions().identity.load() != open.shared_identity()) {

@@ -26,6 +26,7 @@ class DescriptorChannel final : public WireChannel {
   using WireChannel::WireChannel;
 
   std::optional<std::array<Fd, 2>> TakeDescriptors() override {
+    ++pairs_taken;
     Sys& sys = Environment::Real().sys;
     const auto make = [&sys] {
       return Fd(sys, static_cast<int>(sys.EventFd()));
@@ -39,15 +40,18 @@ class DescriptorChannel final : public WireChannel {
   }
 
   std::function<void()> on_read;  // Once.
+  int pairs_taken = 0;
 };
 
 // The memory of one lane, whatever the descriptors are.
 class OneLaneMemory final : public SharedByNobody {
  public:
   absl::StatusOr<std::shared_ptr<LaneMemory>> Map(Fd, Fd, size_t) override {
+    if (refuses) return absl::ResourceExhaustedError("no memory");
     return lane;
   }
 
+  bool refuses = false;
   std::shared_ptr<test::FakeSharedMemory> lane;
 };
 
@@ -129,6 +133,19 @@ class FramedLinkRingsTest : public FramedLinkTest {
     open.set_lossy_window(lossy_window);
     open.set_control_number(controls_before);
     open.set_shared_identity(1);
+    Deliver(control);
+  }
+  // Another one, which is empty. Identity 0: it is sent.
+  void PeerOpens(uint32_t lane, uint64_t identity) {
+    v1::Control control;
+    v1::LaneOpen& open = *control.mutable_lane_open();
+    open.set_lane(lane);
+    open.set_next_sequence(1);
+    open.set_capacity_bytes(kRingBytes);
+    open.set_shared_identity(identity);
+    Deliver(control);
+  }
+  void Deliver(const v1::Control& control) {
     const std::string body = control.SerializeAsString();
     wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
   }
@@ -160,6 +177,46 @@ class FramedLinkRingsTest : public FramedLinkTest {
   std::unique_ptr<LossyRingWriter> writer_;
   uint64_t sequence_ = 0;
 };
+
+// A Hello has room for so many, however they are read.
+TEST_F(FramedLinkRingsTest, LanesThatAreSharedAndThatAreSentAreBoundedAsOne) {
+  for (uint32_t lane = kLane + 1; lane < kLane + InboundLanes::kLanesMax;
+       ++lane) {
+    PeerOpens(lane, /*identity=*/0);
+  }
+  // What is known is not one more.
+  PeerOpens(kLane + 1, /*identity=*/0);
+  PeerOpensItsLane();
+  ASSERT_THAT(queue_.had_when_down, IsEmpty());
+  PeerOpens(1, /*identity=*/1);
+  Run();
+  EXPECT_THAT(queue_.had_when_down, ElementsAre(0));
+  v1::Hello hello;
+  link_->FillResume(&hello);
+  EXPECT_LE(hello.resume_size(), static_cast<int>(InboundLanes::kLanesMax));
+}
+
+// What the peer has not heard of it went with the connection; the descriptors
+// that are here are another lane's.
+TEST_F(FramedLinkRingsTest, LaneThatWasRefusedIsRefusedAgainAndTakesNothing) {
+  memory_.refuses = true;
+  PeerOpens(kLane + 1, /*identity=*/1);
+  memory_.refuses = false;
+  EXPECT_EQ(channel_->pairs_taken, 2);
+  Disconnect();
+  Connect(/*incarnation=*/2);
+  wire_.TakeRecords();
+  PeerOpens(kLane + 1, /*identity=*/1);
+  EXPECT_EQ(channel_->pairs_taken, 0);
+  const std::vector<Wire::Record> said = wire_.TakeRecords();
+  EXPECT_TRUE(std::any_of(said.begin(), said.end(), [](const auto& record) {
+    v1::Control control;
+    return record.kind == RecordKind::kControl &&
+           control.ParseFromString(record.body) &&
+           control.lane_refused().lane() == kLane + 1;
+  }));
+  EXPECT_TRUE(link_->is_up());
+}
 
 // The peer may live, and counts what it sees taken.
 TEST_F(FramedLinkRingsTest, FramesAreTakenOneByOneAfterTheConnectionIsLost) {

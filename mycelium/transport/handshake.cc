@@ -184,6 +184,7 @@ void Handshake::Finish() {
   established.channel = std::move(channel_);
   established.peer = std::move(peer_);
   established.ours = std::move(ours_);
+  established.unsent = std::move(outgoing_);
   done(std::move(established));
 }
 

@@ -31,6 +31,8 @@ class Handshake final : private Channel::Handler {
     std::unique_ptr<Channel> channel;
     v1::Hello peer;
     v1::Hello ours;  // What we have said.
+    // Of that, what the channel has not taken yet: it goes before all else.
+    std::string unsent;
   };
 
   // Called once, not from within a call of the handshake or its channel. A

@@ -193,6 +193,15 @@ TEST_F(HandshakeTest, HelloThatTheChannelTakesInPartsIsSentWhole) {
   EXPECT_EQ(wire_.sent, HelloBytes("us"));
 }
 
+TEST_F(HandshakeTest, WhatTheChannelHasNotTakenOfTheAnswerIsHandedOn) {
+  Accept();
+  wire_.take_at_most = 5;
+  wire_.Deliver(HelloBytes("them"));
+  EXPECT_EQ(Code(), StatusCode::kOk);
+  EXPECT_EQ(wire_.sent.size(), 5u);
+  EXPECT_EQ(wire_.sent + outcome_->unsent, HelloBytes("us"));
+}
+
 TEST_F(HandshakeTest, SilenceEndsAtTheDeadline) {
   Accept();
   clock_.now += 499;

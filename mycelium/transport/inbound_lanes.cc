@@ -81,6 +81,11 @@ void InboundLanes::Clear() {
                     std::memory_order_release);
 }
 
+size_t InboundLanes::count() const {
+  MutexLock lock(mutex_);
+  return lanes_.size();
+}
+
 bool InboundLanes::Find(uint32_t lane, Expected* expected) const {
   const State* const state = Look(lane);
   if (state == nullptr) return false;

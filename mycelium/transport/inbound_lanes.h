@@ -16,9 +16,9 @@ namespace mycelium {
 // How far the lanes of one peer have come on this side, and what of that the
 // peer has been told. Survives the connection, so that the next one can go on.
 //
-// Thread safety: Open, Close, Clear, Find, Skip, ForgetSkipped and NoteReceived
-// on the loop, which alone changes which lanes there are; the rest from any
-// thread.
+// Thread safety: Open, Close, Clear, count, Find, Skip, ForgetSkipped and
+// NoteReceived on the loop, which alone changes which lanes there are; the rest
+// from any thread.
 class InboundLanes final {
  public:
   // What the reader of the connection expects next on a lane.
@@ -31,12 +31,16 @@ class InboundLanes final {
     bool skipped = false;
   };
 
+  // How many a peer may have, those that are read in shared memory included.
+  static constexpr size_t kLanesMax = 1024;
+
   // Makes the lane known. One that is known stays as it is. False: there are
   // kLanesMax others.
-  static constexpr size_t kLanesMax = 1024;
   bool Open(uint32_t lane, const Expected& expected);
   void Close(uint32_t lane);
   void Clear();
+
+  size_t count() const;
 
   // False if there is no such lane.
   bool Find(uint32_t lane, Expected* expected) const;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/raw_peer.h"
 #include "tests/conformance/served_node.h"
@@ -51,6 +52,22 @@ TEST_P(FaultyKernelTest, ShortAndInterruptedCallsChangeNothing) {
   sys_.Fail(receive, {-EINTR, -EAGAIN, -EINTR});
   served.ExpectServesOthers();
   EXPECT_EQ(sys_.Left("sendmsg") + sys_.Left(receive), 0u);
+}
+
+TEST_P(FaultyKernelTest, HelloThatASocketDoesNotTakeAtOnceIsSentWhole) {
+  ServedNode served(GetParam(), Faulty());
+  for (const size_t taken : {0, 5}) {
+    const uint64_t sends = sys_.counts()["sendmsg"];
+    if (taken > 0) sys_.SendAtMost({taken});
+    sys_.FailNth("sendmsg", sends + (taken > 0 ? 2 : 1), -EAGAIN);
+    RawPeer peer(served.path());
+    const std::string name = absl::StrCat("subscriber", taken);
+    EXPECT_TRUE(peer.SayHello(HelloFrom(name)).has_hello()) << taken;
+    EXPECT_TRUE(sys_.fired());
+    peer.SendControl(SubscribeOf(1));
+    EXPECT_TRUE(peer.ReadUntilControl(v1::Control::kMatched).has_value());
+  }
+  served.ExpectServesOthers();
 }
 
 TEST_P(FaultyKernelTest, RefusedSendCostsAConnectionAndNoMessage) {
