@@ -181,7 +181,7 @@ void InboundRing::LetGoIfHeld(uint64_t sequence) {
   // Acquire: whoever sees where that one lies sees its sequence, too.
   uint64_t at = held_at_.load(std::memory_order_acquire);
   if (held_sequence_.load(std::memory_order_relaxed) != sequence) return;
-  // Release: pairs with the load in LossyRingWriter::IsHeld().
+  // Release: pairs with the load in LossyRingWriter::HoldsTaken().
   (void)positions_.lossy.held.compare_exchange_strong(
       at, LossyPositions::kNothingHeld, std::memory_order_release);
 }

@@ -290,7 +290,10 @@ class RestartScenario final : public LossyScenario {
 
   void ReadAgain() {
     const LossyRingWriter::Restarted restarted =
-        stage_.Restart([this] { memory_->positions().lossy.held.store(0); });
+        stage_.Restart([this] { memory_->positions().lossy.held.store(0); },
+                       [this](const FrameView&) {
+                         explorer_.Check(false, "a frame is damaged");
+                       });
     LossyRingReader reader(memory_->bytes(), memory_->positions().lossy,
                            kFrameFlagsOnWire);
     FrameView view;

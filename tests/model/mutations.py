@@ -347,11 +347,11 @@ _LOSSY_RING = [
         _LOSSY,
         "  const uint64_t next = "
         "positions_.next.load(std::memory_order_acquire);\n"
-        "  while (count() > 0 && oldest().end <= next) {\n",
+        "  uint64_t first = first_;\n",
         "  held_before = positions_.held.load(std::memory_order_acquire);\n"
         "  const uint64_t next = "
         "positions_.next.load(std::memory_order_acquire);\n"
-        "  while (count() > 0 && oldest().end <= next) {\n",
+        "  uint64_t first = first_;\n",
         _DROPPING,
     ),
     _weaker(
@@ -441,7 +441,7 @@ _LOSSY_RING = [
     Mutation(
         "lossy: written over what is held",
         _LOSSY,
-        "  const bool avoid = has_taken_ && IsHeld(taken_);\n",
+        "  const bool avoid = HoldsTaken();\n",
         "  const bool avoid = false;\n",
         _DROPPING,
     ),
@@ -523,9 +523,9 @@ ALSO = {
             "constexpr int kTriesMax = 1024;\nuint64_t held_before;\n",
         ),
         (
-            "  return positions_.held.load(std::memory_order_acquire) == "
-            "taken.frame;\n",
-            "  return held_before == taken.frame;\n",
+            "      positions_.held.load(std::memory_order_acquire) == "
+            "taken_.frame;\n",
+            "      held_before == taken_.frame;\n",
         ),
     ],
 }

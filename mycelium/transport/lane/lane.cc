@@ -157,9 +157,8 @@ void Lane::Commit() {
   }
   stage_->Commit(sequence_);
   staged_bytes_ += AlignedFrameBytes(claimed_bytes_);
-  const bool is_corrupt = stage_->corrupt();
+  if (stage_->corrupt()) CheckStage();
   mutex_.Unlock();
-  if (is_corrupt) ReportCorruptNext();
   NotifyReleased();  // What had to go may be what somebody waits for.
 }
 
@@ -224,9 +223,8 @@ void Lane::DropClaimed(const FrameFields& fields) {
   view.header.publisher_sequence = fields.publisher_sequence;
   view.header.publisher_id = fields.publisher_id;
   stage_->DropNewest(view, drop_reason_);
-  const bool is_corrupt = stage_->corrupt();
+  CheckStage();  // Why is it full?
   mutex_.Unlock();
-  if (is_corrupt) ReportCorruptNext();
   NotifyReleased();  // Older ones may have gone before it had to.
 }
 
@@ -275,11 +273,14 @@ bool Lane::IsOver(uint64_t mark) {
   ForgetReleased();
   if (moved_count_ > 0 && MovedAt(0).sequence <= mark) return false;
   MutexLock lock(mutex_);
-  if (stage_->IsOver(mark)) return true;
-  if (shared_ == nullptr) return false;
-  // The reader never gets to one that was dropped.
-  shared_->positions().AskToBeWoken(std::min(mark, stage_->LastSequence()));
-  return stage_->IsOver(mark);
+  bool is_over = stage_->IsOver(mark);
+  if (!is_over && shared_ != nullptr) {
+    // The reader never gets to one that was dropped.
+    shared_->positions().AskToBeWoken(std::min(mark, stage_->LastSequence()));
+    is_over = stage_->IsOver(mark);
+  }
+  if (stage_->corrupt()) CheckStage();
+  return is_over;
 }
 
 uint64_t Lane::CheckedReleased() const {
@@ -291,30 +292,23 @@ uint64_t Lane::CheckedReleased() const {
   return released;
 }
 
-void Lane::ReportCorruptNext() const {
-  ReportCorrupt(
-      corruption_.reader(),
-      absl::StrCat(
-          "`next` is ",
-          shared_ != nullptr ? stage_->positions().next.load() : 0,
-          "; where a frame starts that waits, or the writer, is expected"));
-}
-
 void Lane::ReportCorrupt(uint64_t reader, const std::string& what) const {
   if (doorbell_ == nullptr) return;
   corruption_.Make(reader, [&] { doorbell_->OnCorrupt(*this, what); });
 }
 
 absl::Status Lane::RenewReader(uint64_t seen, std::vector<FrameHeader>* lost) {
-  return stage_ != nullptr ? RenewStageReader() : RenewRingReader(seen, lost);
+  return stage_ != nullptr ? RenewStageReader(lost)
+                           : RenewRingReader(seen, lost);
 }
 
-absl::Status Lane::RenewStageReader() {
+absl::Status Lane::RenewStageReader(std::vector<FrameHeader>* lost) {
   MutexLock move_lock(move_mutex_);
   MutexLock lock(mutex_);
   absl::Status renewed;
   const LossyRingWriter::Restarted restarted = stage_->Restart(
-      [&] { renewed = shared_->RenewPositions([](LanePositions&) {}); });
+      [&] { renewed = shared_->RenewPositions([](LanePositions&) {}); },
+      [&](const FrameView& damaged) { lost->push_back(damaged.header); });
   if (options_.window > 0) {
     // It starts where the others do.
     stage_reader_ = std::make_unique<LossyRingReader>(

@@ -287,14 +287,14 @@ class Lane final {
 
   uint64_t CheckedReleased() const;
   void ReportCorrupt(uint64_t reader, const std::string& what) const;
-  void ReportCorruptNext() const;
+  void CheckStage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Where the first sound frames start that go on to the end.
   uint64_t FirstSoundFrom(uint64_t from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether sound frames start at each place of the ring, where that is known.
   using SoundPositions = std::vector<std::optional<bool>>;
   bool IsSoundFrom(uint64_t from, SoundPositions* known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status RenewStageReader();
+  absl::Status RenewStageReader(std::vector<FrameHeader>* lost);
   absl::Status RenewRingReader(uint64_t seen, std::vector<FrameHeader>* lost);
   void Suspect(uint64_t first, uint64_t until);
   bool TakeRingPoison(FrameHeader* poison);

@@ -10,6 +10,11 @@
 namespace mycelium {
 namespace {
 
+std::string LostLength(uint64_t position) {
+  return absl::StrCat("the frame at position ", position,
+                      ", up to which the reader has come, has lost its length");
+}
+
 // What was committed from `from` to `until`, where frames are sound again, of
 // which the first has `next_sequence`. Headers say how long frames are and of
 // whom, as far as that leads from one to the next; the sequences are counted
@@ -88,8 +93,9 @@ absl::Status Lane::RenewRingReader(uint64_t seen,
 }
 
 void Lane::CheckNextFrame() {
-  if (!mapped() || stage_ != nullptr) return;
+  if (!mapped()) return;
   MutexLock lock(mutex_);
+  if (stage_ != nullptr) return CheckStage();
   const uint64_t next = released();
   if (next == committed()) return;
   // One that is there says itself what is wrong with the frame, to the reader.
@@ -99,10 +105,22 @@ void Lane::CheckNextFrame() {
       0) {
     return;
   }
-  ReportCorrupt(corruption_.reader(),
-                absl::StrCat("the frame at position ", next,
-                             ", up to which the reader has come, has lost its "
-                             "length"));
+  ReportCorrupt(corruption_.reader(), LostLength(next));
+}
+
+void Lane::CheckStage() {
+  if (shared_ == nullptr) return;
+  // Which reader that is does not change while the lane is locked.
+  uint64_t position;
+  if (stage_->corrupt()) {
+    ReportCorrupt(
+        corruption_.reader(),
+        absl::StrCat(
+            "`next` is ", stage_->positions().next.load(),
+            "; where a frame starts that waits, or the writer, is expected"));
+  } else if (mapped() && stage_->LacksCommitWord(&position)) {
+    ReportCorrupt(corruption_.reader(), LostLength(position));
+  }
 }
 
 uint64_t Lane::FrameStartFrom(uint64_t position) {

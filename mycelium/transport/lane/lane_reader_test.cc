@@ -143,6 +143,95 @@ TEST_F(LaneReaderTest, LieIsToldOfOnceForEachReader) {
   EXPECT_EQ(reports_.told.size(), 2u);
 }
 
+class LossyLaneReaderTest : public LaneReaderTest, public DropSink {
+ protected:
+  void OnDrop(const FrameView&, DropReason reason) override {
+    drops_.push_back(reason);
+  }
+
+  void SetUpLossy(bool drop_newest) {
+    LossyStage::Options lossy;
+    lossy.depth = 3;
+    lossy.drop_newest = drop_newest;
+    Lane::Options options;
+    options.name = "a lossy lane";
+    options.capacity_bytes = kCapacity;
+    options.frame_bytes_max = kFrameBytes;
+    options.lossy = lossy;
+    memory_ =
+        std::make_shared<test::FakeSharedMemory>(Lane::MemoryBytes(options));
+    options.shared = memory_;
+    options.control_count = &control_count_;
+    // Ends before the test does.
+    options.drop_sink = std::shared_ptr<DropSink>(std::shared_ptr<void>(),
+                                                  static_cast<DropSink*>(this));
+    lane_ = *Lane::Create(Environment::Real(), options, &reports_);
+    lane_->SetMapped(true);
+  }
+  void Publish() {
+    ASSERT_EQ(lane_->TryClaim(kFrameBytes), ClaimResult::kClaimed);
+    const absl::Span<std::byte> room = lane_->Room();
+    if (room.empty()) return lane_->DropClaimed(FrameFields());
+    test::FillFrame(lane_->next_sequence(), room);
+    lane_->Commit();
+  }
+  void LoseCommitWord(size_t at) {
+    SharedWordAt<uint32_t>(memory_->bytes().data() + at)
+        .store(0, std::memory_order_relaxed);
+  }
+
+  std::vector<DropReason> drops_;
+};
+
+// Without waiting for somebody who publishes on.
+TEST_F(LossyLaneReaderTest, WhoAsksWhetherAllIsHandledFindsTheLie) {
+  SetUpLossy(/*drop_newest=*/false);
+  for (int i = 0; i < 3; ++i) Publish();
+  EXPECT_FALSE(lane_->IsOver(lane_->Mark()));
+  EXPECT_THAT(reports_.told, IsEmpty());
+  memory_->positions().lossy.next.store(~uint64_t{0});
+  EXPECT_FALSE(lane_->IsOver(lane_->Mark()));
+  EXPECT_THAT(reports_.told,
+              ElementsAre(HasSubstr("`next` is 18446744073709551615")));
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
+  EXPECT_THAT(lost, IsEmpty());
+  EXPECT_EQ(lane_->SequenceAt(0), 1u) << "nothing was taken";
+  EXPECT_THAT(drops_, IsEmpty());
+}
+
+TEST_F(LossyLaneReaderTest, FrameWhoseCommitWordIsGoneIsFoundWhenAskedFor) {
+  SetUpLossy(/*drop_newest=*/false);
+  for (int i = 0; i < 2; ++i) Publish();
+  lane_->CheckNextFrame();
+  LoseCommitWord(kFrameBytes);
+  lane_->CheckNextFrame();
+  EXPECT_THAT(reports_.told, IsEmpty()) << "the reader has not come there";
+  LoseCommitWord(0);
+  lane_->CheckNextFrame();
+  EXPECT_THAT(reports_.told,
+              ElementsAre(HasSubstr("the frame at position 0, up to which the "
+                                    "reader has come, has lost its length")));
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
+  ASSERT_EQ(lost.size(), 2u);
+  EXPECT_EQ(lost[0].lane_sequence, 1u);
+  EXPECT_EQ(lost[1].lane_sequence, 2u);
+}
+
+// Nobody may ever ask, and it would drop all that comes.
+TEST_F(LossyLaneReaderTest, LaneThatDropsTheNewestLooksWhyItIsFull) {
+  SetUpLossy(/*drop_newest=*/true);
+  for (int i = 0; i < 4; ++i) Publish();
+  EXPECT_THAT(drops_, ElementsAre(DropReason::kOverflow));
+  EXPECT_THAT(reports_.told, IsEmpty()) << "all is sound";
+  LoseCommitWord(0);
+  Publish();
+  EXPECT_THAT(reports_.told, ElementsAre(HasSubstr("has lost its length")));
+  Publish();
+  EXPECT_EQ(reports_.told.size(), 1u);
+}
+
 // For the reader there is no frame, and nothing behind it either.
 TEST_F(LaneReaderTest, FrameWhoseCommitWordIsGoneIsFoundWhenTheReaderStalls) {
   ASSERT_EQ(WriteUntilFull(), 7);

@@ -65,29 +65,55 @@ size_t LossyRingWriter::CapacityFor(size_t frame_bytes) {
 bool LossyRingWriter::Synchronise() {
   // Acquire: what the reader held when it moved the cursor is seen below.
   const uint64_t next = positions_.next.load(std::memory_order_acquire);
-  while (count() > 0 && oldest().end <= next) {
-    taken_ = oldest();
-    has_taken_ = true;
-    ++first_;
-  }
-  // Compared, never trusted: the reader may be another process.
-  if (count() == 0) return next == position_;
-  return next == oldest().start || next == oldest().frame;
+  uint64_t first = first_;
+  while (first != last_ && EntryAt(first).end <= next) ++first;
+  // Compared, never trusted, and before anything is taken for read: the reader
+  // may be another process.
+  const bool is_sound = first == last_ ? next == position_
+                                       : next == EntryAt(first).start ||
+                                             next == EntryAt(first).frame;
+  corrupt_ |= !is_sound;
+  if (!is_sound || first == first_) return is_sound;
+  taken_ = EntryAt(first - 1);
+  has_taken_ = holds_taken_ = true;
+  first_ = first;
+  return true;
 }
 
-bool LossyRingWriter::IsHeld(const Entry& taken) const {
+bool LossyRingWriter::HoldsTaken() {
+  if (!holds_taken_) return false;
   // Acquire: pairs with Release(), after which the frame may be overwritten.
-  return positions_.held.load(std::memory_order_acquire) == taken.frame;
+  holds_taken_ =
+      positions_.held.load(std::memory_order_acquire) == taken_.frame;
+  return holds_taken_;
 }
 
-bool LossyRingWriter::FindPlace(size_t aligned, uint64_t* start) const {
+bool LossyRingWriter::Show(const Entry& entry, FrameView* view) const {
+  const size_t offset = entry.frame & (capacity() - 1);
+  *view = FrameView();
+  const FrameVerdict verdict =
+      DecodeFrame(memory_.subspan(offset, entry.end - entry.frame), capacity(),
+                  ~uint16_t{0}, view);
+  FrameHeader& header = view->header;
+  if (verdict == FrameVerdict::kOk && header.frame_bytes == entry.frame_bytes &&
+      header.lane_sequence == entry.sequence) {
+    return true;
+  }
+  const FrameHeader read = header;
+  *view = FrameView();
+  header = read;
+  header.frame_bytes = entry.frame_bytes;
+  header.lane_sequence = entry.sequence;
+  header.flags = 0;  // It refers to nothing.
+  return false;
+}
+
+bool LossyRingWriter::FindPlace(size_t aligned, uint64_t* start) {
   const uint64_t mask = capacity() - 1;
   // With the commit word that comes behind the frame.
   const uint64_t span = aligned + kFrameAlignment;
-  const uint64_t oldest = last_ == first_
-                              ? position_
-                              : entries_[first_ & (entries_.size() - 1)].start;
-  const bool avoid = has_taken_ && IsHeld(taken_);
+  const uint64_t oldest = last_ == first_ ? position_ : EntryAt(first_).start;
+  const bool avoid = HoldsTaken();
   const uint64_t held_bytes = avoid ? taken_.end - taken_.frame : 0;
   uint64_t at = position_;
   while (at + span <= oldest + capacity()) {
@@ -134,7 +160,7 @@ void LossyRingWriter::Commit(uint64_t sequence) {
   }
   if (count() == entries_.size()) GrowEntries();
   entries_[last_ & (entries_.size() - 1)] = {position_, reserved_start_, end,
-                                             sequence};
+                                             sequence, reserved_bytes_};
   ++last_;
   position_ = end;
 }
@@ -149,31 +175,32 @@ void LossyRingWriter::GrowEntries() {
 
 LossyRingWriter::Restarted LossyRingWriter::Restart(
     absl::FunctionRef<void()> renew_positions,
-    absl::FunctionRef<void(const FrameView&)> lost, size_t frame_bytes_max) {
+    absl::FunctionRef<void(const FrameView&)> lost,
+    absl::FunctionRef<void(const FrameView&)> damaged, size_t frame_bytes_max) {
   (void)Synchronise();
-  Restarted restarted;
-  restarted.had_taken = has_taken_ && IsHeld(taken_);
-  restarted.next_sequence =
-      restarted.had_taken ? taken_.sequence : NextSequence();
   struct Kept {
     uint64_t sequence;
     std::vector<std::byte> bytes;
   };
   std::vector<Kept> kept;
   const auto keep = [&](const Entry& entry) {
-    FrameHeader header;
-    CopyFromShared(&header, At(entry.frame), sizeof header);
-    kept.push_back(
-        {entry.sequence, std::vector<std::byte>(header.frame_bytes)});
+    FrameView view;
+    if (!Show(entry, &view)) {
+      damaged(view);
+      return false;
+    }
+    kept.push_back({entry.sequence, std::vector<std::byte>(entry.frame_bytes)});
     CopyFromShared(kept.back().bytes.data(), At(entry.frame),
-                   header.frame_bytes);
+                   entry.frame_bytes);
+    return true;
   };
-  if (restarted.had_taken) keep(taken_);
-  for (uint64_t i = first_; i != last_; ++i) {
-    keep(entries_[i & (entries_.size() - 1)]);
-  }
+  Restarted restarted;
+  restarted.had_taken = HoldsTaken() && keep(taken_);
+  restarted.next_sequence =
+      restarted.had_taken ? taken_.sequence : SequenceAfterTaken();
+  for (uint64_t i = first_; i != last_; ++i) (void)keep(EntryAt(i));
   first_ = last_ = 0;
-  has_taken_ = false;
+  has_taken_ = holds_taken_ = corrupt_ = false;
   first_sequence_ = restarted.next_sequence;
   position_ = (position_ / capacity() + 1) * capacity();
   ClearShared(memory_.data(), memory_.size());
@@ -202,20 +229,31 @@ LossyRingWriter::Restarted LossyRingWriter::Restart(
 
 uint64_t LossyRingWriter::NextSequence() {
   (void)Synchronise();
-  return has_taken_ ? taken_.sequence + 1 : first_sequence_;
+  return SequenceAfterTaken();
 }
 
 uint64_t LossyRingWriter::LastSequence() {
   (void)Synchronise();
   if (count() == 0) return taken_.sequence;
-  return entries_[(last_ - 1) & (entries_.size() - 1)].sequence;
+  return EntryAt(last_ - 1).sequence;
 }
 
 bool LossyRingWriter::PeekOldest(FrameHeader* header) {
   (void)Synchronise();
   if (count() == 0) return false;
-  CopyFromShared(header, At(oldest().frame), sizeof *header);
+  FrameView view;
+  (void)Show(oldest(), &view);
+  *header = view.header;
   return true;
+}
+
+bool LossyRingWriter::LacksCommitWord(uint64_t* position) {
+  if (!Synchronise() || count() == 0) return false;
+  *position = positions_.next.load(std::memory_order_relaxed);
+  // The reader may have gone on meanwhile.
+  if (*position != oldest().start && *position != oldest().frame) return false;
+  return SharedWordAt<uint32_t>(At(*position))
+             .load(std::memory_order_relaxed) == 0;
 }
 
 bool LossyRingWriter::DropOldest(FrameView* dropped, size_t waiting) {
@@ -233,10 +271,7 @@ bool LossyRingWriter::DropOldest(FrameView* dropped, size_t waiting) {
     // looks at `next` again and must not find the old one.
     ReleaseFence();
     ++first_;
-    const size_t offset = entry.frame & (capacity() - 1);
-    // Written by this side, so it can be nothing else.
-    (void)DecodeFrame(memory_.subspan(offset, entry.end - entry.frame),
-                      capacity(), ~uint16_t{0}, dropped);
+    (void)Show(entry, dropped);
     return true;
   }
   return false;
@@ -250,21 +285,19 @@ size_t LossyRingWriter::waiting() {
 bool LossyRingWriter::IsOver(uint64_t sequence) {
   (void)Synchronise();
   if (count() > 0 && oldest().sequence <= sequence) return false;
-  return !has_taken_ || taken_.sequence > sequence || !IsHeld(taken_);
+  return !has_taken_ || taken_.sequence > sequence || !HoldsTaken();
 }
 
 void LossyRingWriter::ForEachFrame(
     absl::FunctionRef<void(const FrameHeader&)> visit) {
   (void)Synchronise();
   const auto look = [&](const Entry& entry) {
-    FrameHeader header;
-    CopyFromShared(&header, At(entry.frame), sizeof header);
-    visit(header);
+    FrameView view;
+    (void)Show(entry, &view);
+    visit(view.header);
   };
-  if (has_taken_ && IsHeld(taken_)) look(taken_);
-  for (uint64_t i = first_; i != last_; ++i) {
-    look(entries_[i & (entries_.size() - 1)]);
-  }
+  if (HoldsTaken()) look(taken_);
+  for (uint64_t i = first_; i != last_; ++i) look(EntryAt(i));
 }
 
 LossyRingReader::LossyRingReader(absl::Span<const std::byte> memory,
@@ -338,7 +371,7 @@ RingReader::Result LossyRingReader::Poll(FrameView* view) {
 void LossyRingReader::Release() {
   if (!holds_) return;
   holds_ = false;
-  // Pairs with the load in IsHeld().
+  // Pairs with the load in HoldsTaken().
   positions_.held.store(LossyPositions::kNothingHeld,
                         std::memory_order_release);
 }

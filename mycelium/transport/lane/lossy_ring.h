@@ -92,13 +92,15 @@ class LossyRingWriter final {
   // read and nothing is held: waiting frames, and before them the one that the
   // last reader had taken and not let go, are written anew. `lost` is told of
   // those that are larger than `frame_bytes_max`, or for which there is no
-  // room, as by DropOldest().
+  // room, as by DropOldest(), and `damaged` of those that are no longer what
+  // was committed: a sound length and sequence are put into their headers.
   struct Restarted {
     uint64_t next_sequence;  // Of the first frame that the new reader is due.
     bool had_taken;          // The last reader had that one.
   };
   Restarted Restart(absl::FunctionRef<void()> renew_positions,
                     absl::FunctionRef<void(const FrameView&)> lost,
+                    absl::FunctionRef<void(const FrameView&)> damaged,
                     size_t frame_bytes_max = ~size_t{0});
 
   // The sequence that follows the last frame that was taken.
@@ -110,6 +112,13 @@ class LossyRingWriter final {
 
   // The header of the oldest frame that waits. False: none does.
   bool PeekOldest(FrameHeader* header);
+
+  // Whether the reader has stored a cursor that no frame has, since Restart().
+  bool corrupt() const { return corrupt_; }
+
+  // Whether a frame waits where the reader finds none, since what says how long
+  // it is, or the pad before it, is gone. `*position`: where.
+  bool LacksCommitWord(uint64_t* position);
 
   // A ring of this capacity takes a frame of that size whatever is held.
   static size_t CapacityFor(size_t frame_bytes);
@@ -123,13 +132,23 @@ class LossyRingWriter final {
     uint64_t frame;
     uint64_t end;
     uint64_t sequence;
+    uint32_t frame_bytes;
   };
 
   bool Synchronise();
   void GrowEntries();
-  bool FindPlace(size_t aligned, uint64_t* start) const;
-  bool IsHeld(const Entry& taken) const;
-  Entry& oldest() { return entries_[first_ & (entries_.size() - 1)]; }
+  bool FindPlace(size_t aligned, uint64_t* start);
+  uint64_t SequenceAfterTaken() const {
+    return has_taken_ ? taken_.sequence + 1 : first_sequence_;
+  }
+  // Whether the reader has not let go of what it took last.
+  bool HoldsTaken();
+  // False: that is not what was committed. The view then has a header at most.
+  bool Show(const Entry& entry, FrameView* view) const;
+  const Entry& EntryAt(uint64_t i) const {
+    return entries_[i & (entries_.size() - 1)];
+  }
+  const Entry& oldest() const { return EntryAt(first_); }
   size_t count() const { return static_cast<size_t>(last_ - first_); }
   std::byte* At(uint64_t position) {
     return &memory_[position & (memory_.size() - 1)];
@@ -148,6 +167,10 @@ class LossyRingWriter final {
   uint64_t last_ = 0;
   Entry taken_ = {};  // The last that the reader took.
   bool has_taken_ = false;
+  // It was not let go yet. From then on its place is the writer's, whatever the
+  // reader says it holds.
+  bool holds_taken_ = false;
+  bool corrupt_ = false;
   uint64_t first_sequence_ = 1;  // That a reader who took nothing is due.
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
@@ -45,6 +46,7 @@ class LossyRingTest : public ::testing::Test {
       was_drained = true;  // The reader has just taken the last one.
     }
     test::FillFrame(sequence, room);
+    places_[sequence] = room.data();
     writer_.Commit(sequence);
     return dropped;
   }
@@ -58,11 +60,33 @@ class LossyRingTest : public ::testing::Test {
     return view.header.lane_sequence;
   }
 
+  // For another reader. Returns what that one is to get.
+  std::vector<uint64_t> Restart() {
+    writer_.Restart([] {}, [](const FrameView&) { FAIL() << "no room"; },
+                    [this](const FrameView& damaged) {
+                      damaged_.push_back(damaged.header.lane_sequence);
+                    });
+    reader_.Forget();
+    std::vector<uint64_t> left;
+    writer_.ForEachFrame(
+        [&](const FrameHeader& frame) { left.push_back(frame.lane_sequence); });
+    return left;
+  }
+  void Drain() {
+    while (Take() != 0) continue;
+    reader_.Release();
+    EXPECT_EQ(writer_.waiting(), 0u);
+  }
+  // As it was written.
+  std::byte* FrameOf(uint64_t sequence) { return places_.at(sequence); }
+
   RingMemory memory_;
   LossyPositions positions_;
   LossyRingWriter writer_;
   LossyRingReader reader_;
   std::vector<uint64_t> dropped_;
+  std::vector<uint64_t> damaged_;
+  std::map<uint64_t, std::byte*> places_;
 };
 
 TEST_F(LossyRingTest, EmptyRingHasNoFrame) {
@@ -168,6 +192,99 @@ TEST_F(LossyRingTest, CursorThatNoFrameHasIsCorruption) {
   EXPECT_EQ(writer_.TryReserve(kFrameBytes, &room), Fit::kCorrupt);
   FrameView dropped;
   EXPECT_FALSE(writer_.DropOldest(&dropped));
+}
+
+// Not even those that it names as read.
+TEST_F(LossyRingTest, CursorThatNoFrameHasTakesNothing) {
+  for (const uint64_t next : {uint64_t{8}, 2 * kFrameBytes + 8,
+                              uint64_t{kRingBytesMin}, ~uint64_t{0}}) {
+    for (uint64_t id = 1; id <= 3; ++id) Write(id);
+    positions_.next.store(next);
+    EXPECT_EQ(writer_.waiting(), 3u);
+    EXPECT_FALSE(writer_.IsOver(1));
+    EXPECT_TRUE(writer_.corrupt());
+    EXPECT_EQ(Restart(), (std::vector<uint64_t>{1, 2, 3}));
+    EXPECT_FALSE(writer_.corrupt());
+    EXPECT_EQ(writer_.waiting(), 3u);
+    Drain();
+  }
+}
+
+// Its place was the writer's from when it was let go.
+TEST_F(LossyRingTest, FrameThatWasLetGoIsNotHeldAgain) {
+  Write(1);
+  Write(2);
+  ASSERT_EQ(Take(), 1u);
+  ASSERT_EQ(Take(), 2u);
+  reader_.Release();
+  for (uint64_t id = 3; id <= 6; ++id) Write(id, 1000);
+  positions_.held.store(kFrameBytes);
+  EXPECT_TRUE(writer_.IsOver(2));
+  EXPECT_EQ(Restart(), (std::vector<uint64_t>{4, 5, 6}));
+  EXPECT_TRUE(damaged_.empty());
+}
+
+TEST_F(LossyRingTest, DamagedFrameIsLeftOutWhenTheReaderIsReplaced) {
+  for (const uint32_t length :
+       {0u, 3u, 39u, 63u, 65u, 2'000u, 0x7fffffffu, ~0u}) {
+    for (const bool is_taken : {false, true}) {
+      damaged_.clear();
+      for (uint64_t id = 1; id <= 3; ++id) Write(id);
+      const uint64_t hit = is_taken ? 1 : 2;
+      std::byte* const frame = FrameOf(hit);
+      if (is_taken) {
+        ASSERT_EQ(Take(), 1u);
+      }
+      std::memcpy(frame, &length, sizeof length);
+      const std::vector<uint64_t> left = Restart();
+      EXPECT_EQ(left, is_taken ? (std::vector<uint64_t>{2, 3})
+                               : (std::vector<uint64_t>{1, 3}))
+          << length;
+      EXPECT_EQ(damaged_, std::vector<uint64_t>{hit}) << length;
+      Drain();
+    }
+  }
+}
+
+TEST_F(LossyRingTest, FrameOfAnotherSequenceIsDamaged) {
+  for (uint64_t id = 1; id <= 3; ++id) Write(id);
+  const uint64_t other = 7;
+  std::memcpy(FrameOf(2) + offsetof(FrameHeader, lane_sequence), &other,
+              sizeof other);
+  EXPECT_EQ(Restart(), (std::vector<uint64_t>{1, 3}));
+  EXPECT_EQ(damaged_, std::vector<uint64_t>{2});
+}
+
+TEST_F(LossyRingTest, DamagedFrameIsDroppedAsItself) {
+  Write(1);
+  const uint32_t length = 3;
+  std::memcpy(FrameOf(1), &length, sizeof length);
+  FrameView dropped;
+  ASSERT_TRUE(writer_.DropOldest(&dropped));
+  EXPECT_EQ(dropped.header.lane_sequence, 1u);
+  EXPECT_EQ(dropped.header.frame_bytes, kFrameBytes);
+  EXPECT_TRUE(dropped.payload.empty());
+}
+
+TEST_F(LossyRingTest, FrameOrPadWhoseCommitWordIsGoneIsFound) {
+  uint64_t position = 0;
+  Write(1);
+  EXPECT_FALSE(writer_.LacksCommitWord(&position));
+  const uint32_t none = 0;
+  std::memcpy(FrameOf(1), &none, sizeof none);
+  EXPECT_TRUE(writer_.LacksCommitWord(&position));
+  EXPECT_EQ(position, 0u);
+  FrameView dropped;
+  ASSERT_TRUE(writer_.DropOldest(&dropped));
+  EXPECT_FALSE(writer_.LacksCommitWord(&position)) << "nothing waits";
+  // The second does not fit before the end.
+  Write(2, 3000);
+  ASSERT_EQ(Take(), 2u);
+  reader_.Release();
+  Write(3, 2000);
+  std::memcpy(&memory_.bytes()[kFrameBytes + 3000], &none, sizeof none);
+  EXPECT_TRUE(writer_.LacksCommitWord(&position));
+  EXPECT_EQ(position, kFrameBytes + 3000);
 }
 
 TEST_F(LossyRingTest, HeaderThatNoWriterWroteIsCorruption) {

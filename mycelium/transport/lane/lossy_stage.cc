@@ -19,11 +19,14 @@ LossyStage::LossyStage(const Options& options,
       writer_(memory_->bytes(), positions(), options.depth) {}
 
 LossyRingWriter::Restarted LossyStage::Restart(
-    absl::FunctionRef<void()> renew_positions) {
-  corrupt_ = false;
-  return writer_.Restart(renew_positions, [this](const FrameView& lost) {
-    sink_->OnDrop(lost, DropReason::kOverflowBytes);
-  });
+    absl::FunctionRef<void()> renew_positions,
+    absl::FunctionRef<void(const FrameView&)> damaged) {
+  return writer_.Restart(
+      renew_positions,
+      [this](const FrameView& lost) {
+        sink_->OnDrop(lost, DropReason::kOverflowBytes);
+      },
+      damaged);
 }
 
 void LossyStage::Recall() {
@@ -46,6 +49,9 @@ bool LossyStage::Refit(size_t frame_bytes_max,
                             sink_->OnDrop(lost, DropReason::kOverflowBytes);
                           }
                         },
+                        [this](const FrameView& damaged) {
+                          sink_->OnDrop(damaged, DropReason::kUndecodable);
+                        },
                         frame_bytes_max);
   return true;
 }
@@ -57,7 +63,6 @@ absl::Span<std::byte> LossyStage::MakeRoom(size_t frame_bytes,
   while (true) {
     const LossyRingWriter::Fit fit = writer_.TryReserve(frame_bytes, &room);
     if (fit == LossyRingWriter::Fit::kFits) return room;
-    corrupt_ |= fit == LossyRingWriter::Fit::kCorrupt;
     *reason = fit == LossyRingWriter::Fit::kDepth ? DropReason::kOverflow
                                                   : DropReason::kOverflowBytes;
     if (options_.drop_newest) return {};

@@ -75,7 +75,9 @@ class LossyStage final {
   }
 
   // See LossyRingWriter.
-  LossyRingWriter::Restarted Restart(absl::FunctionRef<void()> renew_positions);
+  LossyRingWriter::Restarted Restart(
+      absl::FunctionRef<void()> renew_positions,
+      absl::FunctionRef<void(const FrameView&)> damaged);
   // Restarts on the same positions, without frames that are larger, which it
   // adds to `*taken_out`. False: there are none, and nothing was done.
   bool Refit(size_t frame_bytes_max, std::vector<FrameHeader>* taken_out);
@@ -83,7 +85,10 @@ class LossyStage final {
   uint64_t LastSequence() { return writer_.LastSequence(); }
   bool PeekOldest(FrameHeader* header) { return writer_.PeekOldest(header); }
   bool DropOldest(FrameView* dropped) { return writer_.DropOldest(dropped); }
-  bool corrupt() const { return corrupt_; }
+  bool corrupt() const { return writer_.corrupt(); }
+  bool LacksCommitWord(uint64_t* position) {
+    return writer_.LacksCommitWord(position);
+  }
 
   absl::Span<const std::byte> memory() const { return memory_->bytes(); }
   LossyPositions& positions() { return memory_->positions().lossy; }
@@ -94,7 +99,6 @@ class LossyStage final {
   const std::shared_ptr<DropSink> sink_;
   LossyRingWriter writer_;
   std::vector<FrameHeader> recalled_;
-  bool corrupt_ = false;  // The reader has stored what no reader stores.
 };
 
 }  // namespace mycelium
