@@ -55,6 +55,7 @@ TEST(HelloRulesTest, HelloThatHoldsAllThatItCanIsTakenByAHandshake) {
   hello.set_observe(true);
   hello.set_maps_loans(true);
   hello.set_to(std::string(255, 'o'));
+  hello.set_lanes_shared(true);
   for (size_t lane = 0; lane < InboundLanes::kLanesMax; ++lane) {
     v1::LaneProgress& progress = *hello.add_resume();
     progress.set_lane(kMostLanes);

@@ -26,6 +26,8 @@ constexpr int64_t kRestLookNs = 1'000;
 constexpr int kRestPausesMax = 10'000;
 // How often who waits is asked whether to go on.
 constexpr int64_t kAskNs = 50'000'000;
+// How often who waits for lanes looks whether their readers can go on.
+constexpr absl::Duration kCheckPeriod = absl::Milliseconds(200);
 
 }  // namespace
 
@@ -208,17 +210,22 @@ absl::Status NodeRuntime::WaitForLanes(
   for (const auto& lane : lanes) goals.push_back(lane->Mark());
   for (size_t i = 0; i < lanes.size(); ++i) {
     Lane& lane = *lanes[i];
-    const absl::StatusOr<Outcome> outcome = WaitWhile(
-        keep_waiting, lane.room_event(),
-        [&lane, goal = goals[i]] { return lane.IsOver(goal); }, deadline,
-        /*spin_ns=*/0);
-    if (outcome.ok() && *outcome != Outcome::kDeadline) continue;
-    for (size_t rest = i; rest < lanes.size(); ++rest) {
-      lanes[rest]->CheckNextFrame();
+    while (true) {
+      const TimeNs check_at =
+          DeadlineAfter(environment_.clock.NowNs(), kCheckPeriod);
+      const absl::StatusOr<Outcome> outcome = WaitWhile(
+          keep_waiting, lane.room_event(),
+          [&lane, goal = goals[i]] { return lane.IsOver(goal); },
+          std::min(deadline, check_at), /*spin_ns=*/0);
+      if (outcome.ok() && *outcome != Outcome::kDeadline) break;
+      for (size_t rest = i; rest < lanes.size(); ++rest) {
+        lanes[rest]->CheckNextFrame();
+      }
+      if (!outcome.ok()) return outcome.status();
+      if (check_at < deadline) continue;
+      return absl::DeadlineExceededError(
+          absl::StrCat(lane.name(), ": not everything was handled in time"));
     }
-    if (!outcome.ok()) return outcome.status();
-    return absl::DeadlineExceededError(
-        absl::StrCat(lane.name(), ": not everything was handled in time"));
   }
   return absl::OkStatus();
 }

@@ -103,7 +103,8 @@ void PeerTable::NoteSharing(Peer& peer,
       established.peer.shared_memory() ||
       (options_.shares_with != nullptr && options_.shares_with(name));
   MutexLock lock(mutex_);
-  peer.fallback.clear();
+  // Lanes that go on are sent as before, and for the same reason.
+  if (!Resumes(*peer.link, established.peer)) peer.fallback.clear();
   if (established.ours.shared_memory() && !established.peer.shared_memory()) {
     peer.fallback = absl::StrCat("node ", established.peer.node(),
                                  " does not offer shared memory");

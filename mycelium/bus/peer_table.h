@@ -185,6 +185,7 @@ class PeerTable final : public LinkHandler {
     // is up: the first one brought the type's text.
     std::map<Digest, std::set<uint32_t>> told_with_text;
     LineLimit fault_lines{1};              // Of LogIfBad().
+    LineLimit lane_lines{1};               // Of what it says of our lanes.
     std::shared_ptr<EndpointStats> stats;  // That count the link in.
   };
 

@@ -8,8 +8,8 @@
 namespace mycelium {
 namespace {
 
-// From here on no more reasons are told.
-constexpr size_t kFallbackBytesMax = 512;
+// Of the reasons that are told; the others are logged.
+constexpr size_t kFallbackBytesMax = 1024;
 
 }  // namespace
 
@@ -78,11 +78,13 @@ void PeerTable::OnFallback(Link& link, const absl::Status& status) {
     if (peer == peers_.end()) return;
     // Lanes may have a reason each. A peer may bring about as many as it likes.
     std::string& told = peer->second->fallback;
-    if (absl::StrContains(told, status.message()) ||
-        told.size() > kFallbackBytesMax) {
+    if (absl::StrContains(told, status.message())) return;
+    if (told.size() + status.message().size() <= kFallbackBytesMax) {
+      absl::StrAppend(&told, told.empty() ? "" : "; ", status.message());
+    } else if (uint64_t left_out = 0; !peer->second->lane_lines.Allows(
+                   environment_.clock.NowNs(), &left_out)) {
       return;
     }
-    absl::StrAppend(&told, told.empty() ? "" : "; ", status.message());
   }
   options_.log(
       LogLevel::kWarning,
@@ -96,7 +98,7 @@ void PeerTable::OnLoansRefused(Link&, const absl::Status& status) {
 
 void PeerTable::OnLaneWaits(Link& link, const absl::Status& status) {
   uint64_t left_out = 0;  // It is told again when it waits on.
-  if (!PeerOf(link).fault_lines.Allows(environment_.clock.NowNs(), &left_out)) {
+  if (!PeerOf(link).lane_lines.Allows(environment_.clock.NowNs(), &left_out)) {
     return;
   }
   options_.log(LogLevel::kWarning, std::string(status.message()));

@@ -152,6 +152,7 @@ RoomWaiter::Outcome FanOut::AwaitRoom(const Obstacle& obstacle, TimeNs now,
     if (outcome != RoomWaiter::Outcome::kDeadline || look_at >= deadline) {
       return outcome;
     }
+    lane.CheckNextFrame();
     wait->Look(*released);
     look_at = environment_.clock.NowNs() + kNextLookNs;
   }

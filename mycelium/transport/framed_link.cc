@@ -40,7 +40,8 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   Detach();
   ending_.reset();
   parting_.Begin();
-  const bool shared = shares_.load();
+  // Each may have had a connection that the other never came to have.
+  const bool shared = shares_.load() || peer.lanes_shared();
   const bool shares = options_.shared_memory != nullptr &&
                       shared_memory_offered && peer.shared_memory() &&
                       channel->passes_descriptors();
@@ -280,6 +281,11 @@ void FramedLink::PassOn(OutLane& lane, std::vector<FrameHeader>* lost) {
       lane.lane->stage() != nullptr && !was_mapped && lane.known_to_peer;
   // A process that was never offered the lane has not died of what is in it.
   const bool was_passed = was_mapped || lane.known_to_peer;
+  if (shares_.load() && (lane.lane->shared() == nullptr || stays_sent)) {
+    TellFallback(absl::FailedPreconditionError(
+        absl::StrCat("lane ", lane.lane->id(),
+                     " goes on as it did for the process before")));
+  }
   if (!was_passed) return;
   if (lane.lane->shared() == nullptr || stays_sent) {
     lane.lane->BeginRedelivery(seen);
@@ -366,6 +372,7 @@ void FramedLink::FillResume(v1::Hello* hello) const {
   // The connection may have been over for the peer when we took it up; then it
   // has still what came before that, and we have not.
   hello->set_resume_incarnation(heard_ ? peer_incarnation_ : 0);
+  hello->set_lanes_shared(shares_.load());
   inbound_.FillResume(hello);
   for (const InboundRing* const ring : ring_list_) {
     v1::LaneProgress* const progress = hello->add_resume();
@@ -380,7 +387,7 @@ void FramedLink::FillResume(v1::Hello* hello) const {
 
 bool FramedLink::IsResume(const v1::Hello& ours) const {
   return ours.resume_incarnation() == (heard_ ? peer_incarnation_ : 0) &&
-         inbound_.IsResume(ours);
+         ours.lanes_shared() == shares_.load() && inbound_.IsResume(ours);
 }
 
 uint64_t FramedLink::TakenOver(const Lane& lane) const {

@@ -7,8 +7,15 @@
 
 namespace mycelium {
 
-// Of what the peer says of its troubles.
-constexpr size_t kReasonBytesMax = 256;
+namespace {
+
+// Of what the peer says of its troubles, in lines of ours.
+std::string ReasonOf(absl::string_view said) {
+  constexpr size_t kBytesMax = 256;
+  return absl::Utf8SafeCEscape(said.substr(0, kBytesMax));
+}
+
+}  // namespace
 
 uint64_t FramedLink::IdentityOf(uint32_t lane) const {
   return (options_.incarnation | 1) + 2 * (uint64_t{lane} + 1);
@@ -88,9 +95,24 @@ void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {
   Kick();
 }
 
+void FramedLink::OnLaneRefused(const v1::LaneRefused& refused) {
+  {
+    MutexLock lock(lanes_mutex_);
+    const auto entry = out_lanes_.find(refused.lane());
+    if (entry == out_lanes_.end() || !entry->second->lane->mapped()) return;
+    OutLane& out = *entry->second;
+    out.refused = true;
+    out.lane->SetMapped(false);
+  }
+  handler_.OnFallback(
+      *this, absl::UnavailableError(absl::StrCat(
+                 name(), ": the peer cannot map lane ", refused.lane(), ": ",
+                 ReasonOf(refused.reason()))));
+  Kick();  // Its frames are sent from here on.
+}
+
 void FramedLink::OnLaneWaits(const v1::LaneWaits& waits) {
-  const std::string reason = absl::Utf8SafeCEscape(
-      absl::string_view(waits.reason()).substr(0, kReasonBytesMax));
+  const std::string reason = ReasonOf(waits.reason());
   std::string what;
   {
     MutexLock lock(lanes_mutex_);

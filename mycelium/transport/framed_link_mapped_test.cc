@@ -27,6 +27,7 @@ class FramedLinkMappedTest : public FramedLinkTest {
     hello.set_incarnation(incarnation_);
     hello.set_shared_memory(shares);
     hello.set_resume_incarnation(resumes ? 1 : 0);
+    hello.set_lanes_shared(says_lanes_were_shared_);
     hello.add_resume()->set_lane(1);
     hello.mutable_resume(0)->set_received(received_);
     hello.mutable_resume(0)->set_handled(0);
@@ -39,6 +40,7 @@ class FramedLinkMappedTest : public FramedLinkTest {
   std::shared_ptr<Lane> lane_;
   uint64_t received_ = 0;
   uint64_t incarnation_ = 2;
+  bool says_lanes_were_shared_ = false;
 };
 
 // Its word was on the connection that broke.
@@ -89,6 +91,33 @@ TEST_F(FramedLinkMappedTest, WhatTheLastProcessStoredIsNotTheNextOnesFault) {
   EXPECT_EQ(lane_->released(), 0u);
   RunAt(clock_.now);
   EXPECT_FALSE(link_->is_up());
+}
+
+// Whoever it was told to before is gone, with the lane.
+TEST_F(FramedLinkMappedTest, LaneThatHasEndedIsNotTheNextProcesssFault) {
+  link_->CloseLane(*lane_, 0);
+  lane_->ring_positions().released.store(3);
+  EXPECT_EQ(lane_->released(), 0u);
+  incarnation_ = 3;
+  Connect(/*resumes=*/false, /*shares=*/true);
+  RunAt(clock_.now);
+  EXPECT_TRUE(link_->is_up());
+}
+
+// The peer, but not we, had a connection that shared memory.
+TEST_F(FramedLinkMappedTest, LanesGoOnAtBothEndsOrAtNone) {
+  Connect(/*resumes=*/false, /*shares=*/false);
+  const int before = handler_.replaced;
+  Connect(/*resumes=*/true, /*shares=*/false);
+  EXPECT_EQ(handler_.replaced, before) << "nothing was shared";
+  says_lanes_were_shared_ = true;
+  Connect(/*resumes=*/true, /*shares=*/false);
+  EXPECT_EQ(handler_.replaced, before + 1);
+  Connect(/*resumes=*/true, /*shares=*/true);
+  EXPECT_EQ(handler_.replaced, before + 1);
+  v1::Hello ours;
+  link_->FillResume(&ours);
+  EXPECT_TRUE(ours.lanes_shared());
 }
 
 // Who waits for room in a lane may have it for longer than there is a link.

@@ -19,6 +19,11 @@ std::string DescribeUndeclared(uint32_t lane, const FrameView& frame) {
       frame.header.publisher_id, ", which was not declared with that type");
 }
 
+absl::Status Of(const FramedLink& link, const absl::Status& status) {
+  return absl::Status(status.code(),
+                      absl::StrCat(link.name(), ": ", status.message()));
+}
+
 // The connection is lost: what comes now waits for the next one.
 void RestIfEmpty(const std::vector<InboundRing*>& rings) {
   for (InboundRing* const ring : rings) {
@@ -35,7 +40,6 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open, bool is_full) {
     ring->EndDraining();
     return true;
   }
-  if (is_full) return false;
   if (InboundLanes::Expected known; inbound_.Find(open.lane(), &known)) {
     // The peer has not heard of it, and sends the descriptors only once: those
     // that are here are another lane's.
@@ -43,6 +47,7 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open, bool is_full) {
                                 "it was refused on the connection before"));
     return false;
   }
+  if (is_full) return false;
   std::optional<std::array<Fd, 2>> descriptors = channel_->TakeDescriptors();
   absl::StatusOr<std::shared_ptr<LaneMemory>> memory =
       absl::UnavailableError("its descriptors did not arrive");
@@ -95,21 +100,6 @@ void FramedLink::RefuseLane(uint32_t lane, const absl::Status& status) {
   control.mutable_lane_refused()->set_reason(std::string(status.message()));
   SendControl(control);
   handler_.OnFallback(*this, reason);
-}
-
-void FramedLink::OnLaneRefused(const v1::LaneRefused& refused) {
-  {
-    MutexLock lock(lanes_mutex_);
-    const auto entry = out_lanes_.find(refused.lane());
-    if (entry == out_lanes_.end() || !entry->second->lane->mapped()) return;
-    OutLane& out = *entry->second;
-    out.refused = true;
-    out.lane->SetMapped(false);
-  }
-  handler_.OnFallback(*this, absl::UnavailableError(absl::StrCat(
-                                 name(), ": the peer cannot map lane ",
-                                 refused.lane(), ": ", refused.reason())));
-  Kick();  // Its frames are sent from here on.
 }
 
 void FramedLink::OnDoorbell() {
@@ -236,13 +226,12 @@ void FramedLink::EndDraining() {
   if (!ending_.has_value()) return;
   loop_.Cancel(drain_timer_);
   const absl::Status status = *std::exchange(ending_, std::nullopt);
-  if (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty()) {
+  if (distrusts_ ||
+      (status.code() == absl::StatusCode::kDataLoss && !ring_list_.empty())) {
     DistrustMemory();  // It was found while that was handed out.
   }
   RestIfEmpty(ring_list_);
-  handler_.OnDown(*this,
-                  absl::Status(status.code(),
-                               absl::StrCat(name(), ": ", status.message())));
+  handler_.OnDown(*this, Of(*this, status));
 }
 
 void FramedLink::DistrustMemory() {
@@ -258,17 +247,20 @@ void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
   loop_.Post([this, alive = alive_, status, id = lane.id()] {
     if (!*alive) return;
     {
-      // By now another process may read it.
+      // By now another process may read it, or nobody.
       MutexLock lock(lanes_mutex_);
       const auto out = out_lanes_.find(id);
-      if (out != out_lanes_.end() && !out->second->lane->is_corrupt()) return;
+      if (out == out_lanes_.end() || !out->second->lane->is_corrupt()) return;
     }
     // Such a lane cannot go on, so no connection may resume it.
-    if (is_up()) {
-      distrusts_ = true;
+    distrusts_ = true;
+    if (ending_.has_value()) {
+      ending_ = status;  // EndDraining() tells of it.
+    } else if (is_up()) {
       Break(status);
     } else {
-      peer_incarnation_ = 0;
+      handler_.OnCorruptMemory(*this, Of(*this, status));
+      DistrustMemory();
     }
   });
 }
@@ -279,11 +271,7 @@ void FramedLink::BreakFor(InboundRing& ring, const absl::Status& status) {
     ending_ = status;  // EndDraining() tells of it.
     return;
   }
-  if (is_cut_off()) {
-    handler_.OnCorruptMemory(
-        *this, absl::Status(status.code(),
-                            absl::StrCat(name(), ": ", status.message())));
-  }
+  if (is_cut_off()) handler_.OnCorruptMemory(*this, Of(*this, status));
   loop_.Post([this, alive = alive_, status, from = peer_incarnation_] {
     if (!*alive || peer_incarnation_ != from) return;
     if (ending_.has_value()) {

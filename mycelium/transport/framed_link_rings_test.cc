@@ -203,6 +203,10 @@ TEST_F(FramedLinkRingsTest, LaneThatWasRefusedIsRefusedAgainAndTakesNothing) {
   PeerOpens(kLane + 1, /*identity=*/1);
   memory_.refuses = false;
   EXPECT_EQ(channel_->pairs_taken, 2);
+  // And if there is no place for one more.
+  for (uint32_t i = 2; i < InboundLanes::kLanesMax; ++i) {
+    PeerOpens(kLane + i, /*identity=*/0);
+  }
   Disconnect();
   Connect(/*incarnation=*/2);
   wire_.TakeRecords();
@@ -474,6 +478,31 @@ TEST_F(FramedLinkRingsTest, WhoMayNotTakeWhatIsThereSleeps) {
   EXPECT_TRUE(MaySleep());
   PeerSaysGoodbye();
   EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+}
+
+// What the peer goes on to publish there it has for the next connection, on
+// which it begins anew.
+TEST_F(FramedLinkRingsTest, LieAboutOurLaneIsToldOfThoughNoConnectionIsUp) {
+  const std::shared_ptr<Lane> ours = Open(1);
+  Publish(*ours, 8);
+  ASSERT_TRUE(ours->mapped());
+  PeerPublishesNext();
+  Run();
+  HandleLast();
+  Disconnect();
+  ours->shared()->positions().ring.released.store(3);
+  EXPECT_EQ(ours->released(), 0u);
+  Run();
+  ASSERT_EQ(queue_.corrupt.size(), 1u);
+  EXPECT_THAT(queue_.corrupt[0].message(),
+              HasSubstr("`released` is 3; a multiple of 8"));
+  v1::Hello hello;
+  link_->FillResume(&hello);
+  EXPECT_EQ(hello.resume_incarnation(), 0u);
+  EXPECT_THAT(hello.resume(), IsEmpty());
+  PeerPublishesNext(2);
+  Connect(/*incarnation=*/2, /*opens=*/false);
+  EXPECT_THAT(queue_.got, ElementsAre(1));
 }
 
 TEST_F(FramedLinkRingsTest, CorruptMemoryIsToldOfThoughNoConnectionIsUp) {

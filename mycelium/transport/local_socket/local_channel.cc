@@ -234,6 +234,12 @@ bool LocalChannel::ReadSome() {
     got = Receive(buffer_.data() + end_, buffer_.size() - end_);
   } while (got == -EINTR);
   if (got == -EAGAIN) return false;
+  if (pairs_.size() > kPairsMax) {
+    End(absl::DataLossError(absl::StrCat(
+        "the peer (", peer_description_, ") has passed more than ", kPairsMax,
+        " pairs of descriptors that nothing refers to; connection closed")));
+    return true;
+  }
   if (got < 0) {
     End(ErrnoStatus(got, "receive"));
     return true;
@@ -262,13 +268,14 @@ int64_t LocalChannel::Receive(void* bytes, size_t bytes_max) {
   message.msg_controllen = sizeof control;
   const int64_t got =
       sys.RecvMsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (got > 0 && message.msg_controllen > 0 && !KeepDescriptors(message)) {
-    return -EPROTO;
-  }
+  const bool has_more =
+      message.msg_controllen > 0 || (message.msg_flags & MSG_CTRUNC) != 0;
+  if (got > 0 && has_more) KeepDescriptors(message);
   return got;
 }
 
-bool LocalChannel::KeepDescriptors(const msghdr& message) {
+void LocalChannel::KeepDescriptors(const msghdr& message) {
+  const size_t before = pairs_.size();
   for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(const_cast<msghdr*>(&message),
                             const_cast<cmsghdr*>(header))) {
@@ -286,7 +293,10 @@ bool LocalChannel::KeepDescriptors(const msghdr& message) {
     }
     pairs_.push_back(std::move(pair));
   }
-  return pairs_.size() <= kPairsMax;
+  // Or none at all: those that come next are not those that were expected here.
+  if ((message.msg_flags & MSG_CTRUNC) != 0 && pairs_.size() == before) {
+    pairs_.emplace_back();
+  }
 }
 
 void LocalChannel::Offer() {

@@ -77,7 +77,7 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   // Reads once. Returns whether bytes came or the connection ended.
   bool ReadSome();
   int64_t Receive(void* bytes, size_t bytes_max);
-  bool KeepDescriptors(const msghdr& message);
+  void KeepDescriptors(const msghdr& message);
   // `bytes`: of all its pieces.
   absl::StatusOr<size_t> SendMessage(const msghdr& message, size_t bytes);
   void WatchProcess();

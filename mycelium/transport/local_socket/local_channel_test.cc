@@ -1,6 +1,7 @@
 #include "mycelium/transport/local_socket/local_channel.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <functional>
 #include <optional>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/faulty_sys.h"
 
@@ -318,6 +320,70 @@ TEST_F(LocalChannelTest, BufferGrowsOnlyToItsBound) {
   EXPECT_EQ(recorder_.closed->code(), StatusCode::kDataLoss);
   EXPECT_GE(sent, kBufferMax);
   EXPECT_LE(sent, kBufferMax + 2 * chunk.size());
+}
+
+class DescriptorsTest : public LocalChannelTest {
+ protected:
+  DescriptorsTest() {
+    int pair[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    sender_ = std::make_unique<LocalChannel>(
+        environment_, *loop_, Fd(sys_, pair[0]), PeerCredentials(), kBufferMax,
+        /*passes_descriptors=*/true);
+    channel_ = std::make_unique<LocalChannel>(
+        environment_, *loop_, Fd(sys_, pair[1]), PeerCredentials(), kBufferMax,
+        /*passes_descriptors=*/true);
+    channel_->Start(recorder_);
+  }
+
+  void SendPair() {
+    const Fd one(sys_, static_cast<int>(sys_.EventFd()));
+    const Fd two(sys_, static_cast<int>(sys_.EventFd()));
+    iovec piece = {const_cast<char*>("p"), 1};
+    ASSERT_TRUE(sender_
+                    ->SendDescriptors({one.get(), two.get()},
+                                      absl::MakeConstSpan(&piece, 1))
+                    .ok());
+  }
+  // While the process may have no more than it has.
+  void RunOutOfDescriptors() {
+    rlimit limit;
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlimit none = {0, limit.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    Run();
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  }
+
+  std::unique_ptr<LocalChannel> sender_;
+};
+
+TEST_F(DescriptorsTest, PairThatDidNotArriveIsNotTakenForTheNext) {
+  SendPair();
+  RunOutOfDescriptors();
+  SendPair();
+  Run();
+  EXPECT_EQ(recorder_.got, "pp");
+  const auto first = channel_->TakeDescriptors();
+  ASSERT_TRUE(first.has_value());
+  EXPECT_FALSE((*first)[0].valid());
+  EXPECT_FALSE((*first)[1].valid());
+  const auto second = channel_->TakeDescriptors();
+  ASSERT_TRUE(second.has_value());
+  EXPECT_TRUE((*second)[0].valid());
+  EXPECT_TRUE((*second)[1].valid());
+  EXPECT_FALSE(channel_->TakeDescriptors().has_value());
+}
+
+TEST_F(DescriptorsTest, PairsThatNobodyTakesEndTheChannel) {
+  for (int i = 0; i < 17; ++i) {
+    SendPair();
+    Run();
+  }
+  ASSERT_TRUE(recorder_.closed.has_value());
+  EXPECT_EQ(recorder_.closed->code(), StatusCode::kDataLoss);
+  EXPECT_THAT(recorder_.closed->message(),
+              ::testing::HasSubstr("more than 16 pairs of descriptors"));
 }
 
 }  // namespace
