@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace mycelium {
@@ -88,13 +89,13 @@ void Connector::OnHandshake(
     }
     // Who has refused us is who the next Hello is for, and may offer to resume.
     if (!refused_by.empty()) peer_ = refused_by;
-    Fail(established.status());
+    Fail(WhereItWas(established.status()));
     return;
   }
-  if (absl::Status judged = callbacks_.judge(*this, established->peer);
+  if (absl::Status judged = callbacks_.judge(*this, *established);
       !judged.ok()) {
     established->channel->Close();
-    Fail(judged);
+    Fail(WhereItWas(judged));
     return;
   }
   if (!options_.expected_peer.empty() &&
@@ -109,6 +110,17 @@ void Connector::OnHandshake(
   last_failure_.clear();
   peer_ = established->peer.node();
   callbacks_.on_established(*this, *std::move(established));
+}
+
+absl::Status Connector::WhereItWas(const absl::Status& status) const {
+  if (absl::StrContains(status.message(), options_.address)) return status;
+  absl::Status named(status.code(),
+                     absl::StrCat("dialling ", options_.address, " over ",
+                                  transport_.word(), ": ", status.message()));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
+    named.SetPayload(type, payload);
+  });
+  return named;
 }
 
 void Connector::CountFailure() {

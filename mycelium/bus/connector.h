@@ -37,7 +37,7 @@ class Connector final {
     // wait. kNothing: no connection is wanted, and it rests until Redial().
     std::function<Say(const Connector&, v1::Hello*)> hello;
     // Whether who answers is wanted.
-    std::function<absl::Status(const Connector&, const v1::Hello& theirs)>
+    std::function<absl::Status(const Connector&, const Handshake::Established&)>
         judge;
     // The connector rests until Redial().
     std::function<void(Connector&, Handshake::Established)> on_established;
@@ -85,6 +85,8 @@ class Connector final {
   void DialLater();
   void DialAt(TimeNs at);
   void OnHandshake(absl::StatusOr<Handshake::Established> established);
+  // A status that says which address it is about.
+  absl::Status WhereItWas(const absl::Status& status) const;
   void CountFailure();
   void Fail(const absl::Status& status);
 

@@ -98,7 +98,7 @@ class ConnectorTest : public testing::Test, public Transport {
     options.handshake = absl::Seconds(2);
     Connector::Callbacks callbacks;
     callbacks.hello = [this](const Connector&, v1::Hello*) { return say_; };
-    callbacks.judge = [](const Connector&, const v1::Hello&) {
+    callbacks.judge = [](const Connector&, const Handshake::Established&) {
       return absl::OkStatus();
     };
     callbacks.on_established = [this](Connector&,
@@ -189,6 +189,19 @@ TEST_F(ConnectorTest, ConnectionThatLivedStartsTheWaitsAnew) {
   connector->Redial();
   EXPECT_EQ(dials_.back(), lost) << "at once";
   EXPECT_LE(Waits(1)[0], kMinNs);
+}
+
+// Of several addresses, say.
+TEST_F(ConnectorTest, FailureSaysWhatWasDialled) {
+  answers_ = true;
+  answer_.mutable_reject()->set_reason(v1::Reject::NOT_ALLOWED);
+  answer_.mutable_reject()->set_message("not you");
+  const auto connector = Connecting(1);
+  connector->Redial();
+  while (failures_.empty()) loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(failures_[0],
+            "dialling somewhere over fake: refused by the peer: NOT_ALLOWED: "
+            "not you");
 }
 
 TEST_F(ConnectorTest, ConnectionThatBreaksAtOnceIsAFailure) {

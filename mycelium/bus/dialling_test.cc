@@ -207,6 +207,26 @@ TEST_F(DiallingTest, AnotherTransportToTheSameNodeLeavesTheLinkAsItIs) {
   ExpectOneLinkAndEachMessageOnce(one, two);
 }
 
+// Somewhere else than where the two are connected.
+TEST_F(DiallingTest, RefusalAtAnotherAddressDoesNotHideTheLink) {
+  BusOptions digest_of_two;
+  digest_of_two.schema_digest = Digest::Of("two");
+  End one("one"), two("two", digest_of_two);
+  const auto bound = BindUnixEndpoint(dir_.file("one"), *one.bus);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  const auto shared =
+      BindShmEndpoint(dir_.file("shared"), *one.bus, Digest::Of("other"));
+  ASSERT_TRUE(shared.ok()) << shared.status();
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("one"), *two.bus).ok());
+  ASSERT_TRUE(two.publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(DialShmEndpoint(dir_.file("shared"), *two.bus).ok());
+  ASSERT_TRUE(two.refused.WaitForNotificationWithTimeout(kLong));
+  const v1::NodeStatus status = two.bus->runtime()->Status();
+  ASSERT_EQ(status.links_size(), 1);
+  EXPECT_TRUE(status.links(0).is_up());
+  EXPECT_EQ(status.links(0).state(), "connected");
+}
+
 TEST_F(DiallingTest, BothSidesOneAfterTheOtherHaveOneLink) {
   for (const bool first_dials : {true, false}) {
     SCOPED_TRACE(first_dials);

@@ -67,6 +67,8 @@ void PeerTable::Attach(absl::string_view transport,
     peer.last_error.clear();
   }
   peer.hello_number = established.peer.number();
+  peer.our_number = established.ours.number();
+  peer.identity = established.channel->peer_identity();
   peer.asked_until = 0;
   NoteSharing(peer, established);
   CountFor(peer, endpoint == nullptr ? nullptr : endpoint->stats);

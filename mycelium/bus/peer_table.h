@@ -179,8 +179,10 @@ class PeerTable final : public LinkHandler {
     TimeNs asked_until = 0;  // To say whom it dials: see Hello.to.
     uint64_t retain_timer = 0;
     uint64_t orphan_timer = 0;  // 0: nothing waits for it.
-    uint64_t hello_number = 0;  // Of the last connection's.
-    TimeNs lost_at = 0;         // When the last connection ended.
+    uint64_t hello_number = 0;  // Of the last connection's, and of ours there.
+    uint64_t our_number = 0;
+    std::string identity;  // Of who is, or was, at the other end of it.
+    TimeNs lost_at = 0;    // When the last connection ended.
     // Which subscriptions of each type it was told of, on the connection that
     // is up: the first one brought the type's text.
     std::map<Digest, std::set<uint32_t>> told_with_text;
@@ -194,17 +196,21 @@ class PeerTable final : public LinkHandler {
   v1::Hello MakeHello(const std::string& peer, bool shares);
   // What a connector is told, and tells.
   Connector::Say SayHello(const Connector& connector, v1::Hello* hello);
-  absl::Status JudgeAnswer(const v1::Hello& theirs, uint64_t lane_bytes) const;
+  absl::Status JudgeAnswer(const Handshake::Established& answer,
+                           uint64_t lane_bytes) const;
   void OnEstablished(Connector& connector, Handshake::Established established);
   void OnFailure(Connector& connector, const absl::Status& status);
   std::optional<v1::Reject> Judge(const v1::Hello& theirs,
                                   absl::string_view transport,
                                   const EndpointOptions& endpoint,
-                                  v1::Hello* ours);
+                                  const std::string& identity, v1::Hello* ours);
   void NoteSharing(Peer& peer, const Handshake::Established& established);
-  std::optional<v1::Reject> JudgeDuplicate(const v1::Hello& theirs);
+  // `identity`: Channel::peer_identity() of who says that.
+  std::optional<v1::Reject> JudgeDuplicate(const v1::Hello& theirs,
+                                           const std::string& identity);
   // Whether another process has the link of that node.
-  std::optional<v1::Reject> JudgeName(const v1::Hello& theirs) const;
+  std::optional<v1::Reject> JudgeName(const v1::Hello& theirs,
+                                      const std::string& identity) const;
   // `endpoint`: where it was accepted; null if we have dialled.
   void Attach(absl::string_view transport, Handshake::Established established,
               const EndpointOptions* endpoint);

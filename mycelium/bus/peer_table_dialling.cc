@@ -34,8 +34,8 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
     return SayHello(connector, hello);
   };
   callbacks.judge = [this](const Connector& connector,
-                           const v1::Hello& theirs) {
-    return JudgeAnswer(theirs, asked_[&connector].lane_bytes);
+                           const Handshake::Established& answer) {
+    return JudgeAnswer(answer, asked_[&connector].lane_bytes);
   };
   callbacks.on_established = [this](Connector& connector,
                                     Handshake::Established established) {
@@ -76,14 +76,15 @@ Connector::Say PeerTable::SayHello(const Connector& connector,
   return Say::kHello;
 }
 
-absl::Status PeerTable::JudgeAnswer(const v1::Hello& theirs,
+absl::Status PeerTable::JudgeAnswer(const Handshake::Established& answer,
                                     uint64_t lane_bytes) const {
+  const v1::Hello& theirs = answer.peer;
   const auto reject = JudgeHello(theirs, options_.node);
   if (reject.has_value()) {
     return absl::FailedPreconditionError(
         absl::StrCat("node \"", theirs.node(), "\": ", reject->message()));
   }
-  if (const auto taken = JudgeName(theirs)) {
+  if (const auto taken = JudgeName(theirs, answer.channel->peer_identity())) {
     return absl::AlreadyExistsError(taken->message());
   }
   if (lane_bytes == 0 && theirs.lane_bytes() > kLaneBytesUnaskedMax) {
@@ -105,8 +106,12 @@ void PeerTable::OnEstablished(Connector& connector,
   const std::string name = established.peer.node();
   const absl::string_view word = connector.transport().word();
   Peer& peer = PeerNamed(name, word);
-  // Accepted from the peer meanwhile: the one dialled by the first name.
-  const bool is_second = peer.link->is_up() && options_.node > name;
+  // Of two that the peer has accepted the later has ended the other; one that
+  // it has dialled meanwhile goes before those of the later name.
+  const bool is_second =
+      peer.link->is_up() &&
+      (peer.dialled_by_us ? established.ours.number() < peer.our_number
+                          : options_.node > name);
   {
     MutexLock lock(mutex_);
     unanswered_.erase(&connector);

@@ -7,6 +7,14 @@
 #include "mycelium/bus/peer_table.h"
 
 namespace mycelium {
+namespace {
+
+// Whether they are known not to be one process.
+bool Differ(const std::string& identity, const std::string& other) {
+  return !identity.empty() && !other.empty() && identity != other;
+}
+
+}  // namespace
 
 void PeerTable::Accept(absl::string_view transport,
                        std::shared_ptr<const EndpointOptions> endpoint,
@@ -21,17 +29,26 @@ void PeerTable::Accept(absl::string_view transport,
   }
   if (handshakes_.size() >= static_cast<size_t>(options_.limits.links)) {
     // So that silent clients do not keep the others out.
-    const auto& stats = handshakes_.front().endpoint->stats;
-    if (stats != nullptr) stats->CountHandshakeFailure();
-    handshakes_.pop_front();
+    const auto silent = std::find_if(
+        handshakes_.begin(), handshakes_.end(),
+        [](const Accepted& one) { return !one.handshake->HasHeard(); });
+    // Those that have spoken are done when this turn of the loop is over.
+    if (silent != handshakes_.end()) {
+      const auto& stats = silent->endpoint->stats;
+      if (stats != nullptr) stats->CountHandshakeFailure();
+      handshakes_.erase(silent);
+    }
   }
   // Weak: the handshake owns the callback that holds it.
   auto holder = std::make_shared<std::weak_ptr<Handshake>>();
   const std::string word(transport);
+  const std::string identity = channel->peer_identity();
   std::shared_ptr<Handshake> handshake = Handshake::Accept(
       loop_, std::move(channel),
-      [this, word, endpoint](const v1::Hello& theirs, v1::Hello* ours) {
-        std::optional<v1::Reject> reject = Judge(theirs, word, *endpoint, ours);
+      [this, word, endpoint, identity](const v1::Hello& theirs,
+                                       v1::Hello* ours) {
+        std::optional<v1::Reject> reject =
+            Judge(theirs, word, *endpoint, identity, ours);
         if (reject.has_value()) reject->set_node(options_.node);
         return reject;
       },
@@ -83,13 +100,14 @@ v1::Hello PeerTable::MakeHello(const std::string& peer, bool shares) {
 std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
                                            absl::string_view transport,
                                            const EndpointOptions& endpoint,
+                                           const std::string& identity,
                                            v1::Hello* ours) {
   if (auto reject = JudgeHello(theirs, options_.node)) return reject;
   if (shutting_down_) {
     return MakeReject(v1::Reject::SHUTTING_DOWN, "this node is leaving");
   }
   if (auto reject = JudgeHelloAt(theirs, endpoint)) return reject;
-  if (auto reject = JudgeDuplicate(theirs)) return reject;
+  if (auto reject = JudgeDuplicate(theirs, identity)) return reject;
   if (!UsesLink(theirs.node()) &&
       LinksUsed() >= static_cast<size_t>(options_.limits.links)) {
     return MakeReject(
@@ -111,7 +129,8 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
   return std::nullopt;
 }
 
-std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
+std::optional<v1::Reject> PeerTable::JudgeDuplicate(
+    const v1::Hello& theirs, const std::string& identity) {
   const std::string& name = theirs.node();
   if (options_.node < name && HasClaimOn(name)) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are dialling you");
@@ -125,7 +144,8 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
                       "what came on the connection before is still handled");
   }
   if (peer.link->peer_incarnation() == theirs.incarnation() &&
-      theirs.number() != 0 && theirs.number() < peer.hello_number) {
+      !Differ(peer.identity, identity) && theirs.number() != 0 &&
+      theirs.number() < peer.hello_number) {
     // It would make us forget what the two have exchanged since it was sent.
     return MakeReject(v1::Reject::DUPLICATE_LINK,
                       "a later Hello of yours was here before");
@@ -145,7 +165,7 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
     return MakeReject(v1::Reject::DUPLICATE_LINK,
                       "we were connected: say so to the name in this");
   }
-  if (auto reject = JudgeName(theirs)) return reject;
+  if (auto reject = JudgeName(theirs, identity)) return reject;
   // Who would not resume did not know whom it dials, and would make both of us
   // forget what is on its way. If it has lost the connection, we shall notice,
   // and it comes again.
@@ -156,11 +176,15 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(const v1::Hello& theirs) {
   return std::nullopt;
 }
 
-std::optional<v1::Reject> PeerTable::JudgeName(const v1::Hello& theirs) const {
+std::optional<v1::Reject> PeerTable::JudgeName(
+    const v1::Hello& theirs, const std::string& identity) const {
   const auto known = peers_.find(theirs.node());
   if (known == peers_.end()) return std::nullopt;
   const FramedLink& link = *known->second->link;
-  if (!link.is_up() || link.peer_incarnation() == theirs.incarnation()) {
+  if (!link.is_up()) return std::nullopt;
+  // Each peer is told an incarnation, and may say it of itself.
+  if (link.peer_incarnation() == theirs.incarnation() &&
+      !Differ(known->second->identity, identity)) {
     return std::nullopt;
   }
   return MakeReject(

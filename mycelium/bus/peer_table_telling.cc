@@ -22,7 +22,8 @@ void PeerTable::NoteUnanswered(Connector& connector, const absl::Status& status,
     Peer& peer = *known->second;
     peer.last_error = std::string(status.message());
     // Who refused us is not there any more.
-    if (!refused && peer.told == ConnectionEvent::State::kRefused) {
+    if (!refused && !peer.link->is_up() &&
+        peer.told == ConnectionEvent::State::kRefused) {
       peer.told.reset();
       peer.since = now;
     }
@@ -112,8 +113,13 @@ void PeerTable::Tell(const std::string& peer, absl::string_view transport,
   if (const auto known = peers_.find(peer); known != peers_.end()) {
     const TimeNs now = environment_.clock.NowNs();
     MutexLock lock(mutex_);
-    if (known->second->told != state) known->second->since = now;
-    known->second->told = state;
+    // At another address than where the two are connected.
+    const bool is_elsewhere = state == ConnectionEvent::State::kRefused &&
+                              known->second->link->is_up();
+    if (!is_elsewhere) {
+      if (known->second->told != state) known->second->since = now;
+      known->second->told = state;
+    }
   }
   if (options_.on_connection == nullptr) return;
   ConnectionEvent event;

@@ -81,6 +81,10 @@ class Channel {
   // The other end, for people: "pid 4711, uid 1000".
   virtual const std::string& peer_description() const = 0;
 
+  // Who is at the other end, as far as the connection itself proves it: two who
+  // differ are not one process. Empty: it proves nothing.
+  virtual std::string peer_identity() const { return ""; }
+
   // Whether there is a connection yet; Send() takes bytes before. UNAVAILABLE:
   // to whom there is none.
   virtual absl::Status CheckConnected() const { return absl::OkStatus(); }

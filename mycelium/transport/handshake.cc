@@ -112,6 +112,11 @@ void Handshake::SendMore() {
   }
 }
 
+bool Handshake::HasHeard() {
+  if (!outcome_.has_value()) (void)channel_->ReadNow();
+  return outcome_.has_value();
+}
+
 size_t Handshake::OnBytes(absl::Span<const std::byte> bytes) {
   if (outcome_.has_value()) return 0;  // Kept for the link.
   bool complete = false;

@@ -65,6 +65,9 @@ class Handshake final : private Channel::Handler {
     return channel_ != nullptr && channel_->CheckConnected().ok();
   }
 
+  // Whether the other side has said something that is acted on soon.
+  bool HasHeard();
+
   // Who refused us, if it said so.
   const std::string& refused_by() const { return refused_by_; }
 

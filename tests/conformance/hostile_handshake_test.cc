@@ -1,5 +1,6 @@
 // What strangers may do before a link is up, and what it costs the others.
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -318,6 +319,79 @@ TEST_P(HostileHandshakeTest, SilentClientsDoNotKeepOthersOut) {
   served.ExpectServesOthers();
   // The oldest had to go.
   EXPECT_TRUE(silent.front()->Closed());
+}
+
+// They came in the same turn, and one of them has spoken.
+TEST_P(HostileHandshakeTest, SilentClientDoesNotPushOutWhoHasSpoken) {
+  BusOptions options;
+  options.node = "polled";
+  options.poll = PollMode::kCaller;
+  options.limits.links = 1;
+  const auto bus = *MessageBus::Create(options);
+  const ShortTempDir dir;
+  const auto endpoint = BindUnixEndpoint(dir.file("socket"), *bus);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  RawPeer spoken(dir.file("socket"));
+  ASSERT_TRUE(spoken.SendControl([] {
+    v1::Control control;
+    *control.mutable_hello() = HelloFrom("spoken");
+    return control;
+  }()));
+  RawPeer silent(dir.file("socket"));
+  while (bus->LinkReports().empty() || !bus->LinkReports()[0].is_up) {
+    ASSERT_TRUE(bus->Poll(absl::Seconds(10)).value()) << "nothing comes";
+  }
+  EXPECT_TRUE(spoken.ReadUntilControl(v1::Control::kHello).has_value());
+}
+
+// The kernel, but for the user who connects.
+class UsersSys final : public Sys {
+ public:
+  int64_t GetSockOpt(int fd, int level, int name, void* value,
+                     socklen_t* bytes) override {
+    const int64_t got = Sys::GetSockOpt(fd, level, name, value, bytes);
+    if (got >= 0 && level == SOL_SOCKET && name == SO_PEERCRED) {
+      static_cast<ucred*>(value)->uid = uid.load();
+    }
+    return got;
+  }
+
+  std::atomic<uid_t> uid{kOne};
+  static constexpr uid_t kOne = 50001, kOther = 50002;
+};
+
+// Each peer is told what the others need to go on where they left off.
+TEST_P(HostileHandshakeTest, OtherUserDoesNotTakeALinkThatIsUp) {
+  UsersSys sys;
+  Environment environment{sys, Environment::Real().clock,
+                          Environment::Real().waiter};
+  BusOptions options;
+  options.environment = &environment;
+  options.allow_uids = {UsersSys::kOne, UsersSys::kOther};
+  ServedNode served(GetParam(), options);
+  RawPeer spy(served.path());
+  const v1::Control told = spy.SayHello(HelloFrom("spy"));
+  ASSERT_TRUE(told.has_hello());
+  constexpr uint64_t kIncarnation = 7;
+  RawPeer honest = served.Greeted("honest", kIncarnation);
+  v1::Hello hello = HelloFrom("honest");
+  hello.set_incarnation(kIncarnation);
+  hello.set_resume_incarnation(told.hello().incarnation());
+  hello.set_number(~uint64_t{0});
+  sys.uid = UsersSys::kOther;
+  for (int i = 0; i < 2; ++i) {
+    RawPeer other(served.path());
+    EXPECT_EQ(other.SayHello(hello).reject().reason(),
+              v1::Reject::NODE_NAME_TAKEN);
+  }
+  EXPECT_FALSE(honest.ClosedWithin(0));
+  // The same user may, as one whose connection broke.
+  sys.uid = UsersSys::kOne;
+  hello.set_number(2);
+  RawPeer again(served.path());
+  EXPECT_TRUE(again.SayHello(hello).has_hello());
+  EXPECT_TRUE(honest.Closed());
+  served.ExpectServesOthers();
 }
 
 TEST_P(HostileHandshakeTest, OneLinkBeyondTheLimitGetsTypedReject) {

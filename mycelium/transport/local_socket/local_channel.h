@@ -41,6 +41,7 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   void Start(Channel::Handler& handler) override;
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces) override;
   void Close() override;
+  std::string peer_identity() const override { return peer_identity_; }
   const std::string& peer_description() const override {
     return peer_description_;
   }
@@ -92,6 +93,7 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   Environment& environment_;
   EventLoop& loop_;
   Fd fd_;
+  const std::string peer_identity_;
   const std::string peer_description_;
   const size_t buffer_bytes_max_;
   const bool passes_descriptors_;
