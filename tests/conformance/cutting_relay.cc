@@ -97,6 +97,7 @@ bool CuttingRelay::Pass(int from, int to, uint64_t* budget) {
       recv(from, bytes, std::min<uint64_t>(sizeof(bytes), *budget), 0);
   if (count <= 0) return false;
   *budget -= static_cast<uint64_t>(count);
+  passed_ += static_cast<uint64_t>(count);
   // Waits for room: the ends always read, so this ends.
   for (ssize_t sent = 0; sent < count;) {
     const ssize_t more =

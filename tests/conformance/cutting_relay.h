@@ -36,6 +36,8 @@ class CuttingRelay final {
   uint64_t cuts() const { return cuts_; }
   // How many connections an end has closed itself.
   uint64_t closed() const { return closed_; }
+  // How many bytes have come from either end, of all connections.
+  uint64_t passed() const { return passed_; }
 
  private:
   void Run();
@@ -48,6 +50,7 @@ class CuttingRelay final {
   std::atomic<uint64_t> bytes_max_;
   std::atomic<uint64_t> cuts_{0};
   std::atomic<uint64_t> closed_{0};
+  std::atomic<uint64_t> passed_{0};
   std::atomic<bool> over_{false};
   int listener_ = -1;
   int orders_ = -1;  // An eventfd: cut, or end.

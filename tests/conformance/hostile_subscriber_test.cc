@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/hostile_memory_fixture.h"
 
@@ -30,6 +31,7 @@ class HostileSubscriberTest : public HostileMemoryTest {
     std::unique_ptr<RawLane> lane;
     uint64_t identity;
     uint64_t position;
+    uint32_t id;  // The lane's.
   };
 
   // Is sent that many notes in shared memory.
@@ -38,9 +40,10 @@ class HostileSubscriberTest : public HostileMemoryTest {
                    uint64_t incarnation = 1) {
     const std::string name =
         name_wanted.empty() ? absl::StrCat("liar-", ++hostiles_) : name_wanted;
-    Subscriber started{name,
-                       served_->Greeted(name, incarnation, /*shares=*/true),
-                       nullptr, 0, 0};
+    Subscriber started{
+        name,    served_->Greeted(name, incarnation, /*shares=*/true),
+        nullptr, 0,
+        0,       0};
     v1::Control subscribe = SubscribeOf(1);
     subscribe.mutable_subscribe()->set_overflow(overflow);
     subscribe.mutable_subscribe()->set_delivery(v1::Subscribe::QUEUED);
@@ -52,6 +55,7 @@ class HostileSubscriberTest : public HostileMemoryTest {
     const v1::LaneOpen& said = open->control.lane_open();
     started.identity = said.shared_identity();
     started.position = said.position();
+    started.id = said.lane();
     const std::vector<int> descriptors = started.peer.TakeDescriptors();
     EXPECT_EQ(descriptors.size(), 2u);
     started.lane =
@@ -145,6 +149,30 @@ TEST_F(HostileSubscriberTest, LinkWhoseReleaseWasCorruptStartsAnew) {
                open->control.lane_open().capacity_bytes());
   ASSERT_TRUE(lane.ok());
   EXPECT_EQ(lane.released(), 0u);
+}
+
+TEST_F(HostileSubscriberTest, ReasonOfARefusalIsBoundedAndHarmless) {
+  Subscriber hostile = Start(1);
+  for (const char* begin : {"\x1b[2J", "again\n"}) {
+    v1::Control refused;
+    refused.mutable_lane_refused()->set_lane(hostile.id);
+    refused.mutable_lane_refused()->set_reason(begin +
+                                               std::string(600'000, 'x'));
+    ASSERT_TRUE(hostile.peer.SendControl(refused));
+  }
+  ASSERT_TRUE(served_->WasTold("the peer cannot map lane"));
+  std::string fallback;
+  for (const LinkReport& link : served_->bus().LinkReports()) {
+    if (link.peer == hostile.name) fallback = link.fallback;
+  }
+  EXPECT_THAT(fallback, ::testing::HasSubstr("the peer cannot map lane"));
+  EXPECT_LE(fallback.size(), 1024u);
+  EXPECT_EQ(fallback.find('\x1b'), std::string::npos);
+  // What was there goes over the socket.
+  const auto data = hostile.peer.ReadUntil([](const RawPeer::Record& record) {
+    return record.header.kind == static_cast<uint8_t>(RecordKind::kData);
+  });
+  EXPECT_TRUE(data.has_value());
 }
 
 TEST_F(HostileSubscriberTest, NextProcessIsNotTakenInByWhatWasWritten) {

@@ -298,6 +298,66 @@ INSTANTIATE_TEST_SUITE_P(Whenever, SecondAddressTest, ::testing::Bool(),
                            return info.param ? "DialledBefore" : "DialledThen";
                          });
 
+// The first was not answered for so long that the second was tried. Both are
+// read in the end, and the later one has the link.
+// Which answer is here first is a matter of chance, so it is tried again.
+class TwoDialsTest : public RedialTest,
+                     public ::testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(AgainAndAgain, TwoDialsTest, ::testing::Range(0, 5));
+
+TEST_P(TwoDialsTest, LaterOneIsTheOneThatStays) {
+  Events there_events, here_events;
+  const auto there =
+      Opened(MessageBus::Create(there_events.Watched(Named("there"))));
+  const auto here =
+      Opened(MessageBus::Create(here_events.Watched(Named("here"))));
+  auto endpoint = BindUnixEndpoint(dir_.file("real"), *here);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  CuttingRelay first(dir_.file("first"), dir_.file("real"), 1, 0);
+  CuttingRelay second(dir_.file("second"), dir_.file("real"), 1, 0);
+  Notification is_inside, go_on;
+  uint64_t got = 0;
+  auto handle =
+      here->Subscribe<Note>([&](const Note& note, const MessageInfo&) {
+        ++got;
+        EXPECT_EQ(note.id(), got);
+        if (got != 2) return;
+        is_inside.Notify();
+        go_on.WaitForNotification();
+      });
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  auto publisher = there->Publisher<Note>();
+  ASSERT_TRUE(publisher.ok()) << publisher.status();
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("first"), *there).ok());
+  ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
+  EXPECT_TRUE(publisher->Publish(NoteOf(1)).ok());
+  ASSERT_TRUE(there->Flush(kLong).ok());
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("second"), *there).ok());
+  // It is refused, since there is a link, and learns who that is.
+  while (second.closed() == 0) std::this_thread::yield();
+  // The loop of "here" stands still.
+  EXPECT_TRUE(publisher->Publish(NoteOf(2)).ok());
+  is_inside.WaitForNotification();
+  const uint64_t before = first.passed(), before_second = second.passed();
+  first.Cut();
+  // Whichever of them is the first.
+  while (first.passed() == before || second.passed() == before_second) {
+    std::this_thread::yield();
+  }
+  go_on.Notify();
+  ASSERT_TRUE(there_events.AwaitSettled());
+  EXPECT_TRUE(publisher->Publish(NoteOf(3)).ok());
+  EXPECT_TRUE(there->Flush(kLong).ok());
+  EXPECT_EQ(got, 3u);
+  const auto closed = [&] { return first.closed() + second.closed(); };
+  while (closed() < 2) std::this_thread::yield();
+  EXPECT_EQ(closed(), 2u) << "the one that was refused, and one of the two";
+  EXPECT_EQ(there_events.count(State::kGone), 0);
+  const Ledger sent = TotalOf(*there);
+  EXPECT_EQ(sent.accepted, 3u);
+  EXPECT_EQ(sent.dropped_total() + sent.in_flight, 0u);
+}
+
 // An inline handler is at work, and more has come for it than waits in memory:
 // that is no reason to be away.
 class BusyReaderTest : public RedialTest,
