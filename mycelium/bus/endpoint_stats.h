@@ -17,21 +17,25 @@ using DropCounts = std::array<uint64_t, kDropReasonCount>;
 
 // What an endpoint has counted, over all the links that were accepted there.
 struct EndpointCounts {
-  uint64_t connections = 0;         // Whose handshake has succeeded.
-  uint64_t handshake_failures = 0;  // Refused, garbage, or silent.
+  uint64_t connections = 0;  // Whose handshake has succeeded.
+  // Refused, garbage, or silent. Not who was refused since the two are
+  // connected already, or another process is by that name; nor observers.
+  uint64_t handshake_failures = 0;
 
   // Frames and bytes each way, and how often a publisher waited for room in
   // vain. A frame that several subscriptions of the peer share is one.
   LinkTraffic traffic;
 
-  // Accepted messages that were not delivered, on this side of the links, by
-  // DropReason. What the peer drops it counts itself.
+  // Accepted messages to and from the peers that were not delivered, on this
+  // side of the links, by DropReason: not kNoSubscriber, which is of no link.
+  // What the peer drops it counts itself.
   DropCounts dropped = {};
 
   uint64_t dropped_for(DropReason reason) const {
     return dropped[static_cast<size_t>(reason)];
   }
 
+  // Of each counter.
   EndpointCounts& operator+=(const EndpointCounts& other);
   EndpointCounts& operator-=(const EndpointCounts& other);
 };

@@ -50,7 +50,9 @@ namespace mycelium {
 class SharedMemoryTransport final {
  public:
   // Listens at `path`. `digest`, `capacity` and what is returned: see
-  // BindShmEndpoint().
+  // BindShmEndpoint(), and MessageBus::Create() for `options`, of which
+  // `schema_digest` and `delivers_locally` are set here, and `node` to
+  // "shm:PATH" if it is empty.
   static absl::StatusOr<std::unique_ptr<SharedMemoryTransport>> Create(
       const std::string& path, std::optional<Digest> digest = std::nullopt,
       size_t capacity = kShmCapacity, BusOptions options = BusOptions());

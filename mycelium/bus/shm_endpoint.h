@@ -31,7 +31,8 @@ namespace mycelium {
 
 // What a lane takes if nothing else is said. Each lane has that much memory,
 // reserved when it is made: one in each direction for what inline handlers get,
-// and one for each queued, pull or lossy subscription.
+// and one for each queued, pull or lossy subscription. A lossy one has at least
+// four times its largest frame: 4 MiB here.
 inline constexpr size_t kShmCapacity = 1 << 20;
 
 using ShmEndpointHandle = EndpointHandle;
@@ -49,6 +50,10 @@ using ShmEndpointHandle = EndpointHandle;
 //
 // `stats`: counts what happens here; may be null.
 //
+// Waits for what the node's thread is running just now; under poll = kCaller it
+// may run handlers itself. Any thread, and from handlers too. The handle keeps
+// the node.
+//
 //   ALREADY_EXISTS       somebody listens there, or there is no socket but
 //                        another file
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes, or the
@@ -58,8 +63,10 @@ using ShmEndpointHandle = EndpointHandle;
 //   PERMISSION_DENIED    this user may not listen there
 //   RESOURCE_EXHAUSTED   no descriptor was to be had, or others keep the
 //                        directory locked
-//   UNAVAILABLE          no such directory, or this kernel lacks what sharing
-//                        memory needs (BindUnixEndpoint() does not need it)
+//   UNAVAILABLE          no such directory, or this node could share no memory
+//                        when it was made, since the kernel lacks what that
+//                        needs or was out of something (BindUnixEndpoint() does
+//                        not need it)
 inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
     const std::string& path, MessageBus& bus,
     std::optional<Digest> digest = std::nullopt, size_t capacity = kShmCapacity,
@@ -77,14 +84,14 @@ inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
 }
 
 // Keeps a link to whoever listens at `path`, now or later, until the bus is
-// shut down. Returns at once; BusOptions::on_connection tells what becomes of
-// it. Where one side cannot share memory the link goes over the socket, and
-// LinkReport::fallback says why. The digest that is compared is the one in
-// BusOptions. To dial the same path again adds nothing: it is tried at once if
-// no connection is up.
+// shut down. Does not wait for a connection, but as BindShmEndpoint() does;
+// BusOptions::on_connection tells what becomes of it. Where one side cannot
+// share memory the link goes over the socket, and LinkReport::fallback says
+// why. The digest that is compared is the one in BusOptions. To dial the same
+// path again adds nothing: it is tried at once if no connection is up.
 //
-// `capacity`: who listens decides; if it is given here too, one with another is
-// refused. 0: any will do, up to 64 MiB.
+// `capacity`: who listens decides; if it is given here too, one who was given
+// another number is refused. 0: any will do, up to 64 MiB.
 //
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes, or the
 //                        capacity is less than 4 KiB or more than 1 GiB

@@ -164,7 +164,8 @@ mycelium_status mycelium_runtime_verify_digest(const MyceliumRuntime* runtime,
      ALREADY_EXISTS       to listen: somebody does, or it is another file
      UNAVAILABLE          to listen: there is no such directory
      PERMISSION_DENIED    to listen: this user may not, there
-     RESOURCE_EXHAUSTED   to listen: no descriptor was to be had
+     RESOURCE_EXHAUSTED   to listen: no descriptor was to be had, or others
+                          keep the directory locked
      FAILED_PRECONDITION  the node was shut down */
 mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
                                              const char* path);
@@ -191,10 +192,12 @@ mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
    it; port 0: one that is free; to listen, without a host: all interfaces.
    `*port`, which may be NULL, becomes the one that is listened at. A link that
    may not be in the clear, or is refused, is logged and counts in MyceliumStats
-   as one that is not up. INVALID_ARGUMENT     no port, or none up to 65535; or,
-   to listen, no such host, or a file of `tls_...` cannot be read ALREADY_EXISTS
-   somebody listens there FAILED_PRECONDITION  it is no address of this machine;
-   or to listen would be in the clear beyond it; or the node was shut down
+   as one that is not up.
+     INVALID_ARGUMENT     no port, or none up to 65535; or, to listen, no such
+                          host, or a file of `tls_...` cannot be read
+     ALREADY_EXISTS       somebody listens there
+     FAILED_PRECONDITION  it is no address of this machine; or to listen would
+                          be in the clear beyond it; or the node was shut down
      PERMISSION_DENIED    this user may not listen there
      UNAVAILABLE          gRPC cannot listen there, as the message says
      UNIMPLEMENTED        the program was linked without gRPC */
@@ -293,7 +296,8 @@ mycelium_status mycelium_runtime_stats(const MyceliumRuntime* runtime,
 typedef struct MyceliumEndpointStats {
   size_t struct_size;
   uint64_t connections;        /* whose handshake has succeeded */
-  uint64_t handshake_failures; /* refused, garbage, or silent */
+  uint64_t handshake_failures; /* refused, but for who is connected
+                                  already; garbage, or silent */
   uint64_t frames_sent;
   uint64_t bytes_sent;
   uint64_t frames_received;

@@ -75,7 +75,8 @@ struct Limits {
   absl::Duration reconnect_min = absl::Milliseconds(10);
   absl::Duration reconnect_max = absl::Seconds(2);
   absl::Duration keepalive = absl::Seconds(10);
-  // How many processes may die of a message before it is dropped as poison.
+  // How often a message that its subscriber's process dies of is delivered
+  // again, before it is dropped as poison.
   int64_t redeliver_max = 3;
 };
 

@@ -26,9 +26,11 @@ namespace mycelium {
 // it was copied, so no access leaves the memory. It can make this end stop
 // (error()), and change the bytes of a message while they are looked at.
 //
-// Nothing here blocks, and after Open() nothing allocates or enters the kernel.
+// Nothing here blocks, and after Open() nothing allocates or enters the kernel,
+// but to fill in error().
 //
-// Thread safety: one thread at a time.
+// Thread safety: one thread at a time. Not in the child of a fork(), where the
+// memory is not there.
 //
 // Ownership: Open() owns the descriptors and the mapping. OpenIn() borrows the
 // memory.
@@ -45,13 +47,15 @@ class ShmReader final {
   // What a ShmWriter's descriptors() stand for, as they were passed by that
   // process.
   //   INVALID_ARGUMENT    they are not: other sizes, or not sealed, so that the
-  //                       other process could hurt this one
+  //                       other process could hurt this one; or the last reader
+  //                       has stored what no reader stores
   //   RESOURCE_EXHAUSTED  no addresses are left
+  //   INTERNAL            they are no descriptors
   static absl::StatusOr<ShmReader> Open(Fd ring, Fd positions,
                                         Sys& sys = Sys::Real());
 
   // What ShmWriter::CreateIn() has made in that memory, which outlives this.
-  // The ring is only read.
+  // The ring is only read. INVALID_ARGUMENT: as above.
   static absl::StatusOr<ShmReader> OpenIn(absl::Span<const std::byte> ring,
                                           absl::Span<std::byte> positions);
 

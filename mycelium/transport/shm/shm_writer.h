@@ -20,12 +20,13 @@ namespace mycelium {
 // is ShmReader. Layout: docs/shm_layout.md.
 //
 // Nothing here blocks, and after Create() nothing allocates or enters the
-// kernel.
+// kernel, but to fill in error().
 //
 // The reader may be another process that means harm: what it stores is compared
 // and never followed. It can make this end stop (error()), not misbehave.
 //
-// Thread safety: one thread at a time.
+// Thread safety: one thread at a time. Not in the child of a fork(), where the
+// memory is not there.
 //
 // There is no writer over given descriptors: the ring is sealed, so that nobody
 // else can ever write there.
@@ -40,15 +41,19 @@ namespace mycelium {
 class ShmWriter final {
  public:
   // Makes a ring in memory without a name, whose pages are reserved.
-  //   INVALID_ARGUMENT    `capacity` is no power of two from 4 KiB to 1 GiB
+  //   INVALID_ARGUMENT    `capacity` is no power of two from 4 KiB to 1 GiB, or
+  //                       the kernel is older than 5.1
   //   RESOURCE_EXHAUSTED  no memory, descriptors or addresses are left
+  //   UNAVAILABLE         the kernel has no memfd_create()
+  //   PERMISSION_DENIED   a sandbox refuses that
   static absl::StatusOr<ShmWriter> Create(size_t capacity,
                                           Sys& sys = Sys::Real());
 
   // Makes a ring in given memory, which outlives this and which the reader maps
-  // too. It is zeroed. `positions` has kPositionsBytes, both are aligned to 64
-  // bytes; the reader needs to write to `positions` only.
-  // INVALID_ARGUMENT: sizes or alignment are not as said.
+  // too. It is zeroed, and a power of two of bytes from 4 KiB to 1 GiB.
+  // `positions` has kPositionsBytes, both are aligned to 64 bytes; the reader
+  // needs to write to `positions` only. INVALID_ARGUMENT: sizes or alignment
+  // are not as said.
   static absl::StatusOr<ShmWriter> CreateIn(absl::Span<std::byte> ring,
                                             absl::Span<std::byte> positions);
 
@@ -66,7 +71,7 @@ class ShmWriter final {
   // Commit(); an empty span instead of false. `bytes` may not be 0. A claim is
   // forgotten by the next one.
   absl::Span<std::byte> TryClaim(size_t bytes);
-  void Commit();
+  void Commit();  // Without a claim it does nothing.
 
   // How many bytes of ring were ever used, and how many messages written.
   uint64_t position() const { return writer_.position(); }
@@ -74,7 +79,8 @@ class ShmWriter final {
   // How far the reader has come, as it says: a position.
   uint64_t released() const;
 
-  size_t capacity() const { return writer_.capacity(); }
+  size_t capacity() const { return writer_.capacity(); }  // Of the ring.
+  // Half of that, less the header's 40 bytes.
   size_t message_bytes_max() const;
 
   // OK, or DATA_LOSS: the reader has stored what no reader stores. Found out
