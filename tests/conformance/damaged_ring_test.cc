@@ -1,6 +1,7 @@
 // A ring in shared memory is damaged between two nodes that keep to the rules,
 // as by a stray store of the publisher's process. What was lost is told, and
 // counted.
+#include <atomic>
 #include <cinttypes>
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +9,9 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -170,6 +173,83 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
   EXPECT_EQ(sum.dropped_for(damage().reason), 1u);
   EXPECT_TRUE(sum.Balances());
 }
+
+// Nobody but who waits can find it, however long he would wait.
+class LostLengthTest : public DamagedRingTest {
+ protected:
+  void Subscribe() {
+    SubscriberOptions options;
+    options.overflow = std::get<1>(GetParam());
+    if (options.overflow != Overflow::kBlock) options.depth = kNotes;
+    handle_ = *reader_->Subscribe<Note>(
+        [this](const Note&, const MessageInfo&) { ++got_; }, options);
+    PublisherOptions waits;
+    waits.publish_timeout = absl::Hours(1);
+    publisher_ = *writer_->Publisher<Note>(waits);
+    while (publisher_->subscriber_count() == 0) Turn();
+    while (published_ < kNotes) Publish();
+    std::byte* const frame = FrameIn(DataSegment(), kDamaged);
+    ASSERT_NE(frame, nullptr);
+    std::memcpy(frame + damage().offset, &damage().value, damage().bytes);
+  }
+  // May be told that the subscriber is away just now.
+  void Publish(size_t bytes = 0) {
+    const absl::Status sent =
+        publisher_->Publish(MakeNote(published_ + 1, bytes));
+    if (sent.ok()) {
+      ++published_;
+    } else {
+      EXPECT_EQ(sent.code(), absl::StatusCode::kUnavailable) << sent;
+    }
+  }
+  void ExpectOneIsLost(std::thread* waiting) {
+    while (is_waiting_) Turn();
+    waiting->join();
+    while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
+    EXPECT_EQ(got_, published_ - 1);
+    Ledger sum;
+    for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
+      for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
+    }
+    EXPECT_EQ(sum.accepted, published_);
+    EXPECT_EQ(sum.dropped_for(DropReason::kUndecodable), 1u);
+    EXPECT_TRUE(sum.Balances());
+  }
+
+  uint64_t got_ = 0;
+  std::atomic<uint64_t> published_{0};
+  std::atomic<bool> is_waiting_{true};
+  SubscriptionHandle handle_;
+  std::optional<Publisher<Note>> publisher_;
+};
+
+TEST_P(LostLengthTest, IsFoundByWhoFlushesWithoutADeadline) {
+  Subscribe();
+  std::thread flushing([this] {
+    EXPECT_TRUE(writer_->Flush(absl::InfiniteDuration()).ok());
+    is_waiting_ = false;
+  });
+  ExpectOneIsLost(&flushing);
+}
+
+TEST_P(LostLengthTest, IsFoundByWhoWaitsForRoom) {
+  if (std::get<1>(GetParam()) != Overflow::kBlock) return;  // Nobody waits.
+  Subscribe();
+  std::thread publishing([this] {
+    while (published_ < 500) Publish(4'000);
+    is_waiting_ = false;
+  });
+  ExpectOneIsLost(&publishing);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Lanes, LostLengthTest,
+    ::testing::Combine(::testing::Values(kDamages[2]),
+                       ::testing::Values(Overflow::kBlock,
+                                         Overflow::kDropOldest)),
+    [](const auto& info) {
+      return std::get<1>(info.param) == Overflow::kBlock ? "Lossless" : "Lossy";
+    });
 
 INSTANTIATE_TEST_SUITE_P(
     Damages, DamagedRingTest,
