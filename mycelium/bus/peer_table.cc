@@ -105,13 +105,12 @@ void PeerTable::NoteSharing(Peer& peer,
       established.peer.shared_memory() ||
       (options_.shares_with != nullptr && options_.shares_with(name));
   MutexLock lock(mutex_);
-  // Lanes that go on are sent as before, and for the same reason.
-  if (!Resumes(*peer.link, established.peer)) peer.fallback.clear();
+  peer.not_shared.clear();
   if (established.ours.shared_memory() && !established.peer.shared_memory()) {
-    peer.fallback = absl::StrCat("node ", established.peer.node(),
-                                 " does not offer shared memory");
+    peer.not_shared = absl::StrCat("node ", established.peer.node(),
+                                   " does not offer shared memory");
   } else if (options_.shared_memory == nullptr && is_wanted) {
-    peer.fallback =
+    peer.not_shared =
         absl::StrCat("this node shares no memory: ", options_.no_memory);
   }
 }
@@ -129,7 +128,21 @@ void PeerTable::OnLost(Link& link, const std::vector<LostFrames>& lost) {
   }
 }
 
+void PeerTable::OnResuming(Link& link) {
+  {
+    // Lanes that go on are sent as before, and for the same reason.
+    MutexLock lock(mutex_);
+    Peer& peer = PeerOf(link);
+    if (!peer.not_shared.empty()) peer.fallback = peer.not_shared;
+  }
+  router_.AwaitRepeat(link);
+}
+
 void PeerTable::OnReplaced(Link& link) {
+  {
+    MutexLock lock(mutex_);
+    PeerOf(link).fallback = PeerOf(link).not_shared;
+  }
   // What was known was about a process that is gone. Its subscriptions may come
   // back with the new one.
   const TimeNs deadline =

@@ -150,7 +150,7 @@ class PeerTable final : public LinkHandler {
   void OnLoansClosed(Link& link) override;
   void OnLost(Link& link, const std::vector<LostFrames>& lost) override;
   void OnReplaced(Link& link) override;
-  void OnResuming(Link& link) override { router_.AwaitRepeat(link); }
+  void OnResuming(Link& link) override;
   void OnUp(Link& link, const v1::Hello& peer, bool resumed) override;
   void OnDraining(Link& link) override;
   void OnDown(Link& link, const absl::Status& status) override;
@@ -171,6 +171,7 @@ class PeerTable final : public LinkHandler {
     Connector* connector = nullptr;  // That dials it, if one does.
     std::string address, rule, last_error;
     std::string fallback;        // Why memory is not shared that could be.
+    std::string not_shared;      // The same of the connection itself.
     bool dialled_by_us = false;  // The connection that is up.
     bool seen = false;           // Was up in this life.
     bool leaving = false;        // Has said goodbye.

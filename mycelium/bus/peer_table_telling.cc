@@ -80,7 +80,7 @@ void PeerTable::OnFallback(Link& link, const absl::Status& status) {
     // Lanes may have a reason each. A peer may bring about as many as it likes.
     std::string& told = peer->second->fallback;
     if (absl::StrContains(told, status.message())) return;
-    if (told.size() + status.message().size() <= kFallbackBytesMax) {
+    if (told.size() + 2 + status.message().size() <= kFallbackBytesMax) {
       absl::StrAppend(&told, told.empty() ? "" : "; ", status.message());
     } else if (uint64_t left_out = 0; !peer->second->lane_lines.Allows(
                    environment_.clock.NowNs(), &left_out)) {

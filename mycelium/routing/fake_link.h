@@ -43,11 +43,13 @@ class FakeLink final : public Link {
           std::make_shared<test::FakeSharedMemory>(Lane::MemoryBytes(options));
     }
     const bool is_shared = options.shared != nullptr;
+    const bool is_parked = options.parked;
     absl::StatusOr<std::unique_ptr<Lane>> lane =
         Lane::Create(Environment::Real(), std::move(options), nullptr);
     if (!lane.ok()) return lane.status();
     (*lane)->SetMapped(is_shared);
     lanes.push_back(*std::move(lane));
+    if (is_parked) parked.insert(lanes.back()->id());
     if (subscription == 0) shared_ = lanes.back();
     return lanes.back();
   }

@@ -133,15 +133,20 @@ void InboundQueue::DropLate(Feed& feed,
 
 void InboundQueue::DropAll(Feed& feed,
                            absl::FunctionRef<void(const FrameView&)> visit) {
+  const auto drop = [&](const FrameView& frame) {
+    visit(frame);
+    DestroyObject(frame);
+  };
+  const bool holds = is_taken_ && holds_room_ && taken_from_.get() == &feed;
+  if (holds && feed.DropWaiting(drop)) return;
   FrameView frame;
   bool dropped = false;
   while (feed.Poll(&frame) == RingReader::Result::kFrame) {
-    visit(frame);
-    DestroyObject(frame);
+    drop(frame);
     dropped = true;
   }
   if (!dropped) return;
-  if (is_taken_ && holds_room_ && taken_from_.get() == &feed) {
+  if (holds) {
     last_dropped_ = frame.header;  // Released with the one before them.
     return;
   }

@@ -66,6 +66,11 @@ class InboundQueue final {
     virtual bool HasFrame() const = 0;
     // Gives the room of every frame taken so far back; `last` is the last.
     virtual void Release(const FrameHeader& last) = 0;
+    // Drops, and shows, what waits behind a frame that was taken and not
+    // released. False: Poll() takes it without letting go of that one.
+    virtual bool DropWaiting(absl::FunctionRef<void(const FrameView&)>) {
+      return false;
+    }
     // No more frames will come; forgotten once it is empty.
     bool ended() const { return ended_.load(std::memory_order_acquire); }
 

@@ -50,6 +50,11 @@ class LocalLane final : public InboundQueue::Feed {
   bool HasFrame() const override {
     return reader_ != nullptr ? reader_->HasFrame() : lossy_reader_->HasFrame();
   }
+  bool DropWaiting(absl::FunctionRef<void(const FrameView&)> visit) override {
+    if (lossy_reader_ == nullptr) return false;
+    lane_->DropWaiting(visit);
+    return true;
+  }
   void Release(const FrameHeader&) override {
     if (reader_ != nullptr) {
       reader_->Release();

@@ -324,13 +324,14 @@ absl::StatusOr<std::shared_ptr<Lane>> Router::LaneOf(
   options.lossy = rule.stage();
   options.window = rule.window;
   if (rule.lossy) options.drop_sink = remote.drops;
+  // Not afterwards: the link may look at it in between.
+  options.parked = remote.is_orphan;
   absl::StatusOr<std::shared_ptr<Lane>> opened = remote.link->OpenLane(
       is_own ? remote.subscribe.subscription() : 0, std::move(options));
   if (!opened.ok()) {
     remote.lanes.erase(rule);
     return opened.status();
   }
-  if (remote.is_orphan) remote.link->ParkLane(**opened);
   if (!is_own) shared_lanes_[remote.link].lane = *opened;
   return lane = *std::move(opened);
 }

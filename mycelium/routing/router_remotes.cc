@@ -252,26 +252,31 @@ void Router::CountLost(const Lane& lane,
 
 void Router::CountOneDropped(const Lane& lane, const FrameHeader& frame,
                              DropReason reason) {
-  Flow* of_another = nullptr;
+  // Each flow of its publisher has accepted it. If no publisher there has its
+  // number, which may be damaged, it is taken for another one's.
+  std::vector<Flow*> of_another;
   bool is_known = false;
   for (auto& [topic, publishers] : publishers_) {
     for (auto& publisher : publishers) {
+      const bool is_its =
+          publisher->fan_out->options().publisher_id == frame.publisher_id;
+      std::vector<Flow*> flows;
       for (Flow& flow : publisher->flows) {
-        if (flow.lane.get() != &lane || !flow.Has(frame.lane_sequence)) {
-          continue;
+        if (flow.lane.get() == &lane && flow.Has(frame.lane_sequence)) {
+          flows.push_back(&flow);
         }
-        if (publisher->fan_out->options().publisher_id != frame.publisher_id) {
-          of_another = &flow;
-          continue;
-        }
-        flow.counters->CountDropped(reason, 1);
-        is_known = true;
+      }
+      if (flows.empty()) continue;
+      is_known |= is_its;
+      if (is_its) {
+        for (Flow* const flow : flows) flow->counters->CountDropped(reason, 1);
+      } else {
+        of_another = std::move(flows);
       }
     }
   }
-  if (!is_known && of_another != nullptr) {
-    of_another->counters->CountDropped(reason, 1);
-  }
+  if (is_known) return;
+  for (Flow* const flow : of_another) flow->counters->CountDropped(reason, 1);
 }
 
 void Router::CountTakenOut(const Lane& lane,

@@ -81,8 +81,9 @@ class Channel {
   // The other end, for people: "pid 4711, uid 1000".
   virtual const std::string& peer_description() const = 0;
 
-  // Who is at the other end, as far as the connection itself proves it: two who
-  // differ are not one process. Empty: it proves nothing.
+  // Who is at the other end, as far as the connection itself proves it; of a
+  // Unix socket the user, as he was when he connected or listened. Two who
+  // differ are not taken for one process. Empty: it proves nothing.
   virtual std::string peer_identity() const { return ""; }
 
   // Whether there is a connection yet; Send() takes bytes before. UNAVAILABLE:

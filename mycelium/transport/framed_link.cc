@@ -371,7 +371,7 @@ void FramedLink::DropLane(const Lane& lane) {
 void FramedLink::FillResume(v1::Hello* hello) const {
   // The connection may have been over for the peer when we took it up; then it
   // has still what came before that, and we have not.
-  hello->set_resume_incarnation(heard_ ? peer_incarnation_ : 0);
+  hello->set_resume_incarnation(Remembered());
   hello->set_lanes_shared(shares_.load());
   inbound_.FillResume(hello);
   for (const InboundRing* const ring : ring_list_) {
@@ -385,8 +385,12 @@ void FramedLink::FillResume(v1::Hello* hello) const {
   }
 }
 
+uint64_t FramedLink::Remembered() const {
+  return heard_ && !distrusts_ ? peer_incarnation_ : 0;
+}
+
 bool FramedLink::IsResume(const v1::Hello& ours) const {
-  return ours.resume_incarnation() == (heard_ ? peer_incarnation_ : 0) &&
+  return ours.resume_incarnation() == Remembered() &&
          ours.lanes_shared() == shares_.load() && inbound_.IsResume(ours);
 }
 

@@ -238,7 +238,8 @@ class FramedLink final : public Link,
   // The same, because of what that ring holds.
   void BreakFor(InboundRing& ring, const absl::Status& status);
   bool is_cut_off() const { return channel_ == nullptr && !ending_; }
-  bool HoldsBack() const;  // Invariant (9).
+  bool HoldsBack() const;       // Invariant (9).
+  uint64_t Remembered() const;  // The incarnation that lanes go on with, or 0.
   // The next connection believes nothing that lies in the peer's memory.
   void DistrustMemory();
   bool OpenRing(const v1::LaneOpen& open, bool is_full);
@@ -332,10 +333,9 @@ class FramedLink final : public Link,
   std::optional<absl::Status> ending_;  // Why, if what came last is drained.
   uint64_t drain_timer_ = 0;
   std::vector<InboundRing*> ring_list_;
-  bool is_poller_ = false, is_polling_ = false;
-  BurstRest burst_{32};      // Frames after which it rests.
-  bool is_reading_ = false;  // Inside OnBytes().
-  bool distrusts_ = false;   // What the peer has written to our lanes.
+  bool is_poller_ = false, is_polling_ = false, is_reading_ = false;
+  BurstRest burst_{32};     // Frames after which it rests.
+  bool distrusts_ = false;  // What the peer has written to our lanes.
 
   std::atomic<bool> up_{false};
   std::atomic<const char*> word_;
@@ -374,9 +374,9 @@ class FramedLink final : public Link,
   std::atomic<bool> writable_{false};   // The channel may take more.
   std::atomic<bool> ring_peer_{false};  // Send a doorbell.
   std::atomic<bool> flush_{false};      // Send however little there is.
-  std::atomic<bool> ack_now_{false};    // Send acknowledgements.
-  std::atomic<bool> ack_asked_{false};  // The peer waits for them.
-  std::atomic<bool> gathers_{false};    // The channel does.
+  // Send acknowledgements; the peer waits for them.
+  std::atomic<bool> ack_now_{false}, ack_asked_{false};
+  std::atomic<bool> gathers_{false};  // The channel does.
   // Of such a channel: they go with the next data, which went.
   std::atomic<bool> acks_due_{false}, data_went_{false};
   std::atomic<bool> ack_timer_set_{false};

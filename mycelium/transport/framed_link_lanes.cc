@@ -40,6 +40,7 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     if (subscription != 0) id = next_lane_++;
   }
   // Without the lock, which who sends waits for: its memory takes its time.
+  const bool is_parked = options.parked;
   absl::StatusOr<std::unique_ptr<Lane>> lane = MakeLane(id, std::move(options));
   if (!lane.ok()) return lane.status();
   MutexLock lock(lanes_mutex_);
@@ -49,7 +50,8 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     out = std::make_unique<OutLane>();
     out->lane = *std::move(lane);
     out->subscription = subscription;
-    out->lane->SetReaderAway(away_);
+    out->parked = is_parked;
+    out->lane->SetReaderAway(away_ || is_parked);
   }
   return out->lane;
 }

@@ -1,5 +1,6 @@
 // What becomes of lanes that the peer maps, from one connection to the next.
 #include <memory>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "mycelium/transport/framed_link_fixture.h"
@@ -118,6 +119,84 @@ TEST_F(FramedLinkMappedTest, LanesGoOnAtBothEndsOrAtNone) {
   v1::Hello ours;
   link_->FillResume(&ours);
   EXPECT_TRUE(ours.lanes_shared());
+}
+
+// A handler of ours is at work, so the end of the connection is not told yet.
+TEST_F(FramedLinkMappedTest, NothingIsResumedOnceALieIsFound) {
+  PeerOpensLane();
+  handler_.busy_lane = 9;
+  PeerPublishes(128);
+  handler_.goes_down = true;
+  wire_.handler->OnClosed(absl::UnavailableError("the test has cut it"));
+  ASSERT_TRUE(link_->is_draining());
+  v1::Hello before;
+  link_->FillResume(&before);
+  ASSERT_TRUE(link_->IsResume(before));
+  lane_->ring_positions().released.store(3);
+  EXPECT_EQ(lane_->released(), 0u);
+  RunAt(clock_.now);
+  EXPECT_FALSE(link_->IsResume(before));
+  v1::Hello after;
+  link_->FillResume(&after);
+  EXPECT_EQ(after.resume_incarnation(), 0u);
+  EXPECT_FALSE(link_->is_draining()) << "nothing of it is handed out any more";
+}
+
+class NoDrops final : public DropSink {
+ public:
+  void OnDrop(const FrameView&, DropReason) override { ADD_FAILURE(); }
+};
+
+// What was moved to be sent is not where a peer that maps the lane reads.
+TEST_F(FramedLinkMappedTest, LossyLaneThatHasBegunToBeSentIsSent) {
+  Lane::Options options;
+  options.capacity_bytes = kLaneBytes;
+  options.lossy.emplace();
+  options.lossy->depth = 4;
+  options.window = 2;
+  options.drop_sink = std::make_shared<NoDrops>();
+  const std::shared_ptr<Lane> lossy = *link_->OpenLane(2, options);
+  ASSERT_NE(lossy->shared(), nullptr);
+  Connect(/*resumes=*/false, /*shares=*/false);
+  link_->AdoptLane(*lane_, 1);
+  link_->AdoptLane(*lossy, 2);
+  // So much is under way that little waits, and is not announced yet.
+  for (int i = 0; i < 3; ++i) Publish(*lane_, 8 * 1024);
+  Publish(*lossy, 64);
+  wire_.TakeRecords();
+  Connect(/*resumes=*/true, /*shares=*/true);
+  EXPECT_FALSE(lossy->mapped());
+  bool is_sent = false;
+  for (const Wire::Record& record : wire_.TakeRecords()) {
+    is_sent |= record.kind == RecordKind::kData && record.lane == lossy->id();
+  }
+  EXPECT_TRUE(is_sent);
+}
+
+// The one that it was made for is gone, and who gets it is not known yet.
+TEST_F(FramedLinkMappedTest, LaneThatIsMadeParkedIsNotAnnounced) {
+  Lane::Options options;
+  options.capacity_bytes = kLaneBytes;
+  options.parked = true;
+  const std::shared_ptr<Lane> lane = *link_->OpenLane(7, options);
+  EXPECT_TRUE(lane->reader_away());
+  v1::Control control;
+  control.mutable_unmatched()->set_publisher(7);
+  link_->SendControl(control);
+  const auto opened = [&] {
+    std::vector<uint32_t> subscriptions;
+    for (const Wire::Record& record : wire_.TakeRecords()) {
+      v1::Control said;
+      if (record.kind == RecordKind::kControl &&
+          said.ParseFromString(record.body) && said.has_lane_open()) {
+        subscriptions.push_back(said.lane_open().subscription());
+      }
+    }
+    return subscriptions;
+  };
+  EXPECT_TRUE(opened().empty());
+  link_->AdoptLane(*lane, 9);
+  EXPECT_EQ(opened(), std::vector<uint32_t>{9});
 }
 
 // Who waits for room in a lane may have it for longer than there is a link.

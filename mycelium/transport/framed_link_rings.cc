@@ -255,7 +255,8 @@ void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
     // Such a lane cannot go on, so no connection may resume it.
     distrusts_ = true;
     if (ending_.has_value()) {
-      ending_ = status;  // EndDraining() tells of it.
+      ending_ = status;
+      EndDraining();
     } else if (is_up()) {
       Break(status);
     } else {
@@ -268,13 +269,15 @@ void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
 void FramedLink::BreakFor(InboundRing& ring, const absl::Status& status) {
   ring.active = false;
   if (ending_.has_value()) {
-    ending_ = status;  // EndDraining() tells of it.
+    distrusts_ = true;  // So that nothing is resumed meanwhile.
+    ending_ = status;   // EndDraining() tells of it.
     return;
   }
   if (is_cut_off()) handler_.OnCorruptMemory(*this, Of(*this, status));
   loop_.Post([this, alive = alive_, status, from = peer_incarnation_] {
     if (!*alive || peer_incarnation_ != from) return;
     if (ending_.has_value()) {
+      distrusts_ = true;
       ending_ = status;
     } else if (is_up()) {
       Break(status);

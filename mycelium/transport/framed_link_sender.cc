@@ -330,7 +330,12 @@ bool FramedLink::LookAtLanes() {
       has_more_ = true;  // As above.
       return false;
     }
-    if (out.lane->stage() != nullptr) out.lane->Advance();
+    if (out.lane->stage() != nullptr) {
+      out.lane->Advance();
+      // What lies there now is not where a peer that maps the lane reads.
+      out.refused |=
+          !out.lane->mapped() && out.lane->committed() != out.lane->released();
+    }
     if (out.lane->mapped()) continue;
     const uint64_t sent = out.sent.load(std::memory_order_relaxed);
     const uint64_t arrived =

@@ -21,6 +21,7 @@ class LifetimeTest : public ConformanceTest {
     EXPECT_THAT(publisher->WaitForSubscribers(subscriptions, kLong), IsOk());
     return *std::move(publisher);
   }
+  void FlushWaitsForOneShot(std::optional<Overflow> overflow);
 };
 
 TEST_P(LifetimeTest, HandlerThatUnsubscribesItselfGetsNothingMore) {
@@ -200,14 +201,17 @@ TEST_P(LifetimeTest, ThreadAfterTheOneOfAHandlerIsOutsideIt) {
 // A queued handler that ends its own subscription, and stays inside.
 class OneShot final {
  public:
-  explicit OneShot(MessageBus& bus) {
+  explicit OneShot(MessageBus& bus,
+                   std::optional<Overflow> overflow = std::nullopt) {
+    SubscriberOptions options = Delivered(DeliveryMode::kQueued);
+    options.overflow = overflow;
     auto subscribed = bus.Subscribe<Note>(
         [this](const Note&, const MessageInfo&) {
           handle_.Unsubscribe();
           inside_.Notify();
           go_on_.WaitForNotification();
         },
-        Delivered(DeliveryMode::kQueued));
+        options);
     EXPECT_THAT(subscribed.status(), IsOk());
     handle_ = *std::move(subscribed);
   }
@@ -234,8 +238,16 @@ TEST_P(LifetimeTest, CloseWaitsForAHandlerThatHasUnsubscribedItself) {
 }
 
 TEST_P(LifetimeTest, FlushWaitsForAHandlerThatHasUnsubscribedItself) {
+  FlushWaitsForOneShot(std::nullopt);
+}
+
+TEST_P(LifetimeTest, FlushWaitsForAHandlerOfALossyLaneThatHasUnsubscribed) {
+  FlushWaitsForOneShot(Overflow::kDropOldest);
+}
+
+void LifetimeTest::FlushWaitsForOneShot(std::optional<Overflow> overflow) {
   Open();
-  OneShot handler(*beta_);
+  OneShot handler(*beta_, overflow);
   Publisher<Note> publisher = Publishing(1);
   ASSERT_THAT(publisher.Publish(MakeNote(1)), IsOk());
   handler.AwaitInside();

@@ -311,11 +311,13 @@ absl::Status Lane::RenewStageReader(std::vector<FrameHeader>* lost) {
       [&](const FrameView& damaged) { lost->push_back(damaged.header); });
   if (options_.window > 0) {
     // It starts where the others do.
+    is_pinned_ = false;
     stage_reader_ = std::make_unique<LossyRingReader>(
         stage_->memory(), stage_->positions(), kFrameFlagsOnWire);
   }
   last_released_.sequence = restarted.next_sequence - 1;
   if (restarted.had_taken) {
+    is_suspect_staged_ = true;
     Suspect(restarted.next_sequence, restarted.next_sequence + 1);
   }
   corruption_.BeginReader();
@@ -337,6 +339,7 @@ LanePublished Lane::published() {
 }
 
 void Lane::BeginRedelivery(uint64_t sent) {
+  is_suspect_staged_ = false;
   Suspect(SequenceAt(released()), SequenceAt(std::max(sent, released())));
 }
 
@@ -350,8 +353,7 @@ void Lane::Suspect(uint64_t first, uint64_t until) {
 
 bool Lane::TakePoison(uint64_t redeliveries_max, FrameHeader* poison) {
   if (suspected_ <= redeliveries_max) return false;
-  return stage_ != nullptr && shared_ != nullptr ? TakeStagePoison(poison)
-                                                 : TakeRingPoison(poison);
+  return is_suspect_staged_ ? TakeStagePoison(poison) : TakeRingPoison(poison);
 }
 
 bool Lane::TakeStagePoison(FrameHeader* poison) {
@@ -514,6 +516,12 @@ void Lane::Recall() {
   if (stage_ == nullptr || !mapped()) return;
   MutexLock lock(mutex_);
   stage_->Recall();
+}
+
+void Lane::DropWaiting(absl::FunctionRef<void(const FrameView&)> visit) {
+  MutexLock lock(mutex_);
+  FrameView dropped;
+  while (stage_->DropOldest(&dropped)) visit(dropped);
 }
 
 void Lane::ForEachFrame(uint64_t from,

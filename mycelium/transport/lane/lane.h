@@ -218,6 +218,8 @@ class Lane final {
 
   // Takes back what waits in a lossy lane that the peer reads, be he alive.
   void Recall();
+  // Drops, and shows, what waits in a lossy one that this process reads.
+  void DropWaiting(absl::FunctionRef<void(const FrameView&)> visit);
 
   // Calls `visit` with the header of each frame between `from` and the last
   // committed one, while the lane is locked. For ledgers, not for hot paths.
@@ -371,8 +373,8 @@ class Lane final {
 
   // Which frame was the first that was not handled when the reader's process
   // died, and how many times in a row. On the thread that begins redelivery.
-  uint64_t suspect_ = 0;
-  uint64_t suspected_ = 0;
+  uint64_t suspect_ = 0, suspected_ = 0;
+  bool is_suspect_staged_ = false;  // In a lossy lane: not in the ring.
   std::atomic<uint64_t> redelivered_until_{0};
   // What lay before the first when Refit() wrote it anew, ends at the second.
   std::atomic<uint64_t> refitted_until_{0};
@@ -387,9 +389,7 @@ class Lane final {
   std::atomic<uint64_t> pad_from_{0};
   StallMark stall_;
   std::atomic<uint64_t> stalls_{0};
-  std::atomic<bool> closed_{false};
-  std::atomic<bool> discarded_{false};
-  std::atomic<bool> reader_away_{false};
+  std::atomic<bool> closed_{false}, discarded_{false}, reader_away_{false};
   ReaderTrouble reader_trouble_;
   alignas(64) EventCount room_event_;
   RoomWatches room_watches_{room_event_};  // Of CallWhenRoom().

@@ -94,17 +94,23 @@ absl::Status Lane::RenewRingReader(uint64_t seen,
 
 void Lane::CheckNextFrame() {
   if (!mapped()) return;
+  uint64_t next = 0;
+  const auto lacks_commit_word = [&] {
+    next = released();
+    if (next == committed()) return false;
+    const std::byte* const commit_word =
+        &writer_.memory()[next & (capacity_bytes() - 1)];
+    // One that is there says itself what is wrong with the frame, to the
+    // reader.
+    return SharedWordAt<uint32_t>(commit_word)
+               .load(std::memory_order_relaxed) == 0;
+  };
+  // Without the lock, which is its publisher's own: the reader may go on
+  // meanwhile, and another frame be made there.
+  if (stage_ == nullptr && !lacks_commit_word()) return;
   MutexLock lock(mutex_);
   if (stage_ != nullptr) return CheckStage();
-  const uint64_t next = released();
-  if (next == committed()) return;
-  // One that is there says itself what is wrong with the frame, to the reader.
-  const std::byte* const commit_word =
-      &writer_.memory()[next & (capacity_bytes() - 1)];
-  if (SharedWordAt<uint32_t>(commit_word).load(std::memory_order_relaxed) !=
-      0) {
-    return;
-  }
+  if (!lacks_commit_word()) return;
   ReportCorrupt(corruption_.reader(), LostLength(next));
 }
 

@@ -48,6 +48,8 @@ struct LaneOptions {
   std::shared_ptr<DropSink> drop_sink;
   // How many of its frames a link may have on their way.
   size_t window = 0;
+  // Of a link: it begins as after Link::ParkLane().
+  bool parked = false;
 
   // Where the ring lies that another process reads, or null. What
   // MemoryBytes() says, at least. Every frame is stamped with

@@ -149,7 +149,7 @@ class LossyLaneReaderTest : public LaneReaderTest, public DropSink {
     drops_.push_back(reason);
   }
 
-  void SetUpLossy(bool drop_newest) {
+  void SetUpLossy(bool drop_newest, size_t window = 0) {
     LossyStage::Options lossy;
     lossy.depth = 3;
     lossy.drop_newest = drop_newest;
@@ -158,6 +158,7 @@ class LossyLaneReaderTest : public LaneReaderTest, public DropSink {
     options.capacity_bytes = kCapacity;
     options.frame_bytes_max = kFrameBytes;
     options.lossy = lossy;
+    options.window = window;
     memory_ =
         std::make_shared<test::FakeSharedMemory>(Lane::MemoryBytes(options));
     options.shared = memory_;
@@ -230,6 +231,23 @@ TEST_F(LossyLaneReaderTest, LaneThatDropsTheNewestLooksWhyItIsFull) {
   EXPECT_THAT(reports_.told, ElementsAre(HasSubstr("has lost its length")));
   Publish();
   EXPECT_EQ(reports_.told.size(), 1u);
+}
+
+// It could be shared, and is sent: the peer cannot map it, say.
+TEST_F(LossyLaneReaderTest, MessageThatKillsIsTakenOutOfALaneThatIsSent) {
+  SetUpLossy(/*drop_newest=*/false, /*window=*/2);
+  lane_->SetMapped(false);
+  for (int i = 0; i < 2; ++i) Publish();
+  lane_->Advance();
+  FrameHeader poison;
+  for (int deaths = 0; deaths < 3; ++deaths) {
+    lane_->BeginRedelivery(lane_->committed());
+    EXPECT_FALSE(lane_->TakePoison(/*redeliveries_max=*/3, &poison));
+  }
+  lane_->BeginRedelivery(lane_->committed());
+  ASSERT_TRUE(lane_->TakePoison(/*redeliveries_max=*/3, &poison));
+  EXPECT_EQ(poison.lane_sequence, 1u);
+  EXPECT_EQ(lane_->SequenceAt(lane_->released()), 2u);
 }
 
 // For the reader there is no frame, and nothing behind it either.

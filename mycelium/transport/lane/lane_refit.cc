@@ -52,6 +52,11 @@ void Lane::RefitRing(std::vector<FrameHeader>* taken_out) {
   }
   if (taken_out->empty()) return;
   ForgetReleased();
+  if (stage_ != nullptr && moved_count_ > 0 &&
+      MovedAt(0).sequence == taken_out->front().lane_sequence) {
+    // The one that is suspected: the first that was not handled.
+    suspected_ = 0;
+  }
   moved_first_ = moved_count_ = 0;
   last_released_.end = end;
   // Before `released`, so that what is left is never taken for handled.

@@ -178,5 +178,25 @@ TEST_F(LaneRefitTest, WhatIsLeftHasRoomAndRangesKeepTheirFrames) {
   }
 }
 
+// The next one in its place has killed nobody.
+TEST_F(LaneRefitTest, SuspicionGoesWithTheFrameThatIsTakenOut) {
+  const std::unique_ptr<Lane> lane = Make(/*depth=*/10);
+  ASSERT_EQ(Write(*lane, 600), ClaimResult::kClaimed);
+  ASSERT_EQ(Write(*lane, 100), ClaimResult::kClaimed);
+  lane->Advance();
+  for (int deaths = 0; deaths < 3; ++deaths) {
+    lane->BeginRedelivery(lane->committed());
+  }
+  ASSERT_EQ(lane->Refit(500).size(), 1u);
+  FrameHeader poison;
+  for (int deaths = 0; deaths < 3; ++deaths) {
+    lane->BeginRedelivery(lane->committed());
+    EXPECT_FALSE(lane->TakePoison(/*redeliveries_max=*/3, &poison)) << deaths;
+  }
+  lane->BeginRedelivery(lane->committed());
+  ASSERT_TRUE(lane->TakePoison(/*redeliveries_max=*/3, &poison));
+  EXPECT_EQ(poison.lane_sequence, 2u);
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -96,7 +96,8 @@ bool LossyRingWriter::Show(const Entry& entry, FrameView* view) const {
                   ~uint16_t{0}, view);
   FrameHeader& header = view->header;
   if (verdict == FrameVerdict::kOk && header.frame_bytes == entry.frame_bytes &&
-      header.lane_sequence == entry.sequence) {
+      header.lane_sequence == entry.sequence &&
+      header.publisher_id == entry.publisher_id) {
     return true;
   }
   const FrameHeader read = header;
@@ -104,6 +105,7 @@ bool LossyRingWriter::Show(const Entry& entry, FrameView* view) const {
   header = read;
   header.frame_bytes = entry.frame_bytes;
   header.lane_sequence = entry.sequence;
+  header.publisher_id = entry.publisher_id;
   header.flags = 0;  // It refers to nothing.
   return false;
 }
@@ -159,8 +161,12 @@ void LossyRingWriter::Commit(uint64_t sequence) {
                 static_cast<uint32_t>(reserved_start_ - position_));
   }
   if (count() == entries_.size()) GrowEntries();
-  entries_[last_ & (entries_.size() - 1)] = {position_, reserved_start_, end,
-                                             sequence, reserved_bytes_};
+  uint32_t publisher_id;
+  CopyFromShared(&publisher_id,
+                 At(reserved_start_) + offsetof(FrameHeader, publisher_id),
+                 sizeof publisher_id);
+  entries_[last_ & (entries_.size() - 1)] = {
+      position_, reserved_start_, end, sequence, reserved_bytes_, publisher_id};
   ++last_;
   position_ = end;
 }

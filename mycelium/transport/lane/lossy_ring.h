@@ -133,6 +133,7 @@ class LossyRingWriter final {
     uint64_t end;
     uint64_t sequence;
     uint32_t frame_bytes;
+    uint32_t publisher_id;
   };
 
   bool Synchronise();

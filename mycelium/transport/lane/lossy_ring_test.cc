@@ -255,6 +255,22 @@ TEST_F(LossyRingTest, FrameOfAnotherSequenceIsDamaged) {
   EXPECT_EQ(damaged_, std::vector<uint64_t>{2});
 }
 
+TEST_F(LossyRingTest, FrameOfAnotherPublisherIsDamaged) {
+  for (uint64_t id = 1; id <= 3; ++id) Write(id);
+  FrameHeader sound;
+  std::memcpy(&sound, FrameOf(2), sizeof sound);
+  const uint32_t other = 7'777;
+  std::memcpy(FrameOf(2) + offsetof(FrameHeader, publisher_id), &other,
+              sizeof other);
+  std::vector<uint32_t> publishers;
+  writer_.ForEachFrame([&](const FrameHeader& frame) {
+    publishers.push_back(frame.publisher_id);
+  });
+  EXPECT_EQ(publishers, std::vector<uint32_t>(3, sound.publisher_id));
+  EXPECT_EQ(Restart(), (std::vector<uint64_t>{1, 3}));
+  EXPECT_EQ(damaged_, std::vector<uint64_t>{2});
+}
+
 TEST_F(LossyRingTest, DamagedFrameIsDroppedAsItself) {
   Write(1);
   const uint32_t length = 3;
