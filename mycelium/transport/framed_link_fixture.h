@@ -212,7 +212,8 @@ class FramedLinkTest : public ::testing::Test {
     const std::string body = control.SerializeAsString();
     wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
   }
-  void PeerPublishes(size_t frame_bytes, bool is_taken = true) {
+  void PeerPublishes(size_t frame_bytes, bool is_taken = true,
+                     uint32_t lane = 9) {
     std::string frame(frame_bytes, '\0');
     EncodeFrame(FrameFields(), ++peer_sequence_,
                 frame_bytes - sizeof(FrameHeader),
@@ -221,7 +222,7 @@ class FramedLinkTest : public ::testing::Test {
     const auto commit = static_cast<uint32_t>(frame_bytes);
     std::memcpy(frame.data(), &commit, sizeof commit);
     RecordHeader header = MakeRecordHeader(RecordKind::kData, frame_bytes);
-    header.lane = 9;
+    header.lane = lane;
     header.position =
         std::exchange(peer_position_, peer_position_ + frame_bytes);
     wire_.Deliver(header, frame, is_taken);

@@ -69,8 +69,9 @@ class Queue final : public test::NotesCalls {
     corrupt.push_back(status);
     calls += '!';
   }
-  FrameOutcome OnFrame(Link&, uint32_t, const FrameView& frame,
+  FrameOutcome OnFrame(Link&, uint32_t lane, const FrameView& frame,
                        uint64_t) override {
+    if (lane == busy_lane) return FrameOutcome::kNotNow;
     got.push_back(frame.header.lane_sequence);
     calls += 'f';
     if (frame.header.lane_sequence == corrupt_from) {
@@ -82,6 +83,7 @@ class Queue final : public test::NotesCalls {
 
   bool handles = false;
   uint64_t corrupt_from = 0;
+  uint32_t busy_lane = 0;  // 0: none.
   std::vector<uint64_t> got;
   std::function<void()> on_frame;
   std::vector<size_t> had_when_down;
@@ -478,6 +480,25 @@ TEST_F(FramedLinkRingsTest, WhoMayNotTakeWhatIsThereSleeps) {
   EXPECT_TRUE(MaySleep());
   PeerSaysGoodbye();
   EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
+}
+
+// What came over the socket is still handed out.
+TEST_F(FramedLinkRingsTest, NothingIsResumedOnceCorruptMemoryIsFound) {
+  queue_.busy_lane = kLane + 1;
+  PeerOpens(kLane + 1, /*identity=*/0);
+  PeerPublishes(128, /*is_taken=*/true, kLane + 1);
+  Disconnect();
+  ASSERT_TRUE(link_->is_draining());
+  v1::Hello before;
+  link_->FillResume(&before);
+  ASSERT_TRUE(link_->IsResume(before));
+  memory_.lane->positions().lossy.next.store(3);
+  Run();
+  EXPECT_TRUE(link_->is_draining());
+  EXPECT_FALSE(link_->IsResume(before));
+  v1::Hello after;
+  link_->FillResume(&after);
+  EXPECT_EQ(after.resume_incarnation(), 0u);
 }
 
 // What the peer goes on to publish there it has for the next connection, on
