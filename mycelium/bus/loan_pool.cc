@@ -88,7 +88,7 @@ LoanPlace LoanPool::TakeShared(size_t bytes, const Lender& lender) {
   }
   place = {made, 0};
   if (is_outdated) return place;
-  memories_.push_back(made);
+  memories_.push_back({made, wanted});
   free_.reserve(shared_bytes_ / slot_bytes);
   for (size_t at = slot_bytes; at < wanted; at += slot_bytes) {
     free_.push_back({made, at});
@@ -122,15 +122,22 @@ void LoanPool::SetSlotBytes(size_t slot_bytes,
   slot_bytes_ = slot_bytes;
   ++sizes_;
   dropped->swap(free_);
+  old_.insert(old_.end(), memories_.begin(), memories_.end());
   memories_.clear();
   shared_bytes_ = 0;
 }
 
 size_t LoanPool::NextBytes() {
+  old_.erase(
+      std::remove_if(old_.begin(), old_.end(),
+                     [](const Made& made) { return made.memory.expired(); }),
+      old_.end());
+  size_t most = kSharedBytesMax;
+  for (const Made& made : old_) most -= std::min(most, made.bytes);
   if (shared_bytes_ > 0) {
     // As much again, or a power of two less if some of it was spoiled.
     const size_t bytes_max =
-        std::min(shared_bytes_, kSharedBytesMax - shared_bytes_);
+        std::min(shared_bytes_, most - std::min(most, shared_bytes_));
     if (bytes_max < slot_bytes_) return 0;
     size_t bytes = slot_bytes_;
     while (2 * bytes <= bytes_max) bytes *= 2;
@@ -138,8 +145,8 @@ size_t LoanPool::NextBytes() {
   }
   const size_t slots =
       std::clamp(kFirstBytes / slot_bytes_, kFirstSlotsMin, kFirstSlotsMax);
-  if (slots * slot_bytes_ <= kSharedBytesMax) return slots * slot_bytes_;
-  return slot_bytes_ <= kSharedBytesMax ? slot_bytes_ : 0;
+  if (slots * slot_bytes_ <= most) return slots * slot_bytes_;
+  return slot_bytes_ <= most ? slot_bytes_ : 0;
 }
 
 void LoanPool::GiveBack(OwnBytes own) {
@@ -151,7 +158,7 @@ void LoanPool::GiveBack(LoanPlace place) {
   std::vector<LoanPlace> dropped;  // Destroyed without the lock.
   MutexLock lock(mutex_);
   // One of another size goes when the last loan in it does.
-  for (const std::weak_ptr<LoanMemory>& memory : memories_) {
+  for (const auto& [memory, bytes] : memories_) {
     if (memory.owner_before(place.memory) ||
         place.memory.owner_before(memory)) {
       continue;
@@ -176,11 +183,12 @@ void LoanPool::Forget(const LoanMemory& memory,
   dropped->assign(std::make_move_iterator(kept),
                   std::make_move_iterator(free_.end()));
   free_.erase(kept, free_.end());
-  memories_.erase(std::remove_if(memories_.begin(), memories_.end(),
-                                 [&](const std::weak_ptr<LoanMemory>& known) {
-                                   return known.lock().get() == &memory;
-                                 }),
-                  memories_.end());
+  const auto known = std::find_if(
+      memories_.begin(), memories_.end(),
+      [&](const Made& made) { return made.memory.lock().get() == &memory; });
+  if (known == memories_.end()) return;
+  old_.push_back(std::move(*known));
+  memories_.erase(known);
   shared_bytes_ -= memory.bytes().size();
 }
 

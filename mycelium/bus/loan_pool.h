@@ -130,6 +130,11 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
     std::shared_ptr<LoanPool> pool_;
   };
 
+  struct Made {
+    std::weak_ptr<LoanMemory> memory;
+    size_t bytes;
+  };
+
   OwnBytes TakeOwn(size_t bytes);
   // No memory: there is none to be had.
   LoanPlace TakeShared(size_t bytes, const Lender& lender);
@@ -159,8 +164,10 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   // Of that size, and how many bytes all of those have, with those that are
   // being made.
   std::vector<LoanPlace> free_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::weak_ptr<LoanMemory>> memories_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Made> memories_ ABSL_GUARDED_BY(mutex_);
   size_t shared_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Of another size, as long as a loan lies there.
+  std::vector<Made> old_ ABSL_GUARDED_BY(mutex_);
   // Of the last loans: whether memory was asked for in vain, the largest, and
   // how many there were.
   bool has_none_ ABSL_GUARDED_BY(mutex_) = false;

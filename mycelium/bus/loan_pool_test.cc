@@ -118,6 +118,18 @@ TEST_F(LoanPoolTest, SharedMemoryIsBoundedAndThenLoansAreOfThisProcess) {
   EXPECT_TRUE(IsShared(Take(8 << 20)));
 }
 
+// What is still read there is there.
+TEST_F(LoanPoolTest, MemoryOfLoansOfAnotherSizeCountsAsLongAsOneIsOpen) {
+  std::vector<Taken> taken;
+  while (made_bytes_ < LoanPool::kSharedBytesMax) {
+    taken.push_back(Take(8 << 20));
+  }
+  EXPECT_FALSE(IsShared(Take(16 << 20)));
+  EXPECT_EQ(made_bytes_, LoanPool::kSharedBytesMax);
+  taken.clear();
+  EXPECT_TRUE(IsShared(Take(16 << 20)));
+}
+
 TEST_F(LoanPoolTest, MemoryThatIsBeingMadeCountsAlready) {
   std::vector<Taken> taken;
   while (made_bytes_ < LoanPool::kSharedBytesMax / 2) {

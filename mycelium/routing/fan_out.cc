@@ -332,8 +332,8 @@ bool FanOut::PutLoan(const Payload& payload, FrameFields fields, Claim* claim) {
       claim->lane->stage() != nullptr) {
     return false;
   }
-  const absl::Span<std::byte> room = claim->lane->Room();
   if (!claim->lane->TakesLoan(*payload.place)) return false;
+  const absl::Span<std::byte> room = claim->lane->Room();
   fields.flags |= kFrameElsewhere;
   claim->room = room;
   claim->lane->PutLoan(payload,

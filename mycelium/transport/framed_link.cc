@@ -281,7 +281,9 @@ void FramedLink::PassOn(OutLane& lane, std::vector<FrameHeader>* lost) {
       lane.lane->stage() != nullptr && !was_mapped && lane.known_to_peer;
   // A process that was never offered the lane has not died of what is in it.
   const bool was_passed = was_mapped || lane.known_to_peer;
-  if (shares_.load() && (lane.lane->shared() == nullptr || stays_sent)) {
+  const bool is_sent = lane.lane->shared() == nullptr || stays_sent ||
+                       (lane.refused && !was_passed);
+  if (shares_.load() && is_sent) {
     TellFallback(absl::FailedPreconditionError(
         absl::StrCat("lane ", lane.lane->id(),
                      " goes on as it did for the process before")));

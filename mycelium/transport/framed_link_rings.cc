@@ -255,8 +255,7 @@ void FramedLink::OnCorrupt(const Lane& lane, const std::string& what) {
     // Such a lane cannot go on, so no connection may resume it.
     distrusts_ = true;
     if (ending_.has_value()) {
-      ending_ = status;
-      EndDraining();
+      ending_ = status;  // EndDraining() tells of it.
     } else if (is_up()) {
       Break(status);
     } else {

@@ -176,11 +176,17 @@ void Lane::CommitToRing() {
 }
 
 bool Lane::TakesLoan(const LoanPlace& place) {
-  // A small frame is written aside; copying it is as fast.
-  if (!mapped() || stage_ != nullptr || uses_scratch_) return false;
+  // What is handed over is never smaller; copying that is as fast.
+  const bool is_small =
+      room_.size() < sizeof(FrameHeader) + Payload::kHandOverBytesMin;
+  if (!mapped() || stage_ != nullptr || is_small) return false;
   const uint32_t memory = place.memory->id();
   if (loans_.AskLocked(memory)) doorbell_->OnLoanMemory(*this, place.memory);
-  return loans_.AnswerLocked(memory) == LaneLoans::Answer::kYes;
+  if (loans_.AnswerLocked(memory) != LaneLoans::Answer::kYes) return false;
+  // Not written aside, where its payload would be.
+  if (uses_scratch_) room_ = writer_.TryClaim(room_.size());
+  uses_scratch_ = false;
+  return true;
 }
 
 void Lane::OfferLoans(const std::shared_ptr<LoanMemory>& memory) {
@@ -317,7 +323,8 @@ absl::Status Lane::RenewStageReader(std::vector<FrameHeader>* lost) {
   }
   last_released_.sequence = restarted.next_sequence - 1;
   if (restarted.had_taken) {
-    is_suspect_staged_ = true;
+    // Elsewhere the numbers are others'.
+    if (!std::exchange(is_suspect_staged_, true)) suspected_ = 0;
     Suspect(restarted.next_sequence, restarted.next_sequence + 1);
   }
   corruption_.BeginReader();
@@ -339,7 +346,7 @@ LanePublished Lane::published() {
 }
 
 void Lane::BeginRedelivery(uint64_t sent) {
-  is_suspect_staged_ = false;
+  if (std::exchange(is_suspect_staged_, false)) suspected_ = 0;
   Suspect(SequenceAt(released()), SequenceAt(std::max(sent, released())));
 }
 
@@ -460,7 +467,11 @@ void Lane::MarkStalled(uint64_t released, int64_t waited_ns) {
 
 void Lane::SetMapped(bool mapped) {
   mapped_.store(mapped, std::memory_order_release);
-  if (!mapped) loans_.TakeBack(released(), memory_->bytes());
+  if (mapped || stage_ != nullptr) return;
+  MutexLock lock(mutex_);
+  // What the writer relies on is over, whatever the reader says by now.
+  loans_.TakeBackLocked(std::max(released(), writer_.released_seen()),
+                        memory_->bytes());
 }
 
 void Lane::Close() {

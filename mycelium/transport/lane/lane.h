@@ -119,7 +119,7 @@ class Lane final {
     return ClaimResult::kClaimed;
   }
 
-  // Whether, and how, the frame of a Room() refers to a loan: see LaneLoans.
+  // Whether, before Room(), and how the frame refers to a loan: see LaneLoans.
   bool TakesLoan(const LoanPlace& place) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void PutLoan(const Payload& loan, absl::Span<std::byte> payload_room)
       ABSL_NO_THREAD_SAFETY_ANALYSIS;

@@ -86,7 +86,8 @@ absl::Status Lane::RenewRingReader(uint64_t seen,
       return fresh_made;
     });
     corruption_.BeginReader();
-    loans_.TakeBackLocked(start, memory_->bytes());
+    // Not only from `start` on: what is sound before it is held, too.
+    loans_.TakeBackLocked(from, memory_->bytes());
   }
   BeginRedelivery(seen);
   return renewed;
@@ -98,15 +99,14 @@ void Lane::CheckNextFrame() {
   const auto lacks_commit_word = [&] {
     next = released();
     if (next == committed()) return false;
-    const std::byte* const commit_word =
-        &writer_.memory()[next & (capacity_bytes() - 1)];
     // One that is there says itself what is wrong with the frame, to the
     // reader.
-    return SharedWordAt<uint32_t>(commit_word)
-               .load(std::memory_order_relaxed) == 0;
+    const uint64_t word =
+        LoadRacing(&writer_.memory()[next & (capacity_bytes() - 1)]);
+    return static_cast<uint32_t>(word) == 0;
   };
-  // Without the lock, which is its publisher's own: the reader may go on
-  // meanwhile, and another frame be made there.
+  // At first without the lock, which is its publisher's own: the reader may go
+  // on meanwhile, and another frame be written there.
   if (stage_ == nullptr && !lacks_commit_word()) return;
   MutexLock lock(mutex_);
   if (stage_ != nullptr) return CheckStage();

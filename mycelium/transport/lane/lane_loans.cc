@@ -74,6 +74,7 @@ void LaneLoans::TakeBackLocked(uint64_t released, absl::Span<std::byte> ring) {
   const size_t mask = ring.size() - 1;
   for (size_t i = first_; i < frames_.size(); ++i) {
     const Frame& frame = frames_[i];
+    if (frame.position < released) continue;
     std::byte* const header = ring.data() + (frame.position & mask);
     CopyToShared(ring.data() + (frame.payload_at & mask), frame.bytes.data(),
                  frame.bytes.size());

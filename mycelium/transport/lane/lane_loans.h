@@ -21,7 +21,8 @@ namespace mycelium {
 //  (1) A frame refers to a loan only while the reader of the lane reads it in
 //      shared memory, and has said that it has mapped the loan's memory.
 //  (2) A loan that a committed frame refers to is owned here until the reader
-//      has released the frame, or TakeBack() has put its bytes into the frame.
+//      has released the frame, or TakeBackLocked() has put its bytes into the
+//      frame.
 //  (3) So nothing that is sent over a socket, or given to another process,
 //      refers to a loan.
 //  (4) A reader that is given up before it has released a frame may live, and
@@ -82,11 +83,8 @@ class LaneLoans final {
   void FinishLocked(uint64_t released) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Nobody reads the ring in shared memory any more: frames get the bytes that
-  // they refer to, and the reader's answers are void.
-  void TakeBack(uint64_t released, absl::Span<std::byte> ring) {
-    MutexLock lock(mutex_);
-    TakeBackLocked(released, ring);
-  }
+  // they refer to, and the reader's answers are void. Of a frame that begins
+  // before `released` a part may be written anew by now: it gets nothing.
   void TakeBackLocked(uint64_t released, absl::Span<std::byte> ring)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/transport/lane/fake_shared_memory.h"
 #include "mycelium/transport/lane/lane.h"
@@ -65,8 +66,8 @@ class LaneLoansTest : public ::testing::Test {
         Lane::ClaimResult::kClaimed) {
       return false;
     }
-    const absl::Span<std::byte> room = lane_->Room();
     const bool refers = lane_->TakesLoan(place);
+    const absl::Span<std::byte> room = lane_->Room();
     if (refers) fields.flags |= kFrameElsewhere;
     const absl::Span<std::byte> payload_room =
         EncodeFrame(fields, lane_->next_sequence(), size, room);
@@ -237,6 +238,58 @@ TEST_F(LaneLoansTest, NextReaderGetsBytesAndIsAskedAnew) {
   ASSERT_TRUE(Publish(3));
   EXPECT_EQ(doorbell_.asked, 2);
   EXPECT_FALSE(RefersAt(fourth));
+}
+
+// As Loan::in_place() says.
+TEST_F(LaneLoansTest, OneKibibyteIsReadWhereItLies) {
+  AnswerYes();
+  for (const size_t size : {1024u, 1025u, 1048u, 1049u}) {
+    const uint64_t at = lane_->committed();
+    ASSERT_TRUE(Publish(1, size));
+    EXPECT_TRUE(RefersAt(at)) << size;
+    Release(lane_->committed());
+  }
+  const uint64_t at = lane_->committed();
+  ASSERT_TRUE(Publish(1, 1023));
+  EXPECT_FALSE(RefersAt(at));
+}
+
+// The reader may still read what lies before a frame that is damaged.
+TEST_F(LaneLoansTest, DamagedFrameSpoilsTheMemoryOfThoseBeforeIt) {
+  AnswerYes();
+  ASSERT_TRUE(Publish(0));
+  const uint64_t second = lane_->committed();
+  ASSERT_TRUE(Publish(1));
+  SharedWordAt<uint32_t>(const_cast<std::byte*>(lane_->ring_memory().data()) +
+                         second)
+      .store(0, std::memory_order_relaxed);
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(0, &lost).ok());
+  EXPECT_EQ(lost.size(), 2u);
+  EXPECT_TRUE(memory_->spoiled());
+}
+
+// Others lie by now where a frame began of which it has released a part.
+TEST_F(LaneLoansTest, PartOfAFrameThatWasReleasedIsNotWrittenOver) {
+  AnswerYes();
+  for (uint64_t number = 0; number < 4; ++number) {
+    ASSERT_TRUE(Publish(number));
+  }
+  FrameView view;
+  const uint64_t second = FrameAt(0, &view);
+  lane_->ring_positions().released.store(second + 2000);
+  ASSERT_TRUE(Publish(4, 3000));
+  ASSERT_TRUE(Publish(5, 1000));
+  const uint64_t last = lane_->committed();
+  ASSERT_TRUE(Publish(6, 500));
+  lane_->SetMapped(false);
+  EXPECT_TRUE(memory_->spoiled());
+  FrameAt(last, &view);
+  ExpectBytes(view, 6, 500);
+  EXPECT_EQ(SharedWordAt<uint32_t>(lane_->ring_memory().data() +
+                                   lane_->committed() % kCapacity)
+                .load(std::memory_order_relaxed),
+            0u);
 }
 
 // That one may be alive, and read what it had begun to.

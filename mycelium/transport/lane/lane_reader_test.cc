@@ -250,6 +250,27 @@ TEST_F(LossyLaneReaderTest, MessageThatKillsIsTakenOutOfALaneThatIsSent) {
   EXPECT_EQ(lane_->SequenceAt(lane_->released()), 2u);
 }
 
+// What the first one died of was dropped meanwhile.
+TEST_F(LossyLaneReaderTest, SuspicionOfAStagedMessageIsNotThatOfASentOne) {
+  SetUpLossy(/*drop_newest=*/false, /*window=*/2);
+  Publish();
+  LossyRingReader reader(memory_->bytes(), memory_->positions().lossy, 0);
+  FrameView taken;
+  ASSERT_EQ(reader.Poll(&taken), RingReader::Result::kFrame);
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
+  lane_->SetMapped(false);
+  for (int i = 0; i < 3; ++i) Publish();
+  ASSERT_THAT(drops_, ElementsAre(DropReason::kOverflow));
+  lane_->Advance();
+  lane_->BeginRedelivery(lane_->committed());
+  FrameHeader poison;
+  EXPECT_FALSE(lane_->TakePoison(/*redeliveries_max=*/1, &poison));
+  lane_->BeginRedelivery(lane_->committed());
+  ASSERT_TRUE(lane_->TakePoison(/*redeliveries_max=*/1, &poison));
+  EXPECT_EQ(poison.lane_sequence, 2u);
+}
+
 // For the reader there is no frame, and nothing behind it either.
 TEST_F(LaneReaderTest, FrameWhoseCommitWordIsGoneIsFoundWhenTheReaderStalls) {
   ASSERT_EQ(WriteUntilFull(), 7);

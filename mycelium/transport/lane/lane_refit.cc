@@ -98,7 +98,12 @@ uint64_t Lane::MarkAfterRefit(uint64_t mark) const {
 }
 
 void Lane::RefitStage(std::vector<FrameHeader>* taken_out) {
+  const size_t before = taken_out->size();
   if (!stage_->Refit(this->frame_bytes_max(), taken_out)) return;
+  for (size_t i = before; i < taken_out->size(); ++i) {
+    const bool is_suspect = (*taken_out)[i].lane_sequence == suspect_;
+    if (is_suspect && is_suspect_staged_) suspected_ = 0;
+  }
   if (options_.window == 0) return;
   // It starts where the others do, with the frame that was pinned.
   is_pinned_ = false;

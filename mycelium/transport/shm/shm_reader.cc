@@ -63,7 +63,6 @@ absl::StatusOr<ShmReader> ShmReader::OpenIn(absl::Span<const std::byte> ring,
 
 bool ShmReader::Poll(absl::Span<const std::byte>* message) {
   if (!error_.ok()) return false;
-  const uint64_t at = position();
   FrameView frame;
   switch (reader_->Poll(&frame)) {
     case RingReader::Result::kEmpty:
@@ -78,6 +77,9 @@ bool ShmReader::Poll(absl::Span<const std::byte>* message) {
   }
   const uint64_t sequence = frame.header.lane_sequence;
   if (sequence == 0 || (sequence_ != 0 && sequence != sequence_ + 1)) {
+    // Behind a pad, if there was one.
+    const uint64_t at =
+        reader_->cursor() - AlignedFrameBytes(frame.header.frame_bytes);
     error_ = absl::DataLossError(absl::StrCat("shared ring: message ", sequence,
                                               " lies at position ", at,
                                               ", expected ", sequence_ + 1));

@@ -11,10 +11,13 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/base/fd.h"
 #include "mycelium/base/sys.h"
@@ -323,6 +326,32 @@ TEST(ShmRingTest, ReaderNoticesWhatIsNoMessage) {
     EXPECT_FALSE(reader->Poll(&got));
   }
 }
+
+TEST(ShmRingTest, MessageOfAnotherSequenceBehindAPadIsSaidToBeWhereItIs) {
+  auto memory = std::make_unique<OwnMemory>();
+  auto writer = ShmWriter::CreateIn(absl::MakeSpan(memory->ring),
+                                    absl::MakeSpan(memory->positions));
+  auto reader = ShmReader::OpenIn(absl::MakeConstSpan(memory->ring),
+                                  absl::MakeSpan(memory->positions));
+  const uint64_t lap = memory->ring.size();
+  absl::Span<const std::byte> got;
+  uint64_t number = 0;
+  while (writer->position() + 104 <= lap) {
+    ASSERT_TRUE(writer->TryWrite(Message(++number)));
+    ASSERT_TRUE(reader->Poll(&got));
+    reader->Release();
+  }
+  ASSERT_LT(reader->position(), lap) << "there is a pad";
+  ASSERT_TRUE(writer->TryWrite(Message(++number)));
+  memory->ring[8] = std::byte{0x07};
+  EXPECT_FALSE(reader->Poll(&got));
+  EXPECT_EQ(reader->position(), lap);
+  EXPECT_THAT(std::string(reader->error().message()),
+              ::testing::HasSubstr(absl::StrCat("lies at position ", lap)));
+}
+
+static_assert(!std::is_copy_constructible_v<ShmWriter>);
+static_assert(std::is_move_constructible_v<ShmWriter>);
 
 TEST(ShmRingTest, NothingEntersTheKernelAfterItWasMade) {
   test::FaultySys sys;  // Which counts.

@@ -59,6 +59,10 @@ class ShmWriter final {
 
   static constexpr size_t kPositionsBytes = 4096;
 
+  // Of two writers each would write over what the other has written.
+  ShmWriter(ShmWriter&&) = default;
+  ShmWriter(const ShmWriter&) = delete;
+
   // What ShmReader::Open() takes, in another process: the ring's descriptor and
   // the positions'. They stay the writer's. {-1, -1} after CreateIn().
   std::array<int, 2> descriptors() const;
