@@ -80,7 +80,8 @@ const Damage kDamages[] = {
      DropReason::kUndecodable, /*found_by_writer=*/true},
     {"Extension", offsetof(FrameHeader, extension_bytes), 0xFFF8, 2,
      DropReason::kUndecodable},
-    // A sound frame of nobody, as far as the reader can tell: tried again, until
+    // A sound frame of nobody, as far as the reader can tell: tried again,
+    // until
     // it is known that it kills.
     {"Publisher", offsetof(FrameHeader, publisher_id), 7'777, 4,
      DropReason::kPoison},
