@@ -142,6 +142,7 @@ class Peer final {
     options.on_connection = [this](const ConnectionEvent& event) {
       if (event.state == ConnectionEvent::State::kDisconnected) {
         ++counts_.disconnected;
+        if (absl::IsDataLoss(event.status)) ++counts_.corrupt;
       }
       Say(absl::StrCat("event ", ConnectionStateWord(event.state), " ",
                        event.peer));

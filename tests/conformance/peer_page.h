@@ -65,6 +65,7 @@ struct PeerCounts {
   std::atomic<uint64_t> ends;          // Errors that ended a subscription.
   std::atomic<uint64_t> at_end;        // Of all received, those before that.
   std::atomic<uint64_t> disconnected;  // Connections that were lost.
+  std::atomic<uint64_t> corrupt;       // Of them, by DATA_LOSS found here.
 };
 
 // Maps the counts at a path, which it creates with zeroes if there are none.
