@@ -54,8 +54,8 @@ inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
 
 // Keeps a link to whoever listens at `address`, now or later, until the bus is
 // shut down. Does not wait for a connection, but for what the node's thread is
-// running just now; BusOptions::on_connection tells what becomes of
-// it, also where it would be in the clear beyond this machine.
+// running just now; BusOptions::on_connection tells what becomes of it, also
+// where it would be in the clear beyond this machine.
 // To dial the same address again adds nothing: it is tried at once if no
 // connection is up.
 // INVALID_ARGUMENT: the address has no port, or none from 1 to 65535.

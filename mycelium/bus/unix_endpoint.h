@@ -49,9 +49,8 @@ inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
 
 // Keeps a link to whoever listens at `path`, now or later, until the bus is
 // shut down. Does not wait for a connection, but for what the node's thread is
-// running just now; BusOptions::on_connection tells what becomes of
-// it. To dial the same path again adds nothing: it is tried at once if no
-// connection is up.
+// running just now; BusOptions::on_connection tells what becomes of it. To dial
+// the same path again adds nothing: it is tried at once if no connection is up.
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes
 //   FAILED_PRECONDITION  the bus was shut down
 inline absl::Status DialUnixEndpoint(const std::string& path, MessageBus& bus) {
