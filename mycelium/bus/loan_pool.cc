@@ -75,20 +75,23 @@ LoanPlace LoanPool::TakeShared(size_t bytes, const Lender& lender) {
     wanted = has_none_ ? 0 : NextBytes();
     slot_bytes = slot_bytes_;
     sizes = sizes_;
-    shared_bytes_ += wanted;
+    making_bytes_ += wanted;
   }
   if (wanted == 0) return place;
   const std::shared_ptr<LoanMemory> made = lender.make(wanted);
   MutexLock lock(mutex_);
-  const bool is_outdated = sizes != sizes_;  // Since then.
+  making_bytes_ -= wanted;
   if (made == nullptr) {
     has_none_ = true;
-    if (!is_outdated) shared_bytes_ -= wanted;
     return place;
   }
   place = {made, 0};
-  if (is_outdated) return place;
+  if (sizes != sizes_) {  // Since then.
+    old_.push_back({made, wanted});
+    return place;
+  }
   memories_.push_back({made, wanted});
+  shared_bytes_ += wanted;
   free_.reserve(shared_bytes_ / slot_bytes);
   for (size_t at = slot_bytes; at < wanted; at += slot_bytes) {
     free_.push_back({made, at});
@@ -132,7 +135,7 @@ size_t LoanPool::NextBytes() {
       std::remove_if(old_.begin(), old_.end(),
                      [](const Made& made) { return made.memory.expired(); }),
       old_.end());
-  size_t most = kSharedBytesMax;
+  size_t most = kSharedBytesMax - making_bytes_;
   for (const Made& made : old_) most -= std::min(most, made.bytes);
   if (shared_bytes_ > 0) {
     // As much again, or a power of two less if some of it was spoiled.

@@ -166,6 +166,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   std::vector<LoanPlace> free_ ABSL_GUARDED_BY(mutex_);
   std::vector<Made> memories_ ABSL_GUARDED_BY(mutex_);
   size_t shared_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t making_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Not yet among those.
   // Of another size, as long as a loan lies there.
   std::vector<Made> old_ ABSL_GUARDED_BY(mutex_);
   // Of the last loans: whether memory was asked for in vain, the largest, and

@@ -143,6 +143,14 @@ TEST_F(LoanPoolTest, MemoryThatIsBeingMadeCountsAlready) {
   EXPECT_EQ(made_bytes_, LoanPool::kSharedBytesMax);
 }
 
+TEST_F(LoanPoolTest, MemoryThatIsMadeWhileSizesChangeCountsToo) {
+  std::vector<Taken> taken;
+  during_make_ = [&] { taken.push_back(Take(16 << 20)); };
+  taken.push_back(Take(8 << 20));
+  while (IsShared(taken.back())) taken.push_back(Take(16 << 20));
+  EXPECT_EQ(made_bytes_, LoanPool::kSharedBytesMax);
+}
+
 TEST_F(LoanPoolTest, LoanThatIsLargerThanAllOfItLeavesTheOthersWhereTheyWere) {
   EXPECT_TRUE(IsShared(Take(LoanPool::kSharedBytesMax)));
   const Taken huge = Take(LoanPool::kSharedBytesMax + 1);
