@@ -126,12 +126,13 @@ void Subscription::Run(FlowCounters& flow, const Payload& payload,
   } catch (...) {
     ReportHandlerError("an exception that is no std::exception");
   }
-  if (!outcome.dropped.has_value()) {
-    flow.CountDelivered();
-  } else {
-    flow.CountDropped(*outcome.dropped, 1);
-    if (options_.on_drop != nullptr) options_.on_drop();
-  }
+  Count(flow, outcome);
+}
+
+void Subscription::Count(FlowCounters& flow, MessageOutcome outcome) {
+  if (outcome.is_handled()) return flow.CountDelivered();
+  flow.CountDropped(outcome.dropped(), 1);
+  if (options_.on_drop != nullptr) options_.on_drop();
 }
 
 void Subscription::ReportHandlerError(const char* what) {
@@ -247,12 +248,7 @@ bool Subscription::RunNext() {
 }
 
 void Subscription::CountPulled(const Origin& origin, MessageOutcome outcome) {
-  if (!outcome.dropped.has_value()) {
-    CachedFlow(origin).CountDelivered();
-  } else {
-    CachedFlow(origin).CountDropped(*outcome.dropped, 1);
-    if (options_.on_drop != nullptr) options_.on_drop();
-  }
+  Count(CachedFlow(origin), outcome);
 }
 
 void Subscription::DropFrame(const FrameView& frame, DropReason reason) {

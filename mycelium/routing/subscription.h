@@ -36,15 +36,25 @@ enum class DeliveryMode {
   kQueued,  // On the thread that takes them from the subscription's queue.
 };
 
-// What became of a message that was given to whom it was for.
-struct MessageOutcome {
+// What became of a message that was given to whom it was for. One word, which
+// returns in a register: an optional is stored in two parts and read as one,
+// for which a processor waits until both stores are done.
+class MessageOutcome final {
+ public:
   // It was handled, or the payload is not what its type says.
-  MessageOutcome(bool decodable) {
-    if (!decodable) dropped = DropReason::kUndecodable;
-  }
-  MessageOutcome(DropReason reason) : dropped(reason) {}
+  MessageOutcome(bool decodable)
+      : dropped_(decodable ? kHandled
+                           : static_cast<int>(DropReason::kUndecodable)) {}
+  MessageOutcome(DropReason reason) : dropped_(static_cast<int>(reason)) {}
 
-  std::optional<DropReason> dropped;
+  bool is_handled() const { return dropped_ == kHandled; }
+  // REQUIRES: it is not handled.
+  DropReason dropped() const { return static_cast<DropReason>(dropped_); }
+
+ private:
+  static constexpr int kHandled = -1;
+
+  int dropped_;
 };
 
 // Takes one message.
@@ -220,6 +230,7 @@ class Subscription final : public Lane::Doorbell,
   void FinishSpilled(const FrameView& frame, LocalLane& from);
   void DropFrame(const FrameView& frame, DropReason reason);
   FlowCounters& CachedFlow(const Origin& origin);
+  void Count(FlowCounters& flow, MessageOutcome outcome);
   void ReportHandlerError(const char* what);
 
   Environment& environment_;
