@@ -232,8 +232,9 @@ int64_t Sys::Unmap(void* address, size_t bytes) {
 }
 
 int64_t Sys::MapOver(void* address, size_t bytes, int fd) {
-  void* const mapped = mmap(address, bytes, PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_FIXED, fd, 0);
+  const int kind = fd == -1 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  void* const mapped =
+      mmap(address, bytes, PROT_READ | PROT_WRITE, kind | MAP_FIXED, fd, 0);
   return mapped == MAP_FAILED ? -errno : 0;
 }
 int64_t Sys::KeepFromChildren(void* address, size_t bytes) {

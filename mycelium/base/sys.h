@@ -100,7 +100,8 @@ class Sys {
                     int64_t* error);
   virtual int64_t Unmap(void* address, size_t bytes);
   // Replaces what is mapped at `address` by the start of `fd`, shared and
-  // writable. Other threads see the one or the other.
+  // writable, or by zeros of this process alone if that is -1. Other threads
+  // see the one or the other.
   virtual int64_t MapOver(void* address, size_t bytes, int fd);
   // Keeps a mapping from children of fork().
   virtual int64_t KeepFromChildren(void* address, size_t bytes);

@@ -35,8 +35,9 @@ class SharedLaneMemory : public LaneMemory {
   virtual std::array<int, 2> descriptors() const = 0;
 
   // Replaces the positions by fresh ones, which the process that had the old
-  // ones cannot reach. `fill` is given the fresh ones before anybody sees them.
-  // On an error the old ones stay.
+  // ones cannot reach, and nobody sees before `fill` was given them. On an
+  // error there is no descriptor of them, they may be seen before, and where
+  // even this process gets no memory the old ones stay.
   virtual absl::Status RenewPositions(
       absl::FunctionRef<void(LanePositions&)> fill) = 0;
 };

@@ -113,14 +113,26 @@ absl::StatusOr<Segment> Segment::Map(Sys& sys, Kind kind, Fd fd, size_t bytes) {
 absl::Status Segment::Renew(
     absl::FunctionRef<void(absl::Span<std::byte>)> fill) {
   absl::StatusOr<Segment> fresh = Create(sys_, kind_, bytes_.size());
-  if (!fresh.ok()) return fresh.status();
-  fill(fresh->bytes());
-  const int64_t mapped =
-      sys_.MapOver(bytes_.data(), bytes_.size(), fresh->descriptor());
-  if (mapped < 0) return ErrnoStatus(mapped, "map fresh shared memory");
+  absl::Status renewed = fresh.status();
+  if (fresh.ok()) {
+    fill(fresh->bytes());
+    renewed = PutThere(*std::move(fresh));
+  }
+  if (!renewed.ok() &&
+      sys_.MapOver(bytes_.data(), bytes_.size(), /*fd=*/-1) == 0) {
+    fill(bytes_);
+    fd_ = Fd();
+  }
   // What fails here can be no more than inherited by a child.
   (void)sys_.KeepFromChildren(bytes_.data(), bytes_.size());
-  fd_ = std::move(fresh->fd_);
+  return renewed;
+}
+
+absl::Status Segment::PutThere(Segment fresh) {
+  const int64_t mapped =
+      sys_.MapOver(bytes_.data(), bytes_.size(), fresh.descriptor());
+  if (mapped < 0) return ErrnoStatus(mapped, "map fresh shared memory");
+  fd_ = std::move(fresh.fd_);
   return absl::OkStatus();
 }
 

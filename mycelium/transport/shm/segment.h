@@ -44,10 +44,13 @@ class Segment final {
   int descriptor() const { return fd_.get(); }
 
   // Puts a fresh segment of the same kind and size where this one is mapped.
-  // `fill` is given the fresh memory before. On an error nothing has changed.
+  // `fill` is given the fresh memory before. On an error there is memory of
+  // this process alone, which was zero before it was given to `fill`, and no
+  // descriptor; without memory even for that, nothing has changed.
   absl::Status Renew(absl::FunctionRef<void(absl::Span<std::byte>)> fill);
 
  private:
+  absl::Status PutThere(Segment fresh);
   Segment(Sys& sys, Kind kind, Fd fd, absl::Span<std::byte> bytes)
       : sys_(sys), kind_(kind), fd_(std::move(fd)), bytes_(bytes) {}
 

@@ -151,14 +151,37 @@ TEST(SegmentInAGroupTest, MemoryLimitIsAnError) {
   EXPECT_EQ(sys.counts().at("reserve"), 1u) << "it was not tried";
 }
 
-TEST_F(SegmentTest, RenewalThatFailsChangesNothing) {
+TEST_F(SegmentTest, RenewalThatFailsIsOutOfTheOldOnesReachAsWell) {
+  const auto fill = [](absl::Span<std::byte> fresh) {
+    EXPECT_EQ(fresh[0], std::byte{0});
+    fresh[1] = std::byte{2};
+  };
   for (const char* const call : {"memfd_create", "reserve", "map_over"}) {
     auto made = Segment::Create(sys_, Segment::Kind::kPositions, kBytes);
+    auto old =
+        Segment::Map(sys_, Segment::Kind::kPositions, Copy(*made), kBytes);
+    ASSERT_TRUE(old.ok());
     made->bytes()[0] = std::byte{1};
     sys_.Fail(call, {-ENOMEM});
-    EXPECT_FALSE(made->Renew([](absl::Span<std::byte>) {}).ok()) << call;
-    EXPECT_EQ(made->bytes()[0], std::byte{1}) << call;
+    EXPECT_FALSE(made->Renew(fill).ok()) << call;
+    EXPECT_EQ(made->bytes()[0], std::byte{0}) << call;
+    EXPECT_EQ(made->bytes()[1], std::byte{2}) << call;
+    EXPECT_EQ(made->descriptor(), -1) << call;
+    old->bytes()[1] = std::byte{9};
+    EXPECT_EQ(made->bytes()[1], std::byte{2}) << call;
+    // As soon as there is memory again it can be shared.
+    EXPECT_TRUE(made->Renew(fill).ok()) << call;
+    EXPECT_NE(made->descriptor(), -1) << call;
   }
+}
+
+TEST_F(SegmentTest, RenewalWithoutAnyMemoryChangesNothing) {
+  auto made = Segment::Create(sys_, Segment::Kind::kPositions, kBytes);
+  made->bytes()[0] = std::byte{1};
+  sys_.Fail("map_over", {-ENOMEM, -ENOMEM});
+  EXPECT_FALSE(made->Renew([](absl::Span<std::byte>) {}).ok());
+  EXPECT_EQ(made->bytes()[0], std::byte{1});
+  EXPECT_NE(made->descriptor(), -1);
 }
 
 TEST_F(SegmentTest, EachStepThatFailsLeavesNothing) {
