@@ -27,7 +27,7 @@ struct FrameHeader {
   uint64_t digest_prefix;       // First 8 bytes of the type's digest.
   uint64_t publisher_sequence;  // 1, 2, 3, … of the publisher.
   uint32_t publisher_id;        // As declared by PublisherDeclare.
-  uint32_t lost_before;         // Zero on the wire; see local_frame.h.
+  uint32_t lost_before;         // Of rings; without meaning on the wire.
   // Then: publish time (8 bytes, if kFramePublishTime), the extension with
   // zeros up to a multiple of 8, payload.
 };

@@ -83,7 +83,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
       TakeOverRings();
       LeaveRingsBehind();
     }
-    const std::vector<LostFrames> lost = ParkLanes();
+    const std::vector<LostFrames> lost = ParkLanes(remembers);
     heard_ = false;
     if (!lost.empty()) handler_.OnLost(*this, lost);
     handler_.OnReplaced(*this);
@@ -241,7 +241,7 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
   }
 }
 
-std::vector<LostFrames> FramedLink::ParkLanes() {
+std::vector<LostFrames> FramedLink::ParkLanes(bool is_same_process) {
   inbound_.Clear();
   DropRings();
   std::vector<LostFrames> lost;
@@ -259,6 +259,7 @@ std::vector<LostFrames> FramedLink::ParkLanes() {
     ReleasePart(*lane.lane);
     LostFrames damaged = {lane.lane, {}};
     PassOn(lane, &damaged.frames);
+    if (is_same_process) lane.lane->Absolve();
     if (!damaged.frames.empty()) lost.push_back(std::move(damaged));
     lane.received.store(lane.lane->released(), std::memory_order_relaxed);
     lane.announced = lane.known_to_peer = lane.held = false;

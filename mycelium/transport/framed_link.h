@@ -273,7 +273,7 @@ class FramedLink final : public Link,
   bool PrepareSleep() override;
   void EndSleep() override;
   void ResetLanes(const v1::Hello& peer);
-  std::vector<LostFrames> ParkLanes();
+  std::vector<LostFrames> ParkLanes(bool is_same_process);
   void PassOn(OutLane& lane, std::vector<FrameHeader>* lost)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   // Tells the peer of lanes that it still has and we have not.

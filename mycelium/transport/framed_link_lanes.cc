@@ -98,14 +98,24 @@ void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {
 }
 
 void FramedLink::OnLaneRefused(const v1::LaneRefused& refused) {
+  LostFrames damaged = {nullptr, {}};
   {
     MutexLock lock(lanes_mutex_);
     const auto entry = out_lanes_.find(refused.lane());
     if (entry == out_lanes_.end() || !entry->second->lane->mapped()) return;
     OutLane& out = *entry->second;
     out.refused = true;
+    if (out.lane->stage() != nullptr) {
+      // It has the positions, whatever it says, and may write to them, where
+      // this process reads from here on. There need be no memory that others
+      // could share for that.
+      damaged.lane = out.lane;
+      (void)out.lane->RenewReader(/*seen=*/0, &damaged.frames);
+      out.lane->Absolve();
+    }
     out.lane->SetMapped(false);
   }
+  if (!damaged.frames.empty()) handler_.OnLost(*this, {damaged});
   handler_.OnFallback(
       *this, absl::UnavailableError(absl::StrCat(
                  name(), ": the peer cannot map lane ", refused.lane(), ": ",
@@ -183,9 +193,7 @@ void FramedLink::NoteHandled(uint32_t lane, uint64_t position) {
     }
   }
   if (ring != nullptr) {
-    ring->NoteHandled(position);
-    // Of a lossy lane the loop takes the next frame now.
-    if (ring->is_lossy()) loop_.WakeIfAsleep();
+    if (ring->NoteHandled(position)) loop_.WakeIfAsleep();
     if (ring->TakeWriterWaits()) RingPeer();
     return;
   }

@@ -75,6 +75,22 @@ TEST_F(FramedLinkMappedTest, LaneThatIsSentToAProcessIsNotMappedByIt) {
   EXPECT_EQ(records.back().position, received_);
 }
 
+// Whose handler is slow, and who has not died of anything.
+TEST_F(FramedLinkMappedTest,
+       LanesThatBeginAnewForTheSameProcessSuspectNothing) {
+  FrameHeader poison;
+  for (int changes = 0; changes < 3; ++changes) {
+    Connect(/*resumes=*/true, /*shares=*/false);
+    EXPECT_GT(lane_->redelivered_until(), 1u) << "they went on";
+    EXPECT_FALSE(lane_->TakePoison(/*redeliveries_max=*/0, &poison));
+    Connect(/*resumes=*/true, /*shares=*/true);
+    link_->AdoptLane(*lane_, 1);
+  }
+  ++incarnation_;
+  Connect(/*resumes=*/false, /*shares=*/true);
+  EXPECT_TRUE(lane_->TakePoison(/*redeliveries_max=*/0, &poison));
+}
+
 // Who found that out was another thread, and the loop comes to it later.
 TEST_F(FramedLinkMappedTest, WhatTheLastProcessStoredIsNotTheNextOnesFault) {
   lane_->ring_positions().released.store(3);

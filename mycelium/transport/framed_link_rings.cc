@@ -12,11 +12,11 @@ constexpr int kFramesPerTurn = 64;
 
 namespace {
 
-std::string DescribeUndeclared(uint32_t lane, const FrameView& frame) {
-  return absl::StrCat(
-      "lane ", lane, " in shared memory: frame ", frame.header.lane_sequence,
-      " of ", frame.header.frame_bytes, " bytes of publisher ",
-      frame.header.publisher_id, ", which was not declared with that type");
+std::string DescribeUndeclared(const FrameView& frame) {
+  return absl::StrCat("frame ", frame.header.lane_sequence, " of ",
+                      frame.header.frame_bytes, " bytes of publisher ",
+                      frame.header.publisher_id,
+                      ", which was not declared with that type");
 }
 
 absl::Status Of(const FramedLink& link, const absl::Status& status) {
@@ -154,12 +154,10 @@ InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
       }
     } else if (outcome == Outcome::kTaken) {
       ring.Pop(/*handled=*/false);
+    } else if (outcome == Outcome::kCorrupt) {
+      ring.Condemn(DescribeUndeclared(*frame));  // And look again.
     } else {
-      ring.paused = outcome != Outcome::kCorrupt;
-      if (outcome == Outcome::kCorrupt) {
-        handler_.InterruptFrames();
-        BreakFor(ring, Corrupt(DescribeUndeclared(ring.lane(), *frame)));
-      }
+      ring.paused = true;
       ++*taken;
       break;
     }
@@ -359,11 +357,14 @@ void FramedLink::TakeOverRings() {
   // Who is up the stack has shown a frame, and may do so again.
   if (is_polling_) return;
   is_polling_ = true;
-  bool is_over = false;
-  for (size_t i = 0; i < ring_list_.size() && !is_over; ++i) {
-    ring_list_[i]->active = true;
-    ring_list_[i]->BeginTakingOver();
-    (void)PollRing(*ring_list_[i], &is_over);
+  for (size_t i = 0; i < ring_list_.size(); ++i) {
+    InboundRing& ring = *ring_list_[i];
+    ring.active = true;
+    ring.BeginTakingOver();
+    ring.TellAtOnce();
+    // One that is corrupt does not keep the others from being taken over.
+    bool is_over = false;
+    (void)PollRing(ring, &is_over);
   }
   is_polling_ = false;
 }

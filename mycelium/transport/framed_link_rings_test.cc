@@ -167,6 +167,20 @@ class FramedLinkRingsTest : public FramedLinkTest {
       writer_->Commit(sequence_);
     }
   }
+  // Another process, in a lane that is not lossy.
+  void PeerPublishesThreeLossless() {
+    if (link_->is_up()) Disconnect();
+    memory_.lane = std::make_shared<test::FakeSharedMemory>(kRingBytes);
+    memory_.lane->positions().identity.store(1);
+    Connect(++incarnation_, /*opens=*/false);
+    PeerOpensItsLane(/*controls_before=*/0, /*lossy_window=*/0);
+    RingWriter writer(memory_.lane->bytes(), memory_.lane->positions().ring);
+    for (uint64_t sequence : {1, 2, 3}) {
+      (void)EncodeFrame(FrameFields(), sequence, 8,
+                        writer.TryClaim(sizeof(FrameHeader) + 8));
+      writer.Commit();
+    }
+  }
   void HandleLast() {
     link_->NoteHandled(kLane, queue_.got.back());
     Run();
@@ -178,6 +192,7 @@ class FramedLinkRingsTest : public FramedLinkTest {
   std::shared_ptr<DescriptorChannel> channel_;
   std::unique_ptr<LossyRingWriter> writer_;
   uint64_t sequence_ = 0;
+  uint64_t incarnation_ = 2;
 };
 
 // A Hello has room for so many, however they are read.
@@ -270,27 +285,54 @@ TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfOutsideOfItsRow) {
   queue_.handles = true;
   queue_.calls.clear();
   HandleLast();
-  EXPECT_EQ(queue_.calls, "(ff|!)");
+  EXPECT_EQ(queue_.calls, "(ff)!");
   EXPECT_THAT(queue_.corrupt,
               ElementsAre(testing::Property(&absl::Status::code,
                                             absl::StatusCode::kDataLoss)));
 }
 
+// What the writer does not know to be handled it would send again. Whoever has
+// it may have it for ever, and keeps nobody from hearing of an end.
+TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfWhenWhatCameBeforeIsHandled) {
+  for (const bool is_cut : {false, true}) {
+    PeerPublishesThreeLossless();
+    queue_.corrupt_from = 2;
+    Run();
+    EXPECT_TRUE(link_->is_up());
+    if (is_cut) {
+      queue_.had_when_down.clear();
+      Disconnect();
+      EXPECT_EQ(queue_.had_when_down.size(), 1u);
+      Connect(incarnation_, /*opens=*/false);
+      PeerOpensItsLane(/*controls_before=*/0, /*lossy_window=*/0);
+      Run();
+      EXPECT_TRUE(link_->is_up());
+    }
+    link_->NoteHandled(kLane, sizeof(FrameHeader) + 8);
+    Run();
+    EXPECT_FALSE(link_->is_up());
+    v1::Hello hello;
+    link_->FillResume(&hello);
+    EXPECT_EQ(hello.resume_incarnation(), 0u);
+  }
+  EXPECT_THAT(queue_.got, ElementsAre(1, 2, 1, 2));
+}
+
+TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfWhereNobodyComesBack) {
+  PeerPublishesThreeLossless();
+  queue_.corrupt_from = 2;
+  Run();
+  Disconnect();
+  EXPECT_THAT(queue_.corrupt, IsEmpty());
+  link_->TakeOverRings();
+  EXPECT_EQ(queue_.corrupt.size(), 1u);
+}
+
 // The next handler may take as long as it likes.
 TEST_F(FramedLinkRingsTest, WriterIsToldOfRoomBetweenTwoFramesOfARow) {
-  Disconnect();
-  memory_.lane = std::make_shared<test::FakeSharedMemory>(kRingBytes);
-  memory_.lane->positions().identity.store(1);
-  Connect(/*incarnation=*/3, /*opens=*/false);
-  PeerOpensItsLane(/*controls_before=*/0, /*lossy_window=*/0);
-  constexpr size_t kFrameBytes = sizeof(FrameHeader) + 8;
-  RingWriter writer(memory_.lane->bytes(), memory_.lane->positions().ring);
-  for (uint64_t sequence : {1, 2, 3}) {
-    (void)EncodeFrame(FrameFields(), sequence, 8, writer.TryClaim(kFrameBytes));
-    writer.Commit();
-  }
+  PeerPublishesThreeLossless();
   queue_.handles = true;
-  memory_.lane->positions().AskToBeWoken(kFrameBytes);
+  memory_.lane->positions().AskToBeWoken(sizeof(FrameHeader) + 8);
   wire_.TakeRecords();
   std::vector<size_t> told;
   queue_.on_frame = [&] { told.push_back(wire_.TakeRecords().size()); };
@@ -394,6 +436,50 @@ TEST_F(FramedLinkRingsTest, RestIsTakenOverWhereNobodyComesBack) {
   EXPECT_THAT(queue_.got, ElementsAre(1, 2, 3));
   link_->Forget();
   EXPECT_EQ(queue_.left, 0u);
+}
+
+TEST_F(FramedLinkRingsTest, RestOfOneIsTakenOverThoughAnotherIsCorrupt) {
+  const auto other = std::make_shared<test::FakeSharedMemory>(kRingBytes);
+  other->positions().identity.store(1);
+  memory_.lane = other;
+  v1::Control control;
+  v1::LaneOpen& open = *control.mutable_lane_open();
+  open.set_lane(kLane + 1);
+  open.set_next_sequence(5);
+  open.set_capacity_bytes(kRingBytes);
+  open.set_lossy_window(2);
+  open.set_shared_identity(1);
+  Deliver(control);
+  queue_.corrupt_from = 2;
+  PeerPublishesNext(2);
+  writer_ = std::make_unique<LossyRingWriter>(
+      other->bytes(), other->positions().lossy, /*depth=*/8);
+  sequence_ = 4;
+  PeerPublishesNext(2);
+  Run();
+  ASSERT_THAT(queue_.got, ElementsAre(1, 5));
+  Disconnect();
+  link_->TakeOverRings();
+  EXPECT_THAT(queue_.got, ElementsAre(1, 5, 2, 6));
+  Run();
+  EXPECT_EQ(queue_.corrupt.size(), 1u);
+}
+
+// It may live, and counts what it does not see taken.
+TEST_F(FramedLinkRingsTest, WhatNobodyCouldHandleIsLeftToItsWriter) {
+  PeerPublishesNext(1, /*controls_before=*/1);
+  PeerPublishesNext(2);
+  Run();
+  Disconnect();
+  link_->TakeOverRings();
+  EXPECT_THAT(queue_.got, IsEmpty());
+  link_->Forget();
+  EXPECT_EQ(queue_.left, 3u);
+  std::vector<uint64_t> to_count;
+  writer_->ForEachFrame([&](const FrameHeader& frame) {
+    to_count.push_back(frame.lane_sequence);
+  });
+  EXPECT_THAT(to_count, ElementsAre(1, 2, 3));
 }
 
 // Of which the reader learns while it looks at a frame of the lane that comes

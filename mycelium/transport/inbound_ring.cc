@@ -97,7 +97,19 @@ InboundRing::Look InboundRing::CorruptReference() {
 InboundRing::Look InboundRing::Corrupt(std::string what) {
   error_ = absl::StrCat("lane ", options_.lane,
                         " in shared memory: ", std::move(what));
-  return Look::kCorrupt;
+  is_corrupt_.store(true, std::memory_order_relaxed);
+  // Of us and of who has handled something since, one sees what the other has
+  // stored: pairs with the load in NoteHandled().
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  is_pending_ = false;
+  shows_left_ = 0;
+  return LookAtEnd();
+}
+
+bool InboundRing::TellsCorrupt() const {
+  if (!is_corrupt()) return false;
+  // What is handled at once is not looked up where the peer can write.
+  return tells_at_once_ || !is_deferred_ || handled() == taken();
 }
 
 uint64_t InboundRing::Position() const {
@@ -120,6 +132,7 @@ std::string InboundRing::DescribePlace() const {
 }
 
 void InboundRing::BeginDraining() {
+  if (is_corrupt()) return;
   shows_left_ = memory_->bytes().size() / sizeof(FrameHeader);
 }
 
@@ -132,7 +145,7 @@ void InboundRing::BeginTakingOver() {
 }
 
 void InboundRing::EndDraining() {
-  shows_left_ = kNoEnd;
+  if (!is_corrupt()) shows_left_ = kNoEnd;
   takes_over_ = false;
 }
 
@@ -148,7 +161,7 @@ void InboundRing::PopSlowly(bool handled) {
                            AlignedFrameBytes(pending_.header.frame_bytes),
                        std::memory_order_relaxed);
   }
-  if (handled) NoteHandled(pending_end_);
+  if (handled) (void)NoteHandled(pending_end_);
   if (takes_over_) LetGo();  // See BeginTakingOver().
   if (holds_) ReleaseHandled();
 }
@@ -162,7 +175,7 @@ void InboundRing::AddTraffic(LinkTraffic* traffic) const {
                                  : taken() - options_.position;
 }
 
-void InboundRing::NoteHandled(uint64_t end) {
+bool InboundRing::NoteHandled(uint64_t end) {
   // Before `handled_` lets the loop take another one, which is held then.
   if (options_.lossy) LetGoIfHeld(end);
   // Of two that store, the later may have the lower one.
@@ -174,6 +187,8 @@ void InboundRing::NoteHandled(uint64_t end) {
   while (before < end && !handled.compare_exchange_weak(
                              before, end, std::memory_order_seq_cst)) {
   }
+  // Pairs with the fence in Corrupt(). Of a lossy lane the next one is taken.
+  return options_.lossy || is_corrupt_.load(std::memory_order_seq_cst);
 }
 
 void InboundRing::LetGoIfHeld(uint64_t sequence) {
@@ -202,14 +217,14 @@ bool InboundRing::PrepareSleep(uint32_t controls_seen) {
   positions_.Sleep();
   if (paused || !active) return false;  // Somebody wakes the loop later.
   if (is_pending_) return MaySee(controls_seen);
-  if (shows_left_ == 0) return false;  // Until EndDraining().
+  if (shows_left_ == 0) return TellsCorrupt();  // Else until EndDraining().
   if (!options_.lossy) return reader_.HasFrame();
   ReleaseHandled();
   return !holds_ && lossy_reader_->HasFrame();
 }
 
 bool InboundRing::IsDrained(uint32_t controls_seen) {
-  if (shows_left_ == 0) return true;
+  if (shows_left_ == 0) return !TellsCorrupt();
   if (is_pending_) return !MaySee(controls_seen);
   if (!options_.lossy) return !reader_.HasFrame();
   ReleaseHandled();
@@ -217,6 +232,11 @@ bool InboundRing::IsDrained(uint32_t controls_seen) {
 }
 
 uint64_t InboundRing::CountLeft() {
+  // What is taken from a lossy ring nobody counts but us, though its writer may
+  // live, and look what became of it. So it is left there, and held.
+  if (options_.lossy) {
+    return lossy_reader_->CountWaiting() + (is_pending_ ? 1 : 0);
+  }
   BeginTakingOver();
   uint64_t left = 0;
   while (shows_left_ > 0 && (is_pending_ || Next() == Look::kFrame)) {

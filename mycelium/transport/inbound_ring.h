@@ -30,6 +30,12 @@ namespace mycelium {
 // lossy lane. A lossy lane hands out one frame at a time, and holds it until it
 // is handled.
 //
+// What is found corrupt is told when all that was taken before it is handled,
+// be it on the next connection of the same peer, and nothing behind it is
+// shown. For with that the lane begins anew from what the writer knows to be
+// handled: what somebody still has would come twice, or be counted as damaged,
+// or be taken for what the reader cannot get past.
+//
 // Thread safety: NoteHandled(), taken(), handled(), TakeWriterWaits() and
 // AddTraffic() from any thread; the rest on the loop.
 //
@@ -54,7 +60,9 @@ class InboundRing final {
 
   enum class Look {
     kFrame,
-    kEmpty,    // None, or the last one of a lossy lane is not handled yet.
+    // None, or one that is not to be looked at, or told of, before the last one
+    // is handled.
+    kEmpty,
     kNotYet,   // There is one, but a control message comes before it.
     kCorrupt,  // See error().
   };
@@ -71,15 +79,16 @@ class InboundRing final {
   // Whether Peek() has something to say. All that most looks are.
   bool MayHaveFrame() {
     if (is_pending_) return true;
-    return lossy_reader_.has_value() ? holds_ || lossy_reader_->HasFrame()
-                                     : reader_.HasFrame();
+    return (lossy_reader_.has_value() ? holds_ || lossy_reader_->HasFrame()
+                                      : reader_.HasFrame()) ||
+           is_corrupt();
   }
 
   // The next frame, for somebody who has read `controls_seen` control messages.
   // `*view` points at a view of this object's, valid until Pop().
   Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end) {
     if (!is_pending_) {
-      if (shows_left_ == 0) return Look::kEmpty;
+      if (shows_left_ == 0) return LookAtEnd();
       const Look look = Next();
       if (look != Look::kFrame) return look;
     }
@@ -106,13 +115,22 @@ class InboundRing final {
     positions_.ring.released.store(pending_end_, std::memory_order_release);
   }
 
+  // What Peek() shows is no frame of that peer's, for the reason that `what`
+  // says.
+  void Condemn(std::string what) { (void)Corrupt(std::move(what)); }
+  // Whether it has been found corrupt: from then on nothing is shown.
+  bool is_corrupt() const {
+    return is_corrupt_.load(std::memory_order_relaxed);
+  }
+
   // The peer has closed a memory of loans.
   void LetGoOfLoans() {
     if (!is_pending_) loan_ = nullptr;
   }
 
-  // Frames up to that end are handled: their room is the writer's again.
-  void NoteHandled(uint64_t end);
+  // Frames up to that end are handled: their room is the writer's again. True:
+  // the loop may have waited for it, and is to be woken if it sleeps.
+  bool NoteHandled(uint64_t end);
   // After NoteHandled(): whether the peer waits to be told.
   bool TakeWriterWaits() {
     return positions_.TakeWriterWaits([this] { return handled(); });
@@ -136,9 +154,11 @@ class InboundRing final {
   // lossy lane shows one frame after the other, too, handled or not.
   void BeginTakingOver();
   bool takes_over() const { return takes_over_; }
+  // There will be no other connection to tell on what is corrupt.
+  void TellAtOnce() { tells_at_once_ = true; }
   // The same peer goes on.
   void EndDraining();
-  // Takes what is left, and returns how many frames that is.
+  // How many frames are left that nobody handles. Show no more after that.
   uint64_t CountLeft();
   // Whether all that the peer has committed, and whose control messages have
   // arrived, was taken; or, of a lossy lane, a frame that somebody has.
@@ -191,6 +211,12 @@ class InboundRing final {
   Look CorruptSequence();
   Look CorruptSize();
   Look Corrupt(std::string what);
+  // Whether it is corrupt, and that is to be told now.
+  bool TellsCorrupt() const;
+  // Where no more frames are shown.
+  Look LookAtEnd() const {
+    return TellsCorrupt() ? Look::kCorrupt : Look::kEmpty;
+  }
   // Where the reader is.
   uint64_t Position() const;
   std::string DescribePlace() const;
@@ -228,8 +254,10 @@ class InboundRing final {
   // How many frames are left to be shown, if there is an end to them.
   static constexpr uint64_t kNoEnd = ~uint64_t{0};
   uint64_t shows_left_ = kNoEnd;
+  bool tells_at_once_ = false;
   bool takes_over_ = false;
 
+  std::atomic<bool> is_corrupt_{false};  // The loop stores it.
   std::string error_;
   SharedWord<uint64_t> taken_;
   SharedWord<uint64_t> handled_;  // Of a lossy lane.

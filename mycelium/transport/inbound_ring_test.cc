@@ -193,6 +193,57 @@ TEST_F(InboundRingTest, RingWithoutLoansKnowsNoReference) {
   EXPECT_THAT(Ring().error(), HasSubstr("no frame starts at position 0"));
 }
 
+// With that the lane begins anew: what is not handled would come again.
+TEST_F(InboundRingTest, CorruptionIsToldWhenWhatCameBeforeIsHandled) {
+  Write(0);
+  Write(0);
+  Write(kLoansBytes);
+  uint64_t first, second;
+  ASSERT_EQ(Ring().Peek(/*controls_seen=*/0, &view_, &first), Look::kFrame);
+  Ring().Pop(/*handled=*/false);
+  ASSERT_EQ(Ring().Peek(/*controls_seen=*/0, &view_, &second), Look::kFrame);
+  EXPECT_FALSE(Ring().NoteHandled(0));
+  Ring().Pop(/*handled=*/false);
+  EXPECT_EQ(Peek(), Look::kEmpty);
+  EXPECT_TRUE(Ring().MayHaveFrame());
+  EXPECT_FALSE(Ring().PrepareSleep(/*controls_seen=*/0));
+  EXPECT_TRUE(Ring().NoteHandled(first)) << "nobody looks again";
+  EXPECT_EQ(Peek(), Look::kEmpty);
+  EXPECT_TRUE(Ring().NoteHandled(second));
+  EXPECT_TRUE(Ring().PrepareSleep(/*controls_seen=*/0));
+  EXPECT_EQ(Peek(), Look::kCorrupt);
+  EXPECT_THAT(Ring().error(), HasSubstr("frame 3 before position"));
+}
+
+// Whoever has it may have it for ever: no end of a connection waits.
+TEST_F(InboundRingTest, CorruptionIsToldAtOnceWhereThereIsNoNextConnection) {
+  Write(0);
+  Write(kLoansBytes);
+  ASSERT_EQ(Peek(), Look::kFrame);
+  Ring().Pop(/*handled=*/false);
+  ASSERT_EQ(Peek(), Look::kEmpty);
+  Ring().BeginDraining();
+  EXPECT_EQ(Peek(), Look::kEmpty);
+  EXPECT_TRUE(Ring().IsDrained(/*controls_seen=*/0));
+  Ring().BeginTakingOver();
+  Ring().TellAtOnce();
+  EXPECT_FALSE(Ring().IsDrained(/*controls_seen=*/0));
+  EXPECT_EQ(Peek(), Look::kCorrupt);
+}
+
+TEST_F(InboundRingTest, CondemnedFrameIsNotShownAgain) {
+  Write(0);
+  Write(0);
+  ASSERT_EQ(Peek(), Look::kFrame);
+  Ring().Pop(/*handled=*/false);
+  ASSERT_EQ(Peek(), Look::kFrame);
+  Ring().Condemn("a frame of nobody");
+  EXPECT_EQ(Peek(), Look::kEmpty);
+  EXPECT_TRUE(Ring().NoteHandled(Ring().taken()));
+  EXPECT_EQ(Peek(), Look::kCorrupt);
+  EXPECT_EQ(Ring().error(), "lane 0 in shared memory: a frame of nobody");
+}
+
 TEST(InboundRingLossyTest,
      WhoFinishesAFrameLetsGoOfNoLaterOneWhileItIsTakenOver) {
   const auto memory = std::make_shared<FakeSharedMemory>(kRingBytes);
@@ -222,6 +273,28 @@ TEST(InboundRingLossyTest,
   EXPECT_NE(positions.held.load(), LossyPositions::kNothingHeld);
   ring.NoteHandled(second);
   EXPECT_EQ(positions.held.load(), LossyPositions::kNothingHeld);
+}
+
+// The last frame of a turn, say: nothing else is there to come back for.
+TEST(InboundRingLossyTest, CondemnedFrameIsLookedAtAgain) {
+  const auto memory = std::make_shared<FakeSharedMemory>(kRingBytes);
+  LossyRingWriter writer(memory->bytes(), memory->positions().lossy,
+                         /*depth=*/4);
+  absl::Span<std::byte> room;
+  const size_t bytes = EncodedFrameBytes(FrameFields(), kSize);
+  ASSERT_EQ(writer.TryReserve(bytes, &room), LossyRingWriter::Fit::kFits);
+  (void)EncodeFrame(FrameFields(), 1, kSize, room);
+  writer.Commit(1);
+  InboundRing::Options options;
+  options.lossy = true;
+  options.frame_bytes_max = kRingBytes / 2;
+  InboundRing ring(memory, options);
+  const FrameView* view;
+  uint64_t end;
+  ASSERT_EQ(ring.Peek(/*controls_seen=*/0, &view, &end), Look::kFrame);
+  ring.Condemn("a frame of nobody");
+  EXPECT_TRUE(ring.MayHaveFrame());
+  EXPECT_EQ(ring.Peek(/*controls_seen=*/0, &view, &end), Look::kCorrupt);
 }
 
 // Whom nobody wakes would stay awake for ever.

@@ -185,6 +185,51 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
   EXPECT_TRUE(sum.Balances());
 }
 
+// What is in a queue when the damage is found is read where it lies, and would
+// come again from a lane that begins anew.
+TEST_P(DamagedRingTest, WhatCameBeforeIsTakenFromAQueueFirst) {
+  SubscriberOptions options;
+  options.overflow = std::get<1>(GetParam());
+  if (options.overflow != Overflow::kBlock) options.depth = kNotes;
+  auto subscriber = reader_->Subscriber<Note>(options);
+  auto publisher = writer_->Publisher<Note>();
+  while (publisher->subscriber_count() == 0) Turn();
+  for (uint64_t id = 1; id <= kNotes; ++id) {
+    ASSERT_TRUE(publisher->Publish(MakeNote(id, /*blob_bytes=*/2'000)).ok());
+  }
+  std::byte* const frame = FrameIn(DataSegment(), kDamaged);
+  ASSERT_NE(frame, nullptr);
+  std::memcpy(frame + damage().offset, &damage().value, damage().bytes);
+  std::vector<uint64_t> ids;
+  while (ids.empty() || ids.back() != kNotes) {
+    // It has time to come to the damage, and to all that lies behind it.
+    for (int turn = 0; turn < 20; ++turn) {
+      (void)reader_->Poll(absl::ZeroDuration());
+    }
+    (void)writer_->Flush(absl::Milliseconds(1));
+    const auto got = subscriber->TryReceive();
+    ASSERT_TRUE(got.ok()) << got.status();
+    if (*got != nullptr) ids.push_back((*got)->id());
+  }
+  std::vector<uint64_t> expected;
+  for (uint64_t id = 1; id <= kNotes; ++id) {
+    if (id != kDamaged) expected.push_back(id);
+  }
+  EXPECT_EQ(ids, expected);
+  while (!writer_->Flush(absl::Milliseconds(1)).ok()) {
+    Turn();
+    EXPECT_EQ(*subscriber->TryReceive(), nullptr);  // The last one is handled.
+  }
+  Ledger sum;
+  for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
+    for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
+  }
+  EXPECT_EQ(sum.accepted, kNotes);
+  EXPECT_EQ(sum.delivered, kNotes - 1);
+  EXPECT_EQ(sum.dropped_for(reason()), 1u);
+  EXPECT_TRUE(sum.Balances());
+}
+
 // Each of the two has accepted the message that is lost.
 TEST_P(DamagedRingTest, MessageThatTwoSubscriptionsShareIsLostToBoth) {
   if (std::get<1>(GetParam()) != Overflow::kBlock) return;  // None is shared.
@@ -283,6 +328,22 @@ TEST_P(LostLengthTest, IsFoundByWhoWaitsForRoom) {
     is_waiting_ = false;
   });
   ExpectOneIsLost(&publishing);
+}
+
+// What the subscriber cannot come to, and nobody comes after it to find.
+TEST_P(LostLengthTest, HidesNothingFromTheLedgerWhereNobodyComesBack) {
+  Subscribe();
+  while (got_ < kDamaged - 1) Turn();
+  (void)reader_->Shutdown(absl::ZeroDuration());
+  (void)writer_->Shutdown(absl::Seconds(20));
+  Ledger sum;
+  for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
+    for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
+  }
+  EXPECT_EQ(sum.accepted, kNotes);
+  EXPECT_EQ(sum.delivered, kDamaged - 1);
+  EXPECT_EQ(sum.dropped_total(), kNotes - (kDamaged - 1));
+  EXPECT_EQ(sum.in_flight, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(

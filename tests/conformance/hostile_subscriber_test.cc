@@ -175,6 +175,26 @@ TEST_F(HostileSubscriberTest, ReasonOfARefusalIsBoundedAndHarmless) {
   EXPECT_TRUE(data.has_value());
 }
 
+// It has the positions all the same, and the next process gets what is left.
+TEST_F(HostileSubscriberTest,
+       WhatItWritesToALossyLaneThatItRefusedDoesNothing) {
+  Subscriber hostile = Start(1, "drop_oldest");
+  v1::Control refused;
+  refused.mutable_lane_refused()->set_lane(hostile.id);
+  ASSERT_TRUE(hostile.peer.SendControl(refused));
+  const auto is_data = [](const RawPeer::Record& record) {
+    return record.header.kind == static_cast<uint8_t>(RecordKind::kData);
+  };
+  ASSERT_TRUE(hostile.peer.ReadUntil(is_data).has_value());
+  hostile.lane->next() = 8'000;
+  hostile.lane->held() = 0;
+  for (int id = 2; id <= 4; ++id) {
+    Look();
+    Publish(id);
+    ASSERT_TRUE(hostile.peer.ReadUntil(is_data).has_value()) << id;
+  }
+}
+
 TEST_F(HostileSubscriberTest, NextProcessIsNotTakenInByWhatWasWritten) {
   Subscriber hostile = Start(3);
   std::memset(hostile.lane->positions(), 0, RawLane::kPositionsBytes);

@@ -564,27 +564,4 @@ uint64_t Lane::SequenceAt(uint64_t from) {
   return sequence_ - frames_after + 1;
 }
 
-void Lane::VisitRing(uint64_t from,
-                     absl::FunctionRef<void(const FrameHeader&)> visit) {
-  const uint64_t end = committed();
-  uint64_t position = std::max(from, released());
-  while (position < end) {
-    const Run run = CommittedFrom(position);
-    position = run.position;
-    for (size_t at = 0; at < run.bytes.size();) {
-      FrameHeader header;
-      if (run.bytes.size() - at < sizeof header) return;
-      CopyFromShared(&header, run.bytes.data() + at, sizeof header);
-      // `from` comes from the reader and may lie within a frame.
-      if (header.frame_bytes < sizeof header ||
-          header.frame_bytes > run.bytes.size() - at) {
-        return;
-      }
-      visit(header);
-      at += AlignedFrameBytes(header.frame_bytes);
-    }
-    position += run.bytes.size();
-  }
-}
-
 }  // namespace mycelium

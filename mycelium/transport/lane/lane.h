@@ -255,9 +255,10 @@ class Lane final {
   void BeginRedelivery(uint64_t sent);
   // Frames with a lower sequence may have been handled by another process.
   uint64_t redelivered_until() const;
+  // It was the same process, which has not died of what it had.
+  void Absolve() { suspected_ = 0; }
   // If more than `redeliveries_max` processes died with the same frame as the
-  // first that they had not handled: takes that frame out, and copies its
-  // header.
+  // first that they had not handled: takes it out, and copies its header.
   bool TakePoison(uint64_t redeliveries_max, FrameHeader* poison);
 
   // Another process that takes the reader's place accepts frames of that size:
@@ -304,7 +305,8 @@ class Lane final {
   void Stamp() ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void RunRoomWatches();
   void VisitRing(uint64_t from,
-                 absl::FunctionRef<void(const FrameHeader&)> visit);
+                 absl::FunctionRef<void(const FrameHeader&)> visit)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   MovedFrame& MovedAt(size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);
   void RefitRing(std::vector<FrameHeader>* taken_out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_, mutex_);
@@ -377,8 +379,7 @@ class Lane final {
   bool is_suspect_staged_ = false;  // In a lossy lane: not in the ring.
   std::atomic<uint64_t> redelivered_until_{0};
   // What lay before the first when Refit() wrote it anew, ends at the second.
-  std::atomic<uint64_t> refitted_until_{0};
-  std::atomic<uint64_t> refitted_end_{0};
+  std::atomic<uint64_t> refitted_until_{0}, refitted_end_{0};
 
   std::atomic<uint64_t> committed_{0};
   // Where the frame ends that is being committed: the reader may be there.
@@ -386,9 +387,8 @@ class Lane final {
   mutable ReleasedCheck released_check_;  // Of `shared_`.
   mutable CorruptionReport corruption_;
   std::atomic<bool> mapped_{false};
-  std::atomic<uint64_t> pad_from_{0};
+  std::atomic<uint64_t> pad_from_{0}, stalls_{0};
   StallMark stall_;
-  std::atomic<uint64_t> stalls_{0};
   std::atomic<bool> closed_{false}, discarded_{false}, reader_away_{false};
   ReaderTrouble reader_trouble_;
   alignas(64) EventCount room_event_;

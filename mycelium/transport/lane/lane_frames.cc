@@ -15,29 +15,37 @@ std::string LostLength(uint64_t position) {
                       ", up to which the reader has come, has lost its length");
 }
 
-// What was committed from `from` to `until`, where frames are sound again, of
-// which the first has `next_sequence`. Headers say how long frames are and of
-// whom, as far as that leads from one to the next; the sequences are counted
-// back. Where they do not lead on it is one frame at least: those sequences say
-// of how many, or nothing does.
-template <typename CommittedFrom>
-std::vector<FrameHeader> DamagedFrames(uint64_t from, uint64_t until,
-                                       uint64_t next_sequence,
-                                       const CommittedFrom& committed_from) {
+// Zero if there is none.
+FrameHeader HeaderAt(const Lane::Run& run) {
+  FrameHeader header = {};
+  if (run.bytes.size() >= sizeof header) {
+    CopyFromShared(&header, run.bytes.data(), sizeof header);
+  }
+  return header;
+}
+
+// What was committed from `from` to `until`, where frames are sound again, the
+// last before the end with `last_sequence`.
+// Headers say how long frames are and of whom, as far as that leads from one to
+// the next; the sequences are counted back. Where they do not lead on it is one
+// frame at least: those sequences say of how many, or nothing does.
+std::vector<FrameHeader> DamagedFrames(const Lane& lane, uint64_t from,
+                                       uint64_t until, uint64_t last_sequence) {
   std::vector<FrameHeader> frames;
+  if (from == until) return frames;
   bool leads_on = true;
   for (uint64_t at = from; leads_on && at < until;) {
-    const auto run = committed_from(at);
-    FrameHeader header = {};
-    if (run.bytes.size() >= sizeof header) {
-      CopyFromShared(&header, run.bytes.data(), sizeof header);
-    }
-    const uint64_t end = run.position + AlignedFrameBytes(header.frame_bytes);
-    leads_on = header.frame_bytes >= sizeof header && end <= until;
-    frames.push_back(header);
-    at = end;
+    const Lane::Run run = lane.CommittedFrom(at);
+    frames.push_back(HeaderAt(run));
+    const size_t frame_bytes = frames.back().frame_bytes;
+    at = run.position + AlignedFrameBytes(frame_bytes);
+    leads_on = frame_bytes >= sizeof(FrameHeader) && at <= until;
   }
-  if (!leads_on) {
+  uint64_t next_sequence =
+      until == lane.committed()
+          ? last_sequence + 1
+          : HeaderAt(lane.CommittedFrom(until)).lane_sequence;
+  if (!leads_on && frames[0].lane_sequence != 0) {
     const uint64_t count = next_sequence - frames[0].lane_sequence;
     if (count >= frames.size() &&
         count <= (until - from) / sizeof(FrameHeader)) {
@@ -64,15 +72,7 @@ absl::Status Lane::RenewRingReader(uint64_t seen,
         released_check_.Look(positions_->ring.released, committing_, &wrong),
         writer_.released_seen());
     const uint64_t start = FirstSoundFrom(from);
-    if (start != from) {
-      FrameHeader next = {};
-      next.lane_sequence = sequence_ + 1;
-      if (start != committed()) {
-        CopyFromShared(&next, CommittedFrom(start).bytes.data(), sizeof next);
-      }
-      *lost = DamagedFrames(from, start, next.lane_sequence,
-                            [this](uint64_t at) { return CommittedFrom(at); });
-    }
+    *lost = DamagedFrames(*this, from, start, sequence_);
     // What it took without a connection. Of a reader that is mad any position.
     const uint64_t taken = positions_->taken.load(std::memory_order_relaxed);
     seen = std::max(seen, FirstSoundFrom(AlignedFrameBytes(
@@ -146,6 +146,30 @@ uint64_t Lane::FrameStartFrom(uint64_t position) {
   return committed();
 }
 
+void Lane::VisitRing(uint64_t from,
+                     absl::FunctionRef<void(const FrameHeader&)> visit) {
+  const uint64_t end = committed();
+  // A position that a peer has named need not be one.
+  for (uint64_t at = AlignedFrameBytes(std::max(from, released())); at < end;) {
+    const Run run = CommittedFrom(at);
+    const FrameHeader header = HeaderAt(run);
+    if (header.frame_bytes >= sizeof header &&
+        AlignedFrameBytes(header.frame_bytes) <= run.bytes.size()) {
+      visit(header);
+      at = run.position + AlignedFrameBytes(header.frame_bytes);
+      continue;
+    }
+    // Damaged, and not less accepted for that. Or the reader, who named the
+    // place, is mad.
+    const uint64_t sound = FirstSoundFrom(at);
+    for (const FrameHeader& damaged :
+         DamagedFrames(*this, at, sound, sequence_)) {
+      visit(damaged);
+    }
+    at = sound;
+  }
+}
+
 uint64_t Lane::FirstSoundFrom(uint64_t from) {
   // A reader that is mad may have named any position. A frame that it has
   // released a part of is over, as if it had released all of it.
@@ -174,9 +198,8 @@ bool Lane::IsSoundFrom(uint64_t from, SoundPositions* known) {
       break;
     }
     const Run run = CommittedFrom(from);
-    FrameHeader header;
-    if (run.bytes.size() < sizeof header) break;
-    CopyFromShared(&header, run.bytes.data(), sizeof header);
+    if (run.bytes.size() < sizeof(FrameHeader)) break;
+    const FrameHeader header = HeaderAt(run);
     const size_t slot = (run.position % capacity_bytes()) / kFrameAlignment;
     if (known != nullptr && (*known)[slot].has_value()) {
       is_sound = *(*known)[slot];

@@ -44,6 +44,14 @@ class LaneTest : public ::testing::Test {
     return result;
   }
 
+  std::vector<uint64_t> VisitedFrom(uint64_t from) {
+    std::vector<uint64_t> sequences;
+    lane_->ForEachFrame(from, [&](const FrameHeader& frame) {
+      sequences.push_back(frame.lane_sequence);
+    });
+    return sequences;
+  }
+
   CountingDoorbell doorbell_;
   std::unique_ptr<Lane> lane_;
 };
@@ -198,21 +206,39 @@ TEST_F(LaneTest, VisitorSeesEachCommittedFrameOnce) {
   EXPECT_EQ(sequences, (std::vector<uint64_t>{3, 4, 5}));
 }
 
-TEST_F(LaneTest, VisitorStopsWhereThePositionIsWithinAFrame) {
+// As if what the reader has a part of were still to be handled.
+TEST_F(LaneTest, VisitorGoesOnWherePositionIsWithinAFrame) {
   // The payload is zeros: a header there announces nothing, and at the end of
   // the memory there is not even a whole one.
-  for (int i = 0; i < 2; ++i) {
+  for (uint64_t sequence : {1, 2}) {
     ASSERT_EQ(lane_->TryClaim(2040), ClaimResult::kClaimed);
-    FillFrame(256, lane_->Room());
+    FillFrame(sequence, lane_->Room());
     lane_->Commit();
   }
   for (const uint64_t from : {8, 1024, 2040 + 48, 4080 - 8}) {
     ASSERT_TRUE(lane_->Release(from));
-    int visited = 0;
-    lane_->ForEachFrame(from, [&](const FrameHeader&) { ++visited; });
-    EXPECT_LE(visited, 2) << from;
-    (void)lane_->SequenceAt(from);
+    const auto expected =
+        from < 2040 ? std::vector<uint64_t>{1, 2} : std::vector<uint64_t>{2};
+    EXPECT_EQ(VisitedFrom(from), expected) << from;
+    EXPECT_EQ(lane_->SequenceAt(from), expected[0]) << from;
   }
+}
+
+TEST_F(LaneTest, VisitorSeesWhatIsDamagedAndWhatLiesBehindIt) {
+  for (int i = 0; i < 9; ++i) ASSERT_EQ(Write(64), ClaimResult::kClaimed);
+  const auto memory = const_cast<std::byte*>(lane_->ring_memory().data());
+  const std::vector<uint64_t> all = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  for (const size_t at : {0, 3, 8}) {
+    uint32_t length = 0;
+    std::memcpy(memory + 64 * at, &length, sizeof length);
+    EXPECT_EQ(VisitedFrom(0), all) << at;
+    EXPECT_EQ(lane_->SequenceAt(0), 1u) << at;
+    length = 64;
+    std::memcpy(memory + 64 * at, &length, sizeof length);
+  }
+  // Of two whose headers are gone altogether one is known of.
+  std::memset(memory + 64 * 3, 0, 64 + sizeof(FrameHeader));
+  EXPECT_EQ(VisitedFrom(0), (std::vector<uint64_t>{1, 2, 3, 5, 6, 7, 8, 9}));
 }
 
 // Writes and releases at random, and compares what the lane says of what lies

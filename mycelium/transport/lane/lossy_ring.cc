@@ -31,6 +31,17 @@ Peeked Peek(const std::byte* header) {
   return {static_cast<uint32_t>(word), static_cast<uint16_t>(word >> 32)};
 }
 
+// Whether a frame or a pad can begin like that, `run` bytes before the end of a
+// ring of `capacity`.
+bool IsSound(const Peeked& peeked, size_t run, size_t capacity) {
+  const size_t aligned = AlignedFrameBytes(peeked.frame_bytes);
+  if (peeked.flags != kFramePad) {
+    return peeked.frame_bytes >= sizeof(FrameHeader) && aligned <= run;
+  }
+  return aligned == peeked.frame_bytes && aligned >= kPeekBytes &&
+         aligned <= capacity;
+}
+
 uint32_t LoadCommit(const std::byte* header) {
   return SharedWordAt<uint32_t>(header).load(std::memory_order_acquire);
 }
@@ -255,6 +266,9 @@ bool LossyRingWriter::PeekOldest(FrameHeader* header) {
 
 bool LossyRingWriter::LacksCommitWord(uint64_t* position) {
   if (!Synchronise() || count() == 0) return false;
+  // Whoever has the frame before that may still come to it, and what is left
+  // begins anew with the one that is held.
+  if (HoldsTaken()) return false;
   *position = positions_.next.load(std::memory_order_relaxed);
   // The reader may have gone on meanwhile.
   if (*position != oldest().start && *position != oldest().frame) return false;
@@ -335,11 +349,7 @@ RingReader::Result LossyRingReader::Poll(FrameView* view) {
     const Peeked peeked = Peek(&memory_[offset]);
     const size_t aligned = AlignedFrameBytes(peeked.frame_bytes);
     const bool is_pad = peeked.flags == kFramePad;
-    const bool is_sound =
-        is_pad ? aligned == peeked.frame_bytes && aligned >= kPeekBytes &&
-                     aligned <= memory_.size()
-               : peeked.frame_bytes >= sizeof(FrameHeader) && aligned <= run;
-    if (!is_sound) {
+    if (!IsSound(peeked, run, memory_.size())) {
       if (positions_.next.load(std::memory_order_acquire) != next) continue;
       Release();
       return peeked.frame_bytes == 0 ? RingReader::Result::kEmpty
@@ -372,6 +382,22 @@ RingReader::Result LossyRingReader::Poll(FrameView* view) {
   }
   Release();
   return RingReader::Result::kEmpty;
+}
+
+uint64_t LossyRingReader::CountWaiting() const {
+  uint64_t next = positions_.next.load(std::memory_order_acquire);
+  uint64_t frames = 0;
+  for (size_t seen = 0; seen < memory_.size();) {
+    const size_t offset = next & (memory_.size() - 1);
+    if (offset % kFrameAlignment != 0) break;
+    const Peeked peeked = Peek(&memory_[offset]);
+    if (!IsSound(peeked, memory_.size() - offset, memory_.size())) break;
+    const size_t aligned = AlignedFrameBytes(peeked.frame_bytes);
+    frames += peeked.flags != kFramePad;
+    next += aligned;
+    seen += aligned;
+  }
+  return frames;
 }
 
 void LossyRingReader::Release() {

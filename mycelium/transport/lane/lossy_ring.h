@@ -116,8 +116,9 @@ class LossyRingWriter final {
   // Whether the reader has stored a cursor that no frame has, since Restart().
   bool corrupt() const { return corrupt_; }
 
-  // Whether a frame waits where the reader finds none, since what says how long
-  // it is, or the pad before it, is gone. `*position`: where.
+  // Whether a frame waits where the reader, who holds none, finds none, since
+  // what says how long it is, or the pad before it, is gone. `*position`:
+  // where.
   bool LacksCommitWord(uint64_t* position);
 
   // A ring of this capacity takes a frame of that size whatever is held.
@@ -188,6 +189,9 @@ class LossyRingReader final {
 
   // Whether Poll() would find a frame, unless the writer drops it first.
   bool HasFrame() const;
+
+  // How many frames wait; about as many while the writer writes.
+  uint64_t CountWaiting() const;
 
   // The whole frame that was taken last, header included.
   absl::Span<const std::byte> taken() const { return taken_; }

@@ -282,6 +282,20 @@ TEST_F(LossyRingTest, DamagedFrameIsDroppedAsItself) {
   EXPECT_TRUE(dropped.payload.empty());
 }
 
+// The reader comes to it when it has let go of the one before, which would come
+// twice if the lane began anew now.
+TEST_F(LossyRingTest, CommitWordThatIsGoneIsFoundWhenNothingIsHeld) {
+  uint64_t position = 0;
+  Write(1);
+  Write(2);
+  const uint32_t none = 0;
+  std::memcpy(FrameOf(2), &none, sizeof none);
+  ASSERT_EQ(Take(), 1u);
+  EXPECT_FALSE(writer_.LacksCommitWord(&position));
+  reader_.Release();
+  EXPECT_TRUE(writer_.LacksCommitWord(&position));
+}
+
 TEST_F(LossyRingTest, FrameOrPadWhoseCommitWordIsGoneIsFound) {
   uint64_t position = 0;
   Write(1);
