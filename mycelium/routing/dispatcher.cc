@@ -472,6 +472,7 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
     }
     if (match.subscription != nullptr &&
         match.subscription->options().mode != DeliveryMode::kInline) {
+      tracked.Postpone();
       return FrameOutcome::kCorrupt;  // It has no handler to be called here.
     }
     if (!DeliverTo(spills, match, *publisher.origin, frame)) {

@@ -24,6 +24,13 @@ absl::Status Of(const FramedLink& link, const absl::Status& status) {
                       absl::StrCat(link.name(), ": ", status.message()));
 }
 
+// Of a lossy lane nothing once we have answered a Goodbye: the peer counts what
+// it then finds there, taking it back, and what we would take meanwhile as
+// well.
+bool MayTakeFrom(const InboundRing& ring, const Parting& parting) {
+  return !ring.is_lossy() || !parting.final_wanted();
+}
+
 // The connection is lost: what comes now waits for the next one.
 void RestIfEmpty(const std::vector<InboundRing*>& rings) {
   for (InboundRing* const ring : rings) {
@@ -155,7 +162,7 @@ InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
     } else if (outcome == Outcome::kTaken) {
       ring.Pop(/*handled=*/false);
     } else if (outcome == Outcome::kCorrupt) {
-      ring.Condemn(DescribeUndeclared(*frame));  // And look again.
+      return ring.Condemn(DescribeUndeclared(*frame));
     } else {
       ring.paused = true;
       ++*taken;
@@ -179,6 +186,24 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     *is_over = true;
     BreakFor(ring, Corrupt(ring.error()));
     return true;
+  }
+  if (look == Look::kCorruptLater) {
+    // Said already, for whoever wonders why nothing comes.
+    handler_.OnCorruptMemory(
+        *this, Of(*this, Corrupt(absl::StrCat(
+                             ring.error(),
+                             "; what came before it is still handled"))));
+    // That may last for ever, or until somebody gets what lies behind it.
+    loop_.RunAt(environment_.clock.NowNs() + options_.drain_ns,
+                [this, alive = alive_, lane = ring.lane()] {
+                  if (!*alive) return;
+                  for (InboundRing* const known : ring_list_) {
+                    if (known->lane() == lane && known->is_corrupt()) {
+                      known->TellAtOnce();
+                    }
+                  }
+                  (void)PollRings();
+                });
   }
   if (taken == 0) return look == Look::kNotYet && ReadAhead(is_over);
   if (ring.TakeWriterWaits()) RingPeer();
@@ -206,7 +231,7 @@ void FramedLink::Break(const absl::Status& status) {
   // lossy lane one frame at a time, as before: a peer that lives counts what it
   // sees taken, and has the rest for the next process if this one dies of it.
   for (InboundRing* const ring : ring_list_) {
-    ring->active = true;
+    ring->active = MayTakeFrom(*ring, parting_);
     ring->BeginDraining();
   }
   (void)PollRings();
@@ -306,6 +331,9 @@ void FramedLink::FinishDraining() {
     v1::Control control;
     *control.mutable_goodbye() = parting_.TakeHeard();
     OnGoodbye(control.goodbye());
+    for (InboundRing* const ring : ring_list_) {
+      ring->active &= MayTakeFrom(*ring, parting_);
+    }
     handler_.OnControl(*this, control);
   }
   if (ending_.has_value()) EndDraining();
@@ -359,7 +387,7 @@ void FramedLink::TakeOverRings() {
   is_polling_ = true;
   for (size_t i = 0; i < ring_list_.size(); ++i) {
     InboundRing& ring = *ring_list_[i];
-    ring.active = true;
+    ring.active = MayTakeFrom(ring, parting_);
     ring.BeginTakingOver();
     ring.TellAtOnce();
     // One that is corrupt does not keep the others from being taken over.

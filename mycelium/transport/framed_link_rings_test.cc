@@ -1,6 +1,7 @@
 // What a link reads of lossy lanes in the peer's memory, when it loses the
 // connection.
 #include <array>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -299,6 +300,8 @@ TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfWhenWhatCameBeforeIsHandled) {
     queue_.corrupt_from = 2;
     Run();
     EXPECT_TRUE(link_->is_up());
+    EXPECT_THAT(queue_.corrupt.back().message(),
+                HasSubstr("what came before it is still handled"));
     if (is_cut) {
       queue_.had_when_down.clear();
       Disconnect();
@@ -323,9 +326,21 @@ TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfWhereNobodyComesBack) {
   queue_.corrupt_from = 2;
   Run();
   Disconnect();
-  EXPECT_THAT(queue_.corrupt, IsEmpty());
-  link_->TakeOverRings();
   EXPECT_EQ(queue_.corrupt.size(), 1u);
+  link_->TakeOverRings();
+  EXPECT_EQ(queue_.corrupt.size(), 2u);
+}
+
+// Whoever has it may wait for what comes behind the corrupt one.
+TEST_F(FramedLinkRingsTest, CorruptFrameIsNotWaitedWithForEver) {
+  PeerPublishesThreeLossless();
+  queue_.corrupt_from = 2;
+  Run();
+  RunAt(clock_.now + kDrainNs - 1);
+  EXPECT_TRUE(link_->is_up());
+  RunAt(clock_.now + 1);
+  Run();
+  EXPECT_FALSE(link_->is_up());
 }
 
 // The next handler may take as long as it likes.
@@ -463,6 +478,24 @@ TEST_F(FramedLinkRingsTest, RestOfOneIsTakenOverThoughAnotherIsCorrupt) {
   EXPECT_THAT(queue_.got, ElementsAre(1, 5, 2, 6));
   Run();
   EXPECT_EQ(queue_.corrupt.size(), 1u);
+}
+
+// It stands before a frame that has lost its length, and would find what is
+// behind that as soon as the peer takes it back, which counts the rest.
+TEST_F(FramedLinkRingsTest, NothingIsTakenFromALossyLaneAfterTheLastWord) {
+  PeerPublishesNext(3);
+  const uint32_t none = 0;
+  std::memcpy(memory_.lane->bytes().data(), &none, sizeof none);
+  Run();
+  PeerSaysGoodbye();
+  ASSERT_TRUE(link_->is_up()) << "the peer has yet to say its last word";
+  FrameView dropped;
+  ASSERT_TRUE(writer_->DropOldest(&dropped));
+  Run();
+  Disconnect();
+  link_->TakeOverRings();
+  EXPECT_THAT(queue_.got, IsEmpty());
+  EXPECT_EQ(writer_->waiting(), 2u);
 }
 
 // It may live, and counts what it does not see taken.

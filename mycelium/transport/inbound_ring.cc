@@ -103,7 +103,7 @@ InboundRing::Look InboundRing::Corrupt(std::string what) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   is_pending_ = false;
   shows_left_ = 0;
-  return LookAtEnd();
+  return TellsCorrupt() ? Look::kCorrupt : Look::kCorruptLater;
 }
 
 bool InboundRing::TellsCorrupt() const {

@@ -34,7 +34,8 @@ namespace mycelium {
 // be it on the next connection of the same peer, and nothing behind it is
 // shown. For with that the lane begins anew from what the writer knows to be
 // handled: what somebody still has would come twice, or be counted as damaged,
-// or be taken for what the reader cannot get past.
+// or be taken for what the reader cannot get past. Who may not wait for that
+// any longer calls TellAtOnce().
 //
 // Thread safety: NoteHandled(), taken(), handled(), TakeWriterWaits() and
 // AddTraffic() from any thread; the rest on the loop.
@@ -63,8 +64,9 @@ class InboundRing final {
     // None, or one that is not to be looked at, or told of, before the last one
     // is handled.
     kEmpty,
-    kNotYet,   // There is one, but a control message comes before it.
-    kCorrupt,  // See error().
+    kNotYet,        // There is one, but a control message comes before it.
+    kCorrupt,       // See error().
+    kCorruptLater,  // Once: the same, but kCorrupt is said when it is time.
   };
 
   // Small payloads are copied out in any case: that costs less than reading
@@ -117,7 +119,7 @@ class InboundRing final {
 
   // What Peek() shows is no frame of that peer's, for the reason that `what`
   // says.
-  void Condemn(std::string what) { (void)Corrupt(std::move(what)); }
+  Look Condemn(std::string what) { return Corrupt(std::move(what)); }
   // Whether it has been found corrupt: from then on nothing is shown.
   bool is_corrupt() const {
     return is_corrupt_.load(std::memory_order_relaxed);
@@ -154,7 +156,7 @@ class InboundRing final {
   // lossy lane shows one frame after the other, too, handled or not.
   void BeginTakingOver();
   bool takes_over() const { return takes_over_; }
-  // There will be no other connection to tell on what is corrupt.
+  // What is corrupt is told from here on, handled or not what came before it.
   void TellAtOnce() { tells_at_once_ = true; }
   // The same peer goes on.
   void EndDraining();

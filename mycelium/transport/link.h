@@ -153,8 +153,8 @@ class LinkHandler {
   // OnFrame() answered kNotNow for as long as is waited for that.
   virtual void OnLeftBehind(Link&, uint64_t /*messages*/) {}
 
-  // What the peer has left in shared memory cannot be read, while no connection
-  // is up: nothing more of it is. Where one is up, OnDown() says so.
+  // What the peer has put into shared memory cannot be read: nothing more of it
+  // is. Where a connection is up, OnDown() says so, perhaps later.
   virtual void OnCorruptMemory(Link&, const absl::Status& /*status*/) {}
 
   // Frames follow each other until EndFrames(). Before anything else happens
