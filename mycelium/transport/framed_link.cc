@@ -39,7 +39,6 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
                         uint64_t lane_bytes, std::string unsent) {
   Detach();
   ending_.reset();
-  parting_.Begin();
   // Each may have had a connection that the other never came to have.
   const bool shared = shares_.load() || peer.lanes_shared();
   const bool shares = options_.shared_memory != nullptr &&
@@ -74,6 +73,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   counts_controls_ = false;
   loans_.peer_maps = peer.maps_loans();
   if (resumed) {
+    parting_.Begin();
     // Until it says that they go on, by when it has said what is in them.
     for (InboundRing* const ring : ring_list_) ring->active = false;
     ResetLanes(peer);
@@ -83,6 +83,7 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
       TakeOverRings();
       LeaveRingsBehind();
     }
+    parting_.Begin();  // Not before: see MayTakeFrom().
     const std::vector<LostFrames> lost = ParkLanes(remembers);
     heard_ = false;
     if (!lost.empty()) handler_.OnLost(*this, lost);

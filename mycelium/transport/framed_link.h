@@ -331,7 +331,7 @@ class FramedLink final : public Link,
   uint32_t controls_seen_ = 0;    // Of the peer's, as its frames count them,
   bool counts_controls_ = false;  // once LaneOpen has said where they are.
   std::optional<absl::Status> ending_;  // Why, if what came last is drained.
-  uint64_t drain_timer_ = 0;
+  uint64_t drain_timer_ = 0, corrupt_timer_ = 0;
   std::vector<InboundRing*> ring_list_;
   bool is_poller_ = false, is_polling_ = false, is_reading_ = false;
   BurstRest burst_{32};     // Frames after which it rests.

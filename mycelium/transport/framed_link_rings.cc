@@ -1,6 +1,7 @@
 // The part of FramedLink that reads the peer's lanes in shared memory, and ends
 // a connection, after which what lies there comes first.
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/transport/framed_link.h"
@@ -187,23 +188,25 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     BreakFor(ring, Corrupt(ring.error()));
     return true;
   }
-  if (look == Look::kCorruptLater) {
+  if (look == Look::kCorruptLater && corrupt_timer_ == 0) {
     // Said already, for whoever wonders why nothing comes.
     handler_.OnCorruptMemory(
         *this, Of(*this, Corrupt(absl::StrCat(
                              ring.error(),
                              "; what came before it is still handled"))));
-    // That may last for ever, or until somebody gets what lies behind it.
-    loop_.RunAt(environment_.clock.NowNs() + options_.drain_ns,
-                [this, alive = alive_, lane = ring.lane()] {
-                  if (!*alive) return;
-                  for (InboundRing* const known : ring_list_) {
-                    if (known->lane() == lane && known->is_corrupt()) {
-                      known->TellAtOnce();
-                    }
-                  }
-                  (void)PollRings();
-                });
+    // That may last for ever, or until somebody gets what lies behind it. One
+    // for all rings, which a peer may open as often as it likes.
+    corrupt_timer_ =
+        loop_.RunAt(environment_.clock.NowNs() + options_.drain_ns, [this] {
+          corrupt_timer_ = 0;
+          bool is_due = false;
+          for (InboundRing* const known : ring_list_) {
+            if (!known->is_corrupt()) continue;
+            known->TellAtOnce();
+            is_due = true;
+          }
+          if (is_due) (void)PollRings();
+        });
   }
   if (taken == 0) return look == Look::kNotYet && ReadAhead(is_over);
   if (ring.TakeWriterWaits()) RingPeer();
@@ -367,6 +370,7 @@ void FramedLink::CloseInbound(uint32_t lane) {
 }
 
 void FramedLink::DropRings() {
+  loop_.Cancel(std::exchange(corrupt_timer_, 0));
   ring_list_.clear();
   loans_.in.clear();
   if (is_poller_) loop_.RemovePoller(*this);

@@ -171,9 +171,12 @@ class FramedLinkRingsTest : public FramedLinkTest {
   // Another process, in a lane that is not lossy.
   void PeerPublishesThreeLossless() {
     if (link_->is_up()) Disconnect();
+    Connect(++incarnation_, /*opens=*/false);
+    OpenThreeLossless();
+  }
+  void OpenThreeLossless() {
     memory_.lane = std::make_shared<test::FakeSharedMemory>(kRingBytes);
     memory_.lane->positions().identity.store(1);
-    Connect(++incarnation_, /*opens=*/false);
     PeerOpensItsLane(/*controls_before=*/0, /*lossy_window=*/0);
     RingWriter writer(memory_.lane->bytes(), memory_.lane->positions().ring);
     for (uint64_t sequence : {1, 2, 3}) {
@@ -329,6 +332,21 @@ TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfWhereNobodyComesBack) {
   EXPECT_EQ(queue_.corrupt.size(), 1u);
   link_->TakeOverRings();
   EXPECT_EQ(queue_.corrupt.size(), 2u);
+}
+
+// A peer may open lanes again and again.
+TEST_F(FramedLinkRingsTest, CorruptLanesAreLoggedOnceInAWhile) {
+  queue_.corrupt_from = 2;
+  PeerPublishesThreeLossless();
+  for (int i = 0; i < 3; ++i) {
+    Run();
+    link_->CloseInbound(kLane);
+    OpenThreeLossless();
+  }
+  Run();
+  EXPECT_TRUE(link_->is_up());
+  EXPECT_EQ(queue_.got.size(), 8u);
+  EXPECT_EQ(queue_.corrupt.size(), 1u);
 }
 
 // Whoever has it may wait for what comes behind the corrupt one.
@@ -494,6 +512,7 @@ TEST_F(FramedLinkRingsTest, NothingIsTakenFromALossyLaneAfterTheLastWord) {
   Run();
   Disconnect();
   link_->TakeOverRings();
+  Connect(/*incarnation=*/3, /*opens=*/false);
   EXPECT_THAT(queue_.got, IsEmpty());
   EXPECT_EQ(writer_->waiting(), 2u);
 }

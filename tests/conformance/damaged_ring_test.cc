@@ -126,6 +126,13 @@ class DamagedRingTest
   }
 
   void Turn() { (void)reader_->Poll(absl::Milliseconds(1)); }
+  Ledger SumOfBoth() const {
+    Ledger sum;
+    for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
+      for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
+    }
+    return sum;
+  }
 
   const ShortTempDir dir_;
   const std::string path_ = dir_.file("service.shm");
@@ -175,10 +182,7 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
     }
   }
   while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
-  Ledger sum;
-  for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
-    for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
-  }
+  const Ledger sum = SumOfBoth();
   EXPECT_EQ(sum.accepted, kNotes);
   EXPECT_EQ(sum.delivered, kNotes - 1);
   EXPECT_EQ(sum.dropped_for(reason()), 1u);
@@ -220,10 +224,7 @@ TEST_P(DamagedRingTest, WhatCameBeforeIsTakenFromAQueueFirst) {
     Turn();
     EXPECT_EQ(*subscriber->TryReceive(), nullptr);  // The last one is handled.
   }
-  Ledger sum;
-  for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
-    for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
-  }
+  const Ledger sum = SumOfBoth();
   EXPECT_EQ(sum.accepted, kNotes);
   EXPECT_EQ(sum.delivered, kNotes - 1);
   EXPECT_EQ(sum.dropped_for(reason()), 1u);
@@ -252,10 +253,7 @@ TEST_P(DamagedRingTest, MessageThatTwoSubscriptionsShareIsLostToBoth) {
     (void)writer_->Flush(absl::Milliseconds(1));
   }
   while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
-  Ledger sum;
-  for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
-    for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
-  }
+  const Ledger sum = SumOfBoth();
   EXPECT_EQ(sum.accepted, 2 * kNotes);
   EXPECT_EQ(sum.delivered, 2 * (kNotes - 1));
   EXPECT_EQ(sum.dropped_for(reason()), 2u);
@@ -295,10 +293,7 @@ class LostLengthTest : public DamagedRingTest {
     waiting->join();
     while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
     EXPECT_EQ(got_, published_ - 1);
-    Ledger sum;
-    for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
-      for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
-    }
+    const Ledger sum = SumOfBoth();
     EXPECT_EQ(sum.accepted, published_);
     EXPECT_EQ(sum.dropped_for(DropReason::kUndecodable), 1u);
     EXPECT_TRUE(sum.Balances());
@@ -336,10 +331,7 @@ TEST_P(LostLengthTest, HidesNothingFromTheLedgerWhereNobodyComesBack) {
   while (got_ < kDamaged - 1) Turn();
   (void)reader_->Shutdown(absl::ZeroDuration());
   (void)writer_->Shutdown(absl::Seconds(20));
-  Ledger sum;
-  for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
-    for (const FlowReport& flow : bus->FlowReports()) sum += flow.ledger;
-  }
+  const Ledger sum = SumOfBoth();
   EXPECT_EQ(sum.accepted, kNotes);
   EXPECT_EQ(sum.delivered, kDamaged - 1);
   EXPECT_EQ(sum.dropped_total(), kNotes - (kDamaged - 1));
