@@ -216,7 +216,8 @@ _WAITING = [
         "  positions_.Sleep();\n"
         "  if (paused || !active) return false;  // Somebody wakes the loop later.\n"
         "  if (is_pending_) return MaySee(controls_seen);\n"
-        "  if (shows_left_ == 0) return false;  // Until EndDraining().\n"
+        "  if (shows_left_ == 0) return TellsCorrupt();"
+        "  // Else until EndDraining().\n"
         "  if (!options_.lossy) return reader_.HasFrame();\n",
         "  if (!options_.lossy) {\n"
         "    const bool has_frame = is_pending_ || reader_.HasFrame();\n"
