@@ -84,6 +84,9 @@ bool Look(InboundRing& ring, FuzzMemory& memory, FuzzMemory& loans,
     case InboundRing::Look::kCorrupt:
       Require(!ring.error().empty(), "what is wrong is said");
       return false;
+    case InboundRing::Look::kCorruptLater:
+      Require(!ring.error().empty(), "what is wrong is said");
+      return true;
     case InboundRing::Look::kEmpty:
     case InboundRing::Look::kNotYet:
       return true;
