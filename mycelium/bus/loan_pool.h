@@ -161,8 +161,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   // while, they are for smaller ones again.
   size_t slot_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t sizes_ ABSL_GUARDED_BY(mutex_) = 0;  // How often that was set.
-  // Of that size, and how many bytes all of those have, with those that are
-  // being made.
+  // Of that size, and how many bytes all of those have.
   std::vector<LoanPlace> free_ ABSL_GUARDED_BY(mutex_);
   std::vector<Made> memories_ ABSL_GUARDED_BY(mutex_);
   size_t shared_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -133,6 +133,20 @@ class DamagedRingTest
     }
     return sum;
   }
+  static void ExpectAllButTheDamaged(const std::vector<uint64_t>& ids) {
+    std::vector<uint64_t> expected;
+    for (uint64_t id = 1; id <= kNotes; ++id) {
+      if (id != kDamaged) expected.push_back(id);
+    }
+    EXPECT_EQ(ids, expected);
+  }
+  void ExpectOneIsLostTo(uint64_t subscriptions) const {
+    const Ledger sum = SumOfBoth();
+    EXPECT_EQ(sum.accepted, subscriptions * kNotes);
+    EXPECT_EQ(sum.delivered, subscriptions * (kNotes - 1));
+    EXPECT_EQ(sum.dropped_for(reason()), subscriptions);
+    EXPECT_TRUE(sum.Balances());
+  }
 
   const ShortTempDir dir_;
   const std::string path_ = dir_.file("service.shm");
@@ -167,11 +181,7 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
     Turn();
     (void)writer_->Flush(absl::Milliseconds(1));
   }
-  std::vector<uint64_t> expected;
-  for (uint64_t id = 1; id <= kNotes; ++id) {
-    if (id != kDamaged) expected.push_back(id);
-  }
-  EXPECT_EQ(ids, expected);
+  ExpectAllButTheDamaged(ids);
   {
     MutexLock lock(mutex_);
     const std::vector<absl::Status>& told =
@@ -182,11 +192,7 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
     }
   }
   while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
-  const Ledger sum = SumOfBoth();
-  EXPECT_EQ(sum.accepted, kNotes);
-  EXPECT_EQ(sum.delivered, kNotes - 1);
-  EXPECT_EQ(sum.dropped_for(reason()), 1u);
-  EXPECT_TRUE(sum.Balances());
+  ExpectOneIsLostTo(/*subscriptions=*/1);
 }
 
 // What is in a queue when the damage is found is read where it lies, and would
@@ -215,20 +221,12 @@ TEST_P(DamagedRingTest, WhatCameBeforeIsTakenFromAQueueFirst) {
     ASSERT_TRUE(got.ok()) << got.status();
     if (*got != nullptr) ids.push_back((*got)->id());
   }
-  std::vector<uint64_t> expected;
-  for (uint64_t id = 1; id <= kNotes; ++id) {
-    if (id != kDamaged) expected.push_back(id);
-  }
-  EXPECT_EQ(ids, expected);
+  ExpectAllButTheDamaged(ids);
   while (!writer_->Flush(absl::Milliseconds(1)).ok()) {
     Turn();
     EXPECT_EQ(*subscriber->TryReceive(), nullptr);  // The last one is handled.
   }
-  const Ledger sum = SumOfBoth();
-  EXPECT_EQ(sum.accepted, kNotes);
-  EXPECT_EQ(sum.delivered, kNotes - 1);
-  EXPECT_EQ(sum.dropped_for(reason()), 1u);
-  EXPECT_TRUE(sum.Balances());
+  ExpectOneIsLostTo(/*subscriptions=*/1);
 }
 
 // Each of the two has accepted the message that is lost.
@@ -253,11 +251,7 @@ TEST_P(DamagedRingTest, MessageThatTwoSubscriptionsShareIsLostToBoth) {
     (void)writer_->Flush(absl::Milliseconds(1));
   }
   while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
-  const Ledger sum = SumOfBoth();
-  EXPECT_EQ(sum.accepted, 2 * kNotes);
-  EXPECT_EQ(sum.delivered, 2 * (kNotes - 1));
-  EXPECT_EQ(sum.dropped_for(reason()), 2u);
-  EXPECT_TRUE(sum.Balances());
+  ExpectOneIsLostTo(/*subscriptions=*/2);
 }
 
 // Nobody but who waits can find it, however long he would wait.

@@ -175,7 +175,7 @@ TEST_F(HostileSubscriberTest, ReasonOfARefusalIsBoundedAndHarmless) {
   EXPECT_TRUE(data.has_value());
 }
 
-// It has the positions all the same, and the next process gets what is left.
+// It has the positions all the same.
 TEST_F(HostileSubscriberTest,
        WhatItWritesToALossyLaneThatItRefusedDoesNothing) {
   Subscriber hostile = Start(1, "drop_oldest");
