@@ -90,6 +90,12 @@ void InboundQueue::Finish() {
   Release();
 }
 
+void InboundQueue::FinishAndClear(std::atomic<uint32_t>& busy) {
+  MutexLock lock(mutex_);
+  Release();
+  busy.store(0, std::memory_order_release);
+}
+
 void InboundQueue::Release() {
   if (!is_taken_) return;
   is_taken_ = false;

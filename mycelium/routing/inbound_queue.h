@@ -100,6 +100,10 @@ class InboundQueue final {
   // Gives the room of the taken frame back. Does nothing if none is open. The
   // consumer.
   void Finish();
+  // The same, and then, before anybody else may close the queue, clears `busy`:
+  // who closes it sees that, or the consumer sees closed(); and who sees it
+  // finds the room free.
+  void FinishAndClear(std::atomic<uint32_t>& busy);
 
   // Whether Take() would find a frame. The consumer.
   bool HasFrame() {

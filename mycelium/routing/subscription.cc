@@ -232,10 +232,8 @@ bool Subscription::RunNext() {
   if (frame != nullptr) {
     const Origin& origin = OriginOf(*frame);
     Run(CachedFlow(origin), PayloadOf(*frame, type()), InfoOf(*frame, origin));
-    // Before Finish(): its lock comes before that of Close(), who then sees
-    // this, or after, and we see that the queue is closed.
-    in_handler_.store(0, std::memory_order_release);
-    queue_.Finish();
+    // Only now: who waits for us may count next what is in flight.
+    queue_.FinishAndClear(in_handler_);
   } else {
     // Pairs with Shut(): whoever comes second sees what the other stored.
     in_handler_.exchange(0, std::memory_order_acq_rel);

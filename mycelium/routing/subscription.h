@@ -168,7 +168,8 @@ class Subscription final : public Lane::Doorbell,
   // Whether the calling thread was ever that of some subscription.
   static bool HasThisThreadTaken();
 
-  // Whether RunNext() may run the handler. After Close() false stays false.
+  // Whether RunNext() may run the handler, or holds the room of its message.
+  // After Close() false stays false.
   bool in_handler() const {
     return in_handler_.load(std::memory_order_acquire) != 0;
   }

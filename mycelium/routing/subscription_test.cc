@@ -2,13 +2,16 @@
 
 #include <pthread.h>
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_encoder.h"
 #include "mycelium/routing/local_frame.h"
+#include "mycelium/routing/local_lane.h"
 #include "tests/support/sleeping_thread.h"
 
 namespace mycelium {
@@ -21,7 +24,7 @@ LaneRule RuleOfDepth(size_t depth) {
   return LaneRule::Of(settings);
 }
 
-std::shared_ptr<Subscription> MakeQueued() {
+std::shared_ptr<Subscription> MakeQueued(MessageHandler handler = nullptr) {
   Subscription::Options options;
   options.service = "reader";
   options.topic = "readings";
@@ -29,7 +32,7 @@ std::shared_ptr<Subscription> MakeQueued() {
   options.lane_bytes = 4096;
   options.frame_bytes_max = 1024;
   return *Subscription::Create(Environment::Real(), options,
-                               /*handler=*/nullptr,
+                               std::move(handler),
                                [](LogLevel, absl::string_view) {});
 }
 
@@ -94,6 +97,63 @@ TEST(SubscriptionTest, MessageThatIsPublishedWhileTwoCloseIsDropped) {
   second.Join();
   EXPECT_TRUE(lane.empty());
   EXPECT_EQ(flow->Read().dropped_for(DropReason::kSubscriberGone), 1u);
+}
+
+// A lane of its own, which tells when its frames are released.
+class WatchedFeed final : public InboundQueue::Feed {
+ public:
+  WatchedFeed(std::shared_ptr<LocalLane> lane, std::function<void()> on_release)
+      : lane_(std::move(lane)), on_release_(std::move(on_release)) {}
+
+  RingReader::Result Poll(FrameView* frame) override {
+    return lane_->Poll(frame);
+  }
+  bool HasFrame() const override { return lane_->HasFrame(); }
+  void Release(const FrameHeader& last) override {
+    on_release_();
+    lane_->Release(last);
+  }
+
+ private:
+  const std::shared_ptr<LocalLane> lane_;
+  const std::function<void()> on_release_;
+};
+
+// Or who unsubscribes would be told that the handler is done, and then find
+// that what it had is still in flight.
+TEST(SubscriptionTest, QueuedHandlerIsNotOverBeforeItsRoomIsFree) {
+  int handled = 0;
+  const std::shared_ptr<Subscription> subscription =
+      MakeQueued([&handled](const Payload&, const MessageInfo&) {
+        ++handled;
+        return MessageOutcome(true);
+      });
+  Lane::Options options;
+  options.capacity_bytes = 4096;
+  options.frame_bytes_max = 1024;
+  const std::shared_ptr<LocalLane> lane = *LocalLane::Create(
+      Environment::Real(), std::move(options), subscription.get());
+  int released = 0;
+  subscription->queue().AddFeed(std::make_shared<WatchedFeed>(lane, [&] {
+    EXPECT_EQ(handled, 1);
+    EXPECT_TRUE(subscription->in_handler());
+    ++released;
+  }));
+  const auto origin = std::make_shared<Origin>();
+  const std::shared_ptr<FlowCounters> flow = subscription->FlowFrom(*origin);
+  ASSERT_EQ(lane->lane().TryClaim(sizeof(FrameHeader) + 8),
+            Lane::ClaimResult::kClaimed);
+  FrameFields fields;
+  fields.digest_prefix = OriginWord(*origin);
+  (void)EncodeFrame(fields, lane->lane().next_sequence(), 8,
+                    lane->lane().Room());
+  lane->lane().Commit();
+  EXPECT_TRUE(subscription->RunNext());
+  EXPECT_EQ(released, 1);
+  EXPECT_FALSE(subscription->in_handler());
+  EXPECT_TRUE(lane->lane().empty());
+  EXPECT_EQ(flow->Read().delivered, 1u);
+  subscription->Close();
 }
 
 }  // namespace
