@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import unittest
 import unittest.mock
 
@@ -59,6 +60,20 @@ class StuckCallbackTest(BusCase):
     stuck = Stuck()
     self.addCleanup(stuck.may_return.set)
     return stuck
+
+  def raise_in(self, function, before=lambda: None):
+    """A signal handler calls `before`, and raises, inside of that function."""
+
+    def on_signal(_, frame):
+      if frame.f_code.co_name == function:  # Else it comes again.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        before()
+        raise InterruptedError
+
+    previous = signal.signal(signal.SIGALRM, on_signal)
+    self.addCleanup(signal.signal, signal.SIGALRM, previous)
+    self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
 
   def expect_late(self, close):
     thread, outcome = in_thread(close, 0.01)
@@ -140,17 +155,10 @@ class StuckCallbackTest(BusCase):
     asker.publisher(Note).publish(Note(id=1))
     self.assertTrue(stuck.entered.wait(LONG))
 
-    def on_signal(_, frame):
-      if frame.f_code.co_name == 'unsubscribe':  # Else it comes again.
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        raise InterruptedError
-
-    previous = signal.signal(signal.SIGALRM, on_signal)
-    self.addCleanup(signal.signal, signal.SIGALRM, previous)
+    self.raise_in('unsubscribe')
     helper = threading.Timer(LONG / 2, stuck.may_return.set)  # Not for ever.
     helper.start()
     self.addCleanup(helper.cancel)
-    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     with self.assertRaises(InterruptedError):
       with subscription:
         pass
@@ -159,6 +167,69 @@ class StuckCallbackTest(BusCase):
     subscription.unsubscribe()
     self.assertEqual(stuck.returned, [1])
     self.check_ledger(asker, accepted=1)
+
+  def expect_closed_by_a_signal(self, end, before=lambda _: None):
+    asker, answerer = self.pair()
+    stuck = self.stuck()
+    subscription = answerer.subscribe(Note, stuck, queued=True)
+    publisher = asker.publisher(Note)
+    publisher.publish(Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    publisher.publish(Note(id=2))
+    self.raise_in('_end', lambda: before(answerer))
+    began = time.monotonic()
+    with self.assertRaises(InterruptedError):
+      end(answerer)
+    self.assertLess(time.monotonic() - began, LONG / 2)
+    self.assertTrue(answerer.closed)
+    self.assertEqual(stuck.returned, [])
+    self.assertNotIn(answerer, ending.open_buses)
+    stuck.may_return.set()
+    subscription.unsubscribe(LONG)
+    self.assertEqual(stuck.returned, [1])
+    self.check_ledger(asker, accepted=2)
+    self.assertEqual(asker.stats()['dropped'], 1)
+
+  def test_closing_can_be_interrupted(self):
+    self.expect_closed_by_a_signal(lambda bus: bus.close(LONG))
+
+  def test_shutting_down_can_be_interrupted(self):
+    self.expect_closed_by_a_signal(lambda bus: bus.shutdown(LONG))
+
+  def test_signal_handler_may_close_what_it_interrupts_the_closing_of(self):
+    def close_again(bus):
+      bus.close(LONG)
+      self.assertFalse(bus.closed)
+
+    self.expect_closed_by_a_signal(lambda bus: bus.close(LONG), close_again)
+
+  def test_closing_that_was_not_begun_is_not_done_by_a_wrong_timeout(self):
+    asker, answerer = self.pair()
+    inbox = answerer.subscriber(Note)
+    with self.assertRaises(TypeError):
+      answerer.close('soon')
+    self.assertFalse(answerer.closed)
+    asker.publisher(Note).publish(Note(id=1))
+    self.assertEqual(inbox.recv(LONG).id, 1)
+    inbox.finish()
+    self.check_ledger(asker, accepted=1)
+
+  def test_closing_of_a_runtime_can_be_interrupted(self):
+    one = mycelium_native.Runtime()
+    two = mycelium_native.Runtime()
+    self.addCleanup(one.close, 0)
+    stuck = self.stuck()
+    one.subscribe(Note, stuck, queued=True)
+    two.publish(Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    self.raise_in('close')
+    began = time.monotonic()
+    with self.assertRaises(InterruptedError):
+      two.close(LONG)
+    self.assertLess(time.monotonic() - began, LONG / 2)
+    stuck.may_return.set()
+    one.flush(LONG)
+    self.expect_one_delivered(one.ledger(), two.service)
 
   def expect_late_runtime(self, queued):
     one = mycelium_native.Runtime()

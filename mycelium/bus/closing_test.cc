@@ -273,7 +273,7 @@ TEST(ClosingRaceTest, NodeThatABusJoinsMeanwhileIsOpen) {
     });
     while (!node->has_ended()) {
       if (!node->AddService("closes", std::nullopt).ok()) continue;
-      EXPECT_TRUE(node->CloseService("closes", kNever).ok());
+      EXPECT_TRUE(node->CloseService("closes", {kNever}).ok());
     }
     joiner.join();
   }

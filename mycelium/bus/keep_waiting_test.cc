@@ -1,11 +1,13 @@
 // Calls that wait ask whether to go on, and end when they are told not to.
 #include <cstddef>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/bus_fixture.h"
 #include "mycelium/bus/message_bus.h"
+#include "tests/support/notification.h"
 #include "tests/testdata/test_messages.pb.h"
 
 namespace mycelium {
@@ -104,6 +106,82 @@ TEST_F(KeepWaitingTest, TimeoutEndsAWaitThatIsToGoOn) {
   // Of the whole time, not of a part.
   EXPECT_EQ(waited.message(), "no message on \"bytes\" within 120ms");
   EXPECT_GE(asked_, 1);
+}
+
+// What is not waited for is dropped, as it is at a deadline.
+TEST_F(KeepWaitingTest, CloseEndsAtOnce) {
+  auto subscriber = bus_->Subscriber<Note>();
+  ASSERT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());
+  EXPECT_EQ(bus_->Close(kLong, once_).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked_, 2);
+  EXPECT_TRUE(bus_->closed());
+  EXPECT_TRUE(bus_->Close(kLong, once_).ok());
+  EXPECT_EQ(asked_, 2);
+  EXPECT_EQ(SettledLedger().dropped_total(), 1u);
+}
+
+TEST_F(KeepWaitingTest, ShutdownDoesNotWaitForAHandlerEither) {
+  test::Notification busy, leave;
+  SubscriberOptions queued;
+  queued.delivery = DeliveryMode::kQueued;
+  auto handle = bus_->Subscribe<Note>(
+      [&](const Note&, const MessageInfo&) {
+        busy.Notify();
+        leave.WaitForNotification();
+      },
+      queued);
+  auto publisher = bus_->Publisher<Note>();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(publisher->Publish(Note()).ok());
+  busy.WaitForNotification();
+  EXPECT_EQ(bus_->Shutdown(kLong, once_).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked_, 2);
+  EXPECT_TRUE(bus_->runtime()->has_ended());
+  leave.Notify();
+  handle->Unsubscribe();
+  const Ledger ledger = SettledLedger();
+  EXPECT_EQ(ledger.delivered, 1u);
+  EXPECT_EQ(ledger.dropped_total(), 1u);
+}
+
+// Nothing is in flight: only the handler's return is waited for.
+TEST_F(KeepWaitingTest, CloseThatWaitsForAHandlerOnlyIsCancelled) {
+  test::Notification busy, leave;
+  auto handle = bus_->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    busy.Notify();
+    leave.WaitForNotification();
+  });
+  auto publisher = bus_->Publisher<Note>();
+  std::thread publishing([&] { EXPECT_TRUE(publisher->Publish(Note()).ok()); });
+  busy.WaitForNotification();
+  EXPECT_EQ(bus_->Close(kLong, once_).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked_, 2);
+  EXPECT_TRUE(bus_->closed());
+  leave.Notify();
+  publishing.join();
+  handle->Unsubscribe();
+  EXPECT_EQ(SettledLedger().delivered, 1u);
+}
+
+TEST_F(KeepWaitingTest, SecondCloseIsCancelledAloneAndTheFirstGoesOn) {
+  auto subscriber = bus_->Subscriber<Note>();
+  ASSERT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());
+  test::Notification asked;
+  std::thread first([&] {
+    EXPECT_TRUE(bus_->Close(kLong,
+                            [&asked] {
+                              asked.Notify();
+                              return true;
+                            })
+                    .ok());
+  });
+  asked.WaitForNotification();
+  EXPECT_EQ(bus_->Close(kLong, once_).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked_, 2);
+  EXPECT_FALSE(bus_->closed());
+  EXPECT_TRUE(subscriber->Receive(kLong).ok());
+  subscriber->Finish();
+  first.join();
+  EXPECT_EQ(SettledLedger().delivered, 1u);
 }
 
 }  // namespace

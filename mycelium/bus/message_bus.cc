@@ -191,35 +191,40 @@ absl::Status MessageBus::Flush(absl::Duration timeout,
                      keep_waiting);
 }
 
-absl::Status MessageBus::Close(absl::Duration timeout) {
+absl::Status MessageBus::Close(absl::Duration timeout,
+                               const KeepWaiting& keep_waiting) {
   const Kept kept = Keep();
-  const TimeNs deadline =
-      DeadlineAfter(kept.node->environment().clock.NowNs(), timeout);
+  NodeRuntime::Patience patience{
+      DeadlineAfter(kept.node->environment().clock.NowNs(), timeout),
+      keep_waiting};
   if (absl::Status outside = kept.node->CheckOutsideHandlers("Close()");
       !outside.ok()) {
     return outside;
   }
   EventCount& changed = kept.node->router().changed_event();
   if (kept.closing->has_begun.exchange(true)) {
-    if (kept.node->WaitFor(
-            changed, [&] { return kept.closing->is_done.load(); }, deadline) ==
+    if (kept.node->WaitPatiently(
+            changed, [&] { return kept.closing->is_done.load(); }, patience) ==
         RoomWaiter::Outcome::kReady) {
       return absl::OkStatus();
     }
-    return absl::DeadlineExceededError(
-        absl::StrCat("the bus of service ", kept.service, " is still closing"));
+    return patience.StatusOf(absl::DeadlineExceededError(absl::StrCat(
+        "the bus of service ", kept.service, " is still closing")));
   }
-  const absl::Status ended = kept.node->CloseService(kept.service, deadline);
+  const absl::Status ended =
+      kept.node->CloseService(kept.service, std::move(patience));
   kept.closing->is_done.store(true, std::memory_order_release);
   changed.Notify(kept.node->environment().waiter);
   kept.node->WakePoll();
   return ended;
 }
 
-absl::Status MessageBus::Shutdown(absl::Duration timeout) {
+absl::Status MessageBus::Shutdown(absl::Duration timeout,
+                                  const KeepWaiting& keep_waiting) {
   const std::shared_ptr<NodeRuntime> node = node_;
   return node->Shutdown(
-      DeadlineAfter(node->environment().clock.NowNs(), timeout));
+      {DeadlineAfter(node->environment().clock.NowNs(), timeout),
+       keep_waiting});
 }
 
 absl::StatusOr<bool> MessageBus::Poll(absl::Duration timeout) {

@@ -192,8 +192,11 @@ class MessageBus final {
   // DEADLINE_EXCEEDED: some messages were not handled in time and count as
   // dropped, or a handler had not returned: that message counts when it has. It
   // is closed all the same; what destroys the node's last object then waits for
-  // that handler. A second call waits for the end of the first.
-  absl::Status Close(absl::Duration timeout);
+  // that handler. CANCELLED: `keep_waiting` returned false, and the same was
+  // done at once as at the end of `timeout`. A second call waits for the end of
+  // the first, so `keep_waiting` must not make it.
+  absl::Status Close(absl::Duration timeout,
+                     const KeepWaiting& keep_waiting = nullptr);
   // Whether that is done. Not by Shutdown(), which ends the node.
   bool closed() const {
     return closing_->is_done.load(std::memory_order_acquire);
@@ -201,9 +204,9 @@ class MessageBus final {
 
   // Waits for what is in flight, says goodbye to the peers and ends the node,
   // for every service of it in this process. What is not handled in time counts
-  // as dropped. Not from a handler. A second call waits for the end of the
-  // first.
-  absl::Status Shutdown(absl::Duration timeout);
+  // as dropped. Not from a handler. CANCELLED and a second call: as Close().
+  absl::Status Shutdown(absl::Duration timeout,
+                        const KeepWaiting& keep_waiting = nullptr);
 
   // Under poll = kCaller: runs what has arrived, or arrives within `timeout`.
   // Returns whether there was something; false also when another thread has

@@ -121,7 +121,7 @@ void NodeRuntime::RunThread() {
 
 NodeRuntime::~NodeRuntime() {
   if (peers_ == nullptr) return;  // Init() failed: nothing was started.
-  (void)ShutdownAs(BeginShutdown(), kInDestructor);
+  (void)ShutdownAs(BeginShutdown(), {kInDestructor});
   (void)WaitFor(
       ended_event_, [this] { return has_ended(); }, kNever);
   StopThread();

@@ -178,6 +178,21 @@ class NodeRuntime final : public RoomWaiter {
                                     absl::FunctionRef<bool()> ready,
                                     TimeNs deadline, int64_t spin_ns);
 
+  // How long who ends something waits for the rest: until a time, which is now
+  // once `keep_waiting`, which may be null, returned false.
+  struct Patience {
+    TimeNs until;
+    KeepWaiting keep_waiting = nullptr;
+    bool is_ended = false;  // By `keep_waiting`, which is not asked again.
+
+    // Of what was ended, whatever became of its parts: CANCELLED if that is so.
+    absl::Status StatusOf(absl::Status ended) const;
+  };
+  // WaitFor() with patience, but until `least` in any case.
+  Outcome WaitPatiently(EventCount& event, absl::FunctionRef<bool()> ready,
+                        Patience& patience, TimeNs least = 0);
+  void EndPatience(Patience& patience);
+
   // The same on a thread that never runs the loop, without a deadline.
   void SpinAndSleep(EventCount& event, absl::FunctionRef<bool()> ready,
                     int64_t spin_ns);
@@ -187,21 +202,21 @@ class NodeRuntime final : public RoomWaiter {
                      const KeepWaiting& keep_waiting = nullptr);
 
   // Ends the publishers and subscriptions of one service, for its bus. What it
-  // published and what came for it is waited for until `deadline`;
-  // DEADLINE_EXCEEDED if some was not handled by then. For the last service
-  // that is not closed this is Shutdown(). REQUIRES: AddService() was called,
-  // and neither this nor RemoveService() since.
-  absl::Status CloseService(const std::string& service, TimeNs deadline);
+  // published and what came for it is waited for; DEADLINE_EXCEEDED if some was
+  // not handled in time, CANCELLED if `patience` was ended before. For the last
+  // service that is not closed this is Shutdown(). REQUIRES: AddService() was
+  // called, and neither this nor RemoveService() since.
+  absl::Status CloseService(const std::string& service, Patience patience);
   // FAILED_PRECONDITION: called from a handler, which `call` would wait for, or
   // the process forked.
   absl::Status CheckOutsideHandlers(absl::string_view call) const;
 
-  // Says goodbye to the peers and ends. What is in flight is waited for until
-  // `deadline`, or a little longer for a peer's last word; DEADLINE_EXCEEDED if
-  // some of it was not handled by then. Of that, what a peer has not said to
-  // have taken over counts as dropped[shutdown]. A second call waits for the
-  // end of the first one.
-  absl::Status Shutdown(TimeNs deadline);
+  // Says goodbye to the peers and ends. What is in flight is waited for, and a
+  // little longer for a peer's last word; statuses as of CloseService(). Of
+  // what was not handled by then, what a peer has not said to have taken over
+  // counts as dropped[shutdown]. A second call waits for the end of the first
+  // one.
+  absl::Status Shutdown(Patience patience);
   // Whether that is done: another runtime may be this node from now on.
   bool has_ended() const { return ended_->load(std::memory_order_acquire); }
   // The same for who may look after this is destroyed.
@@ -251,19 +266,21 @@ class NodeRuntime final : public RoomWaiter {
   void ReportTaken();
   int64_t SpinNsOf(const RouteSettings& settings) const;
   absl::Status WaitForLanes(const std::vector<std::shared_ptr<Lane>>& lanes,
-                            TimeNs deadline, const KeepWaiting& keep_waiting);
-  absl::Status FlushService(const std::string& service, TimeNs deadline);
+                            Patience& patience);
+  absl::Status FlushAll(Patience& patience);
+  absl::Status FlushService(const std::string& service, Patience& patience);
   // Shutdown(), of whoever has found `shut_down_` unset and set it, or waits
   // for that one.
-  absl::Status ShutdownAs(bool is_first, TimeNs deadline);
-  // As its deadline: nothing in flight is waited for, but handlers are, for as
+  absl::Status ShutdownAs(bool is_first, Patience patience);
+  // As its time: nothing in flight is waited for, but handlers are, for as
   // long as they take.
   static constexpr TimeNs kInDestructor = 0;
   bool BeginShutdown();  // Whether nobody has before.
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
-  // The same until `deadline`. False: it will run later.
-  bool OnLoopBy(std::function<void()> task, TimeNs deadline);
+  // The same as WaitPatiently() waits. False: it will run later.
+  bool OnLoopBy(std::function<void()> task, Patience& patience,
+                TimeNs least = 0);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
                             const std::string& service) const;
   absl::Status Unmatched(const Origin& origin,
@@ -287,10 +304,10 @@ class NodeRuntime final : public RoomWaiter {
   void AddRefusals(v1::NodeStatus* status) const;
   void AddEnds(v1::NodeStatus* status) const;
   void AddFlows(v1::NodeStatus* status) const;
-  // Ends a subscription, and waits until `deadline` for its handler.
-  // DEADLINE_EXCEEDED: it still runs.
+  // Ends a subscription, and waits for its handler. DEADLINE_EXCEEDED: it still
+  // runs.
   absl::Status RemoveSubscriptionBy(
-      const std::shared_ptr<Subscription>& subscription, TimeNs deadline);
+      const std::shared_ptr<Subscription>& subscription, Patience& patience);
   // What is left of that when nothing is handled any more.
   void Retire(const std::shared_ptr<Subscription>& subscription);
   // Of what publishers, here and at peers, are matched with.

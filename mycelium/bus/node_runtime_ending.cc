@@ -37,7 +37,7 @@ void NodeRuntime::ShutSubscription(std::shared_ptr<Subscription> subscription) {
 }
 
 absl::Status NodeRuntime::RemoveSubscriptionBy(
-    const std::shared_ptr<Subscription>& subscription, TimeNs deadline) {
+    const std::shared_ptr<Subscription>& subscription, Patience& patience) {
   const bool is_out = subscription->Shut();
   Retire(subscription);
   // Those who run a handler on their own time are told when they return; what
@@ -45,7 +45,7 @@ absl::Status NodeRuntime::RemoveSubscriptionBy(
   EventCount& event = subscription->options().mode == DeliveryMode::kQueued
                           ? subscription->queue().event()
                           : subscription->gate().left_event();
-  const Outcome outcome = WaitFor(
+  const Outcome outcome = WaitPatiently(
       event,
       [&] {
         return !subscription->in_handler() &&
@@ -53,7 +53,7 @@ absl::Status NodeRuntime::RemoveSubscriptionBy(
       },
       // Who has no time left asks more than once, too: the loop is inside a
       // gate between two handlers as well.
-      std::max(deadline, environment_.clock.NowNs() + kMomentNs));
+      patience, environment_.clock.NowNs() + kMomentNs);
   if (outcome == Outcome::kReady) {
     subscription->Close();  // Whoever was inside may not be done with the rest.
     return absl::OkStatus();
@@ -110,7 +110,7 @@ NodeRuntime::FoldEndedSubscriptions() {
 }
 
 absl::Status NodeRuntime::CloseService(const std::string& service,
-                                       TimeNs deadline) {
+                                       Patience patience) {
   if (absl::Status outside = CheckOutsideHandlers("Close()"); !outside.ok()) {
     return outside;
   }
@@ -124,30 +124,30 @@ absl::Status NodeRuntime::CloseService(const std::string& service,
     ends_node = shut_down_ || closing_.size() == services_.size();
     is_first = ends_node && !std::exchange(shut_down_, true);
   }
-  if (ends_node) return ShutdownAs(is_first, deadline);
+  if (ends_node) return ShutdownAs(is_first, std::move(patience));
   // As in Shutdown(), but of this service.
-  absl::Status flushed = FlushService(service, deadline);
+  absl::Status flushed = FlushService(service, patience);
   for (const auto& publisher : router_->PublishersOf(service)) {
     RemovePublisher(*publisher);
   }
   router_->changed_event().Notify(environment_.waiter);
-  if (flushed.ok()) flushed = FlushService(service, deadline);
+  if (flushed.ok()) flushed = FlushService(service, patience);
   // A handler that ended its own subscription may still run.
   for (const auto& subscription : SubscriptionsAndEnded()) {
     if (subscription->options().service != service) continue;
-    absl::Status removed = RemoveSubscriptionBy(subscription, deadline);
+    absl::Status removed = RemoveSubscriptionBy(subscription, patience);
     if (flushed.ok()) flushed = std::move(removed);
   }
   RemoveService(service);
-  return flushed;
+  return patience.StatusOf(flushed);
 }
 
-absl::Status NodeRuntime::Shutdown(TimeNs deadline) {
+absl::Status NodeRuntime::Shutdown(Patience patience) {
   if (absl::Status outside = CheckOutsideHandlers("Shutdown()");
       !outside.ok()) {
     return outside;
   }
-  return ShutdownAs(BeginShutdown(), deadline);
+  return ShutdownAs(BeginShutdown(), std::move(patience));
 }
 
 bool NodeRuntime::BeginShutdown() {
@@ -155,28 +155,28 @@ bool NodeRuntime::BeginShutdown() {
   return !std::exchange(shut_down_, true);
 }
 
-absl::Status NodeRuntime::ShutdownAs(bool is_first, TimeNs deadline) {
+absl::Status NodeRuntime::ShutdownAs(bool is_first, Patience patience) {
   if (!is_first) {
-    const Outcome outcome = WaitFor(
-        ended_event_, [this] { return has_ended(); }, deadline);
+    const Outcome outcome = WaitPatiently(
+        ended_event_, [this] { return has_ended(); }, patience);
     if (outcome == Outcome::kReady) return absl::OkStatus();
-    return absl::DeadlineExceededError(
-        absl::StrCat("node ", node_, " is still shutting down"));
+    return patience.StatusOf(absl::DeadlineExceededError(
+        absl::StrCat("node ", node_, " is still shutting down")));
   }
   router_->changed_event().Notify(environment_.waiter);
   // Others may publish while the first is waited for; the second waits for what
   // was accepted meanwhile.
-  const bool waits = deadline != kInDestructor;
-  absl::Status flushed = waits ? Flush(deadline) : absl::OkStatus();
+  const bool waits = patience.until != kInDestructor;
+  absl::Status flushed = waits ? FlushAll(patience) : absl::OkStatus();
   router_->ClosePublishers();
-  if (waits && flushed.ok()) flushed = Flush(deadline);
+  if (waits && flushed.ok()) flushed = FlushAll(patience);
   for (const auto& subscription : SubscriptionsAndEnded()) {
     // Nobody is told how a destructor fared.
     if (!waits) {
       RemoveSubscription(subscription);
       continue;
     }
-    absl::Status removed = RemoveSubscriptionBy(subscription, deadline);
+    absl::Status removed = RemoveSubscriptionBy(subscription, patience);
     if (flushed.ok()) flushed = std::move(removed);
   }
   ReportTaken();
@@ -190,25 +190,27 @@ absl::Status NodeRuntime::ShutdownAs(bool is_first, TimeNs deadline) {
     ended_event_.Notify(environment_.waiter);
     WakePoll();
   };
-  // A handler may keep the thread. What has not run by the deadline follows
-  // when that returns; a destructor waits for it.
-  const auto run_by_deadline = [&](const std::function<void()>& task) {
+  // A handler may keep the thread. What has not run in time follows when that
+  // returns; a destructor waits for it.
+  if (!waits) patience.until = kNever;
+  const auto run_in_time = [&](const std::function<void()>& task) {
     const TimeNs least = environment_.clock.NowNs() + kPartingMinNs;
-    return OnLoopBy(task, waits ? std::max(deadline, least) : kNever);
+    return OnLoopBy(task, patience, least);
   };
-  const bool has_parted = run_by_deadline(part);
+  const bool has_parted = run_in_time(part);
   if (has_parted) {
     const TimeNs now = environment_.clock.NowNs();
     (void)WaitFor(
         peers_->parted_event(), [this] { return peers_->HasParted(); },
-        std::clamp(deadline, now + kPartingMinNs, now + kPartingMaxNs));
+        std::clamp(waits ? patience.until : kInDestructor, now + kPartingMinNs,
+                   now + kPartingMaxNs));
   }
-  if (!run_by_deadline(end)) {
-    return absl::DeadlineExceededError(
+  if (!run_in_time(end)) {
+    return patience.StatusOf(absl::DeadlineExceededError(
         absl::StrCat("node ", node_, ": a handler keeps its thread, and its ",
-                     "links end when that returns"));
+                     "links end when that returns")));
   }
-  return flushed;
+  return patience.StatusOf(flushed);
 }
 
 void NodeRuntime::ReportTaken() {

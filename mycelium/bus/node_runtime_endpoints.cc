@@ -179,8 +179,8 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
 
 void NodeRuntime::StopListening(uint64_t listener) {
   if (is_inherited()) return;
-  (void)OnLoopBy([this, listener] { listeners_.erase(listener); },
-                 DeadlineAfter(environment_.clock.NowNs(), kStopListening));
+  Patience patience{DeadlineAfter(environment_.clock.NowNs(), kStopListening)};
+  (void)OnLoopBy([this, listener] { listeners_.erase(listener); }, patience);
 }
 
 absl::Status NodeRuntime::DialUnix(const std::string& path) {

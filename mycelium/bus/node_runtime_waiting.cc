@@ -132,6 +132,31 @@ absl::StatusOr<RoomWaiter::Outcome> NodeRuntime::WaitWhile(
   }
 }
 
+RoomWaiter::Outcome NodeRuntime::WaitPatiently(EventCount& event,
+                                               absl::FunctionRef<bool()> ready,
+                                               Patience& patience,
+                                               TimeNs least) {
+  if (patience.until > least) {
+    const absl::StatusOr<Outcome> outcome = WaitWhile(
+        patience.keep_waiting, event, ready, patience.until, /*spin_ns=*/0);
+    if (outcome.ok()) return *outcome;
+    EndPatience(patience);
+  }
+  return WaitFor(event, ready, std::max(patience.until, least));
+}
+
+void NodeRuntime::EndPatience(Patience& patience) {
+  patience.until = environment_.clock.NowNs();
+  patience.keep_waiting = nullptr;
+  patience.is_ended = true;
+}
+
+absl::Status NodeRuntime::Patience::StatusOf(absl::Status ended) const {
+  if (!is_ended) return ended;
+  return absl::CancelledError(
+      "the wait was ended: what was not handled by then is not waited for");
+}
+
 void NodeRuntime::SpinAndSleep(EventCount& event,
                                absl::FunctionRef<bool()> ready,
                                int64_t spin_ns) {
@@ -163,10 +188,12 @@ absl::Status NodeRuntime::CheckOutsideHandlers(absl::string_view call) const {
 }
 
 void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
-  (void)OnLoopBy(task, kNever);
+  Patience endless{kNever};
+  (void)OnLoopBy(task, endless);
 }
 
-bool NodeRuntime::OnLoopBy(std::function<void()> task, TimeNs deadline) {
+bool NodeRuntime::OnLoopBy(std::function<void()> task, Patience& patience,
+                           TimeNs least) {
   if (loop_->InLoop()) {
     task();
     return true;
@@ -177,9 +204,9 @@ bool NodeRuntime::OnLoopBy(std::function<void()> task, TimeNs deadline) {
     done->store(true, std::memory_order_release);
     done_event_.Notify(environment_.waiter);
   });
-  const Outcome outcome = WaitFor(
+  const Outcome outcome = WaitPatiently(
       done_event_, [&] { return done->load(std::memory_order_acquire); },
-      deadline);
+      patience, least);
   return outcome == Outcome::kReady;
 }
 
@@ -188,6 +215,11 @@ absl::Status NodeRuntime::Flush(TimeNs deadline,
   if (absl::Status outside = CheckOutsideHandlers("Flush()"); !outside.ok()) {
     return outside;
   }
+  Patience patience{deadline, keep_waiting};
+  return FlushAll(patience);
+}
+
+absl::Status NodeRuntime::FlushAll(Patience& patience) {
   // Lanes of links, and of subscriptions of this process.
   std::vector<std::shared_ptr<Lane>> lanes;
   for (const auto& link : peers_->Links()) {
@@ -200,12 +232,11 @@ absl::Status NodeRuntime::Flush(TimeNs deadline,
       lanes.emplace_back(subscription, lane);
     }
   }
-  return WaitForLanes(lanes, deadline, keep_waiting);
+  return WaitForLanes(lanes, patience);
 }
 
 absl::Status NodeRuntime::WaitForLanes(
-    const std::vector<std::shared_ptr<Lane>>& lanes, TimeNs deadline,
-    const KeepWaiting& keep_waiting) {
+    const std::vector<std::shared_ptr<Lane>>& lanes, Patience& patience) {
   std::vector<uint64_t> goals;
   for (const auto& lane : lanes) goals.push_back(lane->Mark());
   for (size_t i = 0; i < lanes.size(); ++i) {
@@ -214,15 +245,18 @@ absl::Status NodeRuntime::WaitForLanes(
       const TimeNs check_at =
           DeadlineAfter(environment_.clock.NowNs(), kCheckPeriod);
       const absl::StatusOr<Outcome> outcome = WaitWhile(
-          keep_waiting, lane.room_event(),
+          patience.keep_waiting, lane.room_event(),
           [&lane, goal = goals[i]] { return lane.IsOver(goal); },
-          std::min(deadline, check_at), /*spin_ns=*/0);
+          std::min(patience.until, check_at), /*spin_ns=*/0);
       if (outcome.ok() && *outcome != Outcome::kDeadline) break;
       for (size_t rest = i; rest < lanes.size(); ++rest) {
         lanes[rest]->CheckNextFrame();
       }
-      if (!outcome.ok()) return outcome.status();
-      if (check_at < deadline) continue;
+      if (!outcome.ok()) {
+        EndPatience(patience);
+        return outcome.status();
+      }
+      if (check_at < patience.until) continue;
       return absl::DeadlineExceededError(
           absl::StrCat(lane.name(), ": not everything was handled in time"));
     }
@@ -231,7 +265,7 @@ absl::Status NodeRuntime::WaitForLanes(
 }
 
 absl::Status NodeRuntime::FlushService(const std::string& service,
-                                       TimeNs deadline) {
+                                       Patience& patience) {
   for (const auto& link : peers_->Links()) link->Flush();
   std::vector<std::shared_ptr<Lane>> lanes = router_->LanesOf(service);
   for (const auto& subscription : dispatcher_->All()) {
@@ -240,7 +274,7 @@ absl::Status NodeRuntime::FlushService(const std::string& service,
       lanes.emplace_back(subscription, lane);
     }
   }
-  return WaitForLanes(lanes, deadline, nullptr);
+  return WaitForLanes(lanes, patience);
 }
 
 }  // namespace mycelium

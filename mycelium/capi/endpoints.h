@@ -17,13 +17,17 @@ namespace mycelium {
 // Thread safety: all members may be called from any thread.
 class Endpoints final {
  public:
-  void Add(EndpointHandle endpoint) {
+  // False: all have been taken, for good. Then it ends here.
+  bool Add(EndpointHandle endpoint) {
     MutexLock lock(mutex_);
-    all_.push_back(std::move(endpoint));
+    if (!is_over_) all_.push_back(std::move(endpoint));
+    return !is_over_;
   }
 
+  // None is added any more.
   std::vector<EndpointHandle> TakeAll() {
     MutexLock lock(mutex_);
+    is_over_ = true;
     return std::exchange(all_, {});
   }
 
@@ -42,6 +46,7 @@ class Endpoints final {
  private:
   Mutex mutex_;
   std::vector<EndpointHandle> all_ ABSL_GUARDED_BY(mutex_);
+  bool is_over_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace mycelium

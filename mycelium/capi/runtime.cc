@@ -55,8 +55,9 @@ MyceliumType* TypeOf(absl::StatusOr<MessageType> type) {
 mycelium_status Keep(absl::StatusOr<EndpointHandle> endpoint,
                      Endpoints& endpoints) {
   if (!endpoint.ok()) return Returned(endpoint.status());
-  endpoints.Add(*std::move(endpoint));
-  return MYCELIUM_OK;
+  if (endpoints.Add(*std::move(endpoint))) return MYCELIUM_OK;
+  return Returned(
+      absl::FailedPreconditionError("the runtime was closed meanwhile"));
 }
 
 // Not BindGrpcEndpoint(), which would link gRPC into every program with this.

@@ -2,10 +2,13 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/event_count.h"
 #include "mycelium/bus/grpc_endpoint.h"
@@ -130,16 +133,9 @@ class PythonBus final {
   }
 
   void Close(double seconds) {
-    const absl::Duration timeout = TimeoutOf(seconds);
-    const absl::Status ended = WithoutGil([&] { return bus_->Close(timeout); });
-    if (absl::IsDeadlineExceeded(ended)) Interpreter::LeaveCallback();
-    if (bus_->closed()) {
-      CountAsClosed();
-      std::deque<EndpointHandle> endpoints = std::move(endpoints_);
-      const GilReleased released;
-      endpoints.clear();
-    }
-    RaiseUnlessOk(ended);
+    End(seconds, [this](absl::Duration timeout, const KeepWaiting& keep) {
+      return bus_->Close(timeout, keep);
+    });
   }
 
   // From now on a fork is harmless, as far as this bus goes.
@@ -149,27 +145,28 @@ class PythonBus final {
 
   // The same for every service of the node in this process.
   void Shutdown(double seconds) {
-    const absl::Duration timeout = TimeoutOf(seconds);
-    const absl::Status ended =
-        WithoutGil([&] { return bus_->Shutdown(timeout); });
-    if (absl::IsFailedPrecondition(ended)) Raise(ended);  // In a callback.
-    Close(0);
-    RaiseUnlessOk(ended);
+    End(seconds, [this](absl::Duration timeout, const KeepWaiting& keep) {
+      absl::Status ended = bus_->Shutdown(timeout, keep);
+      if (absl::IsFailedPrecondition(ended)) return ended;  // In a callback.
+      const absl::Status closed = bus_->Close(absl::ZeroDuration());
+      return ended.ok() ? closed : ended;
+    });
   }
 
   void ListenUnix(const std::string& path) {
-    endpoints_.push_back(ValueOrRaise(WithoutGil(
-        [&] { return BindUnixEndpoint(path, *bus_, endpoint_stats_); })));
+    KeepListening(
+        [&] { return BindUnixEndpoint(path, *bus_, endpoint_stats_); });
   }
 
   void ListenShm(const std::string& path, size_t capacity) {
-    endpoints_.push_back(ValueOrRaise(WithoutGil([&] {
+    KeepListening([&] {
       return BindShmEndpoint(path, *bus_, std::nullopt, capacity,
                              endpoint_stats_);
-    })));
+    });
   }
 
   void ConnectShm(const std::string& path, size_t capacity) {
+    CheckOpen();
     watch_->NoteDialling();
     RaiseUnlessOk(
         WithoutGil([&] { return DialShmEndpoint(path, *bus_, capacity); }));
@@ -177,9 +174,8 @@ class PythonBus final {
 
   // Returns the address with the port that the system chose for 0.
   std::string ListenTcp(const std::string& address) {
-    endpoints_.push_back(ValueOrRaise(WithoutGil(
-        [&] { return BindGrpcEndpoint(address, *bus_, endpoint_stats_); })));
-    return endpoints_.back().address();
+    return KeepListening(
+        [&] { return BindGrpcEndpoint(address, *bus_, endpoint_stats_); });
   }
 
   void StopListening(const std::string& address) {
@@ -205,16 +201,79 @@ class PythonBus final {
   }
 
   void ConnectTcp(const std::string& address) {
+    CheckOpen();
     watch_->NoteDialling();
     RaiseUnlessOk(WithoutGil([&] { return DialGrpcEndpoint(address, *bus_); }));
   }
 
   void ConnectUnix(const std::string& path) {
+    CheckOpen();
     watch_->NoteDialling();
     RaiseUnlessOk(WithoutGil([&] { return DialUnixEndpoint(path, *bus_); }));
   }
 
  private:
+  // `end` runs without the GIL. On top of another such call of the thread it
+  // does not, and nothing is done. What a signal handler raises is raised when
+  // the bus has ended, which it then does at once.
+  void End(
+      double seconds,
+      absl::FunctionRef<absl::Status(absl::Duration, const KeepWaiting&)> end) {
+    const absl::Duration timeout = TimeoutOf(seconds);
+    const std::thread::id thread = std::this_thread::get_id();
+    if (enders_.count(thread) != 0) {
+      // A callback that the other call runs, or a signal handler, which must
+      // not wait for what it interrupts.
+      RaiseUnlessOk(WithoutGil(
+          [&] { return bus_->runtime()->CheckOutsideHandlers("close()"); }));
+      return;
+    }
+    enders_.insert(thread);
+    absl::Status ended;
+    try {
+      ended = WaitForRuntime(
+          [&](const KeepWaiting& keep) { return end(timeout, keep); });
+      enders_.erase(thread);
+    } catch (const py::error_already_set&) {
+      enders_.erase(thread);
+      Interpreter::LeaveCallback();
+      LetGo();
+      throw;
+    }
+    if (absl::IsDeadlineExceeded(ended)) Interpreter::LeaveCallback();
+    LetGo();
+    RaiseUnlessOk(ended);
+  }
+
+  // Of what a bus that is closed does not need.
+  void LetGo() {
+    if (!bus_->closed()) return;
+    CountAsClosed();
+    std::deque<EndpointHandle> endpoints = std::move(endpoints_);
+    const GilReleased released;
+    endpoints.clear();
+  }
+
+  void CheckOpen() const {
+    if (!bus_->closed()) return;
+    Raise(absl::FailedPreconditionError(
+        absl::StrCat("the bus of service ", bus_->service(), " is closed")));
+  }
+
+  // Binds an endpoint that lasts as long as the bus is open. Its address.
+  template <typename Bind>
+  std::string KeepListening(Bind bind) {
+    CheckOpen();
+    absl::StatusOr<EndpointHandle> bound = WithoutGil(bind);
+    if (bound.ok() && bus_->closed()) {  // By another thread, just now.
+      const GilReleased released;
+      bound = absl::CancelledError();
+    }
+    CheckOpen();
+    endpoints_.push_back(ValueOrRaise(std::move(bound)));
+    return endpoints_.back().address();
+  }
+
   // Of links, the watch of the first bus of a node is told, and no other.
   bool HasLink() const {
     const std::vector<LinkReport> links = bus_->LinkReports();
@@ -226,6 +285,7 @@ class PythonBus final {
   const std::shared_ptr<ConnectionWatch> watch_;
   // Guarded by the GIL.
   bool is_open_ = true;
+  std::set<std::thread::id> enders_;  // In close() or shutdown().
   std::deque<EndpointHandle> endpoints_;
   const std::shared_ptr<mycelium::EndpointStats> endpoint_stats_ =
       std::make_shared<mycelium::EndpointStats>();

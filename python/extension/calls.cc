@@ -61,6 +61,10 @@ bool Interpreter::KeepForCaller(const py::error_already_set& raised) {
   return true;
 }
 
+bool Interpreter::FindKept() {
+  return Kept().count(std::this_thread::get_id()) != 0;
+}
+
 void Interpreter::FindAndRaiseKept() {
   const auto found = Kept().find(std::this_thread::get_id());
   if (found == Kept().end()) return;
@@ -102,6 +106,7 @@ absl::Status WaitForRuntime(
   std::optional<py::error_already_set> raised;
   const KeepWaiting handle_signals = [&raised] {
     const GilTaken gil;
+    if (Interpreter::HasKept()) return false;  // Which WithoutGil() throws.
     if (PyErr_CheckSignals() == 0) return true;
     raised.emplace();
     return false;

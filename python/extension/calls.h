@@ -71,6 +71,8 @@ class Interpreter final {
   // which then raises it, if that is no Exception, such as KeyboardInterrupt.
   // False: it is one, or there is no such call.
   static bool KeepForCaller(const pybind11::error_already_set& raised);
+  // Whether something is kept for this thread.
+  static bool HasKept() { return has_kept_ && FindKept(); }
   // Raises what was kept for this thread.
   static void RaiseKept() {
     if (has_kept_) FindAndRaiseKept();
@@ -81,6 +83,7 @@ class Interpreter final {
 
  private:
   friend class CallUnderWay;
+  static bool FindKept();
   static void FindAndRaiseKept();
   inline static bool has_kept_ = false;  // For any thread.
   inline static int calls_ = 0;
@@ -168,14 +171,24 @@ auto WithoutGil(Function function) {
     Interpreter::RaiseKept();
   } else {
     auto result = call();
-    Interpreter::RaiseKept();
+    if (Interpreter::HasKept()) {
+      // It may wait for a handler that wants the GIL.
+      const auto destroy = [&result] {
+        (void)decltype(result)(std::move(result));
+      };
+      {
+        const GilReleased released;
+        destroy();
+      }
+      Interpreter::RaiseKept();
+    }
     return result;
   }
 }
 
 // Calls `wait`, which passes its argument on to a call of the runtime that
 // waits. Meanwhile signal handlers run, so that Ctrl-C ends the wait; what one
-// raises is thrown.
+// raises is thrown, or what a callback raised that the call ran.
 // REQUIRES: the GIL is held; `wait` is called without it.
 absl::Status WaitForRuntime(
     absl::FunctionRef<absl::Status(const KeepWaiting&)> wait);

@@ -20,9 +20,12 @@ struct PythonPayload::Object {
 
 bool PythonPayload::CheckCurrent(const Object& self) {
   if (self.subscriber->IsCurrent(self.generation)) return true;
-  PyErr_SetString(PyExc_BufferError,
-                  "the message is finished: another one was received, or "
-                  "finish() or close() was called");
+  PyErr_SetString(
+      PyExc_BufferError,
+      self.subscriber->is_inherited()
+          ? "the message is that of the process that this one was forked from"
+          : "the message is finished: another one was received, or finish() or "
+            "close() was called");
   return false;
 }
 

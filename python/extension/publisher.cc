@@ -55,7 +55,13 @@ void PythonLoan::Publish() {
   }
   // While others run, callbacks included, nobody gets a view or publishes.
   is_open_ = false;
-  const absl::Status sent = WithoutGil([&] { return loan_.Publish(); });
+  absl::Status sent;
+  try {
+    WithoutGil([&] { sent = loan_.Publish(); });
+  } catch (const py::error_already_set&) {  // A callback's.
+    is_open_ = !sent.ok();
+    throw;
+  }
   is_open_ = !sent.ok();
   RaiseUnlessOk(sent);
 }

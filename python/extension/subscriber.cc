@@ -44,12 +44,26 @@ bool PythonSubscriber::TakeNext(ByteSpan* bytes) {
 
 absl::Status PythonSubscriber::WaitForNext(absl::Duration timeout,
                                            ByteSpan* bytes) {
-  return WaitForRuntime([&](const KeepWaiting& keep_waiting) {
-    const absl::StatusOr<ByteSpan> received =
-        subscriber_.Receive(timeout, keep_waiting);
-    if (received.ok()) *bytes = *received;
-    return received.status();
-  });
+  bool has_taken = false;
+  try {
+    return WaitForRuntime([&](const KeepWaiting& keep_waiting) {
+      const absl::StatusOr<ByteSpan> received =
+          subscriber_.Receive(timeout, keep_waiting);
+      has_taken = received.ok();
+      if (has_taken) *bytes = *received;
+      return received.status();
+    });
+  } catch (const py::error_already_set&) {  // A callback's that ran meanwhile.
+    if (has_taken) {
+      info_ = subscriber_.info();
+      KeepTaken(*bytes);
+    }
+    throw;
+  }
+}
+
+void PythonSubscriber::KeepTaken(ByteSpan bytes) {
+  left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, false, bytes};
 }
 
 namespace {
@@ -62,6 +76,7 @@ bool IsDataLoss(const py::error_already_set& raised) {
 }  // namespace
 
 PythonSubscriber::~PythonSubscriber() {
+  CountLeftOver();
   if (kept_.empty()) return;
   const py::gil_scoped_acquire gil;
   kept_.clear();
@@ -90,7 +105,7 @@ py::object PythonSubscriber::ParsedOrKept(const py::object& parse,
   } catch (const py::error_already_set& error) {
     // A second Exception is the message's own: it must not come for ever.
     if (!IsDataLoss(error) && !(was_kept && error.matches(PyExc_Exception))) {
-      left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, false};
+      KeepTaken(bytes);
       throw;
     }
     subscriber_.CountLast(false);
@@ -116,6 +131,15 @@ py::object PythonSubscriber::ViewOrParsed(const py::object& parse,
   return PythonPayload::Make(shared_from_this(), generation_, bytes);
 }
 
+py::object PythonSubscriber::TakeLeftOver(const py::object& parse) {
+  if (!parse.is_none() || !kept_.empty() || left_over_->is_counted) {
+    return ParseLeftOver(parse);
+  }
+  // Its room is still the subscriber's: see Finish().
+  const ByteSpan taken = std::exchange(left_over_, std::nullopt)->taken;
+  return ViewOrParsed(parse, taken);
+}
+
 py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
   if (!kept_.empty()) return TakeKept();
   const LeftOver left = *std::exchange(left_over_, std::nullopt);
@@ -138,7 +162,7 @@ py::object PythonSubscriber::Receive(const py::object& parse,
   absl::Duration timeout = TimeoutOf(seconds);
   const Turn turn = TurnOrRaise(&timeout);
   EndLast();
-  if (has_kept()) return ParseLeftOver(parse);
+  if (has_kept()) return TakeLeftOver(parse);
   ByteSpan bytes;
   if (!TakeNext(&bytes)) RaiseUnlessOk(WaitForNext(timeout, &bytes));
   return ViewOrParsed(parse, bytes);
@@ -148,7 +172,7 @@ py::object PythonSubscriber::TryReceive(const py::object& parse) {
   const Turn turn(turn_, std::try_to_lock);
   if (!turn.owns_lock()) return py::none();
   EndLast();
-  if (has_kept()) return ParseLeftOver(parse);
+  if (has_kept()) return TakeLeftOver(parse);
   ByteSpan bytes;
   if (TakeNext(&bytes)) return ViewOrParsed(parse, bytes);
   RaiseUnlessOk(subscriber_.TakeNews());
@@ -186,7 +210,7 @@ py::list PythonSubscriber::ReceiveMany(const py::object& parse,
         }
         throw;
       }
-      left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, true};
+      left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, true, {}};
       info_ = infos.back();
       break;
     }
@@ -199,7 +223,14 @@ void PythonSubscriber::Finish() {
   const Turn turn(turn_, std::try_to_lock);
   if (!turn.owns_lock()) return;  // Who receives finishes it.
   EndLast();
-  subscriber_.Finish();
+  // What the next receive returns is not handled.
+  if (!is_left_uncounted()) subscriber_.Finish();
+}
+
+void PythonSubscriber::CountLeftOver() {
+  // It had come as far as the program.
+  if (is_left_uncounted()) subscriber_.CountLast(true);
+  left_over_.reset();
 }
 
 void PythonSubscriber::Close() {
@@ -208,10 +239,7 @@ void PythonSubscriber::Close() {
   const Turn turn(turn_, std::try_to_lock);
   if (!turn.owns_lock()) return;  // Who receives hears of it.
   kept_.clear();
-  if (left_over_.has_value() && !left_over_->is_counted) {
-    subscriber_.CountLast(true);  // It had come as far as the program.
-  }
-  left_over_.reset();
+  CountLeftOver();
   if (views_ > 0) return;  // Finish() is left to who has the view.
   ++generation_;
   subscriber_.Finish();

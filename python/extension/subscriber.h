@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/bus/message_bus.h"
 #include "python/extension/calls.h"
 #include "python/extension/convert.h"
@@ -72,8 +73,9 @@ class PythonSubscriber final
 
   // Of PythonPayload.
   bool IsCurrent(uint64_t generation) const {
-    return generation == generation_;
+    return generation == generation_ && !is_inherited();
   }
+  bool is_inherited() const { return guard_.is_inherited(); }
   void CountView(int change) { views_ += change; }
 
  private:
@@ -85,6 +87,10 @@ class PythonSubscriber final
   // The next message's bytes; false if there is none now.
   bool TakeNext(ByteSpan* bytes);
   absl::Status WaitForNext(absl::Duration timeout, ByteSpan* bytes);
+  // Keeps the message that was just taken for the next receive.
+  void KeepTaken(ByteSpan bytes);
+  // Counts it, if nobody got it, for who ends.
+  void CountLeftOver();
   // Raises what is being handled; DataLoss, which only knows its class, with
   // the message that was taken last.
   [[noreturn]] void RaiseNamed(const std::exception& error);
@@ -96,22 +102,29 @@ class PythonSubscriber final
   // The next of those that a receive had parsed before it was interrupted.
   pybind11::object TakeKept();
   pybind11::object ViewOrParsed(const pybind11::object& parse, ByteSpan bytes);
+  // What was kept, as Receive() returns it.
+  pybind11::object TakeLeftOver(const pybind11::object& parse);
   // Raises what ended the last list, or returns what was kept.
   pybind11::object ParseLeftOver(const pybind11::object& parse);
   bool has_kept() const { return !kept_.empty() || left_over_.has_value(); }
+  bool is_left_uncounted() const {
+    return left_over_.has_value() && !left_over_->is_counted;
+  }
 
-  // A message that ended a list, which was counted; or one whose parsing was
-  // interrupted, which was not.
+  // A message that ended a list, which was counted; or one with which a receive
+  // was interrupted, which was not, and is not finished.
   struct LeftOver {
     std::string bytes;
     MessageInfo info;
     bool is_counted;
+    ByteSpan taken;  // Where its bytes are. If it was not counted.
   };
   struct Kept {
     pybind11::object message;
     MessageInfo info;
   };
 
+  const ForkGuard guard_;
   std::timed_mutex turn_;
   RawSubscriber subscriber_;
   MessageInfo info_;         // Of the last message returned or raised.

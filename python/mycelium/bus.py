@@ -12,8 +12,8 @@ Example:
 
 Everything here may be used from any thread, and other Python threads run while
 a call waits. Every call that waits takes a timeout, in seconds, and is ended by
-Ctrl-C, but publish(), which waits no longer than its publish_timeout, and
-close(). What goes wrong is raised as an exception of mycelium.errors.
+Ctrl-C, but publish(), which waits no longer than its publish_timeout. What goes
+wrong is raised as an exception of mycelium.errors.
 
 A process that forks must not use its buses in the child: every call there raises
 FailedPrecondition. Fork first, or start processes with "spawn".
@@ -499,7 +499,9 @@ class MessageBus:
     every call of them raises FailedPrecondition, as does a recv() that waits.
     Other buses of the node go on; with the last one in this process that is not
     closed, the node ends: its links, and what it listens at. Closing twice does
-    nothing.
+    nothing, and neither does a signal handler that closes what it interrupts the
+    closing of. What a signal handler raises, as Ctrl-C does, is raised when the bus
+    is closed, which it then is at once, as at the end of `timeout`.
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds
@@ -522,10 +524,13 @@ class MessageBus:
     deadline = time.monotonic() + timeout
     try:
       end(timeout)
-    except errors.DeadlineExceeded:
-      self._let_go(deadline)
+    except BaseException as raised:
+      if not isinstance(raised, errors.DeadlineExceeded):
+        deadline = 0.0  # A signal handler's.
       raise
-    self._let_go(deadline)
+    finally:
+      if self.closed:
+        self._let_go(deadline)
 
   def _let_go(self, deadline: float) -> None:
     ending.open_buses.discard(self)

@@ -182,7 +182,7 @@ class Subscriber(Generic[M]):
       except (errors.DeadlineExceeded, errors.SchemaMismatch):
         continue
       except errors.FailedPrecondition:
-        if self.closed:
+        if self.closed and not _mycelium.forked():
           return
         raise
       yield message
@@ -195,7 +195,7 @@ class Subscriber(Generic[M]):
       except errors.SchemaMismatch:
         continue
       except errors.FailedPrecondition:
-        if self.closed:
+        if self.closed and not _mycelium.forked():
           return
         raise
       yield message

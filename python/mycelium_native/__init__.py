@@ -16,6 +16,7 @@ Example:
 # Before the extension.
 from mycelium import _loading  # isort:skip pylint: disable=unused-import
 
+import contextlib
 import os
 import threading
 import time
@@ -184,7 +185,9 @@ class Runtime:
     with the last who uses it: the program's buses, and other Runtimes. Closing
     twice does nothing, also on two threads at once.
 
-    Leaving the `with` closes, and so does the end of the interpreter.
+    Leaving the `with` closes, and so does the end of the interpreter. What a signal
+    handler raises, as Ctrl-C does, is raised when it is closed, which it then is at
+    once.
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds,
@@ -201,11 +204,14 @@ class Runtime:
       return max(0.0, deadline - time.monotonic())
 
     try:
-      are_over = unsubscribe_all(self._deliveries, deadline)
       try:
+        are_over = unsubscribe_all(self._deliveries, deadline)
         native.flush(left())
-      finally:
-        native.close(left())
+      except BaseException:  # Late, or a signal handler's.
+        with contextlib.suppress(errors.MyceliumError):
+          native.close(0)
+        raise
+      native.close(left())
       if not are_over:
         raise errors.DeadlineExceeded(
             f'service {self._service}: a callback still runs')

@@ -1,0 +1,168 @@
+"""What a callback, or a signal handler, raises while a call of the bus waits."""
+
+import os
+import sys
+import threading
+import time
+import unittest
+
+import mycelium
+from python.bus_case import BUNDLED
+from python.bus_case import BusCase
+from python.bus_case import LONG
+from tests.testdata import test_messages_pb2
+
+Note = test_messages_pb2.Note
+Reply = test_messages_pb2.Reply
+BYTES = mycelium.RawType('bytes')
+
+
+class InterruptTest(BusCase):
+
+  def polled_pair(self):
+    """Buses of two nodes, of which the caller runs the second."""
+    topology = self.topology(BUNDLED)
+    answerer = self.bus(topology, 'answerer', poll_by_caller=True)
+    asker = self.bus(topology, 'asker')
+    return asker, answerer
+
+  def match(self, answerer, *publishers):
+    deadline = time.monotonic() + LONG
+    while any(one.subscriber_count == 0 for one in publishers):
+      answerer.poll(0.01)
+      self.assertLess(time.monotonic(), deadline)
+
+  def flush(self, asker, answerer):
+    flushing = threading.Thread(target=asker.flush, args=(LONG,))
+    flushing.start()
+    while flushing.is_alive():
+      answerer.poll(0.01)
+    flushing.join()
+
+  def receive_after_an_interrupt(self, asker, answerer, type_, message, read):
+    """What `read` makes of the message that a receive had taken."""
+    subscriber = answerer.subscriber(type_)
+    publisher = asker.publisher(type_)
+
+    def stop(_):
+      raise SystemExit
+
+    subscription = answerer.subscribe(Reply, stop)
+    replies = asker.publisher(Reply)
+    self.match(answerer, publisher, replies)
+    publisher.publish(message)
+    replies.publish(Reply())  # Comes along with it.
+    with self.assertRaises(SystemExit):
+      subscriber.recv(LONG)
+    got = read(subscriber.recv(LONG))
+    self.assertEqual(subscriber.info.sequence, 1)
+    self.assertEqual(subscriber.recv_many(1), [])
+    self.flush(asker, answerer)
+    del subscription
+    self.check_ledger(asker, answerer, accepted=2)
+    return got
+
+  def test_what_a_receive_had_taken_is_what_the_next_one_returns(self):
+    asker, answerer = self.polled_pair()
+    got = self.receive_after_an_interrupt(
+        asker, answerer, Note, Note(id=7), lambda note: note.id)
+    self.assertEqual(got, 7)
+
+  def test_of_a_raw_type_it_is_a_payload_all_the_same(self):
+    asker, answerer = self.polled_pair()
+    data = bytes(range(256)) * 256
+
+    def read(payload):
+      self.assertTrue(payload.valid)
+      return bytes(payload)
+
+    got = self.receive_after_an_interrupt(asker, answerer, BYTES, data, read)
+    self.assertEqual(got, data)
+
+  def test_what_nobody_asks_for_any_more_is_counted(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+
+    def parse(data):
+      del data
+      raise KeyboardInterrupt
+
+    asker.publisher(Note).publish(Note(id=1))
+    with self.assertRaises(KeyboardInterrupt):
+      notes._native.receive(parse, LONG)  # pylint: disable=protected-access
+    del notes
+    self.check_ledger(asker, accepted=1)
+
+  def test_callback_ends_the_wait_around_it_at_once(self):
+    asker, answerer = self.polled_pair()
+
+    def stop(_):
+      raise KeyboardInterrupt
+
+    subscription = answerer.subscribe(Reply, stop)
+    notes = answerer.subscriber(Note)
+    publisher = answerer.publisher(Note, topic='nobody')
+    replies = asker.publisher(Reply)
+    self.match(answerer, replies)
+    waits = (lambda: notes.recv(LONG),
+             lambda: notes.recv_many(1, LONG),
+             lambda: publisher.wait_for_subscribers(1, LONG),
+             lambda: next(iter(notes)))
+    for wait in waits:
+      replies.publish(Reply())
+      began = time.monotonic()
+      with self.assertRaises(KeyboardInterrupt):
+        wait()
+      self.assertLess(time.monotonic() - began, LONG / 2)
+    self.flush(asker, answerer)
+    del subscription
+    self.check_ledger(asker, answerer, accepted=len(waits))
+
+  # What was made is let go of, which waits for the callback's thread.
+  def test_on_error_may_raise_while_the_callback_runs(self):
+    asker, answerer = self.pair()
+    other = asker.publisher(mycelium.RawType(Note.DESCRIPTOR.full_name))
+    publisher = asker.publisher(Note)
+    published = 0
+
+    def on_error(error):
+      sys.exit(str(error))
+
+    over = threading.Event()
+
+    def publish():
+      nonlocal published
+      while not over.is_set():
+        publisher.publish(Note())
+        published += 1
+
+    publishing = threading.Thread(target=publish)
+    publishing.start()
+    try:
+      for number in range(40):
+        with self.assertRaises(SystemExit):
+          answerer.subscribe(
+              Note, lambda note: None, queued=number % 2 == 0,
+              name=f'number {number}', on_error=on_error)
+    finally:
+      over.set()
+      publishing.join(LONG)
+    del other
+    asker.flush(LONG)
+    self.check_ledger(asker, accepted=published)
+
+  def test_closed_bus_neither_listens_nor_dials(self):
+    asker, answerer = self.pair()
+    path = self.path('late.sock')
+    answerer.close()
+    for call in (answerer.listen_unix, answerer.listen_shm,
+                 answerer.connect_unix, answerer.connect_shm):
+      with self.assertRaisesRegex(
+          mycelium.FailedPrecondition, 'service answerer is closed'):
+        call(path)
+    self.assertFalse(os.path.exists(path))
+    self.check_ledger(asker, accepted=0)
+
+
+if __name__ == '__main__':
+  unittest.main()
