@@ -31,8 +31,7 @@ std::shared_ptr<Subscription> MakeQueued(MessageHandler handler = nullptr) {
   options.mode = DeliveryMode::kQueued;
   options.lane_bytes = 4096;
   options.frame_bytes_max = 1024;
-  return *Subscription::Create(Environment::Real(), options,
-                               std::move(handler),
+  return *Subscription::Create(Environment::Real(), options, std::move(handler),
                                [](LogLevel, absl::string_view) {});
 }
 

@@ -51,14 +51,16 @@ v1::LinkMessage HelloOf(const std::string& node, uint32_t version) {
 }
 
 // Says `hello` over a connection of its own, and returns what comes first.
-v1::LinkMessage Knock(const std::string& address,
-                      const v1::LinkMessage& hello) {
+v1::LinkMessage Knock(
+    const std::string& address, const v1::LinkMessage& hello,
+    grpc_compression_algorithm compression = GRPC_COMPRESS_NONE) {
   ::grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   const auto stub = v1::Link::NewStub(::grpc::CreateCustomChannel(
       address, ::grpc::InsecureChannelCredentials(), arguments));
   ::grpc::ClientContext context;
   context.set_wait_for_ready(true);
+  context.set_compression_algorithm(compression);
   context.set_deadline(std::chrono::system_clock::now() +
                        absl::ToChronoSeconds(kLong));
   const auto stream = stub->Connect(&context);
@@ -94,6 +96,17 @@ TEST_F(GrpcHandshakeTest, NobodyIsToldWhatTheNodeDoes) {
   ASSERT_TRUE(IsReject(answer)) << answer.DebugString();
   EXPECT_EQ(answer.items(0).control().reject().reason(),
             v1::Reject::NOT_ALLOWED);
+}
+
+// What a stranger has compressed may grow a thousand times.
+TEST_F(GrpcHandshakeTest, NothingThatIsCompressedIsTakenApart) {
+  // Long enough to be worth it.
+  const v1::LinkMessage hello = HelloOf(std::string(8192, 'x'), 999);
+  EXPECT_TRUE(IsReject(Knock(endpoint_->address(), hello)));
+  const v1::LinkMessage answer =
+      Knock(endpoint_->address(), hello, GRPC_COMPRESS_GZIP);
+  EXPECT_EQ(answer.items_size(), 0) << answer.ShortDebugString();
+  EXPECT_TRUE(IsReject(Knock(endpoint_->address(), hello)));
 }
 
 TEST_F(GrpcHandshakeTest, RefusalsAtAHighRateHarmNobodyAndLeaveNothing) {

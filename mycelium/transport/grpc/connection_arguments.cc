@@ -15,6 +15,10 @@ void SetConnectionArguments(
   const size_t largest = options.frame_bytes_max + kLinkMessageRestBytesMax;
   set(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, static_cast<int>(largest));
   set(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1);
+  // Nobody compresses here, and what a stranger has compressed would grow a
+  // thousand times before its length is looked at.
+  set(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  set(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   // A ping after half the time without a sign of life, and the other half for
   // its answer.
   const int64_t half =

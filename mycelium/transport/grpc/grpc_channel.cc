@@ -5,7 +5,8 @@
 namespace mycelium {
 namespace {
 
-// How long a peer has to take what was sent before Close().
+// How long a peer has to take what was sent before Close(), or before it ended
+// its own direction.
 constexpr int64_t kLingerNs = 1'000'000'000;
 
 }  // namespace
@@ -56,7 +57,12 @@ void GrpcChannel::Offer() {
     if (used == 0) return;  // Start() follows.
   }
   absl::Status status;
-  if (!stream_->IsOver(&status)) return;
+  if (!stream_->IsOver(&status)) {
+    if (stream_->HasHalfEnded()) {
+      stream_->LingerUntil(environment_.clock.NowNs() + kLingerNs);
+    }
+    return;
+  }
   Close();
   handler_->OnClosed(status);
 }

@@ -85,6 +85,7 @@ absl::StatusOr<size_t> GrpcStream::Send(absl::Span<const iovec> pieces,
       const size_t more =
           encoder_.Encode(rest.pieces(), GatherBytes(), &gathered_,
                           rest.keepers(), &gathered_kept_);
+      if (encoder_.is_broken()) break;
       taken += more;
       if (writing_ || gathered_.empty()) {
         wants_room_ |= taken < given;  // IsWriting() may have set it, too.
@@ -96,6 +97,15 @@ absl::StatusOr<size_t> GrpcStream::Send(absl::Span<const iovec> pieces,
     StartWriting(&outgoing_);
     if (taken == given) return taken;
   }
+  const absl::Status status = absl::DataLossError(absl::StrCat(
+      "the peer (", peer_, ") has acknowledged what it was not sent yet"));
+  {
+    MutexLock lock(mutex_);
+    write_over_ = true;
+    if (status_.ok()) status_ = status;
+  }
+  Cancel();
+  return status;
 }
 
 bool GrpcStream::IsWriting() {
@@ -299,6 +309,11 @@ bool GrpcStream::IsOver(absl::Status* status) const {
   return true;
 }
 
+bool GrpcStream::HasHalfEnded() const {
+  MutexLock lock(mutex_);
+  return arrived_.empty() && read_over_ && !ended_;
+}
+
 // ---------------------------------------------------------------------------
 // The end
 
@@ -326,6 +341,7 @@ void GrpcStream::Close() {
 }
 
 void GrpcStream::LingerUntil(TimeNs deadline) {
+  if (linger_timer_ != 0) return;
   EventLoop* loop;
   {
     MutexLock lock(mutex_);

@@ -101,13 +101,16 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   virtual absl::Status CheckConnected() const { return absl::OkStatus(); }
   // Whether nothing more will arrive, and why.
   bool IsOver(absl::Status* status) const;
+  // Whether nothing more will arrive, though what is being written keeps the
+  // stream from ending, which the peer may never read.
+  bool HasHalfEnded() const;
 
   // Ends it once what was sent is written.
   void Close();
   // Ends it now.
   virtual void Cancel() = 0;
-  // On the loop, after Close(): the same at that time, if it lives so long; and
-  // that it does not.
+  // On the loop: the same at that time, or the earliest that was said, if it
+  // lives so long; and that it does not.
   void LingerUntil(TimeNs deadline);
   void StopLingering();
   // The loop must not be used any more.

@@ -15,6 +15,8 @@
 #include "gtest/gtest.h"
 #include "mycelium/base/environment.h"
 #include "mycelium/codec/frame_format.h"
+#include "mycelium/transport/channel.h"
+#include "mycelium/transport/grpc/grpc_channel.h"
 #include "mycelium/transport/outgoing.h"
 #include "proto/mycelium/v1/control.pb.h"
 #include "proto/mycelium/v1/link.pb.h"
@@ -32,8 +34,9 @@ class FakeStream final : public GrpcStream {
   FakeStream(EventLoop& loop, std::shared_ptr<Loans> loans)
       : GrpcStream(loop, std::move(loans), 1 << 20, "peer") {}
 
-  void Cancel() override {}
+  void Cancel() override { ++cancelled; }
   void Begin() { Begun(); }
+  void End() { Ended(absl::CancelledError("cancelled")); }
 
   // A message without anything in it has come.
   void FinishReading() {
@@ -70,6 +73,7 @@ class FakeStream final : public GrpcStream {
   // Whether a read was started since FinishReadingAck().
   bool is_reading() const { return is_reading_; }
 
+  std::atomic<int> cancelled{0};
   // Called when a read was claimed and is not yet started.
   std::function<void()> before_reading;
 
@@ -206,6 +210,18 @@ class PolledStream final : private GrpcStream::Owner {
   const std::shared_ptr<FakeStream> stream_;
 };
 
+// Knows why a channel ended.
+class EndWatcher final : public Channel::Handler {
+ public:
+  size_t OnBytes(absl::Span<const std::byte> bytes) override {
+    return bytes.size();
+  }
+  void OnWritable() override {}
+  void OnClosed(const absl::Status& end) override { status = end; }
+
+  std::optional<absl::Status> status;
+};
+
 class GrpcStreamTest : public ::testing::Test {
  protected:
   // One that has had its first message, and writes the answer.
@@ -225,6 +241,45 @@ class GrpcStreamTest : public ::testing::Test {
   const std::unique_ptr<EventLoop> loop_ =
       *EventLoop::Create(Environment::Real());
 };
+
+// It may not read what is being written, and come back by another connection.
+TEST_F(GrpcStreamTest, PeerThatEndsItsDirectionHasAWhileToReadOurs) {
+  const auto stream = MakeAnswering();
+  GrpcChannel channel(Environment::Real(), stream, nullptr);
+  EndWatcher watcher;
+  channel.Start(watcher);
+  stream->NoteHandshaken();
+  stream->BreakReading();
+  while (stream->cancelled == 0) loop_->RunOnce(kNever, 0);
+  EXPECT_FALSE(watcher.status.has_value());
+  stream->FinishWriting();
+  EXPECT_TRUE(stream->is_let_go());
+  stream->End();  // As gRPC says then.
+  while (!watcher.status.has_value()) loop_->RunOnce(kNever, 0);
+}
+
+// As when the peer has acknowledged them before they were sent.
+TEST_F(GrpcStreamTest, FramesThatAreWrittenOverEndTheConnection) {
+  const auto stream = MakeAnswering();
+  GrpcChannel channel(Environment::Real(), stream, nullptr);
+  EndWatcher watcher;
+  channel.Start(watcher);
+  stream->NoteHandshaken();
+  struct {
+    RecordHeader header = MakeRecordHeader(RecordKind::kData, 128);
+    char zeros[128] = {};
+  } record;
+  const iovec piece = {&record, sizeof record};
+  EXPECT_EQ(channel.Send(absl::MakeConstSpan(&piece, 1)).status().code(),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(stream->cancelled, 1);
+  EXPECT_FALSE(channel.Send(absl::MakeConstSpan(&piece, 1)).ok());
+  stream->BreakReading();
+  while (!watcher.status.has_value()) loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(watcher.status->code(), absl::StatusCode::kDataLoss);
+  stream->FinishWriting();
+  EXPECT_TRUE(stream->is_let_go());
+}
 
 TEST_F(GrpcStreamTest, ReadThatIsClaimedIsStartedBeforeTheEnd) {
   const auto stream = MakeAnswering();

@@ -1,5 +1,6 @@
 #include "mycelium/transport/grpc/link_message_encoder.h"
 
+#include <array>
 #include <cstring>
 
 #include "mycelium/transport/grpc/link_message_format.h"
@@ -13,6 +14,8 @@ constexpr size_t kItemsEnough = kItemsMax / 2;
 // Of an item and a batch: tags, lengths and numbers.
 constexpr size_t kBatchHeaderBytesMax = 64;
 constexpr size_t kEnvelopeHeaderBytesMax = 80;
+// The envelopes of one batch.
+constexpr size_t kBatchFramesMax = 128;
 
 constexpr size_t VarintBytes(uint64_t value) {
   size_t bytes = 1;
@@ -54,33 +57,43 @@ constexpr size_t FieldBytes(uint64_t value) {
   return value == 0 ? 0 : 1 + VarintBytes(value);
 }
 
+// What was read of a frame, once.
 struct FrameParts {
   FrameHeader header;
-  const char* publish_time;  // Null: none.
+  uint64_t publish_time;  // If `header` says so.
   const char* payload;
   size_t payload_bytes;
+
+  bool has_publish_time() const {
+    return (header.flags & kFramePublishTime) != 0;
+  }
 };
 
-FrameParts PartsOf(const char* frame) {
-  FrameParts parts;
-  std::memcpy(&parts.header, frame, sizeof parts.header);
-  const char* at = frame + sizeof parts.header;
-  parts.publish_time = nullptr;
-  if ((parts.header.flags & kFramePublishTime) != 0) {
-    parts.publish_time = at;
-    at += kPublishTimeBytes;
-  }
+// False: there is no frame.
+bool ReadParts(absl::Span<const char> bytes, FrameParts* parts) {
+  FrameHeader& header = parts->header;
+  if (bytes.size() < sizeof header) return false;
+  std::memcpy(&header, bytes.data(), sizeof header);
   // This version writes no extension.
-  parts.payload = at + parts.header.extension_bytes;
-  parts.payload_bytes =
-      static_cast<size_t>(frame + parts.header.frame_bytes - parts.payload);
-  return parts;
+  size_t before = sizeof header + header.extension_bytes;
+  if (parts->has_publish_time()) before += kPublishTimeBytes;
+  if (header.frame_bytes < before ||
+      AlignedFrameBytes(header.frame_bytes) > bytes.size()) {
+    return false;
+  }
+  if (parts->has_publish_time()) {
+    std::memcpy(&parts->publish_time, bytes.data() + sizeof header,
+                sizeof parts->publish_time);
+  }
+  parts->payload = bytes.data() + before;
+  parts->payload_bytes = header.frame_bytes - before;
+  return true;
 }
 
 size_t EnvelopeBytes(const FrameParts& parts, uint64_t skipped) {
   return FieldBytes(parts.header.publisher_id) +
          FieldBytes(parts.header.publisher_sequence) + 9 + FieldBytes(skipped) +
-         (parts.publish_time == nullptr ? 0 : 9) + 1 +
+         (parts.has_publish_time() ? 9 : 0) + 1 +
          VarintBytes(parts.payload_bytes) + parts.payload_bytes;
 }
 
@@ -94,10 +107,8 @@ void AppendEnvelopeHeader(const FrameParts& parts, uint64_t skipped,
   writer.Field(kPublisherSequenceTag, parts.header.publisher_sequence);
   writer.Fixed64(kDigestPrefixTag, parts.header.digest_prefix);
   writer.Field(kSkippedTag, skipped);
-  if (parts.publish_time != nullptr) {
-    uint64_t time;
-    std::memcpy(&time, parts.publish_time, sizeof time);
-    writer.Fixed64(kPublishTimeTag, time);
+  if (parts.has_publish_time()) {
+    writer.Fixed64(kPublishTimeTag, parts.publish_time);
   }
   writer.Length(kPayloadTag, parts.payload_bytes);
   message->Append(header, writer.bytes());
@@ -151,7 +162,7 @@ size_t LinkMessageEncoder::Encode(absl::Span<const iovec> pieces,
         const size_t frames =
             EncodeFrames(piece.subspan(0, body_left_), bytes_max, message,
                          keepers.empty() ? no_keeper : keepers[i], kept);
-        if (frames == 0) return taken;
+        if (frames == 0) return taken;  // Or it is broken.
         taken += frames;
         piece.remove_prefix(frames);
         continue;
@@ -189,13 +200,18 @@ size_t LinkMessageEncoder::EncodeFrames(
     absl::Span<const char> body, size_t bytes_max, ByteSink* message,
     const std::shared_ptr<const void>& keeper, std::vector<KeptBytes>* kept) {
   // First how long the batch is, since that goes before it.
-  FrameHeader first;
-  std::memcpy(&first, body.data(), sizeof first);
-  uint64_t sequence = first.lane_sequence;
+  std::array<FrameParts, kBatchFramesMax> frames;
+  size_t count = 0;
+  uint64_t sequence = 0;
   size_t taken = 0;
   size_t envelopes_bytes = 0;
-  while (taken < body.size()) {
-    const FrameParts parts = PartsOf(body.data() + taken);
+  while (taken < body.size() && count < frames.size()) {
+    FrameParts& parts = frames[count];
+    if (!ReadParts(body.subspan(taken), &parts)) {
+      is_broken_ = true;
+      return 0;
+    }
+    if (count == 0) sequence = parts.header.lane_sequence;
     const size_t aligned = AlignedFrameBytes(parts.header.frame_bytes);
     if (lane_bytes_ > 0 && lane_bytes_ + aligned > kEnvelopesBytesMax) break;
     if (taken > 0 &&
@@ -208,22 +224,23 @@ size_t LinkMessageEncoder::EncodeFrames(
     envelopes_bytes += 1 + VarintBytes(bytes) + bytes;
     taken += aligned;
     lane_bytes_ += aligned;
+    ++count;
   }
   if (taken == 0) return 0;
+  const uint64_t first = frames[0].header.lane_sequence;
   const size_t batch_bytes = FieldBytes(data_.lane) +
-                             FieldBytes(data_.position) +
-                             FieldBytes(first.lane_sequence) + envelopes_bytes;
+                             FieldBytes(data_.position) + FieldBytes(first) +
+                             envelopes_bytes;
   char header[kBatchHeaderBytesMax];
   Writer writer(header);
   writer.Length(kItemsTag, 1 + VarintBytes(batch_bytes) + batch_bytes);
   writer.Length(kBatchTag, batch_bytes);
   writer.Field(kBatchLaneTag, data_.lane);
   writer.Field(kBatchPositionTag, data_.position);
-  writer.Field(kBatchSequenceTag, first.lane_sequence);
+  writer.Field(kBatchSequenceTag, first);
   message->Append(header, writer.bytes());
-  sequence = first.lane_sequence;
-  for (size_t at = 0; at < taken;) {
-    const FrameParts parts = PartsOf(body.data() + at);
+  sequence = first;
+  for (const FrameParts& parts : absl::MakeConstSpan(frames.data(), count)) {
     AppendEnvelopeHeader(parts, parts.header.lane_sequence - sequence, message);
     if (keeper != nullptr && parts.payload_bytes >= kKeptBytesMin) {
       kept->push_back(
@@ -233,7 +250,6 @@ size_t LinkMessageEncoder::EncodeFrames(
       message->Append(parts.payload, parts.payload_bytes);
     }
     sequence = parts.header.lane_sequence + 1;
-    at += AlignedFrameBytes(parts.header.frame_bytes);
   }
   ++items_;
   data_.position += taken;

@@ -26,6 +26,11 @@ struct KeptBytes {
 // LinkMessage. The records are our own, so they are not checked; no header, no
 // control or acknowledgement body and no frame lies in two pieces.
 //
+// But frames lie in a lane, and a peer that acknowledges what it was not sent
+// yet has their room written anew while they are encoded. So of each frame the
+// header is read once and looked at, and only what was read is relied on; bytes
+// of the payload may change.
+//
 // Thread safety: none.
 class LinkMessageEncoder final {
  public:
@@ -43,11 +48,16 @@ class LinkMessageEncoder final {
                 ByteSink* message, Keepers keepers = {},
                 std::vector<KeptBytes>* kept = nullptr);
 
+  // What was to be sent are no frames any more: the peer had their room freed.
+  // Nothing more is encoded that it could make sense of.
+  bool is_broken() const { return is_broken_; }
+
   // A new, empty message is filled next.
   void Begin() { lane_bytes_ = items_ = kept_bytes_ = 0; }
 
  private:
-  // How many bytes of the data record's body at `body` were taken.
+  // How many bytes of the data record's body at `body` were taken. 0 also if it
+  // is broken.
   size_t EncodeFrames(absl::Span<const char> body, size_t bytes_max,
                       ByteSink* message,
                       const std::shared_ptr<const void>& keeper,
@@ -58,6 +68,7 @@ class LinkMessageEncoder final {
   size_t lane_bytes_ = 0;   // What the envelopes of the message take.
   size_t items_ = 0;
   size_t kept_bytes_ = 0;  // What goes to `*kept`.
+  bool is_broken_ = false;
 };
 
 }  // namespace mycelium

@@ -185,6 +185,57 @@ TEST(LinkMessageEncoderTest, RecordWithoutABodyMayBeTheLast) {
   EXPECT_TRUE(message.items(0).has_control());
 }
 
+// What a peer can make of frames by acknowledging them too soon.
+TEST(LinkMessageEncoderTest, WhatAreNoFramesIsFoundAndNotSent) {
+  const std::string good = Frame(1, std::string(100, 'x'));
+  const auto header_with = [&good](size_t at, uint32_t value, size_t bytes) {
+    std::string frame = good;
+    std::memcpy(&frame[at], &value, bytes);
+    return frame;
+  };
+  constexpr size_t kFlags = offsetof(FrameHeader, flags);
+  constexpr size_t kExtension = offsetof(FrameHeader, extension_bytes);
+  const std::string bad[] = {
+      header_with(0, 0, 4),  // It would not end.
+      header_with(0, 39, 4),
+      header_with(0, static_cast<uint32_t>(good.size() + 1), 4),
+      header_with(0, 0xFFFFFFFF, 4),
+      header_with(kExtension, 200, 2),
+      header_with(0, 40, 4).replace(kFlags, 1, 1, kFramePublishTime),
+      good.substr(0, 32),  // Too short for a header.
+  };
+  for (const std::string& frame : bad) {
+    for (const std::string& before : {std::string(), good}) {
+      const std::string frames = before + frame;
+      Pieces pieces;
+      pieces.Add(Header(RecordKind::kData, frames.size(), 5, 800)).Add(frames);
+      LinkMessageEncoder encoder;
+      ByteSink message;
+      EXPECT_EQ(encoder.Encode(pieces.iovecs(), kFrameBytesMax, &message),
+                sizeof(RecordHeader));
+      EXPECT_TRUE(encoder.is_broken());
+      EXPECT_EQ(message.size(), 0u);
+    }
+  }
+}
+
+TEST(LinkMessageEncoderTest, FramesThatFillSeveralBatchesComeInOrder) {
+  std::string frames;
+  for (uint64_t i = 1; i <= 1000; ++i) frames += Frame(i, "12345678");
+  Pieces pieces;
+  pieces.Add(Header(RecordKind::kData, frames.size(), 5, 800)).Add(frames);
+  const v1::LinkMessage message = Parsed(Encoded(pieces));
+  uint64_t sequence = 1;
+  uint64_t position = 800;
+  for (const v1::LinkItem& item : message.items()) {
+    EXPECT_EQ(item.batch().sequence(), sequence);
+    EXPECT_EQ(item.batch().position(), position);
+    sequence += static_cast<uint64_t>(item.batch().envelopes_size());
+    position += 48 * static_cast<uint64_t>(item.batch().envelopes_size());
+  }
+  EXPECT_EQ(sequence, 1001u);
+}
+
 TEST(LinkMessageEncoderTest, GoesOnWithinARecordWhereItStopped) {
   std::string frames;
   for (uint64_t i = 1; i <= 100; ++i) frames += Frame(i, std::string(i, 'x'));
