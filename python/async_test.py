@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 import unittest
 
 import mycelium
+from python.bus_case import BUNDLED
 from python.bus_case import BusCase
 from python.bus_case import LONG
 from python.bus_case import NARROW_FAIL
@@ -43,6 +45,91 @@ class AsyncTest(BusCase):
     self.assertEqual(threads, {threading.main_thread()})
     notes.finish()
     self.check_ledger(asker, accepted=1000)
+
+  def polled_pair(self, text=BUNDLED):
+    """Buses of two nodes, of which the caller runs the second."""
+    topology = self.topology(text)
+    answerer = self.bus(topology, 'answerer', poll_by_caller=True)
+    return self.bus(topology, 'asker'), answerer
+
+  def check_polled(self, asker, answerer, accepted):
+    flushing = threading.Thread(target=asker.flush, args=(LONG,))
+    flushing.start()
+    while flushing.is_alive():
+      answerer.poll(0.01)
+    flushing.join()
+    answerer.flush(LONG)
+    self.check_ledger(asker, answerer, accepted=accepted)
+
+  def test_loop_runs_the_node_that_its_caller_polls(self):
+    asker, answerer = self.polled_pair()
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    watched = []
+
+    def write():
+      publisher.wait_for_subscribers(1, LONG)
+      for number in range(100):
+        publisher.publish(Note(id=number))
+
+    async def read():
+      # What a program watches itself stays so.
+      loop = asyncio.get_running_loop()
+      loop.add_reader(answerer.fileno(), watched.append, True)
+      ids = [(await notes.recv_async()).id for _ in range(100)]
+      self.assertTrue(loop.remove_reader(answerer.fileno()))
+      return ids
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    ids = asyncio.run(asyncio.wait_for(read(), LONG))
+    writing.join()
+    self.assertEqual(ids, list(range(100)))
+    self.assertTrue(watched)
+    notes.finish()
+    self.check_polled(asker, answerer, accepted=100)
+
+  def test_room_comes_in_a_loop_that_runs_the_node(self):
+    asker, answerer = self.polled_pair(
+        BUNDLED + '[limits]\nframe_bytes_max = 8192\n'
+        '[defaults]\nlane_bytes = 65536\n')
+    notes = asker.subscriber(Note)
+    publisher = answerer.publisher(Note)
+    ids = []
+
+    def read():
+      for _ in range(100):
+        ids.append(notes.recv(LONG).id)
+      notes.finish()
+
+    async def write():
+      for number in range(100):
+        await publisher.publish_async(
+            Note(id=number, blob=bytes(4096)), timeout=LONG)
+
+    deadline = time.monotonic() + LONG
+    while publisher.subscriber_count == 0 and time.monotonic() < deadline:
+      answerer.poll(0.01)
+    reading = threading.Thread(target=read)
+    reading.start()
+    asyncio.run(write())
+    while reading.is_alive():
+      answerer.poll(0.01)
+    reading.join()
+    self.assertEqual(ids, list(range(100)))
+    self.check_polled(asker, answerer, accepted=100)
+
+  def test_node_that_ends_ends_who_waits_in_its_loop(self):
+    asker, answerer = self.polled_pair()
+    notes = answerer.subscriber(Note)
+
+    async def read():
+      asyncio.get_running_loop().call_soon(answerer.close, LONG)
+      async for _ in notes:
+        self.fail('nobody publishes')
+
+    asyncio.run(asyncio.wait_for(read(), LONG))
+    self.check_ledger(asker, accepted=0)
 
   def test_message_wakes_a_loop_that_has_nothing_else_to_do(self):
     asker, answerer = self.pair()

@@ -1,5 +1,6 @@
 """Processes: two over a socket, forked ones, interrupted ones, ending ones."""
 
+import contextlib
 import gc
 import os
 import pathlib
@@ -100,7 +101,7 @@ def fork_with_a_bus(topology):
   child = os.fork()
   if child == 0:
     for call in (lambda: publisher.publish(Note()),
-                 lambda: notes.recv(LONG), bus.close,
+                 lambda: notes.recv(LONG), lambda: next(iter(notes)), bus.close,
                  lambda: mycelium.MessageBus(),
                  lambda: mycelium.MessageBus.from_topology(
                      topology, 'answerer')):
@@ -114,6 +115,35 @@ def fork_with_a_bus(topology):
   assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
   publisher.publish(Note(id=5))
   print(notes.recv(LONG).id, flush=True)
+
+
+def fork_with_a_message(topology):
+  """The child may not read what the parent received; it is told so."""
+  asker = mycelium.MessageBus.from_topology(topology, 'asker')
+  answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
+  images = answerer.subscriber(mycelium.RawType('images'))
+  publisher = asker.publisher(mycelium.RawType('images'))
+  publisher.wait_for_subscribers(1, LONG)
+  publisher.publish(bytes(65536))
+  image = images.recv(LONG)
+  for bus in (answerer, asker):  # From then on a fork is harmless.
+    with contextlib.suppress(mycelium.DeadlineExceeded):
+      bus.close(0)
+  assert bytes(image) == bytes(65536)
+  child = os.fork()
+  if child == 0:
+    assert not image.valid
+    for read in (lambda: bytes(image), lambda: len(image),
+                 lambda: memoryview(image)):
+      try:
+        read()
+      except BufferError as error:
+        assert 'forked' in str(error), error
+      else:
+        os._exit(1)
+    sys.exit(7)
+  assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+  print(len(image), flush=True)
 
 
 def fork_before_a_bus(topology):
@@ -250,7 +280,7 @@ def both_protobufs(order):
 SCRIPTS = {
     function.__name__: function
     for function in (echo, echo_tcp, interrupted_recv, interrupted_calls,
-                     fork_with_a_bus, fork_before_a_bus,
+                     fork_with_a_bus, fork_with_a_message, fork_before_a_bus,
                      fork_with_a_subscription, fork_with_a_closed_bus,
                      exit_under_fire, exit_with_subscriptions, flood_peer,
                      both_protobufs)}
@@ -450,6 +480,10 @@ class ProcessTest(BusCase):
   def test_forked_child_gets_an_error_and_ends(self):
     output = self.finish(self.start(fork_with_a_bus, self.topology()))
     self.assertEqual(output, '5\n')
+
+  def test_forked_child_is_told_that_a_message_is_not_its_own(self):
+    output = self.finish(self.start(fork_with_a_message, self.topology(BUNDLED)))
+    self.assertEqual(output, '65536\n')
 
   def test_fork_before_the_first_bus_works(self):
     output = self.finish(self.start(fork_before_a_bus, self.topology(BUNDLED)))

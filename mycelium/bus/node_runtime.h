@@ -156,6 +156,9 @@ class NodeRuntime final : public RoomWaiter {
   void EndPoll() {
     if (orphaned_ && !loop_->InLoop()) delete this;
   }
+  bool is_polled_by_caller() const {
+    return options_.poll == PollMode::kCaller;
+  }
   int poll_descriptor() const {
     if (is_inherited()) return -1;
     // To show timers in it costs a thread of the node's own for nothing.

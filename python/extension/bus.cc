@@ -372,6 +372,11 @@ void DefineBus(py::module_& module) {
       .def("endpoint_stats", &PythonBus::EndpointStats, MayWait())
       .def("wait_for_link", &PythonBus::WaitForLink, MayWait())
       .def("poll", &PythonBus::Poll, MayWait())
+      .def_property_readonly(
+          "polled_by_caller",
+          [](PythonBus& self) {
+            return self.bus().runtime()->is_polled_by_caller();
+          })
       .def("poll_descriptor",
            [](PythonBus& self) { return self.bus().poll_descriptor(); })
       .def(

@@ -7,7 +7,7 @@ from typing import Any, Generic, List, Optional, TypeVar, Union
 import _mycelium
 from mycelium import errors
 from mycelium.message_type import Buffer
-from mycelium.readable import Readable
+from mycelium.readable import Readable, native_bus_of
 
 M = TypeVar('M')
 
@@ -170,7 +170,7 @@ class Publisher(Generic[M]):
           if left <= 0:
             raise
         if self._room is None:
-          self._room = Readable(self.fileno())
+          self._room = Readable(self.fileno(), native_bus_of(self._owner))
         try:
           await asyncio.wait_for(self._room.wait(), left)
         except asyncio.TimeoutError:

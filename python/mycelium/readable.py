@@ -1,28 +1,39 @@
 """Waiting for a descriptor in an asyncio event loop, without a thread."""
 
 import asyncio
-from typing import List, Optional
+import os
+from typing import Any, List, Optional
+
+from mycelium import errors
+
+
+def native_bus_of(owner: Any) -> Any:
+  """Of what made a publisher or subscriber: a MessageBus, or None."""
+  return getattr(owner, '_native', None)
 
 
 class Readable:
   """Coroutines that wait until one descriptor is readable.
 
   The descriptor is in the loop only while somebody waits, so that one which
-  stays readable does not keep the loop busy.
+  stays readable does not keep the loop busy. If the bus is polled by its caller,
+  the loop runs its node meanwhile: nobody else might.
 
   Not thread-safe, as asyncio is not: one loop at a time.
   """
 
-  def __init__(self, descriptor: int) -> None:
+  def __init__(self, descriptor: int, bus: Any) -> None:
+    """`bus`: a native one, or None."""
     self._descriptor = descriptor
+    self._bus = bus if bus is not None and bus.polled_by_caller else None
+    self._bus_descriptor = -1  # Our own, so that users may watch the bus's.
     self._loop: Optional[asyncio.AbstractEventLoop] = None
     self._waiting: List['asyncio.Future[None]'] = []
 
   async def wait(self) -> None:
     loop = asyncio.get_running_loop()
     if not self._waiting:
-      self._loop = loop
-      loop.add_reader(self._descriptor, self._wake)
+      self._watch(loop)
     elif self._loop is not loop:
       raise RuntimeError('another event loop is waiting for this')
     future = loop.create_future()
@@ -33,11 +44,33 @@ class Readable:
       if future in self._waiting:
         self._waiting.remove(future)
         if not self._waiting:
-          loop.remove_reader(self._descriptor)
+          self._unwatch()
 
-  def _wake(self) -> None:
+  def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+    self._loop = loop
+    if self._bus is not None:
+      self._bus_descriptor = os.dup(self._bus.poll_descriptor())
+      loop.add_reader(self._bus_descriptor, self._turn)
+    loop.add_reader(self._descriptor, self._wake)
+
+  def _unwatch(self) -> None:
     assert self._loop is not None
     self._loop.remove_reader(self._descriptor)
+    if self._bus_descriptor >= 0:
+      self._loop.remove_reader(self._bus_descriptor)
+      os.close(self._bus_descriptor)
+      self._bus_descriptor = -1
+
+  def _turn(self) -> None:
+    try:
+      self._bus.poll(0)
+    except errors.FailedPrecondition:  # It is over: who waits finds out why.
+      self._wake()
+
+  def _wake(self) -> None:
+    if not self._waiting:  # In the same turn of the loop as the last one.
+      return
+    self._unwatch()
     waiting, self._waiting = self._waiting, []
     for future in waiting:
       if not future.done():

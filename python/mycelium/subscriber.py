@@ -8,7 +8,7 @@ from typing import (Any, AsyncIterator, Callable, Generic, Iterator, List,
 import _mycelium
 from mycelium import errors
 from mycelium import events
-from mycelium.readable import Readable
+from mycelium.readable import Readable, native_bus_of
 
 M = TypeVar('M')
 
@@ -113,7 +113,8 @@ class Subscriber(Generic[M]):
   async def recv_async(self) -> M:
     """The next message; the event loop goes on until one comes.
 
-    No thread is used: the loop watches a descriptor. Cancelling loses nothing.
+    No thread is used: the loop watches a descriptor, and with poll_by_caller runs
+    the node. Cancelling loses nothing. Those of one event loop at a time.
     """
     while True:
       if self._streak >= _TURN:
@@ -125,7 +126,8 @@ class Subscriber(Generic[M]):
         return message
       self._streak = 0
       if self._readable is None:
-        self._readable = Readable(self._native.descriptor())
+        self._readable = Readable(
+            self._native.descriptor(), native_bus_of(self._owner))
         continue  # Which arms the descriptor.
       await self._readable.wait()
 
@@ -158,7 +160,8 @@ class Subscriber(Generic[M]):
   def fileno(self) -> int:
     """A descriptor for select() or epoll: the subscriber's, never to be closed.
 
-    It is readable once a message came after a recv_nowait() that found none.
+    It is readable once a message came after a recv_nowait() that found none. With
+    poll_by_caller, watch the bus's besides.
     """
     return self._native.descriptor()
 
