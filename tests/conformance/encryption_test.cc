@@ -414,6 +414,30 @@ TEST_F(EncryptionTest, FileThatIsMissingIsNamedWhenTheNodeListens) {
   EXPECT_TRUE(absl::StrContains(bound.message(), "nothing.pem")) << bound;
 }
 
+// Of the handshakes that fail by it who listens would not be told.
+TEST_F(EncryptionTest, FileThatHoldsSomethingElseIsNamed) {
+  ca_.Issue({"feed"}, feed_.certificate, feed_.key);
+  BusOptions options;
+  options.tls.certificate = feed_.key;
+  options.tls.key = feed_.certificate;
+  auto bus = MessageBus::Create(options);
+  ASSERT_TRUE(bus.ok());
+  absl::Status bound = BindGrpcEndpoint("127.0.0.1:0", **bus).status();
+  EXPECT_THAT(bound, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(bound.message(),
+            absl::StrCat("[tls]: certificate ", feed_.key,
+                         " has no line \"-----BEGIN CERTIFICATE-----\", as a "
+                         "file in PEM format has"));
+  options.tls.certificate = feed_.certificate;
+  auto other = MessageBus::Create(options);
+  ASSERT_TRUE(other.ok());
+  bound = BindGrpcEndpoint("127.0.0.1:0", **other).status();
+  EXPECT_THAT(bound, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_TRUE(absl::StrContains(
+      bound.message(), absl::StrCat("key ", feed_.certificate, " has no line")))
+      << bound;
+}
+
 TEST(PlaintextTest, IsRefusedBeyondThisMachineAndBothWaysOutAreNamed) {
   auto bus = MessageBus::Create();
   ASSERT_TRUE(bus.ok());

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/transport/grpc/grpc_address.h"
 
@@ -19,17 +21,45 @@ namespace tls = ::grpc::experimental;
 // How often the files are looked at; gRPC counts in seconds.
 constexpr unsigned kReloadSeconds = 1;
 
+struct PemFile {
+  absl::string_view setting;
+  const std::string& path;
+  absl::string_view label;  // Or the end of it, as in "RSA PRIVATE KEY".
+};
+
+// Of what gRPC finds wrong in a file nobody is told.
+absl::Status CheckPem(const PemFile& file) {
+  std::ifstream in(file.path);
+  std::string line;
+  bool is_empty = true;
+  while (std::getline(in, line)) {
+    is_empty = false;
+    const absl::string_view text = absl::StripTrailingAsciiWhitespace(line);
+    if (absl::StartsWith(text, "-----BEGIN ") &&
+        absl::EndsWith(text, absl::StrCat(file.label, "-----"))) {
+      return absl::OkStatus();
+    }
+  }
+  if (is_empty) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("[tls]: ", file.path, " cannot be read, or is empty"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "[tls]: ", file.setting, " ", file.path, " has no line \"-----BEGIN ",
+      file.label, "-----\", as a file in PEM format has"));
+}
+
 // gRPC ends the process for some of what is refused here.
 absl::Status CheckTls(const Tls& tls) {
   for (const TlsFault& fault : FaultsOf(tls)) {
     return absl::InvalidArgumentError(absl::StrCat("[tls]: ", fault.text));
   }
-  for (const std::string* path : {&tls.certificate, &tls.key, &tls.ca}) {
-    if (path->empty()) continue;
-    if (std::ifstream(*path).peek() == std::ifstream::traits_type::eof()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("[tls]: ", *path, " cannot be read, or is empty"));
-    }
+  for (const PemFile& file :
+       {PemFile{"certificate", tls.certificate, "CERTIFICATE"},
+        PemFile{"key", tls.key, "PRIVATE KEY"},
+        PemFile{"ca", tls.ca, "CERTIFICATE"}}) {
+    if (file.path.empty()) continue;
+    if (absl::Status checked = CheckPem(file); !checked.ok()) return checked;
   }
   return absl::OkStatus();
 }
