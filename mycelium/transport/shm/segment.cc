@@ -65,9 +65,15 @@ Segment::Segment(Segment&& other) noexcept
     : sys_(other.sys_),
       kind_(other.kind_),
       fd_(std::move(other.fd_)),
-      bytes_(std::exchange(other.bytes_, {})) {}
+      bytes_(std::exchange(other.bytes_, {})),
+      guard_(other.guard_) {}
 
 Segment::~Segment() {
+  if (guard_.is_inherited()) {
+    // Who has opened it by its number has closed that one already.
+    ForkGuard::KeepForEver(std::move(fd_));
+    return;
+  }
   if (!bytes_.empty()) sys_.Unmap(bytes_.data(), bytes_.size());
 }
 

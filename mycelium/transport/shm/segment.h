@@ -9,13 +9,16 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "mycelium/base/fd.h"
+#include "mycelium/base/fork_guard.h"
 #include "mycelium/base/sys.h"
 
 namespace mycelium {
 
 // Anonymous memory that two processes map, and that neither can shrink, grow or
 // unseal: so no access to it ever fails. It has no name; the last mapping and
-// descriptor to go take it along. Children of fork() do not inherit it.
+// descriptor to go take it along. Children of fork() do not inherit the
+// mapping; where it was, a child may have something else by now. So what
+// destroys this there leaves that, and the descriptor, alone (docs/adr/0028).
 //
 // Thread safety: const members from any thread.
 //
@@ -58,6 +61,7 @@ class Segment final {
   const Kind kind_;
   Fd fd_;
   absl::Span<std::byte> bytes_;
+  ForkGuard guard_;
 };
 
 }  // namespace mycelium

@@ -4,9 +4,11 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "mycelium/base/memory_seals.h"
@@ -195,6 +197,31 @@ TEST_F(SegmentTest, EachStepThatFailsLeavesNothing) {
         << call;
     EXPECT_EQ(sys_.mapped(), mapped) << call;
   }
+}
+
+// Its descriptor is of this process, for the child that opens that anew and
+// owns it from then on.
+TEST(SegmentInAChildTest, WhatTheChildHasWhereTheSegmentWasStays) {
+  Sys& sys = Sys::Real();
+  auto made = Segment::Create(sys, Segment::Kind::kRing, kBytes);
+  ASSERT_TRUE(made.ok()) << made.status();
+  const pid_t child = fork();
+  if (child == 0) {
+    Fd own(sys, made->descriptor());
+    void* const there = made->bytes().data();
+    void* const mapped = mmap(there, kBytes, PROT_READ,
+                              MAP_SHARED | MAP_FIXED_NOREPLACE, own.get(), 0);
+    if (mapped != there) _exit(1);
+    { const Segment dropped = *std::move(made); }
+    // An error, where an access would be a signal.
+    if (msync(there, kBytes, MS_ASYNC) != 0) _exit(2);
+    struct stat found;
+    _exit(sys.Fstat(own.get(), &found) == 0 ? 0 : 3);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 }  // namespace

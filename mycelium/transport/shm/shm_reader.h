@@ -29,8 +29,8 @@ namespace mycelium {
 // Nothing here blocks, and after Open() nothing allocates or enters the kernel,
 // but to fill in error().
 //
-// Thread safety: one thread at a time. Not in the child of a fork(), where the
-// memory is not there.
+// Thread safety: one thread at a time. In the child of a fork() the memory is
+// not there: it may only destroy this, which there does nothing.
 //
 // Ownership: Open() owns the descriptors and the mapping. OpenIn() borrows the
 // memory.

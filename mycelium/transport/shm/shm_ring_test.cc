@@ -1,4 +1,5 @@
 // ShmWriter and ShmReader, in one process and in two.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -463,6 +464,30 @@ TEST(ShmRingTest, NextProcessReadsOnAfterTheLastWasKilled) {
   });
   EXPECT_EQ(StatusOf(next), 0);
   EXPECT_EQ(writer.released(), writer.position());
+}
+
+TEST(ShmRingTest, ChildReadsOnWhenItHasDroppedWhatItInherited) {
+  auto writer = std::make_unique<ShmWriter>(MakeWriter(1 << 16));
+  auto inherited = std::make_unique<ShmReader>(ReaderOf(*writer));
+  ASSERT_TRUE(writer->TryWrite(Message(1)));
+  const pid_t child = InChild([&] {
+    Sys& sys = Sys::Real();
+    const std::array<int, 2> descriptors = writer->descriptors();
+    // Maps where the inherited ones were.
+    auto reader =
+        ShmReader::Open(Fd(sys, descriptors[0]), Fd(sys, descriptors[1]));
+    if (!reader.ok()) return 1;
+    // A number that is free again, for what the writer may not close.
+    const int other = dup(STDERR_FILENO);
+    writer.reset();
+    inherited.reset();
+    absl::Span<const std::byte> got;
+    if (!reader->Poll(&got) || !IsMessage(got, 1, 64)) return 2;
+    reader->Release();
+    return fcntl(other, F_GETFD) < 0 ? 3 : 0;
+  });
+  EXPECT_EQ(StatusOf(child), 0);
+  EXPECT_EQ(writer->released(), writer->position());
 }
 
 }  // namespace

@@ -25,8 +25,9 @@ namespace mycelium {
 // The reader may be another process that means harm: what it stores is compared
 // and never followed. It can make this end stop (error()), not misbehave.
 //
-// Thread safety: one thread at a time. Not in the child of a fork(), where the
-// memory is not there.
+// Thread safety: one thread at a time. In the child of a fork() the memory is
+// not there: it may only ask for descriptors(), and destroy this, which there
+// does nothing and leaves those open.
 //
 // There is no writer over given descriptors: the ring is sealed, so that nobody
 // else can ever write there.
