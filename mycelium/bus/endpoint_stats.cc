@@ -1,5 +1,6 @@
 #include "mycelium/bus/endpoint_stats.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace mycelium {
@@ -24,7 +25,19 @@ EndpointCounts EndpointStats::Read() const {
   if (guard_.is_inherited()) return {};
   MutexLock lock(mutex_);
   EndpointCounts counts = kept_;
-  for (const auto& [link, read] : links_) counts += read();
+  for (auto& [link, counted] : links_) counts += CountsOf(counted);
+  return counts;
+}
+
+EndpointCounts EndpointStats::CountsOf(Counted& counted) {
+  EndpointCounts counts = counted.read();
+  for (size_t i = 0; i < counts.dropped.size(); ++i) {
+    // The nodes' names of flows that are over may have been given up since.
+    uint64_t& most = counted.dropped_most[i];
+    most = std::max(most, counts.dropped[i]);
+    counts.dropped[i] = most;
+  }
+  counts -= counted.before;
   return counts;
 }
 
@@ -41,14 +54,17 @@ void EndpointStats::CountHandshakeFailure() {
 void EndpointStats::AddLink(const void* link,
                             std::function<EndpointCounts()> read) {
   MutexLock lock(mutex_);
-  links_[link] = std::move(read);
+  Counted& counted = links_[link];
+  counted.read = std::move(read);
+  counted.before = counted.read();
+  counted.dropped_most = counted.before.dropped;
 }
 
 void EndpointStats::RemoveLink(const void* link) {
   MutexLock lock(mutex_);
   const auto known = links_.find(link);
   if (known == links_.end()) return;
-  kept_ += known->second();
+  kept_ += CountsOf(known->second);
   links_.erase(known);
 }
 

@@ -28,7 +28,8 @@ struct EndpointCounts {
 
   // Accepted messages to and from the peers that were not delivered, on this
   // side of the links, by DropReason: not kNoSubscriber, which is of no link.
-  // What the peer drops it counts itself.
+  // What the peer drops it counts itself. Of flows that are over and were too
+  // many to be told apart by node those that come in are missing.
   DropCounts dropped = {};
 
   uint64_t dropped_for(DropReason reason) const {
@@ -64,17 +65,24 @@ class EndpointStats final {
   // For the bus.
   void CountConnection();
   void CountHandshakeFailure();
-  // Counts `read` in, until RemoveLink(), which keeps what it said last. It is
-  // called from any thread, and must not call the stats.
+  // Counts in what `read` says more than it does now, until RemoveLink(), which
+  // keeps what it said last. It is called at once and then from any thread, and
+  // must not call the stats. Its drops may become less: that is not counted.
   void AddLink(const void* link, std::function<EndpointCounts()> read);
   void RemoveLink(const void* link);
 
  private:
+  struct Counted {
+    std::function<EndpointCounts()> read;
+    EndpointCounts before;
+    DropCounts dropped_most;  // That it has said.
+  };
+  static EndpointCounts CountsOf(Counted& counted);
+
   const ForkGuard guard_;
   mutable Mutex mutex_;
   EndpointCounts kept_ ABSL_GUARDED_BY(mutex_);
-  std::map<const void*, std::function<EndpointCounts()>> links_
-      ABSL_GUARDED_BY(mutex_);
+  mutable std::map<const void*, Counted> links_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mycelium

@@ -213,5 +213,23 @@ TEST_F(EndpointStatsTest, SilentOnesThatMakeRoomAreFailures) {
   for (const int fd : silent) close(fd);
 }
 
+// As when flows that are over have lost their nodes' names.
+TEST(EndpointCountsTest, DropsThatAPeerHasNoMoreDoNotMakeItsEndpointsFall) {
+  constexpr auto kPoison = static_cast<size_t>(DropReason::kPoison);
+  EndpointStats stats;
+  EndpointCounts said;
+  said.dropped[kPoison] = 10;  // Before the link came here.
+  stats.AddLink(&said, [&] { return said; });
+  EXPECT_EQ(stats.Read().dropped_for(DropReason::kPoison), 0u);
+  said.dropped[kPoison] = 3;
+  EXPECT_EQ(stats.Read().dropped_for(DropReason::kPoison), 0u) << "wraps";
+  said.dropped[kPoison] = 15;
+  EXPECT_EQ(stats.Read().dropped_for(DropReason::kPoison), 5u);
+  said.dropped[kPoison] = 0;
+  EXPECT_EQ(stats.Read().dropped_for(DropReason::kPoison), 5u) << "falls";
+  stats.RemoveLink(&said);
+  EXPECT_EQ(stats.Read().dropped_for(DropReason::kPoison), 5u);
+}
+
 }  // namespace
 }  // namespace mycelium

@@ -85,15 +85,10 @@ void PeerTable::CountFor(Peer& peer, std::shared_ptr<EndpointStats> stats) {
   if (peer.stats != nullptr) peer.stats->RemoveLink(peer.link.get());
   peer.stats = std::move(stats);
   if (peer.stats == nullptr) return;
-  const auto read = [this, link = peer.link] {
+  peer.stats->AddLink(peer.link.get(), [this, link = peer.link] {
     EndpointCounts counts;
     counts.traffic = link->Traffic();
     counts.dropped = callbacks_.drops(link->peer());
-    return counts;
-  };
-  peer.stats->AddLink(peer.link.get(), [read, before = read()] {
-    EndpointCounts counts = read();
-    counts -= before;
     return counts;
   });
 }
