@@ -71,6 +71,14 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open, bool is_full) {
       (*memory)->positions().identity.load() != open.shared_identity()) {
     memory = absl::InvalidArgumentError("the memory is another lane's");
   }
+  // What a peer has paid for once could be handed out for each of its lanes, in
+  // one turn when the connection ends.
+  if (memory.ok() && std::any_of(ring_list_.begin(), ring_list_.end(),
+                                 [&](const InboundRing* ring) {
+                                   return ring->LiesIn(**memory);
+                                 })) {
+    memory = absl::InvalidArgumentError("the ring is another lane's, too");
+  }
   if (memory.ok() && open.position() % kFrameAlignment != 0) {
     memory = absl::InvalidArgumentError("the position is no multiple of 8");
   }

@@ -77,6 +77,11 @@ class InboundRing final {
 
   uint32_t lane() const { return options_.lane; }
   bool is_lossy() const { return options_.lossy; }
+  // Whether its frames lie in the same file as those of that memory.
+  bool LiesIn(const LaneMemory& memory) const {
+    return memory_->ring_file().second != 0 &&
+           memory_->ring_file() == memory.ring_file();
+  }
 
   // Whether Peek() has something to say. All that most looks are.
   bool MayHaveFrame() {

@@ -373,6 +373,36 @@ TEST_F(HostilePublisherTest, LaneOfImpossibleMemoryIsSentOverTheSocket) {
   EXPECT_LE(OpenDescriptors(), before);
 }
 
+// Else all that is in it could be handed out a thousand times, without a pause,
+// when the connection ends.
+TEST_F(HostilePublisherTest, RingOfTwoLanesIsReadForOne) {
+  Publisher hostile = Start();
+  const auto opens = [&](uint32_t lane, const std::vector<int>& descriptors) {
+    v1::Control open =
+        LaneOpenOf(lane, served_->queued_id(), kRingBytes, /*position=*/0);
+    open.mutable_lane_open()->set_shared_identity(kIdentity);
+    open.mutable_lane_open()->set_control_number(kStamp);
+    ASSERT_TRUE(
+        hostile.peer.SendWithDescriptors(ControlBytes(open), descriptors));
+  };
+  const RawLane other(kRingBytes, kIdentity);
+  opens(1, {hostile.lane->descriptors()[0], other.descriptors()[1]});
+  const auto refused = hostile.peer.ReadUntilControl(v1::Control::kLaneRefused);
+  ASSERT_TRUE(refused.has_value()) << served_->Told();
+  EXPECT_EQ(refused->control.lane_refused().lane(), 1u);
+  EXPECT_EQ(refused->control.lane_refused().reason(),
+            "the ring is another lane's, too");
+  // The first one goes on, and a ring of its own is no matter of refusal.
+  opens(2, other.descriptors());
+  hostile.lane->Write(0, NoteFrame(1), kStamp);
+  Ring(hostile.peer);
+  EXPECT_TRUE(served_->HasGotFrom(hostile.name)) << served_->Told();
+  EXPECT_EQ(Fallback(hostile.name),
+            absl::StrCat("link served -> ", hostile.name,
+                         " (shm): lane 1 of the peer is not shared: ",
+                         "the ring is another lane's, too"));
+}
+
 TEST_F(HostilePublisherTest, TooManyDescriptorsAreClosed) {
   RawLane lane(kRingBytes, kIdentity);
   served_->ExpectServesOthers();

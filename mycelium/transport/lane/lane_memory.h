@@ -3,7 +3,9 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -25,6 +27,10 @@ class LaneMemory {
   // memory for who reads another process's lane.
   virtual absl::Span<std::byte> bytes() = 0;
   virtual LanePositions& positions() = 0;
+
+  // Device and inode of the file that another process's ring lies in, however
+  // often it is mapped. Zeros: of none, or it is not known.
+  virtual std::pair<uint64_t, uint64_t> ring_file() const { return {0, 0}; }
 };
 
 // One that another process can map too.

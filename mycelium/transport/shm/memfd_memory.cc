@@ -50,6 +50,9 @@ class PeersLane final : public LaneMemory {
   LanePositions& positions() override {
     return PositionsIn(positions_.bytes());
   }
+  std::pair<uint64_t, uint64_t> ring_file() const override {
+    return ring_.file();
+  }
 
  private:
   const Segment ring_;

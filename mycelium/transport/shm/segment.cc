@@ -66,6 +66,7 @@ Segment::Segment(Segment&& other) noexcept
       kind_(other.kind_),
       fd_(std::move(other.fd_)),
       bytes_(std::exchange(other.bytes_, {})),
+      file_(other.file_),
       guard_(other.guard_) {}
 
 Segment::~Segment() {
@@ -113,7 +114,9 @@ absl::StatusOr<Segment> Segment::Map(Sys& sys, Kind kind, Fd fd, size_t bytes) {
   absl::StatusOr<absl::Span<std::byte>> mapped =
       MapShared(sys, fd, bytes, protection, reserved);
   if (!mapped.ok()) return mapped.status();
-  return Segment(sys, kind, Fd(), *mapped);
+  Segment segment(sys, kind, Fd(), *mapped);
+  segment.file_ = {found.st_dev, found.st_ino};
+  return segment;
 }
 
 absl::Status Segment::Renew(

@@ -2,6 +2,7 @@
 #define MYCELIUM_TRANSPORT_SHM_SEGMENT_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -45,6 +46,8 @@ class Segment final {
   absl::Span<std::byte> bytes() const { return bytes_; }
   // Of a segment that was made here; else -1.
   int descriptor() const { return fd_.get(); }
+  // Of one that another process made: its device and inode; else zeros.
+  std::pair<uint64_t, uint64_t> file() const { return file_; }
 
   // Puts a fresh segment of the same kind and size where this one is mapped.
   // `fill` is given the fresh memory before. On an error there is memory of
@@ -61,6 +64,7 @@ class Segment final {
   const Kind kind_;
   Fd fd_;
   absl::Span<std::byte> bytes_;
+  std::pair<uint64_t, uint64_t> file_ = {0, 0};
   ForkGuard guard_;
 };
 
