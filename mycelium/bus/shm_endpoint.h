@@ -30,9 +30,11 @@ namespace mycelium {
 //   absl::Status dialled = mycelium::DialShmEndpoint(path, *other_bus);
 
 // What a lane takes if nothing else is said. Each lane has that much memory,
-// reserved when it is made: one in each direction for what inline handlers get,
-// and one for each queued, pull or lossy subscription. A lossy one has at least
-// four times its largest frame: 4 MiB here.
+// reserved when it is made: one in each direction for what inline handlers get
+// under `block` or `fail`, and one for each subscription that is queued,
+// pulled, lossy or under `disconnect`; more where routes give its publishers
+// different rules. A lossy one has at least four times its largest frame: 4 MiB
+// here.
 inline constexpr size_t kShmCapacity = 1 << 20;
 
 using ShmEndpointHandle = EndpointHandle;

@@ -47,15 +47,19 @@ class ShmReader final {
   // What a ShmWriter's descriptors() stand for, as they were passed by that
   // process.
   //   INVALID_ARGUMENT    they are not: other sizes, or not sealed, so that the
-  //                       other process could hurt this one; or the last reader
-  //                       has stored what no reader stores
+  //                       other process could hurt this one; or what the last
+  //                       reader has released is no multiple of 8. If it is
+  //                       wrong otherwise, Poll() or the writer finds that
+  //   PERMISSION_DENIED   the positions are sealed against writing
   //   RESOURCE_EXHAUSTED  no addresses are left
-  //   INTERNAL            they are no descriptors
+  //   INTERNAL            `ring` is no descriptor at all; `positions` that are
+  //                       none are INVALID_ARGUMENT, too
   static absl::StatusOr<ShmReader> Open(Fd ring, Fd positions,
                                         Sys& sys = Sys::Real());
 
   // What ShmWriter::CreateIn() has made in that memory, which outlives this.
-  // The ring is only read. INVALID_ARGUMENT: as above.
+  // The ring is only read. INVALID_ARGUMENT: sizes or alignment are not as it
+  // says, or what the last reader has released is no multiple of 8.
   static absl::StatusOr<ShmReader> OpenIn(absl::Span<const std::byte> ring,
                                           absl::Span<std::byte> positions);
 

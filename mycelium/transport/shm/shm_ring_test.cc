@@ -21,6 +21,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/base/fd.h"
+#include "mycelium/base/memory_seals.h"
 #include "mycelium/base/sys.h"
 #include "mycelium/transport/shm/shm_reader.h"
 #include "mycelium/transport/shm/shm_writer.h"
@@ -276,6 +277,25 @@ TEST(ShmRingTest, DescriptorsThatAreNoRingAreRefused) {
   ASSERT_EQ(pipe(ends), 0);
   EXPECT_EQ(ShmReader::Open(Fd(sys, ends[0]), Fd(sys, ends[1])).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ShmRingTest, WhatIsWrongWithADescriptorHasItsCode) {
+  Sys& sys = Sys::Real();
+  const ShmWriter writer = MakeWriter();
+  const std::array<int, 2> good = writer.descriptors();
+  const auto code_of = [&](Fd ring, Fd positions) {
+    return ShmReader::Open(std::move(ring), std::move(positions))
+        .status()
+        .code();
+  };
+  EXPECT_EQ(code_of(Fd(), Fd(sys, dup(good[1]))), absl::StatusCode::kInternal);
+  EXPECT_EQ(code_of(Fd(sys, dup(good[0])), Fd()),
+            absl::StatusCode::kInvalidArgument);
+  Fd sealed(sys, static_cast<int>(sys.MemfdCreate("sealed")));
+  ASSERT_GE(sys.Reserve(sealed.get(), ShmWriter::kPositionsBytes), 0);
+  ASSERT_EQ(sys.AddSeals(sealed.get(), kSealsOfSizeAndWriting), 0);
+  EXPECT_EQ(code_of(Fd(sys, dup(good[0])), std::move(sealed)),
+            absl::StatusCode::kPermissionDenied);
 }
 
 TEST(ShmRingTest, WriterNoticesAReaderThatIsMad) {
