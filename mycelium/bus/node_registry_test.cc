@@ -204,11 +204,34 @@ TEST_F(NodeRegistryTest, SocketDirIsMadeUnlessTheEndpointNamesAnotherPlace) {
     const test::ShortTempDir dir;
     std::ofstream(path_) << "socket_dir = \"" << dir.file("made") << "\"\n"
                          << "[[nodes]]\nname = \"left\"\nservices = [\"one\"]\n"
-                         << "endpoint = { kind = \"" << kind << "\" }\n"
+                         << "port = 1\nendpoint = { kind = \"" << kind
+                         << "\" }\n"
                          << "[[nodes]]\nname = \"right\"\n";
     auto bus = MessageBus::FromTopology(path_, "one");
     EXPECT_TRUE(bus.ok()) << kind << ": " << bus.status();
   }
+}
+
+TEST_F(NodeRegistryTest, EndpointOfGrpcIsLoggedWhereTheBuildHasNone) {
+  std::ofstream(path_, std::ios::app) << "[[nodes]]\nname = \"open\"\n"
+                                         "services = [\"four\"]\nport = 1\n"
+                                         "endpoint = { kind = \"grpc\" }\n";
+  std::vector<std::string> warnings;
+  BusOptions options;
+  options.poll = PollMode::kCaller;  // Whose thread logs, too.
+  options.log = [&](LogLevel level, absl::string_view line) {
+    if (level == LogLevel::kWarning) warnings.emplace_back(line);
+  };
+  auto one = MessageBus::FromTopology(path_, "one", options);
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_THAT(warnings, testing::IsEmpty());
+  auto four = MessageBus::FromTopology(path_, "four", options);
+  ASSERT_TRUE(four.ok()) << four.status();
+  EXPECT_THAT(warnings,
+              testing::ElementsAre(
+                  // port: nobody binds it.
+                  "node open does not listen at 127.0.0.1:1: its endpoint is "
+                  "of kind grpc, which this build does not have"));
 }
 
 // Both ways in which a callback can run while a node starts: on its thread, and

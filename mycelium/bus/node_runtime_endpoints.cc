@@ -94,9 +94,17 @@ absl::Status NodeRuntime::StartTopology() {
     }
   }
   const std::string remote_address = GrpcListenAddress(*self);
-  if (remote_ != nullptr && listens_remotely && !remote_address.empty()) {
-    absl::StatusOr<BoundListener> listening = ListenRemote(remote_address);
-    if (!listening.ok()) return listening.status();
+  if (listens_remotely && !remote_address.empty()) {
+    if (remote_ != nullptr) {
+      absl::StatusOr<BoundListener> listening = ListenRemote(remote_address);
+      if (!listening.ok()) return listening.status();
+    } else {
+      options_.log(
+          LogLevel::kWarning,
+          absl::StrCat("node ", node_, " does not listen at ", remote_address,
+                       ": its endpoint is of kind grpc, which this build does "
+                       "not have"));
+    }
   }
   OnLoop([&] {
     for (const Dialled& peer : dialled) {

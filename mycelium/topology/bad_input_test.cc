@@ -206,6 +206,15 @@ INSTANTIATE_TEST_SUITE_P(
                  Node("endpoint = { kind = \"tcp\", addr = \"127.0.0.1\" }"),
                  "4:35: node \"a\": endpoint: addr \"127.0.0.1\" is no "
                  "host:port"},
+        BadInput{"EndpointOfGrpcWithoutAddrAndPort",
+                 Node("endpoint = { kind = \"tcp\" }"),
+                 "4:12: node \"a\": endpoint: kind grpc needs an addr such as "
+                 "\"127.0.0.1:9001\", or the node a port"},
+        BadInput{"EndpointOfGrpcOfARemoteNodeWithoutPort",
+                 "insecure = true\n" + Node("host = \"far\"\n"
+                                            "endpoint = { kind = \"grpc\" }"),
+                 "5:8: node \"a\": host \"far\" is remote, and there is no "
+                 "port to dial"},
         BadInput{"EndpointBareIpv6",
                  Node("endpoint = { kind = \"tcp\", addr = \"::1:90\" }"),
                  "4:35: node \"a\": endpoint: addr \"::1:90\" is no "

@@ -150,6 +150,13 @@ void ReadEndpoint(TableReader& node_reader, const EnvLookup& env,
   }
   if (known) {
     ReadEndpointAddress(reader, endpoint);
+    // A remote node without a port is told that anyway.
+    if (endpoint.kind == TransportKind::kGrpc && node.port == 0 &&
+        node.place.empty() && reader.Find("addr") == nullptr) {
+      reader.Error(table->position,
+                   "kind grpc needs an addr such as \"127.0.0.1:9001\", or the "
+                   "node a port");
+    }
     node.endpoint = std::move(endpoint);
   } else {
     reader.Find("addr");  // What it has to be is unknown too.
