@@ -103,7 +103,8 @@ class MessageBus final {
   }
 
   // Publishes to the subscriptions of one service.
-  // NOT_FOUND: the topology has no such service; names the nearest.
+  // NOT_FOUND: the topology has no such service; names the nearest, or, where
+  // that is a node, its services.
   template <typename Message>
   absl::StatusOr<mycelium::Publisher<Message>> PublisherTo(
       const std::string& service,

@@ -9,6 +9,7 @@
 #include "mycelium/bus/option_bounds.h"
 #include "mycelium/topology/environment.h"
 #include "mycelium/topology/nearest_word.h"
+#include "mycelium/topology/service_host.h"
 #include "mycelium/topology/topology_loader.h"
 
 namespace mycelium {
@@ -60,17 +61,9 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
   absl::StatusOr<Topology> topology =
       LoadTopology(options.environment->sys, *path, ProcessEnvironment());
   if (!topology.ok()) return topology.status();
-  const TopologyNode* node = topology->NodeOfService(service);
-  if (node == nullptr) {
-    std::vector<absl::string_view> services;
-    for (const TopologyNode& other : topology->nodes) {
-      services.insert(services.end(), other.services.begin(),
-                      other.services.end());
-    }
-    return absl::NotFoundError(absl::StrCat(*path, ": no node hosts service ",
-                                            Quoted(service),
-                                            NearestHint(service, services)));
-  }
+  const absl::StatusOr<const TopologyNode*> host = HostOf(*topology, service);
+  if (!host.ok()) return host.status();
+  const TopologyNode* const node = *host;
   if (!options.node.empty() && options.node != node->name) {
     return absl::InvalidArgumentError(
         absl::StrCat("BusOptions: node is ", Quoted(options.node), ", but ",

@@ -58,6 +58,20 @@ TEST_F(NodeRegistryTest, AnotherNodeThanTheTopologySaysIsRefused) {
                                  "leave it empty"));
 }
 
+TEST_F(NodeRegistryTest, NodeIsNoServiceToPublishToNorToBe) {
+  auto one = *MessageBus::FromTopology(path_, "one");
+  const auto fault = [this](const std::string& rest) {
+    return absl::NotFoundError(path_ + ": no node hosts service " + rest);
+  };
+  EXPECT_EQ(one->PublisherTo<Note>("right").status(),
+            fault("\"right\"; that is a node, which hosts three"));
+  EXPECT_EQ(MessageBus::FromTopology(path_, "left").status(),
+            fault("\"left\"; that is a node, which hosts one, two"));
+  EXPECT_EQ(one->PublisherTo<Note>("thre").status(),
+            fault("\"thre\"; nearest: three"));
+  EXPECT_TRUE(one->PublisherTo<Note>("three").ok());
+}
+
 TEST_F(NodeRegistryTest, NodeThatWasShutDownIsMadeAnewWhileItsPublisherLives) {
   auto first = MessageBus::FromTopology(path_, "one");
   ASSERT_TRUE(first.ok()) << first.status();

@@ -15,6 +15,7 @@
 #include "mycelium/routing/schema_mismatch.h"
 #include "mycelium/topology/name_faults.h"
 #include "mycelium/topology/route_rules.h"
+#include "mycelium/topology/service_host.h"
 
 namespace mycelium {
 namespace {
@@ -260,10 +261,8 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   }
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
   if (topology_ != nullptr && !target_service.empty()) {
-    // Names the nearest service if there is none of that name.
-    absl::StatusOr<Connection> connection =
-        Explain(*topology_, service, target_service);
-    if (!connection.ok()) return connection.status();
+    const auto host = HostOf(*topology_, target_service);
+    if (!host.ok()) return host.status();
   }
   FanOut::Options fan_out;
   fan_out.publisher_id = next_publisher_.fetch_add(1);

@@ -52,15 +52,16 @@ absl::string_view NearestWord(absl::string_view word,
   return nearest;
 }
 
+std::string Listed(absl::Span<const absl::string_view> words) {
+  return absl::StrCat(absl::StrJoin(words.subspan(0, kListedWordsMax), ", "),
+                      words.size() > kListedWordsMax ? ", ..." : "");
+}
+
 std::string NearestHint(absl::string_view word,
                         absl::Span<const absl::string_view> known) {
   const absl::string_view nearest = NearestWord(word, known);
   if (!nearest.empty()) return absl::StrCat("; nearest: ", nearest);
-  if (known.empty()) return "";
-  const bool cut = known.size() > kListedWordsMax;
-  return absl::StrCat(
-      "; known: ", absl::StrJoin(known.subspan(0, kListedWordsMax), ", "),
-      cut ? ", ..." : "");
+  return known.empty() ? "" : absl::StrCat("; known: ", Listed(known));
 }
 
 std::string Quoted(absl::string_view text) {

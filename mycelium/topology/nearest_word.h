@@ -16,8 +16,11 @@ inline constexpr size_t kNearestWordBytesMax = 64;
 absl::string_view NearestWord(absl::string_view word,
                               absl::Span<const absl::string_view> known);
 
+// "<a>, <b>"; a long list ends in "...".
+std::string Listed(absl::Span<const absl::string_view> words);
+
 // What an error message says after an unknown word: "; nearest: <word>", or
-// "; known: <a>, <b>" where nothing is near. Long lists end in "...".
+// "; known: <a>, <b>" where nothing is near.
 std::string NearestHint(absl::string_view word,
                         absl::Span<const absl::string_view> known);
 

@@ -250,7 +250,8 @@ class MessageBus:
     Args: as for publisher().
 
     Raises:
-      NotFound: the topology has no such service; the text names the nearest.
+      NotFound: the topology has no such service; the text names the nearest,
+        or, where that is a node, its services.
     """
     messages = messages_of(message_cls)
     native = self._native.publisher(messages.native, target_service, **options)
