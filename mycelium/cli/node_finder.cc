@@ -109,11 +109,12 @@ absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
     absl::StatusOr<Topology> topology =
         LoadTopology(sys, options.topology, env);
     if (!topology.ok()) return topology.status();
+    // Of the file, and not of where we look.
+    view.topology_digest = absl::HexStringToBytes(ContentDigest(*topology));
     if (!directory.empty()) topology->socket_dir = directory;
     directory = topology->socket_dir;
     view.is_default_dir =
         options.socket_dir.empty() && !topology->socket_dir_configured;
-    view.topology_digest = absl::HexStringToBytes(ContentDigest(*topology));
     AddNodesOf(*topology, &view);
   }
   if (directory.empty()) {

@@ -100,9 +100,12 @@ TEST_F(NodeFinderTest, GivenDirectoryTakesThePlaceOfTheFiles) {
             "[[nodes]]\nname = \"a\"\n[[nodes]]\nname = \"b\"\n");
   EXPECT_EQ(Find(options)->nodes[0].path, "/run/m/a.sock");
   EXPECT_FALSE(Find(options)->is_default_dir);
+  const std::string digest = Find(options)->topology_digest;
   options.socket_dir = dir_.path();
   EXPECT_EQ(Find(options)->nodes[0].path, dir_.file("a.sock"));
   EXPECT_FALSE(Find(options)->is_default_dir);
+  // The nodes run with the file as it is.
+  EXPECT_EQ(Find(options)->topology_digest, digest);
 }
 
 TEST_F(NodeFinderTest, FileWithoutADirectoryHasTheDefaultUnlessOneIsGiven) {
