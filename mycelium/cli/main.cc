@@ -1,13 +1,13 @@
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "mycelium/base/environment.h"
+#include "mycelium/base/typed_in.h"
 #include "mycelium/cli/command.h"
 #include "mycelium/topology/environment.h"
 
@@ -21,12 +21,9 @@ bool Write(const std::string& text, std::FILE* file) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // `bazel run` starts it elsewhere, and says where it was typed: that is what
-  // a relative path means.
-  const char* const typed_in = std::getenv("BUILD_WORKING_DIRECTORY");
-  if (typed_in != nullptr && chdir(typed_in) != 0) {
-    std::fprintf(stderr, "mycelium: BUILD_WORKING_DIRECTORY %s: %s\n", typed_in,
-                 std::strerror(errno));
+  if (const absl::Status entered = mycelium::EnterDirectoryTypedIn();
+      !entered.ok()) {
+    (void)Write(absl::StrCat("mycelium: ", entered.message(), "\n"), stderr);
     return mycelium::kExitInvalid;
   }
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0),

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
+#include "mycelium/base/typed_in.h"
 #include "mycelium/schema/canonical_text.h"
 #include "mycelium/schema/descriptor_set.h"
 #include "mycelium/schema/generated_code.h"
@@ -121,6 +122,12 @@ int main(int argc, char** argv) {
       "digests of Protobuf messages:\n"
       "  schema_digest_tool --descriptor_sets=FILE,... [--messages=NAME,...] "
       "[--text]");
+  // Before --flagfile is read.
+  if (const absl::Status entered = mycelium::EnterDirectoryTypedIn();
+      !entered.ok()) {
+    std::cerr << "schema_digest_tool: " << entered.message() << "\n";
+    return EXIT_FAILURE;
+  }
   const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
   if (words.size() > 1) {
     std::cerr << "schema_digest_tool: \"" << words[1]

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The commands of docs/schema.md, run.
 set -eu
+unset BUILD_WORKING_DIRECTORY
 tool=$PWD/$TOOL
 protoc=$PWD/$PROTOC
 mkdir "$TEST_TMPDIR/bin"
@@ -28,6 +29,15 @@ diff - changes.txt <<'CHANGES'
 ---
 >   4 price optional int64 presence=implicit
 CHANGES
+# `bazel run` starts it elsewhere, and says where it was typed.
+(cd / && BUILD_WORKING_DIRECTORY=$TEST_TMPDIR schema_digest_tool \
+    --descriptor_sets=quote.set --messages=market.Quote --text) |
+  cmp - ours.txt
+if BUILD_WORKING_DIRECTORY=$TEST_TMPDIR/gone schema_digest_tool \
+    --descriptor_sets=quote.set 2> error.txt; then exit 1; fi
+grep "schema_digest_tool: BUILD_WORKING_DIRECTORY $TEST_TMPDIR/gone: No such" \
+  error.txt
+
 digest=$(sha256sum < ours.txt | cut -d' ' -f1)
 schema_digest_tool --descriptor_sets=quote.set | grep -x "market.Quote $digest"
 
