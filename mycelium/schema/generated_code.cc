@@ -47,12 +47,14 @@ bool IsIdentifier(absl::string_view word) {
          });
 }
 
+// With a part of the digest: a_b.h and a/b.h are written alike without.
 std::string GuardOf(absl::string_view include_path) {
   std::string guard = absl::AsciiStrToUpper(include_path);
   for (char& c : guard) {
     if (!absl::ascii_isalnum(static_cast<unsigned char>(c))) c = '_';
   }
-  return absl::StrCat("MYCELIUM_SCHEMA_OF_", guard, "_");
+  return absl::StrCat("MYCELIUM_SCHEMA_OF_", guard, "_",
+                      Digest::Of(include_path).ToHex().substr(0, 16), "_");
 }
 
 }  // namespace
@@ -74,13 +76,15 @@ absl::StatusOr<std::string> CcHeader(absl::Span<const Descriptor* const> types,
       "\n\n#include <array>\n#include <cstdint>\n#include <string_view>\n"
       "#include <utility>\n\nnamespace ",
       cc_namespace, " {\n\n");
+  // Without `inline`, by which a program with two schemas of one name would see
+  // the digest of one of them everywhere.
   absl::StrAppend(
       &code, "// ", SchemaDigestOf(types).ToHex(),
-      "\ninline constexpr std::array<std::uint8_t, 32> kSchemaDigest = {\n",
+      "\nconstexpr std::array<std::uint8_t, 32> kSchemaDigest = {\n",
       CcBytes(SchemaDigestOf(types), "    "), "\n};\n\n");
   absl::StrAppend(
       &code,
-      "inline constexpr std::array<\n"
+      "constexpr std::array<\n"
       "    std::pair<std::string_view, std::array<std::uint8_t, 32>>, ",
       digests.size(), ">\n    kTypeDigests = {{\n");
   for (const auto& [name, digest] : digests) {

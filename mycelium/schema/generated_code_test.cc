@@ -20,8 +20,10 @@ TEST(GeneratedCodeTest, NamespaceThatIsNoneIsInvalid) {
 }
 
 TEST(GeneratedCodeTest, GuardsOfTwoPathsDiffer) {
-  EXPECT_NE(CcHeader({}, "a", "x/a.h").value(),
-            CcHeader({}, "a", "y/a.h").value());
+  const std::string header = CcHeader({}, "a", "x/a.h").value();
+  for (const char* other : {"y/a.h", "x_a.h", "x/a_h", "X/a.h"}) {
+    EXPECT_NE(CcHeader({}, "a", other).value(), header) << other;
+  }
 }
 
 }  // namespace

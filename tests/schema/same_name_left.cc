@@ -1,0 +1,10 @@
+#include "tests/schema/left/schema.h"
+#include "tests/schema/same_name.h"
+
+namespace mycelium::test {
+
+const std::array<std::uint8_t, 32>& DigestOfLeft() {
+  return schema::kSchemaDigest;
+}
+
+}  // namespace mycelium::test
