@@ -117,6 +117,7 @@ _PyProtoInfo = provider(
     fields = {
         "modules": "depset of files",
         "imports": "depset of paths below the runfiles to search for modules",
+        "links": "depset of structs: a module, and its path in the runfiles",
     },
 )
 
@@ -134,6 +135,14 @@ def _import_path(file, proto):
         path = path[len(workspace) + 1:]
     return path
 
+def _module_path(path):
+    """Where protoc writes the module of a .proto file."""
+    name = path[:-len(".proto")].replace("-", "_").replace(".", "/")
+    return name + "_pb2.py"
+
+def _all_below(folder, paths):
+    return not folder or all([path.startswith(folder + "/") for path in paths])
+
 def _py_proto_aspect_impl(target, ctx):
     proto = target[ProtoInfo]
     deps = [
@@ -146,27 +155,34 @@ def _py_proto_aspect_impl(target, ctx):
         return [_PyProtoInfo(
             modules = depset(transitive = [dep.modules for dep in deps]),
             imports = depset(transitive = [dep.imports for dep in deps]),
+            links = depset(transitive = [dep.links for dep in deps]),
         )]
 
     # A rule may write below its own package only. What is imported from there
-    # needs no search path; what has another prefix gets a folder of its own.
+    # needs no search path; what has another prefix gets a folder of its own. So
+    # does what is in a package whose name is none in Python, and is linked to
+    # where the packages above it are: those are found in one place only.
     package = ctx.label.package
-    in_package = all([
-        path.startswith(package + "/") or not package
-        for path in paths
-    ])
+    workspace = ctx.label.workspace_name or ctx.workspace_name
+    names = [_module_path(path) for path in paths]
+    in_package = _all_below(package, names)
+    has_prefix = not in_package and not _all_below(package, paths)
     folder = "" if in_package else "_py_proto/%s/" % ctx.label.name
     modules = []
-    for path in paths:
-        name = path[:-len(".proto")].replace("-", "_") + "_pb2.py"
+    links = []
+    for name in names:
         if in_package and package:
             name = name[len(package) + 1:]
-        modules.append(ctx.actions.declare_file(folder + name))
+        module = ctx.actions.declare_file(folder + name)
+        modules.append(module)
+        if not in_package and not has_prefix:
+            links.append(struct(module = module, path = workspace + "/" + name))
 
     out = [ctx.bin_dir.path, ctx.label.workspace_root]
-    search = [ctx.label.workspace_name or ctx.workspace_name]
+    search = [workspace]
     if not in_package:
         out += [package, folder[:-1]]
+    if has_prefix:
         search += [package, folder[:-1]]
     args = ctx.actions.args()
     args.add_joined(
@@ -193,6 +209,7 @@ def _py_proto_aspect_impl(target, ctx):
             ["/".join([part for part in search if part])],
             transitive = [dep.imports for dep in deps],
         ),
+        links = depset(links, transitive = [dep.links for dep in deps]),
     )]
 
 _py_proto_aspect = aspect(
@@ -210,10 +227,14 @@ _py_proto_aspect = aspect(
 def _mycelium_py_proto_library_impl(ctx):
     protos = [dep[_PyProtoInfo] for dep in ctx.attr.deps]
     modules = depset(transitive = [proto.modules for proto in protos])
+    links = depset(transitive = [proto.links for proto in protos]).to_list()
     return [
         DefaultInfo(
             files = modules,
-            runfiles = ctx.runfiles(transitive_files = modules),
+            runfiles = ctx.runfiles(
+                transitive_files = modules,
+                root_symlinks = {link.path: link.module for link in links},
+            ),
         ),
         PyInfo(
             transitive_sources = modules,
@@ -224,6 +245,10 @@ def _mycelium_py_proto_library_impl(ctx):
 mycelium_py_proto_library = rule(
     implementation = _mycelium_py_proto_library_impl,
     doc = """Python code (a/b_pb2.py for a/b.proto) for proto_library targets.
+
+Of a name that Python does not have protoc makes another one: my_svc/quote/v1_pb2
+of my-svc/quote.v1.proto. What is in a package with such a name is not part of
+what --build_python_zip makes.
 
 It covers everything that these import, but for Protobuf's own types. The
 protobuf package itself has to be in the interpreter.""",

@@ -2,6 +2,7 @@
 
 import unittest
 
+from tests.schema.dotted import v2_pb2
 from tests.schema import golden_schema
 from tests.schema import importing_pb2
 from tests.schema import quote_schema
@@ -44,6 +45,11 @@ class PyProtoLibraryTest(unittest.TestCase):
         read = importing_pb2.Importing.FromString(message.SerializeToString())
         self.assertEqual(read, message)
         self.assertEqual(read.imports.quote.price, 1.5)
+
+    def test_names_that_python_does_not_have_are_those_of_protoc(self):
+        page = v2_pb2.Page()
+        page.lines.second.text = "of another package"
+        self.assertEqual(v2_pb2.Page.FromString(page.SerializeToString()), page)
 
 
 if __name__ == "__main__":
