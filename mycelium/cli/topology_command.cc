@@ -60,9 +60,27 @@ std::string RetainText(const Topology& topology, const Connection& connection,
                                          from_node, " and ", to_node, ")"));
 }
 
+// What the routes from one to the other say, and what a lane may have that is
+// shared with others of the two nodes.
+std::string LaneBytesText(const Topology& topology,
+                          const Connection& connection, const std::string& from,
+                          const std::string& to,
+                          const RouteSettings& settings) {
+  std::string text = absl::StrCat(settings.lane_bytes);
+  if (connection.transport == TransportKind::kInproc) return text;
+  const auto [least, most] =
+      LaneBytesBetween(topology, topology.FindServiceOrNode(from)->name,
+                       topology.FindServiceOrNode(to)->name);
+  if (least == most) return text;
+  return absl::StrCat(text, " (", least, " to ", most,
+                      " where a lane is shared: that of whoever matches "
+                      "first)");
+}
+
 // The settings. In brackets, when those count that have no effect where the
 // subscription itself asks for nothing else.
 std::string SettingsText(const RouteSettings& settings,
+                         const std::string& lane_bytes,
                          const std::string& retain) {
   const bool drops = settings.overflow == Overflow::kDropNewest ||
                      settings.overflow == Overflow::kDropOldest;
@@ -81,7 +99,7 @@ std::string SettingsText(const RouteSettings& settings,
   return absl::StrCat(
       "overflow: ", WordOf(settings.overflow), "\ndepth: ", newest,
       settings.depth, if_drops, "\nwindow: ", newest, settings.window, if_drops,
-      "\nlane_bytes: ", settings.lane_bytes,
+      "\nlane_bytes: ", lane_bytes,
       "\npublish_timeout: ", absl::FormatDuration(settings.publish_timeout),
       if_waits, "\nretain: ", retain, "\nwait: ", WordOf(settings.wait),
       "\nspin: ", absl::FormatDuration(settings.spin), if_adaptive, "\n");
@@ -102,13 +120,15 @@ CommandResult ExplainPair(Sys& sys, const EnvLookup& env,
         SettingsFor(*topology, "", names[2], topic).lane_bytes;
   }
   return {kExitOk,
-          absl::StrCat(
-              names[1], " -> ", names[2],
-              "\ntransport: ", WordOf(connection->transport), "\naddress: ",
-              connection->address.empty() ? "-" : connection->address,
-              "\nrule: ", connection->rule, "\n",
-              SettingsText(settings, RetainText(*topology, *connection,
-                                                names[1], names[2], settings))),
+          absl::StrCat(names[1], " -> ", names[2], "\ntransport: ",
+                       WordOf(connection->transport), "\naddress: ",
+                       connection->address.empty() ? "-" : connection->address,
+                       "\nrule: ", connection->rule, "\n",
+                       SettingsText(settings,
+                                    LaneBytesText(*topology, *connection,
+                                                  names[1], names[2], settings),
+                                    RetainText(*topology, *connection, names[1],
+                                               names[2], settings))),
           ""};
 }
 

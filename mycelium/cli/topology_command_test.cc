@@ -101,6 +101,25 @@ TEST_F(TopologyCommandTest, ExplainPrintsTheRetainThatHoldsForTheLink) {
       << text;
 }
 
+TEST_F(TopologyCommandTest, ExplainSaysThatASharedLaneMayBeOfAnotherSize) {
+  const std::string file =
+      Write(good_ +
+            "[[routes]]\nto = \"strategy\"\nlane_bytes = \"16MiB\"\n"
+            "[[routes]]\nfrom = \"strategy\"\nto = \"prices\"\nlane_bytes = "
+            "\"32MiB\"\n");
+  const std::string there =
+      Run({"topology", "explain", file, "prices", "strategy"}).out;
+  EXPECT_NE(there.find("lane_bytes: 16777216 (4194304 to 16777216 where a lane "
+                       "is shared: that of whoever matches first)\n"),
+            std::string::npos)
+      << there;
+  const std::string back =
+      Run({"topology", "explain", file, "strategy", "prices"}).out;
+  EXPECT_NE(back.find("lane_bytes: 33554432 (4194304 to 33554432 where"),
+            std::string::npos)
+      << back;
+}
+
 TEST_F(TopologyCommandTest, ExplainOfOneNodePrintsTheLaneOfAllPublishers) {
   const std::string file = Write(
       "socket_dir = \"/run/m\"\n"

@@ -169,6 +169,34 @@ absl::Status UnknownName(const Topology& topology, const NameIndex& index,
                                           NearestHint(name, index.Names())));
 }
 
+// The values of a setting from one node to another: that of [defaults], or of
+// the routes that take its place for all of both, and those of the routes
+// between them.
+template <typename T>
+std::vector<T> ValuesBetween(const Topology& topology, absl::string_view from,
+                             absl::string_view to, T RouteSettings::*setting,
+                             std::optional<T> RouteOverrides::*given) {
+  // By node: a service may have the same name as another node.
+  RouteEnd from_end, to_end;
+  from_end.node = topology.FindNode(from);
+  to_end.node = topology.FindNode(to);
+  const NameIndex index(topology);
+  RouteSettings settings = topology.defaults;
+  for (const Route* route :
+       MatchingRoutes(topology, index, from_end, to_end, "")) {
+    settings = Apply(route->overrides, settings);
+  }
+  std::vector<T> values = {settings.*setting};
+  for (const Route& route : topology.routes) {
+    if ((route.overrides.*given).has_value() &&
+        Overlap(index.Resolve(route.from), from_end) &&
+        Overlap(index.Resolve(route.to), to_end)) {
+      values.push_back(*(route.overrides.*given));
+    }
+  }
+  return values;
+}
+
 }  // namespace
 
 absl::StatusOr<Connection> Explain(const Topology& topology,
@@ -236,30 +264,25 @@ bool SharesMemory(const Topology& topology, absl::string_view a,
 
 absl::Duration LongestRetain(const Topology& topology, absl::string_view a,
                              absl::string_view b) {
-  // By node: a service may have the same name as another node.
-  const auto whole = [&](absl::string_view name) {
-    RouteEnd end;
-    end.node = topology.FindNode(name);
-    return end;
-  };
-  const NameIndex index(topology);
   absl::Duration longest = absl::ZeroDuration();
-  for (const auto& [from, to] : {std::make_pair(whole(a), whole(b)),
-                                 std::make_pair(whole(b), whole(a))}) {
-    RouteSettings settings = topology.defaults;
-    for (const Route* route : MatchingRoutes(topology, index, from, to, "")) {
-      settings = Apply(route->overrides, settings);
-    }
-    longest = std::max(longest, settings.retain);
-    for (const Route& route : topology.routes) {
-      if (!route.overrides.retain.has_value()) continue;
-      if (Overlap(index.Resolve(route.from), from) &&
-          Overlap(index.Resolve(route.to), to)) {
-        longest = std::max(longest, *route.overrides.retain);
-      }
+  for (const auto& [from, to] : {std::make_pair(a, b), std::make_pair(b, a)}) {
+    for (const absl::Duration retain :
+         ValuesBetween(topology, from, to, &RouteSettings::retain,
+                       &RouteOverrides::retain)) {
+      longest = std::max(longest, retain);
     }
   }
   return longest;
+}
+
+std::pair<int64_t, int64_t> LaneBytesBetween(const Topology& topology,
+                                             absl::string_view from,
+                                             absl::string_view to) {
+  const std::vector<int64_t> sizes =
+      ValuesBetween(topology, from, to, &RouteSettings::lane_bytes,
+                    &RouteOverrides::lane_bytes);
+  const auto [least, most] = std::minmax_element(sizes.begin(), sizes.end());
+  return {*least, *most};
 }
 
 }  // namespace mycelium

@@ -1,7 +1,9 @@
 #ifndef MYCELIUM_TOPOLOGY_ROUTE_RULES_H_
 #define MYCELIUM_TOPOLOGY_ROUTE_RULES_H_
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -78,6 +80,12 @@ bool SharesMemory(const Topology& topology, absl::string_view a,
 // place for all of both, and of the routes between them.
 absl::Duration LongestRetain(const Topology& topology, absl::string_view a,
                              absl::string_view b);
+
+// The least and the most of `lane_bytes` from one node to another. Of
+// publishers and subscriptions that share a lane, the first that match decide.
+std::pair<int64_t, int64_t> LaneBytesBetween(const Topology& topology,
+                                             absl::string_view from,
+                                             absl::string_view to);
 
 }  // namespace mycelium
 
