@@ -300,6 +300,10 @@ void EventLoop::TakeBack() {
                                        std::memory_order_acquire)) {
       break;
     }
+    if (seen == kReturned) {
+      state_.store(kRunning, std::memory_order_relaxed);
+      break;
+    }
     if (seen == kLent && !state_.compare_exchange_strong(
                              seen, kLentAwaited, std::memory_order_relaxed)) {
       continue;
@@ -314,9 +318,13 @@ void EventLoop::GiveBack() {
   runner_.store(std::thread::id(), std::memory_order_relaxed);
   // Release: pairs with TakeBack() and TryBorrow(). From here on the sleeper
   // may go on and destroy the loop; of the word only the address is used.
-  if (state_.exchange(kAsleep, std::memory_order_release) == kLentAwaited) {
-    waiter.WakeWord(state_);
+  uint32_t lent = kLent;
+  if (state_.compare_exchange_strong(lent, kAsleep,
+                                     std::memory_order_release)) {
+    return;
   }
+  state_.store(kReturned, std::memory_order_release);
+  waiter.WakeWord(state_);
 }
 
 void EventLoop::Wake() {

@@ -28,7 +28,7 @@ namespace mycelium {
 // that runs the loop sleeps, which saves waking it up: TryBorrow(), the work,
 // GiveBack(). The sleeper stays asleep, and whoever posts a task or sets a
 // timer wakes it as ever, the borrower too. A sleeper that wakes up goes on
-// when the loop was given back.
+// when the loop was given back, before anybody else can borrow it.
 //
 // Invariant: `state_` has one owner: who made it kRunning, or kLent. A lent
 // loop lives until it is given back, since RunOnce() does not return before.
@@ -286,7 +286,8 @@ class EventLoop final {
   static constexpr uint32_t kRunning = 1;      // A thread in RunOnce().
   static constexpr uint32_t kAsleep = 2;       // One that sleeps, and lends it.
   static constexpr uint32_t kLent = 3;         // A borrower …
-  static constexpr uint32_t kLentAwaited = 4;  // … and the sleeper waits.
+  static constexpr uint32_t kLentAwaited = 4;  // … and the sleeper waits: …
+  static constexpr uint32_t kReturned = 5;  // … he is next, and nobody else.
   std::atomic<uint32_t> state_{kIdle};
   std::atomic<bool> lends_{false};
   std::atomic<std::thread::id> runner_{};

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <thread>
@@ -286,6 +287,29 @@ TEST(EventLoopConcurrentTest, BorrowersAndTheLoopAreNeverInItAtOnce) {
   loop->Post([&] { stop = true; });
   running.join();
   EXPECT_EQ(posted, 2 * kRounds);
+}
+
+// Or timers and tasks would wait for as long as borrowers follow each other.
+TEST(EventLoopConcurrentTest, WhoWaitsForABorrowerIsNext) {
+  auto loop = *EventLoop::Create(Environment::Real());
+  loop->SetLending();
+  std::atomic<bool> may_go_on{false};
+  bool stop = false;
+  std::thread running([&] {
+    while (!stop) loop->RunOnce(kNever, 0);
+  });
+  while (!loop->TryBorrow()) std::this_thread::yield();
+  loop->Post([&] {
+    while (!may_go_on) std::this_thread::yield();
+  });
+  while (!loop->IsAwaited()) std::this_thread::yield();
+  loop->GiveBack();
+  const bool is_lent = loop->TryBorrow();
+  EXPECT_FALSE(is_lent);
+  if (is_lent) loop->GiveBack();
+  may_go_on = true;
+  loop->Post([&] { stop = true; });
+  running.join();
 }
 
 TEST(EventLoopConcurrentTest, NoPostIsLeftToASleepingLoop) {
