@@ -254,6 +254,7 @@ class NodeRuntime final : public RoomWaiter {
   void MakeTransports(const Limits& limits);
   absl::Status StartTopology();
   absl::Status ListenLocally(const TopologyNode& self);
+  absl::Status ListenBeyond(const TopologyNode& self);  // Over gRPC.
   absl::Status CheckRemote() const;
   absl::StatusOr<uint64_t> ListenOn(Transport& transport,
                                     const std::string& path,

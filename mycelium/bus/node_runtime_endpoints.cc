@@ -93,17 +93,9 @@ absl::Status NodeRuntime::StartTopology() {
       return listening;
     }
   }
-  const std::string remote_address = GrpcListenAddress(*self);
-  if (listens_remotely && !remote_address.empty()) {
-    if (remote_ != nullptr) {
-      absl::StatusOr<BoundListener> listening = ListenRemote(remote_address);
-      if (!listening.ok()) return listening.status();
-    } else {
-      options_.log(
-          LogLevel::kWarning,
-          absl::StrCat("node ", node_, " does not listen at ", remote_address,
-                       ": its endpoint is of kind grpc, which this build does "
-                       "not have"));
+  if (listens_remotely) {
+    if (absl::Status listening = ListenBeyond(*self); !listening.ok()) {
+      return listening;
     }
   }
   OnLoop([&] {
@@ -128,6 +120,29 @@ absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
   return ListenOn(LocalTransportFor(TransportKind::kShm),
                   topology_->SocketPath(self), {})
       .status();
+}
+
+absl::Status NodeRuntime::ListenBeyond(const TopologyNode& self) {
+  const std::string address = GrpcListenAddress(self);
+  if (address.empty()) return absl::OkStatus();  // It only dials.
+  if (remote_ == nullptr) {
+    options_.log(
+        LogLevel::kWarning,
+        absl::StrCat("node ", node_, " does not listen at ", address,
+                     ": its endpoint is of kind grpc, which this build does "
+                     "not have"));
+    return absl::OkStatus();
+  }
+  // Another node's file may have a certificate: then this one only dials.
+  if (topology_->tls.certificate.empty() && topology_->tls.enabled()) {
+    options_.log(
+        LogLevel::kWarning,
+        absl::StrCat("node ", node_, " listens at ", address,
+                     " in the clear, since [tls] has a ca and no certificate; "
+                     "who dials with TLS, as this file says, does not get "
+                     "through to it"));
+  }
+  return ListenRemote(address).status();
 }
 
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,

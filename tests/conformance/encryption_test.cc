@@ -235,6 +235,19 @@ TEST_F(EncryptionTest, ClientNeedsNoCertificateWhereNoneIsRequired) {
   ExpectExchanges();
 }
 
+TEST_F(EncryptionTest, ListenerThatTheDiallersOfItsFileDoNotReachIsLogged) {
+  feed_.certificate.clear();
+  brain_.certificate.clear();
+  brain_.requires_clients = feed_.requires_clients = false;
+  OpenBoth();
+  EXPECT_TRUE(writer_.HasFailed("")) << writer_.Described();
+  EXPECT_FALSE(writer_.IsUp());
+  EXPECT_TRUE(reader_.HasSaid(
+      absl::StrCat("node brain listens at ", brain_address_.host_port(),
+                   " in the clear, since [tls] has a ca and no certificate")))
+      << reader_.Described();
+}
+
 TEST_F(EncryptionTest, ClientWithoutCertificateIsRefusedWhereOneIsRequired) {
   feed_.certificate.clear();
   feed_.requires_clients = false;
