@@ -66,8 +66,11 @@ class Gate final {
   }
 
   // Whether the caller is inside.
-  bool IsInside() const {
-    return owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+  bool IsInside() const { return IsInside(std::this_thread::get_id()); }
+  // The same of another thread, for who knows otherwise that it is not about to
+  // enter or to leave.
+  bool IsInside(std::thread::id thread) const {
+    return owner_.load(std::memory_order_relaxed) == thread;
   }
 
   // Whether somebody is inside, or has reserved it.

@@ -16,9 +16,10 @@
 namespace mycelium {
 
 // The nodes that this process runs, by topology file and node name: how buses
-// of services that were made apart find each other. The only global of
-// Mycelium; it holds no node alive. The child of a fork() begins with an empty
-// one, since another thread may have held the lock of its parent's.
+// of services that were made apart find each other. With the table of those who
+// unsubscribe (HandlerWait) the only global of Mycelium; it holds no node
+// alive. The child of a fork() begins with an empty one, since another thread
+// may have held the lock of its parent's.
 //
 // Thread safety: all members may be called from any thread.
 class NodeRegistry final {

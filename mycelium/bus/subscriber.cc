@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "mycelium/base/event_count.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/base/start_thread.h"
+#include "mycelium/routing/handler_wait.h"
 
 namespace mycelium {
 
@@ -23,6 +25,21 @@ struct SubscriptionHandle::Shared {
 
   std::atomic<bool> is_working{false};  // That thread has not returned.
   EventCount worker_event;              // Notified when it does.
+
+  // Waits for the thread of a queued one that was shut, if there is any. False:
+  // that is the caller, or waits for the caller, as handlers that unsubscribe
+  // each other; it returns later.
+  bool AwaitWorker(const Subscription& subscription, Waiter& waiter) {
+    if (!is_working.load()) return true;
+    const HandlerWait wait(subscription);
+    if (wait.in_circle()) return false;
+    while (is_working.load()) {
+      EventCount::Sleeper sleeper(worker_event);
+      if (!is_working.load()) break;
+      sleeper.Until(waiter, kNever);
+    }
+    return true;
+  }
 };
 
 absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
@@ -54,7 +71,10 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
         shared->is_working.store(false);
         shared->worker_event.Notify(node->environment().waiter);
       });
-  if (!thread.ok()) return thread.status();
+  if (!thread.ok()) {
+    shared.is_working.store(false);
+    return thread.status();
+  }
   shared.worker = *std::move(thread);
   return handle;
 }
@@ -80,20 +100,29 @@ absl::Status SubscriptionHandle::status() const {
 // handle: nothing of it is used afterwards.
 void SubscriptionHandle::Unsubscribe() {
   if (shared_ == nullptr || shared_.is_inherited()) return;
+  const std::shared_ptr<Subscription> subscription = subscription_.get();
+  const std::shared_ptr<Shared> shared = shared_.get();
   std::shared_ptr<NodeRuntime> node;
   std::thread worker;
   {
-    MutexLock lock(shared_->mutex);
-    node.swap(shared_->node);
-    worker.swap(shared_->worker);
+    MutexLock lock(shared->mutex);
+    node.swap(shared->node);
+    worker.swap(shared->worker);
   }
-  if (node == nullptr) return AwaitHandler();
-  node->RemoveSubscription(subscription_.get());
-  if (!worker.joinable()) return;
-  if (worker.get_id() == std::this_thread::get_id()) {
-    worker.detach();  // The handler unsubscribes itself.
+  if (node != nullptr) {
+    node->RemoveSubscription(subscription);
   } else {
+    subscription->Close();  // Another has unsubscribed, or is about to.
+  }
+  // Not by join(), which does not return, or throws, where the handler waits
+  // for us.
+  const bool has_returned =
+      shared->AwaitWorker(*subscription, subscription->environment().waiter);
+  if (!worker.joinable()) return;
+  if (has_returned) {
     worker.join();
+  } else {
+    worker.detach();
   }
 }
 
@@ -121,26 +150,20 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
     return subscription->IsHandledByThisThread() ||
            (!subscription->in_handler() && !subscription->gate().HasStarted());
   };
+  std::optional<HandlerWait> wait;
+  if (deadline == kNever && !is_over()) {
+    wait.emplace(*subscription);
+    if (wait->in_circle()) return false;
+  }
   while (!is_over() && environment.clock.NowNs() < deadline) {
     EventCount::Sleeper sleeper(event);
     if (is_over()) break;
     sleeper.Until(environment.waiter, deadline);
   }
+  wait.reset();
   if (!is_over()) return false;
   subscription->Close();  // Whoever was inside may not be done with the rest.
   return true;
-}
-
-void SubscriptionHandle::AwaitHandler() {
-  const std::shared_ptr<Subscription> subscription = subscription_.get();
-  const std::shared_ptr<Shared> shared = shared_.get();
-  subscription->Close();
-  if (subscription->IsHandledByThisThread()) return;
-  while (shared->is_working.load()) {
-    EventCount::Sleeper sleeper(shared->worker_event);
-    if (!shared->is_working.load()) return;
-    sleeper.Until(subscription->environment().waiter, kNever);
-  }
 }
 
 SubscriberBase& SubscriberBase::operator=(SubscriberBase&& other) {

@@ -24,6 +24,11 @@ namespace mycelium {
 // That holds for each of several threads that unsubscribe at once. It does not
 // hold for on_error and on_publisher_gone: see SubscriberOptions.
 //
+// Handlers may unsubscribe each other, also in a circle of several. The last of
+// them does not wait then: its call returns while the other handler is under
+// way, which is not called again. Who has to know that it has returned calls
+// Unsubscribe() once more, from outside the handlers. (HandlerWait)
+//
 // Thread safety: any thread, but moving and destroying like any object.
 class SubscriptionHandle final {
  public:
@@ -40,9 +45,9 @@ class SubscriptionHandle final {
   // What is queued counts as dropped[subscriber_gone]. Idempotent.
   void Unsubscribe();
   // The same, waiting at most `timeout` for the handler where another thread
-  // runs it. False: it still runs, and is not called again. May be called again
-  // to wait on. The destructor, or Unsubscribe(), still waits, and lets go of
-  // the node.
+  // runs it. False: it still runs, and is not called again; where the timeout
+  // is infinite, it waits for the caller in turn. May be called again to wait
+  // on. The destructor, or Unsubscribe(), still waits, and lets go of the node.
   bool UnsubscribeWithin(absl::Duration timeout);
 
   // OK, or why some publisher's messages do not come, as long as that holds;
@@ -63,9 +68,6 @@ class SubscriptionHandle final {
 
  private:
   struct Shared;  // By who unsubscribes, and the thread of a queued one.
-
-  // Another has unsubscribed, or is about to.
-  void AwaitHandler();
 
   LeftInChild<std::shared_ptr<Shared>> shared_;  // Null: has no handler.
   LeftInChild<std::shared_ptr<Subscription>> subscription_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/routing/handler_wait.h"
 
 namespace mycelium {
 namespace {
@@ -279,7 +280,11 @@ bool Subscription::Shut() {
 
 void Subscription::Close() {
   if (Shut()) return;
-  gate_.Close(environment_.waiter);
+  {
+    const HandlerWait wait(*this);
+    if (wait.in_circle()) return;  // Who is inside does the rest.
+    gate_.Close(environment_.waiter);
+  }
   OnOutForGood();
 }
 

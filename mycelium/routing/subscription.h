@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -147,7 +148,12 @@ class Subscription final : public Lane::Doorbell,
   // Whether the calling thread is inside this subscription's handler, or is the
   // one that runs it again and again.
   bool IsHandledByThisThread() const {
-    return gate_.IsInside() || (has_handler_ && IsConsumer());
+    return IsHandledBy(std::this_thread::get_id(), ThreadNumber());
+  }
+  // The same of a thread that sleeps, of which both are given.
+  bool IsHandledBy(std::thread::id thread, uint64_t number) const {
+    return gate_.IsInside(thread) ||
+           (has_handler_ && number != 0 && consumer() == number);
   }
 
   bool IsConsumer() const {
@@ -178,7 +184,8 @@ class Subscription final : public Lane::Doorbell,
   void CountPulled(const Origin& origin, MessageOutcome outcome);
 
   // Ends the subscription: no inline handler runs after this returns, except
-  // the one that called it. A queued one may be under way: see in_handler().
+  // the one that called it, or one that waits for the caller in turn
+  // (HandlerWait). A queued one may be under way: see in_handler().
   // What is still queued counts as dropped[subscriber_gone]. A second call
   // waits for the same. The handler is destroyed by this, or by who runs it
   // then, once it has returned.

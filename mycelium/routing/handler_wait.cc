@@ -1,0 +1,89 @@
+#include "mycelium/routing/handler_wait.h"
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "mycelium/base/fork_guard.h"
+#include "mycelium/base/mutex.h"
+#include "mycelium/base/thread_number.h"
+#include "mycelium/routing/subscription.h"
+
+namespace mycelium {
+
+// Those who wait. The child of a fork() begins with an empty one: another
+// thread may have held the lock of its parent's.
+class HandlerWait::Table final {
+ public:
+  static Table& Get();
+
+  // False: it would close a circle, and is not in the table.
+  bool Add(const HandlerWait& wait) {
+    MutexLock lock(mutex_);
+    if (ClosesCircle(wait)) return false;
+    waits_.push_back(&wait);
+    return true;
+  }
+
+  void Remove(const HandlerWait& wait) {
+    MutexLock lock(mutex_);
+    waits_.erase(std::find(waits_.begin(), waits_.end(), &wait));
+  }
+
+ private:
+  bool ClosesCircle(const HandlerWait& first) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (const HandlerWait* wait = &first; wait != nullptr;
+         wait = WaitOfHandler(wait->subscription_)) {
+      if (IsHandledBy(wait->subscription_, first)) return true;
+    }
+    return false;
+  }
+
+  // The wait of who runs the handler. Null: he does not wait.
+  const HandlerWait* WaitOfHandler(const Subscription& subscription) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    // What a thread stored before it waited is seen under the lock: that it is
+    // inside the gate, or takes from the queue.
+    const auto found = std::find_if(waits_.begin(), waits_.end(),
+                                    [&](const HandlerWait* wait) {
+                                      return IsHandledBy(subscription, *wait);
+                                    });
+    return found == waits_.end() ? nullptr : *found;
+  }
+
+  static bool IsHandledBy(const Subscription& subscription,
+                          const HandlerWait& wait) {
+    return subscription.IsHandledBy(wait.thread_, wait.number_);
+  }
+
+  const ForkGuard guard_;
+  Mutex mutex_;
+  std::vector<const HandlerWait*> waits_ ABSL_GUARDED_BY(mutex_);
+};
+
+HandlerWait::Table& HandlerWait::Table::Get() {
+  // Not made at the first call, in the middle of which another thread may fork.
+  static std::atomic<Table*> current{nullptr};
+  Table* known = current.load(std::memory_order_acquire);
+  if (known != nullptr && !known->guard_.is_inherited()) return *known;
+  auto* const made = new Table;
+  if (current.compare_exchange_strong(known, made, std::memory_order_acq_rel)) {
+    if (known != nullptr) ForkGuard::KeepForEver(known);
+    return *made;
+  }
+  delete made;  // Another thread was faster.
+  return *known;
+}
+
+HandlerWait::HandlerWait(const Subscription& subscription)
+    : subscription_(subscription),
+      thread_(std::this_thread::get_id()),
+      number_(ThreadNumber()),
+      in_circle_(!Table::Get().Add(*this)) {}
+
+HandlerWait::~HandlerWait() {
+  if (!in_circle_) Table::Get().Remove(*this);
+}
+
+}  // namespace mycelium
