@@ -15,6 +15,13 @@ namespace mycelium {
 // A descriptor that is readable when something has happened, for the epoll of
 // somebody else.
 //
+// Invariant: once no Raise() is under way, it is not both armed and readable.
+// So a readable one becomes unreadable by Arm(), and whoever sleeps on it does
+// not find it readable again and again. That is why Raise() writes before it
+// says so: an Arm() in between either leaves what was written, and then it is
+// not armed in the end, or reads it. Of a Raise() that began before Arm() had
+// returned nothing may be left: who arms looks afterwards.
+//
 // Thread safety: all members may be called from any thread.
 class Signal final {
  public:
@@ -29,8 +36,8 @@ class Signal final {
 
   int descriptor() const { return descriptor_.get(); }
 
-  // Makes the descriptor unreadable. False: it was armed already, and was not
-  // raised since.
+  // Makes the descriptor unreadable. False: it was armed already, and no
+  // Raise() since has returned.
   bool Arm() {
     if (armed_.exchange(true)) return false;
     uint64_t count;
@@ -40,9 +47,9 @@ class Signal final {
 
   // Makes it readable.
   void Raise() {
-    armed_.store(false);
     const uint64_t one = 1;
     (void)sys_.Write(descriptor_.get(), &one, sizeof one);
+    armed_.store(false);
   }
 
  private:
