@@ -387,13 +387,13 @@ bool EventLoop::RunReady(TimeNs deadline) {
     }
   }
   const bool lends = deadline > 0 && lends_.load(std::memory_order_relaxed);
+  ++waits_;  // Before the sleep: what a borrower watches was watched after it.
   if (lends) Lend();
   const int64_t ready = deadline > 0
                             ? Sleep(events, deadline)
                             : environment_.waiter.WaitEpoll(
                                   interests_.fd(), events, kEventsMax, 0);
   if (lends) TakeBack();
-  ++waits_;
   sleeping_.store(false);
   const bool slept = pollers_asleep_;
   EndPollers();
@@ -409,8 +409,9 @@ bool EventLoop::RunReady(TimeNs deadline) {
       OnTimerRang();
       continue;
     }
-    // An earlier handler of this batch may have stopped watching this one, and
-    // begun to watch another one that has its number.
+    // An earlier handler of this batch, or a borrower after the kernel told,
+    // may have stopped watching this one, and begun to watch another one that
+    // has its number. What is ready there the kernel tells next time.
     const auto handler = handlers_.find(fd);
     if (handler == handlers_.end() || handler->second.since == waits_) continue;
     handler->second.handler->OnReady(events[i].events);

@@ -307,7 +307,7 @@ class EventLoop final {
 
   // Used by the running thread only.
   absl::flat_hash_map<int, Watched> handlers_;
-  uint64_t waits_ = 0;  // How often the kernel has told what is ready.
+  uint64_t waits_ = 0;  // How often the kernel was asked what is ready.
   std::vector<Spinner> spinners_;  // A copy of the handlers, while spinning.
   bool spinners_stale_ = true;
   std::vector<Poller*> pollers_;

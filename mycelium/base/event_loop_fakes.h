@@ -28,6 +28,7 @@ class DrivenWaiter final : public Waiter {
     if (on_wait != nullptr) on_wait();
     const int64_t ready =
         Sys::Real().EpollWait(epoll_fd, events, events_max, 0);
+    if (on_woken != nullptr) on_woken();
     if (ready == 0 && deadline != kNever && deadline > clock_.now) {
       clock_.now = deadline;
     }
@@ -38,7 +39,7 @@ class DrivenWaiter final : public Waiter {
     clock_.now += away_ns;
   }
   std::vector<TimeNs> deadlines;
-  std::function<void()> on_wait;
+  std::function<void()> on_wait, on_woken;
   int ways_given = 0;
   int64_t away_ns = 0;
 

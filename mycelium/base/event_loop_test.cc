@@ -252,6 +252,31 @@ TEST_F(EventLoopTest, OnlyASleepingLoopThatLendsIsLent) {
   loop_->RunOnce(clock_.now + 1, 0);
 }
 
+TEST_F(EventLoopTest, WhatABorrowerWatchesIsNotToldOfItsNumbersLastOwner) {
+  loop_->SetLending();
+  auto first = std::make_unique<Readable>();
+  ASSERT_TRUE(loop_->Watch(first->fd(), EPOLLIN, *first).ok());
+  std::unique_ptr<Readable> second;
+  // The kernel has told, and the loop has not looked.
+  waiter_.on_woken = [&] {
+    if (second != nullptr) return;
+    ASSERT_TRUE(loop_->TryBorrow());
+    const int number = first->fd();
+    loop_->Unwatch(number);
+    first.reset();
+    second = std::make_unique<Readable>();
+    ASSERT_EQ(second->fd(), number);
+    ASSERT_TRUE(loop_->Watch(number, EPOLLIN, *second).ok());
+    loop_->GiveBack();
+  };
+  loop_->RunOnce(clock_.now + 1, 0);
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(second->calls, 0);
+  EXPECT_EQ(loop_->RunOnce(0, 0), Ran::kSomething);
+  EXPECT_EQ(second->calls, 1);
+  loop_->Unwatch(second->fd());
+}
+
 TEST(EventLoopConcurrentTest, BorrowersAndTheLoopAreNeverInItAtOnce) {
   constexpr int kRounds = 3'000;
   auto loop = *EventLoop::Create(Environment::Real());
