@@ -7,16 +7,16 @@ namespace mycelium {
 
 void RoomNotice::NoteFull(const std::shared_ptr<Lane>& lane,
                           size_t frame_bytes) {
-  std::shared_ptr<Lane> watched;
+  std::shared_ptr<Watch> watch;
   std::shared_ptr<Signal> signal;
   {
     MutexLock lock(mutex_);
     full_ = {lane, frame_bytes};
     lacks_subscribers_ = false;
-    watched = Arm();
+    watch = Arm();
     signal = signal_;
   }
-  RaiseWhenRoom(watched.get(), frame_bytes, std::move(signal));
+  RaiseWhenRoom(std::move(watch), std::move(signal));
 }
 
 void RoomNotice::NoteNobody() {
@@ -26,28 +26,39 @@ void RoomNotice::NoteNobody() {
   (void)Arm();
 }
 
-std::shared_ptr<Lane> RoomNotice::Arm() {
-  std::shared_ptr<Lane> lane = full_.lane.lock();
+std::shared_ptr<RoomNotice::Watch> RoomNotice::Arm() {
+  const std::shared_ptr<Lane> lane = full_.lane.lock();
   if (signal_ == nullptr || (lane == nullptr && !lacks_subscribers_)) {
     return nullptr;
   }
-  if (signal_->Arm()) watched_.clear();
+  (void)signal_->Arm();
+  if (lane == nullptr) return nullptr;
+  const auto is_over = [](const std::shared_ptr<Watch>& watch) {
+    return watch->is_over.load() || watch->place.lane.expired();
+  };
+  watches_.erase(std::remove_if(watches_.begin(), watches_.end(), is_over),
+                 watches_.end());
   // Where a smaller one is watched for, that has room no later.
-  if (std::any_of(watched_.begin(), watched_.end(), [&](const Place& place) {
-        return place.lane.lock() == lane &&
-               place.frame_bytes <= full_.frame_bytes;
-      })) {
-    return nullptr;
-  }
-  if (lane != nullptr) watched_.push_back(full_);
-  return lane;
+  const auto includes = [&](const std::shared_ptr<Watch>& watch) {
+    return watch->place.lane.lock() == lane &&
+           watch->place.frame_bytes <= full_.frame_bytes;
+  };
+  if (std::any_of(watches_.begin(), watches_.end(), includes)) return nullptr;
+  watches_.push_back(std::make_shared<Watch>(full_));
+  return watches_.back();
 }
 
-void RoomNotice::RaiseWhenRoom(Lane* lane, size_t frame_bytes,
+void RoomNotice::RaiseWhenRoom(std::shared_ptr<Watch> watch,
                                std::shared_ptr<Signal> signal) {
+  if (watch == nullptr) return;
+  const std::shared_ptr<Lane> lane = watch->place.lane.lock();
   if (lane == nullptr) return;
+  const size_t frame_bytes = watch->place.frame_bytes;
   lane->CallWhenRoom(frame_bytes,
-                     [signal = std::move(signal)] { signal->Raise(); });
+                     [watch = std::move(watch), signal = std::move(signal)] {
+                       watch->is_over.store(true);
+                       signal->Raise();
+                     });
 }
 
 void RoomNotice::OnSubscribers() {
@@ -108,8 +119,7 @@ void RoomNotice::Call(std::function<void()> callback) {
 }
 
 absl::StatusOr<int> RoomNotice::Descriptor() {
-  std::shared_ptr<Lane> watched;
-  size_t frame_bytes;
+  std::shared_ptr<Watch> watch;
   std::shared_ptr<Signal> signal;
   {
     MutexLock lock(mutex_);
@@ -117,10 +127,9 @@ absl::StatusOr<int> RoomNotice::Descriptor() {
     absl::StatusOr<std::shared_ptr<Signal>> made = Signal::Create(sys_);
     if (!made.ok()) return made.status();
     signal = signal_ = *std::move(made);
-    watched = Arm();
-    frame_bytes = full_.frame_bytes;
+    watch = Arm();
   }
-  RaiseWhenRoom(watched.get(), frame_bytes, signal);
+  RaiseWhenRoom(std::move(watch), signal);
   return signal->descriptor();
 }
 

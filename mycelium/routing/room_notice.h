@@ -19,8 +19,12 @@ namespace mycelium {
 // Tells a publisher that does not wait in Publish() when it may try again: when
 // the lane that had no room has some, or a subscriber is there.
 //
-// Invariant: once the last message was refused, what makes room for it makes
-// the descriptor readable, also if it was not readable for others before.
+// Invariants:
+//  (1) Once the last message was refused, what makes room for it makes the
+//      descriptor readable, also if it was not readable for others before.
+//  (2) A lane is not asked again while it still has to tell of room for such a
+//      frame, or for a smaller one: so it has no more to call back than there
+//      are lengths of frames, however often its publisher is refused.
 //
 // Lanes call back with locks held, and so do routers that take routes away. So
 // a callback, which may be the last owner of anything, is not destroyed where
@@ -84,10 +88,21 @@ class RoomNotice final {
     std::shared_ptr<Once> callback;
   };
 
-  // Arms the signal. Returns the lane that raises it; null if none need be
-  // asked.
-  std::shared_ptr<Lane> Arm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static void RaiseWhenRoom(Lane* lane, size_t frame_bytes,
+  // A lane that raises the signal when it has room for such a frame.
+  struct Watch {
+    explicit Watch(Place place) : place(std::move(place)) {}
+
+    const Place place;
+    // It has told, and is about to raise the signal. Set before that, and read
+    // after arming: who does not see it yet is not too late to be raised.
+    std::atomic<bool> is_over{false};
+  };
+
+  // Arms the signal. Returns what is to be watched for; null if nothing is, or
+  // it is already.
+  std::shared_ptr<Watch> Arm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // REQUIRES: no lock is held. Does nothing if `watch` is null.
+  static void RaiseWhenRoom(std::shared_ptr<Watch> watch,
                             std::shared_ptr<Signal> signal);
 
   Sys& sys_;
@@ -98,8 +113,8 @@ class RoomNotice final {
   std::vector<std::function<void()>> for_subscribers_ ABSL_GUARDED_BY(mutex_);
   std::vector<Waiting> for_room_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Signal> signal_ ABSL_GUARDED_BY(mutex_);
-  // What raises the signal, since it was armed.
-  std::vector<Place> watched_ ABSL_GUARDED_BY(mutex_);
+  // Some may be over.
+  std::vector<std::shared_ptr<Watch>> watches_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mycelium
