@@ -65,10 +65,11 @@ void RoomNotice::OnSubscribers() {
   std::vector<std::function<void()>> callbacks;
   {
     MutexLock lock(mutex_);
-    if (!lacks_subscribers_) return;
-    lacks_subscribers_ = false;
+    // Also if they have refused one since they came, and the last message
+    // waits for room now.
     callbacks.swap(for_subscribers_);
-    if (signal_ != nullptr) signal_->Raise();
+    const bool lacked = std::exchange(lacks_subscribers_, false);
+    if (lacked && signal_ != nullptr) signal_->Raise();
   }
   for (const auto& callback : callbacks) callback();
 }

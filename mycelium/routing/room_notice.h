@@ -25,6 +25,8 @@ namespace mycelium {
 //  (2) A lane is not asked again while it still has to tell of room for such a
 //      frame, or for a smaller one: so it has no more to call back than there
 //      are lengths of frames, however often its publisher is refused.
+//  (3) Who waits for subscribers is called when some come, also if messages
+//      were refused by them before they were told of.
 //
 // Lanes call back with locks held, and so do routers that take routes away. So
 // a callback, which may be the last owner of anything, is not destroyed where

@@ -87,5 +87,17 @@ TEST_F(RoomNoticeTest, LargeFrameIsWatchedForOnceHoweverOftenASmallOneFits) {
   EXPECT_EQ(RaisesByEmptying(*lane_), 1u);
 }
 
+TEST_F(RoomNoticeTest, WhoWaitsForSubscribersIsToldThoughTheyRefusedOneBefore) {
+  int calls = 0;
+  notice_.NoteNobody();
+  notice_.Call([&] { ++calls; });
+  // As of a publisher on another thread that finds the new routes.
+  notice_.NoteFull(lane_, kFrameBytes);
+  EXPECT_EQ(calls, 0);
+  notice_.OnSubscribers();
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(notice_.AwaitsRoom());
+}
+
 }  // namespace
 }  // namespace mycelium
