@@ -150,18 +150,23 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
     return subscription->IsHandledByThisThread() ||
            (!subscription->in_handler() && !subscription->gate().HasStarted());
   };
+  // What is over stays so, though a thread that looks in vain for a message may
+  // be inside for a moment again.
+  bool has_ended = is_over();
   std::optional<HandlerWait> wait;
-  if (deadline == kNever && !is_over()) {
+  if (!has_ended && deadline == kNever) {
     wait.emplace(*subscription);
     if (wait->in_circle()) return false;
   }
-  while (!is_over() && environment.clock.NowNs() < deadline) {
+  while (!has_ended && environment.clock.NowNs() < deadline) {
     EventCount::Sleeper sleeper(event);
-    if (is_over()) break;
+    has_ended = is_over();
+    if (has_ended) break;
     sleeper.Until(environment.waiter, deadline);
+    has_ended = is_over();
   }
   wait.reset();
-  if (!is_over()) return false;
+  if (!has_ended) return false;
   subscription->Close();  // Whoever was inside may not be done with the rest.
   return true;
 }

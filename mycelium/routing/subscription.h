@@ -175,7 +175,9 @@ class Subscription final : public Lane::Doorbell,
   static bool HasThisThreadTaken();
 
   // Whether RunNext() may run the handler, or holds the room of its message.
-  // After Close() false stays false.
+  // Who has seen false after Shut() or Close() knows that the handler does not
+  // run any more. It may be true again for a moment, while RunNext() finds that
+  // nothing is left.
   bool in_handler() const {
     return in_handler_.load(std::memory_order_acquire) != 0;
   }
