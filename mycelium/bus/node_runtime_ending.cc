@@ -92,11 +92,12 @@ void NodeRuntime::TakeOut(const std::shared_ptr<Subscription>& subscription) {
 std::vector<std::shared_ptr<Subscription>>
 NodeRuntime::FoldEndedSubscriptions() {
   auto& ended = ended_subscriptions_;
-  // Frames on their way, or a handler up the stack, may still count.
+  // Frames on their way, or a handler up the stack, may still count. In this
+  // order: who leaves the gate of one that has ended takes a share before.
   const auto over = std::partition(
       ended.begin(), ended.end(),
       [](const std::shared_ptr<Subscription>& subscription) {
-        return subscription.use_count() > 1 || subscription->gate().IsRunning();
+        return subscription->gate().IsRunning() || subscription.use_count() > 1;
       });
   std::vector<std::shared_ptr<Subscription>> folded(
       std::make_move_iterator(over), std::make_move_iterator(ended.end()));
