@@ -168,6 +168,29 @@ class StuckCallbackTest(BusCase):
     self.assertEqual(stuck.returned, [1])
     self.check_ledger(asker, accepted=1)
 
+  def test_callbacks_may_unsubscribe_each_other(self):
+    asker, answerer = self.pair()
+    inside = threading.Barrier(2)
+    over = threading.Semaphore(0)
+    subscriptions = []
+
+    def end_both(_):
+      inside.wait(LONG)
+      for subscription in subscriptions:
+        subscription.unsubscribe()
+      over.release()
+
+    subscriptions += [
+        answerer.subscribe(Note, end_both, queued=True, name=name)
+        for name in ('one', 'two')]
+    asker.publisher(Note).publish(Note())
+    for _ in subscriptions:
+      self.assertTrue(over.acquire(timeout=LONG))
+    for subscription in subscriptions:
+      subscription.unsubscribe(LONG)
+      self.assertEqual(subscription.callback_errors, 0)
+    self.check_ledger(asker, accepted=2)
+
   def expect_closed_by_a_signal(self, end, before=lambda _: None):
     asker, answerer = self.pair()
     stuck = self.stuck()

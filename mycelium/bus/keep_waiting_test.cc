@@ -162,6 +162,26 @@ TEST_F(KeepWaitingTest, CloseThatWaitsForAHandlerOnlyIsCancelled) {
   EXPECT_EQ(SettledLedger().delivered, 1u);
 }
 
+TEST_F(KeepWaitingTest, UnsubscribingIsCancelledAndMayGoOn) {
+  test::Notification busy, leave;
+  SubscriberOptions queued;
+  queued.delivery = DeliveryMode::kQueued;
+  auto handle = bus_->Subscribe<Note>(
+      [&](const Note&, const MessageInfo&) {
+        busy.Notify();
+        leave.WaitForNotification();
+      },
+      queued);
+  ASSERT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());
+  busy.WaitForNotification();
+  EXPECT_FALSE(handle->UnsubscribeWithin(absl::InfiniteDuration(), once_));
+  EXPECT_EQ(asked_, 2);
+  leave.Notify();
+  EXPECT_TRUE(
+      handle->UnsubscribeWithin(absl::InfiniteDuration(), [] { return true; }));
+  EXPECT_EQ(SettledLedger().delivered, 1u);
+}
+
 TEST_F(KeepWaitingTest, SecondCloseIsCancelledAloneAndTheFirstGoesOn) {
   auto subscriber = bus_->Subscriber<Note>();
   ASSERT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());

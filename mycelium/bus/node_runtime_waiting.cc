@@ -24,8 +24,6 @@ constexpr int kLooksPerTurn = 32;
 constexpr int64_t kRestNs = 10'000;
 constexpr int64_t kRestLookNs = 1'000;
 constexpr int kRestPausesMax = 10'000;
-// How often who waits is asked whether to go on.
-constexpr int64_t kAskNs = 50'000'000;
 // How often who waits for lanes looks whether their readers can go on.
 constexpr absl::Duration kCheckPeriod = absl::Milliseconds(200);
 
@@ -125,7 +123,9 @@ absl::StatusOr<RoomWaiter::Outcome> NodeRuntime::WaitWhile(
     return SpinAndWaitFor(event, ready, deadline, spin_ns);
   }
   while (true) {
-    const TimeNs part = std::min(deadline, environment_.clock.NowNs() + kAskNs);
+    const TimeNs part =
+        std::min(deadline,
+                 DeadlineAfter(environment_.clock.NowNs(), kKeepWaitingPeriod));
     const Outcome outcome = SpinAndWaitFor(event, ready, part, spin_ns);
     if (outcome != Outcome::kDeadline || part == deadline) return outcome;
     if (!keep_waiting()) return absl::CancelledError("the wait was ended");

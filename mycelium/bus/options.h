@@ -30,6 +30,7 @@ enum class PollMode {
 // that waits and with no lock held. Once it returns false the call returns
 // CANCELLED, and nothing was taken.
 using KeepWaiting = std::function<bool()>;
+inline constexpr absl::Duration kKeepWaitingPeriod = absl::Milliseconds(50);
 
 // What became of the link to another node.
 struct ConnectionEvent {

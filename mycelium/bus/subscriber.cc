@@ -126,7 +126,8 @@ void SubscriptionHandle::Unsubscribe() {
   }
 }
 
-bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
+bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout,
+                                           const KeepWaiting& keep_waiting) {
   if (shared_ == nullptr || shared_.is_inherited()) return true;
   const std::shared_ptr<Subscription> subscription = subscription_.get();
   Environment& environment = subscription->environment();
@@ -158,12 +159,23 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout) {
     wait.emplace(*subscription);
     if (wait->in_circle()) return false;
   }
-  while (!has_ended && environment.clock.NowNs() < deadline) {
+  const auto ask_after = [&](TimeNs now) {
+    return keep_waiting == nullptr ? kNever
+                                   : DeadlineAfter(now, kKeepWaitingPeriod);
+  };
+  TimeNs now = environment.clock.NowNs();
+  TimeNs ask_at = ask_after(now);
+  while (!has_ended && now < deadline) {
+    if (now >= ask_at) {
+      if (!keep_waiting()) break;
+      ask_at = ask_after(now);
+    }
     EventCount::Sleeper sleeper(event);
     has_ended = is_over();
     if (has_ended) break;
-    sleeper.Until(environment.waiter, deadline);
+    sleeper.Until(environment.waiter, std::min(deadline, ask_at));
     has_ended = is_over();
+    now = environment.clock.NowNs();
   }
   wait.reset();
   if (!has_ended) return false;

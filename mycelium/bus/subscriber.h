@@ -46,9 +46,11 @@ class SubscriptionHandle final {
   void Unsubscribe();
   // The same, waiting at most `timeout` for the handler where another thread
   // runs it. False: it still runs, and is not called again; where the timeout
-  // is infinite, it waits for the caller in turn. May be called again to wait
-  // on. The destructor, or Unsubscribe(), still waits, and lets go of the node.
-  bool UnsubscribeWithin(absl::Duration timeout);
+  // is infinite and `keep_waiting` has not ended the wait, it waits for the
+  // caller in turn. May be called again to wait on. The destructor, or
+  // Unsubscribe(), still waits, and lets go of the node.
+  bool UnsubscribeWithin(absl::Duration timeout,
+                         const KeepWaiting& keep_waiting = nullptr);
 
   // OK, or why some publisher's messages do not come, as long as that holds;
   // one reason of several:

@@ -50,8 +50,9 @@ bool PythonSubscription::Unsubscribe(std::optional<double> seconds) {
       seconds.has_value() ? TimeoutOf(*seconds) : absl::InfiniteDuration();
   bool is_out = false;
   try {
-    is_out = WaitInParts(timeout, [this](absl::Duration part) {
-      return handle_.UnsubscribeWithin(part);
+    (void)WaitForRuntime([&](const KeepWaiting& keep_waiting) {
+      is_out = handle_.UnsubscribeWithin(timeout, keep_waiting);
+      return absl::OkStatus();
     });
   } catch (const py::error_already_set&) {
     Interpreter::LeaveCallback();

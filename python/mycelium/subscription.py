@@ -108,7 +108,8 @@ class Subscription:
 
     It waits for a callback that is running on another thread; Ctrl-C ends the
     wait. Called from the callback itself, that is the last one. A second call
-    waits for the same.
+    waits for the same. Callbacks may unsubscribe each other without a timeout: the
+    last one does not wait then for those that wait for it.
 
     Args:
       timeout: how many seconds to wait for such a callback. None: until it
@@ -117,7 +118,7 @@ class Subscription:
     Raises:
       DeadlineExceeded: it runs still. It is the last one all the same.
     """
-    if not self._delivery.unsubscribe(timeout):
+    if not self._delivery.unsubscribe(timeout) and timeout is not None:
       raise errors.DeadlineExceeded(
           f'unsubscribe: the callback still runs after {timeout} s')
     self._siblings.discard(self._delivery)
