@@ -50,6 +50,8 @@ class InterruptTest(BusCase):
     subscription = answerer.subscribe(Reply, stop)
     replies = asker.publisher(Reply)
     self.match(answerer, publisher, replies)
+    while answerer.poll(0):
+      pass
     publisher.publish(message)
     replies.publish(Reply())  # Comes along with it.
     with self.assertRaises(SystemExit):

@@ -22,7 +22,8 @@ namespace mycelium {
 // not armed in the end, or reads it. Of a Raise() that began before Arm() had
 // returned nothing may be left: who arms looks afterwards.
 //
-// Thread safety: all members may be called from any thread.
+// Thread safety: all members may be called from any thread, Arm() by one at a
+// time.
 class Signal final {
  public:
   static absl::StatusOr<std::shared_ptr<Signal>> Create(Sys& sys) {
@@ -36,13 +37,11 @@ class Signal final {
 
   int descriptor() const { return descriptor_.get(); }
 
-  // Makes the descriptor unreadable. False: it was armed already, and no
-  // Raise() since has returned.
-  bool Arm() {
-    if (armed_.exchange(true)) return false;
+  // Makes the descriptor unreadable.
+  void Arm() {
+    if (armed_.exchange(true)) return;
     uint64_t count;
     (void)sys_.Read(descriptor_.get(), &count, sizeof count);
-    return true;
   }
 
   // Makes it readable.

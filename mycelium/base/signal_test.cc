@@ -36,25 +36,26 @@ class SignalTest : public ::testing::Test {
 
 TEST_F(SignalTest, IsReadableFromRaiseToArm) {
   EXPECT_FALSE(IsReadable());
-  EXPECT_TRUE(signal_->Arm());
-  EXPECT_FALSE(signal_->Arm());
+  signal_->Arm();
+  signal_->Arm();
+  EXPECT_FALSE(IsReadable());
   signal_->Raise();
   signal_->Raise();
   EXPECT_TRUE(IsReadable());
-  EXPECT_TRUE(signal_->Arm());
+  signal_->Arm();
   EXPECT_FALSE(IsReadable());
 }
 
 // Else who sleeps on it spins until the next Raise().
 TEST_F(SignalTest, ArmMakesItUnreadableWhereverAnotherMetRaise) {
-  const auto arm = [&] { (void)signal_->Arm(); };
+  const auto arm = [&] { signal_->Arm(); };
   for (const bool is_armed : {false, true}) {
     for (const bool is_before : {false, true}) {
       if (is_armed) arm();
       (is_before ? sys_.before : sys_.after) = arm;
       signal_->Raise();
       sys_.before = sys_.after = nullptr;
-      EXPECT_TRUE(signal_->Arm()) << is_armed << is_before;
+      signal_->Arm();
       EXPECT_FALSE(IsReadable()) << is_armed << is_before;
       signal_->Raise();
       EXPECT_TRUE(IsReadable()) << is_armed << is_before;

@@ -1,6 +1,5 @@
 #include "mycelium/bus/endpoint_stats.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace mycelium {
@@ -32,11 +31,12 @@ EndpointCounts EndpointStats::Read() const {
 EndpointCounts EndpointStats::CountsOf(Counted& counted) {
   EndpointCounts counts = counted.read();
   for (size_t i = 0; i < counts.dropped.size(); ++i) {
-    // The nodes' names of flows that are over may have been given up since.
-    uint64_t& most = counted.dropped_most[i];
-    most = std::max(most, counts.dropped[i]);
-    counts.dropped[i] = most;
+    const uint64_t now = counts.dropped[i];
+    const uint64_t last = std::exchange(counted.dropped_last[i], now);
+    // Less: the nodes' names of flows that are over were given up meanwhile.
+    if (now > last) counted.dropped[i] += now - last;
   }
+  counts.dropped = counted.dropped;
   counts -= counted.before;
   return counts;
 }
@@ -57,7 +57,7 @@ void EndpointStats::AddLink(const void* link,
   Counted& counted = links_[link];
   counted.read = std::move(read);
   counted.before = counted.read();
-  counted.dropped_most = counted.before.dropped;
+  counted.dropped_last = std::exchange(counted.before.dropped, {});
 }
 
 void EndpointStats::RemoveLink(const void* link) {

@@ -74,8 +74,9 @@ class EndpointStats final {
  private:
   struct Counted {
     std::function<EndpointCounts()> read;
-    EndpointCounts before;
-    DropCounts dropped_most;  // That it has said.
+    EndpointCounts before;         // But for drops.
+    DropCounts dropped_last = {};  // What it has said last, and …
+    DropCounts dropped = {};       // … by how much it rose, altogether.
   };
   static EndpointCounts CountsOf(Counted& counted);
 

@@ -201,10 +201,13 @@ absl::Status NodeRuntime::ShutdownAs(bool is_first, Patience patience) {
   const bool has_parted = run_in_time(part);
   if (has_parted) {
     const TimeNs now = environment_.clock.NowNs();
-    (void)WaitFor(
+    Patience last_word = patience;
+    last_word.until =
+        std::min(waits ? patience.until : kInDestructor, now + kPartingMaxNs);
+    (void)WaitPatiently(
         peers_->parted_event(), [this] { return peers_->HasParted(); },
-        std::clamp(waits ? patience.until : kInDestructor, now + kPartingMinNs,
-                   now + kPartingMaxNs));
+        last_word, now + kPartingMinNs);
+    if (last_word.is_ended && !patience.is_ended) EndPatience(patience);
   }
   if (!run_in_time(end)) {
     return patience.StatusOf(absl::DeadlineExceededError(

@@ -27,8 +27,9 @@ enum class PollMode {
 };
 
 // For a call that waits, besides its timeout: asked every 50 ms, by the thread
-// that waits and with no lock held. Once it returns false the call returns
-// CANCELLED, and nothing was taken.
+// that waits and with no lock held. Once it returns false the wait is over: a
+// call that receives, flushes or waits for others returns CANCELLED, and
+// nothing was taken; one that ends something says what becomes of that.
 using KeepWaiting = std::function<bool()>;
 inline constexpr absl::Duration kKeepWaitingPeriod = absl::Milliseconds(50);
 

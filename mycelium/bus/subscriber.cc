@@ -155,10 +155,11 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout,
   // be inside for a moment again.
   bool has_ended = is_over();
   std::optional<HandlerWait> wait;
-  if (!has_ended && deadline == kNever) {
-    wait.emplace(*subscription);
-    if (wait->in_circle()) return false;
-  }
+  const auto would_wait_in_circle = [&] {
+    if (deadline == kNever) wait.emplace(*subscription);
+    return wait.has_value() && wait->in_circle();
+  };
+  if (!has_ended && would_wait_in_circle()) return false;
   const auto ask_after = [&](TimeNs now) {
     return keep_waiting == nullptr ? kNever
                                    : DeadlineAfter(now, kKeepWaitingPeriod);
@@ -167,7 +168,9 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout,
   TimeNs ask_at = ask_after(now);
   while (!has_ended && now < deadline) {
     if (now >= ask_at) {
+      wait.reset();  // It may wait for other handlers: one wait at a time.
       if (!keep_waiting()) break;
+      if (would_wait_in_circle()) return false;
       ask_at = ask_after(now);
     }
     EventCount::Sleeper sleeper(event);

@@ -54,8 +54,12 @@ MyceliumSubscription* mycelium_subscribe_parsing(
 
 /* Ends and destroys the subscription. When this returns, no callback is under
    way and none will come, so that `user` may go; called from the callback
-   itself, that is the last one. What is queued counts as dropped. Two callbacks
-   that unsubscribe one another at the same time wait for ever. */
+   itself, that is the last one. What is queued counts as dropped.
+
+   Where callbacks unsubscribe one another, the last to call does not wait: the
+   other one, which waits for it, is still under way then, and uses its `user`.
+   If that is to go, unsubscribe outside the callbacks, or in them with
+   mycelium_unsubscribe_within(), which says so. */
 void mycelium_unsubscribe(MyceliumSubscription* subscription);
 
 /* The same, waiting at most so long for a callback that is under way on another

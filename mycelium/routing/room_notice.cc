@@ -31,7 +31,7 @@ std::shared_ptr<RoomNotice::Watch> RoomNotice::Arm() {
   if (signal_ == nullptr || (lane == nullptr && !lacks_subscribers_)) {
     return nullptr;
   }
-  (void)signal_->Arm();
+  signal_->Arm();
   if (lane == nullptr) return nullptr;
   const auto is_over = [](const std::shared_ptr<Watch>& watch) {
     return watch->is_over.load() || watch->place.lane.expired();

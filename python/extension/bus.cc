@@ -192,8 +192,7 @@ class PythonBus final {
       Raise(absl::NotFoundError(
           absl::StrCat("this bus does not listen at ", address)));
     }
-    const GilReleased released;
-    ended.clear();
+    WithoutGil([&ended] { ended.clear(); });
   }
 
   py::dict EndpointStats() const {
@@ -237,7 +236,11 @@ class PythonBus final {
     } catch (const py::error_already_set&) {
       enders_.erase(thread);
       Interpreter::LeaveCallback();
-      LetGo();
+      try {
+        LetGo();
+      } catch (const py::error_already_set&) {
+        // A callback's, which ran meanwhile. The first one is raised.
+      }
       throw;
     }
     if (absl::IsDeadlineExceeded(ended)) Interpreter::LeaveCallback();
@@ -250,8 +253,7 @@ class PythonBus final {
     if (!bus_->closed()) return;
     CountAsClosed();
     std::deque<EndpointHandle> endpoints = std::move(endpoints_);
-    const GilReleased released;
-    endpoints.clear();
+    WithoutGil([&endpoints] { endpoints.clear(); });
   }
 
   void CheckOpen() const {
@@ -266,10 +268,9 @@ class PythonBus final {
     CheckOpen();
     absl::StatusOr<EndpointHandle> bound = WithoutGil(bind);
     if (bound.ok() && bus_->closed()) {  // By another thread, just now.
-      const GilReleased released;
-      bound = absl::CancelledError();
+      WithoutGil([&bound] { bound = absl::CancelledError(); });
+      CheckOpen();
     }
-    CheckOpen();
     endpoints_.push_back(ValueOrRaise(std::move(bound)));
     return endpoints_.back().address();
   }

@@ -56,14 +56,14 @@ absl::Status PythonSubscriber::WaitForNext(absl::Duration timeout,
   } catch (const py::error_already_set&) {  // A callback's that ran meanwhile.
     if (has_taken) {
       info_ = subscriber_.info();
-      KeepTaken(*bytes);
+      KeepTaken(*bytes, *bytes);
     }
     throw;
   }
 }
 
-void PythonSubscriber::KeepTaken(ByteSpan bytes) {
-  left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, false, bytes};
+void PythonSubscriber::KeepTaken(ByteSpan bytes, ByteSpan taken) {
+  left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, false, taken};
 }
 
 namespace {
@@ -92,11 +92,12 @@ void PythonSubscriber::RaiseNamed(const std::exception& error) {
 
 py::object PythonSubscriber::Parsed(const py::object& parse, ByteSpan bytes) {
   info_ = subscriber_.info();
-  return ParsedOrKept(parse, bytes, /*was_kept=*/false);
+  return ParsedOrKept(parse, bytes, /*left=*/nullptr);
 }
 
 py::object PythonSubscriber::ParsedOrKept(const py::object& parse,
-                                          ByteSpan bytes, bool was_kept) {
+                                          ByteSpan bytes,
+                                          const LeftOver* left) {
   try {
     py::object message = BytesOf(bytes);
     if (!parse.is_none()) message = parse(message);
@@ -104,8 +105,9 @@ py::object PythonSubscriber::ParsedOrKept(const py::object& parse,
     return message;
   } catch (const py::error_already_set& error) {
     // A second Exception is the message's own: it must not come for ever.
-    if (!IsDataLoss(error) && !(was_kept && error.matches(PyExc_Exception))) {
-      KeepTaken(bytes);
+    if (!IsDataLoss(error) &&
+        !(left != nullptr && error.matches(PyExc_Exception))) {
+      KeepTaken(bytes, left != nullptr ? left->taken : bytes);
       throw;
     }
     subscriber_.CountLast(false);
@@ -147,8 +149,7 @@ py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
   if (!left.is_counted) {
     const auto* const bytes =
         reinterpret_cast<const std::byte*>(left.bytes.data());
-    return ParsedOrKept(parse, ByteSpan(bytes, left.bytes.size()),
-                        /*was_kept=*/true);
+    return ParsedOrKept(parse, ByteSpan(bytes, left.bytes.size()), &left);
   }
   try {
     return parse(BytesOf(left.bytes));

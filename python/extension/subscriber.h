@@ -87,8 +87,9 @@ class PythonSubscriber final
   // The next message's bytes; false if there is none now.
   bool TakeNext(ByteSpan* bytes);
   absl::Status WaitForNext(absl::Duration timeout, ByteSpan* bytes);
-  // Keeps the message that was just taken for the next receive.
-  void KeepTaken(ByteSpan bytes);
+  // Keeps a message for the next receive, with those bytes, which were taken at
+  // `taken`.
+  void KeepTaken(ByteSpan bytes, ByteSpan taken);
   // Counts it, if nobody got it, for who ends.
   void CountLeftOver();
   // Raises what is being handled; DataLoss, which only knows its class, with
@@ -97,8 +98,10 @@ class PythonSubscriber final
   // What to return for the message that was just taken, which is counted, or
   // kept if a signal handler raises.
   pybind11::object Parsed(const pybind11::object& parse, ByteSpan bytes);
+  // `left`: what was kept, if it was. Else null.
+  struct LeftOver;
   pybind11::object ParsedOrKept(const pybind11::object& parse, ByteSpan bytes,
-                                bool was_kept);
+                                const LeftOver* left);
   // The next of those that a receive had parsed before it was interrupted.
   pybind11::object TakeKept();
   pybind11::object ViewOrParsed(const pybind11::object& parse, ByteSpan bytes);

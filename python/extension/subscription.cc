@@ -75,14 +75,20 @@ OwnedSubscription SubscriptionOf(MessageBus& bus, const MessageType& type,
   auto target = std::make_shared<PythonSubscription::Target>();
   target->owner = PyWeakref_NewRef(owner.ptr(), nullptr);
   if (target->owner == nullptr) throw py::error_already_set();
-  absl::StatusOr<SubscriptionHandle> handle = WithoutGil([&] {
-    return bus.SubscribeParsing(
-        type,
-        [target](ByteSpan bytes, const MessageInfo& info) {
-          return Deliver(*target, bytes, info);
-        },
-        made);
-  });
+  absl::StatusOr<SubscriptionHandle> handle = absl::CancelledError();
+  try {
+    handle = WithoutGil([&] {
+      return bus.SubscribeParsing(
+          type,
+          [target](ByteSpan bytes, const MessageInfo& info) {
+            return Deliver(*target, bytes, info);
+          },
+          made);
+    });
+  } catch (const py::error_already_set&) {  // What on_error raised.
+    Py_CLEAR(target->owner);
+    throw;
+  }
   if (!handle.ok()) Py_CLEAR(target->owner);
   return OwnedSubscription(new PythonSubscription(
       std::move(target), ValueOrRaise(std::move(handle))));

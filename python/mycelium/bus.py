@@ -12,8 +12,10 @@ Example:
 
 Everything here may be used from any thread, and other Python threads run while
 a call waits. Every call that waits takes a timeout, in seconds, and is ended by
-Ctrl-C, but publish(), which waits no longer than its publish_timeout. What goes
-wrong is raised as an exception of mycelium.errors.
+Ctrl-C, but publish(), which waits no longer than its publish_timeout, and what
+makes a bus, listens, connects or stops listening, which waits for what the
+node's thread runs just then. What goes wrong is raised as an exception of
+mycelium.errors.
 
 A process that forks must not use its buses in the child: every call there raises
 FailedPrecondition. Fork first, or start processes with "spawn".
@@ -502,7 +504,8 @@ class MessageBus:
     closed, the node ends: its links, and what it listens at. Closing twice does
     nothing, and neither does a signal handler that closes what it interrupts the
     closing of. What a signal handler raises, as Ctrl-C does, is raised when the bus
-    is closed, which it then is at once, as at the end of `timeout`.
+    is closed, which it then is at once, as at the end of `timeout`; or not, if
+    another thread is closing it.
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds

@@ -7,6 +7,9 @@ from typing import Any, List, Optional
 from mycelium import errors
 
 
+_PAUSE = 0.001  # Seconds in which another thread may run the node.
+
+
 def native_bus_of(owner: Any) -> Any:
   """Of what made a publisher or subscriber: a MessageBus, or None."""
   return getattr(owner, '_native', None)
@@ -27,6 +30,7 @@ class Readable:
     self._descriptor = descriptor
     self._bus = bus if bus is not None and bus.polled_by_caller else None
     self._bus_descriptor = -1  # Our own, so that users may watch the bus's.
+    self._pause: Optional[asyncio.TimerHandle] = None
     self._loop: Optional[asyncio.AbstractEventLoop] = None
     self._waiting: List['asyncio.Future[None]'] = []
 
@@ -56,6 +60,9 @@ class Readable:
   def _unwatch(self) -> None:
     assert self._loop is not None
     self._loop.remove_reader(self._descriptor)
+    if self._pause is not None:
+      self._pause.cancel()
+      self._pause = None
     if self._bus_descriptor >= 0:
       self._loop.remove_reader(self._bus_descriptor)
       os.close(self._bus_descriptor)
@@ -63,15 +70,30 @@ class Readable:
 
   def _turn(self) -> None:
     try:
-      self._bus.poll(0)
-    except errors.FailedPrecondition:  # It is over: who waits finds out why.
-      self._wake()
+      ran = self._bus.poll(0)
+    except errors.FailedPrecondition as error:
+      # It is over, or this loop runs in a callback of it.
+      self._wake(error)
+      return
+    if not ran and self._bus_descriptor >= 0 and self._loop is not None:
+      # Another thread runs it, and the descriptor stays readable meanwhile.
+      self._loop.remove_reader(self._bus_descriptor)
+      self._pause = self._loop.call_later(_PAUSE, self._go_on)
 
-  def _wake(self) -> None:
+  def _go_on(self) -> None:
+    assert self._loop is not None
+    self._pause = None
+    self._loop.add_reader(self._bus_descriptor, self._turn)
+
+  def _wake(self, error: Optional[Exception] = None) -> None:
     if not self._waiting:  # In the same turn of the loop as the last one.
       return
     self._unwatch()
     waiting, self._waiting = self._waiting, []
     for future in waiting:
-      if not future.done():
+      if future.done():
+        continue
+      if error is not None:
+        future.set_exception(error)
+      else:
         future.set_result(None)

@@ -20,6 +20,7 @@
 #include "mycelium/transport/outgoing.h"
 #include "proto/mycelium/v1/control.pb.h"
 #include "proto/mycelium/v1/link.pb.h"
+#include "tests/support/driven_clock.h"
 
 namespace mycelium {
 namespace {
@@ -225,8 +226,9 @@ class EndWatcher final : public Channel::Handler {
 class GrpcStreamTest : public ::testing::Test {
  protected:
   // One that has had its first message, and writes the answer.
-  std::shared_ptr<FakeStream> MakeAnswering() {
-    auto stream = std::make_shared<FakeStream>(*loop_);
+  std::shared_ptr<FakeStream> MakeAnswering() { return MakeAnswering(*loop_); }
+  static std::shared_ptr<FakeStream> MakeAnswering(EventLoop& loop) {
+    auto stream = std::make_shared<FakeStream>(loop);
     stream->Begin();
     stream->FinishReading();
     v1::Control answer;
@@ -243,19 +245,33 @@ class GrpcStreamTest : public ::testing::Test {
 };
 
 // It may not read what is being written, and come back by another connection.
-TEST_F(GrpcStreamTest, PeerThatEndsItsDirectionHasAWhileToReadOurs) {
-  const auto stream = MakeAnswering();
-  GrpcChannel channel(Environment::Real(), stream, nullptr);
+TEST_F(GrpcStreamTest, PeerThatEndsItsDirectionHasASecondToReadOurs) {
+  test::DrivenClock clock;
+  Environment environment{Environment::Real().sys, clock,
+                          Environment::Real().waiter};
+  const auto loop = *EventLoop::Create(environment);
+  const auto run = [&loop] {
+    while (loop->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
+  };
+  const auto stream = MakeAnswering(*loop);
+  GrpcChannel channel(environment, stream, nullptr);
   EndWatcher watcher;
   channel.Start(watcher);
   stream->NoteHandshaken();
   stream->BreakReading();
-  while (stream->cancelled == 0) loop_->RunOnce(kNever, 0);
+  run();
+  clock.now += 999'999'999;
+  run();
+  EXPECT_EQ(stream->cancelled, 0);
+  clock.now += 1;
+  run();
+  EXPECT_EQ(stream->cancelled, 1);
   EXPECT_FALSE(watcher.status.has_value());
   stream->FinishWriting();
   EXPECT_TRUE(stream->is_let_go());
   stream->End();  // As gRPC says then.
-  while (!watcher.status.has_value()) loop_->RunOnce(kNever, 0);
+  run();
+  EXPECT_TRUE(watcher.status.has_value());
 }
 
 // As when the peer has acknowledged them before they were sent.
@@ -275,7 +291,8 @@ TEST_F(GrpcStreamTest, FramesThatAreWrittenOverEndTheConnection) {
   EXPECT_EQ(stream->cancelled, 1);
   EXPECT_FALSE(channel.Send(absl::MakeConstSpan(&piece, 1)).ok());
   stream->BreakReading();
-  while (!watcher.status.has_value()) loop_->RunOnce(kNever, 0);
+  while (loop_->RunOnce(0, 0) == EventLoop::Ran::kSomething) continue;
+  ASSERT_TRUE(watcher.status.has_value());
   EXPECT_EQ(watcher.status->code(), absl::StatusCode::kDataLoss);
   stream->FinishWriting();
   EXPECT_TRUE(stream->is_let_go());
