@@ -17,6 +17,19 @@ using ::mycelium::test::Note;
 
 class KeepWaitingTest : public BusFixture {
  protected:
+  // Whose handler stays inside, once `busy_`, until `leave_`.
+  SubscriptionHandle SubscribeStuck(DeliveryMode mode) {
+    SubscriberOptions options;
+    options.delivery = mode;
+    return *bus_->Subscribe<Note>(
+        [this](const Note&, const MessageInfo&) {
+          busy_.Notify();
+          leave_.WaitForNotification();
+        },
+        options);
+  }
+
+  test::Notification busy_, leave_;
   int asked_ = 0;
   // Goes on once, and not again.
   const KeepWaiting once_ = [this] { return ++asked_ < 2; };
@@ -121,23 +134,15 @@ TEST_F(KeepWaitingTest, CloseEndsAtOnce) {
 }
 
 TEST_F(KeepWaitingTest, ShutdownDoesNotWaitForAHandlerEither) {
-  test::Notification busy, leave;
-  SubscriberOptions queued;
-  queued.delivery = DeliveryMode::kQueued;
-  auto handle = bus_->Subscribe<Note>(
-      [&](const Note&, const MessageInfo&) {
-        busy.Notify();
-        leave.WaitForNotification();
-      },
-      queued);
+  SubscriptionHandle handle = SubscribeStuck(DeliveryMode::kQueued);
   auto publisher = bus_->Publisher<Note>();
   for (int i = 0; i < 2; ++i) ASSERT_TRUE(publisher->Publish(Note()).ok());
-  busy.WaitForNotification();
+  busy_.WaitForNotification();
   EXPECT_EQ(bus_->Shutdown(kLong, once_).code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(asked_, 2);
   EXPECT_TRUE(bus_->Shutdown(kLong).ok());  // It ends without the handler.
-  leave.Notify();
-  handle->Unsubscribe();
+  leave_.Notify();
+  handle.Unsubscribe();
   const Ledger ledger = SettledLedger();
   EXPECT_EQ(ledger.delivered, 1u);
   EXPECT_EQ(ledger.dropped_total(), 1u);
@@ -145,40 +150,28 @@ TEST_F(KeepWaitingTest, ShutdownDoesNotWaitForAHandlerEither) {
 
 // Nothing is in flight: only the handler's return is waited for.
 TEST_F(KeepWaitingTest, CloseThatWaitsForAHandlerOnlyIsCancelled) {
-  test::Notification busy, leave;
-  auto handle = bus_->Subscribe<Note>([&](const Note&, const MessageInfo&) {
-    busy.Notify();
-    leave.WaitForNotification();
-  });
+  SubscriptionHandle handle = SubscribeStuck(DeliveryMode::kInline);
   auto publisher = bus_->Publisher<Note>();
   std::thread publishing([&] { EXPECT_TRUE(publisher->Publish(Note()).ok()); });
-  busy.WaitForNotification();
+  busy_.WaitForNotification();
   EXPECT_EQ(bus_->Close(kLong, once_).code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(asked_, 2);
   EXPECT_TRUE(bus_->closed());
-  leave.Notify();
+  leave_.Notify();
   publishing.join();
-  handle->Unsubscribe();
+  handle.Unsubscribe();
   EXPECT_EQ(SettledLedger().delivered, 1u);
 }
 
 TEST_F(KeepWaitingTest, UnsubscribingIsCancelledAndMayGoOn) {
-  test::Notification busy, leave;
-  SubscriberOptions queued;
-  queued.delivery = DeliveryMode::kQueued;
-  auto handle = bus_->Subscribe<Note>(
-      [&](const Note&, const MessageInfo&) {
-        busy.Notify();
-        leave.WaitForNotification();
-      },
-      queued);
+  SubscriptionHandle handle = SubscribeStuck(DeliveryMode::kQueued);
   ASSERT_TRUE(bus_->Publisher<Note>()->Publish(Note()).ok());
-  busy.WaitForNotification();
-  EXPECT_FALSE(handle->UnsubscribeWithin(absl::InfiniteDuration(), once_));
+  busy_.WaitForNotification();
+  EXPECT_FALSE(handle.UnsubscribeWithin(absl::InfiniteDuration(), once_));
   EXPECT_EQ(asked_, 2);
-  leave.Notify();
+  leave_.Notify();
   EXPECT_TRUE(
-      handle->UnsubscribeWithin(absl::InfiniteDuration(), [] { return true; }));
+      handle.UnsubscribeWithin(absl::InfiniteDuration(), [] { return true; }));
   EXPECT_EQ(SettledLedger().delivered, 1u);
 }
 
