@@ -211,6 +211,7 @@ Outcome RunOnce(const Role& victim, uint64_t store, uint64_t call,
   outcome.stores = page->victim.stores;
   outcome.calls = page->victim.calls;
   const size_t left = FilesIn(dir.path());
+  page->met = page->up_at != 0;
   page->phase = 2;
   Process joins = Start(next, *page);
   const int joined = joins.Wait();

@@ -214,6 +214,17 @@ class Side final {
     return true;
   }
 
+  // What is published to a reader who had taken its leave before it was killed
+  // is dropped, and counted, until that is read.
+  bool AwaitDeath() {
+    while (page_.met && page_.down_at == 0) {
+      if (absl::Status ran = Turn(kLook); !ran.ok()) {
+        return Fail(ran.ToString()) == 0;
+      }
+    }
+    return true;
+  }
+
   bool Write() {
     auto publisher = bus_->RawPublisher(NumberType());
     if (!publisher.ok()) return Fail(publisher.status().ToString()) == 0;
@@ -224,8 +235,8 @@ class Side final {
     const uint64_t messages =
         options_.messages == 0 ? ~uint64_t{0} : options_.messages;
     if (!Publish(1, messages)) return false;
-    if (options_.survives &&
-        !(AwaitPhase(2) && Publish(messages + 1, 2 * messages))) {
+    if (options_.survives && !(AwaitPhase(2) && AwaitDeath() &&
+                               Publish(messages + 1, 2 * messages))) {
       return false;
     }
     if (const absl::Status flushed = bus_->Flush(kLong); !flushed.ok()) {

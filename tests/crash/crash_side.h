@@ -36,6 +36,7 @@ struct RunPage {
   // By the survivor: its connections and what it had at the end.
   std::atomic<int64_t> up_at;
   std::atomic<int64_t> down_at;
+  std::atomic<bool> met;  // Whether there was one when the victim had ended.
   std::atomic<uint64_t> accepted, delivered, in_flight, dropped;
   std::atomic<uint64_t> listeners;  // Who won the path.
   char failure[512];                // What went wrong first.
