@@ -1,11 +1,11 @@
 #include "mycelium/bus/node_registry.h"
 
-#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/per_process.h"
 #include "mycelium/bus/option_bounds.h"
 #include "mycelium/topology/environment.h"
 #include "mycelium/topology/nearest_word.h"
@@ -36,17 +36,8 @@ std::string CanonicalPath(const std::string& path) {
 }  // namespace
 
 NodeRegistry& NodeRegistry::Get() {
-  // Not made at the first call, in the middle of which another thread may fork.
-  static std::atomic<NodeRegistry*> current{nullptr};
-  NodeRegistry* known = current.load(std::memory_order_acquire);
-  if (known != nullptr && !known->guard_.is_inherited()) return *known;
-  auto* const made = new NodeRegistry;
-  if (current.compare_exchange_strong(known, made, std::memory_order_acq_rel)) {
-    if (known != nullptr) ForkGuard::KeepForEver(known);
-    return *made;
-  }
-  delete made;  // Another thread was faster.
-  return *known;
+  static PerProcess<NodeRegistry> registry;
+  return registry.Get();
 }
 
 absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(

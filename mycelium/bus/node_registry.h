@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "mycelium/base/fork_guard.h"
 #include "mycelium/base/mutex.h"
 #include "mycelium/bus/node_runtime.h"
 #include "mycelium/bus/options.h"
@@ -18,8 +17,7 @@ namespace mycelium {
 // The nodes that this process runs, by topology file and node name: how buses
 // of services that were made apart find each other. With the table of those who
 // unsubscribe (HandlerWait) the only global of Mycelium; it holds no node
-// alive. The child of a fork() begins with an empty one, since another thread
-// may have held the lock of its parent's.
+// alive. The child of a fork() begins with an empty one (PerProcess).
 //
 // Thread safety: all members may be called from any thread.
 class NodeRegistry final {
@@ -49,7 +47,6 @@ class NodeRegistry final {
     }
   };
 
-  const ForkGuard guard_;
   Mutex mutex_;
   std::map<Key, Known> nodes_ ABSL_GUARDED_BY(mutex_);
 };

@@ -181,6 +181,10 @@ class NodeRuntime final : public RoomWaiter {
                                     absl::FunctionRef<bool()> ready,
                                     TimeNs deadline, int64_t spin_ns);
 
+  // The same on a thread that never runs the loop, without a deadline.
+  void SpinAndSleep(EventCount& event, absl::FunctionRef<bool()> ready,
+                    int64_t spin_ns);
+
   // How long who ends something waits for the rest: until a time, which is now
   // once `keep_waiting`, which may be null, returned false.
   struct Patience {
@@ -194,11 +198,6 @@ class NodeRuntime final : public RoomWaiter {
   // WaitFor() with patience, but until `least` in any case.
   Outcome WaitPatiently(EventCount& event, absl::FunctionRef<bool()> ready,
                         Patience& patience, TimeNs least = 0);
-  void EndPatience(Patience& patience);
-
-  // The same on a thread that never runs the loop, without a deadline.
-  void SpinAndSleep(EventCount& event, absl::FunctionRef<bool()> ready,
-                    int64_t spin_ns);
 
   // Waits until everything that was published before has been handled.
   absl::Status Flush(TimeNs deadline,
@@ -272,6 +271,7 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status WaitForLanes(const std::vector<std::shared_ptr<Lane>>& lanes,
                             Patience& patience);
   absl::Status FlushAll(Patience& patience);
+  void EndPatience(Patience& patience);
   absl::Status FlushService(const std::string& service, Patience& patience);
   // Shutdown(), of whoever has found `shut_down_` unset and set it, or waits
   // for that one.

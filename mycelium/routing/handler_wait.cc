@@ -1,18 +1,16 @@
 #include "mycelium/routing/handler_wait.h"
 
 #include <algorithm>
-#include <atomic>
 #include <vector>
 
-#include "mycelium/base/fork_guard.h"
 #include "mycelium/base/mutex.h"
+#include "mycelium/base/per_process.h"
 #include "mycelium/base/thread_number.h"
 #include "mycelium/routing/subscription.h"
 
 namespace mycelium {
 
-// Those who wait. The child of a fork() begins with an empty one: another
-// thread may have held the lock of its parent's.
+// Those who wait. The child of a fork() begins with an empty one.
 class HandlerWait::Table final {
  public:
   static Table& Get();
@@ -57,23 +55,13 @@ class HandlerWait::Table final {
     return subscription.IsHandledBy(wait.thread_, wait.number_);
   }
 
-  const ForkGuard guard_;
   Mutex mutex_;
   std::vector<const HandlerWait*> waits_ ABSL_GUARDED_BY(mutex_);
 };
 
 HandlerWait::Table& HandlerWait::Table::Get() {
-  // Not made at the first call, in the middle of which another thread may fork.
-  static std::atomic<Table*> current{nullptr};
-  Table* known = current.load(std::memory_order_acquire);
-  if (known != nullptr && !known->guard_.is_inherited()) return *known;
-  auto* const made = new Table;
-  if (current.compare_exchange_strong(known, made, std::memory_order_acq_rel)) {
-    if (known != nullptr) ForkGuard::KeepForEver(known);
-    return *made;
-  }
-  delete made;  // Another thread was faster.
-  return *known;
+  static PerProcess<Table> table;
+  return table.Get();
 }
 
 HandlerWait::HandlerWait(const Subscription& subscription)

@@ -172,13 +172,9 @@ auto WithoutGil(Function function) {
   } else {
     auto result = call();
     if (Interpreter::HasKept()) {
-      // It may wait for a handler that wants the GIL.
-      const auto destroy = [&result] {
-        (void)decltype(result)(std::move(result));
-      };
       {
-        const GilReleased released;
-        destroy();
+        const GilReleased released;  // It may wait for who wants the GIL.
+        (void)decltype(result)(std::move(result));
       }
       Interpreter::RaiseKept();
     }
