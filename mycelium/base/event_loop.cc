@@ -393,6 +393,8 @@ bool EventLoop::RunReady(TimeNs deadline) {
                             ? Sleep(events, deadline)
                             : environment_.waiter.WaitEpoll(
                                   interests_.fd(), events, kEventsMax, 0);
+  if (ready < 0) OnDeaf(ready, deadline);
+  if (ready >= 0) is_deaf_ = false;
   if (lends) TakeBack();
   sleeping_.store(false);
   const bool slept = pollers_asleep_;
@@ -476,6 +478,21 @@ bool EventLoop::PutBack() {
                       "; looks every millisecond instead of sleeping"));
   }
   return false;
+}
+
+void EventLoop::OnDeaf(int64_t error, TimeNs deadline) {
+  if (log_ != nullptr && !is_deaf_) {
+    log_(LogLevel::kError,
+         absl::StrCat(
+             "event loop: ", ErrnoStatus(error, "epoll_pwait2").message(),
+             "; hears no socket until that works, and tries each millisecond"));
+  }
+  is_deaf_ = true;
+  const TimeNs now = environment_.clock.NowNs();
+  if (deadline <= now) return;
+  // Nobody wakes it by that word.
+  const std::atomic<uint32_t> never{0};
+  environment_.waiter.WaitWord(never, 0, std::min(deadline, now + kLookNs));
 }
 
 bool EventLoop::Spin(SpinBackoff::Spell& spell, TimeNs until) {

@@ -262,6 +262,9 @@ class EventLoop final {
   bool SetAlarm(TimeNs until);
   void OnTimerRang();
   int64_t Sleep(epoll_event* events, TimeNs until);
+  // What the kernel said instead of what is ready, to who would have slept
+  // until `deadline`.
+  void OnDeaf(int64_t error, TimeNs deadline);
   void DrainWake();
   // Acquire and release: what the last thread did happened before.
   bool BeginRunning() {
@@ -320,6 +323,7 @@ class EventLoop final {
   TimeNs took_out_at_ = 0;    // Or thought of it.
   bool slept_ = true;         // Since then.
   bool is_reported_ = false;  // That some could not be put back.
+  bool is_deaf_ = false;      // The kernel would not say what is ready.
 };
 
 }  // namespace mycelium

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <vector>
@@ -20,11 +21,16 @@ namespace mycelium::test {
 class DrivenWaiter final : public Waiter {
  public:
   explicit DrivenWaiter(DrivenClock& clock) : clock_(clock) {}
-  void WaitWord(const std::atomic<uint32_t>&, uint32_t, TimeNs) override {}
+  void WaitWord(const std::atomic<uint32_t>&, uint32_t,
+                TimeNs deadline) override {
+    ++words;
+    if (deadline != kNever) clock_.now = std::max(clock_.now, deadline);
+  }
   void WakeWord(const std::atomic<uint32_t>&) override {}
   int64_t WaitEpoll(int epoll_fd, epoll_event* events, int events_max,
                     TimeNs deadline) override {
     deadlines.push_back(deadline);
+    if (epoll_error < 0) return epoll_error;
     if (on_wait != nullptr) on_wait();
     const int64_t ready =
         Sys::Real().EpollWait(epoll_fd, events, events_max, 0);
@@ -40,6 +46,8 @@ class DrivenWaiter final : public Waiter {
   }
   std::vector<TimeNs> deadlines;
   std::function<void()> on_wait, on_woken;
+  int64_t epoll_error = 0;
+  int words = 0;  // Slept at.
   int ways_given = 0;
   int64_t away_ns = 0;
 

@@ -11,6 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/base/event_loop_fakes.h"
 #include "tests/support/driven_clock.h"
@@ -19,6 +22,8 @@ namespace mycelium {
 namespace {
 
 using Ran = EventLoop::Ran;
+
+using ::testing::StartsWith;
 
 using ::mycelium::test::DrivenClock;
 using ::mycelium::test::DrivenWaiter;
@@ -87,6 +92,35 @@ TEST_F(EventLoopTest, PostedTasksRunInOrderAndTheirOwnPostsLater) {
 TEST_F(EventLoopTest, LoopWithoutWorkWaitsUntilTheDeadline) {
   EXPECT_EQ(loop_->RunOnce(5000, 0), Ran::kNothing);
   EXPECT_EQ(clock_.now, 5000);
+}
+
+TEST_F(EventLoopTest, LoopThatTheKernelTellsNothingSaysSoAndSleeps) {
+  auto loop = *EventLoop::Create(environment_,
+                                 [this](LogLevel, absl::string_view text) {
+                                   absl::StrAppend(&log_, text, "\n");
+                                 });
+  Readable readable;
+  ASSERT_TRUE(loop->Watch(readable.fd(), EPOLLIN, readable).ok());
+  waiter_.epoll_error = -EPERM;
+  const TimeNs begin = clock_.now;
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(loop->RunOnce(kNever, 0), Ran::kNothing);
+  }
+  EXPECT_EQ(waiter_.words, 5);
+  EXPECT_EQ(clock_.now, begin + 5'000'000);
+  EXPECT_THAT(log_, StartsWith("event loop: epoll_pwait2: "));
+  EXPECT_EQ(absl::c_count(log_, '\n'), 1);
+  // A task is run nevertheless, and no sleep delays who only looks.
+  bool ran = false;
+  loop->Post([&] { ran = true; });
+  EXPECT_EQ(loop->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_TRUE(ran);
+  EXPECT_EQ(loop->RunOnce(0, 0), Ran::kNothing);
+  EXPECT_EQ(waiter_.words, 5);
+  waiter_.epoll_error = 0;
+  EXPECT_EQ(loop->RunOnce(kNever, 0), Ran::kSomething);
+  EXPECT_EQ(readable.calls, 1);
+  loop->Unwatch(readable.fd());
 }
 
 TEST_F(EventLoopTest, HandlerThatAnEarlierOneUnwatchedIsNotCalled) {

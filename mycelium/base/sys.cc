@@ -15,8 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/own_descriptors.h"
@@ -188,11 +190,14 @@ int64_t Sys::EpollWait(int epoll_fd, epoll_event* events, int events_max,
   const int64_t ready =
       OrErrno(epoll_pwait2(epoll_fd, events, events_max,
                            timeout_ns < 0 ? nullptr : &timeout, nullptr));
-  if (ready != -ENOSYS) return ready;
-  // Before Linux 5.11: whole milliseconds, rather too long than too short.
+  // EPERM: a sandbox that does not know it.
+  if (ready != -ENOSYS && ready != -EPERM) return ready;
+  // As before Linux 5.11: whole milliseconds, rather too long than too short.
   constexpr int64_t kNsPerMs = 1'000'000;
-  const int64_t timeout_ms =
-      timeout_ns < 0 ? -1 : (timeout_ns + kNsPerMs - 1) / kNsPerMs;
+  constexpr int64_t kMsMax = std::numeric_limits<int>::max();
+  const int64_t rounded_ms =
+      timeout_ns / kNsPerMs + (timeout_ns % kNsPerMs != 0 ? 1 : 0);
+  const int64_t timeout_ms = timeout_ns < 0 ? -1 : std::min(rounded_ms, kMsMax);
   return OrErrno(
       epoll_wait(epoll_fd, events, events_max, static_cast<int>(timeout_ms)));
 }

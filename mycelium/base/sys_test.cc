@@ -1,10 +1,18 @@
 #include "mycelium/base/sys.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <iterator>
 #include <map>
 #include <string>
 #include <utility>
@@ -39,6 +47,52 @@ class CountingSys final : public Sys {
   int unmaps = 0;
   bool refuse_maps = false;
 };
+
+// Has the kernel refuse that call to this process, as a sandbox does.
+bool Refuse(uint32_t call, uint32_t error) {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter = {std::size(code), code};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+// Whether a wait ends by what is ready, and by its time where nothing is.
+bool WaitsByEpoll() {
+  Sys& sys = Sys::Real();
+  const Fd epoll(sys, static_cast<int>(sys.EpollCreate()));
+  const Fd event(sys, static_cast<int>(sys.EventFd()));
+  epoll_event wanted = {};
+  wanted.events = EPOLLIN;
+  epoll_event got;
+  bool is_so =
+      sys.EpollCtl(epoll.get(), EPOLL_CTL_ADD, event.get(), &wanted) == 0;
+  const int64_t begin = sys.MonotonicNs();
+  is_so &= sys.EpollWait(epoll.get(), &got, 1, /*timeout_ns=*/1'500'000) == 0;
+  is_so &= sys.MonotonicNs() - begin >= 1'500'000;
+  const uint64_t one = 1;
+  is_so &= sys.Write(event.get(), &one, sizeof one) == sizeof one;
+  // Months: more milliseconds than an int has.
+  is_so &= sys.EpollWait(epoll.get(), &got, 1, int64_t{1} << 53) == 1;
+  is_so &= sys.EpollWait(epoll.get(), &got, 1, -1) == 1;
+  return is_so && sys.EpollWait(epoll.get(), &got, 1, 0) == 1;
+}
+
+TEST(SysTest, WaitsWhereTheSystemDoesNotKnowEpollPwait2) {
+  EXPECT_TRUE(WaitsByEpoll());
+  for (const uint32_t error : {ENOSYS, EPERM}) {
+    EXPECT_EXIT(
+        {
+          const bool is_refused = Refuse(SYS_epoll_pwait2, error);
+          std::_Exit(!is_refused ? 2 : WaitsByEpoll() ? 0 : 1);
+        },
+        ::testing::ExitedWithCode(0), "")
+        << error;
+  }
+}
 
 TEST(ErrnoStatusTest, EachErrnoHasItsCode) {
   const std::map<int, StatusCode> codes = {
