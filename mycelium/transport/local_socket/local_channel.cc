@@ -283,7 +283,6 @@ void LocalChannel::KeepDescriptors(const msghdr& message) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
       continue;
     }
-    // Out of descriptors, the kernel brings fewer: none of them counts then.
     std::array<Fd, 2> pair;
     const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < count; ++i) {
@@ -292,6 +291,8 @@ void LocalChannel::KeepDescriptors(const msghdr& message) {
       Fd owned(environment_.sys, fd);
       if (i < pair.size()) pair[i] = std::move(owned);
     }
+    // Out of descriptors, the kernel brings fewer: none of them counts then.
+    if (count < pair.size()) pair = {};
     pairs_.push_back(std::move(pair));
   }
   // Or none at all: those that come next are not those that were expected here.

@@ -345,12 +345,15 @@ class DescriptorsTest : public LocalChannelTest {
                                       absl::MakeConstSpan(&piece, 1))
                     .ok());
   }
-  // While the process may have no more than it has.
-  void RunOutOfDescriptors() {
+  // While the process may have only so many more than it has.
+  void RunOutOfDescriptors(rlim_t more = 0) {
     rlimit limit;
     ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    const rlimit none = {0, limit.rlim_max};
-    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const int lowest = dup(0);  // Where the next one goes.
+    ASSERT_EQ(close(lowest), 0);
+    const rlimit few = {more == 0 ? 0 : static_cast<rlim_t>(lowest) + more,
+                        limit.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
     Run();
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
   }
@@ -373,6 +376,16 @@ TEST_F(DescriptorsTest, PairThatDidNotArriveIsNotTakenForTheNext) {
   EXPECT_TRUE((*second)[0].valid());
   EXPECT_TRUE((*second)[1].valid());
   EXPECT_FALSE(channel_->TakeDescriptors().has_value());
+}
+
+TEST_F(DescriptorsTest, OfAPairOfWhichOneDidNotArriveNoneCounts) {
+  SendPair();
+  RunOutOfDescriptors(/*more=*/1);
+  EXPECT_EQ(recorder_.got, "p");
+  const auto pair = channel_->TakeDescriptors();
+  ASSERT_TRUE(pair.has_value());
+  EXPECT_FALSE((*pair)[0].valid());
+  EXPECT_FALSE((*pair)[1].valid());
 }
 
 TEST_F(DescriptorsTest, PairsThatNobodyTakesEndTheChannel) {

@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kBacklog = 1024;
 constexpr TimeNs kStartWaitNs = 2'000'000'000;
+constexpr TimeNs kEndWaitNs = 200'000'000;
 constexpr TimeNs kLockRetryNs = 1'000'000;
 
 absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
@@ -43,9 +44,32 @@ std::string DirectoryOf(const std::string& path) {
 }
 
 // Holds the lock that orders processes which start or stop listening in one
-// directory. The kernel drops it with the descriptor.
-absl::StatusOr<Fd> LockDirectory(Environment& environment,
-                                 const std::string& directory) {
+// directory. A process that dies drops it. Dropped otherwise it is by name:
+// closing the descriptor leaves it to a forked child that got a copy.
+class DirectoryLock final {
+ public:
+  // Waits for it until `deadline`, or looks once.
+  static absl::StatusOr<DirectoryLock> Take(Environment& environment,
+                                            const std::string& directory,
+                                            TimeNs deadline);
+
+  DirectoryLock(DirectoryLock&&) = default;
+  DirectoryLock& operator=(DirectoryLock&&) = delete;
+  ~DirectoryLock() {
+    if (fd_.valid()) (void)environment_.sys.Flock(fd_.get(), LOCK_UN);
+  }
+
+ private:
+  DirectoryLock(Environment& environment, Fd fd)
+      : environment_(environment), fd_(std::move(fd)) {}
+
+  Environment& environment_;
+  Fd fd_;
+};
+
+absl::StatusOr<DirectoryLock> DirectoryLock::Take(Environment& environment,
+                                                  const std::string& directory,
+                                                  TimeNs deadline) {
   int64_t opened;
   do {
     opened = environment.sys.Open(directory.c_str(), O_RDONLY | O_DIRECTORY, 0);
@@ -54,11 +78,10 @@ absl::StatusOr<Fd> LockDirectory(Environment& environment,
     return ErrnoStatus(opened, absl::StrCat("open directory ", directory));
   }
   Fd fd(environment.sys, static_cast<int>(opened));
-  const TimeNs deadline = environment.clock.NowNs() + kStartWaitNs;
   std::atomic<uint32_t> never{0};
   while (true) {
     const int64_t locked = environment.sys.Flock(fd.get(), LOCK_EX | LOCK_NB);
-    if (locked >= 0) return fd;
+    if (locked >= 0) return DirectoryLock(environment, std::move(fd));
     const TimeNs now = environment.clock.NowNs();
     if ((locked != -EWOULDBLOCK && locked != -EINTR) || now >= deadline) {
       return ErrnoStatus(locked, absl::StrCat("lock directory ", directory));
@@ -130,7 +153,10 @@ absl::Status RemoveStale(Environment& environment, const std::string& path,
 LocalListener::~LocalListener() {
   if (!fd_.valid()) return;
   // Without the lock we leave the path: the next to start there replaces it.
-  absl::StatusOr<Fd> lock = LockDirectory(environment_, DirectoryOf(path_));
+  // Who has it is soon done, or keeps it for no good, and the loop waits here.
+  const auto lock =
+      DirectoryLock::Take(environment_, DirectoryOf(path_),
+                          environment_.clock.NowNs() + kEndWaitNs);
   if (!lock.ok()) return;
   struct stat found;
   if (environment_.sys.Lstat(path_.c_str(), &found) >= 0 &&
@@ -144,7 +170,8 @@ absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
                                           mode_t mode) {
   absl::StatusOr<sockaddr_un> address = AddressOf(path);
   if (!address.ok()) return address.status();
-  absl::StatusOr<Fd> lock = LockDirectory(environment, DirectoryOf(path));
+  const auto lock = DirectoryLock::Take(
+      environment, DirectoryOf(path), environment.clock.NowNs() + kStartWaitNs);
   if (!lock.ok()) return lock.status();
   if (absl::Status removed = RemoveStale(environment, path, *address);
       !removed.ok()) {

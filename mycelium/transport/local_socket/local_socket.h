@@ -13,13 +13,15 @@
 namespace mycelium {
 
 // Unix sockets as the transports of one host need them. All calls return at
-// once, except that ListenLocal() waits for another process that is starting at
-// the same path, up to two seconds.
+// once, except that ListenLocal() waits for others that start or stop listening
+// in the same directory, up to two seconds, and the end of a LocalListener up
+// to a fifth of a second.
 
 // What fits in a socket address beside the terminating NUL.
 inline constexpr size_t kLocalPathBytesMax = 107;
 
-// A socket that listens at a path. The path goes away with it.
+// A socket that listens at a path. The path goes away with it, but for one
+// whose directory somebody keeps locked: who listens there next replaces it.
 class LocalListener final {
  public:
   LocalListener(LocalListener&&) = default;

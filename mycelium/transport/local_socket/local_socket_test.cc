@@ -1,5 +1,7 @@
 #include "mycelium/transport/local_socket/local_socket.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -9,8 +11,11 @@
 #include <cstring>
 #include <fstream>
 #include <optional>
+#include <vector>
 
 #include "gtest/gtest.h"
+#include "mycelium/base/event_loop_fakes.h"
+#include "tests/support/driven_clock.h"
 #include "tests/support/faulty_sys.h"
 #include "tests/support/short_temp_dir.h"
 
@@ -18,6 +23,8 @@ namespace mycelium {
 namespace {
 
 using ::absl::StatusCode;
+using ::mycelium::test::DrivenClock;
+using ::mycelium::test::DrivenWaiter;
 using ::mycelium::test::FaultySys;
 using ::mycelium::test::ShortTempDir;
 
@@ -197,6 +204,47 @@ TEST_F(LocalSocketTest, FailedListenLeavesNothingBehindAndWaitsForNothing) {
   EXPECT_LT(environment_.clock.NowNs() - before, 1'500'000'000)
       << "as long as a lock that is held by itself";
   EXPECT_TRUE(ListenLocal(environment_, dir_.file("s")).ok());
+}
+
+// A child that another thread forks in the middle of a start has a copy of the
+// descriptor of the lock.
+class CopyingSys final : public Sys {
+ public:
+  int64_t Flock(int fd, int operation) override {
+    const int64_t locked = Sys::Flock(fd, operation);
+    if (locked >= 0 && (operation & LOCK_EX) != 0) copies.push_back(dup(fd));
+    return locked;
+  }
+  std::vector<int> copies;
+};
+
+TEST_F(LocalSocketTest, CopyOfItsDescriptorDoesNotKeepTheLock) {
+  CopyingSys sys;
+  Environment environment{sys, environment_.clock, environment_.waiter};
+  { ASSERT_TRUE(ListenLocal(environment, dir_.file("s")).ok()); }
+  EXPECT_FALSE(Exists(dir_.file("s")));
+  ASSERT_EQ(sys.copies.size(), 2u);
+  EXPECT_EQ(Listen(dir_.file("s")), StatusCode::kOk);
+  for (const int copy : sys.copies) close(copy);
+}
+
+TEST_F(LocalSocketTest, LockThatIsNotGivenBackStopsAStartAndDelaysAnEnd) {
+  DrivenClock clock;
+  DrivenWaiter waiter(clock);
+  Environment environment{sys_, clock, waiter};
+  auto listener = std::make_optional(ListenLocal(environment, dir_.file("s")));
+  ASSERT_TRUE((*listener).ok());
+  const int held = open(dir_.path().c_str(), O_RDONLY | O_DIRECTORY);
+  ASSERT_EQ(flock(held, LOCK_EX), 0);
+  const TimeNs begin = clock.now;
+  listener.reset();
+  EXPECT_EQ(clock.now - begin, 200'000'000);
+  EXPECT_TRUE(Exists(dir_.file("s")));
+  EXPECT_EQ(ListenLocal(environment, dir_.file("s")).status().code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(clock.now - begin, 2'200'000'000);
+  ASSERT_EQ(close(held), 0);
+  EXPECT_TRUE(ListenLocal(environment, dir_.file("s")).ok());
 }
 
 TEST_F(LocalSocketTest, OfProcessesThatStartAtOnceExactlyOneWins) {
