@@ -434,6 +434,10 @@ class BusTest(BusCase):
     with self.assertRaisesRegex(mycelium.NotFound, 'answerer'):
       self.bus(topology, 'asker').publisher_to('answerrer', Note)
 
+  def test_publisher_to_a_name_that_is_empty_does_not_reach_all(self):
+    with self.assertRaisesRegex(mycelium.InvalidArgument, 'publisher()'):
+      mycelium.MessageBus().publisher_to('', Note)
+
   def test_second_bus_of_a_service_already_exists(self):
     topology = self.topology(MONOLITH)
     self.bus(topology, 'asker')

@@ -92,6 +92,12 @@ absl::Status MessageBus::Kept::CheckOpen() const {
       absl::StrCat("the bus of service ", service, " is closed"));
 }
 
+absl::Status MessageBus::CheckNamesOne(const std::string& service) {
+  if (!service.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "a publisher to one service needs its name; Publisher() reaches all");
+}
+
 absl::StatusOr<std::shared_ptr<FanOut>> MessageBus::AddPublisher(
     const Kept& kept, const std::string& target_service,
     const MessageType& type, const PublisherOptions& options) {

@@ -99,24 +99,23 @@ class MessageBus final {
   template <typename Message>
   absl::StatusOr<mycelium::Publisher<Message>> Publisher(
       const PublisherOptions& options = PublisherOptions()) {
-    return PublisherTo<Message>("", options);
+    return MakePublisher<Message>("", options);
   }
 
   // Publishes to the subscriptions of one service.
-  // NOT_FOUND: the topology has no such service; names the nearest, or, where
-  // that is a node, its services.
+  //   NOT_FOUND         the topology has no such service; names the nearest,
+  //   or,
+  //                     where that is a node, its services
+  //   INVALID_ARGUMENT  no name of a service, such as an empty one
   template <typename Message>
   absl::StatusOr<mycelium::Publisher<Message>> PublisherTo(
       const std::string& service,
       const PublisherOptions& options = PublisherOptions()) {
-    const Kept kept = Keep();
-    absl::StatusOr<std::shared_ptr<FanOut>> fan_out =
-        AddPublisher(kept, service, MessageTypeOf<Message>(), options);
-    if (!fan_out.ok()) return fan_out.status();
-    return mycelium::Publisher<Message>(kept.node, *std::move(fan_out));
+    if (absl::Status named = CheckNamesOne(service); !named.ok()) return named;
+    return MakePublisher<Message>(service, options);
   }
 
-  // The same for bytes; see RawMessageType(). `service` may be empty.
+  // The same for bytes; see RawMessageType(). An empty `service`: to all.
   absl::StatusOr<mycelium::RawPublisher> RawPublisher(
       const MessageType& type, const std::string& service = "",
       const PublisherOptions& options = PublisherOptions());
@@ -252,6 +251,17 @@ class MessageBus final {
     std::shared_ptr<Closing> closing;
   };
   Kept Keep() const { return {node_, service_, closing_}; }
+  // Whoever means one service, and has no name for it, does not mean all.
+  static absl::Status CheckNamesOne(const std::string& service);
+  template <typename Message>
+  absl::StatusOr<mycelium::Publisher<Message>> MakePublisher(
+      const std::string& service, const PublisherOptions& options) {
+    const Kept kept = Keep();
+    absl::StatusOr<std::shared_ptr<FanOut>> fan_out =
+        AddPublisher(kept, service, MessageTypeOf<Message>(), options);
+    if (!fan_out.ok()) return fan_out.status();
+    return mycelium::Publisher<Message>(kept.node, *std::move(fan_out));
+  }
 
   static absl::StatusOr<std::shared_ptr<FanOut>> AddPublisher(
       const Kept& kept, const std::string& target_service,

@@ -72,6 +72,14 @@ TEST_F(NodeRegistryTest, NodeIsNoServiceToPublishToNorToBe) {
   EXPECT_TRUE(one->PublisherTo<Note>("three").ok());
 }
 
+TEST_F(NodeRegistryTest, PublisherToANameThatIsEmptyDoesNotReachAll) {
+  EXPECT_EQ(
+      (*MessageBus::FromTopology(path_, "one"))->PublisherTo<Note>("").status(),
+      absl::InvalidArgumentError(
+          "a publisher to one service needs its name; Publisher() reaches "
+          "all"));
+}
+
 TEST_F(NodeRegistryTest, NodeThatWasShutDownIsMadeAnewWhileItsPublisherLives) {
   auto first = MessageBus::FromTopology(path_, "one");
   ASSERT_TRUE(first.ok()) << first.status();
@@ -188,7 +196,8 @@ TEST_F(NodeRegistryTest, WaitForSubscribersSaysWhichNodeIsNotThereAndWhy) {
                               dir_.file("right.sock") +
                               ": No such file or directory";
   const auto waited = [&](const std::string& service) {
-    auto publisher = (*one)->PublisherTo<Note>(service);
+    auto publisher = service.empty() ? (*one)->Publisher<Note>()
+                                     : (*one)->PublisherTo<Note>(service);
     const absl::Status status =
         publisher->WaitForSubscribers(1, absl::Milliseconds(1));
     EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);

@@ -106,7 +106,7 @@ static void TestOptionsReachTheSubscription(void) {
   stamped.topic = "levels";
   stamped.publish_time = 1;
   MyceliumPublisher* const publisher =
-      mycelium_publisher_create(runtime, type, "", &stamped);
+      mycelium_publisher_create(runtime, type, NULL, &stamped);
   CHECK(publisher != NULL);
   for (char i = 0; i < 10; ++i) {
     CHECK_OK(mycelium_publisher_publish(publisher, &i, 1));

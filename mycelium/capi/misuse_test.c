@@ -79,6 +79,8 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_publish(runtime, NULL, "x", 1));
   CHECK_INVALID(mycelium_publish(runtime, type, NULL, 1));
   CHECK_INVALID(mycelium_publish_to(runtime, NULL, type, "x", 1));
+  CHECK_INVALID(mycelium_publish_to(runtime, "", type, "x", 1));
+  CHECK(mycelium_publisher_create(runtime, type, "", NULL) == NULL);
   CHECK(mycelium_publisher_create(NULL, type, NULL, NULL) == NULL);
   CHECK(mycelium_publisher_create(runtime, NULL, NULL, NULL) == NULL);
   CHECK_INVALID(mycelium_publisher_publish(NULL, "x", 1));
@@ -235,7 +237,7 @@ static void TestSizes(MyceliumRuntime* runtime, MyceliumType* type) {
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
       const size_t size = sizes[i];
       CHECK_INVALID(mycelium_publish(runtime, type, "x", size));
-      CHECK_INVALID(mycelium_publish_to(runtime, "", type, "x", size));
+      CHECK_INVALID(mycelium_publish_to(runtime, "s", type, "x", size));
       CHECK_INVALID(mycelium_publisher_publish(publisher, "x", size));
       CHECK_INVALID(mycelium_publisher_try_publish(publisher, "x", size));
       CHECK_INVALID(mycelium_publisher_publish_shared(publisher, "x", size));

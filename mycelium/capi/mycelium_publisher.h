@@ -18,8 +18,9 @@ extern "C" {
 typedef struct MyceliumPublisher MyceliumPublisher;
 
 /* `service_name` NULL: reaches every subscription. `options` may be NULL.
-     INVALID_ARGUMENT     a name has more than 255 bytes or is no UTF-8; or the
-                          timeout is out of its bounds
+     INVALID_ARGUMENT     a name has more than 255 bytes or is no UTF-8, or that
+                          of the service is empty; or the timeout is out of its
+                          bounds
      NOT_FOUND            the topology has no such service
      FAILED_PRECONDITION  the runtime was closed */
 MyceliumPublisher* mycelium_publisher_create(

@@ -20,6 +20,15 @@ absl::Span<const std::byte> BytesOf(const void* data, size_t size) {
   return absl::Span<const std::byte>(static_cast<const std::byte*>(data), size);
 }
 
+// A name that is empty by mistake does not mean every service.
+absl::Status CheckService(const char* service_name) {
+  absl::Status good = CheckGiven(service_name, "service_name");
+  if (!good.ok() || *service_name != '\0') return good;
+  return absl::InvalidArgumentError(
+      "service_name is empty; to reach every subscription, call "
+      "mycelium_publish() or give mycelium_publisher_create() NULL");
+}
+
 using PublishMember =
     absl::Status (RawPublisher::*)(absl::Span<const std::byte>);
 
@@ -55,7 +64,12 @@ absl::StatusOr<std::shared_ptr<RawPublisher>> MyceliumRuntime::PublisherFor(
 mycelium_status mycelium_publish(MyceliumRuntime* runtime,
                                  const MyceliumType* type, const void* data,
                                  size_t size) {
-  return mycelium_publish_to(runtime, "", type, data, size);
+  absl::Status good = mycelium::CheckEnd(runtime, type);
+  if (good.ok()) good = mycelium::CheckBuffer(data, size);
+  if (!good.ok()) return Returned(good);
+  auto publisher = runtime->PublisherFor("", type->type);
+  if (!publisher.ok()) return Returned(publisher.status());
+  return Returned((*publisher)->Publish(mycelium::BytesOf(data, size)));
 }
 
 mycelium_status mycelium_publish_to(MyceliumRuntime* runtime,
@@ -63,7 +77,7 @@ mycelium_status mycelium_publish_to(MyceliumRuntime* runtime,
                                     const MyceliumType* type, const void* data,
                                     size_t size) {
   absl::Status good = mycelium::CheckEnd(runtime, type);
-  if (good.ok()) good = CheckGiven(service_name, "service_name");
+  if (good.ok()) good = mycelium::CheckService(service_name);
   if (good.ok()) good = mycelium::CheckBuffer(data, size);
   if (!good.ok()) return Returned(good);
   auto publisher = runtime->PublisherFor(service_name, type->type);
@@ -74,9 +88,11 @@ mycelium_status mycelium_publish_to(MyceliumRuntime* runtime,
 MyceliumPublisher* mycelium_publisher_create(
     MyceliumRuntime* runtime, const MyceliumType* type,
     const char* service_name, const MyceliumPublisherOptions* options) {
-  if (absl::Status good = mycelium::CheckEnd(runtime, type); !good.ok()) {
-    return ReturnedNull<MyceliumPublisher>(good);
+  absl::Status good = mycelium::CheckEnd(runtime, type);
+  if (good.ok() && service_name != nullptr) {
+    good = mycelium::CheckService(service_name);
   }
+  if (!good.ok()) return ReturnedNull<MyceliumPublisher>(good);
   const auto made = mycelium::OptionsFrom(options);
   if (!made.ok()) return ReturnedNull<MyceliumPublisher>(made.status());
   absl::StatusOr<RawPublisher> publisher =
