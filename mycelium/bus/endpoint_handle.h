@@ -3,16 +3,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "mycelium/base/clock.h"
 #include "mycelium/base/fork_guard.h"
 #include "mycelium/bus/node_runtime.h"
 
 namespace mycelium {
 
 // An endpoint that was bound by hand: listens until it is destroyed, or up to
-// the end of a handler that keeps the node's thread for longer than a second
+// the end of a handler that keeps the node's thread for longer than kStopsIn
 // then. Links that were accepted stay.
 //
 // Thread safety: like any object; not to be destroyed from a handler.
@@ -20,6 +24,11 @@ namespace mycelium {
 // Ownership: keeps the node alive.
 class EndpointHandle final {
  public:
+  // How long who stops listening waits for a handler, by default and after a
+  // deadline that is over.
+  static constexpr absl::Duration kStopsIn = absl::Seconds(1);
+  static constexpr absl::Duration kStopsInAtLeast = absl::Milliseconds(100);
+
   // `listener`: what NodeRuntime::StopListening() takes.
   EndpointHandle(std::shared_ptr<NodeRuntime> node, uint64_t listener,
                  std::string address)
@@ -28,8 +37,23 @@ class EndpointHandle final {
         address_(std::move(address)) {}
   EndpointHandle(EndpointHandle&&) = default;
   EndpointHandle& operator=(EndpointHandle&&) = delete;
-  ~EndpointHandle() {
-    if (node_ != nullptr) node_->StopListening(listener_);
+  ~EndpointHandle() { (void)Stop(kStopsIn); }
+
+  // Listens no longer. OK as well if that was so already.
+  //   DEADLINE_EXCEEDED  a handler keeps the node's thread, up to whose end it
+  //                      still listens
+  absl::Status Stop(absl::Duration timeout = kStopsIn);
+  // The same for all that are in a container, in that time altogether. The
+  // first error, which keeps none from being stopped.
+  template <typename Handles>
+  static absl::Status StopAll(Handles& handles, absl::Duration timeout) {
+    absl::Status status;
+    std::optional<TimeNs> deadline;
+    for (EndpointHandle& handle : handles) {
+      if (!deadline.has_value()) deadline = handle.DeadlineOf(timeout);
+      status.Update(handle.StopBy(*deadline));
+    }
+    return status;
   }
 
   // What others dial: the path of a socket, or host and port, with the port
@@ -39,9 +63,13 @@ class EndpointHandle final {
   const std::string& path() const { return address_; }
 
  private:
+  TimeNs DeadlineOf(absl::Duration timeout) const;
+  absl::Status StopBy(TimeNs deadline);
+
   LeftInChild<std::shared_ptr<NodeRuntime>> node_;
   uint64_t listener_;
   std::string address_;
+  bool is_stopped_ = false;
 };
 
 }  // namespace mycelium

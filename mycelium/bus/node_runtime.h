@@ -103,7 +103,9 @@ class NodeRuntime final : public RoomWaiter {
   absl::StatusOr<uint64_t> ListenShm(const std::string& path,
                                      const std::string& service = "",
                                      EndpointOptions options = {});
-  void StopListening(uint64_t listener);
+  // Whether that is done by `deadline`; else it is when the handler returns
+  // that keeps the node's thread.
+  bool StopListening(uint64_t listener, TimeNs deadline);
   absl::Status DialUnix(const std::string& path);
   // Where one side has no shared memory, the link goes over the socket.
   // `lane_bytes`: see PeerTable::Dial().

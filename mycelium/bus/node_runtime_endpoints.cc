@@ -10,9 +10,6 @@
 namespace mycelium {
 namespace {
 
-// How long a handler that does not return may keep who stops listening.
-constexpr absl::Duration kStopListening = absl::Seconds(1);
-
 absl::Status CheckCapacity(const std::string& path, uint64_t lane_bytes) {
   if (lane_bytes == 0 ||
       (lane_bytes >= kRingBytesMin && lane_bytes <= kLaneBytesMax)) {
@@ -200,10 +197,10 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
   return result;
 }
 
-void NodeRuntime::StopListening(uint64_t listener) {
-  if (is_inherited()) return;
-  Patience patience{DeadlineAfter(environment_.clock.NowNs(), kStopListening)};
-  (void)OnLoopBy([this, listener] { listeners_.erase(listener); }, patience);
+bool NodeRuntime::StopListening(uint64_t listener, TimeNs deadline) {
+  if (is_inherited()) return true;
+  Patience patience{deadline};
+  return OnLoopBy([this, listener] { listeners_.erase(listener); }, patience);
 }
 
 absl::Status NodeRuntime::DialUnix(const std::string& path) {

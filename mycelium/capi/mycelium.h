@@ -209,7 +209,10 @@ mycelium_status mycelium_runtime_connect_grpc(MyceliumRuntime* runtime,
 
 /* Listens at `address` no longer, which is the path, or "host:port" with the
    port that was chosen for 0. Links that were accepted stay. Not from a
-   callback. NOT_FOUND: this runtime does not listen there. */
+   callback.
+     NOT_FOUND          this runtime does not listen there
+     DEADLINE_EXCEEDED  a callback has kept the node's thread for a second: the
+                        node listens there until that returns */
 mycelium_status mycelium_runtime_stop_listening(MyceliumRuntime* runtime,
                                                 const char* address);
 
@@ -236,7 +239,7 @@ mycelium_status mycelium_runtime_descriptor(const MyceliumRuntime* runtime,
      UNAVAILABLE          the service, or the subscriber of a full lane, is not
                           connected
      NOT_FOUND            the topology has no such service
-     INVALID_ARGUMENT     larger than a frame may be
+     INVALID_ARGUMENT     larger than a frame may be; or `service_name` is empty
      FAILED_PRECONDITION  the types differ, or the runtime was closed
    The first call for a type makes a publisher; a MyceliumPublisher, of
    mycelium_publisher.h, saves the look-up. */

@@ -16,6 +16,7 @@
 using mycelium::CheckGiven;
 using mycelium::CheckRuntime;
 using mycelium::Digest;
+using mycelium::EndpointHandle;
 using mycelium::MessageBus;
 using mycelium::Returned;
 using mycelium::ReturnedNull;
@@ -224,7 +225,10 @@ mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
   if (closed != MYCELIUM_OK && closed != MYCELIUM_DEADLINE_EXCEEDED) {
     return closed;
   }
-  (void)endpoints->TakeAll();  // They end here.
+  std::vector<EndpointHandle> ended = endpoints->TakeAll();
+  (void)EndpointHandle::StopAll(ended, closed == MYCELIUM_OK
+                                           ? EndpointHandle::kStopsIn
+                                           : EndpointHandle::kStopsInAtLeast);
   return closed;
 }
 
@@ -349,11 +353,12 @@ mycelium_status mycelium_runtime_stop_listening(MyceliumRuntime* runtime,
         "mycelium_runtime_stop_listening()");
   }
   if (!good.ok()) return Returned(good);
-  const std::vector<mycelium::EndpointHandle> ended =
-      runtime->endpoints->Take(address);
-  if (!ended.empty()) return MYCELIUM_OK;
-  return Returned(absl::NotFoundError(
-      absl::StrCat("this runtime does not listen at ", address)));
+  std::vector<EndpointHandle> ended = runtime->endpoints->Take(address);
+  if (ended.empty()) {
+    return Returned(absl::NotFoundError(
+        absl::StrCat("this runtime does not listen at ", address)));
+  }
+  return Returned(EndpointHandle::StopAll(ended, EndpointHandle::kStopsIn));
 }
 
 mycelium_status mycelium_runtime_poll(MyceliumRuntime* runtime,

@@ -192,7 +192,9 @@ class PythonBus final {
       Raise(absl::NotFoundError(
           absl::StrCat("this bus does not listen at ", address)));
     }
-    WithoutGil([&ended] { ended.clear(); });
+    RaiseUnlessOk(WithoutGil([&ended] {
+      return EndpointHandle::StopAll(ended, EndpointHandle::kStopsIn);
+    }));
   }
 
   py::dict EndpointStats() const {
@@ -237,23 +239,27 @@ class PythonBus final {
       enders_.erase(thread);
       Interpreter::LeaveCallback();
       try {
-        LetGo();
+        LetGo(EndpointHandle::kStopsInAtLeast);
       } catch (const py::error_already_set&) {
         // A callback's, which ran meanwhile. The first one is raised.
       }
       throw;
     }
     if (absl::IsDeadlineExceeded(ended)) Interpreter::LeaveCallback();
-    LetGo();
+    LetGo(ended.ok() ? EndpointHandle::kStopsIn
+                     : EndpointHandle::kStopsInAtLeast);
     RaiseUnlessOk(ended);
   }
 
   // Of what a bus that is closed does not need.
-  void LetGo() {
+  void LetGo(absl::Duration timeout) {
     if (!bus_->closed()) return;
     CountAsClosed();
     std::deque<EndpointHandle> endpoints = std::move(endpoints_);
-    WithoutGil([&endpoints] { endpoints.clear(); });
+    WithoutGil([&] {
+      (void)EndpointHandle::StopAll(endpoints, timeout);
+      endpoints.clear();
+    });
   }
 
   void CheckOpen() const {

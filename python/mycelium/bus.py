@@ -231,7 +231,7 @@ class MessageBus:
         the topology says.
       require_subscriber: whether publish() raises Unavailable instead.
     """
-    return self.publisher_to('', message_cls, **options)
+    return self._make_publisher('', message_cls, **options)
 
   @overload
   def publisher_to(self, target_service: str, message_cls: Type[M], *,
@@ -254,7 +254,15 @@ class MessageBus:
     Raises:
       NotFound: the topology has no such service; the text names the nearest,
         or, where that is a node, its services.
+      InvalidArgument: it is no name, such as an empty one.
     """
+    if not target_service:
+      raise errors.InvalidArgument(
+          'a publisher to one service needs its name; publisher() reaches all')
+    return self._make_publisher(target_service, message_cls, **options)
+
+  def _make_publisher(self, target_service: str, message_cls: Any,
+                      **options: Any) -> Publisher[Any]:
     messages = messages_of(message_cls)
     native = self._native.publisher(messages.native, target_service, **options)
     return Publisher(self, native, messages, options.get('publish_timeout'))
@@ -435,6 +443,8 @@ class MessageBus:
 
     Raises:
       NotFound: this bus does not listen there.
+      DeadlineExceeded: a callback has kept the node's thread for a second; the
+        node listens there until that returns.
       FailedPrecondition: called from a callback.
     """
     self._native.stop_listening(os.fspath(address))

@@ -1,0 +1,26 @@
+#include "mycelium/bus/endpoint_handle.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace mycelium {
+
+absl::Status EndpointHandle::Stop(absl::Duration timeout) {
+  return StopBy(DeadlineOf(timeout));
+}
+
+TimeNs EndpointHandle::DeadlineOf(absl::Duration timeout) const {
+  if (node_ == nullptr || node_.is_inherited()) return 0;
+  return DeadlineAfter(node_->environment().clock.NowNs(), timeout);
+}
+
+absl::Status EndpointHandle::StopBy(TimeNs deadline) {
+  if (node_ == nullptr || std::exchange(is_stopped_, true)) {
+    return absl::OkStatus();
+  }
+  if (node_->StopListening(listener_, deadline)) return absl::OkStatus();
+  return absl::DeadlineExceededError(absl::StrCat(
+      "stop listening at ", address_, ": a handler keeps the thread of node ",
+      node_->node(), ", and it listens until that returns"));
+}
+
+}  // namespace mycelium
