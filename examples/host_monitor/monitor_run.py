@@ -163,10 +163,11 @@ class MonitorRun:
         return self
 
     def __exit__(self, *_):
-        for popen in [p.popen for p in self._started] + self._burners:
-            if popen.poll() is None:
-                popen.kill()
-            popen.wait()
+        self._end_burners()
+        for process in self._started:
+            if process.popen.poll() is None:
+                process.popen.kill()
+            process.popen.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start_all(self):
@@ -206,66 +207,76 @@ class MonitorRun:
     def wait_for(self, service, pattern, after=0, timeout=DEADLINE_S):
         """The first line of the service's process, after so many, that
         matches."""
-        line = self._find(self._by_service[service], pattern, after, timeout)
+        process = self._by_service[service]
+        line = self._find(process, re.compile(pattern).search, after, timeout)
         if line is None:
-            raise Failure(
-                f"{self._topology}: {service}: no line like {pattern!r}\n"
-                + self.everything_said()
-            )
+            self._fail(f"{service}: no line like {pattern!r}")
         return line
 
-    def wait_for_samples(self, count):
+    def wait_for_samples(self, count, timeout=DEADLINE_S):
         """The reporter's line once it has shown so many samples."""
-        after = 0
-        while True:
-            line = self.wait_for("reporter", r"^sample \d+:", after)
-            if int(re.match(r"sample (\d+)", line).group(1)) >= count:
-                return line
-            after = self.position_behind("reporter", line)
 
-    def position_behind(self, service, line):
-        process = self._by_service[service]
-        with process.changed:
-            return process.lines.index(line) + 1
+        def has_so_many(line):
+            sample = re.match(r"sample (\d+):", line)
+            return sample is not None and int(sample.group(1)) >= count
 
-    def _find(self, process, pattern, after, timeout):
-        expression = re.compile(pattern)
+        process = self._by_service["reporter"]
+        line = self._find(process, has_so_many, 0, timeout)
+        if line is None:
+            self._fail(f"reporter: fewer than {count} samples")
+        return line
+
+    def _find(self, process, is_wanted, after, timeout):
         deadline = time.monotonic() + timeout
         with process.changed:
             while True:
                 for line in process.lines[after:]:
-                    if expression.search(line):
+                    if is_wanted(line):
                         return line
+                after = len(process.lines)
                 left = deadline - time.monotonic()
                 if process.is_over or left <= 0:
                     return None
                 process.changed.wait(left)
 
+    def _fail(self, what):
+        raise Failure(f"{self._topology}: {what}\n" + self.everything_said())
+
     def find_anomaly(self):
         """Loads the machine until the reporter tells of an anomaly that comes
         from that, and returns its line."""
-        pattern = r"^anomaly: (cpu|processes\.(running|total))\S* .* above "
+        told = re.compile(
+            r"^anomaly: (cpu|processes\.(running|total))\S* .* above "
+        )
         after = self.position("reporter")
+        process = self._by_service["reporter"]
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline:
             self.burn()
             # Other work may have hidden this burst; the next one is of its own.
-            process = self._by_service["reporter"]
-            line = self._find(process, pattern, after, 2 * BURN_S)
+            line = self._find(process, told.search, after, 2 * BURN_S)
             if line is not None:
                 return line
-        raise Failure(
-            f"{self._topology}: no anomaly reported\n" + self.everything_said()
-        )
+            if process.is_over:
+                break
+        self._fail("no anomaly reported")
 
     def burn(self):
-        """Loads all cores for a while, at the lowest priority."""
+        """Loads all cores for a while, at the lowest priority. Ends an earlier
+        load."""
+        self._end_burners()
         code = (
             "import os, time; os.nice(19); end = time.monotonic() + %f\n"
             "while time.monotonic() < end: pass" % BURN_S
         )
         for _ in range(BURNERS_PER_CORE * (os.cpu_count() or 1)):
             self._burners.append(subprocess.Popen([sys.executable, "-c", code]))
+
+    def _end_burners(self):
+        for burner in self._burners:
+            burner.kill()
+        while self._burners:
+            self._burners.pop().wait()
 
     def kill(self, service):
         """Ends the service's process without a chance to say anything."""
@@ -281,10 +292,7 @@ class MonitorRun:
                 process.popen.send_signal(signal.SIGTERM)
             status = process.wait()
             if status != 0:
-                raise Failure(
-                    f"{self._topology}: {service}: exit status {status}\n"
-                    + self.everything_said()
-                )
+                self._fail(f"{service}: exit status {status}")
 
     def links(self):
         """What the processes that ended by themselves counted, added up."""
@@ -329,7 +337,7 @@ class MonitorRun:
         return "\n".join(
             f"{' '.join(process.popen.args[2:3])}: {line}"
             for process in self._started
-            for line in process.lines
+            for line in list(process.lines)  # It may go on printing.
         )
 
 
