@@ -20,8 +20,14 @@ namespace mycelium {
 // published. Empty: about all, some of which were.
 //
 // FAILED_PRECONDITION: a line for each flow that is not as it should be, with
-// its counts and, if a node's are missing, which; or for each topic of which
-// nothing was accepted, which shows nothing.
+// its counts and, if no bus of a node was given, which; or for each topic of
+// which nothing was accepted, which shows nothing.
+//
+// Counts go by the names of nodes. Of a node that was started again all runs
+// add to the same flows: that those of one run are missing shows in the sums,
+// but is not said. A message that the next run gets again
+// (MessageInfo::redelivered()) was accepted once, and counts as delivered by
+// each run that handled it.
 //
 // A message whose handler threw was delivered all the same: ask
 // SubscriptionHandle::handler_errors(), too.

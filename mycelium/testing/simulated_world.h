@@ -55,7 +55,7 @@ class SimulatedThread final {
 //
 // Example (see SimulatedProcess for what a thread needs to make a bus):
 //   SimulatedWorld world(/*seed=*/7);
-//   SimulatedProcess process(world, /*place=*/0, /*seed=*/1);
+//   SimulatedProcess process(world, /*place=*/0, /*pid=*/1, /*seed=*/1);
 //   world.Spawn(0, [&] { RunNode(process.environment()); });
 //   world.kernel().weather().short_write_percent = 5;
 //   world.RunUntil(world.now() + 1'000'000'000);
