@@ -47,7 +47,10 @@ def main(samples=_SAMPLES, flags=()):
     except monitor_run.Failure as failure:
         print(f"demo: {failure}", file=sys.stderr)
         return 1
-    print("\nThe same services, one process, three, or three hosts: every message arrived.")
+    print(
+        "\nThe same services, one process, three, or three hosts:"
+        " every message is accounted for."
+    )
     return 0
 
 

@@ -32,7 +32,7 @@ class DemoTest(unittest.TestCase):
         self.assertIn("over grpc", out)
         self.assertIn(": balances", out)
         self.assertNotIn("DOES NOT BALANCE", out)
-        self.assertTrue(out.endswith("every message arrived.\n"), out)
+        self.assertTrue(out.endswith("every message is accounted for.\n"), out)
 
     def test_work_that_is_not_done_is_a_failure(self):
         def not_done(_):
@@ -45,7 +45,7 @@ class DemoTest(unittest.TestCase):
         finally:
             monitor_run.check_did_its_work = check
         self.assertEqual((status, err), (1, "demo: no message arrived\n"))
-        self.assertNotIn("every message arrived", out)
+        self.assertNotIn("is accounted for", out)
 
 
 if __name__ == "__main__":
