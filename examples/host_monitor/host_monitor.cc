@@ -5,9 +5,11 @@
 //
 // Which services share a process, and how their messages travel, is up to the
 // topology; this program and the services are the same.
+#include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -21,7 +23,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "examples/host_monitor/detector.h"
 #include "examples/host_monitor/reporter.h"
@@ -47,6 +51,39 @@ namespace host_monitor {
 namespace {
 
 constexpr absl::Duration kShutdown = absl::Seconds(5);
+// More often, a period is a thread that never rests.
+constexpr absl::Duration kPeriodMin = absl::Milliseconds(1);
+constexpr absl::Duration kPeriodMax = absl::Hours(24);
+
+absl::Status CheckPeriod(absl::string_view flag, absl::Duration period) {
+  if (kPeriodMin <= period && period <= kPeriodMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, ": ", absl::FormatDuration(period),
+                   " is not from ", absl::FormatDuration(kPeriodMin), " to ",
+                   absl::FormatDuration(kPeriodMax)));
+}
+
+// `rest`: what is no flag, after the name of the program.
+absl::Status CheckArguments(const std::vector<char*>& rest) {
+  if (rest.size() > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", rest[1],
+                     "\" belongs to no flag; several services are "
+                     "--services=sampler,detector"));
+  }
+  if (absl::GetFlag(FLAGS_services).empty()) {
+    return absl::InvalidArgumentError(
+        "--services: which services does this process host?");
+  }
+  absl::Status checked = CheckPeriod("period", absl::GetFlag(FLAGS_period));
+  checked.Update(CheckPeriod("refresh", absl::GetFlag(FLAGS_refresh)));
+  const absl::Duration run_for = absl::GetFlag(FLAGS_run_for);
+  if (run_for < absl::ZeroDuration()) {
+    checked.Update(absl::InvalidArgumentError(absl::StrCat(
+        "--run_for: ", absl::FormatDuration(run_for), " is less than 0")));
+  }
+  return checked;
+}
 
 absl::Status RunService(const std::string& name, mycelium::MessageBus& bus,
                         const absl::Notification& stop) {
@@ -118,8 +155,13 @@ void WaitForSignal(const sigset_t& signals, absl::Duration at_most) {
     sigwait(&signals, &signal);
     return;
   }
-  const timespec timeout = absl::ToTimespec(at_most);
-  sigtimedwait(&signals, nullptr, &timeout);
+  const absl::Time deadline = absl::Now() + at_most;
+  timespec left = absl::ToTimespec(at_most);
+  // EINTR: the process was stopped, as by Ctrl-Z, and goes on.
+  while (sigtimedwait(&signals, nullptr, &left) < 0 && errno == EINTR) {
+    left = absl::ToTimespec(
+        std::max(deadline - absl::Now(), absl::ZeroDuration()));
+  }
 }
 
 absl::Status Run() {
@@ -129,13 +171,8 @@ absl::Status Run() {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  const std::vector<std::string> names = absl::GetFlag(FLAGS_services);
-  if (names.empty()) {
-    return absl::InvalidArgumentError(
-        "--services: which services does this process host?");
-  }
   std::vector<std::unique_ptr<RunningService>> services;
-  for (const std::string& name : names) {
+  for (const std::string& name : absl::GetFlag(FLAGS_services)) {
     absl::StatusOr<std::unique_ptr<mycelium::MessageBus>> bus =
         mycelium::MessageBus::FromTopology(absl::GetFlag(FLAGS_topology), name,
                                            BusOptions());
@@ -162,8 +199,9 @@ absl::Status Run() {
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(
       "watches this machine: --topology FILE --services NAME,NAME,...");
-  absl::ParseCommandLine(argc, argv);
-  const absl::Status ended = host_monitor::Run();
+  absl::Status ended =
+      host_monitor::CheckArguments(absl::ParseCommandLine(argc, argv));
+  if (ended.ok()) ended = host_monitor::Run();
   if (ended.ok()) return 0;
   std::cerr << "host_monitor: " << ended << std::endl;
   return 1;

@@ -278,6 +278,13 @@ class MonitorRun:
         while self._burners:
             self._burners.pop().wait()
 
+    def pause(self, service):
+        """Stops the service's process and lets it go on, as Ctrl-Z and fg."""
+        popen = self._by_service[service].popen
+        popen.send_signal(signal.SIGSTOP)
+        os.waitpid(popen.pid, os.WUNTRACED)
+        popen.send_signal(signal.SIGCONT)
+
     def kill(self, service):
         """Ends the service's process without a chance to say anything."""
         process = self._by_service[service]
