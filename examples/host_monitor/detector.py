@@ -11,6 +11,7 @@ import collections
 import json
 import signal
 import statistics
+import sys
 
 import mycelium
 from examples.host_monitor.host_monitor_pb2 import Anomaly
@@ -84,13 +85,21 @@ class Detector:
       watch = self._watches.setdefault(metric.name, OutlierWatch(metric.noise))
       event = watch.add(metric.value)
       if event is not None:
-        self._publish(Anomaly(
+        self._tell(Anomaly(
             time_ns=sample.time_ns, metric=metric.name, unit=metric.unit,
             value=metric.value, usual=event[0], score=event[1]))
     self._samples += 1
     if self._samples == WARM_UP:
       print(f'detector: knows {len(self._watches)} metrics after '
             f'{self._samples} samples', flush=True)
+
+  def _tell(self, anomaly):
+    try:
+      self._publish(anomaly)
+    except mycelium.MyceliumError as error:
+      # The next one is another try; what it knows of the metrics stays.
+      print(f'detector: {anomaly.metric} not told: {error}', file=sys.stderr,
+            flush=True)
 
 
 def report_of(bus):
@@ -118,20 +127,35 @@ def report_of(bus):
 
 
 def seconds_of(duration):
-  """A duration as the flags of the C++ program have it: '300s', '2m', '50ms'."""
+  """A duration as the flags of the C++ program have it: '300s', '2m', '50ms'.
+
+  For argparse, which says of which flag it is.
+  """
   for unit, seconds in (('ms', 0.001), ('s', 1), ('m', 60), ('h', 3600)):
     if duration.endswith(unit):
-      return float(duration[:-len(unit)]) * seconds
-  raise ValueError(f'no unit of time: {duration}')
+      number = float(duration[:-len(unit)])
+      if number < 0:
+        raise argparse.ArgumentTypeError(f'{duration} is less than 0')
+      return number * seconds
+  raise argparse.ArgumentTypeError(
+      f'{duration} has no unit of time: ms, s, m or h')
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments_of(words):
+  """The flags; exits with what is wrong with them."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                   allow_abbrev=False)
   parser.add_argument('--topology', help='the topology file')
   parser.add_argument('--report_json', help='a file for the final ledger')
   parser.add_argument('--run_for', type=seconds_of,
                       help='stop after this time, if no signal comes before')
-  arguments, _ = parser.parse_known_args()
+  for flag in ('--services', '--period', '--refresh'):
+    parser.add_argument(flag, help='of host_monitor; means nothing here')
+  return parser.parse_args(words)
+
+
+def main():
+  arguments = arguments_of(sys.argv[1:])
   # Before the bus: its threads inherit that no signal interrupts them.
   ends = {signal.SIGINT, signal.SIGTERM}
   signal.pthread_sigmask(signal.SIG_BLOCK, ends)
@@ -140,7 +164,7 @@ def main():
   anomalies = bus.publisher(Anomaly)
   detector = Detector(anomalies.publish)
   # On a thread of its own: the node's goes on reading meanwhile.
-  bus.subscribe(HostSample, detector.on_sample, queued=True)
+  samples = bus.subscribe(HostSample, detector.on_sample, queued=True)
   if arguments.run_for is None:
     signal.sigwait(ends)
   else:
@@ -151,6 +175,9 @@ def main():
     if arguments.report_json:
       with open(arguments.report_json, 'w', encoding='utf-8') as file:
         json.dump(report_of(bus), file)
+  # Each of which Python has printed, and which counts as delivered.
+  if samples.callback_errors:
+    sys.exit(f'detector: not handled, of samples: {samples.callback_errors}')
 
 
 if __name__ == '__main__':

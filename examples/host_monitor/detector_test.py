@@ -1,9 +1,23 @@
 """The detector in Python finds what outlier_watch_test.cc expects in C++."""
 
+import argparse
+import contextlib
+import io
+import os
+import signal
+import sys
+import threading
 import unittest
+from unittest import mock
 
+import mycelium
 from examples.host_monitor import detector
 from examples.host_monitor.host_monitor_pb2 import HostSample
+
+
+TOPOLOGY = os.path.join(os.path.dirname(os.path.abspath(detector.__file__)),
+                        'monolith.toml')
+LONG = 20  # Seconds; nothing that works takes as long.
 
 
 class DetectorTest(unittest.TestCase):
@@ -39,8 +53,20 @@ class DetectorTest(unittest.TestCase):
     self.assertEqual([detector.seconds_of(text)
                       for text in ('300s', '50ms', '1.5m', '1h')],
                      [300, 0.05, 90, 3600])
-    with self.assertRaises(ValueError):
-      detector.seconds_of('300')
+    for text in '300', '-1s':
+      with self.assertRaises(argparse.ArgumentTypeError):
+        detector.seconds_of(text)
+
+  def test_flags_of_the_other_program_mean_nothing_and_others_are_refused(self):
+    arguments = detector.arguments_of(
+        ['--topology=file', '--run_for=2s', '--services=detector',
+         '--period=50ms', '--refresh=200ms'])
+    self.assertEqual((arguments.topology, arguments.run_for), ('file', 2))
+    for word in '--topologie=file', '--run=2s', 'detector':
+      said = io.StringIO()
+      with contextlib.redirect_stderr(said), self.assertRaises(SystemExit):
+        detector.arguments_of(['--topology=file', word])
+      self.assertIn(f'unrecognized arguments: {word}', said.getvalue())
 
   def test_burst_is_published(self):
     published = []
@@ -51,6 +77,64 @@ class DetectorTest(unittest.TestCase):
       found.on_sample(sample)
     self.assertEqual([(anomaly.metric, anomaly.time_ns, anomaly.usual)
                       for anomaly in published], [('cpu.total', 27, 5)])
+
+  def test_anomaly_that_cannot_be_told_does_not_keep_others_back(self):
+    published = []
+
+    def publish(anomaly):
+      if anomaly.metric == 'cpu.total':
+        raise mycelium.ResourceExhausted('no room')
+      published.append(anomaly.metric)
+
+    found = detector.Detector(publish)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+      for number in range(30):
+        sample = HostSample()
+        sample.cpu.total_percent = 100 if number >= 25 else 5
+        sample.cpu.core_percent.append(sample.cpu.total_percent)
+        found.on_sample(sample)
+    self.assertEqual(published, ['cpu.core0'])
+    self.assertEqual(said.getvalue(), 'detector: cpu.total not told: no room\n')
+
+
+class MainTest(unittest.TestCase):
+
+  def setUp(self):
+    # As main() does, for the thread that is made before.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+
+  def run_main(self):
+    """Until a sample was handed over, and SIGTERM came."""
+
+    def publish():
+      with mycelium.MessageBus.from_topology(TOPOLOGY, 'sampler') as bus:
+        samples = bus.publisher(HostSample)
+        samples.wait_for_subscribers(1, LONG)
+        samples.publish(HostSample())
+        bus.flush(LONG)
+      os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+      with mock.patch.object(
+          sys, 'argv',
+          ['detector', f'--topology={TOPOLOGY}', f'--run_for={LONG}s']):
+        detector.main()
+    finally:
+      thread.join()
+
+  def test_ends_well(self):
+    self.run_main()
+
+  def test_sample_that_was_not_handled_is_a_failure(self):
+    with mock.patch.object(detector, 'metrics_of', side_effect=ValueError):
+      with self.assertRaises(SystemExit) as raised:
+        self.run_main()
+    self.assertEqual(raised.exception.code,
+                     'detector: not handled, of samples: 1')
 
 
 if __name__ == '__main__':
