@@ -204,6 +204,12 @@ class MonitorRun:
         with process.changed:
             return len(process.lines)
 
+    def count(self, service, pattern):
+        """How many lines of the service's process match up to now."""
+        process = self._by_service[service]
+        with process.changed:
+            return sum(bool(re.search(pattern, line)) for line in process.lines)
+
     def wait_for(self, service, pattern, after=0, timeout=DEADLINE_S):
         """The first line of the service's process, after so many, that
         matches."""
