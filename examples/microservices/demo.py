@@ -15,6 +15,18 @@ PROCESSES = {
 }
 
 
+class Failure(Exception):
+  """A message was lost; the text says of which topic."""
+
+
+def check(flows):
+  """Raises Failure unless all that was accepted was delivered."""
+  for topic, sums in flows.items():
+    if (sums['accepted'] != sums['delivered'] or sums['dropped']
+        or sums['in_flight']):
+      raise Failure(f'{topic}: not all was delivered: {sums}')
+
+
 def run(topology):
   """What the gateway said, and the sums of all ledgers by topic."""
   with tempfile.TemporaryDirectory(prefix='ms-', dir='/tmp') as folder:
@@ -28,12 +40,14 @@ def run(topology):
             encoding='utf-8')
         for services in PROCESSES[topology]]
     try:
-      return _work(processes)
+      said, flows = _work(processes)
     finally:
       for process in processes:
         process.kill()
         process.wait()
         process.stdout.close()
+  check(flows)
+  return said, flows
 
 
 def _work(processes):

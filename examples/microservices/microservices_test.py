@@ -23,6 +23,14 @@ class MicroservicesTest(unittest.TestCase):
     apart = self.check('apart.toml', 'shm')
     self.assertEqual(together, apart)
 
+  def test_message_that_was_not_delivered_is_a_failure(self):
+    whole = {'accepted': 2, 'delivered': 2, 'in_flight': 0, 'dropped': 0}
+    demo.check({'orders.Order': whole})
+    for wrong in {'delivered': 1, 'dropped': 1}, {'delivered': 1}, {
+        'in_flight': 1}:
+      with self.assertRaises(demo.Failure):
+        demo.check({'orders.Order': dict(whole, **wrong)})
+
 
 if __name__ == '__main__':
   unittest.main()

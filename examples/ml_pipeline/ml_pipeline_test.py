@@ -7,8 +7,6 @@ from examples.ml_pipeline import demo
 
 COUNT = 1000
 WINDOWS = 'ml_pipeline.Window'
-FEATURES = 'ml_pipeline.Features'
-PREDICTIONS = 'ml_pipeline.Prediction'
 
 
 class MlPipelineTest(unittest.TestCase):
@@ -31,21 +29,34 @@ class MlPipelineTest(unittest.TestCase):
     said, flows = demo.run('processes.toml', COUNT)
     self.assertEqual(self.check_said(said), 0)
     self.check_flows(
-        flows, {WINDOWS: 'shm', FEATURES: 'shm', PREDICTIONS: 'shm'})
+        flows, {WINDOWS: 'shm', demo.FEATURES: 'shm', demo.PREDICTIONS: 'shm'})
 
   def test_model_on_another_machine(self):
     said, flows = demo.run('remote_model.toml', COUNT)
     self.assertEqual(self.check_said(said), 0)
     self.check_flows(
-        flows, {WINDOWS: 'shm', FEATURES: 'grpc', PREDICTIONS: 'grpc'})
+        flows, {WINDOWS: 'shm', demo.FEATURES: 'grpc', demo.PREDICTIONS: 'grpc'})
 
   def test_killed_model_comes_back_and_no_window_is_missing(self):
     said, flows = demo.run('processes.toml', COUNT, kill_model=True)
     self.check_said(said)  # Each window, at least once.
     # What the killed one counted is gone with it, but not what it was sent.
-    self.assertEqual(flows[FEATURES]['accepted'], COUNT)
+    self.assertEqual(flows[demo.FEATURES]['accepted'], COUNT)
     for sums in flows.values():
       self.assertEqual((sums['dropped'], sums['in_flight']), (0, 0), flows)
+
+  def test_message_that_was_not_delivered_is_a_failure(self):
+    whole = {'transport': 'shm', 'accepted': 2, 'delivered': 2, 'dropped': 0,
+             'in_flight': 0}
+    demo.check({WINDOWS: whole, demo.FEATURES: whole})
+    for wrong in {'delivered': 1, 'dropped': 1}, {'in_flight': 1}:
+      for uncounted in (), (WINDOWS,):
+        with self.assertRaises(demo.Failure):
+          demo.check({WINDOWS: dict(whole, **wrong)}, uncounted)
+    fewer = dict(whole, delivered=1)
+    demo.check({WINDOWS: fewer}, (WINDOWS,))
+    with self.assertRaises(demo.Failure):
+      demo.check({WINDOWS: fewer}, (demo.FEATURES,))
 
 
 if __name__ == '__main__':
