@@ -1,11 +1,14 @@
 """Runs the model inside the market's process, then in one of its own."""
 
+import collections
 import os
+import re
 import subprocess
 import sys
 import tempfile
 
 FOLDER = os.path.dirname(__file__)
+MODEL = os.path.join(FOLDER, 'model.py')
 DEADLINE_S = 60
 
 
@@ -31,23 +34,45 @@ def run_desk(topology, count, *arguments, program='trading_desk', folder):
   return desk.stdout
 
 
+def check(said):
+  """Raises Failure unless all of both topics was delivered, by all ledgers."""
+  sums = collections.defaultdict(lambda: [0, 0, 0, 0])
+  for topic, *counts in re.findall(
+      r'^(\S+): accepted (\d+), delivered (\d+), dropped (\d+), '
+      r'in flight (\d+)$', said, re.MULTILINE):
+    sums[topic] = [a + int(b) for a, b in zip(sums[topic], counts)]
+  is_whole = all(
+      accepted == delivered > 0 and dropped == in_flight == 0
+      for accepted, delivered, dropped, in_flight in sums.values())
+  if len(sums) != 2 or not is_whole:
+    raise Failure(f'not all was delivered:\n{said}')
+
+
 def embedded(count):
   """The model in the market's process."""
   with tempfile.TemporaryDirectory(prefix='tr-', dir='/tmp') as folder:
-    return run_desk('embedded.toml', count, 'embed', folder=folder)
+    said = run_desk('embedded.toml', count, 'embed', folder=folder)
+  check(said)
+  return said
 
 
 def separate(count):
-  """The same model in a process of its own."""
+  """The same model in a process of its own. What both printed."""
   with tempfile.TemporaryDirectory(prefix='tr-', dir='/tmp') as folder:
     with subprocess.Popen(
-        [sys.executable, os.path.join(FOLDER, 'model.py'),
-         os.path.join(FOLDER, 'separate.toml')],
-        env=environment(folder), stdin=subprocess.PIPE) as model:
+        [sys.executable, MODEL, os.path.join(FOLDER, 'separate.toml')],
+        env=environment(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        encoding='utf-8') as model:
       try:
-        return run_desk('separate.toml', count, folder=folder)
+        said = run_desk('separate.toml', count, folder=folder)
+        # The end of its input ends it.
+        said += model.communicate(timeout=DEADLINE_S)[0]
       finally:
-        model.stdin.close()
+        model.kill()
+  if model.returncode != 0:
+    raise Failure(f'model: exit status {model.returncode}\n{said}')
+  check(said)
+  return said
 
 
 def main():

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "examples/trading/trading.pb.h"
 
 namespace trading {
@@ -15,6 +16,7 @@ absl::Status Market::Run(uint64_t count, absl::Duration timeout) {
   if (absl::Status found = model->WaitForSubscribers(1, timeout); !found.ok()) {
     return found;
   }
+  const absl::Time begin = absl::Now();
   MarketData data;
   for (uint64_t id = 1; id <= count; ++id) {
     data.set_id(id);
@@ -33,6 +35,7 @@ absl::Status Market::Run(uint64_t count, absl::Duration timeout) {
                                               (*signal)->ShortDebugString()));
     }
   }
+  took_ = absl::Now() - begin;
   signals->Finish();
   if (absl::Status handled = bus_.Flush(timeout); !handled.ok()) return handled;
   for (const mycelium::FlowReport& flow : bus_.FlowReports()) {

@@ -23,10 +23,13 @@ class Market final {
 
   // How the messages travelled: "inproc", "unix", ….
   const std::string& transport() const { return transport_; }
+  // From the first question to the last answer.
+  absl::Duration took() const { return took_; }
 
  private:
   mycelium::MessageBus& bus_;
   std::string transport_;
+  absl::Duration took_;
 };
 
 }  // namespace trading

@@ -3,7 +3,7 @@
 The same file runs inside the market's process, which embeds Python, and as a
 program of its own. Which of the two is up to the topology:
 
-    model TOPOLOGY     runs until its standard input ends
+    model TOPOLOGY     runs until its standard input ends; prints what it counted
 """
 
 import sys
@@ -12,6 +12,8 @@ from mycelium_native import Runtime
 
 from examples.trading.trading_pb2 import MarketData
 from examples.trading.trading_pb2 import TradingSignal
+
+PATIENCE = 20.0
 
 
 class Model:
@@ -40,5 +42,12 @@ def start(topology):
 
 
 if __name__ == '__main__':
-  with start(sys.argv[1]):
+  with start(sys.argv[1]) as signals:
     sys.stdin.read()
+    signals.flush(PATIENCE)
+    for flow in signals.ledger():
+      # As trading_desk has it.
+      print(f'{flow["topic"]}: accepted {flow["accepted"]}, '
+            f'delivered {flow["delivered"]}, '
+            f'dropped {sum(flow["dropped"].values())}, '
+            f'in flight {flow["in_flight"]}')

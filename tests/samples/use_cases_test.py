@@ -62,8 +62,6 @@ class UseCasesTest(unittest.TestCase):
     self.assertEqual(sum(flow['dropped'] for flow in flows), 0, flows)
     self.assertGreaterEqual(accepted, COUNT)
     print(f'{use_case}: accepted {accepted}, delivered {delivered}')
-    # The market, alone in its process, counts one end of each of its two flows,
-    # of equally many messages: the sums are equal all the same.
     whole = accepted == delivered
     return [use_case, f'`{topology}`', ', '.join(transports),
             'all' if whole else f'{delivered} of {accepted}']
