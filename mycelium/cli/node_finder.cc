@@ -53,6 +53,27 @@ void AddSocket(const std::string& name, const std::string& path,
   view->nodes.push_back(std::move(node));
 }
 
+// Who owns it decides what is found there.
+absl::Status CheckOwner(Sys& sys, const std::string& directory,
+                        const std::vector<int64_t>& allow_uids) {
+  struct stat found;
+  const int64_t looked = sys.Lstat(directory.c_str(), &found);
+  if (looked == -ENOENT) return absl::OkStatus();
+  if (looked < 0) {
+    return ErrnoStatus(looked, absl::StrCat("socket_dir ", directory));
+  }
+  const int64_t owner = found.st_uid;
+  const int64_t self = sys.GetEffectiveUid();
+  if (owner == self || owner == 0 || self == 0 ||
+      std::find(allow_uids.begin(), allow_uids.end(), owner) !=
+          allow_uids.end()) {
+    return absl::OkStatus();
+  }
+  return absl::PermissionDeniedError(
+      absl::StrCat("socket_dir ", directory, ": belongs to uid ", owner,
+                   ", not to uid ", self, " or root"));
+}
+
 // Nothing if there is no such directory: then nobody runs.
 absl::Status AddSocketsIn(Sys& sys, const std::string& directory,
                           HostView* view) {
@@ -105,6 +126,7 @@ absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
                                    const StatusOptions& options) {
   HostView view;
   std::string directory = options.socket_dir;
+  std::vector<int64_t> allow_uids;
   if (!options.topology.empty()) {
     absl::StatusOr<Topology> topology =
         LoadTopology(sys, options.topology, env);
@@ -115,6 +137,7 @@ absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
     directory = topology->socket_dir;
     view.is_default_dir =
         options.socket_dir.empty() && !topology->socket_dir_configured;
+    allow_uids = topology->allow_uids;
     AddNodesOf(*topology, &view);
   }
   if (directory.empty()) {
@@ -123,6 +146,8 @@ absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
   }
   while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
   view.socket_dir = directory;
+  absl::Status checked = CheckOwner(sys, directory, allow_uids);
+  if (!checked.ok()) return checked;
   if (absl::Status read = AddSocketsIn(sys, directory, &view); !read.ok()) {
     return read;
   }

@@ -21,6 +21,9 @@ namespace mycelium {
 // path itself where it has a slash.
 //
 // Blocks for the file and the directory.
+//   PERMISSION_DENIED   the directory, or the link to it, belongs to somebody
+//                       else than this user, root and the file's allow_uids;
+//                       root looks into all of them
 //   as LoadTopology()   of the file
 absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
                                    const StatusOptions& options);

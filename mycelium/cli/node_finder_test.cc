@@ -15,15 +15,33 @@ namespace {
 
 using ::testing::ElementsAre;
 
+// Says that a user looks at what another one owns.
+class OtherUsersSys final : public Sys {
+ public:
+  OtherUsersSys(int64_t self, int64_t owner) : self_(self), owner_(owner) {}
+
+  int64_t GetEffectiveUid() override { return self_; }
+  int64_t Lstat(const char* path, struct stat* out) override {
+    const int64_t looked = Sys::Lstat(path, out);
+    out->st_uid = static_cast<uid_t>(owner_);
+    return looked;
+  }
+
+ private:
+  const int64_t self_;
+  const int64_t owner_;
+};
+
 class NodeFinderTest : public ::testing::Test {
  protected:
   std::string Write(const std::string& name, const std::string& text) {
     std::ofstream(dir_.file(name)) << text;
     return dir_.file(name);
   }
-  absl::StatusOr<HostView> Find(const StatusOptions& options) {
+  absl::StatusOr<HostView> Find(const StatusOptions& options,
+                                Sys& sys = Sys::Real()) {
     return FindNodes(
-        Sys::Real(),
+        sys,
         [this](const std::string& name) -> std::optional<std::string> {
           if (name == "XDG_RUNTIME_DIR") return dir_.path();
           return std::nullopt;
@@ -63,6 +81,25 @@ TEST_F(NodeFinderTest, DirectoryThatIsNoneIsAnError) {
   StatusOptions options;
   options.socket_dir = Write("file", "");
   EXPECT_FALSE(Find(options).ok());
+}
+
+TEST_F(NodeFinderTest, DirectoryOfAnotherUserIsRefusedToAllButRoot) {
+  StatusOptions options;
+  options.socket_dir = dir_.path();
+  OtherUsersSys stranger(1000, 1001);
+  EXPECT_EQ(Find(options, stranger).status(),
+            absl::PermissionDeniedError(absl::StrCat(
+                "socket_dir ", dir_.path(),
+                ": belongs to uid 1001, not to uid 1000 or root")));
+  OtherUsersSys owner(1000, 1000);
+  EXPECT_TRUE(Find(options, owner).ok());
+  OtherUsersSys of_root(1000, 0);
+  EXPECT_TRUE(Find(options, of_root).ok());
+  OtherUsersSys root(0, 1001);
+  EXPECT_TRUE(Find(options, root).ok());
+  options.topology =
+      Write("t.toml", "allow_uids = [1000, 1001]\n[[nodes]]\nname = \"a\"\n");
+  EXPECT_TRUE(Find(options, stranger).ok());
 }
 
 TEST_F(NodeFinderTest, TopologySaysWhoListensWhereAndWhoCannotBeAsked) {

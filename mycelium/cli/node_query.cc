@@ -18,6 +18,11 @@ namespace {
 // How soon a node that has too many observers is asked again.
 constexpr int64_t kAgainNs = 20'000'000;
 
+// Another user may have put a socket there, and say anything.
+bool MayBeAsked(int64_t uid, int64_t self) {
+  return uid == self || uid == 0 || self == 0;
+}
+
 }  // namespace
 
 NodeQuery::NodeQuery(Environment& environment, EventLoop& loop, SeenNode node)
@@ -50,6 +55,11 @@ void NodeQuery::Dial() {
   }
   node_.pid = peer->pid;
   node_.uid = peer->uid;
+  if (!MayBeAsked(peer->uid, environment_.sys.GetEffectiveUid())) {
+    return End(NodeState::kRefused,
+               absl::StrCat("uid ", peer->uid, " listens there, ",
+                            "which is neither this user nor root"));
+  }
   channel_ = std::make_unique<LocalChannel>(
       environment_, loop_, *std::move(fd), *peer, kControlBytesMax + 64 * 1024);
   v1::Control control;

@@ -17,7 +17,8 @@ namespace mycelium {
 // answer. Who has too many observers is asked again a little later.
 //
 // It believes nothing of what comes: an answer has at most 1 MiB, and must be
-// what it should be.
+// what it should be. Whoever listens there is of this process's user, or root,
+// or is not asked; root asks everybody.
 //
 // Thread safety: on the loop. Ownership: borrows the environment and the loop.
 class NodeQuery final : private Channel::Handler {

@@ -30,11 +30,13 @@ using ::testing::HasSubstr;
 // Plays the node at the other end, on the same thread.
 class NodeQueryTest : public ::testing::Test {
  protected:
-  void Ask() {
+  void Ask() { AskIn(environment_); }
+  // `environment` outlives the query.
+  void AskIn(Environment& environment) {
     SeenNode node;
     node.name = "feed";
     node.path = path_;
-    query_ = std::make_unique<NodeQuery>(environment_, *loop_, node);
+    query_ = std::make_unique<NodeQuery>(environment, *loop_, node);
   }
   void Listen() {
     absl::StatusOr<LocalListener> listener = ListenLocal(environment_, path_);
@@ -99,6 +101,55 @@ TEST_F(NodeQueryTest, AnswerIsTakenWithItsNameAndWhoGaveIt) {
   EXPECT_EQ(node.name, "itself");
   EXPECT_EQ(node.pid, getpid());
   EXPECT_EQ(node.uid, static_cast<int64_t>(geteuid()));
+}
+
+// Says that others than we are at both ends.
+class OtherUsersSys final : public Sys {
+ public:
+  OtherUsersSys(int64_t self, int64_t peer) : self_(self), peer_(peer) {}
+
+  int64_t GetEffectiveUid() override { return self_; }
+  int64_t GetSockOpt(int fd, int level, int name, void* value,
+                     socklen_t* bytes) override {
+    const int64_t got = Sys::GetSockOpt(fd, level, name, value, bytes);
+    if (got >= 0 && name == SO_PEERCRED) {
+      static_cast<ucred*>(value)->uid = static_cast<uid_t>(peer_);
+    }
+    return got;
+  }
+
+ private:
+  const int64_t self_;
+  const int64_t peer_;
+};
+
+TEST_F(NodeQueryTest, AnotherUserWhoListensThereIsNotBelieved) {
+  Listen();
+  OtherUsersSys sys(1000, 1001);
+  Environment environment{sys, environment_.clock, environment_.waiter};
+  AskIn(environment);
+  ASSERT_TRUE(query_->is_done());
+  const SeenNode node = Outcome();
+  EXPECT_EQ(node.state, NodeState::kRefused);
+  EXPECT_EQ(node.why,
+            "uid 1001 listens there, which is neither this user nor root");
+  EXPECT_EQ(node.uid, 1001);
+  query_.reset();
+}
+
+TEST_F(NodeQueryTest, RootIsAskedAndAsksEverybody) {
+  Listen();
+  for (const auto& [self, peer] : {std::pair{1000, 0}, {0, 1001}}) {
+    OtherUsersSys sys(self, peer);
+    Environment environment{sys, environment_.clock, environment_.waiter};
+    AskIn(environment);
+    const Fd fd = Accept();
+    v1::Control control;
+    control.mutable_node_status()->set_node("feed");
+    Say(fd, "", &control);
+    EXPECT_EQ(Outcome().state, NodeState::kRunning) << self << " " << peer;
+    query_.reset();
+  }
 }
 
 TEST_F(NodeQueryTest, NoSocketIsNotRunning) {

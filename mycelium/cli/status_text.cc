@@ -73,9 +73,15 @@ void AddLinks(const v1::NodeStatus& status, std::string* out) {
   }
 }
 
+// As the kernel says, and not as the node does.
+std::string PidText(const SeenNode& node) {
+  return node.pid > 0 ? absl::StrCat("pid ", node.pid)
+                      : "in another pid namespace";
+}
+
 void AddRunning(const HostView& view, const SeenNode& node, std::string* out) {
   const v1::NodeStatus& status = node.status;
-  absl::StrAppend(out, Harmless(node.name), ": running, pid ", status.pid(),
+  absl::StrAppend(out, Harmless(node.name), ": running, ", PidText(node),
                   ", mycelium ", Harmless(status.version()), ", up ",
                   ForPeople(status.up_for_ms()), "\n");
   if (!view.topology_digest.empty()) {

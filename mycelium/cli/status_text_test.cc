@@ -46,6 +46,15 @@ TEST(StatusTextTest, PairThatTalksIsToldAsBlocksAndATable) {
             "All are connected.\n");
 }
 
+TEST(StatusTextTest, PidIsTheKernelsAndNotTheNodes) {
+  HostView view = TalkingPair();
+  view.nodes[0].status.set_pid(1);
+  view.nodes[1].pid = 0;
+  EXPECT_THAT(TextOf(view), HasSubstr("feed: running, pid 4711, mycelium"));
+  EXPECT_THAT(TextOf(view),
+              HasSubstr("brain: running, in another pid namespace, mycelium"));
+}
+
 TEST(StatusTextTest, WhatIsWrongStandsAtTheEnd) {
   HostView view = TalkingPair();
   view.nodes[1] = AbsentNode("brain", NodeState::kStopped, "pid 7 is stopped");
