@@ -140,6 +140,7 @@ void NodeQuery::Take(absl::Span<const std::byte> body) {
 }
 
 void NodeQuery::DialLater() {
+  had_too_many_observers_ = true;
   // Until then nothing of this connection counts, and its end neither.
   timer_ = loop_.RunAt(environment_.clock.NowNs() + kAgainNs, [this] {
     timer_ = 0;
@@ -168,6 +169,13 @@ SeenNode NodeQuery::Result(absl::Duration waited) const {
     node.state = NodeState::kStopped;
     node.why =
         absl::StrCat("pid ", node.pid, " is stopped, by SIGSTOP or a debugger");
+    return node;
+  }
+  if (had_too_many_observers_) {
+    node.state = NodeState::kRefused;
+    node.why =
+        absl::StrCat("it has too many observers, asked again and again for ",
+                     absl::FormatDuration(waited));
     return node;
   }
   node.state = NodeState::kSilent;

@@ -51,6 +51,8 @@ class NodeQuery final : private Channel::Handler {
   std::unique_ptr<Channel> channel_;
   std::string outgoing_;
   uint64_t timer_ = 0;
+  // That is all that it has answered so far.
+  bool had_too_many_observers_ = false;
   bool is_done_ = false;
 };
 

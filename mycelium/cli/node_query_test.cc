@@ -256,6 +256,18 @@ TEST_F(NodeQueryTest, BusyNodeIsAskedAgain) {
   EXPECT_EQ(Outcome().state, NodeState::kRunning);
 }
 
+TEST_F(NodeQueryTest, NodeThatStaysBusyHasTooManyObservers) {
+  Listen();
+  Ask();
+  const Fd busy = Accept();
+  Reject(busy, v1::Reject::TOO_MANY_OBSERVERS, "try again");
+  const Fd again = Accept();
+  const SeenNode node = query_->Result(absl::Milliseconds(150));
+  EXPECT_EQ(node.state, NodeState::kRefused);
+  EXPECT_EQ(node.why,
+            "it has too many observers, asked again and again for 150ms");
+}
+
 TEST(ProcessStateTest, StoppedProcessIsToldFromOneThatRuns) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
