@@ -146,6 +146,13 @@ std::vector<Problem> Diagnose(const HostView& view) {
                              view.socket_dir, view.WhyThere())},
                &problems);
   }
+  if (!view.left_out.empty()) {
+    AddProblem({"not_all_asked", "", "", "",
+                absl::StrCat("not everybody in ", view.socket_dir,
+                             " was asked: ", view.left_out,
+                             "; name those that are meant with --node")},
+               &problems);
+  }
   for (const SeenNode& node : view.nodes) {
     AddNodeProblem(view, node, &problems);
   }

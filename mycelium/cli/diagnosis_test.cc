@@ -31,6 +31,15 @@ TEST(DiagnosisTest, NobodyAtAllIsAProblem) {
   EXPECT_EQ(Only(view).text, "no node runs: there is no socket in /run/m");
 }
 
+TEST(DiagnosisTest, WhoWasLeftOutIsAProblemThoughTheOthersTalk) {
+  HostView view = TalkingPair();
+  view.left_out = "it has too many";
+  EXPECT_EQ(Only(view).kind, "not_all_asked");
+  EXPECT_EQ(Only(view).text,
+            "not everybody in /run/m was asked: it has too many; name those "
+            "that are meant with --node");
+}
+
 TEST(DiagnosisTest, NodeThatDoesNotAnswerIsNamedWithTheReason) {
   for (const NodeState state :
        {NodeState::kNotRunning, NodeState::kStale, NodeState::kStopped,

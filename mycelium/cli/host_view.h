@@ -46,6 +46,8 @@ struct SeenNode {
 struct HostView {
   std::vector<SeenNode> nodes;
   std::string socket_dir;  // That was looked into.
+  // Why not all that lie there are among the nodes; empty: all are.
+  std::string left_out;
   // Nobody named it: another user, or environment, has another one.
   bool is_default_dir = false;
   // 32 bytes, of the file that was given; empty without one.

@@ -16,8 +16,6 @@ namespace mycelium {
 namespace {
 
 constexpr absl::string_view kSuffix = ".sock";
-// Of files in the directory, sockets or not.
-constexpr size_t kFilesMax = 64 * 1024;
 
 void AddNodesOf(const Topology& topology, HostView* view) {
   for (const TopologyNode& node : topology.nodes) {
@@ -42,15 +40,9 @@ void AddNodesOf(const Topology& topology, HostView* view) {
   }
 }
 
-void AddSocket(const std::string& name, const std::string& path,
-               HostView* view) {
-  for (const SeenNode& known : view->nodes) {
-    if (known.path == path) return;
-  }
-  SeenNode node;
-  node.name = name;
-  node.path = path;
-  view->nodes.push_back(std::move(node));
+bool IsKnown(const HostView& view, const std::string& path) {
+  return std::any_of(view.nodes.begin(), view.nodes.end(),
+                     [&](const SeenNode& node) { return node.path == path; });
 }
 
 // Who owns it decides what is found there.
@@ -78,18 +70,31 @@ absl::Status CheckOwner(Sys& sys, const std::string& directory,
 absl::Status AddSocketsIn(Sys& sys, const std::string& directory,
                           HostView* view) {
   std::vector<std::string> names;
-  const int64_t read = sys.ReadDirectory(directory.c_str(), kFilesMax, &names);
+  // One more, to know whether that is all.
+  const int64_t read =
+      sys.ReadDirectory(directory.c_str(), kFilesMax + 1, &names);
   if (read == -ENOENT) return absl::OkStatus();
   if (read < 0) {
     return ErrnoStatus(read, absl::StrCat("socket_dir ", directory));
   }
   std::sort(names.begin(), names.end());
-  size_t added = 0;
+  size_t found = 0;
   for (const std::string& name : names) {
-    absl::string_view node = name;
-    if (!absl::ConsumeSuffix(&node, kSuffix) || node.empty()) continue;
-    if (++added > kSocketsMax) break;
-    AddSocket(std::string(node), absl::StrCat(directory, "/", name), view);
+    absl::string_view node_name = name;
+    if (!absl::ConsumeSuffix(&node_name, kSuffix) || node_name.empty()) {
+      continue;
+    }
+    SeenNode node;
+    node.name = std::string(node_name);
+    node.path = absl::StrCat(directory, "/", name);
+    if (IsKnown(*view, node.path) || ++found > kSocketsMax) continue;
+    view->nodes.push_back(std::move(node));
+  }
+  if (names.size() > kFilesMax) {
+    view->left_out = absl::StrCat("it has more than ", kFilesMax, " files");
+  } else if (found > kSocketsMax) {
+    view->left_out = absl::StrCat("it has ", found, " sockets, of which ",
+                                  kSocketsMax, " are asked");
   }
   return absl::OkStatus();
 }
@@ -118,6 +123,7 @@ void KeepNamed(const std::vector<std::string>& names,
     if (!is_named_again) kept.push_back(std::move(node));
   }
   view->nodes = std::move(kept);
+  view->left_out.clear();
 }
 
 }  // namespace

@@ -28,8 +28,10 @@ namespace mycelium {
 absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
                                    const StatusOptions& options);
 
-// How many sockets of a directory are asked.
+// How many sockets of a directory are asked, beside those of the topology.
 inline constexpr size_t kSocketsMax = 1024;
+// How many files of it are looked at, sockets or not.
+inline constexpr size_t kFilesMax = 64 * 1024;
 
 }  // namespace mycelium
 

@@ -1,5 +1,6 @@
 #include "mycelium/cli/node_finder.h"
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -81,6 +82,59 @@ TEST_F(NodeFinderTest, DirectoryThatIsNoneIsAnError) {
   StatusOptions options;
   options.socket_dir = Write("file", "");
   EXPECT_FALSE(Find(options).ok());
+}
+
+// Says that a directory has so many files.
+class FullDirectorySys final : public Sys {
+ public:
+  FullDirectorySys(size_t files, const std::string& suffix)
+      : files_(files), suffix_(suffix) {}
+
+  int64_t ReadDirectory(const char*, size_t names_max,
+                        std::vector<std::string>* names) override {
+    for (size_t i = 0; i < std::min(files_, names_max); ++i) {
+      names->push_back(absl::StrCat(i, suffix_));
+    }
+    return static_cast<int64_t>(names->size());
+  }
+
+ private:
+  const size_t files_;
+  const std::string suffix_;
+};
+
+TEST_F(NodeFinderTest, SocketsThatAreTooManyAreSaidToBeLeftOut) {
+  StatusOptions options;
+  options.socket_dir = dir_.path();
+  FullDirectorySys full(kSocketsMax, ".sock");
+  EXPECT_EQ(Find(options, full)->nodes.size(), kSocketsMax);
+  EXPECT_EQ(Find(options, full)->left_out, "");
+  FullDirectorySys overfull(kSocketsMax + 1, ".sock");
+  EXPECT_EQ(Find(options, overfull)->nodes.size(), kSocketsMax);
+  EXPECT_EQ(Find(options, overfull)->left_out,
+            "it has 1025 sockets, of which 1024 are asked");
+  options.nodes = {"0"};
+  EXPECT_EQ(Find(options, overfull)->left_out, "");
+}
+
+TEST_F(NodeFinderTest, SocketsOfTheTopologyAreNoneTooMany) {
+  StatusOptions options;
+  options.topology =
+      Write("t.toml", absl::StrCat("socket_dir = \"", dir_.path(), "\"\n",
+                                   "[[nodes]]\nname = \"0\"\n",
+                                   "[[nodes]]\nname = \"1\"\n"));
+  FullDirectorySys full(kSocketsMax + 2, ".sock");
+  EXPECT_EQ(Find(options, full)->nodes.size(), kSocketsMax + 2);
+  EXPECT_EQ(Find(options, full)->left_out, "");
+}
+
+TEST_F(NodeFinderTest, FilesThatAreTooManyAreSaidToBeLeftOut) {
+  StatusOptions options;
+  options.socket_dir = dir_.path();
+  FullDirectorySys full(kFilesMax, ".txt");
+  EXPECT_EQ(Find(options, full)->left_out, "");
+  FullDirectorySys overfull(kFilesMax + 1, ".txt");
+  EXPECT_EQ(Find(options, overfull)->left_out, "it has more than 65536 files");
 }
 
 TEST_F(NodeFinderTest, DirectoryOfAnotherUserIsRefusedToAllButRoot) {

@@ -1,15 +1,12 @@
 #include "mycelium/cli/status_command.h"
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "mycelium/base/event_loop.h"
+#include "mycelium/cli/ask_nodes.h"
 #include "mycelium/cli/diagnosis.h"
 #include "mycelium/cli/node_finder.h"
-#include "mycelium/cli/node_query.h"
 #include "mycelium/cli/status_json.h"
 #include "mycelium/cli/status_options.h"
 #include "mycelium/cli/status_text.h"
@@ -21,43 +18,6 @@ constexpr char kTopologyVariable[] = "MYCELIUM_TOPOLOGY";
 
 CommandResult Invalid(const absl::Status& status) {
   return {kExitInvalid, "", absl::StrCat(status.message(), "\n")};
-}
-
-// Asks all of them at once.
-absl::Status Ask(Environment& environment, absl::Duration timeout,
-                 HostView* view) {
-  absl::StatusOr<std::unique_ptr<EventLoop>> loop =
-      EventLoop::Create(environment);
-  if (!loop.ok()) return loop.status();
-  const TimeNs deadline = DeadlineAfter(environment.clock.NowNs(), timeout);
-  std::vector<std::unique_ptr<NodeQuery>> queries;
-  for (const SeenNode& node : view->nodes) {
-    queries.push_back(
-        node.state == NodeState::kNotAsked
-            ? nullptr
-            : std::make_unique<NodeQuery>(environment, **loop, node));
-  }
-  const auto are_done = [&] {
-    return std::all_of(queries.begin(), queries.end(), [](const auto& query) {
-      return query == nullptr || query->is_done();
-    });
-  };
-  while (!are_done() && environment.clock.NowNs() < deadline) {
-    (void)(*loop)->RunOnce(deadline, /*spin_ns=*/0);
-  }
-  for (size_t i = 0; i < queries.size(); ++i) {
-    if (queries[i] == nullptr) continue;
-    SeenNode& node = view->nodes[i];
-    node = queries[i]->Result(timeout);
-    if (node.state != NodeState::kNotRunning) continue;
-    if (absl::StartsWith(node.path, view->socket_dir + "/")) {
-      absl::StrAppend(&node.why, view->WhyThere());
-    }
-    if (node.host.empty()) continue;
-    node.state = NodeState::kNotAsked;
-    absl::StrAppend(&node.why, "; it is on host ", node.host, ": ask there");
-  }
-  return absl::OkStatus();
 }
 
 // What lies in the directory beside the nodes of a topology is there for
@@ -114,7 +74,7 @@ CommandResult RunStatusCommand(Environment& environment, const EnvLookup& env,
   }
   absl::StatusOr<HostView> view = FindNodes(environment.sys, env, *options);
   if (!view.ok()) return Invalid(view.status());
-  if (absl::Status asked = Ask(environment, options->timeout, &*view);
+  if (absl::Status asked = AskNodes(environment, options->timeout, &*view);
       !asked.ok()) {
     return Invalid(asked);
   }

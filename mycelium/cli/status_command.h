@@ -14,7 +14,7 @@ namespace mycelium {
 std::string StatusUsageText();
 
 // Runs `mycelium status <words>`: asks the nodes of this host what they are
-// doing, all at once, and says what came of it. kExitInvalid: something is not
+// doing, and says what came of it. kExitInvalid: something is not
 // connected, or the file is wrong. The text of kExitUsage is what was wrong, a
 // line.
 //
