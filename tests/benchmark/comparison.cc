@@ -138,6 +138,7 @@ Comparison::Figures Comparison::Reduce(const Case& what,
   Figures figures;
   if (!result.latencies_ns.empty()) {
     figures.latency = PercentilesOf(result.latencies_ns);
+    figures.has_tail = result.messages_per_sample == 1;
   }
   const bool paced = what.mode == Mode::kOpen || what.mode == Mode::kWake;
   if (what.mode != Mode::kLatency && what.mode != Mode::kWake &&
@@ -166,6 +167,8 @@ Row Comparison::RowOf(const Contest& contest, size_t entrant,
     cpu.Add(own.cpu_ns_per_msg);
     if (own.latency.has_value()) {
       p50.Add(own.latency->p50);
+    }
+    if (own.latency.has_value() && own.has_tail) {
       p99.Add(own.latency->p99);
       p999.Add(own.latency->p999);
       max.Add(own.latency->max);

@@ -101,6 +101,7 @@ class Comparison final {
   // What is kept of one run.
   struct Figures {
     std::optional<Percentiles> latency;
+    bool has_tail = true;  // Of latency: beyond its median.
     std::optional<double> msgs_per_s;
     std::optional<double> allocations_per_msg;
     std::optional<double> syscalls_per_msg;

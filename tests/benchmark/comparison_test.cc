@@ -106,6 +106,20 @@ TEST_F(ComparisonTest, FloodComparesRatesAndHasNoDifference) {
   EXPECT_FALSE(rows[1].p50_ns.has_value());
 }
 
+TEST_F(ComparisonTest, MeansOfSeveralMessagesHaveNoTail) {
+  RoundResult means = Latency(90);
+  means.messages_per_sample = 2;
+  ScriptedSystem floor("floor", {Latency(60)});
+  ScriptedSystem candidate("x", {means});
+  const std::vector<Row> rows = RunRounds(1, &floor, &candidate);
+  EXPECT_EQ(rows[0].p99_ns, 60);
+  EXPECT_EQ(rows[1].p50_ns, 90);
+  EXPECT_EQ(rows[1].floor_ratio, 1.5);
+  EXPECT_FALSE(rows[1].p99_ns.has_value());
+  EXPECT_FALSE(rows[1].p999_ns.has_value());
+  EXPECT_FALSE(rows[1].max_ns.has_value());
+}
+
 TEST_F(ComparisonTest, ClassesAreNeverMixed) {
   probe_ = Probes({60, 60, 240, 240, 60, 60});
   ScriptedSystem floor("floor", {Latency(60), Latency(240), Latency(62)});

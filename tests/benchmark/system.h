@@ -22,6 +22,9 @@ struct RoundResult {
   // One-way times: half of each round trip (kLatency), or arrival less the
   // intended send (kOpen). Empty for kFlood.
   std::vector<int64_t> latencies_ns;
+  // Of how many messages each of them is the mean. If of more than one, the
+  // slow ones are not to be seen: the median alone says something.
+  int64_t messages_per_sample = 1;
   // From the first publish to the last message handled, and how many were.
   int64_t elapsed_ns = 0;
   int64_t messages = 0;

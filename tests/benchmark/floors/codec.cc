@@ -66,7 +66,9 @@ absl::StatusOr<RoundResult> CodecFloor::Run(const Case& what,
   run.deadline_ms = what.deadline_ms;
   run.samples_max = what.messages / kBatch + 1;
   run.roles = {[&](Stage& stage) { return Code(stage, what); }};
-  return RunPinned(run);
+  absl::StatusOr<RoundResult> result = RunPinned(run);
+  if (result.ok()) result->messages_per_sample = kBatch;
+  return result;
 }
 
 }  // namespace mycelium::bench

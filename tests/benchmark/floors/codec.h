@@ -9,7 +9,8 @@ namespace mycelium::bench {
 
 // What Protobuf takes of a typed message: it is serialised into an array and
 // parsed from it, on one thread, and goes nowhere. A sample is both, the mean
-// of some of them, since the clock takes as long as one.
+// of some of them, since the clock takes as long as one: a median without a
+// tail.
 //
 // No floor of any contest: shown beside `handover`, to tell what a typed
 // message costs above a raw one besides that.

@@ -157,6 +157,7 @@ TEST(FloorsTest, CodecParsesEachMessageThatItSerialised) {
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->messages, kMessages);
     EXPECT_FALSE(result->latencies_ns.empty());
+    EXPECT_EQ(result->messages_per_sample, 64);
     for (const int64_t ns : result->latencies_ns) EXPECT_GT(ns, 0);
   }
 }

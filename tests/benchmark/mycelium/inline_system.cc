@@ -91,7 +91,9 @@ absl::StatusOr<RoundResult> InlineSystem::Run(const Case& what,
   run.roles = {[&](Stage& stage) {
     return side(stage, what, MemoryLog(log_memory_, "inline", what.messages));
   }};
-  return RunPinned(run);
+  absl::StatusOr<RoundResult> result = RunPinned(run);
+  if (result.ok()) result->messages_per_sample = kBatch;
+  return result;
 }
 
 }  // namespace mycelium::bench
