@@ -111,6 +111,7 @@ std::optional<Comparison::Figures> Comparison::RunEntrant(
       return std::nullopt;
     }
     if (options_.keep_disturbed || !Disturbed(entrant.what, *result)) {
+      tally_.late_wakes += result->late_wakes;
       return Reduce(entrant.what, *result);
     }
     ++tally_.dropped_runs;

@@ -51,6 +51,7 @@ struct Tally {
   int changed_rounds = 0;
   int dropped_runs = 0;    // Somebody else used a pinned CPU.
   int dropped_rounds = 0;  // And no repetition was left.
+  int64_t late_wakes = 0;  // Of the runs that were kept.
   std::vector<std::string> errors;
   std::vector<double> handover_ns;  // Every probe.
 };

@@ -256,6 +256,7 @@ RoundResult Collect(const RunState& state, size_t processes) {
   result.elapsed_ns = control.last_ns.load() - control.first_ns.load();
   result.messages = control.handled.load();
   if (control.syscalls_counted) result.syscalls = control.syscalls.load();
+  result.late_wakes = control.late_wakes.load();
   int64_t cpu_ns = 0;
   int64_t allocations = 0;
   bool counted = true;

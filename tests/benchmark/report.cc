@@ -86,6 +86,7 @@ void WriteMachine(const Report& report, JsonWriter* json) {
   count("changed_rounds", report.tally.changed_rounds);
   count("dropped_rounds", report.tally.dropped_rounds);
   count("dropped_runs", report.tally.dropped_runs);
+  count("late_wakes", report.tally.late_wakes);
   count("errors", static_cast<int64_t>(report.tally.errors.size()));
   WriteRows("other_class_rows", report.other_class_rows, json);
   json->End('}');
@@ -175,6 +176,10 @@ std::string ToText(const Report& report) {
       "%d disturbed runs repeated or dropped\n",
       tally.near_rounds, tally.far_rounds, tally.changed_rounds,
       tally.dropped_rounds, tally.dropped_runs);
+  if (tally.late_wakes > 0) {
+    absl::StrAppend(&text, tally.late_wakes,
+                    " sleepers were told a second time, after 5 ms\n");
+  }
   for (const std::string& error : tally.errors) {
     absl::StrAppend(&text, "error: ", error, "\n");
   }

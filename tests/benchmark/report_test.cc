@@ -30,7 +30,7 @@ TEST(ReportTest, JsonHasTheDocumentedFieldsInOrder) {
       R"({"machine": {"cpu": "CPU \"X\"", "kernel": "Linux 6", )"
       R"("pinned_cpus": [0, 1], "floor_class": "near", "handover_ns": 62, )"
       R"("near_rounds": 5, "far_rounds": 0, "changed_rounds": 0, )"
-      R"("dropped_rounds": 0, "dropped_runs": 0, "errors": 0, )"
+      R"("dropped_rounds": 0, "dropped_runs": 0, "late_wakes": 0, "errors": 0, )"
       R"("other_class_rows": []}, "rows": [)"
       R"({"system": "mycelium", "transport": "unix", "kind": "raw", )"
       R"("mode": "latency", "wait": "spin", "bytes": 64, "p50_ns": 1234.5, )"
@@ -50,12 +50,15 @@ TEST(ReportTest, RowWithoutAFloorNamesNone) {
 TEST(ReportTest, TextNamesTheMachineItsClassAndWhatWasLeftOut) {
   Report report = OneRow();
   report.tally.dropped_runs = 3;
+  report.tally.late_wakes = 2;
   report.tally.errors = {"unix: no peer"};
   const std::string text = ToText(report);
   EXPECT_NE(text.find("Linux 6, pinned to CPUs 0 and 1, near (hand-over 62"),
             std::string::npos)
       << text;
   EXPECT_NE(text.find("3 disturbed runs"), std::string::npos) << text;
+  EXPECT_NE(text.find("2 sleepers were told a second time"), std::string::npos)
+      << text;
   EXPECT_NE(text.find("error: unix: no peer"), std::string::npos) << text;
   EXPECT_EQ(text.find("other class"), std::string::npos) << text;
 }

@@ -49,4 +49,8 @@ void Stage::AddSyscalls(int64_t count) {
   control_->syscalls.fetch_add(count, std::memory_order_relaxed);
 }
 
+void Stage::AddLateWake() {
+  control_->late_wakes.fetch_add(1, std::memory_order_relaxed);
+}
+
 }  // namespace mycelium::bench

@@ -26,6 +26,7 @@ struct ControlBlock {
   std::atomic<int64_t> handled;
   std::atomic<int64_t> syscalls;
   std::atomic<bool> syscalls_counted;
+  std::atomic<int64_t> late_wakes;
   Usage usage[kRolesMax];  // Of each process, written when its roles are done.
   std::atomic<bool> error_taken;
   absl::StatusCode error_code;
@@ -84,6 +85,9 @@ class Stage final {
 
   // Adds system calls that the role counted itself. Never called: not counted.
   void AddSyscalls(int64_t count);
+
+  // A sleeper had to be told a second time; see wake_words.h.
+  void AddLateWake();
 
  private:
   const int role_;

@@ -32,6 +32,9 @@ struct RoundResult {
   std::optional<int64_t> allocations;
   std::optional<int64_t> syscalls;
   std::optional<int64_t> cpu_ns;
+  // Sleepers that had to be told a second time (kWake), those of the warm-up
+  // too.
+  int64_t late_wakes = 0;
   // CPU time that others took on the pinned CPUs; see cpu_watch.h.
   int64_t foreign_ns = 0;
 };

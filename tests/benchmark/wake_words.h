@@ -15,11 +15,12 @@ namespace mycelium::bench {
 //
 // The side that lets go makes sure first that the other one sleeps: it has seen
 // it in the same call for kAsleepNs. It stores the time, lets go, and waits for
-// the call to end; that is one sample.
+// the call to end; that is one sample. Where the call does not end it lets go
+// once more, and the sample goes on: a wake-up that was lost took as long.
 struct WakeWords {
   static constexpr int64_t kAsleepNs = 50'000;
-  // After this the sleeper was not told; see WakeAgainAndAgain().
-  static constexpr int64_t kLostNs = 5'000'000;
+  // After this the sleeper is told once more; such calls are counted.
+  static constexpr int64_t kLateNs = 5'000'000;
 
   alignas(64) std::atomic<int64_t> entered;  // Calls, counted from 1.
   std::atomic<int64_t> left;
@@ -67,12 +68,17 @@ inline bool WakeAgainAndAgain(Stage& stage, WakeWords& words,
     }
     SpinUntil(NowNs() + WakeWords::kAsleepNs);
     if (!is_in(call)) continue;
+    bool told = false;
+    bool late = false;
     while (is_in(call) && !stage.aborted()) {
-      words.freed_ns.store(NowNs());
+      if (!told) words.freed_ns.store(NowNs());
       if (!let_go(call)) continue;
-      // Told by mistake, it goes on sleeping.
-      const int64_t lost_ns = NowNs() + WakeWords::kLostNs;
-      while (is_in(call) && NowNs() < lost_ns) CpuRelax();
+      told = true;
+      const int64_t late_ns = NowNs() + WakeWords::kLateNs;
+      while (is_in(call) && NowNs() < late_ns) CpuRelax();
+      if (late || !is_in(call)) continue;
+      late = true;
+      stage.AddLateWake();
     }
   }
   return true;
