@@ -340,8 +340,7 @@ int Main() {
   const Report report = MakeReport(machine, *cpus, comparison);
   std::fputs(ToText(report).c_str(), stdout);
   if (json.is_open()) json << ToJson(report) << std::flush;
-  if (json_path.empty() || json.good())
-    return report.tally.errors.empty() ? 0 : 1;
+  if (json_path.empty() || json.good()) return report.is_complete() ? 0 : 1;
   return Fail(absl::DataLossError(absl::StrCat("write ", json_path)));
 }
 

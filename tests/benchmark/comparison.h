@@ -27,7 +27,7 @@ absl::string_view Name(FloorClass floor_class);
 // apply, or could not be measured.
 struct Row {
   std::string system;
-  std::string variant;  // For the table only.
+  std::string variant;  // May be empty.
   Case what;
   std::optional<double> p50_ns;
   std::optional<double> p99_ns;

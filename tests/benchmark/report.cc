@@ -34,6 +34,7 @@ void WriteRow(const Row& row, JsonWriter* json) {
   };
   json->Begin('{');
   text("system", row.system);
+  text("variant", row.variant);
   text("transport", row.what.transport);
   text("kind", Name(row.what.kind));
   text("mode", Name(row.what.mode));
@@ -51,6 +52,8 @@ void WriteRow(const Row& row, JsonWriter* json) {
   number("allocations_per_msg", row.allocations_per_msg);
   number("syscalls_per_msg", row.syscalls_per_msg);
   number("cpu_ns_per_msg", row.cpu_ns_per_msg);
+  json->Name("rounds");
+  json->Number(int64_t{row.rounds});
   json->End('}');
 }
 
@@ -145,6 +148,13 @@ Report MakeReport(const Machine& machine, const CpuPair& cpus,
   std::copy_if(other_rows.begin(), other_rows.end(),
                std::back_inserter(report.other_class_rows),
                [](const Row& row) { return row.rounds > 0; });
+  // The rows of both classes are the same ones, in the same order.
+  for (size_t i = 0; i < report.rows.size(); ++i) {
+    const Row& row = report.rows[i];
+    if (row.rounds > 0 || other_rows[i].rounds > 0) continue;
+    report.missing.push_back(
+        absl::StrCat(row.system, " ", row.variant, " ", Describe(row.what)));
+  }
   return report;
 }
 
@@ -182,6 +192,9 @@ std::string ToText(const Report& report) {
   }
   for (const std::string& error : tally.errors) {
     absl::StrAppend(&text, "error: ", error, "\n");
+  }
+  for (const std::string& row : report.missing) {
+    absl::StrAppend(&text, "no round counted: ", row, "\n");
   }
   return text;
 }

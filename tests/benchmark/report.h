@@ -17,6 +17,11 @@ struct Report {
   Tally tally;
   std::vector<Row> rows;              // Of floor_class.
   std::vector<Row> other_class_rows;  // Of the other; only those with rounds.
+  // Those of which no round of either class counted, in words.
+  std::vector<std::string> missing;
+
+  // Whether all went well and each row has figures.
+  bool is_complete() const { return tally.errors.empty() && missing.empty(); }
 };
 
 Report MakeReport(const Machine& machine, const CpuPair& cpus,
@@ -26,7 +31,8 @@ Report MakeReport(const Machine& machine, const CpuPair& cpus,
 std::string ToJson(const Report& report);
 
 // For people: a line for the machine, then a table with the floor above the
-// candidates that are compared with it, then what was left out and why.
+// candidates that are compared with it, then what was left out and why, and
+// the rows that are missing.
 std::string ToText(const Report& report);
 
 }  // namespace mycelium::bench

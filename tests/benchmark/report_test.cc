@@ -1,6 +1,7 @@
 #include "tests/benchmark/report.h"
 
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 
@@ -15,6 +16,8 @@ Report OneRow() {
   report.tally.handover_ns = {60, 245, 70, 240, 250, 62};
   Row row;
   row.system = "mycelium";
+  row.variant = "thread";
+  row.rounds = 5;
   row.what.transport = "unix";
   row.p50_ns = 1234.5;
   row.floor = "socketpair";
@@ -32,12 +35,13 @@ TEST(ReportTest, JsonHasTheDocumentedFieldsInOrder) {
       R"("near_rounds": 5, "far_rounds": 0, "changed_rounds": 0, )"
       R"("dropped_rounds": 0, "dropped_runs": 0, "late_wakes": 0, "errors": 0, )"
       R"("other_class_rows": []}, "rows": [)"
-      R"({"system": "mycelium", "transport": "unix", "kind": "raw", )"
+      R"({"system": "mycelium", "variant": "thread", "transport": "unix", )"
+      R"("kind": "raw", )"
       R"("mode": "latency", "wait": "spin", "bytes": 64, "p50_ns": 1234.5, )"
       R"("p99_ns": null, "p999_ns": null, "max_ns": null, )"
       R"("msgs_per_s": null, "floor": "socketpair", "floor_ratio": 1.1, )"
       R"("over_floor_ns": null, "allocations_per_msg": 0, )"
-      R"("syscalls_per_msg": null, "cpu_ns_per_msg": null}]})"
+      R"("syscalls_per_msg": null, "cpu_ns_per_msg": null, "rounds": 5}]})"
       "\n");
 }
 
@@ -61,6 +65,50 @@ TEST(ReportTest, TextNamesTheMachineItsClassAndWhatWasLeftOut) {
       << text;
   EXPECT_NE(text.find("error: unix: no peer"), std::string::npos) << text;
   EXPECT_EQ(text.find("other class"), std::string::npos) << text;
+}
+
+class CarriesOneMessage final : public System {
+ public:
+  std::string name() const override { return "mycelium"; }
+  std::string variant() const override { return "thread"; }
+  bool Supports(const Case&) const override { return true; }
+  absl::StatusOr<RoundResult> Run(const Case&, const CpuPair&) override {
+    RoundResult result;
+    result.latencies_ns = {100};
+    result.messages = 1;
+    result.elapsed_ns = 100;
+    return result;
+  }
+};
+
+// Of one round, before and after which a hand-over takes so long.
+Report ReportBetween(double before_ns, double after_ns) {
+  ComparisonOptions options;
+  options.rounds = 1;
+  bool is_after = false;
+  Comparison comparison(options, [&] {
+    return std::exchange(is_after, true) ? after_ns : before_ns;
+  });
+  CarriesOneMessage system;
+  comparison.AddContest({}, {{&system, Case()}});
+  comparison.Run([](const std::string&) {});
+  return MakeReport(Machine(), CpuPair(), comparison);
+}
+
+TEST(ReportTest, RowOfWhichNoRoundCountsIsMissing) {
+  const Report report = ReportBetween(60, 240);
+  EXPECT_FALSE(report.is_complete());
+  EXPECT_NE(ToText(report).find("no round counted: mycelium thread "),
+            std::string::npos)
+      << ToText(report);
+}
+
+TEST(ReportTest, RowOfAnyClassIsThere) {
+  EXPECT_TRUE(ReportBetween(60, 60).is_complete());
+  EXPECT_TRUE(ReportBetween(240, 240).is_complete());
+  Report failed = ReportBetween(60, 60);
+  failed.tally.errors = {"unix: no peer"};
+  EXPECT_FALSE(failed.is_complete());
 }
 
 TEST(ReportTest, RowsOfTheOtherClassStandApart) {
