@@ -17,6 +17,7 @@ namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(60);
 constexpr size_t kBytes = 64;  // As the rows of C++ have.
+constexpr size_t kIdAndTags = 8;
 
 template <typename Publisher, typename Message>
 absl::Status Flood(absl::StatusOr<Publisher> publisher, const Message& message,
@@ -40,7 +41,7 @@ absl::Status Run(const std::string& path, bool raw, uint64_t count) {
   } else {
     test::Note note;
     note.set_id(1);
-    note.set_text("a small one");
+    note.set_blob(std::string(kBytes - kIdAndTags, 'x'));
     status = Flood((*bus)->Publisher<test::Note>(), note, count);
   }
   return status.ok() ? (*bus)->Flush(kPatience) : status;
