@@ -448,6 +448,7 @@ static void TestOtherMachinesNeedGrpc(void) {
   MyceliumRuntime* const runtime = MakeRuntime();
   CHECK_STATUS(mycelium_runtime_listen_grpc(runtime, "localhost:0", NULL),
                MYCELIUM_UNIMPLEMENTED);
+  /* port: never dialled */
   CHECK_STATUS(mycelium_runtime_connect_grpc(runtime, "localhost:1"),
                MYCELIUM_UNIMPLEMENTED);
   CHECK(strstr(mycelium_last_error(), "//mycelium:mycelium") != NULL);

@@ -77,8 +77,10 @@ static void TestInTheClearBeyondThisMachineIsRefusedUnlessToldOtherwise(void) {
 
 static void TestPortThatIsNoneIsRefused(void) {
   MyceliumRuntime* const runtime = Make(NULL);
+  /* port: there is none of that number */
   CHECK_STATUS(mycelium_runtime_listen_grpc(runtime, "localhost:65536", NULL),
                MYCELIUM_INVALID_ARGUMENT);
+  /* port: nor of this */
   CHECK_STATUS(mycelium_runtime_connect_grpc(runtime, "localhost:65536"),
                MYCELIUM_INVALID_ARGUMENT);
   CHECK_STATUS(mycelium_runtime_connect_grpc(runtime, "localhost"),

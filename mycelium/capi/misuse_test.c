@@ -60,6 +60,7 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   CHECK_INVALID(mycelium_runtime_connect_shm_with(runtime, "s", 100));
   CHECK_INVALID(mycelium_runtime_listen_grpc(NULL, "localhost:0", NULL));
   CHECK_INVALID(mycelium_runtime_listen_grpc(runtime, NULL, NULL));
+  /* port: never dialled */
   CHECK_INVALID(mycelium_runtime_connect_grpc(NULL, "localhost:1"));
   CHECK_INVALID(mycelium_runtime_connect_grpc(runtime, NULL));
   CHECK_INVALID(mycelium_runtime_stop_listening(NULL, "s"));

@@ -1,11 +1,11 @@
 #!/bin/bash
 # Where the command looks for a file and for nodes, and what it says when nobody
 # is there.
-set -uo pipefail
+set -euo pipefail
 
 command=$PWD/$1
 mkdir "$TEST_TMPDIR/typed_here"
-cd "$TEST_TMPDIR" || exit 1
+cd "$TEST_TMPDIR"
 export XDG_RUNTIME_DIR=/nowhere  # A socket has a short path.
 # As `bazel run` does, which starts a program elsewhere.
 export BUILD_WORKING_DIRECTORY=$TEST_TMPDIR/typed_here
@@ -15,9 +15,8 @@ printf '[[nodes]]\nname = "%s"\n' alone >typed_here/alone.toml
 expect() {
   local exit_status=$1 part=$2
   shift 2
-  local output
-  output=$("$command" "$@" 2>&1)
-  local status=$?
+  local output status=0
+  output=$("$command" "$@" 2>&1) || status=$?
   if [[ $status -ne $exit_status || $output != *"$part"* ]]; then
     echo "FAIL: $*: exit status $status, expected $exit_status, and said:" >&2
     echo "$output" >&2

@@ -1,6 +1,6 @@
-#!/bin/sh
+#!/bin/bash
 # The commands of docs/schema.md, run.
-set -eu
+set -euo pipefail
 unset BUILD_WORKING_DIRECTORY
 tool=$PWD/$TOOL
 protoc=$PWD/$PROTOC

@@ -1,7 +1,7 @@
 """Tests wait for events, not for time, and leave ports to the kernel.
 
 A line that must do otherwise says why, on it or on the line above:
-`// waits: ...` or `// port: ...` (`#` in Python and in TOML).
+`// waits: ...` or `// port: ...` (`/*` in C, `#` in Python, shell and TOML).
 """
 
 import re
@@ -11,6 +11,7 @@ from tests.tidy.source_tree import Finding
 _SLEEP = re.compile(
     r"\b(?:sleep_for|sleep_until|SleepFor|usleep|nanosleep|sleep)\s*\("
 )
+_SLEEP_OF_SHELL = re.compile(r"^[^#]*\bsleep\s+[\d.$\"]")
 _PORT = re.compile(
     r"(?:127\.0\.0\.1|localhost|0\.0\.0\.0|\[::1?\]):[1-9]\d*"
     r"|\bhtons\s*\(\s*[1-9]"
@@ -27,19 +28,23 @@ _ADDRESSES_ARE_TEXT = "mycelium/topology/"
 
 def is_test(path):
     return path.startswith("tests/") or bool(
-        re.search(r"_test\.(?:cc|py)$", path)
+        re.search(r"_test\.(?:cc|c|py|sh)$", path)
     )
 
 
 def check(tree):
     findings = []
-    for path in tree.with_suffix(".h", ".cc", ".c", ".py"):
+    for path in tree.with_suffix(
+        ".h", ".cc", ".c", ".py", ".sh", ".toml"
+    ):
         if not is_test(path) or path.startswith(_EXEMPT):
             continue
         previous = ""
         for number, line in tree.lines(path):
             for pattern, word, message in _RULES:
-                reason = re.compile(r"(?://|#)\s*%s: \S" % word)
+                if pattern is _SLEEP and path.endswith(".sh"):
+                    pattern = _SLEEP_OF_SHELL
+                reason = re.compile(r"(?://|/\*|#)\s*%s: \S" % word)
                 text = word == "port" and path.startswith(_ADDRESSES_ARE_TEXT)
                 excused = text or reason.search(line) or reason.search(previous)
                 if pattern.search(line) and not excused:

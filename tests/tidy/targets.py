@@ -1,6 +1,8 @@
 """Every source file belongs to exactly one BUILD target.
 
-A file of none is dead, or not tested; a file of two is compiled twice. BUILD
+A file of none is dead, or not tested; a file of two is compiled twice, but for
+scripts. A test is a source of its target: as data of another one it never runs.
+What an editor or a merge left behind is no file of the project's. BUILD
 files are read as Python syntax, which Starlark is a part of: lists that are
 written out, added up or named at the top of the file are understood. There is
 no glob() to understand, because it is not used for sources.
@@ -9,10 +11,14 @@ no glob() to understand, because it is not used for sources.
 import ast
 import os
 import posixpath
+import re
 
 from tests.tidy.source_tree import Finding
 
-_SOURCES = (".h", ".cc", ".c", ".py", ".proto")
+_SOURCES = (".h", ".cc", ".c", ".py", ".pyi", ".proto", ".sh")
+_SCRIPT = ".sh"  # Several tests may run one with arguments of their own.
+_LEFT_BEHIND = (".orig", ".rej", ".bak", "~")
+_TEST = re.compile(r"_test\.(?:cc|c|py|sh)$")
 # Attributes whose files a target owns, and those that only mention files.
 _OWNING = {"srcs", "hdrs", "textual_hdrs"}
 _MENTIONING = {"data", "main", "src", "deps"}
@@ -49,12 +55,17 @@ def check(tree):
         for file, owner in reader.owned:
             owners.setdefault(file, []).append(owner)
     for file, owner_list in sorted(owners.items()):
-        if len(owner_list) > 1 and file not in COMPILED_TWICE:
+        is_script = file.endswith(_SCRIPT)
+        if len(owner_list) > 1 and not is_script and file not in COMPILED_TWICE:
             names = ", ".join(sorted(owner_list))
             findings.append(Finding(file, 0, f"in more than one target: {names}"))
     for path in tree.with_suffix(*_SOURCES):
         if path not in owners and path not in mentioned:
             findings.append(Finding(path, 0, "in no BUILD target"))
+        elif path not in owners and _TEST.search(path):
+            findings.append(Finding(path, 0, "a test that is no target's source"))
+    for path in tree.with_suffix(*_LEFT_BEHIND):
+        findings.append(Finding(path, 0, "left behind"))
     return findings
 
 

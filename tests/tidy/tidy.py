@@ -18,6 +18,7 @@ from tests.tidy import formatting
 from tests.tidy import includes
 from tests.tidy import machine_paths
 from tests.tidy import names
+from tests.tidy import scripts
 from tests.tidy import shared_words
 from tests.tidy import sizes
 from tests.tidy import system_calls
@@ -33,6 +34,7 @@ CHECKS = [
     ("shared memory", shared_words.check),
     ("format", formatting.check),
     ("deterministic tests", determinism.check),
+    ("shell scripts", scripts.check),
     ("sizes", sizes.check),
     ("paths of one machine", machine_paths.check),
 ]

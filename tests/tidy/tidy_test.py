@@ -10,6 +10,7 @@ from tests.tidy import formatting
 from tests.tidy import includes
 from tests.tidy import machine_paths
 from tests.tidy import names
+from tests.tidy import scripts
 from tests.tidy import shared_words
 from tests.tidy import sizes
 from tests.tidy import system_calls
@@ -225,6 +226,33 @@ class TargetsTest(TreeTest):
             },
             ("p/dead.cc", 0),
             ("q/dead.py", 0),
+        )
+
+    def test_test_that_never_runs_is_found(self):
+        self.assert_found(
+            targets.check,
+            {
+                "p/BUILD": 'sh_test(name = "a", srcs = ["a_test.sh"])\n'
+                'sh_test(name = "b", srcs = ["a_test.sh"], args = ["b"])\n'
+                'cc_test(name = "c", data = ["c_test.cc", "d_test.sh"])\n',
+                "p/a_test.sh": "",
+                "p/c_test.cc": "",
+                "p/d_test.sh": "",
+                "p/e_test.sh": "",
+            },
+            ("p/c_test.cc", 0),
+            ("p/d_test.sh", 0),
+            ("p/e_test.sh", 0),
+        )
+
+    def test_what_was_left_behind_is_found(self):
+        self.assert_found(
+            targets.check,
+            {"a.cc.orig": "", "b.md~": "", "c.bak": "", "d.rej": ""},
+            ("a.cc.orig", 0),
+            ("b.md~", 0),
+            ("c.bak", 0),
+            ("d.rej", 0),
         )
 
     def test_file_of_two_targets_is_found(self):
@@ -573,10 +601,50 @@ class DeterminismTest(TreeTest):
         )
 
 
+    def test_tests_in_c_and_in_a_shell_are_tests(self):
+        self.assert_found(
+            determinism.check,
+            {
+                "a_test.c": 'Dial("localhost:1"); /* port: never bound */\n'
+                '\nDial("localhost:1");\n',
+                "a_test.sh": "sleep 1\n# waits: same\nsleep 0.5\n",
+                "tests/a.toml": 'addr = "127.0.0.1:9001"\n',
+                "b.sh": "sleep 1\n",
+                "tests/b.cc": "// Does it sleep 5 times?\n",
+            },
+            ("a_test.c", 3),
+            ("a_test.sh", 1),
+            ("tests/a.toml", 1),
+        )
+
     def test_addresses_in_tests_of_the_topology_are_text(self):
         text = 'Parse("localhost:70");\nusleep(5);\n'
         path = "mycelium/topology/a_test.cc"
         self.assert_found(determinism.check, {path: text}, (path, 2))
+
+
+class ScriptsTest(TreeTest):
+    def test_script_that_goes_on_after_a_failure_is_found(self):
+        good = "#!/bin/bash\n# Does it.\n\nset -euo pipefail\n"
+        self.assert_found(
+            scripts.check,
+            {
+                "a.sh": good,
+                "tools/a": good,
+                "b.sh": "#!/bin/sh\nset -euo pipefail\n",
+                "c.sh": "#!/bin/bash\nset -eu\nset -euo pipefail\n",
+                "tools/c": "#!/bin/bash\ncd /\n",
+                ".ci/c": "#!/bin/bash\n",
+                "d.sh": "",
+                "tools/list": "set -eu\n",
+            },
+            (".ci/c", 0),
+            ("b.sh", 1),
+            ("c.sh", 2),
+            ("d.sh", 0),
+            ("d.sh", 1),
+            ("tools/c", 2),
+        )
 
 
 class SizesTest(TreeTest):
