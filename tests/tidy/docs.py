@@ -6,7 +6,8 @@ A block of code in README.md or docs/ stands under one of these comments:
         `// [publish]` and `// [/publish]` (`#` in Python and TOML) of a file
         that a test covers, without its indentation; without `#region`, the
         whole file
-    <!-- checked by: //mycelium/topology:examples_test -->  a test reads it here
+    <!-- checked by: //mycelium/topology:examples_test -->  a test reads it here,
+        which has this page among its data
     <!-- untested: why -->
 
 Blocks in a language that is not listed in LANGUAGES (sh, text, ...) need none.
@@ -17,6 +18,7 @@ of the parameter's name no more than its first words is needed:
     [all](../tests/x_test.cc "Cells/MatrixTest.EachArrives/block_slow")
 """
 
+import ast
 import posixpath
 import re
 import textwrap
@@ -40,7 +42,7 @@ def check(tree):
         findings.extend(_check_links(tree, path, prose))
         if path == "README.md" or path.startswith("docs/"):
             for block in blocks:
-                message = _check_block(tree, block)
+                message = _check_block(tree, path, block)
                 if message:
                     findings.append(Finding(path, block.line, message))
     return findings
@@ -83,7 +85,7 @@ def _split(lines):
     return prose, blocks
 
 
-def _check_block(tree, block):
+def _check_block(tree, path, block):
     if block.reference is None:
         if block.language not in LANGUAGES:
             return None
@@ -97,7 +99,7 @@ def _check_block(tree, block):
     if kind == "untested":
         return None
     if kind == "checked by":
-        return _check_label(tree, value)
+        return _check_label(tree, path, value)
     file, _, region = value.partition("#")
     if not tree.exists(file):
         return f"{file}: no such file"
@@ -109,14 +111,40 @@ def _check_block(tree, block):
     return f"differs from {value}"
 
 
-def _check_label(tree, label):
+def _check_label(tree, path, label):
     package = label[2:].partition(":")[0]
     name = label.partition(":")[2] or posixpath.basename(package)
     build = posixpath.join(package, "BUILD")
-    if label.startswith("//") and tree.exists(build):
-        if re.search(r'name\s*=\s*"%s"' % re.escape(name), tree.text(build)):
+    if not label.startswith("//") or not tree.exists(build):
+        return f"{label}: no such target"
+    for call in ast.walk(ast.parse(tree.text(build))):
+        if not isinstance(call, ast.Call):
+            continue
+        values = {
+            keyword.arg: [
+                constant.value
+                for constant in ast.walk(keyword.value)
+                if isinstance(constant, ast.Constant)
+            ]
+            for keyword in call.keywords
+        }
+        if values.get("name") != [name]:
+            continue
+        rule = call.func.id if isinstance(call.func, ast.Name) else ""
+        if not rule.endswith("_test"):
+            return f"{label}: no test"
+        if _label_of(tree, path) in values.get("data", []):
             return None
+        return f"{label}: does not read this page"
     return f"{label}: no such target"
+
+
+def _label_of(tree, path):
+    """As BUILD files of other packages name it."""
+    package = posixpath.dirname(path)
+    while package and not tree.exists(posixpath.join(package, "BUILD")):
+        package = posixpath.dirname(package)
+    return f"//{package}:{posixpath.relpath(path, package or '.')}"
 
 
 def _region(text, name):
@@ -136,28 +164,31 @@ def _region(text, name):
 
 def _check_links(tree, path, prose):
     findings = []
-    for number, line in prose:
-        for target, title in _LINK.findall(_CODE_SPAN.sub("", line)):
-            if re.match(r"^[a-z][a-z0-9+.-]*:", target):
-                continue
-            file, _, anchor = target.partition("#")
-            base = "" if file.startswith("/") else posixpath.dirname(path)
-            linked = path
-            if file:
-                linked = posixpath.normpath(
-                    posixpath.join(base, file.lstrip("/"))
-                )
-            if not tree.exists(linked):
-                message = f"link to {target}: no such file"
+    # In one piece, since a link may go on in the next line.
+    text = "\n".join(_CODE_SPAN.sub("", line) for _, line in prose)
+    for link in _LINK.finditer(text):
+        number = prose[text.count("\n", 0, link.start())][0]
+        target, title = link.groups()
+        if re.match(r"^[a-z][a-z0-9+.-]*:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        base = "" if file.startswith("/") else posixpath.dirname(path)
+        linked = path
+        if file:
+            linked = posixpath.normpath(
+                posixpath.join(base, file.lstrip("/"))
+            )
+        if not tree.exists(linked):
+            message = f"link to {target}: no such file"
+            findings.append(Finding(path, number, message))
+        elif anchor and linked.endswith(".md"):
+            if anchor not in _anchors(tree, linked):
+                message = f"link to {target}: no such heading"
                 findings.append(Finding(path, number, message))
-            elif anchor and linked.endswith(".md"):
-                if anchor not in _anchors(tree, linked):
-                    message = f"link to {target}: no such heading"
-                    findings.append(Finding(path, number, message))
-            elif title and linked.endswith("_test.cc"):
-                if not _has_test_case(tree.text(linked), title):
-                    message = f"link to {target}: no test case {title}"
-                    findings.append(Finding(path, number, message))
+        elif title and linked.endswith("_test.cc"):
+            if not _has_test_case(tree.text(linked), title):
+                message = f"link to {target}: no test case {title}"
+                findings.append(Finding(path, number, message))
     return findings
 
 
