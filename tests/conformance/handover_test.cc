@@ -71,7 +71,7 @@ TEST_P(HandoverTest, WhatKillsAProcessAfterACutIsRedeliveredToTheNext) {
   writer->Await("event disconnected b");
   EXPECT_EQ(writer->Ask("publish 3", "published").substr(0, 2), "OK");
   first->Tell("release");
-  first->AwaitEnd();
+  EXPECT_EQ(first->AwaitEnd(), "signal 9");
   EXPECT_EQ(first->counts().received[1].last, 2u);
   auto second = Reading();
   EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");

@@ -107,7 +107,7 @@ class LossyCutOffTest : public LossyCutTest {
     reader_->Ask(absl::StrCat("await ", ReachedAtLeast()),
                  absl::StrCat("reached ", ReachedAtLeast()));
     // Which waits for the last handler.
-    EXPECT_EQ(reader_->Ask("shutdown", "shut"), "OK");
+    ShutDown(*reader_);
     const Counted got = CountedOf(reader_->Await("ledger"));
     const uint64_t reached = reader_->counts().received[1].count;
     EXPECT_GE(reached, ReachedAtLeast());

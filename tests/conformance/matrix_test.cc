@@ -121,7 +121,7 @@ class MatrixTest : public ProcessTest,
     } else if (event_ == "disconnected") {
       ASSERT_NO_FATAL_FAILURE(RunDisconnected());
     } else if (event_ == "left") {
-      EXPECT_EQ(victim.Ask("shutdown", "shut"), "OK");
+      ShutDown(victim);
       last_words_ = CountedOf(victim.Await("ledger"));
       writer_->Await("event gone b0");
     } else {

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ namespace mycelium::test {
 namespace {
 
 constexpr int64_t kLongMs = 20'000;
+const char kKilled[] = "signal 9";
 
 int64_t NowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -113,19 +115,36 @@ std::string PeerProcess::Await(const std::string& words) {
   return "(none)";
 }
 
+std::string PeerProcess::Reap() {
+  int status = 0;
+  EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
+  pid_ = -1;
+  return WIFEXITED(status) ? absl::StrCat("exit ", WEXITSTATUS(status))
+                           : absl::StrCat("signal ", WTERMSIG(status));
+}
+
 void PeerProcess::Kill() {
   if (pid_ <= 0) return;
   kill(pid_, SIGKILL);
-  waitpid(pid_, nullptr, 0);
-  pid_ = -1;
+  const std::string end = Reap();
+  EXPECT_TRUE(end == kKilled || end == "exit 0") << "it ended with " << end;
 }
 
-void PeerProcess::AwaitEnd() {
+std::string PeerProcess::AwaitEnd() {
+  if (pid_ <= 0) return "(none)";
   const int64_t deadline = NowMs() + kLongMs;
   while (ReadMore(deadline)) {
   }
-  EXPECT_LT(NowMs(), deadline) << "it goes on";
+  // Whose output has ended may still stand in the way of its own end.
+  pollfd fds = {static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)), POLLIN, 0};
+  EXPECT_GE(fds.fd, 0) << "no pidfd_open";
+  const int64_t left = std::max<int64_t>(deadline - NowMs(), 0);
+  const bool ended = poll(&fds, 1, static_cast<int>(left)) == 1;
+  close(fds.fd);
+  if (ended) return Reap();
+  ADD_FAILURE() << "it goes on";
   Kill();
+  return "(goes on)";
 }
 
 void PeerProcess::Stop() {

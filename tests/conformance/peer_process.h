@@ -43,9 +43,13 @@ class PeerProcess final {
     return Await(answer);
   }
 
-  void Kill();  // SIGKILL, and waits for the end.
-  // Waits, up to a deadline, until it has ended by itself.
-  void AwaitEnd();
+  // SIGKILL, and waits for the end. A test failure if it had ended before in
+  // another way than well, or by SIGKILL.
+  void Kill();
+  // Waits, up to a deadline, until it has ended by itself, and returns how:
+  // "exit STATUS" or "signal NUMBER". A test failure, and "(goes on)", if it
+  // does not.
+  std::string AwaitEnd();
   void Stop();    // SIGSTOP, and waits until it stands.
   void Resume();  // SIGCONT.
 
@@ -53,6 +57,7 @@ class PeerProcess final {
 
  private:
   bool ReadMore(int64_t deadline_ms);
+  std::string Reap();  // Waits for the end, and returns how it was.
 
   PeerPage page_;
   pid_t pid_ = -1;

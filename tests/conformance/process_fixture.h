@@ -123,6 +123,12 @@ class ProcessTest : public ::testing::Test {
     return peer;
   }
 
+  // Its process ends well, too. What it says of its ledger can still be read.
+  static void ShutDown(PeerProcess& peer) {
+    EXPECT_EQ(peer.Ask("shutdown", "shut"), "OK");
+    EXPECT_EQ(peer.AwaitEnd(), "exit 0");
+  }
+
   static void ExpectEachOnceInOrder(const ReceivedIds& ids, uint64_t count) {
     EXPECT_EQ(ids.first, 1u);
     EXPECT_EQ(ids.last, count);

@@ -81,7 +81,7 @@ TEST_F(ProcessTest, SubscriberThatLeavesInGoodOrderMayComeBack) {
   auto writer = Writer();
   auto first = Reader();
   SendAll(*writer, *first, 100);
-  EXPECT_EQ(first->Ask("shutdown", "shut"), "OK");
+  ShutDown(*first);
   writer->Await("event gone b");
   EXPECT_FALSE(writer->Ask("publish 1", "published UNAVAILABLE").empty());
   auto second = Reader();
@@ -102,7 +102,7 @@ TEST_F(ProcessTest, PublisherThatLeavesInGoodOrderMayComeBack) {
   auto reader = Reader(/*run=*/2);
   auto first = Writer(/*run=*/1);
   SendAll(*first, *reader, 100);
-  EXPECT_EQ(first->Ask("shutdown", "shut"), "OK");
+  ShutDown(*first);
   reader->Await("event gone a");
   auto second = Writer(/*run=*/2);
   EXPECT_EQ(second->Ask("wait 1", "waited"), "OK");
@@ -149,9 +149,10 @@ TEST_F(ProcessTest, SubscriberThatLeavesUnderTrafficLosesNoCount) {
     EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
     writer->Tell("stream");
     reader->Ask("await 5000", "reached 5000");
-    reader->Tell("shutdown\nledger");
+    reader->Tell("shutdown");
     EXPECT_FALSE(reader->Await("shut").empty());
     const Counted got = CountedOf(reader->Await("ledger"));
+    EXPECT_EQ(reader->AwaitEnd(), "exit 0");
     writer->Await("event gone b");
     (void)writer->Ask("stop", "stopped");
     const Counted sent = LedgerOf(*writer);
@@ -204,6 +205,7 @@ TEST_F(ProcessTest, SecondProcessOfANodeIsRefusedAndTheFirstGoesOn) {
   SendAll(*writer, *reader, 100);
   auto second = Start("subscribe", 1);
   second->Await("failed ALREADY_EXISTS");
+  EXPECT_EQ(second->AwaitEnd(), "exit 1");
   EXPECT_EQ(writer->Ask("publish 100", "published").substr(0, 2), "OK");
   EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
   ExpectAllArrived(*writer, *reader, 200);

@@ -86,6 +86,7 @@ TEST_F(ShmTransportProcessTest, SecondCreatorIsRefusedWhileTheFirstLives) {
   auto creator = StartReady("create", 1);
   auto second = Start("create", 2);
   EXPECT_EQ(second->Await("failed"), "ALREADY_EXISTS");
+  EXPECT_EQ(second->AwaitEnd(), "exit 1");
 }
 
 TEST_F(ShmTransportProcessTest, NextOpenerJoinsAfterTheLastWasKilled) {

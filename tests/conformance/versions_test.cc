@@ -105,7 +105,7 @@ TEST_P(VersionsTest, SubscriberHearsTheNextVersionOfItsPublisher) {
     const Counted sent = LedgerOf(*writer);
     EXPECT_EQ(sent.accepted, 50u);
     EXPECT_EQ(sent.dropped + sent.in_flight, 0u);
-    EXPECT_EQ(writer->Ask("shutdown", "shut"), "OK");
+    ShutDown(*writer);
     ExpectEachOnceInOrder(reader->counts().received[run], 50);
   }
   EXPECT_EQ(LedgerOf(*reader).delivered, 150u);
