@@ -20,7 +20,8 @@
 // --watch: it counts how the lane to that node refuses.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
-// accepted, or received of this run; `ledger`; `links`; `shutdown`.
+// accepted, or received of this run; `ledger`; `links` answers how many there
+// are, how many are up, and of each what carries it; `shutdown`.
 // publish: `await_calls N` answers `called N` once Publish() has returned so
 // often; `bytes N` for --bytes, `wait N`, `wait_on TOPIC`, `publish N`,
 // `stream`, `stop`, `flush`, `refusals` of the first publisher; `probe`
@@ -537,8 +538,15 @@ class Peer final {
   void SayLinks() {
     const std::vector<LinkReport> links = bus_->LinkReports();
     uint64_t up = 0;
-    for (const LinkReport& link : links) up += link.is_up ? 1 : 0;
-    Say(absl::StrCat("links ", links.size(), " ", up));
+    std::string carriers;
+    for (const LinkReport& link : links) {
+      up += link.is_up ? 1 : 0;
+      absl::StrAppend(&carriers, " ", link.transport);
+      if (!link.fallback.empty()) {
+        absl::StrAppend(&carriers, " (", link.fallback, ")");
+      }
+    }
+    Say(absl::StrCat("links ", links.size(), " ", up, carriers));
   }
 
   std::map<std::string, std::string> flags_;

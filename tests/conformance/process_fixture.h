@@ -1,6 +1,7 @@
 #ifndef TESTS_CONFORMANCE_PROCESS_FIXTURE_H_
 #define TESTS_CONFORMANCE_PROCESS_FIXTURE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/peer_process.h"
 #include "tests/support/loopback_address.h"
@@ -40,11 +42,6 @@ inline Counted CountedOf(const std::string& answer) {
     EXPECT_TRUE(absl::SimpleAtoi(words[i], fields[i])) << answer;
   }
   return counted;
-}
-
-// `service`: of the flows to it only, if it is not empty.
-inline Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
-  return CountedOf(peer.Ask("ledger " + service, "ledger"));
 }
 
 // What carries the links: a test runs once for each, see BUILD.
@@ -121,6 +118,17 @@ class ProcessTest : public ::testing::Test {
     auto peer = Start("subscribe", run, more);
     peer->Await("ready");
     return peer;
+  }
+
+  // `service`: of the flows to it only, if it is not empty. All that it counts
+  // went over the transport under test, and nothing fell back to a socket.
+  static Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
+    std::vector<std::string> links =
+        absl::StrSplit(peer.Ask("links", "links"), ' ');
+    links.erase(links.begin(),
+                links.begin() + std::min<size_t>(2, links.size()));
+    EXPECT_THAT(links, ::testing::Each(TransportUnderTest()));
+    return CountedOf(peer.Ask("ledger " + service, "ledger"));
   }
 
   // Its process ends well, too. What it says of its ledger can still be read.

@@ -43,6 +43,10 @@ class ShmTransportProcessTest : public ::testing::Test {
     EXPECT_EQ(ids.duplicates, 0u);
   }
 
+  static Counted LedgerOf(PeerProcess& peer) {
+    return CountedOf(peer.Ask("ledger", "ledger"));
+  }
+
   // No end has got a message of its own.
   static void ExpectNoEcho(PeerProcess& peer, int run) {
     EXPECT_EQ(peer.counts().received[run].count, 0u);
