@@ -168,7 +168,7 @@ int Watch(const std::string& transport, uint64_t messages,
   }
   const std::chrono::duration<double> took = Clock::now() - start;
   const Memory end = Look(publisher, subscriber);
-  const uint64_t cuts = is_relayed ? relay.cuts() : counts.cuts_wanted.load();
+  const uint64_t cuts = is_relayed ? relay.cuts() : counts.cuts.load();
   std::cout << counts.received.count << " messages, " << cuts << " cuts, "
             << counts.reconnected << " times reconnected, " << took.count()
             << " s\n"
