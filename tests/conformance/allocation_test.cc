@@ -2,11 +2,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <thread>
 #include <vector>
 
 #include "tests/benchmark/allocation_counter.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/support/comes.h"
 
 namespace mycelium::test {
 namespace {
@@ -37,9 +37,8 @@ class AllocationTest : public ConformanceTest {
   struct Handled {
     std::atomic<uint64_t> count{0};
     void Await(uint64_t goal) const {
-      while (count.load(std::memory_order_acquire) < goal) {
-        std::this_thread::yield();
-      }
+      EXPECT_TRUE(
+          Comes([&] { return count.load(std::memory_order_acquire) >= goal; }));
     }
   };
 

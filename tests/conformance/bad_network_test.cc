@@ -5,7 +5,6 @@
 #include <memory>
 #include <random>
 #include <string>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
@@ -14,6 +13,7 @@
 #include "tests/conformance/faulty_proxy.h"
 #include "tests/conformance/peer_page.h"
 #include "tests/conformance/two_way_side.h"
+#include "tests/support/comes.h"
 #include "tests/support/loopback_address.h"
 #include "tests/support/notification.h"
 
@@ -97,7 +97,7 @@ TEST_F(BadNetworkTest, SilentConnectionIsNoticedWithinKeepaliveAndReplaced) {
     if (id != kMessages / 2) return;
     start = std::chrono::steady_clock::now();
     proxy_->Impose(Fault::kBlackhole);
-    while (dialled_.disconnected() == 0) std::this_thread::yield();
+    EXPECT_TRUE(Comes([&] { return dialled_.disconnected() > 0; }));
     noticed = std::chrono::steady_clock::now() - start;
     proxy_->Impose(Fault::kNone);
   });
@@ -174,7 +174,7 @@ TEST(SilentNetworkTest, PeerIsGivenUpThoughItIsDialledAllTheTime) {
   publish();
   ASSERT_TRUE((*here)->Flush(kLong).ok());
   proxy.Impose(Fault::kBlackhole);
-  while (proxy.count(Fault::kBlackhole) == 0) std::this_thread::yield();
+  ASSERT_TRUE(Comes([&] { return proxy.count(Fault::kBlackhole) > 0; }));
   publish();
   ASSERT_TRUE(gone.WaitForNotificationWithTimeout(kLong));
   const Ledger given_up = TotalOf(**here);

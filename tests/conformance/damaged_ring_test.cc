@@ -23,6 +23,7 @@
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/codec/frame_format.h"
 #include "tests/conformance/conformance_fixture.h"
+#include "tests/support/comes.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
@@ -126,6 +127,19 @@ class DamagedRingTest
   }
 
   void Turn() { (void)reader_->Poll(absl::Milliseconds(1)); }
+  // Whether it does while the reader has turns.
+  template <typename Holds>
+  bool ComesInTurns(Holds holds) {
+    return Comes([&] {
+      if (holds()) return true;
+      Turn();
+      return false;
+    });
+  }
+  bool FlushComes() {
+    return ComesInTurns(
+        [&] { return writer_->Flush(absl::Milliseconds(1)).ok(); });
+  }
   Ledger SumOfBoth() const {
     Ledger sum;
     for (const MessageBus* bus : {writer_.get(), reader_.get()}) {
@@ -168,7 +182,7 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
       [&](const Note& note, const MessageInfo&) { ids.push_back(note.id()); },
       options);
   auto publisher = writer_->Publisher<Note>();
-  while (publisher->subscriber_count() == 0) Turn();
+  ASSERT_TRUE(ComesInTurns([&] { return publisher->subscriber_count() > 0; }));
   for (uint64_t id = 1; id <= kNotes; ++id) {
     ASSERT_TRUE(publisher->Publish(MakeNote(id)).ok());
   }
@@ -177,10 +191,10 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
   std::byte* const frame = FrameIn(segment, kDamaged);
   ASSERT_NE(frame, nullptr);
   std::memcpy(frame + damage().offset, &damage().value, damage().bytes);
-  while (ids.empty() || ids.back() != kNotes) {
-    Turn();
+  ASSERT_TRUE(ComesInTurns([&] {
     (void)writer_->Flush(absl::Milliseconds(1));
-  }
+    return !ids.empty() && ids.back() == kNotes;
+  }));
   ExpectAllButTheDamaged(ids);
   {
     MutexLock lock(mutex_);
@@ -191,7 +205,7 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
       EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
     }
   }
-  while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
+  ASSERT_TRUE(FlushComes());
   ExpectOneIsLostTo(/*subscriptions=*/1);
 }
 
@@ -203,7 +217,7 @@ TEST_P(DamagedRingTest, WhatCameBeforeIsTakenFromAQueueFirst) {
   if (options.overflow != Overflow::kBlock) options.depth = kNotes;
   auto subscriber = reader_->Subscriber<Note>(options);
   auto publisher = writer_->Publisher<Note>();
-  while (publisher->subscriber_count() == 0) Turn();
+  ASSERT_TRUE(ComesInTurns([&] { return publisher->subscriber_count() > 0; }));
   for (uint64_t id = 1; id <= kNotes; ++id) {
     ASSERT_TRUE(publisher->Publish(MakeNote(id, /*blob_bytes=*/2'000)).ok());
   }
@@ -211,21 +225,21 @@ TEST_P(DamagedRingTest, WhatCameBeforeIsTakenFromAQueueFirst) {
   ASSERT_NE(frame, nullptr);
   std::memcpy(frame + damage().offset, &damage().value, damage().bytes);
   std::vector<uint64_t> ids;
-  while (ids.empty() || ids.back() != kNotes) {
+  ASSERT_TRUE(Comes([&] {
     // It has time to come to the damage, and to all that lies behind it.
     for (int turn = 0; turn < 20; ++turn) {
       (void)reader_->Poll(absl::ZeroDuration());
     }
     (void)writer_->Flush(absl::Milliseconds(1));
     const auto got = subscriber->TryReceive();
-    ASSERT_TRUE(got.ok()) << got.status();
-    if (*got != nullptr) ids.push_back((*got)->id());
-  }
+    EXPECT_TRUE(got.ok()) << got.status();
+    if (got.ok() && *got != nullptr) ids.push_back((*got)->id());
+    return !got.ok() || (!ids.empty() && ids.back() == kNotes);
+  }));
   ExpectAllButTheDamaged(ids);
-  while (!writer_->Flush(absl::Milliseconds(1)).ok()) {
-    Turn();
-    EXPECT_EQ(*subscriber->TryReceive(), nullptr);  // The last one is handled.
-  }
+  EXPECT_EQ(*subscriber->TryReceive(), nullptr);  // The last one is handled.
+  ASSERT_TRUE(FlushComes());
+  EXPECT_EQ(*subscriber->TryReceive(), nullptr);
   ExpectOneIsLostTo(/*subscriptions=*/1);
 }
 
@@ -239,18 +253,18 @@ TEST_P(DamagedRingTest, MessageThatTwoSubscriptionsShareIsLostToBoth) {
   auto one = reader_->Subscribe<Note>(count);
   auto two = reader_->Subscribe<Note>(count, other);
   auto publisher = writer_->Publisher<Note>();
-  while (publisher->subscriber_count() < 2) Turn();
+  ASSERT_TRUE(ComesInTurns([&] { return publisher->subscriber_count() > 1; }));
   for (uint64_t id = 1; id <= kNotes; ++id) {
     ASSERT_TRUE(publisher->Publish(MakeNote(id)).ok());
   }
   std::byte* const frame = FrameIn(DataSegment(), kDamaged);
   ASSERT_NE(frame, nullptr);
   std::memcpy(frame + damage().offset, &damage().value, damage().bytes);
-  while (got < 2 * (kNotes - 1)) {
-    Turn();
+  ASSERT_TRUE(ComesInTurns([&] {
     (void)writer_->Flush(absl::Milliseconds(1));
-  }
-  while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
+    return got >= 2 * (kNotes - 1);
+  }));
+  ASSERT_TRUE(FlushComes());
   ExpectOneIsLostTo(/*subscriptions=*/2);
 }
 
@@ -266,8 +280,12 @@ class LostLengthTest : public DamagedRingTest {
     PublisherOptions waits;
     waits.publish_timeout = absl::Hours(1);
     publisher_ = *writer_->Publisher<Note>(waits);
-    while (publisher_->subscriber_count() == 0) Turn();
-    while (published_ < kNotes) Publish();
+    ASSERT_TRUE(
+        ComesInTurns([&] { return publisher_->subscriber_count() > 0; }));
+    ASSERT_TRUE(Comes([&] {
+      Publish();
+      return published_ >= kNotes;
+    }));
     std::byte* const frame = FrameIn(DataSegment(), kDamaged);
     ASSERT_NE(frame, nullptr);
     std::memcpy(frame + damage().offset, &damage().value, damage().bytes);
@@ -283,9 +301,10 @@ class LostLengthTest : public DamagedRingTest {
     }
   }
   void ExpectOneIsLost(std::thread* waiting) {
-    while (is_waiting_) Turn();
+    // Else the process ends: who waits would do so for ever.
+    ASSERT_TRUE(ComesInTurns([&] { return !is_waiting_; }));
     waiting->join();
-    while (!writer_->Flush(absl::Milliseconds(1)).ok()) Turn();
+    ASSERT_TRUE(FlushComes());
     EXPECT_EQ(got_, published_ - 1);
     const Ledger sum = SumOfBoth();
     EXPECT_EQ(sum.accepted, published_);
@@ -322,7 +341,7 @@ TEST_P(LostLengthTest, IsFoundByWhoWaitsForRoom) {
 // What the subscriber cannot come to, and nobody comes after it to find.
 TEST_P(LostLengthTest, HidesNothingFromTheLedgerWhereNobodyComesBack) {
   Subscribe();
-  while (got_ < kDamaged - 1) Turn();
+  ASSERT_TRUE(ComesInTurns([&] { return got_ >= kDamaged - 1; }));
   (void)reader_->Shutdown(absl::ZeroDuration());
   (void)writer_->Shutdown(absl::Seconds(20));
   const Ledger sum = SumOfBoth();

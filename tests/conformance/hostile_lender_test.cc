@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/message/protobuf_type.h"
 #include "tests/conformance/hostile_memory_fixture.h"
+#include "tests/support/comes.h"
 
 namespace mycelium::test {
 namespace {
@@ -126,7 +127,7 @@ TEST_F(HostileLenderTest, LoansByHandAreDeliveredFromWhereTheyLie) {
     const uint64_t id = honest.controls - 3;
     at = honest.lane->Write(at, Lend(id, offset), honest.controls);
     Ring(honest.peer);
-    while (honest.lane->released() != at) std::this_thread::yield();
+    ASSERT_TRUE(Comes([&] { return honest.lane->released() == at; }));
     EXPECT_EQ(served_->IdsFrom(honest.name, "inline").count(id), 1u);
     ASSERT_EQ(Offer(honest, kMemory + honest.controls), "");
   }

@@ -27,6 +27,7 @@
 #include "tests/conformance/raw_lane.h"
 #include "tests/conformance/raw_peer.h"
 #include "tests/conformance/served_node.h"
+#include "tests/support/comes.h"
 
 namespace mycelium::test {
 namespace {
@@ -83,10 +84,12 @@ class Hostile final {
     // It must have been mapped, or all that follows is for nobody.
     v1::Control doorbell;
     doorbell.mutable_doorbell();
-    while (lane->released() == 0 && lane->next() == 0) {
-      if (!peer.SendControl(doorbell)) return nullptr;
-    }
-    return lane;
+    bool is_up = true;
+    const bool is_mapped = Comes([&] {
+      is_up = is_up && peer.SendControl(doorbell);
+      return !is_up || lane->released() != 0 || lane->next() != 0;
+    });
+    return is_up && is_mapped ? std::move(lane) : nullptr;
   }
 
   std::unique_ptr<RawLane> AwaitLane(RawPeer& peer) {

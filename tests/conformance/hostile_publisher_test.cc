@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/hostile_memory_fixture.h"
+#include "tests/support/comes.h"
 #include "tests/support/short_temp_dir.h"
 
 namespace mycelium::test {
@@ -84,15 +85,15 @@ TEST_F(HostilePublisherTest, WellFormedFramesByHandAreDeliveredAndReleased) {
     const uint64_t bytes = BytesOf(frame).size();
     const uint64_t run = kRingBytes - at % kRingBytes;
     const uint64_t start = bytes <= run ? at : at + run;
-    while (honest.lane->released() + kRingBytes < start + bytes + 8) {
-      std::this_thread::yield();  // It was rung after each.
-    }
+    ASSERT_TRUE(Comes([&] {  // It was rung after each.
+      return honest.lane->released() + kRingBytes >= start + bytes + 8;
+    }));
     honest.lane->Write(start, frame, kStamp);
     if (start != at) honest.lane->WritePad(at, static_cast<uint32_t>(run));
     Ring(honest.peer);
     at = start + bytes;
   }
-  while (honest.lane->released() != at) std::this_thread::yield();
+  ASSERT_TRUE(Comes([&] { return honest.lane->released() == at; }));
   EXPECT_EQ(served_->IdsFrom(honest.name, "inline").size(), 2000u);
   EXPECT_FALSE(honest.peer.ClosedWithin(0));
 }
@@ -203,7 +204,7 @@ TEST_F(HostilePublisherTest, PublisherWhoGoesOnBehindTheEndStopsNobody) {
       has_written = true;
     }
   });
-  while (!has_written) std::this_thread::yield();
+  EXPECT_TRUE(Comes([&] { return has_written.load(); }));
   Ring(hostile.peer);
   EXPECT_TRUE(served_->HasGotFrom(hostile.name));
   hostile.peer.Close();

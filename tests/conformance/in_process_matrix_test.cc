@@ -22,10 +22,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/bus/message_bus.h"
+#include "tests/support/comes.h"
 #include "tests/support/short_temp_dir.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -46,17 +46,6 @@ Overflow OverflowOf(const std::string& word) {
   }
   ADD_FAILURE() << "no such policy: " << word;
   return Overflow::kBlock;
-}
-
-// Waits, by looking, for what another thread brings about.
-template <typename Done>
-bool Comes(Done done) {
-  const absl::Time end = absl::Now() + kLong;
-  while (!done()) {
-    if (absl::Now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
 }
 
 // One subscription, or several after each other, and what it was given.

@@ -62,7 +62,8 @@ TEST_P(ManyPublishersTest, WhoseMessagesWereDroppedAreInNobodysWay) {
       [&](const Note& note, const MessageInfo&) {
         if (note.id() == 1) {
           entered.Notify();
-          go_on.WaitForNotification();
+          // So many publishers take their time.
+          EXPECT_TRUE(go_on.WaitForNotificationWithTimeout(absl::Minutes(4)));
         }
         got.Add(note.id());
       },

@@ -25,6 +25,7 @@
 #include "tests/conformance/cutting_relay.h"
 #include "tests/conformance/faulty_proxy.h"
 #include "tests/conformance/peer_page.h"
+#include "tests/support/comes.h"
 #include "tests/support/loopback_address.h"
 #include "tests/support/notification.h"
 #include "tests/support/short_temp_dir.h"
@@ -167,9 +168,8 @@ class RedialTest : public ::testing::Test {
     Publish(*publisher);
     ASSERT_TRUE(b->Flush(kLong).ok());
     lose([&] {
-      while (b_events.count(State::kDisconnected) == 0) {
-        std::this_thread::yield();
-      }
+      EXPECT_TRUE(
+          Comes([&] { return b_events.count(State::kDisconnected) > 0; }));
       Publish(*publisher);
     });
     ASSERT_TRUE(b_events.AwaitSettled());
@@ -264,7 +264,7 @@ TEST_P(SecondAddressTest, GoesOnWhereTheFirstLeftOff) {
   if (is_known_before) {
     ASSERT_TRUE(DialUnixEndpoint(dir_.file("second"), *here).ok());
     // It is refused, since there is a link, and is not heard of again.
-    while (second.closed() == 0) std::this_thread::yield();
+    ASSERT_TRUE(Comes([&] { return second.closed() > 0; }));
     for (int i = 0; i < 200; ++i) {
       Publish(*publisher);
       ASSERT_TRUE(here->Flush(kLong).ok());
@@ -272,9 +272,8 @@ TEST_P(SecondAddressTest, GoesOnWhereTheFirstLeftOff) {
   }
   Publish(*publisher);
   first.reset();
-  while (here_events.count(State::kDisconnected) == 0) {
-    std::this_thread::yield();
-  }
+  ASSERT_TRUE(
+      Comes([&] { return here_events.count(State::kDisconnected) > 0; }));
   Publish(*publisher);
   if (!is_known_before) {
     ASSERT_TRUE(DialUnixEndpoint(dir_.file("second"), *here).ok());
@@ -334,23 +333,23 @@ TEST_P(TwoDialsTest, LaterOneIsTheOneThatStays) {
   ASSERT_TRUE(there->Flush(kLong).ok());
   ASSERT_TRUE(DialUnixEndpoint(dir_.file("second"), *there).ok());
   // It is refused, since there is a link, and learns who that is.
-  while (second.closed() == 0) std::this_thread::yield();
+  ASSERT_TRUE(Comes([&] { return second.closed() > 0; }));
   // The loop of "here" stands still.
   EXPECT_TRUE(publisher->Publish(NoteOf(2)).ok());
   is_inside.WaitForNotification();
   const uint64_t before = first.passed(), before_second = second.passed();
   first.Cut();
   // Whichever of them is the first.
-  while (first.passed() == before || second.passed() == before_second) {
-    std::this_thread::yield();
-  }
+  EXPECT_TRUE(Comes([&] {
+    return first.passed() != before && second.passed() != before_second;
+  }));
   go_on.Notify();
   ASSERT_TRUE(there_events.AwaitSettled());
   EXPECT_TRUE(publisher->Publish(NoteOf(3)).ok());
   EXPECT_TRUE(there->Flush(kLong).ok());
   EXPECT_EQ(got, 3u);
   const auto closed = [&] { return first.closed() + second.closed(); };
-  while (closed() < 2) std::this_thread::yield();
+  (void)Comes([&] { return closed() >= 2; });
   EXPECT_EQ(closed(), 2u) << "the one that was refused, and one of the two";
   EXPECT_EQ(there_events.count(State::kGone), 0);
   const Ledger sent = TotalOf(*there);
@@ -443,7 +442,7 @@ TEST_F(RedialTest, NodeThatIsNotMeantIsNotConnected) {
   ASSERT_TRUE(endpoint.ok()) << endpoint.status();
   const auto a = Opened(MessageBus::FromTopology(dir_.file("topology.toml"),
                                                  "one", a_events.Watched({})));
-  while (a_events.count(State::kRefused) == 0) std::this_thread::yield();
+  ASSERT_TRUE(Comes([&] { return a_events.count(State::kRefused) > 0; }));
   bool is_told = false;
   for (const LinkReport& link : a->LinkReports()) {
     is_told |= absl::StrContains(link.last_error, "this is node x, not y");

@@ -22,6 +22,7 @@ constexpr char kSmallLanes[] =
     "[limits]\nframe_bytes_max = 4096\n"
     "[defaults]\nlane_bytes = \"64KiB\"";
 constexpr size_t kBlobBytes = 1000;
+constexpr uint64_t kMoreThanFits = 10'000;
 
 bool IsReadable(int descriptor, int timeout_ms) {
   pollfd watched = {descriptor, POLLIN, 0};
@@ -45,7 +46,9 @@ class RoomTest : public ConformanceTest {
 
   // Publishes until there is no room. Returns the last id that was accepted.
   static uint64_t Fill(Publisher<Note>& publisher, uint64_t id = 1) {
-    while (publisher.Publish(MakeNote(id, kBlobBytes)).ok()) ++id;
+    const uint64_t most = id + kMoreThanFits;
+    while (id < most && publisher.Publish(MakeNote(id, kBlobBytes)).ok()) ++id;
+    EXPECT_LT(id, most) << "the lane never filled";
     return id - 1;
   }
 };

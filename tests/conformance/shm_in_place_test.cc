@@ -222,14 +222,12 @@ TEST_F(ShmInPlaceTest, HeldMessageStaysWhileThePublisherFillsTheLane) {
   auto publisher = Publishing(impatient_);
   uint64_t received = 0;
   for (int lap = 0; lap < 5; ++lap) {
-    while (Publish(publisher, kLarge).ok()) {
-    }
+    PublishUntilFull(publisher);
     const auto held = pull.Receive(kLong);
     ASSERT_TRUE(held.ok()) << held.status();
     ASSERT_TRUE(IsShared(*held));
     // Of what was published no room is free but that of messages before it.
-    while (Publish(publisher, kLarge).ok()) {
-    }
+    PublishUntilFull(publisher);
     ExpectPattern(*held, ++received);
     while (received < accepted_ - 2) {
       const auto got = pull.Receive(kLong);
