@@ -5,12 +5,27 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace mycelium::test {
 namespace {
 
 constexpr int kLongMs = 10'000;
+
+using Clock = std::chrono::steady_clock;
+
+Clock::time_point After(int timeout_ms) {
+  return Clock::now() + std::chrono::milliseconds(timeout_ms);
+}
+
+// Whether there is something to read, or the end, before the deadline.
+bool IsReadable(int fd, Clock::time_point deadline) {
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+  pollfd ready = {fd, POLLIN, 0};
+  return poll(&ready, 1, std::max(static_cast<int>(left.count()), 0)) == 1;
+}
 
 template <typename T>
 std::string AsBytes(const T& value) {
@@ -122,9 +137,10 @@ v1::Control RawPeer::SayHello(const v1::Hello& hello) {
   return answer.has_value() ? answer->control : v1::Control();
 }
 
-bool RawPeer::Receive(int timeout_ms) {
-  pollfd ready = {fd_, POLLIN, 0};
-  if (poll(&ready, 1, timeout_ms) != 1) return false;
+RawPeer::Deadline RawPeer::SoonEnough() { return After(kLongMs); }
+
+bool RawPeer::Receive(Deadline deadline) {
+  if (Clock::now() > deadline || !IsReadable(fd_, deadline)) return false;
   char bytes[4096];
   alignas(cmsghdr) char control[CMSG_SPACE(16 * sizeof(int))];
   iovec piece = {bytes, sizeof bytes};
@@ -149,15 +165,15 @@ bool RawPeer::Receive(int timeout_ms) {
   return true;
 }
 
-std::optional<RawPeer::Record> RawPeer::Read() {
+std::optional<RawPeer::Record> RawPeer::ReadBefore(Deadline deadline) {
   Record record;
   while (arrived_.size() < sizeof record.header) {
-    if (!Receive(kLongMs)) return std::nullopt;
+    if (!Receive(deadline)) return std::nullopt;
   }
   std::memcpy(&record.header, arrived_.data(), sizeof record.header);
   const size_t bytes = sizeof record.header + record.header.body_bytes;
   while (arrived_.size() < bytes) {
-    if (!Receive(kLongMs)) return std::nullopt;
+    if (!Receive(deadline)) return std::nullopt;
   }
   record.body = arrived_.substr(sizeof record.header, record.header.body_bytes);
   arrived_.erase(0, bytes);
@@ -168,12 +184,14 @@ std::optional<RawPeer::Record> RawPeer::Read() {
 }
 
 bool RawPeer::ClosedWithin(int timeout_ms) {
-  while (true) {
-    pollfd ready = {fd_, POLLIN, 0};
-    if (poll(&ready, 1, timeout_ms) != 1) return false;
+  const Deadline deadline = After(timeout_ms);
+  // What has arrived by then is taken, but not for ever.
+  const Deadline last = After(timeout_ms + kLongMs);
+  while (Clock::now() < last && IsReadable(fd_, deadline)) {
     char bytes[4096];
     if (recv(fd_, bytes, sizeof bytes, 0) <= 0) return true;
   }
+  return false;
 }
 
 bool RawPeer::Closed() { return ClosedWithin(kLongMs); }

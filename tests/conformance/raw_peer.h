@@ -1,6 +1,7 @@
 #ifndef TESTS_CONFORMANCE_RAW_PEER_H_
 #define TESTS_CONFORMANCE_RAW_PEER_H_
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -39,7 +40,7 @@ v1::Hello HelloFrom(const std::string& node, uint64_t incarnation = 1);
 // peer of another make, or a broken one, could send. Shares no code with the
 // links and handshakes that it tests, only the layout of the bytes.
 //
-// Every read has a deadline of its own, long enough for any machine.
+// Every call that reads has one deadline in all, long enough for any machine.
 //
 // Thread safety: none.
 class RawPeer final {
@@ -68,7 +69,8 @@ class RawPeer final {
   }
   bool SendAck(uint32_t lane, uint64_t received, uint64_t handled);
 
-  // Says Hello and returns the answer: a Hello, a Reject, or nothing.
+  // Says Hello and returns the answer: a Hello, a Reject, or nothing, if the
+  // other side has closed or says nothing in time.
   v1::Control SayHello(const v1::Hello& hello);
 
   struct Record {
@@ -76,14 +78,16 @@ class RawPeer final {
     std::string body;
     v1::Control control;  // Of a control record.
   };
-  // The next record; none if the other side has closed.
-  std::optional<Record> Read();
+  // The next record; none if the other side has closed, or it is not there in
+  // time.
+  std::optional<Record> Read() { return ReadBefore(SoonEnough()); }
   // What came with the bytes that were read so far. The caller closes them.
   std::vector<int> TakeDescriptors() { return std::exchange(descriptors_, {}); }
-  // Skips records until `wanted` says yes to one.
+  // Skips records until `wanted` says yes to one; none as in Read().
   template <typename Wanted>
   std::optional<Record> ReadUntil(Wanted wanted) {
-    while (std::optional<Record> record = Read()) {
+    const Deadline deadline = SoonEnough();
+    while (std::optional<Record> record = ReadBefore(deadline)) {
       if (wanted(*record)) return record;
     }
     return std::nullopt;
@@ -103,8 +107,12 @@ class RawPeer final {
   void Close();
 
  private:
+  using Deadline = std::chrono::steady_clock::time_point;
+  static Deadline SoonEnough();
+
+  std::optional<Record> ReadBefore(Deadline deadline);
   // Takes what has arrived. False at the end, or if nothing came in time.
-  bool Receive(int timeout_ms);
+  bool Receive(Deadline deadline);
 
   int fd_ = -1;
   std::string arrived_;
