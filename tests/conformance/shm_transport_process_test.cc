@@ -47,6 +47,15 @@ class ShmTransportProcessTest : public ::testing::Test {
     return CountedOf(peer.Ask("ledger", "ledger"));
   }
 
+  // Of an end to which nothing is on its way and that lost nothing.
+  static void ExpectCounted(PeerProcess& peer, uint64_t accepted,
+                            uint64_t delivered) {
+    const Counted counted = LedgerOf(peer);
+    EXPECT_EQ(counted.accepted, accepted);
+    EXPECT_EQ(counted.delivered, delivered);
+    EXPECT_EQ(counted.dropped + counted.in_flight, 0u);
+  }
+
   // No end has got a message of its own.
   static void ExpectNoEcho(PeerProcess& peer, int run) {
     EXPECT_EQ(peer.counts().received[run].count, 0u);
@@ -110,6 +119,16 @@ TEST_F(ShmTransportProcessTest, NextOpenerJoinsAfterTheLastWasKilled) {
   }
   EXPECT_EQ(creator->Ask("publish 50", "published"), "OK");
   EXPECT_EQ(second->Ask("await 1 50", "reached"), "");
+  EXPECT_EQ(creator->Ask("flush", "flushed"), "OK");
+  const ReceivedIds& ids = second->counts().received[1];
+  EXPECT_EQ(ids.last, creator->counts().accepted);
+  EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
+  ExpectCounted(*second, /*accepted=*/100, /*delivered=*/ids.count);
+  const Counted sent = LedgerOf(*creator);
+  EXPECT_EQ(sent.delivered, 200u);
+  EXPECT_EQ(sent.in_flight, 0u);
+  EXPECT_EQ(sent.dropped, sent.gone);
+  EXPECT_EQ(sent.accepted, ids.count + sent.gone);
 }
 
 TEST_F(ShmTransportProcessTest, NextCreatorTakesOverAfterTheLastWasKilled) {
@@ -128,8 +147,10 @@ TEST_F(ShmTransportProcessTest, NextCreatorTakesOverAfterTheLastWasKilled) {
   // What the first creator had delivered is in its page.
   const Counted sent = LedgerOf(*opener);
   EXPECT_EQ(sent.accepted, 200u);
+  EXPECT_EQ(sent.delivered, 100u);
   EXPECT_EQ(sent.dropped + sent.in_flight, 0u);
   EXPECT_EQ(first->counts().received[2].count, 100u);
+  ExpectCounted(*second, /*accepted=*/100, /*delivered=*/100);
 }
 
 TEST_F(ShmTransportProcessTest, WhatAKilledPublisherCommittedIsDelivered) {
@@ -163,10 +184,14 @@ TEST_F(ShmTransportProcessTest, SeveralOpenersTalkWithTheCreatorOnly) {
   EXPECT_EQ(creator->Ask("flush", "flushed"), "OK");
   ExpectNoEcho(*one, 3);
   ExpectNoEcho(*other, 2);
-  const Counted sum = LedgerOf(*creator);
-  EXPECT_EQ(sum.accepted, 200u);  // Of two subscriptions.
-  EXPECT_EQ(sum.delivered, 200u);
-  EXPECT_EQ(sum.dropped + sum.in_flight, 0u);
+  for (PeerProcess* const opener : {one.get(), other.get()}) {
+    const ReceivedIds& ids = opener->counts().received[1];
+    EXPECT_EQ(ids.count, 100u);
+    EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
+    ExpectCounted(*opener, /*accepted=*/100, /*delivered=*/100);
+  }
+  // It published to two subscriptions.
+  ExpectCounted(*creator, /*accepted=*/200, /*delivered=*/200);
 }
 
 TEST_F(ShmTransportProcessTest, KilledProcessesLeaveTheSocketAndItsLockOnly) {
@@ -174,6 +199,8 @@ TEST_F(ShmTransportProcessTest, KilledProcessesLeaveTheSocketAndItsLockOnly) {
     auto creator = StartReady("create", 1);
     auto opener = StartReady("open", 2);
     Send(*creator, 1, *opener, 10);
+    ExpectCounted(*creator, /*accepted=*/10, /*delivered=*/0);
+    ExpectCounted(*opener, /*accepted=*/0, /*delivered=*/10);
     creator->Kill();
     opener->Kill();
   }
