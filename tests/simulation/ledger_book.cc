@@ -19,6 +19,32 @@ LedgerBook::SubscriptionLife LedgerBook::AddSubscription(
   return static_cast<SubscriptionLife>(subscriptions_.size() - 1);
 }
 
+void LedgerBook::EndSubscription(SubscriptionLife life) {
+  subscriptions_[life].open = false;
+  for (Publisher& publisher : publishers_) {
+    publisher.saw_an_end |= publisher.Matches(subscriptions_[life]);
+  }
+}
+
+void LedgerBook::NoteReached(PublisherLife life, size_t count) {
+  Publisher& publisher = publishers_[life];
+  if (publisher.saw_an_end || publisher.looked_at == subscriptions_.size()) {
+    return;
+  }
+  std::vector<SubscriptionLife> matching;
+  for (SubscriptionLife to = 0; to < subscriptions_.size(); ++to) {
+    if (subscriptions_[to].open && publisher.Matches(subscriptions_[to])) {
+      matching.push_back(to);
+    }
+  }
+  // As many are the same ones: none that it may know has ended.
+  if (matching.size() != count) return;
+  for (const SubscriptionLife to : matching) {
+    publisher.reached_at.emplace(to, publisher.accepted);
+  }
+  publisher.looked_at = subscriptions_.size();
+}
+
 uint64_t LedgerBook::PartingsOf(int place, int other) const {
   const auto entry = partings_.find(std::minmax(place, other));
   return entry == partings_.end() ? 0 : entry->second;
@@ -54,6 +80,11 @@ void LedgerBook::CountDelivered(SubscriptionLife to, PublisherLife from,
   const uint64_t partings = PartingsOf(publisher.place, subscription.place);
   if (received.count == 0) {
     received.first = id;
+    const auto reached = publisher.reached_at.find(to);
+    if (reached != publisher.reached_at.end() && id > reached->second + 1 &&
+        !subscription.lossy && partings == 0) {
+      fail(absl::StrCat("lost before the first, since ", reached->second + 1));
+    }
   } else if (id <= received.last && redelivered && partings > 0) {
     received.last = id;  // It goes on from there.
   } else if (id == received.last) {
@@ -100,7 +131,18 @@ void LedgerBook::AddReports(int place, int incarnation, bool crashed,
   incarnations_[place] = incarnation;
   if (crashed) crashed_.insert(place);
   for (const FlowReport& report : reports) {
-    if (report.subscriber_node.empty()) continue;
+    if (report.subscriber_node.empty()) {
+      const Ledger& ledger = report.ledger;
+      for_nobody_[{report.topic, report.publisher_service}] += ledger.accepted;
+      if (ledger.dropped_for(DropReason::kNoSubscriber) == ledger.accepted &&
+          ledger.dropped_total() == ledger.accepted && ledger.Balances()) {
+        continue;
+      }
+      Fail(absl::StrCat("ledger of nobody: ", report.publisher_service, " \"",
+                        report.topic, "\": accepted ", ledger.accepted,
+                        ", dropped ", ledger.dropped_total()));
+      continue;
+    }
     FlowSum& sum = sums_[{report.topic, report.publisher_service,
                           report.subscriber_service, report.subscription_name}];
     sum.from_place = PlaceOf(report.publisher_node);
@@ -206,9 +248,38 @@ void LedgerBook::CheckAccepted() {
   }
 }
 
+// All flows of a topic and service together, with that of nobody, have no less
+// than Publish() took, and that of nobody alone no more.
+void LedgerBook::CheckSomewhere() {
+  struct Sum {
+    uint64_t taken = 0, half_taken = 0, somewhere = 0;
+  };
+  std::map<std::pair<std::string, std::string>, Sum> sums;
+  for (const Publisher& publisher : publishers_) {
+    Sum& sum = sums[{publisher.topic, publisher.service}];
+    sum.taken += publisher.accepted;
+    sum.half_taken += crashed_.count(publisher.place);
+  }
+  for (const auto& [key, flow] : sums_) {
+    sums[{key.topic, key.from}].somewhere += flow.accepted;
+  }
+  for (const auto& [key, sum] : sums) {
+    const uint64_t nobody = for_nobody_[key];
+    if (nobody <= sum.taken + sum.half_taken &&
+        sum.taken <= sum.somewhere + nobody) {
+      continue;
+    }
+    Fail(absl::StrCat("somewhere: ", key.second, " \"", key.first,
+                      "\": Publish() took ", sum.taken,
+                      ", the buses say for somebody ", sum.somewhere,
+                      ", for nobody ", nobody));
+  }
+}
+
 void LedgerBook::CheckLedger() {
   CheckLostBefore();
   CheckAccepted();
+  CheckSomewhere();
   for (const Subscription& subscription : subscriptions_) {
     for (const auto& [life, received] : subscription.received) {
       sums_[{subscription.topic, publishers_[life].service,

@@ -20,11 +20,14 @@ namespace mycelium::test {
 //   once       a subscription gets a message of a publisher at most once; more
 //              often only if the two had given each other up, and marked
 //   order      and those of one publisher in the order of their acceptance
-//   no loss    and none is missing between two that it gets, unless the two
+//   no loss    and none is missing between two that it gets, nor before the
+//              first, once its publisher was seen to reach it, unless the two
 //              processes had given each other up in between
 //   told       what a lossy one misses, `lost_before` has told it
 //   ledger     accepted = delivered + dropped + in flight, over both sides
 //   agreement  buses count as delivered what was delivered
+//   somewhere  and as accepted, for somebody or for nobody, no less than what
+//              Publish() took; what is for nobody is dropped
 //
 // A life is one run of one publisher or subscription: of one process, and of
 // one Subscribe() call in it.
@@ -55,6 +58,12 @@ class LedgerBook final {
     int incarnation;
     std::string node, service, topic, target;
     uint64_t accepted = 0;
+    // One that it matches has ended since it came: whom it reaches is not known
+    // by their number any more.
+    bool saw_an_end = false;
+    size_t looked_at = 0;  // So many subscriptions, when it reached all.
+    // What it had had accepted when it was first seen to reach that one.
+    std::map<SubscriptionLife, uint64_t> reached_at = {};
 
     bool Matches(const Subscription& subscription) const {
       return subscription.topic == topic &&
@@ -64,9 +73,9 @@ class LedgerBook final {
 
   PublisherLife AddPublisher(Publisher publisher);
   SubscriptionLife AddSubscription(Subscription subscription);
-  void EndSubscription(SubscriptionLife life) {
-    subscriptions_[life].open = false;
-  }
+  void EndSubscription(SubscriptionLife life);
+  // So many subscriptions the bus says that the publisher reaches.
+  void NoteReached(PublisherLife life, size_t count);
 
   uint64_t NextId(PublisherLife life) const {
     return publishers_[life].accepted + 1;
@@ -127,6 +136,7 @@ class LedgerBook final {
 
   void CheckLostBefore();
   void CheckAccepted();
+  void CheckSomewhere();
   // What a publisher that left in good order had handed over is the
   // subscriber's, and dies with it: nobody is left to count it.
   bool DiedWithTakenOver(const FlowSum& sum);
@@ -140,6 +150,8 @@ class LedgerBook final {
   std::vector<Subscription> subscriptions_;
   std::map<std::pair<int, int>, uint64_t> partings_;
   std::map<FlowKey, FlowSum> sums_;
+  // Accepted for nobody, by topic and publisher's service.
+  std::map<std::pair<std::string, std::string>, uint64_t> for_nobody_;
   std::map<int, int> incarnations_;  // By place, the last one.
   std::set<int> crashed_;            // Places.
   std::vector<std::string> violations_;

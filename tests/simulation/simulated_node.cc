@@ -474,6 +474,7 @@ void SimulatedNode::Publish(Life& life, Publishing& publishing) {
   message.publisher = publishing.life;
   message.hops = publishing.plan->relays ? 1 : 0;
   message.id = book_.NextId(publishing.life);
+  book_.NoteReached(publishing.life, publishing.publisher->subscriber_count());
   const uint64_t kind = random_.Below(20);
   const size_t filler = kind == 0  ? random_.Below(8'000)
                         : kind < 5 ? random_.Below(2'000)
