@@ -1,4 +1,4 @@
-"""The wheel is installed with pip and used in a venv of its own."""
+"""The wheel is installed with pip, and used and type-checked in a venv."""
 
 import os
 import re
@@ -21,6 +21,31 @@ with mycelium.MessageBus() as bus:
 runtime = mycelium_native.Runtime()
 runtime.subscribe(Timestamp, lambda time: print(time.seconds))
 runtime.publish(Timestamp(seconds=8))
+'''
+
+MYPY_CONFIG = '''
+[mypy]
+strict = True
+[mypy-google.*]
+ignore_missing_imports = True
+'''
+# Loan and Payload are classes of the extension, which has stubs of its own.
+RIGHT = '''
+import mycelium
+import mycelium_native
+
+def use(frames: mycelium.Publisher[object], frame: mycelium.Payload) -> bool:
+  with frames.loan(8) as loan:
+    loan.publish()
+  return frame.valid
+'''
+WRONG = '''
+import mycelium
+
+def use(frames: mycelium.Publisher[object], frame: mycelium.Payload) -> int:
+  frames.loan(8).send()
+  frame.valid()
+  return len(frame)
 '''
 
 # What every C++ program needs.
@@ -49,31 +74,54 @@ def packages_of(libraries):
 
 class WheelTest(unittest.TestCase):
 
+  @classmethod
+  def setUpClass(cls):
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.folder = folder.name
+    cls.environment = {
+        name: value for name, value in os.environ.items()
+        if not name.startswith('PYTHON')}
+    cls.environment['HOME'] = cls.folder
+    venv = os.path.join(cls.folder, 'venv')
+    # Protobuf is Debian's: pip must not look for it elsewhere.
+    cls.run_here(sys.executable, '-m', 'venv', '--system-site-packages', venv)
+    cls.python = os.path.join(venv, 'bin', 'python')
+    cls.run_here(
+        cls.python, '-m', 'pip', 'install', '--no-index', '--quiet',
+        os.path.abspath(os.environ['WHEEL']))
+
+  @classmethod
+  def run_here(cls, *command, check=True):
+    return subprocess.run(
+        command, check=check, cwd=cls.folder, env=cls.environment,
+        stdout=subprocess.PIPE, encoding='utf-8').stdout
+
+  def mypy(self, name, program):
+    for file_name, text in (('mypy.ini', MYPY_CONFIG), (name, program)):
+      with open(os.path.join(self.folder, file_name), 'w',
+                encoding='utf-8') as file:
+        file.write(text)
+    return self.run_here(
+        sys.executable, '-m', 'mypy', '--no-incremental', '--python-executable',
+        self.python, name, check=False)
+
   def test_wheel_works_in_a_venv(self):
-    with tempfile.TemporaryDirectory() as folder:
-      venv = os.path.join(folder, 'venv')
-      environment = {
-          name: value for name, value in os.environ.items()
-          if not name.startswith('PYTHON')}
-      environment['HOME'] = folder
+    printed = self.run_here(self.python, '-c', PROGRAM)
+    self.assertEqual(printed.split(), ['7', '0.3.0', '8'])
 
-      def run(*command):
-        return subprocess.run(
-            command, check=True, cwd=folder, env=environment,
-            stdout=subprocess.PIPE, encoding='utf-8').stdout
+  def test_users_see_the_types(self):
+    self.assertIn('Success', self.mypy('right.py', RIGHT))
 
-      # Protobuf is Debian's: pip must not look for it elsewhere.
-      run(sys.executable, '-m', 'venv', '--system-site-packages', venv)
-      python = os.path.join(venv, 'bin', 'python')
-      run(python, '-m', 'pip', 'install', '--no-index', '--quiet',
-          os.path.abspath(os.environ['WHEEL']))
-      self.assertEqual(run(python, '-c', PROGRAM).split(), ['7', '0.3.0', '8'])
+  def test_users_mistakes_are_seen(self):
+    checked = self.mypy('wrong.py', WRONG)
+    self.assertIn('"Loan" has no attribute "send"', checked)
+    self.assertIn('"bool" not callable', checked)
+    self.assertEqual(checked.count('error:'), 2, checked)
 
-  def test_wheel_has_types_and_says_what_it_needs(self):
+  def test_wheel_says_what_it_needs(self):
     with zipfile.ZipFile(os.environ['WHEEL']) as wheel:
       names = wheel.namelist()
-      self.assertIn('mycelium/py.typed', names)
-      self.assertIn('_mycelium.pyi', names)
       metadata = wheel.read('mycelium-0.3.0.dist-info/METADATA').decode()
       with tempfile.TemporaryDirectory() as folder:
         needed = packages_of([
