@@ -12,7 +12,15 @@ def _generated_files_impl(ctx):
         if root != "." and path.startswith(root + "/"):
             path = path[len(root) + 1:]
         names.append(path)
-        stem = source.basename[:-len(".proto")]
+
+        # protoc writes beside the .proto file as it is imported, and a rule
+        # below its own package.
+        if ctx.label.package:
+            if not path.startswith(ctx.label.package + "/"):
+                fail("cc_grpc_library: %s is imported from another folder than %s" %
+                     (path, ctx.label.package))
+            path = path[len(ctx.label.package) + 1:]
+        stem = path[:-len(".proto")]
         for suffix in [".grpc.pb.h", ".grpc.pb.cc"]:
             outputs.append(ctx.actions.declare_file(stem + suffix))
     out = ctx.bin_dir.path
