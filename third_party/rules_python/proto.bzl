@@ -14,6 +14,11 @@ def _import_name(source, root):
         return path[len(root) + 1:]
     return path
 
+def _module_path(name):
+    """Returns where protoc writes the module of a .proto file."""
+    stem = name[:-len(".proto")]
+    return stem.replace("-", "_").replace(".", "/") + "_pb2.py"
+
 def _py_proto_aspect_impl(target, ctx):
     below = [
         dep[_PyProtoInfo]
@@ -41,7 +46,7 @@ def _py_proto_aspect_impl(target, ctx):
             if part
         ])
         for name in names:
-            path = name[:-len(".proto")].replace("-", "_") + "_pb2.py"
+            path = _module_path(name)
             if out_root != ".":
                 path = out_root + "/" + path
             if package:

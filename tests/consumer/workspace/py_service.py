@@ -8,7 +8,7 @@ import sys
 import mycelium
 import order_pb2
 import order_schema
-from trading.v1 import side_pb2
+from trading.side import v1_pb2 as side_pb2
 
 PATIENCE = 20  # Seconds.
 
