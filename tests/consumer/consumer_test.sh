@@ -92,16 +92,26 @@ for program in service shared_service; do
 done
 
 # Generated code of mycelium.v1 is in the library, and in nothing that uses it.
+# A file that cannot be read says neither.
 holds_generated_code() {
-  nm --defined-only "$@" | grep descriptor_table_proto_2fmycelium_2fv1_ >/dev/null
+  local symbols
+  symbols=$(nm --defined-only "$@") || fail "nm $* does not work"
+  [[ -n $symbols ]] || fail "nm $* lists nothing"
+  grep -q descriptor_table_proto_2fmycelium_2fv1_ <<<"$symbols"
 }
 runfiles=$deployed/py_service.runfiles/mycelium
 holds_generated_code --dynamic "$runfiles/mycelium/libmycelium.so" ||
   fail "libmycelium.so has no generated code"
 holds_generated_code "$bin/service" ||
   fail "a program on the archives has no generated code"
-for user in "$bin/shared_service" "$runfiles/python/_mycelium.so"; do
+for user in "$bin/shared_service" "$runfiles/python/extension/_mycelium.so"; do
   if holds_generated_code "$user"; then
     fail "$user has a second copy of the generated code"
   fi
 done
+
+# The C interface, which a user installs from a workspace of his own.
+nested_bazel run --symlink_prefix=/ --jobs=2 @mycelium//mycelium/capi:install \
+  -- "$TEST_TMPDIR/prefix" || fail "the C interface is not installed"
+[[ -r $TEST_TMPDIR/prefix/include/mycelium/capi/mycelium.h ]] ||
+  fail "the C interface has no header"
