@@ -66,10 +66,34 @@ linker would leave it out.
     toolchains = ["@bazel_tools//tools/cpp:toolchain_type"],
 )
 
+_FOREIGN_ARCHIVES = """%s: %s: built from source.
+The .so hides its copy of what is linked into it, so a program that uses it
+would not find what the headers call there. C++ programs depend on
+@mycelium//mycelium or @mycelium//mycelium:local instead. This target, and with
+it the Python package, needs shared libraries of the system, as those of Debian
+that mycelium_repositories() declares.
+"""
+
+def _refuse_foreign_archives(ctx, inputs):
+    """Stops the build if code that is not of this repository would be hidden."""
+    foreign = {
+        input.owner.workspace_name: None
+        for input in inputs
+        for library in input.libraries
+        if _has_archive(library) and
+           input.owner.workspace_name != ctx.label.workspace_name
+    }
+    if foreign:
+        names = ["@" + name for name in sorted(foreign)]
+        fail(_FOREIGN_ARCHIVES % (ctx.label, ", ".join(names)))
+
 def _cc_shared_view_impl(ctx):
     headers = cc_common.merge_cc_infos(
         cc_infos = [library[CcInfo] for library in ctx.attr.libraries],
     )
+
+    inputs = headers.linking_context.linker_inputs.to_list()
+    _refuse_foreign_archives(ctx, inputs)
 
     # Inline functions of a system's library are compiled into the program too.
     system = [
@@ -82,7 +106,7 @@ def _cc_shared_view_impl(ctx):
             ]),
             user_link_flags = depset(input.user_link_flags),
         )
-        for input in headers.linking_context.linker_inputs.to_list()
+        for input in inputs
     ]
     shared = ctx.attr.shared_library[CcInfo].linking_context.linker_inputs
     return [

@@ -115,3 +115,30 @@ nested_bazel run --symlink_prefix=/ --jobs=2 @mycelium//mycelium/capi:install \
   -- "$TEST_TMPDIR/prefix" || fail "the C interface is not installed"
 [[ -r $TEST_TMPDIR/prefix/include/mycelium/capi/mycelium.h ]] ||
   fail "the C interface has no header"
+
+# A monorepo that builds a library below from source is told that :shared is
+# nothing for it.
+own=$TEST_TMPDIR/boringssl
+mkdir -p "$own"
+echo 'workspace(name = "boringssl")' >"$own/WORKSPACE"
+echo 'int unused;' >"$own/unused.cc"
+cat >"$own/BUILD" <<'END'
+[
+    cc_library(
+        name = name,
+        srcs = ["unused.cc"],
+        visibility = ["//visibility:public"],
+    )
+    for name in ["crypto", "ssl"]
+]
+END
+analyse() {
+  nested_bazel build --symlink_prefix=/ --nobuild \
+    "--override_repository=boringssl=$own" "$@" 2>&1
+}
+if output=$(analyse @mycelium//mycelium:shared); then
+  fail "a second copy of a library was accepted"
+fi
+[[ $output == *"@boringssl: built from source"* ]] ||
+  fail "another error: $output"
+output=$(analyse @mycelium//mycelium) || fail "$output"
