@@ -126,6 +126,34 @@ class StuckCallbackTest(BusCase):
     self.expect_late_and_the_rest_counted(answerer, asker, self.stuck())
     self.check_ledger(asker, accepted=2)
 
+  def test_stuck_callback_is_waited_for_once_and_not_for_each_address(self):
+    count = 20
+    stuck = self.stuck()
+    listening, dialling = mycelium.MessageBus(), mycelium.MessageBus()
+    paths = [self.path(str(number)) for number in range(count)]
+    for path in paths:
+      listening.listen_unix(path)
+    dialling.connect_unix(paths[0])
+    subscription = listening.subscribe(Note, stuck)
+    publisher = dialling.publisher(Note)
+    publisher.wait_for_subscribers(1, LONG)
+    publisher.publish(Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    begin = time.monotonic()
+    with self.assertRaisesRegex(mycelium.DeadlineExceeded, 'is busy'):
+      listening.stop_listening(paths[1])
+    with self.assertRaises(mycelium.DeadlineExceeded):
+      listening.close(0.01)
+    self.assertLess(time.monotonic() - begin, count / 2)
+    stuck.may_return.set()
+    subscription.unsubscribe(LONG)
+    dialling.flush(LONG)
+    flow = self.flow(dialling.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['accepted'], flow['in_flight']), (1, 0))
+    self.assertEqual(sum(flow['dropped'].values()), 0)
+    self.assertEqual(stuck.returned, [1])
+    dialling.close(LONG)
+
   def test_close_ends_by_its_deadline_while_the_node_runs_the_callback(self):
     topology = self.topology(BUNDLED)
     asker = self.bus(topology, 'asker')

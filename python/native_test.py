@@ -295,6 +295,12 @@ class RuntimeTest(BusCase):
     self.assertEqual(handled['delivered'], 100)
     with self.assertRaises(mycelium.NotFound):
       asker.publish_to('nobody', Note())
+    for publish in (
+        lambda: asker.publish_to('', Note()),
+        lambda: asker.publish_raw(mycelium.RawType('x'), b'', ''),
+        lambda: asker.wait_for_subscribers(Note, 1, 0.01, target_service='')):
+      with self.assertRaisesRegex(mycelium.InvalidArgument, 'publish()'):
+        publish()
 
   def test_wrong_arguments_are_refused(self):
     with self.assertRaisesRegex(mycelium.InvalidArgument, 'service_name'):

@@ -393,8 +393,11 @@ bool EventLoop::RunReady(TimeNs deadline) {
                             ? Sleep(events, deadline)
                             : environment_.waiter.WaitEpoll(
                                   interests_.fd(), events, kEventsMax, 0);
-  if (ready < 0) OnDeaf(ready, deadline);
-  if (ready >= 0) is_deaf_ = false;
+  if (ready < 0) {
+    OnDeaf(ready, deadline);
+  } else if (std::exchange(is_deaf_, false) && log_ != nullptr) {
+    log_(LogLevel::kInfo, "event loop: hears its sockets again");
+  }
   if (lends) TakeBack();
   sleeping_.store(false);
   const bool slept = pollers_asleep_;
@@ -484,7 +487,7 @@ void EventLoop::OnDeaf(int64_t error, TimeNs deadline) {
   if (log_ != nullptr && !is_deaf_) {
     log_(LogLevel::kError,
          absl::StrCat(
-             "event loop: ", ErrnoStatus(error, "epoll_pwait2").message(),
+             "event loop: ", ErrnoStatus(error, "wait by epoll").message(),
              "; hears no socket until that works, and tries each millisecond"));
   }
   is_deaf_ = true;

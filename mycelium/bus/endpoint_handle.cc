@@ -14,13 +14,13 @@ TimeNs EndpointHandle::DeadlineOf(absl::Duration timeout) const {
 }
 
 absl::Status EndpointHandle::StopBy(TimeNs deadline) {
-  if (node_ == nullptr || std::exchange(is_stopped_, true)) {
-    return absl::OkStatus();
-  }
-  if (node_->StopListening(listener_, deadline)) return absl::OkStatus();
-  return absl::DeadlineExceededError(absl::StrCat(
-      "stop listening at ", address_, ": a handler keeps the thread of node ",
-      node_->node(), ", and it listens until that returns"));
+  if (node_ == nullptr || is_stopped_) return absl::OkStatus();
+  is_asked_ = true;
+  is_stopped_ = node_->StopListening(listener_, deadline);
+  if (is_stopped_) return absl::OkStatus();
+  return absl::DeadlineExceededError(
+      absl::StrCat("stop listening at ", address_, ": the thread of node ",
+                   node_->node(), " is busy, and it listens until then"));
 }
 
 }  // namespace mycelium

@@ -19,7 +19,8 @@ namespace mycelium {
 // the end of a handler that keeps the node's thread for longer than kStopsIn
 // then. Links that were accepted stay.
 //
-// Thread safety: like any object; not to be destroyed from a handler.
+// Thread safety: like any object; not to be stopped or destroyed from a
+// handler.
 //
 // Ownership: keeps the node alive.
 class EndpointHandle final {
@@ -37,7 +38,9 @@ class EndpointHandle final {
         address_(std::move(address)) {}
   EndpointHandle(EndpointHandle&&) = default;
   EndpointHandle& operator=(EndpointHandle&&) = delete;
-  ~EndpointHandle() { (void)Stop(kStopsIn); }
+  ~EndpointHandle() {
+    if (!is_asked_) (void)Stop(kStopsIn);
+  }
 
   // Listens no longer. OK as well if that was so already.
   //   DEADLINE_EXCEEDED  a handler keeps the node's thread, up to whose end it
@@ -69,7 +72,8 @@ class EndpointHandle final {
   LeftInChild<std::shared_ptr<NodeRuntime>> node_;
   uint64_t listener_;
   std::string address_;
-  bool is_stopped_ = false;
+  bool is_asked_ = false;    // To stop.
+  bool is_stopped_ = false;  // And has.
 };
 
 }  // namespace mycelium

@@ -103,9 +103,8 @@ class MessageBus final {
   }
 
   // Publishes to the subscriptions of one service.
-  //   NOT_FOUND         the topology has no such service; names the nearest,
-  //   or,
-  //                     where that is a node, its services
+  //   NOT_FOUND         the topology has no such service: names the nearest,
+  //                     or the services of the node that is called so
   //   INVALID_ARGUMENT  no name of a service, such as an empty one
   template <typename Message>
   absl::StatusOr<mycelium::Publisher<Message>> PublisherTo(

@@ -11,8 +11,8 @@
 
 namespace mycelium {
 
-// What a runtime listens at by hand. An endpoint that is taken out ends with
-// the vector, which waits for handlers: without the lock.
+// What a runtime listens at by hand. What is taken out is stopped without the
+// lock, since that waits for handlers.
 //
 // Thread safety: all members may be called from any thread.
 class Endpoints final {
@@ -28,6 +28,12 @@ class Endpoints final {
   std::vector<EndpointHandle> TakeAll() {
     MutexLock lock(mutex_);
     is_over_ = true;
+    return std::exchange(all_, {});
+  }
+
+  // Those that are there now.
+  std::vector<EndpointHandle> TakePresent() {
+    MutexLock lock(mutex_);
     return std::exchange(all_, {});
   }
 

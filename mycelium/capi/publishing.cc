@@ -40,6 +40,17 @@ mycelium_status PublishBy(PublishMember publish, MyceliumPublisher* publisher,
   return Returned((publisher->publisher.*publish)(BytesOf(data, size)));
 }
 
+mycelium_status PublishTo(MyceliumRuntime* runtime, const char* service,
+                          const MyceliumType* type, const void* data,
+                          size_t size) {
+  absl::Status good = CheckEnd(runtime, type);
+  if (good.ok()) good = CheckBuffer(data, size);
+  if (!good.ok()) return Returned(good);
+  auto publisher = runtime->PublisherFor(service, type->type);
+  if (!publisher.ok()) return Returned(publisher.status());
+  return Returned((*publisher)->Publish(BytesOf(data, size)));
+}
+
 }  // namespace
 }  // namespace mycelium
 
@@ -64,25 +75,16 @@ absl::StatusOr<std::shared_ptr<RawPublisher>> MyceliumRuntime::PublisherFor(
 mycelium_status mycelium_publish(MyceliumRuntime* runtime,
                                  const MyceliumType* type, const void* data,
                                  size_t size) {
-  absl::Status good = mycelium::CheckEnd(runtime, type);
-  if (good.ok()) good = mycelium::CheckBuffer(data, size);
-  if (!good.ok()) return Returned(good);
-  auto publisher = runtime->PublisherFor("", type->type);
-  if (!publisher.ok()) return Returned(publisher.status());
-  return Returned((*publisher)->Publish(mycelium::BytesOf(data, size)));
+  return mycelium::PublishTo(runtime, "", type, data, size);
 }
 
 mycelium_status mycelium_publish_to(MyceliumRuntime* runtime,
                                     const char* service_name,
                                     const MyceliumType* type, const void* data,
                                     size_t size) {
-  absl::Status good = mycelium::CheckEnd(runtime, type);
-  if (good.ok()) good = mycelium::CheckService(service_name);
-  if (good.ok()) good = mycelium::CheckBuffer(data, size);
+  absl::Status good = mycelium::CheckService(service_name);
   if (!good.ok()) return Returned(good);
-  auto publisher = runtime->PublisherFor(service_name, type->type);
-  if (!publisher.ok()) return Returned(publisher.status());
-  return Returned((*publisher)->Publish(mycelium::BytesOf(data, size)));
+  return mycelium::PublishTo(runtime, service_name, type, data, size);
 }
 
 MyceliumPublisher* mycelium_publisher_create(

@@ -200,6 +200,10 @@ void mycelium_runtime_destroy(MyceliumRuntime* runtime) {
     mycelium::ForkGuard::KeepForEver(runtime);
     return;
   }
+  if (runtime == nullptr) return;
+  // A call that is running may still add one, which ends with it.
+  std::vector<EndpointHandle> ended = runtime->endpoints->TakePresent();
+  (void)EndpointHandle::StopAll(ended, EndpointHandle::kStopsIn);
   delete runtime;
 }
 

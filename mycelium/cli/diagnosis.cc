@@ -140,7 +140,7 @@ void AddNobodyAsked(const HostView& view, std::vector<Problem>* problems) {
 
 std::vector<Problem> Diagnose(const HostView& view) {
   std::vector<Problem> problems;
-  if (view.nodes.empty()) {
+  if (view.nodes.empty() && view.left_out.empty()) {
     AddProblem({"no_nodes", "", "", "",
                 absl::StrCat("no node runs: there is no socket in ",
                              view.socket_dir, view.WhyThere())},

@@ -9,13 +9,13 @@
 namespace mycelium {
 
 // Why services do not talk, as far as the nodes that were asked tell. Each
-// reason once, though both ends know it: first that not all were asked, then
-// nodes that do not run or answer, with those whose links wait for them, then
-// refusals, other links, and topics that have no other end; that nobody could
-// be asked, if nothing else is known.
+// reason once, though both ends know it: first that nobody runs, or that not
+// all were asked, then nodes that do not run or answer, with those whose links
+// wait for them, then refusals, other links, and topics that have no other end;
+// that nobody could be asked, if nothing else is known.
 //
-// A snapshot: nodes are asked one after another, so what is changing may look
-// like a fault that the next look does not find.
+// A snapshot: nodes answer one after another, so what is changing may look like
+// a fault that the next look does not find.
 //
 // Thread safety: a pure function.
 std::vector<Problem> Diagnose(const HostView& view);

@@ -40,6 +40,12 @@ TEST(DiagnosisTest, WhoWasLeftOutIsAProblemThoughTheOthersTalk) {
             "that are meant with --node");
 }
 
+TEST(DiagnosisTest, WhereNotAllWereLookedAtNobodyIsNotSaid) {
+  HostView view;
+  view.left_out = "it has too many";
+  EXPECT_EQ(Only(view).kind, "not_all_asked");
+}
+
 TEST(DiagnosisTest, NodeThatDoesNotAnswerIsNamedWithTheReason) {
   for (const NodeState state :
        {NodeState::kNotRunning, NodeState::kStale, NodeState::kStopped,

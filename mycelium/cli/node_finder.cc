@@ -99,12 +99,14 @@ absl::Status AddSocketsIn(Sys& sys, const std::string& directory,
   return absl::OkStatus();
 }
 
+bool IsPath(const std::string& name) { return absl::StrContains(name, '/'); }
+
 // Leaves those that were named.
 void KeepNamed(const std::vector<std::string>& names,
                const std::string& directory, HostView* view) {
   std::vector<SeenNode> kept;
   for (const std::string& name : names) {
-    const bool is_path = absl::StrContains(name, '/');
+    const bool is_path = IsPath(name);
     const auto known = std::find_if(
         view->nodes.begin(), view->nodes.end(), [&](const SeenNode& node) {
           return is_path ? node.path == name : node.name == name;
@@ -152,10 +154,12 @@ absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
   }
   while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
   view.socket_dir = directory;
-  absl::Status checked = CheckOwner(sys, directory, allow_uids);
-  if (!checked.ok()) return checked;
-  if (absl::Status read = AddSocketsIn(sys, directory, &view); !read.ok()) {
-    return read;
+  // Whoever names sockets by their paths does not mean those that lie there.
+  if (options.nodes.empty() ||
+      !std::all_of(options.nodes.begin(), options.nodes.end(), IsPath)) {
+    absl::Status looked = CheckOwner(sys, directory, allow_uids);
+    if (looked.ok()) looked = AddSocketsIn(sys, directory, &view);
+    if (!looked.ok()) return looked;
   }
   if (!options.nodes.empty()) KeepNamed(options.nodes, directory, &view);
   return view;

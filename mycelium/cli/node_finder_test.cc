@@ -154,6 +154,12 @@ TEST_F(NodeFinderTest, DirectoryOfAnotherUserIsRefusedToAllButRoot) {
   options.topology =
       Write("t.toml", "allow_uids = [1000, 1001]\n[[nodes]]\nname = \"a\"\n");
   EXPECT_TRUE(Find(options, stranger).ok());
+  // Who names paths does not need it.
+  options.topology.clear();
+  options.nodes = {"/elsewhere/d.sock"};
+  EXPECT_TRUE(Find(options, stranger).ok());
+  options.nodes.push_back("a");
+  EXPECT_FALSE(Find(options, stranger).ok());
 }
 
 TEST_F(NodeFinderTest, TopologySaysWhoListensWhereAndWhoCannotBeAsked) {

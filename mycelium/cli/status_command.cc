@@ -32,6 +32,7 @@ void ForgetStrangers(HostView* view) {
                                        node.state == NodeState::kUnclear);
                              }),
               nodes.end());
+  view->left_out.clear();
 }
 
 }  // namespace
@@ -56,11 +57,11 @@ std::string StatusUsageText() {
          "  --timeout 2s      how long to wait for answers, 10ms to 1m\n"
          "  --json            for programs (docs/diagnosis.md)\n"
          "\n"
-         "A node tells its own user and root. Nodes of other hosts are asked\n"
-         "there.\n"
+         "A node tells its own user and root, and only they are believed.\n"
+         "Nodes of other hosts are asked there.\n"
          "\n"
-         "exit status: 0 all that were asked are connected, 1 something is\n"
-         "not, nobody could be asked, or the file is wrong, 2 usage\n";
+         "exit status: 0 all are connected, 1 something is not, nobody or not\n"
+         "all could be asked, or the file or the directory is wrong, 2 usage\n";
 }
 
 CommandResult RunStatusCommand(Environment& environment, const EnvLookup& env,

@@ -15,8 +15,8 @@ std::string StatusUsageText();
 
 // Runs `mycelium status <words>`: asks the nodes of this host what they are
 // doing, and says what came of it. kExitInvalid: something is not
-// connected, or the file is wrong. The text of kExitUsage is what was wrong, a
-// line.
+// connected, not all could be asked, or the file or directory is wrong. The
+// text of kExitUsage is what was wrong, a line.
 //
 // Blocks for the file, and for as long as the slowest node, no longer than
 // --timeout.

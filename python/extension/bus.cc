@@ -85,6 +85,10 @@ class PythonBus final {
       : bus_(std::move(bus)), watch_(std::move(watch)) {
     Interpreter::CountOpenBus(1);
   }
+  // In that time for all of them; each would take its own.
+  ~PythonBus() {
+    (void)EndpointHandle::StopAll(endpoints_, EndpointHandle::kStopsIn);
+  }
 
   MessageBus& bus() { return *bus_; }
 

@@ -85,7 +85,8 @@ class Runtime:
     self._node = native.node
     self._deliveries: Set[Delivery] = set()
     self._lock = threading.Lock()
-    self._publishers: Dict[Tuple[str, Any], Publisher[Any]] = {}
+    self._publishers: Dict[
+        Tuple[Optional[str], Any], Publisher[Any]] = {}
     ending.open_buses.add(self)
 
   @property
@@ -111,23 +112,27 @@ class Runtime:
       FailedPrecondition: the types differ (SchemaMismatch), or the runtime is
         closed.
     """
-    self.publish_to('', message)
+    self._publisher(None, type(message)).publish(message)
 
   def publish_to(self, target_service: str, message: Any) -> None:
     """The same to the subscriptions of one service.
 
-    Raises: also NotFound: the topology has no such service.
+    Raises: also NotFound: the topology has no such service; and InvalidArgument:
+      it is no name, such as an empty one.
     """
     self._publisher(target_service, type(message)).publish(message)
 
   def publish_raw(self, raw_type: Any, data: Buffer,
-                  target_service: str = '') -> None:
-    """The same for bytes of a mycelium.RawType."""
+                  target_service: Optional[str] = None) -> None:
+    """The same for bytes of a mycelium.RawType; to all, if no service is named.
+    """
     self._publisher(target_service, raw_type).publish(data)
 
   def wait_for_subscribers(self, message_cls: Any, count: int, timeout: float,
-                           target_service: str = '') -> None:
+                           target_service: Optional[str] = None) -> None:
     """Waits until at least `count` subscriptions get such messages.
+
+    Of one service, or, if none is named, of all.
 
     Raises:
       DeadlineExceeded: there were fewer after `timeout` seconds.
@@ -230,8 +235,11 @@ class Runtime:
           f'runtime of service {self._service} is closed')
     return native
 
-  def _publisher(self, target_service: str, message_cls: Any
+  def _publisher(self, target_service: Optional[str], message_cls: Any
                  ) -> Publisher[Any]:
+    if target_service == '':
+      raise errors.InvalidArgument(
+          'an empty name of a service; publish() reaches all')
     key = (target_service, message_cls)
     publisher = self._publishers.get(key)
     if publisher is not None:
@@ -240,7 +248,7 @@ class Runtime:
     # Without the lock: an on_error may be called, which may call anything here.
     made: Publisher[Any] = Publisher(
         None, self._bus().publisher(
-            messages.native, target_service, require_subscriber=True),
+            messages.native, target_service or '', require_subscriber=True),
         messages)
     with self._lock:
       self._bus()  # Raises if it was closed meanwhile.

@@ -94,6 +94,9 @@ void Comparison::RunRound(Contest* contest) {
     ++tally_.changed_rounds;
   } else {
     ++(*after == FloorClass::kNear ? tally_.near_rounds : tally_.far_rounds);
+    for (const std::optional<Figures>& of_one : figures) {
+      if (of_one.has_value()) tally_.late_wakes += of_one->late_wakes;
+    }
     contest->rounds[*after].push_back(std::move(figures));
   }
 }
@@ -111,7 +114,6 @@ std::optional<Comparison::Figures> Comparison::RunEntrant(
       return std::nullopt;
     }
     if (options_.keep_disturbed || !Disturbed(entrant.what, *result)) {
-      tally_.late_wakes += result->late_wakes;
       return Reduce(entrant.what, *result);
     }
     ++tally_.dropped_runs;
@@ -137,6 +139,7 @@ void Comparison::RecordError(const std::string& where,
 Comparison::Figures Comparison::Reduce(const Case& what,
                                        const RoundResult& result) {
   Figures figures;
+  figures.late_wakes = result.late_wakes;
   if (!result.latencies_ns.empty()) {
     figures.latency = PercentilesOf(result.latencies_ns);
     figures.has_tail = result.messages_per_sample == 1;

@@ -51,7 +51,7 @@ struct Tally {
   int changed_rounds = 0;
   int dropped_runs = 0;    // Somebody else used a pinned CPU.
   int dropped_rounds = 0;  // And no repetition was left.
-  int64_t late_wakes = 0;  // Of the runs that were kept.
+  int64_t late_wakes = 0;  // Of the runs that rows come from.
   std::vector<std::string> errors;
   std::vector<double> handover_ns;  // Every probe.
 };
@@ -103,6 +103,7 @@ class Comparison final {
   struct Figures {
     std::optional<Percentiles> latency;
     bool has_tail = true;  // Of latency: beyond its median.
+    int64_t late_wakes = 0;
     std::optional<double> msgs_per_s;
     std::optional<double> allocations_per_msg;
     std::optional<double> syscalls_per_msg;

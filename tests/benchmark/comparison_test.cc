@@ -120,6 +120,16 @@ TEST_F(ComparisonTest, MeansOfSeveralMessagesHaveNoTail) {
   EXPECT_FALSE(rows[1].max_ns.has_value());
 }
 
+TEST_F(ComparisonTest, LateWakesAreThoseOfRoundsThatCount) {
+  RoundResult late = Latency(90);
+  late.late_wakes = 2;
+  probe_ = Probes({60, 60, 60, 240});
+  ScriptedSystem floor("floor", {Latency(60), Latency(60)});
+  ScriptedSystem candidate("x", {late, late});
+  (void)RunRounds(2, &floor, &candidate);
+  EXPECT_EQ(comparison_->tally().late_wakes, 2);
+}
+
 TEST_F(ComparisonTest, ClassesAreNeverMixed) {
   probe_ = Probes({60, 60, 240, 240, 60, 60});
   ScriptedSystem floor("floor", {Latency(60), Latency(240), Latency(62)});

@@ -16,10 +16,11 @@ namespace mycelium::bench {
 // The side that lets go makes sure first that the other one sleeps: it has seen
 // it in the same call for kAsleepNs. It stores the time, lets go, and waits for
 // the call to end; that is one sample. Where the call does not end it lets go
-// once more, and the sample goes on: a wake-up that was lost took as long.
+// again and again, and the sample goes on: a wake-up that was lost took as
+// long.
 struct WakeWords {
   static constexpr int64_t kAsleepNs = 50'000;
-  // After this the sleeper is told once more; such calls are counted.
+  // After this the sleeper is told anew; such calls are counted, each once.
   static constexpr int64_t kLateNs = 5'000'000;
 
   alignas(64) std::atomic<int64_t> entered;  // Calls, counted from 1.

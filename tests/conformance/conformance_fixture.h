@@ -85,6 +85,8 @@ class Inbox final {
 
 // No test waits so long, unless it is about to fail.
 inline constexpr absl::Duration kLong = absl::Seconds(20);
+// Messages, for a lane of the tests.
+inline constexpr uint64_t kMoreThanFits = 10'000;
 
 Note MakeNote(uint64_t id, size_t blob_bytes = 0);
 

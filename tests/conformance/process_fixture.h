@@ -44,6 +44,12 @@ inline Counted CountedOf(const std::string& answer) {
   return counted;
 }
 
+// What a peer counts now. `service`: of the flows to it only, if it is not
+// empty.
+inline Counted CountedBy(PeerProcess& peer, const std::string& service = "") {
+  return CountedOf(peer.Ask("ledger " + service, "ledger"));
+}
+
 // What carries the links: a test runs once for each, see BUILD.
 inline std::string TransportUnderTest() {
   const char* const transport = std::getenv("MYCELIUM_TEST_TRANSPORT");
@@ -120,15 +126,15 @@ class ProcessTest : public ::testing::Test {
     return peer;
   }
 
-  // `service`: of the flows to it only, if it is not empty. All that it counts
-  // went over the transport under test, and nothing fell back to a socket.
+  // The same, and checks that all that it counts went over the transport under
+  // test, and nothing fell back to a socket.
   static Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
     std::vector<std::string> links =
         absl::StrSplit(peer.Ask("links", "links"), ' ');
     links.erase(links.begin(),
                 links.begin() + std::min<size_t>(2, links.size()));
     EXPECT_THAT(links, ::testing::Each(TransportUnderTest()));
-    return CountedOf(peer.Ask("ledger " + service, "ledger"));
+    return CountedBy(peer, service);
   }
 
   // Its process ends well, too. What it says of its ledger can still be read.

@@ -22,7 +22,6 @@ constexpr char kSmallLanes[] =
     "[limits]\nframe_bytes_max = 4096\n"
     "[defaults]\nlane_bytes = \"64KiB\"";
 constexpr size_t kBlobBytes = 1000;
-constexpr uint64_t kMoreThanFits = 10'000;
 
 bool IsReadable(int descriptor, int timeout_ms) {
   pollfd watched = {descriptor, POLLIN, 0};

@@ -43,14 +43,10 @@ class ShmTransportProcessTest : public ::testing::Test {
     EXPECT_EQ(ids.duplicates, 0u);
   }
 
-  static Counted LedgerOf(PeerProcess& peer) {
-    return CountedOf(peer.Ask("ledger", "ledger"));
-  }
-
   // Of an end to which nothing is on its way and that lost nothing.
   static void ExpectCounted(PeerProcess& peer, uint64_t accepted,
                             uint64_t delivered) {
-    const Counted counted = LedgerOf(peer);
+    const Counted counted = CountedBy(peer);
     EXPECT_EQ(counted.accepted, accepted);
     EXPECT_EQ(counted.delivered, delivered);
     EXPECT_EQ(counted.dropped + counted.in_flight, 0u);
@@ -64,7 +60,7 @@ class ShmTransportProcessTest : public ::testing::Test {
   // accepted = delivered + dropped + in flight, over both ends. Whoever was
   // killed has told the page what it had accepted.
   static void ExpectBalance(PeerProcess& a, PeerProcess& b) {
-    const Counted ours = LedgerOf(a), theirs = LedgerOf(b);
+    const Counted ours = CountedBy(a), theirs = CountedBy(b);
     EXPECT_EQ(ours.accepted, a.counts().accepted);
     EXPECT_EQ(theirs.accepted, b.counts().accepted);
     EXPECT_EQ(ours.accepted + theirs.accepted,
@@ -124,7 +120,7 @@ TEST_F(ShmTransportProcessTest, NextOpenerJoinsAfterTheLastWasKilled) {
   EXPECT_EQ(ids.last, creator->counts().accepted);
   EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
   ExpectCounted(*second, /*accepted=*/100, /*delivered=*/ids.count);
-  const Counted sent = LedgerOf(*creator);
+  const Counted sent = CountedBy(*creator);
   EXPECT_EQ(sent.delivered, 200u);
   EXPECT_EQ(sent.in_flight, 0u);
   EXPECT_EQ(sent.dropped, sent.gone);
@@ -145,7 +141,7 @@ TEST_F(ShmTransportProcessTest, NextCreatorTakesOverAfterTheLastWasKilled) {
   EXPECT_EQ(ids.first, 101u);
   EXPECT_EQ(ids.count, 100u);
   // What the first creator had delivered is in its page.
-  const Counted sent = LedgerOf(*opener);
+  const Counted sent = CountedBy(*opener);
   EXPECT_EQ(sent.accepted, 200u);
   EXPECT_EQ(sent.delivered, 100u);
   EXPECT_EQ(sent.dropped + sent.in_flight, 0u);
@@ -169,7 +165,7 @@ TEST_F(ShmTransportProcessTest, WhatAKilledPublisherCommittedIsDelivered) {
   // delivered. The next publisher's flush comes behind it.
   auto next = StartReady("open", 3);
   Send(*next, 3, *creator, 1);
-  EXPECT_EQ(LedgerOf(*creator).delivered, 1001u);
+  EXPECT_EQ(CountedBy(*creator).delivered, 1001u);
 }
 
 TEST_F(ShmTransportProcessTest, SeveralOpenersTalkWithTheCreatorOnly) {

@@ -112,7 +112,7 @@ TEST_P(WaitingLaneTest, PublisherIsToldWhyTheLaneIsFull) {
   alpha_is_told_.WaitForNotification();
   uint64_t accepted = 1;
   absl::Status full;
-  while (full.ok() && accepted < 10'000) {
+  while (full.ok() && accepted < kMoreThanFits) {
     full = publisher.Publish(MakeNote(accepted + 1, 1000));
     accepted += full.ok();
   }

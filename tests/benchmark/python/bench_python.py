@@ -110,11 +110,14 @@ class Bench:
            f'--kinds={kind}', f'--variants={variant}', '--wait=spin',
            '--sizes=64', '--rounds=1', f'--run_ms={max(1, self.count // 2000)}',
            '--keep_disturbed', f'--json={path}'],
-          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8',
+          check=False)
       if ended.returncode not in (0, 1):
-        ended.check_returncode()
+        raise RuntimeError(ended.stdout)
       with open(path, encoding='utf-8') as file:
         report = json.load(file)
+      if report['machine']['errors']:
+        raise RuntimeError(ended.stdout)
       for row in report['rows'] + report['machine']['other_class_rows']:
         if row['system'] == 'floor' or row[figure] is None:
           continue
