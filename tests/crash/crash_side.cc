@@ -179,7 +179,8 @@ class Side final {
   }
 
   void Close() {
-    if (listener_.has_value()) bus_->runtime()->StopListening(*listener_);
+    if (!listener_.has_value()) return;
+    (void)bus_->runtime()->StopListening(*listener_, kNever);
   }
 
   void OnConnection(const ConnectionEvent& event) {
