@@ -168,6 +168,12 @@ class Peer final {
     return 1;
   }
 
+  absl::StatusOr<Publisher<Note>> PublisherOf(const PublisherOptions& options) {
+    return flags_["to"].empty()
+               ? bus_->Publisher<Note>(options)
+               : bus_->PublisherTo<Note>(flags_["to"], options);
+  }
+
   absl::Status StartPublishing() {
     const size_t threads =
         static_cast<size_t>(std::max<int64_t>(1, NumberOf("threads")));
@@ -175,7 +181,7 @@ class Peer final {
     for (size_t i = 0; i < std::max(threads, topics_.size()); ++i) {
       PublisherOptions options;
       options.topic = i < topics_.size() ? topics_[i] : "";
-      auto publisher = bus_->PublisherTo<Note>(flags_["to"], options);
+      auto publisher = PublisherOf(options);
       if (!publisher.ok()) return publisher.status();
       publishers_.push_back(*std::move(publisher));
     }
@@ -186,7 +192,7 @@ class Peer final {
     }
     PublisherOptions impatient;
     impatient.publish_timeout = absl::ZeroDuration();
-    auto prober = bus_->PublisherTo<Note>(flags_["to"], impatient);
+    auto prober = PublisherOf(impatient);
     if (!prober.ok()) return prober.status();
     prober_.emplace(*std::move(prober));
     return absl::OkStatus();
