@@ -55,6 +55,22 @@ TEST_F(DispatcherTest, FrameForABusyHandlerIsTakenUntilTheHandlerHasRun) {
   EXPECT_EQ(link_.handled[0].position, 64u);
 }
 
+TEST_F(DispatcherTest, CorruptFrameBehindOneThatWaitsIsNotReported) {
+  const auto busy = Add(1, DeliveryMode::kInline);
+  (void)Add(2, DeliveryMode::kQueued);
+  for (const uint32_t publisher : {1, 2}) {
+    ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(publisher)).ok());
+    ASSERT_TRUE(Match(publisher, /*subscription=*/publisher, 0).ok());
+  }
+  ASSERT_EQ(busy->gate().TryEnter(), Gate::Entry::kEntered);
+  ASSERT_EQ(Send(1, 0, 1), FrameOutcome::kTaken);
+  // A queue has a lane of its own.
+  EXPECT_EQ(Send(2, 0, 2), FrameOutcome::kCorrupt);
+  busy->Leave();
+  ASSERT_EQ(link_.handled.size(), 1u);
+  EXPECT_EQ(link_.handled[0].position, 64u) << "the end of the first one";
+}
+
 // What waits for a handler is run where the row leaves its gate, and is not in
 // the row itself.
 TEST_F(DispatcherTest, WhatWaitsForAHandlerComesBeforeTheNextFrameOfTheRow) {
