@@ -558,6 +558,8 @@ TEST_F(DispatcherTest, FrameThatOneCouldNotTakeIsHandledOnceByTheOthers) {
   EXPECT_EQ(link_.resumes, 0);
   busy->DrainAndLeave();
   EXPECT_EQ(link_.resumes, 2) << "once for each lane";
+  ASSERT_EQ(link_.handled.size(), 1u);
+  EXPECT_EQ(link_.handled[0].position, 64 * (sequence - 1));
   EXPECT_NE(Send(1, /*lane=*/0, sequence), FrameOutcome::kNotNow);
   EXPECT_NE(Send(2, /*lane=*/7, 1), FrameOutcome::kNotNow);
   const auto times = [this](uint32_t subscription) {
