@@ -10,15 +10,15 @@
 
 namespace mycelium {
 
-// How many nodes are asked at a time. Each takes two descriptors, of which a
-// process often may have 1024.
+// How many nodes are asked at a time. Each takes two descriptors, and a process
+// often may have only 1024.
 inline constexpr size_t kAskedAtOnceMax = 256;
 
-// Asks the nodes of `view` that are not kNotAsked what they are doing, as many
-// at a time as there may be, and puts what came of it in their place.
+// Asks the nodes of `view` that are not kNotAsked what they are doing, up to
+// kAskedAtOnceMax at a time, and replaces each of them with the result.
 //
-// Blocks for as long as the slowest of them, no longer than `timeout` for all
-// together. Who did not come up for lack of answers from the others is
+// Blocks for as long as the slowest node takes, at most `timeout` for all
+// together. A node whose turn did not come, because others did not answer, is
 // kUnclear.
 absl::Status AskNodes(Environment& environment, absl::Duration timeout,
                       HostView* view);

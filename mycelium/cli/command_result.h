@@ -14,8 +14,8 @@ struct CommandResult {
 
 // Exit codes of the `mycelium` command.
 inline constexpr int kExitOk = 0;
-// The file, or a name in the question, is wrong; something does not talk; or
-// standard output takes nothing.
+// The file, or a name in the question, is wrong; some nodes or services do not
+// talk to each other; or standard output cannot be written.
 inline constexpr int kExitInvalid = 1;
 inline constexpr int kExitUsage = 2;  // The command line.
 

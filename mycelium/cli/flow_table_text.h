@@ -7,9 +7,9 @@
 
 namespace mycelium {
 
-// The flows of all nodes that answered as one table, each flow once: what the
-// publisher's node has counted beside what the subscriber's has. A number whose
-// node did not answer is a dash. Empty if there are no flows.
+// The flows of all nodes that answered as one table, each flow once: the counts
+// of the publisher's node beside those of the subscriber's. A number whose node
+// did not answer is a dash. Empty if there are no flows.
 std::string FlowTableText(const HostView& view);
 
 }  // namespace mycelium

@@ -12,25 +12,25 @@
 
 namespace mycelium {
 
-// Which nodes there should be on this host, and where each listens: those of
-// the topology, if one is given, and every socket in the directory. Of the
-// nodes only what is known before they are asked is set, or all but the status
-// of those that are kNotAsked.
+// Which nodes there should be on this host, and where each listens: the nodes
+// of the topology, if one is given, and every socket in the directory. Sets
+// only what is known of a node before it is asked; for a node that is kNotAsked
+// that is everything but its status.
 //
-// With --node only those: a node of the topology, else DIR/NAME.sock, or the
-// path itself where it has a slash.
+// With --node, only the nodes that it names: a node of the topology, else
+// DIR/NAME.sock, or the name as a path if it has a slash.
 //
 // Blocks for the file and the directory.
-//   PERMISSION_DENIED   the directory, or the link to it, belongs to somebody
-//                       else than this user, root and the file's allow_uids;
-//                       root looks into all of them
-//   as LoadTopology()   of the file
+//   PERMISSION_DENIED   the directory, or the link to it, belongs to a user
+//                       that is neither this user, nor root, nor one of the
+//                       file's allow_uids; root may look into any directory
+//   as LoadTopology()   for the file
 absl::StatusOr<HostView> FindNodes(Sys& sys, const EnvLookup& env,
                                    const StatusOptions& options);
 
-// How many sockets of a directory are asked, beside those of the topology.
+// How many sockets of a directory are asked, besides those of the topology.
 inline constexpr size_t kSocketsMax = 1024;
-// How many files of it are looked at, sockets or not.
+// How many files of a directory are looked at, sockets or not.
 inline constexpr size_t kFilesMax = 64 * 1024;
 
 }  // namespace mycelium

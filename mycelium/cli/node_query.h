@@ -13,23 +13,23 @@
 
 namespace mycelium {
 
-// Asks whoever listens at a socket what it is doing: one connection, one
-// answer. Who has too many observers is asked again a little later.
+// Asks the node that listens at a socket what it is doing: one connection, one
+// answer. A node that has too many observers is asked again a little later.
 //
-// It believes nothing of what comes: an answer has at most 1 MiB, and must be
-// what it should be. Whoever listens there is of this process's user, or root,
-// or is not asked; root asks everybody.
+// Does not trust the peer: an answer has at most 1 MiB, and is checked. A
+// process that listens there is asked only if it runs as this process's user or
+// as root; root asks every process.
 //
 // Thread safety: on the loop. Ownership: borrows the environment and the loop.
 class NodeQuery final : private Channel::Handler {
  public:
-  // Begins to ask. `node`: its name and path are set.
+  // Begins to ask. REQUIRES: the name and the path of `node` are set.
   NodeQuery(Environment& environment, EventLoop& loop, SeenNode node);
   ~NodeQuery() override;
 
   bool is_done() const { return is_done_; }
 
-  // What came of it. If it is not done, `waited` was not enough.
+  // The result. If the query is not done, `waited` was not enough.
   SeenNode Result(absl::Duration waited) const;
 
  private:
@@ -51,7 +51,7 @@ class NodeQuery final : private Channel::Handler {
   std::unique_ptr<Channel> channel_;
   std::string outgoing_;
   uint64_t timer_ = 0;
-  // That is all that it has answered so far.
+  // The only answer so far is that it has too many observers.
   bool had_too_many_observers_ = false;
   bool is_done_ = false;
 };

@@ -10,7 +10,7 @@
 
 namespace mycelium {
 
-// One reason why somebody does not talk to somebody.
+// One reason why two services or nodes do not talk to each other.
 struct Problem {
   // For programs; docs/diagnosis.md lists them.
   std::string kind;
@@ -20,8 +20,8 @@ struct Problem {
   std::string text;   // For people.
 };
 
-// Adds a problem unless it is known in the same words: two publishers of one
-// service to one topic have one.
+// Adds a problem unless one with the same text is known: two publishers of one
+// service to one topic have the same problem.
 inline void AddProblem(Problem problem, std::vector<Problem>* problems) {
   for (const Problem& known : *problems) {
     if (known.text == problem.text) return;

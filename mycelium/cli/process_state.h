@@ -7,7 +7,7 @@
 
 namespace mycelium {
 
-// Whether that process is stopped, by a signal or who traces it, as /proc says.
+// Whether /proc says that the process is stopped, by a signal or by a tracer.
 // False if nothing is known of it.
 bool IsStopped(Sys& sys, int64_t pid);
 

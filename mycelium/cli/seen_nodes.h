@@ -7,7 +7,7 @@
 
 namespace mycelium {
 
-// What `mycelium status` could have seen, for its tests.
+// For tests of `mycelium status`: what it could have seen.
 
 inline SeenNode RunningNode(const std::string& name) {
   SeenNode node;

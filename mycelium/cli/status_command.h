@@ -14,11 +14,11 @@ namespace mycelium {
 std::string StatusUsageText();
 
 // Runs `mycelium status <words>`: asks the nodes of this host what they are
-// doing, and says what came of it. kExitInvalid: something is not
-// connected, not all could be asked, or the file or directory is wrong. The
-// text of kExitUsage is what was wrong, a line.
+// doing, and reports the answers. kExitInvalid: something is not connected, not
+// all nodes could be asked, or the file or directory is wrong. The text of
+// kExitUsage is one line that says what was wrong.
 //
-// Blocks for the file, and for as long as the slowest node, no longer than
+// Blocks for the file, and for as long as the slowest node takes, at most
 // --timeout.
 CommandResult RunStatusCommand(Environment& environment, const EnvLookup& env,
                                const std::vector<std::string>& words);

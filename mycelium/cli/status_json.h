@@ -9,8 +9,8 @@
 
 namespace mycelium {
 
-// What was seen, and what is wrong with it, as JSON. Members:
-// docs/diagnosis.md.
+// What was seen, and what is wrong with it, as JSON. docs/diagnosis.md lists
+// the members.
 std::string StatusJson(const HostView& view,
                        const std::vector<Problem>& problems);
 

@@ -10,7 +10,7 @@
 namespace mycelium {
 
 // What was seen, for people: a block for each node, a table of the flows, and
-// at the end what does not talk, and why.
+// at the end which nodes and services do not talk, and why.
 std::string StatusText(const HostView& view,
                        const std::vector<Problem>& problems);
 

@@ -8,9 +8,9 @@
 
 namespace mycelium {
 
-// The part of Diagnose() that is about topics: those with one end only, and
-// pairs of ends that are not joined though neither a refusal nor a link that is
-// down says why.
+// The part of Diagnose() that is about topics: topics with one end only, and
+// pairs of ends that are not joined although neither a refusal nor a link that
+// is down explains it.
 void AddTopicProblems(const HostView& view, std::vector<Problem>* problems);
 
 }  // namespace mycelium

@@ -13,7 +13,8 @@ namespace mycelium {
 // Runs `mycelium topology <words>`:
 //   check FILE
 //   explain FILE FROM TO [--topic TOPIC]
-// Blocks for the file only. The text of kExitUsage is what was wrong, a line.
+// Blocks for the file only. The text of kExitUsage is one line that says what
+// was wrong.
 CommandResult RunTopologyCommand(Sys& sys, const EnvLookup& env,
                                  const std::vector<std::string>& words);
 

@@ -6,7 +6,7 @@
 
 namespace mycelium {
 
-// "350ms", "12s", "3m5s": as exact as somebody wants to know who looks.
+// "350ms", "12s", "3m5s": as exact as a person who looks wants to know.
 std::string ForPeople(uint64_t ms);
 
 }  // namespace mycelium

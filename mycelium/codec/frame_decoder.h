@@ -20,7 +20,7 @@ struct FrameView {
   absl::Span<const std::byte> extension;
   absl::Span<const std::byte> payload;
   // Not null: the payload stays where it lies until the frame is handled, and
-  // is there as long as somebody shares this. Set by who reads such memory.
+  // exists as long as this is shared. The reader of such memory sets it.
   const std::shared_ptr<const void>* memory = nullptr;
 };
 
@@ -28,12 +28,12 @@ struct FrameView {
 enum class FrameVerdict {
   kOk,
   kTruncated,  // The bytes end before the frame does.
-  kCorrupt,    // No frame of ours looks like that.
+  kCorrupt,    // They cannot be a frame of ours.
 };
 
 // Reads the frame at the start of `bytes`, which may hold more. Every field is
-// copied before it is checked, so the bytes may change meanwhile: the view then
-// has wrong contents, but never points outside `bytes`.
+// copied before it is checked. So if the bytes change meanwhile, the view has
+// wrong contents, but never points outside `bytes`.
 // `flags_allowed`: of FrameFlag; a frame with any other flag is corrupt.
 FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
                          size_t frame_bytes_max, uint16_t flags_allowed,

@@ -38,15 +38,15 @@ absl::Span<std::byte> EncodeFrame(const FrameFields& fields,
                                   uint64_t lane_sequence, size_t payload_bytes,
                                   absl::Span<std::byte> frame);
 
-// Copies all of `header` but the commit word, which the owner of the memory
-// stores, to where a frame starts.
+// Copies all of `header` except the commit word to the start of a frame. The
+// owner of the memory stores the commit word.
 void CopyHeaderFields(const FrameHeader& header, std::byte* frame);
 
 // Inline, since every message passes here.
 
 inline void CopyHeaderFields(const FrameHeader& header, std::byte* frame) {
-  // Each field as it was stored a moment ago: one load over several of them
-  // would wait until the last of those stores is in the cache.
+  // Loads each field as it was stored a moment ago: one load over several
+  // fields would wait until the last of those stores is in the cache.
   const auto copy = [&](const auto& field) {
     const std::byte* const from = reinterpret_cast<const std::byte*>(&field);
     const ptrdiff_t offset = from - reinterpret_cast<const std::byte*>(&header);

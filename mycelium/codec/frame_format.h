@@ -27,7 +27,7 @@ struct FrameHeader {
   uint64_t digest_prefix;       // First 8 bytes of the type's digest.
   uint64_t publisher_sequence;  // 1, 2, 3, … of the publisher.
   uint32_t publisher_id;        // As declared by PublisherDeclare.
-  uint32_t lost_before;         // Of rings; without meaning on the wire.
+  uint32_t lost_before;         // Used in rings; meaningless on the wire.
   // Then: publish time (8 bytes, if kFramePublishTime), the extension with
   // zeros up to a multiple of 8, payload.
 };
@@ -48,23 +48,25 @@ enum FrameFlag : uint16_t {
   kFrameObject = 1 << 1,
   // Eight bytes of publish time follow the header: ns since the Unix epoch.
   kFramePublishTime = 1 << 2,
-  // Another process may have handled it already. Never leaves this one.
+  // Another process may have handled it already. Never leaves this process.
   kFrameRedelivered = 1 << 3,
-  // The payload says where its bytes are: by address in a ring of this process,
-  // by a LoanReference in one that another process reads. Never sent.
+  // In place of the payload stands where its bytes are: an address in a ring of
+  // this process, a LoanReference in a ring that another process reads. Never
+  // sent.
   kFrameElsewhere = 1 << 4,
 };
 inline constexpr uint16_t kFrameFlagsOnWire = kFramePublishTime;
 inline constexpr uint16_t kFrameFlagsInSharedRing =
     kFrameFlagsOnWire | kFrameElsewhere;
 
-// What a frame with kFrameElsewhere begins with in place of its payload, in a
+// What stands at the start of the payload of a frame with kFrameElsewhere, in a
 // ring that another process reads. The frame is as long as if it had the
-// payload, so that a lane bounds it like any other; the rest of it is anything.
+// payload, so that a lane bounds it like any other. The rest of it is
+// undefined.
 struct LoanReference {
   uint32_t memory;    // As LoanMemoryOpen says.
   uint32_t reserved;  // Zero.
-  uint64_t offset;    // Where the payload begins in that.
+  uint64_t offset;    // Where the payload begins in that memory.
 };
 static_assert(sizeof(LoanReference) == 16);
 static_assert(offsetof(LoanReference, offset) == 8);
@@ -72,7 +74,8 @@ static_assert(offsetof(LoanReference, offset) == 8);
 inline constexpr size_t kPublishTimeBytes = 8;
 inline constexpr size_t kExtensionBytesMax = 32 * 1024;
 
-// What `frame_bytes` take in a ring or in a record's body.
+// How many bytes a frame of `frame_bytes` takes in a ring or in a record's
+// body.
 constexpr size_t AlignedFrameBytes(size_t frame_bytes) {
   return (frame_bytes + kFrameAlignment - 1) & ~(kFrameAlignment - 1);
 }

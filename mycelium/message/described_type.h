@@ -9,18 +9,19 @@
 
 namespace mycelium {
 
-// The raw MessageType of a Protobuf message that this process has no C++ code
-// for, as when another language publishes it. It has the digest and the
-// canonical text that MessageTypeOf<Message>() has, since both come from the
-// same functions, so the two match and a mismatch is explained.
+// The raw MessageType of a Protobuf message for which this process has no C++
+// code, for example because another language publishes it. Its digest and
+// canonical text come from the same functions as those of
+// MessageTypeOf<Message>(). So the two types match, and a mismatch is
+// explained.
 //
 // `descriptor_set` is a serialised google.protobuf.FileDescriptorSet: the file
-// of the message and all that it imports, in any order. Both parameters are
-// borrowed for the call. Costs a parse and a descriptor pool: call it once per
-// type.
+// of the message and everything that it imports, in any order. Both parameters
+// are borrowed for the call. Costs a parse and a descriptor pool: call it once
+// per type.
 //
-// INVALID_ARGUMENT if the set cannot be parsed; NOT_FOUND if the message, or
-// something that it needs, is not in the set: says what.
+// INVALID_ARGUMENT if the set cannot be parsed. NOT_FOUND if the message, or
+// something that it needs, is not in the set; the error says what.
 //
 // Thread safety: may be called from any thread.
 absl::StatusOr<MessageType> DescribedMessageType(

@@ -10,9 +10,11 @@
 
 namespace mycelium {
 
-// Who publishes: one publisher of one service, as its subscribers know it.
+// Where messages come from: one publisher of one service, as its subscribers
+// know it.
 struct Origin : std::enable_shared_from_this<Origin> {
-  // A share of it, for who needs it beyond a call; null if it is not shared.
+  // A share of it, for a caller that needs it beyond a call; null if it is not
+  // shared.
   std::shared_ptr<const Origin> Keep() const { return weak_from_this().lock(); }
 
   std::string node;
@@ -31,7 +33,7 @@ struct Origin : std::enable_shared_from_this<Origin> {
 // subscription.
 class MessageInfo final {
  public:
-  // Of no message.
+  // Describes no message.
   MessageInfo() = default;
   MessageInfo(const Origin& origin, uint64_t sequence, int64_t publish_time_ns,
               uint64_t lost_before = 0, bool redelivered = false)
@@ -53,8 +55,8 @@ class MessageInfo final {
   // where PublisherOptions::publish_time asks for it.
   int64_t publish_time_ns() const { return publish_time_ns_; }
 
-  // How many messages for this subscription its overflow policy dropped since
-  // the one before this that came the same way: from publishers of the same
+  // How many messages the overflow policy of this subscription dropped since
+  // the previous message that came the same way: from publishers of the same
   // node. 0 unless the subscription is lossy.
   uint64_t lost_before() const { return lost_before_; }
 

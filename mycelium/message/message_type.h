@@ -10,7 +10,7 @@
 
 namespace mycelium {
 
-// What the bus knows of a message type: its name, its digest and how to turn
+// What the bus knows about a message type: its name, its digest and how to turn
 // messages into bytes and back. Two descriptions with equal names and digests
 // are the same type.
 //
@@ -23,9 +23,9 @@ struct MessageType {
   // What the digest was computed from; empty for raw bytes.
   std::string canonical_text;
 
-  // Null for raw bytes. `serialize` writes exactly what `byte_size` said just
-  // before for the same, unchanged message. `parse` replaces what is in
-  // `message` and returns false if the bytes are not of this type.
+  // Null for raw bytes. `serialize` writes exactly as many bytes as `byte_size`
+  // returned just before for the same, unchanged message. `parse` replaces the
+  // contents of `message`; it returns false if the bytes are not of this type.
   size_t (*byte_size)(const void* message) = nullptr;
   void (*serialize)(const void* message, std::byte* out) = nullptr;
   bool (*parse)(absl::Span<const std::byte> bytes, void* message) = nullptr;
@@ -33,9 +33,9 @@ struct MessageType {
   bool is_raw() const { return byte_size == nullptr; }
 };
 
-// A type whose messages the bus carries as bytes that it does not look into.
+// A type whose messages the bus carries as bytes, without looking into them.
 // With the digest of a Protobuf type it matches that type's publishers and
-// subscribers; without one, only raw ones of the same name.
+// subscribers; without a digest, only raw ones of the same name.
 MessageType RawMessageType(absl::string_view name);
 MessageType RawMessageType(absl::string_view name, const Digest& digest);
 

@@ -13,20 +13,20 @@ namespace mycelium {
 struct LoanPlace;
 
 // The contents of a message on its way through a process: a typed object, or
-// bytes, or both forms of the same. Borrows what it points at.
+// bytes, or both forms of the same message. Borrows what it points at.
 struct Payload {
   // Describes `object`; its name and digest also hold for `bytes`.
   const MessageType* type = nullptr;
 
-  const void* object = nullptr;  // Null: only `bytes` are there.
+  const void* object = nullptr;  // Null: there are only `bytes`.
   absl::Span<const std::byte> bytes;
 
-  // Owns `object`, or where that is null `bytes`, where a publisher handed it
-  // over or a queue holds it; else null.
+  // Owns `object`, or `bytes` if `object` is null, if a publisher handed them
+  // over or a queue holds them; else null.
   const std::shared_ptr<const void>* shared = nullptr;
 
   // Where `bytes` lie in memory that peers may map; null if they lie elsewhere.
-  // Only where `shared` owns them.
+  // Set only if `shared` owns them.
   const LoanPlace* place = nullptr;
 
   static Payload Object(const MessageType& type, const void* object,
@@ -67,10 +67,10 @@ struct Payload {
   void Serialize(std::byte* out) const;
 };
 
-// What an object frame of a ring in this process holds in place of bytes.
+// What an object frame holds instead of bytes, in a ring of this process.
 struct ObjectPayload {
   std::shared_ptr<const void> object;
-  // Null: `object` are bytes, as many as the frame has room for.
+  // Null: `object` points at bytes, as many as the frame has room for.
   const MessageType* type;
 };
 static_assert(sizeof(ObjectPayload) <= Payload::kHandOverBytesMin);

@@ -8,14 +8,14 @@
 
 namespace mycelium {
 
-// The first line of every canonical text. Its number is raised where a text
-// would mean something else than before, which changes every digest.
+// The first line of every canonical text. Its number is raised when a text
+// would mean something else than before; that changes every digest.
 inline constexpr absl::string_view kCanonicalTextHeader = "mycelium.schema 1";
 
 // Everything about `type`, and about the types its fields reach, that changes
 // what its bytes mean; nothing else. Two descriptors with equal texts may
-// exchange messages. The text is what a digest is taken of, and is made of
-// lines so that `diff` explains two digests that differ.
+// exchange messages. Digests are taken of this text. It is made of lines so
+// that `diff` explains two digests that differ.
 //
 // One line names the root. Then come the types in the order of their full
 // names, each followed by its fields in the order of their numbers, or by its
@@ -31,7 +31,7 @@ inline constexpr absl::string_view kCanonicalTextHeader = "mycelium.schema 1";
 //     0 SIDE_UNSPECIFIED
 //     1 SIDE_BUY
 //
-// What stands for what, and what is left out: docs/schema.md.
+// docs/schema.md says what each word stands for, and what is left out.
 //
 // Nested and recursive types are fine. Cost is linear in the size of the text;
 // compute it once per type. Borrows `type` for the call.

@@ -11,10 +11,10 @@
 namespace mycelium {
 
 // The largest canonical text that is read. A schema of thousands of fields has
-// some hundred kilobytes.
+// a few hundred kilobytes.
 inline constexpr size_t kCanonicalTextBytesMax = 1 << 20;
 
-// What CanonicalText() wrote, taken apart. Every view is into the text that
+// What CanonicalText() wrote, taken apart. Every view points into the text that
 // was parsed, which must outlive it. Words that a line does not have are empty.
 struct ParsedText {
   struct Field {
@@ -48,12 +48,12 @@ struct ParsedText {
   std::vector<Type> types;  // Ascending by name.
 };
 
-// Reads a canonical text that may come from anywhere: memory and time are
-// linear in its size, which is bounded. What it accepts has only known words,
+// Reads a canonical text, which need not be trusted: memory and time are linear
+// in its size, which is bounded. A text that is accepted has only known words,
 // well-formed names and printable defaults, is in canonical order, and has the
 // root and every type that a field names.
 //
-// INVALID_ARGUMENT with the line number otherwise; the message repeats nothing
+// Otherwise INVALID_ARGUMENT with the line number; the message repeats nothing
 // of the text. Borrows `text`: the result points into it.
 //
 // Thread safety: may be called from any thread.

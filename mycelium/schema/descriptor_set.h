@@ -13,8 +13,8 @@
 
 namespace mycelium {
 
-// The files that protoc compiled, as descriptors: what is read where the code
-// of the messages is not linked.
+// The files that protoc compiled, as descriptors. A program reads them if it
+// does not link the code of the messages.
 //
 // Thread safety: thread-compatible. Owns every descriptor that it returns.
 class DescriptorSet final {
@@ -24,7 +24,7 @@ class DescriptorSet final {
 
   // Adds every file of a serialised FileDescriptorSet. A file may come several
   // times, in any order, and before what it imports. Returns the names of the
-  // files, or INVALID_ARGUMENT if `bytes` are no such set.
+  // files, or INVALID_ARGUMENT if `bytes` are not such a set.
   absl::StatusOr<std::vector<std::string>> Add(absl::string_view bytes);
 
   // The message `full_name`. NOT_FOUND if there is none, or if something that
@@ -32,8 +32,8 @@ class DescriptorSet final {
   absl::StatusOr<const google::protobuf::Descriptor*> Message(
       const std::string& full_name) const;
 
-  // The top-level messages of `file_names`, which were added. NOT_FOUND as in
-  // Message().
+  // The top-level messages of `file_names`, which must have been added.
+  // NOT_FOUND as in Message().
   absl::StatusOr<std::vector<const google::protobuf::Descriptor*>>
   TopLevelMessages(absl::Span<const std::string> file_names) const;
 

@@ -12,12 +12,13 @@ namespace mycelium {
 
 // The constants that `mycelium_schema` writes, so that a program knows its
 // digests without computing them and without Protobuf. `types` are borrowed
-// for the call, not null, and may be in any order.
+// for the call, must not be null, and may be in any order.
 //
 // Thread safety: may be called from any thread.
 
 // A C++ header with kSchemaDigest and kTypeDigests in `cc_namespace` (`a::b`).
-// `include_path` is what users write after #include; it makes the guard.
+// `include_path` is what users write after #include; the include guard is made
+// from it.
 //
 // INVALID_ARGUMENT unless `cc_namespace` is made of identifiers.
 absl::StatusOr<std::string> CcHeader(

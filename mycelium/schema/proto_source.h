@@ -9,18 +9,18 @@
 namespace mycelium {
 
 // For tests: types written as the text of one .proto file without imports, so
-// that a test shows the types it is about. It runs the protoc that the
-// environment variable PROTOC names, and leaves files in TEST_TMPDIR.
+// that a test shows the types it is about. Runs the protoc that the environment
+// variable PROTOC names, and leaves files in TEST_TMPDIR.
 //
 // Example:
 //   ProtoSource source("syntax = 'proto3'; message A { int32 x = 1; }");
 //   CanonicalText(source.Type("A"));
 class ProtoSource final {
  public:
-  // A text that does not compile ends the process with what is wrong.
+  // If the text does not compile, the process ends with the error.
   explicit ProtoSource(absl::string_view text);
 
-  // The same, named as a file of that name.
+  // The same, with `file_name` as the name of the file.
   ProtoSource(absl::string_view text, const std::string& file_name);
 
   // A name that is not in the text ends the process.

@@ -9,8 +9,8 @@
 
 namespace mycelium {
 
-// Digests of what is in canonical_text.h. Every language gets its digests from
-// these two functions, so no two can disagree.
+// Digests of the texts of canonical_text.h. Every language gets its digests
+// from these two functions, so no two languages can disagree.
 //
 // Thread safety: all may be called from any thread. Descriptors are borrowed
 // for the call.
@@ -24,12 +24,12 @@ namespace mycelium {
 Digest TypeDigest(const google::protobuf::Descriptor& type);
 
 // One line `full_name hexdigest` per type, sorted, each type once: `types` may
-// come in any order and repeat themselves. None may be null.
+// be in any order and contain a type twice. None may be null.
 std::string SchemaText(
     absl::Span<const google::protobuf::Descriptor* const> types);
 
-// The SHA-256 of SchemaText(types). The digest of no types is that of no text,
-// which is not Digest().
+// The SHA-256 of SchemaText(types). Without types it is the digest of the empty
+// text, which is not Digest().
 Digest SchemaDigestOf(
     absl::Span<const google::protobuf::Descriptor* const> types);
 

@@ -18,8 +18,8 @@ namespace mycelium {
 // then written out as .proto files in one of many ways that mean the same.
 //
 // A schema is a list of layers. A type names types of its own layer, in any
-// direction, and of the layers below; so layers can be spread over files
-// without a circle of imports, and there is recursion all the same.
+// direction, and of the layers below. So layers can be spread over files
+// without a circle of imports, and recursion still occurs.
 
 using Random = std::mt19937_64;
 
@@ -45,7 +45,7 @@ struct FieldModel {
 };
 
 struct EnumModel {
-  std::string name;  // Full name, as of every type here.
+  std::string name;  // Full name, as for every type here.
   bool allow_alias = false;
   std::vector<std::pair<std::string, int32_t>> values;
 };

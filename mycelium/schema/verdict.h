@@ -32,9 +32,9 @@ struct Difference {
   DifferenceKind kind;
   std::string where;  // market.Quote.price (4)
   std::string what;   // double -> int64
-  // What both sides know reads the same on both all the same: a field more or
-  // less that is not required, a value more or less of an open enum, the
-  // packing.
+  // Despite the difference, both sides read in the same way what both know.
+  // Such differences are: one more or one less field that is not required, one
+  // more or one less value of an open enum, the packing.
   bool compatible = false;
 
   std::string ToString() const { return where + ": " + what; }
@@ -43,11 +43,11 @@ struct Difference {
 // The differences between two canonical texts (canonical_text.h), ours first
 // in every arrow, at most `differences_max` of them. Fields come in the order
 // of their numbers, those of the root type first, then those of the types that
-// its fields reach; so both sides name the same place first. Empty if and only
+// its fields reach. So both sides name the same place first. Empty if and only
 // if the texts are equal.
 //
-// Either text may come from a peer: whatever is in it, the result is short and
-// printable, and time and memory are linear in kCanonicalTextBytesMax.
+// Either text may come from a peer: whatever it contains, the result is short
+// and printable, and time and memory are linear in kCanonicalTextBytesMax.
 //
 // Thread safety: may be called from any thread. Texts are borrowed for the
 // call.
@@ -59,18 +59,19 @@ std::vector<Difference> Differences(absl::string_view ours,
 struct Verdict {
   enum class Kind {
     kExact,
-    kCompatible,  // All differences are.
+    kCompatible,  // All differences are compatible.
     kIncompatible,
   };
   Kind kind = Kind::kExact;
-  // The first difference that is not compatible; if all are, the first. Empty
-  // if and only if there is none.
+  // The first difference that is not compatible; if all are compatible, the
+  // first one. Empty if and only if there is no difference.
   std::string difference;
 };
 
-// As Differences(), and the same seen from either side. The rules are those of
-// the table in docs/schema.md: whoever reads a message of another version finds
-// each field that both know as it was written, set or not.
+// Judges the result of Differences(); either side comes to the same verdict.
+// The rules are those of the table in docs/schema.md: a reader of a message of
+// another version finds each field that both know as it was written, set or
+// not.
 //
 // Example:
 //   Verdict verdict = CompareVersions(our_text, their_text);

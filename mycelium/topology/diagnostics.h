@@ -33,8 +33,9 @@ class Diagnostics final {
 
   bool empty() const { return errors_.empty(); }
 
-  // OK, or INVALID_ARGUMENT with one line per error, in the file's order. Of
-  // more than kErrorsMax, the first ones and a line that counts the rest.
+  // OK, or INVALID_ARGUMENT with one line per error, in the file's order. If
+  // there are more than kErrorsMax, it has the first kErrorsMax and a line that
+  // counts the rest.
   absl::Status ToStatus() const;
 
  private:

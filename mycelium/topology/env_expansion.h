@@ -12,7 +12,7 @@ namespace mycelium {
 // `text` with each ${NAME} replaced by the variable's value, which is not
 // expanded again. A $ that no { follows stands for itself.
 //   NOT_FOUND         a variable is not set; names it
-//   INVALID_ARGUMENT  "${" without "}", or NAME is no name of a variable
+//   INVALID_ARGUMENT  "${" without "}", or NAME is not a variable name
 absl::StatusOr<std::string> ExpandEnv(absl::string_view text,
                                       const EnvLookup& env);
 

@@ -17,8 +17,9 @@ using EnvLookup =
 // Looks into the environment of this process.
 EnvLookup ProcessEnvironment();
 
-// What a topology's meaning depends on besides its text: who reads it, and
-// where. Two processes with equal values read one file the same way.
+// What a topology's meaning depends on besides its text: which user reads it,
+// and on which machine. Two processes with equal values read one file the same
+// way.
 struct LocalIdentity {
   std::string host_name;  // A node with this host is on this machine.
   int64_t uid = 0;        // Part of the default socket directory.

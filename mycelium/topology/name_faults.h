@@ -7,16 +7,16 @@
 
 namespace mycelium {
 
-// What is wrong with a name, as the end of a sentence that begins with what it
-// names: `"a/b" contains "/"`. Empty: nothing is. Names are UTF-8, since peers
-// refuse a message that holds anything else, and have no control characters,
-// since they stand in logs and metrics.
+// What is wrong with a name, as the end of a sentence that begins with the
+// named thing: `"a/b" contains "/"`. Empty if nothing is wrong. Names are
+// UTF-8, since peers refuse a message that holds anything else, and have no
+// control characters, since they stand in logs and metrics.
 
-// Of anything: a topic, a type, a subscription; without a topology also a node
-// or a service. 1 to kTopicBytesMax bytes.
+// For any name: of a topic, a type, a subscription; without a topology also of
+// a node or a service. 1 to kTopicBytesMax bytes.
 std::string NameFault(absl::string_view name);
 
-// Of a node or a service of a topology: 1 to kNameBytesMax bytes that may be
+// For a node or a service of a topology: 1 to kNameBytesMax bytes that may be
 // part of the path of a socket.
 std::string TopologyNameFault(absl::string_view name);
 

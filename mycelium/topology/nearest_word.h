@@ -8,10 +8,11 @@
 
 namespace mycelium {
 
-// The one of `known` that takes the fewest edits (insert, remove, replace or
+// The word of `known` that takes the fewest edits (insert, remove, replace or
 // swap two neighbours) to become `word`; the first of several. Empty if even
-// that one shares too little with `word` to be what was meant. Words of more
-// than kNearestWordBytesMax bytes are near to nothing: the cost is bounded.
+// that word shares too little with `word` to be the one that was meant. Words
+// of more than kNearestWordBytesMax bytes are near to nothing, which bounds the
+// cost.
 inline constexpr size_t kNearestWordBytesMax = 64;
 absl::string_view NearestWord(absl::string_view word,
                               absl::Span<const absl::string_view> known);
@@ -20,12 +21,12 @@ absl::string_view NearestWord(absl::string_view word,
 std::string Listed(absl::Span<const absl::string_view> words);
 
 // What an error message says after an unknown word: "; nearest: <word>", or
-// "; known: <a>, <b>" where nothing is near.
+// "; known: <a>, <b>" if no known word is near.
 std::string NearestHint(absl::string_view word,
                         absl::Span<const absl::string_view> known);
 
-// A text from outside as error messages show it: quoted, with what is not
-// printable escaped, and cut where it is long.
+// A text from outside as error messages show it: quoted, with unprintable
+// characters escaped, and cut if it is long.
 std::string Quoted(absl::string_view text);
 
 }  // namespace mycelium

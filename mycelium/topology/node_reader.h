@@ -8,12 +8,12 @@
 
 namespace mycelium {
 
-// A port that was given but is no port. It keeps the validator from reporting
-// the same line again; no valid topology contains it.
+// Stands for a port that was given but is not a valid port. It keeps the
+// validator from reporting the same line again; no valid topology contains it.
 inline constexpr int kBadPort = -1;
 
-// Reads one [[nodes]] table. What is wrong with it alone is reported; what is
-// wrong between nodes is for the validator.
+// Reads one [[nodes]] table. Reports what is wrong within the table; errors
+// between nodes are for the validator.
 TopologyNode ReadNode(const TomlValue& table, const EnvLookup& env,
                       const LocalIdentity& self, Diagnostics& diagnostics);
 

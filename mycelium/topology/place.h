@@ -12,7 +12,8 @@ namespace mycelium {
 // file can tell: names are compared, never resolved.
 
 // The host in comparable form: lower case, no brackets around IPv6, no dot at
-// the end; empty for no host, localhost, 127.0.0.1, ::1 and the own name.
+// the end; empty for no host, localhost, 127.0.0.1, ::1 and the name of this
+// machine.
 std::string PlaceOf(absl::string_view host, const LocalIdentity& self);
 
 // Whether `text` can be a host: letters, digits, and . - _ %, or IPv6, with or

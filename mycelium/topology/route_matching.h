@@ -13,7 +13,7 @@ namespace mycelium {
 // Which routes speak about which pairs of services. The validator and the
 // route rules share this, so that they cannot disagree.
 
-// What a name in a route, or in a question, stands for.
+// What a name stands for, in a route or in a question.
 struct RouteEnd {
   bool any = false;
   const TopologyNode* node = nullptr;  // Null: any, or unknown.
@@ -30,7 +30,7 @@ class NameIndex final {
  public:
   explicit NameIndex(const Topology& topology);
 
-  // Empty is any; a service goes before a node of the same name.
+  // An empty name means any; a service goes before a node of the same name.
   RouteEnd Resolve(absl::string_view name) const;
 
   // All names of services and nodes.
@@ -43,14 +43,15 @@ class NameIndex final {
 // Whether a route's end covers the end of a question.
 bool Covers(const RouteEnd& route_end, const RouteEnd& asked);
 
-// Whether some question is covered by both.
+// Whether there is a question that both ends cover.
 bool Overlap(const RouteEnd& a, const RouteEnd& b);
 
-// Whether some node has to do with both ends: services of one node share it.
+// Whether there is a node that has to do with both ends: services of one node
+// share it.
 bool NodesOverlap(const RouteEnd& a, const RouteEnd& b);
 
-// Whether some topic is matched by both lists, which are sorted; an empty list
-// matches all.
+// Whether there is a topic that both lists match. The lists are sorted; an
+// empty list matches all topics.
 bool TopicsOverlap(const std::vector<std::string>& a,
                    const std::vector<std::string>& b);
 
@@ -74,16 +75,16 @@ struct ResolvedRoute {
 std::vector<ResolvedRoute> TransportRoutes(const Topology& topology,
                                            const NameIndex& index);
 
-// Which of `routes` speak about the link of two nodes, the most specific first;
-// of equally specific ones the later first. See RouteOfLink().
+// Those of `routes` that speak about the link of two nodes, the most specific
+// first; of equally specific routes the later one first. See RouteOfLink().
 std::vector<const ResolvedRoute*> RoutesOfLink(
     const std::vector<ResolvedRoute>& routes, const TopologyNode& a,
     const TopologyNode& b);
 
-// Which of `routes` decides how two nodes are joined: they have one link, which
-// carries every topic of every service both ways, so that a route from either
-// to the other speaks about it, whichever services and topics it names. The
-// most specific one; null if none does.
+// The one of `routes` that decides how two nodes are joined: the most specific
+// that speaks about their link; null if none does. Two nodes have one link,
+// which carries every topic of every service both ways. So a route from either
+// node to the other speaks about it, whichever services and topics it names.
 const ResolvedRoute* RouteOfLink(const std::vector<ResolvedRoute>& routes,
                                  const TopologyNode& a, const TopologyNode& b);
 

@@ -9,8 +9,8 @@
 
 namespace mycelium {
 
-// Reads one [[routes]] table. What is wrong with it alone is reported; what is
-// wrong between routes and nodes is for the validator.
+// Reads one [[routes]] table. Reports what is wrong within the table; errors
+// between routes and nodes are for the validator.
 Route ReadRoute(const TomlValue& table, const EnvLookup& env,
                 Diagnostics& diagnostics);
 

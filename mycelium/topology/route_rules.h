@@ -19,10 +19,11 @@ namespace mycelium {
 // where one name is both).
 //
 // Of the routes that match, the most specific one wins, separately for each
-// setting: more of from, to, topics given is more specific, then a service
-// more than a node. The validator refuses ties that contradict.
+// setting. A route is more specific the more of from, to and topics it gives,
+// then the more of its ends are services. The validator refuses ties that
+// contradict.
 //
-// The transport is that of the link, of which two nodes have one: any route
+// The transport belongs to the link, and two nodes have one link: any route
 // between the two matches, in either direction, whichever of their services and
 // topics it names. For the other settings a route that names a service does not
 // match its whole node, and an empty `topic` matches only routes without
@@ -30,20 +31,23 @@ namespace mycelium {
 //
 // Thread safety: pure functions of their arguments.
 
-// Same-place nodes meet over this transport unless the file says otherwise.
+// Nodes of the same place meet over this transport unless the file says
+// otherwise.
 inline constexpr TransportKind kSamePlaceTransport = TransportKind::kShm;
 
 struct Connection {
   TransportKind transport = TransportKind::kInproc;
-  // What is dialled: a socket's path, a host:port, or empty in one process.
+  // The address to dial: a socket's path, a host:port, or empty within one
+  // process.
   std::string address;
-  // The rule that chose, for people: "routes[2] at topology.toml:14:1",
+  // The rule that decided, for people: "routes[2] at topology.toml:14:1",
   // "same node", "same host: default", "different hosts".
   std::string rule;
 };
 
-// The connection for messages from `from` to `to`, of whatever topic.
-//   NOT_FOUND  a name is neither a service nor a node; names the nearest
+// The connection for messages from `from` to `to`, of any topic.
+//   NOT_FOUND  a name is neither a service nor a node; the message names the
+//              nearest one
 absl::StatusOr<Connection> Explain(const Topology& topology,
                                    absl::string_view from,
                                    absl::string_view to);
@@ -54,10 +58,11 @@ struct PlannedLink {
   Connection connection;     // Its address is the peer's, or empty if none.
 };
 
-// The links of `node`, which is of the topology, to each of its other nodes, in
-// the order of the file. Both ends of a link come to the same transport.
-//   FAILED_PRECONDITION  no transport joins two nodes, which a topology that
-//                        was validated excludes
+// The links of `node`, which must be one of the topology's, to each of the
+// other nodes, in the order of the file. Both ends of a link get the same
+// transport.
+//   FAILED_PRECONDITION  no transport joins two nodes; a validated topology
+//                        has no such nodes
 absl::StatusOr<std::vector<PlannedLink>> LinksOf(const Topology& topology,
                                                  const TopologyNode& node);
 
@@ -66,23 +71,24 @@ absl::StatusOr<std::vector<PlannedLink>> LinksOf(const Topology& topology,
 RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
                           absl::string_view to, absl::string_view topic = "");
 
-// Whether the node listens at its SocketPath(): for peers that it does not
-// reach over grpc, or because it has an endpoint of kind unix or shm.
+// Whether the node listens at its SocketPath(): because it has peers that it
+// does not reach over grpc, or an endpoint of kind unix or shm.
 bool ListensLocally(const Topology& topology, const TopologyNode& node);
 
-// Whether the link between two nodes, by name, goes over shm; no if the
-// topology does not have either.
+// Whether the link between two nodes, given by name, goes over shm; false if
+// the topology lacks one of them.
 bool SharesMemory(const Topology& topology, absl::string_view a,
                   absl::string_view b);
 
 // How long the link between two nodes keeps what it has for a process that is
-// lost: the longest of `retain` of [defaults], or of the routes that take its
-// place for all of both, and of the routes between them.
+// lost: the longest `retain` among that of [defaults], or of the routes that
+// replace it for all of both nodes, and those of the routes between them.
 absl::Duration LongestRetain(const Topology& topology, absl::string_view a,
                              absl::string_view b);
 
-// The least and the most of `lane_bytes` from one node to another. Of
-// publishers and subscriptions that share a lane, the first that match decide.
+// The least and the greatest `lane_bytes` from one node to another. Where
+// publishers and subscriptions share a lane, the first pair that matches
+// decides its size.
 std::pair<int64_t, int64_t> LaneBytesBetween(const Topology& topology,
                                              absl::string_view from,
                                              absl::string_view to);

@@ -6,8 +6,9 @@
 
 namespace mycelium {
 
-// Reports routes that name nobody, ask for a transport that cannot join the
-// two ends they name, or are as specific as another and say otherwise.
+// Reports routes that name no known service or node, that ask for a transport
+// that cannot join the two ends they name, or that contradict an equally
+// specific route.
 void ValidateRoutes(const Topology& topology, Diagnostics& diagnostics);
 
 }  // namespace mycelium

@@ -7,9 +7,9 @@
 
 namespace mycelium {
 
-// The node that hosts the service; never null, and of the topology.
-//   NOT_FOUND  there is no such service; names the nearest, or, where that is
-//              the name of a node, the services of that
+// The node of the topology that hosts the service; never null.
+//   NOT_FOUND  there is no such service; the message names the nearest one, or,
+//              if `service` is the name of a node, the services of that node
 absl::StatusOr<const TopologyNode*> HostOf(const Topology& topology,
                                            absl::string_view service);
 

@@ -11,7 +11,8 @@
 namespace mycelium {
 
 // Numbers in a topology file: how each is written and within which bounds it
-// must lie. The table of docs/topology.md shows the same; a test compares.
+// must lie. The table in docs/topology.md shows the same; a test compares the
+// two.
 
 enum class SettingUnit {
   kDuration,  // A string for absl::ParseDuration; counted in nanoseconds.
@@ -26,17 +27,17 @@ struct SettingBounds {
   int64_t max;
 };
 
-// All of them.
+// The bounds of all settings.
 absl::Span<const SettingBounds> AllSettingBounds();
 
 // The bounds of a key. REQUIRES: it is one of AllSettingBounds().
 const SettingBounds& BoundsOf(absl::string_view key);
 
-// "250ms" in nanoseconds. INVALID_ARGUMENT if it is no duration.
+// "250ms" in nanoseconds. INVALID_ARGUMENT if it is not a duration.
 absl::StatusOr<int64_t> ParseDurationNs(absl::string_view text);
 
 // "4096", "64KiB", "4MiB", "1GiB", also with a blank before the unit.
-// INVALID_ARGUMENT if it is no size, or more than an int64_t counts.
+// INVALID_ARGUMENT if it is not a size, or too large for an int64_t.
 absl::StatusOr<int64_t> ParseBytes(absl::string_view text);
 
 // The value as a file would write it: "1.5s", "4MiB", "16".

@@ -11,11 +11,11 @@
 
 namespace mycelium {
 
-// What can be set per route, and what bounds a whole node, with the defaults.
-// The same numbers stand in the table of docs/topology.md; a test compares.
+// The settings of a route and the limits of a whole node, with their defaults.
+// The table in docs/topology.md has the same numbers; a test compares the two.
 //
-// The words for the enumerators, as users meet them in files, errors and
-// flags, are given by WordOf().
+// WordOf() gives the words for the enumerators, as users meet them in files,
+// errors and flags.
 
 enum class TransportKind { kInproc, kShm, kUnix, kGrpc };
 
@@ -32,20 +32,21 @@ enum class Overflow {
 // How a reader waits for the next message.
 enum class WaitMode { kSpin, kAdaptive, kBlock };
 
-// Which types two nodes take from each other: the same only, or also two
-// versions of one that are compatible (docs/schema.md).
+// Which types two nodes accept from each other: only the same type, or also
+// two compatible versions of one type (docs/schema.md).
 enum class SchemaPolicy { kExact, kCompatible };
 
-// The most that may be asked for.
+// The greatest values that may be set.
 inline constexpr int64_t kDepthMax = 1 << 20;
 inline constexpr int64_t kWindowMax = 1 << 16;
 
-// How messages travel between one publisher and one subscriber: every value is
-// set, from a route, from [defaults] or from here.
+// How messages travel between one publisher and one subscriber. Every value is
+// set: by a route, by [defaults], or by the defaults here.
 struct RouteSettings {
   Overflow overflow = Overflow::kBlock;
   int64_t depth = 1024;  // Messages that wait in a lossy lane.
-  int64_t window = 16;   // Of a lossy lane, on their way or being handled.
+  // Messages of a lossy lane that are on their way or being handled.
+  int64_t window = 16;
   int64_t lane_bytes = 4 << 20;
   absl::Duration publish_timeout = absl::Seconds(1);
   absl::Duration retain = absl::Seconds(5);  // For a subscriber that died.
@@ -75,12 +76,12 @@ struct Limits {
   absl::Duration reconnect_min = absl::Milliseconds(10);
   absl::Duration reconnect_max = absl::Seconds(2);
   absl::Duration keepalive = absl::Seconds(10);
-  // How often a message that its subscriber's process dies of is delivered
-  // again, before it is dropped as poison.
+  // How often a message that kills its subscriber's process is delivered again
+  // before it is dropped as poison.
   int64_t redeliver_max = 3;
 };
 
-// What is used to encrypt between hosts.
+// The files for encryption between hosts.
 struct Tls {
   std::string certificate;  // PEM files.
   std::string key;
@@ -90,18 +91,19 @@ struct Tls {
   bool enabled() const { return !certificate.empty() || !ca.empty(); }
 };
 
-// Why nobody can encrypt with it, or would believe more than it checks.
+// Why a [tls] table cannot be used to encrypt, or in what it promises more than
+// it checks.
 struct TlsFault {
-  absl::string_view key;  // Of [tls]; empty: the table.
+  absl::string_view key;  // The key of [tls]; empty: the whole table.
   absl::string_view text;
 };
 std::vector<TlsFault> FaultsOf(const Tls& tls);
 
-// The largest frame that a lane of that size takes: two fit, so that one can be
-// written while another is read.
+// The largest frame that a lane of that size accepts: two of them fit, so that
+// one can be written while the other is read.
 constexpr int64_t FrameBytesFor(int64_t lane_bytes) { return lane_bytes / 2; }
 
-// The settings with what `overrides` changes.
+// `settings` with the values that `overrides` has.
 RouteSettings Apply(const RouteOverrides& overrides, RouteSettings settings);
 
 // inproc, shm, unix, grpc
@@ -120,7 +122,7 @@ std::optional<Overflow> OverflowOf(absl::string_view word);
 std::optional<WaitMode> WaitModeOf(absl::string_view word);
 std::optional<SchemaPolicy> SchemaPolicyOf(absl::string_view word);
 
-// What the words may be, as error messages list them.
+// The known words, as error messages list them.
 std::vector<absl::string_view> TransportWords();
 std::vector<absl::string_view> OverflowWords();
 std::vector<absl::string_view> WaitWords();

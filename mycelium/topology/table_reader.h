@@ -15,10 +15,10 @@
 
 namespace mycelium {
 
-// Takes typed values out of one TOML table. What is missing, of the wrong type
-// or out of bounds comes back as nothing; the latter two are also reported.
-// Finish() reports each key that nobody asked for: what a table may hold is
-// said once, by the code that reads it.
+// Takes typed values out of one TOML table. A value that is missing, of the
+// wrong type or out of bounds comes back as nothing; the latter two are also
+// reported. Finish() reports each key that was not asked for. So the keys that
+// a table may hold stand in one place, the code that reads it.
 //
 // Ownership: borrows all four constructor arguments.
 //
@@ -31,9 +31,9 @@ class TableReader final {
   TableReader(const TomlValue& table, absl::string_view where,
               const EnvLookup& env, Diagnostics& diagnostics);
 
-  // The value, of whatever type, or nullptr.
+  // The value, of any type, or nullptr.
   const TomlValue* Find(absl::string_view key);
-  // Where the value stands, else where the table does.
+  // The position of the value, or of the table if the value is missing.
   SourcePosition PositionOf(absl::string_view key) const;
 
   std::optional<bool> Bool(absl::string_view key);
@@ -46,7 +46,8 @@ class TableReader final {
   // A number within BoundsOf(key), in that unit.
   std::optional<int64_t> Setting(absl::string_view key);
   std::optional<absl::Duration> DurationSetting(absl::string_view key);
-  // The array's tables ([[key]]); what is no table is reported and left out.
+  // The array's tables ([[key]]); an element that is not a table is reported
+  // and left out.
   std::vector<const TomlValue*> Tables(absl::string_view key, size_t items_max);
   // The table, if it is one.
   const TomlValue* Table(absl::string_view key);

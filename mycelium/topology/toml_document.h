@@ -14,9 +14,9 @@ namespace mycelium {
 
 struct TomlEntry;
 
-// One value of a TOML text as a plain tree. This is the only place that knows
-// the TOML library: its headers are costly to compile, and its errors take a
-// form that is not ours.
+// One value of a TOML text as a plain tree. Nothing else knows the TOML
+// library: its headers are costly to compile, and its errors have a form that
+// is not ours.
 struct TomlValue {
   enum class Kind {
     kString,
@@ -49,7 +49,7 @@ absl::string_view KindName(TomlValue::Kind kind);
 // How deep keys and values may nest; a topology needs four levels.
 inline constexpr int kTomlDepthMax = 16;
 
-// The table that `text` is, or nothing and one error in `diagnostics`.
+// The table that `text` describes, or nothing and one error in `diagnostics`.
 std::optional<TomlValue> ParseToml(absl::string_view text,
                                    Diagnostics& diagnostics);
 

@@ -16,10 +16,10 @@ namespace mycelium {
 // What a topology file configures, as a plain value: which nodes there are,
 // which services they host, how messages travel between them and which bounds
 // hold. A Topology that LoadTopology() or ParseTopology() returned is valid:
-// names are unique, addresses are complete, routes do not contradict. One that
-// is put together by hand is not checked.
+// names are unique, addresses are complete, routes do not contradict. A
+// Topology that is put together by hand is not checked.
 //
-// Thread safety: a value; read it from any thread while nobody writes.
+// Thread safety: a value; any thread may read it while none writes.
 //
 // Reference of the file format: docs/topology.md.
 //
@@ -29,11 +29,11 @@ namespace mycelium {
 //   if (!topology.ok()) return topology.status();
 //   const TopologyNode* node = topology->NodeOfService("strategy");
 
-// How a node listens besides what its place implies.
+// How a node listens, in addition to what its place implies.
 struct Endpoint {
   TransportKind kind = TransportKind::kUnix;
   // unix, shm: the socket's path, bound by the node and dialled by others.
-  // grpc: the host:port to bind; what others dial stays the node's host:port.
+  // grpc: the host:port to bind; others still dial the node's host:port.
   // Empty: derived from the node.
   std::string address;
   SourcePosition position;
@@ -52,7 +52,8 @@ struct TopologyNode {
   // brackets, and empty for every way to write "this machine".
   std::string place;
 
-  // Of the table itself, and of its values; a missing value has its table's.
+  // Positions of the table itself and of its values; a missing value has the
+  // position of its table.
   SourcePosition position;
   SourcePosition name_position;
   SourcePosition host_position;
@@ -60,8 +61,9 @@ struct TopologyNode {
   std::vector<SourcePosition> service_positions;
 };
 
-// Settings for the messages that a route matches. An empty `from` or `to`, or
-// no topics, match everything. Names are of services or nodes.
+// Settings for the messages that a route matches. An empty `from` or `to` and
+// an empty list of topics match everything. `from` and `to` are names of
+// services or nodes.
 struct Route {
   std::string from;
   std::string to;
@@ -76,14 +78,14 @@ struct Route {
 };
 
 struct Topology {
-  std::string path;        // The file, as named by whoever loaded it.
+  std::string path;        // The file, as the caller of the loader named it.
   std::string socket_dir;  // Never empty after parsing.
   bool socket_dir_configured = false;  // False: `socket_dir` is the default.
   std::vector<int64_t> allow_uids;     // May connect besides our own uid.
   SourcePosition socket_dir_position;
   SchemaPolicy schema = SchemaPolicy::kExact;
   bool insecure = false;         // Remote hosts without TLS are accepted.
-  bool allow_anonymous = false;  // gRPC peers that are in no [[nodes]].
+  bool allow_anonymous = false;  // gRPC peers that no [[nodes]] table names.
 
   std::vector<TopologyNode> nodes;
   std::vector<Route> routes;
@@ -103,34 +105,35 @@ struct Topology {
   // The node that hosts the service of that name, else the node of that name.
   const TopologyNode* FindServiceOrNode(absl::string_view name) const;
 
-  // Where a node listens for peers of its own place: the endpoint's address if
-  // that is a path, else <socket_dir>/<node>.sock.
+  // The path at which a node listens for peers of its own place: the endpoint's
+  // address if that is a path, else <socket_dir>/<node>.sock.
   std::string SocketPath(const TopologyNode& node) const;
 };
 
-// The name that the node's certificate must be for, whichever end it is:
-// certificate_name, else the host, else, without a host, the node's name.
+// The name that the node's certificate must have, whichever end of a connection
+// the node is: certificate_name, else the host, else the node's name.
 std::string CertificateNameOf(const TopologyNode& node);
 
-// host:port that others dial over gRPC, with an IPv6 host in brackets; the
-// endpoint's address for a node of this machine that has no port; else empty.
+// The host:port that others dial over gRPC, with an IPv6 host in brackets. For
+// a node of this machine that has no port, the endpoint's address. Else empty.
 std::string GrpcDialAddress(const TopologyNode& node);
 
-// host:port that the node binds for gRPC: the endpoint's address if it is a
-// grpc one, else what others dial. Empty: the node does not listen on gRPC.
+// The host:port that the node binds for gRPC: the endpoint's address if it is a
+// grpc one, else the address that others dial. Empty: the node does not listen
+// on gRPC.
 std::string GrpcListenAddress(const TopologyNode& node);
 
 // SHA-256, in lower-case hex, of what the topology means: nodes, routes,
-// defaults, limits. Equal for two files that differ in comments, order or
+// defaults, limits. Equal for two files that differ only in comments, order or
 // layout; independent of the machine, of `path`, of a default `socket_dir`
-// and of where certificates lie. For the detection of drift between nodes.
+// and of where certificates lie. Serves to detect drift between nodes.
 std::string ContentDigest(const Topology& topology);
 
-// The text that ContentDigest() hashes, one fact a line: a drift is explained
-// by comparing two of them.
+// The text that ContentDigest() hashes, one fact a line: comparing two of them
+// explains a drift.
 std::string CanonicalText(const Topology& topology);
 
-// Bounds of a topology file; beyond them it is refused.
+// Bounds of a topology file; a file beyond them is refused.
 inline constexpr size_t kTopologyBytesMax = 256 << 10;
 inline constexpr size_t kNameBytesMax = 64;    // Of nodes and services.
 inline constexpr size_t kTopicBytesMax = 255;  // Of all other names.
@@ -140,7 +143,7 @@ inline constexpr size_t kRoutesMax = 1024;
 inline constexpr size_t kTopicsPerRouteMax = 256;
 inline constexpr size_t kAllowUidsMax = 256;
 inline constexpr int64_t kUidEnd = 0xFFFFFFFF;  // -1 is no uid.
-// What fits into sockaddr_un::sun_path beside its terminating NUL.
+// How much fits into sockaddr_un::sun_path beside its terminating NUL.
 inline constexpr size_t kSocketPathBytesMax = 107;
 inline constexpr int kPortMax = 65535;
 

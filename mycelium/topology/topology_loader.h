@@ -16,7 +16,7 @@ namespace mycelium {
 // Besides the errors of ParseTopology(), each naming the path:
 //   NOT_FOUND          there is no such file
 //   PERMISSION_DENIED  this uid may not read it
-//   INVALID_ARGUMENT   it is no regular file, or larger than the bound
+//   INVALID_ARGUMENT   it is not a regular file, or larger than the bound
 absl::StatusOr<Topology> LoadTopology(Sys& sys, const std::string& path,
                                       const EnvLookup& env);
 

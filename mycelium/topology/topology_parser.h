@@ -10,14 +10,14 @@ namespace mycelium {
 
 // Reads and validates the text of a topology file.
 //
-// INVALID_ARGUMENT carries every error that the text has, one a line and in
+// INVALID_ARGUMENT carries every error that the text has, one per line and in
 // the order of the file, each as
 //   <file_name>:<line>:<column>: <where>: <what>
-// and, where a word is unknown, the nearest one that is known. A text that is
-// no TOML has one error: where TOML stops making sense.
+// and, for an unknown word, the nearest known one. A text that is not TOML has
+// one error: the place from which it cannot be read as TOML.
 //
-// `env` answers for ${VAR}; `self` decides which hosts are this machine. Both
-// are used during the call only. Blocks for nothing.
+// `env` gives the values for ${VAR}; `self` decides which hosts are this
+// machine. Both are used during the call only. Does not block.
 absl::StatusOr<Topology> ParseTopology(absl::string_view text,
                                        absl::string_view file_name,
                                        const EnvLookup& env,

@@ -6,9 +6,10 @@
 
 namespace mycelium {
 
-// Reports what is wrong between the parts of a topology whose parts are each
-// well-formed: names given twice, addresses that are missing or collide, hosts
-// that need TLS, routes that name nobody, cannot be, or contradict each other.
+// Reports what is wrong between the parts of a topology if each part is
+// well-formed by itself: names given twice, addresses that are missing or
+// collide, hosts that need TLS, and routes that name no known node or service,
+// cannot be, or contradict each other.
 void ValidateTopology(const Topology& topology, Diagnostics& diagnostics);
 
 }  // namespace mycelium
