@@ -68,10 +68,9 @@ struct Verdict {
   std::string difference;
 };
 
-// Judges the result of Differences(); either side comes to the same verdict.
-// The rules are those of the table in docs/schema.md: a reader of a message of
-// another version finds each field that both know as it was written, set or
-// not.
+// As Differences(), and the verdict is the same from either side. The rules are
+// those of the table in docs/schema.md: a reader of a message of another
+// version finds each field that both know as it was written, set or not.
 //
 // Example:
 //   Verdict verdict = CompareVersions(our_text, their_text);
