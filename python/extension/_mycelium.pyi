@@ -93,16 +93,16 @@ class Bus:
 class Loan:
   """Room for one message: a writable buffer. See mycelium.Publisher.loan().
 
-  Once it is over, whatever asks for its bytes, len() too, gets BufferError.
+  Once it is over, every access to its bytes, len() too, raises BufferError.
   """
   @property
   def in_place(self) -> bool:
     """Whether the buffer lies where the subscriber will read it."""
   def publish(self) -> None:
-    """As Publisher.publish(). After it, the loan is over.
+    """As Publisher.publish(). Afterwards the loan is over.
 
     Raises:
-      BufferError: somebody has a view of the buffer.
+      BufferError: there is a view of the buffer.
     """
   def __buffer__(self, flags: int) -> memoryview: ...
   def __array__(self, *args: Any, **options: Any) -> Any: ...
@@ -113,12 +113,12 @@ class Loan:
 class Payload:
   """The bytes of a message where they were received: a read-only buffer.
 
-  Once the message is finished, whatever asks for them, len() too, gets
+  Once the message is finished, every access to them, len() too, raises
   BufferError.
   """
   @property
   def valid(self) -> bool:
-    """Whether the message is still there: no other one was received."""
+    """Whether the message is still there: it is not finished yet."""
   def __buffer__(self, flags: int) -> memoryview: ...
   def __array__(self, *args: Any, **options: Any) -> Any: ...
   def __len__(self) -> int: ...

@@ -1,4 +1,4 @@
-"""What the package asks before it loads the extension."""
+"""Checks that the package makes before it loads the extension."""
 
 def has_runtime_of_its_own() -> bool:
   """Whether this program has Mycelium linked into it."""

@@ -8,22 +8,22 @@ Example:
       orders.wait_for_subscribers(1, timeout=5)
       quote = quotes.recv(timeout=1)
       orders.publish(Order(symbol=quote.symbol))
-      quotes.finish()  # Who flushes need not wait for the next recv().
+      quotes.finish()  # So a flush() need not wait for the next recv().
 
 Everything here may be used from any thread, and other Python threads run while
 a call waits. Every call that waits takes a timeout, in seconds, and is ended by
-Ctrl-C, but publish(), which waits no longer than its publish_timeout, and what
-makes a bus, listens, connects or stops listening, which waits for what the
-node's thread runs just then. What goes wrong is raised as an exception of
-mycelium.errors.
+Ctrl-C. There are two exceptions: publish() waits no longer than its
+publish_timeout, and the calls that make a bus, listen, connect or stop listening
+wait for what the node's thread runs at that moment. Errors are raised as
+exceptions of mycelium.errors.
 
 A process that forks must not use its buses in the child: every call there raises
 FailedPrecondition. Fork first, or start processes with "spawn".
 
 What a node reports unasked, such as lost links and dropped messages, goes to
-logging.getLogger('mycelium'), in records of a thread of its own: warnings and
-errors to standard error unless logging is configured. Of a node that C++ has
-made in this process, it goes where C++ says.
+logging.getLogger('mycelium'), which a thread of its own writes to. Unless logging
+is configured, warnings and errors appear on standard error. If C++ made the node
+in this process, its reports go where C++ says.
 """
 
 import os
@@ -52,38 +52,40 @@ _OnError = Callable[[errors.MyceliumError], Any]
 class MessageBus:
   """One service's end of the bus. A context manager: leaving it closes it.
 
-  Without a topology it reaches whoever is in this process and uses this bus,
-  plus the sockets that it listens at or dials.
+  Without a topology it reaches the code in this process that uses this bus, and
+  the peers at the sockets that it listens at or dials.
 
   Args:
     node: the name of this process, for others to see. Made up if empty. A
       process that is started again under the name of one that ended, within
-      `retain`, gets what that one had not handled; one without is somebody new.
+      `retain`, gets what that one had not handled. A process without a name is a
+      new node each time.
     schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A service
       that was given another one is refused.
     wait: how threads wait: 'spin', 'adaptive' or 'block'.
     allow_uids: which users may connect besides this one.
     delivers_locally: whether its own subscriptions get what it publishes.
-    tls: what is encrypted with between machines; see TcpTransport.
+    tls: the certificates for encryption between machines; see TcpTransport.
     insecure: whether what leaves the machine may be in the clear.
-    allow_anonymous: whether peers of other machines may connect that show no
-      certificate.
-    poll_by_caller: whether no thread is started: poll(), and whatever waits, run
-      the node. With wait='spin' that is what leaves a CPU to the other side.
+    allow_anonymous: whether peers of other machines that show no certificate may
+      connect.
+    poll_by_caller: whether no thread is started: poll(), and every call that
+      waits, run the node. With wait='spin', this leaves a CPU to the other side.
     on_connection: called when a link to another node came up, broke, was refused
-      or is over. What it may do, and what becomes of what it raises:
-      mycelium.events.
+      or is over. mycelium.events says what it may do, and what becomes of what it
+      raises.
     on_flow: called when messages were dropped or a publisher waited for room in
-      vain: soon after the first, then at most once a second with all that
-      happened meanwhile. The same holds for it.
+      vain: soon after the first time, then at most once a second with all that
+      happened meanwhile. The rules of mycelium.events hold for it, too.
     settings: how messages travel.
     limits: bounds of this process.
-    schema: which types of other nodes are taken for those of this one: 'exact',
-      the same only, or 'compatible', also compatible versions of them, which both
-      nodes have to say.
+    schema: which types of other nodes are accepted for those of this one: with
+      'exact', the same types only; with 'compatible', also compatible versions of
+      them, if both nodes say 'compatible'.
 
   Raises:
-    InvalidArgument: an argument is out of bounds; says which, and what they are.
+    InvalidArgument: an argument is out of bounds; the text says which, and what
+      the bounds are.
   """
 
   def __init__(self, node: str = '', schema_digest: Optional[bytes] = None,
@@ -119,15 +121,15 @@ class MessageBus:
 
     Args:
       topology_path: the TOML file. None: what MYCELIUM_TOPOLOGY names.
-      service_name: a service of it. Buses of services of one node, in one
-        process, share the node, whatever language they are of.
+      service_name: a service of the file. Buses of services of one node, in one
+        process, share the node, in whatever language they are made.
       schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A service
         that was given another one is refused.
       wait: how threads wait: 'spin', 'adaptive' or 'block'. None: as the
         topology says.
       poll_by_caller: as for MessageBus().
-      on_connection, on_flow: the same. The node's first bus in this process
-        says which are called; those of others are not, as with C++.
+      on_connection, on_flow: as for MessageBus(). Only those of the node's first
+        bus in this process are called, as in C++.
 
     Raises:
       InvalidArgument: the file has errors, all of which the text lists.
@@ -155,15 +157,15 @@ class MessageBus:
                  limits: Optional[Limits] = None) -> 'MessageBus':
     """A bus of the node that this process shares without a topology.
 
-    It meets what C++ made with MessageBus::OfProcess(), C with
-    mycelium_runtime_create_of_process(), and each mycelium_native.Runtime
-    without a topology.
+    It meets the buses that C++ made with MessageBus::OfProcess(), the runtimes
+    that C made with mycelium_runtime_create_of_process(), and each
+    mycelium_native.Runtime without a topology.
 
     Args:
-      service_name: what others see; made up if it is empty.
+      service_name: the name that others see; made up if it is empty.
       schema_digest: as for MessageBus().
-      on_connection, on_flow, settings, limits: as for MessageBus(); those of who
-        made the node first in this process hold.
+      on_connection, on_flow, settings, limits: as for MessageBus(). Those of the
+        bus that made the node in this process hold.
 
     Raises:
       InvalidArgument: an argument is out of bounds.
@@ -221,7 +223,7 @@ class MessageBus:
   def publisher(self, message_cls: Any, **options: Any) -> Publisher[Any]:
     """A Publisher that reaches every subscription to the topic.
 
-    Without any, a message counts as dropped: no_subscriber.
+    If there is no subscription, a message counts as dropped: no_subscriber.
 
     Args:
       message_cls: a Protobuf message class, or a RawType.
@@ -229,7 +231,8 @@ class MessageBus:
       publish_time: whether to stamp each message with the time.
       publish_timeout: how many seconds publish() waits for room; by default as
         the topology says.
-      require_subscriber: whether publish() raises Unavailable instead.
+      require_subscriber: whether publish() raises Unavailable if there is no
+        subscription.
     """
     return self._make_publisher('', message_cls, **options)
 
@@ -252,9 +255,9 @@ class MessageBus:
     Args: as for publisher().
 
     Raises:
-      NotFound: the topology has no such service; the text names the nearest,
-        or, where that is a node, its services.
-      InvalidArgument: it is no name, such as an empty one.
+      NotFound: the topology has no such service. The text names the nearest
+        name, or, if the name is a node's, the services of that node.
+      InvalidArgument: `target_service` is not a name, for example empty.
     """
     if not target_service:
       raise errors.InvalidArgument(
@@ -300,11 +303,12 @@ class MessageBus:
       name: tells two subscriptions of the service to one topic apart.
       overflow, depth, window: as in Settings, for this subscription. None: as
         the topology says.
-      on_publisher_gone: called when a publisher of another node that this one
-        was matched with is gone, and will not come back as the same process:
-        what it had not sent is lost. What it may do: mycelium.events.
-      on_error: called once with each exception that check() may raise. The same
-        holds for it.
+      on_publisher_gone: called when a publisher of another node that this
+        subscription was matched with is gone, and will not come back as the same
+        process: what it had not sent is lost. mycelium.events says what the
+        callback may do.
+      on_error: called once with each exception that check() may raise. The rules
+        of mycelium.events hold for it, too.
     """
     messages = messages_of(message_cls)
     gone = events.watch_of(PublisherGone, on_publisher_gone)
@@ -342,17 +346,18 @@ class MessageBus:
                 **options: Any) -> Subscription:
     """Calls `callback(message)` for every message from now on.
 
-    Never on two threads at once. It may publish, subscribe and unsubscribe;
-    flush() and close() raise FailedPrecondition there, since they would wait for
-    it. What it raises goes to sys.unraisablehook, and the subscription lives.
-    What is no Exception, such as KeyboardInterrupt, is raised by the call of
-    Python that ran it, such as publish(), if there is one.
+    The callback is never called on two threads at once. It may publish, subscribe
+    and unsubscribe; flush() and close() raise FailedPrecondition there, since
+    they would wait for the callback. An exception that it raises goes to
+    sys.unraisablehook, and the subscription goes on. One that is not an
+    Exception, such as KeyboardInterrupt, is raised by the Python call that ran
+    the callback, such as publish(), if there is one.
 
     Args:
       message_cls, topic, name, overflow, depth, window, on_publisher_gone,
-        on_error: as for subscriber(). Of a RawType, messages are bytes.
-      callback: called on the thread that publishes, if that is of this process,
-        else on the node's.
+        on_error: as for subscriber(). With a RawType, messages are bytes.
+      callback: called on the thread that publishes, if that thread is in this
+        process, else on the node's thread.
       with_info: whether to call `callback(message, info)`, with a MessageInfo.
       queued: whether to call it on a thread of its own instead.
 
@@ -373,12 +378,12 @@ class MessageBus:
     """Accepts links at the path of a Unix socket, until the bus is closed.
 
     Raises:
-      AlreadyExists: somebody listens there, or it is another file.
+      AlreadyExists: another listener is there, or the path is another file.
     """
     self._native.listen_unix(os.fspath(path))
 
   def connect_unix(self, path: Path) -> None:
-    """Keeps a link to whoever listens there, now or later."""
+    """Keeps a link to the process that listens there, now or later."""
     self._native.connect_unix(os.fspath(path))
 
   def listen_shm(self, path: Path, capacity: int = 1 << 20) -> None:
@@ -389,17 +394,17 @@ class MessageBus:
       capacity: of each lane, in bytes. A message takes at most half of it.
 
     Raises:
-      AlreadyExists: somebody listens there, or it is another file.
+      AlreadyExists: another listener is there, or the path is another file.
     """
     self._native.listen_shm(os.fspath(path), capacity)
 
   def connect_shm(self, path: Path, capacity: Optional[int] = None) -> None:
-    """Keeps a link to whoever listens there, now or later.
+    """Keeps a link to the process that listens there, now or later.
 
     Args:
       path: as for listen_shm().
-      capacity: what who listens must have said: one with another is refused.
-        None: any will do, up to 64 MiB.
+      capacity: the capacity that the listener must have given: a listener with
+        another one is refused. None: accepts any, up to 64 MiB.
     """
     self._native.connect_shm(os.fspath(path), capacity or 0)
 
@@ -407,36 +412,36 @@ class MessageBus:
     """Accepts links from other machines, until the bus is closed.
 
     Args:
-      address: "host:port", as gRPC takes it; port 0: one that is free; without a
-        host: all interfaces.
+      address: "host:port", as gRPC takes it. Port 0: a port that is free. Without
+        a host: all interfaces.
 
     Returns:
       The address with the port.
 
     Raises:
-      AlreadyExists: somebody listens there.
-      FailedPrecondition: it is no address of this machine, or it would be in the
-        clear beyond it.
+      AlreadyExists: another listener is there.
+      FailedPrecondition: the address is not of this machine, or traffic beyond
+        the machine would be in the clear.
       InvalidArgument: `tls` is not enough to listen with; or the address has no
-        port, or none up to 65535, or there is no such host.
+        port from 0 to 65535, or there is no such host.
       PermissionDenied: this user may not listen there.
-      Unavailable: gRPC cannot listen there, as the message says.
+      Unavailable: gRPC cannot listen there; the message says why.
     """
     return self._native.listen_tcp(address)
 
   def connect_tcp(self, address: str) -> None:
-    """Keeps a link to whoever listens there, now or later.
+    """Keeps a link to the process that listens there, now or later.
 
-    Returns at once: what would be in the clear beyond this machine is not
-    dialled, which wait_for_link() raises and links() tells.
+    Returns at once. An address where traffic beyond this machine would be in the
+    clear is not dialled: wait_for_link() raises that, and links() reports it.
 
     Raises:
-      InvalidArgument: the address has no port, or none from 1 to 65535.
+      InvalidArgument: the address has no port from 1 to 65535.
     """
     self._native.connect_tcp(address)
 
   def stop_listening(self, address: Path) -> None:
-    """Listens there no longer. Links that were accepted stay.
+    """Stops listening there. Links that were accepted stay.
 
     Args:
       address: the path, or what listen_tcp() returned.
@@ -444,7 +449,7 @@ class MessageBus:
     Raises:
       NotFound: this bus does not listen there.
       DeadlineExceeded: a callback has kept the node's thread for a second; the
-        node listens there until that returns.
+        node listens there until the callback returns.
       FailedPrecondition: called from a callback.
     """
     self._native.stop_listening(os.fspath(address))
@@ -452,11 +457,11 @@ class MessageBus:
   def endpoint_stats(self) -> Dict[str, Any]:
     """What happened to the links that were accepted where this bus listens.
 
-    Its keys are connections, handshake_failures, frames_sent, bytes_sent,
-    frames_received, bytes_received, stalls (how often a publisher waited for
-    room in vain) and dropped, as in ledger(). Where a topology says what is
-    listened at, nothing is counted here. For monitoring, a few times a second at
-    most: it takes locks that publishers take.
+    The keys of the dict are connections, handshake_failures, frames_sent,
+    bytes_sent, frames_received, bytes_received, stalls (how often a publisher
+    waited for room in vain) and dropped, as in ledger(). Nothing is counted here
+    for the places at which the bus listens because a topology says so. It is for
+    monitoring, a few times a second at most: it takes locks that publishers take.
     """
     return self._native.endpoint_stats()
 
@@ -464,13 +469,14 @@ class MessageBus:
     """Waits until some other node has been connected.
 
     Raises:
-      DeadlineExceeded: none was after `timeout` seconds; says why, of each node
-        that was tried.
+      DeadlineExceeded: none was after `timeout` seconds; the text says why, for
+        each node that was tried.
       FailedPrecondition: the bus is closed; or this is called from a callback of
         the node's own thread, or of poll(), where no link can come up.
-      PermissionDenied, and others: who was asked has refused, at last; told once.
-        Told by the first bus of a node in this process; by others as
-        DeadlineExceeded. Who listens waits on when somebody comes in vain.
+      PermissionDenied, and others: the last thing that happened is that a link
+        was refused. Raised once per refusal, by the first bus of the node in this
+        process; the other buses raise DeadlineExceeded. A bus that dials nothing
+        by hand waits on when it refuses a peer that never said its name.
     """
     self._native.wait_for_link(timeout)
 
@@ -480,19 +486,19 @@ class MessageBus:
     """With poll_by_caller: runs what is due, waiting for it.
 
     Returns:
-      Whether there was something within `timeout` seconds.
+      Whether there was something to run within `timeout` seconds.
 
     Raises:
       FailedPrecondition: the bus has a thread for that, or its node has ended, or
-        this is called from a callback that it runs.
+        this is called from a callback that poll() runs.
     """
     return self._native.poll(timeout)
 
   def fileno(self) -> int:
     """With poll_by_caller: a descriptor for select() or epoll.
 
-    It is readable when poll() would find something. It is the bus's, never to be
-    closed.
+    It is readable when poll() would find something to run. It belongs to the bus:
+    never close it.
     """
     return self._native.poll_descriptor()
 
@@ -500,33 +506,36 @@ class MessageBus:
     """Waits until all that this node has published so far was handled.
 
     Raises:
-      DeadlineExceeded: it was not, after `timeout` seconds.
-      FailedPrecondition: called from a callback, which it would wait for.
+      DeadlineExceeded: some of it was not handled after `timeout` seconds.
+      FailedPrecondition: called from a callback, for which it would wait.
     """
     self._native.flush(timeout)
 
   def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
     """Waits for what is in flight, then ends publishers and subscriptions.
 
-    What this bus published, and what has come for it, is waited for. Afterwards
-    every call of them raises FailedPrecondition, as does a recv() that waits.
-    Other buses of the node go on; with the last one in this process that is not
-    closed, the node ends: its links, and what it listens at. Closing twice does
-    nothing, and neither does a signal handler that closes what it interrupts the
-    closing of. What a signal handler raises, as Ctrl-C does, is raised when the bus
-    is closed, which it then is at once, as at the end of `timeout`; or not, if
-    another thread is closing it.
+    It waits for what this bus published, and for what has come for it. Afterwards
+    every call of its publishers and subscriptions raises FailedPrecondition, as
+    does a recv() that waits. Other buses of the node go on. When the last open
+    bus of the node in this process is closed, the node ends, with its links and
+    all that it listens at.
+
+    A second close() does nothing. Neither does the close() of a signal handler
+    that interrupts the closing of the same bus. If a signal handler raises, as
+    that of Ctrl-C does, the bus is closed at once, as at the end of `timeout`,
+    and then the exception is raised. If another thread is closing the bus, it may
+    be open still when the exception is raised.
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds
-        and count as dropped, or a callback had not returned: that message counts
+        and count as dropped; or a callback had not returned, whose message counts
         when it has. The bus is closed all the same.
       FailedPrecondition: called from a callback; the bus is open as before.
     """
     self._end(self._native.close, timeout)
 
   def shutdown(self, timeout: float = _CLOSE_TIMEOUT) -> None:
-    """As close(), but ends the node for every bus of it in this process."""
+    """As close(), but ends the node for all its buses in this process."""
     self._end(self._native.shutdown, timeout)
 
   @property
@@ -553,12 +562,12 @@ class MessageBus:
   def ledger(self) -> List[Dict[str, Any]]:
     """What this node has counted: a dict for each publisher and subscription.
 
-    Its keys are topic, publisher_node, publisher_service, subscriber_node,
-    subscriber_service, subscription_name, transport, accepted, delivered,
-    in_flight and dropped, which is a dict from the reason to the number. Once
-    nothing moves, accepted = delivered + all dropped + in_flight; of two nodes
-    the publisher's counts what was accepted, the subscriber's what was
-    delivered.
+    The keys of each dict are topic, publisher_node, publisher_service,
+    subscriber_node, subscriber_service, subscription_name, transport, accepted,
+    delivered, in_flight and dropped, which is a dict from the reason to the
+    number. Once nothing moves, accepted = delivered + all dropped + in_flight.
+    With two nodes, the publisher's node counts what was accepted, and the
+    subscriber's node what was delivered.
     """
     return self._native.ledger()
 
@@ -574,8 +583,8 @@ class MessageBus:
   def links(self) -> List[Dict[str, Any]]:
     """The links to other nodes: a dict for each.
 
-    Its keys are peer, transport, address, rule (why this transport), fallback
-    (why memory is not shared, where that was meant; or ''), is_up and
+    The keys of each dict are peer, transport, address, rule (why this transport),
+    fallback (why memory is not shared although it should be; or ''), is_up and
     last_error.
     """
     return self._native.links()

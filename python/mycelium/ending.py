@@ -1,4 +1,4 @@
-"""What ends with the process: every bus that is open. Not for users."""
+"""Closes every open bus when the process ends. Not for users."""
 
 import atexit
 import time
@@ -9,7 +9,7 @@ import _mycelium
 from mycelium import errors
 
 _CLOSE_TIMEOUT = 5.0
-# Of what follows, however long that took.
+# Of the waits after that, however long the first one took.
 _TIMEOUT_MIN = 1.0
 
 # Each has a close(timeout).
@@ -20,10 +20,10 @@ open_buses: 'weakref.WeakSet[Any]' = weakref.WeakSet()
 def _end() -> None:
   """Ends calls and callbacks before the interpreter is gone.
 
-  For what does not end it waits three times at most: 5 seconds for all buses, and
-  what is left of them or a second for the log, and for calls and callbacks, which
-  then stay where they are. A signal handler that raises, such as a second Ctrl-C,
-  ends the first wait and nothing else.
+  It waits three times at most: for all buses, 5 seconds; then for the log; then
+  for calls and callbacks, which stay where they are after that. Each of the last
+  two waits has what is left of the 5 seconds, but at least one second. A signal
+  handler that raises, such as that of a second Ctrl-C, ends only the first wait.
   """
   if _mycelium.forked():
     return

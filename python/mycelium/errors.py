@@ -1,8 +1,8 @@
 """Exceptions: one for each status code of the runtime, of the same name.
 
-Every one is a MyceliumError, so that is what to catch for "it went wrong"; its
-`code` is the name of the status code. Some are also the exception that Python
-has for the case.
+All of them derive from MyceliumError, so catch that for any error; `code` is the
+name of the status code. Some also derive from the exception that Python has for
+the case.
 """
 
 from typing import Any, Dict, Optional, Type
@@ -87,13 +87,13 @@ class Unavailable(MyceliumError):
 
 
 class Unimplemented(MyceliumError):
-  """This program, or the other side, lacks what that takes."""
+  """This program, or the other side, lacks what the call needs."""
 
   code = 'UNIMPLEMENTED'
 
 
 class Internal(MyceliumError):
-  """A bug in Mycelium, or a system that refuses what it should not."""
+  """A bug in Mycelium, or the system refuses something that it should not."""
 
   code = 'INTERNAL'
 
@@ -122,7 +122,7 @@ _BY_NUMBER: Dict[int, Type[MyceliumError]] = {
 
 def error_of(number: int, message: str,
              mismatch: Optional[Dict[str, Any]]) -> MyceliumError:
-  """The exception for a status: what the extension raises.
+  """The exception that the extension raises for a status.
 
   Args:
     number: the status code.

@@ -1,4 +1,4 @@
-"""What buses and subscriptions tell of besides messages.
+"""What buses and subscriptions report besides messages.
 
 Example:
 
@@ -9,15 +9,19 @@ Example:
         'topology.toml', 'strategy', on_connection=on_connection)
 
 Such a callback is called on the thread that runs the node, one at a time. What
-comes over links waits meanwhile, so it must not wait itself. It may publish,
-subscribe and unsubscribe; flush() and close() raise FailedPrecondition there.
-What it raises goes to sys.unraisablehook, or, if it is no Exception and a call of
-Python ran it, such as poll(), is raised by that; and is counted in `callback_errors` of
-the bus, subscriber or subscription that it was given to, as long as which it is
-called; the next event comes as ever.
+comes over links waits meanwhile, so the callback must not wait itself. It may
+publish, subscribe and unsubscribe; flush() and close() raise FailedPrecondition
+there. It is called as long as the bus, subscriber or subscription exists that it
+was given to.
 
-`on_error` of a subscription is called on the thread that found out instead,
-which may be one that publishes or makes a publisher. The same holds for it.
+An exception that it raises goes to sys.unraisablehook. If it is not an Exception,
+and a Python call such as poll() ran the callback, that call raises it instead.
+Either way it counts in `callback_errors` of the bus, subscriber or subscription,
+and the next event comes as ever.
+
+`on_error` of a subscription is called on the thread that noticed the error
+instead, which may be one that publishes or makes a publisher. All else holds for
+it, too.
 """
 
 import inspect
@@ -33,29 +37,29 @@ from mycelium import errors
 class ConnectionEvent(NamedTuple):
   """What became of the link to another node."""
 
-  peer: str  # The node; '' where it never said its name.
+  peer: str  # The node; '' if it never said its name.
   transport: str  # 'shm', 'unix' or 'grpc'.
   # 'connected'; 'reconnected', to the same process, and nothing was lost;
   # 'disconnected', and tried again; 'refused' by one of the two sides; 'gone':
-  # it left, or did not come back in time.
+  # the peer left, or did not come back in time.
   state: str
-  error: Optional[errors.MyceliumError]  # Why, where it is not up.
+  error: Optional[errors.MyceliumError]  # Why the link is not up, if it is not.
 
 
 class FlowEvent(NamedTuple):
-  """Something that a flow of messages suffered."""
+  """A drop or a stall in a flow of messages."""
 
   # 'dropped': accepted messages will not be delivered. 'stalled': a publisher
-  # waited for room in vain, and none waits as long again.
+  # waited for room in vain, and no publisher waits as long again.
   kind: str
   flow: Optional[Dict[str, Any]]  # 'dropped': as in MessageBus.ledger().
   reason: str  # 'dropped': a key of its `dropped`.
   messages: int  # 'dropped': how many since the event before.
-  lane: str  # 'stalled': where.
+  lane: str  # 'stalled': the lane without room.
 
 
 class PublisherGone(NamedTuple):
-  """A publisher of another node that a subscription hears no more of."""
+  """A publisher of another node that will send a subscription nothing more."""
 
   node: str
   service: str
@@ -68,7 +72,7 @@ def error_itself(error: errors.MyceliumError) -> errors.MyceliumError:
 
 
 def check_callback(callback: Any) -> None:
-  """Raises TypeError for what cannot be called, or only awaited."""
+  """Raises TypeError if `callback` cannot be called, or only be awaited."""
   if not callable(callback):
     raise TypeError(f'the callback is not callable: {callback!r}')
   for function in (callback, getattr(callback, '__call__')):
@@ -80,7 +84,7 @@ def check_callback(callback: Any) -> None:
 
 
 def call(callback: Callable[..., Any], *arguments: Any) -> None:
-  """Calls it; TypeError if it returns what somebody would have to await."""
+  """Calls it; TypeError if it returns a coroutine, which nobody would await."""
   result = callback(*arguments)
   if result is not None and inspect.iscoroutine(result):
     result.close()
@@ -89,10 +93,10 @@ def call(callback: Callable[..., Any], *arguments: Any) -> None:
 
 
 class Watch:
-  """A callback that is told of events while somebody keeps this object.
+  """A callback that is told of events while something refers to this object.
 
-  The runtime knows it by its number, so that the garbage collector sees every
-  reference to it.
+  The runtime knows it only by its number, so that the garbage collector sees
+  every reference to it.
   """
 
   def __init__(self, event_class: Any, callback: Callable[[Any], Any]) -> None:
@@ -130,7 +134,7 @@ _watches: 'weakref.WeakValueDictionary[int, Watch]' = (
 
 
 def _tell(number: int, fields: Tuple[Any, ...]) -> None:
-  """Called by the extension, on a thread of the runtime's."""
+  """Called by the extension, on a thread of the runtime."""
   watch = _watches.get(number)
   if watch is not None:
     watch.tell(fields)

@@ -19,7 +19,7 @@ except ImportError:  # Python 3.7
 
 
 class ProtobufMessage(Protocol):
-  """What every Protobuf runtime gives its messages, and all that is used."""
+  """What every Protobuf runtime gives its messages; nothing else is used."""
 
   DESCRIPTOR: Any
 
@@ -32,11 +32,11 @@ class ProtobufMessage(Protocol):
 
 
 class RawType:
-  """A type whose messages are bytes that nobody looks into.
+  """A type whose messages are bytes that Mycelium does not look into.
 
-  Only raw publishers and subscribers of the same name match, unless it is given
-  the digest of a Protobuf type: then those of that type do, in any language.
-  Two of the same name and digest are equal.
+  Only raw publishers and subscribers of the same name match. If the type is given
+  the digest of a Protobuf type, it matches publishers and subscribers of that
+  type, in any language. Two raw types with the same name and digest are equal.
 
   Args:
     name: the name, which is also the topic unless another one is given.
@@ -52,12 +52,12 @@ class RawType:
 
   @property
   def digest(self) -> bytes:
-    """32 bytes; if none was given, made of the name."""
+    """The digest, 32 bytes; made of the name if none was given."""
     return self._native.digest
 
   @property
   def native(self) -> '_mycelium.MessageType':
-    """What the extension takes."""
+    """The type as the extension takes it."""
     return self._native
 
   def __eq__(self, other: object) -> bool:
@@ -84,7 +84,7 @@ class TypedMessages(Generic[M]):
     self.native = _described(message_cls.DESCRIPTOR)
 
   def to_bytes(self, message: Union[M, Buffer]) -> Buffer:
-    """The bytes of a message; what has bytes already is taken as they are."""
+    """The bytes of a message; bytes are returned as they are."""
     if isinstance(message, self.message_cls):
       return message.SerializeToString()
     if hasattr(message, 'SerializeToString'):
@@ -95,14 +95,14 @@ class TypedMessages(Generic[M]):
   def from_bytes(self, data: bytes) -> M:
     try:
       return self.message_cls.FromString(data)  # type: ignore[no-any-return]
-    # Protobuf in pure Python lets the latter through.
+    # Protobuf in pure Python lets UnicodeDecodeError through.
     except (protobuf_message.DecodeError, UnicodeDecodeError) as error:
       raise errors.DataLoss(
           f'a message does not parse as {self.name}') from error
 
 
 class RawMessages:
-  """The same for bytes, which stay as they are."""
+  """As TypedMessages, for bytes, which stay as they are."""
 
   is_raw = True
 
@@ -118,7 +118,7 @@ class RawMessages:
 
 
 def messages_of(message_cls: Any) -> Any:
-  """The TypedMessages or RawMessages of what a user named as the type."""
+  """The TypedMessages or RawMessages for the class or RawType of a user."""
   if isinstance(message_cls, RawType):
     return RawMessages(message_cls)
   _check_class(message_cls)

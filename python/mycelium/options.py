@@ -1,8 +1,8 @@
-"""What buses can be made with, under the names of a topology file.
+"""Options of buses, under the names that a topology file uses.
 
-Meaning, default and bounds of each stand at its name in docs/topology.md. None
-is the default. Times are in seconds, sizes in bytes. What is out of bounds is
-InvalidArgument, in the words that C++ and C give.
+docs/topology.md says what each means, and its default and bounds. None stands
+for the default. Times are in seconds, sizes in bytes. A value out of bounds is
+InvalidArgument, with the text that C++ and C give.
 """
 
 import os
@@ -17,12 +17,14 @@ class Tls(NamedTuple):
   They are read again when they change, without a link being dropped.
 
   Attributes:
-    certificate: who listens needs one; who connects shows his if he has one.
+    certificate: the listening side needs one; the connecting side shows one if it
+      has one.
     key: of the certificate.
-    ca: who must have signed the peer's certificate. Empty: who listens asks for
-      no certificate, so that from other machines nobody gets in without
-      allow_anonymous; who connects needs it.
-    require_client_certificate: whether who listens refuses peers without one.
+    ca: the CA that must have signed the peer's certificate. The connecting side
+      needs it. If it is empty, the listening side asks for no certificate, and so
+      admits nobody from other machines without allow_anonymous.
+    require_client_certificate: whether the listening side refuses peers without a
+      certificate.
   """
 
   certificate: Path = ''
@@ -32,18 +34,18 @@ class Tls(NamedTuple):
 
 
 class Settings(NamedTuple):
-  """How messages travel without a topology: what [defaults] is in one.
+  """How messages travel without a topology; a topology has [defaults] for it.
 
   Attributes:
     overflow: what happens when a lane is full: 'block', 'fail', 'drop_newest',
       'drop_oldest', 'latest' or 'disconnect'.
     depth: messages that wait in a lossy lane.
-    window: how many more of a lossy lane may be on their way.
+    window: how many more messages of a lossy lane may be on their way.
     lane_bytes: memory of one lane, from 4 KiB; two of the largest frames, see
       Limits, must fit.
     publish_timeout: how long publish() waits for room.
-    retain: how long messages wait for a process that died, to come back under
-      the same name.
+    retain: how long messages wait for a process that died to come back under the
+      same name.
     wait: how threads wait: 'spin', 'adaptive' or 'block'.
     spin: how long 'adaptive' spins before it sleeps.
   """
@@ -59,16 +61,17 @@ class Settings(NamedTuple):
 
 
 class Limits(NamedTuple):
-  """Bounds of a node without a topology: what [limits] is in one.
+  """Bounds of a node without a topology; a topology has [limits] for them.
 
   Attributes:
     handshake: how long a peer may take to say who it is.
-    frame_bytes_max: of a message with its header.
-    links: to other nodes.
+    frame_bytes_max: the largest message, with its header.
+    links: how many links to other nodes there may be.
     reconnect_min: the first pause before a lost link is dialled again.
-    reconnect_max: the longest.
+    reconnect_max: the longest such pause.
     keepalive: how long a link between machines may be silent.
-    redeliver_max: how many processes may die of a message before it is dropped.
+    redeliver_max: how often a message at which processes die is redelivered
+      before it is dropped.
   """
 
   handshake: Optional[float] = None
@@ -81,10 +84,10 @@ class Limits(NamedTuple):
 
 
 def fields_of(kind: Type[Any], given: Any) -> Optional[Dict[str, Any]]:
-  """What the extension takes for one of these, or for None.
+  """What the extension takes for a Tls, Settings or Limits, or for None.
 
   Raises:
-    TypeError: it is of another class than `kind`.
+    TypeError: `given` is of another class than `kind`.
   """
   if given is None:
     return None

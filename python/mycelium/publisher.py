@@ -16,15 +16,15 @@ _PUBLISH_ASYNC_TIMEOUT = 1.0
 
 
 class _Turns:
-  """Coroutines of one event loop, of which one at a time has the turn."""
+  """Takes turns between coroutines of one event loop: one has it at a time."""
 
   def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
     self.loop = loop
     self._lock = asyncio.Lock()
-    self._in_line = 0  # Including the one that has it.
+    self._in_line = 0  # Including the coroutine that has the turn.
 
   async def take(self, timeout: float) -> None:
-    """Raises asyncio.TimeoutError unless its turn comes in time."""
+    """Waits for the turn; raises asyncio.TimeoutError if it does not come."""
     self._in_line += 1
     try:
       if self._in_line == 1:
@@ -50,7 +50,7 @@ class Publisher(Generic[M]):
                messages: Any, publish_timeout: Optional[float] = None) -> None:
     """Not for users."""
     self._publish_timeout = publish_timeout or _PUBLISH_ASYNC_TIMEOUT
-    self._owner = owner  # Which closes itself at exit as long as it is alive.
+    self._owner = owner  # Kept alive, so that it closes itself at exit.
     self._native = native
     self._to_bytes = messages.to_bytes
     self._room: Optional[Readable] = None
@@ -67,11 +67,11 @@ class Publisher(Generic[M]):
 
   @property
   def subscriber_count(self) -> int:
-    """How many subscriptions get what is published now."""
+    """How many subscriptions get the messages that are published now."""
     return self._native.subscriber_count()
 
   def publish(self, message: Union[M, Buffer]) -> None:
-    """Publishes a message; when this returns, it was accepted.
+    """Publishes a message. When this returns, the message was accepted.
 
     It will be delivered to every subscription that is matched now, or counted
     with the reason why not. If this raises, nobody got it. Callbacks of this
@@ -79,23 +79,24 @@ class Publisher(Generic[M]):
 
     Args:
       message: of the publisher's class; or its bytes, as anything that has the
-        buffer protocol and is C-contiguous, such as bytes or a numpy array. They
-        are copied once for each subscription, to where it reads them, and for
-        one that gets a callback on this thread not at all; from 16 KiB on, once
-        for all that can share a copy. For a class they are not looked at.
+        buffer protocol and is C-contiguous, such as bytes or a numpy array. The
+        bytes are copied once for each subscription, to where it reads them, but
+        not for a subscription whose callback runs on this thread. From 16 KiB
+        on, they are copied once for all subscriptions that can share a copy. A
+        publisher of a class does not check the bytes.
 
     Raises:
-      TypeError: of another class; or no buffer, or one of Python objects.
-      InvalidArgument: larger than a frame may be; or the buffer is not
-        C-contiguous. It is a ValueError.
+      TypeError: the message is of another class; or is no buffer, or a buffer of
+        Python objects.
+      InvalidArgument: the message is larger than a frame may be; or the buffer
+        is not C-contiguous. InvalidArgument is also a ValueError.
       ResourceExhausted: a subscription has had no room for as long as the
-        topology, or `publish_timeout`, lets a publisher wait, which it does
-        once: after that calls fail at once until the subscription has made some
-        room, for which publish_async() and fileno() wait; or this thread
-        and others, which take messages, wait for each other in a circle.
-      Unavailable: of publisher_to(): the service is not connected, or has no
+        topology, or `publish_timeout`, lets a publisher wait. The publisher waits
+        only once: after that, calls fail at once until the subscription has made
+        some room, for which publish_async() and fileno() wait. Or this thread
+        and others that take messages wait for each other in a circle.
+      Unavailable: with publisher_to(), the service is not connected, or has no
         such subscription; or the subscriber of a full lane is out of reach.
-      InvalidArgument: the message is too large.
       FailedPrecondition: the types differ (SchemaMismatch), or the bus is
         closed.
     """
@@ -104,7 +105,7 @@ class Publisher(Generic[M]):
   def try_publish(self, message: Union[M, Buffer]) -> None:
     """As publish(), but never waits for room.
 
-    For event loops other than asyncio's, which then watch fileno().
+    It is for event loops other than asyncio's. They then watch fileno().
 
     Raises:
       ResourceExhausted: there is no room.
@@ -112,11 +113,11 @@ class Publisher(Generic[M]):
     self._native.try_publish(self._to_bytes(message))
 
   def fileno(self) -> int:
-    """A descriptor for select() or epoll: the publisher's, never to be closed.
+    """A descriptor for select() or epoll. It is the publisher's: never close it.
 
-    It is readable when there may be room for the last message that was refused
-    with ResourceExhausted or Unavailable, and from then on until another one is
-    refused. With poll_by_caller, watch the bus's besides.
+    It becomes readable when there may be room for the last message that was
+    refused with ResourceExhausted or Unavailable, and stays readable until
+    another message is refused. With poll_by_caller, also watch the bus's.
     """
     return self._native.room_descriptor()
 
@@ -124,25 +125,27 @@ class Publisher(Generic[M]):
     """Why subscriptions to the topic do not get what is published.
 
     Returns:
-      An exception for each, as long as that holds: SchemaMismatch, if its type
-      or the schema digest of its service differs; ResourceExhausted, if there is
-      no memory for its lane, or no lane left, which is tried again.
+      An exception for each such subscription, as long as the reason holds:
+      SchemaMismatch, if its type or the schema digest of its service differs;
+      ResourceExhausted, if there is no memory for its lane, or no lane left,
+      which is tried again.
     """
     return self._native.refusals()
 
   async def publish_async(self, message: Union[M, Buffer],
                           timeout: Optional[float] = None) -> None:
-    """The same for an event loop, which goes on while there is no room.
+    """As publish(), for an event loop, which goes on while there is no room.
 
-    Coroutines publish in the order in which they call, those of one event loop
-    at a time. Where a subscription's policy lets publish() fail at once, this
-    waits for room all the same.
+    Coroutines publish in the order in which they call. Only coroutines of one
+    event loop at a time may do so. This waits for room even where a
+    subscription's policy lets publish() fail at once.
 
     Args:
       message: as for publish().
-      timeout: how many seconds to wait for room, and for those who called before;
-        by default the `publish_timeout` that the publisher was made with, else, or
-        if that is 0, a second. What the topology says is for publish().
+      timeout: how many seconds to wait for room, and for the calls before this
+        one. By default, the `publish_timeout` that the publisher was made with;
+        if there is none, or if it is 0, one second. The timeout of the topology
+        holds for publish() only.
 
     Raises: as publish().
     """
@@ -182,10 +185,10 @@ class Publisher(Generic[M]):
     """Room for a message of `size` bytes, to be written to and published.
 
     A Loan has the buffer protocol, begins at a multiple of 64 bytes and is
-    writable until it is published; what it holds at first is not defined. It
-    cannot be published while somebody has a view of it, such as an array, and
-    nobody gets one afterwards (BufferError). Leaving its `with` unpublished
-    leaves no trace.
+    writable until it is published. What it holds at first is not defined. While
+    there is a view of it, such as an array, it cannot be published (BufferError).
+    Once it is published, it gives no view (BufferError). Leaving its `with`
+    without publishing leaves no trace.
 
         with images.loan(frame.nbytes) as loan:
           numpy.copyto(numpy.frombuffer(loan, frame.dtype), frame.ravel())
@@ -200,9 +203,9 @@ class Publisher(Generic[M]):
     """Waits until at least `count` subscriptions get what is published.
 
     Raises:
-      DeadlineExceeded: there were fewer after `timeout` seconds; says which
-        node is not connected, and why.
-      SchemaMismatch: a subscription was refused, as its type or schema digest
+      DeadlineExceeded: there were fewer after `timeout` seconds; the text says
+        which node is not connected, and why.
+      SchemaMismatch: a subscription was refused, since its type or schema digest
         differs.
       ResourceExhausted: there were fewer, since one had no lane until then.
     """

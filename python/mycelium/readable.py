@@ -11,18 +11,22 @@ _PAUSE = 0.001  # Seconds in which another thread may run the node.
 
 
 def native_bus_of(owner: Any) -> Any:
-  """Of what made a publisher or subscriber: a MessageBus, or None."""
+  """The native bus of what made a publisher or subscriber, or None.
+
+  Args:
+    owner: a MessageBus, or None.
+  """
   return getattr(owner, '_native', None)
 
 
 class Readable:
   """Coroutines that wait until one descriptor is readable.
 
-  The descriptor is in the loop only while somebody waits, so that one which
-  stays readable does not keep the loop busy. If the bus is polled by its caller,
-  the loop runs its node meanwhile: nobody else might.
+  The descriptor is in the loop only while a coroutine waits, so that a descriptor
+  that stays readable does not keep the loop busy. If the bus is polled by its
+  caller, the loop runs its node meanwhile, since nothing else might.
 
-  Not thread-safe, as asyncio is not: one loop at a time.
+  Not thread-safe, as asyncio is not. One loop at a time may wait.
   """
 
   def __init__(self, descriptor: int, bus: Any) -> None:
@@ -72,11 +76,11 @@ class Readable:
     try:
       ran = self._bus.poll(0)
     except errors.FailedPrecondition as error:
-      # It is over, or this loop runs in a callback of it.
+      # The bus is over, or this loop runs in one of its callbacks.
       self._wake(error)
       return
     if not ran and self._bus_descriptor >= 0 and self._loop is not None:
-      # Another thread runs it, and the descriptor stays readable meanwhile.
+      # Another thread runs the node; the descriptor stays readable meanwhile.
       self._loop.remove_reader(self._bus_descriptor)
       self._pause = self._loop.call_later(_PAUSE, self._go_on)
 

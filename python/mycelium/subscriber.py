@@ -1,4 +1,4 @@
-"""Subscribers, which are asked for messages."""
+"""Subscribers, from which a program takes messages when it wants them."""
 
 import asyncio
 import functools
@@ -12,20 +12,20 @@ from mycelium.readable import Readable, native_bus_of
 
 M = TypeVar('M')
 
-_EVER = 86400.0  # Iteration waits so long again and again.
-# After so many messages that were there already, others get the event loop.
+_EVER = 86400.0  # Iteration waits this long, again and again.
+# After this many messages without waiting, other coroutines get the event loop.
 _TURN = 64
 
 
 class MessageInfo(NamedTuple):
-  """What is known of a message besides its contents."""
+  """What is known about a message besides its contents."""
 
   topic: str
   type_name: str
   publisher_node: str
   publisher_service: str
   sequence: int  # Counts the messages of that publisher from 1.
-  publish_time_ns: int  # Since the Unix epoch; 0 unless it stamps the time.
+  publish_time_ns: int  # Since the Unix epoch; 0 without `publish_time`.
   lost_before: int  # How many the overflow policy dropped just before.
   redelivered: bool  # An earlier process of this node may have handled it.
 
@@ -33,17 +33,18 @@ class MessageInfo(NamedTuple):
 class Subscriber(Generic[M]):
   """Receives messages of one type when asked to. Made by MessageBus.
 
-  A context manager: leaving it closes it. One that is neither read nor closed
-  has no room some day, and its overflow policy decides what publishers feel.
+  A context manager: leaving it closes it. A subscriber that is neither read nor
+  closed runs out of room in the end, and its overflow policy then decides what
+  happens to publishers.
 
   A message counts as handled at the next receive of the same subscriber, at
-  finish(), or when the subscriber is gone. Threads that receive at once take
-  turns; other Python threads run while one waits.
+  finish(), or when the subscriber is gone. Threads that receive at the same time
+  take turns; other Python threads run while one waits.
 
-  Of a RawType, recv() returns a Payload: a read-only buffer where the bytes
+  With a RawType, recv() returns a Payload: a read-only buffer where the bytes
   were received (`memoryview(payload)`, `bytes(payload)`, numpy.frombuffer).
-  It is gone with the next receive, which raises BufferError while somebody
-  still has a view of it; afterwards whatever asks it for its bytes gets one.
+  It ends with the next receive, which raises BufferError while there is still a
+  view of it. Afterwards every access to its bytes raises BufferError.
 
   Example:
 
@@ -56,9 +57,9 @@ class Subscriber(Generic[M]):
                watches: Sequence[Optional[events.Watch]] = ()) -> None:
     """Not for users."""
     self._watches = watches
-    self._owner = owner  # Which closes itself at exit as long as it is alive.
+    self._owner = owner  # Kept alive, so that it closes itself at exit.
     self._native = native
-    # Of bytes; None: what is received is a view of them.
+    # Makes a message of bytes. None: a receive returns a view of the bytes.
     self._parse: Optional[Callable[[bytes], M]] = (
         None if messages.is_raw else messages.from_bytes)
     self._readable: Optional[Readable] = None
@@ -82,13 +83,13 @@ class Subscriber(Generic[M]):
     Raises:
       DeadlineExceeded: none came in time. It is a TimeoutError.
       FailedPrecondition: none came, and a publisher was refused because its
-        type or schema digest differs (SchemaMismatch), which is said once; or
+        type or schema digest differs (SchemaMismatch), which is raised once; or
         the bus is closed.
-      ResourceExhausted: none came, and this fell behind and was disconnected, as
-        its overflow says. Said once.
+      ResourceExhausted: none came, and this subscriber fell behind and was
+        disconnected, as its overflow says. Raised once.
       DataLoss: what came is not a message of this class. It counts as dropped:
         undecodable.
-      BufferError: somebody has a view of the last payload.
+      BufferError: there is a view of the last payload.
     """
     message: M = self._native.receive(self._parse, timeout)
     return message
@@ -99,14 +100,15 @@ class Subscriber(Generic[M]):
     return message
 
   def recv_many(self, count_max: int, timeout: float = 0.0) -> List[M]:
-    """Up to `count_max` messages: those that are there, at once.
+    """Up to `count_max` messages: those that are there already, without waiting.
 
-    If none is, waits up to `timeout` seconds for the first; the list is empty
-    if none comes. All but the last count as handled when this returns. Of a
-    RawType, they are bytes.
+    If there is none, waits up to `timeout` seconds for the first one; the list is
+    empty if none comes. All but the last count as handled when this returns. With
+    a RawType, the messages are bytes.
 
-    Raises: as recv(), but no DeadlineExceeded. What is not a message of this
-      class ends the list before it; the next receive raises DataLoss.
+    Raises: as recv(), but no DeadlineExceeded. If bytes come that are not a
+      message of this class, the list ends before them, and the next receive
+      raises DataLoss.
     """
     return self._native.receive_many(self._parse, count_max, timeout)
 
@@ -114,12 +116,13 @@ class Subscriber(Generic[M]):
     """The next message; the event loop goes on until one comes.
 
     No thread is used: the loop watches a descriptor, and with poll_by_caller runs
-    the node. Cancelling loses nothing. Those of one event loop at a time.
+    the node. Cancelling loses nothing. Coroutines of only one event loop at a
+    time may wait.
     """
     while True:
       if self._streak >= _TURN:
         self._streak = 0
-        await asyncio.sleep(0)  # Before a message is taken that it might lose.
+        await asyncio.sleep(0)  # Here, where cancelling cannot lose a message.
       message = self.recv_nowait()
       if message is not None:
         self._streak += 1
@@ -128,7 +131,7 @@ class Subscriber(Generic[M]):
       if self._readable is None:
         self._readable = Readable(
             self._native.descriptor(), native_bus_of(self._owner))
-        continue  # Which arms the descriptor.
+        continue  # The next recv_nowait() arms the descriptor.
       await self._readable.wait()
 
   def check(self) -> None:
@@ -137,47 +140,49 @@ class Subscriber(Generic[M]):
     Raises: why some publisher's messages do not come, as long as that holds.
       SchemaMismatch: some publisher's type, or its service's schema digest,
         differs.
-      ResourceExhausted: this fell behind, and its overflow is 'disconnect'; or
-        the publisher's node has no memory for its lane, which it tries again; or
-        it takes no more subscriptions of this node.
+      ResourceExhausted: this subscriber fell behind, and its overflow is
+        'disconnect'; or the publisher's node has no memory for its lane, which
+        that node tries again; or that node takes no more subscriptions of this
+        node.
     """
     self._native.check()
 
   def finish(self) -> None:
-    """Says that the last message is handled, before the next receive would."""
+    """Says that the last message is handled, before the next receive does so."""
     self._native.finish()
 
   def close(self) -> None:
-    """Ends the subscription, which would else last as long as this object.
+    """Ends the subscription, which otherwise lasts as long as this object.
 
     What is queued counts as dropped: subscriber_gone. A recv() that waits on
     another thread, and every later one, raises FailedPrecondition; iterations
-    end. A view of the last payload stays good; once it is gone, finish() says
+    end. A view of the last payload stays valid; once it is gone, finish() says
     that the message is handled. Closing twice does nothing.
     """
     self._native.close()
 
   def fileno(self) -> int:
-    """A descriptor for select() or epoll: the subscriber's, never to be closed.
+    """A descriptor for select() or epoll. It is the subscriber's: never close it.
 
-    It is readable once a message came after a recv_nowait() that found none. With
-    poll_by_caller, watch the bus's besides.
+    It is readable once a message has come after a recv_nowait() that found none.
+    With poll_by_caller, also watch the bus's.
     """
     return self._native.descriptor()
 
   @property
   def info(self) -> MessageInfo:
-    """About the last message; before that, empty."""
+    """About the last message; empty before the first one."""
     return MessageInfo(*self._native.info())
 
   def __iter__(self) -> Iterator[M]:
-    """Messages until this, or the bus, is closed.
+    """Messages until this subscriber, or the bus, is closed.
 
-    A publisher that is refused because its type differs is no end to it: the
-    others' messages come. The log, `on_error` and check() say so.
+    If a publisher is refused because its type differs, the iteration goes on with
+    the messages of the others. The log, `on_error` and check() report the
+    refusal.
 
     Raises:
-      ResourceExhausted, DataLoss: as recv(). Iterating again goes on.
+      ResourceExhausted, DataLoss: as recv(). To go on, iterate again.
     """
     while True:
       try:

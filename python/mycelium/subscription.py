@@ -10,10 +10,10 @@ from mycelium.subscriber import MessageInfo
 
 
 class Delivery:
-  """What a bus keeps of one subscription. Not for users.
+  """The part of one subscription that a bus keeps. Not for users.
 
-  It does not know the bus, so that a bus goes as soon as nobody has it, and its
-  subscriptions with it.
+  It does not refer to the bus, so the bus is destroyed as soon as nothing else
+  refers to it, and its subscriptions with it.
   """
 
   def __init__(self, messages: Any, callback: Callable[..., Any],
@@ -35,7 +35,7 @@ class Delivery:
     self._native = native
 
   def unsubscribe(self, timeout: Optional[float] = None) -> bool:
-    """Returns whether no callback runs any more."""
+    """Ends it; returns whether no callback runs any more."""
     return self._native is None or self._native.unsubscribe(timeout)
 
   def check(self) -> None:
@@ -44,7 +44,7 @@ class Delivery:
 
   @property
   def watches(self) -> Dict[str, Optional[int]]:
-    """What the extension takes for the callbacks besides the one."""
+    """What the extension takes for on_publisher_gone and on_error."""
     gone, error = self._watches
     return {'on_publisher_gone': events.number_of(gone),
             'on_error': events.number_of(error)}
@@ -55,7 +55,7 @@ class Delivery:
     return handled + events.errors_of(*self._watches)
 
   def _deliver(self, data: bytes, info: Any) -> bool:
-    """Called by the extension, on a thread of the runtime's or a publisher's.
+    """Called by the extension, on a thread of the runtime or of a publisher.
 
     Returns whether the data are a message of the class.
     """
@@ -71,7 +71,7 @@ class Delivery:
 
 
 def unsubscribe_all(deliveries: Set[Delivery], deadline: float) -> bool:
-  """Ends them, and forgets them.
+  """Ends the subscriptions of `deliveries`, and empties the set.
 
   Args:
     deadline: of time.monotonic(), for callbacks that are running.
@@ -90,33 +90,33 @@ def unsubscribe_all(deliveries: Set[Delivery], deadline: float) -> bool:
 class Subscription:
   """A callback that is subscribed. Made by MessageBus.subscribe().
 
-  It lasts until unsubscribe(), or until its bus is closed or nobody has that any
-  more; nobody has to keep the object, and who does keeps the bus. A context
-  manager: leaving it unsubscribes.
+  The subscription lasts until unsubscribe(), until its bus is closed, or until
+  nothing refers to the bus any more. A program need not keep this object; while
+  it does, it keeps the bus, too. A context manager: leaving it unsubscribes.
   """
 
   def __init__(self, owner: Any, delivery: Delivery,
                siblings: Set[Delivery]) -> None:
     """Not for users."""
-    self._owner = owner  # Which closes itself at exit as long as it is alive.
+    self._owner = owner  # Kept alive, so that it closes itself at exit.
     self._delivery = delivery
-    self._siblings = siblings  # The bus's, which keep the delivery.
+    self._siblings = siblings  # The deliveries that the bus keeps.
     siblings.add(delivery)
 
   def unsubscribe(self, timeout: Optional[float] = None) -> None:
     """Ends it. No callback runs when this returns, and none will.
 
     It waits for a callback that is running on another thread; Ctrl-C ends the
-    wait. Called from the callback itself, that is the last one. A second call
-    waits for the same. Callbacks may unsubscribe each other without a timeout: the
-    last one does not wait then for those that wait for it.
+    wait. If the callback itself calls this, that is its last run. A second call
+    waits for the same callback. Callbacks may unsubscribe each other without a
+    timeout: the last one then does not wait for those that wait for it.
 
     Args:
       timeout: how many seconds to wait for such a callback. None: until it
         returns.
 
     Raises:
-      DeadlineExceeded: it runs still. It is the last one all the same.
+      DeadlineExceeded: the callback still runs. It is not called again.
     """
     if not self._delivery.unsubscribe(timeout) and timeout is not None:
       raise errors.DeadlineExceeded(
@@ -131,7 +131,7 @@ class Subscription:
   def callback_errors(self) -> int:
     """How often the callback, on_publisher_gone or on_error raised.
 
-    Each time sys.unraisablehook was told, and the subscription lived on.
+    Each time sys.unraisablehook was called, and the subscription went on.
     """
     return self._delivery.callback_errors
 

@@ -1,13 +1,14 @@
 """For the tests of services: what became of every message.
 
-The counts are the nodes' own, so ask when nothing moves any more, as after
-flush() of those who publish: what a callback publishes is the next one's to
-flush. Give a bus of every node that took part, since of two nodes the one counts
-what it accepted and the other what it delivered; of a transport, its `bus`. A
-node that was started again is another one.
+The counts are the nodes' own, so check when nothing moves any more, as after a
+flush() of each bus that publishes. What a callback publishes is for the
+callback's bus to flush. Give a bus of every node that took part: with two nodes,
+one counts what it accepted and the other what it delivered. For a transport, give
+its `bus`. A node that was started again is another node.
 
-`topics` says which messages it is about, each of which has to have been
-published. Without it, it is about all, some of which were.
+`topics` limits the check to these topics; on each of them a message has to have
+been published. Without `topics` the check is for all, and at least one message
+has to have been published.
 
 A message whose callback raised was delivered all the same: look at
 Subscription.callback_errors, too.
@@ -28,8 +29,8 @@ def check_ledger(*buses: MessageBus, topics: Sequence[str] = ()) -> None:
 
   Raises:
     AssertionError: a line for each flow that is not as it should be, with its
-      counts and, if a node's are missing, which; or for each topic of which
-      nothing was accepted, which shows nothing.
+      counts and, if those of a node are missing, which node; and a line for each
+      topic of which nothing was accepted, so that there is nothing to check.
   """
   _check(buses, topics, _balances)
 

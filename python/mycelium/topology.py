@@ -9,9 +9,9 @@ Path = Union[str, 'os.PathLike[str]']
 
 
 class Topology:
-  """A topology file that was read and found good.
+  """A topology file that was read and found valid.
 
-  A value: nothing is watched, and it may be used from any thread.
+  It is a value: the file is not watched, and any thread may use it.
   """
 
   def __init__(self, native: '_mycelium.Topology') -> None:
@@ -35,7 +35,7 @@ class Topology:
 
   @property
   def digest(self) -> str:
-    """Of what the file means, in hex; equal files of two nodes have one."""
+    """The digest of what the file means, in hex; equal for equal files."""
     return self._native.digest
 
   @property
@@ -49,14 +49,14 @@ class Topology:
 
     Args:
       target_service: the name of a service, or of a node.
-      from_service: who publishes. None: some node of this machine that is not
-        in the file.
+      from_service: the service that publishes. None: some node of this machine
+        that is not in the file.
 
     Returns:
       transport: 'inproc', 'shm', 'unix' or 'grpc'.
       address: what is dialled: a path, a host:port, or '' in one process.
       node: the node that hosts the service.
-      rule: what in the file decides so, for people.
+      rule: what in the file decides this, for people.
 
     Raises:
       NotFound: there is no such service; the text names the nearest.

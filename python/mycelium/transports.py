@@ -1,22 +1,23 @@
 """Two processes without a topology: one listens, the other one connects.
 
 Each class is one way to reach the other process, named as in a topology file.
-Both ends publish and subscribe; nobody gets his own messages back, and a
-publisher and a subscriber of one object do not hear each other.
+Both ends publish and subscribe. No end gets its own messages back: a publisher
+and a subscriber of one object do not hear each other.
 
 All take these:
 
-- `node`: the name of this process, unlike that of every other one that it has to
-  do with. If the process ends, however it does, and one with the same `node`
-  comes to the same peer within the peer's `retain` (Settings; 5 seconds), its
-  subscriptions go on where those of the last one were: they get what that one
-  had not finished, marked as MessageInfo.redelivered where it may have seen it.
-  Without a name it is somebody new each time, and the peer counts what waited as
-  dropped: subscriber_gone. SharedMemoryTransport.create() has one by itself.
+- `node`: the name of this process, unlike that of every other process that it
+  meets. If the process ends, for whatever reason, and a process with the same
+  `node` comes to the same peer within the peer's `retain` (Settings; 5 seconds),
+  its subscriptions go on where those of the last process stopped. They get what
+  the last process had not finished, marked as MessageInfo.redelivered where it
+  may have seen the message. A process without a name is a new node each time, and
+  the peer counts what waited as dropped: subscriber_gone.
+  SharedMemoryTransport.create() has a default name.
 - `settings`, `limits`, `on_connection`, `on_flow`, `wait`, `poll_by_caller`,
-  `schema`: as for MessageBus(). Those over a socket of this machine take `allow_uids`, too.
-  Least latency costs a core: `wait='spin'`, with `poll_by_caller=True` where the
-  thread that receives is to be the one that looks.
+  `schema`: as for MessageBus(). The transports on this machine take `allow_uids`,
+  too. The least latency costs a core: `wait='spin'`, with `poll_by_caller=True`
+  if the thread that receives is also to spin for the node.
 
 Example:
 
@@ -49,7 +50,10 @@ _OnFlow = Callable[[FlowEvent], Any]
 
 
 class Transport:
-  """What all of them have: a bus of their own. A context manager."""
+  """The base of all transports, which have a bus of their own.
+
+  A context manager: leaving it closes it.
+  """
 
   def __init__(self, schema_digest: Optional[bytes] = None,
                **bus_options: Any) -> None:
@@ -59,7 +63,7 @@ class Transport:
 
   @property
   def bus(self) -> MessageBus:
-    """Its bus, with all that a MessageBus offers.
+    """The bus of the transport, with all that a MessageBus offers.
 
     Raises:
       FailedPrecondition: neither listen() nor connect() was called yet.
@@ -87,14 +91,14 @@ class Transport:
     self.bus.flush(timeout)
 
   def close(self, timeout: float = 5.0) -> None:
-    """See MessageBus.close(). Does nothing if it is not open."""
+    """See MessageBus.close(). Does nothing if the transport is not open."""
     bus = self._bus
     if bus is None:
       return
     try:
       bus.close(timeout)
     finally:
-      if bus.closed:  # It is not where a callback closes.
+      if bus.closed:  # It is not if a callback called this.
         self._bus = None
 
   def _start(self, begin: Callable[[MessageBus], None],
@@ -153,26 +157,27 @@ class UnixTransport(Transport):
     self.path = os.fspath(path)
 
   def listen(self) -> 'UnixTransport':
-    """Accepts peers; returns itself.
+    """Accepts peers; returns this transport.
 
     Raises:
-      AlreadyExists: somebody listens there, or it is another file.
+      AlreadyExists: another listener is there, or the path is another file.
       Unavailable: there is no such directory.
     """
     self._start(lambda bus: bus.listen_unix(self.path))
     return self
 
   def connect(self, timeout: float = _CONNECT_TIMEOUT) -> 'UnixTransport':
-    """Connects to who listens; returns itself.
+    """Connects to the process that listens; returns this transport.
 
     A link that breaks later comes back by itself.
 
     Args:
-      timeout: how many seconds to wait for somebody; 0: whoever comes will do.
+      timeout: how many seconds to wait for a listener. 0: does not wait, and
+        connects when one comes.
 
     Raises:
       Unavailable: nobody listened in time.
-      PermissionDenied: who listens does not let this user in.
+      PermissionDenied: the listener does not admit this user.
     """
     self._start(lambda bus: bus.connect_unix(self.path), timeout)
     return self
@@ -185,8 +190,8 @@ class SharedMemoryTransport(Transport):
   """Through shared memory, between processes of one machine.
 
   Made by create() on one side and open() on the other; the side that opens may
-  come first. `path` is that of a Unix socket, over which the two meet; nothing
-  else appears in a file system.
+  come first. `path` is the path of a Unix socket, over which the two meet.
+  Nothing else appears in a file system.
   """
 
   def __init__(self, path: Path, schema_digest: Optional[bytes] = None,
@@ -211,12 +216,12 @@ class SharedMemoryTransport(Transport):
       schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer
         that was given another one gets no messages; both get SchemaMismatch.
       capacity: of each lane, in bytes. A message takes at most half of it.
-      node: see this module. If empty, it is made of the path: there is one at a
-        time that has created it, and the next one is to be known again.
+      node: see this module. If empty, it is made of the path: only one process at
+        a time has created the path, and its successor then has the same name.
       The others: see this module.
 
     Raises:
-      AlreadyExists: somebody listens there, or it is another file.
+      AlreadyExists: another listener is there, or the path is another file.
       Unavailable: there is no such directory, or no shared memory here.
     """
     transport = cls(path, schema_digest, node=node or f'shm:{os.fspath(path)}',
@@ -236,15 +241,15 @@ class SharedMemoryTransport(Transport):
            on_flow: Optional[_OnFlow] = None, wait: Optional[str] = None,
            poll_by_caller: bool = False, allow_uids: Sequence[int] = (),
            schema: str = 'exact') -> 'SharedMemoryTransport':
-    """The side that connects, to who has created `path`, now or later.
+    """The side that connects to the process that creates `path`, now or later.
 
-    Returns at once; wait_for_link() of its bus, or wait_for_subscribers() of a
-    publisher, says whether somebody is there.
+    Returns at once. wait_for_link() of its bus, or wait_for_subscribers() of a
+    publisher, says whether the other side is there.
 
     Args:
       path, schema_digest: as for create().
-      capacity: what it must have been created with: with another one it is
-        refused. None: any will do, up to 64 MiB.
+      capacity: the capacity that the other side must have created it with; a side
+        with another one is refused. None: accepts any, up to 64 MiB.
       The others: see this module.
     """
     transport = cls(path, schema_digest, node=node, settings=settings,
@@ -261,18 +266,18 @@ class SharedMemoryTransport(Transport):
 class TcpTransport(Transport):
   """Over gRPC, between machines.
 
-  Between two machines it encrypts with `tls`, or is told by `insecure` that it
-  need not; on one machine (loopback) neither is needed.
+  Between two machines it needs `tls`, with which it encrypts, or `insecure`, with
+  which it does not. On one machine (loopback) it needs neither.
 
   Args:
     host: a name or an address: to listen at, or to connect to.
-    port: of TCP. 0, to listen: one that is free, which `port` then says.
+    port: of TCP. 0, to listen: a port that is free; `port` then says which.
     schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A peer that
       was given another one gets no messages; both sides get SchemaMismatch.
     tls: the certificates.
     insecure: whether what leaves the machine may be in the clear.
-    allow_anonymous: whether peers of other machines may connect that show no
-      certificate.
+    allow_anonymous: whether peers of other machines that show no certificate may
+      connect.
     The others: see this module.
   """
 
@@ -294,16 +299,16 @@ class TcpTransport(Transport):
     self.port = port
 
   def listen(self) -> 'TcpTransport':
-    """Accepts peers; returns itself.
+    """Accepts peers; returns this transport.
 
     Raises:
       AlreadyExists: the port is taken.
-      FailedPrecondition: it is no address of this machine, or it would be in the
-        clear beyond it.
+      FailedPrecondition: the address is not of this machine, or traffic beyond
+        the machine would be in the clear.
       InvalidArgument: `tls` is not enough to listen, or a file cannot be read;
-        or the port is none up to 65535, or there is no such host.
+        or the port is not from 0 to 65535, or there is no such host.
       PermissionDenied: this user may not listen there.
-      Unavailable: gRPC cannot listen there, as the message says.
+      Unavailable: gRPC cannot listen there; the message says why.
     """
     def begin(bus: MessageBus) -> None:
       self.port = int(bus.listen_tcp(self.address).rpartition(':')[2])
@@ -312,20 +317,21 @@ class TcpTransport(Transport):
     return self
 
   def connect(self, timeout: float = _CONNECT_TIMEOUT) -> 'TcpTransport':
-    """Connects to who listens; returns itself.
+    """Connects to the process that listens; returns this transport.
 
     A link that breaks later comes back by itself.
 
     Args:
-      timeout: how many seconds to wait for somebody; 0: whoever comes will do.
+      timeout: how many seconds to wait for a listener. 0: does not wait, and
+        connects when one comes.
 
     Raises:
-      Unavailable: nobody listened in time, or what listens there is not whom
-        the certificates allow.
-      PermissionDenied: who listens does not let this process in: it shows no
-        certificate, or was not asked for one, since who listens has no `ca`.
-      FailedPrecondition: it would be in the clear beyond this machine.
-      InvalidArgument: a file of `tls` cannot be read, or the port is none from 1
+      Unavailable: nobody listened in time, or the certificates do not allow the
+        process that listens there.
+      PermissionDenied: the listener does not admit this process, which showed no
+        certificate, or was not asked for one, since the listener has no `ca`.
+      FailedPrecondition: traffic would be in the clear beyond this machine.
+      InvalidArgument: a file of `tls` cannot be read, or the port is not from 1
         to 65535.
     """
     self._start(lambda bus: bus.connect_tcp(self.address), timeout)
@@ -333,7 +339,7 @@ class TcpTransport(Transport):
 
   @property
   def address(self) -> str:
-    """Host and port as one word."""
+    """Host and port as "host:port"."""
     host = f'[{self.host}]' if ':' in self.host else self.host
     return f'{host}:{self.port}'
 

@@ -43,17 +43,18 @@ class Runtime:
   Args:
     schema_digest: the SCHEMA_DIGEST of a mycelium_schema, 32 bytes. A service
       that was given another one is refused.
-    topology_path: the TOML file. None: what MYCELIUM_TOPOLOGY names if a
-      service is given, else no topology at all: then it meets what this process
-      made with MessageBus::OfProcess() in C++, and other Runtimes.
+    topology_path: the TOML file. None: the file that MYCELIUM_TOPOLOGY names, if
+      that is set and a service is given. Else there is no topology: the Runtime
+      meets the buses that C++ made with MessageBus::OfProcess() in this process,
+      and other Runtimes.
     service_name: a service of the topology. Without a topology, the name that
       others see; made up if it is None.
-    settings, limits: as for MessageBus(). Without a topology; those of who made
-      the node first in this process hold.
+    settings, limits: as for MessageBus(), only without a topology. Those of the
+      bus or Runtime that made the node in this process hold.
 
-  Everything may be called from any thread, callbacks included. The callback of a
-  message of this process runs on the thread that publishes it, in C++ or
-  Python.
+  Everything may be called from any thread, and from callbacks. The callback of a
+  message that this process publishes runs on the thread that publishes it, in C++
+  or Python.
 
   Raises: as MessageBus.from_topology().
   """
@@ -102,7 +103,7 @@ class Runtime:
   def publish(self, message: Any) -> None:
     """Publishes a message object to every subscription of its type.
 
-    When this returns, it was accepted: it will be delivered to every
+    When this returns, the message was accepted: it will be delivered to every
     subscription that is matched now, or counted with the reason why not.
 
     Raises:
@@ -115,16 +116,19 @@ class Runtime:
     self._publisher(None, type(message)).publish(message)
 
   def publish_to(self, target_service: str, message: Any) -> None:
-    """The same to the subscriptions of one service.
+    """As publish(), to the subscriptions of one service.
 
-    Raises: also NotFound: the topology has no such service; and InvalidArgument:
-      it is no name, such as an empty one.
+    Raises: as publish(), and:
+      NotFound: the topology has no such service.
+      InvalidArgument: `target_service` is not a name, for example empty.
     """
     self._publisher(target_service, type(message)).publish(message)
 
   def publish_raw(self, raw_type: Any, data: Buffer,
                   target_service: Optional[str] = None) -> None:
-    """The same for bytes of a mycelium.RawType; to all, if no service is named.
+    """As publish(), for bytes of a mycelium.RawType.
+
+    They go to the subscriptions of one service, or, if none is named, to all.
     """
     self._publisher(target_service, raw_type).publish(data)
 
@@ -132,11 +136,11 @@ class Runtime:
                            target_service: Optional[str] = None) -> None:
     """Waits until at least `count` subscriptions get such messages.
 
-    Of one service, or, if none is named, of all.
+    It counts the subscriptions of one service, or, if none is named, all.
 
     Raises:
       DeadlineExceeded: there were fewer after `timeout` seconds.
-      SchemaMismatch: a subscription was refused, as its type differs.
+      SchemaMismatch: a subscription was refused, since its type differs.
     """
     self._publisher(target_service, message_cls).wait_for_subscribers(
         count, timeout)
@@ -150,9 +154,9 @@ class Runtime:
                 **options: Any) -> Subscription:
     """Calls `callback(message)` for every message from now on.
 
-    As MessageBus.subscribe(). It lasts until its unsubscribe(), which waits for
-    a callback that is running unless that is the one that calls it, or until
-    close().
+    As MessageBus.subscribe(). The subscription lasts until close(), or until its
+    unsubscribe(), which waits for a callback that is running, unless that
+    callback makes the call.
     """
     messages = messages_of(message_cls)
     delivery = Delivery(
@@ -160,7 +164,7 @@ class Runtime:
     delivery.start(self._bus().subscribe(
         messages.native, delivery, **delivery.watches, **options))
     subscription = Subscription(self, delivery, self._deliveries)
-    # Who closed it meanwhile may have looked before that was there.
+    # A close() meanwhile may have looked before the delivery was there.
     if self._native is None:
       delivery.unsubscribe(0)
       self._deliveries.discard(delivery)
@@ -168,7 +172,7 @@ class Runtime:
     return subscription
 
   def ledger(self) -> List[Dict[str, Any]]:
-    """See MessageBus.ledger(); of the whole node, the program's part too."""
+    """See MessageBus.ledger(). It is the whole node's, the program's too."""
     return self._bus().ledger()
 
   def links(self) -> List[Dict[str, Any]]:
@@ -182,17 +186,18 @@ class Runtime:
   def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
     """Ends this service; the program's own part of the node goes on.
 
-    First its subscriptions end: no callback runs when this returns, but one that
-    calls it or is slower than `timeout`, and what was queued for them counts as
-    dropped: subscriber_gone. Then what the node has published so far, the program
-    included, is waited for, except in a callback. Afterwards every call but this
-    raises FailedPrecondition, and the name of the service is free. The node ends
-    with the last who uses it: the program's buses, and other Runtimes. Closing
-    twice does nothing, also on two threads at once.
+    First its subscriptions end, and what was queued for them counts as dropped:
+    subscriber_gone. No callback runs when this returns, except one that calls
+    this, or that is slower than `timeout`. Then it waits for what the node,
+    including the program, has published so far; in a callback it does not.
+    Afterwards every call except close() raises FailedPrecondition, and the name
+    of the service is free. The node ends when neither the program's buses nor
+    other Runtimes use it any more. A second close() does nothing, also on two
+    threads at once.
 
-    Leaving the `with` closes, and so does the end of the interpreter. What a signal
-    handler raises, as Ctrl-C does, is raised when it is closed, which it then is at
-    once.
+    Leaving the `with` closes, and so does the end of the interpreter. If a signal
+    handler raises, as that of Ctrl-C does, the runtime is closed at once, and
+    then the exception is raised.
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds,
@@ -225,7 +230,7 @@ class Runtime:
     finally:
       with self._lock:
         self._publishers.clear()
-      # The traceback of what is raised would keep it, and the name with it.
+      # The traceback of the exception would keep the bus, and so the name.
       del native
 
   def _bus(self) -> '_mycelium.Bus':
@@ -252,8 +257,8 @@ class Runtime:
         messages)
     with self._lock:
       self._bus()  # Raises if it was closed meanwhile.
-      # That of a thread that was faster has the earlier messages: one for each
-      # type, so that order is kept.
+      # If another thread was faster, its publisher has the earlier messages. One
+      # publisher for each type keeps the order.
       return self._publishers.setdefault(key, made)
 
   def __enter__(self) -> 'Runtime':
