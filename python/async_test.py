@@ -47,7 +47,7 @@ class AsyncTest(BusCase):
     self.check_ledger(asker, accepted=1000)
 
   def polled_pair(self, text=BUNDLED):
-    """Buses of two nodes, of which the caller runs the second."""
+    """Buses of two nodes; the caller runs the node of the second one."""
     topology = self.topology(text)
     answerer = self.bus(topology, 'answerer', poll_by_caller=True)
     return self.bus(topology, 'asker'), answerer
@@ -73,7 +73,7 @@ class AsyncTest(BusCase):
         publisher.publish(Note(id=number))
 
     async def read():
-      # What a program watches itself stays so.
+      # What the program itself watches stays watched.
       loop = asyncio.get_running_loop()
       loop.add_reader(answerer.fileno(), watched.append, True)
       ids = [(await notes.recv_async()).id for _ in range(100)]
@@ -201,7 +201,7 @@ class AsyncTest(BusCase):
 
     async def read():
       ids = []
-      for _ in range(300):  # More often than it rests.
+      for _ in range(300):  # 200 messages, and more turns than it rests.
         if len(ids) == 200:
           break
         reading = asyncio.ensure_future(notes.recv_async())
@@ -255,7 +255,7 @@ class AsyncTest(BusCase):
     del wrong
     notes.check()
     subscription.check()
-    # That one fell behind, and is left out.
+    # This subscriber falls behind, and is left out.
     slow = answerer.subscriber(Note, overflow='disconnect', name='slow')
     publisher = asker.publisher(Note)
     sent = 0

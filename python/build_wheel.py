@@ -1,7 +1,8 @@
 """Makes a wheel of the package: `build_wheel OUTPUT ARCHIVE_PATH=FILE ...`.
 
-The wheel has what this build made, for this interpreter and machine: the package,
-the extension and libmycelium.so beside it. Equal inputs give equal bytes.
+The wheel holds what this build made, for this interpreter and machine: the
+package, the extension and, beside it, libmycelium.so. Equal inputs give equal
+bytes.
 """
 
 import base64
@@ -14,7 +15,7 @@ import zipfile
 NAME = 'mycelium'
 VERSION = '0.3.0'
 # The Debian packages with the libraries that are linked, besides those of every
-# C++ program. wheel_test compares; the guide names them too.
+# C++ program. wheel_test checks this list; the guide names them, too.
 PACKAGES = [
     'libabsl20220623', 'libgrpc++1.51', 'libgrpc29', 'libprotobuf32', 'libssl3']
 METADATA = f'''Metadata-Version: 2.1
@@ -31,7 +32,7 @@ This wheel was built on Debian 12; no other system is supported. It needs
 
     apt-get install {' '.join(PACKAGES)}
 '''
-# Zip knows no time before this.
+# A zip file can hold no time before this.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

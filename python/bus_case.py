@@ -9,7 +9,7 @@ import unittest
 
 import mycelium
 
-LONG = 20  # Seconds; nothing that works takes as long.
+LONG = 20  # Seconds; nothing that works takes that long.
 
 MONOLITH = '''
 [[nodes]]
@@ -37,10 +37,10 @@ NARROW_BLOCK = NARROW + 'overflow = "block"'
 
 
 class BusCase(unittest.TestCase):
-  """Makes buses that are closed, in a folder that is gone, at the end."""
+  """Makes buses, and a folder for them; both are gone after the test."""
 
   def setUp(self):
-    # Short enough for sockets, as Bazel's own folder is not.
+    # Bazel's own folder has a path that is too long for sockets.
     folder = tempfile.TemporaryDirectory(prefix='myc-', dir='/tmp')
     self.addCleanup(folder.cleanup)
     self.folder = folder.name
@@ -84,7 +84,7 @@ class BusCase(unittest.TestCase):
 
 
 def start(script, *arguments, **options):
-  """This Python, running a script of the test with what it can import."""
+  """Starts this Python with a script of the test and the same import path."""
   environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
   environment.update(options.pop('env', {}))
   return subprocess.Popen(
@@ -98,6 +98,6 @@ def finish(process):
   try:
     output, errors = process.communicate(timeout=LONG)
   except subprocess.TimeoutExpired:
-    process.send_signal(signal.SIGABRT)  # Says where it hangs.
+    process.send_signal(signal.SIGABRT)  # faulthandler says where it hangs.
     output, errors = process.communicate(timeout=LONG)
   return process.returncode, output, errors

@@ -50,13 +50,13 @@ def ask(bus, count):
 
 
 def answer_in_a_process(topology, count, results):
-  """What the second process of a test runs."""
+  """The program of a test's second process."""
   with mycelium.MessageBus.from_topology(topology, 'answerer') as bus:
-    notes = bus.subscriber(Note)  # As long as the other side counts.
+    notes = bus.subscriber(Note)  # Kept until the other side has counted.
     ids = answer(bus, notes, count)
     bus.flush(LONG)
     results.send((ids, bus.ledger()))
-    results.recv()  # Until the other side is done too.
+    results.recv()  # Waits until the other side is done, too.
 
 
 def wait_for_ever_at_exit(topology):
@@ -80,7 +80,7 @@ def wait_for_ever_at_exit(topology):
 
 
 def publish_for_ever_at_exit(topology):
-  """The same while they publish, and wait for subscribers."""
+  """As above, while the threads publish, and wait for subscribers."""
   bus = mycelium.MessageBus.from_topology(topology, 'asker')
   begun = threading.Semaphore(0)
 
@@ -151,12 +151,12 @@ class BusTest(BusCase):
         while notes.subscriber_count == 0:
           polled.poll(LONG)
         notes.publish(Note(id=1))
-        # As an event loop of one's own would.
+        # As a program's own event loop would do.
         while not got:
           self.assertEqual(select.select([polled], [], [], LONG)[0], [polled])
           polled.poll(0)
         self.assertEqual(got, [1])
-        # What waits runs the node, too.
+        # A call that waits runs the node, too.
         replies = polled.subscriber(Reply)
         answers = threaded.publisher(Reply)
         while answers.subscriber_count == 0:
@@ -201,7 +201,7 @@ class BusTest(BusCase):
     def receive():
       for _ in range(200):
         ids.append(notes.recv(LONG).id)
-      flushing.wait()  # With a message that is not finished yet.
+      flushing.wait()  # While one message is not finished yet.
       notes.recv_nowait()
 
     thread = threading.Thread(target=receive)
@@ -213,8 +213,8 @@ class BusTest(BusCase):
     thread.join()
     self.assertEqual(ids, list(range(200)))
 
-  # A signal handler runs while flush() waits, and lets one more message in for
-  # each that it lets out: there is never less to wait for.
+  # A signal handler runs while flush() waits. It publishes one message for each
+  # that it receives, so that there is never less to wait for.
   def test_flush_does_not_wait_for_what_is_published_meanwhile(self):
     asker, answerer = self.pair()
     notes = answerer.subscriber(Note)
@@ -233,7 +233,7 @@ class BusTest(BusCase):
     signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     asker.flush(LONG)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    self.assertGreaterEqual(len(seen), 4)  # The receive after is what finishes.
+    self.assertGreaterEqual(len(seen), 4)  # The next receive finishes each.
     self.assertEqual(len(notes.recv_many(100)), 3)
     notes.finish()
     self.check_ledger(asker, accepted=len(seen) + 3)
@@ -458,7 +458,7 @@ class BusTest(BusCase):
     with self.assertRaises(TypeError):
       bus.publisher('mycelium.test.Note')
     with self.assertRaisesRegex(TypeError, 'queued'):
-      bus.subscriber(Note, queued=True)  # Of a callback: it has a thread.
+      bus.subscriber(Note, queued=True)  # An option of callbacks only.
 
   def test_process_ends_while_threads_receive(self):
     self.expect_end_of('wait_for_ever_at_exit')
@@ -474,7 +474,7 @@ class BusTest(BusCase):
           [sys.executable, __file__, function, topology],
           env=environment, timeout=LONG, check=False,
           stderr=subprocess.PIPE, encoding='utf-8')
-      # That nobody is subscribed may be told before the end, and no more.
+      # The log may say that nobody is subscribed, and nothing else.
       lines = [line for line in ended.stderr.splitlines()
                if 'messages dropped: no_subscriber' not in line]
       self.assertEqual((ended.returncode, lines), (0, []))

@@ -35,7 +35,7 @@ class CallbackTest(BusCase):
     done = threading.Event()
 
     def on_note(note):
-      # One thread, and one thread state: threading.local() stays.
+      # One thread with one thread state, so threading.local() is kept.
       local.count = getattr(local, 'count', 0) + 1
       got.append((note.id, local.count, threading.get_ident()))
       if note.id == 99:
@@ -224,9 +224,9 @@ class CallbackTest(BusCase):
       raised.reverse()
     self.assertEqual(told, [])
     self.assertEqual([one.callback_errors for one in subscriptions], [0, 0])
-    # On a thread of the runtime there is nobody to raise it.
+    # On a thread of the runtime there is no Python call that could raise it.
     queued = answerer.subscribe(Reply, interrupt, queued=True, name='queued')
-    with self.assertRaises(raised[0]):  # By the other subscription.
+    with self.assertRaises(raised[0]):  # By the other callback.
       nested.publish(Reply())
     asker.flush(LONG)
     self.assertEqual([report.exc_type for report in told], [raised[0]])
@@ -354,9 +354,9 @@ class LifetimeTest(BusCase):
     asker = self.bus(topology, 'asker')
     got = []
     self.addCleanup(gc.enable)
-    gc.disable()  # What goes, goes without it.
+    gc.disable()  # Objects have to go without the collector.
     for number in range(2):
-      # That the service is free again is told by the second round.
+      # The second round shows that the service is free again.
       answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
       answerer.subscribe(Note, lambda note: got.append(note.id))
       subscription = answerer.subscribe(Reply, lambda reply: None)
@@ -435,7 +435,7 @@ class LifetimeTest(BusCase):
       calls.acquire()
       gone = weakref.ref(answerer)
       del on_note, answerer
-      while gone() is not None:  # As long as a callback is running.
+      while gone() is not None:  # It is there as long as a callback runs.
         gc.collect()
     ending.set()
     for thread in threads:

@@ -40,7 +40,7 @@ class Stuck:
 
 
 def in_thread(function, *arguments):
-  """What becomes of it: a thread, and a list for its result or exception."""
+  """Runs it in a thread; returns that, and a list for its result or exception."""
   outcome = []
 
   def run():
@@ -65,7 +65,7 @@ class StuckCallbackTest(BusCase):
     """A signal handler calls `before`, and raises, inside of that function."""
 
     def on_signal(_, frame):
-      # Else it comes again.
+      # Otherwise the signal comes again.
       if frame.f_code.co_name == function and has_begun():
         signal.setitimer(signal.ITIMER_REAL, 0)
         before()
@@ -105,7 +105,7 @@ class StuckCallbackTest(BusCase):
     publishing, _ = in_thread(publisher.publish, Note(id=1))
     self.assertTrue(stuck.entered.wait(LONG))
     self.expect_late(answerer.close)
-    # Who wants to know that the callback has returned can wait for that.
+    # A caller can wait until the callback has returned.
     waiting, _ = in_thread(subscription.unsubscribe)
     self.assertEqual(stuck.returned, [])
     stuck.may_return.set()
@@ -165,14 +165,14 @@ class StuckCallbackTest(BusCase):
     publisher.publish(Note(id=1))
     self.assertTrue(stuck.entered.wait(LONG))
     self.expect_late(answerer.close)
-    # Nor does it wait for whoever has the last of it.
+    # Nor does dropping the last reference wait for it.
     kept = [answerer, subscription]
     del answerer, subscription
     dropping, _ = in_thread(kept.clear)
     dropping.join(LONG / 2)
     self.assertFalse(dropping.is_alive())
     stuck.may_return.set()
-    asker.flush(LONG)  # That it was handled is what the other node says last.
+    asker.flush(LONG)  # The other node says last that it was handled.
     flow = self.flow(asker.ledger(), 'mycelium.test.Note')
     self.assertEqual((flow['accepted'], flow['in_flight']), (1, 0))
     self.assertEqual(sum(flow['dropped'].values()), 0)
@@ -306,7 +306,7 @@ class StuckCallbackTest(BusCase):
     self.expect_one_delivered(one.ledger(), one.service)
 
   def expect_one_delivered(self, ledger, publisher):
-    # The node may be older: that of another test lives until a callback ends.
+    # The node may be that of an earlier test, until a callback of that ends.
     flow, = (flow for flow in ledger if flow['publisher_service'] == publisher)
     self.assertEqual((flow['accepted'], flow['delivered'], flow['in_flight']),
                      (1, 1, 0))
@@ -322,7 +322,7 @@ class StuckCallbackTest(BusCase):
     try:
       worker.close(0.01)
       self.fail('the message was not handled')
-    except mycelium.DeadlineExceeded:  # Whose traceback keeps what it can.
+    except mycelium.DeadlineExceeded:  # Its traceback keeps objects alive.
       again = mycelium_native.Runtime(service_name='worker')
     self.addCleanup(again.close, LONG)
     stuck.may_return.set()
@@ -430,7 +430,7 @@ class WaitForLinkTest(BusCase):
       latest.close()
       self.check_ledger(bus, accepted=3)
 
-# What the other processes run.
+# The programs of the other processes.
 
 
 def wait_for_ever(_):
@@ -460,7 +460,7 @@ CALLBACKS = {function.__name__: function
 
 
 def exit_in_callback(topology, name, where):
-  """Ends though a callback never returns."""
+  """Ends although a callback never returns."""
   asker = mycelium.MessageBus.from_topology(topology, 'asker')
   answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
   entered = threading.Event()
@@ -475,7 +475,7 @@ def exit_in_callback(topology, name, where):
   publisher.publish(Note())
   assert entered.wait(LONG)
   print('ready', flush=True)
-  if where == 'function':  # Which lets go of all.
+  if where == 'function':  # Returning drops all references.
     return
   globals()['kept'] = [asker, answerer, publisher]
   sys.exit(7)
@@ -536,7 +536,7 @@ class ExitTest(unittest.TestCase):
         if len(timeouts) == 1:
           raise KeyboardInterrupt
 
-    # What atexit calls.
+    # The function that atexit calls.
     end = ending._end  # pylint: disable=protected-access
     patch = unittest.mock.patch.object
     with patch(ending, 'open_buses', [Bus(), Bus()]):
@@ -552,7 +552,7 @@ class ExitTest(unittest.TestCase):
 
 class StuckExitTest(BusCase):
 
-  # A script, its callback, where that runs, and what the process exits with.
+  # A script, its callback, where that runs, and the exit status.
   CASES = (
       (exit_in_callback, 'wait_for_ever', 'queued', 7),
       (exit_in_callback, 'spin_for_ever', 'node', 7),
@@ -576,7 +576,7 @@ class StuckExitTest(BusCase):
     return process
 
   def test_process_ends_though_a_callback_never_returns(self):
-    # At once: each takes its time.
+    # All at the same time, since each takes long.
     processes = [self.start_case(number, *case[:3])
                  for number, case in enumerate(self.CASES)]
     for case, process in zip(self.CASES, processes):

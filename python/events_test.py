@@ -1,4 +1,4 @@
-"""What buses tell of besides messages: links, drops, publishers; and the log."""
+"""What buses report besides messages: links, drops, publishers; and the log."""
 
 import ctypes
 import gc
@@ -18,14 +18,14 @@ from python.bus_case import LONG
 from tests.testdata import test_messages_pb2
 
 Note = test_messages_pb2.Note
-RECORDS_MAX = 1024  # That wait to be written; as in extension/log.h.
+RECORDS_MAX = 1024  # How many records may wait; as in extension/log.h.
 
 
-# What the other processes run.
+# The programs of the other processes.
 
 
 def raise_on_a_note(topology, hook=lambda report: None):
-  """Its callback raises; that is logged."""
+  """A callback raises, which is logged."""
   sys.unraisablehook = hook
 
   def on_note(_):
@@ -37,7 +37,7 @@ def raise_on_a_note(topology, hook=lambda report: None):
 
 
 def log_at_the_end(topology):
-  """Ends with a record that is being written, and one that waits."""
+  """Ends while one record is being written and another one waits."""
   entered, closed = threading.Event(), threading.Event()
 
   def emit(record):
@@ -71,7 +71,7 @@ def log_at_the_end(topology):
 
 
 def log_in_a_forked_child(topology):
-  """Parent and child log; the parent has done so before it forks."""
+  """Parent and child log; the parent has also logged before it forks."""
   written = []
   handler = logging.Handler()
   handler.emit = lambda record: written.append(os.getpid())
@@ -102,7 +102,7 @@ def log_in_a_forked_child(topology):
 
 
 def exit_with_a_link(topology):
-  """Ends without closing; says what it was told meanwhile."""
+  """Ends without closing; prints the events that it was told meanwhile."""
   up = threading.Event()
 
   def on_connection(event):
@@ -117,7 +117,7 @@ def exit_with_a_link(topology):
 
 
 def handler_that_raises(topology):
-  """What logging would have written is on standard error all the same."""
+  """If a handler of logging raises, the record is on standard error."""
 
   def emit(record):
     raise OSError('the disk is full')
@@ -130,7 +130,7 @@ def handler_that_raises(topology):
 
 
 def log_without_threads(topology):
-  """The first record comes where no thread can be started: see NoStacks."""
+  """The first record comes when no thread can be started: see NoStacks."""
   bus = mycelium.MessageBus.from_topology(topology, 'asker')
   sys.unraisablehook = lambda report: None
   handler = logging.StreamHandler(sys.stdout)
@@ -399,8 +399,8 @@ class PublisherGoneTest(EventCase):
 class LogTest(EventCase):
 
   def handler(self, emit, *words):
-    """A handler of what is logged with one of these words, until the test is
-    over. Buses of tests before this one may still be heard of."""
+    """Adds a handler for records with one of these words, until the test is
+    over. Buses of earlier tests may still log."""
     handler = logging.Handler()
     handler.emit = emit
     handler.addFilter(
@@ -412,7 +412,7 @@ class LogTest(EventCase):
     self.addCleanup(logger.removeHandler, handler)
 
   def failing(self, bus):
-    """A publisher, each message of which logs an error."""
+    """A publisher each of whose messages logs an error."""
     def on_note(note):
       raise ValueError(f'not {note.id}')
 
@@ -429,7 +429,7 @@ class LogTest(EventCase):
     record = records.get(timeout=LONG)
     self.assertEqual((record.name, record.levelno), ('mycelium', logging.ERROR))
     self.assertIn('not 5', record.getMessage())
-    other = mycelium.RawType('other %s %d')  # Text is no format.
+    other = mycelium.RawType('other %s %d')  # Must not become a format.
     subscriber = bus.subscriber(other, overflow='latest', depth=1)
     for _ in range(2):
       bus.publisher(other).publish(b'x')
@@ -480,7 +480,7 @@ class LogTest(EventCase):
     self.assertTrue(entered.wait(LONG))
     for number in range(1, RECORDS_MAX + 1):  # All of these wait.
       publisher.publish(Note(id=number))
-    for number in (98765, 98766):  # For these there is no room.
+    for number in (98765, 98766):  # There is no room for these.
       publisher.publish(Note(id=number))
     may_go_on.set()
     for number in range(RECORDS_MAX + 1):
@@ -514,7 +514,7 @@ class ProcessTest(BusCase):
   def test_log_goes_on_once_there_is_a_thread_for_it(self):
     output, errors = self.run_script(log_without_threads)
     self.assertRegex(output, '^ERROR .*not 2\n$')
-    self.assertRegex(errors, 'not 1')  # For which there was none.
+    self.assertRegex(errors, 'not 1')  # There was no thread for it.
 
   def test_what_logging_does_not_take_is_on_standard_error(self):
     output, errors = self.run_script(handler_that_raises)

@@ -56,7 +56,7 @@ class ImportTest(unittest.TestCase):
           interpreter, f'import sys; sys.path = {sys.path}; import mycelium')
 
   def test_interpreter_after_one_that_has_ended_is_refused(self):
-    # What atexit leaves behind, as the next one in an embedding program finds.
+    # The state after atexit, as the next interpreter of a program finds it.
     code = ('import _mycelium, sys; import mycelium; _mycelium.end_calls(0); '
             'del sys.modules["mycelium"], sys.modules["mycelium._loading"]; '
             'import mycelium')

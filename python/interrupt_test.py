@@ -1,4 +1,4 @@
-"""What a callback, or a signal handler, raises while a call of the bus waits."""
+"""Callbacks and signal handlers that raise while a call of the bus waits."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ BYTES = mycelium.RawType('bytes')
 class InterruptTest(BusCase):
 
   def polled_pair(self):
-    """Buses of two nodes, of which the caller runs the second."""
+    """Buses of two nodes; the caller runs the node of the second one."""
     topology = self.topology(BUNDLED)
     answerer = self.bus(topology, 'answerer', poll_by_caller=True)
     asker = self.bus(topology, 'asker')
@@ -40,7 +40,7 @@ class InterruptTest(BusCase):
     flushing.join()
 
   def receive_after_an_interrupt(self, asker, answerer, type_, message, read):
-    """What `read` makes of the message that a receive had taken."""
+    """What `read` makes of the message that an interrupted receive had taken."""
     subscriber = answerer.subscriber(type_)
     publisher = asker.publisher(type_)
 
@@ -53,7 +53,7 @@ class InterruptTest(BusCase):
     while answerer.poll(0):
       pass
     publisher.publish(message)
-    replies.publish(Reply())  # Comes along with it.
+    replies.publish(Reply())  # Comes together with the message.
     with self.assertRaises(SystemExit):
       subscriber.recv(LONG)
     got = read(subscriber.recv(LONG))
@@ -120,7 +120,7 @@ class InterruptTest(BusCase):
     del subscription
     self.check_ledger(asker, answerer, accepted=len(waits))
 
-  # What was made is let go of, which waits for the callback's thread.
+  # The new subscription is destroyed, which waits for the callback's thread.
   def test_on_error_may_raise_while_the_callback_runs(self):
     asker, answerer = self.pair()
     other = asker.publisher(mycelium.RawType(Note.DESCRIPTOR.full_name))

@@ -78,7 +78,7 @@ class RuntimeTest(BusCase):
     other = self.runtime()
     wrong = mycelium.RawType(Note.DESCRIPTOR.full_name, bytes(32))
     with self.assertRaises(mycelium.Unavailable):
-      other.publish_raw(wrong, b'x')  # It has such a publisher now.
+      other.publish_raw(wrong, b'x')  # From now on it has such a publisher.
     runtime = self.runtime()
     got = []
     with self.assertRaises(mycelium.FailedPrecondition):
@@ -222,7 +222,7 @@ class RuntimeTest(BusCase):
     again.publish(Note(id=3))
     may_return.set()
     again.close(LONG)
-    self.assertEqual(got, [1, 2, 3])  # What was accepted was not taken back.
+    self.assertEqual(got, [1, 2, 3])  # Accepted messages were not taken back.
 
   def test_what_is_queued_for_a_closed_runtime_is_counted(self):
     one = self.runtime()

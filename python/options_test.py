@@ -11,7 +11,7 @@ BYTES = mycelium.RawType('bytes')
 SMALL = mycelium.Settings(lane_bytes=4096, publish_timeout=0)
 SMALL_FRAMES = mycelium.Limits(frame_bytes_max=2048)
 
-# What is said of a number that is out of bounds, as C++ and C say it.
+# The texts for numbers out of bounds, which are those of C++ and C.
 OUT_OF_BOUNDS = (
     (mycelium.Settings(depth=0),
      'settings.depth is 0; 1 to 1048576 are allowed'),
@@ -60,7 +60,7 @@ def keywords(options):
 class OptionsTest(BusCase):
 
   def check_small(self, publish, subscriber, bus):
-    """A lane of SMALL and SMALL_FRAMES is between `publish` and `subscriber`."""
+    """Checks that SMALL and SMALL_FRAMES hold for `publish` and `subscriber`."""
     with self.assertRaises(mycelium.InvalidArgument):
       publish(bytes(2048))
     sent = 0
@@ -116,7 +116,7 @@ class OptionsTest(BusCase):
     for name, make in makers.items():
       with self.subTest(name):
         with make(poll_by_caller=True, wait='spin') as transport:
-          transport.bus.poll(0)  # Which a bus with a thread refuses.
+          transport.bus.poll(0)  # A bus with a thread would refuse that.
         with self.assertRaisesRegex(mycelium.InvalidArgument, 'wait "sleep"'):
           make(wait='sleep')
         with self.assertRaisesRegex(TypeError, 'not callable: 3'):

@@ -26,7 +26,7 @@ OTHER = bytes([2]) * 32
 ISSUE_CERTIFICATES = 'tests/support/issue_certificates'
 
 
-# What the other processes run. Each prints a line once it is ready.
+# The programs of the other processes. Each prints a line once it is ready.
 
 
 def echo(path, digest):
@@ -35,7 +35,7 @@ def echo(path, digest):
 
 
 def echo_tcp(digest, folder=''):
-  """The same over TCP; encrypted with the files of a folder, if there is one."""
+  """As echo(), over TCP; encrypted with the files of a folder, if one is given."""
   tls = None if not folder else mycelium.Tls(
       certificate=f'{folder}/localhost.pem', key=f'{folder}/localhost.key',
       ca=f'{folder}/ca.pem', require_client_certificate=True)
@@ -61,7 +61,7 @@ def answer(transport, ready):
 
 
 def interrupted_recv(topology):
-  """Is sent SIGINT while it waits; says how long it took to notice."""
+  """Gets SIGINT while it waits, and prints that it noticed."""
   bus = mycelium.MessageBus.from_topology(topology, 'asker')
   notes = bus.subscriber(Note)
   try:
@@ -69,13 +69,13 @@ def interrupted_recv(topology):
     notes.recv(timeout=3600)
   except KeyboardInterrupt:
     print('interrupted', flush=True)
-  # It works as before.
+  # The bus works as before.
   bus.publisher(Note).publish(Note(id=1))
   print(notes.recv(timeout=LONG).id, flush=True)
 
 
 def interrupted_calls(topology):
-  """The same for each other call that waits."""
+  """As interrupted_recv(), for other calls that wait."""
   bus = mycelium.MessageBus.from_topology(topology, 'asker')
   notes = bus.subscriber(Note)
   bus.publisher(Note).publish(Note())
@@ -118,7 +118,7 @@ def fork_with_a_bus(topology):
 
 
 def fork_with_a_message(topology):
-  """The child may not read what the parent received; it is told so."""
+  """The child may not read what the parent received; an error says so."""
   asker = mycelium.MessageBus.from_topology(topology, 'asker')
   answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
   images = answerer.subscriber(mycelium.RawType('images'))
@@ -170,7 +170,7 @@ def fork_before_a_bus(topology):
 
 
 def fork_with_a_subscription(topology):
-  """The same where the subscription is all that is kept."""
+  """The child may not unsubscribe; only the subscription keeps the bus."""
   bus = mycelium.MessageBus.from_topology(topology, 'asker')
   subscription = bus.subscribe(Note, lambda note: None, queued=True)
   del bus
@@ -212,7 +212,7 @@ def fork_with_a_closed_bus(topology):
 
 
 def exit_under_fire(topology):
-  """Ends while callbacks run on the node's thread, its own and publishers'."""
+  """Ends while callbacks run on the threads of node, callback and publisher."""
   bus = mycelium.MessageBus.from_topology(topology, 'answerer')
   enough = threading.Semaphore(0)
 
@@ -239,7 +239,7 @@ def exit_under_fire(topology):
 
 
 def exit_with_subscriptions(topology):
-  """Ends while callbacks run; of the bus only subscriptions are kept."""
+  """Ends while callbacks run; only subscriptions keep the bus."""
   bus = mycelium.MessageBus.from_topology(topology, 'answerer')
   enough = threading.Semaphore(0)
   kept = [bus.subscribe(Note, lambda _: enough.release(), queued=queued,
@@ -254,7 +254,7 @@ def exit_with_subscriptions(topology):
 
 
 def flood_peer(topology):
-  """Publishes from another process until that one is gone."""
+  """Publishes from another process until the subscribing process is gone."""
   bus = mycelium.MessageBus.from_topology(topology, 'asker')
   notes = bus.publisher_to('answerer', Note)
   notes.wait_for_subscribers(3, LONG)
@@ -354,7 +354,7 @@ class ProcessTest(BusCase):
     port = int(self.line(worker))
     shows = {'certificate': pathlib.Path(self.path('localhost.pem')),
              'key': self.path('localhost.key')}
-    # In the clear, believing nobody, showing nothing.
+    # Without TLS; without a CA; without a certificate.
     for tls in (None, mycelium.Tls(**shows),
                 mycelium.Tls(ca=self.path('ca.pem'))):
       with self.subTest(tls=tls), self.assertRaises(mycelium.MyceliumError):
@@ -393,14 +393,14 @@ class ProcessTest(BusCase):
         transport.publisher(Note).wait_for_subscribers(1, LONG)
       self.assertEqual(raised.exception.local_digest, OTHER)
       self.assertEqual(raised.exception.remote_digest, ONE)
-      replies = transport.subscriber(Reply)  # So that there is something to refuse.
+      replies = transport.subscriber(Reply)  # For the other side to refuse.
       self.assertEqual(self.line(worker), 'refused')
       del replies
     worker.stdin.close()
     worker.stdin = None
     status, _, errors = bus_case.finish(worker)
     self.assertEqual(status, 0)
-    self.assertIn(OTHER.hex(), errors)  # It was logged there.
+    self.assertIn(OTHER.hex(), errors)  # The other side logged it.
 
   def test_connecting_to_nobody_is_unavailable(self):
     path = self.path('nobody.sock')
@@ -516,7 +516,7 @@ class ProcessTest(BusCase):
       for process in (ending, flooding):
         status, _, errors = bus_case.finish(process)
         self.assertEqual(status, 0, errors)
-        # What was dropped is logged, and on a busy machine who waited in vain.
+        # Drops are logged and, on a busy machine, publishers that waited in vain.
         for line in errors.splitlines():
           self.assertRegex(line, 'messages dropped: |waited for room in vain')
 

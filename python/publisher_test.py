@@ -23,7 +23,7 @@ BYTES = mycelium.RawType('bytes')
 
 
 def fill(publisher, block):
-  """Publishes until there is no room; how often that went well."""
+  """Publishes until there is no room; returns how often it succeeded."""
   return fill_by(publisher.publish, block)
 
 
@@ -342,7 +342,7 @@ class RoomTest(BusCase):
       try:
         publisher.wait_for_subscribers(1, LONG)
       except mycelium.SchemaMismatch:
-        pass  # That the other one was closed is on its way.
+        pass  # The news that the other one was closed is on its way.
     self.assertEqual(publisher.refusals(), [])
     subscriber.close()
     self.check_ledger(asker, accepted=0)
@@ -437,7 +437,7 @@ class AsyncTest(BusCase):
         await subscriber.recv_async()
       await writing
 
-    for _ in range(2):  # Both wait for room, and for each other.
+    for _ in range(2):  # Its coroutines wait for room, and for each other.
       asyncio.run(asyncio.wait_for(run(), LONG))
     subscriber.finish()
     self.check_ledger(asker, accepted=100)
@@ -461,7 +461,7 @@ class AsyncTest(BusCase):
     self.assertGreater(sent, 5)
     self.assertEqual(len(subscriber.recv_many(1000)), sent)
     subscriber.finish()
-    # Without a timeout it is the publisher's own.
+    # Without a timeout, the publish_timeout of the publisher holds.
     again = asyncio.run(asyncio.wait_for(fill(hasty), LONG))
     with self.assertRaises(asyncio.TimeoutError):
       asyncio.run(asyncio.wait_for(fill(patient), 2))
@@ -489,8 +489,8 @@ class GilTest(BusCase):
     begun = threading.Event()
 
     def make_room():
-      # It moves: the lane has not stalled. And from here on it is this thread
-      # that takes.
+      # The lane moves, so it has not stalled. And from here on it is this thread
+      # that takes messages.
       taken.extend(subscriber.recv_many(1))
       moved.set()
       begun.wait()
@@ -509,7 +509,7 @@ class GilTest(BusCase):
     begun.set()
     while True:
       try:
-        publisher.publish(bytes(4000))  # For ever, if it kept the GIL.
+        publisher.publish(bytes(4000))  # Would never end if it kept the GIL.
         break
       except mycelium.ResourceExhausted:
         pass  # The lane has stalled until the thread moves it.

@@ -27,7 +27,7 @@ def end_of(way, address, **options):
 
 
 def receive(way, address, node, last):
-  """Prints what it receives, up to the note `last`, and holds that one."""
+  """Prints what it receives, up to the note `last`, which it does not finish."""
   transport = end_of(way, address, node=node)
   notes = transport.subscriber(Note)
   print('ready', flush=True)
@@ -80,14 +80,14 @@ class RestartTest(BusCase):
       for number in range(1, 6):
         notes.publish(Note(id=number))
       self.assertEqual(self.read_until(first, 2), [(1, False), (2, False)])
-      first.kill()  # While it holds the second one.
+      first.kill()  # While it has not finished the second note.
       bus_case.finish(first)
       for number in range(6, 8):
         notes.publish(Note(id=number))
       second = self.start(there, address, node, '7')
       self.line(second)
       got = self.read_until(second, 7)
-      # That the first one was finished may not have been heard of.
+      # The publisher may not know yet that the first note was finished.
       self.assertIn(got[0], [(1, True), (2, True)])
       self.assertEqual([number for number, _ in got],
                        list(range(got[0][0], 8)))

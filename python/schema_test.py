@@ -101,7 +101,7 @@ class MismatchTest(unittest.TestCase):
 
 
 class VersionsTest(unittest.TestCase):
-  """Two nodes, the one of which has a later version of a type."""
+  """Two nodes, of which one has a later version of a type."""
 
   def setUp(self):
     # Short enough for sockets, as Bazel's own folder is not.

@@ -340,7 +340,7 @@ class RawTest(BusCase):
   def test_what_does_not_parse_is_data_loss(self):
     asker, answerer = self.pair()
     notes = answerer.subscriber(Note)
-    # No field at all, and text that is no UTF-8.
+    # Bytes that are no field, and text that is not UTF-8.
     for number, data in enumerate((b'\xff\xff', b'\x12\x01\xff'), start=1):
       asker.publisher(Note).publish(data)
       with self.assertRaisesRegex(
@@ -357,7 +357,7 @@ class RawTest(BusCase):
     asker, answerer = self.pair()
     notes = answerer.subscriber(Note)
     publisher = asker.publisher(Note)
-    # Every way to receive gets the error, once, and then goes on.
+    # Every way to receive raises the error, once, and then goes on.
     for receive in (lambda: notes.recv(LONG), notes.recv_nowait,
                     lambda: notes.recv_many(10, LONG)):
       for number in range(3):
@@ -378,7 +378,7 @@ class RawTest(BusCase):
     self.check_ledger(asker, accepted=15)
 
   def interrupt(self, at):
-    """A parse that a signal handler interrupts at those ids, once each."""
+    """A parse function that a signal handler interrupts once at each of the ids."""
 
     class Interrupt(BaseException):
       pass

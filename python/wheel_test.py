@@ -48,7 +48,7 @@ def use(frames: mycelium.Publisher[object], frame: mycelium.Payload) -> int:
   return len(frame)
 '''
 
-# What every C++ program needs.
+# The packages that every C++ program needs.
 BASE = {'libc6', 'libgcc-s1', 'libstdc++6'}
 
 
@@ -65,7 +65,7 @@ def packages_of(libraries):
   packages = set()
   for name in needed - own:
     paths = [f'/usr/{folder}/{name}', f'/{folder}/{name}']
-    found = subprocess.run(  # Fails, as one of the paths is not in any.
+    found = subprocess.run(  # Fails, since one of the paths is in no package.
         ['dpkg', '--search', *paths], check=False, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, encoding='utf-8').stdout
     packages.add(found.split(':')[0] or name)
