@@ -12,7 +12,7 @@ Example:
 
 Everything here may be used from any thread, and other Python threads run while
 a call waits. Every call that waits takes a timeout, in seconds, and is ended by
-Ctrl-C. There are two exceptions: publish() waits no longer than its
+Ctrl-C, except two kinds of calls: publish() waits no longer than its
 publish_timeout, and the calls that make a bus, listen, connect or stop listening
 wait for what the node's thread runs at that moment. Errors are raised as
 exceptions of mycelium.errors.
@@ -528,8 +528,8 @@ class MessageBus:
 
     Raises:
       DeadlineExceeded: some messages were not handled within `timeout` seconds
-        and count as dropped; or a callback had not returned, whose message counts
-        when it has. The bus is closed all the same.
+        and count as dropped; or a callback had not returned, and its message
+        counts when it has. The bus is closed all the same.
       FailedPrecondition: called from a callback; the bus is open as before.
     """
     self._end(self._native.close, timeout)

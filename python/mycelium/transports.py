@@ -17,7 +17,7 @@ All take these:
 - `settings`, `limits`, `on_connection`, `on_flow`, `wait`, `poll_by_caller`,
   `schema`: as for MessageBus(). The transports on this machine take `allow_uids`,
   too. The least latency costs a core: `wait='spin'`, with `poll_by_caller=True`
-  if the thread that receives is also to spin for the node.
+  where the thread that receives is also to be the one that looks.
 
 Example:
 
@@ -217,7 +217,7 @@ class SharedMemoryTransport(Transport):
         that was given another one gets no messages; both get SchemaMismatch.
       capacity: of each lane, in bytes. A message takes at most half of it.
       node: see this module. If empty, it is made of the path: only one process at
-        a time has created the path, and its successor then has the same name.
+        a time can have created it, and its successor has to have the same name.
       The others: see this module.
 
     Raises:
