@@ -1,4 +1,4 @@
-"""Refuses where the extension cannot be, or would abort the program."""
+"""Refuses the import where the extension cannot work or aborts the program."""
 
 import _mycelium_guard
 
