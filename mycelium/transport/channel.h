@@ -23,8 +23,8 @@ namespace mycelium {
 //  (1) Bytes arrive in the order in which Send() took them, none twice, and
 //      none is missing before one that arrives.
 //  (2) What had arrived when the connection ended is offered before OnClosed().
-//  (3) After Send() took less than it was given, OnWritable() follows once it
-//      may take more, or OnClosed().
+//  (3) After Send() took less than it was given, OnWritable() follows once the
+//      channel may take more, or OnClosed() does.
 //  (4) After Close(), or once OnClosed() was called, the handler is not called
 //      again.
 //  (5) Memory for arriving bytes grows only with bytes that have arrived.
@@ -37,8 +37,8 @@ class Channel {
    public:
     virtual ~Handler() = default;
 
-    // Bytes that arrived. Returns how many it is done with; the others are
-    // offered again with more behind them. Valid for the call.
+    // Bytes that arrived, valid for the call. Returns how many of them the
+    // handler is done with; the rest is offered again, with more behind it.
     virtual size_t OnBytes(absl::Span<const std::byte> bytes) = 0;
 
     virtual void OnWritable() = 0;
@@ -49,7 +49,7 @@ class Channel {
 
   virtual ~Channel() = default;
 
-  // Sets who is told, and offers what had arrived before. Not to be called
+  // Sets the handler, and offers it what had arrived before. Not to be called
   // from within OnBytes().
   virtual void Start(Handler& handler) = 0;
 
@@ -60,67 +60,72 @@ class Channel {
 
   virtual void Close() = 0;
 
-  // Whether each Send() of a little costs much, and what waits while one is
+  // Whether each small Send() is expensive, so that what waits while one is
   // under way had better go all at once.
   virtual bool gathers() const { return false; }
-  // Of a channel that gathers: as Send(), where each piece has a keeper, or
-  // null. What lies in a piece that has one may be read until the channel lets
-  // go of that keeper, instead of being copied. It is written anew before that
-  // only if the peer has it: who says so has received it on this channel, or
-  // on a later one, which there is only when nobody reads from this any more.
+  // For a channel that gathers: like Send(), where each piece has a keeper, or
+  // null. Instead of copying a piece that has a keeper, the channel may read it
+  // until it lets go of that keeper. Before that, the memory is overwritten
+  // only if the peer has the bytes. A peer that says so has received them on
+  // this channel, or on a later one, and a later channel exists only once
+  // nobody reads from this one any more.
   // REQUIRES: keepers.size() == pieces.size().
   virtual absl::StatusOr<size_t> SendKept(
       absl::Span<const iovec> pieces,
       absl::Span<const std::shared_ptr<const void>> /*keepers*/) {
     return Send(pieces);
   }
-  // Of a channel that gathers: whether something is being written. If so,
-  // OnWritable() follows when it is. From the thread that may call Send().
+  // For a channel that gathers: whether a write is under way. If so,
+  // OnWritable() follows when it is done. Only for the thread that may call
+  // Send().
   virtual bool IsWriting() { return false; }
 
   // The other end, for people: "pid 4711, uid 1000".
   virtual const std::string& peer_description() const = 0;
 
-  // Who is at the other end, as far as the connection itself proves it; of a
-  // Unix socket the user, as he was when he connected or listened. Two who
-  // differ are not taken for one process. Empty: it proves nothing.
+  // The identity of the other end, as far as the connection itself proves it.
+  // For a Unix socket it is the user, as of the time of connecting or
+  // listening. Two ends whose identities differ are not taken for one process.
+  // Empty: the connection proves nothing.
   virtual std::string peer_identity() const { return ""; }
 
-  // Whether there is a connection yet; Send() takes bytes before. UNAVAILABLE:
-  // to whom there is none.
+  // Whether there is a connection yet; Send() takes bytes before that.
+  // UNAVAILABLE: there is none, and the message says to which address.
   virtual absl::Status CheckConnected() const { return absl::OkStatus(); }
 
-  // Whether who is at the other end may be the node of that name, as far as the
-  // connection itself proves who it is. PERMISSION_DENIED: why not.
+  // Whether the other end may be the node of that name, as far as the
+  // connection itself proves its identity. PERMISSION_DENIED: why not.
   virtual absl::Status CheckPeerName(const std::string& /*node*/) const {
     return absl::OkStatus();
   }
 
   // What a channel between processes of one host can do besides.
 
-  // Whether descriptors can be passed, and whether the peer may be trusted with
-  // memory that it sees change: it is a process of the same user.
+  // Whether descriptors can be passed.
   virtual bool passes_descriptors() const { return false; }
+  // Whether the peer may be trusted with memory that it sees change: it is a
+  // process of the same user.
   virtual bool is_same_user() const { return false; }
-  // Whether the peer may be told what this node is doing: as is_same_user(), or
-  // a process of root.
+  // Whether the peer may be told what this node is doing: it is a process of
+  // the same user, or of root.
   virtual bool may_observe() const { return false; }
 
-  // As Send(), passing copies of two descriptors along with the first byte.
+  // Like Send(), but passes copies of two descriptors with the first byte.
   virtual absl::StatusOr<size_t> SendDescriptors(std::array<int, 2>,
                                                  absl::Span<const iovec>) {
     return absl::UnimplementedError("this channel passes no descriptors");
   }
-  // The next two that were passed, with bytes that were offered or are next;
-  // nothing if none were. One that did not arrive is not valid.
+  // The next two descriptors that were passed, with bytes that were offered
+  // already or are next; nothing if none were. A descriptor that did not arrive
+  // is not valid.
   virtual std::optional<std::array<Fd, 2>> TakeDescriptors() {
     return std::nullopt;
   }
 
-  // Whether a spinning loop looks at this channel all the time. It does at
-  // first; else arriving bytes are noticed a little later.
+  // Whether a spinning loop looks at this channel all the time, as it does at
+  // first. If it does not, arriving bytes are noticed a little later.
   virtual void SetSpinning(bool) {}
-  // Offers what has arrived, without waiting. Returns whether anything was.
+  // Offers what has arrived, without waiting. Returns whether anything had.
   // Not from within OnBytes().
   virtual bool ReadNow() { return false; }
 };

@@ -10,10 +10,11 @@
 
 namespace mycelium {
 
-// Lanes to a peer that were closed because a subscription was disconnected,
-// which it must be told: the connection may have lost the word. Those of a
-// subscription are remembered until the peer has ended it. A peer has not ended
-// more than it may have.
+// Lanes to a peer that were closed because a subscription was disconnected. The
+// peer must be told of that, and the connection may have lost the message. So
+// the lanes of a subscription are remembered until the peer has ended the
+// subscription. What is remembered is bounded: the subscriptions that a peer
+// has not ended are no more than it may have.
 //
 // Thread safety: none.
 class DisconnectedLanes final {
@@ -22,20 +23,21 @@ class DisconnectedLanes final {
     lanes_[lane] = subscription;
   }
 
-  // Which subscription was disconnected with that lane; 0: none.
+  // The subscription that was disconnected with that lane; 0: none.
   uint32_t Find(uint32_t lane) const {
     const auto known = lanes_.find(lane);
     return known == lanes_.end() ? 0 : known->second;
   }
 
-  // The peer has ended it. Its id does not come again.
+  // The peer has ended that subscription, whose id does not come again.
   void Forget(uint32_t subscription) {
     for (auto lane = lanes_.begin(); lane != lanes_.end();) {
       lane = lane->second == subscription ? lanes_.erase(lane) : ++lane;
     }
   }
 
-  // Of those that it does not have any more, the peer has heard.
+  // Forgets the lanes that the peer does not have any more: it has heard of
+  // those.
   void KeepThoseOf(const v1::Hello& peer) {
     std::map<uint32_t, uint32_t> kept;
     for (const v1::LaneProgress& lane : peer.resume()) {
@@ -49,7 +51,7 @@ class DisconnectedLanes final {
   size_t size() const { return lanes_.size(); }
 
  private:
-  std::map<uint32_t, uint32_t> lanes_;  // And their subscriptions.
+  std::map<uint32_t, uint32_t> lanes_;  // To subscriptions.
 };
 
 }  // namespace mycelium

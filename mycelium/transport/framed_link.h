@@ -37,52 +37,52 @@ namespace mycelium {
 // A link over channels: lanes whose frames are sent as they lie in memory, and
 // kept there until the peer has handled them.
 //
-// Sending. Whoever commits a frame enters the gate and sends what waits in that
-// lane; who finds the gate busy leaves it to the one inside, who then looks at
-// all lanes. So an idle link is written to by the publishing thread itself.
-// While more than kGatherBytes are on their way, small amounts wait: the
-// acknowledgement of what is on its way brings the loop here, which sends what
-// has gathered. Over a channel that gathers they wait while something is being
-// written, or the SendWindow is full.
+// Sending. A thread that commits a frame enters the gate and sends what waits
+// in that lane. If the gate is busy it leaves the work to the thread inside,
+// which then looks at all lanes. So the publishing thread itself writes to an
+// idle link. While more than kGatherBytes are on their way, small amounts wait:
+// the acknowledgement of those bytes brings the loop here, which sends what has
+// gathered. Over a channel that gathers, small amounts wait while a write is
+// under way, or the SendWindow is full.
 //
-// Receiving. Frames go to the handler as they arrive. Those of a lane whose
-// next frame it cannot take now are kept, so that control messages and
-// acknowledgements behind them are read: the handler may wait for those. The
-// peer does not hear of such frames. Acknowledgements ride on
-// data; without any they are sent after kAckBytes, or kAckDelayNs. Over a
-// channel that gathers each is dear, as is each look at a timer: there they are
+// Receiving. Frames go to the handler as they arrive. While it cannot take a
+// lane's next frame, that lane's frames are kept, so that control messages and
+// acknowledgements behind them are read: the handler may wait for those. Kept
+// frames are not acknowledged; LaneArrived tells of them. Acknowledgements ride
+// on data; without data they are sent after kAckBytes, or kAckDelayNs. Over a
+// channel that gathers, each is costly, as is each look at a timer: they are
 // sent after an eighth of the smallest lane, or half of a window that is less,
 // or ride on the first data after kGatheringAckDelayNs, or go after twice that.
 //
 // Invariants, for each lane:
 //  (1) peer's handled <= peer's received <= sent <= committed.
-//  (2) A connection starts at the peer's `received` of the one before, if the
-//      peer is the same process; so nothing is missing and none is twice.
+//  (2) If the peer is the same process, a connection starts at its `received`
+//      of the one before: no frame is missing, and none comes twice.
 //  (3) `sent` changes, and an OutLane is destroyed, inside the gate only.
 //
 // Invariants of sending, while nobody is inside the gate:
-//  (4) A committed frame that is not sent has a publisher who is about to enter
-//      the gate, or waits for what is followed by SendAll(), which looks at all
+//  (4) A committed frame that is not sent has a publisher about to enter the
+//      gate, or waits for an event that SendAll() follows, which looks at all
 //      lanes: an acknowledgement, the channel, Attach() or AdoptLane().
-//  (5) `under_way_` is at least `sent` less what the peer has of all lanes that
-//      are sent: what makes that less is followed by SendAll() too.
+//  (5) `under_way_` is at least the sum of `sent` less what the peer has, over
+//      all lanes that are sent: SendAll() follows what lowers that sum, too.
 //
 // In shared memory. Where both sides can, a lane's frames are not sent: the
 // peer reads them in the memory where they are published, and gives the room
 // back there too (docs/shm_layout.md). The connection then carries control
-// messages, and a doorbell where one side sleeps. Such a lane is *mapped*;
-// the others, and all of a peer that cannot, are sent.
+// messages, and a doorbell where one side sleeps. Such a lane is *mapped*; the
+// others, and all lanes to a peer that cannot map, are sent.
 //
 // Invariants of mapped lanes:
 //  (6) No frame is handed to the handler before the control messages that were
 //      queued before it was committed.
 //  (7) When a connection ends, or the peer says Goodbye, what the peer had
-//      committed is handed out first, or of a lossy lane what comes next;
-//      OnDown() and Goodbye come after that. So are frames that were kept.
-//  (8) Frames refer to loans in these only: see LaneLoans and LinkLoans.
+//      committed (of a lossy lane, what comes next) and the frames that were
+//      kept are handed out first; OnDown() and Goodbye come after that.
+//  (8) Only frames in mapped lanes refer to loans: see LaneLoans, LinkLoans.
 //
-// Of all lanes: (9) From Part() until the peer says Goodbye none of its frames
-// is handed out. If it never says it, it counts them.
+// For all lanes: (9) From Part() until the peer says Goodbye, none of its
+// frames is handed out. If it never says Goodbye, the peer counts them.
 //
 // Thread safety: see Link. Attach, Detach, EndDraining, …Resume on the loop.
 // Ownership: borrows the environment, the loop and the handler.
@@ -92,7 +92,7 @@ class FramedLink final : public Link,
                          private RecordReader::Handler,
                          private Channel::Handler {
  public:
-  // What waits for a peer that does not read; more ends the connection.
+  // Control bytes that a peer may leave unread; more ends the connection.
   static constexpr size_t kControlBytesMax = 64 << 20;
 
   struct Options {
@@ -102,7 +102,7 @@ class FramedLink final : public Link,
     size_t frame_bytes_max = 0;
     // Null: no lane lies in shared memory.
     SharedMemory* shared_memory = nullptr;
-    // The longest that the end of a connection waits for handlers, before what
+    // How long the end of a connection waits for handlers at most, before what
     // came on it in shared memory is left behind.
     int64_t drain_ns = 0;
   };
@@ -116,11 +116,11 @@ class FramedLink final : public Link,
   // OnUp(), and before that OnReplaced() if the peer is another process.
   //
   // If the peer is another process than before, our lanes are parked: nothing
-  // of them is sent until AdoptLane() says which subscription of the new
-  // process gets it, or DropLane() that none does.
+  // of a lane is sent until AdoptLane() says which subscription of the new
+  // process gets the lane, or DropLane() that none does.
   //
-  // `shared_memory_offered`: what our Hello said. `lane_bytes`: how large lanes
-  // are that are opened from here on, if it is not 0; frames then have at most
+  // `shared_memory_offered`: what our Hello said. `lane_bytes`, if it is not 0:
+  // the size of lanes that are opened from here on; frames then have at most
   // half of that. `unsent`: records that go before all else.
   void Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
               uint64_t resume_offered, bool shared_memory_offered = false,
@@ -139,16 +139,16 @@ class FramedLink final : public Link,
   void TakeOverRings();
   void Forget();
 
-  // Says that this node leaves: sends no more data, and ends the connection, as
-  // by OnDown(), when the peer has told what it has handled. Does nothing if no
-  // connection is up.
+  // Says that this node leaves: sends no more data, and ends the connection,
+  // with OnDown(), when the peer has told what it has handled. Does nothing if
+  // no connection is up.
   void Part();
 
   // Ends the link for good: closes every lane, after which nothing is sent.
   void Abandon();
 
-  // Fills in what this side has of the peer's lanes, for our Hello; and whether
-  // what was sent of them is still that.
+  // Fills in, for our Hello, what this side has of the peer's lanes; and
+  // whether what our Hello said of them still holds.
   void FillResume(v1::Hello* hello) const;
   bool IsResume(const v1::Hello& ours) const;
 
@@ -330,7 +330,7 @@ class FramedLink final : public Link,
   KeptFrames kept_;               // Of lanes whose next frame cannot be taken.
   uint32_t controls_seen_ = 0;    // Of the peer's, as its frames count them,
   bool counts_controls_ = false;  // once LaneOpen has said where they are.
-  std::optional<absl::Status> ending_;  // Why, if what came last is drained.
+  std::optional<absl::Status> ending_;  // Why, while the rest is drained.
   uint64_t drain_timer_ = 0, corrupt_timer_ = 0;
   std::vector<InboundRing*> ring_list_;
   bool is_poller_ = false, is_polling_ = false, is_reading_ = false;
@@ -355,7 +355,7 @@ class FramedLink final : public Link,
   LinkLoans loans_;                                      // See there.
   uint32_t next_lane_ ABSL_GUARDED_BY(lanes_mutex_) = 1;
   bool abandoned_ ABSL_GUARDED_BY(lanes_mutex_) = false;
-  bool away_ ABSL_GUARDED_BY(lanes_mutex_) = true;  // Of a new lane's reader.
+  bool away_ ABSL_GUARDED_BY(lanes_mutex_) = true;  // A new lane's reader is.
 
   mutable Mutex rings_mutex_;  // Only the loop writes; it reads without it.
   std::map<uint32_t, std::shared_ptr<InboundRing>> rings_
@@ -366,7 +366,7 @@ class FramedLink final : public Link,
   std::string control_ ABSL_GUARDED_BY(control_mutex_);  // Whole records.
   std::shared_ptr<Channel> next_channel_ ABSL_GUARDED_BY(control_mutex_);
   std::atomic<bool> has_control_{false};
-  // How many were queued, ever. Frames in shared memory say it.
+  // How many were queued, ever. Frames in shared memory are stamped with it.
   std::atomic<uint32_t> control_count_{0};
   std::atomic<bool> swap_channel_{false};
 
@@ -377,7 +377,7 @@ class FramedLink final : public Link,
   // Send acknowledgements; the peer waits for them.
   std::atomic<bool> ack_now_{false}, ack_asked_{false};
   std::atomic<bool> gathers_{false};  // The channel does.
-  // Of such a channel: they go with the next data, which went.
+  // For such a channel: they go with the next data; some data went.
   std::atomic<bool> acks_due_{false}, data_went_{false};
   std::atomic<bool> ack_timer_set_{false};
   std::atomic<uint64_t> ack_timer_{0};    // The last one that was set.

@@ -32,7 +32,7 @@ struct Wire {
     std::string body;
   };
 
-  // What was sent since the last call, which ends where a record does.
+  // What was sent since the last call. It must end where a record does.
   std::vector<Record> TakeRecords() {
     std::vector<Record> records;
     size_t at = 0;
@@ -62,7 +62,7 @@ struct Wire {
     }
     Read(bytes, is_taken);
   }
-  // What `deliver` delivers comes in one read.
+  // All that `deliver` delivers arrives in one read.
   template <typename Deliver>
   void Together(Deliver deliver) {
     gathers = true;

@@ -12,7 +12,7 @@
 
 namespace mycelium::test {
 
-// Notes what a link calls in which order, a letter each: '(' and ')' around a
+// Notes the calls of a link in their order, a letter each: '(' and ')' around a
 // row of frames, 'f' for a frame, '|' for an interruption.
 class NotesCalls : public LinkHandler {
  public:
@@ -23,9 +23,9 @@ class NotesCalls : public LinkHandler {
   std::string calls;
 };
 
-// The owner of a link that stays up, for tests: handles each frame at once, but
-// for those of one lane, for which it has no memory, and of one, which it
-// cannot take now.
+// The owner of a link that stays up, for tests. It handles each frame at once,
+// except those of `waiting_lane`, for which it has no memory, and those of
+// `busy_lane`, which it cannot take now.
 class HandlesAll final : public NotesCalls {
  public:
   void OnReplaced(Link& link) override {

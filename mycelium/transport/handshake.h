@@ -20,8 +20,8 @@ namespace mycelium {
 // and allocates nothing of a size that the peer chose, so a peer that says
 // nothing, or garbage, costs one connection.
 //
-// An observer's Hello is neither judged nor answered: what it asks for is up to
-// who is told of it.
+// An observer's Hello is neither judged nor answered: the receiver of Done
+// decides on what it asks for.
 //
 // Thread safety: on the loop. Destroying it ends the connection, unless it is
 // done.
@@ -31,14 +31,15 @@ class Handshake final : private Channel::Handler {
     std::unique_ptr<Channel> channel;
     v1::Hello peer;
     v1::Hello ours;  // What we have said.
-    // Of that, what the channel has not taken yet: it goes before all else.
+    // The part of `ours` that the channel has not taken yet. It goes before all
+    // else.
     std::string unsent;
   };
 
-  // Called once, not from within a call of the handshake or its channel. A
-  // status: FAILED_PRECONDITION and others for what the peer refused (see
-  // RejectStatus), DATA_LOSS for garbage, RESOURCE_EXHAUSTED for a Hello of
-  // more than kHandshakeBytesMax, ours or theirs, DEADLINE_EXCEEDED,
+  // Called once, not from within a call of the handshake or its channel. The
+  // status is that of RejectStatus(), such as FAILED_PRECONDITION, if the peer
+  // or this side refused; DATA_LOSS for garbage; RESOURCE_EXHAUSTED for a Hello
+  // of more than kHandshakeBytesMax, ours or theirs; DEADLINE_EXCEEDED; or
   // UNAVAILABLE.
   using Done = std::function<void(absl::StatusOr<Established>)>;
 
@@ -46,13 +47,13 @@ class Handshake final : private Channel::Handler {
   using Decide = std::function<std::optional<v1::Reject>(const v1::Hello& peer,
                                                          v1::Hello* ours)>;
 
-  // Says `ours` on a connection that we dialled.
+  // Says the Hello `ours` on a connection that we dialled.
   static std::unique_ptr<Handshake> Dial(EventLoop& loop,
                                          std::unique_ptr<Channel> channel,
                                          const v1::Hello& ours, TimeNs deadline,
                                          Done done);
 
-  // Waits for the Hello of whoever dialled us.
+  // Waits for the Hello of the peer that dialled us.
   static std::unique_ptr<Handshake> Accept(EventLoop& loop,
                                            std::unique_ptr<Channel> channel,
                                            Decide decide, TimeNs deadline,
@@ -65,10 +66,10 @@ class Handshake final : private Channel::Handler {
     return channel_ != nullptr && channel_->CheckConnected().ok();
   }
 
-  // Whether the other side has said something that is acted on soon.
+  // Whether the other side has said something that will be acted on soon.
   bool HasHeard();
 
-  // Who refused us, if it said so.
+  // The name of the peer that refused us, if it gave one.
   const std::string& refused_by() const { return refused_by_; }
 
  private:
@@ -79,10 +80,10 @@ class Handshake final : private Channel::Handler {
   void SendControl(const google::protobuf::Message& control);
   void SendMore();
   absl::Status ReadControl(absl::Span<const std::byte> body);
-  // Finish later, since the channel is calling us now.
+  // Finishes later, since the channel is calling us now.
   void FinishWith(absl::Status status);
   void Finish();
-  absl::Status CheckPeer() const;  // Who was dialled.
+  absl::Status CheckPeer() const;  // That we dialled.
   absl::Status Answer();
 
   // Channel::Handler:
@@ -106,14 +107,15 @@ class Handshake final : private Channel::Handler {
 // The largest Hello or Reject.
 inline constexpr size_t kHandshakeBytesMax = 64 * 1024;
 
-// Of a node's name in it.
+// The largest name of a node in a Hello.
 inline constexpr size_t kNodeNameBytesMax = 255;
 
-// What a refusal means for the one who was refused: "refused by <peer>: …".
+// What a refusal means for the node that was refused: "refused by the peer:
+// <REASON>: …".
 absl::Status RejectStatus(const v1::Reject& reject);
 
-// Says `reject` on a connection whose Hello is not waited for, as far as that
-// goes without waiting.
+// Sends `reject` on a connection whose Hello is not waited for, as much of it
+// as goes without waiting.
 void SendReject(Channel& channel, const v1::Reject& reject);
 
 v1::Reject MakeReject(v1::Reject::Reason reason, absl::string_view message);

@@ -13,8 +13,9 @@
 
 namespace mycelium {
 
-// How far the lanes of one peer have come on this side, and what of that the
-// peer has been told. Survives the connection, so that the next one can go on.
+// How far the lanes of one peer have come on this side, and how much of that
+// the peer has been told. Survives the connection, so that the next one can go
+// on.
 //
 // Thread safety: Open, Close, Clear, count, Find, Skip, ForgetSkipped and
 // NoteReceived on the loop, which alone changes which lanes there are; the rest
@@ -26,16 +27,16 @@ class InboundLanes final {
     uint64_t position = 0;
     uint64_t sequence = 0;
     uint64_t capacity_bytes = 0;  // Of the ring at the other end.
-    uint32_t lossy_window = 0;    // As in LaneOpen, like the next.
+    uint32_t lossy_window = 0;    // As in LaneOpen, and so is the next.
     uint64_t redelivered_until = 0;
     bool skipped = false;
   };
 
-  // How many a peer may have, those that are read in shared memory included.
+  // How many lanes a peer may have, including those read in shared memory.
   static constexpr size_t kLanesMax = 1024;
 
-  // Makes the lane known. One that is known stays as it is. False: there are
-  // kLanesMax others.
+  // Makes the lane known. A lane that is known already stays as it is. False:
+  // there are kLanesMax others.
   bool Open(uint32_t lane, const Expected& expected);
   void Close(uint32_t lane);
   void Clear();
@@ -45,22 +46,22 @@ class InboundLanes final {
   // False if there is no such lane.
   bool Find(uint32_t lane, Expected* expected) const;
 
-  // From here on frames of that lane are not taken, until ForgetSkipped(): the
+  // From here on no frames of that lane are taken, until ForgetSkipped(): the
   // next connection starts with them.
   void Skip(uint32_t lane);
   void ForgetSkipped();
 
-  // The frame of that sequence, which ends at `end`, has arrived, and was
-  // handled too if `handled`.
+  // The frame of that sequence, which ends at `end`, has arrived. `handled`: it
+  // was handled, too.
   void NoteReceived(uint32_t lane, uint64_t sequence, uint64_t end,
                     bool handled);
-  // Returns whether that made room worth telling the peer of at once.
+  // Returns whether that made enough room to tell the peer of it at once.
   bool NoteHandled(uint32_t lane, uint64_t position);
 
   // Whether the peer waits to be told before it sends more of a lossy lane.
   bool PeerWaits() const { return peer_waits_.load(std::memory_order_relaxed); }
 
-  // Adds what the peer has not been told yet, and takes it as told.
+  // Adds what the peer has not been told yet, and counts it as told.
   void TakeAcks(std::vector<AckEntry>* acks);
 
   // How many bytes the peer has not been told of.
@@ -70,14 +71,14 @@ class InboundLanes final {
     return received_bytes_.load(std::memory_order_relaxed) - told;
   }
 
-  // How many it was told of since ForgetTold().
+  // How many bytes it was told of since ForgetTold().
   uint64_t ToldBytes() const {
     // Acquire: what was told is seen to be at least that.
     const uint64_t forgotten = forgotten_bytes_.load(std::memory_order_acquire);
     return told_bytes_.load(std::memory_order_relaxed) - forgotten;
   }
 
-  // Of the lanes that there are. 0: there are none.
+  // The least capacity of a lane. 0: there are no lanes.
   uint64_t SmallestCapacity() const { return smallest_capacity_; }
 
   // Whether all that has arrived is handled.
@@ -89,28 +90,28 @@ class InboundLanes final {
   void ForgetTold();
 
   void FillResume(v1::Hello* hello) const;
-  // Whether as much was received of each lane as it says there.
+  // Whether as much was received of each lane as that Hello says.
   bool IsResume(const v1::Hello& hello) const;
 
-  // Adds what has arrived in all lanes there ever were.
+  // Adds what has arrived in all lanes that there ever were.
   void AddTraffic(LinkTraffic* traffic) const;
 
  private:
-  // What the loop stores is read by others, and the other way round.
+  // Other threads read what the loop stores, and the other way round.
   struct State {
     std::atomic<uint64_t> received{0};
     std::atomic<uint64_t> handled{0};
     std::atomic<uint64_t> next_sequence{0};
     std::atomic<uint64_t> lost{0};  // Sequences that never came.
-    uint64_t first_position = 0;    // Under the lock, like the next.
+    uint64_t first_position = 0;    // Under the lock, as is the next.
     uint64_t first_sequence = 0;
     uint64_t capacity_bytes = 0;
     uint32_t lossy_window = 0;
     uint64_t redelivered_until = 0;
     bool skipped = false;                    // On the loop.
-    std::atomic<bool> is_prompt{false};      // Each frame is told of at once.
+    std::atomic<bool> is_prompt{false};      // Tells of each frame at once.
     std::atomic<uint32_t> untold_frames{0};  // Handled, of a lossy lane.
-    uint64_t told_received = 0;              // Under the lock, like the next.
+    uint64_t told_received = 0;              // Under the lock, as is the next.
     uint64_t told_handled = 0;
   };
   using Lanes = std::map<uint32_t, State>;

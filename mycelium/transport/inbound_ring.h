@@ -21,21 +21,21 @@
 
 namespace mycelium {
 
-// A lane of the peer that this process reads where it lies, in memory of the
-// peer's making: the reading end of a Lane with shared memory. Trusts nothing
+// A lane of the peer that this process reads where it lies, in memory that the
+// peer has made: the reading end of a Lane with shared memory. Trusts nothing
 // that it reads there; docs/shm_layout.md says what is checked.
 //
-// A frame is looked at by Peek(), again and again until Pop() says that it was
-// taken. Its *end* names it for NoteHandled(): a position, or the sequence in a
+// Peek() shows a frame, again and again until Pop() says that it was taken. The
+// frame's *end* names it for NoteHandled(): a position, or the sequence in a
 // lossy lane. A lossy lane hands out one frame at a time, and holds it until it
 // is handled.
 //
-// What is found corrupt is told when all that was taken before it is handled,
-// be it on the next connection of the same peer, and nothing behind it is
-// shown. For with that the lane begins anew from what the writer knows to be
-// handled: what somebody still has would come twice, or be counted as damaged,
-// or be taken for what the reader cannot get past. Who may not wait for that
-// any longer calls TellAtOnce().
+// Corruption is told only once all frames that were taken before it are
+// handled, even if that is on the next connection of the same peer; nothing
+// behind it is shown. The reason is that the lane then begins anew from what
+// the writer knows to be handled. Frames that somebody still has would come
+// twice, or be counted as damaged, or be taken for what the reader cannot get
+// past. A caller that may not wait any longer calls TellAtOnce().
 //
 // Thread safety: NoteHandled(), taken(), handled(), TakeWriterWaits() and
 // AddTraffic() from any thread; the rest on the loop.
@@ -43,7 +43,8 @@ namespace mycelium {
 // Ownership: shares the memory.
 class InboundRing final {
  public:
-  // What frames may refer to (LoanReference), by its number. On the loop.
+  // The memories that frames may refer to (LoanReference), by number. On the
+  // loop.
   using LoanMemories = std::map<uint32_t, std::shared_ptr<LaneMemory>>;
 
   struct Options {
@@ -61,8 +62,8 @@ class InboundRing final {
 
   enum class Look {
     kFrame,
-    // None, or one that is not to be looked at, or told of, before the last one
-    // is handled.
+    // There is none, or it must not be looked at, or told of, before the last
+    // frame is handled.
     kEmpty,
     kNotYet,        // There is one, but a control message comes before it.
     kCorrupt,       // See error().
@@ -83,7 +84,7 @@ class InboundRing final {
            memory_->ring_file() == memory.ring_file();
   }
 
-  // Whether Peek() has something to say. All that most looks are.
+  // Whether Peek() has something to say. Most looks go no further.
   bool MayHaveFrame() {
     if (is_pending_) return true;
     return (lossy_reader_.has_value() ? holds_ || lossy_reader_->HasFrame()
@@ -91,8 +92,9 @@ class InboundRing final {
            is_corrupt();
   }
 
-  // The next frame, for somebody who has read `controls_seen` control messages.
-  // `*view` points at a view of this object's, valid until Pop().
+  // The next frame, for a caller that has read `controls_seen` control
+  // messages. `*view` points at a view that this object owns, valid until
+  // Pop().
   Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end) {
     if (!is_pending_) {
       if (shows_left_ == 0) return LookAtEnd();
@@ -100,8 +102,8 @@ class InboundRing final {
       if (look != Look::kFrame) return look;
     }
     if (!MaySee(controls_seen)) return Look::kNotYet;
-    // Before anybody sees it. In the order of this thread, since what a process
-    // has stored stays stored when it is killed.
+    // Stored before anybody sees the frame. The order of this thread is enough,
+    // since what a process has stored stays stored when it is killed.
     if (!options_.lossy) {
       positions_.taken.store(pending_end_, std::memory_order_relaxed);
     }
@@ -122,8 +124,7 @@ class InboundRing final {
     positions_.ring.released.store(pending_end_, std::memory_order_release);
   }
 
-  // What Peek() shows is no frame of that peer's, for the reason that `what`
-  // says.
+  // What Peek() shows cannot be a frame of that peer, for the reason in `what`.
   Look Condemn(std::string what) { return Corrupt(std::move(what)); }
   // Whether it has been found corrupt: from then on nothing is shown.
   bool is_corrupt() const {
@@ -136,39 +137,43 @@ class InboundRing final {
   }
 
   // Frames up to that end are handled: their room is the writer's again. True:
-  // the loop may have waited for it, and is to be woken if it sleeps.
+  // the loop may have waited for this, and must be woken if it sleeps.
   bool NoteHandled(uint64_t end);
   // After NoteHandled(): whether the peer waits to be told.
   bool TakeWriterWaits() {
     return positions_.TakeWriterWaits([this] { return handled(); });
   }
-  // The same for who has handled all up to `end`, and asks again later: at the
-  // price of a load, it may miss who asks just now.
+  // The same for a caller that has handled all up to `end`, and asks again
+  // later. It costs no more than a load, but may miss a peer that asks just
+  // now.
   bool TakeWriterWaitsFor(uint64_t end) {
     return positions_.wake_at.load(std::memory_order_relaxed) <= end &&
            TakeWriterWaits();
   }
 
-  // The reader is about to sleep: the peer rings when a frame comes. Whether
-  // there is one already.
+  // The reader is about to sleep: the peer rings when a frame comes. Returns
+  // whether there is one already.
   bool PrepareSleep(uint32_t controls_seen);
   void EndSleep() { positions_.EndSleep(); }
 
   // The connection has ended. From here on no more frames are shown than the
-  // memory has room for, since a peer that is not dead may go on for ever.
+  // memory has room for, since a peer that lives may go on publishing for ever.
   void BeginDraining();
-  // The peer publishes no more, and is not to know what becomes of the rest: a
-  // lossy lane shows one frame after the other, too, handled or not.
+  // The peer publishes no more, and does not learn what becomes of the rest. So
+  // a lossy lane, too, shows one frame after the other, whether they are
+  // handled or not.
   void BeginTakingOver();
   bool takes_over() const { return takes_over_; }
-  // What is corrupt is told from here on, handled or not what came before it.
+  // From here on corruption is told, whether what came before it is handled or
+  // not.
   void TellAtOnce() { tells_at_once_ = true; }
   // The same peer goes on.
   void EndDraining();
-  // How many frames are left that nobody handles. Show no more after that.
+  // How many frames are left that nobody will handle. Show no more after this.
   uint64_t CountLeft();
-  // Whether all that the peer has committed, and whose control messages have
-  // arrived, was taken; or, of a lossy lane, a frame that somebody has.
+  // Whether every frame was taken that the peer has committed and whose control
+  // messages have arrived. For a lossy lane: or whether somebody has a frame of
+  // it.
   bool IsDrained(uint32_t controls_seen);
 
   // The sequence of the frame that comes next.
@@ -204,7 +209,7 @@ class InboundRing final {
   Look NextLossless();
   Look NextLossy();
   Look Take(uint64_t end, uint64_t lost);
-  // Makes the payload what the frame refers to. False: it refers to nothing.
+  // Sets the payload to what the frame refers to. False: it refers to nothing.
   bool FollowReference();
   Look CorruptReference();
   void TakePending() {
@@ -229,7 +234,7 @@ class InboundRing final {
   std::string DescribePlace() const;
   void CopyOut();
   void LetGo();
-  // Any thread: who has handled it.
+  // On the thread that has handled it, which may be any.
   void LetGoIfHeld(uint64_t sequence);
   void ReleaseHandled();
   bool MaySee(uint32_t controls_seen) const {
@@ -308,14 +313,15 @@ inline void InboundRing::CopyOut() {
   const size_t extension = AlignedFrameBytes(pending_.extension.size());
   const size_t bytes = extension + pending_.payload.size();
   if (bytes > kCopiedBytesMax && !options_.copies_all) {
-    // A lossy lane's is let go while somebody has it: see BeginTakingOver().
+    // A lossy lane's frame is let go while somebody has it: see
+    // BeginTakingOver().
     pending_.memory = options_.lossy ? nullptr : &shared_memory_;
     return;
   }
   pending_.memory = nullptr;
   if (bytes > copied_.size()) copied_.resize(bytes);
-  // They follow one another in the frame. A fixed size is copied so much
-  // faster, as the planted bug has it.
+  // Extension and payload follow one another in the frame. The planted bug
+  // copies a fixed size, which is so much faster.
   CopyFromShared(copied_.data(), pending_.payload.data() - extension,
                  MYCELIUM_PLANTED_BUG(6) ? kCopiedBytesMax : bytes);
   pending_.extension =

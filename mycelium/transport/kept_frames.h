@@ -12,11 +12,12 @@
 
 namespace mycelium {
 
-// Frames of a peer's lanes that were sent and cannot be handed out now, so that
-// what comes behind them on the connection need not wait. For the peer they are
-// not received, but for that nothing waits for them: who forgets them gets them
-// again on the next connection. The peer sends no more of a lane than its ring
-// holds, which is the bound that whoever adds them must keep.
+// Frames of a peer's lanes that were sent and cannot be handed out now, kept so
+// that what comes behind them on the connection need not wait. The peer takes
+// them for not received, except that it lets nothing else wait for them: if
+// they are forgotten here, they come again on the next connection. The peer
+// sends no more of a lane than its ring holds; the caller must see to that
+// bound when it adds frames.
 //
 // Thread safety: none; it belongs to the loop.
 class KeptFrames final {
@@ -39,8 +40,8 @@ class KeptFrames final {
     absl::Span<const std::byte> bytes;
   };
   First Front(uint32_t lane) const;
-  // Takes that frame away, which has so many bytes. Nothing where the lane was
-  // dropped meanwhile.
+  // Takes that frame away, which has `bytes` bytes. Does nothing if the lane
+  // was dropped meanwhile.
   void Pop(uint32_t lane, size_t bytes);
 
   void Drop(uint32_t lane) { lanes_.erase(lane); }
@@ -49,7 +50,7 @@ class KeptFrames final {
     untold_bytes_ = 0;
   }
 
-  // How much was added since the peer was told how far that goes.
+  // How many bytes were added since the peer was told how far the frames go.
   uint64_t untold_bytes() const { return untold_bytes_; }
   void NoteTold() { untold_bytes_ = 0; }
 

@@ -41,40 +41,42 @@ class Link {
   // The word for what carries it: "unix".
   virtual absl::string_view transport() const = 0;
 
-  // A lane to that subscription of the peer; 0 for the lane of all lossless
-  // inline ones, which is made once. The link fills in the name, the id and the
-  // largest frame. The peer learns of the lane before its first frame.
+  // A lane to that subscription of the peer. 0 means the lane of all lossless
+  // inline subscriptions, which is made once. The link fills in the name, the
+  // id and the largest frame. The peer learns of the lane before its first
+  // frame.
   virtual absl::StatusOr<std::shared_ptr<Lane>> OpenLane(
       uint32_t subscription, Lane::Options options) = 0;
 
   // Ends a lane: nothing is committed to it any more. It goes away when the
-  // peer has handled what is in it, and the peer hears then that we have
-  // disconnected that subscription, if it is not 0.
+  // peer has handled what is in it. If `disconnected` is not 0, the peer then
+  // hears that we have disconnected that subscription.
   virtual void CloseLane(const Lane& lane, uint32_t disconnected = 0) = 0;
 
-  // Nothing of a lane is sent until it is adopted, as of all that there are
-  // when another process takes the peer's place (see LinkHandler::OnReplaced).
+  // Sends nothing of the lane until it is adopted. The link does so with every
+  // lane when another process takes the peer's place (see
+  // LinkHandler::OnReplaced).
   // REQUIRES: nothing of it was sent to the process that is there now.
   virtual void ParkLane(const Lane& lane) = 0;
-  // A lane that is parked goes on, with what the old process has not handled,
-  // to that subscription of the new one. For lane 0 the subscriptions are
-  // matched one by one, and this only lets it go on.
+  // A parked lane goes on to that subscription of the new process, with what
+  // the old process has not handled. For lane 0 the subscriptions are matched
+  // one by one, and this only lets it go on.
   virtual void AdoptLane(const Lane& lane, uint32_t subscription) = 0;
-  // Or it is over: what is in it is lost.
+  // Or the lane is over: what is in it is lost.
   virtual void DropLane(const Lane& lane) = 0;
 
   // The largest frame of a lane to the process that is there now, or was last:
   // the least that either side takes.
   virtual size_t frame_bytes_max() const = 0;
 
-  // Queues a control message. Dropped where no connection is up.
+  // Queues a control message. It is dropped if no connection is up.
   virtual void SendControl(const v1::Control& control) = 0;
 
   // How far the peer has come in a lane: what lies before it is the peer's to
   // deliver or to drop. On the loop.
   virtual uint64_t TakenOver(const Lane& lane) const = 0;
 
-  // The sequence that the next frame of a lane of the peer has; 0: there is no
+  // The sequence of the next frame of that lane of the peer; 0: there is no
   // such lane. On the loop.
   virtual uint64_t NextSequence(uint32_t lane) const = 0;
 
@@ -87,13 +89,13 @@ class Link {
   // Continues after OnFrame() answered kNotNow.
   virtual void Resume() = 0;
 
-  // The same for a lane of which it answered kLaneWaits. Where its frames were
-  // sent, that takes another connection, on which they are sent again.
+  // The same for a lane for which it answered kLaneWaits. If the lane's frames
+  // are sent, that takes another connection, on which they are sent again.
   virtual void ResumeLane(uint32_t lane) = 0;
 };
 
-// Frames of a lane that were damaged in memory: the sequences are right, the
-// publishers may not be.
+// Frames of a lane that were damaged in memory: their sequences are right,
+// their publishers may not be.
 struct LostFrames {
   std::shared_ptr<Lane> lane;
   std::vector<FrameHeader> frames;
@@ -136,29 +138,29 @@ class LinkHandler {
   // A control message that is not about the connection itself.
   virtual void OnControl(Link& link, const v1::Control& control) = 0;
 
-  // Lanes of the link whose frames are to lie in shared memory are sent
+  // Frames of the link's lanes that should lie in shared memory are sent
   // instead, for the reason in `status`.
   virtual void OnFallback(Link&, const absl::Status& /*status*/) {}
 
-  // The peer has no memory to take a lane's frames into: they stay there.
+  // The peer has no memory to take a lane's frames into: they stay in the lane.
   virtual void OnLaneWaits(Link&, const absl::Status& /*status*/) {}
 
   // The peer cannot map memory that loans lie in: they are copied for it.
   virtual void OnLoansRefused(Link&, const absl::Status& /*status*/) {}
-  // The peer has closed memory of loans: who still shares some may let go.
+  // The peer has closed memory of loans: whatever still shares some may let go.
   virtual void OnLoansClosed(Link&) {}
 
-  // The process at the other end is gone, and so many messages that had come
-  // from it, or that it had left in shared memory, were not handed out:
-  // OnFrame() answered kNotNow for as long as is waited for that.
+  // The process at the other end is gone, and that many messages which had come
+  // from it, or which it had left in shared memory, were not handed out:
+  // OnFrame() answered kNotNow for as long as the link waits for that.
   virtual void OnLeftBehind(Link&, uint64_t /*messages*/) {}
 
-  // What the peer has put into shared memory cannot be read: nothing more of it
-  // is. Where a connection is up, OnDown() says so, perhaps later.
+  // What the peer has put into shared memory cannot be read, and nothing more
+  // of it is. If a connection is up, OnDown() says so, perhaps later.
   virtual void OnCorruptMemory(Link&, const absl::Status& /*status*/) {}
 
   // Frames follow each other until EndFrames(). Before anything else happens
-  // between them, InterruptFrames() is called. Rows may lie in each other.
+  // between them, InterruptFrames() is called. Rows may be nested.
   virtual void BeginFrames() {}
   virtual void InterruptFrames() {}
   virtual void EndFrames() {}

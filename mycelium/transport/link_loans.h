@@ -15,28 +15,28 @@ namespace mycelium {
 
 // The memory of loans that the two ends of a link have told each other of.
 //
-// A memory is offered to the peer when a loan in it is published over the link
-// first, and referred to once the peer has answered that it has mapped it. What
-// is not answered when a connection ends is offered anew, and all of it to
-// another process. Once nobody has the memory any more, the peer is told to let
-// go of it; and told again by Resume() of what it has still, since a connection
-// may end with the word.
+// A memory is offered to the peer when a loan in it is first published over the
+// link. Frames refer to it once the peer has answered that it has mapped it. An
+// offer that is not answered when a connection ends is made anew; to another
+// process, all of them are. Once nobody has the memory any more, the peer is
+// told to let go of it. That message may be lost with a connection, so Resume()
+// names what the peer still has and must be told of again.
 //
 // Thread safety: the public fields are the loop's; the members are called under
 // the link's lock of lanes.
 class LinkLoans final {
  public:
-  // More of a peer's are refused.
+  // How many memories of a peer are mapped at most. More are refused.
   static constexpr size_t kInMax = 256;
 
   // The peer's, as our rings look them up. On the loop.
   InboundRing::LoanMemories in;
 
-  // Whether the peer's process knows what LoanMemoryOpen is; on the loop. One
-  // that does not would take its descriptors for those of a lane.
+  // Whether the peer's process knows what LoanMemoryOpen is; on the loop. A
+  // process that does not would take its descriptors for those of a lane.
   bool peer_maps = false;
-  // What the peer said last that it has mapped, and should not have; the
-  // loop's.
+  // The memories that the peer last said it has mapped, and should have no
+  // more; the loop's.
   std::vector<uint32_t> ended;
 
   enum class Offer {
@@ -47,11 +47,11 @@ class LinkLoans final {
   };
   // `may_map`: whether the peer is to be asked at all.
   Offer OfferOut(const std::shared_ptr<LoanMemory>& memory, bool may_map);
-  // The next that is to be announced, or null.
+  // The next memory that is to be announced, or null.
   std::shared_ptr<LoanMemory> TakeToAnnounce();
   // The peer's answer. False: nobody waits for it.
   bool AnswerOut(uint32_t memory, bool taken);
-  // Those that nobody has any more.
+  // The memories that nobody has any more.
   struct Ended {
     uint32_t memory;
     bool told;  // To the peer: it may have it.

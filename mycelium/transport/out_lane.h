@@ -18,14 +18,14 @@ struct OutLane {
   uint32_t disconnected = 0;
   std::atomic<uint64_t> sent{0};      // Changed inside the gate.
   uint64_t reached = 0;               // By `sent`, on any connection.
-  uint64_t noted = 0;                 // So far `waiting_` counts it.
+  uint64_t noted = 0;                 // How far `waiting_` counts it.
   std::atomic<uint64_t> received{0};  // As the peer said.
-  uint64_t arrived = 0;               // The same of what it cannot take.
+  uint64_t arrived = 0;               // The same, with what it cannot take.
   bool announced = false;             // On this connection.
   bool known_to_peer = false;         // Announced to this process.
   bool parked = false;                // Not sent for now.
   bool held = false;                  // Nor on this connection: LaneWaits.
-  bool refused = false;               // By this process, to map it.
+  bool refused = false;               // Not to be mapped by this process.
   bool draining = false;              // Closed once it is empty.
   bool closing = false;               // Erased when nothing points to it.
 };

@@ -16,8 +16,8 @@
 
 namespace mycelium {
 
-// What a link is writing to its channel: pieces of memory, most of it lanes',
-// that stay as they are until all of it is gone. Allocates nothing in steady
+// What a link is writing to its channel: pieces of memory, mostly of lanes,
+// that do not change until all of them are written. Allocates nothing in steady
 // state.
 //
 // Thread safety: none.
@@ -28,7 +28,7 @@ class Outgoing final {
  public:
   static constexpr size_t kPiecesMax = 32;
 
-  // What lanes leave free, for control messages and acknowledgements.
+  // Pieces that lanes leave free, for control messages and acknowledgements.
   static constexpr size_t kPiecesReserved = 6;
 
   bool done() const { return first_ == count_; }
@@ -42,27 +42,27 @@ class Outgoing final {
   void Add(const void* bytes, size_t bytes_count,
            std::shared_ptr<const void> keeper = nullptr);
 
-  // Adds a copy of a record's header, for whose body Add() follows.
+  // Adds a copy of a record's header. Add() follows, for the record's body.
   void AddHeader(const RecordHeader& header);
 
-  // Puts the pieces from `piece` on before those that came first.
+  // Moves the pieces from number `piece` on before those that came first.
   void MoveToFront(size_t piece);
 
-  // What is left to be written, and how much of that was.
+  // What is left to be written. Consume() says how much of that was written.
   absl::Span<const iovec> pieces() const {
     return absl::MakeConstSpan(pieces_.data() + first_, count_ - first_);
   }
-  // Of each of these, or null.
+  // The keeper of each of these, or null.
   absl::Span<const std::shared_ptr<const void>> keepers() const {
     return absl::MakeConstSpan(keepers_.data() + first_, count_ - first_);
   }
   void Consume(size_t bytes);
 
-  // Two that go with the first byte.
+  // Two descriptors that go with the first byte.
   std::optional<std::array<int, 2>> descriptors;
   std::shared_ptr<const void> descriptors_keeper;  // Or null.
 
-  // Bodies that are made for the purpose; Add() takes them from here.
+  // Bodies that are made for sending only; Add() takes them from here.
   std::string control;
   std::string goodbye;
   std::vector<AckEntry> acks;

@@ -9,10 +9,11 @@
 
 namespace mycelium {
 
-// How far the two ends of a connection have taken leave of each other. Who
-// leaves says Goodbye, and the other one says it, too. Each that has heard it,
-// and has handed out what the peer had published before, says a final one; who
-// has said and heard that closes (docs/wire_format.md).
+// How far the two ends of a connection have taken leave of each other. The side
+// that leaves says Goodbye, and the other side says it, too. Each side that has
+// heard it, and has handed out what the peer had published before, says a final
+// Goodbye. The side that has said and heard that one closes the connection
+// (docs/wire_format.md).
 //
 // Thread safety: by the headings below.
 class Parting final {
@@ -43,13 +44,13 @@ class Parting final {
   }
   void HearFinal() { peer_is_done_ = true; }
 
-  // Whether what the peer has acknowledged is its own to count. One that has
-  // not said its last word may have died with what it had; but who leaves has
-  // ended its subscriptions, and counts what came for them.
+  // Whether what the peer has acknowledged is its own to count. A peer that has
+  // not said its final Goodbye may have died with what it had. But a peer that
+  // leaves has ended its subscriptions, and counts what came for them.
   bool peer_counts() const { return peer_leaves_ || peer_is_done_; }
 
-  // Whether this side leaves and has no answer yet. The peer counts what it
-  // publishes until it hears of that, should it never answer.
+  // Whether this side leaves and has no answer yet. Should the peer never
+  // answer, it counts what it publishes until it hears of that.
   bool holds_back() const {
     return leaving_.load(std::memory_order_relaxed) && !has_heard() &&
            !final_wanted_.load(std::memory_order_relaxed);
@@ -61,7 +62,7 @@ class Parting final {
 
   // Any thread.
 
-  // No more data is to be sent, but Goodbye.
+  // No more data is to be sent, only Goodbye.
   bool is_leaving() const { return leaving_.load(std::memory_order_acquire); }
   bool final_wanted() const {
     return final_wanted_.load(std::memory_order_acquire);

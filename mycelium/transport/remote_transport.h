@@ -39,13 +39,13 @@ struct RemoteOptions {
   // Send in the clear beyond this machine.
   bool insecure = false;
 
-  // The name that the certificate must have of who is dialled at an address;
-  // empty: the host in the address.
+  // The name that a peer's certificate must have, by the address at which it is
+  // dialled; empty: the host in the address.
   std::function<std::string(const std::string& address)> certificate_name;
   // Whether that peer may be the node of that name: PERMISSION_DENIED if not.
   std::function<absl::Status(const RemotePeer& peer, const std::string& node)>
       admit;
-  LogSink log;  // Of what gRPC does not let go of at the end; may be null.
+  LogSink log;  // For what gRPC does not let go of at the end; may be null.
 };
 
 // The transport between hosts, "grpc". A program has it if it links

@@ -11,17 +11,17 @@
 namespace mycelium {
 
 // How much may be under way on a connection over a channel that gathers: sent,
-// and not reported as received. When the connection breaks all of that is lost,
-// also what has reached the peer's host; and where connections break again and
-// again, each has to bring some.
+// and not reported as received. When the connection breaks, all of that is
+// lost, even what has reached the peer's host; and where connections break
+// again and again, each has to bring some.
 //
-// Invariant: that is at most kBytesMin, half of what the connection has
-// brought, and what is left of one frame. So a young connection is careful, and
-// one that lives is soon limited by its lanes alone.
+// Invariant: that is at most the sum of kBytesMin, half of what the connection
+// has brought, and what is left of one frame. So a young connection is careful,
+// and one that lives is soon limited by its lanes alone.
 //
-// Progress: who receives counts what it reports by the same rule, and reports
-// at the latest when half of a window is not reported, AckBytes(). So one that
-// is full never waits for a timer.
+// Progress: the receiver counts what it reports by the same rule. It reports at
+// the latest when half of a window, AckBytes(), is not reported. So a full
+// window never waits for a timer.
 //
 // Thread safety: Begin() and NoteReported() on the loop, Room() on any thread.
 class SendWindow final {
@@ -36,14 +36,15 @@ class SendWindow final {
     reported_.fetch_add(bytes, std::memory_order_relaxed);
   }
 
-  // How much more may be sent, of which the last frame may be longer.
+  // How much more may be sent. The last frame may go beyond that.
   uint64_t Room(uint64_t on_their_way) const {
     const uint64_t bytes =
         BytesAfter(reported_.load(std::memory_order_relaxed));
     return bytes - std::min(bytes, on_their_way);
   }
 
-  // When who has reported that much of a connection reports again.
+  // After how many more bytes a receiver reports again that has reported that
+  // many of a connection.
   static constexpr uint64_t AckBytes(uint64_t reported) {
     return BytesAfter(reported) / 2;
   }
@@ -56,7 +57,8 @@ class SendWindow final {
   std::atomic<uint64_t> reported_{0};
 };
 
-// From the front of `frames`, which are whole, as many as have `bytes_min`.
+// The fewest frames from the front of `frames`, which are whole, that have
+// `bytes_min` together; all of them if they have less.
 absl::Span<const std::byte> FramesOfAtLeast(absl::Span<const std::byte> frames,
                                             uint64_t bytes_min);
 

@@ -28,8 +28,8 @@ class Listener {
 // it.
 class Transport {
  public:
-  // A connection that somebody dialled. `admitted`: PERMISSION_DENIED if he may
-  // not; he can be told so, and nothing that he says counts.
+  // A connection that a peer dialled. `admitted`: PERMISSION_DENIED if the peer
+  // may not; it can be told so, and nothing that it says counts.
   using AcceptCallback = std::function<void(std::unique_ptr<Channel>,
                                             const absl::Status& admitted)>;
 

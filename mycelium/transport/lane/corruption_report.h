@@ -8,8 +8,9 @@
 
 namespace mycelium {
 
-// That shared memory says what nobody stores there is told once for each of its
-// readers, and never to somebody who may be gone.
+// Makes sure that corruption of shared memory (it holds what nobody stores
+// there) is told once for each of its readers, and never to somebody who may be
+// gone.
 //
 // Thread safety: all members may be called from any thread.
 class CorruptionReport final {
@@ -19,8 +20,8 @@ class CorruptionReport final {
     MutexLock lock(mutex_);
     return reader_;
   }
-  // Calls `tell`, unless somebody did about the same reader, or there is
-  // another one now. `tell` must not come back here.
+  // Calls `tell`, unless that was done for the same reader, or there is another
+  // reader now, or after End(). `tell` must not call this object.
   void Make(uint64_t reader, absl::FunctionRef<void()> tell) {
     MutexLock lock(mutex_);
     if (is_made_ || has_ended_ || reader != reader_) return;
