@@ -42,8 +42,8 @@ namespace mycelium {
 //
 // Publishing is claim, encode, commit. A successful TryClaim() leaves the lane
 // locked until Commit() or Abandon(), which is how a message is claimed in
-// every lane before it is committed in any. Whoever claims in several lanes
-// takes them in the order of `order()`, and waits only while holding none.
+// every lane before it is committed in any. A thread that claims in several
+// lanes takes them in order of `order()`, and waits only while it holds none.
 //
 // A *lossy* lane has a stage in front of the ring. Publishers commit to the
 // stage, which drops by its rule and never makes them wait. A subscription of
@@ -83,8 +83,8 @@ class Lane final {
   ClaimResult TryClaim(size_t frame_bytes) ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   // The room that was claimed. A lossy lane drops here what is in its way; an
-  // empty span says that it is the new message that has to go: call
-  // DropClaimed() instead of Commit(). REQUIRES: a claim is open.
+  // empty span says that the new message has to go instead: call DropClaimed(),
+  // not Commit(). REQUIRES: a claim is open.
   absl::Span<std::byte> Room() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   // The sequence of the frame that is claimed. REQUIRES: a claim is open.
@@ -96,10 +96,9 @@ class Lane final {
   void Commit() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   // The same for a message whose payload lies elsewhere, in a frame without
-  // time or extension: writes it too, header included, of which only the
-  // sequence and the stamp are the lane's to say. The shortest way for a small
-  // message. REQUIRES: the lane is not lossy, and room for the payload is
-  // claimed.
+  // time or extension. Writes the frame, too; of the header only the sequence
+  // and the stamp are the lane's to set. The shortest way for a small message.
+  // REQUIRES: the lane is not lossy, and room for the payload is claimed.
   void CommitFrom(FrameHeader* header, absl::Span<const std::byte> payload)
       ABSL_NO_THREAD_SAFETY_ANALYSIS {
     WriteFrom(header, payload);
@@ -119,13 +118,13 @@ class Lane final {
     return ClaimResult::kClaimed;
   }
 
-  // Whether, before Room(), and how the frame refers to a loan: see LaneLoans.
+  // Whether (before Room()) and how the frame refers to a loan: see LaneLoans.
   bool TakesLoan(const LoanPlace& place) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void PutLoan(const Payload& loan, absl::Span<std::byte> payload_room)
       ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void OfferLoans(const std::shared_ptr<LoanMemory>& memory);
   LaneLoans& loans() { return loans_; }
-  // Somebody publishes no more: his loans end without anybody who asks.
+  // A publisher is done: its loans end without anybody asking for them.
   void SettleLoans();
 
   // Counts the claimed message as dropped, and unlocks.
@@ -133,8 +132,8 @@ class Lane final {
 
   void Abandon() ABSL_NO_THREAD_SAFETY_ANALYSIS;  // Forgets it, and unlocks.
 
-  // After a commit: tells who has to know of it. A reader of shared memory that
-  // is awake sees it anyway.
+  // After a commit: rings the doorbell. A reader of shared memory that is awake
+  // sees the frame without that.
   void Ring() {
     if (mapped() && !positions_of_reader_->TakeSleeping()) return;
     if (doorbell_ != nullptr) doorbell_->OnCommit(*this);
@@ -149,7 +148,7 @@ class Lane final {
   // Notified of room (of shared memory: once asked for) and of closing.
   EventCount& room_event() { return room_event_; }
 
-  // Calls `callback` once, as soon as HasRoom(frame_bytes); at once if so now.
+  // Calls `callback` once, as soon as HasRoom(frame_bytes), which may be now.
   // It runs on the thread that made the room, which may hold locks: it must not
   // wait or call the bus.
   void CallWhenRoom(size_t frame_bytes, std::function<void()> callback);
@@ -165,12 +164,12 @@ class Lane final {
   void MarkStalled(uint64_t released, int64_t waited_ns);
   bool stalled(int64_t wait_ns = 0) const;
 
-  // Somebody waited in vain: reports if the frame that the reader comes to next
-  // is none for it, since something has overwritten its commit word.
+  // A publisher waited in vain: reports if the reader cannot see the frame that
+  // it comes to next, since something has overwritten its commit word.
   void CheckNextFrame();
 
   // Whether the reader's process is out of reach: waiting for room has no
-  // point, and who waits is woken. A lane whose reader is back is not stalled.
+  // point, and waiters are woken. A lane whose reader is back is not stalled.
   void SetReaderAway(bool away);
   bool reader_away() const;
   ReaderTrouble& reader_trouble() { return reader_trouble_; }
@@ -202,7 +201,7 @@ class Lane final {
   };
   Run CommittedFrom(uint64_t from) const;
 
-  // Where a reader goes on that says it has all before `position`: where the
+  // Where a reader that says it has all before `position` goes on: where the
   // next frame starts, or at the end. Looks at all frames from there on.
   uint64_t FrameStartFrom(uint64_t position);
 
@@ -216,9 +215,9 @@ class Lane final {
     if (room_event_.Notify(environment_.waiter)) RunRoomWatches();
   }
 
-  // Takes back what waits in a lossy lane that the peer reads, be he alive.
+  // Takes back what waits in a lossy lane that the peer, alive or not, reads.
   void Recall();
-  // Drops, and shows, what waits in a lossy one that this process reads.
+  // Drops, and shows, what waits in a lossy lane that this process reads.
   void DropWaiting(absl::FunctionRef<void(const FrameView&)> visit);
 
   // Calls `visit` with the header of each frame between `from` and the last
@@ -228,7 +227,7 @@ class Lane final {
 
   absl::Span<const std::byte> ring_memory() const { return memory_->bytes(); }
   RingPositions& ring_positions() { return positions_->ring; }
-  // What holds ring_memory(), which may so be read longer than the lane lives.
+  // Keeps ring_memory() readable, also when the lane is gone.
   std::shared_ptr<const void> memory() const { return memory_; }
 
   // Of a lane in shared memory, else null.
@@ -237,10 +236,11 @@ class Lane final {
   // what is in it.
   void SetMapped(bool mapped);
   bool mapped() const { return mapped_.load(std::memory_order_acquire); }
-  // Gives a lane in shared memory to another reader, who may be another
-  // process: it starts with what the last one has not handled, but for `*lost`,
-  // which is damaged, marked as redelivered up to `seen`, or what that one says
-  // that it has taken. On an error that may still write to the positions.
+  // Gives a lane in shared memory to another reader, maybe another process. It
+  // starts with what the last reader has not handled, without `*lost`, which is
+  // damaged; up to `seen`, or what the last reader says it has taken, all is
+  // marked as redelivered. On an error the last one may still write to the
+  // positions.
   absl::Status RenewReader(uint64_t seen, std::vector<FrameHeader>* lost);
 
   // The sequence of the first frame at or after `from` in the ring, or of the
@@ -251,7 +251,7 @@ class Lane final {
   LanePublished published();
 
   // Another process takes the reader's place. `sent`: how far the ring was sent
-  // to the last one. What of that was not released is redelivered.
+  // to the last one. What was sent and not released is redelivered.
   void BeginRedelivery(uint64_t sent);
   // Frames with a lower sequence may have been handled by another process.
   uint64_t redelivered_until() const;
@@ -262,9 +262,9 @@ class Lane final {
   bool TakePoison(uint64_t redeliveries_max, FrameHeader* poison);
 
   // Another process that takes the reader's place accepts frames of that size:
-  // takes those out that are larger, and claims of such are kTooLarge from here
-  // on. Those that are left keep their order; in a lossless lane they get the
-  // last sequences, without a gap (SequenceAfterRefit). Nobody may read it.
+  // takes larger ones out, and claims of such are kTooLarge from here on. The
+  // others keep their order; in a lossless lane they get the last sequences,
+  // without a gap (SequenceAfterRefit). Nobody may be reading the lane.
   std::vector<FrameHeader> Refit(size_t frame_bytes_max);
 
   // A lossy lane's, else null: what the reader in this process reads.
@@ -378,7 +378,7 @@ class Lane final {
   uint64_t suspect_ = 0, suspected_ = 0;
   bool is_suspect_staged_ = false;  // In a lossy lane: not in the ring.
   std::atomic<uint64_t> redelivered_until_{0};
-  // What lay before the first when Refit() wrote it anew, ends at the second.
+  // What lay before the first when Refit() rewrote it now ends at the second.
   std::atomic<uint64_t> refitted_until_{0}, refitted_end_{0};
 
   std::atomic<uint64_t> committed_{0};

@@ -58,7 +58,7 @@ class LaneLoans final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the reader is to be asked now; from here on it is.
   bool AskLocked(uint32_t memory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Those that are not kYes may be asked about again.
+  // Memories whose answer is not kYes may be asked about again.
   void ForgetRefused();
 
   // A frame that is about to be committed: positions of the ring.
@@ -83,8 +83,8 @@ class LaneLoans final {
   void FinishLocked(uint64_t released) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Nobody reads the ring in shared memory any more: frames get the bytes that
-  // they refer to, and the reader's answers are void. Of a frame that begins
-  // before `released` a part may be written anew by now: it gets nothing.
+  // they refer to, and the reader's answers are void. Part of a frame that
+  // begins before `released` may be overwritten by now: it gets nothing.
   void TakeBackLocked(uint64_t released, absl::Span<std::byte> ring)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -23,32 +23,33 @@ class LaneMemory {
  public:
   virtual ~LaneMemory() = default;
 
-  // The ring: zero at first; a power of two of bytes, page-aligned. Read-only
-  // memory for who reads another process's lane.
+  // The ring: zero at first; a power of two of bytes, page-aligned. For the
+  // reader of another process's lane it is read-only memory.
   virtual absl::Span<std::byte> bytes() = 0;
   virtual LanePositions& positions() = 0;
 
   // Device and inode of the file that another process's ring lies in, however
-  // often it is mapped. Zeros: of none, or it is not known.
+  // often it is mapped. Zeros: there is no such file, or it is not known.
   virtual std::pair<uint64_t, uint64_t> ring_file() const { return {0, 0}; }
 };
 
-// One that another process can map too.
+// Lane memory that another process can map too.
 class SharedLaneMemory : public LaneMemory {
  public:
-  // The ring's and the positions' descriptor, to be passed to that process.
+  // The descriptors of the ring and the positions, to be passed to that
+  // process.
   // They stay open as long as the object lives.
   virtual std::array<int, 2> descriptors() const = 0;
 
   // Replaces the positions by fresh ones, which the process that had the old
-  // ones cannot reach, and nobody sees before `fill` was given them. On an
-  // error there is no descriptor of them, they may be seen before, and where
-  // even this process gets no memory the old ones stay.
+  // ones cannot reach, and which nobody sees before `fill` was given them. On
+  // an error there is no descriptor of the fresh ones, and they may be seen
+  // before that. If even this process gets no memory, the old ones stay.
   virtual absl::Status RenewPositions(
       absl::FunctionRef<void(LanePositions&)> fill) = 0;
 };
 
-// Of this process alone.
+// Lane memory of this process alone.
 class PrivateLaneMemory final : public LaneMemory {
  public:
   static absl::StatusOr<std::shared_ptr<LaneMemory>> Create(

@@ -24,11 +24,11 @@ class LaneDoorbell {
   virtual void OnCommit(Lane& lane) = 0;
 
   // The reader of shared memory has stored what no reader stores, or a frame is
-  // damaged where it lies: `what`. Called once for each reader, by whoever
-  // finds out, who may hold the lane and others; not after Discard().
+  // damaged where it lies: `what`. Called once for each reader, on the thread
+  // that finds out, which may hold this lane and others; not after Discard().
   virtual void OnCorrupt(const Lane&, const std::string&) {}
 
-  // Loans in that memory are published, which the reader has not been offered.
+  // Loans are published in that memory, which the reader has not been offered.
   // Called once for each memory; the lane may be locked.
   virtual void OnLoanMemory(const Lane&, const std::shared_ptr<LoanMemory>&) {}
 
@@ -43,17 +43,17 @@ struct LaneOptions {
   size_t capacity_bytes = 0;   // Rounded up to a power of two.
   size_t frame_bytes_max = 0;  // At most half the capacity.
 
-  // A lossy lane's rule, and who is told of drops.
+  // A lossy lane's rule, and the sink that is told of drops.
   std::optional<LossyStage::Options> lossy;
   std::shared_ptr<DropSink> drop_sink;
-  // How many of its frames a link may have on their way.
+  // How many frames of a lossy lane a link may have on their way.
   size_t window = 0;
-  // Of a link: it begins as after Link::ParkLane().
+  // For a lane of a link: it begins as after Link::ParkLane().
   bool parked = false;
 
-  // Where the ring lies that another process reads, or null. What
-  // MemoryBytes() says, at least. Every frame is stamped with
-  // `*control_count`, see FramedLink.
+  // The memory of the ring that another process reads, or null. It has at least
+  // MemoryBytes(). Every frame is stamped with `*control_count`, see
+  // FramedLink.
   std::shared_ptr<SharedLaneMemory> shared;
   const std::atomic<uint32_t>* control_count = nullptr;
 };

@@ -30,7 +30,7 @@ class LoanMemory final {
   // To be passed to a peer; open as long as the object lives.
   std::array<int, 2> descriptors() const { return memory_->descriptors(); }
 
-  // Somebody may be reading loans here who does not tell any more when he is
+  // A process may be reading loans here that does not tell any more when it is
   // done: from here on no more loans are to be written where one has been.
   void Spoil() { spoiled_.store(true, std::memory_order_relaxed); }
   bool spoiled() const { return spoiled_.load(std::memory_order_relaxed); }

@@ -73,8 +73,8 @@ class LossyRingWriter final {
   void Commit(uint64_t sequence);
 
   // Takes the oldest waiting frame back. `*dropped` is valid until the next
-  // TryReserve(). False: fewer than `waiting` are waiting, of which the reader
-  // may just have taken some.
+  // TryReserve(). False: fewer than `waiting` frames wait; the reader may just
+  // have taken some.
   // REQUIRES: waiting > 0.
   bool DropOldest(FrameView* dropped, size_t waiting = 1);
 
@@ -88,12 +88,12 @@ class LossyRingWriter final {
   // Visits the header of each frame that is held or waiting.
   void ForEachFrame(absl::FunctionRef<void(const FrameHeader&)> visit);
 
-  // Starts anew for another reader, on positions that say that nothing was
-  // read and nothing is held: waiting frames, and before them the one that the
-  // last reader had taken and not let go, are written anew. `lost` is told of
-  // those that are larger than `frame_bytes_max`, or for which there is no
-  // room, as by DropOldest(), and `damaged` of those that are no longer what
-  // was committed: a sound length and sequence are put into their headers.
+  // Starts anew for another reader, on positions that say that nothing was read
+  // and nothing is held. The frame that the last reader had taken and not let
+  // go, and then the waiting frames, are written anew. `lost` is told, as by
+  // DropOldest(), of frames that are larger than `frame_bytes_max` or for which
+  // there is no room. `damaged` is told of frames that are no longer what was
+  // committed: a sound length and sequence are put into their headers.
   struct Restarted {
     uint64_t next_sequence;  // Of the first frame that the new reader is due.
     bool had_taken;          // The last reader had that one.
@@ -116,9 +116,9 @@ class LossyRingWriter final {
   // Whether the reader has stored a cursor that no frame has, since Restart().
   bool corrupt() const { return corrupt_; }
 
-  // Whether a frame waits where the reader, who holds none, finds none, since
-  // what says how long it is, or the pad before it, is gone. `*position`:
-  // where.
+  // Whether a frame waits where the reader, which holds none, finds none, since
+  // the commit word of the frame, or of the pad before it, is gone.
+  // `*position`: where.
   bool LacksCommitWord(uint64_t* position);
 
   // A ring of this capacity takes a frame of that size whatever is held.
@@ -169,11 +169,11 @@ class LossyRingWriter final {
   uint64_t last_ = 0;
   Entry taken_ = {};  // The last that the reader took.
   bool has_taken_ = false;
-  // It was not let go yet. From then on its place is the writer's, whatever the
-  // reader says it holds.
+  // The reader has not let go of it yet. Once it has, the place is the
+  // writer's, whatever the reader says it holds.
   bool holds_taken_ = false;
   bool corrupt_ = false;
-  uint64_t first_sequence_ = 1;  // That a reader who took nothing is due.
+  uint64_t first_sequence_ = 1;  // That a reader is due that took nothing.
 };
 
 class LossyRingReader final {
@@ -190,7 +190,7 @@ class LossyRingReader final {
   // Whether Poll() would find a frame, unless the writer drops it first.
   bool HasFrame() const;
 
-  // How many frames wait; about as many while the writer writes.
+  // How many frames wait. While the writer writes that is an estimate.
   uint64_t CountWaiting() const;
 
   // The whole frame that was taken last, header included.

@@ -66,9 +66,9 @@ class LossyStage final {
   }
 
   bool IsOver(uint64_t sequence) { return writer_.IsOver(sequence); }
-  // Takes back what waits, which is not told to the sink.
+  // Takes back what waits, without telling the sink.
   void Recall();
-  // Also those that were recalled.
+  // Visits the frames that were recalled, too.
   void ForEachFrame(absl::FunctionRef<void(const FrameHeader&)> visit) {
     for (const FrameHeader& frame : recalled_) visit(frame);
     writer_.ForEachFrame(visit);
@@ -78,8 +78,8 @@ class LossyStage final {
   LossyRingWriter::Restarted Restart(
       absl::FunctionRef<void()> renew_positions,
       absl::FunctionRef<void(const FrameView&)> damaged);
-  // Restarts on the same positions, without frames that are larger, which it
-  // adds to `*taken_out`. False: there are none, and nothing was done.
+  // Restarts on the same positions, without the frames that are larger, which
+  // it adds to `*taken_out`. False: no frame is larger, and nothing was done.
   bool Refit(size_t frame_bytes_max, std::vector<FrameHeader>* taken_out);
   uint64_t NextSequence() { return writer_.NextSequence(); }
   uint64_t LastSequence() { return writer_.LastSequence(); }

@@ -9,9 +9,9 @@
 
 namespace mycelium {
 
-// Where in a lossless lane a range starts or ends that did so at `sequence`
-// before Lane::Refit() took these frames out: it has the same frames of those
-// that are left.
+// For a range in a lossless lane that started or ended at `sequence` before
+// Lane::Refit() took these frames out: where it does so now. Of the frames that
+// are left, it has the same as before.
 inline uint64_t SequenceAfterRefit(const std::vector<FrameHeader>& taken_out,
                                    uint64_t sequence) {
   return sequence + static_cast<uint64_t>(

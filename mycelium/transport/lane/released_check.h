@@ -21,9 +21,9 @@ namespace mycelium {
 // which looks at each position that it needs, does not come here.
 class ReleasedCheck final {
  public:
-  // `released`, or what was believed last if no reader stores that: then
-  // `*wrong` says what is wrong. `committing`: where the frame ends that is
-  // being committed, which the reader may have released by now.
+  // Returns `released`, or what was believed last if no reader would store
+  // that; then `*wrong` says what is wrong. `committing`: where the frame ends
+  // that is being committed, which the reader may have released by now.
   uint64_t Look(const SharedWord<uint64_t>& released,
                 const std::atomic<uint64_t>& committing, std::string* wrong) {
     MutexLock lock(mutex_);

@@ -60,15 +60,16 @@ class RingWriter final {
   void Commit();
 
   // The same for a frame that was made elsewhere: `header` with any commit
-  // word, and all that follows it. A reader who polls has the first line, so
-  // that one is written last, at once: written twice, it would go back and
-  // forth.
+  // word, and all that follows it. A reader that polls has the first cache
+  // line, so that line is written last, all at once: written twice, it would go
+  // back and forth.
   void CommitFrom(const FrameHeader& header, absl::Span<const std::byte> rest);
 
   // What `released` has to be before TryClaim(frame_bytes) can succeed.
   uint64_t ReleasedFor(size_t frame_bytes) const;
 
-  // How far the reader was when the writer looked last, which it relies on.
+  // How far the reader was when the writer last looked. The writer relies on
+  // it.
   uint64_t released_seen() const { return limit_ - capacity(); }
 
   // Where the next frame goes, give or take a pad.
@@ -139,7 +140,7 @@ class RingReader final {
     const uint64_t at = cursor();
     const size_t offset = at & (memory_.size() - 1);
     if (LoadCommit(&memory_[offset]) == 0) return Result::kEmpty;
-    // A pad is no frame, and left to PollOnwards() as what is corrupt is.
+    // A pad is no frame: it is left to PollOnwards(), like what is corrupt.
     const auto rest =
         absl::MakeConstSpan(&memory_[offset], memory_.size() - offset);
     if (DecodeFrame(rest, memory_.size() / 2, flags_allowed_, view) !=
@@ -218,8 +219,8 @@ inline void RingWriter::FinishCommit(std::byte* room, uint64_t next) {
 
 inline void RingWriter::CommitFrom(const FrameHeader& header,
                                    absl::Span<const std::byte> rest) {
-  // In variables, since what is stored through a pointer to bytes may be any
-  // member for all that the compiler knows.
+  // In variables: for all that the compiler knows, a store through a pointer to
+  // bytes may change any member.
   std::byte* const memory = memory_.data();
   const uint64_t mask = capacity() - 1;
   const uint64_t start = claim_start_;
@@ -238,9 +239,9 @@ inline void RingWriter::CommitFrom(const FrameHeader& header,
   if (in_line > 0) CopyToShared(to, rest.data(), in_line);
   CopyHeaderFields(header, room);
   FinishCommit(room, next);
-  // The reader has, or had, what is written next. Whoever waits for a line at
-  // each commit, as locked instructions do, is as slow as a line that travels:
-  // these are on their way some messages earlier.
+  // The reader has, or had, the cache lines that are written next. A writer
+  // that waits for a line at each commit, as locked instructions do, is as slow
+  // as a line that travels. So these lines are asked for some messages earlier.
   PrefetchToWrite(memory + ((next + kLinesAhead * kLineBytes) & mask));
   PrefetchToWrite(memory + ((next + (kLinesAhead + 1) * kLineBytes) & mask));
 }

@@ -12,7 +12,7 @@
 
 namespace mycelium {
 
-// Who is called once when a lane has room.
+// Callbacks that are called once, when a lane has room.
 //
 // Thread safety: all members may be called from any thread.
 //
@@ -25,7 +25,7 @@ class RoomWatches final {
   // here on Notify() of the event says that somebody waits.
   void Add(size_t frame_bytes, std::function<void()> callback);
 
-  // Calls those for whom there is room, on this thread, with no lock held.
+  // Calls those for which there is room, on this thread, with no lock held.
   void Run(absl::FunctionRef<bool(size_t frame_bytes)> has_room);
 
  private:

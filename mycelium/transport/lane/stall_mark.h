@@ -7,12 +7,12 @@
 
 namespace mycelium {
 
-// That a lane was waited for in vain, and how long: nobody waits as long again
-// for a reader that has not moved since.
+// Remembers that a publisher waited for a lane in vain, and how long: nobody
+// waits as long again for a reader that has not moved since.
 //
-// Thread safety: all members may be called from any thread. Of two who set it
-// at one moment the one who has waited less may be remembered: then somebody
-// waits once more.
+// Thread safety: all members may be called from any thread. If two threads set
+// it at one moment, the shorter wait may be remembered: then somebody waits
+// once more.
 class StallMark final {
  public:
   // A wait ran out after so long, when the reader had released that much.
@@ -22,7 +22,7 @@ class StallMark final {
                               : waited_ns);
     at_.store(released + 1);
   }
-  // Whether a wait of that length would be such a one.
+  // Whether a wait of that length would be in vain again.
   bool Holds(uint64_t released, int64_t wait_ns) const {
     return at_.load() == released + 1 && wait_ns <= waited_ns_.load();
   }
