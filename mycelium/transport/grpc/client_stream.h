@@ -21,7 +21,7 @@ class ClientStream final
       private ::grpc::ClientBidiReactor<::grpc::ByteBuffer,
                                         ::grpc::ByteBuffer> {
  public:
-  // `streams` has it until gRPC lets go of it.
+  // `streams` holds it until gRPC lets go of it.
   ClientStream(EventLoop& loop, std::shared_ptr<StreamSet> streams,
                size_t frame_bytes_max, const std::string& address,
                std::shared_ptr<::grpc::Channel> channel)

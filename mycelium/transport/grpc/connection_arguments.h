@@ -7,9 +7,9 @@
 
 namespace mycelium {
 
-// Calls `set` with what both ends of a connection have: the largest message,
-// and pings, so that an end that is gone without a word is noticed within
-// `keepalive`.
+// Calls `set` with the arguments of both ends of a connection: the largest
+// message, and pings, so that an end that is gone without a word is noticed
+// within `keepalive`.
 void SetConnectionArguments(
     const RemoteOptions& options,
     const std::function<void(const char* name, int value)>& set);

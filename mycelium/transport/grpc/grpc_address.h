@@ -11,8 +11,8 @@ namespace mycelium {
 // "[ipv6]:port", "dns:///host:port", "ipv4:1.2.3.4:5", "ipv6:[::1]:5",
 // "unix:path", "unix:///path", "unix-abstract:name".
 
-// Whether only this machine can be at the other end. False for what is not
-// understood.
+// Whether only this machine can be at the other end. False for an address that
+// is not understood.
 bool IsLoopbackAddress(absl::string_view address);
 
 // The host without port, brackets and scheme; empty for Unix sockets.

@@ -14,9 +14,9 @@
 
 namespace mycelium {
 
-// A gRPC stream as a channel. See Channel for the contract. What it carries are
-// records (mycelium/codec/frame_format.h) on both sides of it, and
-// mycelium.v1.LinkMessage between the two; so it is no pipe for other bytes.
+// A gRPC stream as a channel. See Channel for the contract. On both sides of it
+// the bytes are records (mycelium/codec/frame_format.h), and between them
+// mycelium.v1.LinkMessage; so it is no pipe for other bytes.
 class GrpcChannel final : public Channel, private GrpcStream::Owner {
  public:
   using CheckName = std::function<absl::Status(const std::string& node)>;
@@ -62,7 +62,7 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
   Channel::Handler* handler_ = nullptr;
   int starts_ = 0;
   ByteSink offered_;  // What was taken from the stream,
-  size_t used_ = 0;   // and how much of that is done with.
+  size_t used_ = 0;   // and how much of that the handler is done with.
   std::atomic<bool> closed_{false};
 };
 

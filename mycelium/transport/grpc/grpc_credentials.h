@@ -18,19 +18,19 @@ namespace mycelium {
 // Certificates are read again when their files change; links that are up keep
 // what they were made with.
 
-// OK if it is sent encrypted, or not beyond this machine, or the author of the
-// configuration wants it so. `act`: "listening at".
+// OK if what is sent is encrypted, or does not leave this machine, or the
+// author of the configuration wants it so. `act`: "listening at".
 absl::Status CheckPlaintext(const RemoteOptions& options,
                             const std::string& act, const std::string& address);
 
-// INVALID_ARGUMENT: a file that is named cannot be read, or what is configured
+// INVALID_ARGUMENT: a file that is named cannot be read, or the configuration
 // is not enough to listen, or to dial, with; see FaultsOf() of a Tls, too.
 absl::StatusOr<std::shared_ptr<::grpc::ServerCredentials>>
 MakeServerCredentials(const RemoteOptions& options);
 absl::StatusOr<std::shared_ptr<::grpc::ChannelCredentials>>
 MakeChannelCredentials(const RemoteOptions& options);
 
-// `reported`: its address, as gRPC has it.
+// `reported`: the peer's address, as gRPC has it.
 RemotePeer PeerFrom(const std::string& reported,
                     const ::grpc::AuthContext* context);
 std::string DescribePeer(const RemotePeer& peer);

@@ -28,38 +28,40 @@ namespace mycelium {
 // One call of mycelium.v1.Link/Connect, seen from either end: what is common to
 // the two reactors of gRPC, and where gRPC's threads meet the node's loop.
 //
-// Sending. One message is being written; what is sent meanwhile gathers in the
-// next, up to GatherBytes(). Whoever sends on an idle stream hands the
-// message to gRPC himself. When it is written, gRPC's thread starts the next.
-// Large payloads are not copied: gRPC reads them in the lane, whose memory it
-// holds until it lets go of the message, be that after the stream has ended
-// (see Loans). Until then what it reads stays as it is, see SendKept().
+// Sending. One message is being written at a time; what is sent meanwhile
+// gathers in the next, up to GatherBytes(). A thread that sends on an idle
+// stream hands the message to gRPC itself. When that message is written, gRPC's
+// thread starts the next. Large payloads are not copied: gRPC reads them in the
+// lane. It holds the lane's memory until it lets go of the message, which may
+// be after the stream has ended (see Loans). Until then what gRPC reads does
+// not change, see SendKept().
 //
 // Receiving. gRPC's thread turns a message into records. If the loop can be
 // borrowed, that thread then tells the owner itself, and starts the next read
-// afterwards: nobody is woken up on a message's way to its handler. Else the
-// loop is told once and takes all that has come. While more than
-// kArrivedBytesMax wait for the loop nothing is read, so that HTTP/2's flow
-// control stops the peer. Until the handshake is over one message is read, of
-// at most kHandshakeBytesMax.
+// afterwards: nobody is woken up on a message's way to its handler. Otherwise
+// the loop is told once and takes all that has come. While kArrivedBytesMax or
+// more wait for the loop nothing is read, so that HTTP/2's flow control stops
+// the peer. Until the handshake is over one message is read, of at most
+// kHandshakeBytesMax.
 //
-// A read that is started before the last message is answered costs a packet of
-// its own: gRPC tells the peer of the room at once, and else along with the
-// answer. So where small messages come one at a time, the next read waits until
-// the owner is done with the last one. Every kAlonePeriod-th does not wait,
-// which shows whether they come faster by now.
+// If a read is started before the last message is answered, it costs a packet
+// of its own: gRPC tells the peer of the room at once, instead of along with
+// the answer. So where small messages come one at a time, the next read waits
+// until the owner is done with the last message. Every kAlonePeriod-th read
+// does not wait, which shows whether messages come faster by now.
 //
 // Handlers may take long, and gRPC has two threads or more for all nodes of a
 // process: one of them at a time is lent to handlers, the rest stay gRPC's.
 //
 // Invariants:
-//  (1) One thread at a time tells the owner, and it is in the loop: the loop's,
-//      while a task is posted, or one of gRPC's, while it has borrowed it.
-//  (2) The loop is borrowed with `mutex_` held, so not after ForgetLoop(), and
-//      what is borrowed cannot be destroyed.
-//  (3) While gRPC's thread tells the owner a read counts as being started, so
-//      the stream does not end, and `streams` of its kind has a reference: the
-//      last one never goes on a thread of gRPC's.
+//  (1) One thread at a time tells the owner, and it is in the loop: the loop's
+//      thread, while a task is posted, or one of gRPC's, while it has borrowed
+//      the loop.
+//  (2) The loop is borrowed with `mutex_` held, so never after ForgetLoop(),
+//      and a borrowed loop cannot be destroyed.
+//  (3) While gRPC's thread tells the owner, a read counts as being started. So
+//      the stream does not end, and its StreamSet has a reference to it: the
+//      last reference never goes on a thread of gRPC's.
 //
 // Thread safety: all members may be called from any thread; Send() from one at
 // a time. gRPC may call back from within any of its calls, so `mutex_` is not
@@ -90,27 +92,28 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces,
                               LinkMessageEncoder::Keepers keepers = {});
   // Whether a message is being written; if so, the owner is told that more can
-  // be sent when it is. As Send().
+  // be sent when it is done. On the same thread as Send().
   bool IsWriting();
 
-  // What arrived next. False: nothing.
+  // Takes what arrived next. False: nothing did.
   bool Take(ByteSink* records);
   // Gives back what Take() gave, so that more may be read.
   void GiveBack(ByteSink records);
-  // As Channel::CheckConnected().
+  // See Channel::CheckConnected().
   virtual absl::Status CheckConnected() const { return absl::OkStatus(); }
   // Whether nothing more will arrive, and why.
   bool IsOver(absl::Status* status) const;
-  // Whether nothing more will arrive, though what is being written keeps the
-  // stream from ending, which the peer may never read.
+  // Whether nothing more will arrive, but the stream does not end because of
+  // what is being written, which the peer may never read.
   bool HasHalfEnded() const;
 
   // Ends it once what was sent is written.
   void Close();
   // Ends it now.
   virtual void Cancel() = 0;
-  // On the loop: the same at that time, or the earliest that was said, if it
-  // lives so long; and that it does not.
+  // On the loop: cancels the stream at `deadline`, if it lives so long. While a
+  // deadline is set, another call changes nothing. StopLingering() calls it
+  // off.
   void LingerUntil(TimeNs deadline);
   void StopLingering();
   // The loop must not be used any more.
@@ -157,8 +160,8 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   bool ClaimRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartClaimedRead();
   bool MayEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // How much gathers in a message. Only a whole one arrives: where connections
-  // break again and again, each has to bring some.
+  // How much gathers in a message. Only whole messages arrive, and where
+  // connections break again and again, each has to bring some.
   size_t GatherBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return std::clamp(written_bytes_ / 8, kGatherBytesMin, kGatherBytesMax);
   }
@@ -178,7 +181,7 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   ::grpc::ByteBuffer incoming_;  // While `reading_`, gRPC's.
   ::grpc::ByteBuffer outgoing_;  // While `writing_`, gRPC's.
   LinkMessageEncoder encoder_;   // Send()'s.
-  // Those of messages that are out.
+  // The buffers of messages that are out.
   const std::shared_ptr<SpareBytes> written_ = std::make_shared<SpareBytes>();
 
   std::atomic<bool> handshaken_{false};  // Set with the lock held.
@@ -196,7 +199,8 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   bool begun_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_read_ ABSL_GUARDED_BY(mutex_) = false;  // One message, at least.
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
-  // Claimed and not known to be started. Two: the first was over already.
+  // Reads that were claimed and are not known to be started. Two: the first was
+  // over already.
   int starting_reads_ ABSL_GUARDED_BY(mutex_) = 0;
   bool read_over_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

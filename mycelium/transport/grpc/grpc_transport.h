@@ -17,26 +17,26 @@
 
 namespace mycelium {
 
-// gRPC: between hosts. An address is whatever gRPC resolves; one that others
-// reach, or that is not on this machine, needs TLS or `insecure`. Each
-// connection that is dialled is a gRPC channel, and so a TCP connection, of its
-// own.
+// gRPC: between hosts. An address is whatever gRPC resolves; an address that
+// others reach, or that is not on this machine, needs TLS or `insecure`. Each
+// dialled connection is a gRPC channel, and so a TCP connection, of its own.
 //
-// Listen() also says: FAILED_PRECONDITION if it would be in the clear beyond
-// this machine, INVALID_ARGUMENT if [tls] cannot be used. Dial() never says
-// UNAVAILABLE: whether somebody is there shows later. Both: FAILED_PRECONDITION
-// in the child of a fork() of a process that had called one of them.
+// Listen() also returns FAILED_PRECONDITION if it would be in the clear beyond
+// this machine, and INVALID_ARGUMENT if [tls] cannot be used. Dial() never
+// returns UNAVAILABLE: whether somebody is there shows later. Both return
+// FAILED_PRECONDITION in the child of a fork() of a process that had called one
+// of them.
 //
 // Every listener has the standard health checking and reflection services.
 //
-// Handlers are called in the loop: by the thread that runs it, or by one of
-// gRPC's that has borrowed it (see GrpcStream).
+// Handlers are called in the loop: by the thread that runs it, or by a thread
+// of gRPC's that has borrowed it (see GrpcStream).
 class GrpcTransport final : public Transport {
  public:
   GrpcTransport(Environment& environment, EventLoop& loop,
                 RemoteOptions options);
-  // Ends every stream, once what was sent before is written, and waits for
-  // that a little. What gRPC does not let go of stays in memory.
+  // Ends every stream once what was sent before is written, and waits a little
+  // for that. What gRPC does not let go of stays in memory.
   ~GrpcTransport() override;
 
   absl::string_view word() const override { return "grpc"; }
@@ -49,7 +49,7 @@ class GrpcTransport final : public Transport {
   class GrpcListener;
 
   GrpcChannel::CheckName CheckNameOf(RemotePeer peer) const;
-  // Destroys the servers that nothing is left of.
+  // Destroys the stopped servers of which nothing is left.
   void EndStopped();
 
   Environment& environment_;
@@ -57,7 +57,8 @@ class GrpcTransport final : public Transport {
   const RemoteOptions options_;
   const std::shared_ptr<StreamSet> streams_;
   std::shared_ptr<::grpc::ChannelCredentials> credentials_;  // Once made.
-  // Of listeners that are gone; they stay while links do that they accepted.
+  // Servers of listeners that are gone. They stay as long as the links do that
+  // they accepted.
   std::vector<std::unique_ptr<LinkServer>> stopped_servers_;
 };
 

@@ -10,8 +10,8 @@
 namespace mycelium {
 
 // Turns a LinkMessage into records as a link and a handshake read them. What
-// the bytes say is not believed: `records` grows with bytes that are there, and
-// to what LinkMessage allows.
+// the bytes say is not believed: `records` grows only with bytes that are
+// there, and only to what LinkMessage allows.
 //
 // Thread safety: none.
 class LinkMessageDecoder final {
@@ -21,7 +21,7 @@ class LinkMessageDecoder final {
       : frame_bytes_max_(frame_bytes_max) {}
 
   // Appends whole records to `*records`. `bytes`: how many `message` has.
-  // DATA_LOSS: they are no LinkMessage, or one that is too large; what was
+  // DATA_LOSS: they are no LinkMessage, or one that is too large. What was
   // appended is then of no use.
   absl::Status Decode(google::protobuf::io::ZeroCopyInputStream& message,
                       size_t bytes, ByteSink* records) const;

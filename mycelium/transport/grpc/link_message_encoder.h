@@ -14,8 +14,8 @@
 
 namespace mycelium {
 
-// A payload that is not copied: it goes in front of byte `at` of those that
-// are, and lies where it is as long as `keeper` is held.
+// A payload that is not copied: it goes in front of byte `at` of the bytes that
+// are, and stays where it lies as long as `keeper` is held.
 struct KeptBytes {
   size_t at = 0;
   absl::Span<const char> bytes;
@@ -26,24 +26,25 @@ struct KeptBytes {
 // LinkMessage. The records are our own, so they are not checked; no header, no
 // control or acknowledgement body and no frame lies in two pieces.
 //
-// But frames lie in a lane, and a peer that acknowledges what it was not sent
-// yet has their room written anew while they are encoded. So of each frame the
-// header is read once and looked at, and only what was read is relied on; bytes
-// of the payload may change.
+// But frames lie in a lane. If a peer acknowledges what it was not sent yet,
+// their room is overwritten while they are encoded. So the header of each frame
+// is read once and checked, and only what was read is relied on; bytes of the
+// payload may change.
 //
 // Thread safety: none.
 class LinkMessageEncoder final {
  public:
   using Keepers = absl::Span<const std::shared_ptr<const void>>;
-  // Smaller payloads are copied: that takes less time than to keep them.
+  // Smaller payloads are copied: that takes less time than keeping them.
   static constexpr size_t kKeptBytesMin = 8 * 1024;
 
   // Appends whole records and frames from the front of `pieces` to `*message`,
   // until that has `bytes_max` or more, and returns how many bytes of `pieces`
   // that were. What follows them is offered again.
   //
-  // `keepers`: of each of the pieces, or none. A large payload of a piece that
-  // has one goes to `*kept`, and the message is what the two have.
+  // `keepers`: one for each of the pieces, or none at all. A large payload of a
+  // piece that has one goes to `*kept`; `*message` and `*kept` together are
+  // then the message.
   size_t Encode(absl::Span<const iovec> pieces, size_t bytes_max,
                 ByteSink* message, Keepers keepers = {},
                 std::vector<KeptBytes>* kept = nullptr);

@@ -7,16 +7,16 @@
 namespace mycelium {
 
 // mycelium.v1.LinkMessage as bytes. Envelopes are written and read by hand,
-// since each is copied once that way and the generated classes take it twice;
+// since each is then copied once and not twice, as by the generated classes;
 // link_message_test.cc compares the two. All else is left to those classes.
-// proto/mycelium/v1/link.proto explains it: change one, change both.
+// proto/mycelium/v1/link.proto explains the format: change one, change both.
 
 // What the envelopes of one message may take in their lanes, if it has more
 // than one.
 inline constexpr size_t kEnvelopesBytesMax = 1 << 20;
 // The items of one message.
 inline constexpr size_t kItemsMax = 8192;
-// What a message may have besides the largest envelope.
+// The bytes that a message may have besides the largest envelope.
 inline constexpr size_t kLinkMessageRestBytesMax = 2 << 20;
 
 constexpr uint32_t VarintTag(uint32_t field) { return field << 3; }

@@ -22,7 +22,8 @@ class LinkServer final {
   using OnStream =
       std::function<void(std::shared_ptr<GrpcStream> stream, RemotePeer peer)>;
 
-  // As WhyNotListening(); or INVALID_ARGUMENT: [tls] cannot be used.
+  // Errors are those of WhyNotListening(); or INVALID_ARGUMENT: [tls] cannot be
+  // used.
   static absl::StatusOr<std::unique_ptr<LinkServer>> Start(
       Sys& sys, EventLoop& loop, std::shared_ptr<StreamSet> streams,
       const RemoteOptions& options, const std::string& address,
@@ -35,12 +36,12 @@ class LinkServer final {
   // After StopListening(): whether nothing is left, so that End() need not
   // wait. Does not wait itself.
   bool HasStopped();
-  // Cancels what is left, and waits until gRPC lets go of it: so long for the
-  // streams, and again for the connections. False: it did not, and all that it
-  // may still call is left in memory. Once.
+  // Cancels what is left, and waits until gRPC lets go of it: up to `wait` for
+  // the streams, and again for the connections. False: gRPC did not, and all
+  // that it may still call is left in memory. Call it once.
   bool End(absl::Duration wait);
 
-  // With the port that it has become.
+  // With the port that was chosen.
   const std::string& address() const { return address_; }
 
  private:

@@ -12,10 +12,10 @@
 
 namespace mycelium {
 
-// The messages of a transport in which gRPC reads memory of lanes. gRPC lets go
-// of them on its own threads, and may do so after their streams have ended; but
+// The messages of a transport for which gRPC reads memory of lanes. gRPC lets
+// go of them on its own threads, perhaps after their streams have ended. But
 // that memory goes back by way of the environment, which may end with the
-// transport. So the transport waits for them.
+// transport. So the transport waits for these messages.
 //
 // Thread safety: all members may be called from any thread.
 //
@@ -32,8 +32,8 @@ class Loans final {
     ++count_;
   }
 
-  // After Begin(): lets go of what the message has kept. After Close() that
-  // stays in memory instead.
+  // After Begin(): lets go of what the message has kept. After Close(), what it
+  // has kept stays in memory instead.
   void End(Keepers keepers) {
     MutexLock lock(mutex_);
     if (environment_ == nullptr) {
@@ -44,7 +44,7 @@ class Loans final {
     if (--count_ == 0) none_event_.Notify(environment_->waiter);
   }
 
-  // Waits until there are none. False: there still are.
+  // Waits until there are none. False: there still are some.
   bool AwaitNone(int64_t wait_ns) {
     const TimeNs deadline = environment_->clock.NowNs() + wait_ns;
     while (!IsNone()) {

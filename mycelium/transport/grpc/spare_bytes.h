@@ -10,8 +10,8 @@
 
 namespace mycelium {
 
-// Buffers that are kept for the next messages, so that the memory of large ones
-// is not asked of the kernel, and cleared by it, each time.
+// Buffers that are kept for the next messages, so that the kernel need not
+// provide and clear memory for each large one.
 //
 // Thread safety: all members may be called from any thread.
 class SpareBytes final {
@@ -20,7 +20,7 @@ class SpareBytes final {
   static constexpr size_t kSparesMax = 2;
   static constexpr size_t kSpareBytesMax = 4 << 20;
 
-  // An empty one.
+  // An empty buffer.
   ByteSink Take() {
     MutexLock lock(mutex_);
     if (spares_.empty()) return ByteSink();

@@ -18,16 +18,16 @@
 
 namespace mycelium {
 
-// The streams that gRPC may still call, kept alive until it lets go of them,
-// and until the loop, or at the end Close(), destroys them: with the last one
-// that dialled gRPC ends its own threads, which none of these survives if it is
-// the one that does it.
+// The streams that gRPC may still call. They are kept alive until gRPC lets go
+// of them and the loop, or at the end Close(), destroys them. For with the last
+// stream that dialled, gRPC ends its own threads, and none of those threads may
+// be the one that does it.
 //
 // Thread safety: Add(), Remove() and All() may be called from any thread, the
 // others from the loop's, or when nobody runs it any more.
 //
-// Ownership: shared by the transport and, in circles, by the streams, so that
-// those that gRPC never lets go of stay, and this with them.
+// Ownership: shared by the transport and, in circles, by the streams. So
+// streams that gRPC never lets go of stay, and this object with them.
 class StreamSet final : public std::enable_shared_from_this<StreamSet> {
  public:
   // `on_ended` is called on the loop when some have ended.
@@ -47,13 +47,13 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
     streams_[key] = std::move(stream);
   }
 
-  // The last that gRPC does with a stream.
+  // Called as the last thing that gRPC does with a stream.
   void Remove(GrpcStream& stream) {
     MutexLock lock(mutex_);
     const auto known = streams_.find(&stream);
     if (known == streams_.end()) return;
-    // No reference may stay here: the loop may be quicker, and the last one
-    // would go on this thread, which is gRPC's.
+    // No reference may stay on this thread, which is gRPC's: the loop may be
+    // quicker, and then the last one would go here.
     ended_.push_back(std::move(known->second));
     streams_.erase(known);
     if (loop_ != nullptr && !std::exchange(collecting_, true)) {
@@ -62,7 +62,7 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
     if (environment_ != nullptr) ended_event_.Notify(environment_->waiter);
   }
 
-  // Something else has ended, for which Await() may wait.
+  // Something else has ended, which Await() may be waiting for.
   void NotifyEnded() {
     MutexLock lock(mutex_);
     if (environment_ != nullptr) ended_event_.Notify(environment_->waiter);
@@ -82,11 +82,11 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
     loop_ = nullptr;
   }
 
-  // Waits until there is none. False: there still is one.
+  // Waits until there is no stream. False: there still is one.
   bool AwaitEmpty(int64_t wait_ns) {
     return Await([this] { return IsEmpty(); }, wait_ns);
   }
-  // Waits until that holds, which is seen again when a stream has ended.
+  // Waits until `holds`, which is asked again whenever a stream has ended.
   bool Await(absl::FunctionRef<bool()> holds, int64_t wait_ns) {
     const TimeNs deadline = environment_->clock.NowNs() + wait_ns;
     while (!holds()) {
@@ -98,14 +98,14 @@ class StreamSet final : public std::enable_shared_from_this<StreamSet> {
     return true;
   }
 
-  // After ForgetLoop(): destroys those that have ended. The environment is not
-  // used any more.
+  // After ForgetLoop(): destroys the streams that have ended. The environment
+  // is not used any more.
   void Close() {
     std::vector<std::shared_ptr<GrpcStream>> ended;
     MutexLock lock(mutex_);
     environment_ = nullptr;
     ended.swap(ended_);
-    // The lock goes first, then they.
+    // The lock goes first, then the streams.
   }
 
  private:

@@ -8,13 +8,13 @@
 
 namespace mycelium {
 
-// gRPC says that it does not listen at an address, and not why. This tries to
-// take the address in its place, and lets go of it.
+// gRPC says that it does not listen at an address, but not why. This tries to
+// take the address in its place, and lets go of it again.
 //   ALREADY_EXISTS       somebody listens there
 //   PERMISSION_DENIED    this user may not listen at that port
 //   FAILED_PRECONDITION  it is no address of this machine
 //   INVALID_ARGUMENT     the host is no name that is known
-//   UNAVAILABLE          any other reason; or there is none any more
+//   UNAVAILABLE          any other reason; or the reason is gone by now
 // Never OK. May wait for the answer of a name server.
 absl::Status WhyNotListening(Sys& sys, const std::string& address);
 

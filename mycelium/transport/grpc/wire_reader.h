@@ -12,12 +12,12 @@
 namespace mycelium {
 
 // Reads the wire format of Protobuf from pieces of memory, and nothing beyond
-// the innermost limit: what google::protobuf::io::CodedInputStream does, all
-// of it inline, since a small message takes longer to fetch that code than to
-// be read by it.
+// the innermost limit. It does what google::protobuf::io::CodedInputStream
+// does, but inline: for a small message, fetching that code takes longer than
+// running it.
 //
-// A member that returns bool has read nothing of use if that is false, and what
-// is read has to be given up.
+// If a member that returns bool returns false, it has read nothing of use, and
+// reading has to be given up.
 //
 // Thread safety: none.
 //
@@ -28,7 +28,7 @@ class WireReader final {
   WireReader(google::protobuf::io::ZeroCopyInputStream& in, size_t bytes)
       : in_(in), left_(bytes) {}
 
-  // Within the next `bytes`. Returns what LeaveLimit() takes.
+  // Limits reading to the next `bytes`. Returns what LeaveLimit() takes.
   // REQUIRES: bytes <= left().
   size_t EnterLimit(size_t bytes) {
     const size_t outer = left_ - bytes;
@@ -40,7 +40,7 @@ class WireReader final {
 
   // How many bytes there are within the limit.
   size_t left() const { return left_; }
-  // Whether all within the limit was read, and was sound.
+  // Whether all bytes within the limit were read, and were sound.
   bool IsAtEnd() const { return left_ == 0 && !is_broken_; }
 
   // 0: there is none, see IsAtEnd().
@@ -55,7 +55,7 @@ class WireReader final {
   }
 
   bool Varint(uint64_t* value) {
-    // One byte is the rule.
+    // Most have one byte.
     if (at_ != end_ && left_ > 0 && *at_ < 0x80) {
       *value = *at_++;
       --left_;
@@ -74,7 +74,7 @@ class WireReader final {
     }
     return false;
   }
-  // Of more bits than it has, the lower ones, as everywhere in Protobuf.
+  // Of a longer number it takes the lower bits, as all of Protobuf does.
   bool Varint(uint32_t* value) {
     uint64_t read;
     if (!Varint(&read)) return false;
@@ -84,7 +84,7 @@ class WireReader final {
 
   bool Fixed64(uint64_t* value) { return Raw(value, sizeof *value); }
 
-  // A length that the bytes within the limit have.
+  // A length, if there are so many bytes within the limit.
   bool Length(size_t* bytes) {
     uint64_t read;
     if (!Varint(&read) || read > left_) return false;
@@ -100,12 +100,12 @@ class WireReader final {
     });
   }
 
-  // What follows the tag of a field that nobody asked for.
+  // Skips what follows the tag of a field that nobody asked for.
   bool Skip(uint32_t tag) { return SkipWithin(tag, kGroupsMax); }
 
  private:
   static constexpr uint64_t kTagMax = std::numeric_limits<uint32_t>::max();
-  // How deep groups may lie in each other, which old Protobuf had.
+  // How deep groups, which old Protobuf had, may be nested.
   static constexpr int kGroupsMax = 64;
 
   bool NextPiece() {

@@ -22,8 +22,8 @@ namespace mycelium {
 //
 // Thread safety: gRPC lets go of it on any thread.
 //
-// Ownership: its own, until gRPC has let go of all of it. Then the bytes are
-// spare, and the lanes' memory is let go of.
+// Ownership: it owns itself until gRPC has let go of all of it. Then the bytes
+// become spare, and the lanes' memory is let go of.
 class WrittenMessage final {
  public:
   WrittenMessage(ByteSink bytes, std::vector<KeptBytes> kept,
@@ -36,7 +36,7 @@ class WrittenMessage final {
     if (!kept_.empty()) loans_->Begin();
   }
 
-  // Once, after which nobody but gRPC has this.
+  // Call it once. After that only gRPC has this object.
   ::grpc::ByteBuffer ToBuffer() {
     std::vector<::grpc::Slice> slices;
     slices.reserve(2 * kept_.size() + 1);
@@ -71,7 +71,7 @@ class WrittenMessage final {
   }
   static void Release(void* message) {
     auto* const self = static_cast<WrittenMessage*>(message);
-    // Both: whoever comes last sees what the others have done.
+    // Both orders: the thread that comes last sees what the others have done.
     if (self->references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
     delete self;
   }

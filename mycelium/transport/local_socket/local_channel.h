@@ -22,12 +22,12 @@ namespace mycelium {
 
 // A connected Unix socket as a channel. See Channel for the contract.
 //
-// The end of the peer is the end of the socket. A child that the peer forked
-// may hold the socket too, so the end of the peer's process counts as well,
-// where the kernel tells of it.
+// The connection ends when the socket does. A child that the peer forked may
+// hold the socket too, so the end of the peer's process counts as well, where
+// the kernel tells of it.
 //
-// Sending is one system call for everything that it is given, which is copied
-// together if it is little. Receiving is one call for as much as the buffer
+// Sending takes one system call for all the pieces given, which are copied
+// together if they are small. Receiving is one call for as much as the buffer
 // holds; the buffer grows while a single frame fills it, up to
 // `buffer_bytes_max`.
 class LocalChannel final : public Channel, private EventLoop::Handler {
@@ -56,9 +56,10 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
 
  private:
   static constexpr size_t kBufferBytes = 128 * 1024;
-  // To copy so much costs less than what the kernel does for each piece.
+  // Copying this much costs less than what the kernel does for each piece.
   static constexpr size_t kTogetherBytesMax = 2 * 1024;
-  // Pairs that were passed and nobody has asked for: no link needs more.
+  // Pairs of descriptors that were passed and nobody has asked for yet: no link
+  // needs more.
   static constexpr size_t kPairsMax = 16;
 
   // Hears of the end of the peer's process.
@@ -79,7 +80,7 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   bool ReadSome();
   int64_t Receive(void* bytes, size_t bytes_max);
   void KeepDescriptors(const msghdr& message);
-  // `bytes`: of all its pieces.
+  // `bytes`: how many all its pieces have.
   absl::StatusOr<size_t> SendMessage(const msghdr& message, size_t bytes);
   void WatchProcess();
   void UnwatchProcess();

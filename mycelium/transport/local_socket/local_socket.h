@@ -13,15 +13,15 @@
 namespace mycelium {
 
 // Unix sockets as the transports of one host need them. All calls return at
-// once, except that ListenLocal() waits for others that start or stop listening
-// in the same directory, up to two seconds, and the end of a LocalListener up
-// to a fifth of a second.
+// once, with two exceptions that wait for others which start or stop listening
+// in the same directory: ListenLocal() up to two seconds, the end of a
+// LocalListener up to a fifth of a second.
 
 // What fits in a socket address beside the terminating NUL.
 inline constexpr size_t kLocalPathBytesMax = 107;
 
-// A socket that listens at a path. The path goes away with it, but for one
-// whose directory somebody keeps locked: who listens there next replaces it.
+// A socket that listens at a path. The path goes away with it, unless somebody
+// keeps the directory locked: then the next one to listen there replaces it.
 class LocalListener final {
  public:
   LocalListener(LocalListener&&) = default;
@@ -45,21 +45,22 @@ class LocalListener final {
   Environment& environment_;
   Fd fd_;
   std::string path_;
-  uint64_t inode_;  // Of the path, so that nobody else's is removed.
+  uint64_t inode_;  // Of the path, so that no other process's is removed.
 };
 
-// Listens at `path`. A socket that a dead process left there is replaced; one
-// that somebody listens on never is, and neither is anything but a socket. Of
-// two that start at once, one wins: they take turns by a lock on the directory.
+// Listens at `path`. A socket that a dead process left there is replaced. A
+// socket that somebody listens on never is, nor is anything that is not a
+// socket. If two processes start at once, one wins: they take turns by a lock
+// on the directory.
 //   ALREADY_EXISTS     somebody listens there, or it is no socket
 //   INVALID_ARGUMENT   the path is empty or too long
-// `mode`: permissions of the path; who may write to it may connect.
+// `mode`: permissions of the path; users who may write to it may connect.
 absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
                                           const std::string& path,
                                           mode_t mode = 0600);
 
 // Takes the next waiting connection; an invalid Fd if there is none.
-// RESOURCE_EXHAUSTED: out of descriptors or memory; it waits on.
+// RESOURCE_EXHAUSTED: out of descriptors or memory; the connection waits on.
 absl::StatusOr<Fd> AcceptLocal(Environment& environment,
                                const LocalListener& listener);
 
@@ -68,7 +69,7 @@ absl::StatusOr<Fd> AcceptLocal(Environment& environment,
 absl::StatusOr<Fd> DialLocal(Environment& environment, const std::string& path,
                              int64_t* result = nullptr);
 
-// Who is at the other end, as the kernel says.
+// The process at the other end, as the kernel says.
 struct PeerCredentials {
   int64_t pid = 0;
   int64_t uid = -1;

@@ -20,7 +20,7 @@ namespace mycelium {
 class LocalTransport : public Transport {
  public:
   struct Options {
-    // Who may be at the other end besides our own uid and root.
+    // The uids that may be at the other end besides our own and root.
     std::vector<int64_t> allow_uids;
     size_t frame_bytes_max = 0;
     // Whether channels take descriptors that the peer passes.
@@ -44,7 +44,7 @@ class LocalTransport : public Transport {
  private:
   class SocketListener;
 
-  // `admitted`: whether who is at the other end may be there.
+  // `admitted`: whether the other end may connect.
   absl::StatusOr<std::unique_ptr<Channel>> MakeChannel(Fd fd,
                                                        absl::Status* admitted);
 

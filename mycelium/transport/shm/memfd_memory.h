@@ -19,8 +19,8 @@ class MemfdMemory final : public SharedMemory {
   // `sys` must outlive this and all that it makes.
   explicit MemfdMemory(Sys& sys) : sys_(sys) {}
 
-  // The same, if the kernel has what is needed: it tries. Where it has not,
-  // links use the socket.
+  // The same, if the kernel has what is needed, which this tries out. If it has
+  // not, links use the socket.
   static absl::StatusOr<std::unique_ptr<MemfdMemory>> Create(Sys& sys);
 
   absl::StatusOr<std::shared_ptr<SharedLaneMemory>> Create(

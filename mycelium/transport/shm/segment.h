@@ -16,10 +16,10 @@
 namespace mycelium {
 
 // Anonymous memory that two processes map, and that neither can shrink, grow or
-// unseal: so no access to it ever fails. It has no name; the last mapping and
-// descriptor to go take it along. Children of fork() do not inherit the
-// mapping; where it was, a child may have something else by now. So what
-// destroys this there leaves that, and the descriptor, alone (docs/adr/0028).
+// unseal: so no access to it ever fails. It has no name, and goes with its last
+// mapping and descriptor. Children of fork() do not inherit the mapping; where
+// it was, a child may have something else by now. So the destructor leaves that
+// place, and the descriptor, alone in a child (docs/adr/0028).
 //
 // Thread safety: const members from any thread.
 //
@@ -35,7 +35,7 @@ class Segment final {
   //   RESOURCE_EXHAUSTED  no memory, descriptors or addresses are left
   static absl::StatusOr<Segment> Create(Sys& sys, Kind kind, size_t bytes);
 
-  // What another process made, if it is of that kind and size and sealed.
+  // Maps what another process made, if it is of that kind and size and sealed.
   // INVALID_ARGUMENT if not. The descriptor is closed.
   static absl::StatusOr<Segment> Map(Sys& sys, Kind kind, Fd fd, size_t bytes);
 
@@ -44,15 +44,15 @@ class Segment final {
   ~Segment();
 
   absl::Span<std::byte> bytes() const { return bytes_; }
-  // Of a segment that was made here; else -1.
+  // The descriptor of a segment that was made here; else -1.
   int descriptor() const { return fd_.get(); }
-  // Of one that another process made: its device and inode; else zeros.
+  // Device and inode of a segment that another process made; else zeros.
   std::pair<uint64_t, uint64_t> file() const { return file_; }
 
   // Puts a fresh segment of the same kind and size where this one is mapped.
-  // `fill` is given the fresh memory before. On an error there is memory of
-  // this process alone, which was zero before it was given to `fill`, and no
-  // descriptor; without memory even for that, nothing has changed.
+  // Before that, `fill` is given the fresh memory. On an error there is memory
+  // of this process alone, which was zero before it was given to `fill`, and no
+  // descriptor. If there is no memory even for that, nothing has changed.
   absl::Status Renew(absl::FunctionRef<void(absl::Span<std::byte>)> fill);
 
  private:

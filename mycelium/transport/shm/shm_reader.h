@@ -16,18 +16,18 @@
 namespace mycelium {
 
 // The reading end of a ring of messages in shared memory. Its twin is
-// ShmWriter, which says what the two are for.
+// ShmWriter, whose comment says what the two are for.
 //
-// One that opens where another reader has died goes on behind what that one had
-// released: what it had polled but not released comes again. Two that read at
-// once are a bug.
+// A reader that opens the ring after another has died goes on behind what the
+// dead one had released: what that one had polled but not released comes again.
+// Two readers at once are a bug.
 //
-// The writer may be another process that means harm: each field is checked once
-// it was copied, so no access leaves the memory. It can make this end stop
-// (error()), and change the bytes of a message while they are looked at.
+// The writer may be another process that means harm: each field is copied and
+// then checked, so no access leaves the memory. The writer can make this end
+// stop (error()), and change the bytes of a message while they are looked at.
 //
-// Nothing here blocks, and after Open() nothing allocates or enters the kernel,
-// but to fill in error().
+// Nothing here blocks. After Open() nothing allocates or enters the kernel,
+// except to fill in error().
 //
 // Thread safety: one thread at a time. In the child of a fork() the memory is
 // not there: it may only destroy this, which there does nothing.
@@ -44,22 +44,24 @@ namespace mycelium {
 //   if (!reader.error().ok()) return reader.error();
 class ShmReader final {
  public:
-  // What a ShmWriter's descriptors() stand for, as they were passed by that
-  // process.
-  //   INVALID_ARGUMENT    they are not: other sizes, or not sealed, so that the
-  //                       other process could hurt this one; or what the last
-  //                       reader has released is no multiple of 8. If it is
-  //                       wrong otherwise, Poll() or the writer finds that
+  // Opens the ring that a ShmWriter's descriptors() stand for, as that process
+  // has passed them.
+  //   INVALID_ARGUMENT    they are no such descriptors: other sizes, or not
+  //                       sealed, so that the other process could hurt this
+  //                       one; or what the last reader has released is no
+  //                       multiple of 8. If that is wrong in another way,
+  //                       Poll() or the writer finds out
   //   PERMISSION_DENIED   the positions are sealed against writing
   //   RESOURCE_EXHAUSTED  no addresses are left
-  //   INTERNAL            `ring` is no descriptor at all; `positions` that are
-  //                       none are INVALID_ARGUMENT, too
+  //   INTERNAL            `ring` is no descriptor at all; if `positions` is
+  //                       none, that is INVALID_ARGUMENT, too
   static absl::StatusOr<ShmReader> Open(Fd ring, Fd positions,
                                         Sys& sys = Sys::Real());
 
-  // What ShmWriter::CreateIn() has made in that memory, which outlives this.
-  // The ring is only read. INVALID_ARGUMENT: sizes or alignment are not as it
-  // says, or what the last reader has released is no multiple of 8.
+  // Opens the ring that ShmWriter::CreateIn() has made in that memory, which
+  // outlives this. The ring is only read. INVALID_ARGUMENT: sizes or alignment
+  // are not as CreateIn() says, or what the last reader has released is no
+  // multiple of 8.
   static absl::StatusOr<ShmReader> OpenIn(absl::Span<const std::byte> ring,
                                           absl::Span<std::byte> positions);
 
@@ -75,8 +77,8 @@ class ShmReader final {
   uint64_t position() const { return reader_->cursor(); }
   uint64_t sequence() const { return sequence_; }
 
-  // OK, or DATA_LOSS: what lies at position() is no message, or not the one
-  // that comes next. Nothing is read from then on.
+  // OK, or DATA_LOSS: what lies at position() is no message, or not the next
+  // one. Nothing is read from then on.
   const absl::Status& error() const { return error_; }
 
  private:

@@ -15,15 +15,16 @@
 
 namespace mycelium {
 
-// The writing end of a ring of messages in shared memory, for who wants neither
-// bus nor link: no handshake, no types, no doorbell, no second reader. Its twin
-// is ShmReader. Layout: docs/shm_layout.md.
+// The writing end of a ring of messages in shared memory, for programs that
+// want neither bus nor link: no handshake, no types, no doorbell, no second
+// reader. Its twin is ShmReader. Layout: docs/shm_layout.md.
 //
-// Nothing here blocks, and after Create() nothing allocates or enters the
-// kernel, but to fill in error().
+// Nothing here blocks. After Create() nothing allocates or enters the kernel,
+// except to fill in error().
 //
 // The reader may be another process that means harm: what it stores is compared
-// and never followed. It can make this end stop (error()), not misbehave.
+// and never followed. The reader can make this end stop (error()), not
+// misbehave.
 //
 // Thread safety: one thread at a time. In the child of a fork() the memory is
 // not there: it may only ask for descriptors(), and destroy this, which there
@@ -32,8 +33,8 @@ namespace mycelium {
 // There is no writer over given descriptors: the ring is sealed, so that nobody
 // else can ever write there.
 //
-// Ownership: Create() owns the memory. CreateIn() borrows it. The ring goes on
-// for a reader that has mapped it when the writer has gone.
+// Ownership: Create() owns the memory. CreateIn() borrows it. A reader that has
+// mapped the ring keeps it when the writer has gone.
 //
 // Example:
 //   auto writer = mycelium::ShmWriter::Create(1 << 20);
@@ -46,7 +47,7 @@ class ShmWriter final {
   //                       the kernel is older than 5.1
   //   RESOURCE_EXHAUSTED  no memory, descriptors or addresses are left
   //   UNAVAILABLE         the kernel has no memfd_create()
-  //   PERMISSION_DENIED   a sandbox refuses that
+  //   PERMISSION_DENIED   a sandbox refuses memfd_create()
   static absl::StatusOr<ShmWriter> Create(size_t capacity,
                                           Sys& sys = Sys::Real());
 
@@ -60,7 +61,7 @@ class ShmWriter final {
 
   static constexpr size_t kPositionsBytes = 4096;
 
-  // Of two writers each would write over what the other has written.
+  // Two writers would each overwrite what the other has written.
   ShmWriter(ShmWriter&&) = default;
   ShmWriter(const ShmWriter&) = delete;
 
@@ -72,9 +73,9 @@ class ShmWriter final {
   // larger than message_bytes_max(), or there is an error().
   bool TryWrite(absl::Span<const std::byte> message);
 
-  // The same without the copy: room for a message, which the reader sees after
-  // Commit(); an empty span instead of false. `bytes` may not be 0. A claim is
-  // forgotten by the next one.
+  // The same without the copy: returns room for a message, which the reader
+  // sees after Commit(), or an empty span instead of false. `bytes` may not be
+  // 0. The next claim makes this one void.
   absl::Span<std::byte> TryClaim(size_t bytes);
   void Commit();  // Without a claim it does nothing.
 
