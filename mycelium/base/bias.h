@@ -11,25 +11,26 @@ namespace mycelium {
 
 // What makes a lock cheap for the thread that takes it again and again: that
 // thread owns the bias, and enters with plain loads and stores, none of them
-// locked. Anybody else takes the bias away first, under a mutex that is the
+// locked. Any other thread takes the bias away first, under a mutex that is the
 // lock from then on: see BiasedMutex. The algorithm is that of "Quickly
-// Reacquirable Locks" (Dice, Moir, Scherer, 2003), with the barrier in other
-// threads that the kernel has; but here a bias may be given again.
+// Reacquirable Locks" (Dice, Moir, Scherer, 2003), with the kernel's barrier in
+// other threads; but here a bias may be given again.
 //
-// An owner goes by a *key*, which names its thread and a *slot*: where it says
-// that it is inside. A thread that was the owner when it looked may say so long
-// after it lost the bias, and say soon after that it is not. So nobody else has
-// its slot until it has come back by way of the mutex.
+// An owner has a *key*, which names its thread and a *slot*, where it says that
+// it is inside. A thread that was the owner when it looked may say so long
+// after it lost the bias, and say soon after that it is not. So nobody else
+// gets its slot until it has come back by way of the mutex.
 //
 // Invariants:
-//  (1) `owner_` and `users_` are changed by who has the mutex.
-//  (2) A slot is written by one thread only, the one that `users_` has, which
-//      is not in the middle of entering when that changes.
-//  (3) A thread is in by bias if it has stored that it is inside and found its
-//      key to be the owner's after that, until it stores that it is not.
+//  (1) Only the thread that has the mutex changes `owner_` and `users_`.
+//  (2) Only one thread writes a slot, the one that `users_` has for it. That
+//      thread is not in the middle of entering when `users_` changes.
+//  (3) A thread is in by bias from when it has stored that it is inside and
+//      then found its key to be the owner's, until it stores that it is not
+//      inside.
 //  (4) When Take() returns nobody is in by bias, and nobody will be until
-//      Give(): of an owner that comes, either Take() sees that it is inside, or
-//      it sees that it owns nothing any more.
+//      Give(): if an owner comes, either Take() sees that it is inside, or the
+//      owner sees that it owns nothing any more.
 //  (5) What an owner did inside has happened before Take() returns.
 //
 // `kSlots`: a power of two. How many threads that had the bias once may stay
@@ -52,26 +53,26 @@ class BasicBias final {
     return key / kSlots == thread ? key : kNobody;
   }
 
-  // By who found that key to be its own: whether it is inside now. Else the
-  // bias was taken away just now, and Leave() has to follow.
+  // For the thread that found that key to be its own: whether it is inside now.
+  // If not, the bias was taken away just now, and Leave() has to follow.
   bool TryEnter(uint64_t key) {
     inside_[key % kSlots].word.store(1, std::memory_order_relaxed);
     // Pairs with the barrier of Take().
     LightBarrier();
     return owner_.load(std::memory_order_relaxed) == key;
   }
-  // By whoever called TryEnter(): whether somebody who takes the bias away may
-  // be asleep until now.
+  // For the thread that called TryEnter(): whether a thread that takes the bias
+  // away may be asleep until now.
   bool Leave(uint64_t key) {
     // Release: pairs with the load in IsInside().
     inside_[key % kSlots].word.store(0, std::memory_order_release);
-    // The same pair, the other way round: of who takes, either we see that he
-    // does, or he sees that we have left.
+    // The same pair, the other way round: either we see that another thread
+    // takes the bias, or that thread sees that we have left.
     LightBarrier();
     return owner_.load(std::memory_order_relaxed) != key;
   }
 
-  // The rest is called with the mutex.
+  // The rest is called with the mutex held.
 
   // The owner's key, or kNobody.
   uint64_t owner() const { return owner_.load(std::memory_order_relaxed); }
@@ -82,8 +83,8 @@ class BasicBias final {
       if (user == thread) user = kNobody;
     }
   }
-  // To the thread that has the mutex, after NoteReturned(). Whether there was a
-  // slot. REQUIRES: there is no owner.
+  // Gives the bias to the thread that has the mutex, after NoteReturned().
+  // Returns whether there was a slot. REQUIRES: there is no owner.
   bool Give(uint64_t thread) {
     for (size_t slot = 0; slot < kSlots; ++slot) {
       if (users_[slot] != kNobody) continue;

@@ -15,20 +15,21 @@
 namespace mycelium {
 
 // A mutex for what one thread does nearly always and others must not do
-// meanwhile, as publishing: the thread that has taken it many times in a row
-// gets a bias towards itself, and then takes it without a locked instruction,
-// which would have to wait for all that it has stored before. Another thread
-// that comes takes the bias away, which costs it some microseconds; from then
-// on it is an ordinary mutex until one thread has taken it many times again,
-// twice as many as before. docs/adr/0039-publishers-own-their-locks.md has the
-// figures.
+// meanwhile, such as publishing. The thread that has taken it many times in a
+// row gets a bias towards itself. It then takes the mutex without a locked
+// instruction, which would have to wait for all that the thread has stored
+// before. Another thread that comes takes the bias away, which costs that
+// thread some microseconds. From then on this is an ordinary mutex until one
+// thread has taken it many times in a row again, twice as many as before.
+// docs/adr/0039-publishers-own-their-locks.md has the figures.
 //
 // Where has_heavy_barrier() is false it is an ordinary mutex.
 //
-// Thread safety: any thread. Not recursive. Whoever locks unlocks.
+// Thread safety: any thread. Not recursive. The thread that locks unlocks.
 //
-// Ownership: borrows the environment. Must outlive each Unlock(), and not only
-// the moment at which another thread can have it, as would do for std::mutex.
+// Ownership: borrows the environment. Must outlive each Unlock(). To outlive
+// only the moment at which another thread can have it, as would do for
+// std::mutex, is not enough.
 class ABSL_LOCKABLE BiasedMutex final {
  public:
   // How many times in a row a thread takes the mutex before it gets the bias,
@@ -76,8 +77,8 @@ class ABSL_LOCKABLE BiasedMutex final {
   void TakeBias();
 
   Bias bias_;
-  uint64_t key_ = Bias::kNobody;  // By which who has the lock has it.
-  // Of who has `mutex_`, like all that follows.
+  uint64_t key_ = Bias::kNobody;  // By which the lock is held.
+  // Guards what follows, up to `times_taken_`.
   std::mutex mutex_;
   uint64_t last_thread_ = Bias::kNobody;
   uint32_t in_a_row_ = 0;

@@ -8,7 +8,7 @@
 namespace mycelium {
 
 // Leaves a ring alone for a moment when it has run empty after a burst: looking
-// at once would take the line from a writer who is writing to it.
+// at once would take the cache line from a writer that is writing to it.
 //
 // Thread safety: none; the reader's.
 class BurstRest final {
@@ -23,8 +23,8 @@ class BurstRest final {
   // Whether something was, since the ring was empty last.
   bool has_taken() const { return taken_ > 0; }
 
-  // Nothing was there. Whether that ended a burst, after which it has rested:
-  // then another look may pay.
+  // Nothing was there. If that ended a burst, this rests and returns true: then
+  // another look may pay.
   bool Rest() {
     const bool was_burst = taken_ == burst_;
     taken_ = 0;

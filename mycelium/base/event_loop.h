@@ -24,37 +24,41 @@ namespace mycelium {
 // Waits for descriptors, timers and posted tasks, and runs what is due, always
 // on one thread at a time: whichever calls RunOnce(), or borrows the loop.
 //
-// Lending. A thread that has work for the loop may do it itself while the one
-// that runs the loop sleeps, which saves waking it up: TryBorrow(), the work,
-// GiveBack(). The sleeper stays asleep, and whoever posts a task or sets a
-// timer wakes it as ever, the borrower too. A sleeper that wakes up goes on
-// when the loop was given back, before anybody else can borrow it.
+// Lending. A thread that has work for the loop may do it itself while the
+// thread that runs the loop sleeps, which saves waking that one up:
+// TryBorrow(), the work, GiveBack(). The sleeper stays asleep. A thread that
+// posts a task or sets a timer wakes it as ever, and so does the borrower. A
+// sleeper that wakes up goes on when the loop was given back, before anybody
+// else can borrow it.
 //
-// Invariant: `state_` has one owner: who made it kRunning, or kLent. A lent
-// loop lives until it is given back, since RunOnce() does not return before.
+// Invariant: `state_` has one owner: the thread that made it kRunning, or
+// kLent. A lent loop lives until it is given back, since RunOnce() does not
+// return before.
 //
-// What the kernel watches. A watched socket costs those who use it time for
-// each message (InterestList), so a spinning loop takes out of its epoll whose
-// handlers look for themselves (Spinning::kAlone): all of them if it spins for
-// ever, else those that found much work in a millisecond without a sleep. It
-// does so when it asks the kernel, at most once a millisecond. They are back
+// What the kernel watches. A watched socket costs its writers and readers time
+// for each message (InterestList). So a spinning loop takes out of its epoll
+// the sockets whose handlers look for themselves (Spinning::kAlone): all of
+// them if it spins for ever, otherwise those that found much work in a
+// millisecond without a sleep. It does so when it asks the kernel, at most once
+// a millisecond. It puts them back
 //
-// - before the loop sleeps, and so before it is lent. What came before that
-//   ends the sleep: the kernel looks at a descriptor when it gets it back;
+// - before it sleeps, and so before it is lent. What came before that ends the
+//   sleep: the kernel looks at a descriptor when it gets it back;
 // - for good from the first descriptor() on, since somebody sleeps there;
 // - each when it is to be told of EPOLLOUT, which no Poll() sees.
 //
-// While any is out, each question to the kernel goes to the handlers as well:
+// While any is out, the loop asks the handlers whenever it asks the kernel:
 // tasks and pollers with endless work keep nobody waiting. If the kernel does
 // not take one back (ENOMEM, ENOSPC), the loop reports that, sleeps for no
-// longer than a millisecond at a time, and tries again before each sleep; where
-// somebody else sleeps, descriptor() is readable until it succeeds.
+// longer than a millisecond at a time, and tries again before each sleep. Where
+// somebody else sleeps, descriptor() is readable until the kernel has taken it
+// back.
 //
-// Sleeping until a time. A timer that the kernel is given with each sleep, and
-// that is taken back with each that ends early, takes a fifth of a wake-up
-// (docs/adr/0038). So `timer_` is among what is slept on, and stays set from
-// one sleep to the next: it is set anew only for an earlier time, or after it
-// rang, and a sleep that it ends too early goes on.
+// Sleeping until a time. Giving the kernel a timer with each sleep, and taking
+// it back with each sleep that ends early, takes a fifth of a wake-up
+// (docs/adr/0038). So the loop sleeps on `timer_` too, which stays set from one
+// sleep to the next. It is set anew only for an earlier time, or after it rang,
+// and a sleep that it ends too early goes on.
 //
 // Thread safety: Post, RunAt, Cancel, Rewatch, Wake, RunOnce and TryBorrow may
 // be called from any thread; Watch and Unwatch only from within RunOnce, by a
@@ -78,12 +82,12 @@ class EventLoop final {
     virtual bool Poll() { return false; }
   };
 
-  // Who looks whether a descriptor is ready while the loop spins.
+  // What looks whether a descriptor is ready while the loop spins.
   enum class Spinning {
     kNot,     // The kernel, which is asked now and then: a little later.
     kBeside,  // Poll() too. So it is at first.
-    // Poll(), perhaps nobody else: it does all that OnReady() does at EPOLLIN,
-    // EPOLLHUP and EPOLLERR, as a read does that sees the end and errors.
+    // Poll(), and perhaps nothing else: it does all that OnReady() does at
+    // EPOLLIN, EPOLLHUP and EPOLLERR, like a read that sees the end and errors.
     kAlone,
   };
 
@@ -92,7 +96,7 @@ class EventLoop final {
    public:
     virtual ~Poller() = default;
 
-    // As Handler::Poll(), also called once in each RunOnce().
+    // Like Handler::Poll(), but also called once in each RunOnce().
     virtual bool Poll() = 0;
 
     // The loop is about to sleep: from here on, whoever makes work also makes
@@ -131,11 +135,11 @@ class EventLoop final {
   // After this returns, the handler of `fd` is not called again.
   void Unwatch(int fd);
 
-  // Looks at `poller` too, until RemovePoller(). As Watch() and Unwatch().
+  // Looks at `poller` too, until RemovePoller(). On the threads of Watch().
   void AddPoller(Poller& poller);
   void RemovePoller(Poller& poller);
 
-  // As Watch().
+  // On the threads of Watch().
   void SetSpinning(int fd, Spinning spinning);
 
   // Makes a spinning loop ask the kernel at its next look, for a handler that
@@ -150,19 +154,20 @@ class EventLoop final {
   enum class Ran { kNothing, kSomething, kOtherThread };
   Ran RunOnce(TimeNs deadline, int64_t spin_ns);
 
-  // Looks at the pollers for a fraction of a microsecond, and at nothing else:
-  // the way of a caller who comes again and again while work comes fast, which
-  // reads no clock. Returns whether something ran. False now and then though
+  // Looks at the pollers for a fraction of a microsecond, and at nothing else,
+  // not even a clock: for a caller that comes again and again while work comes
+  // fast. Returns whether something ran. Now and then it returns false though
   // there is work, so that RunOnce() gets its turn.
   bool RunQuickly();
 
-  // From here on the loop can be borrowed. Not for one whose tasks belong on
+  // From here on the loop can be borrowed. Not for a loop whose tasks belong on
   // the thread that asks for them.
   void SetLending() { lends_.store(true, std::memory_order_relaxed); }
 
   // Does not wait. True: the thread that runs the loop sleeps, and until
-  // GiveBack() the caller is in the loop instead of it. False: it does not
-  // sleep, or nobody runs the loop, or it is not to be lent, or is lent.
+  // GiveBack() the caller is in the loop instead. False: that thread does not
+  // sleep, or nobody runs the loop, or the loop is not to be lent, or is lent
+  // already.
   bool TryBorrow() {
     uint32_t expected = kAsleep;
     // Acquire: what the last thread did happened before.
@@ -175,7 +180,8 @@ class EventLoop final {
   }
   // REQUIRES: the caller has borrowed it.
   void GiveBack();
-  // Whether somebody waits for the borrower, who should not go on for long.
+  // Whether a thread waits for the borrower, which then should not go on for
+  // long.
   bool IsAwaited() const {
     return state_.load(std::memory_order_relaxed) == kLentAwaited;
   }
@@ -183,8 +189,9 @@ class EventLoop final {
   // Makes a waiting RunOnce() return.
   void Wake();
 
-  // The same, for who has stored something (sequentially consistent, or by a
-  // read-modify-write) that a poller looks for when it prepares to sleep.
+  // The same, for a caller that has stored something (sequentially consistent,
+  // or by a read-modify-write) that a poller looks for when it prepares to
+  // sleep.
   // Costs nothing while the loop is awake.
   void WakeIfAsleep() {
     if (sleeping_.load() || shown_.load()) Wake();
@@ -201,7 +208,7 @@ class EventLoop final {
   // first call on it is kept so, which costs a system call for each task posted
   // and each timer that becomes the first.
   int descriptor();
-  // The same one, in which timers and tasks may not be seen.
+  // The same descriptor, but timers and tasks may not be seen in it.
   int bare_descriptor() const { return interests_.fd(); }
 
  private:
@@ -262,8 +269,8 @@ class EventLoop final {
   bool SetAlarm(TimeNs until);
   void OnTimerRang();
   int64_t Sleep(epoll_event* events, TimeNs until);
-  // What the kernel said instead of what is ready, to who would have slept
-  // until `deadline`.
+  // `error`: what the kernel said instead of what is ready, to a loop that
+  // would have slept until `deadline`.
   void OnDeaf(int64_t error, TimeNs deadline);
   void DrainWake();
   // Acquire and release: what the last thread did happened before.
@@ -290,7 +297,7 @@ class EventLoop final {
   static constexpr uint32_t kAsleep = 2;       // One that sleeps, and lends it.
   static constexpr uint32_t kLent = 3;         // A borrower …
   static constexpr uint32_t kLentAwaited = 4;  // … and the sleeper waits: …
-  static constexpr uint32_t kReturned = 5;  // … he is next, and nobody else.
+  static constexpr uint32_t kReturned = 5;  // … it is next, and nobody else.
   std::atomic<uint32_t> state_{kIdle};
   std::atomic<bool> lends_{false};
   std::atomic<std::thread::id> runner_{};
@@ -315,7 +322,7 @@ class EventLoop final {
   bool spinners_stale_ = true;
   std::vector<Poller*> pollers_;
   bool pollers_asleep_ = false;  // PrepareSleep() was called.
-  size_t spin_next_ = 0;         // Who is looked at first.
+  size_t spin_next_ = 0;         // Which one is looked at first.
   int looks_skipped_ = 0;
   bool asks_kernel_ = false;
   int quick_turns_ = 0;       // Since RunOnce().

@@ -1,7 +1,7 @@
 #ifndef MYCELIUM_BASE_EVENT_LOOP_FAKES_H_
 #define MYCELIUM_BASE_EVENT_LOOP_FAKES_H_
 
-// What tests of EventLoop put in the place of the world.
+// What tests of EventLoop use in place of the world.
 
 #include <unistd.h>
 

@@ -19,7 +19,7 @@ namespace mycelium {
 //   it reads what never changes, takes no lock, makes no system call, runs no
 //   destructor, and says so (docs/adr/0028).
 //
-// It notices fork() of the C library, and all that is made of it; vfork() and
+// It notices fork() of the C library, and all that is built on it. vfork() and
 // posix_spawn(), whose children only exec, need nothing.
 //
 // Thread safety: all members may be called from any thread.
@@ -29,11 +29,11 @@ class ForkGuard final {
   // Costs a load and a comparison.
   bool is_inherited() const { return made_in_ != Generation(); }
 
-  // FAILED_PRECONDITION if so, which names the node of what was made.
+  // FAILED_PRECONDITION if so; the message names `node`.
   absl::Status Check(absl::string_view node) const;
 
-  // How many forks there have been up to this process, and one. Relaxed: a
-  // process that was just forked has one thread, and starts the others after.
+  // One more than the number of forks up to this process. Relaxed: a process
+  // that was just forked has one thread, and starts the others after.
   static uint32_t Generation() {
     return generation_.load(std::memory_order_relaxed);
   }
@@ -50,7 +50,7 @@ class ForkGuard final {
   }
 
  private:
-  // One of a list, where leak checkers find it.
+  // An element of a list, where leak checkers find it.
   struct Kept {
     Kept* next = nullptr;
   };
@@ -66,8 +66,8 @@ class ForkGuard final {
   int32_t process_ = process_id_.load(std::memory_order_relaxed);
 };
 
-// An owner, such as a shared_ptr, of what a child must leave as it is. There it
-// is kept instead of destroyed or overwritten.
+// An owner, such as a shared_ptr, of what a child must leave as it is. In a
+// child it is kept instead of destroyed or overwritten.
 //
 // Thread safety: as the owner.
 template <typename Owner>

@@ -10,13 +10,14 @@
 
 namespace mycelium {
 
-// Lets one thread at a time do something, without making the others wait:
-// whoever finds it busy leaves his work in a queue of the caller's, and the
-// thread inside does that too before it goes. A thread that comes again while
-// it is inside is the same case, so its work is queued and not recursed.
+// Lets one thread at a time do something, without making the others wait: a
+// thread that finds the gate busy leaves its work in a queue of the caller's,
+// and the thread inside does that work too before it goes. If a thread comes
+// again while it is inside, that is the same case: its work is queued, not done
+// recursively.
 //
-// Invariant: whoever marked the gate pending is answered: the thread inside
-// cannot leave before it has looked at the queue once more.
+// Invariant: a thread that marked the gate pending is answered: the thread
+// inside cannot leave before it has looked at the queue once more.
 //
 // Thread safety: all members may be called from any thread; Leave() by the
 // thread inside only.
@@ -27,10 +28,12 @@ class Gate final {
   // kEntered: the caller is inside and must call Leave() until it is out.
   Entry TryEnter() { return TryEnterAs(kRunning); }
 
-  // The same for who begins with something else: nobody else enters, but who
-  // closes the gate does not wait for him. Before he begins he calls Start().
+  // The same for a caller that begins with something else: nobody else enters,
+  // but a thread that closes the gate does not wait for the caller. The caller
+  // calls Start() before it begins.
   Entry TryReserve() { return TryEnterAs(kRunning | kReserved); }
-  // For who has reserved it. False: it has been closed; he has to leave.
+  // For the caller that has reserved it. False: the gate has been closed, and
+  // the caller has to leave.
   bool Start();
 
   // Call after queueing something. True: nobody was inside, now the caller is,
@@ -49,7 +52,7 @@ class Gate final {
   }
 
   // The two steps of Leave(). After LeaveQuickly() has returned true the gate
-  // is not touched any more, so that whoever comes next may destroy it.
+  // is not touched any more, so that the next thread may destroy it.
   bool LeaveQuickly() {
     owner_.store(std::thread::id(), std::memory_order_relaxed);
     uint32_t expected = kRunning;
@@ -59,7 +62,7 @@ class Gate final {
   }
   Exit LeaveSlowly(Waiter& waiter);
 
-  // For who is inside: whether leaving would find nothing to do.
+  // For the thread inside: whether leaving would find nothing to do.
   bool IsUndisturbed() const {
     // Acquire: pairs with MarkPending(), in case it is about to leave.
     return state_.load(std::memory_order_acquire) == kRunning;
@@ -67,8 +70,8 @@ class Gate final {
 
   // Whether the caller is inside.
   bool IsInside() const { return IsInside(std::this_thread::get_id()); }
-  // The same of another thread, for who knows otherwise that it is not about to
-  // enter or to leave.
+  // The same of another thread. The caller must know in some other way that
+  // that thread is not about to enter or to leave.
   bool IsInside(std::thread::id thread) const {
     return owner_.load(std::memory_order_relaxed) == thread;
   }
@@ -82,13 +85,14 @@ class Gate final {
     return HasStarted(state_.load(std::memory_order_acquire));
   }
 
-  // After this nobody enters or starts. True: nobody has started but perhaps
-  // the caller, for whom it takes effect when he leaves. False: somebody has,
-  // and left_event() is notified when he is out.
+  // After this nobody enters or starts. True: nobody has started, except
+  // perhaps the caller, for which this takes effect when it leaves. False:
+  // another thread has started, and left_event() is notified when it is out.
   bool Shut();
-  // The same, and waits for who is inside, however long that takes. He may
-  // still touch the gate afterwards, in Leave(): who destroys it has to know
-  // that nobody does, as by shares of what it belongs to.
+  // The same, and waits for the thread inside, however long that takes. That
+  // thread may still touch the gate afterwards, in Leave(). So whatever
+  // destroys the gate has to know that no thread does, for example by shared
+  // ownership of what the gate belongs to.
   void Close(Waiter& waiter);
   EventCount& left_event() { return left_; }
 

@@ -8,9 +8,9 @@
 
 namespace mycelium {
 
-// A text of others for a terminal or a log: what would control a terminal, or
-// begin a line, is a question mark. One with more than `bytes_max` bytes is cut
-// there, between characters, and ends with dots.
+// Makes a text of others fit for a terminal or a log: what would control a
+// terminal, or begin a line, becomes a question mark. A text of more than
+// `bytes_max` bytes is cut there, between characters, and ends with dots.
 std::string Harmless(absl::string_view text,
                      size_t bytes_max = absl::string_view::npos);
 

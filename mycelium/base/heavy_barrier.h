@@ -7,10 +7,10 @@
 
 namespace mycelium {
 
-// Two barriers, of which the one that is run often costs nothing because the
-// other one does its work. Where two threads each store a word and then look
-// for the other's store, one of them has LightBarrier() in between and the
-// other HeavyBarrier(): at least one of the two sees what the other stored.
+// Two barriers. The one that is run often costs nothing, because the other one
+// does its work. Where two threads each store a word and then look for the
+// other's store, one of them has LightBarrier() in between and the other
+// HeavyBarrier(): at least one of the two sees what the other stored.
 //
 // HeavyBarrier() has each thread of the process run a full barrier before it
 // returns (on Linux, membarrier(2), private expedited: some microseconds, and
@@ -19,8 +19,8 @@ namespace mycelium {
 //
 // Thread safety: any thread. Ownership: none.
 
-// Keeps the compiler from moving loads and stores over it; the processor is
-// kept by HeavyBarrier().
+// Keeps the compiler from moving loads and stores over it. HeavyBarrier() keeps
+// the processor from that.
 inline void LightBarrier() {
   std::atomic_signal_fence(std::memory_order_seq_cst);
 }
@@ -30,14 +30,14 @@ inline void LightBarrier() {
 // refuses, or a sandbox, is no error: has_heavy_barrier() stays false.
 void AskForHeavyBarrier(Sys& sys);
 
-// Whether it is offered. False again for good if it failed in the meantime, as
-// where a process has put itself into a sandbox since.
+// Whether it is offered. False again for good if it has failed since, for
+// example because the process has put itself into a sandbox.
 bool has_heavy_barrier();
 
 // REQUIRES: has_heavy_barrier() was true once.
 // If the kernel refuses by now, this waits for much longer (10 ms) than any
-// processor keeps a store to itself, so that what was begun can be ended;
-// nobody begins again then.
+// processor keeps a store to itself, so that what was begun can be ended. After
+// that nobody begins again.
 void HeavyBarrier(Sys& sys);
 
 }  // namespace mycelium

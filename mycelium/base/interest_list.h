@@ -13,14 +13,16 @@
 
 namespace mycelium {
 
-// An epoll and what it is to watch, of which some may be out of it for a while.
+// An epoll and the descriptors it is to watch. Some of these may be out of it
+// for a while.
 //
 // Why out. The kernel calls every epoll that watches a socket for each message
 // that is written to it, and again when its own message was read at the other
 // end, whether or not anybody sleeps there and whatever events were asked for.
-// That is paid by who writes and who reads (docs/benchmarks.md). Only a socket
-// that is not in the epoll is spared, and whoever takes it out has to look at
-// it himself. To take one out and put it back costs two to three microseconds.
+// The writer and the reader pay for that (docs/benchmarks.md). Only a socket
+// that is not in the epoll is spared, and the code that takes it out has to
+// look at it itself. To take one out and put it back costs two to three
+// microseconds.
 //
 // Invariants: a descriptor that waits for anything but EPOLLIN is in. After
 // Pin() all are in. Either can fail only if the kernel refuses to take one.
@@ -32,7 +34,7 @@ class InterestList final {
  public:
   InterestList(Sys& sys, Fd epoll) : sys_(sys), epoll_(std::move(epoll)) {}
 
-  // Of the epoll.
+  // The descriptor of the epoll.
   int fd() const { return epoll_.get(); }
 
   // Watches `fd` for `events`, until Remove().
@@ -48,9 +50,9 @@ class InterestList final {
   // Nothing happens if it must be in, or is not watched.
   void TakeOut(int fd);
 
-  // Puts back that one, or all. One that is ready is reported by the next wait,
-  // since when it came does not matter to the kernel. An error leaves out those
-  // that the kernel refused.
+  // Puts back that one, or all. The next wait reports a descriptor that is
+  // ready, since the kernel does not care when it became so. After an error
+  // those are out that the kernel refused.
   absl::Status PutBack(int fd);
   absl::Status PutBack();
 

@@ -3,11 +3,12 @@
 
 namespace mycelium {
 
-// What Sys::AddSeals() and Sys::GetSeals() talk of, as this system numbers it.
+// The seals of Sys::AddSeals() and Sys::GetSeals(), as this system numbers
+// them.
 
 // Nobody can shrink, grow or unseal the memory.
 extern const int kSealsOfSize;
-// The same, and nobody can write to it but through mappings that there are.
+// The same, and nobody can write to it except through mappings that exist.
 extern const int kSealsOfSizeAndWriting;
 
 }  // namespace mycelium

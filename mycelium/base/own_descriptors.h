@@ -7,8 +7,8 @@ namespace mycelium {
 
 // Which descriptors the kernel gave to Sys and has not got back. The child of a
 // fork() closes them: it has no use for them, and a socket that it kept open
-// would hide from peers that its parent has died. Those of memory are not among
-// them, since a ShmWriter's are there for other processes to map.
+// would hide from peers that its parent has died. Descriptors of memory are not
+// among them, since those of a ShmWriter are there for other processes to map.
 //
 // Those beyond kOwnDescriptorsMax are not remembered, nor is one that another
 // thread is being given while the process forks. They stay open in the child.

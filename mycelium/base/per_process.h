@@ -8,8 +8,9 @@
 namespace mycelium {
 
 // A T of the whole process, made at the first call and never destroyed. The
-// child of a fork() has one of its own, which begins anew: another thread may
-// have held a lock of its parent's, which is kept and not looked at.
+// child of a fork() has one of its own, which begins anew. The parent's T is
+// kept there and not looked at, since another thread may have held a lock of
+// it.
 //
 // Thread safety: any thread. It may be static: it needs no destructor, and
 // nothing waits for the first call, in the middle of which another thread may
@@ -22,7 +23,7 @@ template <typename T>
 class PerProcess final {
  public:
   T& Get() {
-    // Acquire: pairs with the exchange, by whoever has made it.
+    // Acquire: pairs with the exchange, by the thread that has made it.
     Made* known = current_.load(std::memory_order_acquire);
     if (known != nullptr && !known->guard.is_inherited()) return known->object;
     auto* const made = new Made;

@@ -2,9 +2,9 @@
 #define MYCELIUM_BASE_PLANTED_BUG_H_
 
 // Bugs that stand in the code on purpose, to show that the simulation finds
-// them (tests/simulation), number 6 that guard pages do
+// them (tests/simulation), or, for number 6, that guard pages do
 // (tests/conformance/planted_overread_test). They exist only in a build with
-// MYCELIUM_PLANTED_BUGS defined, in which one at a time is switched on; in any
+// MYCELIUM_PLANTED_BUGS defined, in which one at a time is switched on. In any
 // other build the condition is the constant `false`.
 //
 //   1  lost acknowledgement   inbound_lanes.cc

@@ -12,10 +12,10 @@ void ReleaseFence();
 }  // namespace shared_word_hooks
 using shared_word_hooks::ReleaseFence;
 #else
-// Whoever reads, with acquire, anything that this thread stores after the
-// fence, has seen what it did before: for stores over bytes that somebody may
-// be reading because he does not know yet that they are free. No instruction on
-// x86.
+// A thread that reads, with acquire, anything that this thread stores after the
+// fence, has seen what this thread did before. It is for stores over bytes that
+// another thread may be reading because it does not know yet that they are
+// free. No instruction on x86.
 inline void ReleaseFence() {
   std::atomic_thread_fence(std::memory_order_release);
 }

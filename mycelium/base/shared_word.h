@@ -25,7 +25,7 @@ namespace mycelium {
 
 #ifdef MYCELIUM_SHARED_WORD_HOOKS
 // `at` is where the word of `bytes` bytes lies, 4 or 8. Memory that the program
-// shares with nobody comes along here too.
+// shares with nobody comes here too.
 namespace shared_word_hooks {
 uint64_t Load(const void* at, size_t bytes, std::memory_order order);
 void Store(void* at, size_t bytes, uint64_t value, std::memory_order order);
@@ -101,7 +101,7 @@ class SharedWord final {
   }
 
  private:
-  // What fails only loads.
+  // An exchange that fails only loads.
   bool CompareExchange(T& expected, T desired, bool weak,
                        std::memory_order order) {
     const bool acquires = order == std::memory_order_acquire ||
@@ -135,8 +135,8 @@ using shared_word_hooks::CopyToShared;
 using shared_word_hooks::LoadRacing;
 #else
 // Eight aligned bytes, with acquire, while somebody may be writing to them in
-// any way. ThreadSanitizer is not asked: whoever calls this throws away what it
-// got unless it sees afterwards that nobody was.
+// any way. ThreadSanitizer is not asked: the caller throws away what it got
+// unless it sees afterwards that nobody was writing.
 __attribute__((no_sanitize_thread)) inline uint64_t LoadRacing(
     const std::byte* at) {
   return __atomic_load_n(reinterpret_cast<const uint64_t*>(at),

@@ -16,11 +16,12 @@ namespace mycelium {
 // somebody else.
 //
 // Invariant: once no Raise() is under way, it is not both armed and readable.
-// So a readable one becomes unreadable by Arm(), and whoever sleeps on it does
+// So Arm() makes a readable one unreadable, and a thread that sleeps on it does
 // not find it readable again and again. That is why Raise() writes before it
-// says so: an Arm() in between either leaves what was written, and then it is
-// not armed in the end, or reads it. Of a Raise() that began before Arm() had
-// returned nothing may be left: who arms looks afterwards.
+// stores that it did: an Arm() in between either leaves what was written, and
+// then the signal is not armed in the end, or reads it. Nothing may be left of
+// a Raise() that began before Arm() had returned, so a caller that arms has to
+// look afterwards.
 //
 // Thread safety: all members may be called from any thread, Arm() by one at a
 // time.

@@ -9,22 +9,22 @@
 
 namespace mycelium {
 
-// How long threads spin before they sleep, and that they leave their CPU to
-// others meanwhile. Where more threads spin than there are CPUs, the one with
-// the message may be the one that waits for a CPU, so:
+// Says how long threads spin before they sleep, and makes them leave their CPU
+// to others meanwhile. Where more threads spin than there are CPUs, the thread
+// with the message may be the one that waits for a CPU, so:
 //
-// - Who spins gives way every kGiveWayNs. If nobody wants the CPU that costs a
-//   system call; if it is wanted by a thread that spins as well, the two take
+// - A spinning thread gives way every kGiveWayNs. If nobody wants the CPU that
+//   costs a system call; if another spinning thread wants it, the two take
 //   turns of a few microseconds.
-// - Who is off the CPU for kLostNs has met somebody who computes. Between two
-//   that are always ready the kernel changes every few milliseconds, while it
-//   lets in at once who wakes up. So for kRestFactor times as long nobody
-//   spins here: all sleep at once.
+// - A thread that is off the CPU for kLostNs has met a thread that computes.
+//   Between two threads that are always ready the kernel switches every few
+//   milliseconds, but a thread that wakes up it lets in at once. So for
+//   kRestFactor times as long nobody spins here: all sleep at once.
 //
 // Spinning for ever is exempt from both: it never enters the kernel.
 //
 // Thread safety: the members of SpinBackoff may be called from any thread; a
-// Spell is the thread's whose wait it is.
+// Spell belongs to the thread that waits.
 //
 // Ownership: borrows the environment.
 //
@@ -51,7 +51,7 @@ class SpinBackoff final {
     // Whether others need the CPU, so that it is over from the start.
     bool rests() const { return rests_; }
 
-    // When it is over. GoesOn() may bring that nearer.
+    // When it is over. GoesOn() may make that earlier.
     TimeNs end() const { return end_; }
 
     // Call after some looks that found nothing. False: it is over. Gives way

@@ -9,7 +9,7 @@
 
 namespace mycelium {
 
-// A thread that runs `run`, for `what`, which an error names.
+// Starts a thread that runs `run`. `what` is its purpose, which an error names.
 // RESOURCE_EXHAUSTED: none could be started; says which limits there are.
 absl::StatusOr<std::thread> StartThread(absl::string_view what,
                                         std::function<void()> run);

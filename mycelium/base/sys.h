@@ -87,8 +87,8 @@ class Sys {
                             uint32_t expected, int64_t timeout_ns);
   virtual int64_t FutexWake(const std::atomic<uint32_t>* word, int waiters_max);
   virtual int64_t SchedYield();
-  // Lets the process have the next, which has each of its threads run a full
-  // memory barrier before it returns.
+  // The first registers the process for the second, which has each thread of
+  // the process run a full memory barrier before it returns.
   virtual int64_t RegisterBarrier();
   virtual int64_t BarrierInAllThreads();
 
@@ -100,14 +100,14 @@ class Sys {
                     int64_t* error);
   virtual int64_t Unmap(void* address, size_t bytes);
   // Replaces what is mapped at `address` by the start of `fd`, shared and
-  // writable, or by zeros of this process alone if that is -1. Other threads
-  // see the one or the other.
+  // writable, or by zeros of this process alone if `fd` is -1. Other threads
+  // see what was there or what replaces it.
   virtual int64_t MapOver(void* address, size_t bytes, int fd);
   // Keeps a mapping from children of fork().
   virtual int64_t KeepFromChildren(void* address, size_t bytes);
   // Memory that a descriptor stands for, without a name, of size 0.
   virtual int64_t MemfdCreate(const char* name);
-  // Makes it so large, and reserves its pages.
+  // Makes that memory so large, and reserves its pages.
   virtual int64_t Reserve(int fd, size_t bytes);
   virtual int64_t AddSeals(int fd, int seals);
   virtual int64_t GetSeals(int fd);

@@ -6,11 +6,11 @@
 namespace mycelium {
 
 // For programs that are given paths. `bazel run` starts a program elsewhere,
-// and says in BUILD_WORKING_DIRECTORY where it was typed: that is what a
-// relative path means. Makes it the working directory of this process; does
-// nothing without the variable. An error if that cannot be done.
+// and says in BUILD_WORKING_DIRECTORY where the command was typed: relative
+// paths start there. This makes that the working directory of the process, and
+// does nothing without the variable. An error if it cannot be done.
 //
-// Thread safety: of main(), before there are threads.
+// Thread safety: only for main(), before there are threads.
 absl::Status EnterDirectoryTypedIn();
 
 }  // namespace mycelium

@@ -8,8 +8,8 @@
 namespace mycelium {
 
 // Names are UTF-8, paths are whatever bytes a file system takes. Where text
-// must be UTF-8, in JSON and in `string` fields of Protobuf, whoever reads it
-// refuses the whole of it otherwise.
+// must be UTF-8, in JSON and in `string` fields of Protobuf, a reader refuses
+// all of it otherwise.
 
 // Whether a peer takes `text` in a `string` field: as Protobuf says when it
 // parses one. Neither surrogates nor longer forms than needed are UTF-8.
