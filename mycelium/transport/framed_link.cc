@@ -22,7 +22,7 @@ FramedLink::~FramedLink() {
   loop_.Cancel(ack_timer_.load());
   loop_.Cancel(drain_timer_);
   Abandon();
-  // Whoever is inside the gate leaves soon; nobody may come in after.
+  // A thread inside the gate leaves soon; nobody may come in after it.
   gate_.Close(environment_.waiter);
 }
 
@@ -39,17 +39,18 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
                         uint64_t lane_bytes, std::string unsent) {
   Detach();
   ending_.reset();
-  // Each may have had a connection that the other never came to have.
+  // Each side may have had a connection that the other never came to have.
   const bool shared = shares_.load() || peer.lanes_shared();
   const bool shares = options_.shared_memory != nullptr &&
                       shared_memory_offered && peer.shared_memory() &&
                       channel->passes_descriptors();
   shares_.store(shares, std::memory_order_release);
-  // What is meant to be shared, and is not, goes over the socket.
+  // Lanes that are meant to be shared, and are not, go over the socket.
   word_.store(shares                        ? "shm"
               : options_.transport == "shm" ? "unix"
                                             : options_.transport.c_str());
-  // The socket tells of little then, and is not worth a call each time.
+  // With shared lanes the socket tells of little, and is not worth a call each
+  // time.
   channel->SetSpinning(!shares);
   // Both must have said that they remember the other, or lanes would go on at
   // one end only.
@@ -69,12 +70,12 @@ void FramedLink::Attach(std::shared_ptr<Channel> channel, const v1::Hello& peer,
   lane_bytes_.store(lane_bytes);
   inbound_.ForgetSkipped();
   reader_.Reset();
-  // Some may have been lost with the connection before.
+  // Some control messages may have been lost with the connection before.
   counts_controls_ = false;
   loans_.peer_maps = peer.maps_loans();
   if (resumed) {
     parting_.Begin();
-    // Until it says that they go on, by when it has said what is in them.
+    // Until the peer says that they go on, by when it has said what is in them.
     for (InboundRing* const ring : ring_list_) ring->active = false;
     ResetLanes(peer);
     handler_.OnResuming(*this);
@@ -131,9 +132,9 @@ void FramedLink::Detach() {
   away_ = true;
   for (auto& [id, out] : out_lanes_) {
     out->lane->SetReaderAway(true);
-    // What comes from here on, the process at the other end does not see.
+    // The process at the other end does not see what comes from here on.
     if (out->lane->mapped()) out->reached = out->lane->committed();
-    out->lane->NotifyReleased();  // Whoever waits for room need not any more.
+    out->lane->NotifyReleased();  // Nobody need wait for room any more.
   }
 }
 
@@ -196,8 +197,9 @@ uint64_t FramedLink::NextSequence(uint32_t lane) const {
 
 namespace {
 
-// A frame of which the reader has released a part is over. No acknowledgement
-// is looked at so closely; what another connection or process begins with is.
+// A frame of which the reader has released a part is over. Acknowledgements are
+// not looked at so closely, but the position is with which another connection
+// or process begins.
 void ReleasePart(Lane& lane) {
   if (!lane.mapped()) lane.Release(lane.FrameStartFrom(lane.released()));
 }
@@ -219,14 +221,15 @@ void FramedLink::ResetLanes(const v1::Hello& peer) {
     if (out->lane->mapped()) {  // The peer says there how far it is.
       out->lane->loans().ForgetRefused();
       out->announced = false;
-      // The word may have been lost, and the descriptors with it.
+      // LaneOpen may have been lost, and the descriptors with it.
       out->known_to_peer = progress.count(id) > 0;
       out->lane->SetReaderAway(out->parked);
-      // Its doorbell may have been lost too; who still waits asks for another.
+      // Its doorbell may have been lost too; a waiter that still waits asks for
+      // another.
       out->lane->NotifyReleased();
       continue;
     }
-    // What the peer has of it was sent, where it goes on.
+    // What the peer has of this lane was sent to it, so it goes on being sent.
     out->refused |= out->known_to_peer;
     const v1::LaneProgress& known = progress[id];
     out->lane->Release(known.handled());
@@ -272,7 +275,8 @@ std::vector<LostFrames> FramedLink::ParkLanes(bool is_same_process) {
   return lost;
 }
 
-// To another process, with what this one has not handled.
+// Passes the lane on to another process, with what the last one has not
+// handled.
 void FramedLink::PassOn(OutLane& lane, std::vector<FrameHeader>* lost) {
   const bool was_mapped = lane.lane->mapped();
   const uint64_t seen =
@@ -298,12 +302,12 @@ void FramedLink::PassOn(OutLane& lane, std::vector<FrameHeader>* lost) {
   }
   // The last process has the old positions, whether it could map them or not.
   const absl::Status renewed = lane.lane->RenewReader(seen, lost);
-  // It may have changed that, too.
+  // The last process may have changed the identity, too.
   lane.lane->shared()->positions().identity.store(IdentityOf(lane.lane->id()));
   lane.refused = !renewed.ok();
   if (!renewed.ok()) TellFallback(renewed);
   lane.lane->SetMapped(false);
-  lane.lane->NotifyReleased();  // Who waits asks anew to be woken.
+  lane.lane->NotifyReleased();  // Waiters ask anew to be woken.
 }
 
 void FramedLink::CloseUnknownLanes(const v1::Hello& peer) {
@@ -339,11 +343,12 @@ void FramedLink::AdoptLane(const Lane& lane, uint32_t subscription) {
     OutLane* const out = FindOut(lane);
     if (out == nullptr) return;
     if (lane.id() != 0) out->subscription = subscription;
-    // It was disconnected while it was parked: who has it now is to hear of it.
+    // It was disconnected while it was parked: the subscription that has it now
+    // is to hear of that.
     if (out->disconnected != 0) out->disconnected = subscription;
     if (out->parked) {
-      // Where it goes on; a poisonous frame may have been taken out meanwhile,
-      // and who acknowledges may have done so already.
+      // The lane goes on here. A poisonous frame may have been taken out
+      // meanwhile, and an acknowledgement may have come already.
       ReleasePart(*out->lane);
       out->sent.store(lane.released());
       out->received.store(lane.released());
@@ -373,8 +378,8 @@ void FramedLink::DropLane(const Lane& lane) {
 }
 
 void FramedLink::FillResume(v1::Hello* hello) const {
-  // The connection may have been over for the peer when we took it up; then it
-  // has still what came before that, and we have not.
+  // The connection may have been over for the peer when we took it up. Then the
+  // peer still has what came before that, and we have not.
   hello->set_resume_incarnation(Remembered());
   hello->set_lanes_shared(shares_.load());
   inbound_.FillResume(hello);

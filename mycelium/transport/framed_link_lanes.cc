@@ -9,7 +9,7 @@ namespace mycelium {
 
 namespace {
 
-// Of what the peer says of its troubles, in lines of ours.
+// What the peer says of its troubles, as it may stand in lines of ours.
 std::string ReasonOf(absl::string_view said) {
   constexpr size_t kBytesMax = 256;
   return absl::Utf8SafeCEscape(said.substr(0, kBytesMax));
@@ -39,7 +39,7 @@ absl::StatusOr<std::shared_ptr<Lane>> FramedLink::OpenLane(
     }
     if (subscription != 0) id = next_lane_++;
   }
-  // Without the lock, which who sends waits for: its memory takes its time.
+  // Without the lock, for which senders wait: making the memory takes its time.
   const bool is_parked = options.parked;
   absl::StatusOr<std::unique_ptr<Lane>> lane = MakeLane(id, std::move(options));
   if (!lane.ok()) return lane.status();
@@ -106,9 +106,9 @@ void FramedLink::OnLaneRefused(const v1::LaneRefused& refused) {
     OutLane& out = *entry->second;
     out.refused = true;
     if (out.lane->stage() != nullptr) {
-      // It has the positions, whatever it says, and may write to them, where
-      // this process reads from here on. There need be no memory that others
-      // could share for that.
+      // The peer has the positions, whatever it says, and may write to them,
+      // and this process reads there from here on. So the lane gets fresh
+      // positions, for which there need be no memory that others could share.
       damaged.lane = out.lane;
       (void)out.lane->RenewReader(/*seen=*/0, &damaged.frames);
       out.lane->Absolve();
@@ -133,7 +133,8 @@ void FramedLink::OnLaneWaits(const v1::LaneWaits& waits) {
     OutLane& out = *entry->second;
     out.lane->reader_trouble().Set(reason);
     if (reason.empty()) return;
-    // What was sent of it is not acknowledged, which others must not wait for.
+    // What was sent of it is not acknowledged, and other lanes must not wait
+    // for that.
     out.held |= !out.lane->mapped();
     what = absl::StrCat(out.lane->name(), ": the peer cannot read it now: ");
   }

@@ -40,7 +40,8 @@ void FramedLink::OfferLoans(uint32_t lane,
   CloseEndedLoans();
   // Between connections nothing is offered: ResetLanes() has it asked again.
   if (channel_ == nullptr) return;
-  // Whoever maps the memory can read all the loans in it, whoever they are for.
+  // A process that maps the memory can read all the loans in it, whichever peer
+  // they are for.
   const bool may_map =
       loans_.peer_maps && shares_.load() && channel_->is_same_user();
   {

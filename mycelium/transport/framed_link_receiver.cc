@@ -75,7 +75,7 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       OnLaneArrived(control.lane_arrived());
       return absl::OkStatus();
     case v1::Control::kRoomAwaited:
-      // Something was handled meanwhile: whoever waits hears of that.
+      // Something was handled meanwhile: the waiting publisher hears of that.
       if (!IsWhere(control.room_awaited())) return absl::OkStatus();
       break;
     case v1::Control::kLoanMemoryOpen:
@@ -98,8 +98,8 @@ absl::Status FramedLink::OnControlRecord(absl::Span<const std::byte> body) {
       if (!control.goodbye().final()) {
         // What the peer had published before comes first.
         parting_.Hear(control.goodbye());
-        // Also from lanes that it has not come to open again: what we have
-        // of them is in our answer, and nothing comes after that.
+        // Also from lanes that the peer has not come to open again: what we
+        // have of them is in our answer, and nothing comes after that.
         for (InboundRing* const ring : ring_list_) {
           ring->active = true;
           ring->BeginTakingOver();
@@ -193,7 +193,7 @@ absl::Status FramedLink::OnAckRecord(absl::Span<const std::byte> body) {
     const auto out = out_lanes_.find(ack.lane);
     if (out == out_lanes_.end()) continue;  // Closed meanwhile.
     Lane& lane = *out->second->lane;
-    if (lane.mapped()) {  // It says itself what is handled.
+    if (lane.mapped()) {  // Its memory says what is handled.
       if (ack.received <= lane.committed()) {
         out->second->received.store(ack.received, std::memory_order_relaxed);
       }
@@ -295,8 +295,8 @@ absl::Status FramedLink::HandOut(uint32_t lane, uint64_t position,
   frame.lost_before = sequence - expected.sequence;
   if (sequence < expected.redelivered_until) {
     frame.header.flags |= kFrameRedelivered;
-    // One of these may have killed the process before: it must be the first
-    // that is not handled, so what comes before it is told at once.
+    // One of these frames may have killed the process before. It must be the
+    // first that is not handled, so what comes before it is told at once.
     if (inbound_.UntoldBytes() > 0) SendAcks();
   }
   const uint64_t end = position + AlignedFrameBytes(frame.header.frame_bytes);
@@ -324,7 +324,8 @@ absl::Status FramedLink::HandOut(uint32_t lane, uint64_t position,
 }
 
 void FramedLink::TellOfKept() {
-  // No acknowledgement comes of it, for which the peer may let others wait.
+  // Kept frames are not acknowledged, and the peer may let other lanes wait for
+  // that.
   for (const uint32_t lane : kept_.Lanes()) {
     v1::Control control;
     control.mutable_lane_arrived()->set_lane(lane);
@@ -335,7 +336,7 @@ void FramedLink::TellOfKept() {
 }
 
 void FramedLink::HandOutKept() {
-  // On the next connection they are sent again, if it has begun already.
+  // If the connection is over, the frames are sent again on the next one.
   if (kept_.empty() || (channel_ == nullptr && !ending_.has_value())) return;
   for (const uint32_t lane : kept_.Lanes()) {
     absl::Status status;
@@ -375,7 +376,7 @@ void FramedLink::Resume() {
 void FramedLink::ResumeLane(uint32_t lane) {
   loop_.Post([this, alive = alive_, lane] {
     if (!*alive) return;
-    // Also if nothing has come of it: the peer sends none before.
+    // Also if nothing of it has come: the peer sends none before this.
     InboundLanes::Expected expected;
     if (inbound_.Find(lane, &expected)) {
       Break(absl::UnavailableError(

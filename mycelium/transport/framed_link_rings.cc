@@ -25,9 +25,9 @@ absl::Status Of(const FramedLink& link, const absl::Status& status) {
                       absl::StrCat(link.name(), ": ", status.message()));
 }
 
-// Of a lossy lane nothing once we have answered a Goodbye: the peer counts what
-// it then finds there, taking it back, and what we would take meanwhile as
-// well.
+// Whether frames may be taken from that ring. Of a lossy lane none may be once
+// we have answered a Goodbye: the peer takes back and counts what it then finds
+// there, and would count what we take meanwhile as well.
 bool MayTakeFrom(const InboundRing& ring, const Parting& parting) {
   return !ring.is_lossy() || !parting.final_wanted();
 }
@@ -49,8 +49,8 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open, bool is_full) {
     return true;
   }
   if (InboundLanes::Expected known; inbound_.Find(open.lane(), &known)) {
-    // The peer has not heard of it, and sends the descriptors only once: those
-    // that are here are another lane's.
+    // The peer has not heard that the lane was refused, and sends the
+    // descriptors only once: those that are here are another lane's.
     RefuseLane(open.lane(), absl::FailedPreconditionError(
                                 "it was refused on the connection before"));
     return false;
@@ -71,8 +71,8 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open, bool is_full) {
       (*memory)->positions().identity.load() != open.shared_identity()) {
     memory = absl::InvalidArgumentError("the memory is another lane's");
   }
-  // What a peer has paid for once could be handed out for each of its lanes, in
-  // one turn when the connection ends.
+  // Otherwise what a peer has paid for once could be handed out for each of its
+  // lanes, in one turn when the connection ends.
   if (memory.ok() && std::any_of(ring_list_.begin(), ring_list_.end(),
                                  [&](const InboundRing* ring) {
                                    return ring->LiesIn(**memory);
@@ -184,8 +184,8 @@ InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
 bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   using Look = InboundRing::Look;
   if (!ring.active || ring.paused || HoldsBack()) return false;
-  // Where the connection is lost there is an end, but for who publishes on into
-  // a lossy lane.
+  // Where the connection is lost the frames come to an end, unless the peer
+  // goes on publishing into a lossy lane.
   const bool is_last =
       channel_ == nullptr && (!ring.is_lossy() || ring.takes_over());
   const int most = is_last ? std::numeric_limits<int>::max() : kFramesPerTurn;
@@ -197,13 +197,14 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
     return true;
   }
   if (look == Look::kCorruptLater && corrupt_timer_ == 0) {
-    // Said already, for whoever wonders why nothing comes.
+    // Said already now, for people who wonder why nothing comes.
     handler_.OnCorruptMemory(
         *this, Of(*this, Corrupt(absl::StrCat(
                              ring.error(),
                              "; what came before it is still handled"))));
-    // That may last for ever, or until somebody gets what lies behind it. One
-    // for all rings, which a peer may open as often as it likes.
+    // That may last for ever, or until somebody gets what lies behind the
+    // corruption. One timer serves all rings, since a peer may open rings as
+    // often as it likes.
     corrupt_timer_ =
         loop_.RunAt(environment_.clock.NowNs() + options_.drain_ns, [this] {
           corrupt_timer_ = 0;
@@ -388,13 +389,13 @@ void FramedLink::DropRings() {
     ring->active = false;
     ring->AddTraffic(&ended_in_);
   }
-  // One may be up the stack.
+  // One of them may be in use up the stack.
   if (is_polling_) loop_.Post([rings = std::move(rings_)] {});
   rings_.clear();
 }
 
 void FramedLink::TakeOverRings() {
-  // Who is up the stack has shown a frame, and may do so again.
+  // A caller up the stack has shown a frame, and may do so again.
   if (is_polling_) return;
   is_polling_ = true;
   for (size_t i = 0; i < ring_list_.size(); ++i) {

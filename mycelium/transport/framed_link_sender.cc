@@ -77,7 +77,7 @@ bool FramedLink::SendLane(Lane& lane) {
       return waiting_ < kGatheredBytes &&
              !flush_.load(std::memory_order_acquire);
     }
-    if (run.bytes.empty()) return true;  // Who was inside before has sent it.
+    if (run.bytes.empty()) return true;  // The last thread inside has sent it.
     NoteSent(*out, run);
     is_all = out->noted == lane.committed();
   }
@@ -109,7 +109,7 @@ bool FramedLink::SendRun(uint32_t lane, const Lane::Run& run) {
       {const_cast<std::byte*>(run.bytes.data()), run.bytes.size()}};
   const absl::StatusOr<size_t> sent = send_channel_->Send(pieces);
   if (sent.ok() && *sent == sizeof header + run.bytes.size()) return true;
-  // What is left is SendAll()'s, which finds out what is to be done about it.
+  // What is left is for SendAll(), which finds out what is to be done about it.
   outgoing_.Clear();
   outgoing_.AddHeader(header);
   outgoing_.Add(run.bytes.data(), run.bytes.size());
@@ -122,9 +122,9 @@ void FramedLink::SendAll() {
   if (send_channel_ == nullptr) return;
   if (blocked_ && !writable_.exchange(false)) return;
   blocked_ = false;
-  // Whoever commits meanwhile marks the gate, so one look at the lanes is
-  // enough, unless that was before the channel was blocked, or there was more
-  // than fits into one system call.
+  // A thread that commits meanwhile marks the gate. So one look at the lanes is
+  // enough, unless that look was before the channel was blocked, or there was
+  // more than fits into one system call.
   bool look_again;
   do {
     if (swap_channel_.load(std::memory_order_acquire)) AdoptChannel();
@@ -155,8 +155,8 @@ void FramedLink::AdoptChannel() {
   LetGoOfRetired();
   for (auto& [id, out] : out_lanes_) {
     out->reached = std::max(out->reached, out->sent.load());
-    // Whatever the peer says, what is sent are frames: the next one that starts
-    // there.
+    // Whatever the peer says, only frames are sent: from the next one on that
+    // starts there.
     uint64_t start = out->received.load(std::memory_order_relaxed);
     if (!out->lane->mapped()) start = out->lane->FrameStartFrom(start);
     out->received.store(start, std::memory_order_relaxed);
@@ -199,7 +199,7 @@ bool FramedLink::Compose() {
   if (!outgoing_.control.empty()) {
     outgoing_.Add(outgoing_.control.data(), outgoing_.control.size());
   }
-  // The first Goodbye is the last that a peer hears who does not answer.
+  // A peer that does not answer hears nothing after the first Goodbye.
   ComposeAcks((leaving && !parting_.has_said()) ||
               (final && !parting_.has_said_final()));
   if (leaving) ComposeGoodbye(final);
@@ -234,9 +234,10 @@ void FramedLink::ComposeAcks(bool with_rings) {
   const bool wanted = (ack_now_.load(std::memory_order_relaxed) &&
                        ack_now_.exchange(false, std::memory_order_relaxed)) ||
                       with_rings;
-  // Some ride along, which saves a system call; the rest waits until it is
-  // wanted. Over a channel that gathers they do when they are due, so that not
-  // each message of a ping-pong carries what the peer has to read and act on.
+  // Some acknowledgements ride along, which saves a system call; the rest waits
+  // until it is wanted. Over a channel that gathers they ride along when they
+  // are due, so that not each message of a ping-pong carries some, which the
+  // peer has to read and act on.
   if (!wanted) {
     if (outgoing_.done()) return;
     if (send_gathers_) {
@@ -252,7 +253,8 @@ void FramedLink::ComposeAcks(bool with_rings) {
   acks_taken_at_.store(environment_.clock.NowNs(), std::memory_order_relaxed);
   inbound_.TakeAcks(&outgoing_.acks);
   if (with_rings) {
-    // What of the peer's lanes is ours to count, though its room is not free.
+    // How much of the peer's lanes is ours to count, though its room is not
+    // free.
     MutexLock lock(rings_mutex_);
     for (const auto& [lane, ring] : rings_) {
       outgoing_.acks.push_back({lane, 0, ring->taken(), ring->handled()});
@@ -332,7 +334,7 @@ bool FramedLink::LookAtLanes() {
     }
     if (out.lane->stage() != nullptr) {
       out.lane->Advance();
-      // What lies there now is not where a peer that maps the lane reads.
+      // What lies in the ring now is not where a peer that maps the lane reads.
       out.refused |=
           !out.lane->mapped() && out.lane->committed() != out.lane->released();
     }
@@ -414,7 +416,8 @@ void FramedLink::QueueControl(const v1::Control& control) {
   {
     MutexLock lock(control_mutex_);
     if (next_channel_ == nullptr) return;
-    // It is said again and again, and is of no use to who does not read.
+    // RoomAwaited is said again and again, and is of no use to a peer that does
+    // not read.
     if (control.has_room_awaited() && control_.size() > kAwaitedBytesMax) {
       return;
     }
@@ -457,9 +460,9 @@ void FramedLink::SendAcks() {
 }
 
 void FramedLink::ScheduleAcks() {
-  // A look first, since for most frames one is set. It clears this and then
-  // looks at what is to be told: on this thread, or under the lock under which
-  // InboundLanes has noted what this call is about.
+  // A load first, since for most frames a timer is set. The timer clears this
+  // flag and then looks at what is to be told: on this thread, or under the
+  // lock under which InboundLanes has noted what this call is about.
   if (ack_timer_set_.load() || ack_timer_set_.exchange(true)) return;
   const int64_t delay_ns = gathers_.load(std::memory_order_relaxed)
                                ? kGatheringAckDelayNs
@@ -468,12 +471,12 @@ void FramedLink::ScheduleAcks() {
 }
 
 void FramedLink::SendAcksAt(TimeNs at) {
-  // Nobody stores the number of one that was set before.
+  // With the lock nobody stores the number of a timer that was set before.
   MutexLock lock(control_mutex_);
   // Captures one pointer, so that it allocates nothing.
   ack_timer_.store(loop_.RunAt(at, [this] {
-    // Where data goes they ride along with the next, or else go by the
-    // next time.
+    // Where data goes, acknowledgements ride along with the next, or else go
+    // when the timer rings the next time.
     const bool goes = data_went_.exchange(false) || MYCELIUM_PLANTED_BUG(7);
     const bool gathers = gathers_.load(std::memory_order_relaxed);
     // If some rode along meanwhile, all that is to be told came after that.

@@ -21,7 +21,7 @@ std::string HelloFault(const v1::Control& control) {
                       bytes, " bytes, at most ", kHandshakeBytesMax);
 }
 
-// Of what a peer says, in a line of ours.
+// How much of what a peer says is shown in a line of ours.
 constexpr size_t kShownBytesMax = 1024;
 
 // What is wrong with a name that goes into lines of logs; empty: nothing.
@@ -78,7 +78,7 @@ Handshake::~Handshake() {
 void Handshake::Begin(TimeNs deadline) {
   timer_ = loop_.RunAt(deadline, [this, alive = alive_] {
     if (!*alive) return;
-    // Nobody who is not there has refused us.
+    // If there is no connection, that is the reason, and not a silent peer.
     absl::Status status = channel_->CheckConnected();
     if (status.ok()) {
       status = absl::DeadlineExceededError(
@@ -159,8 +159,8 @@ absl::Status Handshake::ReadControl(absl::Span<const std::byte> body) {
 void Handshake::OnWritable() { SendMore(); }
 
 void Handshake::OnClosed(const absl::Status& status) {
-  // It may come between the peer's Hello and Finish(): whoever gets the channel
-  // after us would not be told again.
+  // It may come between the peer's Hello and Finish(): the next owner of the
+  // channel would not be told again.
   if (outcome_.has_value() && outcome_->ok()) outcome_ = status;
   FinishWith(status);
 }

@@ -39,8 +39,8 @@ class Handshake final : private Channel::Handler {
   // Called once, not from within a call of the handshake or its channel. The
   // status is that of RejectStatus(), such as FAILED_PRECONDITION, if the peer
   // or this side refused; DATA_LOSS for garbage; RESOURCE_EXHAUSTED for a Hello
-  // of more than kHandshakeBytesMax, ours or theirs; DEADLINE_EXCEEDED; or
-  // UNAVAILABLE.
+  // of more than kHandshakeBytesMax, theirs or the one that we dial with;
+  // DEADLINE_EXCEEDED; or UNAVAILABLE.
   using Done = std::function<void(absl::StatusOr<Established>)>;
 
   // Judges the peer's Hello and fills in ours, or returns why it is refused.

@@ -142,7 +142,7 @@ bool InboundLanes::NoteHandled(uint32_t lane, uint64_t position) {
 
 void InboundLanes::TakeAcks(std::vector<AckEntry>* acks) {
   MutexLock lock(mutex_);
-  // Acquire: whose bytes this takes for told, their `received` is seen below.
+  // Acquire: for all bytes that this takes for told, `received` is seen below.
   // Release: pairs with the load in UntoldBytes().
   told_bytes_.store(received_bytes_.load(std::memory_order_acquire),
                     std::memory_order_release);
@@ -186,7 +186,7 @@ bool InboundLanes::IsHandledTo(uint32_t lane, uint64_t position) const {
 
 void InboundLanes::ForgetTold() {
   MutexLock lock(mutex_);
-  // None of that is of the next connection, which begins by telling all.
+  // None of that counts for the next connection, which begins by telling all.
   const uint64_t bytes = received_bytes_.load(std::memory_order_acquire);
   told_bytes_.store(bytes, std::memory_order_release);
   forgotten_bytes_.store(bytes, std::memory_order_release);

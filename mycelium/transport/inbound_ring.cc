@@ -98,8 +98,8 @@ InboundRing::Look InboundRing::Corrupt(std::string what) {
   error_ = absl::StrCat("lane ", options_.lane,
                         " in shared memory: ", std::move(what));
   is_corrupt_.store(true, std::memory_order_relaxed);
-  // Of us and of who has handled something since, one sees what the other has
-  // stored: pairs with the load in NoteHandled().
+  // Either this thread or one that has handled something since sees what the
+  // other has stored: pairs with the load in NoteHandled().
   std::atomic_thread_fence(std::memory_order_seq_cst);
   is_pending_ = false;
   shows_left_ = 0;
@@ -139,8 +139,8 @@ void InboundRing::BeginDraining() {
 void InboundRing::BeginTakingOver() {
   BeginDraining();
   takes_over_ = true;
-  // The writer is gone, or going, and overwrites nothing. Who has a frame has
-  // it as a copy, and may take as long as he likes.
+  // The writer is gone, or going, and overwrites nothing. A handler that has a
+  // frame has it as a copy, and may take as long as it likes.
   LetGo();
 }
 
@@ -178,7 +178,7 @@ void InboundRing::AddTraffic(LinkTraffic* traffic) const {
 bool InboundRing::NoteHandled(uint64_t end) {
   // Before `handled_` lets the loop take another one, which is held then.
   if (options_.lossy) LetGoIfHeld(end);
-  // Of two that store, the later may have the lower one.
+  // Of two threads that store, the later may have the lower end.
   SharedWord<uint64_t>& handled =
       options_.lossy ? handled_ : positions_.ring.released;
   uint64_t before = handled.load(std::memory_order_relaxed);
@@ -193,7 +193,7 @@ bool InboundRing::NoteHandled(uint64_t end) {
 
 void InboundRing::LetGoIfHeld(uint64_t sequence) {
   // Where it takes over, the loop may hold a later one, and be reading that.
-  // Acquire: whoever sees where that one lies sees its sequence, too.
+  // Acquire: a thread that sees where that one lies sees its sequence, too.
   uint64_t at = held_at_.load(std::memory_order_acquire);
   if (held_sequence_.load(std::memory_order_relaxed) != sequence) return;
   // Release: pairs with the load in LossyRingWriter::HoldsTaken().
@@ -232,7 +232,7 @@ bool InboundRing::IsDrained(uint32_t controls_seen) {
 }
 
 uint64_t InboundRing::CountLeft() {
-  // What is taken from a lossy ring nobody counts but us, though its writer may
+  // Nobody but us counts what is taken from a lossy ring, though its writer may
   // live, and look what became of it. So it is left there, and held.
   if (options_.lossy) {
     return lossy_reader_->CountWaiting() + (is_pending_ ? 1 : 0);

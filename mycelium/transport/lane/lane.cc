@@ -16,8 +16,8 @@ size_t RoundUpToPowerOfTwo(size_t bytes) {
   return power;
 }
 
-// What a lane of that capacity takes. The memory of a lossy one is four times
-// as large, and no peer maps more than kLaneBytesMax.
+// The largest frame that a lane of that capacity takes. The memory of a lossy
+// lane is four times as large, and no peer maps more than kLaneBytesMax.
 size_t LargestFrame(const Lane::Options& options, size_t capacity) {
   const size_t largest = std::min(options.frame_bytes_max, capacity / 2);
   if (!options.lossy.has_value()) return largest;
@@ -176,14 +176,15 @@ void Lane::CommitToRing() {
 }
 
 bool Lane::TakesLoan(const LoanPlace& place) {
-  // What is handed over is never smaller; copying that is as fast.
+  // A payload that is handed over is never smaller; copying a smaller one is as
+  // fast.
   const bool is_small =
       room_.size() < sizeof(FrameHeader) + Payload::kHandOverBytesMin;
   if (!mapped() || stage_ != nullptr || is_small) return false;
   const uint32_t memory = place.memory->id();
   if (loans_.AskLocked(memory)) doorbell_->OnLoanMemory(*this, place.memory);
   if (loans_.AnswerLocked(memory) != LaneLoans::Answer::kYes) return false;
-  // Not written aside, where its payload would be.
+  // Not written aside, but in the ring, where its payload would be.
   if (uses_scratch_) room_ = writer_.TryClaim(room_.size());
   uses_scratch_ = false;
   return true;
@@ -200,7 +201,7 @@ void Lane::OfferLoans(const std::shared_ptr<LoanMemory>& memory) {
 void Lane::SettleLoans() {
   if (!mapped() || stage_ != nullptr) return;
   if (loans_.any()) loans_.Finish(released());
-  // Has the reader tell, unless it is done by now.
+  // Has the reader tell when it is done, unless it is done by now.
   if (loans_.any() && IsOver(Mark())) loans_.Finish(released());
   doorbell_->OnLoansSettled(*this);
 }
@@ -217,7 +218,7 @@ void Lane::PutLoan(const Payload& loan, absl::Span<std::byte> payload_room) {
   frame.bytes = loan.bytes;
   frame.owner = *loan.shared;
   frame.memory = loan.place->memory.get();
-  // So that few take turns, which stay cached.
+  // So that few loans take turns, and stay in the cache.
   loans_.FinishLocked(released());
   loans_.AddLocked(std::move(frame));
 }
@@ -267,7 +268,8 @@ uint64_t Lane::Mark() {
 bool Lane::IsOver(uint64_t mark) {
   if (discarded()) return true;
   if (stage_ == nullptr) {
-    // `released` first: whoever sees what Refit() made it sees its marks, too.
+    // `released` first: a thread that sees what Refit() made of it sees the
+    // marks of Refit(), too.
     uint64_t handled = released();
     if (handled >= MarkAfterRefit(mark)) return true;
     if (shared_ == nullptr) return false;
@@ -281,7 +283,7 @@ bool Lane::IsOver(uint64_t mark) {
   MutexLock lock(mutex_);
   bool is_over = stage_->IsOver(mark);
   if (!is_over && shared_ != nullptr) {
-    // The reader never gets to one that was dropped.
+    // The reader never gets to a frame that was dropped.
     shared_->positions().AskToBeWoken(std::min(mark, stage_->LastSequence()));
     is_over = stage_->IsOver(mark);
   }
@@ -316,7 +318,7 @@ absl::Status Lane::RenewStageReader(std::vector<FrameHeader>* lost) {
       [&] { renewed = shared_->RenewPositions([](LanePositions&) {}); },
       [&](const FrameView& damaged) { lost->push_back(damaged.header); });
   if (options_.window > 0) {
-    // It starts where the others do.
+    // The reader of the stage starts where the others do.
     is_pinned_ = false;
     stage_reader_ = std::make_unique<LossyRingReader>(
         stage_->memory(), stage_->positions(), kFrameFlagsOnWire);
@@ -402,7 +404,7 @@ bool Lane::reader_away() const {
 
 void Lane::SetReaderAway(bool away) {
   const bool was_away = reader_away_.exchange(away, std::memory_order_acq_rel);
-  // Who is back gets its time anew, and may be another process.
+  // A reader that is back gets its time anew, and may be another process.
   if (was_away && !away) stall_.Clear();
   if (away) room_event_.Notify(environment_.waiter);
 }
@@ -448,7 +450,7 @@ bool Lane::MoveOne(const FrameView& frame) {
 
 void Lane::CallWhenRoom(size_t frame_bytes, std::function<void()> callback) {
   room_watches_.Add(frame_bytes, std::move(callback));
-  RunRoomWatches();  // Whoever makes room from here on sees the watcher.
+  RunRoomWatches();  // A thread that makes room later sees the watch.
 }
 
 void Lane::RunRoomWatches() {

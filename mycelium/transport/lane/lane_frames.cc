@@ -1,5 +1,5 @@
-// The part of Lane that finds where frames start, when somebody who may be
-// wrong has said where he is.
+// The part of Lane that finds where frames start, when a reader that may be
+// wrong has said where it is.
 #include <algorithm>
 #include <string>
 
@@ -24,11 +24,12 @@ FrameHeader HeaderAt(const Lane::Run& run) {
   return header;
 }
 
-// What was committed from `from` to `until`, where frames are sound again, the
-// last before the end with `last_sequence`.
-// Headers say how long frames are and of whom, as far as that leads from one to
-// the next; the sequences are counted back. Where they do not lead on it is one
-// frame at least: those sequences say of how many, or nothing does.
+// The frames that were committed from `from` to `until`, where frames are sound
+// again; the last frame before the end has `last_sequence`.
+// Headers say how long frames are and of which publisher, as far as that leads
+// from one frame to the next; the sequences are counted back. Where the headers
+// do not lead on there is at least one frame: the sequences say how many, or
+// nothing does.
 std::vector<FrameHeader> DamagedFrames(const Lane& lane, uint64_t from,
                                        uint64_t until, uint64_t last_sequence) {
   std::vector<FrameHeader> frames;
@@ -65,15 +66,16 @@ absl::Status Lane::RenewRingReader(uint64_t seen,
   absl::Status renewed;
   {
     MutexLock lock(mutex_);
-    // Where the last one said what no reader says, that is over with it. What
-    // the writer has relied on holds: others may lie there by now.
+    // If the last reader said what no reader says, that is over with it. What
+    // the writer has relied on holds: other frames may lie there by now.
     std::string wrong;
     const uint64_t from = std::max(
         released_check_.Look(positions_->ring.released, committing_, &wrong),
         writer_.released_seen());
     const uint64_t start = FirstSoundFrom(from);
     *lost = DamagedFrames(*this, from, start, sequence_);
-    // What it took without a connection. Of a reader that is mad any position.
+    // What the last reader took without a connection. A reader that is mad may
+    // have stored any position.
     const uint64_t taken = positions_->taken.load(std::memory_order_relaxed);
     seen = std::max(seen, FirstSoundFrom(AlignedFrameBytes(
                               std::clamp(taken, start, committed()))));
@@ -99,8 +101,8 @@ void Lane::CheckNextFrame() {
   const auto lacks_commit_word = [&] {
     next = released();
     if (next == committed()) return false;
-    // One that is there says itself what is wrong with the frame, to the
-    // reader.
+    // A commit word that is there tells the reader itself what is wrong with
+    // the frame.
     const uint64_t word =
         LoadRacing(&writer_.memory()[next & (capacity_bytes() - 1)]);
     return static_cast<uint32_t>(word) == 0;
@@ -159,8 +161,8 @@ void Lane::VisitRing(uint64_t from,
       at = run.position + AlignedFrameBytes(header.frame_bytes);
       continue;
     }
-    // Damaged, and not less accepted for that. Or the reader, who named the
-    // place, is mad.
+    // The frames are damaged, and were accepted all the same. Or the reader,
+    // which named the place, is mad.
     const uint64_t sound = FirstSoundFrom(at);
     for (const FrameHeader& damaged :
          DamagedFrames(*this, at, sound, sequence_)) {

@@ -9,7 +9,7 @@
 namespace mycelium {
 namespace {
 
-// So many that are over are kept before the others are moved to the front.
+// How many frames that are over are kept before the others move to the front.
 constexpr size_t kOverMax = 64;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The part of Lane that makes it fit for a reader who takes smaller frames.
+// The part of Lane that makes it fit for a reader that takes smaller frames.
 #include <algorithm>
 
 #include "mycelium/base/shared_word.h"
@@ -66,8 +66,8 @@ void Lane::RefitRing(std::vector<FrameHeader>* taken_out) {
     // Release: pairs with the load in IsOver().
     positions_->ring.released.store(end, std::memory_order_release);
   });
-  // They have room: the one pad that they may need more than before is smaller
-  // than a frame that was taken out.
+  // The frames have room: the one pad that they may need more than before is
+  // smaller than a frame that was taken out.
   uint64_t sequence = sequence_ - left.size();
   for (const std::vector<std::byte>& frame : left) {
     FrameHeader header;
@@ -105,7 +105,8 @@ void Lane::RefitStage(std::vector<FrameHeader>* taken_out) {
     if (is_suspect && is_suspect_staged_) suspected_ = 0;
   }
   if (options_.window == 0) return;
-  // It starts where the others do, with the frame that was pinned.
+  // The reader of the stage starts where the others do, with the frame that was
+  // pinned.
   is_pinned_ = false;
   stage_reader_ = std::make_unique<LossyRingReader>(
       stage_->memory(), stage_->positions(), kFrameFlagsOnWire);

@@ -11,7 +11,7 @@ namespace {
 // Of each header: commit word, flags, extension.
 constexpr size_t kPeekBytes = 8;
 
-// Grows up to the depth, which may be a peer's wish.
+// Grows up to the depth, which a peer may have asked for.
 constexpr size_t kEntriesAtFirst = 1024;
 
 // How often the reader tries to take a frame before it says that there is none.
@@ -266,8 +266,8 @@ bool LossyRingWriter::PeekOldest(FrameHeader* header) {
 
 bool LossyRingWriter::LacksCommitWord(uint64_t* position) {
   if (!Synchronise() || count() == 0) return false;
-  // Whoever has the frame before that may still come to it, and what is left
-  // begins anew with the one that is held.
+  // The reader that has the frame before may still come to this one, and what
+  // is left begins anew with the one that is held.
   if (HoldsTaken()) return false;
   *position = positions_.next.load(std::memory_order_relaxed);
   // The reader may have gone on meanwhile.
@@ -287,8 +287,8 @@ bool LossyRingWriter::DropOldest(FrameView* dropped, size_t waiting) {
                                                  std::memory_order_release)) {
       continue;
     }
-    // A reader who still looks there, and finds what is written there next,
-    // looks at `next` again and must not find the old one.
+    // A reader that still looks there, and finds what is written there next,
+    // looks at `next` again and must not find the old value.
     ReleaseFence();
     ++first_;
     (void)Show(entry, dropped);
@@ -339,7 +339,7 @@ bool LossyRingReader::HasFrame() const {
 }
 
 RingReader::Result LossyRingReader::Poll(FrameView* view) {
-  // A writer who drops all the time, or has gone mad, must not keep us here.
+  // A writer that drops all the time, or has gone mad, must not keep us here.
   for (int tries = 0; tries < kTriesMax; ++tries) {
     uint64_t next = positions_.next.load(std::memory_order_acquire);
     const size_t offset = next & (memory_.size() - 1);

@@ -67,7 +67,7 @@ absl::Span<std::byte> LossyStage::MakeRoom(size_t frame_bytes,
                                                   : DropReason::kOverflowBytes;
     if (options_.drop_newest) return {};
     FrameView oldest;
-    // Not of those that are left if the reader has made room meanwhile.
+    // None of those that are left, if the reader has made room meanwhile.
     const size_t waiting =
         fit == LossyRingWriter::Fit::kDepth ? options_.depth : 1;
     if (writer_.DropOldest(&oldest, waiting)) {
