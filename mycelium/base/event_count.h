@@ -9,8 +9,8 @@
 namespace mycelium {
 
 // Lets threads sleep until a condition that others change may have become
-// true, without a lock around the condition. Whoever changes the condition
-// calls Notify(), which enters the kernel only if somebody sleeps.
+// true, without a lock around the condition. A thread that changes the
+// condition calls Notify(), which enters the kernel only if some thread sleeps.
 //
 // Thread safety: all members may be called from any thread.
 //

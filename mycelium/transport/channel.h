@@ -84,9 +84,9 @@ class Channel {
   virtual const std::string& peer_description() const = 0;
 
   // The identity of the other end, as far as the connection itself proves it.
-  // For a Unix socket it is the user, as of the time of connecting or
-  // listening. Two ends whose identities differ are not taken for one process.
-  // Empty: the connection proves nothing.
+  // For a Unix socket it is the user at the time of connecting or listening.
+  // Two ends whose identities differ are not taken for one process. Empty: the
+  // connection proves nothing.
   virtual std::string peer_identity() const { return ""; }
 
   // Whether there is a connection yet; Send() takes bytes before that.

@@ -18,8 +18,8 @@
 
 namespace mycelium {
 
-// Who is at the other end of a connection from another host, as far as the
-// connection itself proves it.
+// The other end of a connection from another host, as far as the connection
+// itself proves its identity.
 struct RemotePeer {
   std::string address;       // As the transport writes it.
   bool is_dialled = false;   // By this node: the address was its choice.

@@ -92,7 +92,7 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces,
                               LinkMessageEncoder::Keepers keepers = {});
   // Whether a message is being written; if so, the owner is told that more can
-  // be sent when it is done. On the same thread as Send().
+  // be sent when it is done. From the thread that may call Send().
   bool IsWriting();
 
   // Takes what arrived next. False: nothing did.

@@ -331,7 +331,7 @@ class Lane final {
   void CommitToRing() ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void NoteCommitted() {
     pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);
-    // Pairs with committed(): whoever reads it may read the frames before it.
+    // Pairs with committed(): its reader may read the frames before it.
     committed_.store(writer_.position(), std::memory_order_release);
   }
   void ForgetReleased() ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_);

@@ -84,7 +84,8 @@ class LaneLoans final {
 
   // Nobody reads the ring in shared memory any more: frames get the bytes that
   // they refer to, and the reader's answers are void. Part of a frame that
-  // begins before `released` may be overwritten by now: it gets nothing.
+  // begins before `released` may be overwritten by now: such a frame gets
+  // nothing.
   void TakeBackLocked(uint64_t released, absl::Span<std::byte> ring)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

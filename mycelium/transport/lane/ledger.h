@@ -47,8 +47,8 @@ struct Ledger {
 };
 
 // The counters behind a Ledger, for one publisher and one subscription. Each
-// counter has one writer at a time; whoever writes it holds the lock or token
-// that orders the messages anyway, so that counting is a plain store.
+// counter has one writer at a time. The writer holds the lock or token that
+// orders the messages anyway, so that counting is a plain store.
 //
 // Thread safety: any thread may read; see above for writing.
 class FlowCounters final {

@@ -17,8 +17,8 @@ namespace mycelium {
 
 // Told of each message that a lossy lane drops.
 //
-// Thread safety: called by whoever publishes, with the lane locked; must not
-// call back into the lane.
+// Thread safety: called with the lane locked, by the thread that publishes or
+// that prepares the lane for another reader; must not call back into the lane.
 class DropSink {
  public:
   virtual ~DropSink() = default;
