@@ -15,7 +15,7 @@
 namespace mycelium {
 
 // Connections between hosts by hand, for a bus without a topology. Both ends
-// publish and subscribe; nobody gets his own messages back over a link.
+// publish and subscribe; no end gets its own messages back over a link.
 //
 // Addresses are as gRPC takes them: "host:port", "[::1]:9001",
 // "dns:///name:port", "unix:///path". Beyond this machine they need
@@ -30,13 +30,14 @@ namespace mycelium {
 using GrpcEndpointHandle = EndpointHandle;
 
 // Accepts links at `address`. `stats`: counts what happens here; may be null.
-// Without a host, as in ":9000", it is all interfaces.
-//   ALREADY_EXISTS       somebody listens there
-//   FAILED_PRECONDITION  it is no address of this machine, or would be in the
-//                        clear beyond it
-//   INVALID_ARGUMENT     the address has no port, or none from 0 (one that is
-//                        free) to 65535, or there is no such host; or
-//                        BusOptions::tls names a file that cannot be read
+// An address without a host, such as ":9000", stands for all interfaces. Port 0
+// stands for any free port.
+//   ALREADY_EXISTS       another socket listens there
+//   FAILED_PRECONDITION  it is no address of this machine, or what goes beyond
+//                        this machine would be in the clear
+//   INVALID_ARGUMENT     the address has no port, or none from 0 to 65535, or
+//                        there is no such host; or BusOptions::tls names a file
+//                        that cannot be read
 //   PERMISSION_DENIED    this user may not listen there
 //   UNAVAILABLE          gRPC cannot listen there, as the message says
 inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
@@ -52,12 +53,12 @@ inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
   return GrpcEndpointHandle(node, listener->id, std::move(listener->address));
 }
 
-// Keeps a link to whoever listens at `address`, now or later, until the bus is
-// shut down. Does not wait for a connection, but for what the node's thread is
-// running just now; BusOptions::on_connection tells what becomes of it, also
-// where it would be in the clear beyond this machine.
-// To dial the same address again adds nothing: it is tried at once if no
-// connection is up.
+// Keeps a link to the process that listens at `address`, now or later, until
+// the bus is shut down. Does not wait for a connection, only for what the
+// node's thread is running at the moment. BusOptions::on_connection tells what
+// becomes of the link, also if it is refused because it would be in the clear
+// beyond this machine. To dial the same address again adds no link, but tries
+// at once if no connection is up.
 // INVALID_ARGUMENT: the address has no port, or none from 1 to 65535.
 inline absl::Status DialGrpcEndpoint(const std::string& address,
                                      MessageBus& bus) {

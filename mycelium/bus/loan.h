@@ -18,18 +18,20 @@ namespace mycelium {
 //
 // Subscriptions of this process get a share of that memory and read the message
 // where it was written; so do those of other processes of this host and user
-// that read in shared memory. It is used again when the last of them has
-// finished it. For all others, for lossy subscriptions of other processes,
-// below 1 KiB, and in the first message to each process (under poll = kCaller,
-// until it polls), it is copied, once, when it is published. A loan takes its
-// place among the messages only then, so:
-//  - several may be open at once, and be published in any order, which is the
-//    order of the messages;
-//  - an open one holds nothing up and takes no room in a lane, however long it
+// that read in shared memory. The memory is used again when the last of them
+// has finished the message. The message is copied, once, when it is published:
+// for all other subscriptions; for lossy subscriptions of other processes;
+// below 1 KiB; and if it is the first message to a process (where one of the
+// two has poll = kCaller, until that one polls). A loan takes its place among
+// the messages only when it is published, so:
+//  - several loans may be open at once, and be published in any order, which is
+//    the order of the messages;
+//  - an open loan holds nothing up and takes no room in a lane, however long it
 //    stays open;
-//  - one that is destroyed unpublished leaves no trace;
-//  - Publish() claims as much room as RawPublisher::Publish() of as many bytes,
-//    so a lane bounds what waits there, and blocks and fails like that.
+//  - a loan that is destroyed unpublished leaves no trace;
+//  - Publish() claims as much room as RawPublisher::Publish() does for as many
+//    bytes. So a lane bounds what waits there, and Publish() blocks and fails
+//    as that call does.
 //
 // Thread safety: none, but different loans may be used by different threads.
 //
@@ -42,7 +44,7 @@ namespace mycelium {
 //   absl::Status sent = loan->Publish();
 class Loan final {
  public:
-  // `node`: what the fan-out belongs to, which may end before the loan.
+  // `node`: the node of the fan-out, which may end before the loan.
   Loan(std::weak_ptr<void> node, std::shared_ptr<FanOut> fan_out,
        std::shared_ptr<const MessageType> type,
        std::shared_ptr<LoanPool::Memory> memory)
@@ -51,17 +53,17 @@ class Loan final {
         type_(std::move(type)),
         memory_(std::move(memory)) {}
 
-  // To be written until Publish() has returned OK. What it holds at first is
-  // not defined. It begins at a multiple of 64 bytes; a subscription that reads
-  // the message where it was written finds it at one too.
+  // May be written to until Publish() has returned OK. What it holds at first
+  // is not defined. It begins at a multiple of 64 bytes, also for a
+  // subscription that reads the message where it was written.
   absl::Span<std::byte> bytes() {
     return is_over() ? absl::Span<std::byte>() : memory_->bytes();
   }
 
-  // Whether bytes() lie where every subscriber of now would read them: they are
-  // at least Payload::kHandOverBytesMin, and every subscriber is in this
+  // Whether every present subscriber would read bytes() where they lie: they
+  // are at least Payload::kHandOverBytesMin, and every subscriber is in this
   // process, or has mapped the memory that they lie in. If not, Publish()
-  // copies them for those that are not and have not.
+  // copies them for the subscribers for which that is not so.
   bool in_place() const {
     return !is_over() &&
            memory_->bytes().size() >= Payload::kHandOverBytesMin &&
@@ -69,7 +71,7 @@ class Loan final {
   }
 
   // As RawPublisher::Publish(). After OK the loan is over and has no bytes;
-  // after anything else it is as before, and may be published again.
+  // after any other status it is as before, and may be published again.
   absl::Status Publish() { return PublishBy(&FanOut::Publish); }
 
   // The same, but never waits for room: RESOURCE_EXHAUSTED at once.

@@ -18,18 +18,19 @@
 
 namespace mycelium {
 
-// Who runs what arrives on links.
+// Which thread runs what arrives on links.
 enum class PollMode {
-  // A thread of the node's own; while it sleeps, one of gRPC's that brings
-  // something.
+  // A thread of the node's own. While it sleeps, a thread of gRPC that brings
+  // something may run it instead.
   kThread,
-  kCaller,  // Whoever calls MessageBus::Poll(), or waits in another call.
+  // A thread that calls MessageBus::Poll(), or that waits in another call.
+  kCaller,
 };
 
-// For a call that waits, besides its timeout: asked every 50 ms, by the thread
-// that waits and with no lock held. Once it returns false the wait is over: a
-// call that receives, flushes or waits for others returns CANCELLED, and
-// nothing was taken; one that ends something says what becomes of that.
+// For a call that waits, in addition to its timeout. The thread that waits
+// calls it every 50 ms, with no lock held. Once it returns false the wait is
+// over: a call that receives, flushes or waits for others returns CANCELLED and
+// has taken nothing. A call that ends something says what becomes of that.
 using KeepWaiting = std::function<bool()>;
 inline constexpr absl::Duration kKeepWaitingPeriod = absl::Milliseconds(50);
 
@@ -42,44 +43,45 @@ struct ConnectionEvent {
     kRefused,       // One side does not want the other, as `status` says.
     kGone,          // Left, or did not come back in time: its lanes are over.
   };
-  std::string peer;  // May be empty where it never said its name.
+  std::string peer;  // May be empty if the peer never said its name.
   std::string transport;
   State state = State::kConnected;
   absl::Status status;
 };
 
-// An exception out of a callback here is logged and goes no further; one out of
-// `log` is nowhere to be seen.
+// If a callback here throws, the exception is logged and goes no further. An
+// exception thrown by `log` is lost without a trace.
 struct BusOptions {
-  // This process, among others. Empty: made up, or as the topology says, which
-  // knows no other. As all names here: at most 255 bytes of UTF-8 without
-  // control characters.
+  // The name of this process among the others. Empty: a made-up name, or with a
+  // topology the name in it; a topology accepts no other. As all names here: at
+  // most 255 bytes of UTF-8 without control characters.
   std::string node;
 
-  // Who runs the links, the timers and the inline handlers. Like `wait`, the
-  // environment, the log and the callbacks it is the node's: of two services of
-  // one node in a process, the first that opens a bus decides.
+  // Which thread runs the links, the timers and the inline handlers. Like
+  // `wait`, the environment, the log and the callbacks, this belongs to the
+  // node: if a process has several services of one node, the first bus that is
+  // opened decides.
   PollMode poll = PollMode::kThread;
 
   // How threads wait: the poll thread, Subscriber::Receive(), and Publish(),
-  // which spins for 10 us at most when it has found shared memory, or a queue
-  // of this process, full. None: as the topology says, else as `settings` do.
+  // which spins for 10 us at most when it finds shared memory, or a queue of
+  // this process, full. None: as the topology says, else as `settings` do.
   std::optional<WaitMode> wait;
 
-  // If given, this service and one that was given another do not get each
-  // other's messages: both get FAILED_PRECONDITION.
+  // If this service and another were given different digests, neither gets the
+  // other's messages: both get FAILED_PRECONDITION. None: not compared.
   std::optional<Digest> schema_digest;
 
-  // From here to `allow_anonymous`, but for `delivers_locally`: for a bus
-  // without a topology. With one they are in its file, and INVALID_ARGUMENT
-  // here.
+  // The fields from here to `allow_anonymous`, except `delivers_locally`, are
+  // for a bus without a topology. With a topology its file sets them, and
+  // giving one here is INVALID_ARGUMENT.
   //
-  // Which types of other nodes are taken for those of this one: the same only,
-  // or also compatible versions of them (docs/schema.md).
+  // Which types of other nodes are taken for those of this one: only the same
+  // type, or also compatible versions of it (docs/schema.md).
   SchemaPolicy schema = SchemaPolicy::kExact;
 
-  // Bounds and settings. Each has the least
-  // and the most of the table in docs/topology.md (lanes from 4 KiB), and twice
+  // Bounds and settings. The table in docs/topology.md has the least and the
+  // most for each; here lanes may be as small as 4 KiB. Twice
   // `limits.frame_bytes_max` must fit into `settings.lane_bytes`.
   Limits limits;
   RouteSettings settings;
@@ -87,8 +89,9 @@ struct BusOptions {
   bool delivers_locally = true;
   // Which users may connect besides our own.
   std::vector<int64_t> allow_uids;
-  // Between hosts: encryption; or that what leaves the machine may be in the
-  // clear; and that peers of other machines without a certificate may connect.
+  // Between hosts. `tls`: encryption. `insecure`: what leaves the machine may
+  // be in the clear instead. `allow_anonymous`: peers on other machines may
+  // connect without a certificate.
   Tls tls;
   bool insecure = false;
   bool allow_anonymous = false;
@@ -96,9 +99,9 @@ struct BusOptions {
   // Called on the thread that polls, one call at a time. Must not wait.
   std::function<void(const ConnectionEvent&)> on_connection;
 
-  // Called on the thread that polls when messages were dropped or a publisher
-  // waited for room in vain: soon after the first, then at most once a second
-  // with all that happened meanwhile. Must not wait.
+  // Called on the thread that polls when messages were dropped, or a publisher
+  // waited for room in vain: soon after the first time, then at most once a
+  // second with all that happened meanwhile. Must not wait.
   std::function<void(const FlowEvent&)> on_flow;
 
   // Null: nothing is logged.
@@ -111,47 +114,48 @@ struct BusOptions {
 struct PublisherOptions {
   std::string topic;          // Empty: the type's full name.
   bool publish_time = false;  // Stamp each message with the time.
-  // Without any subscription a message is UNAVAILABLE, as it is for
-  // PublisherTo(), and not counted as dropped.
+  // While there is no subscription, publishing returns UNAVAILABLE, as it does
+  // for PublisherTo(), and the message does not count as dropped.
   bool require_subscriber = false;
   // The longest that one Publish() waits for room, whichever subscription has
-  // none: 0 to 1 h. None: as is configured for the one that has none.
+  // none: 0 to 1 h. None: as configured for the subscription without room.
   std::optional<absl::Duration> publish_timeout;
 };
 
-// A publisher that a subscription hears no more of.
+// A publisher from which a subscription gets no more messages.
 struct PublisherGone {
   std::string node;
   std::string service;
   std::string topic;
 };
 
-// An exception out of a callback here is logged and goes no further. Unlike the
-// handler, which is waited for, a callback may be under way, or about to be
-// called, on another thread when Unsubscribe() or the destructor of the
-// subscriber returns: what it uses it owns, by a shared_ptr say, or it lives
-// until the node has ended.
+// If a callback here throws, the exception is logged and goes no further.
+// Unsubscribe() and the subscriber's destructor wait for the handler, but not
+// for a callback: it may be under way, or about to be called, on another thread
+// when they return. So what a callback uses must be owned by the callback, by a
+// shared_ptr for example, or live until the node has ended.
 struct SubscriberOptions {
   std::string topic;  // Empty: the type's full name.
-  // Tells this one from another subscription of the service to the topic.
+  // Tells this subscription from others of the same service to the topic.
   std::string name;
   // Subscribe() only: where the handler runs.
   DeliveryMode delivery = DeliveryMode::kInline;
   // What happens to a publisher when this subscription's lane is full. None: as
   // the topology says.
   std::optional<Overflow> overflow;
-  // Of a lossy one: how many messages wait before one is dropped, and how many
-  // more may be on their way where a socket carries them. 1 to kDepthMax and
-  // kWindowMax. None: as the topology says.
+  // For a lossy subscription. `depth`: how many messages wait before one is
+  // dropped, 1 to kDepthMax. `window`: how many more may be on their way where
+  // a socket carries them, 1 to kWindowMax. None: as the topology says.
   std::optional<int64_t> depth;
   std::optional<int64_t> window;
   // Called once for each reason that SubscriberBase::status() may give, on the
-  // thread that found out. Of one that fell behind, what other nodes published
-  // before was handled by then; what was published in this process still comes.
+  // thread that found out. When it says that the subscription fell behind, what
+  // other nodes published before has been handled; what was published in this
+  // process still comes.
   std::function<void(const absl::Status&)> on_error;
-  // Called on the thread that polls when a publisher of another node that this
-  // subscription was matched with is gone, and will not come back as the same
-  // process: what it had not sent is lost.
+  // Called on the thread that polls when a publisher of another node, with
+  // which this subscription was matched, is gone and will not come back as the
+  // same process: what it had not sent is lost.
   std::function<void(const PublisherGone&)> on_publisher_gone;
 };
 

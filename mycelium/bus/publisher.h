@@ -23,14 +23,14 @@ namespace mycelium {
 
 // What publishers of every type have in common: one end of a topic.
 //
-// Thread safety: Publish and everything else may be called from any thread;
-// moving and destroying, while no other call is under way.
+// Thread safety: Publish and everything else may be called from any thread.
+// Move or destroy a publisher only while no other call of it is under way.
 //
 // Ownership: keeps the node running. Destroying the publisher does not take
 // back what it published.
 //
-// One that was moved from has no topic and no subscribers, and whatever else it
-// is asked for is FAILED_PRECONDITION.
+// A publisher that was moved from has no topic and no subscribers; everything
+// else that it is asked for returns FAILED_PRECONDITION.
 class PublisherBase {
  public:
   PublisherBase(PublisherBase&&) = default;
@@ -38,12 +38,13 @@ class PublisherBase {
   ~PublisherBase() { Close(); }
 
   // Waits until at least `count` subscriptions get what is published.
-  //   DEADLINE_EXCEEDED    there were fewer; says how many, and which node is
-  //                        not connected, and why
+  //   DEADLINE_EXCEEDED    there were fewer; the message says how many, and
+  //                        which node is not connected, and why
   //   FAILED_PRECONDITION  a subscription was refused: its type or schema
   //                        digest differs; or the bus is shut down; or this is
   //                        called from a handler
-  //   RESOURCE_EXHAUSTED   there were fewer, since one had no lane until then
+  //   RESOURCE_EXHAUSTED   there were fewer, because one of them still had no
+  //                        lane at the end of `timeout`
   absl::Status WaitForSubscribers(size_t count, absl::Duration timeout,
                                   const KeepWaiting& keep_waiting = nullptr);
 
@@ -53,29 +54,29 @@ class PublisherBase {
     return node_->router().SubscriberCount(*fan_out_);
   }
 
-  // Why subscriptions to the topic do not get what is published, one reason for
-  // each, as long as that holds:
+  // Why subscriptions to the topic do not get what is published: one reason for
+  // each such subscription, as long as the reason holds:
   //   FAILED_PRECONDITION  its type, or the schema digest that its service was
   //                        given, differs
-  //   RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left; it
-  //                        is tried again
+  //   RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left;
+  //                        the node tries again
   std::vector<absl::Status> refusals() const {
     if (!is_usable()) return {};
     return node_->router().Refusals(*fan_out_);
   }
 
-  // For an event loop that publishes with a publish_timeout of zero: calls
+  // For an event loop that publishes with a publish_timeout of zero. Calls
   // `callback` once, as soon as there may be room for the last message that was
-  // refused with RESOURCE_EXHAUSTED, or somebody to get it after UNAVAILABLE;
-  // at once if there is. It runs on the thread that made the room, or that
-  // matched the subscriber, and must not wait or call the bus. An exception is
-  // logged and goes no further.
+  // refused with RESOURCE_EXHAUSTED, or a subscriber for it after UNAVAILABLE;
+  // at once if there is already. The callback runs on the thread that made the
+  // room or matched the subscriber; it must not wait or call the bus. An
+  // exception is logged and goes no further.
   void CallWhenRoom(std::function<void()> callback);
 
-  // The same as a descriptor for poll() or epoll: after a Publish() that was
-  // refused it becomes readable when there may be room, and stays so until
-  // another one is refused. It stays the publisher's. Under poll = kCaller
-  // watch MessageBus::poll_descriptor() as well.
+  // The same as a descriptor for poll() or epoll. After a Publish() that was
+  // refused it becomes readable when there may be room, and stays readable
+  // until another one is refused. The publisher keeps owning it. Under
+  // poll = kCaller watch MessageBus::poll_descriptor() as well.
   absl::StatusOr<int> RoomDescriptor() {
     if (!is_usable()) return WhyUnusable();
     return fan_out_->room_notice().Descriptor();
@@ -91,10 +92,10 @@ class PublisherBase {
                 std::shared_ptr<FanOut> fan_out)
       : node_(std::move(node)), fan_out_(std::move(fan_out)) {}
 
-  // A test for null of the pointer that is needed next.
+  // Tests the very pointer that the caller needs next for null.
   bool moved_from() const { return fan_out_ == nullptr; }
   static absl::Status MovedFrom();
-  // And in the process where it was made.
+  // Not moved from, and in the process where it was made.
   bool is_usable() const { return !moved_from() && !fan_out_.is_inherited(); }
   absl::Status WhyUnusable() const;
   absl::Status CheckOpen() const;
@@ -112,21 +113,23 @@ class PublisherBase {
 //
 // Publish() returns OK once the message is accepted: it will be delivered to
 // every subscription that is matched now, or counted with the reason why not.
-// Any other status means that nobody got it, and the call may be repeated:
-//   RESOURCE_EXHAUSTED   a subscription has no room, by its overflow policy;
-//                        under `block`, for the whole publish_timeout, which
-//                        is waited for once: after that calls fail at once
-//                        until the subscriber has made some room. Who tries
-//                        again waits by CallWhenRoom() or RoomDescriptor().
-//                        From inside a handler that is what happens at once
-//                        where only the calling thread could make room, and
-//                        soon where handlers wait for each other in a circle.
+// Any other status means that no subscription got it, and the call may be
+// repeated:
+//   RESOURCE_EXHAUSTED   a subscription has no room, and its overflow policy
+//                        says so. Under `block` it had none for the whole
+//                        publish_timeout. Publish() waits that long once; then
+//                        calls fail at once until the subscriber has made some
+//                        room. To try again, wait with CallWhenRoom() or
+//                        RoomDescriptor(). Inside a handler Publish() returns
+//                        this at once where only the calling thread could make
+//                        room, and soon where handlers wait for each other in
+//                        a circle.
 //   UNAVAILABLE          a lane is full and its subscriber out of reach; or,
 //                        for PublisherTo(), the service is not connected or
-//                        has no such subscription; or nobody is subscribed,
-//                        with require_subscriber
-//   INVALID_ARGUMENT     with its header of 40 to 48 bytes it is larger than
-//                        frame_bytes_max
+//                        has no such subscription; or, with
+//                        require_subscriber, nobody is subscribed
+//   INVALID_ARGUMENT     the message, with its header of 40 to 48 bytes, is
+//                        larger than frame_bytes_max
 //   FAILED_PRECONDITION  the types differ, or the bus was shut down, or was
 //                        made before the process forked
 // Inline handlers of this process run inside Publish(), on this thread.
@@ -144,9 +147,9 @@ class Publisher final : public PublisherBase {
   }
 
   // Subscriptions of this process get the pointer itself. The message must not
-  // change any more. Its last owner may be the bus, in the middle of a call:
-  // its destructor, or deleter, must not call the bus. INVALID_ARGUMENT: it is
-  // null.
+  // change any more. The bus may be its last owner, in the middle of a call, so
+  // the message's destructor, or deleter, must not call the bus.
+  // INVALID_ARGUMENT: `message` is null.
   absl::Status Publish(std::shared_ptr<const Message> message) {
     if (absl::Status good = CheckShared(message); !good.ok()) return good;
     const std::shared_ptr<const void> shared = std::move(message);
@@ -154,7 +157,7 @@ class Publisher final : public PublisherBase {
         Payload::Object(MessageTypeOf<Message>(), shared.get(), &shared));
   }
 
-  // The same two, but never wait for room: RESOURCE_EXHAUSTED at once.
+  // The same two without waiting for room: RESOURCE_EXHAUSTED at once.
   absl::Status TryPublish(const Message& message) {
     if (moved_from()) return MovedFrom();
     return fan_out_->TryPublish(
@@ -197,10 +200,11 @@ class RawPublisher final : public PublisherBase {
     return fan_out_->TryPublish(Payload::Bytes(*type_, bytes));
   }
 
-  // As Publish(), with fewer copies of what several subscriptions read: from
-  // kSharedBytesMin on, where two or more queues, of this process or of others
-  // that read in shared memory, can have a share, one copy is made for them
-  // all, in a loan, instead of one in each lane. Takes memory as Loan() does.
+  // As Publish(), with fewer copies of a message that several subscriptions
+  // read. From kSharedBytesMin on it makes one copy for all of them, in a loan,
+  // instead of one in each lane, if two or more queues can have a share of it:
+  // queues of this process, or of others that read in shared memory. Takes
+  // memory as Loan() does.
   absl::Status PublishShared(absl::Span<const std::byte> bytes);
   // The same, but never waits for room: RESOURCE_EXHAUSTED at once. Makes no
   // copy while there is still no room for the last message that was refused.
@@ -209,7 +213,7 @@ class RawPublisher final : public PublisherBase {
   static constexpr size_t kSharedBytesMin = 16 << 10;
 
   // Room for a message of that size.
-  // INVALID_ARGUMENT: no lane takes a message so large.
+  // INVALID_ARGUMENT: no lane takes a message that large.
   absl::StatusOr<mycelium::Loan> Loan(size_t bytes) {
     if (!is_usable()) return WhyUnusable();
     if (absl::Status fits = node_->CheckPayloadBytes(bytes); !fits.ok()) {

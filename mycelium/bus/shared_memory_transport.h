@@ -19,23 +19,24 @@
 namespace mycelium {
 
 // Shared memory between the process that creates it and those that open it:
-// a bus of its own with one endpoint, for who needs no topology.
+// a bus of its own with one endpoint, for programs that need no topology.
 //
-// Both ends publish and subscribe. A message goes to the other end only: nobody
-// gets his own back, and a publisher and a subscriber of one object do not hear
-// each other. If several processes open the same path, each talks with the one
-// that created it, and they do not hear each other either.
+// Both ends publish and subscribe. A message goes to the other end only: no end
+// gets its own back, and a publisher and a subscriber of one object do not hear
+// each other. If several processes open the same path, each of them talks with
+// the one that created it, and they do not hear each other either.
 //
-// Who comes first does not matter. One that opens before there is anything to
-// open, or whose creator dies, waits for the next one, and its publishers and
-// subscribers go on with that. So does the creator with who opens next. What is
-// published while nobody subscribes counts as dropped[no_subscriber]:
-// WaitForSubscribers() before. A process that was killed leaves no file but the
-// socket `path`, which the next Create() replaces.
+// Either end may start first. A process that opens a path before it was
+// created, or whose creator dies, waits for the next creator, and its
+// publishers and subscribers go on with that one. Likewise the creator goes on
+// with the next process that opens the path. What is published while nobody
+// subscribes counts as dropped[no_subscriber], so call WaitForSubscribers()
+// first. A process that was killed leaves no file but the socket `path`, which
+// the next Create() replaces.
 //
-// What a creator that died had not handled goes to the next Create() of the
-// path, if that comes within BusOptions::settings.retain. The same holds for an
-// opener that has a name, BusOptions::node, and comes back under it.
+// If a creator dies, what it had not handled goes to the next Create() of the
+// path, provided that comes within BusOptions::settings.retain. The same holds
+// for an opener that has a name, BusOptions::node, and comes back under it.
 //
 // Thread safety: all members may be called from any thread.
 //
@@ -49,17 +50,17 @@ namespace mycelium {
 //   absl::StatusOr<const Features*> next = features->Receive(absl::Seconds(1));
 class SharedMemoryTransport final {
  public:
-  // Listens at `path`. `digest`, `capacity` and what is returned: see
-  // BindShmEndpoint(), and MessageBus::Create() for `options`, of which
-  // `schema_digest` and `delivers_locally` are set here, and `node` to
-  // "shm:PATH" if it is empty.
+  // Listens at `path`. For `digest`, `capacity` and the statuses see
+  // BindShmEndpoint(), for `options` MessageBus::Create(). Of the options this
+  // call itself sets `delivers_locally`, `schema_digest` if `digest` is given,
+  // and `node`, to "shm:PATH", if it is empty.
   static absl::StatusOr<std::unique_ptr<SharedMemoryTransport>> Create(
       const std::string& path, std::optional<Digest> digest = std::nullopt,
       size_t capacity = kShmCapacity, BusOptions options = BusOptions());
 
-  // Connects to who has created `path`, now or later: returns at once, and
-  // WaitForPeer() says whether it did. `capacity`, and what is returned: see
-  // DialShmEndpoint().
+  // Connects to the process that has created `path`, now or later. Returns at
+  // once; WaitForPeer() says whether it has connected. For `capacity` and the
+  // statuses see DialShmEndpoint().
   static absl::StatusOr<std::unique_ptr<SharedMemoryTransport>> Open(
       const std::string& path, std::optional<Digest> digest = std::nullopt,
       size_t capacity = 0, BusOptions options = BusOptions());
@@ -88,15 +89,16 @@ class SharedMemoryTransport final {
     return bus_->Shutdown(timeout);
   }
 
-  // Waits until somebody is connected.
-  //   DEADLINE_EXCEEDED    nobody was; says why the last try did not succeed
-  //   FAILED_PRECONDITION  the creator has another digest or capacity; or it
-  //                        refuses for another reason, as the code then says.
-  //                        Told once; it is dialled again, in case the next
-  //                        one has not. Or: called from a handler.
+  // Waits until another process is connected.
+  //   DEADLINE_EXCEEDED    none was; the message says why the last try failed
+  //   FAILED_PRECONDITION  the creator has another digest or capacity. If it
+  //                        refuses for another reason, the code is the one for
+  //                        that reason. Returned once; the path is dialled
+  //                        again, in case the next creator does not refuse. Or:
+  //                        a handler calls this.
   absl::Status WaitForPeer(absl::Duration timeout);
 
-  // What the endpoint has counted; of one that was opened, nothing.
+  // What the endpoint has counted; nothing for an object from Open().
   EndpointCounts Stats() const { return stats_->Read(); }
 
   const std::string& path() const { return path_; }
@@ -117,7 +119,7 @@ class SharedMemoryTransport final {
   const std::shared_ptr<PeerWatch> watch_;
   const std::shared_ptr<EndpointStats> stats_ =
       std::make_shared<EndpointStats>();
-  std::optional<ShmEndpointHandle> endpoint_;  // Of who created it.
+  std::optional<ShmEndpointHandle> endpoint_;  // Only from Create().
 };
 
 }  // namespace mycelium

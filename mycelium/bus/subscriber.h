@@ -19,22 +19,24 @@
 
 namespace mycelium {
 
-// A handler that is subscribed. Destroying the handle unsubscribes: no call of
-// the handler is under way after that, unless it is the handler that does it.
-// That holds for each of several threads that unsubscribe at once. It does not
-// hold for on_error and on_publisher_gone: see SubscriberOptions.
+// A handler that is subscribed. Destroying the handle unsubscribes: after that
+// no call of the handler is under way, unless the handler itself destroys the
+// handle. This holds for each of several threads that unsubscribe at once. It
+// does not hold for on_error and on_publisher_gone: see SubscriberOptions.
 //
-// Handlers may unsubscribe each other, also in a circle of several. The last of
-// them does not wait then: its call returns while the other handler is under
-// way, which is not called again. Who has to know that it has returned calls
-// Unsubscribe() once more, from outside the handlers. (HandlerWait)
+// Handlers may unsubscribe each other, also several of them in a circle. The
+// call that would close the circle does not wait: it returns while the other
+// handler is under way, which is not called again. A program that must know
+// that this handler has returned calls Unsubscribe() once more, from outside
+// the handlers. (HandlerWait)
 //
-// Thread safety: any thread, but moving and destroying like any object.
+// Thread safety: any thread may call any member, but move or destroy a handle
+// only while no other call of it is under way.
 class SubscriptionHandle final {
  public:
   SubscriptionHandle() = default;
-  // Of a subscription that was just added. RESOURCE_EXHAUSTED: it is queued,
-  // and there is no thread for it; it has been removed.
+  // The handle of a subscription that was just added. RESOURCE_EXHAUSTED: the
+  // subscription is queued, and there is no thread for it; it has been removed.
   static absl::StatusOr<SubscriptionHandle> Start(
       std::shared_ptr<NodeRuntime> node,
       std::shared_ptr<Subscription> subscription);
@@ -44,32 +46,34 @@ class SubscriptionHandle final {
 
   // What is queued counts as dropped[subscriber_gone]. Idempotent.
   void Unsubscribe();
-  // The same, waiting at most `timeout` for the handler where another thread
-  // runs it. False: it still runs, and is not called again; where the timeout
-  // is infinite and `keep_waiting` has not ended the wait, it waits for the
-  // caller in turn. May be called again to wait on. The destructor, or
-  // Unsubscribe(), still waits, and lets go of the node.
+  // The same, but if another thread runs the handler, waits at most `timeout`
+  // for it. False: the handler still runs, and is not called again. With an
+  // infinite timeout, and unless `keep_waiting` has ended the wait, false means
+  // that the handler waits for the caller in turn. May be called again to go on
+  // waiting. The destructor, or Unsubscribe(), still waits, and lets go of the
+  // node.
   bool UnsubscribeWithin(absl::Duration timeout,
                          const KeepWaiting& keep_waiting = nullptr);
 
-  // OK, or why some publisher's messages do not come, as long as that holds;
-  // one reason of several:
-  //   FAILED_PRECONDITION  its type, or the schema digest that its service was
-  //                        given, differs
-  //   RESOURCE_EXHAUSTED   this one fell behind, and its overflow is
-  //                        disconnect; or the publisher's node has no memory
-  //                        for its lane, or no lane left, and tries again; or
-  //                        has as many subscriptions of this node as it takes,
-  //                        or takes none with so long names
+  // OK, or why some publisher's messages do not come, as long as the reason
+  // holds. If there are several reasons, one of them:
+  //   FAILED_PRECONDITION  the publisher's type, or the schema digest that its
+  //                        service was given, differs
+  //   RESOURCE_EXHAUSTED   this subscription fell behind, and its overflow is
+  //                        disconnect. Or the publisher's node has no memory
+  //                        for its lane, or no lane left, and tries again. Or
+  //                        that node has as many subscriptions of this node as
+  //                        it takes, or takes none with names so long
   absl::Status status() const;
 
-  // How often the handler threw; 0 for a handle that has none.
+  // How often the handler threw; 0 for a handle that has no handler.
   uint64_t handler_errors() const {
     return subscription_ == nullptr ? 0 : subscription_->handler_errors();
   }
 
  private:
-  struct Shared;  // By who unsubscribes, and the thread of a queued one.
+  // Shared by the threads that unsubscribe, and by the thread of a queued one.
+  struct Shared;
 
   LeftInChild<std::shared_ptr<Shared>> shared_;  // Null: has no handler.
   LeftInChild<std::shared_ptr<Subscription>> subscription_;
@@ -81,11 +85,11 @@ class SubscriptionHandle final {
 // of the same subscriber or when the subscriber is destroyed.
 //
 // Thread safety: one thread at a time receives; it may be another one each
-// time. Destroying waits for nobody: no receive may be under way, and on_error
-// or on_publisher_gone may be (SubscriberOptions).
+// time. The destructor waits for nothing: no receive may be under way then,
+// but on_error or on_publisher_gone may still be (SubscriberOptions).
 //
-// One that was moved from has no messages: TryReceive() finds none, and a
-// receive that would wait is FAILED_PRECONDITION, as is Descriptor().
+// A subscriber that was moved from has no messages: TryReceive() finds none. A
+// receive that would wait returns FAILED_PRECONDITION, as does Descriptor().
 class SubscriberBase {
  public:
   SubscriberBase(SubscriberBase&&) = default;
@@ -93,33 +97,33 @@ class SubscriberBase {
   ~SubscriberBase() { Close(); }
 
   // A descriptor for poll() or epoll: readable once a message came after a
-  // TryReceive() that found none. It stays the subscriber's. Under
+  // TryReceive() that found none. The subscriber keeps owning it. Under
   // poll = kCaller watch MessageBus::poll_descriptor() as well.
   absl::StatusOr<int> Descriptor();
 
   // As SubscriptionHandle::status().
   absl::Status status() const;
 
-  // Finishes the last message now; it is not valid any more. For the thread
-  // that receives. Does nothing if there is none.
+  // Finishes the last message now, which is not valid any more. Only the thread
+  // that receives may call it. Does nothing if there is no such message.
   void Finish() {
     if (is_usable()) subscription_->queue().Finish();
   }
 
-  // Ends the subscription before its destructor does: nothing comes any more,
+  // Ends the subscription before the destructor does: nothing comes any more,
   // and what is queued counts as dropped[subscriber_gone]. A receive that waits
-  // on another thread, and every later one, is FAILED_PRECONDITION. The last
-  // message stays valid until Finish(). Any thread, one at a time.
+  // on another thread, and every later one, returns FAILED_PRECONDITION. The
+  // last message stays valid until Finish(). Any thread, one at a time.
   void Unsubscribe() {
-    // As in Close().
+    // The share is taken for the reason given in Close().
     const std::shared_ptr<NodeRuntime> node = node_.get();
     if (node != nullptr) node->RemoveSubscription(subscription_.get());
   }
 
-  // Why messages do not come, each reason of status() once, but those that are
-  // tried again, as a receive that waits says it; every time, that the bus was
-  // shut down (FAILED_PRECONDITION). For who uses TryReceive() and the
-  // descriptor.
+  // Why messages do not come, as a receive that waits says it, for a program
+  // that uses TryReceive() and the descriptor. Returns each reason of status()
+  // once, except those after which the node tries again. That the bus was shut
+  // down (FAILED_PRECONDITION) it returns every time.
   absl::Status TakeNews();
 
   // Whether no message will come any more: the bus was shut down, Unsubscribe()
@@ -131,11 +135,11 @@ class SubscriberBase {
   // FAILED_PRECONDITION: the process forked.
   absl::Status CheckNotForked() const;
 
-  // DATA_LOSS that names the last message, for who parses it and cannot.
+  // DATA_LOSS that names the last message, for a caller that fails to parse it.
   absl::Status Undecodable() const;
 
-  // Where messages come from and which they are; of the last one received.
-  // Before that, of nobody.
+  // Which message the last received one is, and where it came from. Before the
+  // first one it is the MessageInfo of no message.
   const MessageInfo& info() const { return info_; }
 
  protected:
@@ -148,7 +152,7 @@ class SubscriberBase {
     return subscription_ != nullptr && !subscription_.is_inherited();
   }
   // The next message; false if there is none now. Finishes the last one.
-  // REQUIRES: in the process where it was made.
+  // REQUIRES: the process is the one where the subscriber was made.
   bool TryTake(Payload* payload);
   // The same, waiting for one.
   absl::Status Take(absl::Duration timeout, Payload* payload,
@@ -177,16 +181,17 @@ class Subscriber final : public SubscriberBase {
       : SubscriberBase(std::move(node), std::move(subscription)) {}
 
   // The next message, valid until the next receive.
-  //   DEADLINE_EXCEEDED    none came in time; says status() too
+  //   DEADLINE_EXCEEDED    none came in time; the message says status() too
   //   FAILED_PRECONDITION  none came, and a publisher was refused: its type or
-  //                        schema digest differs. Said once for each; status()
-  //                        says it as long as there is one. Or the bus was
-  //                        shut down, or Unsubscribe() was called, or the
-  //                        process forked; or a handler calls this, with a
-  //                        timeout.
-  //   RESOURCE_EXHAUSTED   none came, and this was disconnected; said once
-  //   DATA_LOSS            a message came that is not of its type; counted as
-  //                        dropped[undecodable]
+  //                        schema digest differs. Returned once for each such
+  //                        publisher; status() returns it as long as there is
+  //                        one. Or the bus was shut down, or Unsubscribe() was
+  //                        called, or the process forked; or a handler calls
+  //                        this, with a timeout.
+  //   RESOURCE_EXHAUSTED   none came, and this subscription was disconnected;
+  //                        returned once
+  //   DATA_LOSS            a message came that is not of its type; it counts
+  //                        as dropped[undecodable]
   absl::StatusOr<const Message*> Receive(
       absl::Duration timeout, const KeepWaiting& keep_waiting = nullptr) {
     Payload payload;
@@ -220,7 +225,7 @@ class Subscriber final : public SubscriberBase {
     return &*message_;
   }
 
-  // Parsed into again and again, which reuses its memory.
+  // Every message is parsed into it, which reuses its memory.
   LeftInChild<std::unique_ptr<Message>> message_ = std::make_unique<Message>();
 };
 
@@ -236,11 +241,11 @@ class RawSubscriber final : public SubscriberBase {
       absl::Duration timeout, const KeepWaiting& keep_waiting = nullptr);
   absl::StatusOr<std::optional<absl::Span<const std::byte>>> TryReceive();
 
-  // For who parses the bytes: from now on a message that is received counts as
-  // nothing yet, and CountLast() says what became of it.
+  // For a caller that parses the bytes: from now on receiving a message does
+  // not count it yet, and CountLast() says what became of it.
   void LeaveCounting() { leaves_counting_ = true; }
-  // The last message was delivered, or dropped. REQUIRES: after
-  // LeaveCounting(), once for each message, before the next receive.
+  // Says that the last message was delivered, or dropped. REQUIRES: called
+  // after LeaveCounting(), once for each message, before the next receive.
   void CountLast(MessageOutcome outcome) {
     if (is_usable()) Count(outcome);
   }
@@ -249,7 +254,7 @@ class RawSubscriber final : public SubscriberBase {
   absl::Span<const std::byte> BytesOf(const Payload& payload);
 
   bool leaves_counting_ = false;
-  // Of an object of this process.
+  // The bytes of a message that came as an object of this process.
   LeftInChild<std::vector<std::byte>> serialised_;
 };
 

@@ -16,7 +16,7 @@
 namespace mycelium {
 
 // Unix sockets by hand, for a bus without a topology. Both ends publish and
-// subscribe; nobody gets his own messages back over a link.
+// subscribe; no end gets its own messages back over a link.
 //
 // Example:
 //   auto endpoint = mycelium::BindUnixEndpoint("/run/app/worker.sock", *bus);
@@ -26,13 +26,13 @@ namespace mycelium {
 using UnixEndpointHandle = EndpointHandle;
 
 // Accepts links at `path`. `stats`: counts what happens here; may be null.
-//   ALREADY_EXISTS       somebody listens there, or there is no socket but
-//                        another file
+//   ALREADY_EXISTS       another socket listens there, or the file at `path` is
+//                        no socket
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes
 //   FAILED_PRECONDITION  the bus was shut down
 //   PERMISSION_DENIED    this user may not listen there
-//   RESOURCE_EXHAUSTED   no descriptor was to be had, or others keep the
-//                        directory locked
+//   RESOURCE_EXHAUSTED   no file descriptor was available, or other processes
+//                        keep the directory locked
 //   UNAVAILABLE          no such directory
 inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
     const std::string& path, MessageBus& bus,
@@ -47,10 +47,11 @@ inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
   return UnixEndpointHandle(node, *listener, path);
 }
 
-// Keeps a link to whoever listens at `path`, now or later, until the bus is
-// shut down. Does not wait for a connection, but for what the node's thread is
-// running just now; BusOptions::on_connection tells what becomes of it. To dial
-// the same path again adds nothing: it is tried at once if no connection is up.
+// Keeps a link to the process that listens at `path`, now or later, until the
+// bus is shut down. Does not wait for a connection, only for what the node's
+// thread is running at the moment; BusOptions::on_connection tells what becomes
+// of the link. To dial the same path again adds no link, but tries at once if
+// no connection is up.
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes
 //   FAILED_PRECONDITION  the bus was shut down
 inline absl::Status DialUnixEndpoint(const std::string& path, MessageBus& bus) {
