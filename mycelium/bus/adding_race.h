@@ -16,15 +16,15 @@
 namespace mycelium {
 
 // Ends `bus` by `end`, which returns its status, while another thread adds
-// publishers and subscribers of Message to it: whatever was made is closed in
-// the end, and `other`, a publisher of another bus of the node, has nobody
-// left.
+// publishers and subscribers of Message to it. Expects that everything that
+// was made is closed in the end, and that `other`, a publisher of another bus
+// of the node, has no subscriber left.
 template <typename Message>
 void ExpectAddedMeanwhileEnds(MessageBus& bus,
                               absl::FunctionRef<absl::Status()> end,
                               const Publisher<Message>* other = nullptr) {
   std::vector<Publisher<Message>> publishers;
-  // One at a time: few are closed before the one that is just being added.
+  // One at a time, so that few are closed before the one that is being added.
   std::optional<Subscriber<Message>> last;
   std::atomic<bool> adding{false};
   std::thread adder([&] {

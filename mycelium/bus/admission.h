@@ -10,11 +10,12 @@
 
 namespace mycelium {
 
-// Whether that peer, who says that he is `node`, may be linked to from another
-// host. `topology` may be null: then `options` say who may, which a topology
-// does otherwise. A pure function.
-//   PERMISSION_DENIED  his certificate is not that node's; or nobody knows him,
-//                      he is on another machine and was not dialled
+// Whether this node may have a link over a remote transport to that peer, which
+// says that it is `node`. `topology` may be null: then `options` decide, else
+// the topology does. A pure function.
+//   PERMISSION_DENIED  the peer's certificate is not that node's; or the peer
+//                      is unknown, on another machine and was not dialled, and
+//                      neither the topology nor `options` let it in
 absl::Status AdmitRemote(const Topology* topology, const BusOptions& options,
                          const RemotePeer& peer, const std::string& node);
 

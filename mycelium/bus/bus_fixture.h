@@ -17,7 +17,7 @@ namespace mycelium {
 // Thread safety: as a test has it.
 class BusFixture : public ::testing::Test {
  protected:
-  // Longer than anything takes that works.
+  // Longer than anything takes if it works.
   static constexpr absl::Duration kLong = absl::Seconds(10);
 
   void SetUp() override {
@@ -27,7 +27,7 @@ class BusFixture : public ::testing::Test {
     bus_ = *std::move(bus);
   }
 
-  // Of all flows, each of which balances; with nothing in flight.
+  // The sum over all flows. Expects that each balances, with nothing in flight.
   Ledger SettledLedger() const {
     Ledger sum;
     for (const FlowReport& flow : bus_->FlowReports()) {

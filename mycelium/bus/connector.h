@@ -17,31 +17,32 @@ namespace mycelium {
 
 // Dials one address until it has a connection, and again when that is lost.
 // Between tries it waits, twice as long after each failure, with jitter, so
-// that many nodes do not return at once.
+// that many nodes do not reconnect at once.
 //
 // Thread safety: on the loop.
 class Connector final {
  public:
   struct Options {
     std::string address;
-    std::string expected_peer;  // Empty: whoever answers.
+    std::string expected_peer;  // Empty: whichever node answers.
     absl::Duration reconnect_min;
     absl::Duration reconnect_max;
     absl::Duration handshake;
-    // For how long a Hello that can have been read goes before one of the peer.
+    // How long a Hello that the peer may have read goes before one of its own.
     absl::Duration claim;
   };
   enum class Say { kHello, kLater, kNothing };
   struct Callbacks {
-    // What to say to the peer. kLater: it is asked again after the shortest
-    // wait. kNothing: no connection is wanted, and it rests until Redial().
+    // What to say to the peer. kLater: the connector asks again after the
+    // shortest wait. kNothing: no connection is wanted, and the connector rests
+    // until Redial().
     std::function<Say(const Connector&, v1::Hello*)> hello;
-    // Whether who answers is wanted.
+    // Whether a link to the peer that answers is wanted.
     std::function<absl::Status(const Connector&, const Handshake::Established&)>
         judge;
     // The connector rests until Redial().
     std::function<void(Connector&, Handshake::Established)> on_established;
-    // A try has failed. Told once for each reason, not at every try.
+    // A try has failed. Called once for each reason, not at every try.
     std::function<void(Connector&, const absl::Status&)> on_failure;
   };
 
@@ -61,19 +62,20 @@ class Connector final {
   // The same, after the shortest wait, and not if it is dialling.
   void RedialLater();
 
-  // Ends the handshake that is under way, if one is, as one that has failed:
-  // what its Hello offered holds no longer. Not from within a callback of it.
+  // Ends the handshake that is under way, if one is, as if it had failed: what
+  // its Hello offered no longer holds. Not from within a callback of it.
   void AbandonHandshake();
 
   // Whether a Hello of ours is under way.
   bool in_handshake() const { return handshake_ != nullptr; }
-  // Whether a Hello of the peer's is to wait for the answer to that.
+  // Whether a Hello of the peer's must wait for the answer to ours.
   bool holds_claim() const {
     return in_handshake() && handshake_->is_connected() &&
            environment_.clock.NowNs() - dialled_at_ <
                absl::ToInt64Nanoseconds(options_.claim);
   }
-  // Who is expected to answer, or did the last time; empty before that.
+  // The node that is expected to answer or, if any may, that answered or
+  // refused the last time; empty before that.
   const std::string& peer() const {
     return options_.expected_peer.empty() ? peer_ : options_.expected_peer;
   }
@@ -85,7 +87,7 @@ class Connector final {
   void DialLater();
   void DialAt(TimeNs at);
   void OnHandshake(absl::StatusOr<Handshake::Established> established);
-  // A status that says which address it is about.
+  // The same status with the address that it is about.
   absl::Status WhereItWas(const absl::Status& status) const;
   void CountFailure();
   void Fail(const absl::Status& status);

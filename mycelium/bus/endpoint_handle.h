@@ -15,9 +15,9 @@
 
 namespace mycelium {
 
-// An endpoint that was bound by hand: listens until it is destroyed, or up to
-// the end of a handler that keeps the node's thread for longer than kStopsIn
-// then. Links that were accepted stay.
+// An endpoint that was bound by hand. It listens until the handle is destroyed;
+// if a handler keeps the node's thread for longer than kStopsIn then, it
+// listens until that handler returns. Links that were accepted stay.
 //
 // Thread safety: like any object; not to be stopped or destroyed from a
 // handler.
@@ -25,8 +25,8 @@ namespace mycelium {
 // Ownership: keeps the node alive.
 class EndpointHandle final {
  public:
-  // How long who stops listening waits for a handler, by default and after a
-  // deadline that is over.
+  // How long a call that stops listening waits for a handler: by default, and
+  // after a deadline that is over.
   static constexpr absl::Duration kStopsIn = absl::Seconds(1);
   static constexpr absl::Duration kStopsInAtLeast = absl::Milliseconds(100);
 
@@ -42,12 +42,12 @@ class EndpointHandle final {
     if (!is_asked_) (void)Stop(kStopsIn);
   }
 
-  // Listens no longer. OK as well if that was so already.
-  //   DEADLINE_EXCEEDED  a handler keeps the node's thread, up to whose end it
-  //                      still listens
+  // Stops listening. OK also if it had stopped already.
+  //   DEADLINE_EXCEEDED  a handler keeps the node's thread; the endpoint still
+  //                      listens until that handler returns
   absl::Status Stop(absl::Duration timeout = kStopsIn);
-  // The same for all that are in a container, in that time altogether. The
-  // first error, which keeps none from being stopped.
+  // The same for all handles in a container, with one timeout for all of them.
+  // Returns the first error; the other handles are stopped all the same.
   template <typename Handles>
   static absl::Status StopAll(Handles& handles, absl::Duration timeout) {
     absl::Status status;
@@ -73,7 +73,7 @@ class EndpointHandle final {
   uint64_t listener_;
   std::string address_;
   bool is_asked_ = false;    // To stop.
-  bool is_stopped_ = false;  // And has.
+  bool is_stopped_ = false;  // Has stopped.
 };
 
 }  // namespace mycelium

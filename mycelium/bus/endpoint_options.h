@@ -12,7 +12,7 @@ namespace mycelium {
 
 // What holds for the links that are accepted at one endpoint.
 struct EndpointOptions {
-  // If given, a node with a service that was given another one is refused.
+  // If given, a node with a service that was given another digest is refused.
   std::optional<Digest> schema_digest;
   // How large lanes are, in both directions; 0: as each side is configured.
   uint64_t lane_bytes = 0;

@@ -18,18 +18,20 @@ using DropCounts = std::array<uint64_t, kDropReasonCount>;
 // What an endpoint has counted, over all the links that were accepted there.
 struct EndpointCounts {
   uint64_t connections = 0;  // Whose handshake has succeeded.
-  // Refused, garbage, or silent. Not who was refused since the two are
-  // connected already, or another process is by that name; nor observers.
+  // Connections that were refused, sent garbage or stayed silent. Does not
+  // count a peer that was refused because the two are connected already or
+  // because its name is taken; nor observers.
   uint64_t handshake_failures = 0;
 
   // Frames and bytes each way, and how often a publisher waited for room in
-  // vain. A frame that several subscriptions of the peer share is one.
+  // vain. A frame that several subscriptions of the peer share counts once.
   LinkTraffic traffic;
 
   // Accepted messages to and from the peers that were not delivered, on this
-  // side of the links, by DropReason: not kNoSubscriber, which is of no link.
-  // What the peer drops it counts itself. Of flows that are over and were too
-  // many to be told apart by node those that come in are missing.
+  // side of the links, by DropReason. Without kNoSubscriber, which belongs to
+  // no link; and what the peer drops, the peer counts itself. Flows that are
+  // over may have been too many to be told apart by node: of those the incoming
+  // ones are missing.
   DropCounts dropped = {};
 
   uint64_t dropped_for(DropReason reason) const {
@@ -42,15 +44,15 @@ struct EndpointCounts {
 };
 
 // The counters of one endpoint, or of several that share them. Given to
-// BindShmEndpoint(), BindUnixEndpoint() or BindGrpcEndpoint(). Nothing is
-// counted when a message passes: Read() asks the lanes and ledgers of the
+// BindShmEndpoint(), BindUnixEndpoint() or BindGrpcEndpoint(). A message that
+// passes costs no counting here: Read() asks the lanes and ledgers of the
 // links.
 //
 // Thread safety: all members may be called from any thread. Read() takes locks
 // that publishers take: for monitoring, a few times a second at most.
 //
-// Ownership: shared by who reads it and the bus, and may outlive the bus. In
-// the child of a fork() it reads as nothing, and is of no use to another bus.
+// Ownership: shared by its reader and the bus, and may outlive the bus. In the
+// child of a fork() every count reads as 0, and another bus cannot use it.
 //
 // Example:
 //   auto stats = std::make_shared<mycelium::EndpointStats>();
@@ -65,17 +67,18 @@ class EndpointStats final {
   // For the bus.
   void CountConnection();
   void CountHandshakeFailure();
-  // Counts in what `read` says more than it does now, until RemoveLink(), which
-  // keeps what it said last. It is called at once and then from any thread, and
-  // must not call the stats. Its drops may become less: that is not counted.
+  // From now until RemoveLink(), counts by how much the counts of `read` grow;
+  // RemoveLink() keeps the last state. `read` is called at once and then from
+  // any thread, and must not call the stats. The drops that it returns may
+  // become fewer: that is not counted.
   void AddLink(const void* link, std::function<EndpointCounts()> read);
   void RemoveLink(const void* link);
 
  private:
   struct Counted {
     std::function<EndpointCounts()> read;
-    EndpointCounts before;         // But for drops.
-    DropCounts dropped_last = {};  // What it has said last, and …
+    EndpointCounts before;         // All but the drops.
+    DropCounts dropped_last = {};  // What `read` returned last, and …
     DropCounts dropped = {};       // … by how much it rose, altogether.
   };
   static EndpointCounts CountsOf(Counted& counted);

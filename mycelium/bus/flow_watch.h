@@ -20,8 +20,8 @@ namespace mycelium {
 // Tells of drops and stalls soon, but not one by one: it looks at the counters
 // shortly after the first, and then at most once in a second.
 //
-// Thread safety: Note...() from any thread, with any lock held; what is told is
-// told on the loop.
+// Thread safety: Note...() from any thread, with any lock held. The callback
+// and the log are called on the loop.
 //
 // Ownership: borrows the environment and the loop.
 class FlowWatch final {
@@ -34,7 +34,8 @@ class FlowWatch final {
             LogSink log);
   ~FlowWatch();
 
-  // Some counter of drops has risen. Costs one load while a look is due.
+  // Some counter of drops has risen. While a look is due, this costs one atomic
+  // exchange.
   void NoteDrop();
   void NoteStall(const std::string& lane);
 

@@ -16,9 +16,9 @@ namespace mycelium {
 
 inline constexpr size_t kLogBytesMax = 8 * 1024;
 
-// The same sink, but null logs nothing, an exception goes no further, since
-// there is nowhere to tell of it, and what comes of peers begins no line of its
-// own in a message, nor goes on for ever: see kLogBytesMax.
+// The same sink made safe. Null logs nothing. An exception goes no further and
+// is lost, since there is nowhere to report it. Text from peers in a message
+// cannot begin a line of its own, and a message has a bound: kLogBytesMax.
 inline LogSink Guarded(LogSink log) {
   if (log == nullptr) return [](LogLevel, absl::string_view) {};
   return [log = std::move(log)](LogLevel level, absl::string_view message) {
@@ -29,9 +29,9 @@ inline LogSink Guarded(LogSink log) {
   };
 }
 
-// A user's callback for threads that may not be unwound: the loop, or one that
-// makes room. An exception becomes an error in the log that says `name`, and
-// goes no further. Null stays null.
+// A user's callback for threads that must not be unwound: the loop, or a thread
+// that makes room. An exception becomes an error in the log that says `name`,
+// and goes no further. Null stays null.
 //
 // REQUIRES: `log` is Guarded().
 //

@@ -11,24 +11,25 @@
 
 namespace mycelium {
 
-// What a Hello may hold, and what is wrong with one, whoever else is connected.
-// Pure functions.
+// What a Hello may hold, and what is wrong with one, regardless of which other
+// nodes are connected. Pure functions.
 
-// What the services of a node may take of its Hello: all that a topology can
-// name. With as much of everything else as there can be, that is less than
-// kHandshakeBytesMax.
+// How many bytes of its Hello the services of a node may take: enough for all
+// that a topology can name. Together with the most that everything else can
+// take, that is less than kHandshakeBytesMax.
 inline constexpr size_t kServicesBytesMax = 32 * 1024;
 
-// What one takes of that.
+// How many of those bytes one service takes.
 size_t ServiceBytes(const std::string& name,
                     const std::optional<Digest>& schema_digest);
 
-// For the node `self`: its version, names and numbers, and whom it is for.
+// Judges a Hello to the node `self`: its version, names and numbers, and which
+// node it is meant for.
 std::optional<v1::Reject> JudgeHello(const v1::Hello& theirs,
                                      const std::string& self);
 
-// At an endpoint that was bound by hand: whether a service of theirs was given
-// another digest.
+// Judges a Hello at an endpoint that was bound by hand: whether a service of
+// the peer was given another digest.
 std::optional<v1::Reject> JudgeHelloAt(const v1::Hello& theirs,
                                        const EndpointOptions& endpoint);
 

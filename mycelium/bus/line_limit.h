@@ -8,7 +8,8 @@
 
 namespace mycelium {
 
-// Bounds how many lines a log gets of what others do as often as they like.
+// Bounds how many log lines there are about what peers may do as often as they
+// like.
 //
 // Thread safety: none.
 class LineLimit final {
@@ -17,8 +18,8 @@ class LineLimit final {
 
   explicit LineLimit(int lines_max) : lines_max_(lines_max) {}  // In a period.
 
-  // Whether a line may be written now; `*left_out`: how many were not, since
-  // the last that was.
+  // Whether a line may be written now. If so, `*left_out` is how many were left
+  // out since the last one that was allowed.
   bool Allows(TimeNs now, uint64_t* left_out) {
     if (now >= period_end_) {
       period_end_ = now + kPeriodNs;

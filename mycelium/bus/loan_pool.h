@@ -15,21 +15,24 @@
 
 namespace mycelium {
 
-// Memory that loans of one publisher take turns in, so that a steady stream of
-// them allocates nothing. If some subscriber reads in shared memory, loans lie
-// in memory that it can map: pieces of a power of two, each with room for
-// several loans of one size, and together never more than kSharedBytesMax.
+// Memory that the loans of one publisher take turns in, so that a steady stream
+// of them allocates nothing. If some subscriber reads in shared memory, loans
+// lie in memory that it can map: in pieces whose size is a power of two, each
+// with room for several loans of one size, together never more than
+// kSharedBytesMax.
 //
 // Thread safety: all members may be called from any thread.
 class LoanPool final : public std::enable_shared_from_this<LoanPool> {
  public:
-  // At most so many of this process alone are kept for later.
+  // How many pieces that only this process can read are kept for later, at
+  // most.
   static constexpr size_t kSpareMax = 8;
   static constexpr size_t kSharedBytesMax = 256 << 20;
-  // After so many the pool forgets what it has seen of loans: how large one
-  // was, and that there was no memory to be had.
+  // After so many loans the pool forgets what it has seen of them: how large
+  // the largest was, and that no memory was available.
   static constexpr int kLoansRemembered = 1024;
-  // Where a loan begins: what is written there, by SIMD too, needs no more.
+  // A loan begins at a multiple of this. Nothing that is written there needs
+  // more, not even by SIMD.
   static constexpr size_t kAlignment = 64;
 
   template <typename T>
@@ -52,14 +55,14 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
 
   // What a pool needs to lend memory that peers may map.
   struct Lender {
-    // Makes such memory; null if there is none.
+    // Makes such memory; null if none is available.
     absl::FunctionRef<std::shared_ptr<LoanMemory>(size_t bytes)> make;
     // Lets go of loans that are published and handled.
     absl::FunctionRef<void()> finish;
   };
 
-  // The bytes of one loan. They go back to the pool with their last owner:
-  // the loan, or after that the subscriptions that have not finished it.
+  // The bytes of one loan. They go back to the pool when their last owner lets
+  // go: the loan, and then the subscriptions that have not finished it.
   class Memory final {
    public:
     Memory(std::shared_ptr<LoanPool> pool, OwnBytes own)
@@ -102,7 +105,7 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   std::shared_ptr<Memory> Take(size_t bytes, const Lender* lender);
 
  private:
-  // Where Memory and the count of its owners lie: blocks of one size.
+  // The allocator of Memory and the count of its owners: blocks of one size.
   template <typename T>
   class Blocks final {
    public:
@@ -136,18 +139,18 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   };
 
   OwnBytes TakeOwn(size_t bytes);
-  // No memory: there is none to be had.
+  // A place without memory: none is available.
   LoanPlace TakeShared(size_t bytes, const Lender& lender);
   LoanPlace TakeFree(size_t bytes);
-  // The next places are of `slot_bytes`; those there are go to `dropped`.
+  // From now on places have `slot_bytes`; the free ones go to `dropped`.
   void SetSlotBytes(size_t slot_bytes, std::vector<LoanPlace>* dropped)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // How large the next memory is to be, 0: there is to be none.
+  // How large the next memory is to be. 0: none is to be made.
   size_t NextBytes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveBack(OwnBytes own);
   void GiveBack(LoanPlace place);
-  // A loan in that may still be read: what else is free there goes to
-  // `dropped`.
+  // A loan in `memory` may still be read, so nothing else is lent there: what
+  // is free there goes to `dropped`.
   void Forget(const LoanMemory& memory, std::vector<LoanPlace>* dropped)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void* TakeBlock(size_t bytes);
@@ -156,20 +159,22 @@ class LoanPool final : public std::enable_shared_from_this<LoanPool> {
   Mutex mutex_;
   std::vector<OwnBytes> spare_ ABSL_GUARDED_BY(mutex_);
   std::vector<void*> blocks_ ABSL_GUARDED_BY(mutex_);
-  // Each loan in shared memory has so many bytes to itself. A larger one has
-  // the next memories be for its size, and when there were no such ones for a
-  // while, they are for smaller ones again.
+  // Each loan in shared memory has so many bytes to itself. After a larger loan
+  // the next memories are made for its size; when there were no such loans for
+  // a while, they are made for smaller ones again.
   size_t slot_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t sizes_ ABSL_GUARDED_BY(mutex_) = 0;  // How often that was set.
-  // Of that size, and how many bytes all of those have.
+  // The places and memories of that size, and how many bytes these memories
+  // have in all.
   std::vector<LoanPlace> free_ ABSL_GUARDED_BY(mutex_);
   std::vector<Made> memories_ ABSL_GUARDED_BY(mutex_);
   size_t shared_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t making_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Not yet among those.
-  // Of another size, as long as a loan lies there.
+  // Memories no longer lent from, mostly of another size, as long as a loan
+  // lies there.
   std::vector<Made> old_ ABSL_GUARDED_BY(mutex_);
-  // Of the last loans: whether memory was asked for in vain, the largest, and
-  // how many there were.
+  // What is remembered of the last loans: whether memory was asked for in vain,
+  // the size of the largest, and how many there were.
   bool has_none_ ABSL_GUARDED_BY(mutex_) = false;
   size_t largest_ ABSL_GUARDED_BY(mutex_) = 0;
   int loans_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -15,17 +15,18 @@
 namespace mycelium {
 
 // The nodes that this process runs, by topology file and node name: how buses
-// of services that were made apart find each other. With the table of those who
-// unsubscribe (HandlerWait) the only global of Mycelium; it holds no node
-// alive. The child of a fork() begins with an empty one (PerProcess).
+// of services that were made apart find each other. Besides the table of
+// threads that unsubscribe (HandlerWait) it is the only global of Mycelium; it
+// keeps no node alive. The child of a fork() begins with an empty one
+// (PerProcess).
 //
 // Thread safety: all members may be called from any thread.
 class NodeRegistry final {
  public:
   static NodeRegistry& Get();
 
-  // The node that hosts `service` by that file: the one that runs already, or a
-  // new one. For the errors see MessageBus::FromTopology().
+  // The node that hosts `service` according to that file: the one that runs
+  // already, or a new one. For the errors see MessageBus::FromTopology().
   absl::StatusOr<std::shared_ptr<NodeRuntime>> Join(const std::string& path,
                                                     const std::string& service,
                                                     const BusOptions& options);

@@ -39,15 +39,15 @@ namespace mycelium {
 
 // What one connection looks like from here.
 struct LinkReport {
-  std::string peer;  // Empty while nobody has answered at `address`.
+  std::string peer;  // Empty while no node has answered at `address`.
   std::string transport;
   std::string address;  // Empty if it is up and the peer dialled us.
   std::string rule;     // Why this transport.
   bool is_up = false;
   std::string last_error;  // Empty while it is up.
-  // Why messages go over the socket though shared memory is configured, or was
-  // not to be had for one lane at least; the first few reasons, with "; "
-  // between them. Empty: they do not.
+  // Why messages, or those of one lane at least, go over the socket though
+  // shared memory is configured: the first few reasons, with "; " between them.
+  // Empty: none do.
   std::string fallback;
 };
 
@@ -57,7 +57,7 @@ struct LinkReport {
 //
 // Thread safety: all members may be called from any thread.
 //
-// Ownership: shared. If the last owner goes in a handler that the loop runs,
+// Ownership: shared. If the last owner lets go in a handler that the loop runs,
 // the node's own thread ends the node when the handler has returned.
 class NodeRuntime final : public RoomWaiter {
  public:
@@ -77,18 +77,18 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status Start();
 
   // FAILED_PRECONDITION: the calling process was forked after this was made.
-  // There every call with a status says so, and the others do nothing.
+  // There every call with a status returns this, and the others do nothing.
   absl::Status CheckNotForked() const { return guard_.Check(node_); }
   bool is_inherited() const { return guard_.is_inherited(); }
 
   // FAILED_PRECONDITION: a shutdown has begun, or the process forked.
   absl::Status CheckOpen() const;
 
-  // A service that this process hosts, with the digest that it insists on.
+  // Adds a service that this process hosts, with the digest that it insists on.
   //   ALREADY_EXISTS      it has a bus in this process
   //   INVALID_ARGUMENT    it is no name that a topology could have
   //   RESOURCE_EXHAUSTED  with it, what peers are told of the services when
-  //                       they connect would have more than kServicesBytesMax
+  //                       they connect would exceed kServicesBytesMax
   //   UNAVAILABLE         a shutdown has begun
   absl::Status AddService(const std::string& service,
                           std::optional<Digest> schema_digest);
@@ -97,17 +97,17 @@ class NodeRuntime final : public RoomWaiter {
   // Endpoints without a topology. Listen() returns what StopListening() takes.
   absl::StatusOr<uint64_t> ListenUnix(const std::string& path,
                                       EndpointOptions options = {});
-  // UNAVAILABLE: this kernel has not what sharing memory needs.
+  // UNAVAILABLE: this node could share no memory when it was made.
   // INVALID_ARGUMENT and FAILED_PRECONDITION: see BindShmEndpoint(). `service`:
   // whose endpoint it is.
   absl::StatusOr<uint64_t> ListenShm(const std::string& path,
                                      const std::string& service = "",
                                      EndpointOptions options = {});
-  // Whether that is done by `deadline`; else it is when the handler returns
-  // that keeps the node's thread.
+  // Whether that was done by `deadline`. If not, it is done when the handler
+  // that keeps the node's thread returns.
   bool StopListening(uint64_t listener, TimeNs deadline);
   absl::Status DialUnix(const std::string& path);
-  // Where one side has no shared memory, the link goes over the socket.
+  // If one side has no shared memory, the link goes over the socket.
   // `lane_bytes`: see PeerTable::Dial().
   absl::Status DialShm(const std::string& path, uint64_t lane_bytes = 0);
   // The same between hosts. UNIMPLEMENTED: this program has no gRPC.
@@ -123,8 +123,8 @@ class NodeRuntime final : public RoomWaiter {
       const std::string& service, const std::string& target_service,
       const MessageType& type, const PublisherOptions& options);
   void RemovePublisher(FanOut& publisher);
-  // Memory for loans that peers may map, a power of two of bytes; null if there
-  // is none, which is logged.
+  // Memory for loans that peers may map. `bytes` is a power of two. Null if
+  // none is available, which is logged unless this node shares none at all.
   std::shared_ptr<LoanMemory> MakeLoanMemory(size_t bytes);
   // INVALID_ARGUMENT if no frame has room for a payload of that size.
   absl::Status CheckPayloadBytes(size_t bytes) const;
@@ -132,9 +132,9 @@ class NodeRuntime final : public RoomWaiter {
       const std::string& service, const MessageType& type, DeliveryMode mode,
       const SubscriberOptions& options, MessageHandler handler);
   // Waits for an inline handler that runs, however long that takes. Takes a
-  // share: what the handler had captured ends here, and may be who has another.
+  // share: what the handler had captured ends here, and may own the other.
   void RemoveSubscription(std::shared_ptr<Subscription> subscription);
-  // The same without waiting: what it leaves is counted when that returns.
+  // The same without waiting: what the handler leaves counts when it returns.
   void ShutSubscription(std::shared_ptr<Subscription> subscription);
 
   // Why subscriptions do not get what some publishers publish.
@@ -143,13 +143,13 @@ class NodeRuntime final : public RoomWaiter {
   // Runs what is due, waiting for something until `deadline`. True if
   // something ran. FAILED_PRECONDITION under PollMode::kThread.
   absl::StatusOr<bool> Poll(TimeNs deadline);
-  // The same for what comes within a fraction of a microsecond, if this node's
-  // caller polls and spins.
+  // The same for what comes within a fraction of a microsecond, if the caller
+  // polls this node and its loop spins.
   bool PollQuickly() {
     return options_.poll == PollMode::kCaller && spin_ns_ > 0 &&
            !loop_->InLoop() && loop_->RunQuickly();
   }
-  // Whoever sleeps in Poll() looks whether it is still wanted.
+  // Has a thread that sleeps in Poll() look whether it is still wanted.
   void WakePoll() {
     if (options_.poll == PollMode::kCaller) loop_->Wake();
   }
@@ -168,16 +168,16 @@ class NodeRuntime final : public RoomWaiter {
                                               : loop_->bare_descriptor();
   }
 
-  // Waits for what others, or the loop, bring about.
+  // Waits for what other threads, or the loop, bring about.
   Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                   TimeNs deadline) override;
-  // For 10 us at most.
+  // Spins for 10 us at most.
   void Rest(absl::FunctionRef<bool()> is_over, TimeNs deadline) override;
   // WaitFor(), spinning for up to `spin_ns` before it sleeps (SpinBackoff).
   Outcome SpinAndWaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                          TimeNs deadline, int64_t spin_ns);
-  // The same as long as `keep_waiting`, which may be null, returns true; then
-  // CANCELLED.
+  // The same as long as `keep_waiting`, which may be null, returns true. Once
+  // it returns false: CANCELLED.
   absl::StatusOr<Outcome> WaitWhile(const KeepWaiting& keep_waiting,
                                     EventCount& event,
                                     absl::FunctionRef<bool()> ready,
@@ -187,14 +187,15 @@ class NodeRuntime final : public RoomWaiter {
   void SpinAndSleep(EventCount& event, absl::FunctionRef<bool()> ready,
                     int64_t spin_ns);
 
-  // How long who ends something waits for the rest: until a time, which is now
-  // once `keep_waiting`, which may be null, returned false.
+  // How long a call that ends something waits for the rest: until a time, which
+  // becomes the present once `keep_waiting`, which may be null, returns false.
   struct Patience {
     TimeNs until;
     KeepWaiting keep_waiting = nullptr;
     bool is_ended = false;  // By `keep_waiting`, which is not asked again.
 
-    // Of what was ended, whatever became of its parts: CANCELLED if that is so.
+    // What such a call returns: CANCELLED if the patience was ended, whatever
+    // became of the parts; else `ended`.
     absl::Status StatusOf(absl::Status ended) const;
   };
   // WaitFor() with patience, but until `least` in any case.
@@ -205,8 +206,8 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status Flush(TimeNs deadline,
                      const KeepWaiting& keep_waiting = nullptr);
 
-  // Ends the publishers and subscriptions of one service, for its bus. What it
-  // published and what came for it is waited for; DEADLINE_EXCEEDED if some was
+  // Ends the publishers and subscriptions of one service, for its bus. Waits
+  // for what it published and what came for it. DEADLINE_EXCEEDED if some was
   // not handled in time, CANCELLED if `patience` was ended before. For the last
   // service that is not closed this is Shutdown(). REQUIRES: AddService() was
   // called, and neither this nor RemoveService() since.
@@ -215,15 +216,14 @@ class NodeRuntime final : public RoomWaiter {
   // the process forked.
   absl::Status CheckOutsideHandlers(absl::string_view call) const;
 
-  // Says goodbye to the peers and ends. What is in flight is waited for, and a
-  // little longer for a peer's last word; statuses as of CloseService(). Of
-  // what was not handled by then, what a peer has not said to have taken over
-  // counts as dropped[shutdown]. A second call waits for the end of the first
-  // one.
+  // Says goodbye to the peers and ends. Waits for what is in flight, and a
+  // little longer for the peers' last word; statuses as of CloseService(). What
+  // was not handled by then counts as dropped[shutdown], unless a peer has said
+  // that it took it over. A second call waits for the end of the first one.
   absl::Status Shutdown(Patience patience);
   // Whether that is done: another runtime may be this node from now on.
   bool has_ended() const { return ended_->load(std::memory_order_acquire); }
-  // The same for who may look after this is destroyed.
+  // The same for a caller that may look after this is destroyed.
   std::shared_ptr<const std::atomic<bool>> ended() const { return ended_; }
   // UNAVAILABLE: that node shuts down, or is being destroyed.
   static absl::Status Ending(const std::string& node);
@@ -233,21 +233,21 @@ class NodeRuntime final : public RoomWaiter {
   // All that and more, as observers are told it. On the loop.
   v1::NodeStatus Status() const;
 
-  // How much is remembered of publishers and subscriptions, for tests; but of
-  // those that ended, what has a bound of its own. Not in a handler.
+  // How much is remembered of publishers and subscriptions, for tests, except
+  // what is kept of ended ones and has a bound of its own. Not in a handler.
   size_t EntryCount();
 
  private:
   NodeRuntime(const BusOptions& options, std::string node,
               std::shared_ptr<const Topology> topology);
 
-  static void Release(NodeRuntime* runtime);  // Nobody owns it any more.
+  static void Release(NodeRuntime* runtime);  // It has no owner any more.
   absl::Status Init();
   Router::Callbacks RoutingCallbacks(const Limits& limits);
   PeerTable::Options OptionsOfPeers(const Limits& limits);
   PeerTable::Callbacks PeerCallbacks();
   void RunThread();
-  // Whether who waits has to run the loop himself.
+  // Whether a thread that waits has to run the loop itself.
   bool HasNoThread() const {
     return options_.poll == PollMode::kCaller ||
            stop_.load(std::memory_order_acquire);
@@ -263,7 +263,7 @@ class NodeRuntime final : public RoomWaiter {
   DropCounts DropsOf(const std::string& peer) const;
   absl::Status DialOn(Transport& transport, const std::string& path,
                       uint64_t lane_bytes);
-  // Over shared memory where that is to be had.
+  // Over shared memory if this node has any to share.
   Transport& LocalTransportFor(TransportKind kind) {
     return kind == TransportKind::kShm && shm_ != nullptr ? *shm_ : *unix_;
   }
@@ -275,16 +275,16 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status FlushAll(Patience& patience);
   void EndPatience(Patience& patience);
   absl::Status FlushService(const std::string& service, Patience& patience);
-  // Shutdown(), of whoever has found `shut_down_` unset and set it, or waits
-  // for that one.
+  // Shutdown(). `is_first`: for the call that has set `shut_down_`; the others
+  // wait for that one.
   absl::Status ShutdownAs(bool is_first, Patience patience);
-  // As its time: nothing in flight is waited for, but handlers are, for as
-  // long as they take.
+  // As Patience::until: waits for nothing in flight, but for handlers, as long
+  // as they take.
   static constexpr TimeNs kInDestructor = 0;
-  bool BeginShutdown();  // Whether nobody has before.
+  bool BeginShutdown();  // Whether this call is the first.
   // Runs `task` on the loop and waits for it.
   void OnLoop(absl::FunctionRef<void()> task);
-  // The same as WaitPatiently() waits. False: it will run later.
+  // The same, waiting as WaitPatiently() does. False: it will run later.
   bool OnLoopBy(std::function<void()> task, Patience& patience,
                 TimeNs least = 0);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
@@ -294,7 +294,7 @@ class NodeRuntime final : public RoomWaiter {
   SchemaPolicy schema() const {
     return topology_ != nullptr ? topology_->schema : options_.schema;
   }
-  // Says to that peer what the subscription's type is.
+  // Tells that peer what the subscription's type is.
   void ExplainType(const std::string& peer, const Subscription& subscription);
   // Warns of a type that no node can take another version of.
   void WarnIfNotComparable(const MessageType& type) const;
@@ -303,20 +303,20 @@ class NodeRuntime final : public RoomWaiter {
   void SetRefusal(Subscription& subscription, const RefusalTable::Cause& cause,
                   const absl::Status& status, bool is_news = true);
   std::vector<FlowReport> ReportsOf(const Subscription& subscription) const;
-  // That have not ended, and those that have as far as they are not folded.
+  // Subscriptions that have not ended, and ended ones that are not folded yet.
   std::vector<std::shared_ptr<Subscription>> SubscriptionsAndEnded() const;
   // Parts of Status().
   void AddLinks(v1::NodeStatus* status) const;
   void AddRefusals(v1::NodeStatus* status) const;
   void AddEnds(v1::NodeStatus* status) const;
   void AddFlows(v1::NodeStatus* status) const;
-  // Ends a subscription, and waits for its handler. DEADLINE_EXCEEDED: it still
-  // runs.
+  // Ends a subscription, and waits for its handler. DEADLINE_EXCEEDED: the
+  // handler still runs.
   absl::Status RemoveSubscriptionBy(
       const std::shared_ptr<Subscription>& subscription, Patience& patience);
-  // What is left of that when nothing is handled any more.
+  // What is left to do for that when nothing is handled any more.
   void Retire(const std::shared_ptr<Subscription>& subscription);
-  // Of what publishers, here and at peers, are matched with.
+  // Takes it from the publishers, here and at peers, that are matched with it.
   void TakeOut(const std::shared_ptr<Subscription>& subscription);
   // Lets go of subscriptions that nothing counts for any more. Destroy them
   // without the lock.
@@ -346,7 +346,7 @@ class NodeRuntime final : public RoomWaiter {
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<Transport> unix_;
   absl::StatusOr<std::unique_ptr<SharedMemory>>
-      memory_;                         // Or why there's none.
+      memory_;                         // Or why there is none.
   std::unique_ptr<Transport> shm_;     // Null without it.
   std::unique_ptr<Transport> remote_;  // Null: not in this program.
   std::unique_ptr<PeerTable> peers_;
@@ -380,7 +380,7 @@ class NodeRuntime final : public RoomWaiter {
   std::atomic<uint32_t> next_subscription_{1};
   std::atomic<uint32_t> next_loan_memory_{1};
   std::atomic<bool> stop_{false};
-  // On the loop: its thread, or who polls, destroys this.
+  // On the loop: its thread, or the thread that polls, destroys this.
   bool orphaned_ = false;
   const std::shared_ptr<std::atomic<bool>> ended_ =
       std::make_shared<std::atomic<bool>>(false);

@@ -15,14 +15,14 @@
 
 namespace mycelium {
 
-// Tells those who only look (`mycelium status`) what this node is doing. Each
-// gets one NodeStatus, or a reason why not, and the connection ends: an
-// observer is no peer, and nobody else hears of it.
+// Tells observers, which only look (`mycelium status`), what this node is
+// doing. Each gets one NodeStatus, or a reason why not, and its connection
+// ends: an observer is no peer, and no peer hears of it.
 //
 // Observers cost the node little, however many come. After an answer it rests
-// for kRest times as long as that took, kRestMaxNs at most: who comes too soon
-// waits, and all who wait share one answer. There are at most kObserversMax at
-// a time, and each has a deadline.
+// for kRest times as long as that answer took, kRestMaxNs at most. An observer
+// that comes during that time waits, and all that wait share one answer. There
+// are at most kObserversMax at a time, and each has a deadline.
 //
 // Thread safety: on the loop.
 //
@@ -33,14 +33,14 @@ class Observers final {
   static constexpr int64_t kRest = 20;
   static constexpr int64_t kRestMaxNs = 500'000'000;
 
-  // `deadline`: how long one may wait and take to read its answer.
+  // `deadline`: how long an observer may wait and take to read its answer.
   Observers(Environment& environment, EventLoop& loop, absl::Duration deadline,
             std::function<v1::NodeStatus()> status);
   ~Observers();
 
-  // Answers whoever is at the other end, or refuses: who is not a process of
-  // this user or of root, and one too many. Not from within a call of the
-  // channel.
+  // Answers the observer at the other end. Refuses it if it is not a process of
+  // this host, and of this user or root, or if there are kObserversMax already.
+  // Not from within a call of the channel.
   void Add(std::unique_ptr<Channel> channel);
 
   // Ends every connection. No answer follows.
@@ -59,8 +59,8 @@ class Observers final {
   const absl::Duration deadline_;
   const std::function<v1::NodeStatus()> status_;
   std::list<std::unique_ptr<Observer>> observers_;
-  TimeNs next_answer_ = 0;  // Not before.
-  uint64_t timer_ = 0;      // That is set for it; 0: none.
+  TimeNs next_answer_ = 0;  // Not before this time.
+  uint64_t timer_ = 0;      // Set for that time; 0: none.
 };
 
 }  // namespace mycelium

@@ -11,14 +11,14 @@ namespace mycelium {
 // Whether `limits` and `settings` of a bus without a topology lie within the
 // bounds that a topology file has for them, and two of the largest frames fit
 // into a lane. Lanes may be smaller than in a file: as small as a ring can be.
-//   INVALID_ARGUMENT  names the first that does not
+//   INVALID_ARGUMENT  names the first value that is out of bounds
 absl::Status CheckOptionBounds(const BusOptions& options);
 
 // The same for a publisher's own `publish_timeout`.
 absl::Status CheckPublishTimeout(absl::Duration timeout);
 
-// Whether nothing is given that the topology at `path` says.
-//   INVALID_ARGUMENT  names the first option that is
+// Whether no option is given that the topology at `path` sets.
+//   INVALID_ARGUMENT  names the first option that is given
 absl::Status CheckOptionsBesideTopology(const BusOptions& options,
                                         absl::string_view path);
 

@@ -29,24 +29,25 @@
 
 namespace mycelium {
 
-// The other nodes that this one knows: who they are, the link to each, and what
-// is being done to get or keep it. One link per pair: of two that are dialled
-// at once, the one dialled by the node whose name sorts first stays.
+// The other nodes that this one knows: their names, the link to each, and what
+// is being done to get or keep that link. One link per pair of nodes: of two
+// connections that are dialled at once, the one dialled by the node whose name
+// sorts first stays.
 //
 // A link that is lost keeps its lanes for `retain`; if the same process is back
 // by then, they go on where they were.
 //
 // Thread safety: on the loop, except the members that say otherwise.
 //
-// A peer that nobody dials is forgotten when it has left.
+// A peer that this node does not dial is forgotten when it has left.
 //
 // Ownership: borrows all it is given.
 class PeerTable final : public LinkHandler {
  public:
-  // The largest lanes that an endpoint may have whose capacity we did not ask
-  // for: this side reserves as much for each.
+  // The largest lanes that an endpoint may have if we did not ask for its
+  // capacity: this side reserves as much for each.
   static constexpr uint64_t kLaneBytesUnaskedMax = 64 << 20;
-  // How often memory is tried to be had for the lanes that wait for it.
+  // How often the lanes that wait for memory are tried again.
   static constexpr int64_t kLaneRetryNs = 100'000'000;
 
   struct Options {
@@ -56,12 +57,12 @@ class PeerTable final : public LinkHandler {
     // How long the lanes of a link to that peer outlive it.
     std::function<absl::Duration(const std::string& peer)> retain;
     std::string topology_digest;  // 32 bytes, or empty.
-    // kCompatible: subscriptions say what their types are.
+    // kCompatible: subscriptions tell peers what their types are.
     SchemaPolicy schema = SchemaPolicy::kExact;
     // Null: links of this node share no memory.
     SharedMemory* shared_memory = nullptr;
     std::string no_memory;  // Why it is null.
-    // Whether memory may be shared with that peer, who has dialled us.
+    // Whether memory may be shared with that peer, which has dialled us.
     std::function<bool(const std::string& peer)> shares_with;
     std::function<void(const ConnectionEvent&)> on_connection;
     LogSink log;
@@ -69,12 +70,12 @@ class PeerTable final : public LinkHandler {
   struct Callbacks {
     // Our services, with the digests that they insist on.
     std::function<std::map<std::string, std::optional<Digest>>()> services;
-    // A peer does not want a subscription of ours. `theirs`: what its type is,
-    // if that is why and the peer has said it; else null.
+    // A peer refuses a subscription of ours. `theirs`: the peer's type, if that
+    // is the reason and the peer has said it; else null.
     std::function<void(const std::string& peer, const v1::SubscribeRefused&,
                        PeerText* theirs)>
         on_refused;
-    // A peer is connected: the same process as before, or another.
+    // A peer is connected. `resumed`: it is the same process as before.
     std::function<void(const std::string& peer, bool resumed)> on_up;
     // A peer has said again what it said on the connection before.
     std::function<void(const std::string& peer)> on_repeated;
@@ -83,19 +84,19 @@ class PeerTable final : public LinkHandler {
     // A peer has disconnected a subscription of ours.
     std::function<void(const std::string& peer, uint32_t subscription)>
         on_disconnected;
-    // A lane of a peer's to a subscription of ours waits for memory; OK: it
-    // does not any more.
+    // A lane of a peer's to a subscription of ours waits for memory; OK: no
+    // longer.
     std::function<void(const std::string& peer, uint32_t lane,
                        uint32_t subscription, const absl::Status&)>
         on_lane_waits;
     // A peer waits for room in a lane that a queue of ours reads.
     std::function<void(const Subscription& queue, const v1::RoomAwaited&)>
         on_room_awaited;
-    // What this side has dropped of messages to and from a peer. Any thread.
+    // How many messages to and from a peer this side has dropped. Any thread.
     std::function<DropCounts(const std::string& peer)> drops;
     // A publisher of a peer is gone for good.
     std::function<void(const Dispatcher::Parted&)> on_publisher_gone;
-    // What this node says of itself to observers.
+    // What this node tells observers.
     std::function<v1::NodeStatus()> status;
   };
 
@@ -105,16 +106,17 @@ class PeerTable final : public LinkHandler {
   ~PeerTable() override;
 
   // Keeps a connection to that address. `rule`: why, for reports.
-  // `lane_bytes`: if not 0, an endpoint with lanes of another size is not
-  // wanted. A second call for the same transport and address adds nothing: the
-  // address is tried at once if no connection is up, and from then on with
-  // these `lane_bytes`; the rest stays as the first call said.
+  // `lane_bytes`: if not 0, an endpoint with lanes of another size is refused.
+  // A second call for the same transport and address adds no connection: the
+  // address is tried at once if none is up, and from then on with these
+  // `lane_bytes`; the rest stays as in the first call.
   void Dial(Transport& transport, const std::string& address,
             const std::string& expected_peer, const std::string& rule,
             uint64_t lane_bytes = 0);
 
-  // Takes a connection that somebody dialled, or says that he may not.
-  // `transport`: the word of the listener's; over "shm", memory may be shared.
+  // Takes a connection that a peer has dialled or, unless `admitted` is OK,
+  // tells the peer that it may not connect. `transport`: the listener's word;
+  // over "shm", memory may be shared.
   void Accept(absl::string_view transport,
               std::shared_ptr<const EndpointOptions> endpoint,
               std::unique_ptr<Channel> channel, const absl::Status& admitted);
@@ -123,8 +125,8 @@ class PeerTable final : public LinkHandler {
   void Subscribe(const Subscription& subscription);
   void Unsubscribe(const Subscription& subscription);
 
-  // Says goodbye on every connection and refuses new ones. Each ends when its
-  // peer has answered.
+  // Says goodbye on every connection and refuses new ones. Each connection ends
+  // when its peer has answered.
   void Part();
   // After Part(): ends every connection that is left. What peers have not taken
   // over counts as dropped[shutdown].
@@ -139,9 +141,9 @@ class PeerTable final : public LinkHandler {
   struct State {
     std::string peer, transport, address, rule, last_error, fallback;
     bool is_up = false;
-    // What the program was told last; none: nobody has answered yet.
+    // What the program was told last; none: no node has answered yet.
     std::optional<ConnectionEvent::State> told;
-    TimeNs since = 0;  // Of that.
+    TimeNs since = 0;  // Since when.
   };
   std::vector<State> States() const;
 
@@ -171,31 +173,33 @@ class PeerTable final : public LinkHandler {
     Connector* connector = nullptr;  // That dials it, if one does.
     std::string address, rule, last_error;
     std::string fallback;        // Why memory is not shared that could be.
-    std::string not_shared;      // The same of the connection itself.
+    std::string not_shared;      // The same for the connection itself.
     bool dialled_by_us = false;  // The connection that is up.
-    bool seen = false;           // Was up in this life.
+    bool seen = false;           // Was up since it was last forgotten.
     bool leaving = false;        // Has said goodbye.
     std::optional<ConnectionEvent::State> told;  // As in State.
     TimeNs since = 0;
-    TimeNs asked_until = 0;  // To say whom it dials: see Hello.to.
+    // Until then the peer is asked to say which node it dials: see Hello.to.
+    TimeNs asked_until = 0;
     uint64_t retain_timer = 0;
     uint64_t orphan_timer = 0;  // 0: nothing waits for it.
-    uint64_t hello_number = 0;  // Of the last connection's, and of ours there.
+    // Of the last connection: the numbers of the peer's Hello and of ours.
+    uint64_t hello_number = 0;
     uint64_t our_number = 0;
-    std::string identity;  // Of who is, or was, at the other end of it.
-    TimeNs lost_at = 0;    // When the last connection ended.
-    // Which subscriptions of each type it was told of, on the connection that
-    // is up: the first one brought the type's text.
+    std::string identity;  // Of the process at its other end, past or present.
+    TimeNs lost_at = 0;    // When it ended.
+    // Which subscriptions of each type the peer was told of, on the connection
+    // that is up: the first one brought the type's text.
     std::map<Digest, std::set<uint32_t>> told_with_text;
     LineLimit fault_lines{1};              // Of LogIfBad().
-    LineLimit lane_lines{1};               // Of what it says of our lanes.
-    std::shared_ptr<EndpointStats> stats;  // That count the link in.
+    LineLimit lane_lines{1};               // About lanes.
+    std::shared_ptr<EndpointStats> stats;  // Which count this link.
   };
 
   Peer& PeerNamed(const std::string& name, absl::string_view transport);
   Peer& PeerOf(Link& link);
   v1::Hello MakeHello(const std::string& peer, bool shares);
-  // What a connector is told, and tells.
+  // The callbacks of a connector.
   Connector::Say SayHello(const Connector& connector, v1::Hello* hello);
   absl::Status JudgeAnswer(const Handshake::Established& answer,
                            uint64_t lane_bytes) const;
@@ -206,24 +210,25 @@ class PeerTable final : public LinkHandler {
                                   const EndpointOptions& endpoint,
                                   const std::string& identity, v1::Hello* ours);
   void NoteSharing(Peer& peer, const Handshake::Established& established);
-  // `identity`: Channel::peer_identity() of who says that.
+  // `identity`: Channel::peer_identity() of the peer that sent the Hello.
   std::optional<v1::Reject> JudgeDuplicate(const v1::Hello& theirs,
                                            const std::string& identity);
   // Whether another process has the link of that node.
   std::optional<v1::Reject> JudgeName(const v1::Hello& theirs,
                                       const std::string& identity) const;
-  // `endpoint`: where it was accepted; null if we have dialled.
+  // `endpoint`: where the connection was accepted; null if we dialled it.
   void Attach(absl::string_view transport, Handshake::Established established,
               const EndpointOptions* endpoint);
   void CountFor(Peer& peer, std::shared_ptr<EndpointStats> stats);
-  // Tells of a peer that was not let in, or did not say what it should.
+  // Tells of a connection that was not let in, or whose handshake failed.
   void NoteFailure(absl::string_view transport, const EndpointOptions& endpoint,
                    const absl::Status& status);
-  // A connector did not get through to a peer, or to nobody yet.
+  // A connector did not get through, to a peer that is known or to an address
+  // where no node has answered yet.
   void NoteUnanswered(Connector& connector, const absl::Status& status,
                       bool refused);
-  // Forgets a peer, once it has had the time to answer a Hello that is under
-  // way.
+  // Forgets a peer; if a Hello to it is under way, once it has had the time to
+  // answer.
   void GiveUp(Peer& peer, const absl::Status& status);
   void Forget(Peer& peer, const absl::Status& status);
   void DropOrphansAt(Peer& peer, TimeNs deadline);
@@ -234,7 +239,8 @@ class PeerTable final : public LinkHandler {
   void LogFailure(const std::string& peer, const absl::Status& status);
   void Tell(const std::string& peer, absl::string_view transport,
             ConnectionEvent::State state, const absl::Status& status);
-  // At most once in a while, since a peer may do so again and again.
+  // Logs only now and then (`fault_lines`), since a peer may be at fault again
+  // and again.
   void LogIfBad(Link& link, const absl::Status& status);
   void OpenLane(Link& link, const v1::LaneOpen& open);
   void SayLaneWaits(Link& link, uint32_t lane, absl::string_view reason);
@@ -244,12 +250,12 @@ class PeerTable final : public LinkHandler {
   // Whether a Hello of ours to that peer goes before one of its own.
   bool HasClaimOn(const std::string& peer) const;
   void AbandonHandshakesWith(const std::string& peer);
-  // Whether both remember the other, so that lanes go on.
+  // Whether both sides remember each other, so that lanes go on.
   bool Resumes(const FramedLink& link, const v1::Hello& theirs) const {
     return theirs.resume_incarnation() == options_.incarnation &&
            theirs.incarnation() == link.peer_incarnation();
   }
-  // A peer that has left is remembered but takes no link.
+  // A peer that has left may still be remembered, but takes no link.
   static bool UsesLink(const Peer& peer);
   bool UsesLink(const std::string& name) const;
   size_t LinksUsed() const;
@@ -263,21 +269,21 @@ class PeerTable final : public LinkHandler {
   const Callbacks callbacks_;
   bool shutting_down_ = false;
   uint64_t lane_timer_ = 0;  // 0: no lane waits.
-  uint64_t last_hello_ = 0;  // The number of the last that we made.
+  uint64_t last_hello_ = 0;  // The number of the last one that we made.
   EventCount parted_event_;
-  LineLimit failure_lines_{10};  // Of those who are nobody yet.
+  LineLimit failure_lines_{10};  // About peers that have no name yet.
   Observers observers_;
 
   mutable Mutex mutex_;  // For readers on other threads; the loop writes.
   std::map<std::string, std::unique_ptr<Peer>> peers_;
-  // Addresses where nobody has said his name yet, once a try has failed.
+  // Addresses where no node has said its name yet, once a try has failed.
   std::map<const Connector*, State> unanswered_;
   std::vector<std::unique_ptr<Connector>> connectors_;
   struct Asked {
     std::string rule;
     uint64_t lane_bytes = 0;
   };
-  std::map<const Connector*, Asked> asked_;  // Of each of these.
+  std::map<const Connector*, Asked> asked_;  // For each of these.
   struct Accepted {
     std::shared_ptr<Handshake> handshake;
     std::shared_ptr<const EndpointOptions> endpoint;

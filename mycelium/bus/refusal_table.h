@@ -21,9 +21,9 @@ namespace mycelium {
 // Thread safety: all members may be called from any thread.
 class RefusalTable final {
  public:
-  // Who refuses: a publisher of the node `peer`, or of this one if that is
-  // empty. Publisher 0 stands for the whole node. Or what does not work: to
-  // read that lane of the peer's.
+  // What refuses: a publisher of the node `peer`, or of this node if `peer` is
+  // empty. Publisher 0 stands for the whole node. Or, if `lane` is not 0, that
+  // this node cannot read that lane of the peer's.
   struct Cause {
     std::string peer;
     uint32_t publisher = 0;
@@ -33,36 +33,37 @@ class RefusalTable final {
              std::tie(other.peer, other.publisher, other.lane);
     }
   };
-  // Of one subscription; more are not remembered.
+  // How many are remembered for one subscription, at most.
   static constexpr size_t kRefusalsMax = 64;
 
-  // What causes and subscriptions of this node there are. What is said of
-  // others, or after their end, is ignored.
+  // Which publishers and subscriptions this node has. Calls about others of
+  // this node, or about these after their end, are ignored.
   void AddPublisher(uint32_t publisher);
   void RemovePublisher(uint32_t publisher);
   void AddSubscription(uint32_t subscription);
   void RemoveSubscription(uint32_t subscription);
 
-  // Returns whether it was not known in these words. What passes by itself is
-  // no news: it ends no receive.
+  // Returns whether this cause was not known yet, or with another status. What
+  // passes by itself is no news (`is_news`): it ends no receive.
   bool Set(uint32_t subscription, const Cause& cause, absl::Status status,
            bool is_news = true);
   void Clear(uint32_t subscription, const Cause& cause);
   void RemovePeer(const std::string& peer);
 
-  // A peer is back and says again which of its publishers refuse: what it has
-  // not said by EndOfRepeats() is over.
+  // A peer is back and says again which of its publishers refuse: a refusal
+  // that it has not repeated by EndOfRepeats() is over.
   void ExpectRepeats(const std::string& peer);
   void EndOfRepeats(const std::string& peer);
 
-  // Whether there may be any: the members below take a lock.
+  // Whether there may be any refusal. Takes no lock; the members below do.
   bool has_any() const { return count_.load(std::memory_order_acquire) > 0; }
-  // One that holds; OK if there is none.
+  // A refusal that holds; OK if there is none.
   absl::Status Of(uint32_t subscription) const;
-  // The same of those that TakeNews() has not returned.
+  // The same for the refusals that are news and that TakeNews() has not
+  // returned.
   bool HasNews(uint32_t subscription) const;
   absl::Status TakeNews(uint32_t subscription);
-  // All that hold.
+  // All refusals that hold.
   struct Held {
     uint32_t subscription;
     Cause cause;

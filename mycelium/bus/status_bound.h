@@ -11,9 +11,9 @@ namespace mycelium {
 inline constexpr size_t kStatusBytesMax = 256 * 1024;
 
 // Takes entries out of `status` until it has at most `bytes_max` bytes, and
-// counts them in its ..._left_out. What says why somebody is not heard goes
-// last: first flows go, then subscriptions and publishers; of one kind, those
-// at the end.
+// counts them in its ..._left_out. First flows go, then subscriptions, then
+// publishers; the entries that explain why messages do not come go last. Of one
+// kind, those at the end go.
 void LeaveOutBeyond(size_t bytes_max, v1::NodeStatus* status);
 
 }  // namespace mycelium
