@@ -66,7 +66,7 @@ static inline MyceliumType* MakeType(const uint8_t* digest) {
   return type;
 }
 
-/* The ledger of a runtime that nothing moves in any more. */
+/* Checks the ledger of a runtime in which nothing moves any more. */
 static inline void CheckLedger(const MyceliumRuntime* runtime,
                                uint64_t accepted, uint64_t delivered) {
   MyceliumStats stats = MYCELIUM_STATS_INIT;

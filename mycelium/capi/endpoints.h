@@ -11,20 +11,20 @@
 
 namespace mycelium {
 
-// What a runtime listens at by hand. What is taken out is stopped without the
-// lock, since that waits for handlers.
+// The endpoints at which a runtime listens by hand. The caller stops what it
+// has taken out without the lock, since stopping waits for handlers.
 //
 // Thread safety: all members may be called from any thread.
 class Endpoints final {
  public:
-  // False: all have been taken, for good. Then it ends here.
+  // False: TakeAll() was called, so `endpoint` ends here.
   bool Add(EndpointHandle endpoint) {
     MutexLock lock(mutex_);
     if (!is_over_) all_.push_back(std::move(endpoint));
     return !is_over_;
   }
 
-  // None is added any more.
+  // From now on none is added any more.
   std::vector<EndpointHandle> TakeAll() {
     MutexLock lock(mutex_);
     is_over_ = true;

@@ -13,10 +13,10 @@
 
 namespace mycelium {
 
-// The enumerators of mycelium.h for those of C++, and back. Pure functions.
-// Codes of a status have the same numbers on both sides.
+// Convert the enumerators of mycelium.h to those of C++, and back. Pure
+// functions. Status codes have the same numbers on both sides.
 
-// None: as configured. INVALID_ARGUMENT: there is no such number.
+// None: as configured. INVALID_ARGUMENT: `number` is no such enumerator.
 absl::StatusOr<std::optional<Overflow>> OverflowFrom(int32_t number);
 absl::StatusOr<std::optional<WaitMode>> WaitFrom(int32_t number);
 absl::StatusOr<SchemaPolicy> SchemaFrom(int32_t number);

@@ -12,13 +12,13 @@ namespace mycelium {
 // Borrows the report.
 MyceliumFlow FlowOf(const FlowReport& report);
 
-// Calls `callback` with why messages do not come.
+// Calls `callback` with the reason why messages do not come.
 void TellRefusal(const absl::Status& status,
                  void (*callback)(const MyceliumRefusal* refusal, void* user),
                  void* user);
 
-// The callbacks that `given` has, those for messages apart. They keep nothing
-// of it.
+// Sets the callbacks that `given` has, except those for messages. They keep
+// nothing of `given`.
 void SetCallbacks(const MyceliumRuntimeOptions& given, BusOptions* made);
 void SetCallbacks(const MyceliumSubscriberOptions& given,
                   SubscriberOptions* made);

@@ -65,7 +65,7 @@ struct MyceliumSubscriber {
       : subscriber(std::move(made)) {}
   ~MyceliumSubscriber() { CountLast(true); }
 
-  // The last message, unless it has counted.
+  // Counts the last message, unless it has been counted.
   void CountLast(bool decodable) {
     if (std::exchange(is_uncounted, false)) subscriber.CountLast(decodable);
   }
@@ -73,26 +73,26 @@ struct MyceliumSubscriber {
   mycelium::RawSubscriber subscriber;
   MyceliumMessage message = {};  // The last one received.
   bool leaves_counting = false;
-  bool is_uncounted = false;  // That message.
+  bool is_uncounted = false;  // `message` has not been counted yet.
 };
 
 namespace mycelium {
 
-// Borrows both, whose texts end with NUL as all texts of an Origin do.
+// Borrows both. The texts of `info` end with NUL, as all texts of an Origin do.
 MyceliumMessage MessageOf(absl::Span<const std::byte> bytes,
                           const MessageInfo& info);
 
-// INVALID_ARGUMENT: it is null. FAILED_PRECONDITION: it is from before the
-// process forked.
+// INVALID_ARGUMENT: the handle is null. FAILED_PRECONDITION: the handle is from
+// before the process forked.
 absl::Status CheckRuntime(const MyceliumRuntime* runtime);
 absl::Status CheckPublisher(const MyceliumPublisher* publisher);
 absl::Status CheckLoan(const MyceliumLoan* loan);
 absl::Status CheckSubscriber(const MyceliumSubscriber* subscriber);
-// For what is made of both.
+// Checks both, for functions that make something of a runtime and a type.
 absl::Status CheckEnd(const MyceliumRuntime* runtime, const MyceliumType* type);
 
-// INVALID_ARGUMENT: no such struct, or a number that is none of an enum. Bounds
-// are checked by who takes the options.
+// INVALID_ARGUMENT: no version of the struct has that size, or a number is no
+// value of its enum. The bus that takes the options checks their bounds.
 absl::StatusOr<BusOptions> OptionsFrom(const MyceliumRuntimeOptions* options);
 absl::StatusOr<SubscriberOptions> OptionsFrom(
     const MyceliumSubscriberOptions* options);

@@ -1,4 +1,4 @@
-/* What the functions of mycelium.h return where something is wrong. Programs
+/* What the functions of mycelium.h return when something is wrong. Programs
    include mycelium.h, whose conventions hold here. */
 #ifndef MYCELIUM_CAPI_MYCELIUM_ERRORS_H_
 #define MYCELIUM_CAPI_MYCELIUM_ERRORS_H_
@@ -43,8 +43,8 @@ typedef struct MyceliumSchemaMismatch {
   const char* remote_node; /* "" within one process */
 } MyceliumSchemaMismatch;
 
-/* What was different, if the last error is a FAILED_PRECONDITION of that kind;
-   else NULL. Valid as mycelium_last_error() is. */
+/* What differs, if the last error is a FAILED_PRECONDITION for that reason;
+   else NULL. Valid as long as mycelium_last_error(). */
 const MyceliumSchemaMismatch* mycelium_last_schema_mismatch(void);
 
 #ifdef __cplusplus

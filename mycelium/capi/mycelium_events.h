@@ -1,4 +1,4 @@
-/* What a runtime tells of besides messages. Programs include mycelium.h, whose
+/* What a runtime reports besides messages. Programs include mycelium.h, whose
    conventions hold here. */
 #ifndef MYCELIUM_CAPI_MYCELIUM_EVENTS_H_
 #define MYCELIUM_CAPI_MYCELIUM_EVENTS_H_
@@ -13,33 +13,34 @@ extern "C" {
 #endif
 
 /* Callbacks that options may have, besides those for messages. Each is called
-   with the `user` that stands behind it, on the thread that runs the node, one
-   at a time, and must not wait; what it gets is valid for the call. It may call
-   everything but what says "not from a callback". Of a node that several
-   runtimes share, the first one's are called. They, and `user`, are needed
-   until the last handle that uses the node is destroyed. */
+   with the `user` field that follows it, on the thread that runs the node, one
+   at a time, and must not wait. Its arguments are valid for the call. It may
+   call every function except those that say "not from a callback". If several
+   runtimes share a node, the callbacks of the first one are called. Callbacks
+   and `user` must stay valid until the last handle that uses the node is
+   destroyed. */
 
 /* What became of the link to another node. */
 enum {
   MYCELIUM_CONNECTED = 0,
   MYCELIUM_RECONNECTED = 1,  /* to the same process; nothing was lost */
-  MYCELIUM_DISCONNECTED = 2, /* and tried again */
+  MYCELIUM_DISCONNECTED = 2, /* and dialled again */
   MYCELIUM_REFUSED = 3,      /* one side does not want the other */
   MYCELIUM_GONE = 4          /* it left, or did not come back in time */
 };
 typedef struct MyceliumConnectionEvent {
-  const char* peer; /* "" where it never said its name */
+  const char* peer; /* "" if it never said its name */
   const char* transport;
   int32_t state;
-  mycelium_status status; /* why, where it is not up */
-  const char* message;    /* its text, or "" */
+  mycelium_status status; /* why it is not up, if so */
+  const char* message;    /* the text of `status`, or "" */
 } MyceliumConnectionEvent;
 typedef void (*mycelium_on_connection)(const MyceliumConnectionEvent* event,
                                        void* user);
 
 /* What this node has counted of one publisher's messages to one subscription.
-   Of two nodes, the publisher's counts `accepted`, the subscriber's
-   `delivered`. Once nothing moves,
+   Between two nodes, the publisher's node counts `accepted`, the subscriber's
+   node `delivered`. Once nothing moves,
    accepted = delivered + sum of dropped + in_flight. */
 typedef struct MyceliumFlow {
   const char* topic;
@@ -56,8 +57,8 @@ typedef struct MyceliumFlow {
   size_t dropped_count;    /* how many reasons there are */
 } MyceliumFlow;
 
-/* Something that a flow of messages suffered: told soon after the first, then
-   at most once a second with all that happened meanwhile. */
+/* Something that a flow of messages suffered. Called soon after the first time,
+   then at most once a second with all that happened meanwhile. */
 enum {
   MYCELIUM_DROPPED = 0, /* accepted messages will not be delivered */
   MYCELIUM_STALLED = 1  /* a publisher waited for room in vain */
@@ -71,7 +72,8 @@ typedef struct MyceliumFlowEvent {
 } MyceliumFlowEvent;
 typedef void (*mycelium_on_flow)(const MyceliumFlowEvent* event, void* user);
 
-/* A publisher of another node that a subscription hears no more of. */
+/* A publisher of another node from which a subscription gets no more messages.
+ */
 typedef struct MyceliumPublisherGone {
   const char* node;
   const char* service;
@@ -84,15 +86,15 @@ typedef void (*mycelium_on_publisher_gone)(const MyceliumPublisherGone* gone,
 typedef struct MyceliumRefusal {
   mycelium_status status;
   const char* message;
-  /* NULL: it is not that types, or the digests of two services, differ. */
+  /* NULL: the reason is not that types, or digests of two services, differ. */
   const MyceliumSchemaMismatch* mismatch;
 } MyceliumRefusal;
-/* Unlike the others this is called on the thread that found out, which may be
-   one that publishes or makes a publisher. */
+/* Unlike the others, this callback is called on the thread that found out,
+   which may be one that publishes or makes a publisher. */
 typedef void (*mycelium_on_error)(const MyceliumRefusal* refusal, void* user);
 
-/* What a node reports unasked. Unlike the others this is called on any thread,
-   maybe with locks held, and may call nothing of this header. */
+/* What a node writes to its log. Unlike the others, this callback is called on
+   any thread, maybe with locks held, and must call nothing of this header. */
 enum {
   MYCELIUM_LOG_INFO = 0,
   MYCELIUM_LOG_WARNING = 1,

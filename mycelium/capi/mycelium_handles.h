@@ -1,5 +1,5 @@
-/* The handles that several headers are about. Programs include mycelium.h,
-   whose conventions hold here. */
+/* The handles that several headers use. Programs include mycelium.h, whose
+   conventions hold here. */
 #ifndef MYCELIUM_CAPI_MYCELIUM_HANDLES_H_
 #define MYCELIUM_CAPI_MYCELIUM_HANDLES_H_
 

@@ -37,9 +37,10 @@ enum {
   MYCELIUM_SCHEMA_COMPATIBLE = 1 /* also compatible versions: docs/schema.md */
 };
 
-/* How messages travel without a topology: what [defaults] is in one. Meaning,
-   default and bounds of each stand at its name in docs/topology.md; lanes may
-   be as small as 4 KiB here. -1, of the words 0: the default. */
+/* How messages travel without a topology: what [defaults] is in a topology.
+   docs/topology.md has the meaning, default and bounds of each field under its
+   name; lanes may be as small as 4 KiB here. -1, or 0 for the two words,
+   stands for the default. */
 typedef struct MyceliumSettings {
   size_t struct_size;
   int32_t overflow; /* MYCELIUM_OVERFLOW_... */
@@ -54,8 +55,8 @@ typedef struct MyceliumSettings {
 #define MYCELIUM_SETTINGS_INIT \
   { sizeof(MyceliumSettings), 0, 0, -1, -1, -1, -1, -1, -1 }
 
-/* Bounds of a node without a topology: what [limits] is in one. The same holds;
-   two frames of `frame_bytes_max` must fit into `lane_bytes`. */
+/* Bounds of a node without a topology: what [limits] is in a topology. Fields
+   as above; two frames of `frame_bytes_max` must fit into `lane_bytes`. */
 typedef struct MyceliumLimits {
   size_t struct_size;
   int64_t handshake_ms;
@@ -69,55 +70,57 @@ typedef struct MyceliumLimits {
 #define MYCELIUM_LIMITS_INIT \
   { sizeof(MyceliumLimits), -1, -1, -1, -1, -1, -1, -1 }
 
-/* Of runtimes that share a node, the first one's hold, but for the digest. */
+/* If several runtimes share a node, the options of the first one apply, except
+   the digest, which each has for itself. */
 typedef struct MyceliumRuntimeOptions {
   size_t struct_size;
-  /* 32 bytes, or NULL: a service that was given another one is refused. */
+  /* 32 bytes, or NULL. A service that was given another digest is refused. */
   const uint8_t* schema_digest;
   size_t schema_digest_size;
   /* Without a topology: the name of this process; NULL makes one up. A process
-     that is started again under the same name within `retain` gets what the one
-     before had not handled. Beside a topology that says another one it is
-     INVALID_ARGUMENT. */
+     that is started again under the same name within `retain` gets what the
+     process before it had not handled. With a topology, a name other than the
+     one in its file is INVALID_ARGUMENT. */
   const char* node;
-  /* Not 0: no thread is started. mycelium_runtime_poll(), and whatever waits,
-     run the node. */
+  /* Not 0: the node has no thread of its own. mycelium_runtime_poll(), and
+     every call that waits, run the node. */
   int32_t poll_by_caller;
-  /* Without a topology, for what leaves this machine. PEM files, or NULL: who
-     listens needs a certificate with its key, who connects the CA that signed
-     it. Who listens without a CA asks for no certificate, so that from other
-     machines nobody gets in without `allow_anonymous`. */
+  /* Without a topology, for what leaves this machine. PEM files, or NULL. The
+     side that listens needs a certificate with its key; the side that connects
+     needs the CA that signed it. A side that listens without a CA asks for no
+     certificate, so peers on other machines can connect only with
+     `allow_anonymous`. */
   const char* tls_certificate;
   const char* tls_key;
   const char* tls_ca;
-  /* Not 0: who listens refuses peers without a certificate. */
+  /* Not 0: the side that listens refuses peers without a certificate. */
   int32_t tls_require_client_certificate;
-  /* Not 0: it may be in the clear. */
+  /* Not 0: what leaves this machine may be in the clear. */
   int32_t insecure;
   /* Not 0: peers of other machines that show no certificate may connect. */
   int32_t allow_anonymous;
-  /* Each may be NULL; without `log`, the log is on standard error. */
+  /* Each may be NULL; without `log`, the log goes to standard error. */
   mycelium_on_connection on_connection;
   void* on_connection_user;
   mycelium_on_flow on_flow;
   void* on_flow_user;
   mycelium_log log;
   void* log_user;
-  /* Each may be NULL: the defaults. With a topology what is none of the
-     defaults is INVALID_ARGUMENT: its file says. */
+  /* Each may be NULL, for the defaults. With a topology its file sets them, and
+     any value but the default is INVALID_ARGUMENT. */
   const MyceliumSettings* settings;
   const MyceliumLimits* limits;
   /* Without a topology, as settings: which users may connect besides this
      one. */
   const int64_t* allow_uids;
   size_t allow_uids_size;
-  /* MYCELIUM_WAIT_...; not 0: whatever the topology, or `settings`, says. */
+  /* MYCELIUM_WAIT_...; not 0: overrides the topology, or `settings`. */
   int32_t wait;
   /* 0: no subscription of this node gets what the node publishes itself. */
   int32_t delivers_locally;
-  /* Without a topology, as settings: MYCELIUM_SCHEMA_... Only types made from
-     descriptors have versions that are compared; others match equal digests
-     only. */
+  /* Without a topology, as settings: MYCELIUM_SCHEMA_... Versions are compared
+     only for types that were made from descriptors; other types match only if
+     their digests are equal. */
   int32_t schema;
 } MyceliumRuntimeOptions;
 #define MYCELIUM_RUNTIME_OPTIONS_INIT                                         \
@@ -126,13 +129,13 @@ typedef struct MyceliumRuntimeOptions {
         0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 1, 0   \
   }
 
-/* Of a publisher. */
+/* The options of a publisher. */
 typedef struct MyceliumPublisherOptions {
   size_t struct_size;
   const char* topic;          /* NULL: the name of the type */
   int32_t publish_time;       /* not 0: stamp each message with the time */
   int64_t publish_timeout_ms; /* -1: as the topology says; up to an hour */
-  int64_t require_subscriber; /* not 0: without any, UNAVAILABLE */
+  int64_t require_subscriber; /* not 0: UNAVAILABLE while there is none */
 } MyceliumPublisherOptions;
 #define MYCELIUM_PUBLISHER_OPTIONS_INIT \
   { sizeof(MyceliumPublisherOptions), NULL, 0, -1, 0 }
@@ -143,7 +146,7 @@ enum {
   MYCELIUM_QUEUED = 1  /* on a thread of its own */
 };
 
-/* Of a subscription. */
+/* The options of a subscription. */
 typedef struct MyceliumSubscriberOptions {
   size_t struct_size;
   const char* topic; /* NULL: the name of the type */
@@ -152,12 +155,12 @@ typedef struct MyceliumSubscriberOptions {
   int32_t overflow;
   int64_t depth;  /* of a lossy policy, in messages; 0: as configured */
   int64_t window; /* the same */
-  /* Or NULL: a publisher that it was matched with is gone, and will not come
-     back as the same process. */
+  /* May be NULL. Called when a publisher that the subscription was matched with
+     is gone, and will not come back as the same process. */
   mycelium_on_publisher_gone on_publisher_gone;
   void* on_publisher_gone_user;
-  /* Or NULL: called once for each reason that mycelium_subscriber_status() may
-     give. */
+  /* May be NULL. Called once for each reason that mycelium_subscriber_status()
+     may give. */
   mycelium_on_error on_error;
   void* on_error_user;
 } MyceliumSubscriberOptions;

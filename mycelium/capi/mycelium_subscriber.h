@@ -34,16 +34,17 @@ typedef struct MyceliumSubscription MyceliumSubscription;
 
 /* Calls `callback` for every message, never on two threads at once. `options`
    may be NULL.
-     INVALID_ARGUMENT     a name has more than 255 bytes or is no UTF-8; or
+     INVALID_ARGUMENT     a name has more than 255 bytes or is not UTF-8; or
                           `depth` or `window` is out of its bounds
-     RESOURCE_EXHAUSTED   no memory for its lane, or no thread for a queued one
+     RESOURCE_EXHAUSTED   there is no memory for its lane or, if it is queued,
+                          no thread for it
      FAILED_PRECONDITION  the runtime was closed */
 MyceliumSubscription* mycelium_subscribe(
     MyceliumRuntime* runtime, const MyceliumType* type,
     mycelium_callback callback, void* user,
     const MyceliumSubscriberOptions* options);
 
-/* The same for a callback that parses the message. Where it returns 0 it could
+/* The same for a callback that parses the message. It returns 0 if it could
    not: the message counts as dropped, undecodable. */
 typedef int32_t (*mycelium_parsing_callback)(const MyceliumMessage* message,
                                              void* user);
@@ -53,30 +54,31 @@ MyceliumSubscription* mycelium_subscribe_parsing(
     const MyceliumSubscriberOptions* options);
 
 /* Ends and destroys the subscription. When this returns, no callback is under
-   way and none will come, so that `user` may go; called from the callback
-   itself, that is the last one. What is queued counts as dropped.
+   way and none will come, so `user` may be freed. If the callback itself calls
+   this, that is its last call. What is queued counts as dropped.
 
-   Where callbacks unsubscribe one another, the last to call does not wait: the
-   other one, which waits for it, is still under way then, and uses its `user`.
-   If that is to go, unsubscribe outside the callbacks, or in them with
-   mycelium_unsubscribe_within(), which says so. */
+   If callbacks unsubscribe one another, the last of them does not wait: the
+   other callback, which waits for it, is still under way when this returns, and
+   uses its `user`. To free that, unsubscribe outside the callbacks, or in them
+   with mycelium_unsubscribe_within(), which returns an error in that case. */
 void mycelium_unsubscribe(MyceliumSubscription* subscription);
 
-/* The same, waiting at most so long for a callback that is under way on another
-   thread.
-     DEADLINE_EXCEEDED  it still runs. It is the last one, and the subscription
-                        is not destroyed: call this again, or
+/* The same, but waits at most that long for a callback that is under way on
+   another thread.
+     DEADLINE_EXCEEDED  the callback still runs. It is the last one, and the
+                        subscription is not destroyed: call this again, or
                         mycelium_unsubscribe(), which waits for it */
 mycelium_status mycelium_unsubscribe_within(MyceliumSubscription* subscription,
                                             int64_t timeout_ms);
 
-/* OK, or why some publisher's messages do not come, as long as that holds:
-     FAILED_PRECONDITION  its type, or its service's schema digest, is another
-                          one; see mycelium_last_schema_mismatch()
-     RESOURCE_EXHAUSTED   this one fell behind, and its overflow is to be
-                          disconnected; or the publisher's node has no memory
-                          for its lane, which is tried again; or that node has
-                          too many subscriptions already */
+/* OK, or why some publisher's messages do not come, as long as the reason
+   holds:
+     FAILED_PRECONDITION  the publisher's type, or its service's schema digest,
+                          differs; see mycelium_last_schema_mismatch()
+     RESOURCE_EXHAUSTED   this subscription fell behind, and its overflow is
+                          MYCELIUM_OVERFLOW_DISCONNECT. Or the publisher's node
+                          has no memory for its lane, and tries again. Or that
+                          node has too many subscriptions already */
 mycelium_status mycelium_subscription_status(
     const MyceliumSubscription* subscription);
 
@@ -90,14 +92,15 @@ MyceliumSubscriber* mycelium_subscriber_create(
     const MyceliumSubscriberOptions* options);
 void mycelium_subscriber_destroy(MyceliumSubscriber* subscriber);
 
-/* The next message, waiting for one. `*message` is valid until the next receive
-   of this subscriber, which is also when the message counts as handled.
-     DEADLINE_EXCEEDED    none came in time; also under a timeout of 0
-     FAILED_PRECONDITION  none came, and a publisher was refused since its type
-                          or schema digest differs (said once); the runtime was
-                          closed; or called from a callback on the thread that
-                          would bring it
-     RESOURCE_EXHAUSTED   none came, and it was disconnected (said once) */
+/* Waits for the next message. `*message` is valid until the next receive of
+   this subscriber, which is also when the message counts as handled.
+     DEADLINE_EXCEEDED    none came in time; also with a timeout of 0
+     FAILED_PRECONDITION  none came, and a publisher was refused because its
+                          type or schema digest differs (returned once); or the
+                          runtime was closed; or a callback calls this on the
+                          thread that would bring the message
+     RESOURCE_EXHAUSTED   none came, and the subscriber was disconnected
+                          (returned once) */
 mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
                                             int64_t timeout_ms,
                                             const MyceliumMessage** message);
@@ -106,34 +109,37 @@ mycelium_status mycelium_subscriber_receive(MyceliumSubscriber* subscriber,
 mycelium_status mycelium_subscriber_status(
     const MyceliumSubscriber* subscriber);
 
-/* Says that the last message is handled, before the next receive would. */
+/* Says that the last message is handled, without waiting for the next receive.
+ */
 mycelium_status mycelium_subscriber_finish(MyceliumSubscriber* subscriber);
 
-/* For who parses the messages: the last one could not be parsed, and counts as
-   dropped, undecodable, and not as delivered. For the thread that receives, and
-   once mycelium_subscriber_leave_counting() was called, after which a message
-   counts when the next one is received, at mycelium_subscriber_finish() or when
-   the subscriber is destroyed. FAILED_PRECONDITION: it was not called, or there
-   is no message that has not counted. */
+/* For a program that parses the messages.
+   mycelium_subscriber_count_undecodable() says that the last one could not be
+   parsed: it counts as dropped, undecodable, and not as delivered. Only the
+   thread that receives may call it, and only after
+   mycelium_subscriber_leave_counting(). From then on a message counts when the
+   next one is received, at mycelium_subscriber_finish() or when the subscriber
+   is destroyed. FAILED_PRECONDITION: that function was not called, or there is
+   no message that has not counted yet. */
 mycelium_status mycelium_subscriber_leave_counting(
     MyceliumSubscriber* subscriber);
 mycelium_status mycelium_subscriber_count_undecodable(
     MyceliumSubscriber* subscriber);
 
-/* Ends the subscription before its destroying does: nothing comes any more, and
-   what is queued counts as dropped. A receive that waits on another thread, and
-   every later one, is FAILED_PRECONDITION. The last message stays valid until
-   mycelium_subscriber_finish(). Any thread, one at a time. */
+/* Ends the subscription but does not destroy the subscriber: nothing comes any
+   more, and what is queued counts as dropped. A receive that waits on another
+   thread, and every later one, returns FAILED_PRECONDITION. The last message
+   stays valid until mycelium_subscriber_finish(). Any thread, one at a time. */
 mycelium_status mycelium_subscriber_unsubscribe(MyceliumSubscriber* subscriber);
 
-/* `*closed` becomes 1 if no message will come any more: that was called, or the
-   runtime was closed; else 0. */
+/* `*closed` becomes 1 if no message will come any more, because the function
+   above was called or the runtime was closed; else 0. */
 mycelium_status mycelium_subscriber_closed(const MyceliumSubscriber* subscriber,
                                            int32_t* closed);
 
 /* For an epoll of the caller's: readable once a message came after a receive
-   with timeout 0 that found none. It stays the subscriber's.
-   RESOURCE_EXHAUSTED: none was to be had. */
+   with timeout 0 that found none. The subscriber keeps owning it.
+   RESOURCE_EXHAUSTED: no descriptor was available. */
 mycelium_status mycelium_subscriber_descriptor(MyceliumSubscriber* subscriber,
                                                int* descriptor);
 

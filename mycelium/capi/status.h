@@ -16,10 +16,10 @@
 
 namespace mycelium {
 
-// How the C functions return: each keeps its thread's last error, which is what
+// How the C functions return: each keeps its thread's last error, as
 // conventions (2) and (3) of mycelium.h promise.
 //
-// Thread safety: what they keep is the calling thread's own.
+// Thread safety: each thread has a last error of its own.
 
 // The number of the status, whose text is kept unless it is OK.
 mycelium_status Returned(const absl::Status& status);
@@ -31,7 +31,7 @@ Handle* ReturnedNull(const absl::Status& status) {
   return nullptr;
 }
 
-// What arguments have to be, as statuses that name the argument.
+// Checks of arguments, whose statuses name the argument.
 
 // INVALID_ARGUMENT: `pointer` is NULL.
 absl::Status CheckGiven(const void* pointer, absl::string_view name);
@@ -39,16 +39,18 @@ absl::Status CheckGiven(const void* pointer, absl::string_view name);
 // The same for a function.
 absl::Status CheckCallback(bool is_given);
 
-// The most that frame_bytes_max can be: sums of that and a header do not wrap.
+// The most that frame_bytes_max can be, so that adding a header to a size does
+// not overflow.
 inline constexpr size_t kBufferBytesMax = size_t{256} << 20;
 
 // INVALID_ARGUMENT: NULL with a size, or more than any message may have.
 absl::Status CheckBuffer(const void* data, size_t size);
 
-// Structs that the caller fills. One that was compiled with an older header is
-// smaller: it has the fields that there were, from these sizes of version 1 on,
-// which stay as they are while fields are added; behind the padding at the end
-// of version 1, which an older program has not set.
+// Structs that the caller fills. A struct of a program that was compiled with
+// an older header is smaller: it has only the fields that there were then.
+// These are the sizes of version 1, the smallest, which stay as they are while
+// fields are added. New fields go behind the padding at the end of version 1,
+// since an older program has not set that padding.
 inline constexpr size_t kRuntimeOptionsBytesMin = 40;
 inline constexpr size_t kPublisherOptionsBytesMin = 32;
 inline constexpr size_t kSubscriberOptionsBytesMin = 48;
@@ -82,7 +84,7 @@ void WriteStruct(Struct made, Struct* given) {
 
 absl::StatusOr<Digest> DigestFrom(const uint8_t* digest, size_t size);
 
-// INVALID_ARGUMENT: negative.
+// INVALID_ARGUMENT: the time is negative.
 absl::StatusOr<absl::Duration> TimeoutFrom(int64_t timeout_ms);
 
 // Borrows the mismatch.
