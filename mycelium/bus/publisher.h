@@ -43,8 +43,8 @@ class PublisherBase {
   //   FAILED_PRECONDITION  a subscription was refused: its type or schema
   //                        digest differs; or the bus is shut down; or this is
   //                        called from a handler
-  //   RESOURCE_EXHAUSTED   there were fewer, because one of them still had no
-  //                        lane at the end of `timeout`
+  //   RESOURCE_EXHAUSTED   there were fewer, because one had no lane; if it is
+  //                        of another node, until the end of `timeout`
   absl::Status WaitForSubscribers(size_t count, absl::Duration timeout,
                                   const KeepWaiting& keep_waiting = nullptr);
 
@@ -58,8 +58,8 @@ class PublisherBase {
   // each such subscription, as long as the reason holds:
   //   FAILED_PRECONDITION  its type, or the schema digest that its service was
   //                        given, differs
-  //   RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left;
-  //                        the node tries again
+  //   RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left; if
+  //                        it is of another node, this node tries again
   std::vector<absl::Status> refusals() const {
     if (!is_usable()) return {};
     return node_->router().Refusals(*fan_out_);

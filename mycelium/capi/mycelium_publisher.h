@@ -58,8 +58,8 @@ mycelium_status mycelium_publisher_try_publish_shared(
                           digest differs; or the runtime was closed; or a
                           callback calls this on the thread that would bring
                           the subscriptions
-     RESOURCE_EXHAUSTED   there were fewer, because one of them still had no
-                          lane at the end of the timeout */
+     RESOURCE_EXHAUSTED   there were fewer, because one had no lane; if it is of
+                          another node, until the end of the timeout */
 mycelium_status mycelium_publisher_wait_for_subscribers(
     MyceliumPublisher* publisher, size_t count, int64_t timeout_ms);
 
@@ -72,8 +72,8 @@ mycelium_status mycelium_publisher_subscriber_count(
    for the call, and its message says whose subscription it is:
      FAILED_PRECONDITION  its type, or the schema digest that its service was
                           given, differs
-     RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left; the
-                          node tries again */
+     RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left; if
+   it is of another node, this node tries again */
 mycelium_status mycelium_publisher_refusals(
     const MyceliumPublisher* publisher,
     void (*callback)(const MyceliumRefusal* refusal, void* user), void* user);

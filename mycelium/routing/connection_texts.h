@@ -14,13 +14,13 @@
 
 namespace mycelium {
 
-// The canonical texts that the publishing node has sent on one connection, as
-// both ends remember them: the sender, so that it need not send one again for
-// each publisher and refusal, and the receiver, who is told of the digest only
-// then. Beyond kCountMax texts, or kBytesMax bytes of them, those that came
-// first are forgotten. Both follow from what was sent, so the receiver has each
-// that the sender takes it to have: also where the sender begins anew, and what
-// it had sent before counts for the receiver only, as older.
+// The canonical texts that the publishing node has sent on one connection. Both
+// ends remember them: the sender need not send a text again for each publisher
+// and refusal, and the receiver then gets only the digest. Beyond kCountMax
+// texts, or kBytesMax bytes of them, those that came first are forgotten. Both
+// ends follow from what was sent, so the receiver has every text that the
+// sender takes it to have. This also holds if the sender begins anew: what it
+// had sent before is then remembered by the receiver only, as older texts.
 //
 // Thread safety: none.
 class ConnectionTexts final {
@@ -32,14 +32,14 @@ class ConnectionTexts final {
   // Whether the other end has the text of the type with that digest.
   bool Has(const Digest& type) const { return Find(type) != nullptr; }
 
-  // The sender: that text, of so many bytes, is sent.
+  // For the sender: that text, of so many bytes, is sent.
   void Send(const Digest& type, size_t bytes) {
     if (!Has(type)) Add({type, bytes, nullptr});
   }
 
-  // The receiver: that text came for that digest. What cannot have been meant
-  // is ignored: no text, or one that is too long. One that is here stays, but
-  // is the newest.
+  // For the receiver: that text came for that digest. An empty text, or one
+  // that is too long, cannot have been meant and is ignored. If there is a text
+  // for that digest already, that one stays, but becomes the newest.
   void Take(const Digest& type, const std::string& text) {
     if (text.empty() || text.size() > kExplanationBytesMax) return;
     const auto known =
@@ -50,8 +50,8 @@ class ConnectionTexts final {
     }
     std::rotate(known, known + 1, entries_.end());
   }
-  // What came for that digest, which need not be the text's. Null: nothing, or
-  // it is forgotten. Valid until the next call.
+  // The text that came for that digest, which need not be the digest of the
+  // text. Null: none came, or it is forgotten. Valid until the next call.
   PeerText* TextOf(const Digest& type) const {
     const Entry* const entry = Find(type);
     return entry == nullptr ? nullptr : entry->text.get();

@@ -15,10 +15,10 @@
 
 namespace mycelium {
 
-// What is counted here as dropped of messages that peers had accepted for
-// subscriptions that ended: peers that have not heard of it yet may still match
-// those, and count what they send as accepted. The oldest are forgotten; what
-// was counted for them stays in sums.
+// Counts the messages that peers had accepted for subscriptions that have ended
+// here, and that are dropped here. A peer that has not heard of the end yet may
+// still match such a subscription, and counts what it sends as accepted. The
+// oldest subscriptions are forgotten; what was counted for them stays in sums.
 //
 // Thread safety: any thread.
 class DepartedSubscriptions final {
@@ -28,8 +28,8 @@ class DepartedSubscriptions final {
   // been forgotten, or there never was one.
   std::shared_ptr<FlowCounters> FlowFrom(
       uint32_t subscription, const std::shared_ptr<const Origin>& origin);
-  // A message of that link whose publisher was refused: whom it was for is not
-  // known.
+  // Counts a message of that link whose publisher was refused: for which
+  // subscription it was is not known.
   void CountRefused(const Link& link);
   // Without the name of the subscribing node, which is ours.
   std::vector<FlowReport> Reports() const;

@@ -40,10 +40,10 @@ namespace mycelium {
 // Ownership: borrows links; shares subscriptions.
 class Dispatcher final {
  public:
-  // `schema`: whether messages of another version of a subscription's type are
-  // taken, if it is compatible; `on_other_version`, which may be null, is
-  // called on the loop when such a publisher is matched. `on_drop`, which may
-  // be null: at each drop that is counted here.
+  // `schema`: whether messages of another, compatible version of a
+  // subscription's type are taken. `on_other_version`, which may be null, is
+  // called on the loop when a publisher of such a version is matched.
+  // `on_drop`, which may be null, is called at each drop that is counted here.
   explicit Dispatcher(
       Environment& environment, SchemaPolicy schema = SchemaPolicy::kExact,
       std::function<void(const std::string& note)> on_other_version = nullptr,
@@ -59,43 +59,46 @@ class Dispatcher final {
   std::vector<std::shared_ptr<Subscription>> All() const;
 
   // What was dropped because it came after its subscription had ended and been
-  // forgotten, or of publishers that were refused. `node` is ours.
+  // forgotten, or came from a publisher that was refused. `node` is ours.
   std::vector<FlowReport> DepartedReports(const std::string& node) const;
 
-  // The one object for everybody who publishes as `origin`.
+  // The one object for all that publish as `origin`.
   std::shared_ptr<const Origin> Intern(Origin origin) {
     return origins_.Intern(std::move(origin));
   }
 
-  // Different origins that all peers may make us remember. Beyond those,
-  // publishers are told apart by topic and type only, of subscriptions that we
-  // have.
+  // How many different origins all peers together may make us remember. Beyond
+  // those, publishers are told apart only by the topics and types of
+  // subscriptions that we have.
   static constexpr size_t kOriginsMax = 64 * 1024;
 
   // From the loop: the messages of a link that are for the dispatcher.
-  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED: beyond a bound, which no peer is that
-  // keeps to link_bounds.h. That publisher is refused: whom its frames in lanes
-  // that are shared are for is not known, and they are dropped, each counted
-  // once. In a lane of its own a subscription gets them without names.
+  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED: the declaration is beyond a bound; a
+  // peer that keeps to link_bounds.h never is. The publisher is refused. In
+  // shared lanes it is not known for which subscriptions its frames are: they
+  // are dropped, each counted once. A subscription with a lane of its own gets
+  // them, without names.
   absl::Status OnDeclare(Link& link, const v1::PublisherDeclare& declare);
   // INVALID_ARGUMENT: the peer matches a publisher to a subscription of another
-  // topic or type, which gets nothing of it: it is counted as dropped. Two
-  // versions of a type need the publisher's text, which came with the
-  // declaration or before. RESOURCE_EXHAUSTED: so often.
+  // topic or type. The subscription gets none of its messages, which count as
+  // dropped. Two versions of a type match only with the publisher's text, which
+  // comes with the declaration or before. RESOURCE_EXHAUSTED: the publisher has
+  // too many matches.
   absl::Status OnMatched(Link& link, const v1::Matched& matched);
   void OnUnmatched(Link& link, const v1::Unmatched& unmatched);
   // A connection to the same process as before is up: the peer says again which
   // matches there are. Those that it has not said by EndOfMatches() are over,
   // and all that was sent for them is handled.
   void AwaitMatches(Link& link);
-  // The canonical text of the type that the peer refuses to send; null: it is
-  // not known. Valid until the next call.
+  // The canonical text of the type that the peer refuses to send; null: the
+  // text is not known. Valid until the next call.
   PeerText* HearText(Link& link, const v1::SubscribeRefused& refused);
   void EndOfMatches(Link& link);
-  // RESOURCE_EXHAUSTED: there is no memory to take its frames into. The lane
-  // waits for RetryLanes(), and the others of the link go on.
+  // RESOURCE_EXHAUSTED: there is no memory to take the lane's frames into. The
+  // lane waits for RetryLanes(), and the others of the link go on.
   absl::Status OnLaneOpen(Link& link, const v1::LaneOpen& open);
-  // Makes what lanes wait for, and resumes them. Returns which.
+  // Makes the queues that lanes wait for, and resumes these lanes. Returns
+  // which.
   struct WaitingLane {
     Link* link;
     uint32_t lane;
@@ -121,11 +124,11 @@ class Dispatcher final {
     std::shared_ptr<const Origin> origin;
   };
 
-  // The process at the other end is gone. What queues have of it stays theirs.
+  // The process at the other end is gone. What queues have from it stays there.
   std::vector<Parted> RemoveLink(Link& link);
 
-  // How much is remembered, for tests; but of subscriptions that ended, of
-  // which there is a bound. On the loop.
+  // How much is remembered, for tests, except of subscriptions that have ended,
+  // which has a bound. On the loop.
   size_t entry_count() const;
 
  private:
@@ -133,7 +136,7 @@ class Dispatcher final {
   using Match = LinkPublishers::Match;
 
   // A lane that a queue reads. Both null: the subscription is gone, and what
-  // comes is dropped.
+  // comes for it is dropped.
   struct Queue {
     std::shared_ptr<StagingFeed> feed;
     std::shared_ptr<Subscription> subscription;
@@ -142,20 +145,21 @@ class Dispatcher final {
     explicit Inbox(const Link& link) : publishers(link) {}
 
     LinkPublishers publishers;
-    // Of lanes to queues; and of lanes whose handlers run on the loop.
+    // By lane: `queues` and `waiting` of lanes that lead into queues, `spills`
+    // of lanes whose handlers run on the loop.
     std::map<uint32_t, Queue> queues;
     std::map<uint32_t, v1::LaneOpen> waiting;  // For a feed.
     std::map<uint32_t, std::shared_ptr<SpillTracker>> spills;
     std::set<uint32_t> inline_lanes;  // Besides lane 0.
-    // By lane, the frame that one subscription could not take now, and those
-    // that have it: it will be offered again.
+    // By lane, the frame that one subscription could not take now, and the
+    // subscriptions that have it already: the frame will be offered again.
     struct Partial {
       uint64_t end;
       std::vector<uint32_t> subscriptions;
     };
     std::map<uint32_t, Partial> partials;
     ConnectionTexts texts;
-    std::string last_note;  // Of many publishers of one type, said once.
+    std::string last_note;  // Said once for many publishers of one type.
   };
 
   using FrameOutcome = LinkHandler::FrameOutcome;
@@ -169,7 +173,7 @@ class Dispatcher final {
   FrameOutcome DeliverInline(Link& link, Inbox& inbox, Publisher& publisher,
                              uint32_t lane, const FrameView& frame,
                              uint64_t end);
-  // The whole of it for the commonest case: one subscription, which is idle.
+  // The whole delivery for the commonest case: one subscription, which is idle.
   // False: nothing was done.
   bool DeliverToOnly(const Inbox& inbox, const Publisher& publisher,
                      uint32_t lane, const FrameView& frame);
@@ -187,8 +191,8 @@ class Dispatcher final {
   absl::Status MakeQueue(Link& link, Inbox& inbox, const v1::LaneOpen& open);
   std::shared_ptr<const Origin> OriginOf(const Link& link, Inbox& inbox,
                                          const v1::PublisherDeclare& declare);
-  // The one for all publishers without names of that link, to `subscription`
-  // or, if it is null, to nobody.
+  // The one origin for all publishers without names of that link, which publish
+  // to `subscription` or, if it is null, to none.
   std::shared_ptr<const Origin> NamelessOrigin(
       const Link& link, const Subscription* subscription);
 

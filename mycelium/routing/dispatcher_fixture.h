@@ -21,7 +21,7 @@ namespace mycelium {
 
 using FrameOutcome = LinkHandler::FrameOutcome;
 
-// A dispatcher with one link from nowhere.
+// A dispatcher with one link that comes from nowhere.
 class DispatcherTest : public testing::Test {
  protected:
   static constexpr char kTopic[] = "readings";
@@ -85,7 +85,7 @@ class DispatcherTest : public testing::Test {
     return dispatcher_->OnLaneOpen(link_, open);
   }
 
-  // The next one is refused.
+  // The first publisher beyond the bound, which is refused.
   static constexpr uint32_t kBeyond = kLinkPublishersMax + 1;
   void DeclareAsManyAsThereMayBe() {
     for (uint32_t id = 1; id < kBeyond; ++id) {
@@ -112,7 +112,7 @@ class DispatcherTest : public testing::Test {
     }
   };
 
-  // So many publishers, which go on, of as many links as that takes.
+  // Declares that many publishers, which go on, on as many links as that takes.
   void DeclareMany(
       size_t count,
       const std::function<v1::PublisherDeclare(size_t)>& declared) {

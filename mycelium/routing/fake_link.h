@@ -82,7 +82,7 @@ class FakeLink final : public Link {
   void Resume() override { ++resumes; }
   void ResumeLane(uint32_t lane) override { resumed.push_back(lane); }
 
-  // Messages of that kind that were sent.
+  // The messages of that kind that were sent.
   std::vector<v1::Control> Sent(v1::Control::BodyCase body) const {
     std::vector<v1::Control> found;
     for (const v1::Control& control : sent) {
@@ -92,11 +92,11 @@ class FakeLink final : public Link {
   }
 
   size_t frame_bytes_max_now = 16 << 10;
-  bool shares_lossy = false;  // Such lanes lie in memory, and are mapped.
-  absl::Status lane_error;    // What OpenLane() says, if it is not OK.
+  bool shares_lossy = false;  // Lossy lanes lie in shared memory, mapped.
+  absl::Status lane_error;    // What OpenLane() returns, if it is not OK.
   std::vector<std::shared_ptr<Lane>> lanes;
   std::vector<uint32_t> closed, adopted, dropped, resumed;
-  std::set<uint32_t> parked;  // Lanes that are so now.
+  std::set<uint32_t> parked;  // Lanes that are parked now.
   std::vector<v1::Control> sent;
   std::vector<Handled> handled;
   uint64_t taken_over = 0;

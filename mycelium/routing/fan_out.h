@@ -34,20 +34,21 @@
 
 namespace mycelium {
 
-// One way that a publisher's messages take, to one or more subscriptions.
+// One route that a publisher's messages take, to one or more subscriptions.
 struct PublishRoute {
   // Of this process; null for a link's lane.
   std::shared_ptr<Subscription> subscription;
 
-  // The link's lane, the subscription's queue, or what an inline subscription
-  // keeps for when it is busy. Never null.
+  // The link's lane, the subscription's queue, or the lane that an inline
+  // subscription keeps for when it is busy. Never null.
   std::shared_ptr<Lane> lane;
 
   // One for each subscription behind the lane.
   absl::InlinedVector<std::shared_ptr<FlowCounters>, 1> flows;
 
-  // Where `subscription` counts what it has handled. It is the subscription's,
-  // since other publishers of the service lead there too.
+  // Where `subscription` counts what it has handled. It belongs to the
+  // subscription, since routes of other publishers of the service lead there
+  // too.
   FlowCounters* handled = nullptr;
 
   Overflow overflow = Overflow::kBlock;
@@ -55,9 +56,9 @@ struct PublishRoute {
 };
 
 // What one publisher does with a message: it claims room on every route, in the
-// order of the lanes, and commits when it has all. So a status that is not OK
-// means that nobody got the message. Inline handlers run last, outside the
-// lock, on the calling thread.
+// order of the lanes, and commits when it has room on all. So a status that is
+// not OK means that no subscription got the message. Inline handlers run last,
+// outside the lock, on the calling thread.
 //
 // Thread safety: all members may be called from any thread. Messages of two
 // threads are ordered as they commit, the same on every route.
@@ -72,14 +73,14 @@ class FanOut final {
     const Origin* origin = nullptr;  // Kept, if it is shared.
     uint32_t publisher_id = 0;       // Unique in this run of the node.
     bool publish_time = false;       // Stamp every message.
-    // The longest wait for room, on every route; none: as each route says.
+    // The longest wait for room, on every route. None: as each route says.
     std::optional<absl::Duration> publish_timeout;
-    // Takes away the routes to a lane that is full, where the policy is to
+    // Takes away the routes to a lane that is full, if the policy is to
     // disconnect. Called with no lock held.
     std::function<void(const Lane&)> disconnect;
-    // Tells waits that are in vain. Null: they last until the deadline.
+    // Finds waits that are in vain. Null: such waits last until the deadline.
     WaitGraph* waits = nullptr;
-    // Told once when a wait for room has run out.
+    // Called once when a wait for room has timed out.
     std::function<void(const Lane&)> on_stall;
     // Called at each drop that this counts.
     std::function<void()> on_drop;
@@ -109,8 +110,8 @@ class FanOut final {
     return PublishOrWait(/*may_wait=*/false, payload);
   }
 
-  // What a Publish() that was refused waits for: room in a lane, or, where it
-  // is an error that there are none, subscribers.
+  // Tells when to repeat a Publish() that was refused: when a lane has room or,
+  // if having no subscribers is an error, when there are some.
   RoomNotice& room_notice() { return room_notice_; }
 
   // Replaces the routes. Returns when no thread uses the old ones. Calls
@@ -129,16 +130,17 @@ class FanOut final {
   const Options& options() const { return options_; }
   const Origin& origin() const { return *options_.origin; }
   size_t route_count();
-  // Loans. Whether some subscriber reads, or could, in shared memory; a hint.
+  // Loans. Whether some subscriber reads, or could read, in shared memory; a
+  // hint.
   bool MayLendToPeers() const {
     return may_lend_.load(std::memory_order_relaxed);
   }
   // How many routes would rather have a share of a large message than a copy of
   // their own; a hint.
   int sharer_count() const { return sharers_.load(std::memory_order_relaxed); }
-  // Whether there are routes, and what is published from `place` is read there
-  // on all: in this process, or by a peer that has mapped it. Asks those that
-  // could. Null: a place that no peer maps.
+  // Whether there are routes, and on all of them what is published from `place`
+  // is read where it lies: in this process, or by a peer that has mapped it.
+  // Asks peers that could map it to do so. Null: a place that no peer maps.
   bool IsReadInPlace(const LoanPlace* place);
   // Asks the peers that read in shared memory to map it.
   void OfferLoans(const std::shared_ptr<LoanMemory>& memory);
@@ -176,27 +178,28 @@ class FanOut final {
   };
 
   absl::Status PublishOrWait(bool may_wait, const Payload& payload);
-  // Of that, what is left to do: any number of routes, or one that is not
-  // ready. Apart, since its many variables would cost the others time.
+  // The rest of PublishOrWait(): any number of routes, or one that is not
+  // ready. A function apart, since its many variables would cost the other
+  // cases time.
   __attribute__((noinline)) absl::Status PublishToAll(bool may_wait,
                                                       const Payload& payload);
   // The whole of Publish() for the commonest case: one route, to an inline
   // subscription of this process that is idle. False: nothing was done.
   bool PublishToOnlyInline(const Payload& payload);
-  // The same for lossless lanes, where no time is stamped and no queue of this
+  // The same for lossless lanes, if no time is stamped and no queue of this
   // process takes a share of the message: encodes it once, and copies that.
   bool PublishCopies(const Payload& payload);
   bool ClaimCopies(size_t payload_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The same for one lane of whatever kind.
+  // The same for one lane of any kind.
   bool PublishToOnlyLane(const Payload& payload);
-  // Of both: claims in the one lane, and serialises there.
+  // What both use: claims room in the one lane, and serialises there.
   bool PublishInPlace(const Payload& payload, size_t payload_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FindWay() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Replaces the routes. Returns the lanes that none leads into any more.
+  // Replaces the routes. Returns the lanes into which none leads any more.
   std::vector<std::shared_ptr<Lane>> TakeRoutes(
       std::vector<PublishRoute> routes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Who waits for room there need not any more.
+  // Tells those that wait for room in these lanes that they need not any more.
   void TellOfGone(const std::vector<std::shared_ptr<Lane>>& lanes);
   bool ClaimAll(const Payload& payload, Claims* claims, Obstacle* obstacle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -208,21 +211,22 @@ class FanOut final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // With the lock, by which the lanes are kept.
   void AbandonLanes(const Claims& claims) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Without it, since leaving may run handlers. Nothing is claimed any more.
+  // Without the lock, since leaving may run handlers. Nothing is claimed any
+  // more.
   void LeaveGates(Claims* claims);
   void CommitAll(const Payload& payload, int64_t time_ns,
                  absl::Span<Claim> claims)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   FrameFields FieldsFor(const Claim& claim, FrameFields fields) const;
-  // Has the frame refer to the loan that is published. False: it cannot.
+  // Makes the frame refer to the loan that is published. False: it cannot.
   bool PutLoan(const Payload& payload, FrameFields fields, Claim* claim);
   void FillRoom(const Payload& payload, const FrameFields& common, Claim* claim,
                 absl::Span<const std::byte>* encoded);
   void CommitLane(const FrameFields& common, const Claim& claim);
   void Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
                Claims* claims);
-  // What one call has waited for. Each lane has its own time, and all together
-  // the longest of these.
+  // What one call has waited for. Each lane has a timeout of its own; all waits
+  // together have the longest of these.
   struct Waits {
     const Lane* lane = nullptr;  // The last; null: none yet.
     TimeNs lane_since = 0;
@@ -232,14 +236,14 @@ class FanOut final {
   absl::Status Overcome(const Obstacle& obstacle, bool may_wait, Waits* waits);
   absl::Status WaitForRoom(const Obstacle& obstacle, bool may_wait,
                            Waits* waits);
-  // Whether it is no obstacle any more, or another one.
+  // Whether it is no obstacle any more, or a different one.
   bool IsOver(const Obstacle& obstacle) const;
   // Whether there is nothing to wait for: no reader, or other routes.
   bool IsGone(const Obstacle& obstacle) const;
-  // Leaves a lane that is read where it lies to its reader for a moment, until
-  // there is room for many messages.
+  // Leaves a lane that is read in place to its reader for a moment, until there
+  // is room for many messages.
   void LetReaderGetAhead(const Obstacle& obstacle, TimeNs deadline);
-  // `*released`: the lane's, when it was last seen to be full.
+  // `*released`: Lane::released() when the lane was last seen to be full.
   RoomWaiter::Outcome AwaitRoom(const Obstacle& obstacle, TimeNs now,
                                 TimeNs deadline, WaitGraph::Wait* wait,
                                 uint64_t* released);
@@ -258,10 +262,10 @@ class FanOut final {
   // Held from the first claim to the last commit.
   BiasedMutex mutex_{environment_};
   std::vector<PublishRoute> routes_ ABSL_GUARDED_BY(mutex_);
-  // Another one for each time that they are replaced; under the lock.
+  // Counts how often they were replaced; it changes under the lock.
   std::atomic<uint32_t> routes_number_{0};
-  // Which of the ways above may do. A hint without the lock, under which it
-  // changes.
+  // Which of the ways above may do. It changes under the lock; read without the
+  // lock it is a hint.
   enum class Way { kAll, kOnlyInline, kCopies, kOnlyLane };
   std::atomic<Way> way_{Way::kAll};
   bool has_local_ ABSL_GUARDED_BY(mutex_) = false;  // Some route is.
@@ -269,9 +273,8 @@ class FanOut final {
   std::atomic<bool> in_circle_{false};  // The last wait for room was.
   std::atomic<int> sharers_{0};
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
-  // An object that is smaller is serialised here and then copied, since a
-  // reader who polls would take the lane's memory away while it is written bit
-  // by bit.
+  // A smaller object is serialised here and then copied: while it is written to
+  // the lane bit by bit, a reader that polls would take the cache lines away.
   static constexpr size_t kSmallBytes = 1024 + 64;
   std::array<std::byte, kSmallBytes> small_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

@@ -8,14 +8,14 @@
 namespace mycelium {
 
 // What one node has counted of one publisher's messages to one subscription.
-// For two nodes, the publisher's node has `accepted`, `in_flight` and what it
-// dropped; the subscriber's node has `delivered` and what it dropped. Within
+// Between two nodes, the publisher's node has `accepted`, `in_flight` and what
+// it dropped; the subscriber's node has `delivered` and what it dropped. Within
 // one process one report has it all.
 struct FlowReport {
   std::string topic;
   std::string publisher_node;
   std::string publisher_service;
-  std::string subscriber_node;  // Empty for messages that matched nobody.
+  std::string subscriber_node;  // Empty if no subscription matched.
   std::string subscriber_service;
   std::string subscription_name;
   std::string transport;  // inproc, unix, …

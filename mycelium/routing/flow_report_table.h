@@ -12,29 +12,29 @@
 namespace mycelium {
 
 // Reports of flows, one for each flow and transport, in the order in which they
-// came. Each step takes the same time however many there are.
+// came. Each operation takes the same time however many there are.
 //
 // Thread safety: none.
 class FlowReportTable final {
  public:
-  // How many different flows are told apart of those that are over; and beyond
-  // those, how many pairs of nodes.
+  // How many different flows that are over are told apart; and beyond those,
+  // how many pairs of nodes.
   static constexpr size_t kEndedMax = 4096;
 
   // Adds `report` to the one of the same flow and transport, or as a new one.
   void Fold(const FlowReport& report) { LedgerOf(report) += report.ledger; }
-  // The same for a flow that is over. Where there are kEndedMax, a new one is
-  // added to OthersOf() it; and where there are as many of those, to one that
-  // does not name the nodes either.
+  // The same for a flow that is over. If there are kEndedMax already, a new one
+  // is added to its OthersOf(); and if there are as many of those, to a report
+  // that does not name the nodes either.
   void FoldEnded(const FlowReport& report);
-  // The flow that stands for all between the same nodes that are not told
+  // The flow that stands for all flows between the same nodes that are not told
   // apart.
   static FlowReport OthersOf(const FlowReport& report);
   bool Has(const FlowReport& report) const {
     return place_of_key_.contains(KeyOf(report));
   }
-  // Of the report of the same flow and transport; empty if that is new. Valid
-  // until the next one is added.
+  // The ledger of the report of the same flow and transport; empty if that is
+  // new. Valid until the next report is added.
   Ledger& LedgerOf(const FlowReport& report);
 
   const std::vector<FlowReport>& reports() const { return reports_; }

@@ -8,34 +8,35 @@
 
 namespace mycelium {
 
-// Where the loop is between two frames of a row: still inside the gate of the
-// subscription that the last one was for. To enter and to leave are a locked
+// Keeps the loop, between two frames of a row, inside the gate of the
+// subscription that the last frame was for. Entering and leaving are a locked
 // instruction each, which for small messages cost as much as everything else.
 //
 // Invariants:
-// 1. Whoever finds the gate busy because of this is answered after the handler
-//    that runs, or before the next, or when the row ends, which waits for
-//    nobody. So the gate's own promise holds.
-// 2. No handler runs here but that of the subscription whose gate is stayed
-//    in, and those that this one causes, for whom it is as if there were no
-//    row.
+// 1. A thread that finds the gate busy because of this is answered after the
+//    handler that runs, or before the next one, or when the row ends, which
+//    waits for nothing. So the gate's own promise holds.
+// 2. Only the handler of the subscription whose gate is stayed in runs here,
+//    and the handlers that this one causes, for which it is as if there were
+//    no row.
 //
-// Thread safety: of one thread, the loop's.
+// Thread safety: for one thread, the loop's.
 //
-// Ownership: borrows the subscription that it stays in. Whoever is about to let
-// go of one calls Leave() before.
+// Ownership: borrows the subscription that it stays in. A caller that is about
+// to let go of a subscription calls Leave() before.
 class GateStay final {
  public:
   // Frames follow each other until End(), with nothing between them that may
-  // wait. Rows may lie in each other.
+  // wait. Rows may be nested.
   void Begin() { ++rows_; }
   void End() {
     --rows_;
-    Leave();  // Also the inner one: what comes next may take its time.
+    Leave();  // Also for an inner row: what comes next may take its time.
   }
 
-  // Calls `run` inside the gate of `subscription`. False: somebody else is
-  // inside, or it is closed; `run` was not called, and no gate is stayed in.
+  // Calls `run` inside the gate of `subscription`. False: another thread is
+  // inside, or the gate is closed; `run` was not called, and no gate is stayed
+  // in.
   // REQUIRES: `run` does not throw.
   template <typename Run>
   bool RunInside(Subscription& subscription, Run run) {
@@ -54,8 +55,8 @@ class GateStay final {
     return true;
   }
 
-  // For who is about to do something else than to hand out a frame of the row.
-  // Runs what others have left in the meantime.
+  // Call it before anything else than handing out a frame of the row. Runs what
+  // other threads have left in the meantime.
   void Leave() {
     if (inside_ == nullptr || is_running_) return;
     is_running_ = true;  // Leaving may run handlers.

@@ -10,14 +10,14 @@
 
 namespace mycelium {
 
-// What decides which lane of a subscription a publisher's messages go into:
-// those with equal rules share one.
+// What decides into which lane of a subscription a publisher's messages go:
+// publishers with equal rules share one.
 struct LaneRule {
   bool own = false;  // Shares no lane with other subscriptions.
   bool lossy = false;
   bool drop_newest = false;
   size_t depth = 0;   // Of a lossy lane.
-  size_t window = 0;  // Of a lossy lane, where a link sends it.
+  size_t window = 0;  // Of a lossy lane that a link sends.
 
   static LaneRule Of(const RouteSettings& settings) {
     LaneRule rule;
@@ -33,7 +33,7 @@ struct LaneRule {
         rule.depth = static_cast<size_t>(settings.depth);
         rule.window = static_cast<size_t>(settings.window);
         break;
-      case Overflow::kLatest:  // More on their way would be older ones.
+      case Overflow::kLatest:  // More frames on their way would be older ones.
         rule.depth = rule.window = 1;
         break;
     }

@@ -16,9 +16,9 @@
 
 namespace mycelium {
 
-// The publishers of the peer of one link, each with what it was matched to, as
-// the peer says it. Those whose messages are all here are forgotten in time,
-// which is what keeps the peer within link_bounds.h.
+// The publishers of the peer of one link, each with the subscriptions that it
+// was matched to, as the peer says it. A publisher whose messages are all here
+// is forgotten in time, which is what keeps the peer within link_bounds.h.
 //
 // Thread safety: none; it is on the loop.
 //
@@ -35,32 +35,33 @@ class LinkPublishers final {
     uint64_t from_sequence;
     uint64_t until_sequence;
     bool said = true;  // On the connection that is up.
-    // What becomes of its messages where there is no subscription.
+    // As what its messages count if there is no subscription.
     DropReason dropped_as = DropReason::kSubscriberGone;
   };
   struct Publisher {
     std::shared_ptr<const Origin> origin;
-    Digest digest;  // As declared; that of its origin may be another one.
+    Digest digest;  // As declared; its origin may have another one.
     std::vector<Match> matches;
-    bool was_matched = false;  // Without matches its frames are all here.
+    // If so, and it has no matches any more, its frames are all here.
+    bool was_matched = false;
 
-    // Forgets the matches that are over with the frame of that sequence.
+    // Forgets the matches that end with the frame of that sequence.
     void EndMatches(uint32_t lane, uint64_t sequence);
   };
 
-  // Of what the peer calls a publisher.
+  // Of each name that a declaration has.
   static constexpr size_t kNameBytesMax = 255;
 
   explicit LinkPublishers(const Link& link) : link_(link) {}
 
   // The entry of a publisher, made if need be. Valid until the next
-  // declaration. INVALID_ARGUMENT, RESOURCE_EXHAUSTED: beyond a bound; it is
-  // refused.
+  // declaration. INVALID_ARGUMENT, RESOURCE_EXHAUSTED: the publisher is beyond
+  // a bound and is refused.
   absl::StatusOr<Publisher*> Declare(const v1::PublisherDeclare& declare);
-  // Some of the peer's publishers are not here.
+  // Whether some of the peer's publishers were refused, so are not here.
   bool has_refused() const { return has_refused_; }
 
-  // Null: it was never declared, is forgotten or was refused.
+  // Null: the publisher was never declared, is forgotten or was refused.
   Publisher* Find(uint32_t publisher) {
     if (last_ == nullptr || last_id_ != publisher) {
       const auto entry = publishers_.find(publisher);
@@ -73,13 +74,14 @@ class LinkPublishers final {
 
   // Null: the peer says that match for the first time.
   static Match* FindMatch(Publisher& publisher, const v1::Matched& matched);
-  // A match with nobody yet, that lasts until it is unmatched. Valid until the
-  // next one. RESOURCE_EXHAUSTED: it has too many, which are not over.
+  // A new match, which has no subscription yet and lasts until it is unmatched.
+  // Valid until the next one. RESOURCE_EXHAUSTED: the publisher has too many
+  // matches that are not over.
   absl::StatusOr<Match*> AddMatch(Publisher& publisher,
                                   const v1::Matched& matched) const;
   void Unmatch(const v1::Unmatched& unmatched);
-  // The peer will say again which matches there are; those that it has not said
-  // by EndOfMatches() are over.
+  // The peer will say again which matches there are; the others are over at
+  // EndOfMatches().
   void AwaitMatches();
   void EndOfMatches();
   void OnLaneClosed(uint32_t lane);
@@ -99,15 +101,15 @@ class LinkPublishers final {
 
   // Forgets the matches of which all frames are here.
   void ForgetPassed(Publisher& publisher) const;
-  // Forgets the publishers without matches; at the bound also those of which no
-  // match was said on this connection.
+  // Forgets the publishers that were matched and have no matches any more.
   void ForgetOver();
+  // At the bound: also those of which no match was said on this connection.
   void ForgetEnded();
 
   const Link& link_;
   absl::flat_hash_map<uint32_t, Publisher> publishers_;
   bool has_refused_ = false;
-  // So many, and those that are over are looked for.
+  // With so many publishers, those that are over are looked for.
   size_t before_look_ = kBeforeLookMin;
   // What was found last; null once `publishers_` has changed.
   uint32_t last_id_ = 0;

@@ -13,20 +13,20 @@
 
 namespace mycelium {
 
-// Frames of rings that only this process sees. They say who published by
+// Frames of rings that only this process sees. They name the publisher by an
 // address, and may hold a pointer in place of bytes:
 //   digest_prefix   the address of the Origin, which the subscription keeps
-//   flags           kFrameObject: the payload is an ObjectPayload. That of
-//                   bytes has the length of the bytes, though it fills less,
-//                   so that a lane bounds them all the same.
+//   flags           kFrameObject: the payload is an ObjectPayload. If the
+//                   object is bytes, the payload has their length, though it
+//                   fills less, so that a lane bounds them all the same.
 //                   kFrameElsewhere, in a ring that buffers a link's lane: the
 //                   payload is the address and size of the bytes
 //   lane_sequence   in a ring that buffers a link's lane: where the frame ends
 //                   in that lane, which is what is acknowledged
 //   lost_before     in such a ring: how many messages of that lane were dropped
 //                   right before this one, at most 2^32 - 1
-//   extension       in what an inline subscription keeps for later: a word of
-//                   the SpillTracker, if the frame came over a link
+//   extension       in a frame that an inline subscription keeps for later: a
+//                   word of the SpillTracker, if the frame came over a link
 inline constexpr uint16_t kLocalFrameFlags =
     kFrameObject | kFramePublishTime | kFrameRedelivered;
 
@@ -43,8 +43,8 @@ inline const Origin& OriginOf(const FrameView& frame) {
   return *reinterpret_cast<const Origin*>(frame.header.digest_prefix);
 }
 
-// The object that a frame holds, or nullptr if it holds bytes. Whoever finishes
-// the frame destroys it with DestroyObject().
+// The object that a frame holds, or nullptr if it holds bytes. The code that
+// finishes the frame destroys the object with DestroyObject().
 inline ObjectPayload* ObjectOf(const FrameView& frame) {
   if ((frame.header.flags & kFrameObject) == 0) return nullptr;
   return reinterpret_cast<ObjectPayload*>(

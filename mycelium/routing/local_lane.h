@@ -13,8 +13,8 @@
 
 namespace mycelium {
 
-// A lane of a subscription of this process: publishers write to one end, the
-// subscription reads the other, whether the lane is lossy or not.
+// A lane of a subscription of this process, lossy or not: publishers write to
+// one end, the subscription reads from the other.
 //
 // Thread safety: as InboundQueue::Feed; lane() from any thread.
 //

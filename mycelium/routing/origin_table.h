@@ -12,18 +12,18 @@
 
 namespace mycelium {
 
-// The origins that somebody publishes as, or has counted messages of, each one
-// once. One lasts as long as somebody keeps it (Origin::Keep()), so the table
-// does not grow with those that there were.
+// The origins that publishers have, or for which messages are counted, each of
+// them once. An origin lasts as long as it has an owner (Origin::Keep()), so
+// the table does not grow with past ones.
 //
-// Thread safety: all members may be called from any thread. Who lets go of an
-// origin may do so with any lock held.
+// Thread safety: all members may be called from any thread. An origin may be
+// let go of with any lock held.
 //
 // Ownership: origins may outlive the table.
 class OriginTable final {
  public:
-  // The one object that equals `origin`. Null: it would be one of more than
-  // `most`.
+  // The one object that equals `origin`. Null: it is new, and there are `most`
+  // already.
   std::shared_ptr<const Origin> Intern(
       Origin origin, size_t most = std::numeric_limits<size_t>::max());
 

@@ -15,8 +15,7 @@ namespace mycelium {
 
 // The canonical text that a peer gives for a type of its own, and how types of
 // ours compare with it. Each comparison is made once, since it is linear in the
-// texts, and there may be as many subscriptions with one text as a peer may
-// have.
+// texts, and all the subscriptions that a peer may have may have one text.
 //
 // Thread safety: none. Owns the text.
 class PeerText final {
@@ -26,10 +25,10 @@ class PeerText final {
       : text_(std::move(text)), digest_(Digest::Of(text_)) {}
 
   const std::string& text() const { return text_; }
-  // Of the text; the peer may say that it is of another type.
+  // The text's digest. The peer may have named another one with the text.
   const Digest& digest() const { return digest_; }
 
-  // Seen from `ours`. Valid until the next call.
+  // The verdict as seen from `ours`. Valid until the next call.
   const Verdict& Against(const MessageType& ours) {
     if (verdicts_.size() >= kVerdictsMax && verdicts_.count(ours.digest) == 0) {
       verdicts_.clear();
@@ -42,7 +41,7 @@ class PeerText final {
  private:
   const std::string text_;
   const Digest digest_;
-  // By our type. A topic has few, but a peer may name any.
+  // By our type. A topic has few types, but a peer may name any.
   static constexpr size_t kVerdictsMax = 16;
   std::map<Digest, Verdict> verdicts_;
 };

@@ -21,12 +21,12 @@ namespace mycelium {
 //
 // Invariants:
 //  (1) Once the last message was refused, what makes room for it makes the
-//      descriptor readable, also if it was not readable for others before.
-//  (2) A lane is not asked again while it still has to tell of room for such a
-//      frame, or for a smaller one: so it has no more to call back than there
-//      are lengths of frames, however often its publisher is refused.
-//  (3) Who waits for subscribers is called when some come, also if messages
-//      were refused by them before they were told of.
+//      descriptor readable, even if it did not do so for earlier messages.
+//  (2) A lane is not asked again while it still has to tell of room for a frame
+//      of that length, or for a smaller one. So it has no more callbacks than
+//      there are lengths of frames, however often its publisher is refused.
+//  (3) A callback that waits for subscribers is called when some come, even if
+//      they refused messages before this was told of them.
 //
 // Lanes call back with locks held, and so do routers that take routes away. So
 // a callback, which may be the last owner of anything, is not destroyed where
@@ -37,25 +37,26 @@ class RoomNotice final {
  public:
   using Discard = std::function<void(std::function<void()>)>;
 
-  // `discard`: destroys it later, with no lock held. Null: it is at once.
+  // `discard`: destroys a callback later, with no lock held. Null: at once.
   RoomNotice(Sys& sys, Discard discard)
       : sys_(sys), discard_(std::move(discard)) {}
 
   // The last message was refused: `lane` had no room for its frame.
   void NoteFull(const std::shared_ptr<Lane>& lane, size_t frame_bytes);
-  // The same: there was nobody to whom it might go. Call it with what
-  // OnSubscribers() is called after, so that none comes in between.
+  // The last message was refused: there was no subscriber. Call it under the
+  // lock after whose release OnSubscribers() is called, so that no subscriber
+  // comes in between.
   void NoteNobody();
-  // Somebody is there, or nobody will be.
+  // There is a subscriber, or there will be none.
   void OnSubscribers();
   // Messages do not go into that lane any more, so none waits for room there.
   void OnRouteGone(const Lane& lane);
 
   // Calls `callback` once, as soon as there may be room for the message that
-  // was refused last; at once if there is, or none was.
+  // was refused last; at once if there is room, or none was refused.
   void Call(std::function<void()> callback);
   // Readable when Call() would call back, for the last message that was refused
-  // and each one that will be. Made at the first call; ours.
+  // and for each that will be. Made at the first call; this object owns it.
   absl::StatusOr<int> Descriptor();
   // Whether there is still no room for the message that was refused last.
   bool AwaitsRoom();
@@ -66,7 +67,7 @@ class RoomNotice final {
     size_t frame_bytes = 0;
   };
 
-  // A callback that is called once, by whoever is first.
+  // A callback that is called once, by the thread that comes first.
   class Once final {
    public:
     Once(std::function<void()> callback, const Discard& discard)
@@ -81,7 +82,8 @@ class RoomNotice final {
     bool is_called() const { return is_called_.load(); }
 
    private:
-    std::function<void()> callback_;  // Of who has set this:
+    // Belongs to the thread that has set `is_called_`.
+    std::function<void()> callback_;
     std::atomic<bool> is_called_{false};
     const Discard discard_;
   };
@@ -95,13 +97,14 @@ class RoomNotice final {
     explicit Watch(Place place) : place(std::move(place)) {}
 
     const Place place;
-    // It has told, and is about to raise the signal. Set before that, and read
-    // after arming: who does not see it yet is not too late to be raised.
+    // The lane has called back, and is about to raise the signal. Set before
+    // raising, and read after arming: a thread that does not see it yet has
+    // armed in time for the signal.
     std::atomic<bool> is_over{false};
   };
 
   // Arms the signal. Returns what is to be watched for; null if nothing is, or
-  // it is already.
+  // if it is watched for already.
   std::shared_ptr<Watch> Arm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // REQUIRES: no lock is held. Does nothing if `watch` is null.
   static void RaiseWhenRoom(std::shared_ptr<Watch> watch,

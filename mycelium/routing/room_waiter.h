@@ -8,8 +8,8 @@
 namespace mycelium {
 
 // Lets a thread wait for something that other threads, or the node's event
-// loop, bring about. Knows who may wait: a thread that runs the loop would wait
-// for itself.
+// loop, bring about. Knows which threads may wait: a thread that runs the loop
+// would wait for itself.
 //
 // Thread safety: may be called from any thread.
 class RoomWaiter {
@@ -27,7 +27,7 @@ class RoomWaiter {
   virtual Outcome WaitFor(EventCount& event, absl::FunctionRef<bool()> ready,
                           TimeNs deadline) = 0;
 
-  // Where the node's threads may spin, spins for a moment, or until `is_over`
+  // If the node's threads may spin, spins for a moment, or until `is_over`
   // returns true or `deadline`. `is_over` must not wait for a lock. Does
   // nothing on the thread that runs the loop.
   virtual void Rest(absl::FunctionRef<bool()> /*is_over*/,
