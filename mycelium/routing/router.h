@@ -36,10 +36,10 @@ namespace mycelium {
 // what arrives is the Dispatcher.
 //
 // A publisher and a subscription match if their topics are equal and the
-// publisher names no other service as its target. If then their types differ,
-// and are not two versions that both nodes take for one another, or the schema
-// digests that their services were given differ, the subscription is refused
-// and both sides get the error.
+// publisher names no other service as its target. The subscription is refused,
+// and both sides get the error, if their types differ and are not two versions
+// that both nodes accept for one another, or if the schema digests that their
+// services were given differ.
 //
 // Thread safety: all members may be called from any thread, with no lock held
 // that a link's or publisher's members take.
@@ -48,57 +48,58 @@ namespace mycelium {
 class Router final {
  public:
   // What the owner is asked and told. `settings` and `on_drop` are called with
-  // locks held, of the router or of a publisher, and take none; the others with
-  // none.
+  // locks held, of the router or of a publisher, and must take none; the others
+  // are called with none held.
   struct Callbacks {
-    // Settings of messages of that origin to that node and service.
+    // The settings for messages of that origin to that node and service.
     std::function<RouteSettings(const Origin& origin, const std::string& node,
                                 const std::string& service)>
         settings;
-    // A subscription of this process does not match that publisher's type, or
-    // gets nothing from this node at all: 0.
+    // That publisher refuses a subscription of this process: its type or schema
+    // digest differs. Publisher 0: the subscription gets nothing more from this
+    // node.
     std::function<void(Subscription&, uint32_t publisher, const absl::Status&)>
         on_local_refusal;
-    // A publisher of this node refused a subscription of the peer. Of many
-    // publishers that do in the same words it is said once.
+    // A publisher of this node refused a subscription of a peer. If several
+    // publishers do so in the same words, it is called once.
     std::function<void(const absl::Status&)> on_refusal;
     // Whether subscriptions of this process are matched at all.
     bool matches_local = true;
-    // Whether subscriptions of peers are matched that have another version of
-    // the type, which is compatible.
+    // Whether subscriptions of peers that have another, compatible version of
+    // the type are matched.
     SchemaPolicy schema = SchemaPolicy::kExact;
-    // One was. May be null.
+    // Such a subscription was matched. May be null.
     std::function<void(const std::string& note)> on_other_version;
     // How many processes may die of a message before it is dropped.
     uint64_t redeliver_max = 3;
     // Messages were dropped. May be null.
     std::function<void()> on_drop;
-    // A subscription of a peer goes without a lane or without some publisher,
-    // which on_refusal has said. RetryLanes() is to be called a little later.
+    // A subscription of a peer has no lane or lacks some publisher, as
+    // on_refusal has said. RetryLanes() is to be called a little later.
     std::function<void()> retry_later;
   };
 
   Router(Environment& environment, Callbacks callbacks)
       : environment_(environment), callbacks_(std::move(callbacks)) {}
 
-  // A publisher of `type`. `when_unmatched`: see FanOut::SetWithoutRoutes().
-  // `service_digest`: the schema digest that its service insists on, 32 bytes
-  // or none.
+  // Adds a publisher of `type`. `when_unmatched`: see
+  // FanOut::SetWithoutRoutes(). `service_digest`: the schema digest that its
+  // service insists on, 32 bytes or none.
   void AddPublisher(std::shared_ptr<FanOut> publisher, const MessageType& type,
                     absl::Status when_unmatched,
                     const std::string& service_digest = "");
-  // Closes it; what it published is still delivered.
+  // Closes the publisher; what it published is still delivered.
   void RemovePublisher(FanOut& publisher);
 
   void AddLocal(std::shared_ptr<Subscription> subscription);
   void RemoveLocal(const Subscription& subscription);
 
-  // What a peer's Subscribe, Unsubscribe and CanonicalText messages ask for.
-  // At most kRemotesMax of a link, orphans included; the peer is told of one
-  // that is refused.
+  // Do what a peer's Subscribe, Unsubscribe and CanonicalText messages ask for.
+  // A link has at most kRemotesMax subscriptions, orphans included; the peer is
+  // told when one is refused.
   static constexpr size_t kRemotesMax = 4096;
-  // Of one, with all its names and what a newer peer may add, but without its
-  // canonical text.
+  // The most that one Subscribe may have, with all its names and what a newer
+  // peer may add, but without its canonical text.
   static constexpr size_t kSubscribeBytesMax = 4096;
   static constexpr uint32_t kAllPublishers = ~uint32_t{0};
   void AddRemote(Link& link, const v1::Subscribe& subscribe);
@@ -107,24 +108,24 @@ class Router final {
   // what it did not say is over.
   void EndOfSubscriptions(Link& link);
   // The texts of one link together have at most kExplanationsBytesMax, each
-  // counted once; of more, the oldest are forgotten, so that refusals do not
-  // name the difference any more.
+  // counted once. Beyond that the oldest are forgotten, and refusals no longer
+  // name the difference.
   static constexpr size_t kExplanationsBytesMax = 1 << 20;
   void ExplainRefusal(Link& link, const v1::CanonicalText& text);
 
-  // That lane is full, and its subscription is to be disconnected then: no
-  // publisher of this node reaches it any more. It gets what is in the lane,
-  // and is told after that; in this process at once.
+  // That lane is full, and the overflow of its subscription is disconnect: no
+  // publisher of this node reaches it any more. The subscription gets what is
+  // in the lane and is told after that; one of this process is told at once.
   void Disconnect(const Lane& lane);
-  // Sends that to the peer that reads that lane, if there is one.
+  // Sends `awaited` to the peer that reads that lane, if there is one.
   void TellAwaited(const Lane& lane, v1::RoomAwaited awaited);
-  // Makes the lanes that could not be made, so that want of memory at one
-  // moment does not leave a subscription out for good; and matches publishers
+  // Makes the lanes that could not be made, so that lack of memory at one
+  // moment does not leave a subscription out for good. Also matches publishers
   // for which there was no room (link_bounds.h).
   void RetryLanes();
 
-  // A connection to the same process as before comes up: until Repeat() nothing
-  // is left out for having been said.
+  // A connection to the same process as before comes up: until Repeat() no text
+  // is left out because it was sent before.
   void AwaitRepeat(const Link& link);
   // It is up: tells the peer again what it must know of publishers and matches.
   void Repeat(Link& link);
@@ -132,33 +133,33 @@ class Router final {
   // Frames of a lane are damaged, and left out: counts them as undecodable.
   void CountLost(const Lane& lane, const std::vector<FrameHeader>& frames);
 
-  // Another process has taken the place of the one at the other end. What that
-  // one subscribed to is kept until `deadline`, for the new process: its
+  // Another process has taken the place of the one at the other end. The old
+  // one's subscriptions are kept until `deadline`, for the new process: its
   // subscription of the same service, topic and name gets what was not handled.
   void Orphan(Link& link, TimeNs deadline);
-  // Ends what nobody has taken over and whose deadline is not after `now`.
-  // Returns the earliest that is; kNever: none is.
+  // Ends the orphans that were not taken over and whose deadline is not after
+  // `now`. Returns the earliest deadline of the others; kNever: there are none.
   TimeNs DropOrphans(Link& link, TimeNs now);
 
   // The process at the other end is gone, or we leave: what it has not handled
   // counts as dropped for that reason.
   void RemoveLink(Link& link, DropReason reason);
 
-  // Closes every publisher, also those that come: the node has shut down.
+  // Closes every publisher, also future ones: the node has shut down.
   void ClosePublishers();
 
   // How many subscriptions the publisher reaches now.
   size_t SubscriberCount(const FanOut& publisher) const;
   // Why subscriptions do not get what the publisher publishes.
   std::vector<absl::Status> Refusals(const FanOut& publisher) const;
-  // Whether there are any, and each says all that it ever will: a peer's type
-  // is known, and with it the first difference, only when the peer has
-  // answered.
+  // Whether there are refusals, and all of them are final. The refusal of a
+  // peer's subscription can name the first difference only when the peer has
+  // answered with its type.
   bool AreRefusalsExplained(const FanOut& publisher) const;
-  // Notified when one of the two above has changed.
+  // Notified when the subscribers or the refusals may have changed.
   EventCount& changed_event() { return changed_; }
 
-  // Of one service: its publishers that are not closed, and the lanes that may
+  // For one service: its publishers that are not closed, and the lanes that may
   // have something that it published.
   std::vector<std::shared_ptr<FanOut>> PublishersOf(
       const std::string& service) const;
@@ -167,7 +168,7 @@ class Router final {
   // What every publisher of this node has counted, per subscription.
   FlowReportTable Reports() const;
 
-  // How much is remembered, for tests; but of flows that are over, which
+  // How much is remembered, for tests, except of flows that are over, which
   // FlowReportTable bounds.
   size_t entry_count() const;
 
@@ -178,7 +179,7 @@ class Router final {
   using Publishers = std::vector<std::unique_ptr<Publisher>>;
   using Deferred = std::vector<std::function<void()>>;
 
-  // Of a topic; empty if there are none.
+  // The publishers of a topic; empty if there are none.
   absl::Span<const std::unique_ptr<Publisher>> PublishersTo(
       const std::string& topic) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Rematch(const std::string& topic, Deferred* deferred)
@@ -186,8 +187,9 @@ class Router final {
   // Lets go of closed publishers of the topic that have nothing in flight.
   void ForgetClosed(const std::string& topic)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The same for a few topics that had some. Called where things come and go,
-  // so that those that nobody touches any more are forgotten as fast.
+  // The same for a few topics that had some. Called when publishers and
+  // subscriptions come and go, so that topics that nothing else touches are
+  // forgotten as fast as new ones come.
   void ForgetSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RematchPublisher(Publisher& publisher, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -195,22 +197,22 @@ class Router final {
                   const std::shared_ptr<Subscription>& subscription,
                   std::vector<PublishRoute>* routes, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // `flow`: that leads to it already, or null.
+  // `flow`: the open flow that leads to `remote` already, or null.
   void MatchRemote(Publisher& publisher, Remote& remote, Flow* flow,
                    std::vector<PublishRoute>* routes, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(Publisher& publisher, Remote& remote, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether the remote is one for messages of that type.
+  // Whether `remote` can read messages of that type.
   bool MayRead(const MessageType& type, const Remote& remote) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether that depends on its text, which is not there.
+  // Whether that depends on the text of `remote`, which is not there.
   bool NeedsText(const MessageType& type, const Remote& remote) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // It reads that type of a publisher's: which stays so without the text.
+  // `remote` reads that type of a publisher's, also once its text is forgotten.
   void KeepVersion(const MessageType& type, Remote& remote)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // It has been matched with such a publisher.
+  // `remote` has been matched with a publisher of that type.
   void NoteVersion(const MessageType& type, Remote& remote, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the new process may read what lies in the lanes of the old one.
@@ -218,23 +220,26 @@ class Router final {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetSubscribe(Remote& remote, const v1::Subscribe& subscribe)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // What the peer says that its type is; bounded by kExplanationsBytesMax.
+  // `text`: the peer's canonical text of its type. The texts of a link are
+  // bounded by kExplanationsBytesMax.
   void SetText(Remote& remote, const std::string& text)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Of a remote of that link with that type; null: nobody has it.
+  // The text with that digest, of any remote of that link; null: none has it.
   std::shared_ptr<PeerText> TextOf(const Link& link, const Digest& digest) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // There is no lane, or no room, for the reason in `status`.
+  // There is no lane, or no room, for the reason in `status`: it is tried
+  // again.
   void AwaitRetry(Publisher& publisher, Remote& remote,
                   const absl::Status& status, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether one flow more is within link_bounds.h.
+  // Whether one more flow is within link_bounds.h.
   absl::Status CheckRoom(const Publisher& publisher, const Remote& remote) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   enum class Refusal { kStands, kIsOver, kAsks };
   void SendRefused(const Publisher& publisher, Remote& remote, Refusal refusal)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // That the remote lacks something for `remote.lacks`, or nothing any more.
+  // Tells the peer that the remote lacks something, for the reason in
+  // `remote.lacks`; empty: that it lacks nothing any more.
   static void SendLacks(const Remote& remote);
   absl::StatusOr<std::shared_ptr<Lane>> LaneOf(Remote& remote,
                                                const RouteSettings& settings)
@@ -266,13 +271,13 @@ class Router final {
   bool HasTooMany(const Link& link) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static void Refuse(Link& link, const v1::Subscribe& subscribe,
                      const std::string& reason);
-  // The remote is over: its flows count what is left for that reason.
+  // The remote is over: its flows count what is left as dropped for `reason`.
   void EndRemote(uint64_t serial, DropReason reason, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Adopt(Remote& orphan, const v1::Subscribe& subscribe)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // If the shared lane is parked and nobody is waited for any more: it goes on,
-  // or is over where nobody is left.
+  // If the shared lane is parked and no orphan is waited for any more: the lane
+  // goes on, or is dropped if no subscription is left.
   void ReleaseSharedLane(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropSharedLane(Link& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The flow is over with frames left in its lane.
@@ -285,8 +290,8 @@ class Router final {
   void CountTakenOut(const Lane& lane,
                      const std::vector<FrameHeader>& taken_out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // A frame that may be damaged: if it is of nobody who has one there, it is
-  // counted as some other one's who may have.
+  // The frame may be damaged. If its publisher has no flow there, it is counted
+  // for another publisher, one whose flow there may have it.
   void CountOneDropped(const Lane& lane, const FrameHeader& frame,
                        DropReason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SettleLocal(const Subscription& subscription)
@@ -299,7 +304,7 @@ class Router final {
   uint64_t InFlight(const Publisher& publisher, const Flow& flow,
                     uint64_t from = 0) const;
   FlowReport Report(const Publisher& publisher, const Flow& flow) const;
-  // What found nobody, if there was any.
+  // The report of messages that found no subscription, if there were any.
   static std::optional<FlowReport> UnmatchedOf(const Publisher& publisher);
   const Publisher* Find(const FanOut& fan_out) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -308,7 +313,7 @@ class Router final {
   Environment& environment_;
   const Callbacks callbacks_;
   mutable Mutex mutex_;
-  // By topic, like the next; no topic stays without any.
+  // By topic, as is `locals_`; a topic without any is removed.
   std::map<std::string, Publishers> publishers_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::vector<std::shared_ptr<Subscription>>> locals_
       ABSL_GUARDED_BY(mutex_);
@@ -324,19 +329,19 @@ class Router final {
   std::map<const Link*, SharedLane> shared_lanes_ ABSL_GUARDED_BY(mutex_);
   std::map<const Link*, ConnectionTexts> texts_said_ ABSL_GUARDED_BY(mutex_);
   std::set<const Link*> resuming_ ABSL_GUARDED_BY(mutex_);  // By AwaitRepeat().
-  // How many publishers have flows on it. Not 0.
+  // How many publishers have flows on a link. Not 0.
   std::map<const Link*, size_t> publishers_on_ ABSL_GUARDED_BY(mutex_);
   bool retry_is_due_ ABSL_GUARDED_BY(mutex_) = false;
-  // Counts RetryLanes(). Who lacks something all the time is news once, who
-  // does again and again at most once in two rounds.
+  // Counts RetryLanes(). A remote that lacks something all the time is reported
+  // once, one that does so again and again at most once in two rounds.
   uint64_t retry_round_ ABSL_GUARDED_BY(mutex_) = 2;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // By ClosePublishers().
-  // Of flows that are over, added up.
+  // The sums of flows that are over.
   FlowReportTable ended_ ABSL_GUARDED_BY(mutex_);
   EventCount changed_;
 };
 
-// What a subscription is told that Router::Disconnect() has ended.
+// The error for a subscription that Router::Disconnect() has ended.
 absl::Status DisconnectedError(absl::string_view topic, absl::string_view node);
 
 }  // namespace mycelium

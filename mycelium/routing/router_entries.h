@@ -32,23 +32,24 @@ namespace mycelium {
 struct RemoteSubscription {
   Link* link = nullptr;
   uint64_t serial = 0;     // Unique in this node's life, unlike the peer's id.
-  bool is_orphan = false;  // Its process is gone; `deadline` holds.
+  bool is_orphan = false;  // Its process is gone; `deadline` applies.
   TimeNs deadline = 0;
   v1::Subscribe subscribe;
   Digest digest;
-  // Lane 0, if it is an inline one, for what is not lossy.
+  // If it is inline, lane 0 for what is not lossy.
   std::map<LaneRule, std::shared_ptr<Lane>> lanes;
   std::shared_ptr<FlowTable> drops;
-  // Of its type, if the peer has said it: with the subscription, or to
+  // The text of its type, if the peer has said it: with the subscription, or to
   // explain a refusal. Remotes of one type share it.
   std::shared_ptr<PeerText> text;
-  uint64_t explained = 0;  // Its place among all that came; 0: none.
+  uint64_t explained = 0;  // The place of `text` among all that came; 0: none.
   bool takes_versions = false;
-  // Types of publishers that it reads, and the difference until it is said.
+  // Other versions, of publishers, that it reads; with each the difference,
+  // until that is said.
   std::map<Digest, std::optional<std::string>> versions;
-  bool text_wanted = false;  // On this connection, and it has not come yet.
-  std::set<uint32_t> asked;  // Publishers that wait for its text.
-  std::set<uint32_t> refused_by;  // Publishers, as the peer was told.
+  bool text_wanted = false;       // Asked for on this connection; not here yet.
+  std::set<uint32_t> asked;       // Publishers that wait for its text.
+  std::set<uint32_t> refused_by;  // Publishers; the peer was told of each.
   std::set<std::string> told_of;  // Refusals, as on_refusal has said them.
   bool said = true;               // On the connection that is up.
   bool disconnected = false;
@@ -58,8 +59,8 @@ struct RemoteSubscription {
   std::string lacks;
 };
 
-// One publisher's messages to one subscription: the counters, and where
-// frames that are not handled yet are to be found.
+// One publisher's messages to one subscription: the counters, and where the
+// frames are that are not handled yet.
 struct PublisherFlow {
   std::string node;  // Empty: this process.
   std::string service;
@@ -91,17 +92,17 @@ struct PublisherEntry {
   std::vector<PublisherFlow> flows;
   std::map<const Link*, size_t> flows_on;  // How many; not 0.
   std::vector<absl::Status> refusals;
-  bool awaits_explanation = false;  // One refusal is not the last word.
-  bool lacks = false;               // It is tried again: see RetryLanes().
+  bool awaits_explanation = false;  // One refusal is not final yet.
+  bool lacks = false;               // RetryLanes() tries it again.
 };
 
 // Lane 0 of a link.
 struct SharedLane {
   std::shared_ptr<Lane> lane;
   bool parked = false;  // Since Orphan().
-  // Of publishers, frames that have been counted as dropped and lie there
-  // still. They pass everybody by, but who reads them must know of whom they
-  // are.
+  // Publishers with frames that have been counted as dropped but still lie in
+  // the lane. No subscription gets these frames, but the peer that reads them
+  // must know their publishers.
   struct Left {
     v1::Control declaration;
     uint64_t mark = 0;  // Lane::Mark() behind the last.

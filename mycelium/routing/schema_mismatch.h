@@ -13,10 +13,9 @@
 namespace mycelium {
 
 // The FAILED_PRECONDITION that both sides get when the types of a topic differ,
-// with a mycelium.v1.SchemaMismatch as its payload. Says so if the two would be
-// compatible.
-// `verdict`: of CompareTypes(), or none where the other side's type is not
-// known.
+// with a mycelium.v1.SchemaMismatch as its payload. Says so if the two types
+// would be compatible.
+// `verdict`: of CompareTypes(); none if the other side's type is not known.
 absl::Status SchemaMismatchError(absl::string_view topic,
                                  const MessageType& local,
                                  const Digest& remote_digest,
@@ -29,8 +28,8 @@ absl::Status SchemaMismatchError(absl::string_view topic,
                                  absl::string_view remote_text,
                                  absl::string_view remote_node);
 
-// The same where the types are equal, but the two services have been given
-// schema digests that differ.
+// The same if the types are equal, but the two services have been given schema
+// digests that differ.
 struct ServiceSchema {
   std::string service;
   std::string digest;  // 32 bytes; empty: none was given.
@@ -44,22 +43,23 @@ absl::Status ServiceMismatchError(absl::string_view topic,
                                   const ServiceSchema& remote,
                                   absl::string_view remote_node);
 
-// `ours` and the type that another node has, whose canonical text is `theirs`,
-// of at most kExplanationBytesMax. Of a type whose own text other nodes do not
-// take no version is compatible.
+// Compares `ours` with the type of another node, whose canonical text is
+// `theirs`, of at most kExplanationBytesMax. If other nodes do not take the
+// text of `ours`, no version of that type is compatible.
 Verdict CompareTypes(const MessageType& ours, absl::string_view theirs);
 
-// That a compatible version is taken, for the log.
+// The log line that says that a compatible version is taken.
 std::string OtherVersionNote(absl::string_view topic, absl::string_view type,
                              absl::string_view remote_node,
                              absl::string_view difference);
 
 // What is sent to explain a refusal: the text, or nothing if it is longer than
-// kExplanationBytesMax or no UTF-8, in which case the difference stays unnamed.
+// kExplanationBytesMax or is not UTF-8. Without it the difference stays
+// unnamed.
 inline constexpr size_t kExplanationBytesMax = 256 * 1024;
 std::string SendableCanonicalText(const std::string& canonical_text);
 
-// The payload of such a status, if it is one.
+// The payload of a status that one of the above has made; else none.
 std::optional<v1::SchemaMismatch> SchemaMismatchOf(const absl::Status& status);
 
 }  // namespace mycelium

@@ -14,10 +14,11 @@
 
 namespace mycelium {
 
-// Knows which frames of a link's inline lane wait in the spill queues of busy
-// subscriptions, so that the peer does not hear that they are handled before
-// they are. A lane is acknowledged up to one position, so while anything waits,
-// nothing behind it is reported; when the last is done, everything is.
+// Tracks the frames of a link's inline lane that wait in the spill queues of
+// busy subscriptions, so that the peer does not hear that they are handled
+// before they are. A lane is acknowledged up to one position, so while a frame
+// waits, nothing behind it is reported; when the last one is done, everything
+// is.
 //
 // Invariant: `unfinished_` counts the spilled frames, and the frame that the
 // loop is delivering if it was spilled, or came while others were waiting.
@@ -40,7 +41,8 @@ class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
     // reports it to the link later.
     bool has_spills() const { return tracker_.is_tracked_; }
 
-    // The frame could not be delivered to all: it will be offered again.
+    // The frame could not be delivered to all subscriptions: it will be offered
+    // again.
     void Postpone() { postponed_ = true; }
 
    private:
@@ -61,11 +63,11 @@ class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
     return unfinished_.load(std::memory_order_acquire) > 0;
   }
 
-  // A frame was not delivered, since that subscription has no room for it.
-  // True: the caller is to have RoomCame() called when it has; else that will
-  // be.
+  // A frame was not delivered, because that subscription has no room for it.
+  // True: the caller must arrange that RoomCame() is called when it has room.
+  // False: that is arranged already.
   bool AwaitRoom(uint32_t subscription);
-  // Link::Resume(), where there is one still.
+  // Calls Link::Resume(), if the link still exists.
   void RoomCame(uint32_t subscription);
 
   // The peer is gone; the link is not used after this.
@@ -78,7 +80,8 @@ class SpillTracker final : public std::enable_shared_from_this<SpillTracker> {
   Link* link_ ABSL_GUARDED_BY(mutex_);
   uint32_t lane_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t end_ ABSL_GUARDED_BY(mutex_) = 0;  // Of the last tracked frame.
-  std::set<uint32_t> awaited_ ABSL_GUARDED_BY(mutex_);  // For their room.
+  // Subscriptions whose room is awaited.
+  std::set<uint32_t> awaited_ ABSL_GUARDED_BY(mutex_);
   // Raised by the loop only, so that 0 seen there stays 0.
   std::atomic<uint64_t> unfinished_{0};
 

@@ -22,20 +22,21 @@
 namespace mycelium {
 
 // Holds the frames of one lane of a link between the loop, which reads the
-// connection, and the thread that takes them from a subscription's queue. It is
-// larger than the lane, whose frames stay there until they are handled here, so
-// it is never full: it adds no bound and drops nothing.
+// connection, and the thread that takes them from a subscription's queue. The
+// feed is larger than the lane, and frames stay in the lane until they are
+// handled here. So the feed is never full: it adds no bound and drops nothing.
 //
-// What lies in memory of the peer's, and stays there until it is handled, is
-// not copied: the frame here says where it is. Invariants:
-//  (1) Such bytes are read between Put() and Release() of their frame only. In
-//      between nobody else writes there: the peer has the room back by
+// A payload that lies in memory of the peer's, and stays there until it is
+// handled, is not copied: the frame here says where it is. Invariants:
+//  (1) Such bytes are read only between Put() and Release() of their frame. In
+//      between nothing else writes there: the peer gets the room back by
 //      NoteHandled(), and a peer that is gone writes no more.
 //  (2) The memory is shared from the first such Put() on, whatever becomes of
-//      the link, until the feed is empty and has ended, or some memory of the
-//      peer's has. Of more than kPointedToMax, frames are copied.
+//      the link, until the feed is empty and either the feed has ended or some
+//      memory of the peer's has. If frames already point to kPointedToMax
+//      memories, those in further ones are copied.
 //  (3) Nothing is reported as handled before what lies ahead of it in the lane:
-//      the peer lets go of all up to there, and sends none of it again.
+//      the peer lets go of everything up to there, and sends none of it again.
 //
 // Thread safety: the loop puts and ends; the queue's consumer does the rest.
 class StagingFeed final : public InboundQueue::Feed {
@@ -44,20 +45,20 @@ class StagingFeed final : public InboundQueue::Feed {
   static absl::StatusOr<std::shared_ptr<StagingFeed>> Create(
       Environment& environment, Link& link, uint32_t lane, size_t lane_bytes);
 
-  // Takes a frame whose end in the lane is `end`. False: no room, or none for
-  // any frame of that size, so the peer has sent more than its lane holds.
+  // Takes a frame whose end in the lane is `end`. False: there is no room, or
+  // never any for a frame of that size, so the peer has sent more than its lane
+  // holds.
   bool Put(const Origin& origin, const FrameView& frame, uint64_t end);
 
-  // A frame of the lane whose end is `end` is dropped. True: it is handled with
-  // that. False: it is reported once all that was put before it is handled, or
+  // A frame of the lane whose end is `end` is dropped. True: that handles it.
+  // False: it is reported once everything that was put before it is handled, or
   // with what comes after it.
   bool Skip(uint64_t end);
 
   // No more frames will come. The link is not used after this.
   void End();
 
-  // The peer has closed memory of loans, which may be what frames here pointed
-  // to.
+  // The peer has closed memory of loans, to which frames here may have pointed.
   void OnLoansClosed() {
     MutexLock lock(link_mutex_);
     LetGoIfEmpty();
@@ -89,7 +90,7 @@ class StagingFeed final : public InboundQueue::Feed {
         lane_(lane) {}
 
   bool CanPointTo(const FrameView& frame);
-  // By the loop, or of a feed that has ended.
+  // Called by the loop, or once the feed has ended.
   void LetGoIfEmpty() ABSL_EXCLUSIVE_LOCKS_REQUIRED(link_mutex_);
   static void FindPayload(FrameView* frame) {
     if ((frame->header.flags & kFrameElsewhere) == 0) return;
@@ -99,8 +100,8 @@ class StagingFeed final : public InboundQueue::Feed {
   }
 
   const Mapping memory_;
-  // Where frames here point to: the lane's memory, and that of loans. The
-  // loop's, and after End() whoever has `link_mutex_`.
+  // Where frames here point to: the lane's memory, and that of loans. Belongs
+  // to the loop and, after End(), to the thread that holds `link_mutex_`.
   static constexpr size_t kPointedToMax = 16;
   std::vector<std::shared_ptr<const void>> pointed_to_;
   RingPositions positions_;
@@ -108,7 +109,8 @@ class StagingFeed final : public InboundQueue::Feed {
   RingReader reader_;
   Mutex link_mutex_;
   Link* link_ ABSL_GUARDED_BY(link_mutex_);
-  // What was skipped last: its end in the lane, and behind which position here.
+  // The frame that was skipped last: its end in the lane, and the position here
+  // behind which it came.
   uint64_t skipped_end_ ABSL_GUARDED_BY(link_mutex_) = 0;
   uint64_t skipped_behind_ ABSL_GUARDED_BY(link_mutex_) = 0;  // 0: nothing.
   const uint32_t lane_;

@@ -37,19 +37,19 @@ enum class DeliveryMode {
   kQueued,  // On the thread that takes them from the subscription's queue.
 };
 
-// What became of a message that was given to whom it was for. One word, which
-// returns in a register: an optional is stored in two parts and read as one,
-// for which a processor waits until both stores are done.
+// What became of a message that was given to its handler or receiver. One word,
+// which returns in a register: an optional is stored in two parts and read as
+// one, for which a processor waits until both stores are done.
 class MessageOutcome final {
  public:
-  // It was handled, or the payload is not what its type says.
+  // True: it was handled. False: the payload is not of its type.
   MessageOutcome(bool decodable)
       : dropped_(decodable ? kHandled
                            : static_cast<int>(DropReason::kUndecodable)) {}
   MessageOutcome(DropReason reason) : dropped_(static_cast<int>(reason)) {}
 
   bool is_handled() const { return dropped_ == kHandled; }
-  // REQUIRES: it is not handled.
+  // REQUIRES: it was not handled.
   DropReason dropped() const { return static_cast<DropReason>(dropped_); }
 
  private:
@@ -65,13 +65,13 @@ using MessageHandler = std::function<MessageOutcome(const Payload& payload,
 // One handler or queue on one topic: the receiving end of every publisher that
 // matches. It counts what it delivered, per publisher.
 //
-// Both modes have lanes, in which publishers of this process put what must
-// wait: the queue itself, or what came while an inline handler was busy. There
-// is one lossless lane, and one for each lossy rule that some publisher's route
-// has.
+// Both modes have lanes, into which publishers of this process put what must
+// wait. In queued mode they are the queue itself; in inline mode they take what
+// came while the handler was busy. There is one lossless lane, and one for each
+// lossy rule that some publisher's route has.
 //
-// Thread safety: all members may be called from any thread, except where a
-// comment names the one.
+// Thread safety: all members may be called from any thread, unless a comment
+// names the thread.
 //
 // Ownership: shared by the bus, the dispatcher and the routes that lead here.
 class Subscription final : public Lane::Doorbell,
@@ -90,11 +90,11 @@ class Subscription final : public Lane::Doorbell,
     std::optional<int64_t> window;
     size_t lane_bytes = 0;
     size_t frame_bytes_max = 0;
-    int64_t spin_ns = 0;  // How long who receives spins before he sleeps.
+    int64_t spin_ns = 0;  // How long a receiver spins before it sleeps.
     // Messages were dropped. Called with locks held; may be null.
     std::function<void()> on_drop;
 
-    // What this subscription wants instead of what a route says.
+    // Puts what this subscription asks for in place of what a route says.
     void Override(RouteSettings* settings) const {
       settings->overflow = overflow.value_or(settings->overflow);
       settings->depth = depth.value_or(settings->depth);
@@ -117,12 +117,13 @@ class Subscription final : public Lane::Doorbell,
   Lane& lane() { return lanes_[0].load(std::memory_order_acquire)->lane(); }
 
   // The lane for messages of publishers with that rule, made at the first call.
-  // RESOURCE_EXHAUSTED: no memory, or there are kLanesMax with other rules.
+  // RESOURCE_EXHAUSTED: there is no memory, or there are kLanesMax lanes with
+  // other rules.
   absl::StatusOr<Lane*> LaneFor(const LaneRule& rule);
   std::vector<Lane*> Lanes();
 
-  // The counters for messages of `origin`, which is kept from the first call
-  // on. No frame of it may come before that.
+  // The counters for messages of `origin`, which the subscription keeps from
+  // the first call on. No frame of that origin may come before that.
   std::shared_ptr<FlowCounters> FlowFrom(const Origin& origin);
 
   // Runs the handler and counts. REQUIRES: the caller is inside the gate.
@@ -131,7 +132,7 @@ class Subscription final : public Lane::Doorbell,
   // Leaves the gate, after running what was queued while the caller was inside.
   void Leave();
 
-  // Runs what was queued, unless it was closed meanwhile, then leaves.
+  // Runs what was queued, unless this was closed meanwhile, then leaves.
   // REQUIRES: the caller has entered by MarkPendingOrReserve().
   void DrainAndLeave();
 
@@ -140,17 +141,17 @@ class Subscription final : public Lane::Doorbell,
   bool RunNext();
 
   // Whether only the calling thread makes room in lane(): it is inside the
-  // handler, or it is the one that takes from the queue.
+  // handler, or it is the thread that takes from the queue.
   bool IsConsumedByThisThread() const {
     return gate_.IsInside() || IsConsumer();
   }
 
   // Whether the calling thread is inside this subscription's handler, or is the
-  // one that runs it again and again.
+  // thread that runs it again and again.
   bool IsHandledByThisThread() const {
     return IsHandledBy(std::this_thread::get_id(), ThreadNumber());
   }
-  // The same of a thread that sleeps, of which both are given.
+  // The same for a thread that sleeps, given its id and number.
   bool IsHandledBy(std::thread::id thread, uint64_t number) const {
     return gate_.IsInside(thread) ||
            (has_handler_ && number != 0 && consumer() == number);
@@ -159,49 +160,49 @@ class Subscription final : public Lane::Doorbell,
   bool IsConsumer() const {
     return consumer() != 0 && consumer() == ThreadNumber();
   }
-  // A thread's number, which no later thread has; 0 if nobody has taken
-  // anything yet.
+  // The number of the thread that takes, which no later thread has; 0 if none
+  // has taken anything yet.
   uint64_t consumer() const {
     return consumer_.load(std::memory_order_relaxed);
   }
 
-  // Makes the calling thread the one that takes from queue().
+  // Makes the calling thread the thread that takes from queue().
   void SetConsumerThread() {
     if (IsConsumer()) return;
     consumer_.store(EnsureThreadNumber(), std::memory_order_relaxed);
     NoteThisThreadTakes();
   }
-  // Whether the calling thread was ever that of some subscription.
+  // Whether the calling thread was ever that thread for some subscription.
   static bool HasThisThreadTaken();
 
   // Whether RunNext() may run the handler, or holds the room of its message.
-  // Who has seen false after Shut() or Close() knows that the handler does not
-  // run any more. It may be true again for a moment, while RunNext() finds that
-  // nothing is left.
+  // Once this was false after Shut() or Close(), the handler does not run any
+  // more. It may be true again for a moment, while RunNext() finds that nothing
+  // is left.
   bool in_handler() const {
     return in_handler_.load(std::memory_order_acquire) != 0;
   }
 
-  // Counts a message of `origin` that a pull took. The thread that pulls.
+  // Counts a message of `origin` that a pull took. For the thread that pulls.
   void CountPulled(const Origin& origin, MessageOutcome outcome);
 
   // Ends the subscription: no inline handler runs after this returns, except
-  // the one that called it, or one that waits for the caller in turn
-  // (HandlerWait). A queued one may be under way: see in_handler().
+  // the handler that called it, or one that waits for the caller in turn
+  // (HandlerWait). A queued handler may be under way: see in_handler().
   // What is still queued counts as dropped[subscriber_gone]. A second call
-  // waits for the same. The handler is destroyed by this, or by who runs it
-  // then, once it has returned.
+  // waits for the same. The handler is destroyed by this call or, if another
+  // thread runs it then, by that thread once the handler has returned.
   void Close();
-  // The same without waiting for an inline handler. False: it runs on another
-  // thread, which does the rest; gate().left_event() is notified when it has
-  // left.
+  // The same without waiting for an inline handler. False: the handler runs on
+  // another thread, which does the rest; gate().left_event() is notified when
+  // that thread has left.
   bool Shut();
   // Drops what was put into a feed of queue() while Close() ran.
   void DropLate(InboundQueue::Feed& feed);
   bool closed() const { return closed_.load(std::memory_order_acquire); }
-  // The same, for who has put a frame into a feed: either this is true, or
-  // Close() finds the frame. Both read and write `closed_`, so whichever comes
-  // second in its order sees what the other did before.
+  // The same, for a thread that has just put a frame into a feed: either this
+  // is true, or Close() finds the frame. Both read and write `closed_` in one
+  // operation, so the second of them sees what the first did before.
   bool ClosedBehind() {
     bool is_closed = false;
     return !closed_.compare_exchange_strong(is_closed, false,
@@ -246,16 +247,16 @@ class Subscription final : public Lane::Doorbell,
   Environment& environment_;
   const Options options_;
   const bool has_handler_;
-  // Of who is inside the gate or in RunNext(); then of who takes it away under
-  // `drop_mutex_`.
+  // Belongs to the thread inside the gate or in RunNext(); at the end, to the
+  // thread that takes it away under `drop_mutex_`.
   MessageHandler handler_;
   const LogSink log_;
   Mutex lanes_mutex_;
   std::vector<std::shared_ptr<LocalLane>> owned_lanes_
       ABSL_GUARDED_BY(lanes_mutex_);
   std::vector<LaneRule> rules_ ABSL_GUARDED_BY(lanes_mutex_);
-  // The same, for who must not lock. Only ever grows. In inline mode they are
-  // read inside the gate.
+  // The same lanes, for threads that must not lock. Only ever grows. In inline
+  // mode the lanes are read inside the gate.
   std::array<std::atomic<LocalLane*>, kLanesMax> lanes_ = {};
   Gate gate_;
   InboundQueue queue_;

@@ -19,33 +19,34 @@
 namespace mycelium {
 
 // Which threads of this node wait for room in which lanes. A thread that takes
-// from a queue gives no room there while it waits, so threads that wait for
-// each other in a circle, in this process or through several, wait in vain: who
-// finds that out says so instead.
+// from a queue makes no room there while it waits. So threads that wait for
+// each other in a circle, in this process or through several, wait in vain: the
+// thread that finds the circle ends its wait with an error instead.
 //
 // The algorithm is edge chasing, for waits for one resource at a time (Chandy,
-// Misra and Haas, "Distributed deadlock detection", 1983). Who waits sends a
-// probe along the edges: from the lane to the thread that takes from it; if
-// that waits too, on to the lane that it waits for, and so on. A probe that
-// comes back to the wait that sent it has gone round a circle.
+// Misra and Haas, "Distributed deadlock detection", 1983). A thread that waits
+// sends a probe along the edges: from the lane to the thread that takes from
+// it; if that thread waits too, on to the lane that it waits for, and so on. A
+// probe that comes back to the wait that sent it has gone round a circle.
 //
 // Invariants:
 //  (1) A probe passes an edge only if nothing was handled in that lane since
 //      the thread behind the edge has seen it full. So each thread on its way
 //      waited when the next one did, and still does when the probe comes back:
-//      what is found is a circle, not the memory of one.
+//      the circle that is found exists, and is not a past one.
 //  (2) The last wait that closes a circle finds it, since it looks when all the
 //      others wait. Two that begin at once may both find it.
-//  (3) A probe passes no wait twice, at most kStepsMax, and with names of at
-//      most kNamesBytesMax. A wait passes on kPassedMax from one Look() to the
-//      next, however many come.
+//  (3) A probe passes no wait twice, passes at most kStepsMax waits, and
+//  carries
+//      names of at most kNamesBytesMax. A wait passes on at most kPassedMax
+//      probes from one Look() to the next, however many come.
 //
-// It knows of a queue's thread, and of who pulled last. A handler that leaves
-// waiting to another thread, an inline one that a waiting thread runs, or a
-// thread that takes as one node of its process and publishes as another is not
-// seen: such a circle lasts until the deadline.
+// The graph knows a queue's thread, and the thread that pulled last. It does
+// not see a handler that leaves waiting to another thread, an inline handler
+// that a waiting thread runs, or a thread that takes as one node of its process
+// and publishes as another: such a circle lasts until the deadline.
 //
-// Thread safety: all members may be called from any thread; of a Wait see
+// Thread safety: all members may be called from any thread; for a Wait see
 // there.
 //
 // Locks: `tell` is called with none held.
@@ -55,12 +56,12 @@ class WaitGraph final {
   static constexpr size_t kNamesBytesMax = 8192;
   static constexpr int kPassedMax = 64;
 
-  // Sends that to the peer that reads the lane, with the lane's number filled
-  // in.
+  // Sends `awaited` to the peer that reads the lane, with the lane's number
+  // filled in.
   using Tell = std::function<void(const Lane& lane, v1::RoomAwaited awaited)>;
 
   // `incarnation`: of this run of the node. `first`: the number of the first
-  // wait, which nobody else can guess.
+  // wait, which no other process can guess.
   WaitGraph(Environment& environment, std::string node, uint64_t incarnation,
             uint64_t first, Tell tell)
       : environment_(environment),
@@ -75,8 +76,8 @@ class WaitGraph final {
   // Thread safety: belongs to the thread that waits, except in_circle().
   class Wait final {
    public:
-    // `subscription`: whose queue the lane is; null: a peer's. `graph` may be
-    // null, which finds nothing.
+    // `subscription`: the one whose queue the lane is; null: the lane leads to
+    // a peer. With a null `graph` nothing is found.
     Wait(WaitGraph* graph, std::shared_ptr<Lane> lane,
          std::shared_ptr<Subscription> subscription)
         : graph_(graph),
@@ -88,14 +89,14 @@ class WaitGraph final {
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;
 
-    // Sends a probe: there was no room when `released` was the lane's. Does
-    // nothing on a thread that has never taken from a queue.
+    // Sends a probe: there was no room when Lane::released() was `released`.
+    // Does nothing on a thread that has never taken from a queue.
     void Look(uint64_t released) {
       if (graph_ != nullptr) graph_->Look(*this, released);
     }
-    // Whether one came back. The lane's room_event() is notified then.
+    // Whether a probe came back. The lane's room_event() is notified then.
     bool in_circle() const { return found_.load(std::memory_order_acquire); }
-    // Who waits for whom. REQUIRES: in_circle().
+    // Which queue waits for which, in words. REQUIRES: in_circle().
     const std::string& circle() const { return circle_; }
 
    private:
@@ -114,18 +115,19 @@ class WaitGraph final {
   };
 
   // A peer's probe has come along a lane to that queue, and nothing of the lane
-  // was handled since. Ignores one that makes no sense.
+  // was handled since. Ignores a probe that makes no sense.
   void OnAwaited(const v1::RoomAwaited& awaited, const Subscription& queue);
 
  private:
   void Look(Wait& wait, uint64_t released);
   void Remove(const Wait& wait);
   // Leads the probe on from the wait to which it has come: as far as it goes in
-  // this process. Returns the lane by which it leaves that; null: it does not.
+  // this process. Returns the lane by which it leaves the process; null: it
+  // does not leave it.
   std::shared_ptr<Lane> Follow(const Wait& wait, v1::RoomAwaited* probe)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The wait to which it comes in that queue, as its next step. Null: it ends
-  // there, maybe where it began.
+  // The wait to which the probe comes in that queue, as its next step. Null:
+  // the probe ends there, maybe where it began.
   const Wait* Enter(const Subscription& queue, v1::RoomAwaited* probe)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Close(Wait& wait, const v1::RoomAwaited& probe, const std::string& name);
