@@ -12,7 +12,9 @@ namespace mycelium {
 struct FlowEvent {
   enum class Kind {
     kDropped,  // Accepted messages will not be delivered.
-    kStalled,  // A publisher waited for room in vain: none waits as long again.
+    // A publisher waited for room in vain. Until the subscriber moves, none
+    // waits as long again.
+    kStalled,
   };
   Kind kind = Kind::kDropped;
 
