@@ -104,8 +104,8 @@ class SubscriberBase {
   // As SubscriptionHandle::status().
   absl::Status status() const;
 
-  // Finishes the last message now, which is not valid any more. Only the thread
-  // that receives may call it. Does nothing if there is no such message.
+  // Finishes the last message now; the message is not valid any more. Only the
+  // thread that receives may call it. Does nothing if there is no such message.
   void Finish() {
     if (is_usable()) subscription_->queue().Finish();
   }

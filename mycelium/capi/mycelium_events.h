@@ -24,7 +24,7 @@ extern "C" {
 enum {
   MYCELIUM_CONNECTED = 0,
   MYCELIUM_RECONNECTED = 1,  /* to the same process; nothing was lost */
-  MYCELIUM_DISCONNECTED = 2, /* and dialled again */
+  MYCELIUM_DISCONNECTED = 2, /* and tried again */
   MYCELIUM_REFUSED = 3,      /* one side does not want the other */
   MYCELIUM_GONE = 4          /* it left, or did not come back in time */
 };

@@ -73,7 +73,7 @@ mycelium_status mycelium_publisher_subscriber_count(
      FAILED_PRECONDITION  its type, or the schema digest that its service was
                           given, differs
      RESOURCE_EXHAUSTED   there is no memory for its lane, or no lane left; if
-   it is of another node, this node tries again */
+                          it is of another node, this node tries again */
 mycelium_status mycelium_publisher_refusals(
     const MyceliumPublisher* publisher,
     void (*callback)(const MyceliumRefusal* refusal, void* user), void* user);

@@ -65,7 +65,7 @@ void mycelium_unsubscribe(MyceliumSubscription* subscription);
 
 /* The same, but waits at most that long for a callback that is under way on
    another thread.
-     DEADLINE_EXCEEDED  the callback still runs. It is the last one, and the
+     DEADLINE_EXCEEDED  the callback still runs. That call is its last, and the
                         subscription is not destroyed: call this again, or
                         mycelium_unsubscribe(), which waits for it */
 mycelium_status mycelium_unsubscribe_within(MyceliumSubscription* subscription,
@@ -75,10 +75,10 @@ mycelium_status mycelium_unsubscribe_within(MyceliumSubscription* subscription,
    holds:
      FAILED_PRECONDITION  the publisher's type, or its service's schema digest,
                           differs; see mycelium_last_schema_mismatch()
-     RESOURCE_EXHAUSTED   this subscription fell behind, and its overflow is
-                          MYCELIUM_OVERFLOW_DISCONNECT. Or the publisher's node
-                          has no memory for its lane, and tries again. Or that
-                          node has too many subscriptions already */
+     RESOURCE_EXHAUSTED   this subscription fell behind, and its overflow policy
+                          is to disconnect. Or the publisher's node has no
+                          memory for its lane, and tries again. Or that node has
+                          too many subscriptions already */
 mycelium_status mycelium_subscription_status(
     const MyceliumSubscription* subscription);
 
