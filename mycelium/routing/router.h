@@ -227,8 +227,8 @@ class Router final {
   // The text with that digest, of any remote of that link; null: none has it.
   std::shared_ptr<PeerText> TextOf(const Link& link, const Digest& digest) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // There is no lane, or no room, for the reason in `status`: it is tried
-  // again.
+  // There is no lane, or no room, for the reason in `status`. Tries again
+  // later.
   void AwaitRetry(Publisher& publisher, Remote& remote,
                   const absl::Status& status, Deferred* deferred)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

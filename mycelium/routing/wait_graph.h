@@ -20,8 +20,8 @@ namespace mycelium {
 
 // Which threads of this node wait for room in which lanes. A thread that takes
 // from a queue makes no room there while it waits. So threads that wait for
-// each other in a circle, in this process or through several, wait in vain: the
-// thread that finds the circle ends its wait with an error instead.
+// each other in a circle, in this process or through several, wait in vain: a
+// wait that is found to be in a circle ends with an error instead.
 //
 // The algorithm is edge chasing, for waits for one resource at a time (Chandy,
 // Misra and Haas, "Distributed deadlock detection", 1983). A thread that waits
@@ -36,8 +36,7 @@ namespace mycelium {
 //      the circle that is found exists, and is not a past one.
 //  (2) The last wait that closes a circle finds it, since it looks when all the
 //      others wait. Two that begin at once may both find it.
-//  (3) A probe passes no wait twice, passes at most kStepsMax waits, and
-//  carries
+//  (3) A probe passes no wait twice, and at most kStepsMax waits; it carries
 //      names of at most kNamesBytesMax. A wait passes on at most kPassedMax
 //      probes from one Look() to the next, however many come.
 //
