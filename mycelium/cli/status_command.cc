@@ -57,11 +57,14 @@ std::string StatusUsageText() {
          "  --timeout 2s      how long to wait for answers, 10ms to 1m\n"
          "  --json            for programs (docs/diagnosis.md)\n"
          "\n"
-         "A node tells its own user and root, and only they are believed.\n"
+         "A node answers its own user and root only, and only nodes that run\n"
+         "as one of these two are believed.\n"
          "Nodes of other hosts are asked there.\n"
          "\n"
-         "exit status: 0 all are connected, 1 something is not, nobody or not\n"
-         "all could be asked, or the file or the directory is wrong, 2 usage\n";
+         "exit status: 0 all are connected; 1 something is not, some or all\n"
+         "could not be asked, the file or the directory is wrong, or the "
+         "output\n"
+         "could not be written; 2 usage\n";
 }
 
 CommandResult RunStatusCommand(Environment& environment, const EnvLookup& env,
