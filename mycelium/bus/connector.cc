@@ -22,7 +22,8 @@ Connector::~Connector() { loop_.Cancel(timer_); }
 void Connector::Redial() {
   loop_.Cancel(timer_);
   if (handshake_ != nullptr) return;
-  // A connection that broke at once would do so again and again.
+  // A connection that broke at once might do so again and again, so it counts
+  // as a failure.
   if (established_at_ > 0 &&
       environment_.clock.NowNs() - established_at_ < kLivedNs) {
     ++failures_;
@@ -30,7 +31,7 @@ void Connector::Redial() {
     return;
   }
   failures_ = 0;
-  if (is_telling_) {  // Who is told of a failure asks for another try.
+  if (is_telling_) {  // Called by the callback that is told of a failure.
     DialAt(environment_.clock.NowNs());
     return;
   }
@@ -74,20 +75,21 @@ void Connector::Dial() {
 
 void Connector::OnHandshake(
     absl::StatusOr<Handshake::Established> established) {
-  // We are inside its callback: it goes when that is over.
+  // We are inside the handshake's callback, so the handshake goes when that is
+  // over.
   const std::string refused_by = handshake_->refused_by();
   loop_.Post([done = std::shared_ptr<Handshake>(std::move(handshake_))] {});
   if (!established.ok()) {
     if (options_.expected_peer.empty() && !peer_.empty() &&
         !refused_by.empty() && refused_by != peer_) {
-      // It may be one of several at that address, and whoever answers will do:
-      // the next Hello is for any of them.
+      // The peer that refused may be one of several at that address. Any of
+      // them will do, so the next Hello names none.
       peer_.clear();
       CountFailure();
       DialLater();
       return;
     }
-    // Who has refused us is who the next Hello is for, and may offer to resume.
+    // The next Hello is for the peer that refused us, and may offer to resume.
     if (!refused_by.empty()) peer_ = refused_by;
     Fail(WhereItWas(established.status()));
     return;
@@ -138,8 +140,8 @@ void Connector::Fail(const absl::Status& status) {
 }
 
 void Connector::DialLater() {
-  // Twice as long each time, up to the maximum, and between half and all of
-  // that.
+  // The longest wait doubles each time, up to the maximum. The wait is a random
+  // part of it, from half to all.
   const int64_t min_ns = absl::ToInt64Nanoseconds(options_.reconnect_min);
   const int64_t max_ns = absl::ToInt64Nanoseconds(options_.reconnect_max);
   const int doublings = std::min(failures_ - 1, kDoublingsMax);

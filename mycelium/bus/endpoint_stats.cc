@@ -33,7 +33,7 @@ EndpointCounts EndpointStats::CountsOf(Counted& counted) {
   for (size_t i = 0; i < counts.dropped.size(); ++i) {
     const uint64_t now = counts.dropped[i];
     const uint64_t last = std::exchange(counted.dropped_last[i], now);
-    // Less: the nodes' names of flows that are over were given up meanwhile.
+    // `now` is less if the nodes' names of ended flows were given up meanwhile.
     if (now > last) counted.dropped[i] += now - last;
   }
   counts.dropped = counted.dropped;

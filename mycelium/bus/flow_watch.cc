@@ -19,8 +19,8 @@ FlowWatch::FlowWatch(Environment& environment, EventLoop& loop,
 FlowWatch::~FlowWatch() { loop_.Cancel(timer_.load()); }
 
 void FlowWatch::NoteDrop() {
-  // Pairs with Look(): a read-modify-write, so that whoever finds that it is
-  // due was counted before that looks.
+  // Pairs with Look(). A read-modify-write, so that a drop that finds a look
+  // due was counted before that look reads the counters.
   if (is_due_.exchange(true)) return;
   const TimeNs soon = environment_.clock.NowNs() + kSoonNs;
   timer_.store(
@@ -64,7 +64,8 @@ void FlowWatch::ForgetFolded(const std::vector<FlowReport>& reports) {
   FlowReportTable present;
   for (const FlowReport& flow : reports) present.LedgerOf(flow);
   FlowReportTable told;
-  // What was told of one that is not told apart any more was told.
+  // What was told of a flow that is no longer reported by itself counts as told
+  // of the others.
   for (const FlowReport& flow : told_.reports()) {
     told.Fold(present.Has(flow) ? flow : FlowReportTable::OthersOf(flow));
   }
@@ -74,7 +75,8 @@ void FlowWatch::ForgetFolded(const std::vector<FlowReport>& reports) {
 void FlowWatch::TellOfDrops(const FlowReport& flow) {
   if (flow.ledger.dropped_total() == 0) return;
   Ledger& told = told_.LedgerOf(flow);
-  // That one was over, and what it had dropped was told; this one is new.
+  // The flow that was told of is over, and its drops were told; this one is
+  // new.
   if (flow.ledger.dropped_total() < told.dropped_total()) told = Ledger();
   for (size_t i = 0; i < kDropReasonCount; ++i) {
     if (flow.ledger.dropped[i] <= told.dropped[i]) continue;

@@ -10,7 +10,8 @@
 namespace mycelium {
 namespace {
 
-// A tag and a length, each time; of an entry, whose length may take two bytes.
+// What a tag and a length take, of a field and of an entry, whose length may
+// take two bytes.
 constexpr size_t kFieldBytes = 2;
 constexpr size_t kEntryBytes = 3;
 constexpr size_t kDigestBytes = 32;

@@ -9,13 +9,13 @@ namespace {
 
 // The least room of a loan that peers may map.
 constexpr size_t kSlotBytesMin = 4096;
-// The first memory has room for this much, in between so many loans: about as
-// many as a lane of the usual size has on their way.
+// The first memory has room for this much, but for at least and at most so many
+// loans: about as many as a lane of the usual size has on their way.
 constexpr size_t kFirstBytes = 4 << 20;
 constexpr size_t kFirstSlotsMin = 8;
 constexpr size_t kFirstSlotsMax = 64;
-// Places become smaller only by so much, or two sizes in turn would make new
-// memory again and again.
+// Places become smaller only by at least this factor; otherwise two sizes in
+// turn would make new memory again and again.
 constexpr size_t kShrinkMin = 4;
 
 size_t SlotBytesFor(size_t bytes) {
@@ -70,7 +70,7 @@ LoanPlace LoanPool::TakeShared(size_t bytes, const Lender& lender) {
   std::vector<LoanPlace> unfit;  // Destroyed without the lock.
   {
     MutexLock lock(mutex_);
-    // Others may have made places small again since.
+    // Other threads may have made places small again since.
     if (bytes > slot_bytes_) SetSlotBytes(SlotBytesFor(bytes), &unfit);
     wanted = has_none_ ? 0 : NextBytes();
     slot_bytes = slot_bytes_;
@@ -86,7 +86,7 @@ LoanPlace LoanPool::TakeShared(size_t bytes, const Lender& lender) {
     return place;
   }
   place = {made, 0};
-  if (sizes != sizes_) {  // Since then.
+  if (sizes != sizes_) {  // They changed since then.
     old_.push_back({made, wanted});
     return place;
   }
@@ -138,7 +138,8 @@ size_t LoanPool::NextBytes() {
   size_t most = kSharedBytesMax - making_bytes_;
   for (const Made& made : old_) most -= std::min(most, made.bytes);
   if (shared_bytes_ > 0) {
-    // As much again, or a power of two less if some of it was spoiled.
+    // As much again, rounded down to a power of two if some of it was spoiled
+    // or the bound leaves less.
     const size_t bytes_max =
         std::min(shared_bytes_, most - std::min(most, shared_bytes_));
     if (bytes_max < slot_bytes_) return 0;
@@ -160,7 +161,7 @@ void LoanPool::GiveBack(OwnBytes own) {
 void LoanPool::GiveBack(LoanPlace place) {
   std::vector<LoanPlace> dropped;  // Destroyed without the lock.
   MutexLock lock(mutex_);
-  // One of another size goes when the last loan in it does.
+  // A memory of another size goes when the last loan in it does.
   for (const auto& [memory, bytes] : memories_) {
     if (memory.owner_before(place.memory) ||
         place.memory.owner_before(memory)) {

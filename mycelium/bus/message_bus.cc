@@ -17,7 +17,8 @@ std::string NameOrMadeUp(const std::string& name, const BusOptions& options) {
   return absl::StrFormat("anonymous-%016x", random.Next64());
 }
 
-// Calls `handle` with the bytes of each message; it returns what became of it.
+// Calls `handle` with the bytes of each message; `handle` returns what became
+// of the message.
 template <typename Handle>
 MessageHandler WithBytes(Handle handle) {
   return
@@ -45,7 +46,7 @@ absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::FromTopology(
   }
   std::unique_ptr<MessageBus> bus(new MessageBus(*node, service));
   if (absl::Status started = (*node)->Start(); !started.ok()) {
-    // A shutdown that began meanwhile lets it neither listen nor dial.
+    // A shutdown that began meanwhile lets the node neither listen nor dial.
     return (*node)->CheckOpen().ok() ? started
                                      : NodeRuntime::Ending((*node)->node());
   }
@@ -81,7 +82,7 @@ absl::StatusOr<std::unique_ptr<MessageBus>> MessageBus::OfProcess(
 }
 
 MessageBus::~MessageBus() {
-  // Of a closed one the service may be another bus's by now.
+  // The service of a closed bus may be another bus's by now.
   if (!closing_->has_begun.load()) node_->RemoveService(service_);
 }
 
@@ -105,7 +106,8 @@ absl::StatusOr<std::shared_ptr<FanOut>> MessageBus::AddPublisher(
   absl::StatusOr<std::shared_ptr<FanOut>> added =
       kept.node->AddPublisher(kept.service, target_service, type, options);
   if (!added.ok()) return added;
-  // Close() that began meanwhile has closed it, or looked before it was there.
+  // A Close() that began meanwhile has closed the publisher, or looked before
+  // it was there.
   if (absl::Status open = kept.CheckOpen(); !open.ok()) {
     kept.node->RemovePublisher(**added);
     return open;

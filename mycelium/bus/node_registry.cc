@@ -65,8 +65,8 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::Join(
   MutexLock lock(mutex_);
   Known& known = nodes_[Key(CanonicalPath(*path), node->name)];
   running = known.node.lock();
-  // One that has ended may live on in publishers that nobody uses any more, and
-  // one that nobody has any more may still be ending.
+  // A node that has ended may live on in publishers that nobody uses any more,
+  // and a node that nobody has any more may still be ending.
   if (!known.HasEnded()) {
     if (running == nullptr) return NodeRuntime::Ending(node->name);
     if (ContentDigest(*running->topology()) == ContentDigest(*topology)) {
@@ -89,7 +89,7 @@ absl::StatusOr<std::shared_ptr<NodeRuntime>> NodeRegistry::JoinProcess(
   MutexLock lock(mutex_);
   Known& known = nodes_[Key()];
   running = known.node.lock();
-  // One that nobody has any more listens nowhere that the next one does.
+  // A node that nobody has any more listens nowhere where the next one does.
   if (running != nullptr && !known.HasEnded()) return running;
   absl::StatusOr<std::shared_ptr<NodeRuntime>> made =
       NodeRuntime::Create(options, options.node, nullptr);

@@ -20,7 +20,7 @@
 namespace mycelium {
 namespace {
 
-// Of what a peer says of a refusal.
+// How much is shown of what a peer says about a refusal.
 constexpr size_t kRefusalReasonBytesMax = 1024;
 constexpr size_t kDigestBytesShown = 64;
 
@@ -51,7 +51,8 @@ absl::Status CheckCount(absl::string_view what, std::optional<int64_t> count,
       "subscription: ", what, " is ", *count, "; 1 to ", most, " are allowed"));
 }
 
-// What the user gave, fit to be used everywhere.
+// The user's options, with their callbacks guarded, so that all parts can use
+// them.
 BusOptions TakeOver(BusOptions options) {
   options.log = Guarded(std::move(options.log));
   options.on_connection =
@@ -107,7 +108,7 @@ void NodeRuntime::Release(NodeRuntime* runtime) {
   // The loop is up the stack: let it unwind first.
   runtime->orphaned_ = true;
   runtime->stop_.store(true, std::memory_order_release);
-  runtime->loop_->Wake();  // The caller may have borrowed it.
+  runtime->loop_->Wake();  // The caller may have borrowed the loop.
 }
 
 void NodeRuntime::RunThread() {
@@ -285,7 +286,7 @@ absl::StatusOr<std::shared_ptr<FanOut>> NodeRuntime::AddPublisher(
   WarnIfNotComparable(type);
   refusals_.AddPublisher(fan_out.publisher_id);
   router_->AddPublisher(publisher, type, unmatched, SchemaDigestOf(service));
-  // A shutdown that began meanwhile has closed it, or does so later.
+  // A shutdown that began meanwhile has closed the publisher, or does so later.
   if (absl::Status open = CheckOpen(); !open.ok()) {
     RemovePublisher(*publisher);
     return open;
@@ -369,9 +370,11 @@ absl::StatusOr<std::shared_ptr<Subscription>> NodeRuntime::AddSubscription(
   dispatcher_->Add(*subscription);
   router_->AddLocal(*subscription);
   loop_->Post([this, added = *subscription] { peers_->Subscribe(*added); });
-  // Who closed it meanwhile may have taken it out before it was in.
+  // A thread that closed the subscription meanwhile may have taken it out
+  // before it was in.
   if ((*subscription)->closed()) TakeOut(*subscription);
-  // A shutdown that began meanwhile may have looked before it was there.
+  // A shutdown that began meanwhile may have looked before the subscription was
+  // there.
   if (absl::Status open = CheckOpen(); !open.ok()) {
     RemoveSubscription(*subscription);
     return open;

@@ -14,11 +14,11 @@
 namespace mycelium {
 namespace {
 
-// How long peers have for their last word: so long whatever the deadline, and
-// no longer whatever the deadline.
+// How long peers have for their last word, at least and at most, whatever the
+// deadline.
 constexpr int64_t kPartingMinNs = 100'000'000;
 constexpr int64_t kPartingMaxNs = 1'000'000'000;
-// How long an inline handler has to return, likewise.
+// How long a handler has to return, at least, whatever the deadline.
 constexpr int64_t kMomentNs = 1'000'000;
 
 }  // namespace
@@ -40,8 +40,8 @@ absl::Status NodeRuntime::RemoveSubscriptionBy(
     const std::shared_ptr<Subscription>& subscription, Patience& patience) {
   const bool is_out = subscription->Shut();
   Retire(subscription);
-  // Those who run a handler on their own time are told when they return; what
-  // they have is counted then.
+  // Notified when a thread returns from the handler; the message that it has is
+  // counted then.
   EventCount& event = subscription->options().mode == DeliveryMode::kQueued
                           ? subscription->queue().event()
                           : subscription->gate().left_event();
@@ -51,11 +51,11 @@ absl::Status NodeRuntime::RemoveSubscriptionBy(
         return !subscription->in_handler() &&
                (is_out || !subscription->gate().HasStarted());
       },
-      // Who has no time left asks more than once, too: the loop is inside a
-      // gate between two handlers as well.
+      // A caller that has no time left looks more than once, too: the loop is
+      // inside a gate between two handlers as well.
       patience, environment_.clock.NowNs() + kMomentNs);
   if (outcome == Outcome::kReady) {
-    subscription->Close();  // Whoever was inside may not be done with the rest.
+    subscription->Close();  // A thread inside may not have done the rest.
     return absl::OkStatus();
   }
   return absl::DeadlineExceededError(
@@ -70,9 +70,9 @@ void NodeRuntime::Retire(const std::shared_ptr<Subscription>& subscription) {
   std::function<void(const absl::Status&)> on_error;
   std::function<void(const PublisherGone&)> on_publisher_gone;
   std::vector<std::shared_ptr<Subscription>> folded;
-  // In one step, or a report in between would know nothing of it.
+  // In one step: a report in between would know nothing of the subscription.
   MutexLock lock(mutex_);
-  // Another thread may be ending it too; it is counted once.
+  // Another thread may be ending the subscription too; it is counted once.
   if (dispatcher_->Find(id) == nullptr) return;
   dispatcher_->Remove(id);
   folded = FoldEndedSubscriptions();
@@ -92,8 +92,9 @@ void NodeRuntime::TakeOut(const std::shared_ptr<Subscription>& subscription) {
 std::vector<std::shared_ptr<Subscription>>
 NodeRuntime::FoldEndedSubscriptions() {
   auto& ended = ended_subscriptions_;
-  // Frames on their way, or a handler up the stack, may still count. In this
-  // order: who leaves the gate of one that has ended takes a share before.
+  // Frames on their way, or a handler up the stack, may still count. The gate
+  // is read before the shares: a thread takes a share before it leaves the gate
+  // of an ended subscription.
   const auto over = std::partition(
       ended.begin(), ended.end(),
       [](const std::shared_ptr<Subscription>& subscription) {
@@ -126,7 +127,7 @@ absl::Status NodeRuntime::CloseService(const std::string& service,
     is_first = ends_node && !std::exchange(shut_down_, true);
   }
   if (ends_node) return ShutdownAs(is_first, std::move(patience));
-  // As in Shutdown(), but of this service.
+  // As in Shutdown(), but for this service only.
   absl::Status flushed = FlushService(service, patience);
   for (const auto& publisher : router_->PublishersOf(service)) {
     RemovePublisher(*publisher);
@@ -165,14 +166,14 @@ absl::Status NodeRuntime::ShutdownAs(bool is_first, Patience patience) {
         absl::StrCat("node ", node_, " is still shutting down")));
   }
   router_->changed_event().Notify(environment_.waiter);
-  // Others may publish while the first is waited for; the second waits for what
+  // Others may publish during the first flush; the second one waits for what
   // was accepted meanwhile.
   const bool waits = patience.until != kInDestructor;
   absl::Status flushed = waits ? FlushAll(patience) : absl::OkStatus();
   router_->ClosePublishers();
   if (waits && flushed.ok()) flushed = FlushAll(patience);
   for (const auto& subscription : SubscriptionsAndEnded()) {
-    // Nobody is told how a destructor fared.
+    // A destructor has no status to return.
     if (!waits) {
       RemoveSubscription(subscription);
       continue;
@@ -191,8 +192,8 @@ absl::Status NodeRuntime::ShutdownAs(bool is_first, Patience patience) {
     ended_event_.Notify(environment_.waiter);
     WakePoll();
   };
-  // A handler may keep the thread. What has not run in time follows when that
-  // returns; a destructor waits for it.
+  // A handler may keep the loop's thread. A task that has not run in time runs
+  // when the handler returns; a destructor waits for it.
   if (!waits) patience.until = kNever;
   const auto run_in_time = [&](const std::function<void()>& task) {
     const TimeNs least = environment_.clock.NowNs() + kPartingMinNs;
@@ -223,7 +224,8 @@ void NodeRuntime::ReportTaken() {
     MutexLock lock(mutex_);
     ended = ended_subscriptions_;
   }
-  // A handler, or who pulled, still has a message: it counts as delivered.
+  // A message that a handler, or a thread that pulled, still has counts as
+  // delivered.
   for (const auto& subscription : ended) subscription->queue().ReportTaken();
 }
 

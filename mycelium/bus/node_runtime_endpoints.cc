@@ -27,8 +27,8 @@ absl::Status NodeRuntime::Start() {
   Started before = Started::kNo;
   while (!started_.compare_exchange_strong(before, Started::kUnderWay)) {
     if (before == Started::kYes) return absl::OkStatus();
-    // A second service sees how that went; but not a callback that runs
-    // meanwhile, which it may wait for.
+    // A second service waits to see how the start went. A callback that runs
+    // meanwhile does not wait, since the start may wait for it.
     const auto is_over = [&] { return started_.load() != Started::kUnderWay; };
     if (WaitFor(started_event_, is_over, kNever) == Outcome::kWouldDeadlock) {
       return absl::UnavailableError(absl::StrCat(
@@ -73,7 +73,7 @@ absl::Status NodeRuntime::StartTopology() {
       continue;
     }
     listens_remotely = true;
-    // Empty: it dials us.
+    // Empty: the other node dials us.
     const std::string address = GrpcDialAddress(*other);
     if (!address.empty()) {
       dialled.push_back({remote_.get(), address, other->name, connection.rule});
@@ -121,7 +121,7 @@ absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
 
 absl::Status NodeRuntime::ListenBeyond(const TopologyNode& self) {
   const std::string address = GrpcListenAddress(self);
-  if (address.empty()) return absl::OkStatus();  // It only dials.
+  if (address.empty()) return absl::OkStatus();  // This node only dials.
   if (remote_ == nullptr) {
     options_.log(
         LogLevel::kWarning,
@@ -130,7 +130,8 @@ absl::Status NodeRuntime::ListenBeyond(const TopologyNode& self) {
                      "not have"));
     return absl::OkStatus();
   }
-  // Another node's file may have a certificate: then this one only dials.
+  // Another node's file may have a certificate: then it is only this node that
+  // dials.
   if (topology_->tls.certificate.empty() && topology_->tls.enabled()) {
     options_.log(
         LogLevel::kWarning,
@@ -175,7 +176,8 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
       std::make_shared<const EndpointOptions>(std::move(options));
   absl::StatusOr<uint64_t> result = absl::InternalError("not run");
   OnLoop([&] {
-    // Here, so that Shutdown() closes every listener that was made.
+    // Checked on the loop, so that Shutdown() closes every listener that was
+    // made.
     if (absl::Status open = CheckOpen(); !open.ok()) {
       result = open;
       return;

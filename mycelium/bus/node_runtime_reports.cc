@@ -26,7 +26,7 @@ std::vector<FlowReport> NodeRuntime::ReportsOf(
 
 std::vector<std::shared_ptr<Subscription>> NodeRuntime::SubscriptionsAndEnded()
     const {
-  // In one step: one that ends meanwhile is among those or these.
+  // In one step: a subscription that ends meanwhile is in one of the two lists.
   MutexLock lock(mutex_);
   std::vector<std::shared_ptr<Subscription>> all = dispatcher_->All();
   all.insert(all.end(), ended_subscriptions_.begin(),

@@ -14,20 +14,21 @@ namespace mycelium {
 namespace {
 
 constexpr int64_t kNsPerMs = 1'000'000;
-// Of what Shown() shows; addresses are shorter.
+// The most that Shown() keeps of a text; addresses are shorter.
 constexpr size_t kReasonBytesMax = 1024;
 
 uint64_t MsBetween(TimeNs from, TimeNs to) {
   return to > from ? static_cast<uint64_t>((to - from) / kNsPerMs) : 0;
 }
 
-// Text in which there may be a path, which may be no UTF-8, or something from a
-// peer, which may be long. One field that is not UTF-8 would make an observer
-// refuse all that the node says. Names need none of this: they are checked.
+// Makes a text fit for observers. It may contain a path, which need not be
+// UTF-8, or text from a peer, which may be long. One field that is not UTF-8
+// would make an observer refuse all that the node says. Names need none of
+// this: they are checked.
 std::string Shown(absl::string_view text) {
   std::string shown = EscapedUtf8(text);
   size_t bytes = std::min(shown.size(), kReasonBytesMax);
-  // Not within a character.
+  // Does not cut within a character.
   while (bytes < shown.size() && bytes > 0 && (shown[bytes] & 0xC0) == 0x80) {
     --bytes;
   }
@@ -35,7 +36,8 @@ std::string Shown(absl::string_view text) {
   return shown;
 }
 
-// Who reads of many flows wants to see those first that have a story.
+// Whether there is something to tell of a flow. A reader of many flows wants to
+// see these first.
 bool IsUneasy(const FlowReport& flow) {
   return flow.ledger.in_flight > 0 || flow.ledger.dropped_total() > 0;
 }

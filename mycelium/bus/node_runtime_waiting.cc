@@ -17,14 +17,15 @@ namespace {
 constexpr int64_t kTurnNs = 1'000'000;
 // How often a spinning thread looks at its queue for each turn of the loop.
 constexpr int kLooksPerTurn = 32;
-// The longest that who finds a ring full leaves it to its reader: as long as
-// falling asleep and being woken takes, about. How long it waits between two
-// looks, which take a line from that reader; and how often it pauses at most,
-// for a clock that stands still.
+// How long a thread that finds a ring full leaves it to the reader, at most:
+// about as long as falling asleep and being woken takes. How long it waits
+// between two looks, each of which takes a cache line from the reader. How
+// often it pauses at most, in case the clock stands still.
 constexpr int64_t kRestNs = 10'000;
 constexpr int64_t kRestLookNs = 1'000;
 constexpr int kRestPausesMax = 10'000;
-// How often who waits for lanes looks whether their readers can go on.
+// How often a thread that waits for lanes looks whether their readers can go
+// on.
 constexpr absl::Duration kCheckPeriod = absl::Milliseconds(200);
 
 }  // namespace
@@ -99,8 +100,8 @@ RoomWaiter::Outcome NodeRuntime::SpinAndWaitFor(EventCount& event,
   if (spell.rests()) return WaitFor(event, ready, deadline);
   const bool runs_loop = options_.poll == PollMode::kCaller && !loop_->InLoop();
   // A look at the queue costs some tens of nanoseconds, most of them a pause
-  // that leaves the core to its sibling; the clock, and a turn of the loop with
-  // its system calls, far more.
+  // that leaves the core to its sibling. The clock, and a turn of the loop with
+  // its system calls, cost far more.
   const int pauses = PausesIn(kBetweenQueueLooksNs);
   for (int look = 1; !ready(); ++look) {
     CpuRelax(pauses);

@@ -35,16 +35,16 @@ class Observers::Observer final : public Channel::Handler {
 
   // Channel::Handler:
   size_t OnBytes(absl::Span<const std::byte> bytes) override {
-    return bytes.size();  // Has nothing more to say.
+    return bytes.size();  // An observer has nothing more to say.
   }
   void OnWritable() override {
     while (answer_ != nullptr && sent_ < answer_->size()) {
-      // Only read.
+      // Send() only reads them.
       const iovec piece = {const_cast<char*>(answer_->data()) + sent_,
                            answer_->size() - sent_};
       const absl::StatusOr<size_t> sent =
           channel_->Send(absl::MakeConstSpan(&piece, 1));
-      // A connection that broke is told of by OnClosed().
+      // OnClosed() tells of a connection that broke.
       if (!sent.ok() || *sent == 0) return;
       sent_ += *sent;
     }
@@ -53,7 +53,7 @@ class Observers::Observer final : public Channel::Handler {
   void OnClosed(const absl::Status&) override { RemoveLater(); }
 
  private:
-  // Since the channel may be calling us.
+  // Later, since the channel may be calling us.
   void RemoveLater() {
     owner_.loop_.Post([this, alive = alive_] {
       if (*alive) owner_.Remove(this);

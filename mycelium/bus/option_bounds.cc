@@ -68,7 +68,7 @@ absl::Status CheckUids(const std::vector<int64_t>& uids) {
   return absl::OkStatus();
 }
 
-// The first option that a topology says, and that is none of the defaults.
+// The first option that a topology sets and that differs from its default here.
 std::string FirstOfTopology(const BusOptions& options) {
   const BusOptions defaults;
   const auto given = NumbersOf(options);

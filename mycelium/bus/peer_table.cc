@@ -125,7 +125,8 @@ void PeerTable::OnLost(Link& link, const std::vector<LostFrames>& lost) {
 
 void PeerTable::OnResuming(Link& link) {
   {
-    // Lanes that go on are sent as before, and for the same reason.
+    // Lanes that go on are sent as before, so the reason for their fallback
+    // stays.
     MutexLock lock(mutex_);
     Peer& peer = PeerOf(link);
     if (!peer.not_shared.empty()) peer.fallback = peer.not_shared;
@@ -138,8 +139,8 @@ void PeerTable::OnReplaced(Link& link) {
     MutexLock lock(mutex_);
     PeerOf(link).fallback = PeerOf(link).not_shared;
   }
-  // What was known was about a process that is gone. Its subscriptions may come
-  // back with the new one.
+  // What we knew was about a process that is gone. Its subscriptions may come
+  // back with the new process.
   const TimeNs deadline =
       DeadlineAfter(PeerOf(link).lost_at, options_.retain(link.peer()));
   router_.Orphan(link, deadline);
@@ -152,21 +153,22 @@ void PeerTable::DropOrphansAt(Peer& peer, TimeNs deadline) {
   peer.orphan_timer = loop_.RunAt(deadline, [this, &peer, deadline] {
     peer.orphan_timer = 0;
     if (shutting_down_) return;
-    // Processes that came and went meanwhile have left some that wait longer.
+    // Processes that came and went meanwhile have left orphans that wait
+    // longer.
     const TimeNs next = router_.DropOrphans(*peer.link, deadline);
     if (next != kNever) DropOrphansAt(peer, next);
   });
 }
 
 void PeerTable::OnDraining(Link& link) {
-  // If it is the same process that answers, what it left need not be waited
-  // for.
+  // If the same process answers, nothing need wait for what it left.
   if (!shutting_down_) RedialAll(PeerOf(link));
 }
 
 void PeerTable::RedialAll(const Peer& peer) {
   if (peer.connector != nullptr) peer.connector->Redial();
-  // Where the peer can be reached, too, and was not wanted twice.
+  // Other connectors that reach the same peer, whose second connection was not
+  // wanted.
   for (const auto& connector : connectors_) {
     if (connector.get() != peer.connector &&
         connector->peer() == peer.link->peer()) {
@@ -233,8 +235,8 @@ void PeerTable::GiveUp(Peer& peer, const absl::Status& status) {
     Forget(peer, status);
     return;
   }
-  // Our Hello has said that we remember the peer: wait for the answer. Those
-  // that come after it are not waited for, or a peer that never answers would
+  // Our Hello has said that we remember the peer, so we wait for its answer. We
+  // do not wait for answers to later Hellos, or a peer that never answers would
   // be remembered for as long as somebody dials it.
   peer.retain_timer = loop_.RunAt(
       DeadlineAfter(environment_.clock.NowNs(), options_.limits.handshake),
@@ -267,7 +269,7 @@ void PeerTable::Erase(const std::string& name) {
   const auto known = peers_.find(name);
   if (known == peers_.end() || shutting_down_) return;
   const Peer& peer = *known->second;
-  // One that somebody dials is expected back, and stays in the reports.
+  // A peer that somebody dials is expected back, and stays in the reports.
   if (peer.connector != nullptr || peer.seen || peer.link->is_up()) return;
   loop_.Cancel(peer.orphan_timer);
   erased_.push_back(peer.link);
@@ -324,7 +326,8 @@ void PeerTable::Unsubscribe(const Subscription& subscription) {
   for (auto& [name, peer] : peers_) {
     if (!peer->link->is_up()) continue;
     peer->link->SendControl(control);
-    // The peer lets go of the text with the last that has it.
+    // The peer lets go of a type's text with the last subscription of that
+    // type.
     const auto told = peer->told_with_text.find(subscription.type().digest);
     if (told == peer->told_with_text.end()) continue;
     told->second.erase(subscription.options().id);

@@ -26,7 +26,8 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
   options.reconnect_min = options_.limits.reconnect_min;
   options.reconnect_max = options_.limits.reconnect_max;
   options.handshake = options_.limits.handshake;
-  // So that the other side has the time to get through before it gives up.
+  // So that the other side has time to get through with its own Hello before it
+  // gives up.
   options.claim =
       std::min(options_.limits.handshake, options_.retain(expected_peer)) / 2;
   Connector::Callbacks callbacks;
@@ -69,7 +70,8 @@ Connector::Say PeerTable::SayHello(const Connector& connector,
   if (peer != peers_.end() && peer->second->link->is_up()) {
     return Say::kNothing;  // OnDown() redials.
   }
-  // Of two, the first would be out of date as soon as the second is read.
+  // Of two Hellos, the first would be out of date as soon as the second is
+  // read.
   if (!name.empty() && HasClaimOn(name)) return Say::kLater;
   *hello = MakeHello(name, connector.transport().word() == "shm");
   hello->set_to(name);
@@ -106,8 +108,9 @@ void PeerTable::OnEstablished(Connector& connector,
   const std::string name = established.peer.node();
   const absl::string_view word = connector.transport().word();
   Peer& peer = PeerNamed(name, word);
-  // Of two that the peer has accepted the later has ended the other; one that
-  // it has dialled meanwhile goes before those of the later name.
+  // Of two connections that the peer has accepted, the later one has ended the
+  // other. One that the peer has dialled meanwhile wins if our name is the
+  // later one.
   const bool is_second =
       peer.link->is_up() &&
       (peer.dialled_by_us ? established.ours.number() < peer.our_number
@@ -115,13 +118,13 @@ void PeerTable::OnEstablished(Connector& connector,
   {
     MutexLock lock(mutex_);
     unanswered_.erase(&connector);
-    // Who answered there before is not expected back.
+    // A peer that answered there before is not expected back.
     for (auto& [other, known] : peers_) {
       if (known->connector != &connector || other == name) continue;
       known->connector = nullptr;
       loop_.Post([this, other = other] { Erase(other); });
     }
-    // Whoever dials it already is who dials it again.
+    // A connector that dials the peer already also dials it again.
     if (!is_second || peer.connector == nullptr) {
       peer.connector = &connector;
       peer.address = connector.options().address;
@@ -135,7 +138,7 @@ void PeerTable::OnEstablished(Connector& connector,
     return;  // OnDown() redials.
   }
   if (!peer.link->IsResume(established.ours)) {
-    // We are further by now than it has said.
+    // We are further by now than our Hello has said.
     established.channel->Close();
     connector.RedialLater();
     return;

@@ -9,7 +9,7 @@
 namespace mycelium {
 namespace {
 
-// Whether they are known not to be one process.
+// Whether the two are known not to be one process.
 bool Differ(const std::string& identity, const std::string& other) {
   return !identity.empty() && !other.empty() && identity != other;
 }
@@ -32,7 +32,8 @@ void PeerTable::Accept(absl::string_view transport,
     const auto silent = std::find_if(
         handshakes_.begin(), handshakes_.end(),
         [](const Accepted& one) { return !one.handshake->HasHeard(); });
-    // Those that have spoken are done when this turn of the loop is over.
+    // Handshakes whose client has spoken are done when this turn of the loop is
+    // over.
     if (silent != handshakes_.end()) {
       const auto& stats = silent->endpoint->stats;
       if (stats != nullptr) stats->CountHandshakeFailure();
@@ -114,7 +115,7 @@ std::optional<v1::Reject> PeerTable::Judge(const v1::Hello& theirs,
         v1::Reject::TOO_MANY_LINKS,
         absl::StrCat("this node has its ", options_.limits.links, " links"));
   }
-  // Before we say how far we are: nothing more may come on the old one.
+  // Before we say how far we are: nothing more may come on the old connection.
   if (const auto known = peers_.find(theirs.node()); known != peers_.end()) {
     Peer& peer = *known->second;
     if (peer.link->is_draining()) peer.link->EndDraining();
@@ -138,7 +139,8 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(
   const auto known = peers_.find(name);
   if (known == peers_.end()) return std::nullopt;
   Peer& peer = *known->second;
-  // What the same process has sent, and we have not handed out, it sends again.
+  // Only the same process sends again what it has sent and we have not handed
+  // out.
   if (peer.link->is_draining() && !Resumes(*peer.link, theirs)) {
     return MakeReject(v1::Reject::DUPLICATE_LINK,
                       "what came on the connection before is still handled");
@@ -146,7 +148,8 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(
   if (peer.link->peer_incarnation() == theirs.incarnation() &&
       !Differ(peer.identity, identity) && theirs.number() != 0 &&
       theirs.number() < peer.hello_number) {
-    // It would make us forget what the two have exchanged since it was sent.
+    // This Hello would make us forget what the two have exchanged since it was
+    // sent.
     return MakeReject(v1::Reject::DUPLICATE_LINK,
                       "a later Hello of yours was here before");
   }
@@ -155,8 +158,9 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(
     if (knows || peer.link->peer_incarnation() != theirs.incarnation()) {
       return std::nullopt;
     }
-    // It would begin anew, and both forget what waits for the other. For a
-    // while: a client of another make may not know of Hello.to.
+    // The connection would begin anew, and both would forget what waits for the
+    // other. Refused only for a while: a client of another make may not know of
+    // Hello.to.
     const TimeNs now = environment_.clock.NowNs();
     if (peer.asked_until == 0) {
       peer.asked_until = DeadlineAfter(now, options_.limits.handshake);
@@ -166,9 +170,9 @@ std::optional<v1::Reject> PeerTable::JudgeDuplicate(
                       "we were connected: say so to the name in this");
   }
   if (auto reject = JudgeName(theirs, identity)) return reject;
-  // Who would not resume did not know whom it dials, and would make both of us
-  // forget what is on its way. If it has lost the connection, we shall notice,
-  // and it comes again.
+  // A peer that would not resume did not know which node it dials, and would
+  // make both of us forget what is on its way. If the peer has lost the
+  // connection, we shall notice, and it comes again.
   const bool resumes = theirs.resume_incarnation() == options_.incarnation;
   if (!resumes || (peer.dialled_by_us && options_.node < name)) {
     return MakeReject(v1::Reject::DUPLICATE_LINK, "we are connected");
@@ -182,7 +186,8 @@ std::optional<v1::Reject> PeerTable::JudgeName(
   if (known == peers_.end()) return std::nullopt;
   const FramedLink& link = *known->second->link;
   if (!link.is_up()) return std::nullopt;
-  // Each peer is told an incarnation, and may say it of itself.
+  // Each peer is told a node's incarnation and could claim it as its own, so
+  // the identities count too.
   if (link.peer_incarnation() == theirs.incarnation() &&
       !Differ(known->second->identity, identity)) {
     return std::nullopt;

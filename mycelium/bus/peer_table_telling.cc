@@ -8,7 +8,7 @@
 namespace mycelium {
 namespace {
 
-// Of the reasons that are told; the others are logged.
+// The most bytes of reasons that are told; further ones are only logged.
 constexpr size_t kFallbackBytesMax = 1024;
 
 }  // namespace
@@ -21,7 +21,7 @@ void PeerTable::NoteUnanswered(Connector& connector, const absl::Status& status,
   if (const auto known = peers_.find(name); known != peers_.end()) {
     Peer& peer = *known->second;
     peer.last_error = std::string(status.message());
-    // Who refused us is not there any more.
+    // The peer that refused us is not there any more.
     if (!refused && !peer.link->is_up() &&
         peer.told == ConnectionEvent::State::kRefused) {
       peer.told.reset();
@@ -45,7 +45,8 @@ void PeerTable::NoteFailure(absl::string_view transport,
                             const EndpointOptions& endpoint,
                             const absl::Status& status) {
   if (endpoint.stats != nullptr) endpoint.stats->CountHandshakeFailure();
-  // Who it was may not be known: at least who was asked, and over what.
+  // The peer may not be known: say at least which node was asked, and over
+  // which transport.
   absl::Status named(
       status.code(),
       absl::StrCat("node ", options_.node, ": a connection over ", transport,
@@ -77,7 +78,8 @@ void PeerTable::OnFallback(Link& link, const absl::Status& status) {
     MutexLock lock(mutex_);
     const auto peer = peers_.find(link.peer());
     if (peer == peers_.end()) return;
-    // Lanes may have a reason each. A peer may bring about as many as it likes.
+    // Each lane may have its own reason. A peer may bring about as many as it
+    // likes.
     std::string& told = peer->second->fallback;
     if (absl::StrContains(told, status.message())) return;
     if (told.size() + 2 + status.message().size() <= kFallbackBytesMax) {
@@ -98,7 +100,7 @@ void PeerTable::OnLoansRefused(Link&, const absl::Status& status) {
 }
 
 void PeerTable::OnLaneWaits(Link& link, const absl::Status& status) {
-  uint64_t left_out = 0;  // It is told again when it waits on.
+  uint64_t left_out = 0;  // A lane that waits on is told of again.
   if (!PeerOf(link).lane_lines.Allows(environment_.clock.NowNs(), &left_out)) {
     return;
   }
@@ -113,7 +115,7 @@ void PeerTable::Tell(const std::string& peer, absl::string_view transport,
   if (const auto known = peers_.find(peer); known != peers_.end()) {
     const TimeNs now = environment_.clock.NowNs();
     MutexLock lock(mutex_);
-    // At another address than where the two are connected.
+    // Refused at another address than the one where the two are connected.
     const bool is_elsewhere = state == ConnectionEvent::State::kRefused &&
                               known->second->link->is_up();
     if (!is_elsewhere) {

@@ -12,7 +12,7 @@
 namespace mycelium {
 namespace {
 
-// So many links are named in an error.
+// An error names at most so many links.
 constexpr size_t kLinksMax = 4;
 
 std::string NotConnected(const LinkReport& link) {
@@ -152,7 +152,8 @@ std::shared_ptr<LoanPool::Memory> RawPublisher::TakeMemory(size_t bytes) {
       bytes >= Payload::kHandOverBytesMin && fan_out_->MayLendToPeers();
   const auto make = [this](size_t memory_bytes) {
     std::shared_ptr<LoanMemory> memory = node_->MakeLoanMemory(memory_bytes);
-    // Before the first message, so that it need not be copied for long.
+    // Offered before the first message, so that messages need not be copied for
+    // long.
     if (memory != nullptr) fan_out_->OfferLoans(memory);
     return memory;
   };

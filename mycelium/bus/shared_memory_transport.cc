@@ -39,7 +39,8 @@ class SharedMemoryTransport::PeerWatch final {
   Waiter& waiter_;
   EventCount changed_;
   mutable Mutex mutex_;
-  absl::Status refused_ ABSL_GUARDED_BY(mutex_);  // The last that happened.
+  // OK: the last event was no refusal, or it was taken.
+  absl::Status refused_ ABSL_GUARDED_BY(mutex_);
 };
 
 SharedMemoryTransport::SharedMemoryTransport(std::string path,
@@ -70,7 +71,7 @@ absl::StatusOr<std::unique_ptr<SharedMemoryTransport>>
 SharedMemoryTransport::Create(const std::string& path,
                               std::optional<Digest> digest, size_t capacity,
                               BusOptions options) {
-  // There is one at a time, and the next one is to be known again.
+  // There is one creator at a time, and peers are to know the next one again.
   if (options.node.empty()) {
     options.node = absl::StrCat("shm:", EscapedUtf8(path));
   }
@@ -102,7 +103,8 @@ absl::Status SharedMemoryTransport::WaitForPeer(absl::Duration timeout) {
   const std::shared_ptr<NodeRuntime> node = bus_->runtime();
   const std::shared_ptr<PeerWatch> watch = watch_;
   const std::string path = path_;
-  // Whoever has created the memory is not to blame for who may not open it.
+  // A refusal ends the wait only on the side that opened the memory: its
+  // creator is not to blame for a peer that may not open it.
   const bool opened = !endpoint_.has_value();
   const auto is_connected = [&] {
     const std::vector<LinkReport> links = node->LinkReports();

@@ -7,12 +7,13 @@
 namespace mycelium {
 namespace {
 
-// What a tag, a length and a counter of what was left out take, at most.
+// What an entry's tag and length take at most, and the counters of what was
+// left out.
 constexpr size_t kEntryBytesMax = 16;
 constexpr size_t kCountersBytesMax = 7 * 16;
 
 // Keeps as many entries as `*bytes_left` has room for, and returns how many it
-// did not. After those nothing is kept of what comes later.
+// left out. Once it has left out any, later lists keep nothing.
 template <typename Entry>
 uint64_t Keep(google::protobuf::RepeatedPtrField<Entry>* entries,
               size_t* bytes_left) {
@@ -35,7 +36,7 @@ uint64_t Keep(google::protobuf::RepeatedPtrField<Entry>* entries,
 
 void LeaveOutBeyond(size_t bytes_max, v1::NodeStatus* status) {
   if (status->ByteSizeLong() <= bytes_max) return;
-  // Of the fields that are no lists, each of which has its own bound.
+  // Only the fields that are not lists, each of which has its own bound.
   v1::NodeStatus head = *status;
   head.clear_services();
   head.clear_endpoints();

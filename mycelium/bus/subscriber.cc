@@ -19,16 +19,16 @@ struct SubscriptionHandle::Shared {
 
   const std::string node_name;
   mutable Mutex mutex;
-  // Until somebody unsubscribes, who takes both.
+  // Until a thread unsubscribes, which takes both.
   std::shared_ptr<NodeRuntime> node ABSL_GUARDED_BY(mutex);
   std::thread worker ABSL_GUARDED_BY(mutex);
 
-  std::atomic<bool> is_working{false};  // That thread has not returned.
+  std::atomic<bool> is_working{false};  // The worker has not returned.
   EventCount worker_event;              // Notified when it does.
 
-  // Waits for the thread of a queued one that was shut, if there is any. False:
-  // that is the caller, or waits for the caller, as handlers that unsubscribe
-  // each other; it returns later.
+  // Waits for the worker of a queued subscription that was shut, if there is
+  // one. False: the worker is the caller, or waits for the caller, as when
+  // handlers unsubscribe each other; it returns later.
   bool AwaitWorker(const Subscription& subscription, Waiter& waiter) {
     if (!is_working.load()) return true;
     const HandlerWait wait(subscription);
@@ -45,7 +45,7 @@ struct SubscriptionHandle::Shared {
 absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
     std::shared_ptr<NodeRuntime> node,
     std::shared_ptr<Subscription> subscription) {
-  SubscriptionHandle handle;  // Unsubscribes, should that fail.
+  SubscriptionHandle handle;  // Unsubscribes if this fails.
   handle.shared_ = std::make_shared<Shared>(node->node());
   handle.subscription_ = std::move(subscription);
   Shared& shared = *handle.shared_;
@@ -57,7 +57,8 @@ absl::StatusOr<SubscriptionHandle> SubscriptionHandle::Start(
   shared.is_working.store(true);
   absl::StatusOr<std::thread> thread = StartThread(
       handle.subscription_->lane().name(),
-      // The handler may let go of the handle, and of all that owns the node.
+      // The handler may let go of the handle, and of every other owner of the
+      // node.
       [node = shared.node, subscription = handle.subscription_.get(),
        shared = handle.shared_.get()] {
         subscription->SetConsumerThread();
@@ -96,8 +97,8 @@ absl::Status SubscriptionHandle::status() const {
   return shared_->node->refusals().Of(subscription_->options().id);
 }
 
-// What the handler has captured ends in these, and may be the owner of the
-// handle: nothing of it is used afterwards.
+// The next two functions destroy what the handler has captured, which may own
+// the handle. They use nothing of the handle afterwards.
 void SubscriptionHandle::Unsubscribe() {
   if (shared_ == nullptr || shared_.is_inherited()) return;
   const std::shared_ptr<Subscription> subscription = subscription_.get();
@@ -112,10 +113,10 @@ void SubscriptionHandle::Unsubscribe() {
   if (node != nullptr) {
     node->RemoveSubscription(subscription);
   } else {
-    subscription->Close();  // Another has unsubscribed, or is about to.
+    subscription->Close();  // Another thread has unsubscribed, or is about to.
   }
-  // Not by join(), which does not return, or throws, where the handler waits
-  // for us.
+  // Not by join(), which does not return, or throws, if the handler waits for
+  // us.
   const bool has_returned =
       shared->AwaitWorker(*subscription, subscription->environment().waiter);
   if (!worker.joinable()) return;
@@ -135,8 +136,9 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout,
   constexpr absl::Duration kMoment = absl::Milliseconds(1);
   const TimeNs deadline =
       DeadlineAfter(environment.clock.NowNs(), std::max(timeout, kMoment));
-  // The handle keeps its share of the node, of which the last waits for all
-  // handlers, and the thread: Unsubscribe() is not over before that has ended.
+  // The handle keeps its share of the node, since letting go of the last share
+  // waits for all handlers. It also keeps the thread, since Unsubscribe() is
+  // not over before the thread has ended.
   std::shared_ptr<NodeRuntime> node;
   {
     MutexLock lock(shared_->mutex);
@@ -144,15 +146,15 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout,
   }
   if (node != nullptr) node->ShutSubscription(subscription);
   const bool is_queued = subscription->options().mode == DeliveryMode::kQueued;
-  // Told when a handler returns, whose thread may take a little longer.
+  // Notified when a handler returns; its thread may take a little longer.
   EventCount& event = is_queued ? subscription->queue().event()
                                 : subscription->gate().left_event();
   const auto is_over = [&subscription] {
     return subscription->IsHandledByThisThread() ||
            (!subscription->in_handler() && !subscription->gate().HasStarted());
   };
-  // What is over stays so, though a thread that looks in vain for a message may
-  // be inside for a moment again.
+  // Once over it stays over, though a thread that looks in vain for a message
+  // may be inside for a moment again.
   bool has_ended = is_over();
   std::optional<HandlerWait> wait;
   const auto would_wait_in_circle = [&] {
@@ -168,7 +170,8 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout,
   TimeNs ask_at = ask_after(now);
   while (!has_ended && now < deadline) {
     if (now >= ask_at) {
-      wait.reset();  // It may wait for other handlers: one wait at a time.
+      // keep_waiting() may wait for other handlers: one wait at a time.
+      wait.reset();
       if (!keep_waiting()) break;
       if (would_wait_in_circle()) return false;
       ask_at = ask_after(now);
@@ -182,7 +185,7 @@ bool SubscriptionHandle::UnsubscribeWithin(absl::Duration timeout,
   }
   wait.reset();
   if (!has_ended) return false;
-  subscription->Close();  // Whoever was inside may not be done with the rest.
+  subscription->Close();  // A thread inside may not have done the rest.
   return true;
 }
 
@@ -214,11 +217,11 @@ absl::Status SubscriberBase::MovedFrom() {
 void SubscriberBase::Close() {
   if (node_ == nullptr || node_->is_inherited()) return;
   Finish();
-  // What on_error has captured ends here, and may be the owner of this.
+  // This destroys what on_error has captured, which may own this subscriber.
   const std::shared_ptr<NodeRuntime> node = std::exchange(node_.get(), nullptr);
   const std::shared_ptr<Subscription> subscription = subscription_.get();
   node->RemoveSubscription(subscription);
-  // Others may keep the subscription a while, to count its last messages.
+  // Other owners may keep the subscription a while, to count its last messages.
   subscription->queue().CloseDescriptor();
 }
 
@@ -228,8 +231,8 @@ absl::StatusOr<int> SubscriberBase::Descriptor() {
   InboundQueue& queue = subscription_->queue();
   absl::StatusOr<int> descriptor = queue.Descriptor();
   if (!descriptor.ok()) return descriptor;
-  // What is there already makes it readable too. News are looked for after
-  // arming, which takes back what those that came before have done.
+  // What is there already makes the descriptor readable too. News is looked for
+  // after arming, since arming takes back what earlier news has done.
   const bool is_empty = queue.ArmDescriptor();
   const bool has_news =
       closed() || node_->refusals().HasNews(subscription_->options().id);
@@ -255,8 +258,8 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
   if (TryTake(payload)) return absl::OkStatus();
   if (subscription_ == nullptr) return MovedFrom();
   InboundQueue& queue = subscription_->queue();
-  // Looking is taking, which saves a second look; but where a descriptor would
-  // have to be armed at each look.
+  // To look is to take, which saves a second look. With a descriptor it only
+  // looks, since it would have to arm the descriptor at each look.
   const bool only_looks = queue.has_descriptor();
   const TimeNs deadline =
       DeadlineAfter(node_->environment().clock.NowNs(), timeout);
@@ -275,8 +278,8 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
     if (taken || TryTake(payload)) return absl::OkStatus();
     if (absl::Status news = TakeNews(); !news.ok()) return news;
     outcome = *waited;
-    // Or what there was has been dropped for what is to come, or is no news any
-    // more.
+    // kReady, but nothing is left: the message was dropped to make room for the
+    // next one, or the news is none any more.
   } while (outcome == RoomWaiter::Outcome::kReady);
   if (outcome == RoomWaiter::Outcome::kWouldDeadlock &&
       timeout > absl::ZeroDuration()) {
@@ -335,7 +338,7 @@ RawSubscriber::TryReceive() {
   if (subscription_.is_inherited()) return CheckNotForked();
   Payload payload;
   if (!TryTake(&payload)) return Bytes();
-  // Made where it is returned: copied, it would be read before the store of its
+  // Made where it is returned: a copy would read it before the store of its
   // flag has arrived.
   return absl::StatusOr<Bytes>(absl::in_place, BytesOf(payload));
 }
