@@ -7,7 +7,7 @@
 namespace mycelium {
 namespace {
 
-// How many are remembered whose last messages may come.
+// How many subscriptions are remembered whose last messages may still come.
 constexpr size_t kDepartedMax = 4096;
 
 }  // namespace
@@ -18,10 +18,10 @@ void DepartedSubscriptions::Add(const Subscription& subscription) {
   added.service = subscription.options().service;
   added.name = subscription.options().name;
   if (departed_.size() <= kDepartedMax) return;
-  // Peers have long heard of the oldest; ids rise.
+  // From the oldest, whose end peers have long heard of; ids rise.
   for (auto old = departed_.begin(); old != departed_.end(); ++old) {
     const auto& flows = old->second.flows;
-    // Matches of links may count for it still.
+    // Matches of links may still count for this one.
     if (std::any_of(flows.begin(), flows.end(), [](const auto& flow) {
           return flow.second.use_count() > 1;
         })) {

@@ -30,7 +30,7 @@ void Dispatcher::Remove(uint32_t subscription) {
   MutexLock lock(mutex_);
   const auto entry = subscriptions_.find(subscription);
   if (entry == subscriptions_.end()) return;
-  // First: whoever does not find it here finds it there.
+  // First, so that a thread that does not find it here finds it there.
   departed_.Add(*entry->second);
   subscriptions_.erase(entry);
 }
@@ -77,7 +77,8 @@ absl::Status Dispatcher::OnDeclare(Link& link,
   }
   publisher.origin = OriginOf(link, inbox, declare);
   publisher.digest = digest;
-  // It may have come back over another transport, which is part of its origin.
+  // The publisher may have come back over another transport, which is part of
+  // its origin.
   for (const Match& match : publisher.matches) {
     if (match.subscription != nullptr) {
       (void)match.subscription->FlowFrom(*publisher.origin);
@@ -99,7 +100,8 @@ std::shared_ptr<const Origin> Dispatcher::OriginOf(
   if (auto interned = origins_.Intern(std::move(origin), kOriginsMax)) {
     return interned;
   }
-  // Its messages are worth more than its names.
+  // There are too many origins. The publisher's messages are worth more than
+  // its names.
   for (const auto& subscription : All()) {
     if (subscription->options().topic == declare.topic() &&
         MayRead(inbox, *subscription, DigestOf(declare))) {
@@ -137,7 +139,8 @@ bool Dispatcher::MayRead(const Inbox& inbox, const Subscription& subscription,
       subscription.type().canonical_text.empty()) {
     return false;
   }
-  // The peer has found so, but it is we who would misread a message.
+  // The peer has found the types compatible, but it is we who would misread a
+  // message.
   PeerText* const text = inbox.texts.TextOf(digest);
   return text != nullptr && text->digest() == digest &&
          text->Against(subscription.type()).kind == Verdict::Kind::kCompatible;
@@ -251,7 +254,8 @@ absl::Status Dispatcher::MakeQueue(Link& link, Inbox& inbox,
 std::vector<Dispatcher::WaitingLane> Dispatcher::RetryLanes() {
   std::vector<WaitingLane> resumed;
   for (auto& [link, inbox] : inboxes_) {
-    const auto waiting = inbox.waiting;  // Which loses those that succeed.
+    // A copy: the original loses those that succeed.
+    const auto waiting = inbox.waiting;
     for (const auto& [lane, open] : waiting) {
       if (!MakeQueue(*link, inbox, open).ok()) continue;
       link->ResumeLane(lane);
@@ -311,14 +315,15 @@ inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
       sequence < match.from_sequence || sequence + 1 >= match.until_sequence) {
     return false;
   }
-  // What is not handled is reported in order, by the tracker.
+  // While frames are unfinished, the tracker reports them in order.
   if (!inbox.spills.empty()) {
     const auto tracker = inbox.spills.find(lane);
     if (tracker != inbox.spills.end() && tracker->second->has_unfinished()) {
       return false;
     }
   }
-  // The match keeps it, whatever its handler does: only the loop ends matches.
+  // The match keeps the subscription, whatever its handler does: only the loop
+  // ends matches.
   Subscription& subscription = *match.subscription;
   if (subscription.options().mode != DeliveryMode::kInline) return false;
   return stay_.RunInside(subscription, [&] {
@@ -359,7 +364,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     }
     return DeliverInline(link, inbox, publisher, lane, frame, end);
   }
-  stay_.Leave();  // There may be many that nobody is called for.
+  stay_.Leave();  // Many frames may come for which no handler is called.
   for (const Match& match : publisher.matches) {
     if (match.lane != lane) continue;
     if (match.dropped_as == DropReason::kSchemaMismatch) {
@@ -367,7 +372,8 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
       return Skip(queue->second, end);
     }
     if (queue->second.feed == nullptr) {
-      // A lane that was opened for nobody has messages for who has ended only.
+      // A lane that was opened for no subscription has messages only for
+      // subscriptions that have ended.
       if (match.subscription != nullptr && !match.subscription->closed()) {
         return FrameOutcome::kCorrupt;
       }
@@ -378,8 +384,8 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
     }
     Subscription& subscription = *queue->second.subscription;
     if (match.id != subscription.options().id) return FrameOutcome::kCorrupt;
-    // A queue gets frames of origins only that its subscription keeps, also
-    // when that has ended and is matched afterwards.
+    // A queue gets only frames of origins that its subscription keeps, even if
+    // the subscription has ended and is matched afterwards.
     if (match.subscription == nullptr) {
       (void)subscription.FlowFrom(*publisher.origin);
     }
@@ -397,16 +403,17 @@ LinkHandler::FrameOutcome Dispatcher::PutInQueue(const Queue& queue,
                                                  const Origin& origin,
                                                  const FrameView& frame,
                                                  uint64_t end) {
-  // Nothing is put behind what somebody may still be reading once the queue has
-  // closed: by then that may be reported as handled, and its room be another's.
+  // Once the queue has closed, nothing is put behind a frame that a thread may
+  // still be reading: by then that frame may be reported as handled, and its
+  // room be another's.
   if (Subscription& subscription = *queue.subscription; subscription.closed()) {
     CountDropped(*subscription.FlowFrom(origin), DropReason::kSubscriberGone);
     return Skip(queue, end);
   }
   if (!queue.feed->Put(origin, frame, end)) return FrameOutcome::kCorrupt;
   queue.subscription->queue().Notify();
-  // It has closed without this frame. Whoever still holds one from before
-  // gives back the room of both: in the lane's order.
+  // The queue has closed without this frame. A thread that still holds an
+  // earlier frame gives back the room of both, in the lane's order.
   if (queue.subscription->ClosedBehind()) {
     queue.subscription->DropLate(*queue.feed);
   }
@@ -428,7 +435,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrameOfRefused(Link& link, Inbox& inbox,
     }
     const std::shared_ptr<const Origin> origin =
         NamelessOrigin(link, &subscription);
-    (void)subscription.FlowFrom(*origin);  // Which keeps it.
+    (void)subscription.FlowFrom(*origin);  // Keeps the origin.
     return PutInQueue(queue->second, *origin, frame, end);
   }
   if (lane != 0 && queue == inbox.queues.end() &&
@@ -437,7 +444,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrameOfRefused(Link& link, Inbox& inbox,
   }
   departed_.CountRefused(link);
   if (on_drop_ != nullptr) on_drop_();
-  Publisher nobody;  // Without matches: it is acknowledged in its turn.
+  Publisher nobody;  // Without matches: the frame is acknowledged in its turn.
   return DeliverInline(link, inbox, nobody, lane, frame, end);
 }
 
@@ -536,8 +543,8 @@ bool Dispatcher::Spill(SpillTracker& spills, Subscription& subscription,
     case Lane::ClaimResult::kClaimed:
       break;
     case Lane::ClaimResult::kFull:
-      // Not a moment too late: the callback comes at once if there is room.
-      // It may be offered again before, when there is room elsewhere.
+      // This cannot come too late: the callback comes at once if there is room.
+      // The frame may be offered again before, when there is room elsewhere.
       if (const uint32_t id = subscription.options().id; spills.AwaitRoom(id)) {
         lane.CallWhenRoom(bytes, [tracker = spills.shared_from_this(), id] {
           tracker->RoomCame(id);

@@ -13,7 +13,7 @@
 namespace mycelium {
 namespace {
 
-// Of a frame without time or extension, for Lane::CommitFrom().
+// The header of a frame without time or extension, for Lane::CommitFrom().
 FrameHeader HeaderOf(const FrameFields& fields) {
   FrameHeader header = {};
   header.digest_prefix = fields.digest_prefix;
@@ -54,8 +54,8 @@ absl::Status FanOut::PublishToAll(bool may_wait, const Payload& payload) {
     mutex_.Lock();
     if (ClaimAll(payload, &claims, &obstacle)) {
       if (!claims.empty()) break;
-      // No route, or none that has not just closed: a link closes its lanes
-      // before their routes are taken away.
+      // There is no route, or the lanes of all have just closed: a link closes
+      // its lanes before their routes are taken away.
       absl::Status status = WithoutRoutes();
       mutex_.Unlock();
       return status;
@@ -122,7 +122,7 @@ bool FanOut::PublishCopies(const Payload& payload) {
     return routes_.size() == 1 && PublishInPlace(payload, size);
   }
   if (!ClaimCopies(size)) return false;
-  // Not before: what has no room is not encoded in vain.
+  // Not before the claim: a message without room is not encoded in vain.
   if (!has_bytes) payload.Serialize(small_.data());
   const auto bytes =
       has_bytes ? payload.bytes : absl::MakeConstSpan(small_.data(), size);
@@ -131,7 +131,8 @@ bool FanOut::PublishCopies(const Payload& payload) {
   header.publisher_id = options_.publisher_id;
   const uint64_t digest_prefix = payload.type->digest.prefix();
   for (const PublishRoute& route : routes_) {
-    // Before the lane is let go: one that closes then is counted up.
+    // Before the lane is let go: the messages of one that closes then are added
+    // up.
     for (const auto& flow : route.flows) flow->CountAccepted();
     header.digest_prefix =
         route.subscription == nullptr ? digest_prefix : OriginWord(origin());
@@ -271,13 +272,14 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   fields.publisher_id = options_.publisher_id;
   fields.publish_time_ns = time_ns;
   if (options_.publish_time) fields.flags |= kFramePublishTime;
-  // Before the lanes are let go: one that closes then is counted up.
+  // Before the lanes are let go: the messages of one that closes then are added
+  // up.
   for (const Claim& claim : claims) {
     for (const auto& flow : claim.route->flows) flow->CountAccepted();
   }
-  // Serialised at most once, where need be into the first lane that takes it.
-  // The lanes of links take what is encoded with its header in one go; their
-  // room stays empty here.
+  // The payload is serialised at most once, if need be into the first lane that
+  // takes it. The lanes of links take the encoded payload with its header in
+  // one go; their room stays empty here.
   absl::Span<const std::byte> encoded = payload.bytes;
   bool is_encoded = payload.object == nullptr;
   for (Claim& claim : claims) {
@@ -306,14 +308,14 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
     claim.lane->CommitFrom(&header, encoded);
   }
   // Not before: a lane that is committed may be read, and written again, and
-  // what is encoded may lie in one of these.
+  // the encoded payload may lie in one of these.
   for (const Claim& claim : claims) {
     if (!claim.inside && !is_whole(claim)) CommitLane(fields, claim);
   }
   for (Claim& claim : claims) {
     if (claim.inside) continue;
     claim.lane->Ring();
-    // Under the lock, so that nobody overtakes what lies in the queue.
+    // Under the lock, so that no thread overtakes what lies in the queue.
     const bool is_inline = claim.local && claim.subscription->options().mode ==
                                               DeliveryMode::kInline;
     claim.inside =
@@ -345,7 +347,7 @@ bool FanOut::PutLoan(const Payload& payload, FrameFields fields, Claim* claim) {
 void FanOut::FillRoom(const Payload& payload, const FrameFields& common,
                       Claim* claim, absl::Span<const std::byte>* encoded) {
   claim->room = claim->lane->Room();
-  if (claim->room.empty()) return;  // Lossy, and this message is to go.
+  if (claim->room.empty()) return;  // The lane is lossy, and drops this one.
   const FrameFields fields = FieldsFor(*claim, common);
   const size_t payload_bytes =
       claim->room.size() - EncodedFrameBytes(fields, 0);
@@ -381,7 +383,8 @@ void FanOut::Deliver(const Payload& payload, uint64_t sequence, int64_t time_ns,
       claim.subscription->Run(*claim.flow, payload, info);
       claim.subscription->Leave();
     } else {
-      // It ended while handlers before it ran; nobody waits for those.
+      // The subscription ended while handlers before it ran; nobody waits for
+      // those.
       claim.flow->CountDropped(DropReason::kSubscriberGone, 1);
       NoteDrop();
       claim.subscription->Leave();
@@ -406,8 +409,8 @@ void FanOut::SetRoutes(std::vector<PublishRoute> routes,
 std::vector<std::shared_ptr<Lane>> FanOut::TakeRoutes(
     std::vector<PublishRoute> routes) {
   routes_.swap(routes);
-  // Release: pairs with the loads in Overcome() and IsGone(), of who has
-  // found one of the old ones full.
+  // Release: pairs with the loads in Overcome() and IsGone(), by a thread that
+  // has found one of the old routes full.
   routes_number_.fetch_add(1, std::memory_order_release);
   FindWay();
   std::vector<std::shared_ptr<Lane>> gone;
@@ -473,7 +476,7 @@ void FanOut::Close() {
     gone = TakeRoutes({});
     closed_ = true;
   }
-  // Who waits learns that it is closed.
+  // A caller that waits for subscribers learns that the publisher is closed.
   room_notice_.OnSubscribers();
   TellOfGone(gone);
 }

@@ -12,10 +12,10 @@ constexpr int64_t kFirstLookNs = 10'000'000;
 // … and again, since others may have begun to wait.
 constexpr int64_t kNextLookNs = 50'000'000;
 
-// A reader that has fallen behind gets so far ahead of the publisher, if it can
-// soon. Otherwise the two meet at each message: over the word that tells of
-// room, and over lines that the one has still to read when the other asks for
-// them to write to (base/prefetch.h).
+// How far a reader that has fallen behind gets ahead of the publisher, if it
+// can do so soon. Otherwise the two meet at each message: over the word that
+// tells of room, and over cache lines that the reader has still to read when
+// the publisher asks for them to write to (base/prefetch.h).
 constexpr size_t kRunBytes = 32 << 10;
 
 }  // namespace
@@ -35,7 +35,8 @@ absl::Status FanOut::Overcome(const Obstacle& obstacle, bool may_wait,
   absl::Status status = WaitForRoom(obstacle, may_wait, waits);
   if (!status.ok()) {
     room_notice_.NoteFull(obstacle.lane, obstacle.frame_bytes);
-    // Whoever takes the route away from here on sees that; before, we see it.
+    // A thread that takes the route away from here on sees that note. If the
+    // route went before, we see it.
     if (routes_number_.load(std::memory_order_acquire) != obstacle.routes) {
       room_notice_.OnRouteGone(lane);
     }
@@ -95,7 +96,7 @@ absl::Status FanOut::WaitForRoom(const Obstacle& obstacle, bool may_wait,
     case RoomWaiter::Outcome::kReady:
       in_circle_.store(wait.in_circle(), std::memory_order_relaxed);
       if (!wait.in_circle() || IsOver(obstacle)) return absl::OkStatus();
-      // No stall: what comes of this makes the subscriber move.
+      // No stall: this error makes the subscriber move.
       return full(absl::StrCat("waiting is in vain: ", wait.circle()));
     case RoomWaiter::Outcome::kWouldDeadlock:
       return full("this thread runs the links and must not wait");
@@ -118,7 +119,7 @@ bool FanOut::IsGone(const Obstacle& obstacle) const {
 
 void FanOut::LetReaderGetAhead(const Obstacle& obstacle, TimeNs deadline) {
   Lane& lane = *obstacle.lane;
-  // Of a lane that is sent, room comes with acknowledgements, many messages at
+  // In a lane that is sent, room comes with acknowledgements, many messages at
   // a time.
   const bool is_read_in_place =
       lane.mapped() || obstacle.subscription != nullptr;
@@ -126,8 +127,9 @@ void FanOut::LetReaderGetAhead(const Obstacle& obstacle, TimeNs deadline) {
   if (!is_read_in_place || in_circle_.load(std::memory_order_relaxed)) return;
   const size_t run = std::max(obstacle.frame_bytes,
                               std::min(kRunBytes, lane.capacity_bytes() / 8));
-  // No look takes the lane's lock, which others hold while they serialise. If
-  // others publish meanwhile there is less room: whoever waits looks again.
+  // No look takes the lane's lock, which other publishers hold while they
+  // serialise. If they publish meanwhile there is less room, and the thread
+  // that waits looks again.
   const uint64_t goal = lane.ReleasedFor(run);
   const auto is_over = [&] {
     return lane.released() >= goal || lane.closed() || IsGone(obstacle);
@@ -140,10 +142,11 @@ RoomWaiter::Outcome FanOut::AwaitRoom(const Obstacle& obstacle, TimeNs now,
                                       uint64_t* released) {
   Lane& lane = *obstacle.lane;
   const auto is_over = [&] {
-    *released = lane.released();  // Before the look: it may move after it.
+    // Before the look, since it may move after that.
+    *released = lane.released();
     return IsOver(obstacle) || wait->in_circle();
   };
-  // Who was told last time need not wait to be told again.
+  // If the last wait was in a circle, this one looks at once.
   TimeNs look_at =
       in_circle_.load(std::memory_order_relaxed) ? now : now + kFirstLookNs;
   while (true) {

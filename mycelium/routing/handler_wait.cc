@@ -10,12 +10,12 @@
 
 namespace mycelium {
 
-// Those who wait. The child of a fork() begins with an empty one.
+// The waits under way. The child of a fork() begins with an empty table.
 class HandlerWait::Table final {
  public:
   static Table& Get();
 
-  // False: it would close a circle, and is not in the table.
+  // False: the wait would close a circle, and is not in the table.
   bool Add(const HandlerWait& wait) {
     MutexLock lock(mutex_);
     if (ClosesCircle(wait)) return false;
@@ -38,7 +38,8 @@ class HandlerWait::Table final {
     return false;
   }
 
-  // The wait of who runs the handler. Null: he does not wait.
+  // The wait of the thread that runs the handler. Null: that thread does not
+  // wait.
   const HandlerWait* WaitOfHandler(const Subscription& subscription) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     // What a thread stored before it waited is seen under the lock: that it is

@@ -11,7 +11,7 @@ void InboundQueue::AddFeed(std::shared_ptr<Feed> feed) {
   {
     MutexLock lock(mutex_);
     if (closed()) return;
-    ForgetEnded();  // Where nothing comes, nobody else does.
+    ForgetEnded();  // If no frames come, nothing else does.
     feeds_.push_back(std::move(feed));
     // Release: pairs with the load in HasFrame().
     changes_.fetch_add(1, std::memory_order_release);
@@ -54,7 +54,7 @@ void InboundQueue::SeeFeeds() {
 }
 
 size_t InboundQueue::ChooseFeed() const {
-  // An ended one first: what its publisher sends now comes to another.
+  // An ended feed first: what its publisher sends now comes to another feed.
   for (size_t i = 0; i < feeds_.size() && feeds_.size() > 1; ++i) {
     if (feeds_[i]->ended()) return i;
   }
@@ -67,7 +67,7 @@ bool InboundQueue::TakeNext() {
     Feed& feed = *feeds_[next_feed_];
     const bool ended = feed.ended();  // Before the look: nothing comes after.
     if (feed.Poll(&taken_view_) == RingReader::Result::kFrame) {
-      // Counting the owners costs more than to see that it is the same feed.
+      // Counting the owners costs more than seeing that it is the same feed.
       if (taken_from_.get() != &feed) taken_from_ = feeds_[next_feed_];
       is_taken_ = true;
       holds_room_ = true;
@@ -106,8 +106,8 @@ void InboundQueue::Release() {
 void InboundQueue::ReportTaken() {
   MutexLock lock(mutex_);
   if (!is_taken_) return;
-  // In the peer's memory its bytes stay only while the room is ours; how far we
-  // have come the peer learns by our Goodbye.
+  // A frame's bytes in the peer's memory stay only while the room is ours. The
+  // peer learns from our Goodbye how far we have come.
   if ((taken_view_.header.flags & kFrameElsewhere) != 0) return;
   ReleaseRoom();
 }
@@ -153,7 +153,7 @@ void InboundQueue::DropAll(Feed& feed,
   }
   if (!dropped) return;
   if (holds) {
-    last_dropped_ = frame.header;  // Released with the one before them.
+    last_dropped_ = frame.header;  // Released with the frame that is held.
     return;
   }
   feed.Release(frame.header);
@@ -185,8 +185,9 @@ absl::StatusOr<int> InboundQueue::Descriptor() {
     if (made < 0) return ErrnoStatus(made, "eventfd for a subscriber");
     descriptor_ = Fd(environment_.sys, static_cast<int>(made));
     descriptor_number_.store(static_cast<int>(made));
-    // Pairs with the read-modify-write in Notify(): who comes after this sees
-    // the descriptor, and what was committed before it, ArmDescriptor().
+    // Pairs with the read-modify-write in Notify(): a call that comes after
+    // this sees the descriptor; what was committed before it, ArmDescriptor()
+    // sees.
     const EventCount::Sleeper order(event_);
   }
   return descriptor_.get();
@@ -194,8 +195,8 @@ absl::StatusOr<int> InboundQueue::Descriptor() {
 
 const FrameView* InboundQueue::TakeOrArm() {
   const FrameView* frame = Take();
-  // One that slipped in before the arming may be dropped for a newer one before
-  // it is taken, and the arming was taken back for it.
+  // A frame that slipped in before the arming has taken the arming back, and
+  // may be dropped for a newer one before it is taken.
   for (int tries = 0; frame == nullptr; ++tries) {
     if (!has_descriptor() || ArmDescriptor()) return nullptr;
     if (tries == kArmTriesMax) {

@@ -131,7 +131,8 @@ void LinkPublishers::ForgetOver() {
       publishers_.erase(entry);
     }
   }
-  // Each look is paid for by as many that were declared since the last.
+  // Each look is paid for by as many publishers that were declared since the
+  // last one.
   before_look_ = std::min(kLinkPublishersMax,
                           std::max(kBeforeLookMin, 2 * publishers_.size()));
 }

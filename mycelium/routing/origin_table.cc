@@ -32,7 +32,7 @@ std::shared_ptr<const Origin> OriginTable::Intern(Origin origin, size_t most) {
   const auto forget = [table = known_, key](const Origin* gone) {
     {
       MutexLock lock(table->mutex);
-      // Another may have come under that key.
+      // Another origin may have come under that key.
       const auto entry = table->origins.find(key);
       if (entry != table->origins.end() && entry->second.expired()) {
         table->origins.erase(entry);

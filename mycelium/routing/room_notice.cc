@@ -38,7 +38,7 @@ std::shared_ptr<RoomNotice::Watch> RoomNotice::Arm() {
   };
   watches_.erase(std::remove_if(watches_.begin(), watches_.end(), is_over),
                  watches_.end());
-  // Where a smaller one is watched for, that has room no later.
+  // If a smaller frame is watched for, that one has room no later.
   const auto includes = [&](const std::shared_ptr<Watch>& watch) {
     return watch->place.lane.lock() == lane &&
            watch->place.frame_bytes <= full_.frame_bytes;
@@ -65,8 +65,8 @@ void RoomNotice::OnSubscribers() {
   std::vector<std::function<void()>> callbacks;
   {
     MutexLock lock(mutex_);
-    // Also if they have refused one since they came, and the last message
-    // waits for room now.
+    // Also if the subscribers have refused a message since they came, and the
+    // last message waits for room now.
     callbacks.swap(for_subscribers_);
     const bool lacked = std::exchange(lacks_subscribers_, false);
     if (lacked && signal_ != nullptr) signal_->Raise();

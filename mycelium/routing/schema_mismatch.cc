@@ -110,7 +110,7 @@ std::string OtherVersionNote(absl::string_view topic, absl::string_view type,
 }
 
 std::string SendableCanonicalText(const std::string& canonical_text) {
-  // Whoever makes a type by hand may put anything there; a peer takes UTF-8.
+  // A type that is made by hand may have anything there; a peer takes UTF-8.
   const bool is_sendable =
       canonical_text.size() <= kExplanationBytesMax && IsUtf8(canonical_text);
   return is_sendable ? canonical_text : std::string();

@@ -12,7 +12,7 @@ using Share = std::shared_ptr<SpillTracker>;
 
 SpillTracker::Frame::Frame(SpillTracker& tracker, uint32_t lane, uint64_t end)
     : tracker_(tracker), lane_(lane), end_(end) {
-  // Where others wait, this one must not be reported before them.
+  // While other frames wait, this one must not be reported before them.
   tracker_.is_tracked_ =
       tracker_.unfinished_.load(std::memory_order_acquire) > 0;
   if (tracker_.is_tracked_) tracker_.unfinished_.fetch_add(1);

@@ -17,7 +17,7 @@ absl::StatusOr<std::shared_ptr<StagingFeed>> StagingFeed::Create(
         absl::StrCat("a lane of ", lane_bytes, " bytes; a power of two from ",
                      kRingBytesMin, " to ", kLaneBytesMax, " is accepted"));
   }
-  // Frames lie otherwise here than in the lane, so more may be lost to pads.
+  // Frames lie differently here than in the lane, so more may be lost to pads.
   absl::StatusOr<Mapping> memory =
       Mapping::Private(environment.sys, 2 * lane_bytes);
   if (!memory.ok()) return memory.status();
@@ -73,8 +73,8 @@ bool StagingFeed::CanPointTo(const FrameView& frame) {
 
 bool StagingFeed::Skip(uint64_t end) {
   MutexLock lock(link_mutex_);
-  // Acquire: as in CanPointTo(). Who released the last frame may have yet to
-  // report it; the later report holds for both.
+  // Acquire: as in CanPointTo(). The thread that released the last frame may
+  // have yet to report it; the later report holds for both.
   if (positions_.released.load(std::memory_order_acquire) ==
       writer_.position()) {
     return true;

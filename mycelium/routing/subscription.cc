@@ -14,13 +14,13 @@ thread_local bool this_thread_has_taken = false;
 
 }  // namespace
 
-// What a frame of a link grows by where it waits for a busy handler: the word
+// How much larger a link's frame is while it waits for a busy handler: the word
 // of the SpillTracker, and its length rounded up.
 constexpr size_t kSpillExtraBytes =
     AlignedFrameBytes(SpillTracker::kWordBytes) + kFrameAlignment;
 
-// Counts what the subscription's lossy lanes drop. The lanes are the
-// subscription's, so it outlives this.
+// Counts what the subscription's lossy lanes drop. The subscription owns the
+// lanes, so it outlives this.
 class Subscription::Drops final : public DropSink {
  public:
   explicit Drops(Subscription& subscription) : subscription_(subscription) {}
@@ -143,7 +143,7 @@ void Subscription::ReportHandlerError(const char* what) {
 }
 
 void Subscription::Leave() {
-  if (gate_.LeaveQuickly()) return;  // Somebody may destroy this from here on.
+  if (gate_.LeaveQuickly()) return;  // A thread may destroy this from here on.
   const std::shared_ptr<Subscription> keep = shared_from_this();
   switch (gate_.LeaveSlowly(environment_.waiter)) {
     case Gate::Exit::kOut:
@@ -157,7 +157,7 @@ void Subscription::Leave() {
 
 void Subscription::DrainAndLeave() {
   if (gate_.Start()) return LeaveAfterDraining();
-  Leave();  // It was closed, and what is queued dropped.
+  Leave();  // It was closed: what is queued is dropped.
 }
 
 void Subscription::LeaveAfterDraining() {
@@ -206,8 +206,8 @@ void Subscription::DrainSpill() {
 }
 
 void Subscription::DropSpilled() {
-  // The gate is closed, and nobody has started: only Close() and the last one
-  // inside get here.
+  // The gate is closed, and no thread has started: only Close() and the last
+  // thread inside get here.
   MutexLock lock(drop_mutex_);
   FrameView frame;
   LocalLane* from;
@@ -219,7 +219,7 @@ void Subscription::DropSpilled() {
 
 void Subscription::FinishSpilled(const FrameView& frame, LocalLane& from) {
   DestroyObject(frame);
-  // Only a frame that came over a link has one.
+  // Only a frame that came over a link has an extension.
   if (!frame.extension.empty()) SpillTracker::FinishSpill(frame.extension);
   from.Release(frame.header);
 }
@@ -227,21 +227,22 @@ void Subscription::FinishSpilled(const FrameView& frame, LocalLane& from) {
 bool Subscription::RunNext() {
   // Most looks find nothing, and write nothing.
   if (!queue_.MayTake()) return false;
-  // Before the look: who closes the queue after that sees it.
+  // Before the look: a thread that closes the queue after that sees it.
   in_handler_.store(1, std::memory_order_relaxed);
   const FrameView* const frame = queue_.Take();
   if (frame != nullptr) {
     const Origin& origin = OriginOf(*frame);
     Run(CachedFlow(origin), PayloadOf(*frame, type()), InfoOf(*frame, origin));
-    // Only now: who waits for us may count next what is in flight.
+    // Only now: a thread that waits for us may count next what is in flight.
     queue_.FinishAndClear(in_handler_);
   } else {
-    // Pairs with Shut(): whoever comes second sees what the other stored.
+    // Pairs with Shut(): the thread that comes second sees what the other
+    // stored.
     in_handler_.exchange(0, std::memory_order_acq_rel);
   }
   if (queue_.closed()) {
     ReleaseHandler();
-    queue_.Notify();  // Somebody may wait for us to be out.
+    queue_.Notify();  // A thread may wait for us to be out.
   }
   return frame != nullptr;
 }
@@ -258,9 +259,9 @@ void Subscription::DropFrame(const FrameView& frame, DropReason reason) {
 bool Subscription::Shut() {
   closed_.exchange(true);  // No store: see ClosedBehind().
   {
-    // Whoever else is closing it may not be done: what comes into a lane once
-    // the queue is closed nobody drops.
-    MutexLock lock(lanes_mutex_);  // None is added that nobody closes.
+    // Another thread that is closing it may not have closed the lanes yet, and
+    // nobody drops what comes into a lane once the queue is closed.
+    MutexLock lock(lanes_mutex_);  // No lane is added that nobody closes.
     for (const auto& lane : owned_lanes_) lane->lane().Close();
   }
   if (options_.mode == DeliveryMode::kQueued) {
@@ -273,7 +274,7 @@ bool Subscription::Shut() {
     return true;
   }
   if (!gate_.Shut()) return false;
-  // Called from inside the handler, the rest is done when that returns.
+  // If the handler calls this, the rest is done when it returns.
   if (!gate_.IsInside()) OnOutForGood();
   return true;
 }
@@ -282,7 +283,7 @@ void Subscription::Close() {
   if (Shut()) return;
   {
     const HandlerWait wait(*this);
-    if (wait.in_circle()) return;  // Who is inside does the rest.
+    if (wait.in_circle()) return;  // The thread inside does the rest.
     gate_.Close(environment_.waiter);
   }
   OnOutForGood();

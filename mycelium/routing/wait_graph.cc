@@ -22,7 +22,7 @@ bool HasRoomForStep(const v1::RoomAwaited& probe, const std::string& name) {
 }  // namespace
 
 void WaitGraph::Look(Wait& wait, uint64_t released) {
-  if (!Subscription::HasThisThreadTaken()) return;  // Nobody waits for it.
+  if (!Subscription::HasThisThreadTaken()) return;  // Nobody waits for us.
   v1::RoomAwaited probe;
   std::shared_ptr<Lane> lane;
   {
@@ -71,7 +71,7 @@ std::shared_ptr<Lane> WaitGraph::Follow(const Wait& from,
   for (const Wait* wait = &from; wait != nullptr;
        wait = Enter(*wait->subscription_, probe)) {
     if (wait->subscription_ == nullptr) {
-      // There it is compared with what was handled.
+      // The peer compares that with what was handled.
       probe->set_handled(wait->released_);
       return wait->lane_;
     }
@@ -95,7 +95,7 @@ const WaitGraph::Wait* WaitGraph::Enter(const Subscription& queue,
     return IsOf(step, wait);
   };
   if (std::any_of(probe->steps().begin(), probe->steps().end(), is_here)) {
-    return nullptr;  // A circle of others, who find it.
+    return nullptr;  // A circle of other waits, which find it.
   }
   if (!HasRoomForStep(*probe, name) || ++wait.passed_ > kPassedMax) {
     return nullptr;
@@ -106,7 +106,7 @@ const WaitGraph::Wait* WaitGraph::Enter(const Subscription& queue,
 
 void WaitGraph::Close(Wait& wait, const v1::RoomAwaited& probe,
                       const std::string& name) {
-  // It may have room by now.
+  // The lane may have room by now.
   if (wait.lane_->released() != wait.released_) return;
   std::string circle = name;
   for (int i = 1; i < probe.steps_size(); ++i) {
