@@ -16,7 +16,8 @@ void BiasedMutex::LockSlowly() {
   }
   if (++in_a_row_ < in_a_row_wanted_ || !has_heavy_barrier()) return;
   in_a_row_ = 0;
-  // This time it has the mutex as well, and who waits for that takes the bias.
+  // This time the thread has the mutex as well, and a thread that waits for the
+  // mutex takes the bias.
   (void)bias_.Give(thread);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kMeasured = 64;
 constexpr int kTries = 5;
-// No pause is taken for shorter, in case the clock stands still.
+// No pause is taken to be shorter, in case the clock stands still.
 constexpr int64_t kPausePsMin = 200;
 
 int64_t MeasurePausePs() {

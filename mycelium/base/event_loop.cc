@@ -114,12 +114,12 @@ int EventLoop::descriptor() {
     MutexLock lock(mutex_);
     if (shown_.exchange(true)) return interests_.fd();
     ShowFirstTimer();
-    // Who sleeps now was to be woken by what the timer showed before. And from
-    // here on somebody else's epoll waits for the pollers, which the turn that
-    // this makes the caller take tells.
+    // A thread that sleeps now was to be woken by what the timer showed before.
+    // And from here on somebody else's epoll waits for the pollers: this makes
+    // the caller take a turn, which tells them.
     Wake();
   }
-  // If that fails, the turn that this makes the caller take tries again.
+  // If that fails, this makes the caller take a turn, which tries again.
   if (!interests_.Pin().ok()) Wake();
   return interests_.fd();
 }
@@ -200,7 +200,8 @@ void EventLoop::SetSpinning(int fd, Spinning spinning) {
   if (watched == handlers_.end()) return;
   watched->second.spinning = spinning;
   spinners_stale_ = true;
-  // If that fails it is still looked at, whenever the kernel is asked.
+  // If that fails, the descriptor is still looked at whenever the kernel is
+  // asked.
   if (spinning != Spinning::kAlone) (void)interests_.PutBack(fd);
 }
 
@@ -317,7 +318,7 @@ void EventLoop::GiveBack() {
   Waiter& waiter = environment_.waiter;
   runner_.store(std::thread::id(), std::memory_order_relaxed);
   // Release: pairs with TakeBack() and TryBorrow(). From here on the sleeper
-  // may go on and destroy the loop; of the word only the address is used.
+  // may go on and destroy the loop; only the word's address is used.
   uint32_t lent = kLent;
   if (state_.compare_exchange_strong(lent, kAsleep,
                                      std::memory_order_release)) {
@@ -387,7 +388,8 @@ bool EventLoop::RunReady(TimeNs deadline) {
     }
   }
   const bool lends = deadline > 0 && lends_.load(std::memory_order_relaxed);
-  ++waits_;  // Before the sleep: what a borrower watches was watched after it.
+  // Before the sleep: what a borrower watches was watched after this.
+  ++waits_;
   if (lends) Lend();
   const int64_t ready = deadline > 0
                             ? Sleep(events, deadline)
@@ -415,14 +417,14 @@ bool EventLoop::RunReady(TimeNs deadline) {
       continue;
     }
     // An earlier handler of this batch, or a borrower after the kernel told,
-    // may have stopped watching this one, and begun to watch another one that
-    // has its number. What is ready there the kernel tells next time.
+    // may have stopped watching this descriptor, and begun to watch another one
+    // that has its number. The kernel tells next time what is ready there.
     const auto handler = handlers_.find(fd);
     if (handler == handlers_.end() || handler->second.since == waits_) continue;
     handler->second.handler->OnReady(events[i].events);
     ran = true;
   }
-  // Of those the kernel did not tell.
+  // The kernel did not tell of those that are out.
   if (interests_.has_out()) ran |= PollSpinners();
   return ran;
 }
@@ -444,7 +446,7 @@ bool EventLoop::PollNextSpinner() {
   Spinner& spinner = spinners_[spin_next_];
   if (++spin_next_ == spinners_.size()) spin_next_ = 0;
   if (!spinner.handler->Poll()) return false;
-  ++spinner.found;  // What a handler calls does not make the list anew.
+  ++spinner.found;  // Nothing that a handler calls makes the list anew.
   return true;
 }
 
@@ -493,7 +495,7 @@ void EventLoop::OnDeaf(int64_t error, TimeNs deadline) {
   is_deaf_ = true;
   const TimeNs now = environment_.clock.NowNs();
   if (deadline <= now) return;
-  // Nobody wakes it by that word.
+  // Nobody wakes this thread by that word.
   const std::atomic<uint32_t> never{0};
   environment_.waiter.WaitWord(never, 0, std::min(deadline, now + kLookNs));
 }

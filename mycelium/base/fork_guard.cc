@@ -12,13 +12,14 @@ namespace mycelium {
 
 std::atomic<uint32_t> ForkGuard::generation_{1};
 std::atomic<int32_t> ForkGuard::process_id_{0};
-// When the program is loaded: at the first guard, another thread could fork
-// in the middle of it.
+// Registers when the program is loaded: at the first guard, another thread
+// could fork in the middle of that.
 const bool ForkGuard::is_registered_ = Register();
 
 bool ForkGuard::Register() {
   process_id_.store(getpid(), std::memory_order_relaxed);
-  // There is no memory, as where `new` finds none.
+  // It fails if there is no memory, which ends the process, as if `new` found
+  // none.
   if (pthread_atfork(nullptr, nullptr, &AfterForkInChild) != 0) std::abort();
   return true;
 }
@@ -42,7 +43,7 @@ absl::Status ForkGuard::Check(absl::string_view node) const {
 void ForkGuard::Keep(Kept* kept) {
   static std::atomic<Kept*> all{nullptr};
   kept->next = all.load(std::memory_order_relaxed);
-  // Release: who forks, or looks for leaks, follows the list.
+  // Release: a thread that forks, or a search for leaks, follows the list.
   while (!all.compare_exchange_weak(kept->next, kept, std::memory_order_release,
                                     std::memory_order_relaxed)) {
   }

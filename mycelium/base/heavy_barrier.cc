@@ -11,7 +11,8 @@ namespace {
 enum class Offer : int { kNotAsked, kAsking, kYes, kNo };
 std::atomic<Offer> g_offer{Offer::kNotAsked};
 
-// Of a processor's store buffer, which empties itself within microseconds.
+// How long to wait instead of a barrier: a processor's store buffer empties
+// itself within microseconds.
 constexpr int64_t kWithoutBarrierNs = 10'000'000;
 
 }  // namespace
@@ -27,8 +28,8 @@ bool has_heavy_barrier() {
 }
 
 void HeavyBarrier(Sys& sys) {
-  // For this thread, whose barrier the kernel runs as well; said again for
-  // those who read the code, ThreadSanitizer among them.
+  // For this thread. The kernel runs a barrier here as well; this one says so
+  // to readers of the code, ThreadSanitizer among them.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (sys.BarrierInAllThreads() == 0) return;
   g_offer.store(Offer::kNo);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kBits = 64;
 
-// One bit each. Relaxed: a bit is set and cleared by who has the descriptor.
+// One bit each. Relaxed: the owner of a descriptor sets and clears its bit.
 std::atomic<uint64_t> words[kOwnDescriptorsMax / kBits];
 
 bool IsRemembered(int64_t fd) { return fd >= 0 && fd < kOwnDescriptorsMax; }

@@ -190,7 +190,7 @@ int64_t Sys::EpollWait(int epoll_fd, epoll_event* events, int events_max,
   const int64_t ready =
       OrErrno(epoll_pwait2(epoll_fd, events, events_max,
                            timeout_ns < 0 ? nullptr : &timeout, nullptr));
-  // EPERM: a sandbox that does not know it.
+  // EPERM: a sandbox that does not know the call.
   if (ready != -ENOSYS && ready != -EPERM) return ready;
   // As before Linux 5.11: whole milliseconds, rather too long than too short.
   constexpr int64_t kNsPerMs = 1'000'000;

@@ -17,8 +17,8 @@ size_t CharacterBytes(absl::string_view text) {
   if (first < 0x80) return text.empty() ? 0 : 1;
   if (first < 0xC2 || first > 0xF4) return 0;
   const size_t bytes = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-  // Shorter forms exist below, and above are surrogates and what is beyond
-  // the last character.
+  // Below `least` a shorter form exists. Above `most` are surrogates, and what
+  // is beyond the last character.
   const unsigned least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
   const unsigned most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
   if (byte(1) < least || byte(1) > most) return 0;
