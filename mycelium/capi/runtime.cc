@@ -51,7 +51,7 @@ MyceliumType* TypeOf(absl::StatusOr<MessageType> type) {
   return new MyceliumType{*std::move(type)};
 }
 
-// What listens, if it does, ends with the runtime, which a callback may have
+// An endpoint that listens ends with the runtime, which a callback may have
 // destroyed meanwhile.
 mycelium_status Keep(absl::StatusOr<EndpointHandle> endpoint,
                      Endpoints& endpoints) {
@@ -73,7 +73,7 @@ absl::StatusOr<EndpointHandle> BindRemote(const char* address,
   return EndpointHandle(node, listener->id, std::move(listener->address));
 }
 
-// Of "host:port"; 0 where there is none, as in "unix:///path".
+// The port of "host:port"; 0 if there is none, as in "unix:///path".
 int32_t PortOf(const std::string& address) {
   int32_t port = 0;
   const size_t colon = address.rfind(':');
@@ -84,7 +84,7 @@ int32_t PortOf(const std::string& address) {
   return port;
 }
 
-// Whether it may still do what an open one does.
+// Whether the runtime may still do what an open one does.
 absl::Status CheckOpen(const MyceliumRuntime* runtime) {
   if (absl::Status good = CheckRuntime(runtime); !good.ok()) return good;
   if (!runtime->bus->closed()) return absl::OkStatus();
@@ -201,7 +201,8 @@ void mycelium_runtime_destroy(MyceliumRuntime* runtime) {
     return;
   }
   if (runtime == nullptr) return;
-  // A call that is running may still add one, which ends with it.
+  // A call that is running may still add an endpoint, which ends with the last
+  // share of the table.
   std::vector<EndpointHandle> ended = runtime->endpoints->TakePresent();
   (void)EndpointHandle::StopAll(ended, EndpointHandle::kStopsIn);
   delete runtime;
@@ -220,7 +221,7 @@ mycelium_status mycelium_runtime_close(MyceliumRuntime* runtime,
   if (absl::Status good = CheckRuntime(runtime); !good.ok()) {
     return Returned(good);
   }
-  // Where the call runs callbacks, one of them may destroy the runtime.
+  // If the call runs callbacks, one of them may destroy the runtime.
   const std::shared_ptr<mycelium::Endpoints> endpoints = runtime->endpoints;
   const mycelium_status closed = mycelium::WithTimeout(
       runtime, timeout_ms, [](MessageBus& bus, absl::Duration timeout) {

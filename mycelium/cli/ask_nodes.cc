@@ -18,7 +18,7 @@ struct Asked {
   std::unique_ptr<NodeQuery> query;
 };
 
-// Takes what came of those that are done, and closes their connections.
+// Takes the results of the queries that are done, and closes their connections.
 void TakeResults(absl::Duration timeout, std::vector<Asked>* asked) {
   asked->erase(std::remove_if(asked->begin(), asked->end(),
                               [&](const Asked& one) {

@@ -18,7 +18,7 @@ bool IsGone(const SeenNode& node) {
          node.state == NodeState::kStale;
 }
 
-// The nodes whose link to that one is down, which needs no other reason.
+// The nodes whose link to `gone` is down, which needs no other reason.
 std::string WhoWaitsFor(const HostView& view, const SeenNode& gone) {
   std::vector<std::string> names;
   for (const SeenNode& node : view.nodes) {
@@ -44,8 +44,8 @@ void AddNodeProblem(const HostView& view, const SeenNode& node,
              problems);
 }
 
-// Of a difference both ends know. The subscriber's words are the ones shown,
-// unless nobody has heard him.
+// Both ends know of a difference. The subscriber's words are shown, unless
+// nothing was heard of its end.
 void AddRefusals(const HostView& view, const SeenNode& node,
                  std::vector<Problem>* problems) {
   for (const v1::RefusalStatus& refusal : node.status.refusals()) {
@@ -82,8 +82,8 @@ std::string LinkText(const SeenNode& node, const v1::LinkStatus& link) {
   return text;
 }
 
-// Two nodes have one link: of two ends that both say that it is down, the first
-// one that knows why.
+// Two nodes have one link. If both ends say that it is down, the first one that
+// knows why is shown.
 void AddLinkProblems(const HostView& view, std::vector<Problem>* problems) {
   struct Known {
     size_t problem;
@@ -119,7 +119,7 @@ void AddLinkProblems(const HostView& view, std::vector<Problem>* problems) {
   }
 }
 
-// That all is well may be said of nodes that answered, not of none.
+// If no node answered, it cannot be said that all is well.
 void AddNobodyAsked(const HostView& view, std::vector<Problem>* problems) {
   std::vector<std::string> names;
   for (const SeenNode& node : view.nodes) {

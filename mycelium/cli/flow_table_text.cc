@@ -14,7 +14,8 @@ namespace mycelium {
 namespace {
 
 constexpr size_t kColumns = 8;
-constexpr size_t kFirstNumber = 4;  // Numbers from here on end below another.
+// Numbers from here on, aligned to the right.
+constexpr size_t kFirstNumber = 4;
 using Row = std::array<std::string, kColumns>;
 
 // Topic, publisher's node and service, subscriber's node and service, name.
@@ -36,13 +37,13 @@ FlowKey KeyOf(const v1::FlowStatus& flow) {
           flow.subscription_name()};
 }
 
-// Each counter has one side that counts it, drops excepted: they add up.
+// Only one side counts each counter, except for drops, and those add up.
 std::map<FlowKey, Counts> AddUp(const HostView& view) {
   std::map<FlowKey, Counts> flows;
   for (const SeenNode& node : view.nodes) {
     for (const v1::FlowStatus& flow : node.status.flows()) {
       Counts& counts = flows[KeyOf(flow)];
-      // The publisher's node chose it.
+      // The publisher's node chose the transport.
       if (counts.transport.empty() || flow.publisher_node() == node.name) {
         counts.transport = flow.transport();
       }
@@ -70,7 +71,7 @@ std::string DropsText(const Counts& counts) {
     absl::StrAppend(&reasons, reasons.empty() ? "" : ", ", reason, " ",
                     messages);
   }
-  // One number needs its word only.
+  // A single number needs only its word.
   if (counts.dropped.size() == 1) {
     return absl::StrCat(sum, " (", counts.dropped.begin()->first, ")");
   }

@@ -5,8 +5,8 @@
 namespace mycelium {
 namespace {
 
-// Whether `node` has a refusal of that topic, at that of its ends, with `peer`
-// at the other one.
+// Whether `node` has a refusal of that topic at its publisher's or its
+// subscriber's end, with `peer` at the other end.
 bool HasRefusal(const SeenNode* node, bool of_publisher,
                 absl::string_view topic, absl::string_view peer) {
   if (node == nullptr) return false;

@@ -90,7 +90,7 @@ void NodeQuery::SendMore() {
     const iovec piece = {outgoing_.data(), outgoing_.size()};
     const absl::StatusOr<size_t> sent =
         channel_->Send(absl::MakeConstSpan(&piece, 1));
-    // A connection that broke is told of by OnClosed().
+    // OnClosed() tells of a connection that broke.
     if (!sent.ok() || *sent == 0) return;
     outgoing_.erase(0, *sent);
   }
@@ -141,7 +141,7 @@ void NodeQuery::Take(absl::Span<const std::byte> body) {
 
 void NodeQuery::DialLater() {
   had_too_many_observers_ = true;
-  // Until then nothing of this connection counts, and its end neither.
+  // Until then nothing of this connection counts, not even its end.
   timer_ = loop_.RunAt(environment_.clock.NowNs() + kAgainNs, [this] {
     timer_ = 0;
     Dial();

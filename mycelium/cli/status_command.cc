@@ -20,8 +20,8 @@ CommandResult Invalid(const absl::Status& status) {
   return {kExitInvalid, "", absl::StrCat(status.message(), "\n")};
 }
 
-// What lies in the directory beside the nodes of a topology is there for
-// something else, unless somebody answers.
+// A socket in the directory that belongs to no node of the topology is there
+// for something else, unless a node answers there.
 void ForgetStrangers(HostView* view) {
   auto& nodes = view->nodes;
   nodes.erase(std::remove_if(nodes.begin(), nodes.end(),

@@ -92,7 +92,7 @@ void WriteLeftOut(JsonWriter& json, const v1::NodeStatus& status) {
   json.End('}');
 }
 
-// Of a node that answered.
+// The status of a node that answered.
 void WriteStatus(JsonWriter& json, const v1::NodeStatus& status) {
   json.Member("version", status.version())
       .Member("incarnation", absl::StrFormat("%016x", status.incarnation()))

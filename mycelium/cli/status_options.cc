@@ -13,8 +13,8 @@ absl::Status Wrong(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("status: ", what));
 }
 
-// The value of `option` if `words[*at]` is that option, of which there may be a
-// second word.
+// The value of `option` if `words[*at]` is that option. The value may be the
+// next word.
 std::optional<absl::StatusOr<std::string>> ValueOf(
     absl::string_view option, const std::vector<std::string>& words,
     size_t* at) {

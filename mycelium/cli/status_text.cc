@@ -73,7 +73,7 @@ void AddLinks(const v1::NodeStatus& status, std::string* out) {
   }
 }
 
-// As the kernel says, and not as the node does.
+// The pid that the kernel says, and not the one that the node says.
 std::string PidText(const SeenNode& node) {
   return node.pid > 0 ? absl::StrCat("pid ", node.pid)
                       : "in another pid namespace";

@@ -14,7 +14,7 @@ namespace {
 using PublishingEnd = std::pair<const SeenNode*, const v1::PublisherStatus*>;
 using SubscribedEnd = std::pair<const SeenNode*, const v1::SubscriptionStatus*>;
 
-// The ends of one topic, of all nodes.
+// The ends of one topic on all nodes.
 struct Topic {
   std::vector<PublishingEnd> publishers;
   std::vector<SubscribedEnd> subscriptions;
@@ -34,14 +34,14 @@ std::map<std::string, Topic> TopicsOf(const HostView& view) {
   return topics;
 }
 
-// Of one topic.
+// For two ends of one topic.
 bool Matches(const v1::PublisherStatus& publisher,
              const v1::SubscriptionStatus& subscription) {
   return publisher.target_service().empty() ||
          publisher.target_service() == subscription.service();
 }
 
-// Whether they are joined, or may be.
+// Whether the two ends are joined, or may be.
 bool HasFlow(const PublishingEnd& from, const SubscribedEnd& to) {
   const auto& [node, publisher] = from;
   const auto& flows = node->status.flows();
@@ -84,7 +84,8 @@ void AddPairProblem(const HostView& view, const PublishingEnd& from,
   }
 }
 
-// Whom a publisher should reach and does not, and whether there is anybody.
+// Adds each subscription that the publisher should reach and does not, or that
+// there is none.
 void AddPublisherProblems(const HostView& view, const Topic& topic,
                           const PublishingEnd& from,
                           std::vector<Problem>* problems) {
@@ -107,8 +108,8 @@ void AddPublisherProblems(const HostView& view, const Topic& topic,
              problems);
 }
 
-// Of the nodes that answered, or of one that did not and that this node is
-// connected to.
+// Whether there is a publisher on the nodes that answered, or on one that did
+// not and that this node is connected to.
 bool HasPublisher(const HostView& view, const Topic& topic,
                   const SubscribedEnd& to) {
   const auto& [node, subscription] = to;

@@ -41,8 +41,8 @@ CommandResult Check(Sys& sys, const EnvLookup& env, const std::string& file) {
           ""};
 }
 
-// What holds between the two, and why where that is not what the routes from
-// one to the other say.
+// The time that holds between the two, and the reason if it is not what the
+// routes from one to the other say.
 std::string RetainText(const Topology& topology, const Connection& connection,
                        const std::string& from, const std::string& to,
                        const RouteSettings& settings) {
@@ -60,8 +60,8 @@ std::string RetainText(const Topology& topology, const Connection& connection,
                                          from_node, " and ", to_node, ")"));
 }
 
-// What the routes from one to the other say, and what a lane may have that is
-// shared with others of the two nodes.
+// What the routes from one to the other say, and what a lane may have if others
+// of the two nodes share it.
 std::string LaneBytesText(const Topology& topology,
                           const Connection& connection, const std::string& from,
                           const std::string& to,
@@ -77,8 +77,8 @@ std::string LaneBytesText(const Topology& topology,
                       "first)");
 }
 
-// The settings. In brackets, when those count that have no effect where the
-// subscription itself asks for nothing else.
+// The settings. Brackets say when a setting counts that has no effect unless
+// the subscription itself asks for something else.
 std::string SettingsText(const RouteSettings& settings,
                          const std::string& lane_bytes,
                          const std::string& retain) {
@@ -115,7 +115,7 @@ CommandResult ExplainPair(Sys& sys, const EnvLookup& env,
   if (!connection.ok()) return Invalid(connection.status());
   RouteSettings settings = SettingsFor(*topology, names[1], names[2], topic);
   if (connection->transport == TransportKind::kInproc) {
-    // Its lane is for all publishers.
+    // The subscriber's lane is for all publishers.
     settings.lane_bytes =
         SettingsFor(*topology, "", names[2], topic).lane_bytes;
   }

@@ -62,7 +62,7 @@ void ClientStream::OnDone(const ::grpc::Status& status) {
 
 ::grpc::ChannelArguments ClientArguments(const RemoteOptions& options) {
   ::grpc::ChannelArguments arguments;
-  // A connection of its own, tried once: who dials again is the connector.
+  // A connection of its own, tried once: the connector dials again.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);

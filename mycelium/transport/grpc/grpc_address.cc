@@ -17,7 +17,8 @@ bool IsUnix(absl::string_view address) {
          absl::StartsWith(address, "unix-abstract:");
 }
 
-// "host:port", without the scheme and, of "dns://server/name", the server.
+// "host:port", without the scheme and, for "dns://server/name", without the
+// server.
 absl::string_view WithoutScheme(absl::string_view address) {
   for (const absl::string_view scheme : {"ipv4:", "ipv6:"}) {
     if (absl::ConsumePrefix(&address, scheme)) return address;

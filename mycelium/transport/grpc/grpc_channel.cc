@@ -25,7 +25,8 @@ GrpcChannel::~GrpcChannel() { Close(); }
 void GrpcChannel::Start(Channel::Handler& handler) {
   handler_ = &handler;
   if (closed_.load(std::memory_order_relaxed)) return;
-  // The first handler is the handshake; who follows has accepted the peer.
+  // The first handler is the handshake; the one that follows has accepted the
+  // peer.
   if (++starts_ == 2) stream_->NoteHandshaken();
   stream_->TellOwner();
 }

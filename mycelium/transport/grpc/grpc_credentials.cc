@@ -27,7 +27,7 @@ struct PemFile {
   absl::string_view label;  // Or the end of it, as in "RSA PRIVATE KEY".
 };
 
-// Of what gRPC finds wrong in a file nobody is told.
+// gRPC tells nobody what it finds wrong in a file.
 absl::Status CheckPem(const PemFile& file) {
   std::ifstream in(file.path);
   std::string line;
@@ -121,7 +121,7 @@ MakeChannelCredentials(const RemoteOptions& options) {
   if (!options.tls.enabled()) return ::grpc::InsecureChannelCredentials();
   tls::TlsChannelCredentialsOptions channel;
   channel.set_certificate_provider(ProviderOf(options.tls));
-  // Without a CA of its own the system's are believed.
+  // Without a CA of its own, the system's CAs are trusted.
   if (!options.tls.ca.empty()) channel.watch_root_certs();
   if (!options.tls.certificate.empty()) channel.watch_identity_key_cert_pairs();
   channel.set_certificate_verifier(
@@ -141,7 +141,7 @@ RemotePeer PeerFrom(const std::string& reported,
     for (const auto& value : context->FindPropertyValues(property)) {
       peer.names.emplace_back(value.data(), value.size());
     }
-    // The common name counts where there is no other.
+    // The common name counts only if there is no other name.
     if (!peer.names.empty()) break;
   }
   return peer;

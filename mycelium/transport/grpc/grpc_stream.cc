@@ -17,7 +17,7 @@
 namespace mycelium {
 namespace {
 
-// An item around the record that a handshake message is.
+// A handshake message is a record, with an item around it.
 constexpr size_t kFirstMessageBytesMax = kHandshakeBytesMax + 16;
 // Up to so many bytes are copied once more rather than lent to gRPC, which
 // needs more memory for that.
@@ -58,8 +58,8 @@ size_t BytesOf(absl::Span<const iovec> pieces) {
   return bytes;
 }
 
-// 1: one of gRPC's threads is in a handler. Of the process, as those threads
-// are.
+// 1: one of gRPC's threads is in a handler. One word for the process, which
+// shares those threads.
 std::atomic<uint32_t>& HandlersOnGrpcThreads() {
   static auto* const handlers = new std::atomic<uint32_t>(0);
   return *handlers;
@@ -186,7 +186,7 @@ void GrpcStream::Begun() {
 
 bool GrpcStream::MayRead() const {
   if (!begun_ || reading_ || read_over_ || ended_) return false;
-  if (closing_) return true;  // To its end; nothing of it is kept.
+  if (closing_) return true;  // Reads to the end and keeps nothing.
   if (WaitsForOwner()) return false;
   return (handshaken_ || !has_read_) && arrived_bytes_ < kArrivedBytesMax;
 }
@@ -303,7 +303,8 @@ void GrpcStream::NoteHandshaken() {
 bool GrpcStream::IsOver(absl::Status* status) const {
   MutexLock lock(mutex_);
   if (!arrived_.empty() || !read_over_) return false;
-  // Why is known when it has ended, but that may wait for a write.
+  // The reason is known when the stream has ended, but that may wait for a
+  // write.
   if (!ended_ && status_.ok()) return false;
   *status = status_;
   return true;

@@ -18,7 +18,7 @@
 namespace mycelium {
 namespace {
 
-// How long what was sent last has to be written when a node ends, and then how
+// When a node ends: how long there is to write what was sent last, and then how
 // long gRPC has to let go of what was cancelled.
 constexpr int64_t kLingerNs = 1'000'000'000;
 constexpr int64_t kCancelNs = 10'000'000'000;
@@ -33,7 +33,7 @@ void ShowLargeBlockToMalloc() {
   std::free(block);
 }
 
-// gRPC has its threads, and an epoll that a child shares, once in a process.
+// gRPC has its threads once in a process, and an epoll that a child shares.
 absl::Status CheckNotForkedSinceFirstUse() {
   static std::atomic<uint32_t> used_in{0};
   uint32_t before = 0;
@@ -58,7 +58,8 @@ class GrpcTransport::GrpcListener final : public Listener {
         alive_(std::move(alive)) {}
   ~GrpcListener() override {
     *alive_ = false;
-    // Links that were accepted stay, and with them what carries them.
+    // Links that were accepted stay, and with them the server that carries
+    // them.
     server_->StopListening();
     transport_.stopped_servers_.push_back(std::move(server_));
     transport_.EndStopped();
@@ -91,7 +92,7 @@ GrpcTransport::~GrpcTransport() {
   for (const auto& stream : streams_->All()) stream->Cancel();
   bool is_let_go = streams_->AwaitEmpty(kCancelNs);
   for (const auto& server : stopped_servers_) {
-    // Once in vain is enough.
+    // One wait in vain is enough.
     is_let_go &= server->End(absl::Nanoseconds(is_let_go ? kCancelNs : 0));
   }
   streams_->Close();
@@ -174,13 +175,13 @@ absl::StatusOr<std::unique_ptr<Channel>> GrpcTransport::Dial(
   peer.is_dialled = true;
   peer.is_loopback = IsLoopbackAddress(address);
   if (peer.is_loopback) {
-    // It may be in the clear because it stays on this machine, which by a proxy
-    // of the environment it would not.
+    // The connection may be in the clear because it stays on this machine.
+    // Through a proxy of the environment it would not.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   }
   if (options_.tls.enabled()) {
-    // gRPC has compared it with the certificate by the time that the peer says
-    // who it is.
+    // gRPC has compared the name with the certificate by the time that the peer
+    // says who it is.
     std::string name = HostOfAddress(address);
     if (options_.certificate_name != nullptr) {
       const std::string given = options_.certificate_name(address);

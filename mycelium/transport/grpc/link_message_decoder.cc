@@ -21,8 +21,8 @@ RecordHeader HeaderOf(RecordKind kind, size_t body_bytes) {
   return header;
 }
 
-// Reads one message. Every member that returns bool has set `error_`, or the
-// bytes are no Protobuf, if that is false.
+// Reads one message. If a member returns false, it has set `error_`, or the
+// bytes are no Protobuf.
 class Reader final {
  public:
   Reader(WireReader& in, size_t frame_bytes_max, ByteSink* records)
@@ -197,8 +197,8 @@ class Reader final {
     }
   }
 
-  // Where it belongs if what goes before it has come before it, as it does
-  // where the fields are in order.
+  // Puts the payload where it belongs, if the fields that go before it have
+  // come before it. They have, if the fields are in order.
   bool Payload(size_t start, Fields* fields) {
     size_t bytes;
     if (!in_.Length(&bytes)) return false;

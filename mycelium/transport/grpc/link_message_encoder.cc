@@ -57,7 +57,7 @@ constexpr size_t FieldBytes(uint64_t value) {
   return value == 0 ? 0 : 1 + VarintBytes(value);
 }
 
-// What was read of a frame, once.
+// The parts of a frame, which is read once.
 struct FrameParts {
   FrameHeader header;
   uint64_t publish_time;  // If `header` says so.
@@ -199,7 +199,7 @@ size_t LinkMessageEncoder::Encode(absl::Span<const iovec> pieces,
 size_t LinkMessageEncoder::EncodeFrames(
     absl::Span<const char> body, size_t bytes_max, ByteSink* message,
     const std::shared_ptr<const void>& keeper, std::vector<KeptBytes>* kept) {
-  // First how long the batch is, since that goes before it.
+  // First the length of the batch, since it goes before the batch.
   std::array<FrameParts, kBatchFramesMax> frames;
   size_t count = 0;
   uint64_t sequence = 0;

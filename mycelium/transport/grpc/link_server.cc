@@ -24,12 +24,13 @@
 namespace mycelium {
 namespace {
 
-// Of one connection: a link, and what else somebody wants to know.
+// Of one connection: a link, and the calls of a client that wants to know more.
 constexpr int kStreamsMax = 16;
 // A connection on which nothing is called goes after so long.
 constexpr int kIdleMs = 60'000;
-// For reflection, each open call of which has one: the first, which waits for
-// calls, and so many others. Further calls are RESOURCE_EXHAUSTED.
+// Threads for reflection, of which each open call has one: the first thread,
+// which waits for calls, and so many others. Further calls are
+// RESOURCE_EXHAUSTED.
 constexpr int kSyncThreadsMax = 1 + 4;
 // How long gRPC has to let go of what was cancelled.
 constexpr absl::Duration kEndWait = absl::Seconds(10);
@@ -42,7 +43,7 @@ class ServerStream final
       private ::grpc::ServerBidiReactor<::grpc::ByteBuffer,
                                         ::grpc::ByteBuffer> {
  public:
-  // `open` counts it already, until gRPC lets go of it.
+  // `open` counts this already, until gRPC lets go of it.
   ServerStream(EventLoop& loop, std::shared_ptr<StreamSet> streams, Count open,
                size_t frame_bytes_max, const std::string& peer,
                ::grpc::CallbackServerContext& context)
@@ -55,7 +56,7 @@ class ServerStream final
       ::grpc::ServerBidiReactor<::grpc::ByteBuffer, ::grpc::ByteBuffer>;
   Reactor* reactor() { return this; }
 
-  // Once, when `streams` has it.
+  // Called once, when `streams` has this.
   void Begin() { Begun(); }
 
   void Cancel() override {
@@ -100,7 +101,7 @@ class ServerStream final
 };
 
 // A call that is over before it has begun. It needs no loop, which strangers
-// could keep from running; gRPC alone has it.
+// could keep from running; only gRPC has it.
 class Refusal final : public ServerStream::Reactor {
  public:
   explicit Refusal(::grpc::Status why) { Finish(std::move(why)); }
@@ -123,8 +124,7 @@ class LinkServiceImpl final
 
   ServerStream::Reactor* Connect(
       ::grpc::CallbackServerContext* context) override {
-    // Before it is seen whether this was stopped: pairs with Stop(), then
-    // HasOpen().
+    // Before the look at `stopped_`: pairs with Stop(), then HasOpen().
     open_->fetch_add(1);
     if (stopped_.load()) {
       return Refuse({::grpc::StatusCode::UNAVAILABLE, "not listening"});
@@ -165,7 +165,8 @@ class LinkServiceImpl final
   const int64_t waiting_max_;
   const LinkServer::OnStream on_stream_;
   std::atomic<bool> stopped_{false};
-  // Streams that the loop has not seen yet, and that gRPC has not let go of.
+  // Streams that the loop has not seen yet, and streams that gRPC has not let
+  // go of.
   const Count waiting_ = std::make_shared<std::atomic<int64_t>>(0);
   const Count open_ = std::make_shared<std::atomic<int64_t>>(0);
 };
@@ -182,7 +183,7 @@ class HealthCheckingOn final {
   ~HealthCheckingOn() { ::grpc::EnableDefaultHealthCheckService(before_); }
 
  private:
-  // As many as there are switches.
+  // One for the one switch.
   static Mutex& OneAtATime() {
     static auto* const mutex = new Mutex;
     return *mutex;
@@ -193,7 +194,7 @@ class HealthCheckingOn final {
 };
 
 void SetServing(::grpc::Server& server, bool serving) {
-  // Null where somebody else threw the switch meanwhile.
+  // Null if other code has thrown the switch meanwhile.
   auto* const health = server.GetHealthCheckService();
   if (health == nullptr) return;
   if (serving) {
@@ -212,9 +213,9 @@ class LinkServer::State final {
       : streams(std::move(streams)),
         service(loop, this->streams, options, std::move(on_stream)) {}
 
-  // Whether gRPC's word that the server has stopped has come. It comes when
-  // the connections are gone, which their streams may outlast, and for those
-  // Server::Shutdown() would wait without end.
+  // Whether gRPC has told that the server has stopped. It tells when the
+  // connections are gone. Their streams may outlast them, and
+  // Server::Shutdown() would wait for those without end.
   bool AwaitStopped(absl::Duration wait) {
     if (has_stopped) return true;
     const gpr_timespec until = ::gpr_time_add(
@@ -242,7 +243,7 @@ absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
   auto state = std::make_unique<State>(loop, std::move(streams), options,
                                        std::move(on_stream));
   ::grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  // Reflection shows it, and nothing else here would have it linked.
+  // Reflection shows this message, and nothing else here would have it linked.
   (void)v1::LinkMessage::descriptor();
   const HealthCheckingOn health_checking;
   ::grpc::ServerBuilder builder;
@@ -287,7 +288,7 @@ void LinkServer::StopListening() {
   if (state_->stopped_queue != nullptr) return;
   state_->service.Stop();
   SetServing(*state_->server, false);
-  // Server::Shutdown() would wait for the streams, or cancel them; what is
+  // Server::Shutdown() would wait for the streams, or cancel them. The function
   // below it closes the port and tells when they have ended.
   state_->stopped_queue = ::grpc_completion_queue_create_for_next(nullptr);
   ::grpc_server_shutdown_and_notify(state_->server->c_server(),
