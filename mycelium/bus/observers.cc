@@ -44,7 +44,7 @@ class Observers::Observer final : public Channel::Handler {
                            answer_->size() - sent_};
       const absl::StatusOr<size_t> sent =
           channel_->Send(absl::MakeConstSpan(&piece, 1));
-      // OnClosed() tells of a connection that broke.
+      // OnClosed() reports a connection that broke.
       if (!sent.ok() || *sent == 0) return;
       sent_ += *sent;
     }

@@ -90,7 +90,7 @@ void NodeQuery::SendMore() {
     const iovec piece = {outgoing_.data(), outgoing_.size()};
     const absl::StatusOr<size_t> sent =
         channel_->Send(absl::MakeConstSpan(&piece, 1));
-    // OnClosed() tells of a connection that broke.
+    // OnClosed() reports a connection that broke.
     if (!sent.ok() || *sent == 0) return;
     outgoing_.erase(0, *sent);
   }

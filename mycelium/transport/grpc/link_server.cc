@@ -213,7 +213,7 @@ class LinkServer::State final {
       : streams(std::move(streams)),
         service(loop, this->streams, options, std::move(on_stream)) {}
 
-  // Whether gRPC has told that the server has stopped. It tells when the
+  // Whether gRPC has reported that the server has stopped. It does so when the
   // connections are gone. Their streams may outlast them, and
   // Server::Shutdown() would wait for those without end.
   bool AwaitStopped(absl::Duration wait) {

@@ -13,8 +13,8 @@
 namespace mycelium {
 namespace {
 
-// Of what is left when the peer's process has ended: more than there can be of
-// pieces in a socket.
+// How often a channel reads what is left when the peer's process has ended:
+// more often than there can be pieces in a socket.
 constexpr int kLastReadsMax = 4096;
 
 size_t BytesOf(absl::Span<const iovec> pieces) {
@@ -70,7 +70,7 @@ void LocalChannel::WatchProcess() {
     return;
   }
   const int64_t opened = environment_.sys.PidfdOpen(peer_pid_);
-  if (opened < 0) return;  // The socket tells, as soon as nobody holds it.
+  if (opened < 0) return;  // The socket tells, as soon as no process holds it.
   process_ = Fd(environment_.sys, static_cast<int>(opened));
   if (!loop_.Watch(process_.get(), EPOLLIN, process_watch_).ok()) {
     process_.Close();
@@ -85,8 +85,8 @@ void LocalChannel::UnwatchProcess() {
 
 void LocalChannel::OnProcessEnded() {
   UnwatchProcess();
-  // What it had sent comes first, which is no more than the kernel keeps of a
-  // socket. A child that it had may go on to send.
+  // What the process had sent comes first, which is no more than the kernel
+  // keeps of a socket. A child that it had may go on sending.
   for (int reads = 0; reads < kLastReadsMax && ReadSome(); ++reads) {
     if (closed_.load(std::memory_order_relaxed)) return;
   }
@@ -96,17 +96,19 @@ void LocalChannel::OnProcessEnded() {
 }
 
 void LocalChannel::SetSpinning(bool spins) {
-  // A read sees the end and errors too. To be writable it waits for the kernel.
+  // A read sees the end and errors too. Only the kernel tells when the socket
+  // is writable.
   spinning_ = spins ? EventLoop::Spinning::kAlone : EventLoop::Spinning::kNot;
   if (watched_) loop_.SetSpinning(fd_.get(), spinning_);
 }
 
 void LocalChannel::Rewatch() {
-  // Whoever is last has seen what the others changed.
+  // The last thread here has seen what the others changed.
   MutexLock lock(rewatch_mutex_);
   if (loop_.Rewatch(fd_.get(), WantedEvents()).ok()) return;
-  // Nobody would come to say that it is writable. The loop hears of the end
-  // without being asked to. (Or it is not watched any more: being closed.)
+  // Nothing would tell that the socket is writable. The loop hears of its end
+  // without being asked to. (Or the socket is being closed, and not watched any
+  // more.)
   environment_.sys.Shutdown(fd_.get());
 }
 
@@ -166,8 +168,8 @@ absl::StatusOr<size_t> LocalChannel::SendMessage(const msghdr& message,
                                     MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (sent == -EINTR);
   if (sent < 0 && sent != -EAGAIN) {
-    // So that the loop hears of it, whatever the reason, behind what the peer
-    // had sent.
+    // So that the loop hears of the failure, whatever the reason, behind what
+    // the peer had sent.
     environment_.sys.Shutdown(fd_.get());
     return ErrnoStatus(sent, "send");
   }
@@ -202,7 +204,7 @@ void LocalChannel::OnReady(uint32_t events) {
 
 bool LocalChannel::Poll() {
   if (closed_.load(std::memory_order_relaxed)) return false;
-  // Only the kernel says when half of a large message may follow.
+  // Only the kernel says when the rest of a large message may follow.
   if (want_writable_.load(std::memory_order_relaxed)) loop_.AskKernel();
   return ReadSome();
 }
@@ -217,7 +219,7 @@ bool LocalChannel::MakeRoom() {
     begin_ = 0;
   }
   if (end_ < buffer_.size()) return true;
-  // One frame fills it. Twice as much, since so much has arrived.
+  // One frame fills the buffer. Twice as much, since so much has arrived.
   if (buffer_.size() >= buffer_bytes_max_) return false;
   buffer_.resize(std::min(buffer_.size() * 2, buffer_bytes_max_));
   return true;
@@ -291,11 +293,13 @@ void LocalChannel::KeepDescriptors(const msghdr& message) {
       Fd owned(environment_.sys, fd);
       if (i < pair.size()) pair[i] = std::move(owned);
     }
-    // Out of descriptors, the kernel brings fewer: none of them counts then.
+    // If this process is out of descriptors, the kernel brings fewer: none of
+    // them counts then.
     if (count < pair.size()) pair = {};
     pairs_.push_back(std::move(pair));
   }
-  // Or none at all: those that come next are not those that were expected here.
+  // Or it brings none at all: those that come next are not those that were
+  // expected here.
   if ((message.msg_flags & MSG_CTRUNC) != 0 && pairs_.size() == before) {
     pairs_.emplace_back();
   }

@@ -44,11 +44,11 @@ std::string DirectoryOf(const std::string& path) {
 }
 
 // Holds the lock that orders processes which start or stop listening in one
-// directory. A process that dies drops it. Dropped otherwise it is by name:
-// closing the descriptor leaves it to a forked child that got a copy.
+// directory. A process that dies drops it. Otherwise it is dropped explicitly:
+// closing the descriptor would leave it to a forked child that got a copy.
 class DirectoryLock final {
  public:
-  // Waits for it until `deadline`, or looks once.
+  // Waits for the lock until `deadline`, or looks once.
   static absl::StatusOr<DirectoryLock> Take(Environment& environment,
                                             const std::string& directory,
                                             TimeNs deadline);
@@ -108,7 +108,7 @@ int64_t ConnectTo(Environment& environment, const Fd& fd,
 
 std::string WhoListens(Environment& environment,
                        const absl::StatusOr<PeerCredentials>& listening) {
-  // 0: of another container.
+  // 0: the process is in another container.
   if (!listening.ok() || listening->pid == 0) {
     return "another process listens there";
   }
@@ -152,8 +152,9 @@ absl::Status RemoveStale(Environment& environment, const std::string& path,
 
 LocalListener::~LocalListener() {
   if (!fd_.valid()) return;
-  // Without the lock we leave the path: the next to start there replaces it.
-  // Who has it is soon done, or keeps it for no good, and the loop waits here.
+  // Without the lock we leave the path: the next process to start there
+  // replaces it. A process that has the lock is soon done, or keeps it for no
+  // good, and the loop waits here.
   const auto lock =
       DirectoryLock::Take(environment_, DirectoryOf(path_),
                           environment_.clock.NowNs() + kEndWaitNs);
@@ -189,7 +190,8 @@ absl::StatusOr<LocalListener> ListenLocal(Environment& environment,
   int64_t result = sys.Lstat(path.c_str(), &made);
   if (result >= 0) result = sys.Listen(fd->get(), kBacklog);
   if (result < 0) {
-    // Here and not by a listener, which would wait for the lock that we hold.
+    // Removed here and not by a listener, which would wait for the lock that we
+    // hold.
     sys.Unlink(path.c_str());
     return ErrnoStatus(result, absl::StrCat("listen at ", path));
   }

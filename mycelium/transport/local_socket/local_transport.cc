@@ -50,7 +50,7 @@ class LocalTransport::SocketListener final : public Listener,
       absl::StatusOr<std::unique_ptr<Channel>> channel =
           transport_.MakeChannel(*std::move(fd), &admitted);
       if (channel.ok()) {
-        // Who is told of it may end this listener.
+        // The callback may end this listener.
         const auto alive = alive_;
         const auto on_accept = on_accept_;
         (*on_accept)(*std::move(channel), admitted);

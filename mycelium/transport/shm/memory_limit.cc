@@ -39,9 +39,9 @@ std::optional<int64_t> ReadNumber(Sys& sys, const std::string& path) {
   return number;
 }
 
-// The process's group below `root`, of /proc/self/cgroup's lines
-// "number:controllers:group" by the one with that controller; version 2 names
-// none.
+// The process's group below `root`. /proc/self/cgroup has lines
+// "number:controllers:group", and the one with that controller counts; version
+// 2 names none.
 std::optional<std::string> GroupOf(const std::string& groups,
                                    absl::string_view controller,
                                    absl::string_view root) {
@@ -57,8 +57,8 @@ std::optional<std::string> GroupOf(const std::string& groups,
   return std::nullopt;
 }
 
-// Of what counts as used, the part that the kernel takes back when it needs it:
-// files that were read and nobody uses.
+// How much of what counts as used the kernel takes back when it needs it: files
+// that were read and that nobody uses.
 int64_t Reclaimable(Sys& sys, const std::string& group,
                     absl::string_view name) {
   const std::optional<std::string> stat =

@@ -12,7 +12,7 @@
 namespace mycelium {
 namespace {
 
-// The loop waits for it, 0.1 ms for each 4 MiB or so.
+// The loop waits for pages to be made, 0.1 ms for each 4 MiB or so.
 constexpr size_t kPopulatedBytesMax = 64 << 20;
 
 int SealsOf(Segment::Kind kind) {
@@ -39,8 +39,8 @@ absl::StatusOr<Fd> MakeReserved(Sys& sys, size_t bytes) {
 absl::StatusOr<absl::Span<std::byte>> MapShared(Sys& sys, const Fd& fd,
                                                 size_t bytes, int protection,
                                                 bool reserved) {
-  // A page fault for every few dozen messages of the first lap is what the
-  // slowest percent of them would be. Pages that are not there would be made
+  // Otherwise every few dozen messages of the first lap have a page fault, and
+  // those would be its slowest percent. Pages that are not there would be made
   // here, at this process's expense.
   const bool populates = reserved && bytes <= kPopulatedBytesMax;
   const int populated = populates ? Sys::kMapPopulated : 0;
@@ -71,7 +71,7 @@ Segment::Segment(Segment&& other) noexcept
 
 Segment::~Segment() {
   if (guard_.is_inherited()) {
-    // Who has opened it by its number has closed that one already.
+    // The child has closed the descriptor by its number already, at the fork.
     ForkGuard::KeepForEver(std::move(fd_));
     return;
   }
@@ -81,7 +81,7 @@ Segment::~Segment() {
 absl::StatusOr<Segment> Segment::Create(Sys& sys, Kind kind, size_t bytes) {
   absl::StatusOr<Fd> fd = MakeReserved(sys, bytes);
   if (!fd.ok()) return fd.status();
-  // Before the seals: FUTURE_WRITE leaves only mappings that there are.
+  // Before the seals: FUTURE_WRITE leaves only the mappings that exist.
   absl::StatusOr<absl::Span<std::byte>> mapped =
       MapShared(sys, *fd, bytes, PROT_READ | PROT_WRITE, /*reserved=*/true);
   if (!mapped.ok()) return mapped.status();
@@ -132,7 +132,7 @@ absl::Status Segment::Renew(
     fill(bytes_);
     fd_ = Fd();
   }
-  // What fails here can be no more than inherited by a child.
+  // If this fails, the memory can be no more than inherited by a child.
   (void)sys_.KeepFromChildren(bytes_.data(), bytes_.size());
   return renewed;
 }

@@ -62,7 +62,7 @@ absl::Span<std::byte> ShmWriter::TryClaim(size_t bytes) {
   const FrameFields fields;
   claimed_ = writer_.TryClaim(EncodedFrameBytes(fields, bytes));
   if (claimed_.empty()) {
-    (void)CheckReleased();  // Why is it full?
+    (void)CheckReleased();  // Finds out why it is full.
     return {};
   }
   return EncodeFrame(fields, sequence_ + 1, bytes, claimed_);
