@@ -1,4 +1,4 @@
-// What users give to be called: a log that is not there, and what throws.
+// Callbacks that users give: a log that is not there, and callbacks that throw.
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -22,7 +22,7 @@ using ::mycelium::test::Note;
 
 constexpr absl::Duration kLong = absl::Seconds(10);
 
-// Of the same name as Note, and not the same.
+// A type of the same name as Note that is not the same.
 MessageType OtherNote() {
   MessageType type = MessageTypeOf<Note>();
   type.digest = Digest::Of("another schema");
@@ -67,12 +67,13 @@ struct Pair {
     EXPECT_TRUE(DialUnixEndpoint(dir.file("socket"), *second).ok());
   }
 
-  // That one message goes from the second to the first, and is all there was.
+  // Expects that one message goes from the second to the first, and that there
+  // is no other.
   void ExpectMessagePasses() {
     auto subscriber = first->Subscriber<Note>();
     auto publisher = second->Publisher<Note>();
     absl::Status matched;
-    do {  // Who polls himself has to.
+    do {  // Under poll = kCaller it has to poll.
       (void)first->Poll(absl::ZeroDuration());
       matched = publisher->WaitForSubscribers(1, absl::Milliseconds(1));
     } while (matched.code() == absl::StatusCode::kDeadlineExceeded);

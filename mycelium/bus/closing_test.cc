@@ -128,7 +128,8 @@ TEST_F(ClosingTest, WhatTheServicePublishedIsWaitedFor) {
   });
   while (one_->Publisher<Note>().ok()) std::this_thread::yield();
   EXPECT_EQ(one_->Close(absl::Milliseconds(1)).code(),
-            absl::StatusCode::kDeadlineExceeded);  // The first is not done.
+            // The first call is not done.
+            absl::StatusCode::kDeadlineExceeded);
   EXPECT_FALSE(one_->closed());
   leave.Notify();
   closing.join();
@@ -147,7 +148,7 @@ TEST_F(ClosingTest, WhatIsNotHandledInTimeIsToldAndTheBusIsClosed) {
   ExpectBalance(*two_);
 }
 
-// A handler that does not return keeps nobody beyond the deadline.
+// A handler that does not return keeps no caller beyond the deadline.
 TEST_F(ClosingTest, HandlerOnAPublishingThreadIsWaitedForUntilTheDeadline) {
   test::Notification busy, leave;
   auto handle = two_->Subscribe<Note>([&](const Note&, const MessageInfo&) {
@@ -182,7 +183,7 @@ TEST_F(ClosingTest, HandlerOnTheNodesThreadIsWaitedForUntilTheDeadline) {
   EXPECT_FALSE(three->runtime()->has_ended());
   leave.Notify();
   handle->Unsubscribe();                     // Waits for the handler.
-  ASSERT_TRUE(three->Shutdown(kLong).ok());  // And this for the rest.
+  ASSERT_TRUE(three->Shutdown(kLong).ok());  // This waits for the rest.
   ASSERT_TRUE(one_->Flush(kLong).ok());
   Ledger sum;
   for (const auto* bus : {one_.get(), three.get()}) {
@@ -207,7 +208,7 @@ TEST_F(ClosingTest, ServiceIsFreeForAnotherBus) {
   auto again = Make("one");
   auto subscriber = again->Subscriber<Note>();
   EXPECT_TRUE(one_->Close(kLong).ok());
-  one_ = nullptr;  // Which the new one does not notice.
+  one_ = nullptr;  // The new one does not notice.
   EXPECT_EQ(MessageBus::FromTopology(path_, "one").status().code(),
             absl::StatusCode::kAlreadyExists);
   ASSERT_TRUE(two_->PublisherTo<Note>("one")->Publish(Note()).ok());
@@ -245,7 +246,7 @@ TEST_F(ClosingTest, HandlerMayNotCloseAndTheBusLives) {
 }
 
 TEST_F(ClosingTest, WhatIsAddedMeanwhileEndsWithIt) {
-  // A race: whatever was made must be closed in the end.
+  // A race: everything that was made must be closed in the end.
   auto of_two = two_->Publisher<Note>();
   for (int round = 0; round < 200 && !HasFailure(); ++round) {
     const auto bus = std::move(one_);
@@ -259,7 +260,7 @@ TEST_F(ClosingTest, WhatIsAddedMeanwhileEndsWithIt) {
 TEST(ClosingRaceTest, NodeThatABusJoinsMeanwhileIsOpen) {
   // A race: the node ends, or it has the other service, and never both.
   BusOptions options;
-  options.poll = PollMode::kCaller;  // Makes one sooner.
+  options.poll = PollMode::kCaller;  // A node is made sooner.
   for (int round = 0; round < 1000 && !testing::Test::HasFailure(); ++round) {
     auto node = *NodeRuntime::Create(options, "node", nullptr);
     std::thread joiner([&] {
@@ -285,7 +286,7 @@ TEST_F(ClosingTest, PeersDoNotKeepASubscriptionThatWasClosedWhileItWasAdded) {
   auto far_reply = three->Publisher<Reply>();
   auto before = two_->Subscriber<Reply>();
   ASSERT_TRUE(far_reply->WaitForSubscribers(1, kLong).ok());
-  // Its type differs, which is told in the middle of adding.
+  // The type differs, which is told in the middle of adding.
   auto near = two_->RawPublisher(RawMessageType(MessageTypeOf<Note>().name));
   SubscriberOptions options;
   options.on_error = [this](const absl::Status&) {
@@ -347,7 +348,7 @@ class StandingClock final : public Clock {
   int64_t WallNs() override { return 1; }
 };
 
-// Who would sleep does something instead, once.
+// A thread that would sleep does something instead, once.
 class ActsInsteadOfSleeping final : public Waiter {
  public:
   explicit ActsInsteadOfSleeping(std::function<void()> act)

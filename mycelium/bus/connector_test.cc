@@ -22,7 +22,7 @@ constexpr int64_t kMaxNs = 2'000'000'000;
 
 using ::mycelium::test::DrivenClock;
 
-// Does not sleep: where nothing is ready, time jumps to the deadline.
+// Does not sleep: if nothing is ready, time jumps to the deadline.
 class DrivenWaiter final : public Waiter {
  public:
   explicit DrivenWaiter(DrivenClock& clock) : clock_(clock) {}
@@ -57,7 +57,7 @@ v1::Control RejectOf(const std::string& node) {
   return control;
 }
 
-// Answers whatever is sent with that.
+// Answers with `answer`, whatever is sent.
 class AnsweringChannel final : public Channel {
  public:
   AnsweringChannel(EventLoop& loop, v1::Control answer)
@@ -113,7 +113,7 @@ class ConnectorTest : public testing::Test, public Transport {
                                        options, callbacks);
   }
 
-  // How long it waited before each of the next tries.
+  // How long the connector waited before each of the next tries.
   std::vector<int64_t> Waits(size_t count) {
     const size_t first = dials_.size() - 1;
     while (dials_.size() < first + count + 1) loop_->RunOnce(kNever, 0);
@@ -191,7 +191,7 @@ TEST_F(ConnectorTest, ConnectionThatLivedStartsTheWaitsAnew) {
   EXPECT_LE(Waits(1)[0], kMinNs);
 }
 
-// Of several addresses, say.
+// As one of several addresses, say.
 TEST_F(ConnectorTest, FailureSaysWhatWasDialled) {
   answers_ = true;
   answer_.mutable_reject()->set_reason(v1::Reject::NOT_ALLOWED);
@@ -240,8 +240,8 @@ TEST_F(ConnectorTest, WhoIsToldOfAFailureMayAskForAnotherTry) {
   EXPECT_EQ(failures_, std::vector<std::string>{"nobody listens"});
 }
 
-// The address is that of several, and each Hello for one of them may be read by
-// another one.
+// The address is that of several nodes, and each Hello for one of them may be
+// read by another one.
 TEST_F(ConnectorTest, AddressWithSeveralNodesIsAskedForWhicheverAnswers) {
   const auto connector = Connecting(1);
   answers_ = true;

@@ -1,4 +1,4 @@
-// Dialling by hand somebody with whom there is a link already.
+// Dialling by hand a node to which there is a link already.
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -21,7 +21,7 @@ namespace mycelium {
 namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(10);
-constexpr uint64_t kBefore = 500;  // Exchanged before each time.
+constexpr uint64_t kBefore = 500;  // Messages exchanged before each try.
 
 struct End {
   explicit End(const std::string& name, BusOptions options = BusOptions()) {
@@ -52,7 +52,7 @@ struct End {
 
 class DiallingTest : public ::testing::Test {
  protected:
-  // The same message goes there and back so many times.
+  // The same message goes there and back `times` times.
   void Exchange(End& from, End& to, uint64_t times) {
     const char ball = 'o';
     const auto bytes = absl::MakeConstSpan(
@@ -110,7 +110,7 @@ TEST_F(DiallingTest, SameAddressAgainIsNotDialledTwice) {
     ASSERT_TRUE(DialUnixEndpoint(path, *two.bus).ok());
   }
   ASSERT_TRUE(DialShmEndpoint(path, *two.bus).ok());
-  // One for each that dials; nobody listens.
+  // One for each connector; no node listens.
   EXPECT_EQ(two.bus->LinkReports().size(), 2u);
   ASSERT_TRUE(DialUnixEndpoint(dir_.file("elsewhere"), *two.bus).ok());
   EXPECT_EQ(two.bus->LinkReports().size(), 3u);
@@ -207,7 +207,7 @@ TEST_F(DiallingTest, AnotherTransportToTheSameNodeLeavesTheLinkAsItIs) {
   ExpectOneLinkAndEachMessageOnce(one, two);
 }
 
-// Somewhere else than where the two are connected.
+// The refusal is at another address than the one where the two are connected.
 TEST_F(DiallingTest, RefusalAtAnotherAddressDoesNotHideTheLink) {
   BusOptions digest_of_two;
   digest_of_two.schema_digest = Digest::Of("two");

@@ -34,7 +34,7 @@ class EndpointHandleTest : public BusFixture {
     auto other = *MessageBus::Create();
     return BindUnixEndpoint(dir_.file(absl::StrCat(number)), *other).ok();
   }
-  // Until `leave_`, a handler keeps the thread of the bus's node.
+  // A handler keeps the thread of the bus's node until `leave_`.
   void KeepTheThread() {
     link_.emplace(Bind(-1));
     ASSERT_TRUE(DialUnixEndpoint(dir_.file("-1"), *dialling_).ok());
@@ -100,7 +100,7 @@ TEST_F(EndpointHandleTest, AllAreStoppedInTheTimeOfOne) {
   const absl::Time begin = absl::Now();
   EXPECT_EQ(EndpointHandle::StopAll(endpoints, EndpointHandle::kStopsIn).code(),
             StatusCode::kDeadlineExceeded);
-  endpoints.clear();  // Which were asked to stop, and are not waited for.
+  endpoints.clear();  // They were asked to stop, and are not waited for.
   EXPECT_LT(absl::Now() - begin, kCount / 2 * EndpointHandle::kStopsIn);
   EXPECT_FALSE(IsFree(0));
   LetGo();

@@ -1,4 +1,5 @@
-// What an endpoint counts, to the message, where shm_endpoint_test has no case.
+// What an endpoint counts, to the message, in cases that shm_endpoint_test does
+// not have.
 #include "mycelium/bus/endpoint_stats.h"
 
 #include <sys/socket.h>
@@ -52,7 +53,7 @@ class EndpointStatsTest : public ::testing::Test {
     ASSERT_TRUE(DialShmEndpoint(dir_.file(name), from).ok());
   }
 
-  // Somebody who connects and says nothing.
+  // Connects a client that says nothing.
   int Connect(const std::string& name) {
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_un address = {};
@@ -109,7 +110,7 @@ TEST_F(EndpointStatsTest, FramesOfALossyLaneCountWhenTheyAreTaken) {
   EXPECT_EQ(SumOf({bound.get(), guest.get()}).delivered, 5u);
 }
 
-// Those of the peers that came here, and of no others.
+// Drops of the peers that came to this endpoint count, and those of no others.
 TEST_F(EndpointStatsTest, MessagesOfOnePeerThatWereDroppedCountAtItsEndpoint) {
   auto bound = MakeBus("bound");
   auto guest = MakeBus("guest");
@@ -169,7 +170,7 @@ TEST_F(EndpointStatsTest, WhatAPeerWasThatIsForgottenStaysCounted) {
   EXPECT_EQ(of_guest.delivered, 3u);
   EXPECT_EQ(stats->Read().traffic.frames_received, 3u);
   EXPECT_EQ(stats->Read().connections, 1u);
-  // And once more, by the next of that name.
+  // And once more, by the next node of that name.
   auto next = MakeBus("guest");
   Dial("a", *next);
   auto publisher = next->RawPublisher(type_);
@@ -196,7 +197,7 @@ TEST_F(EndpointStatsTest, WhoSaysNothingIsAFailureEach) {
   EXPECT_EQ(stats->Read().connections, 0u);
 }
 
-// The oldest goes for each that is one too many.
+// For each connection that is one too many, the oldest goes.
 TEST_F(EndpointStatsTest, SilentOnesThatMakeRoomAreFailures) {
   BusOptions options;
   options.limits.links = 2;
@@ -208,12 +209,12 @@ TEST_F(EndpointStatsTest, SilentOnesThatMakeRoomAreFailures) {
   EXPECT_TRUE(Await([&] { return stats->Read().handshake_failures == 3; }))
       << stats->Read().handshake_failures;
   bound = nullptr;
-  // Those that were left are no failures of theirs.
+  // The connections that were left are no failures.
   EXPECT_EQ(stats->Read().handshake_failures, 3u);
   for (const int fd : silent) close(fd);
 }
 
-// As when flows that are over have lost their nodes' names.
+// As when ended flows have lost their nodes' names.
 TEST(EndpointCountsTest, DropsThatAPeerHasNoMoreDoNotMakeItsEndpointsFall) {
   constexpr auto kPoison = static_cast<size_t>(DropReason::kPoison);
   EndpointStats stats;

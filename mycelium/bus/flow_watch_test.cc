@@ -107,7 +107,7 @@ TEST_F(FlowWatchTest, LookPausesASecondBeforeTheNext) {
 
 TEST_F(FlowWatchTest, FlowThatBeginsAnewIsCountedFromNothing) {
   Dropped(5);
-  // Of the same names, after the flow was forgotten.
+  // A flow of the same names, after the first was forgotten.
   Dropped(2);
   Dropped(3);
   EXPECT_EQ(told_, std::vector<uint64_t>({5, 2, 1}));

@@ -14,7 +14,7 @@ namespace mycelium {
 namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(20);
-// What is looked for only where this much has gathered, for each node.
+// How many entries a node may gather before it looks for those to forget.
 constexpr size_t kSlack = 500;
 
 class ForgettingTest : public ::testing::Test {
@@ -26,7 +26,7 @@ class ForgettingTest : public ::testing::Test {
     return *MessageBus::Create(options);
   }
 
-  // One message, or several, on a topic that nobody used before.
+  // Sends one message, or several, on a topic that was not used before.
   void UseNewTopic(MessageBus& from, MessageBus& to, bool is_heard) {
     PublisherOptions publishing;
     SubscriberOptions subscribing;
@@ -54,7 +54,7 @@ class ForgettingTest : public ::testing::Test {
     ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
     for (int i = 0; i < 2; ++i) ASSERT_TRUE(publisher->Publish({}).ok());
     accepted_ += 2;
-    // With a message on its way, and one that is left.
+    // The first publisher ends with a message on its way, and one that is left.
     if (is_first) {
       const RawPublisher ended = *std::move(publisher);
     }

@@ -17,7 +17,7 @@ using ::mycelium::test::Note;
 
 class KeepWaitingTest : public BusFixture {
  protected:
-  // Whose handler stays inside, once `busy_`, until `leave_`.
+  // A subscription whose handler stays inside, once `busy_`, until `leave_`.
   SubscriptionHandle SubscribeStuck(DeliveryMode mode) {
     SubscriberOptions options;
     options.delivery = mode;
@@ -48,7 +48,7 @@ TEST_F(KeepWaitingTest, FlushIsCancelled) {
   EXPECT_EQ(SettledLedger().accepted, 1u);
 }
 
-// There is always more in flight, but not of what there was at the call.
+// There is always more in flight, but no longer what there was at the call.
 TEST_F(KeepWaitingTest, FlushDoesNotWaitForWhatIsPublishedMeanwhile) {
   auto subscriber = bus_->Subscriber<Note>();
   auto publisher = bus_->Publisher<Note>();
@@ -116,7 +116,7 @@ TEST_F(KeepWaitingTest, TimeoutEndsAWaitThatIsToGoOn) {
   const absl::Status waited =
       subscriber->Receive(absl::Milliseconds(120), for_ever).status();
   EXPECT_EQ(waited.code(), absl::StatusCode::kDeadlineExceeded);
-  // Of the whole time, not of a part.
+  // Names the whole time, not a part.
   EXPECT_EQ(waited.message(), "no message on \"bytes\" within 120ms");
   EXPECT_GE(asked_, 1);
 }
@@ -140,7 +140,8 @@ TEST_F(KeepWaitingTest, ShutdownDoesNotWaitForAHandlerEither) {
   busy_.WaitForNotification();
   EXPECT_EQ(bus_->Shutdown(kLong, once_).code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(asked_, 2);
-  EXPECT_TRUE(bus_->Shutdown(kLong).ok());  // It ends without the handler.
+  // The node ends without the handler.
+  EXPECT_TRUE(bus_->Shutdown(kLong).ok());
   leave_.Notify();
   handle.Unsubscribe();
   const Ledger ledger = SettledLedger();

@@ -1,5 +1,5 @@
 // What a handler or a callback has captured ends with its subscription, on a
-// thread that holds no lock; and what that ends in turn may be anything.
+// thread that holds no lock; and that may end anything in turn.
 #include <functional>
 #include <memory>
 #include <optional>
@@ -65,7 +65,7 @@ TEST_P(LettingGoTest, HandlerEndsWithItsSubscription) {
 
 TEST_P(LettingGoTest, HandlerThatUnsubscribesItselfEndsAfterIt) {
   test::Notification ended;
-  // By the time that it tells, `watched` has expired.
+  // By the time that this notifies, `watched` has expired.
   std::shared_ptr<void> captured(nullptr, [&](void*) { ended.Notify(); });
   const std::weak_ptr<void> watched = captured;
   auto handle = std::make_shared<SubscriptionHandle>();
@@ -132,7 +132,8 @@ TEST_P(LettingGoTest, CallbacksHoldTheHandleOfAnotherSubscription) {
 // Under poll = kCaller handlers run in the calls that wait.
 class LettingGoInACallTest : public testing::Test {
  protected:
-  // In `call`, which waits, a handler destroys the bus; its peer sees it go.
+  // In `call`, which waits, a handler destroys the bus; the peer sees the node
+  // go.
   void ExpectNodeEnds(
       absl::FunctionRef<void(std::unique_ptr<MessageBus>& bus)> call) {
     test::Notification gone;
@@ -162,7 +163,7 @@ class LettingGoInACallTest : public testing::Test {
     });
     ASSERT_TRUE(DialUnixEndpoint(dir_.file("socket"), *bus).ok());
     {
-      // What those that flush wait for.
+      // What the calls that flush wait for.
       auto replies = bus->Publisher<Reply>();
       ASSERT_TRUE(replies->WaitForSubscribers(1, kLong).ok());
       ASSERT_TRUE(replies->Publish(Reply()).ok());
@@ -236,7 +237,8 @@ TEST(LettingGoInALoanTest, HandlerLetsGoOfAllButTheLoan) {
   EXPECT_EQ(bus, nullptr);
 }
 
-// What is left of the bus is the handle's, and ends with that alone.
+// What is left of the bus belongs to the handle, and ends with the handle
+// alone.
 TEST(LettingGoOfNeighboursTest, UnsubscribeWithinDoesNotWaitForTheNode) {
   test::ShortTempDir dir;
   auto peer = *MessageBus::Create(BusOptions());
@@ -286,10 +288,10 @@ TEST(LettingGoOfNeighboursTest,
   EXPECT_EQ(sum.dropped_for(DropReason::kSubscriberGone), 1u);
 }
 
-// Told in the middle of adding, of a neighbour with another type.
+// In the middle of adding, a callback is told of a neighbour with another type.
 class LettingGoWhileAddingTest : public testing::Test {
  protected:
-  // Whoever adds has `bus_`, and no one else a share of the node.
+  // The thread that adds has `bus_`, and there is no other share of the node.
   template <typename Made>
   void ExpectUsable(absl::StatusOr<Made> made) {
     EXPECT_EQ(bus_, nullptr);

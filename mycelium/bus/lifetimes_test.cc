@@ -1,4 +1,4 @@
-// What callbacks and handlers keep, and whom they keep waiting.
+// What callbacks and handlers keep alive, and which threads they keep waiting.
 
 #include <atomic>
 #include <chrono>
@@ -35,7 +35,8 @@ std::unique_ptr<MessageBus> MakeBus(BusOptions options = BusOptions()) {
   return *std::move(bus);
 }
 
-// What a program may keep alive by a callback: it publishes and subscribes.
+// What a program may keep alive by a callback: a session that publishes and
+// subscribes.
 struct Session {
   std::optional<Publisher<Note>> publisher;
   std::optional<SubscriptionHandle> handle;
@@ -49,7 +50,7 @@ class RoomCallbackTest : public ::testing::Test {
     pull_.emplace(*std::move(pull));
   }
 
-  // A publisher that does not wait, with nowhere to put another message.
+  // A publisher that does not wait, with no room for another message.
   std::optional<Publisher<Note>> Refused(PublisherOptions options = {}) {
     options.publish_timeout = absl::ZeroDuration();
     auto publisher = bus_->Publisher<Note>(options);

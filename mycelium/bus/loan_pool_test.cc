@@ -36,7 +36,7 @@ class LoanPoolTest : public ::testing::Test {
   static bool IsShared(const Taken& taken) { return taken->place() != nullptr; }
 
   std::atomic<bool> has_memory_{true};
-  std::function<void()> during_make_;  // The next time.
+  std::function<void()> during_make_;  // Runs the next time.
   std::atomic<uint32_t> made_{0};
   std::atomic<size_t> made_bytes_{0};
   std::atomic<int> finished_{0};
@@ -118,7 +118,7 @@ TEST_F(LoanPoolTest, SharedMemoryIsBoundedAndThenLoansAreOfThisProcess) {
   EXPECT_TRUE(IsShared(Take(8 << 20)));
 }
 
-// What is still read there is there.
+// What is still read there still takes memory.
 TEST_F(LoanPoolTest, MemoryOfLoansOfAnotherSizeCountsAsLongAsOneIsOpen) {
   std::vector<Taken> taken;
   while (made_bytes_ < LoanPool::kSharedBytesMax) {
@@ -263,8 +263,8 @@ TEST_F(LoanPoolTest, SizesThatChangeAndChangeBackWhileMemoryIsMadeAreNoticed) {
   };
   const Taken first = Take(100);
   ASSERT_TRUE(IsShared(first));
-  // That memory was of the time before, and is no place for others: what the
-  // pool has since is.
+  // That memory was made before, and has no places for other loans; the memory
+  // that the pool has since does.
   const Taken second = Take(100);
   ASSERT_TRUE(IsShared(second));
   EXPECT_NE(second->place()->memory, first->place()->memory);

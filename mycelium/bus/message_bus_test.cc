@@ -373,7 +373,7 @@ TEST(MessageBusTest, ReceiverWaitsAsTheRouteToItsServiceSays) {
   EXPECT_GE(waiter.ways_given, 1);
 }
 
-// The kernel, but that everybody is a stranger.
+// The kernel, except that every peer is a stranger.
 class StrangersSys final : public Sys {
  public:
   int64_t GetSockOpt(int fd, int level, int name, void* value,
@@ -571,7 +571,7 @@ TEST(MessageBusTest, NothingIsAddedAfterAShutdown) {
 }
 
 TEST(MessageBusTest, WhatIsAddedDuringAShutdownEndsWithIt) {
-  // A race: whatever was made must be closed in the end.
+  // A race: everything that was made must be closed in the end.
   for (int round = 0; round < 50; ++round) {
     const auto bus = MakeBus("a");
     ExpectAddedMeanwhileEnds<Note>(*bus, [&] { return bus->Shutdown(kLong); });

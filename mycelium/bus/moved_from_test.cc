@@ -22,7 +22,7 @@ class MovedFromTest : public BusFixture {
     EXPECT_EQ(status.message(), "this " + what + " was moved from");
   }
 
-  // Of every kind of publisher.
+  // What every kind of publisher refuses.
   static void ExpectRefusals(PublisherBase& publisher) {
     ExpectRefusal(publisher.WaitForSubscribers(1, kLong), "publisher");
     ExpectRefusal(publisher.RoomDescriptor().status(), "publisher");
@@ -32,7 +32,7 @@ class MovedFromTest : public BusFixture {
     EXPECT_EQ(publisher.topic(), "");
   }
 
-  // Of every kind of subscriber.
+  // What every kind of subscriber refuses.
   static void ExpectRefusals(SubscriberBase& subscriber) {
     ExpectRefusal(subscriber.TakeNews(), "subscriber");
     ExpectRefusal(subscriber.Descriptor().status(), "subscriber");

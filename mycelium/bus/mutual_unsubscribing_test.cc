@@ -58,7 +58,7 @@ class MutualUnsubscribingTest : public BusFixture,
       std::abort();
     }
     for (std::thread& thread : publishing) thread.join();
-    // Nobody waits for who calls this.
+    // No handler waits for the thread that calls this.
     for (SubscriptionHandle& handle : handles_) handle.Unsubscribe();
     for (size_t i = 0; i < count; ++i) PublishTo(i);
     EXPECT_EQ(returned_, count);

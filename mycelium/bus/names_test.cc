@@ -8,8 +8,8 @@
 namespace mycelium {
 namespace {
 
-// Names that would be refused by each peer that heard of them, and so break
-// each link, are refused where they are given.
+// Names that each peer would refuse, which would break each link, are refused
+// where they are given.
 class NamesTest : public ::testing::Test {
  protected:
   static std::unique_ptr<MessageBus> Make() {

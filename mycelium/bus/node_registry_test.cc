@@ -150,7 +150,7 @@ TEST_F(NodeRegistryTest, HandlerThatLetGoOfTheNodeIsToldAtOnce) {
   made.Notify();
   told.WaitForNotification();
   EXPECT_EQ(early.code(), absl::StatusCode::kUnavailable) << early;
-  // Its own thread ends it, and it may be made again then.
+  // The node's own thread ends it, and the node may be made again then.
   while (true) {
     auto again = MessageBus::FromTopology(path_, "one");
     if (again.ok()) break;
@@ -160,7 +160,8 @@ TEST_F(NodeRegistryTest, HandlerThatLetGoOfTheNodeIsToldAtOnce) {
 }
 
 TEST_F(NodeRegistryTest, WhatEndsWithANodeMayMakeTheNextOne) {
-  // A race: who finds that the file has changed may be the last who has it.
+  // A race: the call that finds that the file has changed may have the last
+  // share of the node.
   const std::string other = dir_.file("other.toml");
   for (int round = 0; round < 50; ++round) {
     std::filesystem::copy_file(
@@ -241,7 +242,7 @@ TEST_F(NodeRegistryTest, EndpointOfGrpcIsLoggedWhereTheBuildHasNone) {
                                          "endpoint = { kind = \"grpc\" }\n";
   std::vector<std::string> warnings;
   BusOptions options;
-  options.poll = PollMode::kCaller;  // Whose thread logs, too.
+  options.poll = PollMode::kCaller;  // The caller's thread logs, too.
   options.log = [&](LogLevel level, absl::string_view line) {
     if (level == LogLevel::kWarning) warnings.emplace_back(line);
   };
@@ -272,7 +273,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, StartingNodeTest,
 
 TEST_P(StartingNodeTest, CallbackThatAddsAServiceToItDoesNotWait) {
   test::FaultySys sys;
-  sys.FailNth("connect", 1, -EACCES);  // That of its first dial.
+  sys.FailNth("connect", 1, -EACCES);  // The connect of its first dial.
   Environment environment{sys, Environment::Real().clock,
                           Environment::Real().waiter};
   BusOptions options;

@@ -1,5 +1,5 @@
-// How the thread of a queued subscription waits for its next message, and who
-// has found a ring full leaves that to its reader.
+// How the thread of a queued subscription waits for its next message, and how a
+// thread that has found a ring full leaves it to its reader.
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kSpinNs = 50'000;
 constexpr int kLooksPerClock = 64;
-// Nobody looks so often.
+// No thread looks so often.
 constexpr int kLooksMax = 1'000'000;
 
 // Each look at it takes a microsecond, unless the test says otherwise.
@@ -33,7 +33,7 @@ class CountedClock final : public Clock {
   int looks = 0;
 };
 
-// Whoever sleeps is woken at once.
+// A thread that sleeps is woken at once.
 class CountedWaiter final : public Waiter {
  public:
   explicit CountedWaiter(CountedClock& clock) : clock_(clock) {}
@@ -153,7 +153,8 @@ TEST_F(SpinAndSleepTest, WhereOthersComputeItSleepsSoon) {
   EXPECT_EQ(looks_, kLooksPerClock + 2);  // The second did not spin.
 }
 
-// Without it publishers' locks are ordinary ones, which nothing else shows.
+// Without the barrier, publishers' locks are ordinary ones, which nothing else
+// shows.
 TEST_F(NodeRuntimeWaitingTest, ANodeAsksForTheBarrierThatItsLocksNeed) {
   Start();
   EXPECT_EQ(has_heavy_barrier(), Sys::Real().RegisterBarrier() == 0);
@@ -161,7 +162,7 @@ TEST_F(NodeRuntimeWaitingTest, ANodeAsksForTheBarrierThatItsLocksNeed) {
 
 class RestTest : public NodeRuntimeWaitingTest {
  protected:
-  // How many looks there are in one that nothing else ends.
+  // How many looks there are in a rest that nothing else ends.
   int LooksIn(TimeNs deadline) {
     int looks = 0;
     runtime_->Rest(
@@ -217,7 +218,7 @@ TEST_F(RestTest, GivesWayToWhoComputes) {
   Start();
   waiter_.away_ns = SpinBackoff::kLostNs;
   EXPECT_LE(LooksIn(kNever), 3);
-  EXPECT_EQ(LooksIn(kNever), 0);  // Nobody spins for a while.
+  EXPECT_EQ(LooksIn(kNever), 0);  // No thread spins for a while.
 }
 
 // On the real clock, by which a rest may be over before its first look.

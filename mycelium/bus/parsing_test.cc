@@ -1,4 +1,4 @@
-// Who takes bytes and parses them says which were no message.
+// A subscriber that takes bytes and parses them says which were no message.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -134,7 +134,7 @@ TEST_F(ParsingTest, NodeOutlivesTheQueuedHandlerThatDestroysItsLastOwner) {
         other = nullptr;
         handle = SubscriptionHandle();
         EXPECT_FALSE(destroyed.HasBeenNotified());
-        return false;  // Which the node is told of.
+        return false;  // The node is told of that.
       },
       queued);
   ASSERT_TRUE(subscribed.ok()) << subscribed.status();
@@ -145,7 +145,7 @@ TEST_F(ParsingTest, NodeOutlivesTheQueuedHandlerThatDestroysItsLastOwner) {
   ASSERT_TRUE(publisher->Publish(Note()).ok());
   ASSERT_TRUE(destroyed.WaitForNotificationWithTimeout(kLong));
   EXPECT_TRUE(bus_->Flush(kLong).ok());
-  // What became of it the other node knew.
+  // The other node knew what became of the message.
   ASSERT_EQ(bus_->FlowReports().size(), 1u);
   const Ledger ledger = bus_->FlowReports()[0].ledger;
   EXPECT_EQ(ledger.accepted, 1u);

@@ -108,7 +108,7 @@ TEST_F(RefusalTableTest, AllAreThoseThatHold) {
   EXPECT_TRUE(table_.All().empty());
   table_.Set(1, {"feed", 3}, kDiffers);
   table_.Set(2, {"", 7}, kDiffersMore);
-  (void)table_.TakeNews(1);  // Still holds.
+  (void)table_.TakeNews(1);  // The refusal still holds.
   const std::vector<RefusalTable::Held> all = table_.All();
   ASSERT_EQ(all.size(), 2u);
   EXPECT_EQ(all[0].subscription, 1u);

@@ -97,7 +97,7 @@ class ShmEndpointTest : public ::testing::Test {
     return note;
   }
 
-  // What was counted once so many frames have come: a frame counts when the
+  // What is counted once `frames` frames have come: a frame counts when the
   // thread that has handed it out goes on.
   static EndpointCounts AwaitReceived(const EndpointStats& stats,
                                       uint64_t frames) {
@@ -255,7 +255,7 @@ TEST_F(ShmEndpointTest, CapacityIsThatOfLanesInBothDirections) {
     auto pull = to->RawSubscriber(type);
     auto publisher = from->RawPublisher(type);
     ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
-    // The largest frame has half of it, and nothing is larger.
+    // The largest frame takes half of the capacity.
     const std::vector<std::byte> most(kCapacity / 2 - sizeof(FrameHeader) + 1);
     const absl::Status too_large = publisher->Publish(most);
     EXPECT_EQ(too_large.code(), absl::StatusCode::kInvalidArgument);
@@ -309,7 +309,7 @@ TEST_F(ShmEndpointTest, StatsCountFramesAndBytesEachWay) {
     EXPECT_EQ(stats->Read().traffic.bytes_sent, 5 * frame_bytes);
     EXPECT_EQ(Total(*bound, *dialler).delivered, 8u);
   }
-  // They outlive the bus, and what its links have carried.
+  // The counts outlive the bus, with what its links have carried.
   EXPECT_EQ(stats->Read().traffic.frames_received, 3u);
   EXPECT_EQ(stats->Read().traffic.frames_sent, 5u);
   EXPECT_EQ(stats->Read().connections, 1u);

@@ -92,7 +92,7 @@ bool IsReadable(int descriptor) {
   return poll(&wanted, 1, /*timeout=*/0) == 1;
 }
 
-// As a loop does that asks for the descriptor at each turn.
+// As in a loop that asks for the descriptor at each turn.
 TEST_F(SubscriberTest, DescriptorThatIsAskedForAgainStaysReadable) {
   auto pull = bus_->Subscriber<Note>();
   auto late = bus_->Subscriber<Note>();
@@ -103,7 +103,7 @@ TEST_F(SubscriberTest, DescriptorThatIsAskedForAgainStaysReadable) {
   EXPECT_TRUE(IsReadable(*descriptor));
   EXPECT_EQ(*pull->Descriptor(), *descriptor);
   EXPECT_TRUE(IsReadable(*descriptor));
-  // Who asks only now is told at once.
+  // A subscriber that asks only now is told at once.
   EXPECT_TRUE(IsReadable(*late->Descriptor()));
 }
 
@@ -238,7 +238,7 @@ TEST_P(EndingTest, UnsubscribeWithinWaitsNoLongerThanItIsTold) {
   EXPECT_TRUE(handle_.UnsubscribeWithin(absl::ZeroDuration()));
 }
 
-// Nor for the thread of one that has nothing to do.
+// Nor does it wait for the thread of a subscription that has nothing to do.
 TEST_F(SubscriberTest, UnsubscribeWithinNoTimeIsOverWhereNoHandlerRuns) {
   for (int i = 0; i < 100; ++i) {
     for (const auto mode : {DeliveryMode::kInline, DeliveryMode::kQueued}) {

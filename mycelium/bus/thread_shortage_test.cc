@@ -1,4 +1,4 @@
-// Where no thread can be started, what needs one is refused and undone.
+// If no thread can be started, a call that needs one is refused and undone.
 #include <memory>
 #include <optional>
 #include <string>
