@@ -54,7 +54,7 @@ class ForgettingTest : public ::testing::Test {
     ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
     for (int i = 0; i < 2; ++i) ASSERT_TRUE(publisher->Publish({}).ok());
     accepted_ += 2;
-    // The first publisher ends with a message on its way, and one that is left.
+    // With a message on its way, and one that is left.
     if (is_first) {
       const RawPublisher ended = *std::move(publisher);
     }

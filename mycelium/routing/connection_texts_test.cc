@@ -11,13 +11,13 @@ namespace {
 
 Digest Numbered(size_t number) { return Digest::Of(absl::StrCat(number)); }
 
-// Of each type the same text; a few are long.
+// Always the same text for a type; a few are long.
 std::string TextOf(size_t number) {
   return std::string(
       number % 40 == 0 ? kExplanationBytesMax - number : 1 + number * 16, 'x');
 }
 
-// Whether it was to be sent, which it then is.
+// Returns whether the text was to be sent; if so it is sent.
 bool Send(ConnectionTexts& sent, const Digest& type, size_t bytes) {
   const bool lacks = !sent.Has(type);
   sent.Send(type, bytes);
@@ -73,13 +73,13 @@ TEST(ConnectionTextsTest, OldestMakeRoomByCountAndByBytes) {
 }
 
 // Whatever is sent in whatever order, and however often the sender begins anew,
-// what is told by its digest is there.
+// the receiver has each text that is named only by its digest.
 TEST(ConnectionTextsTest, ReceiverHasWhatTheSenderTakesItToHave) {
   std::mt19937 random(7);
   ConnectionTexts sent, taken;
   for (int i = 0; i < 20000; ++i) {
     if (random() % 300 == 0) {
-      // What was sent just before counts for the receiver only.
+      // Texts that were sent just before count for the receiver only.
       for (int left = random() % 20; left > 0; --left) {
         const size_t number = random() % 400;
         taken.Take(Numbered(number), TextOf(number));

@@ -71,8 +71,8 @@ TEST_F(DispatcherTest, CorruptFrameBehindOneThatWaitsIsNotReported) {
   EXPECT_EQ(link_.handled[0].position, 64u) << "the end of the first one";
 }
 
-// What waits for a handler is run where the row leaves its gate, and is not in
-// the row itself.
+// A frame that waits for a handler runs when the row leaves its gate, and is
+// not in the row itself.
 TEST_F(DispatcherTest, WhatWaitsForAHandlerComesBeforeTheNextFrameOfTheRow) {
   const auto first = Add(1, DeliveryMode::kInline);
   const auto second = Add(2, DeliveryMode::kInline);
@@ -101,7 +101,7 @@ TEST_F(DispatcherTest, WhatWaitsForAHandlerComesBeforeTheNextFrameOfTheRow) {
   EXPECT_FALSE(first->gate().IsRunning());
 }
 
-// The handler runs for one of two that a frame is for.
+// The handler runs for one of two subscriptions that a frame is for.
 TEST_F(DispatcherTest, ARowWithinAHandlerThatIsNotInOneLeavesItsGates) {
   const auto first = Add(1, DeliveryMode::kInline);
   const auto second = Add(2, DeliveryMode::kInline);
@@ -191,7 +191,8 @@ TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
   EXPECT_EQ(link_.handled[0].position, 64u);
 }
 
-// A peer that has not heard of the end sends on what was reported as handled.
+// A peer that has not heard of the end goes on sending, behind what was
+// reported as handled.
 TEST_F(DispatcherTest, NothingComesToLieWhereSomebodyReadsAfterTheEnd) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
@@ -295,7 +296,8 @@ TEST_F(DispatcherTest, FrameOfARefusedPublisherIsDroppedAndCounted) {
   EXPECT_EQ(Send(kBeyond, 0, 1), FrameOutcome::kHandled);
   EXPECT_EQ(Send(7, 0, 2), FrameOutcome::kHandled) << "the others go on";
   EXPECT_EQ(handled_, (std::vector<Handled>{{1, 2}}));
-  // While another waits for its handler it is not acknowledged before that.
+  // While another frame waits for its handler, this one is not acknowledged
+  // before that.
   ASSERT_EQ(subscription->gate().TryEnter(), Gate::Entry::kEntered);
   EXPECT_EQ(Send(7, 0, 3), FrameOutcome::kTaken);
   EXPECT_EQ(Send(kBeyond, 0, 4), FrameOutcome::kTaken);
@@ -341,7 +343,8 @@ TEST_F(DispatcherTest, FrameOfAnotherTypeIsCorruptThoughOthersAreRefused) {
   EXPECT_EQ(Send(kBeyond, 3, 1), FrameOutcome::kCorrupt);
 }
 
-// The publishing node knows that they are over, whatever this one waits for.
+// The publishing node knows that the messages are over, whatever this node
+// waits for.
 TEST_F(DispatcherTest, PublisherWhoseLastMessageIsOverMakesRoom) {
   const auto subscription = Add(1, DeliveryMode::kInline);
   DeclareAsManyAsThereMayBe();
@@ -553,7 +556,7 @@ TEST_F(DispatcherTest, FrameThatOneCouldNotTakeIsHandledOnceByTheOthers) {
   for (int i = 0; i < 10; ++i) {
     EXPECT_EQ(Send(1, /*lane=*/0, sequence), FrameOutcome::kNotNow);
   }
-  // Of another lane, which does not wait for the first.
+  // A frame of another lane, which does not wait for the first.
   EXPECT_EQ(Send(2, /*lane=*/7, 1), FrameOutcome::kNotNow);
   EXPECT_EQ(link_.resumes, 0);
   busy->DrainAndLeave();

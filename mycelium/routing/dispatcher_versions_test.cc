@@ -50,7 +50,7 @@ TEST_F(DispatcherVersionsTest, CompatibleVersionIsDelivered) {
   digest_prefix_ = Digest::Of(next_).prefix();
   EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kHandled);
   EXPECT_EQ(handled_.size(), 1u);
-  // Another publisher of the same says nothing new.
+  // Another publisher of the same type says nothing new.
   ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(2, next_)).ok());
   ASSERT_TRUE(Match(2, 1, 0).ok());
   EXPECT_EQ(notes_.size(), 1u);
@@ -69,7 +69,7 @@ TEST_F(DispatcherVersionsTest, WhatThePeerSaysIsNotTakenOnTrust) {
     declare.set_publisher(++id);
     ASSERT_TRUE(dispatcher_->OnDeclare(link_, declare).ok());
     EXPECT_EQ(Match(id, 1, 0).code(), absl::StatusCode::kInvalidArgument);
-    // Said once; what comes of it is dropped, and counted.
+    // Said once; what comes from the publisher is dropped, and counted.
     EXPECT_TRUE(Match(id, 1, 0).ok());
     digest_prefix_ = (*Digest::FromBytes(declare.type_digest())).prefix();
     EXPECT_EQ(Send(id, 0, id), FrameOutcome::kHandled);
@@ -81,7 +81,7 @@ TEST_F(DispatcherVersionsTest, WhatThePeerSaysIsNotTakenOnTrust) {
   }
   EXPECT_EQ(dropped, 3u);
   EXPECT_TRUE(notes_.empty());
-  // Once it has been said it is taken, from there on.
+  // Once the text has been sent, messages are taken from there on.
   ASSERT_TRUE(dispatcher_->OnDeclare(link_, DeclaredWith(1, next_)).ok());
   EXPECT_TRUE(Match(1, 1, 0).ok());
   digest_prefix_ = Digest::Of(next_).prefix();
@@ -89,8 +89,8 @@ TEST_F(DispatcherVersionsTest, WhatThePeerSaysIsNotTakenOnTrust) {
   EXPECT_EQ(handled_.size(), 1u);
 }
 
-// It comes once on a connection, for whatever publishers, and with what is
-// refused, too.
+// The text comes once on a connection, for whatever publishers, and with a
+// refusal, too.
 TEST_F(DispatcherVersionsTest, TextThatHasComeWillDoForAll) {
   const auto without = [&](uint32_t id) {
     v1::PublisherDeclare declare = DeclaredWith(id, next_);
@@ -124,7 +124,8 @@ TEST_F(DispatcherVersionsTest, TextThatHasComeWillDoForAll) {
   EXPECT_EQ(dispatcher_->HearText(link_, said), nullptr);
 }
 
-// Both ends count it, or they would not agree on what has been forgotten.
+// Both ends count that text, or they would not agree on what has been
+// forgotten.
 TEST_F(DispatcherVersionsTest, TextOfARefusedDeclarationCounts) {
   DeclareAsManyAsThereMayBe();
   ASSERT_FALSE(
@@ -143,7 +144,7 @@ TEST_F(DispatcherVersionsTest, PublisherDoesNotChangeItsTypeUnderAMatch) {
   EXPECT_EQ(Send(1, 0, 1), FrameOutcome::kCorrupt);
 }
 
-// Of a queue's lane, too.
+// In a queue's lane, too.
 TEST_F(DispatcherVersionsTest, QueueGetsNothingOfAnotherType) {
   const auto queued = Add(2, DeliveryMode::kQueued);
   ASSERT_TRUE(OpenLane(3, 2).ok());
@@ -154,8 +155,8 @@ TEST_F(DispatcherVersionsTest, QueueGetsNothingOfAnotherType) {
   EXPECT_FALSE(queued->queue().HasFrame());
 }
 
-// What is dropped is not reported as handled before what lies ahead of it in
-// the lane: the peer would not send that to the next process.
+// A dropped frame is not reported as handled before the frames ahead of it in
+// the lane: the peer would not send those to the next process.
 TEST_F(DispatcherVersionsTest, DroppedFrameWaitsForThoseAheadOfIt) {
   const auto queued = Add(2, DeliveryMode::kQueued);
   ASSERT_TRUE(OpenLane(3, 2).ok());
@@ -191,7 +192,7 @@ TEST_F(DispatcherVersionsTest, DroppedFrameWaitsForThoseAheadOfIt) {
   EXPECT_EQ(handled(), (std::vector<uint64_t>{1}));
   queued->queue().Finish();
   EXPECT_EQ(handled(), (std::vector<uint64_t>{1, 5}));
-  // Nothing is ahead of this one, and what comes later has its own end.
+  // Nothing is ahead of this frame, and what comes later has its own end.
   EXPECT_EQ(send(1, 6), FrameOutcome::kHandled);
   EXPECT_EQ(send(2, 7), FrameOutcome::kTaken);
   ASSERT_NE(queued->queue().Take(), nullptr);
@@ -206,7 +207,8 @@ TEST_F(DispatcherVersionsTest, OriginBeyondTheLimitIsMatchedAllTheSame) {
     declare.set_topic(absl::StrCat("topic", number));
     return declare;
   });
-  // Of two versions here, too, one of which the publisher is counted for.
+  // There are two versions here, too, and the publisher is counted for one of
+  // them.
   type_.canonical_text =
       absl::StrCat(next_, "  3 z optional int32 presence=implicit\n");
   type_.digest = Digest::Of(type_.canonical_text);

@@ -193,7 +193,7 @@ TEST_F(FanOutTest, LaneThatMovedAfterTheLastLookHasNotStalled) {
   EXPECT_FALSE(lane_->stalled());
 }
 
-// Time passes as it is waited for; `on_wait` is called each time.
+// Time passes as a thread waits for it; `on_wait` is called each time.
 class LetsTimePass final : public RoomWaiter {
  public:
   explicit LetsTimePass(test::DrivenClock& clock) : clock_(clock) {}
@@ -222,7 +222,7 @@ class TwoLanesTest : public FanOutTest {
     patient_ = std::make_unique<FanOut>(environment_, waiter_, publishing);
   }
 
-  // Fills both lanes, which are waited for so long.
+  // Fills both lanes. `first` and `second` are how long they are waited for.
   void Fill(absl::Duration first, absl::Duration second) {
     std::vector<PublishRoute> routes(2);
     routes[0].lane = lane_;
@@ -264,20 +264,20 @@ TEST_F(TwoLanesTest, EachIsWaitedForAsLongAsItsRouteSays) {
   EXPECT_TRUE(patient_->Publish(Message()).ok());
   EXPECT_EQ(waits, 21);
   EXPECT_FALSE(other_->stalled());
-  // Of one that was waited for in vain the other need not hear.
+  // A wait in vain for one lane is no stall of the other.
   Fill(absl::Milliseconds(20), absl::Hours(1));
   waiter_.on_wait = [] {};
   EXPECT_EQ(patient_->Publish(Message()).code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(lane_->stalled());
   EXPECT_FALSE(other_->stalled());
-  // Who would wait as long again does not.
+  // A publisher that would wait as long again does not.
   waiter_.on_wait = [] { ADD_FAILURE(); };
   EXPECT_EQ(patient_->Publish(Message()).code(),
             absl::StatusCode::kResourceExhausted);
 }
 
-// As where a route or a publisher of its own mind is in a hurry.
+// As if a route, or a publisher with a timeout of its own, is in a hurry.
 TEST_F(TwoLanesTest, WhoWaitsLongerDoesSoThoughTheLaneHasStalledForOthers) {
   for (const absl::Duration hurry :
        {absl::ZeroDuration(), absl::Milliseconds(20)}) {
@@ -301,7 +301,7 @@ TEST_F(TwoLanesTest, WhoWaitsLongerDoesSoThoughTheLaneHasStalledForOthers) {
 
 TEST_F(TwoLanesTest, AllTogetherAreWaitedForAsLongAsTheLongest) {
   Fill(absl::Milliseconds(20), absl::Milliseconds(100));
-  // Whatever makes room in one, the other is full.
+  // Whenever one lane has room, the other is full.
   const TimeNs began = clock_.now;
   int waits = 0;
   waiter_.on_wait = [&] {
@@ -317,7 +317,7 @@ TEST_F(TwoLanesTest, AllTogetherAreWaitedForAsLongAsTheLongest) {
   EXPECT_FALSE(other_->stalled());
 }
 
-// As when one of those who share a lane unsubscribes, and another is slow.
+// As when one of the subscriptions that share a lane ends, and another is slow.
 TEST_F(FanOutTest, NobodyWaitsForRoomInALaneThatHasNoRouteAnyMore) {
   const auto descriptor = fan_out_->room_notice().Descriptor();
   ASSERT_TRUE(descriptor.ok());
@@ -464,7 +464,8 @@ TEST_P(FanOutToLanesTest, TypedMessageIsSerialisedOnceForEightLanes) {
   }
 }
 
-// Up to 1 024 bytes it is serialised beside the lanes, above that into one.
+// A message of up to 1 024 bytes is serialised beside the lanes, a larger one
+// into a lane.
 INSTANTIATE_TEST_SUITE_P(Sizes, FanOutToLanesTest,
                          testing::Values(0, 1, 8, 24, 25, 1024, 1025, 5000),
                          [](const auto& size) {

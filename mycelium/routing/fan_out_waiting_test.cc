@@ -17,7 +17,7 @@ namespace {
 constexpr size_t kCapacity = 64 << 10;
 constexpr absl::Duration kTimeout = absl::Milliseconds(1);
 
-// Has the test act while the publisher rests; nothing is waited for then.
+// Lets the test act while the publisher rests, and waits for nothing then.
 class Resting final : public RoomWaiter {
  public:
   explicit Resting(const LanePositions& positions) : positions_(positions) {}
@@ -39,7 +39,7 @@ class Resting final : public RoomWaiter {
       [](absl::FunctionRef<bool()>) {};
   int rests = 0;
   TimeNs left = 0;  // Until the deadline of the last rest.
-  // To tell of room.
+  // Whether the reader was asked to tell of room.
   bool asked_in_rest = false;
   bool asked_in_wait = false;
 
@@ -131,7 +131,8 @@ TEST_F(FanOutWaitingTest, LargeMessageNeedsNoMoreThanItsRoom) {
   EXPECT_LT(handled_, kCapacity / 4 + 1024);
 }
 
-// The rest is not a wait: whoever does not get ahead soon holds up nobody.
+// The rest is not a wait: a reader that does not get ahead soon holds up no
+// publisher.
 TEST_F(FanOutWaitingTest, RoomForOneIsEnoughAfterTheRest) {
   Fill();
   waiter_.on_rest = [this](absl::FunctionRef<bool()> is_over) {
@@ -207,7 +208,7 @@ TEST_F(FanOutWaitingTest, ReaderInTheSameProcessGetsAheadToo) {
   subscription->Close();
 }
 
-// Its room comes with acknowledgements, many messages at a time.
+// The lane's room comes with acknowledgements, many messages at a time.
 TEST_F(FanOutWaitingTest, NobodyRestsForALaneThatIsSent) {
   lane_->SetMapped(false);
   Fill();

@@ -24,7 +24,7 @@ std::shared_ptr<Subscription> Make() {
 
 class GateStayTest : public testing::Test {
  protected:
-  // Whether a frame for it was handled.
+  // Whether a frame for `subscription` was handled.
   bool Handle(const std::shared_ptr<Subscription>& subscription) {
     return stay_.RunInside(*subscription, [&] {
       ++handled_;

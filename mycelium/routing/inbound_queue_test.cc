@@ -195,7 +195,7 @@ TEST_F(InboundQueueTest, EndedFeedIsForgottenWhenItIsEmpty) {
   EXPECT_EQ(Take(), 1u);
   EXPECT_EQ(Take(), 0u);
   ASSERT_TRUE(other->Write(2));
-  EXPECT_EQ(Take(), 2u);  // It is no longer the one taken from.
+  EXPECT_EQ(Take(), 2u);  // The ended feed is no longer the one taken from.
   EXPECT_EQ(Take(), 0u);
   EXPECT_TRUE(watch.expired());
 }
@@ -332,7 +332,7 @@ TEST_F(InboundQueueTest, PublisherThatIsAlwaysFasterHoldsNobodyUp) {
   EXPECT_TRUE(IsReadable(*descriptor));
 }
 
-// One writes, one takes, one closes somewhere in the middle.
+// One thread writes, one takes, one closes somewhere in the middle.
 TEST(InboundQueueConcurrentTest, EachFrameIsTakenOrDroppedOnce) {
   constexpr int kRounds = 200;
   constexpr uint64_t kFrames = 200;

@@ -110,7 +110,7 @@ TEST_F(OrphansTest, LaneThatIsOpenedBeforeTheRouterHearsOfItIsParkedToo) {
   EXPECT_EQ(LedgerOfAll().in_flight, 1u);
 }
 
-// Whose number another subscription of the new process may have.
+// Another subscription of the new process may have the orphan's number.
 TEST_F(OrphansTest, LaneThatIsOpenedForAnOrphanWaitsForTheNextProcess) {
   router_->AddRemote(link_, Subscribe(1, type_));
   router_->Orphan(link_, kNever);
@@ -146,7 +146,8 @@ TEST_F(OrphansTest, OrphanDoesNotShareALaneThatTheNewProcessReads) {
   EXPECT_THAT(link_.parked, IsEmpty());
 }
 
-// Nobody would send what is in it, and whoever flushes would wait for that.
+// Nobody would send what is in it, and a caller that flushes would wait for
+// that.
 TEST_F(OrphansTest, SharedLaneThatNobodyComesBackToIsDropped) {
   router_->AddRemote(link_, Inline(1));
   const auto publisher = AddPublisher(type_);
@@ -180,14 +181,14 @@ TEST_F(OrphansTest, SharedLaneIsDroppedWhenTheLastWhoWaitedInItIsOver) {
   EXPECT_THAT(link_.dropped, ElementsAre(0));
   EXPECT_EQ(LedgerOfAll().dropped_for(DropReason::kSubscriberGone), 3u);
   EXPECT_EQ(LedgerOfAll().in_flight, 0u);
-  // Of the match that the new process had heard of.
+  // The end of the match that the new process had heard of.
   const auto unmatched = link_.Sent(v1::Control::kUnmatched);
   ASSERT_THAT(unmatched, SizeIs(1));
   EXPECT_EQ(unmatched[0].unmatched().subscription(), 2u);
   EXPECT_EQ(unmatched[0].unmatched().until_sequence(), 0u);
 }
 
-// It takes no frame of a publisher that it does not know.
+// The next process takes no frame of a publisher that it does not know.
 TEST_F(OrphansTest, NextProcessIsToldOfEveryPublisherThatTheSharedLaneHas) {
   v1::Subscribe other = Inline(2);
   other.set_service("other");
@@ -271,7 +272,7 @@ TEST_F(OrphansTest, NextProcessIsToldOfRefusalsUnderItsOwnNumbers) {
   EXPECT_EQ(said[0].subscribe_refused().publisher(), 2u);
 }
 
-// Of two subscriptions that share a lane the second came later.
+// Two subscriptions share a lane, and the second one came later.
 TEST_F(OrphansTest,
        FramesTooLargeForTheNextProcessAreDroppedOfEachThatHadThem) {
   const auto publisher = AddPublisher(type_);
@@ -315,8 +316,8 @@ TEST_F(OrphansTest,
   EXPECT_EQ(ledgers[1].in_flight, 1u);
 }
 
-// What the next process of a subscription may ask for otherwise, each of which
-// keeps it from its lane.
+// What the next process may ask for otherwise for a subscription. Each of these
+// keeps the subscription from its lane.
 struct Change {
   const char* field;
   void (*make)(v1::Subscribe* subscribe);
@@ -343,7 +344,7 @@ TEST_P(ChangedSubscriptionTest, LaneIsDroppedAndAnotherOneOpened) {
   EXPECT_EQ(LedgerOfAll().dropped_for(DropReason::kSubscriberGone), 1u);
   EXPECT_EQ(LedgerOfAll().in_flight, 0u);
 
-  MessageType type = type_;  // That is asked for now.
+  MessageType type = type_;  // The type that is asked for now.
   type.digest = Digest::FromBytes(subscribe.type_digest()).value();
   if (type.digest != type_.digest) publisher = AddPublisher(type);
   const std::byte bytes[8] = {};

@@ -12,7 +12,7 @@
 namespace mycelium {
 namespace {
 
-// Of which a lane takes a whole number.
+// A lane takes a whole number of such frames.
 constexpr size_t kFrameBytes = 1024;
 constexpr size_t kPayloadBytes = kFrameBytes - sizeof(FrameHeader);
 
@@ -91,7 +91,7 @@ TEST_F(RoomNoticeTest, WhoWaitsForSubscribersIsToldThoughTheyRefusedOneBefore) {
   int calls = 0;
   notice_.NoteNobody();
   notice_.Call([&] { ++calls; });
-  // As of a publisher on another thread that finds the new routes.
+  // As by a publisher on another thread that finds the new routes.
   notice_.NoteFull(lane_, kFrameBytes);
   EXPECT_EQ(calls, 0);
   notice_.OnSubscribers();

@@ -55,7 +55,7 @@ TEST(SubscriptionTest, LanesOfDifferentRulesAreMadeUpToTheLimit) {
   subscription->Close();
 }
 
-// The next thread may get all that the one before was known by.
+// The next thread may get everything by which the one before was known.
 TEST(SubscriptionTest, ThreadThatHasEndedTakesNoMore) {
   const std::shared_ptr<Subscription> subscription = MakeQueued();
   EXPECT_FALSE(subscription->IsConsumedByThisThread());
@@ -75,8 +75,8 @@ TEST(SubscriptionTest, ThreadThatHasEndedTakesNoMore) {
   subscription->Close();
 }
 
-// Whoever comes second must not think that the lanes are closed, which another
-// one is still about to do: what comes in meanwhile would be nobody's.
+// The second thread must not think that the lanes are closed while the first is
+// still about to close them: nobody would drop what comes in meanwhile.
 TEST(SubscriptionTest, MessageThatIsPublishedWhileTwoCloseIsDropped) {
   const std::shared_ptr<Subscription> subscription = MakeQueued();
   const auto origin = std::make_shared<Origin>();
@@ -118,8 +118,8 @@ class WatchedFeed final : public InboundQueue::Feed {
   const std::function<void()> on_release_;
 };
 
-// Or who unsubscribes would be told that the handler is done, and then find
-// that what it had is still in flight.
+// Otherwise a caller that unsubscribes would be told that the handler is done,
+// and then find that its message is still in flight.
 TEST(SubscriptionTest, QueuedHandlerIsNotOverBeforeItsRoomIsFree) {
   int handled = 0;
   const std::shared_ptr<Subscription> subscription =

@@ -63,7 +63,7 @@ class Worker final {
   std::thread thread_{[this] { Run(); }};
 };
 
-// Where nothing else is said, no lane has given any room back.
+// If nothing else is said, no lane has given any room back.
 class WaitGraphTest : public ::testing::Test {
  protected:
   // A queue, the thread that takes from it, and its wait for room in a lane.
@@ -125,8 +125,8 @@ class WaitGraphTest : public ::testing::Test {
     };
   }
 
-  // The two wait for each other through their nodes, and have asked before the
-  // other one did. Returns the probe of `a` on its way back.
+  // The two wait for each other through their nodes, and both have asked before
+  // a probe arrives. Returns the probe of `a` on its way back.
   v1::RoomAwaited LetWaitForEachOther(Taker& a, Taker& b) {
     a.WaitsForPeer(here_, b);
     b.WaitsForPeer(there_, a);
@@ -172,7 +172,7 @@ TEST_F(WaitGraphTest, LaneThatHasMovedSinceIsNoPartOfACircle) {
   b.worker.Do([&] { PassOneThrough(*b.queue); });
   b.WaitsFor(here_, a);
   EXPECT_FALSE(b.in_circle()) << "what a waits for has come";
-  // It is not enough for that one.
+  // What came is not enough for `a`.
   a.LooksAgain(b.queue->lane().released());
   EXPECT_TRUE(a.in_circle());
 }
@@ -199,7 +199,8 @@ TEST_F(WaitGraphTest, CircleThroughAnotherNodeIsFound) {
   EXPECT_FALSE(a.in_circle());
 }
 
-// Who sent a probe waits for something else when it comes back.
+// The thread that sent a probe waits for something else when the probe comes
+// back.
 TEST_F(WaitGraphTest, ProbeOfAnotherWaitIsNotTakenForOnes) {
   Taker a(QueueOf("a")), b(QueueOf("b"));
   const v1::RoomAwaited probe = LetWaitForEachOther(a, b);
@@ -281,7 +282,8 @@ TEST_F(WaitGraphTest, WhoHasTakenFromNoQueueIsWaitedForByNobody) {
   EXPECT_THAT(told_here_, IsEmpty());
 }
 
-// One that was told is about to go on, so who waits for it may have room soon.
+// A wait that was told of a circle is about to end, so a thread that waits for
+// this one may have room soon.
 TEST_F(WaitGraphTest, WaitThatWasToldIsNoPartOfAnotherCircle) {
   Taker a(QueueOf("a")), b(QueueOf("b"));
   a.WaitsFor(here_, b);
