@@ -17,7 +17,7 @@ class BiasedMutexTest : public ::testing::Test {
     if (!has_heavy_barrier()) GTEST_SKIP() << "the kernel has no membarrier";
   }
 
-  // Whether the caller is biased towards after that.
+  // Returns whether the mutex is biased towards the caller after that.
   bool TakeInARow(uint32_t times) {
     bool is_by_bias = false;
     for (uint32_t i = 0; i < times; ++i) {
@@ -68,7 +68,7 @@ TEST_F(BiasedMutexTest, ANewThreadDoesNotInheritTheBias) {
   EXPECT_EQ(times_taken(), 4u);
 }
 
-// It may be about to enter, for all that anybody knows.
+// For all that the others know, the thread may be about to enter.
 TEST_F(BiasedMutexTest, WhoStaysAwayKeepsASlotAndThereAreFour) {
   for (int i = 0; i < 4; ++i) {
     std::thread([this] {
@@ -79,7 +79,7 @@ TEST_F(BiasedMutexTest, WhoStaysAwayKeepsASlotAndThereAreFour) {
   EXPECT_FALSE(TakeInARow(2 * BiasedMutex::kInARowMax));
 }
 
-// Says when somebody is about to sleep.
+// Says when a thread is about to sleep.
 class WatchedWaiter final : public Waiter {
  public:
   void WaitWord(const std::atomic<uint32_t>& word, uint32_t expected,

@@ -8,7 +8,7 @@ namespace {
 TEST(CpuRelaxTest, LongerTakesMorePauses) {
   const int in_a_microsecond = PausesIn(1'000);
   EXPECT_GE(in_a_microsecond, 1);
-  // A thousand times as many, but for one that is rounded.
+  // A thousand times as many, except for rounding by one.
   EXPECT_NEAR(PausesIn(1'000'000), 1'000 * in_a_microsecond, 1'000);
 }
 

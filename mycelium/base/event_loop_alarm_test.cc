@@ -1,4 +1,4 @@
-// How a loop sleeps until a time: by a timer of the kernel's that stays set.
+// How a loop sleeps until a time: by a kernel timer that stays set.
 #include <atomic>
 #include <cerrno>
 #include <memory>
@@ -50,7 +50,7 @@ TEST_F(EventLoopAlarmTest, TimerRunsWhenItsTimeHasCome) {
   EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
   EXPECT_EQ(runs_, 1);
   EXPECT_GE(Now(), due);
-  // And an earlier one than what the kernel has.
+  // And an earlier time than the one that the kernel has.
   loop_->RunAt(Now() + kLongNs, [this] { ++runs_; });
   EXPECT_EQ(loop_->RunOnce(Now() + kMs, 0), Ran::kNothing);
   loop_->RunAt(Now() + kMs, [this] { ++runs_; });
@@ -82,7 +82,7 @@ TEST_F(EventLoopAlarmTest, WhatHasRungEndsNoSleepAgain) {
   EXPECT_EQ(runs_, 1);
   const uint64_t before = CountOf("epoll_wait");
   std::thread other([&] {
-    // Once it sleeps without an end.
+    // Once the loop sleeps without an end.
     while (CountOf("epoll_wait") == before) std::this_thread::yield();
     loop_->Post([this] { ++runs_; });
   });
@@ -97,13 +97,13 @@ TEST_F(EventLoopAlarmTest, DeadlineIsTheSleepsOwnWhereTheTimerCannotBeSet) {
   loop_->RunAt(Now() + kMs, [this] { ++runs_; });
   EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
   EXPECT_EQ(runs_, 1);
-  // Nor is it taken for set by the next one.
+  // The next sleep does not take the timer for set, either.
   loop_->RunAt(Now() + kMs, [this] { ++runs_; });
   EXPECT_EQ(loop_->RunOnce(kNever, 0), Ran::kSomething);
   EXPECT_EQ(runs_, 2);
 }
 
-// Its timer shows something else from then on.
+// The loop's timer shows something else from then on.
 TEST_F(EventLoopAlarmTest, SleepEndsThoughTheDescriptorIsAskedForMeanwhile) {
   const uint64_t before = CountOf("epoll_wait");
   const TimeNs end = Now() + 50 * kMs;

@@ -1,5 +1,5 @@
 // What the kernel watches while a loop spins, and that it watches everything
-// again when somebody sleeps.
+// again when a thread sleeps.
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -95,7 +95,7 @@ class EventLoopSpinningTest : public ::testing::Test {
   Ran Spin(int64_t ns = kMs) {
     return loop_->RunOnce(clock_.now + ns, /*spin_ns=*/kNever);
   }
-  // Watched, and out of what the kernel watches.
+  // Watches the socket, and has it taken out of what the kernel watches.
   void TakeOut(Socket& socket) {
     WatchAlone(socket);
     const uint64_t calls = ControlCalls();
@@ -118,7 +118,7 @@ bool IsReadable(int fd) {
 }
 
 TEST_F(EventLoopSpinningTest, WhoLooksAloneIsNotWatchedIfTheLoopSpinsForEver) {
-  Readable alone, beside;  // Neither of which finds what the kernel knows of.
+  Readable alone, beside;  // Neither finds what the kernel knows of.
   WatchAlone(alone);
   ASSERT_TRUE(loop_->Watch(beside.fd(), EPOLLIN, beside).ok());
   for (int turn = 1; turn <= 5; ++turn) {
@@ -172,7 +172,7 @@ TEST_F(EventLoopSpinningTest, SleepingLoopIsWokenByWhoWasOut) {
 TEST_F(EventLoopSpinningTest, MessageThatComesBeforeTheSleepEndsIt) {
   Socket socket;
   TakeOut(socket);
-  // After the last look, before it is put back.
+  // After the last look, before the socket is put back.
   FakePoller poller;
   poller.on_prepare = [&] { socket.PeerSends(); };
   loop_->AddPoller(poller);
@@ -261,7 +261,7 @@ TEST_F(EventLoopSpinningTest, WhoIsUnwatchedWhileOutIsLeftAlone) {
   socket.PeerSends();
   EXPECT_EQ(loop_->RunOnce(clock_.now + kMs, /*spin_ns=*/0), Ran::kNothing);
   EXPECT_EQ(socket.got, 0);
-  // Watched anew, it is in.
+  // Watched anew, the socket is in.
   ASSERT_TRUE(loop_->Watch(socket.fd(), EPOLLIN, socket).ok());
   EXPECT_EQ(loop_->RunOnce(kNever, /*spin_ns=*/0), Ran::kSomething);
   EXPECT_EQ(socket.told, 1);
@@ -270,13 +270,13 @@ TEST_F(EventLoopSpinningTest, WhoIsUnwatchedWhileOutIsLeftAlone) {
 TEST_F(EventLoopSpinningTest, WhoWaitsForRoomIsTold) {
   Socket socket;
   TakeOut(socket);
-  std::thread([&] {  // As a publisher's.
+  std::thread([&] {  // As a publisher's thread.
     EXPECT_TRUE(loop_->Rewatch(socket.fd(), EPOLLIN | EPOLLOUT).ok());
   })
       .join();
   EXPECT_EQ(Spin(3 * kMs), Ran::kSomething);
   EXPECT_EQ(socket.told_writable, 1);
-  // When it waits no longer, it goes out again.
+  // When the socket waits no longer, it goes out again.
   EXPECT_TRUE(loop_->Rewatch(socket.fd(), EPOLLIN).ok());
   EXPECT_EQ(Spin(3 * kMs), Ran::kNothing);
   const int told = socket.told;
@@ -309,7 +309,7 @@ TEST_F(EventLoopSpinningTest, DescriptorThatIsShownShowsWhoWasOut) {
   EXPECT_EQ(loop_->RunOnce(0, /*spin_ns=*/0), Ran::kSomething);
   EXPECT_EQ(socket.got, 1);
   EXPECT_FALSE(IsReadable(descriptor));
-  // Nobody goes out from here on.
+  // No socket goes out from here on.
   EXPECT_EQ(Spin(5 * kMs), Ran::kNothing);
   socket.PeerSends();
   EXPECT_TRUE(IsReadable(descriptor));
@@ -332,7 +332,7 @@ TEST_F(EventLoopSpinningTest, LoopThatCannotPutBackDoesNotSleepForLong) {
   Socket socket, other;
   WatchAlone(other);
   TakeOut(socket);
-  // The first of the two, twice; the other one is put back.
+  // The first of the two sockets fails twice; the other one is put back.
   sys_.Fail("epoll_ctl", {-ENOMEM});
   waiter_.on_wait = [&] { sys_.Fail("epoll_ctl", {-ENOSPC}); };
   TimeNs begin = clock_.now;
@@ -351,7 +351,7 @@ TEST_F(EventLoopSpinningTest, LoopThatCannotPutBackDoesNotSleepForLong) {
   EXPECT_NE(log_[0].find("epoll_ctl add: Cannot allocate memory"),
             std::string::npos)
       << log_[0];
-  // When there is memory again, it sleeps again.
+  // When there is memory again, the loop sleeps again.
   waiter_.on_wait = nullptr;
   begin = clock_.now;
   EXPECT_EQ(loop_->RunOnce(begin + 99 * kMs, /*spin_ns=*/0), Ran::kNothing);
@@ -418,7 +418,7 @@ TEST(EventLoopSpinningConcurrentTest, NoMessageIsLostOnTheWayToASleep) {
       while (socket.got < i && !gave_up) std::this_thread::yield();
     }
   });
-  // In turn as long as it takes to go out, and a sleep.
+  // In turn a spin as long as it takes to go out, and a sleep.
   TimeNs awake_until = 0;
   while (socket.got < kMessages && environment.clock.NowNs() < deadline) {
     const TimeNs now = environment.clock.NowNs();

@@ -111,7 +111,7 @@ TEST_F(EventLoopTest, LoopThatTheKernelTellsNothingSaysSoAndSleeps) {
   EXPECT_EQ(clock_.now, begin + 5'000'000);
   EXPECT_THAT(log_, StartsWith("event loop: wait by epoll: "));
   EXPECT_EQ(absl::c_count(log_, '\n'), 1);
-  // A task is run nevertheless, and no sleep delays who only looks.
+  // A task is run nevertheless, and no sleep delays a call that only looks.
   bool ran = false;
   loop->Post([&] { ran = true; });
   EXPECT_EQ(loop->RunOnce(kNever, 0), Ran::kSomething);
@@ -158,7 +158,7 @@ TEST_F(EventLoopTest, SpinningLooksAtHandlersUntilOneFindsWork) {
 }
 
 TEST_F(EventLoopTest, SpinningForEverAsksTheKernelOnceAMillisecond) {
-  Readable a;  // Whose Poll() never finds what the kernel knows of.
+  Readable a;  // Its Poll() never finds what the kernel knows of.
   a.found_at_poll = 100'000;
   a.on_poll = [&] { clock_.now += 1000; };
   ASSERT_TRUE(loop_->Watch(a.fd(), EPOLLIN, a).ok());
@@ -180,7 +180,7 @@ TEST_F(EventLoopTest, SpinningAsksTheKernelAtOnceIfAHandlerWantsIt) {
   EXPECT_EQ(loop_->RunOnce(kNever, kNever), Ran::kSomething);
   EXPECT_EQ(a.calls, 1);
   EXPECT_LE(a.polls, 4);
-  // And not once more than it was asked to.
+  // And no more often than it was asked to.
   EXPECT_EQ(loop_->RunOnce(kNever, kNever), Ran::kSomething);
   EXPECT_EQ(a.calls, 2);
   EXPECT_GE(a.polls, 900);
@@ -210,12 +210,12 @@ TEST_F(EventLoopTest, SpinningGivesWayToOthersUnlessItIsForEver) {
 TEST_F(EventLoopTest, LoopThatGaveWayForLongSleepsInsteadOfSpinning) {
   Readable a;
   a.on_poll = [&] { clock_.now += 1000; };
-  waiter_.away_ns = 4'000'000;  // Somebody computes.
+  waiter_.away_ns = 4'000'000;  // Another thread computes.
   ASSERT_TRUE(loop_->Watch(a.fd(), 0, a).ok());
   EXPECT_EQ(loop_->RunOnce(clock_.now + 9'000'000, 2'500'000), Ran::kNothing);
   EXPECT_EQ(waiter_.ways_given, 1);
   EXPECT_EQ(waiter_.deadlines.size(), 1u) << "it sleeps at once";
-  // And the next time without a spin, but for a look.
+  // The next time it does not spin, except for one look.
   const int polls = a.polls;
   EXPECT_EQ(loop_->RunOnce(clock_.now + 9'000'000, 2'500'000), Ran::kNothing);
   EXPECT_EQ(a.polls, polls + 1);
@@ -335,7 +335,7 @@ TEST(EventLoopConcurrentTest, BorrowersAndTheLoopAreNeverInItAtOnce) {
         if (!loop->TryBorrow()) continue;
         ++lent;
         enter();
-        // Wakes the sleeper, who then waits for this borrower.
+        // Wakes the sleeper, which then waits for this borrower.
         loop->Post([&] {
           enter();
           ++posted;
@@ -350,7 +350,8 @@ TEST(EventLoopConcurrentTest, BorrowersAndTheLoopAreNeverInItAtOnce) {
   EXPECT_EQ(posted, 2 * kRounds);
 }
 
-// Or timers and tasks would wait for as long as borrowers follow each other.
+// Otherwise timers and tasks would wait for as long as borrowers follow each
+// other.
 TEST(EventLoopConcurrentTest, WhoWaitsForABorrowerIsNext) {
   auto loop = *EventLoop::Create(Environment::Real());
   loop->SetLending();
@@ -440,7 +441,7 @@ TEST_F(EventLoopDescriptorTest, ShowsATimerThatIsDue) {
 
 TEST_F(EventLoopDescriptorTest, ForgetsATimerThatIsCancelled) {
   const int descriptor = loop_->descriptor();
-  loop_->RunOnce(0, 0);  // It asks for a turn when it is asked for.
+  loop_->RunOnce(0, 0);  // The descriptor asks for a turn when it is asked for.
   const TimeNs now = environment_.clock.NowNs();
   const uint64_t cancelled = loop_->RunAt(now, [this] { ++runs_; });
   ASSERT_TRUE(IsReadable(descriptor, kLongMs));
@@ -448,7 +449,7 @@ TEST_F(EventLoopDescriptorTest, ForgetsATimerThatIsCancelled) {
   EXPECT_FALSE(IsReadable(descriptor, 0));
 }
 
-// What the kernel told was of the one before.
+// The kernel has told of the descriptor that had the number before.
 TEST(EventLoopNumbersTest, HandlerOfANumberThatIsNewIsNotCalledForTheOld) {
   class Counts final : public EventLoop::Handler {
    public:
@@ -463,7 +464,8 @@ TEST(EventLoopNumbersTest, HandlerOfANumberThatIsNewIsNotCalledForTheOld) {
   int first[2], second[2], silent[2];
   for (int* const ends : {first, second, silent}) ASSERT_EQ(pipe(ends), 0);
   Counts handlers[2], next;
-  // Whichever comes first makes the other's number that of a silent one.
+  // The handler that runs first gives the other's number to a silent
+  // descriptor.
   for (int i = 0; i < 2; ++i) {
     const int* const ends = i == 0 ? first : second;
     const int other = i == 0 ? second[0] : first[0];
@@ -510,7 +512,8 @@ TEST_F(EventLoopTest, PollerIsArmedWhileTheLoopSleepsAndOnlyThen) {
 TEST_F(EventLoopTest, WorkThatComesWhileTheLoopFallsAsleepIsFound) {
   FakePoller poller;
   loop_->AddPoller(poller);
-  // Between the last look and the sleep: who makes it wakes the loop.
+  // Between the last look and the sleep: the thread that makes the work wakes
+  // the loop.
   waiter_.on_wait = [&] {
     if (poller.work > 0 || poller.polls > 1) return;
     poller.work = 1;
@@ -552,13 +555,14 @@ TEST_F(EventLoopTest, HandlerThatDoesNotSpinIsOnlyToldByTheKernel) {
   EXPECT_EQ(readable.polls, 0);
   EXPECT_EQ(readable.calls, 1);
   loop_->Unwatch(readable.fd());
-  // Watched again, it is like any other.
+  // Watched again, the descriptor is like any other.
   ASSERT_TRUE(loop_->Watch(readable.fd(), 0, readable).ok());
   loop_->RunOnce(clock_.now + 10'000, 5'000);
   EXPECT_GT(readable.polls, 0);
 }
 
-// Who asks for it when the loop has run already has not missed anything.
+// A caller that asks for the descriptor after the loop has run has not missed
+// anything.
 TEST(PolledEventLoopTest, FirstDescriptorTellsOfAPollersWork) {
   auto loop = *EventLoop::Create(Environment::Real());
   FakePoller poller;

@@ -104,7 +104,7 @@ TEST(OwnDescriptorsTest, ChildKeepsThoseOfOthers) {
   Sys& sys = Sys::Real();
   const int closed = static_cast<int>(sys.EventFd());
   sys.Close(closed);
-  // Has the number of one that was ours.
+  // This has the number of a descriptor that was ours.
   const int theirs = open("/dev/null", O_RDWR);
   EXPECT_EQ(theirs, closed);
   EXPECT_TRUE(HoldsInChild([&] { return IsOpen(theirs); }));

@@ -36,7 +36,8 @@ TEST(HeavyBarrierTest, IsOfferedOnceAndNoLongerWhenItFailed) {
   HeavyBarrier(sys);
   EXPECT_TRUE(has_heavy_barrier());
 
-  // Who has begun to rely on it goes on when it is safe, and nobody begins.
+  // A thread that has begun to rely on the barrier goes on when that is safe,
+  // and no thread begins to.
   BiasedMutex mutex(environment);
   const auto take_in_a_row = [&mutex] {
     for (uint32_t i = 0; i < 2 * BiasedMutex::kInARowMax; ++i) {

@@ -29,7 +29,7 @@ struct Pipe {
 
 class InterestListTest : public ::testing::Test {
  protected:
-  // How many are ready.
+  // How many descriptors are ready.
   int64_t Ready() {
     epoll_event events[8];
     return sys_.EpollWait(list_.fd(), events, 8, 0);

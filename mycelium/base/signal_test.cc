@@ -46,7 +46,8 @@ TEST_F(SignalTest, IsReadableFromRaiseToArm) {
   EXPECT_FALSE(IsReadable());
 }
 
-// Else who sleeps on it spins until the next Raise().
+// Otherwise a thread that sleeps on the descriptor spins until the next
+// Raise().
 TEST_F(SignalTest, ArmMakesItUnreadableWhereverAnotherMetRaise) {
   const auto arm = [&] { signal_->Arm(); };
   for (const bool is_armed : {false, true}) {

@@ -8,7 +8,7 @@ namespace {
 
 using ::mycelium::test::DrivenClock;
 
-// Who gives way is back after `away_ns`.
+// A thread that gives way is back after `away_ns`.
 class DrivenWaiter final : public Waiter {
  public:
   explicit DrivenWaiter(DrivenClock& clock) : clock_(clock) {}
@@ -33,8 +33,8 @@ class SpinBackoffTest : public ::testing::Test {
   Spell Begin(int64_t spin_ns, TimeNs deadline = kNever) {
     return Spell(backoff_, clock_.now, spin_ns, deadline);
   }
-  // Looks, each after `look_ns`, until the spell is over. Returns how long it
-  // was.
+  // Looks, each time after `look_ns`, until the spell is over. Returns how long
+  // the spell was.
   int64_t SpinOn(Spell& spell, int64_t look_ns) {
     const TimeNs begin = clock_.now;
     do {
@@ -66,7 +66,7 @@ TEST_F(SpinBackoffTest, AnswerThatComesAtOnceCostsNoSystemCall) {
 
 TEST_F(SpinBackoffTest, SpinningGivesWayAgainAndAgain) {
   SpinFor(50'000);
-  // Every so often, and a microsecond each time.
+  // After each kGiveWayNs, for a microsecond each time.
   EXPECT_GE(waiter_.ways_given, 50'000 / (SpinBackoff::kGiveWayNs + 1'200));
   EXPECT_LE(waiter_.ways_given, 50'000 / (SpinBackoff::kGiveWayNs + 1'000));
 }

@@ -48,7 +48,7 @@ class CountingSys final : public Sys {
   bool refuse_maps = false;
 };
 
-// Has the kernel refuse that call to this process, as a sandbox does.
+// Makes the kernel refuse that call to this process, as a sandbox does.
 bool Refuse(uint32_t call, uint32_t error) {
   sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -60,7 +60,7 @@ bool Refuse(uint32_t call, uint32_t error) {
          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
-// Whether a wait ends by what is ready, and by its time where nothing is.
+// Whether a wait ends when something is ready, and at its time when nothing is.
 bool WaitsByEpoll() {
   Sys& sys = Sys::Real();
   const Fd epoll(sys, static_cast<int>(sys.EpollCreate()));

@@ -18,7 +18,7 @@ bool ProtobufTakes(const std::string& text) {
   return parsed.ParseFromString(bytes.SerializeAsString());
 }
 
-// Calls `visit` with texts of one to four bytes: any, and then such as lie at
+// Calls `visit` with texts of one to four bytes: first any bytes, then bytes at
 // the bounds of some rule.
 template <typename Visit>
 void ForEachText(Visit visit) {

@@ -347,7 +347,7 @@ static void TestEventsAreTold(void) {
   options.log = Log;
   options.log_user = &told;
   // [/events]
-  options.poll_by_caller = 1; /* So that all is told on this thread. */
+  options.poll_by_caller = 1; /* So that all callbacks run on this thread. */
   told.runtime = mycelium_runtime_create(&options);
   CHECK(told.runtime != NULL);
   MyceliumType* const type = MakeType(kOneDigest);
@@ -376,7 +376,7 @@ static void TestEventsAreTold(void) {
   CHECK_OK(mycelium_subscriber_receive(subscriber, 0, &message));
   CHECK_OK(mycelium_subscriber_finish(subscriber));
   CheckLedger(told.runtime, 3, 1);
-  /* With its publisher: one that has ended before is not missed. */
+  /* With its publisher: one that ended before is not reported. */
   CHECK_OK(mycelium_runtime_shutdown(listening, kLongMs));
   while (told.gone == 0 || told.publishers_gone == 0) {
     CHECK_OK(mycelium_runtime_poll(told.runtime, kLongMs, NULL));
@@ -393,7 +393,7 @@ static void TestEventsAreTold(void) {
 struct Links {
   const char* path;
   int up;
-  int down; /* for the reason that there is no socket */
+  int down; /* because there is no socket */
 };
 
 static void CountLink(const MyceliumLink* link, void* user) {
@@ -525,7 +525,7 @@ static void TestNothingWorksAfterShutdown(void) {
                MYCELIUM_FAILED_PRECONDITION);
   CHECK(mycelium_subscribe(runtime, type, Count, NULL, NULL) == NULL);
   CheckLedger(runtime, 0, 0);
-  /* In an order that looks wrong. */
+  /* Destroyed in an order that looks wrong. */
   mycelium_runtime_destroy(runtime);
   mycelium_type_destroy(type);
   mycelium_subscriber_destroy(subscriber);

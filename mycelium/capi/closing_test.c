@@ -1,6 +1,6 @@
-/* A callback that does not return keeps nobody beyond the deadline, in a
-   runtime that listens by hand, too: its thread is the one that would stop
-   that. */
+/* A callback that does not return keeps no caller beyond the deadline, in a
+   runtime that listens by hand, too: the callback runs on the thread that would
+   stop the listening. */
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,8 +55,8 @@ int main(void) {
 
   CHECK_STATUS(mycelium_runtime_stop_listening(listening, another),
                MYCELIUM_DEADLINE_EXCEEDED);
-  /* Nor for a while for each address. If this waits for the callback itself it
-     never ends, which the test's own time limit says. */
+  /* Nor does it wait a while for each address. If this waits for the callback
+     itself, it never ends, and the test's own time limit reports that. */
   const double begin = Seconds();
   CHECK_STATUS(mycelium_runtime_close(listening, 100),
                MYCELIUM_DEADLINE_EXCEEDED);

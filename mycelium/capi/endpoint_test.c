@@ -1,4 +1,4 @@
-/* Where runtimes listen, whom they meet there, and who they are. */
+/* Where runtimes listen, which peers they meet there, and who they are. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +19,7 @@ static Folder MakeFolder(void) {
   return folder;
 }
 
-/* What became of the links of one runtime, told where it polls. */
+/* What became of the links of one runtime, told on the thread that polls. */
 typedef struct Told {
   int connected;
   int refused;
@@ -189,7 +189,7 @@ static const char kNextFiles[] =
     "\x12\x09\x0a\x01x\x18\x01\x20\x01\x28\x05"
     "\x12\x09\x0a\x01y\x18\x02\x20\x01\x28\x05\x62\x06proto3";
 
-/* Whether one who has `next` gets what one who has `old` publishes. */
+/* Whether a subscriber with `next` gets what a publisher with `old` sends. */
 static void CheckVersions(int32_t publishers, int32_t subscribers,
                           mycelium_status expected) {
   MyceliumType* const old = mycelium_type_create_from_descriptors(

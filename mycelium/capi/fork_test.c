@@ -42,7 +42,7 @@ static Handles MakeHandles(void) {
       mycelium_subscribe(made.runtime, made.type, &IgnoreMessage, NULL, NULL);
   MyceliumSubscriberOptions options = MYCELIUM_SUBSCRIBER_OPTIONS_INIT;
   options.name = "pull";
-  /* One that others fill is not to stop who publishes. */
+  /* A queue that others fill must not stop a publisher. */
   options.overflow = MYCELIUM_OVERFLOW_LATEST;
   made.subscriber =
       mycelium_subscriber_create(made.runtime, made.type, &options);
@@ -194,7 +194,7 @@ int main(void) {
   MyceliumStats stats = MYCELIUM_STATS_INIT;
   CHECK_OK(mycelium_subscriber_finish(shared.subscriber));
   CHECK_OK(mycelium_runtime_stats(shared.runtime, &stats));
-  /* One for the handler, and one for the queue, or for nobody. */
+  /* One for the handler, and one for the queue, or for no subscriber. */
   CHECK(stats.accepted >= sent);
   CHECK(stats.accepted == stats.delivered + stats.dropped + stats.in_flight);
   DestroyHandles(&shared);

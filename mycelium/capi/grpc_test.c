@@ -77,7 +77,7 @@ static void TestInTheClearBeyondThisMachineIsRefusedUnlessToldOtherwise(void) {
 
 static void TestPortThatIsNoneIsRefused(void) {
   MyceliumRuntime* const runtime = Make(NULL);
-  /* port: there is none of that number */
+  /* port: no port has that number */
   CHECK_STATUS(mycelium_runtime_listen_grpc(runtime, "localhost:65536", NULL),
                MYCELIUM_INVALID_ARGUMENT);
   /* port: nor of this */

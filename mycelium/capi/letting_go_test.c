@@ -1,5 +1,5 @@
-/* What a runtime that is closed does not do any more, and one that a callback
-   destroys in a call of its own. */
+/* What a closed runtime does not do any more, and a runtime that a callback
+   destroys in one of its own calls. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -40,7 +40,7 @@ static void AwaitSubscriptionOfPolled(MyceliumPublisher* publisher) {
   }
 }
 
-/* Of what `peer` has published. */
+/* Checks that one message that `peer` has published is over. */
 static void CheckOneIsOver(MyceliumRuntime* peer) {
   CHECK_OK(mycelium_runtime_flush(peer, kLongMs));
   MyceliumStats sent = MYCELIUM_STATS_INIT;
@@ -123,7 +123,7 @@ static void CallbackDestroysTheRuntimeThatListens(const char* socket,
 }
 
 int main(void) {
-  /* Its own: a killed run may have left a socket. */
+  /* A folder of its own: a killed run may have left a socket. */
   char folder[] = "/tmp/myc-letting-go-XXXXXX";
   CHECK(mkdtemp(folder) != NULL);
   char socket[64];

@@ -18,7 +18,7 @@ static void OnRoom(void* user) { (void)user; }
 
 #define CHECK_INVALID(call) CHECK_STATUS(call, MYCELIUM_INVALID_ARGUMENT)
 
-/* Every NULL where something is needed. */
+/* NULL for every argument that is needed. */
 static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   uint8_t digest[MYCELIUM_DIGEST_BYTES];
   int descriptor;
@@ -143,7 +143,7 @@ static void TestNull(MyceliumRuntime* runtime, MyceliumType* type) {
   mycelium_subscriber_destroy(subscriber);
 }
 
-/* Sizes and numbers that are none. */
+/* Sizes and numbers that are not valid. */
 static void TestWrongValues(MyceliumRuntime* runtime, MyceliumType* type) {
   uint8_t digest[MYCELIUM_DIGEST_BYTES];
   CHECK(mycelium_type_create_raw("") == NULL);
@@ -198,7 +198,7 @@ static void TestWrongValues(MyceliumRuntime* runtime, MyceliumType* type) {
   stats.struct_size = 8;
   CHECK_INVALID(mycelium_runtime_stats(runtime, &stats));
 
-  /* One more than a topic may have. */
+  /* One byte more than a topic may have. */
   char topic[257];
   memset(topic, 't', sizeof topic - 1);
   topic[256] = '\0';
@@ -219,8 +219,6 @@ static void FailConnection(const MyceliumConnectionEvent* event, void* user) {
   CHECK(!"called");
 }
 
-/* Structs as programs have them that were compiled with the header of version
-   1: these sizes are never to change. */
 /* What read(2) returns when it fails, taken for a size. */
 static void TestSizes(MyceliumRuntime* runtime, MyceliumType* type) {
   MyceliumPublisher* const publisher =
@@ -251,6 +249,8 @@ static void TestSizes(MyceliumRuntime* runtime, MyceliumType* type) {
   mycelium_publisher_destroy(publisher);
 }
 
+/* Structs of programs that were compiled with the header of version 1. These
+   sizes must never change. */
 static void TestStructsOfVersion1(MyceliumRuntime* runtime,
                                   MyceliumType* type) {
   MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
@@ -258,7 +258,7 @@ static void TestStructsOfVersion1(MyceliumRuntime* runtime,
   MyceliumRuntime* const other = mycelium_runtime_create(&options);
   CHECK(other != NULL);
   mycelium_runtime_destroy(other);
-  /* As they were before callbacks: what stands behind is none of theirs. */
+  /* As they were before callbacks: what lies behind is not part of them. */
   char folder[] = "/tmp/myc-capi-XXXXXX";
   CHECK(mkdtemp(folder) != NULL);
   char socket[64];

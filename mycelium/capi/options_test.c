@@ -1,4 +1,4 @@
-/* What the structs of mycelium_options.h bring about, and what is refused. */
+/* What the structs of mycelium_options.h do, and what is refused. */
 #include <stddef.h>
 #include <string.h>
 
@@ -77,7 +77,7 @@ static void TestOverflowOfTheSettingsHolds(void) {
   mycelium_type_destroy(type);
 }
 
-/* A field of one of the two structs, and what is said of -2 in it. */
+/* A field of one of the two structs, and the error for -2 in it. */
 static const struct {
   int is_limit;
   size_t offset;
@@ -163,7 +163,7 @@ static void TestWhatIsNoOptionIsRefused(void) {
   CHECK(mycelium_runtime_create(&options) == NULL);
   const int64_t uid = 1;
   options.allow_uids = &uid;
-  options.allow_uids_size = (size_t)-1; /* As of a call that failed. */
+  options.allow_uids_size = (size_t)-1; /* As from a call that failed. */
   CHECK(mycelium_runtime_create(&options) == NULL);
   CHECK(strstr(mycelium_last_error(), "at most 256") != NULL);
   options.allow_uids_size = 1;
@@ -172,7 +172,7 @@ static void TestWhatIsNoOptionIsRefused(void) {
   mycelium_runtime_destroy(runtime);
 }
 
-/* As compiled before there were settings: what stands behind is none of its. */
+/* As compiled before settings existed: what lies behind is not part of it. */
 static void TestOlderStructHasNoSettings(void) {
   MyceliumRuntimeOptions options = MYCELIUM_RUNTIME_OPTIONS_INIT;
   options.struct_size = 128;

@@ -1,5 +1,5 @@
 /* What becomes of messages for a subscriber that does not receive: what each
-   policy does, given by its name, and that a stalled publisher is told of. */
+   policy does, given by its name, and that a stalled publisher is reported. */
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,8 +9,8 @@
 #include "mycelium/capi/check.h"
 #include "mycelium/capi/mycelium.h"
 
-/* A lane has room for kFit messages of kLarge bytes, the lossy one by its
-   depth. */
+/* A lane has room for kFit messages of kLarge bytes; the lossy one has it by
+   its depth. */
 enum { kLaneBytes = 4096, kLarge = 1500, kFit = 2, kMessages = 5 };
 
 static MyceliumRuntime* MakeNode(int32_t overflow, mycelium_on_flow on_flow,
@@ -44,7 +44,7 @@ static mycelium_status PublishNumber(MyceliumRuntime* runtime,
 typedef struct Policy {
   int32_t overflow;
   size_t size;         /* of each message; small: `depth` bounds them */
-  const char* refused; /* why message kFit and what follows is; or NULL */
+  const char* refused; /* why, from message kFit on; NULL: not refused */
   uint8_t first;       /* that is received, and all up to */
   uint8_t last;
   uint64_t lost_before;  /* the first one */
@@ -75,8 +75,7 @@ static void OnError(const MyceliumRefusal* refusal, void* user) {
   CHECK(strstr(refusal->message, "fell behind") != NULL);
 }
 
-/* What was dropped of the subscription, as against what nobody was there for.
- */
+/* Drops of the subscription, and not those for lack of a subscriber. */
 static void CountOverflow(const MyceliumFlow* flow, void* user) {
   for (size_t i = 0; i < flow->dropped_count; ++i) {
     if (strcmp(mycelium_drop_reason_name(i), "overflow") == 0) {

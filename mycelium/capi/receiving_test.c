@@ -1,4 +1,4 @@
-/* What receives and parses, is told of errors, or ends early. */
+/* Subscribers that receive and parse, are told of errors, or end early. */
 #include <pthread.h>
 #include <string.h>
 
@@ -68,7 +68,7 @@ static void TestReceiverSaysWhatItCouldNotParse(void) {
   CHECK_OK(mycelium_subscriber_finish(subscriber));
   const MyceliumMessage* message;
   CHECK_OK(mycelium_subscriber_receive(subscriber, 0, &message));
-  mycelium_subscriber_destroy(subscriber); /* Which counts the last one. */
+  mycelium_subscriber_destroy(subscriber); /* This counts the last one. */
   CHECK(UndecodableOf(runtime) == 2);
   CheckLedger(runtime, 5, 3);
   mycelium_type_destroy(type);
@@ -112,7 +112,7 @@ static void TestErrorIsToldOfBothKindsOfSubscription(void) {
     CHECK(errors[i].count == 1);
     CHECK(errors[i].status == MYCELIUM_FAILED_PRECONDITION);
   }
-  /* A program of a header without on_error. */
+  /* A program compiled with a header without on_error. */
   options.struct_size = offsetof(MyceliumSubscriberOptions, on_error);
   options.name = "older";
   MyceliumSubscriber* const older =

@@ -1,6 +1,6 @@
 /* A loop that never waits for room: it publishes to another process, is told by
-   a descriptor or a callback when there may be room, and learns who is refused
-   and why. */
+   a descriptor or a callback when there may be room, and learns which
+   subscribers are refused and why. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -98,7 +98,7 @@ static void Read(const Way* way, const char* path, int told) {
   mycelium_runtime_destroy(runtime);
 }
 
-/* Before this process has a runtime. */
+/* Called before this process has a runtime. */
 static Reader StartReader(const Way* way, const char* path) {
   int pipes[2];
   CHECK(pipe(pipes) == 0);
@@ -127,7 +127,7 @@ static mycelium_status TryPublish(MyceliumPublisher* publisher,
   return mycelium_publisher_try_publish(publisher, data, sizeof data);
 }
 
-/* Publishes from `number` on until there is no room; the next number. */
+/* Publishes from `number` on until there is no room. Returns the next. */
 static uint32_t Fill(MyceliumPublisher* publisher, uint32_t number) {
   while (number < kMessages) {
     const mycelium_status sent = TryPublish(publisher, number);
@@ -138,7 +138,7 @@ static uint32_t Fill(MyceliumPublisher* publisher, uint32_t number) {
   return number;
 }
 
-/* The publishing end of such a pair of processes. */
+/* The publishing process of the pair. */
 typedef struct Writer {
   char folder[32];
   char path[64];
@@ -185,7 +185,7 @@ static void TestDescriptorIsReadableWhenAnotherProcessMakesRoom(
   const Writer writer = Begin(way);
   uint32_t number = Fill(writer.publisher, 0);
   CHECK(number > 5 && number < kMessages);
-  /* Made after the first refusal, of which it tells all the same. */
+  /* Made after the first refusal, but tells of it all the same. */
   int descriptor = -1, again = -1;
   CHECK_OK(mycelium_publisher_room_descriptor(writer.publisher, &descriptor));
   CHECK_OK(mycelium_publisher_room_descriptor(writer.publisher, &again));

@@ -44,7 +44,7 @@ TEST(StructTest, StructOfThisVersionIsReadWhole) {
   EXPECT_EQ(read.added, 6);
 }
 
-// A size between two fields' ends would leave half of one, a pointer say.
+// A size between two fields' ends would leave half a field, of a pointer say.
 TEST(StructTest, SizeOfNoVersionIsInvalid) {
   for (const size_t bytes :
        {size_t{0}, sizeof(Before) - 1, sizeof(Before) + 1, sizeof(Before) + 4,

@@ -70,7 +70,7 @@ void WaitUntilReadable(int fd) {
     WaitUntilReadable(listener->fd());
     const absl::StatusOr<Fd> asked = AcceptLocal(environment, *listener);
     if (!asked.ok() || !asked->valid()) continue;
-    // Or its end would throw the answer away.
+    // Otherwise the end of the connection would throw the answer away.
     WaitUntilReadable(asked->get());
     char hello[64];
     environment.sys.Read(asked->get(), hello, sizeof hello);
@@ -78,8 +78,8 @@ void WaitUntilReadable(int fd) {
   }
 }
 
-// As many as a process often may have descriptors, of which each node takes two
-// while it is asked.
+// As many nodes as a process usually may have descriptors. Each node takes two
+// of these while it is asked.
 TEST_F(AskNodesTest, MoreNodesThanThereAreDescriptorsAnswer) {
   constexpr size_t kDescriptorsMax = 1024;
   rlimit before;

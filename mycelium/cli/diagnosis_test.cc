@@ -77,7 +77,8 @@ TEST(DiagnosisTest, NodesOfWhichNoneCouldBeAskedAreAProblem) {
             "one, or ask on the host where it runs; one without a peer on its "
             "host can be asked if the file gives it endpoint = { kind = "
             "\"shm\" }");
-  // A program of another file that answers says nothing of this one's.
+  // A program of another file that answers says nothing about the nodes of this
+  // file.
   view.nodes.push_back(RunningNode("stranger"));
   view.nodes.back().in_topology = false;
   EXPECT_EQ(Only(view).kind, "nobody_asked");

@@ -103,7 +103,7 @@ TEST_F(NodeQueryTest, AnswerIsTakenWithItsNameAndWhoGaveIt) {
   EXPECT_EQ(node.uid, static_cast<int64_t>(geteuid()));
 }
 
-// Says that others than we are at both ends.
+// Says that other users than we are at both ends.
 class OtherUsersSys final : public Sys {
  public:
   OtherUsersSys(int64_t self, int64_t peer) : self_(self), peer_(peer) {}
@@ -159,7 +159,7 @@ TEST_F(NodeQueryTest, NoSocketIsNotRunning) {
 }
 
 TEST_F(NodeQueryTest, SocketWithoutListenerIsStale) {
-  // Its directory is locked by nobody, and its process is as good as dead.
+  // No process locks its directory, and its process is as good as dead.
   const int64_t fd = environment_.sys.Socket(AF_UNIX, SOCK_STREAM);
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;

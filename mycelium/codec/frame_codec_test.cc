@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kFrameBytesMax = 64 * 1024;
 
 // A frame in memory of exactly its size, so that a sanitizer sees each byte
-// that is read beyond.
+// that is read beyond its end.
 std::vector<std::byte> Encode(const FrameFields& fields, uint64_t sequence,
                               const std::string& payload) {
   std::vector<std::byte> frame(EncodedFrameBytes(fields, payload.size()));

@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kLongNs = 10'000'000'000;
 constexpr size_t kFrameBytesMax = 1 << 20;
 
-// Takes what arrives, as far as it may.
+// Takes what arrives, as much as it may.
 class Recorder final : public Channel::Handler {
  public:
   size_t OnBytes(absl::Span<const std::byte> bytes) override {
@@ -88,8 +88,8 @@ class GrpcChannelTest : public ::testing::Test {
     EXPECT_TRUE(RunUntil([&] { return far_ != nullptr; }));
   }
 
-  // As a handshake that is over: the first message is taken, and another
-  // handler follows.
+  // As after a handshake: the first message is taken, and another handler
+  // follows.
   void Accept() {
     Recorder handshake;
     far_->Start(handshake);

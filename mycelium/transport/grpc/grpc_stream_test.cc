@@ -46,7 +46,7 @@ class FakeStream final : public GrpcStream {
     ReadDone(true);
     --under_way_;
   }
-  // One with so many acknowledgements.
+  // A message with so many acknowledgements has come.
   void FinishReadingAck(int acks = 1) {
     v1::LinkMessage message;
     for (int lane = 0; lane < acks; ++lane) {
@@ -98,7 +98,8 @@ class FakeStream final : public GrpcStream {
   ::grpc::ByteBuffer* incoming_ = nullptr;
   std::atomic<bool> is_reading_{false};
   const ::grpc::ByteBuffer* written_ = nullptr;
-  std::atomic<int> under_way_{1};  // With one for who may start more.
+  // One more while the caller may start operations.
+  std::atomic<int> under_way_{1};
   std::atomic<int> started_too_late_{0};
 };
 
@@ -145,7 +146,7 @@ class RunningLoop final {
   std::thread thread_;
 };
 
-// Takes what arrives, and knows on which thread it was told.
+// Takes what arrives, and records on which thread it was told.
 class TakingOwner final : public GrpcStream::Owner {
  public:
   TakingOwner(RunningLoop& loop, std::shared_ptr<FakeStream> stream)
@@ -175,7 +176,8 @@ class TakingOwner final : public GrpcStream::Owner {
   const std::shared_ptr<FakeStream> stream_;
 };
 
-// Whose owner runs the loop himself, as one who polls does: nobody borrows it.
+// A stream whose owner runs the loop itself, as a program that polls does: no
+// thread borrows the loop.
 class PolledStream final : private GrpcStream::Owner {
  public:
   explicit PolledStream(EventLoop& loop)
@@ -211,7 +213,7 @@ class PolledStream final : private GrpcStream::Owner {
   const std::shared_ptr<FakeStream> stream_;
 };
 
-// Knows why a channel ended.
+// Records why a channel ended.
 class EndWatcher final : public Channel::Handler {
  public:
   size_t OnBytes(absl::Span<const std::byte> bytes) override {
@@ -225,7 +227,7 @@ class EndWatcher final : public Channel::Handler {
 
 class GrpcStreamTest : public ::testing::Test {
  protected:
-  // One that has had its first message, and writes the answer.
+  // A stream that has had its first message, and writes the answer.
   std::shared_ptr<FakeStream> MakeAnswering() { return MakeAnswering(*loop_); }
   static std::shared_ptr<FakeStream> MakeAnswering(EventLoop& loop) {
     auto stream = std::make_shared<FakeStream>(loop);
@@ -244,7 +246,8 @@ class GrpcStreamTest : public ::testing::Test {
       *EventLoop::Create(Environment::Real());
 };
 
-// It may not read what is being written, and come back by another connection.
+// The peer may not read what is being written, and come back by another
+// connection.
 TEST_F(GrpcStreamTest, PeerThatEndsItsDirectionHasASecondToReadOurs) {
   test::DrivenClock clock;
   Environment environment{Environment::Real().sys, clock,
@@ -269,12 +272,12 @@ TEST_F(GrpcStreamTest, PeerThatEndsItsDirectionHasASecondToReadOurs) {
   EXPECT_FALSE(watcher.status.has_value());
   stream->FinishWriting();
   EXPECT_TRUE(stream->is_let_go());
-  stream->End();  // As gRPC says then.
+  stream->End();  // As gRPC does then.
   run();
   EXPECT_TRUE(watcher.status.has_value());
 }
 
-// As when the peer has acknowledged them before they were sent.
+// As when the peer has acknowledged the frames before they were sent.
 TEST_F(GrpcStreamTest, FramesThatAreWrittenOverEndTheConnection) {
   const auto stream = MakeAnswering();
   GrpcChannel channel(Environment::Real(), stream, nullptr);
@@ -348,7 +351,7 @@ TEST_F(GrpcStreamTest, LoopThatIsAwakeHandlesWhatArrivesItself) {
 TEST_F(GrpcStreamTest, NextOfSmallMessagesThatComeAloneIsReadWhenOneIsDone) {
   PolledStream stream(*loop_);
   for (int message = 1; message < 128; ++message) {
-    // Whether it still is so is tried now and then.
+    // Now and then the stream tries whether that is still so.
     const bool waits = message >= 64 && message % 16 != 0;
     EXPECT_EQ(stream.ReadsOnAfter(), !waits) << message;
     stream.Poll();
@@ -361,7 +364,7 @@ TEST_F(GrpcStreamTest, SmallMessagesThatComeFasterThanTheyAreDoneAreReadAhead) {
     EXPECT_TRUE(stream.ReadsOnAfter());
     stream.Poll();
   }
-  // That is tried, and the next is there before it is done.
+  // That is tried, and the next message is there before it is done.
   EXPECT_TRUE(stream.ReadsOnAfter());
   EXPECT_TRUE(stream.ReadsOnAfter());
   stream.Poll();

@@ -59,7 +59,7 @@ class GrpcTransportTest : public ::testing::Test {
     });
   }
 
-  // Why a connection to there ends.
+  // Why a connection to `address` ends.
   absl::Status EndOf(const std::string& address) {
     auto channel = transport_->Dial(address);
     if (!channel.ok()) return channel.status();
@@ -200,7 +200,8 @@ TEST_F(GrpcTransportTest, ListenersThatAreClosedLeaveNothing) {
     const std::filesystem::directory_iterator all(directory);
     return std::distance(begin(all), end(all));
   };
-  // gRPC's own come with the first one, and some a little later.
+  // gRPC's own threads and descriptors come with the first listener, and some a
+  // little later.
   constexpr int kSlack = 10;
   (*Listen("127.0.0.1:0")).reset();
   const auto descriptors = count("/proc/self/fd");

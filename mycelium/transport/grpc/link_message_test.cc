@@ -185,7 +185,7 @@ TEST(LinkMessageEncoderTest, RecordWithoutABodyMayBeTheLast) {
   EXPECT_TRUE(message.items(0).has_control());
 }
 
-// What a peer can make of frames by acknowledging them too soon.
+// What frames can become if a peer acknowledges them too soon.
 TEST(LinkMessageEncoderTest, WhatAreNoFramesIsFoundAndNotSent) {
   const std::string good = Frame(1, std::string(100, 'x'));
   const auto header_with = [&good](size_t at, uint32_t value, size_t bytes) {
@@ -196,7 +196,7 @@ TEST(LinkMessageEncoderTest, WhatAreNoFramesIsFoundAndNotSent) {
   constexpr size_t kFlags = offsetof(FrameHeader, flags);
   constexpr size_t kExtension = offsetof(FrameHeader, extension_bytes);
   const std::string bad[] = {
-      header_with(0, 0, 4),  // It would not end.
+      header_with(0, 0, 4),  // The frame would not end.
       header_with(0, 39, 4),
       header_with(0, static_cast<uint32_t>(good.size() + 1), 4),
       header_with(0, 0xFFFFFFFF, 4),
@@ -456,8 +456,8 @@ TEST(LinkMessageDecoderTest, ItemsBeyondTheBoundOfAMessageAreDataLoss) {
             absl::StatusCode::kDataLoss);
 }
 
-// No Protobuf library writes that. Each takes two bytes here, and 24 or 48 as a
-// record.
+// No Protobuf library writes that. Each field takes two bytes here, and 24 or
+// 48 as a record.
 TEST(LinkMessageDecoderTest, EachFieldOfAnItemCountsAsAnItem) {
   for (const char tag : {'\x0A', '\x12', '\x1A'}) {
     std::string item;
@@ -473,7 +473,7 @@ TEST(LinkMessageDecoderTest, EachFieldOfAnItemCountsAsAnItem) {
 }
 
 TEST(LinkMessageDecoderTest, SequenceAfterTheEnvelopesIsDataLoss) {
-  // It would number them too late. No Protobuf library writes that.
+  // The sequence would number them too late. No Protobuf library writes that.
   const std::string item("\x1A\x04\x22\x00\x18\x05", 6);
   std::string records;
   const std::string message = std::string("\x0A\x06", 2) + item;

@@ -77,7 +77,7 @@ class LinkServerTest : public ::testing::Test {
       std::make_shared<StreamSet>(environment_, *loop_, [this] { ++ended_; });
   const std::shared_ptr<StreamSet> dialled_ =
       std::make_shared<StreamSet>(environment_, *loop_, nullptr);
-  int ended_ = 0;  // Of the server's.
+  int ended_ = 0;  // Streams of the server that ended.
   std::vector<std::shared_ptr<GrpcStream>> accepted_;
   RemoteOptions options_;
 };
@@ -130,7 +130,7 @@ TEST_F(LinkServerTest, StreamsBeyondTheLimitAreRefusedUntilOthersAreAccepted) {
   constexpr size_t kTooMany = 4;
   const auto server = Start();
   std::vector<std::shared_ptr<GrpcStream>> dialled;
-  // Nobody runs the loop, so none is accepted.
+  // No thread runs the loop, so no stream is accepted.
   for (size_t i = 0; i < options_.links + kTooMany; ++i) {
     dialled.push_back(Dial(*server));
   }
@@ -149,7 +149,7 @@ TEST_F(LinkServerTest, StreamsBeyondTheLimitAreRefusedUntilOthersAreAccepted) {
     ASSERT_TRUE(stream->IsOver(&status));
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   }
-  // What they were is gone already.
+  // The server's ends of the refused streams are gone already.
   loop_->RunOnce(/*deadline=*/0, 0);
   EXPECT_EQ(ended_, 0);
   const size_t limit = options_.links;

@@ -9,7 +9,7 @@
 namespace mycelium {
 namespace {
 
-// One that gRPC lets go of when the test says so.
+// A stream that gRPC lets go of when the test says so.
 class FakeStream final : public GrpcStream {
  public:
   FakeStream(EventLoop& loop, std::shared_ptr<StreamSet> streams,
@@ -38,7 +38,7 @@ class FakeStream final : public GrpcStream {
 
   const std::shared_ptr<StreamSet> streams_;
   int& destroyed_;
-  // Of the thread that is inside LetGo(), which this may not outlast.
+  // Set on the thread that is inside LetGo(), where this must not be destroyed.
   static thread_local bool lets_go_;
 };
 
@@ -46,7 +46,7 @@ thread_local bool FakeStream::lets_go_ = false;
 
 class StreamSetTest : public ::testing::Test {
  protected:
-  // Which only the set has.
+  // Adds a stream that only the set has.
   FakeStream& Add() {
     auto stream = std::make_shared<FakeStream>(*loop_, streams_, destroyed_);
     streams_->Add(stream);
@@ -99,7 +99,8 @@ TEST_F(StreamSetTest, StreamThatEndedLeavesNoTimer) {
   streams->Close();
 }
 
-// Else gRPC's thread would end itself. Without the rule some of so many are.
+// Otherwise gRPC's thread would end itself. Without the rule it destroys some
+// of so many.
 TEST_F(StreamSetTest, ThreadThatLetsGoNeverDestroysHoweverQuickTheLoopIs) {
   constexpr int kMany = 20'000;
   std::thread grpc([this] {

@@ -17,7 +17,7 @@ namespace {
 
 using absl::StatusCode;
 
-// Lets nobody take an address, for that reason.
+// Lets no process take an address, and gives `error` as the reason.
 class RefusingSys final : public Sys {
  public:
   explicit RefusingSys(int64_t error) : error_(error) {}
@@ -46,7 +46,7 @@ TEST(WhyNotListeningTest, SomebodyElseListens) {
 
 TEST(WhyNotListeningTest, AddressIsNotOfThisMachine) {
   Sys sys;
-  // For documentation only (RFC 5737).
+  // An address for documentation only (RFC 5737).
   const absl::Status why = WhyNotListening(sys, "192.0.2.1:0");
   EXPECT_EQ(why.code(), StatusCode::kFailedPrecondition) << why;
   EXPECT_TRUE(absl::StrContains(why.message(), "no address of this machine"));

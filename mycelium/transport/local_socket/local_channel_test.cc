@@ -255,7 +255,8 @@ TEST_F(LocalChannelTest, WhatArrivedBeforeTheEndComesBeforeIt) {
   EXPECT_TRUE(recorder_.closed.has_value());
 }
 
-// A child that it had may have the socket, and send for as long as it likes.
+// A child of the peer's process may have the socket, and send for as long as it
+// likes.
 TEST_F(LocalChannelTest, WhoSendsOnAfterThePeersProcessHasEndedKeepsNobody) {
   const pid_t process = fork();
   ASSERT_GE(process, 0);
@@ -345,7 +346,8 @@ class DescriptorsTest : public LocalChannelTest {
                                       absl::MakeConstSpan(&piece, 1))
                     .ok());
   }
-  // While the process may have only so many more than it has.
+  // Receives while the process may have only `more` descriptors more than it
+  // has.
   void RunOutOfDescriptors(rlim_t more = 0) {
     rlimit limit;
     ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);

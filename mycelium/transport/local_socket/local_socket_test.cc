@@ -33,7 +33,7 @@ bool Exists(const std::string& path) {
   return lstat(path.c_str(), &found) == 0;
 }
 
-// A socket file that nobody listens on, as a killed process leaves it.
+// A socket file on which no process listens, as a killed process leaves it.
 void LeaveStaleSocket(const std::string& path) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
@@ -88,7 +88,7 @@ TEST_F(LocalSocketTest, LivePathIsNeverReplaced) {
   ASSERT_TRUE(first.ok());
   EXPECT_EQ(Listen(dir_.file("s")), StatusCode::kAlreadyExists);
   EXPECT_TRUE(DialLocal(environment_, dir_.file("s")).ok());
-  // However the kernel words that somebody is there.
+  // Whichever error the kernel gives when a process is there.
   for (const int64_t error : {-EAGAIN, -EACCES, -EPROTOTYPE}) {
     sys_.Fail("connect", {error});
     EXPECT_EQ(Listen(dir_.file("s")), StatusCode::kAlreadyExists);

@@ -15,7 +15,7 @@ namespace {
 using ::mycelium::test::FaultySys;
 using ::mycelium::test::ShortTempDir;
 
-// The kernel, but for who we are: everybody else is then a stranger.
+// The kernel, except for our own user: every other process is then a stranger.
 class StrangerSys final : public FaultySys {
  public:
   int64_t GetSockOpt(int fd, int level, int name, void* value,

@@ -65,8 +65,8 @@ TEST_F(SegmentTest, NoSideFaultsPagesInLater) {
   }
   const long read = faults();
   EXPECT_EQ(ones, kPages);
-  // Others of this process may fault too. The kernel maps 16 pages at a time
-  // for who only reads.
+  // Other threads of this process may fault too. The kernel maps 16 pages at a
+  // time for a thread that only reads.
   EXPECT_LT(written - before, static_cast<long>(kPages / 32));
   EXPECT_LT(read - written, static_cast<long>(kPages / 32));
 }
@@ -128,7 +128,7 @@ TEST_F(SegmentTest, AllPagesAreReservedWhenItIsMade) {
   EXPECT_GE(found.st_blocks * 512, kMuch);
 }
 
-// What a peer has only announced, it does not make us pay for.
+// A peer does not make us pay for memory that it has only announced.
 TEST_F(SegmentTest, PagesThatWereNotReservedAreNotMadeByWhoMapsThem) {
   constexpr size_t kMuch = 8 << 20;
   Fd sparse(sys_, static_cast<int>(sys_.MemfdCreate("sparse")));
@@ -143,7 +143,7 @@ TEST_F(SegmentTest, PagesThatWereNotReservedAreNotMadeByWhoMapsThem) {
   EXPECT_EQ(found.st_blocks, 0);
 }
 
-// Reserving beyond it would end the process.
+// Reserving beyond the limit would end the process.
 TEST(SegmentInAGroupTest, MemoryLimitIsAnError) {
   test::CgroupSys sys;
   sys.SetMemory(/*limit=*/20 << 20, /*used=*/14 << 20);
@@ -199,8 +199,8 @@ TEST_F(SegmentTest, EachStepThatFailsLeavesNothing) {
   }
 }
 
-// Its descriptor is of this process, for the child that opens that anew and
-// owns it from then on.
+// Its descriptor is of this process. The child opens that number anew, and owns
+// it from then on.
 TEST(SegmentInAChildTest, WhatTheChildHasWhereTheSegmentWasStays) {
   Sys& sys = Sys::Real();
   auto made = Segment::Create(sys, Segment::Kind::kRing, kBytes);

@@ -23,7 +23,7 @@ class IgnoringSink final : public DropSink {
   void OnDrop(const FrameView&, DropReason) override {}
 };
 
-// A lane in shared memory and who reads it, without the link between them.
+// A lane in shared memory and its reader, without the link between them.
 class ShmLaneTest : public ::testing::Test {
  protected:
   void OpenLane(std::optional<LossyStage::Options> lossy) {
@@ -95,7 +95,8 @@ TEST_F(ShmLaneTest, WriterThatWaitsIsToldWhenTheReaderIsThere) {
   EXPECT_TRUE(lane_->IsOver(lane_->Mark()));
 }
 
-// The reader never sees those, and cannot say that it has come to them.
+// The reader never sees those messages, and cannot say that it has come to
+// them.
 TEST_F(ShmLaneTest, WriterDoesNotWaitForMessagesThatWereDroppedLast) {
   LossyStage::Options lossy;
   lossy.depth = 1;
@@ -145,7 +146,8 @@ TEST_F(ShmLaneTest, NextReaderStartsWithWhatTheLastHasNotHandled) {
   EXPECT_TRUE(lane_->empty());
 }
 
-// As after the connection is lost, when the writer does not know it.
+// As after the connection is lost, when the writer does not know what was
+// handled.
 TEST_F(ShmLaneTest, ReaderItselfSaysWhatItMayHaveHandled) {
   OpenLane(std::nullopt);
   Publish(3);
@@ -157,7 +159,7 @@ TEST_F(ShmLaneTest, ReaderItselfSaysWhatItMayHaveHandled) {
   std::vector<FrameHeader> lost;
   ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
   EXPECT_EQ(lane_->redelivered_until(), 3u);
-  // The next one ends before it has taken anything.
+  // The next reader ends before it has taken anything.
   ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
   EXPECT_EQ(lane_->redelivered_until(), 3u);
   FrameHeader poison;

@@ -60,7 +60,7 @@ ShmWriter MakeWriter(size_t capacity = kCapacity) {
   return *std::move(writer);
 }
 
-// Memory as a caller brings it.
+// Memory that a caller provides.
 struct OwnMemory {
   alignas(64) std::array<std::byte, kCapacity> ring;
   alignas(64) std::array<std::byte, ShmWriter::kPositionsBytes> positions;
@@ -94,7 +94,7 @@ TEST(ShmRingTest, FullRingTakesNothingUntilRoomIsReleased) {
   EXPECT_EQ(written, (kCapacity - 8) / (40 + 64));
   EXPECT_TRUE(writer.error().ok());
   absl::Span<const std::byte> got;
-  // Two, since the pad at the end of the ring takes room too.
+  // Two messages, since the pad at the end of the ring takes room too.
   ASSERT_TRUE(reader.Poll(&got));
   ASSERT_TRUE(reader.Poll(&got));
   EXPECT_FALSE(writer.TryWrite(Message(written + 1)));
@@ -227,7 +227,7 @@ TEST(ShmRingTest, MemoryThatIsNotAlignedIsRefused) {
   }
 }
 
-// Its commit word would lie across the end of the memory.
+// The commit word there would lie across the end of the memory.
 TEST(ShmRingTest, PositionOfTheLastReaderIsChecked) {
   auto memory = std::make_unique<OwnMemory>();
   ASSERT_TRUE(ShmWriter::CreateIn(absl::MakeSpan(memory->ring),
@@ -375,7 +375,7 @@ static_assert(!std::is_copy_constructible_v<ShmWriter>);
 static_assert(std::is_move_constructible_v<ShmWriter>);
 
 TEST(ShmRingTest, NothingEntersTheKernelAfterItWasMade) {
-  test::FaultySys sys;  // Which counts.
+  test::FaultySys sys;  // It counts calls.
   auto writer = ShmWriter::Create(kCapacity, sys);
   ASSERT_TRUE(writer.ok()) << writer.status();
   const std::array<int, 2> descriptors = writer->descriptors();
@@ -462,7 +462,7 @@ TEST(ShmRingTest, NextProcessReadsOnAfterTheLastWasKilled) {
   for (uint64_t number = 1; number <= 100; ++number) {
     ASSERT_TRUE(writer.TryWrite(Message(number)));
   }
-  // It releases half of them, takes one more, and dies.
+  // The reader releases half of them, takes one more, and dies.
   const pid_t killed = InChild([&] {
     ShmReader reader = ReaderOf(writer);
     absl::Span<const std::byte> got;
@@ -493,7 +493,7 @@ TEST(ShmRingTest, ChildReadsOnWhenItHasDroppedWhatItInherited) {
   const pid_t child = InChild([&] {
     Sys& sys = Sys::Real();
     const std::array<int, 2> descriptors = writer->descriptors();
-    // Maps where the inherited ones were.
+    // Maps where the inherited mappings were.
     auto reader =
         ShmReader::Open(Fd(sys, descriptors[0]), Fd(sys, descriptors[1]));
     if (!reader.ok()) return 1;
