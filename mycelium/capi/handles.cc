@@ -6,7 +6,7 @@
 namespace mycelium {
 namespace {
 
-// `made` gives what a handle holds that is not null.
+// `made` returns the C++ object of a handle, which is not null.
 template <typename Handle, typename Made>
 absl::Status Check(const Handle* handle, absl::string_view name, Made made) {
   if (absl::Status given = CheckGiven(handle, name); !given.ok()) return given;

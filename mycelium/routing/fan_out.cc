@@ -131,8 +131,8 @@ bool FanOut::PublishCopies(const Payload& payload) {
   header.publisher_id = options_.publisher_id;
   const uint64_t digest_prefix = payload.type->digest.prefix();
   for (const PublishRoute& route : routes_) {
-    // Before the lane is let go: the messages of one that closes then are added
-    // up.
+    // Before the lane is let go: if it closes then, the frames in it are
+    // counted.
     for (const auto& flow : route.flows) flow->CountAccepted();
     header.digest_prefix =
         route.subscription == nullptr ? digest_prefix : OriginWord(origin());
@@ -272,8 +272,8 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   fields.publisher_id = options_.publisher_id;
   fields.publish_time_ns = time_ns;
   if (options_.publish_time) fields.flags |= kFramePublishTime;
-  // Before the lanes are let go: the messages of one that closes then are added
-  // up.
+  // Before the lanes are let go: if one closes then, the frames in it are
+  // counted.
   for (const Claim& claim : claims) {
     for (const auto& flow : claim.route->flows) flow->CountAccepted();
   }

@@ -11,7 +11,7 @@ void InboundQueue::AddFeed(std::shared_ptr<Feed> feed) {
   {
     MutexLock lock(mutex_);
     if (closed()) return;
-    ForgetEnded();  // If no frames come, nothing else does.
+    ForgetEnded();  // If no frames come, nothing else forgets them.
     feeds_.push_back(std::move(feed));
     // Release: pairs with the load in HasFrame().
     changes_.fetch_add(1, std::memory_order_release);
@@ -185,9 +185,9 @@ absl::StatusOr<int> InboundQueue::Descriptor() {
     if (made < 0) return ErrnoStatus(made, "eventfd for a subscriber");
     descriptor_ = Fd(environment_.sys, static_cast<int>(made));
     descriptor_number_.store(static_cast<int>(made));
-    // Pairs with the read-modify-write in Notify(): a call that comes after
-    // this sees the descriptor; what was committed before it, ArmDescriptor()
-    // sees.
+    // Pairs with the read-modify-write in Notify(). A Notify() after this sees
+    // the descriptor; what was committed before one that comes earlier,
+    // ArmDescriptor() sees.
     const EventCount::Sleeper order(event_);
   }
   return descriptor_.get();

@@ -58,8 +58,8 @@ size_t BytesOf(absl::Span<const iovec> pieces) {
   return bytes;
 }
 
-// 1: one of gRPC's threads is in a handler. One word for the process, which
-// shares those threads.
+// 1: one of gRPC's threads is in a handler. One for the process, as those
+// threads are.
 std::atomic<uint32_t>& HandlersOnGrpcThreads() {
   static auto* const handlers = new std::atomic<uint32_t>(0);
   return *handlers;
