@@ -191,8 +191,8 @@ TEST_F(DispatcherTest, QueuedFrameIsHandledWhenItsConsumerIsDone) {
   EXPECT_EQ(link_.handled[0].position, 64u);
 }
 
-// A peer that has not heard of the end goes on sending, behind what was
-// reported as handled.
+// A peer that has not heard of the end goes on sending, into the room of what
+// was reported as handled.
 TEST_F(DispatcherTest, NothingComesToLieWhereSomebodyReadsAfterTheEnd) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());

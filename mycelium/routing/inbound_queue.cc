@@ -186,8 +186,8 @@ absl::StatusOr<int> InboundQueue::Descriptor() {
     descriptor_ = Fd(environment_.sys, static_cast<int>(made));
     descriptor_number_.store(static_cast<int>(made));
     // Pairs with the read-modify-write in Notify(). A Notify() after this sees
-    // the descriptor; what was committed before one that comes earlier,
-    // ArmDescriptor() sees.
+    // the descriptor. ArmDescriptor() sees what was committed before an earlier
+    // Notify().
     const EventCount::Sleeper order(event_);
   }
   return descriptor_.get();
