@@ -71,7 +71,8 @@ Segment::Segment(Segment&& other) noexcept
 
 Segment::~Segment() {
   if (guard_.is_inherited()) {
-    // The child has closed the descriptor by its number already, at the fork.
+    // A child that has opened the segment by the descriptor's number has closed
+    // that one already.
     ForkGuard::KeepForEver(std::move(fd_));
     return;
   }
