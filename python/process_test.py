@@ -1,9 +1,12 @@
 """Processes: two over a socket, forked ones, interrupted ones, ending ones."""
 
+from concurrent import futures
 import contextlib
 import gc
+import multiprocessing
 import os
 import pathlib
+import queue
 import signal
 import subprocess
 import sys
@@ -211,6 +214,34 @@ def fork_with_a_closed_bus(topology):
   print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
+def start_worker(method, port):
+  """Starts a process that leaves its bus open; prints its exit code."""
+  worker = multiprocessing.get_context(method).Process(
+      target=publish_and_return, args=(int(port),))
+  worker.start()
+  worker.join()
+  print(worker.exitcode, flush=True)
+
+
+def publish_and_return(port):
+  """Returns while a thread still publishes; another thread waits for work."""
+  transport = mycelium.TcpTransport('localhost', port).connect(LONG)
+  notes = transport.publisher(Note)
+  notes.wait_for_subscribers(1, LONG)
+  executor = futures.ThreadPoolExecutor(1)
+  executor.submit(lambda: None)
+  returning = threading.Event()
+
+  def publish():
+    returning.wait(LONG)
+    for number in range(1000):
+      notes.publish(Note(id=number))
+
+  threading.Thread(target=publish).start()
+  globals()['kept'] = [transport, notes, executor]
+  returning.set()
+
+
 def exit_under_fire(topology):
   """Ends while callbacks run on the threads of node, callback and publisher."""
   bus = mycelium.MessageBus.from_topology(topology, 'answerer')
@@ -282,7 +313,7 @@ SCRIPTS = {
     for function in (echo, echo_tcp, interrupted_recv, interrupted_calls,
                      fork_with_a_bus, fork_with_a_message, fork_before_a_bus,
                      fork_with_a_subscription, fork_with_a_closed_bus,
-                     exit_under_fire, exit_with_subscriptions, flood_peer,
+                     start_worker, exit_under_fire, exit_with_subscriptions, flood_peer,
                      both_protobufs)}
 
 
@@ -499,6 +530,21 @@ class ProcessTest(BusCase):
     self.assertEqual(output, '7\n')
 
   # Ends
+
+  def test_buses_of_multiprocessing_are_closed_when_their_process_ends(self):
+    for method in ('fork', 'forkserver', 'spawn'):
+      with self.subTest(method=method):
+        events = queue.Queue()
+        ids = []
+        with mycelium.TcpTransport(
+            'localhost', 0, on_connection=events.put).listen() as transport:
+          transport.subscribe(Note, lambda note, ids=ids: ids.append(note.id))
+          output = self.finish(
+              self.start(start_worker, method, str(transport.port)))
+          states = [events.get(timeout=LONG).state for _ in range(2)]
+        self.assertEqual(output, '0\n')
+        self.assertEqual(states, ['connected', 'gone'])
+        self.assertEqual(ids, list(range(1000)))
 
   def test_process_ends_while_callbacks_run(self):
     self.expect_end_under_fire(exit_under_fire)

@@ -189,7 +189,7 @@ class MessageBus:
     self._native = make(on_connection=events.number_of(self._on_connection),
                         on_flow=events.number_of(self._on_flow))
     self._deliveries: Set[Delivery] = set()
-    ending.open_buses.add(self)
+    ending.add(self)
 
   @property
   def service(self) -> str:

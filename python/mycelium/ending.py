@@ -1,6 +1,9 @@
 """Closes every open bus when the process ends. Not for users."""
 
 import atexit
+import os
+import sys
+import threading
 import time
 import weakref
 from typing import Any, List, Optional
@@ -14,6 +17,52 @@ _TIMEOUT_MIN = 1.0
 
 # Each has a close(timeout).
 open_buses: 'weakref.WeakSet[Any]' = weakref.WeakSet()
+
+# Below those of multiprocessing itself, whose queues end before.
+_PRIORITY = -1000
+# The process in which multiprocessing ends the buses.
+_worker_pid = 0
+
+
+def add(bus: Any) -> None:
+  """Has a bus closed when the process ends, unless it is closed before."""
+  open_buses.add(bus)
+  _register_in_worker()
+
+
+def _register_in_worker() -> None:
+  """Replaces atexit in a process that multiprocessing has forked.
+
+  Such a process ends with os._exit(), so atexit calls nothing there, but
+  multiprocessing calls what it was given. It forgets that at the next fork, so
+  each process registers for itself.
+  """
+  global _worker_pid
+  multiprocessing = sys.modules.get('multiprocessing')
+  parent_process = getattr(multiprocessing, 'parent_process', None)
+  if (multiprocessing is None or parent_process is None
+      or parent_process() is None or _worker_pid == os.getpid()):
+    return
+  if multiprocessing.get_start_method() == 'spawn':
+    return  # It ends as every program does.
+  from multiprocessing import util  # pylint: disable=import-outside-toplevel
+  util.Finalize(None, _start_to_end_worker, exitpriority=_PRIORITY)
+  _worker_pid = os.getpid()
+
+
+def _start_to_end_worker() -> None:
+  # multiprocessing is about to wait for the threads that are not daemons, and
+  # those may still use a bus. So this is one of them.
+  threading.Thread(target=_end_worker, daemon=False).start()
+
+
+def _end_worker() -> None:
+  """As at every other exit: first the threads end, then the buses."""
+  threading.main_thread().join()  # From then on, it waits for the others.
+  for thread in threading.enumerate():
+    if not thread.daemon and thread is not threading.current_thread():
+      thread.join()
+  _end()
 
 
 @atexit.register

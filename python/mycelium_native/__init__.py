@@ -88,7 +88,7 @@ class Runtime:
     self._lock = threading.Lock()
     self._publishers: Dict[
         Tuple[Optional[str], Any], Publisher[Any]] = {}
-    ending.open_buses.add(self)
+    ending.add(self)
 
   @property
   def service(self) -> str:
