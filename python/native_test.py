@@ -1,12 +1,15 @@
 """mycelium_native.Runtime, in a process of its own."""
 
 import gc
+import math
 import os
+import signal
 import threading
 import unittest
 import unittest.mock
 
 import mycelium
+import mycelium_native
 from mycelium_native import Runtime
 from python.bus_case import BUNDLED
 from python.bus_case import BusCase
@@ -266,6 +269,48 @@ class RuntimeTest(BusCase):
         call()
     two.publish(Note(id=3))
     self.assertEqual(got, [3])
+
+  def test_closing_that_was_not_begun_is_not_done_by_a_wrong_timeout(self):
+    runtime = self.runtime()
+    got = []
+    runtime.subscribe(Note, lambda note: got.append(note.id))
+    for timeout in (-1, math.nan, math.inf):
+      with self.assertRaisesRegex(mycelium.InvalidArgument, 'to one year'):
+        runtime.close(timeout)
+    with self.assertRaises(TypeError):
+      runtime.close('soon')
+    runtime.publish(Note(id=1))
+    self.assertEqual(got, [1])
+    flow = self.flow(runtime.ledger(), 'mycelium.test.Note')
+    self.assertEqual((flow['accepted'], flow['delivered']), (1, 1))
+
+  def test_signal_handler_may_close_what_it_interrupts_the_closing_of(self):
+    runtime = self.runtime()
+    handled = []
+
+    class Publisher(mycelium.Publisher):
+      """As when a signal comes while close() lets go of a publisher."""
+
+      def __del__(self):
+        signal.raise_signal(signal.SIGUSR1)
+
+    def on_signal(*_):
+      runtime.close(0)
+      handled.append(True)
+
+    def on_alarm(*_):
+      raise InterruptedError('close() hangs')
+
+    for number, handler in ((signal.SIGUSR1, on_signal),
+                            (signal.SIGALRM, on_alarm)):
+      previous = signal.signal(number, handler)
+      self.addCleanup(signal.signal, number, previous)
+    signal.alarm(LONG)
+    self.addCleanup(signal.alarm, 0)
+    with unittest.mock.patch.object(mycelium_native, 'Publisher', Publisher):
+      runtime.wait_for_subscribers(Note, 0, LONG)
+    runtime.close(LONG)
+    self.assertEqual(handled, [True])
 
   def test_topology_routes_to_another_node(self):
     topology = self.topology(BUNDLED)

@@ -8,7 +8,10 @@ InvalidArgument, with the text that C++ and C give.
 import os
 from typing import Any, Dict, NamedTuple, Optional, Type
 
+from mycelium import errors
 from mycelium.topology import Path
+
+_TIMEOUT_MAX = 365 * 86400.0  # As in C++.
 
 
 class Tls(NamedTuple):
@@ -95,3 +98,15 @@ def fields_of(kind: Type[Any], given: Any) -> Optional[Dict[str, Any]]:
     raise TypeError(f'expected a mycelium.{kind.__name__}, got {given!r}')
   return {name: os.fspath(value) if isinstance(value, os.PathLike) else value
           for name, value in given._asdict().items()}
+
+
+def checked_timeout(timeout: float) -> float:
+  """A timeout that the extension is not given, or not at once.
+
+  Raises:
+    InvalidArgument: as the extension does.
+  """
+  if not 0 <= timeout <= _TIMEOUT_MAX:
+    raise errors.InvalidArgument(
+        'a timeout is a number of seconds from 0 to one year')
+  return timeout

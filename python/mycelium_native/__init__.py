@@ -27,7 +27,7 @@ from mycelium import ending
 from mycelium import errors
 from mycelium.events import PublisherGone
 from mycelium.message_type import Buffer, messages_of
-from mycelium.options import Limits, Settings, fields_of
+from mycelium.options import Limits, Settings, checked_timeout, fields_of
 from mycelium.publisher import Publisher
 from mycelium.subscription import Delivery, Subscription, unsubscribe_all
 from mycelium.topology import Path
@@ -85,7 +85,8 @@ class Runtime:
     self._service = native.service
     self._node = native.node
     self._deliveries: Set[Delivery] = set()
-    self._lock = threading.Lock()
+    # A signal handler may close what its thread is closing.
+    self._lock = threading.RLock()
     self._publishers: Dict[
         Tuple[Optional[str], Any], Publisher[Any]] = {}
     ending.add(self)
@@ -203,8 +204,10 @@ class Runtime:
       DeadlineExceeded: some messages were not handled within `timeout` seconds,
         or a callback has not returned. The runtime is closed all the same, and
         they stay where they are.
+      InvalidArgument: `timeout` is not from 0 to one year. The runtime is open as
+        before.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + checked_timeout(timeout)
     with self._lock:
       native, self._native = self._native, None
     if native is None:
@@ -229,7 +232,8 @@ class Runtime:
       pass  # In a callback, or the program has shut the node down.
     finally:
       with self._lock:
-        self._publishers.clear()
+        publishers, self._publishers = self._publishers, {}
+      publishers.clear()  # Signal handlers may run meanwhile.
       # The traceback of the exception would keep the bus, and so the name.
       del native
 
