@@ -1,6 +1,9 @@
 """Receiving and publishing in an event loop."""
 
 import asyncio
+import contextlib
+import gc
+import os
 import threading
 import time
 import unittest
@@ -118,6 +121,50 @@ class AsyncTest(BusCase):
     reading.join()
     self.assertEqual(ids, list(range(100)))
     self.check_polled(asker, answerer, accepted=100)
+
+  def test_readers_of_the_program_stay_and_descriptors_do_not(self):
+    asker, answerer = self.pair(NARROW_FAIL)
+    notes = answerer.subscriber(Note)
+    publisher = asker.publisher(Note)
+    note = Note(text='x' * 4000)
+
+    async def run():
+      loop = asyncio.get_running_loop()
+      for end in (notes, publisher):
+        loop.add_reader(end.fileno(), watched.append, end)
+      reading = asyncio.ensure_future(notes.recv_async())
+      await asyncio.sleep(0)  # waits: for nothing, lets the reader begin
+      sent = 1
+      publisher.publish(note)
+      await reading
+      with contextlib.suppress(mycelium.ResourceExhausted):
+        while True:
+          publisher.try_publish(note)
+          sent += 1
+      writing = asyncio.ensure_future(publisher.publish_async(note, LONG))
+      await asyncio.sleep(0)  # waits: for nothing, lets the writer begin
+      notes.recv_many(1000)
+      await writing
+      for end in (notes, publisher):
+        self.assertTrue(loop.remove_reader(end.fileno()))
+      notes.recv_many(1000)
+      notes.finish()
+      return sent + 1
+
+    def descriptors():
+      gc.collect()
+      return len(os.listdir('/proc/self/fd'))
+
+    watched = []
+    before = descriptors()
+    sent = asyncio.run(asyncio.wait_for(run(), LONG))
+    self.assertIn(notes, watched)
+    self.check_ledger(asker, accepted=sent)
+    watched.clear()
+    self.assertEqual(descriptors(), before + 4)  # Each end's own and another.
+    notes.close()
+    del notes, publisher
+    self.assertEqual(descriptors(), before)
 
   def test_node_that_ends_ends_who_waits_in_its_loop(self):
     asker, answerer = self.polled_pair()

@@ -4,6 +4,7 @@ import array
 import asyncio
 import ctypes
 import itertools
+import math
 import select
 import threading
 import tracemalloc
@@ -424,6 +425,51 @@ class AsyncTest(BusCase):
     self.assertEqual(len(subscriber.recv_many(1000)), 1)
     subscriber.finish()
     self.check_ledger(asker, accepted=sent + 1)
+
+  def test_cancelled_coroutine_publishes_nothing_and_others_go_on(self):
+    asker, answerer = self.pair(NARROW_FAIL)
+    subscriber = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    block = bytes(4000)
+    accepted = 0
+
+    async def run(which, turns):
+      """Cancels one of three, some turns of the loop after there is room."""
+      tasks = [asyncio.ensure_future(publisher.publish_async(block, LONG))
+               for _ in range(3)]
+      for _ in range(3):
+        await asyncio.sleep(0)  # waits: for nothing, lets them begin to wait
+      got = len(subscriber.recv_many(1000))
+      for _ in range(turns):
+        await asyncio.sleep(0)  # waits: for nothing, lets them go on
+      is_cancelled = tasks[which].cancel()
+      await asyncio.wait_for(asyncio.wait(tasks), LONG)
+      self.assertEqual([task.cancelled() for task in tasks],
+                       [is_cancelled and task is tasks[which]
+                        for task in tasks])
+      left = len(subscriber.recv_many(1000))
+      subscriber.finish()
+      self.assertEqual(left, 3 - is_cancelled)
+      outcomes.add(is_cancelled)
+      return got + left
+
+    outcomes = set()
+    for which in (0, 1):
+      for turns in range(10):
+        sent = fill(publisher, block)
+        got = asyncio.run(run(which, turns))
+        self.assertGreaterEqual(got, sent)
+        accepted += got
+    self.assertEqual(outcomes, {False, True})
+    self.check_ledger(asker, accepted=accepted)
+
+  def test_timeout_of_publish_async_that_is_out_of_bounds_is_refused(self):
+    asker, _ = self.pair()
+    publisher = asker.publisher(BYTES)
+    for timeout in (-1, math.nan, math.inf):
+      with self.assertRaisesRegex(mycelium.InvalidArgument, 'to one year'):
+        asyncio.run(publisher.publish_async(b'', timeout))
+    self.check_ledger(asker, accepted=0)
 
   def test_one_event_loop_after_the_other_publishes(self):
     asker, answerer = self.pair(NARROW)

@@ -7,7 +7,8 @@ from typing import Any, Generic, List, Optional, TypeVar, Union
 import _mycelium
 from mycelium import errors
 from mycelium.message_type import Buffer
-from mycelium.readable import Readable, native_bus_of
+from mycelium.options import checked_timeout
+from mycelium.readable import Readable, native_bus_of, result_of
 
 M = TypeVar('M')
 
@@ -20,24 +21,32 @@ class _Turns:
 
   def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
     self.loop = loop
-    self._lock = asyncio.Lock()
-    self._in_line = 0  # Including the coroutine that has the turn.
+    self._is_taken = False
+    # Of the coroutines that wait. A result that is true is the turn.
+    self._line: List['asyncio.Future[bool]'] = []
 
-  async def take(self, timeout: float) -> None:
-    """Waits for the turn; raises asyncio.TimeoutError if it does not come."""
-    self._in_line += 1
+  async def take(self, timeout: float) -> bool:
+    """Waits for the turn; returns whether it came within `timeout` seconds."""
+    if not self._is_taken:
+      self._is_taken = True
+      return True
+    future = self.loop.create_future()
+    self._line.append(future)
     try:
-      if self._in_line == 1:
-        await self._lock.acquire()  # At once, whatever the timeout.
-      else:
-        await asyncio.wait_for(self._lock.acquire(), timeout)
+      return await result_of(future, timeout)
     except BaseException:
-      self._in_line -= 1
+      if future.done() and not future.cancelled() and future.result():
+        self.give_back()  # The turn came just before the cancellation.
       raise
+    finally:
+      self._line.remove(future)
 
   def give_back(self) -> None:
-    self._in_line -= 1
-    self._lock.release()
+    for future in self._line:
+      if not future.done():  # Neither late nor cancelled.
+        future.set_result(True)
+        return
+    self._is_taken = False
 
 
 class Publisher(Generic[M]):
@@ -147,22 +156,24 @@ class Publisher(Generic[M]):
         if there is none, or if it is 0, one second. The timeout of the topology
         holds for publish() only.
 
-    Raises: as publish().
+    Cancelling it while it waits publishes nothing.
+
+    Raises: as publish(), and:
+      InvalidArgument: `timeout` is not from 0 to one year.
     """
     if timeout is None:
       timeout = self._publish_timeout
+    checked_timeout(timeout)
     data = self._to_bytes(message)
     deadline = time.monotonic() + timeout
     loop = asyncio.get_running_loop()
     if self._turns is None or self._turns.loop is not loop:
       self._turns = _Turns(loop)
     turns = self._turns
-    try:
-      await turns.take(timeout)
-    except asyncio.TimeoutError:
+    if not await turns.take(timeout):
       raise errors.ResourceExhausted(
           f'publisher of "{self.topic}": the messages before this one have had '
-          f'no room for {timeout} s') from None
+          f'no room for {timeout} s')
     try:
       while True:
         try:
@@ -174,10 +185,7 @@ class Publisher(Generic[M]):
             raise
         if self._room is None:
           self._room = Readable(self.fileno(), native_bus_of(self._owner))
-        try:
-          await asyncio.wait_for(self._room.wait(), left)
-        except asyncio.TimeoutError:
-          pass  # The next refusal is the last.
+        await self._room.wait(left)  # If in vain, the next refusal is the last.
     finally:
       turns.give_back()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import weakref
 from typing import Any, List, Optional
 
 from mycelium import errors
@@ -19,6 +20,29 @@ def native_bus_of(owner: Any) -> Any:
   return getattr(owner, '_native', None)
 
 
+async def result_of(future: 'asyncio.Future[bool]',
+                    timeout: Optional[float]) -> bool:
+  """The result of a future; False if it has none after `timeout` seconds.
+
+  asyncio.wait_for() of Python 3.11 swallows a cancellation that comes when the
+  result is there already. Here the coroutine waits for the future itself, so that
+  its cancellation always arrives.
+  """
+  timer = None
+  if timeout is not None:
+    timer = future.get_loop().call_later(timeout, _settle, future, False)
+  try:
+    return await future
+  finally:
+    if timer is not None:
+      timer.cancel()
+
+
+def _settle(future: 'asyncio.Future[bool]', result: bool) -> None:
+  if not future.done():
+    future.set_result(result)
+
+
 class Readable:
   """Coroutines that wait until one descriptor is readable.
 
@@ -26,19 +50,24 @@ class Readable:
   that stays readable does not keep the loop busy. If the bus is polled by its
   caller, the loop runs its node meanwhile, since nothing else might.
 
+  What is watched is a duplicate, which lives as long as this object: a loop has
+  one reader for each descriptor, and the descriptor itself is the user's to watch.
+
   Not thread-safe, as asyncio is not. One loop at a time may wait.
   """
 
   def __init__(self, descriptor: int, bus: Any) -> None:
     """`bus`: a native one, or None."""
-    self._descriptor = descriptor
+    self._descriptor = os.dup(descriptor)
+    weakref.finalize(self, os.close, self._descriptor)
     self._bus = bus if bus is not None and bus.polled_by_caller else None
-    self._bus_descriptor = -1  # Our own, so that users may watch the bus's.
+    self._bus_descriptor = -1  # Also a duplicate.
     self._pause: Optional[asyncio.TimerHandle] = None
     self._loop: Optional[asyncio.AbstractEventLoop] = None
-    self._waiting: List['asyncio.Future[None]'] = []
+    self._waiting: List['asyncio.Future[bool]'] = []
 
-  async def wait(self) -> None:
+  async def wait(self, timeout: Optional[float] = None) -> bool:
+    """Returns whether it was readable within `timeout` seconds."""
     loop = asyncio.get_running_loop()
     if not self._waiting:
       self._watch(loop)
@@ -47,7 +76,7 @@ class Readable:
     future = loop.create_future()
     self._waiting.append(future)
     try:
-      await future
+      return await result_of(future, timeout)
     finally:
       if future in self._waiting:
         self._waiting.remove(future)
@@ -100,4 +129,4 @@ class Readable:
       if error is not None:
         future.set_exception(error)
       else:
-        future.set_result(None)
+        future.set_result(True)
