@@ -3,6 +3,7 @@
 from concurrent import futures
 import contextlib
 import gc
+import math
 import multiprocessing
 import os
 import pathlib
@@ -437,6 +438,15 @@ class ProcessTest(BusCase):
     path = self.path('nobody.sock')
     with self.assertRaisesRegex(mycelium.Unavailable, 'nobody.sock'):
       mycelium.UnixTransport(path).connect(timeout=0.05)
+
+  def test_timeout_of_connect_that_is_out_of_bounds_is_refused(self):
+    for transport in (mycelium.UnixTransport(self.path('nobody.sock')),
+                      mycelium.TcpTransport('localhost', 1)):
+      for timeout in (-1, math.nan, math.inf):
+        with self.assertRaisesRegex(mycelium.InvalidArgument, 'to one year'):
+          transport.connect(timeout)
+      with transport.connect(0):  # Does not wait.
+        self.assertFalse(any(link['is_up'] for link in transport.bus.links()))
 
   def test_transport_must_be_opened_first_and_once(self):
     transport = mycelium.UnixTransport(self.path('s'))

@@ -38,7 +38,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 from mycelium import errors
 from mycelium.bus import MessageBus
 from mycelium.events import ConnectionEvent, FlowEvent
-from mycelium.options import Limits, Settings, Tls
+from mycelium.options import Limits, Settings, Tls, checked_timeout
 from mycelium.publisher import Publisher
 from mycelium.subscriber import Subscriber
 from mycelium.subscription import Subscription
@@ -103,6 +103,7 @@ class Transport:
 
   def _start(self, begin: Callable[[MessageBus], None],
              timeout: float = 0.0) -> None:
+    checked_timeout(timeout)
     if self._bus is not None:
       raise errors.FailedPrecondition(f'{self} is open already')
     bus = MessageBus(
@@ -110,7 +111,7 @@ class Transport:
         **self._bus_options)
     try:
       begin(bus)
-      if timeout > 0:
+      if timeout != 0:
         self._wait_for_link(bus, timeout)
     except BaseException:
       with contextlib.suppress(errors.DeadlineExceeded):
@@ -178,6 +179,7 @@ class UnixTransport(Transport):
     Raises:
       Unavailable: nobody listened in time.
       PermissionDenied: the listener does not admit this user.
+      InvalidArgument: `timeout` is not from 0 to one year.
     """
     self._start(lambda bus: bus.connect_unix(self.path), timeout)
     return self
@@ -332,7 +334,7 @@ class TcpTransport(Transport):
         certificate, or was not asked for one, since the listener has no `ca`.
       FailedPrecondition: traffic would be in the clear beyond this machine.
       InvalidArgument: a file of `tls` cannot be read, or the port is not from 1
-        to 65535.
+        to 65535; or `timeout` is not from 0 to one year.
     """
     self._start(lambda bus: bus.connect_tcp(self.address), timeout)
     return self
