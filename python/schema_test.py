@@ -7,6 +7,7 @@ import unittest
 import mycelium
 from google.protobuf import descriptor_pb2
 from google.protobuf import descriptor_pool
+from google.protobuf import message as protobuf_message
 from google.protobuf import message_factory
 from google.protobuf import timestamp_pb2
 from mycelium import testing
@@ -98,6 +99,63 @@ class MismatchTest(unittest.TestCase):
       self.assertEqual(error.local_digest, mycelium.digest(ours))
       self.assertIn('price', error.difference)
       self.assertIn(arrow, error.difference)
+
+
+def file_with_required_fields():
+  file = descriptor_pb2.FileDescriptorProto(
+      name='required.proto', package='required', syntax='proto2')
+  needs = file.message_type.add(name='Needs')
+  needs.field.add(name='id', number=1, label=2, type=5)
+  holds = file.message_type.add(name='Holds')
+  holds.field.add(name='holds', number=1, label=1, type=11,
+                  type_name='.required.Holds')
+  holds.field.add(name='needs', number=2, label=3, type=11,
+                  type_name='.required.Needs')
+  extended = file.message_type.add(name='Extended')
+  extended.extension_range.add(start=2, end=3)
+  extended.extension.add(name='needs', number=2, label=1, type=11,
+                         type_name='.required.Needs',
+                         extendee='.required.Extended')
+  return file
+
+
+class RequiredFieldTest(unittest.TestCase):
+
+  def setUp(self):
+    self.bus = mycelium.MessageBus()
+    self.addCleanup(self.bus.close, 0)
+    self.class_of = classes_of([file_with_required_fields()])
+
+  def test_message_that_lacks_one_is_undecodable_as_in_other_languages(self):
+    for name, lacks, has in (
+        ('Needs', b'', b'\x08\x01'),
+        ('Holds', b'\x0a\x02\x12\x00', b'\x0a\x04\x12\x02\x08\x01'),
+        ('Extended', b'\x12\x00', b'\x12\x02\x08\x01')):
+      with self.subTest(name=name):
+        message_cls = self.class_of(f'required.{name}')
+        subscriber = self.bus.subscriber(message_cls)
+        got = []
+        subscription = self.bus.subscribe(message_cls, got.append, name='other')
+        publisher = self.bus.publisher(message_cls)
+        publisher.publish(lacks)
+        publisher.publish(has)
+        with self.assertRaisesRegex(mycelium.DataLoss, 'does not parse'):
+          subscriber.recv(timeout=5)
+        self.assertEqual(subscriber.recv(timeout=5).SerializeToString(), has)
+        subscriber.finish()
+        self.assertEqual([message.SerializeToString() for message in got], [has])
+        self.assertEqual(subscription.callback_errors, 0)
+        for flow in self.bus.ledger():
+          if flow['topic'] == f'required.{name}':
+            self.assertEqual(
+                (flow['accepted'], flow['delivered'],
+                 flow['dropped']['undecodable']), (2, 1, 1))
+
+  def test_message_that_lacks_one_is_not_published(self):
+    message_cls = self.class_of('required.Needs')
+    with self.assertRaises(protobuf_message.EncodeError):
+      self.bus.publisher(message_cls).publish(message_cls())
+    self.assertEqual(self.bus.stats()['accepted'], 0)
 
 
 class VersionsTest(unittest.TestCase):

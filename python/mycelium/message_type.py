@@ -19,7 +19,10 @@ except ImportError:  # Python 3.7
 
 
 class ProtobufMessage(Protocol):
-  """What every Protobuf runtime gives its messages; nothing else is used."""
+  """What every Protobuf runtime gives its messages; nothing else is used.
+
+  But for types with required fields, which also need IsInitialized().
+  """
 
   DESCRIPTOR: Any
 
@@ -82,6 +85,7 @@ class TypedMessages(Generic[M]):
     self.message_cls = message_cls
     self.name: str = message_cls.DESCRIPTOR.full_name
     self.native = _described(message_cls.DESCRIPTOR)
+    self._may_lack_fields = _reaches_required_field(message_cls.DESCRIPTOR)
 
   def to_bytes(self, message: Union[M, Buffer]) -> Buffer:
     """The bytes of a message; bytes are returned as they are."""
@@ -94,11 +98,16 @@ class TypedMessages(Generic[M]):
 
   def from_bytes(self, data: bytes) -> M:
     try:
-      return self.message_cls.FromString(data)  # type: ignore[no-any-return]
+      message: Any = self.message_cls.FromString(data)
     # Protobuf in pure Python lets UnicodeDecodeError through.
     except (protobuf_message.DecodeError, UnicodeDecodeError) as error:
       raise errors.DataLoss(
           f'a message does not parse as {self.name}') from error
+    # C++ does not parse such bytes either.
+    if self._may_lack_fields and not message.IsInitialized():
+      raise errors.DataLoss(
+          f'a message does not parse as {self.name}: a required field is missing')
+    return message  # type: ignore[no-any-return]
 
 
 class RawMessages:
@@ -155,3 +164,26 @@ def _described(descriptor: Any) -> '_mycelium.MessageType':
     remaining.extend(file.dependencies)
   return _mycelium.MessageType(
       descriptor.full_name, files.SerializeToString())
+
+
+@functools.lru_cache(maxsize=1024)
+def _reaches_required_field(descriptor: Any) -> bool:
+  """Whether a field, or a field of a field, is required, or may be.
+
+  Extensions are not known here, so a type that may have some counts.
+  """
+  seen = set()
+  remaining = [descriptor]
+  while remaining:
+    message = remaining.pop()
+    if message.full_name in seen:
+      continue
+    seen.add(message.full_name)
+    if message.is_extendable:
+      return True
+    for field in message.fields:
+      if field.label == field.LABEL_REQUIRED:
+        return True
+      if field.message_type is not None:
+        remaining.append(field.message_type)
+  return False

@@ -108,6 +108,8 @@ class Publisher(Generic[M]):
         such subscription; or the subscriber of a full lane is out of reach.
       FailedPrecondition: the types differ (SchemaMismatch), or the bus is
         closed.
+      google.protobuf.message.EncodeError: Protobuf's, for a message that lacks a
+        required field.
     """
     self._native.publish(self._to_bytes(message))
 

@@ -113,6 +113,8 @@ class Runtime:
       InvalidArgument: the message is too large.
       FailedPrecondition: the types differ (SchemaMismatch), or the runtime is
         closed.
+      google.protobuf.message.EncodeError: Protobuf's, for a message that lacks a
+        required field.
     """
     self._publisher(None, type(message)).publish(message)
 
