@@ -18,9 +18,11 @@ strict = True
 ignore_missing_imports = True
 '''
 GOOD = '''
+import array
 import asyncio
 from typing import List
 import mycelium
+import numpy
 from mycelium.message_type import ProtobufMessage
 
 class Note:
@@ -35,6 +37,12 @@ class Note:
 def use(bus: mycelium.MessageBus) -> List[int]:
   bus.publisher(Note).publish(Note())
   bus.publisher_to('x', Note, topic='t', publish_timeout=1.0).publish(b'')
+  image = bus.publisher(mycelium.RawType('image'))
+  bus.publisher(Note).try_publish(bytearray())
+  bus.publisher(Note).try_publish(memoryview(b''))
+  bus.publisher(Note).try_publish(array.array('b'))
+  bus.publisher(Note).try_publish(numpy.zeros(3))
+  bus.publisher(Note).try_publish(image.loan(3))
   notes = bus.subscriber(Note, overflow='latest')
   bus.subscribe(Note, lambda note: print(note.id),
                 on_publisher_gone=lambda gone: print(gone.node))
@@ -58,8 +66,11 @@ async def read(notes: mycelium.Subscriber[Note]) -> int:
 '''
 BAD = '''
 import mycelium
+from good import Note
 
 def use(bus: mycelium.MessageBus, notes: mycelium.Subscriber[int]) -> None:
+  bus.publisher(Note).publish(3)
+  bus.publisher(Note).try_publish('text')
   bus.flush('soon')
   notes.recv()
   text: str = notes.recv(1)
@@ -101,7 +112,7 @@ class TypingTest(unittest.TestCase):
 
   def test_users_mistakes_are_seen(self):
     checked = self.mypy('bad.py')
-    self.assertEqual(checked.stdout.count('error:'), 6, checked.stdout)
+    self.assertEqual(checked.stdout.count('error:'), 8, checked.stdout)
 
 
 if __name__ == '__main__':

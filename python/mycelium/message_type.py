@@ -5,7 +5,8 @@ by the runtime, in the one place that computes it for every language.
 """
 
 import functools
-from typing import Any, Generic, Optional, Type, TypeVar, Union
+from typing import (TYPE_CHECKING, Any, Dict, Generic, Optional, Type, TypeVar,
+                    Union, cast)
 
 import _mycelium
 from google.protobuf import descriptor_pb2
@@ -73,7 +74,27 @@ class RawType:
 
 
 M = TypeVar('M', bound=ProtobufMessage)
-Buffer = Any  # bytes, bytearray, memoryview, numpy.ndarray, ...
+
+if TYPE_CHECKING:
+  from _typeshed import ReadableBuffer
+
+  class _HasBuffer(Protocol):
+    """What the C API gives the buffer protocol, such as a Payload."""
+
+    def __buffer__(self, flags: int) -> memoryview:
+      ...
+
+  class _HasArray(Protocol):
+    """numpy.ndarray, whose stubs may say nothing of the buffer protocol."""
+
+    @property
+    def __array_interface__(self) -> Dict[str, Any]:
+      ...
+
+  # bytes, bytearray, memoryview, numpy.ndarray, ...
+  Buffer = Union[ReadableBuffer, _HasBuffer, _HasArray]
+else:
+  Buffer = Any
 
 
 class TypedMessages(Generic[M]):
@@ -94,7 +115,7 @@ class TypedMessages(Generic[M]):
     if hasattr(message, 'SerializeToString'):
       raise TypeError(
           f'expected {self.name}, got {type(message).__name__}')
-    return message
+    return cast(Buffer, message)
 
   def from_bytes(self, data: bytes) -> M:
     try:
