@@ -107,14 +107,33 @@ class MainTest(unittest.TestCase):
 
   def run_main(self):
     """Until a sample was handed over, and SIGTERM came."""
+    published = []  # None, or why not.
+    ended_by = []
+    handed_over = []
+    on_sample = detector.Detector.on_sample
+    sigtimedwait = signal.sigtimedwait
 
     def publish():
-      with mycelium.MessageBus.from_topology(TOPOLOGY, 'sampler') as bus:
-        samples = bus.publisher(HostSample)
-        samples.wait_for_subscribers(1, LONG)
-        samples.publish(HostSample())
-        bus.flush(LONG)
-      os.kill(os.getpid(), signal.SIGTERM)
+      try:
+        with mycelium.MessageBus.from_topology(TOPOLOGY, 'sampler') as bus:
+          samples = bus.publisher(HostSample)
+          samples.wait_for_subscribers(1, LONG)
+          samples.publish(HostSample(time_ns=7))
+          bus.flush(LONG)
+        published.append(None)
+      except mycelium.MyceliumError as error:
+        published.append(error)
+      finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def take(found, sample):
+      handed_over.append(sample.time_ns)
+      on_sample(found, sample)
+
+    def wait(*arguments):
+      info = sigtimedwait(*arguments)
+      ended_by.append(info and info.si_signo)
+      return info
 
     thread = threading.Thread(target=publish)
     thread.start()
@@ -122,9 +141,13 @@ class MainTest(unittest.TestCase):
       with mock.patch.object(
           sys, 'argv',
           ['detector', f'--topology={TOPOLOGY}', f'--run_for={LONG}s']):
-        detector.main()
+        with mock.patch.object(detector.Detector, 'on_sample', take):
+          with mock.patch.object(signal, 'sigtimedwait', wait):
+            detector.main()
     finally:
       thread.join()
+      self.assertEqual((published, handed_over, ended_by),
+                       ([None], [7], [signal.SIGTERM]))
 
   def test_ends_well(self):
     self.run_main()
