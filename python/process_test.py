@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pathlib
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -163,7 +164,7 @@ def fork_before_a_bus(topology):
       notes.publish(Note(id=4))
       print(replies.recv(LONG).id, flush=True)
       replies.finish()
-      os.waitpid(child, 0)
+      assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     else:
       notes = bus.subscriber(Note)
       replies = bus.publisher_to('asker', Reply)
@@ -204,6 +205,8 @@ def fork_with_a_closed_bus(topology):
       kept[1].publish(Note())
     except mycelium.FailedPrecondition as error:
       assert 'forked' not in str(error), error
+    else:
+      os._exit(1)
     with mycelium.MessageBus.from_topology(topology, 'asker') as bus:
       notes = bus.subscriber(Note)
       bus.publisher(Note).publish(Note(id=5))
@@ -314,8 +317,8 @@ SCRIPTS = {
     for function in (echo, echo_tcp, interrupted_recv, interrupted_calls,
                      fork_with_a_bus, fork_with_a_message, fork_before_a_bus,
                      fork_with_a_subscription, fork_with_a_closed_bus,
-                     start_worker, exit_under_fire, exit_with_subscriptions, flood_peer,
-                     both_protobufs)}
+                     start_worker, exit_under_fire, exit_with_subscriptions,
+                     flood_peer, both_protobufs)}
 
 
 class ProcessTest(BusCase):
@@ -386,15 +389,29 @@ class ProcessTest(BusCase):
     port = int(self.line(worker))
     shows = {'certificate': pathlib.Path(self.path('localhost.pem')),
              'key': self.path('localhost.key')}
+    closes = 'Socket closed|reset by peer'  # Which is all that a listener says.
     # Without TLS; without a CA; without a certificate.
-    for tls in (None, mycelium.Tls(**shows),
-                mycelium.Tls(ca=self.path('ca.pem'))):
-      with self.subTest(tls=tls), self.assertRaises(mycelium.MyceliumError):
-        mycelium.TcpTransport('localhost', port, ONE, tls=tls).connect(0.5)
+    for tls, told in ((None, closes),
+                      (mycelium.Tls(**shows), 'certificate verify failed'),
+                      (mycelium.Tls(ca=self.path('ca.pem')), closes)):
+      with self.subTest(tls=tls):
+        with mycelium.TcpTransport(
+            'localhost', port, ONE, tls=tls).connect(0) as transport:
+          self.expect_no_link(transport.bus, told)
     # gRPC has logged what it refused.
     self.ask(worker, mycelium.TcpTransport(
         'localhost', port, ONE,
         tls=mycelium.Tls(ca=self.path('ca.pem'), **shows)))
+
+  def expect_no_link(self, bus, told):
+    """No link comes up, for a reason that `told` describes."""
+    deadline = time.monotonic() + LONG
+    why = ''
+    while not re.search(told, why) and time.monotonic() < deadline:
+      with self.assertRaises(mycelium.DeadlineExceeded) as late:
+        bus.wait_for_link(0.05)
+      why = str(late.exception)
+    self.assertRegex(why, told)
 
   def test_tcp_in_the_clear_is_refused_beyond_this_machine(self):
     for begin in (mycelium.TcpTransport('0.0.0.0', 0).listen,
