@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "mycelium/base/environment.h"
 #include "mycelium/base/start_thread.h"
 #include "python/extension/convert.h"
 
@@ -84,8 +84,9 @@ void Interpreter::EndCalls(double seconds) {
   if (forked_) return;
   ending_thread_ = std::this_thread::get_id();
   ending_.store(true);
-  const absl::Time deadline = absl::Now() + TimeoutOf(seconds);
-  while ((calls_ > 0 || entered_.load() > 0) && absl::Now() < deadline) {
+  Clock& clock = Environment::Real().clock;
+  const TimeNs deadline = DeadlineAfter(clock.NowNs(), TimeoutOf(seconds));
+  while ((calls_ > 0 || entered_.load() > 0) && clock.NowNs() < deadline) {
     const GilReleased released;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -118,13 +119,14 @@ absl::Status WaitForRuntime(
 
 bool WaitInParts(absl::Duration timeout,
                  absl::FunctionRef<bool(absl::Duration)> wait) {
-  const absl::Time deadline = absl::Now() + timeout;
+  Clock& clock = Environment::Real().clock;
+  const TimeNs deadline = DeadlineAfter(clock.NowNs(), timeout);
   absl::Duration left = timeout;
   while (true) {
     const absl::Duration part = std::min(left, kPart);
     if (WithoutGil([&] { return wait(part); })) return true;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    left = deadline - absl::Now();
+    left = absl::Nanoseconds(deadline - clock.NowNs());
     if (left <= absl::ZeroDuration()) return false;
   }
 }

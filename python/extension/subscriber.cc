@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
+#include "mycelium/base/environment.h"
 #include "python/extension/define.h"
 #include "python/extension/options.h"
 #include "python/extension/payload.h"
@@ -17,14 +17,15 @@ namespace mycelium {
 PythonSubscriber::Turn PythonSubscriber::TurnOrRaise(absl::Duration* timeout) {
   Turn turn(turn_, std::try_to_lock);
   if (turn.owns_lock()) return turn;
-  const absl::Time start = absl::Now();
+  Clock& clock = Environment::Real().clock;
+  const TimeNs start = clock.NowNs();
   if (!WaitInParts(*timeout, [&](absl::Duration part) {
         return turn.try_lock_for(absl::ToChronoNanoseconds(part));
       })) {
     Raise(absl::DeadlineExceededError(
         "another thread was receiving all the while"));
   }
-  *timeout -= absl::Now() - start;
+  *timeout -= absl::Nanoseconds(clock.NowNs() - start);
   return turn;
 }
 

@@ -4,6 +4,9 @@ Only so can a test make the n-th call fail, or kill a process there, and another
 platform bring its own. What only Linux has, a header or a name, stays in two
 folders, and where tests play the kernel. Tests may call what they like. What a
 library calls, to read a file or to resolve a name, is the library's.
+
+Time comes from mycelium::Clock: absl::Now() is the wall clock, and a deadline on
+it moves when somebody sets that.
 """
 
 import re
@@ -61,6 +64,7 @@ _DECLARED = re.compile(
     r"[\[,]\s*(%s)\s*="
     % ("|".join(_FREE), "|".join(_FREE), "|".join(_FREE))
 )
+_WALL_CLOCK = re.compile(r"\babsl::(Now|GetCurrentTimeNanos)\s*\(")
 # What runs where there is no Sys to ask.
 _ALLOWED_CALLS = {
     # In the child of a fork, before anything else.
@@ -124,6 +128,10 @@ def check(tree):
                 ):
                     continue
                 message = f"calls {name}(); use mycelium::Sys"
+                findings.append(Finding(path, number, message))
+            clock = _WALL_CLOCK.search(code)
+            if clock:
+                message = f"calls absl::{clock.group(1)}(); use mycelium::Clock"
                 findings.append(Finding(path, number, message))
             name = _LINUX_NAMES.search(code)
             if name and not path.startswith(tuple(LINUX_FOLDERS)):

@@ -387,6 +387,20 @@ class SystemCallsTest(TreeTest):
                     ("mycelium/transport/shm/a.cc", 1),
                 )
 
+    def test_wall_clock_of_abseil_is_found(self):
+        text = "// absl::Now()\nconst absl::Time end = absl::Now() + wait;\n"
+        self.assert_found(
+            system_calls.check,
+            {
+                "python/extension/a.cc": text,
+                "mycelium/base/a.h": text,
+                "mycelium/bus/a_test.cc": text,
+                "examples/a.cc": text,
+            },
+            ("mycelium/base/a.h", 2),
+            ("python/extension/a.cc", 2),
+        )
+
     def test_one_file_and_tests_may_call(self):
         text = "#include <sys/epoll.h>\nint x = ::close(1);\n"
         self.assert_found(
