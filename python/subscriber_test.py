@@ -177,6 +177,29 @@ class SubscriberTest(BusCase):
     notes.finish()
     self.check_ledger(asker, accepted=1)
 
+  def test_receive_that_does_not_get_its_turn_finds_nothing(self):
+    asker, answerer = self.pair()
+    notes = answerer.subscriber(Note)
+    asker.publisher(Note).publish(Note(id=1))
+    has_turn, may_go_on = threading.Event(), threading.Event()
+
+    def parse(data):
+      has_turn.set()
+      may_go_on.wait(LONG)
+      return data
+
+    native = notes._native  # pylint: disable=protected-access
+    other = threading.Thread(target=native.receive, args=(parse, LONG))
+    other.start()
+    self.addCleanup(other.join)
+    self.addCleanup(may_go_on.set)
+    self.assertTrue(has_turn.wait(LONG))
+    self.assertEqual(notes.recv_many(10), [])
+    self.assertEqual(notes.recv_many(10, timeout=0.01), [])
+    self.assertIsNone(notes.recv_nowait())
+    with self.assertRaisesRegex(mycelium.DeadlineExceeded, 'another thread'):
+      notes.recv(timeout=0.01)
+
   def test_descriptor_is_readable_once_a_message_came(self):
     asker, answerer = self.pair()
     notes = answerer.subscriber(Note)

@@ -14,17 +14,15 @@
 namespace py = pybind11;
 
 namespace mycelium {
-PythonSubscriber::Turn PythonSubscriber::TurnOrRaise(absl::Duration* timeout) {
+
+PythonSubscriber::Turn PythonSubscriber::WaitForTurn(absl::Duration* timeout) {
   Turn turn(turn_, std::try_to_lock);
   if (turn.owns_lock()) return turn;
   Clock& clock = Environment::Real().clock;
   const TimeNs start = clock.NowNs();
-  if (!WaitInParts(*timeout, [&](absl::Duration part) {
-        return turn.try_lock_for(absl::ToChronoNanoseconds(part));
-      })) {
-    Raise(absl::DeadlineExceededError(
-        "another thread was receiving all the while"));
-  }
+  WaitInParts(*timeout, [&](absl::Duration part) {
+    return turn.try_lock_for(absl::ToChronoNanoseconds(part));
+  });
   *timeout -= absl::Nanoseconds(clock.NowNs() - start);
   return turn;
 }
@@ -162,7 +160,11 @@ py::object PythonSubscriber::ParseLeftOver(const py::object& parse) {
 py::object PythonSubscriber::Receive(const py::object& parse,
                                      const py::object& seconds) {
   absl::Duration timeout = TimeoutOf(seconds);
-  const Turn turn = TurnOrRaise(&timeout);
+  const Turn turn = WaitForTurn(&timeout);
+  if (!turn.owns_lock()) {
+    Raise(absl::DeadlineExceededError(
+        "another thread was receiving all the while"));
+  }
   EndLast();
   if (has_kept()) return TakeLeftOver(parse);
   ByteSpan bytes;
@@ -184,9 +186,10 @@ py::object PythonSubscriber::TryReceive(const py::object& parse) {
 py::list PythonSubscriber::ReceiveMany(const py::object& parse,
                                        size_t count_max, double seconds) {
   absl::Duration timeout = TimeoutOf(seconds);
-  const Turn turn = TurnOrRaise(&timeout);
-  EndLast();
   py::list messages;
+  const Turn turn = WaitForTurn(&timeout);
+  if (!turn.owns_lock()) return messages;
+  EndLast();
   if (count_max == 0) return messages;
   if (has_kept()) {
     do {

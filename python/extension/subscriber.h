@@ -51,8 +51,9 @@ class PythonSubscriber final
   pybind11::object TryReceive(const pybind11::object& parse);
 
   // Up to `count_max` messages: those that are there, after waiting for the
-  // first. An empty list if none comes. With None they are bytes. One that does
-  // not parse ends the list, and is raised by the next receive.
+  // first. An empty list if none comes, or other threads receive all the while.
+  // With None they are bytes. One that does not parse ends the list, and is
+  // raised by the next receive.
   pybind11::list ReceiveMany(const pybind11::object& parse, size_t count_max,
                              double seconds);
 
@@ -81,7 +82,9 @@ class PythonSubscriber final
  private:
   // The right to receive, while it lives.
   using Turn = std::unique_lock<std::timed_mutex>;
-  Turn TurnOrRaise(absl::Duration* timeout);
+  // Waits for it, and takes the wait from `timeout`; without it if another
+  // thread received all the while.
+  Turn WaitForTurn(absl::Duration* timeout);
   // Makes what was received before unusable; raises if somebody uses it.
   void EndLast();
   // The next message's bytes; false if there is none now.
