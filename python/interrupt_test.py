@@ -1,6 +1,10 @@
 """Callbacks and signal handlers that raise while a call of the bus waits."""
 
+import _thread
+import functools
+import operator
 import os
+import signal
 import sys
 import threading
 import time
@@ -80,6 +84,63 @@ class InterruptTest(BusCase):
 
     got = self.receive_after_an_interrupt(asker, answerer, BYTES, data, read)
     self.assertEqual(got, data)
+
+  def interrupt(self, receive):
+    """Calls `receive` with a signal pending, with no Python code before it."""
+
+    def on_signal(*_):
+      raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+      with self.assertRaises(KeyboardInterrupt):
+        list(map(operator.call, (_thread.interrupt_main, receive)))
+    finally:
+      signal.signal(signal.SIGINT, previous)
+
+  def test_signal_that_only_c_code_sees_loses_nothing(self):
+    asker, answerer = self.pair()
+    blobs = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    native = blobs._native  # pylint: disable=protected-access
+    receives = (functools.partial(native.receive, None, LONG),
+                functools.partial(native.try_receive, None),
+                functools.partial(native.receive_many, None, 10, LONG),
+                functools.partial(native.receive, bytes, LONG))
+    for receive in receives:
+      for number in range(3):
+        publisher.publish(bytes([number]))
+      for number in range(3):
+        self.interrupt(receive)
+        self.interrupt(receive)  # With what is kept.
+        self.assertEqual(bytes(blobs.recv(LONG)), bytes([number]))
+      self.assertEqual(blobs.recv_many(10), [])
+    self.check_ledger(asker, accepted=3 * len(receives))
+
+  def test_list_that_was_kept_outlives_a_second_signal(self):
+    asker, answerer = self.pair()
+    blobs = answerer.subscriber(BYTES)
+    publisher = asker.publisher(BYTES)
+    native = blobs._native  # pylint: disable=protected-access
+
+    def parse(data):
+      if data == b'2':
+        raise KeyboardInterrupt
+      return data
+
+    for data in (b'0', b'1', b'2'):
+      publisher.publish(data)
+    receive_many = functools.partial(native.receive_many, None, 10, LONG)
+    with self.assertRaises(KeyboardInterrupt):
+      native.receive_many(parse, 10, LONG)
+    self.interrupt(receive_many)
+    self.assertEqual(native.receive(None, LONG), b'0')
+    self.interrupt(receive_many)
+    self.assertEqual(blobs.info.sequence, 1)
+    self.assertEqual(blobs.recv_many(10), [b'1'])
+    self.assertEqual(blobs.recv_many(10), [b'2'])
+    blobs.finish()
+    self.check_ledger(asker, accepted=3)
 
   def test_what_nobody_asks_for_any_more_is_counted(self):
     asker, answerer = self.pair()

@@ -65,6 +65,15 @@ void PythonSubscriber::KeepTaken(ByteSpan bytes, ByteSpan taken) {
   left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, false, taken};
 }
 
+void PythonSubscriber::CountUnlessInterrupted(ByteSpan bytes, ByteSpan taken) {
+  if (PyErr_CheckSignals() != 0) {
+    const py::error_already_set raised;
+    KeepTaken(bytes, taken);
+    throw raised;
+  }
+  subscriber_.CountLast(true);
+}
+
 namespace {
 
 bool IsDataLoss(const py::error_already_set& raised) {
@@ -97,16 +106,16 @@ py::object PythonSubscriber::Parsed(const py::object& parse, ByteSpan bytes) {
 py::object PythonSubscriber::ParsedOrKept(const py::object& parse,
                                           ByteSpan bytes,
                                           const LeftOver* left) {
+  const ByteSpan taken = left != nullptr ? left->taken : bytes;
+  py::object message;
   try {
-    py::object message = BytesOf(bytes);
+    message = BytesOf(bytes);
     if (!parse.is_none()) message = parse(message);
-    subscriber_.CountLast(true);
-    return message;
   } catch (const py::error_already_set& error) {
     // A second Exception is the message's own: it must not come for ever.
     if (!IsDataLoss(error) &&
         !(left != nullptr && error.matches(PyExc_Exception))) {
-      KeepTaken(bytes, left != nullptr ? left->taken : bytes);
+      KeepTaken(bytes, taken);
       throw;
     }
     subscriber_.CountLast(false);
@@ -115,9 +124,12 @@ py::object PythonSubscriber::ParsedOrKept(const py::object& parse,
     subscriber_.CountLast(false);
     RaiseNamed(error);
   }
+  CountUnlessInterrupted(bytes, taken);
+  return message;
 }
 
 py::object PythonSubscriber::TakeKept() {
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   const Kept kept = std::move(kept_.front());
   kept_.pop_front();
   info_ = kept.info;
@@ -128,8 +140,10 @@ py::object PythonSubscriber::ViewOrParsed(const py::object& parse,
                                           ByteSpan bytes) {
   if (!parse.is_none()) return Parsed(parse, bytes);
   info_ = subscriber_.info();
-  subscriber_.CountLast(true);
-  return PythonPayload::Make(shared_from_this(), generation_, bytes);
+  py::object payload =
+      PythonPayload::Make(shared_from_this(), generation_, bytes);
+  CountUnlessInterrupted(bytes, bytes);
+  return payload;
 }
 
 py::object PythonSubscriber::TakeLeftOver(const py::object& parse) {
@@ -190,38 +204,50 @@ py::list PythonSubscriber::ReceiveMany(const py::object& parse,
   const Turn turn = WaitForTurn(&timeout);
   if (!turn.owns_lock()) return messages;
   EndLast();
-  if (count_max == 0) return messages;
+  std::vector<MessageInfo> infos;
+  try {
+    TakeMany(parse, count_max, timeout, &messages, &infos);
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  } catch (const py::error_already_set&) {
+    for (size_t i = infos.size(); i > 0; --i) {
+      kept_.push_front({messages[i - 1], infos[i - 1]});
+    }
+    throw;
+  }
+  return messages;
+}
+
+void PythonSubscriber::TakeMany(const py::object& parse, size_t count_max,
+                                absl::Duration timeout, py::list* messages,
+                                std::vector<MessageInfo>* infos) {
+  const auto add = [&](const py::object& message) {
+    messages->append(message);
+    infos->push_back(info_);
+  };
+  if (count_max == 0) return;
   if (has_kept()) {
     do {
-      messages.append(ParseLeftOver(parse));
-    } while (messages.size() < count_max && !kept_.empty());
-    return messages;
+      add(ParseLeftOver(parse));
+    } while (infos->size() < count_max && !kept_.empty());
+    return;
   }
   ByteSpan bytes;
   if (!TakeNext(&bytes)) {
     const absl::Status waited = WaitForNext(timeout, &bytes);
-    if (absl::IsDeadlineExceeded(waited)) return messages;
+    if (absl::IsDeadlineExceeded(waited)) return;
     RaiseUnlessOk(waited);
   }
-  messages.append(Parsed(parse, bytes));
-  std::vector<MessageInfo> infos = {info_};
-  while (messages.size() < count_max && TakeNext(&bytes)) {
+  add(Parsed(parse, bytes));
+  while (infos->size() < count_max && TakeNext(&bytes)) {
     try {
-      messages.append(Parsed(parse, bytes));
+      add(Parsed(parse, bytes));
     } catch (const py::error_already_set&) {
-      if (left_over_.has_value()) {  // A signal handler raised.
-        for (size_t i = 0; i < infos.size(); ++i) {
-          kept_.push_back({messages[i], infos[i]});
-        }
-        throw;
-      }
+      if (left_over_.has_value()) throw;  // A signal handler raised.
       left_over_ = LeftOver{std::string(BytesOf(bytes)), info_, true, {}};
-      info_ = infos.back();
+      info_ = infos->back();
       break;
     }
-    infos.push_back(info_);
   }
-  return messages;
 }
 
 void PythonSubscriber::Finish() {
@@ -229,7 +255,7 @@ void PythonSubscriber::Finish() {
   if (!turn.owns_lock()) return;  // Who receives finishes it.
   EndLast();
   // What the next receive returns is not handled.
-  if (!is_left_uncounted()) subscriber_.Finish();
+  if (kept_.empty() && !is_left_uncounted()) subscriber_.Finish();
 }
 
 void PythonSubscriber::CountLeftOver() {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "mycelium/base/fork_guard.h"
@@ -29,6 +30,11 @@ namespace mycelium {
 // dropped[undecodable] if that is DataLoss. Else it was, as far as can be told,
 // a signal handler that raised: what was taken is kept for the next receive.
 // With None a message is a PythonPayload.
+//
+// A signal that comes while C++ code runs is handled when that has returned,
+// and if the handler raises, what it returned is lost. So a receive runs
+// handlers itself once it has all that it will return, and if one raises, keeps
+// that.
 //
 // Thread safety: called with the GIL. What it waits for, it waits for without.
 // Who waits for the GIL may have the turn; who has the GIL never waits for the
@@ -93,6 +99,9 @@ class PythonSubscriber final
   // Keeps a message for the next receive, with those bytes, which were taken at
   // `taken`.
   void KeepTaken(ByteSpan bytes, ByteSpan taken);
+  // Counts the message that was taken last as delivered. But first runs signal
+  // handlers: if one raises, the message is kept instead, as by KeepTaken().
+  void CountUnlessInterrupted(ByteSpan bytes, ByteSpan taken);
   // Counts it, if nobody got it, for who ends.
   void CountLeftOver();
   // Raises what is being handled; DataLoss, which only knows its class, with
@@ -108,6 +117,10 @@ class PythonSubscriber final
   // The next of those that a receive had parsed before it was interrupted.
   pybind11::object TakeKept();
   pybind11::object ViewOrParsed(const pybind11::object& parse, ByteSpan bytes);
+  // The messages that ReceiveMany() returns, and what their infos are.
+  void TakeMany(const pybind11::object& parse, size_t count_max,
+                absl::Duration timeout, pybind11::list* messages,
+                std::vector<MessageInfo>* infos);
   // What was kept, as Receive() returns it.
   pybind11::object TakeLeftOver(const pybind11::object& parse);
   // Raises what ended the last list, or returns what was kept.
