@@ -269,6 +269,14 @@ class BusTest(BusCase):
     first.wait_for_link(LONG)
     second.wait_for_link(LONG)
 
+  def test_link_to_a_path_that_is_no_utf8_is_reported(self):
+    bus = self.bus(self.topology(BUNDLED), 'asker')
+    bus.connect_unix(self.path('').encode() + b'\xff.sock')
+    with self.assertRaisesRegex(mycelium.DeadlineExceeded, '\ufffd.sock'):
+      bus.wait_for_link(0.01)
+    links = [link for link in bus.links() if '\ufffd.sock' in link['address']]
+    self.assertEqual(len(links), 1, bus.links())
+
   def test_recv_says_that_it_needs_a_timeout(self):
     notes = self.bus(self.topology(), 'asker').subscriber(Note)
     for arguments in ((), (None,), ('1',)):

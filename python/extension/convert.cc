@@ -162,11 +162,13 @@ py::dict DictOf(const EndpointCounts& counts) {
 }
 
 py::dict DictOf(const LinkReport& link) {
-  return py::dict(
-      py::arg("peer") = link.peer, py::arg("transport") = link.transport,
-      py::arg("address") = link.address, py::arg("rule") = link.rule,
-      py::arg("fallback") = link.fallback, py::arg("is_up") = link.is_up,
-      py::arg("last_error") = link.last_error);
+  return py::dict(py::arg("peer") = ReplacingTextOf(link.peer),
+                  py::arg("transport") = link.transport,
+                  py::arg("address") = ReplacingTextOf(link.address),
+                  py::arg("rule") = ReplacingTextOf(link.rule),
+                  py::arg("fallback") = link.fallback,
+                  py::arg("is_up") = link.is_up,
+                  py::arg("last_error") = ReplacingTextOf(link.last_error));
 }
 
 HeldBuffer::HeldBuffer(const py::handle& object) {
