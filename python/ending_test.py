@@ -1,5 +1,6 @@
 """Closing and exit while a callback does not return."""
 
+import gc
 import os
 import queue
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 import unittest
 import unittest.mock
+import weakref
 
 import mycelium
 import mycelium_native
@@ -98,6 +100,30 @@ class StuckCallbackTest(BusCase):
     subscription.unsubscribe(0)
     self.check_ledger(bus, accepted=2)
     self.assertEqual(bus.stats()['dropped'], 1)
+
+  def test_late_unsubscribe_lets_go_of_the_callback(self):
+    stuck = self.stuck()
+    bus = self.bus(self.topology(BUNDLED), 'answerer')
+    gone = threading.Event()
+
+    def on_note(note):
+      stuck(note)
+
+    weakref.finalize(on_note, gone.set)
+    subscription = bus.subscribe(Note, on_note, queued=True)
+    del on_note
+    publisher = bus.publisher(Note)
+    publisher.publish(Note(id=1))
+    self.assertTrue(stuck.entered.wait(LONG))
+    self.expect_late(subscription.unsubscribe)
+    del subscription
+    gc.collect()  # Of the exception, which refers to it.
+    self.assertFalse(gone.is_set())
+    stuck.may_return.set()
+    self.assertTrue(gone.wait(LONG))
+    self.assertEqual(stuck.returned, [1])
+    bus.flush(LONG)
+    self.check_ledger(bus, accepted=1)
 
   def expect_late_and_the_rest_counted(self, answerer, asker, stuck, **options):
     subscription = answerer.subscribe(Note, stuck, **options)

@@ -118,10 +118,12 @@ class Subscription:
     Raises:
       DeadlineExceeded: the callback still runs. It is not called again.
     """
-    if not self._delivery.unsubscribe(timeout) and timeout is not None:
+    is_over = self._delivery.unsubscribe(timeout)
+    # From now on only this object, and a callback that runs, keep the delivery.
+    self._siblings.discard(self._delivery)
+    if not is_over and timeout is not None:
       raise errors.DeadlineExceeded(
           f'unsubscribe: the callback still runs after {timeout} s')
-    self._siblings.discard(self._delivery)
 
   def check(self) -> None:
     """As Subscriber.check()."""
