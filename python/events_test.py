@@ -363,6 +363,24 @@ class ErrorTest(EventCase):
     self.check_ledger(bus, accepted=0)
 
 
+  def test_on_error_may_close_the_bus_where_a_publisher_is_made(self):
+    bus = mycelium.MessageBus()
+    self.addCleanup(bus.close, 0)
+    closed = []
+
+    def on_error(_):
+      bus.flush(LONG)
+      bus.close(LONG)
+      closed.append(bus.closed)
+
+    subscriber = bus.subscriber(Note, on_error=on_error)
+    with self.assertRaisesRegex(mycelium.FailedPrecondition, 'shut down'):
+      bus.publisher(mycelium.RawType(Note.DESCRIPTOR.full_name, bytes(32)))
+    self.assertEqual(closed, [True])
+    self.assertEqual(subscriber.callback_errors, 0)
+    self.check_ledger(bus, accepted=0)
+
+
 class PublisherGoneTest(EventCase):
 
   def test_publisher_that_is_gone_is_told(self):

@@ -20,8 +20,9 @@ Either way it counts in `callback_errors` of the bus, subscriber or subscription
 and the next event comes as ever.
 
 `on_error` of a subscription is called on the thread that noticed the error
-instead, which may be one that publishes or makes a publisher. All else holds for
-it, too.
+instead. That may be one that publishes or makes a publisher. There flush() and
+close() work, unless a callback publishes or makes it. All else holds for
+on_error, too.
 """
 
 import inspect
