@@ -107,6 +107,7 @@ def fork_with_a_bus(topology):
   if child == 0:
     for call in (lambda: publisher.publish(Note()),
                  lambda: notes.recv(LONG), lambda: next(iter(notes)), bus.close,
+                 bus.fileno,
                  lambda: mycelium.MessageBus(),
                  lambda: mycelium.MessageBus.from_topology(
                      topology, 'answerer')):
@@ -123,7 +124,7 @@ def fork_with_a_bus(topology):
 
 
 def fork_with_a_message(topology):
-  """The child may not read what the parent received; an error says so."""
+  """The child may not use bytes of the parent's messages; an error says so."""
   asker = mycelium.MessageBus.from_topology(topology, 'asker')
   answerer = mycelium.MessageBus.from_topology(topology, 'answerer')
   images = answerer.subscriber(mycelium.RawType('images'))
@@ -131,21 +132,26 @@ def fork_with_a_message(topology):
   publisher.wait_for_subscribers(1, LONG)
   publisher.publish(bytes(65536))
   image = images.recv(LONG)
+  loan = publisher.loan(65536)
   for bus in (answerer, asker):  # From then on a fork is harmless.
     with contextlib.suppress(mycelium.DeadlineExceeded):
       bus.close(0)
   assert bytes(image) == bytes(65536)
+  assert len(loan) == 65536
   child = os.fork()
   if child == 0:
     assert not image.valid
     for read in (lambda: bytes(image), lambda: len(image),
-                 lambda: memoryview(image)):
+                 lambda: memoryview(image), lambda: bytes(loan),
+                 lambda: len(loan), lambda: memoryview(loan)):
       try:
         read()
       except BufferError as error:
         assert 'forked' in str(error), error
       else:
         os._exit(1)
+    with loan:
+      assert not loan.in_place
     sys.exit(7)
   assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
   print(len(image), flush=True)

@@ -6,6 +6,7 @@ import ctypes
 import itertools
 import math
 import select
+import sys
 import threading
 import tracemalloc
 import unittest
@@ -288,6 +289,29 @@ class LoanTest(BusCase):
     with self.assertRaises(mycelium.FailedPrecondition):
       loan.publish()
     self.assertEqual(bytes(loan), b'late')
+
+  def test_others_run_while_memory_for_a_loan_is_made(self):
+    asker, _ = self.pair()
+    publisher = asker.publisher(BYTES)
+    # Nobody gets the GIL from a thread that does not release it.
+    self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+    sys.setswitchinterval(1000)
+    may_run = threading.Lock()
+    may_run.acquire()
+    ran = []
+
+    def run():
+      with may_run:
+        ran.append(True)
+
+    other = threading.Thread(target=run)
+    other.start()
+    may_run.release()
+    loans = []  # Kept, since freeing one releases the GIL.
+    while not ran and len(loans) < 100:
+      loans.append(publisher.loan(1 << 20))
+    self.assertTrue(ran)
+    other.join()
 
   def test_loan_of_more_than_a_frame_is_refused(self):
     asker, _ = self.pair()

@@ -388,8 +388,13 @@ void DefineBus(py::module_& module) {
           [](PythonBus& self) {
             return self.bus().runtime()->is_polled_by_caller();
           })
-      .def("poll_descriptor",
-           [](PythonBus& self) { return self.bus().poll_descriptor(); })
+      .def(
+          "poll_descriptor",
+          [](PythonBus& self) {
+            RaiseUnlessOk(self.bus().CheckNotForked());
+            return self.bus().poll_descriptor();
+          },
+          MayWait())
       .def(
           "publisher",
           [](PythonBus& self, const MessageType& type,

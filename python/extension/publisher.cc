@@ -1,6 +1,8 @@
 // Publishers and loans.
 #include "python/extension/publisher.h"
 
+#include <mutex>
+
 #include "python/extension/define.h"
 #include "python/extension/options.h"
 
@@ -22,9 +24,15 @@ void ReleaseLoanBuffer(PyObject* self, Py_buffer*) {
 
 }  // namespace
 
+const char* PythonLoan::WhyWithoutBytes() const {
+  if (!is_open_) return kLoanIsOver;
+  if (loan_.CheckNotForked().ok()) return nullptr;
+  return "the loan is that of the process that this one was forked from";
+}
+
 int PythonLoan::GetBuffer(PyObject* self, Py_buffer* view, int flags) {
-  if (!is_open_) {
-    PyErr_SetString(PyExc_BufferError, kLoanIsOver);
+  if (const char* const why = WhyWithoutBytes(); why != nullptr) {
+    PyErr_SetString(PyExc_BufferError, why);
     view->obj = nullptr;
     return -1;
   }
@@ -40,7 +48,9 @@ int PythonLoan::GetBuffer(PyObject* self, Py_buffer* view, int flags) {
 }
 
 size_t PythonLoan::size() {
-  if (!is_open_) RaiseBufferError(kLoanIsOver);
+  if (const char* const why = WhyWithoutBytes(); why != nullptr) {
+    RaiseBufferError(why);
+  }
   return loan_.bytes().size();
 }
 
@@ -53,11 +63,15 @@ void PythonLoan::Publish() {
     Raise(absl::FailedPreconditionError(
         "the loan was published already, or is being published"));
   }
+  RaiseUnlessOk(loan_.CheckNotForked());
   // While others run, callbacks included, nobody gets a view or publishes.
   is_open_ = false;
   absl::Status sent;
   try {
-    WithoutGil([&] { sent = loan_.Publish(); });
+    WithoutGil([&] {
+      const std::lock_guard<std::shared_mutex> lock(mutex_);
+      sent = loan_.Publish();
+    });
   } catch (const py::error_already_set&) {  // A callback's.
     is_open_ = !sent.ok();
     throw;
@@ -67,9 +81,20 @@ void PythonLoan::Publish() {
 }
 
 void PythonLoan::Close() {
-  if (views_ > 0 || !is_open_) return;
+  if (views_ > 0 || WhyWithoutBytes() != nullptr) return;
   is_open_ = false;
-  const Loan over = std::move(loan_);
+  WithoutGil([this] {
+    const std::lock_guard<std::shared_mutex> lock(mutex_);
+    const Loan over = std::move(loan_);
+  });
+}
+
+bool PythonLoan::in_place() {
+  if (WhyWithoutBytes() != nullptr) return false;
+  return WithoutGil([this] {
+    const std::shared_lock<std::shared_mutex> lock(mutex_, std::try_to_lock);
+    return lock.owns_lock() && loan_.in_place();  // Else it is being published.
+  });
 }
 
 void SetBufferProtocol(const py::object& cls, getbufferproc get,
@@ -95,8 +120,10 @@ void DefinePublisher(py::module_& module) {
           .def("__len__", &PythonLoan::size)
           .def("__array__", &ArrayOf)
           .def("__enter__", [](py::object self) { return self; })
-          .def("__exit__",
-               [](PythonLoan& self, const py::args&) { self.Close(); })
+          .def(
+              "__exit__",
+              [](PythonLoan& self, const py::args&) { self.Close(); },
+              py::call_guard<CallUnderWay>())
           .def_property_readonly(
               "in_place", py::cpp_function(&PythonLoan::in_place, MayWait()));
   SetBufferProtocol(loan, &GetLoanBuffer, &ReleaseLoanBuffer);
@@ -112,8 +139,8 @@ void DefinePublisher(py::module_& module) {
       .def(
           "loan",
           [](PythonPublisher& self, size_t bytes) {
-            return Owned<PythonLoan>(
-                new PythonLoan(ValueOrRaise(self.publisher().Loan(bytes))));
+            return Owned<PythonLoan>(new PythonLoan(ValueOrRaise(
+                WithoutGil([&] { return self.publisher().Loan(bytes); }))));
           },
           MayWait(), py::keep_alive<0, 1>())
       .def(

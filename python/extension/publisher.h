@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <shared_mutex>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,10 @@ namespace mycelium {
 //
 // Thread safety: guarded by the GIL. While Publish() runs, and once it is over,
 // nobody gets a view or publishes; and it does not run while somebody has one.
+// Calls that use the loan without the GIL take a lock, for which none waits
+// with the GIL.
+//
+// In a forked child it has no bytes, and nobody takes the lock there.
 class PythonLoan final {
  public:
   explicit PythonLoan(Loan loan) : loan_(std::move(loan)) {}
@@ -26,13 +31,17 @@ class PythonLoan final {
   void Close();
   size_t size();
   // False while it is being published, and afterwards.
-  bool in_place() const { return is_open_ && loan_.in_place(); }
+  bool in_place();
 
   int GetBuffer(PyObject* self, Py_buffer* view, int flags);
   void ReleaseBuffer() { --views_; }
 
  private:
-  Loan loan_;
+  // Null if it has bytes, else why not.
+  const char* WhyWithoutBytes() const;
+
+  std::shared_mutex mutex_;  // Of `loan_`, where the GIL is not held.
+  Loan loan_;                // Changes only while `is_open_` is false.
   bool is_open_ = true;
   int views_ = 0;
 };
