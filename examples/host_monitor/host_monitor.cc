@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -25,7 +26,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/notification.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "examples/host_monitor/detector.h"
 #include "examples/host_monitor/reporter.h"
@@ -155,12 +155,14 @@ void WaitForSignal(const sigset_t& signals, absl::Duration at_most) {
     sigwait(&signals, &signal);
     return;
   }
-  const absl::Time deadline = absl::Now() + at_most;
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point deadline =
+      Clock::now() + absl::ToChronoNanoseconds(at_most);
   timespec left = absl::ToTimespec(at_most);
   // EINTR: the process was stopped, as by Ctrl-Z, and goes on.
   while (sigtimedwait(&signals, nullptr, &left) < 0 && errno == EINTR) {
-    left = absl::ToTimespec(
-        std::max(deadline - absl::Now(), absl::ZeroDuration()));
+    left = absl::ToTimespec(std::max(absl::FromChrono(deadline - Clock::now()),
+                                     absl::ZeroDuration()));
   }
 }
 

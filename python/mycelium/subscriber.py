@@ -103,8 +103,8 @@ class Subscriber(Generic[M]):
     """Up to `count_max` messages: those that are there already, without waiting.
 
     If there is none, waits up to `timeout` seconds for the first one; the list is
-    empty if none comes, or if other threads receive all the while. All but the last count as handled when this returns. With
-    a RawType, the messages are bytes.
+    empty if none comes, or if other threads receive all the while. All but the
+    last count as handled when this returns. With a RawType, the messages are bytes.
 
     Raises: as recv(), but no DeadlineExceeded. If bytes come that are not a
       message of this class, the list ends before them, and the next receive
