@@ -13,7 +13,7 @@ FOLDER = os.path.dirname(os.path.abspath(monitor_run.__file__))
 
 class ArgumentsTest(unittest.TestCase):
     def run_program(self, *arguments):
-        """Of all services in one process, for no time at all."""
+        """The program with all services in one process, which run for no time."""
         with tempfile.TemporaryDirectory(prefix="hm-", dir="/tmp") as folder:
             return subprocess.run(
                 [

@@ -2,16 +2,16 @@
 
     bazel run -c opt //examples/host_monitor:demo
 
-Loads the CPU in each. Shows what the reporter shows, and at the end of each run
-how the services were joined and what became of every message. Exits with 0 only
-if every run found the burst and no message is unaccounted for.
+Loads the CPU in each run. Shows what the reporter shows and, at the end of each
+run, how the services were joined and what became of every message. Exits with 0
+only if every run found the burst and no message is unaccounted for.
 """
 
 import sys
 
 from examples.host_monitor import monitor_run
 
-# Seven seconds of them.
+# Seven seconds of samples.
 _SAMPLES = 70
 
 _TITLES = {

@@ -1,4 +1,4 @@
-"""What tools/quickstart runs does its work, and fails if that is not done."""
+"""The demo of tools/quickstart does its work, and fails if it does not."""
 
 import contextlib
 import io

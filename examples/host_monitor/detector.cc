@@ -57,8 +57,8 @@ absl::Status Detector::Run(const absl::Notification& stop) {
       bus_.Publisher<Anomaly>();
   if (!anomalies.ok()) return anomalies.status();
   Watches watches(options_);
-  // On a thread of its own: the sampler never waits for the statistics, nor for
-  // those to whom anomalies go.
+  // On a thread of its own: the sampler waits neither for the statistics nor
+  // for the subscribers to anomalies.
   mycelium::SubscriberOptions queued;
   queued.delivery = mycelium::DeliveryMode::kQueued;
   absl::StatusOr<mycelium::SubscriptionHandle> samples =

@@ -9,16 +9,17 @@
 namespace host_monitor {
 
 // The service "detector": subscribes to HostSample, keeps statistics of every
-// figure and publishes an Anomaly when one leaves what it has been lately.
+// figure and publishes an Anomaly when one leaves its recent range.
 //
-// It remembers nothing from one run to the next: restarted, it needs
+// It remembers nothing from one run to the next: after a restart it needs
 // `Options::warm_up` samples before it finds anything. It says on standard
 // output when it has them.
 //
 // Ownership: borrows the bus, which must outlive it.
 class Detector final {
  public:
-  // For every metric; each has a `mad_min` of its own, see metrics.h.
+  // The options of every metric's watch; each metric has a `mad_min` of its
+  // own, see metrics.h.
   using Options = OutlierWatch::Options;
 
   Detector(mycelium::MessageBus& bus, const Options& options)

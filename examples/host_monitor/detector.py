@@ -3,7 +3,7 @@
     detector --topology bundled_python.toml
 
 Subscribes to HostSample, keeps statistics of every figure and publishes an
-Anomaly when one leaves what it has been lately. How it tells: outlier_watch.h.
+Anomaly when one leaves its recent range. outlier_watch.h explains the measure.
 """
 
 import argparse
@@ -17,18 +17,18 @@ import mycelium
 from examples.host_monitor.host_monitor_pb2 import Anomaly
 from examples.host_monitor.host_monitor_pb2 import HostSample
 
-WINDOW = 60  # Values that one is compared with.
-WARM_UP = 20  # Values that it needs before it says anything.
-THRESHOLD = 3.5  # Of the score.
+WINDOW = 60  # Values that a new one is compared with.
+WARM_UP = 20  # Values that the watch needs before it judges one.
+THRESHOLD = 3.5  # Of the score's absolute value.
 RUN = 3  # Outliers in a row that make an event.
-# Makes the MAD of a normal distribution its standard deviation.
+# Makes the MAD of a normal distribution equal its standard deviation.
 MAD_TO_SCORE = 0.6745
 
 Metric = collections.namedtuple('Metric', 'name unit value noise')
 
 
 class OutlierWatch:
-  """Watches one figure and says when it leaves what it has been lately."""
+  """Watches one figure and reports when it leaves its recent range."""
 
   def __init__(self, mad_min):
     self._mad_min = mad_min  # A smaller deviation is noise.
@@ -73,7 +73,7 @@ def metrics_of(sample):
 
 
 class Detector:
-  """What the service does with samples; `publish` takes the anomalies."""
+  """The service's work on samples; `publish` takes the anomalies."""
 
   def __init__(self, publish):
     self._publish = publish
@@ -97,13 +97,14 @@ class Detector:
     try:
       self._publish(anomaly)
     except mycelium.MyceliumError as error:
-      # The next one is another try; what it knows of the metrics stays.
+      # Publishing is tried again with the next anomaly; what the detector knows
+      # of the metrics stays.
       print(f'detector: {anomaly.metric} not told: {error}', file=sys.stderr,
             flush=True)
 
 
 def report_of(bus):
-  """What run_report.proto says of a process at its end, as JSON."""
+  """The process's report at its end, as run_report.proto has it, in JSON."""
   flows = []
   for flow in bus.ledger():
     subscriber = flow['subscriber_node']
@@ -129,7 +130,7 @@ def report_of(bus):
 def seconds_of(duration):
   """A duration as the flags of the C++ program have it: '300s', '2m', '50ms'.
 
-  For argparse, which says of which flag it is.
+  For argparse, which names the flag that is wrong.
   """
   for unit, seconds in (('ms', 0.001), ('s', 1), ('m', 60), ('h', 3600)):
     if duration.endswith(unit):
@@ -156,14 +157,14 @@ def arguments_of(words):
 
 def main():
   arguments = arguments_of(sys.argv[1:])
-  # Before the bus: its threads inherit that no signal interrupts them.
+  # Before the bus is made, so that its threads inherit the blocked signals.
   ends = {signal.SIGINT, signal.SIGTERM}
   signal.pthread_sigmask(signal.SIG_BLOCK, ends)
 
   bus = mycelium.MessageBus.from_topology(arguments.topology, 'detector')
   anomalies = bus.publisher(Anomaly)
   detector = Detector(anomalies.publish)
-  # On a thread of its own: the node's goes on reading meanwhile.
+  # On a thread of its own: the node's thread goes on reading meanwhile.
   samples = bus.subscribe(HostSample, detector.on_sample, queued=True)
   if arguments.run_for is None:
     signal.sigwait(ends)
@@ -175,7 +176,7 @@ def main():
     if arguments.report_json:
       with open(arguments.report_json, 'w', encoding='utf-8') as file:
         json.dump(report_of(bus), file)
-  # Each of which Python has printed, and which counts as delivered.
+  # Python has printed each of these errors; their samples count as delivered.
   if samples.callback_errors:
     sys.exit(f'detector: not handled, of samples: {samples.callback_errors}')
 

@@ -3,8 +3,8 @@
 //   host_monitor --topology monolith.toml --services sampler,detector,reporter
 //   host_monitor --topology bundled.toml --services sampler
 //
-// Which services share a process, and how their messages travel, is up to the
-// topology; this program and the services are the same.
+// The topology decides which services share a process and how their messages
+// travel; this program and the services stay the same.
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
@@ -51,7 +51,7 @@ namespace host_monitor {
 namespace {
 
 constexpr absl::Duration kShutdown = absl::Seconds(5);
-// More often, a period is a thread that never rests.
+// With a shorter period the thread would never rest.
 constexpr absl::Duration kPeriodMin = absl::Milliseconds(1);
 constexpr absl::Duration kPeriodMax = absl::Hours(24);
 
@@ -63,7 +63,7 @@ absl::Status CheckPeriod(absl::string_view flag, absl::Duration period) {
                    absl::FormatDuration(kPeriodMax)));
 }
 
-// `rest`: what is no flag, after the name of the program.
+// `rest`: the program's name and the arguments that are no flags.
 absl::Status CheckArguments(const std::vector<char*>& rest) {
   if (rest.size() > 1) {
     return absl::InvalidArgumentError(
@@ -115,7 +115,8 @@ class RunningService final {
         }) {}
   ~RunningService() { (void)Stop(); }
 
-  // What it published before it was stopped has been handled when this returns.
+  // When this returns, all that the service published before the stop has been
+  // handled.
   absl::Status Stop() {
     if (!thread_.joinable()) return absl::OkStatus();
     stop_.Notify();
@@ -129,7 +130,7 @@ class RunningService final {
   const std::string name_;
   const std::unique_ptr<mycelium::MessageBus> bus_;
   absl::Notification stop_;
-  absl::Status status_;  // Of the thread, once it has ended.
+  absl::Status status_;  // Of the service's thread, once it has ended.
   std::thread thread_;
 };
 
@@ -139,7 +140,7 @@ mycelium::BusOptions BusOptions() {
     using State = mycelium::ConnectionEvent::State;
     const bool is_up =
         event.state == State::kConnected || event.state == State::kReconnected;
-    // The bus logs the other states itself, but for this one.
+    // The bus itself logs the other states, except kGone.
     if (!is_up && event.state != State::kGone) return;
     std::cerr << absl::StrCat("host_monitor: ", event.peer,
                               is_up ? " is connected over " : " is gone",
@@ -148,7 +149,7 @@ mycelium::BusOptions BusOptions() {
   return options;
 }
 
-// Signals are blocked in all threads and taken here.
+// Signals are blocked in all threads; this function takes them.
 void WaitForSignal(const sigset_t& signals, absl::Duration at_most) {
   if (at_most == absl::InfiniteDuration()) {
     int signal;
@@ -159,7 +160,7 @@ void WaitForSignal(const sigset_t& signals, absl::Duration at_most) {
   const Clock::time_point deadline =
       Clock::now() + absl::ToChronoNanoseconds(at_most);
   timespec left = absl::ToTimespec(at_most);
-  // EINTR: the process was stopped, as by Ctrl-Z, and goes on.
+  // EINTR: the process was stopped, for example by Ctrl-Z, and goes on.
   while (sigtimedwait(&signals, nullptr, &left) < 0 && errno == EINTR) {
     left = absl::ToTimespec(std::max(absl::FromChrono(deadline - Clock::now()),
                                      absl::ZeroDuration()));
@@ -185,7 +186,8 @@ absl::Status Run() {
 
   absl::Status ended;
   for (auto& service : services) ended.Update(service->Stop());
-  // The services share their node: one call and one report are for all.
+  // The services share their node, so one call and one report cover all of
+  // them.
   mycelium::MessageBus& bus = services.front()->bus();
   ended.Update(bus.Shutdown(kShutdown));
   const RunReport report = ReportOf(bus);

@@ -7,7 +7,7 @@ from examples.host_monitor import monitor_run
 
 # Twice as fast as users run it.
 FLAGS = ["--period=50ms", "--refresh=200ms"]
-# Enough for a ledger that loses count now and then to show it.
+# Enough samples to show a ledger that miscounts only now and then.
 SAMPLES = 100
 
 
@@ -39,12 +39,12 @@ class HostMonitorTest(unittest.TestCase):
             run.find_anomaly()
 
             run.kill("detector")
-            # The others notice nothing but that it is gone.
+            # The other services notice only that the detector is gone.
             for _ in range(3):
                 after = run.position("reporter")
                 run.wait_for("reporter", r"^sample ", after)
 
-            # So many were of the first detector.
+            # The anomalies of the first detector.
             told = run.count("reporter", r"^anomaly: ")
             run.start(["detector"])
             run.wait_for("detector", r"^detector: knows ")
@@ -52,7 +52,7 @@ class HostMonitorTest(unittest.TestCase):
             run.wait_for_samples(SAMPLES)
             run.stop_all()
 
-            # The dead one took its counts along, so only these add up.
+            # The counts of the killed detector are gone, so only these add up.
             survivors = run.link("sampler", "reporter")
             self.assertTrue(survivors.balances(), survivors)
             self.assertGreater(survivors.delivered, 0)
@@ -61,7 +61,7 @@ class HostMonitorTest(unittest.TestCase):
             self.assertGreater(samples.delivered, 0)
             self.assertLess(samples.delivered, samples.accepted)
             self.assertEqual(samples.in_flight, 0)
-            # What the second detector accepted, the reporter got.
+            # All that the second detector accepted, the reporter got.
             anomalies = run.link("detector", "reporter")
             self.assertGreater(anomalies.accepted, 0)
             self.assertEqual(anomalies.delivered, told + anomalies.accepted)

@@ -13,15 +13,15 @@
 namespace host_monitor {
 namespace {
 
-// Of the time between two readings. Counters of a core may stand still for a
-// tick; a core that was taken away and came back starts anew.
+// The share of the time between two readings. The counters of a core may stand
+// still for a tick; a core that was taken away and came back starts anew.
 double BusyPercent(const CpuTicks& before, const CpuTicks& now) {
   if (now.total <= before.total || now.busy < before.busy) return 0;
   return 100.0 * static_cast<double>(now.busy - before.busy) /
          static_cast<double>(now.total - before.total);
 }
 
-// `seconds` is 0 where there is nothing to compare with.
+// `seconds` is 0 if there is no earlier reading to compare with.
 double PerSecond(uint64_t before, uint64_t now, double seconds) {
   if (seconds <= 0 || now < before) return 0;
   return static_cast<double>(now - before) / seconds;

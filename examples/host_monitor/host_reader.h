@@ -11,9 +11,9 @@
 
 namespace host_monitor {
 
-// Reads this machine's figures from /proc. The kernel counts since the machine
-// started; what a sample shows is the difference from the sample before, so the
-// first one has no rates.
+// Reads this machine's figures from /proc. The kernel counts from the start of
+// the machine; a sample shows the difference from the previous sample, so the
+// first sample has no rates.
 //
 // Thread safety: none; one thread reads.
 //
@@ -32,7 +32,7 @@ class HostReader final {
   absl::StatusOr<HostSample> Read(absl::Time now);
 
  private:
-  // What the kernel has counted up to one moment.
+  // The kernel's counts up to one moment.
   struct Counters {
     absl::Time time = absl::InfinitePast();
     KernelStat stat;

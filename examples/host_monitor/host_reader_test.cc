@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 
 const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
 
-// A folder with the files of /proc, as a test wants them.
+// A folder with the files of /proc, with the contents that the test gives them.
 class HostReaderTest : public testing::Test {
  protected:
   HostReaderTest() {

@@ -5,7 +5,7 @@
 namespace host_monitor {
 namespace {
 
-// With the threshold 3.5, an outlier is 5.2 times as far from the usual.
+// With the threshold 3.5, an outlier is more than 5.2 MADs from the median.
 constexpr double kCpuNoisePercent = 4;
 constexpr double kMemoryNoisePercent = 0.5;
 constexpr double kNetworkNoiseBytes = 64 * 1024;

@@ -8,8 +8,9 @@
         for link in run.links():
             print(link)
 
-Every wait has a deadline and ends with what the processes said. Sockets and
-reports lie in a folder of the run's own, so several runs do not meet.
+Every wait has a deadline; on failure the error quotes what the processes
+printed. Sockets and reports lie in a folder that only this run uses, so several
+runs do not meet.
 """
 
 import collections
@@ -26,7 +27,7 @@ import tempfile
 import threading
 import time
 
-# Upstream first: whoever is stopped has nobody any more who sends to it.
+# Upstream first: when a service is stopped, nobody sends to it any more.
 SERVICES = ["sampler", "detector", "reporter"]
 # Which of them share a process, as the topology files say.
 PROCESSES = {
@@ -38,9 +39,9 @@ PROCESSES = {
 # Where those of distributed.toml listen.
 _HOSTS = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
 
-# The machine may be busy with something else.
+# Long, because the machine may be busy with other work.
 DEADLINE_S = 60
-# Processes that were left alone end by themselves.
+# Processes that the run leaves behind end by themselves.
 LIFETIME_S = 300
 BURN_S = 2.0
 BURNERS_PER_CORE = 12
@@ -49,7 +50,7 @@ _FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class Failure(Exception):
-    """Something that was to happen did not."""
+    """An expected event did not happen."""
 
 
 class Link:
@@ -87,7 +88,7 @@ class Link:
 
 
 class Joint(collections.namedtuple("Joint", "node peer transport rule fallback")):
-    """How one node was joined to another, as it said itself."""
+    """How one node was joined to another, as the node itself reported it."""
 
     def __str__(self):
         why = f"; not shared: {self.fallback}" if self.fallback else ""
@@ -96,7 +97,7 @@ class Joint(collections.namedtuple("Joint", "node peer transport rule fallback")
 
 
 class _Process:
-    """One process and the lines that it printed so far."""
+    """One process and the lines that it has printed so far."""
 
     def __init__(self, command, environment, report):
         self.report = report
@@ -134,7 +135,7 @@ class _Process:
 
 
 def _free_port():
-    """One at which nobody listens on any of the hosts."""
+    """A port at which nobody listens on any of the hosts."""
     while True:
         with contextlib.ExitStack() as stack:
             port = 0
@@ -199,20 +200,19 @@ class MonitorRun:
         return [os.path.join(_FOLDER, "host_monitor")]
 
     def position(self, service):
-        """For wait_for(): what the service's process prints from now on."""
+        """For wait_for(): the place behind the lines printed so far."""
         process = self._by_service[service]
         with process.changed:
             return len(process.lines)
 
     def count(self, service, pattern):
-        """How many lines of the service's process match up to now."""
+        """How many lines that the service's process has printed match."""
         process = self._by_service[service]
         with process.changed:
             return sum(bool(re.search(pattern, line)) for line in process.lines)
 
     def wait_for(self, service, pattern, after=0, timeout=DEADLINE_S):
-        """The first line of the service's process, after so many, that
-        matches."""
+        """The first line that matches, after the first `after` lines."""
         process = self._by_service[service]
         line = self._find(process, re.compile(pattern).search, after, timeout)
         if line is None:
@@ -220,7 +220,7 @@ class MonitorRun:
         return line
 
     def wait_for_samples(self, count, timeout=DEADLINE_S):
-        """The reporter's line once it has shown so many samples."""
+        """The reporter's line once it has shown `count` samples."""
 
         def has_so_many(line):
             sample = re.match(r"sample (\d+):", line)
@@ -249,8 +249,8 @@ class MonitorRun:
         raise Failure(f"{self._topology}: {what}\n" + self.everything_said())
 
     def find_anomaly(self):
-        """Loads the machine until the reporter tells of an anomaly that comes
-        from that, and returns its line."""
+        """Loads the machine until the reporter shows an anomaly that the load
+        caused, and returns its line."""
         told = re.compile(
             r"^anomaly: (cpu|processes\.(running|total))\S* .* above "
         )
@@ -259,7 +259,7 @@ class MonitorRun:
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline:
             self.burn()
-            # Other work may have hidden this burst; the next one is of its own.
+            # Other work may have hidden this burst; then the next burst counts.
             line = self._find(process, told.search, after, 2 * BURN_S)
             if line is not None:
                 return line
@@ -285,14 +285,14 @@ class MonitorRun:
             self._burners.pop().wait()
 
     def pause(self, service):
-        """Stops the service's process and lets it go on, as Ctrl-Z and fg."""
+        """Stops the service's process and lets it go on, as Ctrl-Z and fg do."""
         popen = self._by_service[service].popen
         popen.send_signal(signal.SIGSTOP)
         os.waitpid(popen.pid, os.WUNTRACED)
         popen.send_signal(signal.SIGCONT)
 
     def kill(self, service):
-        """Ends the service's process without a chance to say anything."""
+        """Kills the service's process; it has no chance to report anything."""
         process = self._by_service[service]
         process.popen.send_signal(signal.SIGKILL)
         process.wait()
@@ -308,7 +308,7 @@ class MonitorRun:
                 self._fail(f"{service}: exit status {status}")
 
     def links(self):
-        """What the processes that ended by themselves counted, added up."""
+        """The counts of the processes that ended by themselves, added up."""
         links = {}
         for report in self._reports():
             for flow in report["flows"]:
@@ -333,12 +333,12 @@ class MonitorRun:
     def _reports(self):
         for process in self._started:
             if not os.path.exists(process.report):
-                continue  # Was killed.
+                continue  # It was killed.
             with open(process.report, encoding="utf-8") as file:
                 yield json.load(file)
 
     def link(self, publisher, subscriber):
-        """The one between two services."""
+        """The link between two services."""
         for link in self.links():
             if link.publisher.endswith("/" + publisher) and (
                 link.subscriber.endswith("/" + subscriber)

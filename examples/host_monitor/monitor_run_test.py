@@ -1,4 +1,4 @@
-"""The watch over the processes comes to an end, whatever these print."""
+"""The watch over the processes ends, whatever the processes print."""
 
 import sys
 import unittest

@@ -9,10 +9,10 @@
 namespace host_monitor {
 namespace {
 
-// Makes the MAD of a normal distribution its standard deviation.
+// Makes the MAD of a normal distribution equal its standard deviation.
 constexpr double kMadToScore = 0.6745;
 
-// REQUIRES: there are values.
+// REQUIRES: `values` is not empty.
 double Median(std::vector<double> values) {
   const auto middle = values.begin() + values.size() / 2;
   std::nth_element(values.begin(), middle, values.end());

@@ -7,7 +7,7 @@
 
 namespace host_monitor {
 
-// Watches one figure and says when it leaves what it has been lately.
+// Watches one figure and reports when it leaves its recent range.
 //
 // The measure is the modified z-score of a value among those of a window before
 // it: 0.6745 (value - median) / MAD, where MAD is the median of the absolute
@@ -19,8 +19,8 @@ namespace host_monitor {
 //   Press, 1993. Also in the NIST/SEMATECH e-Handbook of Statistical Methods,
 //   1.3.5.17.
 //
-// One outlier is no event yet: `run` of them in a row are, and not again until
-// a value is back within the bounds.
+// One outlier is no event yet. `run` outliers in a row are one event, and there
+// is no further event until a value is back within the bounds.
 //
 // Cost: sorts the window for every value.
 //
@@ -35,11 +35,11 @@ class OutlierWatch final {
  public:
   struct Options {
     size_t window = 60;      // Values that it compares with; at least 2.
-    size_t warm_up = 20;     // Values that it needs before it says anything.
-    double threshold = 3.5;  // Of the score.
+    size_t warm_up = 20;     // Values that it needs before it judges one.
+    double threshold = 3.5;  // Of the score's absolute value.
     size_t run = 3;          // Outliers in a row that make an event.
-    // A smaller MAD counts as this one: a figure that usually stands still
-    // may move so much.
+    // A smaller MAD counts as this one: it leaves some room for a figure that
+    // usually stands still.
     double mad_min = 0;
   };
   struct Outlier {
@@ -49,14 +49,14 @@ class OutlierWatch final {
 
   explicit OutlierWatch(const Options& options) : options_(options) {}
 
-  // Takes the next value; returns what makes it an event, if it is one.
+  // Takes the next value; returns its median and score if it makes an event.
   std::optional<Outlier> Add(double value);
 
-  // Whether it has seen enough to judge the next value.
+  // Whether it has enough values to judge the next one.
   bool is_warm() const { return values_.size() >= options_.warm_up; }
 
-  // How far `value` is from those in the window. Infinite if they are all
-  // alike, `mad_min` is 0, and it is another one.
+  // How far `value` is from the values in the window. Infinite if more than
+  // half of them are equal, `mad_min` is 0, and `value` differs from those.
   Outlier Judge(double value) const;
 
  private:

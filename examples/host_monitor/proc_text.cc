@@ -23,7 +23,7 @@ std::vector<absl::string_view> Words(absl::string_view line) {
 }
 
 // "cpu0 user nice system idle iowait irq softirq steal guest guest_nice". The
-// last two are counted in the first two already.
+// first two already include the last two.
 bool ParseCpuLine(const std::vector<absl::string_view>& words, CpuTicks* cpu) {
   constexpr size_t kIdle = 4, kIowait = 5, kSteal = 8;
   if (words.size() <= kIdle) return false;

@@ -10,7 +10,7 @@
 
 // The texts that Linux shows under /proc, as numbers; see proc(5). Each
 // function takes the content of one file. DATA_LOSS: a line that must be there
-// is missing or is not as documented; names it.
+// is missing or is not as documented; the message names it.
 
 namespace host_monitor {
 

@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// As a machine with two cores shows it; the long lines are cut.
+// The file as a machine with two cores shows it; the long lines are cut.
 constexpr char kStat[] =
     "cpu  143686 10 32537 901170 2563 7 423 120 5 0\n"
     "cpu0 69678 10 14969 454966 490 0 43 57 5 0\n"
@@ -49,7 +49,7 @@ std::string Without(std::string text, const std::string& word) {
 TEST(ProcTextTest, StatGivesBusyAndTotalTicks) {
   const auto stat = ParseStat(kStat);
   ASSERT_TRUE(stat.ok()) << stat.status();
-  // Guest time, the ninth, is in the first already.
+  // The first value already includes guest time, the ninth.
   EXPECT_EQ(stat->cpu.total,
             143686u + 10 + 32537 + 901170 + 2563 + 7 + 423 + 120);
   EXPECT_EQ(stat->cpu.busy, 143686u + 10 + 32537 + 7 + 423 + 120);

@@ -16,7 +16,7 @@ constexpr size_t kAnomaliesShownMax = 8;
 // Cursor to the top left; clear from there to the end of the screen.
 constexpr char kHomeAndClear[] = "\033[H\033[J";
 
-// The latest of everything, and where it is shown. Thread safe.
+// The latest samples and anomalies, and where they are shown. Thread safe.
 class Screen final {
  public:
   Screen(std::ostream& out, bool is_terminal)
@@ -67,7 +67,8 @@ class Screen final {
 
 absl::Status Reporter::Run(const absl::Notification& stop) {
   Screen screen(out_, options_.is_terminal);
-  // On threads of their own: a terminal that scrolls slowly delays nobody.
+  // On threads of their own: a terminal that scrolls slowly holds up no
+  // publisher.
   mycelium::SubscriberOptions queued;
   queued.delivery = mycelium::DeliveryMode::kQueued;
   auto samples = bus_.Subscribe<HostSample>(

@@ -11,7 +11,7 @@
 namespace host_monitor {
 
 // The service "reporter": subscribes to HostSample and Anomaly and shows them.
-// On a terminal it is a table that is drawn again and again, elsewhere a line
+// On a terminal it draws a table again and again; elsewhere it prints a line
 // for each view and for each anomaly.
 //
 // Ownership: borrows the bus and the stream, which must outlive it.

@@ -9,14 +9,14 @@
 
 namespace host_monitor {
 
-// How the node of `bus` was connected and what became of its messages. Final
-// after MessageBus::Shutdown().
+// How the node of `bus` was connected and what became of its messages. The
+// summary is final after MessageBus::Shutdown().
 RunReport ReportOf(const mycelium::MessageBus& bus);
 
-// The same for people: a line for each link and each flow.
+// The same summary for people: a line for each link and each flow.
 std::string ToText(const RunReport& report);
 
-// Writes it as JSON. UNAVAILABLE: the file cannot be written.
+// Writes the summary as JSON. UNAVAILABLE: the file cannot be written.
 absl::Status WriteJson(const RunReport& report, const std::string& path);
 
 }  // namespace host_monitor

@@ -17,7 +17,7 @@ absl::Status Sampler::Run(const absl::Notification& stop) {
       bus_.Publisher<HostSample>();
   if (!samples.ok()) return samples.status();
   HostReader reader(options_.proc_path);
-  // The first reading is what the first sample is compared with.
+  // The first sample is compared with this reading.
   if (auto first = reader.Read(absl::Now()); !first.ok()) {
     return first.status();
   }
@@ -25,11 +25,13 @@ absl::Status Sampler::Run(const absl::Notification& stop) {
   Clock::time_point next = Clock::now() + period;
   while (!stop.WaitForNotificationWithTimeout(
       absl::FromChrono(next - Clock::now()))) {
-    // After a stall it goes on from now, instead of making up for it.
+    // After a stall the service goes on from now and does not make up for
+    // missed samples.
     next = std::max(next + period, Clock::now());
     absl::StatusOr<HostSample> sample = reader.Read(absl::Now());
     if (!sample.ok()) return sample.status();
-    // Handed over as a pointer, a subscriber of this process gets no copy.
+    // The sample is handed over as a pointer, so a subscriber of this process
+    // gets no copy.
     absl::Status sent = samples->Publish(
         std::make_shared<const HostSample>(*std::move(sample)));
     if (absl::IsResourceExhausted(sent)) {

@@ -11,7 +11,7 @@
 namespace host_monitor {
 
 // The service "sampler": publishes a HostSample of this machine every period,
-// to whoever is subscribed.
+// to all subscribers.
 //
 // Ownership: borrows the bus, which must outlive it.
 //
@@ -29,8 +29,9 @@ class Sampler final {
   Sampler(mycelium::MessageBus& bus, const Options& options)
       : bus_(bus), options_(options) {}
 
-  // Works until `stop` is notified. A sample for which a subscriber has no room
-  // in time is left out. Other errors end it: of the bus, and of HostReader.
+  // Works until `stop` is notified. If a subscriber has no room in time, the
+  // sample is left out. Other errors of the bus, and errors of HostReader, end
+  // it.
   absl::Status Run(const absl::Notification& stop);
 
  private:

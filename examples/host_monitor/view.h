@@ -9,7 +9,7 @@
 
 namespace host_monitor {
 
-// What the reporter shows, as texts. Each ends with a line feed.
+// The texts that the reporter shows. Each ends with a line feed.
 
 // "sample 12: cpu 8.1% (4 16), memory 1.9 of 7.8 GiB, …"
 std::string SampleLine(uint64_t samples, const HostSample& sample);

@@ -16,7 +16,7 @@ PROCESSES = {
 
 
 class Failure(Exception):
-  """A message was lost; the text says of which topic."""
+  """A message was lost; the text says on which topic."""
 
 
 def check(flows):

@@ -1,11 +1,11 @@
-"""Three services that handle orders, in whichever processes the topology says.
+"""Three services that handle orders, in the processes that the topology names.
 
     services TOPOLOGY SERVICE...
 
 runs services of one node. `gateway` sends orders and waits for their fills;
-`python-processor` prices them; `execution-service` fills them. When the gateway is
-done, each process prints its ledger and ends; the others end when their standard
-input does.
+`python-processor` prices them; `execution-service` fills them. When the gateway
+is done, its process prints its ledger and ends. The other processes do so when
+their standard input ends.
 """
 
 import json
@@ -20,8 +20,9 @@ from examples.microservices.orders_schema import SCHEMA_DIGEST
 
 PATIENCE = 20.0
 ORDERS = 1000
-# That the gateway has sent and has no fills for. Who sent all orders before it took the
-# first fill would wait, once its lanes are full, for those who wait for it.
+# The most orders that the gateway has sent and has no fills for. If it sent all
+# orders before it took the first fill, its lanes would fill up, and it would
+# wait for services that wait for it.
 UNDER_WAY_MAX = 100
 PRICES = {'MYC': 12.5, 'HYP': 3.0, 'SPO': 40.0}
 
@@ -32,15 +33,15 @@ class Processor:
   def __init__(self, bus):
     self._priced = bus.publisher_to('execution-service', PricedOrder,
                                     publish_timeout=PATIENCE)
-    # On a thread of its own, as every handler that itself publishes may wait.
+    # On a thread of its own, since a handler that itself publishes may wait.
     self._orders = bus.subscribe(Order, self._on_order, queued=True)
 
   def wait(self):
     self._priced.wait_for_subscribers(1, PATIENCE)
 
   def check(self):
-    # What a callback raises, here that it could not publish, is printed and
-    # counted; the order counts as delivered.
+    # An exception in a callback is printed and counted; here it means that the
+    # callback could not publish. The order still counts as delivered.
     assert self._orders.callback_errors == 0
 
   def _on_order(self, order):
@@ -108,12 +109,12 @@ def main(topology, *names):
   for service in services.values():
     service.wait()
   print('ready', flush=True)
-  sys.stdin.readline()  # Everybody is.
+  sys.stdin.readline()  # Comes when all processes are ready.
   if 'gateway' in services:
     services['gateway'].run()
   else:
     sys.stdin.read()
-  bus = buses[names[0]]  # They share their node.
+  bus = buses[names[0]]  # The services share their node.
   try:
     bus.flush(PATIENCE)
     print(json.dumps(bus.ledger()), flush=True)

@@ -44,7 +44,7 @@ class Pipeline:
     source = os.path.join(FOLDER, 'source')
     subprocess.run([source, 'record', self._recorded, str(RECORDED)],
                    check=True, timeout=DEADLINE_S)
-    # In the order in which the ends of their inputs end them.
+    # Downstream first; end() ends them in the opposite order.
     self.steps = {}
     self.start('sink', str(count), str(announced))
     self.start('model', self._recorded)
@@ -75,14 +75,14 @@ class Pipeline:
     self.steps['source'].stdin.flush()
 
   def restart_model(self):
-    """Kills it, whatever it is doing, and starts the next one."""
+    """Kills the model, whatever it is doing, and starts the next one."""
     killed = self.steps['model']
     killed.kill()
     killed.communicate()
     self.start('model', self._recorded)
 
   def end(self):
-    """What all of them counted: topic -> transport and sums of both sides."""
+    """The counts of all steps: topic -> transport and sums of both sides."""
     flows = {}
     for name in ('source', 'features', 'model', 'sink'):
       output, _ = self.steps[name].communicate(timeout=DEADLINE_S)
@@ -116,7 +116,7 @@ def check(flows, uncounted=()):
   """Raises Failure unless all that was accepted was delivered.
 
   Args:
-    uncounted: the topics whose sums lack what a process that was killed counted.
+    uncounted: the topics whose sums lack the counts of a killed process.
   """
   for topic, sums in flows.items():
     is_whole = sums['accepted'] == sums['delivered'] or topic in uncounted
@@ -127,7 +127,8 @@ def check(flows, uncounted=()):
 def run(topology, count=COUNT, kill_model=False):
   """What the sink said, and the sums of all ledgers by topic.
 
-  Those of FEATURES and PREDICTIONS lack what a model that was killed had counted.
+  The sums of FEATURES and PREDICTIONS lack the counts of a model that was
+  killed.
   """
   with Pipeline(topology, count, count // 4 if kill_model else 0) as pipeline:
     pipeline.begin()

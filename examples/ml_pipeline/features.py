@@ -24,7 +24,7 @@ _EDGES = numpy.unique(
 
 
 def bands_of(samples):
-  """Of each row of samples, the logarithm of the energy in each band."""
+  """For each row of samples, the logarithm of the energy in each band."""
   energy = numpy.abs(numpy.fft.rfft(samples * _TAPER)) ** 2
   return numpy.log(numpy.add.reduceat(
       energy[..., :_EDGES[-1]], _EDGES[:-1], axis=-1) + 1e-9)

@@ -12,7 +12,7 @@ WINDOWS = 'ml_pipeline.Window'
 class MlPipelineTest(unittest.TestCase):
 
   def check_said(self, said):
-    """The model has learnt; how many came again."""
+    """Checks that the model has learnt; returns how many came again."""
     right, again = re.fullmatch(
         rf'{COUNT} windows, ([\d.]+) % right, (\d+) again', said).groups()
     self.assertGreater(float(right), 90)  # Guessing would be 25.
@@ -40,7 +40,8 @@ class MlPipelineTest(unittest.TestCase):
   def test_killed_model_comes_back_and_no_window_is_missing(self):
     said, flows = demo.run('processes.toml', COUNT, kill_model=True)
     self.check_said(said)  # Each window, at least once.
-    # What the killed one counted is gone with it, but not what it was sent.
+    # The counts of the killed model are gone with it; the counts of its sender
+    # are not.
     self.assertEqual(flows[demo.FEATURES]['accepted'], COUNT)
     for sums in flows.values():
       self.assertEqual((sums['dropped'], sums['in_flight']), (0, 0), flows)

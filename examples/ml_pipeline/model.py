@@ -1,4 +1,4 @@
-"""The service `model`: learns from recorded windows, then says what is wrong.
+"""The service `model`: learns from recorded windows, then names faults.
 
     model.py TOPOLOGY RECORDED
 """
@@ -32,7 +32,7 @@ class Model:
       self._weights -= rate * inputs.T @ error / len(inputs)
 
   def predict(self, bands):
-    """The fault and how sure that is."""
+    """The most likely fault, and its probability."""
     chances = self._softmax(self._inputs(bands[numpy.newaxis]))[0]
     fault = int(chances.argmax())
     return fault, float(chances[fault])

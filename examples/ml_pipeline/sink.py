@@ -2,9 +2,9 @@
 
     sink.py TOPOLOGY COUNT AT
 
-It prints `at AT` when it has so many predictions (0: never), and what it thinks of
-them when it has COUNT. One that comes again, since a model was killed that had not
-said it was done, is counted apart.
+It prints `at AT` when it has AT predictions (0: never), and the share that is
+right when it has COUNT. A prediction comes again if a model was killed before
+it had said that it was done; such predictions are counted apart.
 """
 
 import sys

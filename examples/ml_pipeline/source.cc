@@ -3,8 +3,8 @@
 //   source record FILE COUNT        writes windows to learn from
 //   source publish TOPOLOGY COUNT   sends other ones, with ids from 1
 //
-// The second one prints `ready` once the next step is there, and begins at a
-// line of its input; when all was handled it prints what it counted, as
+// `publish` prints `ready` once the next step is there, and begins when it
+// reads a line from its input. When all was handled it prints its counts, as
 // windows.py does.
 #include <cstring>
 #include <fstream>
@@ -56,7 +56,7 @@ absl::Status PublishAll(mycelium::RawPublisher& windows, uint64_t count) {
 absl::Status Publish(const std::string& topology, uint64_t count) {
   auto bus = mycelium::MessageBus::FromTopology(topology, "source");
   if (!bus.ok()) return bus.status();
-  // A step that was killed has until then to come back.
+  // A step that was killed has this long to come back.
   mycelium::PublisherOptions options;
   options.publish_timeout = kPatience;
   auto windows = (*bus)->RawPublisher(

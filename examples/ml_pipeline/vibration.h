@@ -7,15 +7,15 @@
 
 namespace ml_pipeline {
 
-// What a sensor on a machine with a shaft measures in an eighth of a second, as
-// it is sent: windows.py describes the same bytes to numpy.
+// What a sensor on a machine with a shaft measures in an eighth of a second, in
+// the form in which it is sent: windows.py describes the same bytes to numpy.
 struct Window {
   static constexpr size_t kSamples = 1024;
   static constexpr double kSamplesPerSecond = 8192;
 
   uint64_t id = 0;
   uint32_t fault =
-      0;  // An enumerator of Fault: the truth, known to the source.
+      0;  // An enumerator of Fault: the truth, which the source knows.
   uint32_t unused = 0;
   float samples[kSamples] = {};
 };
@@ -25,7 +25,7 @@ enum class Fault : uint32_t {
   kNone,
   kUnbalance,     // Shakes once a turn.
   kMisalignment,  // Shakes twice a turn.
-  kBearing,       // A click at each ball, which rings at 3 kHz.
+  kBearing,       // A click at each ball, ringing at 3 kHz.
 };
 inline constexpr uint32_t kFaults = 4;
 
@@ -37,7 +37,7 @@ class Vibration final {
   // The same seed makes the same windows.
   explicit Vibration(uint32_t seed) : random_(seed) {}
 
-  // Fills `window`, whose id it leaves alone.
+  // Fills `window` except its id.
   void Measure(Window* window);
 
  private:

@@ -1,4 +1,4 @@
-"""What the steps in Python share: the bytes that they exchange, and their end."""
+"""What the steps in Python share: the bytes exchanged, and how they end."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ FEATURE_ROWS = mycelium.RawType('ml_pipeline.Features')
 
 
 def say_flows(bus):
-  """Prints what this node counted, as numbers for whoever adds them up."""
+  """Prints this node's counts, as numbers that the demo adds up."""
   for flow in bus.ledger():
     print('flow', flow['topic'], flow['transport'], flow['accepted'],
           flow['delivered'], sum(flow['dropped'].values()), flow['in_flight'],
@@ -30,7 +30,7 @@ def say_flows(bus):
 
 
 def run_step(bus, work):
-  """Calls `work` on a thread until the input ends; then prints what came of it.
+  """Calls `work` on a thread until the input ends; then prints the counts.
 
   `work` returns when the bus is closed.
   """
@@ -41,7 +41,7 @@ def run_step(bus, work):
       work()
     except BaseException as error:  # pylint: disable=broad-except
       raised.append(error)
-      raise  # Which Python prints; this step is over all the same.
+      raise  # Python prints it; this step has failed all the same.
 
   thread = threading.Thread(target=run)
   thread.start()
@@ -51,8 +51,8 @@ def run_step(bus, work):
     bus.flush(PATIENCE)
     say_flows(bus)
   finally:
-    # What happened meanwhile or not: the thread stands in a receive until then,
-    # and the process would wait for it.
+    # Close in any case: the thread waits in a receive until the bus is closed,
+    # and the process would wait for the thread.
     bus.close()
     thread.join()
   if raised:

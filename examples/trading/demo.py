@@ -13,11 +13,11 @@ DEADLINE_S = 60
 
 
 class Failure(Exception):
-  """A process did not do its work; the text has what it said."""
+  """A process did not do its work; the text quotes what it printed."""
 
 
 def environment(folder):
-  """Where the embedded Python finds what this one has."""
+  """An environment in which the embedded Python finds this one's modules."""
   return dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path),
               XDG_RUNTIME_DIR=folder)
 
@@ -35,7 +35,7 @@ def run_desk(topology, count, *arguments, program='trading_desk', folder):
 
 
 def check(said):
-  """Raises Failure unless all of both topics was delivered, by all ledgers."""
+  """Raises Failure unless the ledgers show all of both topics delivered."""
   sums = collections.defaultdict(lambda: [0, 0, 0, 0])
   for topic, *counts in re.findall(
       r'^(\S+): accepted (\d+), delivered (\d+), dropped (\d+), '
@@ -57,7 +57,7 @@ def embedded(count):
 
 
 def separate(count):
-  """The same model in a process of its own. What both printed."""
+  """The same model in a process of its own; returns what both printed."""
   with tempfile.TemporaryDirectory(prefix='tr-', dir='/tmp') as folder:
     with subprocess.Popen(
         [sys.executable, MODEL, os.path.join(FOLDER, 'separate.toml')],
@@ -65,7 +65,7 @@ def separate(count):
         encoding='utf-8') as model:
       try:
         said = run_desk('separate.toml', count, folder=folder)
-        # The end of its input ends it.
+        # The end of its input ends the model.
         said += model.communicate(timeout=DEADLINE_S)[0]
       finally:
         model.kill()

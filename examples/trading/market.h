@@ -17,8 +17,8 @@ class Market final {
  public:
   explicit Market(mycelium::MessageBus& bus) : bus_(bus) {}
 
-  // Waits for the model, then asks it `count` times, each time for an answer.
-  //   DATA_LOSS  an answer is not the mean of what was asked
+  // Waits for the model, then asks it `count` times and waits for each answer.
+  //   DATA_LOSS  an answer is not the mean of the features in the question
   absl::Status Run(uint64_t count, absl::Duration timeout);
 
   // How the messages travelled: "inproc", "unix", ….

@@ -1,7 +1,7 @@
 """The service `ml-signals`: a model in Python that answers market data.
 
 The same file runs inside the market's process, which embeds Python, and as a
-program of its own. Which of the two is up to the topology:
+program of its own. The topology decides which of the two:
 
     model TOPOLOGY     runs until its standard input ends; prints what it counted
 """
@@ -17,7 +17,7 @@ PATIENCE = 20.0
 
 
 class Model:
-  """Stands for what was trained: the mean of the features."""
+  """Stands for a trained model: the mean of the features."""
 
   def predict(self, features):
     return sum(features) / len(features)
@@ -46,7 +46,7 @@ if __name__ == '__main__':
     sys.stdin.read()
     signals.flush(PATIENCE)
     for flow in signals.ledger():
-      # As trading_desk has it.
+      # In the format of trading_desk.
       print(f'{flow["topic"]}: accepted {flow["accepted"]}, '
             f'delivered {flow["delivered"]}, '
             f'dropped {sum(flow["dropped"].values())}, '

@@ -3,8 +3,9 @@
 //   trading_desk TOPOLOGY COUNT embed      runs the model in this process
 //   trading_desk TOPOLOGY COUNT            meets it wherever the topology says
 //
-// Prints how many messages travelled how, and fails unless all were delivered,
-// as far as this node counted: what reached the model, the model's node knows.
+// Prints how many messages travelled, and how. Fails unless all were delivered
+// as far as this node counted; only the model's node knows what reached the
+// model.
 #include <pybind11/embed.h>
 
 #include <iostream>
@@ -30,8 +31,8 @@ absl::Status Ask(mycelium::MessageBus& bus, uint64_t count) {
   return absl::OkStatus();
 }
 
-// Nothing was dropped or is on its way; and where this node counted both ends,
-// all that was accepted was delivered.
+// Checks that nothing was dropped or is in flight and, where this node counted
+// both ends, that all accepted messages were delivered.
 absl::Status CheckLedger(const mycelium::MessageBus& bus) {
   for (const mycelium::FlowReport& flow : bus.FlowReports()) {
     std::cout << flow.topic << ": accepted " << flow.ledger.accepted
@@ -74,7 +75,7 @@ absl::Status Run(const std::string& topology, uint64_t count, bool embed) {
   if (!bus.ok()) return bus.status();
   absl::Status done =
       embed ? RunEmbedded(**bus, topology, count) : Ask(**bus, count);
-  // The interpreter is gone; the node is not.
+  // The interpreter is gone; the node still runs.
   done.Update((*bus)->Shutdown(kPatience));
   done.Update(CheckLedger(**bus));
   return done;

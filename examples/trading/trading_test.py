@@ -22,7 +22,7 @@ class TradingTest(unittest.TestCase):
     self.assertIn(f'{COUNT} signals over shm', said)
     self.assertEqual(said.count(f'accepted {COUNT}, delivered 0, dropped 0'), 2)
     self.assertEqual(said.count(f'accepted 0, delivered {COUNT}, dropped 0'), 2)
-    # The market's and the model's half of each topic.
+    # The market's half and the model's half of each topic.
     for topic in 'MarketData', 'TradingSignal':
       self.assertEqual(said.count(f'{topic}: accepted '), 2, said)
 
