@@ -33,8 +33,9 @@ _ABSL_TARGETS = {
 
 # Debian ships Abseil as many shared libraries whose headers call into one
 # another, so every target links all of them. The linker is not asked to keep
-# only what is needed: gold would drop what a shared library of the build calls
-# and the program itself does not, and the program would stop at that call.
+# only the needed ones: gold would drop a library that a shared library of the
+# build calls and the program itself does not, and the program would stop at
+# that call.
 _ABSL_LIBRARIES = [
     "flags_parse",
     "flags_usage",
@@ -126,8 +127,8 @@ def _generated_repository_impl(repository_ctx):
     for path, target in repository_ctx.attr.system_links.items():
         repository_ctx.symlink(target, path)
 
-# A repository made of generated BUILD files, files of ours and directories of
-# the system.
+# A repository made of generated BUILD files, files of this repository and
+# directories of the system.
 _generated_repository = repository_rule(
     implementation = _generated_repository_impl,
     attrs = {
@@ -163,7 +164,7 @@ def mycelium_repositories():
         },
     )
 
-    # Bazel looks for this one at every test; the real one is a download.
+    # Bazel looks for this repository at every test; the real one is a download.
     _declare(
         _generated_repository,
         "remote_coverage_tools",

@@ -22,7 +22,7 @@ _PASSED = ('PASSED', 'FLAKY')
 
 
 class Counts:
-  """How many test cases ended in which way."""
+  """How many test cases ended in each way."""
 
   def __init__(self, passed=0, failed=0, skipped=0):
     self.passed = passed

@@ -158,10 +158,11 @@ def _py_proto_aspect_impl(target, ctx):
             links = depset(transitive = [dep.links for dep in deps]),
         )]
 
-    # A rule may write below its own package only. What is imported from there
-    # needs no search path; what has another prefix gets a folder of its own. So
-    # does what is in a package whose name is none in Python, and is linked to
-    # where the packages above it are: those are found in one place only.
+    # A rule may write only below its own package. A module that is imported
+    # from there needs no search path; one with another prefix gets a folder of
+    # its own. So does a module in a package whose name is not a name in Python.
+    # Such a module is linked to where the packages above it are, because Python
+    # finds those in one place only.
     package = ctx.label.package
     workspace = ctx.label.workspace_name or ctx.workspace_name
     names = [_module_path(path) for path in paths]

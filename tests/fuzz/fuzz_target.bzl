@@ -3,7 +3,7 @@
 load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
 
 def fuzz_target(name, srcs, deps):
-    """Declares what is made of LLVMFuzzerTestOneInput().
+    """Declares a test and a fuzzer made of LLVMFuzzerTestOneInput().
 
     NAME_test runs every file of corpus/NAME and seeded mutations of them. NAME
     is a libFuzzer program, which only `--config=fuzz` can build.

@@ -1,6 +1,7 @@
-"""A program built with a sanitizer, whatever the rest is built with."""
+"""A program built with a sanitizer, however the rest is built."""
 
-# What --config=asan with --config=ubsan, and --config=tsan, say in .bazelrc.
+# The flags that --config=asan with --config=ubsan, and --config=tsan, set in
+# .bazelrc.
 _COMMON = ["-fno-omit-frame-pointer", "-O1", "-g1", "-DMYCELIUM_SANITIZER"]
 _FLAGS = {
     "address": [
@@ -15,7 +16,7 @@ _COPTS = {
 }
 
 # Debian's gRPC is not instrumented, so ThreadSanitizer sees none of the locks
-# inside it, and takes what they guard for races.
+# inside it, and reports the accesses that they guard as races.
 _ENVIRONMENT = {
     "address": {},
     "thread": {"GTEST_FILTER": "-*grpc*"},

@@ -1,8 +1,9 @@
 """A program built so that it has a fault, to show that tests notice."""
 
-# Every fault that the code has for the purpose, switched on by who runs it. One
-# list for all, so that what lies below is built once; optimised, since that
-# makes a seed of the simulation four times as fast.
+# Every fault that the code has for this purpose. Each has to be switched on
+# when the program runs. There is one list for all of them, so that what lies
+# below is built once. It is optimised, since that makes a seed of the
+# simulation four times as fast.
 FAULTS = ["-DMYCELIUM_MISCOUNT", "-DMYCELIUM_PLANTED_BUGS", "-O2"]
 
 def _settings_impl(settings, attr):

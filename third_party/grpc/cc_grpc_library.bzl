@@ -13,8 +13,8 @@ def _generated_files_impl(ctx):
             path = path[len(root) + 1:]
         names.append(path)
 
-        # protoc writes beside the .proto file as it is imported, and a rule
-        # below its own package.
+        # protoc writes its output beside the .proto file as it is imported, and
+        # a rule writes only below its own package.
         if ctx.label.package:
             if not path.startswith(ctx.label.package + "/"):
                 fail("cc_grpc_library: %s is imported from another folder than %s" %

@@ -1,7 +1,7 @@
 """The upstream label of py_proto_library, for Bazel 4 and Debian's protoc."""
 
-# Generated modules below one proto_library, and the roots they are imported
-# from.
+# The generated modules below one proto_library, and the roots from which they
+# are imported.
 _PyProtoInfo = provider(fields = ["imports", "sources"])
 
 # Their modules are in Debian's python3-protobuf.
