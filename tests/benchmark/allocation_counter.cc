@@ -23,8 +23,9 @@ namespace {
 
 constexpr int kSlotsMax = 256;
 
-// A line of its own per thread. Not given back when the thread ends: its count
-// stays part of the sum. Threads beyond the last slot share that one.
+// Each thread has a line of its own. The line is not given back when the thread
+// ends: its count stays part of the sum. Threads beyond the last slot share
+// that slot.
 struct alignas(64) Slot {
   std::atomic<int64_t> allocations;
 };

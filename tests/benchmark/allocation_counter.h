@@ -6,10 +6,10 @@
 
 namespace mycelium::bench {
 
-// How many times this process allocated from the heap so far, on any thread:
-// calls of malloc, calloc, realloc and the aligned forms, and so of operator
-// new, in the program and in every library it loads. Empty where they cannot be
-// counted (under a sanitizer, or without glibc).
+// How many times this process has allocated from the heap so far, on any
+// thread: calls of malloc, calloc, realloc and the aligned forms, and so of
+// operator new, in the program and in every library that it loads. Empty where
+// they cannot be counted (under a sanitizer, or without glibc).
 //
 // Linking this target replaces malloc in the whole program by a counting one
 // that forwards to glibc's. It costs one plain increment in memory of the

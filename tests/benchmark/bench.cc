@@ -1,4 +1,4 @@
-// Measures Mycelium through its public API beside what the machine allows.
+// Measures Mycelium through its public API beside the limits of the machine.
 // Method and how to read the answer: docs/benchmarks.md.
 //
 //   bazel run -c opt //tests/benchmark:bench -- --transports=inproc,unix
@@ -67,10 +67,11 @@ ABSL_FLAG(bool, list, false, "print the contests and stop");
 namespace mycelium::bench {
 namespace {
 
-// A rate that no floor keeps up with measures only how long the queue got.
+// At a rate that no floor keeps up with, a run would only measure how long the
+// queue got.
 constexpr double kOpenBytesPerSecondMax = 512 << 20;
 
-// Slower than this is taken for a hang.
+// A slower soak counts as a hang.
 constexpr int64_t kSoakPerMsMin = 50;
 
 using Systems = std::vector<std::unique_ptr<System>>;
@@ -85,7 +86,8 @@ Systems MakeFloors() {
   return floors;
 }
 
-// Floors that stand beside that of the contest, and are compared with it too.
+// Floors that are shown beside the contest's own floor and are compared with
+// it, too.
 Systems MakeSecondFloors() {
   Systems floors;
   floors.push_back(std::make_unique<CodecFloor>());
@@ -94,7 +96,7 @@ Systems MakeSecondFloors() {
   return floors;
 }
 
-// What is compared with the floors.
+// The systems that are compared with the floors.
 Systems MakeCandidates(bool log_memory) {
   Systems systems;
   for (const InlineSystem::Publish publish :
@@ -178,7 +180,7 @@ bool IsWanted(const System& candidate) {
 }
 
 // Pairs each case with its floors and with all candidates that support it, in
-// each kind of payload that was asked for.
+// each requested kind of payload.
 absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
     const Systems& floors, const Systems& second_floors,
     const Systems& candidates) {
@@ -202,7 +204,7 @@ absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
       Case of_kind = what;
       of_kind.kind = *kind;
       for (const auto& second : second_floors) {
-        // Most carry raw bytes, and stand there once.
+        // Most second floors carry raw bytes, and are shown there once.
         if (second->Supports(what) || !second->Supports(of_kind)) continue;
         contest.candidates.push_back({second.get(), of_kind});
       }

@@ -10,22 +10,22 @@
 
 namespace mycelium::bench {
 
-// What the payload is: bytes as they are, which the publisher copies; a
-// Protobuf message of about that serialised size, encoded and decoded inside
-// the measurement; or bytes that are written into a loan, of which the first
+// The payload: bytes as they are, which the publisher copies; a Protobuf
+// message of about that serialised size, encoded and decoded inside the
+// measurement; or bytes that are written into a loan, of which only the first
 // ones change from message to message.
 enum class Kind { kRaw, kProtobuf, kLoan };
 
 // How messages are offered. kLatency: ping-pong, one message in flight. kOpen:
-// a fixed rate, whatever the receiver does. kFlood: as fast as they go. kWake:
-// as many as fit, and one more for each that the receiver takes while the
-// sender sleeps, which is timed.
+// at a fixed rate, whatever the receiver does. kFlood: as fast as possible.
+// kWake: as many as fit, and one more for each message that the receiver takes
+// while the sender sleeps; the wake-up is timed.
 enum class Mode { kLatency, kOpen, kFlood, kWake };
 
-// How a side that has nothing to do waits: it polls; it sleeps in the kernel;
-// or as users get it, polling for a while and with the threads that a node has
-// by itself. Both sides of a comparison wait the same way; a floor for
-// kAdaptive polls.
+// How a side that has nothing to do waits. kSpin: it polls. kBlock: it sleeps
+// in the kernel. kAdaptive: as users get it, it polls for a while, and the node
+// has its usual threads. Both sides of a comparison wait the same way; a floor
+// for kAdaptive polls.
 enum class Wait { kSpin, kBlock, kAdaptive };
 
 // One thing to measure. A floor and a candidate are given the same case.
@@ -35,11 +35,11 @@ struct Case {
   Mode mode = Mode::kLatency;
   Wait wait = Wait::kSpin;
   size_t bytes = 64;        // Of the payload. At least kBytesMin.
-  int64_t messages = 0;     // Measured; for kLatency, round trips.
-  int64_t warm_up = 0;      // Sent before those and not measured.
+  int64_t messages = 0;     // Measured messages; for kLatency, round trips.
+  int64_t warm_up = 0;      // Sent before the measured ones.
   double rate_per_s = 0;    // kOpen only.
-  size_t ring_bytes = 0;    // Capacity of what lies between the two sides.
-  int64_t deadline_ms = 0;  // For one run of it, set-up included.
+  size_t ring_bytes = 0;    // Capacity of the queue between the sides.
+  int64_t deadline_ms = 0;  // For one run, set-up included.
 };
 
 // Room for the intended send time that an open-loop payload starts with.

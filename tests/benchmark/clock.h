@@ -24,13 +24,13 @@ inline void CpuRelax() {
 #endif
 }
 
-// Polls the clock until `ns`. Pacing that slept would add its own wake-up to
-// what is measured.
+// Polls the clock until `ns`. A pacing loop that slept would add its own
+// wake-up to the measurement.
 inline void SpinUntil(int64_t ns) {
   while (NowNs() < ns) CpuRelax();
 }
 
-// Makes the compiler believe that somebody reads `bytes`.
+// Makes the compiler believe that other code reads `bytes`.
 inline void Consume(const void* bytes) {
   asm volatile("" : : "r"(bytes) : "memory");
 }

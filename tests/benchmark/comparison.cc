@@ -44,8 +44,8 @@ absl::string_view Name(FloorClass floor_class) {
 }
 
 bool Disturbed(const Case& what, const RoundResult& result) {
-  // A side that sleeps waits for its CPU a little at each wake-up. What the
-  // kernel does for TCP it does in interrupts, and counts as nobody's.
+  // At each wake-up, a side that sleeps waits a little for its CPU. The kernel
+  // does its work for TCP in interrupts, and counts that for no process.
   const double share = what.wait == Wait::kSpin   ? 0.02
                        : what.transport == "grpc" ? 0.40
                                                   : 0.10;
@@ -152,7 +152,7 @@ Comparison::Figures Comparison::Reduce(const Case& what,
   }
   figures.allocations_per_msg = PerMessage(result.allocations, result.messages);
   figures.syscalls_per_msg = PerMessage(result.syscalls, result.messages);
-  // A side that polls the clock between messages: its CPU time says nothing
+  // A paced side polls the clock between messages, so its CPU time says nothing
   // about a message.
   if (!paced) {
     figures.cpu_ns_per_msg = PerMessage(result.cpu_ns, result.messages);

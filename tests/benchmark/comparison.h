@@ -14,8 +14,9 @@
 
 namespace mycelium::bench {
 
-// How far apart the two CPUs are, told by the hand-over floor: virtual CPUs
-// move between cores, and everything that crosses them moves along.
+// How far apart the two CPUs are, as the hand-over floor shows it: virtual CPUs
+// move between cores, and all traffic between them becomes faster or slower
+// with the move.
 enum class FloorClass { kNear, kFar };
 
 inline constexpr double kFarFromNs = 130;
@@ -23,8 +24,8 @@ inline constexpr double kFarFromNs = 130;
 FloorClass ClassOf(double handover_ns);
 absl::string_view Name(FloorClass floor_class);
 
-// One line of the answer; the fields are those of the JSON. Empty: does not
-// apply, or could not be measured.
+// One line of the answer; the fields are those of the JSON. An empty field does
+// not apply or could not be measured.
 struct Row {
   std::string system;
   std::string variant;  // May be empty.
@@ -40,17 +41,17 @@ struct Row {
   std::optional<double> allocations_per_msg;
   std::optional<double> syscalls_per_msg;
   std::optional<double> cpu_ns_per_msg;
-  int rounds = 0;  // That the figures are medians of.
+  int rounds = 0;  // The figures are medians of so many rounds.
 };
 
 // What does not fit into a row: why rounds are missing.
 struct Tally {
   int near_rounds = 0;
   int far_rounds = 0;
-  // The class was another one after the round: in neither count.
+  // Rounds after which the class was another one; they are in neither count.
   int changed_rounds = 0;
-  int dropped_runs = 0;    // Somebody else used a pinned CPU.
-  int dropped_rounds = 0;  // And no repetition was left.
+  int dropped_runs = 0;    // Another process used a pinned CPU.
+  int dropped_rounds = 0;  // Every repetition was disturbed.
   int64_t late_wakes = 0;  // Of the runs that rows come from.
   std::vector<std::string> errors;
   std::vector<double> handover_ns;  // Every probe.
@@ -59,7 +60,7 @@ struct Tally {
 struct ComparisonOptions {
   CpuPair cpus;
   int rounds = 5;
-  int repetitions_max = 3;  // Of a run that was disturbed.
+  int repetitions_max = 3;  // Of a disturbed run.
   bool keep_disturbed = false;
 };
 
@@ -81,15 +82,15 @@ class Comparison final {
 
   Comparison(const ComparisonOptions& options, Probe probe);
 
-  // Adds a floor and those that are compared with it. The floor's system may
-  // be null: then the entrants are measured without a floor.
+  // Adds a floor and the entrants that are compared with it. The floor's system
+  // may be null: then the entrants are measured without a floor.
   void AddContest(Entrant floor, std::vector<Entrant> candidates);
 
-  // Runs all rounds of all contests; `progress` hears of each round. What goes
-  // wrong in an entrant is in tally().errors and costs that round.
+  // Runs all rounds of all contests, and tells `progress` of each round. An
+  // error of an entrant is added to tally().errors and costs that round.
   void Run(const std::function<void(const std::string&)>& progress);
 
-  // The class that most rounds had.
+  // The class of most rounds.
   FloorClass main_class() const;
 
   // Floor first, then its candidates, contest by contest. A contest without a
@@ -102,14 +103,14 @@ class Comparison final {
   // What is kept of one run.
   struct Figures {
     std::optional<Percentiles> latency;
-    bool has_tail = true;  // Of latency: beyond its median.
+    bool has_tail = true;  // Whether a latency has more than its median.
     int64_t late_wakes = 0;
     std::optional<double> msgs_per_s;
     std::optional<double> allocations_per_msg;
     std::optional<double> syscalls_per_msg;
     std::optional<double> cpu_ns_per_msg;
   };
-  // Entrant 0 is the floor; no figures for it if it has no system.
+  // Entrant 0 is the floor; it has no figures if it has no system.
   using RoundFigures = std::vector<std::optional<Figures>>;
   struct Contest {
     std::vector<Entrant> entrants;
@@ -131,7 +132,7 @@ class Comparison final {
   Tally tally_;
 };
 
-// Whether others took so much of the CPUs that `result` says little.
+// Whether other processes took so much of the CPUs that `result` says little.
 bool Disturbed(const Case& what, const RoundResult& result);
 
 }  // namespace mycelium::bench

@@ -11,7 +11,7 @@
 namespace mycelium::bench {
 namespace {
 
-// Answers run after run with what it was given; the last answer stays.
+// Gives the answers that it was given, one for each run; the last answer stays.
 class ScriptedSystem final : public System {
  public:
   ScriptedSystem(std::string name, std::vector<RoundResult> script)
@@ -78,8 +78,9 @@ class ComparisonTest : public testing::Test {
 };
 
 TEST_F(ComparisonTest, RatioAndDifferenceAreTakenPerRoundBeforeTheMedian) {
-  // Ratios 2, 1.5, 1.1 and differences 100, 150, 100: medians of neither are
-  // what the medians of the times (310 to 300) would give.
+  // The ratios are 2, 1.5, 1.1 and the differences 100, 150, 100. The medians
+  // of the times are 450 and 300; their difference, 150, is not the median
+  // difference.
   ScriptedSystem floor("floor", {Latency(100), Latency(300), Latency(1000)});
   ScriptedSystem candidate("x", {Latency(200), Latency(450), Latency(1100)});
   const std::vector<Row> rows = RunRounds(3, &floor, &candidate);

@@ -25,8 +25,8 @@ std::string ReadAll(const char* path) {
   return text;
 }
 
-// Of a line "cpuN user nice system idle iowait irq softirq steal guest ...".
-// Guest time is part of user time already.
+// The busy ticks of a line "cpuN user nice system idle iowait irq softirq steal
+// guest ...". User time already includes guest time.
 int64_t BusyTicks(absl::string_view line) {
   constexpr size_t kIdle = 4;
   constexpr size_t kIoWait = 5;
@@ -75,7 +75,7 @@ int64_t DelayedNs(absl::string_view schedstat) {
 }
 
 int64_t DelayedNsNow() {
-  // No ReadAll() here: this one must not allocate.
+  // This function must not allocate, so it does not call ReadAll().
   const int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
   char text[128];

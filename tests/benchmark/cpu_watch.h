@@ -8,9 +8,9 @@
 
 namespace mycelium::bench {
 
-// How a run learns that somebody else used its CPUs. A forgotten process that
-// spins halves a flood and leaves the median of a ping-pong as it was, so it
-// has to be looked for. Two signs are used:
+// How a run learns that another process used its CPUs. A forgotten process that
+// spins halves a flood and leaves the median of a ping-pong as it was, so the
+// run has to look for it. Two signs are used:
 //  - how long a thread of the run was ready but not running (the kernel counts
 //    this exactly, per thread);
 //  - how busy the kernel says the CPUs were, less what the run itself used.
@@ -20,7 +20,7 @@ namespace mycelium::bench {
 // included, from the text of /proc/stat. Unknown CPUs and bad text count 0.
 int64_t BusyNs(absl::string_view proc_stat, const std::vector<int>& cpus);
 
-// The same from the running system; 0 if it does not tell.
+// The same from the running system; 0 if the system does not tell.
 int64_t BusyNsNow(const std::vector<int>& cpus);
 
 // Nanoseconds that the calling thread was ready but not running, so far, from

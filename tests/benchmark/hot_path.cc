@@ -1,12 +1,12 @@
 // One thread that publishes a message and polls it out of the other buses,
-// again and again: for a profiler that counts instructions, which no other work
-// on the machine disturbs. Prints nothing of its own but an error.
+// again and again: for a profiler that counts instructions, which other work on
+// the machine does not disturb. Prints only errors.
 //
 //   bazel build -c opt --copt=-g //tests/benchmark:hot_path
 //   valgrind --tool=callgrind --toggle-collect='*MeasuredPart*'
 //       bazel-bin/tests/benchmark/hot_path --transport=shm
 //
-// '*PublishingPart*' is that without the polls: what a message costs the
+// '*PublishingPart*' leaves the polls out: it shows what a message costs the
 // publisher, for one subscriber or for --subscribers=8.
 
 #include <cstddef>
@@ -165,7 +165,7 @@ class HotPath final {
     }
     const auto ran = receiver.bus->Poll(absl::ZeroDuration());
     if (!ran.ok() || *ran) return ran.status();
-    // Over a socket, what did not go at once.
+    // Over a socket, sends what did not go at once.
     return first_->Poll(absl::ZeroDuration()).status();
   }
 
@@ -182,7 +182,7 @@ class HotPath final {
   uint64_t published_ = 0;
 };
 
-// What a profiler is told to look at.
+// The function that the profiler is told to look at.
 __attribute__((noinline)) absl::Status MeasuredPart(HotPath& path) {
   return path.Run(absl::GetFlag(FLAGS_messages));
 }

@@ -27,14 +27,15 @@ namespace {
 
 constexpr int64_t kNsPerMs = 1'000'000;
 
-// How often the supervisor looks after its children. Valgrind, under which
+// How often the supervisor checks its children. Valgrind, under which
 // instructions are counted, has no pidfd_open().
 constexpr int64_t kSuperviseMs = 50;
 
-// /proc/stat counts in ticks of 10 ms, sampled: less than this tells nothing.
+// /proc/stat counts in ticks of 10 ms, by sampling: a smaller value tells
+// nothing.
 constexpr int64_t kTickNoiseNs = 30 * kNsPerMs;
 
-// Memory that this process and those it forks map at the same address.
+// Memory that this process and its forked children map at the same address.
 class SharedMapping final {
  public:
   explicit SharedMapping(size_t bytes) : bytes_(std::max<size_t>(bytes, 1)) {
@@ -50,8 +51,8 @@ class SharedMapping final {
   bool ok() const { return memory_ != MAP_FAILED; }
   void* memory() const { return memory_; }
 
-  // Maps the pages in this process now, so that no measurement pays for it.
-  // Where the kernel cannot, the warm-up does it.
+  // Maps the pages in this process now, so that no measurement pays for it. If
+  // the kernel cannot do that, the warm-up does it.
   void Populate() const { madvise(memory_, bytes_, MADV_POPULATE_WRITE); }
 
  private:
@@ -59,7 +60,7 @@ class SharedMapping final {
   void* memory_;
 };
 
-// What a run is made of, in the supervisor and in each child.
+// The parts of a run, in the supervisor and in each child.
 struct RunState {
   explicit RunState(const PinnedRun& what)
       : run(what),
@@ -117,11 +118,11 @@ void PlayRole(const RunState& state, int role, UsageMeter* meter) {
   if (!status.ok()) RecordError(state.control(), status);
 }
 
-// Plays `roles` in this process, which is then over.
+// Plays `roles` in this process, and then ends it.
 [[noreturn]] void PlayProcess(const RunState& state, int process,
                               const std::vector<int>& roles, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(1);  // It died before the line above.
+  if (getppid() != parent) _exit(1);  // The parent died before the line above.
   state.shared.Populate();
   state.samples.Populate();
   UsageMeter meter;
@@ -139,7 +140,7 @@ void PlayRole(const RunState& state, int role, UsageMeter* meter) {
   _exit(state.control()->aborted ? 1 : 0);
 }
 
-// A forked process that plays roles. Killed and reaped when it goes.
+// A forked process that plays roles. The destructor kills and reaps it.
 class Child final {
  public:
   explicit Child(pid_t pid) : pid_(pid), fd_(PidFd(pid)) {}
@@ -151,8 +152,8 @@ class Child final {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  // Readable once the process is over; negative (which poll() skips) after
-  // that is known, or where there are no such descriptors.
+  // Readable once the process has ended. Negative (which poll() skips) after
+  // the end is known, or where there are no such descriptors.
   int fd() const { return reaped_ ? -1 : fd_; }
   void Kill() {
     if (!reaped_) kill(pid_, SIGKILL);
@@ -163,7 +164,7 @@ class Child final {
     }
     reaped_ = true;
   }
-  // Reaps it if it is over. True only the first time that it is.
+  // Reaps the process if it has ended. True only for the call that reaped it.
   bool TryReap() {
     if (reaped_) return false;
     reaped_ = wait4(pid_, &wait_status_, WNOHANG, &usage_) == pid_;
@@ -184,7 +185,7 @@ class Child final {
         absl::StrCat("a role exited with status ", WEXITSTATUS(wait_status_)));
   }
 
-  // All CPU time it ever used. After Reap().
+  // All CPU time that it has ever used. After Reap().
   int64_t cpu_ns() const {
     const int64_t us =
         (int64_t{usage_.ru_utime.tv_sec} + usage_.ru_stime.tv_sec) * 1'000'000 +
@@ -205,7 +206,7 @@ using Children = std::vector<std::unique_ptr<Child>>;
 absl::Status ForkInto(const RunState& state,
                       const std::vector<std::vector<int>>& processes,
                       Children* children) {
-  std::fflush(nullptr);  // Or a child writes it a second time.
+  std::fflush(nullptr);  // Otherwise a child writes it a second time.
   const pid_t parent = getpid();
   for (size_t i = 0; i < processes.size(); ++i) {
     const pid_t pid = fork();
@@ -218,7 +219,7 @@ absl::Status ForkInto(const RunState& state,
   return absl::OkStatus();
 }
 
-// Waits until all children are over. The first that goes wrong ends the rest.
+// Waits until all children have ended. The first one that fails ends the rest.
 absl::Status Supervise(int64_t deadline_ms, const Children& children) {
   const int64_t deadline_ns = NowNs() + deadline_ms * kNsPerMs;
   size_t running = children.size();
@@ -232,7 +233,7 @@ absl::Status Supervise(int64_t deadline_ms, const Children& children) {
       return absl::DeadlineExceededError(
           absl::StrCat("run not over after ", deadline_ms, " ms"));
     }
-    // Looks from time to time where descriptors tell nothing.
+    // Without descriptors, looks from time to time.
     const int64_t turn_ms = std::min(left_ms, kSuperviseMs);
     if (poll(fds.data(), fds.size(), static_cast<int>(turn_ms)) < 0 &&
         errno != EINTR) {

@@ -26,11 +26,12 @@ struct PinnedRun {
   // Role i, and every thread it starts, runs on cpus[i] only.
   std::vector<int> cpus;
   std::vector<Role> roles;  // As many as cpus, at most kRolesMax.
-  // After which everything is killed and the run is DEADLINE_EXCEEDED.
+  // After this time everything is killed and the run is DEADLINE_EXCEEDED.
   int64_t deadline_ms = 30'000;
   size_t shared_bytes = 0;  // See Stage::shared().
   int64_t samples_max = 0;  // See Stage::AddSample(); of one role.
-  // Gets the samples. With more than one role, only this one may add some.
+  // The role that adds samples. With more than one role, only this one may add
+  // some.
   int sampling_role = 0;
 };
 

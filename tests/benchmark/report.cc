@@ -13,7 +13,8 @@
 namespace mycelium::bench {
 namespace {
 
-// Of the probes of the report's class: a mean of both is neither.
+// The median of the probes of the report's class; a mean over both classes
+// would describe neither.
 std::optional<double> MedianHandoverNs(const Report& report) {
   std::vector<double> of_class;
   for (const double ns : report.tally.handover_ns) {
@@ -148,7 +149,7 @@ Report MakeReport(const Machine& machine, const CpuPair& cpus,
   std::copy_if(other_rows.begin(), other_rows.end(),
                std::back_inserter(report.other_class_rows),
                [](const Row& row) { return row.rounds > 0; });
-  // The rows of both classes are the same ones, in the same order.
+  // Both classes have the same rows, in the same order.
   for (size_t i = 0; i < report.rows.size(); ++i) {
     const Row& row = report.rows[i];
     if (row.rounds > 0 || other_rows[i].rounds > 0) continue;

@@ -17,7 +17,7 @@ struct Report {
   Tally tally;
   std::vector<Row> rows;              // Of floor_class.
   std::vector<Row> other_class_rows;  // Of the other; only those with rounds.
-  // Those of which no round of either class counted, in words.
+  // Rows of which no round of either class counted, in words.
   std::vector<std::string> missing;
 
   // Whether all went well and each row has figures.
@@ -27,7 +27,9 @@ struct Report {
 Report MakeReport(const Machine& machine, const CpuPair& cpus,
                   const Comparison& comparison);
 
-// The JSON of docs/benchmarks.md: {"machine": {...}, "rows": [...]}.
+// For people: a line for the machine; a table with each floor above the
+// candidates that are compared with it; what was left out and why; and the rows
+// that are missing.
 std::string ToJson(const Report& report);
 
 // For people: a line for the machine, then a table with the floor above the

@@ -17,7 +17,7 @@ Stage::Stage(int role, int roles, ControlBlock* control, UsageMeter* meter,
 bool Stage::Meet() {
   const int64_t everyone = roles_ * ++meetings_;
   // Pairs with the load below: what a role did before it came here is visible
-  // to the others after.
+  // to the other roles afterwards.
   control_->meetings.fetch_add(1, std::memory_order_acq_rel);
   while (control_->meetings.load(std::memory_order_acquire) < everyone) {
     if (aborted()) return false;

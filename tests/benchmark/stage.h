@@ -12,11 +12,11 @@ namespace mycelium::bench {
 
 inline constexpr int kRolesMax = 4;
 
-// What the roles of a run share with each other and with their supervisor, at
-// the start of a mapping that all of them inherit. Zero is its first state.
-// What one role stores for each message, and what another looks at for each,
-// have lines of their own: they would go back and forth otherwise, beside what
-// is measured.
+// The state that the roles of a run share with each other and with their
+// supervisor, at the start of a mapping that all of them inherit. It starts as
+// zeroes. Words that one role stores, or another one reads, for each message
+// have cache lines of their own. Otherwise such lines would go back and forth
+// between the CPUs, beside the measured traffic.
 struct ControlBlock {
   alignas(64) std::atomic<bool> aborted;
   alignas(64) std::atomic<int64_t> samples;
@@ -33,8 +33,8 @@ struct ControlBlock {
   char error[512];
 };
 
-// What one role (the publisher's side, the subscriber's side) sees of its run:
-// where to meet the other, and where to leave what it measured.
+// One role's view of its run (the publisher's side or the subscriber's side):
+// where to meet the other role, and where to leave its measurements.
 //
 // The usual course: set up, Meet(), warm up, Begin(), measured work, End(),
 // return.
@@ -43,10 +43,10 @@ struct ControlBlock {
 // the role may call AddSample(), MarkLast() and AddSyscalls() if it is the only
 // one that does.
 //
-// Lifetime: of all pointers, until the role returns.
+// Lifetime: all pointers are valid until the role returns.
 class Stage final {
  public:
-  // Used by RunPinned(). Everything outlives the stage.
+  // Used by RunPinned(). All that it is given outlives the stage.
   Stage(int role, int roles, ControlBlock* control, UsageMeter* meter,
         void* shared, int64_t* samples, int64_t samples_max);
 
@@ -56,8 +56,8 @@ class Stage final {
   // and at the same address.
   void* shared() const { return shared_; }
 
-  // Returns once every role called it, or false once the run is lost because a
-  // role failed; a role then returns, whatever the status.
+  // Returns true once every role has called it, or false once the run is lost
+  // because a role failed. After false the role returns, with any status.
   [[nodiscard]] bool Meet();
 
   // Meets the others and starts counting CPU time, allocations and delays.
@@ -71,7 +71,7 @@ class Stage final {
     return control_->aborted.load(std::memory_order_relaxed);
   }
 
-  // One one-way time. Those beyond PinnedRun::samples_max are dropped.
+  // Adds a one-way time. Those beyond PinnedRun::samples_max are dropped.
   void AddSample(int64_t ns) {
     if (samples_taken_ == samples_max_) return;
     samples_[samples_taken_++] = ns;
@@ -83,7 +83,8 @@ class Stage final {
   // When the last one was handled, and how many were since Begin().
   void MarkLast(int64_t now_ns, int64_t handled);
 
-  // Adds system calls that the role counted itself. Never called: not counted.
+  // Adds system calls that the role counted itself. If no role calls it, they
+  // are not counted.
   void AddSyscalls(int64_t count);
 
   // A sleeper had to be told a second time; see wake_words.h.

@@ -22,8 +22,8 @@ struct RoundResult {
   // One-way times: half of each round trip (kLatency), or arrival less the
   // intended send (kOpen). Empty for kFlood.
   std::vector<int64_t> latencies_ns;
-  // Of how many messages each of them is the mean. If of more than one, the
-  // slow ones are not to be seen: the median alone says something.
+  // How many messages each of these times is the mean of. If it is more than
+  // one, the slow messages are hidden: only the median says something.
   int64_t messages_per_sample = 1;
   // From the first publish to the last message handled, and how many were.
   int64_t elapsed_ns = 0;
@@ -32,10 +32,10 @@ struct RoundResult {
   std::optional<int64_t> allocations;
   std::optional<int64_t> syscalls;
   std::optional<int64_t> cpu_ns;
-  // Sleepers that had to be told a second time (kWake), those of the warm-up
-  // too.
+  // Sleepers that had to be told a second time (kWake), including the
+  // warm-up's.
   int64_t late_wakes = 0;
-  // CPU time that others took on the pinned CPUs; see cpu_watch.h.
+  // CPU time that other processes took on the pinned CPUs; see cpu_watch.h.
   int64_t foreign_ns = 0;
 };
 
@@ -53,8 +53,8 @@ class System {
   // The value of `system` in a row: "mycelium", "floor", or a peer's name.
   virtual std::string name() const = 0;
 
-  // A floor's own name ("handover"); what tells two variants of a candidate
-  // apart in the table; may be empty.
+  // A floor's own name ("handover"), or the word that tells two variants of a
+  // candidate apart in the table; may be empty.
   virtual std::string variant() const = 0;
 
   virtual bool Supports(const Case& what) const = 0;

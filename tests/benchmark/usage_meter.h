@@ -12,9 +12,9 @@ struct Usage {
   int64_t cpu_ns = 0;  // All threads of the process.
   bool allocations_counted = false;
   int64_t allocations = 0;
-  // Time that role threads were ready but did not run because something that
-  // is not this process ran instead. At least that: what other threads of the
-  // process used meanwhile is taken off.
+  // Time that role threads were ready but did not run because something outside
+  // this process ran instead. It is a lower bound: the time that other threads
+  // of the process used meanwhile is taken off.
   int64_t delayed_ns = 0;
 };
 
@@ -22,7 +22,8 @@ struct Usage {
 //
 // Nothing here allocates: it runs while allocations are counted.
 //
-// Thread safety: any thread; each role calls both on its own thread.
+// Thread safety: any thread; each role calls Begin() and End() on its own
+// thread.
 class UsageMeter final {
  public:
   static constexpr int kThreadsMax = 8;

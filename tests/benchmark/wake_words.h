@@ -13,14 +13,15 @@ namespace mycelium::bench {
 // What the two sides of a wake-up tell each other, in memory that both map:
 // one side sleeps in a call, the other lets it go on. Zero is its first state.
 //
-// The side that lets go makes sure first that the other one sleeps: it has seen
-// it in the same call for kAsleepNs. It stores the time, lets go, and waits for
-// the call to end; that is one sample. Where the call does not end it lets go
-// again and again, and the sample goes on: a wake-up that was lost took as
-// long.
+// The side that lets go first makes sure that the other side sleeps: it has
+// seen it in the same call for kAsleepNs. It stores the time, lets the sleeper
+// go, and waits for the call to end; that is one sample. If the call does not
+// end, it lets go again and again, and the sample goes on, so that the sample
+// shows how long a lost wake-up took.
 struct WakeWords {
   static constexpr int64_t kAsleepNs = 50'000;
-  // After this the sleeper is told anew; such calls are counted, each once.
+  // After this time the sleeper is told anew; such calls are counted, each
+  // once.
   static constexpr int64_t kLateNs = 5'000'000;
 
   alignas(64) std::atomic<int64_t> entered;  // Calls, counted from 1.
@@ -51,9 +52,9 @@ bool SleepAgainAndAgain(Stage& stage, WakeWords& words, int64_t warm_up,
 }
 
 // The other side: lets the sleeper go on, again and again, until it is done.
-// `let_go(n)` does one step for the sleeper's n-th call; true: that told the
-// sleeper, false: not yet, another step is needed. `idle` is called while
-// waiting for the sleeper to sleep.
+// `let_go(n)` does one step for the sleeper's n-th call. It returns true if
+// that told the sleeper, and false if another step is needed. `idle` is called
+// while this side waits for the sleeper to sleep.
 inline bool WakeAgainAndAgain(Stage& stage, WakeWords& words,
                               absl::FunctionRef<bool(int64_t)> let_go,
                               absl::FunctionRef<void()> idle) {

@@ -24,7 +24,7 @@ absl::Status Lost() { return absl::AbortedError("the other side gave up"); }
 absl::StatusOr<RoundResult> RunWakes(int64_t samples, int attempts) {
   PinnedRun run;
   run.sharing = PinnedRun::Sharing::kThreads;
-  // Where there is one CPU, both have it.
+  // Both roles share one CPU, since there may be only one.
   const int cpu = sched_getcpu();
   run.cpus = {cpu, cpu};
   run.shared_bytes = sizeof(Shared);

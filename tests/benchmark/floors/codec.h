@@ -7,13 +7,13 @@
 
 namespace mycelium::bench {
 
-// What Protobuf takes of a typed message: it is serialised into an array and
-// parsed from it, on one thread, and goes nowhere. A sample is both, the mean
-// of some of them, since the clock takes as long as one: a median without a
-// tail.
+// Protobuf's cost of a typed message: on one thread the message is serialised
+// into an array and parsed from it; it is not sent. A sample covers both steps
+// and is the mean of some messages, since reading the clock takes as long as
+// one; so it has a median without a tail.
 //
-// No floor of any contest: shown beside `handover`, to tell what a typed
-// message costs above a raw one besides that.
+// It is no floor of any contest. It is shown beside `handover`, to tell what a
+// typed message costs above a raw one besides the encoding.
 class CodecFloor final : public System {
  public:
   std::string name() const override { return "floor"; }

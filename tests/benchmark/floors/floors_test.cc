@@ -1,5 +1,5 @@
 // What holds for every floor: it carries all messages of every case that it
-// says it supports. How fast it does is for the benchmark to say.
+// claims to support. The benchmark tells how fast it is.
 
 #include <memory>
 #include <string>
@@ -71,7 +71,8 @@ class FloorTest : public testing::TestWithParam<FloorCase> {
     const std::unique_ptr<System> floor = MakeFloor(name);
     const Case what = MakeCase(transport, mode, wait, bytes);
     ASSERT_TRUE(floor->Supports(what)) << "whatever the size";
-    // A side that sleeps leaves its CPU to the other, so one CPU is enough.
+    // A side that sleeps leaves its CPU to the other side, so one CPU is
+    // enough.
     const absl::StatusOr<RoundResult> result =
         floor->Run(what, CpuPair{0, wait == Wait::kBlock ? 0 : 1});
     ASSERT_TRUE(result.ok()) << result.status();
@@ -148,7 +149,7 @@ TEST(FloorsTest, TcpCarriesEachMessageInEveryMode) {
 TEST(FloorsTest, CodecParsesEachMessageThatItSerialised) {
   CodecFloor floor;
   Case what = MakeCase("shm", Mode::kLatency, Wait::kSpin, 64);
-  EXPECT_FALSE(floor.Supports(what));  // Nothing of raw bytes is encoded.
+  EXPECT_FALSE(floor.Supports(what));  // Raw bytes need no encoding.
   what.kind = Kind::kProtobuf;
   for (const size_t bytes : {size_t{64}, size_t{100'000}}) {
     what.bytes = bytes;

@@ -33,11 +33,11 @@ int64_t NumberOf(const Chunk& chunk) {
   return number;
 }
 
-// Wakes the role's thread; each is set once.
+// Wake the role's thread; each is set once.
 using Signal = std::promise<void>;
 
-// What one end does in gRPC's callbacks. Those of one direction come one after
-// the other, on whichever of its threads.
+// The actions of one end in gRPC's callbacks. The callbacks of one direction
+// come one after the other, each on any of gRPC's threads.
 struct Callbacks {
   std::function<void(const Chunk&)> on_read;
   std::function<void()> on_written;
@@ -87,7 +87,7 @@ class ClientReactor final
   void OnDone(const ::grpc::Status&) override { done.set_value(); }
 };
 
-// Has one stream, whose first read is started by the role.
+// Has one stream; the role starts its first read.
 class CallbackServiceImpl final : public Plain::CallbackService {
  public:
   ServerReactor reactor;
@@ -100,8 +100,7 @@ class CallbackServiceImpl final : public Plain::CallbackService {
   }
 };
 
-// A message, a signal when so many have been seen, and whether they were in
-// order.
+// A message, the count of messages seen, and signals when enough were seen.
 class Course final {
  public:
   explicit Course(const Case& what) : warm_up_(what.warm_up) {
@@ -111,7 +110,7 @@ class Course final {
 
   Chunk chunk;
 
-  // True: the role's thread goes on from here.
+  // True: the role's thread has been woken and goes on.
   bool Count() {
     const int64_t count = ++count_;
     if (count == warm_up_) warm_.set_value();
@@ -131,8 +130,8 @@ class Course final {
   Signal done_;
 };
 
-// What a role's callbacks use. They have it as long as there is a stream, which
-// is longer than the role.
+// The state that a role's callbacks use. They own it as long as there is a
+// stream, which is longer than the role.
 struct State {
   State(Stage& its_stage, const Case& what, const Pipe& its_pipe)
       : stage(its_stage), pipe(its_pipe), course(what) {}
@@ -141,7 +140,7 @@ struct State {
     Number(number, &course.chunk);
     pipe.write(course.chunk);
   }
-  // The second of two events, which come in any order.
+  // True for the second of two events, which come in any order.
   bool IsSecond() { return events.fetch_add(1) % 2 != 0; }
 
   Stage& stage;
@@ -154,7 +153,7 @@ struct State {
 };
 using StatePtr = std::shared_ptr<State>;
 
-// The next goes when the last was written and its reply has come.
+// Sends the next message when the last was written and its reply has come.
 void PingNext(State& state) {
   if (!state.IsSecond()) return;
   if (state.course.is_measured()) {
@@ -192,7 +191,7 @@ void PongNext(State& state) {
 
 absl::Status Pong(const StatePtr& state, const Case&,
                   const std::function<void()>& read) {
-  state->events = 1;  // As if one had been written before.
+  state->events = 1;  // As if a reply had been written before.
   Callbacks& callbacks = *state->pipe.callbacks;
   callbacks.on_written = [state] { PongNext(*state); };
   callbacks.on_read = [state](const Chunk& chunk) {
@@ -276,7 +275,7 @@ absl::Status Dial(Stage& stage, const Case& what, const std::string& address,
                   Side side) {
   ::grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
-  // The server may not be there yet.
+  // The server may not listen yet.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 10);
   const auto stub = Plain::NewStub(::grpc::CreateCustomChannel(

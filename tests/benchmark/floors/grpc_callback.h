@@ -8,11 +8,11 @@
 namespace mycelium::bench {
 
 // The stream of GrpcStreamFloor through gRPC's callback API: replies are
-// written, and messages counted, in gRPC's own callbacks, so nothing is handed
-// to another thread that gRPC does not hand over itself.
+// written, and messages counted, in gRPC's own callbacks, so no work is handed
+// to another thread, except where gRPC itself does that.
 //
-// No floor of any contest: shown beside `grpc_stream`, to tell what Mycelium
-// adds from what the callback API costs.
+// It is no floor of any contest. It is shown beside `grpc_stream`, to separate
+// what Mycelium adds from what the callback API costs.
 class GrpcCallbackFloor final : public System {
  public:
   std::string name() const override { return "floor"; }

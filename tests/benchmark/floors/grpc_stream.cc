@@ -86,8 +86,8 @@ absl::Status Pong(Stage& stage, const Case& what, const Pipe& pipe) {
   return absl::OkStatus();
 }
 
-// Flood, and open at a rate, whose messages are numbered by the time at which
-// they should be sent.
+// Flood, and open loop at a rate. The messages of the latter are numbered by
+// the time at which they should be sent.
 absl::Status Send(Stage& stage, const Case& what, const Pipe& pipe) {
   Chunk chunk = ChunkOf(what);
   const bool open = what.mode == Mode::kOpen;
@@ -110,7 +110,7 @@ absl::Status Send(Stage& stage, const Case& what, const Pipe& pipe) {
     Number(number, &chunk);
     if (!pipe.write(chunk)) return Broken();
   }
-  // Until the other side has read all of it.
+  // Wait until the other side has read all of it.
   Chunk answer;
   if (!pipe.read(&answer)) return Broken();
   stage.End();
@@ -143,7 +143,7 @@ absl::Status Handle(Stage& stage, const Case& what, const Pipe& pipe) {
 
 using Side = absl::Status (*)(Stage&, const Case&, const Pipe&);
 
-// Lends its one stream to whoever asks, until that gives it back.
+// Lends its one stream to the caller of Lend(), until the caller gives it back.
 class PlainServiceImpl final : public Plain::Service {
  public:
   using Stream = ::grpc::ServerReaderWriter<Chunk, Chunk>;
@@ -182,7 +182,7 @@ absl::Status Dial(Stage& stage, const Case& what, const std::string& address,
                   Side side) {
   ::grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
-  // The server may not be there yet.
+  // The server may not listen yet.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 10);
   const auto stub = Plain::NewStub(::grpc::CreateCustomChannel(

@@ -8,9 +8,9 @@
 namespace mycelium::bench {
 
 // What gRPC allows between two processes over loopback: a plain bidirectional
-// stream, synchronous, one message a write, the payload in a field of bytes.
-// Only under Wait::kBlock: gRPC's own threads need the CPUs that spinning sides
-// would take.
+// stream with the synchronous API, one message per write, the payload in a
+// field of bytes. Only under Wait::kBlock: gRPC's own threads need the CPUs
+// that spinning sides would take.
 //
 // Floor of `grpc` in all modes.
 class GrpcStreamFloor final : public System {

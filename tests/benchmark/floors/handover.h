@@ -7,10 +7,10 @@
 
 namespace mycelium::bench {
 
-// The least that two CPUs need to hand over a message through memory: the
-// writer copies the payload into a mapping that both have and then stores a
-// flag on a cache line of its own; the reader polls the flag, or sleeps on it
-// (a futex), and copies the payload out. One message fits.
+// The least that two CPUs need to hand over a message through memory. The
+// writer copies the payload into a mapping that both sides have, and then
+// stores a flag on a cache line of its own. The reader polls the flag, or
+// sleeps on it (a futex), and copies the payload out. One message fits.
 //
 // Floor of `inproc` (two threads) and `shm` (two processes) for latency and
 // open loop.

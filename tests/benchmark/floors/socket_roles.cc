@@ -173,9 +173,9 @@ bool WriteFlood(Socket& socket, const Case& what, int64_t messages,
   return true;
 }
 
-// Reads and looks at `messages` messages; returns how many were in order, or -1
-// if the stream broke. Bytes of a message that is not whole yet stay in
-// `buffer`, at its start.
+// Reads and checks `messages` messages; returns how many were in order, or -1
+// if the stream broke. The bytes of an incomplete message stay at the start of
+// `buffer`.
 int64_t ReadFlood(Socket& socket, const Case& what, int64_t messages,
                   std::vector<char>& buffer) {
   size_t filled = 0;

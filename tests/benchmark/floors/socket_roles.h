@@ -7,9 +7,9 @@
 namespace mycelium::bench {
 
 // Whole messages written to and read from two connected stream sockets, one for
-// each role: what SocketpairFloor and TcpFloor have in common. Under flood as
+// each role: the common part of SocketpairFloor and TcpFloor. Under flood as
 // many messages as fit into 64 KiB go into one call. Under Wait::kBlock the
-// calls block; under Wait::kSpin they are repeated until they take something.
+// calls block; under Wait::kSpin they are repeated until they move bytes.
 //
 // The caller keeps and closes the sockets.
 absl::StatusOr<RoundResult> RunOverSockets(const int fds[2], const Case& what,

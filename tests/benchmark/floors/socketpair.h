@@ -8,9 +8,9 @@
 namespace mycelium::bench {
 
 // What the kernel allows between two processes over a Unix stream socket, with
-// its default buffers: whole messages written and read, and under flood as
-// many of them as fit into 64 KiB per call. Under Wait::kBlock the calls
-// block; under Wait::kSpin they are repeated until they take something.
+// its default buffers: whole messages are written and read, and under flood as
+// many of them as fit into 64 KiB per call. Under Wait::kBlock the calls block;
+// under Wait::kSpin they are repeated until they move bytes.
 //
 // Floor of `unix` in all modes.
 class SocketpairFloor final : public System {

@@ -17,8 +17,8 @@
 namespace mycelium::bench {
 namespace {
 
-// A position that one side writes and the other reads, and the flag by which
-// the reader of the position says that it sleeps until the next write.
+// A position that one side writes and the other reads, and a flag: with it the
+// reader of the position says that it sleeps until the next write.
 struct Position {
   alignas(64) std::atomic<uint64_t> bytes;
   alignas(64) std::atomic<uint32_t> awaited;
@@ -29,9 +29,9 @@ struct RingHeader {
   Position tail;  // Written by the reader.
 };
 
-// A side that finds nothing leaves the position alone for about a microsecond.
-// Looking at once takes the line from the side that is writing it, message by
-// message, and costs most of the rate.
+// A side that finds nothing new leaves the position alone for about a
+// microsecond. A look at once would take the cache line from the writing side,
+// message by message, and cost most of the rate.
 constexpr int kRelaxesBetweenLooks = 64;
 
 // Room for a few messages, whatever their size.
@@ -41,7 +41,8 @@ size_t CapacityFor(const Case& what) {
   return capacity;
 }
 
-// What both sides do alike: publish one position and follow the other.
+// The common part of both sides: each publishes one position and follows the
+// other.
 class RingSide {
  public:
   RingSide(Stage& stage, const Case& what)
@@ -55,8 +56,8 @@ class RingSide {
 
  protected:
   void Publish(Position* position, uint64_t value) {
-    // Pairs with the acquire loads in Follow(): what was copied before is
-    // visible to whoever sees the position.
+    // Pairs with the acquire loads in Follow(): a side that sees the position
+    // sees what was copied before.
     position->bytes.store(value, std::memory_order_release);
     if (!sleeps_) return;
     // Pairs with the fence in Follow(): one of the two sides sees the other's
@@ -83,8 +84,8 @@ class RingSide {
     return value;
   }
 
-  // The length of the first of the two pieces that a message at `position`
-  // falls into; usually all of it.
+  // A message at `position` may be split at the end of the memory: the length
+  // of its first piece, which is usually all of it.
   size_t FirstPiece(uint64_t position) const {
     return std::min<size_t>(bytes_, capacity_ - (position & (capacity_ - 1)));
   }
@@ -158,7 +159,8 @@ absl::Status WriteAll(Stage& stage, const Case& what) {
   const int64_t syscalls = writer.syscalls();
   stage.MarkFirst(NowNs());
   for (int64_t i = 0; i < what.messages; ++i) {
-    // At the end: there a message that wraps is in its second piece.
+    // At the end of the message: if it wraps, the number is in its second
+    // piece.
     std::memcpy(&bytes[bytes.size() - sizeof i], &i, sizeof i);
     writer.Write(bytes.data());
   }

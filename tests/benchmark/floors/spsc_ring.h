@@ -7,14 +7,15 @@
 
 namespace mycelium::bench {
 
-// The most messages that two CPUs can pass through memory: one size, copied in
-// and out of a byte ring. Head and tail stand on lines of their own, each side
-// keeps a copy of the other's position and looks again only when that says
-// full or empty, and the reader publishes its position once per eighth of the
-// ring. Nothing else: no headers, no lengths, no second reader.
+// The most messages that two CPUs can pass through memory: all of one size,
+// copied in and out of a byte ring. Head and tail have cache lines of their
+// own. Each side keeps a copy of the other's position and looks again only when
+// the copy says full or empty. The reader publishes its position once per
+// eighth of the ring. There is nothing else: no headers, no lengths, no second
+// reader.
 //
 // Under Wait::kBlock a side that finds the ring empty, or full, sleeps on a
-// futex; that costs both sides a full barrier per step.
+// futex; for that, both sides pay a full barrier per step.
 //
 // Floor of `inproc` (two threads) and `shm` (two processes) for flood.
 class SpscRingFloor final : public System {

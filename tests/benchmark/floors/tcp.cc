@@ -20,8 +20,8 @@ bool SetNoDelay(int fd) {
   return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
 }
 
-// Connects two sockets over loopback; what was opened is in `fds`, also if it
-// did not go well. The rest is -1.
+// Connects two sockets over loopback. `fds` gets every socket that was opened,
+// also on failure; the rest is -1.
 bool Connect(int listener, int fds[2]) {
   sockaddr_in name = {};
   name.sin_family = AF_INET;

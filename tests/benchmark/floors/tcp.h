@@ -11,8 +11,8 @@ namespace mycelium::bench {
 // TCP_NODELAY and blocking calls: whole messages written and read, and under
 // flood as many of them as fit into 64 KiB per call.
 //
-// No floor of any contest: shown beside `grpc_stream`, to tell what gRPC adds
-// to the connection below it.
+// It is no floor of any contest. It is shown beside `grpc_stream`, to tell what
+// gRPC adds to the connection below it.
 class TcpFloor final : public System {
  public:
   std::string name() const override { return "floor"; }

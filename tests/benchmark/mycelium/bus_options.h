@@ -12,8 +12,9 @@
 
 namespace mycelium::bench {
 
-// How a bus is set up for a case: as users get it, except for how it waits and
-// for limits that a large payload would break. `world` outlives the bus.
+// The options of a bus for a case: as users get them, except for how the bus
+// waits and for limits that a large payload would exceed. `world` outlives the
+// bus.
 inline BusOptions OptionsFor(const Case& what, PollMode poll,
                              CountingEnvironment& world) {
   BusOptions options;

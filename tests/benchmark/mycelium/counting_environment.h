@@ -12,7 +12,7 @@
 namespace mycelium::bench {
 
 // The kernel, with a count of the calls that carry messages or wait for them.
-// Reading a clock is not one: that stays in user space.
+// Reading a clock does not count: it stays in user space.
 class CountingSys final : public Sys {
  public:
   int64_t calls() const { return calls_.load(std::memory_order_relaxed); }
@@ -67,7 +67,7 @@ class CountingSys final : public Sys {
   }
 
  private:
-  // Some ns beside a call that takes some hundred.
+  // Costs some ns, beside a call that takes some hundred.
   void Count() { calls_.fetch_add(1, std::memory_order_relaxed); }
 
   std::atomic<int64_t> calls_{0};

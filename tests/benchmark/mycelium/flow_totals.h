@@ -8,7 +8,7 @@
 
 namespace mycelium::bench {
 
-// What a bus counted of all its publishers and subscriptions.
+// The counts of a bus over all its publishers and subscriptions.
 struct FlowTotals {
   int64_t accepted = 0;
   int64_t delivered = 0;

@@ -9,12 +9,13 @@
 namespace mycelium::bench {
 
 // Publisher and inline handler in one thread: what a call of Publish() costs,
-// the handler included. There is nobody to wait for, so it only has flood under
-// spin; its latencies are the means of small batches of messages, since reading
-// the clock takes longer than publishing, so it has a median and no tail.
+// the handler included. There is no other thread to wait for, so it has only
+// flood under spin. Its latencies are the means of small batches of messages,
+// since reading the clock takes longer than publishing; so it has a median and
+// no tail.
 //
-// The ring that stands beside it crosses two threads: that floor only tells
-// what handing over would cost.
+// The ring that is shown beside it crosses two threads: that floor only tells
+// what a hand-over would cost.
 class InlineSystem final : public System {
  public:
   enum class Publish { kByReference, kByPointer };

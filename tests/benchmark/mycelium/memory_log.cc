@@ -26,7 +26,7 @@ void MemoryLog::Print() {
               static_cast<long long>(next_),
               static_cast<long long>(ResidentKiB()));
   const int64_t step = std::max<int64_t>(messages_ / kSteps, 1);
-  // The last step is the last message, which is counted from zero.
+  // The last step is the last message; messages are counted from zero.
   const int64_t last = messages_ - 1;
   next_ = next_ < last ? std::min(next_ + step, last) : kNever;
 }

@@ -6,9 +6,9 @@
 
 namespace mycelium::bench {
 
-// Prints how much memory this process has resident, a few times in the course
-// of a run, and nothing unless it is told to: a process that keeps something of
-// each message grows.
+// Prints the resident memory of this process a few times during a run, or
+// nothing unless it is told to. The figures grow if the process keeps something
+// of each message.
 //
 // Thread safety: one thread.
 class MemoryLog final {
@@ -24,7 +24,7 @@ class MemoryLog final {
 
  private:
   static constexpr int64_t kSteps = 4;
-  // No number of a message; those of the warm-up are negative.
+  // No message has this number; the warm-up's numbers are negative.
   static constexpr int64_t kNever = std::numeric_limits<int64_t>::min();
 
   void Print();

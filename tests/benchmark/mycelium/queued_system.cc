@@ -21,8 +21,8 @@ constexpr absl::Duration kReceiveTimeout = absl::Seconds(5);
 
 absl::Status Lost() { return absl::AbortedError("the other side gave up"); }
 
-// One run: a bus, and a topic each way. Made by the first role, used by both,
-// and gone before the first role returns.
+// One run: a bus, and a topic each way. The first role makes it, both roles use
+// it, and it is gone before the first role returns.
 template <typename Traffic>
 struct Exchange {
   CountingEnvironment world;
@@ -58,7 +58,8 @@ struct Exchange {
   }
 };
 
-// What both roles of a run share; set by the first role before they meet.
+// The state that both roles of a run share; the first role sets it before they
+// meet.
 template <typename Traffic>
 struct Turn {
   const Case& what;
@@ -108,7 +109,7 @@ absl::Status Ping(Turn<Traffic>& run, Stage& stage) {
   }
   stage.End();
   stage.MarkLast(last_ns, 2 * run.what.messages);
-  // The one world of both sides: the other one adds nothing.
+  // Both sides share one world, so the other side adds nothing.
   stage.AddSyscalls(run.exchange->world.sys.calls() - syscalls);
   return absl::OkStatus();
 }
@@ -128,7 +129,7 @@ absl::Status Pong(Turn<Traffic>& run, Stage& stage) {
   return absl::OkStatus();
 }
 
-// Flood, and open at a rate.
+// Flood, and open loop at a rate.
 template <typename Traffic>
 absl::Status Send(Turn<Traffic>& run, Stage& stage) {
   Traffic traffic(run.what.bytes);
@@ -181,7 +182,7 @@ absl::Status Take(Turn<Traffic>& run, Stage& stage) {
   return absl::OkStatus();
 }
 
-// The first role: what belongs to both, then its own side.
+// The first role: makes what both roles use, then plays its own side.
 template <typename Traffic>
 absl::Status PlayFirst(Turn<Traffic>& run, Stage& stage) {
   Exchange<Traffic> exchange;
@@ -190,7 +191,8 @@ absl::Status PlayFirst(Turn<Traffic>& run, Stage& stage) {
   if (!stage.Meet()) return Lost();
   const bool latency = run.what.mode == Mode::kLatency;
   absl::Status played = latency ? Ping(run, stage) : Send(run, stage);
-  // Or the other side would use what is gone; if it failed, so did the run.
+  // Otherwise the other side would use a destroyed exchange; if that side
+  // failed, the run failed.
   if (!stage.Meet() || !played.ok()) return played;
   const int64_t all = run.what.warm_up + run.what.messages;
   return CheckTotals(TotalsOf(*exchange.bus), latency ? 2 * all : all);

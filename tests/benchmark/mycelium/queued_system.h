@@ -14,7 +14,7 @@ namespace mycelium::bench {
 class QueuedSystem final : public System {
  public:
   // kReceive: Receive(), which waits as the bus is told to. kTryReceive: the
-  // caller spins on TryReceive(), which never does anything else for the bus.
+  // caller spins on TryReceive(), which never does other work of the bus.
   enum class Pull { kReceive, kTryReceive };
 
   // `log_memory`: see memory_log.h.

@@ -20,18 +20,18 @@
 
 namespace mycelium::bench {
 
-// What is sent: numbered messages of one kind and size, four classes of one
-// shape. Publish() sends the message with a number; Subscribe() calls a handler
-// with the number of each that comes, and Receive() pulls one. IsNumber() tells
-// whether the number that came is the one that was expected.
+// What is sent: numbered messages of one kind and size; four classes of the
+// same shape. Publish() sends the message with a number; Subscribe() calls a
+// handler with the number of each message that arrives, and Receive() pulls
+// one. IsNumber() tells whether the number that arrived is the expected one.
 //
-// They are templates' arguments and not an interface: a virtual call would be
-// part of what is measured.
+// They are template arguments and not an interface, because the measurement
+// would include a virtual call.
 
 inline PublisherOptions PublisherOn(const std::string& topic) {
   PublisherOptions options;
   options.topic = topic;
-  // A publisher that waits is what a flood is about; only a hang ends it.
+  // A flood is about publishers that wait; only a hang ends such a wait.
   options.publish_timeout = absl::Seconds(20);
   return options;
 }
@@ -104,7 +104,8 @@ class RawTraffic {
   std::vector<std::byte> bytes_;
 };
 
-// Bytes in a loan, of which all but the first are as somebody left them.
+// Bytes in a loan; only the first ones are written, the others are what an
+// earlier user of the memory left there.
 class LoanTraffic final : public RawTraffic {
  public:
   explicit LoanTraffic(size_t bytes) : RawTraffic(0), size_(bytes) {}
@@ -167,7 +168,7 @@ class NoteTraffic {
   }
   static bool IsNumber(int64_t got, int64_t wanted) { return got == wanted; }
 
-  // What makes a serialised note about `bytes` long.
+  // A blob that makes a serialised note about `bytes` long.
   static std::string BlobOf(size_t bytes) {
     constexpr size_t kIdAndTags = 8;
     return std::string(bytes - kIdAndTags, 'x');
@@ -182,8 +183,8 @@ class NoteTraffic {
   test::Note note_;
 };
 
-// Protobuf messages published by pointer, which were made beforehand: the
-// allocations that are counted are the bus's own.
+// Protobuf messages that are published by pointer. They were made beforehand,
+// so only the bus's own allocations are counted.
 class SharedNoteTraffic final : public NoteTraffic {
  public:
   explicit SharedNoteTraffic(size_t bytes) : NoteTraffic(bytes) {

@@ -48,7 +48,7 @@ absl::Status UnixSide::Until(absl::FunctionRef<bool()> done) {
       return failure_;
     }
     if (!polls()) {
-      // Seldom: each look wakes a thread on the CPU that is measured.
+      // Seldom, because each look wakes a thread on the measured CPU.
       usleep(5000);  // waits: a handler of another thread does the work.
       continue;
     }
@@ -78,7 +78,7 @@ void UnixSide::Fail(const absl::Status& status) {
 absl::Status UnixSide::Settle(int64_t accepted, int64_t delivered) {
   FlowTotals own;
   const int64_t deadline_ns = NowNs() + kSettleNs;
-  // A handler's last message is counted after the handler returned.
+  // A handler's last message is counted only after the handler has returned.
   absl::Status settled = Until([&] {
     own = TotalsOf(*bus_);
     return NowNs() > deadline_ns ||

@@ -19,7 +19,8 @@
 
 namespace mycelium::bench {
 
-// What the two processes of a run tell each other beside the link. Zeroed.
+// What the two processes of a run tell each other outside the link. Starts as
+// zeroes.
 struct UnixShared {
   std::atomic<int> matched;  // Sides that found their subscribers.
   std::atomic<bool> warm;    // The warm-up was handled.
@@ -29,8 +30,8 @@ struct UnixShared {
   std::atomic<int64_t> dropped;
 };
 
-// One of the two processes: its bus, and how its thread waits for what handlers
-// bring about, which under poll = kCaller is by polling.
+// One of the two processes: its bus, and how its thread waits for what
+// handlers do. Under poll = kCaller it waits by polling.
 //
 // Thread safety: the role's thread, except Fail() and failed().
 class UnixSide final {
@@ -49,17 +50,17 @@ class UnixSide final {
   int64_t syscalls() const { return world_.sys.calls(); }
   bool polls() const { return poll_ == PollMode::kCaller; }
 
-  // Waits; returns what Fail() was given, if it was called.
+  // Waits until `done` holds; returns the status of Fail(), if that was called.
   absl::Status Until(absl::FunctionRef<bool()> done);
 
-  // Waits until both sides came here and `publisher` has its subscriber.
+  // Waits until both sides have called it and `publisher` has its subscriber.
   absl::Status Match(const PublisherBase* publisher);
 
   // For handlers: ends the run.
   void Fail(const absl::Status& status);
 
-  // Leaves what this side counted, which should be this, and checks the sum of
-  // both sides in the first role.
+  // Adds this side's counts, which should equal the arguments, to the shared
+  // ones; in the first role checks the sum of both sides.
   absl::Status Settle(int64_t accepted, int64_t delivered);
 
  private:

@@ -106,8 +106,8 @@ absl::Status Pong(UnixSide& side, MemoryLog) {
   return side.Settle(AllOf(side.what()), AllOf(side.what()));
 }
 
-// Flood, and open at a rate, whose messages are numbered by the time at which
-// they should be sent.
+// Flood, and open loop at a rate. The messages of the latter are numbered by
+// the time at which they should be sent.
 template <typename Traffic>
 absl::Status Send(UnixSide& side, MemoryLog memory) {
   const Case& what = side.what();
@@ -123,7 +123,8 @@ absl::Status Send(UnixSide& side, MemoryLog memory) {
   for (int64_t i = 0; i < measured_from; ++i) {
     absl::Status sent = traffic.Publish(*publisher, i);
     if (!sent.ok()) return sent;
-    // What the peer says meanwhile, as that it has mapped memory of loans.
+    // Handle what the peer sends meanwhile, for example that it has mapped the
+    // memory of loans.
     if (side.polls()) {
       const absl::StatusOr<bool> ran = side.bus().Poll(absl::ZeroDuration());
       if (!ran.ok()) return ran.status();

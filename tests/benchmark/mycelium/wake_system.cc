@@ -22,7 +22,7 @@ namespace {
 constexpr char kTopic[] = "wake";
 
 struct Shared {
-  UnixShared sides;  // First: UnixSide finds it there.
+  UnixShared sides;  // First, because UnixSide looks for it there.
   WakeWords words;
   std::atomic<int64_t> published;  // Once the publisher is done.
 };
@@ -54,8 +54,8 @@ absl::Status Publish(Stage& stage, const Case& what, const CountingSys& sys,
   return absl::OkStatus();
 }
 
-// Takes a message whenever the publisher sleeps, and the rest in the end.
-// `turn` runs the loop where nobody else does.
+// Takes a message whenever the publisher sleeps, and the rest at the end.
+// `turn` runs the loop where no other thread does.
 absl::Status Take(Stage& stage, const CountingSys& sys,
                   RawSubscriber& subscriber, absl::FunctionRef<void()> turn) {
   if (!stage.Begin()) return Lost();
@@ -63,7 +63,8 @@ absl::Status Take(Stage& stage, const CountingSys& sys,
   const int64_t syscalls = sys.calls();
   int64_t taken = 0;
   absl::Status got;
-  // True: to take it, which finished the last one, entered the kernel.
+  // True: taking the message, which finished the one before it, entered the
+  // kernel.
   const auto take_one = [&] {
     const int64_t before = sys.calls();
     const absl::StatusOr<std::optional<int64_t>> number =
@@ -123,7 +124,7 @@ absl::StatusOr<RoundResult> RunInproc(const Case& what, const CpuPair& cpus) {
     subscriber = &*pulled;
     if (!stage.Meet()) return Lost();
     absl::Status played = Publish(stage, what, world.sys, *publisher);
-    // Or the other side would use what is gone.
+    // Otherwise the other side would use a destroyed object.
     if (!stage.Meet() || !played.ok()) return played;
     return CheckTotals(TotalsOf(**bus), SharedOf(stage).published.load());
   };
@@ -146,7 +147,7 @@ absl::Status PublishOverLink(UnixSide& side) {
   absl::Status played =
       Publish(side.stage(), side.what(), side.sys(), *publisher);
   if (!played.ok()) return played;
-  // What is on its way still needs the loop.
+  // The loop still has to send what is on its way.
   absl::Status done = side.Until([&] { return side.shared().done.load(); });
   if (!done.ok()) return done;
   return side.Settle(SharedOf(side.stage()).published.load(), 0);

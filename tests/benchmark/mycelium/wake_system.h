@@ -7,18 +7,19 @@
 
 namespace mycelium::bench {
 
-// A publisher that waits for room under overflow = block: a sample is the time
-// from before the subscriber gives back the room of a message to after the
-// publisher's call has returned, which has then published one more. The lane is
-// full all the time.
+// A publisher that waits for room under overflow = block. A sample begins
+// before the subscriber gives back the room of a message. It ends after the
+// publisher's call has returned, which by then has published one more. The lane
+// is full all the time.
 //
-// Over a socket room is told in batches. A sample starts then with the message
-// that made the subscriber's side tell.
+// Over a socket the subscriber's side tells of room in batches. There a sample
+// begins with the message that makes it tell.
 class WakeSystem final : public System {
  public:
   // kInproc: a publisher and a pull subscriber of one bus. kLinkCaller: two
   // processes, over unix or shm; the waiting publisher runs the node's loop
-  // itself. kLinkThread: a thread of its node does and has to wake it.
+  // itself. kLinkThread: a thread of the publisher's node runs the loop and has
+  // to wake the publisher.
   enum class Path { kInproc, kLinkCaller, kLinkThread };
 
   explicit WakeSystem(Path path) : path_(path) {}

@@ -36,23 +36,25 @@ NOTE = Note(id=1, blob=b'x' * 56)
 FLOOD = os.path.join(os.path.dirname(__file__), 'flood')
 CC_TRIES = 30
 CC_BENCH = os.path.join(os.path.dirname(__file__), '..', 'bench')
-# Ping-pongs: the transport, and how the two sides wait. Those that spin or
-# block have no other thread: there are two CPUs, and a raw socket has none.
+# Ping-pongs: the transport, and how the two sides wait. Sides that spin or
+# block have no thread besides the caller's: there are two CPUs, and a raw
+# socket has no other thread either.
 PING_PONGS = {
     'ping_pong_unix': ('unix', {}),
     'ping_pong_unix_block': ('unix', {'wait': 'block', 'poll_by_caller': True}),
     'ping_pong_shm': ('shm', {'wait': 'spin', 'poll_by_caller': True}),
 }
-# Calls that are timed together: the clock costs as much as some of them.
+# Calls that are timed together, since reading the clock costs as much as some
+# calls.
 BATCH = 32
-# Rows whose samples are means of such batches, or of a run, which hide the slow
-# ones: they have no p99.
+# Rows whose samples are means of such batches, or of a run. Means hide the slow
+# calls, so these rows have no p99.
 OF_MEANS = ('floor_empty_call', 'publish_', 'recv_many_', 'cc_')
 
 
 @contextlib.contextmanager
 def pinned(cpu):
-  """This thread, and threads and processes that it starts, to that CPU."""
+  """Pins this thread, and threads and processes that it starts, to `cpu`."""
   before = os.sched_getaffinity(0)
   os.sched_setaffinity(0, {cpu})
   try:
@@ -68,7 +70,7 @@ def percentile(values, part):
 def timed_calls(call, count, between=lambda: None):
   """Nanoseconds for each call, as the mean of small batches.
 
-  `between` is called after each of them, and not timed.
+  `between` is called after each batch, and not timed.
   """
   clock = time.perf_counter_ns
   batch = range(BATCH)
@@ -103,7 +105,8 @@ class Bench:
   def _cc(self, transport, mode, kind, variant):
     path = os.path.join(self.folder.name, 'cc.json')
     figure = 'msgs_per_s' if mode == 'flood' else 'p50_ns'
-    # A round that the machine changed under has no figure, and status 1.
+    # If the machine changed during a round, the round has no figure, and the
+    # status is 1.
     for _ in range(CC_TRIES):
       ended = subprocess.run(
           [CC_BENCH, f'--transports={transport}', f'--modes={mode}',
@@ -151,7 +154,7 @@ class Bench:
     return timed_calls(_mycelium.forked, self.count)
 
   def _publish(self, message_cls, message):
-    """To a subscriber that has always room: no publish waits for anything."""
+    """To a subscriber that always has room, so that no publish waits."""
     with mycelium.MessageBus() as bus:
       subscriber = bus.subscriber(message_cls)
       publisher = bus.publisher(message_cls)
@@ -185,7 +188,7 @@ class Bench:
           received += len(messages.recv_many(1024, LONG))
         took = time.perf_counter_ns() - begin
         messages.finish()
-        while flood.poll() is None:  # It waits to be told that all is handled.
+        while flood.poll() is None:  # It waits until all is handled.
           bus.poll(0.01)
     return [took / (received - begun)]
 
@@ -387,7 +390,7 @@ GOALS = {
 
 
 def note_of(row, middle, floor, lowest):
-  """What is to be said of a row besides its own times."""
+  """The notes on a row besides its own times."""
   notes = []
   if row.startswith(('recv_many', 'cc_flood')):
     notes.append(f'{1e3 / middle:.2f} M messages/s')
