@@ -13,12 +13,14 @@ namespace {
 
 constexpr uint64_t kWarmUp = 5'000;
 constexpr uint64_t kMeasured = 20'000;
-// Handed out and taken back again: what is under way at once stays small.
+// Messages that are handed out and taken back again, so that few are under way
+// at once.
 constexpr uint64_t kBurst = 10;
 
 class AllocationTest : public ConformanceTest {
  protected:
-  // Runs `burst` often enough for everything to have its size, and then counts.
+  // Runs `burst` often enough for all buffers to reach their size, and then
+  // counts.
   template <typename Burst>
   void ExpectNoAllocation(Burst burst) {
     // Sanitizers bring a malloc of their own, which does not count.
@@ -33,7 +35,7 @@ class AllocationTest : public ConformanceTest {
         << "in " << kMeasured << " messages";
   }
 
-  // Counts what an inline or queued handler got.
+  // Counts the messages that an inline or queued handler got.
   struct Handled {
     std::atomic<uint64_t> count{0};
     void Await(uint64_t goal) const {
@@ -68,7 +70,7 @@ TEST_P(AllocationTest, InlineHandlerCostsNone) {
   ExpectHandlerAllocatesNothing(DeliveryMode::kInline, 100);
 }
 
-// Over shared memory it is serialised, and parsed, where it lies.
+// Over shared memory the message is serialised, and parsed, where it lies.
 TEST_P(AllocationTest, InlineHandlerOfLargeMessagesCostsNone) {
   ExpectHandlerAllocatesNothing(DeliveryMode::kInline, 4096);
 }
@@ -101,7 +103,8 @@ TEST_P(AllocationTest, PullOfRawBytesCostsNone) {
   (void)pull->TryReceive();
 }
 
-// As long as it drops nothing: that is reported once a second, which allocates.
+// This holds while it drops nothing: drops are reported once a second, which
+// allocates.
 TEST_P(AllocationTest, LossySubscriptionThatKeepsUpCostsNone) {
   Open();
   SubscriberOptions newest;

@@ -28,7 +28,7 @@ constexpr uint64_t kFaultAfterBytesMax = 120'000;
 constexpr Fault kAll[] = {Fault::kDrop,      Fault::kReset, Fault::kHalfClose,
                           Fault::kBlackhole, Fault::kDelay, Fault::kThrottle};
 
-// Two nodes, each of which dials nobody but through the proxy.
+// Two nodes, each of which dials the other only through the proxy.
 class BadNetworkTest : public ::testing::Test {
  protected:
   static BusOptions Options() {
@@ -105,7 +105,8 @@ TEST_F(BadNetworkTest, SilentConnectionIsNoticedWithinKeepaliveAndReplaced) {
   dialled_.Join();
   EXPECT_TRUE(bound_.bus().Flush(kLong).ok());
   EXPECT_TRUE(dialled_.bus().Flush(kLong).ok());
-  // Within 300 ms; the rest is for a machine that has others to serve.
+  // It is noticed within 300 ms; the rest allows for a machine that is busy
+  // with other work.
   EXPECT_LT(noticed, std::chrono::seconds(3));
   EXPECT_GT(noticed, std::chrono::milliseconds(20));
   EXPECT_GT(dialled_.reconnected(), 0u);
@@ -121,7 +122,7 @@ Ledger TotalOf(const MessageBus& bus) {
   return sum;
 }
 
-// Nothing but the network is silent: each connection is taken, and a Hello is
+// Only the network is silent: each connection is accepted, and a Hello is
 // nearly always under way.
 TEST(SilentNetworkTest, PeerIsGivenUpThoughItIsDialledAllTheTime) {
   constexpr uint64_t kEach = 10;
@@ -185,7 +186,7 @@ TEST(SilentNetworkTest, PeerIsGivenUpThoughItIsDialledAllTheTime) {
   ASSERT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
   publish();
   ASSERT_TRUE((*here)->Flush(kLong).ok());
-  // Without the ten of the silence.
+  // Without the `kEach` messages that were published during the silence.
   EXPECT_EQ(received.count, 2 * kEach);
   EXPECT_EQ(received.last, 3 * kEach);
   EXPECT_EQ(received.duplicates, 0u);

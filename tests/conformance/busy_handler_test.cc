@@ -1,5 +1,5 @@
-// A handler that is busy for long while messages for it come over a link: what
-// else is on that connection goes on.
+// A handler is busy for long while messages for it arrive over a link: the
+// other traffic of that connection goes on.
 
 #include <cstdint>
 #include <optional>
@@ -14,8 +14,8 @@ namespace {
 using BusyHandlerTest = ConformanceTest;
 
 // The handler runs on a thread of the user's, for a message of this process,
-// and waits there for room in a lane to the peer. The peer makes that room, and
-// says so behind messages of its own for the same handler.
+// and waits there for room in a lane to the peer. The peer makes that room, but
+// its word of it comes behind messages that it sent for the same handler.
 TEST_P(BusyHandlerTest, WaitsForRoomThatIsToldOfBehindItsOwnMessages) {
   constexpr uint64_t kLocal = 40, kRemote = 60;  // More than wait on this side.
   constexpr uint64_t kAnswers = 1000;            // Many lanes full.

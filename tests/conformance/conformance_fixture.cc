@@ -80,7 +80,7 @@ void ConformanceTest::TearDown() {
   for (MessageBus* bus : {alpha_.get(), beta_.get()}) {
     if (bus != nullptr) (void)bus->Shutdown(absl::Milliseconds(100));
   }
-  // Before the members of a test, which its buses may use, are destroyed.
+  // Before the members of a test are destroyed, since its buses may use them.
   alpha_.reset();
   beta_.reset();
 }
@@ -100,7 +100,7 @@ void ConformanceTest::Settle() {
     for (MessageBus* bus : {alpha_.get(), beta_.get()}) {
       if (bus == nullptr) continue;
       (void)bus->Flush(absl::Milliseconds(10));
-      (void)bus->Poll(absl::ZeroDuration());  // Where nobody else does.
+      (void)bus->Poll(absl::ZeroDuration());  // Needed if no thread polls.
     }
   } while (!all_settled() && absl::Now() < end);
 }

@@ -21,9 +21,9 @@ namespace mycelium::test {
 // them: in one node, or in two nodes of this host. What they do to messages is
 // a law, so each test runs over every transport.
 //
-// After a test all messages must be accounted for: for each publisher and
+// After a test all messages must be accounted for. For each publisher and
 // subscription accepted = delivered + dropped, and nothing is in flight. A test
-// during which no message was accepted fails, too.
+// in which no message was accepted fails, too.
 //
 // Example:
 //   TEST_P(DeliveryTest, NoteArrives) {
@@ -47,7 +47,7 @@ class ConformanceTest : public testing::TestWithParam<std::string> {
   // Flushes both nodes, in turn, until nothing is in flight.
   void Settle();
 
-  // What both nodes counted together.
+  // The counts of both nodes, added up.
   std::vector<FlowReport> Flows() const;
   Ledger Total() const;
 
@@ -63,13 +63,13 @@ class ConformanceTest : public testing::TestWithParam<std::string> {
   std::vector<std::shared_ptr<NodeRuntime>> Nodes() const;
 };
 
-// Ids that handlers got, in order.
+// The ids that handlers got, in order.
 //
 // Thread safety: all members may be called from any thread.
 class Inbox final {
  public:
   void Add(uint64_t id);
-  // Waits until there are `count`, for a long time.
+  // Waits, for a long time, until there are `count` ids.
   bool WaitFor(size_t count);
   std::vector<uint64_t> ids() const;
 
@@ -83,9 +83,9 @@ class Inbox final {
   std::vector<uint64_t> ids_;
 };
 
-// No test waits so long, unless it is about to fail.
+// A test waits this long only if it is about to fail.
 inline constexpr absl::Duration kLong = absl::Seconds(20);
-// Messages, for a lane of the tests.
+// More messages than a lane of the tests holds.
 inline constexpr uint64_t kMoreThanFits = 10'000;
 
 Note MakeNote(uint64_t id, size_t blob_bytes = 0);
@@ -95,7 +95,7 @@ std::vector<uint64_t> Counting(uint64_t count);
 
 SubscriberOptions Delivered(DeliveryMode mode, const std::string& name = "");
 
-// Receives what is there or comes in time, and gives its room back.
+// Receives what is there or arrives in time, and gives its room back.
 std::vector<uint64_t> ReceiveAll(Subscriber<Note>& from, size_t count);
 
 MATCHER_P(HasCode, code, "") {

@@ -1,5 +1,5 @@
-// One process of a test with several. It is one service of a topology, and
-// does what the lines on its input say; each answer is a line.
+// One process of a test that has several. It is one service of a topology, and
+// obeys the lines on its input; each answer is a line.
 //
 //   conformance_peer --role=publish|subscribe --topology=FILE --service=NAME
 //                    --page=FILE [--run=N] [--to=SERVICE] [--poll=caller]
@@ -9,31 +9,32 @@
 //                    [--slow_us=N] [--threads=N] [--bytes=N] [--loans=yes]
 //                    [--schema_digest=TEXT] [--watch=NODE]
 //
-// A subscriber has one subscription for each name, or for each topic; --die_at:
-// it kills itself in the handler of that message, before it is recorded or,
-// --die_after, when it is; --slow_us: each takes at least so long.
-// --threads: `stream` publishes on so many, as runs 1, 2, …, each with a
-// publisher. --topics: a publisher for each; the first publishes as --run, and
-// `publish_to TOPIC N` as the run of its place, 1, 2, …
-// --bytes: each message has so many more. --loans: each is written into a loan.
-// --schema_digest: that of TEXT is what the service insists on.
-// --watch: it counts how the lane to that node refuses.
+// A subscriber has one subscription for each name, or for each topic. --die_at:
+// it kills itself in the handler of that message, before the message is
+// recorded; with --die_after, when it is recorded. --slow_us: each message
+// takes at least so long. --threads: `stream` publishes on so many threads, as
+// runs 1, 2, …, each with a publisher. --topics: a publisher for each topic;
+// the first publishes as --run, and `publish_to TOPIC N` as the run of the
+// topic's place, 1, 2, … --bytes: each message has so many more. --loans: each
+// message is written into a loan. --schema_digest: the service insists on the
+// digest of TEXT. --watch: it counts how the lane to that node refuses.
 //
 // Both roles: `await N` answers `reached N` once so many messages were
-// accepted, or received of this run; `ledger`; `links` answers how many there
-// are, how many are up, and of each what carries it; `shutdown`.
+// accepted, or received of this run; `ledger`; `links` answers how many links
+// there are, how many are up, and for each what carries it; `shutdown`.
 // publish: `await_calls N` answers `called N` once Publish() has returned so
 // often; `bytes N` for --bytes, `wait N`, `wait_on TOPIC`, `publish N`,
 // `stream`, `stop`, `flush`, `refusals` of the first publisher; `probe`
-// publishes one of run 7 without waiting for room. subscribe: `subscribe NAME`,
-// `unsubscribe` the last one; `hold` has the handler stand in the next message
-// until `release`, and answers `held` there. Both: `cut` breaks the
-// connections; `fork` makes a child that does nothing, until the input ends.
-// Unasked for: `ready` or `failed CODE`, `event WORD PEER`, and `ended STATUS`
-// of a subscription.
+// publishes one message of run 7 without waiting for room. subscribe:
+// `subscribe NAME`, `unsubscribe` the last one; `hold` keeps the handler in the
+// next message until `release`, and answers `held` from there. Both:
+// `cut` breaks the connections; `fork` makes a child that does nothing, until
+// the input ends. Sent without being asked: `ready` or `failed CODE`, `event
+// WORD PEER`, and `ended STATUS` of a subscription.
 //
-// MYCELIUM_PLANTED_OVERFLOW in the environment is the policy of every
-// subscription, whatever --overflow says: to show that tests notice.
+// MYCELIUM_PLANTED_OVERFLOW in the environment sets the policy of every
+// subscription, whatever --overflow says: it shows that tests notice a wrong
+// policy.
 
 #include <poll.h>
 #include <signal.h>
@@ -80,7 +81,7 @@ void Say(const std::string& line) {
   std::fflush(stdout);
 }
 
-// Says once that a count has got as far as somebody wanted.
+// Prints a line once a count has reached the goal that was set.
 class Goal final {
  public:
   explicit Goal(const std::string& word) : word_(word) {}
@@ -100,7 +101,7 @@ class Goal final {
   std::atomic<uint64_t> goal_{kNoGoal};
 };
 
-// Where a handler stands while somebody wants it to.
+// Keeps a handler waiting while it is shut.
 class Turnstile final {
  public:
   void Shut() {
@@ -208,7 +209,7 @@ class Peer final {
     return absl::OkStatus();
   }
 
-  // Of a flag; one empty word where it is not given.
+  // The words of a flag; one empty word if the flag is not given.
   std::vector<std::string> Listed(const std::string& flag) {
     return absl::StrSplit(flags_[flag], ',');
   }
@@ -250,7 +251,7 @@ class Peer final {
           ReceivedIds& ids = counts_.received[run % PeerCounts::kRunsMax];
           ids.Record(note.id());
           const std::string& blob = note.blob();
-          // Whatever its size is, which is the publisher's to know.
+          // The blob may have any size, which only the publisher knows.
           const char fill = BlobFillOf(note.id());
           if (blob.find_first_not_of(fill) != std::string::npos) ++ids.torn;
           if (info.redelivered()) ++counts_.redelivered;
@@ -284,7 +285,7 @@ class Peer final {
     return number;
   }
 
-  // Ends with the input. Under poll = kCaller the bus has its turns here.
+  // Ends with the input. Under poll = kCaller this loop also runs the bus.
   void ObeyLines() {
     std::string text;
     const nfds_t watched = flags_["poll"] == "caller" ? 2 : 1;
@@ -385,7 +386,7 @@ class Peer final {
     Say("refusals" + texts);
   }
 
-  // With the publisher of that number, or kProber.
+  // Publishes with the publisher of that number, or with kProber.
   absl::Status PublishNext(size_t publisher, uint64_t run) {
     std::atomic<uint64_t>& accepted = counts_.accepted_by[run];
     Note note;
@@ -426,7 +427,7 @@ class Peer final {
     }
   }
 
-  // Until loans are read in place, where they can be.
+  // Waits until loans are read in place, where that is possible.
   void AwaitLoans(RawPublisher& lender) {
     bool shares = false;
     for (const LinkReport& link : bus_->LinkReports()) {
@@ -454,7 +455,7 @@ class Peer final {
     return sent;
   }
 
-  // The place of the publisher of a topic.
+  // The place of the topic's publisher.
   std::optional<size_t> PlaceOf(const std::string& topic) const {
     const auto found = std::find(topics_.begin(), topics_.end(), topic);
     if (found == topics_.end()) return std::nullopt;
@@ -478,8 +479,8 @@ class Peer final {
     PublishMany(*place, *place + 1, messages);
   }
 
-  // Up to the first that is refused; answers `published CODE MS`, how long the
-  // last call took.
+  // Publishes until one call is refused; answers `published CODE MS`, where MS
+  // is how long the last call took.
   void PublishMany(size_t publisher, uint64_t run, uint64_t messages) {
     absl::Status sent;
     auto began = std::chrono::steady_clock::now();
@@ -508,7 +509,7 @@ class Peer final {
     stop_ = false;
   }
 
-  // Breaks every connection from below, as a faulty network would.
+  // Breaks every connection below the bus, as a faulty network would.
   static void CutConnections() {
     for (int fd = 3; fd < 256; ++fd) {
       sockaddr_storage peer;
@@ -530,7 +531,7 @@ class Peer final {
     _exit(0);
   }
 
-  // Of all flows, or those to one service.
+  // The sum over all flows, or over those to one service.
   void SayLedger(const std::string& service) {
     Ledger sum;
     for (const FlowReport& flow : bus_->FlowReports()) {
@@ -566,9 +567,9 @@ class Peer final {
   std::atomic<bool> stop_{false};
   bool done_ = false;
   std::unique_ptr<MessageBus> bus_;
-  std::vector<std::string> topics_;  // Of the first publishers.
+  std::vector<std::string> topics_;  // The topics of the first publishers.
   std::vector<Publisher<Note>> publishers_;
-  std::vector<RawPublisher> lenders_;  // One for each, or none.
+  std::vector<RawPublisher> lenders_;  // One for each topic, or none.
   std::optional<Publisher<Note>> prober_;
   std::vector<SubscriptionHandle> subscriptions_;
   std::vector<std::thread> streams_;

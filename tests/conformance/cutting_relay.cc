@@ -98,7 +98,7 @@ bool CuttingRelay::Pass(int from, int to, uint64_t* budget) {
   if (count <= 0) return false;
   *budget -= static_cast<uint64_t>(count);
   passed_ += static_cast<uint64_t>(count);
-  // Waits for room: the ends always read, so this ends.
+  // Waits for room; this ends, because the ends always read.
   for (ssize_t sent = 0; sent < count;) {
     const ssize_t more =
         send(to, bytes + sent, static_cast<size_t>(count - sent), MSG_NOSIGNAL);

@@ -11,16 +11,16 @@
 
 namespace mycelium::test {
 
-// Stands between two ends of a Unix socket, passes their bytes on, and cuts the
-// connection on command and after random numbers of bytes, wherever in a record
-// that is.
+// Stands between two ends of a Unix socket and passes their bytes on. It cuts
+// the connection on command and after random numbers of bytes, at any place in
+// a record.
 //
 // Thread safety: all members may be called from any thread.
 //
 // Ownership: one connection at a time, on a thread of its own.
 class CuttingRelay final {
  public:
-  // Listens at `path`; who comes is connected to `target`. Each connection
+  // Listens at `path` and connects each client to `target`. Each connection
   // passes at most `bytes_max` bytes; 0 stands for no limit.
   CuttingRelay(const std::string& path, const std::string& target,
                uint64_t seed, uint64_t bytes_max);
@@ -28,9 +28,9 @@ class CuttingRelay final {
   CuttingRelay& operator=(const CuttingRelay&) = delete;
   ~CuttingRelay();
 
-  // Cuts what is connected now.
+  // Cuts the present connection.
   void Cut();
-  // From here on only Cut() does it.
+  // From here on only Cut() cuts connections.
   void StopRandomCuts() { bytes_max_ = 0; }
 
   uint64_t cuts() const { return cuts_; }

@@ -1,5 +1,5 @@
 // A ring in shared memory is damaged between two nodes that keep to the rules,
-// as by a stray store of the publisher's process. What was lost is told, and
+// as by a stray store of the publisher's process. The loss is reported and
 // counted.
 #include <atomic>
 #include <cinttypes>
@@ -32,8 +32,8 @@ namespace {
 constexpr uint64_t kNotes = 50;
 constexpr uint64_t kDamaged = 20;
 
-// Where this process may write into a data segment, which is larger than one of
-// positions.
+// The start of a data segment, which this process may write to; a data segment
+// is larger than a segment of positions.
 std::byte* DataSegment() {
   std::ifstream maps("/proc/self/maps");
   for (std::string line; std::getline(maps, line);) {
@@ -60,7 +60,7 @@ std::byte* FrameIn(std::byte* segment, uint64_t sequence) {
   }
 }
 
-// What a stray store may do to a frame, and what it then counts as.
+// What a stray store may do to a frame, and how the lost frame is counted.
 struct Damage {
   const char* name;
   size_t offset;  // In the header.
@@ -71,19 +71,18 @@ struct Damage {
 };
 
 const Damage kDamages[] = {
-    // A lossy lane may skip some, but never goes back.
+    // The sequence of a lossy lane may skip numbers, but never goes back.
     {"Sequence", offsetof(FrameHeader, lane_sequence), 7, 8,
      DropReason::kUndecodable},
     {"Length", offsetof(FrameHeader, frame_bytes), 3, 4,
      DropReason::kUndecodable},
-    // What the reader takes for the end: found by whoever waits in vain.
+    // The reader takes this for the end; a caller that waits in vain finds it.
     {"NoCommitWord", offsetof(FrameHeader, frame_bytes), 0, 4,
      DropReason::kUndecodable, /*found_by_writer=*/true},
     {"Extension", offsetof(FrameHeader, extension_bytes), 0xFFF8, 2,
      DropReason::kUndecodable},
-    // A sound frame of nobody, as far as the reader can tell: tried again,
-    // until
-    // it is known that it kills.
+    // For the reader this is a sound frame of an unknown publisher. It is tried
+    // again, until it is known that it kills.
     {"Publisher", offsetof(FrameHeader, publisher_id), 7'777, 4,
      DropReason::kPoison},
     {"Flags", offsetof(FrameHeader, flags), 0x8000, 2, DropReason::kPoison},
@@ -118,7 +117,7 @@ class DamagedRingTest
   static const Damage& damage() { return std::get<0>(GetParam()); }
 
   static DropReason reason() {
-    // The writer of a lossy ring knows whose each frame is.
+    // The writer of a lossy ring knows the publisher of each frame.
     const bool is_known =
         damage().offset == offsetof(FrameHeader, publisher_id);
     return is_known && std::get<1>(GetParam()) != Overflow::kBlock
@@ -127,7 +126,7 @@ class DamagedRingTest
   }
 
   void Turn() { (void)reader_->Poll(absl::Milliseconds(1)); }
-  // Whether it does while the reader has turns.
+  // Whether it comes to hold while the reader has turns.
   template <typename Holds>
   bool ComesInTurns(Holds holds) {
     return Comes([&] {
@@ -209,8 +208,8 @@ TEST_P(DamagedRingTest, OneMessageIsLostAndCountedAndTheLinkGoesOn) {
   ExpectOneIsLostTo(/*subscriptions=*/1);
 }
 
-// What is in a queue when the damage is found is read where it lies, and would
-// come again from a lane that begins anew.
+// A message that is in a queue when the damage is found is read where it lies,
+// and would come again from a lane that begins anew.
 TEST_P(DamagedRingTest, WhatCameBeforeIsTakenFromAQueueFirst) {
   SubscriberOptions options;
   options.overflow = std::get<1>(GetParam());
@@ -226,7 +225,7 @@ TEST_P(DamagedRingTest, WhatCameBeforeIsTakenFromAQueueFirst) {
   std::memcpy(frame + damage().offset, &damage().value, damage().bytes);
   std::vector<uint64_t> ids;
   ASSERT_TRUE(Comes([&] {
-    // It has time to come to the damage, and to all that lies behind it.
+    // The reader has time to reach the damage, and all that lies behind it.
     for (int turn = 0; turn < 20; ++turn) {
       (void)reader_->Poll(absl::ZeroDuration());
     }
@@ -243,7 +242,7 @@ TEST_P(DamagedRingTest, WhatCameBeforeIsTakenFromAQueueFirst) {
   ExpectOneIsLostTo(/*subscriptions=*/1);
 }
 
-// Each of the two has accepted the message that is lost.
+// Each of the two subscriptions has accepted the lost message.
 TEST_P(DamagedRingTest, MessageThatTwoSubscriptionsShareIsLostToBoth) {
   if (std::get<1>(GetParam()) != Overflow::kBlock) return;  // None is shared.
   uint64_t got = 0;
@@ -268,7 +267,7 @@ TEST_P(DamagedRingTest, MessageThatTwoSubscriptionsShareIsLostToBoth) {
   ExpectOneIsLostTo(/*subscriptions=*/2);
 }
 
-// Nobody but who waits can find it, however long he would wait.
+// Only a thread that waits can find this damage, however long it would wait.
 class LostLengthTest : public DamagedRingTest {
  protected:
   void Subscribe() {
@@ -290,7 +289,7 @@ class LostLengthTest : public DamagedRingTest {
     ASSERT_NE(frame, nullptr);
     std::memcpy(frame + damage().offset, &damage().value, damage().bytes);
   }
-  // May be told that the subscriber is away just now.
+  // May return that the subscriber is away just now.
   void Publish(size_t bytes = 0) {
     const absl::Status sent =
         publisher_->Publish(MakeNote(published_ + 1, bytes));
@@ -301,7 +300,7 @@ class LostLengthTest : public DamagedRingTest {
     }
   }
   void ExpectOneIsLost(std::thread* waiting) {
-    // Else the process ends: who waits would do so for ever.
+    // If this fails the process ends: the waiting thread would wait for ever.
     ASSERT_TRUE(ComesInTurns([&] { return !is_waiting_; }));
     waiting->join();
     ASSERT_TRUE(FlushComes());
@@ -338,7 +337,8 @@ TEST_P(LostLengthTest, IsFoundByWhoWaitsForRoom) {
   ExpectOneIsLost(&publishing);
 }
 
-// What the subscriber cannot come to, and nobody comes after it to find.
+// Messages that the subscriber cannot reach; no reader comes after it to find
+// them.
 TEST_P(LostLengthTest, HidesNothingFromTheLedgerWhereNobodyComesBack) {
   Subscribe();
   ASSERT_TRUE(ComesInTurns([&] { return got_ >= kDamaged - 1; }));

@@ -1,4 +1,4 @@
-// Who gets what, in which order, and what the caller is told.
+// Which subscribers get a message, in which order, and what the caller is told.
 
 #include <poll.h>
 #include <sys/epoll.h>

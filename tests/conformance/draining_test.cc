@@ -1,5 +1,5 @@
-// What a process leaves behind when it dies, while those whom it was for do not
-// take it: nobody else waits for them.
+// What a process leaves behind when it dies, while its subscribers do not take
+// it: nobody else waits for them.
 
 #include <condition_variable>
 #include <mutex>
@@ -57,13 +57,13 @@ TEST_F(DrainingTest, SubscriberWhoDoesNotTakeKeepsNoSuccessorOut) {
   EXPECT_EQ(writer->Ask("publish 5", "published").substr(0, 2), "OK");
   writer->Kill();
   ASSERT_TRUE(WasTold(ConnectionEvent::State::kDisconnected));
-  // It has taken nothing yet, and its queue has what came.
+  // The subscriber has taken nothing yet, and its queue holds what came.
   auto next = Writer(/*run=*/2);
   EXPECT_EQ(next->Ask("wait 1", "waited"), "OK");
   EXPECT_EQ(next->Ask("publish 5", "published").substr(0, 2), "OK");
   uint64_t received = 0;
   while (pull->Receive(absl::Milliseconds(100)).ok()) ++received;
-  EXPECT_GE(received, 2u);  // The last one of each life, at least.
+  EXPECT_GE(received, 2u);  // The last of each life, at least.
   EXPECT_EQ(next->Ask("flush", "flushed"), "OK");
   const Counted sent = LedgerOf(*next);
   EXPECT_EQ(sent.accepted, 5u);

@@ -1,5 +1,5 @@
-// Who may be at the other end of a link between hosts, and what may leave a
-// machine in the clear.
+// Which peers a node accepts at the other end of a link between hosts, and what
+// may leave a machine in the clear.
 #include <condition_variable>
 #include <fstream>
 #include <memory>
@@ -22,7 +22,7 @@ namespace {
 
 using State = ConnectionEvent::State;
 
-// A bus, and what it was told of its connections.
+// A bus, and the connection events that it was told.
 class Node final {
  public:
   BusOptions Options() {
@@ -45,7 +45,7 @@ class Node final {
   bool WasTold(State state) {
     return Await([&] { return Count(state) > 0; });
   }
-  // That it failed to reach somebody, for a reason with that text.
+  // Whether it failed to reach a peer, for a reason with that text.
   bool HasFailed(const std::string& text) {
     return Await([&] {
       if (bus == nullptr) return false;
@@ -118,11 +118,11 @@ class Node final {
   std::string log_;
 
  public:
-  std::unique_ptr<MessageBus> bus;  // Goes first: it tells the others.
+  std::unique_ptr<MessageBus> bus;  // Destroyed first: it tells the others.
 };
 
-// Nodes feed and brain, each with a file of its own, so that each has other
-// certificates. `feed` dials: it has no port.
+// Nodes feed and brain, each with a topology file of its own, so that each has
+// other certificates. `feed` dials: it has no port.
 class EncryptionTest : public ::testing::Test {
  protected:
   struct Identity {
@@ -172,7 +172,7 @@ class EncryptionTest : public ::testing::Test {
     }
     file.close();
     BusOptions options = node.Options();
-    options.limits = {};  // The file has them.
+    options.limits = {};  // The topology file sets them.
     auto bus = MessageBus::FromTopology(path, service, options);
     ASSERT_TRUE(bus.ok()) << bus.status();
     node.bus = *std::move(bus);
@@ -182,7 +182,8 @@ class EncryptionTest : public ::testing::Test {
     Open(writer_, "writer", feed_);
   }
 
-  // Sends some, each of which must arrive, and compares the ledgers.
+  // Publishes some messages, each of which must arrive, and compares the
+  // ledgers.
   void ExpectExchanges() {
     if (!subscription_.has_value()) {
       auto subscription = reader_.bus->Subscriber<Note>();
@@ -319,7 +320,7 @@ TEST_F(EncryptionTest, LinkOutlivesTheCertificateThatItWasMadeWith) {
             brain_.key);
   OpenBoth();
   ExpectExchanges();
-  // Whoever comes from now on sees another one.
+  // A peer that connects from now on sees another certificate.
   ca_.Issue({"elsewhere.test"}, brain_.certificate, brain_.key);
   for (int tries = 0;; ++tries) {
     Node late;
@@ -427,7 +428,8 @@ TEST_F(EncryptionTest, FileThatIsMissingIsNamedWhenTheNodeListens) {
   EXPECT_TRUE(absl::StrContains(bound.message(), "nothing.pem")) << bound;
 }
 
-// Of the handshakes that fail by it who listens would not be told.
+// The listening side would not be told of the handshakes that fail because of
+// it.
 TEST_F(EncryptionTest, FileThatHoldsSomethingElseIsNamed) {
   ca_.Issue({"feed"}, feed_.certificate, feed_.key);
   BusOptions options;
@@ -461,7 +463,8 @@ TEST(PlaintextTest, IsRefusedBeyondThisMachineAndBothWaysOutAreNamed) {
     EXPECT_TRUE(absl::StrContains(bound.message(), "[tls]")) << bound;
     EXPECT_TRUE(absl::StrContains(bound.message(), "insecure = true")) << bound;
   }
-  // Dialling is refused later, where who dials by hand is told.
+  // A refusal to dial comes later; LinkReports() tells the caller that dialled
+  // by hand.
   EXPECT_THAT(DialGrpcEndpoint("10.11.12.13:1", **bus), IsOk());
   const std::vector<LinkReport> links = (*bus)->LinkReports();
   ASSERT_EQ(links.size(), 1u);

@@ -1,5 +1,5 @@
 // Where memory cannot be shared, messages go over the socket: none is lost, and
-// both sides say why.
+// both sides give the reason.
 
 #include <sys/resource.h>
 
@@ -28,7 +28,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 // A kernel that finds no number for a descriptor that arrives: while it
-// receives, this process may open none.
+// receives, this process may open no descriptor.
 class CrampedSys final : public FaultySys {
  public:
   int64_t RecvMsg(int fd, msghdr* message, int flags) override {
@@ -42,8 +42,8 @@ class CrampedSys final : public FaultySys {
   }
 };
 
-// A node of this process, which publishes notes of a topic of its own and
-// subscribes to the other's.
+// A node of this process that publishes notes of its own topic and subscribes
+// to the other node's topic.
 class Node final {
  public:
   Node(const std::string& name, const std::string& other, FaultySys& sys)
@@ -125,7 +125,7 @@ class FallbackTest : public ::testing::Test {
     return true;
   }
 
-  // Notes both ways, each of which arrives.
+  // Publishes notes both ways, and checks that each arrives.
   void Exchange() {
     ASSERT_TRUE(TurnUntil([&] {
       return a_->publisher().subscriber_count() == 1 &&
@@ -145,7 +145,7 @@ class FallbackTest : public ::testing::Test {
       return a_->ids().size() == kNotes && b_->ids().size() == kNotes;
     })) << a_->ids().size()
         << " " << b_->ids().size();
-    // The acknowledgements, too.
+    // The acknowledgements arrive, too.
     EXPECT_TRUE(TurnUntil([&] { return InFlight() == 0; }));
     EXPECT_EQ(a_->ids(), Counting(kNotes));
     EXPECT_EQ(b_->ids(), Counting(kNotes));
@@ -196,7 +196,7 @@ TEST_F(FallbackTest, RelayThatStripsDescriptors) {
     }
   };
   expect_told();
-  // On the next connection they go over the socket too, for the same reason.
+  // After a reconnect they go over the socket too, for the same reason.
   const auto are_up = [&] { return a_->Report().is_up && b_->Report().is_up; };
   relay.Cut();
   ASSERT_TRUE(TurnUntil([&] { return !are_up(); }));
@@ -229,8 +229,8 @@ TEST_F(FallbackTest, ReceiverOutOfDescriptors) {
                         "not arrive"));
 }
 
-// What fails in one call: when the node starts, or when it makes or maps a
-// lane.
+// The system call that fails once: when the node starts, or when it makes or
+// maps a lane.
 struct Fault {
   std::string call;
   int error;
@@ -332,7 +332,7 @@ TEST_F(FallbackTest, SubscriberWithoutAddressesForALane) {
   MakeA();
   MakeB();
   Listen();
-  // Of the two segments of its own lane, and of the first of the other's.
+  // B maps the two segments of its own lane and then the first of the other's.
   sys_b_.FailNth("map", sys_b_.counts()["map"] + 3, -ENOMEM);
   ASSERT_TRUE(b_->runtime().DialShm(path_).ok());
   Exchange();

@@ -1,5 +1,5 @@
 // A bus whose system calls fail now and then: nothing is lost, nothing comes
-// twice, and it goes on.
+// twice, and the bus goes on.
 
 #include <cerrno>
 #include <string>
@@ -47,7 +47,7 @@ TEST_P(FaultyKernelTest, ShortAndInterruptedCallsChangeNothing) {
   for (size_t i = 0; i < 200; ++i) shorts.push_back(1 + i % 50);
   sys_.SendAtMost(shorts);
   sys_.Fail("sendmsg", {-EINTR, -EAGAIN, -EINTR, -EINTR, -EAGAIN});
-  // Where descriptors may come, another call receives.
+  // Where descriptors may arrive, another system call receives.
   const std::string receive = GetParam() == "shm" ? "recvmsg" : "recv";
   sys_.Fail(receive, {-EINTR, -EAGAIN, -EINTR});
   served.ExpectServesOthers();

@@ -44,7 +44,7 @@ struct FaultyProxy::Connection {
   int to = -1;
   std::mt19937_64 random;
   Fault planned = Fault::kNone;
-  uint64_t sets_in_after = 0;  // Of bytes passed.
+  uint64_t sets_in_after = 0;  // In bytes passed.
   uint64_t ends_after = 0;     // If it is one that passes.
   uint64_t passed = 0;
   Fault suffers = Fault::kNone;
@@ -138,7 +138,7 @@ bool FaultyProxy::Turn(Connection& connection, Fault fault) {
   }
   if (fault == Fault::kHalfClose) shutdown(connection.to, SHUT_WR);
   const bool passes = fault != Fault::kHalfClose && fault != Fault::kBlackhole;
-  // Where nothing passes, the ends are only watched for having given up.
+  // Where nothing passes, the ends are watched only for having hung up.
   const short events = passes ? POLLIN : POLLRDHUP;
   pollfd fds[] = {{ends[0], events, 0}, {ends[1], events, 0}};
   if (poll(fds, 2, kLookMs) <= 0) return true;

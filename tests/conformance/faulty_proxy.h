@@ -12,27 +12,27 @@
 
 namespace mycelium::test {
 
-// Stands between two ends of TCP connections as a bad network does. From a seed
-// it decides what happens to each connection, and after how many bytes.
+// Stands between two ends of TCP connections and behaves as a bad network does.
+// A seed decides what happens to each connection, and after how many bytes.
 //
 // Thread safety: all members may be called from any thread.
 //
-// Ownership: a thread for each connection, until that ends.
+// Ownership: each connection has a thread until it ends.
 class FaultyProxy final {
  public:
   enum class Fault {
     kNone,       // Bytes pass.
-    kDrop,       // It is closed, with what was under way.
+    kDrop,       // It is closed, and what was under way is lost.
     kReset,      // Both ends get a reset.
     kHalfClose,  // One direction ends; nothing more passes either way.
-    kBlackhole,  // Nothing passes any more, and nobody is told.
+    kBlackhole,  // Nothing passes any more, and neither end is told.
     kDelay,      // Bytes wait for some milliseconds each time.
     kThrottle,   // A few hundred bytes each millisecond.
-    kByChance,   // One of the others but the first.
+    kByChance,   // One of the others, except the first.
   };
   static constexpr size_t kFaults = 8;
 
-  // Listens at a port of `host`; who comes is connected to `target` there.
+  // Listens at a port of `host` and connects each client to `target` there.
   // `bytes_max`: a fault sets in after at most so many bytes.
   FaultyProxy(const std::string& host, int target, uint64_t seed,
               uint64_t bytes_max);
@@ -42,8 +42,8 @@ class FaultyProxy final {
 
   int port() const { return port_; }
 
-  // What happens from now on, also to connections that are open. At first it is
-  // by chance.
+  // Sets what happens from now on, also to open connections. At first chance
+  // decides.
   void Impose(Fault fault) { imposed_ = fault; }
   uint64_t count(Fault fault) const {
     return counts_[static_cast<size_t>(fault)];

@@ -1,5 +1,5 @@
 // A process forks while it has links and its threads hold locks: the child is
-// told, and neither the process nor its peers notice.
+// told so, and neither the process nor its peers notice.
 
 #include <atomic>
 #include <memory>
@@ -17,7 +17,7 @@ namespace {
 constexpr absl::Duration kLong = absl::Seconds(20);
 constexpr int kForks = 20;
 
-// Of this process, whichever test comes first.
+// Whether this process has used gRPC, whichever test came first.
 bool used_grpc = false;
 
 Counted Settled(const MessageBus& bus) {
@@ -34,7 +34,7 @@ Counted Settled(const MessageBus& bus) {
 class ForkTest : public ProcessTest,
                  public ::testing::WithParamInterface<PollMode> {
  protected:
-  // This process is the service, and counts what becomes of its connection.
+  // This process is the service, and counts the events of its connection.
   std::unique_ptr<ForkedThings> Join(const std::string& service) {
     used_grpc |= TransportUnderTest() == "grpc";
     BusOptions options;
@@ -136,7 +136,7 @@ INSTANTIATE_TEST_SUITE_P(Polls, ForkTest,
                                                                   : "caller";
                          });
 
-// No link: what is said within one process.
+// Without a link: the calls within one process.
 TEST(LocalForkTest, ChildrenOfAMonolithDisturbNobody) {
   const ShortTempDir dir;
   auto made = MessageBus::Create();
@@ -162,7 +162,7 @@ TEST(LocalForkTest, ChildrenOfAMonolithDisturbNobody) {
       if (publisher->Publish(std::make_shared<const Note>()).ok()) ++sent;
     }
   });
-  // Holds the lock of the registry, most of the time.
+  // This thread holds the lock of the registry most of the time.
   std::thread join([&] {
     while (!stop) EXPECT_TRUE(MessageBus::OfProcess("").ok());
   });

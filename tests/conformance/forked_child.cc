@@ -21,12 +21,12 @@ constexpr absl::Duration kLong = absl::Seconds(20);
 constexpr unsigned kHangSeconds = 60;
 constexpr size_t kLoanBytes = 4096;
 
-// What a child has found, one line for each.
+// The findings of a child, one line each.
 class Findings final {
  public:
   explicit Findings(std::string node) : node_(std::move(node)) {}
 
-  // Says FAILED_PRECONDITION, and whose bus it was.
+  // Checks that the call says FAILED_PRECONDITION and names the bus.
   void ExpectForked(absl::string_view call, const absl::Status& status) {
     if (status.code() == absl::StatusCode::kFailedPrecondition &&
         absl::StrContains(status.message(), "bus of node " + node_) &&
@@ -56,7 +56,7 @@ void CallEnds(ForkedThings& things, Findings& findings) {
   };
   const Note note;
   std::byte bytes[64] = {};
-  // So many that several would share them.
+  // Large enough that several subscribers would share the bytes.
   const std::vector<std::byte> many(RawPublisher::kSharedBytesMin);
   Publisher<Note>& publisher = *things.publisher;
   forked("Publish", publisher.Publish(note));
@@ -157,8 +157,9 @@ void CallTransport(SharedMemoryTransport& transport, Findings& findings) {
   findings.Expect("path", !transport.path().empty());
 }
 
-// A message from one bus to the other, or to itself. On a topic of its own: the
-// subscription of the one before may not have ended everywhere.
+// Sends a message from one bus to the other, or to itself. Each call has a
+// topic of its own: the subscription of the previous call may not have ended
+// everywhere.
 void SendOne(MessageBus& from, MessageBus& to, const std::string& topic,
              Findings& findings) {
   SubscriberOptions subscribes;
@@ -205,7 +206,7 @@ void UseOwnBuses(const std::string& dir, bool parent_used_grpc,
   auto first = MessageBus::Create();
   auto second = MessageBus::Create();
   auto third = MessageBus::Create();
-  // On the registry.
+  // Calls on the registry.
   auto shared = MessageBus::OfProcess("");
   findings.ExpectOk("own bus", first.status());
   findings.ExpectOk("own bus", second.status());
@@ -233,7 +234,7 @@ absl::StatusOr<std::unique_ptr<ForkedThings>> ForkedThings::Make(
   auto things = std::make_unique<ForkedThings>();
   things->bus = std::move(bus);
   MessageBus& made = *things->bus;
-  // A topic of their own, so that they are there and nothing comes.
+  // They have a topic of their own, so that they exist and get no messages.
   PublisherOptions publishes;
   publishes.topic = "things";
   SubscriberOptions subscribes;

@@ -16,9 +16,9 @@
 
 namespace mycelium::test {
 
-// One of everything that a bus makes, and what a child may do with it.
+// One object of each kind that a bus makes, and what a child may do with them.
 struct ForkedThings {
-  // Of that bus. `dir`: where endpoints are bound.
+  // Makes the objects of that bus. `dir`: where endpoints are bound.
   static absl::StatusOr<std::unique_ptr<ForkedThings>> Make(
       std::unique_ptr<MessageBus> bus, const std::string& dir);
 
@@ -37,13 +37,13 @@ struct ForkedThings {
 };
 
 // Forks, and in the child:
-//  - calls everything, each of which says FAILED_PRECONDITION, naming the node;
+//  - calls everything, and expects FAILED_PRECONDITION that names the node;
 //  - makes buses of its own, whose messages arrive within the process, over a
 //    Unix socket, over shared memory and over gRPC; but if the parent has used
-//    that, they say why they cannot;
+//    gRPC, the buses say why they cannot use it;
 //  - destroys everything, and leaves by exit().
-// Returns what was not as it should be, or nothing. REQUIRES: `things` is not
-// used by another thread, but for its bus and what others made of that.
+// Returns what was wrong, or an empty string. REQUIRES: no other thread uses
+// `things`, except its bus and the objects that others made of that bus.
 std::string UseInForkedChild(std::unique_ptr<ForkedThings>& things,
                              const std::string& dir, bool parent_used_grpc);
 

@@ -1,4 +1,4 @@
-// Who says Hello over gRPC and is refused, however often: with a client that is
+// Peers that say Hello over gRPC and are refused, however often. The client is
 // made of link.proto alone.
 #include <dirent.h>
 #include <grpcpp/create_channel.h>
@@ -50,7 +50,7 @@ v1::LinkMessage HelloOf(const std::string& node, uint32_t version) {
   return message;
 }
 
-// Says `hello` over a connection of its own, and returns what comes first.
+// Says `hello` over a connection of its own, and returns the first answer.
 v1::LinkMessage Knock(
     const std::string& address, const v1::LinkMessage& hello,
     grpc_compression_algorithm compression = GRPC_COMPRESS_NONE) {
@@ -98,9 +98,9 @@ TEST_F(GrpcHandshakeTest, NobodyIsToldWhatTheNodeDoes) {
             v1::Reject::NOT_ALLOWED);
 }
 
-// What a stranger has compressed may grow a thousand times.
+// What a stranger has compressed may become a thousand times as large.
 TEST_F(GrpcHandshakeTest, NothingThatIsCompressedIsTakenApart) {
-  // Long enough to be worth it.
+  // Long enough to be compressed well.
   const v1::LinkMessage hello = HelloOf(std::string(8192, 'x'), 999);
   EXPECT_TRUE(IsReject(Knock(endpoint_->address(), hello)));
   const v1::LinkMessage answer =
@@ -121,7 +121,7 @@ TEST_F(GrpcHandshakeTest, RefusalsAtAHighRateHarmNobodyAndLeaveNothing) {
     for (int i = 0; i < kKnockers; ++i) {
       knockers.emplace_back([&, times] {
         for (int n = 0; n < times; ++n) {
-          // Of another version, or without a name.
+          // The Hello has another version, or no name.
           const bool odd = n % 2 == 1;
           refused +=
               IsReject(Knock(endpoint_->address(),
@@ -142,7 +142,7 @@ TEST_F(GrpcHandshakeTest, RefusalsAtAHighRateHarmNobodyAndLeaveNothing) {
   honest.Join();
   EXPECT_TRUE(bound_.bus().Flush(kLong).ok());
   EXPECT_TRUE(honest.bus().Flush(kLong).ok());
-  // Connections of the last moment end when gRPC sees it.
+  // The last connections end when gRPC notices their end.
   const auto end = absl::Now() + kLong;
   while (OpenDescriptors() > descriptors && absl::Now() < end) {
     (void)Knock(endpoint_->address(), HelloOf("", 1));
@@ -171,7 +171,7 @@ TEST_F(GrpcHandshakeTest, SecondNodeOfANameIsRefusedWhileTheFirstLives) {
     auto second = MessageBus::Create(options);
     ASSERT_TRUE(second.ok());
     ASSERT_TRUE(DialGrpcEndpoint(endpoint_->address(), **second).ok());
-    // It is tried again, since the first may be about to end.
+    // The dialler tries again, since the first connection may be about to end.
     std::string error;
     const auto end = absl::Now() + kLong / 2;
     while (error.empty() && absl::Now() < end) {

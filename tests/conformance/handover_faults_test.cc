@@ -1,6 +1,6 @@
-// System calls that a process makes of another one, and when that one dies and
-// the next comes: each such call fails once, in each way that its kind can.
-// What a process does by itself is tried in tests/faults.
+// System calls that a process makes because of another process, or when that
+// one dies and its successor comes: each such call fails once, in each way that
+// its kind can. tests/faults tries the calls that a process makes by itself.
 
 #include <algorithm>
 #include <cerrno>
@@ -25,13 +25,13 @@ namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(20);
 constexpr uint64_t kFew = 5;
-// Where a kind of call is not made any more after so many, something is wrong.
+// If more than so many calls of a kind are made, something is wrong.
 constexpr uint64_t kCallsMax = 50;
 
 struct Faults {
   std::string call;
   std::vector<int> errnos;
-  // Whether the publisher's process makes it at all over that transport.
+  // Whether the publisher's process makes the call at all over a Unix socket.
   bool over_unix;
 };
 
@@ -40,8 +40,8 @@ class HandoverFaultsTest : public ProcessTest,
  protected:
   HandoverFaultsTest() { WriteTopology("a", "b", /*retain=*/"20s", "5s"); }
 
-  // Publishes to a process that is killed with some of it unhandled, and to the
-  // next one.
+  // Publishes to a process that is killed with some messages unhandled, and to
+  // the next one.
   void RunOnce(FaultySys& sys) {
     Environment environment{sys, Environment::Real().clock,
                             Environment::Real().waiter};
@@ -63,7 +63,7 @@ class HandoverFaultsTest : public ProcessTest,
     Publish(*publisher, 1);
     first->Ask("await 1", "reached 1");
     first->Tell("hold");
-    (void)CountedBy(*first);  // It obeys one line after the other.
+    (void)CountedBy(*first);  // It obeys its lines in order.
     Publish(*publisher, kFew);
     first->Await("held");
     first->Kill();
@@ -86,7 +86,7 @@ class HandoverFaultsTest : public ProcessTest,
     EXPECT_EQ(sum.accepted, 1 + 2 * kFew);
     EXPECT_EQ(sum.in_flight, 0u);
     EXPECT_EQ(sum.dropped_total(), 0u);
-    // Where memory is not to be had, the socket carries them.
+    // Where memory cannot be had, the socket carries the messages.
     EXPECT_EQ(CountedBy(*second).delivered, after.count);
     EXPECT_TRUE((*bus)->Shutdown(kLong).ok());
   }

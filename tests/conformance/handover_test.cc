@@ -21,7 +21,7 @@ class HandoverTest : public ProcessTest,
   }
 
   // How many messages of a lossy lane with a window of 2 are on their way while
-  // its reader stands still: in shared memory none are.
+  // the reader stands still. In shared memory there are none.
   static uint64_t OnTheirWay() { return TransportUnderTest() == "shm" ? 0 : 2; }
 
   // Publishes, and waits until all of it is handled or dropped.
@@ -56,14 +56,14 @@ TEST_P(HandoverTest, NextProcessGetsWhatTheKilledOneHadNotHandled) {
   EXPECT_EQ(LedgerOf(*second).delivered, 15u);
 }
 
-// Of what it took from shared memory by then its publisher does not see
-// anything: it has to say so.
+// The publisher does not see what the reader took from shared memory by then:
+// the reader has to say so.
 TEST_P(HandoverTest, WhatKillsAProcessAfterACutIsRedeliveredToTheNext) {
   auto first = Reading({"--die_at=3"});
   auto writer = Writer();
   EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
   first->Tell("hold");
-  (void)LedgerOf(*first);  // It obeys one line after the other.
+  (void)LedgerOf(*first);  // It obeys its lines in order.
   EXPECT_EQ(writer->Ask("publish 1", "published").substr(0, 2), "OK");
   first->Await("held");
   writer->Ask("cut", "cut");
@@ -78,7 +78,7 @@ TEST_P(HandoverTest, WhatKillsAProcessAfterACutIsRedeliveredToTheNext) {
   EXPECT_LE(got.first, 3u);
   EXPECT_EQ(got.last, 4u);
   EXPECT_EQ(got.gaps + got.duplicates, 0u);
-  // Over a socket an acknowledgement of what was handled may not have come.
+  // Over a socket an acknowledgement of a handled message may not have arrived.
   EXPECT_GE(second->counts().redelivered, 3 - got.first + 1);
   const Counted sent = LedgerOf(*writer);
   EXPECT_EQ(sent.accepted, 4u);
@@ -87,8 +87,8 @@ TEST_P(HandoverTest, WhatKillsAProcessAfterACutIsRedeliveredToTheNext) {
   EXPECT_EQ(LedgerOf(*second).delivered, got.count);
 }
 
-// Each leaves a lane of its own behind, and comes too soon for the time of the
-// one before it to be over.
+// Each process leaves a lane of its own behind, and comes before the time of
+// the previous one is over.
 TEST_P(HandoverTest, SeveralThatNeverComeBackAreEachGivenUpInTime) {
   WriteTopology("a", "b", /*retain=*/"500ms");
   auto writer = Writer();
@@ -127,9 +127,10 @@ TEST_P(HandoverTest, WhatIsPublishedMeanwhileWaitsForTheNextProcess) {
   EXPECT_EQ(LedgerOf(*writer).dropped, 0u);
 }
 
-// Inline subscriptions of a node share a lane. What is in it for one that has
-// not come back is dropped, and holds up nothing: neither the frames of one
-// that has, behind them, nor those of a publisher that only the other one had.
+// Inline subscriptions of a node share a lane. Frames for a subscription that
+// has not come back are dropped. They hold up neither the frames behind them
+// for a subscription that is back, nor those of a publisher that only the other
+// subscription had.
 TEST_P(HandoverTest, WhatNobodySubscribesToAnyMoreHoldsUpNoOtherTopic) {
   WriteTopology("a", "b", /*retain=*/"500ms");
   auto first = Reading({"--topics=left,kept"});
@@ -190,7 +191,7 @@ TEST_P(HandoverTest, WhatNoProcessComesBackForIsDroppedThoughOneConnects) {
   EXPECT_EQ(LedgerOf(*second).delivered, 3u);
 }
 
-// A process that lives may end a subscription while others share its lane.
+// A living process may end a subscription while others share its lane.
 TEST_P(HandoverTest, SubscriptionThatEndsTakesNothingFromItsNeighbours) {
   auto reader = Reading({"--topics=kept,left"});
   auto writer = Start("publish", 1, {"--topics=kept,left"});
@@ -252,7 +253,7 @@ TEST_P(HandoverTest, MessageThatKillsEveryProcessIsDroppedAsPoison) {
   auto reader = Reading({"--die_at=7"});
   SendAll(*writer, *reader, 6);
   EXPECT_EQ(writer->Ask("publish 4", "published").substr(0, 2), "OK");
-  // Once, and then again for each of the three times that it is redelivered.
+  // The message kills once, and then once for each of its three redeliveries.
   for (int death = 1; death <= 4; ++death) {
     writer->Await("event disconnected b");
     if (death < 4)
@@ -329,7 +330,7 @@ TEST_P(HandoverTest, EachOfTwoSubscriptionsGetsItsOwnRest) {
   EXPECT_EQ(writer->Ask("publish 10", "published").substr(0, 2), "OK");
   first->Kill();
   writer->Await("event disconnected b");
-  // The second comes later than the first, and still gets all.
+  // The second subscription comes later than the first, and still gets all.
   auto second = Reading({"--names=one"});
   EXPECT_EQ(second->Ask("subscribe two", "subscribed"), "OK");
   EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
@@ -404,8 +405,8 @@ TEST_P(HandoverTest, StoppedLossySubscriberDelaysNobodyAndGetsTheNewest) {
   EXPECT_EQ(LedgerOf(*reader).delivered, 5 + 3 * kept);
 }
 
-// The next process takes smaller frames only: what does not fit is dropped, and
-// not sent to it again and again.
+// The next process takes only smaller frames: a frame that does not fit is
+// dropped, and not sent to it again and again.
 TEST_P(HandoverTest, FramesThatAreTooLargeForTheNextProcessAreDropped) {
   const std::vector<Flags> policies = {
       {}, {"--overflow=drop_oldest", "--depth=100", "--window=2"}};
@@ -431,7 +432,7 @@ TEST_P(HandoverTest, FramesThatAreTooLargeForTheNextProcessAreDropped) {
     EXPECT_EQ(second->counts().received[1].last, 21u);
     EXPECT_EQ(second->counts().received[1].count, 8u);
     EXPECT_EQ(second->counts().received[1].duplicates, 0u);
-    // As a new one would.
+    // The publisher refuses such a message as a new publisher would.
     writer->Tell("bytes 6000");
     EXPECT_EQ(writer->Ask("publish 1", "published").substr(0, 16),
               "INVALID_ARGUMENT");

@@ -1,4 +1,4 @@
-// What strangers may do before a link is up, and what it costs the others.
+// What strangers may do before a link is up, and what it costs the other peers.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,7 +27,7 @@ using ::testing::HasSubstr;
 
 constexpr uint32_t kHuge = 0xFFFFFFF0;
 
-// Pages of this process that are in memory, in bytes.
+// The bytes of this process's pages that are in memory.
 size_t ResidentBytes() {
   std::ifstream statm("/proc/self/statm");
   size_t total = 0, resident = 0;
@@ -99,7 +99,8 @@ TEST_P(HostileHandshakeTest, ByteAtATimeHelloIsClosedAtTheLimit) {
   *control.mutable_hello() = HelloFrom("slow");
   const std::string bytes = ControlBytes(control);
   RawPeer slow(served.path());
-  // Each byte waits for nothing that comes, so that it is a byte per interval.
+  // Each byte is followed by a wait for an answer that never comes, so that one
+  // byte is sent per interval.
   size_t sent = 0;
   while (sent < bytes.size() && slow.Send(bytes.substr(sent, 1))) {
     ++sent;
@@ -240,7 +241,7 @@ TEST_P(HostileHandshakeTest, OtherSchemaDigestIsTypedOnTheWireAndOnBothSides) {
             Digest::Of("ours").bytes());
   EXPECT_EQ(refused->control.subscribe_refused().service(), "served");
 
-  // A bus that subscribes learns it as a status, and the publisher does too.
+  // A bus that subscribes gets this as a status, and so does the publisher.
   BusOptions other;
   other.node = "other";
   other.schema_digest = Digest::Of("theirs");
@@ -255,7 +256,7 @@ TEST_P(HostileHandshakeTest, OtherSchemaDigestIsTypedOnTheWireAndOnBothSides) {
                 HasSubstr(Digest::Of(side).ToHex()));
   }
   EXPECT_TRUE(served.WasTold("service other of node other has"));
-  // Nor does it get anything the other way.
+  // It gets nothing in the other direction, either.
   auto publisher = bus->Publisher<Note>();
   EXPECT_EQ(publisher->WaitForSubscribers(2, absl::Seconds(20)).code(),
             absl::StatusCode::kFailedPrecondition);
@@ -317,11 +318,11 @@ TEST_P(HostileHandshakeTest, SilentClientsDoNotKeepOthersOut) {
     ASSERT_TRUE(silent.back()->connected());
   }
   served.ExpectServesOthers();
-  // The oldest had to go.
+  // The oldest connection had to go.
   EXPECT_TRUE(silent.front()->Closed());
 }
 
-// They came in the same turn, and one of them has spoken.
+// The clients came in the same turn, and one of them has spoken.
 TEST_P(HostileHandshakeTest, SilentClientDoesNotPushOutWhoHasSpoken) {
   BusOptions options;
   options.node = "polled";
@@ -344,7 +345,7 @@ TEST_P(HostileHandshakeTest, SilentClientDoesNotPushOutWhoHasSpoken) {
   EXPECT_TRUE(spoken.ReadUntilControl(v1::Control::kHello).has_value());
 }
 
-// The kernel, but for the user who connects.
+// The kernel, except for the user who connects.
 class UsersSys final : public Sys {
  public:
   int64_t GetSockOpt(int fd, int level, int name, void* value,
@@ -360,7 +361,8 @@ class UsersSys final : public Sys {
   static constexpr uid_t kOne = 50001, kOther = 50002;
 };
 
-// Each peer is told what the others need to go on where they left off.
+// Each peer is told what the other peers need to go on where they left off, so
+// that it could take their place.
 TEST_P(HostileHandshakeTest, OtherUserDoesNotTakeALinkThatIsUp) {
   UsersSys sys;
   Environment environment{sys, Environment::Real().clock,
@@ -385,7 +387,7 @@ TEST_P(HostileHandshakeTest, OtherUserDoesNotTakeALinkThatIsUp) {
               v1::Reject::NODE_NAME_TAKEN);
   }
   EXPECT_FALSE(honest.ClosedWithin(0));
-  // The same user may, as one whose connection broke.
+  // The same user may do so, as a peer whose connection broke.
   sys.uid = UsersSys::kOne;
   hello.set_number(2);
   RawPeer again(served.path());

@@ -1,4 +1,4 @@
-// What a peer may do with memory of loans, its own and ours.
+// What a peer may do with the memory of loans, its own and ours.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -37,7 +37,7 @@ class HostileLenderTest : public HostileMemoryTest {
     uint32_t controls;  // That it has sent.
   };
 
-  // Has lane 0 for the inline subscription.
+  // Opens lane 0 for the inline subscription.
   Lender Start(uint32_t lossy_window = 0, bool shares = true) {
     const std::string name = absl::StrCat("lender-", ++hostiles_);
     Lender started{name, served_->Greeted(name, 1, /*shares=*/true),
@@ -64,7 +64,7 @@ class HostileLenderTest : public HostileMemoryTest {
     return open;
   }
 
-  // Offers it, and returns why it is refused.
+  // Offers the memory, and returns why it is refused.
   static std::string Offer(Lender& lender, uint32_t memory, uint64_t bytes,
                            const std::vector<int>& descriptors) {
     ++lender.controls;
@@ -82,7 +82,8 @@ class HostileLenderTest : public HostileMemoryTest {
     return Offer(lender, memory, kLoansBytes, loans_.descriptors());
   }
 
-  // A note with that id in the memory, and a frame that refers to it.
+  // Writes a note with that id into the memory; returns a frame that refers to
+  // it.
   RawFrame Lend(uint64_t id, uint64_t offset, uint32_t memory = kMemory) {
     Note note = MakeNote(id);
     note.set_blob(std::string(2000, 'b'));
@@ -99,7 +100,7 @@ class HostileLenderTest : public HostileMemoryTest {
   }
   size_t lent_bytes() { return Lend(1, 0).payload.size(); }
 
-  // One loan is delivered, then something bad comes behind it.
+  // One loan is delivered; then something bad comes behind it.
   void ExpectNoticed(const std::vector<std::string>& reasons,
                      const std::function<RawFrame()>& bad) {
     SCOPED_TRACE(reasons.back());
@@ -165,9 +166,9 @@ TEST_F(HostileLenderTest, ReferenceIntoMemoryThatWasClosedIsNoticed) {
   v1::Control closed;
   closed.mutable_loan_memory_closed()->set_memory(kMemory);
   hostile.peer.SendControl(closed);
-  hostile.peer.SendControl(closed);  // And of what is not there.
+  hostile.peer.SendControl(closed);  // Again: there is none any more.
   hostile.controls += 2;
-  // By now the closing has been read.
+  // By now the node has read the closing.
   ASSERT_EQ(Offer(hostile, kMemory + 1), "");
   hostile.lane->Write(0, Lend(1, 0), hostile.controls);
   Ring(hostile.peer);
@@ -202,7 +203,8 @@ TEST_F(HostileLenderTest, MemoryThatIsNotAsItShouldBeIsRefused) {
               HasSubstr("its descriptors did not arrive"));
   EXPECT_NE(Offer(hostile, kMemory, kLoansBytes, {loans_.descriptors()[0]}),
             "");
-  // It may be cut off under who reads it, or written by others.
+  // Without seals the memory may be truncated under its reader, or written by
+  // others.
   const int unsealed = MakeMemory(kLoansBytes, 0);
   EXPECT_NE(
       Offer(hostile, kMemory, kLoansBytes, {unsealed, loans_.descriptors()[1]}),
@@ -211,7 +213,7 @@ TEST_F(HostileLenderTest, MemoryThatIsNotAsItShouldBeIsRefused) {
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   EXPECT_NE(Offer(hostile, kMemory, kLoansBytes, {null, null}), "");
   close(null);
-  // The next ones get what is theirs.
+  // The next offers get their own descriptors.
   EXPECT_EQ(Offer(hostile), "");
   hostile.lane->Write(0, Lend(1, 0), hostile.controls);
   Ring(hostile.peer);
@@ -258,7 +260,7 @@ TEST_F(HostileLenderTest, AnswersThatNobodyAskedForAreIgnored) {
   EXPECT_TRUE(served_->HasGotFrom(hostile.name)) << served_->Told();
 }
 
-// A subscriber by hand, to whom the node lends.
+// A subscriber by hand, to which the node lends.
 class HostileBorrowerTest : public HostileMemoryTest {
  protected:
   struct Borrower {
@@ -280,7 +282,7 @@ class HostileBorrowerTest : public HostileMemoryTest {
     borrower.theirs = answer.hello();
     return borrower;
   }
-  // Its lane is open then.
+  // Returns when its lane is open.
   std::vector<int> Subscribe(Borrower& borrower, uint32_t subscription,
                              bool* saw_loans = nullptr) {
     v1::Control subscribe = SubscribeOf(subscription);
@@ -297,7 +299,7 @@ class HostileBorrowerTest : public HostileMemoryTest {
     EXPECT_TRUE(open.has_value());
     return borrower.peer.TakeDescriptors();
   }
-  // Publishes a loan, and so has it offered.
+  // Publishes a loan, so that the node offers the memory.
   void Lend() {
     if (!lender_.has_value()) {
       lender_.emplace(*served_->bus().RawPublisher(MessageTypeOf<Note>(), ""));
@@ -329,7 +331,8 @@ TEST_F(HostileBorrowerTest, WhoDoesNotSayThatItMapsLoansIsToldOfNone) {
   CloseAll(Subscribe(old, 1, &saw_loans));
   Lend();
   Lend();
-  // What was on its way before the first of these comes before the second.
+  // What was on its way before the first lane opened arrives before the second
+  // opens.
   for (const uint32_t subscription : {2, 3}) {
     const std::vector<int> descriptors =
         Subscribe(old, subscription, &saw_loans);
@@ -367,7 +370,7 @@ TEST_F(HostileBorrowerTest, WhoComesBackWithMemoryThatEndedIsToldToLetGo) {
   ASSERT_TRUE(served_->EventWith(ConnectionEvent::State::kDisconnected, "b")
                   .has_value());
   v1::Hello hello = Hello("b", /*maps_loans=*/true);
-  // What the node has to say of its incarnation it says in any Hello.
+  // The node tells its incarnation in every Hello.
   hello.set_resume_incarnation(Greet(Hello("c", true)).theirs.incarnation());
   hello.add_resume_loan_memories(99);
   for (uint32_t memory = 1000; memory < 3000; ++memory) {

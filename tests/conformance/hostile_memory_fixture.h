@@ -17,12 +17,12 @@
 
 namespace mycelium::test {
 
-// A node that shares memory, whose mappings lie between pages that nobody may
-// touch. After each test it must serve others, with a ledger that is true, and
-// leave no mapping.
+// A node that shares memory, and whose mappings lie between guard pages. After
+// each test it must serve others, its ledger must be true, and it must have
+// left no mapping.
 class HostileMemoryTest : public ::testing::Test {
  protected:
-  // A bug of the product, for who wants to see that these tests notice.
+  // Switches on a bug of the product, to show that these tests notice it.
   static void SetUpTestSuite() {
 #ifdef MYCELIUM_PLANTED_BUGS
     const char* const number = std::getenv("MYCELIUM_PLANTED_BUG");
@@ -42,7 +42,7 @@ class HostileMemoryTest : public ::testing::Test {
     EXPECT_EQ(sys_.mapped(), 0u) << "mappings leak";
   }
 
-  // Of what goes between two nodes, one side's part of the ledger.
+  // Checks one side's part of the ledger of a flow between two nodes.
   void ExpectTrue(const FlowReport& flow) {
     SCOPED_TRACE(absl::StrCat(flow.publisher_node, " -> ", flow.subscriber_node,
                               " ", flow.subscription_name));
@@ -66,7 +66,7 @@ class HostileMemoryTest : public ::testing::Test {
     return options;
   }
 
-  // Whatever a peer has written, this comes to an end and finds it.
+  // Whatever a peer has written, Flush() returns and finds it.
   void Look() { (void)served_->bus().Flush(absl::ZeroDuration()); }
 
   static void Ring(RawPeer& peer) {
@@ -75,7 +75,7 @@ class HostileMemoryTest : public ::testing::Test {
     peer.SendControl(doorbell);
   }
 
-  // What the node says of its link to that peer.
+  // What the node says about its link to that peer.
   std::string Fallback(const std::string& name) {
     for (const LinkReport& link : served_->bus().LinkReports()) {
       if (link.peer == name) return link.fallback;
@@ -84,7 +84,7 @@ class HostileMemoryTest : public ::testing::Test {
   }
 
   // Expects that the link to that peer ends for a reason that contains all of
-  // these.
+  // these texts.
   void ExpectDataLoss(const std::string& name,
                       const std::vector<std::string>& reasons) {
     const auto event =

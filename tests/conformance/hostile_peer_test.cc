@@ -1,4 +1,4 @@
-// What a peer with a link may send, and what it costs the others.
+// What a peer with a link may send, and what it costs the other peers.
 
 #include <atomic>
 #include <cstring>
@@ -19,7 +19,7 @@ namespace {
 
 class HostilePeerTest : public ::testing::TestWithParam<std::string> {
  protected:
-  // The subscription of that name, as peers are told of it.
+  // The id of the subscription of that name, as peers are told it.
   uint32_t IdOf(const std::string& name) {
     RawPeer guest = served_.Greeted("asks");
     while (const auto told = guest.ReadUntilControl(v1::Control::kSubscribe)) {
@@ -30,7 +30,7 @@ class HostilePeerTest : public ::testing::TestWithParam<std::string> {
     return 0;
   }
 
-  // Sends far more on lane 1 than its 4096 bytes, as long as that is taken.
+  // Sends far more on lane 1 than its 4096 bytes, as long as the node takes it.
   static void Flood(RawPeer& peer) {
     uint64_t position = 0;
     for (uint64_t sequence = 1; sequence <= 1000; ++sequence) {
@@ -39,8 +39,8 @@ class HostilePeerTest : public ::testing::TestWithParam<std::string> {
     }
   }
 
-  // Sends with `misbehave` on a link that has delivered one note already, and
-  // expects that it is closed for a reason that contains `reason`.
+  // Sends with `misbehave` on a link that has already delivered one note, and
+  // expects that the link is closed for a reason that contains `reason`.
   void ExpectClosed(const std::string& reason,
                     const std::function<void(RawPeer&)>& misbehave) {
     SCOPED_TRACE(reason);
@@ -60,7 +60,7 @@ class HostilePeerTest : public ::testing::TestWithParam<std::string> {
     EXPECT_EQ(served_.IdsFrom(name, "inline").size(), 1u);
   }
 
-  // Where the frame after the first one goes.
+  // The place where the frame after the first one goes.
   static uint64_t AfterFirst() { return BytesOf(NoteFrame(1)).size(); }
 
   ServedNode served_{GetParam()};
@@ -198,7 +198,7 @@ TEST_P(HostilePeerTest, RecordThatLiesClosesTheLink) {
 }
 
 TEST_P(HostilePeerTest, HugeDataRecordIsReadFrameByFrame) {
-  // The record may be as long as it says: only frames are kept whole.
+  // The record may be as long as it claims: the node keeps only frames whole.
   RawPeer peer = served_.Publishing("endless");
   peer.Send(RecordBytes(RecordKind::kData, "", 0, 0, 0xFFFFFFF8));
   for (uint64_t sequence = 1; sequence <= 3; ++sequence) {
@@ -262,7 +262,8 @@ TEST_P(HostilePeerTest, SubscriptionToUnknownTopicOrTypeHarmsNobody) {
 }
 
 TEST_P(HostilePeerTest, PeerThatReadsNothingLosesItsConnection) {
-  // More types than a peer remembers the texts of: each is said again.
+  // More types than a peer remembers the texts of, so that each text is sent
+  // again.
   std::vector<RawPublisher> publishers;
   for (const char name : {'a', 'b', 'c', 'd', 'e', 'f'}) {
     MessageType large =
@@ -301,7 +302,7 @@ TEST_P(HostilePeerTest, FramesOfAnotherTypeNeverReachAHandler) {
   RawFrame frame = NoteFrame(1);
   std::memset(&frame.digest_prefix, 'x', sizeof frame.digest_prefix);
   peer.SendFrame(0, 0, frame);
-  // The same by a topic that the subscription is not to.
+  // The same with a topic that the subscription does not have.
   declare = DeclareOf(2);
   declare.mutable_publisher()->set_topic("another.topic");
   peer.SendControl(declare);
@@ -309,7 +310,7 @@ TEST_P(HostilePeerTest, FramesOfAnotherTypeNeverReachAHandler) {
   RawFrame second = NoteFrame(2);
   second.publisher = 2;
   peer.SendFrame(0, BytesOf(frame).size(), second);
-  // An honest one after them shows that they have been dealt with.
+  // An honest publisher after them shows that they have been dealt with.
   peer.SendControl(DeclareOf(3));
   v1::Control match = MatchOf(3, served_.inline_id(), 0);
   peer.SendControl(match);
@@ -336,7 +337,8 @@ TEST_P(HostilePeerTest, LaneOfImpossibleCapacityIsNotOpened) {
 }
 
 TEST_P(HostilePeerTest, FrameLargerThanItsLaneAllowsClosesTheLink) {
-  // More than half of the ring, so that no honest lane could hold it.
+  // The frame takes more than half of the ring, so that no honest lane could
+  // hold it.
   ExpectClosed("lane 1", [&](RawPeer& peer) {
     peer.SendControl(LaneOpenOf(1, served_.queued_id(), 4096));
     peer.SendControl(MatchOf(1, served_.queued_id(), 1));
@@ -350,7 +352,7 @@ TEST_P(HostilePeerTest, FrameLargerThanItsLaneAllowsClosesTheLink) {
 }
 
 TEST_P(HostilePeerTest, MoreThanTheLaneHoldsClosesTheLink) {
-  // Acknowledgements are ignored, and nobody takes what comes.
+  // Acknowledgements are ignored, and no subscriber takes what comes.
   SubscriberOptions options;
   options.name = "idle";
   const auto idle = served_.bus().Subscriber<Note>(options);
@@ -382,7 +384,7 @@ TEST_P(HostilePeerTest, LaneOfNobodyWithSomebodysMessagesClosesTheLink) {
 class HostileAckTest : public HostilePeerTest {
  protected:
   // A subscriber by hand that has been sent `notes`. Returns the position
-  // behind the last.
+  // behind the last note.
   RawPeer Subscribed(const std::string& name, int notes, uint64_t* end) {
     RawPeer peer = served_.Greeted(name);
     peer.SendControl(SubscribeOf(1));
@@ -456,7 +458,7 @@ TEST_P(HostileAckTest, AckThatIsNotAlignedClosesTheLink) {
 TEST_P(HostileAckTest, AckInTheMiddleOfAFrameHangsNobody) {
   uint64_t end = 0;
   RawPeer peer = Subscribed("splitter", 2, &end);
-  // A payload of zeros would be a frame header that announces nothing.
+  // A payload of zeros looks like a frame header that announces nothing.
   Note zeros;
   zeros.set_blob(std::string(4096, '\0'));
   ASSERT_TRUE(served_.publisher().Publish(zeros).ok());
@@ -466,7 +468,7 @@ TEST_P(HostileAckTest, AckInTheMiddleOfAFrameHangsNobody) {
   ASSERT_TRUE(data.has_value());
   const uint64_t middle = data->header.position + 1024;
   peer.SendAck(0, middle, middle);
-  // Whatever becomes of the link, counting what is in it comes to an end.
+  // Whatever becomes of the link, counting the messages in it ends.
   served_.ExpectServesOthers();
   (void)served_.bus().FlowReports();
   peer.Close();
@@ -536,11 +538,11 @@ TEST_P(HostilePeerTest, ThousandsOfQuickConnectsLeakNothing) {
   while (!done) served_.ExpectServesOthers();
   knocker.join();
   served_.ExpectServesOthers();
-  // The last ones may still be on their way out.
+  // The last connections may still be closing.
   for (int tries = 0; OpenDescriptors() > before && tries < 1000; ++tries) {
     served_.ExpectServesOthers();
   }
-  // Fewer where the first guest was on its way out still.
+  // There may be fewer, if the first guest was still closing then.
   EXPECT_LE(OpenDescriptors(), before);
 }
 

@@ -1,12 +1,12 @@
-// A process that speaks the handshake with shared memory, and then writes
-// random and adversarial values over everything that it can write:
+// A process that says Hello and shares memory, and then writes random and
+// adversarial values over everything that it can write:
 //
 //   hostile_process --path=SOCKET --role=publisher|subscriber --seed=N
 //                   --lives=N --inline=SUBSCRIPTION
 //
-// Each life is a connection under a name of its own, which it scribbles over
-// until the other side has had enough, or for some seconds. Prints how many
-// lives were ended by it, and exits with 0 if most were.
+// Each life is a connection under a name of its own. The process scribbles over
+// its memory until the other side ends the connection, or for some seconds. It
+// prints how many lives the other side ended, and exits with 0 if most were.
 
 #include <poll.h>
 #include <unistd.h>
@@ -59,7 +59,7 @@ class Hostile final {
       ended += Scribble(peer, *lane, flags_["role"] == "publisher") ? 1 : 0;
     }
     std::cout << ended << " of " << lives << " lives were ended\n";
-    // What it scribbles may be something that means no harm, now and then.
+    // Now and then the scribbled values may do no harm.
     return 4 * ended >= 3 * lives ? 0 : 3;
   }
 
@@ -81,7 +81,7 @@ class Hostile final {
     for (uint64_t sequence = 1; sequence <= 5; ++sequence) {
       position = lane->Write(position, NoteFrame(sequence), /*stamp=*/3);
     }
-    // It must have been mapped, or all that follows is for nobody.
+    // The other side must have mapped it, or nobody sees what follows.
     v1::Control doorbell;
     doorbell.mutable_doorbell();
     bool is_up = true;
@@ -106,7 +106,7 @@ class Hostile final {
         peer.TakeDescriptors(), open->control.lane_open().capacity_bytes());
   }
 
-  // Values that code tends to get wrong.
+  // Values that code often handles wrong.
   uint64_t Value() {
     static constexpr uint64_t kEdges[] = {
         0,           1,          7,          8,
@@ -133,7 +133,7 @@ class Hostile final {
     while (std::chrono::steady_clock::now() < end) {
       for (int i = 0; i < 64; ++i) {
         const uint64_t word = random_() % (RawLane::kPositionsBytes / 8);
-        // Mostly those that mean something.
+        // Mostly words that have a meaning.
         const size_t at = random_() % 8 != 0 ? random_() % 7 * 64 : word * 8;
         const uint64_t value = Value();
         std::memcpy(lane.positions() + at, &value, sizeof value);

@@ -1,5 +1,5 @@
-// What a publisher may do to memory that it shares, and what it costs the
-// others.
+// What a publisher may do to memory that it shares, and what it costs the other
+// peers.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kRingBytes = 1 << 16;
 constexpr uint64_t kIdentity = 4711;
-// The control messages before the first frame of a publisher by hand.
+// The number of control messages before the first frame of a publisher by hand.
 constexpr uint32_t kStamp = 3;
 
 class HostilePublisherTest : public HostileMemoryTest {
@@ -33,7 +33,7 @@ class HostilePublisherTest : public HostileMemoryTest {
     std::unique_ptr<RawLane> lane;
   };
 
-  // Has lane 0, or a lane of its own for the queued subscription.
+  // Opens lane 0, or a lane of its own for the queued subscription.
   Publisher Start(uint32_t lossy_window = 0, bool queued = false,
                   uint64_t position = 0) {
     const std::string name = absl::StrCat("hostile-", ++hostiles_);
@@ -54,8 +54,8 @@ class HostilePublisherTest : public HostileMemoryTest {
     return started;
   }
 
-  // Lets it publish one note, then misbehave behind that, and expects that the
-  // link ends for those reasons.
+  // Lets a publisher send one note and then misbehave behind it; expects that
+  // the link ends for those reasons.
   void ExpectNoticed(
       const std::vector<std::string>& reasons,
       const std::function<void(RawLane& lane, uint64_t at)>& misbehave,
@@ -76,7 +76,7 @@ class HostilePublisherTest : public HostileMemoryTest {
 TEST_F(HostilePublisherTest, WellFormedFramesByHandAreDeliveredAndReleased) {
   Publisher honest = Start();
   uint64_t at = 0;
-  // Several laps, so that there are pads.
+  // Writes several laps, so that there are pads.
   for (uint64_t sequence = 1; sequence <= 2000; ++sequence) {
     RawFrame frame = NoteFrame(sequence);
     Note note = MakeNote(sequence);
@@ -85,7 +85,7 @@ TEST_F(HostilePublisherTest, WellFormedFramesByHandAreDeliveredAndReleased) {
     const uint64_t bytes = BytesOf(frame).size();
     const uint64_t run = kRingBytes - at % kRingBytes;
     const uint64_t start = bytes <= run ? at : at + run;
-    ASSERT_TRUE(Comes([&] {  // It was rung after each.
+    ASSERT_TRUE(Comes([&] {  // The doorbell rang after each.
       return honest.lane->released() + kRingBytes >= start + bytes + 8;
     }));
     honest.lane->Write(start, frame, kStamp);
@@ -99,7 +99,7 @@ TEST_F(HostilePublisherTest, WellFormedFramesByHandAreDeliveredAndReleased) {
 }
 
 TEST_F(HostilePublisherTest, FrameAtTheVeryEndOfTheMemoryIsDelivered) {
-  // The planted bug copies more than the frame has: into the guard page.
+  // The planted bug copies more bytes than the frame has, into the guard page.
   const uint64_t bytes = BytesOf(NoteFrame(1)).size();
   Publisher honest = Start(0, false, kRingBytes - bytes);
   honest.lane->Write(kRingBytes - bytes, NoteFrame(1), kStamp);
@@ -178,7 +178,7 @@ TEST_F(HostilePublisherTest, CorruptionBehindTheEndOfTheConnectionIsNoticed) {
   uint64_t at = hostile.lane->Write(0, NoteFrame(1), kStamp);
   Ring(hostile.peer);
   ASSERT_TRUE(served_->HasGotFrom(hostile.name));
-  // Looked at only after the end has been noticed: nobody rings.
+  // The node looks at it only when it notices the end: nobody rings.
   hostile.lane->sleeping() = 0;
   hostile.lane->RingWord(at) = 39;
   hostile.peer.Close();
@@ -221,7 +221,7 @@ TEST_F(HostilePublisherTest, BytesThatChangeWhileTheyAreReadHarmNobody) {
   for (const bool queued : {false, true}) {
     Publisher hostile = Start(0, queued);
     std::atomic<bool> stop{false};
-    // What is behind the commit words changes all the time.
+    // The words behind the commit words change all the time.
     std::thread scribbler([&] {
       uint64_t random = 88172645463325252;
       while (!stop) {
@@ -252,7 +252,7 @@ TEST_F(HostilePublisherTest, BytesThatChangeWhileTheyAreReadHarmNobody) {
   }
 }
 
-// The lane is looked at until nobody has a frame of it any more.
+// The node looks at the lane until nobody has a frame of it any more.
 TEST_F(HostilePublisherTest, LossyLaneThatIsSpoiltWithoutAConnectionIsNoticed) {
   served_->SetQueuedHeld(true);
   Publisher hostile = Start(/*lossy_window=*/2, /*queued=*/true);
@@ -285,7 +285,7 @@ TEST_F(HostilePublisherTest, CursorOfALossyLaneThatNoFrameHasIsNoticed) {
   };
   with({"no frame starts at position 1;", "a multiple of 8"}, 1);
   with({"no frame starts at position 18446744073709551615"}, ~uint64_t{0});
-  // The payload of the first.
+  // The payload of the first frame.
   with({"no frame starts at position 40"}, 40);
   with({"has sequence 1, expected 2 or a later"}, 0);
   with({"has sequence 1, expected 2 or a later"}, kRingBytes);
@@ -374,8 +374,8 @@ TEST_F(HostilePublisherTest, LaneOfImpossibleMemoryIsSentOverTheSocket) {
   EXPECT_LE(OpenDescriptors(), before);
 }
 
-// Else all that is in it could be handed out a thousand times, without a pause,
-// when the connection ends.
+// Otherwise all that is in it could be handed out a thousand times, without a
+// pause, when the connection ends.
 TEST_F(HostilePublisherTest, RingOfTwoLanesIsReadForOne) {
   Publisher hostile = Start();
   const auto opens = [&](uint32_t lane, const std::vector<int>& descriptors) {
@@ -393,7 +393,7 @@ TEST_F(HostilePublisherTest, RingOfTwoLanesIsReadForOne) {
   EXPECT_EQ(refused->control.lane_refused().lane(), 1u);
   EXPECT_EQ(refused->control.lane_refused().reason(),
             "the ring is another lane's, too");
-  // The first one goes on, and a ring of its own is no matter of refusal.
+  // The first lane goes on, and a ring of its own is no reason for a refusal.
   opens(2, other.descriptors());
   hostile.lane->Write(0, NoteFrame(1), kStamp);
   Ring(hostile.peer);
@@ -422,7 +422,7 @@ TEST_F(HostilePublisherTest, TooManyDescriptorsAreClosed) {
     Ring(peer);
     EXPECT_TRUE(served_->HasGotFrom("generous")) << "two of them are enough";
   }
-  // None of these belongs to a lane.
+  // None of these descriptors belongs to a lane.
   RawPeer flood = served_->Greeted("flood", 1, /*shares=*/true);
   v1::Control doorbell;
   doorbell.mutable_doorbell();
@@ -443,7 +443,7 @@ TEST_F(HostilePublisherTest, TooManyDescriptorsAreClosed) {
 TEST_F(HostilePublisherTest, LinkWhoseMemoryWasCorruptStartsAnew) {
   ExpectNoticed({"no frame starts"},
                 [](RawLane& lane, uint64_t at) { lane.RingWord(at) = 7; });
-  // The same process is back: what it had there is not gone on with.
+  // The same process is back: the node does not go on with what it had there.
   const std::string name = absl::StrCat("hostile-", hostiles_);
   RawPeer again(served_->path());
   v1::Hello hello = HelloFrom(name);

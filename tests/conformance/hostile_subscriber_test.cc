@@ -34,7 +34,7 @@ class HostileSubscriberTest : public HostileMemoryTest {
     uint32_t id;  // The lane's.
   };
 
-  // Is sent that many notes in shared memory.
+  // Sends it that many notes in shared memory.
   Subscriber Start(int notes, const std::string& overflow = "",
                    const std::string& name_wanted = "",
                    uint64_t incarnation = 1) {
@@ -168,14 +168,14 @@ TEST_F(HostileSubscriberTest, ReasonOfARefusalIsBoundedAndHarmless) {
   EXPECT_THAT(fallback, ::testing::HasSubstr("the peer cannot map lane"));
   EXPECT_LE(fallback.size(), 1024u);
   EXPECT_EQ(fallback.find('\x1b'), std::string::npos);
-  // What was there goes over the socket.
+  // What was in the memory goes over the socket.
   const auto data = hostile.peer.ReadUntil([](const RawPeer::Record& record) {
     return record.header.kind == static_cast<uint8_t>(RecordKind::kData);
   });
   EXPECT_TRUE(data.has_value());
 }
 
-// It has the positions all the same.
+// The subscriber has the positions all the same.
 TEST_F(HostileSubscriberTest,
        WhatItWritesToALossyLaneThatItRefusedDoesNothing) {
   Subscriber hostile = Start(1, "drop_oldest");
@@ -205,7 +205,8 @@ TEST_F(HostileSubscriberTest, NextProcessIsNotTakenInByWhatWasWritten) {
   Subscriber next = Start(0, "", hostile.name, /*incarnation=*/2);
   EXPECT_NE(next.identity, 0u);
   EXPECT_EQ(next.identity, hostile.identity);
-  // Whoever still has the old positions writes where nobody looks.
+  // A process that still has the old positions writes to memory that nobody
+  // reads.
   hostile.lane->released() = 8;
   EXPECT_EQ(next.lane->released(), 0u);
   EXPECT_EQ(next.lane->held(), ~uint64_t{0});
@@ -246,7 +247,7 @@ TEST_F(HostileSubscriberTest, WhatItHoldsCanNotBeChanged) {
   Publish(4);
 }
 
-// No seal keeps a peer that may write there from that.
+// No seal keeps a peer that may write there from doing that.
 TEST_F(HostileSubscriberTest, PositionsThatItTakesOutReadAsZero) {
   Subscriber hostile = Start(3);
   hostile.lane->released() = 56;
@@ -268,7 +269,7 @@ TEST_F(HostileSubscriberTest, PositionsThatChangeAllTheTimeHangNobody) {
       uint64_t random = 88172645463325252;
       while (!stop) {
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
-        // Near enough to be believed at times.
+        // Values that are close enough to be believed at times.
         hostile.lane->released() = random % 4096 & ~uint64_t{7};
         hostile.lane->next() = random % 4096 & ~uint64_t{7};
         hostile.lane->held() = random % 4096 & ~uint64_t{7};
@@ -320,7 +321,7 @@ TEST_P(ScribblerTest, HarmsNobodyAndIsReported) {
     EXPECT_EQ(status, 0) << command;
     served_->ExpectServesOthers();
   }
-  // With the lane, the place and what was expected there.
+  // With the lane, the position and what was expected there.
   EXPECT_TRUE(served_->WasTold("DATA_LOSS"));
   EXPECT_TRUE(served_->WasTold("in shared memory"));
   EXPECT_TRUE(served_->WasTold("expected"));
