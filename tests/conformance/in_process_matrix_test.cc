@@ -1,10 +1,11 @@
 // Every overflow policy against what may happen to a subscriber within one
 // process: it falls behind and goes on, leaves with messages unhandled, or
-// comes back after that; alone or beside two others, with one publishing thread
-// or four. What needs processes to stop and die is in matrix_test.
+// comes back after that. It is alone or beside two others, with one publishing
+// thread or four. matrix_test has the events that need processes to stop and
+// die.
 //
-// Each cell begins with the victim in a handler that stands until the
-// publishers are told that its policy has spoken.
+// In each cell the victim first stays in a handler until the publishers are
+// told of its policy's effect.
 
 #include <atomic>
 #include <condition_variable>
@@ -48,7 +49,7 @@ Overflow OverflowOf(const std::string& word) {
   return Overflow::kBlock;
 }
 
-// One subscription, or several after each other, and what it was given.
+// One subscription, or several in succession, and the messages it was given.
 class Reader final {
  public:
   Reader(std::string name, Overflow overflow)
@@ -64,7 +65,7 @@ class Reader final {
       const std::lock_guard<std::mutex> lock(mutex_);
       end_ = status;
     };
-    // The next subscription begins with whatever is published then.
+    // The next subscription begins with whatever is published next.
     const std::lock_guard<std::mutex> lock(mutex_);
     lasts_.clear();
     end_ = absl::OkStatus();
@@ -147,7 +148,8 @@ class InProcessMatrixTest : public ::testing::TestWithParam<Cell> {
  protected:
   InProcessMatrixTest() {
     std::ofstream file(dir_.file("topology.toml"));
-    // Whoever waited for a lossy one would do so for longer than any test.
+    // A publisher that waited for a lossy subscription would do so for longer
+    // than any test.
     file << "[[nodes]]\nname = \"all\"\nservices = [\"writer\"";
     for (int i = 0; i < subscribers_; ++i) file << ", \"" << NameOf(i) << "\"";
     file << "]\n[defaults]\nlane_bytes = \"64KiB\"\npublish_timeout = \""
@@ -207,7 +209,7 @@ class InProcessMatrixTest : public ::testing::TestWithParam<Cell> {
     streams_.clear();
   }
 
-  // Counts those that the victim's lane refused as its policy has it.
+  // Counts the publishes that the victim's lane refused as its policy requires.
   void NoteRefusal(const absl::Status& sent) {
     if (!absl::IsResourceExhausted(sent)) return;
     const absl::string_view text = sent.message();
@@ -240,19 +242,21 @@ class InProcessMatrixTest : public ::testing::TestWithParam<Cell> {
   void ExpectMoreFor(Reader& reader) {
     const uint64_t goal = reader.count() + kSome;
     EXPECT_TRUE(Comes([&] {
-      // A bystander under `disconnect` may fall behind as well.
+      // A bystander under `disconnect` may fall behind, too.
       return reader.count() >= goal || !reader.end().ok();
     })) << reader.name();
   }
 
-  // Leaves while its handler stands and more waits behind that.
+  // The victim leaves while it is in its handler and more messages wait behind
+  // that.
   void Leave() {
     EXPECT_FALSE(victim().handle().UnsubscribeWithin(absl::ZeroDuration()));
     const uint64_t before = victim().count();
     victim().Release();
     victim().handle().Unsubscribe();
     EXPECT_EQ(victim().count(), before + 1) << "one stood in its handler";
-    // The latest may have been dropped for one that is being published.
+    // Under `latest` the waiting one may have been dropped for one that is
+    // being published.
     if (overflow_ != Overflow::kDisconnect && overflow_ != Overflow::kLatest) {
       EXPECT_GT(LedgerOf(victim()).dropped_for(DropReason::kSubscriberGone),
                 0u);
@@ -280,7 +284,7 @@ class InProcessMatrixTest : public ::testing::TestWithParam<Cell> {
       return;
     }
     if (overflow_ == Overflow::kDropNewest || !stayed) {
-      // What was dropped since the last one that came, nothing tells.
+      // No message tells of drops after the last one that arrived.
       EXPECT_LE(reader.lost(), overflow);
     } else {
       EXPECT_EQ(reader.lost(), overflow);
@@ -332,7 +336,7 @@ TEST_P(InProcessMatrixTest, EachMessageIsDeliveredOrCounted) {
       const std::string end = victim().end().ToString();
       EXPECT_THAT(end, ::testing::StartsWith("RESOURCE_EXHAUSTED"));
       EXPECT_THAT(end, ::testing::HasSubstr("fell behind"));
-      // It is told at once; what was accepted still comes.
+      // The victim is told at once; what was accepted still arrives.
       EXPECT_TRUE(Comes(
           [this] { return victim().count() == LedgerOf(victim()).accepted; }));
     } else {

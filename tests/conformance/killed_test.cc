@@ -1,5 +1,6 @@
 // Processes that are killed at the worst moments: while the publisher blocks,
-// between receiving a message and acknowledging it, and both ends at once.
+// between the receipt of a message and its acknowledgement, and both ends at
+// once.
 
 #include <memory>
 #include <string>
@@ -38,14 +39,14 @@ class KilledTest : public ProcessTest,
 
   // Over shared memory such messages stay where they were published.
   bool is_large() const { return GetParam() == "queued_large" || lends(); }
-  // And these where they were written.
+  // And these stay where they were written.
   bool lends() const { return absl::StrContains(GetParam(), "lent"); }
-  // No more than a lane holds, so that a death stops no publisher.
+  // No more than a lane holds, so that a reader's death stops no publisher.
   uint64_t messages() const { return is_large() ? 24 : 1000; }
   uint64_t killer() const { return messages() / 2; }
 
-  // Streams to a reader that stands still, until a call is under way that can
-  // find no room.
+  // Streams to a reader that stands still, until a call is under way that finds
+  // no room.
   static void BlockTheWriter(PeerProcess& writer, PeerProcess& reader) {
     EXPECT_EQ(writer.Ask("wait 1", "waited"), "OK");
     reader.Stop();
@@ -63,12 +64,13 @@ class KilledTest : public ProcessTest,
     EXPECT_GT(writer.counts().lent, 0u) << "every loan was copied";
   }
 
-  // What one process got of what a killed one had published.
+  // Checks what one process got of the messages that a killed process had
+  // published.
   static void ExpectPrefix(const ReceivedIds& ids, const PeerCounts& sent,
                            uint64_t run) {
     EXPECT_EQ(ids.gaps + ids.duplicates + ids.torn, 0u);
     EXPECT_EQ(ids.last, ids.count);
-    // It may die between a Publish() and the count of it.
+    // The writer may die between a Publish() and the count of it.
     EXPECT_LE(ids.count, sent.accepted_by[run] + 1);
   }
 };
@@ -79,7 +81,7 @@ TEST_P(KilledTest, SubscriberKilledWhileThePublisherBlocksLosesNothing) {
   BlockTheWriter(*writer, *first);
   first->Kill();
   writer->Await("event disconnected b");
-  // Nobody waits an hour for a process that is out of reach: neither the call
+  // No call waits an hour for a process that is out of reach: neither the call
   // that is under way nor another one.
   (void)writer->Ask("stop", "stopped");
   EXPECT_EQ(writer->Ask("probe", "probed"), "UNAVAILABLE");
@@ -112,11 +114,13 @@ TEST_P(KilledTest, SubscriberThatStaysAwayEndsTheWaitOfThePublisher) {
   const Counted sent = LedgerOf(*writer);
   EXPECT_EQ(sent.accepted, writer->counts().accepted);
   EXPECT_EQ(sent.in_flight, 0u);
-  // Who lends publishes to all, and counts what nobody is there to hear, too.
+  // A lending publisher publishes to all, and also counts messages that nobody
+  // receives.
   if (!lends()) {
     EXPECT_EQ(sent.gone, sent.dropped);
   }
-  // It may have died after it had handled one and before it could say so.
+  // The reader may have died after it handled a message and before it could say
+  // so.
   EXPECT_LE(sent.accepted, received + sent.dropped);
   EXPECT_LE(received, sent.accepted);
 }
@@ -147,7 +151,7 @@ TEST_P(KilledTest, PublisherKilledWhileItBlocksLeavesAPrefix) {
   EXPECT_EQ(LedgerOf(*reader).dropped, 0u);
 }
 
-// `killer`: the message that the first process died of.
+// `killer`: the message that killed the first process.
 void ExpectTheNextProcessGoesOn(PeerProcess& writer, PeerProcess& first,
                                 PeerProcess& second, uint64_t killer) {
   EXPECT_EQ(writer.Ask("flush", "flushed"), "OK");
@@ -157,7 +161,7 @@ void ExpectTheNextProcessGoesOn(PeerProcess& writer, PeerProcess& first,
   EXPECT_EQ(after.gaps + after.duplicates + after.torn, 0u);
   EXPECT_LE(after.first, killer) << "what it died of was not acknowledged";
   EXPECT_EQ(after.last, writer.counts().accepted_by[kRun]);
-  // Each that came again says so, and no other.
+  // Each message that came again says so.
   const uint64_t again =
       before.last < after.first ? 0 : before.last - after.first + 1;
   EXPECT_GE(second.counts().redelivered, again);
@@ -209,7 +213,7 @@ TEST_P(KilledTest, BothEndsKilledUnderTrafficLeaveNothingInTheWay) {
     EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
     writer->Tell("stream");
     reader->Ask("await 2000", "reached 2000");
-    // In either order, which decides who still sees the other die.
+    // The order alternates; it decides which side still sees the other die.
     PeerProcess& sooner = life % 2 == 0 ? *writer : *reader;
     PeerProcess& later = life % 2 == 0 ? *reader : *writer;
     sooner.Kill();

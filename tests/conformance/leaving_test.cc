@@ -1,4 +1,4 @@
-// A node leaves while a publisher does not listen, and so publishes on.
+// A node leaves while a publisher does not listen and so goes on publishing.
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -15,8 +15,8 @@ namespace {
 
 constexpr size_t kLarge = 5000;  // Is read where it lies, where it can be.
 
-// The publisher is alpha, which hears only while it is polled. It is beta that
-// leaves, and gamma that answers.
+// The publisher is alpha, which hears news only while it is polled. Beta
+// leaves, and gamma answers.
 class LeavingTest : public ConformanceTest {
  protected:
   LeavingTest() {
@@ -69,7 +69,7 @@ TEST_P(LeavingTest, WhatIsPublishedUnheardOfTheGoodbyeIsCountedOnce) {
   ASSERT_TRUE(publisher.ok()) << publisher.status();
   PollWhile([&] { return publisher->subscriber_count() == 0; });
   ASSERT_THAT(publisher->Publish(MakeNote(1, kLarge)), IsOk());
-  // Holds it, and so all that comes behind it.
+  // The subscriber holds this message, and so all that come behind it.
   PollWhile([&] { return *pull->TryReceive() == nullptr; });
   std::thread leaving(
       [this] { EXPECT_THAT(beta_->Shutdown(absl::ZeroDuration()), IsOk()); });

@@ -8,7 +8,7 @@
 
 namespace mycelium::test {
 
-// What a peer process answers to "ledger"; CountedOf() reads it.
+// A peer process's answer to "ledger"; CountedOf() reads it.
 inline std::string LedgerWords(const Ledger& sum) {
   return absl::StrCat("ledger ", sum.accepted, " ", sum.delivered, " ",
                       sum.in_flight, " ", sum.dropped_total(), " ",

@@ -67,7 +67,7 @@ TEST_P(LifetimeTest, SubscriptionsThatComeAndGoUnderTrafficLeaveATrueLedger) {
   Open();
   auto stays = beta_->Subscriber<Note>(Delivered({}, "stays"));
   Publisher<Note> publisher = Publishing(1);
-  // The writer goes first: it may be waiting for the reader to make room.
+  // The writer ends first: it may be waiting for the reader to make room.
   std::atomic<bool> stop{false};
   std::atomic<bool> stop_reading{false};
   uint64_t sent = 0;
@@ -152,7 +152,7 @@ TEST_P(LifetimeTest, FlushAndShutdownInAHandlerAreRefused) {
   }
 }
 
-// Of a usual one-shot handler.
+// A usual one-shot handler does this.
 TEST_P(LifetimeTest, TheyAreRefusedInAHandlerThatHasUnsubscribedItself) {
   Open();
   for (const DeliveryMode mode :
@@ -198,7 +198,7 @@ TEST_P(LifetimeTest, ThreadAfterTheOneOfAHandlerIsOutsideIt) {
   std::thread([&] { EXPECT_THAT(beta_->Flush(kLong), IsOk()); }).join();
 }
 
-// A queued handler that ends its own subscription, and stays inside.
+// A queued handler that ends its own subscription, and does not return.
 class OneShot final {
  public:
   explicit OneShot(MessageBus& bus,
@@ -299,7 +299,7 @@ TEST_P(LifetimeTest, WhatThePeerHasIsDeliveredAfterAShutdownThatCouldNotWait) {
   EXPECT_THAT(alpha_->Shutdown(absl::Milliseconds(20)),
               HasCode(absl::StatusCode::kDeadlineExceeded));
   go_on.Notify();
-  // In one node the subscription has ended too.
+  // In one node the subscription has ended, too.
   const bool same_node = alpha_->node() == beta_->node();
   ASSERT_TRUE(got.WaitFor(same_node ? 1 : 20));
   Settle();

@@ -1,4 +1,4 @@
-// What a subscriber may ask for, at the most and one beyond.
+// What a subscriber may ask for: the maximum, and one beyond it.
 
 #include <cstdint>
 #include <string>
@@ -13,7 +13,7 @@ namespace {
 
 class LimitsTest : public ConformanceTest {
  protected:
-  // On a topic of its own for each pair, so that no match is an old one.
+  // Each pair has a topic of its own, so that no match is an old one.
   static std::string TopicOf(int64_t depth, int64_t window) {
     return absl::StrCat("depth ", depth, ", window ", window);
   }
@@ -70,13 +70,13 @@ TEST_P(LimitsTest, DepthAndWindowOneBeyondAreRefusedByName) {
     EXPECT_THAT(refusal(1, bad), HasCode(absl::StatusCode::kInvalidArgument));
     EXPECT_THAT(refusal(1, bad).ToString(), testing::HasSubstr("window"));
   }
-  // Whoever was refused is not in the way of others.
+  // A refused subscriber does not hinder others.
   auto pull = beta_->Subscriber<Note>(DropOldest(1, 1));
   PublishTo(TopicOf(1, 1), 1);
   EXPECT_EQ(ReceiveAll(*pull, 1), Counting(1));
 }
 
-// While one is with the handler, as many as the depth wait; one beyond it, the
+// While one message is with the handler, `depth` more wait; with one more, the
 // oldest is dropped.
 TEST_P(LimitsTest, AsManyAsTheDepthWaitAndOneBeyondIsDropped) {
   Open();

@@ -1,5 +1,5 @@
-// Memory that a raw publisher lends: who reads it, how long it lasts, and that
-// it is in nobody's way.
+// Memory that a raw publisher lends: which subscribers read it, how long it
+// lasts, and that it hinders nothing else.
 
 #include <algorithm>
 #include <cstring>
@@ -106,7 +106,8 @@ TEST_P(LoanTest, SmallOneIsCopied) {
 TEST_P(LoanTest, OpenOneHoldsNobodyUp) {
   OpenWith(1);
   Loan open = Borrow(kLarge, 1);
-  // Many times what the lane holds, by others and by other loans.
+  // Many times what the lane holds passes by, as other messages and other
+  // loans.
   const std::vector<std::byte> other(kLarge, std::byte{2});
   for (int i = 0; i < 100; ++i) {
     ASSERT_THAT(publisher_->Publish(other), IsOk());
@@ -138,7 +139,7 @@ TEST_P(LoanTest, MemoryIsNotUsedAgainBeforeItsMessageIsFinished) {
     const Loan dropped = Borrow(kLarge, 2);
     EXPECT_TRUE(IsFilled(*held, 1));
   }
-  // So also when its publisher is gone, and what it has lent with it.
+  // This also holds when the publisher is gone, and what it has lent with it.
   Loan late = Borrow(kLarge, 3);
   publisher_.reset();
   EXPECT_THAT(late.Publish(), HasCode(absl::StatusCode::kFailedPrecondition));

@@ -1,5 +1,5 @@
-// What waits in a lossy lane while a connection breaks: it stays the
-// publisher's to count, and the next process's to get, until it is handled.
+// What waits in a lossy lane while a connection breaks: until it is handled,
+// the publisher counts it and the next process gets it.
 
 #include <memory>
 #include <string>
@@ -86,8 +86,8 @@ TEST_F(LossyCutTest, NextProcessGetsItIfThisOneIsKilled) {
   EXPECT_EQ(LedgerOf(*second).delivered, kWaiting);
 }
 
-// What of it is with the subscriber's process, or in memory that it maps, does
-// not end with the publisher's.
+// Messages that are with the subscriber's process, or in memory that it maps,
+// survive the publisher's process.
 class LossyCutOffTest : public LossyCutTest {
  protected:
   using LossyCutTest::LossyCutTest;
@@ -95,13 +95,13 @@ class LossyCutOffTest : public LossyCutTest {
   static uint64_t Reached() {
     return kBefore + (TransportUnderTest() == "shm" ? kWaiting : 2);
   }
-  // Over gRPC it is a thread of the publisher's process that writes. What that
-  // had not given to the kernel dies with it; one message is in the handler.
+  // Over gRPC a thread of the publisher's process writes. Messages that it had
+  // not given to the kernel die with it; one message is in the handler.
   static uint64_t ReachedAtLeast() {
     return TransportUnderTest() == "grpc" ? kBefore + 1 : Reached();
   }
 
-  // `of_next`: so many of the next publisher are handled, too.
+  // `of_next`: so many messages of the next publisher are handled, too.
   void ExpectItArrives(uint64_t of_next) {
     reader_->Tell("release");
     reader_->Ask(absl::StrCat("await ", ReachedAtLeast()),
@@ -111,7 +111,8 @@ class LossyCutOffTest : public LossyCutTest {
     const Counted got = CountedOf(reader_->Await("ledger"));
     const uint64_t reached = reader_->counts().received[1].count;
     EXPECT_GE(reached, ReachedAtLeast());
-    // One that is not waited for may wait when the reader shuts down.
+    // A message that is not waited for may still wait when the reader shuts
+    // down.
     EXPECT_LE(reached + got.dropped, Reached());
     ExpectEachOnceInOrder(reader_->counts().received[1], reached);
     EXPECT_EQ(got.delivered, reached + of_next);

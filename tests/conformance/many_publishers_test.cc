@@ -1,5 +1,6 @@
-// More publishers than a link carries at a time: the connection stays, nothing
-// that was accepted is lost, and who has no room is told and gets it later.
+// More publishers than a link carries at a time: the connection stays, and
+// nothing that was accepted is lost. A publisher without room is told so and
+// gets room later.
 
 #include <atomic>
 #include <cstdint>
@@ -26,7 +27,8 @@ class ManyPublishersTest : public ConformanceTest {
     first_.emplace(*alpha_->Publisher<Note>());
   }
 
-  // Of beta's, seen by alpha: publishers that are made from here on match.
+  // Waits until alpha sees beta's subscription: publishers that are made from
+  // here on match.
   void WaitForSubscription() {
     EXPECT_THAT(first_->WaitForSubscribers(1, kLong), IsOk());
   }
@@ -50,8 +52,8 @@ TEST_P(ManyPublishersTest, EachOfManyThatComeAndGoIsHeard) {
   EXPECT_EQ(lost_, 0);
 }
 
-// What was dropped is over, though nothing tells the subscriber's node how far
-// the lane has come meanwhile.
+// Dropped messages are settled, though nothing tells the subscriber's node how
+// far the lane has come meanwhile.
 TEST_P(ManyPublishersTest, WhoseMessagesWereDroppedAreInNobodysWay) {
   OpenBoth();
   Inbox got;
@@ -62,7 +64,7 @@ TEST_P(ManyPublishersTest, WhoseMessagesWereDroppedAreInNobodysWay) {
       [&](const Note& note, const MessageInfo&) {
         if (note.id() == 1) {
           entered.Notify();
-          // So many publishers take their time.
+          // So many publishers need time.
           EXPECT_TRUE(go_on.WaitForNotificationWithTimeout(absl::Minutes(4)));
         }
         got.Add(note.id());

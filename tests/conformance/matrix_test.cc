@@ -1,11 +1,11 @@
 // Every overflow policy against everything that may happen to a subscriber,
-// alone or beside two others, with one publishing thread or four. Each cell is
-// a writer and its readers in processes of their own.
+// alone or beside two others, with one publishing thread or four. In each cell
+// a writer and its readers have processes of their own.
 //
-// Where the victim stands still, is out of reach or is dead while lanes are
-// kept, it is left so until the publisher's side shows that the policy has
-// spoken. planted_policy_test.sh shows that another policy than the one of the
-// cell is noticed.
+// When the victim stands still, is out of reach, or is dead while lanes are
+// kept, the test leaves it so until the publisher's side shows the policy's
+// effect. planted_policy_test.sh shows that the tests notice another policy
+// than the cell's.
 
 #include <atomic>
 #include <cstdlib>
@@ -36,7 +36,8 @@ class MatrixTest : public ProcessTest,
  protected:
   MatrixTest() {
     std::ofstream file(dir_.file("topology.toml"));
-    // Whoever waited for a lossy one would do so for longer than any test.
+    // A publisher that waited for a lossy subscription would do so for longer
+    // than any test.
     const bool may_wait =
         !is_lossy() || std::getenv("MYCELIUM_PLANTED_OVERFLOW") != nullptr;
     const bool retained = event_ != "killed" && event_ != "restarted_late";
@@ -59,7 +60,7 @@ class MatrixTest : public ProcessTest,
     Flags flags = {"--service=" + ServiceOf(i), "--overflow=" + policy_,
                    absl::StrCat("--depth=", kDepth),
                    absl::StrCat("--window=", kWindow)};
-    // What comes for it waits, so that it leaves something.
+    // Messages for it wait, so that it leaves some behind.
     if (i == 0 && (event_ == "slow" || event_ == "left")) {
       flags.push_back("--slow_us=50");
     }
@@ -80,7 +81,7 @@ class MatrixTest : public ProcessTest,
     ASSERT_EQ(writer_->Ask(absl::StrCat("wait ", subscribers_), "waited"),
               "OK");
     if (streams_late()) {
-      // Who has heard nothing yet would begin anew.
+      // A reader that has heard nothing yet would begin anew.
       EXPECT_EQ(writer_->Ask("publish 1", "published").substr(0, 2), "OK");
       EXPECT_EQ(writer_->Ask("flush", "flushed"), "OK");
       return;
@@ -89,8 +90,9 @@ class MatrixTest : public ProcessTest,
     AwaitMore(*readers_[0]);
   }
 
-  // Some more messages of the writer's first thread reach the reader; or, where
-  // it may have been disconnected meanwhile, leave the writer.
+  // Waits until some more messages of the writer's first thread reach the
+  // reader; or, if the reader may have been disconnected meanwhile, until the
+  // writer has more accepted.
   void AwaitMore(PeerProcess& reader) {
     const bool may_end = policy_ == "disconnect";
     PeerProcess& counts = may_end ? *writer_ : reader;
@@ -100,11 +102,11 @@ class MatrixTest : public ProcessTest,
     counts.Ask(absl::StrCat("await ", goal), absl::StrCat("reached ", goal));
   }
 
-  // The victim stands in a handler, and what comes for it does not fit.
+  // The victim stays in a handler, until its messages do not fit any more.
   void HoldUntilThePolicySpeaks() {
     PeerProcess& victim = *readers_[0];
     victim.Tell("hold");
-    (void)LedgerOf(victim);  // It obeys one line after the other.
+    (void)LedgerOf(victim);  // It obeys its lines in order.
     if (streams_late()) writer_->Tell("stream");
     victim.Await("held");
     AwaitThePolicy();
@@ -145,7 +147,8 @@ class MatrixTest : public ProcessTest,
     }
   }
 
-  // All begins with nothing on its way, so that what the victim gets is known.
+  // At the start nothing is on its way, so that it is known what the victim
+  // gets.
   void RunStopped() {
     PeerProcess& victim = *readers_[0];
     Quiesce();
@@ -156,7 +159,7 @@ class MatrixTest : public ProcessTest,
     ids.first_gap = 0;  // It stands, so nobody else writes it.
     writer_->Tell("stream");
     ASSERT_NO_FATAL_FAILURE(AwaitThePolicy());
-    // Whom nobody makes wait goes on.
+    // A reader goes on if nothing makes its writer wait.
     if (is_lossy() && subscribers_ > 1) AwaitMore(*readers_[1]);
     (void)writer_->Ask("stop", "stopped");
     const uint64_t kept = LedgerOf(*writer_, ServiceOf(0)).in_flight;
@@ -165,8 +168,9 @@ class MatrixTest : public ProcessTest,
     EXPECT_EQ(writer_->Ask("flush", "flushed"), "OK");
     EXPECT_EQ(ReceivedBy(victim), received + kept);
     if (policy_ == "drop_newest" && threads_ == 1) {
-      // The oldest: what was there when the first was dropped. Room that came
-      // when the socket took some of it is for later ones.
+      // The victim has the oldest messages: those that were there when the
+      // first one was dropped. Room that came later, when the socket took some
+      // of them, is for later messages.
       EXPECT_GT(ids.last, last);
       if (ids.first_gap > 0) {
         EXPECT_GE(ids.first_gap, last + depth());
@@ -177,8 +181,8 @@ class MatrixTest : public ProcessTest,
     AwaitEndOrMore();
   }
 
-  // All begins as the victim stands in a handler, so that what it gets is
-  // known.
+  // At the start the victim stays in a handler, so that it is known what it
+  // gets.
   void RunDisconnected() {
     PeerProcess& victim = *readers_[0];
     ASSERT_NO_FATAL_FAILURE(HoldUntilThePolicySpeaks());
@@ -220,7 +224,7 @@ class MatrixTest : public ProcessTest,
     ASSERT_NO_FATAL_FAILURE(AwaitAfreshIfDisconnected());
   }
 
-  // The subscription of the process before had ended; this one gets something,
+  // The previous process's subscription had ended. This one gets something,
   // though it may fall behind at once.
   void AwaitAfreshIfDisconnected() {
     if (policy_ != "disconnect") return;
@@ -241,14 +245,16 @@ class MatrixTest : public ProcessTest,
     if (streams_late()) return;  // There is no stream yet.
     (void)writer_->Ask("stop", "stopped");
     EXPECT_EQ(writer_->Ask("flush", "flushed"), "OK");
-    // The last of the stream may be dropped, but not one for an empty lane.
+    // The last message of the stream may be dropped, but not a message for an
+    // empty lane.
     EXPECT_EQ(writer_->Ask("publish 1", "published").substr(0, 2), "OK");
     EXPECT_EQ(writer_->Ask("flush", "flushed"), "OK");
     EXPECT_EQ(readers_[0]->counts().received[1].last,
               writer_->counts().accepted_by[1]);
   }
 
-  // Publishes on until the victim's policy shows in what the writer knows.
+  // Goes on publishing until the writer's counts show the effect of the
+  // victim's policy.
   void AwaitThePolicy() {
     const Counted before = LedgerOf(*writer_, ServiceOf(0));
     PeerCounts& counts = writer_->counts();
@@ -276,8 +282,8 @@ class MatrixTest : public ProcessTest,
     } while (!has_spoken());
   }
 
-  // Of a victim that could not keep up: it goes on, or is told that it is over,
-  // after all that was accepted for it.
+  // For a victim that could not keep up: it goes on, or is told that its
+  // subscription is over, after all that was accepted for it.
   void AwaitEndOrMore() {
     PeerProcess& victim = *readers_[0];
     if (policy_ != "disconnect") return AwaitMore(victim);
@@ -288,7 +294,7 @@ class MatrixTest : public ProcessTest,
               LedgerOf(*writer_, ServiceOf(0)).accepted);
   }
 
-  // Of the lane of one that stands still or is away.
+  // Checks the lane of a victim that stands still or is away.
   void ExpectKept(uint64_t kept) const {
     EXPECT_GT(kept, 0u);
     if (is_lossy()) {
@@ -296,9 +302,9 @@ class MatrixTest : public ProcessTest,
     }
   }
 
-  // Of a reader to which nothing is on its way: the newest of all accepted
-  // messages, which is the last of its run, is the last it got, and what its
-  // lane keeps came with it without a gap.
+  // For a reader to which nothing is on its way. The newest of all accepted
+  // messages, which is the last of its run, is the last one that the reader
+  // got. The messages that its lane keeps came before it without a gap.
   void ExpectTheNewest(PeerProcess& reader) const {
     if (policy_ != "latest" && policy_ != "drop_oldest") return;
     const PeerCounts& got = reader.counts();
@@ -324,8 +330,8 @@ class MatrixTest : public ProcessTest,
   }
   uint64_t depth() const { return policy_ == "latest" ? 1 : kDepth; }
   uint64_t window() const { return policy_ == "latest" ? 1 : kWindow; }
-  // Whether the event comes before the stream, which might end the victim's
-  // subscription before that.
+  // Whether the event comes before the stream: an earlier stream might end the
+  // victim's subscription before the event.
   bool streams_late() const {
     return policy_ == "disconnect" && event_ != "killed" && event_ != "left";
   }
@@ -337,8 +343,8 @@ class MatrixTest : public ProcessTest,
     return count;
   }
 
-  // No message twice, none out of order, and none missing within what a
-  // lossless subscription got.
+  // Checks that no message came twice or out of order, and that none is missing
+  // within what a lossless subscription got.
   void ExpectSequences(PeerProcess& reader) const {
     for (const ReceivedIds& ids : reader.counts().received) {
       EXPECT_EQ(ids.duplicates, 0u);
@@ -349,7 +355,7 @@ class MatrixTest : public ProcessTest,
     }
   }
 
-  // A reader that lived from the first message to the last.
+  // Checks a reader that lived from the first message to the last.
   void ExpectAllAccountedFor(int i) {
     PeerProcess& reader = *readers_[static_cast<size_t>(i)];
     const Counted sent = LedgerOf(*writer_, ServiceOf(i));
@@ -373,7 +379,8 @@ class MatrixTest : public ProcessTest,
       return;
     }
     EXPECT_EQ(sent.dropped, sent.overflow);
-    // What drop_newest has dropped since the last one that came, nothing tells.
+    // No message tells what drop_newest has dropped since the last one that
+    // arrived.
     if (policy_ == "drop_newest") {
       EXPECT_LE(reader.counts().lost, sent.dropped);
     } else {
@@ -381,20 +388,21 @@ class MatrixTest : public ProcessTest,
     }
   }
 
-  // A victim that is gone: what it handled and what was dropped is all.
+  // Checks a victim that is gone: it handled each message, or the message was
+  // dropped.
   void ExpectVictimAccountedFor() {
     const Counted sent = LedgerOf(*writer_, ServiceOf(0));
     uint64_t handled = ReceivedBy(*readers_[0]);
     if (first_life_ != nullptr) handled += ReceivedBy(*first_life_);
     EXPECT_EQ(sent.in_flight, 0u);
-    // Only a lossy one drops for another reason than that nobody is there.
+    // Only a lossy lane drops for another reason than a missing subscriber.
     EXPECT_EQ(sent.dropped, sent.gone + sent.overflow);
     if (!is_lossy()) {
       EXPECT_EQ(sent.overflow, 0u);
     }
     if (event_ == "left") {
       EXPECT_EQ(last_words_.delivered, handled);
-      // Of the few that a lossy one keeps it may have had all.
+      // A lossy lane keeps few messages; the victim may have got all of them.
       if (policy_ == "block" || policy_ == "fail") {
         EXPECT_GT(sent.gone + last_words_.gone, 0u);
       }
@@ -403,8 +411,9 @@ class MatrixTest : public ProcessTest,
                 sent.accepted - handled - sent.overflow);
       return;
     }
-    // It may have died after it had handled some and before it could say so:
-    // they count as dropped, or come again. Lossy, that is at most a window.
+    // The victim may have died after it handled some messages and before it
+    // could say so: they count as dropped, or come again. In a lossy lane that
+    // is at most a window.
     EXPECT_LE(sent.accepted, handled + sent.dropped);
     if (is_lossy()) {
       EXPECT_LE(handled + sent.dropped, sent.accepted + window());

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Suites that are built so that some counts are forgotten, of the counter that
-# the environment names, have to fail on every transport and across processes,
-# and to say that it is the ledger.
+# Suites in a build that forgets some counts, of the counter that the
+# environment names, have to fail on every transport and across processes, and
+# to name the ledger.
 set -euo pipefail
 
 delivery=$1 lifetime=$2 process=$3
-# Not the outer test's own report and shards.
+# Do not write the outer test's own report, and run all shards.
 unset XML_OUTPUT_FILE TEST_TOTAL_SHARDS TEST_SHARD_INDEX TEST_SHARD_STATUS_FILE
 
 # expect_noticed COUNTER SUITE TEST FILE TEXT: the test fails in FILE alone, and

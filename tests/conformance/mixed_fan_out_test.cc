@@ -1,4 +1,4 @@
-// One publisher whose subscribers are reached in every way there is: the same
+// One publisher whose subscribers are reached in every possible way: the same
 // messages, the same order, the same policies, one ledger.
 #include <fstream>
 #include <map>
@@ -17,7 +17,8 @@ namespace {
 
 constexpr uint64_t kNotes = 2000;
 
-// The parameter: the overflow of all. Lanes have room for every note.
+// The parameter is the overflow policy of all subscribers. Lanes have room for
+// every note.
 class MixedFanOutTest : public ::testing::TestWithParam<std::string> {
  protected:
   MixedFanOutTest() {

@@ -1,6 +1,6 @@
-// A name that does not resolve, and later does. What this machine knows of
-// names is changed for this process alone, in a mount namespace; where the
-// kernel lets nobody make one the test says so and is skipped.
+// A name that does not resolve, and later does. The test changes the machine's
+// names for this process alone, in a mount namespace. Where the kernel allows
+// nobody to make one, the test says so and is skipped.
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -27,7 +27,7 @@ constexpr uint64_t kMessages = 100;
 constexpr absl::Duration kLong = TwoWaySide::kLong;
 constexpr char kName[] = "later.mycelium.test";
 
-// Files of this process in place of those below /etc.
+// Files of this process that replace those below /etc.
 class Names final {
  public:
   Names() {
@@ -35,7 +35,7 @@ class Names final {
     Write("resolv.conf",
           "nameserver 127.255.255.254\n"
           "options timeout:1 attempts:1\n");
-    // Before there is a second thread, which would keep the old one.
+    // Done before there is a second thread, which would keep the old namespace.
     made_ = unshare(CLONE_NEWNS) == 0 &&
             mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
             Put("hosts") && Put("resolv.conf");
@@ -47,7 +47,7 @@ class Names final {
   }
 
  private:
-  // In place: the file stays the one that is mounted.
+  // In place, so that the file stays the mounted one.
   void Write(const std::string& file, const std::string& text) {
     std::ofstream(dir_.file(file)) << text;
   }

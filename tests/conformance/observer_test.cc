@@ -1,5 +1,5 @@
-// Who only looks (`mycelium status`), and what the node and its peers notice
-// of him.
+// Observers (`mycelium status`), which only look, and what the node and its
+// peers notice of them.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -76,7 +76,7 @@ TEST_P(ObserverTest, ObserverIsNoPeerAndNobodyHearsOfHim) {
   served.ExpectServesOthers();
 }
 
-// What an observer of that user is told by a node that lets him connect.
+// What a node that lets `user` connect tells an observer of that user.
 v1::Control ToldToUser(const std::string& transport, uid_t user) {
   TwoUsersSys sys(user);
   Environment environment{sys, Environment::Real().clock,

@@ -34,7 +34,8 @@ INSTANTIATE_TEST_SUITE_P(AllTransports, OtherUserTest,
 
 TEST_P(OtherUserTest, ProcessOfAnotherUserIsRefused) {
   ServedNode served(GetParam());
-  // Others may reach the socket; it is the kernel's word that refuses them.
+  // Other users may reach the socket; they are refused by the uid that the
+  // kernel tells.
   const std::string directory =
       served.path().substr(0, served.path().rfind('/'));
   ASSERT_EQ(chmod(directory.c_str(), 0755), 0);
@@ -65,8 +66,8 @@ TEST_P(OtherUserTest, ProcessOfAnotherUserIsRefused) {
   served.ExpectServesOthers();
 }
 
-// One end of a pair that sends the other a note that is small and one that is
-// large, and counts what comes. Returns 0, or which step failed.
+// One end of a pair that sends the other end a small note and a large one, and
+// counts what arrives. Returns 0, or which step failed.
 int Exchange(const std::string& node, const std::string& other, int64_t allowed,
              const std::function<absl::Status(MessageBus&)>& meet) {
   BusOptions options;

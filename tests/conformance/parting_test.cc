@@ -26,7 +26,7 @@ class PartingTest : public ::testing::TestWithParam<std::string> {
   }
 
   // A peer that has subscribed, and has read the `notes` that were published
-  // then. `*ends`: the position behind each.
+  // then. `*ends`: the position behind each note.
   RawPeer Subscribed(size_t notes, std::vector<uint64_t>* ends) {
     RawPeer peer = served_.Greeted(kPeer);
     peer.SendControl(SubscribeOf(7));
@@ -110,7 +110,7 @@ TEST_P(PartingTest, WhatThePeerHasTakenOverIsItsToCount) {
     peer.SendControl(GoodbyeOf(false));
     EXPECT_TRUE(peer.ReadUntil(
         [](const RawPeer::Record& record) { return IsGoodbye(record, true); }));
-    // Two have arrived, and wait in a queue there.
+    // Two have arrived, and wait in a queue of the peer.
     peer.SendAck(0, ends[1], 0);
     peer.SendControl(GoodbyeOf(true));
     EXPECT_TRUE(peer.Closed());
@@ -144,7 +144,8 @@ TEST_P(PartingTest, WhatASilentPeerHadReceivedCountsAsDropped) {
     EXPECT_TRUE(peer.ReadUntil([](const RawPeer::Record& record) {
       return IsGoodbye(record, false);
     }));
-    // Two have arrived and one of them is handled; then nothing more is heard.
+    // Two have arrived and one of them is handled; then the peer says nothing
+    // more.
     peer.SendAck(0, ends[1], ends[0]);
     EXPECT_TRUE(peer.Closed());
   });

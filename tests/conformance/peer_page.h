@@ -11,7 +11,7 @@
 
 namespace mycelium::test {
 
-// The ids that came from one run of a publisher, which sends 1, 2, 3, …
+// The ids that arrived from one run of a publisher, which sends 1, 2, 3, …
 struct ReceivedIds {
   std::atomic<uint64_t> first;
   std::atomic<uint64_t> last;
@@ -40,17 +40,17 @@ struct ReceivedIds {
   }
 };
 
-// What all bytes of that message's blob are.
+// The value of all bytes of that message's blob.
 inline char BlobFillOf(uint64_t id) { return static_cast<char>('a' + id % 26); }
 
-// Publishes for which a lane had no room, by what was said of it.
+// Publishes for which a lane had no room, by the reason that was given.
 struct RefusedByLane {
   std::atomic<uint64_t> at_once;  // Its overflow is fail.
   std::atomic<uint64_t> waited;   // In vain, or not again after that.
   std::atomic<uint64_t> away;     // Its subscriber is out of reach.
 };
 
-// What a peer process counts, in a file that outlives it.
+// The counts of a peer process, in a file that outlives it.
 struct PeerCounts {
   static constexpr uint64_t kRunsMax = 8;
   std::atomic<uint64_t> accepted;  // Raised right after Publish() said OK.
@@ -68,7 +68,7 @@ struct PeerCounts {
   std::atomic<uint64_t> corrupt;       // Of them, by DATA_LOSS found here.
 };
 
-// Maps the counts at a path, which it creates with zeroes if there are none.
+// Maps the counts at a path; creates the file with zeroes if there is none.
 //
 // Thread safety: the counts are atomic, with one writer each.
 class PeerPage final {

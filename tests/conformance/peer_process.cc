@@ -135,7 +135,7 @@ std::string PeerProcess::AwaitEnd() {
   const int64_t deadline = NowMs() + kLongMs;
   while (ReadMore(deadline)) {
   }
-  // Whose output has ended may still stand in the way of its own end.
+  // A process whose output has ended may not have ended itself yet.
   pollfd fds = {static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)), POLLIN, 0};
   EXPECT_GE(fds.fd, 0) << "no pidfd_open";
   const int64_t left = std::max<int64_t>(deadline - NowMs(), 0);

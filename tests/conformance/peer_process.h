@@ -14,7 +14,7 @@ namespace mycelium::test {
 // Another process that runs conformance_peer, or `binary` of this folder, told
 // what to do line by line.
 //
-// What it counts is in a page that the test still has after Kill().
+// Its counts are in a page that the test can read even after Kill().
 //
 // Thread safety: none. Ownership: the process ends with the object.
 //
@@ -37,7 +37,7 @@ class PeerProcess final {
   // "(none)", if no such line comes.
   std::string Await(const std::string& words);
 
-  // Tells, and awaits the answer.
+  // Tells the process a line, and awaits the answer.
   std::string Ask(const std::string& line, const std::string& answer) {
     Tell(line);
     return Await(answer);

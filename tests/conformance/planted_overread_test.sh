@@ -1,6 +1,6 @@
 #!/bin/bash
-# The proof that guard pages see who reads outside a segment: a reader that does
-# so is killed by SIGSEGV, and by nothing else where it does not.
+# The proof that guard pages catch a reader that reads outside a segment:
+# SIGSEGV kills such a reader, and a reader that does not do so passes.
 #
 #   planted_overread_test.sh HOSTILE_PUBLISHER_TEST_WITH_PLANTED_BUGS
 set -euo pipefail

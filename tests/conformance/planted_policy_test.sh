@@ -1,20 +1,22 @@
 #!/bin/bash
-# The proof that the matrix looks at what each overflow policy does: where the
-# subscribers have another one than the cell says, it fails and says so.
+# The proof that the matrix checks the effect of each overflow policy: where the
+# subscribers have another policy than the cell says, the matrix fails and says
+# so.
 #
 #   planted_policy_test.sh MATRIX_TEST
 set -euo pipefail
 
 matrix=$1
-# Not the outer test's own report and shards.
+# Do not write the outer test's own report, and run all shards.
 unset XML_OUTPUT_FILE TEST_TOTAL_SHARDS TEST_SHARD_INDEX TEST_SHARD_STATUS_FILE
 
-# run CELL: into `output`.
+# run CELL: leaves what it printed in `output`.
 run() {
   output=$("$matrix" "--gtest_filter=*/$1_1subscribers_1threads" 2>&1)
 }
 
-# expect_noticed CELL PLANTED TEXT: of a matrix that is green without it.
+# expect_noticed CELL PLANTED TEXT: the matrix fails with TEXT; it is green
+# without PLANTED.
 expect_noticed() {
   local cell=$1 planted=$2 text=$3 output
   if MYCELIUM_PLANTED_OVERFLOW=$planted run "$cell"; then
@@ -51,7 +53,7 @@ for event in restarted_soon restarted_late; do
   done
 done
 expect_noticed fail_restarted_late block "$silent"
-# Those that differ in what is kept alone.
+# Policies that differ only in which messages are kept.
 expect_noticed drop_newest_stopped drop_oldest "ids.first_gap"
 expect_noticed drop_oldest_stopped drop_newest "has_newest"
 expect_noticed drop_oldest_stopped latest "unbroken + depth()"

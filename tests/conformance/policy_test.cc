@@ -31,7 +31,8 @@ class PolicyTest : public ConformanceTest {
     return *std::move(publisher);
   }
 
-  // Publishes 1, 2, … until one is not accepted, and returns the last that was.
+  // Publishes 1, 2, … until one is not accepted, and returns the last accepted
+  // id.
   static uint64_t Fill(Publisher<Note>& publisher, absl::Status* refused) {
     for (uint64_t id = 1; id < kMoreThanFits; ++id) {
       *refused = publisher.Publish(MakeNote(id, kBlobBytes));
@@ -47,8 +48,8 @@ class PolicyTest : public ConformanceTest {
         [&] { return publisher.Publish(MakeNote(id, kBlobBytes)); });
   }
 
-  // Room comes when the reader's node has told of it, which is after the
-  // reader has the messages.
+  // There is room only when the reader's node has told of it, which is after
+  // the reader has the messages.
   static void SendOnceThereIsRoom(absl::FunctionRef<absl::Status()> send) {
     const absl::Time end = absl::Now() + kLong;
     absl::Status sent;
@@ -94,13 +95,14 @@ TEST_P(PolicyTest, WaitEndsAsTheRouteToTheFullSubscriptionSays) {
   uint64_t filled = Fill(publisher, &refused);
   EXPECT_THAT(refused.ToString(), HasSubstr("waited 20ms"));
   EXPECT_EQ(ReceiveAll(*pull, filled), Counting(filled));
-  // What the publisher was made with goes before it.
+  // The timeout that the publisher was made with goes before that one.
   PublisherOptions impatient;
   impatient.publish_timeout = absl::Milliseconds(3);
   Publisher<Note> other = Publishing(1, impatient);
   PublishOnceThereIsRoom(other, 1);
   EXPECT_THAT(ReceiveAll(*pull, 1), testing::ElementsAre(1));
-  // By another thread: this one takes from the queue, and would not wait.
+  // On another thread: this thread takes from the queue, so its publishes would
+  // not wait.
   filled = std::async(std::launch::async, [&] {
              return Fill(other, &refused);
            }).get();
@@ -150,7 +152,7 @@ TEST_P(PolicyTest, TryPublishReturnsAtOnceHoweverLongThePublisherWouldWait) {
   EXPECT_THAT(publisher.TryPublish(std::make_shared<const Note>(note(0))),
               HasCode(absl::StatusCode::kResourceExhausted));
   EXPECT_EQ(ReceiveAll(*pull, filled), Counting(filled));
-  // Nobody has waited, so nothing is taken for stalled.
+  // Nobody has waited, so no subscriber counts as stalled.
   EXPECT_THAT(publisher.Publish(note(77)), IsOk());
   SendOnceThereIsRoom([&] {
     return publisher.TryPublish(std::make_shared<const Note>(note(78)));

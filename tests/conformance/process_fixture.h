@@ -22,14 +22,14 @@
 
 namespace mycelium::test {
 
-// What a process says of all its flows.
+// The sums of a process over all its flows.
 struct Counted {
   uint64_t accepted = 0, delivered = 0, in_flight = 0;
   uint64_t dropped = 0;  // All, of which:
   uint64_t gone = 0, poison = 0, overflow = 0, too_large = 0;
 };
 
-// Of what a peer answers to "ledger".
+// Reads a peer's answer to "ledger".
 inline Counted CountedOf(const std::string& answer) {
   const std::vector<std::string> words = absl::StrSplit(answer, ' ');
   Counted counted;
@@ -44,13 +44,13 @@ inline Counted CountedOf(const std::string& answer) {
   return counted;
 }
 
-// What a peer counts now. `service`: of the flows to it only, if it is not
+// The counts of a peer now. `service`: only of the flows to it, if it is not
 // empty.
 inline Counted CountedBy(PeerProcess& peer, const std::string& service = "") {
   return CountedOf(peer.Ask("ledger " + service, "ledger"));
 }
 
-// What carries the links: a test runs once for each, see BUILD.
+// The transport that carries the links: a test runs once for each, see BUILD.
 inline std::string TransportUnderTest() {
   const char* const transport = std::getenv("MYCELIUM_TEST_TRANSPORT");
   return transport == nullptr ? "unix" : transport;
@@ -64,7 +64,7 @@ class ProcessTest : public ::testing::Test {
   ProcessTest() { WriteTopology("a", "b"); }
 
   // `retain`: how long lanes wait for a subscriber that died. `limits`: lines
-  // of that table.
+  // of the topology's table of that name.
   void WriteTopology(const std::string& writer, const std::string& reader,
                      const std::string& retain = "200ms",
                      const std::string& publish_timeout = "300ms",
@@ -82,7 +82,7 @@ class ProcessTest : public ::testing::Test {
          << limits;
   }
 
-  // Processes that start from here on take half of that.
+  // Processes that start from here on take frames of half that size.
   void HalveFrames() { ReplaceInTopology("8KiB", "4KiB"); }
 
   void ReplaceInTopology(const std::string& from, const std::string& to) {
@@ -119,15 +119,15 @@ class ProcessTest : public ::testing::Test {
     peer->Await("ready");
     return peer;
   }
-  // Awaits messages of the writer's `run`.
+  // Starts a reader that awaits messages of the writer's `run`.
   std::unique_ptr<PeerProcess> Reader(int run = 1, const Flags& more = {}) {
     auto peer = Start("subscribe", run, more);
     peer->Await("ready");
     return peer;
   }
 
-  // The same, and checks that all that it counts went over the transport under
-  // test, and nothing fell back to a socket.
+  // The same, and checks that everything it counts went over the transport
+  // under test, and nothing fell back to a socket.
   static Counted LedgerOf(PeerProcess& peer, const std::string& service = "") {
     std::vector<std::string> links =
         absl::StrSplit(peer.Ask("links", "links"), ' ');
@@ -137,7 +137,7 @@ class ProcessTest : public ::testing::Test {
     return CountedBy(peer, service);
   }
 
-  // Its process ends well, too. What it says of its ledger can still be read.
+  // Also checks that its process ends well. Its last ledger can still be read.
   static void ShutDown(PeerProcess& peer) {
     EXPECT_EQ(peer.Ask("shutdown", "shut"), "OK");
     EXPECT_EQ(peer.AwaitEnd(), "exit 0");
@@ -152,7 +152,7 @@ class ProcessTest : public ::testing::Test {
     EXPECT_EQ(ids.torn, 0u);
   }
 
-  // Publishes, and compares what both sides know once it has arrived.
+  // Publishes, and compares what both sides know once all has arrived.
   static void SendAll(PeerProcess& writer, PeerProcess& reader,
                       uint64_t count) {
     EXPECT_EQ(writer.Ask("wait 1", "waited"), "OK");

@@ -69,7 +69,7 @@ TEST_F(ProcessTest, KilledPublisherLeavesAPrefixAndItsSuccessorIsHeardInFull) {
   ExpectEachOnceInOrder(reader->counts().received[1], 1000);
   const uint64_t prefix = reader->counts().received[2].count;
   ExpectEachOnceInOrder(reader->counts().received[2], prefix);
-  // It may die between a Publish() and the count of it.
+  // The writer may die between a Publish() and the count of it.
   EXPECT_LE(prefix, first->counts().accepted + 1);
   EXPECT_EQ(LedgerOf(*second).accepted, 1000u);
   EXPECT_EQ(LedgerOf(*reader).delivered, 1000u + prefix);

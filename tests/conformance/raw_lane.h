@@ -17,7 +17,7 @@ namespace mycelium::test {
 int MakeMemory(size_t bytes, int seals);
 
 // The two segments of a lane, as docs/shm_layout.md describes them, for a peer
-// that does with them what it likes. Shares no code with what it tests.
+// that may do anything with them. Shares no code with what it tests.
 //
 // Thread safety: none, but the words are atomic.
 class RawLane final {
@@ -29,7 +29,7 @@ class RawLane final {
 
   // Makes them, as an honest publisher does.
   RawLane(size_t ring_bytes, uint64_t identity);
-  // Maps those that another publisher has made; closes the descriptors.
+  // Maps segments that another publisher has made; closes the descriptors.
   RawLane(const std::vector<int>& descriptors, size_t ring_bytes);
   RawLane(const RawLane&) = delete;
   RawLane& operator=(const RawLane&) = delete;
@@ -54,11 +54,11 @@ class RawLane final {
                                                      position % ring_bytes_);
   }
 
-  // Puts a frame there and commits it, for who has read `stamp` control
-  // messages. Returns where the next one goes.
+  // Writes a frame there and commits it, for a reader that has read `stamp`
+  // control messages. Returns the position of the next frame.
   uint64_t Write(uint64_t position, const RawFrame& frame, uint32_t stamp);
 
-  // A pad from there to the end of the memory.
+  // Writes a pad from there to the end of the memory.
   void WritePad(uint64_t position, uint32_t pad_bytes);
 
  private:

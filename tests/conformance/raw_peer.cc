@@ -19,7 +19,8 @@ Clock::time_point After(int timeout_ms) {
   return Clock::now() + std::chrono::milliseconds(timeout_ms);
 }
 
-// Whether there is something to read, or the end, before the deadline.
+// Whether there is something to read, or the end of the stream, before the
+// deadline.
 bool IsReadable(int fd, Clock::time_point deadline) {
   const auto left =
       std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
@@ -185,7 +186,7 @@ std::optional<RawPeer::Record> RawPeer::ReadBefore(Deadline deadline) {
 
 bool RawPeer::ClosedWithin(int timeout_ms) {
   const Deadline deadline = After(timeout_ms);
-  // What has arrived by then is taken, but not for ever.
+  // Takes what has arrived by then, but not for ever.
   const Deadline last = After(timeout_ms + kLongMs);
   while (Clock::now() < last && IsReadable(fd_, deadline)) {
     char bytes[4096];

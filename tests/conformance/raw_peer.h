@@ -14,7 +14,7 @@
 
 namespace mycelium::test {
 
-// The bytes of one frame, padded as it lies in a record. `frame_bytes`: what
+// The bytes of one frame, padded as in a record. `frame_bytes`: the size that
 // the header announces; the true size if it is not given.
 struct RawFrame {
   uint64_t sequence = 1;
@@ -27,20 +27,20 @@ struct RawFrame {
 };
 std::string BytesOf(const RawFrame& frame);
 
-// The bytes of one record. `body_bytes`: what the header announces.
+// The bytes of one record. `body_bytes`: the size that the header announces.
 std::string RecordBytes(RecordKind kind, absl::string_view body,
                         uint32_t lane = 0, uint64_t position = 0,
                         std::optional<uint32_t> body_bytes = std::nullopt);
 std::string ControlBytes(const v1::Control& control);
 
-// A Hello that a node with nothing to hide would send.
+// A Hello as a node that keeps to the rules would send it.
 v1::Hello HelloFrom(const std::string& node, uint64_t incarnation = 1);
 
-// One connection that speaks the wire format by hand, right or wrong: what a
-// peer of another make, or a broken one, could send. Shares no code with the
+// One connection that speaks the wire format by hand, right or wrong: what
+// another implementation, or a broken one, could send. Shares no code with the
 // links and handshakes that it tests, only the layout of the bytes.
 //
-// Every call that reads has one deadline in all, long enough for any machine.
+// Every call that reads has one overall deadline, long enough for any machine.
 //
 // Thread safety: none.
 class RawPeer final {
@@ -58,7 +58,7 @@ class RawPeer final {
 
   // False if the other side has gone.
   bool Send(absl::string_view bytes);
-  // The same with descriptors, which stay the caller's.
+  // The same with descriptors; the caller still owns them.
   bool SendWithDescriptors(absl::string_view bytes,
                            const std::vector<int>& descriptors);
   bool SendControl(const v1::Control& control) {
@@ -69,8 +69,8 @@ class RawPeer final {
   }
   bool SendAck(uint32_t lane, uint64_t received, uint64_t handled);
 
-  // Says Hello and returns the answer: a Hello, a Reject, or nothing, if the
-  // other side has closed or says nothing in time.
+  // Says Hello and returns the answer: a Hello, a Reject, or nothing if the
+  // other side has closed or does not answer in time.
   v1::Control SayHello(const v1::Hello& hello);
 
   struct Record {
@@ -78,12 +78,13 @@ class RawPeer final {
     std::string body;
     v1::Control control;  // Of a control record.
   };
-  // The next record; none if the other side has closed, or it is not there in
-  // time.
+  // The next record; none if the other side has closed, or if no record arrives
+  // in time.
   std::optional<Record> Read() { return ReadBefore(SoonEnough()); }
-  // What came with the bytes that were read so far. The caller closes them.
+  // The descriptors that came with the bytes read so far. The caller closes
+  // them.
   std::vector<int> TakeDescriptors() { return std::exchange(descriptors_, {}); }
-  // Skips records until `wanted` says yes to one; none as in Read().
+  // Skips records until `wanted` accepts one; none in the same cases as Read().
   template <typename Wanted>
   std::optional<Record> ReadUntil(Wanted wanted) {
     const Deadline deadline = SoonEnough();
@@ -111,7 +112,8 @@ class RawPeer final {
   static Deadline SoonEnough();
 
   std::optional<Record> ReadBefore(Deadline deadline);
-  // Takes what has arrived. False at the end, or if nothing came in time.
+  // Takes what has arrived. False at the end of the stream, or if nothing came
+  // in time.
   bool Receive(Deadline deadline);
 
   int fd_ = -1;

@@ -35,7 +35,7 @@ void ExpectNothingLostAcrossCuts(const std::string& transport,
   BusOptions options = TwoWaySide::Options();
   TwoWaySide bound(binds, "west", "east", kMessages, options);
   TwoWaySide dialled(dials, "east", "west", kMessages, options);
-  // What stands between the two passes bytes on, whatever they mean.
+  // The relay between the two passes bytes on without looking at their meaning.
   std::optional<UnixEndpointHandle> unix_endpoint;
   std::optional<GrpcEndpointHandle> grpc_endpoint;
   if (transport == "unix") {
@@ -67,9 +67,10 @@ void ExpectNothingLostAcrossCuts(const std::string& transport,
   std::cout << relay.cuts() << " cuts, " << dialled.reconnected()
             << " times reconnected\n";
   EXPECT_GE(relay.cuts(), kCutsMin);
-  // Neither end took what the other sent next for corrupt. (One may close a
-  // connection all the same: if the Hello of one that was cut is read behind
-  // the Hello of its successor, it takes its place for a moment.)
+  // Neither end took what the other sent next for corrupt. (One end may still
+  // close a connection: if the Hello of a connection that was cut is read
+  // behind the Hello of its successor, the cut one takes the successor's place
+  // for a moment.)
   EXPECT_EQ(bound.complaints() + dialled.complaints(), 0u);
   EXPECT_GT(dialled.reconnected(), 0u);
   EXPECT_EQ(bound.gone() + dialled.gone(), 0u);

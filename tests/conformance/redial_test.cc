@@ -1,6 +1,6 @@
-// Two processes that live find each other again within `retain`, by whatever
-// way is left, and lose nothing: one side cannot be reached, another address is
-// dialled, a handler is at work.
+// Two living processes find each other again within `retain`, by any way that
+// is left, and lose nothing: one side cannot be reached, another address is
+// dialled, or a handler is at work.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -39,14 +39,14 @@ constexpr absl::Duration kLong = absl::Seconds(20);
 constexpr absl::Duration kRetain = absl::Seconds(2);
 using State = ConnectionEvent::State;
 
-// What a node is told of its links.
+// The events that a node is told of its links.
 class Events final {
  public:
   BusOptions Watched(BusOptions options) {
     options.log = [](LogLevel, absl::string_view) {};
     options.on_connection = [this](const ConnectionEvent& event) {
       ++counts_[static_cast<size_t>(event.state)];
-      // Whatever becomes of a connection that has broken.
+      // Settled: a broken connection came back or was given up.
       const bool is_settled =
           event.state == State::kReconnected || event.state == State::kGone;
       if (is_settled && !settled_.HasBeenNotified()) settled_.Notify();
@@ -90,7 +90,7 @@ Ledger TotalOf(const MessageBus& bus) {
   return sum;
 }
 
-// One subscription; what it gets has ids from 1 on.
+// One subscription; its messages have ids from 1 on.
 class Reading final {
  public:
   explicit Reading(MessageBus& bus) {
@@ -121,7 +121,7 @@ class Reading final {
   SubscriptionHandle handle_;
 };
 
-// Listens there, and takes nobody. The caller closes it.
+// Listens there, and accepts nobody. The caller closes it.
 int SilentSocketAt(const std::string& path) {
   const int silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_un name = {};
@@ -136,7 +136,7 @@ class RedialTest : public ::testing::Test {
  protected:
   static constexpr uint64_t kEach = 20;
 
-  // Publishes more, with no connection or with one.
+  // Publishes more, with or without a connection.
   void Publish(Publisher<Note>& publisher) {
     for (uint64_t i = 0; i < kEach; ++i) {
       EXPECT_TRUE(publisher.Publish(NoteOf(++published_)).ok());
@@ -152,7 +152,7 @@ class RedialTest : public ::testing::Test {
   }
 
   // Node b of b.toml publishes to node a of a.toml, loses its connection, and
-  // has it again within `retain`. `lose` makes it so.
+  // has it again within `retain`. `lose` breaks the connection.
   void ExpectGoesOn(
       const std::function<void(const std::function<void()>& until_lost)>&
           lose) {
@@ -181,8 +181,8 @@ class RedialTest : public ::testing::Test {
   uint64_t published_ = 0;
 };
 
-// The node that is named first dials somebody who never answers, and is dialled
-// well by the other one.
+// The node that is named first dials an address that never answers; the other
+// one dials it with success.
 TEST_F(RedialTest, NodeThatReachesNobodyLetsTheOtherOneIn) {
   const LoopbackAddress host;
   const SilentListener silent;
@@ -212,8 +212,8 @@ TEST_F(RedialTest, NodeThatReachesNobodyLetsTheOtherOneIn) {
   });
 }
 
-// The same on one host, where the kernel connects whoever listens, though
-// nobody ever takes the connection.
+// The same on one host. The kernel connects clients to every listening socket,
+// even if nobody ever accepts the connection.
 TEST_F(RedialTest, NodeThatIsNotAnsweredLetsTheOtherOneIn) {
   const std::string silent_path = dir_.file("silent");
   const int silent = SilentSocketAt(silent_path);
@@ -237,7 +237,7 @@ TEST_F(RedialTest, NodeThatIsNotAnsweredLetsTheOtherOneIn) {
   close(silent);
 }
 
-// A second address of the same process takes the lanes over.
+// A second address of the same process takes over the lanes.
 class SecondAddressTest : public RedialTest,
                           public ::testing::WithParamInterface<bool> {};
 
@@ -263,7 +263,7 @@ TEST_P(SecondAddressTest, GoesOnWhereTheFirstLeftOff) {
   ASSERT_TRUE(here->Flush(kLong).ok());
   if (is_known_before) {
     ASSERT_TRUE(DialUnixEndpoint(dir_.file("second"), *here).ok());
-    // It is refused, since there is a link, and is not heard of again.
+    // It is refused, since there is a link, and says nothing more.
     ASSERT_TRUE(Comes([&] { return second.closed() > 0; }));
     for (int i = 0; i < 200; ++i) {
       Publish(*publisher);
@@ -297,9 +297,9 @@ INSTANTIATE_TEST_SUITE_P(Whenever, SecondAddressTest, ::testing::Bool(),
                            return info.param ? "DialledBefore" : "DialledThen";
                          });
 
-// The first was not answered for so long that the second was tried. Both are
-// read in the end, and the later one has the link.
-// Which answer is here first is a matter of chance, so it is tried again.
+// The first connection was not answered for so long that the second was tried.
+// Both are read in the end, and the later one gets the link. Chance decides
+// which answer arrives first, so the test tries again.
 class TwoDialsTest : public RedialTest,
                      public ::testing::WithParamInterface<int> {};
 INSTANTIATE_TEST_SUITE_P(AgainAndAgain, TwoDialsTest, ::testing::Range(0, 5));
@@ -332,9 +332,10 @@ TEST_P(TwoDialsTest, LaterOneIsTheOneThatStays) {
   EXPECT_TRUE(publisher->Publish(NoteOf(1)).ok());
   ASSERT_TRUE(there->Flush(kLong).ok());
   ASSERT_TRUE(DialUnixEndpoint(dir_.file("second"), *there).ok());
-  // It is refused, since there is a link, and learns who that is.
+  // The dial is refused, since there is a link; the dialler learns which node
+  // is there.
   ASSERT_TRUE(Comes([&] { return second.closed() > 0; }));
-  // The loop of "here" stands still.
+  // The event loop of "here" stands still.
   EXPECT_TRUE(publisher->Publish(NoteOf(2)).ok());
   is_inside.WaitForNotification();
   const uint64_t before = first.passed(), before_second = second.passed();
@@ -358,7 +359,7 @@ TEST_P(TwoDialsTest, LaterOneIsTheOneThatStays) {
 }
 
 // An inline handler is at work, and more has come for it than waits in memory:
-// that is no reason to be away.
+// the node does not count as away for that.
 class BusyReaderTest : public RedialTest,
                        public ::testing::WithParamInterface<bool> {};
 
@@ -429,7 +430,8 @@ INSTANTIATE_TEST_SUITE_P(Whoever, BusyReaderTest, ::testing::Bool(),
                            return info.param ? "ReaderDials" : "WriterDials";
                          });
 
-// Somebody else has the address by now. He is not to think that he is dialled.
+// Another process has the address by now. It must not take itself for the
+// dialled one.
 TEST_F(RedialTest, NodeThatIsNotMeantIsNotConnected) {
   std::ofstream(dir_.file("topology.toml"))
       << "socket_dir = \"" << dir_.path() << "\"\n"
@@ -451,8 +453,8 @@ TEST_F(RedialTest, NodeThatIsNotMeantIsNotConnected) {
   EXPECT_EQ(x_events.count(State::kConnected), 0);
 }
 
-// The kernel connects to a process that is stopped, or busy; that has refused
-// nobody.
+// The kernel also connects clients to a process that is stopped or busy; such a
+// process has refused nobody.
 TEST_F(RedialTest, SilenceIsNoRefusalOnOneHostEither) {
   const std::string path = dir_.file("silent");
   const int silent = SilentSocketAt(path);
@@ -466,7 +468,7 @@ TEST_F(RedialTest, SilenceIsNoRefusalOnOneHostEither) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(waited)) << waited;
   EXPECT_TRUE(absl::StrContains(waited.message(), "did not say who it is"))
       << waited;
-  opened->reset();  // What it was told, it has told.
+  opened->reset();  // By now it has told all events.
   EXPECT_EQ(events.count(State::kRefused), 0);
   close(silent);
 }
