@@ -117,8 +117,8 @@ class RingOfServicesTest
     }
   }
 
-  // The handler: a note whose id is more than 1 goes on with one less; one with
-  // a text puts as many new ones in as that says.
+  // The handler: a note whose id is more than 1 goes on with an id that is one
+  // less. A note whose text is a number injects so many new notes.
   void Pass(size_t service, const Note& note) {
     handled_.fetch_add(1);
     uint64_t more = 0;
@@ -158,7 +158,7 @@ class RingOfServicesTest
     return sent;
   }
 
-  // Puts a note in that makes `hops`, or as many as find room.
+  // Injects a note that makes `hops` hops, as far as there is room.
   void Inject(size_t service, uint64_t hops, size_t blob_bytes,
               const std::string& text = "") {
     Note note;
@@ -173,7 +173,7 @@ class RingOfServicesTest
     refused_.fetch_add(1);
   }
 
-  // Until the last note has made its last hop.
+  // Waits until the last note has made its last hop.
   void AwaitTheEnd() {
     const absl::Time end = absl::Now() + kLong;
     while (ended_.load() < injected_.load() && absl::Now() < end) {
@@ -226,9 +226,9 @@ TEST_P(RingOfServicesTest, EachNoteMakesAllItsHops) {
   ExpectTrueLedger();
 }
 
-// Each service puts more in at once than a lane holds, from inside its handler.
-// Where only the thread in the handler could make room, it is refused at once;
-// no call waits longer than it may, and nobody waits for ever.
+// Each service injects more at once than a lane holds, from inside its handler.
+// Where only the thread in the handler could make room, the publish is refused
+// at once; no call waits longer than it may, and no thread waits for ever.
 TEST_P(RingOfServicesTest, RingThatIsFullRefusesAndGoesOn) {
   Open();
   constexpr uint64_t kHops = 60;
@@ -238,11 +238,11 @@ TEST_P(RingOfServicesTest, RingThatIsFullRefusesAndGoesOn) {
   }
   AwaitTheEnd();
   EXPECT_GT(refused_.load(), 0u);
-  // A wait, and the time that other threads of a busy machine take.
+  // One wait, and the time that other threads of a busy machine take.
   EXPECT_LT(longest_ms_.load(),
             absl::ToInt64Milliseconds(kPublishTimeout) + 5'000);
   ExpectTrueLedger();
-  // It is as good as new.
+  // The ring works as at the start.
   const uint64_t before = handled_.load();
   Inject(0, kHops, kBlobBytes);
   AwaitTheEnd();
@@ -250,7 +250,7 @@ TEST_P(RingOfServicesTest, RingThatIsFullRefusesAndGoesOn) {
   ExpectTrueLedger();
 }
 
-// Whose publishers wait for longer than the test.
+// A ring whose publishers wait for longer than the test.
 class FullRingTest : public RingOfServicesTest {
  protected:
   FullRingTest() : RingOfServicesTest(kLong) {}
@@ -263,7 +263,7 @@ class FullRingTest : public RingOfServicesTest {
   }
 };
 
-// All three put more in than the next one takes, and wait for each other.
+// All three inject more than the next one takes, and wait for each other.
 TEST_P(FullRingTest, CircleIsToldInsteadOfWaitedFor) {
   std::mutex mutex;
   std::condition_variable all_there;

@@ -1,5 +1,5 @@
 // How a publisher that never waits learns that there is room again, and how a
-// node tells of what was dropped.
+// node reports what was dropped.
 
 #include <poll.h>
 
@@ -43,7 +43,7 @@ class RoomTest : public ConformanceTest {
     return *std::move(publisher);
   }
 
-  // Publishes until there is no room. Returns the last id that was accepted.
+  // Publishes until there is no room. Returns the last accepted id.
   static uint64_t Fill(Publisher<Note>& publisher, uint64_t id = 1) {
     const uint64_t most = id + kMoreThanFits;
     while (id < most && publisher.Publish(MakeNote(id, kBlobBytes)).ok()) ++id;
@@ -120,7 +120,7 @@ TEST_P(RoomTest, DescriptorThatIsMadeLateTellsOfTheLastRefusalToo) {
   EXPECT_TRUE(IsReadable(*descriptor, 20'000));
 }
 
-// What a node said of drops and stalls.
+// What a node reported of drops and stalls.
 class Told final {
  public:
   void Add(const FlowEvent& event) {

@@ -1,5 +1,6 @@
-// Two nodes of one host whose file says how they meet: they do, over what
-// Explain() says of it, whichever of the two the file speaks about.
+// Two nodes of one host whose topology file says how they meet. They meet over
+// the transport that Explain() names, whichever of the two nodes the file
+// mentions.
 #include <fstream>
 #include <memory>
 #include <string>

@@ -1,4 +1,4 @@
-// Two types on one topic.
+// Two message types on one topic.
 
 #include <atomic>
 #include <memory>
@@ -95,7 +95,7 @@ TEST_P(SchemaTest, RefusalEndsWithTheSubscriptionThatWasRefused) {
                 HasCode(absl::StatusCode::kFailedPrecondition));
   }
   auto pull = beta_->Subscriber<Note>();
-  // Until the publisher's node has heard of both.
+  // Waits until the publisher's node has heard of both.
   absl::Status found;
   const absl::Time end = absl::Now() + kLong;
   do {
@@ -129,13 +129,13 @@ TEST_P(SchemaTest, ServicesWithOtherSchemaDigestsRefuseEachOtherOnly) {
   EXPECT_EQ(ours->local_digest(), theirs->remote_digest());
   EXPECT_EQ(ours->remote_digest(), theirs->local_digest());
   EXPECT_EQ(theirs->remote_service(), "alpha");
-  // The same service hears itself.
+  // A service hears itself.
   auto own = alpha_->Subscriber<Note>();
   ASSERT_THAT(from_alpha->Publish(MakeNote(1)), IsOk());
   EXPECT_THAT(ReceiveAll(*own, 1), ElementsAre(1));
 }
 
-// market.Quote, as somebody has it whose price is of that type.
+// market.Quote, as a service has it whose field `price` is of that type.
 MessageType QuoteWith(google::protobuf::FieldDescriptorProto::Type price) {
   google::protobuf::FileDescriptorSet set;
   google::protobuf::FileDescriptorProto& file = *set.add_file();
@@ -152,7 +152,7 @@ MessageType QuoteWith(google::protobuf::FieldDescriptorProto::Type price) {
   return *DescribedMessageType("market.Quote", set.SerializeAsString());
 }
 
-// Whether or not compatible versions are taken.
+// This holds whether or not compatible versions are accepted.
 TEST_P(SchemaTest, BothSidesNameTheFirstFieldThatDiffers) {
   using Field = google::protobuf::FieldDescriptorProto;
   Open(GetParam() == "inproc" ? "" : "schema = \"compatible\"");
@@ -209,7 +209,7 @@ TEST_P(SchemaTest, BytesThatAreNotOfTheirTypeAreCountedAsUndecodable) {
 
 MYCELIUM_ALL_TRANSPORTS(SchemaTest);
 
-// Inside a process messages are passed as they are.
+// Inside a process messages are passed as objects, without conversion.
 TEST(SchemaInOneProcessTest, OneProcessHasOneVersion) {
   const std::string form = "mycelium.schema 1\nroot Q\nmessage Q\n";
   const auto version = [&](const std::string& fields) {
@@ -234,7 +234,8 @@ TEST(SchemaInOneProcessTest, OneProcessHasOneVersion) {
               HasCode(absl::StatusCode::kFailedPrecondition));
 }
 
-// A publisher whose only subscription was refused, and the peer that had it.
+// A publisher whose only subscription was refused, and the peer that had the
+// subscription.
 TEST(SchemaAcrossProcessesTest, RefusalsEndWhenTheirPeerLeaves) {
   ShortTempDir dir;
   const std::string path = dir.file("bus.sock");
@@ -275,8 +276,8 @@ TEST(SchemaAcrossProcessesTest, RefusalsEndWhenTheirPeerLeaves) {
   }
 }
 
-// Each of these publishers refuses each of these subscriptions, and both say
-// why with texts of 200 KiB. Said once for each pair that would be more than
+// Each of these publishers refuses each of these subscriptions, and both sides
+// give the reason with texts of 200 KiB. Once for each pair would be more than
 // connections bear.
 TEST(SchemaAcrossProcessesTest, ManyRefusalsOfLargeTypesBreakNoConnection) {
   constexpr int kOfEach = 40;

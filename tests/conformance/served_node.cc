@@ -18,7 +18,7 @@ constexpr absl::Duration kLong = absl::Seconds(20);
 constexpr std::chrono::seconds kLongWait(10);
 constexpr int kTriesMax = 10'000'000;
 
-// What `bus` has counted between two nodes.
+// The counts of `bus` between two nodes.
 Ledger SumOf(const MessageBus& bus, const std::string& from,
              const std::string& to) {
   Ledger sum;
@@ -132,7 +132,7 @@ ServedNode::ServedNode(const std::string& transport, BusOptions options)
         subscriber));
   }
   publisher_.emplace(*bus_->Publisher<Note>());
-  // A first guest learns which subscriptions there are.
+  // A first guest learns the ids of the subscriptions.
   RawPeer guest = Greeted("first-guest", 77);
   while (inline_id_ == 0 || queued_id_ == 0) {
     const auto record = guest.ReadUntilControl(v1::Control::kSubscribe);
@@ -276,7 +276,8 @@ void ServedNode::ExpectServesOthers() {
   }
   const absl::Status flushed = guest->Flush(kLong);
   ASSERT_TRUE(flushed.ok()) << flushed << "\n" << Told();
-  // Its own flush would wait for what a hostile subscriber never handles.
+  // The bus's own flush would wait for messages that a hostile subscriber never
+  // handles.
   Ledger to = SumOf(*bus_, "served", name);
   for (int tries = 0; to.in_flight > 0 && tries < kTriesMax; ++tries) {
     (void)guest->Flush(kLong);

@@ -17,14 +17,14 @@
 
 namespace mycelium::test {
 
-// A bus that keeps its promises while somebody at its door does not. It has an
+// A bus that keeps to the rules while a peer at its socket does not. It has an
 // inline and a queued subscription to Note, publishes Note itself, and
 // remembers what it was told of its connections.
 //
 // Thread safety: the members that wait may be called from one thread.
 class ServedNode final {
  public:
-  // `transport`: what carries its links: "unix" or "shm".
+  // `transport`: the transport that carries its links, "unix" or "shm".
   explicit ServedNode(const std::string& transport,
                       BusOptions options = BusOptions());
   ~ServedNode();
@@ -39,12 +39,12 @@ class ServedNode final {
   // Waits until a note of `node` has come.
   bool HasGotFrom(const std::string& node);
 
-  // The queued subscription's handler stands still, with the note that it has
-  // just got, until it may go on.
+  // Makes the queued subscription's handler wait, with the note that it has
+  // just got, or lets it go on.
   void SetQueuedHeld(bool held);
 
-  // A connection on which both have said Hello. `shares`: the peer's says that
-  // it would read lanes in shared memory.
+  // A connection on which both sides have said Hello. `shares`: the peer's
+  // Hello says that it would read lanes in shared memory.
   RawPeer Greeted(const std::string& node, uint64_t incarnation = 1,
                   bool shares = false);
 
@@ -52,7 +52,7 @@ class ServedNode final {
   // the inline subscription. What it publishes is delivered.
   RawPeer Publishing(const std::string& node);
 
-  // The subscriptions, as peers are told of them.
+  // The ids of the subscriptions, as peers are told them.
   uint32_t inline_id() const { return inline_id_; }
   uint32_t queued_id() const { return queued_id_; }
 
@@ -67,7 +67,7 @@ class ServedNode final {
   // messages both ways and leave, with ledgers and ids that agree.
   void ExpectServesOthers();
 
-  // Ends the bus; the socket goes with it.
+  // Ends the bus; the socket is removed with it.
   void Shutdown();
 
  private:
@@ -97,7 +97,7 @@ class ServedNode final {
   uint32_t queued_id_ = 0;
 };
 
-// A control message by hand.
+// Control messages by hand.
 v1::Control LaneOpenOf(uint32_t lane, uint32_t subscription,
                        uint64_t capacity_bytes = 1 << 16, uint64_t position = 0,
                        uint64_t next_sequence = 1);

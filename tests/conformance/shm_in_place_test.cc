@@ -1,4 +1,4 @@
-// Messages that queues hold, where the publisher's process put them.
+// Messages in queues that stay where the publisher's process wrote them.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -42,7 +42,7 @@ void ExpectPattern(Bytes bytes, uint64_t number) {
       << "message " << number;
 }
 
-// A bus that publishes and one that receives, linked by shared memory with
+// A bus that publishes and a bus that receives, linked by shared memory with
 // lanes of kCapacity.
 class ShmInPlaceTest : public ::testing::Test {
  protected:
@@ -93,7 +93,7 @@ class ShmInPlaceTest : public ::testing::Test {
     return *std::move(publisher);
   }
 
-  // Of a writer that runs only while it is polled.
+  // For a writer that runs only while it is polled.
   mycelium::RawPublisher PublishingUnpolled() {
     auto publisher = writer_->RawPublisher(type_, "", impatient_);
     EXPECT_TRUE(publisher.ok()) << publisher.status();
@@ -165,8 +165,8 @@ TEST_F(ShmInPlaceTest, LargeQueuedMessageIsHandledInSharedMemory) {
   EXPECT_TRUE(is_shared);
 }
 
-// The writer of a lossy lane goes round one message only, which is let go when
-// the connection ends.
+// The writer of a lossy lane can go round only one message, and that one is let
+// go when the connection ends.
 TEST_F(ShmInPlaceTest, LargeMessageOfALossyLaneIsCopied) {
   SubscriberOptions options;
   options.overflow = Overflow::kLatest;
@@ -180,7 +180,7 @@ TEST_F(ShmInPlaceTest, LargeMessageOfALossyLaneIsCopied) {
   (void)pull.TryReceive();
 }
 
-// A process of the same user may do worse than to change bytes that are read.
+// A process of the same user can do worse than change bytes that are read.
 TEST_F(ShmInPlaceTest, LargeMessageOfAnotherUserIsCopied) {
   constexpr int64_t kTheirs = 54321;
   static TwoUsersSys sys(kTheirs);
@@ -226,7 +226,7 @@ TEST_F(ShmInPlaceTest, HeldMessageStaysWhileThePublisherFillsTheLane) {
     const auto held = pull.Receive(kLong);
     ASSERT_TRUE(held.ok()) << held.status();
     ASSERT_TRUE(IsShared(*held));
-    // Of what was published no room is free but that of messages before it.
+    // No room is free but that of the messages before the held one.
     PublishUntilFull(publisher);
     ExpectPattern(*held, ++received);
     while (received < accepted_ - 2) {
@@ -244,8 +244,8 @@ TEST_F(ShmInPlaceTest, HeldMessageStaysWhileThePublisherFillsTheLane) {
   (void)pull.TryReceive();
 }
 
-// In both of these the publisher does not hear of the end, and fills the lane
-// to its last byte.
+// In both of these tests the publisher does not hear of the end, and fills the
+// lane to its last byte.
 
 TEST_F(ShmInPlaceTest, HeldMessageOutlivesTheEndOfItsBus) {
   OpenWriter(PollMode::kCaller);
@@ -282,14 +282,15 @@ TEST_F(ShmInPlaceTest, HeldMessageOutlivesItsSubscription) {
   auto publisher = PublishingUnpolled();
   ASSERT_TRUE(Publish(publisher, kLarge).ok());
   ASSERT_TRUE(ended.WaitForNotificationWithTimeout(kLong));
-  // What comes now is dropped as it comes, and its room lies behind the other.
+  // Messages that arrive now are dropped on arrival, and their room lies behind
+  // the other's.
   PublishUntilFull(publisher);
   full.Notify();
   ASSERT_TRUE(handled.WaitForNotificationWithTimeout(kLong));
   PollUntilNobodyListens(publisher);
 }
 
-// The reader is here, the writer a process that can be killed.
+// The reader is in this process; the writer is a process that can be killed.
 class ShmKilledPublisherTest : public ProcessTest {};
 
 TEST_F(ShmKilledPublisherTest, WhatItHasPublishedIsReadInPlaceAfterItsDeath) {
@@ -315,7 +316,7 @@ TEST_F(ShmKilledPublisherTest, WhatItHasPublishedIsReadInPlaceAfterItsDeath) {
   const std::vector<std::byte> before(held->begin(), held->end());
   writer->Kill();
   ASSERT_TRUE(gone.WaitForNotificationWithTimeout(kLong));
-  // Its successor has memory of its own.
+  // The writer's successor has memory of its own.
   auto successor = Start("publish", 2, {absl::StrCat("--bytes=", kLarge)});
   successor->Await("ready");
   ASSERT_EQ(successor->Ask("wait 1", "waited"), "OK");

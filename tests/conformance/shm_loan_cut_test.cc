@@ -1,5 +1,5 @@
-// Loans that processes of one host read where they were written, while what is
-// between them breaks.
+// Loans that processes of one host read where they were written, while the
+// connections between them break.
 #include <sys/mman.h>
 
 #include <atomic>
@@ -21,7 +21,7 @@
 namespace mycelium::test {
 namespace {
 
-// What the writer was told.
+// The events that the writer was told.
 class Watch {
  protected:
   BusOptions Watched(absl::Duration retain) {
@@ -60,7 +60,7 @@ class Watch {
   std::vector<std::string> log_;
 };
 
-// Readers whose kernel does what the test says.
+// Readers whose system calls fail as the test says.
 class ShmLoanCutTest : public Watch, public ShmLoanTest {
  protected:
   explicit ShmLoanCutTest(absl::Duration retain = kLong)
@@ -103,7 +103,8 @@ TEST_F(ShmLoanCutTest, EachArrivesOnceAndInOrderAcrossCuts) {
   while (accepted_ < kMessages && !HasFailure()) {
     Loan loan = Borrow(accepted_);
     const bool in_place = loan.in_place();
-    // Not while it is full, nor until who was cut off is back.
+    // It fails while the lane is full, and until a reader that was cut off is
+    // back.
     EXPECT_TRUE(Comes([&] { return loan.Publish().ok(); }));
     lent += in_place ? 1 : 0;
     if (++accepted_ % kCutEvery == 0) Cut();
@@ -159,19 +160,19 @@ TEST_F(ShmLoanCutTest, ReaderThatCannotMapGetsCopiesAndTheReasonIsTold) {
     const std::lock_guard<std::mutex> lock(mutex_);
     EXPECT_EQ(LinesWith("has not mapped memory"), 1);
   }
-  // It may do better on the next connection.
+  // The mapping may succeed on the next connection.
   Cut();
   EXPECT_TRUE(AreLoansTaken());
   ASSERT_TRUE(Publish(Borrow(200)).ok());
   ExpectNext(*reader.pull, 200);
 }
 
-// The writer gives such a reader up, which has what it reads all the same.
+// The writer gives such a reader up; the reader keeps what it reads.
 class ShmLoanGivenUpTest : public ShmLoanCutTest {
  protected:
   ShmLoanGivenUpTest() : ShmLoanCutTest(absl::Milliseconds(50)) {}
 
-  // What the one that is given up has got counts as lost, too.
+  // Messages that the given-up reader got count as lost, too.
   void TearDown() override {
     for (const auto& reader : readers_) (void)reader->pull->TryReceive();
     EXPECT_TRUE(writer_->Flush(kLong).ok());
@@ -201,7 +202,7 @@ TEST_F(ShmLoanGivenUpTest, WhatAReaderHasIsNotWrittenAgainAfterItWasGivenUp) {
   const auto held = reader.pull->Receive(kLong);
   ASSERT_TRUE(held.ok()) << held.status();
   ASSERT_NE(FileAt(held->data()), 0u);
-  // Nobody answers any more, and what was there is cut.
+  // The reader's socket is gone, and its connection is cut.
   reader.endpoint.reset();
   sys_.CutConnections();
   ASSERT_TRUE(Await([&] { return gone_ > 0; }));

@@ -22,7 +22,7 @@ using Bytes = absl::Span<const std::byte>;
 
 inline constexpr size_t kCapacity = 64 << 10;
 inline constexpr size_t kSize = 5000;
-// So many fit into a lane, whatever lies in between.
+// So many messages fit into a lane, whatever lies in between.
 inline constexpr size_t kLaneHolds = kCapacity / (kSize + 200) - 1;
 
 // The inode of the file that is mapped where `address` is; 0 if none is.
@@ -43,8 +43,8 @@ inline bool IsFilledWith(uint64_t number, Bytes bytes) {
   return true;
 }
 
-// A node that publishes and some that receive, linked by shared memory with
-// lanes of kCapacity. All are in this process, and do not know.
+// A node that publishes and nodes that receive, linked by shared memory with
+// lanes of kCapacity. All are in this process, and do not know it.
 class ShmLoanTest : public ::testing::Test {
  protected:
   explicit ShmLoanTest(const BusOptions& options = {}) {
@@ -83,7 +83,7 @@ class ShmLoanTest : public ::testing::Test {
     ASSERT_TRUE(publisher_->WaitForSubscribers(readers_.size(), kLong).ok());
   }
 
-  // Whether all readers come to have the memory of loans.
+  // Waits until all readers have the memory of loans.
   bool AreLoansTaken() {
     const Loan loan = Borrow(0);
     const absl::Time end = absl::Now() + kLong;
@@ -109,7 +109,7 @@ class ShmLoanTest : public ::testing::Test {
     EXPECT_TRUE(IsFilledWith(number, *got)) << "message " << number;
   }
 
-  // Until there are no more than so many.
+  // Waits until that many are mapped.
   static void ExpectMapped(size_t memories) {
     const absl::Time end = absl::Now() + kLong;
     while (MappedMemories() != memories && absl::Now() < end) {

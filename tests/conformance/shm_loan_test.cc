@@ -33,13 +33,14 @@ TEST_F(ShmLoanTest, IsReadWhereItWasWrittenByAllSubscribers) {
   }
 }
 
-// What is not lent is copied once all the same, if there are two to share it.
+// A message that is not lent is copied all the same, but only once if two
+// subscribers share it.
 TEST_F(ShmLoanTest, BytesThatSeveralReadAreCopiedOnce) {
   AddPullingReader();
   AddPullingReader();
   (void)AreLoansTaken();
   constexpr size_t kLarge = RawPublisher::kSharedBytesMin;
-  // Loans of this size come to lie elsewhere, and are taken there too.
+  // Loans of this size lie in another memory, and are taken there, too.
   const absl::Time end = absl::Now() + kLong;
   for (auto loan = publisher_->Loan(kLarge);
        !loan->in_place() && absl::Now() < end;) {
@@ -75,7 +76,7 @@ TEST_F(ShmLoanTest, OneReaderGetsBytesThroughItsLane) {
     ASSERT_TRUE(publisher_->PublishShared(bytes).ok());
     ++accepted_;
     ExpectNext(*reader.pull, 1);
-    // The first one comes when the lane is mapped.
+    // The first memory comes when the lane is mapped.
     if (i == 0) memories = MappedMemories();
   }
   EXPECT_EQ(MappedMemories(), memories) << "memory was made for a loan";
@@ -139,7 +140,8 @@ TEST_F(ShmLoanTest, LaneBoundsLoansAsItDoesBytes) {
   }
 }
 
-// What the subscriber holds keeps its place, while others take turns.
+// A message that the subscriber holds keeps its place, while other messages
+// take turns.
 TEST_F(ShmLoanTest, MemoryIsUsedAgainWhenTheLastReaderHasFinished) {
   Reader& slow = AddPullingReader();
   Reader& quick = AddPullingReader();
@@ -157,7 +159,7 @@ TEST_F(ShmLoanTest, MemoryIsUsedAgainWhenTheLastReaderHasFinished) {
   for (uint64_t number = 1; number < accepted_; ++number) {
     ExpectNext(*slow.pull, number);
   }
-  // Once both keep up, no more memory is needed than there is.
+  // Once both readers keep up, no further memory is needed.
   const size_t memories = MappedMemories();
   for (uint64_t end = accepted_ + 500; accepted_ < end;) {
     ASSERT_TRUE(Publish(Borrow(accepted_)).ok());
@@ -181,7 +183,7 @@ TEST_F(ShmLoanTest, MemoryGoesWithItsPublisher) {
   publisher_.reset();
   EXPECT_TRUE(IsFilledWith(0, *held));
   (void)reader.pull->TryReceive();
-  // The writer hears of the end by a doorbell, and tells the reader.
+  // A doorbell tells the writer of the end, and the writer tells the reader.
   ExpectMapped(before);
 }
 
@@ -201,7 +203,7 @@ TEST_F(ShmLoanTest, MemoryGoesWithItsPublisherWhenAllWasReadBefore) {
   ExpectMapped(before);
 }
 
-// A larger one needs larger places; those of before go when they are free.
+// A larger loan needs larger places; the earlier places go when they are free.
 TEST_F(ShmLoanTest, LoansOfAnySizeFollowOneAnother) {
   Reader& reader = AddPullingReader();
   for (const size_t size : {5000, 1024, 20'000, 2000, 30'000, 1, 1023, 9000}) {
@@ -236,7 +238,7 @@ TEST_F(ShmLoanTest, LossyLaneCopiesThem) {
   }
 }
 
-// One gets what the others read in place as bytes over its socket.
+// One subscriber gets over its socket, as bytes, what the others read in place.
 TEST_F(ShmLoanTest, SubscriberWithoutSharedMemoryGetsACopy) {
   Reader& shares = AddPullingReader();
   ASSERT_TRUE(AreLoansTaken());

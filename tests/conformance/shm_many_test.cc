@@ -22,7 +22,7 @@ constexpr int kPeers = 6;
 constexpr int kThreads = 3;
 constexpr uint64_t kMessages = 400;
 
-// What came of each publisher, which the text names.
+// The ids from each publisher, which the note's text names.
 class Received final {
  public:
   void Add(const Note& note) {

@@ -43,7 +43,7 @@ class ShmTransportProcessTest : public ::testing::Test {
     EXPECT_EQ(ids.duplicates, 0u);
   }
 
-  // Of an end to which nothing is on its way and that lost nothing.
+  // Checks an end that has nothing in flight and lost nothing.
   static void ExpectCounted(PeerProcess& peer, uint64_t accepted,
                             uint64_t delivered) {
     const Counted counted = CountedBy(peer);
@@ -57,8 +57,8 @@ class ShmTransportProcessTest : public ::testing::Test {
     EXPECT_EQ(peer.counts().received[run].count, 0u);
   }
 
-  // accepted = delivered + dropped + in flight, over both ends. Whoever was
-  // killed has told the page what it had accepted.
+  // accepted = delivered + dropped + in flight, over both ends. A killed
+  // process left its accepted count in the page.
   static void ExpectBalance(PeerProcess& a, PeerProcess& b) {
     const Counted ours = CountedBy(a), theirs = CountedBy(b);
     EXPECT_EQ(ours.accepted, a.counts().accepted);
@@ -106,9 +106,8 @@ TEST_F(ShmTransportProcessTest, NextOpenerJoinsAfterTheLastWasKilled) {
   auto second = StartReady("open", 3);
   Send(*second, 3, *creator, 100);
   EXPECT_EQ(creator->counts().received[2].count, 100u);
-  // What it has published may come before what it subscribes to, which it says
-  // on a thread of its own; until then all goes to the lane of the one that
-  // died.
+  // Its messages may arrive before its subscription, which it sends on another
+  // thread. Until then everything goes to the lane of the process that died.
   const absl::Time end = absl::Now() + absl::Seconds(20);
   while (second->counts().received[1].count == 0 && absl::Now() < end) {
     EXPECT_EQ(creator->Ask("publish 1", "published"), "OK");
@@ -140,7 +139,7 @@ TEST_F(ShmTransportProcessTest, NextCreatorTakesOverAfterTheLastWasKilled) {
   const ReceivedIds& ids = second->counts().received[2];
   EXPECT_EQ(ids.first, 101u);
   EXPECT_EQ(ids.count, 100u);
-  // What the first creator had delivered is in its page.
+  // The deliveries of the first creator are in its page.
   const Counted sent = CountedBy(*opener);
   EXPECT_EQ(sent.accepted, 200u);
   EXPECT_EQ(sent.delivered, 100u);
@@ -161,8 +160,8 @@ TEST_F(ShmTransportProcessTest, WhatAKilledPublisherCommittedIsDelivered) {
   const ReceivedIds& ids = creator->counts().received[2];
   EXPECT_EQ(ids.count, opener->counts().accepted);
   EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
-  // The last handler may not have returned yet, and only then is its message
-  // delivered. The next publisher's flush comes behind it.
+  // The last handler may not have returned yet, and its message counts as
+  // delivered only then. The next publisher's flush waits for it.
   auto next = StartReady("open", 3);
   Send(*next, 3, *creator, 1);
   EXPECT_EQ(CountedBy(*creator).delivered, 1001u);
@@ -186,7 +185,7 @@ TEST_F(ShmTransportProcessTest, SeveralOpenersTalkWithTheCreatorOnly) {
     EXPECT_EQ(ids.gaps + ids.duplicates, 0u);
     ExpectCounted(*opener, /*accepted=*/100, /*delivered=*/100);
   }
-  // It published to two subscriptions.
+  // The creator published to two subscriptions.
   ExpectCounted(*creator, /*accepted=*/200, /*delivered=*/200);
 }
 

@@ -1,5 +1,5 @@
-// How readers of shared memory wait, and what that costs the writer: told by
-// system calls and by who sleeps, not by times.
+// How readers of shared memory wait, and what that costs the writer. The tests
+// look at system calls and at which threads sleep, not at times.
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -26,8 +26,8 @@
 namespace mycelium::test {
 namespace {
 
-// Waits in the kernel, but a thread that is about to sleep on descriptors can
-// be made to stop just before.
+// Waits in the kernel, but the test can stop a thread just before it sleeps on
+// descriptors.
 class GatedWaiter final : public Waiter {
  public:
   explicit GatedWaiter(Waiter& real) : real_(real) {}
@@ -51,7 +51,7 @@ class GatedWaiter final : public Waiter {
     return real_.WaitEpoll(epoll_fd, events, events_max, deadline);
   }
 
-  // The next thread that wants to sleep stops instead.
+  // The next thread that is about to sleep stops instead.
   void Close() {
     const std::lock_guard<std::mutex> lock(mutex_);
     is_closed_ = true;
@@ -148,11 +148,11 @@ TEST_F(ShmWaitingTest, WriterCallsOnceForAReaderThatSleeps) {
     ASSERT_TRUE(publisher->Publish(MakeNote(++last)).ok());  // Wakes it.
     ASSERT_TRUE(gate.AwaitStopped());
     if (inbox.ids().size() == last) break;
-    // It was about to sleep already, and has been told.
+    // The thread was about to sleep already when it was told.
     gate.Open();
     ASSERT_TRUE(inbox.WaitFor(last));
   }
-  // It has said that it sleeps.
+  // The reader has said that it sleeps.
   FaultySys::Counts expected = sys_.counts();
   ++expected["sendmsg"];
   for (uint64_t id = last + 1; id < last + 10; ++id) {
@@ -179,7 +179,8 @@ TEST_F(ShmWaitingTest, PollDescriptorServesAnEpollOfTheCallers) {
   Inbox inbox;
   auto subscription = reader->Subscribe<Note>(inbox.Handler());
   auto publisher = writer->Publisher<Note>();
-  // Each only when the last was handled, so that each has to wake the epoll.
+  // Each message is published only when the last was handled, so that each has
+  // to wake the epoll.
   std::thread writing([&] {
     EXPECT_TRUE(publisher->WaitForSubscribers(1, kLong).ok());
     for (uint64_t id = 1; id <= kMessages; ++id) {
@@ -198,7 +199,7 @@ TEST_F(ShmWaitingTest, PollDescriptorServesAnEpollOfTheCallers) {
   }
   writing.join();
   EXPECT_EQ(inbox.ids(), Counting(kMessages));
-  // Nothing is left to be done but timers, and it says so.
+  // Only timers are left to be done, and Poll() says so.
   while (*reader->Poll(absl::ZeroDuration())) {
   }
   std::thread flushing([&] { EXPECT_TRUE(writer->Flush(kLong).ok()); });
@@ -258,7 +259,7 @@ TEST_F(ShmWaitingTest, IdleReadersThatAdaptLeaveTheCpuAlone) {
   ASSERT_TRUE(publisher->Publish(MakeNote(1)).ok());
   ASSERT_TRUE(pull->Receive(kLong).ok());
   const int64_t before = CpuUs();
-  // Nothing comes: two nodes' threads and a receiver are idle for a second.
+  // No message comes: two nodes' threads and a receiver are idle for a second.
   EXPECT_EQ(pull->Receive(absl::Seconds(1)).status().code(),
             absl::StatusCode::kDeadlineExceeded);
   const int64_t used = CpuUs() - before;

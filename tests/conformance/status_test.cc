@@ -1,5 +1,6 @@
-// What the real `mycelium status` says of real processes: two that talk, two
-// whose schema digests differ, one that was killed, one that stands.
+// What the real `mycelium status` says of real processes: two that exchange
+// messages, two whose schema digests differ, one that was killed, and one that
+// is stopped.
 
 #include <stdio.h>
 #include <sys/wait.h>
@@ -27,7 +28,7 @@ using google::protobuf::Value;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// What the command printed, both streams, and its exit status.
+// What the command printed on both streams, and its exit status.
 struct Said {
   std::string text;
   int exit_status = -1;
@@ -49,8 +50,7 @@ const Value& Of(const Struct& object, const std::string& name) {
   return object.fields().at(name);
 }
 
-// Of the list `name`, the object whose `key` is `value`; empty if there is
-// none.
+// The object in the list `name` whose `key` is `value`; empty if there is none.
 Struct Find(const Struct& object, const std::string& name,
             const std::string& key, const std::string& value) {
   for (const Value& entry : Of(object, name).list_value().values()) {
@@ -83,8 +83,8 @@ class StatusTest : public ProcessTest {
     said.exit_status = WEXITSTATUS(status);
     return said;
   }
-  // Looks again and again until it says `part`, up to a deadline: what one
-  // process was told, another may not know yet.
+  // Repeats the command until its output has `part`, up to a deadline: one
+  // process may not know yet what another was told.
   Said StatusUntil(const std::string& part, const std::string& flags = "") {
     const auto deadline =
         std::chrono::steady_clock::now() + std::chrono::seconds(20);
@@ -118,7 +118,7 @@ TEST_F(StatusTest, NodesThatTalkAreAllConnected) {
   const Struct b = Find(all, "nodes", "name", "b");
   EXPECT_EQ(Of(a, "state").string_value(), "running");
   EXPECT_TRUE(Of(Find(a, "links", "peer", "b"), "is_up").bool_value());
-  // The same as the processes' own reports.
+  // The figures equal the processes' own reports.
   const Struct sent = Find(a, "flows", "subscriber_node", "b");
   const Struct got = Find(b, "flows", "publisher_node", "a");
   EXPECT_EQ(Of(sent, "accepted").number_value(), 1000);
@@ -189,7 +189,7 @@ TEST_F(StatusTest, KilledNodeLeavesAStaleSocketAndALinkThatIsDown) {
   EXPECT_EQ(Of(link, "state").string_value(), "gone");
   EXPECT_FALSE(Of(link, "last_error").string_value().empty());
 
-  // The next process of it finds its peer, and the command says so.
+  // The peer's next process finds it, and the command says so.
   auto next = Reader(/*run=*/1);
   EXPECT_EQ(writer->Ask("wait 1", "waited"), "OK");
   EXPECT_EQ(StatusUntil("All are connected.").exit_status, 0);
@@ -231,7 +231,7 @@ TEST_F(StatusTest, NodeThatWasNotStartedIsNotRunning) {
                              dir_.path(), "/b.sock; waiting for it: a\n")));
   EXPECT_THAT(said.text, HasSubstr("publishes it to service reader, and nobody "
                                    "that was seen is subscribed\n"));
-  // Who asks for one node hears of that one.
+  // A caller that asks for one node gets only that node.
   const Said one = Status("--node b");
   EXPECT_EQ(one.exit_status, 1);
   EXPECT_THAT(one.text, Not(HasSubstr("a: running")));

@@ -1,4 +1,4 @@
-// A peer that is stopped while its kernel goes on to take connections for it.
+// A peer that is stopped while its kernel still accepts connections for it.
 
 #include <memory>
 #include <string>
@@ -14,8 +14,8 @@ struct Names {
   std::string writer, reader;
 };
 
-// A publisher that waits does so for longer than any test; a connection that is
-// silent is noticed soon, and its lanes outlive it for a moment.
+// A publisher that waits does so for longer than any test; a silent connection
+// is noticed soon, and its lanes outlive it for a moment.
 class StoppedTest : public ProcessTest,
                     public ::testing::WithParamInterface<Names> {
  protected:
@@ -36,7 +36,7 @@ TEST_P(StoppedTest, SubscriberIsGivenUpAndJoinsAgain) {
   writer->Await("reached");
   reader->Stop();
   writer->Await("event disconnected " + reader_name);
-  // What waits for room, or for the peer, waits no longer than this.
+  // A wait for room, or for the peer, takes no longer than this.
   writer->Await("event gone " + reader_name);
   (void)writer->Ask("stop", "stopped");
   const uint64_t before = writer->counts().accepted;
@@ -59,7 +59,7 @@ TEST_P(StoppedTest, SubscriberIsGivenUpAndJoinsAgain) {
   EXPECT_EQ(sent.accepted, before + 100);
   EXPECT_EQ(sent.in_flight, 0u);
   EXPECT_EQ(sent.dropped, given_up.dropped);
-  // It may have handled some of which it could not tell.
+  // The peer may have handled some messages without being able to say so.
   EXPECT_GE(got.count + sent.dropped, sent.accepted);
   EXPECT_EQ(LedgerOf(*reader).delivered, got.count);
 }

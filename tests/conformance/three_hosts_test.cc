@@ -1,6 +1,6 @@
 // Three hosts, each a network namespace with an address of its own, on a switch
-// whose ports are pulled. Where the kernel lets nobody make namespaces the test
-// says so and is skipped.
+// whose ports the test unplugs. Where the kernel allows nobody to make
+// namespaces, the test says so and is skipped.
 #include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
@@ -27,7 +27,8 @@ bool Run(const std::string& command) {
 // The namespaces a, b and c, on a switch in a fourth.
 class Network final {
  public:
-  // A run that was killed has left its own, and a sandbox has small pids.
+  // A random prefix: a run that was killed has left its namespaces behind, and
+  // pids in a sandbox are small.
   Network() : prefix_(absl::StrCat("myc", std::random_device()())) {
     made_ = Run("ip netns add " + Name("switch")) &&
             Run(InSwitch("ip link add bridge type bridge")) &&
@@ -72,7 +73,7 @@ class Network final {
   bool made_ = false;
 };
 
-// What this thread starts meanwhile is on that host.
+// What this thread starts during this object's life is on that host.
 class OnHost final {
  public:
   OnHost(const Network& network, const std::string& host)
@@ -102,7 +103,7 @@ class ThreeHostsTest : public ProcessTest {
     WriteFile("stranger.toml", /*knows_c=*/false);
   }
 
-  // What host number `own` is told: it listens at 9001, and the others are
+  // The topology of host number `own`: it listens at 9001, and the others are
   // behind their proxies.
   void WriteFileOf(int own, const std::vector<int>& proxies) {
     const std::string names = "abc";
@@ -118,7 +119,7 @@ class ThreeHostsTest : public ProcessTest {
          << "[limits]\nkeepalive = \"500ms\"\nreconnect_max = \"100ms\"\n";
   }
 
-  // Without `knows_c` the third is somebody whom the others do not know.
+  // Without `knows_c` the other nodes do not know the third.
   void WriteFile(const std::string& name, bool knows_c) {
     std::ofstream file(dir_.file(name));
     file << "insecure = true\n"
@@ -133,8 +134,8 @@ class ThreeHostsTest : public ProcessTest {
          << "[limits]\nkeepalive = \"500ms\"\nreconnect_max = \"100ms\"\n";
   }
 
-  // Stops the writer. Everything that it published has come once and in order
-  // to each of the two, and both sides have counted it.
+  // Stops the writer. Checks that everything it published came once and in
+  // order to each of the two readers, and that both sides have counted it.
   static void ExpectAllArrive(PeerProcess& writer,
                               std::array<PeerProcess*, 2> readers) {
     (void)writer.Ask("stop", "stopped");
@@ -211,7 +212,7 @@ TEST_F(ThreeHostsTest, FaultsBetweenHostsLoseAndRepeatNothing) {
     }
     return sum;
   };
-  // How much a connection carries before its fault is chance.
+  // Chance decides how much a connection carries before its fault.
   constexpr uint64_t kFaults = 6;
   for (int more = 1; more <= 50 && faults() < kFaults; ++more) {
     for (PeerProcess* peer : {reader.get(), other.get()}) {

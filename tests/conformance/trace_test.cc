@@ -1,8 +1,8 @@
-// What each overflow policy does, message by message: the same scripts give the
-// same traces over every transport.
+// The effect of each overflow policy, message by message: the same scripts give
+// the same traces over every transport.
 //
-// A trace says what each Publish() returned, what each subscriber got (with how
-// many were lost right before) and what the ledger has in the end.
+// A trace says what each Publish() returned, what each subscriber got (with the
+// number of messages lost right before it) and what the ledger has at the end.
 
 #include <future>
 #include <optional>
@@ -75,7 +75,7 @@ class TraceTest : public ConformanceTest {
     return Runs(words, ids);
   }
 
-  // Receives up to the note with that id, without finishing that one.
+  // Receives up to the note with that id, and does not finish that note.
   static std::string Receive(Subscriber<Note>& from, uint64_t last) {
     std::vector<std::string> words;
     std::vector<uint64_t> ids;
@@ -89,8 +89,8 @@ class TraceTest : public ConformanceTest {
     return Runs(words, ids);
   }
 
-  // What a handler gets that stands in the first of 20 notes until all are
-  // published, which waits for none.
+  // What a handler gets that stays in the first of 20 notes until all are
+  // published. The publisher waits for none of them.
   void ExpectHandled(DeliveryMode mode, Overflow overflow,
                      const std::string& trace, const std::string& ledgers) {
     Open(kSmallLanes);
@@ -188,7 +188,7 @@ TEST_P(TraceTest, LossyLaneKeepsWhatFitsWhereTheDepthIsMore) {
   EXPECT_EQ(Publish(publisher, 1, 1), "1 OK");
   EXPECT_EQ(Receive(*pull, 1), "1");
   EXPECT_EQ(Publish(publisher, 2, 200), "2-200 OK");
-  // How many fit depends on where the one that is held lies.
+  // How many fit depends on the place of the held note.
   auto first = pull->Receive(kLong);
   ASSERT_TRUE(first.ok()) << first.status();
   const uint64_t id = (*first)->id();
@@ -267,7 +267,7 @@ TEST_P(TraceTest, FullLaneOfOneKeepsTheMessageFromAll) {
             "latest accepted 62 delivered 2 overflow 60");
 }
 
-// As a pull subscriber that has one and takes no other.
+// As for a pull subscriber that holds one note and takes no other.
 TEST_P(TraceTest, InlineHandlerThatStandsStillGetsTheNewest) {
   ExpectHandled(DeliveryMode::kInline, Overflow::kDropOldest,
                 "1 17(lost 15) 18-20", "accepted 20 delivered 5 overflow 15");
@@ -311,11 +311,11 @@ TEST_P(TraceTest, PolicyOfTheTopologyHoldsWhereTheSubscriptionNamesNone) {
   EXPECT_EQ(Ledgers(), "accepted 9 delivered 3 overflow 6");
 }
 
-// Of every policy, whoever asks for it: the subscription or the topology.
+// For every policy, and whether the subscription or the topology asks for it.
 TEST_P(TraceTest, PolicyOfTheTopologyGivesTheTraceOfTheSubscriptionsOwn) {
   struct Case {
     Overflow overflow;
-    uint64_t last;  // That comes of 64.
+    uint64_t last;  // The last id of 64 that arrives.
   };
   for (const Case& one :
        {Case{Overflow::kBlock, 62}, Case{Overflow::kFail, 62},

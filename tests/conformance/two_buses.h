@@ -8,7 +8,8 @@
 
 namespace mycelium::test {
 
-// Of all that two buses published and received: each message was delivered.
+// Checks the sum of all that two buses published and received: each message was
+// delivered.
 inline void ExpectAllDelivered(const MessageBus& a, const MessageBus& b,
                                uint64_t messages) {
   Ledger sum;

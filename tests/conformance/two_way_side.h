@@ -19,12 +19,12 @@
 namespace mycelium::test {
 
 // A bus that publishes one topic and has two subscriptions to the other, for
-// tests of what happens between two such.
+// tests of what happens between two such buses.
 class TwoWaySide final {
  public:
   static constexpr absl::Duration kLong = absl::Seconds(20);
 
-  // Small lanes, that outlive their connections for long, and quick to dial.
+  // Lanes are small and outlive their connections for long; dialling is quick.
   static BusOptions Options() {
     BusOptions options;
     options.log = [](LogLevel, absl::string_view) {};
@@ -47,8 +47,8 @@ class TwoWaySide final {
       if (event.state == ConnectionEvent::State::kDisconnected) {
         ++disconnected_;
       }
-      // A connection that was cut is UNAVAILABLE; during a handshake that may
-      // show as silence.
+      // A connection that was cut gives UNAVAILABLE; during a handshake the cut
+      // may look like silence.
       if (!event.status.ok() && !absl::IsUnavailable(event.status) &&
           !absl::IsDeadlineExceeded(event.status)) {
         ++complaints_;
@@ -75,7 +75,7 @@ class TwoWaySide final {
   }
 
   // Publishes and receives on two threads, until Join(). `published` is called
-  // with the id of each message that was.
+  // with the id of each published message.
   void Start(const std::function<void(uint64_t id)>& published) {
     publishing_ = std::thread([this, published] { PublishAll(published); });
     pulling_ = std::thread([this] { PullAll(); });
@@ -85,7 +85,8 @@ class TwoWaySide final {
     pulling_.join();
   }
 
-  // Once both buses are flushed: what came behind the last one counts, too.
+  // To be called once both buses are flushed; a message behind the last one
+  // counts, too.
   void ExpectEachOnceInOrder() {
     PullWhatIsThere();
     for (const ReceivedIds* ids : {&handled_, &pulled_}) {
@@ -97,7 +98,7 @@ class TwoWaySide final {
     }
   }
 
-  // Two subscriptions there, two here.
+  // Two subscriptions at the peer, two here.
   void ExpectBalance() const {
     Ledger sum;
     for (const FlowReport& flow : bus_->FlowReports()) sum += flow.ledger;
@@ -125,14 +126,14 @@ class TwoWaySide final {
     Note note;
     for (uint64_t id = 1; id <= messages_;) {
       note.set_id(id);
-      // Some are longer than what one read takes.
+      // Some are longer than one read takes.
       note.set_blob(std::string(id % 500 == 0 ? 9'000 : id % 97, 'x'));
       const absl::Status sent = publisher->Publish(note);
       if (sent.ok()) {
         published(id++);
         continue;
       }
-      // Full, and the peer is being dialled.
+      // The lane is full, and the peer is being dialled.
       ASSERT_EQ(sent.code(), absl::StatusCode::kUnavailable) << sent;
       ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "at id " << id;
       std::this_thread::yield();
@@ -149,7 +150,7 @@ class TwoWaySide final {
     PullWhatIsThere();
   }
 
-  // Until there is none, which finishes the last one.
+  // Until there is none; the last call finishes the last message.
   void PullWhatIsThere() {
     while (true) {
       auto note = pull_->TryReceive();

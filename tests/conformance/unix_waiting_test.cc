@@ -1,5 +1,5 @@
-// Nodes that spin over a Unix socket: the kernel does not watch it, and nothing
-// is missed.
+// Nodes that spin on a Unix socket: the kernel does not watch the socket for
+// them, and nothing is missed.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,7 +19,7 @@ namespace {
 
 constexpr uint64_t kRounds = 30;
 constexpr uint64_t kSmall = 40;
-// More than a socket takes at once: its sender has to be told of room.
+// More than a socket takes at once, so that its sender has to be told of room.
 constexpr size_t kLargeBytes = 1'000'000;
 
 class UnixWaitingTest : public ::testing::TestWithParam<WaitMode> {

@@ -28,7 +28,7 @@ class VersionsTest : public ProcessTest,
     Allow("compatible");
   }
 
-  // What the topology says that nodes take; of processes that start from here
+  // The `schema` setting of the topology, for processes that start from here
   // on.
   void Allow(const std::string& schema) {
     const std::string before = std::exchange(schema_, schema);
@@ -47,7 +47,7 @@ class VersionsTest : public ProcessTest,
     return Writer(run);
   }
 
-  // Publishes, and waits until all of it is handled.
+  // Publishes, and waits until all messages are handled.
   static void Publish(PeerProcess& writer, int count) {
     EXPECT_THAT(writer.Ask(absl::StrCat("publish ", count), "published"),
                 StartsWith("OK"));
@@ -66,7 +66,7 @@ TEST_P(VersionsTest, EachReadsWhatTheOtherPublishes) {
 }
 
 // The subscriber is replaced while it has messages that nobody has handled: the
-// next version, and then the old one again, go on where it was.
+// next version, and then the old one again, go on where the replaced one was.
 TEST_P(VersionsTest, NextVersionTakesOverWhatTheOneBeforeHadNotHandled) {
   auto writer = WriterOf(kOld);
   auto reader = ReaderOf(kOld);
@@ -151,7 +151,7 @@ TEST_P(VersionsTest, ExactTakesNoOtherVersionAndSaysWhatWould) {
   EXPECT_EQ(LedgerOf(*writer).accepted, 0u);
 }
 
-// Both have to want it: one node alone could be of somebody else.
+// Both nodes have to want it: one of them alone could belong to another owner.
 TEST_P(VersionsTest, NodeThatWantsTheSameTypeIsNotTalkedRound) {
   for (const std::string first : {"exact", "compatible"}) {
     SCOPED_TRACE(first + " is the writer's");
@@ -166,7 +166,8 @@ TEST_P(VersionsTest, NodeThatWantsTheSameTypeIsNotTalkedRound) {
   }
 }
 
-// What an old lane has is not for who wants exactly another type.
+// A process that wants exactly its own type does not get what an old lane
+// holds.
 TEST_P(VersionsTest, WhatIsKeptIsDroppedWhereTheNextProcessDoesNotTakeIt) {
   auto writer = WriterOf(kOld);
   auto reader = ReaderOf(kOld);

@@ -1,5 +1,5 @@
-// A node that has no memory to take a lane's frames into: that lane waits, the
-// others go on, and once there is memory nothing is missing.
+// A node has no memory to take a lane's frames into: that lane waits, the other
+// lanes go on, and once there is memory nothing is missing.
 
 #include <atomic>
 #include <cerrno>
@@ -14,7 +14,7 @@
 namespace mycelium::test {
 namespace {
 
-// A kernel that has no private memory while `is_short`.
+// A kernel that has no private memory to give while `is_short`.
 class ShortSys final : public FaultySys {
  public:
   void* Map(size_t bytes, int protection, int flags, int fd,
@@ -31,7 +31,7 @@ class ShortSys final : public FaultySys {
 
 class WaitingLaneTest : public ConformanceTest {
  protected:
-  // Lanes of 64 KiB, in which nobody waits for room.
+  // Lanes of 64 KiB, in which no publisher waits for room.
   void OpenBoth() {
     WriteTopology(
         "[defaults]\nlane_bytes = \"64KiB\"\npublish_timeout = "
@@ -57,7 +57,7 @@ class WaitingLaneTest : public ConformanceTest {
     return options;
   }
 
-  // A publisher of alpha's that matches so many.
+  // A publisher of alpha's that matches that many subscriptions.
   Publisher<Note> PublisherTo(size_t subscribers) {
     auto publisher = alpha_->Publisher<Note>();
     EXPECT_THAT(publisher->WaitForSubscribers(subscribers, kLong), IsOk());
@@ -79,7 +79,7 @@ TEST_P(WaitingLaneTest, OthersGoOnAndNothingIsMissingWhenThereIsMemory) {
   ASSERT_TRUE(pull.ok()) << pull.status();
   sys_.is_short = true;
   auto publisher = PublisherTo(2);
-  // More than what is sent before an acknowledgement has to come.
+  // More than may be sent before an acknowledgement has to come.
   constexpr uint64_t kCount = 100;
   for (uint64_t id = 1; id <= kCount / 2; ++id) {
     ASSERT_THAT(publisher.Publish(MakeNote(id, 500)), IsOk());
@@ -99,7 +99,7 @@ TEST_P(WaitingLaneTest, OthersGoOnAndNothingIsMissingWhenThereIsMemory) {
   EXPECT_EQ(ReceiveAll(*pull, kCount), Counting(kCount));
   EXPECT_EQ(got.ids(), Counting(kCount));
   EXPECT_THAT(pull->status(), IsOk());
-  // Frames in shared memory overtake the word of it.
+  // Frames in shared memory overtake the message that the refusal is over.
   EXPECT_TRUE(Comes([&] { return publisher.refusals().empty(); }));
 }
 

@@ -1,5 +1,5 @@
-// When a node says what its types are, and when it does not say it again: its
-// bytes, as a peer of another make reads them.
+// When a node says what its types are, and when it does not repeat it: its
+// bytes, as a peer of another implementation reads them.
 
 #include <atomic>
 #include <optional>
@@ -51,7 +51,7 @@ TEST(WireTextsTest, SubscriptionBringsItsTextOncePerTypeAndConnection) {
   const v1::Subscribe second = NextSubscribe(peer);
   EXPECT_TRUE(second.takes_versions());
   EXPECT_THAT(second.canonical_text(), IsEmpty());
-  // What went with subscriptions is forgotten with the last of them.
+  // The node forgets what went with subscriptions when the last of them ends.
   const std::string text_of_reply = MessageTypeOf<Reply>().canonical_text;
   auto first_reply = served.bus().Subscriber<Reply>();
   EXPECT_EQ(NextSubscribe(peer).canonical_text(), text_of_reply);
@@ -68,7 +68,7 @@ TEST(WireTextsTest, SubscriptionBringsItsTextOncePerTypeAndConnection) {
   EXPECT_EQ(NextSubscribe(other).canonical_text(), TextOfNote());
 }
 
-// Runs a node whose caller polls, while there is such an object.
+// Runs a node that its caller polls, as long as the object lives.
 class Polling {
  public:
   explicit Polling(MessageBus& bus)
@@ -99,7 +99,7 @@ TEST(WireTextsTest, SubscriptionBringsItsTextWhereTheOneBeforeHasJustEnded) {
   auto first = bus->Subscriber<Reply>();
   const std::string text_of_reply = MessageTypeOf<Reply>().canonical_text;
   EXPECT_EQ(NextSubscribe(peer).canonical_text(), text_of_reply);
-  polling.reset();  // The peer is told of neither before both are true.
+  polling.reset();  // The peer is told of neither before both hold.
   first->Unsubscribe();
   auto second = bus->Subscriber<Reply>();
   polling.emplace(*bus);
@@ -117,7 +117,7 @@ TEST(WireTextsTest, ExactNodeSaysNoText) {
 TEST(WireTextsTest, RefusalIsAnsweredUnlessThePeerHasTheText) {
   ServedNode served("unix", Taking(SchemaPolicy::kExact));
   RawPeer peer = served.Greeted("refuses");
-  (void)NextSubscribe(peer);  // Those that it had.
+  (void)NextSubscribe(peer);  // The subscriptions that it had.
   (void)NextSubscribe(peer);
   auto first = served.bus().Subscriber<Note>();
   const uint32_t first_id = NextSubscribe(peer).subscription();
@@ -138,7 +138,7 @@ TEST(WireTextsTest, RefusalIsAnsweredUnlessThePeerHasTheText) {
          "mycelium.schema 1\nroot mycelium.test.Note\nmessage "
          "mycelium.test.Note\n");
   refuse(first_id, 2, /*has_text=*/true, "");
-  // The text has come already, with the first.
+  // The text has already come, with the first one.
   refuse(second_id, 1, /*has_text=*/false, "");
   std::vector<uint32_t> answers;
   for (int i = 0; i < 2; ++i) {
