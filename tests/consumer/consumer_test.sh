@@ -1,7 +1,7 @@
 #!/bin/bash
-# Builds and runs the services of tests/consumer/workspace, with a Bazel server
-# and an output base of its own so that the one that runs this test is not
-# waited for. What it built is kept beside the outer build's outputs: a second
+# Builds and runs the services of tests/consumer/workspace. It has a Bazel
+# server and an output base of its own, so that it does not wait for the Bazel
+# that runs this test. It keeps its outputs beside the outer build's: a second
 # run is quick.
 set -euo pipefail
 
@@ -10,7 +10,7 @@ fail() {
   exit 1
 }
 
-# In the source tree: runfiles are links to it.
+# The source tree itself: runfiles are links to it.
 workspace_file=$(readlink -f "$TEST_SRCDIR/mycelium/WORKSPACE")
 consumer=$(dirname "$workspace_file")/tests/consumer/workspace
 
@@ -22,13 +22,13 @@ mkdir -p "$state"
 
 nested_bazel() (
   cd "$consumer"
-  # With TEST_TMPDIR set Bazel would take its outputs there.
+  # With TEST_TMPDIR set, Bazel would put its outputs there.
   env -u TEST_TMPDIR bazel --output_user_root="$state/user_root" \
     --output_base="$state/output_base" --max_idle_secs=60 "$@"
 )
 trap 'nested_bazel shutdown' EXIT
 
-# No links are left in the source tree.
+# Leaves no links in the source tree.
 nested_bazel build --symlink_prefix=/ --jobs=2 //... ||
   fail "the consumer does not build"
 bin=$(nested_bazel info --symlink_prefix=/ bazel-bin)
@@ -38,11 +38,11 @@ bin=$(nested_bazel info --symlink_prefix=/ bazel-bin)
 "$bin/orders_test" || fail "a test of the consumer does not pass"
 
 # Runs both services until they have exchanged their messages, as a user does:
-# without Bazel, and from any folder. Prints what each printed, as one text.
+# without Bazel, and from any folder. Prints the outputs of both, as one text.
 cd /
 exchange() {
   local cc_service=$1 py_service=$2 folder status=0
-  # Short enough for sockets, as Bazel's own folder is not.
+  # Short enough for sockets; Bazel's own folder is not.
   folder=$(mktemp -d /tmp/myc-XXXXXX)
   export CONSUMER_SOCKET_DIR=$folder
   "$py_service" "$topology" >"$folder/py" 2>&1 &
@@ -76,7 +76,7 @@ topology=$consumer/topology.toml
 expect_exchange "$bin/service" "$bin/py_service"
 expect_exchange "$bin/shared_service" "$bin/py_service"
 
-# As in a container image: nothing else of the build is near.
+# As in a container image, where no other file of the build is near.
 deployed=$TEST_TMPDIR/deployed
 rm -rf "$deployed"
 mkdir "$deployed"
@@ -91,8 +91,8 @@ for program in service shared_service; do
     fail "$program: needs libmycelium.so $needed times, expected $expected"
 done
 
-# Generated code of mycelium.v1 is in the library, and in nothing that uses it.
-# A file that cannot be read says neither.
+# The generated code of mycelium.v1 must be in the library, and in no file that
+# uses the library. A file that cannot be read shows neither.
 holds_generated_code() {
   local symbols
   symbols=$(nm --defined-only "$@") || fail "nm $* does not work"
@@ -110,14 +110,14 @@ for user in "$bin/shared_service" "$runfiles/python/extension/_mycelium.so"; do
   fi
 done
 
-# The C interface, which a user installs from a workspace of his own.
+# The C interface, as a user installs it from another workspace.
 nested_bazel run --symlink_prefix=/ --jobs=2 @mycelium//mycelium/capi:install \
   -- "$TEST_TMPDIR/prefix" || fail "the C interface is not installed"
 [[ -r $TEST_TMPDIR/prefix/include/mycelium/capi/mycelium.h ]] ||
   fail "the C interface has no header"
 
-# A monorepo that builds a library below from source is told that :shared is
-# nothing for it.
+# A monorepo that builds one of the libraries below Mycelium from source is told
+# that it cannot use :shared.
 own=$TEST_TMPDIR/boringssl
 mkdir -p "$own"
 echo 'workspace(name = "boringssl")' >"$own/WORKSPACE"

@@ -17,7 +17,7 @@ namespace mycelium::test {
 namespace {
 
 struct Page {
-  std::atomic<uint32_t> waits;  // Somebody does, for the socket to end.
+  std::atomic<uint32_t> waits;  // A thread does, for the socket to end.
   std::atomic<int64_t> killed_at;
 };
 

@@ -6,10 +6,11 @@
 
 namespace mycelium::test {
 
-// How long, in nanoseconds, the death of a process without a bus takes to be
-// seen: what the kernel alone needs. It has one thread besides the first, as a
-// node does, and so much memory besides the driver's; somebody sleeps until its
-// socket ends. REQUIRES: this process has one thread.
+// How long, in nanoseconds, it takes until the death of a process without a bus
+// is seen: the time that the kernel alone needs. The process has a second
+// thread, as a node does, and `ballast_bytes` of memory besides the driver's;
+// the observer sleeps until the process's socket ends. REQUIRES: this process
+// has one thread.
 int64_t NsUntilBareDeathIsSeen(size_t ballast_bytes);
 
 }  // namespace mycelium::test

@@ -1,16 +1,16 @@
-// Kills a writer or a reader of shared memory, who dials or accepts, and whose
-// messages come to a handler or a queue, of which one is lossy, at every point
-// where another process can see how far it has come: before each store to
-// shared memory and each system call.
+// Kills a writer or a reader of shared memory at every point where another
+// process can see how far it has come: before each store to shared memory and
+// before each system call. The victim dials or accepts; messages come to a
+// handler, a queue or a lossy queue.
 //
 //   crash [--every=N] [--ballast_mb=N]       every N-th point of each role
 //   crash --cycles=N [--seed=N]              at most 4095 random kills and
 //                                            restarts
 //
 // Each time: the other side goes on, and learns of the death; the next process
-// joins; no committed message is lost, none is torn or out of order, and one
-// comes again only where a subscriber died; the ledger balances; nothing is
-// left.
+// joins; no committed message is lost, none is torn or out of order, and a
+// message comes again only if a subscriber died; the ledger balances; nothing
+// is left behind.
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -40,14 +40,14 @@ namespace mycelium::test {
 namespace {
 
 constexpr uint64_t kMessages = 30;
-// How many points of all roles must be reached and passed, where each is tried,
-// and how many a role must have: fewer would mean that points have gone from
-// the code, or that nobody looks at them.
+// How many points of all roles must be reached and passed when each is tried,
+// and how many a role must have. Fewer would mean that points have gone from
+// the code, or that the test does not see them.
 constexpr uint64_t kPassedMin = 4000;
-// Of a process with a node's thread, which has as many and takes longer, every
-// n-th of them.
+// Of a process with a node's thread only every n-th point is tried: it has as
+// many points and takes longer.
 constexpr uint64_t kThreadEvery = 4;
-// How often a point that is not reached is tried.
+// How often the test tries a point that is not reached.
 constexpr int kRunsPerPoint = 3;
 
 struct PointsMin {
@@ -55,13 +55,13 @@ struct PointsMin {
 };
 constexpr PointsMin kWriterMin = {400, 180};
 constexpr PointsMin kReaderMin = {45, 75};
-// A death that takes longer to be told of is a fault; how long it does take is
-// printed. Where each point is tried, which is not done on a busy machine, and
-// processes are small, most must be told of far sooner.
+// A death that is noticed later than this is a fault; the time that it takes is
+// printed. When every point is tried, which is not done on a busy machine, and
+// processes are small, most deaths must be noticed far sooner.
 constexpr int64_t kToldNsMax = 5'000'000'000;
 constexpr int64_t kToldP99NsMax = 2'000'000;
 
-// What a process has at most while the other one comes and goes.
+// The most that a process may hold while the other one comes and goes.
 constexpr size_t kDescriptorsMax = 24;
 constexpr size_t kSegmentsMax = 8;
 
@@ -75,7 +75,7 @@ size_t FilesIn(const std::string& directory) {
       std::distance(begin(all), std::filesystem::directory_iterator()));
 }
 
-// What there is of System V objects, and of files of ours in /dev/shm.
+// The System V objects, and our files in /dev/shm.
 std::string LeftInTheSystem() {
   std::string left;
   for (const char* const kind : {"shm", "sem", "msg"}) {
@@ -112,15 +112,16 @@ struct Role {
 struct Outcome {
   std::string failure;  // Empty: all went well.
   bool killed = false;
-  int64_t told_ns = -1;  // Where there was a connection.
+  int64_t told_ns = -1;  // If there was a connection.
   uint64_t stores = 0, calls = 0;
   uint64_t dropped = 0;
 };
 
-// Each was taken or dropped, and never both, but for the one that a reader had
-// when it died: it is the writer's again, which may drop it.
+// Each message was taken or dropped, and never both. The exception is the
+// message that a reader had when it died: it is the writer's again, which may
+// drop it.
 std::string JudgeLossyLedger(const Role& victim, const RunPage& page) {
-  // What the dead writer had dropped died with it.
+  // The counts of what the dead writer had dropped died with it.
   const uint64_t taken = page.received - page.again;
   const bool balances = victim.writes
                             ? page.delivered == page.received
@@ -152,8 +153,8 @@ std::string Judge(const Role& victim, RunPage& page, Outcome* outcome) {
                         ", twice ", page.twice.load());
   }
   if (victim.writes && page.again > 0) return "again, but no subscriber died";
-  // The last that was committed is the last one that arrives of that process:
-  // nothing came after it, for which it might have been dropped.
+  // The last message that the process committed must arrive last: no later
+  // message came for which it might have been dropped.
   if (first.last < first.accepted || first.last > first.attempted) {
     return absl::StrCat("committed ", first.accepted.load(), " to ",
                         first.attempted.load(), ", arrived ",
@@ -235,7 +236,7 @@ Outcome RunOnce(const Role& victim, uint64_t store, uint64_t call,
 
 struct Totals {
   uint64_t points = 0, passed = 0, failed = 0, not_reached = 0;
-  // The part of processes with a node's thread.
+  // Of these, the points of processes with a node's thread.
   uint64_t thread_points = 0, thread_not_reached = 0;
   std::vector<int64_t> told_ns;
   std::vector<int64_t> bare_ns;  // Of processes without a bus, in between.
@@ -259,8 +260,8 @@ int64_t Percentile99(std::vector<int64_t> ns) {
   return Percentile(ns, 0.99);
 }
 
-// Of a role that nobody kills: what all of several runs come to, since they
-// differ in how often somebody looks, waits or drops.
+// For a role that nobody kills: the fewest points and the most drops of several
+// runs, since they differ in how often a process looks, waits or drops.
 Outcome RunWhole(const Role& role) {
   Outcome least = RunOnce(role, 0, 0, 0);
   for (int more = 0; more < 4 && least.failure.empty(); ++more) {
@@ -291,7 +292,7 @@ void TryRole(const Role& role, uint64_t every, size_t ballast_bytes,
               << least.stores << " and " << least.calls << " are expected\n";
     ++here.failed;
   }
-  // Else nobody was tried who drops.
+  // Otherwise no tried process would have dropped anything.
   if (role.receiving == Receiving::kLossy && !role.writes &&
       whole.dropped == 0) {
     std::cout << "FAIL: " << role.name() << ": nothing is dropped\n";
@@ -302,8 +303,8 @@ void TryRole(const Role& role, uint64_t every, size_t ballast_bytes,
     const bool is_store = point < whole.stores;
     const uint64_t store = is_store ? point + 1 : 0;
     const uint64_t call = is_store ? 0 : point - whole.stores + 1;
-    // What one run does not reach another may: they differ in how much a reader
-    // of a lossy lane takes.
+    // A point that one run does not reach another run may reach: runs differ in
+    // how much a reader of a lossy lane takes.
     Outcome outcome;
     for (int run = 0; run < kRunsPerPoint; ++run) {
       outcome = RunOnce(role, store, call, ballast_bytes);
@@ -375,8 +376,9 @@ int TryPoints(uint64_t every, size_t ballast_bytes) {
               << kToldP99NsMax / 1000 << " us\n";
     return 1;
   }
-  // Runs differ in how often they look or wait, the most where a reader of a
-  // lossy lane takes what it can get, or where two threads have to meet.
+  // Runs differ in how often processes look or wait. They differ most where a
+  // reader of a lossy lane takes what it can get, or where two threads have to
+  // meet.
   const uint64_t polled = totals.points - totals.thread_points;
   const uint64_t polled_missed = totals.not_reached - totals.thread_not_reached;
   const bool enough = polled_missed * 20 <= polled &&
@@ -393,9 +395,9 @@ int TryPoints(uint64_t every, size_t ballast_bytes) {
 // ---------------------------------------------------------------------------
 // Random kills
 
-// Writer and reader, of which one is killed and started again. Who listens, and
-// how messages are received, follows from the seed; whether a process has a
-// node's thread is drawn each time.
+// A writer and a reader; one of them is killed and started again. The seed
+// decides which of them listens, and how messages are received; whether a
+// process has a node's thread is drawn each time.
 class Cycles final {
  public:
   explicit Cycles(uint64_t seed)
@@ -452,7 +454,7 @@ class Cycles final {
     good_ &= holds;
   }
 
-  // However often the other side was another process.
+  // The limits hold however often the other side was replaced.
   void CheckHoldings(const Process& process) {
     const std::string pid = absl::StrCat(process.pid());
     most_descriptors_ = std::max(most_descriptors_, OpenDescriptorsOf(pid));
@@ -489,7 +491,7 @@ class Cycles final {
     }
   }
 
-  // Two at once: one of them gets the path.
+  // Starts two at once: one of them gets the path.
   void StartListener(bool writes, Process* started) {
     const uint64_t before = page_->listeners;
     Process one = Start(SideOf(writes), *page_);
@@ -515,7 +517,8 @@ class Cycles final {
           absl::StrCat("nothing happens any more: ", page_->failure));
   }
 
-  // Until so many more messages of the writer's present life have arrived.
+  // Waits until so many more messages of the writer's present life have
+  // arrived.
   void Progress(uint64_t messages) {
     const std::atomic<uint64_t>& last = page_->runs[run_].last;
     const uint64_t goal = last + messages;

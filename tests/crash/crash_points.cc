@@ -12,7 +12,8 @@
 namespace mycelium::test {
 namespace {
 
-// Of this process; null: no points. Set once, before there are threads.
+// The counts of this process; null: no points. Set once, before there are
+// threads.
 CrashPage* counting = nullptr;
 uint64_t kill_at_store = 0;
 uint64_t kill_at_call = 0;
@@ -248,7 +249,7 @@ void* CrashSys::Map(size_t bytes, int protection, int flags, int fd,
 }  // namespace mycelium::test
 
 #ifdef MYCELIUM_SHARED_WORD_HOOKS
-// What shared_word.h does without hooks, with a point before each store.
+// Does what shared_word.h does without hooks, with a point before each store.
 namespace mycelium::shared_word_hooks {
 namespace {
 

@@ -11,24 +11,25 @@
 namespace mycelium::test {
 
 // Where a process may be killed: before each store to shared memory, in the
-// middle of each copy to it, before each system call, and where the program
-// that is tested takes note of something. What lies between two of these nobody
-// else can see.
+// middle of each copy to it, before each system call, and where the tested
+// program records something. No other process can see what happens between two
+// of these points.
 //
-// Points are counted by process. The stores are points in a program that is
-// built with MYCELIUM_SHARED_WORD_HOOKS only, and in no other.
+// Each process counts its own points. Stores are points only in a program that
+// is built with MYCELIUM_SHARED_WORD_HOOKS.
 //
 // Thread safety: all functions may be called from any thread.
 
-// What a process says of its points, in memory that outlives it.
+// What a process reports of its points, in memory that outlives it.
 struct CrashPage {
   std::atomic<uint64_t> stores;    // Passed.
   std::atomic<uint64_t> calls;     // The same of system calls.
   std::atomic<int64_t> killed_at;  // By the monotonic clock; 0: it was not.
 };
 
-// From here on this process counts there, and kills itself at the `store`-th
-// store or the `call`-th system call, whichever comes first; 0: never.
+// From here on this process counts its points in `page`, and kills itself at
+// the `store`-th store or the `call`-th system call, whichever comes first; 0:
+// never.
 void ArmCrashPoints(CrashPage& page, uint64_t store, uint64_t call);
 
 // A point of the program's own, counted as a store.
@@ -37,8 +38,8 @@ void PassCrashPoint();
 // Whether stores are points of this program.
 bool HasStorePoints();
 
-// The kernel, each call a point but looks at a clock, which tell nobody
-// anything. //tests/tidy holds it to that.
+// The kernel. Each call is a point, except reading a clock, which shows nothing
+// to anybody. //tests/tidy checks that.
 class CrashSys final : public Sys {
  public:
   int64_t Open(const char* path, int flags, mode_t mode) override;

@@ -22,13 +22,13 @@ namespace mycelium::test {
 namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(20);
-// How often the driver's word is looked at.
+// How often a process looks at the driver's phase.
 constexpr absl::Duration kLook = absl::Milliseconds(1);
 // Small, so that it is full and wraps within a few messages.
 constexpr size_t kLaneBytes = 16 << 10;
 constexpr size_t kFrameBytesMax = 4 << 10;
 constexpr size_t kPayloadBytesMax = 1700;
-// Of a lossy lane: fewer than are published without a pause.
+// The depth of a lossy lane: fewer messages than are published without a pause.
 constexpr int64_t kDepth = 4;
 
 // A message: its number, the writer's life, and bytes that follow from both.
@@ -55,7 +55,7 @@ std::vector<std::byte> MessageOf(const Head& head) {
   return bytes;
 }
 
-// The same message as an object of a type, such as Protobuf's are.
+// The same message as an object of a type, like Protobuf's.
 struct Number {
   Head head;
 };
@@ -64,7 +64,7 @@ size_t BytesOfNumber(const void* number) {
   return MessageOf(static_cast<const Number*>(number)->head).size();
 }
 
-// Large ones into the claimed room, part by part, as Protobuf does.
+// Writes large messages into the claimed room, part by part, as Protobuf does.
 void WriteNumber(const void* number, std::byte* out) {
   const std::vector<std::byte> bytes =
       MessageOf(static_cast<const Number*>(number)->head);
@@ -113,7 +113,7 @@ class Side final {
     if (opened != 0) return opened;
     const bool went_well = options_.writes ? Write() : Read();
     if (!went_well) return 1;
-    // Of the other's two lives, one is over: a lane and its loans are left.
+    // One of the other side's two lives is over: a lane and its loans are left.
     if (options_.survives && SharedMappingsOf("self") > 4) {
       return Fail(
           absl::StrCat(SharedMappingsOf("self"), " segments are mapped"));
@@ -215,8 +215,8 @@ class Side final {
     return true;
   }
 
-  // What is published to a reader who had taken its leave before it was killed
-  // is dropped, and counted, until that is read.
+  // Messages to a reader that had said goodbye before it was killed are
+  // dropped, and counted, until the writer reads the goodbye.
   bool AwaitDeath() {
     while (page_.met && page_.down_at == 0) {
       if (absl::Status ran = Turn(kLook); !ran.ok()) {
@@ -266,7 +266,7 @@ class Side final {
       }
       run.accepted = id;
       if (options_.has_thread) continue;
-      // Others have their turns.
+      // Gives the node a turn.
       if (auto ran = bus_->Poll(absl::ZeroDuration()); !ran.ok()) {
         return Fail(ran.status().ToString()) == 0;
       }
@@ -274,8 +274,8 @@ class Side final {
     return true;
   }
 
-  // Each third one as an object, and each third one as a loan, of which those
-  // that are large enough are read where they are written.
+  // A third of the messages are objects, and a third are loans; a loan that is
+  // large enough is read where it is written.
   absl::Status Send(uint64_t id, const std::vector<std::byte>& message) {
     if (id % 3 == 0) return typed_->Publish(Number{{id, options_.run}});
     if (id % 3 == 1) return publisher_->Publish(message);
@@ -339,7 +339,7 @@ class Side final {
   }
 
   void OnMessage(absl::Span<const std::byte> bytes, const MessageInfo& info) {
-    PassCrashPoint();  // It is a handler's business from here on.
+    PassCrashPoint();  // From here on it is the handler's.
     Head head;
     if (bytes.size() < sizeof head) {
       ++page_.torn;

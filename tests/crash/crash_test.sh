@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the driver with these arguments, and shows that it says what it tried.
+# Runs the driver with these arguments, and checks that it says what it tried.
 #
 #   crash_test.sh PROGRAM WORDS ARGUMENT...
 set -euo pipefail

@@ -2,11 +2,11 @@
 //
 //   lossy [--messages=N] [--seed=N]
 //
-// Each message is taken or dropped, never both; after each resume exactly the
-// newest come; each says how many were dropped before it; publishing to a
-// reader that stands still takes no longer, which is judged where there are
-// enough messages for a percentile. (What a reader that is killed has taken and
-// not let go may come again.)
+// Each message is taken or dropped, never both. After each resume exactly the
+// newest messages come, and each says how many were dropped before it.
+// Publishing to a reader that stands still takes no longer; this is judged only
+// with enough messages for a percentile. (Messages that a killed reader had
+// taken and not let go may come again.)
 
 #include <time.h>
 
@@ -37,14 +37,13 @@ constexpr absl::Duration kLong = absl::Seconds(20);
 constexpr uint64_t kDepth = 8;  // "The newest".
 constexpr size_t kPayloadBytesMax = 200;
 constexpr uint64_t kBurstMax = 4000;
-// Publishing while the reader is stopped takes at most so many times as long as
-// while it runs, by the 99th percentile, which is judged from so many messages
-// on.
+// Publishing while the reader is stopped may take at most so many times as long
+// as while it runs, by the 99th percentile. This is judged from so many
+// messages on.
 constexpr int64_t kStoppedRatioMax = 2;
 constexpr uint64_t kJudgedFrom = 10'000'000;
 
-// How long calls took, in steps of 20 ns; the last one has all that were
-// longer.
+// How long calls took, in steps of 20 ns; the last step has all longer ones.
 class Durations final {
  public:
   void Add(int64_t ns) {
@@ -66,23 +65,23 @@ class Durations final {
   std::array<std::atomic<uint64_t>, 10'000> counts_;
 };
 
-// In memory that outlives the two. Starts as zeroes.
+// In memory that outlives the two processes. Starts as zeroes.
 struct LossyPage {
   std::atomic<uint32_t> changed;
-  // By the driver: how far the writer is to publish; then it ends.
+  // Written by the driver: how far the writer is to publish; then it ends.
   std::atomic<uint64_t> goal;
   std::atomic<uint32_t> over;
   std::atomic<uint32_t> is_stopped;
-  // By the writer.
+  // Written by the writer.
   std::atomic<uint64_t> published;
   std::atomic<uint64_t> accepted, dropped, in_flight;
   Durations running, stopped;
-  // By readers. The highest number, and how many different ones, in one word,
-  // so that a reader that is killed counts both or neither.
+  // Written by readers. The highest number, and how many different ones, in one
+  // word, so that a reader that is killed counts both or neither.
   std::atomic<uint64_t> taken;
   std::atomic<uint64_t> newest_run;  // Where the last run without a gap began.
   std::atomic<uint64_t> again, twice, torn;
-  std::atomic<uint64_t> miscounted;  // lost_before() is not what is missing.
+  std::atomic<uint64_t> miscounted;  // lost_before() is not the gap.
   std::atomic<uint64_t> failures;
 
   uint64_t last() const { return taken >> 32; }
@@ -271,7 +270,7 @@ class Lossy final {
     reader_ = Process([this] { return RunReader(dir_.file("s"), *page_); });
   }
 
-  // Lets the writer publish so many more.
+  // Lets the writer publish so many more messages.
   void Ask(uint64_t messages) {
     page_->goal += messages;
     Signal(page_->changed);
@@ -280,18 +279,19 @@ class Lossy final {
     Await("publishing stands still",
           [this] { return page_->published == page_->goal; });
   }
-  // Until the last message, which nothing can drop, has arrived.
+  // Waits until the last message, which nothing can drop, has arrived.
   void Drain() {
     AwaitPublished();
     Await("the newest does not come",
           [this] { return page_->last() == page_->goal; });
   }
-  // Stops or kills while they are published, anywhere.
+  // Returns somewhere in the middle of so many messages, for a stop or a kill.
   void AwaitSome(uint64_t messages) {
     const uint64_t from = page_->published;
     const uint64_t some = from + random_() % messages;
     Ask(messages);
-    // The writer raises the word when it is done; look at it meanwhile.
+    // The writer raises the word only when it is done, so this loop looks
+    // itself.
     while (good_ && page_->published < some) {
       Check(page_->failures == 0, "the writer failed");
     }
@@ -311,7 +311,7 @@ class Lossy final {
     reader_.Resume();
     Drain();
     const uint64_t came = page_->distinct() - before;
-    // The one that it had in its hands when it was stopped may be among them.
+    // The message that the reader held when it was stopped may be among them.
     const uint64_t newest = page_->goal - page_->newest_run + 1;
     Check(newest == kDepth && came >= kDepth && came <= kDepth + 1,
           absl::StrCat("after a resume ", came, " came, the last ", newest,
@@ -336,7 +336,7 @@ class Lossy final {
         absl::StrCat("torn ", page.torn.load(), ", twice ", page.twice.load(),
                      ", not as many missing as told ", page.miscounted.load()));
     Check(page.accepted == page.goal && page.in_flight == 0, "the ledger");
-    // Taken by a reader that was killed before it had let go.
+    // Messages that a killed reader had taken but not let go.
     Check(both <= kills_ && page.again <= kills_,
           absl::StrCat("accepted ", page.accepted.load(), ", taken ",
                        page.distinct(), ", dropped ", page.dropped.load()));

@@ -22,12 +22,12 @@
 
 namespace mycelium::test {
 
-// Children of a driver that has one thread, so that it can fork, and what they
-// tell it.
+// Children of a driver, and what they tell it. The driver has one thread, so
+// that it can fork.
 
 inline constexpr unsigned kHangSeconds = 30;
 
-// Raises the word and wakes who waits for that.
+// Raises the word and wakes the processes that wait for that.
 inline void Signal(std::atomic<uint32_t>& changed) {
   changed.fetch_add(1);
   syscall(SYS_futex, &changed, FUTEX_WAKE, 1 << 30, nullptr, nullptr, 0);
@@ -39,8 +39,8 @@ inline void AwaitNextChange(std::atomic<uint32_t>& changed, uint32_t seen,
   syscall(SYS_futex, &changed, FUTEX_WAIT, seen, &most, nullptr, 0);
 }
 
-// Waits until that holds, looking when the word is raised. False: nothing was
-// raised for a long time.
+// Waits until `holds` is true, looking whenever the word is raised. False: it
+// was not raised for a long time.
 template <typename Holds>
 bool AwaitChange(std::atomic<uint32_t>& changed, Holds holds) {
   while (true) {
@@ -55,7 +55,7 @@ bool AwaitChange(std::atomic<uint32_t>& changed, Holds holds) {
   }
 }
 
-// Of a process, by its number, or of "self".
+// For a process, by its number, or for "self".
 inline size_t OpenDescriptorsOf(const std::string& process) {
   const std::string path = "/proc/" + process + "/fd";
   return static_cast<size_t>(
@@ -71,11 +71,12 @@ inline size_t SharedMappingsOf(const std::string& process) {
   return count;
 }
 
-// Ends with the object, and hangs for no longer than kHangSeconds.
+// A process that ends with the object, and hangs for no longer than
+// kHangSeconds.
 class Process final {
  public:
   Process() = default;
-  // Runs `body` in a child, which exits with what that returns.
+  // Runs `body` in a child, which exits with the value that `body` returns.
   explicit Process(const std::function<int()>& body) {
     pid_ = fork();
     if (pid_ != 0) return;
@@ -94,10 +95,10 @@ class Process final {
   }
 
   pid_t pid() const { return pid_; }
-  // Somebody else has waited for it.
+  // The caller has already waited for it.
   void Forget() { pid_ = -1; }
 
-  // Waits for its end: what it exited with, or the signal, negated.
+  // Waits for its end and returns its exit status, or the signal, negated.
   int Wait() {
     int status = 0;
     waitpid(std::exchange(pid_, -1), &status, 0);
@@ -107,7 +108,7 @@ class Process final {
     kill(pid_, SIGKILL);
     (void)Wait();
   }
-  // SIGSTOP, and waits until it stands. False: it does not.
+  // Sends SIGSTOP, and waits until the process stands. False: it does not.
   bool Stop() {
     kill(pid_, SIGSTOP);
     int status = 0;

@@ -1,4 +1,4 @@
-"""What docs/diagnosis.md shows `mycelium status` to print is what it prints.
+"""What docs/diagnosis.md shows as output of `mycelium status` is its output.
 
 The page's blocks are compared with the command's output for two real nodes,
 once process numbers, times and the directory are the same word in both.
@@ -43,7 +43,7 @@ def comparable(text, directory):
 
 
 def shown_blocks():
-    """The outputs of the page's commands, by the command."""
+    """The page's commands, each with its output."""
     with open(PAGE, encoding="utf-8") as page:
         blocks = re.findall(r"```console\n(.*?)```", page.read(), re.DOTALL)
     return [block.split("\n", 1) for block in blocks]
@@ -115,7 +115,7 @@ class DiagnosisTest(unittest.TestCase):
         self.assertEqual(sum(flow["in_flight"] for flow in flows), 0)
 
     def expect_members(self, status):
-        """What the page's table says the JSON has, it has."""
+        """The JSON has all members that the page's table names."""
         with open(PAGE, encoding="utf-8") as page:
             rows = re.findall(r"^\| `([^`]+)` \| `(.+?)` \|", page.read(), re.M)
         self.assertGreater(len(rows), 3)

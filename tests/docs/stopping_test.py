@@ -18,7 +18,7 @@ TICK = mycelium.RawType("plant.tick")
 
 
 class Watch:
-    """Collects numbers; holds the one that is to be held until it may go."""
+    """Collects numbers; holds one of them until it may go on."""
 
     HELD = 20
 

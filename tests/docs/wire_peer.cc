@@ -1,8 +1,8 @@
-// The node that clients written by others talk to: it listens over the
-// transport in its first argument, "unix" or "grpc", at the address in its
-// second, prints where, and answers every plant.Reading with one on the topic
-// "echo", a degree warmer. Ends with its standard input, and then prints how
-// many messages it took and gave.
+// The node that clients of other authors talk to. It listens over the transport
+// in its first argument, "unix" or "grpc", at the address in its second, and
+// prints where. It answers every plant.Reading with a reading on the topic
+// "echo" that is a degree warmer. It ends with its standard input, and then
+// prints how many messages it took and gave.
 
 #include <cstdint>
 #include <iostream>

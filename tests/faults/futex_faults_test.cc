@@ -1,5 +1,5 @@
-// Threads that sleep on a word wake early, as the kernel may have it: nobody
-// takes that for what he waits for, and nobody misses it.
+// Threads that sleep on a word wake early, as the kernel may do: no thread
+// takes that for the event that it waits for, and no thread misses the event.
 
 #include <atomic>
 #include <cerrno>
@@ -21,7 +21,7 @@ constexpr uint64_t kFewNotes = 100;
 constexpr uint64_t kWaitsMax = 200;
 constexpr size_t kLaneBytes = 64 << 10;  // Some 15 notes.
 
-// One thread publishes what another handles, and has to wait for it.
+// One thread publishes what another one handles, and has to wait for it.
 void RunOnce(FaultySys& sys, uint64_t notes) {
   SystemClock clock(sys);
   SystemWaiter waiter(sys, clock);
@@ -74,8 +74,8 @@ TEST(FutexFaultsTest, WaitsThatEndEarlyLoseNothing) {
   EXPECT_GT(sys.counts()["futex_wake"], 0u);
 }
 
-// How often they sleep is not the same each time: each run has its own n-th
-// one, as far as any gets.
+// The number of sleeps differs from run to run: each run wakes its own n-th
+// sleep, as long as any run gets that far.
 TEST(FutexFaultsTest, NthWaitThatEndsEarlyLosesNothing) {
   for (const int error : {EINTR, EAGAIN}) {
     uint64_t nth = 0;

@@ -20,12 +20,12 @@ namespace {
 
 constexpr absl::Duration kOpenTimeout = absl::Seconds(5);
 constexpr absl::Duration kTimeout = absl::Seconds(20);
-// Publishing waits no longer than publish_timeout, and nothing else waits.
+// Publishing waits no longer than publish_timeout, and no other call waits.
 constexpr absl::Duration kNoWait = absl::ZeroDuration();
 constexpr absl::Duration kPublishTimeout = absl::Seconds(1);
 constexpr uint64_t kLargeBytes = 600'000;
 constexpr size_t kLoanBytes = 16 << 10;
-// Of ticks, of which that many of the newest are kept.
+// The topic of ticks, and how many of the newest are kept.
 constexpr char kTicks[] = "ticks";
 constexpr int kTicksKept = 2;
 
@@ -88,7 +88,7 @@ void Scenario::Run() {
     ExpectAllArrive();
     PublishLoan(2);
     PublishTicks(6, 9);
-    PublishLarge(8);  // Not all of it fits into the socket: it is under way.
+    PublishLarge(8);  // Not all of it fits: it is under way.
     sys_.CutConnections();
     PublishLoan(3);
     PublishTicks(10, 12);
@@ -126,7 +126,7 @@ void Scenario::ExpectSaysWhy(absl::string_view what,
       << what;
   EXPECT_GT(status.message().size(), std::strlen(std::strerror(fault_)) + 2)
       << what << " says not where: " << status;
-  // Of those that a call of the bus tells of at all: the others cost a
+  // These are the errors that a call of the bus reports at all; others cost a
   // connection, or nothing.
   switch (fault_) {
     case EMFILE:
@@ -165,7 +165,7 @@ bool Scenario::OpenBuses() {
                   });
   };
   if (!open("alpha", &alpha_) || !open("beta", &beta_)) return false;
-  // So that they are kept readable, which takes calls.
+  // The nodes keep these descriptors readable, which takes system calls.
   (void)alpha_->poll_descriptor();
   (void)beta_->poll_descriptor();
   return true;
@@ -329,7 +329,7 @@ bool Scenario::RunAll() {
   bool ran = false;
   for (MessageBus* bus : {alpha_.get(), beta_.get()}) {
     if (bus == nullptr) continue;
-    // An error where that bus is the one that waits.
+    // This is an error if that bus is the one that waits.
     ran |= bus->Poll(absl::ZeroDuration()).value_or(false);
   }
   while (pull_.has_value()) {
@@ -352,7 +352,8 @@ void Scenario::ExpectAllArrive() {
   takes_ticks_ = false;
   EXPECT_EQ(replied_, replies_accepted_);
   EXPECT_EQ(lent_, loans_accepted_);
-  // Of those that nobody took the newest, and of those the last.
+  // When nobody took ticks, the newest were kept; the last of all must have
+  // come.
   ASSERT_FALSE(ticked_.empty());
   EXPECT_EQ(ticked_.back(), ticks_accepted_.back());
 }
@@ -368,7 +369,7 @@ void Scenario::ExpectLedgerTrue() {
   const Ledger& replies = topics[replies_->topic()];
   const Ledger& loans = topics[loans_->topic()];
   const Ledger& ticks = topics[kTicks];
-  // Two subscriptions get each note.
+  // Each note goes to two subscriptions.
   EXPECT_EQ(notes.accepted, 2 * notes_accepted_.size());
   EXPECT_EQ(notes.delivered, handled_.size() + pulled_.size());
   EXPECT_EQ(replies.accepted, replies_accepted_.size());
@@ -377,7 +378,7 @@ void Scenario::ExpectLedgerTrue() {
   EXPECT_EQ(loans.delivered, lent_.size());
   EXPECT_EQ(ticks.accepted, ticks_accepted_.size());
   EXPECT_EQ(ticks.delivered, ticked_.size());
-  // After a fault more of them may have been on their way when nobody took any.
+  // After a fault more ticks may have been on their way when nobody took any.
   if (!sys_.fired()) {
     EXPECT_GT(ticks.dropped_for(DropReason::kOverflow), 0u);
   }

@@ -19,11 +19,11 @@
 
 namespace mycelium::test {
 
-// The kernel of a scenario: what chance and timers there are come from here, so
-// that every run makes the same calls.
+// The kernel of a scenario. It decides all random numbers and timers, so that
+// every run makes the same calls.
 class ScenarioSys final : public FaultySys {
  public:
-  // Nobody polls the descriptor, and the time is not the kernel's.
+  // No thread polls the descriptor, and the time is not the kernel's.
   int64_t TimerFdSet(int fd, int64_t after_ns) override {
     return FaultySys::TimerFdSet(fd, after_ns > 0 ? kFarNs : 0);
   }
@@ -34,17 +34,17 @@ class ScenarioSys final : public FaultySys {
   uint64_t random_ = 0x9e3779b97f4a7c15;
 };
 
-// Two nodes of one process with a Unix socket between them, which carries the
-// frames or, over "shm", what goes with shared memory; driven by one thread:
-// they start from a topology file, subscribe, exchange messages both ways, some
-// larger than a socket takes at once, some in loans, and some of which only the
-// newest are kept; lose their connection in the middle of one, go on, and shut
-// down.
+// Two nodes of one process with a Unix socket between them. The socket carries
+// the frames or, over "shm", what accompanies shared memory. One thread drives
+// the nodes. They start from a topology file, subscribe, and exchange messages
+// both ways: some larger than a socket takes at once, some in loans, and some
+// of which only the newest are kept. They lose their connection in the middle
+// of a message, go on, and shut down.
 //
 // Whatever one system call does, these laws are checked, by gtest:
 //   - every call of the bus returns within its deadline, with OK or with a
 //     status whose code fits the errno and whose message says it and where;
-//     one that failed succeeds when it is repeated
+//     a call that failed succeeds when it is repeated
 //   - every message that was accepted arrives once and in order, or, where only
 //     the newest are kept, is dropped and counted, and the last ones arrive
 //   - the ledger is true, and empty at the end
@@ -66,7 +66,7 @@ class Scenario final {
  private:
   using Ids = std::vector<uint64_t>;
 
-  // Makes one call, and once more if it fails. False: it failed again.
+  // Makes one call, and repeats it once if it fails. False: it failed again.
   bool Insist(absl::string_view what, absl::Duration timeout,
               const std::function<absl::Status()>& call);
   void ExpectSaysWhy(absl::string_view what, const absl::Status& status) const;
@@ -81,7 +81,7 @@ class Scenario final {
   void ExpectAllArrive();
   void ExpectLedgerTrue();
   void Shutdown();
-  // Gives each bus a turn and takes what was pulled.
+  // Gives each bus a turn and takes the messages that can be pulled.
   bool RunAll();
 
   ScenarioSys& sys_;
@@ -103,7 +103,7 @@ class Scenario final {
   std::optional<Publisher<Note>> ticks_;
   std::optional<RawPublisher> loans_;
   bool takes_ticks_ = false;
-  // Ids that arrived, and that were accepted.
+  // Ids of messages that arrived, and of messages that were accepted.
   Ids handled_, pulled_, replied_, lent_, ticked_;
   Ids notes_accepted_, replies_accepted_, loans_accepted_, ticks_accepted_;
 };

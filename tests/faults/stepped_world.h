@@ -11,9 +11,9 @@
 
 namespace mycelium::test {
 
-// Time and sleep for several buses that one thread drives: who waits runs the
-// others meanwhile, and time goes on only when nobody has anything to do. So a
-// wait costs no time, and what happens is the same in each run.
+// Time and sleep for several buses that one thread drives. A bus that waits
+// runs the others meanwhile, and time goes on only when no bus has anything to
+// do. So a wait costs no time, and each run does the same.
 //
 // A program that waits for an hour of this time is taken to hang: it says so
 // and aborts.
@@ -38,7 +38,7 @@ class SteppedWorld final : public Clock, public Waiter {
                     TimeNs deadline) override;
 
  private:
-  // Runs the others, or lets time pass.
+  // Runs the other buses, or lets time pass.
   void Step(TimeNs deadline);
 
   static constexpr TimeNs kStartNs = 1'000'000'000;

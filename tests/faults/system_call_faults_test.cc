@@ -16,7 +16,7 @@
 namespace mycelium::test {
 namespace {
 
-// The test runs once for each: see BUILD.
+// The test runs once for each of these: see BUILD.
 std::string TransportUnderTest() {
   const char* const transport = std::getenv("MYCELIUM_TEST_TRANSPORT");
   return transport == nullptr ? "unix" : transport;
@@ -123,7 +123,7 @@ TEST_P(SystemCallFaultTest, NthCallFailsAndTheContractHolds) {
       sys.ShortenNth(faults.call, nth, bytes_max);
       RunOnce(sys, /*fault=*/0);
     }
-    // One broken law says it; hundreds of runs would say it again.
+    // One broken law is enough; hundreds of runs would say it again.
     if (HasFailure()) break;
   }
   std::cout << faults.call << ": " << made->second << " calls, "
@@ -138,17 +138,17 @@ TEST(ScenarioTest, MakesTheSameCallsEachTime) {
   EXPECT_EQ(CountCalls(), CountCalls());
 }
 
-// So that no kind is left out unnoticed.
+// Otherwise a kind could be left out unnoticed.
 TEST(ScenarioTest, MakesCallsOfEveryKindButThese) {
   const FaultySys::Counts counts = CountCalls();
   std::vector<std::string> not_made;
   for (const std::string& kind : FaultySys::Kinds()) {
     if (counts.count(kind) == 0) not_made.push_back(kind);
   }
-  // A thread alone does not sleep on a word; see futex_faults_test. Nobody is
-  // another process, and none takes over from a dead one; see
-  // handover_faults_test. Nodes list nothing; `setsockopt` is for the reason
-  // why gRPC cannot listen.
+  // Not tried here: sleeping on a word, which a single thread does not do (see
+  // futex_faults_test); other processes and successors of dead ones (see
+  // handover_faults_test); listing, which nodes do not do; and `setsockopt`,
+  // which only serves to find the reason why gRPC cannot listen.
   EXPECT_THAT(not_made, testing::UnorderedElementsAre(
                             "setsockopt", "futex_wait", "futex_wake",
                             "map_over", Shares() ? "recv" : "get_seals",
@@ -159,7 +159,7 @@ TEST(ScenarioTest, MakesCallsOfEveryKindButThese) {
     for (const Faults& faults : AllFaults()) fails |= faults.call == kind;
     if (!fails) not_failed.push_back(kind);
   }
-  // A timer of ours can be set for as long as it is open.
+  // A timer of ours can be set as long as it is open.
   EXPECT_THAT(not_failed, testing::ElementsAre("timerfd_set"));
 }
 

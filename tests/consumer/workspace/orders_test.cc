@@ -1,5 +1,5 @@
-// A test of a user, with what Mycelium has for tests: an order arrives, and one
-// that has been waited for is given up when its time is over.
+// A user's test, with what Mycelium offers for tests: an order arrives, and the
+// wait for an order ends when its time is over.
 #include <iostream>
 
 #include "absl/status/status.h"
