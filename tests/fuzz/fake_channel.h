@@ -14,19 +14,19 @@
 
 namespace mycelium::test {
 
-// The end of a connection that a fuzzer holds.
+// The fuzzer's end of a connection.
 //
 // Thread safety: none.
 class FakeWire final {
  public:
-  // Offers bytes, with those that were not used before in front of them, as a
-  // channel does.
+  // Offers bytes as a channel does: bytes that were not used before come in
+  // front of them.
   void Deliver(absl::Span<const std::byte> bytes) {
     if (handler_ == nullptr || closed_) return;
     arrived_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     Offer();
   }
-  // Offers again what is there.
+  // Offers again the bytes that are there.
   void Offer() {
     if (handler_ == nullptr || closed_ || arrived_.empty()) return;
     TightCopy offered(absl::MakeConstSpan(
@@ -42,7 +42,7 @@ class FakeWire final {
 
   bool closed() const { return closed_; }
   size_t unused_bytes() const { return arrived_.size(); }
-  // What the product sent.
+  // The bytes that the product sent.
   const std::string& sent() const { return sent_; }
 
  private:
@@ -79,17 +79,17 @@ class FakeChannel final : public Channel {
   const std::string description_ = "a fuzzer";
 };
 
-// Time that stands still, and a loop that is made once for many inputs.
+// Time that stands still, and an event loop that is made once for many inputs.
 class FuzzWorld final {
  public:
   FuzzWorld() : loop_(*EventLoop::Create(environment_)) {
-    // It complains of each string that is no text.
+    // Protobuf would complain of each string that is not text.
     google::protobuf::SetLogHandler(nullptr);
   }
 
   Environment& environment() { return environment_; }
   EventLoop& loop() { return *loop_; }
-  // Runs what was posted, and what that posted.
+  // Runs the posted tasks, and the tasks that those post.
   void RunPosted() {
     while (loop_->RunOnce(/*deadline=*/0, /*spin_ns=*/0) ==
            EventLoop::Ran::kSomething) {

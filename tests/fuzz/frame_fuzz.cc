@@ -44,12 +44,12 @@ void DecodeOne(absl::Span<const std::byte> bytes, size_t frame_bytes_max,
   }
 }
 
-// The reader of memory that somebody else writes.
+// Plays the reader of memory that another process writes.
 void ReadRing(absl::Span<const std::byte> bytes, uint16_t flags_allowed) {
   std::vector<uint64_t> words(kRingBytesMin / sizeof(uint64_t));
   const absl::Span<std::byte> memory(reinterpret_cast<std::byte*>(words.data()),
                                      kRingBytesMin);
-  // The same again and again, so that few bytes reach the end.
+  // Repeats the bytes, so that few of them fill the memory.
   for (size_t at = 0; !bytes.empty() && at < memory.size();) {
     const size_t count = std::min(bytes.size(), memory.size() - at);
     std::memcpy(&memory[at], bytes.data(), count);
@@ -69,7 +69,7 @@ void ReadRing(absl::Span<const std::byte> bytes, uint16_t flags_allowed) {
   }
 }
 
-// The writer of memory of which somebody else says how far he has read.
+// Plays the writer of memory whose reader says how far it has read.
 void WriteRing(FuzzInput input) {
   std::vector<uint64_t> words(kRingBytesMin / sizeof(uint64_t));
   const absl::Span<std::byte> memory(reinterpret_cast<std::byte*>(words.data()),

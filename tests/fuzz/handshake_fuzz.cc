@@ -1,6 +1,7 @@
 // Arbitrary bytes as the first words of a peer, on either side.
 //
-// Input: one byte of choices, then pieces: their length less one, their bytes.
+// Input: one byte of choices, then pieces: each is its length less one, then
+// its bytes.
 
 #include <memory>
 #include <optional>

@@ -1,8 +1,9 @@
 // Arbitrary bytes in both segments of a lane that a peer has made, which change
 // while they are read.
 //
-// Input: a byte of choices, a byte of steps, the steps, then the memory. A step
-// is a byte, and the words it needs. Frames may refer to loans in memory 1.
+// Input: a byte of choices, a byte with the number of steps, the steps, then
+// the memory. A step is a byte, and the words that it needs. Frames may refer
+// to loans in memory 1.
 
 #include <algorithm>
 #include <cstring>
@@ -18,7 +19,7 @@ constexpr size_t kFrameBytesMax = 3000;
 constexpr size_t kPositionWords = 7;
 constexpr uint32_t kLoans = 1;
 
-// Ends where the allocation does.
+// Memory that ends where its allocation ends.
 class FuzzMemory final : public LaneMemory {
  public:
   FuzzMemory() : ring_(new uint64_t[kRingBytesMin / sizeof(uint64_t)]()) {}
@@ -28,7 +29,7 @@ class FuzzMemory final : public LaneMemory {
   }
   LanePositions& positions() override { return positions_; }
 
-  // The same again and again, so that few bytes reach the end.
+  // Repeats the bytes, so that few of them fill the memory.
   void Fill(absl::Span<const std::byte> with) {
     for (size_t at = 0; !with.empty() && at < kRingBytesMin;) {
       const size_t count = std::min(with.size(), kRingBytesMin - at);
@@ -57,7 +58,7 @@ bool LiesIn(absl::Span<const std::byte> part,
          part.data() + part.size() <= whole.data() + whole.size();
 }
 
-// Reads what is shown. False: there is nothing more to be had.
+// Reads the frame that is shown. False: there is no further frame.
 bool Look(InboundRing& ring, FuzzMemory& memory, FuzzMemory& loans,
           bool copies_all) {
   const FrameView* view = nullptr;
@@ -163,7 +164,8 @@ void Run(FuzzInput input) {
   for (size_t i = 0; i < steps_count && may_go_on; ++i) {
     Step(steps, ring, *memory, loans, *lent, &may_go_on, options.copies_all);
   }
-  // A peer that is not dead and goes on for ever is not followed for ever.
+  // Even if a living peer goes on for ever, the reader does not follow it for
+  // ever.
   ring.BeginDraining();
   uint64_t shown = 0;
   const FrameView* view = nullptr;

@@ -13,7 +13,7 @@
 
 namespace mycelium::test {
 
-// Takes a fuzzer's bytes from the front: first choices, then what is left.
+// Takes a fuzzer's bytes from the front: first choices, then the rest.
 //
 // Ownership: borrows the bytes.
 class FuzzInput final {
@@ -48,8 +48,8 @@ class FuzzInput final {
   absl::Span<const uint8_t> left_;
 };
 
-// A copy that ends where its memory does, so that AddressSanitizer sees who
-// reads beyond it.
+// A copy that ends where its memory ends, so that AddressSanitizer sees a read
+// beyond it.
 class TightCopy final {
  public:
   explicit TightCopy(absl::Span<const std::byte> bytes)
@@ -63,7 +63,7 @@ class TightCopy final {
   size_t count_;
 };
 
-// Reads every byte, which must be there.
+// Reads every byte; all of them must be readable.
 inline void Touch(absl::Span<const std::byte> bytes) {
   volatile uint8_t sum = 0;
   for (const std::byte byte : bytes) {

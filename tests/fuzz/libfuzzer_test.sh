@@ -1,7 +1,7 @@
 #!/bin/bash
-# Builds the fuzz targets with clang's libFuzzer and AddressSanitizer, and gives
-# each a few seconds from its corpus. Like tests/consumer, with a Bazel of its
-# own whose outputs stay: another compiler is another configuration of the
+# Builds the fuzz targets with clang's libFuzzer and AddressSanitizer, and runs
+# each for a few seconds from its corpus. Like tests/consumer it has a Bazel of
+# its own whose outputs stay: another compiler is another configuration of the
 # whole workspace.
 set -euo pipefail
 
@@ -14,7 +14,7 @@ targets=(handshake_fuzz record_fuzz frame_fuzz inbound_ring_fuzz
   link_message_fuzz)
 seconds=5
 
-# In the source tree: runfiles are links to it.
+# The source tree itself: runfiles are links to it.
 root=$(dirname "$(readlink -f "$TEST_SRCDIR/mycelium/WORKSPACE")")
 
 state=$TEST_TMPDIR
@@ -25,7 +25,7 @@ mkdir -p "$state"
 
 nested_bazel() (
   cd "$root"
-  # With TEST_TMPDIR set Bazel would take its outputs there.
+  # With TEST_TMPDIR set, Bazel would put its outputs there.
   env -u TEST_TMPDIR bazel --output_user_root="$state/user_root" \
     --output_base="$state/output_base" --max_idle_secs=60 "$@"
 )
@@ -36,7 +36,8 @@ nested_bazel build --config=fuzz --symlink_prefix=/ --jobs=2 \
 bin=$(nested_bazel info --config=fuzz --symlink_prefix=/ bazel-bin)
 
 for target in "${targets[@]}"; do
-  # New units go to the first folder, which is not the source tree's.
+  # libFuzzer writes new inputs to the first folder, which is not in the source
+  # tree.
   found=$(mktemp -d "$TEST_TMPDIR/$target-XXXXXX")
   if ! "$bin/tests/fuzz/$target" "$found" "$root/tests/fuzz/corpus/$target" \
     -max_total_time=$seconds -timeout=5 -max_len=8192 -print_final_stats=1 \

@@ -1,6 +1,6 @@
 // Arbitrary bytes where a LinkMessage of a gRPC peer is expected.
 //
-// Input: a byte that chooses how large the pieces are in which the bytes lie,
+// Input: a byte that chooses the size of the pieces in which the bytes lie,
 // then the message.
 
 #include <cstring>
@@ -20,7 +20,7 @@ namespace {
 
 constexpr size_t kFrameBytesMax = 4096;
 
-// What comes out must be what a link reads.
+// The decoder's output must be what a link reads.
 class Records final : public RecordReader::Handler {
  public:
   absl::Status OnControlRecord(absl::Span<const std::byte> body) override {
@@ -66,7 +66,7 @@ bool Decode(absl::Span<const std::byte> message, int block_bytes,
   return status.ok();
 }
 
-// As a link would hand them over, and back again.
+// Encodes the records as a link would hand them over, and decodes them again.
 void ExpectRoundTrip(const ByteSink& records, bool has_control) {
   std::string bytes(reinterpret_cast<const char*>(records.data()),
                     records.size());
@@ -82,7 +82,7 @@ void ExpectRoundTrip(const ByteSink& records, bool has_control) {
     Require(more > 0, "each message takes something");
     taken += more;
     Require(Decode(message.span(), -1, &again), "what we encode decodes");
-    // What a control message says is for the link to look at.
+    // Only the link checks the contents of a control message.
     Require(
         has_control || v1::LinkMessage().ParseFromArray(
                            message.data(), static_cast<int>(message.size())),
@@ -109,7 +109,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   size_t used = 0;
   const absl::Status read = RecordReader().Read(records.span(), handler, &used);
   Require(read.ok() && used == records.size(), "all of it are records");
-  // This version sends no extension.
+  // This version sends no extensions.
   if (!handler.has_extension()) {
     ExpectRoundTrip(records, handler.has_control());
   }

@@ -1,6 +1,7 @@
 // Arbitrary bytes on a connection whose handshake is over.
 //
-// Input: one byte of choices, then pieces: their length less one, their bytes.
+// Input: one byte of choices, then pieces: each is its length less one, then
+// its bytes.
 
 #include <map>
 #include <memory>
@@ -23,7 +24,7 @@ constexpr uint8_t kReturns = 16;   // The same peer comes back after a loss.
 constexpr size_t kLaneBytes = 4096;
 constexpr size_t kFrameBytesMax = 2048;
 
-// Checks what a link promises its owner.
+// Checks the promises of a link to its owner.
 class Owner final : public LinkHandler {
  public:
   explicit Owner(uint8_t choices) : choices_(choices) {}

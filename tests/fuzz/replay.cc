@@ -1,9 +1,9 @@
 // Runs a fuzz target without a fuzzer: every file of its corpus, and a fixed
-// number of mutations of them that is the same each time.
+// number of mutations of them, which are the same each time.
 //
 //   replay CORPUS_DIR [FILE...]    with files: these only
 //
-// An input that crashes or hangs is kept, in Bazel's test.outputs or /tmp.
+// An input that crashes or hangs is kept in Bazel's test.outputs, or in /tmp.
 
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -53,7 +53,7 @@ void RunOne(const std::string& input) {
                          input.size());
 }
 
-// Changes bytes here and there, in ways that break lengths and positions.
+// Changes bytes at random places, in ways that break lengths and positions.
 class Mutator final {
  public:
   explicit Mutator(std::vector<std::string> seeds) : seeds_(std::move(seeds)) {}
@@ -97,7 +97,7 @@ class Mutator final {
     }
   }
 
-  // A number that code is likely to get wrong, of 1, 2, 4 or 8 bytes.
+  // Puts a number that code often handles wrong, of 1, 2, 4 or 8 bytes.
   void PutNumber(std::string* input, size_t at) {
     static constexpr uint64_t kNumbers[] = {
         0,          1,          7,          8,          39,
@@ -123,7 +123,8 @@ void ForEachInput(const std::vector<std::string>& seeds, Visit visit) {
   for (uint64_t i = 0; i < kMutations; ++i) visit(mutator.Next());
 }
 
-// Runs all inputs in a child, so that the one that ends it can be kept.
+// Runs all inputs in a child, so that an input that kills the child can be
+// kept.
 int RunAll(const std::vector<std::string>& seeds) {
   void* const page = mmap(nullptr, sizeof(uint64_t), PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -134,7 +135,7 @@ int RunAll(const std::vector<std::string>& seeds) {
       ++*started;
       RunOne(input);
     });
-    std::exit(0);  // Looks for leaks, where there is something that does.
+    std::exit(0);  // Looks for leaks, if a leak checker is built in.
   }
   int status = 0;
   if (child < 0 || waitpid(child, &status, 0) != child) return 1;

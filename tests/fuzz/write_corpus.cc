@@ -101,7 +101,7 @@ void WriteHandshakes(FuzzWorld& world, Corpus corpus) {
   corpus.Add("observer_that_listens", InPieces(1, observing.sent(), 256));
 }
 
-// Takes every frame that comes.
+// Takes every frame that arrives.
 class Taker final : public LinkHandler {
  public:
   void OnUp(Link&, const v1::Hello&, bool) override {}
@@ -133,7 +133,7 @@ void Publish(Lane& lane, uint64_t sequence, size_t payload_bytes) {
   lane.Ring();
 }
 
-// Two links, and what each said to the other.
+// Two links, and the bytes that each sent to the other.
 void WriteRecords(FuzzWorld& world, Corpus corpus) {
   Taker taker;
   const auto make = [&](const std::string& self, const std::string& peer,
@@ -192,13 +192,14 @@ void WriteRecords(FuzzWorld& world, Corpus corpus) {
       corpus.Add("data_taken_and_kept", InPieces(3, theirs.sent(), 100));
     }
   }
-  // More than a lane holds, so that one wraps around.
+  // More than a lane holds, so that a frame wraps around.
   for (uint64_t i = 5; i <= 9; ++i) {
     Publish(*queued, i, 900);
     exchange();
   }
   corpus.Add("data_with_pad", InPieces(0, theirs.sent(), 256));
-  // What answers `kPublishes`: frames of 100 bytes in our lane 0.
+  // The peer's answers under `kPublishes`, to frames of 100 bytes in our lane
+  // 0.
   corpus.Add("acknowledgements", InPieces(4, theirs.sent(), 100));
   corpus.Add("acknowledgements_then_back", InPieces(4 + 16, theirs.sent(), 50));
   them->CloseLane(*queued, 0);
@@ -255,7 +256,7 @@ void WriteFrames(Corpus corpus) {
   std::memcpy(&lap[0], &lap_bytes, sizeof lap_bytes);
   std::memcpy(&lap[4], &pad_flag, sizeof pad_flag);
   corpus.Add("ring_of_one_pad", FrameInput(1, 0, lap));
-  // Claims of 1000 bytes, of which the reader releases some.
+  // Claims of 1000 bytes; the reader releases some of them.
   std::string claims;
   for (uint64_t i = 0; i < 12; ++i) {
     const uint64_t released = i * 1000, bytes = 960;
@@ -312,7 +313,7 @@ void WriteInboundRings(Corpus corpus) {
   corpus.Add("lent_copied", RingInput(2, lent));
 }
 
-// The first byte leaves the message in one piece.
+// The first byte says that the message stays in one piece.
 void AddMessage(Corpus& corpus, const std::string& name,
                 const v1::LinkMessage& message) {
   corpus.Add(name, std::string(1, '\0') + message.SerializeAsString());

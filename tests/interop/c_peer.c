@@ -1,5 +1,5 @@
-/* One side of an exchange, in C. What every language's peer does, and prints,
-   is described in peers.py. */
+/* One side of an exchange, in C. peers.py describes what every language's peer
+   does and prints. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,7 +129,7 @@ static int Receive(MyceliumSubscriber* notes, const Arguments* given) {
       printf("error DATA_LOSS text of %llu\n", id);
       return 1;
     }
-    /* The first one tells where the publisher is; 1 begins a new publisher. */
+    /* The first id tells where the publisher is; 1 begins a new publisher. */
     if (last != 0 && id != last + 1 && id != 1) {
       printf("error DATA_LOSS %llu after %llu\n", id, last);
       return 1;
@@ -174,7 +174,7 @@ static int RunOne(const Arguments* given, const MyceliumType* type) {
   printf("ready\n");
   int result =
       publishes ? Publish(runtime, publisher, given) : Receive(notes, given);
-  /* As long as the other side counts, or has not learnt why it is refused. */
+  /* Wait while the other side counts, or has not learnt why it is refused. */
   WaitForLine();
   if (result == 0 && !publishes) result = SayLedger(runtime);
   mycelium_publisher_destroy(publisher);

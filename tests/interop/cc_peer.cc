@@ -1,5 +1,5 @@
-// One side of an exchange, in C++. What every language's peer does, and prints,
-// is described in peers.py.
+// One side of an exchange, in C++. peers.py describes what every language's
+// peer does and prints.
 #include <cstdlib>
 #include <iostream>
 #include <memory>
@@ -38,7 +38,7 @@ struct Arguments {
 
 std::string TextOf(uint64_t id) { return absl::StrCat("note ", id); }
 
-// One call, so that lines of two threads do not mix.
+// Writes each line by one call, so that lines of two threads do not mix.
 void Say(const std::string& line) { std::cout << line + "\n" << std::flush; }
 
 void SayError(const absl::Status& status) {
@@ -64,7 +64,7 @@ absl::Status Dial(const Arguments& arguments, MessageBus& bus) {
   return absl::InvalidArgumentError("no such transport");
 }
 
-// `endpoint` becomes what keeps listening while it lives.
+// `endpoint` gets the object that keeps listening while it lives.
 absl::Status Listen(const Arguments& arguments, MessageBus& bus,
                     std::optional<EndpointHandle>* endpoint) {
   if (arguments.transport == "topology") return absl::OkStatus();
@@ -109,7 +109,7 @@ absl::Status Receive(Subscriber<Note>& notes, const Arguments& arguments) {
     if (!note.ok()) return note.status();
     const uint64_t id = (*note)->id();
     if ((*note)->text() != TextOf(id)) return absl::DataLossError("text");
-    // The first one tells where the publisher is; 1 begins a new publisher.
+    // The first id tells where the publisher is; id 1 begins a new publisher.
     if (last != 0 && id != last + 1 && id != 1) {
       return absl::DataLossError(absl::StrCat(id, " after ", last));
     }
@@ -141,7 +141,7 @@ absl::StatusOr<std::unique_ptr<MessageBus>> MakeBus(
 
 void SayDone(const absl::Status& done) {
   if (!done.ok()) SayError(done);
-  // As long as the other side counts, or has not learnt why it is refused.
+  // Waits while the other side counts, or has not learnt why it is refused.
   std::string line;
   std::getline(std::cin, line);
 }

@@ -1,4 +1,4 @@
-"""The Python of embedding_peer, which runs inside that C++ program."""
+"""The Python part of embedding_peer, which runs inside that C++ program."""
 
 import mycelium
 from mycelium_native import Runtime
@@ -12,7 +12,7 @@ def say(line):
 
 
 class Receiver:
-  """Takes the notes of the program, on the thread that publishes them."""
+  """Takes the program's notes, on the thread that publishes them."""
 
   def __init__(self, schema_digest):
     self._runtime = Runtime(schema_digest)
@@ -36,7 +36,7 @@ class Receiver:
 
 
 class Sender:
-  """Sends notes, which the program handles meanwhile."""
+  """Sends notes; the program handles them meanwhile."""
 
   def __init__(self, schema_digest, count):
     self._runtime = Runtime(schema_digest)

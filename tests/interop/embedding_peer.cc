@@ -1,10 +1,11 @@
-// C++ and the Python that it embeds, which meet without a socket:
+// C++ and the Python that it embeds exchange messages without a socket:
 //
 //   embedding_peer C++|Python HOST_DIGEST PYTHON_DIGEST COUNT
 //
 // The first argument says which of the two publishes COUNT notes. Prints
-// `received ID` after the last and the node's ledger, which counts both ends;
-// or what each side is told as `error CODE text`, if it is refused.
+// `received ID` after the last note and the node's ledger, which counts both
+// ends. If a side is refused, prints what each side is told as `error CODE
+// text`.
 #include <pybind11/embed.h>
 
 #include <iostream>
@@ -49,10 +50,10 @@ absl::Status Publish(Publisher<Note>& publisher, uint64_t count) {
   return absl::OkStatus();
 }
 
-// `embedded` is the module tests.interop.embedded_peer.
+// `embedded`: the module tests.interop.embedded_peer.
 absl::Status PublishToPython(MessageBus& bus, const py::object& embedded,
                              const py::bytes& digest, uint64_t count) {
-  // Until Python has asked why it gets nothing.
+  // Lives until Python has asked why it gets nothing.
   auto publisher = bus.Publisher<Note>();
   if (!publisher.ok()) return publisher.status();
   const py::object receiver = embedded.attr("Receiver")(digest);
@@ -91,7 +92,7 @@ absl::Status Run(bool cc_publishes, const Digest& host, const Digest& python,
   options.schema_digest = host;
   auto bus = MessageBus::OfProcess("host", options);
   if (!bus.ok()) return bus.status();
-  // Modules are found by PYTHONPATH, not in the folder of this program.
+  // Python finds modules by PYTHONPATH, not in the folder of this program.
   const py::scoped_interpreter interpreter(true, 0, nullptr, false);
   try {
     const auto embedded = py::module_::import("tests.interop.embedded_peer");

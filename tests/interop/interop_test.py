@@ -18,7 +18,7 @@ from tests.testdata.test_messages_pb2 import Note
 
 # The transports that all of them have.
 TRANSPORTS = ['shm', 'unix', 'grpc']
-# Of which one publishes to the other one in its own process.
+# One of these publishes to the other in the same process.
 EMBEDDED = ['C++', 'Python']
 COUNT = 10000
 OTHER = bytes([2]) * 32
@@ -74,7 +74,7 @@ class InteropTest(unittest.TestCase):
     self.expect(killed, 'from 1', f'at {half}')
     killed.kill()
     successor = self.start(subscribing, 'subscribe', transport)
-    # What the killed one had handled and not said so comes again.
+    # Messages that the killed process had handled without saying so come again.
     first = int(successor.line().split()[1])
     self.assertLessEqual(first, half)
     self.expect(successor, f'received {COUNT}')
@@ -89,7 +89,8 @@ class InteropTest(unittest.TestCase):
     half = COUNT // 2
     subscriber = self.start(subscribing, 'subscribe', transport)
     killed = self.start(publishing, 'publish', transport, count=half)
-    # Half of what the subscriber waits for, all of which was handled.
+    # Half of the number that the subscriber waits for; all of them were
+    # handled.
     self.expect(killed, 'matched', f'ledger {half} 0 0 0 {transport}')
     killed.kill()
     successor = self.start(publishing, 'publish', transport)
@@ -162,7 +163,7 @@ LAWS = {
     'refuse': TRANSPORTS,
     'restart_subscriber': TRANSPORTS,
     'restart_publisher': TRANSPORTS,
-    # Over a socket, what had not left the process is gone with it.
+    # Over a socket, messages that had not left the process are gone with it.
     'kill_publisher': ['shm'],
 }
 
@@ -184,7 +185,7 @@ add_tests()
 
 
 def pairs_table():
-  """The table of the guide, by what the tests above are."""
+  """The guide's table, made from the tests above."""
   rows = [['from \\ to', *LANGUAGES], ['---'] * (len(LANGUAGES) + 1)]
   for publishing in LANGUAGES:
     row = [publishing]

@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
-/* Of mycelium.test.Note, as mycelium_schema prints it for other languages.
-   interop_test.py compares. */
+/* The digest of mycelium.test.Note, as mycelium_schema prints it for other
+   languages. interop_test.py compares. */
 static const uint8_t kNoteDigest[32] = {
     0xb4, 0xba, 0xd9, 0xaf, 0x17, 0x2f, 0x17, 0xae, 0x9c, 0x50, 0x1c,
     0x3e, 0x77, 0xe2, 0xea, 0x5f, 0x17, 0x86, 0x76, 0x7d, 0x4b, 0xd2,

@@ -38,7 +38,7 @@ def host_and_port():
 
 
 def topology_for(transport):
-  """A file in which the services `publish` and `subscribe` meet in that way."""
+  """A topology in which `publish` and `subscribe` meet over `transport`."""
   if transport == 'inproc':
     return ONE_NODE
   if transport == 'grpc':
@@ -48,7 +48,8 @@ def topology_for(transport):
   return text + UNIX_ROUTE if transport == 'unix' else text
 
 
-# Scenario: how the two sides find each other, and what they then meet over.
+# Scenario: how the two sides find each other, and the transports that they then
+# use.
 SCENARIOS = {
     'In one process': ('topology', ['inproc']),
     'Another process, same machine': ('by hand', ['shm', 'unix']),
@@ -76,7 +77,7 @@ class ParityTest(unittest.TestCase):
     return path
 
   def run_alone(self, language, topology):
-    """One process is both sides. The transport that its ledger names."""
+    """One process is both sides; returns the transport that its ledger names."""
     lines = sorted(self.start(language, 'both', 'topology', topology).end())
     self.assertEqual(lines[0], 'from 1')
     *ledger, used = lines[1].split()
@@ -85,7 +86,7 @@ class ParityTest(unittest.TestCase):
     return used
 
   def run_two(self, language, transport, address):
-    """The transport that both ledgers name."""
+    """Returns the transport that both ledgers name."""
     subscriber = self.start(language, 'subscribe', transport, address)
     self.assertEqual(subscriber.line(), 'ready')
     publisher = self.start(language, 'publish', transport, address)

@@ -5,16 +5,16 @@ A peer is started as
     peer ROLE TRANSPORT ADDRESS SCHEMA_DIGEST COUNT PAUSE_AT
 
 ROLE is `publish` or `subscribe`, which is also the name of its node; or `both`:
-one process is both, on two threads. Where TRANSPORT is `topology`, ADDRESS is a
-file with services of these names; `both` needs one. A peer prints `ready` once it
-dials or listens. The publisher prints `matched`, sends COUNT notes with ids from
-1, flushes, and prints its ledger: accepted, delivered, dropped, in flight, and
-the transport. The subscriber checks the contents and order of each, prints
-`from ID` at the first and whenever a publisher begins anew, `received ID` after
-the last, and its ledger once its standard input ends, which is what both wait
-for. PAUSE_AT is an id, or 0: the publisher prints `at ID` once it sent that one;
-the subscriber does at each multiple, and waits for a line. What goes wrong is
-printed as `error CODE text`.
+one process is both, on two threads. If TRANSPORT is `topology`, ADDRESS is a
+file with services of these names; `both` needs one. A peer prints `ready` once
+it dials or listens. The publisher prints `matched`, sends COUNT notes with ids
+from 1, flushes, and prints its ledger: accepted, delivered, dropped, in flight,
+and the transport. The subscriber checks the contents and order of the notes. It
+prints `from ID` at the first note and whenever a publisher begins anew, and
+`received ID` after the last. It prints its ledger once its standard input ends;
+both sides wait for that end. PAUSE_AT is an id, or 0. The publisher prints
+`at ID` once it has sent that id; the subscriber prints it at each multiple, and
+waits for a line. Errors are printed as `error CODE text`.
 """
 
 import os
@@ -34,7 +34,7 @@ DIGEST = bytes([1]) * 32
 
 
 def free_address():
-  """Where nobody listens, on one of the many hosts that this machine is."""
+  """An address at which nobody listens, on one of this machine's many hosts."""
   host = '127.{}.{}.{}'.format(*(random.randint(1, 254) for _ in range(3)))
   with socket.socket() as free:
     free.bind((host, 0))
@@ -54,7 +54,7 @@ class Peer:
         stderr=subprocess.DEVNULL, encoding='utf-8')
 
   def line(self):
-    """The next line that it prints; what waits does not wait for ever."""
+    """The next line that it prints; no peer waits for ever."""
     return self.process.stdout.readline().strip()
 
   def go_on(self):
@@ -66,6 +66,6 @@ class Peer:
     self.process.communicate()
 
   def end(self):
-    """Lets it go; what it still prints, as lines."""
+    """Ends its input; returns the lines that it still prints."""
     output, _ = self.process.communicate(timeout=LONG)
     return output.split('\n')[:-1]

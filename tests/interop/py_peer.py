@@ -1,6 +1,6 @@
 """One side of an exchange, in Python.
 
-What every language's peer does, and prints, is described in peers.py.
+peers.py describes what every language's peer does and prints.
 """
 
 import sys
@@ -62,7 +62,7 @@ def receive(notes, count, pause_at):
     note = notes.recv(PATIENCE)
     if note.text != f'note {note.id}':
       raise mycelium.DataLoss('text')
-    # The first one tells where the publisher is; 1 begins a new publisher.
+    # The first id tells where the publisher is; id 1 begins a new publisher.
     if last != 0 and note.id not in (last + 1, 1):
       raise mycelium.DataLoss(f'{note.id} after {last}')
     if last == 0 or note.id != last + 1:
@@ -106,7 +106,7 @@ def main(role, transport, address, schema_digest, count, pause_at):
   except mycelium.MyceliumError as error:
     say(f'error {error.code} {error}')
     done = False
-  # As long as the other side counts, or has not learnt why it is refused.
+  # Waits while the other side counts, or has not learnt why it is refused.
   sys.stdin.readline()
   if done and role == 'subscribe':
     say_ledger(bus)

@@ -1,6 +1,7 @@
-"""The table of the guide that sets the three surfaces side by side.
+"""The guide's table that compares the three surfaces.
 
-What it names is there, and what is there is named.
+Everything that the table names exists, and every name that exists is in the
+table.
 """
 
 import ast
@@ -15,7 +16,7 @@ import mycelium_native
 COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*', re.DOTALL)
 C_FUNCTION = re.compile(r'\bmycelium_(\w+)\s*\(')
 CODE = re.compile(r'`([^`]+)`')
-# Not of any class, and no function of C.
+# Names that belong to no class and to no function of C.
 ELSEWHERE = {'absl::Status', 'mycelium topology', 'logging', 'schema_digest',
              'publish_timeout', 'on_error'}
 
@@ -33,7 +34,7 @@ def words_of(paths):
 
 
 def rows():
-  """The cells of each row, as the names in them."""
+  """The names in the cells of each row."""
   with open(os.environ['GUIDE'], encoding='utf-8') as guide:
     table = guide.read().partition('<!-- surfaces -->')[2].partition(
         '<!-- /surfaces -->')[0]
@@ -47,7 +48,7 @@ def named(column):
 
 
 def public_names(cls):
-  """What users see of a class; of a transport, what its bus has not."""
+  """The public names of a class; for a transport, those that its bus lacks."""
   names = {name for name, _ in inspect.getmembers(cls)
            if not name.startswith('_')}
   if issubclass(cls, mycelium.UnixTransport.__base__):

@@ -15,9 +15,9 @@ struct BiasOptions {
   bool gives;        // Whoever has the mutex gets the bias.
 };
 
-// Threads that count under a lock with a bias: the invariants of base/bias.h.
-// The bias is the product's; around it they do what BiasedMutex does, with a
-// mutex and a bell of the model's.
+// Threads that count under a lock with a bias, for the invariants of
+// base/bias.h. The bias is the product's. Around it the threads do what
+// BiasedMutex does, with a mutex and a bell of the model's.
 template <size_t kSlots>
 class BiasScenario final : public Scenario {
  public:
@@ -60,7 +60,8 @@ class BiasScenario final : public Scenario {
  private:
   static constexpr uint64_t kByMutex = BasicBias<kSlots>::kNobody;
 
-  // All but the last `kSlots`, which who has the mutex uses.
+  // All words but the last `kSlots` are shared; only the thread that has the
+  // mutex uses those.
   struct Words {
     alignas(8) SharedWord<uint32_t> mutex{1};  // 1 while it is free.
     alignas(8) SharedWord<uint32_t> left{0};

@@ -1,6 +1,7 @@
-// Explores scenarios of rings and locks and prints how much there was.
+// Explores scenarios of rings and locks and prints how much it explored.
 // Arguments: the scenarios' names, or none for all. `--executions=N`: no more
-// of each than that, which says that the scenario is not complete and fails.
+// than N executions of each; if that is too few, the program says that the
+// scenario is not complete, and fails.
 //
 // Exit status: 0 if every law holds in every execution.
 #include <cstdio>

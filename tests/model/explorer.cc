@@ -26,7 +26,7 @@ Explorer::~Explorer() {
   for (Thread& thread : threads_) thread.fiber->Resume();
 }
 
-// Lives as long as the explorer: one execution after the other.
+// Lives as long as the explorer, and runs one execution after the other.
 void Explorer::RunFiber(size_t thread) {
   while (!is_closing_) {
     try {
@@ -138,12 +138,12 @@ bool Explorer::CanRun(const Thread& thread) const {
          memory_.Last(thread.bell, sizeof *thread.bell) != 0;
 }
 
-// Whose turn it is; nobody's if nobody can, or if all that can happen from here
-// was seen before.
+// The thread whose turn it is. Nobody's, if no thread can run, or if all that
+// can happen from here was seen before.
 size_t Explorer::PickThread() {
   size_t able[kThreadsMax];
   size_t count = 0;
-  // Whoever runs goes on first: that needs no switch.
+  // The running thread goes on first: that needs no switch.
   if (running_ != kNobody && CanRun(threads_[running_])) {
     able[count++] = running_;
   }

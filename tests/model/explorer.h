@@ -31,22 +31,22 @@ class Scenario {
   };
   virtual Shared shared() = 0;
   virtual size_t thread_count() const { return 2; }
-  // Whether a thread may be killed, so that it matters where it stands.
+  // Whether a thread may be killed, so that its place in the program matters.
   virtual bool kills() const { return false; }
   virtual void Run(size_t thread) = 0;
-  // When all have ended; sees all that they did.
+  // Runs when all threads have ended; it sees all that they did.
   virtual void AtEnd() = 0;
 };
 
 // Runs a scenario in every way in which the threads can take turns and their
-// loads can see stores. Two ways that lead to the same state, which is what was
-// stored and what each thread has read, go on as one.
+// loads can see stores. Two ways that lead to the same state go on as one. The
+// state is what was stored and what each thread has read.
 //
-// The code under test comes here by shared_word_hooks (hooks.cc), before each
-// load and store. A turn ends there, with two exceptions, which belong to the
-// turn that they are in: copies of bytes, since no order of theirs makes a
-// difference that is not a race, and stores to the ring, which has one writer:
-// a load that comes before such a store sees what one that comes after it may
+// The code under test calls the explorer through shared_word_hooks (hooks.cc),
+// before each load and store. A turn ends there, with two exceptions, which
+// belong to the current turn. Copies of bytes are one: their order makes no
+// difference that is not a race. Stores to the ring are the other, since the
+// ring has one writer: a load before such a store sees what a load after it may
 // see.
 //
 // Thread safety: none, and one explorer at a time in a process.
@@ -69,23 +69,23 @@ class Explorer final {
   using Make = std::function<std::unique_ptr<Scenario>(Explorer&)>;
   Outcome Explore(const Make& make, uint64_t executions_max);
 
-  // The rest is for scenarios, and for the hooks.
+  // The rest is for scenarios and for the hooks.
 
   // Ends the execution if `holds` is false.
   void Check(bool holds, const char* what);
   void Fail(const std::string& what);
 
-  // Waits until the word is not 0, and makes it 0: a doorbell.
+  // Waits until the word, a doorbell, is not 0, and makes it 0.
   void Await(SharedWord<uint32_t>& bell);
 
-  // The thread does not go on: its process was killed, and whoever calls this
-  // has been told so by the kernel.
+  // The thread does not go on: its process was killed, and the kernel has told
+  // this to the caller.
   void Kill(size_t thread) {
     threads_[thread].is_killed = true;
     memory_.JoinAll();
   }
 
-  // What the kernel does for HeavyBarrier().
+  // Does what the kernel does for HeavyBarrier().
   void HeavyBarrier() {
     const View before = memory_.view_now();
     for (size_t i = 0; i < thread_count_; ++i) {
@@ -95,13 +95,13 @@ class Explorer final {
     }
   }
 
-  // Before each access.
+  // Called before each access.
   void BeforeAccess();
   void BeforeStore(const void* at) {
     if (!memory_.IsInRing(at) || scenario_->kills()) BeforeAccess();
   }
   Memory& memory() { return memory_; }
-  // Null while nothing is explored.
+  // Null while no scenario is explored.
   static Explorer* current();
 
  private:
@@ -115,7 +115,7 @@ class Explorer final {
     bool is_started = false;
     bool is_done = false;
     bool is_killed = false;
-    SharedWord<uint32_t>* bell = nullptr;  // That it waits for.
+    SharedWord<uint32_t>* bell = nullptr;  // The doorbell that it waits for.
   };
   static constexpr size_t kNobody = kThreadsMax;
 

@@ -16,9 +16,9 @@
 
 namespace mycelium::model {
 
-// A ring and its positions for one execution. Rings are smaller here than
-// kRingBytesMin, which nothing in them relies on: the fewer bytes, the fewer
-// frames until they come round.
+// A ring and its positions for one execution. The ring may be smaller than
+// kRingBytesMin, which no code in it relies on: with fewer bytes it takes fewer
+// frames to come round.
 class ModelMemory final : public LaneMemory {
  public:
   explicit ModelMemory(size_t ring_bytes) : ring_(ring_bytes / 8) {}
@@ -58,8 +58,8 @@ inline void Ring(SharedWord<uint32_t>& bell) {
   bell.exchange(1, std::memory_order_acq_rel);
 }
 
-// Writes all of a frame but its commit word. Each byte of its payload follows
-// from `sequence`.
+// Writes all of a frame except its commit word. Each byte of its payload
+// follows from `sequence`.
 inline void FillFrame(uint64_t sequence, absl::Span<std::byte> frame) {
   FrameFields fields;
   fields.publisher_sequence = sequence;
@@ -70,7 +70,7 @@ inline void FillFrame(uint64_t sequence, absl::Span<std::byte> frame) {
   CopyToShared(payload.data(), filler.data(), filler.size());
 }
 
-// Commits the same frame, made elsewhere. REQUIRES: it is claimed.
+// Commits the same frame, made in other memory. REQUIRES: it is claimed.
 inline void CommitFilled(uint64_t sequence, size_t frame_bytes,
                          RingWriter& writer) {
   FrameHeader header = {};
@@ -97,7 +97,7 @@ inline bool IsFilled(const FrameView& view, size_t frame_bytes) {
   return true;
 }
 
-// Whether two runs of bytes meet in a ring.
+// Whether two runs of bytes overlap in a ring.
 inline bool Meet(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes,
                  size_t capacity) {
   if (a_bytes == 0 || b_bytes == 0) return false;

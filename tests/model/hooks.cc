@@ -1,4 +1,4 @@
-// What the code under test does with shared memory comes to the explorer.
+// Every access of the code under test to shared memory goes to the explorer.
 #include <cstring>
 #include <vector>
 
@@ -11,7 +11,7 @@ namespace {
 
 using model::Explorer;
 
-// Null for what is shared with nobody.
+// Null for memory that is shared with nobody.
 Explorer* ExplorerOf(const void* at) {
   Explorer* const explorer = Explorer::current();
   return explorer != nullptr && explorer->memory().Has(at) ? explorer : nullptr;

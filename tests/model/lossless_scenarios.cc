@@ -9,7 +9,8 @@
 namespace mycelium::model {
 namespace {
 
-// One writes frames, one reads them: invariants 1 to 5 of docs/shm_layout.md.
+// One thread writes frames and one reads them: invariants 1 to 5 of
+// docs/shm_layout.md.
 class LosslessScenario final : public Scenario {
  public:
   struct Options {
@@ -48,7 +49,7 @@ class LosslessScenario final : public Scenario {
     }
     explorer_.Check(next_ == committed_ + 1, "a committed frame is missing");
     reader_.Release();
-    // All the room is back.
+    // All the room must be back.
     const size_t bytes = writer_.frame_bytes_max();
     explorer_.Check(writer_.ReleasedFor(bytes) <= reader_.cursor() ||
                         writer_.position() % options_.capacity != 0,
@@ -63,7 +64,7 @@ class LosslessScenario final : public Scenario {
     return explorer_.memory().Last(&memory_.positions().ring.released, 8);
   }
 
-  // Invariant 3: nothing is written that the reader may look at.
+  // Invariant 3: the writer writes nothing that the reader may look at.
   void CheckWrite(size_t offset, size_t bytes) {
     const uint64_t from = released();
     const uint64_t kept = writer_.position() - from;
@@ -80,7 +81,7 @@ class LosslessScenario final : public Scenario {
       }
       sizes_.push_back(bytes);
       ++committed_;
-      // In the two ways there are, in turn.
+      // In each of the two possible ways, in turn.
       if (committed_ % 2 == 0) {
         FillFrame(committed_, room);
         writer_.Commit();
@@ -125,9 +126,9 @@ class LosslessScenario final : public Scenario {
   uint64_t next_ = 1;
 };
 
-// The reader sleeps when there is nothing, the writer when there is no room:
-// invariants 9 to 11. The reader is the product's; the writer does what Lane
-// and FramedLink do.
+// The reader sleeps when there is nothing to read, the writer when there is no
+// room: invariants 9 to 11. The reader is the product's; the writer does what
+// Lane and FramedLink do.
 class SleepingScenario final : public Scenario {
  public:
   struct Options {
@@ -204,9 +205,9 @@ class SleepingScenario final : public Scenario {
   uint64_t read_ = 0;
 };
 
-// Two threads of the writer's process wait for different positions: who comes
-// second leaves the first one's wish in `wake_at`. Both frames are there from
-// the start.
+// Two threads of the writer's process wait for different positions: the thread
+// that comes second leaves the first one's request in `wake_at`. Both frames
+// are there from the start.
 class TwoWaitersScenario final : public Scenario {
  public:
   explicit TwoWaitersScenario(Explorer& explorer)
@@ -251,7 +252,7 @@ class TwoWaitersScenario final : public Scenario {
 
   void WaitForBoth() {
     LanePositions& positions = memory_->positions();
-    // What rang before was for others.
+    // Earlier rings of the bell were for others.
     memory_->writers_bell().exchange(0, std::memory_order_relaxed);
     while (true) {
       positions.AskToBeWoken(2 * kFrameBytes);
@@ -335,9 +336,9 @@ class HandedOnScenario final : public Scenario {
   uint64_t end_ = 0;
 };
 
-// The same where the writer's process waits for that one frame, be it to leave:
-// the loop says that it has taken it when the other thread may have handled it
-// already. One of the two sees both, and tells.
+// The same when the writer's process waits for that one frame, for example to
+// leave. The other thread may already have handled the frame when the loop says
+// that it has taken it. One of the two threads sees both, and tells the writer.
 class HandedOnSleepingScenario final : public Scenario {
  public:
   explicit HandedOnSleepingScenario(Explorer& explorer)
@@ -413,10 +414,11 @@ std::vector<NamedScenario> LosslessScenarios() {
       // Two frames and a pad fill a lap.
       {"lossless_wrap", Lossless({128, {48, 48, 48, 48, 48}, 2, 5, 1})},
       // No pad: the frames fill the lap, and the commit word behind the last
-      // one needs the first byte of the next.
+      // frame needs the first byte of the next lap.
       {"lossless_full", Lossless({128, {64, 40, 64, 40}, 2, 4, 1})},
       {"lossless_late_release", Lossless({256, {96, 88, 56, 96, 88}, 2, 4, 2})},
-      // A frame comes to lie across the payload of the one read last.
+      // A frame comes to lie across the payload of the frame that was read
+      // last.
       {"lossless_uneven", Lossless({256, {48, 112, 88, 112}, 2, 3, 1})},
       {"handed_on",
        [](Explorer& explorer) {

@@ -15,14 +15,14 @@ InboundRing::Options InboundOptions() {
   return options;
 }
 
-// What became of each message, and the laws of that: invariants 1 and 6 to 8 of
+// The fate of each message, and the laws about it: invariants 1 and 6 to 8 of
 // docs/shm_layout.md.
 class Fates final : public DropSink {
  public:
   Fates(Explorer& explorer, absl::Span<std::byte> ring, size_t depth)
       : explorer_(explorer), ring_(ring), depth_(depth) {}
 
-  // By the writer, before and after it commits message `sequence`.
+  // Called by the writer, before and after it commits message `sequence`.
   void Begin(absl::Span<std::byte> room) {
     const size_t offset = static_cast<size_t>(room.data() - ring_.data());
     fates_.push_back({Fate::kWaits, offset, room.size()});
@@ -37,7 +37,7 @@ class Fates final : public DropSink {
                     "invariant 1: the commit word at the writer's position "
                     "is not 0");
   }
-  // The message that comes is dropped.
+  // The new message is dropped.
   void DropNewest() { fates_.push_back({Fate::kDropped, 0, 0}); }
 
   void OnDrop(const FrameView& frame, DropReason reason) override {
@@ -47,7 +47,7 @@ class Fates final : public DropSink {
                     "invariant 6: a message is dropped that was taken, or "
                     "twice");
     explorer_.Check(sequence > last_dropped_, "dropped, but not the oldest");
-    // With the one that comes they are the newest `depth`.
+    // Together with the new message they are the newest `depth`.
     explorer_.Check(
         reason != DropReason::kOverflow || sequence + depth_ <= last() + 1,
         "dropped, though fewer than the depth wait");
@@ -55,7 +55,7 @@ class Fates final : public DropSink {
     last_dropped_ = sequence;
   }
 
-  // By the reader, which has just been given it.
+  // Called by the reader, which has just been given the frame.
   void Take(const FrameView& frame, absl::Span<const std::byte> bytes) {
     const uint64_t sequence = frame.header.lane_sequence;
     Message* const message = Find(sequence);
@@ -76,13 +76,13 @@ class Fates final : public DropSink {
     message->fate = Fate::kTaken;
     last_taken_ = held_ = sequence;
   }
-  // By the reader, before it lets go of what it has.
+  // Called by the reader, before it lets go of its message.
   void LetGo() {
     if (held_ != 0) Find(held_)->fate = Fate::kDone;
     held_ = 0;
   }
 
-  // Invariant 8: what waits or is held is not written.
+  // Invariant 8: a message that waits or is held is not overwritten.
   void CheckWrite(size_t offset, size_t bytes) {
     for (uint64_t i = 1; i <= last(); ++i) {
       const Message& message = *Find(i);
@@ -102,7 +102,7 @@ class Fates final : public DropSink {
     return count;
   }
   uint64_t last() const { return fates_.size(); }
-  // Whether nobody is due that message any more.
+  // Whether nobody is to get that message any more.
   bool IsOver(uint64_t sequence) {
     const Fate fate = Find(sequence)->fate;
     return fate == Fate::kDropped || fate == Fate::kDone;
@@ -141,7 +141,7 @@ struct LossyOptions {
   bool drop_newest = false;
 };
 
-// What every lossy scenario has: the writing side, as Lane uses it.
+// The common part of every lossy scenario: the writing side, as Lane uses it.
 class LossyScenario : public Scenario {
  public:
   LossyScenario(Explorer& explorer, const LossyOptions& options)
@@ -178,7 +178,7 @@ class LossyScenario : public Scenario {
     fates_->Begin(room);
     stage_.Commit(fates_->last());
     fates_->End();
-    // One of them may be the reader's already.
+    // One of these messages may be the reader's already.
     explorer_.Check(fates_->waiting() <= options_.depth + 1,
                     "more messages wait than the depth");
     return true;
@@ -216,7 +216,7 @@ class TakeOrDropScenario final : public LossyScenario {
     explorer_.memory().on_ring_write = nullptr;
     bool is_first = true;
     while (ReadOne()) {
-      // No drop can come between two of those that still wait.
+      // No drop can come between two messages that still wait.
       explorer_.Check(is_first || lost_before_ == 0 || options_.drop_newest,
                       "a gap among the newest");
       is_first = false;
@@ -252,7 +252,7 @@ class TakeOrDropScenario final : public LossyScenario {
   uint64_t lost_before_ = 0;
 };
 
-// The reader is killed somewhere, and another one takes its place.
+// The reader is killed at any point, and another one takes its place.
 class RestartScenario final : public LossyScenario {
  public:
   RestartScenario(Explorer& explorer, const LossyOptions& options)
@@ -323,7 +323,8 @@ class RestartScenario final : public LossyScenario {
 };
 
 // The reader sleeps: invariant 9 for a lossy lane, with the product's reading
-// end. It goes on until it has the last message, which nothing can drop.
+// end. The reader goes on until it has the last message, which nothing can
+// drop.
 class SleepingReaderScenario final : public LossyScenario {
  public:
   SleepingReaderScenario(Explorer& explorer, const LossyOptions& options)
@@ -363,8 +364,8 @@ class SleepingReaderScenario final : public LossyScenario {
   uint64_t read_ = 0;
 };
 
-// At each moment after the first ones are there a message waits, and HasFrame()
-// says so, whatever comes to lie where it looks.
+// After the first messages are there, a message waits at each moment, and
+// HasFrame() says so, whatever is written where it looks.
 class HasFrameScenario final : public LossyScenario {
  public:
   HasFrameScenario(Explorer& explorer, const LossyOptions& options)
@@ -376,7 +377,7 @@ class HasFrameScenario final : public LossyScenario {
     if (thread == 0) {
       for (const size_t bytes : options_.frames) {
         Publish(bytes);
-        // One is dropped only if another one waits behind it.
+        // A message is dropped only if another one waits behind it.
         if (fates_->last() == options_.depth) Ring(memory_->readers_bell());
       }
     } else {
@@ -392,8 +393,9 @@ class HasFrameScenario final : public LossyScenario {
   LossyRingReader reader_;
 };
 
-// The peer is gone while somebody has a frame: the reading end takes the next
-// one, and whoever finishes the first lets go of that one only.
+// The peer is gone while a thread has a frame: the reading end takes the next
+// frame, and the thread that finishes the first frame lets go of that frame
+// only.
 class DrainingScenario final : public Scenario, public DropSink {
  public:
   DrainingScenario(Explorer& explorer, const LossyOptions& options)
@@ -401,7 +403,7 @@ class DrainingScenario final : public Scenario, public DropSink {
         options_(options),
         memory_(std::make_shared<ModelMemory>(options.capacity)),
         stage_({options.depth, options.drop_newest}, memory_,
-               // It lives as long as the stage.
+               // This object lives as long as the stage.
                std::shared_ptr<DropSink>(std::shared_ptr<void>(), this)),
         reader_(memory_, InboundOptions()) {}
 
@@ -441,7 +443,7 @@ class DrainingScenario final : public Scenario, public DropSink {
     stage_.Commit(sequence);
   }
 
-  // Returns the sequence of the frame that is there.
+  // Returns the sequence of the frame that it finds.
   uint64_t Look() {
     const FrameView* view = nullptr;
     uint64_t end;
@@ -459,7 +461,7 @@ class DrainingScenario final : public Scenario, public DropSink {
   const std::shared_ptr<ModelMemory> memory_;
   LossyStage stage_;
   InboundRing reader_;
-  uint64_t has_ = 0;  // What the third thread finishes.
+  uint64_t has_ = 0;  // The frame that the third thread finishes.
 };
 
 template <typename T>
@@ -478,7 +480,7 @@ std::vector<NamedScenario> LossyScenarios() {
       {"lossy_held", Make<TakeOrDropScenario>({256, 1, {48, 48, 48}, 2, true})},
       {"lossy_depth",
        Make<TakeOrDropScenario>({256, 2, {48, 48, 48, 48}, 2, true})},
-      // The held frame's room alone is enough for the one that comes next.
+      // The held frame's room alone is enough for the next frame.
       {"lossy_refill",
        Make<TakeOrDropScenario>({256, 8, {56, 56, 56, 56, 48}, 2, true})},
       {"lossy_bytes",

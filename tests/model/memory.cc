@@ -165,12 +165,12 @@ void Memory::Append(size_t place, uint64_t value, const View& view,
   if (is_plain) at.last_plain = at.stores.size() - 1;
   this->view().oldest[place] = static_cast<uint8_t>(at.stores.size() - 1);
   places_hash_ -= at.hash;
-  // By whom, and what that thread knew.
+  // The hash covers the storing thread and what it knew.
   at.hash = Mix(Mix(Mix(at.hash, value), thread_), observed_[thread_]);
   places_hash_ += at.hash;
 }
 
-// A store may not come while somebody could still be reading.
+// Fails if another thread could still be reading when this store comes.
 void Memory::CheckReaders(const uint8_t* read_at, size_t place,
                           const char* what) {
   for (size_t i = 0; i < kThreadsMax; ++i) {
@@ -193,7 +193,7 @@ uint64_t Memory::LoadPlace(size_t place, size_t bytes, bool acquire,
   view().oldest[place] = static_cast<uint8_t>(chosen);
   if (acquire) view().Join(stored.view);
   if (!racing) at.loaded_at[thread_] = view().clock[thread_];
-  // Of what was there at first, the bytes behind a word may be anything.
+  // In the memory's first contents, the bytes behind a word may be anything.
   const uint64_t value = Trim(stored.value, bytes);
   Observe(Mix(chosen, value));
   return value;
@@ -210,7 +210,8 @@ uint64_t Memory::Load(const void* at, size_t bytes, std::memory_order order) {
 uint64_t Memory::LoadRacing(const std::byte* at) {
   Tick();
   const size_t place = PlaceOf(at);
-  // The halves may be of two stores, which are both acquired: it is one load.
+  // The two halves may come from two stores, which are both acquired: it is one
+  // load.
   const uint64_t low = LoadPlace(place, kCellBytes, true, true);
   const uint64_t high = LoadPlace(place + 1, kCellBytes, true, true);
   const uint64_t value = low | (high << 32);
@@ -234,7 +235,8 @@ void Memory::Store(void* at, size_t bytes, uint64_t value,
   }
   Append(place, value, Releases(order) ? view() : fences_[thread_], false);
   if (Releases(order)) {
-    // With the store itself, which its view was taken before.
+    // The view includes the store itself, although the view was taken before
+    // the store.
     places_[place].stores.back().view.oldest[place] = view().oldest[place];
   }
   NoteAccess("store", place, value, order);
@@ -259,7 +261,7 @@ uint64_t Memory::Modify(
     NoteAccess(name, place, found, order);
     return found;
   }
-  // It goes on with the release sequence of what it found.
+  // The store goes on with the release sequence of the store that it found.
   View released = last.view;
   released.Join(Releases(order) ? view() : fences_[thread_]);
   Append(place, value, released, false);
@@ -279,7 +281,7 @@ void Memory::BarrierIn(size_t other, const View& before) {
   Tick();
   view().JoinOldest(views_[other]);
   views_[other].JoinOldest(before);
-  // What either can see from here on depends on what there was.
+  // What either thread can see from here on depends on the stores so far.
   observed_[other] = Mix(observed_[other], places_hash_);
   Observe(places_hash_);
   if (is_noting) note_("barrier in thread " + std::to_string(other));

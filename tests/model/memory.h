@@ -10,35 +10,36 @@
 
 namespace mycelium::model {
 
-// Where bytes are counted: a cell of four bytes of a ring, or a word.
+// A place is the unit of counting: a cell of four bytes of a ring, or a word.
 inline constexpr size_t kPlacesMax = 96;
 inline constexpr size_t kThreadsMax = 3;
 
-// What a thread has seen: of each place the oldest store that it may still
-// read, and of each thread how far that has come for it (happens-before).
+// What a thread has seen: for each place the oldest store that it may still
+// read, and for each thread how far that thread has come for it
+// (happens-before).
 struct View {
   uint8_t oldest[kPlacesMax] = {};
   uint8_t clock[kThreadsMax] = {};
 
   void Join(const View& other);
-  // The first half of that.
+  // Joins only the first half, `oldest`.
   void JoinOldest(const View& other);
 };
 
-// Shared memory as C++ promises it, and no better: each place keeps all that
-// was ever stored there, in one order; a load takes any store that its thread
-// has not seen to be overwritten. A release store takes what its thread has
-// seen along, an acquire load of that store gets it. A read-modify-write takes
-// the last store.
+// Shared memory as C++ promises it, and no better. Each place keeps all that
+// was ever stored there, in one order. A load may take any store that its
+// thread has not seen to be overwritten. A release store carries what its
+// thread has seen, and an acquire load of that store gets it. A
+// read-modify-write takes the last store.
 //
-// Bytes that are copied are no atomics: who reads them must have seen the last
-// store and no store may be concurrent, else Fail() is called.
+// Copied bytes are no atomics: a thread that reads them must have seen the last
+// store, and no store may be concurrent; otherwise Fail() is called.
 //
 // Simplifications, each of which only leaves out executions: stores to one
 // place are ordered as they are executed, and no load sees a store that is
 // executed later. seq_cst is acq_rel.
 //
-// Thread safety: none; one thread at a time, which is the current one.
+// Thread safety: none; one thread runs at a time, which is the current one.
 class Memory final {
  public:
   // Chooses one of `count`; 0 is the newest store.
@@ -51,8 +52,8 @@ class Memory final {
         fail_(std::move(fail)),
         note_(std::move(note)) {}
 
-  // What lies there is shared; what was, no longer. Its contents are the first
-  // store of each place.
+  // Makes the memory there shared, and ends the sharing of what was shared
+  // before. Its contents are the first store of each place.
   void Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
              size_t words_bytes, size_t word_bytes, const void* apart,
              const char* const* names);
@@ -61,35 +62,39 @@ class Memory final {
   bool IsInRing(const void* at) const;
 
   void SetThread(size_t thread) { thread_ = thread; }
-  // All that everybody did has happened before what the thread does from now.
+  // Everything that all threads did happens before what the thread does from
+  // now on.
   void JoinAll();
 
   uint64_t Load(const void* at, size_t bytes, std::memory_order order);
   void Store(void* at, size_t bytes, uint64_t value, std::memory_order order);
-  // Returns what was there; stores what `change` makes of it.
+  // Returns the old value; stores what `change` makes of it.
   uint64_t Modify(
       void* at, size_t bytes, std::memory_order order,
       const std::function<bool(uint64_t found, uint64_t* value)>& change,
       const char* name);
   uint64_t LoadRacing(const std::byte* at);
-  // Each store from here on takes along what the thread has seen by now.
+  // Each later store carries what the thread has seen by now.
   void ReleaseFence();
-  // The part of HeavyBarrier() that another thread runs. It has seen what this
-  // one had seen `before`, and what it has done this one sees: nothing older is
-  // loaded from here on. That is no happens-before, for which somebody has to
-  // load what somebody stored.
+  // The part of HeavyBarrier() that another thread runs. That thread has seen
+  // what this one had seen `before`. This thread sees what that one has done:
+  // it loads nothing older from here on. This is no happens-before, for which a
+  // thread has to load what another one stored.
   void BarrierIn(size_t other, const View& before);
   const View& view_now() const { return views_[thread_]; }
   void CopyIn(std::byte* to, const void* from, size_t bytes);
   void CopyOut(void* to, const std::byte* from, size_t bytes);
 
-  // The last store, whoever has seen it: for laws, not for what is checked.
+  // The last store, whoever has seen it. This is for laws, not for the checked
+  // code.
   uint64_t Last(const void* at, size_t bytes) const;
 
-  // Called before bytes of the ring change: which, counted from its start.
+  // Called before bytes of the ring change, with their place counted from its
+  // start.
   std::function<void(size_t offset, size_t bytes)> on_ring_write;
 
-  // Names all that was stored and by whom, and what each thread has read.
+  // Names all stores and the threads that made them, and what each thread has
+  // read.
   uint64_t Fingerprint() const;
   // What a thread has read so far, which is all that it can act upon.
   void Observe(uint64_t what);
@@ -106,9 +111,9 @@ class Memory final {
   };
   struct Place {
     std::vector<Stored> stores;
-    size_t last_plain = 0;  // Which of them CopyIn() made.
+    size_t last_plain = 0;  // The last store that CopyIn() made.
     uint64_t hash = 0;
-    // When each thread read it last: by CopyOut(), and by Load().
+    // When each thread last read it, by CopyOut() and by Load().
     uint8_t read_at[kThreadsMax] = {};
     uint8_t loaded_at[kThreadsMax] = {};
   };
@@ -118,7 +123,7 @@ class Memory final {
   View& view() { return views_[thread_]; }
   void Tick();
   void Append(size_t place, uint64_t value, const View& view, bool is_plain);
-  // Whether what made that store has happened before.
+  // Whether the thread has seen what made that store.
   bool HasSeen(const Stored& stored) const {
     return stored.clock <= views_[thread_].clock[stored.thread];
   }

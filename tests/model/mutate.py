@@ -1,11 +1,11 @@
 """Shows that the checker goes red for each change in mutations.py.
 
-First every mutation must apply to the source as it is, those that are not
-chosen too. Then makes programs that each hold a checker for some of the chosen
-ones, in namespaces of their own, and one of the code as it is: so what they
-share is compiled once. Runs the scenarios that each mutation is about. One
-counts as found when a scenario says which law is broken: a crash does not
-count, nor does a scenario that is not complete.
+First checks that every mutation applies to the source as it is, even those that
+are not chosen. Then makes programs that each hold one checker for each of
+several chosen mutations, in namespaces of their own, and one checker of the
+code as it is. So the common part is compiled once. It runs the scenarios that
+each mutation is about. A mutation counts as found when a scenario names the
+broken law: neither a crash nor an incomplete scenario counts.
 
 By hand, all of them: `python3 -m tests.model.mutate` in the root, or with
 words of the names of some. `--sample=N` takes every N-th.
@@ -20,7 +20,7 @@ import tempfile
 
 from tests.model import mutations
 
-# What a checker is made of, in an order in which one file can follow another.
+# The files of a checker, in an order in which each can follow the one before.
 _SOURCES = [
     "mycelium/testing/fiber.cc",
     "tests/model/memory.cc",
@@ -70,7 +70,7 @@ class Tree:
             return file.read()
 
     def joined(self, path, seen):
-        """A file's lines with those of the project's headers that are new."""
+        """The lines of a file, with those of its project headers that are new."""
         for number, line in enumerate(self.text(path).split("\n"), 1):
             include = _INCLUDE.match(line)
             if not include:
@@ -85,7 +85,7 @@ class Tree:
 
 
 def checker_text(tree, index):
-    """The whole checker, with other names than any other's."""
+    """The whole checker, under names that no other checker has."""
     lines = [f"#define mycelium mycelium_{index}", f"#define main main_{index}"]
     seen = set()
     for source in _SOURCES:
@@ -112,7 +112,7 @@ def changed_text(root, mutation):
 
 
 def faults(root, all_mutations):
-    """What is wrong with those that do not apply, or change nothing."""
+    """The faults of mutations that do not apply, or change nothing."""
     names = [mutation.name for mutation in all_mutations]
     found = [f"{name}: no mutation" for name in mutations.ALSO.keys() - names]
     found += [f"{name}: twice" for name in set(names) if names.count(name) > 1]
@@ -128,7 +128,7 @@ def faults(root, all_mutations):
 
 
 def build(root, folder, chosen):
-    """A program whose first argument is which of the checkers to be."""
+    """A program; its first argument says which of the checkers it is."""
     texts = [checker_text(Tree(root, {}), 0)]
     for index, mutation in enumerate(chosen, 1):
         changed = {mutation.file: changed_text(root, mutation)}
@@ -162,7 +162,7 @@ def run(program, index, scenarios):
 
 
 def broken_law(status, output):
-    """What the first scenario that is red says."""
+    """The message of the first scenario that fails."""
     if status != 1:
         return None
     for line in output.splitlines():
@@ -173,7 +173,7 @@ def broken_law(status, output):
 
 
 def try_some(root, chosen):
-    """How many of them are found, or None if it is red without any."""
+    """How many are found, or None if the code fails without a mutation."""
     found = 0
     with tempfile.TemporaryDirectory() as folder:
         program = build(root, folder, chosen)

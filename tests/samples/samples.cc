@@ -1,5 +1,5 @@
-// The C++ twins of the Rust samples of the release notes, each in processes:
-// `samples bind_shm_endpoint PATH` and `samples ring`.
+// The C++ twins of the Rust samples of the release notes, each in processes of
+// its own: `samples bind_shm_endpoint PATH` and `samples ring`.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,7 +78,7 @@ absl::Status RunEndpoint(const std::string& path) {
   return Exchange(**bus, *stats);
 }
 
-// In a process of its own: every message, once and in order.
+// Runs in a process of its own, and gets every message, once and in order.
 absl::Status ReadAll(std::array<int, 2> descriptors) {
   mycelium::Sys& sys = mycelium::Sys::Real();
   auto reader =

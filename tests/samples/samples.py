@@ -43,7 +43,7 @@ def unix_socket(path):
 
 
 def sockets_by_hand(path):
-  """What a topology saves: both kinds of sockets, named by hand."""
+  """The sockets that a topology replaces: both kinds, named by hand."""
   target, place = path.split(':')
   # [sockets-by-hand]
   from mycelium import TcpTransport, UnixTransport
@@ -75,7 +75,7 @@ def shared_memory(path):
 
 
 def from_unix_to_shared_memory(path):
-  """What replaces UnixTransport(path, DIGEST)."""
+  """The replacement of UnixTransport(path, DIGEST)."""
   from mycelium import SharedMemoryTransport
   # [from-unix]
   transport = SharedMemoryTransport.open(

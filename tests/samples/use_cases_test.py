@@ -33,7 +33,7 @@ def run_microservices(topology):
   return microservices.run(topology)[1].values()
 
 
-# Use case, topology, what runs it.
+# Use case, topology, and the function that runs it.
 USE_CASES = [
     ('Trading, the model inside the C++ program',
      'examples/trading/embedded.toml', lambda: run_trading(trading.embedded)),

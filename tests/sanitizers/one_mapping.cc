@@ -1,8 +1,8 @@
 // Both ends of a lane in one process, over one mapping, so that ThreadSanitizer
 // sees each access to it: the writing end of a ring and the reading end of a
 // link, lossless and lossy. The writer changes a frame that it has committed,
-// which is a race that must be reported; with "ordered" as the argument it does
-// not, and nothing may be reported.
+// which is a race that must be reported. With "ordered" as the argument the
+// writer does not do this, and nothing may be reported.
 
 #include <cstdint>
 #include <cstdio>
@@ -35,7 +35,7 @@ class OneMapping final : public LaneMemory {
   LanePositions positions_;
 };
 
-// Some are copied out, some are read where they lie.
+// Some messages are copied out, some are read where they lie.
 size_t PayloadBytes(uint64_t sequence) { return 8 + sequence * 37 % 2000; }
 
 void Fill(uint64_t sequence, absl::Span<std::byte> room) {
@@ -74,7 +74,7 @@ void WriteLossy(OneMapping& memory, bool ordered) {
     if (writer.TryReserve(FrameBytes(sequence), &room) !=
         LossyRingWriter::Fit::kFits) {
       FrameView dropped;
-      // The last one must arrive, so that the reader ends.
+      // The last message must arrive, so that the reader ends.
       if (!writer.DropOldest(&dropped)) std::this_thread::yield();
       continue;
     }
@@ -86,7 +86,7 @@ void WriteLossy(OneMapping& memory, bool ordered) {
   }
 }
 
-// How many arrived as they were written.
+// How many messages arrived as they were written.
 uint64_t Read(const std::shared_ptr<OneMapping>& memory, bool lossy) {
   InboundRing::Options options;
   options.lossy = lossy;

@@ -1,8 +1,8 @@
 // Two nodes of one process, linked by shared memory that both have at the same
-// address, so that ThreadSanitizer sees each access of the one beside those of
-// the other: lanes, links, queues and loans as users have them. Somebody writes
-// to a ring that is being read, which is a race that must be reported; with
-// "ordered" as the argument nobody does, and nothing may be reported.
+// address, so that ThreadSanitizer sees the accesses of both: lanes, links,
+// queues and loans as users have them. A thread writes to a ring that is being
+// read, which is a race that must be reported. With "ordered" as the argument
+// no thread does this, and nothing may be reported.
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -67,7 +67,8 @@ class OneMappingSys final : public Sys {
     }
     return Sys::Unmap(address, bytes);
   }
-  // Both ends would have the fresh memory, which is for another process only.
+  // With it both ends would have the fresh memory, which is for another process
+  // only.
   int64_t MapOver(void*, size_t, int) override { return -ENOSYS; }
 
   uint64_t shared() const {
@@ -75,7 +76,7 @@ class OneMappingSys final : public Sys {
     return shared_;
   }
 
-  // Writes what is there to the middle of each ring.
+  // Writes a byte in the middle of each ring again, unchanged.
   void Scribble() {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (const auto& [address, mapped] : mapped_) {
@@ -95,10 +96,10 @@ class OneMappingSys final : public Sys {
 
   mutable std::mutex mutex_;
   std::map<void*, Mapped> mapped_;
-  uint64_t shared_ = 0;  // How often one was there already.
+  uint64_t shared_ = 0;  // How often a mapping existed already.
 };
 
-// Some are copied out, some are read where they lie.
+// Some messages are copied out, some are read where they lie.
 size_t BytesOf(uint64_t id) { return 16 + id * 37 % 3000; }
 
 void Write(uint64_t thread, uint64_t id, absl::Span<std::byte> bytes) {
@@ -107,7 +108,7 @@ void Write(uint64_t thread, uint64_t id, absl::Span<std::byte> bytes) {
   std::memcpy(bytes.data(), words, sizeof words);
 }
 
-// What arrives of one topic. On one thread at a time.
+// The messages that arrive of one topic. Used on one thread at a time.
 struct Received {
   void Add(absl::Span<const std::byte> bytes) {
     uint64_t words[2] = {};
@@ -236,8 +237,8 @@ class Nodes {
         type_,
         [this, topic](absl::Span<const std::byte> bytes, const MessageInfo&) {
           got_[topic].Add(bytes);
-          // Another node's ring is written to while its own are read. A
-          // handler does not wait for room.
+          // Another node's ring is written to while this node's rings are read.
+          // A handler does not wait for room.
           if (topic == kInline && !answers_->Publish(bytes).ok()) ++refused_;
         },
         From(topic));
@@ -315,7 +316,7 @@ class Nodes {
   Received got_[kTopicCount];
   Received got_back_;
   std::atomic<uint64_t> failed_{0};
-  uint64_t refused_ = 0;  // Answers. On the reader's thread.
+  uint64_t refused_ = 0;  // Answers. Used on the reader's thread.
   std::unique_ptr<MessageBus> reader_;
   std::unique_ptr<MessageBus> writer_;
   std::optional<ShmEndpointHandle> endpoint_;

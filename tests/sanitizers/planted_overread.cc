@@ -1,5 +1,5 @@
-// Reads the byte behind the end of an array: what AddressSanitizer is for. With
-// "within" as the argument it reads the last one.
+// Reads the byte behind the end of an array, which AddressSanitizer must
+// report. With "within" as the argument it reads the last byte.
 
 #include <cstdio>
 #include <cstring>

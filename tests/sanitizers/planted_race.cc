@@ -1,5 +1,5 @@
-// Two threads raise a count with nothing between them: what ThreadSanitizer is
-// for. With "ordered" as the argument they do it one after the other.
+// Two threads raise a count without synchronisation, which ThreadSanitizer must
+// report. With "ordered" as the argument they do it one after the other.
 
 #include <cstdio>
 #include <cstring>

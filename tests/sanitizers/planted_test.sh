@@ -1,6 +1,7 @@
 #!/bin/bash
-# A program with a planted fault has to be reported, and by that name; the same
-# program without it has to pass. So a green run of a sanitizer says something.
+# A program with a planted fault must be reported, with the fault's name; the
+# same program without it must pass. So a green run of a sanitizer says
+# something.
 #
 #   planted_test.sh PROGRAM WORDS HARMLESS_ARGUMENT
 set -euo pipefail
