@@ -15,8 +15,8 @@
 
 namespace mycelium::test {
 
-// What goes wrong in a simulated world, and when: each fault sets the time of
-// its own end. After Stop() nothing new goes wrong, and what is broken is
+// The faults of a simulated world, and their times: each fault sets the time of
+// its own end. After Stop() there are no new faults, and what is broken is
 // repaired.
 class FaultSchedule final {
  public:
@@ -24,18 +24,18 @@ class FaultSchedule final {
 
   FaultSchedule(SimulatedWorld& world, const Scenario& scenario, Nodes& nodes);
 
-  // When something is next due.
+  // When the next step is due.
   TimeNs next() const {
     return steps_.empty() ? kNever : steps_.begin()->first;
   }
-  // Does what is due now.
+  // Does the steps that are due now.
   void RunDue();
   // Whether all faults have happened.
   bool done() const { return faults_left_ == 0; }
 
   // Ends all faults at once.
   void Stop();
-  // Brings back who was on the way out just then.
+  // Brings back the nodes that were shutting down at that moment.
   void Revive();
 
  private:

@@ -37,7 +37,8 @@ void LedgerBook::NoteReached(PublisherLife life, size_t count) {
       matching.push_back(to);
     }
   }
-  // As many are the same ones: none that it may know has ended.
+  // If the counts are equal, the subscriptions are the same ones: none that the
+  // publisher may know has ended.
   if (matching.size() != count) return;
   for (const SubscriptionLife to : matching) {
     publisher.reached_at.emplace(to, publisher.accepted);
@@ -75,7 +76,7 @@ void LedgerBook::CountDelivered(SubscriptionLife to, PublisherLife from,
   if (sequence != id) {
     fail(absl::StrCat("sequence is ", sequence));
   }
-  // One more while its Publish() has not returned.
+  // One more is possible while its Publish() has not returned.
   if (id > publisher.accepted + 1) fail("delivered though not accepted");
   const uint64_t partings = PartingsOf(publisher.place, subscription.place);
   if (received.count == 0) {
@@ -93,8 +94,8 @@ void LedgerBook::CountDelivered(SubscriptionLife to, PublisherLife from,
     fail("delivered twice or out of order");
   } else if (id != received.last + 1 && !subscription.lossy &&
              received.gaps++ >= partings) {
-    // What had come before a parting may be taken after it, so each explains
-    // one gap, whenever that shows.
+    // Messages that came before a parting may be taken after it, so each
+    // parting explains one gap, whenever the gap shows.
     fail("lost between living processes");
   }
   if (id > received.last + 1 && received.count > 0) {
@@ -224,10 +225,11 @@ void LedgerBook::CheckLostBefore() {
   }
 }
 
-// What the buses counted as accepted is not more than what Publish() took,
-// where a subscription was made once: one that takes the place of another is
-// told of while that is still known. Of a process that was killed within
-// Publish() nobody knows.
+// Checks that the buses counted no more as accepted than Publish() took, for
+// subscriptions that were made once. A subscription that takes the place of
+// another one is announced while the other one is still known. Whether a
+// process that was killed within Publish() had its message accepted, nobody
+// knows.
 void LedgerBook::CheckAccepted() {
   std::map<std::pair<std::string, std::string>, uint64_t> taken;
   for (const Publisher& publisher : publishers_) {
@@ -248,8 +250,9 @@ void LedgerBook::CheckAccepted() {
   }
 }
 
-// All flows of a topic and service together, with that of nobody, have no less
-// than Publish() took, and that of nobody alone no more.
+// Checks that all flows of a topic and service together, including the flow to
+// nobody, have no less than Publish() took, and that the flow to nobody alone
+// has no more.
 void LedgerBook::CheckSomewhere() {
   struct Sum {
     uint64_t taken = 0, half_taken = 0, somewhere = 0;
@@ -296,7 +299,8 @@ void LedgerBook::CheckLedger() {
     if (strict ? sum.accepted == out
                : (sum.accepted <= out || sum.half_published ||
                   DiedWithTakenOver(sum)) &&
-                     // What the other had when they parted may come again.
+                     // Messages that the other side had when they parted may
+                     // come again.
                      (sum.delivered <= sum.accepted ||
                       incarnations_[sum.to_place] > 1 ||
                       PartingsOf(sum.from_place, sum.to_place) > 0)) {

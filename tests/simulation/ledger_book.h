@@ -14,8 +14,8 @@
 
 namespace mycelium::test {
 
-// What the test itself saw of every message, written down beside what the buses
-// count, and the laws that hold between the two:
+// The test's own record of every message, kept beside the counts of the buses,
+// and the laws that hold between the two:
 //
 //   once       a subscription gets a message of a publisher at most once; more
 //              often only if the two had given each other up, and marked
@@ -36,7 +36,7 @@ class LedgerBook final {
   using PublisherLife = uint32_t;
   using SubscriptionLife = uint32_t;
 
-  // What one subscription had of one publisher.
+  // What one subscription got from one publisher.
   struct Received {
     uint64_t first = 0;
     uint64_t last = 0;
@@ -58,11 +58,12 @@ class LedgerBook final {
     int incarnation;
     std::string node, service, topic, target;
     uint64_t accepted = 0;
-    // One that it matches has ended since it came: whom it reaches is not known
-    // by their number any more.
+    // A matching subscription has ended since this publisher came: the number
+    // that it reaches does not tell any more which ones it reaches.
     bool saw_an_end = false;
-    size_t looked_at = 0;  // So many subscriptions, when it reached all.
-    // What it had had accepted when it was first seen to reach that one.
+    size_t looked_at = 0;  // The number of subscriptions when it reached all.
+    // How many messages it had had accepted when it was first seen to reach
+    // each of them.
     std::map<SubscriptionLife, uint64_t> reached_at = {};
 
     bool Matches(const Subscription& subscription) const {
@@ -74,33 +75,34 @@ class LedgerBook final {
   PublisherLife AddPublisher(Publisher publisher);
   SubscriptionLife AddSubscription(Subscription subscription);
   void EndSubscription(SubscriptionLife life);
-  // So many subscriptions the bus says that the publisher reaches.
+  // Notes how many subscriptions the publisher reaches, as the bus says.
   void NoteReached(PublisherLife life, size_t count);
 
   uint64_t NextId(PublisherLife life) const {
     return publishers_[life].accepted + 1;
   }
   void CountAccepted(PublisherLife life) { ++publishers_[life].accepted; }
-  // The last three: as the bus says.
+  // The last three arguments are as the bus says.
   void CountDelivered(SubscriptionLife to, PublisherLife from, uint64_t id,
                       uint64_t sequence, uint64_t lost_before,
                       bool redelivered);
 
-  // One of the two has given the other up: what was between them may be lost.
+  // One of the two has given the other one up: what was between them may be
+  // lost.
   void NotePart(int place, int other) {
     ++partings_[std::minmax(place, other)];
   }
 
-  // What the buses of a process have counted when it ended. `inside`: handlers
-  // that had not returned.
+  // The counts of the buses of a process when it ended. `inside`: the number of
+  // handlers that had not returned.
   void AddReports(int place, int incarnation, bool crashed, uint64_t inside,
                   const std::vector<FlowReport>& reports);
 
-  // After the last process has ended.
+  // To be called after the last process has ended.
   void CheckLedger();
 
-  // Whether everything that the publisher has had accepted last has come to the
-  // subscription.
+  // Whether the last message that the publisher has had accepted has come to
+  // the subscription.
   bool HasLast(SubscriptionLife to, PublisherLife from) const;
 
   void Fail(std::string what) { violations_.push_back(std::move(what)); }
@@ -109,7 +111,8 @@ class LedgerBook final {
   const std::vector<Subscription>& subscriptions() const {
     return subscriptions_;
   }
-  // Pairs of nodes between which nothing may be lost, and all.
+  // How many pairs of nodes there are between which nothing may be lost, and
+  // how many pairs in all.
   uint64_t strict_flows() const { return strict_flows_; }
   uint64_t flows() const { return flows_; }
 
@@ -137,8 +140,8 @@ class LedgerBook final {
   void CheckLostBefore();
   void CheckAccepted();
   void CheckSomewhere();
-  // What a publisher that left in good order had handed over is the
-  // subscriber's, and dies with it: nobody is left to count it.
+  // A publisher that left in good order had handed its messages over. They are
+  // the subscriber's, and die with it: nobody is left to count them.
   bool DiedWithTakenOver(const FlowSum& sum);
   bool NeverParted(int place, int other);
   uint64_t PartingsOf(int place, int other) const;
@@ -150,7 +153,7 @@ class LedgerBook final {
   std::vector<Subscription> subscriptions_;
   std::map<std::pair<int, int>, uint64_t> partings_;
   std::map<FlowKey, FlowSum> sums_;
-  // Accepted for nobody, by topic and publisher's service.
+  // Messages accepted for nobody, by topic and publisher's service.
   std::map<std::pair<std::string, std::string>, uint64_t> for_nobody_;
   std::map<int, int> incarnations_;  // By place, the last one.
   std::set<int> crashed_;            // Places.

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Each bug that is planted in the code has to be found within 1000 seeds; says
-# at which.
+# Each bug that is planted in the code has to be found within 1000 seeds; the
+# test prints the seed.
 set -euo pipefail
 
 simulate=$1
@@ -20,7 +20,8 @@ for bug in 1 2 3 4 5 7 8; do
     echo "planted bug $bug: ${found/,*$'\n'/: }"
   fi
 done
-# One that makes nodes stand still is seen while faults go on, by either law.
+# A bug that makes nodes stand still is noticed while faults go on, by either
+# law.
 stands=$("$simulate" --planted_bug=4 --seeds=1-60) || true
 for law in "in flight, and none moved in" " reaches [0-9]* of [0-9]* for "; do
   grep -q "stall: .*$law" <<<"$stands" || {
@@ -28,7 +29,7 @@ for law in "in flight, and none moved in" " reaches [0-9]* of [0-9]* for "; do
     failed=1
   }
 done
-# With none switched on the same program finds nothing.
+# With no bug switched on, the same program finds nothing.
 "$simulate" --planted_bug=0 --seeds=1-20 >/dev/null || {
   echo "FAIL: the build with planted bugs fails without any" >&2
   failed=1

@@ -1,7 +1,8 @@
-// Seeds that once found a bug of the product, each named after the law that the
-// bug broke; and that the same seed is the same run. What a seed does changes
-// with the code, so one may not come near its bug any more: what keeps a bug
-// out is the test of its mend, which is named with it where there is one.
+// Seeds that once found a bug of the product. Each test is named after the law
+// that the bug broke. The same seed must also give the same run. What a seed
+// does changes with the code, so a seed may not come near its bug any more. The
+// test of the bug's fix keeps the bug out; where there is one, it is named
+// beside the seed.
 #include <cstdint>
 
 #include "gtest/gtest.h"
@@ -57,24 +58,24 @@ TEST(SimulationTest, MatchThatIsNotRepeatedCountsNoDrops) { ExpectOk(72); }
 // OrphansTest.SharedLaneGoesOnWhenTheLastOfThoseWhoWaitInItIsOver
 TEST(SimulationTest, SharedLaneGoesOnWithoutItsOrphans) { ExpectOk(261); }
 
-// One that had waited in a socket made its receiver forget what it had
+// A Hello that had waited in a socket made its receiver forget what it had
 // received, and the next connection brought it again.
 TEST(SimulationTest, StaleHelloIsNotBelieved) { ExpectOk(448); }
 
-// Whoever had given the other one up took up a connection that had waited in a
-// socket and was over at its other end. The next one then seemed to resume, and
-// brought again what had come before.
+// A node that had given its peer up took up a connection that had waited in a
+// socket and was over at its other end. The next connection then seemed to
+// resume, and brought again what had come before.
 TEST(SimulationTest, ConnectionOfOneSideIsNotResumed) { ExpectOk(899); }
 
-// A pulled subscription got some of what a publisher sent after the two had
-// given each other up before the rest of what had come till then.
-// InboundQueueTest.WhatAnEndedFeedHoldsComesBeforeOthers
+// A pulled subscription got some messages that a publisher sent after the two
+// had given each other up, before the rest of the messages that came until
+// then. InboundQueueTest.WhatAnEndedFeedHoldsComesBeforeOthers
 TEST(SimulationTest, QueueTakesTheOldConnectionsMessagesFirst) {
   ExpectOk(1948);
 }
 
 // The answer to a Hello came after the other side's own connection had been
-// used, of which that Hello did not know.
+// used, and the Hello did not know of that connection.
 // FramedLinkTest.HelloIsOutOfDateOnceMoreIsReceivedOrAnotherComes
 TEST(SimulationTest, AnswerThatIsOutOfDateIsNotGoneBy) { ExpectOk(247); }
 

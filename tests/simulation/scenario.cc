@@ -42,7 +42,7 @@ std::string Scenario::TopologyText(int drift) const {
     }
     absl::StrAppend(&text, "]\n");
   }
-  // On one host the default is shared memory, which nobody has here.
+  // On one host the default is shared memory, which no process has here.
   if (hosts == 0) {
     absl::StrAppend(&text, "[[routes]]\nfrom = \"*\"\nto = \"*\"\n",
                     "transport = \"unix\"\n");
@@ -99,7 +99,7 @@ Scenario MakeScenario(uint64_t seed) {
   scenario.percent = static_cast<uint32_t>(between(0, 3) * between(0, 4));
   scenario.faults = static_cast<size_t>(between(20, 50));
 
-  // Small worlds more often: each node has more to do there.
+  // Small worlds are more frequent: each node has more to do there.
   const int64_t nodes = seed % 2 == 0 ? between(2, 4) : between(2, 8);
   const int64_t topics = between(1, 4);
   const auto topic = [&] { return absl::StrCat("topic-", between(1, topics)); };
@@ -143,11 +143,12 @@ Scenario MakeScenario(uint64_t seed) {
       node.subscriptions.push_back(std::move(subscription));
     }
   }
-  // Somebody listens to somebody.
+  // At least one node listens to another.
   scenario.nodes[1].subscriptions.front().topic =
       scenario.nodes[0].publishers.front().topic;
   scenario.nodes[0].publishers.front().target.clear();
-  // Two fifths between hosts: each node on its own, or on one of two.
+  // Two fifths of the worlds are between hosts: each node on its own, or on one
+  // of two.
   if (seed % 5 == 0) scenario.hosts = scenario.nodes.size();
   if (seed % 5 == 4) scenario.hosts = 2;
   return scenario;

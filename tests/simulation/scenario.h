@@ -34,13 +34,13 @@ struct PlannedNode {
   std::vector<PlannedPublisher> publishers;
   std::vector<PlannedSubscription> subscriptions;
   // Sleeps in an epoll of its own, on the descriptors that the bus gives out;
-  // else in Poll().
+  // otherwise in Poll().
   bool sleeps_on_descriptors = false;
   int64_t starts_after_ns = 0;
 };
 
-// What a seed makes of the world: who is there, who talks to whom, and how
-// rough it is. A plain value.
+// The world that a seed makes: its nodes, which of them exchange messages, and
+// how rough the world is. A plain value.
 struct Scenario {
   uint64_t seed = 0;
   std::vector<PlannedNode> nodes;
@@ -50,20 +50,20 @@ struct Scenario {
   int64_t handshake_ms = 0;
   Overflow overflow = Overflow::kBlock;  // Of [defaults].
   size_t socket_bytes = 0;
-  // On how many hosts the nodes are, which are between hosts linked by channels
-  // that gather; 0: on this one.
+  // On how many hosts the nodes are; channels that gather link nodes of
+  // different hosts. 0: all are on this host.
   size_t hosts = 0;
   bool processes_die = false;    // Crashes, restarts and clean shutdowns.
   bool partitions_last = false;  // Beyond `retain`.
-  // Of the message type; each process has one of them, and the next process of
-  // its node another. They are compatible.
+  // Versions of the message type. Each process has one of them, and the next
+  // process of its node another one. They are compatible.
   int versions = 1;
   uint32_t percent = 0;  // How often sockets misbehave.
   size_t faults = 0;
 
-  // The file that a node reads; another `drift` gives another digest.
+  // The topology file that a node reads; another `drift` gives another digest.
   std::string TopologyText(int drift) const;
-  // Who publishes and subscribes, for people.
+  // The publishers and subscribers, for people.
   std::string PlanText() const;
 };
 

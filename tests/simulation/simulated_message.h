@@ -10,8 +10,8 @@
 
 namespace mycelium::test {
 
-// What travels: who sent it, which one it is, and bytes that follow from that,
-// so that a receiver sees when a message is not the one that was sent.
+// The content of a message: its sender, its number, and bytes that follow from
+// these, so that a receiver sees when a message is not the one that was sent.
 struct SimulatedMessage {
   uint32_t publisher = 0;  // Its life in the LedgerBook.
   uint32_t hops = 0;
@@ -27,7 +27,7 @@ inline std::vector<std::byte> EncodeMessage(const SimulatedMessage& message,
                                             size_t filler_bytes) {
   std::vector<std::byte> bytes(sizeof message + filler_bytes);
   std::memcpy(bytes.data(), &message, sizeof message);
-  // Sparse: every byte would cost more than its journey.
+  // Sparse: filling every byte would cost more than the message's journey.
   for (size_t at = 0; at < filler_bytes; at += 61) {
     bytes[sizeof message + at] = FillerOf(message, at);
   }

@@ -12,13 +12,13 @@ namespace {
 
 constexpr char kTopologyPath[] = "/simulated/topology.toml";
 constexpr int64_t kMs = 1'000'000;
-// A call may end so much after its deadline; nothing takes time by itself.
+// A call may end so much after its deadline; no work takes time by itself.
 constexpr int64_t kLateNs = kMs;
-// How long a node waits for a peer's last word beyond its own deadline.
+// How long a node waits for a peer's last message beyond its own deadline.
 constexpr int64_t kPartingMaxNs = 1'000 * kMs;
 constexpr size_t kReceivedAtOnceMax = 64;
 
-// Each has one field more than the one before.
+// Each version has one field more than the one before.
 MessageType VersionOf(int version) {
   std::string text =
       "mycelium.schema 1\nroot simulated.Message\nmessage simulated.Message\n";
@@ -59,7 +59,7 @@ struct SimulatedNode::Life {
   std::vector<std::unique_ptr<MessageBus>> buses;
   std::deque<Publishing> publishers;  // Stay where they are.
   std::deque<Subscribing> subscriptions;
-  int control = -1;  // Written to by whoever asks the node for something.
+  int control = -1;  // Written to in order to ask the node for something.
   int epoll = -1;
   int drift = 0;  // Which topology file it reads.
   bool opened = false;
@@ -304,7 +304,7 @@ void SimulatedNode::Subscribe(Life& life, Subscribing& subscribing) {
   options.overflow = plan.overflow;
   options.depth = plan.depth;
   options.window = plan.window;
-  // Under `disconnect`: it gets nothing more.
+  // Under `disconnect`: the subscription gets nothing more.
   options.on_error = [&subscribing](const absl::Status&) {
     subscribing.disconnected = true;
   };
@@ -403,7 +403,7 @@ void SimulatedNode::OnMessage(Life& life, Subscribing& subscribing,
     if (life.process.crashed()) break;
     if (publishing.plan->relays) Publish(life, publishing);
   }
-  // What a handler's own call ran inside is that call's time.
+  // The time of work that a handler's own call ran belongs to that call.
   if (life.inside == 1) count_time();
   --life.inside;
 }
@@ -460,7 +460,7 @@ void SimulatedNode::Act(Life& life) {
     Timed(life, "Flush()", timeout,
           [&] { (void)life.buses.front()->Flush(absl::Nanoseconds(timeout)); });
   } else {
-    // The more there are, the less each does.
+    // The more nodes there are, the less each does.
     Sleep(life, static_cast<int64_t>(
                     random_.Below(4 * kMs * scenario_.nodes.size())));
   }
@@ -533,13 +533,13 @@ void SimulatedNode::ReceiveAll(Life& life) {
 
 void SimulatedNode::Sleep(Life& life, int64_t longest_ns) {
   MessageBus& bus = *life.buses.front();
-  // A descriptor stays readable while nobody takes what it stands for.
+  // A descriptor stays readable while nobody takes what it announces.
   if (!plan_.sleeps_on_descriptors || slow_) {
     Timed(life, "Poll()", longest_ns,
           [&] { (void)bus.Poll(absl::Nanoseconds(longest_ns)); });
     return;
   }
-  // While it drains, only what the bus shows can wake it.
+  // While the node drains, only what the bus announces can wake it.
   if (mode_ == Mode::kDrain && !life.probes) longest_ns = 60'000 * kMs;
   epoll_event events[8];
   life.process.environment().waiter.WaitEpoll(

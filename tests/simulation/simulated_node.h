@@ -19,12 +19,12 @@
 
 namespace mycelium::test {
 
-// One node of a scenario over all its lives: each is a process with one thread
-// that publishes, receives, waits and does what else users do, at random.
-// Writes what it sees into the ledger book.
+// One node of a scenario over all its lives. Each life is a process with one
+// thread that publishes, receives, waits and does what users do, at random. It
+// writes what it sees into the ledger book.
 class SimulatedNode final {
  public:
-  // What the nodes of a world are up to.
+  // What the nodes of a world do.
   enum class Mode {
     kBusy,
     kDrain,  // Publish nothing, take everything.
@@ -37,7 +37,7 @@ class SimulatedNode final {
   int place() const { return place_; }
   const PlannedNode& plan() const { return plan_; }
 
-  // From outside its thread. Start() REQUIRES: not running.
+  // Called from outside its thread. Start() REQUIRES: not running.
   void Start(int drift);
   void Crash();
   void AskToLeave();
@@ -48,7 +48,7 @@ class SimulatedNode final {
   void AskToProbe();
 
   bool running() const { return life_ != nullptr; }
-  // Destroys what is left of a life that has come to its end by itself.
+  // Destroys what is left of a life that has ended by itself.
   void Reap();
   bool stopped() const;
   bool slow() const { return slow_; }
@@ -56,14 +56,15 @@ class SimulatedNode final {
   TimeNs ended_at() const { return ended_at_; }
   bool has_probed(LedgerBook::PublisherLife publisher) const;
 
-  // What the buses of the process that runs have counted.
+  // The counts of the running process's buses.
   std::vector<FlowReport> Reports() const;
 
-  // Whether all that is planned is there; and whom a publisher reaches.
+  // Whether all that is planned exists; and how many subscriptions a publisher
+  // reaches.
   bool is_open() const;
   size_t SubscriberCount(LedgerBook::PublisherLife publisher) const;
 
-  // Lives that are open now.
+  // The lives that are open now.
   std::vector<LedgerBook::PublisherLife> publishers() const;
   std::vector<LedgerBook::SubscriptionLife> subscriptions() const;
 
@@ -72,7 +73,7 @@ class SimulatedNode final {
   struct Subscribing;
   struct Life;
 
-  // In its thread.
+  // Run in its thread.
   void Main(Life& life);
   bool Open(Life& life);
   void Subscribe(Life& life, Subscribing& subscription);
@@ -90,7 +91,8 @@ class SimulatedNode final {
                  absl::Span<const std::byte> bytes, const MessageInfo& info);
   void OnConnection(Life& life, const ConnectionEvent& event);
 
-  // Runs a call that may wait `timeout_ns`, and checks that it did not longer.
+  // Runs a call that may wait `timeout_ns`, and checks that it waited no
+  // longer.
   void Timed(Life& life, absl::string_view what, int64_t timeout_ns,
              absl::FunctionRef<void()> call);
   void Fail(absl::string_view what);

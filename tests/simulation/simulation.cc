@@ -19,13 +19,13 @@ namespace {
 
 constexpr int64_t kMs = 1'000'000;
 // How long a world may take, without faults, to come to rest, to bring a
-// message to everybody, and to part. Far more than any timeout in it.
+// message to every subscription, and to part. Far more than any timeout in it.
 constexpr int64_t kRestNs = 20'000 * kMs;
-// And how much trouble there is at most.
+// How long the faults go on at most.
 constexpr int64_t kTroubleNs = 60'000 * kMs;
-// After that long, what was said is heard.
+// After this time every announcement has arrived.
 constexpr int64_t kHeardNs = 100 * kMs;
-// Turns in a row in which no time passes.
+// Turns in a row without time passing.
 constexpr int kTurnsMax = 20'000;
 
 class Simulation final {
@@ -61,8 +61,8 @@ class Simulation final {
       DescribeUnrest();
       return Result();
     }
-    // A publisher may know of a subscription that has ended, and not yet of the
-    // one that came: as many, but not the same.
+    // A publisher may know of a subscription that has ended, and not yet of a
+    // new one: the number is the same, but the subscriptions differ.
     TimeNs matched_since = world_.now();
     if (!RunUntil("everybody knows everybody", kRestNs, nullptr, [&] {
           if (!AllMatched()) matched_since = world_.now();
@@ -95,8 +95,8 @@ class Simulation final {
     world_.trace().Remark(absl::StrCat("--- ", text));
   }
 
-  // Runs until `done`, which is asked now and then. False, and a violation, if
-  // that takes longer.
+  // Runs until `done`, which is asked now and then. Returns false, and adds a
+  // violation, if that takes longer than `longest_ns`.
   bool RunUntil(absl::string_view what, int64_t longest_ns,
                 FaultSchedule* faults, absl::FunctionRef<bool()> done) {
     const TimeNs start = world_.now();

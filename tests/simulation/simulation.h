@@ -12,7 +12,7 @@
 
 namespace mycelium::test {
 
-// What became of one seed.
+// The result of one seed.
 struct SimulationResult {
   uint64_t seed = 0;
   uint64_t hash = 0;
@@ -23,26 +23,26 @@ struct SimulationResult {
   std::map<Overflow, uint64_t> policies;  // Of how many subscriptions.
   uint64_t flows = 0;
   uint64_t strict_flows = 0;  // Between which nothing may be lost.
-  // Longest time in which nothing moved between two that were well.
+  // The longest time in which nothing moved between two nodes that were well.
   int64_t longest_stand_ms = 0;
   std::vector<std::string> violations;
 
   bool ok() const { return violations.empty(); }
 };
 
-// Happenings that a seed has at least.
+// The fewest happenings of a seed.
 inline constexpr uint64_t kEventsMin = 10'000;
 
-// The kinds that count as faults: each must come up in a batch of seeds.
+// The kinds that count as faults: each must occur in a batch of seeds.
 const std::vector<Happening>& FaultKinds();
 
-// Runs the world of a seed to its end: trouble until there were enough faults
-// and events; then no more faults, until everything has drained; then one
-// message more from each publisher to each subscription; then everybody leaves.
-// With `print`, prints every event.
+// Runs the world of a seed to its end. There is trouble until there were enough
+// faults and events. Then there are no more faults, until everything has
+// drained. Then each publisher sends one more message to each subscription, and
+// all nodes leave. With `print`, prints every event.
 SimulationResult Simulate(uint64_t seed, bool print);
 
-// What Simulate() found out, in a line or a few.
+// The findings of Simulate(), in a line or a few.
 std::string Describe(const SimulationResult& result);
 
 }  // namespace mycelium::test

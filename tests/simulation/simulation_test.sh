@@ -1,5 +1,5 @@
 #!/bin/bash
-# A thousand seeds keep every law, and each half of them has met every kind of
+# A thousand seeds break no law, and each half of them has met every kind of
 # fault. Two processes see the same.
 set -euo pipefail
 

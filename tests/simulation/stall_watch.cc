@@ -83,7 +83,7 @@ void StallWatch::LookAtMatches(int64_t passed_ns) {
 
 bool StallWatch::Add(Standing& standing, int64_t passed_ns) {
   const bool was_long = standing.well_ns > kLongestNs;
-  // What began between two looks has not stood since the first.
+  // A flow that began between two looks has not stood since the first look.
   if (standing.seen_at == looked_at_ - passed_ns) standing.well_ns += passed_ns;
   standing.seen_at = looked_at_;
   longest_ns_ = std::max(longest_ns_, standing.well_ns);

@@ -14,21 +14,21 @@
 
 namespace mycelium::test {
 
-// The law that nothing stands still without a reason while faults go on: what
-// is in flight between two nodes moves, and who publishes comes to reach all
-// whom he should.
+// The law that nothing stands still without a reason while faults go on:
+// messages in flight between two nodes move, and a publisher comes to reach all
+// the subscriptions that it should.
 //
-// Only time counts in which both nodes are well: they run, are not stopped and
-// not slow, and no partition lies between them. Lost connections, delays and
-// refusals are no excuse. It is looked at now and then; what ends between two
-// looks is not seen.
+// Time counts only while both nodes are well: they run, are not stopped and not
+// slow, and no partition lies between them. Lost connections, delays and
+// refusals are no excuse. The watch looks now and then; it does not see what
+// ends between two looks.
 class StallWatch final {
  public:
   using Nodes = std::vector<std::unique_ptr<SimulatedNode>>;
 
-  // The longest time that nothing may move in: a handshake that times out, a
-  // redial and handlers that publish in vain, one after the other. It is about
-  // twice what thousands of seeds came to.
+  // The longest time in which nothing may move: a handshake that times out, a
+  // redial, and handlers that publish in vain, one after the other. It is about
+  // twice the longest time of thousands of seeds.
   static constexpr int64_t kLongestNs = 1'250'000'000;
 
   StallWatch(const SimulatedWorld& world, const Nodes& nodes, LedgerBook& book)
@@ -37,7 +37,8 @@ class StallWatch final {
   // Adds violations to the book. Looks again only after some time has passed.
   void Look();
 
-  // Of all that moved again, or of what still stands.
+  // The longest standstill, of flows that moved again and of those that still
+  // stand.
   int64_t longest_ns() const { return longest_ns_; }
 
  private:
@@ -52,7 +53,7 @@ class StallWatch final {
 
   void LookAtFlows(int64_t passed_ns);
   void LookAtMatches(int64_t passed_ns);
-  // Adds to what stands. True, once, when that is too long.
+  // Adds time to what stands. True, once, when that is too long.
   bool Add(Standing& standing, int64_t passed_ns);
   bool AreWell(int place, int other) const;
   int PlaceOf(const std::string& node) const;

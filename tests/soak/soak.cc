@@ -1,7 +1,8 @@
-// Many messages between two processes whose connection is cut again and again:
-// each must arrive once, in order and as it was written, and the memory of both
-// sides must not grow. Over a socket or gRPC a relay cuts; over shared memory,
-// of which a relay lets nothing through, the publisher does.
+// Many messages between two processes whose connection is cut again and again.
+// Each must arrive once, in order and as it was written, and the memory of both
+// sides must not grow. Over a socket or gRPC a relay cuts the connection. A
+// relay lets no shared memory through, so over shared memory the publisher cuts
+// it.
 //
 //   soak --messages=100000000 --cut_ms=200 [--transport=unix|grpc]
 //   soak --transport=shm --messages=1000000000 --cut_ms=1000
@@ -37,10 +38,12 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kStillMax(60);  // Without any message.
 constexpr std::chrono::milliseconds kLook(5);
-// Memory counts as flat if it grows by no more than this after a tenth.
+// Memory counts as flat if it grows by no more than this after a tenth of the
+// messages.
 constexpr uint64_t kGrowthKiBMax = 2048;
 
-// This program again, as one of the sides. Ends when it is destroyed.
+// This program again, as one of the sides. The process ends when this object is
+// destroyed.
 class Side final {
  public:
   Side(const std::string& role, const std::string& transport,
@@ -70,7 +73,7 @@ class Side final {
     (void)Wait();
   }
 
-  // Lets it go, and returns whether nothing went wrong.
+  // Ends the side's input, and returns whether all went well.
   bool Wait() {
     if (input_ >= 0) close(std::exchange(input_, -1));
     if (pid_ <= 0) return false;
@@ -135,7 +138,7 @@ int Watch(const std::string& transport, uint64_t messages,
   SoakPage page(dir.file("page"));
   if (!page.ok()) return 1;
   SoakCounts& counts = page.counts();
-  // Before there are threads.
+  // Done before there are threads.
   const bool is_relayed = transport != "shm";
   Side subscriber("subscribe", transport, dir.file("real"), dir.file("page"),
                   messages);

@@ -13,18 +13,19 @@
 
 namespace mycelium::test {
 
-// What the two sides of a soak tell the one who watches them.
+// What the two sides of a soak tell the watching process.
 struct SoakCounts {
   std::atomic<uint64_t> published;  // Publish() said OK.
   ReceivedIds received;
-  // By who watches: how often the publisher is to break its connection.
+  // Written by the watching process: how often the publisher is to break its
+  // connection.
   std::atomic<uint64_t> cuts_wanted;
   std::atomic<uint64_t> cuts;  // Those that it made: requests may merge.
   std::atomic<uint64_t> gone;  // Times that a side gave the other one up.
   std::atomic<uint64_t> reconnected;
-  std::atomic<uint64_t> complaints;  // Connections lost but not by a cut.
+  std::atomic<uint64_t> complaints;  // Connections lost without a cut.
   std::atomic<uint64_t> flushed;     // The publisher has none on its way.
-  // From the reports of both sides, once each is done.
+  // The sums of both sides' reports, once each side is done.
   std::atomic<uint64_t> accepted;
   std::atomic<uint64_t> delivered;
   std::atomic<uint64_t> dropped;

@@ -16,7 +16,7 @@ namespace mycelium::test {
 namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(60);
-// Small, so that it is full and wraps around all the time.
+// Small, so that the lane is full and wraps around all the time.
 constexpr size_t kLaneBytes = 256 << 10;
 constexpr size_t kFrameBytesMax = 16 << 10;
 constexpr size_t kMessageBytesMax = 64;
@@ -63,7 +63,7 @@ void WriteMessage(uint64_t id, std::byte* bytes) {
   std::memset(bytes + sizeof id, static_cast<int>(id & 0xFF),
               BytesOf(id) - sizeof id);
 }
-// 0, which is no number, if it is not as it was written.
+// Returns 0, which is no number, if the message is not as it was written.
 uint64_t ReadMessage(absl::Span<const std::byte> bytes) {
   uint64_t id = 0;
   std::byte expected[kMessageBytesMax];
@@ -74,7 +74,7 @@ uint64_t ReadMessage(absl::Span<const std::byte> bytes) {
   return std::memcmp(bytes.data(), expected, bytes.size()) == 0 ? id : 0;
 }
 
-// Breaks every connection from below. False if there is none.
+// Breaks every connection below the bus. False if there is none.
 bool CutConnections() {
   bool has_cut = false;
   for (int fd = 3; fd < 64; ++fd) {
@@ -88,7 +88,7 @@ bool CutConnections() {
   return has_cut;
 }
 
-// Whether the frames go where they are meant to.
+// Checks that the messages take the transport that was asked for.
 absl::Status CheckTransport(const MessageBus& bus,
                             const std::string& transport) {
   for (const LinkReport& link : bus.LinkReports()) {
@@ -100,8 +100,9 @@ absl::Status CheckTransport(const MessageBus& bus,
   return absl::OkStatus();
 }
 
-// Checks what carried the messages after all cuts, adds what this side has
-// counted, and stays until it is told to go: its memory is looked at meanwhile.
+// Checks what carried the messages after all cuts, adds this side's counts, and
+// stays until it is told to end: meanwhile the watching process looks at its
+// memory.
 int Finish(MessageBus& bus, const std::string& transport, SoakCounts& counts) {
   if (auto used = CheckTransport(bus, transport); !used.ok()) {
     return Fail(counts, used);
@@ -186,8 +187,8 @@ int RunSubscriber(const std::string& transport, const std::string& socket,
     if (!number.ok()) return Fail(counts, number.status());
     counts.received.Record(ReadMessage(*number));
   }
-  // The first receive finishes the last one, for which the publisher's flush
-  // waits. What comes until that is over came twice.
+  // The first receive finishes the last message, and the publisher's flush
+  // waits for that. A message that arrives until the flush is over came twice.
   for (bool is_over = false; !is_over;) {
     is_over = counts.flushed > 0;
     auto number = subscriber->Receive(absl::Milliseconds(10));

@@ -9,9 +9,9 @@
 namespace mycelium::test {
 
 // The two processes that exchange the messages of a soak: numbers from 1 to
-// `messages`, with bytes that follow from them. Each returns once all were
-// handled, the counts are in the page, and its standard input has ended; 0 if
-// nothing went wrong. `transport`: "unix", "shm" or "grpc".
+// `messages`, with bytes that follow from them. Each function returns once all
+// were handled, the counts are in the page, and its standard input has ended.
+// It returns 0 if all went well. `transport`: "unix", "shm" or "grpc".
 
 int RunPublisher(const std::string& transport, const std::string& socket,
                  uint64_t messages, SoakCounts& counts);

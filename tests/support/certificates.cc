@@ -15,7 +15,7 @@ namespace {
 
 constexpr long kDay = 24 * 3600;
 
-// Complete under its own name before it appears under the other.
+// The file is complete under another name before it appears at `path`.
 template <typename Write>
 void WriteFile(const std::string& path, Write write) {
   const std::string fresh = path + ".new";
@@ -42,7 +42,7 @@ void AddExtension(X509* certificate, int kind, const std::string& value) {
   X509_EXTENSION_free(extension);
 }
 
-// Without issuer, signature and names.
+// A certificate without issuer, signature and names.
 X509* Blank(EVP_PKEY* key, const std::string& subject, long from, long until) {
   X509* const certificate = X509_new();
   X509_set_version(certificate, 2);

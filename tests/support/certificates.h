@@ -16,9 +16,9 @@ class CertificateAuthority final {
   ~CertificateAuthority();
 
   // Writes a new key and a certificate for these names ("feed.test",
-  // "127.0.0.1"), which is valid from now on for so long; if that is negative,
-  // it was until then. Replaces both files as a program that renews them would:
-  // each by renaming.
+  // "127.0.0.1"). The certificate is valid from now on for `seconds`; if that
+  // is negative, its validity ended that long ago. Replaces both files as a
+  // program that renews them would: each by renaming.
   void Issue(const std::vector<std::string>& names,
              const std::string& certificate_path, const std::string& key_path,
              long seconds = 3600);

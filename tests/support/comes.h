@@ -6,9 +6,9 @@
 
 namespace mycelium::test {
 
-// Whether something comes to hold within a time that is long for any machine.
-// Looks again and again: for what other threads or processes bring about, and
-// what nobody tells of. `holds` may do something for it each time.
+// Whether `holds` becomes true within a time that is long for any machine. It
+// is called again and again, for what other threads or processes bring about
+// without telling. It may do something for it each time.
 //
 // Example:
 //   ASSERT_TRUE(Comes([&] { return relay.closed() > 0; }));

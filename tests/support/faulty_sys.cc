@@ -94,7 +94,7 @@ FaultySys::Verdict FaultySys::Judge(absl::string_view call) {
   return verdict;
 }
 
-// The calls of which nothing but the result matters.
+// The calls of which only the result matters.
 #define MYCELIUM_FAULTY(call, real)      \
   do {                                   \
     const Verdict verdict = Judge(call); \
@@ -189,7 +189,7 @@ int64_t FaultySys::GetRandom(void* bytes, size_t bytes_count) {
 int64_t FaultySys::Close(int fd) {
   const Verdict verdict = Judge("close");
   {
-    // Before the number is free for another descriptor.
+    // Done before the number is free for another descriptor.
     const std::lock_guard<std::mutex> lock(mutex_);
     accepted_.erase(fd);
   }

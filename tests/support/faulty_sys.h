@@ -15,13 +15,14 @@
 
 namespace mycelium::test {
 
-// The kernel, but for calls that a test makes fail. Calls are of a kind each,
-// named as the member of Sys in small letters: "sendmsg", "epoll_ctl". Two ways
-// to choose which fail: the next ones of a kind, from a list that is used up,
-// or the n-th one of a kind. All others are the real ones.
+// The kernel, except for calls that a test makes fail. Each call has a kind,
+// which is the name of the member of Sys in small letters: "sendmsg",
+// "epoll_ctl". A test chooses which calls fail in one of two ways: the next
+// ones of a kind, from a list that is used up, or the n-th one of a kind. All
+// other calls are the real ones.
 //
-// A close or an unmap that fails has been done all the same: so does Linux, and
-// who tries again closes somebody else's descriptor.
+// A close or an unmap that fails has been done all the same, as on Linux. A
+// caller that tries again closes another descriptor.
 //
 // Thread safety: all members may be called from any thread.
 //
@@ -33,11 +34,11 @@ class FaultySys : public Sys {
  public:
   using Counts = std::map<std::string, uint64_t>;
 
-  // Every kind but the clocks, the identity and giving way, which cannot fail,
-  // and barriers, without which there is no bias, and no error either.
+  // Every kind except the clocks, the identity and giving way, which cannot
+  // fail, and barriers, without which there is no bias, and no error either.
   static const std::vector<std::string>& Kinds();
 
-  // The next calls of that kind return these.
+  // The next calls of that kind return these results.
   void Fail(const std::string& call, std::vector<int64_t> results);
   // The next sends take at most so many bytes each.
   void SendAtMost(std::vector<size_t> bytes);
@@ -50,14 +51,14 @@ class FaultySys : public Sys {
   // The `nth` read, write, recv, recvmsg or sendmsg moves at most `bytes_max`
   // bytes.
   void ShortenNth(const std::string& call, uint64_t nth, size_t bytes_max);
-  // Whether the call that was chosen so has been made.
+  // Whether the chosen call has been made.
   bool fired() const;
 
   // How many calls of each kind were made.
   Counts counts() const;
-  // How many mappings there are that were not unmapped.
+  // How many mappings are not unmapped.
   size_t mapped() const;
-  // Ends, from outside, every connection that was accepted.
+  // Ends, below the bus, every connection that was accepted.
   void CutConnections();
 
   int64_t Open(const char* path, int flags, mode_t mode) override;
@@ -111,7 +112,7 @@ class FaultySys : public Sys {
   int64_t GetRandom(void* bytes, size_t bytes_count) override;
 
  private:
-  // What is to become of a call.
+  // What happens to a call.
   struct Verdict {
     bool fails = false;
     int64_t result = 0;
@@ -124,7 +125,7 @@ class FaultySys : public Sys {
     bool made = false;
   };
 
-  // Counts the call.
+  // Counts the call and decides what happens to it.
   Verdict Judge(absl::string_view call);
 
   mutable std::mutex mutex_;

@@ -13,8 +13,8 @@
 
 namespace mycelium::test {
 
-// The kernel, with a page before and a page behind each mapping that nobody may
-// touch: who reads or writes outside it is killed by SIGSEGV.
+// The kernel, with a guard page before and behind each mapping: a thread that
+// reads or writes outside the mapping is killed by SIGSEGV.
 //
 // Thread safety: all members may be called from any thread.
 class GuardedSys final : public Sys {

@@ -1,6 +1,6 @@
-// issue_certificates FOLDER NAME...: a certificate authority and what it signs
-// for these names ("127.0.0.1", "feed.test"), for tests that are no C++: writes
-// ca.pem, and for each name NAME.pem and NAME.key.
+// issue_certificates FOLDER NAME...: makes a certificate authority and signs
+// certificates for these names ("127.0.0.1", "feed.test"), for tests that are
+// not C++. It writes ca.pem, and for each name NAME.pem and NAME.key.
 
 #include <cstdio>
 #include <string>

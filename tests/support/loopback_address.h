@@ -14,10 +14,10 @@
 
 namespace mycelium::test {
 
-// An address of this machine at which nobody listens. Loopback has 2^24 hosts,
-// of which one is taken at random, so that tests that run at the same time do
-// not meet. No two of a process have the same port, so that nodes may take the
-// ports of several and the host of one.
+// An address of this machine at which nobody listens. Loopback has 2^24 hosts;
+// one of them is taken at random, so that tests that run at the same time do
+// not meet. No two addresses of a process have the same port, so that nodes may
+// combine the ports of several with the host of one.
 //
 // Thread safety: made on one thread at a time.
 struct LoopbackAddress {
@@ -45,7 +45,7 @@ struct LoopbackAddress {
     char text[INET_ADDRSTRLEN] = {};
     inet_ntop(AF_INET, &address, text, sizeof text);
     host = text;
-    // The kernel knows a port that is free.
+    // The kernel knows a free port.
     sockaddr_in name = {};
     name.sin_family = AF_INET;
     name.sin_addr = address;

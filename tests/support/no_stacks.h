@@ -9,10 +9,11 @@
 
 namespace mycelium::test {
 
-// While it lives no thread can be started: each would have a stack larger than
-// any process's address space. Limits do not bind every user; this does.
+// While this object lives no thread can be started: each would have a stack
+// larger than any process's address space. Limits do not bind every user; this
+// does.
 //
-// Thread safety: none. Concerns the whole process.
+// Thread safety: none. It affects the whole process.
 class NoStacks final {
  public:
   NoStacks() {

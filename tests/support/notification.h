@@ -9,8 +9,9 @@
 
 namespace mycelium::test {
 
-// As absl::Notification, of what ThreadSanitizer understands: Debian's Abseil
-// is not built with it, so what a notification orders would look like a race.
+// Like absl::Notification, but made of what ThreadSanitizer understands.
+// Debian's Abseil is not built with it, so accesses that a notification orders
+// would look like a race.
 class Notification final {
  public:
   Notification() = default;
@@ -18,7 +19,8 @@ class Notification final {
   Notification& operator=(const Notification&) = delete;
 
   void Notify() {
-    // Not after the lock: who waits may destroy this.
+    // Under the lock: otherwise a waiting thread may already have destroyed
+    // this object.
     std::lock_guard<std::mutex> lock(mutex_);
     notified_ = true;
     changed_.notify_all();
@@ -29,7 +31,8 @@ class Notification final {
     return notified_;
   }
 
-  // A test failure if it is not within a time that is long for any machine.
+  // A test failure if it is not notified within a time that is long for any
+  // machine.
   void WaitForNotification() const {
     EXPECT_TRUE(WaitForNotificationWithTimeout(absl::Seconds(20)))
         << "nobody notifies";

@@ -8,8 +8,8 @@
 
 namespace mycelium::test {
 
-// A fresh directory with a path short enough for Unix sockets, which Bazel's
-// own is not. Removed with all that is in it.
+// A fresh directory whose path is short enough for Unix sockets; Bazel's own is
+// not. It is removed with all that is in it.
 class ShortTempDir final {
  public:
   ShortTempDir() {

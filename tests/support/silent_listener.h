@@ -12,8 +12,8 @@
 
 namespace mycelium::test {
 
-// A TCP socket of this machine at which connections are made, by the kernel,
-// and nothing is ever said.
+// A TCP socket of this machine: the kernel accepts connections to it, and
+// nothing is ever said on them.
 //
 // Thread safety: one thread at a time.
 class SilentListener final {
@@ -36,7 +36,7 @@ class SilentListener final {
 
   const std::string& address() const { return address_; }
 
-  // Whether somebody has connected, who is let go of.
+  // Whether a client has connected; its connection is closed.
   bool HasVisitor() const {
     const int visitor = accept(fd_, nullptr, nullptr);
     if (visitor >= 0) close(visitor);

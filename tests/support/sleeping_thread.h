@@ -13,8 +13,8 @@
 
 namespace mycelium::test {
 
-// A thread that does one thing, in the course of which it sleeps: for a lock,
-// say, or for another thread.
+// A thread that does one thing and sleeps in the course of it, for example for
+// a lock or for another thread.
 //
 // Thread safety: for the thread that made it.
 class SleepingThread final {
@@ -45,7 +45,7 @@ class SleepingThread final {
                        "/stat");
     std::string stat;
     std::getline(file, stat);
-    // Behind the name, which may hold anything.
+    // Behind the thread's name, which may contain anything.
     const size_t name_end = stat.rfind(") ");
     return name_end != std::string::npos && stat.size() > name_end + 2 &&
            stat[name_end + 2] == 'S';

@@ -1,5 +1,5 @@
-// What ThreadSanitizer is told not to report. Debian's Protobuf and Abseil are
-// not built with it, so it does not see what orders the accesses in there: the
+// The reports that ThreadSanitizer suppresses. Debian's Protobuf and Abseil are
+// not built with it, so it does not see what orders the accesses in them: the
 // first use of a type, and the count of owners of a status.
 #ifdef __SANITIZE_THREAD__
 extern "C" const char* __tsan_default_suppressions();

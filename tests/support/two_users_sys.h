@@ -9,8 +9,8 @@
 
 namespace mycelium::test {
 
-// The kernel, but for who is who: this process has one uid, and each peer of a
-// Unix socket another one.
+// The kernel, except for identities: this process has one uid, and each peer of
+// a Unix socket another one.
 //
 // Thread safety: all members may be called from any thread.
 class TwoUsersSys : public Sys {

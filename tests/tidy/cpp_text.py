@@ -1,4 +1,4 @@
-"""C++ source with what is not code blanked out, line by line."""
+"""C++ source with everything that is not code blanked out, line by line."""
 
 import re
 
@@ -8,8 +8,8 @@ _LITERAL = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])+\'')
 def code_lines(numbered_lines):
     """(number, code) with comments and the contents of literals removed.
 
-    Good enough for looking up names: raw strings over several lines are taken
-    for code.
+    Good enough to look up names: raw strings over several lines are taken for
+    code.
     """
     result = []
     in_comment = False

@@ -20,7 +20,7 @@ _RULES = [
     (_SLEEP, "waits", "sleeps; wait for what the test is about"),
     (_PORT, "port", "names a port; bind port 0 and ask which it became"),
 ]
-# Holds the words above as data.
+# This folder has the words above as data.
 _EXEMPT = "tests/tidy/"
 # Reads addresses and never opens one: those in its tests are text.
 _ADDRESSES_ARE_TEXT = "mycelium/topology/"

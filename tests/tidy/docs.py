@@ -12,8 +12,8 @@ A block of code in README.md or docs/ stands under one of these comments:
 
 Blocks in a language that is not listed in LANGUAGES (sh, text, ...) need none.
 
-The title of a link to a C++ test names a test case there, as gtest prints it;
-of the parameter's name no more than its first words is needed:
+The title of a link to a C++ test names a test case there, as gtest prints it.
+Of the parameter's name its first words are enough:
 
     [all](../tests/x_test.cc "Cells/MatrixTest.EachArrives/block_slow")
 """
@@ -140,7 +140,7 @@ def _check_label(tree, path, label):
 
 
 def _label_of(tree, path):
-    """As BUILD files of other packages name it."""
+    """The file's label, as BUILD files of other packages write it."""
     package = posixpath.dirname(path)
     while package and not tree.exists(posixpath.join(package, "BUILD")):
         package = posixpath.dirname(package)
@@ -164,7 +164,7 @@ def _region(text, name):
 
 def _check_links(tree, path, prose):
     findings = []
-    # In one piece, since a link may go on in the next line.
+    # In one piece, since a link may continue in the next line.
     text = "\n".join(_CODE_SPAN.sub("", line) for _, line in prose)
     for link in _LINK.finditer(text):
         number = prose[text.count("\n", 0, link.start())][0]

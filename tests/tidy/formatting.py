@@ -30,7 +30,7 @@ def check(tree, program="clang-format"):
         match = _WARNING.match(line)
         if match:
             path = os.path.normpath(match.group(1))
-            # The first place is enough: the cure is one command for the file.
+            # The first place is enough: one command corrects the whole file.
             findings.setdefault(
                 path,
                 Finding(path, int(match.group(2)), "run clang-format -i on it"),

@@ -4,9 +4,9 @@ import re
 
 from tests.tidy.source_tree import Finding
 
-# Who may include whom. A folder may always include itself; its subfolders are
-# folders of their own. To let one folder see another, add it here, and keep the
-# picture in docs/architecture.md true.
+# Which folder may include which. A folder may always include itself; its
+# subfolders are folders of their own. To let one folder see another, add it
+# here, and keep the picture in docs/architecture.md true.
 _BELOW_CODEC = ["base", "message", "schema", "topology", "proto"]
 _BELOW_LINKS = _BELOW_CODEC + ["codec", "transport/lane"]
 _TRANSPORT = _BELOW_LINKS + ["transport"]
@@ -44,7 +44,7 @@ ALLOWED = {
     "": _BELOW_BUS + ["bus", "service", "cli", "testing"],
 }
 
-# Outside mycelium/: what must not see the project at all.
+# Folders outside mycelium/ that must not see the project at all.
 WITHOUT_PROJECT = ["tests/benchmark/floors"]
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')

@@ -1,7 +1,7 @@
 """Memory that another process sees is touched through base/shared_word.h alone.
 
-Only so is what tests/model checks the code that runs, and has each store a place
-where a test can come between.
+Only then does tests/model check the code that runs, and only then is each store
+a place where a test can step in.
 """
 
 import re
@@ -10,7 +10,7 @@ from tests.tidy.cpp_text import code_lines
 from tests.tidy.source_tree import Finding
 
 _SEAM = "mycelium/base/shared_word.h"
-# The code of lanes, and what writes and reads the frames in them.
+# The code of lanes, and the code that writes and reads the frames in them.
 _SCOPE = (
     "mycelium/transport/lane/",
     "mycelium/transport/inbound_ring",

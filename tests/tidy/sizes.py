@@ -21,7 +21,7 @@ def check(tree):
 
 
 def report(tree):
-    """What is larger than usual, for people to read; nothing fails by it."""
+    """What is larger than usual, for people to read; no check fails by it."""
     notes = []
     for path, lines, usual, _ in _measured(tree):
         if lines > usual:
@@ -41,7 +41,7 @@ def _measured(tree):
 
 
 def _long_functions(tree, path):
-    """Functions that start in the first column, which is all but inline ones."""
+    """Functions that start in the first column: all except inline ones."""
     start = None
     for number, line in tree.lines(path):
         if start is None:

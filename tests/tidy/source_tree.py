@@ -13,8 +13,9 @@ _NEVER_ENTERED = {".git", "__pycache__", "node_modules"}
 class SourceTree:
     """Every file below `root` that is not ignored, by its relative path.
 
-    Ignored are what .gitignore at the root names (plain names and patterns, no
-    negation), Bazel's convenience links and anything that is no regular file.
+    Ignored are the names in the root's .gitignore (plain names and patterns, no
+    negation), Bazel's convenience links and anything that is not a regular
+    file.
     """
 
     def __init__(self, root):
@@ -28,7 +29,7 @@ class SourceTree:
         return [path for path in self.paths if path.endswith(suffixes)]
 
     def text(self, path):
-        """The content, or "" for what is not UTF-8 text."""
+        """The content, or "" if the file is not UTF-8 text."""
         if path not in self._texts:
             with open(os.path.join(self.root, path), "rb") as file:
                 content = file.read()

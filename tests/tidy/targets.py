@@ -1,11 +1,12 @@
 """Every source file belongs to exactly one BUILD target.
 
-A file of none is dead, or not tested; a file of two is compiled twice, but for
-scripts. A test is a source of its target: as data of another one it never runs.
-What an editor or a merge left behind is no file of the project's. BUILD
-files are read as Python syntax, which Starlark is a part of: lists that are
-written out, added up or named at the top of the file are understood. There is
-no glob() to understand, because it is not used for sources.
+A file without a target is dead, or not tested; a file of two targets is
+compiled twice, except scripts. A test is a source of its target: as data of
+another target it never runs. Files that an editor or a merge left behind do not
+belong to the project. BUILD files are read as Python syntax, which Starlark is
+a part of: lists that are written out, added up or named at the top of the file
+are understood. There is no glob() to understand, because it is not used for
+sources.
 """
 
 import ast
@@ -26,7 +27,7 @@ _MENTIONING = {"data", "main", "src", "deps"}
 COMPILED_TWICE = {
     # As a program on the libraries and as one on libmycelium.so.
     "tests/consumer/workspace/service.cc",
-    # The same, of which the first must work and the second be refused.
+    # The same; the first program must work and the second must be refused.
     "examples/trading/market.cc",
     "examples/trading/market.h",
     "examples/trading/trading_desk.cc",
@@ -70,7 +71,7 @@ def check(tree):
 
 
 class _BuildFile:
-    """What the calls in one BUILD file name."""
+    """The names in the calls of one BUILD file."""
 
     def __init__(self, tree, path, module):
         self.owned = []

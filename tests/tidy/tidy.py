@@ -1,9 +1,9 @@
 """Holds the whole source tree to the rules that a machine can check.
 
-Bazel shows a test only the files that it names, and this one is about those
+Bazel shows a test only the files that it names, and this test is about files
 that somebody forgot to name. So it looks at the real tree: its own file is a
 link into it, and the tree is what lies above the link's target. Such a test
-cannot be cached; it is tagged so that it always runs.
+cannot be cached; a tag makes it run every time.
 
 Run it alone with `bazel test //tests/tidy`, or without Bazel, from the root:
 `python3 -m tests.tidy.tidy`.
@@ -49,7 +49,7 @@ def real_root():
 def main():
     root = real_root()
     tree = SourceTree(root)
-    # A check that looks at nothing finds nothing.
+    # A check that looks at no file finds nothing.
     for expected in ("WORKSPACE", "tests/tidy/BUILD"):
         if expected not in tree.paths:
             print(f"tidy: {root} is not the source tree: no {expected}")

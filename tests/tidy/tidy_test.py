@@ -560,7 +560,7 @@ class SizesTest(TreeTest):
 
 class MachinePathsTest(TreeTest):
     def test_paths_of_one_machine_are_found(self):
-        # Put together here, or this file would be found itself.
+        # Put together here; otherwise the check would find this file itself.
         for place in ("work", "root", "home"):
             with self.subTest(place):
                 line = "cd " + "/" + place + "/x\n"

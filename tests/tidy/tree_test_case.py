@@ -1,4 +1,4 @@
-"""What the tests of the checks have in common."""
+"""The common part of the tests of the checks."""
 
 import os
 import tempfile
