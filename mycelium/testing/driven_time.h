@@ -10,16 +10,16 @@
 
 namespace mycelium {
 
-// Time for the tests of a program that runs on one thread. It stands still, but
-// for Advance(); and whoever waits is at the end of that wait at once, if what
-// it waits for is not there. So a publisher that gives up after half a minute
-// does so in a fraction of a second.
+// Time for the tests of a program that runs on one thread. It stands still
+// except for Advance(). A call that waits for something that is not there
+// reaches the end of its wait at once. So a publisher that gives up after half
+// a minute does so in a fraction of a second.
 //
-// It knows of nobody who would bring about on another thread, in another node
-// or in another process, what is waited for: it is for the buses of one node,
-// with subscriptions that are inline or pulled. The publisher to a queued one
-// would give up before that one's thread has run. A wait without an end has
-// none, and MessageBus::poll_descriptor() knows the real time only.
+// It knows nothing of other threads, nodes or processes that would bring about
+// what a call waits for. It is for the buses of one node, with inline or pulled
+// subscriptions. A publisher to a queued subscription would give up before that
+// subscription's thread has run. A wait without a deadline never ends, and
+// MessageBus::poll_descriptor() knows the real time only.
 //
 // Thread safety: may be used from any thread, see above.
 //
@@ -37,19 +37,19 @@ class DrivenTime final {
   DrivenTime(const DrivenTime&) = delete;
   DrivenTime& operator=(const DrivenTime&) = delete;
 
-  // Of a bus that lives in this time: nothing of it spins or has a thread, and
-  // what is due is done by MessageBus::Poll(). `environment`, `poll` and `wait`
-  // have to stay: who spins waits for a clock that stands still. The others may
-  // be changed.
+  // The options of a bus that lives in this time: it does not spin and has no
+  // thread, and MessageBus::Poll() does what is due. Do not change
+  // `environment`, `poll` and `wait`: a thread that spins waits for a clock
+  // that stands still. The other options may be changed.
   BusOptions Options();
 
-  // What is due meanwhile is done by the next Poll(). REQUIRES: neither
-  // negative nor infinite.
+  // The next Poll() does what has become due. REQUIRES: neither negative nor
+  // infinite.
   void Advance(absl::Duration duration);
 
-  // Since this object was made.
+  // The time since this object was made.
   absl::Duration Elapsed() const;
-  // What a publish time says.
+  // The time that a message gets as its publish time.
   absl::Time Now() const;
 
  private:

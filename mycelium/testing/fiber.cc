@@ -39,7 +39,7 @@ void Fiber::Run() {
   body_();
   body_ = nullptr;
   finished_ = true;
-  // Without a place for the shadow: this stack is not used again.
+  // Without a place for the shadow, since this stack is not used again.
   MYCELIUM_START_SWITCH(nullptr, outside_stack_, outside_stack_bytes_);
   swapcontext(&inside_, &outside_);
 }

@@ -9,9 +9,9 @@
 
 namespace mycelium {
 
-// A function with a stack of its own, which runs until it waits and goes on
-// later from there. Whoever resumes it is the same thread of the kernel, so
-// that any number of fibers take turns in one order.
+// A function with a stack of its own, which runs until it waits and later goes
+// on from there. The same kernel thread resumes all fibers, so that any number
+// of them take turns in one order.
 //
 // Thread safety: none: all fibers of a program belong to one thread.
 //
@@ -28,7 +28,8 @@ class Fiber final {
   // and not called from within the fiber.
   void Resume();
 
-  // Goes back to whoever called Resume(). REQUIRES: called from within.
+  // Goes back to the caller of Resume(). REQUIRES: called from within the
+  // fiber.
   void Suspend();
 
   bool finished() const { return finished_; }

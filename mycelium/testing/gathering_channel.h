@@ -14,18 +14,18 @@
 
 namespace mycelium {
 
-// What is below a GatheringChannel, and lives on when that is closed: batches
-// over another channel, which is a simulated socket.
+// The part below a GatheringChannel, which lives on when the channel is closed:
+// batches over another channel, which is a simulated socket.
 //
-// Sending. One batch is under way; what is sent meanwhile gathers in the next,
-// which is bounded in bytes and in pieces. A batch is under way until the peer
-// says that it took it.
+// Sending. One batch is under way; what is sent meanwhile gathers in the next
+// batch, which is bounded in bytes and in pieces. A batch is under way until
+// the peer says that it has taken it.
 //
-// Receiving. A batch counts once the whole of it is there, so that a connection
-// that ends takes along what was under way. It is taken at once.
+// Receiving. A batch counts once all of it has arrived, so that a connection
+// that ends loses what was under way. The batch is taken at once.
 //
-// On the wire: a word of four bytes, which is the size of the batch that
-// follows, or 0 to say that the other side's was taken.
+// On the wire: a word of four bytes. It is the size of the batch that follows,
+// or 0 to say that the other side's batch was taken.
 //
 // Thread safety: none.
 class GatheringStream final
@@ -47,29 +47,29 @@ class GatheringStream final
   GatheringStream(SimulatedSys& sys, std::unique_ptr<Channel> inner)
       : sys_(sys), inner_(std::move(inner)) {}
 
-  // Who is told, from here on. Null: nobody.
+  // Sets the owner that is told from here on. Null: nobody.
   void SetOwner(Owner* owner) { owner_ = owner; }
   void Start();
 
   absl::StatusOr<size_t> Send(absl::Span<const iovec> pieces);
   bool IsWriting();
 
-  // What has arrived, and how much of that is done with.
+  // The bytes that have arrived; Use() says that so many of them are done with.
   absl::Span<const std::byte> Arrived() const;
   void Use(size_t bytes);
-  // Whether nothing more will arrive, and why.
+  // Not OK once nothing more will arrive; says why.
   const absl::Status& end() const { return end_; }
 
-  // Ends it when what was sent is written; `on_end` is called then, perhaps at
-  // once. What arrives meanwhile is taken and forgotten.
+  // Ends the stream when what was sent is written; `on_end` is called then,
+  // perhaps at once. Bytes that arrive meanwhile are taken and forgotten.
   void Finish(std::function<void()> on_end);
-  // Ends it now, with what the socket takes of what is left.
+  // Ends the stream now; of what is left the socket gets what it takes at once.
   void Abandon();
 
   const std::string& peer() const { return inner_->peer_description(); }
 
  private:
-  // Channel::Handler, of the socket:
+  // Channel::Handler, for the socket:
   size_t OnBytes(absl::Span<const std::byte> bytes) override;
   void OnWritable() override { Flush(); }
   void OnClosed(const absl::Status& status) override;
@@ -97,11 +97,11 @@ class GatheringStream final
   std::function<void()> on_end_;  // Set by Finish().
 };
 
-// A channel that gathers, in a simulated world, as one of gRPC does: see
-// Channel for the contract and GatheringStream for what it does.
+// A channel of a simulated world that gathers as gRPC's channels do: see
+// Channel for the contract and GatheringStream for the behaviour.
 class GatheringChannel final : public Channel, private GatheringStream::Owner {
  public:
-  // What becomes of the stream when the channel is closed.
+  // Gets the stream when the channel is closed.
   using Finish = std::function<void(std::shared_ptr<GatheringStream>)>;
 
   GatheringChannel(EventLoop& loop, std::shared_ptr<GatheringStream> stream,

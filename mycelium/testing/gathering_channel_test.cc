@@ -1,4 +1,4 @@
-// What the simulation of gRPC's channels promises to have in common with them.
+// The behaviour that the simulation shares with gRPC's channels.
 #include "mycelium/testing/gathering_channel.h"
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace mycelium {
 namespace {
 
-// A socket that the test empties into the other one.
+// A socket whose bytes the test moves to the other one.
 class FakeSocket final : public Channel {
  public:
   void Start(Handler& started) override { handler = &started; }
@@ -71,7 +71,7 @@ class End final : private GatheringStream::Owner {
 
 class GatheringStreamTest : public ::testing::Test {
  protected:
-  // At most so many of the bytes that `from` has written reach `to`.
+  // Moves at most so many of the bytes that `from` has written to `to`.
   static void Move(End& from, End& to, size_t bytes_max = 1 << 20) {
     const size_t bytes = std::min(bytes_max, from.socket->sent.size());
     to.socket->arrived += from.socket->sent.substr(0, bytes);

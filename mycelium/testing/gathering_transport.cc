@@ -8,7 +8,7 @@
 namespace mycelium {
 namespace {
 
-// How long a peer has to take what was sent before Close().
+// How long a peer may take to read what was sent before Close().
 constexpr int64_t kLingerNs = 1'000'000'000;
 
 LocalTransport::Options SocketOptions(const RemoteOptions& options) {
@@ -24,7 +24,7 @@ std::string PathOf(const std::string& address) {
 
 }  // namespace
 
-// Knows the address by the name that others dial.
+// Listens at the sockets, and names the address as others dial it.
 class GatheringTransport::NamedListener final : public Listener {
  public:
   NamedListener(std::string address, std::unique_ptr<Listener> sockets)
@@ -69,7 +69,7 @@ absl::StatusOr<std::unique_ptr<Channel>> GatheringTransport::Dial(
 
 std::unique_ptr<Channel> GatheringTransport::Wrap(
     std::unique_ptr<Channel> inner) {
-  // REQUIRES says that it is one.
+  // The header's REQUIRES says that it is one.
   auto& sys = static_cast<SimulatedSys&>(environment_.sys);
   return std::make_unique<GatheringChannel>(
       loop_, std::make_shared<GatheringStream>(sys, std::move(inner)),
@@ -85,7 +85,8 @@ std::unique_ptr<Channel> GatheringTransport::Wrap(
 void GatheringTransport::Finish(
     const std::shared_ptr<GatheringStream>& stream) {
   finishing_.push_back(stream);
-  // Neither is up the stack when it goes.
+  // Posted, so that neither object is on the call stack when the stream is
+  // destroyed.
   stream->Finish([this, alive = alive_, stream = stream.get()] {
     loop_.Post([this, alive, stream = stream->shared_from_this()] {
       if (*alive) Forget(stream);

@@ -14,20 +14,21 @@
 
 namespace mycelium {
 
-// "grpc" in a simulated world: connections between hosts whose channels gather,
-// over simulated sockets, so that cuts, delays and partitions are theirs too. A
-// program that links this has it in place of gRPC (MakeRemoteTransport()).
+// "grpc" in a simulated world: connections between hosts whose channels gather.
+// They use simulated sockets, so that cuts, delays and partitions affect them
+// too. A program that links this gets it in place of gRPC
+// (MakeRemoteTransport()).
 //
-// What it has in common with gRPC is what the code above sees: batches, one
-// write at a time, flow control, all that was under way lost with the
-// connection. Not threads, TLS, names, keepalive, or the bytes on the wire.
+// It shares with gRPC what the code above sees: batches, one write at a time,
+// flow control, and the loss of all that was under way when a connection ends.
+// It does not share threads, TLS, names, keepalive, or the bytes on the wire.
 //
 // REQUIRES: the environment is that of a SimulatedProcess.
 class GatheringTransport final : public Transport {
  public:
   GatheringTransport(Environment& environment, EventLoop& loop,
                      RemoteOptions options);
-  // Waits for nothing: what the sockets do not take at once is lost.
+  // Does not wait: what the sockets do not take at once is lost.
   ~GatheringTransport() override;
 
   absl::string_view word() const override { return "grpc"; }
@@ -40,7 +41,8 @@ class GatheringTransport final : public Transport {
   class NamedListener;
 
   std::unique_ptr<Channel> Wrap(std::unique_ptr<Channel> inner);
-  // Keeps a stream until what was sent on it is written, or for a second.
+  // Keeps a stream until what was sent on it is written, but at most for a
+  // second.
   void Finish(const std::shared_ptr<GatheringStream>& stream);
   void Forget(const std::shared_ptr<GatheringStream>& stream);
 
@@ -48,7 +50,7 @@ class GatheringTransport final : public Transport {
   EventLoop& loop_;
   LocalTransport sockets_;
   std::vector<std::shared_ptr<GatheringStream>> finishing_;
-  // Posted tasks and timers look here before they touch this.
+  // Posted tasks and timers check this before they touch the object.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -89,7 +89,7 @@ TEST(LedgerCheckTest, OfTwoNodesBothHaveToBeAsked) {
   ASSERT_TRUE(publisher->Publish(Note()).ok());
   ASSERT_TRUE(from->Flush(kSoon).ok());
   EXPECT_EQ(CheckAllDelivered({from.get(), to.get()}), absl::OkStatus());
-  // A node twice counts once.
+  // A node that is given twice counts once.
   EXPECT_EQ(CheckLedger({from.get(), to.get(), to.get()}), absl::OkStatus());
   EXPECT_THAT(Trouble(CheckLedger({from.get()})),
               HasSubstr("what to counted is missing: its bus is not among"));
@@ -98,7 +98,7 @@ TEST(LedgerCheckTest, OfTwoNodesBothHaveToBeAsked) {
                         "counted is missing"));
 }
 
-// As where a service is started again.
+// As when a service is started again.
 TEST(LedgerCheckTest, TwoNodesOfOneNameAreTwo) {
   const auto before = NewBus("a");
   const auto after = NewBus("a");

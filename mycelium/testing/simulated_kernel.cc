@@ -363,7 +363,7 @@ std::vector<std::pair<int, uint32_t>> SimulatedKernel::ReadyOf(
         EventsOf(*file) & (interest.events | EPOLLHUP | EPOLLERR);
     if (events != 0) ready.emplace_back(interest.fd, events);
   }
-  // In any order, as far as anybody may rely on.
+  // The order is random: no caller may rely on one.
   for (size_t i = ready.size(); i > 1; --i) {
     std::swap(ready[i - 1], ready[random_.Below(i)]);
   }

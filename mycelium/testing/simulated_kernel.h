@@ -21,24 +21,24 @@
 
 namespace mycelium {
 
-// Unix sockets, descriptors to wait on and a little of a file system in memory,
-// with a time that moves only when it is told to: what the processes of a
-// simulated world share. Everything is decided by one seed.
+// Unix sockets, descriptors to wait on and a small file system in memory, with
+// a time that moves only when it is told to. The processes of a simulated world
+// share it. One seed decides everything.
 //
-// It stands where the kernel does and not where a Transport does, so that
-// listening, dialling, framing, the event loop and what they do about short
-// writes and lost connections is the code of the product.
+// It replaces the kernel and not a Transport. So the product's own code
+// listens, dials, frames, runs the event loop, and handles short writes and
+// lost connections.
 //
-// Between two places it can be bad weather: bytes are delayed, written and read
-// in part; connections are cut with what was on its way, two places cannot
-// reach each other for a while.
+// The weather between two places can be bad: bytes are delayed, or written and
+// read in part; connections are cut, with the loss of what was on its way; two
+// places cannot reach each other for a while.
 //
 // Thread safety: none.
 //
 // Ownership: borrows the random numbers and the trace.
 class SimulatedKernel final {
  public:
-  // How well the sockets work. Percentages are of calls.
+  // How well the sockets work. Percentages are shares of calls.
   struct Weather {
     int64_t delay_max_ns = 20'000;
     int64_t long_delay_max_ns = 5'000'000;
@@ -57,15 +57,15 @@ class SimulatedKernel final {
 
   TimeNs now() const { return now_; }
   void AdvanceTo(TimeNs time) { now_ = time; }
-  // The next time at which something becomes ready by itself; kNever if
-  // nothing will.
+  // The next time at which something becomes ready by itself; kNever if there
+  // is none.
   TimeNs NextChange();
 
   Weather& weather() { return weather_; }
   Trace& trace() { return trace_; }
 
   // Faults between places. Cut() ends every connection between the two, and
-  // returns how many that were.
+  // returns how many it ended.
   int Cut(int place, int other);
   void SetPartitioned(int place, int other, bool partitioned);
   bool IsPartitioned(int place, int other) const {
@@ -74,7 +74,8 @@ class SimulatedKernel final {
   // The places that have a connection with `place`.
   std::vector<int> NeighboursOf(int place) const;
 
-  // System calls, with the file for its number and the results of Sys.
+  // System calls, with the file in place of its number, and with the results of
+  // Sys.
   SocketPtr MakeSocket(int place);
   int64_t Bind(const SocketPtr& socket, const std::string& path);
   int64_t Connect(const SocketPtr& socket, const std::string& path,
@@ -83,9 +84,9 @@ class SimulatedKernel final {
   int64_t Send(SimulatedSocket& socket, const msghdr& message);
   int64_t Receive(SimulatedSocket& socket, void* bytes, size_t bytes_max);
   void Shutdown(SimulatedSocket& socket);
-  // The last descriptor of the file is gone.
+  // Called when the last descriptor of the file is gone.
   void Release(const FilePtr& file);
-  // What epoll would say of it.
+  // The events that epoll would report for the file.
   uint32_t EventsOf(const SimulatedFile& file) const;
   std::vector<std::pair<int, uint32_t>> ReadyOf(
       const SimulatedEpoll& epoll) const;

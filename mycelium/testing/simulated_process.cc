@@ -43,7 +43,7 @@ int64_t SimulatedProcess::ProcessWaiter::WaitEpoll(int epoll_fd,
                                                    TimeNs deadline) {
   SimulatedSys& sys = process_.sys_;
   while (deadline > process_.clock_.NowNs()) {
-    // Even if something is ready: the others may come first.
+    // Waits even if something is ready: other threads may come first.
     if (!process_.world_.Wait(deadline,
                               [&] { return sys.IsReady(epoll_fd); })) {
       process_.SkipTo(deadline);

@@ -12,13 +12,13 @@
 
 namespace mycelium {
 
-// One process of a simulated world: the Environment that its buses are made
-// with. Buses have poll = kCaller and `wait = "block"`, since a spinning thread
-// would wait for a time that stands still.
+// One process of a simulated world: the Environment of its buses. Buses have
+// poll = kCaller and `wait = "block"`, since a spinning thread would wait for a
+// time that stands still.
 //
-// A process that crashes is gone for all others at once. What its own threads
-// still do on their way to their end nobody sees, and its clock runs ahead so
-// that no call of theirs waits.
+// When a process crashes, it is gone for all others at once. Nobody sees what
+// its own threads still do on their way to their end, and its clock runs ahead
+// so that no call of those threads waits.
 //
 // Thread safety: none.
 //
@@ -32,7 +32,7 @@ class SimulatedProcess final {
   SimulatedSys& sys() { return sys_; }
   int place() const { return place_; }
 
-  // Closes everything, and brings `thread`, its only one, to its end.
+  // Closes everything, and runs `thread`, the process's only one, to its end.
   void Crash(SimulatedThread& thread);
   bool crashed() const { return sys_.crashed(); }
 

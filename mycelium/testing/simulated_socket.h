@@ -13,8 +13,8 @@
 
 namespace mycelium {
 
-// What a descriptor of a simulated process can be. Plain data: SimulatedKernel
-// does everything to it.
+// The kinds of file that a descriptor of a simulated process can stand for.
+// Plain data: SimulatedKernel does all the work.
 
 struct SimulatedFile {
   enum class Kind {
@@ -62,8 +62,8 @@ struct SimulatedConnection {
   uint64_t number = 0;
   int place[2] = {-1, -1};
   int64_t pid[2] = {0, 0};
-  SimulatedPipe to[2];  // By the end that reads.
-  // When each end sees that the other one, or the connection, is gone.
+  SimulatedPipe to[2];  // Indexed by the end that reads.
+  // When each end sees that the other end, or the connection, is gone.
   TimeNs over[2] = {kNever, kNever};
   bool reset[2] = {false, false};  // It sees an error, not an end.
   bool shut[2] = {false, false};   // By its own doing.

@@ -14,7 +14,7 @@ namespace {
 
 using FilePtr = SimulatedKernel::FilePtr;
 
-// As with the kernel, 0 to 2 are taken.
+// As in a real process, 0 to 2 are taken.
 constexpr int kFirstDescriptor = 3;
 constexpr int64_t kEpochNs = 1'700'000'000'000'000'000;
 constexpr char kHostName[] = "simulated";
@@ -44,7 +44,7 @@ size_t SimulatedSys::open_files() const {
 }
 
 int SimulatedSys::Add(FilePtr file) {
-  // The lowest that is free, so that numbers come again soon.
+  // The lowest free number, so that numbers come again soon.
   size_t at = 0;
   while (at < files_.size() && files_[at] != nullptr) ++at;
   if (at == files_.size()) files_.emplace_back();

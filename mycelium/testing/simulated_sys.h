@@ -13,10 +13,10 @@
 namespace mycelium {
 
 // The system calls of one process of a simulated world: its descriptors, and
-// the files that it finds. Memory is the real one.
+// the files that it finds. The memory is real.
 //
-// After Crash() every descriptor is closed and no call does anything any more,
-// so that the objects of the process can be destroyed without a trace.
+// After Crash() every descriptor is closed and no call has an effect any more,
+// so that the process's objects can be destroyed without a trace.
 //
 // Thread safety: none.
 class SimulatedSys final : public Sys {
@@ -28,7 +28,7 @@ class SimulatedSys final : public Sys {
       : kernel_(kernel), place_(place), pid_(pid), random_(seed) {}
   ~SimulatedSys() override;
 
-  // What the process reads at `path`.
+  // Sets what the process reads at `path`.
   void SetFile(const std::string& path, std::string content) {
     regular_[path] = std::move(content);
   }
@@ -38,7 +38,7 @@ class SimulatedSys final : public Sys {
   // Descriptors that are open.
   size_t open_files() const;
 
-  // Puts something into the world's trace that is no system call.
+  // Records an event that is not a system call in the world's trace.
   void Note(Happening what, uint64_t a) {
     if (!crashed_) kernel_.trace().Note(kernel_.now(), what, place_, a);
   }
@@ -85,7 +85,7 @@ class SimulatedSys final : public Sys {
   void* Map(size_t bytes, int protection, int flags, int fd,
             int64_t* error) override;
   int64_t Unmap(void* address, size_t bytes) override;
-  // Nodes share no memory, and no descriptor tells of a process's end.
+  // Nodes share no memory, and no descriptor reports the end of a process.
   int64_t MemfdCreate(const char*) override { return -ENOSYS; }
   int64_t PidfdOpen(int64_t) override { return -ENOSYS; }
   int64_t GetPid() override { return pid_; }
@@ -98,7 +98,7 @@ class SimulatedSys final : public Sys {
  private:
   int Add(SimulatedKernel::FilePtr file);
   SimulatedKernel::FilePtr Find(int fd) const;
-  // Null if it is something else, or nothing.
+  // Null if the descriptor is of another type, or not open.
   template <typename File>
   std::shared_ptr<File> FindAs(int fd) const {
     return std::dynamic_pointer_cast<File>(Find(fd));

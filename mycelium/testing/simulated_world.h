@@ -43,13 +43,13 @@ class SimulatedThread final {
   bool woken_ = false;
 };
 
-// Buses of several processes in one thread of one process, for a test: threads
-// that take turns as a seed decides, on a SimulatedKernel, in a time that
-// passes only when nobody has anything left to do. The same seed gives the same
-// run, event by event; trace() compares two.
+// Buses of several processes in one thread of one process, for a test.
+// Simulated threads take turns as a seed decides, on a SimulatedKernel, in a
+// time that passes only when no thread has anything left to do. The same seed
+// gives the same run, event by event; trace() compares two runs.
 //
-// What it cannot show: since one thread runs at a time, from one wait to the
-// next, there are no data races.
+// It cannot show data races, since one thread runs at a time, from one wait to
+// the next.
 //
 // Thread safety: none.
 //
@@ -70,25 +70,26 @@ class SimulatedWorld final {
   const SimulatedKernel& kernel() const { return kernel_; }
   Trace& trace() { return trace_; }
 
-  // Adds a thread of a process at `place`. The world's; valid as long as it.
+  // Adds a thread of a process at `place`. The world owns it; the reference is
+  // valid as long as the world.
   SimulatedThread& Spawn(int place, std::function<void()> body);
 
-  // Lets one thread run until it waits, or time pass up to `until` if none can.
-  // Returns false if neither: nothing happens before `until`.
+  // Lets one thread run until it waits, or lets time pass up to `until` if no
+  // thread can run. Returns false if nothing happens before `until`.
   bool Step(TimeNs until);
   void RunUntil(TimeNs until) {
     while (Step(until)) {
     }
   }
 
-  // Runs a thread to its end at once, without letting it wait: its process has
-  // crashed.
+  // Runs a thread to its end at once, without letting it wait, because its
+  // process has crashed.
   void Finish(SimulatedThread& thread);
 
-  // From a thread: sleeps until `ready` or the deadline. Returns at once, and
-  // false, when the thread must come to its end.
+  // Called by a thread: sleeps until `ready` or the deadline. Returns false at
+  // once when the thread must run to its end.
   bool Wait(TimeNs deadline, absl::FunctionRef<bool()> ready);
-  // The same until WakeWord().
+  // The same, until WakeWord().
   bool WaitWord(const void* word, TimeNs deadline);
   void WakeWord(const void* word);
 

@@ -12,7 +12,7 @@
 
 namespace mycelium {
 
-// What can happen in a simulated world.
+// The kinds of events in a simulated world.
 enum class Happening {
   kTurn,  // A thread runs.
   kTimePasses,
@@ -22,7 +22,7 @@ enum class Happening {
   kSend,
   kReceive,
   kEnd,  // A receive that finds the connection over.
-  // Faults of the kernel, which are made, not met.
+  // Faults that the kernel makes.
   kRefuse,  // A connect that fails.
   kDelay,   // Bytes that take longer than usual.
   kShortWrite,
@@ -49,8 +49,8 @@ enum class Happening {
   kDrift,
   kVersion,  // A start with another version of the message type.
   kCall,
-  kConnection,  // What a bus tells of one.
-  // What channels that gather do.
+  kConnection,  // An event that a bus reports.
+  // Events of channels that gather.
   kGather,     // A batch of what was sent while another was under way.
   kBatchFull,  // A send for which the batch has no room.
   kLast = kBatchFull,
@@ -58,8 +58,8 @@ enum class Happening {
 
 absl::string_view WordOf(Happening what);
 
-// Everything that happened in a simulated world, as a number that two equal
-// runs have in common, and how often each kind of thing did.
+// Everything that happened in a simulated world: a hash that two equal runs
+// have in common, and how often each kind of event occurred.
 //
 // Thread safety: none.
 class Trace final {
@@ -81,7 +81,7 @@ class Trace final {
     if (printer_ != nullptr) Print(now, what, who, a, b);
   }
 
-  // Prints every event from now on; costs far more than the event.
+  // Prints every event from now on, which costs far more than the event.
   void PrintTo(Printer printer) { printer_ = std::move(printer); }
   bool prints() const { return printer_ != nullptr; }
   void Remark(absl::string_view text) {
@@ -90,7 +90,7 @@ class Trace final {
 
   uint64_t hash() const { return hash_; }
   uint64_t events() const { return events_; }
-  // Those that are not only a thread's turn, or time.
+  // The events that are more than a thread's turn or the passing of time.
   uint64_t happenings() const {
     return events_ - count(Happening::kTurn) - count(Happening::kTimePasses);
   }

@@ -68,8 +68,8 @@ TEST(SimulationTest, StaleHelloIsNotBelieved) { ExpectOk(448); }
 TEST(SimulationTest, ConnectionOfOneSideIsNotResumed) { ExpectOk(899); }
 
 // A pulled subscription got some messages that a publisher sent after the two
-// had given each other up, before the rest of the messages that came until
-// then. InboundQueueTest.WhatAnEndedFeedHoldsComesBeforeOthers
+// had given each other up, before the rest of the earlier ones.
+// InboundQueueTest.WhatAnEndedFeedHoldsComesBeforeOthers
 TEST(SimulationTest, QueueTakesTheOldConnectionsMessagesFirst) {
   ExpectOk(1948);
 }
