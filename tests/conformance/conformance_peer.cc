@@ -27,10 +27,10 @@
 // `stream`, `stop`, `flush`, `refusals` of the first publisher; `probe`
 // publishes one message of run 7 without waiting for room. subscribe:
 // `subscribe NAME`, `unsubscribe` the last one; `hold` keeps the handler in the
-// next message until `release`, and answers `held` from there. Both:
-// `cut` breaks the connections; `fork` makes a child that does nothing, until
-// the input ends. Sent without being asked: `ready` or `failed CODE`, `event
-// WORD PEER`, and `ended STATUS` of a subscription.
+// next message until `release`, and answers `held` from there. Both: `cut`
+// breaks the connections; `fork` makes a child that does nothing, until the
+// input ends. Sent without being asked: `ready` or `failed CODE`,
+// `event WORD PEER`, and `ended STATUS` of a subscription.
 //
 // MYCELIUM_PLANTED_OVERFLOW in the environment sets the policy of every
 // subscription, whatever --overflow says: it shows that tests notice a wrong

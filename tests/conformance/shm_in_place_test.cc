@@ -283,7 +283,7 @@ TEST_F(ShmInPlaceTest, HeldMessageOutlivesItsSubscription) {
   ASSERT_TRUE(Publish(publisher, kLarge).ok());
   ASSERT_TRUE(ended.WaitForNotificationWithTimeout(kLong));
   // Messages that arrive now are dropped on arrival, and their room lies behind
-  // the other's.
+  // the held message's.
   PublishUntilFull(publisher);
   full.Notify();
   ASSERT_TRUE(handled.WaitForNotificationWithTimeout(kLong));

@@ -19,15 +19,15 @@ namespace mycelium::test {
 //
 //   once       a subscription gets a message of a publisher at most once; more
 //              often only if the two had given each other up, and marked
-//   order      and those of one publisher in the order of their acceptance
-//   no loss    and none is missing between two that it gets, nor before the
-//              first, once its publisher was seen to reach it, unless the two
-//              processes had given each other up in between
+//   order      it gets those of one publisher in the order of their acceptance
+//   no loss    a lossless one misses none between two that it gets, nor before
+//              the first, once its publisher was seen to reach it, unless the
+//              two processes had given each other up in between
 //   told       what a lossy one misses, `lost_before` has told it
 //   ledger     accepted = delivered + dropped + in flight, over both sides
 //   agreement  buses count as delivered what was delivered
-//   somewhere  and as accepted, for somebody or for nobody, no less than what
-//              Publish() took; what is for nobody is dropped
+//   somewhere  buses count as accepted, for somebody or for nobody, no less
+//              than what Publish() took; what is for nobody is dropped
 //
 // A life is one run of one publisher or subscription: of one process, and of
 // one Subscribe() call in it.
