@@ -129,8 +129,8 @@ TEST_P(HandoverTest, WhatIsPublishedMeanwhileWaitsForTheNextProcess) {
 
 // Inline subscriptions of a node share a lane. Frames for a subscription that
 // has not come back are dropped. They hold up neither the frames behind them
-// for a subscription that is back, nor those of a publisher that only the other
-// subscription had.
+// for a subscription that is back, nor those of a publisher that only the
+// missing subscription had.
 TEST_P(HandoverTest, WhatNobodySubscribesToAnyMoreHoldsUpNoOtherTopic) {
   WriteTopology("a", "b", /*retain=*/"500ms");
   auto first = Reading({"--topics=left,kept"});

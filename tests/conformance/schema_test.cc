@@ -209,7 +209,7 @@ TEST_P(SchemaTest, BytesThatAreNotOfTheirTypeAreCountedAsUndecodable) {
 
 MYCELIUM_ALL_TRANSPORTS(SchemaTest);
 
-// Inside a process messages are passed as objects, without conversion.
+// Inside a process messages are passed as they are.
 TEST(SchemaInOneProcessTest, OneProcessHasOneVersion) {
   const std::string form = "mycelium.schema 1\nroot Q\nmessage Q\n";
   const auto version = [&](const std::string& fields) {

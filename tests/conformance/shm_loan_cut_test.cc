@@ -202,7 +202,7 @@ TEST_F(ShmLoanGivenUpTest, WhatAReaderHasIsNotWrittenAgainAfterItWasGivenUp) {
   const auto held = reader.pull->Receive(kLong);
   ASSERT_TRUE(held.ok()) << held.status();
   ASSERT_NE(FileAt(held->data()), 0u);
-  // The reader's socket is gone, and its connection is cut.
+  // The reader's socket is gone, and the connections are cut.
   reader.endpoint.reset();
   sys_.CutConnections();
   ASSERT_TRUE(Await([&] { return gone_ > 0; }));

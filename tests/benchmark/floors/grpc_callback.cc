@@ -33,7 +33,7 @@ int64_t NumberOf(const Chunk& chunk) {
   return number;
 }
 
-// Wake the role's thread; each is set once.
+// Wakes the role's thread; each is set once.
 using Signal = std::promise<void>;
 
 // The actions of one end in gRPC's callbacks. The callbacks of one direction
