@@ -4,8 +4,8 @@
 //
 // The first argument says which of the two publishes COUNT notes. Prints
 // `received ID` after the last note and the node's ledger, which counts both
-// ends. If a side is refused, prints what each side is told as `error CODE
-// text`.
+// ends. If a side is refused, prints what each side is told as
+// `error CODE text`.
 #include <pybind11/embed.h>
 
 #include <iostream>
