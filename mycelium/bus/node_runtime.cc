@@ -471,15 +471,13 @@ void NodeRuntime::OnRefusedByPeer(const std::string& peer,
     return;
   }
   const MessageType& type = subscription->type();
+  const absl::StatusOr<Digest> said = Digest::FromBytes(refused.type_digest());
+  const Digest digest = said.ok() ? *said : Digest();
   std::optional<Verdict> verdict;
-  if (theirs != nullptr && !type.canonical_text.empty()) {
-    verdict = theirs->Against(type);
-  }
-  absl::StatusOr<Digest> digest = Digest::FromBytes(refused.type_digest());
-  SetRefusal(
-      *subscription, cause,
-      SchemaMismatchError(subscription->options().topic, type,
-                          digest.ok() ? *digest : Digest(), verdict, peer));
+  if (theirs != nullptr) verdict = theirs->Explain(type, digest);
+  SetRefusal(*subscription, cause,
+             SchemaMismatchError(subscription->options().topic, type, digest,
+                                 verdict, peer));
   if (!refused.has_text()) ExplainType(peer, *subscription);
 }
 

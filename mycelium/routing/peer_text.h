@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -36,6 +37,17 @@ class PeerText final {
     const auto [entry, is_new] = verdicts_.try_emplace(ours.digest);
     if (is_new) entry->second = CompareTypes(ours, text_);
     return entry->second;
+  }
+
+  // The verdict for the error of a refusal; none if a text is missing. A peer
+  // that declared another digest than that of its text has explained nothing.
+  std::optional<Verdict> Explain(const MessageType& ours,
+                                 const Digest& declared) {
+    if (text_.empty() || ours.canonical_text.empty()) return std::nullopt;
+    if (digest_ == declared) return Against(ours);
+    return Verdict{Verdict::Kind::kIncompatible,
+                   "the other side: its text is not what its digest was taken "
+                   "of"};
   }
 
  private:

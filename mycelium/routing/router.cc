@@ -426,9 +426,8 @@ void Router::Refuse(Publisher& publisher, Remote& remote, Deferred* deferred) {
     return;
   } else {
     std::optional<Verdict> verdict;
-    if (remote.text != nullptr && !remote.text->text().empty() &&
-        !publisher.type.canonical_text.empty()) {
-      verdict = remote.text->Against(publisher.type);
+    if (remote.text != nullptr) {
+      verdict = remote.text->Explain(publisher.type, remote.digest);
     }
     publisher.refusals.push_back(
         SchemaMismatchError(remote.subscribe.topic(), publisher.type,

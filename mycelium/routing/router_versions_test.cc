@@ -139,6 +139,9 @@ TEST_F(RouterVersionsTest, TextThatIsNotOfTheDigestIsOfNoUse) {
   router_->AddRemote(link_, lie);
   EXPECT_EQ(router_->SubscriberCount(*publisher), 0u);
   EXPECT_THAT(Refusals(), SizeIs(1));
+  ASSERT_THAT(refusals_, SizeIs(1));
+  EXPECT_EQ(SchemaMismatchOf(refusals_[0])->difference(),
+            "the other side: its text is not what its digest was taken of");
 }
 
 TEST_F(RouterVersionsTest, TextCountsNotAsPartOfTheSubscription) {

@@ -14,6 +14,7 @@
 #include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/message/protobuf_type.h"
 #include "mycelium/routing/schema_mismatch.h"
+#include "mycelium/schema/digest.h"
 #include "tests/conformance/raw_peer.h"
 #include "tests/conformance/served_node.h"
 #include "tests/support/short_temp_dir.h"
@@ -123,20 +124,22 @@ TEST(WireTextsTest, RefusalIsAnsweredUnlessThePeerHasTheText) {
   const uint32_t first_id = NextSubscribe(peer).subscription();
   auto second = served.bus().Subscriber<Note>();
   const uint32_t second_id = NextSubscribe(peer).subscription();
+  const std::string text_of_theirs =
+      "mycelium.schema 1\nroot mycelium.test.Note\nmessage "
+      "mycelium.test.Note\n";
+  const Digest digest = Digest::Of(text_of_theirs);
   const auto refuse = [&](uint32_t subscription, uint32_t publisher,
                           bool has_text, const std::string& text) {
     v1::Control control;
     v1::SubscribeRefused& said = *control.mutable_subscribe_refused();
     said.set_subscription(subscription);
     said.set_publisher(publisher);
-    said.set_type_digest(std::string(32, 'x'));
+    said.set_type_digest(std::string(digest.bytes()));
     said.set_canonical_text(text);
     said.set_has_text(has_text);
     ASSERT_TRUE(peer.SendControl(control));
   };
-  refuse(first_id, 1, /*has_text=*/false,
-         "mycelium.schema 1\nroot mycelium.test.Note\nmessage "
-         "mycelium.test.Note\n");
+  refuse(first_id, 1, /*has_text=*/false, text_of_theirs);
   refuse(first_id, 2, /*has_text=*/true, "");
   // The text has already come, with the first one.
   refuse(second_id, 1, /*has_text=*/false, "");
@@ -154,6 +157,26 @@ TEST(WireTextsTest, RefusalIsAnsweredUnlessThePeerHasTheText) {
     ASSERT_TRUE(mismatch.has_value()) << status;
     EXPECT_THAT(mismatch->difference(), HasSubstr("missing on the other side"));
   }
+}
+
+// It may even be a text that would be compatible.
+TEST(WireTextsTest, TextThatIsNotOfTheDigestExplainsNothing) {
+  ServedNode served("unix", Taking(SchemaPolicy::kCompatible));
+  RawPeer peer = served.Greeted("lies");
+  (void)NextSubscribe(peer);  // Those that it had.
+  (void)NextSubscribe(peer);
+  auto subscriber = served.bus().Subscriber<Note>();
+  v1::Control control;
+  v1::SubscribeRefused& said = *control.mutable_subscribe_refused();
+  said.set_subscription(NextSubscribe(peer).subscription());
+  said.set_publisher(1);
+  said.set_type_digest(std::string(32, 'x'));
+  said.set_canonical_text(TextOfNote());
+  ASSERT_TRUE(peer.SendControl(control));
+  const auto mismatch = SchemaMismatchOf(subscriber->Receive(kLong).status());
+  ASSERT_TRUE(mismatch.has_value());
+  EXPECT_EQ(mismatch->difference(),
+            "the other side: its text is not what its digest was taken of");
 }
 
 }  // namespace
