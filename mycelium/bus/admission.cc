@@ -3,15 +3,19 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace mycelium {
 namespace {
 
-// Whether a certificate with these names may be that node's.
+// Whether a certificate with these names may be that node's. Names count in any
+// case, as they do for the end that dials.
 bool IsNamed(const TopologyNode& node, const std::vector<std::string>& names) {
   const auto has = [&](const std::string& name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
+    return std::any_of(names.begin(), names.end(), [&](const auto& other) {
+      return absl::EqualsIgnoreCase(name, other);
+    });
   };
   if (has(CertificateNameOf(node))) return true;
   // The host, however it is written.

@@ -121,12 +121,28 @@ TEST(AdmissionTest, AnyNameOfTheCertificateMayBeTheNodes) {
   EXPECT_FALSE(IsAdmitted(brain, {"brain"}));
 }
 
-TEST(AdmissionTest, HostFitsAsWrittenAndAsCompared) {
+TEST(AdmissionTest, NamesFitInAnyCase) {
   TopologyNode brain = NodeOf("brain", "brain.example");
   brain.host = "Brain.Example";
   EXPECT_TRUE(IsAdmitted(brain, {"Brain.Example"}));
   EXPECT_TRUE(IsAdmitted(brain, {"brain.example"}));
-  EXPECT_FALSE(IsAdmitted(brain, {"BRAIN.EXAMPLE"}));
+  EXPECT_TRUE(IsAdmitted(brain, {"BRAIN.EXAMPLE"}));
+  brain.certificate_name = "node-7";
+  EXPECT_TRUE(IsAdmitted(brain, {"Node-7"}));
+}
+
+TEST(AdmissionTest, HostFitsAsWrittenAndAsCompared) {
+  TopologyNode brain = NodeOf("brain", "0:0::1");
+  brain.place = "::1";
+  EXPECT_TRUE(IsAdmitted(brain, {"0:0::1"}));
+  EXPECT_TRUE(IsAdmitted(brain, {"::1"}));
+  EXPECT_FALSE(IsAdmitted(brain, {"0::1"}));
+}
+
+// A certificate for many hosts does not show which of them dials.
+TEST(AdmissionTest, WildcardIsNobodysName) {
+  EXPECT_FALSE(
+      IsAdmitted(NodeOf("brain", "brain.example.com"), {"*.example.com"}));
 }
 
 TEST(AdmissionTest, CertificateNameTakesThePlaceOfTheHost) {
