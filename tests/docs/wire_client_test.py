@@ -16,6 +16,7 @@ from proto.mycelium.v1 import control_pb2
 from tests.docs import plant_pb2
 
 _PEER = "tests/docs/wire_peer"
+_TIMEOUT = 20  # Seconds; no test takes so long, unless it is about to fail.
 
 _RECORD = struct.Struct("<HBBIQII")
 _FRAME = struct.Struct("<IHHQQQII")
@@ -212,13 +213,20 @@ class WireClientTest(unittest.TestCase):
         return end
 
     def assert_closed(self, client):
+        """The node ends the connection, and goes on without it."""
         while client.read_record():
             continue
+        self.greet(node="other")
 
     def finish(self):
-        """Ends the node and returns what it counted."""
-        self.node.stdin.close()
-        return self.node.stdout.readline().strip()
+        """Ends the node, which nothing may have crashed; what it counted."""
+        counts, _ = self.node.communicate(timeout=_TIMEOUT)
+        self.assertEqual(self.node.returncode, 0)
+        return counts.strip()
+
+    def tearDown(self):
+        if self.node.returncode is None:
+            self.assertRegex(self.finish(), "^accepted .* dropped")
 
     def test_messages_travel_both_ways(self):
         client = self.greet()
