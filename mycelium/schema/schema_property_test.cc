@@ -312,6 +312,74 @@ TEST(SchemaPropertyTest, CompatibleVersionsReadEachOthersMessages) {
   EXPECT_GT(incompatible["remove value"], 5);
 }
 
+// What a version of one schema has or has not.
+constexpr int kNumber = 1;
+constexpr int kTexts = 2;
+constexpr int kHides = 4;  // A field in which numbers of the enum are hidden.
+constexpr int kValue = 8;  // A value of the enum.
+constexpr int kVersions = 16;
+
+SchemaModel VersionWith(int parts) {
+  using Proto = FieldModel::Proto;
+  SchemaModel schema;
+  schema.layers.resize(3);
+  schema.layers[0].proto3 = true;
+  EnumModel kind{"gen.Kind", false, {{"ZERO", 0}, {"ONE", 1}}};
+  if ((parts & kValue) != 0) kind.values.push_back({"TWO", 2});
+  schema.layers[0].enums.push_back(kind);
+  const auto field = [](int32_t number, const std::string& name,
+                        Proto::Type type, const std::string& type_name = "") {
+    FieldModel field;
+    field.number = number;
+    field.name = name;
+    field.type = type;
+    field.type_name = type_name;
+    return field;
+  };
+  const FieldModel shown = field(1, "kind", Proto::TYPE_ENUM, "gen.Kind");
+  MessageModel hiding;
+  hiding.name = "gen.Hiding";
+  hiding.fields = {shown};
+  schema.layers[1].messages = {hiding};
+  MessageModel root;
+  root.name = "gen.Root";
+  root.fields = {shown};
+  if ((parts & kNumber) != 0) {
+    root.fields.push_back(field(2, "number", Proto::TYPE_INT32));
+  }
+  if ((parts & kTexts) != 0) {
+    root.fields.push_back(field(3, "texts", Proto::TYPE_STRING));
+    root.fields.back().label = Proto::LABEL_REPEATED;
+  }
+  if ((parts & kHides) != 0) {
+    root.fields.push_back(field(4, "hiding", Proto::TYPE_MESSAGE, hiding.name));
+  }
+  schema.layers[2].proto3 = true;
+  schema.layers[2].messages = {root};
+  return schema;
+}
+
+TEST(SchemaPropertyTest, ChangesThatAreCompatibleAloneAreSoTogether) {
+  Random random(1);
+  std::vector<std::string> texts;
+  for (int parts = 0; parts < kVersions; ++parts) {
+    texts.push_back(Write(VersionWith(parts), random).text);
+    ASSERT_NE(texts.back(), "");
+  }
+  for (int ours = 0; ours < kVersions; ++ours) {
+    for (int theirs = 0; theirs < kVersions; ++theirs) {
+      SCOPED_TRACE(testing::Message() << ours << " and " << theirs);
+      // Only where both have the field is it read with the other's numbers.
+      const bool is_hidden =
+          (ours & theirs & kHides) != 0 && ((ours ^ theirs) & kValue) != 0;
+      EXPECT_EQ(CompareVersions(texts[ours], texts[theirs]).kind,
+                ours == theirs ? Verdict::Kind::kExact
+                : is_hidden    ? Verdict::Kind::kIncompatible
+                               : Verdict::Kind::kCompatible);
+    }
+  }
+}
+
 TEST(SchemaPropertyTest, DigestsAreEqualExactlyWhenTextsAre) {
   std::map<std::string, Digest> digest_of;
   std::set<Digest> digests;

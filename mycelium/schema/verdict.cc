@@ -21,6 +21,8 @@ using Field = ParsedText::Field;
 using Type = ParsedText::Type;
 using Value = ParsedText::Value;
 
+constexpr absl::string_view kMapEntry = "map_entry";
+
 // The longest part of a text that is repeated in a difference.
 constexpr size_t kShownBytesMax = 128;
 
@@ -122,9 +124,10 @@ class Comparison final {
   const Listener listener_;
   bool is_same_ = true;
   bool is_done_ = false;
-  std::deque<absl::string_view> pending_;
+  std::deque<absl::string_view> pending_;  // Messages.
+  std::deque<absl::string_view> pending_enums_;
   absl::flat_hash_set<absl::string_view> reached_;
-  // Enums that some field does not show all numbers of.
+  // Enums that some field which both sides have does not show all numbers of.
   absl::flat_hash_set<absl::string_view> shown_closed_;
   // Names of the present type whose change of number was told already.
   absl::flat_hash_set<absl::string_view> moved_;
@@ -148,18 +151,13 @@ bool Comparison::Run() && {
     Add({DifferenceKind::kRoot, "type", Change(ours_.root, theirs_.root)});
     return false;
   }
-  for (const ParsedText* const text : {&ours_, &theirs_}) {
-    for (const Type& type : text->types) {
-      for (const Field& field : type.fields) {
-        if (!field.values.empty()) shown_closed_.insert(field.type_name);
-      }
-    }
-  }
   pending_.push_back(ours_.root);
   reached_.insert(ours_.root);
-  while (!pending_.empty() && !is_done_) {
-    const absl::string_view name = pending_.front();
-    pending_.pop_front();
+  while (!is_done_ && !(pending_.empty() && pending_enums_.empty())) {
+    // Enums come last: only then is it known which of them fields hide.
+    auto& pending = pending_.empty() ? pending_enums_ : pending_;
+    const absl::string_view name = pending.front();
+    pending.pop_front();
     CompareTypes(*ours_.Find(name), *theirs_.Find(name));
   }
   return is_same_;
@@ -225,10 +223,14 @@ void Comparison::CompareField(const Type& type, const Field& ours,
                            absl::string_view our_word,
                            absl::string_view their_word) {
     if (our_word == their_word) return;
-    // Every parser takes both packings.
+    // Every parser takes both packings, and no entry of a map shows whether its
+    // key or its value was absent.
+    const bool is_compatible =
+        kind == DifferenceKind::kPacking ||
+        (kind == DifferenceKind::kPresence && type.mark == kMapEntry);
     AddMember(kind, type, ours.name, ours.number,
               absl::StrCat(prefix, Change(our_word, their_word)),
-              /*compatible=*/kind == DifferenceKind::kPacking);
+              is_compatible);
   };
   compare(DifferenceKind::kName, "name ", ours.name, theirs.name);
   const bool is_same_type =
@@ -246,8 +248,10 @@ void Comparison::CompareField(const Type& type, const Field& ours,
           theirs.default_value);
 
   if (ours.type_name.empty() || !is_same_type) return;
+  // If only one side hides numbers, that is a difference already.
+  if (!ours.values.empty()) shown_closed_.insert(ours.type_name);
   if (reached_.insert(ours.type_name).second) {
-    pending_.push_back(ours.type_name);
+    (ours.type == "enum" ? pending_enums_ : pending_).push_back(ours.type_name);
   }
 }
 

@@ -34,7 +34,8 @@ struct Difference {
   std::string what;   // double -> int64
   // Despite the difference, both sides read in the same way what both know.
   // Such differences are: one more or one less field that is not required, one
-  // more or one less value of an open enum, the packing.
+  // more or one less value of an open enum, the packing, and the presence in an
+  // entry of a map.
   bool compatible = false;
 
   std::string ToString() const { return where + ": " + what; }
@@ -43,8 +44,8 @@ struct Difference {
 // The differences between two canonical texts (canonical_text.h), ours first
 // in every arrow, at most `differences_max` of them. Fields come in the order
 // of their numbers, those of the root type first, then those of the types that
-// its fields reach. So both sides name the same place first. Empty if and only
-// if the texts are equal.
+// its fields reach, and last the values of enums. So both sides name the same
+// place first. Empty if and only if the texts are equal.
 //
 // Either text may come from a peer: whatever it contains, the result is short
 // and printable, and time and memory are linear in kCanonicalTextBytesMax.

@@ -231,6 +231,38 @@ TEST(VerdictTest, OpenEnumInAMessageThatHidesNumbersIsAsGoodAsClosed) {
             "m.Quote.e (1): values closed -> none");
 }
 
+// A field that only one version has shows the other version nothing.
+TEST(VerdictTest, FieldThatOnlyOneVersionHasHidesNoNumber) {
+  const auto text = [](absl::string_view ours, absl::string_view theirs) {
+    const absl::string_view l =
+        "message m.L\n"
+        "  1 e optional enum m.E presence=explicit values=closed\n";
+    return absl::StrCat("mycelium.schema 1\nroot m.Q\nenum m.E open\n", ours,
+                        theirs.empty() ? "" : l,
+                        "message m.Q\n"
+                        "  1 e optional enum m.E presence=implicit\n",
+                        theirs);
+  };
+  const absl::string_view l = "  2 l optional message m.L presence=explicit\n";
+  const absl::string_view one = "  0 ZERO\n";
+  const absl::string_view two = "  0 ZERO\n  1 ONE\n";
+  EXPECT_EQ(KindOf(text(one, ""), text(two, "")), kCompatible);
+  EXPECT_EQ(KindOf(text(one, ""), text(one, l)), kCompatible);
+  EXPECT_EQ(KindOf(text(one, ""), text(two, l)), kCompatible);
+  EXPECT_EQ(KindOf(text(one, l), text(two, "")), kCompatible);
+  EXPECT_EQ(KindOf(text(one, l), text(two, l)), kIncompatible);
+}
+
+TEST(VerdictTest, MapsOfBothSyntaxesAreCompatible) {
+  const std::string two = Text2("message Quote { map<string, int32> m = 3; }");
+  const std::string three = Text("message Quote { map<string, int32> m = 3; }");
+  EXPECT_EQ(KindOf(two, three), kCompatible);
+  EXPECT_EQ(FirstDifference(two, three),
+            "m.Quote.MEntry.key (1): presence explicit -> implicit");
+  EXPECT_EQ(KindOf(two, Text("message Quote { map<string, int64> m = 3; }")),
+            kIncompatible);
+}
+
 TEST(VerdictTest, WhatNamesTheDifferenceIsWhatMakesTheVerdict) {
   const std::string ours = Text(
       "message Quote { int32 a = 1; repeated int32 b = 2; int32 c = 3; "
