@@ -159,7 +159,7 @@ TEST(WireTextsTest, RefusalIsAnsweredUnlessThePeerHasTheText) {
   }
 }
 
-// It may even be a text that would be compatible.
+// Not even if it is the text of the subscription.
 TEST(WireTextsTest, TextThatIsNotOfTheDigestExplainsNothing) {
   ServedNode served("unix", Taking(SchemaPolicy::kCompatible));
   RawPeer peer = served.Greeted("lies");
