@@ -76,7 +76,8 @@ MyceliumType* mycelium_type_create(const char* name, const uint8_t* digest,
 
 /* A Protobuf type from a serialised google.protobuf.FileDescriptorSet that has
    its file and everything that this file imports.
-     INVALID_ARGUMENT  the name is empty, or the set does not parse
+     INVALID_ARGUMENT  the name is empty, the set does not parse, or files of it
+                       import one another in a circle or a chain of over 256
      NOT_FOUND         the type, or something that it needs, is not in the set
  */
 MyceliumType* mycelium_type_create_from_descriptors(const char* name,

@@ -20,7 +20,8 @@ namespace mycelium {
 // are borrowed for the call. Costs a parse and a descriptor pool: call it once
 // per type.
 //
-// INVALID_ARGUMENT if the set cannot be parsed. NOT_FOUND if the message, or
+// INVALID_ARGUMENT if the set cannot be parsed, or if files import one another
+// in a circle or a chain of more than 256. NOT_FOUND if the message, or
 // something that it needs, is not in the set; the error says what.
 //
 // Thread safety: may be called from any thread.

@@ -1,10 +1,10 @@
 // Prints canonical texts and digests of compiled .proto files, and writes the
 // constants of `mycelium_schema`. docs/schema.md shows its use.
 
+#include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <string>
 #include <vector>
 
@@ -45,7 +45,14 @@ absl::StatusOr<std::vector<std::string>> AddFile(const std::string& path,
                                                  DescriptorSet& set) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat("no file ", path));
-  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  std::string bytes;
+  char part[1 << 16];
+  while (file.read(part, sizeof part), file.gcount() > 0) {
+    bytes.append(part, static_cast<size_t>(file.gcount()));
+  }
+  if (file.bad()) {  // A directory, for example.
+    return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
+  }
   absl::StatusOr<std::vector<std::string>> added = set.Add(bytes);
   if (added.ok()) return added;
   return absl::InvalidArgumentError(

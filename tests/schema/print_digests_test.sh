@@ -53,6 +53,10 @@ if schema_digest_tool --descriptor_sets=absent.set 2> error.txt; then
   exit 1
 fi
 grep "no file absent.set" error.txt
+if schema_digest_tool --descriptor_sets="$TEST_TMPDIR/bin" 2> error.txt; then
+  exit 1
+fi
+grep -x "schema_digest_tool: $TEST_TMPDIR/bin: cannot be read" error.txt
 # A file that comes along again, with its comments, is no other one.
 protoc --include_imports --include_source_info --descriptor_set_out=told.set \
     quote.proto
