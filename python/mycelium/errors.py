@@ -64,7 +64,8 @@ class SchemaMismatch(FailedPrecondition):
     type_name: the full name of the message type on this side.
     local_digest: the digest of the type on this side, 32 bytes.
     remote_digest: the same for the other side.
-    difference: the first difference, ours -> theirs, for people.
+    difference: the first difference that is not compatible, ours -> theirs,
+      for people; empty if the other side's type is not known.
     remote_node: the node at the other end; empty within one process.
   """
 
