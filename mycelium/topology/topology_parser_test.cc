@@ -327,6 +327,22 @@ TEST(TopologyParserTest, SocketPathOf107BytesFitsAndOf108DoesNot) {
                        ::testing::EndsWith("has 108 bytes; at most 107")));
 }
 
+TEST(TopologyParserTest, NodeThatOnlyDialsListsNodesThatListen) {
+  const std::string gateway =
+      "[[nodes]]\nname = \"client\"\n"
+      "[[nodes]]\nname = \"gateway\"\nhost = \"gateway.example.com\"\n"
+      "port = 9001\nendpoint = { kind = \"grpc\", addr = \"0.0.0.0:9001\" }\n";
+  const absl::Status with_ca =
+      ParseHere(gateway + "[tls]\nca = \"/etc/ca.pem\"\n").status();
+  EXPECT_TRUE(with_ca.ok()) << with_ca;
+  EXPECT_THAT(ErrorsOf(gateway), ::testing::HasSubstr("without TLS"));
+  // A node of this machine has its certificate in this file.
+  EXPECT_THAT(ErrorsOf("[[nodes]]\nname = \"a\"\nendpoint = "
+                       "{ kind = \"grpc\", addr = \"0.0.0.0:9001\" }\n"
+                       "[tls]\nca = \"/etc/ca.pem\"\n"),
+              ::testing::HasSubstr("without TLS"));
+}
+
 TEST(TopologyParserTest, AddressesOfOneMachineHaveAPortEach) {
   EXPECT_TRUE(ParseHere("[[nodes]]\nname = \"a\"\nport = 9001\n"
                         "[[nodes]]\nname = \"b\"\nendpoint = "

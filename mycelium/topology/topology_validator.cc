@@ -183,10 +183,10 @@ void CheckEncryption(const Topology& topology, Diagnostics& diagnostics) {
       "; add a certificate in [tls], or insecure = true to send in the clear";
   for (const TopologyNode& node : topology.nodes) {
     const bool reachable = !node.place.empty() || node.port > 0;
-    // Who listens needs a certificate; whom others dial has one elsewhere.
-    const bool encrypts = node.place.empty() && node.port > 0
-                              ? !topology.tls.certificate.empty()
-                              : topology.tls.enabled();
+    // A node that listens needs a certificate. One on another machine has it in
+    // a file of its own.
+    const bool encrypts = node.place.empty() ? !topology.tls.certificate.empty()
+                                             : topology.tls.enabled();
     if (!encrypts && reachable && !node.host.empty() &&
         !IsLoopback(node.host)) {
       diagnostics.Add(
@@ -196,7 +196,7 @@ void CheckEncryption(const Topology& topology, Diagnostics& diagnostics) {
     }
     std::string host;
     int port;
-    if (topology.tls.certificate.empty() && node.endpoint.has_value() &&
+    if (!encrypts && node.endpoint.has_value() &&
         SplitHostPort(node.endpoint->address, &host, &port) &&
         !IsLoopback(host)) {
       diagnostics.Add(
