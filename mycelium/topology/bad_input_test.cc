@@ -170,6 +170,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{"EmptyHost", Node("host = \"\""),
                  "4:8: node \"a\": host is empty; leave the key out for this "
                  "machine"},
+        BadInput{"HostOfAllInterfaces", Node("host = \"0.0.0.0\""),
+                 "4:8: node \"a\": host \"0.0.0.0\" can be bound, not dialled; "
+                 "write it in the addr of an endpoint"},
+        BadInput{"HostOfAllIpv6Interfaces", Node("host = \"[::]\""),
+                 "4:8: node \"a\": host \"[::]\" can be bound, not dialled; "
+                 "write it in the addr of an endpoint"},
+        BadInput{"HostOfAZoneAlone", Node("host = \"%\""),
+                 "4:8: node \"a\": host \"%\" is neither a name nor an "
+                 "address"},
         BadInput{"HostWithBlank", Node("host = \"a b\""),
                  "4:8: node \"a\": host \"a b\" is neither a name nor an "
                  "address"},
@@ -397,14 +406,48 @@ INSTANTIATE_TEST_SUITE_P(
             "insecure = true\n" + Node("port = 9001\n[[nodes]]\nname = \"b\"\n"
                                        "endpoint = { kind = \"grpc\", addr = "
                                        "\"0.0.0.0:9001\" }"),
-            "8:36: node \"b\": addr \"0.0.0.0:9001\" is the port of "
-            "node \"a\" in line 3"},
+            "8:36: node \"b\": addr \"0.0.0.0:9001\" is taken by node "
+            "\"a\", which listens at \"127.0.0.1:9001\""},
         BadInput{"AddressOfAnotherNode",
                  Node("port = 9001\n[[nodes]]\nname = \"b\"\n"
                       "endpoint = { kind = \"grpc\", addr = "
                       "\"127.0.0.1:9001\" }"),
-                 "7:36: node \"b\": addr \"127.0.0.1:9001\" is the port of "
-                 "node \"a\" in line 2"},
+                 "7:36: node \"b\": addr \"127.0.0.1:9001\" is taken by node "
+                 "\"a\", which listens at \"127.0.0.1:9001\""},
+        BadInput{"PortOfALaterNode",
+                 Node("endpoint = { kind = \"grpc\", addr = "
+                      "\"localhost:9002\" }\n"
+                      "[[nodes]]\nname = \"b\"\nport = 9002"),
+                 "7:8: node \"b\": port 9002 of this machine is taken by node "
+                 "\"a\", which listens at \"localhost:9002\""},
+        BadInput{"AllInterfacesAndOne",
+                 "insecure = true\n" +
+                     Node("endpoint = { kind = \"grpc\", addr = "
+                          "\":9001\" }\n"
+                          "[[nodes]]\nname = \"b\"\nendpoint = { kind = "
+                          "\"grpc\", addr = \"[::1]:9001\" }"),
+                 "8:36: node \"b\": addr \"[::1]:9001\" is taken by node "
+                 "\"a\", which listens at \":9001\""},
+        BadInput{"AllInterfacesTwice",
+                 "insecure = true\n" +
+                     Node("endpoint = { kind = \"grpc\", addr = "
+                          "\"[::]:9001\" }\n"
+                          "[[nodes]]\nname = \"b\"\nendpoint = { kind = "
+                          "\"grpc\", addr = \"0.0.0.0:9001\" }"),
+                 "8:36: node \"b\": addr \"0.0.0.0:9001\" is taken by node "
+                 "\"a\", which listens at \"[::]:9001\""},
+        BadInput{"SocketOfAnotherNodeWithMoreSlashes",
+                 "socket_dir = \"/run//m/\"\n" +
+                     Node("endpoint = { kind = \"unix\", addr = "
+                          "\"/run/./m/b.sock\" }\n"
+                          "[[nodes]]\nname = \"b\""),
+                 "5:36: node \"a\": addr \"/run/./m/b.sock\" is the socket of "
+                 "node \"b\" in line 7"},
+        BadInput{"OneAddrTwiceWithMoreSlashes",
+                 Node("endpoint = { kind = \"unix\", addr = \"//x\" }\n"
+                      "[[nodes]]\nname = \"b\"\n"
+                      "endpoint = { kind = \"shm\", addr = \"/./x\" }"),
+                 "7:35: node \"b\": addr \"/./x\" is taken by node \"a\""},
         BadInput{"LinkOfTwoDirections",
                  Route("from = \"a\"\nto = \"b\"\ntransport = \"unix\"\n"
                        "[[routes]]\n"

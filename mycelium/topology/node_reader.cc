@@ -69,6 +69,12 @@ void ReadHost(TableReader& reader, const LocalIdentity& self,
                      SplitHostPort(*host, &name, &port)
                          ? absl::StrCat("; write port = ", port, " beside it")
                          : ""));
+  } else if (IsWildcard(*host)) {
+    reader.Error(
+        node.host_position,
+        absl::StrCat("host ", Quoted(*host),
+                     " can be bound, not dialled; write it in the addr "
+                     "of an endpoint"));
   } else {
     node.host = *host;
     node.place = PlaceOf(*host, self);

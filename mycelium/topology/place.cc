@@ -21,16 +21,17 @@ absl::string_view WithoutBrackets(absl::string_view host) {
   return host;
 }
 
-std::string Normalized(absl::string_view host) {
+}  // namespace
+
+std::string ComparableHost(absl::string_view host) {
   return absl::AsciiStrToLower(absl::StripSuffix(WithoutBrackets(host), "."));
 }
 
-}  // namespace
-
 std::string PlaceOf(absl::string_view host, const LocalIdentity& self) {
-  std::string place = Normalized(host);
+  std::string place = ComparableHost(host);
   const bool is_here = place == "localhost" || place == "127.0.0.1" ||
-                       place == "::1" || place == Normalized(self.host_name);
+                       place == "::1" ||
+                       place == ComparableHost(self.host_name);
   return is_here ? "" : place;
 }
 
@@ -44,10 +45,20 @@ bool IsHost(absl::string_view text) {
   }
   // "host:port" is no host, and IPv6 has two colons at least.
   const absl::string_view address = text.substr(0, text.find('%'));
+  if (address.empty()) return false;
   const auto colons = std::count(address.begin(), address.end(), ':');
   return colons == 0 || (colons >= 2 && address.find_first_not_of(
                                             "0123456789abcdefABCDEF:.") ==
                                             absl::string_view::npos);
+}
+
+bool IsWildcard(absl::string_view host) {
+  const std::string name = ComparableHost(host);
+  // All zero, however many of them are written.
+  return name.empty() ||
+         (absl::StripPrefix(name, "::ffff:").find_first_not_of("0.:") ==
+              absl::string_view::npos &&
+          name.find_first_of("0:") != std::string::npos);
 }
 
 std::string JoinHostPort(absl::string_view host, int port) {
@@ -76,7 +87,7 @@ bool SplitHostPort(absl::string_view text, std::string* host, int* port) {
 }
 
 bool IsLoopback(absl::string_view host) {
-  const std::string name = Normalized(host);
+  const std::string name = ComparableHost(host);
   const absl::string_view ipv4 = absl::StripPrefix(name, "::ffff:");
   // A name such as 127.example.com can be anywhere.
   const bool is_ipv4 =

@@ -28,8 +28,19 @@ TEST(PlaceTest, HostOfTheLargestSizeIsAHost) {
     EXPECT_TRUE(IsHost(good)) << good;
   }
   for (const char* bad : {"", "[]", "a b", "a/b", "a@b", "${X}", "a\n", "a:1",
-                          "10.0.0.1:1", "a:1:1:g", ":"}) {
+                          "10.0.0.1:1", "a:1:1:g", ":", "%", "%eth0", "[%1]"}) {
     EXPECT_FALSE(IsHost(bad)) << bad;
+  }
+}
+
+TEST(PlaceTest, WildcardsMeanAllInterfaces) {
+  for (const char* host : {"", "0.0.0.0", "0", "::", "[::]", "::0",
+                           "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0"}) {
+    EXPECT_TRUE(IsWildcard(host)) << host;
+  }
+  for (const char* host : {"10.0.0.0", "0.0.0.1", "::1", "::ffff:10.0.0.1",
+                           "localhost", "0x", "0.example"}) {
+    EXPECT_FALSE(IsWildcard(host)) << host;
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "mycelium/topology/place.h"
@@ -69,8 +70,11 @@ std::string GrpcDialAddress(const TopologyNode& node) {
     return "";
   }
   // "All interfaces" can be bound, not dialled.
-  if (host.empty() || host == "0.0.0.0") host = "127.0.0.1";
-  if (host == "::") host = "::1";
+  if (IsWildcard(host)) {
+    const bool is_ipv4 =
+        absl::StrContains(host, '.') || !absl::StrContains(host, ':');
+    host = is_ipv4 ? "127.0.0.1" : "::1";
+  }
   return JoinHostPort(host, port);
 }
 

@@ -327,6 +327,26 @@ TEST(TopologyParserTest, SocketPathOf107BytesFitsAndOf108DoesNot) {
                        ::testing::EndsWith("has 108 bytes; at most 107")));
 }
 
+TEST(TopologyParserTest, SocketPathIsBoundedWhereNodesMeetElsewhere) {
+  const std::string dir = "/" + std::string(120, 'd');
+  const std::string top = "insecure = true\n";
+  const auto nodes = [](const std::string& host) {
+    return "[[nodes]]\nname = \"a\"\nhost = \"10.0.0.5\"\nport = 9001\n"
+           "[[nodes]]\nname = \"b\"\nhost = \"" +
+           host + "\"\nport = 9002\n";
+  };
+  const std::string configured = top + "socket_dir = \"" + dir + "\"\n";
+  EXPECT_THAT(ErrorsOf(configured + nodes("10.0.0.5")),
+              ::testing::AllOf(
+                  ::testing::HasSubstr("t.toml:2:14: node \"a\": socket path"),
+                  ::testing::HasSubstr("t.toml:2:14: node \"b\": socket path"),
+                  ::testing::EndsWith("has 128 bytes; at most 107")));
+  EXPECT_TRUE(ParseHere(configured + nodes("10.0.0.6")).ok());
+  // Where the runtime directory of this machine is does not matter there.
+  EXPECT_TRUE(
+      ParseHere(top + nodes("10.0.0.5"), {{"XDG_RUNTIME_DIR", dir}}).ok());
+}
+
 TEST(TopologyParserTest, NodeThatOnlyDialsListsNodesThatListen) {
   const std::string gateway =
       "[[nodes]]\nname = \"client\"\n"

@@ -1,10 +1,14 @@
 #include "mycelium/topology/topology_validator.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "mycelium/topology/nearest_word.h"
 #include "mycelium/topology/place.h"
 #include "mycelium/topology/route_reader.h"
@@ -20,6 +24,10 @@ std::string NodeName(const TopologyNode& node) {
 
 std::string OfPlace(const TopologyNode& node) {
   return node.place.empty() ? "this machine" : Quoted(node.host);
+}
+
+std::string PortOf(const TopologyNode& node) {
+  return absl::StrCat("port ", node.port, " of ", OfPlace(node));
 }
 
 void CheckNames(const Topology& topology, Diagnostics& diagnostics) {
@@ -49,34 +57,21 @@ void CheckNames(const Topology& topology, Diagnostics& diagnostics) {
 }
 
 void CheckPorts(const Topology& topology, Diagnostics& diagnostics) {
-  using Address = std::pair<absl::string_view, std::string>;
-  absl::flat_hash_map<Address, const TopologyNode*> node_of_port;
-  absl::flat_hash_map<Address, const TopologyNode*> node_of_address;
+  using PlaceAndPort = std::pair<absl::string_view, int>;
+  absl::flat_hash_map<PlaceAndPort, const TopologyNode*> node_of_port;
   for (const TopologyNode& node : topology.nodes) {
     if (!node.place.empty() && node.port == 0) {
       diagnostics.Add(node.host_position, NodeName(node),
                       absl::StrCat("host ", Quoted(node.host),
                                    " is remote, and there is no port to dial"));
     }
-    if (node.port > 0) {
-      const auto [first, is_new] = node_of_port.try_emplace(
-          Address(node.place, absl::StrCat(node.port)), &node);
-      if (!is_new) {
-        diagnostics.Add(
-            node.port_position, NodeName(node),
-            absl::StrCat("port ", node.port, " of ", OfPlace(node),
-                         " is taken by ", NodeName(*first->second)));
-      }
-    }
-    if (node.endpoint.has_value() && !node.endpoint->address.empty()) {
-      const auto [first, is_new] = node_of_address.try_emplace(
-          Address(node.place, node.endpoint->address), &node);
-      if (!is_new) {
-        diagnostics.Add(
-            node.endpoint->position, NodeName(node),
-            absl::StrCat("addr ", Quoted(node.endpoint->address),
-                         " is taken by ", NodeName(*first->second)));
-      }
+    if (node.port <= 0) continue;
+    const auto [first, is_new] =
+        node_of_port.try_emplace(PlaceAndPort(node.place, node.port), &node);
+    if (!is_new) {
+      diagnostics.Add(node.port_position, NodeName(node),
+                      absl::StrCat(PortOf(node), " is taken by ",
+                                   NodeName(*first->second)));
     }
   }
 }
@@ -86,46 +81,88 @@ bool HasAddress(const TopologyNode& node, bool of_grpc) {
          (node.endpoint->kind == TransportKind::kGrpc) == of_grpc;
 }
 
-// An `addr` at which another node of the place listens without having one: at
-// the socket of its name, or at its port.
-void CheckAddresses(const Topology& topology, Diagnostics& diagnostics) {
-  using Place = std::pair<absl::string_view, std::string>;
-  absl::flat_hash_map<Place, const TopologyNode*> node_of_socket;
-  absl::flat_hash_map<Place, const TopologyNode*> node_of_port;
+// The interface at which a bound host listens, to compare it with others;
+// empty: all of them.
+std::string InterfaceOf(const std::string& host) {
+  if (IsWildcard(host)) return "";
+  const std::string name = ComparableHost(host);
+  return name == "localhost" ? "127.0.0.1" : name;
+}
+
+// Two nodes of a place can listen for gRPC at one port only if each has an
+// interface of its own.
+void CheckListeners(const Topology& topology, Diagnostics& diagnostics) {
+  struct Listener {
+    const TopologyNode* node;
+    std::string interface;
+  };
+  using PlaceAndPort = std::pair<absl::string_view, int>;
+  absl::flat_hash_map<PlaceAndPort, std::vector<Listener>> listeners;
   for (const TopologyNode& node : topology.nodes) {
-    if (!HasAddress(node, false)) {
-      node_of_socket.try_emplace(Place(node.place, topology.SocketPath(node)),
-                                 &node);
-    }
-    if (!HasAddress(node, true) && node.port > 0) {
-      node_of_port.try_emplace(Place(node.place, absl::StrCat(node.port)),
-                               &node);
-    }
-  }
-  for (const TopologyNode& node : topology.nodes) {
-    const auto taken = [&](const TopologyNode& other, absl::string_view where) {
-      diagnostics.Add(node.endpoint->position, NodeName(node),
-                      absl::StrCat("addr ", Quoted(node.endpoint->address),
-                                   " is ", where, " of ", NodeName(other),
-                                   " in line ", other.name_position.line));
-    };
-    if (HasAddress(node, false)) {
-      const auto found =
-          node_of_socket.find(Place(node.place, node.endpoint->address));
-      if (found != node_of_socket.end()) taken(*found->second, "the socket");
-    }
     std::string host;
     int port;
-    if (HasAddress(node, true) &&
-        SplitHostPort(node.endpoint->address, &host, &port)) {
-      const auto found =
-          node_of_port.find(Place(node.place, absl::StrCat(port)));
-      if (found == node_of_port.end()) continue;
-      // Several addresses of a machine have a port each.
-      const std::string dialled =
-          found->second->host.empty() ? "127.0.0.1" : found->second->host;
-      const bool is_any = host.empty() || host == "0.0.0.0" || host == "::";
-      if (is_any || host == dialled) taken(*found->second, "the port");
+    if (!SplitHostPort(GrpcListenAddress(node), &host, &port)) continue;
+    const std::string interface = InterfaceOf(host);
+    std::vector<Listener>& others = listeners[{node.place, port}];
+    const auto other = std::find_if(
+        others.begin(), others.end(), [&](const Listener& listener) {
+          return interface.empty() || listener.interface.empty() ||
+                 interface == listener.interface;
+        });
+    if (other == others.end()) {
+      others.push_back({&node, interface});
+      continue;
+    }
+    const bool has_address = HasAddress(node, true);
+    // CheckPorts() reports two nodes that are dialled at one port.
+    if (!has_address && !HasAddress(*other->node, true)) continue;
+    diagnostics.Add(
+        has_address ? node.endpoint->position : node.port_position,
+        NodeName(node),
+        absl::StrCat(
+            has_address ? absl::StrCat("addr ", Quoted(node.endpoint->address))
+                        : PortOf(node),
+            " is taken by ", NodeName(*other->node), ", which listens at ",
+            Quoted(GrpcListenAddress(*other->node))));
+  }
+}
+
+// A path that the kernel takes for the same one, to compare it with others.
+std::string ComparablePath(absl::string_view path) {
+  return absl::StrJoin(absl::StrSplit(path, '/',
+                                      [](absl::string_view part) {
+                                        return !part.empty() && part != ".";
+                                      }),
+                       "/");
+}
+
+// An `addr` at which another node of the place listens, because it has the same
+// one or because it is the socket of that node's name.
+void CheckSockets(const Topology& topology, Diagnostics& diagnostics) {
+  using PlaceAndPath = std::pair<absl::string_view, std::string>;
+  absl::flat_hash_map<PlaceAndPath, const TopologyNode*> node_of_name;
+  absl::flat_hash_map<PlaceAndPath, const TopologyNode*> node_of_address;
+  const auto key = [&](const TopologyNode& node) {
+    return PlaceAndPath(node.place, ComparablePath(topology.SocketPath(node)));
+  };
+  for (const TopologyNode& node : topology.nodes) {
+    if (!HasAddress(node, false)) node_of_name.try_emplace(key(node), &node);
+  }
+  for (const TopologyNode& node : topology.nodes) {
+    if (!HasAddress(node, false)) continue;
+    const auto taken = [&](absl::string_view by) {
+      diagnostics.Add(
+          node.endpoint->position, NodeName(node),
+          absl::StrCat("addr ", Quoted(node.endpoint->address), by));
+    };
+    const auto [first, is_new] = node_of_address.try_emplace(key(node), &node);
+    if (!is_new) {
+      taken(absl::StrCat(" is taken by ", NodeName(*first->second)));
+    }
+    const auto named = node_of_name.find(key(node));
+    if (named != node_of_name.end()) {
+      taken(absl::StrCat(" is the socket of ", NodeName(*named->second),
+                         " in line ", named->second->name_position.line));
     }
   }
 }
@@ -158,13 +195,20 @@ void CheckFrames(const Topology& topology, Diagnostics& diagnostics) {
   }
 }
 
-// Only nodes of this machine: the paths of others are theirs to shorten.
+// Nodes that meet at a path: those of this machine, and those of another that
+// are not alone there. What the default directory is there is not known here.
 void CheckSocketPaths(const Topology& topology, Diagnostics& diagnostics) {
+  absl::flat_hash_map<absl::string_view, int> nodes_at;
+  for (const TopologyNode& node : topology.nodes) ++nodes_at[node.place];
   for (const TopologyNode& node : topology.nodes) {
     const std::string path = topology.SocketPath(node);
-    if (!node.place.empty() || path.size() <= kSocketPathBytesMax) continue;
+    if (path.size() <= kSocketPathBytesMax) continue;
     const bool own =
         node.endpoint.has_value() && node.endpoint->address == path;
+    const bool is_known = own || topology.socket_dir_configured;
+    if (!node.place.empty() && (!is_known || nodes_at[node.place] == 1)) {
+      continue;
+    }
     diagnostics.Add(
         own                              ? node.endpoint->position
         : topology.socket_dir_configured ? topology.socket_dir_position
@@ -237,7 +281,8 @@ void ValidateTopology(const Topology& topology, Diagnostics& diagnostics) {
   }
   CheckNames(topology, diagnostics);
   CheckPorts(topology, diagnostics);
-  CheckAddresses(topology, diagnostics);
+  CheckListeners(topology, diagnostics);
+  CheckSockets(topology, diagnostics);
   CheckFrames(topology, diagnostics);
   CheckSocketPaths(topology, diagnostics);
   CheckEncryption(topology, diagnostics);
