@@ -230,6 +230,14 @@ INSTANTIATE_TEST_SUITE_P(
                  "host:port"},
         BadInput{"CertificateWithoutKey", Node("[tls]\ncertificate = \"c\""),
                  "4:1: [tls]: certificate without key"},
+        BadInput{"EmptyPathsOfTls",
+                 Node("[tls]\ncertificate = \"\"\nkey = \"\"\nca = \"\""),
+                 "5:15: [tls]: certificate is empty; leave the key out for "
+                 "none\nt.toml:6:7: [tls]: key is empty; leave the key out for "
+                 "none\nt.toml:7:6: [tls]: ca is empty; leave the key out for "
+                 "none"},
+        BadInput{"NulInAPathOfTls", Node("[tls]\nca = \"/a\\u0000b\""),
+                 "5:6: [tls]: ca \"/a\\000b\" is no path"},
         BadInput{"ClientCertificateWithoutCa",
                  Node("[tls]\nrequire_client_certificate = true"),
                  "5:30: [tls]: require_client_certificate without ca; there is "

@@ -114,8 +114,21 @@ class Parser final {
     bool is_whole = true;  // Else an error is reported already.
     const auto read = [&](absl::string_view key) {
       const std::optional<std::string> path = reader.ExpandedString(key);
-      if (reader.Find(key) != nullptr) is_whole &= path.has_value();
-      return path.value_or("");
+      if (reader.Find(key) == nullptr) return std::string();
+      // Nobody means an empty one: without a ca the system's roots are
+      // believed.
+      if (path.has_value() && path->empty()) {
+        reader.Error(
+            reader.PositionOf(key),
+            absl::StrCat(key, " is empty; leave the key out for none"));
+      } else if (path.has_value() && absl::StrContains(*path, '\0')) {
+        reader.Error(reader.PositionOf(key),
+                     absl::StrCat(key, " ", Quoted(*path), " is no path"));
+      } else if (path.has_value()) {
+        return *path;
+      }
+      is_whole = false;
+      return std::string();
     };
     tls.certificate = read("certificate");
     tls.key = read("key");

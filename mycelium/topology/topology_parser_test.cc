@@ -363,6 +363,13 @@ TEST(TopologyParserTest, NodeThatOnlyDialsListsNodesThatListen) {
               ::testing::HasSubstr("without TLS"));
 }
 
+TEST(TopologyParserTest, VariableThatIsEmptyIsNoPathOfTls) {
+  EXPECT_EQ(ErrorsOf("[[nodes]]\nname = \"a\"\n[tls]\ncertificate = \"/c\"\n"
+                     "key = \"/k\"\nca = \"${MYC_CA}\"\n",
+                     {{"MYC_CA", ""}}),
+            "t.toml:6:6: [tls]: ca is empty; leave the key out for none");
+}
+
 TEST(TopologyParserTest, AddressesOfOneMachineHaveAPortEach) {
   EXPECT_TRUE(ParseHere("[[nodes]]\nname = \"a\"\nport = 9001\n"
                         "[[nodes]]\nname = \"b\"\nendpoint = "
