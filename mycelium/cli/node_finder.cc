@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -18,13 +19,15 @@ namespace {
 constexpr absl::string_view kSuffix = ".sock";
 
 void AddNodesOf(const Topology& topology, HostView* view) {
+  const absl::flat_hash_set<const TopologyNode*> listeners =
+      LocalListeners(topology);
   for (const TopologyNode& node : topology.nodes) {
     SeenNode seen;
     seen.name = node.name;
     seen.in_topology = true;
     // Names are not resolved: it may be this machine all the same.
     if (!node.place.empty()) seen.host = node.host;
-    if (ListensLocally(topology, node)) {
+    if (listeners.contains(&node)) {
       seen.path = topology.SocketPath(node);
     } else {
       seen.state = NodeState::kNotAsked;

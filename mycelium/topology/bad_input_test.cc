@@ -483,6 +483,14 @@ INSTANTIATE_TEST_SUITE_P(
                  "12:13: route \"b -> *\": transport shm: line 9 asks for "
                  "unix, and two nodes have one link, for both directions, all "
                  "services and all topics"},
+        BadInput{"LinkOfTwoRoutesAndOneThatCannotDecide",
+                 Route("from = \"a\"\ntransport = \"unix\"\n"
+                       "[[routes]]\nfrom = \"b\"\ntransport = \"shm\"\n"
+                       "[[routes]]\nfrom = \"s\"\ntopics = [\"x\"]\n"
+                       "transport = \"grpc\""),
+                 "12:13: route \"b -> *\": transport shm: line 9 asks for "
+                 "unix, and two nodes have one link, for both directions, all "
+                 "services and all topics"},
         BadInput{"LinkThatANamedRouteDoesNotGet",
                  Route("from = \"a\"\nto = \"b\"\ntransport = \"unix\"\n"
                        "[[routes]]\n"

@@ -1,7 +1,6 @@
 #include "mycelium/topology/nearest_word.h"
 
 #include <algorithm>
-#include <array>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -13,24 +12,34 @@ namespace {
 constexpr size_t kListedWordsMax = 24;
 constexpr size_t kQuotedBytesMax = 80;
 
-// Optimal string alignment, three rows of the table at a time.
-size_t EditDistance(absl::string_view a, absl::string_view b) {
-  std::array<std::array<size_t, kNearestWordBytesMax + 1>, 3> rows;
+// Optimal string alignment, three rows of the table at a time; `limit` if it is
+// that or more.
+size_t EditDistance(absl::string_view a, absl::string_view b, size_t limit) {
+  size_t rows[3][kNearestWordBytesMax + 1];
   for (size_t j = 0; j <= b.size(); ++j) rows[0][j] = j;
+  size_t least_above = 0;
   for (size_t i = 1; i <= a.size(); ++i) {
-    const auto& above_two = rows[(i + 1) % 3];
-    const auto& above = rows[(i + 2) % 3];
-    auto& row = rows[i % 3];
+    const size_t* const above_two = rows[(i + 1) % 3];
+    const size_t* const above = rows[(i + 2) % 3];
+    size_t* const row = rows[i % 3];
     row[0] = i;
+    size_t least = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, replaced});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        row[j] = std::min(row[j], above_two[j - 2] + 1);
+      size_t edits = above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      if (above[j] + 1 < edits) edits = above[j] + 1;
+      if (row[j - 1] + 1 < edits) edits = row[j - 1] + 1;
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+          above_two[j - 2] + 1 < edits) {
+        edits = above_two[j - 2] + 1;
       }
+      row[j] = edits;
+      if (edits < least) least = edits;
     }
+    // The rows below are made of these two, and have no less.
+    if (least >= limit && least_above >= limit) return limit;
+    least_above = least;
   }
-  return rows[a.size() % 3][b.size()];
+  return std::min(limit, rows[a.size() % 3][b.size()]);
 }
 
 }  // namespace
@@ -42,10 +51,11 @@ absl::string_view NearestWord(absl::string_view word,
   size_t nearest_distance = kNearestWordBytesMax + 1;
   for (absl::string_view candidate : known) {
     if (candidate.size() > kNearestWordBytesMax) continue;
-    const size_t distance = EditDistance(word, candidate);
     // More than half of the letters changed is another word.
-    if (distance > std::max(word.size(), candidate.size()) / 2) continue;
-    if (distance >= nearest_distance) continue;
+    const size_t limit = std::min(
+        nearest_distance, std::max(word.size(), candidate.size()) / 2 + 1);
+    const size_t distance = EditDistance(word, candidate, limit);
+    if (distance >= limit) continue;
     nearest_distance = distance;
     nearest = candidate;
   }

@@ -31,12 +31,6 @@ std::vector<absl::string_view> NameIndex::Names() const {
   return names;
 }
 
-bool Covers(const RouteEnd& route_end, const RouteEnd& asked) {
-  if (route_end.any) return true;
-  if (route_end.node == nullptr || route_end.node != asked.node) return false;
-  return route_end.service.empty() || route_end.service == asked.service;
-}
-
 bool Overlap(const RouteEnd& a, const RouteEnd& b) {
   if (a.any || b.any) return true;
   if (a.node == nullptr || a.node != b.node) return false;
@@ -83,6 +77,16 @@ std::vector<ResolvedRoute> TransportRoutes(const Topology& topology,
   return routes;
 }
 
+namespace {
+
+// Whether `a` goes before `b` where both speak about a link.
+bool GoesBefore(const ResolvedRoute& a, const ResolvedRoute& b) {
+  if (a.specificity != b.specificity) return b.specificity < a.specificity;
+  return b.route < a.route;
+}
+
+}  // namespace
+
 std::vector<const ResolvedRoute*> RoutesOfLink(
     const std::vector<ResolvedRoute>& routes, const TopologyNode& a,
     const TopologyNode& b) {
@@ -92,20 +96,87 @@ std::vector<const ResolvedRoute*> RoutesOfLink(
            (route.to.any || route.to.node == &to);
   };
   std::vector<const ResolvedRoute*> found;
-  for (auto route = routes.rbegin(); route != routes.rend(); ++route) {
-    if (joins(*route, a, b) || joins(*route, b, a)) found.push_back(&*route);
+  for (const ResolvedRoute& route : routes) {
+    if (joins(route, a, b) || joins(route, b, a)) found.push_back(&route);
   }
-  std::stable_sort(found.begin(), found.end(),
-                   [](const ResolvedRoute* one, const ResolvedRoute* other) {
-                     return other->specificity < one->specificity;
-                   });
+  std::sort(found.begin(), found.end(),
+            [](const ResolvedRoute* one, const ResolvedRoute* other) {
+              return GoesBefore(*one, *other);
+            });
   return found;
 }
 
-const ResolvedRoute* RouteOfLink(const std::vector<ResolvedRoute>& routes,
-                                 const TopologyNode& a, const TopologyNode& b) {
-  const std::vector<const ResolvedRoute*> found = RoutesOfLink(routes, a, b);
-  return found.empty() ? nullptr : found.front();
+absl::string_view ObstacleTo(TransportKind transport, const TopologyNode& from,
+                             const TopologyNode& to) {
+  switch (transport) {
+    case TransportKind::kInproc:
+      return "which needs one node";
+    case TransportKind::kShm:
+    case TransportKind::kUnix:
+      return from.place == to.place ? "" : "which needs one host";
+    case TransportKind::kGrpc:
+      return GrpcDialAddress(from).empty() && GrpcDialAddress(to).empty()
+                 ? "but neither node has a port"
+                 : "";
+  }
+  return "";
+}
+
+LinkRoutes::LinkRoutes(const std::vector<ResolvedRoute>& routes) {
+  for (const ResolvedRoute& route : routes) {
+    if (route.from.unknown() || route.to.unknown()) continue;
+    const ResolvedRoute*& strongest =
+        strongest_[Ends(route.from.node, route.to.node)]
+                  [static_cast<size_t>(*route.route->overrides.transport)];
+    if (strongest == nullptr || GoesBefore(route, *strongest)) {
+      strongest = &route;
+    }
+  }
+}
+
+const ResolvedRoute* LinkRoutes::DecidingRoute(const TopologyNode& a,
+                                               const TopologyNode& b) const {
+  const ResolvedRoute* deciding = nullptr;
+  for (const Ends& ends :
+       {Ends(&a, &b), Ends(&b, &a), Ends(&a, nullptr), Ends(nullptr, &a),
+        Ends(&b, nullptr), Ends(nullptr, &b), Ends(nullptr, nullptr)}) {
+    const auto found = strongest_.find(ends);
+    if (found == strongest_.end()) continue;
+    for (const ResolvedRoute* const route : found->second) {
+      if (route == nullptr) continue;
+      if (deciding != nullptr && !GoesBefore(*route, *deciding)) continue;
+      if (ObstacleTo(*route->route->overrides.transport, a, b).empty()) {
+        deciding = route;
+      }
+    }
+  }
+  return deciding;
+}
+
+AskedEnd EndOfName(const Topology& topology, absl::string_view name) {
+  if (name.empty()) return {};
+  const TopologyNode* const host = topology.NodeOfService(name);
+  if (host != nullptr) return {name, EndOfNode(topology, host).node_name};
+  return topology.FindNode(name) != nullptr ? AskedEnd{{}, name} : AskedEnd{};
+}
+
+AskedEnd EndOfNode(const Topology& topology, const TopologyNode* node) {
+  if (node == nullptr) return {};
+  const bool is_named = std::any_of(
+      topology.routes.begin(), topology.routes.end(), [&](const Route& route) {
+        return route.from == node->name || route.to == node->name;
+      });
+  // Where a service has the name too, routes mean the service.
+  if (!is_named || topology.NodeOfService(node->name) != nullptr) return {};
+  return {{}, node->name};
+}
+
+std::optional<Specificity> CoverOf(absl::string_view route_end,
+                                   const AskedEnd& asked) {
+  if (route_end.empty()) return Specificity(0, 0);
+  if (route_end == asked.service) return Specificity(1, 1);
+  if (route_end == asked.node_name) return Specificity(1, 0);
+  return std::nullopt;
 }
 
 }  // namespace mycelium

@@ -16,20 +16,23 @@ namespace {
 
 // The routes that match, the least specific one first.
 std::vector<const Route*> MatchingRoutes(const Topology& topology,
-                                         const NameIndex& index,
-                                         const RouteEnd& from,
-                                         const RouteEnd& to,
+                                         const AskedEnd& from,
+                                         const AskedEnd& to,
                                          absl::string_view topic) {
   std::vector<std::pair<Specificity, const Route*>> matching;
   for (const Route& route : topology.routes) {
-    if (!Covers(index.Resolve(route.from), from)) continue;
-    if (!Covers(index.Resolve(route.to), to)) continue;
+    const std::optional<Specificity> of_from = CoverOf(route.from, from);
+    const std::optional<Specificity> of_to = CoverOf(route.to, to);
+    if (!of_from.has_value() || !of_to.has_value()) continue;
     if (!route.topics.empty() &&
         std::find(route.topics.begin(), route.topics.end(), topic) ==
             route.topics.end()) {
       continue;
     }
-    matching.emplace_back(SpecificityOf(route, index), &route);
+    const Specificity specificity(
+        of_from->first + of_to->first + (route.topics.empty() ? 0 : 1),
+        of_from->second + of_to->second);
+    matching.emplace_back(specificity, &route);
   }
   std::stable_sort(
       matching.begin(), matching.end(),
@@ -39,16 +42,43 @@ std::vector<const Route*> MatchingRoutes(const Topology& topology,
   return routes;
 }
 
-// A transport that some rule asks for.
+// A transport that some rule asks for. The rule is text only where it is shown:
+// there can be a thousand for each of a million pairs.
 struct Wish {
   TransportKind transport;
-  std::string rule;
+  absl::string_view rule;  // Unless one of these has it:
+  const Route* route = nullptr;
+  const TopologyNode* endpoint_of = nullptr;
+  bool of_defaults = false;
 };
+
+std::string RuleOf(const Topology& topology, const Wish& wish) {
+  if (wish.route != nullptr) {
+    return absl::StrCat("routes[", wish.route - topology.routes.data(), "] at ",
+                        PositionText(topology.path, wish.route->position));
+  }
+  if (wish.endpoint_of != nullptr) {
+    return absl::StrCat(
+        "endpoint of node ", Quoted(wish.endpoint_of->name), " at ",
+        PositionText(topology.path, wish.endpoint_of->endpoint->position));
+  }
+  if (wish.of_defaults) {
+    return absl::StrCat(
+        "[defaults] at ",
+        PositionText(topology.path, topology.default_transport_position));
+  }
+  return std::string(wish.rule);
+}
+
+Wish WishOf(const Route& route) {
+  Wish wish{*route.overrides.transport, ""};
+  wish.route = &route;
+  return wish;
+}
 
 // The link between two nodes is one, whoever publishes: of two endpoints that
 // differ, unix wins, which every build can do.
-std::optional<Wish> EndpointWish(const Topology& topology,
-                                 const TopologyNode& from,
+std::optional<Wish> EndpointWish(const TopologyNode& from,
                                  const TopologyNode& to) {
   const TopologyNode* chosen = nullptr;
   for (const TopologyNode* node : {&to, &from}) {
@@ -63,62 +93,34 @@ std::optional<Wish> EndpointWish(const Topology& topology,
     }
   }
   if (chosen == nullptr) return std::nullopt;
-  return Wish{
-      chosen->endpoint->kind,
-      absl::StrCat("endpoint of node ", Quoted(chosen->name), " at ",
-                   PositionText(topology.path, chosen->endpoint->position))};
+  Wish wish{chosen->endpoint->kind, ""};
+  wish.endpoint_of = chosen;
+  return wish;
 }
 
-// What the rules ask for between two nodes, the strongest rule first.
-std::vector<Wish> WishesFor(const Topology& topology,
-                            const std::vector<const ResolvedRoute*>& routes,
-                            const TopologyNode& from, const TopologyNode& to) {
-  std::vector<Wish> wishes;
-  for (const ResolvedRoute* const route : routes) {
-    const Route& of_file = *route->route;
-    wishes.push_back(
-        {*of_file.overrides.transport,
-         absl::StrCat("routes[", &of_file - topology.routes.data(), "] at ",
-                      PositionText(topology.path, of_file.position))});
-  }
+// What the rules other than routes ask for between two nodes, the strongest
+// rule first.
+std::vector<Wish> WishesBesideRoutes(const Topology& topology,
+                                     const TopologyNode& from,
+                                     const TopologyNode& to) {
   if (from.place != to.place) {
-    wishes.push_back({TransportKind::kGrpc, "different hosts"});
-    return wishes;
+    return {{TransportKind::kGrpc, "different hosts"}};
   }
-  std::optional<Wish> endpoint = EndpointWish(topology, from, to);
-  if (endpoint.has_value()) wishes.push_back(*std::move(endpoint));
+  std::vector<Wish> wishes;
+  const std::optional<Wish> endpoint = EndpointWish(from, to);
+  if (endpoint.has_value()) wishes.push_back(*endpoint);
   if (topology.default_transport.has_value()) {
-    wishes.push_back(
-        {*topology.default_transport,
-         absl::StrCat("[defaults] at ",
-                      PositionText(topology.path,
-                                   topology.default_transport_position))});
+    wishes.push_back({*topology.default_transport, ""});
+    wishes.back().of_defaults = true;
   }
   wishes.push_back({kSamePlaceTransport, "same host: default"});
   return wishes;
 }
 
-// Why two nodes cannot meet over a transport, or empty if they can.
-absl::string_view ObstacleTo(TransportKind transport, const TopologyNode& from,
-                             const TopologyNode& to) {
-  switch (transport) {
-    case TransportKind::kInproc:
-      return "which needs one node";
-    case TransportKind::kShm:
-    case TransportKind::kUnix:
-      return from.place == to.place ? "" : "which needs one host";
-    case TransportKind::kGrpc:
-      return GrpcDialAddress(from).empty() && GrpcDialAddress(to).empty()
-                 ? "but neither node has a port"
-                 : "";
-  }
-  return "";
-}
-
 // The connection that a wish leads to; the wish is possible.
 Connection Fulfil(const Topology& topology, const Wish& wish,
                   const TopologyNode& from, const TopologyNode& to) {
-  Connection connection{wish.transport, "", wish.rule};
+  Connection connection{wish.transport, "", RuleOf(topology, wish)};
   if (connection.transport != TransportKind::kGrpc) {
     connection.address = topology.SocketPath(to);
     return connection;
@@ -137,15 +139,22 @@ absl::StatusOr<Connection> Join(const Topology& topology,
                                 const std::vector<const ResolvedRoute*>& routes,
                                 const TopologyNode& from,
                                 const TopologyNode& to) {
+  std::vector<Wish> wishes;
+  for (const ResolvedRoute* const route : routes) {
+    wishes.push_back(WishOf(*route->route));
+  }
+  for (const Wish& wish : WishesBesideRoutes(topology, from, to)) {
+    wishes.push_back(wish);
+  }
   std::string refused;
-  for (const Wish& wish : WishesFor(topology, routes, from, to)) {
+  for (const Wish& wish : wishes) {
     const absl::string_view obstacle = ObstacleTo(wish.transport, from, to);
     if (obstacle.empty()) {
       Connection connection = Fulfil(topology, wish, from, to);
       connection.rule += refused;
       return connection;
     }
-    absl::StrAppend(&refused, "; ", wish.rule, " asks for ",
+    absl::StrAppend(&refused, "; ", RuleOf(topology, wish), " asks for ",
                     WordOf(wish.transport), ", ", obstacle);
   }
   // Only a topology that nobody validated has remote nodes without ports.
@@ -162,11 +171,50 @@ absl::StatusOr<Connection> ConnectionOf(const Topology& topology,
   return Join(topology, RoutesOfLink(routes, from, to), from, to);
 }
 
+bool HasSocketEndpoint(const TopologyNode& node) {
+  return node.endpoint.has_value() &&
+         node.endpoint->kind != TransportKind::kGrpc;
+}
+
+// Whether two different nodes of one place meet at a socket: what Join() finds,
+// without its texts.
+bool MeetLocally(const Topology& topology, const LinkRoutes& links,
+                 const TopologyNode& from, const TopologyNode& to) {
+  const ResolvedRoute* const route = links.DecidingRoute(from, to);
+  if (route != nullptr) {
+    return *route->route->overrides.transport != TransportKind::kGrpc;
+  }
+  for (const Wish& wish : WishesBesideRoutes(topology, from, to)) {
+    if (ObstacleTo(wish.transport, from, to).empty()) {
+      return wish.transport != TransportKind::kGrpc;
+    }
+  }
+  return false;
+}
+
+bool HasLocalPeer(const Topology& topology, const LinkRoutes& links,
+                  const TopologyNode& node) {
+  return std::any_of(topology.nodes.begin(), topology.nodes.end(),
+                     [&](const TopologyNode& peer) {
+                       return &peer != &node && peer.place == node.place &&
+                              MeetLocally(topology, links, node, peer);
+                     });
+}
+
 absl::Status UnknownName(const Topology& topology, const NameIndex& index,
                          absl::string_view name) {
   return absl::NotFoundError(absl::StrCat(topology.path,
                                           ": no service or node ", Quoted(name),
                                           NearestHint(name, index.Names())));
+}
+
+// Whether the end of a route covers all of a node or one of its services.
+bool IsOfNode(absl::string_view route_end, const TopologyNode* node,
+              const AskedEnd& end) {
+  if (CoverOf(route_end, end).has_value()) return true;
+  return node != nullptr &&
+         std::find(node->services.begin(), node->services.end(), route_end) !=
+             node->services.end();
 }
 
 // The values of a setting from one node to another: that of [defaults], or of
@@ -177,20 +225,19 @@ std::vector<T> ValuesBetween(const Topology& topology, absl::string_view from,
                              absl::string_view to, T RouteSettings::*setting,
                              std::optional<T> RouteOverrides::*given) {
   // By node: a service may have the same name as another node.
-  RouteEnd from_end, to_end;
-  from_end.node = topology.FindNode(from);
-  to_end.node = topology.FindNode(to);
-  const NameIndex index(topology);
+  const TopologyNode* const from_node = topology.FindNode(from);
+  const TopologyNode* const to_node = topology.FindNode(to);
+  const AskedEnd from_end = EndOfNode(topology, from_node);
+  const AskedEnd to_end = EndOfNode(topology, to_node);
   RouteSettings settings = topology.defaults;
-  for (const Route* route :
-       MatchingRoutes(topology, index, from_end, to_end, "")) {
+  for (const Route* route : MatchingRoutes(topology, from_end, to_end, "")) {
     settings = Apply(route->overrides, settings);
   }
   std::vector<T> values = {settings.*setting};
   for (const Route& route : topology.routes) {
     if ((route.overrides.*given).has_value() &&
-        Overlap(index.Resolve(route.from), from_end) &&
-        Overlap(index.Resolve(route.to), to_end)) {
+        IsOfNode(route.from, from_node, from_end) &&
+        IsOfNode(route.to, to_node, to_end)) {
       values.push_back(*(route.overrides.*given));
     }
   }
@@ -230,26 +277,34 @@ absl::StatusOr<std::vector<PlannedLink>> LinksOf(const Topology& topology,
 
 RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
                           absl::string_view to, absl::string_view topic) {
-  const NameIndex index(topology);
   RouteSettings settings = topology.defaults;
-  for (const Route* route : MatchingRoutes(topology, index, index.Resolve(from),
-                                           index.Resolve(to), topic)) {
+  if (topology.routes.empty()) return settings;
+  for (const Route* route : MatchingRoutes(topology, EndOfName(topology, from),
+                                           EndOfName(topology, to), topic)) {
     settings = Apply(route->overrides, settings);
   }
   return settings;
 }
 
 bool ListensLocally(const Topology& topology, const TopologyNode& node) {
-  if (node.endpoint.has_value() &&
-      node.endpoint->kind != TransportKind::kGrpc) {
-    return true;
+  if (HasSocketEndpoint(node)) return true;
+  const std::vector<ResolvedRoute> routes =
+      TransportRoutes(topology, NameIndex(topology));
+  return HasLocalPeer(topology, LinkRoutes(routes), node);
+}
+
+absl::flat_hash_set<const TopologyNode*> LocalListeners(
+    const Topology& topology) {
+  const std::vector<ResolvedRoute> routes =
+      TransportRoutes(topology, NameIndex(topology));
+  const LinkRoutes links(routes);
+  absl::flat_hash_set<const TopologyNode*> listeners;
+  for (const TopologyNode& node : topology.nodes) {
+    if (HasSocketEndpoint(node) || HasLocalPeer(topology, links, node)) {
+      listeners.insert(&node);
+    }
   }
-  const absl::StatusOr<std::vector<PlannedLink>> links =
-      LinksOf(topology, node);
-  return links.ok() &&
-         std::any_of(links->begin(), links->end(), [](const auto& link) {
-           return link.connection.transport != TransportKind::kGrpc;
-         });
+  return listeners;
 }
 
 bool SharesMemory(const Topology& topology, absl::string_view a,

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "mycelium/topology/topology.h"
@@ -74,6 +75,10 @@ RouteSettings SettingsFor(const Topology& topology, absl::string_view from,
 // Whether the node listens at its SocketPath(): because it has peers that it
 // does not reach over grpc, or an endpoint of kind unix or shm.
 bool ListensLocally(const Topology& topology, const TopologyNode& node);
+
+// The nodes of the topology that do: cheaper than to ask about each of them.
+absl::flat_hash_set<const TopologyNode*> LocalListeners(
+    const Topology& topology);
 
 // Whether the link between two nodes, given by name, goes over shm; false if
 // the topology lacks one of them.

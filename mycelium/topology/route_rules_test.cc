@@ -1,5 +1,6 @@
 #include "mycelium/topology/route_rules.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -8,6 +9,8 @@
 
 namespace mycelium {
 namespace {
+
+using ::testing::UnorderedElementsAre;
 
 constexpr char kNodes[] = R"(insecure = true
 socket_dir = "/run/m"
@@ -145,6 +148,28 @@ TEST(RouteRulesTest, RouteBehindOneThatCannotApplyDecides) {
   EXPECT_EQ(Explained(topology, "prices", "strategy"),
             "unix </run/m/brain.sock> routes[0] at t.toml:14:1; routes[1] at "
             "t.toml:16:1 asks for grpc, but neither node has a port");
+}
+
+TEST(RouteRulesTest, RouteThatNamesBothNodesMayStandBehindAnImpossibleOne) {
+  const Topology topology =
+      Parsed(std::string(kNodes) +
+             "[[routes]]\nfrom = \"feed\"\nto = \"brain\"\n"
+             "transport = \"unix\"\n"
+             "[[routes]]\nfrom = \"prices\"\ntopics = [\"x\"]\n"
+             "transport = \"grpc\"\n");
+  EXPECT_EQ(Explained(topology, "feed", "brain"),
+            "unix </run/m/brain.sock> routes[0] at t.toml:14:1; routes[1] at "
+            "t.toml:18:1 asks for grpc, but neither node has a port");
+}
+
+TEST(RouteRulesTest, RouteThatCannotApplyContradictsNothing) {
+  const Topology topology =
+      Parsed(std::string(kNodes) +
+             "[[routes]]\nfrom = \"feed\"\ntransport = \"unix\"\n"
+             "[[routes]]\nfrom = \"brain\"\ntransport = \"grpc\"\n");
+  EXPECT_EQ(Explained(topology, "prices", "strategy"),
+            "unix </run/m/brain.sock> routes[0] at t.toml:14:1; routes[1] at "
+            "t.toml:17:1 asks for grpc, but neither node has a port");
 }
 
 TEST(RouteRulesTest, RouteWithinANodeIsAboutNoLink) {
@@ -338,6 +363,9 @@ TEST(RouteRulesTest,
   const Topology topology = Parsed(kNodes);
   EXPECT_TRUE(ListensLocally(topology, *topology.FindNode("feed")));
   EXPECT_FALSE(ListensLocally(topology, *topology.FindNode("far")));
+  EXPECT_THAT(LocalListeners(topology),
+              UnorderedElementsAre(topology.FindNode("feed"),
+                                   topology.FindNode("brain")));
   const auto alone = [](const std::string& endpoint) {
     const Topology one = Parsed("[[nodes]]\nname = \"one\"\n" + endpoint);
     return ListensLocally(one, one.nodes[0]);

@@ -14,13 +14,36 @@
 namespace mycelium {
 namespace {
 
+// For this many unknown names the nearest known one is looked for, which takes
+// long where there are thousands of both.
+constexpr int kHintsMax = 16;
+
+// What a route may call its ends, and what is said where it calls them
+// something else.
+class NameHints final {
+ public:
+  explicit NameHints(const NameIndex& index) : index_(index) {}
+
+  std::string HintFor(absl::string_view name) {
+    if (++asked_ > kHintsMax) return "";
+    if (asked_ == 1) names_ = index_.Names();
+    return NearestHint(name, names_);
+  }
+
+ private:
+  const NameIndex& index_;
+  std::vector<absl::string_view> names_;
+  int asked_ = 0;
+};
+
 void CheckEnd(const std::string& name, absl::string_view key,
               SourcePosition position, const Route& route,
-              const NameIndex& index, Diagnostics& diagnostics) {
+              const NameIndex& index, NameHints& hints,
+              Diagnostics& diagnostics) {
   if (!index.Resolve(name).unknown()) return;
   diagnostics.Add(position, RouteName(route),
                   absl::StrCat(key, ": no service or node ", Quoted(name),
-                               NearestHint(name, index.Names())));
+                               hints.HintFor(name)));
 }
 
 // A route that names both ends must be possible; one that leaves an end open
@@ -134,7 +157,7 @@ bool IsWithinOneNode(const ResolvedRoute& route) {
 // Whether two routes ask for different links between the same nodes, and no
 // third one decides between them.
 bool LinksContradict(const ResolvedRoute& a, const ResolvedRoute& b,
-                     const std::vector<ResolvedRoute>& routes) {
+                     const LinkRoutes& links) {
   if (IsWithinOneNode(a) || IsWithinOneNode(b)) return false;
   if (a.specificity != b.specificity) return false;
   if (a.route->overrides.transport == b.route->overrides.transport) {
@@ -146,29 +169,40 @@ bool LinksContradict(const ResolvedRoute& a, const ResolvedRoute& b,
   if (!meet) return false;
   const auto pair = OnlyPair(a, b);
   if (!pair.has_value()) return true;
-  const ResolvedRoute* const decides =
-      RouteOfLink(routes, *pair->first, *pair->second);
-  return decides == nullptr || decides->specificity == a.specificity;
+  const auto& [first, second] = *pair;
+  for (const ResolvedRoute* const route : {&a, &b}) {
+    // One that is passed over contradicts nothing.
+    if (!ObstacleTo(*route->route->overrides.transport, *first, *second)
+             .empty()) {
+      return false;
+    }
+  }
+  // There is one: `a` and `b` are possible.
+  return links.DecidingRoute(*first, *second)->specificity == a.specificity;
 }
 
 // Two nodes have one link. A route that names both of them must get what it
 // asks for; one that leaves an end open gives way to a more specific one.
 void CheckLinks(const std::vector<ResolvedRoute>& routes,
                 Diagnostics& diagnostics) {
+  const LinkRoutes links(routes);
   for (size_t later = 0; later < routes.size(); ++later) {
     const ResolvedRoute& route = routes[later];
     if (route.from.unknown() || route.to.unknown()) continue;
     const ResolvedRoute* other = nullptr;
     for (size_t earlier = 0; earlier < later && other == nullptr; ++earlier) {
-      if (LinksContradict(routes[earlier], route, routes)) {
+      if (LinksContradict(routes[earlier], route, links)) {
         other = &routes[earlier];
       }
     }
     const TopologyNode* const from = route.from.node;
     const TopologyNode* const to = route.to.node;
     if (other == nullptr && from != nullptr && to != nullptr && from != to) {
-      other = RouteOfLink(routes, *from, *to);
-      if (other->specificity == route.specificity) other = nullptr;
+      other = links.DecidingRoute(*from, *to);
+      // If that is a weaker one, CheckTransport() has refused this one.
+      if (other != nullptr && other->specificity <= route.specificity) {
+        other = nullptr;
+      }
     }
     if (other == nullptr ||
         other->route->overrides.transport == route.route->overrides.transport) {
@@ -188,11 +222,13 @@ void CheckLinks(const std::vector<ResolvedRoute>& routes,
 
 void ValidateRoutes(const Topology& topology, Diagnostics& diagnostics) {
   const NameIndex index(topology);
+  NameHints hints(index);
   std::vector<ResolvedRoute> resolved;
   for (const Route& route : topology.routes) {
-    CheckEnd(route.from, "from", route.from_position, route, index,
+    CheckEnd(route.from, "from", route.from_position, route, index, hints,
              diagnostics);
-    CheckEnd(route.to, "to", route.to_position, route, index, diagnostics);
+    CheckEnd(route.to, "to", route.to_position, route, index, hints,
+             diagnostics);
     resolved.push_back({&route, index.Resolve(route.from),
                         index.Resolve(route.to), SpecificityOf(route, index)});
     CheckTransport(resolved.back(), diagnostics);
