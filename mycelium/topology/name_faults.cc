@@ -23,11 +23,15 @@ std::string TextFault(absl::string_view name, size_t bytes_max,
   if (!IsUtf8(name)) {
     return absl::StrCat("\"", absl::CEscape(name), "\" is not UTF-8");
   }
-  for (const char c : name) {
-    if (absl::ascii_iscntrl(static_cast<unsigned char>(c)) ||
-        absl::StrContains(forbidden, c)) {
+  for (size_t i = 0; i < name.size(); ++i) {
+    // U+0080 to U+009F are controls too: C2 80 to C2 9F.
+    const bool is_late_control =
+        name[i] == '\xC2' && static_cast<unsigned char>(name[i + 1]) < 0xA0;
+    if (is_late_control ||
+        absl::ascii_iscntrl(static_cast<unsigned char>(name[i])) ||
+        absl::StrContains(forbidden, name[i])) {
       return absl::StrCat(Quoted(name), " contains ",
-                          Quoted(absl::string_view(&c, 1)));
+                          Quoted(name.substr(i, is_late_control ? 2 : 1)));
     }
   }
   return "";

@@ -39,6 +39,11 @@ TEST(NameFaultsTest, ControlCharacterIsNamed) {
   EXPECT_EQ(NameFault(absl::string_view("a\0b", 3)),
             "\"a\\000b\" contains \"\\000\"");
   EXPECT_EQ(TopologyNameFault("a\x7f"), "\"a\\177\" contains \"\\177\"");
+  // U+0080 to U+009F; the next one is a space that does not break.
+  EXPECT_EQ(NameFault("a\xc2\x80"), "\"a\\302\\200\" contains \"\\302\\200\"");
+  EXPECT_EQ(TopologyNameFault("\xc2\x9f"),
+            "\"\\302\\237\" contains \"\\302\\237\"");
+  EXPECT_EQ(TopologyNameFault("a\xc2\xa0"), "");
 }
 
 TEST(NameFaultsTest, WhatIsNotUtf8IsShownInAscii) {

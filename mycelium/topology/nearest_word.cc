@@ -82,8 +82,15 @@ std::string Quoted(absl::string_view text) {
     while (!text.empty() && (text.back() & 0xC0) == 0x80) text.remove_suffix(1);
     if (!text.empty() && (text.back() & 0x80) != 0) text.remove_suffix(1);
   }
-  return absl::StrCat("\"", absl::Utf8SafeCEscape(text), cut ? "..." : "",
-                      "\"");
+  std::string escaped = absl::Utf8SafeCEscape(text);
+  // It leaves U+0080 to U+009F, which are controls: C2 80 to C2 9F.
+  for (size_t at = escaped.find('\xC2'); at != std::string::npos;
+       at = escaped.find('\xC2', at + 1)) {
+    const std::string character = escaped.substr(at, 2);
+    if (static_cast<unsigned char>(character.back()) >= 0xA0) continue;
+    escaped.replace(at, 2, absl::CEscape(character));
+  }
+  return absl::StrCat("\"", escaped, cut ? "..." : "", "\"");
 }
 
 }  // namespace mycelium

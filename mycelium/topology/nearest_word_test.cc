@@ -37,6 +37,8 @@ TEST(NearestWordTest, QuotedTextIsPrintableAndCut) {
   EXPECT_EQ(Quoted(std::string(80, 'x')), "\"" + std::string(80, 'x') + "\"");
   EXPECT_EQ(Quoted(std::string(81, 'x')),
             "\"" + std::string(80, 'x') + "...\"");
+  // U+0085 is a control, U+00A0 and what follows are not.
+  EXPECT_EQ(Quoted("a\xc2\x85\xc2\xa0"), "\"a\\302\\205\xc2\xa0\"");
 }
 
 }  // namespace
