@@ -2,11 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "mycelium/cli/command.h"
 
 namespace mycelium {
@@ -33,6 +39,35 @@ class TopologyCommandTest : public testing::Test {
       "[[routes]]\ntopics = [\"t\"]\noverflow = \"drop_oldest\"\ndepth = 9\n"
       "[[routes]]\ntopics = [\"u\"]\noverflow = \"latest\"\ndepth = 9\n";
 };
+
+// The block of docs/topology.md whose fence is followed by `info`.
+std::string BlockOfPage(const std::string& info) {
+  std::ifstream file("docs/topology.md");
+  std::stringstream page;
+  page << file.rdbuf();
+  const std::string text = page.str();
+  const std::string fence = absl::StrCat("\n```", info, "\n");
+  const size_t start = text.find(fence);
+  if (start == std::string::npos) return "";
+  const size_t body = start + fence.size();
+  return text.substr(body, text.find("```\n", body) - body);
+}
+
+TEST_F(TopologyCommandTest, AnswerInTheGuideIsTheRealOne) {
+  const std::string file = Write(BlockOfPage("toml explained"));
+  const std::string shown = BlockOfPage("console");
+  const std::vector<std::string> halves =
+      absl::StrSplit(shown, absl::MaxSplits('\n', 1));
+  ASSERT_EQ(halves.size(), 2u);
+  absl::string_view line = halves[0];
+  ASSERT_TRUE(absl::ConsumePrefix(&line, "$ mycelium ")) << line;
+  std::vector<std::string> words = absl::StrSplit(line, ' ');
+  std::replace(words.begin(), words.end(), std::string("topology.toml"), file);
+  const CommandResult result = Run(words);
+  EXPECT_EQ(result.err, "");
+  EXPECT_EQ(absl::StrReplaceAll(result.out, {{file, "topology.toml"}}),
+            halves[1]);
+}
 
 TEST_F(TopologyCommandTest, CheckCountsWhatAGoodFileHas) {
   const std::string file = Write(good_);

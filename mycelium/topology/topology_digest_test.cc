@@ -68,6 +68,81 @@ TEST(TopologyDigestTest, NamesCannotBeTakenForOtherFacts) {
             DigestOf("[[nodes]]\nname = 'a'\nservices = ['s\",\"t']\n"));
 }
 
+TEST(TopologyDigestTest, TextOfEveryKeyIsPinned) {
+  const absl::StatusOr<Topology> topology = ParseHere(R"(
+schema = "compatible"
+insecure = true
+allow_anonymous = true
+allow_uids = [7, 3]
+socket_dir = "/run/m"
+[[nodes]]
+name = "a"
+services = ["t", "s"]
+host = "10.0.0.5"
+port = 9001
+endpoint = { kind = "grpc", addr = "0.0.0.0:9100" }
+certificate_name = "a.example"
+[[nodes]]
+name = "b"
+endpoint = { kind = "unix", addr = "/run/b" }
+[[routes]]
+from = "s"
+to = "b"
+topics = ["y", "x"]
+transport = "grpc"
+overflow = "latest"
+depth = 3
+window = 4
+lane_bytes = "8MiB"
+publish_timeout = "2s"
+retain = "9s"
+[[routes]]
+to = "b"
+wait = "block"
+spin = "10us"
+[defaults]
+transport = "unix"
+overflow = "fail"
+depth = 5
+window = 6
+lane_bytes = "2MiB"
+publish_timeout = "250ms"
+retain = "7s"
+wait = "spin"
+spin = "20us"
+[limits]
+handshake = "5s"
+frame_bytes_max = "1MiB"
+links = 8
+reconnect_min = "20ms"
+reconnect_max = "3s"
+keepalive = "1m"
+redeliver_max = 4
+[tls]
+certificate = "/c"
+key = "/k"
+ca = "/a"
+require_client_certificate = true
+)");
+  ASSERT_TRUE(topology.ok()) << topology.status();
+  EXPECT_EQ(CanonicalText(*topology),
+            R"(mycelium topology 1
+access allow_uids=["3","7"] allow_anonymous=1 insecure=1 certificate=1 ca=1 )"
+            R"(require_client_certificate=1 schema=compatible
+defaults transport=unix overflow=fail depth=5 window=6 lane_bytes=2097152 )"
+            R"(publish_timeout=250ms retain=7s wait=spin spin=20us
+limits handshake=5s frame_bytes_max=1048576 links=8 reconnect_min=20ms )"
+            R"(reconnect_max=3s keepalive=1m redeliver_max=4
+node "a" services=["s","t"] host="10.0.0.5" port=9001 )"
+            R"(endpoint=grpc:"0.0.0.0:9100" certificate_name="a.example"
+node "b" services=[] host="" port=0 endpoint=unix:"/run/b"
+route "" -> "b" topics=[] wait=block spin=10us
+route "s" -> "b" topics=["x","y"] transport=grpc overflow=latest depth=3 )"
+            R"(window=4 lane_bytes=8388608 publish_timeout=2s retain=9s
+socket_dir "/run/m"
+)");
+}
+
 TEST(TopologyDigestTest, TextAndDigestArePinned) {
   const absl::StatusOr<Topology> topology =
       ParseHere("[[nodes]]\nname = \"a\"\nservices = [\"s\"]\n");
