@@ -93,6 +93,7 @@ absl::Status DescriptorSet::State::Build(const std::string& name) {
         absl::StrCat(name, " begins a chain of more than ", kImportsDepthMax,
                      " files that import one another"));
   };
+  absl::flat_hash_map<std::string, size_t> failed;  // As `depths`.
   std::vector<Step> path(1);
   if (depths.contains(name) || !database.FindFileByName(name, &path[0].file)) {
     return absl::OkStatus();
@@ -101,10 +102,14 @@ absl::Status DescriptorSet::State::Build(const std::string& name) {
     Step& step = path.back();
     if (step.next < step.file.dependency_size()) {
       const std::string& import = step.file.dependency(step.next++);
-      if (const auto known = depths.find(import); known != depths.end()) {
+      bool is_known = false;
+      for (const auto* const seen : {&depths, &failed}) {
+        const auto known = seen->find(import);
+        if (known == seen->end()) continue;
         step.depth = std::max(step.depth, known->second + 1);
-        continue;
+        is_known = true;
       }
+      if (is_known) continue;
       if (absl::c_any_of(path, [&](const Step& earlier) {
             return earlier.file.name() == import;
           })) {
@@ -119,9 +124,12 @@ absl::Status DescriptorSet::State::Build(const std::string& name) {
       continue;
     }
     if (step.depth > kImportsDepthMax) return too_deep();
-    pool.BuildFileCollectingErrors(step.file, &errors);
     const size_t depth = step.depth;
-    depths[step.file.name()] = depth;
+    // A file that cannot be built is tried again by the next call: what it
+    // imports may be added meanwhile.
+    const bool is_built =
+        pool.BuildFileCollectingErrors(step.file, &errors) != nullptr;
+    (is_built ? depths : failed)[step.file.name()] = depth;
     path.pop_back();
     if (!path.empty()) {
       path.back().depth = std::max(path.back().depth, depth + 1);

@@ -110,6 +110,33 @@ TEST(DescriptorSetTest, MissingImportIsNamed) {
   EXPECT_THAT(std::string(refused.message()), HasSubstr(FileName(2)));
 }
 
+TEST(DescriptorSetTest, FileIsReadOnceWhatItImportsIsAdded) {
+  FileDescriptorSet first = Chain(3);
+  FileDescriptorSet rest;
+  *rest.add_file() = first.file(2);
+  first.mutable_file()->RemoveLast();
+  DescriptorSet set;
+  ASSERT_TRUE(set.Add(first.SerializeAsString()).ok());
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_THAT(std::string(set.Message("M0").status().message()),
+                HasSubstr(FileName(2)));
+  }
+  ASSERT_TRUE(set.Add(rest.SerializeAsString()).ok());
+  EXPECT_TRUE(set.Message("M0").ok());
+}
+
+// However many ways lead there.
+TEST(DescriptorSetTest, FileThatCannotBeBuiltIsTriedOnce) {
+  FileDescriptorSet files = Chain(kImportsDepthMax);
+  for (size_t number = 0; number + 2 < kImportsDepthMax; ++number) {
+    files.mutable_file(static_cast<int>(number))
+        ->add_dependency(FileName(number + 2));
+  }
+  files.mutable_file(files.file_size() - 1)->add_dependency("missing.proto");
+  EXPECT_THAT(std::string(MessageOf(files, "M0").message()),
+              HasSubstr("missing.proto"));
+}
+
 TEST(DescriptorSetTest, SetOfMoreThanTheGreatestSizeIsRefusedUnread) {
   DescriptorSet set;
   const absl::Status refused =
