@@ -10,8 +10,12 @@ namespace mycelium {
 namespace {
 
 // Whether a certificate with these names may be that node's. Names count in any
-// case, as they do for the end that dials.
+// case, as they do for the end that dials, but the name of a node does not: two
+// nodes of a topology may differ by case alone.
 bool IsNamed(const TopologyNode& node, const std::vector<std::string>& names) {
+  if (node.certificate_name.empty() && node.host.empty()) {
+    return std::find(names.begin(), names.end(), node.name) != names.end();
+  }
   const auto has = [&](const std::string& name) {
     return std::any_of(names.begin(), names.end(), [&](const auto& other) {
       return absl::EqualsIgnoreCase(name, other);

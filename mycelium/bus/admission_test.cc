@@ -131,6 +131,13 @@ TEST(AdmissionTest, NamesFitInAnyCase) {
   EXPECT_TRUE(IsAdmitted(brain, {"Node-7"}));
 }
 
+// Another node of the file may be called the same but for case.
+TEST(AdmissionTest, NameOfANodeFitsAsItIsOnly) {
+  TopologyNode brain = NodeOf("brain", "");
+  EXPECT_TRUE(IsAdmitted(brain, {"brain"}));
+  EXPECT_FALSE(IsAdmitted(brain, {"Brain"}));
+}
+
 TEST(AdmissionTest, HostFitsAsWrittenAndAsCompared) {
   TopologyNode brain = NodeOf("brain", "0:0::1");
   brain.place = "::1";
