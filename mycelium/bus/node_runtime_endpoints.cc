@@ -130,6 +130,9 @@ absl::Status NodeRuntime::ListenBeyond(const TopologyNode& self) {
                      "not have"));
     return absl::OkStatus();
   }
+  if (absl::Status listens = ListenRemote(address).status(); !listens.ok()) {
+    return listens;
+  }
   // Another node's file may have a certificate: then it is only this node that
   // dials.
   if (topology_->tls.certificate.empty() && topology_->tls.enabled()) {
@@ -137,10 +140,10 @@ absl::Status NodeRuntime::ListenBeyond(const TopologyNode& self) {
         LogLevel::kWarning,
         absl::StrCat("node ", node_, " listens at ", address,
                      " in the clear, since [tls] has a ca and no certificate; "
-                     "who dials with TLS, as this file says, does not get "
-                     "through to it"));
+                     "a node that dials with TLS, as this file says, does not "
+                     "get through to it"));
   }
-  return ListenRemote(address).status();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,
