@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import types
 import unittest
 
 import mycelium
@@ -10,6 +11,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf import message as protobuf_message
 from google.protobuf import message_factory
 from google.protobuf import timestamp_pb2
+from mycelium import message_type
 from mycelium import testing
 from python import test_schema
 from tests.testdata import test_messages_pb2
@@ -150,6 +152,18 @@ class RequiredFieldTest(unittest.TestCase):
             self.assertEqual(
                 (flow['accepted'], flow['delivered'],
                  flow['dropped']['undecodable']), (2, 1, 1))
+
+  def test_fields_of_newer_runtimes_say_it_in_another_way(self):
+    # Protobuf 7 has no label any more, and earlier ones no is_required.
+    for is_required in (False, True):
+      field = types.SimpleNamespace(is_required=is_required, message_type=None)
+      message = types.SimpleNamespace(
+          full_name='newer.Message', is_extendable=False, fields=[field])
+      holder = types.SimpleNamespace(
+          full_name='newer.Holder', is_extendable=False,
+          fields=[types.SimpleNamespace(is_required=False, message_type=message)])
+      reaches = message_type._reaches_required_field.__wrapped__  # pylint: disable=protected-access
+      self.assertEqual(reaches(holder), is_required)
 
   def test_message_that_lacks_one_is_not_published(self):
     message_cls = self.class_of('required.Needs')

@@ -187,6 +187,14 @@ def _described(descriptor: Any) -> '_mycelium.MessageType':
       descriptor.full_name, files.SerializeToString())
 
 
+def _is_required(field: Any) -> bool:
+  # Newer Protobuf runtimes have this, and some of those no label any more.
+  is_required = getattr(field, 'is_required', None)
+  if is_required is None:
+    return bool(field.label == field.LABEL_REQUIRED)
+  return bool(is_required)
+
+
 @functools.lru_cache(maxsize=1024)
 def _reaches_required_field(descriptor: Any) -> bool:
   """Whether a field, or a field of a field, is required, or may be.
@@ -203,7 +211,7 @@ def _reaches_required_field(descriptor: Any) -> bool:
     if message.is_extendable:
       return True
     for field in message.fields:
-      if field.label == field.LABEL_REQUIRED:
+      if _is_required(field):
         return True
       if field.message_type is not None:
         remaining.append(field.message_type)
