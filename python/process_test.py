@@ -4,6 +4,7 @@ from concurrent import futures
 import contextlib
 import gc
 import math
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -224,10 +225,10 @@ def fork_with_a_closed_bus(topology):
   print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def start_worker(method, port):
+def start_worker(method, target, port):
   """Starts a process that leaves its bus open; prints its exit code."""
   worker = multiprocessing.get_context(method).Process(
-      target=publish_and_return, args=(int(port),))
+      target=globals()[target], args=(int(port),))
   worker.start()
   worker.join()
   print(worker.exitcode, flush=True)
@@ -250,6 +251,24 @@ def publish_and_return(port):
   threading.Thread(target=publish).start()
   globals()['kept'] = [transport, notes, executor]
   returning.set()
+
+
+def return_and_publish(port):
+  """Opens the bus when the process ends already, and publishes after that."""
+
+  def publish(notes):
+    for number in range(1000):
+      notes.publish(Note(id=number))
+
+  def connect():
+    threading.main_thread().join()  # Until it waits for the other threads.
+    transport = mycelium.TcpTransport('localhost', port).connect(LONG)
+    notes = transport.publisher(Note)
+    notes.wait_for_subscribers(1, LONG)
+    globals()['kept'] = [transport, notes]
+    threading.Thread(target=publish, args=(notes,)).start()
+
+  threading.Thread(target=connect).start()
 
 
 def exit_under_fire(topology):
@@ -565,15 +584,17 @@ class ProcessTest(BusCase):
   # Ends
 
   def test_buses_of_multiprocessing_are_closed_when_their_process_ends(self):
-    for method in ('fork', 'forkserver', 'spawn'):
-      with self.subTest(method=method):
+    for method, target in itertools.product(
+        ('fork', 'forkserver', 'spawn'),
+        ('publish_and_return', 'return_and_publish')):
+      with self.subTest(method=method, target=target):
         events = queue.Queue()
         ids = []
         with mycelium.TcpTransport(
             'localhost', 0, on_connection=events.put).listen() as transport:
           transport.subscribe(Note, lambda note, ids=ids: ids.append(note.id))
           output = self.finish(
-              self.start(start_worker, method, str(transport.port)))
+              self.start(start_worker, method, target, str(transport.port)))
           states = [events.get(timeout=LONG).state for _ in range(2)]
         self.assertEqual(output, '0\n')
         self.assertEqual(states, ['connected', 'gone'])

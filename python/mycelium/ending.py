@@ -46,8 +46,11 @@ def _register_in_worker() -> None:
   if multiprocessing.get_start_method() == 'spawn':
     return  # It ends as every program does.
   from multiprocessing import util  # pylint: disable=import-outside-toplevel
-  util.Finalize(None, _start_to_end_worker, exitpriority=_PRIORITY)
   _worker_pid = os.getpid()
+  if util.is_exiting():  # It may not look any more at what it is given.
+    _start_to_end_worker()
+  else:
+    util.Finalize(None, _start_to_end_worker, exitpriority=_PRIORITY)
 
 
 def _start_to_end_worker() -> None:
@@ -59,8 +62,13 @@ def _start_to_end_worker() -> None:
 def _end_worker() -> None:
   """As at every other exit: first the threads end, then the buses."""
   threading.main_thread().join()  # From then on, it waits for the others.
-  for thread in threading.enumerate():
-    if not thread.daemon and thread is not threading.current_thread():
+  while True:  # Threads may start others before they end.
+    others = [thread for thread in threading.enumerate()
+              if thread is not threading.current_thread()
+              and not thread.daemon and thread.is_alive()]
+    if not others:
+      break
+    for thread in others:
       thread.join()
   _end()
 

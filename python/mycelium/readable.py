@@ -59,7 +59,8 @@ class Readable:
   def __init__(self, descriptor: int, bus: Any) -> None:
     """`bus`: a native one, or None."""
     self._descriptor = os.dup(descriptor)
-    weakref.finalize(self, os.close, self._descriptor)
+    # Not at exit, when a loop on another thread may still watch it.
+    weakref.finalize(self, os.close, self._descriptor).atexit = False
     self._bus = bus if bus is not None and bus.polled_by_caller else None
     self._bus_descriptor = -1  # Also a duplicate.
     self._pause: Optional[asyncio.TimerHandle] = None
