@@ -85,10 +85,11 @@ class InterruptTest(BusCase):
     got = self.receive_after_an_interrupt(asker, answerer, BYTES, data, read)
     self.assertEqual(got, data)
 
-  def interrupt(self, receive):
+  def interrupt(self, receive, before=lambda: None):
     """Calls `receive` with a signal pending, with no Python code before it."""
 
     def on_signal(*_):
+      before()
       raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGINT, on_signal)
@@ -102,11 +103,7 @@ class InterruptTest(BusCase):
     asker, answerer = self.pair()
     blobs = answerer.subscriber(BYTES)
     publisher = asker.publisher(BYTES)
-    native = blobs._native  # pylint: disable=protected-access
-    receives = (functools.partial(native.receive, None, LONG),
-                functools.partial(native.try_receive, None),
-                functools.partial(native.receive_many, None, 10, LONG),
-                functools.partial(native.receive, bytes, LONG))
+    receives = self.receives_of(blobs)
     for receive in receives:
       for number in range(3):
         publisher.publish(bytes([number]))
@@ -116,6 +113,50 @@ class InterruptTest(BusCase):
         self.assertEqual(bytes(blobs.recv(LONG)), bytes([number]))
       self.assertEqual(blobs.recv_many(10), [])
     self.check_ledger(asker, accepted=3 * len(receives))
+
+  def receives_of(self, subscriber):
+    native = subscriber._native  # pylint: disable=protected-access
+    return (functools.partial(native.receive, None, LONG),
+            functools.partial(native.try_receive, None),
+            functools.partial(native.receive_many, None, 10, LONG),
+            functools.partial(native.receive, bytes, LONG))
+
+  def test_closing_in_the_handler_leaves_nothing_behind(self):
+    asker, answerer = self.pair()
+    publisher = asker.publisher(BYTES)
+    kept = []
+    for number in range(4):
+      blobs = answerer.subscriber(BYTES)
+      kept.append(blobs)
+      publisher.publish(b'x')
+      self.interrupt(self.receives_of(blobs)[number], before=blobs.close)
+      with self.assertRaises(mycelium.FailedPrecondition):
+        blobs.recv(LONG)
+      asker.flush(LONG)  # Though somebody has the subscriber still.
+    self.check_ledger(asker, accepted=4)
+
+  def test_handler_does_not_wait_for_the_receive_that_it_interrupts(self):
+    asker, answerer = self.pair()
+    blobs = answerer.subscriber(BYTES)
+    asker.publisher(BYTES).publish(b'x')
+    errors = []
+
+    def receive():
+      self.assertIsNone(blobs.recv_nowait())
+      blobs.finish()
+      for call in (functools.partial(blobs.recv, LONG),
+                   functools.partial(blobs.recv_many, 1, LONG)):
+        try:
+          call()
+        except mycelium.FailedPrecondition as error:
+          errors.append(str(error))
+
+    self.interrupt(self.receives_of(blobs)[0], before=receive)
+    self.assertEqual(len(errors), 2, errors)
+    self.assertIn('during whose receive', errors[0])
+    self.assertEqual(bytes(blobs.recv(LONG)), b'x')
+    blobs.finish()
+    self.check_ledger(asker, accepted=1)
 
   def test_list_that_was_kept_outlives_a_second_signal(self):
     asker, answerer = self.pair()

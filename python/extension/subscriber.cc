@@ -18,13 +18,30 @@ namespace mycelium {
 PythonSubscriber::Turn PythonSubscriber::WaitForTurn(absl::Duration* timeout) {
   Turn turn(turn_, std::try_to_lock);
   if (turn.owns_lock()) return turn;
+  if (turn_.is_mine()) {
+    Raise(absl::FailedPreconditionError(
+        "a signal handler or callback cannot receive from a subscriber during "
+        "whose receive it runs"));
+  }
   Clock& clock = Environment::Real().clock;
   const TimeNs start = clock.NowNs();
-  WaitInParts(*timeout, [&](absl::Duration part) {
-    return turn.try_lock_for(absl::ToChronoNanoseconds(part));
-  });
+  if (WaitInParts(*timeout, [this](absl::Duration part) {
+        return turn_.TryLockFor(part);
+      })) {
+    turn = Turn(turn_, std::adopt_lock);
+  }
   *timeout -= absl::Nanoseconds(clock.NowNs() - start);
   return turn;
+}
+
+template <typename Call>
+auto PythonSubscriber::KeepingIfOpen(const Call& call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const py::error_already_set&) {
+    if (is_closed_) EndKept();
+    throw;
+  }
 }
 
 void PythonSubscriber::EndLast() {
@@ -180,21 +197,25 @@ py::object PythonSubscriber::Receive(const py::object& parse,
         "another thread was receiving all the while"));
   }
   EndLast();
-  if (has_kept()) return TakeLeftOver(parse);
-  ByteSpan bytes;
-  if (!TakeNext(&bytes)) RaiseUnlessOk(WaitForNext(timeout, &bytes));
-  return ViewOrParsed(parse, bytes);
+  return KeepingIfOpen([&] {
+    if (has_kept()) return TakeLeftOver(parse);
+    ByteSpan bytes;
+    if (!TakeNext(&bytes)) RaiseUnlessOk(WaitForNext(timeout, &bytes));
+    return ViewOrParsed(parse, bytes);
+  });
 }
 
 py::object PythonSubscriber::TryReceive(const py::object& parse) {
   const Turn turn(turn_, std::try_to_lock);
   if (!turn.owns_lock()) return py::none();
   EndLast();
-  if (has_kept()) return TakeLeftOver(parse);
-  ByteSpan bytes;
-  if (TakeNext(&bytes)) return ViewOrParsed(parse, bytes);
-  RaiseUnlessOk(subscriber_.TakeNews());
-  return py::none();
+  return KeepingIfOpen([&]() -> py::object {
+    if (has_kept()) return TakeLeftOver(parse);
+    ByteSpan bytes;
+    if (TakeNext(&bytes)) return ViewOrParsed(parse, bytes);
+    RaiseUnlessOk(subscriber_.TakeNews());
+    return py::none();
+  });
 }
 
 py::list PythonSubscriber::ReceiveMany(const py::object& parse,
@@ -204,17 +225,19 @@ py::list PythonSubscriber::ReceiveMany(const py::object& parse,
   const Turn turn = WaitForTurn(&timeout);
   if (!turn.owns_lock()) return messages;
   EndLast();
-  std::vector<MessageInfo> infos;
-  try {
-    TakeMany(parse, count_max, timeout, &messages, &infos);
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  } catch (const py::error_already_set&) {
-    for (size_t i = infos.size(); i > 0; --i) {
-      kept_.push_front({messages[i - 1], infos[i - 1]});
+  return KeepingIfOpen([&] {
+    std::vector<MessageInfo> infos;
+    try {
+      TakeMany(parse, count_max, timeout, &messages, &infos);
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    } catch (const py::error_already_set&) {
+      for (size_t i = infos.size(); i > 0; --i) {
+        kept_.push_front({messages[i - 1], infos[i - 1]});
+      }
+      throw;
     }
-    throw;
-  }
-  return messages;
+    return messages;
+  });
 }
 
 void PythonSubscriber::TakeMany(const py::object& parse, size_t count_max,
@@ -268,10 +291,13 @@ void PythonSubscriber::Close() {
   if (std::exchange(is_closed_, true)) return;
   WithoutGil([this] { subscriber_.Unsubscribe(); });
   const Turn turn(turn_, std::try_to_lock);
-  if (!turn.owns_lock()) return;  // Who receives hears of it.
+  if (turn.owns_lock()) EndKept();  // Else the receive that has it does.
+}
+
+void PythonSubscriber::EndKept() {
   kept_.clear();
   CountLeftOver();
-  if (views_ > 0) return;  // Finish() is left to who has the view.
+  if (views_ > 0) return;  // Finish() is left to the owner of the view.
   ++generation_;
   subscriber_.Finish();
 }

@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -10,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -86,11 +88,41 @@ class PythonSubscriber final
   void CountView(int change) { views_ += change; }
 
  private:
+  // A mutex that knows whether the caller has it, so that a signal handler, or
+  // a callback, does not wait for the receive during which it runs.
+  class TurnMutex final {
+   public:
+    bool try_lock() {
+      if (is_mine() || !mutex_.try_lock()) return false;
+      owner_ = std::this_thread::get_id();
+      return true;
+    }
+    bool TryLockFor(absl::Duration timeout) {
+      if (!mutex_.try_lock_for(absl::ToChronoNanoseconds(timeout))) {
+        return false;
+      }
+      owner_ = std::this_thread::get_id();
+      return true;
+    }
+    void unlock() {
+      owner_ = std::thread::id();
+      mutex_.unlock();
+    }
+    bool is_mine() const { return owner_.load() == std::this_thread::get_id(); }
+
+   private:
+    std::timed_mutex mutex_;
+    std::atomic<std::thread::id> owner_{};
+  };
   // The right to receive, while it lives.
-  using Turn = std::unique_lock<std::timed_mutex>;
+  using Turn = std::unique_lock<TurnMutex>;
   // Waits for it, and takes the wait from `timeout`; without it if another
-  // thread received all the while.
+  // thread received all the while. Raises if this thread would wait for itself.
   Turn WaitForTurn(absl::Duration* timeout);
+  // Returns what the call of a receive returns. If it raises and Close() came
+  // meanwhile, nothing is kept.
+  template <typename Call>
+  auto KeepingIfOpen(const Call& call) -> decltype(call());
   // Makes what was received before unusable; raises if somebody uses it.
   void EndLast();
   // The next message's bytes; false if there is none now.
@@ -104,6 +136,8 @@ class PythonSubscriber final
   void CountUnlessInterrupted(ByteSpan bytes, ByteSpan taken);
   // Counts it, if nobody got it, for who ends.
   void CountLeftOver();
+  // The end of Close(), with the turn.
+  void EndKept();
   // Raises what is being handled; DataLoss, which only knows its class, with
   // the message that was taken last.
   [[noreturn]] void RaiseNamed(const std::exception& error);
@@ -144,7 +178,7 @@ class PythonSubscriber final
   };
 
   const ForkGuard guard_;
-  std::timed_mutex turn_;
+  TurnMutex turn_;
   RawSubscriber subscriber_;
   MessageInfo info_;         // Of the last message returned or raised.
   uint64_t generation_ = 0;  // Counts messages.

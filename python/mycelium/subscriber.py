@@ -80,11 +80,15 @@ class Subscriber(Generic[M]):
   def recv(self, timeout: float) -> M:
     """The next message, waiting up to `timeout` seconds for one.
 
+    With a RawType that is a Payload; or `bytes`, if a recv_many() that a signal
+    handler interrupted had taken it.
+
     Raises:
       DeadlineExceeded: none came in time. It is a TimeoutError.
       FailedPrecondition: none came, and a publisher was refused because its
         type or schema digest differs (SchemaMismatch), which is raised once; or
-        the bus is closed.
+        the bus is closed; or a signal handler or callback calls this that runs
+        during a receive of the same subscriber.
       ResourceExhausted: none came, and this subscriber fell behind and was
         disconnected, as its overflow says. Raised once.
       DataLoss: what came is not a message of this class. It counts as dropped:
@@ -165,7 +169,8 @@ class Subscriber(Generic[M]):
     """A descriptor for select() or epoll. It is the subscriber's: never close it.
 
     It is readable once a message has come after a recv_nowait() that found none.
-    With poll_by_caller, also watch the bus's.
+    After a receive that a signal handler interrupted, call recv_nowait() first: it
+    returns what was taken. With poll_by_caller, also watch the bus's.
     """
     return self._native.descriptor()
 
