@@ -376,5 +376,54 @@ TEST(RouteRulesTest,
   EXPECT_TRUE(alone("endpoint = { kind = \"unix\", addr = \"/run/o\" }\n"));
 }
 
+// LocalListeners() decides each link without its texts. Of two nodes of a
+// place, one with a port, it must find what LinksOf() says of them.
+TEST(RouteRulesTest, LocalListenersAreTheNodesWithALinkOverASocket) {
+  const auto words = {"", "shm", "unix", "grpc"};
+  int files = 0, listening = 0;
+  for (const std::string defaults : words) {
+    for (const std::string endpoint : words) {
+      for (const std::string open : words) {
+        for (const std::string direct : words) {
+          for (const std::string port : {"", "port = 9001\n"}) {
+            std::string text = "insecure = true\nsocket_dir = \"/run/m\"\n";
+            if (!defaults.empty()) {
+              text += "[defaults]\ntransport = \"" + defaults + "\"\n";
+            }
+            text += "[[nodes]]\nname = \"a\"\n" + port +
+                    "[[nodes]]\nname = \"b\"\n";
+            if (!endpoint.empty()) {
+              text += "endpoint = { kind = \"" + endpoint + "\" }\n";
+            }
+            if (!open.empty()) {
+              text +=
+                  "[[routes]]\nfrom = \"a\"\ntransport = \"" + open + "\"\n";
+            }
+            if (!direct.empty()) {
+              text += "[[routes]]\nfrom = \"b\"\nto = \"a\"\ntransport = \"" +
+                      direct + "\"\n";
+            }
+            const absl::StatusOr<Topology> topology = ParseHere(text);
+            if (!topology.ok()) continue;
+            SCOPED_TRACE(text);
+            const auto links = LinksOf(*topology, topology->nodes[0]);
+            ASSERT_TRUE(links.ok());
+            ASSERT_EQ(links->size(), 1u);
+            const bool by_socket =
+                (*links)[0].connection.transport != TransportKind::kGrpc;
+            const auto listeners = LocalListeners(*topology);
+            EXPECT_EQ(listeners.contains(&topology->nodes[0]), by_socket);
+            EXPECT_EQ(ListensLocally(*topology, topology->nodes[0]), by_socket);
+            ++files;
+            listening += by_socket ? 1 : 0;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(listening, 50);
+  EXPECT_GT(files - listening, 50);
+}
+
 }  // namespace
 }  // namespace mycelium
