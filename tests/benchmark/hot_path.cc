@@ -9,6 +9,7 @@
 // '*PublishingPart*' leaves the polls out: it shows what a message costs the
 // publisher, for one subscriber or for --subscribers=8.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -33,6 +34,7 @@ ABSL_FLAG(std::string, kind, "raw", "raw or protobuf");
 ABSL_FLAG(size_t, subscribers, 1, "buses that receive, over shm or unix");
 ABSL_FLAG(size_t, bytes, 64, "of a message");
 ABSL_FLAG(uint64_t, messages, 20'000, "that are counted");
+ABSL_FLAG(uint64_t, burst, 1, "messages published before each is received");
 
 namespace mycelium::bench {
 namespace {
@@ -70,9 +72,12 @@ class HotPath final {
   }
 
   absl::Status Run(uint64_t messages) {
-    for (uint64_t i = 0; i < messages; ++i) {
-      if (absl::Status sent = PublishingPart(); !sent.ok()) return sent;
-      ++published_;
+    const uint64_t end = published_ + messages;
+    while (published_ < end) {
+      for (uint64_t i = 0; i < burst_ && published_ < end; ++i) {
+        if (absl::Status sent = PublishingPart(); !sent.ok()) return sent;
+        ++published_;
+      }
       for (const auto& receiver : receivers_) {
         while (receiver->received < published_) {
           if (absl::Status turned = Turn(*receiver); !turned.ok()) {
@@ -169,6 +174,7 @@ class HotPath final {
     return first_->Poll(absl::ZeroDuration()).status();
   }
 
+  const uint64_t burst_ = std::max<uint64_t>(1, absl::GetFlag(FLAGS_burst));
   const bool is_raw_ = absl::GetFlag(FLAGS_kind) == "raw";
   const MessageType type_ = RawMessageType("bytes");
   const std::vector<std::byte> bytes_ =
