@@ -225,8 +225,10 @@ void EventLoop::EndPollers() {
   for (Poller* const poller : pollers_) poller->EndSleep();
 }
 
-EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns) {
+EventLoop::Ran EventLoop::RunOnce(TimeNs deadline, int64_t spin_ns,
+                                  uint32_t seen) {
   if (!BeginRunning()) return Ran::kOtherThread;
+  if (interrupts() != seen) deadline = 0;
   runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   EndPollers();
   quick_turns_ = 0;

@@ -152,7 +152,13 @@ class EventLoop final {
   // less if others need the CPU (SpinBackoff).
   // Returns at once if another thread runs the loop.
   enum class Ran { kNothing, kSomething, kOtherThread };
-  Ran RunOnce(TimeNs deadline, int64_t spin_ns);
+  Ran RunOnce(TimeNs deadline, int64_t spin_ns) {
+    return RunOnce(deadline, spin_ns, interrupts());
+  }
+  // The same, but waits for nothing if interrupts() is not `seen` any more. For
+  // one of several threads that take turns: a wake-up before its turn reached
+  // only the thread that ran the loop then.
+  Ran RunOnce(TimeNs deadline, int64_t spin_ns, uint32_t seen);
 
   // Looks at the pollers for a fraction of a microsecond, and at nothing else,
   // not even a clock: for a caller that comes again and again while work comes
@@ -188,6 +194,15 @@ class EventLoop final {
 
   // Makes a waiting RunOnce() return.
   void Wake();
+  // The same, and has each thread look that has seen interrupts() before.
+  void Interrupt() {
+    // Before Wake(): the thread that hears of it has let the next one see it.
+    interrupts_.fetch_add(1, std::memory_order_release);
+    Wake();
+  }
+  uint32_t interrupts() const {
+    return interrupts_.load(std::memory_order_acquire);
+  }
 
   // The same, for a caller that has stored something (sequentially consistent,
   // or by a read-modify-write) that a poller looks for when it prepares to
@@ -299,6 +314,7 @@ class EventLoop final {
   static constexpr uint32_t kLentAwaited = 4;  // … and the sleeper waits: …
   static constexpr uint32_t kReturned = 5;  // … it is next, and nobody else.
   std::atomic<uint32_t> state_{kIdle};
+  std::atomic<uint32_t> interrupts_{0};
   std::atomic<bool> lends_{false};
   std::atomic<std::thread::id> runner_{};
 

@@ -53,6 +53,18 @@ TEST_F(EventLoopTest, TimersRunInOrderOfTimeAndThenOfAge) {
   EXPECT_EQ(log_, "abc");
 }
 
+// Of two threads that take turns, the first has taken the wake-up.
+TEST_F(EventLoopTest, AnInterruptIsSeenByEachThreadOnce) {
+  const uint32_t seen = loop_->interrupts();
+  loop_->Interrupt();
+  for (int turn = 0; turn < 2; ++turn) {
+    (void)loop_->RunOnce(5000, 0, seen);
+    EXPECT_LT(clock_.now, 5000);
+  }
+  EXPECT_EQ(loop_->RunOnce(5000, 0), Ran::kNothing);
+  EXPECT_EQ(clock_.now, 5000);
+}
+
 TEST_F(EventLoopTest, CancelledTimerDoesNotRun) {
   const uint64_t first = loop_->RunAt(2000, [&] { log_ += "a"; });
   uint64_t second = 0;

@@ -340,6 +340,36 @@ TEST(ClosingWhoPollsTest, OneOfTwoBusesIsClosedWhileItsOtherThreadPolls) {
   EXPECT_TRUE(one->Close(kLong).ok());
   polling.Join();
   EXPECT_TRUE(two->Poll(absl::ZeroDuration()).ok());
+  // Nobody would wake a thread that comes only now.
+  const auto late = one->Poll(absl::InfiniteDuration());
+  EXPECT_TRUE(late.ok()) << late.status();
+}
+
+// A wake-up reaches the thread that runs the loop, which is not the one that
+// has to hear of it.
+TEST_F(ClosingTest, AThreadThatWaitsForItsTurnHearsThatItsBusIsClosed) {
+  BusOptions options;
+  options.poll = PollMode::kCaller;
+  one_ = nullptr;
+  two_ = nullptr;
+  auto one = *MessageBus::FromTopology(path_, "one", options);
+  auto two = *MessageBus::FromTopology(path_, "two", options);
+  test::SleepingThread running([&] {
+    while (!two->closed()) (void)two->Poll(absl::InfiniteDuration());
+  });
+  running.AwaitSleep();
+  test::Notification heard;
+  test::SleepingThread waiting([&] {
+    while (!one->closed()) {
+      EXPECT_TRUE(one->Poll(absl::InfiniteDuration()).ok());
+    }
+    heard.Notify();
+  });
+  waiting.AwaitSleep();
+  EXPECT_TRUE(one->Close(kLong).ok());
+  heard.WaitForNotification();
+  EXPECT_TRUE(two->Close(kLong).ok());
+  running.Join();
 }
 
 class StandingClock final : public Clock {

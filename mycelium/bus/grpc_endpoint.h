@@ -40,6 +40,8 @@ using GrpcEndpointHandle = EndpointHandle;
 //                        that cannot be read
 //   PERMISSION_DENIED    this user may not listen there
 //   UNAVAILABLE          gRPC cannot listen there, as the message says
+//   DEADLINE_EXCEEDED    a handler has kept the node's thread for 10 s; nothing
+//                        was done
 inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
     const std::string& address, MessageBus& bus,
     std::shared_ptr<EndpointStats> stats = nullptr) {
@@ -59,7 +61,10 @@ inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
 // becomes of the link, also if it is refused because it would be in the clear
 // beyond this machine. To dial the same address again adds no link, but tries
 // at once if no connection is up.
-// INVALID_ARGUMENT: the address has no port, or none from 1 to 65535.
+//   INVALID_ARGUMENT     the address has no port, or none from 1 to 65535
+//   FAILED_PRECONDITION  the bus was shut down
+//   DEADLINE_EXCEEDED    a handler has kept the node's thread for 10 s; nothing
+//                        was done
 inline absl::Status DialGrpcEndpoint(const std::string& address,
                                      MessageBus& bus) {
   const std::shared_ptr<NodeRuntime> node = bus.runtime();

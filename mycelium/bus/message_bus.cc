@@ -247,7 +247,8 @@ absl::StatusOr<bool> MessageBus::Poll(absl::Duration timeout) {
   absl::StatusOr<bool> ran =
       node.Poll(timeout <= absl::ZeroDuration()
                     ? 0
-                    : DeadlineAfter(node.environment().clock.NowNs(), timeout));
+                    : DeadlineAfter(node.environment().clock.NowNs(), timeout),
+                closing_->is_done);
   node.EndPoll();
   return ran;
 }

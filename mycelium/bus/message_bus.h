@@ -76,6 +76,8 @@ class MessageBus final {
   //                        a handler that has not returned. Or a callback of
   //                        the node makes this call while another call starts
   //                        the node. Try again when that is over.
+  //   DEADLINE_EXCEEDED    the node of this process was to be started, and a
+  //                        handler has kept its thread for 10 s
   static absl::StatusOr<std::unique_ptr<MessageBus>> FromTopology(
       const std::string& path, const std::string& service,
       const BusOptions& options = BusOptions());

@@ -95,6 +95,8 @@ class NodeRuntime final : public RoomWaiter {
   void RemoveService(const std::string& service);
 
   // Endpoints without a topology. Listen() returns what StopListening() takes.
+  // All of them, and Start(): DEADLINE_EXCEEDED if a handler keeps the node's
+  // thread for longer than kBusyMax. Then nothing was done.
   absl::StatusOr<uint64_t> ListenUnix(const std::string& path,
                                       EndpointOptions options = {});
   // UNAVAILABLE: this node could share no memory when it was made.
@@ -140,19 +142,18 @@ class NodeRuntime final : public RoomWaiter {
   // Why subscriptions do not get what some publishers publish.
   RefusalTable& refusals() { return refusals_; }
 
-  // Runs what is due, waiting for something until `deadline`. True if
-  // something ran. FAILED_PRECONDITION under PollMode::kThread.
-  absl::StatusOr<bool> Poll(TimeNs deadline);
+  // Runs what is due, waiting for something until `deadline` or WakePoll().
+  // True if something ran. Does not wait if the caller's bus is `closed`, which
+  // may change later. FAILED_PRECONDITION under PollMode::kThread.
+  absl::StatusOr<bool> Poll(TimeNs deadline, const std::atomic<bool>& closed);
   // The same for what comes within a fraction of a microsecond, if the caller
   // polls this node and its loop spins.
   bool PollQuickly() {
     return options_.poll == PollMode::kCaller && spin_ns_ > 0 &&
            !loop_->InLoop() && loop_->RunQuickly();
   }
-  // Has a thread that sleeps in Poll() look whether it is still wanted.
-  void WakePoll() {
-    if (options_.poll == PollMode::kCaller) loop_->Wake();
-  }
+  // Has all threads that wait in Poll() return.
+  void WakePoll();
   // After Poll() or PollQuickly(), for a caller without a share of the node:
   // destroys it if a handler has let go of the last one.
   void EndPoll() {
@@ -257,9 +258,9 @@ class NodeRuntime final : public RoomWaiter {
   absl::Status ListenLocally(const TopologyNode& self);
   absl::Status ListenBeyond(const TopologyNode& self);  // Over gRPC.
   absl::Status CheckRemote() const;
-  absl::StatusOr<uint64_t> ListenOn(Transport& transport,
-                                    const std::string& path,
-                                    EndpointOptions options);
+  absl::StatusOr<BoundListener> ListenOn(Transport& transport,
+                                         const std::string& path,
+                                         EndpointOptions options);
   DropCounts DropsOf(const std::string& peer) const;
   absl::Status DialOn(Transport& transport, const std::string& path,
                       uint64_t lane_bytes);
@@ -282,9 +283,14 @@ class NodeRuntime final : public RoomWaiter {
   // as they take.
   static constexpr TimeNs kInDestructor = 0;
   bool BeginShutdown();  // Whether this call is the first.
-  // Runs `task` on the loop and waits for it.
-  void OnLoop(absl::FunctionRef<void()> task);
-  // The same, waiting as WaitPatiently() does. False: it will run later.
+  // How long a call that needs the node's thread waits for a handler that keeps
+  // it. That handler may wait for the caller, which no one would notice.
+  static constexpr int64_t kBusyMaxNs = 10'000'000'000;
+  // Runs `task` on the loop and returns what it returned. DEADLINE_EXCEEDED:
+  // the loop was busy for kBusyMaxNs, and `task` will not run.
+  absl::Status OnLoop(absl::FunctionRef<absl::Status()> task);
+  // Runs `task` on the loop, waiting as WaitPatiently() does. False: it will
+  // run later.
   bool OnLoopBy(std::function<void()> task, Patience& patience,
                 TimeNs least = 0);
   RouteSettings SettingsFor(const Origin& origin, const std::string& node,
@@ -384,8 +390,8 @@ class NodeRuntime final : public RoomWaiter {
   bool orphaned_ = false;
   const std::shared_ptr<std::atomic<bool>> ended_ =
       std::make_shared<std::atomic<bool>>(false);
-  EventCount done_event_;  // Of OnLoop().
-  EventCount ended_event_;
+  EventCount done_event_;   // Of OnLoop().
+  EventCount ended_event_;  // Also what a thread in Poll() waits for.
   std::thread thread_;
 };
 

@@ -20,6 +20,12 @@ absl::Status CheckCapacity(const std::string& path, uint64_t lane_bytes) {
       kRingBytesMin, " to ", kLaneBytesMax, " are allowed"));
 }
 
+absl::StatusOr<uint64_t> IdOf(
+    const absl::StatusOr<NodeRuntime::BoundListener>& bound) {
+  if (!bound.ok()) return bound.status();
+  return bound->id;
+}
+
 }  // namespace
 
 absl::Status NodeRuntime::Start() {
@@ -95,12 +101,12 @@ absl::Status NodeRuntime::StartTopology() {
       return listening;
     }
   }
-  OnLoop([&] {
+  return OnLoop([&] {
     for (const Dialled& peer : dialled) {
       peers_->Dial(*peer.transport, peer.address, peer.node, peer.rule);
     }
+    return absl::OkStatus();
   });
-  return absl::OkStatus();
 }
 
 absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
@@ -148,7 +154,7 @@ absl::Status NodeRuntime::ListenBeyond(const TopologyNode& self) {
 
 absl::StatusOr<uint64_t> NodeRuntime::ListenUnix(const std::string& path,
                                                  EndpointOptions options) {
-  return ListenOn(*unix_, path, std::move(options));
+  return IdOf(ListenOn(*unix_, path, std::move(options)));
 }
 
 absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
@@ -166,40 +172,35 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenShm(const std::string& path,
         options.schema_digest->ToHex(), " is not the one of service ", service,
         ", whose bus was given another"));
   }
-  if (shm_ != nullptr) return ListenOn(*shm_, path, std::move(options));
+  if (shm_ != nullptr) return IdOf(ListenOn(*shm_, path, std::move(options)));
   return absl::UnavailableError(
       absl::StrCat("shared memory: ", memory_.status().message()));
 }
 
-absl::StatusOr<uint64_t> NodeRuntime::ListenOn(Transport& transport,
-                                               const std::string& path,
-                                               EndpointOptions options) {
+absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::ListenOn(
+    Transport& transport, const std::string& path, EndpointOptions options) {
   if (is_inherited()) return CheckNotForked();
   const auto endpoint =
       std::make_shared<const EndpointOptions>(std::move(options));
-  absl::StatusOr<uint64_t> result = absl::InternalError("not run");
-  OnLoop([&] {
+  BoundListener bound;
+  const absl::Status listens = OnLoop([&]() -> absl::Status {
     // Checked on the loop, so that Shutdown() closes every listener that was
     // made.
-    if (absl::Status open = CheckOpen(); !open.ok()) {
-      result = open;
-      return;
-    }
+    if (absl::Status open = CheckOpen(); !open.ok()) return open;
     absl::StatusOr<std::unique_ptr<Listener>> listener = transport.Listen(
         path, [this, &transport, endpoint](std::unique_ptr<Channel> channel,
                                            const absl::Status& admitted) {
           peers_->Accept(transport.word(), endpoint, std::move(channel),
                          admitted);
         });
-    if (!listener.ok()) {
-      result = listener.status();
-      return;
-    }
-    listeners_[next_listener_] = {std::string(transport.word()),
-                                  *std::move(listener)};
-    result = next_listener_++;
+    if (!listener.ok()) return listener.status();
+    bound = {next_listener_++, (*listener)->address()};
+    listeners_[bound.id] = {std::string(transport.word()),
+                            *std::move(listener)};
+    return absl::OkStatus();
   });
-  return result;
+  if (!listens.ok()) return listens;
+  return bound;
 }
 
 bool NodeRuntime::StopListening(uint64_t listener, TimeNs deadline) {
@@ -228,14 +229,13 @@ absl::Status NodeRuntime::DialOn(Transport& transport, const std::string& path,
         absl::StrCat("dial \"", path, "\": the path has ", path.size(),
                      " bytes; 1 to ", kSocketPathBytesMax, " are allowed"));
   }
-  absl::Status open;
-  OnLoop([&] {
-    open = CheckOpen();
+  return OnLoop([&] {
+    absl::Status open = CheckOpen();
     if (open.ok()) {
       peers_->Dial(transport, path, "", "dialled by hand", lane_bytes);
     }
+    return open;
   });
-  return open;
 }
 
 DropCounts NodeRuntime::DropsOf(const std::string& peer) const {

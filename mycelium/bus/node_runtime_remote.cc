@@ -58,16 +58,7 @@ absl::Status NodeRuntime::CheckRemote() const {
 absl::StatusOr<NodeRuntime::BoundListener> NodeRuntime::ListenRemote(
     const std::string& address, EndpointOptions options) {
   if (absl::Status has = CheckRemote(); !has.ok()) return has;
-  absl::StatusOr<uint64_t> listener =
-      ListenOn(*remote_, address, std::move(options));
-  if (!listener.ok()) return listener.status();
-  BoundListener bound = {*listener, address};
-  OnLoop([&] {
-    const auto known = listeners_.find(*listener);
-    if (known != listeners_.end())
-      bound.address = known->second.listener->address();
-  });
-  return bound;
+  return ListenOn(*remote_, address, std::move(options));
 }
 
 absl::Status NodeRuntime::DialRemote(const std::string& address) {
@@ -77,12 +68,11 @@ absl::Status NodeRuntime::DialRemote(const std::string& address) {
     return absl::InvalidArgumentError(
         absl::StrCat("dial \"", address, "\": ", fault));
   }
-  absl::Status open;
-  OnLoop([&] {
-    open = CheckOpen();
+  return OnLoop([&] {
+    absl::Status open = CheckOpen();
     if (open.ok()) peers_->Dial(*remote_, address, "", "dialled by hand");
+    return open;
   });
-  return open;
 }
 
 }  // namespace mycelium

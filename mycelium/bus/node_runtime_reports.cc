@@ -54,7 +54,11 @@ std::vector<FlowReport> NodeRuntime::FlowReports() const {
 
 size_t NodeRuntime::EntryCount() {
   size_t count = router_->entry_count() + refusals_.entry_count();
-  OnLoop([&] { count += dispatcher_->entry_count(); });
+  const absl::Status counted = OnLoop([&] {
+    count += dispatcher_->entry_count();
+    return absl::OkStatus();
+  });
+  if (!counted.ok()) return 0;
   MutexLock lock(mutex_);
   return count + services_.size() + closing_.size() + on_error_.size() +
          on_publisher_gone_.size() + ended_subscriptions_.size();

@@ -30,7 +30,14 @@ constexpr absl::Duration kCheckPeriod = absl::Milliseconds(200);
 
 }  // namespace
 
-absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {
+void NodeRuntime::WakePoll() {
+  if (options_.poll != PollMode::kCaller) return;
+  loop_->Interrupt();
+  ended_event_.Notify(environment_.waiter);
+}
+
+absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline,
+                                       const std::atomic<bool>& closed) {
   if (options_.poll != PollMode::kCaller) {
     return absl::FailedPreconditionError(
         "Poll() is for poll = kCaller; this node has a thread for it: the "
@@ -40,8 +47,12 @@ absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {
     return absl::FailedPreconditionError(
         "Poll() was called from inside a handler that Poll() runs");
   }
+  // In this order: the end of a bus that is not closed yet is an interrupt that
+  // was not seen.
+  const uint32_t seen = loop_->interrupts();
+  if (closed.load(std::memory_order_acquire)) deadline = 0;
   while (!has_ended()) {
-    const EventLoop::Ran ran = loop_->RunOnce(deadline, spin_ns_);
+    const EventLoop::Ran ran = loop_->RunOnce(deadline, spin_ns_, seen);
     if (ran != EventLoop::Ran::kOtherThread) {
       return ran == EventLoop::Ran::kSomething;
     }
@@ -49,6 +60,7 @@ absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline) {
     if (now >= deadline) return false;
     EventCount::Sleeper sleeper(ended_event_);
     if (has_ended()) break;
+    if (loop_->interrupts() != seen) return false;
     sleeper.Until(environment_.waiter, std::min(deadline, now + kTurnNs));
   }
   return absl::FailedPreconditionError(
@@ -188,9 +200,33 @@ absl::Status NodeRuntime::CheckOutsideHandlers(absl::string_view call) const {
       call, " was called from a handler, which it would wait for"));
 }
 
-void NodeRuntime::OnLoop(absl::FunctionRef<void()> task) {
-  Patience endless{kNever};
-  (void)OnLoopBy(task, endless);
+absl::Status NodeRuntime::OnLoop(absl::FunctionRef<absl::Status()> task) {
+  if (loop_->InLoop()) return task();
+  // The loop takes the task, or the caller takes it back: never both.
+  enum class Turn { kWaits, kTaken, kDone, kTakenBack };
+  const auto turn = std::make_shared<std::atomic<Turn>>(Turn::kWaits);
+  absl::Status status;
+  loop_->Post([this, turn, task, &status] {
+    Turn seen = Turn::kWaits;
+    if (!turn->compare_exchange_strong(seen, Turn::kTaken)) return;
+    status = task();
+    turn->store(Turn::kDone, std::memory_order_release);
+    done_event_.Notify(environment_.waiter);
+  });
+  const auto is_done = [&] {
+    return turn->load(std::memory_order_acquire) == Turn::kDone;
+  };
+  const TimeNs deadline = environment_.clock.NowNs() + kBusyMaxNs;
+  if (WaitFor(done_event_, is_done, deadline) == Outcome::kReady) return status;
+  Turn seen = Turn::kWaits;
+  if (!turn->compare_exchange_strong(seen, Turn::kTakenBack)) {
+    (void)WaitFor(done_event_, is_done, kNever);  // It runs.
+    return status;
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat("the thread of node ", node_, " was busy for ",
+                   kBusyMaxNs / 1'000'000'000,
+                   " s: a handler or callback that it runs does not return"));
 }
 
 bool NodeRuntime::OnLoopBy(std::function<void()> task, Patience& patience,

@@ -1,18 +1,26 @@
-// How the thread of a queued subscription waits for its next message, and how a
-// thread that has found a ring full leaves it to its reader.
+// How the thread of a queued subscription waits for its next message, how a
+// thread that has found a ring full leaves it to its reader, and how a thread
+// waits for the node's.
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <thread>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mycelium/base/heavy_barrier.h"
 #include "mycelium/base/spin_backoff.h"
 #include "mycelium/bus/node_runtime.h"
+#include "tests/support/notification.h"
+#include "tests/support/short_temp_dir.h"
 
 namespace mycelium {
 namespace {
+
+using ::testing::HasSubstr;
 
 constexpr int64_t kSpinNs = 50'000;
 constexpr int kLooksPerClock = 64;
@@ -28,9 +36,9 @@ class CountedClock final : public Clock {
   }
   int64_t WallNs() override { return now; }
 
-  TimeNs now = 1'000'000;
+  std::atomic<TimeNs> now{1'000'000};
   TimeNs step = 1'000;
-  int looks = 0;
+  std::atomic<int> looks{0};
 };
 
 // A thread that sleeps is woken at once.
@@ -54,11 +62,21 @@ class CountedWaiter final : public Waiter {
   std::function<void()> on_sleep;
   std::function<void()> on_epoll;  // On the thread that runs the loop.
   int64_t away_ns = 0;
-  int sleeps = 0;
-  TimeNs last_deadline = 0;
+  std::atomic<int> sleeps{0};
+  std::atomic<TimeNs> last_deadline{0};
 
  private:
   CountedClock& clock_;
+};
+
+class ListeningSys final : public Sys {
+ public:
+  int64_t Listen(int fd, int backlog) override {
+    if (on_listen != nullptr) on_listen();
+    return Sys::Listen(fd, backlog);
+  }
+
+  std::function<void()> on_listen;
 };
 
 class NodeRuntimeWaitingTest : public ::testing::Test {
@@ -76,8 +94,10 @@ class NodeRuntimeWaitingTest : public ::testing::Test {
 
   CountedClock clock_;
   CountedWaiter waiter_{clock_};
-  Environment environment_{Environment::Real().sys, clock_, waiter_};
+  ListeningSys sys_;
+  Environment environment_{sys_, clock_, waiter_};
   std::shared_ptr<NodeRuntime> runtime_;
+  const std::atomic<bool> no_{false};
 };
 
 class SpinAndSleepTest : public NodeRuntimeWaitingTest {
@@ -245,9 +265,68 @@ TEST_F(RestTest, IsNoneOnTheThreadThatRunsTheLinks) {
   Start();
   int looks = -1;
   waiter_.on_epoll = [&] { looks = LooksIn(kNever); };
-  EXPECT_TRUE(runtime_->Poll(clock_.now).ok());
+  EXPECT_TRUE(runtime_->Poll(clock_.now, no_).ok());
   EXPECT_EQ(looks, 0);
   waiter_.on_epoll = nullptr;
+}
+
+class BusyNodeTest : public NodeRuntimeWaitingTest {
+ protected:
+  void SetUp() override {
+    clock_.step = 1'000'000'000;
+    Start(WaitMode::kBlock);
+  }
+  void TearDown() override { waiter_.on_epoll = nullptr; }
+
+  test::ShortTempDir dir_;
+};
+
+// As a handler does that waits for the thread which calls.
+TEST_F(BusyNodeTest, WhoNeedsItsThreadIsToldThatItDoesNotCome) {
+  test::Notification entered, go;
+  waiter_.on_epoll = [&] {
+    entered.Notify();
+    go.WaitForNotification();
+  };
+  std::thread polling(
+      [&] { EXPECT_TRUE(runtime_->Poll(clock_.now, /*closed=*/no_).ok()); });
+  entered.WaitForNotification();
+  const std::string path = dir_.file("socket");
+  for (const absl::Status& status :
+       {runtime_->ListenUnix(path).status(), runtime_->DialUnix(path)}) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+    EXPECT_THAT(status.message(), HasSubstr("thread of node node was busy"));
+  }
+  go.Notify();
+  polling.join();
+  waiter_.on_epoll = nullptr;
+  // It was not done afterwards, either.
+  EXPECT_TRUE(runtime_->ListenUnix(path).ok());
+  EXPECT_TRUE(runtime_->LinkReports().empty());
+}
+
+TEST_F(BusyNodeTest, WhatHasBegunIsWaitedFor) {
+  test::Notification entered, posted, listens, go;
+  waiter_.on_epoll = [&] {
+    entered.Notify();
+    posted.WaitForNotification();
+  };
+  std::thread polling(
+      [&] { EXPECT_TRUE(runtime_->Poll(clock_.now, /*closed=*/no_).ok()); });
+  entered.WaitForNotification();
+  sys_.on_listen = [&] {
+    listens.Notify();
+    go.WaitForNotification();
+  };
+  const TimeNs begin = clock_.now;
+  waiter_.on_sleep = [&] {
+    posted.Notify();
+    listens.WaitForNotification();
+    if (clock_.now - begin > 20'000'000'000) go.Notify();
+  };
+  EXPECT_TRUE(runtime_->ListenUnix(dir_.file("socket")).ok());
+  polling.join();
+  EXPECT_GT(clock_.now - begin, 20'000'000'000);
 }
 
 }  // namespace

@@ -70,6 +70,8 @@ using ShmEndpointHandle = EndpointHandle;
 //                        when it was made, because the kernel lacks what that
 //                        needs or had run out of something. BindUnixEndpoint()
 //                        needs no shared memory
+//   DEADLINE_EXCEEDED    a handler has kept the node's thread for 10 s; nothing
+//                        was done
 inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
     const std::string& path, MessageBus& bus,
     std::optional<Digest> digest = std::nullopt, size_t capacity = kShmCapacity,
@@ -99,6 +101,8 @@ inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes, or the
 //                        capacity is less than 4 KiB or more than 1 GiB
 //   FAILED_PRECONDITION  the bus was shut down
+//   DEADLINE_EXCEEDED    a handler has kept the node's thread for 10 s; nothing
+//                        was done
 inline absl::Status DialShmEndpoint(const std::string& path, MessageBus& bus,
                                     size_t capacity = 0) {
   const std::shared_ptr<NodeRuntime> node = bus.runtime();

@@ -34,6 +34,8 @@ using UnixEndpointHandle = EndpointHandle;
 //   RESOURCE_EXHAUSTED   no file descriptor was available, or other processes
 //                        keep the directory locked
 //   UNAVAILABLE          no such directory
+//   DEADLINE_EXCEEDED    a handler has kept the node's thread for 10 s; nothing
+//                        was done
 inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
     const std::string& path, MessageBus& bus,
     std::shared_ptr<EndpointStats> stats = nullptr) {
@@ -54,6 +56,8 @@ inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
 // no connection is up.
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes
 //   FAILED_PRECONDITION  the bus was shut down
+//   DEADLINE_EXCEEDED    a handler has kept the node's thread for 10 s; nothing
+//                        was done
 inline absl::Status DialUnixEndpoint(const std::string& path, MessageBus& bus) {
   const std::shared_ptr<NodeRuntime> node = bus.runtime();
   return node->DialUnix(path);

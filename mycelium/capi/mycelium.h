@@ -174,7 +174,9 @@ mycelium_status mycelium_runtime_verify_digest(const MyceliumRuntime* runtime,
      PERMISSION_DENIED    to listen: this user may not listen there
      RESOURCE_EXHAUSTED   to listen: no file descriptor was available, or other
                           processes keep the directory locked
-     FAILED_PRECONDITION  the node was shut down */
+     FAILED_PRECONDITION  the node was shut down
+     DEADLINE_EXCEEDED    a callback has kept the node's thread for 10 s;
+                          nothing was done */
 mycelium_status mycelium_runtime_listen_unix(MyceliumRuntime* runtime,
                                              const char* path);
 mycelium_status mycelium_runtime_connect_unix(MyceliumRuntime* runtime,
@@ -210,7 +212,8 @@ mycelium_status mycelium_runtime_connect_shm_with(MyceliumRuntime* runtime,
                           node was shut down
      PERMISSION_DENIED    this user may not listen there
      UNAVAILABLE          gRPC cannot listen there, as the message says
-     UNIMPLEMENTED        the program was linked without gRPC */
+     UNIMPLEMENTED        the program was linked without gRPC
+     DEADLINE_EXCEEDED    as above */
 mycelium_status mycelium_runtime_listen_grpc(MyceliumRuntime* runtime,
                                              const char* address,
                                              int32_t* port);

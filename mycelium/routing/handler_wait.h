@@ -24,7 +24,8 @@ class Subscription;
 //      thread that comes last finds it, however many begin at once.
 //
 // Waits of other kinds are not seen: a wait with a deadline, which ends by
-// itself; a wait for room, for a lock of the program's or for another thread of
+// itself, such as the wait for the node's thread of a call that listens or
+// dials; a wait for room, for a lock of the program's or for another thread of
 // the program; and the wait in the Close() of a bus.
 //
 // Thread safety: belongs to the thread that waits, which has one wait at a
