@@ -36,11 +36,25 @@ void DepartedSubscriptions::Add(const Subscription& subscription) {
 std::shared_ptr<FlowCounters> DepartedSubscriptions::FlowFrom(
     uint32_t subscription, const std::shared_ptr<const Origin>& origin) {
   MutexLock lock(mutex_);
-  const auto entry = departed_.find(subscription);
-  if (entry == departed_.end()) return nullptr;
-  std::shared_ptr<FlowCounters>& flow = entry->second.flows[origin];
+  const auto known = departed_.find(subscription);
+  const bool is_known = known != departed_.end();
+  if (!is_known && unknown_.flows.size() >= before_look_) FoldUnknown();
+  Departed& departed = is_known ? known->second : unknown_;
+  std::shared_ptr<FlowCounters>& flow = departed.flows[origin];
   if (flow == nullptr) flow = std::make_shared<FlowCounters>();
   return flow;
+}
+
+void DepartedSubscriptions::FoldUnknown() {
+  Departed over;
+  for (auto next = unknown_.flows.begin(); next != unknown_.flows.end();) {
+    const auto flow = next++;
+    if (flow->second.use_count() > 1) continue;
+    over.flows.insert(unknown_.flows.extract(flow));
+  }
+  Report(over, &forgotten_);
+  // Each look is paid for by as many flows that came since the last one.
+  before_look_ = std::max(kBeforeLookMin, 2 * unknown_.flows.size());
 }
 
 void DepartedSubscriptions::CountRefused(const Link& link) {
@@ -70,6 +84,7 @@ void DepartedSubscriptions::Report(const Departed& departed,
 std::vector<FlowReport> DepartedSubscriptions::Reports() const {
   MutexLock lock(mutex_);
   FlowReportTable all = forgotten_;
+  Report(unknown_, &all);
   for (const auto& [id, departed] : departed_) Report(departed, &all);
   return std::move(all).Release();
 }

@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_ROUTING_DEPARTED_SUBSCRIPTIONS_H_
 #define MYCELIUM_ROUTING_DEPARTED_SUBSCRIPTIONS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -20,12 +21,13 @@ namespace mycelium {
 // still match such a subscription, and counts what it sends as accepted. The
 // oldest subscriptions are forgotten; what was counted for them stays in sums.
 //
-// Thread safety: any thread.
+// Thread safety: any thread, unless a comment names the thread.
 class DepartedSubscriptions final {
  public:
   void Add(const Subscription& subscription);
-  // Counts what comes from `origin` for a subscription that ended. Null: it has
-  // been forgotten, or there never was one.
+  // Counts what comes from `origin` for a subscription that ended. One that has
+  // been forgotten, or never was here, is counted without its names. Never
+  // null. On the loop, where matches end.
   std::shared_ptr<FlowCounters> FlowFrom(
       uint32_t subscription, const std::shared_ptr<const Origin>& origin);
   // Counts a message of that link whose publisher was refused: for which
@@ -42,10 +44,20 @@ class DepartedSubscriptions final {
         flows;
   };
 
+  static constexpr size_t kBeforeLookMin = 64;
+
   static void Report(const Departed& departed, FlowReportTable* reports);
+
+  // Adds to the sums what was counted for unknown subscriptions by matches that
+  // are over. On the loop.
+  void FoldUnknown() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable Mutex mutex_;
   std::map<uint32_t, Departed> departed_ ABSL_GUARDED_BY(mutex_);
+  // Stands for all subscriptions that are not remembered.
+  Departed unknown_ ABSL_GUARDED_BY(mutex_);
+  // With so many flows of `unknown_`, those that are over are looked for.
+  size_t before_look_ ABSL_GUARDED_BY(mutex_) = kBeforeLookMin;
   FlowReportTable forgotten_ ABSL_GUARDED_BY(mutex_);
 };
 

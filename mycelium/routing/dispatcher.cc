@@ -183,10 +183,11 @@ absl::Status Dispatcher::OnMatched(Link& link, const v1::Matched& matched) {
     if (!added.ok()) return added.status();
     known = *added;
   }
-  known->flow =
-      subscription == nullptr
-          ? departed_.FlowFrom(matched.subscription(), publisher->origin)
-          : subscription->FlowFrom(origin);
+  if (subscription != nullptr) {
+    known->flow = subscription->FlowFrom(origin);
+  } else if (matched.subscription() != 0) {
+    known->flow = departed_.FlowFrom(matched.subscription(), publisher->origin);
+  }
   if (!is_for_it) {
     known->dropped_as = DropReason::kSchemaMismatch;
     if (!is_news) return absl::OkStatus();

@@ -104,6 +104,14 @@ class DispatcherTest : public testing::Test {
     return dispatcher_->OnFrame(link_, lane, frame, 64 * sequence);
   }
 
+  uint64_t CountedAsGone() const {
+    uint64_t count = 0;
+    for (const FlowReport& report : dispatcher_->DepartedReports("here")) {
+      count += report.ledger.dropped_for(DropReason::kSubscriberGone);
+    }
+    return count;
+  }
+
   struct Handled {
     uint32_t subscription;
     uint64_t sequence;

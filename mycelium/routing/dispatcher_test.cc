@@ -267,6 +267,39 @@ TEST_F(DispatcherTest, MessageForASubscriptionThatHasEndedIsCounted) {
   EXPECT_EQ(reports[0].ledger.dropped_for(DropReason::kSubscriberGone), 1u);
 }
 
+TEST_F(DispatcherTest, MessageForASubscriptionThatIsForgottenIsCounted) {
+  for (uint32_t id = 1; id <= 4098; ++id) {
+    Add(id, DeliveryMode::kInline);
+    dispatcher_->Remove(id);
+  }
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(CountedAsGone(), 1u);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(8)).ok());
+  ASSERT_TRUE(OpenLane(3, 1).ok());
+  ASSERT_TRUE(Match(8, 1, 3).ok());
+  EXPECT_EQ(Send(8, 3, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(CountedAsGone(), 2u);
+  // The peer has counted what it says to be for subscription 0.
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(9)).ok());
+  ASSERT_TRUE(Match(9, 0, 0).ok());
+  EXPECT_EQ(Send(9, 0, 2), FrameOutcome::kHandled);
+  EXPECT_EQ(CountedAsGone(), 2u);
+}
+
+TEST_F(DispatcherTest, MessagesOfManyForForgottenSubscriptionsAreCounted) {
+  for (uint32_t id = 1; id <= 1000; ++id) {
+    const v1::PublisherDeclare declare = Declared(id, std::to_string(id));
+    ASSERT_TRUE(dispatcher_->OnDeclare(link_, declare).ok());
+    ASSERT_TRUE(Match(id, 1, 0, id).ok());
+    EXPECT_EQ(Send(id, 0, id), FrameOutcome::kHandled);
+    // Some go on.
+    if (id % 4 != 0) Unmatch(id, 1, id);
+  }
+  EXPECT_EQ(CountedAsGone(), 1000u);
+}
+
 TEST_F(DispatcherTest, OnePublisherBeyondTheLimitIsRefusedUnlessSomeAreIdle) {
   const auto subscription = Add(1, DeliveryMode::kInline);
   constexpr uint32_t kMost = kLinkPublishersMax;

@@ -30,7 +30,9 @@ class LinkPublishers final {
   struct Match {
     uint32_t id;
     std::shared_ptr<Subscription> subscription;  // Null: it was gone already.
-    std::shared_ptr<FlowCounters> flow;          // Null: there never was one.
+    // Null: the match is with subscription 0, which says only that frames of
+    // the publisher may come that the peer has counted as dropped.
+    std::shared_ptr<FlowCounters> flow;
     uint32_t lane;
     uint64_t from_sequence;
     uint64_t until_sequence;
