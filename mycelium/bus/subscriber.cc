@@ -257,6 +257,9 @@ absl::Status SubscriberBase::Take(absl::Duration timeout, Payload* payload,
   if (subscription_.is_inherited()) return CheckNotForked();
   if (TryTake(payload)) return absl::OkStatus();
   if (subscription_ == nullptr) return MovedFrom();
+  // While this thread waits, another one that has taken before does not count
+  // as the one that must make room.
+  subscription_->SetConsumerThread();
   InboundQueue& queue = subscription_->queue();
   // To look is to take, which saves a second look. With a descriptor it only
   // looks, since it would have to arm the descriptor at each look.

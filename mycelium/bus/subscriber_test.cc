@@ -87,6 +87,32 @@ TEST_F(SubscriberTest, ReceiveWaitsOnThoughWhatWasThereWasDroppedForNewer) {
   EXPECT_TRUE(SettledLedger().Balances());
 }
 
+TEST_F(SubscriberTest, PublishWaitsForTheThreadThatHasBegunToReceive) {
+  const MessageType type = RawMessageType("bytes");
+  const std::vector<std::byte> bytes(64 << 10);
+  auto pull = bus_->RawSubscriber(type);
+  PublisherOptions options;
+  options.publish_timeout = absl::Milliseconds(1);
+  auto publisher = bus_->RawPublisher(type, "", options);
+  ASSERT_TRUE(publisher->Publish(bytes).ok());
+  ASSERT_TRUE(pull->Receive(kLong).ok());
+  test::Notification waits, may_go_on;
+  std::thread receiver([&] {
+    const auto received = pull->Receive(kLong, [&] {
+      waits.Notify();
+      may_go_on.WaitForNotification();
+      return true;
+    });
+    EXPECT_TRUE(received.ok()) << received.status();
+  });
+  waits.WaitForNotification();
+  while (publisher->TryPublish(bytes).ok()) continue;
+  const absl::Status published = publisher->Publish(bytes);
+  EXPECT_THAT(published.message(), testing::HasSubstr("waited 1ms"));
+  may_go_on.Notify();
+  receiver.join();
+}
+
 bool IsReadable(int descriptor) {
   pollfd wanted = {descriptor, POLLIN, 0};
   return poll(&wanted, 1, /*timeout=*/0) == 1;

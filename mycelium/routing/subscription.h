@@ -160,8 +160,8 @@ class Subscription final : public Lane::Doorbell,
   bool IsConsumer() const {
     return consumer() != 0 && consumer() == ThreadNumber();
   }
-  // The number of the thread that takes, which no later thread has; 0 if none
-  // has taken anything yet.
+  // The number of the thread that takes, or waits to take, which no later
+  // thread has; 0 if there was none yet.
   uint64_t consumer() const {
     return consumer_.load(std::memory_order_relaxed);
   }
