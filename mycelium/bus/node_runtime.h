@@ -255,7 +255,7 @@ class NodeRuntime final : public RoomWaiter {
   }
   void MakeTransports(const Limits& limits);
   absl::Status StartTopology();
-  absl::Status ListenLocally(const TopologyNode& self);
+  absl::StatusOr<uint64_t> ListenLocally(const TopologyNode& self);
   absl::Status ListenBeyond(const TopologyNode& self);  // Over gRPC.
   absl::Status CheckRemote() const;
   absl::StatusOr<BoundListener> ListenOn(Transport& transport,

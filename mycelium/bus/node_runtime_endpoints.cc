@@ -1,5 +1,6 @@
 // The part of NodeRuntime that listens and dials.
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -91,13 +92,16 @@ absl::Status NodeRuntime::StartTopology() {
                               " shares no memory: ", memory_.status().message(),
                               "; its links of kind shm go over Unix sockets"));
   }
+  std::optional<uint64_t> local;
   if (ListensLocally(*topology_, *self)) {
-    if (absl::Status listening = ListenLocally(*self); !listening.ok()) {
-      return listening;
-    }
+    const absl::StatusOr<uint64_t> listening = ListenLocally(*self);
+    if (!listening.ok()) return listening.status();
+    local = *listening;
   }
   if (listens_remotely) {
     if (absl::Status listening = ListenBeyond(*self); !listening.ok()) {
+      // Another service may start this node again.
+      if (local.has_value()) OnLoop([&] { listeners_.erase(*local); });
       return listening;
     }
   }
@@ -109,7 +113,7 @@ absl::Status NodeRuntime::StartTopology() {
   });
 }
 
-absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
+absl::StatusOr<uint64_t> NodeRuntime::ListenLocally(const TopologyNode& self) {
   const bool is_elsewhere = self.endpoint.has_value() &&
                             self.endpoint->kind != TransportKind::kGrpc &&
                             !self.endpoint->address.empty();
@@ -121,8 +125,7 @@ absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
     }
   }
   return ListenOn(LocalTransportFor(TransportKind::kShm),
-                  topology_->SocketPath(self), {})
-      .status();
+                  topology_->SocketPath(self), {});
 }
 
 absl::Status NodeRuntime::ListenBeyond(const TopologyNode& self) {
