@@ -120,10 +120,12 @@ class PublisherBase {
 //                        publish_timeout. Publish() waits that long once; then
 //                        calls fail at once until the subscriber has made some
 //                        room. To try again, wait with CallWhenRoom() or
-//                        RoomDescriptor(). Inside a handler Publish() returns
-//                        this at once where only the calling thread could make
-//                        room, and soon where handlers wait for each other in
-//                        a circle.
+//                        RoomDescriptor(). Publish() does not wait on the
+//                        thread that runs the links (PollMode), and so not in
+//                        inline handlers of messages from other nodes, nor
+//                        where only the calling thread could make room. It
+//                        waits for a moment where handlers wait for each other
+//                        in a circle.
 //   UNAVAILABLE          a lane is full and its subscriber out of reach; or,
 //                        for PublisherTo(), the service is not connected or
 //                        has no such subscription; or, with

@@ -108,7 +108,8 @@ TEST_F(SubscriberTest, PublishWaitsForTheThreadThatHasBegunToReceive) {
   waits.WaitForNotification();
   while (publisher->TryPublish(bytes).ok()) continue;
   const absl::Status published = publisher->Publish(bytes);
-  EXPECT_THAT(published.message(), testing::HasSubstr("waited 1ms"));
+  EXPECT_THAT(std::string(published.message()),
+              testing::HasSubstr("waited 1ms"));
   may_go_on.Notify();
   receiver.join();
 }
@@ -156,6 +157,36 @@ TEST_F(SubscriberTest, ReceiveThatDoesNotWaitMayBeCalledInAHandlerOfTheNode) {
     EXPECT_EQ(flow.ledger.accepted, 1u);
     EXPECT_EQ(flow.ledger.in_flight, 0u);
   }
+}
+
+// The same handler waits for room on a thread of the program, and not on the
+// thread that runs the links, though another thread could make room.
+TEST_F(SubscriberTest, PublishDoesNotWaitOnTheThreadThatRunsTheLinks) {
+  test::ShortTempDir dir;
+  auto peer = *MessageBus::Create(BusOptions());
+  auto endpoint = BindUnixEndpoint(dir.file("socket"), *peer);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  const MessageType type = RawMessageType("full");
+  const std::vector<std::byte> bytes(64 << 10);
+  auto full = bus_->RawSubscriber(type);
+  PublisherOptions options;
+  options.publish_timeout = absl::Milliseconds(1);
+  auto into_full = bus_->RawPublisher(type, "", options);
+  while (into_full->TryPublish(bytes).ok()) continue;
+  std::vector<std::string> refused;
+  auto handle = bus_->Subscribe<Note>([&](const Note&, const MessageInfo&) {
+    refused.emplace_back(into_full->Publish(bytes).message());
+  });
+  ASSERT_TRUE(DialUnixEndpoint(dir.file("socket"), *bus_).ok());
+  auto remote = peer->Publisher<Note>();
+  ASSERT_TRUE(remote->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(remote->Publish(Note()).ok());
+  ASSERT_TRUE(peer->Flush(kLong).ok());
+  auto local = bus_->Publisher<Note>();
+  ASSERT_TRUE(local->Publish(Note()).ok());
+  EXPECT_THAT(refused,
+              testing::ElementsAre(testing::HasSubstr("runs the links"),
+                                   testing::HasSubstr("waited 1ms")));
 }
 
 class EndingTest : public BusFixture,
