@@ -211,7 +211,8 @@ class NodeRuntime final : public RoomWaiter {
   // for what it published and what came for it. DEADLINE_EXCEEDED if some was
   // not handled in time, CANCELLED if `patience` was ended before. For the last
   // service that is not closed this is Shutdown(). REQUIRES: AddService() was
-  // called, and neither this nor RemoveService() since.
+  // called, and neither this nor RemoveService() since; CheckOutsideHandlers()
+  // is OK.
   absl::Status CloseService(const std::string& service, Patience patience);
   // FAILED_PRECONDITION: called from a handler, which `call` would wait for, or
   // the process forked.

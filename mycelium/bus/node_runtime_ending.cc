@@ -113,9 +113,6 @@ NodeRuntime::FoldEndedSubscriptions() {
 
 absl::Status NodeRuntime::CloseService(const std::string& service,
                                        Patience patience) {
-  if (absl::Status outside = CheckOutsideHandlers("Close()"); !outside.ok()) {
-    return outside;
-  }
   bool ends_node = false;
   bool is_first = false;
   {
