@@ -114,8 +114,11 @@ class FanOut final {
   // if having no subscribers is an error, when there are some.
   RoomNotice& room_notice() { return room_notice_; }
 
-  // Replaces the routes. Returns when no thread uses the old ones. Calls
-  // `settle` in between, while nothing is published.
+  // Replaces the routes. Calls `settle` in between, while nothing is published.
+  // When this returns, a thread may still be running the handler of an old
+  // route, and count for it. It is inside the subscription's gate, and until it
+  // has left, the subscription and its counters must live, as they do by
+  // Router::ForgetDrained().
   void SetRoutes(std::vector<PublishRoute> routes,
                  absl::FunctionRef<void()> settle);
 
