@@ -15,10 +15,9 @@
 namespace mycelium {
 
 // The nodes that this process runs, by topology file and node name: how buses
-// of services that were made apart find each other. Besides the table of
-// threads that unsubscribe (HandlerWait) it is the only global of Mycelium; it
-// keeps no node alive. The child of a fork() begins with an empty one
-// (PerProcess).
+// of services that were made apart find each other. It is the only global of
+// Mycelium that knows nodes, and keeps none of them alive. The child of a
+// fork() begins with an empty one (PerProcess).
 //
 // Thread safety: all members may be called from any thread.
 class NodeRegistry final {
