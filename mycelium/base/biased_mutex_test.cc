@@ -118,7 +118,7 @@ TEST_F(BiasedMutexTest, WhoTakesTheBiasAwaySleepsUntilTheOwnerHasLeft) {
 }
 
 #ifndef NDEBUG
-TEST_F(BiasedMutexTest, WhoTakesItTwiceIsTold) {
+TEST_F(BiasedMutexTest, WhoTakesItTwiceByBiasIsTold) {
   EXPECT_TRUE(TakeInARow(BiasedMutex::kInARowMin + 1));
   EXPECT_DEATH(
       {
