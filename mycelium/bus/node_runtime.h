@@ -211,8 +211,7 @@ class NodeRuntime final : public RoomWaiter {
   // for what it published and what came for it. DEADLINE_EXCEEDED if some was
   // not handled in time, CANCELLED if `patience` was ended before. For the last
   // service that is not closed this is Shutdown(). REQUIRES: AddService() was
-  // called, and neither this nor RemoveService() since; CheckOutsideHandlers()
-  // is OK.
+  // called, neither this nor RemoveService() since, and not from a handler.
   absl::Status CloseService(const std::string& service, Patience patience);
   // FAILED_PRECONDITION: called from a handler, which `call` would wait for, or
   // the process forked.
@@ -256,7 +255,7 @@ class NodeRuntime final : public RoomWaiter {
   }
   void MakeTransports(const Limits& limits);
   absl::Status StartTopology();
-  absl::StatusOr<uint64_t> ListenLocally(const TopologyNode& self);
+  absl::Status ListenLocally(const TopologyNode& self);
   absl::Status ListenBeyond(const TopologyNode& self);  // Over gRPC.
   absl::Status CheckRemote() const;
   absl::StatusOr<BoundListener> ListenOn(Transport& transport,

@@ -1,6 +1,5 @@
 // The part of NodeRuntime that listens and dials.
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -46,6 +45,9 @@ absl::Status NodeRuntime::Start() {
     before = Started::kNo;
   }
   const absl::Status status = StartTopology();
+  // Another service may start this node again. What it does on the loop comes
+  // behind this.
+  if (!status.ok()) loop_->Post([this] { listeners_.clear(); });
   started_.store(status.ok() ? Started::kYes : Started::kNo);
   started_event_.Notify(environment_.waiter);
   return status;
@@ -92,16 +94,13 @@ absl::Status NodeRuntime::StartTopology() {
                               " shares no memory: ", memory_.status().message(),
                               "; its links of kind shm go over Unix sockets"));
   }
-  std::optional<uint64_t> local;
   if (ListensLocally(*topology_, *self)) {
-    const absl::StatusOr<uint64_t> listening = ListenLocally(*self);
-    if (!listening.ok()) return listening.status();
-    local = *listening;
+    if (absl::Status listening = ListenLocally(*self); !listening.ok()) {
+      return listening;
+    }
   }
   if (listens_remotely) {
     if (absl::Status listening = ListenBeyond(*self); !listening.ok()) {
-      // Another service may start this node again.
-      if (local.has_value()) OnLoop([&] { listeners_.erase(*local); });
       return listening;
     }
   }
@@ -113,7 +112,7 @@ absl::Status NodeRuntime::StartTopology() {
   });
 }
 
-absl::StatusOr<uint64_t> NodeRuntime::ListenLocally(const TopologyNode& self) {
+absl::Status NodeRuntime::ListenLocally(const TopologyNode& self) {
   const bool is_elsewhere = self.endpoint.has_value() &&
                             self.endpoint->kind != TransportKind::kGrpc &&
                             !self.endpoint->address.empty();
@@ -125,7 +124,8 @@ absl::StatusOr<uint64_t> NodeRuntime::ListenLocally(const TopologyNode& self) {
     }
   }
   return ListenOn(LocalTransportFor(TransportKind::kShm),
-                  topology_->SocketPath(self), {});
+                  topology_->SocketPath(self), {})
+      .status();
 }
 
 absl::Status NodeRuntime::ListenBeyond(const TopologyNode& self) {
