@@ -39,13 +39,16 @@ absl::Status UnixSide::Open(const std::string& path) {
 }
 
 absl::Status UnixSide::Until(absl::FunctionRef<bool()> done) {
-  while (!done()) {
-    if (stage_.aborted()) {
-      return absl::AbortedError("the other side gave up");
-    }
+  while (true) {
+    // Before the look at failed_: a handler fails first and counts afterwards.
+    const bool is_done = done();
     if (failed_.load(std::memory_order_acquire)) {
       std::lock_guard<std::mutex> lock(mutex_);
       return failure_;
+    }
+    if (is_done) return absl::OkStatus();
+    if (stage_.aborted()) {
+      return absl::AbortedError("the other side gave up");
     }
     if (!polls()) {
       // Seldom, because each look wakes a thread on the measured CPU.
@@ -56,7 +59,6 @@ absl::Status UnixSide::Until(absl::FunctionRef<bool()> done) {
       return ran.status();
     }
   }
-  return absl::OkStatus();
 }
 
 absl::Status UnixSide::Match(const PublisherBase* publisher) {

@@ -50,7 +50,8 @@ class UnixSide final {
   int64_t syscalls() const { return world_.sys.calls(); }
   bool polls() const { return poll_ == PollMode::kCaller; }
 
-  // Waits until `done` holds; returns the status of Fail(), if that was called.
+  // Waits until `done` holds. Returns the status of Fail(), if a handler called
+  // that, even if `done` holds as well.
   absl::Status Until(absl::FunctionRef<bool()> done);
 
   // Waits until both sides have called it and `publisher` has its subscriber.
