@@ -15,7 +15,6 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <string>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -88,15 +87,6 @@ absl::Status ErrnoError(absl::string_view what) {
   return absl::InternalError(absl::StrCat(what, ": ", strerror(errno)));
 }
 
-void RecordError(ControlBlock* control, const absl::Status& status) {
-  if (!control->error_taken.exchange(true)) {
-    control->error_code = status.code();
-    const std::string text(status.message());
-    std::snprintf(control->error, sizeof control->error, "%s", text.c_str());
-  }
-  control->aborted.store(true);
-}
-
 absl::Status PinThisThread(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -105,7 +95,7 @@ absl::Status PinThisThread(int cpu) {
   return ErrnoError(absl::StrCat("pin to cpu ", cpu));
 }
 
-void PlayRole(const RunState& state, int role, UsageMeter* meter) {
+absl::Status PlayRole(const RunState& state, int role, UsageMeter* meter) {
   const PinnedRun& run = state.run;
   absl::Status status = PinThisThread(run.cpus[role]);
   if (status.ok()) {
@@ -116,6 +106,7 @@ void PlayRole(const RunState& state, int role, UsageMeter* meter) {
     status = run.roles[role](stage);
   }
   if (!status.ok()) RecordError(state.control(), status);
+  return status;
 }
 
 // Plays `roles` in this process, and then ends it.
@@ -127,11 +118,16 @@ void PlayRole(const RunState& state, int role, UsageMeter* meter) {
   state.samples.Populate();
   UsageMeter meter;
   if (roles.size() == 1) {
-    PlayRole(state, roles[0], &meter);
+    (void)PlayRole(state, roles[0], &meter);
   } else {
     std::vector<std::thread> threads;
     for (const int role : roles) {
-      threads.emplace_back([&, role] { PlayRole(state, role, &meter); });
+      threads.emplace_back([&, role] {
+        if (PlayRole(state, role, &meter).ok()) return;
+        // The others may be in a call that waits for this role.
+        std::fflush(nullptr);
+        _exit(1);
+      });
     }
     for (std::thread& thread : threads) thread.join();
   }
@@ -295,11 +291,10 @@ absl::StatusOr<RoundResult> RunPinned(const PinnedRun& run) {
   Children children;
   absl::Status outcome = ForkInto(state, processes, &children);
   if (outcome.ok()) outcome = Supervise(run.deadline_ms, children);
-  const ControlBlock& control = *state.control();
-  // A role's own words say more than how its process ended.
-  if (control.error_taken) {
-    outcome = absl::Status(control.error_code, control.error);
-  }
+  // Nobody writes what is read below.
+  for (const auto& child : children) child->Kill();
+  for (const auto& child : children) child->Reap();
+  outcome = OutcomeOf(*state.control(), outcome);
   if (!outcome.ok()) return outcome;
 
   RoundResult result = Collect(state, processes.size());

@@ -14,7 +14,8 @@
 namespace mycelium::bench {
 
 // One side of a run. A status that is not OK ends the run for all roles and is
-// what RunPinned() returns.
+// what RunPinned() returns. Where roles are threads it ends their process, so
+// what a role shares with others outlives the role, unless it returns OK.
 using Role = std::function<absl::Status(Stage&)>;
 
 struct PinnedRun {

@@ -138,6 +138,22 @@ TEST_P(PinnedRunTest, StatusOfARoleEndsTheRun) {
   EXPECT_EQ(RunPinned(run).status(), absl::UnavailableError("no socket"));
 }
 
+TEST_P(PinnedRunTest, StatusOfARoleEndsOthersInTheirCalls) {
+  const int64_t begun_ns = NowNs();
+  PinnedRun run = TwoRoles(
+      [](Stage& stage) {
+        if (!stage.Meet()) return absl::AbortedError("");
+        return absl::UnavailableError("no socket");
+      },
+      [](Stage& stage) {
+        while (stage.Meet()) pause();
+        return absl::OkStatus();
+      });
+  run.sharing = GetParam();
+  EXPECT_EQ(RunPinned(run).status(), absl::UnavailableError("no socket"));
+  EXPECT_LT(NowNs() - begun_ns, run.deadline_ms * 1'000'000);
+}
+
 TEST_P(PinnedRunTest, CrashOfARoleIsNamedAndEndsTheRun) {
   PinnedRun run = TwoRoles(
       [](Stage&) {
@@ -173,6 +189,24 @@ INSTANTIATE_TEST_SUITE_P(Sharings, PinnedRunTest,
                                       ? "Processes"
                                       : "Threads";
                          });
+
+TEST(OutcomeTest, FirstRecordedErrorSaysMoreThanHowProcessesEnded) {
+  ControlBlock control = {};
+  const absl::Status ended = absl::InternalError("a role exited");
+  EXPECT_EQ(OutcomeOf(control, absl::OkStatus()), absl::OkStatus());
+  EXPECT_EQ(OutcomeOf(control, ended), ended);
+  RecordError(&control, absl::UnavailableError("no socket"));
+  RecordError(&control, absl::AbortedError("the other side gave up"));
+  EXPECT_TRUE(control.aborted);
+  EXPECT_EQ(OutcomeOf(control, ended), absl::UnavailableError("no socket"));
+}
+
+TEST(OutcomeTest, ErrorThatWasNotRecordedWholeIsNone) {
+  ControlBlock control = {};
+  control.error_taken = true;
+  const absl::Status ended = absl::DeadlineExceededError("run not over");
+  EXPECT_EQ(OutcomeOf(control, ended), ended);
+}
 
 TEST(PinnedRunArgumentsTest, RolesWithoutCpusAreInvalid) {
   PinnedRun run;

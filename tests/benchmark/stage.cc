@@ -1,8 +1,26 @@
 #include "tests/benchmark/stage.h"
 
+#include <cstdio>
+#include <string>
+
 #include "tests/benchmark/clock.h"
 
 namespace mycelium::bench {
+
+void RecordError(ControlBlock* control, const absl::Status& status) {
+  if (!control->error_taken.exchange(true)) {
+    const std::string text(status.message());
+    std::snprintf(control->error, sizeof control->error, "%s", text.c_str());
+    control->error_code.store(status.code());
+  }
+  control->aborted.store(true);
+}
+
+absl::Status OutcomeOf(const ControlBlock& control, const absl::Status& ended) {
+  const absl::StatusCode code = control.error_code.load();
+  if (code == absl::StatusCode::kOk) return ended;
+  return absl::Status(code, control.error);
+}
 
 Stage::Stage(int role, int roles, ControlBlock* control, UsageMeter* meter,
              void* shared, int64_t* samples, int64_t samples_max)

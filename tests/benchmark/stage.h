@@ -29,9 +29,18 @@ struct ControlBlock {
   std::atomic<int64_t> late_wakes;
   Usage usage[kRolesMax];  // Of each process, written when its roles are done.
   std::atomic<bool> error_taken;
-  absl::StatusCode error_code;
   char error[512];
+  std::atomic<absl::StatusCode> error_code;  // Stored last.
 };
+
+// Keeps the first error of all roles, and ends the waits of the others.
+// REQUIRES: `status` is not OK.
+void RecordError(ControlBlock* control, const absl::Status& status);
+
+// How a run ended: the recorded error, since it says more than `ended`, which
+// is how the processes ended. A role that was killed while it recorded an error
+// left none.
+absl::Status OutcomeOf(const ControlBlock& control, const absl::Status& ended);
 
 // One role's view of its run (the publisher's side or the subscriber's side):
 // where to meet the other role, and where to leave its measurements.

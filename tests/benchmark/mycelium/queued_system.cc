@@ -21,8 +21,8 @@ constexpr absl::Duration kReceiveTimeout = absl::Seconds(5);
 
 absl::Status Lost() { return absl::AbortedError("the other side gave up"); }
 
-// One run: a bus, and a topic each way. The first role makes it, both roles use
-// it, and it is gone before the first role returns.
+// One run: a bus, and a topic each way. The first role makes it, and both roles
+// use it.
 template <typename Traffic>
 struct Exchange {
   CountingEnvironment world;
@@ -58,14 +58,15 @@ struct Exchange {
   }
 };
 
-// The state that both roles of a run share; the first role sets it before they
-// meet.
+// The state that both roles of a run share. The first role makes the exchange
+// before they meet, and ends it once both are done. If a role fails the
+// exchange stays, because the other role may be using it.
 template <typename Traffic>
 struct Turn {
   const Case& what;
   QueuedSystem::Pull pull;
   bool log_memory;
-  Exchange<Traffic>* exchange = nullptr;
+  std::unique_ptr<Exchange<Traffic>> exchange = nullptr;
 };
 
 template <typename Traffic>
@@ -185,17 +186,17 @@ absl::Status Take(Turn<Traffic>& run, Stage& stage) {
 // The first role: makes what both roles use, then plays its own side.
 template <typename Traffic>
 absl::Status PlayFirst(Turn<Traffic>& run, Stage& stage) {
-  Exchange<Traffic> exchange;
-  if (absl::Status made = exchange.Make(run.what); !made.ok()) return made;
-  run.exchange = &exchange;
+  run.exchange = std::make_unique<Exchange<Traffic>>();
+  if (absl::Status made = run.exchange->Make(run.what); !made.ok()) return made;
   if (!stage.Meet()) return Lost();
   const bool latency = run.what.mode == Mode::kLatency;
   absl::Status played = latency ? Ping(run, stage) : Send(run, stage);
-  // Otherwise the other side would use a destroyed exchange; if that side
-  // failed, the run failed.
-  if (!stage.Meet() || !played.ok()) return played;
+  if (!played.ok()) return played;
+  if (!stage.Meet()) return Lost();
   const int64_t all = run.what.warm_up + run.what.messages;
-  return CheckTotals(TotalsOf(*exchange.bus), latency ? 2 * all : all);
+  const FlowTotals totals = TotalsOf(*run.exchange->bus);
+  run.exchange.reset();
+  return CheckTotals(totals, latency ? 2 * all : all);
 }
 
 template <typename Traffic>

@@ -111,22 +111,31 @@ absl::StatusOr<RoundResult> RunRoles(const Case& what, const CpuPair& cpus,
 }
 
 absl::StatusOr<RoundResult> RunInproc(const Case& what, const CpuPair& cpus) {
+  // What the first role makes stays if a role fails, because the other role may
+  // be using it.
   CountingEnvironment world;
-  RawSubscriber* subscriber = nullptr;
+  std::unique_ptr<MessageBus> bus;
+  std::optional<RawSubscriber> subscriber;
+  std::optional<RawPublisher> publisher;
   const Role publish = [&](Stage& stage) -> absl::Status {
-    const auto bus =
-        MessageBus::Create(OptionsFor(what, PollMode::kThread, world));
-    if (!bus.ok()) return bus.status();
-    auto pulled = RawTraffic::MakeSubscriber(**bus, kTopic);
+    auto made = MessageBus::Create(OptionsFor(what, PollMode::kThread, world));
+    if (!made.ok()) return made.status();
+    bus = *std::move(made);
+    auto pulled = RawTraffic::MakeSubscriber(*bus, kTopic);
     if (!pulled.ok()) return pulled.status();
-    auto publisher = RawTraffic::MakePublisher(**bus, kTopic);
-    if (!publisher.ok()) return publisher.status();
-    subscriber = &*pulled;
+    subscriber.emplace(*std::move(pulled));
+    auto publishes = RawTraffic::MakePublisher(*bus, kTopic);
+    if (!publishes.ok()) return publishes.status();
+    publisher.emplace(*std::move(publishes));
     if (!stage.Meet()) return Lost();
     absl::Status played = Publish(stage, what, world.sys, *publisher);
-    // Otherwise the other side would use a destroyed object.
-    if (!stage.Meet() || !played.ok()) return played;
-    return CheckTotals(TotalsOf(**bus), SharedOf(stage).published.load());
+    if (!played.ok()) return played;
+    if (!stage.Meet()) return Lost();
+    const FlowTotals totals = TotalsOf(*bus);
+    publisher.reset();
+    subscriber.reset();
+    bus.reset();
+    return CheckTotals(totals, SharedOf(stage).published.load());
   };
   const Role take = [&](Stage& stage) -> absl::Status {
     if (!stage.Meet()) return Lost();
