@@ -41,8 +41,10 @@ bool SleepAgainAndAgain(Stage& stage, WakeWords& words, int64_t warm_up,
     const int64_t freed_before = words.freed_ns.load();
     words.entered.store(++number);
     if (stage.aborted() || !call(number)) return false;
-    const int64_t now_ns = NowNs();
+    // In this order, so that a sleeper that is let go only now has no sample of
+    // less than nothing.
     const int64_t freed_ns = words.freed_ns.load();
+    const int64_t now_ns = NowNs();
     words.left.store(number);
     if (freed_ns == freed_before) continue;  // There was no need to sleep.
     if (taken++ >= warm_up) stage.AddSample(now_ns - freed_ns);
