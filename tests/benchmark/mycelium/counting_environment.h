@@ -47,6 +47,10 @@ class CountingSys final : public Sys {
     Count();
     return Sys::EpollWait(epoll_fd, events, events_max, timeout_ns);
   }
+  int64_t TimerFdSet(int fd, int64_t after_ns) override {
+    Count();
+    return Sys::TimerFdSet(fd, after_ns);
+  }
   int64_t FutexWait(const std::atomic<uint32_t>* word, uint32_t expected,
                     int64_t timeout_ns) override {
     Count();

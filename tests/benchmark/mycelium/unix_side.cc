@@ -38,6 +38,10 @@ absl::Status UnixSide::Open(const std::string& path) {
   return absl::OkStatus();
 }
 
+void UnixSide::AddSyscallsSince(int64_t before) {
+  if (what_.transport != "grpc") stage_.AddSyscalls(syscalls() - before);
+}
+
 absl::Status UnixSide::Until(absl::FunctionRef<bool()> done) {
   while (true) {
     // Before the look at failed_: a handler fails first and counts afterwards.

@@ -48,6 +48,9 @@ class UnixSide final {
   UnixShared& shared() { return *static_cast<UnixShared*>(stage_.shared()); }
   const CountingSys& sys() const { return world_.sys; }
   int64_t syscalls() const { return world_.sys.calls(); }
+  // Tells the stage of the calls since there were `before`; not over gRPC,
+  // because most calls are gRPC's own and are not counted.
+  void AddSyscallsSince(int64_t before);
   bool polls() const { return poll_ == PollMode::kCaller; }
 
   // Waits until `done` holds. Returns the status of Fail(), if a handler called

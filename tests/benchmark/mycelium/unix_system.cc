@@ -76,7 +76,7 @@ absl::Status Ping(UnixSide& side, MemoryLog) {
   if (!done.ok()) return done;
   stage.End();
   stage.MarkLast(last_ns, 2 * what.messages);
-  stage.AddSyscalls(side.syscalls() - syscalls);
+  side.AddSyscallsSince(syscalls);
   side.shared().done = true;
   return side.Settle(all, all);
 }
@@ -102,7 +102,7 @@ absl::Status Pong(UnixSide& side, MemoryLog) {
   absl::Status done = side.Until([&] { return side.shared().done.load(); });
   if (!done.ok()) return done;
   side.stage().End();
-  side.stage().AddSyscalls(side.syscalls() - syscalls);
+  side.AddSyscallsSince(syscalls);
   return side.Settle(AllOf(side.what()), AllOf(side.what()));
 }
 
@@ -155,7 +155,7 @@ absl::Status Send(UnixSide& side, MemoryLog memory) {
   absl::Status done = side.Until([&] { return side.shared().done.load(); });
   if (!done.ok()) return done;
   stage.End();
-  stage.AddSyscalls(side.syscalls() - syscalls);
+  side.AddSyscallsSince(syscalls);
   return side.Settle(AllOf(what), 0);
 }
 
@@ -192,7 +192,7 @@ absl::Status Handle(UnixSide& side, MemoryLog memory) {
   absl::Status done = side.Until([&] { return Value(handled) >= all; });
   if (!done.ok()) return done;
   stage.End();
-  stage.AddSyscalls(side.syscalls() - syscalls);
+  side.AddSyscallsSince(syscalls);
   stage.MarkLast(last_ns, all - measured_from);
   side.shared().done = true;
   return side.Settle(0, all);
