@@ -3,7 +3,6 @@
 //
 //   bazel run -c opt //tests/benchmark:bench -- --transports=inproc,unix
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -11,13 +10,12 @@
 #include <string>
 #include <vector>
 
-#include "absl/algorithm/container.h"
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tests/benchmark/comparison.h"
+#include "tests/benchmark/contests.h"
 #include "tests/benchmark/floors/codec.h"
 #include "tests/benchmark/floors/futex_wake.h"
 #include "tests/benchmark/floors/grpc_callback.h"
@@ -33,7 +31,7 @@
 #include "tests/benchmark/report.h"
 #include "tests/benchmark/statistics.h"
 
-using Words = std::vector<std::string>;
+using Words = mycelium::bench::Words;
 
 ABSL_FLAG(Words, transports, Words({"inproc", "unix"}),
           "of inproc, shm, unix, grpc; or the word floor: floors only, of all");
@@ -66,15 +64,6 @@ ABSL_FLAG(bool, list, false, "print the contests and stop");
 
 namespace mycelium::bench {
 namespace {
-
-// At a rate that no floor keeps up with, a run would only measure how long the
-// queue got.
-constexpr double kOpenBytesPerSecondMax = 512 << 20;
-
-// A slower soak counts as a hang.
-constexpr int64_t kSoakPerMsMin = 50;
-
-using Systems = std::vector<std::unique_ptr<System>>;
 
 Systems MakeFloors() {
   Systems floors;
@@ -120,125 +109,22 @@ Systems MakeCandidates(bool log_memory) {
   return systems;
 }
 
-// A contest as the flags ask for it.
-struct Contest {
-  Comparison::Entrant floor;
-  std::vector<Comparison::Entrant> candidates;
-};
-
-bool FloorsOnly() {
-  return absl::c_linear_search(absl::GetFlag(FLAGS_transports), "floor");
-}
-
-absl::StatusOr<std::vector<Case>> CasesFromFlags() {
-  const Words transports = FloorsOnly() ? Words{"inproc", "shm", "unix", "grpc"}
-                                        : absl::GetFlag(FLAGS_transports);
-  std::vector<Case> cases;
-  for (const std::string& transport : transports) {
-    for (const std::string& mode_name : absl::GetFlag(FLAGS_modes)) {
-      const absl::StatusOr<Mode> mode = ParseMode(mode_name);
-      if (!mode.ok()) return mode.status();
-      for (const std::string& wait_name : absl::GetFlag(FLAGS_wait)) {
-        const absl::StatusOr<Wait> wait = ParseWait(wait_name);
-        if (!wait.ok()) return wait.status();
-        for (const std::string& size : absl::GetFlag(FLAGS_sizes)) {
-          Case what;
-          what.transport = transport;
-          what.mode = *mode;
-          what.wait = *wait;
-          if (!absl::SimpleAtoi(size, &what.bytes) || what.bytes < kBytesMin ||
-              what.bytes > kBytesMax) {
-            return absl::InvalidArgumentError(
-                absl::StrCat("size \"", size, "\" is not a number from ",
-                             kBytesMin, " to ", kBytesMax));
-          }
-          cases.push_back(what);
-        }
-      }
-    }
-  }
-  for (Case& what : cases) {
-    what.rate_per_s =
-        std::min(absl::GetFlag(FLAGS_open_rate),
-                 kOpenBytesPerSecondMax / static_cast<double>(what.bytes));
-    what.ring_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_ring_bytes));
-    what.deadline_ms = absl::GetFlag(FLAGS_deadline_ms);
-    what.messages = absl::GetFlag(FLAGS_messages);
-    if (what.messages <= 0) {
-      what.messages = MessagesFor(what, absl::GetFlag(FLAGS_run_ms));
-    }
-    what.warm_up = what.messages / 10 + 10;
-  }
-  return cases;
-}
-
-bool IsWanted(const System& candidate) {
-  const Words variants = absl::GetFlag(FLAGS_variants);
-  return !FloorsOnly() &&
-         (variants.empty() ||
-          absl::c_linear_search(variants, candidate.variant()));
-}
-
-// Pairs each case with its floors and with all candidates that support it, in
-// each requested kind of payload.
-absl::StatusOr<std::vector<Contest>> ContestsFromFlags(
-    const Systems& floors, const Systems& second_floors,
-    const Systems& candidates) {
-  const absl::StatusOr<std::vector<Case>> cases = CasesFromFlags();
-  if (!cases.ok()) return cases.status();
-  std::vector<Contest> contests;
-  for (const Case& what : *cases) {
-    Contest contest;
-    contest.floor.what = what;
-    for (const auto& floor : floors) {
-      if (floor->Supports(what)) contest.floor.system = floor.get();
-    }
-    for (const auto& second : second_floors) {
-      if (second->Supports(what)) {
-        contest.candidates.push_back({second.get(), what});
-      }
-    }
-    for (const std::string& kind_name : absl::GetFlag(FLAGS_kinds)) {
-      const absl::StatusOr<Kind> kind = ParseKind(kind_name);
-      if (!kind.ok()) return kind.status();
-      Case of_kind = what;
-      of_kind.kind = *kind;
-      for (const auto& second : second_floors) {
-        // Most second floors carry raw bytes, and are shown there once.
-        if (second->Supports(what) || !second->Supports(of_kind)) continue;
-        contest.candidates.push_back({second.get(), of_kind});
-      }
-      for (const auto& candidate : candidates) {
-        if (!IsWanted(*candidate) || !candidate->Supports(of_kind)) continue;
-        contest.candidates.push_back({candidate.get(), of_kind});
-      }
-    }
-    const bool empty =
-        contest.floor.system == nullptr && contest.candidates.empty();
-    if (!empty) contests.push_back(std::move(contest));
-  }
-  if (contests.empty()) {
-    return absl::InvalidArgumentError("no system supports what was asked for");
-  }
-  return contests;
-}
-
-absl::StatusOr<CpuPair> CpusFromFlags(const Machine& machine) {
-  std::vector<int> cpus = machine.cpus_allowed;
-  if (!absl::GetFlag(FLAGS_cpus).empty()) {
-    cpus.clear();
-    for (const std::string& text : absl::GetFlag(FLAGS_cpus)) {
-      int cpu;
-      if (absl::SimpleAtoi(text, &cpu)) cpus.push_back(cpu);
-    }
-    if (cpus.size() != 2 || cpus[0] == cpus[1]) {
-      return absl::InvalidArgumentError("--cpus wants two different numbers");
-    }
-  }
-  if (cpus.size() < 2) {
-    return absl::FailedPreconditionError("this needs two CPUs");
-  }
-  return CpuPair{cpus[0], cpus[1]};
+Request RequestFromFlags() {
+  Request request;
+  request.transports = absl::GetFlag(FLAGS_transports);
+  request.sizes = absl::GetFlag(FLAGS_sizes);
+  request.modes = absl::GetFlag(FLAGS_modes);
+  request.kinds = absl::GetFlag(FLAGS_kinds);
+  request.waits = absl::GetFlag(FLAGS_wait);
+  request.variants = absl::GetFlag(FLAGS_variants);
+  request.rounds = absl::GetFlag(FLAGS_rounds);
+  request.messages = absl::GetFlag(FLAGS_messages);
+  request.run_ms = absl::GetFlag(FLAGS_run_ms);
+  request.open_rate = absl::GetFlag(FLAGS_open_rate);
+  request.ring_bytes = absl::GetFlag(FLAGS_ring_bytes);
+  request.deadline_ms = absl::GetFlag(FLAGS_deadline_ms);
+  request.soak = absl::GetFlag(FLAGS_soak);
+  return request;
 }
 
 absl::StatusOr<double> ProbeHandoverNs(const CpuPair& cpus) {
@@ -274,25 +160,18 @@ int Fail(const absl::Status& status) {
 }
 
 // Floods for --soak; returns the exit status.
-int Soak() {
-  const absl::StatusOr<CpuPair> cpus = CpusFromFlags(ThisMachine());
-  if (!cpus.ok()) return Fail(cpus.status());
+int Soak(const CpuPair& cpus) {
   const Systems systems = MakeCandidates(/*log_memory=*/true);
-  const absl::StatusOr<std::vector<Contest>> contests =
-      ContestsFromFlags(/*floors=*/{}, /*second_floors=*/{}, systems);
+  const absl::StatusOr<std::vector<Contest>> contests = ContestsOf(
+      RequestFromFlags(), /*floors=*/{}, /*second_floors=*/{}, systems);
   if (!contests.ok()) return Fail(contests.status());
   int status = 0;
   for (const Contest& contest : *contests) {
     for (const Comparison::Entrant& candidate : contest.candidates) {
-      Case what = candidate.what;
-      if (what.mode != Mode::kFlood) continue;
-      what.messages = absl::GetFlag(FLAGS_soak);
-      what.deadline_ms =
-          std::max<int64_t>(what.deadline_ms, what.messages / kSoakPerMsMin);
-      std::printf("%s (%s)\n", Describe(what).c_str(),
+      std::printf("%s (%s)\n", Describe(candidate.what).c_str(),
                   candidate.system->variant().c_str());
       const absl::StatusOr<RoundResult> result =
-          candidate.system->Run(what, *cpus);
+          candidate.system->Run(candidate.what, cpus);
       if (result.ok()) continue;
       std::printf("error: %s\n", result.status().ToString().c_str());
       status = 1;
@@ -305,19 +184,22 @@ int Main() {
 #ifndef NDEBUG
   std::fprintf(stderr, "bench: built without -c opt: the figures mislead\n");
 #endif
-  if (absl::GetFlag(FLAGS_soak) > 0) return Soak();
+  const Machine machine = ThisMachine();
+  const absl::StatusOr<CpuPair> cpus =
+      CpusOf(absl::GetFlag(FLAGS_cpus), machine.cpus_allowed);
+  if (absl::GetFlag(FLAGS_soak) > 0) {
+    return cpus.ok() ? Soak(*cpus) : Fail(cpus.status());
+  }
   const Systems floors = MakeFloors();
   const Systems second_floors = MakeSecondFloors();
   const Systems candidates = MakeCandidates(/*log_memory=*/false);
   const absl::StatusOr<std::vector<Contest>> contests =
-      ContestsFromFlags(floors, second_floors, candidates);
+      ContestsOf(RequestFromFlags(), floors, second_floors, candidates);
   if (!contests.ok()) return Fail(contests.status());
   if (absl::GetFlag(FLAGS_list)) {
     PrintContests(*contests);
     return 0;
   }
-  const Machine machine = ThisMachine();
-  const absl::StatusOr<CpuPair> cpus = CpusFromFlags(machine);
   if (!cpus.ok()) return Fail(cpus.status());
   const std::string json_path = absl::GetFlag(FLAGS_json);
   std::ofstream json;

@@ -21,7 +21,10 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "mycelium/bus/unix_endpoint.h"
@@ -29,9 +32,9 @@
 #include "tests/testdata/test_messages.pb.h"
 
 ABSL_FLAG(std::string, transport, "shm", "inproc, unix or shm");
-ABSL_FLAG(std::string, delivery, "inline", "inline or pull");
+ABSL_FLAG(std::string, delivery, "inline", "inline; or pull, of raw messages");
 ABSL_FLAG(std::string, kind, "raw", "raw or protobuf");
-ABSL_FLAG(size_t, subscribers, 1, "buses that receive, over shm or unix");
+ABSL_FLAG(size_t, subscribers, 1, "buses that receive; over inproc it is 1");
 ABSL_FLAG(size_t, bytes, 64, "of a message");
 ABSL_FLAG(uint64_t, messages, 20'000, "that are counted");
 ABSL_FLAG(uint64_t, burst, 1, "messages published before each is received");
@@ -41,12 +44,43 @@ namespace {
 
 constexpr uint64_t kWarmUp = 2'000;
 
+absl::Status CheckWord(absl::string_view flag, absl::string_view word,
+                       const std::vector<absl::string_view>& known) {
+  if (std::find(known.begin(), known.end(), word) != known.end()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--", flag, "=", word, ": known: ", absl::StrJoin(known, ", ")));
+}
+
+absl::Status CheckFlags() {
+  const std::string transport = absl::GetFlag(FLAGS_transport);
+  const std::string delivery = absl::GetFlag(FLAGS_delivery);
+  const std::string kind = absl::GetFlag(FLAGS_kind);
+  const size_t subscribers = absl::GetFlag(FLAGS_subscribers);
+  absl::Status status =
+      CheckWord("transport", transport, {"inproc", "unix", "shm"});
+  status.Update(CheckWord("delivery", delivery, {"inline", "pull"}));
+  status.Update(CheckWord("kind", kind, {"raw", "protobuf"}));
+  if (!status.ok()) return status;
+  if (subscribers == 0 || absl::GetFlag(FLAGS_burst) == 0) {
+    return absl::InvalidArgumentError("--subscribers and --burst are above 0");
+  }
+  if (transport == "inproc" && subscribers != 1) {
+    return absl::InvalidArgumentError("over inproc there is one subscriber");
+  }
+  if (delivery == "pull" && kind != "raw") {
+    return absl::InvalidArgumentError("only raw messages can be pulled here");
+  }
+  return absl::OkStatus();
+}
+
 class HotPath final {
  public:
   absl::Status Open() {
     const bool one_bus = absl::GetFlag(FLAGS_transport) == "inproc";
     first_ = *MessageBus::Create(OptionsOf("first"));
-    const size_t count = one_bus ? 1 : absl::GetFlag(FLAGS_subscribers);
+    const size_t count = absl::GetFlag(FLAGS_subscribers);
     for (size_t i = 0; i < count; ++i) {
       receivers_.push_back(std::make_unique<Receiver>());
       Receiver& receiver = *receivers_.back();
@@ -174,7 +208,7 @@ class HotPath final {
     return first_->Poll(absl::ZeroDuration()).status();
   }
 
-  const uint64_t burst_ = std::max<uint64_t>(1, absl::GetFlag(FLAGS_burst));
+  const uint64_t burst_ = absl::GetFlag(FLAGS_burst);
   const bool is_raw_ = absl::GetFlag(FLAGS_kind) == "raw";
   const MessageType type_ = RawMessageType("bytes");
   const std::vector<std::byte> bytes_ =
@@ -193,13 +227,18 @@ __attribute__((noinline)) absl::Status MeasuredPart(HotPath& path) {
   return path.Run(absl::GetFlag(FLAGS_messages));
 }
 
+int Fail(const absl::Status& status, int exit_status) {
+  std::fprintf(stderr, "hot_path: %s\n", status.ToString().c_str());
+  return exit_status;
+}
+
 int Main() {
+  absl::Status status = CheckFlags();
+  if (!status.ok()) return Fail(status, 2);
   HotPath path;
-  absl::Status status = path.Open();
+  status = path.Open();
   if (status.ok()) status = MeasuredPart(path);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "%s\n", status.ToString().c_str());
-  return 1;
+  return status.ok() ? 0 : Fail(status, 1);
 }
 
 }  // namespace
