@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import unittest.mock
 
@@ -20,8 +21,8 @@ class BenchPythonTest(unittest.TestCase):
 
   def test_every_row_is_measured(self):
     output = io.StringIO()
-    arguments = ['bench_python', '--rounds=1', '--count=1000']
-    with unittest.mock.patch.object(sys, 'argv', arguments):
+    with unittest.mock.patch.object(
+        sys, 'argv', ['bench_python', '--rounds=1', '--count=1000']):
       with contextlib.redirect_stdout(output):
         self.assertEqual(bench_python.main(), 0)
     lines = [line.split() for line in output.getvalue().splitlines()[1:]]
@@ -35,6 +36,51 @@ class BenchPythonTest(unittest.TestCase):
     # Each goal was compared with.
     self.assertEqual(output.getvalue().count('; goal '),
                      len(bench_python.GOALS))
+
+  def test_arguments_that_measure_nothing_are_refused(self):
+    for argument in ('--rows=no_such', '--count=1', '--rounds=0'):
+      with unittest.mock.patch.object(sys, 'argv', ['bench_python', argument]):
+        with contextlib.redirect_stderr(io.StringIO()):
+          with self.assertRaises(SystemExit) as refusal:
+            bench_python.main()
+      self.assertEqual(refusal.exception.code, 2, argument)
+
+  def test_percentile_is_the_nearest_rank(self):
+    values = list(range(1, 101))
+    self.assertEqual(bench_python.percentile(values, 0.99), 99)
+    self.assertEqual(bench_python.percentile(values, 1), 100)
+    self.assertEqual(bench_python.percentile(values, 0), 1)
+    self.assertEqual(bench_python.percentile([7], 0.99), 7)
+
+  def test_ratio_is_taken_inside_each_round(self):
+    # The machine was ten times as slow in the last round.
+    middles = {'async_for': [2, 2, 30], 'floor_eventfd': [1, 10, 10]}
+    note = bench_python.note_of('async_for', ['floor_eventfd'], middles, set())
+    self.assertIn('floor_eventfd 10 ns, ratio 2.00', note)
+
+  def test_class_of_the_cpus_is_noted(self):
+    note = bench_python.note_of(
+        'cc_flood_raw', [], {'cc_flood_raw': [100]}, {'near', 'far'})
+    self.assertEqual(note, '10.00 M messages/s; far and near')
+
+  def test_publisher_that_fails_ends_the_row(self):
+    with unittest.mock.patch.object(bench_python, 'FLOOD', '/bin/false'):
+      with self.assertRaisesRegex(RuntimeError, '/bin/false: status 1'):
+        bench_python.Bench(bench_python.COUNT_MIN).recv_many_raw()
+
+  def test_other_side_that_fails_ends_the_row(self):
+    bench = bench_python.Bench(1)
+    with self.assertRaisesRegex(RuntimeError, 'status 1'):
+      bench._end(bench._start(exit_unless_on, -1))
+
+  def test_writer_ends_with_its_reader(self):
+    async def receive():
+      raise ValueError()
+
+    before = threading.active_count()
+    with self.assertRaises(ValueError):
+      bench_python.Bench(1)._one_way(lambda now: None, receive)
+    self.assertEqual(threading.active_count(), before)
 
   def test_note_is_as_large_as_that_of_cc(self):
     self.assertIn(bench_python.NOTE.ByteSize(), range(57, 65))
