@@ -39,7 +39,7 @@ using Signal = std::promise<void>;
 // The actions of one end in gRPC's callbacks. The callbacks of one direction
 // come one after the other, each on any of gRPC's threads.
 struct Callbacks {
-  std::function<void(const Chunk&)> on_read;
+  std::function<void(Chunk&)> on_read;  // May take the message away.
   std::function<void()> on_written;
 };
 
@@ -146,6 +146,7 @@ struct State {
   Stage& stage;
   const Pipe pipe;
   Course course;
+  Chunk got;  // Pong's message that is not answered yet.
   std::atomic<int> events{0};
   std::atomic<bool> in_order{true};
   std::atomic<int64_t> last_ns{0};
@@ -185,8 +186,12 @@ absl::Status Ping(const StatePtr& state, const Case& what,
   return state->in_order ? absl::OkStatus() : Broken();
 }
 
+// Writes what came last, once what was written before is gone: until then gRPC
+// may read that chunk.
 void PongNext(State& state) {
-  if (state.IsSecond()) state.pipe.write(state.course.chunk);
+  if (!state.IsSecond()) return;
+  state.course.chunk.Swap(&state.got);
+  state.pipe.write(state.course.chunk);
 }
 
 absl::Status Pong(const StatePtr& state, const Case&,
@@ -194,8 +199,8 @@ absl::Status Pong(const StatePtr& state, const Case&,
   state->events = 1;  // As if a reply had been written before.
   Callbacks& callbacks = *state->pipe.callbacks;
   callbacks.on_written = [state] { PongNext(*state); };
-  callbacks.on_read = [state](const Chunk& chunk) {
-    state->course.chunk = chunk;
+  callbacks.on_read = [state](Chunk& chunk) {
+    state->got.Swap(&chunk);  // The next one comes after the reply to this one.
     (void)state->course.Count();
     PongNext(*state);
   };

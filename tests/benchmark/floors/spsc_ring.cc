@@ -29,10 +29,11 @@ struct RingHeader {
   Position tail;  // Written by the reader.
 };
 
-// A side that finds nothing new leaves the position alone for about a
-// microsecond. A look at once would take the cache line from the writing side,
-// message by message, and cost most of the rate.
-constexpr int kRelaxesBetweenLooks = 64;
+// How long a side that finds nothing new leaves the position alone. A look at
+// once would take the cache line from the writing side, message by message, and
+// cost most of the rate. By time, because how long a pause of the CPU takes
+// differs tenfold between models.
+constexpr int64_t kBetweenLooksNs = 1000;
 
 // Room for a few messages, whatever their size.
 size_t CapacityFor(const Case& what) {
@@ -73,7 +74,7 @@ class RingSide {
     uint64_t value;
     while ((value = position->bytes.load(std::memory_order_acquire)) == seen) {
       if (!sleeps_) {
-        for (int i = 0; i < kRelaxesBetweenLooks; ++i) CpuRelax();
+        SpinUntil(NowNs() + kBetweenLooksNs);
         continue;
       }
       position->awaited.store(1, std::memory_order_relaxed);
