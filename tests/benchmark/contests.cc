@@ -19,6 +19,7 @@ constexpr double kOpenBytesPerSecondMax = 512 << 20;
 
 // A slower soak counts as a hang.
 constexpr int64_t kSoakPerMsMin = 50;
+constexpr int64_t kSoakWarmUpMax = 100'000;
 
 constexpr int64_t kRoundsMax = 1'000'000;
 constexpr int64_t kMessagesMax = 1'000'000'000'000;
@@ -101,6 +102,7 @@ void SetLength(const Request& request, Case* what) {
   what->warm_up = what->messages / 10 + 10;
   if (request.soak == 0) return;
   what->messages = request.soak;
+  what->warm_up = std::min(request.soak / 10 + 10, kSoakWarmUpMax);
   what->deadline_ms = std::max(what->deadline_ms, request.soak / kSoakPerMsMin);
 }
 

@@ -167,6 +167,7 @@ TEST_F(ContestsTest, SoakFloodsForAsLongAsItTakes) {
   const Case& what = contests->front().candidates.back().what;
   EXPECT_EQ(what.mode, Mode::kFlood);
   EXPECT_EQ(what.messages, 10'000'000);
+  EXPECT_EQ(what.warm_up, 100'000);
   EXPECT_EQ(what.deadline_ms, 200'000);
   request_.modes = {"latency"};
   EXPECT_TRUE(IsRefused("no system supports"));

@@ -24,6 +24,8 @@ class ExitStatusTest(unittest.TestCase):
       self.assert_status(2, 'bench', '--list', flag)
     self.assert_status(2, 'bench', '--cpus=0,one,1', '--sizes=64')
     self.assert_status(2, 'bench', '--json=/no/such/folder/file')
+    self.assert_status(0, 'bench', '--soak=1000', '--transports=inproc,shm',
+                       '--sizes=64', '--wait=spin')
     self.assert_status(2, 'bench', '--soak=-1')
     self.assert_status(2, 'bench', '--soak=10', '--modes=latency')
     self.assert_status(1, 'bench', '--no_such_flag')  # Abseil's own.
