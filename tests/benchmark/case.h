@@ -12,8 +12,9 @@ namespace mycelium::bench {
 
 // The payload: bytes as they are, which the publisher copies; a Protobuf
 // message of about that serialised size, encoded and decoded inside the
-// measurement; or bytes that are written into a loan, of which only the first
-// ones change from message to message.
+// measurement unless its handler runs inside the publish; or bytes that are
+// written into a loan, of which only the first ones change from message to
+// message.
 enum class Kind { kRaw, kProtobuf, kLoan };
 
 // How messages are offered. kLatency: ping-pong, one message in flight. kOpen:

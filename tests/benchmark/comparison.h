@@ -50,8 +50,9 @@ struct Tally {
   int far_rounds = 0;
   // Rounds after which the class was another one; they are in neither count.
   int changed_rounds = 0;
-  int dropped_runs = 0;    // Another process used a pinned CPU.
-  int dropped_rounds = 0;  // Every repetition was disturbed.
+  int dropped_runs = 0;  // Another process used a pinned CPU.
+  // Every repetition of a run was disturbed, or a run or a probe had an error.
+  int dropped_rounds = 0;
   int64_t late_wakes = 0;  // Of the runs that rows come from.
   std::vector<std::string> errors;
   std::vector<double> handover_ns;  // Every probe.

@@ -116,7 +116,10 @@ std::string TableOf(const std::vector<Row>& rows) {
       "cpu ns", "rounds");
   bool after_candidate = false;
   for (const Row& row : rows) {
-    if (row.system == "floor" && after_candidate) text += '\n';
+    // A second floor may come after candidates that have the same floor as it.
+    const bool begins_contest = row.system == "floor" &&
+                                (row.floor.empty() || row.floor == row.variant);
+    if (begins_contest && after_candidate) text += '\n';
     after_candidate = row.system != "floor";
     absl::StrAppendFormat(
         &text,

@@ -27,9 +27,7 @@ struct Report {
 Report MakeReport(const Machine& machine, const CpuPair& cpus,
                   const Comparison& comparison);
 
-// For people: a line for the machine; a table with each floor above the
-// candidates that are compared with it; what was left out and why; and the rows
-// that are missing.
+// For programs: one line. docs/benchmarks.md has its fields.
 std::string ToJson(const Report& report);
 
 // For people: a line for the machine, then a table with the floor above the

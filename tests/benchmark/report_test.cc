@@ -111,6 +111,26 @@ TEST(ReportTest, RowOfAnyClassIsThere) {
   EXPECT_FALSE(failed.is_complete());
 }
 
+TEST(ReportTest, OnlyTheFirstFloorOfAContestBeginsABlock) {
+  Report report;
+  const auto add = [&](const char* system, const char* variant) {
+    Row row;
+    row.system = system;
+    row.variant = variant;
+    row.floor = "handover";
+    report.rows.push_back(row);
+  };
+  add("floor", "handover");
+  add("mycelium", "caller");
+  add("floor", "codec");
+  add("mycelium", "thread");
+  add("floor", "handover");
+  const std::string text = ToText(report);
+  EXPECT_EQ(text.find("\n\nfloor      codec"), std::string::npos) << text;
+  EXPECT_NE(text.find("\nfloor      codec"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n\nfloor      handover"), std::string::npos) << text;
+}
+
 TEST(ReportTest, RowsOfTheOtherClassStandApart) {
   Report report = OneRow();
   report.other_class_rows = report.rows;
