@@ -628,10 +628,14 @@ TEST_P(LastOwnerTest, NodeOutlivesTheHandlerThatDestroysItsLastOwner) {
   EXPECT_TRUE(returned.HasBeenNotified());
   EXPECT_EQ(calls, 1);
   EXPECT_TRUE(a->Flush(kLong).ok());
+  // The node may be gone before the second message is published, which is then
+  // for nobody.
+  uint64_t accepted = 0;
   for (const FlowReport& flow : a->FlowReports()) {
-    EXPECT_EQ(flow.ledger.accepted, 2u);
+    accepted += flow.ledger.accepted;
     EXPECT_EQ(flow.ledger.in_flight, 0u);
   }
+  EXPECT_EQ(accepted, 2u);
 }
 
 INSTANTIATE_TEST_SUITE_P(PollModes, LastOwnerTest,
