@@ -105,7 +105,8 @@ class SharedWord final {
   bool CompareExchange(T& expected, T desired, bool weak,
                        std::memory_order order) {
     const bool acquires = order == std::memory_order_acquire ||
-                          order == std::memory_order_acq_rel;
+                          order == std::memory_order_acq_rel ||
+                          order == std::memory_order_seq_cst;
     return __atomic_compare_exchange_n(
         &word_, &expected, desired, weak, static_cast<int>(order),
         acquires ? __ATOMIC_ACQUIRE : __ATOMIC_RELAXED);
