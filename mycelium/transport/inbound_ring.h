@@ -192,8 +192,14 @@ class InboundRing final {
   // Adds what was taken here.
   void AddTraffic(LinkTraffic* traffic) const;
 
-  // Where taken() lies, for tests/model.
-  const void* taken_word() const { return &taken_; }
+  // Where the words lie that several threads of this process use, for
+  // tests/model.
+  struct OwnWords {
+    const void *taken, *handled, *held_sequence, *held_at;
+  };
+  OwnWords own_words() const {
+    return {&taken_, &handled_, &held_sequence_, &held_at_};
+  }
 
   // What is wrong, and where.
   const std::string& error() const { return error_; }
@@ -275,8 +281,8 @@ class InboundRing final {
   SharedWord<uint64_t> handled_;  // Of a lossy lane.
   // The frame of a lossy lane that was held last, and where it lies. The loop
   // stores them, in this order.
-  std::atomic<uint64_t> held_sequence_{0};
-  std::atomic<uint64_t> held_at_{0};
+  SharedWord<uint64_t> held_sequence_{0};
+  SharedWord<uint64_t> held_at_{0};
 };
 
 // Inline, since every message passes here.

@@ -245,6 +245,21 @@ TEST_F(InboundRingTest, CondemnedFrameIsNotShownAgain) {
   EXPECT_EQ(Ring().error(), "lane 0 in shared memory: a frame of nobody");
 }
 
+// The thread that has the first frame may be the later one to say so.
+TEST_F(InboundRingTest, WhatIsHandledStaysHandled) {
+  Write(0);
+  Write(0);
+  uint64_t ends[2];
+  for (uint64_t& end : ends) {
+    ASSERT_EQ(Ring().Peek(/*controls_seen=*/0, &view_, &end), Look::kFrame);
+    Ring().Pop(/*handled=*/false);
+  }
+  Ring().NoteHandled(ends[1]);
+  Ring().NoteHandled(ends[0]);
+  EXPECT_EQ(Ring().handled(), ends[1]);
+  EXPECT_EQ(ring_->positions().ring.released.load(), ends[1]);
+}
+
 TEST(InboundRingLossyTest,
      WhoFinishesAFrameLetsGoOfNoLaterOneWhileItIsTakenOver) {
   const auto memory = std::make_shared<FakeSharedMemory>(kRingBytes);

@@ -84,8 +84,8 @@ void Explorer::Execute(const Make& make) {
   thread_count_ = scenario->thread_count();
   const Scenario::Shared shared = scenario->shared();
   memory_.Reset(shared.ring, shared.ring_bytes, shared.words,
-                shared.words_bytes, shared.word_bytes, shared.apart,
-                shared.names);
+                shared.words_bytes, shared.word_bytes, shared.names,
+                shared.apart);
   RunThreads();
   if (!is_unwinding_) {
     memory_.SetThread(0);
@@ -96,7 +96,7 @@ void Explorer::Execute(const Make& make) {
     }
   }
   UnwindThreads();
-  memory_.Reset(nullptr, 0, nullptr, 0, 1, nullptr, nullptr);
+  memory_.Reset(nullptr, 0, nullptr, 0, 1, nullptr, {});
 }
 
 void Explorer::RunThreads() {

@@ -25,9 +25,9 @@ class Scenario {
     size_t ring_bytes;
     std::byte* words;
     size_t words_bytes;
-    size_t word_bytes;            // From one to the next.
-    const char* const* names;     // Of the words, and of the one apart.
-    const void* apart = nullptr;  // One more word of eight bytes, or null.
+    size_t word_bytes;         // From one to the next.
+    const char* const* names;  // Of the words.
+    std::vector<WordApart> apart = {};
   };
   virtual Shared shared() = 0;
   virtual size_t thread_count() const { return 2; }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -75,10 +76,7 @@ class LosslessScenario final : public Scenario {
   bool Write(size_t bytes) {
     for (int i = 0; i < options_.tries; ++i) {
       const absl::Span<std::byte> room = writer_.TryClaim(bytes);
-      if (room.empty()) {
-        explorer_.memory().Observe(0);
-        continue;
-      }
+      if (room.empty()) continue;
       sizes_.push_back(bytes);
       ++committed_;
       // In each of the two possible ways, in turn.
@@ -127,7 +125,8 @@ class LosslessScenario final : public Scenario {
 };
 
 // The reader sleeps when there is nothing to read, the writer when there is no
-// room: invariants 9 to 11. The reader is the product's; the writer does what
+// room: invariants 9 and 10, without the last sentence of 10, since the loop
+// handles all frames itself. The reader is the product's; the writer does what
 // Lane and FramedLink do.
 class SleepingScenario final : public Scenario {
  public:
@@ -321,7 +320,6 @@ class HandedOnScenario final : public Scenario {
     absl::Span<std::byte> room;
     for (int tries = 0; tries < 2 && room.empty(); ++tries) {
       room = writer_.TryClaim(bytes);
-      if (room.empty()) explorer_.memory().Observe(0);
     }
     if (room.empty()) return;
     FillFrame(sequence, room);
@@ -336,9 +334,88 @@ class HandedOnScenario final : public Scenario {
   uint64_t end_ = 0;
 };
 
-// The same when the writer's process waits for that one frame, for example to
-// leave. The other thread may already have handled the frame when the loop says
-// that it has taken it. One of the two threads sees both, and tells the writer.
+// A thread has read the first frame. The loop sees that, and handles the second
+// frame itself. It may say so before the thread says that the first one is
+// handled: what is given back stays given back.
+class HandledInTurnScenario final : public Scenario {
+ public:
+  explicit HandledInTurnScenario(Explorer& explorer)
+      : explorer_(explorer),
+        memory_(std::make_shared<ModelMemory>(128)),
+        writer_(memory_->bytes(), memory_->positions().ring) {
+    for (uint64_t sequence = 1; sequence <= 2; ++sequence) {
+      FillFrame(sequence, writer_.TryClaim(kFrameBytes));
+      writer_.Commit();
+    }
+    InboundRing::Options options;
+    options.frame_bytes_max = kFrameBytes;
+    reader_.emplace(memory_, options);
+  }
+
+  Shared shared() override { return memory_->shared(); }
+  size_t thread_count() const override { return 3; }
+
+  void Run(size_t thread) override {
+    if (thread == 0) {
+      Write();
+    } else if (thread == 1) {
+      handed_ = Look();
+      reader_->Pop(/*handled=*/false);
+      Ring(memory_->readers_bell());
+      explorer_.Await(memory_->writers_bell());
+      (void)Look();
+      reader_->Pop(/*handled=*/true);
+      CheckReleased(2 * kFrameBytes);
+    } else {
+      explorer_.Await(memory_->readers_bell());
+      explorer_.Check(IsFilled(handed_, kFrameBytes),
+                      "a frame is written while it is read");
+      Ring(memory_->writers_bell());  // This time the loop's.
+      reader_->NoteHandled(kFrameBytes);
+      CheckReleased(kFrameBytes);
+    }
+  }
+
+  void AtEnd() override { CheckReleased(2 * kFrameBytes); }
+
+ private:
+  static constexpr size_t kFrameBytes = 48;
+
+  // A frame that lies where the first one does.
+  void Write() {
+    const absl::Span<std::byte> room = writer_.TryClaim(kFrameBytes);
+    if (room.empty()) return;
+    FillFrame(3, room);
+    writer_.Commit();
+  }
+
+  FrameView Look() {
+    const FrameView* view = nullptr;
+    uint64_t end;
+    explorer_.Check(reader_->Peek(0, &view, &end) == InboundRing::Look::kFrame,
+                    "a frame is missing");
+    return *view;
+  }
+
+  void CheckReleased(uint64_t handled) {
+    handled_ = std::max(handled_, handled);
+    explorer_.Check(explorer_.memory().Last(&memory_->positions().ring.released,
+                                            8) >= handled_,
+                    "what was given back is taken back");
+  }
+
+  Explorer& explorer_;
+  const std::shared_ptr<ModelMemory> memory_;
+  RingWriter writer_;
+  std::optional<InboundRing> reader_;
+  FrameView handed_;
+  uint64_t handled_ = 0;
+};
+
+// Another thread has the frame, and the writer's process waits for it, for
+// example to leave. The other thread may already have handled the frame when
+// the loop says that it has taken it. One of the two threads sees both, and
+// tells the writer.
 class HandedOnSleepingScenario final : public Scenario {
  public:
   explicit HandedOnSleepingScenario(Explorer& explorer)
@@ -353,7 +430,7 @@ class HandedOnSleepingScenario final : public Scenario {
 
   Shared shared() override {
     Shared shared = memory_->shared();
-    shared.apart = reader_->taken_word();
+    shared.apart = {{reader_->own_words().taken, "taken_"}};
     return shared;
   }
   size_t thread_count() const override { return 3; }
@@ -413,9 +490,13 @@ std::vector<NamedScenario> LosslessScenarios() {
   return {
       // Two frames and a pad fill a lap.
       {"lossless_wrap", Lossless({128, {48, 48, 48, 48, 48}, 2, 5, 1})},
+      // The pad is too short for a whole header.
+      {"lossless_short_pad", Lossless({128, {64, 40, 64, 40}, 2, 4, 1})},
       // No pad: the frames fill the lap, and the commit word behind the last
-      // frame needs the first byte of the next lap.
-      {"lossless_full", Lossless({128, {64, 40, 64, 40}, 2, 4, 1})},
+      // frame needs the first bytes of the next lap. That frame is made in its
+      // place, and then elsewhere.
+      {"lossless_full", Lossless({128, {64, 64, 64, 64}, 2, 4, 1})},
+      {"lossless_full_elsewhere", Lossless({256, {96, 96, 64, 96}, 2, 4, 1})},
       {"lossless_late_release", Lossless({256, {96, 88, 56, 96, 88}, 2, 4, 2})},
       // A frame comes to lie across the payload of the frame that was read
       // last.
@@ -424,8 +505,11 @@ std::vector<NamedScenario> LosslessScenarios() {
        [](Explorer& explorer) {
          return std::make_unique<HandedOnScenario>(explorer);
        }},
+      {"handed_on_in_turn",
+       [](Explorer& explorer) {
+         return std::make_unique<HandledInTurnScenario>(explorer);
+       }},
       {"sleeping_reader", Sleeping({256, 48, 2})},
-      {"sleeping_both", Sleeping({128, 48, 3})},
       {"sleeping_waiters",
        [](Explorer& explorer) {
          return std::make_unique<TwoWaitersScenario>(explorer);
@@ -434,6 +518,7 @@ std::vector<NamedScenario> LosslessScenarios() {
        [](Explorer& explorer) {
          return std::make_unique<HandedOnSleepingScenario>(explorer);
        }},
+      {"sleeping_both", Sleeping({128, 48, 3})},
   };
 }
 

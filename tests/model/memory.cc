@@ -61,17 +61,17 @@ void View::Join(const View& other) {
 }
 
 void Memory::Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
-                   size_t words_bytes, size_t word_bytes, const void* apart,
-                   const char* const* names) {
+                   size_t words_bytes, size_t word_bytes,
+                   const char* const* names, std::vector<WordApart> apart) {
   ring_ = ring;
   ring_bytes_ = ring_bytes;
   words_ = words;
   words_bytes_ = words_bytes;
   word_bytes_ = word_bytes;
-  apart_ = static_cast<const std::byte*>(apart);
   names_ = names;
+  apart_ = std::move(apart);
   const size_t words_end = ring_bytes / kCellBytes + words_bytes / word_bytes;
-  place_count_ = words_end + (apart != nullptr ? 1 : 0);
+  place_count_ = words_end + apart_.size();
   if (place_count_ > kPlacesMax) std::abort();
   places_hash_ = 0;
   thread_ = 0;
@@ -85,8 +85,8 @@ void Memory::Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
     uint64_t value = 0;
     if (is_cell) {
       std::memcpy(&value, ring + i * kCellBytes, kCellBytes);
-    } else if (i == words_end) {
-      std::memcpy(&value, apart, sizeof value);
+    } else if (i >= words_end) {
+      std::memcpy(&value, apart_[i - words_end].at, sizeof value);
     } else {
       std::memcpy(&value, words + (i - ring_bytes / kCellBytes) * word_bytes,
                   sizeof value);
@@ -111,19 +111,28 @@ bool Memory::IsInRing(const void* at) const {
 bool Memory::Has(const void* at) const {
   const std::byte* const byte = static_cast<const std::byte*>(at);
   return IsInRing(at) || (byte >= words_ && byte < words_ + words_bytes_) ||
-         (byte == apart_ && byte != nullptr);
+         ApartAt(at) < apart_.size();
+}
+
+size_t Memory::ApartAt(const void* at) const {
+  const auto is_there = [at](const WordApart& word) { return word.at == at; };
+  return static_cast<size_t>(
+      std::find_if(apart_.begin(), apart_.end(), is_there) - apart_.begin());
 }
 
 size_t Memory::PlaceOf(const void* at) const {
   const std::byte* const byte = static_cast<const std::byte*>(at);
   if (IsInRing(at)) return static_cast<size_t>(byte - ring_) / kCellBytes;
-  if (byte == apart_) return place_count_ - 1;
+  const size_t apart = ApartAt(at);
+  if (apart < apart_.size()) return place_count_ - apart_.size() + apart;
   return (ring_bytes_ / kCellBytes) +
          static_cast<size_t>(byte - words_) / word_bytes_;
 }
 
 std::string Memory::NameOf(size_t place) const {
   const size_t cells = ring_bytes_ / kCellBytes;
+  const size_t apart = place_count_ - apart_.size();
+  if (place >= apart) return apart_[place - apart].name;
   if (place >= cells) return names_[place - cells];
   return "ring[" + std::to_string(place * kCellBytes) + "]";
 }

@@ -14,6 +14,12 @@ namespace mycelium::model {
 inline constexpr size_t kPlacesMax = 96;
 inline constexpr size_t kThreadsMax = 3;
 
+// One more word, of eight bytes.
+struct WordApart {
+  const void* at;
+  const char* name;
+};
+
 // What a thread has seen: for each place the oldest store that it may still
 // read, and for each thread how far that thread has come for it
 // (happens-before).
@@ -55,8 +61,8 @@ class Memory final {
   // Makes the memory there shared, and ends the sharing of what was shared
   // before. Its contents are the first store of each place.
   void Reset(std::byte* ring, size_t ring_bytes, std::byte* words,
-             size_t words_bytes, size_t word_bytes, const void* apart,
-             const char* const* names);
+             size_t words_bytes, size_t word_bytes, const char* const* names,
+             std::vector<WordApart> apart);
 
   bool Has(const void* at) const;
   bool IsInRing(const void* at) const;
@@ -119,6 +125,8 @@ class Memory final {
   };
 
   size_t PlaceOf(const void* at) const;
+  // Which of the words apart that is, or how many there are.
+  size_t ApartAt(const void* at) const;
   std::string NameOf(size_t place) const;
   View& view() { return views_[thread_]; }
   void Tick();
@@ -142,7 +150,7 @@ class Memory final {
   std::byte* words_ = nullptr;
   size_t words_bytes_ = 0;
   size_t word_bytes_ = 1;
-  const std::byte* apart_ = nullptr;
+  std::vector<WordApart> apart_;
   const char* const* names_ = nullptr;
   Place places_[kPlacesMax];
   size_t place_count_ = 0;

@@ -143,6 +143,20 @@ _LOSSLESS_RING = [
         _LOSSLESS,
     ),
     Mutation(
+        "commit word not cleared at the start of a lap",
+        _RING_INLINE,
+        "  ClearCommit(At(next));\n",
+        "  if ((next & (capacity() - 1)) != 0) ClearCommit(At(next));\n",
+        _LOSSLESS,
+    ),
+    Mutation(
+        "commit word not cleared at the start of a lap for a frame made elsewhere",
+        _RING_INLINE,
+        "  ClearCommit(memory + (next & mask));\n",
+        "  if ((next & mask) != 0) ClearCommit(memory + (next & mask));\n",
+        _LOSSLESS,
+    ),
+    Mutation(
         "frame made elsewhere committed before it is copied",
         _RING_INLINE,
         _COPY_REST,
@@ -208,6 +222,15 @@ _WAITING = [
         "before, end, std::memory_order_seq_cst)",
         "std::memory_order_seq_cst",
         _RELAXED,
+        _HANDED_ON,
+    ),
+    Mutation(
+        "what another thread handled is stored without a look",
+        _INBOUND,
+        "  while (before < end && !handled.compare_exchange_weak(\n"
+        "                             before, end, std::memory_order_seq_cst)) {\n"
+        "  }\n",
+        "  if (before < end) handled.store(end, std::memory_order_seq_cst);\n",
         _HANDED_ON,
     ),
     Mutation(
@@ -462,6 +485,23 @@ _LOSSY_RING = [
         "  (void)at;\n"
         "  positions_.lossy.held.store(LossyPositions::kNothingHeld,\n"
         "                              std::memory_order_release);\n",
+        _DRAINING,
+    ),
+    _weaker(
+        "lossy: held_at_ stored relaxed",
+        _INBOUND,
+        "  held_at_.store(positions_.lossy.held.load(std::memory_order_relaxed),\n"
+        "                 std::memory_order_release);\n",
+        _RELEASE,
+        _RELAXED,
+        _DRAINING,
+    ),
+    _weaker(
+        "lossy: held_at_ loaded relaxed",
+        _INBOUND,
+        "  uint64_t at = held_at_.load(std::memory_order_acquire);\n",
+        _ACQUIRE,
+        _RELAXED,
         _DRAINING,
     ),
     _weaker(
