@@ -34,8 +34,8 @@ class ModelMemory final : public LaneMemory {
 
   Scenario::Shared shared() {
     static constexpr const char* kNames[] = {
-        "released", "next",  "held",          "sleeping",      "wake_at",
-        "identity", "taken", "reader's bell", "writer's bell", "apart"};
+        "released", "next",  "held",          "sleeping",     "wake_at",
+        "identity", "taken", "reader's bell", "writer's bell"};
     return {bytes().data(),
             bytes().size(),
             reinterpret_cast<std::byte*>(&words_),
