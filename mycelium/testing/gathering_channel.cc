@@ -172,6 +172,7 @@ GatheringChannel::~GatheringChannel() {
 void GatheringChannel::Start(Channel::Handler& handler) {
   const bool is_first = handler_ == nullptr;
   handler_ = &handler;
+  told_end_ = false;
   if (closed_) return;
   if (is_first) {
     stream_->SetOwner(this);
@@ -197,6 +198,7 @@ void GatheringChannel::Close() {
 void GatheringChannel::OnRoom() { handler_->OnWritable(); }
 
 void GatheringChannel::OnStream() {
+  if (told_end_) return;
   while (!closed_ && !stream_->Arrived().empty()) {
     const size_t used = handler_->OnBytes(stream_->Arrived());
     if (closed_) return;
@@ -205,7 +207,7 @@ void GatheringChannel::OnStream() {
   }
   if (closed_ || stream_->end().ok()) return;
   const absl::Status status = stream_->end();
-  Close();
+  told_end_ = true;
   handler_->OnClosed(status);
 }
 

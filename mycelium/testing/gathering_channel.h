@@ -132,6 +132,7 @@ class GatheringChannel final : public Channel, private GatheringStream::Owner {
   const Finish finish_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Channel::Handler* handler_ = nullptr;
+  bool told_end_ = false;  // That handler.
   bool closed_ = false;
 };
 

@@ -26,7 +26,8 @@ namespace mycelium {
 //  (3) After Send() took less than it was given, OnWritable() follows once the
 //      channel may take more, or OnClosed() does.
 //  (4) After Close(), or once OnClosed() was called, the handler is not called
-//      again.
+//      again. A handler that Start() sets behind the end, before Close(), gets
+//      what is left and then an OnClosed() of its own.
 //  (5) Memory for arriving bytes grows only with bytes that have arrived.
 //
 // Thread safety: Send() from one thread at a time, any thread. Everything else,
@@ -49,8 +50,8 @@ class Channel {
 
   virtual ~Channel() = default;
 
-  // Sets the handler, and offers it what had arrived before. Not to be called
-  // from within OnBytes().
+  // Sets the handler, and soon offers it what had arrived before. Not to be
+  // called from within OnBytes().
   virtual void Start(Handler& handler) = 0;
 
   // Sends from the front of `pieces` as much as the pipe takes without waiting,

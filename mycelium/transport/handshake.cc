@@ -159,9 +159,13 @@ absl::Status Handshake::ReadControl(absl::Span<const std::byte> body) {
 void Handshake::OnWritable() { SendMore(); }
 
 void Handshake::OnClosed(const absl::Status& status) {
-  // It may come between the peer's Hello and Finish(): the next owner of the
-  // channel would not be told again.
-  if (outcome_.has_value() && outcome_->ok()) outcome_ = status;
+  // It may come between the peer's Hello and Finish(). Behind the answer to our
+  // Hello there may be data, and the next handler is told of the end after
+  // that. A peer that dialled has said nothing else: it waits for our answer.
+  const bool has_answered = decide_ == nullptr;
+  if (outcome_.has_value() && outcome_->ok() && !has_answered) {
+    outcome_ = status;
+  }
   FinishWith(status);
 }
 

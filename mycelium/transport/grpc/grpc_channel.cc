@@ -24,6 +24,7 @@ GrpcChannel::~GrpcChannel() { Close(); }
 
 void GrpcChannel::Start(Channel::Handler& handler) {
   handler_ = &handler;
+  told_end_ = false;
   if (closed_.load(std::memory_order_relaxed)) return;
   // The first handler is the handshake; the one that follows has accepted the
   // peer.
@@ -39,7 +40,7 @@ void GrpcChannel::Close() {
 }
 
 void GrpcChannel::OnStream(bool is_writable) {
-  if (handler_ == nullptr) return;
+  if (handler_ == nullptr || told_end_) return;
   if (is_writable) handler_->OnWritable();
   if (!closed_.load(std::memory_order_relaxed)) Offer();
 }
@@ -64,7 +65,7 @@ void GrpcChannel::Offer() {
     }
     return;
   }
-  Close();
+  told_end_ = true;
   handler_->OnClosed(status);
 }
 

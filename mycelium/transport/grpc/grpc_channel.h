@@ -61,8 +61,9 @@ class GrpcChannel final : public Channel, private GrpcStream::Owner {
   // On the loop.
   Channel::Handler* handler_ = nullptr;
   int starts_ = 0;
-  ByteSink offered_;  // What was taken from the stream,
-  size_t used_ = 0;   // and how much of that the handler is done with.
+  bool told_end_ = false;  // That handler.
+  ByteSink offered_;       // What was taken from the stream,
+  size_t used_ = 0;        // and how much of that the handler is done with.
   std::atomic<bool> closed_{false};
 };
 

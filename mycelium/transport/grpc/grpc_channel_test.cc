@@ -219,6 +219,17 @@ TEST_F(GrpcChannelTest, WhatTheDiallerSentBeforeCloseArrivesToo) {
   EXPECT_EQ(far_recorder_.got, sent);
 }
 
+TEST_F(GrpcChannelTest, HandlerThatIsSetBehindTheEndIsToldOfItToo) {
+  Accept();
+  far_->Close();
+  far_ = nullptr;
+  EXPECT_TRUE(RunUntil([&] { return near_recorder_.closed.has_value(); }));
+  Recorder next;
+  near_->Start(next);
+  EXPECT_TRUE(RunUntil([&] { return next.closed.has_value(); }));
+  EXPECT_EQ(next.closed, near_recorder_.closed);
+}
+
 TEST_F(GrpcChannelTest, NothingIsCalledAfterClose) {
   Accept();
   far_recorder_.on_bytes = [&] { far_->Close(); };

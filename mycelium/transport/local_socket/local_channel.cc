@@ -46,8 +46,9 @@ LocalChannel::~LocalChannel() {
 
 void LocalChannel::Start(Channel::Handler& handler) {
   handler_ = &handler;
-  if (closed_.load(std::memory_order_relaxed)) return;
-  if (!watched_) {
+  const bool is_closed = closed_.load(std::memory_order_relaxed);
+  if (is_closed && !ended_.has_value()) return;
+  if (!is_closed && !watched_) {
     const absl::Status watched = loop_.Watch(fd_.get(), WantedEvents(), *this);
     if (!watched.ok()) {
       End(watched);
@@ -57,9 +58,10 @@ void LocalChannel::Start(Channel::Handler& handler) {
     loop_.SetSpinning(fd_.get(), spinning_);
     WatchProcess();
   }
-  if (begin_ == end_) return;
+  if (begin_ == end_ && !is_closed) return;
+  owes_offer_ = true;
   loop_.Post([this, alive = alive_] {
-    if (*alive && !closed_.load(std::memory_order_relaxed)) Offer();
+    if (*alive) OfferOwed();
   });
 }
 
@@ -87,8 +89,19 @@ void LocalChannel::OnProcessEnded() {
   UnwatchProcess();
   // What the process had sent comes first, which is no more than the kernel
   // keeps of a socket. A child that it had may go on sending.
-  for (int reads = 0; reads < kLastReadsMax && ReadSome(); ++reads) {
+  ReadLastSoon(kLastReadsMax);
+}
+
+void LocalChannel::ReadLastSoon(int reads_max) {
+  loop_.Post([this, alive = alive_, reads_max] {
+    if (*alive && !closed_.load(std::memory_order_relaxed)) ReadLast(reads_max);
+  });
+}
+
+void LocalChannel::ReadLast(int reads_max) {
+  while (reads_max-- > 0 && ReadSome()) {
     if (closed_.load(std::memory_order_relaxed)) return;
+    if (begin_ != end_) return ReadLastSoon(reads_max);
   }
   if (closed_.load(std::memory_order_relaxed)) return;
   End(absl::UnavailableError(
@@ -182,11 +195,17 @@ absl::StatusOr<size_t> LocalChannel::SendMessage(const msghdr& message,
 }
 
 void LocalChannel::Close() {
+  Disconnect();
+  pairs_.clear();
+  ended_.reset();
+  owes_offer_ = false;
+}
+
+void LocalChannel::Disconnect() {
   if (closed_.exchange(true)) return;
   if (watched_) loop_.Unwatch(fd_.get());
   watched_ = false;
   UnwatchProcess();
-  pairs_.clear();
   // The descriptor itself is closed with the object, since another thread may
   // be sending.
   environment_.sys.Shutdown(fd_.get());
@@ -226,6 +245,8 @@ bool LocalChannel::MakeRoom() {
 }
 
 bool LocalChannel::ReadSome() {
+  OfferOwed();
+  if (closed_.load(std::memory_order_relaxed)) return true;
   if (!MakeRoom()) {
     End(absl::DataLossError(absl::StrCat("a record needs more than ",
                                          buffer_bytes_max_,
@@ -311,8 +332,17 @@ void LocalChannel::Offer() {
   begin_ += used;
 }
 
+void LocalChannel::OfferOwed() {
+  if (!std::exchange(owes_offer_, false)) return;
+  if (begin_ != end_) Offer();
+  if (!ended_.has_value()) return;
+  const absl::Status status = *ended_;  // The handler may call Close().
+  handler_->OnClosed(status);
+}
+
 void LocalChannel::End(const absl::Status& status) {
-  Close();
+  Disconnect();
+  ended_ = status;
   handler_->OnClosed(status);
 }
 

@@ -30,6 +30,16 @@ namespace mycelium {
 // together if they are small. Receiving is one call for as much as the buffer
 // holds; the buffer grows while a single frame fills it, up to
 // `buffer_bytes_max`.
+//
+// Invariants, on the loop:
+//  (1) A handler is offered what its predecessor left before any other byte,
+//      and before its OnClosed(): `owes_offer_` from Start() until then.
+//  (2) What has arrived, descriptors included, is kept until Close(), also when
+//      the connection has ended.
+//  (3) Once the peer's process has ended, nothing is read before tasks that
+//      were posted have run, if the handler has left some of what came: so the
+//      next handler can follow, and the buffer need not hold all that the
+//      kernel had.
 class LocalChannel final : public Channel, private EventLoop::Handler {
  public:
   // `buffer_bytes_max`: room for the largest frame and what goes before it.
@@ -85,8 +95,12 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   void WatchProcess();
   void UnwatchProcess();
   void OnProcessEnded();
+  void ReadLastSoon(int reads_max);
+  void ReadLast(int reads_max);
   void Offer();
+  void OfferOwed();
   void End(const absl::Status& status);
+  void Disconnect();
   bool MakeRoom();
   uint32_t WantedEvents() const;
   void Rewatch();  // Any thread.
@@ -113,6 +127,8 @@ class LocalChannel final : public Channel, private EventLoop::Handler {
   std::vector<std::byte> buffer_;
   size_t begin_ = 0;  // What was offered and not used starts here.
   size_t end_ = 0;
+  bool owes_offer_ = false;            // To a handler that Start() has set.
+  std::optional<absl::Status> ended_;  // Why, until Close().
 
   Mutex rewatch_mutex_;  // From looking at the next to telling the kernel.
   std::atomic<bool> want_writable_{false};

@@ -255,6 +255,87 @@ TEST_F(LocalChannelTest, WhatArrivedBeforeTheEndComesBeforeIt) {
   EXPECT_TRUE(recorder_.closed.has_value());
 }
 
+TEST_F(LocalChannelTest, NextHandlerGetsWhatIsLeftBeforeTheEndIsRead) {
+  channel_->Start(recorder_);
+  recorder_.use_at_most = 3;
+  PeerSends("abcde");
+  Run();
+  ClosePeer();
+  Recorder next;
+  channel_->Start(next);
+  EXPECT_TRUE(channel_->ReadNow()) << "before the task that offers it";
+  Run();
+  EXPECT_EQ(next.got, "de");
+  EXPECT_TRUE(next.closed.has_value());
+  EXPECT_FALSE(recorder_.closed.has_value());
+}
+
+TEST_F(LocalChannelTest, HandlerThatIsSetBehindTheEndGetsWhatIsLeftAndTheEnd) {
+  channel_->Start(recorder_);
+  recorder_.use_at_most = 3;
+  PeerSends("abcde");
+  Run();
+  recorder_.use_at_most = 0;
+  ClosePeer();
+  Run();
+  ASSERT_TRUE(recorder_.closed.has_value());
+  Recorder next;
+  channel_->Start(next);
+  EXPECT_EQ(next.got, "") << "not from within Start()";
+  Run();
+  EXPECT_EQ(next.got, "de");
+  EXPECT_EQ(next.closed, recorder_.closed);
+}
+
+TEST_F(LocalChannelTest, HandlerThatIsSetBehindTheEndIsNotCalledAfterClose) {
+  channel_->Start(recorder_);
+  recorder_.use_at_most = 3;
+  PeerSends("abcde");
+  ClosePeer();
+  Run();
+  ASSERT_TRUE(recorder_.closed.has_value());
+  Recorder next;
+  next.on_bytes = [&] { channel_->Close(); };
+  channel_->Start(next);
+  Run();
+  EXPECT_EQ(next.got, "de");
+  EXPECT_FALSE(next.closed.has_value());
+}
+
+// What the kernel has of a process that has ended is more than the buffer
+// holds, and the first handler takes none of it.
+TEST_F(LocalChannelTest, NextHandlerGetsAllThatAProcessThatHasEndedHadSent) {
+  const pid_t process = fork();
+  ASSERT_GE(process, 0);
+  if (process == 0) {
+    pause();
+    _exit(0);
+  }
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+  ClosePeer();
+  peer_ = pair[1];
+  PeerCredentials peer;
+  peer.pid = process;
+  channel_ = std::make_unique<LocalChannel>(
+      environment_, *loop_, Fd(sys_, pair[0]), peer, /*buffer_bytes_max=*/0);
+  Recorder next;
+  recorder_.use_at_most = 3;
+  recorder_.on_bytes = [&] {
+    recorder_.use_at_most = 0;
+    if (recorder_.offers == 1) loop_->Post([&] { channel_->Start(next); });
+  };
+  channel_->Start(recorder_);
+  ASSERT_EQ(kill(process, SIGKILL), 0);
+  ASSERT_EQ(waitpid(process, nullptr, 0), process);
+  const std::string behind(150'000, 'x');
+  PeerSends("abc" + behind);
+  Run();
+  EXPECT_EQ(next.got, behind);
+  ASSERT_TRUE(next.closed.has_value());
+  EXPECT_EQ(next.closed->code(), StatusCode::kUnavailable) << *next.closed;
+}
+
 // A child of the peer's process may have the socket, and send for as long as it
 // likes.
 TEST_F(LocalChannelTest, WhoSendsOnAfterThePeersProcessHasEndedKeepsNobody) {
@@ -388,6 +469,22 @@ TEST_F(DescriptorsTest, OfAPairOfWhichOneDidNotArriveNoneCounts) {
   ASSERT_TRUE(pair.has_value());
   EXPECT_FALSE((*pair)[0].valid());
   EXPECT_FALSE((*pair)[1].valid());
+}
+
+TEST_F(DescriptorsTest, NextHandlerFindsThemWhenTheConnectionHasEnded) {
+  recorder_.use_at_most = 0;
+  SendPair();
+  sender_.reset();
+  Run();
+  ASSERT_TRUE(recorder_.closed.has_value());
+  Recorder next;
+  std::optional<std::array<Fd, 2>> pair;
+  next.on_bytes = [&] { pair = channel_->TakeDescriptors(); };
+  channel_->Start(next);
+  Run();
+  EXPECT_EQ(next.got, "p");
+  ASSERT_TRUE(pair.has_value());
+  EXPECT_TRUE((*pair)[0].valid());
 }
 
 TEST_F(DescriptorsTest, PairsThatNobodyTakesEndTheChannel) {
