@@ -326,6 +326,8 @@ bool FramedLink::LookAtLanes() {
     if (!out.announced && IsDirect(out)) {
       if (!out.known_to_peer) {
         outgoing_.descriptors = out.lane->shared()->descriptors();
+        // The lane may get other positions before the channel takes these.
+        outgoing_.descriptors_keeper = out.lane->shared()->positions_keeper();
       }
       Announce(out);
       out.lane->SetMapped(true);

@@ -58,9 +58,10 @@ class Outgoing final {
   }
   void Consume(size_t bytes);
 
-  // Two descriptors that go with the first byte.
+  // Two descriptors that go with the first byte, and what keeps them open until
+  // then, or null.
   std::optional<std::array<int, 2>> descriptors;
-  std::shared_ptr<const void> descriptors_keeper;  // Or null.
+  std::shared_ptr<const void> descriptors_keeper;
 
   // Bodies that are made for sending only; Add() takes them from here.
   std::string control;

@@ -19,6 +19,9 @@ class FakeSharedMemory final : public SharedLaneMemory {
   absl::Span<std::byte> bytes() override { return mapping_.bytes(); }
   LanePositions& positions() override { return positions_; }
   std::array<int, 2> descriptors() const override { return {-1, -1}; }
+  std::shared_ptr<const void> positions_keeper() const override {
+    return nullptr;
+  }
   absl::Status RenewPositions(
       absl::FunctionRef<void(LanePositions&)> fill) override {
     fill(positions_);

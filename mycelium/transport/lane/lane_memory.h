@@ -38,8 +38,11 @@ class SharedLaneMemory : public LaneMemory {
  public:
   // The descriptors of the ring and the positions, to be passed to that
   // process.
-  // They stay open as long as the object lives.
+  // They stay open as long as the object lives; but RenewPositions() closes
+  // that of the positions, and its number may soon be another file's.
   virtual std::array<int, 2> descriptors() const = 0;
+  // While that is held, the positions' descriptor that there is now stays open.
+  virtual std::shared_ptr<const void> positions_keeper() const = 0;
 
   // Replaces the positions by fresh ones, which the process that had the old
   // ones cannot reach, and which nobody sees before `fill` was given them. On

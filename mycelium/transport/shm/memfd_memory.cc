@@ -29,6 +29,9 @@ class OwnLane final : public SharedLaneMemory {
   std::array<int, 2> descriptors() const override {
     return {ring_.descriptor(), positions_.descriptor()};
   }
+  std::shared_ptr<const void> positions_keeper() const override {
+    return positions_.descriptor_keeper();
+  }
   absl::Status RenewPositions(
       absl::FunctionRef<void(LanePositions&)> fill) override {
     return positions_.Renew([&](absl::Span<std::byte> fresh) {

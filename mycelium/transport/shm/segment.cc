@@ -131,7 +131,7 @@ absl::Status Segment::Renew(
   if (!renewed.ok() &&
       sys_.MapOver(bytes_.data(), bytes_.size(), /*fd=*/-1) == 0) {
     fill(bytes_);
-    fd_ = Fd();
+    fd_ = std::make_shared<const Fd>();
   }
   // If this fails, the memory can be no more than inherited by a child.
   (void)sys_.KeepFromChildren(bytes_.data(), bytes_.size());

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -45,7 +46,10 @@ class Segment final {
 
   absl::Span<std::byte> bytes() const { return bytes_; }
   // The descriptor of a segment that was made here; else -1.
-  int descriptor() const { return fd_.get(); }
+  int descriptor() const { return fd_->get(); }
+  // While that is held, that descriptor stays open, also when Renew() has
+  // replaced it or the segment is gone.
+  std::shared_ptr<const void> descriptor_keeper() const { return fd_; }
   // Device and inode of a segment that another process made; else zeros.
   std::pair<uint64_t, uint64_t> file() const { return file_; }
 
@@ -58,11 +62,14 @@ class Segment final {
  private:
   absl::Status PutThere(Segment fresh);
   Segment(Sys& sys, Kind kind, Fd fd, absl::Span<std::byte> bytes)
-      : sys_(sys), kind_(kind), fd_(std::move(fd)), bytes_(bytes) {}
+      : sys_(sys),
+        kind_(kind),
+        fd_(std::make_shared<const Fd>(std::move(fd))),
+        bytes_(bytes) {}
 
   Sys& sys_;
   const Kind kind_;
-  Fd fd_;
+  std::shared_ptr<const Fd> fd_;  // Null once it was moved from.
   absl::Span<std::byte> bytes_;
   std::pair<uint64_t, uint64_t> file_ = {0, 0};
   ForkGuard guard_;
