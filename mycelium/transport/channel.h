@@ -112,6 +112,8 @@ class Channel {
   virtual bool may_observe() const { return false; }
 
   // Like Send(), but passes copies of two descriptors with the first byte.
+  // RESOURCE_EXHAUSTED: they cannot be passed. Nothing was sent, and the
+  // connection goes on.
   virtual absl::StatusOr<size_t> SendDescriptors(std::array<int, 2>,
                                                  absl::Span<const iovec>) {
     return absl::UnimplementedError("this channel passes no descriptors");

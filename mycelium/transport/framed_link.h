@@ -1,7 +1,6 @@
 #ifndef MYCELIUM_TRANSPORT_FRAMED_LINK_H_
 #define MYCELIUM_TRANSPORT_FRAMED_LINK_H_
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -39,11 +38,10 @@ namespace mycelium {
 //
 // Sending. A thread that commits a frame enters the gate and sends what waits
 // in that lane. If the gate is busy it leaves the work to the thread inside,
-// which then looks at all lanes. So the publishing thread itself writes to an
-// idle link. While more than kGatherBytes are on their way, small amounts wait:
-// the acknowledgement of those bytes brings the loop here, which sends what has
-// gathered. Over a channel that gathers, small amounts wait while a write is
-// under way, or the SendWindow is full.
+// which then looks at all lanes. So publishers write to an idle link. While
+// more than kGatherBytes are on their way, small amounts wait: acknowledgements
+// bring the loop here, which sends what has gathered. Over a channel that
+// gathers they wait while a write is under way, or the SendWindow is full.
 //
 // Receiving. Frames go to the handler as they arrive. While it cannot take a
 // lane's next frame, that lane's frames are kept, so that control messages and
@@ -58,7 +56,8 @@ namespace mycelium {
 //  (1) peer's handled <= peer's received <= sent <= committed.
 //  (2) If the peer is the same process, a connection starts at its `received`
 //      of the one before: no frame is missing, and none comes twice.
-//  (3) `sent` changes, and an OutLane is destroyed, inside the gate only.
+//  (3) `sent` changes with the lock of lanes and, unless the lane is parked,
+//      inside the gate. An OutLane is destroyed inside the gate only.
 //
 // Invariants of sending, while nobody is inside the gate:
 //  (4) A committed frame that is not sent has a publisher about to enter the
@@ -68,10 +67,9 @@ namespace mycelium {
 //      all lanes that are sent: SendAll() follows what lowers that sum, too.
 //
 // In shared memory. Where both sides can, a lane's frames are not sent: the
-// peer reads them in the memory where they are published, and gives the room
-// back there too (docs/shm_layout.md). The connection then carries control
-// messages, and a doorbell where one side sleeps. Such a lane is *mapped*; the
-// others, and all lanes to a peer that cannot map, are sent.
+// peer reads them where they are published, and gives the room back there
+// (docs/shm_layout.md). The connection carries control messages, and a doorbell
+// where one side sleeps. Such a lane is *mapped*; the others are sent.
 //
 // Invariants of mapped lanes:
 //  (6) No frame is handed to the handler before the control messages that were
@@ -223,6 +221,8 @@ class FramedLink final : public Link,
   void Announce(OutLane& lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool AnnounceLoans() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lanes_mutex_);
   bool Write();
+  // The peer gets what was composed, without the memory of that lane or loan.
+  void PassNothing(const absl::Status& why);
   bool NoteWritten(const absl::StatusOr<size_t>& sent);
   // What tells the memory of that lane from others. Never 0.
   uint64_t IdentityOf(uint32_t lane) const;

@@ -1,5 +1,7 @@
 // The part of FramedLink that opens and closes our lanes to the peer.
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +15,35 @@ namespace {
 std::string ReasonOf(absl::string_view said) {
   constexpr size_t kBytesMax = 256;
   return absl::Utf8SafeCEscape(said.substr(0, kBytesMax));
+}
+
+// The same records, without the one that announces what was to be passed. As
+// many messages are left, since frames count them.
+std::string WithoutMemory(absl::string_view records,
+                          const Outgoing::Passed& passed) {
+  std::string left;
+  while (!records.empty()) {
+    RecordHeader header;
+    std::memcpy(&header, records.data(), sizeof header);
+    absl::string_view body = records.substr(sizeof header, header.body_bytes);
+    records.remove_prefix(sizeof header + body.size());
+    v1::Control control;
+    std::string other;
+    if (control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+      if (passed.is_lane && control.lane_open().lane() == passed.id &&
+          control.lane_open().shared_identity() != 0) {
+        control.mutable_lane_open()->clear_shared_identity();
+        body = other = control.SerializeAsString();
+      } else if (!passed.is_lane && control.has_loan_memory_open() &&
+                 control.loan_memory_open().memory() == passed.id) {
+        // Of which the peer has nothing.
+        control.mutable_loan_memory_closed()->set_memory(passed.id);
+        body = other = control.SerializeAsString();
+      }
+    }
+    AppendControlRecord(body, &left);
+  }
+  return left;
 }
 
 }  // namespace
@@ -82,6 +113,34 @@ void FramedLink::TellFallback(const absl::Status& status) {
   loop_.Post([this, alive = alive_, status] {
     if (*alive) handler_.OnFallback(*this, status);
   });
+}
+
+void FramedLink::PassNothing(const absl::Status& why) {
+  const Outgoing::Passed passed = *std::exchange(outgoing_.passed, {});
+  if (outgoing_.control.empty()) return;  // It is for the next connection.
+  outgoing_.ReplaceControl(WithoutMemory(outgoing_.control, passed));
+  const std::string what =
+      absl::StrCat("its descriptors cannot be passed: ", why.message());
+  if (!passed.is_lane) {
+    loop_.Post([this, alive = alive_, memory = passed.id, what] {
+      if (!*alive) return;
+      v1::LoanMemoryTaken answer;
+      answer.set_memory(memory);
+      answer.set_reason(what);
+      OnLoansTaken(answer);
+    });
+    return;
+  }
+  MutexLock lock(lanes_mutex_);
+  // The lanes may have been reset for the next connection by now.
+  if (swap_channel_.load(std::memory_order_acquire)) return;
+  const auto entry = out_lanes_.find(passed.id);
+  if (entry == out_lanes_.end() || !entry->second->lane->mapped()) return;
+  // The peer has nothing of its memory, and is told of a lane that is sent.
+  entry->second->refused = true;
+  entry->second->lane->SetMapped(false);
+  TellFallback(absl::Status(
+      why.code(), absl::StrCat(name(), ": lane ", passed.id, ": ", what)));
 }
 
 void FramedLink::CloseLane(const Lane& lane, uint32_t disconnected) {

@@ -65,8 +65,8 @@ bool FramedLink::AnnounceLoans() {
   control.mutable_loan_memory_open()->set_memory(memory->id());
   control.mutable_loan_memory_open()->set_bytes(memory->bytes().size());
   QueueControl(control);
-  outgoing_.descriptors = memory->descriptors();
-  outgoing_.descriptors_keeper = std::move(memory);
+  outgoing_.passed = {memory->descriptors(), memory, /*is_lane=*/false,
+                      memory->id()};
   return true;
 }
 

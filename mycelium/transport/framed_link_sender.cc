@@ -325,9 +325,10 @@ bool FramedLink::LookAtLanes() {
     if (leaving || out.parked || out.held) continue;
     if (!out.announced && IsDirect(out)) {
       if (!out.known_to_peer) {
-        outgoing_.descriptors = out.lane->shared()->descriptors();
         // The lane may get other positions before the channel takes these.
-        outgoing_.descriptors_keeper = out.lane->shared()->positions_keeper();
+        outgoing_.passed = {out.lane->shared()->descriptors(),
+                            out.lane->shared()->positions_keeper(),
+                            /*is_lane=*/true, out.lane->id()};
       }
       Announce(out);
       out.lane->SetMapped(true);
@@ -380,14 +381,16 @@ void FramedLink::Announce(OutLane& out) {
 }
 
 bool FramedLink::Write() {
-  const absl::StatusOr<size_t> sent =
-      outgoing_.descriptors.has_value()
-          ? send_channel_->SendDescriptors(*outgoing_.descriptors,
-                                           outgoing_.pieces())
-      : send_gathers_
+  if (outgoing_.passed.has_value()) {
+    const absl::StatusOr<size_t> sent = send_channel_->SendDescriptors(
+        outgoing_.passed->descriptors, outgoing_.pieces());
+    if (!absl::IsResourceExhausted(sent.status())) return NoteWritten(sent);
+    PassNothing(sent.status());
+  }
+  return NoteWritten(
+      send_gathers_
           ? send_channel_->SendKept(outgoing_.pieces(), outgoing_.keepers())
-          : send_channel_->Send(outgoing_.pieces());
-  return NoteWritten(sent);
+          : send_channel_->Send(outgoing_.pieces()));
 }
 
 bool FramedLink::NoteWritten(const absl::StatusOr<size_t>& sent) {
@@ -396,10 +399,7 @@ bool FramedLink::NoteWritten(const absl::StatusOr<size_t>& sent) {
     send_channel_ = nullptr;
     return false;
   }
-  if (*sent > 0) {
-    outgoing_.descriptors.reset();
-    outgoing_.descriptors_keeper.reset();
-  }
+  if (*sent > 0) outgoing_.passed.reset();
   outgoing_.Consume(*sent);
   if (outgoing_.done()) return true;
   // The loop may have found the channel writable since Send() did not: then we

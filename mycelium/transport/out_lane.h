@@ -16,7 +16,8 @@ struct OutLane {
   std::shared_ptr<Lane> lane;
   uint32_t subscription = 0;
   uint32_t disconnected = 0;
-  std::atomic<uint64_t> sent{0};      // Changed inside the gate.
+  // Changed inside the gate, or of a parked lane with the lock of lanes.
+  std::atomic<uint64_t> sent{0};
   uint64_t reached = 0;               // By `sent`, on any connection.
   uint64_t noted = 0;                 // How far `waiting_` counts it.
   std::atomic<uint64_t> received{0};  // As the peer said.

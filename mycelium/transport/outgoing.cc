@@ -12,8 +12,12 @@ void Outgoing::Clear() {
   control.clear();
   goodbye.clear();
   acks.clear();
-  descriptors.reset();
-  descriptors_keeper.reset();
+  passed.reset();
+}
+
+void Outgoing::ReplaceControl(std::string records) {
+  control = std::move(records);
+  pieces_[first_] = {control.data(), control.size()};
 }
 
 void Outgoing::Add(const void* bytes, size_t bytes_count,

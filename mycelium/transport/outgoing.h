@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,10 +59,18 @@ class Outgoing final {
   }
   void Consume(size_t bytes);
 
-  // Two descriptors that go with the first byte, and what keeps them open until
-  // then, or null.
-  std::optional<std::array<int, 2>> descriptors;
-  std::shared_ptr<const void> descriptors_keeper;
+  // Two descriptors that go with the first byte.
+  struct Passed {
+    std::array<int, 2> descriptors = {-1, -1};
+    std::shared_ptr<const void> keeper;  // Keeps them open; or null.
+    bool is_lane = false;                // Else of memory of loans.
+    uint32_t id = 0;                     // Of that lane, or of that memory.
+  };
+  std::optional<Passed> passed;
+
+  // Has other records in place of `control`.
+  // REQUIRES: `control` is the first piece, and nothing of it is written.
+  void ReplaceControl(std::string records);
 
   // Bodies that are made for sending only; Add() takes them from here.
   std::string control;

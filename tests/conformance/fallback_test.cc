@@ -42,6 +42,15 @@ class CrampedSys final : public FaultySys {
   }
 };
 
+// A kernel that passes no descriptors, as while a user has too many under way.
+class PassesNothingSys final : public FaultySys {
+ public:
+  int64_t SendMsg(int fd, const msghdr& message, int flags) override {
+    if (message.msg_controllen > 0) return -ETOOMANYREFS;
+    return FaultySys::SendMsg(fd, message, flags);
+  }
+};
+
 // A node of this process that publishes notes of its own topic and subscribes
 // to the other node's topic.
 class Node final {
@@ -165,6 +174,7 @@ class FallbackTest : public ::testing::Test {
   const std::string path_ = dir_.file("a.sock");
   FaultySys sys_a_, sys_b_;
   CrampedSys cramped_;
+  PassesNothingSys passes_nothing_;
   CgroupSys limited_;
   std::optional<Node> a_, b_;
 };
@@ -227,6 +237,20 @@ TEST_F(FallbackTest, ReceiverOutOfDescriptors) {
   EXPECT_THAT(b_->Report().fallback,
               HasSubstr("lane 0 of the peer is not shared: its descriptors did "
                         "not arrive"));
+}
+
+TEST_F(FallbackTest, PublisherThatCanPassNoDescriptors) {
+  MakeA();
+  MakeB(passes_nothing_);
+  Listen();
+  ASSERT_TRUE(b_->runtime().DialShm(path_).ok());
+  Exchange();
+  EXPECT_THAT(b_->Report().fallback,
+              HasSubstr("lane 0: its descriptors cannot be passed: send: Too "
+                        "many references"));
+  EXPECT_EQ(b_->Report().transport, "shm");
+  EXPECT_EQ(passes_nothing_.counts()["connect"], 1u) << "none has ended";
+  EXPECT_EQ(a_->Report().fallback, "") << "its own lane is shared";
 }
 
 // The system call that fails once: when the node starts, or when it makes or

@@ -469,8 +469,11 @@ void Lane::MarkStalled(uint64_t released, int64_t waited_ns) {
 
 void Lane::SetMapped(bool mapped) {
   mapped_.store(mapped, std::memory_order_release);
-  if (mapped || stage_ != nullptr) return;
+  if (mapped) return;
+  // A publisher that still took it for mapped has committed by then: whoever
+  // sends the lane from here on sees that frame.
   MutexLock lock(mutex_);
+  if (stage_ != nullptr) return;
   // What the writer relies on is over, whatever the reader says by now.
   loans_.TakeBackLocked(std::max(released(), writer_.released_seen()),
                         memory_->bytes());

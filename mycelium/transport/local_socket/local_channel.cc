@@ -181,10 +181,16 @@ absl::StatusOr<size_t> LocalChannel::SendMessage(const msghdr& message,
                                     MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (sent == -EINTR);
   if (sent < 0 && sent != -EAGAIN) {
+    const absl::Status failed = ErrnoStatus(sent, "send");
+    // The kernel sends all of the first piece or nothing, and may have room for
+    // what goes without descriptors.
+    if (message.msg_controllen > 0 && absl::IsResourceExhausted(failed)) {
+      return failed;
+    }
     // So that the loop hears of the failure, whatever the reason, behind what
     // the peer had sent.
     environment_.sys.Shutdown(fd_.get());
-    return ErrnoStatus(sent, "send");
+    return failed;
   }
   const size_t taken = sent < 0 ? 0 : static_cast<size_t>(sent);
   if (taken < bytes) {

@@ -471,6 +471,24 @@ TEST_F(DescriptorsTest, OfAPairOfWhichOneDidNotArriveNoneCounts) {
   EXPECT_FALSE((*pair)[1].valid());
 }
 
+TEST_F(DescriptorsTest, PairThatTheKernelDoesNotTakeIsLeftToTheSender) {
+  sys_.Fail("sendmsg", {-ETOOMANYREFS});
+  iovec piece = {const_cast<char*>("p"), 1};
+  const auto send = [&](bool with_pair) {
+    return with_pair ? sender_->SendDescriptors({0, 0}, {&piece, 1}).status()
+                     : sender_->Send({&piece, 1}).status();
+  };
+  EXPECT_EQ(send(/*with_pair=*/true).code(), StatusCode::kResourceExhausted);
+  EXPECT_TRUE(send(/*with_pair=*/false).ok());
+  Run();
+  EXPECT_EQ(recorder_.got, "p");
+  EXPECT_FALSE(recorder_.closed.has_value());
+  sys_.Fail("sendmsg", {-EPIPE});
+  EXPECT_EQ(send(/*with_pair=*/true).code(), StatusCode::kUnavailable);
+  Run();
+  EXPECT_TRUE(recorder_.closed.has_value());
+}
+
 TEST_F(DescriptorsTest, NextHandlerFindsThemWhenTheConnectionHasEnded) {
   recorder_.use_at_most = 0;
   SendPair();
