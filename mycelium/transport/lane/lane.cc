@@ -342,7 +342,8 @@ LanePublished Lane::published() {
   MutexLock lock(mutex_);
   LanePublished published;
   published.frames = sequence_;
-  published.bytes = stage_ != nullptr ? staged_bytes_ : committed();
+  published.bytes =
+      stage_ != nullptr ? staged_bytes_ : committed() - refitted_bytes_;
   published.stalls = stalls_.load(std::memory_order_relaxed);
   return published;
 }

@@ -267,8 +267,7 @@ class Lane final {
   // without a gap (SequenceAfterRefit). Nobody may be reading the lane.
   std::vector<FrameHeader> Refit(size_t frame_bytes_max);
 
-  // A lossy lane's, else null: what the reader in this process reads.
-  LossyStage* stage() { return stage_.get(); }
+  LossyStage* stage() { return stage_.get(); }  // A lossy lane's, else null.
   size_t window() const { return options_.window; }
 
   // Of a lossy lane that a link sends: moves waiting frames into the ring,
@@ -360,7 +359,8 @@ class Lane final {
       ABSL_GUARDED_BY(mutex_);
   bool uses_scratch_ = false;  // As `writer_`.
   DropReason drop_reason_ ABSL_GUARDED_BY(mutex_) = DropReason::kOverflow;
-  uint64_t staged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of a lossy lane.
+  uint64_t staged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;    // Of a lossy lane.
+  uint64_t refitted_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Committed again.
 
   const std::unique_ptr<LossyStage> stage_;  // Of a lossy lane, as these are.
   std::unique_ptr<LossyRingReader> stage_reader_;  // In Advance().
@@ -378,7 +378,7 @@ class Lane final {
   uint64_t suspect_ = 0, suspected_ = 0;
   bool is_suspect_staged_ = false;  // In a lossy lane: not in the ring.
   std::atomic<uint64_t> redelivered_until_{0};
-  // What lay before the first when Refit() rewrote it now ends at the second.
+  // Marks up to the first wait for the second: Refit() rewrote what is before.
   std::atomic<uint64_t> refitted_until_{0}, refitted_end_{0};
 
   std::atomic<uint64_t> committed_{0};

@@ -82,7 +82,11 @@ void Lane::RefitRing(std::vector<FrameHeader>* taken_out) {
       MovedAt(moved_count_++) = {committed(), header.lane_sequence};
     }
   }
+  refitted_bytes_ += committed() - end;
   refitted_end_.store(committed(), std::memory_order_relaxed);
+  // A mark that was taken meanwhile lies between frames that are rewritten, and
+  // was to be behind all of them.
+  refitted_until_.store(committed(), std::memory_order_relaxed);
   if (stage_ != nullptr) return;
   redelivered_until_.store(SequenceAfterRefit(*taken_out, redelivered_until()),
                            std::memory_order_release);

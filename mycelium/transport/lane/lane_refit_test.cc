@@ -1,6 +1,8 @@
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -130,6 +132,56 @@ TEST_F(LaneRefitTest, WhatIsLeftIsNotOver) {
   EXPECT_TRUE(lane->Release(lane->committed()));
   EXPECT_TRUE(lane->IsOver(mark));
   EXPECT_TRUE(lane->empty());
+}
+
+// What was published once is not published again.
+TEST_F(LaneRefitTest, WhatIsLeftCountsOnceAsPublished) {
+  const auto lane = Make();
+  for (const size_t bytes : {100, 600, 100}) Write(*lane, bytes);
+  const uint64_t before = lane->published().bytes;
+  (void)lane->Refit(500);
+  EXPECT_EQ(lane->published().bytes, before);
+  Write(*lane, 104);
+  EXPECT_EQ(lane->published().bytes, before + 104);
+  (void)lane->Refit(100);
+  EXPECT_EQ(lane->published().bytes, before + 104);
+  EXPECT_EQ(lane->published().frames, 4u);
+}
+
+// Those of a thread that flushes meanwhile wait for all that is left, too.
+TEST_F(LaneRefitTest, MarkThatIsTakenMeanwhileIsNotOverBeforeWhatIsLeft) {
+  for (int round = 0; round < 100; ++round) {
+    const auto lane = Make();
+    Write(*lane, 600);
+    for (int i = 0; i < 8; ++i) Write(*lane, 100);
+    const uint64_t before = lane->Mark();
+    std::vector<uint64_t> marks;
+    std::atomic<bool> is_marking{false}, is_refitted{false};
+    std::thread marker([&] {
+      while (!is_refitted.load()) {
+        const uint64_t mark = lane->Mark();
+        if (marks.empty() || marks.back() != mark) marks.push_back(mark);
+        is_marking.store(true);
+      }
+    });
+    while (!is_marking.load()) std::this_thread::yield();
+    (void)lane->Refit(500);
+    is_refitted.store(true);
+    marker.join();
+    ASSERT_EQ(marks.front(), before);
+    while (lane->released() != lane->committed()) {
+      for (const uint64_t mark : marks) {
+        ASSERT_FALSE(lane->IsOver(mark)) << mark << " of " << lane->committed();
+      }
+      FrameView frame;
+      const Lane::Run run = lane->CommittedFrom(lane->released());
+      ASSERT_EQ(DecodeFrame(run.bytes, kCapacity, kFrameFlagsOnWire, &frame),
+                FrameVerdict::kOk);
+      ASSERT_TRUE(lane->Release(run.position +
+                                AlignedFrameBytes(frame.header.frame_bytes)));
+    }
+    for (const uint64_t mark : marks) EXPECT_TRUE(lane->IsOver(mark));
+  }
 }
 
 TEST_F(LaneRefitTest, LossyLaneKeepsTheSequencesOfWhatIsLeft) {
