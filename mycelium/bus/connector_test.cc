@@ -97,7 +97,10 @@ class ConnectorTest : public testing::Test, public Transport {
     options.reconnect_max = absl::Nanoseconds(kMaxNs);
     options.handshake = absl::Seconds(2);
     Connector::Callbacks callbacks;
-    callbacks.hello = [this](const Connector&, v1::Hello*) { return say_; };
+    callbacks.hello = [this](const Connector& connector, v1::Hello* hello) {
+      hello->set_to(connector.peer());
+      return say_;
+    };
     callbacks.judge = [](const Connector&, const Handshake::Established&) {
       return absl::OkStatus();
     };
@@ -255,6 +258,21 @@ TEST_F(ConnectorTest, AddressWithSeveralNodesIsAskedForWhicheverAnswers) {
   EXPECT_EQ(failures_.size(), 1u);
   answer_ = HelloOf("two");
   while (connections_.empty()) loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(connector->peer(), "two");
+}
+
+// The next Hello, which repeats the name, would have no room for it.
+TEST_F(ConnectorTest, NameThatIsTooLongForANodeIsNotRepeatedToThePeer) {
+  const auto connector = Connecting(1);
+  answers_ = true;
+  answer_ = RejectOf(std::string(65'500, 'n'));
+  connector->Redial();
+  while (failures_.empty()) loop_->RunOnce(kNever, 0);
+  EXPECT_TRUE(connector->peer().empty());
+  answer_ = HelloOf("two");
+  (void)Waits(1);
+  while (connector->in_handshake()) loop_->RunOnce(kNever, 0);
+  EXPECT_EQ(connections_.size(), 1u);
   EXPECT_EQ(connector->peer(), "two");
 }
 

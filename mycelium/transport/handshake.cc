@@ -143,7 +143,11 @@ absl::Status Handshake::ReadControl(absl::Span<const std::byte> body) {
     return absl::DataLossError("handshake: the first message does not parse");
   }
   if (control.has_reject()) {
-    refused_by_ = control.reject().node();
+    // The next Hello repeats it, so a name that is none would make that too
+    // large to be said.
+    if (NameFault(control.reject().node()).empty()) {
+      refused_by_ = control.reject().node();
+    }
     return RejectStatus(control.reject());
   }
   if (!control.has_hello()) {

@@ -69,7 +69,7 @@ class Handshake final : private Channel::Handler {
   // Whether the other side has said something that will be acted on soon.
   bool HasHeard();
 
-  // The name of the peer that refused us, if it gave one.
+  // The name of the peer that refused us, if it gave one that a node may have.
   const std::string& refused_by() const { return refused_by_; }
 
  private:
