@@ -249,7 +249,14 @@ void GrpcStream::ReadDone(bool ok) {
     } else if (!closing_ && !records.empty()) {
       alone_ = arrived_bytes_ == 0 ? alone_ + 1 : 0;
       arrived_bytes_ += records.size();
-      arrived_.push_back(std::move(records));
+      // A buffer for each message would take far more memory than is counted,
+      // if the messages are small.
+      if (!arrived_.empty() && records.size() <= arrived_.back().capacity() -
+                                                     arrived_.back().size()) {
+        arrived_.back().Append(records.data(), records.size());
+      } else {
+        arrived_.push_back(std::move(records));
+      }
       if (TryBorrowLoop()) {
         borrowed = loop_;
         is_writable = std::exchange(has_room_, false);
@@ -258,6 +265,7 @@ void GrpcStream::ReadDone(bool ok) {
     if (borrowed == nullptr) Notify();
     ++starting_reads_;  // So the stream does not end before the second lock.
   }
+  if (records.capacity() > 0) spare_.GiveBack(std::move(records));
   if (borrowed != nullptr) TellBorrowing(*borrowed, is_writable);
   {
     MutexLock lock(mutex_);

@@ -41,8 +41,8 @@ namespace mycelium {
 // afterwards: nobody is woken up on a message's way to its handler. Otherwise
 // the loop is told once and takes all that has come. While kArrivedBytesMax or
 // more wait for the loop nothing is read, so that HTTP/2's flow control stops
-// the peer. Until the handshake is over one message is read, of at most
-// kHandshakeBytesMax.
+// the peer; small messages that wait share a buffer. Until the handshake is
+// over one message is read, of at most kHandshakeBytesMax.
 //
 // If a read is started before the last message is answered, it costs a packet
 // of its own: gRPC tells the peer of the room at once, instead of along with

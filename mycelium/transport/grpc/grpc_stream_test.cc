@@ -202,12 +202,22 @@ class PolledStream final : private GrpcStream::Owner {
     loop_.RunOnce(/*deadline=*/0, 0);
     EXPECT_TRUE(stream_->is_reading());
   }
+  // What the owner has taken so far, and the memory that it lay in.
+  size_t bytes_taken() const { return bytes_taken_; }
+  size_t capacity_taken() const { return capacity_taken_; }
 
  private:
   void OnStream(bool) override {
     ByteSink records;
-    while (stream_->Take(&records)) stream_->GiveBack(std::move(records));
+    while (stream_->Take(&records)) {
+      bytes_taken_ += records.size();
+      capacity_taken_ += records.capacity();
+      stream_->GiveBack(std::move(records));
+    }
   }
+
+  size_t bytes_taken_ = 0;
+  size_t capacity_taken_ = 0;
 
   EventLoop& loop_;
   const std::shared_ptr<FakeStream> stream_;
@@ -380,6 +390,15 @@ TEST_F(GrpcStreamTest, WhatIsNotSmallIsReadAhead) {
     EXPECT_TRUE(stream.ReadsOnAfter(/*acks=*/100));
     stream.Poll();
   }
+}
+
+TEST_F(GrpcStreamTest, SmallMessagesThatWaitTakeLittleMoreMemoryThanTheyHave) {
+  constexpr size_t kWaitingMax = 256 * 1024;
+  PolledStream stream(*loop_);
+  while (stream.ReadsOnAfter()) continue;
+  stream.Poll();
+  EXPECT_GE(stream.bytes_taken(), kWaitingMax);
+  EXPECT_LE(stream.capacity_taken(), 2 * kWaitingMax);
 }
 
 TEST_F(GrpcStreamTest, OneThreadOfGrpcsAtATimeIsInAHandler) {
