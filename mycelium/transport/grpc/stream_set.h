@@ -23,8 +23,9 @@ namespace mycelium {
 // stream that dialled, gRPC ends its own threads, and none of those threads may
 // be the one that does it.
 //
-// Thread safety: Add(), Remove() and All() may be called from any thread, the
-// others from the loop's, or when nobody runs it any more.
+// Thread safety: Add(), Remove(), NotifyEnded() and All() may be called from
+// any thread, gRPC's among them; the others from the loop's, or when nobody
+// runs it any more.
 //
 // Ownership: shared by the transport and, in circles, by the streams. So
 // streams that gRPC never lets go of stay, and this object with them.
