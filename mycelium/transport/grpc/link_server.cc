@@ -25,6 +25,7 @@ namespace mycelium {
 namespace {
 
 // Of one connection: a link, and the calls of a client that wants to know more.
+// gRPC 1.51 holds no peer to it that does not acknowledge HTTP/2's settings.
 constexpr int kStreamsMax = 16;
 // A connection on which nothing is called goes after so long.
 constexpr int kIdleMs = 60'000;
