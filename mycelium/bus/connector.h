@@ -62,6 +62,9 @@ class Connector final {
   // The same, after the shortest wait, and not if it is dialling.
   void RedialLater();
 
+  // The next Hello is for whichever node answers, unless one is expected.
+  void ForgetPeer() { peer_.clear(); }
+
   // Ends the handshake that is under way, if one is, as if it had failed: what
   // its Hello offered no longer holds. Not from within a callback of it.
   void AbandonHandshake();

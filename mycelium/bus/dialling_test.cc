@@ -123,6 +123,39 @@ TEST_F(DiallingTest, SameAddressAgainIsNotDialledTwice) {
   ExpectOneLinkAndEachMessageOnce(one, two);
 }
 
+TEST_F(DiallingTest,
+       NodeThatTakesAnAddressOfALinkedNodeIsFoundByDiallingAgain) {
+  End dialler("dialler"), linked("linked"), next("next");
+  const std::string path = dir_.file("shared");
+  const auto other = BindUnixEndpoint(dir_.file("other"), *linked.bus);
+  ASSERT_TRUE(other.ok()) << other.status();
+  ASSERT_TRUE(DialUnixEndpoint(dir_.file("other"), *dialler.bus).ok());
+  ASSERT_TRUE(dialler.publisher->WaitForSubscribers(1, kLong).ok());
+  ASSERT_TRUE(linked.publisher->WaitForSubscribers(1, kLong).ok());
+  const absl::Time deadline = absl::Now() + kLong;
+  const auto await_reports = [&](size_t count) {
+    while (dialler.bus->LinkReports().size() != count) {
+      if (absl::Now() > deadline) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  };
+  ASSERT_TRUE(DialUnixEndpoint(path, *dialler.bus).ok());
+  ASSERT_TRUE(await_reports(2)) << "nobody listens there yet";
+  {
+    const auto bound = BindUnixEndpoint(path, *linked.bus);
+    ASSERT_TRUE(bound.ok()) << bound.status();
+    ASSERT_TRUE(DialUnixEndpoint(path, *dialler.bus).ok());
+    ASSERT_TRUE(await_reports(1)) << "it is known who answers there";
+  }
+  const auto bound = BindUnixEndpoint(path, *next.bus);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  ASSERT_TRUE(DialUnixEndpoint(path, *dialler.bus).ok());
+  EXPECT_TRUE(next.publisher->WaitForSubscribers(1, kLong).ok());
+  EXPECT_TRUE(dialler.publisher->WaitForSubscribers(2, kLong).ok());
+  EXPECT_EQ(linked.connected, 1);
+}
+
 TEST_F(DiallingTest, NodesThatAnsweredAtAnAddressBeforeAreForgotten) {
   BusOptions options;
   options.limits.links = 2;

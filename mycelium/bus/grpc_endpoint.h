@@ -60,7 +60,9 @@ inline absl::StatusOr<GrpcEndpointHandle> BindGrpcEndpoint(
 // node's thread is running at the moment. BusOptions::on_connection tells what
 // becomes of the link, also if it is refused because it would be in the clear
 // beyond this machine. To dial the same address again adds no link, but tries
-// at once if no connection is up.
+// at once if no connection is up. If the node that answers there has its link
+// by another address, that call is also what it takes to reach another node
+// that has taken this address.
 //   INVALID_ARGUMENT     the address has no port, or none from 1 to 65535
 //   FAILED_PRECONDITION  the bus was shut down
 //   DEADLINE_EXCEEDED    a handler has kept the node's thread for 10 s; nothing

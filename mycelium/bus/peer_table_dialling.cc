@@ -17,6 +17,13 @@ void PeerTable::Dial(Transport& transport, const std::string& address,
       continue;
     }
     asked_[known.get()].lane_bytes = lane_bytes;
+    // The node that answered there last has its link without this connector.
+    // Another one may have taken its place.
+    const auto peer = peers_.find(known->peer());
+    if (peer != peers_.end() && peer->second->link->is_up() &&
+        peer->second->connector != known.get() && !known->in_handshake()) {
+      known->ForgetPeer();
+    }
     known->Redial();
     return;
   }

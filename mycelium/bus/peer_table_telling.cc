@@ -19,6 +19,7 @@ void PeerTable::NoteUnanswered(Connector& connector, const absl::Status& status,
   const std::string& name = connector.peer();
   MutexLock lock(mutex_);
   if (const auto known = peers_.find(name); known != peers_.end()) {
+    unanswered_.erase(&connector);
     Peer& peer = *known->second;
     peer.last_error = std::string(status.message());
     // The peer that refused us is not there any more.

@@ -93,7 +93,9 @@ inline absl::StatusOr<ShmEndpointHandle> BindShmEndpoint(
 // does; BusOptions::on_connection tells what becomes of the link. If one side
 // cannot share memory, the link goes over the socket, and LinkReport::fallback
 // says why. The digest that is compared is the one in BusOptions. To dial the
-// same path again adds no link, but tries at once if no connection is up.
+// same path again adds no link, but tries at once if no connection is up. If
+// the node that answers there has its link by another address, that call is
+// also what it takes to reach another node that has taken this path.
 //
 // `capacity`: the side that listens decides. If a number is given here too, a
 // listener that was given another one is refused. 0: any will do, up to 64 MiB.

@@ -53,7 +53,9 @@ inline absl::StatusOr<UnixEndpointHandle> BindUnixEndpoint(
 // bus is shut down. Does not wait for a connection, only for what the node's
 // thread is running at the moment; BusOptions::on_connection tells what becomes
 // of the link. To dial the same path again adds no link, but tries at once if
-// no connection is up.
+// no connection is up. If the node that answers there has its link by another
+// address, that call is also what it takes to reach another node that has taken
+// this path.
 //   INVALID_ARGUMENT     the path is empty or longer than 107 bytes
 //   FAILED_PRECONDITION  the bus was shut down
 //   DEADLINE_EXCEEDED    a handler has kept the node's thread for 10 s; nothing
