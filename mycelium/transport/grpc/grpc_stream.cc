@@ -384,11 +384,6 @@ void GrpcStream::Ended(const absl::Status& status) {
   Notify();
 }
 
-bool GrpcStream::has_ended() const {
-  MutexLock lock(mutex_);
-  return ended_;
-}
-
 void GrpcStream::ForgetLoop() {
   MutexLock lock(mutex_);
   loop_ = nullptr;

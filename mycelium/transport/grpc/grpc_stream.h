@@ -118,7 +118,6 @@ class GrpcStream : public std::enable_shared_from_this<GrpcStream> {
   void StopLingering();
   // The loop must not be used any more.
   void ForgetLoop();
-  bool has_ended() const;
 
   const std::string& peer() const { return peer_; }
 

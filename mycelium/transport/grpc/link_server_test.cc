@@ -140,7 +140,8 @@ TEST_F(LinkServerTest, StreamsBeyondTheLimitAreRefusedUntilOthersAreAccepted) {
     std::this_thread::yield();
     refused.clear();
     for (const auto& stream : dialled) {
-      if (stream->has_ended()) refused.push_back(stream.get());
+      absl::Status status;
+      if (stream->IsOver(&status)) refused.push_back(stream.get());
     }
   }
   ASSERT_EQ(refused.size(), kTooMany);
@@ -178,8 +179,10 @@ TEST_F(LinkServerTest, EndDoesNotWaitLongerThanItMayForAStreamThatHangs) {
   server = nullptr;
   accepted_[0]->Close();
   dialled->Close();
-  EXPECT_TRUE(RunUntil(
-      [&] { return accepted_[0]->has_ended() && dialled->has_ended(); }));
+  absl::Status status;
+  EXPECT_TRUE(RunUntil([&] {
+    return accepted_[0]->IsOver(&status) && dialled->IsOver(&status);
+  }));
 }
 
 // How many threads this process has.
