@@ -1,6 +1,7 @@
-// A name that does not resolve, and later does. The test changes the machine's
-// names for this process alone, in a mount namespace. Where the kernel allows
-// nobody to make one, the test says so and is skipped.
+// A name that does not resolve, and later does; and a name of several
+// addresses. The tests change the machine's names for this process alone, in a
+// mount namespace. Where the kernel allows nobody to make one, they say so and
+// are skipped.
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -10,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -32,18 +34,23 @@ class Names final {
  public:
   Names() {
     Write("hosts", "127.0.0.1 localhost\n");
+    Write("host.conf", "multi on\n");  // A name has all its lines.
     Write("resolv.conf",
           "nameserver 127.255.255.254\n"
           "options timeout:1 attempts:1\n");
     // Done before there is a second thread, which would keep the old namespace.
     made_ = unshare(CLONE_NEWNS) == 0 &&
             mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-            Put("hosts") && Put("resolv.conf");
+            Put("hosts") && Put("host.conf") && Put("resolv.conf");
   }
   bool made() const { return made_; }
-  void Add(const std::string& address, const std::string& name) {
-    Write("hosts",
-          absl::StrCat("127.0.0.1 localhost\n", address, " ", name, "\n"));
+  // In place of what was added before.
+  void Add(const std::vector<std::string>& addresses, const std::string& name) {
+    std::string hosts = "127.0.0.1 localhost\n";
+    for (const std::string& address : addresses) {
+      absl::StrAppend(&hosts, address, " ", name, "\n");
+    }
+    Write("hosts", hosts);
   }
 
  private:
@@ -60,12 +67,25 @@ class Names final {
   bool made_ = false;
 };
 
-TEST(NameResolutionTest, NameThatResolvesLaterIsFound) {
-  Names names;
-  if (!names.made()) {
+class NameResolutionTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (names_.made()) return;
     std::printf("skipped: no mount namespace can be made here\n");
     GTEST_SKIP() << "no mount namespace can be made here";
   }
+
+  Names& names_ = OfProcess();
+
+ private:
+  // One for all tests: the first one starts threads.
+  static Names& OfProcess() {
+    static auto* const names = new Names;
+    return *names;
+  }
+};
+
+TEST_F(NameResolutionTest, NameThatResolvesLaterIsFound) {
   const LoopbackAddress address;
   BusOptions options = TwoWaySide::Options();
   options.insecure = true;  // A name may be any machine's.
@@ -85,7 +105,7 @@ TEST(NameResolutionTest, NameThatResolvesLaterIsFound) {
     std::this_thread::yield();
   }
   EXPECT_TRUE(absl::StrContains(error, kName)) << error;
-  names.Add(address.host, kName);
+  names_.Add({address.host}, kName);
   bound.Start([](uint64_t) {});
   dialled.Start([](uint64_t) {});
   bound.Join();
@@ -96,6 +116,50 @@ TEST(NameResolutionTest, NameThatResolvesLaterIsFound) {
   dialled.ExpectEachOnceInOrder();
   bound.ExpectBalance();
   dialled.ExpectBalance();
+}
+
+// gRPC may take a moment to close the port of a listener that is gone.
+absl::StatusOr<GrpcEndpointHandle> BindOnceFree(const std::string& address,
+                                                MessageBus& bus) {
+  const absl::Time end = absl::Now() + kLong;
+  while (true) {
+    auto bound = BindGrpcEndpoint(address, bus);
+    if (!absl::IsAlreadyExists(bound.status()) || absl::Now() > end) {
+      return bound;
+    }
+    std::this_thread::yield();
+  }
+}
+
+// Or a node would dial the name and meet whoever listens at the other address.
+TEST_F(NameResolutionTest, ListenerGetsAllAddressesOfANameOrNone) {
+  const LoopbackAddress address;
+  const LoopbackAddress other;
+  names_.Add({address.host, other.host}, kName);
+  BusOptions options;
+  options.insecure = true;
+  options.node = "first";
+  const auto first = MessageBus::Create(options);
+  ASSERT_TRUE(first.ok()) << first.status();
+  options.node = "second";
+  const auto second = MessageBus::Create(options);
+  ASSERT_TRUE(second.ok()) << second.status();
+  const std::string named = absl::StrCat(kName, ":", address.port);
+  for (const std::string& host : {address.host, other.host}) {
+    const std::string one = absl::StrCat(host, ":", address.port);
+    {
+      const auto taken = BindOnceFree(one, **first);
+      ASSERT_TRUE(taken.ok()) << taken.status();
+      EXPECT_EQ(BindGrpcEndpoint(named, **second).status().code(),
+                absl::StatusCode::kAlreadyExists);
+    }
+    // What could be taken was given back.
+    const auto both = BindOnceFree(named, **second);
+    ASSERT_TRUE(both.ok()) << both.status();
+    EXPECT_EQ(both->address(), named);
+    EXPECT_EQ(BindGrpcEndpoint(one, **first).status().code(),
+              absl::StatusCode::kAlreadyExists);
+  }
 }
 
 }  // namespace

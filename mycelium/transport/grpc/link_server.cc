@@ -249,7 +249,9 @@ absl::StatusOr<std::unique_ptr<LinkServer>> LinkServer::Start(
   const HealthCheckingOn health_checking;
   ::grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(address, *credentials, &port);
+  for (const std::string& one : AddressesToListenAt(sys, address)) {
+    builder.AddListeningPort(one, *credentials, &port);
+  }
   builder.RegisterService(&state->service);
   SetConnectionArguments(options, [&](const char* name, int value) {
     builder.AddChannelArgument(name, value);

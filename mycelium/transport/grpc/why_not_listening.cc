@@ -3,9 +3,11 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/fd.h"
@@ -15,6 +17,40 @@ namespace mycelium {
 namespace {
 
 using AddressList = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
+
+std::string PortOf(const std::string& address) {
+  return address.substr(address.rfind(':') + 1);
+}
+
+// What getaddrinfo() returns; 0: `*found` has all addresses of the host.
+int Resolve(const std::string& host, const std::string& port, int flags,
+            AddressList* found) {
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV | flags;
+  addrinfo* list = nullptr;
+  const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &list);
+  if (error == 0) found->reset(list);
+  return error;
+}
+
+// Whether an address cannot be taken since it is not of this machine, or of a
+// kind that this machine does not have.
+bool IsElsewhere(int64_t error) {
+  return error == EADDRNOTAVAIL || error == EAFNOSUPPORT;
+}
+
+// "host:port" in numbers; empty: it has none.
+std::string NumericAddress(const addrinfo& address) {
+  char host[NI_MAXHOST] = {};
+  char port[NI_MAXSERV] = {};
+  if (getnameinfo(address.ai_addr, address.ai_addrlen, host, sizeof host, port,
+                  sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return "";
+  }
+  return address.ai_family == AF_INET6 ? absl::StrCat("[", host, "]:", port)
+                                       : absl::StrCat(host, ":", port);
+}
 
 absl::Status StatusOf(int64_t error, const std::string& where) {
   switch (error) {
@@ -50,6 +86,31 @@ int64_t TryToTake(Sys& sys, const addrinfo& address) {
 
 }  // namespace
 
+std::vector<std::string> AddressesToListenAt(Sys& sys,
+                                             const std::string& address) {
+  const std::string host = HostOfAddress(address);
+  const std::string port = PortOf(address);
+  AddressList found(nullptr, &freeaddrinfo);
+  if (host.empty() || port == "0" ||
+      Resolve(host, port, AI_NUMERICHOST, &found) == 0 ||
+      Resolve(host, port, /*flags=*/0, &found) != 0 ||
+      found->ai_next == nullptr) {
+    return {address};
+  }
+  std::vector<std::string> numeric;
+  for (const addrinfo* each = found.get(); each != nullptr;
+       each = each->ai_next) {
+    if (IsElsewhere(TryToTake(sys, *each))) continue;
+    std::string one = NumericAddress(*each);
+    if (!one.empty() &&
+        std::find(numeric.begin(), numeric.end(), one) == numeric.end()) {
+      numeric.push_back(std::move(one));
+    }
+  }
+  if (numeric.empty()) return {address};
+  return numeric;
+}
+
 absl::Status WhyNotListening(Sys& sys, const std::string& address) {
   const std::string where = absl::StrCat("listening at ", address, ": ");
   const std::string host = HostOfAddress(address);
@@ -59,22 +120,22 @@ absl::Status WhyNotListening(Sys& sys, const std::string& address) {
         "gRPC cannot; the folder must be there and be this user's, and "
         "nobody may listen there"));
   }
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const std::string port = address.substr(address.rfind(':') + 1);
-  if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
+  AddressList found(nullptr, &freeaddrinfo);
+  if (const int error = Resolve(host, PortOf(address), /*flags=*/0, &found);
       error != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(where, "host ", host, ": ", gai_strerror(error)));
   }
-  const AddressList addresses(found, &freeaddrinfo);
-  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
-    if (const int64_t error = TryToTake(sys, *each); error != 0) {
-      return StatusOf(error, where);
-    }
+  int64_t elsewhere = 0;
+  bool has_any = false;
+  for (const addrinfo* each = found.get(); each != nullptr;
+       each = each->ai_next) {
+    const int64_t error = TryToTake(sys, *each);
+    if (error != 0 && !IsElsewhere(error)) return StatusOf(error, where);
+    if (error != 0) elsewhere = error;
+    has_any |= error == 0;
   }
+  if (!has_any && elsewhere != 0) return StatusOf(elsewhere, where);
   return absl::UnavailableError(
       absl::StrCat(where,
                    "gRPC could not, and says not why; the address can "

@@ -6,11 +6,13 @@
 
 #include <cerrno>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "mycelium/base/fd.h"
+#include "tests/support/loopback_address.h"
 
 namespace mycelium {
 namespace {
@@ -72,6 +74,19 @@ TEST(WhyNotListeningTest, HostIsNotKnown) {
   const absl::Status why = WhyNotListening(sys, host + ":0");
   EXPECT_EQ(why.code(), StatusCode::kInvalidArgument) << why;
   EXPECT_TRUE(absl::StrContains(why.message(), host)) << why;
+}
+
+TEST(AddressesToListenAtTest, NumbersPortZeroAndUnknownNamesStayAsTheyAre) {
+  Sys sys;
+  const test::LoopbackAddress free;
+  for (const std::string& address :
+       {free.host_port(), absl::StrCat("ipv4:", free.host_port()),
+        absl::StrCat("[::]:", free.port), std::string("localhost:0"),
+        std::string("unix:/tmp/socket"),
+        absl::StrCat(std::string(64, 'h'), ":", free.port)}) {
+    EXPECT_EQ(AddressesToListenAt(sys, address),
+              std::vector<std::string>{address});
+  }
 }
 
 TEST(WhyNotListeningTest, ReasonThatIsOverIsNoneThatIsMadeUp) {
