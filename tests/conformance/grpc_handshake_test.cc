@@ -13,8 +13,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "mycelium/bus/endpoint_stats.h"
 #include "mycelium/bus/grpc_endpoint.h"
 #include "mycelium/bus/message_bus.h"
+#include "mycelium/codec/frame_format.h"
 #include "proto/mycelium/v1/link.grpc.pb.h"
 #include "tests/conformance/two_way_side.h"
 #include "tests/support/loopback_address.h"
@@ -75,6 +77,40 @@ v1::LinkMessage Knock(
 bool IsReject(const v1::LinkMessage& answer) {
   return answer.items_size() > 0 && answer.items(0).control().has_reject();
 }
+
+// A client that opens a stream over a connection of its own and says nothing.
+class SilentStream final {
+ public:
+  explicit SilentStream(const std::string& address) {
+    ::grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    const auto stub = v1::Link::NewStub(::grpc::CreateCustomChannel(
+        address, ::grpc::InsecureChannelCredentials(), arguments));
+    context_.set_wait_for_ready(true);
+    context_.set_deadline(std::chrono::system_clock::now() +
+                          absl::ToChronoSeconds(kLong));
+    stream_ = stub->Connect(&context_);
+  }
+  ~SilentStream() {
+    if (stream_ == nullptr) return;
+    context_.TryCancel();
+    (void)stream_->Finish();
+  }
+
+  // Waits until the node ends it. Not OK: it was the client's deadline.
+  ::grpc::Status AwaitEnd() {
+    v1::LinkMessage answer;
+    EXPECT_FALSE(stream_->Read(&answer)) << answer.ShortDebugString();
+    const ::grpc::Status status = stream_->Finish();
+    stream_ = nullptr;
+    return status;
+  }
+
+ private:
+  ::grpc::ClientContext context_;
+  std::unique_ptr<::grpc::ClientReaderWriter<v1::LinkMessage, v1::LinkMessage>>
+      stream_;
+};
 
 class GrpcHandshakeTest : public ::testing::Test {
  protected:
@@ -192,6 +228,71 @@ TEST_F(GrpcHandshakeTest, SecondNodeOfANameIsRefusedWhileTheFirstLives) {
   first.ExpectEachOnceInOrder();
   bound_.ExpectBalance();
   first.ExpectBalance();
+}
+
+TEST(GrpcLimitsTest, SilentStreamEndsInTime) {
+  const LoopbackAddress address;
+  BusOptions options = TwoWaySide::Options();
+  options.node = "b";
+  options.limits.handshake = absl::Milliseconds(100);
+  const auto bus = MessageBus::Create(options);
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  const auto endpoint = BindGrpcEndpoint(address.host + ":0", **bus);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  SilentStream silent(endpoint->address());
+  const ::grpc::Status ended = silent.AwaitEnd();
+  EXPECT_TRUE(ended.ok()) << ended.error_message();
+}
+
+TEST(GrpcLimitsTest, SilentStreamsKeepNobodyOut) {
+  const LoopbackAddress address;
+  BusOptions options = TwoWaySide::Options();
+  options.node = "b";
+  options.limits.links = 2;
+  options.limits.handshake = absl::Minutes(1);
+  const auto bus = MessageBus::Create(options);
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  const auto stats = std::make_shared<EndpointStats>();
+  const auto endpoint = BindGrpcEndpoint(address.host + ":0", **bus, stats);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  std::vector<std::unique_ptr<SilentStream>> silent;
+  constexpr size_t kSilentMax = 1000;
+  while (stats->Read().handshake_failures == 0 && silent.size() < kSilentMax) {
+    silent.push_back(std::make_unique<SilentStream>(endpoint->address()));
+  }
+  EXPECT_GT(stats->Read().handshake_failures, 0u) << "one has given way";
+  const v1::LinkMessage answer =
+      Knock(endpoint->address(), HelloOf("guest", kProtocolVersion));
+  ASSERT_EQ(answer.items_size(), 1);
+  EXPECT_TRUE(answer.items(0).control().has_hello())
+      << answer.ShortDebugString();
+}
+
+TEST(GrpcLimitsTest, NodeThatHasItsLinksSaysSo) {
+  const LoopbackAddress address;
+  BusOptions options = TwoWaySide::Options();
+  options.node = "b";
+  options.limits.links = 1;
+  const auto bus = MessageBus::Create(options);
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  const auto endpoint = BindGrpcEndpoint(address.host + ":0", **bus);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  options.node = "a";
+  const auto first = MessageBus::Create(options);
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_TRUE(DialGrpcEndpoint(endpoint->address(), **first).ok());
+  const auto is_linked = [&] {
+    const std::vector<LinkReport> links = (*bus)->LinkReports();
+    return links.size() == 1 && links[0].is_up;
+  };
+  const auto end = absl::Now() + kLong;
+  while (!is_linked() && absl::Now() < end) std::this_thread::yield();
+  ASSERT_TRUE(is_linked());
+  const v1::LinkMessage answer =
+      Knock(endpoint->address(), HelloOf("guest", kProtocolVersion));
+  ASSERT_TRUE(IsReject(answer)) << answer.ShortDebugString();
+  EXPECT_EQ(answer.items(0).control().reject().reason(),
+            v1::Reject::TOO_MANY_LINKS);
 }
 
 TEST(GrpcReachTest, NodeThatDoesNotAnswerIsNoNodeThatRefuses) {

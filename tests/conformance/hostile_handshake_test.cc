@@ -44,7 +44,7 @@ class HostileHandshakeTest : public ::testing::TestWithParam<std::string> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(AllTransports, HostileHandshakeTest,
+INSTANTIATE_TEST_SUITE_P(LocalTransports, HostileHandshakeTest,
                          ::testing::Values("unix", "shm"),
                          [](const auto& info) { return info.param; });
 

@@ -67,7 +67,7 @@ class HostilePeerTest : public ::testing::TestWithParam<std::string> {
   int hostiles_ = 0;
 };
 
-INSTANTIATE_TEST_SUITE_P(AllTransports, HostilePeerTest,
+INSTANTIATE_TEST_SUITE_P(LocalTransports, HostilePeerTest,
                          ::testing::Values("unix", "shm"),
                          [](const auto& info) { return info.param; });
 
@@ -424,7 +424,7 @@ class HostileAckTest : public HostilePeerTest {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(AllTransports, HostileAckTest,
+INSTANTIATE_TEST_SUITE_P(LocalTransports, HostileAckTest,
                          ::testing::Values("unix", "shm"),
                          [](const auto& info) { return info.param; });
 
