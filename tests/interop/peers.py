@@ -22,6 +22,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 
 FOLDER = os.path.dirname(__file__)
 LANGUAGES = {
@@ -47,11 +48,12 @@ class Peer:
   def __init__(self, language, role, transport, address, digest=DIGEST,
                count=1, pause_at=0):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    self.errors = tempfile.TemporaryFile()  # kill() closes it.
     self.process = subprocess.Popen(
         LANGUAGES[language] + [role, transport, address, digest.hex(),
                                str(count), str(pause_at)],
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, encoding='utf-8')
+        stderr=self.errors, encoding='utf-8')
 
   def line(self):
     """The next line that it prints; no peer waits for ever."""
@@ -64,8 +66,18 @@ class Peer:
   def kill(self):
     self.process.kill()
     self.process.communicate()
+    self.errors.close()
 
   def end(self):
-    """Ends its input; returns the lines that it still prints."""
+    """Ends its input; returns the lines that it still prints.
+
+    A peer may exit with an error that it has printed, but no signal ends it.
+    """
     output, _ = self.process.communicate(timeout=LONG)
+    if self.process.returncode < 0:
+      self.errors.seek(0)
+      errors = self.errors.read().decode('utf-8', 'replace')
+      raise AssertionError(
+          f'{self.process.args} ended by signal {-self.process.returncode}:\n'
+          f'{errors}')
     return output.split('\n')[:-1]
