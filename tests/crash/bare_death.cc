@@ -10,7 +10,6 @@
 #include <atomic>
 #include <vector>
 
-#include "tests/crash/crash_side.h"
 #include "tests/crash/processes.h"
 
 namespace mycelium::test {

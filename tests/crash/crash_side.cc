@@ -1,6 +1,5 @@
 #include "tests/crash/crash_side.h"
 
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -119,6 +118,7 @@ class Side final {
           absl::StrCat(SharedMappingsOf("self"), " segments are mapped"));
     }
     SumUp();
+    if (options_.is_victim) page_.leaves = true;
     if (const absl::Status shut = bus_->Shutdown(kLong); !shut.ok()) {
       return Fail(absl::StrCat("shutdown: ", shut.ToString()));
     }
@@ -392,12 +392,6 @@ class Side final {
 };
 
 }  // namespace
-
-int64_t NowNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
-}
 
 int RunSide(const SideOptions& options, RunPage& page) {
   std::vector<char> ballast(options.ballast_bytes);

@@ -24,6 +24,7 @@ struct RunPage {
   CrashPage victim;
   std::atomic<uint32_t> phase;    // By the driver: see RunSide().
   std::atomic<uint32_t> changed;  // Raised, and woken, when messages came.
+  std::atomic<bool> leaves;       // By the victim: it has begun to shut down.
   Run runs[kRunsMax];
 
   // Written by readers.
@@ -75,9 +76,6 @@ struct SideOptions {
 // if another process listens.
 inline constexpr int kPathTaken = 3;
 int RunSide(const SideOptions& options, RunPage& page);
-
-// By the monotonic clock.
-int64_t NowNs();
 
 }  // namespace mycelium::test
 

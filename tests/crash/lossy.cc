@@ -8,7 +8,7 @@
 // with enough messages for a percentile. (Messages that a killed reader had
 // taken and not let go may come again.)
 
-#include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -121,12 +121,6 @@ BusOptions OptionsOf(const std::string& node) {
   return options;
 }
 
-int64_t NowNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
-}
-
 int RunWriter(const std::string& path, LossyPage& page) {
   auto bus = MessageBus::Create(OptionsOf("writer"));
   if (!bus.ok()) return Fail(page, bus.status());
@@ -218,10 +212,11 @@ int RunReader(const std::string& path, LossyPage& page) {
   if (auto dialled = (*bus)->runtime()->DialShm(path); !dialled.ok()) {
     return Fail(page, dialled);
   }
-  while (AwaitChange(page.changed, [&] { return page.over == 2; }) == false) {
-    alarm(kHangSeconds);
-  }
-  return 0;
+  const bool is_over = AwaitChange(page.changed, [&] {
+    alarm(kHangSeconds);  // Something has happened.
+    return page.over == 2;
+  });
+  return is_over ? 0 : 1;
 }
 
 class Lossy final {
@@ -248,7 +243,8 @@ class Lossy final {
     Check(ended == 0, absl::StrCat("the writer ended with ", ended));
     page_->over = 2;
     Signal(page_->changed);
-    (void)reader_.Wait();
+    const int read = reader_.Wait();
+    Check(read == 0, absl::StrCat("the reader ended with ", read));
     return Report();
   }
 
@@ -322,7 +318,7 @@ class Lossy final {
     ++kills_;
     AwaitSome(2 * kDepth + random_() % kBurstMax);
     if (!good_) return;
-    reader_.Kill();
+    Check(reader_.Kill(), "the reader ended before it was killed");
     AwaitPublished();
     StartReader();
     Drain();

@@ -27,6 +27,13 @@ namespace mycelium::test {
 
 inline constexpr unsigned kHangSeconds = 30;
 
+// By the monotonic clock.
+inline int64_t NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+}
+
 // Raises the word and wakes the processes that wait for that.
 inline void Signal(std::atomic<uint32_t>& changed) {
   changed.fetch_add(1);
@@ -89,10 +96,7 @@ class Process final {
     std::swap(pid_, other.pid_);
     return *this;
   }
-  ~Process() {
-    if (pid_ <= 0) return;
-    Kill();
-  }
+  ~Process() { (void)Kill(); }
 
   pid_t pid() const { return pid_; }
   // The caller has already waited for it.
@@ -104,9 +108,11 @@ class Process final {
     waitpid(std::exchange(pid_, -1), &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
-  void Kill() {
+  // Whether the process lived until now.
+  bool Kill() {
+    if (pid_ <= 0) return false;
     kill(pid_, SIGKILL);
-    (void)Wait();
+    return Wait() == -SIGKILL;
   }
   // Sends SIGSTOP, and waits until the process stands. False: it does not.
   bool Stop() {
