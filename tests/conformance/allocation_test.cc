@@ -90,16 +90,14 @@ TEST_P(AllocationTest, PullOfRawBytesCostsNone) {
   auto publisher = alpha_->RawPublisher(type);
   ASSERT_THAT(publisher->WaitForSubscribers(1, kLong), IsOk());
   const std::vector<std::byte> bytes(64);
-  uint64_t received = 0;
   ExpectNoAllocation([&] {
     for (uint64_t i = 0; i < kBurst; ++i) {
       EXPECT_TRUE(publisher->Publish(bytes).ok());
     }
     for (uint64_t i = 0; i < kBurst; ++i) {
-      if (pull->Receive(kLong).ok()) ++received;
+      EXPECT_TRUE(pull->Receive(kLong).ok());
     }
   });
-  EXPECT_EQ(received % kBurst, 0u);
   (void)pull->TryReceive();
 }
 
