@@ -62,8 +62,8 @@ class TwoWaySide final {
     wanted.topic = gets;
     wanted.name = "inline";
     auto handle = bus_->Subscribe<Note>(
-        [this](const Note& note, const MessageInfo&) {
-          handled_.Record(note.id());
+        [this](const Note& note, const MessageInfo& info) {
+          Record(note, info, handled_);
         },
         wanted);
     EXPECT_TRUE(handle.ok()) << handle.status();
@@ -95,7 +95,10 @@ class TwoWaySide final {
       EXPECT_EQ(ids->count, messages_);
       EXPECT_EQ(ids->gaps, 0u);
       EXPECT_EQ(ids->duplicates, 0u);
+      EXPECT_EQ(ids->torn, 0u);
     }
+    // Both processes live.
+    EXPECT_EQ(redelivered_, 0u);
   }
 
   // Two subscriptions at the peer, two here.
@@ -115,6 +118,17 @@ class TwoWaySide final {
   uint64_t complaints() const { return complaints_; }
 
  private:
+  // Some are longer than one read takes.
+  static std::string BlobOf(uint64_t id) {
+    return std::string(id % 500 == 0 ? 9'000 : id % 97, BlobFillOf(id));
+  }
+
+  void Record(const Note& note, const MessageInfo& info, ReceivedIds& ids) {
+    ids.Record(note.id());
+    if (note.blob() != BlobOf(note.id())) ++ids.torn;
+    if (info.redelivered()) ++redelivered_;
+  }
+
   void PublishAll(const std::function<void(uint64_t id)>& published) {
     PublisherOptions options;
     options.topic = sends_;
@@ -126,8 +140,7 @@ class TwoWaySide final {
     Note note;
     for (uint64_t id = 1; id <= messages_;) {
       note.set_id(id);
-      // Some are longer than one read takes.
-      note.set_blob(std::string(id % 500 == 0 ? 9'000 : id % 97, 'x'));
+      note.set_blob(BlobOf(id));
       const absl::Status sent = publisher->Publish(note);
       if (sent.ok()) {
         published(id++);
@@ -145,7 +158,7 @@ class TwoWaySide final {
     while (pulled_.last < messages_) {
       auto note = pull_->Receive(kLong);
       ASSERT_TRUE(note.ok()) << note.status() << " after " << pulled_.last;
-      pulled_.Record((*note)->id());
+      Record(**note, pull_->info(), pulled_);
     }
     PullWhatIsThere();
   }
@@ -156,7 +169,7 @@ class TwoWaySide final {
       auto note = pull_->TryReceive();
       ASSERT_TRUE(note.ok()) << note.status();
       if (*note == nullptr) return;
-      pulled_.Record((*note)->id());
+      Record(**note, pull_->info(), pulled_);
     }
   }
 
@@ -166,6 +179,7 @@ class TwoWaySide final {
   std::atomic<uint64_t> reconnected_{0};
   std::atomic<uint64_t> disconnected_{0};
   std::atomic<uint64_t> complaints_{0};
+  std::atomic<uint64_t> redelivered_{0};
   ReceivedIds handled_ = {};
   ReceivedIds pulled_ = {};
   std::unique_ptr<MessageBus> bus_;
