@@ -158,7 +158,7 @@ class Peer final {
     if (!started.ok()) return Failed(started);
     Say("ready");
     ObeyLines();
-    StopStream();
+    EndWaits();
     return 0;
   }
 
@@ -529,6 +529,14 @@ class Peer final {
     while (read(STDIN_FILENO, bytes, sizeof bytes) > 0) {
     }
     _exit(0);
+  }
+
+  // Lets handlers and streams go on and end, however long they might wait.
+  void EndWaits() {
+    turnstile_.Open();
+    if (streams_.empty()) return;
+    (void)bus_->Shutdown(absl::ZeroDuration());
+    StopStream();
   }
 
   // The sum over all flows, or over those to one service.

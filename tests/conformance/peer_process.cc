@@ -37,6 +37,11 @@ std::string PathOf(const std::string& binary) {
                       "/tests/conformance/", binary);
 }
 
+// Some peers kill themselves.
+void ExpectEndedWell(const std::string& end) {
+  EXPECT_TRUE(end == kKilled || end == "exit 0") << "it ended with " << end;
+}
+
 }  // namespace
 
 PeerProcess::PeerProcess(std::vector<std::string> flags,
@@ -71,8 +76,10 @@ PeerProcess::PeerProcess(std::vector<std::string> flags,
 }
 
 PeerProcess::~PeerProcess() {
-  Kill();
   if (input_ >= 0) close(input_);
+  if (stands_) Kill();
+  // A sanitizer reports what it has found when the process ends by itself.
+  if (pid_ > 0) ExpectEndedWell(AwaitEnd());
   if (output_ >= 0) close(output_);
 }
 
@@ -126,8 +133,7 @@ std::string PeerProcess::Reap() {
 void PeerProcess::Kill() {
   if (pid_ <= 0) return;
   kill(pid_, SIGKILL);
-  const std::string end = Reap();
-  EXPECT_TRUE(end == kKilled || end == "exit 0") << "it ended with " << end;
+  ExpectEndedWell(Reap());
 }
 
 std::string PeerProcess::AwaitEnd() {
@@ -152,8 +158,12 @@ void PeerProcess::Stop() {
   int status = 0;
   waitpid(pid_, &status, WUNTRACED);
   EXPECT_TRUE(WIFSTOPPED(status));
+  stands_ = true;
 }
 
-void PeerProcess::Resume() { kill(pid_, SIGCONT); }
+void PeerProcess::Resume() {
+  kill(pid_, SIGCONT);
+  stands_ = false;
+}
 
 }  // namespace mycelium::test

@@ -16,7 +16,9 @@ namespace mycelium::test {
 //
 // Its counts are in a page that the test can read even after Kill().
 //
-// Thread safety: none. Ownership: the process ends with the object.
+// Thread safety: none. Ownership: the process ends with the object: its input
+// ends, and it is a test failure if it does not end well then. A process that
+// the test has stopped is killed instead.
 //
 // Example:
 //   PeerProcess writer({"--role=publish", ...}, dir.file("writer.page"));
@@ -61,8 +63,9 @@ class PeerProcess final {
 
   PeerPage page_;
   pid_t pid_ = -1;
-  int input_ = -1;   // Of the process: we write.
-  int output_ = -1;  // We read.
+  bool stands_ = false;  // Between Stop() and Resume().
+  int input_ = -1;       // Of the process: we write.
+  int output_ = -1;      // We read.
   std::string partial_;
   std::deque<std::string> lines_;
 };
