@@ -71,6 +71,10 @@ TEST_F(ProcessTest, KilledPublisherLeavesAPrefixAndItsSuccessorIsHeardInFull) {
   ExpectEachOnceInOrder(reader->counts().received[2], prefix);
   // The writer may die between a Publish() and the count of it.
   EXPECT_LE(prefix, first->counts().accepted + 1);
+  if (TransportUnderTest() == "shm") {
+    EXPECT_GE(prefix, first->counts().accepted);
+  }
+  EXPECT_GT(prefix, 0u);
   EXPECT_EQ(LedgerOf(*second).accepted, 1000u);
   EXPECT_EQ(LedgerOf(*reader).delivered, 1000u + prefix);
   EXPECT_EQ(LedgerOf(*reader).dropped, 0u);
