@@ -239,8 +239,9 @@ class Peer final {
     if (const int64_t window = NumberOf("window"); window > 0) {
       options.window = window;
     }
+    const size_t place = subscriptions_.size() % PeerCounts::kRunsMax;
     auto subscription = bus_->Subscribe<Note>(
-        [this, die_at = static_cast<uint64_t>(NumberOf("die_at")),
+        [this, place, die_at = static_cast<uint64_t>(NumberOf("die_at")),
          die_after = static_cast<uint64_t>(NumberOf("die_after"))](
             const Note& note, const MessageInfo& info) {
           if (note.id() == die_at) (void)kill(getpid(), SIGKILL);
@@ -250,6 +251,7 @@ class Peer final {
           (void)absl::SimpleAtoi(note.text(), &run);
           ReceivedIds& ids = counts_.received[run % PeerCounts::kRunsMax];
           ids.Record(note.id());
+          counts_.by_place[place].Record(note.id());
           const std::string& blob = note.blob();
           // The blob may have any size, which only the publisher knows.
           const char fill = BlobFillOf(note.id());

@@ -31,6 +31,14 @@ class HandoverTest : public ProcessTest,
         "OK");
     EXPECT_EQ(writer.Ask("flush", "flushed"), "OK");
   }
+
+  // The ten messages behind the first fifty, once each and in order.
+  static void ExpectTheRest(const ReceivedIds& ids) {
+    EXPECT_EQ(ids.first, 51u);
+    EXPECT_EQ(ids.last, 60u);
+    EXPECT_EQ(ids.count, 10u);
+    EXPECT_EQ(ids.gaps + ids.duplicates + ids.torn, 0u);
+  }
 };
 
 TEST_P(HandoverTest, NextProcessGetsWhatTheKilledOneHadNotHandled) {
@@ -335,6 +343,8 @@ TEST_P(HandoverTest, EachOfTwoSubscriptionsGetsItsOwnRest) {
   EXPECT_EQ(second->Ask("subscribe two", "subscribed"), "OK");
   EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
   EXPECT_EQ(LedgerOf(*second).delivered, 20u);
+  ExpectTheRest(second->counts().by_place[0]);
+  ExpectTheRest(second->counts().by_place[1]);
   const Counted sent = LedgerOf(*writer);
   EXPECT_EQ(sent.accepted, 120u);
   EXPECT_EQ(sent.dropped, 0u);
@@ -354,6 +364,7 @@ TEST_P(HandoverTest, SubscriptionThatDoesNotComeBackIsCountedAsGone) {
   auto second = Reading({"--names=one"});
   EXPECT_EQ(writer->Ask("flush", "flushed"), "OK");
   EXPECT_EQ(LedgerOf(*second).delivered, 10u);
+  ExpectTheRest(second->counts().by_place[0]);
   const Counted sent = LedgerOf(*writer);
   EXPECT_EQ(sent.accepted, 120u);
   EXPECT_EQ(sent.gone, 10u);

@@ -60,6 +60,7 @@ struct PeerCounts {
   std::atomic<uint64_t> calls;         // Of Publish(), that have returned.
   RefusedByLane refused;               // Of them, by the lane to --watch.
   ReceivedIds received[kRunsMax];      // By the publisher's run.
+  ReceivedIds by_place[kRunsMax];      // By the subscription's place here.
   std::atomic<uint64_t> redelivered;   // Of all that were received.
   std::atomic<uint64_t> lost;          // As the messages said.
   std::atomic<uint64_t> ends;          // Errors that ended a subscription.
