@@ -81,6 +81,37 @@ void Say(const std::string& line) {
   std::fflush(stdout);
 }
 
+// The next version of a note has `urgency` and `labels`, too. This file is
+// built with both versions.
+constexpr int kUrgent = 1;
+const char kLabel[] = "next";
+
+struct NextFields {
+  NextFields()
+      : urgency(Note::descriptor()->FindFieldByName("urgency")),
+        labels(Note::descriptor()->FindFieldByName("labels")) {}
+  bool exist() const { return urgency != nullptr && labels != nullptr; }
+
+  const google::protobuf::FieldDescriptor* const urgency;
+  const google::protobuf::FieldDescriptor* const labels;
+};
+
+void SetNextFields(Note& note) {
+  static const NextFields fields;
+  if (!fields.exist()) return;
+  note.GetReflection()->SetEnumValue(&note, fields.urgency, kUrgent);
+  note.GetReflection()->AddString(&note, fields.labels, kLabel);
+}
+
+bool HasNextFields(const Note& note) {
+  static const NextFields fields;
+  if (!fields.exist()) return false;
+  const google::protobuf::Reflection& read = *note.GetReflection();
+  return read.GetEnumValue(note, fields.urgency) == kUrgent &&
+         read.FieldSize(note, fields.labels) == 1 &&
+         read.GetRepeatedString(note, fields.labels, 0) == kLabel;
+}
+
 // Prints a line once a count has reached the goal that was set.
 class Goal final {
  public:
@@ -258,6 +289,7 @@ class Peer final {
           if (blob.find_first_not_of(fill) != std::string::npos) ++ids.torn;
           if (info.redelivered()) ++counts_.redelivered;
           counts_.lost += info.lost_before();
+          CountFields(note);
           if (run == run_) goal_.Look(ids.count);
           if (note.id() == die_after) (void)kill(getpid(), SIGKILL);
         },
@@ -265,6 +297,13 @@ class Peer final {
     if (!subscription.ok()) return subscription.status();
     subscriptions_.push_back(*std::move(subscription));
     return absl::OkStatus();
+  }
+
+  void CountFields(const Note& note) {
+    if (!note.GetReflection()->GetUnknownFields(note).empty()) {
+      ++counts_.with_unknown;
+    }
+    if (HasNextFields(note)) ++counts_.with_next;
   }
 
   uint64_t ReceivedOfAllRuns() const {
@@ -394,6 +433,7 @@ class Peer final {
     Note note;
     note.set_id(accepted + 1);
     note.set_text(absl::StrCat(run));
+    SetNextFields(note);
     note.set_blob(std::string(blob_bytes_, BlobFillOf(note.id())));
     counts_.called_by[run] = accepted + 1;
     const absl::Status sent = publisher == kProber ? prober_->Publish(note)

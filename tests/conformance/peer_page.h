@@ -63,6 +63,8 @@ struct PeerCounts {
   ReceivedIds by_place[kRunsMax];      // By the subscription's place here.
   std::atomic<uint64_t> redelivered;   // Of all that were received.
   std::atomic<uint64_t> lost;          // As the messages said.
+  std::atomic<uint64_t> with_unknown;  // Received with fields unknown here.
+  std::atomic<uint64_t> with_next;     // With the next version's fields read.
   std::atomic<uint64_t> ends;          // Errors that ended a subscription.
   std::atomic<uint64_t> at_end;        // Of all received, those before that.
   std::atomic<uint64_t> disconnected;  // Connections that were lost.

@@ -56,12 +56,21 @@ class VersionsTest : public ProcessTest,
 };
 
 TEST_P(VersionsTest, EachReadsWhatTheOtherPublishes) {
-  for (const auto& [writes, reads] :
-       {std::pair(kOld, kNext), std::pair(kNext, kOld)}) {
-    SCOPED_TRACE(absl::StrCat(writes, " to ", reads));
-    auto writer = WriterOf(writes);
-    auto reader = ReaderOf(reads);
+  // `unknown`, `read`: how many messages have the next version's fields without
+  // that the reader knows them, and how many of which it reads them.
+  struct Case {
+    const char* writes;
+    const char* reads;
+    uint64_t unknown, read;
+  };
+  for (const Case& c : {Case{kOld, kNext, 0, 0}, Case{kNext, kOld, 1000, 0},
+                        Case{kNext, kNext, 0, 1000}}) {
+    SCOPED_TRACE(absl::StrCat(c.writes, " to ", c.reads));
+    auto writer = WriterOf(c.writes);
+    auto reader = ReaderOf(c.reads);
     SendAll(*writer, *reader, 1000);
+    EXPECT_EQ(reader->counts().with_unknown, c.unknown);
+    EXPECT_EQ(reader->counts().with_next, c.read);
   }
 }
 
