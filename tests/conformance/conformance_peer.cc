@@ -21,7 +21,8 @@
 //
 // Both roles: `await N` answers `reached N` once so many messages were
 // accepted, or received of this run; `ledger`; `links` answers how many links
-// there are, how many are up, and for each what carries it; `shutdown`.
+// there are, how many are up, and for each what carries it; `errors` the last
+// error of each; `shutdown`.
 // publish: `await_calls N` answers `called N` once Publish() has returned so
 // often; `bytes N` for --bytes, `wait N`, `wait_on TOPIC`, `publish N`,
 // `stream`, `stop`, `flush`, `refusals` of the first publisher; `probe`
@@ -406,6 +407,8 @@ class Peer final {
       Say("unsubscribed");
     } else if (word == "links") {
       SayLinks();
+    } else if (word == "errors") {
+      SayErrors();
     } else if (word == "shutdown") {
       Answer("shut", bus_->Shutdown(kLong));
       SayLedger("");
@@ -604,6 +607,14 @@ class Peer final {
       }
     }
     Say(absl::StrCat("links ", links.size(), " ", up, carriers));
+  }
+
+  void SayErrors() const {
+    std::string errors;
+    for (const LinkReport& link : bus_->LinkReports()) {
+      absl::StrAppend(&errors, " ", link.last_error);
+    }
+    Say("errors" + errors);
   }
 
   std::map<std::string, std::string> flags_;
