@@ -155,6 +155,21 @@ TEST_P(PartingTest, WhatASilentPeerHadReceivedCountsAsDropped) {
   EXPECT_EQ(ledger.dropped[static_cast<size_t>(DropReason::kShutdown)], 2u);
 }
 
+TEST_P(PartingTest, NodeThatLeavesTakesNoNewConnection) {
+  std::vector<uint64_t> ends;
+  RawPeer peer = Subscribed(1, &ends);
+  RawPeer early(served_.path());  // It has not said Hello yet.
+  ShutdownWhile([&] {
+    EXPECT_TRUE(peer.ReadUntil([](const RawPeer::Record& record) {
+      return IsGoodbye(record, false);
+    }));
+    EXPECT_FALSE(early.SayHello(HelloFrom("early")).has_hello());
+    EXPECT_TRUE(early.Closed());
+    EXPECT_FALSE(RawPeer(served_.path()).connected());
+    EXPECT_TRUE(peer.Closed());
+  });
+}
+
 TEST_P(PartingTest, LastWordWithoutAFirstOneEndsNothing) {
   RawPeer peer = served_.Publishing(kPeer);
   peer.SendControl(GoodbyeOf(true));
