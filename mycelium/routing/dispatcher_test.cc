@@ -406,6 +406,20 @@ TEST_F(DispatcherTest, MatchThatIsNotRepeatedYetMakesRoomUntilItIs) {
   EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}}));
 }
 
+// Unmatched may be lost with its connection.
+TEST_F(DispatcherTest, MatchThatIsNotRepeatedIsOver) {
+  const auto repeated = Add(1, DeliveryMode::kInline);
+  const auto other = Add(2, DeliveryMode::kInline);
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  ASSERT_TRUE(Match(7, 2, 0).ok());
+  dispatcher_->AwaitMatches(link_);
+  ASSERT_TRUE(Match(7, 1, 0).ok());
+  dispatcher_->EndOfMatches(link_);
+  EXPECT_EQ(Send(7, 0, 1), FrameOutcome::kHandled);
+  EXPECT_EQ(handled_, (std::vector<Handled>{{1, 1}}));
+}
+
 TEST_F(DispatcherTest, LaneWithoutMemoryWaitsUntilThereIsSome) {
   const auto subscription = Add(1, DeliveryMode::kQueued);
   const auto other = Add(2, DeliveryMode::kInline);

@@ -31,6 +31,34 @@ TEST_F(FramedLinkTest, LaneDisconnectedWhileParkedTellsWhoAdoptsIt) {
   EXPECT_EQ(control.lane_closed().disconnected_subscription(), 5u);
 }
 
+TEST_F(FramedLinkTest, LaneThatWasDisconnectedIsToldOfAgainAfterACut) {
+  Publish(*one_, 64);
+  link_->CloseLane(*one_, /*disconnected=*/1);
+  PeerOpensLane();  // The peer is heard, so the link goes on with it.
+  Acknowledge(*one_, one_->committed());
+  handler_.goes_down = true;
+  wire_.handler->OnClosed(absl::UnavailableError("cut"));
+  wire_.TakeRecords();  // LaneClosed is lost.
+  v1::Hello hello;
+  hello.set_incarnation(2);
+  hello.set_resume_incarnation(1);
+  v1::LaneProgress& lane = *hello.add_resume();
+  lane.set_lane(one_->id());
+  lane.set_received(one_->committed());
+  lane.set_handled(one_->committed());
+  link_->Attach(std::make_shared<WireChannel>(wire_), hello, 2);
+  std::vector<uint32_t> told;
+  for (const Wire::Record& record : wire_.TakeRecords()) {
+    v1::Control control;
+    if (record.kind != RecordKind::kControl) continue;
+    ASSERT_TRUE(control.ParseFromString(record.body));
+    if (!control.has_lane_closed()) continue;
+    EXPECT_EQ(control.lane_closed().lane(), one_->id());
+    told.push_back(control.lane_closed().disconnected_subscription());
+  }
+  EXPECT_EQ(told, std::vector<uint32_t>{1});
+}
+
 TEST_F(FramedLinkTest, LaneOpenedWhileOthersAreParkedIsSentWhenItIsAdopted) {
   std::shared_ptr<Lane> opened;
   handler_.on_replaced = [&](Link& link) {
@@ -360,6 +388,23 @@ TEST_F(FramedLinkTest, HelloIsOutOfDateOnceMoreIsReceivedOrAnotherComes) {
   link_->Detach();
   link_->Forget();
   EXPECT_FALSE(link_->IsResume(further));
+}
+
+// A connection that has waited in a socket may be over at its other end. If it
+// has brought nothing, the peer may not know that both began anew on it.
+TEST_F(FramedLinkTest, NothingIsResumedWithAPeerThatWasNotHeard) {
+  const auto offered = [&] {
+    v1::Hello ours;
+    link_->FillResume(&ours);
+    return ours.resume_incarnation();
+  };
+  EXPECT_EQ(offered(), 0u);
+  PeerOpensLane();
+  EXPECT_EQ(offered(), 2u);
+  v1::Hello anew;
+  anew.set_incarnation(2);
+  link_->Attach(std::make_shared<WireChannel>(wire_), anew, 0);
+  EXPECT_EQ(offered(), 0u);
 }
 
 // A lane is opened on any thread, with locks of its owner held.

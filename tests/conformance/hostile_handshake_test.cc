@@ -396,6 +396,31 @@ TEST_P(HostileHandshakeTest, OtherUserDoesNotTakeALinkThatIsUp) {
   served.ExpectServesOthers();
 }
 
+// A Hello may have waited in a socket. To believe it would be to forget what
+// the two nodes have exchanged since it was sent.
+TEST_P(HostileHandshakeTest, HelloThatALaterOneHasOvertakenIsRefused) {
+  ServedNode served(GetParam());
+  v1::Hello hello = HelloFrom("peer", /*incarnation=*/7);
+  hello.set_number(2);
+  RawPeer first(served.path());
+  const v1::Control told = first.SayHello(hello);
+  ASSERT_TRUE(told.has_hello());
+  first.Close();
+  ASSERT_TRUE(served.EventWith(ConnectionEvent::State::kDisconnected, "peer")
+                  .has_value());
+  hello.set_resume_incarnation(told.hello().incarnation());
+  hello.set_number(1);
+  RawPeer stale(served.path());
+  const v1::Control refused = stale.SayHello(hello);
+  EXPECT_EQ(refused.reject().reason(), v1::Reject::DUPLICATE_LINK);
+  EXPECT_THAT(refused.reject().message(), HasSubstr("a later Hello"));
+  EXPECT_TRUE(stale.Closed());
+  hello.set_number(3);
+  RawPeer again(served.path());
+  EXPECT_TRUE(again.SayHello(hello).has_hello());
+  served.ExpectServesOthers();
+}
+
 TEST_P(HostileHandshakeTest, OneLinkBeyondTheLimitGetsTypedReject) {
   BusOptions options;
   options.limits.links = 3;
