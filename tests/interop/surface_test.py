@@ -35,7 +35,7 @@ def words_of(paths):
 
 
 def public_words_of(cls, text):
-  """The words in the public part of a class of C++; none if there is no class."""
+  """The words in the public part of a class of C++; none if it is not there."""
   head = re.search(rf'^(?:class|struct) {cls}\b[^;{{]*{{', text, re.MULTILINE)
   if head is None:
     return set()
