@@ -15,6 +15,9 @@
 //   6  read beyond a frame    inbound_ring.cc
 //   7  acknowledgements that wait for data to ride on  framed_link_sender.cc
 //   8  data that waits for a write that is over        framed_link_sender.cc
+//   9  wrong subscription disconnected  framed_link_lanes.cc
+//  10  `retain` that is not kept        peer_table.cc
+//  11  shutdown that counts nothing     peer_table.cc
 
 #ifdef MYCELIUM_PLANTED_BUGS
 namespace mycelium {

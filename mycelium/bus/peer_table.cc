@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/planted_bug.h"
 
 namespace mycelium {
 
@@ -221,8 +222,11 @@ void PeerTable::OnDown(Link& link, const absl::Status& status) {
     GiveUp(peer, absl::UnavailableError(
                      absl::StrCat("node ", link.peer(), " has left")));
   } else {
+    const absl::Duration retain = MYCELIUM_PLANTED_BUG(10)
+                                      ? absl::ZeroDuration()
+                                      : options_.retain(link.peer());
     peer.retain_timer =
-        loop_.RunAt(DeadlineAfter(peer.lost_at, options_.retain(link.peer())),
+        loop_.RunAt(DeadlineAfter(peer.lost_at, retain),
                     [this, &peer, status] { GiveUp(peer, status); });
     Tell(link.peer(), link.transport(), ConnectionEvent::State::kDisconnected,
          status);
@@ -460,7 +464,9 @@ bool PeerTable::HasParted() const {
 void PeerTable::Shutdown() {
   for (auto& [name, peer] : peers_) {
     peer->link->Detach();
-    router_.RemoveLink(*peer->link, DropReason::kShutdown);
+    if (!MYCELIUM_PLANTED_BUG(11)) {
+      router_.RemoveLink(*peer->link, DropReason::kShutdown);
+    }
     (void)dispatcher_.RemoveLink(*peer->link);
     peer->link->Abandon();
     CountFor(*peer, nullptr);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/planted_bug.h"
 #include "mycelium/transport/framed_link.h"
 
 namespace mycelium {
@@ -219,7 +220,8 @@ void FramedLink::CloseIfDrained(OutLane& out) {
   v1::Control control;
   v1::LaneClosed& closed = *control.mutable_lane_closed();
   closed.set_lane(out.lane->id());
-  closed.set_disconnected_subscription(out.disconnected);
+  closed.set_disconnected_subscription(out.disconnected +
+                                       (MYCELIUM_PLANTED_BUG(9) ? 1 : 0));
   if (out.disconnected != 0) {
     disconnected_.Add(out.lane->id(), out.disconnected);
   }

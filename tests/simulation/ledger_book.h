@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -24,7 +25,8 @@ namespace mycelium::test {
 //              the first, once its publisher was seen to reach it, unless the
 //              two processes had given each other up in between
 //   told       what a lossy one misses, `lost_before` has told it
-//   ledger     accepted = delivered + dropped + in flight, over both sides
+//   ledger     accepted = delivered + dropped + in flight, over both sides;
+//              what comes again after a parting or a crash counts once
 //   agreement  buses count as delivered what was delivered
 //   somewhere  buses count as accepted, for somebody or for nobody, no less
 //              than what Publish() took; what is for nobody is dropped
@@ -43,6 +45,7 @@ class LedgerBook final {
     uint64_t count = 0;
     uint64_t missing = 0;  // Between the first and the last.
     uint64_t gaps = 0;
+    std::set<uint64_t> ids;
   };
   struct Subscription {
     int place;
@@ -88,9 +91,16 @@ class LedgerBook final {
                       bool redelivered);
 
   // One of the two has given the other one up: what was between them may be
-  // lost.
+  // lost. The caller has checked that there was a reason to.
   void NotePart(int place, int other) {
     ++partings_[std::minmax(place, other)];
+  }
+  // A process at `place` begins to leave. left_at(): when one did so last.
+  void NoteLeaves(int place, int64_t now) { left_at_[place] = now; }
+  std::optional<int64_t> left_at(int place) const {
+    const auto entry = left_at_.find(place);
+    if (entry == left_at_.end()) return std::nullopt;
+    return entry->second;
   }
 
   // The counts of the buses of a process when it ended. `inside`: the number of
@@ -133,10 +143,13 @@ class LedgerBook final {
     uint64_t lost_in_crash = 0;
     uint64_t in_flight = 0;
     uint64_t delivered = 0;            // By the test's own count.
+    uint64_t distinct = 0;             // The same without what came again.
     std::vector<std::string> reasons;  // Of `dropped`, for people.
     bool half_published = false;       // A publisher died within Publish().
   };
 
+  // Counts what came, over all lives.
+  void CountMessages();
   void CheckLostBefore();
   void CheckAccepted();
   void CheckSomewhere();
@@ -152,6 +165,7 @@ class LedgerBook final {
   std::vector<Publisher> publishers_;
   std::vector<Subscription> subscriptions_;
   std::map<std::pair<int, int>, uint64_t> partings_;
+  std::map<int, int64_t> left_at_;
   std::map<FlowKey, FlowSum> sums_;
   // Messages accepted for nobody, by topic and publisher's service.
   std::map<std::pair<std::string, std::string>, uint64_t> for_nobody_;

@@ -7,7 +7,7 @@ simulate=$1
 unset XML_OUTPUT_FILE
 
 failed=0
-for bug in 1 2 3 4 5 7 8; do
+for bug in 1 2 3 4 5 7 8 9 10 11; do
   if output=$("$simulate" "--planted_bug=$bug" --seeds=1-1000 --stop 2>&1); then
     echo "FAIL: planted bug $bug is not found:" >&2
     tail -n 30 <<<"$output" >&2

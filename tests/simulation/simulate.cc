@@ -153,6 +153,11 @@ int Main(int argc, char** argv) {
   for (const auto& [policy, count] : total.policies) {
     Print(absl::StrCat("  of ", WordOf(policy), ": ", count));
   }
+  // Where nodes part, the laws say less.
+  if (total.strict_flows * 5 < total.flows && seeds >= 100) {
+    Print("less than a fifth of the flows are between nodes that never parted");
+    return 1;
+  }
   if (!complete && seeds >= 100) {
     Print("some kind of fault, or some policy, never came up");
     return 1;

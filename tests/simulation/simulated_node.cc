@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 namespace mycelium::test {
@@ -16,6 +18,9 @@ constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kLateNs = kMs;
 // How long a node waits for a peer's last message beyond its own deadline.
 constexpr int64_t kPartingMaxNs = 1'000 * kMs;
+// How long a connection, with the Goodbye on it, may wait for a node that
+// stands still and for the handshakes before it.
+constexpr int64_t kUnreadMaxNs = 600 * kMs;
 constexpr size_t kReceivedAtOnceMax = 64;
 
 // Each version has one field more than the one before.
@@ -50,6 +55,12 @@ struct SimulatedNode::Subscribing {
   bool disconnected = false;
 };
 
+// What a process was told of one peer.
+struct SimulatedNode::Contact {
+  TimeNs connected_at = 0;
+  std::optional<TimeNs> lost_at;
+};
+
 struct SimulatedNode::Life {
   Life(SimulatedWorld& world, int place, int64_t pid, uint64_t seed)
       : process(world, place, pid, seed) {}
@@ -59,6 +70,7 @@ struct SimulatedNode::Life {
   std::vector<std::unique_ptr<MessageBus>> buses;
   std::deque<Publishing> publishers;  // Stay where they are.
   std::deque<Subscribing> subscriptions;
+  std::map<int, Contact> contacts;  // By place.
   int control = -1;  // Written to in order to ask the node for something.
   int epoll = -1;
   int drift = 0;  // Which topology file it reads.
@@ -304,9 +316,10 @@ void SimulatedNode::Subscribe(Life& life, Subscribing& subscribing) {
   options.overflow = plan.overflow;
   options.depth = plan.depth;
   options.window = plan.window;
-  // Under `disconnect`: the subscription gets nothing more.
-  options.on_error = [&subscribing](const absl::Status&) {
-    subscribing.disconnected = true;
+  const Overflow overflow = plan.overflow.value_or(scenario_.overflow);
+  options.on_error = [this, &life, &subscribing,
+                      overflow](const absl::Status& status) {
+    OnError(life, subscribing, overflow, status);
   };
   subscribing.disconnected = false;
   LedgerBook::Subscription entry;
@@ -316,7 +329,6 @@ void SimulatedNode::Subscribe(Life& life, Subscribing& subscribing) {
   entry.service = plan.service;
   entry.topic = plan.topic;
   entry.name = plan.name;
-  const Overflow overflow = plan.overflow.value_or(scenario_.overflow);
   entry.lossy = IsLossy(overflow);
   subscribing.life = book_.AddSubscription(std::move(entry));
   subscribing.open = true;
@@ -408,6 +420,20 @@ void SimulatedNode::OnMessage(Life& life, Subscribing& subscribing,
   --life.inside;
 }
 
+void SimulatedNode::OnError(const Life& life, Subscribing& subscribing,
+                            Overflow overflow, const absl::Status& status) {
+  if (life.process.crashed()) return;
+  // All versions of the type are compatible, so a subscription has one reason
+  // to get nothing more.
+  if (overflow == Overflow::kDisconnect && absl::IsResourceExhausted(status)) {
+    subscribing.disconnected = true;
+    return;
+  }
+  Fail(absl::StrCat("error: ", subscribing.plan->service, "/",
+                    subscribing.plan->name, ", whose overflow is ",
+                    WordOf(overflow), ", is told: ", status.ToString()));
+}
+
 void SimulatedNode::OnConnection(Life& life, const ConnectionEvent& event) {
   if (life.process.crashed()) return;
   world_.trace().Note(world_.now(), Happening::kConnection, place_,
@@ -419,12 +445,42 @@ void SimulatedNode::OnConnection(Life& life, const ConnectionEvent& event) {
                                        kWords[static_cast<int>(event.state)],
                                        " ", event.status.message()));
   }
-  if (event.state != ConnectionEvent::State::kGone) return;
   for (size_t other = 0; other < scenario_.nodes.size(); ++other) {
     if (scenario_.nodes[other].name == event.peer) {
-      book_.NotePart(place_, static_cast<int>(other));
+      NoteContact(life, static_cast<int>(other), event);
     }
   }
+}
+
+void SimulatedNode::NoteContact(Life& life, int other,
+                                const ConnectionEvent& event) {
+  Contact& contact = life.contacts[other];
+  switch (event.state) {
+    case ConnectionEvent::State::kConnected:
+    case ConnectionEvent::State::kReconnected:
+      contact = {world_.now(), std::nullopt};
+      return;
+    case ConnectionEvent::State::kDisconnected:
+      contact.lost_at = world_.now();
+      return;
+    case ConnectionEvent::State::kRefused:
+      return;
+    case ConnectionEvent::State::kGone:
+      break;
+  }
+  book_.NotePart(place_, other);
+  const int64_t retain_ns = scenario_.retain_ms * kMs;
+  if (contact.lost_at.has_value() &&
+      world_.now() - *contact.lost_at >= retain_ns) {
+    return;
+  }
+  const std::optional<TimeNs> left_at = book_.left_at(other);
+  if (left_at.has_value() && *left_at >= contact.connected_at - kUnreadMaxNs) {
+    return;
+  }
+  Fail(absl::StrCat("parting: gives ", event.peer,
+                    " up, which has not left and was not away for `retain`: ",
+                    event.status.ToString()));
 }
 
 void SimulatedNode::Act(Life& life) {
@@ -568,14 +624,24 @@ void SimulatedNode::Probe(Life& life) {
 
 void SimulatedNode::Leave(Life& life) {
   world_.trace().Note(world_.now(), Happening::kLeave, place_);
+  book_.NoteLeaves(place_, world_.now());
   const int64_t timeout = static_cast<int64_t>(random_.Below(300)) * kMs;
   Timed(life, "Shutdown()", timeout + kPartingMaxNs, [&] {
     (void)life.buses.front()->Shutdown(absl::Nanoseconds(timeout));
   });
   if (life.process.crashed()) return;
   // A message that was pulled and is held counts as delivered.
-  book_.AddReports(place_, incarnation_, /*crashed=*/false, 0,
-                   life.buses.front()->FlowReports());
+  const std::vector<FlowReport> reports = life.buses.front()->FlowReports();
+  for (const FlowReport& report : reports) {
+    if (report.publisher_node != plan_.name || report.ledger.in_flight == 0) {
+      continue;
+    }
+    Fail(absl::StrCat("shutdown: ", report.publisher_service, " -> ",
+                      report.subscriber_service, "/", report.subscription_name,
+                      " \"", report.topic, "\": ", report.ledger.in_flight,
+                      " still in flight"));
+  }
+  book_.AddReports(place_, incarnation_, /*crashed=*/false, 0, reports);
   life.opened = false;
 }
 

@@ -71,6 +71,7 @@ class SimulatedNode final {
  private:
   struct Publishing;
   struct Subscribing;
+  struct Contact;
   struct Life;
 
   // Run in its thread.
@@ -89,7 +90,12 @@ class SimulatedNode final {
   void Close(Life& life);
   void OnMessage(Life& life, Subscribing& subscribing,
                  absl::Span<const std::byte> bytes, const MessageInfo& info);
+  void OnError(const Life& life, Subscribing& subscribing, Overflow overflow,
+               const absl::Status& status);
   void OnConnection(Life& life, const ConnectionEvent& event);
+  // Notes a parting, and checks that there was a reason for it: the peer has
+  // left, or was lost for `retain`.
+  void NoteContact(Life& life, int other, const ConnectionEvent& event);
 
   // Runs a call that may wait `timeout_ns`, and checks that it waited no
   // longer.
