@@ -49,6 +49,9 @@ class KilledTest : public ProcessTest,
   // no room.
   static void BlockTheWriter(PeerProcess& writer, PeerProcess& reader) {
     EXPECT_EQ(writer.Ask("wait 1", "waited"), "OK");
+    // So that the reader knows of this publisher.
+    EXPECT_EQ(writer.Ask("publish 1", "published").substr(0, 2), "OK");
+    EXPECT_EQ(writer.Ask("flush", "flushed"), "OK");
     reader.Stop();
     writer.Tell("stream");
     ASSERT_TRUE(Comes([&] { return writer.Ask("probe", "probed") != "OK"; }))
@@ -148,6 +151,9 @@ TEST_P(KilledTest, PublisherKilledWhileItBlocksLeavesAPrefix) {
     }
     received += ids.count;
   }
+  // The kernel keeps what it has taken. What gRPC has not handed out when a
+  // connection breaks, it gives up.
+  EXPECT_GE(received, TransportUnderTest() == "grpc" ? 1u : 2u);
   ExpectEachOnceInOrder(reader->counts().received[2], 1000);
   EXPECT_EQ(LedgerOf(*second).accepted, 1000u);
   EXPECT_EQ(LedgerOf(*second).in_flight, 0u);

@@ -16,7 +16,9 @@ namespace mycelium {
 
 // A gRPC stream as a channel. See Channel for the contract. On both sides of it
 // the bytes are records (mycelium/codec/frame_format.h), and between them
-// mycelium.v1.LinkMessage; so it is no pipe for other bytes.
+// mycelium.v1.LinkMessage; so it is no pipe for other bytes. For (2), what has
+// arrived is what gRPC has handed to this process: it gives up the rest if the
+// connection breaks.
 class GrpcChannel final : public Channel, private GrpcStream::Owner {
  public:
   using CheckName = std::function<absl::Status(const std::string& node)>;
