@@ -32,7 +32,8 @@ using GrpcEndpointHandle = EndpointHandle;
 // Accepts links at `address`. `stats`: counts what happens here; may be null.
 // An address without a host, such as ":9000", stands for all interfaces. Port 0
 // stands for any free port. Of a name with several addresses, all that this
-// machine has are taken, or none. A name is looked up on the node's thread,
+// machine has are taken, or none; with port 0 those at which the port that was
+// chosen is free. A name is looked up on the node's thread,
 // which handles nothing until the system's resolver has an answer or gives up.
 //   ALREADY_EXISTS       another socket listens there
 //   FAILED_PRECONDITION  it is no address of this machine, or what goes beyond

@@ -1,5 +1,6 @@
 // The part of NodeRuntime that says what it has counted, and what it knows of
 // its links.
+#include <limits>
 #include <utility>
 
 #include "mycelium/bus/node_runtime.h"
@@ -58,7 +59,7 @@ size_t NodeRuntime::EntryCount() {
     count += dispatcher_->entry_count();
     return absl::OkStatus();
   });
-  if (!counted.ok()) return 0;
+  if (!counted.ok()) return std::numeric_limits<size_t>::max();
   MutexLock lock(mutex_);
   return count + services_.size() + closing_.size() + on_error_.size() +
          on_publisher_gone_.size() + ended_subscriptions_.size();

@@ -54,7 +54,8 @@ absl::StatusOr<bool> NodeRuntime::Poll(TimeNs deadline,
   while (!has_ended()) {
     const EventLoop::Ran ran = loop_->RunOnce(deadline, spin_ns_, seen);
     if (ran != EventLoop::Ran::kOtherThread) {
-      return ran == EventLoop::Ran::kSomething;
+      // An interrupt alone is nothing that ran.
+      return ran == EventLoop::Ran::kSomething && loop_->interrupts() == seen;
     }
     const TimeNs now = environment_.clock.NowNs();
     if (now >= deadline) return false;
@@ -223,10 +224,11 @@ absl::Status NodeRuntime::OnLoop(absl::FunctionRef<absl::Status()> task) {
     (void)WaitFor(done_event_, is_done, kNever);  // It runs.
     return status;
   }
-  return absl::DeadlineExceededError(
-      absl::StrCat("the thread of node ", node_, " was busy for ",
-                   kBusyMaxNs / 1'000'000'000,
-                   " s: a handler or callback that it runs does not return"));
+  return absl::DeadlineExceededError(absl::StrCat(
+      "the thread of node ", node_, " was busy for ",
+      kBusyMaxNs / 1'000'000'000,
+      " s: a handler or callback that it runs does not return, or the "
+      "resolver does not answer"));
 }
 
 bool NodeRuntime::OnLoopBy(std::function<void()> task, Patience& patience,

@@ -1,6 +1,8 @@
 // The part of FramedLink that opens and closes our lanes to the peer.
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -18,33 +20,52 @@ std::string ReasonOf(absl::string_view said) {
   return absl::Utf8SafeCEscape(said.substr(0, kBytesMax));
 }
 
-// The same records, without the one that announces what was to be passed. As
-// many messages are left, since frames count them.
-std::string WithoutMemory(absl::string_view records,
-                          const Outgoing::Passed& passed) {
-  std::string left;
-  while (!records.empty()) {
-    RecordHeader header;
-    std::memcpy(&header, records.data(), sizeof header);
-    absl::string_view body = records.substr(sizeof header, header.body_bytes);
-    records.remove_prefix(sizeof header + body.size());
-    v1::Control control;
-    std::string other;
-    if (control.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
-      if (passed.is_lane && control.lane_open().lane() == passed.id &&
-          control.lane_open().shared_identity() != 0) {
-        control.mutable_lane_open()->clear_shared_identity();
-        body = other = control.SerializeAsString();
-      } else if (!passed.is_lane && control.has_loan_memory_open() &&
-                 control.loan_memory_open().memory() == passed.id) {
-        // Of which the peer has nothing.
-        control.mutable_loan_memory_closed()->set_memory(passed.id);
-        body = other = control.SerializeAsString();
-      }
+// Whether `control` announces what was to be passed; makes it say that there is
+// no such memory.
+bool TakeBack(const Outgoing::Passed& passed, v1::Control* control) {
+  if (passed.is_lane) {
+    if (control->lane_open().lane() != passed.id ||
+        control->lane_open().shared_identity() == 0) {
+      return false;
     }
-    AppendControlRecord(body, &left);
+    control->mutable_lane_open()->clear_shared_identity();
+    return true;
   }
-  return left;
+  if (!control->has_loan_memory_open() ||
+      control->loan_memory_open().memory() != passed.id) {
+    return false;
+  }
+  control->mutable_loan_memory_closed()->set_memory(passed.id);
+  return true;
+}
+
+// The same records, with another one in place of the one that announces what
+// was to be passed. As many messages are left, since frames count them. Null if
+// it is not found: the rest of a handshake may come before the first record.
+std::optional<std::string> WithoutMemory(absl::string_view records,
+                                         const Outgoing::Passed& passed) {
+  size_t at = 0;
+  while (records.size() - at >= sizeof(RecordHeader)) {
+    RecordHeader header;
+    std::memcpy(&header, records.data() + at, sizeof header);
+    const size_t body_at = at + sizeof header;
+    if (header.magic != kRecordMagic ||
+        header.body_bytes > records.size() - body_at) {
+      break;
+    }
+    const absl::string_view body = records.substr(body_at, header.body_bytes);
+    const size_t end = body_at + body.size();
+    v1::Control control;
+    if (control.ParseFromArray(body.data(), static_cast<int>(body.size())) &&
+        TakeBack(passed, &control)) {
+      std::string replaced(records.substr(0, at));
+      AppendControlRecord(control.SerializeAsString(), &replaced);
+      absl::StrAppend(&replaced, records.substr(end));
+      return replaced;
+    }
+    at = end;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -117,9 +138,15 @@ void FramedLink::TellFallback(const absl::Status& status) {
 }
 
 void FramedLink::PassNothing(const absl::Status& why) {
+  if (!outgoing_.control.empty()) {  // Else it is for the next connection.
+    std::optional<std::string> records =
+        WithoutMemory(outgoing_.control, *outgoing_.passed);
+    if (!records.has_value()) return;
+    outgoing_.ReplaceControl(*std::move(records));
+  }
+  const bool is_told = !outgoing_.control.empty();
   const Outgoing::Passed passed = *std::exchange(outgoing_.passed, {});
-  if (outgoing_.control.empty()) return;  // It is for the next connection.
-  outgoing_.ReplaceControl(WithoutMemory(outgoing_.control, passed));
+  if (!is_told) return;
   const std::string what =
       absl::StrCat("its descriptors cannot be passed: ", why.message());
   if (!passed.is_lane) {

@@ -386,6 +386,13 @@ bool FramedLink::Write() {
         outgoing_.passed->descriptors, outgoing_.pieces());
     if (!absl::IsResourceExhausted(sent.status())) return NoteWritten(sent);
     PassNothing(sent.status());
+    if (outgoing_.passed.has_value()) {
+      // It cannot be left out. The next connection begins with whole records.
+      loop_.Post([this, alive = alive_, status = sent.status()] {
+        if (*alive && is_up()) Break(status);
+      });
+      return NoteWritten(sent);
+    }
   }
   return NoteWritten(
       send_gathers_
