@@ -57,18 +57,40 @@ class LocalChannelTest : public ::testing::Test {
   static constexpr size_t kBufferMax = 512 * 1024;
 
   LocalChannelTest() {
-    int pair[2];
-    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-    peer_ = pair[1];
     loop_ = *EventLoop::Create(environment_);
-    channel_ = std::make_unique<LocalChannel>(
-        environment_, *loop_, Fd(sys_, pair[0]), PeerCredentials(), kBufferMax);
+    Connect(PeerCredentials(), kBufferMax);
   }
   ~LocalChannelTest() override {
     channel_.reset();
     ClosePeer();
+    if (process_ > 0) EndProcess();
   }
 
+  void Connect(const PeerCredentials& peer, size_t buffer_bytes_max) {
+    int pair[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    ClosePeer();
+    peer_ = pair[1];
+    channel_ = std::make_unique<LocalChannel>(
+        environment_, *loop_, Fd(sys_, pair[0]), peer, buffer_bytes_max);
+  }
+  // A peer that is said to be a process, which does nothing until EndProcess().
+  void ConnectToProcess(size_t buffer_bytes_max) {
+    process_ = fork();
+    ASSERT_GE(process_, 0);
+    if (process_ == 0) {
+      pause();
+      _exit(0);
+    }
+    PeerCredentials peer;
+    peer.pid = process_;
+    Connect(peer, buffer_bytes_max);
+  }
+  void EndProcess() {
+    ASSERT_EQ(kill(process_, SIGKILL), 0);
+    ASSERT_EQ(waitpid(process_, nullptr, 0), process_);
+    process_ = -1;
+  }
   void ClosePeer() {
     if (peer_ >= 0) close(std::exchange(peer_, -1));
   }
@@ -98,6 +120,7 @@ class LocalChannelTest : public ::testing::Test {
   std::unique_ptr<LocalChannel> channel_;
   Recorder recorder_;
   int peer_ = -1;
+  pid_t process_ = -1;
 };
 
 TEST_F(LocalChannelTest, BytesThatWereNotUsedAreOfferedAgainWithMore) {
@@ -305,20 +328,7 @@ TEST_F(LocalChannelTest, HandlerThatIsSetBehindTheEndIsNotCalledAfterClose) {
 // What the kernel has of a process that has ended is more than the buffer
 // holds, and the first handler takes none of it.
 TEST_F(LocalChannelTest, NextHandlerGetsAllThatAProcessThatHasEndedHadSent) {
-  const pid_t process = fork();
-  ASSERT_GE(process, 0);
-  if (process == 0) {
-    pause();
-    _exit(0);
-  }
-  int pair[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-  ClosePeer();
-  peer_ = pair[1];
-  PeerCredentials peer;
-  peer.pid = process;
-  channel_ = std::make_unique<LocalChannel>(
-      environment_, *loop_, Fd(sys_, pair[0]), peer, /*buffer_bytes_max=*/0);
+  ConnectToProcess(/*buffer_bytes_max=*/0);
   Recorder next;
   recorder_.use_at_most = 3;
   recorder_.on_bytes = [&] {
@@ -326,8 +336,7 @@ TEST_F(LocalChannelTest, NextHandlerGetsAllThatAProcessThatHasEndedHadSent) {
     if (recorder_.offers == 1) loop_->Post([&] { channel_->Start(next); });
   };
   channel_->Start(recorder_);
-  ASSERT_EQ(kill(process, SIGKILL), 0);
-  ASSERT_EQ(waitpid(process, nullptr, 0), process);
+  EndProcess();
   const std::string behind(150'000, 'x');
   PeerSends("abc" + behind);
   Run();
@@ -339,24 +348,10 @@ TEST_F(LocalChannelTest, NextHandlerGetsAllThatAProcessThatHasEndedHadSent) {
 // A child of the peer's process may have the socket, and send for as long as it
 // likes.
 TEST_F(LocalChannelTest, WhoSendsOnAfterThePeersProcessHasEndedKeepsNobody) {
-  const pid_t process = fork();
-  ASSERT_GE(process, 0);
-  if (process == 0) {
-    pause();
-    _exit(0);
-  }
-  int pair[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-  ClosePeer();
-  peer_ = pair[1];
-  PeerCredentials peer;
-  peer.pid = process;
-  channel_ = std::make_unique<LocalChannel>(
-      environment_, *loop_, Fd(sys_, pair[0]), peer, kBufferMax);
+  ConnectToProcess(kBufferMax);
   recorder_.on_bytes = [&] { PeerSends("more"); };
   channel_->Start(recorder_);
-  ASSERT_EQ(kill(process, SIGKILL), 0);
-  ASSERT_EQ(waitpid(process, nullptr, 0), process);
+  EndProcess();
   PeerSends("some");
   for (int turn = 0; turn < 1000 && !recorder_.closed.has_value(); ++turn) {
     loop_->RunOnce(0, 0);
