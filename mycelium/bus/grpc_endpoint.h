@@ -33,8 +33,8 @@ using GrpcEndpointHandle = EndpointHandle;
 // An address without a host, such as ":9000", stands for all interfaces. Port 0
 // stands for any free port. Of a name with several addresses, all that this
 // machine has are taken, or none; with port 0 those at which the port that was
-// chosen is free. A name is looked up on the node's thread,
-// which handles nothing until the system's resolver has an answer or gives up.
+// chosen is free. A name is looked up on the node's thread, which handles
+// nothing until the system's resolver has an answer or gives up.
 //   ALREADY_EXISTS       another socket listens there
 //   FAILED_PRECONDITION  it is no address of this machine, or what goes beyond
 //                        this machine would be in the clear

@@ -108,10 +108,11 @@ class PeerTable final : public LinkHandler {
   // Keeps a connection to that address. `rule`: why, for reports.
   // `lane_bytes`: if not 0, an endpoint with lanes of another size is refused.
   // A second call for the same transport and address adds no connection: the
-  // address is tried at once, unless the connection that is up was made there,
-  // and from then on with these `lane_bytes`; the rest stays as in the first
-  // call. While the node that answers there is linked by another address, a
-  // call is what it takes to learn that another node has replaced it there.
+  // address is tried at once, unless the node that answered there last is
+  // connected and is dialled again there, and from then on with these
+  // `lane_bytes`; the rest stays as in the first call. While that node is
+  // dialled again at another address, a call is what it takes to learn that
+  // another node has replaced it here.
   void Dial(Transport& transport, const std::string& address,
             const std::string& expected_peer, const std::string& rule,
             uint64_t lane_bytes = 0);
