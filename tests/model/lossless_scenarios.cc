@@ -10,6 +10,14 @@
 namespace mycelium::model {
 namespace {
 
+// Frames that are there from the start.
+void CommitFrames(RingWriter& writer, uint64_t count, size_t frame_bytes) {
+  for (uint64_t sequence = 1; sequence <= count; ++sequence) {
+    FillFrame(sequence, writer.TryClaim(frame_bytes));
+    writer.Commit();
+  }
+}
+
 // One thread writes frames and one reads them: invariants 1 to 5 of
 // docs/shm_layout.md.
 class LosslessScenario final : public Scenario {
@@ -212,10 +220,7 @@ class TwoWaitersScenario final : public Scenario {
   explicit TwoWaitersScenario(Explorer& explorer)
       : explorer_(explorer), memory_(std::make_shared<ModelMemory>(128)) {
     RingWriter writer(memory_->bytes(), memory_->positions().ring);
-    for (uint64_t sequence = 1; sequence <= 2; ++sequence) {
-      FillFrame(sequence, writer.TryClaim(kFrameBytes));
-      writer.Commit();
-    }
+    CommitFrames(writer, /*count=*/2, kFrameBytes);
     InboundRing::Options options;
     options.frame_bytes_max = kFrameBytes;
     reader_.emplace(memory_, options);
@@ -343,10 +348,7 @@ class HandledInTurnScenario final : public Scenario {
       : explorer_(explorer),
         memory_(std::make_shared<ModelMemory>(128)),
         writer_(memory_->bytes(), memory_->positions().ring) {
-    for (uint64_t sequence = 1; sequence <= 2; ++sequence) {
-      FillFrame(sequence, writer_.TryClaim(kFrameBytes));
-      writer_.Commit();
-    }
+    CommitFrames(writer_, /*count=*/2, kFrameBytes);
     InboundRing::Options options;
     options.frame_bytes_max = kFrameBytes;
     reader_.emplace(memory_, options);
