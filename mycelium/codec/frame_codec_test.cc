@@ -66,6 +66,9 @@ TEST(FrameCodecTest, DecoderReadsWhatTheEncoderWrote) {
         fields.flags = has_time ? kFramePublishTime : 0;
         fields.extension = extension;
         const std::vector<std::byte> frame = Encode(fields, 5, payload);
+        EXPECT_EQ(frame.size(), 40u + (has_time ? 8 : 0) +
+                                    (extension_bytes + 7) / 8 * 8 +
+                                    payload_bytes);
         FrameView view;
         ASSERT_EQ(DecodeFrame(frame, kFrameBytesMax, kFrameFlagsOnWire, &view),
                   FrameVerdict::kOk);
@@ -81,11 +84,10 @@ TEST(FrameCodecTest, DecoderReadsWhatTheEncoderWrote) {
         // Zeros follow, so that the payload is aligned.
         const std::byte* const end =
             view.extension.data() + view.extension.size();
-        EXPECT_EQ(
-            std::string(reinterpret_cast<const char*>(end),
-                        AlignedFrameBytes(extension_bytes) - extension_bytes),
-            std::string(AlignedFrameBytes(extension_bytes) - extension_bytes,
-                        '\0'));
+        const size_t padding =
+            PaddedExtensionBytes(extension_bytes) - extension_bytes;
+        EXPECT_EQ(std::string(reinterpret_cast<const char*>(end), padding),
+                  std::string(padding, '\0'));
       }
     }
   }
@@ -146,7 +148,9 @@ TEST(FrameDecoderTest, HeaderThatIsNotOursIsCorrupt) {
   }
   EXPECT_EQ(with(kExtension, uint16_t{0xFFFF}), FrameVerdict::kCorrupt);
   // The extension takes whole multiples of eight.
-  const auto all = static_cast<uint16_t>((good.size() - 48) / 8 * 8);
+  const size_t rest = good.size() - sizeof(FrameHeader) - kPublishTimeBytes;
+  const auto all =
+      static_cast<uint16_t>(rest / kExtensionAlignment * kExtensionAlignment);
   EXPECT_EQ(with(kExtension, all), FrameVerdict::kOk) << "nothing but it";
   EXPECT_EQ(with(kExtension, static_cast<uint16_t>(all + 1)),
             FrameVerdict::kCorrupt);
@@ -188,8 +192,9 @@ TEST(FrameDecoderTest, RandomBytesNeverLeadOutsideThem) {
     ASSERT_LE(end, bytes.data() + bytes.size()) << "seed " << kSeed;
     ASSERT_EQ(view.payload.data() + view.payload.size(), end);
     ASSERT_GE(view.extension.data(), bytes.data() + sizeof(FrameHeader));
-    ASSERT_EQ(view.extension.data() + AlignedFrameBytes(view.extension.size()),
-              view.payload.data());
+    ASSERT_EQ(
+        view.extension.data() + PaddedExtensionBytes(view.extension.size()),
+        view.payload.data());
   }
   EXPECT_GT(read, 1000);
 }

@@ -69,7 +69,7 @@ inline FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
   const bool has_time = (header.flags & kFramePublishTime) != 0;
   const size_t before_payload = sizeof header +
                                 (has_time ? kPublishTimeBytes : 0) +
-                                AlignedFrameBytes(header.extension_bytes);
+                                PaddedExtensionBytes(header.extension_bytes);
   if (before_payload > frame_bytes) return FrameVerdict::kCorrupt;
   if (frame_bytes > bytes.size()) return FrameVerdict::kTruncated;
 

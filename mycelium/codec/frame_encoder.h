@@ -68,7 +68,7 @@ inline size_t EncodedFrameBytes(const FrameFields& fields,
   const size_t time =
       (fields.flags & kFramePublishTime) != 0 ? kPublishTimeBytes : 0;
   return sizeof(FrameHeader) + time +
-         AlignedFrameBytes(fields.extension.size()) + payload_bytes;
+         PaddedExtensionBytes(fields.extension.size()) + payload_bytes;
 }
 
 inline absl::Span<std::byte> EncodeFrame(const FrameFields& fields,
@@ -92,10 +92,10 @@ inline absl::Span<std::byte> EncodeFrame(const FrameFields& fields,
   }
   if (!fields.extension.empty()) {
     CopyToShared(out, fields.extension.data(), fields.extension.size());
-    ClearShared(
-        out + fields.extension.size(),
-        AlignedFrameBytes(fields.extension.size()) - fields.extension.size());
-    out += AlignedFrameBytes(fields.extension.size());
+    ClearShared(out + fields.extension.size(),
+                PaddedExtensionBytes(fields.extension.size()) -
+                    fields.extension.size());
+    out += PaddedExtensionBytes(fields.extension.size());
   }
   return absl::MakeSpan(out, payload_bytes);
 }

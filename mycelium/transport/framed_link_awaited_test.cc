@@ -41,7 +41,7 @@ class FramedLinkAwaitedTest : public FramedLinkTest {
 
 TEST_F(FramedLinkAwaitedTest, IsToldOfWhereNothingWasHandledSince) {
   PeerOpensLane();
-  PeerPublishes(128);
+  PeerPublishes(100);
   handler_.controls.clear();
   PeerAwaits(/*lane=*/9, /*handled=*/0);
   PeerAwaits(/*lane=*/9, /*handled=*/256);

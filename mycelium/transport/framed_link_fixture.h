@@ -212,19 +212,20 @@ class FramedLinkTest : public ::testing::Test {
     const std::string body = control.SerializeAsString();
     wire_.Deliver(MakeRecordHeader(RecordKind::kControl, body.size()), body);
   }
+  // A frame, with what alignment adds: one of 100 bytes takes 128.
   void PeerPublishes(size_t frame_bytes, bool is_taken = true,
                      uint32_t lane = 9) {
-    std::string frame(frame_bytes, '\0');
+    std::string frame(AlignedFrameBytes(frame_bytes), '\0');
     EncodeFrame(FrameFields(), ++peer_sequence_,
                 frame_bytes - sizeof(FrameHeader),
                 absl::MakeSpan(reinterpret_cast<std::byte*>(frame.data()),
                                frame_bytes));
     const auto commit = static_cast<uint32_t>(frame_bytes);
     std::memcpy(frame.data(), &commit, sizeof commit);
-    RecordHeader header = MakeRecordHeader(RecordKind::kData, frame_bytes);
+    RecordHeader header = MakeRecordHeader(RecordKind::kData, frame.size());
     header.lane = lane;
     header.position =
-        std::exchange(peer_position_, peer_position_ + frame_bytes);
+        std::exchange(peer_position_, peer_position_ + frame.size());
     wire_.Deliver(header, frame, is_taken);
   }
   void RunAt(TimeNs now) {

@@ -235,10 +235,12 @@ TEST_F(FramedLinkGatheringTest, NextConnectionStartsWithTheSmallestWindow) {
 TEST_F(FramedLinkGatheringTest, WindowCutsWhatLiesTogetherBetweenFrames) {
   const auto lane = OpenLane(0);
   constexpr size_t kOdd = 5 * 1000;
+  constexpr uint64_t kTaken = AlignedFrameBytes(kOdd);
+  static_assert(kWindow % kTaken != 0);
   for (int i = 0; i < 10; ++i) Publish(*lane, kOdd);
-  EXPECT_EQ(sent_.ends[0], 4 * kOdd);
-  Connect(/*received=*/kOdd);
-  EXPECT_EQ(sent_.ends[0], 5 * kOdd);
+  EXPECT_EQ(sent_.ends[0], 4 * kTaken);
+  Connect(/*received=*/kTaken);
+  EXPECT_EQ(sent_.ends[0], 5 * kTaken);
 }
 
 TEST_F(FramedLinkGatheringTest, FrameLargerThanTheWindowGoes) {

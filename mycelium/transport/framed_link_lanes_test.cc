@@ -176,9 +176,9 @@ TEST_F(FramedLinkTest, LaneThatThePeerCannotReadIsHeldAndHoldsUpNobody) {
 TEST_F(FramedLinkTest, FramesOfALaneThatWaitsAreSentAgainOnTheNextConnection) {
   PeerOpensLane();
   handler_.waiting_lane = 9;
-  PeerPublishes(128);
+  PeerPublishes(100);
   handler_.waiting_lane.reset();
-  PeerPublishes(128);  // There is a gap before it: it is not taken either.
+  PeerPublishes(100);  // There is a gap before it: it is not taken either.
   RunAt(clock_.now + kAckDelayNs);
   EXPECT_EQ(wire_.sends, 0) << "nothing is acknowledged";
   EXPECT_EQ(link_->NextSequence(9), 1u);
@@ -194,7 +194,7 @@ TEST_F(FramedLinkTest, FramesOfALaneThatWaitsAreSentAgainOnTheNextConnection) {
   wire_.TakeRecords();
   PeerOpensLane();
   peer_sequence_ = peer_position_ = 0;
-  PeerPublishes(128);
+  PeerPublishes(100);
   EXPECT_EQ(link_->NextSequence(9), 2u);
 }
 
@@ -284,10 +284,10 @@ TEST_F(FramedLinkTest, WhatComesBehindAFrameThatCannotBeTakenIsRead) {
   PeerOpensLane();
   const uint64_t end = Publish(*one_, 64);
   handler_.busy_lane = 9;
-  PeerPublishes(128);
+  PeerPublishes(100);
   Acknowledge(*one_, end);
   EXPECT_TRUE(one_->empty());
-  PeerPublishes(128);
+  PeerPublishes(100);
   PeerSaysGoodbye();
   wire_.TakeRecords();
   RunAt(clock_.now + kAckDelayNs);
@@ -316,9 +316,9 @@ TEST_F(FramedLinkTest, WhatComesBehindAFrameThatCannotBeTakenIsRead) {
 
 TEST_F(FramedLinkTest, FramesThatWereKeptAreSentAgainOnTheNextConnection) {
   PeerOpensLane();
-  PeerPublishes(128);
+  PeerPublishes(100);
   handler_.busy_lane = 9;
-  PeerPublishes(128);
+  PeerPublishes(100);
   link_->Detach();
   v1::Hello hello;
   link_->FillResume(&hello);
@@ -335,7 +335,7 @@ TEST_F(FramedLinkTest, FramesThatWereKeptAreSentAgainOnTheNextConnection) {
   PeerOpensLane();
   peer_sequence_ = 1;
   peer_position_ = 128;
-  PeerPublishes(128);
+  PeerPublishes(100);
   EXPECT_EQ(handler_.handled, (std::vector<uint64_t>{1, 2}));
   EXPECT_EQ(handler_.left_behind, 0u);
 }
@@ -343,7 +343,7 @@ TEST_F(FramedLinkTest, FramesThatWereKeptAreSentAgainOnTheNextConnection) {
 TEST_F(FramedLinkTest, FramesThatWereKeptComeBeforeTheEndOfTheConnection) {
   PeerOpensLane();
   handler_.busy_lane = 9;
-  PeerPublishes(128);
+  PeerPublishes(100);
   handler_.goes_down = true;
   wire_.handler->OnClosed(absl::UnavailableError("gone"));
   EXPECT_TRUE(handler_.told.empty());
@@ -359,7 +359,7 @@ TEST_F(FramedLinkTest, FramesThatWereKeptComeBeforeTheEndOfTheConnection) {
 TEST_F(FramedLinkTest, DrainingThatIsEndedIsToldOfOnceAndHandsOutNothingMore) {
   PeerOpensLane();
   handler_.busy_lane = 9;
-  PeerPublishes(128);
+  PeerPublishes(100);
   handler_.goes_down = true;
   wire_.handler->OnClosed(absl::UnavailableError("gone"));
   link_->EndDraining();
@@ -374,13 +374,13 @@ TEST_F(FramedLinkTest, DrainingThatIsEndedIsToldOfOnceAndHandsOutNothingMore) {
 
 TEST_F(FramedLinkTest, HelloIsOutOfDateOnceMoreIsReceivedOrAnotherComes) {
   PeerOpensLane();
-  PeerPublishes(128);
+  PeerPublishes(100);
   v1::Hello ours;
   link_->FillResume(&ours);
   EXPECT_EQ(ours.resume_incarnation(), 2u);
   EXPECT_TRUE(link_->IsResume(ours));
   EXPECT_FALSE(link_->IsResume(v1::Hello()));
-  PeerPublishes(128);
+  PeerPublishes(100);
   EXPECT_FALSE(link_->IsResume(ours));
   v1::Hello further;
   link_->FillResume(&further);
@@ -439,8 +439,8 @@ TEST_F(FramedLinkTest, LaneThatGetsNoSharedMemoryIsToldOfOnTheLoop) {
 TEST_F(FramedLinkTest, FramesThatWereKeptOfAProcessThatIsGoneAreToldOf) {
   PeerOpensLane();
   handler_.busy_lane = 9;
-  PeerPublishes(128);
-  PeerPublishes(128);
+  PeerPublishes(100);
+  PeerPublishes(100);
   handler_.goes_down = true;
   wire_.handler->OnClosed(absl::UnavailableError("gone"));
   RunAt(clock_.now + kDrainNs);
@@ -459,7 +459,7 @@ TEST_F(FramedLinkTest, PeerThatSendsMoreThanItsLaneHoldsIsCorrupt) {
   }
   EXPECT_TRUE(link_->is_up());
   handler_.goes_down = true;
-  PeerPublishes(128, /*is_taken=*/false);
+  PeerPublishes(100, /*is_taken=*/false);
   RunAt(clock_.now + kDrainNs);
   EXPECT_FALSE(link_->is_up());
   ASSERT_EQ(handler_.told.size(), 1u);

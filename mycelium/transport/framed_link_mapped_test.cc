@@ -141,7 +141,7 @@ TEST_F(FramedLinkMappedTest, LanesGoOnAtBothEndsOrAtNone) {
 TEST_F(FramedLinkMappedTest, NothingIsResumedOnceALieIsFound) {
   PeerOpensLane();
   handler_.busy_lane = 9;
-  PeerPublishes(128);
+  PeerPublishes(100);
   handler_.goes_down = true;
   wire_.handler->OnClosed(absl::UnavailableError("the test has cut it"));
   ASSERT_TRUE(link_->is_draining());

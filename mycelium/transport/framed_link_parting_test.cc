@@ -39,10 +39,10 @@ class FramedLinkPartingTest : public FramedLinkTest {
 };
 
 TEST_F(FramedLinkPartingTest, WhatComesBetweenIsTakenWhenThePeerAnswers) {
-  PeerPublishes(128);
+  PeerPublishes(100);
   link_->Part();
   EXPECT_THAT(ReceivedByEachGoodbye(), ElementsAre(128));
-  PeerPublishes(128);
+  PeerPublishes(100);
   Run();
   EXPECT_THAT(handler_.handled, ElementsAre(1));
   PeerSaysGoodbye();
@@ -54,7 +54,7 @@ TEST_F(FramedLinkPartingTest, WhatComesBetweenIsTakenWhenThePeerAnswers) {
 TEST_F(FramedLinkPartingTest, WhatComesBetweenIsNotTakenIfThePeerNeverAnswers) {
   handler_.goes_down = true;
   link_->Part();
-  PeerPublishes(128);
+  PeerPublishes(100);
   Run();
   wire_.handler->OnClosed(absl::UnavailableError("the test has cut it"));
   EXPECT_THAT(handler_.told, SizeIs(1)) << "nothing is waited for";
@@ -64,7 +64,7 @@ TEST_F(FramedLinkPartingTest, WhatComesBetweenIsNotTakenIfThePeerNeverAnswers) {
 
 TEST_F(FramedLinkPartingTest, WhatComesBetweenHoldsUpNoControlMessage) {
   link_->Part();
-  PeerPublishes(128);
+  PeerPublishes(100);
   const uint64_t end = one_->committed();
   Acknowledge(*one_, end);
   EXPECT_TRUE(one_->empty());
@@ -72,9 +72,9 @@ TEST_F(FramedLinkPartingTest, WhatComesBetweenHoldsUpNoControlMessage) {
 
 // Who answers has heard it, so all that comes was published before.
 TEST_F(FramedLinkPartingTest, WhoAnswersTakesAll) {
-  PeerPublishes(128);
+  PeerPublishes(100);
   PeerSaysGoodbye();
-  PeerPublishes(128);
+  PeerPublishes(100);
   Run();
   EXPECT_THAT(handler_.handled, ElementsAre(1, 2));
 }

@@ -10,6 +10,12 @@ namespace {
 
 class FramedLinkPositionsTest : public FramedLinkTest {
  protected:
+  FramedLinkPositionsTest() {
+    one_ = Open(3);
+    Publish(*one_, kPayloadBytes);
+    wire_.TakeRecords();
+  }
+
   // Another connection: of the same process, or, with `incarnation` 3, another.
   void Reconnect(uint64_t incarnation, uint64_t received, uint64_t handled) {
     v1::Hello hello;
@@ -39,14 +45,19 @@ class FramedLinkPositionsTest : public FramedLinkTest {
     ADD_FAILURE() << "nothing was sent";
   }
 
-  static constexpr uint64_t kFirst =
-      48;  // Where the frame of the fixture ends.
+  // Each frame lies in several lines, so that positions are within it.
+  static constexpr size_t kPayloadBytes = 150;
+  static constexpr uint64_t kFirst =  // Where the first one ends.
+      AlignedFrameBytes(sizeof(FrameHeader) + kPayloadBytes);
+  static_assert(kFirst == 3 * kFrameAlignment);
 };
 
 TEST_F(FramedLinkPositionsTest, ResumesWithTheFrameAfterTheOneThePeerIsIn) {
-  for (const uint64_t within : {kFirst + 8, kFirst + 40, kFirst + 42}) {
-    Publish(*one_, 8);
-    Publish(*one_, 8);
+  for (const uint64_t within :
+       {kFirst + 8, kFirst + kFrameAlignment, 2 * kFirst - kFrameAlignment,
+        2 * kFirst - kFrameAlignment + 2}) {
+    Publish(*one_, kPayloadBytes);
+    Publish(*one_, kPayloadBytes);
     wire_.TakeRecords();
     const uint64_t from = one_->released();
     Reconnect(2, from + within, from);
@@ -56,27 +67,27 @@ TEST_F(FramedLinkPositionsTest, ResumesWithTheFrameAfterTheOneThePeerIsIn) {
 }
 
 TEST_F(FramedLinkPositionsTest, FrameThatIsHandledInPartIsOver) {
-  Publish(*one_, 8);
+  Publish(*one_, kPayloadBytes);
   wire_.TakeRecords();
-  Reconnect(2, 8, 8);
+  Reconnect(2, kFrameAlignment, kFrameAlignment);
   EXPECT_EQ(one_->released(), kFirst);
   ExpectGoesOnAt(kFirst, 2);
 }
 
 TEST_F(FramedLinkPositionsTest, AcknowledgementWithinAFrameResumesBehindIt) {
-  const uint64_t second = Publish(*one_, 8);
-  Publish(*one_, 8);
+  const uint64_t second = Publish(*one_, kPayloadBytes);
+  Publish(*one_, kPayloadBytes);
   wire_.TakeRecords();
-  Acknowledge(*one_, kFirst + 16, 8);
-  Reconnect(2, kFirst + 16, 8);
+  Acknowledge(*one_, kFirst + 2 * kFrameAlignment, kFrameAlignment);
+  Reconnect(2, kFirst + 2 * kFrameAlignment, kFrameAlignment);
   EXPECT_EQ(one_->released(), kFirst);
   ExpectGoesOnAt(second, 3);
 }
 
 TEST_F(FramedLinkPositionsTest, NextProcessStartsWithAWholeFrame) {
-  Publish(*one_, 8);
+  Publish(*one_, kPayloadBytes);
   wire_.TakeRecords();
-  Acknowledge(*one_, 8);
+  Acknowledge(*one_, kFrameAlignment);
   Reconnect(3, 0, 0);
   EXPECT_EQ(one_->released(), kFirst);
   link_->AdoptLane(*one_, 1);
@@ -89,10 +100,10 @@ TEST_F(FramedLinkPositionsTest, LossyLaneGoesOnWithAWholeFrame) {
   options.window = 4;
   options.lossy = LossyStage::Options{/*depth=*/8};
   one_ = *link_->OpenLane(7, options);
-  for (int i = 0; i < 3; ++i) Publish(*one_, 8);
+  for (int i = 0; i < 3; ++i) Publish(*one_, kPayloadBytes);
   wire_.TakeRecords();
   Acknowledge(*one_, kFirst, kFirst);
-  Reconnect(2, 2 * kFirst - 8, kFirst + 8);
+  Reconnect(2, 2 * kFirst - kFrameAlignment, kFirst + kFrameAlignment);
   EXPECT_EQ(one_->released(), 2 * kFirst);
   ExpectGoesOnAt(2 * kFirst, 3);
 }

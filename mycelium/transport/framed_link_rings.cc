@@ -80,7 +80,8 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open, bool is_full) {
     memory = absl::InvalidArgumentError("the ring is another lane's, too");
   }
   if (memory.ok() && open.position() % kFrameAlignment != 0) {
-    memory = absl::InvalidArgumentError("the position is no multiple of 8");
+    memory = absl::InvalidArgumentError(
+        absl::StrCat("the position is no multiple of ", kFrameAlignment));
   }
   if (!memory.ok()) {
     RefuseLane(open.lane(), memory.status());

@@ -1,5 +1,6 @@
 // What a link reads of lossy lanes in the peer's memory, when it loses the
 // connection.
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <functional>
@@ -19,7 +20,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr uint32_t kLane = 9;
-constexpr size_t kRingBytes = 4096;
+constexpr size_t kRingBytes = 8192;
+constexpr size_t kFrameBytes = sizeof(FrameHeader) + 8;  // Of the peer's.
 
 // Comes with descriptors, of nothing.
 class DescriptorChannel final : public WireChannel {
@@ -139,14 +141,24 @@ class FramedLinkRingsTest : public FramedLinkTest {
     Deliver(control);
   }
   // Another one, which is empty. Identity 0: it is sent.
-  void PeerOpens(uint32_t lane, uint64_t identity) {
+  void PeerOpens(uint32_t lane, uint64_t identity, uint64_t position = 0) {
     v1::Control control;
     v1::LaneOpen& open = *control.mutable_lane_open();
     open.set_lane(lane);
     open.set_next_sequence(1);
     open.set_capacity_bytes(kRingBytes);
     open.set_shared_identity(identity);
+    open.set_position(position);
     Deliver(control);
+  }
+  bool HasRefused(uint32_t lane) {
+    const auto said = wire_.TakeRecords();
+    return std::any_of(said.begin(), said.end(), [lane](const auto& record) {
+      v1::Control control;
+      return record.kind == RecordKind::kControl &&
+             control.ParseFromString(record.body) &&
+             control.lane_refused().lane() == lane;
+    });
   }
   void Deliver(const v1::Control& control) {
     const std::string body = control.SerializeAsString();
@@ -162,8 +174,8 @@ class FramedLinkRingsTest : public FramedLinkTest {
     fields.lost_before = controls_before;
     for (; count > 0; --count) {
       absl::Span<std::byte> room;
-      const size_t bytes = sizeof(FrameHeader) + 8;
-      ASSERT_EQ(writer_->TryReserve(bytes, &room), LossyRingWriter::Fit::kFits);
+      ASSERT_EQ(writer_->TryReserve(kFrameBytes, &room),
+                LossyRingWriter::Fit::kFits);
       (void)EncodeFrame(fields, ++sequence_, 8, room);
       writer_->Commit(sequence_);
     }
@@ -181,7 +193,7 @@ class FramedLinkRingsTest : public FramedLinkTest {
     RingWriter writer(memory_.lane->bytes(), memory_.lane->positions().ring);
     for (uint64_t sequence : {1, 2, 3}) {
       (void)EncodeFrame(FrameFields(), sequence, 8,
-                        writer.TryClaim(sizeof(FrameHeader) + 8));
+                        writer.TryClaim(kFrameBytes));
       writer.Commit();
     }
   }
@@ -233,14 +245,16 @@ TEST_F(FramedLinkRingsTest, LaneThatWasRefusedIsRefusedAgainAndTakesNothing) {
   wire_.TakeRecords();
   PeerOpens(kLane + 1, /*identity=*/1);
   EXPECT_EQ(channel_->pairs_taken, 0);
-  const std::vector<Wire::Record> said = wire_.TakeRecords();
-  EXPECT_TRUE(std::any_of(said.begin(), said.end(), [](const auto& record) {
-    v1::Control control;
-    return record.kind == RecordKind::kControl &&
-           control.ParseFromString(record.body) &&
-           control.lane_refused().lane() == kLane + 1;
-  }));
+  EXPECT_TRUE(HasRefused(kLane + 1));
   EXPECT_TRUE(link_->is_up());
+}
+
+TEST_F(FramedLinkRingsTest, LaneThatGoesOnWhereNoFrameBeginsIsRefused) {
+  for (const uint32_t position : {kFrameAlignment / 2, kFrameAlignment}) {
+    NewLane();
+    PeerOpens(kLane + position, /*identity=*/1, position);
+    EXPECT_EQ(HasRefused(kLane + position), position != kFrameAlignment);
+  }
 }
 
 // The peer may live, and counts what it sees taken.
@@ -278,7 +292,7 @@ TEST_F(FramedLinkRingsTest, PeerThatPublishesOnKeepsNobodyElseWaiting) {
   EXPECT_THAT(queue_.had_when_down, IsEmpty());
   // And it has an end.
   Run();
-  EXPECT_THAT(queue_.had_when_down, ElementsAre(kRingBytes / 40));
+  EXPECT_THAT(queue_.had_when_down, ElementsAre(kRingBytes / kFrameAlignment));
 }
 
 TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfOutsideOfItsRow) {
@@ -314,7 +328,7 @@ TEST_F(FramedLinkRingsTest, CorruptFrameIsToldOfWhenWhatCameBeforeIsHandled) {
       Run();
       EXPECT_TRUE(link_->is_up());
     }
-    link_->NoteHandled(kLane, sizeof(FrameHeader) + 8);
+    link_->NoteHandled(kLane, AlignedFrameBytes(kFrameBytes));
     Run();
     EXPECT_FALSE(link_->is_up());
     v1::Hello hello;
@@ -365,7 +379,7 @@ TEST_F(FramedLinkRingsTest, CorruptFrameIsNotWaitedWithForEver) {
 TEST_F(FramedLinkRingsTest, WriterIsToldOfRoomBetweenTwoFramesOfARow) {
   PeerPublishesThreeLossless();
   queue_.handles = true;
-  memory_.lane->positions().AskToBeWoken(sizeof(FrameHeader) + 8);
+  memory_.lane->positions().AskToBeWoken(AlignedFrameBytes(kFrameBytes));
   wire_.TakeRecords();
   std::vector<size_t> told;
   queue_.on_frame = [&] { told.push_back(wire_.TakeRecords().size()); };
@@ -430,7 +444,7 @@ TEST_F(FramedLinkRingsTest, NoMoreIsTakenThanTheMemoryHolds) {
   PeerPublishesNext(2);
   Run();
   Disconnect();
-  constexpr size_t kMost = 1 + kRingBytes / sizeof(FrameHeader);
+  constexpr size_t kMost = 1 + kRingBytes / kFrameAlignment;
   while (queue_.got.size() <= kMost) {
     const size_t before = queue_.got.size();
     PeerPublishesNext();
@@ -577,8 +591,7 @@ TEST_F(FramedLinkRingsTest, LaneThatWasNotOpenedAgainIsTakenBeforeTheGoodbye) {
   PeerOpensItsLane(/*controls_before=*/0, /*lossy_window=*/0);
   RingWriter writer(memory_.lane->bytes(), memory_.lane->positions().ring);
   const auto publish = [&](uint64_t sequence) {
-    (void)EncodeFrame(FrameFields(), sequence, 8,
-                      writer.TryClaim(sizeof(FrameHeader) + 8));
+    (void)EncodeFrame(FrameFields(), sequence, 8, writer.TryClaim(kFrameBytes));
     writer.Commit();
   };
   queue_.handles = true;
@@ -624,7 +637,7 @@ TEST_F(FramedLinkRingsTest, WhoMayNotTakeWhatIsThereSleeps) {
 TEST_F(FramedLinkRingsTest, NothingIsResumedOnceCorruptMemoryIsFound) {
   queue_.busy_lane = kLane + 1;
   PeerOpens(kLane + 1, /*identity=*/0);
-  PeerPublishes(128, /*is_taken=*/true, kLane + 1);
+  PeerPublishes(100, /*is_taken=*/true, kLane + 1);
   Disconnect();
   ASSERT_TRUE(link_->is_draining());
   v1::Hello before;
@@ -649,12 +662,12 @@ TEST_F(FramedLinkRingsTest, LieAboutOurLaneIsToldOfThoughNoConnectionIsUp) {
   Run();
   HandleLast();
   Disconnect();
-  ours->shared()->positions().ring.released.store(3);
+  ours->shared()->positions().ring.released.store(8);
   EXPECT_EQ(ours->released(), 0u);
   Run();
   ASSERT_EQ(queue_.corrupt.size(), 1u);
   EXPECT_THAT(queue_.corrupt[0].message(),
-              HasSubstr("`released` is 3; a multiple of 8"));
+              HasSubstr("`released` is 8; a multiple of 64"));
   v1::Hello hello;
   link_->FillResume(&hello);
   EXPECT_EQ(hello.resume_incarnation(), 0u);
@@ -668,14 +681,14 @@ TEST_F(FramedLinkRingsTest, CorruptMemoryIsToldOfThoughNoConnectionIsUp) {
   PeerPublishesNext();
   Run();
   Disconnect();
-  memory_.lane->positions().lossy.next.store(3);
+  memory_.lane->positions().lossy.next.store(8);
   HandleLast();
   ASSERT_EQ(queue_.corrupt.size(), 1u);
   EXPECT_EQ(queue_.corrupt[0].code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(queue_.corrupt[0].message(), HasSubstr("link feed -> brain"));
   EXPECT_THAT(queue_.corrupt[0].message(),
               HasSubstr("lane 9 in shared memory: no frame starts at position "
-                        "3; a multiple of 8 is expected"));
+                        "8; a multiple of 64 is expected"));
   // And nothing of it is gone on with.
   v1::Hello ours;
   link_->FillResume(&ours);

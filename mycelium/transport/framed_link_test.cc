@@ -25,7 +25,8 @@ TEST_F(FramedLinkTest, EachFrameGoesAtOnceOnAnIdleLink) {
     EXPECT_EQ(records[0].kind, RecordKind::kData);
     EXPECT_EQ(records[0].lane, lane->id());
     EXPECT_EQ(records[0].position, position);
-    EXPECT_EQ(records[0].body.size(), sizeof(FrameHeader) + 64);
+    EXPECT_EQ(records[0].body.size(),
+              AlignedFrameBytes(sizeof(FrameHeader) + 64));
   }
 }
 
@@ -52,18 +53,19 @@ TEST_F(FramedLinkTest, FrameFollowsTheControlMessageThatWasQueuedBeforeIt) {
   go_on.Notify();
   first.Join();
   closer.join();
+  constexpr size_t kFrame = AlignedFrameBytes(sizeof(FrameHeader) + 64);
   size_t data_bytes = 0;
   bool is_said = false;
   for (const Wire::Record& record : wire_.TakeRecords()) {
     if (record.kind == RecordKind::kData && record.lane == one_->id()) {
       data_bytes += record.body.size();
-      EXPECT_TRUE(is_said || data_bytes == sizeof(FrameHeader) + 64);
+      EXPECT_TRUE(is_said || data_bytes == kFrame);
     }
     is_said |= record.kind == RecordKind::kControl &&
                record.body == control.SerializeAsString();
   }
   EXPECT_TRUE(is_said);
-  EXPECT_EQ(data_bytes, 2 * (sizeof(FrameHeader) + 64));
+  EXPECT_EQ(data_bytes, 2 * kFrame);
 }
 
 // How many control messages come before the last frame of a lane that is
@@ -177,14 +179,14 @@ TEST_F(FramedLinkTest, MuchGoesHoweverMuchIsUnderWay) {
 TEST_F(FramedLinkTest, AcknowledgementsThatRodeAlongAreNotFollowedByOthers) {
   PeerOpensLane();
   const TimeNs start = clock_.now;
-  PeerPublishes(128);  // Sets a timer.
+  PeerPublishes(100);  // Sets a timer.
   RunAt(start + kAckDelayNs / 2);
   PeerPublishes(2048);
   Publish(*one_, 8);
   auto records = wire_.TakeRecords();
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[0].kind, RecordKind::kAck);
-  PeerPublishes(128);
+  PeerPublishes(100);
   RunAt(start + kAckDelayNs);
   EXPECT_EQ(wire_.sends, 0) << "that frame has not waited for so long";
   RunAt(start + kAckDelayNs + kAckDelayNs / 2);
@@ -205,16 +207,16 @@ TEST_F(FramedLinkTest, NothingElseHappensWithinARowOfFramesUnannounced) {
   one_->CallWhenRoom(16 * 1024, [&] { handler_.calls += 'r'; });
   handler_.calls.clear();
   wire_.Together([&] {
-    PeerPublishes(128);
-    PeerPublishes(128);
+    PeerPublishes(100);
+    PeerPublishes(100);
     wire_.Deliver(MakeRecordHeader(RecordKind::kControl, control.size()),
                   control);
-    PeerPublishes(128);
+    PeerPublishes(100);
     Acknowledge(*one_, sent);
   });
   EXPECT_EQ(handler_.calls, "(ff|cf|r)");
   handler_.calls.clear();
-  PeerPublishes(128);
+  PeerPublishes(100);
   EXPECT_EQ(handler_.calls, "(f)");
 }
 

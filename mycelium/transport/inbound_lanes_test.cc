@@ -100,19 +100,19 @@ TEST(InboundLanesTest, ConsumerAheadOfTheLoopIsNotToldBeforeTheArrival) {
 TEST(InboundLanesTest, HandledNeverGoesBack) {
   InboundLanes lanes;
   lanes.Open(1, {0, 1, 4096});
-  lanes.NoteReceived(1, /*sequence=*/1, 64, true);
-  lanes.NoteHandled(1, 8);
-  EXPECT_EQ(Acks(lanes)[0].handled, 64u);
+  lanes.NoteReceived(1, /*sequence=*/1, 128, true);
+  lanes.NoteHandled(1, 64);
+  EXPECT_EQ(Acks(lanes)[0].handled, 128u);
 }
 
 TEST(InboundLanesTest, MuchRoomIsWorthTellingAtOnce) {
   InboundLanes lanes;
   lanes.Open(1, {0, 1, 1 << 20});
   lanes.NoteReceived(1, /*sequence=*/1, 1 << 17, false);
-  EXPECT_FALSE(lanes.NoteHandled(1, 64 * 1024 - 8));
+  EXPECT_FALSE(lanes.NoteHandled(1, 64 * 1024 - kFrameAlignment));
   EXPECT_TRUE(lanes.NoteHandled(1, 64 * 1024));
   Acks(lanes);
-  EXPECT_FALSE(lanes.NoteHandled(1, 64 * 1024 + 8));
+  EXPECT_FALSE(lanes.NoteHandled(1, 64 * 1024 + kFrameAlignment));
 }
 
 TEST(InboundLanesTest, NextConnectionIsToldAgainAndResumesThere) {

@@ -122,8 +122,8 @@ std::string InboundRing::DescribePlace() const {
   const auto memory = memory_->bytes();
   const size_t at = position & (memory.size() - 1);
   if (at % kFrameAlignment != 0) {
-    return absl::StrCat("at position ", position,
-                        "; a multiple of 8 is expected");
+    return absl::StrCat("at position ", position, "; a multiple of ",
+                        kFrameAlignment, " is expected");
   }
   const auto rest = memory.subspan(at);
   return absl::StrCat("at position ", position, ", ", rest.size(),
@@ -133,7 +133,8 @@ std::string InboundRing::DescribePlace() const {
 
 void InboundRing::BeginDraining() {
   if (is_corrupt()) return;
-  shows_left_ = memory_->bytes().size() / sizeof(FrameHeader);
+  // More frames do not lie there.
+  shows_left_ = memory_->bytes().size() / kFrameAlignment;
 }
 
 void InboundRing::BeginTakingOver() {

@@ -316,7 +316,7 @@ inline InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
 }
 
 inline void InboundRing::CopyOut() {
-  const size_t extension = AlignedFrameBytes(pending_.extension.size());
+  const size_t extension = PaddedExtensionBytes(pending_.extension.size());
   const size_t bytes = extension + pending_.payload.size();
   if (bytes > kCopiedBytesMax && !options_.copies_all) {
     // A lossy lane's frame is let go while somebody has it: see

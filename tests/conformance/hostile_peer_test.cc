@@ -112,12 +112,12 @@ TEST_P(HostilePeerTest, DataOutOfPlaceClosesTheLink) {
 TEST_P(HostilePeerTest, DataBeyondTheLapOfTheLaneClosesTheLink) {
   // Only a pad may be skipped, and it ends where the ring does.
   ExpectClosed("at position", [](RawPeer& peer) {
-    peer.SendFrame(0, AfterFirst() + 8, NoteFrame(2));
+    peer.SendFrame(0, AfterFirst() + kFrameAlignment, NoteFrame(2));
   });
   ExpectClosed("at position",
                [](RawPeer& peer) { peer.SendFrame(0, 1 << 17, NoteFrame(2)); });
   ExpectClosed("at position", [](RawPeer& peer) {
-    peer.SendFrame(0, ~uint64_t{0} - 7, NoteFrame(2));
+    peer.SendFrame(0, ~uint64_t{0} - (kFrameAlignment - 1), NoteFrame(2));
   });
   served_.ExpectServesOthers();
 }
@@ -429,10 +429,12 @@ INSTANTIATE_TEST_SUITE_P(LocalTransports, HostileAckTest,
                          [](const auto& info) { return info.param; });
 
 TEST_P(HostileAckTest, AckBeyondWhatWasSentClosesTheLink) {
-  ExpectAckRefused(
-      [](RawPeer& peer, uint64_t end) { peer.SendAck(0, end + 8, end); });
-  ExpectAckRefused(
-      [](RawPeer& peer, uint64_t end) { peer.SendAck(0, end + 8, end + 8); });
+  ExpectAckRefused([](RawPeer& peer, uint64_t end) {
+    peer.SendAck(0, end + kFrameAlignment, end);
+  });
+  ExpectAckRefused([](RawPeer& peer, uint64_t end) {
+    peer.SendAck(0, end + kFrameAlignment, end + kFrameAlignment);
+  });
   ExpectAckRefused([](RawPeer& peer, uint64_t) {
     peer.SendAck(0, ~uint64_t{0}, ~uint64_t{0});
   });
@@ -451,8 +453,11 @@ TEST_P(HostileAckTest, AckOfMoreHandledThanReceivedClosesTheLink) {
 }
 
 TEST_P(HostileAckTest, AckThatIsNotAlignedClosesTheLink) {
-  ExpectAckRefused(
-      [](RawPeer& peer, uint64_t end) { peer.SendAck(0, end, 4); });
+  for (const uint64_t handled : {uint64_t{4}, kFrameAlignment / 2}) {
+    ExpectAckRefused([handled](RawPeer& peer, uint64_t end) {
+      peer.SendAck(0, end, handled);
+    });
+  }
 }
 
 TEST_P(HostileAckTest, AckInTheMiddleOfAFrameHangsNobody) {
@@ -495,7 +500,8 @@ TEST_P(HostileAckTest, ResumeFromImpossiblePlacesHangsNobody) {
   }
   RawPeer first = Subscribed("resumer-2", 3, &end);
   for (const uint64_t received :
-       {uint64_t{4}, uint64_t{8}, end - 8, end + 8, ~uint64_t{0}}) {
+       {uint64_t{4}, uint64_t{kFrameAlignment}, end - kFrameAlignment,
+        end + kFrameAlignment, ~uint64_t{0}}) {
     RawPeer peer(served_.path());
     v1::Hello hello = HelloFrom("resumer-2");
     hello.set_resume_incarnation(incarnation);

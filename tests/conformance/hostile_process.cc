@@ -109,15 +109,14 @@ class Hostile final {
   // Values that code often handles wrong.
   uint64_t Value() {
     static constexpr uint64_t kEdges[] = {
-        0,           1,          7,          8,
-        39,          40,         48,         kRingBytes - 8,
-        kRingBytes,  0xFFFFFFFF, 0x80000000, 0x7FFFFFF8,
-        ~uint64_t{0}};
+        0,          1,          7,          8,          39,
+        40,         48,         63,         64,         kRingBytes - 64,
+        kRingBytes, 0xFFFFFFFF, 0x80000000, 0x7FFFFFC0, ~uint64_t{0}};
     switch (random_() % 4) {
       case 0:
         return kEdges[random_() % std::size(kEdges)];
       case 1:
-        return random_() % kRingBytes & ~uint64_t{7};
+        return random_() % kRingBytes / kFrameAlignment * kFrameAlignment;
       case 2:
         return random_() % 128 | uint64_t{random_() % 32} << 32;
       default:

@@ -86,7 +86,8 @@ TEST_F(HostilePublisherTest, WellFormedFramesByHandAreDeliveredAndReleased) {
     const uint64_t run = kRingBytes - at % kRingBytes;
     const uint64_t start = bytes <= run ? at : at + run;
     ASSERT_TRUE(Comes([&] {  // The doorbell rang after each.
-      return honest.lane->released() + kRingBytes >= start + bytes + 8;
+      return honest.lane->released() + kRingBytes >=
+             start + bytes + kFrameAlignment;
     }));
     honest.lane->Write(start, frame, kStamp);
     if (start != at) honest.lane->WritePad(at, static_cast<uint32_t>(run));
@@ -112,10 +113,10 @@ TEST_F(HostilePublisherTest, LengthThatNoFrameHasIsNoticed) {
        {1u, 8u, 39u, uint32_t{kRingBytes / 2 + 8}, uint32_t{kRingBytes},
         0x7FFFFFF8u, 0x80000000u, 0xFFFFFFFFu}) {
     ExpectNoticed(
-        {"lane 0 in shared memory", "no frame starts at position 56",
+        {"lane 0 in shared memory", "no frame starts at position 64",
          absl::StrCat("announces ", length, " bytes"), "allowed 40 to"},
         [&](RawLane& lane, uint64_t at) {
-          ASSERT_EQ(at, 56u);
+          ASSERT_EQ(at, 64u);
           lane.RingWord(at) = length;
         });
   }
@@ -134,8 +135,9 @@ TEST_F(HostilePublisherTest, FrameThatGoesBeyondTheMemoryIsNoticed) {
 }
 
 TEST_F(HostilePublisherTest, PadThatDoesNotEndWithTheMemoryIsNoticed) {
-  for (const size_t bytes : {size_t{8}, kRingBytes, kRingBytes - 48}) {
-    ExpectNoticed({"no frame starts at position 56"},
+  for (const size_t bytes :
+       {size_t{8}, size_t{64}, kRingBytes, kRingBytes - 48}) {
+    ExpectNoticed({"no frame starts at position 64"},
                   [&](RawLane& lane, uint64_t at) {
                     lane.WritePad(at, static_cast<uint32_t>(bytes));
                   });
@@ -155,7 +157,7 @@ TEST_F(HostilePublisherTest, HeaderThatLiesIsNoticed) {
       lane.Write(at, frame, kStamp);
     });
   };
-  with({"has sequence 3, expected 2", "position 112"},
+  with({"has sequence 3, expected 2", "position 128"},
        [](RawFrame& frame) { frame.sequence = 3; });
   with({"has sequence 1, expected 2"},
        [](RawFrame& frame) { frame.sequence = 1; });
@@ -182,7 +184,7 @@ TEST_F(HostilePublisherTest, CorruptionBehindTheEndOfTheConnectionIsNoticed) {
   hostile.lane->sleeping() = 0;
   hostile.lane->RingWord(at) = 39;
   hostile.peer.Close();
-  ExpectDataLoss(hostile.name, {"no frame starts at position 56"});
+  ExpectDataLoss(hostile.name, {"no frame starts at position 64"});
 }
 
 TEST_F(HostilePublisherTest, PublisherWhoGoesOnBehindTheEndStopsNobody) {
@@ -195,7 +197,8 @@ TEST_F(HostilePublisherTest, PublisherWhoGoesOnBehindTheEndStopsNobody) {
       const uint64_t bytes = BytesOf(NoteFrame(sequence)).size();
       const uint64_t run = kRingBytes - at % kRingBytes;
       const uint64_t start = bytes <= run ? at : at + run;
-      while (hostile.lane->released() + kRingBytes < start + bytes + 8) {
+      while (hostile.lane->released() + kRingBytes <
+             start + bytes + kFrameAlignment) {
         if (stop) return;
       }
       hostile.lane->Write(start, NoteFrame(sequence), kStamp);
@@ -268,7 +271,7 @@ TEST_F(HostilePublisherTest, LossyLaneThatIsSpoiltWithoutAConnectionIsNoticed) {
   EXPECT_TRUE(served_->WasTold(
       absl::StrCat("link served -> ", hostile.name,
                    " (shm): lane 1 in shared memory: no frame starts at "
-                   "position 3; a multiple of 8 is expected")))
+                   "position 3; a multiple of 64 is expected")))
       << served_->Told();
   for (const LinkReport& link : served_->bus().LinkReports()) {
     if (link.peer != hostile.name) continue;
@@ -283,7 +286,7 @@ TEST_F(HostilePublisherTest, CursorOfALossyLaneThatNoFrameHasIsNoticed) {
         reasons, [&](RawLane& lane, uint64_t) { lane.next() = next; },
         /*lossy_window=*/2);
   };
-  with({"no frame starts at position 1;", "a multiple of 8"}, 1);
+  with({"no frame starts at position 1;", "a multiple of 64"}, 1);
   with({"no frame starts at position 18446744073709551615"}, ~uint64_t{0});
   // The payload of the first frame.
   with({"no frame starts at position 40"}, 40);
@@ -295,7 +298,7 @@ TEST_F(HostilePublisherTest, LossyCursorThatNeverRestsHangsNobody) {
   Publisher hostile = Start(/*lossy_window=*/2);
   std::atomic<bool> stop{false};
   std::thread flipper([&] {
-    for (uint64_t i = 0; !stop; ++i) hostile.lane->next() = i * 8;
+    for (uint64_t i = 0; !stop; ++i) hostile.lane->next() = i * kFrameAlignment;
   });
   Ring(hostile.peer);
   served_->ExpectServesOthers();

@@ -99,28 +99,29 @@ TEST_F(HostileSubscriberTest, PositionsByHandGiveRoomBack) {
 }
 
 TEST_F(HostileSubscriberTest, ReleaseOfWhatWasNotPublishedIsNoticed) {
-  for (const uint64_t released : {uint64_t{1}, uint64_t{4096}, uint64_t{12345},
-                                  uint64_t{1} << 40, ~uint64_t{0}}) {
+  for (const uint64_t released :
+       {uint64_t{1}, uint64_t{8}, uint64_t{4096}, uint64_t{12345},
+        uint64_t{1} << 40, ~uint64_t{0}}) {
     ExpectNoticed(
         {"lane 1 in shared memory", absl::StrCat("`released` is ", released),
-         "a multiple of 8 from 0 to"},
+         "a multiple of 64 from 0 to"},
         "", [&](RawLane& lane) { lane.released() = released; });
   }
 }
 
 TEST_F(HostileSubscriberTest, ReleaseThatGoesBackIsNoticed) {
   Subscriber hostile = Start(3);
-  hostile.lane->released() = 56;
+  hostile.lane->released() = 128;
   Look();
-  hostile.lane->released() = 48;
+  hostile.lane->released() = 64;
   Look();
   ExpectDataLoss(hostile.name,
-                 {"`released` is 48; a multiple of 8 from 56 to"});
+                 {"`released` is 64; a multiple of 64 from 128 to"});
 }
 
 TEST_F(HostileSubscriberTest, LossyCursorThatNoFrameHasIsNoticed) {
   for (const uint64_t next :
-       {uint64_t{1}, uint64_t{8}, uint64_t{4096}, ~uint64_t{0}}) {
+       {uint64_t{1}, uint64_t{32}, uint64_t{4096}, ~uint64_t{0}}) {
     ExpectNoticed({"lane 1 in shared memory", absl::StrCat("`next` is ", next),
                    "expected"},
                   "drop_oldest", [&](RawLane& lane) { lane.next() = next; });
@@ -186,7 +187,7 @@ TEST_F(HostileSubscriberTest,
     return record.header.kind == static_cast<uint8_t>(RecordKind::kData);
   };
   ASSERT_TRUE(hostile.peer.ReadUntil(is_data).has_value());
-  hostile.lane->next() = 8'000;
+  hostile.lane->next() = 6'400;
   hostile.lane->held() = 0;
   for (int id = 2; id <= 4; ++id) {
     Look();
@@ -207,7 +208,7 @@ TEST_F(HostileSubscriberTest, NextProcessIsNotTakenInByWhatWasWritten) {
   EXPECT_EQ(next.identity, hostile.identity);
   // A process that still has the old positions writes to memory that nobody
   // reads.
-  hostile.lane->released() = 8;
+  hostile.lane->released() = 64;
   EXPECT_EQ(next.lane->released(), 0u);
   EXPECT_EQ(next.lane->held(), ~uint64_t{0});
 }
@@ -250,14 +251,15 @@ TEST_F(HostileSubscriberTest, WhatItHoldsCanNotBeChanged) {
 // No seal keeps a peer that may write there from doing that.
 TEST_F(HostileSubscriberTest, PositionsThatItTakesOutReadAsZero) {
   Subscriber hostile = Start(3);
-  hostile.lane->released() = 56;
+  hostile.lane->released() = 64;
   Look();
   ASSERT_EQ(fallocate(hostile.lane->descriptors()[1],
                       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
                       RawLane::kPositionsBytes),
             0);
   Look();
-  ExpectDataLoss(hostile.name, {"`released` is 0; a multiple of 8 from 56 to"});
+  ExpectDataLoss(hostile.name,
+                 {"`released` is 0; a multiple of 64 from 64 to"});
 }
 
 TEST_F(HostileSubscriberTest, PositionsThatChangeAllTheTimeHangNobody) {
@@ -270,9 +272,12 @@ TEST_F(HostileSubscriberTest, PositionsThatChangeAllTheTimeHangNobody) {
       while (!stop) {
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         // Values that are close enough to be believed at times.
-        hostile.lane->released() = random % 4096 & ~uint64_t{7};
-        hostile.lane->next() = random % 4096 & ~uint64_t{7};
-        hostile.lane->held() = random % 4096 & ~uint64_t{7};
+        hostile.lane->released() =
+            random % 4096 / kFrameAlignment * kFrameAlignment;
+        hostile.lane->next() =
+            random % 4096 / kFrameAlignment * kFrameAlignment;
+        hostile.lane->held() =
+            random % 4096 / kFrameAlignment * kFrameAlignment;
         hostile.lane->wake_at() = random % 4096;
         hostile.lane->sleeping() = random & 1;
         hostile.lane->taken() = random % 4096;

@@ -19,7 +19,8 @@ using ::testing::HasSubstr;
 constexpr char kSmallLanes[] =
     "[limits]\nframe_bytes_max = 4096\n"
     "[defaults]\nlane_bytes = \"64KiB\"\npublish_timeout = \"20ms\"";
-constexpr size_t kBlobBytes = 1000;
+// 33 such notes fill a small lane: not even a pointer to one fits behind them.
+constexpr size_t kBlobBytes = 1930;
 
 class PolicyTest : public ConformanceTest {
  protected:

@@ -47,7 +47,7 @@ std::string BytesOf(const RawFrame& frame) {
   header.publisher_sequence = frame.sequence;
   header.publisher_id = frame.publisher;
   std::string bytes = AsBytes(header) + frame.payload;
-  bytes.resize((bytes.size() + 7) / 8 * 8);
+  bytes.resize(AlignedFrameBytes(bytes.size()));
   return bytes;
 }
 

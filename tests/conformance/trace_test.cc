@@ -207,14 +207,14 @@ TEST_P(TraceTest, FailAcceptsWhatFitsAndThenWhatWasGivenBack) {
   Publisher<Note> publisher = Publishing(1);
   EXPECT_EQ(Publish(publisher, 1, 1), "1 OK");
   EXPECT_EQ(Receive(*pull, 1), "1");
-  EXPECT_EQ(Publish(publisher, 2, 64), "2-62 OK 63-64 RESOURCE_EXHAUSTED");
-  EXPECT_EQ(Receive(*pull, 62), "2-62");
+  EXPECT_EQ(Publish(publisher, 2, 64), "2-60 OK 61-64 RESOURCE_EXHAUSTED");
+  EXPECT_EQ(Receive(*pull, 60), "2-60");
   (void)pull->TryReceive();
   Settle();
   EXPECT_EQ(Publish(publisher, 65, 66), "65-66 OK");
   EXPECT_EQ(Receive(*pull, 66), "65-66");
   (void)pull->TryReceive();
-  EXPECT_EQ(Ledgers(), "accepted 64 delivered 64");
+  EXPECT_EQ(Ledgers(), "accepted 62 delivered 62");
 }
 
 TEST_P(TraceTest, BlockRefusesWhenItHasWaited) {
@@ -223,10 +223,10 @@ TEST_P(TraceTest, BlockRefusesWhenItHasWaited) {
   Publisher<Note> publisher = Publishing(1);
   EXPECT_EQ(Publish(publisher, 1, 1), "1 OK");
   EXPECT_EQ(Receive(*pull, 1), "1");
-  EXPECT_EQ(Publish(publisher, 2, 64), "2-62 OK 63-64 RESOURCE_EXHAUSTED");
-  EXPECT_EQ(Receive(*pull, 62), "2-62");
+  EXPECT_EQ(Publish(publisher, 2, 64), "2-60 OK 61-64 RESOURCE_EXHAUSTED");
+  EXPECT_EQ(Receive(*pull, 60), "2-60");
   (void)pull->TryReceive();
-  EXPECT_EQ(Ledgers(), "accepted 62 delivered 62");
+  EXPECT_EQ(Ledgers(), "accepted 60 delivered 60");
 }
 
 TEST_P(TraceTest, DisconnectDeliversWhatWasAcceptedAndEndsThere) {
@@ -236,13 +236,13 @@ TEST_P(TraceTest, DisconnectDeliversWhatWasAcceptedAndEndsThere) {
   EXPECT_EQ(Publish(publisher, 1, 1), "1 OK");
   EXPECT_EQ(Receive(*pull, 1), "1");
   EXPECT_EQ(Publish(publisher, 2, 66), "2-66 OK");
-  EXPECT_EQ(Receive(*pull, 62), "2-62");
+  EXPECT_EQ(Receive(*pull, 60), "2-60");
   const absl::Status end = pull->Receive(kLong).status();
   EXPECT_THAT(end, HasCode(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(end.ToString(), testing::HasSubstr("fell behind"));
   EXPECT_EQ(Ledgers(),
-            "accepted 4 delivered 0 no_subscriber 4; "
-            "accepted 62 delivered 62");
+            "accepted 6 delivered 0 no_subscriber 6; "
+            "accepted 60 delivered 60");
 }
 
 TEST_P(TraceTest, FullLaneOfOneKeepsTheMessageFromAll) {
@@ -257,14 +257,14 @@ TEST_P(TraceTest, FullLaneOfOneKeepsTheMessageFromAll) {
   EXPECT_EQ(Receive(*blocks, 1), "1");
   EXPECT_EQ(Publish(publisher, 2, 50), "2-50 OK");
   EXPECT_EQ(Receive(*blocks, 50), "2-50");
-  EXPECT_EQ(Publish(publisher, 51, 66), "51-62 OK 63-66 RESOURCE_EXHAUSTED");
-  EXPECT_EQ(Receive(*blocks, 62), "51-62");
-  EXPECT_EQ(Receive(*lossy, 62), "62(lost 60)");
-  EXPECT_EQ(Receive(*full, 62), "2-62");
+  EXPECT_EQ(Publish(publisher, 51, 66), "51-60 OK 61-66 RESOURCE_EXHAUSTED");
+  EXPECT_EQ(Receive(*blocks, 60), "51-60");
+  EXPECT_EQ(Receive(*lossy, 60), "60(lost 58)");
+  EXPECT_EQ(Receive(*full, 60), "2-60");
   for (auto* pull : {&*full, &*lossy, &*blocks}) (void)pull->TryReceive();
   EXPECT_EQ(Ledgers(),
-            "block accepted 62 delivered 62; fail accepted 62 delivered 62; "
-            "latest accepted 62 delivered 2 overflow 60");
+            "block accepted 60 delivered 60; fail accepted 60 delivered 60; "
+            "latest accepted 60 delivered 2 overflow 58");
 }
 
 // As for a pull subscriber that holds one note and takes no other.
@@ -318,9 +318,9 @@ TEST_P(TraceTest, PolicyOfTheTopologyGivesTheTraceOfTheSubscriptionsOwn) {
     uint64_t last;  // The last id of 64 that arrives.
   };
   for (const Case& one :
-       {Case{Overflow::kBlock, 62}, Case{Overflow::kFail, 62},
+       {Case{Overflow::kBlock, 60}, Case{Overflow::kFail, 60},
         Case{Overflow::kDropNewest, 5}, Case{Overflow::kDropOldest, 64},
-        Case{Overflow::kLatest, 64}, Case{Overflow::kDisconnect, 62}}) {
+        Case{Overflow::kLatest, 64}, Case{Overflow::kDisconnect, 60}}) {
     SCOPED_TRACE(WordOf(one.overflow));
     std::vector<std::string> traces;
     for (const bool by_topology : {false, true}) {

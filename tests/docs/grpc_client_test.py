@@ -29,6 +29,9 @@ _READING_DIGEST = hashlib.sha256(
     b"  2 celsius optional double presence=implicit\n"
 ).digest()
 
+# So long that a reading takes twice 64 bytes in a lane: 64 is a place within.
+_SENSOR = "boiler on the second floor"
+
 _SUBSCRIPTION = 77  # Our own number for what we subscribe to.
 _PUBLISHER = 5  # And for what we publish.
 
@@ -40,7 +43,7 @@ def _size_in_lane(envelope):
         size += 8
     if envelope.HasField("extension"):
         size += (envelope.extension.ByteSize() + 7) // 8 * 8
-    return (size + 7) // 8 * 8
+    return (size + 63) // 64 * 64
 
 
 class Client:
@@ -134,7 +137,7 @@ class GrpcClientTest(unittest.TestCase):
         """A stream on which both have said Hello."""
         client = self.dial()
         client.send_control(hello={
-            "protocol_version": 1, "node": "stranger",
+            "protocol_version": 2, "node": "stranger",
             "incarnation": incarnation, "frame_bytes_max": 1 << 20, **resume,
         })
         client.hello = client.control("hello")
@@ -179,7 +182,7 @@ class GrpcClientTest(unittest.TestCase):
         batch = link_pb2.EnvelopeBatch(lane=0, position=0, sequence=sequence)
         end = 0
         for number, celsius in enumerate(degrees, start=1):
-            reading = plant_pb2.Reading(sensor="boiler", celsius=celsius)
+            reading = plant_pb2.Reading(sensor=_SENSOR, celsius=celsius)
             envelope = batch.envelopes.add(
                 publisher=_PUBLISHER,
                 publisher_sequence=number,
@@ -287,7 +290,7 @@ class GrpcClientTest(unittest.TestCase):
 
     def test_resume_within_a_frame_goes_on_behind_it(self):
         for received, expected in [
-            (4, [2, 3]), (8, [2, 3]), (40, [2, 3]),
+            (4, [2, 3]), (64, [2, 3]), (100, [2, 3]),
             (1 << 40, [1, 2, 3]), (2**64 - 1, [1, 2, 3]),
         ]:
             with self.subTest(received=received):
@@ -303,7 +306,7 @@ class GrpcClientTest(unittest.TestCase):
         node = "half-done"
         first = self.echoed(node)
         first.send(link_pb2.LinkItem(ack={
-            "lane": first.envelopes[0][0], "received": 8, "handled": 8,
+            "lane": first.envelopes[0][0], "received": 64, "handled": 64,
         }))
         # What is refused tells that what was sent before it was read.
         first.send_control(subscribe={
@@ -315,9 +318,9 @@ class GrpcClientTest(unittest.TestCase):
         self.assertEqual(self.sequences_after(first, node, 100), [2, 3])
 
     def test_acknowledgement_that_cannot_be_ends_the_connection(self):
-        end = 3 * 64
+        end = 3 * 128
         for received, handled in [
-            (1 << 40, 0), (2**64 - 1, 2**64 - 1), (0, 8), (end, 4),
+            (1 << 40, 0), (2**64 - 1, 2**64 - 1), (0, 64), (end, 8),
         ]:
             with self.subTest(received=received, handled=handled):
                 client = self.echoed(f"liar-{received}-{handled}")
@@ -342,7 +345,7 @@ class GrpcClientTest(unittest.TestCase):
     def test_other_protocol_version_is_rejected(self):
         client = self.dial()
         client.send_control(
-            hello={"protocol_version": 2, "node": "s", "incarnation": 1}
+            hello={"protocol_version": 1, "node": "s", "incarnation": 1}
         )
         reject = client.control("reject")
         self.assertEqual(
@@ -376,7 +379,7 @@ class GrpcClientTest(unittest.TestCase):
     def test_first_message_that_is_too_large_ends_the_connection(self):
         client = self.dial()
         client.send_control(hello={
-            "protocol_version": 1, "node": "s" * 70_000, "incarnation": 1,
+            "protocol_version": 2, "node": "s" * 70_000, "incarnation": 1,
         })
         self.assert_ended(client, grpc.StatusCode.CANCELLED)
         self.assertEqual(client.controls, [])

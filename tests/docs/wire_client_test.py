@@ -38,7 +38,7 @@ _PUBLISHER = 5  # And for what we publish.
 
 
 def _padded(size):
-    return (size + 7) // 8 * 8
+    return (size + 63) // 64 * 64
 
 
 class Frame:
@@ -174,7 +174,7 @@ class WireClientTest(unittest.TestCase):
         """A connection on which both have said Hello."""
         client = self.dial()
         client.send(hello={
-            "protocol_version": 1, "node": "stranger",
+            "protocol_version": 2, "node": "stranger",
             "incarnation": incarnation, "frame_bytes_max": 1 << 20, **resume,
         })
         client.hello = client.control("hello")
@@ -302,7 +302,7 @@ class WireClientTest(unittest.TestCase):
     def test_other_protocol_version_is_rejected(self):
         client = self.dial()
         client.send(
-            hello={"protocol_version": 2, "node": "s", "incarnation": 1}
+            hello={"protocol_version": 1, "node": "s", "incarnation": 1}
         )
         reject = client.control("reject")
         self.assertEqual(reject.reason, reject.PROTOCOL_VERSION)

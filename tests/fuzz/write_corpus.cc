@@ -256,10 +256,10 @@ void WriteFrames(Corpus corpus) {
   std::memcpy(&lap[0], &lap_bytes, sizeof lap_bytes);
   std::memcpy(&lap[4], &pad_flag, sizeof pad_flag);
   corpus.Add("ring_of_one_pad", FrameInput(1, 0, lap));
-  // Claims of 1000 bytes; the reader releases some of them.
+  // Claims of 1000 bytes, which take 1024; the reader releases some of them.
   std::string claims;
   for (uint64_t i = 0; i < 12; ++i) {
-    const uint64_t released = i * 1000, bytes = 960;
+    const uint64_t released = i * 1024, bytes = 960;
     const bool releases = i % 2 == 0;
     claims += static_cast<char>(2 + (releases ? 1 : 0));
     if (releases) {
@@ -287,7 +287,7 @@ void WriteInboundRings(Corpus corpus) {
     std::string frame =
         FrameOf(sequence * 37 % 1500, sequence % 2 == 0 ? 4 : 0);
     std::memcpy(&frame[8], &sequence, sizeof sequence);
-    if (frames.size() + frame.size() > kRingBytesMin - 8) break;
+    if (frames.size() + frame.size() > kRingBytesMin - kFrameAlignment) break;
     frames += frame;
   }
   std::string ring = frames;
@@ -296,7 +296,7 @@ void WriteInboundRings(Corpus corpus) {
   corpus.Add("lossless_copied", RingInput(2, ring));
   corpus.Add("lossy", RingInput(1, ring));
   corpus.Add("lossy_redelivered", RingInput(7, ring));
-  corpus.Add("again_and_again", RingInput(0, frames.substr(0, 80)));
+  corpus.Add("again_and_again", RingInput(0, frames.substr(0, 128)));
   corpus.Add("in_the_middle", RingInput(8, ring));
   std::string lent;
   for (uint64_t sequence = 1; sequence <= 3; ++sequence) {

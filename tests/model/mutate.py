@@ -41,6 +41,7 @@ _SOURCES = [
 ]
 _COMPILE = [
     "g++", "-std=c++17", "-w", "-DMYCELIUM_SHARED_WORD_HOOKS",
+    "-DMYCELIUM_FRAME_ALIGNMENT=8",
 ]  # fmt: skip
 _LIBRARIES = [
     "-labsl_status", "-labsl_strings", "-labsl_base", "-labsl_throw_delegate",

@@ -42,10 +42,7 @@ _RING_COMMIT = """\
 """
 _RING_STORE = "  StoreCommit(room, claim_bytes_);\n"
 _RING_PAD = "  if (claim_start_ != position_) CommitPad();\n"
-_COPY_REST = (
-    "  CopyToShared(to + in_line, rest.data() + in_line, "
-    "rest.size() - in_line);\n"
-)
+_COPY_REST = "  if (fills_line) {\n"
 _PAD_STORES = """\
   CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
   StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));

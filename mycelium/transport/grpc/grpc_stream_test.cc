@@ -487,6 +487,7 @@ TEST_F(GrpcStreamTest, LargePayloadIsReadWhereItLiesUntilGrpcLetsGoOfIt) {
   auto lane = std::make_shared<std::string>(
       reinterpret_cast<const char*>(&frame), sizeof frame);
   *lane += payload;
+  lane->resize(AlignedFrameBytes(frame.frame_bytes));
   RecordHeader header = {};
   header.magic = kRecordMagic;
   header.kind = static_cast<uint8_t>(RecordKind::kData);

@@ -147,7 +147,7 @@ class Reader final {
 
     size_t before_payload() const {
       return (has_publish_time ? kPublishTimeBytes : 0) +
-             AlignedFrameBytes(extension.size());
+             PaddedExtensionBytes(extension.size());
     }
   };
 
@@ -244,7 +244,7 @@ class Reader final {
     header.frame_bytes = static_cast<uint32_t>(frame_bytes);
     header.flags = fields.has_publish_time ? kFramePublishTime : 0;
     header.extension_bytes =
-        static_cast<uint16_t>(AlignedFrameBytes(fields.extension.size()));
+        static_cast<uint16_t>(PaddedExtensionBytes(fields.extension.size()));
     header.lane_sequence = sequence_++;
     header.digest_prefix = fields.digest_prefix;
     header.publisher_sequence = fields.publisher_sequence;

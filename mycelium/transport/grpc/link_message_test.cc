@@ -202,13 +202,14 @@ TEST(LinkMessageEncoderTest, WhatAreNoFramesIsFoundAndNotSent) {
       header_with(0, 0xFFFFFFFF, 4),
       header_with(kExtension, 200, 2),
       header_with(0, 40, 4).replace(kFlags, 1, 1, kFramePublishTime),
-      good.substr(0, 32),  // Too short for a header.
+      good.substr(0, 32),               // Too short for a header.
+      good.substr(0, good.size() - 8),  // It is not all that it takes.
   };
   for (const std::string& frame : bad) {
     for (const std::string& before : {std::string(), good}) {
       const std::string frames = before + frame;
       Pieces pieces;
-      pieces.Add(Header(RecordKind::kData, frames.size(), 5, 800)).Add(frames);
+      pieces.Add(Header(RecordKind::kData, frames.size(), 5, 640)).Add(frames);
       LinkMessageEncoder encoder;
       ByteSink message;
       EXPECT_EQ(encoder.Encode(pieces.iovecs(), kFrameBytesMax, &message),
@@ -223,15 +224,16 @@ TEST(LinkMessageEncoderTest, FramesThatFillSeveralBatchesComeInOrder) {
   std::string frames;
   for (uint64_t i = 1; i <= 1000; ++i) frames += Frame(i, "12345678");
   Pieces pieces;
-  pieces.Add(Header(RecordKind::kData, frames.size(), 5, 800)).Add(frames);
+  pieces.Add(Header(RecordKind::kData, frames.size(), 5, 640)).Add(frames);
   const v1::LinkMessage message = Parsed(Encoded(pieces));
   uint64_t sequence = 1;
-  uint64_t position = 800;
+  uint64_t position = 640;
   for (const v1::LinkItem& item : message.items()) {
     EXPECT_EQ(item.batch().sequence(), sequence);
     EXPECT_EQ(item.batch().position(), position);
     sequence += static_cast<uint64_t>(item.batch().envelopes_size());
-    position += 48 * static_cast<uint64_t>(item.batch().envelopes_size());
+    position += AlignedFrameBytes(sizeof(FrameHeader) + 8) *
+                static_cast<uint64_t>(item.batch().envelopes_size());
   }
   EXPECT_EQ(sequence, 1001u);
 }
@@ -240,11 +242,11 @@ TEST(LinkMessageEncoderTest, GoesOnWithinARecordWhereItStopped) {
   std::string frames;
   for (uint64_t i = 1; i <= 100; ++i) frames += Frame(i, std::string(i, 'x'));
   Pieces pieces;
-  pieces.Add(Header(RecordKind::kData, frames.size(), 5, 800)).Add(frames);
+  pieces.Add(Header(RecordKind::kData, frames.size(), 5, 640)).Add(frames);
   LinkMessageEncoder encoder;
   std::string records;
   uint64_t expected = 1;
-  uint64_t position = 800;
+  uint64_t position = 640;
   size_t taken = 0;
   int messages = 0;
   while (taken < pieces.bytes().size()) {
@@ -256,7 +258,8 @@ TEST(LinkMessageEncoderTest, GoesOnWithinARecordWhereItStopped) {
     EXPECT_EQ(batch.position(), position);
     expected += static_cast<uint64_t>(batch.envelopes_size());
     for (const v1::Envelope& envelope : batch.envelopes()) {
-      position += AlignedFrameBytes(40 + envelope.payload().size());
+      position +=
+          AlignedFrameBytes(sizeof(FrameHeader) + envelope.payload().size());
     }
     ++messages;
   }
@@ -388,7 +391,7 @@ TEST(LinkMessageDecoderTest, FieldsOfAnEnvelopeMayComeInAnyOrder) {
   FrameHeader header;
   std::memcpy(&header, records.data() + sizeof(RecordHeader), sizeof header);
   EXPECT_EQ(header.extension_bytes,
-            AlignedFrameBytes(extension.ByteSizeLong()));
+            PaddedExtensionBytes(extension.ByteSizeLong()));
   EXPECT_EQ(records.substr(records.find("hello"), 5), "hello");
 }
 
@@ -435,10 +438,12 @@ TEST(LinkMessageDecoderTest, EnvelopeAtFrameBytesMaxIsTakenAndOneByteMoreNot) {
 }
 
 TEST(LinkMessageDecoderTest, EnvelopesBeyondTheBoundOfAMessageAreDataLoss) {
-  // An empty envelope has two bytes here and 40 in a lane.
+  // An empty envelope has two bytes here and a whole line in a lane.
   v1::LinkMessage message;
   v1::EnvelopeBatch& batch = *message.add_items()->mutable_batch();
-  for (size_t i = 0; i < kEnvelopesBytesMax / 40; ++i) batch.add_envelopes();
+  for (size_t i = 0; i < kEnvelopesBytesMax / kFrameAlignment; ++i) {
+    batch.add_envelopes();
+  }
   std::string records;
   EXPECT_TRUE(Decode(message.SerializeAsString(), &records).ok());
   batch.add_envelopes();

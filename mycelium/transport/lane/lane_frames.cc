@@ -48,8 +48,7 @@ std::vector<FrameHeader> DamagedFrames(const Lane& lane, uint64_t from,
           : HeaderAt(lane.CommittedFrom(until)).lane_sequence;
   if (!leads_on && frames[0].lane_sequence != 0) {
     const uint64_t count = next_sequence - frames[0].lane_sequence;
-    if (count >= frames.size() &&
-        count <= (until - from) / sizeof(FrameHeader)) {
+    if (count >= frames.size() && count <= (until - from) / kFrameAlignment) {
       frames.resize(count, frames[0]);
     }
   }

@@ -20,8 +20,8 @@ using Answer = LaneLoans::Answer;
 
 constexpr size_t kCapacity = 16384;
 constexpr size_t kSlotBytes = 4096;
-// Not a multiple of eight, and three of them leave a pad at the ring's end.
-constexpr size_t kSize = 4001;
+// Not a multiple of eight, and four of them leave a pad at the ring's end.
+constexpr size_t kSize = 3901;
 constexpr uint32_t kMemory = 7;
 
 class AskingDoorbell final : public Lane::Doorbell {
@@ -165,7 +165,7 @@ TEST_F(LaneLoansTest, LoanIsOwnedUntilItsFrameIsReleasedToTheEnd) {
   ASSERT_TRUE(Publish(1));
   FrameView view;
   const uint64_t end = FrameAt(0, &view);
-  Release(end - 8);
+  Release(end - kFrameAlignment);
   EXPECT_TRUE(IsOwned(0));
   Release(end);
   EXPECT_FALSE(IsOwned(0));
@@ -277,7 +277,7 @@ TEST_F(LaneLoansTest, PartOfAFrameThatWasReleasedIsNotWrittenOver) {
   }
   FrameView view;
   const uint64_t second = FrameAt(0, &view);
-  lane_->ring_positions().released.store(second + 2000);
+  lane_->ring_positions().released.store(second + AlignedFrameBytes(2000));
   ASSERT_TRUE(Publish(4, 3000));
   ASSERT_TRUE(Publish(5, 1000));
   const uint64_t last = lane_->committed();

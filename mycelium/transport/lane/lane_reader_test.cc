@@ -78,7 +78,7 @@ TEST_F(LaneReaderTest, ReaderThatTakesBackWhatTheWriterReliedOnIsNoticed) {
   ReaderSays(kFrameBytes);
   EXPECT_EQ(WriteUntilFull(), 1) << "of the room that there was";
   EXPECT_THAT(reports_.told,
-              ElementsAre(HasSubstr("`released` is 512; a multiple of 8 from "
+              ElementsAre(HasSubstr("`released` is 512; a multiple of 64 from "
                                     "1024 to 4608 is expected")));
 }
 
@@ -105,9 +105,9 @@ TEST_F(LaneReaderTest, NextReaderDoesNotAnswerForWhatTheLastTookBack) {
 // where the next reader begins.
 TEST_F(LaneReaderTest, PositionBetweenTwoFramesMakesNoRoom) {
   ASSERT_EQ(WriteUntilFull(), 7);
-  ReaderSays(4 * kFrameBytes + 3);
+  ReaderSays(4 * kFrameBytes + kFrameAlignment / 2);
   EXPECT_EQ(Write(), ClaimResult::kFull);
-  EXPECT_THAT(reports_.told, ElementsAre(HasSubstr("`released` is 2051")));
+  EXPECT_THAT(reports_.told, ElementsAre(HasSubstr("`released` is 2080")));
   lane_->MarkStalled(/*released=*/0, /*waited_ns=*/1);
   ReaderSays(kCapacity - 3);
   lane_->MarkStalled(/*released=*/0, /*waited_ns=*/1);

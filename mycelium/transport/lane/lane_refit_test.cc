@@ -141,10 +141,11 @@ TEST_F(LaneRefitTest, WhatIsLeftCountsOnceAsPublished) {
   const uint64_t before = lane->published().bytes;
   (void)lane->Refit(500);
   EXPECT_EQ(lane->published().bytes, before);
-  Write(*lane, 104);
-  EXPECT_EQ(lane->published().bytes, before + 104);
+  constexpr size_t kBytes = 2 * kFrameAlignment;
+  Write(*lane, kBytes);
+  EXPECT_EQ(lane->published().bytes, before + kBytes);
   (void)lane->Refit(100);
-  EXPECT_EQ(lane->published().bytes, before + 104);
+  EXPECT_EQ(lane->published().bytes, before + kBytes);
   EXPECT_EQ(lane->published().frames, 4u);
 }
 

@@ -140,9 +140,10 @@ TEST_F(LaneTest, ReleaseWakesWhoWaitsForRoom) {
 TEST_F(LaneTest, ReleaseRefusesWhereTheReaderCannotBe) {
   ASSERT_EQ(Write(64), ClaimResult::kClaimed);
   ASSERT_EQ(Write(64), ClaimResult::kClaimed);
-  EXPECT_FALSE(lane_->Release(136));
+  EXPECT_FALSE(lane_->Release(128 + kFrameAlignment));
   EXPECT_FALSE(lane_->Release(~uint64_t{0}));
   EXPECT_FALSE(lane_->Release(12)) << "not aligned";
+  EXPECT_FALSE(lane_->Release(kFrameAlignment / 2)) << "not aligned";
   EXPECT_EQ(lane_->released(), 0u);
   EXPECT_TRUE(lane_->Release(64));
   EXPECT_TRUE(lane_->Release(64)) << "said again";
@@ -208,17 +209,20 @@ TEST_F(LaneTest, VisitorSeesEachCommittedFrameOnce) {
 
 // As if what the reader has a part of were still to be handled.
 TEST_F(LaneTest, VisitorGoesOnWherePositionIsWithinAFrame) {
-  // The payload is zeros: a header there announces nothing, and at the end of
-  // the memory there is not even a whole one.
+  // What a header in the payload announces is larger than the lane.
+  constexpr size_t kBytes = kCapacity / 2 - kFrameAlignment;
   for (uint64_t sequence : {1, 2}) {
-    ASSERT_EQ(lane_->TryClaim(2040), ClaimResult::kClaimed);
+    ASSERT_EQ(lane_->TryClaim(kBytes), ClaimResult::kClaimed);
     FillFrame(sequence, lane_->Room());
     lane_->Commit();
   }
-  for (const uint64_t from : {8, 1024, 2040 + 48, 4080 - 8}) {
+  ASSERT_EQ(lane_->committed(), 2 * kBytes);
+  for (const uint64_t from :
+       {kFrameAlignment, kBytes - kFrameAlignment, kBytes + kFrameAlignment,
+        2 * kBytes - kFrameAlignment}) {
     ASSERT_TRUE(lane_->Release(from));
     const auto expected =
-        from < 2040 ? std::vector<uint64_t>{1, 2} : std::vector<uint64_t>{2};
+        from < kBytes ? std::vector<uint64_t>{1, 2} : std::vector<uint64_t>{2};
     EXPECT_EQ(VisitedFrom(from), expected) << from;
     EXPECT_EQ(lane_->SequenceAt(from), expected[0]) << from;
   }
@@ -241,6 +245,23 @@ TEST_F(LaneTest, VisitorSeesWhatIsDamagedAndWhatLiesBehindIt) {
   // Of two whose headers are gone altogether one is known of.
   std::memset(memory + 64 * 3, 0, 64 + sizeof(FrameHeader));
   EXPECT_EQ(VisitedFrom(0), (std::vector<uint64_t>{1, 2, 3, 5, 6, 7, 8, 9}));
+}
+
+// Three frames do not lie where there is room for two.
+TEST_F(LaneTest, SequenceThatMakesMoreFramesThanThereIsRoomForIsNotBelieved) {
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(Write(kFrameAlignment), ClaimResult::kClaimed);
+  }
+  const auto third =
+      const_cast<std::byte*>(lane_->ring_memory().data()) + 2 * kFrameAlignment;
+  FrameHeader damaged = {};
+  damaged.lane_sequence = 2;
+  std::memcpy(third, &damaged, sizeof damaged);
+  std::memset(third + kFrameAlignment, 0, sizeof damaged);
+  EXPECT_EQ(VisitedFrom(0), (std::vector<uint64_t>{1, 2, 4, 5}));
+  damaged.lane_sequence = 3;
+  std::memcpy(third, &damaged, sizeof damaged);
+  EXPECT_EQ(VisitedFrom(0), (std::vector<uint64_t>{1, 2, 3, 4, 5}));
 }
 
 // Writes and releases at random, and compares what the lane says of what lies

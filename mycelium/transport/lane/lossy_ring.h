@@ -60,7 +60,7 @@ class LossyRingWriter final {
   };
 
   // REQUIRES: memory.size() is a power of two, at least kRingBytesMin, and the
-  // memory is zero and 8-byte aligned. depth > 0.
+  // memory is zero and kFrameAlignment-aligned. depth > 0.
   LossyRingWriter(absl::Span<std::byte> memory, LossyPositions& positions,
                   size_t depth);
 

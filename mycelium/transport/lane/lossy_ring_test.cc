@@ -19,6 +19,8 @@ using Fit = LossyRingWriter::Fit;
 using Result = RingReader::Result;
 
 constexpr size_t kFrameBytes = 64;
+// Lies in more than one line, so that there are positions within it.
+constexpr size_t kLongFrameBytes = 3 * kFrameAlignment;
 
 class LossyRingTest : public ::testing::Test {
  protected:
@@ -129,8 +131,9 @@ TEST_F(LossyRingTest, HeldFrameStaysWholeHoweverOftenTheWriterGoesRound) {
 }
 
 TEST_F(LossyRingTest, FrameOfTheSizeThatTheCapacityIsForAlwaysFits) {
-  constexpr size_t kLargest = 1000;
+  constexpr size_t kLargest = kRingBytesMin / 4 - kFrameAlignment;
   ASSERT_EQ(LossyRingWriter::CapacityFor(kLargest), kRingBytesMin);
+  ASSERT_GT(LossyRingWriter::CapacityFor(kLargest + 1), kRingBytesMin);
   std::minstd_rand random(1);
   FrameView held;
   for (uint64_t id = 1; id <= 20'000; ++id) {
@@ -186,8 +189,8 @@ TEST_F(LossyRingTest, EachFrameVisitsWhatIsHeldAndWhatWaits) {
 }
 
 TEST_F(LossyRingTest, CursorThatNoFrameHasIsCorruption) {
-  for (uint64_t id = 1; id <= 3; ++id) Write(id);
-  positions_.next.store(8);
+  for (uint64_t id = 1; id <= 3; ++id) Write(id, kLongFrameBytes);
+  positions_.next.store(kFrameAlignment);
   absl::Span<std::byte> room;
   EXPECT_EQ(writer_.TryReserve(kFrameBytes, &room), Fit::kCorrupt);
   FrameView dropped;
@@ -196,10 +199,15 @@ TEST_F(LossyRingTest, CursorThatNoFrameHasIsCorruption) {
 
 // Not even those that it names as read.
 TEST_F(LossyRingTest, CursorThatNoFrameHasTakesNothing) {
-  for (const uint64_t next : {uint64_t{8}, 2 * kFrameBytes + 8,
-                              uint64_t{kRingBytesMin}, ~uint64_t{0}}) {
-    for (uint64_t id = 1; id <= 3; ++id) Write(id);
-    positions_.next.store(next);
+  for (const uint64_t offset :
+       {uint64_t{8}, uint64_t{kFrameAlignment},
+        uint64_t{2 * kLongFrameBytes + kFrameAlignment},
+        uint64_t{2 * kLongFrameBytes + 8}, uint64_t{kRingBytesMin},
+        uint64_t{1} << 63, ~uint64_t{0}}) {
+    SCOPED_TRACE(offset);
+    const uint64_t first = positions_.next.load();
+    for (uint64_t id = 1; id <= 3; ++id) Write(id, kLongFrameBytes);
+    positions_.next.store(first + offset);
     EXPECT_EQ(writer_.waiting(), 3u);
     EXPECT_FALSE(writer_.IsOver(1));
     EXPECT_TRUE(writer_.corrupt());
@@ -312,9 +320,10 @@ TEST_F(LossyRingTest, FrameOrPadWhoseCommitWordIsGoneIsFound) {
   ASSERT_EQ(Take(), 2u);
   reader_.Release();
   Write(3, 2000);
-  std::memcpy(&memory_.bytes()[kFrameBytes + 3000], &none, sizeof none);
+  constexpr uint64_t kPad = kFrameBytes + AlignedFrameBytes(3000);
+  std::memcpy(&memory_.bytes()[kPad], &none, sizeof none);
   EXPECT_TRUE(writer_.LacksCommitWord(&position));
-  EXPECT_EQ(position, kFrameBytes + 3000);
+  EXPECT_EQ(position, kPad);
 }
 
 TEST_F(LossyRingTest, HeaderThatNoWriterWroteIsCorruption) {
@@ -323,6 +332,25 @@ TEST_F(LossyRingTest, HeaderThatNoWriterWroteIsCorruption) {
   std::memcpy(memory_.bytes().data(), &longer_than_the_ring, 4);
   FrameView view;
   EXPECT_EQ(reader_.Poll(&view), Result::kCorrupt);
+}
+
+// Whatever the writer has put there.
+TEST_F(LossyRingTest, ReaderFollowsNoCursorThatIsWithinALine) {
+  constexpr uint64_t kWithin = kFrameAlignment / 2;
+  for (const bool has_frame : {false, true}) {
+    std::byte* const at = memory_.bytes().data() + kWithin;
+    if (has_frame) {
+      test::FillFrame(1, absl::MakeSpan(at, kFrameBytes));
+      const auto length = static_cast<uint32_t>(kFrameBytes);
+      std::memcpy(at, &length, sizeof length);
+    }
+    positions_.next.store(kWithin);
+    EXPECT_TRUE(reader_.HasFrame()) << "for Poll() to report";
+    EXPECT_EQ(reader_.CountWaiting(), 0u);
+    FrameView view;
+    EXPECT_EQ(reader_.Poll(&view), Result::kCorrupt);
+    EXPECT_EQ(positions_.next.load(), kWithin);
+  }
 }
 
 class LossyRingConcurrentTest : public LossyRingTest,

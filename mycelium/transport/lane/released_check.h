@@ -33,8 +33,9 @@ class ReleasedCheck final {
     if (now >= believed_ && now <= end && now % kFrameAlignment == 0) {
       return believed_ = now;
     }
-    *wrong = absl::StrCat("`released` is ", now, "; a multiple of 8 from ",
-                          believed_, " to ", end, " is expected");
+    *wrong =
+        absl::StrCat("`released` is ", now, "; a multiple of ", kFrameAlignment,
+                     " from ", believed_, " to ", end, " is expected");
     return believed_;
   }
 

@@ -48,7 +48,7 @@ inline constexpr size_t kRingBytesMin = 4096;
 class RingWriter final {
  public:
   // REQUIRES: memory.size() is a power of two, at least kRingBytesMin, and the
-  // memory is zero and 8-byte aligned.
+  // memory is zero and kFrameAlignment-aligned.
   RingWriter(absl::Span<std::byte> memory, RingPositions& positions);
 
   // Reserves `frame_bytes`, or returns an empty span if they do not fit now.
@@ -91,6 +91,7 @@ class RingWriter final {
  private:
   static constexpr size_t kLineBytes = 64;
   static constexpr size_t kLinesAhead = 6;
+  static_assert(sizeof(FrameHeader) < kLineBytes);
 
   static void StoreCommit(std::byte* header, uint32_t frame_bytes) {
     // Pairs with RingReader::LoadCommit().
@@ -226,17 +227,17 @@ inline void RingWriter::CommitFrom(const FrameHeader& header,
   const uint64_t start = claim_start_;
   const uint64_t next = claimed_end();
   std::byte* const room = memory + (start & mask);
-  const size_t line_left = kLineBytes - (start & (kLineBytes - 1));
-  const size_t in_line =
-      line_left <= sizeof header
-          ? 0
-          : std::min<size_t>(line_left - sizeof header, rest.size());
   std::byte* const to = room + sizeof header;
-  CopyToShared(to + in_line, rest.data() + in_line, rest.size() - in_line);
+  // Of `rest`, what shares the header's line.
+  constexpr size_t kInLine = kLineBytes - sizeof header;
+  const bool fills_line = rest.size() >= kInLine;
+  if (fills_line) {
+    CopyToShared(to + kInLine, rest.data() + kInLine, rest.size() - kInLine);
+  }
   // Not where Commit() does it, so that nothing comes between the first line
   // and its commit word.
   ClearCommit(memory + (next & mask));
-  if (in_line > 0) CopyToShared(to, rest.data(), in_line);
+  CopyToShared(to, rest.data(), fills_line ? kInLine : rest.size());
   CopyHeaderFields(header, room);
   FinishCommit(room, next);
   // The reader has, or had, the cache lines that are written next. A writer

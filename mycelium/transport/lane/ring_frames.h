@@ -13,14 +13,18 @@ namespace mycelium::test {
 // Zeroed memory for a ring, aligned as rings need it.
 class RingMemory final {
  public:
-  explicit RingMemory(size_t bytes) : words_(bytes / sizeof(uint64_t)) {}
+  explicit RingMemory(size_t bytes) : lines_(bytes / sizeof(Line)) {}
   absl::Span<std::byte> bytes() {
-    return {reinterpret_cast<std::byte*>(words_.data()),
-            words_.size() * sizeof(uint64_t)};
+    return {reinterpret_cast<std::byte*>(lines_.data()),
+            lines_.size() * sizeof(Line)};
   }
 
  private:
-  std::vector<uint64_t> words_;
+  struct alignas(kFrameAlignment) Line {
+    std::byte bytes[kFrameAlignment] = {};
+  };
+
+  std::vector<Line> lines_;
 };
 
 // Writes a frame that can be recognised: each byte of its payload follows from

@@ -1,9 +1,11 @@
 #include "mycelium/transport/lane/ring.h"
 
+#include <cstring>
 #include <deque>
 #include <random>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "mycelium/transport/lane/ring_frames.h"
@@ -64,6 +66,28 @@ TEST_F(RingTest, CommittedFrameIsReadAsWritten) {
   EXPECT_EQ(reader_.Poll(&view), Result::kEmpty);
 }
 
+// However much of it shares the header's line, and whatever lay there before.
+TEST_F(RingTest, FrameThatWasMadeElsewhereIsReadAsWritten) {
+  for (size_t bytes = kFrameMin; bytes <= 3 * kFrameAlignment; ++bytes) {
+    std::vector<std::byte> made(bytes);
+    FillFrame(++sequence_, absl::MakeSpan(made));
+    FrameHeader header;
+    std::memcpy(&header, made.data(), sizeof header);
+    const uint64_t end = writer_.position() + AlignedFrameBytes(bytes);
+    const absl::Span<std::byte> room = writer_.TryClaim(bytes);
+    ASSERT_EQ(room.size(), bytes);
+    std::memset(room.data() + kFrameMin, 0x5A, bytes - kFrameMin);
+    writer_.CommitFrom(header,
+                       absl::MakeConstSpan(made).subspan(sizeof header));
+    FrameView view;
+    ASSERT_EQ(reader_.Poll(&view), Result::kFrame);
+    EXPECT_TRUE(IsFilled(view, sequence_, bytes)) << bytes;
+    EXPECT_EQ(reader_.Poll(&view), Result::kEmpty) << bytes;
+    EXPECT_GE(reader_.cursor(), end);
+    reader_.Release();
+  }
+}
+
 TEST_F(RingTest, UncommittedFrameIsInvisible) {
   const absl::Span<std::byte> room = writer_.TryClaim(64);
   ASSERT_EQ(room.size(), 64u);
@@ -117,8 +141,11 @@ TEST_F(RingTest, FrameMayEndWhereTheMemoryEnds) {
 }
 
 TEST_F(RingTest, PadOfEverySizeBeforeTheWrapIsSkipped) {
-  for (size_t rest = kFrameAlignment; rest <= 256; rest += kFrameAlignment) {
+  for (size_t rest = kFrameAlignment; rest < kCapacity / 2;
+       rest += kFrameAlignment) {
     SCOPED_TRACE(rest);
+    const size_t longer = rest + kFrameMin;
+    const uint64_t end = kCapacity + AlignedFrameBytes(longer);
     RingMemory memory(kCapacity);
     RingPositions positions;
     RingWriter writer(memory.bytes(), positions);
@@ -129,12 +156,12 @@ TEST_F(RingTest, PadOfEverySizeBeforeTheWrapIsSkipped) {
     ASSERT_EQ(reader.Poll(&view), Result::kFrame);
     ASSERT_EQ(reader.Poll(&view), Result::kFrame);
     reader.Release();
-    ASSERT_TRUE(WriteFrame(writer, 3, 264));
+    ASSERT_TRUE(WriteFrame(writer, 3, longer));
     EXPECT_EQ(writer.pad_from(), kCapacity - rest);
-    EXPECT_EQ(writer.position(), kCapacity + 264);
+    EXPECT_EQ(writer.position(), end);
     ASSERT_EQ(reader.Poll(&view), Result::kFrame);
-    EXPECT_TRUE(IsFilled(view, 3, 264));
-    EXPECT_EQ(reader.cursor(), kCapacity + 264);
+    EXPECT_TRUE(IsFilled(view, 3, longer));
+    EXPECT_EQ(reader.cursor(), end);
   }
 }
 
@@ -161,7 +188,10 @@ TEST_F(RingTest, PadIsInvisibleUntilTheFrameBehindItIsCommitted) {
 TEST_F(RingTest, ImpossibleReleasedPositionGrantsNothing) {
   while (Write(64)) continue;
   const uint64_t end = writer_.position();
-  for (const uint64_t released : {end + 8, ~uint64_t{0}, uint64_t{1} << 63}) {
+  // Beyond what was written, and where no frame can start.
+  for (const uint64_t released :
+       {end + kFrameAlignment, ~uint64_t{0}, uint64_t{1} << 63,
+        uint64_t{128 + kFrameAlignment / 2}}) {
     positions_.released.store(released);
     EXPECT_TRUE(writer_.TryClaim(64).empty()) << released;
   }
@@ -195,7 +225,7 @@ TEST_F(RingTest, CorruptMemoryIsReportedAndNeverLeft) {
   EXPECT_TRUE(corrupted_by(64, 1 << 9, 0));
   EXPECT_TRUE(corrupted_by(64, 0, 32));
   EXPECT_TRUE(corrupted_by(64, kFramePad, 0)) << "ends before the memory";
-  EXPECT_TRUE(corrupted_by(kCapacity + 8, kFramePad, 0));
+  EXPECT_TRUE(corrupted_by(kCapacity + kFrameAlignment, kFramePad, 0));
   EXPECT_TRUE(corrupted_by(64, kFramePad | kFramePublishTime, 0));
 }
 

@@ -173,9 +173,13 @@ TEST_F(ShmLaneTest, ReaderThatIsMadMakesNoMoreRedelivered) {
   const struct {
     uint64_t said;
     uint64_t redelivered_until;
-  } kCases[] = {{0, 2},           {kFrame, 2},
-                {kFrame + 1, 3},  {2 * kFrame - 1, 3},
-                {3 * kFrame, 4},  {3 * kFrame + 8, 4},
+  } kCases[] = {{0, 2},
+                {kFrame, 2},
+                {kFrame + 1, 3},
+                {kFrame + kFrameAlignment, 3},
+                {2 * kFrame - 1, 3},
+                {3 * kFrame, 4},
+                {3 * kFrame + kFrameAlignment, 4},
                 {~uint64_t{0}, 4}};
   for (const auto& [said, redelivered_until] : kCases) {
     OpenLane(std::nullopt);

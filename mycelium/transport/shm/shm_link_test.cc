@@ -147,7 +147,7 @@ TEST_F(ShmLinkTest, LossyLaneWhoseDescriptorsCannotBePassedIsSent) {
   for (const Wire::Record& record : wire_.TakeRecords()) {
     if (record.kind == RecordKind::kData) frames_bytes += record.body.size();
   }
-  EXPECT_EQ(frames_bytes, 2 * (sizeof(FrameHeader) + 64));
+  EXPECT_EQ(frames_bytes, 2 * AlignedFrameBytes(sizeof(FrameHeader) + 64));
 }
 
 TEST_F(ShmLinkTest, LoansWhoseDescriptorsCannotBePassedAreNotAnnounced) {

@@ -22,8 +22,9 @@ absl::StatusOr<ShmReader> ShmReader::Make(std::shared_ptr<LaneMemory> memory) {
   const uint64_t released =
       memory->positions().ring.released.load(std::memory_order_acquire);
   if (released % kFrameAlignment != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the last reader was at position ", released, ", no multiple of 8"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the last reader was at position ", released,
+                     ", no multiple of ", kFrameAlignment));
   }
   ShmReader reader(std::move(memory));
   reader.reader_->StartAt(released);

@@ -49,7 +49,7 @@ class ShmReader final {
   //   INVALID_ARGUMENT    they are no such descriptors: other sizes, or not
   //                       sealed, so that the other process could hurt this
   //                       one; or what the last reader has released is no
-  //                       multiple of 8. If that is wrong in another way,
+  //                       multiple of 64. If that is wrong in another way,
   //                       Poll() or the writer finds out
   //   PERMISSION_DENIED   the positions are sealed against writing
   //   RESOURCE_EXHAUSTED  no addresses are left
@@ -61,7 +61,7 @@ class ShmReader final {
   // Opens the ring that ShmWriter::CreateIn() has made in that memory, which
   // outlives this. The ring is only read. INVALID_ARGUMENT: sizes or alignment
   // are not as CreateIn() says, or what the last reader has released is no
-  // multiple of 8.
+  // multiple of 64.
   static absl::StatusOr<ShmReader> OpenIn(absl::Span<const std::byte> ring,
                                           absl::Span<std::byte> positions);
 

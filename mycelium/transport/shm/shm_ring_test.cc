@@ -23,6 +23,7 @@
 #include "mycelium/base/fd.h"
 #include "mycelium/base/memory_seals.h"
 #include "mycelium/base/sys.h"
+#include "mycelium/codec/frame_format.h"
 #include "mycelium/transport/shm/shm_reader.h"
 #include "mycelium/transport/shm/shm_writer.h"
 #include "tests/support/faulty_sys.h"
@@ -31,9 +32,14 @@ namespace mycelium {
 namespace {
 
 constexpr size_t kCapacity = 4096;
+constexpr size_t kMessageBytes = 128;
+// What a message of so many takes. They leave a pad at the ring's end.
+constexpr size_t kFrameBytes =
+    AlignedFrameBytes(sizeof(FrameHeader) + kMessageBytes);
+static_assert(kCapacity % kFrameBytes != 0);
 
 // A message of `bytes` that starts with its number.
-std::vector<std::byte> Message(uint64_t number, size_t bytes = 64) {
+std::vector<std::byte> Message(uint64_t number, size_t bytes = kMessageBytes) {
   std::vector<std::byte> message(bytes, static_cast<std::byte>(number));
   std::memcpy(message.data(), &number, std::min(bytes, sizeof number));
   return message;
@@ -91,18 +97,20 @@ TEST(ShmRingTest, FullRingTakesNothingUntilRoomIsReleased) {
   ShmReader reader = ReaderOf(writer);
   uint64_t written = 0;
   while (writer.TryWrite(Message(written + 1))) ++written;
-  EXPECT_EQ(written, (kCapacity - 8) / (40 + 64));
+  EXPECT_EQ(written, (kCapacity - kFrameAlignment) / kFrameBytes);
   EXPECT_TRUE(writer.error().ok());
   absl::Span<const std::byte> got;
   // Two messages, since the pad at the end of the ring takes room too.
   ASSERT_TRUE(reader.Poll(&got));
+  reader.Release();
+  EXPECT_FALSE(writer.TryWrite(Message(written + 1)));
   ASSERT_TRUE(reader.Poll(&got));
   EXPECT_FALSE(writer.TryWrite(Message(written + 1)));
   reader.Release();
   EXPECT_TRUE(writer.TryWrite(Message(written + 1)));
   uint64_t read = 2;
   for (; reader.Poll(&got); reader.Release()) {
-    EXPECT_TRUE(IsMessage(got, ++read, 64));
+    EXPECT_TRUE(IsMessage(got, ++read, kMessageBytes));
   }
   EXPECT_EQ(read, written + 1);
 }
@@ -131,7 +139,7 @@ TEST(ShmRingTest, LargestMessageFitsAndOneByteMoreDoesNot) {
   ShmWriter writer = MakeWriter();
   ShmReader reader = ReaderOf(writer);
   const size_t most = writer.message_bytes_max();
-  EXPECT_EQ(most, kCapacity / 2 - 40);
+  EXPECT_EQ(most, kCapacity / 2 - sizeof(FrameHeader));
   EXPECT_FALSE(writer.TryWrite(Message(1, most + 1)));
   EXPECT_TRUE(writer.TryClaim(most + 1).empty());
   for (uint64_t number = 1; number <= 10; ++number) {
@@ -166,7 +174,7 @@ TEST(ShmRingTest, NextReaderGetsWhatTheLastHadNotReleased) {
   ShmReader second = ReaderOf(writer);
   for (uint64_t number = 2; number <= 3; ++number) {
     ASSERT_TRUE(second.Poll(&got)) << second.error();
-    EXPECT_TRUE(IsMessage(got, number, 64));
+    EXPECT_TRUE(IsMessage(got, number, kMessageBytes));
     EXPECT_EQ(second.sequence(), number);
   }
   EXPECT_FALSE(second.Poll(&got));
@@ -185,7 +193,7 @@ TEST(ShmRingTest, GivenMemoryServesAsWell) {
   ASSERT_TRUE(writer->TryWrite(Message(1)));
   absl::Span<const std::byte> got;
   ASSERT_TRUE(reader->Poll(&got));
-  EXPECT_TRUE(IsMessage(got, 1, 64));
+  EXPECT_TRUE(IsMessage(got, 1, kMessageBytes));
   EXPECT_GE(got.data(), memory->ring.data());
 }
 
@@ -227,19 +235,23 @@ TEST(ShmRingTest, MemoryThatIsNotAlignedIsRefused) {
   }
 }
 
-// The commit word there would lie across the end of the memory.
+// What starts there would lie across the end of the memory.
 TEST(ShmRingTest, PositionOfTheLastReaderIsChecked) {
   auto memory = std::make_unique<OwnMemory>();
   ASSERT_TRUE(ShmWriter::CreateIn(absl::MakeSpan(memory->ring),
                                   absl::MakeSpan(memory->positions))
                   .ok());
-  const uint64_t released = kCapacity - 2;
-  std::memcpy(memory->positions.data(), &released, sizeof released);
-  EXPECT_EQ(ShmReader::OpenIn(absl::MakeConstSpan(memory->ring),
-                              absl::MakeSpan(memory->positions))
-                .status()
-                .code(),
-            absl::StatusCode::kInvalidArgument);
+  // Its commit word, and the rest of its header.
+  for (const uint64_t released :
+       {kCapacity - 2, kCapacity - kFrameAlignment / 2}) {
+    std::memcpy(memory->positions.data(), &released, sizeof released);
+    EXPECT_EQ(ShmReader::OpenIn(absl::MakeConstSpan(memory->ring),
+                                absl::MakeSpan(memory->positions))
+                  .status()
+                  .code(),
+              absl::StatusCode::kInvalidArgument)
+        << released;
+  }
 }
 
 TEST(ShmRingTest, ReaderWithoutAddressesSaysSo) {
@@ -299,7 +311,8 @@ TEST(ShmRingTest, WhatIsWrongWithADescriptorHasItsCode) {
 }
 
 TEST(ShmRingTest, WriterNoticesAReaderThatIsMad) {
-  for (const uint64_t position : {uint64_t{1} << 40, uint64_t{4}}) {
+  for (const uint64_t position :
+       {uint64_t{1} << 40, uint64_t{kFrameAlignment / 2}}) {
     auto memory = std::make_unique<OwnMemory>();
     auto writer = ShmWriter::CreateIn(absl::MakeSpan(memory->ring),
                                       absl::MakeSpan(memory->positions));
@@ -321,9 +334,9 @@ TEST(ShmRingTest, WriterNoticesAReaderThatTakesBackWhatItReleased) {
   const auto reader_says = [&](uint64_t position) {
     std::memcpy(memory->positions.data(), &position, sizeof position);
   };
-  reader_says(2 * 104);
+  reader_says(2 * kFrameBytes);
   ASSERT_TRUE(writer->TryWrite(Message(1)));
-  reader_says(104);
+  reader_says(kFrameBytes);
   while (writer->TryWrite(Message(1))) continue;
   EXPECT_EQ(writer->error().code(), absl::StatusCode::kDataLoss);
 }
@@ -340,10 +353,10 @@ TEST(ShmRingTest, ReaderNoticesWhatIsNoMessage) {
     ASSERT_TRUE(writer->TryWrite(Message(2)));
     absl::Span<const std::byte> got;
     ASSERT_TRUE(reader->Poll(&got));
-    memory->ring[104 + offset] = std::byte{0x07};
+    memory->ring[kFrameBytes + offset] = std::byte{0x07};
     EXPECT_FALSE(reader->Poll(&got));
     EXPECT_EQ(reader->error().code(), absl::StatusCode::kDataLoss) << offset;
-    EXPECT_EQ(reader->position(), 104u);
+    EXPECT_EQ(reader->position(), kFrameBytes);
     EXPECT_FALSE(reader->Poll(&got));
   }
 }
@@ -357,7 +370,7 @@ TEST(ShmRingTest, MessageOfAnotherSequenceBehindAPadIsSaidToBeWhereItIs) {
   const uint64_t lap = memory->ring.size();
   absl::Span<const std::byte> got;
   uint64_t number = 0;
-  while (writer->position() + 104 <= lap) {
+  while (writer->position() + kFrameBytes <= lap) {
     ASSERT_TRUE(writer->TryWrite(Message(++number)));
     ASSERT_TRUE(reader->Poll(&got));
     reader->Release();
@@ -477,7 +490,8 @@ TEST(ShmRingTest, NextProcessReadsOnAfterTheLastWasKilled) {
     ShmReader reader = ReaderOf(writer);
     absl::Span<const std::byte> got;
     for (uint64_t number = 51; number <= 100; ++number) {
-      if (!reader.Poll(&got) || !IsMessage(got, number, 64)) return 1;
+      if (!reader.Poll(&got) || !IsMessage(got, number, kMessageBytes))
+        return 1;
       reader.Release();
     }
     return reader.Poll(&got) ? 2 : 0;
@@ -502,7 +516,7 @@ TEST(ShmRingTest, ChildReadsOnWhenItHasDroppedWhatItInherited) {
     writer.reset();
     inherited.reset();
     absl::Span<const std::byte> got;
-    if (!reader->Poll(&got) || !IsMessage(got, 1, 64)) return 2;
+    if (!reader->Poll(&got) || !IsMessage(got, 1, kMessageBytes)) return 2;
     reader->Release();
     return fcntl(other, F_GETFD) < 0 ? 3 : 0;
   });

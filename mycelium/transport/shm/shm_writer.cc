@@ -97,9 +97,10 @@ bool ShmWriter::CheckReleased() {
     checked_released_ = now;
     return true;
   }
-  error_ = absl::DataLossError(absl::StrCat(
-      "shared ring: the reader is at position ", now, "; a multiple of 8 from ",
-      checked_released_, " to ", position(), " is expected"));
+  error_ = absl::DataLossError(
+      absl::StrCat("shared ring: the reader is at position ", now,
+                   "; a multiple of ", kFrameAlignment, " from ",
+                   checked_released_, " to ", position(), " is expected"));
   return false;
 }
 
