@@ -157,10 +157,11 @@ class RingReader final {
   // another thread, and is then a hint.
   bool HasFrame() const {
     const size_t offset = cursor() & (memory_.size() - 1);
-    if (LoadCommit(&memory_[offset]) == 0) return false;
-    // Most frames go on behind this line: ask for that before anybody reads
-    // what is in this one. Not earlier, while the writer has still to write it.
+    // Most frames go on in the next line, which comes beside this one if it is
+    // asked for before anybody has looked. The one behind that is asked for
+    // only where there is a frame: the writer may have still to write it.
     PrefetchToRead(At(offset + kLineBytes));
+    if (LoadCommit(&memory_[offset]) == 0) return false;
     PrefetchToRead(At(offset + 2 * kLineBytes));
     return true;
   }
