@@ -238,7 +238,11 @@ inline void RingWriter::CommitFrom(const FrameHeader& header,
   // Not where Commit() does it, so that nothing comes between the first line
   // and its commit word.
   ClearCommit(memory + (next & mask));
-  CopyToShared(to, rest.data(), fills_line ? kInLine : rest.size());
+  if (!fills_line) {
+    CopyToShared(to, rest.data(), rest.size());
+  } else {
+    CopyToShared(to, rest.data(), kInLine);  // A few instructions, no loop.
+  }
   CopyHeaderFields(header, room);
   FinishCommit(room, next);
   // The reader has, or had, the cache lines that are written next. A writer
