@@ -15,8 +15,8 @@ inline constexpr uint32_t kProtocolVersion = 2;
 
 // Frames start at multiples of this, in a ring and within a record's body. It
 // is a cache line, so that a header lies in one line and no line has parts of
-// two frames: docs/adr/0043-a-frame-begins-with-a-cache-line.md. (tests/model
-// has rings of an eighth of the size, and defines this as an eighth, too.)
+// two frames: docs/adr/0043-a-frame-begins-with-a-cache-line.md. Only
+// tests/model, which has small rings, defines it otherwise.
 #ifndef MYCELIUM_FRAME_ALIGNMENT
 #define MYCELIUM_FRAME_ALIGNMENT 64
 #endif

@@ -14,10 +14,10 @@ thread_local bool this_thread_has_taken = false;
 
 }  // namespace
 
-// How much larger a link's frame is while it waits for a busy handler: the word
-// of the SpillTracker, and its length rounded up.
+// How much larger a link's frame is while it waits for a busy handler: its
+// extension, rounded up, is followed by the word of the SpillTracker.
 constexpr size_t kSpillExtraBytes =
-    AlignedFrameBytes(SpillTracker::kWordBytes) + kFrameAlignment;
+    PaddedExtensionBytes(SpillTracker::kWordBytes) + kExtensionAlignment;
 
 // Counts what the subscription's lossy lanes drop. The subscription owns the
 // lanes, so it outlives this.

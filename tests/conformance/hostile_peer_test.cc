@@ -390,7 +390,9 @@ class HostileAckTest : public HostilePeerTest {
     peer.SendControl(SubscribeOf(1));
     EXPECT_TRUE(peer.ReadUntilControl(v1::Control::kMatched).has_value());
     for (int id = 1; id <= notes; ++id) {
-      EXPECT_TRUE(served_.publisher().Publish(MakeNote(id)).ok());
+      Note note = MakeNote(id);
+      note.set_blob(std::string(100, 'b'));  // There are places within a frame.
+      EXPECT_TRUE(served_.publisher().Publish(note).ok());
     }
     uint64_t sequence = 0;
     while (sequence < static_cast<uint64_t>(notes)) {

@@ -140,7 +140,8 @@ class Hostile final {
           const uint64_t where = random_() % 2 == 0
                                      ? random_() % 512
                                      : random_() % lane.ring_bytes();
-          lane.RingWord(where & ~uint64_t{7}) = Value();
+          const uint64_t unit = random_() % 2 == 0 ? kFrameAlignment : 8;
+          lane.RingWord(where / unit * unit) = Value();
         }
       }
       if (!peer.SendControl(doorbell) || peer.ClosedWithin(0)) return true;

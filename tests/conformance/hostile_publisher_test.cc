@@ -287,9 +287,21 @@ TEST_F(HostilePublisherTest, CursorOfALossyLaneThatNoFrameHasIsNoticed) {
         /*lossy_window=*/2);
   };
   with({"no frame starts at position 1;", "a multiple of 64"}, 1);
+  with({"no frame starts at position 40;", "a multiple of 64"}, 40);
   with({"no frame starts at position 18446744073709551615"}, ~uint64_t{0});
-  // The payload of the first frame.
-  with({"no frame starts at position 40"}, 40);
+  // The payload of a frame, which is written behind the reader's back.
+  ExpectNoticed(
+      {"no frame starts at position 128,", "announces"},
+      [&](RawLane& lane, uint64_t at) {
+        ASSERT_EQ(at, 64u);
+        lane.next() = at + kFrameAlignment;
+        Note note = MakeNote(2);
+        note.set_blob(std::string(100, 'b'));
+        RawFrame frame = NoteFrame(2);
+        frame.payload = note.SerializeAsString();
+        lane.Write(at, frame, kStamp);
+      },
+      /*lossy_window=*/2);
   with({"has sequence 1, expected 2 or a later"}, 0);
   with({"has sequence 1, expected 2 or a later"}, kRingBytes);
 }

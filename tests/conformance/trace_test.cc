@@ -17,7 +17,7 @@
 namespace mycelium::test {
 namespace {
 
-// Lanes that hold 62 notes of kBlobBytes, and a short patience.
+// Lanes that hold 60 notes of kBlobBytes, and a short patience.
 constexpr char kSmallLanes[] =
     "[limits]\nframe_bytes_max = 4096\n"
     "[defaults]\nlane_bytes = \"64KiB\"\npublish_timeout = \"20ms\"";

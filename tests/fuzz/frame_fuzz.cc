@@ -44,10 +44,15 @@ void DecodeOne(absl::Span<const std::byte> bytes, size_t frame_bytes_max,
   }
 }
 
+// Memory for rings, which begin with a line.
+struct alignas(kFrameAlignment) Line {
+  std::byte bytes[kFrameAlignment] = {};
+};
+
 // Plays the reader of memory that another process writes.
 void ReadRing(absl::Span<const std::byte> bytes, uint16_t flags_allowed) {
-  std::vector<uint64_t> words(kRingBytesMin / sizeof(uint64_t));
-  const absl::Span<std::byte> memory(reinterpret_cast<std::byte*>(words.data()),
+  std::vector<Line> lines(kRingBytesMin / sizeof(Line));
+  const absl::Span<std::byte> memory(reinterpret_cast<std::byte*>(lines.data()),
                                      kRingBytesMin);
   // Repeats the bytes, so that few of them fill the memory.
   for (size_t at = 0; !bytes.empty() && at < memory.size();) {
@@ -71,8 +76,8 @@ void ReadRing(absl::Span<const std::byte> bytes, uint16_t flags_allowed) {
 
 // Plays the writer of memory whose reader says how far it has read.
 void WriteRing(FuzzInput input) {
-  std::vector<uint64_t> words(kRingBytesMin / sizeof(uint64_t));
-  const absl::Span<std::byte> memory(reinterpret_cast<std::byte*>(words.data()),
+  std::vector<Line> lines(kRingBytesMin / sizeof(Line));
+  const absl::Span<std::byte> memory(reinterpret_cast<std::byte*>(lines.data()),
                                      kRingBytesMin);
   RingPositions positions;
   RingWriter writer(memory, positions);

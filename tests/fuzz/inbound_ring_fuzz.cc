@@ -22,7 +22,7 @@ constexpr uint32_t kLoans = 1;
 // Memory that ends where its allocation ends.
 class FuzzMemory final : public LaneMemory {
  public:
-  FuzzMemory() : ring_(new uint64_t[kRingBytesMin / sizeof(uint64_t)]()) {}
+  FuzzMemory() : ring_(new Line[kRingBytesMin / sizeof(Line)]()) {}
 
   absl::Span<std::byte> bytes() override {
     return {reinterpret_cast<std::byte*>(ring_.get()), kRingBytesMin};
@@ -38,8 +38,9 @@ class FuzzMemory final : public LaneMemory {
     }
   }
   void StoreInRing(uint64_t at, uint64_t word) {
-    std::memcpy(&bytes()[at % kRingBytesMin & ~uint64_t{7}], &word,
-                sizeof word);
+    // Half of them where a frame may start.
+    const uint64_t unit = at % 2 == 0 ? kFrameAlignment : sizeof word;
+    std::memcpy(&bytes()[at % kRingBytesMin / unit * unit], &word, sizeof word);
   }
   void StorePosition(uint64_t which, uint64_t word) {
     std::memcpy(
@@ -48,7 +49,11 @@ class FuzzMemory final : public LaneMemory {
   }
 
  private:
-  const std::unique_ptr<uint64_t[]> ring_;
+  struct alignas(kFrameAlignment) Line {
+    std::byte bytes[kFrameAlignment];
+  };
+
+  const std::unique_ptr<Line[]> ring_;
   LanePositions positions_;
 };
 
@@ -175,7 +180,7 @@ void Run(FuzzInput input) {
     ring.Pop(true);
     ++shown;
   }
-  Require(shown <= kRingBytesMin / sizeof(FrameHeader),
+  Require(shown <= kRingBytesMin / kFrameAlignment,
           "no more is drained than the memory holds");
 }
 

@@ -18,8 +18,8 @@ namespace mycelium::model {
 
 // A ring and its positions for one execution. The ring may be smaller than
 // kRingBytesMin, which no code in it relies on: with fewer bytes it takes fewer
-// frames to come round. Frames start at multiples of 8 here, and of 64
-// elsewhere: a ring of 128 bytes stands for one of 1024.
+// frames to come round. For the same reason frames start at multiples of 8
+// here, and of 64 elsewhere.
 class ModelMemory final : public LaneMemory {
  public:
   explicit ModelMemory(size_t ring_bytes) : ring_(ring_bytes / 8) {}

@@ -98,10 +98,10 @@ class LosslessScenario final : public Scenario {
           explorer_.memory().Last(
               &memory_.bytes()[writer_.position() % options_.capacity], 4) == 0,
           "invariant 1: the commit word at the writer's position is not 0");
-      explorer_.Check(
-          released() <= reader_.cursor() &&
-              writer_.position() <= released() + options_.capacity - 8,
-          "invariant 2: the writer is more than a lap ahead");
+      explorer_.Check(released() <= reader_.cursor() &&
+                          writer_.position() <=
+                              released() + options_.capacity - kFrameAlignment,
+                      "invariant 2: the writer is more than a lap ahead");
       return true;
     }
     return false;
