@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/transport/lane/ring.h"
+#include "mycelium/transport/lane/ring_frames.h"
 #include "tests/fuzz/input.h"
 
 namespace mycelium::test {
@@ -44,16 +44,10 @@ void DecodeOne(absl::Span<const std::byte> bytes, size_t frame_bytes_max,
   }
 }
 
-// Memory for rings, which begin with a line.
-struct alignas(kFrameAlignment) Line {
-  std::byte bytes[kFrameAlignment] = {};
-};
-
 // Plays the reader of memory that another process writes.
 void ReadRing(absl::Span<const std::byte> bytes, uint16_t flags_allowed) {
-  std::vector<Line> lines(kRingBytesMin / sizeof(Line));
-  const absl::Span<std::byte> memory(reinterpret_cast<std::byte*>(lines.data()),
-                                     kRingBytesMin);
+  RingMemory ring(kRingBytesMin);
+  const absl::Span<std::byte> memory = ring.bytes();
   // Repeats the bytes, so that few of them fill the memory.
   for (size_t at = 0; !bytes.empty() && at < memory.size();) {
     const size_t count = std::min(bytes.size(), memory.size() - at);
@@ -76,9 +70,8 @@ void ReadRing(absl::Span<const std::byte> bytes, uint16_t flags_allowed) {
 
 // Plays the writer of memory whose reader says how far it has read.
 void WriteRing(FuzzInput input) {
-  std::vector<Line> lines(kRingBytesMin / sizeof(Line));
-  const absl::Span<std::byte> memory(reinterpret_cast<std::byte*>(lines.data()),
-                                     kRingBytesMin);
+  RingMemory ring(kRingBytesMin);
+  const absl::Span<std::byte> memory = ring.bytes();
   RingPositions positions;
   RingWriter writer(memory, positions);
   while (!input.empty()) {

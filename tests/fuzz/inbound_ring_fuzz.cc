@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "mycelium/transport/inbound_ring.h"
+#include "mycelium/transport/lane/ring_frames.h"
 #include "tests/fuzz/input.h"
 
 namespace mycelium::test {
@@ -22,11 +23,7 @@ constexpr uint32_t kLoans = 1;
 // Memory that ends where its allocation ends.
 class FuzzMemory final : public LaneMemory {
  public:
-  FuzzMemory() : ring_(new Line[kRingBytesMin / sizeof(Line)]()) {}
-
-  absl::Span<std::byte> bytes() override {
-    return {reinterpret_cast<std::byte*>(ring_.get()), kRingBytesMin};
-  }
+  absl::Span<std::byte> bytes() override { return ring_.bytes(); }
   LanePositions& positions() override { return positions_; }
 
   // Repeats the bytes, so that few of them fill the memory.
@@ -49,11 +46,7 @@ class FuzzMemory final : public LaneMemory {
   }
 
  private:
-  struct alignas(kFrameAlignment) Line {
-    std::byte bytes[kFrameAlignment];
-  };
-
-  const std::unique_ptr<Line[]> ring_;
+  RingMemory ring_{kRingBytesMin};
   LanePositions positions_;
 };
 
