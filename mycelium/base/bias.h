@@ -47,10 +47,11 @@ class BasicBias final {
     for (uint64_t& user : users_) user = kNobody;
   }
 
-  // The thread's key, or kNobody if it has none.
-  uint64_t KeyOf(uint64_t thread) const {
-    const uint64_t key = owner_.load(std::memory_order_relaxed);
-    return key / kSlots == thread ? key : kNobody;
+  // The owner's key, or kNobody.
+  uint64_t owner() const { return owner_.load(std::memory_order_relaxed); }
+  // Whether it is a key of that thread's. kNobody is no thread's.
+  static bool IsKeyOf(uint64_t key, uint64_t thread) {
+    return key / kSlots == thread;
   }
 
   // For the thread that found that key to be its own: whether it is inside now.
@@ -73,9 +74,6 @@ class BasicBias final {
   }
 
   // The rest is called with the mutex held.
-
-  // The owner's key, or kNobody.
-  uint64_t owner() const { return owner_.load(std::memory_order_relaxed); }
 
   // The thread has the mutex, so it is not in the middle of entering.
   void NoteReturned(uint64_t thread) {

@@ -41,20 +41,26 @@ class ABSL_LOCKABLE BiasedMutex final {
   BiasedMutex(const BiasedMutex&) = delete;
   BiasedMutex& operator=(const BiasedMutex&) = delete;
 
-  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
-    const uint64_t key = bias_.KeyOf(ThreadNumber());
-    if (ABSL_PREDICT_TRUE(key != Bias::kNobody)) {
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { (void)LockByKey(); }
+  void Unlock() ABSL_UNLOCK_FUNCTION() { UnlockByKey(key_); }
+
+  // The same for code so short that it counts to look once how the mutex is
+  // held: UnlockByKey() gets what LockByKey() returned. Unlock() would do, too.
+  [[nodiscard]] uint64_t LockByKey() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    const uint64_t key = bias_.owner();
+    if (ABSL_PREDICT_TRUE(Bias::IsKeyOf(key, ThreadNumber()))) {
       assert(!bias_.IsInside(key) && "locked twice by one thread");
       if (ABSL_PREDICT_TRUE(bias_.TryEnter(key))) {
         key_ = key;
-        return;
+        return key;
       }
       LeaveBias(key);
     }
     LockSlowly();
+    return Bias::kNobody;
   }
-  void Unlock() ABSL_UNLOCK_FUNCTION() {
-    const uint64_t key = key_;
+  void UnlockByKey(uint64_t key) ABSL_UNLOCK_FUNCTION() {
+    assert(key == key_ && "another key than LockByKey() returned");
     if (ABSL_PREDICT_TRUE(key != Bias::kNobody)) {
       LeaveBias(key);
     } else {

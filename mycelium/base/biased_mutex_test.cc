@@ -39,6 +39,26 @@ TEST_F(BiasedMutexTest, WhoTakesItManyTimesInARowGetsTheBias) {
   EXPECT_TRUE(TakeInARow(1));
 }
 
+TEST_F(BiasedMutexTest, KeySaysHowItIsHeldAndEitherWayOfUnlockingWillDo) {
+  const uint64_t by_mutex = mutex_.LockByKey();
+  EXPECT_FALSE(mutex_.is_by_bias());
+  EXPECT_EQ(by_mutex, Bias::kNobody);
+  mutex_.UnlockByKey(by_mutex);
+  EXPECT_TRUE(TakeInARow(BiasedMutex::kInARowMin));
+  for (int i = 0; i < 2; ++i) {
+    const uint64_t by_bias = mutex_.LockByKey();
+    EXPECT_TRUE(mutex_.is_by_bias());
+    EXPECT_NE(by_bias, Bias::kNobody);
+    if (i == 0) {
+      mutex_.UnlockByKey(by_bias);
+    } else {
+      mutex_.Unlock();
+    }
+    std::thread([this] { EXPECT_FALSE(TakeInARow(1)); }).join();
+    EXPECT_TRUE(TakeInARow(4 * BiasedMutex::kInARowMin + 1));
+  }
+}
+
 TEST_F(BiasedMutexTest, WhoeverComesTakesItAwayAndItIsWonBackLater) {
   EXPECT_TRUE(TakeInARow(BiasedMutex::kInARowMin + 1));
   std::thread([this] { EXPECT_FALSE(TakeInARow(1)); }).join();

@@ -3,6 +3,8 @@
 #include <random>
 #include <utility>
 
+#include "absl/base/attributes.h"
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "mycelium/base/random.h"
@@ -17,6 +19,13 @@ std::string NameOrMadeUp(const std::string& name, const BusOptions& options) {
   return absl::StrFormat("anonymous-%016x", random.Next64());
 }
 
+// Not inline: most messages are bytes already.
+ABSL_ATTRIBUTE_NOINLINE void SerializeTo(std::vector<std::byte>* bytes,
+                                         const Payload& payload) {
+  bytes->resize(payload.ByteSize());
+  payload.Serialize(bytes->data());
+}
+
 // Calls `handle` with the bytes of each message; `handle` returns what became
 // of the message.
 template <typename Handle>
@@ -25,10 +34,11 @@ MessageHandler WithBytes(Handle handle) {
       [handle = std::move(handle),
        scratch = std::make_shared<std::vector<std::byte>>()](
           const Payload& payload, const MessageInfo& info) -> MessageOutcome {
-        if (payload.object == nullptr) return handle(payload.bytes, info);
-        scratch->resize(payload.ByteSize());
-        payload.Serialize(scratch->data());
-        return handle(*scratch, info);
+        if (ABSL_PREDICT_FALSE(payload.object != nullptr)) {
+          SerializeTo(scratch.get(), payload);
+          return handle(*scratch, info);
+        }
+        return handle(payload.bytes, info);
       };
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "mycelium/base/shared_word.h"
@@ -44,7 +45,9 @@ void CopyHeaderFields(const FrameHeader& header, std::byte* frame);
 
 // Inline, since every message passes here.
 
-inline void CopyHeaderFields(const FrameHeader& header, std::byte* frame) {
+// Always, so that a header which was made a moment ago never is in memory.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void CopyHeaderFields(
+    const FrameHeader& header, std::byte* frame) {
   // Loads each field as it was stored a moment ago: one load over several
   // fields would wait until the last of those stores is in the cache.
   const auto copy = [&](const auto& field) {

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/base/attributes.h"
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/planted_bug.h"
 #include "mycelium/codec/frame_encoder.h"
@@ -306,9 +308,9 @@ void Dispatcher::OnLoansClosed(Link& link) {
   }
 }
 
-inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
-                                      const Publisher& publisher, uint32_t lane,
-                                      const FrameView& frame) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Dispatcher::DeliverToOnly(
+    const Inbox& inbox, const Publisher& publisher, uint32_t lane,
+    const FrameView& frame) {
   if (publisher.matches.size() != 1 || !inbox.partials.empty()) return false;
   const Match& match = publisher.matches[0];
   const uint64_t sequence = frame.header.lane_sequence;
@@ -327,7 +329,7 @@ inline bool Dispatcher::DeliverToOnly(const Inbox& inbox,
   // ends matches.
   Subscription& subscription = *match.subscription;
   if (subscription.options().mode != DeliveryMode::kInline) return false;
-  return stay_.RunInside(subscription, [&] {
+  return stay_.RunInside(subscription, [&]() ABSL_ATTRIBUTE_ALWAYS_INLINE {
     subscription.Run(*match.flow,
                      Payload::Bytes(subscription.type(), frame.payload),
                      InfoOf(frame, *publisher.origin));
@@ -343,19 +345,26 @@ LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
   }
   Inbox& inbox = *last_inbox_;
   Publisher* const found = inbox.publishers.Find(frame.header.publisher_id);
-  if (found == nullptr) {
+  if (ABSL_PREDICT_FALSE(found == nullptr)) {
     return OnFrameOfRefused(link, inbox, lane, frame, end);
   }
-  Publisher& publisher = *found;
-  if (publisher.digest.prefix() != frame.header.digest_prefix) {
+  if (ABSL_PREDICT_FALSE(found->digest.prefix() !=
+                         frame.header.digest_prefix)) {
     return FrameOutcome::kCorrupt;
   }
-  if (lane == 0) {
-    if (DeliverToOnly(inbox, publisher, lane, frame)) {
-      return FrameOutcome::kHandled;
-    }
-    return DeliverInline(link, inbox, publisher, lane, frame, end);
+  if (ABSL_PREDICT_FALSE(lane != 0)) {
+    return OnFrameOfLane(link, inbox, *found, lane, frame, end);
   }
+  return ABSL_PREDICT_TRUE(DeliverToOnly(inbox, *found, lane, frame))
+             ? FrameOutcome::kHandled
+             : DeliverInline(link, inbox, *found, lane, frame, end);
+}
+
+LinkHandler::FrameOutcome Dispatcher::OnFrameOfLane(Link& link, Inbox& inbox,
+                                                    Publisher& publisher,
+                                                    uint32_t lane,
+                                                    const FrameView& frame,
+                                                    uint64_t end) {
   const auto queue = inbox.queues.find(lane);
   if (queue == inbox.queues.end()) {
     if (inbox.waiting.count(lane) != 0) return FrameOutcome::kLaneWaits;

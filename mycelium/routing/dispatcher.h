@@ -170,6 +170,10 @@ class Dispatcher final {
                const Digest& digest) const;
   void NoteVersion(Inbox& inbox, const Subscription& subscription,
                    const Publisher& publisher);
+  // OnFrame() for lanes other than 0, which inline subscriptions share.
+  FrameOutcome OnFrameOfLane(Link& link, Inbox& inbox, Publisher& publisher,
+                             uint32_t lane, const FrameView& frame,
+                             uint64_t end);
   FrameOutcome DeliverInline(Link& link, Inbox& inbox, Publisher& publisher,
                              uint32_t lane, const FrameView& frame,
                              uint64_t end);

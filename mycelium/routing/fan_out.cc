@@ -9,6 +9,7 @@
 #include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/shared_word.h"
+#include "mycelium/transport/lane/lane_publishing.h"
 
 namespace mycelium {
 namespace {
@@ -22,6 +23,15 @@ FrameHeader HeaderOf(const FrameFields& fields) {
   return header;
 }
 
+inline void CountAccepted(const PublishRoute& route) {
+  // Counted down, which is shorter than going from begin() to end(): there is
+  // nearly always one.
+  const std::shared_ptr<FlowCounters>* flow = route.flows.data();
+  for (size_t left = route.flows.size(); left > 0; --left, ++flow) {
+    (*flow)->CountAccepted();
+  }
+}
+
 bool IsBefore(const PublishRoute& a, const PublishRoute& b) {
   return a.lane->order() < b.lane->order();
 }
@@ -30,7 +40,13 @@ bool IsBefore(const PublishRoute& a, const PublishRoute& b) {
 
 absl::Status FanOut::PublishOrWait(bool may_wait, const Payload& payload) {
   if (ABSL_PREDICT_FALSE(guard_.is_inherited())) return CheckOpen();
-  switch (way_.load(std::memory_order_relaxed)) {
+  const Way way = way_.load(std::memory_order_relaxed);
+  return way == Way::kOne ? PublishToOne(may_wait, payload)
+                          : PublishTo(way, may_wait, payload);
+}
+
+absl::Status FanOut::PublishTo(Way way, bool may_wait, const Payload& payload) {
+  switch (way) {
     case Way::kCopies:
       if (PublishCopies(payload)) return absl::OkStatus();
       break;
@@ -40,6 +56,7 @@ absl::Status FanOut::PublishOrWait(bool may_wait, const Payload& payload) {
     case Way::kOnlyLane:
       if (PublishToOnlyLane(payload)) return absl::OkStatus();
       break;
+    case Way::kOne:  // Not here.
     case Way::kAll:
       break;
   }
@@ -100,13 +117,50 @@ bool FanOut::PublishToOnlyInline(const Payload& payload) {
   return true;
 }
 
+absl::Status FanOut::PublishToOne(bool may_wait, const Payload& payload) {
+  const uint64_t key = mutex_.LockByKey();
+  const bool is_done =
+      ABSL_PREDICT_TRUE(way_.load(std::memory_order_relaxed) == Way::kOne) &&
+      PublishToOneLocked(payload);
+  mutex_.UnlockByKey(key);
+  return ABSL_PREDICT_TRUE(is_done) ? absl::OkStatus()
+                                    : PublishToAll(may_wait, payload);
+}
+
+inline bool FanOut::PublishToOneLocked(const Payload& payload) {
+  const size_t size = payload.ByteSize();
+  const bool has_bytes = payload.object == nullptr;
+  if (ABSL_PREDICT_FALSE((has_local_ && payload.IsHandedOver()) ||
+                         payload.place != nullptr ||
+                         (!has_bytes && size > kSmallBytes))) {
+    return PublishInPlace(payload, size);
+  }
+  const auto encode =
+      [&](FrameHeader* header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        header->publisher_sequence = ++sequence_;
+        header->publisher_id = options_.publisher_id;
+        header->digest_prefix =
+            has_local_ ? OriginWord(origin()) : payload.type->digest.prefix();
+        // Before the lane is let go: if it closes then, the frames in it are
+        // counted.
+        flow_->CountAccepted();
+        if (has_bytes) return payload.bytes;
+        payload.Serialize(small_.data());
+        return absl::MakeConstSpan(small_.data(), size);
+      };
+  return lane_->TryPublish(size, encode) == Lane::ClaimResult::kClaimed;
+}
+
 inline bool FanOut::ClaimCopies(size_t payload_bytes) {
-  for (size_t i = 0; i < routes_.size(); ++i) {
-    if (routes_[i].lane->TryClaimFrom(payload_bytes) ==
+  // By pointer: to index them costs as much as half a lock.
+  const PublishRoute* const first = routes_.data();
+  const PublishRoute* const end = first + routes_.size();
+  for (const PublishRoute* route = first; route != end; ++route) {
+    if (route->lane->TryClaimFrom(payload_bytes) ==
         Lane::ClaimResult::kClaimed) {
       continue;
     }
-    while (i > 0) routes_[--i].lane->Abandon();
+    while (route != first) (--route)->lane->Abandon();
     return false;
   }
   return true;
@@ -133,7 +187,7 @@ bool FanOut::PublishCopies(const Payload& payload) {
   for (const PublishRoute& route : routes_) {
     // Before the lane is let go: if it closes then, the frames in it are
     // counted.
-    for (const auto& flow : route.flows) flow->CountAccepted();
+    CountAccepted(route);
     header.digest_prefix =
         route.subscription == nullptr ? digest_prefix : OriginWord(origin());
     route.lane->CommitFrom(&header, bytes);
@@ -275,7 +329,7 @@ void FanOut::CommitAll(const Payload& payload, int64_t time_ns,
   // Before the lanes are let go: if one closes then, the frames in it are
   // counted.
   for (const Claim& claim : claims) {
-    for (const auto& flow : claim.route->flows) flow->CountAccepted();
+    CountAccepted(*claim.route);
   }
   // The payload is serialised at most once, if need be into the first lane that
   // takes it. The lanes of links take the encoded payload with its header in
@@ -450,12 +504,19 @@ void FanOut::FindWay() {
       absl::c_count_if(routes_, [&](const PublishRoute& route) {
         return may_map(route) || (is_local(route) && !is_inline(route));
       }));
+  lane_ = nullptr;
+  flow_ = nullptr;
   if (routes_.size() == 1 && is_inline(routes_[0])) {
     way_ = Way::kOnlyInline;
   } else if (!routes_.empty() && !options_.publish_time &&
              !absl::c_any_of(routes_, is_inline) &&
              absl::c_all_of(routes_, is_lossless)) {
     way_ = Way::kCopies;
+    if (routes_.size() == 1 && routes_[0].flows.size() == 1) {
+      way_ = Way::kOne;
+      lane_ = routes_[0].lane.get();
+      flow_ = routes_[0].flows[0].get();
+    }
   } else {
     way_ = routes_.size() == 1 ? Way::kOnlyLane : Way::kAll;
   }

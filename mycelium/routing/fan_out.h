@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -180,22 +181,34 @@ class FanOut final {
     uint32_t routes = 0;                         // `routes_number_` then.
   };
 
+  // The ways that a message may take, see below.
+  enum class Way { kAll, kOnlyInline, kOne, kCopies, kOnlyLane };
+
   absl::Status PublishOrWait(bool may_wait, const Payload& payload);
+  // The whole of it for one lossless lane with one subscription behind it, if
+  // no time is stamped: Way::kOne.
+  absl::Status PublishToOne(bool may_wait, const Payload& payload);
+  bool PublishToOneLocked(const Payload& payload)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The other ways. A function apart, as the next one is.
+  ABSL_ATTRIBUTE_NOINLINE absl::Status PublishTo(Way way, bool may_wait,
+                                                 const Payload& payload);
   // The rest of PublishOrWait(): any number of routes, or one that is not
   // ready. A function apart, since its many variables would cost the other
   // cases time.
-  __attribute__((noinline)) absl::Status PublishToAll(bool may_wait,
-                                                      const Payload& payload);
-  // The whole of Publish() for the commonest case: one route, to an inline
-  // subscription of this process that is idle. False: nothing was done.
+  ABSL_ATTRIBUTE_NOINLINE absl::Status PublishToAll(bool may_wait,
+                                                    const Payload& payload);
+  // The whole of Publish() for one route, to an inline subscription of this
+  // process that is idle. False: nothing was done.
   bool PublishToOnlyInline(const Payload& payload);
-  // The same for lossless lanes, if no time is stamped and no queue of this
-  // process takes a share of the message: encodes it once, and copies that.
+  // The same for several lossless lanes, or one with several subscriptions, if
+  // no time is stamped and no queue of this process takes a share of the
+  // message: encodes it once, and copies that.
   bool PublishCopies(const Payload& payload);
   bool ClaimCopies(size_t payload_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The same for one lane of any kind.
   bool PublishToOnlyLane(const Payload& payload);
-  // What both use: claims room in the one lane, and serialises there.
+  // What these use for one lane: claims room in it, and serialises there.
   bool PublishInPlace(const Payload& payload, size_t payload_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FindWay() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -269,9 +282,11 @@ class FanOut final {
   std::atomic<uint32_t> routes_number_{0};
   // Which of the ways above may do. It changes under the lock; read without the
   // lock it is a hint.
-  enum class Way { kAll, kOnlyInline, kCopies, kOnlyLane };
   std::atomic<Way> way_{Way::kAll};
   bool has_local_ ABSL_GUARDED_BY(mutex_) = false;  // Some route is.
+  // Of the only route, under Way::kOne.
+  Lane* lane_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  FlowCounters* flow_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::atomic<bool> may_lend_{false};
   std::atomic<bool> in_circle_{false};  // The last wait for room was.
   std::atomic<int> sharers_{0};

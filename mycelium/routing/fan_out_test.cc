@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -68,6 +69,34 @@ TEST_F(FanOutTest, MessageForAnOpenLaneIsCountedThere) {
   EXPECT_TRUE(Publish().ok());
   EXPECT_EQ(flow_->Read().accepted, 1u);
   EXPECT_FALSE(lane_->empty());
+}
+
+TEST_F(FanOutTest, MessageIsCountedForEachSubscriptionBehindItsLane) {
+  const auto other_flow = std::make_shared<FlowCounters>();
+  std::vector<PublishRoute> routes(1);
+  routes[0].lane = lane_;
+  routes[0].flows = {flow_, other_flow};
+  fan_out_->SetRoutes(routes, [] {});
+  EXPECT_TRUE(Publish().ok());
+  EXPECT_EQ(flow_->Read().accepted, 1u);
+  EXPECT_EQ(other_flow->Read().accepted, 1u);
+  EXPECT_EQ(lane_->published().frames, 1u);
+
+  // Too large to be serialised beside the lane.
+  Note large;
+  large.set_text(std::string(5000, 'x'));
+  EXPECT_TRUE(
+      fan_out_->Publish(Payload::Object(MessageTypeOf<Note>(), &large, nullptr))
+          .ok());
+  EXPECT_EQ(flow_->Read().accepted, 2u);
+  EXPECT_EQ(other_flow->Read().accepted, 2u);
+  EXPECT_EQ(lane_->published().frames, 2u);
+
+  RouteToLane(*fan_out_);  // The other subscription has ended.
+  EXPECT_TRUE(Publish().ok());
+  EXPECT_EQ(flow_->Read().accepted, 3u);
+  EXPECT_EQ(other_flow->Read().accepted, 2u);
+  EXPECT_EQ(lane_->published().frames, 3u);
 }
 
 TEST_F(FanOutTest, MessageIsUnmatchedWhenItsOnlyLaneHasClosed) {
@@ -412,9 +441,12 @@ TEST_F(FanOutTest, RoomIsAwaitedFromARefusalUntilThereIsRoom) {
 
 int serialisations = 0;
 
-class FanOutToLanesTest : public testing::TestWithParam<size_t> {};
+// How many lanes there are, and how large a message is.
+class FanOutToLanesTest
+    : public testing::TestWithParam<std::tuple<size_t, size_t>> {};
 
-TEST_P(FanOutToLanesTest, TypedMessageIsSerialisedOnceForEightLanes) {
+TEST_P(FanOutToLanesTest, TypedMessageIsSerialisedOnceForAllLanes) {
+  const auto [lane_count, message_bytes] = GetParam();
   using Bytes = std::vector<std::byte>;
   MessageType type;
   type.name = "counted";
@@ -433,7 +465,7 @@ TEST_P(FanOutToLanesTest, TypedMessageIsSerialisedOnceForEightLanes) {
   options.origin = &origin;
   options.publisher_id = 7;
   FanOut fan_out(Environment::Real(), never_waits, options);
-  std::vector<PublishRoute> routes(8);
+  std::vector<PublishRoute> routes(lane_count);
   std::vector<std::shared_ptr<Lane>> lanes;
   std::vector<std::shared_ptr<FlowCounters>> flows;
   for (PublishRoute& route : routes) {
@@ -446,7 +478,7 @@ TEST_P(FanOutToLanesTest, TypedMessageIsSerialisedOnceForEightLanes) {
     route.flows.push_back(flows.back());
   }
   fan_out.SetRoutes(std::move(routes), [] {});
-  Bytes message(GetParam());
+  Bytes message(message_bytes);
   for (size_t i = 0; i < message.size(); ++i) message[i] = std::byte(i * 7);
   EXPECT_TRUE(fan_out.Publish(Payload::Object(type, &message, nullptr)).ok());
   EXPECT_EQ(serialisations, 1);
@@ -466,13 +498,18 @@ TEST_P(FanOutToLanesTest, TypedMessageIsSerialisedOnceForEightLanes) {
 
 // A message of up to 1 024 bytes is serialised beside the lanes, a larger one
 // into a lane.
-INSTANTIATE_TEST_SUITE_P(Sizes, FanOutToLanesTest,
-                         testing::Values(0, 1, 8, 24, 25, 1024, 1025, 5000),
-                         [](const auto& size) {
-                           return std::to_string(size.param) + "Bytes";
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Sizes, FanOutToLanesTest,
+    testing::Combine(testing::Values(1, 8),
+                     testing::Values(0, 1, 8, 24, 25, 64, 1024, 1025, 5000)),
+    [](const auto& test) {
+      return std::to_string(std::get<0>(test.param)) + "LanesOf" +
+             std::to_string(std::get<1>(test.param)) + "Bytes";
+    });
 
-TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightQueues) {
+class FanOutToQueuesTest : public testing::TestWithParam<size_t> {};
+
+TEST_P(FanOutToQueuesTest, TypedMessageIsSerialisedOnceForAllQueues) {
   MessageType type;
   type.name = "counted";
   type.byte_size = [](const void*) { return size_t{8}; };
@@ -486,7 +523,7 @@ TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightQueues) {
   FanOut::Options options;
   options.origin = &origin;
   FanOut fan_out(Environment::Real(), never_waits, options);
-  std::vector<PublishRoute> routes(8);
+  std::vector<PublishRoute> routes(GetParam());
   std::vector<std::shared_ptr<Subscription>> queued;
   for (PublishRoute& route : routes) {
     Subscription::Options subscriber;
@@ -524,6 +561,7 @@ TEST(FanOutToManyTest, TypedMessageIsSerialisedOnceForEightQueues) {
   for (const auto& subscription : queued) subscription->Close();
   EXPECT_EQ(pointer.use_count(), 2);
 }
+INSTANTIATE_TEST_SUITE_P(Queues, FanOutToQueuesTest, testing::Values(1, 8));
 
 }  // namespace
 }  // namespace mycelium

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "mycelium/base/gate.h"
 #include "mycelium/routing/subscription.h"
 
@@ -39,7 +40,8 @@ class GateStay final {
   // in.
   // REQUIRES: `run` does not throw.
   template <typename Run>
-  bool RunInside(Subscription& subscription, Run run) {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE bool RunInside(Subscription& subscription,
+                                              Run run) {
     if (rows_ == 0 || is_running_) return RunAlone(subscription, run);
     if (inside_ != &subscription || !subscription.gate().IsUndisturbed()) {
       Leave();

@@ -117,6 +117,12 @@ FlowCounters& Subscription::CachedFlow(const Origin& origin) {
   return *cached_flow_;
 }
 
+inline void Subscription::Count(FlowCounters& flow, MessageOutcome outcome) {
+  if (outcome.is_handled()) return flow.CountDelivered();
+  flow.CountDropped(outcome.dropped(), 1);
+  if (options_.on_drop != nullptr) options_.on_drop();
+}
+
 void Subscription::Run(FlowCounters& flow, const Payload& payload,
                        const MessageInfo& info) {
   MessageOutcome outcome = true;
@@ -128,12 +134,6 @@ void Subscription::Run(FlowCounters& flow, const Payload& payload,
     ReportHandlerError("an exception that is no std::exception");
   }
   Count(flow, outcome);
-}
-
-void Subscription::Count(FlowCounters& flow, MessageOutcome outcome) {
-  if (outcome.is_handled()) return flow.CountDelivered();
-  flow.CountDropped(outcome.dropped(), 1);
-  if (options_.on_drop != nullptr) options_.on_drop();
 }
 
 void Subscription::ReportHandlerError(const char* what) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "mycelium/base/planted_bug.h"
 #include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
@@ -287,7 +288,8 @@ class InboundRing final {
 
 // Inline, since every message passes here.
 
-inline InboundRing::Look InboundRing::NextLossless() {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline InboundRing::Look
+InboundRing::NextLossless() {
   const RingReader::Result result = reader_.Poll(&pending_);
   if (result == RingReader::Result::kEmpty) return Look::kEmpty;
   if (result == RingReader::Result::kCorrupt) return CorruptFrame();
@@ -315,7 +317,7 @@ inline InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
   return Look::kFrame;
 }
 
-inline void InboundRing::CopyOut() {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void InboundRing::CopyOut() {
   const size_t extension = PaddedExtensionBytes(pending_.extension.size());
   const size_t bytes = extension + pending_.payload.size();
   if (bytes > kCopiedBytesMax && !options_.copies_all) {
@@ -328,8 +330,8 @@ inline void InboundRing::CopyOut() {
   if (bytes > copied_.size()) copied_.resize(bytes);
   // Extension and payload follow one another in the frame. The planted bug
   // copies a fixed size, which is so much faster.
-  CopyFromShared(copied_.data(), pending_.payload.data() - extension,
-                 MYCELIUM_PLANTED_BUG(6) ? kCopiedBytesMax : bytes);
+  CopyFromSharedInline(copied_.data(), pending_.payload.data() - extension,
+                       MYCELIUM_PLANTED_BUG(6) ? kCopiedBytesMax : bytes);
   pending_.extension =
       absl::MakeConstSpan(copied_.data(), pending_.extension.size());
   pending_.payload =

@@ -71,8 +71,8 @@ class BiasScenario final : public Scenario {
 
   uint64_t Lock(size_t thread) {
     BasicBias<kSlots>& bias = words_.bias;
-    const uint64_t key = bias.KeyOf(thread);
-    if (key != kByMutex) {
+    const uint64_t key = bias.owner();
+    if (BasicBias<kSlots>::IsKeyOf(key, thread)) {
       if (bias.TryEnter(key)) return key;
       Leave(key);
     }

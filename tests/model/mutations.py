@@ -184,14 +184,14 @@ _LOSSLESS_RING = [
     Mutation(
         "claim that forgets the pad",
         _RING_INLINE,
-        "  if (!Fits(start + aligned)) return {};\n",
-        "  if (!Fits(position_ + aligned)) return {};\n",
+        "  if (!Fits(start + aligned)) return false;\n",
+        "  if (!Fits(position_ + aligned)) return false;\n",
         _LOSSLESS,
     ),
     Mutation(
         "claim before it was looked at whether there is room",
         _RING_INLINE,
-        "  if (!Fits(start + aligned)) return {};\n",
+        "  if (!Fits(start + aligned)) return false;\n",
         "  (void)Fits(start + aligned);\n",
         _LOSSLESS,
     ),

@@ -98,34 +98,28 @@ Lane::Lane(Environment& environment, Options options, Doorbell* doorbell,
 
 Lane::ClaimResult Lane::TryClaim(size_t frame_bytes) {
   mutex_.Lock();
-  if (frame_bytes > frame_bytes_max() ||
-      closed_.load(std::memory_order_relaxed)) {
-    return UnlockRefused(frame_bytes);
+  if (frame_bytes > frame_bytes_max() || closed()) {
+    return UnlockUnclaimed(frame_bytes);
   }
   if (stage_ != nullptr) {
     claimed_bytes_ = frame_bytes;
     return ClaimResult::kClaimed;
   }
   room_ = writer_.TryClaim(frame_bytes);
-  if (!room_.empty()) {
-    uses_scratch_ = shared_ != nullptr && frame_bytes <= kScratchBytes;
-    if (uses_scratch_) {
-      room_ = absl::MakeSpan(scratch_.data(), frame_bytes);
-    }
-    return ClaimResult::kClaimed;
-  }
-  return UnlockFull();
+  if (room_.empty()) return UnlockUnclaimed(frame_bytes);
+  uses_scratch_ = shared_ != nullptr && frame_bytes <= kScratchBytes;
+  if (uses_scratch_) room_ = absl::MakeSpan(scratch_.data(), frame_bytes);
+  return ClaimResult::kClaimed;
 }
 
-Lane::ClaimResult Lane::UnlockRefused(size_t frame_bytes) {
+Lane::ClaimResult Lane::UnlockUnclaimed(size_t frame_bytes) {
   const bool is_too_large = frame_bytes > frame_bytes_max();
+  const bool is_closed = closed();
+  // Of a lossy lane, which is never full, it is not under this lock.
+  const uint64_t seen = stage_ == nullptr ? writer_.released_seen() : 0;
   mutex_.Unlock();
-  return is_too_large ? ClaimResult::kTooLarge : ClaimResult::kClosed;
-}
-
-Lane::ClaimResult Lane::UnlockFull() {
-  const uint64_t seen = writer_.released_seen();
-  mutex_.Unlock();
+  if (is_too_large) return ClaimResult::kTooLarge;
+  if (is_closed) return ClaimResult::kClosed;
   if (shared_ != nullptr) {  // Why is it full?
     released_check_.Raise(seen);
     (void)CheckedReleased();

@@ -95,28 +95,25 @@ class Lane final {
   // Makes the claimed frame visible, and unlocks. Follow with Ring().
   void Commit() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
+  // For the next three include lane_publishing.h.
   // The same for a message whose payload lies elsewhere, in a frame without
   // time or extension. Writes the frame, too; of the header only the sequence
-  // and the stamp are the lane's to set. The shortest way for a small message.
+  // and the stamp are the lane's to set.
   // REQUIRES: the lane is not lossy, and room for the payload is claimed.
-  void CommitFrom(FrameHeader* header, absl::Span<const std::byte> payload)
-      ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    WriteFrom(header, payload);
-    mutex_.Unlock();
-  }
+  inline void CommitFrom(FrameHeader* header,
+                         absl::Span<const std::byte> payload)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   // TryClaim() for CommitFrom(), without a Room(). REQUIRES: it is not lossy.
-  ClaimResult TryClaimFrom(size_t payload_bytes)
-      ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    const size_t frame_bytes = sizeof(FrameHeader) + payload_bytes;
-    mutex_.Lock();
-    if (frame_bytes > frame_bytes_max() ||
-        closed_.load(std::memory_order_relaxed)) {
-      return UnlockRefused(frame_bytes);
-    }
-    if (writer_.TryClaim(frame_bytes).empty()) return UnlockFull();
-    return ClaimResult::kClaimed;
-  }
+  inline ClaimResult TryClaimFrom(size_t payload_bytes)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS;
+
+  // TryClaimFrom(), CommitFrom() and Ring() in one: the shortest way for a
+  // small message. If there is room it calls `encode(&header)`, which returns
+  // the payload. REQUIRES: it is not lossy.
+  template <typename Encode>
+  inline ClaimResult TryPublish(size_t payload_bytes, const Encode& encode)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   // Whether (before Room()) and how the frame refers to a loan: see LaneLoans.
   bool TakesLoan(const LoanPlace& place) ABSL_NO_THREAD_SAFETY_ANALYSIS;
@@ -313,20 +310,14 @@ class Lane final {
   void RefitStage(std::vector<FrameHeader>* taken_out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(move_mutex_, mutex_);
   // What CommitFrom() does with the lock held.
-  void WriteFrom(FrameHeader* header, absl::Span<const std::byte> payload)
-      ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    header->lane_sequence = ++sequence_;
-    header->lost_before =
-        shared_ == nullptr
-            ? 0
-            : options_.control_count->load(std::memory_order_relaxed);
-    // Published by the commit word, with which the reader's answer pairs.
-    committing_.store(writer_.claimed_end(), std::memory_order_relaxed);
-    writer_.CommitFrom(*header, payload);
-    NoteCommitted();
-  }
-  ClaimResult UnlockFull() ABSL_NO_THREAD_SAFETY_ANALYSIS;
-  ClaimResult UnlockRefused(size_t frame_bytes) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  inline void WriteFrom(FrameHeader* header,
+                        absl::Span<const std::byte> payload)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  // What TryClaimFrom() does with the lock held.
+  inline bool ClaimLocked(size_t frame_bytes) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  // Unlocks, and says why there is no claim.
+  ClaimResult UnlockUnclaimed(size_t frame_bytes)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void CommitToRing() ABSL_NO_THREAD_SAFETY_ANALYSIS;
   void NoteCommitted() {
     pad_from_.store(writer_.pad_from(), std::memory_order_relaxed);

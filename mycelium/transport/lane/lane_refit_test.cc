@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/transport/lane/lane.h"
+#include "mycelium/transport/lane/lane_publishing.h"
 #include "mycelium/transport/lane/refit.h"
 #include "mycelium/transport/lane/ring_frames.h"
 

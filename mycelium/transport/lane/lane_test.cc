@@ -317,6 +317,34 @@ TEST_F(LaneTest, RunsAndSequencesMatchAModelAcrossManyLaps) {
   EXPECT_GT(end, 100 * kCapacity);
 }
 
+// ThreadSanitizer would report a refusal that looks at what Advance() changes.
+TEST(LaneConcurrentTest, LossyLaneIsSentWhileLargeFramesAreRefused) {
+  Lane::Options options;
+  options.capacity_bytes = kCapacity;
+  options.frame_bytes_max = 128;
+  options.lossy.emplace();
+  options.window = 4;
+  const auto lane = *Lane::Create(Environment::Real(), options, nullptr);
+  constexpr int kFrames = 1000;
+  std::thread sender([&] {
+    for (int i = 0; i < kFrames; ++i) {
+      ASSERT_EQ(lane->TryClaim(64), ClaimResult::kClaimed);
+      const absl::Span<std::byte> room = lane->Room();
+      ASSERT_FALSE(room.empty());
+      FillFrame(lane->next_sequence(), room);
+      lane->Commit();
+      lane->Advance();
+      ASSERT_TRUE(lane->Release(lane->committed()));
+    }
+  });
+  for (int i = 0; i < kFrames; ++i) {
+    EXPECT_EQ(lane->TryClaim(129), ClaimResult::kTooLarge);
+  }
+  sender.join();
+  EXPECT_EQ(lane->published().frames, static_cast<uint64_t>(kFrames));
+  EXPECT_TRUE(lane->empty());
+}
+
 TEST(LaneConcurrentTest, FramesOfManyThreadsComeOnceAndInOrder) {
   constexpr int kThreads = 4;
   constexpr uint64_t kEach = 20'000;

@@ -1,11 +1,11 @@
 #ifndef MYCELIUM_TRANSPORT_LANE_RING_H_
 #define MYCELIUM_TRANSPORT_LANE_RING_H_
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/base/attributes.h"
 #include "absl/types/span.h"
 #include "mycelium/base/prefetch.h"
 #include "mycelium/base/shared_word.h"
@@ -55,8 +55,10 @@ class RingWriter final {
   // Nothing is written before Commit(), so a claim may be forgotten.
   // REQUIRES: sizeof(FrameHeader) <= frame_bytes <= frame_bytes_max().
   absl::Span<std::byte> TryClaim(size_t frame_bytes);
+  // The same for CommitFrom(): whether they fit.
+  bool TryClaimFrom(size_t frame_bytes);
 
-  // Makes the frame of the last TryClaim() visible.
+  // Makes the frame of the last claim visible.
   void Commit();
 
   // The same for a frame that was made elsewhere: `header` with any commit
@@ -75,7 +77,7 @@ class RingWriter final {
   // Where the next frame goes, give or take a pad.
   uint64_t position() const { return position_; }
 
-  // Where the frame of the last TryClaim() ends.
+  // Where the frame of the last claim ends.
   uint64_t claimed_end() const {
     return claim_start_ + AlignedFrameBytes(claim_bytes_);
   }
@@ -140,10 +142,9 @@ class RingReader final {
   Result Poll(FrameView* view) {
     const uint64_t at = cursor();
     const size_t offset = at & (memory_.size() - 1);
-    if (LoadCommit(&memory_[offset]) == 0) return Result::kEmpty;
+    if (LoadCommit(At(offset)) == 0) return Result::kEmpty;
     // A pad is no frame: it is left to PollOnwards(), like what is corrupt.
-    const auto rest =
-        absl::MakeConstSpan(&memory_[offset], memory_.size() - offset);
+    const auto rest = absl::MakeConstSpan(At(offset), memory_.size() - offset);
     if (DecodeFrame(rest, memory_.size() / 2, flags_allowed_, view) !=
         FrameVerdict::kOk) {
       return PollOnwards(view);
@@ -161,7 +162,7 @@ class RingReader final {
     // asked for before anybody has looked. The one behind that is asked for
     // only where there is a frame: the writer may have still to write it.
     PrefetchToRead(At(offset + kLineBytes));
-    if (LoadCommit(&memory_[offset]) == 0) return false;
+    if (LoadCommit(At(offset)) == 0) return false;
     PrefetchToRead(At(offset + 2 * kLineBytes));
     return true;
   }
@@ -198,13 +199,18 @@ class RingReader final {
 
 // Inline, since every message passes here.
 
-inline absl::Span<std::byte> RingWriter::TryClaim(size_t frame_bytes) {
+inline bool RingWriter::TryClaimFrom(size_t frame_bytes) {
   const size_t aligned = AlignedFrameBytes(frame_bytes);
   const uint64_t start = StartFor(aligned);
-  if (!Fits(start + aligned)) return {};
+  if (!Fits(start + aligned)) return false;
   claim_start_ = start;
   claim_bytes_ = static_cast<uint32_t>(frame_bytes);
-  return absl::MakeSpan(At(start), frame_bytes);
+  return true;
+}
+
+inline absl::Span<std::byte> RingWriter::TryClaim(size_t frame_bytes) {
+  if (!TryClaimFrom(frame_bytes)) return {};
+  return absl::MakeSpan(At(claim_start_), frame_bytes);
 }
 
 inline void RingWriter::Commit() {
@@ -219,8 +225,9 @@ inline void RingWriter::FinishCommit(std::byte* room, uint64_t next) {
   position_ = next;
 }
 
-inline void RingWriter::CommitFrom(const FrameHeader& header,
-                                   absl::Span<const std::byte> rest) {
+// Always, so that the header is not in memory before it is in the ring.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void RingWriter::CommitFrom(
+    const FrameHeader& header, absl::Span<const std::byte> rest) {
   // In variables: for all that the compiler knows, a store through a pointer to
   // bytes may change any member.
   std::byte* const memory = memory_.data();
@@ -233,7 +240,8 @@ inline void RingWriter::CommitFrom(const FrameHeader& header,
   constexpr size_t kInLine = kLineBytes - sizeof header;
   const bool fills_line = rest.size() >= kInLine;
   if (fills_line) {
-    CopyToShared(to + kInLine, rest.data() + kInLine, rest.size() - kInLine);
+    CopyToSharedInline(to + kInLine, rest.data() + kInLine,
+                       rest.size() - kInLine);
   }
   // Not where Commit() does it, so that nothing comes between the first line
   // and its commit word.
