@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/message/protobuf_type.h"
+#include "mycelium/routing/local_frame.h"
 #include "tests/support/driven_clock.h"
 #include "tests/testdata/test_messages.pb.h"
 
@@ -546,6 +547,7 @@ TEST_P(FanOutToQueuesTest, TypedMessageIsSerialisedOnceForAllQueues) {
     const FrameView* const frame = subscription->queue().Take();
     ASSERT_NE(frame, nullptr);
     ASSERT_EQ(frame->payload.size(), 8u);
+    EXPECT_EQ(frame->header.digest_prefix, OriginWord(origin));
     EXPECT_EQ(std::memcmp(frame->payload.data(), &message, 8), 0);
     subscription->CountPulled(origin, /*decodable=*/true);
     subscription->queue().Finish();

@@ -101,6 +101,8 @@ TEST_F(LanePublishingTest, WhatIsRefusedIsNotEncodedAndLeavesTheLaneUnlocked) {
   lane_->Close();
   EXPECT_EQ(Publish(small), ClaimResult::kClosed) << "and full";
   EXPECT_EQ(Publish(large), ClaimResult::kTooLarge) << "and closed";
+  ASSERT_TRUE(lane_->Release(lane_->committed()));
+  EXPECT_EQ(Publish(small), ClaimResult::kClosed);
   EXPECT_EQ(encoded_, taken);
   EXPECT_EQ(doorbell_.rings, static_cast<int>(taken));
   EXPECT_EQ(lane_->published().frames, taken);
