@@ -42,17 +42,8 @@ TEST(SharedWordTest, InlineCopiesOfEachSizeAreWholeAndTouchNothingElse) {
     // On the heap, so that a sanitizer sees who reads beyond them.
     const std::vector<std::byte> from = SomeBytes(bytes);
     const auto expected = ExpectedAround(from);
-    EXPECT_EQ(
-        CopiedIntoTheMiddle(
-            from, [](std::byte* to, const std::byte* source,
-                     size_t size) { CopyToSharedInline(to, source, size); }),
-        expected)
-        << bytes;
-    EXPECT_EQ(
-        CopiedIntoTheMiddle(
-            from, [](std::byte* to, const std::byte* source,
-                     size_t size) { CopyFromSharedInline(to, source, size); }),
-        expected)
+    EXPECT_EQ(CopiedIntoTheMiddle(from, CopyToSharedInline), expected) << bytes;
+    EXPECT_EQ(CopiedIntoTheMiddle(from, CopyFromSharedInline), expected)
         << bytes;
   }
 }
