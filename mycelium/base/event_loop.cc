@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/cpu_relax.h"
+#include "mycelium/base/heavy_barrier.h"
 
 namespace mycelium {
 namespace {
@@ -214,8 +215,11 @@ bool EventLoop::RunPollers() {
 
 bool EventLoop::PreparePollers() {
   pollers_asleep_ = true;
+  bool needs_barrier = false;
+  for (Poller* const poller : pollers_) needs_barrier |= poller->BeginSleep();
+  if (needs_barrier) SharedHeavyBarrier(environment_.sys);
   bool has_work = false;
-  for (Poller* const poller : pollers_) has_work |= poller->PrepareSleep();
+  for (Poller* const poller : pollers_) has_work |= poller->HasWork();
   return has_work;
 }
 

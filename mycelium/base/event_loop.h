@@ -99,10 +99,13 @@ class EventLoop final {
     // Like Handler::Poll(), but also called once in each RunOnce().
     virtual bool Poll() = 0;
 
-    // The loop is about to sleep: from here on, whoever makes work also makes
-    // a descriptor ready. True: there is work already. Called again and again
-    // without EndSleep() between.
-    virtual bool PrepareSleep() = 0;
+    // The loop is about to sleep: from here on, whoever makes work that
+    // HasWork() does not see makes a descriptor ready. True: that holds only
+    // once a SharedHeavyBarrier() was run. Called again and again without
+    // EndSleep() between.
+    virtual bool BeginSleep() = 0;
+    // After BeginSleep(), and that barrier: whether there is work already.
+    virtual bool HasWork() = 0;
     // It no longer sleeps.
     virtual void EndSleep() = 0;
   };
@@ -337,7 +340,7 @@ class EventLoop final {
   std::vector<Spinner> spinners_;  // A copy of the handlers, while spinning.
   bool spinners_stale_ = true;
   std::vector<Poller*> pollers_;
-  bool pollers_asleep_ = false;  // PrepareSleep() was called.
+  bool pollers_asleep_ = false;  // BeginSleep() was called.
   size_t spin_next_ = 0;         // Which one is looked at first.
   int looks_skipped_ = 0;
   bool asks_kernel_ = false;

@@ -96,17 +96,22 @@ class FakePoller final : public EventLoop::Poller {
     if (ran) --work;
     return ran;
   }
-  bool PrepareSleep() override {
+  bool BeginSleep() override {
     is_armed = true;
-    if (on_prepare != nullptr) on_prepare();
+    if (on_begin != nullptr) on_begin();
+    return needs_barrier;
+  }
+  bool HasWork() override {
+    if (on_look != nullptr) on_look();
     return work > 0;
   }
   void EndSleep() override { is_armed = false; }
 
-  std::function<void()> on_poll, on_prepare;
+  std::function<void()> on_poll, on_begin, on_look;
   int work = 0;
   int polls = 0;
   bool is_armed = false;
+  bool needs_barrier = false;
 };
 
 }  // namespace mycelium::test

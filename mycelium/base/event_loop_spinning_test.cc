@@ -174,7 +174,7 @@ TEST_F(EventLoopSpinningTest, MessageThatComesBeforeTheSleepEndsIt) {
   TakeOut(socket);
   // After the last look, before the socket is put back.
   FakePoller poller;
-  poller.on_prepare = [&] { socket.PeerSends(); };
+  poller.on_look = [&] { socket.PeerSends(); };
   loop_->AddPoller(poller);
   EXPECT_EQ(loop_->RunOnce(kNever, /*spin_ns=*/0), Ran::kSomething);
   EXPECT_EQ(waiter_.deadlines.back(), kNever) << "it meant to sleep";

@@ -521,6 +521,36 @@ TEST_F(EventLoopTest, PollerIsArmedWhileTheLoopSleepsAndOnlyThen) {
   EXPECT_FALSE(poller.is_armed);
 }
 
+// Runs no barrier, and says when it would have.
+class BarrierNotingSys final : public Sys {
+ public:
+  explicit BarrierNotingSys(std::string& log) : log_(log) {}
+  int64_t BarrierInAllProcesses() override { return log_ += "B", 0; }
+
+ private:
+  std::string& log_;
+};
+
+// Between what the pollers tell the peers and their last look; one for all.
+TEST_F(EventLoopTest, BarrierThatAPollerNeedsIsRunBeforeAnybodyLooks) {
+  BarrierNotingSys sys(log_);
+  Environment environment = {sys, clock_, waiter_};
+  const auto loop = *EventLoop::Create(environment);
+  FakePoller pollers[3];
+  for (FakePoller& poller : pollers) {
+    loop->AddPoller(poller);
+    poller.on_begin = [&] { log_ += "b"; };
+    poller.on_look = [&] { log_ += "l"; };
+  }
+  loop->RunOnce(clock_.now + 100, 0);
+  EXPECT_EQ(std::exchange(log_, ""), "bbblll");
+  pollers[0].needs_barrier = pollers[1].needs_barrier = true;
+  loop->RunOnce(clock_.now + 100, 0);
+  EXPECT_EQ(std::exchange(log_, ""), "bbbBlll");
+  loop->RunOnce(0, 0);
+  EXPECT_EQ(log_, "") << "it did not sleep";
+}
+
 TEST_F(EventLoopTest, WorkThatComesWhileTheLoopFallsAsleepIsFound) {
   FakePoller poller;
   loop_->AddPoller(poller);

@@ -25,9 +25,10 @@ inline void LightBarrier() {
   std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
-// Has the kernel offer HeavyBarrier() to this process, once; in a process that
-// has threads already this may take some tens of milliseconds. A kernel that
-// refuses, or a sandbox, is no error: has_heavy_barrier() stays false.
+// Has the kernel offer HeavyBarrier() and SharedHeavyBarrier() to this process,
+// once; a second caller waits for the first. In a process that has threads
+// already this may take some tens of milliseconds. A kernel that refuses, or a
+// sandbox, is no error: what it does not offer stays false.
 void AskForHeavyBarrier(Sys& sys);
 
 // Whether it is offered. False again for good if it has failed since, for
@@ -39,6 +40,20 @@ bool has_heavy_barrier();
 // processor keeps a store to itself, so that what was begun can be ended. After
 // that nobody begins again.
 void HeavyBarrier(Sys& sys);
+
+// The same between processes of one kernel that share memory.
+
+// Whether SharedHeavyBarrier() of any process is run in each thread of this
+// one: AskForHeavyBarrier() has told the kernel of it (on Linux, membarrier(2),
+// global expedited).
+bool takes_shared_heavy_barriers();
+// Whether this process can run one. False again for good if it has failed.
+bool has_shared_heavy_barrier();
+
+// Like HeavyBarrier(), in each thread of each process that takes them. It
+// interrupts every CPU that runs one of them, so it is for what happens rarely.
+// REQUIRES: has_shared_heavy_barrier() was true once.
+void SharedHeavyBarrier(Sys& sys);
 
 }  // namespace mycelium
 

@@ -1,5 +1,7 @@
 #include "mycelium/base/heavy_barrier.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <thread>
 
@@ -13,15 +15,44 @@ namespace {
 // A kernel that offers the barrier, until a sandbox forbids it.
 class SandboxedSys final : public Sys {
  public:
-  int64_t RegisterBarrier() override { return ++asked_, 0; }
+  int64_t RegisterBarrier() override { return ++asked, 0; }
   int64_t BarrierInAllThreads() override { return refuses ? -EPERM : 0; }
+  int64_t RegisterSharedBarrier() override {
+    return ++shared_asked, knows_shared ? 0 : -EINVAL;
+  }
+  int64_t BarrierInAllProcesses() override {
+    return ++shared_run, refuses_shared ? -EPERM : 0;
+  }
 
-  int asked() const { return asked_; }
+  int asked = 0;
   bool refuses = false;
-
- private:
-  int asked_ = 0;
+  bool knows_shared = true;
+  int shared_asked = 0;
+  int shared_run = 0;
+  bool refuses_shared = false;
 };
+
+// In a process of its own.
+void ExpectNoShared(SandboxedSys sys, bool takes) {
+  EXPECT_EXIT(
+      {
+        AskForHeavyBarrier(sys);
+        const bool is_right = has_heavy_barrier() &&
+                              takes_shared_heavy_barriers() == takes &&
+                              !has_shared_heavy_barrier();
+        _exit(is_right ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+TEST(HeavyBarrierDeathTest, OneThatReachesNoOtherProcessIsNotShared) {
+  SandboxedSys old;
+  old.knows_shared = false;
+  ExpectNoShared(old, /*takes=*/false);
+  SandboxedSys refusing;
+  refusing.refuses_shared = true;
+  ExpectNoShared(refusing, /*takes=*/true);
+}
 
 // One test, since what a process was offered holds for all of it.
 TEST(HeavyBarrierTest, IsOfferedOnceAndNoLongerWhenItFailed) {
@@ -31,8 +62,10 @@ TEST(HeavyBarrierTest, IsOfferedOnceAndNoLongerWhenItFailed) {
   Environment environment = {sys, Environment::Real().clock, waiter};
   AskForHeavyBarrier(sys);
   AskForHeavyBarrier(sys);
-  EXPECT_EQ(sys.asked(), 1);
+  EXPECT_EQ(sys.asked, 1);
+  EXPECT_EQ(sys.shared_asked, 1);
   EXPECT_TRUE(has_heavy_barrier());
+  EXPECT_TRUE(has_shared_heavy_barrier());
   HeavyBarrier(sys);
   EXPECT_TRUE(has_heavy_barrier());
 
@@ -55,6 +88,18 @@ TEST(HeavyBarrierTest, IsOfferedOnceAndNoLongerWhenItFailed) {
   EXPECT_FALSE(take_in_a_row());
   AskForHeavyBarrier(sys);
   EXPECT_FALSE(has_heavy_barrier());
+
+  // The other one is its own matter.
+  const int run = sys.shared_run;
+  SharedHeavyBarrier(sys);
+  EXPECT_EQ(sys.shared_run, run + 1);
+  EXPECT_TRUE(has_shared_heavy_barrier());
+  sys.refuses_shared = true;
+  const TimeNs refused = environment.clock.NowNs();
+  SharedHeavyBarrier(sys);
+  EXPECT_GE(environment.clock.NowNs() - refused, 10'000'000);
+  EXPECT_FALSE(has_shared_heavy_barrier());
+  EXPECT_TRUE(takes_shared_heavy_barriers()) << "those of others";
 }
 
 }  // namespace

@@ -283,6 +283,14 @@ int64_t Sys::BarrierInAllThreads() {
   return OrErrno(
       syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0));
 }
+int64_t Sys::RegisterSharedBarrier() {
+  return OrErrno(
+      syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0));
+}
+int64_t Sys::BarrierInAllProcesses() {
+  return OrErrno(
+      syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0));
+}
 
 int64_t Sys::MonotonicNs() { return ReadClock(CLOCK_MONOTONIC); }
 int64_t Sys::RealtimeNs() { return ReadClock(CLOCK_REALTIME); }

@@ -91,6 +91,10 @@ class Sys {
   // the process run a full memory barrier before it returns.
   virtual int64_t RegisterBarrier();
   virtual int64_t BarrierInAllThreads();
+  // The same for the fourth: in each thread of each process that has called the
+  // third, whoever runs it.
+  virtual int64_t RegisterSharedBarrier();
+  virtual int64_t BarrierInAllProcesses();
 
   // Memory. Map returns the address, or nullptr with the negated errno in
   // `*error`. With kMapPopulated among the flags, no page is faulted in later

@@ -1,5 +1,6 @@
 #include "mycelium/bus/shm_endpoint.h"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -12,9 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "mycelium/base/environment.h"
+#include "mycelium/base/heavy_barrier.h"
 #include "mycelium/bus/unix_endpoint.h"
 #include "mycelium/transport/uds/unix_transport.h"
 #include "tests/support/short_temp_dir.h"
@@ -161,6 +165,72 @@ TEST_F(ShmEndpointTest, NobodyGetsHisOwnMessagesBackOverALink) {
   const Ledger total = Total(*bound, *dialler);
   EXPECT_EQ(total.accepted, 2u);
   EXPECT_EQ(total.delivered, 2u);
+}
+
+// How often a loop had all processes run a barrier.
+class BarrierCountingSys final : public Sys {
+ public:
+  int64_t BarrierInAllProcesses() override {
+    ++barriers;
+    return Sys::BarrierInAllProcesses();
+  }
+
+  std::atomic<int> barriers{0};
+};
+
+// Which spares its publishers a locked instruction for each message.
+TEST_F(ShmEndpointTest, ReaderThatWasBusySleepsBehindABarrierAndNoOtherDoes) {
+  BarrierCountingSys sys;
+  SystemWaiter waiter(sys, Environment::Real().clock);
+  Environment environment = {sys, Environment::Real().clock, waiter};
+  BusOptions options;
+  options.environment = &environment;
+  options.poll = PollMode::kCaller;
+  auto reader = MakeBus("reader", options);
+  if (!has_shared_heavy_barrier()) {
+    GTEST_SKIP() << "the kernel has no membarrier between processes";
+  }
+  auto writer = MakeBus("writer");
+  auto endpoint = BindShmEndpoint(path_, *writer);
+  ASSERT_TRUE(DialShmEndpoint(path_, *reader).ok());
+  uint64_t got = 0;
+  auto subscription = reader->Subscribe<Note>(
+      [&](const Note& note, const MessageInfo&) { got = note.id(); });
+  auto publisher = writer->Publisher<Note>();
+  uint64_t published = 0;
+  const auto publish = [&](int count) {
+    for (; count > 0; --count) {
+      ASSERT_TRUE(publisher->Publish(MakeNote(++published)).ok());
+    }
+  };
+  // Until nothing more comes, and then through a sleep.
+  const auto run = [&] {
+    const absl::Time until = absl::Now() + kLong;
+    bool ran = true;
+    while (ran || got < published) {
+      ASSERT_LT(absl::Now(), until);
+      const absl::StatusOr<bool> polled = reader->Poll(absl::Milliseconds(1));
+      ASSERT_TRUE(polled.ok()) << polled.status();
+      ran = *polled;
+    }
+  };
+  while (publisher->subscriber_count() == 0) run();
+  publish(1);
+  run();
+  int before = sys.barriers;
+  publish(3'000);
+  run();
+  EXPECT_EQ(sys.barriers - before, 1);
+  before = sys.barriers;
+  for (int i = 0; i < 10; ++i) {
+    publish(1);
+    run();
+  }
+  EXPECT_EQ(sys.barriers, before);
+  std::thread flushing([&] { EXPECT_TRUE(writer->Flush(kLong).ok()); });
+  run();
+  flushing.join();
+  EXPECT_EQ(Total(*reader, *writer).delivered, 3'011u);
 }
 
 TEST_F(ShmEndpointTest, SecondEndpointAtOnePathIsRefused) {

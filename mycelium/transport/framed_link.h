@@ -195,7 +195,6 @@ class FramedLink final : public Link,
 
  private:
   using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
-
   absl::StatusOr<std::unique_ptr<Lane>> MakeLane(uint32_t id,
                                                  Lane::Options options);
   void QueueControl(const v1::Control& control);
@@ -270,7 +269,8 @@ class FramedLink final : public Link,
 
   // EventLoop::Poller:
   bool Poll() override { return PollRings(); }
-  bool PrepareSleep() override;
+  bool BeginSleep() override;
+  bool HasWork() override;
   void EndSleep() override;
   void ResetLanes(const v1::Hello& peer);
   std::vector<LostFrames> ParkLanes(bool is_same_process);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mycelium/base/heavy_barrier.h"
 #include "mycelium/transport/framed_link.h"
 
 namespace mycelium {
@@ -96,6 +97,7 @@ bool FramedLink::OpenRing(const v1::LaneOpen& open, bool is_full) {
   options.frame_bytes_max = options_.frame_bytes_max;
   options.copies_all = !channel_->is_same_user();
   options.loans = &loans_.in;
+  options.has_barrier = &has_shared_heavy_barrier;
   auto ring = std::make_shared<InboundRing>(*std::move(memory), options);
   ring_list_.push_back(ring.get());
   {
@@ -220,6 +222,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   }
   if (taken == 0) return look == Look::kNotYet && ReadAhead(is_over);
   if (ring.TakeWriterWaits()) RingPeer();
+  ring.NoteTaken(taken);
   return true;
 }
 
@@ -352,10 +355,18 @@ void FramedLink::FinishDraining() {
   if (ending_.has_value()) EndDraining();
 }
 
-bool FramedLink::PrepareSleep() {
+bool FramedLink::BeginSleep() {
+  bool needs_barrier = false;
+  for (InboundRing* const ring : ring_list_) {
+    needs_barrier |= ring->BeginSleep();
+  }
+  return needs_barrier;
+}
+
+bool FramedLink::HasWork() {
   bool has_work = false;
   for (InboundRing* const ring : ring_list_) {
-    has_work |= ring->PrepareSleep(controls_seen_);
+    has_work |= ring->HasWork(controls_seen_);
   }
   return has_work && !HoldsBack();
 }

@@ -214,8 +214,12 @@ void InboundRing::LetGo() {
   holds_ = false;
 }
 
-bool InboundRing::PrepareSleep(uint32_t controls_seen) {
-  positions_.Sleep();
+void InboundRing::Promise() {
+  if (options_.has_barrier == nullptr || !options_.has_barrier()) return;
+  has_promised_ |= positions_.PromiseBarrier();
+}
+
+bool InboundRing::HasWork(uint32_t controls_seen) {
   if (paused || !active) return false;  // Somebody wakes the loop later.
   if (is_pending_) return MaySee(controls_seen);
   if (shows_left_ == 0) return TellsCorrupt();  // Else until EndDraining().

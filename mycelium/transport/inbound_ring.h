@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/attributes.h"
@@ -59,6 +60,12 @@ class InboundRing final {
     // size.
     bool copies_all = false;
     const LoanMemories* loans = nullptr;  // Null: to nothing.
+    // Whether the caller can run SharedHeavyBarrier() by now. Null: never.
+    bool (*has_barrier)() = nullptr;
+    // How many frames are taken without a sleep before one is promised. It
+    // takes microseconds of each CPU that it interrupts, and spares the writer
+    // some tens of nanoseconds for each frame.
+    int busy_frames = 1024;
   };
 
   enum class Look {
@@ -152,10 +159,28 @@ class InboundRing final {
            TakeWriterWaits();
   }
 
-  // The reader is about to sleep: the peer rings when a frame comes. Returns
-  // whether there is one already.
-  bool PrepareSleep(uint32_t controls_seen);
-  void EndSleep() { positions_.EndSleep(); }
+  // So many frames were taken in one turn. A reader that is busy for some time
+  // promises a barrier: see LanePositions.
+  void NoteTaken(int frames) {
+    if (until_promise_ <= 0) return;
+    until_promise_ -= frames;
+    if (until_promise_ <= 0) Promise();
+  }
+
+  // The reader is about to sleep: the peer rings when a frame comes that
+  // HasWork() does not see. True: only if a SharedHeavyBarrier() is run before
+  // that.
+  bool BeginSleep() {
+    until_promise_ = 0;  // Not while it sleeps.
+    positions_.Sleep();
+    return std::exchange(has_promised_, false);
+  }
+  // After BeginSleep(): whether there is a frame already.
+  bool HasWork(uint32_t controls_seen);
+  void EndSleep() {
+    positions_.EndSleep();
+    until_promise_ = options_.busy_frames;
+  }
 
   // The connection has ended. From here on no more frames are shown than the
   // memory has room for, since a peer that lives may go on publishing for ever.
@@ -236,6 +261,7 @@ class InboundRing final {
   Look LookAtEnd() const {
     return TellsCorrupt() ? Look::kCorrupt : Look::kEmpty;
   }
+  void Promise();
   // Where the reader is.
   uint64_t Position() const;
   std::string DescribePlace() const;
@@ -270,6 +296,12 @@ class InboundRing final {
   // Whether a frame was taken that was not handled at once: from then on other
   // threads call NoteHandled(), too.
   bool is_deferred_ = false;
+  // How many frames are to be taken before a barrier is promised.
+  int until_promise_ = options_.busy_frames;
+  // Since it slept last. It is kept here, since the peer may write anything to
+  // the word. Nobody has promised anything in the memory of a new object: that
+  // of a lane that goes on with another reader is renewed.
+  bool has_promised_ = false;
   // How many frames are left to be shown, if there is an end to them.
   static constexpr uint64_t kNoEnd = ~uint64_t{0};
   uint64_t shows_left_ = kNoEnd;

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -207,11 +208,12 @@ TEST_F(InboundRingTest, CorruptionIsToldWhenWhatCameBeforeIsHandled) {
   EXPECT_EQ(Peek(), Look::kCorruptLater);
   EXPECT_EQ(Peek(), Look::kEmpty) << "it is said once";
   EXPECT_TRUE(Ring().MayHaveFrame());
-  EXPECT_FALSE(Ring().PrepareSleep(/*controls_seen=*/0));
+  (void)Ring().BeginSleep();
+  EXPECT_FALSE(Ring().HasWork(/*controls_seen=*/0));
   EXPECT_TRUE(Ring().NoteHandled(first)) << "nobody looks again";
   EXPECT_EQ(Peek(), Look::kEmpty);
   EXPECT_TRUE(Ring().NoteHandled(second));
-  EXPECT_TRUE(Ring().PrepareSleep(/*controls_seen=*/0));
+  EXPECT_TRUE(Ring().HasWork(/*controls_seen=*/0));
   EXPECT_EQ(Peek(), Look::kCorrupt);
   EXPECT_THAT(Ring().error(), HasSubstr("frame 3 before position"));
 }
@@ -338,9 +340,106 @@ TEST(InboundRingLossyTest, NothingIsThereToStayAwakeForBehindTheBound) {
     ring.Pop(/*handled=*/true);
     publish();
   }
-  EXPECT_FALSE(ring.PrepareSleep(/*controls_seen=*/0));
+  (void)ring.BeginSleep();
+  EXPECT_FALSE(ring.HasWork(/*controls_seen=*/0));
   ring.EndDraining();
-  EXPECT_TRUE(ring.PrepareSleep(/*controls_seen=*/0));
+  EXPECT_TRUE(ring.HasWork(/*controls_seen=*/0));
+}
+
+bool g_has_barrier;
+
+// What the reader promises of barriers, and what it says when it has to run
+// one.
+class BarrierPromiseTest : public ::testing::Test {
+ protected:
+  BarrierPromiseTest() {
+    g_has_barrier = true;
+    memory_->positions().takes_barriers.store(1);
+  }
+
+  void Open() {
+    InboundRing::Options options;
+    options.frame_bytes_max = kRingBytes / 2;
+    options.has_barrier = [] { return g_has_barrier; };
+    options.busy_frames = 10;
+    ring_.emplace(memory_, options);
+  }
+  uint32_t state() {
+    return memory_->positions().sleeping.load(std::memory_order_relaxed);
+  }
+
+  const std::shared_ptr<FakeSharedMemory> memory_ =
+      std::make_shared<FakeSharedMemory>(kRingBytes);
+  std::optional<InboundRing> ring_;
+};
+
+TEST_F(BarrierPromiseTest, ReaderThatIsBusyPromisesOneAndKeepsItOnce) {
+  Open();
+  for (int sleep = 0; sleep < 2; ++sleep) {
+    ring_->NoteTaken(3);
+    ring_->NoteTaken(6);
+    EXPECT_EQ(state(), LanePositions::kAwake);
+    ring_->NoteTaken(1);
+    EXPECT_EQ(state(), LanePositions::kAwakeBehindBarrier);
+    ring_->NoteTaken(64);
+    EXPECT_TRUE(ring_->BeginSleep());
+    EXPECT_EQ(state(), LanePositions::kAsleep);
+    ring_->NoteTaken(1000);
+    EXPECT_EQ(state(), LanePositions::kAsleep) << "it still sleeps";
+    EXPECT_FALSE(ring_->BeginSleep()) << "it has not been awake since";
+    ring_->EndSleep();
+    EXPECT_EQ(state(), LanePositions::kAwake);
+    EXPECT_FALSE(ring_->BeginSleep()) << "nothing was promised since";
+    ring_->EndSleep();
+  }
+}
+
+TEST_F(BarrierPromiseTest, FramesBeforeASleepDoNotCount) {
+  Open();
+  for (int sleep = 0; sleep < 3; ++sleep) {
+    ring_->NoteTaken(9);
+    EXPECT_FALSE(ring_->BeginSleep());
+    ring_->EndSleep();
+  }
+  EXPECT_EQ(state(), LanePositions::kAwake);
+}
+
+// The writer may store what it likes; its reader does not rely on it.
+TEST_F(BarrierPromiseTest, PromiseIsKeptWhateverTheWriterMakesOfTheWord) {
+  Open();
+  ring_->NoteTaken(10);
+  memory_->positions().sleeping.store(LanePositions::kAwake);
+  EXPECT_TRUE(ring_->BeginSleep());
+  ring_->EndSleep();
+  memory_->positions().sleeping.store(LanePositions::kAwakeBehindBarrier);
+  EXPECT_FALSE(ring_->BeginSleep());
+}
+
+TEST_F(BarrierPromiseTest, NonePromisedToAWriterThatRunsNone) {
+  memory_->positions().takes_barriers.store(0);
+  Open();
+  ring_->NoteTaken(1000);
+  EXPECT_EQ(state(), LanePositions::kAwake);
+  EXPECT_FALSE(ring_->BeginSleep());
+}
+
+TEST_F(BarrierPromiseTest, NonePromisedOnceTheKernelRefuses) {
+  Open();
+  ring_->NoteTaken(10);
+  g_has_barrier = false;
+  EXPECT_TRUE(ring_->BeginSleep());
+  ring_->EndSleep();
+  ring_->NoteTaken(10);
+  EXPECT_EQ(state(), LanePositions::kAwake);
+  EXPECT_FALSE(ring_->BeginSleep());
+}
+
+TEST_F(BarrierPromiseTest, NonePromisedWhereThereIsNone) {
+  g_has_barrier = false;
+  Open();
+  ring_->NoteTaken(10);
+  EXPECT_EQ(state(), LanePositions::kAwake);
+  EXPECT_FALSE(ring_->BeginSleep());
 }
 
 }  // namespace

@@ -109,6 +109,14 @@ int64_t CrashSys::BarrierInAllThreads() {
   PassCall();
   return Sys::BarrierInAllThreads();
 }
+int64_t CrashSys::RegisterSharedBarrier() {
+  PassCall();
+  return Sys::RegisterSharedBarrier();
+}
+int64_t CrashSys::BarrierInAllProcesses() {
+  PassCall();
+  return Sys::BarrierInAllProcesses();
+}
 int64_t CrashSys::Socket(int domain, int type) {
   PassCall();
   return Sys::Socket(domain, type);

@@ -82,6 +82,8 @@ class CrashSys final : public Sys {
   int64_t SchedYield() override;
   int64_t RegisterBarrier() override;
   int64_t BarrierInAllThreads() override;
+  int64_t RegisterSharedBarrier() override;
+  int64_t BarrierInAllProcesses() override;
   void* Map(size_t bytes, int protection, int flags, int fd,
             int64_t* error) override;
   int64_t Unmap(void* address, size_t bytes) override;

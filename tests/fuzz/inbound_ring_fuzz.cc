@@ -121,7 +121,8 @@ void Step(FuzzInput& input, InboundRing& ring, FuzzMemory& memory,
       (void)ring.TakeWriterWaits();
       break;
     case 5:
-      (void)ring.PrepareSleep(1);
+      (void)ring.BeginSleep();
+      (void)ring.HasWork(1);
       ring.EndSleep();
       break;
     case 6:

@@ -10,6 +10,7 @@
 #include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
 #include "mycelium/codec/frame_encoder.h"
+#include "mycelium/transport/inbound_ring.h"
 #include "mycelium/transport/lane/lane_memory.h"
 #include "mycelium/transport/lane/ring.h"
 #include "tests/model/explorer.h"
@@ -35,8 +36,9 @@ class ModelMemory final : public LaneMemory {
 
   Scenario::Shared shared() {
     static constexpr const char* kNames[] = {
-        "released", "next",  "held",          "sleeping",     "wake_at",
-        "identity", "taken", "reader's bell", "writer's bell"};
+        "released",      "next",         "held",  "sleeping",
+        "wake_at",       "identity",     "taken", "takes_barriers",
+        "reader's bell", "writer's bell"};
     return {bytes().data(),
             bytes().size(),
             reinterpret_cast<std::byte*>(&words_),
@@ -57,6 +59,14 @@ class ModelMemory final : public LaneMemory {
 
 inline void Ring(SharedWord<uint32_t>& bell) {
   bell.exchange(1, std::memory_order_acq_rel);
+}
+
+// The caller does what the reader wants done about barriers. `frames`: as
+// InboundRing::Options; 0: it cannot run any.
+inline void PromiseAfter(int frames, InboundRing::Options* options) {
+  if (frames == 0) return;
+  options->has_barrier = [] { return true; };
+  options->busy_frames = frames;
 }
 
 // Writes all of a frame except its commit word. Each byte of its payload

@@ -142,6 +142,8 @@ class SleepingScenario final : public Scenario {
     size_t capacity;
     size_t frame_bytes;
     uint64_t frames;
+    // After so many the reader promises a barrier. 0: it never does.
+    int busy_frames;
   };
 
   SleepingScenario(Explorer& explorer, const Options& options)
@@ -149,7 +151,9 @@ class SleepingScenario final : public Scenario {
         options_(options),
         memory_(std::make_shared<ModelMemory>(options.capacity)),
         writer_(memory_->bytes(), memory_->positions().ring),
-        reader_(memory_, InboundOptions(options)) {}
+        reader_(memory_, InboundOptions(options)) {
+    memory_->positions().takes_barriers.store(1);
+  }
 
   Shared shared() override { return memory_->shared(); }
 
@@ -169,6 +173,7 @@ class SleepingScenario final : public Scenario {
   static InboundRing::Options InboundOptions(const Options& options) {
     InboundRing::Options inbound;
     inbound.frame_bytes_max = options.capacity / 2;
+    PromiseAfter(options.busy_frames, &inbound);
     return inbound;
   }
 
@@ -198,9 +203,11 @@ class SleepingScenario final : public Scenario {
                       "a frame is lost, torn, twice or out of order");
       reader_.Pop(true);
       if (reader_.TakeWriterWaits()) Ring(memory_->writers_bell());
+      reader_.NoteTaken(1);
       return;
     }
-    if (!reader_.PrepareSleep(0)) explorer_.Await(memory_->readers_bell());
+    if (reader_.BeginSleep()) explorer_.HeavyBarrier();
+    if (!reader_.HasWork(0)) explorer_.Await(memory_->readers_bell());
     reader_.EndSleep();
   }
 
@@ -209,6 +216,73 @@ class SleepingScenario final : public Scenario {
   const std::shared_ptr<ModelMemory> memory_;
   RingWriter writer_;
   InboundRing reader_;
+  uint64_t read_ = 0;
+};
+
+// Two threads of the writer's process. One has committed the first frame, and
+// now looks whether the reader sleeps; meanwhile the other one commits the
+// second, and looks too. The reader promises a barrier after each frame.
+class TwoWritersScenario final : public Scenario {
+ public:
+  explicit TwoWritersScenario(Explorer& explorer)
+      : explorer_(explorer),
+        memory_(std::make_shared<ModelMemory>(256)),
+        writer_(memory_->bytes(), memory_->positions().ring) {
+    memory_->positions().takes_barriers.store(1);
+    CommitFrames(writer_, /*count=*/1, kFrameBytes);
+    InboundRing::Options options;
+    options.frame_bytes_max = kFrameBytes;
+    PromiseAfter(1, &options);
+    reader_.emplace(memory_, options);
+  }
+
+  Shared shared() override { return memory_->shared(); }
+  size_t thread_count() const override { return 3; }
+
+  void Run(size_t thread) override {
+    if (thread == 0) {
+      RingIfAsleep();
+    } else if (thread == 1) {
+      for (uint64_t sequence = 2; sequence <= kFrames; ++sequence) {
+        FillFrame(sequence, writer_.TryClaim(kFrameBytes));
+        writer_.Commit();
+        RingIfAsleep();
+      }
+    } else {
+      while (read_ < kFrames) Read();
+    }
+  }
+
+  void AtEnd() override {
+    explorer_.Check(read_ == kFrames, "a frame is missing");
+  }
+
+ private:
+  static constexpr size_t kFrameBytes = 48;
+  static constexpr uint64_t kFrames = 2;
+
+  void RingIfAsleep() {
+    if (memory_->positions().TakeSleeping()) Ring(memory_->readers_bell());
+  }
+
+  void Read() {
+    const FrameView* view = nullptr;
+    uint64_t end;
+    if (reader_->Peek(0, &view, &end) == InboundRing::Look::kFrame) {
+      ++read_;
+      reader_->Pop(true);
+      reader_->NoteTaken(1);
+      return;
+    }
+    if (reader_->BeginSleep()) explorer_.HeavyBarrier();
+    if (!reader_->HasWork(0)) explorer_.Await(memory_->readers_bell());
+    reader_->EndSleep();
+  }
+
+  Explorer& explorer_;
+  const std::shared_ptr<ModelMemory> memory_;
+  RingWriter writer_;
+  std::optional<InboundRing> reader_;
   uint64_t read_ = 0;
 };
 
@@ -511,7 +585,12 @@ std::vector<NamedScenario> LosslessScenarios() {
        [](Explorer& explorer) {
          return std::make_unique<HandledInTurnScenario>(explorer);
        }},
-      {"sleeping_reader", Sleeping({256, 48, 2})},
+      {"sleeping_reader", Sleeping({256, 48, 2, 0})},
+      {"sleeping_behind_barrier", Sleeping({256, 48, 2, 1})},
+      {"sleeping_two_writers",
+       [](Explorer& explorer) {
+         return std::make_unique<TwoWritersScenario>(explorer);
+       }},
       {"sleeping_waiters",
        [](Explorer& explorer) {
          return std::make_unique<TwoWaitersScenario>(explorer);
@@ -520,7 +599,7 @@ std::vector<NamedScenario> LosslessScenarios() {
        [](Explorer& explorer) {
          return std::make_unique<HandedOnSleepingScenario>(explorer);
        }},
-      {"sleeping_both", Sleeping({128, 48, 3})},
+      {"sleeping_both", Sleeping({128, 48, 3, 0})},
   };
 }
 

@@ -356,7 +356,8 @@ class SleepingReaderScenario final : public LossyScenario {
       if (reader_.TakeWriterWaits()) Ring(memory_->writers_bell());
       return;
     }
-    if (!reader_.PrepareSleep(0)) explorer_.Await(memory_->readers_bell());
+    if (reader_.BeginSleep()) explorer_.HeavyBarrier();
+    if (!reader_.HasWork(0)) explorer_.Await(memory_->readers_bell());
     reader_.EndSleep();
   }
 

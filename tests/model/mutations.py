@@ -231,26 +231,37 @@ _WAITING = [
         _HANDED_ON,
     ),
     Mutation(
-        "reader looks before it says that it sleeps",
+        "reader does not say that it sleeps",
+        _INBOUND_INLINE,
+        "    positions_.Sleep();\n",
+        "",
+        _SLEEPING,
+    ),
+    Mutation(
+        "sleeping read by a load where no barrier is promised",
+        _POSITIONS,
+        "(std::memory_order_relaxed) == kAwakeBehindBarrier",
+        "(std::memory_order_relaxed) != kAsleep",
+        _SLEEPING,
+    ),
+    Mutation(
+        "barrier promised and not run",
+        _INBOUND_INLINE,
+        "    return std::exchange(has_promised_, false);\n",
+        "    return false;\n",
+        _SLEEPING,
+    ),
+    Mutation(
+        "barrier promised and forgotten",
         _INBOUND,
-        "  positions_.Sleep();\n"
-        "  if (paused || !active) return false;  // Somebody wakes the loop later.\n"
-        "  if (is_pending_) return MaySee(controls_seen);\n"
-        "  if (shows_left_ == 0) return TellsCorrupt();"
-        "  // Else until EndDraining().\n"
-        "  if (!options_.lossy) return reader_.HasFrame();\n",
-        "  if (!options_.lossy) {\n"
-        "    const bool has_frame = is_pending_ || reader_.HasFrame();\n"
-        "    positions_.Sleep();\n"
-        "    return has_frame;\n"
-        "  }\n"
-        "  positions_.Sleep();\n",
+        "  has_promised_ |= positions_.PromiseBarrier();\n",
+        "  (void)positions_.PromiseBarrier();\n",
         _SLEEPING,
     ),
     _weaker(
         "sleeping set without acquire",
         _POSITIONS,
-        "sleeping.exchange(1, std::memory_order_acq_rel)",
+        "sleeping.exchange(kAsleep, std::memory_order_acq_rel)",
         _BOTH,
         _RELEASE,
         _SLEEPING,
@@ -273,8 +284,8 @@ _WAITING = [
     Mutation(
         "sleeping ended by a store",
         _POSITIONS,
-        "sleeping.exchange(0, std::memory_order_relaxed)",
-        "sleeping.store(0, std::memory_order_relaxed)",
+        "sleeping.exchange(kAwake, std::memory_order_relaxed)",
+        "sleeping.store(kAwake, std::memory_order_relaxed)",
         _SLEEPING,
     ),
     Mutation(

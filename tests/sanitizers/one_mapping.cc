@@ -107,7 +107,8 @@ Received Read(const std::shared_ptr<OneMapping>& memory, bool lossy) {
       return {};
     }
     if (look != InboundRing::Look::kFrame) {
-      (void)ring.PrepareSleep(0);
+      (void)ring.BeginSleep();
+      (void)ring.HasWork(0);
       std::this_thread::yield();
       ring.EndSleep();
       continue;

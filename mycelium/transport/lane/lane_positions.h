@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "mycelium/base/heavy_barrier.h"
 #include "mycelium/base/shared_word.h"
 #include "mycelium/transport/lane/lossy_ring.h"
 #include "mycelium/transport/lane/ring.h"
@@ -17,14 +18,23 @@ namespace mycelium {
 // Waiting: the end that waits sets the flag and looks once more. The end that
 // has made what the other waits for reads the flag afterwards. Both use a
 // read-modify-write, so that the later of the two sees what came before the
-// earlier.
+// earlier. A busy reader makes a load enough: see kAwakeBehindBarrier.
 struct LanePositions {
   static constexpr uint64_t kNobodyWaits = ~uint64_t{0};
 
+  // What the reader is, in `sleeping`.
+  static constexpr uint32_t kAwake = 0;
+  static constexpr uint32_t kAsleep = 1;  // Or about to be.
+  // Awake, and between its next Sleep() and the look that follows each thread
+  // of the writer's process runs a barrier. So a load is enough for the writer:
+  // in its thread commit and load come before that barrier, and then the reader
+  // sees the frame, or the load comes after it, and finds what Sleep() stored.
+  static constexpr uint32_t kAwakeBehindBarrier = 2;
+
   RingPositions ring;
   LossyPositions lossy;
-  // The reader wants to be told of the next frame.
-  alignas(64) SharedWord<uint32_t> sleeping{0};
+  // Whether the reader wants to be told of the next frame.
+  alignas(64) SharedWord<uint32_t> sleeping{kAwake};
   // The writer wants to be told when the reader is done with everything before
   // that position (of a lossy lane: with that sequence).
   alignas(64) SharedWord<uint64_t> wake_at{kNobodyWaits};
@@ -36,16 +46,36 @@ struct LanePositions {
   // handled.
   alignas(64) SharedWord<uint64_t> taken{0};
 
-  // By the reader, before it looks for the last time.
-  void Sleep() { sleeping.exchange(1, std::memory_order_acq_rel); }
+  // Not 0: the writer's process runs the barriers that others ask for, see
+  // SharedHeavyBarrier(). Does not change once the reader may see it.
+  alignas(64) SharedWord<uint32_t> takes_barriers{0};
+
+  // By the reader, before it looks for the last time; and then, if it has made
+  // a promise since it slept last, a SharedHeavyBarrier().
+  void Sleep() { sleeping.exchange(kAsleep, std::memory_order_acq_rel); }
   // A read-modify-write too: a plain store would come between what the writer
   // left in the flag and the next Sleep(), which would not see it.
-  void EndSleep() { sleeping.exchange(0, std::memory_order_relaxed); }
+  void EndSleep() { sleeping.exchange(kAwake, std::memory_order_relaxed); }
+  // By the reader, between EndSleep() and Sleep(). False: it has promised
+  // nothing, since the kernel would run no barrier in the writer's process.
+  bool PromiseBarrier() {
+    if (takes_barriers.load(std::memory_order_relaxed) == 0) return false;
+    // The barrier makes good what a store does to the next Sleep().
+    sleeping.store(kAwakeBehindBarrier, std::memory_order_relaxed);
+    return true;
+  }
   // By the writer, after a commit: whether it has to tell the reader, which is
   // told once.
   bool TakeSleeping() {
-    return sleeping.fetch_add(0, std::memory_order_acq_rel) != 0 &&
-           sleeping.exchange(0, std::memory_order_acq_rel) != 0;
+    // Pairs with the barrier that was promised.
+    LightBarrier();
+    if (sleeping.load(std::memory_order_relaxed) == kAwakeBehindBarrier) {
+      return false;
+    }
+    uint32_t found = sleeping.fetch_add(0, std::memory_order_acq_rel);
+    // An exchange would be as safe, but may end a promise made by now.
+    return found == kAsleep && sleeping.compare_exchange_strong(
+                                   found, kAwake, std::memory_order_acq_rel);
   }
 
   // By the writer, before it looks for the last time.
@@ -78,6 +108,8 @@ static_assert(offsetof(LanePositions, sleeping) == 192);
 static_assert(offsetof(LanePositions, wake_at) == 256);
 static_assert(offsetof(LanePositions, identity) == 320);
 static_assert(offsetof(LanePositions, taken) == 384);
+static_assert(offsetof(LanePositions, takes_barriers) == 448);
+static_assert(sizeof(LanePositions) == 512);
 
 }  // namespace mycelium
 

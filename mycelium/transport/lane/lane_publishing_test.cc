@@ -157,12 +157,20 @@ TEST(MappedLanePublishingTest, FrameIsStampedAndOnlyAReaderThatSleepsIsTold) {
   EXPECT_EQ(doorbell.rings, 1);
   EXPECT_EQ(publish(), ClaimResult::kClaimed);
   EXPECT_EQ(doorbell.rings, 1) << "it is told once";
+  memory->positions().EndSleep();
+  memory->positions().takes_barriers.store(1);
+  ASSERT_TRUE(memory->positions().PromiseBarrier());
+  EXPECT_EQ(publish(), ClaimResult::kClaimed);
+  EXPECT_EQ(doorbell.rings, 1) << "it is awake, and has promised a barrier";
+  memory->positions().Sleep();
+  EXPECT_EQ(publish(), ClaimResult::kClaimed);
+  EXPECT_EQ(doorbell.rings, 2) << "it sleeps all the same";
   uint64_t frames = 0;
   lane->ForEachFrame(0, [&](const FrameHeader& header) {
     EXPECT_EQ(header.lane_sequence, ++frames);
     EXPECT_EQ(header.lost_before, 5u);
   });
-  EXPECT_EQ(frames, 3u);
+  EXPECT_EQ(frames, 5u);
 }
 
 }  // namespace

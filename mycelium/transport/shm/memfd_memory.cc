@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "mycelium/base/heavy_barrier.h"
 #include "mycelium/transport/shm/segment.h"
 
 namespace mycelium {
@@ -15,11 +16,18 @@ LanePositions& PositionsIn(absl::Span<std::byte> bytes) {
   return *std::launder(reinterpret_cast<LanePositions*>(bytes.data()));
 }
 
+// Of a lane that this process writes.
+LanePositions& MakePositions(absl::Span<std::byte> bytes) {
+  auto* const positions = new (bytes.data()) LanePositions;
+  positions->takes_barriers.store(takes_shared_heavy_barriers() ? 1 : 0);
+  return *positions;
+}
+
 class OwnLane final : public SharedLaneMemory {
  public:
   OwnLane(Segment ring, Segment positions)
       : ring_(std::move(ring)), positions_(std::move(positions)) {
-    new (positions_.bytes().data()) LanePositions;
+    MakePositions(positions_.bytes());
   }
 
   absl::Span<std::byte> bytes() override { return ring_.bytes(); }
@@ -34,9 +42,8 @@ class OwnLane final : public SharedLaneMemory {
   }
   absl::Status RenewPositions(
       absl::FunctionRef<void(LanePositions&)> fill) override {
-    return positions_.Renew([&](absl::Span<std::byte> fresh) {
-      fill(*new (fresh.data()) LanePositions);
-    });
+    return positions_.Renew(
+        [&](absl::Span<std::byte> fresh) { fill(MakePositions(fresh)); });
   }
 
  private:

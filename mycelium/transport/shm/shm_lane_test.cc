@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "mycelium/base/heavy_barrier.h"
 #include "mycelium/transport/inbound_ring.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/lane/ring_frames.h"
@@ -144,6 +145,27 @@ TEST_F(ShmLaneTest, NextReaderStartsWithWhatTheLastHasNotHandled) {
   EXPECT_EQ(first_time->lane_sequence, 3u);
   EXPECT_EQ(first_time->flags & kFrameRedelivered, 0);
   EXPECT_TRUE(lane_->empty());
+}
+
+// Else the next reader would never promise a barrier.
+TEST_F(ShmLaneTest, EachReaderLearnsWhetherTheWriterTakesBarriers) {
+  const auto said = [this] {
+    return memory_->positions().takes_barriers.load();
+  };
+  OpenLane(std::nullopt);
+  EXPECT_EQ(said(), 0u) << "the kernel has not been told of this process";
+  AskForHeavyBarrier(Sys::Real());
+  if (!takes_shared_heavy_barriers()) {
+    GTEST_SKIP() << "the kernel has no membarrier between processes";
+  }
+  OpenLane(std::nullopt);
+  EXPECT_EQ(said(), 1u);
+  std::vector<FrameHeader> lost;
+  ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
+  EXPECT_EQ(said(), 1u);
+  OpenLane(LossyStage::Options());
+  ASSERT_TRUE(lane_->RenewReader(/*seen=*/0, &lost).ok());
+  EXPECT_EQ(said(), 1u);
 }
 
 // As after the connection is lost, when the writer does not know what was

@@ -69,6 +69,10 @@ class CountingSys final : public Sys {
     Count();
     return Sys::BarrierInAllThreads();
   }
+  int64_t BarrierInAllProcesses() override {
+    Count();
+    return Sys::BarrierInAllProcesses();
+  }
 
  private:
   // Costs some ns, beside a call that takes some hundred.
