@@ -208,9 +208,8 @@ class EventLoop final {
   }
 
   // The same, for a caller that has stored something (sequentially consistent,
-  // or by a read-modify-write) that a poller looks for when it prepares to
-  // sleep.
-  // Costs nothing while the loop is awake.
+  // or by a read-modify-write) that a poller's HasWork() looks for. Costs
+  // nothing while the loop is awake.
   void WakeIfAsleep() {
     if (sleeping_.load() || shown_.load()) Wake();
   }

@@ -27,8 +27,8 @@ inline void LightBarrier() {
 
 // Has the kernel offer HeavyBarrier() and SharedHeavyBarrier() to this process,
 // once; a second caller waits for the first. In a process that has threads
-// already this may take some tens of milliseconds. A kernel that refuses, or a
-// sandbox, is no error: what it does not offer stays false.
+// already this may take some tens of milliseconds, twice. A kernel that
+// refuses, or a sandbox, is no error: what it does not offer stays false.
 void AskForHeavyBarrier(Sys& sys);
 
 // Whether it is offered. False again for good if it has failed since, for

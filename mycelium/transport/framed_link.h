@@ -195,6 +195,7 @@ class FramedLink final : public Link,
 
  private:
   using OutLanes = std::map<uint32_t, std::unique_ptr<OutLane>>;
+
   absl::StatusOr<std::unique_ptr<Lane>> MakeLane(uint32_t id,
                                                  Lane::Options options);
   void QueueControl(const v1::Control& control);
@@ -391,8 +392,7 @@ class FramedLink final : public Link,
   Outgoing outgoing_;
   uint64_t under_way_ = 0;  // Invariant (5).
   uint64_t waiting_ = 0;    // Known not to be sent yet, of those lanes.
-  bool has_more_ = false;   // Than `outgoing_` has room for.
-  bool blocked_ = false;
+  bool has_more_ = false, blocked_ = false;  // For `outgoing_`; the channel.
 };
 
 }  // namespace mycelium

@@ -28,6 +28,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mycelium/base/environment.h"
+#include "mycelium/base/heavy_barrier.h"
 #include "mycelium/bus/message_bus.h"
 #include "mycelium/bus/shm_endpoint.h"
 #include "tests/benchmark/clock.h"
@@ -48,7 +49,8 @@ namespace mycelium::bench {
 namespace {
 
 constexpr int kWarmUp = 20'000;
-constexpr int64_t kDeadlineMs = 30'000;  // Besides the pauses.
+constexpr int64_t kDeadlineMs = 30'000;  // Besides what was asked for.
+constexpr int kMessagesMax = 10'000'000;
 constexpr absl::Duration kLong = absl::Seconds(20);
 
 // What the two processes tell each other. Starts as zeroes.
@@ -90,6 +92,9 @@ class Publishing final {
     BusOptions options = OptionsOf("publisher");
     if (!has_barriers_) options.environment = &environment;
     const auto bus = *MessageBus::Create(options);
+    if (has_barriers_ && !has_shared_heavy_barrier()) {
+      return absl::UnavailableError("this kernel runs none between processes");
+    }
     const int subscribers = absl::GetFlag(FLAGS_subscribers);
     if (!stage.Meet()) return absl::OkStatus();
     for (int i = 0; i < subscribers; ++i) {
@@ -176,8 +181,13 @@ absl::StatusOr<Percentiles> RunRound(const CpuPair& cpus, bool has_barriers) {
   run.roles = {Publishing(folder, has_barriers), Receiving(folder)};
   run.shared_bytes = sizeof(Shared);
   run.samples_max = absl::GetFlag(FLAGS_messages);
-  run.deadline_ms = kDeadlineMs + (kWarmUp + run.samples_max) *
-                                      absl::GetFlag(FLAGS_pause_ns) / 1'000'000;
+  // A subscriber's share of a call, at a rate that any machine reaches.
+  const int64_t share_ns =
+      1'000 + static_cast<int64_t>(absl::GetFlag(FLAGS_bytes));
+  const int64_t call_ns = absl::GetFlag(FLAGS_pause_ns) +
+                          absl::GetFlag(FLAGS_subscribers) * share_ns;
+  run.deadline_ms =
+      kDeadlineMs + (kWarmUp + run.samples_max) * call_ns / 1'000'000;
   const absl::StatusOr<RoundResult> result = RunPinned(run);
   if (!result.ok()) return result.status();
   return PercentilesOf(result->latencies_ns);
@@ -213,12 +223,14 @@ Percentiles TimeNothing() {
 absl::Status CheckFlags() {
   const int subscribers = absl::GetFlag(FLAGS_subscribers);
   if (subscribers < 1 || subscribers > 100 ||
-      absl::GetFlag(FLAGS_messages) < 1 || absl::GetFlag(FLAGS_rounds) < 1 ||
-      absl::GetFlag(FLAGS_pause_ns) < 0 ||
+      absl::GetFlag(FLAGS_messages) < 1 ||
+      absl::GetFlag(FLAGS_messages) > kMessagesMax ||
+      absl::GetFlag(FLAGS_rounds) < 1 || absl::GetFlag(FLAGS_pause_ns) < 0 ||
       absl::GetFlag(FLAGS_pause_ns) > 1'000'000'000 ||
       absl::GetFlag(FLAGS_bytes) > 1'000'000) {
     return absl::InvalidArgumentError(
-        "--subscribers is 1 to 100, --messages and --rounds are above 0, "
+        "--subscribers is 1 to 100, --messages 1 to 10000000, --rounds above "
+        "0, "
         "--pause_ns is 0 to 1000000000, --bytes is at most 1000000");
   }
   return absl::OkStatus();
@@ -230,6 +242,9 @@ absl::Status Run() {
     return absl::FailedPreconditionError("two CPUs are needed");
   }
   const CpuPair cpus = {machine.cpus_allowed[0], machine.cpus_allowed[1]};
+#ifndef NDEBUG
+  std::printf("built without -c opt: the figures mislead\n");
+#endif
   std::printf("machine: %s, %s; %d subscribers, %zu bytes\n",
               machine.cpu_model.c_str(), machine.kernel.c_str(),
               absl::GetFlag(FLAGS_subscribers), absl::GetFlag(FLAGS_bytes));
@@ -240,9 +255,17 @@ absl::Status Run() {
     Print("hand-over, one way", *handover);
     Print("two looks at the clock", TimeNothing());
     for (const bool has_barriers : {false, true}) {
+      const char* const what =
+          has_barriers ? "Publish()" : "Publish(), no barriers";
       const absl::StatusOr<Percentiles> call = RunRound(cpus, has_barriers);
-      if (!call.ok()) return call.status();
-      Print(has_barriers ? "Publish()" : "Publish(), no barriers", *call);
+      if (call.ok()) {
+        Print(what, *call);
+      } else if (has_barriers && absl::IsUnavailable(call.status())) {
+        std::printf("%-28s %s\n", what,
+                    std::string(call.status().message()).c_str());
+      } else {
+        return call.status();
+      }
     }
   }
   return absl::OkStatus();

@@ -233,7 +233,8 @@ TEST_F(HostilePublisherTest, BytesThatChangeWhileTheyAreReadHarmNobody) {
         hostile.lane->RingWord(at) = random;
         hostile.lane->released() = random;
         hostile.lane->wake_at() = random;
-        hostile.lane->sleeping() = random & 1;
+        hostile.lane->sleeping() = random & 3;
+        hostile.lane->takes_barriers() = random & 3;
       }
     });
     RawFrame frame = NoteFrame(1);

@@ -279,7 +279,7 @@ TEST_F(HostileSubscriberTest, PositionsThatChangeAllTheTimeHangNobody) {
         hostile.lane->held() =
             random % 4096 / kFrameAlignment * kFrameAlignment;
         hostile.lane->wake_at() = random % 4096;
-        hostile.lane->sleeping() = random & 1;
+        hostile.lane->sleeping() = random & 3;
         hostile.lane->taken() = random % 4096;
       }
     });

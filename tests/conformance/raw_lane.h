@@ -48,6 +48,7 @@ class RawLane final {
   std::atomic<uint64_t>& wake_at() { return Word(256); }
   std::atomic<uint64_t>& identity() { return Word(320); }
   std::atomic<uint64_t>& taken() { return Word(384); }
+  std::atomic<uint64_t>& takes_barriers() { return Word(448); }  // Likewise.
   // Eight bytes of the ring.
   std::atomic<uint64_t>& RingWord(uint64_t position) {
     return *reinterpret_cast<std::atomic<uint64_t>*>(ring_ +

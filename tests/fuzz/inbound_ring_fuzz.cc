@@ -17,7 +17,7 @@ namespace mycelium::test {
 namespace {
 
 constexpr size_t kFrameBytesMax = 3000;
-constexpr size_t kPositionWords = 7;
+constexpr size_t kPositionWords = 8;
 constexpr uint32_t kLoans = 1;
 
 // Memory that ends where its allocation ends.
@@ -40,9 +40,9 @@ class FuzzMemory final : public LaneMemory {
     std::memcpy(&bytes()[at % kRingBytesMin / unit * unit], &word, sizeof word);
   }
   void StorePosition(uint64_t which, uint64_t word) {
-    std::memcpy(
-        reinterpret_cast<std::byte*>(&positions_) + which % kPositionWords * 64,
-        &word, which % kPositionWords == 3 ? 4 : 8);
+    const size_t at = which % kPositionWords;
+    std::memcpy(reinterpret_cast<std::byte*>(&positions_) + at * 64, &word,
+                at == 3 || at == 7 ? 4 : 8);
   }
 
  private:
@@ -105,6 +105,7 @@ void Step(FuzzInput& input, InboundRing& ring, FuzzMemory& memory,
       if (step % 8 == 1 && *may_go_on &&
           ring.Peek(1, &view, &end) == InboundRing::Look::kFrame) {
         ring.Pop((step & 8) != 0);
+        ring.NoteTaken(1);
       }
       break;
     }
@@ -152,6 +153,8 @@ void Run(FuzzInput input) {
   options.redelivered_until = (choices & 4) != 0 ? 2 : 0;
   options.position = uint64_t{choices} / 8 * 128;
   options.frame_bytes_max = kFrameBytesMax;
+  options.has_barrier = [] { return true; };
+  options.busy_frames = 2;
   memory->StorePosition(1, options.position);
   InboundRing ring(memory, options);
   FuzzInput steps = input;

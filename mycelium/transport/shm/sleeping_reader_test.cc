@@ -7,14 +7,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <random>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "mycelium/base/clock.h"
 #include "mycelium/base/cpu_relax.h"
+#include "mycelium/base/environment.h"
 #include "mycelium/base/fd.h"
 #include "mycelium/base/heavy_barrier.h"
+#include "mycelium/base/sys.h"
 #include "mycelium/transport/inbound_ring.h"
 #include "mycelium/transport/lane/lane.h"
 #include "mycelium/transport/lane/lane_publishing.h"
@@ -26,7 +32,9 @@ namespace {
 
 using Look = InboundRing::Look;
 
-constexpr uint64_t kFrames = 100'000;
+constexpr uint64_t kFramesMax = 100'000;
+constexpr int64_t kRunNs = 3'000'000'000;  // Or so, where others compute.
+constexpr std::byte kLast{1};              // The first byte of the last frame.
 constexpr int kLooksMax = 1'000;
 constexpr int kWaitMs = 20'000;
 
@@ -78,12 +86,14 @@ End ReadAll(SharedLaneMemory& writers, int doorbell) {
   int looks = 0;
   uint64_t taken = 0;
   uint64_t barriers = 0;
-  while (taken < kFrames) {
+  bool is_last = false;
+  while (!is_last) {
     const FrameView* view;
     uint64_t end;
     const Look look = ring.Peek(/*controls_seen=*/0, &view, &end);
     if (look == Look::kFrame) {
       if (view->header.lane_sequence != ++taken) return kWrongFrame;
+      is_last = view->payload[0] == kLast;
       ring.Pop(/*handled=*/true);
       ring.NoteTaken(1);
       looks = taken % 2 == 0 ? spell.Choose() : kLooksMax;
@@ -137,13 +147,16 @@ TEST(SleepingReaderTest, IsToldOfEachFrameThatItsLastLookMissed) {
   EventDoorbell doorbell(bell.get());
   const auto lane = *Lane::Create(Environment::Real(), options, &doorbell);
   lane->SetMapped(true);
-  const std::vector<std::byte> payload(64);
+  std::vector<std::byte> payload(64);
   Spell spell(/*seed=*/2);
   int status = -1;
   const auto has_ended = [&] {
     return status != -1 || waitpid(reader, &status, WNOHANG) != 0;
   };
-  for (uint64_t i = 0; i < kFrames && !has_ended(); ++i) {
+  Clock& clock = Environment::Real().clock;
+  const TimeNs until = clock.NowNs() + kRunNs;
+  for (uint64_t frame = 1; payload[0] != kLast && !has_ended(); ++frame) {
+    if (frame == kFramesMax || clock.NowNs() >= until) payload[0] = kLast;
     EXPECT_EQ(lane->TryPublish(
                   payload.size(),
                   [&](FrameHeader*) { return absl::MakeConstSpan(payload); }),
