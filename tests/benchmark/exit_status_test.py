@@ -44,7 +44,8 @@ class ExitStatusTest(unittest.TestCase):
     self.assert_status(0, 'publish_call', '--messages=1000', '--rounds=1',
                        '--subscribers=2')
     for flag in ('--subscribers=0', '--subscribers=101', '--messages=0',
-                 '--messages=10000001', '--rounds=0', '--pause_ns=-1', '--bytes=2000000'):
+                 '--messages=10000001', '--rounds=0', '--pause_ns=-1',
+                 '--bytes=2000000'):
       self.assert_status(2, 'publish_call', flag)
 
 
