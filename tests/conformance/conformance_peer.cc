@@ -162,16 +162,16 @@ class Peer final {
  public:
   Peer(std::map<std::string, std::string> flags, PeerCounts& counts)
       : flags_(std::move(flags)), counts_(counts) {
-    (void)absl::SimpleAtoi(flags_["run"], &run_);
+    (void)absl::SimpleAtoi(Flag("run"), &run_);
     blob_bytes_ = static_cast<size_t>(NumberOf("bytes"));
-    watched_ = flags_["watch"];
+    watched_ = Flag("watch");
   }
 
   int Run() {
     BusOptions options;
-    if (flags_["poll"] == "caller") options.poll = PollMode::kCaller;
-    if (!flags_["schema_digest"].empty()) {
-      options.schema_digest = Digest::Of(flags_["schema_digest"]);
+    if (Flag("poll") == "caller") options.poll = PollMode::kCaller;
+    if (!Flag("schema_digest").empty()) {
+      options.schema_digest = Digest::Of(Flag("schema_digest"));
     }
     options.on_connection = [this](const ConnectionEvent& event) {
       if (event.state == ConnectionEvent::State::kDisconnected) {
@@ -181,12 +181,12 @@ class Peer final {
       Say(absl::StrCat("event ", ConnectionStateWord(event.state), " ",
                        event.peer));
     };
-    auto bus = MessageBus::FromTopology(flags_["topology"], flags_["service"],
-                                        options);
+    auto bus =
+        MessageBus::FromTopology(Flag("topology"), Flag("service"), options);
     if (!bus.ok()) return Failed(bus.status());
     bus_ = *std::move(bus);
     const absl::Status started =
-        flags_["role"] == "publish" ? StartPublishing() : StartSubscribing();
+        Flag("role") == "publish" ? StartPublishing() : StartSubscribing();
     if (!started.ok()) return Failed(started);
     Say("ready");
     ObeyLines();
@@ -202,9 +202,8 @@ class Peer final {
   }
 
   absl::StatusOr<Publisher<Note>> PublisherOf(const PublisherOptions& options) {
-    return flags_["to"].empty()
-               ? bus_->Publisher<Note>(options)
-               : bus_->PublisherTo<Note>(flags_["to"], options);
+    return Flag("to").empty() ? bus_->Publisher<Note>(options)
+                              : bus_->PublisherTo<Note>(Flag("to"), options);
   }
 
   absl::Status StartPublishing() {
@@ -218,7 +217,7 @@ class Peer final {
       if (!publisher.ok()) return publisher.status();
       publishers_.push_back(*std::move(publisher));
     }
-    for (size_t i = 0; i < threads && flags_["loans"] == "yes"; ++i) {
+    for (size_t i = 0; i < threads && Flag("loans") == "yes"; ++i) {
       auto lender = bus_->RawPublisher(MessageTypeOf<Note>());
       if (!lender.ok()) return lender.status();
       lenders_.push_back(*std::move(lender));
@@ -242,20 +241,20 @@ class Peer final {
   }
 
   // The words of a flag; one empty word if the flag is not given.
-  std::vector<std::string> Listed(const std::string& flag) {
-    return absl::StrSplit(flags_[flag], ',');
+  std::vector<std::string> Listed(const std::string& flag) const {
+    return absl::StrSplit(Flag(flag), ',');
   }
 
   absl::Status Subscribe(const std::string& name, const std::string& topic) {
     SubscriberOptions options;
     options.name = name;
     options.topic = topic;
-    if (flags_["delivery"] == "queued") {
+    if (Flag("delivery") == "queued") {
       options.delivery = DeliveryMode::kQueued;
     }
     const char* const planted = std::getenv("MYCELIUM_PLANTED_OVERFLOW");
     options.overflow =
-        OverflowOf(planted == nullptr ? flags_["overflow"] : planted);
+        OverflowOf(planted == nullptr ? Flag("overflow") : planted);
     options.on_error = [this](const absl::Status& status) {
       counts_.at_end = ReceivedOfAllRuns();
       ++counts_.ends;
@@ -321,16 +320,23 @@ class Peer final {
     }
   }
 
-  int64_t NumberOf(const std::string& flag) {
+  // What a flag says; empty if it is not given. Any thread.
+  const std::string& Flag(const std::string& flag) const {
+    static const std::string& none = *new std::string();
+    const auto given = flags_.find(flag);
+    return given == flags_.end() ? none : given->second;
+  }
+
+  int64_t NumberOf(const std::string& flag) const {
     int64_t number = 0;
-    (void)absl::SimpleAtoi(flags_[flag], &number);
+    (void)absl::SimpleAtoi(Flag(flag), &number);
     return number;
   }
 
   // Ends with the input. Under poll = kCaller this loop also runs the bus.
   void ObeyLines() {
     std::string text;
-    const nfds_t watched = flags_["poll"] == "caller" ? 2 : 1;
+    const nfds_t watched = Flag("poll") == "caller" ? 2 : 1;
     while (!done_) {
       pollfd fds[] = {{STDIN_FILENO, POLLIN, 0},
                       {bus_->poll_descriptor(), POLLIN, 0}};
@@ -617,7 +623,7 @@ class Peer final {
     Say("errors" + errors);
   }
 
-  std::map<std::string, std::string> flags_;
+  const std::map<std::string, std::string> flags_;
   PeerCounts& counts_;
   uint64_t run_ = 0;
   size_t blob_bytes_ = 0;
