@@ -1,6 +1,7 @@
 #ifndef MYCELIUM_BASE_BURST_REST_H_
 #define MYCELIUM_BASE_BURST_REST_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "mycelium/base/cpu_relax.h"
@@ -16,10 +17,8 @@ class BurstRest final {
   // `burst`: so many without an empty look are a burst.
   explicit BurstRest(int burst) : burst_(burst) {}
 
-  // Something was taken.
-  void NoteTaken() {
-    if (taken_ < burst_) ++taken_;
-  }
+  // So many were taken.
+  void NoteTaken(int count = 1) { taken_ = std::min(taken_ + count, burst_); }
   // Whether something was, since the ring was empty last.
   bool has_taken() const { return taken_ > 0; }
 

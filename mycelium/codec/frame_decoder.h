@@ -50,16 +50,24 @@ inline FrameVerdict DecodeFrame(absl::Span<const std::byte> bytes,
                                 size_t frame_bytes_max, uint16_t flags_allowed,
                                 FrameView* view) {
   if (bytes.size() < sizeof(FrameHeader)) return FrameVerdict::kTruncated;
+  // What the rest depends on is looked at in registers: in the view it can be
+  // read only some cycles after it was written.
+  FrameStart start;
+  CopyFromShared(&start, bytes.data(), sizeof start);
   FrameHeader& header = view->header;
-  CopyFromShared(&header, bytes.data(), sizeof header);
-  const size_t frame_bytes = header.frame_bytes;
+  header.frame_bytes = start.frame_bytes;
+  header.flags = start.flags;
+  header.extension_bytes = start.extension_bytes;
+  CopyFromShared(reinterpret_cast<std::byte*>(&header) + sizeof start,
+                 bytes.data() + sizeof start, sizeof header - sizeof start);
+  const size_t frame_bytes = start.frame_bytes;
   if (frame_bytes < sizeof header || frame_bytes > frame_bytes_max ||
-      (header.flags & ~flags_allowed) != 0) {
+      (start.flags & ~flags_allowed) != 0) {
     return FrameVerdict::kCorrupt;
   }
   view->lost_before = header.lost_before;
   const std::byte* next = bytes.data() + sizeof header;
-  if ((header.flags | header.extension_bytes) == 0) {  // As most are.
+  if ((start.flags | start.extension_bytes) == 0) {  // As most are.
     if (frame_bytes > bytes.size()) return FrameVerdict::kTruncated;
     view->publish_time_ns = 0;
     view->extension = absl::MakeConstSpan(next, 0);

@@ -47,6 +47,14 @@ static_assert(offsetof(FrameHeader, publisher_sequence) == 24);
 static_assert(offsetof(FrameHeader, publisher_id) == 32);
 static_assert(offsetof(FrameHeader, lost_before) == 36);
 
+// The first fields of a FrameHeader, which are one word.
+struct FrameStart {
+  uint32_t frame_bytes;
+  uint16_t flags;
+  uint16_t extension_bytes;
+};
+static_assert(sizeof(FrameStart) == offsetof(FrameHeader, lane_sequence));
+
 enum FrameFlag : uint16_t {
   // Fills the end of a ring. Only the header's first 8 bytes exist.
   kFramePad = 1 << 0,

@@ -61,6 +61,7 @@ std::vector<std::shared_ptr<Subscription>> Dispatcher::All() const {
 
 Dispatcher::Inbox& Dispatcher::InboxOf(Link& link) {
   stay_.Leave();  // What comes now may end matches.
+  only_.link = nullptr;
   return inboxes_.try_emplace(&link, link).first->second;
 }
 
@@ -308,16 +309,12 @@ void Dispatcher::OnLoansClosed(Link& link) {
   }
 }
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Dispatcher::DeliverToOnly(
-    const Inbox& inbox, const Publisher& publisher, uint32_t lane,
-    const FrameView& frame) {
+bool Dispatcher::FindOnlyRoute(const Link& link, const Inbox& inbox,
+                               const Publisher& publisher, uint32_t lane,
+                               const FrameView& frame) {
   if (publisher.matches.size() != 1 || !inbox.partials.empty()) return false;
   const Match& match = publisher.matches[0];
-  const uint64_t sequence = frame.header.lane_sequence;
-  if (match.lane != lane || match.subscription == nullptr ||
-      sequence < match.from_sequence || sequence + 1 >= match.until_sequence) {
-    return false;
-  }
+  if (match.lane != lane || match.subscription == nullptr) return false;
   // While frames are unfinished, the tracker reports them in order.
   if (!inbox.spills.empty()) {
     const auto tracker = inbox.spills.find(lane);
@@ -329,35 +326,73 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Dispatcher::DeliverToOnly(
   // ends matches.
   Subscription& subscription = *match.subscription;
   if (subscription.options().mode != DeliveryMode::kInline) return false;
+  only_.link = &link;
+  only_.lane = lane;
+  only_.publisher_id = frame.header.publisher_id;
+  only_.digest_prefix = frame.header.digest_prefix;
+  only_.from_sequence = match.from_sequence;
+  only_.until_sequence = match.until_sequence;
+  only_.subscription = &subscription;
+  only_.flow = match.flow.get();
+  only_.origin = publisher.origin.get();
+  return true;
+}
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Dispatcher::DeliverByOnlyRoute(
+    const Link& link, uint32_t lane, const FrameView& frame) {
+  const OnlyRoute& only = only_;
+  const FrameHeader& header = frame.header;
+  if (only.link != &link || only.lane != lane ||
+      only.publisher_id != header.publisher_id ||
+      only.digest_prefix != header.digest_prefix ||
+      header.lane_sequence < only.from_sequence ||
+      header.lane_sequence + 1 >= only.until_sequence) {
+    return false;
+  }
+  Subscription& subscription = *only.subscription;
+  FlowCounters& flow = *only.flow;
+  const Origin& origin = *only.origin;
   return stay_.RunInside(subscription, [&]() ABSL_ATTRIBUTE_ALWAYS_INLINE {
-    subscription.Run(*match.flow,
-                     Payload::Bytes(subscription.type(), frame.payload),
-                     InfoOf(frame, *publisher.origin));
+    subscription.Run(flow, Payload::Bytes(subscription.type(), frame.payload),
+                     InfoOf(frame, origin));
   });
 }
 
 LinkHandler::FrameOutcome Dispatcher::OnFrame(Link& link, uint32_t lane,
                                               const FrameView& frame,
                                               uint64_t end) {
+  return ABSL_PREDICT_TRUE(DeliverByOnlyRoute(link, lane, frame))
+             ? FrameOutcome::kHandled
+             : OnFrameSlowly(link, lane, frame, end);
+}
+
+LinkHandler::FrameOutcome Dispatcher::OnFrameSlowly(Link& link, uint32_t lane,
+                                                    const FrameView& frame,
+                                                    uint64_t end) {
   if (last_link_ != &link) {
     last_inbox_ = &InboxOf(link);  // Nodes of a map stay where they are.
     last_link_ = &link;
   }
   Inbox& inbox = *last_inbox_;
   Publisher* const found = inbox.publishers.Find(frame.header.publisher_id);
-  if (ABSL_PREDICT_FALSE(found == nullptr)) {
+  if (found == nullptr) {
     return OnFrameOfRefused(link, inbox, lane, frame, end);
   }
-  if (ABSL_PREDICT_FALSE(found->digest.prefix() !=
-                         frame.header.digest_prefix)) {
+  if (found->digest.prefix() != frame.header.digest_prefix) {
     return FrameOutcome::kCorrupt;
   }
-  if (ABSL_PREDICT_FALSE(lane != 0)) {
-    return OnFrameOfLane(link, inbox, *found, lane, frame, end);
+  if (lane != 0) return OnFrameOfLane(link, inbox, *found, lane, frame, end);
+  return DeliverToHandlers(link, inbox, *found, lane, frame, end);
+}
+
+LinkHandler::FrameOutcome Dispatcher::DeliverToHandlers(
+    Link& link, Inbox& inbox, Publisher& publisher, uint32_t lane,
+    const FrameView& frame, uint64_t end) {
+  if (FindOnlyRoute(link, inbox, publisher, lane, frame) &&
+      DeliverByOnlyRoute(link, lane, frame)) {
+    return FrameOutcome::kHandled;
   }
-  return ABSL_PREDICT_TRUE(DeliverToOnly(inbox, *found, lane, frame))
-             ? FrameOutcome::kHandled
-             : DeliverInline(link, inbox, *found, lane, frame, end);
+  return DeliverInline(link, inbox, publisher, lane, frame, end);
 }
 
 LinkHandler::FrameOutcome Dispatcher::OnFrameOfLane(Link& link, Inbox& inbox,
@@ -369,10 +404,7 @@ LinkHandler::FrameOutcome Dispatcher::OnFrameOfLane(Link& link, Inbox& inbox,
   if (queue == inbox.queues.end()) {
     if (inbox.waiting.count(lane) != 0) return FrameOutcome::kLaneWaits;
     if (inbox.inline_lanes.count(lane) == 0) return FrameOutcome::kCorrupt;
-    if (DeliverToOnly(inbox, publisher, lane, frame)) {
-      return FrameOutcome::kHandled;
-    }
-    return DeliverInline(link, inbox, publisher, lane, frame, end);
+    return DeliverToHandlers(link, inbox, publisher, lane, frame, end);
   }
   stay_.Leave();  // Many frames may come for which no handler is called.
   for (const Match& match : publisher.matches) {
@@ -465,6 +497,7 @@ LinkHandler::FrameOutcome Dispatcher::DeliverInline(Link& link, Inbox& inbox,
                                                     uint64_t end) {
   // Otherwise the gate would be found busy.
   stay_.Leave();
+  only_.link = nullptr;  // The frame may be unfinished when the next one comes.
   const uint64_t sequence = frame.header.lane_sequence;
   std::shared_ptr<SpillTracker>& tracker = inbox.spills[lane];
   if (tracker == nullptr) tracker = std::make_shared<SpillTracker>(link);
@@ -594,6 +627,7 @@ std::vector<Dispatcher::Parted> Dispatcher::RemoveLink(Link& link) {
   const auto inbox = inboxes_.find(&link);
   if (inbox == inboxes_.end()) return parted;
   last_link_ = nullptr;
+  only_.link = nullptr;
   inbox->second.publishers.ForEachMatch(
       [&](const Publisher& publisher, const Match& match) {
         if (match.subscription == nullptr || match.subscription->closed()) {

@@ -177,10 +177,34 @@ class Dispatcher final {
   FrameOutcome DeliverInline(Link& link, Inbox& inbox, Publisher& publisher,
                              uint32_t lane, const FrameView& frame,
                              uint64_t end);
-  // The whole delivery for the commonest case: one subscription, which is idle.
-  // False: nothing was done.
-  bool DeliverToOnly(const Inbox& inbox, const Publisher& publisher,
-                     uint32_t lane, const FrameView& frame);
+  // Where frames go in the commonest case: those of one publisher, in one lane,
+  // to the handler of its only match.
+  struct OnlyRoute {
+    const Link* link = nullptr;  // Null: there is no route.
+    uint32_t lane = 0;
+    uint32_t publisher_id = 0;
+    uint64_t digest_prefix = 0;
+    uint64_t from_sequence = 0;
+    uint64_t until_sequence = 0;  // The last frame before it ends the match.
+    Subscription* subscription = nullptr;
+    FlowCounters* flow = nullptr;
+    const Origin* origin = nullptr;
+  };
+  // Makes `only_` the way of that frame and of those like it, if there is one.
+  bool FindOnlyRoute(const Link& link, const Inbox& inbox,
+                     const Publisher& publisher, uint32_t lane,
+                     const FrameView& frame);
+  // The whole delivery by `only_`. False: the frame goes another way, or the
+  // handler is busy; nothing was done.
+  bool DeliverByOnlyRoute(const Link& link, uint32_t lane,
+                          const FrameView& frame);
+  // Delivers a frame for handlers, and finds the way for the next ones.
+  FrameOutcome DeliverToHandlers(Link& link, Inbox& inbox, Publisher& publisher,
+                                 uint32_t lane, const FrameView& frame,
+                                 uint64_t end);
+  // OnFrame() for what does not go by `only_`.
+  FrameOutcome OnFrameSlowly(Link& link, uint32_t lane, const FrameView& frame,
+                             uint64_t end);
   void CountDropped(FlowCounters& flow, DropReason reason) const;
   bool DeliverTo(SpillTracker& spills, const Match& match, const Origin& origin,
                  const FrameView& frame);
@@ -213,6 +237,10 @@ class Dispatcher final {
   std::map<Link*, Inbox> inboxes_;
   const Link* last_link_ = nullptr;  // Whose inbox OnFrame() used last.
   Inbox* last_inbox_ = nullptr;
+  // The way that was found last. It holds until a match, a publisher or a link
+  // changes, or a frame may be left unfinished: InboxOf(), RemoveLink() and
+  // DeliverInline() forget it.
+  OnlyRoute only_;
   GateStay stay_;
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/base/attributes.h"
+#include "absl/base/optimization.h"
 #include "mycelium/base/gate.h"
 #include "mycelium/routing/subscription.h"
 
@@ -42,7 +43,10 @@ class GateStay final {
   template <typename Run>
   ABSL_ATTRIBUTE_ALWAYS_INLINE bool RunInside(Subscription& subscription,
                                               Run run) {
-    if (rows_ == 0 || is_running_) return RunAlone(subscription, run);
+    if (ABSL_PREDICT_FALSE(rows_ == 0 || is_running_)) {
+      Run copy = run;  // So that `run` itself can stay in registers.
+      return RunAlone(subscription, copy);
+    }
     if (inside_ != &subscription || !subscription.gate().IsUndisturbed()) {
       Leave();
       if (subscription.gate().TryEnter() != Gate::Entry::kEntered) {

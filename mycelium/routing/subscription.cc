@@ -117,23 +117,9 @@ FlowCounters& Subscription::CachedFlow(const Origin& origin) {
   return *cached_flow_;
 }
 
-inline void Subscription::Count(FlowCounters& flow, MessageOutcome outcome) {
-  if (outcome.is_handled()) return flow.CountDelivered();
-  flow.CountDropped(outcome.dropped(), 1);
+void Subscription::CountDropped(FlowCounters& flow, DropReason reason) {
+  flow.CountDropped(reason, 1);
   if (options_.on_drop != nullptr) options_.on_drop();
-}
-
-void Subscription::Run(FlowCounters& flow, const Payload& payload,
-                       const MessageInfo& info) {
-  MessageOutcome outcome = true;
-  try {
-    outcome = handler_(payload, info);
-  } catch (const std::exception& error) {
-    ReportHandlerError(error.what());
-  } catch (...) {
-    ReportHandlerError("an exception that is no std::exception");
-  }
-  Count(flow, outcome);
 }
 
 void Subscription::ReportHandlerError(const char* what) {
@@ -252,8 +238,7 @@ void Subscription::CountPulled(const Origin& origin, MessageOutcome outcome) {
 }
 
 void Subscription::DropFrame(const FrameView& frame, DropReason reason) {
-  FlowFrom(OriginOf(frame))->CountDropped(reason, 1);
-  if (options_.on_drop != nullptr) options_.on_drop();
+  CountDropped(*FlowFrom(OriginOf(frame)), reason);
 }
 
 bool Subscription::Shut() {

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -241,7 +242,11 @@ class Subscription final : public Lane::Doorbell,
   void FinishSpilled(const FrameView& frame, LocalLane& from);
   void DropFrame(const FrameView& frame, DropReason reason);
   FlowCounters& CachedFlow(const Origin& origin);
-  void Count(FlowCounters& flow, MessageOutcome outcome);
+  void Count(FlowCounters& flow, MessageOutcome outcome) {
+    if (outcome.is_handled()) return flow.CountDelivered();
+    CountDropped(flow, outcome.dropped());
+  }
+  void CountDropped(FlowCounters& flow, DropReason reason);
   void ReportHandlerError(const char* what);
 
   Environment& environment_;
@@ -278,6 +283,21 @@ class Subscription final : public Lane::Doorbell,
   alignas(64) const Origin* cached_origin_ = nullptr;
   FlowCounters* cached_flow_ = nullptr;
 };
+
+// Inline, since every message passes here.
+
+inline void Subscription::Run(FlowCounters& flow, const Payload& payload,
+                              const MessageInfo& info) {
+  MessageOutcome outcome = true;
+  try {
+    outcome = handler_(payload, info);
+  } catch (const std::exception& error) {
+    ReportHandlerError(error.what());
+  } catch (...) {
+    ReportHandlerError("an exception that is no std::exception");
+  }
+  Count(flow, outcome);
+}
 
 }  // namespace mycelium
 

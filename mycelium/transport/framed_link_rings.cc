@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "mycelium/base/heavy_barrier.h"
 #include "mycelium/transport/framed_link.h"
@@ -151,21 +152,25 @@ bool FramedLink::PollRings() {
   return ran;
 }
 
-// Hands out up to `most` frames, and says what it found behind the last.
+// Hands out up to `most` frames, says what it found behind the last, and how
+// many they were.
 InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
                                          int* taken) {
   using Look = InboundRing::Look;
   using Outcome = LinkHandler::FrameOutcome;
   const FrameRow row(handler_);
-  for (; *taken < most && ring.active; ++*taken) {
+  Look look = Look::kFrame;
+  int count = 0;
+  int handled = 0;
+  for (; count < most && ring.active; ++count) {
     const FrameView* frame;
     uint64_t end;
-    const Look look = ring.Peek(controls_seen_, &frame, &end);
-    if (look != Look::kFrame) return look;
+    look = ring.Peek(controls_seen_, &frame, &end);
+    if (look != Look::kFrame) break;
     const Outcome outcome = handler_.OnFrame(*this, ring.lane(), *frame, end);
-    if (outcome == Outcome::kHandled) {
+    if (ABSL_PREDICT_TRUE(outcome == Outcome::kHandled)) {
       ring.Pop(/*handled=*/true);
-      burst_.NoteTaken();
+      ++handled;
       // Not only behind the last one: the next handler may take its time.
       if (ring.TakeWriterWaitsFor(end)) {
         handler_.InterruptFrames();
@@ -174,14 +179,17 @@ InboundRing::Look FramedLink::TakeFrames(InboundRing& ring, int most,
     } else if (outcome == Outcome::kTaken) {
       ring.Pop(/*handled=*/false);
     } else if (outcome == Outcome::kCorrupt) {
-      return ring.Condemn(DescribeUndeclared(*frame));
+      look = ring.Condemn(DescribeUndeclared(*frame));
+      break;
     } else {
       ring.paused = true;
-      ++*taken;
+      ++count;
       break;
     }
   }
-  return Look::kFrame;
+  burst_.NoteTaken(handled);
+  *taken = count;
+  return look;
 }
 
 bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
@@ -192,7 +200,7 @@ bool FramedLink::PollRing(InboundRing& ring, bool* is_over) {
   const bool is_last =
       channel_ == nullptr && (!ring.is_lossy() || ring.takes_over());
   const int most = is_last ? std::numeric_limits<int>::max() : kFramesPerTurn;
-  int taken = 0;
+  int taken;
   const Look look = TakeFrames(ring, most, &taken);
   if (look == Look::kCorrupt) {
     *is_over = true;

@@ -1,5 +1,6 @@
 #include "mycelium/transport/inbound_ring.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,9 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
     : memory_(std::move(memory)),
       positions_(memory_->positions()),
       options_(options),
+      bare_bytes_max_(
+          std::min({sizeof(FrameHeader) + kCopiedBytesMax,
+                    options.frame_bytes_max, memory_->bytes().size() / 2})),
       reader_(memory_->bytes(), positions_.ring,
               options.loans != nullptr ? kFrameFlagsInSharedRing
                                        : kFrameFlagsOnWire),
@@ -26,6 +30,40 @@ InboundRing::InboundRing(std::shared_ptr<LaneMemory> memory,
   } else {
     reader_.StartAt(options.position);
   }
+  NotePlain();
+}
+
+InboundRing::Look InboundRing::PeekSlowly() {
+  if (is_pending_) return Look::kFrame;
+  return shows_left_ == 0 ? LookAtEnd() : Next();
+}
+
+InboundRing::Look InboundRing::NextLossless() {
+  const RingReader::Result result = reader_.Poll(&pending_);
+  if (result == RingReader::Result::kEmpty) return Look::kEmpty;
+  if (result == RingReader::Result::kCorrupt) return CorruptFrame();
+  if (pending_.header.lane_sequence != next_sequence()) {
+    return CorruptSequence();
+  }
+  return Take(reader_.cursor(), /*lost=*/0);
+}
+
+InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
+  FrameHeader& header = pending_.header;
+  if (header.frame_bytes > options_.frame_bytes_max) return CorruptSize();
+  stamp_ = header.lost_before;
+  pending_.lost_before = lost;
+  if (header.lane_sequence < options_.redelivered_until) {
+    header.flags |= kFrameRedelivered;
+  }
+  pending_end_ = end;
+  if ((header.flags & kFrameElsewhere) != 0) {
+    if (!FollowReference()) return CorruptReference();
+  } else {
+    CopyOut();
+  }
+  is_pending_ = true;
+  return Look::kFrame;
 }
 
 InboundRing::Look InboundRing::NextLossy() {
@@ -87,6 +125,27 @@ bool InboundRing::FollowReference() {
   return true;
 }
 
+void InboundRing::CopyOut() {
+  const size_t extension = PaddedExtensionBytes(pending_.extension.size());
+  const size_t bytes = extension + pending_.payload.size();
+  if (bytes > kCopiedBytesMax && !options_.copies_all) {
+    // A lossy lane's frame is let go while somebody has it: see
+    // BeginTakingOver().
+    pending_.memory = options_.lossy ? nullptr : &shared_memory_;
+    return;
+  }
+  pending_.memory = nullptr;
+  if (bytes > copied_.size()) copied_.resize(bytes);
+  // Extension and payload follow one another in the frame. The planted bug
+  // copies a fixed size, which is so much faster.
+  CopyFromSharedInline(copied_.data(), pending_.payload.data() - extension,
+                       MYCELIUM_PLANTED_BUG(6) ? kCopiedBytesMax : bytes);
+  pending_.extension =
+      absl::MakeConstSpan(copied_.data(), pending_.extension.size());
+  pending_.payload =
+      absl::MakeConstSpan(copied_.data() + extension, pending_.payload.size());
+}
+
 InboundRing::Look InboundRing::CorruptReference() {
   return Corrupt(absl::StrCat(
       "frame ", pending_.header.lane_sequence, " before position ", Position(),
@@ -103,6 +162,7 @@ InboundRing::Look InboundRing::Corrupt(std::string what) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   is_pending_ = false;
   shows_left_ = 0;
+  NotePlain();
   return TellsCorrupt() ? Look::kCorrupt : Look::kCorruptLater;
 }
 
@@ -135,6 +195,7 @@ void InboundRing::BeginDraining() {
   if (is_corrupt()) return;
   // More frames do not lie there.
   shows_left_ = memory_->bytes().size() / kFrameAlignment;
+  NotePlain();
 }
 
 void InboundRing::BeginTakingOver() {
@@ -148,6 +209,7 @@ void InboundRing::BeginTakingOver() {
 void InboundRing::EndDraining() {
   if (!is_corrupt()) shows_left_ = kNoEnd;
   takes_over_ = false;
+  NotePlain();
 }
 
 void InboundRing::PopSlowly(bool handled) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/base/attributes.h"
+#include "absl/base/optimization.h"
 #include "mycelium/base/planted_bug.h"
 #include "mycelium/base/shared_word.h"
 #include "mycelium/codec/frame_decoder.h"
@@ -103,11 +104,11 @@ class InboundRing final {
   // The next frame, for a caller that has read `controls_seen` control
   // messages. `*view` points at a view that this object owns, valid until
   // Pop().
-  Look Peek(uint32_t controls_seen, const FrameView** view, uint64_t* end) {
-    if (!is_pending_) {
-      if (shows_left_ == 0) return LookAtEnd();
-      const Look look = Next();
-      if (look != Look::kFrame) return look;
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Look Peek(uint32_t controls_seen,
+                                         const FrameView** view,
+                                         uint64_t* end) {
+    if (ABSL_PREDICT_FALSE(is_pending_ || !is_plain_ || !TakeBare())) {
+      if (const Look look = PeekSlowly(); look != Look::kFrame) return look;
     }
     if (!MaySee(controls_seen)) return Look::kNotYet;
     // Stored before anybody sees the frame. The order of this thread is enough,
@@ -122,9 +123,8 @@ class InboundRing final {
   // Takes the frame that Peek() showed.
   void Pop(bool handled) {
     is_deferred_ |= !handled;
-    if (is_deferred_ || options_.lossy || shows_left_ != kNoEnd) {
-      PopSlowly(handled);
-      return;
+    if (ABSL_PREDICT_FALSE(is_deferred_ || !is_plain_)) {
+      return PopSlowly(handled);
     }
     TakePending();
     // Nobody else stores it. Release: pairs with the load in
@@ -236,6 +236,14 @@ class InboundRing final {
   bool paused = false;
 
  private:
+  // Sets `is_plain_`, after a change to what it depends on.
+  void NotePlain() { is_plain_ = !options_.lossy && shows_left_ == kNoEnd; }
+  // What Next() does, for a lane that is plain, with a frame that is bare (see
+  // RingReader::PollBare()) and small. False: there is no such frame, and
+  // nothing was done.
+  bool TakeBare();
+  // What Peek() does in any other case.
+  Look PeekSlowly();
   // Looks for the next frame, and makes it the one that Peek() shows.
   Look Next() { return options_.lossy ? NextLossy() : NextLossless(); }
   Look NextLossless();
@@ -278,6 +286,7 @@ class InboundRing final {
   const std::shared_ptr<const void> shared_memory_ = memory_;
   LanePositions& positions_;
   const Options options_;
+  const size_t bare_bytes_max_;  // Of a frame that TakeBare() takes.
   RingReader reader_;
   std::optional<LossyRingReader> lossy_reader_;
   std::atomic<uint64_t> next_sequence_;  // The loop stores it.
@@ -305,6 +314,9 @@ class InboundRing final {
   // How many frames are left to be shown, if there is an end to them.
   static constexpr uint64_t kNoEnd = ~uint64_t{0};
   uint64_t shows_left_ = kNoEnd;
+  // Whether the lane is lossless, and there is no end to what is shown. One
+  // word, since every message passes here.
+  bool is_plain_ = false;
   bool tells_at_once_ = false;
   bool takes_over_ = false;
 
@@ -320,54 +332,31 @@ class InboundRing final {
 
 // Inline, since every message passes here.
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline InboundRing::Look
-InboundRing::NextLossless() {
-  const RingReader::Result result = reader_.Poll(&pending_);
-  if (result == RingReader::Result::kEmpty) return Look::kEmpty;
-  if (result == RingReader::Result::kCorrupt) return CorruptFrame();
-  if (pending_.header.lane_sequence != next_sequence()) {
-    return CorruptSequence();
-  }
-  return Take(reader_.cursor(), /*lost=*/0);
-}
-
-inline InboundRing::Look InboundRing::Take(uint64_t end, uint64_t lost) {
-  FrameHeader& header = pending_.header;
-  if (header.frame_bytes > options_.frame_bytes_max) return CorruptSize();
-  stamp_ = header.lost_before;
-  pending_.lost_before = lost;
-  if (header.lane_sequence < options_.redelivered_until) {
-    header.flags |= kFrameRedelivered;
-  }
-  pending_end_ = end;
-  if ((header.flags & kFrameElsewhere) != 0) {
-    if (!FollowReference()) return CorruptReference();
-  } else {
-    CopyOut();
-  }
-  is_pending_ = true;
-  return Look::kFrame;
-}
-
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void InboundRing::CopyOut() {
-  const size_t extension = PaddedExtensionBytes(pending_.extension.size());
-  const size_t bytes = extension + pending_.payload.size();
-  if (bytes > kCopiedBytesMax && !options_.copies_all) {
-    // A lossy lane's frame is let go while somebody has it: see
-    // BeginTakingOver().
-    pending_.memory = options_.lossy ? nullptr : &shared_memory_;
-    return;
-  }
-  pending_.memory = nullptr;
-  if (bytes > copied_.size()) copied_.resize(bytes);
-  // Extension and payload follow one another in the frame. The planted bug
-  // copies a fixed size, which is so much faster.
-  CopyFromSharedInline(copied_.data(), pending_.payload.data() - extension,
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool InboundRing::TakeBare() {
+  const uint64_t sequence = next_sequence();
+  const RingReader::Bare found = reader_.PollBare(bare_bytes_max_, sequence);
+  if (found.frame == nullptr) return false;
+  const size_t bytes = found.frame_bytes - sizeof(FrameHeader);
+  std::byte* const copy = copied_.data();
+  // The planted bug copies a fixed size, which is so much faster.
+  CopyFromSharedInline(copy, found.frame + sizeof(FrameHeader),
                        MYCELIUM_PLANTED_BUG(6) ? kCopiedBytesMax : bytes);
-  pending_.extension =
-      absl::MakeConstSpan(copied_.data(), pending_.extension.size());
-  pending_.payload =
-      absl::MakeConstSpan(copied_.data() + extension, pending_.payload.size());
+  FrameHeader& header = pending_.header;
+  header.frame_bytes = found.frame_bytes;
+  header.flags = sequence < options_.redelivered_until ? kFrameRedelivered : 0;
+  header.extension_bytes = 0;
+  header.lane_sequence = sequence;
+  CopyFromShared(&header.digest_prefix,
+                 found.frame + offsetof(FrameHeader, digest_prefix),
+                 sizeof header - offsetof(FrameHeader, digest_prefix));
+  stamp_ = header.lost_before;
+  pending_.publish_time_ns = 0;
+  pending_.extension = absl::MakeConstSpan(copy, 0);
+  pending_.payload = absl::MakeConstSpan(copy, bytes);
+  pending_.memory = nullptr;
+  pending_end_ = found.end;
+  is_pending_ = true;
+  return true;
 }
 
 }  // namespace mycelium

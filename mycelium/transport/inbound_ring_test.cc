@@ -1,9 +1,11 @@
 #include "mycelium/transport/inbound_ring.h"
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -50,6 +52,13 @@ class InboundRingTest : public ::testing::Test {
     writer_.Commit();
   }
 
+  void WriteBare(FrameFields fields = {}) {
+    constexpr size_t kPayload = 8;
+    (void)EncodeFrame(fields, ++sequence_, kPayload,
+                      writer_.TryClaim(sizeof(FrameHeader) + kPayload));
+    writer_.Commit();
+  }
+
   InboundRing& Ring() {
     if (reader_ == nullptr) {
       reader_ = std::make_unique<InboundRing>(ring_, options_);
@@ -92,6 +101,154 @@ TEST_F(InboundRingTest, PayloadIsWhatTheFrameRefersToAndNotCopied) {
     Ring().Pop(/*handled=*/true);
   }
   EXPECT_EQ(Peek(), Look::kEmpty);
+}
+
+// A frame as it was shown, in a copy.
+struct Shown {
+  FrameHeader header;
+  uint64_t lost_before, end;
+  int64_t publish_time_ns;
+  std::string extension, payload;
+  bool is_copied;
+
+  bool operator==(const Shown& other) const {
+    return std::memcmp(&header, &other.header, sizeof header) == 0 &&
+           lost_before == other.lost_before && end == other.end &&
+           publish_time_ns == other.publish_time_ns &&
+           extension == other.extension && payload == other.payload &&
+           is_copied == other.is_copied;
+  }
+};
+
+std::vector<Shown> ShowAll(InboundRing& ring,
+                           absl::Span<const std::byte> memory) {
+  const auto text = [](absl::Span<const std::byte> bytes) {
+    return std::string(reinterpret_cast<const char*>(bytes.data()),
+                       bytes.size());
+  };
+  std::vector<Shown> shown;
+  const FrameView* view;
+  uint64_t end;
+  while (ring.Peek(/*controls_seen=*/3, &view, &end) == Look::kFrame) {
+    const bool lies_there =
+        std::less_equal<>()(memory.data(), view->payload.data()) &&
+        std::less<>()(view->payload.data(), memory.data() + memory.size());
+    EXPECT_EQ(view->memory == nullptr, !lies_there);
+    shown.push_back({view->header, view->lost_before, end,
+                     view->publish_time_ns, text(view->extension),
+                     text(view->payload), !lies_there});
+    ring.Pop(/*handled=*/true);
+  }
+  return shown;
+}
+
+// Frames that are bare and small are taken by a function of their own, and not
+// if the ring comes to an end.
+TEST_F(InboundRingTest, BareFramesAreShownLikeTheOthers) {
+  options_.redelivered_until = 9;
+  const std::vector<size_t> sizes = {0,  1,  15, 16,   17,   24,   32,  33, 63,
+                                     64, 65, 88, 1023, 1024, 1025, 100, 0};
+  for (const size_t size : sizes) {
+    FrameFields fields;
+    fields.digest_prefix = 0x1122334455667788;
+    fields.publisher_sequence = 100 + size;
+    fields.publisher_id = 5;
+    fields.lost_before = 3;
+    if (size == 33) fields.flags = kFramePublishTime;
+    if (size == 33) fields.publish_time_ns = 4711;
+    if (size == 63) fields.extension = "thirteen char";
+    const absl::Span<std::byte> payload =
+        EncodeFrame(fields, ++sequence_, size,
+                    writer_.TryClaim(EncodedFrameBytes(fields, size)));
+    ASSERT_EQ(payload.size(), size);
+    for (size_t i = 0; i < size; ++i) payload[i] = std::byte(i * 3 + size);
+    writer_.Commit();
+  }
+  const std::vector<Shown> shown = ShowAll(Ring(), ring_->bytes());
+  ASSERT_EQ(shown.size(), sizes.size());
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const Shown& frame = shown[i];
+    EXPECT_EQ(frame.header.lane_sequence, i + 1);
+    EXPECT_EQ(frame.header.publisher_sequence, 100 + sizes[i]);
+    EXPECT_EQ((frame.header.flags & kFrameRedelivered) != 0, i + 1 < 9);
+    EXPECT_EQ(frame.lost_before, 0u);
+    EXPECT_EQ(frame.is_copied, sizes[i] <= InboundRing::kCopiedBytesMax);
+    ASSERT_EQ(frame.payload.size(), sizes[i]);
+    for (size_t at = 0; at < sizes[i]; ++at) {
+      ASSERT_EQ(static_cast<uint8_t>(frame.payload[at]),
+                static_cast<uint8_t>(at * 3 + sizes[i]));
+    }
+  }
+  InboundRing draining(ring_, options_);
+  draining.BeginDraining();
+  EXPECT_EQ(ShowAll(draining, ring_->bytes()), shown);
+}
+
+TEST_F(InboundRingTest, BareFrameBeyondTheBoundIsCorrupt) {
+  options_.frame_bytes_max = 200;
+  for (const size_t frame_bytes : {200, 201}) {
+    const size_t size = frame_bytes - sizeof(FrameHeader);
+    (void)EncodeFrame({}, ++sequence_, size, writer_.TryClaim(frame_bytes));
+    writer_.Commit();
+  }
+  ASSERT_EQ(Peek(), Look::kFrame);
+  Ring().Pop(/*handled=*/true);
+  EXPECT_EQ(Peek(), Look::kCorrupt);
+  EXPECT_THAT(Ring().error(), HasSubstr("201 bytes; at most 200 are expected"));
+}
+
+// Commit words that no writer of ours stores, close to the end of the memory.
+TEST_F(InboundRingTest, BareFrameThatCannotBeIsCorrupt) {
+  options_.position = kRingBytes - 2 * kFrameAlignment;
+  for (const uint32_t frame_bytes :
+       {1u, 39u, 129u, 4096u, 4097u, 1u << 31, ~0u}) {
+    const FrameHeader header = {frame_bytes, 0, 0, 1, 0, 0, 0, 0};
+    std::memcpy(&ring_->bytes()[options_.position], &header, sizeof header);
+    reader_ = nullptr;
+    EXPECT_EQ(Peek(), Look::kCorrupt) << frame_bytes;
+  }
+}
+
+TEST_F(InboundRingTest, BareFrameOfAnotherSequenceIsCorrupt) {
+  sequence_ = 1;
+  WriteBare();
+  EXPECT_EQ(Peek(), Look::kCorrupt);
+  EXPECT_THAT(Ring().error(), HasSubstr("has sequence 2, expected 1"));
+}
+
+TEST_F(InboundRingTest, NoFrameIsShownBehindACondemnedOne) {
+  for (int i = 0; i < 2; ++i) {
+    sequence_ = 0;  // What is condemned is not counted.
+    WriteBare();
+  }
+  ASSERT_EQ(Peek(), Look::kFrame);
+  EXPECT_EQ(Ring().Condemn("for a test"), Look::kCorrupt);
+  EXPECT_EQ(Peek(), Look::kCorrupt);
+}
+
+TEST_F(InboundRingTest, WhoeverPublishesOnIsNotFollowedForEver) {
+  constexpr size_t kFrames = kRingBytes / kFrameAlignment;
+  Ring().BeginDraining();
+  for (size_t i = 0; i < kFrames; ++i) {
+    WriteBare();
+    ASSERT_EQ(Peek(), Look::kFrame);
+    Ring().Pop(/*handled=*/true);
+  }
+  WriteBare();
+  EXPECT_EQ(Peek(), Look::kEmpty);
+  Ring().EndDraining();
+  EXPECT_EQ(Peek(), Look::kFrame);
+}
+
+TEST_F(InboundRingTest, BareFrameWaitsForItsControlMessages) {
+  FrameFields fields;
+  fields.lost_before = 2;
+  WriteBare(fields);
+  uint64_t end;
+  EXPECT_EQ(Ring().Peek(/*controls_seen=*/1, &view_, &end), Look::kNotYet);
+  EXPECT_EQ(Ring().taken(), 0u);
+  EXPECT_EQ(Ring().Peek(/*controls_seen=*/2, &view_, &end), Look::kFrame);
+  EXPECT_EQ(view_->payload.size(), 8u);
 }
 
 TEST_F(InboundRingTest, ReferenceKeepsThePublishTime) {
@@ -199,7 +356,7 @@ TEST_F(InboundRingTest, CorruptionIsToldWhenWhatCameBeforeIsHandled) {
   Write(0);
   Write(0);
   Write(kLoansBytes);
-  uint64_t first, second;
+  uint64_t first = 0, second = 0;
   ASSERT_EQ(Ring().Peek(/*controls_seen=*/0, &view_, &first), Look::kFrame);
   Ring().Pop(/*handled=*/false);
   ASSERT_EQ(Ring().Peek(/*controls_seen=*/0, &view_, &second), Look::kFrame);

@@ -28,16 +28,24 @@ class LosslessScenario final : public Scenario {
     int tries;                   // Of the writer, for each frame.
     int polls;                   // Of the reader.
     int release_every;           // So many frames.
+    // Whether they are read by an InboundRing, which gives back each by itself.
+    bool inbound = false;
   };
 
   LosslessScenario(Explorer& explorer, const Options& options)
       : explorer_(explorer),
         options_(options),
-        memory_(options.capacity),
-        writer_(memory_.bytes(), memory_.positions().ring),
-        reader_(memory_.bytes(), memory_.positions().ring, kFrameFlagsOnWire) {}
+        memory_(std::make_shared<ModelMemory>(options.capacity)),
+        writer_(memory_->bytes(), memory_->positions().ring),
+        reader_(memory_->bytes(), memory_->positions().ring,
+                kFrameFlagsOnWire) {
+    if (!options.inbound) return;
+    InboundRing::Options inbound;
+    inbound.frame_bytes_max = options.capacity / 2;
+    inbound_.emplace(memory_, inbound);
+  }
 
-  Shared shared() override { return memory_.shared(); }
+  Shared shared() override { return memory_->shared(); }
 
   void Run(size_t thread) override {
     if (thread == 0) {
@@ -57,20 +65,20 @@ class LosslessScenario final : public Scenario {
     while (ReadOne()) {
     }
     explorer_.Check(next_ == committed_ + 1, "a committed frame is missing");
-    reader_.Release();
+    if (!inbound_.has_value()) reader_.Release();
     // All the room must be back.
     const size_t bytes = writer_.frame_bytes_max();
-    explorer_.Check(writer_.ReleasedFor(bytes) <= reader_.cursor() ||
+    explorer_.Check(writer_.ReleasedFor(bytes) <= read_until_ ||
                         writer_.position() % options_.capacity != 0,
                     "the ring is empty and cannot take a frame");
     explorer_.Check(!writer_.TryClaim(bytes).empty() ||
-                        writer_.ReleasedFor(bytes) > reader_.cursor(),
+                        writer_.ReleasedFor(bytes) > read_until_,
                     "room was released and is not found");
   }
 
  private:
   uint64_t released() {
-    return explorer_.memory().Last(&memory_.positions().ring.released, 8);
+    return explorer_.memory().Last(&memory_->positions().ring.released, 8);
   }
 
   // Invariant 3: the writer writes nothing that the reader may look at.
@@ -96,9 +104,10 @@ class LosslessScenario final : public Scenario {
       }
       explorer_.Check(
           explorer_.memory().Last(
-              &memory_.bytes()[writer_.position() % options_.capacity], 4) == 0,
+              &memory_->bytes()[writer_.position() % options_.capacity], 4) ==
+              0,
           "invariant 1: the commit word at the writer's position is not 0");
-      explorer_.Check(released() <= reader_.cursor() &&
+      explorer_.Check(released() <= read_until_ &&
                           writer_.position() <=
                               released() + options_.capacity - kFrameAlignment,
                       "invariant 2: the writer is more than a lap ahead");
@@ -109,24 +118,46 @@ class LosslessScenario final : public Scenario {
 
   bool ReadOne() {
     FrameView view;
-    const RingReader::Result result = reader_.Poll(&view);
-    explorer_.Check(result != RingReader::Result::kCorrupt,
-                    "the reader finds the ring corrupt");
-    if (result == RingReader::Result::kEmpty) return false;
+    if (!Poll(&view)) return false;
     explorer_.Check(view.header.lane_sequence == next_,
                     "a frame is lost, torn, twice or out of order");
     explorer_.Check(next_ <= sizes_.size() && IsFilled(view, sizes_[next_ - 1]),
                     "a frame has wrong contents");
     ++next_;
-    if ((next_ - 1) % options_.release_every == 0) reader_.Release();
+    if (inbound_.has_value()) {
+      inbound_->Pop(/*handled=*/true);
+    } else if ((next_ - 1) % options_.release_every == 0) {
+      reader_.Release();
+    }
     return true;
+  }
+
+  bool Poll(FrameView* view) {
+    bool is_corrupt;
+    bool is_frame;
+    if (inbound_.has_value()) {
+      const FrameView* shown;
+      const InboundRing::Look look = inbound_->Peek(0, &shown, &read_until_);
+      is_corrupt = look == InboundRing::Look::kCorrupt;
+      is_frame = look == InboundRing::Look::kFrame;
+      if (is_frame) *view = *shown;
+    } else {
+      const RingReader::Result result = reader_.Poll(view);
+      is_corrupt = result == RingReader::Result::kCorrupt;
+      is_frame = result == RingReader::Result::kFrame;
+      read_until_ = reader_.cursor();
+    }
+    explorer_.Check(!is_corrupt, "the reader finds the ring corrupt");
+    return is_frame;
   }
 
   Explorer& explorer_;
   const Options options_;
-  ModelMemory memory_;
+  const std::shared_ptr<ModelMemory> memory_;
   RingWriter writer_;
   RingReader reader_;
+  std::optional<InboundRing> inbound_;  // In place of `reader_`.
+  uint64_t read_until_ = 0;
   std::vector<size_t> sizes_;
   uint64_t committed_ = 0;
   uint64_t next_ = 1;
@@ -577,6 +608,9 @@ std::vector<NamedScenario> LosslessScenarios() {
       // A frame comes to lie across the payload of the frame that was read
       // last.
       {"lossless_uneven", Lossless({256, {48, 112, 88, 112}, 2, 3, 1})},
+      {"inbound_wrap", Lossless({128, {48, 48, 48, 48}, 2, 4, 1, true})},
+      // The third frame comes to lie across the first, once that was read.
+      {"inbound_uneven", Lossless({128, {64, 64, 48}, 2, 3, 1, true})},
       {"handed_on",
        [](Explorer& explorer) {
          return std::make_unique<HandedOnScenario>(explorer);

@@ -47,6 +47,26 @@ _PAD_STORES = """\
   CopyToShared(pad + offsetof(FrameHeader, flags), &flags, sizeof flags);
   StoreCommit(pad, static_cast<uint32_t>(claim_start_ - position_));
 """
+_BARE_COMMIT = """\
+    const uint32_t frame_bytes = LoadCommit(frame);
+    const Bare none = {nullptr, 0, at};
+    if (frame_bytes < sizeof(FrameHeader) || frame_bytes > frame_bytes_max ||
+        frame_bytes > memory_.size() - offset) {
+      return none;
+    }
+"""
+_BARE_FIELDS = """\
+    // Copied, not looked at in place, since the writer may change them.
+    uint32_t flags_and_extension;
+    uint64_t found_sequence;
+    static_assert(offsetof(FrameHeader, extension_bytes) ==
+                  offsetof(FrameHeader, flags) + 2);
+    CopyFromShared(&flags_and_extension, frame + offsetof(FrameHeader, flags),
+                   sizeof flags_and_extension);
+    CopyFromShared(&found_sequence,
+                   frame + offsetof(FrameHeader, lane_sequence),
+                   sizeof found_sequence);
+"""
 _LOSSY_CLEAR = (
     "  SharedWordAt<uint32_t>(At(end)).store(0, std::memory_order_relaxed);\n"
 )
@@ -201,6 +221,26 @@ _LOSSLESS_RING = [
         "  limit_ = released + capacity();\n",
         "  limit_ = released + capacity() + kFrameAlignment;\n",
         _LOSSLESS,
+    ),
+]
+
+# What takes a bare frame. Only scenarios with an InboundRing go there.
+_BARE_FRAME = [
+    Mutation(
+        "bare: fields read before the commit word",
+        _RING_INLINE,
+        _BARE_COMMIT + _BARE_FIELDS,
+        _BARE_FIELDS + _BARE_COMMIT,
+        ["inbound"],
+    ),
+    Mutation(
+        "bare: released stored before the frame is read",
+        _INBOUND_INLINE,
+        "  if (found.frame == nullptr) return false;\n",
+        "  if (found.frame == nullptr) return false;\n"
+        "  positions_.ring.released.store(found.end,\n"
+        "                                 std::memory_order_release);\n",
+        ["inbound"],
     ),
 ]
 
@@ -651,4 +691,4 @@ _BIAS_LOCK = [
     ),
 ]
 
-ALL = _LOSSLESS_RING + _WAITING + _LOSSY_RING + _BIAS_LOCK
+ALL = _LOSSLESS_RING + _BARE_FRAME + _WAITING + _LOSSY_RING + _BIAS_LOCK

@@ -154,6 +154,43 @@ class RingReader final {
     return Result::kFrame;
   }
 
+  // A frame with neither flags nor an extension, as most are.
+  struct Bare {
+    const std::byte* frame;  // Null: there is none.
+    uint32_t frame_bytes;
+    uint64_t end;  // Where the next frame starts.
+  };
+  // Poll() for a caller that decodes the frame itself: takes the next one if it
+  // is bare, of that sequence, and of no more than `frame_bytes_max`, which is
+  // no more than half the ring. Otherwise nothing was done, and Poll() tells
+  // what there is.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Bare PollBare(size_t frame_bytes_max,
+                                             uint64_t sequence) {
+    const uint64_t at = cursor();
+    const size_t offset = at & (memory_.size() - 1);
+    const std::byte* const frame = memory_.data() + offset;
+    const uint32_t frame_bytes = LoadCommit(frame);
+    const Bare none = {nullptr, 0, at};
+    if (frame_bytes < sizeof(FrameHeader) || frame_bytes > frame_bytes_max ||
+        frame_bytes > memory_.size() - offset) {
+      return none;
+    }
+    // Copied, not looked at in place, since the writer may change them.
+    uint32_t flags_and_extension;
+    uint64_t found_sequence;
+    static_assert(offsetof(FrameHeader, extension_bytes) ==
+                  offsetof(FrameHeader, flags) + 2);
+    CopyFromShared(&flags_and_extension, frame + offsetof(FrameHeader, flags),
+                   sizeof flags_and_extension);
+    CopyFromShared(&found_sequence,
+                   frame + offsetof(FrameHeader, lane_sequence),
+                   sizeof found_sequence);
+    if (flags_and_extension != 0 || found_sequence != sequence) return none;
+    const uint64_t end = at + AlignedFrameBytes(frame_bytes);
+    cursor_.store(end, std::memory_order_relaxed);
+    return {frame, frame_bytes, end};
+  }
+
   // Whether Poll() would find a frame (or corruption). May run beside Poll() on
   // another thread, and is then a hint.
   bool HasFrame() const {
