@@ -67,12 +67,13 @@ class SubscriberTest(BusCase):
     self.assertEqual(ids, [1])
 
     async def read_one():
-      others = answerer.subscriber(Note, topic='shared', name='others')
-      again = asker.publisher(Reply, topic='shared')
-      publisher.publish(Note(id=2))
-      async for note in others:
-        del again
-        return note.id
+      # The loop may end before it has closed the iterator that is left early.
+      with answerer.subscriber(Note, topic='shared', name='others') as others:
+        again = asker.publisher(Reply, topic='shared')
+        publisher.publish(Note(id=2))
+        async for note in others:
+          del again
+          return note.id
 
     self.assertEqual(asyncio.run(asyncio.wait_for(read_one(), LONG)), 2)
     del refused
