@@ -190,12 +190,13 @@ class Dispatcher final {
     FlowCounters* flow = nullptr;
     const Origin* origin = nullptr;
   };
-  // Makes `only_` the way of that frame and of those like it, if there is one.
+  // Makes `only_` the way of frames like that one, if there is one. The frame
+  // itself may lie outside the match's range.
   bool FindOnlyRoute(const Link& link, const Inbox& inbox,
                      const Publisher& publisher, uint32_t lane,
                      const FrameView& frame);
-  // The whole delivery by `only_`. False: the frame goes another way, or the
-  // handler is busy; nothing was done.
+  // The whole delivery by `only_`. False: the frame goes another way, or its
+  // handler is busy or over; nothing was done with the frame.
   bool DeliverByOnlyRoute(const Link& link, uint32_t lane,
                           const FrameView& frame);
   // Delivers a frame for handlers, and finds the way for the next ones.
@@ -239,7 +240,10 @@ class Dispatcher final {
   Inbox* last_inbox_ = nullptr;
   // The way that was found last. It holds until a match, a publisher or a link
   // changes, or a frame may be left unfinished: InboxOf(), RemoveLink() and
-  // DeliverInline() forget it.
+  // DeliverInline() forget it. The latter does so before it calls handlers,
+  // which cannot make frames of the same lane arrive: a link is not polled
+  // within its own poll. RetryLanes() need not, since no frame of a lane that
+  // waits is delivered.
   OnlyRoute only_;
   GateStay stay_;
 };

@@ -351,6 +351,9 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool InboundRing::TakeBare() {
                  sizeof header - offsetof(FrameHeader, digest_prefix));
   stamp_ = header.lost_before;
   pending_.publish_time_ns = 0;
+  // A look that found no frame, while the peer changed the bytes, may have left
+  // something else.
+  pending_.lost_before = 0;
   pending_.extension = absl::MakeConstSpan(copy, 0);
   pending_.payload = absl::MakeConstSpan(copy, bytes);
   pending_.memory = nullptr;
