@@ -130,6 +130,9 @@ class Dispatcher final {
   // How much is remembered, for tests, except of subscriptions that have ended,
   // which has a bound. On the loop.
   size_t entry_count() const;
+  // Whether the next frame may go the way of the last one, for tests. On the
+  // loop.
+  bool has_only_route() const { return only_.link != nullptr; }
 
  private:
   using Publisher = LinkPublishers::Publisher;
@@ -236,7 +239,7 @@ class Dispatcher final {
   OriginTable origins_;
   // On the loop:
   std::map<Link*, Inbox> inboxes_;
-  const Link* last_link_ = nullptr;  // Whose inbox OnFrame() used last.
+  const Link* last_link_ = nullptr;  // Whose inbox OnFrameSlowly() used last.
   Inbox* last_inbox_ = nullptr;
   // The way that was found last. It holds until a match, a publisher or a link
   // changes, or a frame may be left unfinished: InboxOf(), RemoveLink() and

@@ -39,6 +39,7 @@ class DispatcherTest : public testing::Test {
         Environment::Real(), options,
         [this, id](const Payload&, const MessageInfo& info) {
           handled_.push_back({id, info.sequence()});
+          last_service_ = std::string(info.publisher_service());
           if (in_handler_ != nullptr) in_handler_();
           return true;
         },
@@ -144,6 +145,7 @@ class DispatcherTest : public testing::Test {
                            Environment::Real().waiter};
   std::optional<Dispatcher> dispatcher_{std::in_place, environment_};
   std::vector<Handled> handled_;
+  std::string last_service_;  // That published what was handled last.
   std::function<void()> in_handler_;
 };
 

@@ -16,16 +16,28 @@ class DispatcherRouteTest : public DispatcherTest {
   void SetUp() override {
     ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7)).ok());
     ASSERT_TRUE(Match(7, 1, 0).ok());
+    EXPECT_FALSE(dispatcher_->has_only_route());
     GoThatWay();
+    ASSERT_TRUE(dispatcher_->has_only_route());
   }
-  // Two frames, of which the second goes the way of the first.
-  void GoThatWay() {
+  // Two frames, of which the second goes the way of the first, if the match has
+  // no end yet.
+  void GoThatWay(uint32_t publisher = 7, uint32_t lane = 0) {
     for (int i = 0; i < 2; ++i) {
-      ASSERT_EQ(Send(7, 0, next_), FrameOutcome::kHandled);
+      ASSERT_EQ(Send(publisher, lane, next_), FrameOutcome::kHandled);
       ASSERT_FALSE(handled_.empty());
       ASSERT_EQ(handled_.back(), (Handled{1, next_++}));
     }
     handled_.clear();
+  }
+  // The same in a lane that this handler has for itself.
+  static constexpr uint32_t kLane = 3;
+  void GoThroughALane() {
+    ASSERT_TRUE(OpenLane(kLane, 1).ok());
+    ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(8)).ok());
+    ASSERT_TRUE(Match(8, 1, kLane).ok());
+    GoThatWay(8, kLane);
+    ASSERT_TRUE(dispatcher_->has_only_route());
   }
 
   uint64_t next_ = 1;
@@ -149,7 +161,7 @@ TEST_F(DispatcherRouteTest, FrameIsNotHandledAgainByTheOnlyOneLeft) {
   dispatcher_->AwaitMatches(link_);
   ASSERT_TRUE(Match(7, 1, 0).ok());
   dispatcher_->EndOfMatches(link_);
-  busy->DrainAndLeave();
+  busy->Leave();
   handled_.clear();
   EXPECT_EQ(Send(7, 0, next_), FrameOutcome::kHandled);
   EXPECT_TRUE(handled_.empty());
@@ -163,6 +175,42 @@ TEST_F(DispatcherRouteTest, FrameForAQueueIsCorruptWhereHandlersAreCalled) {
   ASSERT_TRUE(Match(8, 2, 0).ok());
   EXPECT_EQ(Send(8, 0, next_), FrameOutcome::kCorrupt);
   EXPECT_TRUE(handled_.empty());
+}
+
+TEST_F(DispatcherRouteTest, FrameOfALaneThatHasClosedIsCorrupt) {
+  GoThroughALane();
+  EXPECT_EQ(dispatcher_->OnLaneClosed(link_, kLane), 0u);
+  EXPECT_EQ(Send(8, kLane, next_), FrameOutcome::kCorrupt);
+  EXPECT_TRUE(handled_.empty());
+}
+
+// No sound peer opens a lane twice, but this one may.
+TEST_F(DispatcherRouteTest, FrameOfALaneThatLeadsIntoAQueueNowIsCorrupt) {
+  GoThroughALane();
+  const auto queued = Add(2, DeliveryMode::kQueued);
+  ASSERT_TRUE(OpenLane(kLane, 2).ok());
+  EXPECT_EQ(Send(8, kLane, next_), FrameOutcome::kCorrupt);
+  EXPECT_TRUE(handled_.empty());
+}
+
+TEST_F(DispatcherRouteTest, FrameOfTheSamePublisherInAnotherLaneIsForNobody) {
+  GoThroughALane();
+  EXPECT_EQ(Send(8, 0, next_), FrameOutcome::kHandled);
+  EXPECT_TRUE(handled_.empty());
+}
+
+TEST_F(DispatcherRouteTest, PublisherThatIsDeclaredAgainIsCalledByItsNewName) {
+  EXPECT_EQ(last_service_, "feed");
+  ASSERT_TRUE(dispatcher_->OnDeclare(link_, Declared(7, "another")).ok());
+  GoThatWay();
+  EXPECT_EQ(last_service_, "another");
+}
+
+TEST_F(DispatcherRouteTest, WhoGetsFramesOfOneAmongOthersHasNoRoute) {
+  const auto second = Add(2, DeliveryMode::kInline);
+  ASSERT_TRUE(Match(7, 2, 0, next_).ok());
+  EXPECT_EQ(Send(7, 0, next_++), FrameOutcome::kHandled);
+  EXPECT_FALSE(dispatcher_->has_only_route());
 }
 
 TEST_F(DispatcherRouteTest, FrameForWhoHasUnsubscribedIsDropped) {

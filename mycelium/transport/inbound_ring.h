@@ -227,6 +227,10 @@ class InboundRing final {
     return {&taken_, &handled_, &held_sequence_, &held_at_};
   }
 
+  // Whether frames that are bare and small are taken by a function of their
+  // own, for tests.
+  bool is_plain() const { return is_plain_; }
+
   // What is wrong, and where.
   const std::string& error() const { return error_; }
 
@@ -315,7 +319,7 @@ class InboundRing final {
   static constexpr uint64_t kNoEnd = ~uint64_t{0};
   uint64_t shows_left_ = kNoEnd;
   // Whether the lane is lossless, and there is no end to what is shown. One
-  // word, since every message passes here.
+  // flag, since every message passes here.
   bool is_plain_ = false;
   bool tells_at_once_ = false;
   bool takes_over_ = false;

@@ -164,6 +164,7 @@ TEST_F(InboundRingTest, BareFramesAreShownLikeTheOthers) {
     for (size_t i = 0; i < size; ++i) payload[i] = std::byte(i * 3 + size);
     writer_.Commit();
   }
+  EXPECT_TRUE(Ring().is_plain());
   const std::vector<Shown> shown = ShowAll(Ring(), ring_->bytes());
   ASSERT_EQ(shown.size(), sizes.size());
   for (size_t i = 0; i < sizes.size(); ++i) {
@@ -181,7 +182,10 @@ TEST_F(InboundRingTest, BareFramesAreShownLikeTheOthers) {
   }
   InboundRing draining(ring_, options_);
   draining.BeginDraining();
+  EXPECT_FALSE(draining.is_plain());
   EXPECT_EQ(ShowAll(draining, ring_->bytes()), shown);
+  draining.EndDraining();
+  EXPECT_TRUE(draining.is_plain());
 }
 
 TEST_F(InboundRingTest, BareFrameBeyondTheBoundIsCorrupt) {
