@@ -52,6 +52,19 @@ TEST_F(SubscriberTest, UnsubscribeDropsWhatIsQueuedAndKeepsTheLastMessage) {
   EXPECT_EQ(sum.dropped_for(DropReason::kSubscriberGone), 2u);
 }
 
+TEST_F(SubscriberTest, MessageIsDeliveredFromTheReceiveAndInFlightToItsFinish) {
+  auto pull = bus_->Subscriber<Note>();
+  auto publisher = bus_->Publisher<Note>();
+  ASSERT_TRUE(publisher->Publish(Note()).ok());
+  EXPECT_EQ(bus_->FlowReports().at(0).ledger.delivered, 0u);
+  ASSERT_TRUE(pull->Receive(kLong).ok());
+  const Ledger held = bus_->FlowReports().at(0).ledger;
+  EXPECT_EQ(held.delivered, 1u);
+  EXPECT_EQ(held.in_flight, 1u);
+  pull->Finish();
+  EXPECT_EQ(SettledLedger().delivered, 1u);
+}
+
 TEST_F(SubscriberTest, UnsubscribeEndsAReceiveOfAnotherThread) {
   auto pull = bus_->Subscriber<Note>();
   absl::Status ended;

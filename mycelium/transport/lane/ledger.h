@@ -20,7 +20,8 @@ namespace mycelium {
 // subscription, once nothing moves:
 //   accepted = delivered + sum of dropped + in_flight
 // where `accepted` was counted by the publisher and `delivered` by the
-// subscriber. None of them is computed from the others.
+// subscriber. None of them is computed from the others. A message that a pull
+// subscriber has received and not finished is both delivered and in flight.
 struct Ledger {
   uint64_t accepted = 0;
   uint64_t delivered = 0;
