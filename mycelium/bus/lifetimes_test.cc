@@ -199,6 +199,10 @@ TEST(FlowEventTest, MessageToNobodyIsToldOf) {
   ASSERT_EQ(event.wait_for(std::chrono::seconds(20)),
             std::future_status::ready);
   EXPECT_EQ(event.get().reason, DropReason::kNoSubscriber);
+  const auto flows = bus->FlowReports();
+  ASSERT_EQ(flows.size(), 1u);
+  EXPECT_TRUE(flows[0].ledger.Balances());
+  EXPECT_EQ(flows[0].ledger.dropped_for(DropReason::kNoSubscriber), 1u);
 }
 
 TEST(FlowEventTest, PulledMessageThatDoesNotParseIsToldOf) {
@@ -221,6 +225,10 @@ TEST(FlowEventTest, PulledMessageThatDoesNotParseIsToldOf) {
   ASSERT_EQ(event.wait_for(std::chrono::seconds(20)),
             std::future_status::ready);
   EXPECT_EQ(event.get().reason, DropReason::kUndecodable);
+  const auto flows = bus->FlowReports();
+  ASSERT_EQ(flows.size(), 1u);
+  EXPECT_TRUE(flows[0].ledger.Balances());
+  EXPECT_EQ(flows[0].ledger.dropped_for(DropReason::kUndecodable), 1u);
 }
 
 }  // namespace

@@ -85,6 +85,11 @@ TEST(MessageBusTest, PointerIsHandedOverWithoutACopy) {
   EXPECT_EQ(*received, note.get());
   EXPECT_EQ(publisher->Publish(std::shared_ptr<const Note>()).code(),
             absl::StatusCode::kInvalidArgument);
+  pull->Finish();
+  const auto flows = bus->FlowReports();
+  ASSERT_EQ(flows.size(), 1u);
+  EXPECT_EQ(flows[0].ledger.delivered, 2u) << "once by each subscription";
+  EXPECT_TRUE(flows[0].ledger.Balances());
 }
 
 TEST(MessageBusTest, BusesOfTheProcessShareOneNode) {

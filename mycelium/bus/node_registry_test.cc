@@ -91,6 +91,10 @@ TEST_F(NodeRegistryTest, NodeThatWasShutDownIsMadeAnewWhileItsPublisherLives) {
   EXPECT_EQ(publisher->Publish(Note()).code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE((*second)->Publisher<Note>()->Publish(Note()).ok());
+  const auto flows = (*second)->FlowReports();
+  ASSERT_EQ(flows.size(), 1u);
+  EXPECT_EQ(flows[0].ledger.accepted, 1u);
+  EXPECT_TRUE(flows[0].ledger.Balances());
 }
 
 TEST_F(NodeRegistryTest, NodeThatShutsDownIsToBeTriedAgain) {

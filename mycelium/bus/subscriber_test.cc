@@ -125,6 +125,8 @@ TEST_F(SubscriberTest, PublishWaitsForTheThreadThatHasBegunToReceive) {
               testing::HasSubstr("waited 1ms"));
   may_go_on.Notify();
   receiver.join();
+  while ((*pull->TryReceive()).has_value()) continue;
+  EXPECT_TRUE(SettledLedger().Balances());
 }
 
 bool IsReadable(int descriptor) {
