@@ -63,7 +63,8 @@ void PeerTable::OnLeftBehind(Link& link, uint64_t messages) {
                absl::StrCat("node ", link.peer(), ": its process is gone, and ",
                             messages,
                             " messages that had come from it were not handed "
-                            "out, since a handler did not return"));
+                            "out, since a handler did not return, or since it "
+                            "had died before it sent what comes before them"));
 }
 
 void PeerTable::OnCorruptMemory(Link& link, const absl::Status& status) {
